@@ -1,0 +1,1 @@
+"""The sorting room: Faust application, mailbox agent, sweeper."""

@@ -1,0 +1,1 @@
+"""What carries the domain: PostgreSQL, SQLite, Kafka, Redis, memory."""

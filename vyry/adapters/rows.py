@@ -1,0 +1,177 @@
+"""The account-sized tables as Tortoise sees them; the mail tables (message, content, envelope, fate) have statements of their own.
+
+Hot mail statements never go through these classes: see vyry/adapters/postgres_mail.py and sqlite_mail.py.
+"""
+
+from tortoise import fields
+from tortoise.models import Model
+
+
+class AccountRow(Model):
+    """A person. The number is stored as a keyed hash and sealed, never in clear."""
+
+    id = fields.UUIDField(primary_key=True)
+    #: HMAC-SHA-256 under the pepper, as hex.
+    phone_hash = fields.CharField(max_length=64, unique=True)
+    phone_sealed = fields.BinaryField()
+    username = fields.CharField(max_length=30, null=True, unique=True)
+    display_name = fields.CharField(max_length=100, null=True)
+    bio = fields.CharField(max_length=500, null=True)
+    picture_attachment_id = fields.UUIDField(null=True)
+    sealed_profile = fields.BinaryField(null=True)
+    settings: fields.Field[dict[str, object]] = fields.JSONField(default=dict)
+    suite = fields.CharField(max_length=16, null=True)
+    identity_key = fields.BinaryField(null=True)
+    #: Rises with every change of the set of devices with keys; posts are guarded by it.
+    device_list_epoch = fields.IntField(default=1)
+    #: The last device number given (1..127); 0 before the first.
+    last_device_id = fields.IntField(default=0)
+    created_at = fields.DatetimeField()
+
+    class Meta:
+        table = "account"
+
+
+class MailboxRow(Model):
+    """The hot row of one mailbox: counters, chain head, acknowledged point."""
+
+    id = fields.BigIntField(primary_key=True)
+    mailbox_id = fields.UUIDField(unique=True)
+    seq = fields.BigIntField(default=0)
+    head = fields.BinaryField()
+    acknowledged_seq = fields.BigIntField(default=0)
+    acknowledged_head = fields.BinaryField()
+    #: What waits in each lane, tombstones not counted; the caps are held against these.
+    mail_entries = fields.IntField(default=0)
+    mail_bytes = fields.BigIntField(default=0)
+    control_entries = fields.IntField(default=0)
+    control_bytes = fields.BigIntField(default=0)
+    #: Counts hellos: a socket whose number is lower has been displaced.
+    connection = fields.BigIntField(default=0)
+    is_ended = fields.BooleanField(default=False)
+
+    class Meta:
+        table = "mailbox"
+
+
+class DeviceRow(Model):
+    """One device of an account, from sign-up or link to its end; ended rows stay for 30 days."""
+
+    id = fields.UUIDField(primary_key=True)
+    account_id = fields.UUIDField(db_index=True)
+    device_id = fields.IntField()
+    mailbox = fields.BigIntField(unique=True)
+    mailbox_id = fields.UUIDField()
+    #: Null until the device uploaded keys: without keys it is no recipient.
+    registration_id = fields.IntField(null=True)
+    name = fields.CharField(max_length=100)
+    platform = fields.CharField(max_length=16)
+    is_primary = fields.BooleanField()
+    linked_at = fields.DatetimeField()
+    last_seen_on = fields.DateField()
+    ended_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "device"
+
+
+class RefreshTokenRow(Model):
+    """A refresh token as its SHA-256 in hex; `successor` is the hash of the token it was exchanged for."""
+
+    hash = fields.CharField(max_length=64, primary_key=True)
+    device = fields.UUIDField(db_index=True)
+    attempt_id = fields.UUIDField(null=True)
+    successor = fields.CharField(max_length=64, null=True)
+    used_at = fields.DatetimeField(null=True)
+    expires_at = fields.DatetimeField(db_index=True)
+    family_ends_at = fields.DatetimeField()
+
+    class Meta:
+        table = "refresh_token"
+
+
+class OtpChallengeRow(Model):
+    """A sent one-time code as a keyed hash bound to challenge, number and purpose."""
+
+    id = fields.UUIDField(primary_key=True)
+    phone_hash = fields.CharField(max_length=64, db_index=True)
+    phone_sealed = fields.BinaryField()
+    purpose = fields.CharField(max_length=16)
+    code_hash = fields.BinaryField()
+    guesses_left = fields.IntField()
+    is_used = fields.BooleanField(default=False)
+    created_at = fields.DatetimeField()
+    expires_at = fields.DatetimeField(db_index=True)
+
+    class Meta:
+        table = "otp_challenge"
+
+
+class KeySetRow(Model):
+    """The published keys of one device, one-time prekeys aside; keyed by the device's mailbox."""
+
+    mailbox = fields.BigIntField(primary_key=True, generated=False)
+    suite = fields.CharField(max_length=16)
+    identity_dh_key = fields.BinaryField(null=True)
+    identity_dh_signature = fields.BinaryField(null=True)
+    signed_prekey_id = fields.BigIntField()
+    signed_prekey = fields.BinaryField()
+    signed_prekey_signature = fields.BinaryField()
+    signed_prekey_at = fields.DatetimeField()
+    pq_last_resort_id = fields.BigIntField()
+    pq_last_resort = fields.BinaryField()
+    pq_last_resort_signature = fields.BinaryField()
+    last_resort_uses = fields.IntField(default=0)
+    #: The highest one-time ids ever handed out, and ever uploaded: neither goes back.
+    issued_through_one_time = fields.BigIntField(default=0)
+    issued_through_pq = fields.BigIntField(default=0)
+    uploaded_through_one_time = fields.BigIntField(default=0)
+    uploaded_through_pq = fields.BigIntField(default=0)
+
+    class Meta:
+        table = "key_set"
+
+
+class OneTimePrekeyRow(Model):
+    """An unused one-time prekey; `kind` is "ec" or "pq". It leaves by one DELETE ... RETURNING."""
+
+    id = fields.BigIntField(primary_key=True)
+    mailbox = fields.BigIntField()
+    kind = fields.CharField(max_length=2)
+    key_id = fields.BigIntField()
+    public_key = fields.BinaryField()
+    signature = fields.BinaryField(null=True)
+
+    class Meta:
+        table = "one_time_prekey"
+        unique_together = (("mailbox", "kind", "key_id"),)
+
+
+class ConversationRow(Model):
+    """A conversation; `pair` (the two ids sorted, as hex) makes a direct one unique."""
+
+    id = fields.UUIDField(primary_key=True)
+    kind = fields.CharField(max_length=8)
+    pair = fields.CharField(max_length=64, null=True, unique=True)
+    version = fields.IntField(default=1)
+    sealed_info = fields.BinaryField(null=True)
+    message_timer_seconds = fields.IntField(null=True)
+    created_at = fields.DatetimeField()
+    last_activity_at = fields.DatetimeField()
+
+    class Meta:
+        table = "conversation"
+
+
+class MemberRow(Model):
+    """Who belongs to a conversation."""
+
+    id = fields.BigIntField(primary_key=True)
+    conversation_id = fields.UUIDField()
+    account_id = fields.UUIDField(db_index=True)
+    role = fields.CharField(max_length=8)
+    joined_at = fields.DatetimeField()
+
+    class Meta:
+        table = "member"
+        unique_together = (("conversation_id", "account_id"),)

@@ -1,0 +1,1 @@
+"""Devices, the device list, prekeys."""

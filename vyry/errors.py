@@ -1,0 +1,147 @@
+"""Every refusal Vyry can utter: a code word and what belongs to it. The HTTP status is the web's business (web/errors.py).
+
+A class's docstring is its text for people; `problem` says more about this one case. Neither ever holds a secret.
+`members` are the code's own extra members of the error body, named as on the wire (api.md section 1).
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+
+
+class VyryError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str]
+
+    def __init__(self, problem: str = "", **members: object) -> None:
+        self.problem = problem or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.members = members
+        super().__init__(self.problem)
+
+
+class InvalidRequest(VyryError):
+    """The request is not of the shape this route takes."""
+
+    code = "INVALID_REQUEST"
+
+    def __init__(self, problem: str = "", *, fields: Sequence[dict[str, str]] = ()) -> None:
+        super().__init__(problem, **({"fields": list(fields)} if fields else {}))
+
+
+class InvalidOtp(VyryError):
+    """The code is wrong, used or expired."""
+
+    code = "INVALID_OTP"
+
+    def __init__(self, attempts_remaining: int) -> None:
+        super().__init__(attempts_remaining=attempts_remaining)
+
+
+class InvalidKeys(VyryError):
+    """A key, id or signature is not acceptable."""
+
+    code = "INVALID_KEYS"
+
+
+class Unauthorized(VyryError):
+    """An access token is needed."""
+
+    code = "UNAUTHORIZED"
+
+
+class InvalidToken(VyryError):
+    """The token is not valid (bad, expired or revoked)."""
+
+    code = "INVALID_TOKEN"
+
+
+class Forbidden(VyryError):
+    """This is not allowed to you."""
+
+    code = "FORBIDDEN"
+
+
+class NotAMember(VyryError):
+    """You are not a member of this conversation."""
+
+    code = "NOT_A_MEMBER"
+
+
+class NotFound(VyryError):
+    """There is no such thing."""
+
+    code = "NOT_FOUND"
+
+
+class MethodNotAllowed(VyryError):
+    """This route does not know that method."""
+
+    code = "METHOD_NOT_ALLOWED"
+
+
+class StaleDevices(VyryError):
+    """The devices named are not the recipients' present devices; nothing was stored."""
+
+    code = "STALE_DEVICES"
+
+
+class IdempotencyMismatch(VyryError):
+    """This messageId was used for another body."""
+
+    code = "IDEMPOTENCY_MISMATCH"
+
+
+class UsernameTaken(VyryError):
+    """Somebody has this username."""
+
+    code = "USERNAME_TAKEN"
+
+
+class IdentityMismatch(VyryError):
+    """The account has another identity key."""
+
+    code = "IDENTITY_MISMATCH"
+
+
+class StaleHead(VyryError):
+    """This is not a point of the mailbox that was sent to the device."""
+
+    code = "STALE_HEAD"
+
+
+class PayloadTooLarge(VyryError):
+    """This is larger than the node takes."""
+
+    code = "PAYLOAD_TOO_LARGE"
+
+
+class UnsupportedMediaType(VyryError):
+    """The body must be application/json without Content-Encoding."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class RateLimited(VyryError):
+    """Too many of these; wait and try again."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, retry_after_seconds: int, problem: str = "") -> None:
+        super().__init__(problem, retry_after_seconds=max(1, retry_after_seconds))
+
+
+class MailboxFull(VyryError):
+    """No mailbox of the recipients has room; nothing was stored."""
+
+    code = "MAILBOX_FULL"
+
+
+class Unavailable(VyryError):
+    """A service this needs is away; nothing is decided, try again with the same ids."""
+
+    code = "UNAVAILABLE"
+
+    def __init__(self, problem: str = "", retry_after_seconds: int = 2) -> None:
+        super().__init__(problem, retry_after_seconds=retry_after_seconds)

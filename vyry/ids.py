@@ -1,0 +1,49 @@
+"""Names of things: who is who, and how fresh ids are made.
+
+Ids made by the node are UUIDs of version 7 (RFC 9562); a `MailboxKey` is the narrow database key of a mailbox and never leaves the node.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import NewType
+from uuid import UUID
+
+
+UserId = NewType("UserId", UUID)
+#: 1..127, unique among the live devices of an account.
+DeviceId = NewType("DeviceId", int)
+MailboxId = NewType("MailboxId", UUID)
+MailboxKey = NewType("MailboxKey", int)
+MessageId = NewType("MessageId", UUID)
+ConversationId = NewType("ConversationId", UUID)
+
+_VERSION_7 = 7 << 76
+_VARIANT = 2 << 62
+_LOW_62 = (1 << 62) - 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DeviceAddress:
+    """One device of one account."""
+
+    user_id: UserId
+    device_id: DeviceId
+
+    def __str__(self) -> str:
+        return f"{self.user_id}.{self.device_id}"
+
+
+def new_id() -> UUID:
+    """A fresh UUID of version 7: 48 bits of milliseconds, 74 random bits."""
+    bits = secrets.randbits(74)
+    return _uuid7(time.time_ns() // 1_000_000, bits >> 62, bits & _LOW_62)
+
+
+def envelope_id(posted_at_ms: int, number: int) -> UUID:
+    """The public id of the envelope stored under `number`: the same each time it is asked for, so it needs no column."""
+    return _uuid7(posted_at_ms, 0, number & _LOW_62)
+
+
+def _uuid7(milliseconds: int, high: int, low: int) -> UUID:
+    return UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _VERSION_7 | high << 64 | _VARIANT | low)

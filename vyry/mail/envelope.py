@@ -1,0 +1,109 @@
+"""An envelope: opaque content with the few facts the node knows of it, its one byte form, and the hash chain (docs/protocol.md)."""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import sha256
+from uuid import UUID
+
+from vyry.ids import ConversationId, MailboxId, MessageId
+
+
+class Lane(IntEnum):
+    """Which caps an entry counts against."""
+
+    MAIL = 0
+    CONTROL = 1
+
+
+class Loss(IntEnum):
+    """Why a number has no envelope any more."""
+
+    EXPIRED = 1
+    CAP = 2
+    OPERATOR = 3
+    PARKED = 4
+
+
+#: What the chain holds for an envelope that never got in.
+CAP_DIGEST = sha256(b"tombstone cap").digest()
+NOBODY = UUID(int=0)
+_HEADER = struct.Struct(">16sI16s16sQQBI")
+_CHAINED = struct.Struct(">16sI16s16sQBI")
+_SEQ = struct.Struct(">Q")
+HEADER_BYTES = _HEADER.size
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What one post says to one device. A notice by the node has `sender_id` NOBODY and its canonical JSON as content."""
+
+    sender_id: UUID
+    sender_device_id: int
+    message_id: MessageId
+    conversation_id: ConversationId | UUID
+    posted_at_ms: int
+    expires_at_ms: int
+    lane: int
+    kind: int
+    content: bytes
+
+    def __repr__(self) -> str:
+        return f"Envelope(message_id={self.message_id}, {len(self.content)} bytes)"
+
+    def pack(self) -> bytes:
+        """The form that is stored: a header of fixed size, then the content."""
+        return (
+            _HEADER.pack(
+                self.sender_id.bytes,
+                self.sender_device_id,
+                self.message_id.bytes,
+                self.conversation_id.bytes,
+                self.posted_at_ms,
+                self.expires_at_ms,
+                self.lane,
+                self.kind,
+            )
+            + self.content
+        )
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Envelope":
+        """The envelope that `pack` made these bytes of."""
+        sender, device, message, conversation, posted, expires, lane, kind = _HEADER.unpack_from(packed)
+        return cls(
+            UUID(bytes=sender),
+            device,
+            MessageId(UUID(bytes=message)),
+            UUID(bytes=conversation),
+            posted,
+            expires,
+            lane,
+            kind,
+            packed[HEADER_BYTES:],
+        )
+
+    def digest(self) -> bytes:
+        """What the chain holds for this envelope: SHA-256 over its facts and the hash of its content."""
+        return sha256(
+            _CHAINED.pack(
+                self.sender_id.bytes,
+                self.sender_device_id,
+                self.message_id.bytes,
+                self.conversation_id.bytes,
+                self.posted_at_ms,
+                self.lane,
+                self.kind,
+            )
+            + sha256(self.content).digest()
+        ).digest()
+
+
+def first_head(mailbox_id: MailboxId | UUID) -> bytes:
+    """head_0, before anything is numbered."""
+    return sha256(b"vyry mailbox 1" + mailbox_id.bytes).digest()
+
+
+def next_head(head: bytes, seq: int, digest: bytes) -> bytes:
+    """head_n = H(head_(n-1) || n || digest)."""
+    return sha256(head + _SEQ.pack(seq) + digest).digest()

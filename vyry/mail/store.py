@@ -1,0 +1,239 @@
+"""What the mail domain asks of a database. Every method takes a batch; none is called per envelope.
+
+One contract suite (tests/contracts/test_mail_store.py) runs over memory, SQLite and PostgreSQL. When the database is away, every method
+raises `Unavailable` within 5 s; after `post` raised it, whether the batch was committed is not known and the same messages may be posted again.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from vyry.ids import ConversationId, DeviceAddress, MailboxId, MailboxKey, MessageId, UserId
+from vyry.mail.envelope import Lane, Loss
+
+
+#: How long the outcome of a post and the fate of its copies are kept.
+OUTCOME_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How much may wait in a mailbox, per lane, tombstones not counted."""
+
+    mail_entries: int = 10_000
+    mail_bytes: int = 64 << 20
+    control_entries: int = 2_000
+    control_bytes: int = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One stored body, shared by `copies` envelopes of a message. `packed` is `Envelope.pack()`; `size` counts the content alone."""
+
+    packed: bytes
+    digest: bytes
+    size: int
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One envelope to be stored: for `mailbox`, of content number `content` of its message."""
+
+    mailbox: MailboxKey
+    content: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One accepted post. `sender` is the mailbox of the sending device (0: the node itself); (sender, message_id) is the idempotency key."""
+
+    sender: MailboxKey
+    message_id: MessageId
+    #: SHA-256 over what makes the body the same body; 32 bytes.
+    fingerprint: bytes
+    accepted_at: datetime
+    expires_at: datetime
+    lane: Lane
+    contents: Sequence[Content]
+    copies: Sequence[Copy]
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What the web node believed when it checked the posts: device-list epoch by account, version by conversation."""
+
+    epochs: Mapping[UserId, int] = field(default_factory=dict)
+    versions: Mapping[ConversationId, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """A guard did not hold: nothing of the batch was stored. Load these anew, check again, post again."""
+
+    users: frozenset[UserId]
+    conversations: frozenset[ConversationId]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The outcome of one message, as stored with it. `numbers[i]` is the envelope of copy i, None where its mailbox was full."""
+
+    fingerprint: bytes
+    accepted_at: datetime
+    mailboxes: Sequence[MailboxKey]
+    numbers: Sequence[int | None]
+    is_repeat: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deposited:
+    """One envelope that just got its number."""
+
+    mailbox: MailboxKey
+    seq: int
+    head: bytes
+    number: int
+    loss: Loss | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A point of a mailbox."""
+
+    seq: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxState:
+    """A mailbox at one moment. `connection` counts the hellos: whoever holds a lower one was displaced."""
+
+    mailbox: MailboxKey
+    mailbox_id: MailboxId
+    last: Cursor
+    acknowledged: Cursor
+    connection: int
+    is_ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What one reader can take: entries numbered above `after`, at most `entries` of them and `size` bytes of content (the first always fits)."""
+
+    mailbox: MailboxKey
+    after: int
+    entries: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One numbered entry: an envelope (`packed`), or what is left of one (`loss`). Past its expiry an envelope reads as Loss.EXPIRED."""
+
+    mailbox: MailboxKey
+    seq: int
+    head: bytes
+    number: int
+    loss: Loss | None
+    packed: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A claim by a device: everything up to `seq`, whose head is `head`, is safe with me."""
+
+    mailbox: MailboxKey
+    seq: int
+    head: bytes
+
+
+class CopyState(Enum):
+    """What became of one copy."""
+
+    ACCEPTED = "accepted"
+    DEPOSITED = "deposited"
+    ACKNOWLEDGED = "acknowledged"
+    EXPIRED = "expired"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFate:
+    """The state of one copy and since when."""
+
+    address: DeviceAddress
+    state: CopyState
+    at: datetime
+
+
+class MailStore(Protocol):
+    """The truth about mailboxes."""
+
+    async def post(self, messages: Sequence[Message], guards: Guards) -> list[Stored] | Outdated:
+        """Store all new messages of the batch in one transaction, in the order given; answer known (sender, message_id) with their stored outcome.
+
+        Envelopes are stored unnumbered. Envelope numbers rise with arrival: of two posts, the one invoked after the other was answered has the higher
+        numbers, whichever node took them. A copy for a mailbox at its cap (of this lane) is skipped; so is one for an ended mailbox.
+        Of two messages with one key in the batch, the later is a repeat of the earlier.
+        """
+        ...
+
+    async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
+        """Number every unnumbered envelope of these mailboxes: next contiguous seq, chained head, in the order of their envelope numbers.
+
+        Expired ones become Loss.EXPIRED (with their own digest), ones over a cap Loss.CAP (with CAP_DIGEST); both lose their content.
+        Runs under the locks of the mailbox rows, taken in one order: harmless when repeated or run twice at once. Envelopes of ended mailboxes are deleted.
+        """
+        ...
+
+    async def open(self, mailbox: MailboxKey) -> MailboxState:
+        """Count a hello and return the state after it. Raises NotFound when the mailbox has ended."""
+        ...
+
+    async def states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
+        """The states of those of these mailboxes that exist."""
+        ...
+
+    async def head_at(self, mailbox: MailboxKey, seq: int) -> bytes | None:
+        """The head of entry `seq` if it can be known: 0, the acknowledged point, or an entry still stored; else None."""
+        ...
+
+    async def collect(self, wants: Sequence[Want]) -> list[Entry]:
+        """Numbered entries for each want, grouped by mailbox, rising by seq, without holes. Several wants name different mailboxes."""
+        ...
+
+    async def acknowledge(self, points: Sequence[Point]) -> list[Cursor | None]:
+        """Delete everything up to each point whose head is right, and move the acknowledged point there.
+
+        Answers, per point, the acknowledged cursor after it; None for a point beyond the last number or with a wrong head (nothing changed).
+        A point at or below the acknowledged one changes nothing and is answered with the present cursor. Points of one call name different mailboxes.
+        """
+        ...
+
+    async def park(self, mailbox: MailboxKey, seq: int) -> bool:
+        """Turn one stored, unacknowledged entry into Loss.PARKED, keeping its head. False if there is no such number. Parking a loss changes nothing."""
+        ...
+
+    async def unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
+        """Mailboxes with envelopes accepted before that moment and still unnumbered, oldest first."""
+        ...
+
+    async def expire(self, now: datetime, limit: int) -> int:
+        """Turn at most `limit` numbered envelopes past their expiry into Loss.EXPIRED; answers how many."""
+        ...
+
+    async def retire(self, before: datetime, limit: int) -> int:
+        """Delete at most `limit` message outcomes and fates from before that moment; answers how many rows went."""
+        ...
+
+    async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
+        """What became of each copy of a message some device of this account sent; None if there is no such message (any more)."""
+        ...
+
+    async def depth(self) -> tuple[int, float]:
+        """For the metrics: numbered entries waiting in all mailboxes (an estimate is fine), and the age in seconds of the oldest unnumbered envelope."""
+        ...
+

@@ -1,0 +1,1 @@
+"""What is passed on and never stored: typing and call signals."""

@@ -1,0 +1,1 @@
+"""The front door: aiohttp application, handlers, live sockets."""

@@ -1,0 +1,1 @@
+"""Live sockets: frames, sessions, the switchboard."""
