@@ -1,0 +1,90 @@
+"""Deposit: one component, a set of dirty mailboxes and one loop. The mailbox agent feeds it, a web node feeds it for its own sockets, the sweeper too."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from vyry.errors import Unavailable
+from vyry.ids import MailboxKey
+from vyry.mail.store import Deposited, MailStore
+from vyry.telemetry import log, parked, record
+
+
+#: How many mailboxes one transaction takes: enough to share its cost, few enough to keep its locks short.
+BATCH = 512
+_RETRY_SECONDS = (0.2, 1.0, 5.0)
+#: How long a mailbox whose deposit failed on its own is left alone; the sweeper brings it back later.
+PARKED_SECONDS = 60.0
+
+
+class Depositor:
+    """Numbers what waits in dirty mailboxes, batch by batch; while one batch commits, the next one gathers.
+
+    `deposited` is told of each committed batch. A database that is away is retried for ever; a mailbox that fails alone is parked and counted, and
+    never holds up the others.
+    """
+
+    def __init__(self, store: MailStore, deposited: Callable[[Sequence[Deposited]], Awaitable[None]]) -> None:
+        self._store = store
+        self._deposited = deposited
+        self._dirty: dict[MailboxKey, None] = {}
+        self._wake = asyncio.Event()
+        self._parked: dict[MailboxKey, float] = {}
+
+    def add(self, mailboxes: Iterable[MailboxKey]) -> None:
+        """Mark mailboxes as having unnumbered envelopes, perhaps. Cheap, and harmless when repeated."""
+        self._dirty.update(dict.fromkeys(mailboxes))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deposit until cancelled."""
+        failures = 0
+        while True:
+            await self._wake.wait()
+            batch = self._take()
+            try:
+                await self._deposit(batch)
+                failures = 0
+            except Unavailable:
+                self.add(batch)
+                await asyncio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
+                failures += 1
+
+    def _take(self) -> list[MailboxKey]:
+        batch = list(self._dirty)[:BATCH]
+        for mailbox in batch:
+            del self._dirty[mailbox]
+        if not self._dirty:
+            self._wake.clear()
+        if self._parked:
+            now = time.monotonic()
+            self._parked = {mailbox: until for mailbox, until in self._parked.items() if until > now}
+            batch = [mailbox for mailbox in batch if mailbox not in self._parked]
+        return batch
+
+    async def _deposit(self, batch: list[MailboxKey]) -> None:
+        if not batch:
+            return
+        began = time.perf_counter()
+        try:
+            rows = await self._store.deposit(batch)
+        except Unavailable:
+            record("deposit", 0, time.perf_counter() - began, failures=1)
+            raise
+        except Exception as problem:  # noqa: BLE001 - poison must not stop the other mailboxes of the batch
+            await self._divide(batch, problem)
+            return
+        record("deposit", len(rows), time.perf_counter() - began)
+        if rows:
+            await self._deposited(rows)
+
+    async def _divide(self, batch: list[MailboxKey], problem: Exception) -> None:
+        """Find the mailbox that fails by halving the batch, and park it."""
+        if len(batch) == 1:
+            parked.inc()
+            self._parked[batch[0]] = time.monotonic() + PARKED_SECONDS
+            log.error("deposit", outcome="parked", mailbox=batch[0], problem=type(problem).__name__)
+            return
+        middle = len(batch) // 2
+        await self._deposit(batch[:middle])
+        await self._deposit(batch[middle:])

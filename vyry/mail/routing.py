@@ -1,0 +1,62 @@
+"""Route and ring: who is told that a mailbox has work, and who is told that it has mail. Both are hints; losing one costs latency only."""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from vyry.ids import MailboxKey
+
+
+class Mailbags(Protocol):
+    """The way to the mailbox agents: one record per partition and flush, holding mailbox keys and never content."""
+
+    def add(self, mailbox: MailboxKey) -> None:
+        """Put the mailbox into the next bag of its partition. Never blocks, never raises."""
+        ...
+
+
+class DoorbellListener(Protocol):
+    """What a node does when it hears the doorbell; called in its event loop."""
+
+    def on_ring(self, mailboxes: Collection[MailboxKey]) -> None:
+        """These mailboxes may have something new."""
+        ...
+
+    def on_displaced(self, mailbox: MailboxKey, connection: int) -> None:
+        """Sockets of this mailbox with a lower connection number have been taken over."""
+        ...
+
+    def on_relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> None:
+        """Pass this frame to the sockets of these mailboxes."""
+        ...
+
+    def on_gap(self) -> None:
+        """Hints may have been lost: look at every mailbox held here."""
+        ...
+
+
+class Doorbell(Protocol):
+    """Hints between the nodes. Every method is best effort: it never raises and never takes longer than a second."""
+
+    def listen(self, listener: DoorbellListener) -> None:
+        """Name who hears; called once, before anything is held."""
+        ...
+
+    async def ring(self, mailboxes: Collection[MailboxKey]) -> None:
+        """Tell the nodes that hold the sockets of these mailboxes."""
+        ...
+
+    async def hold(self, mailbox: MailboxKey, connection: int) -> None:
+        """This node holds the mailbox's socket from now on; an older holder is told that it is displaced."""
+        ...
+
+    async def release(self, mailbox: MailboxKey, connection: int) -> None:
+        """The socket is gone, unless a newer connection holds the mailbox already."""
+        ...
+
+    async def ended(self, mailboxes: Collection[MailboxKey]) -> None:
+        """The devices of these mailboxes have ended: their sockets close wherever they are."""
+        ...
+
+    async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
+        """Pass a frame to the sockets of these mailboxes; answers those that were believed to be held."""
+        ...
