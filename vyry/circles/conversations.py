@@ -1,0 +1,139 @@
+"""Conversations: who may write to whom. A direct one is unique for its two members."""
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from vyry.clock import Clock
+from vyry.errors import InvalidRequest, NotFound
+from vyry.ids import ConversationId, UserId
+
+
+class Kind(Enum):
+    """How many can belong to it."""
+
+    DIRECT = "direct"
+    GROUP = "group"
+
+
+class Role(Enum):
+    """What a member may do."""
+
+    ADMIN = "admin"
+    MEMBER = "member"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody's place in a conversation."""
+
+    role: Role
+    joined_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation as its members see it. `version` rises with every change of it."""
+
+    conversation_id: ConversationId
+    kind: Kind
+    members: Mapping[UserId, Member]
+    version: int
+    sealed_info: bytes | None
+    message_timer_seconds: int | None
+    last_activity_at: datetime
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPage:
+    """A part of somebody's list; `next_cursor` is None at the end of it."""
+
+    conversations: list[Conversation]
+    next_cursor: ConversationId | None
+
+
+class ConversationStore(Protocol):
+    """Where conversations are kept."""
+
+    async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
+        """Those of these conversations that exist."""
+        ...
+
+    async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
+        """The one direct conversation of these two, and whether this call made it. However many ask at once, one is made.
+
+        Raises NotFound when there is no account `other`.
+        """
+        ...
+
+    async def list(self, member: UserId, limit: int, after: ConversationId | None) -> ConversationPage:
+        """The conversations of a member, newest made first, from just after the one named."""
+        ...
+
+    async def touch(self, ids: Collection[ConversationId], at: datetime) -> None:
+        """Note that something was posted there at that moment; the latest moment counts."""
+        ...
+
+
+class CachedConversations:
+    """Remembers the conversations used last. What it answers may be outdated: the post that relies on it is guarded by the version."""
+
+    def __init__(self, source: ConversationStore, capacity: int = 50_000) -> None:
+        self._source = source
+        self._capacity = capacity
+        self._known: OrderedDict[ConversationId, Conversation] = OrderedDict()
+
+    async def get(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
+        """Those of these conversations that exist, loading only what is not remembered. Their `last_activity_at` may be old."""
+        found = {key: self._known[key] for key in ids if key in self._known}
+        for key in found:
+            self._known.move_to_end(key)
+        missing = {key for key in ids if key not in found}
+        if missing:
+            loaded = await self._source.load(missing)
+            self._remember(loaded)
+            found |= loaded
+        return found
+
+    def forget(self, ids: Collection[ConversationId]) -> None:
+        """Load these anew next time."""
+        for key in ids:
+            self._known.pop(key, None)
+
+    def _remember(self, loaded: Mapping[ConversationId, Conversation]) -> None:
+        for key, conversation in loaded.items():
+            held = self._known.get(key)
+            # A slow load may arrive after a newer one: versions only rise, so the higher one is the truth.
+            if held is None or held.version <= conversation.version:
+                self._known[key] = conversation
+        while len(self._known) > self._capacity:
+            self._known.popitem(last=False)
+
+
+class Conversations:
+    """What a person may do with conversations."""
+
+    def __init__(self, store: ConversationStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def open_direct(self, opener: UserId, other: UserId) -> tuple[Conversation, bool]:
+        """The direct conversation with somebody else, and whether it was made just now. Raises InvalidRequest (oneself) and NotFound."""
+        if opener == other:
+            raise InvalidRequest(fields=[{"field": "userId", "problem": "this is yourself"}])
+        return await self._store.open_direct(opener, other, self._clock.now())
+
+    async def show(self, viewer: UserId, conversation_id: ConversationId) -> Conversation:
+        """A conversation the viewer belongs to. To outsiders there is none: NotFound."""
+        conversation = (await self._store.load([conversation_id])).get(conversation_id)
+        if conversation is None or viewer not in conversation.members:
+            raise NotFound
+        return conversation
+
+    async def list(self, viewer: UserId, limit: int, after: ConversationId | None) -> ConversationPage:
+        """The conversations the viewer belongs to, newest made first."""
+        return await self._store.list(viewer, limit, after)
