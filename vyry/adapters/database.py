@@ -1,0 +1,134 @@
+"""The database as all account-sized adapters see it: Tortoise on PostgreSQL or on a SQLite file, opened once per process.
+
+Promise: while the database is away every statement ends within 5 s in `Unavailable`, and works again by itself once it is back.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+from tortoise import Tortoise
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.connection import get_connection
+from tortoise.exceptions import DBConnectionError, OperationalError
+from tortoise.transactions import in_transaction
+
+from vyry.errors import Unavailable
+
+
+#: What a caller waits for the database in all, then for a free connection, a new one, one statement.
+PATIENCE_SECONDS: Final = 4.5
+ACQUIRE_SECONDS: Final = 2.0
+CONNECT_SECONDS: Final = 2.0
+COMMAND_SECONDS: Final = 4.0
+POOL_SIZE: Final = 10
+
+_POSTGRES_SCHEMES: Final = ("postgres", "postgresql", "asyncpg")
+_POSTGRES_AWAY: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+_SQLITE_AWAY: Final = frozenset(
+    {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_READONLY"}
+)
+
+
+def is_postgres(url: str) -> bool:
+    """Whether this URL names a PostgreSQL server (else it is a SQLite file)."""
+    return urlsplit(url).scheme in _POSTGRES_SCHEMES
+
+
+def tortoise_config(url: str) -> dict[str, Any]:
+    """What Tortoise is opened with: one connection `default`, one app `vyry`, migrations in the package `migrations`."""
+    return {
+        "connections": {"default": _with_defaults(url)},
+        "apps": {
+            "vyry": {"models": ["vyry.adapters.rows"], "default_connection": "default", "migrations": "migrations"}
+        },
+        "use_tz": True,
+        "timezone": "UTC",
+    }
+
+
+def _with_defaults(url: str) -> str:
+    """The URL with our limits in its query; what the operator wrote there wins."""
+    parts = urlsplit(url)
+    defaults: dict[str, str] = (
+        {
+            "minsize": "0",
+            "maxsize": str(POOL_SIZE),
+            "timeout": str(round(CONNECT_SECONDS)),
+            "command_timeout": str(COMMAND_SECONDS),
+            "application_name": "vyry",
+        }
+        if is_postgres(url)
+        else {
+            "journal_mode": "WAL",
+            "synchronous": "FULL",
+            "busy_timeout": "4000",
+            "foreign_keys": "ON",
+            "journal_size_limit": "67108864",
+        }
+    )
+    query = urlencode(defaults | dict(parse_qsl(parts.query)))
+    if not is_postgres(url):
+        return f"{url.partition('?')[0]}?{query}"
+    return urlunsplit(parts._replace(query=query))
+
+
+@asynccontextmanager
+async def open_database(url: str) -> AsyncIterator[None]:
+    """Tortoise, usable from every task of this process, for as long as the block lasts.
+
+    It opens also while PostgreSQL is away: connections are made when they are asked for.
+    """
+    # The underscore-named switch makes the connection visible to tasks that were not started in this context (Tortoise 1.1.9).
+    await Tortoise.init(config=tortoise_config(url), _enable_global_fallback=True)
+    try:
+        yield
+    finally:
+        await Tortoise.close_connections()
+
+
+@asynccontextmanager
+async def available() -> AsyncIterator[None]:
+    """Whatever the block asks of the database is answered within 5 s; its being away, busy or overfull is `Unavailable`."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield
+    except (OSError, DBConnectionError, *_POSTGRES_AWAY) as error:
+        raise Unavailable("The database is away.") from error
+    except OperationalError as error:
+        if not _is_sqlite_away(error):
+            raise
+        raise Unavailable("The database is busy.") from error
+
+
+def _is_sqlite_away(error: OperationalError) -> bool:
+    """Whether this tells of the file's state; a wrong statement is a fault of ours and stays one."""
+    cause = error.args[0] if error.args else None
+    name = cause.sqlite_errorname if isinstance(cause, sqlite3.OperationalError) else ""
+    return any(name == away or name.startswith(f"{away}_") for away in _SQLITE_AWAY)
+
+
+@asynccontextmanager
+async def transaction() -> AsyncIterator[BaseDBAsyncClient]:
+    """One transaction with `available` around it. Its first statement must be a write or a locking read."""
+    async with available(), in_transaction("default") as connection:
+        yield connection
+
+
+def connection() -> BaseDBAsyncClient:
+    """The connection outside any transaction (inside one: that transaction's), for raw statements."""
+    return get_connection("default")
