@@ -1,0 +1,160 @@
+"""People and their devices as values, and what the account services ask of a database.
+
+`Caller` is who a valid access token speaks for; every other part of the node takes it as proven.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import Enum
+from typing import Final, Protocol
+from uuid import UUID
+
+from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
+
+
+#: Device numbers run from 1 to this and then round.
+LAST_DEVICE_NUMBER: Final = 127
+
+
+class Platform(Enum):
+    """What a device says it runs on."""
+
+    IOS = "ios"
+    ANDROID = "android"
+    WEB = "web"
+    DESKTOP = "desktop"
+    CLI = "cli"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a valid access token speaks for. `device` is the row id (claim "sid"); `expires_at` is the token's own end."""
+
+    user_id: UserId
+    device_id: DeviceId
+    device: UUID
+    mailbox: MailboxKey
+    mailbox_id: MailboxId
+    is_primary: bool
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person. `settings` holds only what was set; the defaults are the reader's business."""
+
+    user_id: UserId
+    phone_sealed: bytes = field(repr=False)
+    created_at: datetime
+    username: str | None = None
+    display_name: str | None = None
+    bio: str | None = None
+    picture_attachment_id: UUID | None = None
+    sealed_profile: bytes | None = field(default=None, repr=False)
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """What to change: columns by their name in `Account` (None clears), settings merged by name (None clears; `settings` None clears all)."""
+
+    profile: Mapping[str, object]
+    settings: Mapping[str, object] | None = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One live device of an account."""
+
+    device: UUID
+    device_id: DeviceId
+    name: str
+    platform: Platform
+    is_primary: bool
+    linked_at: datetime
+    last_seen_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceListing:
+    """All live devices of an account, by rising number, and the epoch of its device list."""
+
+    devices: tuple[Device, ...]
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewDevice:
+    """A device about to come to life, with ids already made and the hash of its first refresh token."""
+
+    device: UUID
+    mailbox_id: MailboxId
+    name: str
+    platform: Platform
+    refresh_hash: str
+    refresh_expires_at: datetime
+    family_ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EndedDevice:
+    """A device whose sessions are over."""
+
+    device: UUID
+    mailbox: MailboxKey
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUp:
+    """What a sign-up made: the new primary device, and the devices that ended for it."""
+
+    user_id: UserId
+    device_id: DeviceId
+    is_new_user: bool
+    has_display_name: bool
+    ended: tuple[EndedDevice, ...]
+
+
+class EndedListener(Protocol):
+    """Hears that the sockets of these mailboxes must close; best effort, sockets look for themselves too."""
+
+    async def ended(self, mailboxes: Collection[MailboxKey]) -> None:
+        """Close every socket of these mailboxes, on whichever node it is."""
+        ...
+
+
+class AccountStore(Protocol):
+    """The truth about accounts. Every method raises `Unavailable` when the database is away."""
+
+    async def sign_up(self, phone_hash: str, phone_sealed: bytes, device: NewDevice, now: datetime) -> SignedUp:
+        """Find or make the account of this number and give it one new primary device, numbered 1, in one transaction.
+
+        All other devices of the account end in the same transaction (mailboxes, keys and tokens too) and its identity key is reset.
+        Of two at once for one number, one ends the device of the other; there is never a second account.
+        """
+        ...
+
+    async def load(self, user_id: UserId) -> Account:
+        """The account. Raises NotFound."""
+        ...
+
+    async def change(self, user_id: UserId, change: AccountChange) -> Account:
+        """Change the account and answer it whole. Settings of concurrent changes merge. Raises NotFound, UsernameTaken."""
+        ...
+
+
+class DeviceStore(Protocol):
+    """The devices of an account as their owner sees them."""
+
+    async def list(self, user_id: UserId) -> DeviceListing:
+        """The live devices and the epoch, of one moment. Raises NotFound."""
+        ...
+
+    async def rename(self, user_id: UserId, device_id: DeviceId, name: str) -> None:
+        """Give a live device another name. Raises NotFound."""
+        ...
+
+    async def end(self, user_id: UserId, device: UUID, now: datetime) -> EndedDevice:
+        """End one live device: mailbox, waiting mail, keys and tokens go, the epoch rises, all in one transaction. Raises NotFound."""
+        ...
