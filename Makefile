@@ -1,0 +1,62 @@
+# `make` prints this list. Everything is installed into .venv; what a target needs is installed when its lock file has changed.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+CODE := vyry web agents migrations scripts tests bench examples
+
+.DEFAULT_GOAL := help
+.PHONY: help install start test check fmt bench coverage lock clean services
+
+help: ## print this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+install: .venv/installed ## make .venv with the command vyry
+
+start: install ## run a node: everything in one process, nothing else needed
+	$(BIN)/vyry start
+
+test: .venv/tested services ## run every test on real PostgreSQL, Redis and Kafka (ARGS="-k word")
+	$(BIN)/python -m scripts.with_services -- $(BIN)/pytest $(ARGS)
+
+check: .venv/tested ## lint, format, spelling, types, imports, unit tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest tests/unit
+
+fmt: .venv/tested ## put the code into the house's format
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: .venv/tested services ## measure, side by side with a minimal server (bench/RESULTS.md)
+	$(BIN)/python -m scripts.with_services -- $(BIN)/python -m bench.run $(ARGS)
+
+coverage: .venv/tested services ## which lines the tests reach
+	$(BIN)/python -m scripts.with_services -- $(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage report
+
+lock: .venv/installed ## resolve setup.cfg anew into the two lock files
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile setup.cfg --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
+		--extra build -o requirements.lock
+	$(BIN)/uv pip compile setup.cfg --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
+		--extra build --extra test --extra dev -c requirements.lock -o requirements-test.lock
+
+clean: ## remove what was built, the environment included; a node's data stays
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+
+services:
+	scripts/install-services
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python requirements.lock setup.cfg
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/tested: .venv/installed requirements-test.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-test.lock
+	touch $@

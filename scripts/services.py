@@ -1,0 +1,330 @@
+"""PostgreSQL, Redis and Kafka for tests and benchmarks: real servers on free ports of this machine, each in a temporary folder.
+
+A server keeps its folder and its port over `stop`, `kill` and `start`, so a test can take it down and bring it back. It ends with the process
+that started it, however that dies (scripts/reaper.py). All calls block; in a coroutine use `await asyncio.to_thread(server.restart)`.
+"""
+
+import atexit
+import base64
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+
+KAFKA_VERSION = "4.1.1"
+#: Who PostgreSQL runs as when we are root, which it refuses to be.
+POSTGRES_USER = "postgres"
+
+_QUICK_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+_LOG4J = """<Configuration status="WARN"><Appenders><Console name="out"><PatternLayout pattern="%d %p %c %m%n"/></Console></Appenders>
+<Loggers><Root level="WARN"><AppenderRef ref="out"/></Root></Loggers></Configuration>
+"""
+
+
+class ServiceFailed(RuntimeError):
+    """A server did not come up or is not installed."""
+
+
+class Server:
+    """One server process with a port and a folder of its own."""
+
+    name: ClassVar[str]
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"vyry-{self.name}-"))
+        self.folder.chmod(0o755)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_prepared = False
+        _reaper.tell("folder", self.folder)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    @property
+    def pid(self) -> int:
+        """The server's own process, also the leader of its process group."""
+        if self._process is None:
+            raise ServiceFailed(f"{self.name} is not running")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Come back when the server answers."""
+        if not self._is_prepared:
+            self._prepare()
+            self._is_prepared = True
+        with self._log().open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        _reaper.tell("process", self.pid, self.stop_signal.value)
+        self._await_answer(within=30)
+
+    def stop(self) -> None:
+        """End it the polite way; its data stays."""
+        self._end(self.stop_signal)
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL); its data stays."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop and start again, on the same port and the same data."""
+        self.stop()
+        self.start()
+
+    def remove(self) -> None:
+        """End it and forget its data."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _prepare(self) -> None:
+        pass
+
+    def _command(self) -> Sequence[str | Path]:
+        raise NotImplementedError
+
+    def _answers(self) -> bool:
+        return accepts(self.port)
+
+    def _log(self) -> Path:
+        return self.folder / "log"
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.send_signal(number)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        _reaper.tell("ended", process.pid)
+
+    def _await_answer(self, within: float) -> None:
+        deadline = time.monotonic() + within
+        while not self._answers():
+            process = self._process
+            if process is None or process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise ServiceFailed(f"{self.name} did not start:\n{self._log().read_text(errors='replace')[-2000:]}")
+            time.sleep(0.03)
+
+    def _run(self, command: Sequence[str | Path]) -> None:
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise ServiceFailed(f"{self.name}: {command[0]} failed:\n{done.stdout.decode()}{done.stderr.decode()}")
+
+
+class Postgres(Server):
+    """PostgreSQL that really syncs; `url` names its database `postgres`, owned by the superuser `vyry`, no password."""
+
+    name = "postgres"
+    stop_signal = signal.SIGINT
+    options: ClassVar[dict[str, str]] = {
+        "max_connections": "200",
+        "autovacuum_naptime": "10s",
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+        "timezone": "UTC",
+    }
+
+    @property
+    def url(self) -> str:
+        return f"postgres://vyry@127.0.0.1:{self.port}/postgres"
+
+    def _prepare(self) -> None:
+        if os.geteuid() == 0:
+            user = pwd.getpwnam(POSTGRES_USER)
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+        initdb = (
+            "--pgdata=data",
+            "--username=vyry",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+        )
+        self._run([*self._as_user(), postgres_program("initdb"), *initdb])
+
+    def _command(self) -> Sequence[str | Path]:
+        options = [word for name, value in self.options.items() for word in ("-c", f"{name}={value}")]
+        return [*self._as_user(), postgres_program("postgres"), "-D", "data", "-p", str(self.port), *options]
+
+    def _answers(self) -> bool:
+        ready = [postgres_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return accepts(self.port) and subprocess.run(ready, check=False).returncode == 0
+
+    def _as_user(self) -> Sequence[str]:
+        if os.geteuid() != 0:
+            return ()
+        return ("setpriv", f"--reuid={POSTGRES_USER}", f"--regid={POSTGRES_USER}", "--init-groups")
+
+
+class Redis(Server):
+    """Redis that keeps nothing over a restart, as Vyry must bear."""
+
+    name = "redis"
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def _command(self) -> Sequence[str | Path]:
+        return [
+            program("redis-server"),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+class Kafka(Server):
+    """One Kafka process that is broker and controller (KRaft). Topics are made by who needs them."""
+
+    name = "kafka"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._controller_port = free_port()
+
+    @property
+    def url(self) -> str:
+        return f"kafka://127.0.0.1:{self.port}"
+
+    def _prepare(self) -> None:
+        (self.folder / "log4j2.xml").write_text(_LOG4J)
+        (self.folder / "server.properties").write_text(self._properties())
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        tool = ("kafka.tools.StorageTool", "format", "--cluster-id=" + cluster, "-c", "server.properties")
+        self._run([*self._java("-Xmx128m"), *tool])
+
+    def _command(self) -> Sequence[str | Path]:
+        return [*self._java("-Xmx512m", "-Xms128m"), "kafka.Kafka", "server.properties"]
+
+    def _java(self, *options: str) -> Sequence[str]:
+        libraries = kafka_libraries()
+        if not libraries.is_dir():
+            raise ServiceFailed("Kafka is not installed: run scripts/install-services")
+        logging = "-Dlog4j2.configurationFile=log4j2.xml"
+        return [program("java"), *options, *_QUICK_JAVA, logging, "-cp", f"{libraries}/*"]
+
+    def _properties(self) -> str:
+        broker, controller = f"127.0.0.1:{self.port}", f"127.0.0.1:{self._controller_port}"
+        return f"""
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{controller}
+listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
+advertised.listeners=PLAINTEXT://{broker}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={self.folder}/data
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+"""
+
+
+class _Reaper:
+    """Tells scripts/reaper.py what would be left behind if this process died now."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def tell(self, *words: object) -> None:
+        with self._lock:
+            if self._process is None:
+                self._process = self._open()
+            stdin = self._process.stdin
+            if stdin is not None:
+                stdin.write(" ".join(map(str, words)).encode() + b"\n")
+                stdin.flush()
+
+    def _open(self) -> subprocess.Popen[bytes]:
+        script = Path(__file__).with_name("reaper.py")
+        process = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, start_new_session=True)
+        atexit.register(process.communicate)
+        return process
+
+
+_reaper = _Reaper()
+
+
+def end_with_us(pid: int) -> None:
+    """Have process `pid` ended should this process die before it."""
+    _reaper.tell("process", pid, signal.SIGTERM.value)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens on a port of this machine."""
+    with socket.socket() as connection:
+        connection.settimeout(1)
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+def program(name: str) -> str:
+    """Where a program is; raises ServiceFailed when it is not installed."""
+    found = shutil.which(name)
+    if found is None:
+        raise ServiceFailed(f"{name} is not installed: run scripts/install-services")
+    return found
+
+
+def postgres_program(name: str) -> str:
+    """Where a PostgreSQL server program is: Debian keeps them out of the path."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
+    return str(found[-1]) if found else program(name)
+
+
+def kafka_libraries() -> Path:
+    """The folder of Kafka's jars, outside the work tree."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "vyry" / f"kafka-{KAFKA_VERSION}"
