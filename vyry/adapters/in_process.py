@@ -1,0 +1,87 @@
+"""Route and ring inside one process: what Kafka and Redis do for several. Nothing here waits, and nothing can be lost."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Final
+
+from vyry.ids import MailboxKey
+from vyry.mail.mailbag import filled, partition_of
+from vyry.mail.routing import DoorbellListener
+
+
+#: Higher than any connection number: whoever holds the mailbox is displaced.
+ENDED: Final = (1 << 53) - 1
+#: Two partitions and a tick of 2 ms were the cheapest of those measured for Faust inside the process (docs/performance.md).
+PARTITIONS: Final = 2
+TICK_SECONDS: Final = 0.002
+
+
+class InProcessMailbags:
+    """The bags, handed to whoever collects them in this process: Faust on its in-process transport (agents/transport.py)."""
+
+    def __init__(self, partitions: int = PARTITIONS, tick_seconds: float = TICK_SECONDS) -> None:
+        self._partitions = partitions
+        self._tick_seconds = tick_seconds
+        self._bags: list[set[MailboxKey]] = [set() for _ in range(partitions)]
+        self._wake = asyncio.Event()
+        self._collected_at = 0.0
+
+    @property
+    def partitions(self) -> int:
+        """How many streams the mailboxes are spread over."""
+        return self._partitions
+
+    def add(self, mailbox: MailboxKey) -> None:
+        self._bags[partition_of(mailbox, self._partitions)].add(mailbox)
+        self._wake.set()
+
+    async def collect(self) -> dict[int, list[bytes]]:
+        """Wait for mail and give all filled bags by partition: the first at once, then at most one lot each tick."""
+        await self._wake.wait()
+        loop = asyncio.get_running_loop()
+        early = self._collected_at + self._tick_seconds - loop.time()
+        if early > 0:
+            await asyncio.sleep(early)
+        self._collected_at = loop.time()
+        self._wake.clear()
+        bags, self._bags = self._bags, [set() for _ in range(self._partitions)]
+        return {partition: list(filled(bag)) for partition, bag in enumerate(bags) if bag}
+
+
+class InProcessDoorbell:
+    """The doorbell of the only node there is."""
+
+    def __init__(self) -> None:
+        self._held: dict[MailboxKey, int] = {}
+        self._listener: DoorbellListener | None = None
+
+    def listen(self, listener: DoorbellListener) -> None:
+        self._listener = listener
+
+    async def ring(self, mailboxes: Collection[MailboxKey]) -> None:
+        here = self._held.keys() & mailboxes
+        if here and self._listener is not None:
+            self._listener.on_ring(here)
+
+    async def hold(self, mailbox: MailboxKey, connection: int) -> None:
+        older = self._held.get(mailbox)
+        if older is None or older <= connection:
+            self._held[mailbox] = connection
+        if older is not None and older != connection and self._listener is not None:
+            self._listener.on_displaced(mailbox, max(older, connection))
+
+    async def release(self, mailbox: MailboxKey, connection: int) -> None:
+        if self._held.get(mailbox) == connection:
+            del self._held[mailbox]
+
+    async def ended(self, mailboxes: Collection[MailboxKey]) -> None:
+        for mailbox in self._held.keys() & mailboxes:
+            del self._held[mailbox]
+            if self._listener is not None:
+                self._listener.on_displaced(mailbox, ENDED)
+
+    async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
+        here = self._held.keys() & mailboxes
+        if here and self._listener is not None:
+            self._listener.on_relay(here, frame)
+        return here
