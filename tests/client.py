@@ -1,0 +1,200 @@
+"""A test device: it signs up, publishes real keys, posts and collects by REST, and checks every number and head that the node shows it.
+
+Its socket is tests/line.py. It trusts nothing of the server's code: the chain is computed in tests/chain.py, the keys in tests/device_keys.py.
+"""
+
+import asyncio
+import itertools
+import json
+import secrets
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.chain import Chain, Entry, octets
+from tests.device_keys import DeviceKeys, base64_text
+
+
+Body = dict[str, Any]
+_numbers = itertools.count(secrets.randbelow(90_000))
+
+
+class Refused(Exception):
+    """The node said no: a definite answer."""
+
+    def __init__(self, status: int, body: Body) -> None:
+        super().__init__(f"{status} {body.get('error_code')}: {body.get('error')}")
+        self.status = status
+        self.body = body
+        self.code = body.get("error_code")
+
+
+class Unclear(Exception):
+    """No answer came, or one that decides nothing (503, 500): the same request may be made again under the same ids."""
+
+
+def fresh_number() -> str:
+    """A valid phone number that no other test of this run uses."""
+    return f"+4915{secrets.randbelow(10)}{next(_numbers) % 100_000:05d}{secrets.randbelow(1000):03d}"
+
+
+@dataclass(slots=True)
+class Node:
+    """Where a device talks to, and where its codes are written (VYRY_SMS=file:PATH)."""
+
+    http: aiohttp.ClientSession
+    url: str
+    otp_file: Path
+
+    async def call(self, method: str, path: str, body: Body | None = None, token: str | None = None) -> Body:
+        """One REST call. Raises Refused, or Unclear when nothing is decided."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        try:
+            async with self.http.request(method, f"{self.url}/api/v1{path}", json=body, headers=headers) as answer:
+                content = await answer.json(content_type=None)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as lost:
+            raise Unclear(str(lost) or type(lost).__name__) from lost
+        if answer.status >= 500:
+            raise Unclear(f"{answer.status} {content}")
+        if answer.status >= 400:
+            raise Refused(answer.status, content)
+        return dict(content)
+
+    async def otp(self, number: str, taken: str | None = None) -> str:
+        """The last code sent to that number (other than `taken`)."""
+        async with asyncio.timeout(5):
+            while True:
+                for line in reversed(await asyncio.to_thread(_lines, self.otp_file)):
+                    said = json.loads(line)
+                    if said["phoneNumber"] == number and said["otp"] != taken:
+                        return str(said["otp"])
+                await asyncio.sleep(0.01)
+
+    async def sign_up(self, number: str | None = None, *, with_keys: bool = True) -> "Device":
+        """A device of a new account (or a new primary device of the account of that number), with keys unless told otherwise."""
+        number = number or fresh_number()
+        challenge = await self.call("POST", "/auth/request-otp", {"phoneNumber": number})
+        session = await self.call(
+            "POST",
+            "/auth/verify-otp",
+            {
+                "challengeId": challenge["challengeId"],
+                "otp": await self.otp(number),
+                "device": {"name": "test phone", "platform": "cli"},
+            },
+        )
+        device = Device(self, number, session)
+        if with_keys:
+            await device.upload_keys()
+        return device
+
+
+@dataclass(slots=True)
+class Device:
+    """A signed-in device. `chain` is the last point it has seen, `seen` every entry it took, in order."""
+
+    node: Node
+    number: str
+    session: Body
+    keys: DeviceKeys = field(default_factory=DeviceKeys)
+    chain: Chain | None = None
+    seen: list[Entry] = field(default_factory=list)
+    #: What it believes about others: userId -> the answer of GET /keys/{userId}.
+    lists: dict[str, Body] = field(default_factory=dict)
+
+    @property
+    def user_id(self) -> str:
+        return str(self.session["userId"])
+
+    @property
+    def device_id(self) -> int:
+        return int(self.session["deviceId"])
+
+    @property
+    def token(self) -> str:
+        return str(self.session["accessToken"])
+
+    @property
+    def contents(self) -> list[bytes]:
+        """The contents of all envelopes seen, in order."""
+        return [octets(entry["content"]) for entry in self.seen if "content" in entry]
+
+    async def call(self, method: str, path: str, body: Body | None = None) -> Body:
+        """One REST call with this device's token."""
+        return await self.node.call(method, path, body, self.token)
+
+    async def upload_keys(self, one_time: int = 2, pq: int = 1) -> Body:
+        """Publish a whole new set of keys."""
+        return await self.call("PUT", "/keys", self.keys.upload(one_time, pq))
+
+    async def open_direct(self, other: "Device") -> str:
+        """The id of the direct conversation with the other's account."""
+        conversation = await self.call("POST", "/conversations", {"kind": "direct", "userId": other.user_id})
+        return str(conversation["conversationId"])
+
+    async def post(self, conversation_id: str, other: "Device", content: bytes, **more: Any) -> Body:
+        """Post to every device of the other's account by REST, repairing a stale device list once."""
+        await self.learn(other.user_id)
+        body = self.body_of(conversation_id, [other.user_id], content, **more)
+        try:
+            return await self.call("POST", "/messages", body)
+        except Refused as refusal:
+            if refusal.code != "STALE_DEVICES":
+                raise
+        await self.learn(other.user_id, again=True)
+        return await self.call("POST", "/messages", self.body_of(conversation_id, [other.user_id], content, **more))
+
+    async def learn(self, user_id: str, *, again: bool = False) -> Body:
+        """The device list of an account, asked for once."""
+        if again or user_id not in self.lists:
+            self.lists[user_id] = await self.call("GET", f"/keys/{user_id}")
+        return self.lists[user_id]
+
+    def body_of(self, conversation_id: str, user_ids: list[str], content: bytes | str, **more: Any) -> Body:
+        """A post to all known devices of these accounts; `content` bytes become base64, text is taken as it is."""
+        text = base64_text(content) if isinstance(content, bytes) else content
+        recipients = [
+            {
+                "userId": user_id,
+                "epoch": self.lists[user_id]["epoch"],
+                "devices": [
+                    {"deviceId": device["deviceId"], "registrationId": device["registrationId"], "content": text}
+                    for device in self.lists[user_id]["devices"]
+                ],
+            }
+            for user_id in user_ids
+        ]
+        return {
+            "messageId": str(uuid.uuid4()),
+            "conversationId": conversation_id,
+            "recipients": recipients,
+        } | more
+
+    def take(self, entries: list[Entry]) -> None:
+        """Check and keep entries, however they came."""
+        assert self.chain is not None
+        for entry in entries:
+            self.chain.take(entry)
+            self.seen.append(entry)
+
+    async def collect(self, wait: int = 0, limit: int = 100) -> Body:
+        """One GET /mailbox after the last point seen, checked and kept."""
+        after = self.chain.seq if self.chain else 0
+        page = await self.call("GET", f"/mailbox?after={after}&limit={limit}&wait={wait}")
+        if self.chain is None:
+            self.chain = Chain(page["mailboxId"])
+        self.take(page["entries"])
+        return page
+
+    async def acknowledge(self) -> Body:
+        """Acknowledge everything seen, by REST."""
+        assert self.chain is not None
+        point = {"seq": self.chain.seq, "head": base64_text(self.chain.head)}
+        return await self.call("POST", "/mailbox/acknowledge", point)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
