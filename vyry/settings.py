@@ -1,0 +1,342 @@
+"""The one reader of the environment: every setting typed, secrets masked, unsafe and unknown ones refused with a line each.
+
+`.env.example` shows every name once; `variable` tells the name from the field.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from difflib import get_close_matches
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from vyry.limits import QUOTAS
+
+
+MIN_SECRET: Final = 32
+#: Stands in .env.example, and so is no secret.
+EXAMPLE_SECRET: Final = "change-me: at least 32 random characters"  # noqa: S105  an example
+#: Of 32 random hexadecimal digits fewer different ones are one case in millions.
+_FEW_CHARACTERS: Final = 8
+_HOW_TO: Final = {
+    "JWT_SECRET": "JWT_SECRET is not set: give all nodes the same 32 random characters or more (`openssl rand -base64 48`).",
+    "VYRY_PEPPER_FILE": "VYRY_PEPPER_FILE: there is no {path}; make one (`vyry secrets`) and give all nodes the same.",
+}
+_LIMIT: Final = "VYRY_LIMIT_"
+_PLAIN: Final = frozenset(
+    {
+        "database_url",
+        "redis_url",
+        "kafka_url",
+        "jwt_secret",
+        "jwt_expiration",
+        "refresh_token_expiration",
+        "server_host",
+        "server_port",
+    }
+)
+
+
+class Role(Enum):
+    """What a process is started as: it decides what has to be set, and whether secrets may be made."""
+
+    #: `vyry start`: whatever is not set is made in the data folder.
+    ALONE = "start"
+    WEB = "web"
+    WORKER = "worker"
+    #: migrate, rollback, check: nothing has to be set, nothing is made.
+    TOOL = "tool"
+
+
+_SIGNS_NOTHING: Final = (Role.WORKER, Role.TOOL)
+
+
+class SettingsError(Exception):
+    """The settings do not do; `lines` holds one line for each thing to mend, none of them a value."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = tuple(lines)
+
+
+def masked(url: str) -> str:
+    """The URL as people and logs may see it: no password, no query."""
+    scheme, separator, rest = url.partition("?")[0].partition("://")
+    user, at, host = rest.rpartition("@")
+    name, colon, _ = user.partition(":")
+    return f"{scheme}{separator}{name}{':***' if colon else ''}{at}{host}"
+
+
+def _listed(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise ValueError("must be a whole number of seconds")
+    return timedelta(seconds=int(value))
+
+
+def _network(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValueError("must be addresses or networks such as 10.0.0.0/8, separated by commas") from None
+
+
+def _origin(value: str) -> str:
+    if value != "*" and not re.fullmatch(r"https?://[a-z0-9.\-\[\]:]+", value):
+        raise ValueError("must be origins such as https://chat.example.org (lower case, no path), separated by commas")
+    return value
+
+
+def _sms(value: SecretStr) -> SecretStr:
+    kind, _, target = value.get_secret_value().partition(":")
+    is_fit = {"console": not target, "file": bool(target), "webhook": target.startswith(("http://", "https://"))}
+    if not is_fit.get(kind, False):
+        raise ValueError("must be console, file:PATH or webhook:URL")
+    return value
+
+
+def _scheme(*schemes: str) -> AfterValidator:
+    def check(value: SecretStr) -> SecretStr:
+        scheme, _, rest = value.get_secret_value().partition("://")
+        if scheme not in schemes or not rest:
+            raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _long(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < MIN_SECRET:
+        raise ValueError(f"must have at least {MIN_SECRET} characters")
+    return value
+
+
+Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Rate = tuple[int, timedelta]
+Origin = Annotated[str, AfterValidator(_origin)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """What the operator decided; frozen. Made by `load_settings`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    env: Literal["development", "production"] = "development"
+    data_dir: Path
+    database_url: Annotated[SecretStr, _scheme("postgres", "postgresql", "sqlite")]
+    #: Without Redis and Kafka this process is alone: hints and work stay inside it.
+    redis_url: Annotated[SecretStr, _scheme("redis", "rediss")] | None = None
+    kafka_url: Annotated[SecretStr, _scheme("kafka")] | None = None
+    jwt_secret: Annotated[SecretStr, AfterValidator(_long)]
+    jwt_expiration: Seconds = Field(timedelta(hours=1), ge=timedelta(minutes=1), le=timedelta(days=1))
+    refresh_token_expiration: Seconds = Field(timedelta(days=7), ge=timedelta(minutes=5), le=timedelta(days=30))
+    pepper_file: Path
+    #: What `pepper_file` holds; it never lies in the database.
+    pepper: SecretBytes
+    server_host: str
+    server_port: Port = 8000
+    #: Metrics and all that is the operator's; a second process on the host takes the next free port.
+    admin_host: str = "127.0.0.1"
+    admin_port: Port = 8001
+    processes: int = Field(1, ge=1, le=64)
+    sms: Annotated[SecretStr, AfterValidator(_sms)] = SecretStr("console")
+    cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_listed)] = ()
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_listed)] = ()
+    max_devices: int = Field(6, ge=1, le=127)
+    #: How long a posted envelope may wait for its number before the sweeper takes it up.
+    handover_ms: int = Field(500, ge=50, le=60_000)
+    #: Of the Kafka topic; the most workers that can share the work.
+    partitions: int = Field(4, ge=1, le=1024)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    limits: Literal["on", "off"] = "on"
+    #: By quota name: VYRY_LIMIT_POST=60/60 stands under "post".
+    limit_overrides: Mapping[str, Rate] = Field(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: object, **__: object
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load_settings` hands over, so that a test needs no environment of its own."""
+        del settings_cls
+        return (init_settings,)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether streams and hints stay inside this one process."""
+        return self.kafka_url is None and self.redis_url is None
+
+
+def variable(field: str) -> str:
+    """The environment's name for a field of `Settings`."""
+    return field.upper() if field in _PLAIN else f"VYRY_{field.upper()}"
+
+
+#: Field by environment name; `pepper` and `limit_overrides` come from elsewhere.
+_FIELDS: Final = {
+    variable(field): field for field in Settings.model_fields if field not in ("pepper", "limit_overrides")
+}
+
+
+def variables() -> tuple[str, ...]:
+    """Every name the environment may hold, the limits aside, in the order of `Settings`."""
+    return tuple(_FIELDS)
+
+
+def load_settings(role: Role, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings for a process of this role, or `SettingsError` with a line for each thing to mend. An empty value counts as not set.
+
+    `Role.ALONE` makes the data folder (0700) and the secrets in it (0600) where they are missing.
+    """
+    given = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
+    _refuse([*_unknown(given), *_missing(given, role)])
+    data_dir = Path(given.get("VYRY_DATA_DIR", "vyry-data")).absolute()
+    pepper_file = Path(given.get("VYRY_PEPPER_FILE", data_dir / "pepper")).absolute()
+    values: dict[str, object] = {field: given[name] for name, field in _FIELDS.items() if name in given}
+    values |= {
+        "data_dir": data_dir,
+        "pepper_file": pepper_file,
+        "pepper": _secret(pepper_file, "VYRY_PEPPER_FILE", role),
+    }
+    values["limit_overrides"] = _overrides(given)
+    values.setdefault("database_url", f"sqlite://{data_dir / 'vyry.db'}")
+    values.setdefault("server_host", "127.0.0.1" if role is Role.ALONE else "0.0.0.0")  # noqa: S104  the contract's default
+    if "jwt_secret" not in values:
+        values["jwt_secret"] = _secret(data_dir / "jwt-secret", "JWT_SECRET", role)
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(
+            [_line(str(each["loc"][0]), each["type"], each["msg"]) for each in error.errors()]
+        ) from None
+    _refuse(_unfit(settings, role))
+    if settings.env == "production":
+        _refuse(_unsafe(settings, is_secret_given="JWT_SECRET" in given or role in _SIGNS_NOTHING))
+    return settings
+
+
+def _refuse(lines: Iterable[str]) -> None:
+    if found := list(lines):
+        raise SettingsError(found)
+
+
+def _unknown(given: Mapping[str, str]) -> Iterator[str]:
+    known = [*(name for name in _FIELDS if name.startswith("VYRY_")), *(f"{_LIMIT}{name.upper()}" for name in QUOTAS)]
+    for name in sorted(set(given) - set(known)):
+        if name.startswith("VYRY_"):
+            near = get_close_matches(name, known, 1, 0.0)[0]
+            yield f"{name} is no setting of Vyry; the nearest is {near}. Correct or unset it."
+
+
+def _missing(given: Mapping[str, str], role: Role) -> Iterator[str]:
+    if role is Role.ALONE:
+        for name in sorted({"REDIS_URL", "KAFKA_URL"} & set(given)):
+            yield f"{name} is set, but `vyry start` is all in one process: run `vyry web` and `vyry worker`, or unset it."
+    if role in (Role.WEB, Role.WORKER):
+        needed = {
+            "DATABASE_URL": "postgres://USER:PASSWORD@HOST/NAME",
+            "REDIS_URL": "redis://HOST:6379",
+            "KAFKA_URL": "kafka://HOST:9092",
+        }
+        for name in sorted(set(needed) - set(given)):
+            yield f"{name} is not set: `vyry {role.value}` needs it ({needed[name]}); for one process without services run `vyry start`."
+
+
+def _overrides(given: Mapping[str, str]) -> dict[str, Rate]:
+    found = {}
+    for name in (name for name in given if name.startswith(_LIMIT)):
+        rate = re.fullmatch(r"([1-9][0-9]{0,14})/([1-9][0-9]{0,7})", given[name])
+        if not rate:
+            raise SettingsError([f"{name} must be N/SECONDS, such as 20/60."])
+        found[name.removeprefix(_LIMIT).lower()] = int(rate[1]), timedelta(seconds=int(rate[2]))
+    return found
+
+
+def _line(field: str, kind: str, problem: str) -> str:
+    text = (
+        problem.removeprefix("Value error, ")
+        if kind == "value_error"
+        else f"is wrong: {problem[0].lower()}{problem[1:]}"
+    )
+    return f"{variable(field)} {text}."
+
+
+def _unfit(settings: Settings, role: Role) -> Iterator[str]:
+    if role in (Role.WEB, Role.WORKER) and settings.database_url.get_secret_value().startswith("sqlite"):
+        yield f"DATABASE_URL is SQLite, which serves one process: give `vyry {role.value}` PostgreSQL, or run `vyry start`."
+    if settings.jwt_secret.get_secret_value().encode() == settings.pepper.get_secret_value():
+        yield "JWT_SECRET and the pepper are the same: make one of them anew, so that losing one does not lose both."
+
+
+def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:
+    """What development may do and production may not."""
+    secret = settings.jwt_secret.get_secret_value()
+    kind, _, target = settings.sms.get_secret_value().partition(":")
+    if kind != "webhook":
+        yield f"VYRY_SMS={kind} shows one-time codes to whoever reads it: production needs webhook:URL."
+    elif urlsplit(target).scheme != "https" and urlsplit(target).hostname not in ("127.0.0.1", "::1", "localhost"):
+        yield "VYRY_SMS sends one-time codes unencrypted: production needs webhook:https://..., or a sender on this machine."
+    if not is_secret_given:
+        yield "JWT_SECRET is not set: production takes no generated one; give 32 random characters or more."
+    elif secret == EXAMPLE_SECRET or len(set(secret)) < _FEW_CHARACTERS:
+        yield "JWT_SECRET is an example or too regular to be random: make one with `openssl rand -base64 48`."
+    if "*" in settings.cors_origins:
+        yield "VYRY_CORS_ORIGINS=* lets every page act for your users: name the origins."
+    if settings.limits == "off":
+        yield "VYRY_LIMITS=off is for benchmarks: production keeps its limits."
+
+
+def _secret(path: Path, name: str, role: Role) -> str:
+    """The secret of a file nobody else can read; made where the role allows it."""
+    if not path.exists():
+        if role in _SIGNS_NOTHING:
+            # What it gets instead is good for nothing.
+            return secrets.token_urlsafe(MIN_SECRET)
+        if role is not Role.ALONE:
+            raise SettingsError([_HOW_TO[name].format(path=path)])
+        write_secret(path)
+    try:
+        mode = path.stat().st_mode
+        content = path.read_text("ascii").strip()
+    except (OSError, UnicodeError) as error:
+        raise SettingsError([f"{path} cannot be read as a secret: {type(error).__name__}."]) from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise SettingsError([f"{path} can be read by others: run `chmod 600 {path}`."])
+    if len(content) < MIN_SECRET:
+        raise SettingsError([f"{path} holds less than {MIN_SECRET} characters: it is no secret."])
+    return content
+
+
+def write_secret(path: Path) -> None:
+    """Make a secret file (0600) in a folder of its own (0700), whole or not at all; a file that is there already stays."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        # A link fails where a rename would replace what another process has just made.
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
