@@ -1,0 +1,54 @@
+"""The one table from refusals to HTTP status, and the error body (docs/protocol.md, "Errors")."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+
+from vyry import errors
+
+
+STATUS: Final[Mapping[type[errors.VyryError], int]] = {
+    errors.InvalidRequest: 400,
+    errors.InvalidOtp: 400,
+    errors.InvalidKeys: 400,
+    errors.Unauthorized: 401,
+    errors.InvalidToken: 401,
+    errors.Forbidden: 403,
+    errors.NotAMember: 403,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.StaleDevices: 409,
+    errors.IdempotencyMismatch: 409,
+    errors.UsernameTaken: 409,
+    errors.IdentityMismatch: 409,
+    errors.StaleHead: 409,
+    errors.PayloadTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.RateLimited: 429,
+    errors.MailboxFull: 429,
+    errors.Unavailable: 503,
+}
+#: The one code without a refusal: something broke that nobody foresaw.
+INTERNAL_ERROR: Final = "INTERNAL_ERROR"
+#: Said with 429 and 503 where the refusal itself names no time.
+_PATIENCE_SECONDS: Final = 60
+
+
+def error_body(refusal: errors.VyryError, request_id: str) -> dict[str, object]:
+    """The members of the error body; frames carry the same (`refused`)."""
+    body: dict[str, object] = {"error": refusal.problem, "error_code": refusal.code, **refusal.members}
+    if STATUS[type(refusal)] in (429, 503):
+        body.setdefault("retry_after_seconds", _PATIENCE_SECONDS)
+    body["request_id"] = request_id
+    return body
+
+
+def internal_error_body(request_id: str) -> dict[str, object]:
+    """What is said about a fault of ours: that there was one, and the id to ask about."""
+    return {"error": "Something went wrong on our side.", "error_code": INTERNAL_ERROR, "request_id": request_id}
+
+
+def as_json(body: Mapping[str, object]) -> bytes:
+    """The bytes of an error body."""
+    return orjson.dumps(body)

@@ -1,0 +1,60 @@
+"""The names under which the app and a request keep their values, and what a row of the route table is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from vyry.errors import VyryError
+
+
+if TYPE_CHECKING:
+    from vyry.accounts.account import Caller
+    from vyry.bootstrap import Services
+    from vyry.limits import Grant, Quota
+    from vyry.settings import Settings
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+SETTINGS: web.AppKey["Settings"] = web.AppKey("settings")
+SERVICES: web.AppKey["Services"] = web.AppKey("services")
+#: Set once the node was told to stop: it finishes what it has and is not ready for more.
+DRAINING: web.AppKey[asyncio.Event] = web.AppKey("draining", asyncio.Event)
+
+#: Who asks: set on every route with auth "token" or "socket" before the handler runs.
+CALLER: web.RequestKey["Caller"] = web.RequestKey("caller")
+#: The id of this request, as in X-Request-Id and in the error body.
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+#: What the limiter granted for this request, by the quota's name; it becomes the RateLimit headers.
+GRANTS: web.RequestKey[list[tuple[str, "Grant"]]] = web.RequestKey("grants")
+#: The row of the table that this request asks for.
+ROUTE: web.RequestKey["Route"] = web.RequestKey("route")
+
+#: The largest body a route takes unless its row says otherwise, and the largest frame of a socket.
+BODY_LIMIT = 256 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One row of the table (web/routes.py): what the app serves, what OpenAPI says and what docs/protocol.md promises.
+
+    `auth` is "token" (bearer, sets CALLER), "open" (nobody is asked) or "socket" (bearer or ?ticket=, and a trusted Origin when there is one).
+    `answers` maps each status of success to its shape; a status without body has None. `refusals` are those of the route itself:
+    what every route can answer (INVALID_REQUEST, the token's, sizes, RATE_LIMITED with a quota, ...) is added by OpenAPI.
+    A route without `body` takes none (or `{}`); one without `query` takes no query parameters.
+    """
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    path: str
+    handler: Handler
+    summary: str
+    auth: Literal["token", "open", "socket"] = "token"
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
+    refusals: tuple[type[VyryError], ...] = ()
+    quota: "Quota | None" = None
+    body_limit: int = BODY_LIMIT

@@ -1,0 +1,148 @@
+"""Around every handler: the door with its order of checks, the request's id, refusals turned into error bodies, the headers of every answer."""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from vyry import errors
+from vyry.ids import new_id
+from web.auth import by_token, by_token_or_ticket
+from web.errors import STATUS, as_json, error_body, internal_error_body
+from web.keys import CALLER, GRANTS, REQUEST_ID, ROUTE, SETTINGS, Handler, Route
+from web.wire.shapes import Nothing
+from web.wire.strict import check_headers, read
+
+
+log = structlog.get_logger()
+
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+_TWO_YEARS: Final = "max-age=63072000; includeSubDomains"
+_EXPOSED: Final = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After"
+
+
+@web.middleware
+async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, run it, and turn whatever it raises into an answer. The outermost middleware."""
+    request_id = request[REQUEST_ID] = str(new_id())
+    started = time.perf_counter()
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        response = await _outcome(request, handler, request_id)
+        log.info(
+            "answered",
+            method=request.method,
+            route=_route_of(request),
+            status=response.status,
+            milliseconds=round((time.perf_counter() - started) * 1000, 1),
+        )
+    return response
+
+
+async def _outcome(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except (errors.VyryError, web.HTTPNotFound) as refusal:
+        return refused(refusal if isinstance(refusal, errors.VyryError) else errors.NotFound(), request_id)
+    except web.HTTPMethodNotAllowed as not_allowed:
+        return _other_method(request, not_allowed, request_id)
+    except Exception:
+        log.exception("broken", route=_route_of(request))
+        return broken(request_id)
+
+
+def refused(refusal: errors.VyryError, request_id: str) -> web.Response:
+    """The answer to a refusal: its status, its body, and Retry-After where the body names a time."""
+    status = STATUS[type(refusal)]
+    body = error_body(refusal, request_id)
+    answer = web.Response(body=as_json(body), status=status, content_type="application/json")
+    if "retry_after_seconds" in body and status in (429, 503):
+        answer.headers["Retry-After"] = str(body["retry_after_seconds"])
+    if status == 401:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
+
+
+def broken(request_id: str) -> web.Response:
+    """The answer to a fault of ours: generic, with the id that stands in the log."""
+    return web.Response(body=as_json(internal_error_body(request_id)), status=500, content_type="application/json")
+
+
+def guarded(route: Route) -> Handler:
+    """The handler of `route` behind its door: token (401), size and media type (413, 415), query and needless body (400), rate (429)."""
+
+    async def enter(request: web.Request) -> web.StreamResponse:
+        request[ROUTE] = route
+        if route.auth == "socket":
+            _check_origin(request)
+            request[CALLER] = await by_token_or_ticket(request)
+        elif route.auth == "token":
+            request[CALLER] = await by_token(request)
+        if route.body is not None or request.body_exists:
+            check_headers(request)
+        if route.body is None and request.body_exists:
+            await read(request, Nothing)
+        if route.query is None and request.query:
+            raise errors.InvalidRequest("This route takes no query parameters.")
+        return await route.handler(request)
+
+    return enter
+
+
+async def dress(request: web.Request, response: web.StreamResponse) -> None:
+    """Put the headers on that every answer carries (signal on_response_prepare: it sees sockets and errors too)."""
+    headers = response.headers
+    headers.popall("Server", None)
+    headers["X-Request-Id"] = request.get(REQUEST_ID) or str(new_id())
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    if request.app[SETTINGS].env == "production":
+        headers["Strict-Transport-Security"] = _TWO_YEARS
+    if is_trusted_origin(request):
+        headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
+        headers["Access-Control-Expose-Headers"] = _EXPOSED
+        headers["Vary"] = "Origin"
+    if grants := request.get(GRANTS):
+        headers["RateLimit-Policy"] = ", ".join(f'"{name}";q={grant.limit};w={grant.window}' for name, grant in grants)
+        headers["RateLimit"] = ", ".join(
+            f'"{name}";r={grant.remaining};t={grant.reset_seconds}' for name, grant in grants
+        )
+
+
+def is_trusted_origin(request: web.Request) -> bool:
+    """Whether a page of this Origin may use the node: one of the settings', any in development. False without Origin."""
+    origin = request.headers.get("Origin")
+    settings = request.app[SETTINGS]
+    return origin is not None and (settings.env == "development" or origin in settings.cors_origins)
+
+
+def _check_origin(request: web.Request) -> None:
+    """A page of a strange origin must not open a socket in its visitor's name."""
+    if "Origin" in request.headers and not is_trusted_origin(request):
+        raise errors.Forbidden
+
+
+def _other_method(request: web.Request, refusal: web.HTTPMethodNotAllowed, request_id: str) -> web.Response:
+    """405 with what is allowed; or, when a browser asks before it sends, which methods and headers a trusted page may use."""
+    if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+        answer = refused(errors.MethodNotAllowed(), request_id)
+        answer.headers["Allow"] = refusal.headers["Allow"]
+        return answer
+    answer = web.Response(status=204)
+    if is_trusted_origin(request):
+        answer.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(refusal.allowed_methods))
+        answer.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+        answer.headers["Access-Control-Max-Age"] = "600"
+    return answer
+
+
+def _route_of(request: web.Request) -> str:
+    """The path as the table writes it: never what the client typed, which may hold secrets."""
+    route = request.get(ROUTE)
+    return route.path if route else "-"

@@ -1,0 +1,148 @@
+"""What all shapes on the wire share: closed, camelCase, strict; and the types of their fields (docs/protocol.md, "Common rules").
+
+Shapes are pydantic models below `Wire`. In Python their fields are named snake_case, also when one is made; from clients only camelCase is read.
+"""
+
+import re
+from binascii import Error as NotBase64
+from binascii import a2b_base64, b2a_base64
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+
+MAX_INTEGER = 2**53 - 1
+BASE64_PATTERN = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
+ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+MOMENT_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
+
+
+class Wire(BaseModel):
+    """A shape of a body, a frame or a part of one. Unknown fields are refused; nothing is converted silently."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        allow_inf_nan=False,
+    )
+
+
+class Nothing(Wire):
+    """`{}`: there is nothing to say beyond the status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Octets:
+    """Marks `bytes` that are standard base64 with padding in JSON, and bin in MessagePack; sizes count decoded bytes."""
+
+    at_least: int = 0
+    at_most: int = 192 << 10
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._read, serialization=core_schema.plain_serializer_function_ser_schema(to_base64, when_used="json")
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {
+            "type": "string",
+            "contentEncoding": "base64",
+            "pattern": BASE64_PATTERN,
+            "minLength": (self.at_least + 2) // 3 * 4,
+            "maxLength": (self.at_most + 2) // 3 * 4,
+        }
+
+    def _read(self, value: object) -> bytes:
+        octets = value if isinstance(value, bytes) else from_base64(value)
+        if not self.at_least <= len(octets) <= self.at_most:
+            raise ValueError(f"must be {_range(self.at_least, self.at_most)} bytes")
+        return octets
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalId:
+    """Marks a UUID that is written in lower case with its four hyphens, and in no other way."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            to_id, serialization=core_schema.plain_serializer_function_ser_schema(str, when_used="json")
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "format": "uuid", "pattern": ID_PATTERN}
+
+
+@dataclass(frozen=True, slots=True)
+class Milliseconds:
+    """Marks a datetime that is RFC 3339 in UTC with milliseconds and Z."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            to_moment, serialization=core_schema.plain_serializer_function_ser_schema(to_rfc3339, when_used="json")
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "format": "date-time", "pattern": MOMENT_PATTERN}
+
+
+#: Bytes of any length that fits a body. For exact sizes write Annotated[bytes, Octets(32, 32)].
+Base64 = Annotated[bytes, Octets()]
+Id = Annotated[UUID, CanonicalId()]
+Moment = Annotated[datetime, Milliseconds()]
+Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+
+
+def to_base64(octets: bytes) -> str:
+    """Standard base64 with padding, in one line."""
+    return b2a_base64(octets, newline=False).decode("ascii")
+
+
+def from_base64(text: object) -> bytes:
+    """The bytes of standard base64 with padding: url-safe, unpadded, broken or padded with set bits is a ValueError."""
+    if not isinstance(text, str):
+        raise ValueError("must be base64 text")  # noqa: TRY004  pydantic turns a ValueError alone into a wrong field
+    try:
+        octets = a2b_base64(text.encode("ascii"), strict_mode=True)
+    except (NotBase64, UnicodeEncodeError):
+        raise ValueError("must be standard base64 with padding") from None
+    if text[-4:] != to_base64(octets[-(len(octets) % 3 or 3) :]):
+        raise ValueError("must be standard base64 with padding")
+    return octets
+
+
+def to_id(value: object) -> UUID:
+    """The UUID that this canonical text names; anything else is a ValueError."""
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, str) and re.match(ID_PATTERN, value, re.ASCII) and len(value) == 36:
+        return UUID(value)
+    raise ValueError("must be a UUID in lower case")
+
+
+def to_moment(value: object) -> datetime:
+    """An aware moment in UTC from itself or from its text on the wire; anything else is a ValueError."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC)
+    if isinstance(value, str) and re.match(MOMENT_PATTERN, value, re.ASCII) and len(value) == 24:
+        return datetime.fromisoformat(value)
+    raise ValueError("must be a time in RFC 3339, UTC, with milliseconds and Z")
+
+
+def to_rfc3339(moment: datetime) -> str:
+    """RFC 3339, UTC, milliseconds, Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _range(least: int, most: int) -> str:
+    return str(least) if least == most else f"{least} to {most}"

@@ -1,0 +1,161 @@
+"""Reading what clients send, strictly: sizes are cut off before a body is read whole, JSON means one thing only, unknown names are refused."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, TypeVar
+from uuid import UUID
+
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
+from jiter import from_json
+from pydantic import ValidationError
+
+from vyry.errors import InvalidRequest, NotFound, PayloadTooLarge, UnsupportedMediaType
+from web.keys import ROUTE
+from web.wire.shapes import MAX_INTEGER, Wire, to_id
+
+
+MAX_DEPTH: Final = 8
+BODY_SECONDS: Final = 10
+#: More wrong fields than this are not listed.
+_FIELDS: Final = 20
+
+Shape = TypeVar("Shape", bound=Wire)
+
+
+def parse(raw: bytes) -> object:
+    """What this JSON says. Used for bodies and socket frames alike.
+
+    Raises:
+        InvalidRequest: not UTF-8 or not JSON, a byte-order mark, duplicate keys, NaN or infinity, nesting over 8, an integer beyond 2^53-1,
+            a lone surrogate, or a NUL character (which no database text can hold).
+    """
+    try:
+        value = from_json(raw, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
+    except ValueError:
+        raise InvalidRequest("This is not valid JSON (RFC 8259, no duplicate keys, no lone surrogates).") from None
+    _check([value])
+    return value
+
+
+def _check(level: Sequence[object]) -> None:
+    """Look at a parsed value level by level, so that depth costs no recursion."""
+    for _ in range(MAX_DEPTH):
+        level = _below(level)
+        if not level:
+            return
+    if any(type(value) in (dict, list) for value in level):
+        raise InvalidRequest(f"This is nested deeper than {MAX_DEPTH}.")
+    _below(level)
+
+
+def _below(level: Sequence[object]) -> list[object]:
+    """Check the values of one level and answer those one level deeper. It runs for each frame, so it asks for exact types, which is fastest."""
+    below: list[object] = []
+    for value in level:
+        if type(value) is str:
+            if "\x00" in value:
+                raise InvalidRequest("Text must not hold NUL characters.")
+        elif type(value) is dict:
+            below += value
+            below += value.values()
+        elif type(value) is list:
+            below += value
+        elif (type(value) is int or type(value) is float) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise InvalidRequest("A number is beyond 2^53-1.")
+    return below
+
+
+async def read(request: web.Request, shape: type[Shape]) -> Shape:
+    """The body of this request as `shape`. The door has looked at its headers before the handler runs (`check_headers`).
+
+    Raises:
+        PayloadTooLarge: more bytes came than the route takes.
+        InvalidRequest: the body is not strict JSON or not of this shape, or it did not arrive in time.
+    """
+    return understand(parse(await _receive(request)), shape)
+
+
+def understand(value: object, shape: type[Shape]) -> Shape:
+    """A parsed body or payload as `shape`, or InvalidRequest with the `fields` that are wrong."""
+    try:
+        return shape.model_validate(value, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def parameters(request: web.Request, shape: type[Shape]) -> Shape:
+    """The query of this request as `shape`: each parameter once, none unknown."""
+    query = request.query
+    if len(query) != len(set(query)):
+        raise InvalidRequest("A query parameter is given twice.")
+    if any("\x00" in value for value in query.values()):
+        raise InvalidRequest("Text must not hold NUL characters.")
+    try:
+        return shape.model_validate_strings(dict(query), by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def named(request: web.Request, name: str) -> UUID:
+    """The id that stands in the path under `name`. What is no id names nothing: NotFound."""
+    try:
+        return to_id(request.match_info[name])
+    except ValueError:
+        raise NotFound from None
+
+
+def numbered(request: web.Request, name: str) -> int:
+    """The small number (1..127, a device) that stands in the path under `name`, else NotFound."""
+    text = request.match_info[name]
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and str(int(text)) == text):
+        raise NotFound
+    return int(text)
+
+
+def answer(shape: Wire, status: int = 200) -> web.Response:
+    """`shape` as the body of an answer."""
+    body = shape.__pydantic_serializer__.to_json(shape, by_alias=True)
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+def check_headers(request: web.Request) -> None:
+    """Refuse a body by its headers alone: 413 for an announced length over the route's limit, 415 for an encoding or another media type."""
+    if (request.content_length or 0) > request[ROUTE].body_limit:
+        raise PayloadTooLarge
+    if "Content-Encoding" in request.headers or not _is_json(request):
+        raise UnsupportedMediaType
+
+
+def _is_json(request: web.Request) -> bool:
+    return request.content_type == "application/json" and (request.charset or "utf-8").lower() in ("utf-8", "utf8")
+
+
+async def _receive(request: web.Request) -> bytes:
+    """The whole body, unless it grows over the route's limit or takes too long; what lies beyond the limit is never kept."""
+    limit = request[ROUTE].body_limit
+    body = bytearray()
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while chunk := await request.content.readany():
+                body += chunk
+                if len(body) > limit:
+                    raise PayloadTooLarge
+    except TimeoutError:
+        raise InvalidRequest("The body did not arrive in time.") from None
+    except HttpProcessingError:
+        raise InvalidRequest("The body is not framed as HTTP wants it.") from None
+    return bytes(body)
+
+
+def _refusal(error: ValidationError) -> InvalidRequest:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return InvalidRequest(
+        fields=[
+            {"field": ".".join(map(str, p["loc"]))[:64], "problem": p["msg"].removeprefix("Value error, ")}
+            for p in problems[:_FIELDS]
+        ]
+    )
