@@ -70,6 +70,8 @@ class DeviceRow(Model):
     linked_at = fields.DatetimeField()
     last_seen_on = fields.DateField()
     ended_at = fields.DatetimeField(null=True)
+    #: Named in access tokens: raising it makes all given so far worthless.
+    session_generation = fields.IntField(default=1)
 
     class Meta:
         table = "device"
@@ -88,6 +90,16 @@ class RefreshTokenRow(Model):
 
     class Meta:
         table = "refresh_token"
+
+
+class OtpPaceRow(Model):
+    """When a number was last sent a code, whatever for: it paces the next one. Rows older than a day mean nothing."""
+
+    phone_hash = fields.CharField(max_length=64, primary_key=True)
+    sent_at = fields.DatetimeField(db_index=True)
+
+    class Meta:
+        table = "otp_pace"
 
 
 class OtpChallengeRow(Model):
@@ -127,6 +139,8 @@ class KeySetRow(Model):
     issued_through_pq = fields.BigIntField(default=0)
     uploaded_through_one_time = fields.BigIntField(default=0)
     uploaded_through_pq = fields.BigIntField(default=0)
+    #: Whether the device was told that it runs low, and did not refill since.
+    is_low_told = fields.BooleanField(default=False)
 
     class Meta:
         table = "key_set"
