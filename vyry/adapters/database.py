@@ -110,15 +110,16 @@ async def available() -> AsyncIterator[None]:
     except (OSError, DBConnectionError, *_POSTGRES_AWAY) as error:
         raise Unavailable("The database is away.") from error
     except OperationalError as error:
-        if not _is_sqlite_away(error):
+        cause = error.args[0] if error.args else None
+        if not (isinstance(cause, sqlite3.Error) and is_sqlite_away(cause)):
             raise
         raise Unavailable("The database is busy.") from error
 
 
-def _is_sqlite_away(error: OperationalError) -> bool:
+def is_sqlite_away(error: sqlite3.Error) -> bool:
     """Whether this tells of the file's state; a wrong statement is a fault of ours and stays one."""
-    cause = error.args[0] if error.args else None
-    name = cause.sqlite_errorname if isinstance(cause, sqlite3.OperationalError) else ""
+    # Errors that the sqlite3 module raises by itself carry no name.
+    name: str = getattr(error, "sqlite_errorname", "")
     return any(name == away or name.startswith(f"{away}_") for away in _SQLITE_AWAY)
 
 

@@ -71,114 +71,110 @@ class MemoryMailroom:
     """The mailboxes, and what posts are guarded by: here tests say which devices, lists and conversations there are."""
 
     def __init__(self, clock: Clock, caps: Caps = DEFAULT_CAPS) -> None:
-        self._clock = clock
-        self._caps = caps
-        self._mailboxes: dict[MailboxKey, MemoryMailbox] = {}
-        self._epochs: dict[UserId, int] = {}
-        self._versions: dict[ConversationId, int] = {}
-        self._messages: dict[tuple[MailboxKey, MessageId], Stored] = {}
-        self._fates: dict[int, tuple[CopyState, datetime]] = {}
-        self._number = 0
+        self.clock = clock
+        self.caps = caps
+        self.mailboxes: dict[MailboxKey, MemoryMailbox] = {}
+        self.epochs: dict[UserId, int] = {}
+        self.versions: dict[ConversationId, int] = {}
+        self.messages: dict[tuple[MailboxKey, MessageId], Stored] = {}
+        self.fates: dict[int, tuple[CopyState, datetime]] = {}
+        self.last_number = 0
 
     def add_mailbox(self, user_id: UserId, device_id: DeviceId, mailbox_id: MailboxId | None = None) -> MailboxKey:
         """A new, empty mailbox for this device of this account."""
-        key = MailboxKey(len(self._mailboxes) + 1)
+        key = MailboxKey(len(self.mailboxes) + 1)
         mailbox_id = mailbox_id or MailboxId(new_id())
         start = Cursor(0, first_head(mailbox_id))
-        self._mailboxes[key] = MemoryMailbox(key, mailbox_id, DeviceAddress(user_id, device_id), start, start)
-        self._epochs.setdefault(user_id, 1)
+        self.mailboxes[key] = MemoryMailbox(key, mailbox_id, DeviceAddress(user_id, device_id), start, start)
+        self.epochs.setdefault(user_id, 1)
         return key
 
     def end_mailbox(self, mailbox: MailboxKey) -> None:
         """The device has ended: its numbered mail is gone, and what is still unnumbered goes with the next deposit."""
-        box = self._mailboxes[mailbox]
+        box = self.mailboxes[mailbox]
         box.is_ended = True
         box.entries.clear()
 
     def set_epoch(self, user_id: UserId, epoch: int) -> None:
         """The device list of this account stands at this epoch."""
-        self._epochs[user_id] = epoch
+        self.epochs[user_id] = epoch
 
     def set_version(self, conversation_id: ConversationId, version: int) -> None:
         """This conversation stands at this version."""
-        self._versions[conversation_id] = version
+        self.versions[conversation_id] = version
 
     def count_contents(self) -> int:
         """How many stored bodies some envelope still needs."""
-        envelopes = (envelope for box in self._mailboxes.values() for envelope in box.envelopes())
+        envelopes = (envelope for box in self.mailboxes.values() for envelope in box.envelopes())
         return len({id(envelope.content) for envelope in envelopes if envelope.content})
 
-    def _lose(self, envelope: MemoryEnvelope, loss: Loss) -> None:
+    def lose(self, envelope: MemoryEnvelope, loss: Loss) -> None:
+        """This envelope is no more; its number stays."""
         envelope.loss = loss
         envelope.content = None
         state = CopyState.EXPIRED if loss is Loss.EXPIRED else CopyState.DROPPED
-        self._fates[envelope.number] = state, self._clock.now()
+        self.fates[envelope.number] = state, self.clock.now()
 
-    def _is_full(self, box: MemoryMailbox, lane: Lane, size: int) -> bool:
+    def is_full(self, box: MemoryMailbox, lane: Lane, size: int) -> bool:
+        """Whether this lane has no room for one more envelope of this size."""
         inside = [each.size for each in box.entries.values() if each.lane == lane and each.loss is None]
-        caps = self._caps
+        caps = self.caps
         if lane is Lane.MAIL:
             return len(inside) >= caps.mail_entries or sum(inside) + size > caps.mail_bytes
         return len(inside) >= caps.control_entries or sum(inside) + size > caps.control_bytes
 
 
-class MemoryMailUpkeep(MemoryMailroom):
-    """The part of the store that the clients do not see: states, the sweeper's work, what became of a message."""
+class MemoryMailUpkeep:
+    """MailUpkeep in dictionaries."""
 
-    async def states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
-        boxes = [self._mailboxes[key] for key in mailboxes if key in self._mailboxes]
-        return [_state(box) for box in boxes]
-
-    async def head_at(self, mailbox: MailboxKey, seq: int) -> bytes | None:
-        box = self._mailboxes.get(mailbox)
-        if box is None:
-            return None
-        known = {0: first_head(box.mailbox_id), box.acknowledged.seq: box.acknowledged.head}
-        return box.entries[seq].head if seq in box.entries else known.get(seq)
+    def __init__(self, room: MemoryMailroom) -> None:
+        self.room = room
 
     async def unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
         oldest = {
             box.key: min(envelope.accepted_at for envelope in box.waiting)
-            for box in self._mailboxes.values()
+            for box in self.room.mailboxes.values()
             if box.waiting
         }
         return sorted((key for key, at in oldest.items() if at < older_than), key=lambda key: oldest[key])[:limit]
 
     async def expire(self, now: datetime, limit: int) -> int:
-        entries = (entry for box in self._mailboxes.values() for entry in box.entries.values())
+        entries = (entry for box in self.room.mailboxes.values() for entry in box.entries.values())
         late = [entry for entry in entries if entry.loss is None and entry.expires_at <= now][:limit]
         for entry in late:
-            self._lose(entry, Loss.EXPIRED)
+            self.room.lose(entry, Loss.EXPIRED)
         return len(late)
 
     async def retire(self, before: datetime, limit: int) -> int:
-        messages = [key for key, stored in self._messages.items() if stored.accepted_at < before][:limit]
+        messages = [key for key, stored in self.room.messages.items() if stored.accepted_at < before][:limit]
         for key in messages:
-            del self._messages[key]
-        fates = [number for number, (_, at) in self._fates.items() if at < before][: limit - len(messages)]
+            del self.room.messages[key]
+        fates = [number for number, (_, at) in self.room.fates.items() if at < before][: limit - len(messages)]
         for number in fates:
-            del self._fates[number]
+            del self.room.fates[number]
         return len(messages) + len(fates)
 
     async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
         outcomes = [
             stored
-            for (sender, key), stored in self._messages.items()
-            if key == message_id and sender in self._mailboxes and self._mailboxes[sender].address.user_id == account
+            for (sender, key), stored in self.room.messages.items()
+            if key == message_id
+            and sender in self.room.mailboxes
+            and self.room.mailboxes[sender].address.user_id == account
         ]
         if not outcomes:
             return None
         return [
-            CopyFate(self._mailboxes[mailbox].address, *self._fate(mailbox, number, stored.accepted_at))
+            CopyFate(self.room.mailboxes[mailbox].address, *self._fate(mailbox, number, stored.accepted_at))
             for stored in outcomes
             for mailbox, number in zip(stored.mailboxes, stored.numbers, strict=True)
-            if mailbox in self._mailboxes
+            if mailbox in self.room.mailboxes
         ]
 
     def _fate(self, mailbox: MailboxKey, number: int | None, accepted_at: datetime) -> tuple[CopyState, datetime]:
-        if number is not None and number in self._fates:
-            return self._fates[number]
-        box = self._mailboxes[mailbox]
+        if number is not None and number in self.room.fates:
+            return self.room.fates[number]
+        box = self.room.mailboxes[mailbox]
         if any(envelope.number == number for envelope in box.waiting):
             return CopyState.ACCEPTED, accepted_at
         if any(envelope.number == number for envelope in box.entries.values()):
@@ -186,18 +182,24 @@ class MemoryMailUpkeep(MemoryMailroom):
         return CopyState.DROPPED, accepted_at
 
     async def depth(self) -> tuple[int, float]:
-        boxes = self._mailboxes.values()
-        ages = [(self._clock.now() - envelope.accepted_at).total_seconds() for box in boxes for envelope in box.waiting]
+        boxes = self.room.mailboxes.values()
+        ages = [
+            (self.room.clock.now() - envelope.accepted_at).total_seconds() for box in boxes for envelope in box.waiting
+        ]
         return sum(len(box.entries) for box in boxes), max(ages, default=0.0)
 
 
-class MemoryMailStore(MemoryMailUpkeep):
-    """MailStore in dictionaries."""
+class MemoryMailStore:
+    """MailStore in dictionaries; `room` is where tests add mailboxes."""
+
+    def __init__(self, clock: Clock, caps: Caps = DEFAULT_CAPS) -> None:
+        self.room = MemoryMailroom(clock, caps)
+        self.upkeep = MemoryMailUpkeep(self.room)
 
     async def post(self, messages: Sequence[Message], guards: Guards) -> list[Stored] | Outdated:
-        users = frozenset(user for user, epoch in guards.epochs.items() if self._epochs.get(user) != epoch)
+        users = frozenset(user for user, epoch in guards.epochs.items() if self.room.epochs.get(user) != epoch)
         conversations = frozenset(
-            each for each, version in guards.versions.items() if self._versions.get(each) != version
+            each for each, version in guards.versions.items() if self.room.versions.get(each) != version
         )
         if users or conversations:
             return Outdated(users, conversations)
@@ -205,40 +207,40 @@ class MemoryMailStore(MemoryMailUpkeep):
 
     def _post(self, message: Message) -> Stored:
         key = message.sender, message.message_id
-        if known := self._messages.get(key):
+        if known := self.room.messages.get(key):
             return Stored(known.fingerprint, known.accepted_at, known.mailboxes, known.numbers, is_repeat=True)
         numbers = [self._put(message, copy.mailbox, message.contents[copy.content]) for copy in message.copies]
         mailboxes = [copy.mailbox for copy in message.copies]
         stored = Stored(message.fingerprint, message.accepted_at, mailboxes, numbers, is_repeat=False)
-        self._messages[key] = stored
+        self.room.messages[key] = stored
         return stored
 
     def _put(self, message: Message, mailbox: MailboxKey, content: Content) -> int | None:
-        box = self._mailboxes.get(mailbox)
-        if box is None or box.is_ended or self._is_full(box, message.lane, content.size):
+        box = self.room.mailboxes.get(mailbox)
+        if box is None or box.is_ended or self.room.is_full(box, message.lane, content.size):
             return None
-        self._number += 1
+        self.room.last_number += 1
         facts = content.digest, content.size, message.lane, message.accepted_at, message.expires_at
-        box.waiting.append(MemoryEnvelope(self._number, *facts, content))
-        return self._number
+        box.waiting.append(MemoryEnvelope(self.room.last_number, *facts, content))
+        return self.room.last_number
 
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
-        boxes = [self._mailboxes[key] for key in dict.fromkeys(mailboxes) if key in self._mailboxes]
+        boxes = [self.room.mailboxes[key] for key in dict.fromkeys(mailboxes) if key in self.room.mailboxes]
         return [deposited for box in boxes for deposited in self._deposit(box)]
 
     def _deposit(self, box: MemoryMailbox) -> list[Deposited]:
         waiting, box.waiting = box.waiting, []
         if box.is_ended:
             for envelope in waiting:
-                self._fates[envelope.number] = CopyState.DROPPED, self._clock.now()
+                self.room.fates[envelope.number] = CopyState.DROPPED, self.room.clock.now()
             return []
         return [self._number_next(box, envelope) for envelope in waiting]
 
     def _number_next(self, box: MemoryMailbox, envelope: MemoryEnvelope) -> Deposited:
-        if envelope.expires_at <= self._clock.now():
-            self._lose(envelope, Loss.EXPIRED)
-        elif self._is_full(box, envelope.lane, envelope.size):
-            self._lose(envelope, Loss.CAP)
+        if envelope.expires_at <= self.room.clock.now():
+            self.room.lose(envelope, Loss.EXPIRED)
+        elif self.room.is_full(box, envelope.lane, envelope.size):
+            self.room.lose(envelope, Loss.CAP)
         seq = box.last.seq + 1
         digest = CAP_DIGEST if envelope.loss is Loss.CAP else envelope.digest
         envelope.head = next_head(box.last.head, seq, digest)
@@ -246,21 +248,32 @@ class MemoryMailStore(MemoryMailUpkeep):
         box.entries[seq] = envelope
         return Deposited(box.key, seq, envelope.head, envelope.number, envelope.loss)
 
-    async def open(self, mailbox: MailboxKey) -> MailboxState:
-        box = self._mailboxes.get(mailbox)
+    async def open_mailbox(self, mailbox: MailboxKey) -> MailboxState:
+        box = self.room.mailboxes.get(mailbox)
         if box is None or box.is_ended:
             raise NotFound
         box.connection += 1
         return _state(box)
 
+    async def states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
+        boxes = [self.room.mailboxes[key] for key in mailboxes if key in self.room.mailboxes]
+        return [_state(box) for box in boxes]
+
+    async def head_at(self, mailbox: MailboxKey, seq: int) -> bytes | None:
+        box = self.room.mailboxes.get(mailbox)
+        if box is None:
+            return None
+        known = {0: first_head(box.mailbox_id), box.acknowledged.seq: box.acknowledged.head}
+        return box.entries[seq].head if seq in box.entries else known.get(seq)
+
     async def collect(self, wants: Sequence[Want]) -> list[Entry]:
-        return [entry for want in wants if want.mailbox in self._mailboxes for entry in self._collect(want)]
+        return [entry for want in wants if want.mailbox in self.room.mailboxes for entry in self._collect(want)]
 
     def _collect(self, want: Want) -> Iterator[Entry]:
-        box, size = self._mailboxes[want.mailbox], 0
+        box, size = self.room.mailboxes[want.mailbox], 0
         for position, seq in enumerate(sorted(seq for seq in box.entries if seq > want.after)[: want.entries]):
             entry = box.entries[seq]
-            loss = entry.loss or (Loss.EXPIRED if entry.expires_at <= self._clock.now() else None)
+            loss = entry.loss or (Loss.EXPIRED if entry.expires_at <= self.room.clock.now() else None)
             size += 0 if loss else entry.size
             if position and size > want.size:
                 return
@@ -271,7 +284,7 @@ class MemoryMailStore(MemoryMailUpkeep):
         return [self._acknowledge(point) for point in points]
 
     def _acknowledge(self, point: Point) -> Cursor | None:
-        box = self._mailboxes.get(point.mailbox)
+        box = self.room.mailboxes.get(point.mailbox)
         if box is None:
             return None
         if point.seq <= box.acknowledged.seq:
@@ -281,16 +294,16 @@ class MemoryMailStore(MemoryMailUpkeep):
         for seq in range(box.acknowledged.seq + 1, point.seq + 1):
             entry = box.entries.pop(seq)
             if entry.loss is None:
-                self._fates[entry.number] = CopyState.ACKNOWLEDGED, self._clock.now()
+                self.room.fates[entry.number] = CopyState.ACKNOWLEDGED, self.room.clock.now()
         box.acknowledged = Cursor(point.seq, point.head)
         return box.acknowledged
 
     async def park(self, mailbox: MailboxKey, seq: int) -> bool:
-        box = self._mailboxes.get(mailbox)
+        box = self.room.mailboxes.get(mailbox)
         if box is None or seq not in box.entries:
             return False
         if box.entries[seq].loss is None:
-            self._lose(box.entries[seq], Loss.PARKED)
+            self.room.lose(box.entries[seq], Loss.PARKED)
         return True
 
 
