@@ -1,0 +1,135 @@
+"""What Vyry says about itself: log lines and metrics. Neither ever tells content, keys, tokens, numbers of people or query strings.
+
+The seven verbs are the event names; one call of `record` per batch counts and times a station. Log fields outside `FIELDS` lose their value.
+"""
+
+import io
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Final, Literal, TextIO, get_args
+
+import orjson
+import structlog
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+
+
+Verb = Literal["post", "route", "deposit", "ring", "collect", "deliver", "acknowledge"]
+VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
+
+#: The only log fields that keep their value. A name added here must never carry content, a secret, or a number of a person.
+FIELDS: Final = frozenset(
+    {
+        "event", "level", "timestamp", "logger", "exception", "exc_info", "stack_info",
+        "count", "failures", "milliseconds", "seconds", "attempt", "retry_after_seconds", "reason", "error", "error_code",
+        "request_id", "method", "route", "status", "peer", "close_code", "connection",
+        "user_id", "device_id", "mailbox", "message_id", "envelope", "seq",
+        "partition", "partitions", "offset", "topic", "lag", "node", "process", "host", "port", "signal",
+        "dependency", "state", "version", "migration", "limit", "path", "size", "bytes", "depth", "sockets",
+    }
+)  # fmt: skip
+_HIDDEN: Final = "<not logged>"
+#: PostgreSQL quotes whole rows in this part of its messages.
+_DETAIL: Final = re.compile(r"(?m)(?<=^DETAIL:).*$")
+
+disable_created_metrics()
+_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_COUNTS: Final = {verb: Counter(f"vyry_{verb}", f"Envelopes that went through `{verb}`.") for verb in VERBS}
+_FAILURES: Final = {verb: Counter(f"vyry_{verb}_failures", f"Envelopes that failed at `{verb}`.") for verb in VERBS}
+_SECONDS: Final = {
+    verb: Histogram(f"vyry_{verb}_seconds", f"How long one batch of `{verb}` took.", buckets=_BUCKETS) for verb in VERBS
+}
+
+SOCKETS: Final = Gauge("vyry_sockets", "Sockets open in this process.")
+MAILBOX_DEPTH: Final = Gauge("vyry_mailbox_depth", "Numbered entries that wait in all mailboxes.")
+OLDEST_UNNUMBERED: Final = Gauge(
+    "vyry_oldest_unnumbered_seconds", "Age of the oldest accepted envelope without a number."
+)
+PARTITION_LAG: Final = Gauge("vyry_partition_lag", "Mailbags not yet taken up.", ["partition"])
+PARKED: Final = Counter("vyry_parked", "Units of work set aside because they cannot be done.")
+SWEEPER_FOUND: Final = Counter("vyry_sweeper_found", "Mailboxes with forgotten envelopes that the sweeper found.")
+DEPENDENCY_UP: Final = Gauge("vyry_dependency_up", "1 while the dependency answers.", ["dependency"])
+
+log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger()
+
+
+def record(verb: Verb, count: int, seconds: float, failures: int = 0) -> None:
+    """One batch of `count` envelopes went through a station, `failures` of them in vain. A line too: at debug, or as a warning when some failed."""
+    _COUNTS[verb].inc(count - failures)
+    _SECONDS[verb].observe(seconds)
+    milliseconds = round(seconds * 1000, 2)
+    if failures:
+        _FAILURES[verb].inc(failures)
+        log.warning(verb, count=count, failures=failures, milliseconds=milliseconds)
+    else:
+        log.debug(verb, count=count, milliseconds=milliseconds)
+
+
+def render_metrics() -> bytes:
+    """Every metric of this process in Prometheus' text form. Each process has its own listener: there is no shared state to sum up."""
+    return generate_latest(REGISTRY)
+
+
+def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:
+    """One line per event on standard error: JSON, or columns and colours on a terminal. The libraries' loggers join, from warning on.
+
+    Never lower than warning, whatever `level` says: Tortoise writes the values of its statements at debug.
+    """
+    out = stream or sys.stderr
+    before: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        keep_known_fields,
+    ]
+    render = _columns() if out.isatty() else _json()
+    structlog.configure(
+        processors=[*before, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(out)
+    formatter = structlog.stdlib.ProcessorFormatter
+    handler.setFormatter(
+        formatter(
+            processors=[formatter.remove_processors_meta, *render],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *before],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def keep_known_fields(
+    _logger: object, _method: str, fields: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    """Hide the value of every field outside `FIELDS`, and of bytes everywhere."""
+    for name, value in fields.items():
+        if name not in FIELDS and not name.startswith("_"):
+            fields[name] = _HIDDEN
+        elif isinstance(value, (bytes, bytearray, memoryview)):
+            fields[name] = f"<{len(value)} bytes>"
+    return fields
+
+
+def _columns() -> list[structlog.typing.Processor]:
+    def traceback(out: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+        text = io.StringIO()
+        structlog.dev.plain_traceback(text, exc_info)
+        out.write(_DETAIL.sub(_HIDDEN, text.getvalue()))
+
+    # The default would print the local variables of each frame of a traceback.
+    return [structlog.dev.ConsoleRenderer(exception_formatter=traceback)]
+
+
+def _json() -> list[structlog.typing.Processor]:
+    def dump(fields: object, **_: object) -> str:
+        return orjson.dumps(fields, default=str).decode()
+
+    def hide_details(_logger: object, _method: str, fields: MutableMapping[str, object]) -> MutableMapping[str, object]:
+        if "exception" in fields:
+            fields["exception"] = _DETAIL.sub(_HIDDEN, str(fields["exception"]))
+        return fields
+
+    return [structlog.processors.format_exc_info, hide_details, structlog.processors.JSONRenderer(dump)]
