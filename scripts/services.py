@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Self
@@ -36,7 +37,7 @@ class ServiceFailed(RuntimeError):
     """A server did not come up or is not installed."""
 
 
-class Server:
+class Server(ABC):
     """One server process with a port and a folder of its own."""
 
     name: ClassVar[str]
@@ -99,11 +100,11 @@ class Server:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _prepare(self) -> None:
-        pass
+    @abstractmethod
+    def _prepare(self) -> None: ...
 
-    def _command(self) -> Sequence[str | Path]:
-        raise NotImplementedError
+    @abstractmethod
+    def _command(self) -> Sequence[str | Path]: ...
 
     def _answers(self) -> bool:
         return accepts(self.port)
@@ -191,6 +192,9 @@ class Redis(Server):
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def _prepare(self) -> None:
+        """An empty folder will do."""
 
     def _command(self) -> Sequence[str | Path]:
         return [

@@ -1,35 +1,47 @@
 """Fixtures every test may ask for: services come from TEST_DATABASE_URL, TEST_REDIS_URL and TEST_KAFKA_URL, as `make test` sets them."""
 
-import asyncio
-import os
 import shutil
-import uuid
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
+from hypothesis import settings
 from redis import Redis
 
-
-def service(variable: str) -> str:
-    return os.environ.get(variable) or pytest.fail(f"{variable} is not set: run this test through `make test`")
+from tests.databases import database, database_url, fresh_name, migrated, service
 
 
-def fresh_name(kind: str) -> str:
-    return f"vyry_{kind}_{uuid.uuid4().hex[:12]}"
+#: Two busy cores make single examples slow at random; the cap a test (setup.cfg) bounds the whole.
+settings.register_profile("house", deadline=None, print_blob=True)
+settings.load_profile("house")
+
+
+def stay_on_this_machine(event: str, arguments: tuple[object, ...]) -> None:
+    """No test reaches beyond the loopback, not even by accident of a default."""
+    if (
+        event == "socket.connect"
+        and isinstance(arguments[1], tuple)
+        and arguments[1][0] not in {"127.0.0.1", "::1", "localhost"}
+    ):
+        raise AssertionError(f"a test tried to reach {arguments[1][0]}")
+
+
+sys.addaudithook(stay_on_this_machine)
 
 
 @pytest.fixture(scope="session")
 def postgres_template() -> Iterator[str]:
     """The name of a database that holds the newest schema and no rows."""
-    yield from database("template", "template1", is_migrated=False)
+    with database("template") as name:
+        migrated(database_url(name))
+        yield name
 
 
 @pytest.fixture
 def postgres_url(postgres_template: str) -> Iterator[str]:
     """A migrated PostgreSQL database of this test's own."""
-    for name in database("test", postgres_template, is_migrated=True):
+    with database("test", postgres_template) as name:
         yield database_url(name)
 
 
@@ -65,33 +77,3 @@ def kafka_url() -> str:
 def topic_prefix() -> str:
     """A prefix for names of topics and consumer groups that no other test uses."""
     return fresh_name("t")
-
-
-def database(kind: str, template: str, *, is_migrated: bool) -> Iterator[str]:
-    name = fresh_name(kind)
-    execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    if not is_migrated:
-        migrated(database_url(name))
-    yield name
-    execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def migrated(url: str) -> None:
-    from vyry.adapters.migrating import migrate  # noqa: PLC0415 - a test that needs no database pays nothing for it
-
-    asyncio.run(migrate(url))
-
-
-def database_url(name: str) -> str:
-    return service("TEST_DATABASE_URL").rpartition("/")[0] + f"/{name}"
-
-
-def execute(statement: str) -> None:
-    async def on_a_connection_of_its_own() -> None:
-        connection = await asyncpg.connect(service("TEST_DATABASE_URL"))
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    asyncio.run(on_a_connection_of_its_own())
