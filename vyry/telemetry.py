@@ -33,7 +33,7 @@ _HIDDEN: Final = "<not logged>"
 #: PostgreSQL quotes whole rows in this part of its messages.
 _DETAIL: Final = re.compile(r"(?m)(?<=^DETAIL:).*$")
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client types its own functions only in part
 _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _COUNTS: Final = {verb: Counter(f"vyry_{verb}", f"Envelopes that went through `{verb}`.") for verb in VERBS}
 _FAILURES: Final = {verb: Counter(f"vyry_{verb}_failures", f"Envelopes that failed at `{verb}`.") for verb in VERBS}
