@@ -38,6 +38,8 @@ class Caller:
     mailbox_id: MailboxId
     is_primary: bool
     expires_at: datetime
+    #: The generation of the device's sessions that the token belongs to.
+    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,171 @@
-"""Who is calling: access tokens, socket tickets and refresh tokens of one device."""
+"""Who is calling: access tokens, socket tickets and the rotation of refresh tokens.
 
-from vyry.accounts.account import Caller
+A refresh token is good once. Whoever presents a used one is either a thief or robbed by one, and nobody can tell which: the whole family ends. The one
+exception is a client whose answer got lost: it repeats its attempt under the same attemptId within 30 s, and the successor it never saw dies unused.
+"""
+
+import secrets
+import struct
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final, Protocol, TypeAlias
+from uuid import UUID
+
+from vyry.accounts.account import Caller, EndedDevice
+from vyry.accounts.standings import Endings, Standing, Standings
+from vyry.accounts.tokens import LEEWAY, Claims, TokenPair, Tokens, hash_token
+from vyry.clock import from_milliseconds, milliseconds
+from vyry.errors import InvalidToken
+from vyry.ids import UserId
+
+
+TICKET_LIFETIME: Final = timedelta(seconds=30)
+RETRY_WINDOW: Final = timedelta(seconds=30)
+#: Verified tokens that are remembered, so that their signatures are checked once.
+REMEMBERED: Final = 20_000
+_TICKET: Final = struct.Struct(">16s16sIQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """An attempt to exchange the refresh token `hash` for `successor`."""
+
+    hash: str
+    successor: str
+    attempt_id: UUID
+    now: datetime
+    idle_lifetime: timedelta
+    retry_window: timedelta = field(default=RETRY_WINDOW)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """The exchange was made: the successor is good until `expires_at`."""
+
+    user_id: UserId
+    device: UUID
+    generation: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """A used token was presented: the tokens of this device have just ended, every one."""
+
+    ended: EndedDevice
+
+
+RotationOutcome: TypeAlias = Rotated | Reused | None
+
+
+class SessionStore(Protocol):
+    """The truth about refresh tokens."""
+
+    async def rotate(self, rotation: Rotation) -> RotationOutcome:
+        """Exchange a token for its successor, in one transaction under the lock of the device: of parallel exchanges one wins.
+
+        None: the token is unknown, expired, or its device has ended. Reused: it was exchanged before, and this is no retry of that attempt within the
+        window with the successor still unused (that one dies and the new one takes its place). Raises Unavailable.
+        """
+        ...
+
+
+class Tickets(Protocol):
+    """Short-lived values that can be taken once."""
+
+    async def keep(self, key: str, value: bytes, lifetime: timedelta) -> None:
+        """Keep a value for this long. Raises Unavailable."""
+        ...
+
+    async def take(self, key: str) -> bytes | None:
+        """The value, to the first who asks; None to everyone else. Raises Unavailable."""
+        ...
 
 
 class Sessions:
-    """Recognises callers."""
+    """Recognises callers, and keeps their sessions going."""
+
+    def __init__(
+        self, store: SessionStore, tickets: Tickets, tokens: Tokens, standings: Standings, endings: Endings
+    ) -> None:
+        self._store = store
+        self._tickets = tickets
+        self._tokens = tokens
+        self._standings = standings
+        self._endings = endings
+        self._verified: OrderedDict[bytes, Claims] = OrderedDict()
 
     async def recognise(self, token: str) -> Caller:
-        """Who this access token speaks for. Raises InvalidToken, Unavailable."""
-        raise NotImplementedError
+        """Who this access token speaks for. An ended device or family is refused within a second. Raises InvalidToken, Unavailable."""
+        return await self._stand(self._read(token))
+
+    async def confirm(self, caller: Caller) -> None:
+        """Whether somebody recognised before still may speak: for sockets, which outlive their upgrade. Raises InvalidToken, Unavailable."""
+        await self._stand(Claims(caller.user_id, caller.device, caller.generation, caller.expires_at))
+
+    async def ticket(self, caller: Caller) -> str:
+        """A ticket that stands for this caller once, for 30 s."""
+        text = secrets.token_urlsafe(32)
+        expires_at = milliseconds(caller.expires_at)
+        value = _TICKET.pack(caller.user_id.bytes, caller.device.bytes, caller.generation, expires_at)
+        await self._tickets.keep(hash_token(text), value, TICKET_LIFETIME)
+        return text
 
     async def redeem(self, ticket: str) -> Caller:
         """Who this socket ticket speaks for; a ticket is good once. Raises InvalidToken, Unavailable."""
-        raise NotImplementedError
+        value = await self._tickets.take(hash_token(ticket))
+        if value is None:
+            raise InvalidToken
+        user, device, generation, expires_at = _TICKET.unpack(value)
+        claims = Claims(UserId(UUID(bytes=user)), UUID(bytes=device), generation, from_milliseconds(expires_at))
+        return await self._stand(claims)
+
+    async def refresh(self, token: str, attempt_id: UUID) -> TokenPair:
+        """New tokens for a refresh token, which is dead from now on. Raises InvalidToken (a reused token ends the whole family), Unavailable."""
+        fresh = self._tokens.fresh()
+        rotation = Rotation(
+            hash_token(token), fresh.hash, attempt_id, self._tokens.clock.now(), self._tokens.idle_lifetime
+        )
+        match await self._store.rotate(rotation):
+            case Rotated(user_id, device, generation, expires_at):
+                return self._tokens.pair(user_id, device, generation, fresh.text, expires_at)
+            case Reused(ended):
+                await self._endings.tell([ended])
+                raise InvalidToken
+            case None:
+                raise InvalidToken
+
+    def _read(self, token: str) -> Claims:
+        """The claims of a token whose signature is checked now or was before."""
+        key = sha256(token.encode("utf-8", "surrogateescape")).digest()
+        claims = self._verified.get(key)
+        if claims is None:
+            claims = self._verified[key] = self._tokens.verify(token)
+            if len(self._verified) > REMEMBERED:
+                self._verified.popitem(last=False)
+        else:
+            self._verified.move_to_end(key)
+        return claims
+
+    async def _stand(self, claims: Claims) -> Caller:
+        if self._tokens.clock.now() >= claims.expires_at + LEEWAY:
+            raise InvalidToken
+        standing = await self._standings.of(claims.device)
+        if standing is None or (standing.user_id, standing.generation) != (claims.user_id, claims.generation):
+            raise InvalidToken
+        return _caller(standing, claims.expires_at)
+
+
+def _caller(standing: Standing, expires_at: datetime) -> Caller:
+    return Caller(
+        standing.user_id,
+        standing.device_id,
+        standing.device,
+        standing.mailbox,
+        standing.mailbox_id,
+        standing.is_primary,
+        expires_at,
+        standing.generation,
+    )

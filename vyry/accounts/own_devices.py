@@ -1,0 +1,43 @@
+"""The devices of an account, in the hands of their owner."""
+
+from vyry.accounts.account import Caller, DeviceListing, DeviceStore
+from vyry.accounts.standings import Endings
+from vyry.clock import Clock
+from vyry.errors import Forbidden, InvalidToken, NotFound
+from vyry.ids import DeviceId
+
+
+class OwnDevices:
+    """Lists, renames and ends the caller's devices."""
+
+    def __init__(self, store: DeviceStore, endings: Endings, clock: Clock) -> None:
+        self._store = store
+        self._endings = endings
+        self._clock = clock
+
+    async def list(self, caller: Caller) -> DeviceListing:
+        """All live devices of the caller's account and the epoch of its device list."""
+        return await self._store.list(caller.user_id)
+
+    async def rename(self, caller: Caller, device_id: DeviceId, name: str) -> DeviceListing:
+        """Rename one of them; answers all. Raises NotFound."""
+        await self._store.rename(caller.user_id, device_id, name)
+        return await self._store.list(caller.user_id)
+
+    async def end(self, caller: Caller, device_id: DeviceId) -> None:
+        """End a device: the primary any, a linked one itself. Its tokens and sockets die within a second. Raises NotFound, Forbidden."""
+        listing = await self._store.list(caller.user_id)
+        target = next((device for device in listing.devices if device.device_id == device_id), None)
+        if target is None:
+            raise NotFound
+        if not caller.is_primary and target.device != caller.device:
+            raise Forbidden
+        await self._endings.tell([await self._store.end(caller.user_id, target.device, self._clock.now())])
+
+    async def leave(self, caller: Caller) -> None:
+        """End the caller's own device. Raises InvalidToken if it had ended already."""
+        try:
+            ended = await self._store.end(caller.user_id, caller.device, self._clock.now())
+        except NotFound:
+            raise InvalidToken from None
+        await self._endings.tell([ended])

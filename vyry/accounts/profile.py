@@ -1,0 +1,65 @@
+"""An account as its owner sees and changes it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from vyry.accounts.account import Account, AccountChange, AccountStore, Caller
+from vyry.accounts.phone import Pepper
+from vyry.errors import InvalidRequest
+
+
+_USERNAME: Final = re.compile(r"[a-z0-9_.]{3,30}")
+
+#: What holds until the owner says otherwise (docs/protocol.md).
+DEFAULT_SETTINGS: Final[Mapping[str, object]] = MappingProxyType(
+    {
+        "messagesFrom": "everyone",
+        "discoverableByPhone": True,
+        "showPresence": False,
+        "readReceipts": True,
+        "typingIndicators": True,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAccount:
+    """The account, its masked number, and every setting with a value."""
+
+    account: Account
+    phone_number: str
+    settings: Mapping[str, object]
+
+
+def read_username(text: str) -> str:
+    """The one form of a username: lower case. Raises InvalidRequest."""
+    username = text.lower() if text.isascii() else ""
+    if not _USERNAME.fullmatch(username):
+        raise InvalidRequest(fields=[{"field": "username", "problem": "must be 3 to 30 of a-z, 0-9, _ and ."}])
+    return username
+
+
+class Accounts:
+    """Shows and changes the caller's own account."""
+
+    def __init__(self, store: AccountStore, pepper: Pepper) -> None:
+        self._store = store
+        self._pepper = pepper
+
+    async def of(self, caller: Caller) -> OwnAccount:
+        """The caller's account."""
+        return self._own(await self._store.load(caller.user_id))
+
+    async def change(self, caller: Caller, change: AccountChange) -> OwnAccount:
+        """Change what is named, leave the rest. Raises InvalidRequest, UsernameTaken."""
+        username = change.profile.get("username")
+        if isinstance(username, str):
+            change = AccountChange({**change.profile, "username": read_username(username)}, change.settings)
+        return self._own(await self._store.change(caller.user_id, change))
+
+    def _own(self, account: Account) -> OwnAccount:
+        number = self._pepper.unseal(account.phone_sealed)
+        return OwnAccount(account, number.masked, {**DEFAULT_SETTINGS, **account.settings})

@@ -1,0 +1,129 @@
+"""Whether devices still stand, remembered for less than a second: what makes recognising a token cheap and its revocation quick.
+
+Requests that need the database at the same time share one statement: while one round is being asked, the next one gathers.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Final, Protocol
+from uuid import UUID
+
+from vyry.accounts.account import EndedDevice, EndedListener
+from vyry.clock import Clock
+from vyry.errors import Unavailable
+from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
+
+
+#: Shorter than the second in which an ended session must be refused, by what the look itself may take.
+MEMORY: Final = timedelta(milliseconds=750)
+REMEMBERED: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A live device as its tokens are checked against it."""
+
+    device: UUID
+    user_id: UserId
+    device_id: DeviceId
+    mailbox: MailboxKey
+    mailbox_id: MailboxId
+    is_primary: bool
+    generation: int
+    last_seen_on: date
+
+
+class StandingStore(Protocol):
+    """Where devices are looked up. Both methods raise `Unavailable` when the database is away."""
+
+    async def standings(self, devices: Collection[UUID]) -> Mapping[UUID, Standing]:
+        """Those of these devices that live, by one statement."""
+        ...
+
+    async def seen(self, devices: Collection[UUID], day: date) -> None:
+        """Note the day on which these devices were last seen; it never goes back."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class _Round:
+    """Devices asked about by one statement."""
+
+    done: asyncio.Future[Mapping[UUID, Standing]]
+    devices: set[UUID] = field(default_factory=set)
+
+
+class Standings:
+    """The live devices, at most MEMORY old."""
+
+    def __init__(self, store: StandingStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._known: OrderedDict[UUID, tuple[Standing | None, datetime]] = OrderedDict()
+        self._gathering: _Round | None = None
+        self._turn = asyncio.Lock()
+
+    async def of(self, device: UUID) -> Standing | None:
+        """The device as it stands, or None when it has ended or never was. Raises Unavailable rather than guess."""
+        known = self._known.get(device)
+        # A clock that was set back makes the age negative: that is no reason to trust the answer.
+        if known is not None and timedelta(0) <= self._clock.now() - known[1] <= MEMORY:
+            return known[0]
+        return (await self._look(device)).get(device)
+
+    def forget(self, devices: Collection[UUID]) -> None:
+        """Look again at the next question about these."""
+        for device in devices:
+            self._known.pop(device, None)
+
+    async def _look(self, device: UUID) -> Mapping[UUID, Standing]:
+        if self._gathering is not None:
+            self._gathering.devices.add(device)
+            return await asyncio.shield(self._gathering.done)
+        current = self._gathering = _Round(asyncio.get_running_loop().create_future(), {device})
+        try:
+            async with self._turn:
+                self._gathering = None
+                found = await self._ask(current.devices)
+        except BaseException as error:
+            if self._gathering is current:
+                self._gathering = None
+            current.done.set_exception(error if isinstance(error, Exception) else Unavailable())
+            current.done.exception()  # Nobody else may be waiting, and then the loop would complain of an error unseen.
+            raise
+        current.done.set_result(found)
+        return found
+
+    async def _ask(self, devices: Collection[UUID]) -> Mapping[UUID, Standing]:
+        asked_at = self._clock.now()
+        found = await self._store.standings(devices)
+        for device in devices:
+            self._known[device] = (found.get(device), asked_at)
+            self._known.move_to_end(device)
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        today = asked_at.date()
+        unseen = [device for device, standing in found.items() if standing.last_seen_on < today]
+        if unseen:
+            await self._store.seen(unseen, today)
+        return found
+
+
+class Endings:
+    """What must happen once sessions have ended in the database: this node forgets the devices, and their sockets are told everywhere."""
+
+    def __init__(self, standings: Standings, listener: EndedListener) -> None:
+        self._standings = standings
+        self._listener = listener
+
+    async def tell(self, ended: Collection[EndedDevice]) -> None:
+        """Spread the word. Never fails: the end is already true, and sockets look for themselves as well."""
+        if not ended:
+            return
+        self._standings.forget([device.device for device in ended])
+        with suppress(Unavailable):
+            await self._listener.ended([device.mailbox for device in ended])
