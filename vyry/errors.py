@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 
-
-
 class VyryError(Exception):
     """Something went wrong."""
 
