@@ -1,0 +1,149 @@
+"""Deposit and acknowledge on SQLite: the two ends of a numbered mailbox. Both run inside a write transaction, so nobody comes between."""
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from vyry.adapters.sqlite_columns import in_list
+from vyry.adapters.sqlite_losses import GONE, Gone, make_room, note, release
+from vyry.ids import MailboxKey
+from vyry.mail.envelope import CAP_DIGEST, Lane, Loss, next_head
+from vyry.mail.store import Caps, CopyState, Cursor, Deposited, Point
+
+
+_UNNUMBERED: Final = f"""
+SELECT {GONE}, digest, expires_at FROM envelope
+WHERE mailbox IN (SELECT value FROM json_each(?)) AND seq IS NULL ORDER BY mailbox, id"""
+_BOXES: Final = """
+SELECT id, seq, head, mail_entries, mail_bytes, control_entries, control_bytes, is_ended FROM mailbox
+WHERE id IN (SELECT value FROM json_each(?))"""
+_NUMBER: Final = "UPDATE envelope SET seq = ?, head = ?, loss = ? WHERE id = ?"
+_MOVE: Final = """
+UPDATE mailbox SET seq = ?, head = ?, mail_entries = ?, mail_bytes = ?, control_entries = ?, control_bytes = ? WHERE id = ?"""
+_DISCARD: Final = "DELETE FROM envelope WHERE id = ?"
+_POINTS: Final = """
+SELECT id, acknowledged_seq, acknowledged_head FROM mailbox WHERE id IN (SELECT value FROM json_each(?))"""
+_HEAD: Final = "SELECT head FROM envelope WHERE mailbox = ? AND seq = ?"
+_FORGET: Final = f"DELETE FROM envelope WHERE mailbox = ? AND seq <= ? RETURNING {GONE}, loss"
+_ACKNOWLEDGED: Final = "UPDATE mailbox SET acknowledged_seq = ?, acknowledged_head = ? WHERE id = ?"
+
+
+@dataclass(slots=True)
+class _Box:
+    """A mailbox while it is being numbered: its last point, and what waits in each lane."""
+
+    key: MailboxKey
+    seq: int
+    head: bytes
+    entries: list[int]
+    sizes: list[int]
+    is_ended: bool
+
+    def admit(self, envelope: Gone, caps: Caps) -> bool:
+        """Count one more envelope, unless its lane is full."""
+        lane, size = envelope.lane, envelope.size
+        most, largest = (
+            (caps.mail_entries, caps.mail_bytes) if lane == Lane.MAIL else (caps.control_entries, caps.control_bytes)
+        )
+        if self.entries[lane] >= most or self.sizes[lane] + size > largest:
+            return False
+        self.entries[lane] += 1
+        self.sizes[lane] += size
+        return True
+
+
+@dataclass(slots=True)
+class _Numbering:
+    """The rows to be written by one deposit."""
+
+    now: int
+    caps: Caps
+    deposited: list[Deposited] = field(default_factory=list)
+    expired: list[Gone] = field(default_factory=list)
+    dropped: list[Gone] = field(default_factory=list)
+    discarded: list[Gone] = field(default_factory=list)
+
+    def add(self, box: _Box, envelope: Gone, digest: bytes, expires_at: int) -> None:
+        """The next number of this mailbox, for an envelope or for its loss."""
+        loss = None
+        if box.is_ended:
+            self.discarded.append(envelope)
+            return
+        if expires_at <= self.now:
+            loss = Loss.EXPIRED
+            self.expired.append(envelope)
+        elif not box.admit(envelope, self.caps):
+            loss = Loss.CAP
+            digest = CAP_DIGEST
+            self.dropped.append(envelope)
+        box.seq += 1
+        box.head = next_head(box.head, box.seq, digest)
+        self.deposited.append(Deposited(box.key, box.seq, box.head, envelope.number, loss))
+
+
+def deposit(connection: sqlite3.Connection, mailboxes: Collection[MailboxKey], caps: Caps, now: int) -> list[Deposited]:
+    """See MailStore.deposit."""
+    keys = in_list(mailboxes)
+    rows = connection.execute(_UNNUMBERED, [keys]).fetchall()
+    if not rows:
+        return []
+    boxes = {
+        key: _Box(key, seq, head, counts[0::2], counts[1::2], bool(is_ended))
+        for key, seq, head, *counts, is_ended in connection.execute(_BOXES, [keys])
+    }
+    numbering = _Numbering(now, caps)
+    for number, mailbox, content, lane, size, digest, expires_at in rows:
+        numbering.add(boxes[mailbox], Gone(number, mailbox, content, lane, size), digest, expires_at)
+    _write(connection, numbering, boxes)
+    return numbering.deposited
+
+
+def _write(connection: sqlite3.Connection, numbering: _Numbering, boxes: dict[MailboxKey, _Box]) -> None:
+    done = numbering.deposited
+    connection.executemany(_NUMBER, [(each.seq, each.head, each.loss, each.number) for each in done])
+    changed = [boxes[mailbox] for mailbox in dict.fromkeys(each.mailbox for each in done)]
+    connection.executemany(
+        _MOVE,
+        [
+            (box.seq, box.head, *(count[lane] for lane in Lane for count in (box.entries, box.sizes)), box.key)
+            for box in changed
+        ],
+    )
+    if lost := numbering.expired + numbering.dropped + numbering.discarded:
+        connection.executemany(_DISCARD, [(each.number,) for each in numbering.discarded])
+        release(connection, lost)
+        note(connection, numbering.expired, CopyState.EXPIRED, numbering.now)
+        note(connection, numbering.dropped + numbering.discarded, CopyState.DROPPED, numbering.now)
+
+
+def acknowledge(connection: sqlite3.Connection, points: Sequence[Point], now: int) -> list[Cursor | None]:
+    """See MailStore.acknowledge."""
+    present = {
+        key: Cursor(seq, head)
+        for key, seq, head in connection.execute(_POINTS, [in_list([point.mailbox for point in points])])
+    }
+    right = [point for point in points if _is_right(connection, point, present.get(point.mailbox))]
+    gone: list[Gone] = []
+    for point in right:
+        for *columns, loss in connection.execute(_FORGET, [point.mailbox, point.seq]):
+            if loss is None:
+                gone.append(Gone(*columns))
+    connection.executemany(_ACKNOWLEDGED, [(point.seq, point.head, point.mailbox) for point in right])
+    make_room(connection, gone)
+    release(connection, gone)
+    note(connection, gone, CopyState.ACKNOWLEDGED, now)
+    present |= {point.mailbox: Cursor(point.seq, point.head) for point in right}
+    return [_answer(point, present.get(point.mailbox)) for point in points]
+
+
+def _is_right(connection: sqlite3.Connection, point: Point, present: Cursor | None) -> bool:
+    """Whether this point lies ahead and names a numbered entry by its head."""
+    if present is None or point.seq <= present.seq:
+        return False
+    row = connection.execute(_HEAD, [point.mailbox, point.seq]).fetchone()
+    return row is not None and row[0] == point.head
+
+
+def _answer(point: Point, present: Cursor | None) -> Cursor | None:
+    return present if present is not None and point.seq <= present.seq else None

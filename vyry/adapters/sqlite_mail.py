@@ -1,0 +1,148 @@
+"""The mail store on a SQLite file: one writer thread runs all waiting jobs in one transaction, one reader thread reads beside it.
+
+Nothing is told before it is committed, and a commit is on the disk (synchronous=FULL); so the reader sees all that anybody was told.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from vyry.adapters.sqlite_columns import in_list
+from vyry.adapters.sqlite_depositing import acknowledge, deposit
+from vyry.adapters.sqlite_losses import GONE, Gone, lose
+from vyry.adapters.sqlite_posting import post
+from vyry.adapters.sqlite_thread import SqliteThread, open_thread
+from vyry.adapters.sqlite_upkeep import SqliteMailUpkeep
+from vyry.clock import Clock, milliseconds
+from vyry.errors import NotFound
+from vyry.ids import MailboxId, MailboxKey
+from vyry.mail.envelope import Loss, first_head
+from vyry.mail.store import (
+    Caps,
+    Cursor,
+    Deposited,
+    Entry,
+    Guards,
+    MailboxState,
+    Message,
+    Outdated,
+    Point,
+    Stored,
+    Want,
+)
+
+
+_DEFAULT_CAPS: Final = Caps()
+_STATE: Final = "id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended"
+_STATES: Final = f"SELECT {_STATE} FROM mailbox WHERE id IN (SELECT value FROM json_each(?))"
+_OPEN: Final = f"UPDATE mailbox SET connection = connection + 1 WHERE id = ? AND NOT is_ended RETURNING {_STATE}"
+_HEAD: Final = "SELECT head FROM envelope WHERE mailbox = ? AND seq = ?"
+_ENTRIES: Final = """
+SELECT e.seq, e.head, e.id, e.loss, e.expires_at, e.size, c.packed FROM envelope e LEFT JOIN content c ON c.id = e.content
+WHERE e.mailbox = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"""
+_ENTRY: Final = f"SELECT {GONE}, loss FROM envelope WHERE mailbox = ? AND seq = ?"
+
+
+@asynccontextmanager
+async def open_sqlite_mail(path: Path, clock: Clock, caps: Caps = _DEFAULT_CAPS) -> AsyncIterator["SqliteMailStore"]:
+    """The store in this migrated file, for as long as the block lasts. Several processes may have the file open."""
+    async with open_thread(path, "BEGIN IMMEDIATE") as writer, open_thread(path, "BEGIN") as reader:
+        yield SqliteMailStore(writer, reader, clock, caps)
+
+
+class SqliteMailStore:
+    """MailStore on SQLite."""
+
+    def __init__(self, writer: SqliteThread, reader: SqliteThread, clock: Clock, caps: Caps) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._clock = clock
+        self._caps = caps
+        self.upkeep = SqliteMailUpkeep(writer, reader, clock)
+
+    async def post(self, messages: Sequence[Message], guards: Guards) -> list[Stored] | Outdated:
+        return await self._writer.run(lambda connection: post(connection, messages, guards, self._caps))
+
+    async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
+        now = self._now()
+        return await self._writer.run(lambda connection: deposit(connection, mailboxes, self._caps, now))
+
+    async def open_mailbox(self, mailbox: MailboxKey) -> MailboxState:
+        row = await self._writer.run(lambda connection: connection.execute(_OPEN, [mailbox]).fetchone())
+        if row is None:
+            raise NotFound
+        return _state(row)
+
+    async def states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
+        rows = await self._reader.run(lambda connection: connection.execute(_STATES, [in_list(mailboxes)]).fetchall())
+        return [_state(row) for row in rows]
+
+    async def head_at(self, mailbox: MailboxKey, seq: int) -> bytes | None:
+        return await self._reader.run(lambda connection: _head_at(connection, mailbox, seq))
+
+    async def collect(self, wants: Sequence[Want]) -> list[Entry]:
+        now = self._now()
+        return await self._reader.run(
+            lambda connection: [entry for want in wants for entry in _collect(connection, want, now)]
+        )
+
+    async def acknowledge(self, points: Sequence[Point]) -> list[Cursor | None]:
+        now = self._now()
+        return await self._writer.run(lambda connection: acknowledge(connection, points, now))
+
+    async def park(self, mailbox: MailboxKey, seq: int) -> bool:
+        now = self._now()
+        return await self._writer.run(lambda connection: _park(connection, mailbox, seq, now))
+
+    def _now(self) -> int:
+        return milliseconds(self._clock.now())
+
+
+def _state(row: Sequence[Any]) -> MailboxState:
+    key, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, opened, is_ended = row
+    return MailboxState(
+        key,
+        MailboxId(UUID(mailbox_id)),
+        Cursor(seq, head),
+        Cursor(acknowledged_seq, acknowledged_head),
+        opened,
+        bool(is_ended),
+    )
+
+
+def _head_at(connection: sqlite3.Connection, mailbox: MailboxKey, seq: int) -> bytes | None:
+    row = connection.execute(_STATES, [in_list([mailbox])]).fetchone()
+    if row is None:
+        return None
+    state = _state(row)
+    if seq == 0:
+        return first_head(state.mailbox_id)
+    if seq == state.acknowledged.seq:
+        return state.acknowledged.head
+    found: tuple[bytes] | None = connection.execute(_HEAD, [mailbox, seq]).fetchone()
+    return found[0] if found else None
+
+
+def _collect(connection: sqlite3.Connection, want: Want, now: int) -> Iterator[Entry]:
+    """Rows are fetched one by one, so a body beyond the window is never read."""
+    total = 0
+    rows = connection.execute(_ENTRIES, [want.mailbox, want.after, want.entries])
+    for position, (seq, head, number, loss, expires_at, size, packed) in enumerate(rows):
+        lost = Loss(loss) if loss else Loss.EXPIRED if expires_at <= now else None
+        total += 0 if lost else size
+        if position and total > want.size:
+            return
+        yield Entry(want.mailbox, seq, head, number, lost, None if lost else packed)
+
+
+def _park(connection: sqlite3.Connection, mailbox: MailboxKey, seq: int, now: int) -> bool:
+    row = connection.execute(_ENTRY, [mailbox, seq]).fetchone()
+    if row is None:
+        return False
+    *columns, loss = row
+    if loss is None:
+        lose(connection, [Gone(*columns)], Loss.PARKED, now)
+    return True

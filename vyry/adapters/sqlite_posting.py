@@ -1,0 +1,141 @@
+"""Post on SQLite: a batch of messages, written with three statements whatever it holds."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from vyry.adapters.sqlite_columns import in_list, moment, pack_numbers, unpack_numbers
+from vyry.clock import milliseconds
+from vyry.ids import ConversationId, MailboxKey, MessageId, UserId
+from vyry.mail.envelope import Lane
+from vyry.mail.store import Caps, Guards, Message, Outdated, Stored
+
+
+_KNOWN: Final = "SELECT fingerprint, accepted_at, mailboxes, numbers FROM message WHERE sender = ? AND message_id = ?"
+_EPOCHS: Final = "SELECT id, device_list_epoch FROM account WHERE id IN (SELECT value FROM json_each(?))"
+_VERSIONS: Final = "SELECT id, version FROM conversation WHERE id IN (SELECT value FROM json_each(?))"
+_LAST_NUMBER: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'envelope'"
+_ROOMS: Final = """
+SELECT id, mail_entries, mail_bytes, control_entries, control_bytes FROM mailbox
+WHERE id IN (SELECT value FROM json_each(?)) AND NOT is_ended"""
+_MESSAGE: Final = """
+INSERT INTO message (sender, message_id, fingerprint, accepted_at, mailboxes, numbers) VALUES (?, ?, ?, ?, ?, ?)"""
+_CONTENT: Final = "INSERT INTO content (id, copies, packed) VALUES (?, ?, ?)"
+_ENVELOPE: Final = """
+INSERT INTO envelope (id, mailbox, content, digest, size, lane, expires_at, accepted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+
+#: Entries and bytes that still fit, by mailbox and lane. An unknown or ended mailbox has no room at all.
+Rooms = dict[tuple[MailboxKey, Lane], tuple[int, int]]
+
+
+def post(
+    connection: sqlite3.Connection, messages: Sequence[Message], guards: Guards, caps: Caps
+) -> list[Stored] | Outdated:
+    """See MailStore.post; runs inside a write transaction."""
+    outdated = _outdated(connection, guards)
+    if outdated.users or outdated.conversations:
+        return outdated
+    batch = _Batch(
+        connection.execute(_LAST_NUMBER).fetchone()[0],
+        _rooms(connection, {copy.mailbox for message in messages for copy in message.copies}, caps),
+    )
+    outcomes = [batch.repeat(message) or _known(connection, message) or batch.add(message) for message in messages]
+    connection.executemany(_MESSAGE, batch.messages)
+    connection.executemany(_CONTENT, batch.contents)
+    connection.executemany(_ENVELOPE, batch.envelopes)
+    return outcomes
+
+
+def _outdated(connection: sqlite3.Connection, guards: Guards) -> Outdated:
+    users: set[UserId] = set()
+    conversations: set[ConversationId] = set()
+    if guards.epochs:
+        epochs = dict(connection.execute(_EPOCHS, [in_list(map(str, guards.epochs))]))
+        users = {user for user, epoch in guards.epochs.items() if epochs.get(str(user)) != epoch}
+    if guards.versions:
+        versions = dict(connection.execute(_VERSIONS, [in_list(map(str, guards.versions))]))
+        conversations = {each for each, version in guards.versions.items() if versions.get(str(each)) != version}
+    return Outdated(frozenset(users), frozenset(conversations))
+
+
+def _rooms(connection: sqlite3.Connection, mailboxes: Collection[MailboxKey], caps: Caps) -> Rooms:
+    rooms: Rooms = {}
+    for key, mail_entries, mail_bytes, control_entries, control_bytes in connection.execute(
+        _ROOMS, [in_list(mailboxes)]
+    ):
+        rooms[key, Lane.MAIL] = caps.mail_entries - mail_entries, caps.mail_bytes - mail_bytes
+        rooms[key, Lane.CONTROL] = caps.control_entries - control_entries, caps.control_bytes - control_bytes
+    return rooms
+
+
+def _known(connection: sqlite3.Connection, message: Message) -> Stored | None:
+    row = connection.execute(_KNOWN, [message.sender, message.message_id.bytes]).fetchone()
+    if row is None:
+        return None
+    fingerprint, accepted_at, mailboxes, numbers = row
+    return Stored(
+        fingerprint,
+        moment(accepted_at),
+        [MailboxKey(key) for key in unpack_numbers(mailboxes)],
+        [number or None for number in unpack_numbers(numbers)],
+        is_repeat=True,
+    )
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The rows to be written. A content is stored under the number of its first copy, so it needs no counter of its own."""
+
+    last_number: int
+    rooms: Rooms
+    messages: list[tuple[object, ...]] = field(default_factory=list)
+    contents: list[tuple[int, int, bytes]] = field(default_factory=list)
+    envelopes: list[tuple[object, ...]] = field(default_factory=list)
+    _outcomes: dict[tuple[MailboxKey, MessageId], Stored] = field(default_factory=dict)
+
+    def repeat(self, message: Message) -> Stored | None:
+        """The outcome of an earlier message of this batch with the same key."""
+        first = self._outcomes.get((message.sender, message.message_id))
+        if first is None:
+            return None
+        return Stored(first.fingerprint, first.accepted_at, first.mailboxes, first.numbers, is_repeat=True)
+
+    def add(self, message: Message) -> Stored:
+        """Number the copies that fit, and note the rows."""
+        accepted_at = milliseconds(message.accepted_at)
+        mailboxes = [copy.mailbox for copy in message.copies]
+        numbers = self._number(message, accepted_at)
+        self.messages.append(
+            (
+                message.sender,
+                message.message_id.bytes,
+                message.fingerprint,
+                accepted_at,
+                pack_numbers(mailboxes),
+                pack_numbers([number or 0 for number in numbers]),
+            )
+        )
+        stored = Stored(message.fingerprint, moment(accepted_at), mailboxes, numbers, is_repeat=False)
+        self._outcomes[message.sender, message.message_id] = stored
+        return stored
+
+    def _number(self, message: Message, accepted_at: int) -> list[int | None]:
+        numbers: list[int | None] = []
+        first_of: dict[int, int] = {}
+        copies: Counter[int] = Counter()
+        facts = int(message.lane), milliseconds(message.expires_at), accepted_at
+        for copy in message.copies:
+            content = message.contents[copy.content]
+            entries, size = self.rooms.get((copy.mailbox, message.lane), (0, 0))
+            if entries <= 0 or content.size > size:
+                numbers.append(None)
+                continue
+            self.last_number = number = self.last_number + 1
+            first = first_of.setdefault(copy.content, number)
+            copies[copy.content] += 1
+            self.envelopes.append((number, copy.mailbox, first, content.digest, content.size, *facts))
+            numbers.append(number)
+        self.contents += [(first, copies[at], message.contents[at].packed) for at, first in first_of.items()]
+        return numbers

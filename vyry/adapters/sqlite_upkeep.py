@@ -1,0 +1,126 @@
+"""What the sweeper, the metrics and a curious sender ask of the mail store on SQLite."""
+
+import sqlite3
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from vyry.adapters.sqlite_columns import in_list, moment, unpack_numbers
+from vyry.adapters.sqlite_losses import GONE, STATES, Gone, lose
+from vyry.adapters.sqlite_thread import SqliteThread
+from vyry.clock import Clock, milliseconds
+from vyry.ids import DeviceAddress, DeviceId, MailboxKey, MessageId, UserId
+from vyry.mail.envelope import Loss
+from vyry.mail.store import CopyFate, CopyState
+
+
+_UNNUMBERED: Final = """
+SELECT mailbox FROM envelope WHERE seq IS NULL AND accepted_at < ?
+GROUP BY mailbox ORDER BY min(accepted_at) LIMIT ?"""
+_EXPIRED: Final = f"""
+SELECT {GONE} FROM envelope WHERE seq IS NOT NULL AND loss IS NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"""
+_RETIRE_MESSAGES: Final = """
+DELETE FROM message WHERE (sender, message_id) IN (SELECT sender, message_id FROM message WHERE accepted_at < ? LIMIT ?)"""
+_RETIRE_FATES: Final = "DELETE FROM fate WHERE id IN (SELECT id FROM fate WHERE at < ? LIMIT ?)"
+_MESSAGES: Final = """
+SELECT m.mailboxes, m.numbers, m.accepted_at FROM device d JOIN message m ON m.sender = d.mailbox
+WHERE d.account_id = ? AND m.message_id = ?"""
+_ADDRESSES: Final = """
+SELECT mailbox, account_id, device_id FROM device WHERE mailbox IN (SELECT value FROM json_each(?))"""
+_HERE: Final = """
+SELECT id, seq FROM envelope WHERE id IN (SELECT value FROM json_each(?)) AND loss IS NULL"""
+_FATES: Final = """
+SELECT state, at, numbers FROM fate WHERE mailbox IN (SELECT value FROM json_each(?)) AND at >= ?"""
+#: A fate is younger than its message; so much may the clocks of two processes differ.
+_CLOCK_STEP_MILLISECONDS: Final = 3_600_000
+_WAITING: Final = "SELECT coalesce(sum(seq - acknowledged_seq), 0) FROM mailbox WHERE NOT is_ended"
+_OLDEST: Final = "SELECT min(accepted_at) FROM envelope WHERE seq IS NULL"
+
+
+class SqliteMailUpkeep:
+    """MailUpkeep on SQLite."""
+
+    def __init__(self, writer: SqliteThread, reader: SqliteThread, clock: Clock) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._clock = clock
+
+    async def unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
+        rows = await self._reader.run(
+            lambda connection: connection.execute(_UNNUMBERED, [milliseconds(older_than), limit]).fetchall()
+        )
+        return [MailboxKey(key) for (key,) in rows]
+
+    async def expire(self, now: datetime, limit: int) -> int:
+        return await self._writer.run(lambda connection: _expire(connection, milliseconds(now), limit))
+
+    async def retire(self, before: datetime, limit: int) -> int:
+        return await self._writer.run(lambda connection: _retire(connection, milliseconds(before), limit))
+
+    async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
+        return await self._reader.run(lambda connection: _fates(connection, account, message_id))
+
+    async def depth(self) -> tuple[int, float]:
+        now = milliseconds(self._clock.now())
+        return await self._reader.run(lambda connection: _depth(connection, now))
+
+
+def _expire(connection: sqlite3.Connection, now: int, limit: int) -> int:
+    late = [Gone(*row) for row in connection.execute(_EXPIRED, [now, limit])]
+    if late:
+        lose(connection, late, Loss.EXPIRED, now)
+    return len(late)
+
+
+def _retire(connection: sqlite3.Connection, before: int, limit: int) -> int:
+    messages = connection.execute(_RETIRE_MESSAGES, [before, limit]).rowcount
+    return messages + connection.execute(_RETIRE_FATES, [before, limit - messages]).rowcount
+
+
+def _fates(connection: sqlite3.Connection, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
+    messages = connection.execute(_MESSAGES, [str(account), message_id.bytes]).fetchall()
+    if not messages:
+        return None
+    copies = [
+        (mailbox, number, accepted_at)
+        for mailboxes, numbers, accepted_at in messages
+        for mailbox, number in zip(unpack_numbers(mailboxes), unpack_numbers(numbers), strict=True)
+    ]
+    boxes = in_list([mailbox for mailbox, _, _ in copies])
+    addresses = {
+        mailbox: DeviceAddress(UserId(UUID(user)), DeviceId(device))
+        for mailbox, user, device in connection.execute(_ADDRESSES, [boxes])
+    }
+    numbers = {number for _, number, _ in copies}
+    since = min(accepted_at for *_, accepted_at in messages) - _CLOCK_STEP_MILLISECONDS
+    known = _here(connection, numbers) | _noted(connection, numbers, boxes, since)
+    return [
+        CopyFate(addresses[mailbox], state, moment(at or accepted_at))
+        for mailbox, number, accepted_at in copies
+        if mailbox in addresses
+        # Neither here nor noted: it was skipped, or it went with its mailbox.
+        for state, at in [known.get(number, (CopyState.DROPPED, None))]
+    ]
+
+
+def _here(connection: sqlite3.Connection, numbers: set[int]) -> dict[int, tuple[CopyState, int | None]]:
+    return {
+        number: (CopyState.ACCEPTED if seq is None else CopyState.DEPOSITED, None)
+        for number, seq in connection.execute(_HERE, [in_list(numbers)])
+    }
+
+
+def _noted(
+    connection: sqlite3.Connection, numbers: set[int], boxes: str, since: int
+) -> dict[int, tuple[CopyState, int | None]]:
+    return {
+        number: (STATES[state], at)
+        for state, at, packed in connection.execute(_FATES, [boxes, since])
+        for number in numbers.intersection(unpack_numbers(packed))
+    }
+
+
+def _depth(connection: sqlite3.Connection, now: int) -> tuple[int, float]:
+    (waiting,) = connection.execute(_WAITING).fetchone()
+    (oldest,) = connection.execute(_OLDEST).fetchone()
+    return waiting, 0.0 if oldest is None else (now - oldest) / 1000
