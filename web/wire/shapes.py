@@ -21,6 +21,8 @@ MAX_INTEGER = 2**53 - 1
 BASE64_PATTERN = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
 ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 MOMENT_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
+_IS_ID = re.compile(ID_PATTERN).fullmatch
+_IS_MOMENT = re.compile(MOMENT_PATTERN, re.ASCII).fullmatch
 
 
 class Wire(BaseModel):
@@ -101,6 +103,8 @@ Base64 = Annotated[bytes, Octets()]
 Id = Annotated[UUID, CanonicalId()]
 Moment = Annotated[datetime, Milliseconds()]
 Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+DeviceNumber = Annotated[int, Field(ge=1, le=127)]
+RegistrationId = Annotated[int, Field(ge=1, le=16_380)]
 
 
 def to_base64(octets: bytes) -> str:
@@ -125,8 +129,8 @@ def to_id(value: object) -> UUID:
     """The UUID that this canonical text names; anything else is a ValueError."""
     if isinstance(value, UUID):
         return value
-    if isinstance(value, str) and re.match(ID_PATTERN, value, re.ASCII) and len(value) == 36:
-        return UUID(value)
+    if isinstance(value, str) and _IS_ID(value):
+        return UUID(int=int(value.replace("-", ""), 16))
     raise ValueError("must be a UUID in lower case")
 
 
@@ -134,7 +138,7 @@ def to_moment(value: object) -> datetime:
     """An aware moment in UTC from itself or from its text on the wire; anything else is a ValueError."""
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC)
-    if isinstance(value, str) and re.match(MOMENT_PATTERN, value, re.ASCII) and len(value) == 24:
+    if isinstance(value, str) and _IS_MOMENT(value):
         return datetime.fromisoformat(value)
     raise ValueError("must be a time in RFC 3339, UTC, with milliseconds and Z")
 

@@ -1,0 +1,156 @@
+"""Every frame of the socket: its payload's shape and the one table of both directions (docs/protocol.md, "WebSocket")."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, Field
+
+from web.wire.mailbox import Acknowledge, Acknowledged, Cursor, Entry, Head, Park
+from web.wire.messages import Accepted, Post
+from web.wire.refusals import Refusal
+from web.wire.shapes import Count, DeviceNumber, Id, Moment, Nothing, Octets, Wire
+
+
+SIGNAL_BYTES = 16 << 10
+
+FrameId = Annotated[str, Field(min_length=1, max_length=64)]
+SignalKind = Literal["offer", "answer", "candidate", "end"]
+SignalContent = Annotated[bytes, Octets(0, SIGNAL_BYTES)]
+
+
+class Client(Wire):
+    """Which program speaks; for the operator's eyes only."""
+
+    name: Annotated[str, Field(max_length=64)]
+    version: Annotated[str, Field(max_length=32)]
+
+
+class Hello(Wire):
+    """The resume point: the last entry that is safe with the device, and its head (null at 0)."""
+
+    after: Count
+    head: Head | None = None
+    client: Client | None = None
+
+
+class Renew(Wire):
+    """A newer access token of the same device, so that the socket outlives the old one."""
+
+    access_token: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class Renewed(Wire):
+    """When the socket's token ends now."""
+
+    expires_at: Moment
+
+
+class Typing(Wire):
+    """The caller types, or no longer."""
+
+    conversation_id: Id
+    is_typing: bool
+
+
+class TypingOf(Wire):
+    """Somebody types, or no longer."""
+
+    conversation_id: Id
+    user_id: Id
+    device_id: DeviceNumber
+    is_typing: bool
+
+
+class Signal(Wire):
+    """Call set-up for whoever is there: never stored. Without `deviceId` it goes to all connected devices of the account."""
+
+    user_id: Id
+    device_id: DeviceNumber | None = None
+    call_id: Id
+    kind: SignalKind
+    content: SignalContent
+
+
+class SignalOf(Wire):
+    """Call set-up from somebody."""
+
+    user_id: Id
+    device_id: DeviceNumber
+    call_id: Id
+    kind: SignalKind
+    content: SignalContent
+
+
+class SocketLimits(Wire):
+    """Sizes that this node holds clients to."""
+
+    frame_bytes: Count
+    content_bytes: Count
+    copies: Count
+
+
+class Welcome(Wire):
+    """The resume point was right; what follows it comes now."""
+
+    user_id: Id
+    device_id: DeviceNumber
+    mailbox_id: Id
+    cursor: Cursor
+    window_entries: Count
+    window_bytes: Count
+    heartbeat_seconds: Count
+    limits: SocketLimits
+
+
+class Entries(Wire):
+    """Entries in order."""
+
+    entries: list[Entry]
+
+
+class Drained(Wire):
+    """What was waiting at hello has been sent, up to this number."""
+
+    seq: Count
+
+
+class Goodbye(Wire):
+    """The node closes this socket soon; come back after so many seconds."""
+
+    reason: str
+    retry_after_seconds: Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One row of the table. `name` is its `type` on the wire; `answers` names the frames that may answer it."""
+
+    name: str
+    sender: Literal["client", "node"]
+    payload: type[BaseModel]
+    summary: str
+    answers: tuple[str, ...] = ()
+
+
+FRAMES: Final[tuple[Frame, ...]] = (
+    Frame("hello", "client", Hello, "The first frame, within 10 s: where to resume", ("welcome", "refused")),
+    Frame("renew", "client", Renew, "Keep the socket beyond the end of its token", ("renewed", "refused")),
+    Frame("post", "client", Post, "The same as POST /messages", ("accepted", "refused")),
+    Frame("acknowledge", "client", Acknowledge, "Everything up to here is safe", ("acknowledged", "refused")),
+    Frame("park", "client", Park, "Set one entry aside", ("parked", "refused")),
+    Frame("typing", "client", Typing, "To the members of a conversation who are there", ("refused",)),
+    Frame("signal", "client", Signal, "To the devices of an account that are there", ("refused",)),
+    Frame("ping", "client", Nothing, "Is anybody there?", ("pong",)),
+    Frame("welcome", "node", Welcome, "The socket is open from the resume point on"),
+    Frame("entries", "node", Entries, "The next entries, within the unacknowledged window"),
+    Frame("drained", "node", Drained, "Said once: what was waiting has been sent"),
+    Frame("accepted", "node", Accepted, "The post is durable"),
+    Frame("acknowledged", "node", Acknowledged, "The acknowledged point"),
+    Frame("parked", "node", Nothing, "The entry was set aside"),
+    Frame("renewed", "node", Renewed, "The socket lives as long as the new token"),
+    Frame("refused", "node", Refusal, "The frame was not carried out; the payload is an error body"),
+    Frame("pong", "node", Nothing, "The answer to ping"),
+    Frame("typing", "node", TypingOf, "A member types"),
+    Frame("signal", "node", SignalOf, "Call set-up by another device"),
+    Frame("goodbye", "node", Goodbye, "Before a planned close"),
+)

@@ -1,0 +1,125 @@
+"""Shapes of a mailbox as its device reads it (docs/protocol.md, "Mailbox")."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from web.wire.shapes import Base64, Count, DeviceNumber, Id, Moment, Octets, Wire
+
+
+Head = Annotated[bytes, Octets(32, 32)]
+Seq = Annotated[int, Field(ge=1, le=2**53 - 1)]
+
+
+class Cursor(Wire):
+    """A point of the chain: everything up to `seq`, whose head is `head`."""
+
+    seq: Count
+    head: Head
+
+
+class EnvelopeEntry(Wire):
+    """One envelope under its number."""
+
+    seq: Seq
+    head: Head
+    envelope_id: Id
+    message_id: Id
+    conversation_id: Id | None
+    sender_id: Id
+    sender_device_id: DeviceNumber
+    lane: Literal["mail", "control"]
+    kind: Annotated[int, Field(ge=0, le=255)]
+    content: Base64
+    posted_at: Moment
+    expires_at: Moment
+
+
+class PrekeysLow(Wire):
+    """This device should upload one-time keys."""
+
+    name: Literal["prekeysLow"]
+    one_time_remaining: Count
+    pq_remaining: Count
+
+
+class DevicesChanged(Wire):
+    """An account this one talks to has other devices now."""
+
+    name: Literal["devicesChanged"]
+    user_id: Id
+    epoch: Count
+    identity_changed: bool
+
+
+Notice = Annotated[PrekeysLow | DevicesChanged, Field(discriminator="name")]
+
+
+class NoticeEntry(Wire):
+    """Something the node itself has to say, numbered like mail."""
+
+    seq: Seq
+    head: Head
+    envelope_id: Id
+    message_id: Id
+    conversation_id: None
+    lane: Literal["control"]
+    notice: Notice
+    posted_at: Moment
+    expires_at: Moment
+
+
+class Tombstone(Wire):
+    """Why these numbers hold nothing any more, and how many they are."""
+
+    reason: Literal["expired", "cap", "operator", "parked"]
+    count: Seq
+
+
+class LossEntry(Wire):
+    """Numbers `seq` to `throughSeq` are lost; `head` is that of `throughSeq`, to be adopted."""
+
+    seq: Seq
+    through_seq: Seq
+    head: Head
+    tombstone: Tombstone
+
+
+Entry = EnvelopeEntry | NoticeEntry | LossEntry
+
+
+class MailboxQuery(Wire):
+    """Where to read on, how much, and how many seconds to wait when there is nothing yet."""
+
+    after: Count = 0
+    limit: Annotated[int, Field(ge=1, le=200)] = 100
+    wait: Annotated[int, Field(ge=0, le=30)] = 0
+
+
+class MailboxPage(Wire):
+    """Entries in order; `drained` when nothing waits behind them; `cursor` is the acknowledged point."""
+
+    entries: list[Entry]
+    drained: bool
+    cursor: Cursor
+    mailbox_id: Id
+
+
+class Acknowledge(Wire):
+    """Everything up to here is safe with the device; the node forgets it."""
+
+    seq: Count
+    head: Head
+
+
+class Acknowledged(Wire):
+    """The acknowledged point after it."""
+
+    cursor: Cursor
+
+
+class Park(Wire):
+    """Set one entry aside that the device can do nothing with."""
+
+    seq: Seq
+    reason: Annotated[str, Field(max_length=64)]

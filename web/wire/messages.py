@@ -1,0 +1,77 @@
+"""Shapes of posting: what a client says, what it is told, and what became of each copy (docs/protocol.md, "Post")."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from web.wire.shapes import Count, DeviceNumber, Id, Moment, Octets, RegistrationId, Wire
+
+
+CONTENT_BYTES = 65_536
+MONTH_SECONDS = 2_592_000
+COPIES = 1_000
+
+Content = Annotated[bytes, Octets(1, CONTENT_BYTES)]
+
+
+class PostDevice(Wire):
+    """One copy: for this device, with its own content or the shared one."""
+
+    device_id: DeviceNumber
+    registration_id: RegistrationId
+    kind: Annotated[int, Field(ge=0, le=255)] = 0
+    content: Content | None = None
+
+
+class PostRecipient(Wire):
+    """One account, and exactly those of its devices that have keys."""
+
+    user_id: Id
+    epoch: Count
+    devices: Annotated[list[PostDevice], Field(max_length=127)]
+
+
+class Post(Wire):
+    """A message from this device to devices. The same `messageId` with the same body is stored once, however often it is sent."""
+
+    message_id: Id
+    conversation_id: Id
+    conversation_version: Count | None = None
+    lane: Literal["mail", "control"] = "mail"
+    urgent: bool = True
+    expires_in_seconds: Annotated[int, Field(ge=1, le=MONTH_SECONDS)] = MONTH_SECONDS
+    content: Content | None = None
+    recipients: Annotated[list[PostRecipient], Field(min_length=1, max_length=COPIES)]
+
+
+class Skipped(Wire):
+    """A copy that was not stored because the device's mailbox has no room."""
+
+    user_id: Id
+    device_id: DeviceNumber
+    reason: Literal["MAILBOX_FULL"]
+
+
+class Accepted(Wire):
+    """The message is durable from here. `copies` counts the stored ones."""
+
+    message_id: Id
+    accepted_at: Moment
+    copies: Count
+    is_repeat: bool
+    skipped: list[Skipped]
+
+
+class CopyFate(Wire):
+    """What became of one copy, and when."""
+
+    user_id: Id
+    device_id: DeviceNumber
+    state: Literal["accepted", "deposited", "acknowledged", "expired", "dropped"]
+    at: Moment
+
+
+class MessageFate(Wire):
+    """What became of each copy of a message."""
+
+    copies: list[CopyFate]
