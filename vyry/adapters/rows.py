@@ -134,7 +134,7 @@ class KeySetRow(Model):
     pq_last_resort = fields.BinaryField()
     pq_last_resort_signature = fields.BinaryField()
     last_resort_uses = fields.IntField(default=0)
-    #: The highest one-time ids ever handed out, and ever uploaded: neither goes back.
+    #: The highest one-time ids ever handed out (this never goes back), and the highest of the present set or handed out.
     issued_through_one_time = fields.BigIntField(default=0)
     issued_through_pq = fields.BigIntField(default=0)
     uploaded_through_one_time = fields.BigIntField(default=0)

@@ -1,0 +1,131 @@
+"""The key directory: devices publish keys, others claim them. A one-time key that was handed out is never handed out again."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final, Protocol
+
+from vyry.accounts.account import Caller
+from vyry.clock import Clock
+from vyry.devices.keyset import AccountKeys, Claimed, Identity, KeyRefill, KeyState, KeyUpload, Through
+from vyry.devices.suites import check_refill, check_upload, refuse
+from vyry.errors import InvalidKeys
+from vyry.ids import DeviceId, MailboxKey, UserId
+from vyry.limits import CLAIM_ALL, CLAIM_TARGET, Limiter
+
+
+#: Below this many of either kind a device is told, once per refill.
+LOW_WATER: Final = 20
+#: So many unused keys of one kind a device may have; it tops up by at most 100 at a time.
+MOST_UNUSED: Final = 1_000
+
+
+class PrekeyStore(Protocol):
+    """Where keys are kept. All methods of one account exclude each other; each commits before it answers."""
+
+    async def replace(self, owner: Caller, upload: KeyUpload, now: datetime) -> None:
+        """Put this set in the place of the device's present one; the first upload makes the device a recipient.
+
+        The device-list epoch rises when the registration id is new or changed. Raises IdentityMismatch, InvalidKeys (an id not beyond those handed
+        out, a registration id this device number had before), InvalidToken (the device has ended).
+        """
+        ...
+
+    async def refill(self, owner: Caller, verified_under: Identity, refill: KeyRefill, now: datetime) -> None:
+        """Add keys that were verified under that identity.
+
+        Raises InvalidKeys (no set to add to, another identity by now, an id not beyond those uploaded, too many), InvalidToken.
+        """
+        ...
+
+    async def identity(self, mailbox: MailboxKey) -> Identity | None:
+        """The identity that this device's keys are signed by; None before its first upload."""
+        ...
+
+    async def state(self, mailbox: MailboxKey) -> KeyState | None:
+        """What is there for this device, of one moment; None before its first upload."""
+        ...
+
+    async def keys(self, user_id: UserId) -> AccountKeys:
+        """The account's devices with keys, by rising number, of one moment. Consumes nothing. Raises NotFound."""
+        ...
+
+    async def claim(self, user_id: UserId, device_ids: Collection[DeviceId] | None, without: MailboxKey) -> Claimed:
+        """One bundle for each of these devices (None: all but the one whose mailbox is `without`).
+
+        One-time keys leave lowest id first, whoever else claims; a device without PQ one-time key gives its last resort, and that is counted.
+        Raises NotFound for an unknown account or device number: then nothing was consumed.
+        """
+        ...
+
+
+class LowPrekeys(Protocol):
+    """Hears which devices run out of one-time keys; once each until they refill."""
+
+    async def prekeys_low(self, remaining: Mapping[MailboxKey, Through]) -> None:
+        """Tell these devices how many keys they have left. Losing the call costs them a hint only."""
+        ...
+
+
+class Prekeys:
+    """What a device may do with keys."""
+
+    def __init__(self, store: PrekeyStore, limiter: Limiter, clock: Clock, low: LowPrekeys) -> None:
+        self._store = store
+        self._limiter = limiter
+        self._clock = clock
+        self._low = low
+
+    async def replace(self, caller: Caller, upload: KeyUpload) -> KeyState:
+        """Publish a whole set. Raises InvalidKeys, IdentityMismatch, InvalidToken."""
+        await asyncio.to_thread(check_upload, upload)
+        await self._store.replace(caller, upload, self._clock.now())
+        return await self.state(caller)
+
+    async def refill(self, caller: Caller, refill: KeyRefill) -> KeyState:
+        """Add keys to the present set. Raises InvalidKeys, InvalidToken."""
+        identity = await self._store.identity(caller.mailbox)
+        if identity is None:
+            raise InvalidKeys("There is no set to add to: send a whole one first.")
+        await asyncio.to_thread(check_refill, identity, refill)
+        await self._store.refill(caller, identity, refill, self._clock.now())
+        return await self.state(caller)
+
+    async def state(self, caller: Caller) -> KeyState:
+        """What the node holds for the caller's device; an empty state before its first upload."""
+        return await self._store.state(caller.mailbox) or KeyState()
+
+    async def keys(self, user_id: UserId) -> AccountKeys:
+        """The long-lived keys of an account. Raises NotFound."""
+        return await self._store.keys(user_id)
+
+    async def claim(self, caller: Caller, user_id: UserId, device_ids: Collection[DeviceId] | None) -> Claimed:
+        """Bundles to begin sessions with an account's devices. Raises NotFound, RateLimited."""
+        await self._limiter.take(CLAIM_TARGET, f"{caller.device}:{user_id}")
+        await self._limiter.take(CLAIM_ALL, str(user_id))
+        claimed = await self._store.claim(user_id, device_ids, caller.mailbox)
+        if claimed.low:
+            await self._low.prekeys_low(claimed.low)
+        return claimed
+
+
+def check_new(keys: KeyUpload | KeyRefill, through: Through) -> None:
+    """Whether the (rising) ids of these keys all lie beyond `through`. Raises InvalidKeys."""
+    for field, prekeys, last in (
+        ("oneTimePrekeys", keys.one_time, through.one_time),
+        ("pqPrekeys", keys.pq, through.pq),
+    ):
+        if prekeys and prekeys[0].id <= last:
+            raise refuse(f"{field}.0.id", f"must be beyond {last}: an id is never used twice")
+
+
+def check_registration(registration_id: int, earlier: Collection[int]) -> None:
+    """Whether a device number's new registration id is none that this number had before. Raises InvalidKeys."""
+    if registration_id in earlier:
+        raise refuse("registrationId", "an earlier device with this number had the same")
+
+
+def check_room(one_time: int, pq: int) -> None:
+    """Whether a device may have so many unused keys. Raises InvalidKeys."""
+    if one_time > MOST_UNUSED or pq > MOST_UNUSED:
+        raise InvalidKeys(f"A device has at most {MOST_UNUSED} unused keys of one kind.")
