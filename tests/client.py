@@ -38,7 +38,7 @@ class Unclear(Exception):
 
 def fresh_number() -> str:
     """A valid phone number that no other test of this run uses."""
-    return f"+4915{secrets.randbelow(10)}{next(_numbers) % 100_000:05d}{secrets.randbelow(1000):03d}"
+    return f"+49151{next(_numbers) % 100_000:05d}{secrets.randbelow(1000):03d}"
 
 
 @dataclass(slots=True)
