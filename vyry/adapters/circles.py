@@ -1,0 +1,88 @@
+"""Conversations in PostgreSQL or SQLite. The unique `pair` makes a direct one the only one of its two members, whoever races."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.statements import fetch, to_moment, to_uuid
+from vyry.circles.conversations import Conversation, ConversationPage, Kind, Member, Role
+from vyry.errors import NotFound
+from vyry.ids import ConversationId, UserId, new_id
+
+
+_OPEN = """
+    INSERT INTO conversation (id, kind, pair, version, created_at, last_activity_at)
+    SELECT $1, 'direct', $2, 1, $3, $3 FROM account WHERE id = $4
+    ON CONFLICT (pair) DO NOTHING RETURNING id"""
+_JOIN = """
+    INSERT INTO member (conversation_id, account_id, role, joined_at) VALUES ($1, $2, 'member', $4), ($1, $3, 'member', $4)"""
+_PAIRED = "SELECT id FROM conversation WHERE pair = $1"
+_LOAD = """
+    SELECT c.id, c.kind, c.version, c.sealed_info, c.message_timer_seconds, c.created_at, c.last_activity_at,
+           m.account_id, m.role, m.joined_at
+    FROM conversation c LEFT JOIN member m ON m.conversation_id = c.id
+    WHERE c.id = ANY($1) ORDER BY c.id DESC, m.joined_at, m.account_id"""
+_PAGE = """
+    SELECT conversation_id FROM member WHERE account_id = $1 AND conversation_id < $2 ORDER BY conversation_id DESC LIMIT $3"""
+#: The rows are locked in one order, so that two nodes that touch the same conversations never wait for each other.
+_TOUCH = """
+    UPDATE conversation SET last_activity_at = $2 WHERE id IN (
+        SELECT id FROM conversation WHERE id = ANY($1) AND last_activity_at < $2 ORDER BY id FOR NO KEY UPDATE)"""
+_BEYOND_ALL = UUID(int=2**128 - 1)
+
+
+class DatabaseConversations:
+    """ConversationStore."""
+
+    async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
+        async with available():
+            found = await fetch(connection(), _LOAD, list(ids))
+        by_id: dict[ConversationId, list[dict[str, Any]]] = {}
+        for row in found:
+            by_id.setdefault(ConversationId(to_uuid(row["id"])), []).append(row)
+        return {key: _conversation(key, rows) for key, rows in by_id.items()}
+
+    async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
+        pair = "".join(sorted((opener.hex, other.hex)))
+        async with transaction() as conn:
+            made = await fetch(conn, _OPEN, new_id(), pair, now, other)
+            if made:
+                await fetch(conn, _JOIN, to_uuid(made[0]["id"]), opener, other, now)
+            found = made or await fetch(conn, _PAIRED, pair)
+        if not found:
+            raise NotFound
+        key = ConversationId(to_uuid(found[0]["id"]))
+        return (await self.load([key]))[key], bool(made)
+
+    async def list(self, member: UserId, limit: int, after: ConversationId | None) -> ConversationPage:
+        async with available():
+            found = await fetch(connection(), _PAGE, member, after or _BEYOND_ALL, limit + 1)
+        keys = [ConversationId(to_uuid(row["conversation_id"])) for row in found]
+        loaded = await self.load(keys[:limit])
+        page = [loaded[key] for key in keys[:limit] if key in loaded]
+        return ConversationPage(page, keys[limit - 1] if len(keys) > limit else None)
+
+    async def touch(self, ids: Collection[ConversationId], at: datetime) -> None:
+        async with transaction() as conn:
+            await fetch(conn, _TOUCH, list(ids), at)
+
+
+def _conversation(key: ConversationId, rows: list[dict[str, Any]]) -> Conversation:
+    first = rows[0]
+    members = {
+        UserId(to_uuid(row["account_id"])): Member(Role(row["role"]), to_moment(row["joined_at"]))
+        for row in rows
+        if row["account_id"] is not None
+    }
+    return Conversation(
+        key,
+        Kind(first["kind"]),
+        members,
+        first["version"],
+        first["sealed_info"],
+        first["message_timer_seconds"],
+        to_moment(first["last_activity_at"]),
+        to_moment(first["created_at"]),
+    )
