@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import asyncpg
 from tortoise import Tortoise
@@ -20,14 +20,13 @@ from tortoise.transactions import in_transaction
 from vyry.errors import Unavailable
 
 
-#: What a caller waits for the database in all, then for a free connection, a new one, one statement.
+#: What a caller waits for the database in all, and for one statement; for a connection see tortoise_asyncpg.
 PATIENCE_SECONDS: Final = 4.5
-ACQUIRE_SECONDS: Final = 2.0
-CONNECT_SECONDS: Final = 2.0
 COMMAND_SECONDS: Final = 4.0
+MIGRATION_SECONDS: Final = 600.0
 POOL_SIZE: Final = 10
 
-_POSTGRES_SCHEMES: Final = ("postgres", "postgresql", "asyncpg")
+_POSTGRES_SCHEMES: Final = ("postgres", "postgresql")
 _POSTGRES_AWAY: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -39,8 +38,13 @@ _POSTGRES_AWAY: Final = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-_SQLITE_AWAY: Final = frozenset(
-    {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_READONLY"}
+_SQLITE_AWAY: Final = (
+    "SQLITE_BUSY",
+    "SQLITE_LOCKED",
+    "SQLITE_IOERR",
+    "SQLITE_FULL",
+    "SQLITE_CANTOPEN",
+    "SQLITE_READONLY",
 )
 
 
@@ -49,10 +53,10 @@ def is_postgres(url: str) -> bool:
     return urlsplit(url).scheme in _POSTGRES_SCHEMES
 
 
-def tortoise_config(url: str) -> dict[str, Any]:
+def tortoise_config(url: str, *, is_migrating: bool = False) -> dict[str, Any]:
     """What Tortoise is opened with: one connection `default`, one app `vyry`, migrations in the package `migrations`."""
     return {
-        "connections": {"default": _with_defaults(url)},
+        "connections": {"default": _postgres(url, is_migrating) if is_postgres(url) else _sqlite(url, is_migrating)},
         "apps": {
             "vyry": {"models": ["vyry.adapters.rows"], "default_connection": "default", "migrations": "migrations"}
         },
@@ -61,30 +65,37 @@ def tortoise_config(url: str) -> dict[str, Any]:
     }
 
 
-def _with_defaults(url: str) -> str:
-    """The URL with our limits in its query; what the operator wrote there wins."""
-    parts = urlsplit(url)
-    defaults: dict[str, str] = (
-        {
-            "minsize": "0",
-            "maxsize": str(POOL_SIZE),
-            "timeout": str(round(CONNECT_SECONDS)),
-            "command_timeout": str(COMMAND_SECONDS),
-            "application_name": "vyry",
-        }
-        if is_postgres(url)
-        else {
-            "journal_mode": "WAL",
-            "synchronous": "FULL",
-            "busy_timeout": "4000",
-            "foreign_keys": "ON",
-            "journal_size_limit": "67108864",
-        }
-    )
-    query = urlencode(defaults | dict(parse_qsl(parts.query)))
-    if not is_postgres(url):
-        return f"{url.partition('?')[0]}?{query}"
-    return urlunsplit(parts._replace(query=query))
+def sqlite_path(url: str) -> str:
+    """The file a SQLite URL names: `sqlite://` and its path, absolute or relative."""
+    return url.partition("://")[2].partition("?")[0]
+
+
+def _postgres(url: str, is_migrating: bool) -> dict[str, Any]:  # noqa: FBT001
+    seconds = MIGRATION_SECONDS if is_migrating else COMMAND_SECONDS
+    settings = {
+        "application_name": "vyry",
+        "jit": "off",
+        # The server gives up just before the client does, so that nothing runs on unattended.
+        "statement_timeout": str(round(seconds * 1000) - 500),
+        "lock_timeout": "10000" if is_migrating else "3000",
+        "idle_in_transaction_session_timeout": "600000" if is_migrating else "10000",
+    }
+    return {
+        "engine": "vyry.adapters.tortoise_asyncpg",
+        "credentials": {"dsn": url, "command_seconds": seconds, "pool_size": POOL_SIZE, "server_settings": settings},
+    }
+
+
+def _sqlite(url: str, is_migrating: bool) -> dict[str, Any]:  # noqa: FBT001
+    pragmas = {
+        "journal_mode": "WAL",
+        "synchronous": "FULL",
+        "busy_timeout": "4000",
+        "journal_size_limit": str(64 << 20),
+        # A table that a migration rebuilds would take the rows that point to it along.
+        "foreign_keys": "OFF" if is_migrating else "ON",
+    }
+    return {"engine": "vyry.adapters.tortoise_sqlite", "credentials": {"file_path": sqlite_path(url), **pragmas}}
 
 
 @asynccontextmanager
@@ -96,16 +107,19 @@ async def open_database(url: str) -> AsyncIterator[None]:
     # The underscore-named switch makes the connection visible to tasks that were not started in this context (Tortoise 1.1.9).
     await Tortoise.init(config=tortoise_config(url), _enable_global_fallback=True)
     try:
+        if not is_postgres(url):
+            # Its lock would stay taken for ever if the first statement found the file unreadable.
+            await connection().create_connection(with_db=True)
         yield
     finally:
         await Tortoise.close_connections()
 
 
 @asynccontextmanager
-async def available() -> AsyncIterator[None]:
+async def available(seconds: float = PATIENCE_SECONDS) -> AsyncIterator[None]:
     """Whatever the block asks of the database is answered within 5 s; its being away, busy or overfull is `Unavailable`."""
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(seconds):
             yield
     except (OSError, DBConnectionError, *_POSTGRES_AWAY) as error:
         raise Unavailable("The database is away.") from error

@@ -1,0 +1,145 @@
+"""The schema, forwards and one step back: `vyry migrate`, `vyry rollback`, and what `vyry start` does before it serves.
+
+Each call is one transaction with its entries in `tortoise_migrations`: a crash leaves the old schema. Calls that come together take turns.
+"""
+
+import asyncio
+import fcntl
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.context import TortoiseContext
+from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
+from tortoise.migrations.schema_editor.base import BaseSchemaEditor
+from tortoise.migrations.schema_editor.sqlite import SqliteSchemaEditor
+from tortoise.transactions import in_transaction
+
+from vyry.adapters.database import MIGRATION_SECONDS, available, is_postgres, sqlite_path, tortoise_config
+
+
+#: "vyry" as a number: the advisory lock of whoever migrates.
+_LOCK: Final = 0x76797279
+_APP: Final = "vyry"
+_CONNECT_SECONDS: Final = 5.0
+
+Progress = Callable[[str], None]
+
+
+async def migrate(url: str, progress: Progress | None = None) -> list[str]:
+    """Bring the database to the newest schema; answers the migrations that were applied. Raises Unavailable when it is away."""
+    async with _alone(url):
+        waiting = await pending(url)
+        if waiting:
+            if not is_postgres(url):
+                _copy_aside(Path(sqlite_path(url)), waiting[0])
+            await _move(url, "__latest__", progress)
+    return waiting
+
+
+async def rollback(url: str, progress: Progress | None = None) -> str | None:
+    """Undo the newest migration, and lose what only it had room for; answers its name, None when there is none."""
+    async with _alone(url):
+        applied = await _applied(url)
+        if not applied:
+            return None
+        if not is_postgres(url):
+            _copy_aside(Path(sqlite_path(url)), f"undoing-{applied[-1]}")
+        await _move(url, applied[-2] if len(applied) > 1 else "__first__", progress)
+        return applied[-1]
+
+
+async def pending(url: str) -> list[str]:
+    """The migrations not yet applied, in their order. Changes nothing. Raises Unavailable when the database is away."""
+    applied = await _applied(url)
+    async with _executor(url) as executor:
+        executor.loader.load_disk()
+        return [each for each in sorted(key.name for key in executor.loader.disk_migrations) if each not in applied]
+
+
+async def _applied(url: str) -> list[str]:
+    if not is_postgres(url) and not await asyncio.to_thread(Path(sqlite_path(url)).exists):
+        return []
+    async with _executor(url) as executor:
+        # Tortoise takes any failure to read its table for an empty one; so ask the database itself first.
+        await executor.connection.execute_query("SELECT 1")
+        return sorted(key.name for key in await executor.recorder.applied_migrations() if key.app_label == _APP)
+
+
+async def _move(url: str, target: str, progress: Progress | None) -> None:
+    def report(event: str, _app: str, name: str) -> None:
+        if progress and event.endswith("_done"):
+            progress(name)
+
+    async with _executor(url) as outside:
+        await outside.recorder.ensure_schema(outside._schema_editor(atomic=False))  # noqa: SLF001  it has no other door
+        async with in_transaction("default") as connection:
+            await _Executor(connection, tortoise_config(url)["apps"]).migrate(
+                [MigrationTarget(_APP, target)], progress=report
+            )
+            await _check_references(connection)
+
+
+async def _check_references(connection: BaseDBAsyncClient) -> None:
+    """On SQLite references were not enforced meanwhile: nothing may point into the void."""
+    if connection.capabilities.dialect == "sqlite":
+        _, broken = await connection.execute_query("PRAGMA foreign_key_check")
+        if broken:
+            raise RuntimeError(f"The migration left {len(broken)} rows that point to nothing; it was undone.")
+
+
+class _Executor(MigrationExecutor):
+    def _schema_editor(self, atomic: bool = True, collect_sql: bool = False) -> BaseSchemaEditor:  # noqa: FBT001, FBT002  Tortoise's signature
+        if self.connection.capabilities.dialect == "sqlite":
+            return _WholeStatements(self.connection, atomic=atomic, collect_sql=collect_sql)
+        return super()._schema_editor(atomic, collect_sql)
+
+
+class _WholeStatements(SqliteSchemaEditor):
+    """Tortoise 1.1.9 splits at every semicolon, also inside a comment; tortoise_sqlite knows better."""
+
+    async def _run_sql(self, sql: str) -> None:
+        await self.client.execute_script(sql)
+
+
+@asynccontextmanager
+async def _executor(url: str) -> AsyncIterator[_Executor]:
+    config = tortoise_config(url, is_migrating=True)
+    async with TortoiseContext() as context:
+        await context.init(config=config)
+        async with available(MIGRATION_SECONDS):
+            yield _Executor(context.connections.get("default"), config["apps"])
+
+
+@asynccontextmanager
+async def _alone(url: str) -> AsyncIterator[None]:
+    """Nobody else migrates this database meanwhile; whoever comes second waits, and then finds nothing left to do."""
+    if is_postgres(url):
+        async with available(MIGRATION_SECONDS):
+            lock = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+        try:
+            async with available(MIGRATION_SECONDS):
+                await lock.execute("SELECT pg_advisory_lock($1)", _LOCK)
+            yield
+        finally:
+            await lock.close(timeout=_CONNECT_SECONDS)
+        return
+    path = Path(sqlite_path(url))
+    with path.with_name(f"{path.name}.migrating").open("w") as file:
+        await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+        yield
+
+
+def _copy_aside(path: Path, name: str) -> None:
+    """A file with tables in it is copied before it is changed, to `NAME.before-MIGRATION`."""
+    if not path.exists():
+        return
+    with closing(sqlite3.connect(path)) as source:
+        if not source.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+            return
+        with closing(sqlite3.connect(path.with_name(f"{path.name}.before-{name}"))) as copy:
+            source.backup(copy)
