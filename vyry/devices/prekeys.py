@@ -11,7 +11,7 @@ from vyry.devices.keyset import AccountKeys, Claimed, Identity, KeyRefill, KeySt
 from vyry.devices.suites import check_refill, check_upload, refuse
 from vyry.errors import InvalidKeys
 from vyry.ids import DeviceId, MailboxKey, UserId
-from vyry.limits import CLAIM_ALL, CLAIM_TARGET, Limiter
+from vyry.limits import CLAIM_ALL, CLAIM_TARGET, Grant, Limiter
 
 
 #: Below this many of either kind a device is told, once per refill.
@@ -99,14 +99,18 @@ class Prekeys:
         """The long-lived keys of an account. Raises NotFound."""
         return await self._store.keys(user_id)
 
-    async def claim(self, caller: Caller, user_id: UserId, device_ids: Collection[DeviceId] | None) -> Claimed:
-        """Bundles to begin sessions with an account's devices. Raises NotFound, RateLimited."""
-        await self._limiter.take(CLAIM_TARGET, f"{caller.device}:{user_id}")
-        await self._limiter.take(CLAIM_ALL, str(user_id))
+    async def claim(
+        self, caller: Caller, user_id: UserId, device_ids: Collection[DeviceId] | None
+    ) -> tuple[Claimed, list[tuple[str, Grant]]]:
+        """Bundles to begin sessions with an account's devices, and what the limits leave. Raises NotFound, RateLimited."""
+        grants = [
+            (CLAIM_TARGET.name, await self._limiter.take(CLAIM_TARGET, f"{caller.device}:{user_id}")),
+            (CLAIM_ALL.name, await self._limiter.take(CLAIM_ALL, str(user_id))),
+        ]
         claimed = await self._store.claim(user_id, device_ids, caller.mailbox)
         if claimed.low:
             await self._low.prekeys_low(claimed.low)
-        return claimed
+        return claimed, grants
 
 
 def check_new(keys: KeyUpload | KeyRefill, through: Through) -> None:

@@ -1,0 +1,32 @@
+"""Conversations over REST."""
+
+from aiohttp import web
+
+from vyry.ids import ConversationId, UserId
+from web.keys import CALLER, SERVICES
+from web.wire.conversations import ConversationList, ConversationsQuery, ConversationView, OpenConversation
+from web.wire.strict import answer, named, parameters, read
+
+
+async def open_one(request: web.Request) -> web.Response:
+    """POST /conversations."""
+    wanted = await read(request, OpenConversation)
+    opened, is_new = await request.app[SERVICES].conversations.open_direct(
+        request[CALLER].user_id, UserId(wanted.user_id)
+    )
+    return answer(ConversationView.of(opened), status=201 if is_new else 200)
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /conversations/{conversationId}."""
+    wanted = ConversationId(named(request, "conversationId"))
+    return answer(ConversationView.of(await request.app[SERVICES].conversations.show(request[CALLER].user_id, wanted)))
+
+
+async def index(request: web.Request) -> web.Response:
+    """GET /conversations."""
+    query = parameters(request, ConversationsQuery)
+    after = query.cursor and ConversationId(query.cursor)
+    return answer(
+        ConversationList.of(await request.app[SERVICES].conversations.list(request[CALLER].user_id, query.limit, after))
+    )
