@@ -1,0 +1,167 @@
+"""The doorbell between nodes, and with a Redis that forgets, stalls or is away."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.listening import Heard
+from vyry.adapters import redis as redis_module
+from vyry.adapters.redis import RedisDoorbell, connect_redis
+from vyry.ids import MailboxKey
+
+
+ANN, BO = MailboxKey(11), MailboxKey(12)
+
+
+@dataclass
+class Node:
+    bell: RedisDoorbell
+    heard: Heard
+
+
+@asynccontextmanager
+async def listening(url: str) -> AsyncIterator[Node]:
+    async with connect_redis(url) as redis, asyncio.TaskGroup() as tasks:
+        bell = RedisDoorbell(redis)
+        bell.listen(heard := Heard())
+        running = tasks.create_task(bell.run())
+        yield Node(bell, heard)
+        running.cancel()
+
+
+@pytest.fixture
+async def nodes(redis_url: str) -> AsyncIterator[tuple[Node, Node]]:
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(listening(redis_url))
+        there = await stack.enter_async_context(listening(redis_url))
+        assert await here.heard.next() == await there.heard.next() == ("gap",)
+        yield here, there
+
+
+async def test_a_ring_reaches_the_node_that_holds_the_socket(nodes: tuple[Node, Node]) -> None:
+    here, there = nodes
+    await there.bell.hold(ANN, 1)
+
+    await here.bell.ring([ANN, BO])
+
+    assert await there.heard.next() == ("ring", {ANN})
+
+
+async def test_six_hundred_rings_go_out_together(nodes: tuple[Node, Node]) -> None:
+    here, there = nodes
+    mailboxes = {MailboxKey(number) for number in range(1, 601)}
+    for mailbox in mailboxes:
+        await there.bell.hold(mailbox, 1)
+
+    await here.bell.ring(mailboxes)
+
+    rung = [await there.heard.next(), await there.heard.next()]
+    assert {mailbox for _, part in rung for mailbox in part} == mailboxes  # type: ignore[attr-defined]  # an event is a tuple of anything
+
+
+async def test_a_socket_that_comes_back_elsewhere_displaces_the_older(nodes: tuple[Node, Node]) -> None:
+    here, there = nodes
+    await there.bell.hold(ANN, 1)
+
+    await here.bell.hold(ANN, 2)
+
+    assert await there.heard.next() == ("displaced", ANN, 2)
+    await there.bell.ring([ANN])
+    assert await here.heard.next() == ("ring", {ANN})
+
+
+async def test_a_hello_that_was_overtaken_elsewhere_is_displaced(nodes: tuple[Node, Node]) -> None:
+    here, there = nodes
+    await there.bell.hold(ANN, 2)
+
+    await here.bell.hold(ANN, 1)
+
+    assert await here.heard.next() == ("displaced", ANN, 2)
+
+
+async def test_an_ended_device_loses_its_socket_on_another_node(nodes: tuple[Node, Node]) -> None:
+    here, there = nodes
+    await there.bell.hold(ANN, 1)
+
+    await here.bell.ended([ANN])
+
+    assert (await there.heard.next())[:2] == ("displaced", ANN)
+
+
+async def test_a_frame_is_relayed_to_another_node(nodes: tuple[Node, Node]) -> None:
+    here, there = nodes
+    await there.bell.hold(ANN, 1)
+
+    held = await here.bell.relay([ANN, BO], b"\x00frame")
+
+    assert held == {ANN}
+    assert await there.heard.next() == ("relay", {ANN}, b"\x00frame")
+
+
+async def test_a_redis_that_forgot_everything_is_told_again(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_module, "CHECK_SECONDS", 0.1)
+    async with listening(redis_url) as here, listening(redis_url) as there, Redis.from_url(redis_url) as redis:
+        await there.heard.next()
+        await there.bell.hold(ANN, 1)
+
+        await redis.flushall()
+
+        assert await there.heard.next() == ("gap",)
+        await here.bell.ring([ANN])
+        assert await there.heard.next() == ("ring", {ANN})
+
+
+async def test_connections_that_were_cut_come_back_and_a_gap_is_told(nodes: tuple[Node, Node], redis_url: str) -> None:
+    here, there = nodes
+    await there.bell.hold(ANN, 1)
+
+    async with Redis.from_url(redis_url) as redis:
+        await redis.client_kill_filter(_type="pubsub")
+
+    assert await there.heard.next() == ("gap",)
+    await here.bell.ring([ANN])
+    assert await there.heard.next() == ("ring", {ANN})
+
+
+async def test_a_stalled_redis_holds_nobody_up_and_rings_come_late(nodes: tuple[Node, Node], redis_url: str) -> None:
+    here, there = nodes
+    await there.bell.hold(ANN, 1)
+    async with Redis.from_url(redis_url) as redis:
+        await redis.client_pause(1500)
+    began = time.monotonic()
+
+    await here.bell.ring([ANN])
+    await here.bell.hold(BO, 1)
+    held = await here.bell.relay([ANN], b"frame")
+
+    assert held == set()
+    assert time.monotonic() - began < 2.1
+    assert await there.heard.next() == ("ring", {ANN})
+
+
+async def test_without_redis_everything_returns_within_a_second(unused_port: int) -> None:
+    async with listening(f"redis://127.0.0.1:{unused_port}") as node:
+        began = time.monotonic()
+
+        await node.bell.hold(ANN, 1)
+        await node.bell.ring([ANN, BO])
+        held = await node.bell.relay([ANN, BO], b"frame")
+        await node.bell.release(ANN, 1)
+
+        assert held == {ANN}
+        assert time.monotonic() - began < 1.5
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port nobody listens on: it was free just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port

@@ -1,0 +1,35 @@
+"""One line when a dependency goes away, one when it is back: not one per attempt."""
+
+import secrets
+import time
+
+from vyry.telemetry import DEPENDENCY_UP, log
+
+
+class Outage:
+    """Whether a dependency is away, and how long to wait before the next attempt (doubling up to `longest_seconds`, jittered by a quarter)."""
+
+    def __init__(self, dependency: str, *, first_seconds: float = 0.2, longest_seconds: float = 5.0) -> None:
+        self._dependency = dependency
+        self._first_seconds = first_seconds
+        self._longest_seconds = longest_seconds
+        self._since: float | None = None
+        self._failures = 0
+
+    def failed(self, problem: BaseException) -> float:
+        """Note a failure; answers how many seconds to wait before the next attempt."""
+        if self._since is None:
+            self._since = time.monotonic()
+            log.warning("away", dependency=self._dependency, error=type(problem).__name__)
+            DEPENDENCY_UP.labels(self._dependency).set(0)
+        wait = min(self._first_seconds * 2.0**self._failures, self._longest_seconds)
+        self._failures = min(self._failures + 1, 30)
+        return wait * (0.75 + secrets.randbelow(500) / 1000)
+
+    def over(self) -> None:
+        """Note a success."""
+        if self._since is not None:
+            log.info("back", dependency=self._dependency, seconds=round(time.monotonic() - self._since, 1))
+            DEPENDENCY_UP.labels(self._dependency).set(1)
+        self._since = None
+        self._failures = 0

@@ -1,0 +1,249 @@
+"""The doorbell over Redis: which node holds which mailbox (a leased key each), and one channel per node for hints.
+
+Theory: Redis may vanish, forget everything or lose messages at any time. So nothing waits for it longer than a second, a failed call silences the next
+ones for a moment, and whoever holds mailboxes says so again: each 20 s, at once after a reconnect, and when its own mark is found missing (FLUSHALL).
+After every (re)connect the listener is told of a gap, and looks at the truth.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from functools import partial
+from itertools import islice
+from typing import Final, TypeVar, assert_never
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from vyry.adapters.hints import HOLD, RELEASE, TELL, Hint, What
+from vyry.adapters.in_process import ENDED
+from vyry.adapters.outage import Outage
+from vyry.ids import MailboxKey
+from vyry.mail.mailbag import pack
+from vyry.mail.routing import DoorbellListener
+from vyry.telemetry import log, record
+
+
+DEADLINE_SECONDS: Final = 1.0
+LEASE_SECONDS: Final = 60
+#: How often a node looks whether Redis still knows it, and half of the longest silence of a channel that is believed to live.
+CHECK_SECONDS: Final = 4
+#: Every so many checks the leases are renewed, missing or not.
+CHECKS_PER_REFRESH: Final = 5
+#: Keys of one call: far below what Lua can unpack, and short enough not to hold up the others.
+_BATCH: Final = 500
+#: Rings kept while Redis is away; beyond that they are dropped, and the listeners look for themselves.
+_RINGS: Final = 100_000
+_AWAY: Final = (RedisError, OSError, TimeoutError)
+_T = TypeVar("_T")
+
+
+def connect_redis(url: str) -> Redis:
+    """A client that never tries twice by itself; its callers set the deadlines.
+
+    With a socket_timeout redis-py 8 sends through asyncio.wait_for, which on Python 3.11 can swallow a cancellation (python/cpython#86296) and costs a
+    task for each command.
+    """
+    return Redis.from_url(
+        url, socket_timeout=None, socket_connect_timeout=DEADLINE_SECONDS, retry=Retry(NoBackoff(), 0)
+    )
+
+
+class RedisDoorbell:
+    """Hints between nodes. They leave and arrive while `run` runs."""
+
+    def __init__(self, redis: Redis, prefix: str = "vyry") -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._node = secrets.token_hex(8)
+        self._held: dict[MailboxKey, int] = {}
+        self._rings: dict[MailboxKey, None] = {}
+        self._wake = asyncio.Event()
+        self._listener: DoorbellListener | None = None
+        self._outage = Outage("redis", longest_seconds=1.0)
+        self._silent_until = 0.0
+        self._tell_script = redis.register_script(TELL)
+        self._hold_script = redis.register_script(HOLD)
+        self._release_script = redis.register_script(RELEASE)
+
+    def listen(self, listener: DoorbellListener) -> None:
+        self._listener = listener
+
+    async def ring(self, mailboxes: Collection[MailboxKey]) -> None:
+        # Rings gather while the one before is on its way, and whoever rings never waits for Redis.
+        if len(self._rings) < _RINGS:
+            self._rings.update(dict.fromkeys(mailboxes))
+            self._wake.set()
+
+    async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
+        held, _ = await self._tell(Hint(What.RELAY, frame, mailboxes))
+        return held
+
+    async def ended(self, mailboxes: Collection[MailboxKey]) -> None:
+        await self._tell(Hint.displaced(ENDED, mailboxes))
+
+    async def hold(self, mailbox: MailboxKey, connection: int) -> None:
+        older = self._held.get(mailbox)
+        if older is None or older <= connection:
+            self._held[mailbox] = connection
+            await self._attempt(lambda: self._announce({mailbox: connection}))
+        if older is not None and older != connection:
+            self._hear(Hint.displaced(max(older, connection), [mailbox]))
+
+    async def release(self, mailbox: MailboxKey, connection: int) -> None:
+        if self._held.get(mailbox) == connection:
+            del self._held[mailbox]
+            keys, said = [self._where(mailbox)], [f"{self._node}:{connection}"]
+            await self._attempt(lambda: self._release_script(keys=keys, args=said))
+
+    async def run(self) -> None:
+        """Ring, hear this node's channel and keep its leases, whatever Redis does; until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_ringing())
+            tasks.create_task(self._keep_hearing())
+            tasks.create_task(self._keep_leases())
+
+    async def _keep_ringing(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            mailboxes, self._rings = self._rings, {}
+            began = time.perf_counter()
+            told, missed = await self._tell(Hint(What.RING, b"", mailboxes.keys()))
+            record("ring", len(told), time.perf_counter() - began)
+            if missed:
+                await asyncio.sleep(max(0.0, self._silent_until - time.monotonic()))
+                await self.ring(missed)
+
+    async def _keep_hearing(self) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub() as channel:
+                    async with asyncio.timeout(DEADLINE_SECONDS):
+                        await channel.subscribe(self._channel(self._node))
+                    await self._attend(channel)
+            except _AWAY as problem:
+                await asyncio.sleep(self._outage.failed(problem))
+
+    async def _attend(self, channel: PubSub) -> None:
+        is_quiet = False
+        while True:
+            async with asyncio.timeout(CHECK_SECONDS + DEADLINE_SECONDS):
+                message = await channel.get_message(timeout=CHECK_SECONDS)
+                if message is None and is_quiet:
+                    # A path that died without a word is noticed only by an answer that does not come.
+                    raise TimeoutError("the channel is dead")
+                if message is None:
+                    await channel.ping()
+            is_quiet = message is None
+            if message is None:
+                continue
+            if message["type"] == "subscribe":
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._announce(dict(self._held))
+                self._silent_until = 0.0
+                self._outage.over()
+                self._gap()
+            elif message["type"] == "message":
+                self._read(message["data"])
+
+    async def _keep_leases(self) -> None:
+        checks = 0
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            checks += 1
+            is_known = await self._attempt(lambda: self._redis.exists(self._channel(self._node)))
+            if is_known == 0 or checks % CHECKS_PER_REFRESH == 0:
+                await self._attempt(lambda: self._announce(dict(self._held)))
+            if is_known == 0:
+                self._gap()
+
+    async def _announce(self, held: Mapping[MailboxKey, int]) -> None:
+        """Say that this node holds these mailboxes; hear which of them are held by newer connections elsewhere."""
+        for part in _parts(held):
+            args: list[str | bytes | int] = [self._node, LEASE_SECONDS * 1000, self._channel("")]
+            for mailbox in part:
+                args += (held[mailbox], Hint.displaced(held[mailbox], [mailbox]).pack())
+            newer = await self._hold_script(keys=[self._where(mailbox) for mailbox in part], args=args)
+            for mailbox, connection in zip(part, newer, strict=True):
+                if connection:
+                    self._hear(Hint.displaced(int(connection), [mailbox]))
+        # The mark has the channel's name: when it is missing, Redis has forgotten everything.
+        await self._redis.set(self._channel(self._node), 1, ex=LEASE_SECONDS)
+
+    async def _tell(self, hint: Hint) -> tuple[set[MailboxKey], list[MailboxKey]]:
+        """Tell whoever holds the mailboxes; answers those believed to be held, and those that could not be asked for."""
+        held = self._held.keys() & hint.mailboxes
+        missed = []
+        if held:
+            self._hear(Hint(hint.what, hint.argument, set(held)))
+        for part in _parts([mailbox for mailbox in hint.mailboxes if mailbox not in held]):
+            told = await self._attempt(partial(self._tell_part, hint, part))
+            if told is None:
+                missed += part
+            else:
+                held |= told
+        return held, missed
+
+    async def _tell_part(self, hint: Hint, part: list[MailboxKey]) -> set[MailboxKey]:
+        args: list[str | bytes] = [self._channel(""), hint.head(), *(pack([mailbox]) for mailbox in part)]
+        held = await self._tell_script(keys=[self._where(mailbox) for mailbox in part], args=args)
+        return {part[index] for index in held}
+
+    def _read(self, packed: bytes) -> None:
+        try:
+            hint = Hint.unpack(packed)
+        except ValueError:
+            # A node of another version: what it means is found at the next look.
+            log.warning("hint not understood", size=len(packed))
+            return
+        self._hear(hint)
+
+    def _hear(self, hint: Hint) -> None:
+        if self._listener is None:
+            return
+        match hint.what:
+            case What.RING:
+                self._listener.on_ring(hint.mailboxes)
+            case What.RELAY:
+                self._listener.on_relay(hint.mailboxes, hint.argument)
+            case What.DISPLACED:
+                for mailbox in hint.mailboxes:
+                    if self._held.get(mailbox, hint.connection) < hint.connection:
+                        del self._held[mailbox]
+                    self._listener.on_displaced(mailbox, hint.connection)
+            case _:
+                assert_never(hint.what)
+
+    def _gap(self) -> None:
+        if self._listener is not None:
+            self._listener.on_gap()
+
+    async def _attempt(self, call: Callable[[], Awaitable[_T]]) -> _T | None:
+        """What the call answers; None at once while Redis is believed away, and after a second at the latest."""
+        if time.monotonic() < self._silent_until:
+            return None
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                answer = await call()
+        except _AWAY as problem:
+            self._silent_until = time.monotonic() + self._outage.failed(problem)
+            return None
+        self._outage.over()
+        return answer
+
+    def _where(self, mailbox: MailboxKey) -> str:
+        return f"{self._prefix}:where:{mailbox}"
+
+    def _channel(self, node: str) -> str:
+        return f"{self._prefix}:node:{node}"
+
+
+def _parts(mailboxes: Collection[MailboxKey]) -> Iterator[list[MailboxKey]]:
+    rest = iter(mailboxes)
+    while part := list(islice(rest, _BATCH)):
+        yield part
