@@ -1,6 +1,6 @@
 """The devices of an account, in the hands of their owner."""
 
-from vyry.accounts.account import Caller, DeviceListing, DeviceStore
+from vyry.accounts.account import Caller, Device, DeviceListing, DeviceStore
 from vyry.accounts.standings import Endings
 from vyry.clock import Clock
 from vyry.errors import Forbidden, InvalidToken, NotFound
@@ -19,17 +19,14 @@ class OwnDevices:
         """All live devices of the caller's account and the epoch of its device list."""
         return await self._store.list(caller.user_id)
 
-    async def rename(self, caller: Caller, device_id: DeviceId, name: str) -> DeviceListing:
-        """Rename one of them; answers all. Raises NotFound."""
+    async def rename(self, caller: Caller, device_id: DeviceId, name: str) -> Device:
+        """Rename one of them. Raises NotFound."""
         await self._store.rename(caller.user_id, device_id, name)
-        return await self._store.list(caller.user_id)
+        return await self._find(caller, device_id)
 
     async def end(self, caller: Caller, device_id: DeviceId) -> None:
         """End a device: the primary any, a linked one itself. Its tokens and sockets die within a second. Raises NotFound, Forbidden."""
-        listing = await self._store.list(caller.user_id)
-        target = next((device for device in listing.devices if device.device_id == device_id), None)
-        if target is None:
-            raise NotFound
+        target = await self._find(caller, device_id)
         if not caller.is_primary and target.device != caller.device:
             raise Forbidden
         await self._endings.tell([await self._store.end(caller.user_id, target.device, self._clock.now())])
@@ -41,3 +38,10 @@ class OwnDevices:
         except NotFound:
             raise InvalidToken from None
         await self._endings.tell([ended])
+
+    async def _find(self, caller: Caller, device_id: DeviceId) -> Device:
+        listing = await self._store.list(caller.user_id)
+        for device in listing.devices:
+            if device.device_id == device_id:
+                return device
+        raise NotFound

@@ -22,10 +22,10 @@ _NETWORK_BITS: Final = {4: 24, 6: 64}
 
 @dataclass(frozen=True, slots=True)
 class SentCode:
-    """A code is on its way; what the limits have left is told with it."""
+    """A code is on its way; what the limits have left is told with it, by their names."""
 
     challenge_id: UUID
-    grants: Sequence[Grant]
+    grants: Sequence[tuple[str, Grant]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,7 @@ class NewSession:
 def network_of(address: str) -> str:
     """The /24 or /64 that an address belongs to: what one party is counted by."""
     found = ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None) or found
-    return str(ip_network((mapped, _NETWORK_BITS[mapped.version]), strict=False))
+    return str(ip_network((found, _NETWORK_BITS[found.version]), strict=False))
 
 
 class Registration:
@@ -63,7 +62,8 @@ class Registration:
         number = read_number(phone_number)
         network = await self._limiter.take(OTP_NETWORK, network_of(address))
         own = await self._limiter.take(OTP_NUMBER, self._codes.hash_number(number))
-        return SentCode(await self._codes.send(number, purpose, channel), (own, network))
+        challenge_id = await self._codes.send(number, purpose, channel)
+        return SentCode(challenge_id, ((OTP_NUMBER.name, own), (OTP_NETWORK.name, network)))
 
     async def verify_otp(self, challenge_id: UUID, otp: str, name: str, platform: Platform) -> NewSession:
         """Sign up with the right code: all other devices of the account end. Raises InvalidOtp, Unavailable."""

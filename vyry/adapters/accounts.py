@@ -1,0 +1,104 @@
+"""Accounts in the database."""
+
+from datetime import datetime
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.exceptions import IntegrityError
+
+from vyry.accounts.account import Account, AccountChange, EndedDevice, NewDevice, SignedUp
+from vyry.adapters.database import available, transaction
+from vyry.adapters.devices import end_devices
+from vyry.adapters.raw_rows import fetch, to_uuid
+from vyry.adapters.rows import AccountRow, DeviceRow, MailboxRow, RefreshTokenRow
+from vyry.errors import NotFound, UsernameTaken
+from vyry.ids import DeviceId, UserId, new_id
+from vyry.mail.envelope import first_head
+
+
+#: A new sign-up starts the numbers of devices anew.
+_FIRST_NUMBER = DeviceId(1)
+
+
+class TortoiseAccounts:
+    """AccountStore on PostgreSQL or SQLite."""
+
+    async def sign_up(self, phone_hash: str, phone_sealed: bytes, device: NewDevice, now: datetime) -> SignedUp:
+        # The first statement makes or locks the account: whoever signs up with the same number at the same time waits here.
+        find = (
+            "INSERT INTO account (id, phone_hash, phone_sealed, settings, device_list_epoch, last_device_id, created_at)"
+            " VALUES ($1, $2, $3, $4, 1, $5, $6) ON CONFLICT (phone_hash) DO UPDATE"
+            " SET suite = NULL, identity_key = NULL, last_device_id = excluded.last_device_id RETURNING id, display_name"
+        )
+        fresh = new_id()
+        async with transaction() as inside:
+            found = await fetch(inside, find, fresh, phone_hash, phone_sealed, "{}", int(_FIRST_NUMBER), now)
+            user_id = UserId(to_uuid(found[0]["id"]))
+            ended = await self._end_all(inside, user_id, now) if user_id != fresh else ()
+            await _add(inside, user_id, device, now)
+        return SignedUp(user_id, _FIRST_NUMBER, user_id == fresh, found[0]["display_name"] is not None, tuple(ended))
+
+    async def load(self, user_id: UserId) -> Account:
+        async with available():
+            row = await AccountRow.get_or_none(id=user_id)
+        if row is None:
+            raise NotFound
+        return _account(row)
+
+    async def change(self, user_id: UserId, change: AccountChange) -> Account:
+        # A write that changes nothing locks the account first, so that settings changed at the same time merge.
+        lock = "UPDATE account SET created_at = created_at WHERE id = $1 RETURNING id"
+        try:
+            async with transaction() as inside:
+                if not await fetch(inside, lock, user_id):
+                    raise NotFound
+                row = await AccountRow.get(id=user_id, using_db=inside)
+                _ = row.update_from_dict(dict(change.profile))
+                merged = {} if change.settings is None else {**row.settings, **change.settings}
+                row.settings = {name: value for name, value in merged.items() if value is not None}
+                await row.save(inside, update_fields=[*change.profile, "settings"])
+        except IntegrityError as error:
+            raise UsernameTaken from error
+        return _account(row)
+
+    async def _end_all(self, inside: BaseDBAsyncClient, user_id: UserId, now: datetime) -> tuple[EndedDevice, ...]:
+        live = await fetch(inside, "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL", user_id)
+        return tuple(await end_devices(inside, user_id, [to_uuid(row["id"]) for row in live], now))
+
+
+async def _add(inside: BaseDBAsyncClient, user_id: UserId, device: NewDevice, now: datetime) -> None:
+    head = first_head(device.mailbox_id)
+    mailbox = await MailboxRow.create(inside, mailbox_id=device.mailbox_id, head=head, acknowledged_head=head)
+    _ = await DeviceRow.create(
+        inside,
+        id=device.device,
+        account_id=user_id,
+        device_id=_FIRST_NUMBER,
+        mailbox=mailbox.id,
+        mailbox_id=device.mailbox_id,
+        name=device.name,
+        platform=device.platform.value,
+        is_primary=True,
+        linked_at=now,
+        last_seen_on=now.date(),
+    )
+    _ = await RefreshTokenRow.create(
+        inside,
+        hash=device.refresh_hash,
+        device=device.device,
+        expires_at=device.refresh_expires_at,
+        family_ends_at=device.family_ends_at,
+    )
+
+
+def _account(row: AccountRow) -> Account:
+    return Account(
+        UserId(row.id),
+        row.phone_sealed,
+        row.created_at,
+        row.username,
+        row.display_name,
+        row.bio,
+        row.picture_attachment_id,
+        row.sealed_profile,
+        row.settings,
+    )

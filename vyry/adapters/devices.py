@@ -1,0 +1,88 @@
+"""Devices in the database, and the one way in which they end.
+
+Locks are taken in one order: account, device, mailbox, then what hangs on them. Whoever rotates or kills tokens takes the device's lock too.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.accounts.account import Device, DeviceListing, EndedDevice, Platform
+from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.raw_rows import fetch, to_day, to_moment, to_uuid
+from vyry.adapters.rows import DeviceRow
+from vyry.errors import NotFound
+from vyry.ids import DeviceId, MailboxKey, UserId
+
+
+class TortoiseDevices:
+    """DeviceStore on PostgreSQL or SQLite."""
+
+    async def list(self, user_id: UserId) -> DeviceListing:
+        # One statement: the epoch and the devices are of one moment, and an account without devices still answers.
+        sql = (
+            "SELECT a.device_list_epoch, d.id, d.device_id, d.name, d.platform, d.is_primary, d.linked_at, d.last_seen_on"
+            " FROM account a LEFT JOIN device d ON d.account_id = a.id AND d.ended_at IS NULL WHERE a.id = $1 ORDER BY d.device_id"
+        )
+        async with available():
+            found = await fetch(connection(), sql, user_id)
+        if not found:
+            raise NotFound
+        devices = tuple(_device(row) for row in found if row["id"] is not None)
+        return DeviceListing(devices, found[0]["device_list_epoch"])
+
+    async def rename(self, user_id: UserId, device_id: DeviceId, name: str) -> None:
+        async with available():
+            live = DeviceRow.filter(account_id=user_id, device_id=device_id, ended_at=None)
+            if not await live.update(name=name):
+                raise NotFound
+
+    async def end(self, user_id: UserId, device: UUID, now: datetime) -> EndedDevice:
+        async with transaction() as inside:
+            ended = await end_devices(inside, user_id, [device], now)
+            if not ended:
+                raise NotFound
+        return ended[0]
+
+
+async def end_devices(
+    inside: BaseDBAsyncClient, account_id: UUID, devices: Collection[UUID], now: datetime
+) -> Sequence[EndedDevice]:
+    """End those of these devices of the account that live: tokens, keys, waiting mail and mailboxes; the device-list epoch rises.
+
+    Answers the devices that this call ended. It is no business of the callers what an ended device leaves behind: nothing but its row.
+    """
+    await fetch(inside, "UPDATE account SET device_list_epoch = device_list_epoch + 1 WHERE id = $1", account_id)
+    end = "UPDATE device SET ended_at = $1 WHERE id = $2 AND account_id = $3 AND ended_at IS NULL RETURNING id, mailbox"
+    found = [row for device in sorted(devices) for row in await fetch(inside, end, now, device, account_id)]
+    ended = [EndedDevice(to_uuid(row["id"]), MailboxKey(row["mailbox"])) for row in found]
+    for device in sorted(ended, key=lambda each: each.mailbox):
+        await fetch(inside, "UPDATE mailbox SET is_ended = TRUE WHERE id = $1", device.mailbox)
+        await _delete_mail(inside, device.mailbox)
+        await fetch(inside, "DELETE FROM one_time_prekey WHERE mailbox = $1", device.mailbox)
+        await fetch(inside, "DELETE FROM key_set WHERE mailbox = $1", device.mailbox)
+        await fetch(inside, "DELETE FROM refresh_token WHERE device = $1", device.device)
+    return ended
+
+
+def _device(row: dict[str, Any]) -> Device:
+    return Device(
+        to_uuid(row["id"]),
+        DeviceId(row["device_id"]),
+        row["name"],
+        Platform(row["platform"]),
+        bool(row["is_primary"]),
+        to_moment(row["linked_at"]),
+        to_day(row["last_seen_on"]),
+    )
+
+
+async def _delete_mail(inside: BaseDBAsyncClient, mailbox: MailboxKey) -> None:
+    """Delete what waits in a mailbox. A body shared with other mailboxes stays until its last copy goes."""
+    mine = "SELECT content FROM envelope WHERE mailbox = $1 AND loss IS NULL"
+    await fetch(inside, f"UPDATE content SET copies = copies - 1 WHERE id IN ({mine})", mailbox)
+    await fetch(inside, f"DELETE FROM content WHERE copies <= 0 AND id IN ({mine})", mailbox)
+    await fetch(inside, "DELETE FROM envelope WHERE mailbox = $1", mailbox)

@@ -1,0 +1,248 @@
+"""Accounts, devices, tokens and codes in dictionaries: the twins of the database adapters, for tests. One asyncio step is one transaction here."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from itertools import count
+from uuid import UUID
+
+from vyry.accounts.account import (
+    Account,
+    AccountChange,
+    Device,
+    DeviceListing,
+    EndedDevice,
+    NewDevice,
+    SignedUp,
+)
+from vyry.accounts.otp import GUESSES, Challenge, Guess, Purpose
+from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
+from vyry.accounts.standings import Standing
+from vyry.clock import Clock
+from vyry.errors import NotFound, UsernameTaken
+from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId, new_id
+
+
+@dataclass(slots=True)
+class _Device:
+    user_id: UserId
+    shown: Device
+    mailbox: MailboxKey
+    mailbox_id: MailboxId
+    generation: int = 1
+
+
+@dataclass(slots=True)
+class _Token:
+    device: UUID
+    expires_at: datetime
+    family_ends_at: datetime
+    used_at: datetime | None = None
+    attempt_id: UUID | None = None
+    successor: str | None = None
+
+
+@dataclass(slots=True)
+class AccountLedger:
+    """What the stores below share. `devices` holds the live ones only."""
+
+    accounts: dict[UserId, Account] = field(default_factory=dict)
+    numbers: dict[str, UserId] = field(default_factory=dict)
+    epochs: dict[UserId, int] = field(default_factory=dict)
+    devices: dict[UUID, _Device] = field(default_factory=dict)
+    tokens: dict[str, _Token] = field(default_factory=dict)
+    mailboxes: "count[int]" = field(default_factory=lambda: count(1))
+
+    def of(self, user_id: UserId) -> list[_Device]:
+        """The live devices of an account."""
+        return [device for device in self.devices.values() if device.user_id == user_id]
+
+    def end(self, devices: Collection[UUID]) -> tuple[EndedDevice, ...]:
+        """End these."""
+        self.drop_tokens(devices)
+        return tuple(EndedDevice(device, self.devices.pop(device).mailbox) for device in devices)
+
+    def drop_tokens(self, devices: Collection[UUID]) -> None:
+        """Forget every refresh token of these."""
+        self.tokens = {name: token for name, token in self.tokens.items() if token.device not in devices}
+
+
+class MemoryAccounts:
+    """AccountStore."""
+
+    def __init__(self, ledger: AccountLedger) -> None:
+        self._ledger = ledger
+
+    async def sign_up(self, phone_hash: str, phone_sealed: bytes, device: NewDevice, now: datetime) -> SignedUp:
+        ledger = self._ledger
+        user_id = ledger.numbers.get(phone_hash)
+        is_new = user_id is None
+        if user_id is None:
+            user_id = ledger.numbers[phone_hash] = UserId(new_id())
+            ledger.accounts[user_id] = Account(user_id, phone_sealed, now)
+            ledger.epochs[user_id] = 1
+        ended = ledger.end([known.shown.device for known in ledger.of(user_id)])
+        ledger.epochs[user_id] += 0 if is_new else 1
+        shown = Device(
+            device.device,
+            DeviceId(1),
+            device.name,
+            device.platform,
+            is_primary=True,
+            linked_at=now,
+            last_seen_on=now.date(),
+        )
+        mailbox = MailboxKey(next(ledger.mailboxes))
+        ledger.devices[device.device] = _Device(user_id, shown, mailbox, device.mailbox_id)
+        ledger.tokens[device.refresh_hash] = _Token(device.device, device.refresh_expires_at, device.family_ends_at)
+        has_name = ledger.accounts[user_id].display_name is not None
+        return SignedUp(user_id, DeviceId(1), is_new, has_name, ended)
+
+    async def load(self, user_id: UserId) -> Account:
+        if user_id not in self._ledger.accounts:
+            raise NotFound
+        return self._ledger.accounts[user_id]
+
+    async def change(self, user_id: UserId, change: AccountChange) -> Account:
+        account = await self.load(user_id)
+        name = change.profile.get("username")
+        others = (other for other in self._ledger.accounts.values() if other.user_id != user_id)
+        if name is not None and any(other.username == name for other in others):
+            raise UsernameTaken
+        merged = {} if change.settings is None else {**account.settings, **change.settings}
+        settings = {name: value for name, value in merged.items() if value is not None}
+        changed = replace(account, **change.profile, settings=settings)  # type: ignore[arg-type]  # names and types are the caller's promise
+        self._ledger.accounts[user_id] = changed
+        return changed
+
+
+class MemoryDevices:
+    """DeviceStore."""
+
+    def __init__(self, ledger: AccountLedger) -> None:
+        self._ledger = ledger
+
+    async def list(self, user_id: UserId) -> DeviceListing:
+        if user_id not in self._ledger.accounts:
+            raise NotFound
+        shown = (device.shown for device in self._ledger.of(user_id))
+        return DeviceListing(tuple(sorted(shown, key=lambda each: each.device_id)), self._ledger.epochs[user_id])
+
+    async def rename(self, user_id: UserId, device_id: DeviceId, name: str) -> None:
+        for device in self._ledger.of(user_id):
+            if device.shown.device_id == device_id:
+                device.shown = replace(device.shown, name=name)
+                return
+        raise NotFound
+
+    async def end(self, user_id: UserId, device: UUID, now: datetime) -> EndedDevice:  # noqa: ARG002 - nobody asks when
+        found = self._ledger.devices.get(device)
+        if found is None or found.user_id != user_id:
+            raise NotFound
+        self._ledger.epochs[user_id] += 1
+        return self._ledger.end([device])[0]
+
+
+class MemorySessions:
+    """SessionStore and StandingStore."""
+
+    def __init__(self, ledger: AccountLedger) -> None:
+        self._ledger = ledger
+
+    async def standings(self, devices: Collection[UUID]) -> Mapping[UUID, Standing]:
+        found = {device: self._ledger.devices[device] for device in devices if device in self._ledger.devices}
+        return {
+            device: Standing(
+                device,
+                known.user_id,
+                known.shown.device_id,
+                known.mailbox,
+                known.mailbox_id,
+                known.shown.is_primary,
+                known.generation,
+                known.shown.last_seen_on,
+            )
+            for device, known in found.items()
+        }
+
+    async def seen(self, devices: Collection[UUID], day: date) -> None:
+        for device in devices:
+            known = self._ledger.devices.get(device)
+            if known is not None and known.shown.last_seen_on < day:
+                known.shown = replace(known.shown, last_seen_on=day)
+
+    async def rotate(self, rotation: Rotation) -> RotationOutcome:
+        token = self._ledger.tokens.get(rotation.hash)
+        if token is None or (token.used_at is None and token.expires_at <= rotation.now):
+            return None
+        if token.used_at is not None and not self._is_retry(token, rotation):
+            return self._end_family(token.device)
+        if token.used_at is None:
+            token.used_at, token.attempt_id = rotation.now, rotation.attempt_id
+        elif token.successor is not None:
+            del self._ledger.tokens[token.successor]
+        token.successor = rotation.successor
+        expires_at = min(rotation.now + rotation.idle_lifetime, token.family_ends_at)
+        self._ledger.tokens[rotation.successor] = _Token(token.device, expires_at, token.family_ends_at)
+        device = self._ledger.devices[token.device]
+        return Rotated(device.user_id, token.device, device.generation, expires_at)
+
+    def _is_retry(self, token: _Token, rotation: Rotation) -> bool:
+        successor = self._ledger.tokens.get(token.successor or "")
+        is_unseen = successor is not None and successor.used_at is None
+        is_in_time = token.used_at is not None and rotation.now - token.used_at <= rotation.retry_window
+        return is_unseen and is_in_time and token.attempt_id == rotation.attempt_id
+
+    def _end_family(self, device: UUID) -> Reused:
+        known = self._ledger.devices[device]
+        known.generation += 1
+        self._ledger.drop_tokens([device])
+        return Reused(EndedDevice(device, known.mailbox))
+
+
+class MemoryOtp:
+    """OtpStore."""
+
+    def __init__(self) -> None:
+        self._challenges: dict[UUID, tuple[Challenge, int]] = {}
+        self._paces: dict[str, datetime] = {}
+
+    async def open(self, challenge: Challenge, resend_after: timedelta) -> datetime | None:
+        last = self._paces.get(challenge.phone_hash)
+        if last is not None and last > challenge.created_at - resend_after:
+            return last
+        self._paces[challenge.phone_hash] = challenge.created_at
+        mine = (challenge.phone_hash, challenge.purpose)
+        self._challenges = {
+            key: (known, left)
+            for key, (known, left) in self._challenges.items()
+            if (known.phone_hash, known.purpose) != mine
+        }
+        self._challenges[challenge.challenge_id] = (challenge, GUESSES)
+        return None
+
+    async def guess(self, challenge_id: UUID, purpose: Purpose, code_hash: bytes, now: datetime) -> Guess | None:
+        known, left = self._challenges.get(challenge_id, (None, 0))
+        if known is None or known.purpose is not purpose or left == 0 or known.expires_at <= now:
+            return None
+        is_right = known.code_hash == code_hash
+        self._challenges[challenge_id] = (known, 0 if is_right else left - 1)
+        return Guess(is_right, left - 1, known.phone_hash, known.phone_sealed)
+
+    async def withdraw(self, challenge_id: UUID) -> None:
+        self._challenges.pop(challenge_id, None)
+
+
+class MemoryTickets:
+    """Tickets."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: dict[str, tuple[bytes, datetime]] = {}
+
+    async def keep(self, key: str, value: bytes, lifetime: timedelta) -> None:
+        self._kept[key] = (value, self._clock.now() + lifetime)
+
+    async def take(self, key: str) -> bytes | None:
+        value, ends_at = self._kept.pop(key, (None, self._clock.now()))
+        return value if ends_at > self._clock.now() else None

@@ -1,0 +1,109 @@
+"""Refresh tokens and the standing of devices in the database."""
+
+from collections.abc import Collection, Mapping
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.accounts.account import EndedDevice
+from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
+from vyry.accounts.standings import Standing
+from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.raw_rows import fetch, to_day, to_moment, to_uuid
+from vyry.adapters.rows import DeviceRow, RefreshTokenRow
+from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
+
+
+class TortoiseSessions:
+    """SessionStore and StandingStore on PostgreSQL or SQLite."""
+
+    async def standings(self, devices: Collection[UUID]) -> Mapping[UUID, Standing]:
+        places = ", ".join(f"${number}" for number in range(1, len(devices) + 1))
+        sql = (
+            "SELECT id, account_id, device_id, mailbox, mailbox_id, is_primary, session_generation, last_seen_on"
+            f" FROM device WHERE ended_at IS NULL AND id IN ({places})"
+        )
+        async with available():
+            found = [_standing(row) for row in await fetch(connection(), sql, *devices)]
+        return {standing.device: standing for standing in found}
+
+    async def seen(self, devices: Collection[UUID], day: date) -> None:
+        async with available():
+            await DeviceRow.filter(id__in=list(devices), last_seen_on__lt=day).update(last_seen_on=day)
+
+    async def rotate(self, rotation: Rotation) -> RotationOutcome:
+        # The lock of the device comes first: rotations, the end of the family and the end of the device happen one after the other.
+        lock = (
+            "UPDATE device SET last_seen_on = $1 WHERE id = (SELECT device FROM refresh_token WHERE hash = $2) AND ended_at IS NULL"
+            " RETURNING id, account_id, mailbox, session_generation"
+        )
+        async with transaction() as inside:
+            device = await fetch(inside, lock, rotation.now.date(), rotation.hash)
+            if not device:
+                return None
+            return await _rotate(inside, rotation, device[0])
+
+    async def retire(self, before: datetime, limit: int) -> int:
+        """Delete at most `limit` refresh tokens that expired before that moment; answers how many."""
+        async with available():
+            old = await RefreshTokenRow.filter(expires_at__lt=before).limit(limit).values_list("hash", flat=True)
+            return await RefreshTokenRow.filter(hash__in=list(old)).delete() if old else 0
+
+
+async def _rotate(inside: BaseDBAsyncClient, rotation: Rotation, device: dict[str, Any]) -> RotationOutcome:
+    use = (
+        "UPDATE refresh_token SET used_at = $1, attempt_id = $2, successor = $3 WHERE hash = $4 AND used_at IS NULL AND expires_at > $1"
+        " RETURNING family_ends_at"
+    )
+    used = await fetch(inside, use, rotation.now, rotation.attempt_id, rotation.successor, rotation.hash)
+    if used:
+        return await _succeed(inside, rotation, device, to_moment(used[0]["family_ends_at"]))
+    token = await RefreshTokenRow.get_or_none(hash=rotation.hash, using_db=inside)
+    if token is None or token.used_at is None:
+        return None
+    is_retry = token.attempt_id == rotation.attempt_id and rotation.now - token.used_at <= rotation.retry_window
+    unseen = "DELETE FROM refresh_token WHERE hash = $1 AND used_at IS NULL RETURNING family_ends_at"
+    dead = await fetch(inside, unseen, token.successor) if is_retry else []
+    if not dead:
+        return await _end_family(inside, device)
+    await fetch(inside, "UPDATE refresh_token SET successor = $1 WHERE hash = $2", rotation.successor, rotation.hash)
+    return await _succeed(inside, rotation, device, to_moment(dead[0]["family_ends_at"]))
+
+
+async def _succeed(
+    inside: BaseDBAsyncClient, rotation: Rotation, device: dict[str, Any], family_ends_at: datetime
+) -> Rotated:
+    expires_at = min(rotation.now + rotation.idle_lifetime, family_ends_at)
+    _ = await RefreshTokenRow.create(
+        inside,
+        hash=rotation.successor,
+        device=to_uuid(device["id"]),
+        expires_at=expires_at,
+        family_ends_at=family_ends_at,
+    )
+    user_id = UserId(to_uuid(device["account_id"]))
+    return Rotated(user_id, to_uuid(device["id"]), device["session_generation"], expires_at)
+
+
+async def _end_family(inside: BaseDBAsyncClient, device: dict[str, Any]) -> Reused:
+    """Kill every token of the device. The device itself stays, for its mail waits for whoever signs up again."""
+    ended = EndedDevice(to_uuid(device["id"]), MailboxKey(device["mailbox"]))
+    raise_generation = "UPDATE device SET session_generation = session_generation + 1 WHERE id = $1"
+    await fetch(inside, raise_generation, ended.device)
+    await fetch(inside, "DELETE FROM refresh_token WHERE device = $1", ended.device)
+    return Reused(ended)
+
+
+def _standing(row: dict[str, Any]) -> Standing:
+    return Standing(
+        to_uuid(row["id"]),
+        UserId(to_uuid(row["account_id"])),
+        DeviceId(row["device_id"]),
+        MailboxKey(row["mailbox"]),
+        MailboxId(to_uuid(row["mailbox_id"])),
+        bool(row["is_primary"]),
+        row["session_generation"],
+        to_day(row["last_seen_on"]),
+    )

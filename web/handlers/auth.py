@@ -1,0 +1,73 @@
+"""Sign-up and sessions."""
+
+from aiohttp import web
+
+from vyry.accounts.account import Platform
+from vyry.accounts.otp import CODE_LIFETIME, RESEND_AFTER, Channel, Purpose
+from vyry.accounts.sessions import TICKET_LIFETIME
+from vyry.accounts.tokens import TokenPair
+from web.auth import client_address
+from web.keys import CALLER, GRANTS, SERVICES
+from web.wire.auth import CodeSent, RefreshTokens, RequestOtp, Session, Tokens, VerifyOtp, WsTicket
+from web.wire.shapes import Nothing
+from web.wire.strict import answer, read
+
+
+async def request_otp(request: web.Request) -> web.Response:
+    """POST /auth/request-otp: the same answer for every number."""
+    body = await read(request, RequestOtp)
+    registration = request.app[SERVICES].registration
+    purpose, channel = Purpose(body.purpose), Channel(body.channel)
+    sent = await registration.request_otp(body.phone_number, purpose, channel, client_address(request))
+    request[GRANTS] = list(sent.grants)
+    return answer(
+        CodeSent(
+            challenge_id=sent.challenge_id,
+            expires_in_seconds=round(CODE_LIFETIME.total_seconds()),
+            resend_after_seconds=round(RESEND_AFTER.total_seconds()),
+        )
+    )
+
+
+async def verify_otp(request: web.Request) -> web.Response:
+    """POST /auth/verify-otp: a session on a new primary device."""
+    body = await read(request, VerifyOtp)
+    registration = request.app[SERVICES].registration
+    made = await registration.verify_otp(body.challenge_id, body.otp, body.device.name, Platform(body.device.platform))
+    return answer(
+        Session(
+            **_tokens(made.tokens).model_dump(by_alias=False),
+            user_id=made.user_id,
+            device_id=made.device_id,
+            is_new_user=made.is_new_user,
+            requires_profile_setup=made.requires_profile_setup,
+        )
+    )
+
+
+async def refresh_token(request: web.Request) -> web.Response:
+    """POST /auth/refresh-token: new tokens; the old refresh token is dead."""
+    body = await read(request, RefreshTokens)
+    pair = await request.app[SERVICES].sessions.refresh(body.refresh_token, body.attempt_id)
+    return answer(_tokens(pair))
+
+
+async def logout(request: web.Request) -> web.Response:
+    """POST /auth/logout: the calling device ends."""
+    await request.app[SERVICES].devices.leave(request[CALLER])
+    return answer(Nothing())
+
+
+async def ws_ticket(request: web.Request) -> web.Response:
+    """POST /auth/ws-ticket: good for one socket."""
+    ticket = await request.app[SERVICES].sessions.ticket(request[CALLER])
+    return answer(WsTicket(ticket=ticket, expires_in_seconds=round(TICKET_LIFETIME.total_seconds())))
+
+
+def _tokens(pair: TokenPair) -> Tokens:
+    return Tokens(
+        access_token=pair.access,
+        refresh_token=pair.refresh,
+        expires_in_seconds=round(pair.access_lifetime.total_seconds()),
+        refresh_expires_in_seconds=round(pair.refresh_lifetime.total_seconds()),
+    )

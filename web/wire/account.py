@@ -1,0 +1,56 @@
+"""Shapes of the account (docs/protocol.md, "Account, profile, PIN")."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from web.wire.shapes import Id, Moment, Octets, Wire
+
+
+SealedProfile = Annotated[bytes, Octets(0, 8 << 10)]
+
+
+class Settings(Wire):
+    """Every setting with the value that holds."""
+
+    messages_from: Literal["everyone", "friends"]
+    discoverable_by_phone: bool
+    show_presence: bool
+    read_receipts: bool
+    typing_indicators: bool
+
+
+class SettingsChange(Wire):
+    """Settings to change; null restores the default, what is absent stays."""
+
+    messages_from: Literal["everyone", "friends"] | None = None
+    discoverable_by_phone: bool | None = None
+    show_presence: bool | None = None
+    read_receipts: bool | None = None
+    typing_indicators: bool | None = None
+
+
+class ChangeAccount(Wire):
+    """What to change; null clears, what is absent stays."""
+
+    username: Annotated[str, Field(min_length=3, max_length=30, pattern="^[A-Za-z0-9_.]+$")] | None = None
+    display_name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    bio: Annotated[str, Field(max_length=500)] | None = None
+    picture_attachment_id: Id | None = None
+    sealed_profile: SealedProfile | None = None
+    settings: SettingsChange | None = None
+
+
+class Account(Wire):
+    """The account as its owner sees it."""
+
+    user_id: Id
+    #: Masked: country code and last two digits.
+    phone_number: str
+    username: str | None
+    display_name: str | None
+    bio: str | None
+    picture_attachment_id: Id | None
+    sealed_profile: SealedProfile | None
+    settings: Settings
+    created_at: Moment

@@ -1,0 +1,75 @@
+"""Shapes of sign-up and sessions (docs/protocol.md, "Sign-up and sessions")."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from web.wire.shapes import Count, Id, Wire
+
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+#: The opaque tokens have 43 characters; anything longer is none of ours.
+OpaqueToken = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class RequestOtp(Wire):
+    """Send a code to this number."""
+
+    phone_number: Annotated[str, Field(min_length=1, max_length=32, examples=["+41791234567"])]
+    channel: Literal["sms", "voice"] = "sms"
+    purpose: Literal["login", "pinReset", "deleteAccount"] = "login"
+
+
+class CodeSent(Wire):
+    """A code is on its way, whoever has the number."""
+
+    challenge_id: Id
+    expires_in_seconds: Count
+    resend_after_seconds: Count
+
+
+class DeviceDescription(Wire):
+    """What a new device says of itself."""
+
+    name: Name
+    platform: Literal["ios", "android", "web", "desktop", "cli"]
+
+
+class VerifyOtp(Wire):
+    """The code that came, and the device that signs up with it."""
+
+    challenge_id: Id
+    otp: Annotated[str, Field(min_length=1, max_length=16, examples=["012345"])]
+    device: DeviceDescription
+
+
+class RefreshTokens(Wire):
+    """Exchange a refresh token. `attemptId` is new for each attempt and repeated on a retry of it."""
+
+    refresh_token: OpaqueToken
+    attempt_id: Id
+
+
+class Tokens(Wire):
+    """The tokens of a session; the refresh token is good once."""
+
+    access_token: str
+    refresh_token: str
+    expires_in_seconds: Count
+    refresh_expires_in_seconds: Count
+
+
+class Session(Tokens):
+    """A session that has just begun, and whose it is."""
+
+    user_id: Id
+    device_id: Annotated[int, Field(ge=1, le=127)]
+    is_new_user: bool
+    requires_profile_setup: bool
+
+
+class WsTicket(Wire):
+    """A ticket for one socket, for clients that cannot set headers."""
+
+    ticket: str
+    expires_in_seconds: Count
