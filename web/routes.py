@@ -2,12 +2,26 @@
 
 from typing import Final
 
-from vyry.errors import IdentityMismatch, InvalidKeys, NotFound, RateLimited
-from web.handlers import conversations, health, keys
+from vyry.errors import (
+    Forbidden,
+    IdentityMismatch,
+    InvalidKeys,
+    InvalidOtp,
+    InvalidToken,
+    NotFound,
+    RateLimited,
+    UsernameTaken,
+)
+from vyry.limits import OTP_NUMBER
+from web.handlers import account, auth, conversations, devices, health, keys
 from web.keys import Route
+from web.wire.account import Account, ChangeAccount
+from web.wire.auth import CodeSent, RefreshTokens, RequestOtp, Session, Tokens, VerifyOtp, WsTicket
 from web.wire.conversations import ConversationList, ConversationsQuery, ConversationView, OpenConversation
+from web.wire.devices import Device, Devices, DevicesPage, RenameDevice
 from web.wire.health import Health
 from web.wire.keys import Claim, ClaimedBundles, KeyListing, KeySet, KeyStatus, MoreKeys
+from web.wire.shapes import Nothing
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -19,6 +33,95 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Whether this process runs",
         auth="open",
         answers={200: Health},
+    ),
+    # Sign-up and sessions
+    Route(
+        method="POST",
+        path="/api/v1/auth/request-otp",
+        handler=auth.request_otp,
+        summary="Send a one-time code to a number, known or not",
+        auth="open",
+        body=RequestOtp,
+        answers={200: CodeSent},
+        refusals=(RateLimited,),
+        quota=OTP_NUMBER,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/auth/verify-otp",
+        handler=auth.verify_otp,
+        summary="Sign up with the code: a new primary device; all others of the account end",
+        auth="open",
+        body=VerifyOtp,
+        answers={200: Session},
+        refusals=(InvalidOtp,),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/auth/refresh-token",
+        handler=auth.refresh_token,
+        summary="Exchange the refresh token for new tokens; used twice, it ends its whole family",
+        auth="open",
+        body=RefreshTokens,
+        answers={200: Tokens},
+        refusals=(InvalidToken,),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/auth/logout",
+        handler=auth.logout,
+        summary="End this device: tokens, sockets, keys and mailbox",
+        answers={200: Nothing},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/auth/ws-ticket",
+        handler=auth.ws_ticket,
+        summary="A ticket that opens one socket, for clients that can set no headers",
+        answers={200: WsTicket},
+    ),
+    # Account
+    Route(
+        method="GET",
+        path="/api/v1/account",
+        handler=account.show,
+        summary="The caller's account",
+        answers={200: Account},
+    ),
+    Route(
+        method="PATCH",
+        path="/api/v1/account",
+        handler=account.change,
+        summary="Change what is named; null clears",
+        body=ChangeAccount,
+        answers={200: Account},
+        refusals=(UsernameTaken,),
+    ),
+    # Devices
+    Route(
+        method="GET",
+        path="/api/v1/devices",
+        handler=devices.show,
+        summary="The devices of the caller's account",
+        query=DevicesPage,
+        answers={200: Devices},
+    ),
+    Route(
+        method="PATCH",
+        path="/api/v1/devices/{deviceId}",
+        handler=devices.rename,
+        summary="Give a device of the caller's account another name",
+        body=RenameDevice,
+        answers={200: Device},
+        refusals=(NotFound,),
+    ),
+    Route(
+        method="DELETE",
+        path="/api/v1/devices/{deviceId}",
+        handler=devices.end,
+        summary="End a device: the primary any, a linked one itself",
+        answers={200: Nothing},
+        refusals=(Forbidden, NotFound),
     ),
     # Keys
     Route(
