@@ -22,7 +22,7 @@ VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 FIELDS: Final = frozenset(
     {
         "event", "level", "timestamp", "logger", "exception", "exc_info", "stack_info",
-        "count", "failures", "problem", "away_seconds", "milliseconds", "seconds", "attempt", "retry_after_seconds", "reason", "error", "error_code",
+        "count", "failures", "problem", "outcome", "milliseconds", "seconds", "attempt", "retry_after_seconds", "reason", "error", "error_code",
         "request_id", "method", "route", "status", "peer", "close_code", "connection",
         "user_id", "device_id", "mailbox", "message_id", "envelope", "seq",
         "partition", "partitions", "offset", "topic", "lag", "node", "process", "host", "port", "signal",

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from vyry.errors import Unavailable
 from vyry.ids import MailboxKey
 from vyry.mail.store import Deposited, MailStore
-from vyry.telemetry import log, parked, record
+from vyry.telemetry import PARKED, log, record
 
 
 #: How many mailboxes one transaction takes: enough to share its cost, few enough to keep its locks short.
@@ -81,7 +81,7 @@ class Depositor:
     async def _divide(self, batch: list[MailboxKey], problem: Exception) -> None:
         """Find the mailbox that fails by halving the batch, and park it."""
         if len(batch) == 1:
-            parked.inc()
+            PARKED.inc()
             self._parked[batch[0]] = time.monotonic() + PARKED_SECONDS
             log.error("deposit", outcome="parked", mailbox=batch[0], problem=type(problem).__name__)
             return
