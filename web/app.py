@@ -1,19 +1,22 @@
 """The aiohttp application, its routes out of the one table, each behind its door; and the server that carries it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+import orjson
 import structlog
 from aiohttp import http_parser, web
 from aiohttp.web_protocol import RequestHandler
 
 from vyry.errors import InvalidRequest
 from vyry.ids import new_id
-from web.keys import BODY_LIMIT, DRAINING, SERVICES, SETTINGS
+from web import asyncapi, openapi, pages
+from web.keys import BODY_LIMIT, DOCUMENTS, DRAINING, SERVICES, SETTINGS, Document
 from web.middlewares import SECURITY_HEADERS, answered, broken, dress, guarded, refused
 from web.routes import ROUTES
+from web.wire.frames import FRAMES
 
 
 if TYPE_CHECKING:
@@ -36,10 +39,21 @@ def build_app(settings: "Settings", services: "Services") -> web.Application:
     app[SETTINGS] = settings
     app[SERVICES] = services
     app[DRAINING] = asyncio.Event()
+    app[DOCUMENTS] = documents()
     app.on_response_prepare.append(dress)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, guarded(route), expect_handler=_expect)
     return app
+
+
+def documents() -> Mapping[str, Document]:
+    """What the node says about itself, made of its own tables."""
+    rest, frames = openapi.describe(ROUTES), asyncapi.describe(FRAMES)
+    return {
+        "openapi": Document(orjson.dumps(rest), "application/json"),
+        "asyncapi": Document(orjson.dumps(frames), "application/json"),
+        "docs": Document(pages.docs_page(rest, frames).encode(), "text/html", pages.content_security_policy()),
+    }
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SETTINGS: web.AppKey["Settings"] = web.AppKey("settings")
 SERVICES: web.AppKey["Services"] = web.AppKey("services")
+DOCUMENTS: web.AppKey[Mapping[str, "Document"]] = web.AppKey("documents")
 #: Set once the node was told to stop: it finishes what it has and is not ready for more.
 DRAINING: web.AppKey[asyncio.Event] = web.AppKey("draining", asyncio.Event)
 
@@ -33,6 +34,16 @@ GRANTS: web.RequestKey[list[tuple[str, "Grant"]]] = web.RequestKey("grants")
 #: The row of the table that this request asks for.
 ROUTE: web.RequestKey["Route"] = web.RequestKey("route")
 
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A page that is the same for everybody; `policy` is its own Content-Security-Policy where it has one."""
+
+    body: bytes
+    media_type: str
+    policy: str = ""
+
+
 #: The largest body a route takes unless its row says otherwise, and the largest frame of a socket.
 BODY_LIMIT = 256 << 10
 
@@ -42,7 +53,7 @@ class Route:
     """One row of the table (web/routes.py): what the app serves, what OpenAPI says and what docs/protocol.md promises.
 
     `auth` is "token" (bearer, sets CALLER), "open" (nobody is asked) or "socket" (bearer or ?ticket=, and a trusted Origin when there is one).
-    `answers` maps each status of success to its shape; a status without body has None. `refusals` are those of the route itself:
+    `answers` maps each status of success to its shape; a media type stands for a whole document, None for no body. `refusals` are those of the route itself:
     what every route can answer (INVALID_REQUEST, the token's, sizes, RATE_LIMITED with a quota, ...) is added by OpenAPI.
     A route without `body` takes none (or `{}`); one without `query` takes no query parameters.
     """
@@ -54,7 +65,7 @@ class Route:
     auth: Literal["token", "open", "socket"] = "token"
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
-    answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
+    answers: Mapping[int, type[BaseModel] | str | None] = field(default_factory=dict)
     refusals: tuple[type[VyryError], ...] = ()
     quota: "Quota | None" = None
     body_limit: int = BODY_LIMIT

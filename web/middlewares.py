@@ -48,10 +48,10 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
 async def _outcome(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
     try:
         return await handler(request)
-    except (errors.VyryError, web.HTTPNotFound) as refusal:
-        return refused(refusal if isinstance(refusal, errors.VyryError) else errors.NotFound(), request_id)
-    except web.HTTPMethodNotAllowed as not_allowed:
-        return _other_method(request, not_allowed, request_id)
+    except errors.VyryError as refusal:
+        return refused(refusal, request_id)
+    except web.HTTPException as refusal:
+        return _framework_refused(request, refusal, request_id)
     except Exception:
         log.exception("broken", route=_route_of(request))
         return broken(request_id)
@@ -126,6 +126,15 @@ def _check_origin(request: web.Request) -> None:
     """A page of a strange origin must not open a socket in its visitor's name."""
     if "Origin" in request.headers and not is_trusted_origin(request):
         raise errors.Forbidden
+
+
+def _framework_refused(request: web.Request, refusal: web.HTTPException, request_id: str) -> web.Response:
+    """What aiohttp itself refuses: an unknown path, another method, an upgrade that is none."""
+    if isinstance(refusal, web.HTTPMethodNotAllowed):
+        return _other_method(request, refusal, request_id)
+    if isinstance(refusal, web.HTTPNotFound):
+        return refused(errors.NotFound(), request_id)
+    return refused(errors.InvalidRequest(), request_id)
 
 
 def _other_method(request: web.Request, refusal: web.HTTPMethodNotAllowed, request_id: str) -> web.Response:

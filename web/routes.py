@@ -10,16 +10,17 @@ from vyry.errors import (
     InvalidToken,
     NotFound,
     RateLimited,
+    Unavailable,
     UsernameTaken,
 )
 from vyry.limits import OTP_NUMBER
-from web.handlers import account, auth, conversations, devices, health, keys
+from web.handlers import account, auth, conversations, devices, documents, health, keys
 from web.keys import Route
 from web.wire.account import Account, ChangeAccount
 from web.wire.auth import CodeSent, RefreshTokens, RequestOtp, Session, Tokens, VerifyOtp, WsTicket
 from web.wire.conversations import ConversationList, ConversationsQuery, ConversationView, OpenConversation
 from web.wire.devices import Device, Devices, DevicesPage, RenameDevice
-from web.wire.health import Health
+from web.wire.health import Health, Ready
 from web.wire.keys import Claim, ClaimedBundles, KeyListing, KeySet, KeyStatus, MoreKeys
 from web.wire.shapes import Nothing
 
@@ -33,6 +34,39 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Whether this process runs",
         auth="open",
         answers={200: Health},
+    ),
+    Route(
+        method="GET",
+        path="/ready",
+        handler=health.ready,
+        summary="Whether this process is ready for work, with a line for each thing it depends on",
+        auth="open",
+        answers={200: Ready},
+        refusals=(Unavailable,),
+    ),
+    Route(
+        method="GET",
+        path="/openapi.json",
+        handler=documents.openapi,
+        summary="This document",
+        auth="open",
+        answers={200: "application/json"},
+    ),
+    Route(
+        method="GET",
+        path="/asyncapi.json",
+        handler=documents.asyncapi,
+        summary="The frames of the socket as AsyncAPI 3.0",
+        auth="open",
+        answers={200: "application/json"},
+    ),
+    Route(
+        method="GET",
+        path="/docs",
+        handler=documents.docs,
+        summary="All of it for people",
+        auth="open",
+        answers={200: "text/html"},
     ),
     # Sign-up and sessions
     Route(

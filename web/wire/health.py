@@ -11,3 +11,18 @@ class Health(Wire):
     status: Literal["ok"]
     service: Literal["vyry-api"]
     version: str
+
+
+class DependencyLine(Wire):
+    """One thing the node depends on, and what is wrong with it (empty when it is up)."""
+
+    name: str
+    is_up: bool
+    problem: str
+
+
+class Ready(Wire):
+    """The node takes work. Redis or Kafka may still be away: mail then goes on later or slower, and the line says so."""
+
+    status: Literal["ready"]
+    dependencies: list[DependencyLine]

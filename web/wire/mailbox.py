@@ -52,7 +52,7 @@ class DevicesChanged(Wire):
     identity_changed: bool
 
 
-Notice = Annotated[PrekeysLow | DevicesChanged, Field(discriminator="name")]
+Notice = PrekeysLow | DevicesChanged
 
 
 class NoticeEntry(Wire):

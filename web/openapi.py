@@ -1,0 +1,185 @@
+"""OpenAPI 3.1 out of the one table of routes and the shapes they name: nothing in it is written twice."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from vyry import __version__, errors
+from web.errors import INTERNAL_ERROR, STATUS
+from web.keys import Route
+from web.schemas import ANSWERED, READ, Schema, Shape, example_of, named_by, schemas_of
+from web.wire.refusals import MEMBERS, Refusal
+
+
+_DESCRIPTION: Final = """\
+The REST surface of a Vyry node. The rules that hold for all routes (ids, times, base64, order of checks, retries) and the socket's frames are told in docs/protocol.md;
+the frames are described in /asyncapi.json.
+
+Every answer carries `X-Request-Id`. Clients ignore unknown fields of answers; the node refuses unknown fields of requests."""
+_JSON: Final = "application/json"
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+_WAIT: Final = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
+
+
+def describe(routes: Sequence[Route]) -> Schema:
+    """The document for these routes."""
+    references, components = schemas_of(_shapes(routes))
+    paths: dict[str, Schema] = defaultdict(dict)
+    for route in routes:
+        paths[route.path][route.method.lower()] = _operation(route, references, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Vyry",
+            "version": __version__,
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name} for name in dict.fromkeys(_tag(route) for route in routes)],
+        "paths": dict(paths),
+        "components": _components(routes, references, components),
+    }
+
+
+def refusals_of(route: Route) -> list[type[errors.VyryError]]:
+    """Everything this route can refuse with: its own refusals and those that its door can utter."""
+    said: list[type[errors.VyryError]] = [
+        errors.InvalidRequest,
+        errors.PayloadTooLarge,
+        errors.UnsupportedMediaType,
+        *route.refusals,
+    ]
+    if route.auth != "open":
+        said += [errors.Unauthorized, errors.InvalidToken, errors.Unavailable]
+    if route.auth == "socket":
+        said.append(errors.Forbidden)
+    if "{" in route.path:
+        said.append(errors.NotFound)
+    if route.quota is not None:
+        said.append(errors.RateLimited)
+    return sorted(set(said), key=lambda refusal: (STATUS[refusal], refusal.code))
+
+
+def _shapes(routes: Iterable[Route]) -> Iterable[Shape]:
+    yield Refusal, ANSWERED
+    yield from ((members, ANSWERED) for members in MEMBERS.values())
+    for route in routes:
+        yield from ((shape, READ) for shape in (route.body, route.query) if shape is not None)
+        yield from ((shape, ANSWERED) for shape in route.answers.values() if isinstance(shape, type))
+
+
+def _operation(route: Route, references: Any, components: Schema) -> Schema:
+    operation: Schema = {
+        "operationId": f"{_tag(route)}_{route.handler.__name__}",
+        "tags": [_tag(route)],
+        "summary": route.summary,
+        "responses": _responses(route, references, components),
+    }
+    if parameters := [*_path_parameters(route), *_query_parameters(route, references, components)]:
+        operation["parameters"] = parameters
+    if route.auth != "open":
+        operation["security"] = [{"accessToken": []}] + ([{"ticket": []}] if route.auth == "socket" else [])
+    if route.body is not None:
+        operation["requestBody"] = {"required": True, "content": _content(references[route.body, READ], components)}
+    return operation
+
+
+def _path_parameters(route: Route) -> Iterable[Schema]:
+    for name in _PARAMETER.findall(route.path):
+        schema: Schema = {"type": "string"}
+        if name == "deviceId":
+            schema = {"type": "integer", "minimum": 1, "maximum": 127}
+        elif name.endswith("Id"):
+            schema = {"type": "string", "format": "uuid"}
+        yield {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _query_parameters(route: Route, references: Any, components: Schema) -> Iterable[Schema]:
+    if route.query is None:
+        return
+    described = named_by(references[route.query, READ], components)
+    for name, schema in described.get("properties", {}).items():
+        yield {"name": name, "in": "query", "required": name in described.get("required", ()), "schema": schema}
+
+
+def _responses(route: Route, references: Any, components: Schema) -> Schema:
+    responses: Schema = {}
+    for status, shape in route.answers.items():
+        responses[str(status)] = {"description": HTTPStatus(status).phrase, "headers": _headers(route)}
+        if isinstance(shape, str):
+            responses[str(status)]["content"] = {shape: {}}
+        elif shape is not None:
+            responses[str(status)]["content"] = _content(references[shape, ANSWERED], components)
+    by_status: dict[int, list[str]] = defaultdict(list)
+    for refusal in refusals_of(route):
+        by_status[STATUS[refusal]].append(refusal.code)
+    for status, codes in by_status.items():
+        responses[str(status)] = _refused(status, codes)
+    responses["500"] = _refused(500, [INTERNAL_ERROR])
+    return responses
+
+
+def _refused(status: int, codes: Sequence[str]) -> Schema:
+    schemas = [{"$ref": f"#/components/schemas/{code}"} for code in codes]
+    return {
+        "description": ", ".join(codes),
+        "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+        | (_WAIT if status in (429, 503) else {}),
+        "content": {_JSON: {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}},
+    }
+
+
+def _content(reference: Schema, components: Schema) -> Schema:
+    return {_JSON: {"schema": reference, "example": example_of(reference, components)}}
+
+
+def _headers(route: Route) -> Schema:
+    headers: Schema = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+    if route.quota is not None:
+        headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}
+    return headers
+
+
+def _components(routes: Sequence[Route], references: Any, components: Schema) -> Schema:
+    codes: dict[str, Schema] = {INTERNAL_ERROR: _code(INTERNAL_ERROR, "Something went wrong on our side.", [])}
+    for refusal in sorted(STATUS, key=lambda each: each.code):
+        members = [references[MEMBERS[refusal], ANSWERED]] if refusal in MEMBERS else []
+        codes[refusal.code] = _code(refusal.code, (refusal.__doc__ or "").splitlines()[0], members)
+    text = {"schema": {"type": "string"}}
+    queries = {references[route.query, READ]["$ref"].rpartition("/")[2] for route in routes if route.query is not None}
+    return {
+        "securitySchemes": {
+            "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            "ticket": {
+                "type": "apiKey",
+                "in": "query",
+                "name": "ticket",
+                "description": "Of POST /api/v1/auth/ws-ticket; good once.",
+            },
+        },
+        "headers": {
+            "RequestId": {
+                "description": "The id of this request; equals `request_id` of an error body.",
+                "schema": {"type": "string", "format": "uuid"},
+            },
+            "RetryAfter": {
+                "description": "Seconds; equals `retry_after_seconds`.",
+                "schema": {"type": "integer", "minimum": 1},
+            },
+            "RateLimit": {"description": "What is left, by quota, and in how many seconds all of it is back.", **text},
+            "RateLimit-Policy": {"description": "How much there is, by quota, in how many seconds.", **text},
+        },
+        "schemas": {name: schema for name, schema in components.items() if name not in queries} | codes,
+    }
+
+
+def _code(code: str, text: str, members: list[Schema]) -> Schema:
+    own = {"type": "object", "properties": {"error_code": {"const": code}}}
+    return {"description": text, "allOf": [{"$ref": "#/components/schemas/Refusal"}, own, *members]}
+
+
+def _tag(route: Route) -> str:
+    return route.handler.__module__.rpartition(".")[2]
