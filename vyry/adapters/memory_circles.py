@@ -1,0 +1,43 @@
+"""Conversations in dictionaries: what tests use. Nothing here awaits, so every method is alone while it runs."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+
+from vyry.circles.conversations import Conversation, ConversationPage, Kind, Member, Role
+from vyry.errors import NotFound
+from vyry.ids import ConversationId, UserId, new_id
+
+
+class MemoryConversations:
+    """ConversationStore. `people` are the accounts that there are."""
+
+    def __init__(self, people: Collection[UserId]) -> None:
+        self._people = people
+        self._conversations: dict[ConversationId, Conversation] = {}
+        self._pairs: dict[frozenset[UserId], ConversationId] = {}
+
+    async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
+        return {key: self._conversations[key] for key in ids if key in self._conversations}
+
+    async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
+        if other not in self._people:
+            raise NotFound
+        pair = frozenset({opener, other})
+        is_new = pair not in self._pairs
+        if is_new:
+            key = self._pairs[pair] = ConversationId(new_id())
+            members = {user: Member(Role.MEMBER, now) for user in sorted(pair)}
+            self._conversations[key] = Conversation(key, Kind.DIRECT, members, 1, None, None, now, now)
+        return self._conversations[self._pairs[pair]], is_new
+
+    async def list(self, member: UserId, limit: int, after: ConversationId | None) -> ConversationPage:
+        own = sorted((key for key, each in self._conversations.items() if member in each.members), reverse=True)
+        rest = [key for key in own if after is None or key < after]
+        page = [self._conversations[key] for key in rest[:limit]]
+        return ConversationPage(page, rest[limit - 1] if len(rest) > limit else None)
+
+    async def touch(self, ids: Collection[ConversationId], at: datetime) -> None:
+        for key, conversation in (await self.load(ids)).items():
+            latest = max(conversation.last_activity_at, at)
+            self._conversations[key] = replace(conversation, last_activity_at=latest)
