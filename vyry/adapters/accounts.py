@@ -8,8 +8,8 @@ from tortoise.exceptions import IntegrityError
 from vyry.accounts.account import Account, AccountChange, EndedDevice, NewDevice, SignedUp
 from vyry.adapters.database import available, transaction
 from vyry.adapters.devices import end_devices
-from vyry.adapters.raw_rows import fetch, to_uuid
 from vyry.adapters.rows import AccountRow, DeviceRow, MailboxRow, RefreshTokenRow
+from vyry.adapters.statements import fetch, to_uuid
 from vyry.errors import NotFound, UsernameTaken
 from vyry.ids import DeviceId, UserId, new_id
 from vyry.mail.envelope import first_head

@@ -12,8 +12,8 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.accounts.account import Device, DeviceListing, EndedDevice, Platform
 from vyry.adapters.database import available, connection, transaction
-from vyry.adapters.raw_rows import fetch, to_day, to_moment, to_uuid
 from vyry.adapters.rows import DeviceRow
+from vyry.adapters.statements import fetch, to_day, to_moment, to_uuid
 from vyry.errors import NotFound
 from vyry.ids import DeviceId, MailboxKey, UserId
 

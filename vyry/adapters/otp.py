@@ -5,8 +5,8 @@ from uuid import UUID
 
 from vyry.accounts.otp import GUESSES, Challenge, Guess, Purpose
 from vyry.adapters.database import available, connection, transaction
-from vyry.adapters.raw_rows import fetch, to_moment
 from vyry.adapters.rows import OtpChallengeRow, OtpPaceRow
+from vyry.adapters.statements import fetch, to_moment
 
 
 class TortoiseOtp:

@@ -11,8 +11,8 @@ from vyry.accounts.account import EndedDevice
 from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
 from vyry.accounts.standings import Standing
 from vyry.adapters.database import available, connection, transaction
-from vyry.adapters.raw_rows import fetch, to_day, to_moment, to_uuid
 from vyry.adapters.rows import DeviceRow, RefreshTokenRow
+from vyry.adapters.statements import fetch, to_day, to_moment, to_uuid
 from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
 
 

@@ -1,11 +1,17 @@
 """Socket tickets in Redis: kept under their hash for half a minute, taken by GETDEL."""
 
+import asyncio
 from datetime import timedelta
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from vyry.errors import Unavailable
+
+
+DEADLINE_SECONDS: Final = 1.0
+_AWAY: Final = (RedisError, OSError, TimeoutError)
 
 
 class RedisTickets:
@@ -17,13 +23,15 @@ class RedisTickets:
 
     async def keep(self, key: str, value: bytes, lifetime: timedelta) -> None:
         try:
-            await self._redis.set(f"{self._prefix}:ticket:{key}", value, px=lifetime)
-        except (RedisError, OSError, TimeoutError) as error:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await self._redis.set(f"{self._prefix}:ticket:{key}", value, px=lifetime)
+        except _AWAY as error:
             raise Unavailable("Tickets cannot be kept just now.") from error
 
     async def take(self, key: str) -> bytes | None:
         try:
-            value = await self._redis.getdel(f"{self._prefix}:ticket:{key}")
-        except (RedisError, OSError, TimeoutError) as error:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                value = await self._redis.getdel(f"{self._prefix}:ticket:{key}")
+        except _AWAY as error:
             raise Unavailable("Tickets cannot be looked up just now.") from error
         return value if isinstance(value, bytes) else None
