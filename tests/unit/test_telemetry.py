@@ -79,9 +79,11 @@ def test_a_traceback_shows_neither_local_variables_nor_rows(*, is_terminal: bool
     out.isatty = lambda: is_terminal  # type: ignore[method-assign]  # the one thing that is asked of the stream
     configure_logging("info", out)
 
-    try:
-        phone_number = "+4915112345678"
+    def fail(phone_number: str) -> None:
         raise ValueError(f"null value\nDETAIL:  Failing row contains ({phone_number})")
+
+    try:
+        fail("+4915112345678")
     except ValueError:
         structlog.get_logger().exception("broken")
 
