@@ -14,6 +14,7 @@ from vyry.mail.envelope import CAP_DIGEST, Lane, Loss, first_head, next_head
 from vyry.mail.store import (
     Caps,
     Content,
+    Copy,
     CopyFate,
     CopyState,
     Cursor,
@@ -209,18 +210,26 @@ class MemoryMailStore:
         key = message.sender, message.message_id
         if known := self.room.messages.get(key):
             return Stored(known.fingerprint, known.accepted_at, known.mailboxes, known.numbers, is_repeat=True)
-        numbers = [self._put(message, copy.mailbox, message.contents[copy.content]) for copy in message.copies]
         mailboxes = [copy.mailbox for copy in message.copies]
+        fitting = [self._fits(message, copy) for copy in message.copies]
+        numbers = [
+            self._put(message, copy) if fits else None for copy, fits in zip(message.copies, fitting, strict=True)
+        ]
         stored = Stored(message.fingerprint, message.accepted_at, mailboxes, numbers, is_repeat=False)
-        self.room.messages[key] = stored
+        if any(fitting) or not message.copies:
+            self.room.messages[key] = stored
         return stored
 
-    def _put(self, message: Message, mailbox: MailboxKey, content: Content) -> int | None:
-        box = self.room.mailboxes.get(mailbox)
-        if box is None or box.is_ended or self.room.is_full(box, message.lane, content.size):
-            return None
+    def _fits(self, message: Message, copy: Copy) -> bool:
+        box = self.room.mailboxes.get(copy.mailbox)
+        size = message.contents[copy.content].size
+        return box is not None and not box.is_ended and not self.room.is_full(box, message.lane, size)
+
+    def _put(self, message: Message, copy: Copy) -> int:
         self.room.last_number += 1
+        content = message.contents[copy.content]
         facts = content.digest, content.size, message.lane, message.accepted_at, message.expires_at
+        box = self.room.mailboxes[copy.mailbox]
         box.waiting.append(MemoryEnvelope(self.room.last_number, *facts, content))
         return self.room.last_number
 

@@ -103,10 +103,13 @@ class _Batch:
         return Stored(first.fingerprint, first.accepted_at, first.mailboxes, first.numbers, is_repeat=True)
 
     def add(self, message: Message) -> Stored:
-        """Number the copies that fit, and note the rows."""
+        """Number the copies that fit, and note the rows. If none does, nothing is noted: the key stays free."""
         accepted_at = milliseconds(message.accepted_at)
         mailboxes = [copy.mailbox for copy in message.copies]
         numbers = self._number(message, accepted_at)
+        stored = Stored(message.fingerprint, moment(accepted_at), mailboxes, numbers, is_repeat=False)
+        if mailboxes and not any(numbers):
+            return stored
         self.messages.append(
             (
                 message.sender,
@@ -117,7 +120,6 @@ class _Batch:
                 pack_numbers([number or 0 for number in numbers]),
             )
         )
-        stored = Stored(message.fingerprint, moment(accepted_at), mailboxes, numbers, is_repeat=False)
         self._outcomes[message.sender, message.message_id] = stored
         return stored
 

@@ -1,0 +1,37 @@
+"""Contract suites run over every adapter: one parameter names it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.contracts.mail_room import MailRoom, open_room, open_store
+from vyry.mail.store import Caps, MailStore
+
+
+@pytest.fixture
+def caps() -> Caps:
+    """How much may wait in a mailbox; modules about caps have smaller ones."""
+    return Caps()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def mail_url(request: pytest.FixtureRequest) -> str | None:
+    """An empty, migrated database for the mail store under test; None for memory."""
+    return None if request.param == "memory" else str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+async def room(mail_url: str | None, caps: Caps) -> AsyncIterator[MailRoom]:
+    """A mail store and all around it."""
+    async with open_room(mail_url, caps) as room:
+        yield room
+
+
+@pytest.fixture
+async def twin(room: MailRoom, caps: Caps) -> AsyncIterator[MailStore]:
+    """The mail store of another node on the same database (of memory there is only one)."""
+    if not room.url:
+        yield room.store
+        return
+    async with open_store(room.url, room.clock, caps) as store:
+        yield store

@@ -1,0 +1,227 @@
+"""What every mail store promises about post: once, all or nothing, in order, guarded."""
+
+import asyncio
+from dataclasses import replace
+from itertools import pairwise
+from uuid import uuid4
+
+from tests.contracts.mail_room import NOON, MailRoom, letter, texts
+from vyry.ids import ConversationId, MailboxKey, UserId
+from vyry.mail.envelope import Envelope
+from vyry.mail.store import Content, Copy, Guards, MailStore, Outdated
+
+
+async def test_a_post_is_stored_with_its_outcome(room: MailRoom) -> None:
+    ann, bo = await room.box(), await room.box()
+    message = letter(ann, bo)
+
+    (stored,) = await room.post(message)
+
+    assert (stored.fingerprint, stored.accepted_at, stored.is_repeat) == (message.fingerprint, NOON, False)
+    assert list(stored.mailboxes) == [ann, bo]
+    assert len({number for number in stored.numbers if number}) == 2
+
+
+async def test_outcomes_come_in_the_order_of_the_messages(room: MailRoom) -> None:
+    ann = await room.box()
+    known, fresh = letter(ann, text=b"known"), letter(ann, text=b"fresh")
+    await room.post(known)
+
+    stored = await room.post(fresh, known)
+
+    assert [(each.fingerprint, each.is_repeat) for each in stored] == [
+        (fresh.fingerprint, False),
+        (known.fingerprint, True),
+    ]
+
+
+async def test_an_empty_batch_is_answered_with_nothing(room: MailRoom) -> None:
+    stored = await room.post()
+
+    assert stored == []
+
+
+async def test_a_repeated_post_stores_nothing_and_answers_the_first_outcome(room: MailRoom) -> None:
+    ann, bo = await room.box(), await room.box()
+    message = letter(ann, bo)
+    (first,) = await room.post(message)
+    room.clock.advance(hours=1)
+
+    (second,) = await room.post(replace(message, accepted_at=room.clock.now()))
+
+    assert (second.is_repeat, second.accepted_at) == (True, first.accepted_at)
+    assert (list(second.mailboxes), list(second.numbers)) == (list(first.mailboxes), list(first.numbers))
+    assert len(await room.store.deposit([ann, bo])) == 2
+
+
+async def test_another_body_under_a_known_key_is_answered_with_the_stored_fingerprint(room: MailRoom) -> None:
+    ann = await room.box()
+    message = letter(ann, text=b"one")
+    other = replace(letter(ann, text=b"two"), message_id=message.message_id)
+    await room.post(message)
+
+    (second,) = await room.post(other)
+
+    assert (second.is_repeat, second.fingerprint) == (True, message.fingerprint)
+    await room.store.deposit([ann])
+    assert texts(await room.entries(ann)) == [b"one"]
+
+
+async def test_of_two_messages_with_one_key_in_a_batch_the_later_is_a_repeat(room: MailRoom) -> None:
+    ann = await room.box()
+    message = letter(ann, text=b"one")
+    other = replace(letter(ann, text=b"two"), message_id=message.message_id)
+
+    first, second = await room.post(message, other)
+
+    assert (first.is_repeat, second.is_repeat) == (False, True)
+    assert (second.fingerprint, list(second.numbers)) == (message.fingerprint, list(first.numbers))
+    await room.store.deposit([ann])
+    assert texts(await room.entries(ann)) == [b"one"]
+
+
+async def test_two_senders_may_use_one_message_id(room: MailRoom) -> None:
+    ann = await room.box()
+    message = letter(ann, sender=MailboxKey(1001))
+
+    stored = await room.post(message, replace(message, sender=MailboxKey(1002)))
+
+    assert [each.is_repeat for each in stored] == [False, False]
+    assert len(await room.store.deposit([ann])) == 2
+
+
+async def test_one_message_posted_by_many_at_once_is_stored_once(room: MailRoom, twin: MailStore) -> None:
+    ann = await room.box()
+    message = letter(ann)
+
+    answers = await asyncio.gather(*(store.post([message], Guards()) for store in [room.store, twin] * 8))
+
+    outcomes = [answer[0] for answer in answers if not isinstance(answer, Outdated)]
+    assert sorted(outcome.is_repeat for outcome in outcomes) == [False] + [True] * 15
+    assert len({tuple(outcome.numbers) for outcome in outcomes}) == 1
+    assert len(await room.store.deposit([ann])) == 1
+
+
+async def test_a_post_to_nobody_is_remembered(room: MailRoom) -> None:
+    message = letter()
+    (first,) = await room.post(message)
+
+    (second,) = await room.post(message)
+
+    assert (list(first.numbers), first.is_repeat, second.is_repeat) == ([], False, True)
+
+
+async def test_guards_that_hold_let_the_batch_pass(room: MailRoom) -> None:
+    user, conversation = UserId(uuid4()), ConversationId(uuid4())
+    ann = await room.box(user)
+    await room.registry.set_epoch(user, 4)
+    await room.registry.add_conversation(conversation, 2)
+
+    (stored,) = await room.post(letter(ann), guards=Guards({user: 4}, {conversation: 2}))
+
+    assert not stored.is_repeat
+
+
+async def test_guards_that_do_not_hold_are_named_and_nothing_is_stored(room: MailRoom) -> None:
+    stale, current, unknown = UserId(uuid4()), UserId(uuid4()), UserId(uuid4())
+    changed, missing = ConversationId(uuid4()), ConversationId(uuid4())
+    ann = await room.box(stale)
+    await room.box(current)
+    await room.registry.set_epoch(stale, 5)
+    await room.registry.add_conversation(changed, 3)
+    message = letter(ann)
+
+    answer = await room.store.post([message], Guards({stale: 4, current: 1, unknown: 1}, {changed: 2, missing: 1}))
+
+    assert answer == Outdated(frozenset({stale, unknown}), frozenset({changed, missing}))
+    assert await room.store.deposit([ann]) == []
+    (stored,) = await room.post(message)
+    assert not stored.is_repeat
+
+
+async def test_one_outdated_guard_holds_back_the_whole_batch(room: MailRoom) -> None:
+    user = UserId(uuid4())
+    ann, bo = await room.box(user), await room.box()
+
+    answer = await room.store.post([letter(bo), letter(ann)], Guards({user: 9}))
+
+    assert isinstance(answer, Outdated)
+    assert await room.store.deposit([ann, bo]) == []
+
+
+async def test_envelope_numbers_rise_from_post_to_post_on_whatever_node(room: MailRoom, twin: MailStore) -> None:
+    ann, bo = await room.box(), await room.box()
+
+    answers = [await store.post([letter(ann, bo), letter(bo)], Guards()) for store in [room.store, twin] * 4]
+
+    numbers = [
+        {number for stored in answer for number in stored.numbers if number}
+        for answer in answers
+        if not isinstance(answer, Outdated)
+    ]
+    assert all(max(before) < min(after) for before, after in pairwise(numbers))
+    assert [len(each) for each in numbers] == [3] * 8
+
+
+async def test_numbers_within_a_batch_rise_in_its_order(room: MailRoom) -> None:
+    ann = await room.box()
+
+    stored = await room.post(*(letter(ann) for _ in range(20)))
+
+    numbers = [each.numbers[0] or 0 for each in stored]
+    assert numbers == sorted(numbers)
+
+
+async def test_a_number_is_not_given_again_after_its_envelope_is_gone(room: MailRoom) -> None:
+    ann = await room.box()
+    (first,) = await room.fill(ann, b"one")
+    await room.acknowledge(ann, first.seq, first.head)
+
+    (second,) = await room.fill(ann, b"two")
+
+    assert second.number > first.number
+
+
+async def test_a_group_message_reaches_all_its_devices(room: MailRoom) -> None:
+    boxes = [await room.box() for _ in range(30)]
+    await room.post(letter(*boxes, text=b"to all"))
+
+    await room.store.deposit(boxes)
+
+    assert [texts(await room.entries(box)) for box in boxes] == [[b"to all"]] * 30
+    assert await room.registry.count_contents() == 1
+
+
+async def test_copies_may_have_contents_of_their_own(room: MailRoom) -> None:
+    ann, bo = await room.box(), await room.box()
+    message = letter(ann, bo)
+    pages = [Envelope(uuid4(), 1, message.message_id, uuid4(), 1, 2, 0, 3, text) for text in (b"for ann", b"for bo")]
+    contents = [Content(page.pack(), page.digest(), len(page.content), 1) for page in pages]
+    await room.post(replace(message, contents=contents, copies=[Copy(bo, 1), Copy(ann, 0)]))
+
+    await room.store.deposit([ann, bo])
+
+    assert (texts(await room.entries(ann)), texts(await room.entries(bo))) == ([b"for ann"], [b"for bo"])
+
+
+async def test_a_copy_for_an_ended_or_unknown_mailbox_is_skipped(room: MailRoom) -> None:
+    ann, bo = await room.box(), await room.box()
+    await room.registry.end_mailbox(bo)
+
+    (stored,) = await room.post(letter(ann, bo, MailboxKey(987_654)))
+
+    assert [number is None for number in stored.numbers] == [False, True, True]
+    assert len(await room.store.deposit([ann, bo])) == 1
+
+
+async def test_a_message_whose_copies_are_all_skipped_is_not_stored(room: MailRoom) -> None:
+    ann = await room.box()
+    await room.registry.end_mailbox(ann)
+    message = letter(ann)
+    (first,) = await room.post(message)
+
+    (second,) = await room.post(message)
+
+    assert (list(first.numbers), first.is_repeat) == ([None], False)
+    assert (list(second.numbers), second.is_repeat) == ([None], False)
+    assert await room.registry.count_contents() == 0
