@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import asyncpg
 from tortoise import Tortoise
 from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.backends.base.executor import EXECUTOR_CACHE
 from tortoise.connection import get_connection
 from tortoise.exceptions import DBConnectionError, OperationalError
 from tortoise.transactions import in_transaction
@@ -113,6 +114,8 @@ async def open_database(url: str) -> AsyncIterator[None]:
         yield
     finally:
         await Tortoise.close_connections()
+        # Tortoise keeps the statements of each model by the connection's name alone (1.1.9); the next database may be of the other kind.
+        EXECUTOR_CACHE.clear()
 
 
 @asynccontextmanager
