@@ -22,9 +22,9 @@ class AccountRow(Model):
     settings: fields.Field[dict[str, object]] = fields.JSONField(default=dict)
     suite = fields.CharField(max_length=16, null=True)
     identity_key = fields.BinaryField(null=True)
-    #: Rises with every change of the set of devices with keys; posts are guarded by it.
+    #: Rises with every change of the set of devices with keys, posts are guarded by it.
     device_list_epoch = fields.IntField(default=1)
-    #: The last device number given (1..127); 0 before the first.
+    #: The last device number given (1..127), 0 before the first.
     last_device_id = fields.IntField(default=0)
     created_at = fields.DatetimeField()
 
@@ -41,7 +41,7 @@ class MailboxRow(Model):
     head = fields.BinaryField()
     acknowledged_seq = fields.BigIntField(default=0)
     acknowledged_head = fields.BinaryField()
-    #: What waits in each lane, tombstones not counted; the caps are held against these.
+    #: What waits in each lane, tombstones not counted, the caps are held against these.
     mail_entries = fields.IntField(default=0)
     mail_bytes = fields.BigIntField(default=0)
     control_entries = fields.IntField(default=0)
@@ -55,7 +55,7 @@ class MailboxRow(Model):
 
 
 class DeviceRow(Model):
-    """One device of an account, from sign-up or link to its end; ended rows stay for 30 days."""
+    """One device of an account, from sign-up or link to its end, ended rows stay for 30 days."""
 
     id = fields.UUIDField(primary_key=True)
     account_id = fields.UUIDField(db_index=True)
@@ -78,7 +78,7 @@ class DeviceRow(Model):
 
 
 class RefreshTokenRow(Model):
-    """A refresh token as its SHA-256 in hex; `successor` is the hash of the token it was exchanged for."""
+    """A refresh token as its SHA-256 in hex, `successor` is the hash of the token it was exchanged for."""
 
     hash = fields.CharField(max_length=64, primary_key=True)
     device = fields.UUIDField(db_index=True)
@@ -120,7 +120,7 @@ class OtpChallengeRow(Model):
 
 
 class KeySetRow(Model):
-    """The published keys of one device, one-time prekeys aside; keyed by the device's mailbox."""
+    """The published keys of one device, one-time prekeys aside, keyed by the device's mailbox."""
 
     mailbox = fields.BigIntField(primary_key=True, generated=False)
     suite = fields.CharField(max_length=16)
@@ -147,7 +147,7 @@ class KeySetRow(Model):
 
 
 class OneTimePrekeyRow(Model):
-    """An unused one-time prekey; `kind` is "ec" or "pq". It leaves by one DELETE ... RETURNING."""
+    """An unused one-time prekey, `kind` is "ec" or "pq". It leaves by one DELETE ... RETURNING."""
 
     id = fields.BigIntField(primary_key=True)
     mailbox = fields.BigIntField()
@@ -162,7 +162,7 @@ class OneTimePrekeyRow(Model):
 
 
 class ConversationRow(Model):
-    """A conversation; `pair` (the two ids sorted, as hex) makes a direct one unique."""
+    """A conversation, `pair` (the two ids sorted, as hex) makes a direct one unique."""
 
     id = fields.UUIDField(primary_key=True)
     kind = fields.CharField(max_length=8)

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Final
+from urllib.parse import urlsplit
 
 from vyry.ids import MailboxKey
 
@@ -12,6 +13,17 @@ TOPIC: Final = "vyry-mailbags"
 #: 64 KB a record: far below every broker's default, so that no record is ever refused for its size.
 KEYS_PER_BAG: Final = 8_000
 _KEY_BYTES: Final = 8
+
+
+def brokers(url: str) -> list[str]:
+    """The brokers named by `kafka://host:port[,host:port...][/prefix]`, each with its port."""
+    return [server if ":" in server else f"{server}:9092" for server in urlsplit(url).netloc.split(",")]
+
+
+def topic_of(url: str) -> str:
+    """The stream of mailbags on these brokers; a prefix keeps several installations on one broker apart."""
+    prefix = urlsplit(url).path.strip("/")
+    return f"{prefix}.{TOPIC}" if prefix else TOPIC
 
 
 def partition_of(mailbox: MailboxKey, partitions: int) -> int:

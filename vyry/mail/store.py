@@ -172,11 +172,17 @@ class CopyFate:
 class MailStore(Protocol):
     """The truth about mailboxes."""
 
+    @property
+    def upkeep(self) -> "MailUpkeep":
+        """The rest of this store."""
+        ...
+
     async def post(self, messages: Sequence[Message], guards: Guards) -> list[Stored] | Outdated:
         """Store all new messages of the batch in one transaction, in the order given; answer known (sender, message_id) with their stored outcome.
 
         Envelopes are stored unnumbered. Envelope numbers rise with arrival: of two posts, the one invoked after the other was answered has the higher
         numbers, whichever node took them. A copy for a mailbox at its cap (of this lane) is skipped; so is one for an ended mailbox.
+        When every copy of a message is skipped, it is not stored and its key stays free; its outcome has no numbers.
         Of two messages with one key in the batch, the later is a repeat of the earlier.
         """
         ...
@@ -189,7 +195,7 @@ class MailStore(Protocol):
         """
         ...
 
-    async def open(self, mailbox: MailboxKey) -> MailboxState:
+    async def open_mailbox(self, mailbox: MailboxKey) -> MailboxState:
         """Count a hello and return the state after it. Raises NotFound when the mailbox has ended."""
         ...
 
@@ -217,6 +223,10 @@ class MailStore(Protocol):
         """Turn one stored, unacknowledged entry into Loss.PARKED, keeping its head. False if there is no such number. Parking a loss changes nothing."""
         ...
 
+
+class MailUpkeep(Protocol):
+    """What the sweeper, the metrics and a curious sender ask; off the hot path. Every store offers it as `upkeep`."""
+
     async def unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
         """Mailboxes with envelopes accepted before that moment and still unnumbered, oldest first."""
         ...
@@ -236,4 +246,3 @@ class MailStore(Protocol):
     async def depth(self) -> tuple[int, float]:
         """For the metrics: numbered entries waiting in all mailboxes (an estimate is fine), and the age in seconds of the oldest unnumbered envelope."""
         ...
-

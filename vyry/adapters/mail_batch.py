@@ -1,0 +1,138 @@
+"""A batch of posts as columns: what one call of mail_post takes, and how its answer becomes outcomes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+
+from vyry.ids import MailboxKey, MessageId
+from vyry.mail.envelope import Lane
+from vyry.mail.store import Caps, Copy, Message, Stored
+
+
+Key = tuple[MailboxKey, MessageId]
+
+
+class Batch:
+    """The distinct messages of a batch, in order; copies for full mailboxes can be struck out, and messages left without any are withheld."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.messages = list({(m.sender, m.message_id): m for m in reversed(messages)}.values())[::-1]
+        self.withheld: list[Message] = []
+        self._struck: dict[Key, frozenset[int]] = {}
+
+    def targets(self) -> tuple[list[MailboxKey], list[int]]:
+        """The mailboxes of the batch, each once, and the size of the largest copy for each."""
+        sizes: dict[MailboxKey, int] = {}
+        for message in self.messages:
+            for copy in message.copies:
+                sizes[copy.mailbox] = max(sizes.get(copy.mailbox, 0), message.contents[copy.content].size)
+        return list(sizes), list(sizes.values())
+
+    def strike(self, room: Mapping[MailboxKey, Caps | None]) -> None:
+        """Strike out the copies that do not fit into what room their mailboxes have (None: the mailbox has ended)."""
+        kept = []
+        for message in self.messages:
+            struck = frozenset(i for i, copy in enumerate(message.copies) if not _fits(message, copy, room))
+            if struck and len(struck) == len(message.copies):
+                self.withheld.append(message)
+                continue
+            self._struck[message.sender, message.message_id] = struck
+            kept.append(message)
+        self.messages = kept
+
+    def columns(self) -> Iterator[list[object]]:
+        """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters."""
+        yield from self._message_columns()
+        contents: list[tuple[object, ...]] = []
+        copies: list[tuple[object, ...]] = []
+        for n, message in enumerate(self.messages, 1):
+            self._add(n, message, contents, copies)
+        yield from _transposed(contents, 4)
+        yield from _transposed(copies, 8)
+
+    def _message_columns(self) -> Iterator[list[object]]:
+        messages = self.messages
+        last = list(accumulate(len(m.copies) for m in messages))
+        yield [m.sender for m in messages]
+        yield [m.message_id for m in messages]
+        yield [m.fingerprint for m in messages]
+        yield [m.accepted_at for m in messages]
+        yield [end - len(m.copies) + 1 for end, m in zip(last, messages, strict=True)]
+        yield [*last]
+
+    def _add(
+        self, n: int, message: Message, contents: list[tuple[object, ...]], copies: list[tuple[object, ...]]
+    ) -> None:
+        struck = self._struck.get((message.sender, message.message_id), frozenset())
+        uses: dict[int, list[int]] = {}
+        for i, copy in enumerate(message.copies):
+            if i not in struck:
+                uses.setdefault(copy.content, []).append(len(copies) + i + 1)
+        places = {content: len(contents) + i for i, content in enumerate(uses, 1)}
+        contents.extend(
+            (n, firsts[0], len(firsts), message.contents[content].packed) for content, firsts in uses.items()
+        )
+        for i, copy in enumerate(message.copies):
+            content = message.contents[copy.content]
+            place = 0 if i in struck else places[copy.content]
+            copies.append(
+                (
+                    n,
+                    copy.mailbox,
+                    place,
+                    content.digest,
+                    content.size,
+                    int(message.lane),
+                    message.accepted_at,
+                    message.expires_at,
+                )
+            )
+
+    def fresh(self, numbers: Sequence[int], is_fresh: Sequence[bool]) -> dict[Key, Stored]:
+        """The outcomes of the messages that this call stored."""
+        found: dict[Key, Stored] = {}
+        at = 0
+        for message, is_ours in zip(self.messages, is_fresh, strict=True):
+            drawn, at = numbers[at : at + len(message.copies)], at + len(message.copies)
+            if is_ours:
+                boxes = [copy.mailbox for copy in message.copies]
+                found[message.sender, message.message_id] = Stored(
+                    message.fingerprint, message.accepted_at, boxes, [n or None for n in drawn], is_repeat=False
+                )
+        return found
+
+
+def outcomes(messages: Sequence[Message], stored: Mapping[Key, Stored], known: Mapping[Key, Stored]) -> list[Stored]:
+    """One outcome per message asked for: stored now, stored before, or (nothing stored) no room anywhere."""
+    answered: set[Key] = set()
+    found = []
+    for message in messages:
+        key = message.sender, message.message_id
+        outcome = stored.get(key) or known.get(key) or _no_room(message)
+        if key in answered and not outcome.is_repeat and any(outcome.numbers):
+            outcome = Stored(
+                outcome.fingerprint, outcome.accepted_at, outcome.mailboxes, outcome.numbers, is_repeat=True
+            )
+        answered.add(key)
+        found.append(outcome)
+    return found
+
+
+def _fits(message: Message, copy: Copy, room: Mapping[MailboxKey, Caps | None]) -> bool:
+    if copy.mailbox not in room:
+        return True
+    left = room[copy.mailbox]
+    if left is None:
+        return False
+    size = message.contents[copy.content].size
+    if message.lane is Lane.MAIL:
+        return left.mail_entries > 0 and size <= left.mail_bytes
+    return left.control_entries > 0 and size <= left.control_bytes
+
+
+def _no_room(message: Message) -> Stored:
+    boxes = [copy.mailbox for copy in message.copies]
+    return Stored(message.fingerprint, message.accepted_at, boxes, [None] * len(boxes), is_repeat=False)
+
+
+def _transposed(rows: list[tuple[object, ...]], width: int) -> Iterator[list[object]]:
+    yield from map(list, zip(*rows, strict=True)) if rows else ([] for _ in range(width))
