@@ -1,19 +1,19 @@
 """The aiohttp application, its routes out of the one table, each behind its door; and the server that carries it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import orjson
-import structlog
 from aiohttp import http_parser, web
 from aiohttp.web_protocol import RequestHandler
 
 from vyry.errors import InvalidRequest
 from vyry.ids import new_id
+from vyry.telemetry import log
 from web import asyncapi, openapi, pages
-from web.keys import BODY_LIMIT, DOCUMENTS, DRAINING, SERVICES, SETTINGS, Document
+from web.keys import BODY_LIMIT, DOCUMENTS, DRAINING, SERVICES, SETTINGS, Document, Route
 from web.middlewares import SECURITY_HEADERS, answered, broken, dress, guarded, refused
 from web.routes import ROUTES
 from web.wire.frames import FRAMES
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from vyry.bootstrap import Services
     from vyry.settings import Settings
 
-log = structlog.get_logger()
-
 HEADER_BYTES: Final = 8190
 KEEPALIVE_SECONDS: Final = 15
 LINGERING_SECONDS: Final = 2
@@ -33,7 +31,7 @@ SHUTDOWN_SECONDS: Final = 10
 _BACKLOG: Final = 1024
 
 
-def build_app(settings: "Settings", services: "Services") -> web.Application:
+def build_app(settings: "Settings", services: "Services", routes: Sequence[Route] = ROUTES) -> web.Application:
     """The application over services that are open already and are closed by whoever opened them."""
     app = web.Application(middlewares=[answered], client_max_size=BODY_LIMIT)
     app[SETTINGS] = settings
@@ -41,7 +39,7 @@ def build_app(settings: "Settings", services: "Services") -> web.Application:
     app[DRAINING] = asyncio.Event()
     app[DOCUMENTS] = documents()
     app.on_response_prepare.append(dress)
-    for route in ROUTES:
+    for route in routes:
         app.router.add_route(route.method, route.path, guarded(route), expect_handler=_expect)
     return app
 

@@ -4,19 +4,19 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-import structlog
 from aiohttp import web
+from structlog.contextvars import bound_contextvars
 
 from vyry import errors
 from vyry.ids import new_id
+from vyry.limits import Grant, overridden
+from vyry.telemetry import log
 from web.auth import by_token, by_token_or_ticket
 from web.errors import STATUS, as_json, error_body, internal_error_body
 from web.keys import CALLER, GRANTS, REQUEST_ID, ROUTE, SETTINGS, Handler, Route
 from web.wire.shapes import Nothing
 from web.wire.strict import check_headers, read
 
-
-log = structlog.get_logger()
 
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
@@ -33,9 +33,12 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
     """Give the request an id, run it, and turn whatever it raises into an answer. The outermost middleware."""
     request_id = request[REQUEST_ID] = str(new_id())
     started = time.perf_counter()
-    with structlog.contextvars.bound_contextvars(request_id=request_id):
+    with bound_contextvars(request_id=request_id):
         response = await _outcome(request, handler, request_id)
-        log.info(
+        if request.writer.output_size and not response.prepared:
+            raise ConnectionError("An answer was under way when the handler failed.")
+        say = log.info if response.status >= 400 else log.debug
+        say(
             "answered",
             method=request.method,
             route=_route_of(request),
@@ -52,7 +55,7 @@ async def _outcome(request: web.Request, handler: Handler, request_id: str) -> w
         return refused(refusal, request_id)
     except web.HTTPException as refusal:
         return _framework_refused(request, refusal, request_id)
-    except Exception:
+    except Exception:  # noqa: BLE001  whatever it is: the log gets it all, the client gets its id
         log.exception("broken", route=_route_of(request))
         return broken(request_id)
 
@@ -113,6 +116,15 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
         headers["RateLimit"] = ", ".join(
             f'"{name}";r={grant.remaining};t={grant.reset_seconds}' for name, grant in grants
         )
+
+
+def _exhausted(request: web.Request, response: web.StreamResponse) -> list[tuple[str, Grant]]:
+    """What a 429 on a limited route says of its quota: nothing left until Retry-After."""
+    route = request.get(ROUTE)
+    if route is None or route.quota is None or response.status != 429:
+        return []
+    window = overridden(request.app[SETTINGS].limit_overrides)[route.quota.name].windows[0]
+    return [(route.quota.name, Grant(window.limit, 0, int(response.headers["Retry-After"]), window.seconds))]
 
 
 def is_trusted_origin(request: web.Request) -> bool:

@@ -146,7 +146,7 @@ async def _receive(request: web.Request) -> bytes:
                     raise PayloadTooLarge
     except TimeoutError:
         raise InvalidRequest("The body did not arrive in time.") from None
-    except HttpProcessingError:
+    except (HttpProcessingError, ConnectionError):
         raise InvalidRequest("The body is not framed as HTTP wants it.") from None
     return bytes(body)
 
