@@ -1,0 +1,141 @@
+"""Whether what the node stands on answers: for /ready and `vyry check`. Each probe is a fresh connection and takes 2 s at most.
+
+A `problem` is for people: it names neither address nor user nor secret.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+from redis.exceptions import AuthenticationError, RedisError
+
+from vyry.adapters.database import is_postgres, sqlite_path
+from vyry.adapters.redis import connect_redis
+from vyry.mail.mailbag import brokers, topic_of
+from vyry.settings import Settings
+
+
+PROBE_SECONDS: Final = 2.0
+#: /ready is open to everybody: however often it is asked, the services are asked once in this time.
+FRESH_SECONDS: Final = 1.0
+_WORDS: Final[Mapping[type[Exception], str]] = {
+    TimeoutError: f"it did not answer within {PROBE_SECONDS:.0f} s",
+    asyncpg.InvalidAuthorizationSpecificationError: "it refused the user or the password",
+    asyncpg.InvalidCatalogNameError: "it has no database of this name",
+    AuthenticationError: "it refused the user or the password",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """One service. Without one that `is_needed` no request can be answered; without the others mail is late."""
+
+    name: str
+    is_needed: bool
+    is_up: bool
+    problem: str = ""
+    #: What answered, such as "PostgreSQL 15.8".
+    version: str = ""
+
+
+class Health:
+    """The state of a node's dependencies, at most a second old."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._found: list[Dependency] = []
+        self._until = 0.0
+        self._turn = asyncio.Lock()
+
+    async def check(self) -> list[Dependency]:
+        """The database, then Redis and Kafka where there are any."""
+        async with self._turn:
+            if time.monotonic() >= self._until:
+                self._found = await probe(self._settings)
+                self._until = time.monotonic() + FRESH_SECONDS
+            return self._found
+
+
+async def probe(settings: Settings) -> list[Dependency]:
+    """Ask all services at once."""
+    probes = [_probe("database", _database, settings.database_url.get_secret_value())]
+    if settings.redis_url:
+        probes.append(_probe("redis", _redis, settings.redis_url.get_secret_value()))
+    if settings.kafka_url:
+        probes.append(_probe("kafka", _kafka, settings.kafka_url.get_secret_value()))
+    return await asyncio.gather(*probes)
+
+
+async def _probe(name: str, ask: Callable[[str], Awaitable[str]], url: str) -> Dependency:
+    is_needed = name == "database"
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            return Dependency(name, is_needed, is_up=True, version=await ask(url))
+    except (
+        OSError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        sqlite3.Error,
+        RedisError,
+        KafkaError,
+        _NotThere,
+    ) as problem:
+        return Dependency(name, is_needed, is_up=False, problem=_said(problem))
+
+
+class _NotThere(Exception):
+    """It answers, but what the node needs of it is not there."""
+
+
+async def _database(url: str) -> str:
+    if not is_postgres(url):
+        return await asyncio.to_thread(_sqlite, Path(sqlite_path(url)))
+    connection = await asyncpg.connect(url, timeout=PROBE_SECONDS)
+    try:
+        version: str = await connection.fetchval("SHOW server_version")
+        return f"PostgreSQL {version.split(maxsplit=1)[0]}"
+    finally:
+        connection.terminate()
+
+
+def _sqlite(path: Path) -> str:
+    if path.exists():
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=PROBE_SECONDS / 2)
+        ) as connection:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    return f"SQLite {sqlite3.sqlite_version}"
+
+
+async def _redis(url: str) -> str:
+    async with connect_redis(url) as redis:
+        facts = await redis.info("server")
+        return f"Redis {facts['redis_version']}"
+
+
+async def _kafka(url: str) -> str:
+    client = AIOKafkaClient(bootstrap_servers=brokers(url), request_timeout_ms=int(PROBE_SECONDS * 1000))
+    try:
+        await client.bootstrap()
+        metadata = await client.fetch_all_metadata()
+        partitions = metadata.partitions_for_topic(topic_of(url))
+        if not partitions:
+            raise _NotThere(f"it has no topic {topic_of(url)}: run `vyry migrate`")
+        return f"Kafka, {len(metadata.brokers())} brokers, {len(partitions)} partitions"
+    finally:
+        await client.close()
+
+
+def _said(problem: Exception) -> str:
+    if isinstance(problem, _NotThere):
+        return str(problem)
+    fitting = (words for kind, words in _WORDS.items() if isinstance(problem, kind))
+    return next(fitting, f"it cannot be reached ({type(problem).__name__})")
