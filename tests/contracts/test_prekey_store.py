@@ -1,0 +1,318 @@
+"""What every key directory promises: see PrekeyStore."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.contracts.key_room import IDENTITY, LAST_RESORT, NOON, KeyRoom, open_key_room, refill, upload
+from vyry.accounts.account import Caller
+from vyry.devices.keyset import Bundle, Claimed, KeyRefill, SignedPrekey, Suite, Through
+from vyry.errors import IdentityMismatch, InvalidKeys, InvalidToken, NotFound
+from vyry.ids import DeviceId, MailboxKey, UserId, new_id
+
+
+NOBODY = MailboxKey(0)
+
+
+@pytest.fixture
+async def room(mail_url: str | None) -> AsyncIterator[KeyRoom]:
+    async with open_key_room(mail_url) as room:
+        yield room
+
+
+@pytest.fixture
+async def bo(room: KeyRoom) -> Caller:
+    return await room.device(await room.person())
+
+
+async def claim(room: KeyRoom, user: UserId) -> Bundle:
+    return (await room.prekeys.claim(user, None, NOBODY)).bundles[0]
+
+
+async def test_what_was_uploaded_is_what_is_there(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(), NOON)
+
+    state = await room.prekeys.state(bo.mailbox)
+
+    assert state
+    assert [(key.id, key.key) for key in state.one_time] == [(1, b"ec 1"), (2, b"ec 2"), (3, b"ec 3")]
+    assert [(key.id, key.key) for key in state.pq] == [(1, b"pq 1"), (2, b"pq 2")]
+    assert (state.signed_prekey_id, state.signed_prekey_at) == (1, NOON)
+    assert (state.last_resort_uses, state.issued_through) == (0, Through(0, 0))
+
+
+async def test_before_the_first_upload_there_is_nothing(room: KeyRoom, bo: Caller) -> None:
+    assert await room.prekeys.state(bo.mailbox) is None
+    assert await room.prekeys.identity(bo.mailbox) is None
+    keys = await room.prekeys.keys(bo.user_id)
+
+    assert (keys.identity_key, keys.suite, list(keys.devices)) == (None, None, [])
+    assert (await room.prekeys.claim(bo.user_id, None, NOBODY)).bundles == []
+
+
+async def test_an_upload_makes_the_device_a_recipient_under_a_new_epoch(room: KeyRoom, bo: Caller) -> None:
+    before = (await room.lists.lists([bo.user_id]))[bo.user_id]
+
+    await room.prekeys.replace(bo, upload(), NOON)
+
+    after = (await room.lists.lists([bo.user_id]))[bo.user_id]
+    assert (before.epoch + 1, dict(before.devices)) == (after.epoch, {})
+    assert {number: (each.registration_id, each.mailbox) for number, each in after.devices.items()} == {
+        1: (77, bo.mailbox)
+    }
+
+
+async def test_the_epoch_rises_with_the_registration_id_alone(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(), NOON)
+    first = (await room.prekeys.keys(bo.user_id)).epoch
+
+    await room.prekeys.replace(bo, upload(range(4, 6)), NOON)
+    same = (await room.prekeys.keys(bo.user_id)).epoch
+    await room.prekeys.replace(bo, upload(range(6, 8), registration_id=78), NOON)
+
+    assert (same, (await room.prekeys.keys(bo.user_id)).epoch) == (first, first + 1)
+
+
+async def test_the_lists_of_unknown_accounts_are_absent(room: KeyRoom, bo: Caller) -> None:
+    lists = await room.lists.lists([bo.user_id, UserId(new_id())])
+
+    assert lists.keys() == {bo.user_id}
+
+
+async def test_keys_are_listed_without_being_used(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(), NOON)
+
+    keys = await room.prekeys.keys(bo.user_id)
+
+    assert (keys.suite, keys.identity_key) == (Suite.VYRY, b"identity")
+    assert [(each.device_id, each.registration_id, each.identity) for each in keys.devices] == [(1, 77, IDENTITY)]
+    state = await room.prekeys.state(bo.mailbox)
+    assert state
+    assert len(state.one_time) == 3
+
+
+async def test_a_claim_takes_the_lowest_ids(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(), NOON)
+
+    bundle = await claim(room, bo.user_id)
+
+    assert bundle.one_time
+    assert (bundle.one_time.id, bundle.one_time.key) == (1, b"ec 1")
+    assert bundle.pq == SignedPrekey(1, b"pq 1", b"signature 1")
+    assert (bundle.device.registration_id, bundle.device.identity) == (77, IDENTITY)
+    assert not bundle.is_last_resort
+    state = await room.prekeys.state(bo.mailbox)
+    assert state
+    assert ([key.id for key in state.one_time], [key.id for key in state.pq]) == ([2, 3], [2])
+    assert state.issued_through == Through(1, 1)
+
+
+async def test_an_empty_directory_gives_the_last_resort_and_counts_it(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(range(0), range(0)), NOON)
+
+    bundles = [await claim(room, bo.user_id) for _ in range(2)]
+
+    assert [(each.one_time, each.pq, each.is_last_resort) for each in bundles] == [(None, LAST_RESORT, True)] * 2
+    state = await room.prekeys.state(bo.mailbox)
+    assert state
+    assert state.last_resort_uses == 2
+
+
+async def test_a_claim_covers_all_devices_but_the_one_that_asks(room: KeyRoom, bo: Caller) -> None:
+    tablet, laptop = await room.device(bo.user_id, 2), await room.device(bo.user_id, 3)
+    await room.device(bo.user_id, 4)
+    for each in (bo, tablet, laptop):
+        await room.prekeys.replace(each, upload(), NOON)
+
+    whole = await room.prekeys.claim(bo.user_id, None, bo.mailbox)
+    named = await room.prekeys.claim(bo.user_id, {DeviceId(3)}, bo.mailbox)
+
+    assert [bundle.device.device_id for bundle in whole.bundles] == [2, 3]
+    assert [bundle.device.device_id for bundle in named.bundles] == [3]
+    assert whole.epoch == (await room.prekeys.keys(bo.user_id)).epoch
+
+
+async def test_an_unknown_device_number_consumes_nothing(room: KeyRoom, bo: Caller) -> None:
+    await room.device(bo.user_id, 2)
+    await room.prekeys.replace(bo, upload(), NOON)
+
+    for numbers in ({DeviceId(1), DeviceId(9)}, {DeviceId(2)}):
+        with pytest.raises(NotFound):
+            await room.prekeys.claim(bo.user_id, numbers, NOBODY)
+
+    state = await room.prekeys.state(bo.mailbox)
+    assert state
+    assert (len(state.one_time), state.issued_through) == (3, Through(0, 0))
+
+
+async def test_an_unknown_account_has_no_keys(room: KeyRoom) -> None:
+    with pytest.raises(NotFound):
+        await room.prekeys.claim(UserId(new_id()), None, NOBODY)
+    with pytest.raises(NotFound):
+        await room.prekeys.keys(UserId(new_id()))
+
+
+async def test_an_ended_device_can_neither_upload_nor_be_claimed(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(), NOON)
+    await room.end(bo)
+
+    with pytest.raises(InvalidToken):
+        await room.prekeys.replace(bo, upload(range(9, 10)), NOON)
+    with pytest.raises(InvalidToken):
+        await room.prekeys.refill(bo, IDENTITY, refill(range(9, 10)), NOON)
+
+    assert (await room.prekeys.claim(bo.user_id, None, NOBODY)).bundles == []
+    assert not (await room.lists.lists([bo.user_id]))[bo.user_id].devices
+
+
+async def test_the_devices_of_an_account_share_one_identity(room: KeyRoom, bo: Caller) -> None:
+    tablet = await room.device(bo.user_id, 2)
+    await room.prekeys.replace(bo, upload(), NOON)
+
+    with pytest.raises(IdentityMismatch):
+        await room.prekeys.replace(tablet, upload(identity=replace(IDENTITY, key=b"another")), NOON)
+
+    assert await room.prekeys.state(tablet.mailbox) is None
+
+
+async def test_of_two_first_uploads_one_decides_the_identity(room: KeyRoom, bo: Caller) -> None:
+    tablet = await room.device(bo.user_id, 2)
+
+    outcomes = await asyncio.gather(
+        room.prekeys.replace(bo, upload(), NOON),
+        room.prekeys.replace(tablet, upload(identity=replace(IDENTITY, key=b"another")), NOON),
+        return_exceptions=True,
+    )
+
+    assert [type(each) for each in outcomes if each] == [IdentityMismatch]
+    assert len((await room.prekeys.keys(bo.user_id)).devices) == 1
+
+
+async def test_a_number_given_again_needs_another_registration_id(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(registration_id=77), NOON)
+    await room.end(bo)
+    again = await room.device(bo.user_id, 1)
+
+    with pytest.raises(InvalidKeys, match="registrationId"):
+        await room.prekeys.replace(again, upload(registration_id=77), NOON)
+    await room.prekeys.replace(again, upload(registration_id=78), NOON)
+
+    assert (await claim(room, bo.user_id)).device.registration_id == 78
+
+
+async def test_a_replacing_upload_goes_beyond_what_was_handed_out(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(), NOON)
+    await claim(room, bo.user_id)
+
+    with pytest.raises(InvalidKeys, match=r"oneTimePrekeys\.0\.id"):
+        await room.prekeys.replace(bo, upload(range(1, 3), range(5, 6)), NOON)
+    with pytest.raises(InvalidKeys, match=r"pqPrekeys\.0\.id"):
+        await room.prekeys.replace(bo, upload(range(5, 6), range(1, 3)), NOON)
+    await room.prekeys.replace(bo, upload(range(2, 3), range(2, 3)), NOON)
+
+    state = await room.prekeys.state(bo.mailbox)
+    assert state
+    assert ([key.id for key in state.one_time], state.issued_through) == ([2], Through(1, 1))
+
+
+async def test_added_keys_come_after_all_that_were_there(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(), NOON)
+
+    with pytest.raises(InvalidKeys, match=r"oneTimePrekeys\.0\.id: must be beyond 3"):
+        await room.prekeys.refill(bo, IDENTITY, refill(range(3, 5)), NOON)
+    await room.prekeys.refill(bo, IDENTITY, refill(range(4, 6), range(3, 4)), NOON)
+
+    state = await room.prekeys.state(bo.mailbox)
+    assert state
+    assert ([key.id for key in state.one_time], [key.id for key in state.pq]) == ([1, 2, 3, 4, 5], [1, 2, 3])
+
+
+async def test_added_keys_must_belong_to_the_set_they_were_verified_for(room: KeyRoom, bo: Caller) -> None:
+    with pytest.raises(InvalidKeys):
+        await room.prekeys.refill(bo, IDENTITY, refill(range(1, 2)), NOON)
+    await room.prekeys.replace(bo, upload(), NOON)
+
+    with pytest.raises(InvalidKeys):
+        await room.prekeys.refill(bo, replace(IDENTITY, dh_key=b"before"), refill(range(9, 10)), NOON)
+
+    assert await room.prekeys.identity(bo.mailbox) == IDENTITY
+
+
+async def test_nobody_hoards_keys(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(range(1, 2)), NOON)
+
+    with pytest.raises(InvalidKeys, match="at most 1000"):
+        await room.prekeys.refill(bo, IDENTITY, refill(range(2, 1002)), NOON)
+
+
+async def test_a_new_signed_prekey_is_young_and_a_new_last_resort_unused(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(range(0), range(0)), NOON)
+    await claim(room, bo.user_id)
+    later = NOON + timedelta(days=7)
+
+    await room.prekeys.replace(bo, upload(range(1, 3), range(0)), later)
+    kept = await room.prekeys.state(bo.mailbox)
+    rotated = KeyRefill((), (), SignedPrekey(2, b"new", b"s"), SignedPrekey(2, b"new last", b"s"))
+    await room.prekeys.refill(bo, IDENTITY, rotated, later)
+    fresh = await room.prekeys.state(bo.mailbox)
+
+    assert kept
+    assert fresh
+    assert (kept.signed_prekey_at, kept.last_resort_uses) == (NOON, 1)
+    assert (fresh.signed_prekey_id, fresh.signed_prekey_at, fresh.last_resort_uses) == (2, later, 0)
+    assert len(fresh.one_time) == 2
+
+
+async def test_running_low_is_told_once_per_refill(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(range(1, 22), range(1, 31)), NOON)
+
+    told = [(await room.prekeys.claim(bo.user_id, None, NOBODY)).low for _ in range(4)]
+    await room.prekeys.refill(bo, IDENTITY, refill(range(22, 24)), NOON)
+    again = [(await room.prekeys.claim(bo.user_id, None, NOBODY)).low for _ in range(2)]
+
+    assert told == [{}, {bo.mailbox: Through(19, 28)}, {}, {}]
+    assert again == [{bo.mailbox: Through(18, 25)}, {}]
+
+
+async def test_of_many_takers_no_two_get_the_same_key(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(range(1, 51), range(1, 41)), NOON)
+
+    claims = await asyncio.gather(*(room.prekeys.claim(bo.user_id, None, NOBODY) for _ in range(60)))
+
+    one_time, pq = handed_out(claims)
+    assert sorted(one_time) == list(range(1, 51))
+    assert sorted(pq) == list(range(1, 41))
+    state = await room.prekeys.state(bo.mailbox)
+    assert state
+    assert (state.last_resort_uses, state.issued_through) == (20, Through(50, 40))
+
+
+async def test_nothing_is_given_twice_while_the_set_is_replaced(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(range(1, 101), range(1, 101)), NOON)
+
+    takers = [room.prekeys.claim(bo.user_id, None, NOBODY) for _ in range(60)]
+    claims, _ = await asyncio.gather(asyncio.gather(*takers), replace_often(room, bo))
+
+    one_time, pq = handed_out(claims)
+    assert len(one_time) == len(set(one_time))
+    assert len(pq) == len(set(pq))
+
+
+async def replace_often(room: KeyRoom, owner: Caller) -> None:
+    """A whole new set under the same ids, time and again; refused where one of them was handed out meanwhile."""
+    for lowest in range(1, 60):
+        with suppress(InvalidKeys):
+            await room.prekeys.replace(owner, upload(range(lowest, 101), range(lowest, 101)), NOON)
+
+
+def handed_out(claims: list[Claimed]) -> tuple[list[int], list[int]]:
+    """The ids of all one-time keys in these claims."""
+    bundles = [bundle for each in claims for bundle in each.bundles]
+    return (
+        [bundle.one_time.id for bundle in bundles if bundle.one_time],
+        [bundle.pq.id for bundle in bundles if not bundle.is_last_resort],
+    )
