@@ -14,8 +14,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "misc", "data"}
 VAGUE_PREFIXES = ("handle_", "process_", "async_")
+#: Overrides that the framework has named.
+FOREIGN_NAMES = {"handle_error"}
 #: Written so that no pattern finds itself.
-UNFINISHED = re.compile(r"\b(TO[D]O|FIX[M]E|XX[X])\b|raise NotImplemented|pytest\.(mark\.)?(ski[p]|xfai[l])")
+UNFINISHED = re.compile(r"\b(TO[D]O|FIX[M]E|XX[X])\b|raise NotImplemente[d]|pytest\.(mark\.)?(ski[p]|xfai[l])")
 MACHINE_PATH = re.compile(r"/(hom[e]|roo[t]|wor[k])/\w")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -135,7 +137,8 @@ def test_an_init_file_holds_no_code() -> None:
 
 def test_no_name_is_vague() -> None:
     modules = [name for name in trees() if VAGUE_NAMES & set(Path(name).with_suffix("").parts)]
-    verbs = [f"{name}:{node.lineno} {node.name}" for name, node in functions() if node.name.startswith(VAGUE_PREFIXES)]
+    ours = [(name, node) for name, node in functions() if node.name not in FOREIGN_NAMES]
+    verbs = [f"{name}:{node.lineno} {node.name}" for name, node in ours if node.name.startswith(VAGUE_PREFIXES)]
 
     assert "\n".join(modules + verbs) == ""
 
