@@ -59,6 +59,7 @@ class Floor:
                 self._waiting.append((peer, frame))
                 self._wake.set()
             elif frame["type"] == "hello":
+                peer.seq = frame["payload"]["after"]
                 await peer.send(
                     {"type": "welcome", "ref": frame["id"], "payload": {"cursor": {"seq": 0, "head": None}}}
                 )

@@ -1,0 +1,171 @@
+"""Vyry's own processes for tests and benchmarks: `vyry start` alone, or a cluster of web nodes and workers on services of its own.
+
+Each is a `Server` of scripts/services.py: it keeps its port and its folder over `kill`, `stop` and `start`. VYRY_LIMITS is off and one-time
+codes go to a file, so this is for tests and benchmarks only. Nothing of the caller's environment reaches a node but PATH.
+"""
+
+import os
+import secrets
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from scripts.services import Kafka, Postgres, Redis, Server, ServiceFailed, free_port
+
+
+ROOT = Path(__file__).parents[1]
+_PROGRAM = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())")
+Environment = Mapping[str, str]
+
+
+class VyryProcess(Server):
+    """One process of Vyry. `url` is where clients talk to it, `admin_url` where the operator does."""
+
+    command: ClassVar[str]
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__()
+        self.admin_port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.admin_url = f"http://127.0.0.1:{self.admin_port}"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "SERVER_HOST": "127.0.0.1",
+            "SERVER_PORT": str(self.port),
+            "VYRY_ADMIN_PORT": str(self.admin_port),
+            "VYRY_DATA_DIR": str(self.folder / "data"),
+            "VYRY_LIMITS": "off",
+            **environment,
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """What /metrics says now: name with labels -> value."""
+        text = _get(f"{self.admin_url}/metrics")
+        lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
+        return {name: float(value) for name, _, value in lines}
+
+    def log(self) -> str:
+        """Everything the process has written so far."""
+        return self._log().read_text(encoding="utf-8", errors="replace")
+
+    def _prepare(self) -> None:
+        """Nothing: a node makes its own data folder."""
+
+    def _command(self) -> Sequence[str | Path]:
+        settings = [f"{name}={value}" for name, value in self.environment.items()]
+        return ["/usr/bin/env", "-i", *settings, *_PROGRAM, self.command]
+
+    def _answers(self) -> bool:
+        try:
+            return bool(_get(f"{self.url}/ready"))
+        except OSError:
+            return False
+
+
+class Alone(VyryProcess):
+    """`vyry start`: everything in one process, on SQLite."""
+
+    name = "start"
+    command = "start"
+
+    def __init__(self, environment: Environment | None = None) -> None:
+        super().__init__(environment or {})
+        self.otp_file = self.folder / "codes.jsonl"
+        self.environment["VYRY_SMS"] = f"file:{self.otp_file}"
+
+
+class Web(VyryProcess):
+    """`vyry web`: a front door."""
+
+    name = "web"
+    command = "web"
+
+
+class Worker(VyryProcess):
+    """`vyry worker`: the sorting room."""
+
+    name = "worker"
+    command = "worker"
+
+    def _answers(self) -> bool:
+        try:
+            return bool(_get(f"{self.admin_url}/metrics"))
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A whole installation on this machine."""
+
+    postgres: Postgres
+    redis: Redis
+    kafka: Kafka
+    webs: Sequence[Web]
+    workers: Sequence[Worker]
+    otp_file: Path
+
+    @property
+    def nodes(self) -> Sequence[VyryProcess]:
+        """All processes of Vyry."""
+        return [*self.webs, *self.workers]
+
+
+@contextmanager
+def cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
+    """Start everything, and end everything at the end."""
+    with ExitStack() as stack:
+        postgres, redis, kafka = Postgres(), Redis(), Kafka()
+        _start(stack, [postgres, redis, kafka])
+        otp_file = redis.folder / "codes.jsonl"
+        environment = {
+            "DATABASE_URL": postgres.url,
+            "REDIS_URL": redis.url,
+            "KAFKA_URL": kafka.url,
+            "JWT_SECRET": secrets.token_urlsafe(48),
+            "VYRY_PEPPER_FILE": str(_pepper(postgres.folder.parent, stack)),
+            "VYRY_SMS": f"file:{otp_file}",
+        }
+        _migrate(environment)
+        front = [Web(environment) for _ in range(webs)]
+        back = [Worker(environment) for _ in range(workers)]
+        _start(stack, [*front, *back])
+        yield Cluster(postgres, redis, kafka, front, back, otp_file)
+
+
+def _start(stack: ExitStack, servers: Sequence[Server]) -> None:
+    for server in servers:
+        stack.callback(server.remove)
+    with ThreadPoolExecutor(max_workers=len(servers)) as pool:
+        for start in [pool.submit(server.start) for server in servers]:
+            start.result()
+
+
+def _pepper(folder: Path, stack: ExitStack) -> Path:
+    path = folder / f"vyry-pepper-{secrets.token_hex(8)}"
+    stack.callback(path.unlink)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_urlsafe(48))
+    return path
+
+
+def _migrate(environment: Environment) -> None:
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment}
+    done = subprocess.run(
+        [*_PROGRAM, "migrate"], env=variables, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    if done.returncode != 0:
+        raise ServiceFailed(f"vyry migrate failed:\n{done.stdout}{done.stderr}")
+
+
+def _get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=2) as answer:
+        text: str = answer.read().decode()
+        return text
