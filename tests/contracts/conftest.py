@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.account_room import AccountStores, open_stores
 from tests.contracts.mail_room import MailRoom, open_room, open_store
 from vyry.mail.store import Caps, MailStore
 
@@ -35,3 +36,10 @@ async def twin(room: MailRoom, caps: Caps) -> AsyncIterator[MailStore]:
         return
     async with open_store(room.url, room.clock, caps) as store:
         yield store
+
+
+@pytest.fixture
+async def stores(mail_url: str | None) -> AsyncIterator[AccountStores]:
+    """Every store about accounts, on an empty database."""
+    async with open_stores(mail_url) as stores:
+        yield stores

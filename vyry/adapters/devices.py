@@ -56,15 +56,19 @@ async def end_devices(
     Answers the devices that this call ended. It is no business of the callers what an ended device leaves behind: nothing but its row.
     """
     await fetch(inside, "UPDATE account SET device_list_epoch = device_list_epoch + 1 WHERE id = $1", account_id)
-    end = "UPDATE device SET ended_at = $1 WHERE id = $2 AND account_id = $3 AND ended_at IS NULL RETURNING id, mailbox"
-    found = [row for device in sorted(devices) for row in await fetch(inside, end, now, device, account_id)]
+    end = (
+        "UPDATE device SET ended_at = $1 WHERE account_id = $2 AND id = ANY($3) AND ended_at IS NULL"
+        " RETURNING id, mailbox"
+    )
+    found = await fetch(inside, end, now, account_id, list(devices))
     ended = [EndedDevice(to_uuid(row["id"]), MailboxKey(row["mailbox"])) for row in found]
-    for device in sorted(ended, key=lambda each: each.mailbox):
-        await fetch(inside, "UPDATE mailbox SET is_ended = TRUE WHERE id = $1", device.mailbox)
-        await _delete_mail(inside, device.mailbox)
-        await fetch(inside, "DELETE FROM one_time_prekey WHERE mailbox = $1", device.mailbox)
-        await fetch(inside, "DELETE FROM key_set WHERE mailbox = $1", device.mailbox)
-        await fetch(inside, "DELETE FROM refresh_token WHERE device = $1", device.device)
+    mailboxes = sorted(device.mailbox for device in ended)
+    for mailbox in mailboxes:
+        await fetch(inside, "UPDATE mailbox SET is_ended = TRUE WHERE id = $1", mailbox)
+        await _delete_mail(inside, mailbox)
+    await fetch(inside, "DELETE FROM one_time_prekey WHERE mailbox = ANY($1)", mailboxes)
+    await fetch(inside, "DELETE FROM key_set WHERE mailbox = ANY($1)", mailboxes)
+    await fetch(inside, "DELETE FROM refresh_token WHERE device = ANY($1)", [device.device for device in ended])
     return ended
 
 

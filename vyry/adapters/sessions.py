@@ -20,13 +20,12 @@ class TortoiseSessions:
     """SessionStore and StandingStore on PostgreSQL or SQLite."""
 
     async def standings(self, devices: Collection[UUID]) -> Mapping[UUID, Standing]:
-        places = ", ".join(f"${number}" for number in range(1, len(devices) + 1))
         sql = (
             "SELECT id, account_id, device_id, mailbox, mailbox_id, is_primary, session_generation, last_seen_on"
-            f" FROM device WHERE ended_at IS NULL AND id IN ({places})"
+            " FROM device WHERE ended_at IS NULL AND id = ANY($1)"
         )
         async with available():
-            found = [_standing(row) for row in await fetch(connection(), sql, *devices)]
+            found = [_standing(row) for row in await fetch(connection(), sql, list(devices))]
         return {standing.device: standing for standing in found}
 
     async def seen(self, devices: Collection[UUID], day: date) -> None:

@@ -1,0 +1,143 @@
+"""Where account stores and services are tried: a clock that stands still, numbers, devices, and the stores over memory, SQLite and PostgreSQL."""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from vyry.accounts.account import AccountStore, DeviceStore, NewDevice, Platform, SignedUp
+from vyry.accounts.otp import Channel, OneTimeCodes, OtpMessage, OtpStore, Purpose
+from vyry.accounts.own_devices import OwnDevices
+from vyry.accounts.phone import Pepper
+from vyry.accounts.profile import Accounts
+from vyry.accounts.registration import NewSession, Registration
+from vyry.accounts.sessions import Sessions
+from vyry.accounts.standings import Endings, Standings
+from vyry.accounts.tokens import Tokens
+from vyry.adapters.accounts import TortoiseAccounts
+from vyry.adapters.database import open_database
+from vyry.adapters.devices import TortoiseDevices
+from vyry.adapters.memory_accounts import (
+    AccountLedger,
+    MemoryAccounts,
+    MemoryDevices,
+    MemoryOtp,
+    MemorySessions,
+    MemoryTickets,
+)
+from vyry.adapters.otp import TortoiseOtp
+from vyry.adapters.sessions import TortoiseSessions
+from vyry.errors import Unavailable
+from vyry.ids import MailboxId, MailboxKey, new_id
+from vyry.limits import Unlimited
+
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+WEEK = timedelta(days=7)
+SECRET = b"a secret of the tests, 32 bytes and more"
+NUMBER = "+41791234567"
+
+
+class StandingClock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.moment = NOON
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def advance(self, **span: float) -> None:
+        self.moment += timedelta(**span)
+
+
+@dataclass(slots=True)
+class AccountStores:
+    """Every store about accounts, on one database."""
+
+    accounts: AccountStore
+    devices: DeviceStore
+    sessions: TortoiseSessions | MemorySessions
+    otp: OtpStore
+    #: The row of the device that signed up last.
+    last_device: UUID = field(default_factory=uuid4)
+
+    async def sign_up(self, phone_hash: str = "a" * 64, *, refresh: str = "r0", at: datetime = NOON) -> SignedUp:
+        """A new primary device for this number; its first refresh token has the hash given."""
+        device = new_device(refresh, at)
+        made = await self.accounts.sign_up(phone_hash, b"sealed", device, at)
+        self.last_device = device.device
+        return made
+
+
+def new_device(refresh: str = "r0", at: datetime = NOON) -> NewDevice:
+    """A device about to come to life."""
+    return NewDevice(new_id(), MailboxId(new_id()), "phone", Platform.CLI, refresh, at + WEEK, at + timedelta(days=30))
+
+
+@asynccontextmanager
+async def open_stores(url: str | None) -> AsyncIterator[AccountStores]:
+    """The stores on this database; in memory without a URL."""
+    if url is None:
+        ledger = AccountLedger()
+        yield AccountStores(MemoryAccounts(ledger), MemoryDevices(ledger), MemorySessions(ledger), MemoryOtp())
+        return
+    async with open_database(url):
+        yield AccountStores(TortoiseAccounts(), TortoiseDevices(), TortoiseSessions(), TortoiseOtp())
+
+
+@dataclass(slots=True)
+class Post:
+    """A sender that keeps what it sends, and breaks when told to."""
+
+    sent: list[OtpMessage] = field(default_factory=list)
+    is_broken: bool = False
+
+    async def send(self, message: OtpMessage) -> None:
+        self.sent.append(message)
+        if self.is_broken:
+            raise Unavailable
+
+
+@dataclass(slots=True)
+class Ear:
+    """Hears whose sockets must close."""
+
+    heard: list[MailboxKey] = field(default_factory=list)
+    is_deaf: bool = False
+
+    async def ended(self, mailboxes: Collection[MailboxKey]) -> None:
+        if self.is_deaf:
+            raise Unavailable
+        self.heard += mailboxes
+
+
+class AccountRoom:
+    """All services about accounts over one set of stores, as one node has them."""
+
+    def __init__(self, stores: AccountStores) -> None:
+        self.stores = stores
+        self.clock = StandingClock()
+        self.post = Post()
+        self.ear = Ear()
+        self.pepper = Pepper(b"p" * 32)
+        self.tokens = Tokens(SECRET, timedelta(hours=1), WEEK, self.clock)
+        self.standings = Standings(stores.sessions, self.clock)
+        endings = Endings(self.standings, self.ear)
+        self.codes = OneTimeCodes(stores.otp, self.post, self.pepper, self.clock)
+        self.registration = Registration(self.codes, stores.accounts, self.tokens, endings, Unlimited())
+        self.sessions = Sessions(stores.sessions, MemoryTickets(self.clock), self.tokens, self.standings, endings)
+        self.accounts = Accounts(stores.accounts, self.pepper)
+        self.devices = OwnDevices(stores.devices, endings, self.clock)
+
+    async def sign_up(self, number: str = NUMBER) -> NewSession:
+        """The whole way in, 31 s after whatever was before."""
+        self.clock.advance(seconds=31)
+        challenge = await self.request(number)
+        return await self.registration.verify_otp(challenge, self.post.sent[-1].otp, "phone", Platform.CLI)
+
+    async def request(self, number: str = NUMBER, purpose: Purpose = Purpose.LOGIN) -> UUID:
+        """A challenge whose code is the last one in the post."""
+        sent = await self.registration.request_otp(number, purpose, Channel.SMS, "192.0.2.7")
+        return sent.challenge_id
