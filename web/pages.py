@@ -1,6 +1,7 @@
 """The docs page: one HTML document made of the OpenAPI and AsyncAPI documents, which loads nothing from anywhere."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterable
 from hashlib import sha256
@@ -11,6 +12,7 @@ from typing import Any, Final
 from web.schemas import Schema, named_by
 
 
+_LONG: Final = re.compile(r'("[^"]{64})[^"]+(?=")')
 _HERE: Final = Path(__file__).parent
 _STYLE: Final = (_HERE / "docs.css").read_text(encoding="utf-8")
 _SCRIPT: Final = (_HERE / "docs.js").read_text(encoding="utf-8")
@@ -94,7 +96,7 @@ def _body(content: Schema, components: Schema) -> str:
         for name, each in described.get("properties", {}).items()
     ]
     fields = _table(("field", "", "type"), rows) if rows else ""
-    example = escape(json.dumps(content["example"], indent=2))
+    example = escape(_LONG.sub(r"\1...", json.dumps(content["example"], indent=2)))
     return f"<p>{escape(described.get('description', ''))}</p>{fields}<pre>{example}</pre>"
 
 

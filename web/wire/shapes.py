@@ -18,7 +18,9 @@ from pydantic_core import CoreSchema, core_schema
 
 
 MAX_INTEGER = 2**53 - 1
-BASE64_PATTERN = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
+_DIGIT = "[A-Za-z0-9+/]"
+#: How base64 ends when 0, 1 or 2 bytes are left over after the threes.
+_ENDS = ("", f"{_DIGIT}[AQgw]==", f"{_DIGIT}{{2}}[AEIMQUYcgkosw048]=")
 ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 MOMENT_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 _IS_ID = re.compile(ID_PATTERN).fullmatch
@@ -60,10 +62,17 @@ class Octets:
         return {
             "type": "string",
             "contentEncoding": "base64",
-            "pattern": BASE64_PATTERN,
+            "pattern": self._pattern(),
             "minLength": (self.at_least + 2) // 3 * 4,
             "maxLength": (self.at_most + 2) // 3 * 4,
+            "examples": [to_base64(bytes(self.at_least))],
         }
+
+    def _pattern(self) -> str:
+        if self.at_least == self.at_most:
+            threes, left_over = divmod(self.at_least, 3)
+            return f"^{_DIGIT}{{{threes * 4}}}{_ENDS[left_over]}$"
+        return f"^(?:{_DIGIT}{{4}})*(?:{_ENDS[1]}|{_ENDS[2]})?$"
 
     def _read(self, value: object) -> bytes:
         octets = value if isinstance(value, bytes) else from_base64(value)

@@ -8,7 +8,7 @@ from uuid import UUID
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from jiter import from_json
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from vyry.errors import InvalidRequest, NotFound, PayloadTooLarge, UnsupportedMediaType
 from web.keys import ROUTE
@@ -20,7 +20,7 @@ BODY_SECONDS: Final = 10
 #: More wrong fields than this are not listed.
 _FIELDS: Final = 20
 
-Shape = TypeVar("Shape", bound=Wire)
+Shape = TypeVar("Shape", bound=BaseModel)
 
 
 def parse(raw: bytes) -> object:
