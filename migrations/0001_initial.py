@@ -183,6 +183,12 @@ class Migration(migrations.Migration):
                 ("acknowledged_seq", fields.BigIntField(default=0)),
                 ("acknowledged_head", fields.BinaryField()),
                 (
+                    "sent_seq",
+                    fields.BigIntField(
+                        default=0, description="The highest number that was returned by REST or named by a right hello."
+                    ),
+                ),
+                (
                     "mail_entries",
                     fields.IntField(
                         default=0,

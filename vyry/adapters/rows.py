@@ -41,6 +41,8 @@ class MailboxRow(Model):
     head = fields.BinaryField()
     acknowledged_seq = fields.BigIntField(default=0)
     acknowledged_head = fields.BinaryField()
+    #: The highest number that was returned by REST or named by a right hello.
+    sent_seq = fields.BigIntField(default=0)
     #: What waits in each lane, tombstones not counted, the caps are held against these.
     mail_entries = fields.IntField(default=0)
     mail_bytes = fields.BigIntField(default=0)

@@ -143,11 +143,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A claim by a device: everything up to `seq`, whose head is `head`, is safe with me."""
+    """A claim by a device: everything up to `seq`, whose head is `head`, is safe with me. `sent` is the highest number its connection was sent."""
 
     mailbox: MailboxKey
     seq: int
     head: bytes
+    sent: int = 0
 
 
 class CopyState(Enum):
@@ -172,10 +173,8 @@ class CopyFate:
 class MailStore(Protocol):
     """The truth about mailboxes."""
 
-    @property
-    def upkeep(self) -> "MailUpkeep":
-        """The rest of this store."""
-        ...
+    #: The rest of this store.
+    upkeep: "MailUpkeep"
 
     async def post(self, messages: Sequence[Message], guards: Guards) -> list[Stored] | Outdated:
         """Store all new messages of the batch in one transaction, in the order given; answer known (sender, message_id) with their stored outcome.
@@ -195,16 +194,20 @@ class MailStore(Protocol):
         """
         ...
 
-    async def open_mailbox(self, mailbox: MailboxKey) -> MailboxState:
-        """Count a hello and return the state after it. Raises NotFound when the mailbox has ended."""
+    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> MailboxState:
+        """Check a resume point; if it is right, count a hello, note that everything up to it was sent, and answer the state after it.
+
+        Right is: the acknowledged point, or a later stored entry, with its head (at 0 the head may be None). Raises StaleHead with the member
+        `cursor` (a `Cursor`: the acknowledged point) when it is wrong, NotFound when the mailbox has ended; nothing changes then.
+        """
+        ...
+
+    async def sent(self, mailbox: MailboxKey, seq: int) -> None:
+        """Note that everything up to `seq` was returned to the device by REST. Never goes back."""
         ...
 
     async def states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
         """The states of those of these mailboxes that exist."""
-        ...
-
-    async def head_at(self, mailbox: MailboxKey, seq: int) -> bytes | None:
-        """The head of entry `seq` if it can be known: 0, the acknowledged point, or an entry still stored; else None."""
         ...
 
     async def collect(self, wants: Sequence[Want]) -> list[Entry]:
@@ -214,7 +217,8 @@ class MailStore(Protocol):
     async def acknowledge(self, points: Sequence[Point]) -> list[Cursor | None]:
         """Delete everything up to each point whose head is right, and move the acknowledged point there.
 
-        Answers, per point, the acknowledged cursor after it; None for a point beyond the last number or with a wrong head (nothing changed).
+        Answers, per point, the acknowledged cursor after it; None (nothing changed) for one with a wrong head or beyond what was sent:
+        higher than both the point's `sent` and what was noted for the mailbox (`sent`, `open_mailbox`).
         A point at or below the acknowledged one changes nothing and is answered with the present cursor. Points of one call name different mailboxes.
         """
         ...
@@ -241,6 +245,10 @@ class MailUpkeep(Protocol):
 
     async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
         """What became of each copy of a message some device of this account sent; None if there is no such message (any more)."""
+        ...
+
+    async def outcomes(self, keys: Collection[tuple[MailboxKey, MessageId]]) -> dict[tuple[MailboxKey, MessageId], Stored]:
+        """The stored outcomes of those of these (sender, message_id) that were accepted; each `is_repeat`."""
         ...
 
     async def depth(self) -> tuple[int, float]:
