@@ -139,7 +139,7 @@ class Sessions:
 
     def _read(self, token: str) -> Claims:
         """The claims of a token whose signature is checked now or was before."""
-        key = sha256(token.encode("utf-8", "surrogateescape")).digest()
+        key = sha256(token.encode("utf-8", "surrogatepass")).digest()
         claims = self._verified.get(key)
         if claims is None:
             claims = self._verified[key] = self._tokens.verify(token)

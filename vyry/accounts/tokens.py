@@ -63,7 +63,8 @@ class TokenPair:
 
 def hash_token(text: str) -> str:
     """What is stored of an opaque token: SHA-256, in hex. Its 256 random bits need no key."""
-    return sha256(text.encode()).hexdigest()
+    # A header or a query can hold what is no text at all: it hashes to nothing we know, and must not break.
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Tokens:

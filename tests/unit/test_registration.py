@@ -1,0 +1,183 @@
+"""Signing up: codes, their limits, and what a new session says."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.account_room import NUMBER, AccountRoom, AccountStores, open_stores
+from vyry.accounts.account import Platform
+from vyry.accounts.otp import Channel, Purpose
+from vyry.accounts.registration import Registration, network_of
+from vyry.accounts.standings import Endings
+from vyry.errors import InvalidOtp, InvalidToken, RateLimited, Unavailable
+from vyry.ids import new_id
+from vyry.limits import OTP_NETWORK, OTP_NUMBER, Grant, Quota, untouched
+
+
+@pytest.fixture
+async def stores() -> AccountStores:
+    async with open_stores(None) as stores:
+        return stores
+
+
+@pytest.fixture
+def room(stores: AccountStores) -> AccountRoom:
+    return AccountRoom(stores)
+
+
+def wrong(otp: str) -> str:
+    """Six other digits."""
+    return f"{(int(otp) + 1) % 10**6:06d}"
+
+
+async def test_the_code_goes_to_the_number_and_nowhere_else(room: AccountRoom) -> None:
+    challenge = await room.request(purpose=Purpose.PIN_RESET)
+
+    message = room.post.sent[0]
+    assert (message.challenge_id, message.number.e164, message.purpose) == (challenge, NUMBER, Purpose.PIN_RESET)
+    assert len(message.otp) == 6
+    assert message.otp.isdigit()
+    assert message.otp not in repr(message)
+
+
+async def test_the_right_code_opens_a_session_that_is_recognised(room: AccountRoom) -> None:
+    made = await room.sign_up()
+
+    caller = await room.sessions.recognise(made.tokens.access)
+    assert (caller.user_id, caller.device_id, caller.is_primary) == (made.user_id, 1, True)
+    assert (made.is_new_user, made.requires_profile_setup) == (True, True)
+    assert (made.tokens.access_lifetime, made.tokens.refresh_lifetime) == (timedelta(hours=1), timedelta(days=7))
+
+
+async def test_wrong_codes_count_down_to_a_dead_challenge(room: AccountRoom) -> None:
+    challenge = await room.request()
+    right = room.post.sent[-1].otp
+
+    left = []
+    for otp in [wrong(right)] * 5 + [right]:
+        with pytest.raises(InvalidOtp) as refusal:
+            await room.registration.verify_otp(challenge, otp, "phone", Platform.IOS)
+        left.append(refusal.value.members["attempts_remaining"])
+
+    assert left == [4, 3, 2, 1, 0, 0]
+
+
+@pytest.mark.parametrize("purpose", [Purpose.PIN_RESET, Purpose.DELETE_ACCOUNT])
+async def test_a_code_for_another_purpose_signs_nobody_up(room: AccountRoom, purpose: Purpose) -> None:
+    challenge = await room.request(purpose=purpose)
+
+    with pytest.raises(InvalidOtp):
+        await room.registration.verify_otp(challenge, room.post.sent[-1].otp, "phone", Platform.IOS)
+
+
+async def test_a_code_is_bound_to_its_challenge(room: AccountRoom) -> None:
+    await room.request()
+    mine = room.post.sent[-1].otp
+    others = await room.request("+41791234568")
+
+    if mine != room.post.sent[-1].otp:
+        with pytest.raises(InvalidOtp):
+            await room.registration.verify_otp(others, mine, "phone", Platform.IOS)
+    with pytest.raises(InvalidOtp):
+        await room.registration.verify_otp(new_id(), mine, "phone", Platform.IOS)
+
+
+async def test_an_expired_code_is_invalid(room: AccountRoom) -> None:
+    challenge = await room.request()
+    room.clock.advance(seconds=180)
+
+    with pytest.raises(InvalidOtp):
+        await room.registration.verify_otp(challenge, room.post.sent[-1].otp, "phone", Platform.IOS)
+
+
+async def test_a_resend_too_soon_is_told_the_true_wait(room: AccountRoom) -> None:
+    await room.request()
+    room.clock.advance(seconds=12.5)
+
+    with pytest.raises(RateLimited) as refusal:
+        await room.request(purpose=Purpose.PIN_RESET)
+
+    assert refusal.value.members["retry_after_seconds"] == 18
+    assert len(room.post.sent) == 1
+    room.clock.advance(seconds=17.5)
+    await room.request()
+
+
+async def test_a_code_that_could_not_be_sent_is_unavailable_and_void(room: AccountRoom) -> None:
+    room.post.is_broken = True
+
+    with pytest.raises(Unavailable) as refusal:
+        await room.request()
+
+    assert refusal.value.members["retry_after_seconds"] == 30
+    message = room.post.sent[-1]
+    with pytest.raises(InvalidOtp):
+        await room.registration.verify_otp(message.challenge_id, message.otp, "phone", Platform.IOS)
+
+
+async def test_signing_up_again_ends_the_old_device_and_its_sockets(room: AccountRoom) -> None:
+    first = await room.sign_up()
+    old = await room.sessions.recognise(first.tokens.access)
+
+    second = await room.sign_up()
+
+    assert (second.user_id, second.device_id, second.is_new_user) == (first.user_id, 1, False)
+    assert room.ear.heard == [old.mailbox]
+    with pytest.raises(InvalidToken):
+        await room.sessions.recognise(first.tokens.access)
+    with pytest.raises(InvalidToken):
+        await room.sessions.refresh(first.tokens.refresh, new_id())
+
+
+async def test_signing_up_does_not_fail_when_sockets_cannot_be_told(room: AccountRoom) -> None:
+    await room.sign_up()
+    room.ear.is_deaf = True
+
+    assert (await room.sign_up()).is_new_user is False
+
+
+class Gate:
+    """A limiter that notes what was taken and refuses what it is told to."""
+
+    def __init__(self, refused: Quota | None = None) -> None:
+        self.taken: list[tuple[str, str]] = []
+        self.refused = refused
+
+    async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
+        self.taken.append((quota.name, subject))
+        if quota == self.refused:
+            raise RateLimited(600)
+        return untouched(quota)
+
+
+@pytest.mark.parametrize("refused", [OTP_NETWORK, OTP_NUMBER])
+async def test_over_a_limit_no_code_is_sent(room: AccountRoom, refused: Quota) -> None:
+    endings = Endings(room.standings, room.ear)
+    registration = Registration(room.codes, room.stores.accounts, room.tokens, endings, Gate(refused))
+
+    with pytest.raises(RateLimited):
+        await registration.request_otp(NUMBER, Purpose.LOGIN, Channel.SMS, "192.0.2.7")
+
+    assert room.post.sent == []
+
+
+async def test_limits_count_networks_and_hidden_numbers(room: AccountRoom) -> None:
+    gate = Gate()
+    endings = Endings(room.standings, room.ear)
+    registration = Registration(room.codes, room.stores.accounts, room.tokens, endings, gate)
+
+    sent = await registration.request_otp(NUMBER, Purpose.LOGIN, Channel.SMS, "192.0.2.7")
+
+    (network, number) = gate.taken
+    assert network == ("otp_network", "192.0.2.0/24")
+    assert number[0] == "otp_number"
+    assert NUMBER not in number[1]
+    assert [name for name, _ in sent.grants] == ["otp_number", "otp_network"]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [("192.0.2.7", "192.0.2.0/24"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"), ("fe80::1%eth0", "fe80::/64")],
+)
+def test_a_network_is_a_24_or_a_64(address: str, network: str) -> None:
+    assert network_of(address) == network
