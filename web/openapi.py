@@ -53,7 +53,9 @@ def refusals_of(route: Route) -> list[type[errors.VyryError]]:
         *route.refusals,
     ]
     if route.auth != "open":
-        said += [errors.Unauthorized, errors.InvalidToken, errors.Unavailable]
+        said += [errors.Unauthorized, errors.InvalidToken]
+    if route.auth != "open" or route.body is not None:
+        said.append(errors.Unavailable)
     if route.auth == "socket":
         said.append(errors.Forbidden)
     if "{" in route.path:
