@@ -34,6 +34,7 @@ _HOW_TO: Final = {
     "VYRY_PEPPER_FILE": "VYRY_PEPPER_FILE: there is no {path}; make one (`vyry secrets`) and give all nodes the same.",
 }
 _LIMIT: Final = "VYRY_LIMIT_"
+_JWT_FILE: Final = "jwt-secret"
 _PLAIN: Final = frozenset(
     {
         "database_url",
@@ -209,8 +210,7 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None) -> Setti
     """
     given = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
     _refuse([*_unknown(given), *_missing(given, role)])
-    data_dir = Path(given.get("VYRY_DATA_DIR", "vyry-data")).absolute()
-    pepper_file = Path(given.get("VYRY_PEPPER_FILE", data_dir / "pepper")).absolute()
+    data_dir, pepper_file = _places(given)
     values: dict[str, object] = {field: given[name] for name, field in _FIELDS.items() if name in given}
     values |= {
         "data_dir": data_dir,
@@ -221,7 +221,7 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None) -> Setti
     values.setdefault("database_url", f"sqlite://{data_dir / 'vyry.db'}")
     values.setdefault("server_host", "127.0.0.1" if role is Role.ALONE else "0.0.0.0")  # noqa: S104  the contract's default
     if "jwt_secret" not in values:
-        values["jwt_secret"] = _secret(data_dir / "jwt-secret", "JWT_SECRET", role)
+        values["jwt_secret"] = _secret(data_dir / _JWT_FILE, "JWT_SECRET", role)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -232,6 +232,20 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None) -> Setti
     if settings.env == "production":
         _refuse(_unsafe(settings, is_secret_given="JWT_SECRET" in given or role in _SIGNS_NOTHING))
     return settings
+
+
+def make_secrets(environ: Mapping[str, str] | None = None) -> list[Path]:
+    """Make the secret files that are missing, for nodes that share them; answers those made."""
+    data_dir, pepper_file = _places(os.environ if environ is None else environ)
+    made = [path for path in (pepper_file, data_dir / _JWT_FILE) if not path.exists()]
+    for path in made:
+        write_secret(path)
+    return made
+
+
+def _places(given: Mapping[str, str]) -> tuple[Path, Path]:
+    data_dir = Path(given.get("VYRY_DATA_DIR") or "vyry-data").absolute()
+    return data_dir, Path(given.get("VYRY_PEPPER_FILE") or data_dir / "pepper").absolute()
 
 
 def _refuse(lines: Iterable[str]) -> None:

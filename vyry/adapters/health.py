@@ -20,7 +20,6 @@ from redis.exceptions import AuthenticationError, RedisError
 from vyry.adapters.database import is_postgres, sqlite_path
 from vyry.adapters.redis import connect_redis
 from vyry.mail.mailbag import brokers, topic_of
-from vyry.settings import Settings
 
 
 PROBE_SECONDS: Final = 2.0
@@ -49,8 +48,8 @@ class Dependency:
 class Health:
     """The state of a node's dependencies, at most a second old."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, database: str, redis: str | None = None, kafka: str | None = None) -> None:
+        self._urls = (database, redis, kafka)
         self._found: list[Dependency] = []
         self._until = 0.0
         self._turn = asyncio.Lock()
@@ -59,19 +58,19 @@ class Health:
         """The database, then Redis and Kafka where there are any."""
         async with self._turn:
             if time.monotonic() >= self._until:
-                self._found = await probe(self._settings)
+                self._found = await probe(*self._urls)
                 self._until = time.monotonic() + FRESH_SECONDS
             return self._found
 
 
-async def probe(settings: Settings) -> list[Dependency]:
-    """Ask all services at once."""
-    probes = [_probe("database", _database, settings.database_url.get_secret_value())]
-    if settings.redis_url:
-        probes.append(_probe("redis", _redis, settings.redis_url.get_secret_value()))
-    if settings.kafka_url:
-        probes.append(_probe("kafka", _kafka, settings.kafka_url.get_secret_value()))
-    return await asyncio.gather(*probes)
+async def probe(database: str, redis: str | None = None, kafka: str | None = None) -> list[Dependency]:
+    """Ask the services with these URLs, all at once."""
+    asked: list[tuple[str, Callable[[str], Awaitable[str]], str | None]] = [
+        ("database", _database, database),
+        ("redis", _redis, redis),
+        ("kafka", _kafka, kafka),
+    ]
+    return await asyncio.gather(*(_probe(name, ask, url) for name, ask, url in asked if url))
 
 
 async def _probe(name: str, ask: Callable[[str], Awaitable[str]], url: str) -> Dependency:

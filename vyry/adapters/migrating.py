@@ -44,24 +44,25 @@ async def migrate(url: str, progress: Progress | None = None) -> list[str]:
 async def rollback(url: str, progress: Progress | None = None) -> str | None:
     """Undo the newest migration, and lose what only it had room for; answers its name, None when there is none."""
     async with _alone(url):
-        applied = await _applied(url)
-        if not applied:
+        names = await applied(url)
+        if not names:
             return None
         if not is_postgres(url):
-            _copy_aside(Path(sqlite_path(url)), f"undoing-{applied[-1]}")
-        await _move(url, applied[-2] if len(applied) > 1 else "__first__", progress)
-        return applied[-1]
+            _copy_aside(Path(sqlite_path(url)), f"undoing-{names[-1]}")
+        await _move(url, names[-2] if len(names) > 1 else "__first__", progress)
+        return names[-1]
 
 
 async def pending(url: str) -> list[str]:
     """The migrations not yet applied, in their order. Changes nothing. Raises Unavailable when the database is away."""
-    applied = await _applied(url)
+    names = await applied(url)
     async with _executor(url) as executor:
         executor.loader.load_disk()
-        return [each for each in sorted(key.name for key in executor.loader.disk_migrations) if each not in applied]
+        return [each for each in sorted(key.name for key in executor.loader.disk_migrations) if each not in names]
 
 
-async def _applied(url: str) -> list[str]:
+async def applied(url: str) -> list[str]:
+    """The migrations of this database, in their order. Changes nothing. Raises Unavailable when the database is away."""
     if not is_postgres(url) and not await asyncio.to_thread(Path(sqlite_path(url)).exists):
         return []
     async with _executor(url) as executor:
@@ -129,6 +130,7 @@ async def _alone(url: str) -> AsyncIterator[None]:
             await lock.close(timeout=_CONNECT_SECONDS)
         return
     path = Path(sqlite_path(url))
+    await asyncio.to_thread(path.parent.mkdir, 0o700, parents=True, exist_ok=True)
     with path.with_name(f"{path.name}.migrating").open("w") as file:
         await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
         yield

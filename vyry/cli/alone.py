@@ -1,0 +1,56 @@
+"""`vyry start`: a whole node in one process, on a file of its own."""
+
+import asyncio
+import os
+from functools import partial
+
+from agents.room import sorting_room
+from vyry.adapters.migrating import migrate
+from vyry.bootstrap import open_services
+from vyry.cli.front import front_door
+from vyry.cli.running import run
+from vyry.settings import Role, Settings, load_settings, masked
+from vyry.telemetry import configure_logging
+
+
+def start() -> int:
+    """Run a whole node in this process: front door, mailbox agents, sweeper, on a SQLite file in VYRY_DATA_DIR.
+
+    With nothing set it makes the folder and its secrets, migrates, and serves on http://127.0.0.1:8000.
+    """
+    # What this process makes is nobody else's to read.
+    os.umask(0o077)
+    settings = load_settings(Role.ALONE)
+    configure_logging(settings.log_level)
+    return run(partial(_serve, settings))
+
+
+async def _serve(settings: Settings, stop: asyncio.Event) -> None:
+    await migrate(settings.database_url.get_secret_value())
+    async with (
+        open_services(settings, Role.ALONE) as services,
+        sorting_room(settings, services),
+        front_door(settings, services) as port,
+    ):
+        print(_banner(settings, port), flush=True)
+        await stop.wait()
+
+
+def _banner(settings: Settings, port: int) -> str:
+    host = "localhost" if settings.server_host in ("127.0.0.1", "0.0.0.0", "::1", "::") else settings.server_host  # noqa: S104  compared only
+    kind, _, target = settings.sms.get_secret_value().partition(":")
+    codes = {"console": "one-time codes are shown here", "file": f"one-time codes go to {target}"}.get(
+        kind, "one-time codes go out by webhook"
+    )
+    return f"""
+  Vyry is up.
+
+  listening   http://{host}:{port}   (docs: http://{host}:{port}/docs, metrics: port {settings.admin_port}, loopback only)
+  data        {masked(settings.database_url.get_secret_value())}
+  secrets     {settings.data_dir}: back them up with the data, apart from it
+  embedded    streams, hints and limits run inside this process; {codes}
+
+  try next    curl http://{host}:{port}/health
+              python examples/first_message.py
+  stop        Ctrl-C
+"""

@@ -1,0 +1,31 @@
+"""`vyry openapi`, `vyry asyncapi`, `vyry version`: what this version promises, on standard output."""
+
+import json
+from collections.abc import Mapping
+
+from vyry import __version__
+from web import asyncapi as socket_document
+from web import openapi as rest_document
+from web.routes import ROUTES
+from web.wire.frames import FRAMES
+
+
+def openapi() -> int:
+    """Print the OpenAPI 3.1 document of the REST surface: what /openapi.json answers."""
+    return _print(rest_document.describe(ROUTES))
+
+
+def asyncapi() -> int:
+    """Print the AsyncAPI 3.0 document of the socket's frames: what /asyncapi.json answers."""
+    return _print(socket_document.describe(FRAMES))
+
+
+def version() -> int:
+    """Print the version."""
+    print(__version__)
+    return 0
+
+
+def _print(document: Mapping[str, object]) -> int:
+    print(json.dumps(document, indent=2, ensure_ascii=False))
+    return 0

@@ -1,0 +1,58 @@
+"""`vyry web`: the front door of a cluster, in one process or several."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+
+from vyry.adapters.admin import admin_listening
+from vyry.bootstrap import Services, open_services
+from vyry.cli.running import run
+from vyry.cli.supervisor import Supervisor
+from vyry.settings import Role, Settings, load_settings
+from vyry.telemetry import configure_logging, log
+from web.app import build_app, listening
+from web.keys import DRAINING, SWITCHBOARD
+
+
+def web(*, processes: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=64))] = None) -> int:
+    """Run the front door of a cluster: REST and sockets on SERVER_HOST and SERVER_PORT.
+
+    Needs DATABASE_URL, REDIS_URL, KAFKA_URL, JWT_SECRET and VYRY_PEPPER_FILE.
+
+    Args:
+        processes: How many processes share the port, so that more than one core is used (VYRY_PROCESSES).
+            Each has its own metrics, on VYRY_ADMIN_PORT and the ports after it.
+    """
+    settings = load_settings(Role.WEB)
+    configure_logging(settings.log_level)
+    count = processes or settings.processes
+    if count == 1:
+        return run(partial(serve, settings))
+    return Supervisor(lambda parent: run(partial(serve, settings, reuse_port=True), parent=parent), count).run()
+
+
+async def serve(settings: Settings, stop: asyncio.Event, *, reuse_port: bool = False) -> None:
+    """Be a web node until `stop` is set."""
+    async with open_services(settings, Role.WEB) as services, front_door(settings, services, reuse_port=reuse_port):
+        await stop.wait()
+
+
+@asynccontextmanager
+async def front_door(settings: Settings, services: Services, *, reuse_port: bool = False) -> AsyncIterator[int]:
+    """Listen for clients and for the operator; yields the clients' port.
+
+    At the end the node is not ready any more, says goodbye on its sockets, and finishes the requests it has.
+    """
+    app = build_app(settings, services)
+    async with (
+        admin_listening(settings.admin_host, settings.admin_port),
+        listening(app, settings.server_host, settings.server_port, reuse_port=reuse_port) as port,
+    ):
+        log.info("listening", host=settings.server_host, port=port)
+        yield port
+        app[DRAINING].set()
+        await app[SWITCHBOARD].drain()

@@ -1,0 +1,72 @@
+"""The command `vyry`: parses, runs, and turns whatever goes wrong into one line that says what to do, and an exit code.
+
+0 done · 1 it failed, or `check` found something · 2 the command line or the settings are wrong.
+Each command's module is imported only when the command runs: a web process never loads Faust.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from vyry import __version__
+from vyry.errors import Unavailable
+from vyry.settings import SettingsError
+
+
+_HELP = """A self-hosted, end-to-end-encrypted messaging node.
+
+`vyry start` needs nothing else and is the way to begin. A cluster runs `vyry migrate` once per release, then any number of
+`vyry web` and `vyry worker`, on PostgreSQL, Redis and Kafka. Settings come from the environment: see .env.example."""
+_COMMANDS = {
+    "start": ("alone:start", "Run a whole node in this process, on a file: for a laptop or a small team."),
+    "web": ("front:web", "Run the front door of a cluster: REST and sockets."),
+    "worker": ("back:worker", "Run the sorting room of a cluster: mailbox agents and sweeper."),
+    "migrate": ("schema:migrate", "Bring database and topic to this version; safe from several places at once."),
+    "rollback": ("schema:rollback", "Undo the newest migration, and lose what only it had room for."),
+    "check": ("checking:check", "Tell what is wrong with settings, services, clock and disk."),
+    "secrets": ("schema:secrets", "Make the secret files that are missing in the data folder."),
+    "openapi": ("documents:openapi", "Print the OpenAPI 3.1 document of the REST surface."),
+    "asyncapi": ("documents:asyncapi", "Print the AsyncAPI 3.0 document of the socket's frames."),
+    "version": ("documents:version", "Print the version."),
+}
+
+app = App(name="vyry", help=_HELP, version=__version__, help_format="plaintext")
+for _name, (_target, _text) in _COMMANDS.items():
+    app.command(f"vyry.cli.{_target}", name=_name, help=_text)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; answers the exit code."""
+    code = 0
+    lines: Sequence[str] = ()
+    try:
+        answer = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        code = answer if isinstance(answer, int) else 0
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (CycloptsError, SettingsError, Unavailable, OSError) as problem:
+        code, lines = _explained(problem)
+    for line in lines:
+        print(f"vyry: {line}", file=sys.stderr)
+    return code
+
+
+def _explained(problem: Exception) -> tuple[int, Sequence[str]]:
+    match problem:
+        case CycloptsError():
+            return 2, [f"{str(problem).strip()} `vyry --help` shows what there is."]
+        case SettingsError():
+            return 2, [*problem.lines, "Settings come from the environment; .env.example tells them all."]
+        case Unavailable():
+            return 1, [f"{problem.problem} Is it running, and is DATABASE_URL right? `vyry check` tells more."]
+        case _:
+            return 1, [str(problem)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

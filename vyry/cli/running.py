@@ -1,0 +1,60 @@
+"""The life of a serving process: it runs until SIGTERM or SIGINT, then finishes what it has, within 30 s whatever happens."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from vyry.telemetry import log
+
+
+#: After the first signal; whoever watches over the process kills it after 30 s (Procfile, docker-compose.yml).
+STOP_SECONDS: Final = 29.0
+Serve = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+
+
+def run(serve: Serve, *, parent: int | None = None) -> int:
+    """Run `serve` until it returns; the event it gets is set when the process is asked to stop.
+
+    `parent` is the reading end of a pipe whose closing means the same: the supervisor is gone.
+    """
+
+    async def serving() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _ask, stop, number.name)
+        if parent is not None:
+            loop.add_reader(parent, _orphaned, stop, parent)
+        await serve(stop)
+
+    asyncio.run(serving())
+    log.info("stopped")
+    return 0
+
+
+def _ask(stop: asyncio.Event, reason: str) -> None:
+    if stop.is_set():
+        # Asked twice: somebody is waiting at the keyboard.
+        os._exit(130)
+    log.info("stopping", reason=reason)
+    stop.set()
+    # A thread, because the loop itself may be what hangs.
+    timer = threading.Timer(STOP_SECONDS, _give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def _orphaned(stop: asyncio.Event, parent: int) -> None:
+    asyncio.get_running_loop().remove_reader(parent)
+    if not stop.is_set():
+        _ask(stop, "the supervisor is gone")
+
+
+def _give_up() -> None:
+    log.error("stopped", reason="it took too long")
+    sys.stderr.flush()
+    os._exit(1)

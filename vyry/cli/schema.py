@@ -1,0 +1,77 @@
+"""`vyry migrate`, `vyry rollback` and `vyry secrets`: what is done once, before anything serves."""
+
+import asyncio
+import os
+import sys
+from typing import Annotated
+
+from aiokafka.errors import KafkaError
+from cyclopts import Parameter
+
+from vyry.adapters import migrating
+from vyry.adapters.kafka import ensure_topic
+from vyry.settings import Role, Settings, load_settings, make_secrets, masked
+
+
+_NOTHING = "No migration is applied."
+
+
+def migrate() -> int:
+    """Bring the database to the newest schema, and make the Kafka topic when KAFKA_URL is set.
+
+    Safe when several start at once: they take turns, and whoever comes later finds nothing left to do.
+    """
+    settings = load_settings(Role.TOOL)
+    url = settings.database_url.get_secret_value()
+    os.umask(0o077)
+    applied = asyncio.run(migrating.migrate(url, lambda name: print(f"applied {name}")))
+    print(f"{masked(url)}: {f'{len(applied)} migrated' if applied else 'nothing to migrate'}")
+    if settings.kafka_url:
+        asyncio.run(_make_topic(settings.kafka_url.get_secret_value(), settings))
+    return 0
+
+
+async def _make_topic(url: str, settings: Settings) -> None:
+    try:
+        is_new = await ensure_topic(url, partitions=settings.partitions)
+    except (KafkaError, OSError) as problem:
+        # Kafka carries hints alone: without the topic mail goes on, by the sweeper.
+        print(
+            f"vyry: Kafka is away, its topic was not made ({type(problem).__name__}); run `vyry migrate` again once it is there.",
+            file=sys.stderr,
+        )
+        return
+    print(f"{masked(url)}: topic {'made' if is_new else 'there'}")
+
+
+def rollback(*, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Undo the newest migration, and lose what only it had room for.
+
+    Args:
+        yes: Do it; without it the command only tells what it would undo.
+    """
+    url = load_settings(Role.TOOL).database_url.get_secret_value()
+    if not yes:
+        applied = asyncio.run(migrating.applied(url))
+        print(
+            f"This would undo {applied[-1]} and lose what it holds: `vyry rollback --yes` does it."
+            if applied
+            else _NOTHING
+        )
+        return 1 if applied else 0
+    undone = asyncio.run(migrating.rollback(url))
+    print(f"undone: {undone}" if undone else _NOTHING)
+    return 0
+
+
+def secrets() -> int:
+    """Make the secret files that are missing (0600): the pepper, and one for JWT_SECRET. What is there stays as it is.
+
+    They lie in VYRY_DATA_DIR, the pepper at VYRY_PEPPER_FILE if that is set. All web nodes need the same ones.
+    """
+    made = make_secrets()
+    for path in made:
+        print(f"made {path}")
+    if not made:
+        print("Nothing is missing.")
+    return 0
