@@ -83,8 +83,8 @@ class Envelope:
             packed[HEADER_BYTES:],
         )
 
-    def digest(self) -> bytes:
-        """What the chain holds for this envelope: SHA-256 over its facts and the hash of its content."""
+    def digest(self, content_hash: bytes | None = None) -> bytes:
+        """What the chain holds for this envelope: SHA-256 over its facts and the hash of its content (given, if it is known already)."""
         return sha256(
             _CHAINED.pack(
                 self.sender_id.bytes,
@@ -95,7 +95,7 @@ class Envelope:
                 self.lane,
                 self.kind,
             )
-            + sha256(self.content).digest()
+            + (content_hash or sha256(self.content).digest())
         ).digest()
 
 

@@ -247,7 +247,9 @@ class MailUpkeep(Protocol):
         """What became of each copy of a message some device of this account sent; None if there is no such message (any more)."""
         ...
 
-    async def outcomes(self, keys: Collection[tuple[MailboxKey, MessageId]]) -> dict[tuple[MailboxKey, MessageId], Stored]:
+    async def outcomes(
+        self, keys: Collection[tuple[MailboxKey, MessageId]]
+    ) -> dict[tuple[MailboxKey, MessageId], Stored]:
         """The stored outcomes of those of these (sender, message_id) that were accepted; each `is_repeat`."""
         ...
 

@@ -1,0 +1,232 @@
+"""Post: concurrent posts of this process share a transaction, in the order of their arrival, and are answered after its commit."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from vyry.circles.conversations import CachedConversations, ConversationStore
+from vyry.clock import Clock
+from vyry.devices.directory import CachedDeviceLists, Recipient
+from vyry.errors import IdempotencyMismatch, MailboxFull, Unavailable, VyryError
+from vyry.ids import ConversationId, DeviceAddress, MailboxKey, UserId
+from vyry.mail.draft import CheckedDraft, Circle, Draft, Sender, addresses, check_reach, check_shape, to_message
+from vyry.mail.routing import Router
+from vyry.mail.store import Guards, MailStore, Message, Outdated, Stored
+from vyry.telemetry import log, record
+
+
+#: At most so many posts share a transaction, and so many copies; a post larger than that goes alone.
+BATCH_POSTS = 256
+BATCH_COPIES = 1_000
+#: A belief that does not hold is loaded anew; after so many changes in a row the sender is asked to come again.
+ATTEMPTS = 5
+#: How often the conversations in which something was posted are told so.
+TOUCH_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The outcome of a post: durable, or a repeat of one that was."""
+
+    message_id: UUID
+    accepted_at: datetime
+    copies: int
+    is_repeat: bool
+    skipped: Sequence[DeviceAddress]
+
+
+Answer = Callable[[Accepted | VyryError], None]
+
+
+@dataclass(slots=True)
+class _Post:
+    checked: CheckedDraft
+    answer: Answer
+    copies: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Beliefs:
+    """What the node believed when it checked a batch."""
+
+    lists: dict[UserId, Recipient]
+    circles: dict[ConversationId, Circle]
+    guards: Guards
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The posts of one transaction; `messages[i]` belongs to `posts[i]`."""
+
+    posts: list[_Post] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    refused: list[tuple[_Post, VyryError]] = field(default_factory=list)
+
+
+class PostOffice:
+    """Takes posts. An answer says `accepted` only after the commit; Unavailable says that the outcome is not known: come again with the same id."""
+
+    def __init__(
+        self,
+        store: MailStore,
+        lists: CachedDeviceLists,
+        conversations: tuple[CachedConversations, ConversationStore],
+        router: Router,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._lists = lists
+        self._conversations, self._conversation_store = conversations
+        self._router = router
+        self._clock = clock
+        self._waiting: deque[_Post] = deque()
+        self._wake = asyncio.Event()
+        self._touched: set[ConversationId] = set()
+
+    def post(self, sender: Sender, draft: Draft, answer: Answer) -> None:
+        """Put a post into the next batch; `answer` is called once, in the event loop. Raises InvalidRequest at once."""
+        checked = check_shape(sender, draft)
+        self._waiting.append(_Post(checked, answer, len(checked.hashes)))
+        self._wake.set()
+
+    async def accept(self, sender: Sender, draft: Draft) -> Accepted:
+        """Post and wait for the outcome. A caller that goes away takes nothing back."""
+        outcome: asyncio.Future[Accepted | VyryError] = asyncio.get_running_loop().create_future()
+        self.post(sender, draft, lambda said: None if outcome.done() else outcome.set_result(said))
+        said = await outcome
+        if isinstance(said, VyryError):
+            raise said
+        return said
+
+    async def run(self) -> None:
+        """Commit batch after batch until cancelled; while one commits, the next one gathers."""
+        while True:
+            await self._wake.wait()
+            posts = list(self._take())
+            if not self._waiting:
+                self._wake.clear()
+            began = time.perf_counter()
+            failures = await self._commit(posts)
+            record("post", sum(post.copies for post in posts), time.perf_counter() - began, failures)
+
+    async def note_activity(self) -> None:
+        """Tell the conversations, now and then, that something was posted in them; until cancelled."""
+        while True:
+            await asyncio.sleep(TOUCH_SECONDS)
+            touched, self._touched = self._touched, set()
+            if touched:
+                try:
+                    await self._conversation_store.touch(touched, self._clock.now())
+                except Unavailable:
+                    self._touched |= touched
+
+    def _take(self) -> Iterator[_Post]:
+        copies = 0
+        for taken in range(BATCH_POSTS):
+            if not self._waiting or (taken and copies + self._waiting[0].copies > BATCH_COPIES):
+                return
+            copies += self._waiting[0].copies
+            yield self._waiting.popleft()
+
+    async def _commit(self, posts: list[_Post]) -> int:
+        """Store, answer, route. Answers how many failed through no fault of the client."""
+        try:
+            for attempt in range(ATTEMPTS):
+                beliefs = await self._believe(posts)
+                batch = self._check(posts, beliefs)
+                if batch.refused and attempt == 0:
+                    # What is remembered may be outdated: nobody is refused before it was read anew.
+                    self._forget(batch.refused)
+                    continue
+                stored = await self._store.post(batch.messages, beliefs.guards) if batch.posts else []
+                if not isinstance(stored, Outdated):
+                    await self._refuse(batch.refused)
+                    self._answer(batch, stored, beliefs)
+                    return 0
+                self._lists.forget(stored.users)
+                self._conversations.forget(stored.conversations)
+            refusal: VyryError = Unavailable("The recipients' devices change too quickly.")
+        except Unavailable as away:
+            refusal = away
+        except Exception as problem:  # noqa: BLE001  each post must be answered, whatever broke
+            log.exception("post", outcome="failed", problem=type(problem).__name__)
+            refusal = Unavailable()
+        for post in posts:
+            post.answer(refusal)
+        return sum(post.copies for post in posts)
+
+    def _forget(self, refused: list[tuple[_Post, VyryError]]) -> None:
+        for post, _ in refused:
+            self._lists.forget(post.checked.users)
+            self._conversations.forget([ConversationId(post.checked.draft.conversation_id)])
+
+    async def _believe(self, posts: list[_Post]) -> _Beliefs:
+        ids = {ConversationId(post.checked.draft.conversation_id) for post in posts}
+        conversations = await self._conversations.get(ids)
+        users = set().union(*(post.checked.users for post in posts))
+        for post in posts:
+            if post.checked.draft.conversation_version is not None:
+                conversation = conversations.get(ConversationId(post.checked.draft.conversation_id))
+                users |= conversation.members.keys() if conversation else set()
+        lists = await self._lists.get(users)
+        circles = {key: Circle(lists, conversations.get(key)) for key in ids}
+        guards = Guards(
+            {user: recipient.epoch for user, recipient in lists.items()},
+            {key: conversation.version for key, conversation in conversations.items()},
+        )
+        return _Beliefs(lists, circles, guards)
+
+    def _check(self, posts: list[_Post], beliefs: _Beliefs) -> _Batch:
+        batch = _Batch()
+        now = self._clock.now()
+        for post in posts:
+            circle = beliefs.circles[ConversationId(post.checked.draft.conversation_id)]
+            try:
+                check_reach(post.checked, circle)
+            except VyryError as refusal:
+                batch.refused.append((post, refusal))
+                continue
+            batch.posts.append(post)
+            batch.messages.append(to_message(post.checked, circle, now))
+        return batch
+
+    async def _refuse(self, refused: list[tuple[_Post, VyryError]]) -> None:
+        """A repeat is answered with its stored outcome, whatever has changed since; only what is new is refused."""
+        if not refused:
+            return
+        stored = await self._store.upkeep.outcomes({post.checked.key for post, _ in refused})
+        for post, refusal in refused:
+            known = stored.get(post.checked.key)
+            post.answer(refusal if known is None else _outcome(post, known, {}))
+
+    def _answer(self, batch: _Batch, stored: Sequence[Stored], beliefs: _Beliefs) -> None:
+        handed: list[tuple[MailboxKey, int, bytes]] = []
+        for post, message, outcome in zip(batch.posts, batch.messages, stored, strict=True):
+            whose = addresses(beliefs.lists) if None in outcome.numbers else {}
+            post.answer(_outcome(post, outcome, whose))
+            if not outcome.is_repeat:
+                self._touched.add(ConversationId(post.checked.draft.conversation_id))
+                handed += [
+                    (copy.mailbox, number, message.contents[copy.content].packed)
+                    for copy, number in zip(message.copies, outcome.numbers, strict=True)
+                    if number is not None
+                ]
+        if handed:
+            self._router.route(handed)
+
+
+def _outcome(post: _Post, stored: Stored, whose: dict[MailboxKey, DeviceAddress]) -> Accepted | VyryError:
+    if stored.fingerprint != post.checked.fingerprint:
+        return IdempotencyMismatch()
+    numbers = stored.numbers
+    if numbers and not any(numbers):
+        return MailboxFull()
+    skipped = [
+        whose[box] for box, number in zip(stored.mailboxes, numbers, strict=True) if number is None and box in whose
+    ]
+    copies = sum(number is not None for number in numbers)
+    return Accepted(post.checked.draft.message_id, stored.accepted_at, copies, stored.is_repeat, skipped)
