@@ -160,3 +160,11 @@ def test_the_locks_name_no_index() -> None:
     locks = [(ROOT / name).read_text(encoding="utf-8") for name in ("requirements.lock", "requirements-test.lock")]
 
     assert [lock.count("://") for lock in locks] == [0, 0]
+
+
+def test_every_fragment_of_the_change_log_tells_its_kind() -> None:
+    fragments = [Path(name).name for name in tracked("changes/*") if name != "changes/README.md"]
+
+    assert [
+        name for name in fragments if not re.fullmatch(r"[a-z0-9-]+\.(added|changed|fixed|removed|security)\.md", name)
+    ] == []
