@@ -1,6 +1,6 @@
 """A key directory with people and devices around it, over each adapter."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from itertools import count
@@ -15,7 +15,7 @@ from vyry.adapters.prekeys import DatabaseDeviceLists, DatabasePrekeys
 from vyry.adapters.rows import AccountRow, DeviceRow
 from vyry.circles.conversations import ConversationStore
 from vyry.devices.directory import DeviceLists
-from vyry.devices.keyset import Identity, KeyRefill, KeyUpload, OneTimePrekey, SignedPrekey, Suite
+from vyry.devices.keyset import Claimed, Identity, KeyRefill, KeyUpload, OneTimePrekey, SignedPrekey, Suite
 from vyry.devices.prekeys import PrekeyStore
 from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId, new_id
 
@@ -138,4 +138,13 @@ def refill(ids: range = range(0), pq_ids: range = range(0)) -> KeyRefill:
     return KeyRefill(
         [OneTimePrekey(number, b"ec %d" % number) for number in ids],
         [SignedPrekey(number, b"pq %d" % number, b"signature %d" % number) for number in pq_ids],
+    )
+
+
+def handed_out(claims: Sequence[Claimed]) -> tuple[list[int], list[int]]:
+    """The ids of all one-time keys in these claims."""
+    bundles = [bundle for each in claims for bundle in each.bundles]
+    return (
+        [bundle.one_time.id for bundle in bundles if bundle.one_time],
+        [bundle.pq.id for bundle in bundles if not bundle.is_last_resort],
     )

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.contracts.key_room import IDENTITY, LAST_RESORT, NOON, KeyRoom, open_key_room, refill, upload
+from tests.contracts.key_room import IDENTITY, LAST_RESORT, NOON, KeyRoom, handed_out, open_key_room, refill, upload
 from vyry.accounts.account import Caller
-from vyry.devices.keyset import Bundle, Claimed, KeyRefill, SignedPrekey, Suite, Through
+from vyry.devices.keyset import Bundle, KeyRefill, SignedPrekey, Suite, Through
 from vyry.errors import IdentityMismatch, InvalidKeys, InvalidToken, NotFound
 from vyry.ids import DeviceId, MailboxKey, UserId, new_id
 
@@ -307,12 +307,3 @@ async def replace_often(room: KeyRoom, owner: Caller) -> None:
     for lowest in range(1, 60):
         with suppress(InvalidKeys):
             await room.prekeys.replace(owner, upload(range(lowest, 101), range(lowest, 101)), NOON)
-
-
-def handed_out(claims: list[Claimed]) -> tuple[list[int], list[int]]:
-    """The ids of all one-time keys in these claims."""
-    bundles = [bundle for each in claims for bundle in each.bundles]
-    return (
-        [bundle.one_time.id for bundle in bundles if bundle.one_time],
-        [bundle.pq.id for bundle in bundles if not bundle.is_last_resort],
-    )
