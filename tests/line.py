@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from typing import Any, Literal
 
 import aiohttp
@@ -27,6 +28,8 @@ class Line:
         self.welcome: Body = {}
         self.drained = asyncio.Event()
         self.heard: asyncio.Queue[Body] = asyncio.Queue()
+        #: Told of each frame before the device takes it.
+        self.watch: Callable[[Body], None] = lambda frame: None
         #: What the device found wrong with what it was sent.
         self.fault: Exception | None = None
         self._ids = itertools.count(1)
@@ -69,7 +72,7 @@ class Line:
         point = {"after": chain.seq if chain else 0, "head": self.bytes_of(chain.head) if chain and chain.seq else None}
         return await self.ask("hello", **point, client={"name": "tests", "version": "1"})
 
-    async def ask(self, kind: str, **payload: Any) -> Body:
+    async def ask(self, kind: str, /, **payload: Any) -> Body:
         """Send a frame and wait for its answer. Raises Refused, or Unclear when the connection ended first."""
         number = str(next(self._ids))
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
@@ -80,7 +83,7 @@ class Line:
             said: Body = await answer
         return said
 
-    async def tell(self, kind: str, number: str | None = None, **payload: Any) -> None:
+    async def tell(self, kind: str, number: str | None = None, /, **payload: Any) -> None:
         """Send a frame without waiting."""
         frame = {"type": kind, "id": number or str(next(self._ids)), "payload": payload}
         try:
@@ -104,10 +107,11 @@ class Line:
         await self.ws.close()
         await self.ended()
 
-    async def ended(self) -> int | None:
+    async def ended(self, seconds: float = 30) -> int | None:
         """Wait for the end; answers the close code. Raises what the device found wrong."""
-        async with asyncio.timeout(30):
-            await self._reader
+        done, _ = await asyncio.wait({self._reader}, timeout=seconds)
+        if not done:
+            raise TimeoutError("the connection still stands")
         if self.fault is not None:
             raise self.fault
         return self.ws.close_code
@@ -137,6 +141,7 @@ class Line:
                 self._news.notify_all()
 
     async def _take(self, frame: Body) -> None:
+        self.watch(frame)
         kind, payload = frame["type"], frame["payload"]
         if kind == "entries":
             await self._take_entries(payload["entries"])

@@ -48,7 +48,7 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One entry that came over a connection; a tombstone has no envelope."""
+    """One entry that came over a connection; a tombstone has no envelope, a notice by the node no message."""
 
     device: str
     connection: int
@@ -96,7 +96,7 @@ def _no_loss(history: History) -> Iterator[str]:
     delivered = _delivered(history)
     excused: dict[str, int] = defaultdict(int)
     for device, seq, through in {
-        (entry.device, entry.seq, entry.through) for entry in history.deliveries if not entry.message_id
+        (entry.device, entry.seq, entry.through) for entry in history.deliveries if entry.envelope_id is None
     }:
         excused[device] += through - seq + 1
     for attempt in {
