@@ -1,0 +1,157 @@
+"""The key directory as devices use it: checks, limits and the hint that keys run low."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+import pytest
+
+from tests.contracts.key_room import MemoryRoom
+from tests.unit.test_suites import libsignal_upload, vyry_upload
+from vyry.accounts.account import Caller
+from vyry.devices.keyset import KeyRefill, KeyState, OneTimePrekey, Suite, Through
+from vyry.devices.prekeys import Prekeys
+from vyry.errors import InvalidKeys, NotFound, RateLimited
+from vyry.ids import MailboxKey, UserId, new_id
+from vyry.limits import Grant, LocalLimiter, Quota
+
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+class PinnedClock:
+    def now(self) -> datetime:
+        return NOON
+
+
+class Counting:
+    """A limiter of this process behind the awaited protocol."""
+
+    def __init__(self) -> None:
+        self._local = LocalLimiter()
+
+    async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
+        return self._local.take(quota, subject, cost)
+
+
+class Told:
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.remaining: dict[MailboxKey, Through] = {}
+
+    async def prekeys_low(self, remaining: Mapping[MailboxKey, Through]) -> None:
+        self.remaining |= remaining
+
+
+@pytest.fixture
+def room() -> MemoryRoom:
+    return MemoryRoom()
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def prekeys(room: MemoryRoom, told: Told) -> Prekeys:
+    return Prekeys(room.prekeys, Counting(), PinnedClock(), told)
+
+
+@pytest.fixture
+async def ann(room: MemoryRoom) -> Caller:
+    return await room.device(await room.person())
+
+
+@pytest.fixture
+async def bo(room: MemoryRoom) -> Caller:
+    return await room.device(await room.person())
+
+
+async def test_an_upload_is_answered_with_the_state_after_it(prekeys: Prekeys, bo: Caller) -> None:
+    upload = vyry_upload()
+
+    state = await prekeys.replace(bo, upload)
+
+    assert [key.id for key in state.one_time] == [1, 2, 9]
+    assert state.signed_prekey_at == NOON
+    assert await prekeys.state(bo) == state
+
+
+async def test_a_bad_upload_changes_nothing(prekeys: Prekeys, bo: Caller) -> None:
+    good, other = vyry_upload(), vyry_upload()
+    await prekeys.replace(bo, good)
+
+    with pytest.raises(InvalidKeys, match="does not verify"):
+        await prekeys.refill(bo, KeyRefill(pq=other.pq))
+
+    assert len((await prekeys.state(bo)).pq) == 2
+
+
+async def test_keys_are_added_under_the_identity_of_the_device(prekeys: Prekeys, bo: Caller) -> None:
+    await prekeys.replace(bo, libsignal_upload())
+    key = b"\5" + bytes(range(32))
+
+    state = await prekeys.refill(bo, KeyRefill([OneTimePrekey(2, key)]))
+
+    assert state.one_time[-1] == OneTimePrekey(2, key)
+    assert (await prekeys.keys(bo.user_id)).suite is Suite.LIBSIGNAL
+
+
+async def test_there_must_be_a_set_to_add_to(prekeys: Prekeys, bo: Caller) -> None:
+    with pytest.raises(InvalidKeys, match="no set to add to"):
+        await prekeys.refill(bo, KeyRefill())
+
+    assert await prekeys.state(bo) == KeyState()
+
+
+async def test_a_device_asks_for_the_keys_of_one_person_six_times_at_once(
+    prekeys: Prekeys, ann: Caller, bo: Caller
+) -> None:
+    await prekeys.replace(bo, vyry_upload())
+
+    for _ in range(6):
+        await prekeys.claim(ann, bo.user_id, None)
+    with pytest.raises(RateLimited) as refusal:
+        await prekeys.claim(ann, bo.user_id, None)
+
+    assert refusal.value.members["retry_after_seconds"] == pytest.approx(timedelta(minutes=10).total_seconds(), abs=2)
+    assert (await prekeys.claim(ann, ann.user_id, None))[0].bundles == []
+
+
+async def test_a_person_is_asked_for_keys_sixty_times_an_hour_over_all(
+    prekeys: Prekeys, room: MemoryRoom, bo: Caller
+) -> None:
+    crowd = [await room.device(await room.person()) for _ in range(61)]
+    for each in crowd[:60]:
+        await prekeys.claim(each, bo.user_id, None)
+
+    with pytest.raises(RateLimited):
+        await prekeys.claim(crowd[60], bo.user_id, None)
+
+
+async def test_a_claim_tells_what_the_limits_leave(prekeys: Prekeys, ann: Caller, bo: Caller) -> None:
+    _, grants = await prekeys.claim(ann, bo.user_id, None)
+
+    assert [(name, grant.remaining) for name, grant in grants] == [("claim_target", 5), ("claim_all", 59)]
+
+
+async def test_a_device_that_runs_low_is_told(prekeys: Prekeys, told: Told, ann: Caller, bo: Caller) -> None:
+    await prekeys.replace(bo, vyry_upload())
+
+    await prekeys.claim(ann, bo.user_id, None)
+
+    assert told.remaining == {bo.mailbox: Through(2, 1)}
+
+
+async def test_nobody_unknown_has_keys(prekeys: Prekeys, ann: Caller) -> None:
+    with pytest.raises(NotFound):
+        await prekeys.claim(ann, UserId(new_id()), None)
+
+
+def test_the_digest_is_over_ids_and_keys_in_order() -> None:
+    state = KeyState([OneTimePrekey(1, b"a"), OneTimePrekey(258, b"b")], [OneTimePrekey(7, b"c")])
+
+    assert state.digest() == sha256(b"\0\0\0\1a" + b"\0\0\1\2b" + b"\0\0\0\7c").digest()
+    assert KeyState().digest() == sha256(b"").digest()
