@@ -29,10 +29,6 @@ MIN_SECRET: Final = 32
 EXAMPLE_SECRET: Final = "change-me: at least 32 random characters"  # noqa: S105  an example
 #: Of 32 random hexadecimal digits fewer different ones are one case in millions.
 _FEW_CHARACTERS: Final = 8
-_HOW_TO: Final = {
-    "JWT_SECRET": "JWT_SECRET is not set: give all nodes the same 32 random characters or more (`openssl rand -base64 48`).",
-    "VYRY_PEPPER_FILE": "VYRY_PEPPER_FILE: there is no {path}; make one (`vyry secrets`) and give all nodes the same.",
-}
 _LIMIT: Final = "VYRY_LIMIT_"
 _JWT_FILE: Final = "jwt-secret"
 _PLAIN: Final = frozenset(
@@ -203,10 +199,10 @@ def variables() -> tuple[str, ...]:
     return tuple(_FIELDS)
 
 
-def load_settings(role: Role, environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes_secrets: bool = True) -> Settings:
     """The settings for a process of this role, or `SettingsError` with a line for each thing to mend. An empty value counts as not set.
 
-    `Role.ALONE` makes the data folder (0700) and the secrets in it (0600) where they are missing.
+    `Role.ALONE` makes the data folder (0700) and the secrets in it (0600) where they are missing, unless it shall not.
     """
     given = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
     _refuse([*_unknown(given), *_missing(given, role)])
@@ -215,13 +211,13 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None) -> Setti
     values |= {
         "data_dir": data_dir,
         "pepper_file": pepper_file,
-        "pepper": _secret(pepper_file, "VYRY_PEPPER_FILE", role),
+        "pepper": _secret(pepper_file, role, makes_secrets),
     }
     values["limit_overrides"] = _overrides(given)
     values.setdefault("database_url", f"sqlite://{data_dir / 'vyry.db'}")
     values.setdefault("server_host", "127.0.0.1" if role is Role.ALONE else "0.0.0.0")  # noqa: S104  the contract's default
     if "jwt_secret" not in values:
-        values["jwt_secret"] = _secret(data_dir / _JWT_FILE, "JWT_SECRET", role)
+        values["jwt_secret"] = _secret(data_dir / _JWT_FILE, role, makes_secrets)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -273,6 +269,12 @@ def _missing(given: Mapping[str, str], role: Role) -> Iterator[str]:
         }
         for name in sorted(set(needed) - set(given)):
             yield f"{name} is not set: `vyry {role.value}` needs it ({needed[name]}); for one process without services run `vyry start`."
+    if role is Role.WEB:
+        data_dir, pepper_file = _places(given)
+        if "JWT_SECRET" not in given and not (data_dir / _JWT_FILE).exists():
+            yield "JWT_SECRET is not set: give all web nodes the same 32 random characters or more (`openssl rand -base64 48`)."
+        if not pepper_file.exists():
+            yield f"VYRY_PEPPER_FILE: there is no {pepper_file}; make one (`vyry secrets`) and give all web nodes the same."
 
 
 def _overrides(given: Mapping[str, str]) -> dict[str, Rate]:
@@ -319,14 +321,12 @@ def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:
         yield "VYRY_LIMITS=off is for benchmarks: production keeps its limits."
 
 
-def _secret(path: Path, name: str, role: Role) -> str:
+def _secret(path: Path, role: Role, makes_secrets: bool) -> str:  # noqa: FBT001  handed through
     """The secret of a file nobody else can read; made where the role allows it."""
     if not path.exists():
-        if role in _SIGNS_NOTHING:
+        if role in _SIGNS_NOTHING or (role is Role.ALONE and not makes_secrets):
             # What it gets instead is good for nothing.
             return secrets.token_urlsafe(MIN_SECRET)
-        if role is not Role.ALONE:
-            raise SettingsError([_HOW_TO[name].format(path=path)])
         write_secret(path)
     try:
         mode = path.stat().st_mode
