@@ -1,5 +1,6 @@
 """The one table from refusals to HTTP status, and the error body (docs/protocol.md, "Errors")."""
 
+from binascii import b2a_base64
 from collections.abc import Mapping
 from typing import Final
 
@@ -50,5 +51,11 @@ def internal_error_body(request_id: str) -> dict[str, object]:
 
 
 def as_json(body: Mapping[str, object]) -> bytes:
-    """The bytes of an error body."""
-    return orjson.dumps(body)
+    """The bytes of an error body. Values of the domain in its members (a cursor) are written as on the wire."""
+    return orjson.dumps(body, default=_as_text)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bytes):
+        return b2a_base64(value, newline=False).decode("ascii")
+    raise TypeError(type(value).__name__)

@@ -111,7 +111,7 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
         headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
         headers["Access-Control-Expose-Headers"] = _EXPOSED
         headers["Vary"] = "Origin"
-    if grants := request.get(GRANTS):
+    if grants := request.get(GRANTS) or _exhausted(request, response):
         headers["RateLimit-Policy"] = ", ".join(f'"{name}";q={grant.limit};w={grant.window}' for name, grant in grants)
         headers["RateLimit"] = ", ".join(
             f'"{name}";r={grant.remaining};t={grant.reset_seconds}' for name, grant in grants
