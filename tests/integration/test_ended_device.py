@@ -1,0 +1,103 @@
+"""An ended device leaves nothing behind but its row, and takes nothing from anybody else."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from tests.account_room import NOON, AccountStores, open_stores
+from tests.contracts.mail_room import MailRoom, letter, open_room
+from vyry.adapters.database import available, connection
+from vyry.adapters.rows import DeviceRow, KeySetRow, MailboxRow, OneTimePrekeyRow, RefreshTokenRow
+from vyry.ids import MailboxKey
+from vyry.mail.store import Caps
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+async def room(url: str) -> AsyncIterator[MailRoom]:
+    async with open_room(url, Caps()) as room:
+        yield room
+
+
+@pytest.fixture
+async def stores(room: MailRoom) -> AsyncIterator[AccountStores]:
+    async with open_stores(room.url) as stores:
+        yield stores
+
+
+async def publish_keys(mailbox: MailboxKey) -> None:
+    """A key set and a one-time prekey for this mailbox."""
+    prekey = {"signed_prekey_id": 1, "signed_prekey": b"k", "signed_prekey_signature": b"s", "signed_prekey_at": NOON}
+    last_resort = {"pq_last_resort_id": 1, "pq_last_resort": b"k", "pq_last_resort_signature": b"s"}
+    await KeySetRow(mailbox=mailbox, suite="vyry", **prekey, **last_resort).save(force_create=True)
+    await OneTimePrekeyRow(mailbox=mailbox, kind="ec", key_id=1, public_key=b"k").save(force_create=True)
+
+
+async def left_of(mailbox: MailboxKey) -> dict[str, int]:
+    """How many rows still hang on this mailbox."""
+    async with available():
+        waiting = await connection().execute_query_dict(f"SELECT count(*) AS n FROM envelope WHERE mailbox = {mailbox}")
+    device = await DeviceRow.get(mailbox=mailbox)
+    return {
+        "envelopes": int(waiting[0]["n"]),
+        "key sets": await KeySetRow.filter(mailbox=mailbox).count(),
+        "prekeys": await OneTimePrekeyRow.filter(mailbox=mailbox).count(),
+        "tokens": await RefreshTokenRow.filter(device=device.id).count(),
+    }
+
+
+async def test_an_ended_device_leaves_no_mail_keys_or_tokens(room: MailRoom, stores: AccountStores) -> None:
+    user = (await stores.sign_up()).user_id
+    mailbox = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
+    await publish_keys(mailbox)
+    await room.fill(mailbox, b"numbered")
+    await room.post(letter(mailbox, text=b"unnumbered"))
+    assert min((await left_of(mailbox)).values()) > 0
+
+    await stores.devices.end(user, stores.last_device, NOON + timedelta(hours=1))
+
+    assert set((await left_of(mailbox)).values()) == {0}
+    assert await room.registry.count_contents() == 0
+    assert (await MailboxRow.get(id=mailbox)).is_ended
+    assert (await DeviceRow.get(mailbox=mailbox)).ended_at == NOON + timedelta(hours=1)
+
+
+async def test_a_body_shared_with_others_stays_for_them(room: MailRoom, stores: AccountStores) -> None:
+    user = (await stores.sign_up()).user_id
+    mailbox = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
+    other = await room.box()
+    await room.post(letter(mailbox, other, text=b"for both"))
+
+    await stores.devices.end(user, stores.last_device, NOON)
+
+    assert await room.registry.count_contents() == 1
+    assert [each.mailbox for each in await room.store.deposit([mailbox, other])] == [other]
+
+
+async def test_nothing_is_posted_to_an_ended_mailbox(room: MailRoom, stores: AccountStores) -> None:
+    await stores.sign_up(refresh="r1")
+    old = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
+    await stores.sign_up(refresh="r2")
+
+    (stored,) = await room.post(letter(old))
+
+    assert stored.numbers == [None]
+    assert (await left_of(old))["envelopes"] == 0
+
+
+async def test_signing_up_again_resets_the_identity(room: MailRoom, stores: AccountStores) -> None:
+    user = (await stores.sign_up(refresh="r1")).user_id
+    async with available():
+        await connection().execute_query_dict("UPDATE account SET suite = 'vyry', identity_key = phone_sealed")
+
+    await stores.sign_up(refresh="r2")
+
+    async with available():
+        (row,) = await connection().execute_query_dict("SELECT suite, identity_key, device_list_epoch FROM account")
+    assert (row["suite"], row["identity_key"]) == (None, None)
+    assert row["device_list_epoch"] == (await stores.devices.list(user)).epoch == 2
