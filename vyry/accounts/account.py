@@ -5,7 +5,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
@@ -15,6 +15,8 @@ from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
 
 #: Device numbers run from 1 to this and then round.
 LAST_DEVICE_NUMBER: Final = 127
+#: How long an ended device is remembered: longer than the outcomes of posts, which name it.
+KEEP_ENDED: Final = timedelta(days=31)
 
 
 class Platform(Enum):
@@ -159,4 +161,15 @@ class DeviceStore(Protocol):
 
     async def end(self, user_id: UserId, device: UUID, now: datetime) -> EndedDevice:
         """End one live device: mailbox, waiting mail, keys and tokens go, the epoch rises, all in one transaction. Raises NotFound."""
+        ...
+
+
+class AccountUpkeep(Protocol):
+    """What the sweeper does about accounts."""
+
+    async def retire(self, now: datetime, limit: int) -> int:
+        """Delete at most `limit` rows of each kind that mean nothing any more; answers how many went.
+
+        These are expired codes, paces and refresh tokens, and devices that ended more than KEEP_ENDED ago with their mailboxes.
+        """
         ...

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from vyry.accounts.otp import GUESSES, Challenge, Guess, Purpose
 from vyry.adapters.database import available, connection, transaction
-from vyry.adapters.rows import OtpChallengeRow, OtpPaceRow
+from vyry.adapters.rows import OtpChallengeRow
 from vyry.adapters.statements import fetch, to_moment
 
 
@@ -56,11 +56,3 @@ class TortoiseOtp:
     async def withdraw(self, challenge_id: UUID) -> None:
         async with available():
             await OtpChallengeRow.filter(id=challenge_id).delete()
-
-    async def retire(self, before: datetime, limit: int) -> int:
-        """Delete at most `limit` challenges and paces that meant something before that moment only; answers how many."""
-        async with available():
-            old = await OtpChallengeRow.filter(expires_at__lt=before).limit(limit).values_list("id", flat=True)
-            idle = await OtpPaceRow.filter(sent_at__lt=before).limit(limit).values_list("phone_hash", flat=True)
-            gone = await OtpChallengeRow.filter(id__in=list(old)).delete() if old else 0
-            return gone + (await OtpPaceRow.filter(phone_hash__in=list(idle)).delete() if idle else 0)

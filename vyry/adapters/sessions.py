@@ -44,12 +44,6 @@ class TortoiseSessions:
                 return None
             return await _rotate(inside, rotation, device[0])
 
-    async def retire(self, before: datetime, limit: int) -> int:
-        """Delete at most `limit` refresh tokens that expired before that moment; answers how many."""
-        async with available():
-            old = await RefreshTokenRow.filter(expires_at__lt=before).limit(limit).values_list("hash", flat=True)
-            return await RefreshTokenRow.filter(hash__in=list(old)).delete() if old else 0
-
 
 async def _rotate(inside: BaseDBAsyncClient, rotation: Rotation, device: dict[str, Any]) -> RotationOutcome:
     use = (

@@ -1,0 +1,58 @@
+"""What the sweeper forgets about accounts, and what it keeps."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.account_room import NOON, WEEK, AccountStores, open_stores
+from vyry.accounts.account import KEEP_ENDED
+from vyry.accounts.otp import RESEND_AFTER, Challenge, Purpose
+from vyry.accounts.sessions import Rotated, Rotation
+from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
+from vyry.adapters.rows import DeviceRow, MailboxRow, OtpChallengeRow, OtpPaceRow, RefreshTokenRow
+from vyry.ids import new_id
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+async def stores(url: str) -> AsyncIterator[AccountStores]:
+    async with open_stores(url) as stores:
+        yield stores
+
+
+async def test_what_still_means_something_is_kept(stores: AccountStores) -> None:
+    await stores.sign_up(refresh="r0")
+    challenge = Challenge(new_id(), "a" * 64, b"s", Purpose.LOGIN, b"h", NOON, NOON + timedelta(minutes=3))
+    await stores.otp.open(challenge, RESEND_AFTER)
+
+    assert await TortoiseAccountUpkeep().retire(NOON + timedelta(minutes=2), 100) == 0
+
+    outcome = await stores.sessions.rotate(Rotation("r0", "r1", uuid4(), NOON, WEEK))
+    assert isinstance(outcome, Rotated)
+
+
+async def test_the_rest_goes_in_bounded_batches(stores: AccountStores) -> None:
+    for number in range(3):
+        user = (await stores.sign_up(f"{number:064}", refresh=f"r{number}")).user_id
+        challenge = Challenge(new_id(), f"{number:064}", b"s", Purpose.LOGIN, b"h", NOON, NOON)
+        await stores.otp.open(challenge, RESEND_AFTER)
+        await stores.devices.end(user, stores.last_device, NOON)
+    await stores.sign_up("f" * 64, refresh="r9")
+    upkeep = TortoiseAccountUpkeep()
+    late = NOON + KEEP_ENDED + timedelta(seconds=1)
+
+    batches = [await upkeep.retire(late, 2), await upkeep.retire(late, 2), await upkeep.retire(late, 2)]
+
+    assert batches == [7, 3, 0]
+    assert (await OtpChallengeRow.all().count(), await OtpPaceRow.all().count()) == (0, 0)
+    assert (await RefreshTokenRow.all().count(), await DeviceRow.all().count(), await MailboxRow.all().count()) == (
+        0,
+        1,
+        1,
+    )

@@ -1,0 +1,35 @@
+"""Forgetting in bounded batches what no longer means anything: codes, paces, tokens, devices long ended."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from vyry.accounts.account import KEEP_ENDED
+from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.statements import fetch
+
+
+#: A number paced before that may be sent a code anyway.
+_PACE_AGE: Final = timedelta(days=1)
+
+
+class TortoiseAccountUpkeep:
+    """AccountUpkeep on PostgreSQL or SQLite."""
+
+    async def retire(self, now: datetime, limit: int) -> int:
+        gone = await self._delete("otp_challenge", "id", "expires_at", now, limit)
+        gone += await self._delete("otp_pace", "phone_hash", "sent_at", now - _PACE_AGE, limit)
+        gone += await self._delete("refresh_token", "hash", "expires_at", now, limit)
+        return gone + await self._forget_devices(now - KEEP_ENDED, limit)
+
+    async def _delete(self, table: str, key: str, moment: str, before: datetime, limit: int) -> int:
+        old = f"SELECT {key} FROM {table} WHERE {moment} < $1 LIMIT {limit:d}"
+        async with available():
+            return len(await fetch(connection(), f"DELETE FROM {table} WHERE {key} IN ({old}) RETURNING {key}", before))
+
+    async def _forget_devices(self, before: datetime, limit: int) -> int:
+        old = f"SELECT id FROM device WHERE ended_at < $1 LIMIT {limit:d}"
+        forget = f"DELETE FROM device WHERE id IN ({old}) RETURNING mailbox"
+        async with transaction() as inside:
+            mailboxes = [row["mailbox"] for row in await fetch(inside, forget, before)]
+            await fetch(inside, "DELETE FROM mailbox WHERE id = ANY($1)", mailboxes)
+        return len(mailboxes)
