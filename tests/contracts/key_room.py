@@ -7,11 +7,11 @@ from itertools import count
 from typing import Protocol
 
 from vyry.accounts.account import Caller
-from vyry.adapters.circles import DatabaseConversations
+from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import open_database
 from vyry.adapters.memory_circles import MemoryConversations
 from vyry.adapters.memory_prekeys import MemoryAccount, MemoryDevice, MemoryDeviceLists, MemoryPeople, MemoryPrekeys
-from vyry.adapters.prekeys import DatabaseDeviceLists, DatabasePrekeys
+from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
 from vyry.adapters.rows import AccountRow, DeviceRow
 from vyry.circles.conversations import ConversationStore
 from vyry.devices.directory import DeviceLists
@@ -67,9 +67,9 @@ class MemoryRoom:
 class DatabaseRoom:
     def __init__(self) -> None:
         self._mailboxes = count(1)
-        self.prekeys: PrekeyStore = DatabasePrekeys()
-        self.lists: DeviceLists = DatabaseDeviceLists()
-        self.conversations: ConversationStore = DatabaseConversations()
+        self.prekeys: PrekeyStore = TortoisePrekeys()
+        self.lists: DeviceLists = TortoiseDeviceLists()
+        self.conversations: ConversationStore = TortoiseConversations()
 
     async def person(self) -> UserId:
         user = UserId(new_id())

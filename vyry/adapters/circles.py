@@ -33,7 +33,7 @@ _TOUCH = """
 _BEYOND_ALL = UUID(int=2**128 - 1)
 
 
-class DatabaseConversations:
+class TortoiseConversations:
     """ConversationStore."""
 
     async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:

@@ -83,7 +83,7 @@ _LISTS = """
     WHERE a.id = ANY($1) ORDER BY d.device_id"""
 
 
-class DatabasePrekeys:
+class TortoisePrekeys:
     """PrekeyStore."""
 
     async def replace(self, owner: Caller, upload: KeyUpload, now: datetime) -> None:
@@ -169,7 +169,7 @@ class DatabasePrekeys:
         return Claimed(account[0]["device_list_epoch"], bundles, low)
 
 
-class DatabaseDeviceLists:
+class TortoiseDeviceLists:
     """DeviceLists."""
 
     async def lists(self, users: Collection[UserId]) -> dict[UserId, Recipient]:
