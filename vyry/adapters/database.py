@@ -126,8 +126,9 @@ async def available(seconds: float = PATIENCE_SECONDS) -> AsyncIterator[None]:
             yield
     except (OSError, DBConnectionError, *_POSTGRES_AWAY) as error:
         raise Unavailable("The database is away.") from error
-    except OperationalError as error:
-        cause = error.args[0] if error.args else None
+    except (OperationalError, sqlite3.OperationalError) as error:
+        # Tortoise wraps what statements raise, and lets through what BEGIN and COMMIT raise.
+        cause = error if isinstance(error, sqlite3.OperationalError) else (*error.args, None)[0]
         if not (isinstance(cause, sqlite3.Error) and is_sqlite_away(cause)):
             raise
         raise Unavailable("The database is busy.") from error

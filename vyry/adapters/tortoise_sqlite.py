@@ -28,7 +28,7 @@ class _InTransaction(SqliteTransactionWrapper):
         await self._connection.execute("BEGIN IMMEDIATE")
 
     async def execute_script(self, query: str) -> None:
-        for statement in _statements(query):
+        for statement in statements_of(query):
             await self.execute_query(statement)
 
 
@@ -69,7 +69,7 @@ class _Transaction(TransactionContext):
             self._parent._lock.release()
 
 
-def _statements(script: str) -> list[str]:
+def statements_of(script: str) -> list[str]:
     """The statements of a script; a semicolon inside quotes or a trigger does not end one."""
     found, text = [], ""
     for part in script.split(";"):

@@ -147,7 +147,7 @@ async def _postgres(url: str) -> list[Finding]:
         skew = abs((SystemClock().now() - row["now"]).total_seconds())
     finally:
         connection.terminate()
-    return [_clock(skew), *_durability(row)]
+    return [_clock(skew), *_durability(dict(row))]
 
 
 def _clock(skew: float) -> Finding:
