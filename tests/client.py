@@ -16,6 +16,7 @@ import aiohttp
 
 from tests.chain import Chain, Entry, octets
 from tests.device_keys import DeviceKeys, base64_text
+from tests.documented import assert_documented
 
 
 Body = dict[str, Any]
@@ -57,6 +58,7 @@ class Node:
                 content = await answer.json(content_type=None)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as lost:
             raise Unclear(str(lost) or type(lost).__name__) from lost
+        assert_documented(method, f"/api/v1{path}", answer.status, content)
         if answer.status >= 500:
             raise Unclear(f"{answer.status} {content}")
         if answer.status >= 400:

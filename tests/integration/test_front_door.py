@@ -108,7 +108,9 @@ class Wireside:
 
 
 @pytest_asyncio.fixture
-async def node(tmp_path: Path) -> AsyncIterator[Wireside]:
+async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Wireside]:
+    # What is left of a refused body is awaited this long; these tests never send it.
+    monkeypatch.setattr("web.app.LINGERING_SECONDS", 0.05)
     settings = load_settings(
         Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path), "VYRY_CORS_ORIGINS": "https://chat.example.org"}
     )
@@ -214,6 +216,14 @@ async def test_a_chunked_body_is_cut_off_at_the_limit(node: Wireside) -> None:
     answered = await node.say(head, *["400\r\n" + "a" * 1024 + "\r\n"] * 3)
 
     assert_refused(answered, 413, "PAYLOAD_TOO_LARGE")
+
+
+async def test_a_body_that_dribbles_is_given_up(node: Wireside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.wire.strict.BODY_SECONDS", 0.2)
+
+    answered = await node.say(f"POST /echo HTTP/1.1\r\n{CLOSE}{JSON}Content-Length: 12\r\n\r\n", '{"word')
+
+    assert_refused(answered, 400, "INVALID_REQUEST")
 
 
 async def test_a_broken_chunk_is_refused(node: Wireside) -> None:
