@@ -96,9 +96,9 @@ BEGIN
     ON CONFLICT DO NOTHING;
   GET DIAGNOSTICS stored = ROW_COUNT;
   IF stored < cardinality(m_id) THEN
-    -- Ours are the rows that hold the numbers just drawn.
-    SELECT array_agg(k.first <= k.last AND m.numbers = mail_post.numbers[k.first:k.last] OR k.first > k.last AND m.accepted_at = k.at) INTO fresh
-      FROM unnest(m_sender, m_id, m_at, m_first, m_last) k(sender, id, at, first, last) JOIN message m ON m.sender = k.sender AND m.message_id = k.id;
+    -- Ours are the rows that this very transaction wrote.
+    SELECT array_agg(m.xmin = pg_current_xact_id()::xid ORDER BY k.n) INTO fresh
+      FROM unnest(m_sender, m_id) WITH ORDINALITY k(sender, id, n) JOIN message m ON m.sender = k.sender AND m.message_id = k.id;
   END IF;
   INSERT INTO content (id, copies, packed)
     SELECT mail_post.numbers[k.first], k.copies, k.packed FROM unnest(k_message, k_first, k_copies, k_packed) k(message, first, copies, packed)
@@ -167,14 +167,14 @@ END $$;
 """
 
 ACKNOWLEDGE = """
-CREATE FUNCTION mail_acknowledge(boxes bigint[], seqs bigint[], heads bytea[], moment timestamptz)
+CREATE FUNCTION mail_acknowledge(boxes bigint[], seqs bigint[], heads bytea[], sents bigint[], moment timestamptz)
 RETURNS TABLE (o_mailbox bigint, o_seq bigint, o_head bytea) LANGUAGE plpgsql AS $$
 DECLARE freed bigint[];
 BEGIN
   PERFORM 1 FROM mailbox m WHERE m.id = ANY(boxes) ORDER BY m.id FOR NO KEY UPDATE;
   WITH good AS MATERIALIZED (
-    SELECT k.box, k.seq FROM unnest(boxes, seqs, heads) k(box, seq, head)
-      JOIN mailbox m ON m.id = k.box AND m.acknowledged_seq < k.seq
+    SELECT k.box, k.seq FROM unnest(boxes, seqs, heads, sents) k(box, seq, head, sent)
+      JOIN mailbox m ON m.id = k.box AND m.acknowledged_seq < k.seq AND k.seq <= greatest(k.sent, m.sent_seq)
       JOIN envelope e ON e.mailbox = k.box AND e.seq = k.seq AND e.head = k.head
   ), gone AS (
     DELETE FROM envelope e USING good g WHERE e.mailbox = g.box AND e.seq <= g.seq

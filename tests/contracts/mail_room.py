@@ -41,6 +41,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SENDER = UUID(int=7)
 CONVERSATION = UUID(int=9)
 NODE = MailboxKey(0)
+EVERYTHING = 1 << 40
 
 
 class StandingClock:
@@ -171,9 +172,9 @@ class MailRoom:
         """All that is numbered in this mailbox."""
         return await self.store.collect([Want(box, after, 100_000, 1 << 40)])
 
-    async def acknowledge(self, box: MailboxKey, seq: int, head: bytes) -> Cursor | None:
-        """One device acknowledges."""
-        (cursor,) = await self.store.acknowledge([Point(box, seq, head)])
+    async def acknowledge(self, box: MailboxKey, seq: int, head: bytes, sent: int = EVERYTHING) -> Cursor | None:
+        """One device acknowledges on a connection that was sent everything, unless it is said how much."""
+        (cursor,) = await self.store.acknowledge([Point(box, seq, head, sent)])
         return cursor
 
 

@@ -52,6 +52,41 @@ async def test_a_point_beyond_the_last_number_changes_nothing(room: MailRoom) ->
     assert len(await room.entries(box)) == 1
 
 
+async def test_what_was_not_sent_cannot_be_acknowledged(room: MailRoom) -> None:
+    box = await room.box()
+    deposited = await room.fill(box, b"1", b"2", b"3")
+
+    beyond = await room.acknowledge(box, 2, deposited[1].head, sent=1)
+    present = await room.acknowledge(box, 1, deposited[0].head, sent=1)
+
+    assert (beyond, present) == (None, Cursor(1, deposited[0].head))
+    assert [entry.seq for entry in await room.entries(box)] == [2, 3]
+
+
+async def test_what_was_returned_by_rest_was_sent(room: MailRoom, twin: MailStore) -> None:
+    box = await room.box()
+    deposited = await room.fill(box, b"1", b"2", b"3")
+    await room.store.sent(box, 2)
+    await twin.sent(box, 1)
+
+    beyond = await room.acknowledge(box, 3, deposited[2].head, sent=0)
+    cursor = await room.acknowledge(box, 2, deposited[1].head, sent=0)
+
+    assert (beyond, cursor) == (None, Cursor(2, deposited[1].head))
+
+
+async def test_what_a_right_hello_named_was_sent(room: MailRoom) -> None:
+    box = await room.box()
+    deposited = await room.fill(box, b"1", b"2", b"3")
+    await room.store.open_mailbox(box, 2, deposited[1].head)
+    await room.store.open_mailbox(box, 1, deposited[0].head)
+
+    beyond = await room.acknowledge(box, 3, deposited[2].head, sent=0)
+    cursor = await room.acknowledge(box, 2, deposited[1].head, sent=0)
+
+    assert (beyond, cursor) == (None, Cursor(2, deposited[1].head))
+
+
 async def test_the_present_point_and_lower_ones_are_answered_with_the_present(room: MailRoom) -> None:
     box = await room.box()
     deposited = await room.fill(box, b"1", b"2", b"3")
@@ -75,7 +110,7 @@ async def test_points_of_one_call_stand_and_fall_alone(room: MailRoom) -> None:
     deposited = {(each.mailbox, each.seq): each.head for each in await room.store.deposit([ann, bo, eve])}
 
     cursors = await room.store.acknowledge(
-        [Point(ann, 1, deposited[ann, 1]), Point(bo, 2, bytes(32)), Point(eve, 2, deposited[eve, 2])]
+        [Point(ann, 1, deposited[ann, 1], 2), Point(bo, 2, bytes(32), 2), Point(eve, 2, deposited[eve, 2], 2)]
     )
 
     assert cursors == [Cursor(1, deposited[ann, 1]), None, Cursor(2, deposited[eve, 2])]
@@ -98,7 +133,7 @@ async def test_shared_content_stays_until_its_last_copy_is_acknowledged(room: Ma
     boxes = [await room.box() for _ in range(3)]
     await room.post(letter(*boxes, text=b"shared"), letter(boxes[0], text=b"own"))
     heads = {(each.mailbox, each.seq): each.head for each in await room.store.deposit(boxes)}
-    await room.store.acknowledge([Point(box, 1, heads[box, 1]) for box in boxes[:2]])
+    await room.store.acknowledge([Point(box, 1, heads[box, 1], 1) for box in boxes[:2]])
 
     left = await room.registry.count_contents(), texts(await room.entries(boxes[2]))
     await room.acknowledge(boxes[2], 1, heads[boxes[2], 1])
@@ -112,7 +147,7 @@ async def test_shared_content_goes_when_all_its_copies_go_at_once(room: MailRoom
     await room.post(letter(*boxes))
     deposited = await room.store.deposit(boxes)
 
-    await room.store.acknowledge([Point(each.mailbox, each.seq, each.head) for each in deposited])
+    await room.store.acknowledge([Point(each.mailbox, each.seq, each.head, each.seq) for each in deposited])
 
     assert await room.registry.count_contents() == 0
 

@@ -1,4 +1,4 @@
-"""What every mail store promises about open, states, head_at and collect: in order, without holes, within the window."""
+"""What every mail store promises about states and collect: in order, without holes, within the window."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -6,10 +6,9 @@ from uuid import UUID
 import pytest
 
 from tests.contracts.mail_room import MailRoom, letter, texts
-from vyry.errors import NotFound
 from vyry.ids import MailboxId, MailboxKey
 from vyry.mail.envelope import Envelope, Loss, first_head
-from vyry.mail.store import Cursor, MailStore, Want
+from vyry.mail.store import Cursor, Want
 
 
 PLENTY = 1 << 30
@@ -33,37 +32,6 @@ async def test_states_leave_out_what_does_not_exist_and_tell_what_has_ended(room
     states = await room.store.states([ann, bo, MailboxKey(987_654)])
 
     assert {state.mailbox: state.is_ended for state in states} == {ann: False, bo: True}
-
-
-async def test_each_opening_is_counted(room: MailRoom, twin: MailStore) -> None:
-    box = await room.box()
-    await room.fill(box, b"one")
-
-    first, second = await room.store.open_mailbox(box), await twin.open_mailbox(box)
-
-    assert (first.connection, second.connection, second.last.seq) == (1, 2, 1)
-    assert await room.store.states([box]) == [second]
-
-
-async def test_an_ended_or_unknown_mailbox_cannot_be_opened(room: MailRoom) -> None:
-    box = await room.box()
-    await room.registry.end_mailbox(box)
-
-    with pytest.raises(NotFound):
-        await room.store.open_mailbox(box)
-    with pytest.raises(NotFound):
-        await room.store.open_mailbox(MailboxKey(987_654))
-
-
-async def test_heads_are_known_at_zero_at_the_acknowledged_point_and_while_stored(room: MailRoom) -> None:
-    box = await room.box()
-    deposited = await room.fill(box, b"1", b"2", b"3")
-    await room.acknowledge(box, 2, deposited[1].head)
-
-    found = [await room.store.head_at(box, seq) for seq in range(5)]
-
-    assert found == [first_head(room.ids[box]), None, deposited[1].head, deposited[2].head, None]
-    assert await room.store.head_at(MailboxKey(987_654), 0) is None
 
 
 async def test_unnumbered_mail_is_not_collected(room: MailRoom) -> None:

@@ -111,6 +111,21 @@ async def test_a_post_to_nobody_is_remembered(room: MailRoom) -> None:
     assert (list(first.numbers), first.is_repeat, second.is_repeat) == ([], False, True)
 
 
+async def test_outcomes_can_be_asked_for(room: MailRoom) -> None:
+    ann, full = await room.box(), await room.box()
+    await room.registry.end_mailbox(full)
+    stored, refused, unknown = letter(ann, full, sender=full), letter(full), letter(ann)
+    first, _ = await room.post(stored, refused)
+
+    found = await room.upkeep.outcomes([(each.sender, each.message_id) for each in (stored, refused, unknown)])
+
+    assert list(found) == [(full, stored.message_id)]
+    outcome = found[full, stored.message_id]
+    assert (outcome.is_repeat, outcome.fingerprint, outcome.accepted_at) == (True, stored.fingerprint, NOON)
+    assert (list(outcome.mailboxes), list(outcome.numbers)) == ([ann, full], list(first.numbers))
+    assert await room.upkeep.outcomes([]) == {}
+
+
 async def test_guards_that_hold_let_the_batch_pass(room: MailRoom) -> None:
     user, conversation = UserId(uuid4()), ConversationId(uuid4())
     ann = await room.box(user)

@@ -4,11 +4,11 @@ Small and obviously right before fast; each method runs without awaiting, so eac
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from vyry.clock import Clock
-from vyry.errors import NotFound
+from vyry.errors import NotFound, StaleHead
 from vyry.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId, new_id
 from vyry.mail.envelope import CAP_DIGEST, Lane, Loss, first_head, next_head
 from vyry.mail.store import (
@@ -22,6 +22,7 @@ from vyry.mail.store import (
     Entry,
     Guards,
     MailboxState,
+    MailUpkeep,
     Message,
     Outdated,
     Point,
@@ -57,10 +58,17 @@ class MemoryMailbox:
     address: DeviceAddress
     last: Cursor
     acknowledged: Cursor
+    sent: int = 0
     connection: int = 0
     is_ended: bool = False
     waiting: list[MemoryEnvelope] = field(default_factory=list)
     entries: dict[int, MemoryEnvelope] = field(default_factory=dict)
+
+    def is_point(self, seq: int, head: bytes | None) -> bool:
+        """Whether this is the acknowledged point or a stored entry, by its head (at 0 it may be left out)."""
+        if seq == self.acknowledged.seq:
+            return head == self.acknowledged.head or (seq == 0 and head is None)
+        return seq in self.entries and self.entries[seq].head == head
 
     def envelopes(self) -> Iterator[MemoryEnvelope]:
         """All that is stored here, numbered or not."""
@@ -172,6 +180,12 @@ class MemoryMailUpkeep:
             if mailbox in self.room.mailboxes
         ]
 
+    async def outcomes(
+        self, keys: Collection[tuple[MailboxKey, MessageId]]
+    ) -> dict[tuple[MailboxKey, MessageId], Stored]:
+        messages = self.room.messages
+        return {key: replace(messages[key], is_repeat=True) for key in keys if key in messages}
+
     def _fate(self, mailbox: MailboxKey, number: int | None, accepted_at: datetime) -> tuple[CopyState, datetime]:
         if number is not None and number in self.room.fates:
             return self.room.fates[number]
@@ -195,7 +209,7 @@ class MemoryMailStore:
 
     def __init__(self, clock: Clock, caps: Caps = DEFAULT_CAPS) -> None:
         self.room = MemoryMailroom(clock, caps)
-        self.upkeep = MemoryMailUpkeep(self.room)
+        self.upkeep: MailUpkeep = MemoryMailUpkeep(self.room)
 
     async def post(self, messages: Sequence[Message], guards: Guards) -> list[Stored] | Outdated:
         users = frozenset(user for user, epoch in guards.epochs.items() if self.room.epochs.get(user) != epoch)
@@ -209,7 +223,7 @@ class MemoryMailStore:
     def _post(self, message: Message) -> Stored:
         key = message.sender, message.message_id
         if known := self.room.messages.get(key):
-            return Stored(known.fingerprint, known.accepted_at, known.mailboxes, known.numbers, is_repeat=True)
+            return replace(known, is_repeat=True)
         mailboxes = [copy.mailbox for copy in message.copies]
         fitting = [self._fits(message, copy) for copy in message.copies]
         numbers = [
@@ -257,23 +271,23 @@ class MemoryMailStore:
         box.entries[seq] = envelope
         return Deposited(box.key, seq, envelope.head, envelope.number, envelope.loss)
 
-    async def open_mailbox(self, mailbox: MailboxKey) -> MailboxState:
+    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> MailboxState:
         box = self.room.mailboxes.get(mailbox)
         if box is None or box.is_ended:
             raise NotFound
+        if not box.is_point(after, head):
+            raise StaleHead(cursor=box.acknowledged)
+        box.sent = max(box.sent, after)
         box.connection += 1
         return _state(box)
+
+    async def sent(self, mailbox: MailboxKey, seq: int) -> None:
+        if box := self.room.mailboxes.get(mailbox):
+            box.sent = max(box.sent, seq)
 
     async def states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
         boxes = [self.room.mailboxes[key] for key in mailboxes if key in self.room.mailboxes]
         return [_state(box) for box in boxes]
-
-    async def head_at(self, mailbox: MailboxKey, seq: int) -> bytes | None:
-        box = self.room.mailboxes.get(mailbox)
-        if box is None:
-            return None
-        known = {0: first_head(box.mailbox_id), box.acknowledged.seq: box.acknowledged.head}
-        return box.entries[seq].head if seq in box.entries else known.get(seq)
 
     async def collect(self, wants: Sequence[Want]) -> list[Entry]:
         return [entry for want in wants if want.mailbox in self.room.mailboxes for entry in self._collect(want)]
@@ -298,7 +312,7 @@ class MemoryMailStore:
             return None
         if point.seq <= box.acknowledged.seq:
             return box.acknowledged
-        if point.seq not in box.entries or box.entries[point.seq].head != point.head:
+        if point.seq > max(point.sent, box.sent) or not box.is_point(point.seq, point.head):
             return None
         for seq in range(box.acknowledged.seq + 1, point.seq + 1):
             entry = box.entries.pop(seq)

@@ -24,12 +24,9 @@ PINNED_PLANS = {
 }
 _AWAY = (
     OSError,
-    asyncio.TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.CannotConnectNowError,
-)
-_AWAY_TOO = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
@@ -54,22 +51,26 @@ class PostgresLine:
 
     async def fetch(self, sql: str, *arguments: object) -> Sequence[asyncpg.Record]:
         """Run one statement in a transaction of its own. Raises Unavailable when its outcome cannot be known or had."""
-        async with self._turn:
-            try:
-                async with asyncio.timeout(DEADLINE_SECONDS):
-                    connection = await self._opened()
-                    rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
-                    return rows
-            except (*_AWAY, *_AWAY_TOO) as problem:
-                self._drop()
-                message = "The database is away."
-                raise Unavailable(message) from problem
-            except _TRY_AGAIN as problem:
-                message = "The database is busy."
-                raise Unavailable(message) from problem
-            except asyncio.CancelledError:
-                self._drop()
-                raise
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS), self._turn:
+                return await self._fetch(sql, *arguments)
+        except TimeoutError as problem:
+            raise Unavailable("The database is away.") from problem
+
+    async def _fetch(self, sql: str, *arguments: object) -> Sequence[asyncpg.Record]:
+        try:
+            connection = await self._opened()
+            rows: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+            return rows
+        except _AWAY as problem:
+            self._drop()
+            raise Unavailable("The database is away.") from problem
+        except _TRY_AGAIN as problem:
+            raise Unavailable("The database is busy.") from problem
+        except asyncio.CancelledError:
+            # Whether the statement was run is not known; what its answer would be read by next must not be.
+            self._drop()
+            raise
 
     async def close(self) -> None:
         """Give the connection back."""

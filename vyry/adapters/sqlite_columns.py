@@ -11,7 +11,7 @@ from vyry.clock import from_milliseconds as moment
 __all__ = ["in_list", "moment", "pack_numbers", "unpack_numbers"]
 
 
-def in_list(values: Iterable[int] | Iterable[str]) -> str:
+def in_list(values: Iterable[int] | Iterable[str] | Iterable[tuple[int, int]]) -> str:
     """One parameter that stands for many: `IN (SELECT value FROM json_each(?))` keeps the statement's text, and so its plan, the same."""
     return orjson.dumps(list(values)).decode()
 

@@ -22,9 +22,11 @@ _NUMBER: Final = "UPDATE envelope SET seq = ?, head = ?, loss = ? WHERE id = ?"
 _MOVE: Final = """
 UPDATE mailbox SET seq = ?, head = ?, mail_entries = ?, mail_bytes = ?, control_entries = ?, control_bytes = ? WHERE id = ?"""
 _DISCARD: Final = "DELETE FROM envelope WHERE id = ?"
+#: The present points, and the heads of those claimed. Parameter: a list of [mailbox, seq].
 _POINTS: Final = """
-SELECT id, acknowledged_seq, acknowledged_head FROM mailbox WHERE id IN (SELECT value FROM json_each(?))"""
-_HEAD: Final = "SELECT head FROM envelope WHERE mailbox = ? AND seq = ?"
+SELECT m.id, m.acknowledged_seq, m.acknowledged_head, m.sent_seq,
+  (SELECT e.head FROM envelope e WHERE e.mailbox = m.id AND e.seq = json_extract(p.value, '$[1]'))
+FROM json_each(?) p JOIN mailbox m ON m.id = json_extract(p.value, '$[0]')"""
 _FORGET: Final = f"DELETE FROM envelope WHERE mailbox = ? AND seq <= ? RETURNING {GONE}, loss"
 _ACKNOWLEDGED: Final = "UPDATE mailbox SET acknowledged_seq = ?, acknowledged_head = ? WHERE id = ?"
 
@@ -119,11 +121,14 @@ def _write(connection: sqlite3.Connection, numbering: _Numbering, boxes: dict[Ma
 
 def acknowledge(connection: sqlite3.Connection, points: Sequence[Point], now: int) -> list[Cursor | None]:
     """See MailStore.acknowledge."""
-    present = {
-        key: Cursor(seq, head)
-        for key, seq, head in connection.execute(_POINTS, [in_list([point.mailbox for point in points])])
-    }
-    right = [point for point in points if _is_right(connection, point, present.get(point.mailbox))]
+    present: dict[MailboxKey, Cursor] = {}
+    right: list[Point] = []
+    claims = {point.mailbox: point for point in points}
+    for key, seq, head, sent, claimed in connection.execute(_POINTS, [in_list([(p.mailbox, p.seq) for p in points])]):
+        point = claims[key]
+        present[key] = Cursor(seq, head)
+        if seq < point.seq <= max(point.sent, sent) and claimed == point.head:
+            right.append(point)
     gone: list[Gone] = []
     for point in right:
         for *columns, loss in connection.execute(_FORGET, [point.mailbox, point.seq]):
@@ -135,14 +140,6 @@ def acknowledge(connection: sqlite3.Connection, points: Sequence[Point], now: in
     note(connection, gone, CopyState.ACKNOWLEDGED, now)
     present |= {point.mailbox: Cursor(point.seq, point.head) for point in right}
     return [_answer(point, present.get(point.mailbox)) for point in points]
-
-
-def _is_right(connection: sqlite3.Connection, point: Point, present: Cursor | None) -> bool:
-    """Whether this point lies ahead and names a numbered entry by its head."""
-    if present is None or point.seq <= present.seq:
-        return False
-    row = connection.execute(_HEAD, [point.mailbox, point.seq]).fetchone()
-    return row is not None and row[0] == point.head
 
 
 def _answer(point: Point, present: Cursor | None) -> Cursor | None:

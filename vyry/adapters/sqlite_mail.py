@@ -17,9 +17,9 @@ from vyry.adapters.sqlite_posting import post
 from vyry.adapters.sqlite_thread import SqliteThread, open_thread
 from vyry.adapters.sqlite_upkeep import SqliteMailUpkeep
 from vyry.clock import Clock, milliseconds
-from vyry.errors import NotFound
+from vyry.errors import NotFound, StaleHead
 from vyry.ids import MailboxId, MailboxKey
-from vyry.mail.envelope import Loss, first_head
+from vyry.mail.envelope import Loss
 from vyry.mail.store import (
     Caps,
     Cursor,
@@ -27,6 +27,7 @@ from vyry.mail.store import (
     Entry,
     Guards,
     MailboxState,
+    MailUpkeep,
     Message,
     Outdated,
     Point,
@@ -38,8 +39,14 @@ from vyry.mail.store import (
 _DEFAULT_CAPS: Final = Caps()
 _STATE: Final = "id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended"
 _STATES: Final = f"SELECT {_STATE} FROM mailbox WHERE id IN (SELECT value FROM json_each(?))"
-_OPEN: Final = f"UPDATE mailbox SET connection = connection + 1 WHERE id = ? AND NOT is_ended RETURNING {_STATE}"
-_HEAD: Final = "SELECT head FROM envelope WHERE mailbox = ? AND seq = ?"
+_OPEN: Final = f"""
+UPDATE mailbox SET connection = connection + 1, sent_seq = max(sent_seq, :after)
+WHERE id = :mailbox AND NOT is_ended AND (
+  :after = acknowledged_seq AND (:head = acknowledged_head OR :head IS NULL AND :after = 0)
+  OR :after > acknowledged_seq
+  AND EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq = :after AND e.head = :head))
+RETURNING {_STATE}"""
+_SENT: Final = "UPDATE mailbox SET sent_seq = ? WHERE id = ? AND sent_seq < ?"
 _ENTRIES: Final = """
 SELECT e.seq, e.head, e.id, e.loss, e.expires_at, e.size, c.packed FROM envelope e LEFT JOIN content c ON c.id = e.content
 WHERE e.mailbox = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"""
@@ -61,7 +68,7 @@ class SqliteMailStore:
         self._reader = reader
         self._clock = clock
         self._caps = caps
-        self.upkeep = SqliteMailUpkeep(writer, reader, clock)
+        self.upkeep: MailUpkeep = SqliteMailUpkeep(writer, reader, clock)
 
     async def post(self, messages: Sequence[Message], guards: Guards) -> list[Stored] | Outdated:
         return await self._writer.run(lambda connection: post(connection, messages, guards, self._caps))
@@ -70,18 +77,15 @@ class SqliteMailStore:
         now = self._now()
         return await self._writer.run(lambda connection: deposit(connection, mailboxes, self._caps, now))
 
-    async def open_mailbox(self, mailbox: MailboxKey) -> MailboxState:
-        row = await self._writer.run(lambda connection: connection.execute(_OPEN, [mailbox]).fetchone())
-        if row is None:
-            raise NotFound
-        return _state(row)
+    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> MailboxState:
+        return await self._writer.run(lambda connection: _open(connection, mailbox, after, head))
+
+    async def sent(self, mailbox: MailboxKey, seq: int) -> None:
+        await self._writer.run(lambda connection: connection.execute(_SENT, [seq, mailbox, seq]))
 
     async def states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
         rows = await self._reader.run(lambda connection: connection.execute(_STATES, [in_list(mailboxes)]).fetchall())
         return [_state(row) for row in rows]
-
-    async def head_at(self, mailbox: MailboxKey, seq: int) -> bytes | None:
-        return await self._reader.run(lambda connection: _head_at(connection, mailbox, seq))
 
     async def collect(self, wants: Sequence[Want]) -> list[Entry]:
         now = self._now()
@@ -113,17 +117,14 @@ def _state(row: Sequence[Any]) -> MailboxState:
     )
 
 
-def _head_at(connection: sqlite3.Connection, mailbox: MailboxKey, seq: int) -> bytes | None:
-    row = connection.execute(_STATES, [in_list([mailbox])]).fetchone()
-    if row is None:
-        return None
-    state = _state(row)
-    if seq == 0:
-        return first_head(state.mailbox_id)
-    if seq == state.acknowledged.seq:
-        return state.acknowledged.head
-    found: tuple[bytes] | None = connection.execute(_HEAD, [mailbox, seq]).fetchone()
-    return found[0] if found else None
+def _open(connection: sqlite3.Connection, mailbox: MailboxKey, after: int, head: bytes | None) -> MailboxState:
+    row = connection.execute(_OPEN, {"mailbox": mailbox, "after": after, "head": head}).fetchone()
+    if row is not None:
+        return _state(row)
+    states = [_state(each) for each in connection.execute(_STATES, [in_list([mailbox])])]
+    if not states or states[0].is_ended:
+        raise NotFound
+    raise StaleHead(cursor=states[0].acknowledged)
 
 
 def _collect(connection: sqlite3.Connection, want: Want, now: int) -> Iterator[Entry]:

@@ -3,8 +3,10 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final
+from uuid import UUID
 
 from vyry.adapters.sqlite_columns import in_list, moment, pack_numbers, unpack_numbers
 from vyry.clock import milliseconds
@@ -13,7 +15,12 @@ from vyry.mail.envelope import Lane
 from vyry.mail.store import Caps, Guards, Message, Outdated, Stored
 
 
-_KNOWN: Final = "SELECT fingerprint, accepted_at, mailboxes, numbers FROM message WHERE sender = ? AND message_id = ?"
+Key = tuple[MailboxKey, MessageId]
+#: So many fit into one statement on every SQLite.
+_KEYS_AT_ONCE: Final = 400
+_KNOWN: Final = """
+SELECT sender, message_id, fingerprint, accepted_at, mailboxes, numbers FROM message
+WHERE (sender, message_id) IN (VALUES {})"""
 _EPOCHS: Final = "SELECT id, device_list_epoch FROM account WHERE id IN (SELECT value FROM json_each(?))"
 _VERSIONS: Final = "SELECT id, version FROM conversation WHERE id IN (SELECT value FROM json_each(?))"
 _LAST_NUMBER: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'envelope'"
@@ -41,7 +48,10 @@ def post(
         connection.execute(_LAST_NUMBER).fetchone()[0],
         _rooms(connection, {copy.mailbox for message in messages for copy in message.copies}, caps),
     )
-    outcomes = [batch.repeat(message) or _known(connection, message) or batch.add(message) for message in messages]
+    before = known(connection, [(message.sender, message.message_id) for message in messages])
+    outcomes = [
+        batch.repeat(each) or before.get((each.sender, each.message_id)) or batch.add(each) for each in messages
+    ]
     connection.executemany(_MESSAGE, batch.messages)
     connection.executemany(_CONTENT, batch.contents)
     connection.executemany(_ENVELOPE, batch.envelopes)
@@ -70,18 +80,24 @@ def _rooms(connection: sqlite3.Connection, mailboxes: Collection[MailboxKey], ca
     return rooms
 
 
-def _known(connection: sqlite3.Connection, message: Message) -> Stored | None:
-    row = connection.execute(_KNOWN, [message.sender, message.message_id.bytes]).fetchone()
-    if row is None:
-        return None
-    fingerprint, accepted_at, mailboxes, numbers = row
-    return Stored(
-        fingerprint,
-        moment(accepted_at),
-        [MailboxKey(key) for key in unpack_numbers(mailboxes)],
-        [number or None for number in unpack_numbers(numbers)],
-        is_repeat=True,
-    )
+def known(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Stored]:
+    """The stored outcomes of those of these messages that were accepted before."""
+    found: dict[Key, Stored] = {}
+    rest = iter(keys)
+    while some := list(islice(rest, _KEYS_AT_ONCE)):
+        values = ", ".join(["(?, ?)"] * len(some))
+        parameters = [part for sender, message_id in some for part in (sender, message_id.bytes)]
+        for sender, message_id, fingerprint, accepted_at, mailboxes, numbers in connection.execute(
+            _KNOWN.format(values), parameters
+        ):
+            found[sender, MessageId(UUID(bytes=message_id))] = Stored(
+                fingerprint,
+                moment(accepted_at),
+                [MailboxKey(key) for key in unpack_numbers(mailboxes)],
+                [number or None for number in unpack_numbers(numbers)],
+                is_repeat=True,
+            )
+    return found
 
 
 @dataclass(slots=True)
@@ -93,14 +109,12 @@ class _Batch:
     messages: list[tuple[object, ...]] = field(default_factory=list)
     contents: list[tuple[int, int, bytes]] = field(default_factory=list)
     envelopes: list[tuple[object, ...]] = field(default_factory=list)
-    _outcomes: dict[tuple[MailboxKey, MessageId], Stored] = field(default_factory=dict)
+    _outcomes: dict[Key, Stored] = field(default_factory=dict)
 
     def repeat(self, message: Message) -> Stored | None:
         """The outcome of an earlier message of this batch with the same key."""
         first = self._outcomes.get((message.sender, message.message_id))
-        if first is None:
-            return None
-        return Stored(first.fingerprint, first.accepted_at, first.mailboxes, first.numbers, is_repeat=True)
+        return None if first is None else replace(first, is_repeat=True)
 
     def add(self, message: Message) -> Stored:
         """Number the copies that fit, and note the rows. If none does, nothing is noted: the key stays free."""

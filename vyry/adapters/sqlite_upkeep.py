@@ -1,17 +1,19 @@
 """What the sweeper, the metrics and a curious sender ask of the mail store on SQLite."""
 
 import sqlite3
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from vyry.adapters.sqlite_columns import in_list, moment, unpack_numbers
 from vyry.adapters.sqlite_losses import GONE, STATES, Gone, lose
+from vyry.adapters.sqlite_posting import known
 from vyry.adapters.sqlite_thread import SqliteThread
 from vyry.clock import Clock, milliseconds
 from vyry.ids import DeviceAddress, DeviceId, MailboxKey, MessageId, UserId
 from vyry.mail.envelope import Loss
-from vyry.mail.store import CopyFate, CopyState
+from vyry.mail.store import CopyFate, CopyState, Stored
 
 
 _UNNUMBERED: Final = """
@@ -59,6 +61,11 @@ class SqliteMailUpkeep:
 
     async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
         return await self._reader.run(lambda connection: _fates(connection, account, message_id))
+
+    async def outcomes(
+        self, keys: Collection[tuple[MailboxKey, MessageId]]
+    ) -> dict[tuple[MailboxKey, MessageId], Stored]:
+        return await self._reader.run(lambda connection: known(connection, list(keys)))
 
     async def depth(self) -> tuple[int, float]:
         now = milliseconds(self._clock.now())
