@@ -13,8 +13,6 @@ from uuid import UUID
 from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
 
 
-#: Device numbers run from 1 to this and then round.
-LAST_DEVICE_NUMBER: Final = 127
 #: How long an ended device is remembered: longer than the outcomes of posts, which name it.
 KEEP_ENDED: Final = timedelta(days=31)
 
