@@ -208,7 +208,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Open the direct conversation with somebody; 200 if there is one already",
         body=OpenConversation,
         answers={201: ConversationView, 200: ConversationView},
-        refusals=(NotFound,),
+        refusals=(NotFound, RateLimited),
     ),
     Route(
         method="GET",

@@ -63,6 +63,16 @@ async def test_there_is_one_direct_conversation_of_two_people(
     assert second == first
 
 
+async def test_a_direct_conversation_is_found_by_either(store: ConversationStore, ann: UserId, bo: UserId) -> None:
+    before = await store.find_direct(ann, bo)
+    opened, _ = await store.open_direct(ann, bo, NOON)
+
+    assert before is None
+    assert await store.find_direct(ann, bo) == await store.find_direct(bo, ann) == opened
+    with pytest.raises(NotFound):
+        await store.find_direct(ann, UserId(new_id()))
+
+
 async def test_of_many_who_open_it_at_once_one_makes_it(store: ConversationStore, ann: UserId, bo: UserId) -> None:
     pairs = [(ann, bo), (bo, ann)] * 10
 

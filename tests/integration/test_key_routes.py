@@ -73,7 +73,7 @@ async def node(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Node]:
             clock=room.clock,
             sessions=room.sessions,
             prekeys=Prekeys(TortoisePrekeys(), Counting(), room.clock, Told()),
-            conversations=Conversations(TortoiseConversations(), room.clock),
+            conversations=Conversations(TortoiseConversations(), Counting(), room.clock),
         )
         settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path)})
         async with TestClient(TestServer(build_app(settings, cast("Services", services)))) as http:

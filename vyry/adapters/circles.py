@@ -8,7 +8,7 @@ from uuid import UUID
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.statements import fetch, to_moment, to_uuid
 from vyry.circles.conversations import Conversation, ConversationPage, Kind, Member, Role
-from vyry.errors import NotFound
+from vyry.errors import NotFound, Unavailable
 from vyry.ids import ConversationId, UserId, new_id
 
 
@@ -18,7 +18,7 @@ _OPEN = """
     ON CONFLICT (pair) DO NOTHING RETURNING id"""
 _JOIN = """
     INSERT INTO member (conversation_id, account_id, role, joined_at) VALUES ($1, $2, 'member', $4), ($1, $3, 'member', $4)"""
-_PAIRED = "SELECT id FROM conversation WHERE pair = $1"
+_PAIRED = "SELECT c.id FROM account a LEFT JOIN conversation c ON c.pair = $2 WHERE a.id = $1"
 _LOAD = """
     SELECT c.id, c.kind, c.version, c.sealed_info, c.message_timer_seconds, c.created_at, c.last_activity_at,
            m.account_id, m.role, m.joined_at
@@ -44,17 +44,23 @@ class TortoiseConversations:
             by_id.setdefault(ConversationId(to_uuid(row["id"])), []).append(row)
         return {key: _conversation(key, rows) for key, rows in by_id.items()}
 
-    async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
-        pair = "".join(sorted((opener.hex, other.hex)))
-        async with transaction() as conn:
-            made = await fetch(conn, _OPEN, new_id(), pair, now, other)
-            if made:
-                await fetch(conn, _JOIN, to_uuid(made[0]["id"]), opener, other, now)
-            found = made or await fetch(conn, _PAIRED, pair)
+    async def find_direct(self, opener: UserId, other: UserId) -> Conversation | None:
+        async with available():
+            found = await fetch(connection(), _PAIRED, other, _pair(opener, other))
         if not found:
             raise NotFound
-        key = ConversationId(to_uuid(found[0]["id"]))
-        return (await self.load([key]))[key], bool(made)
+        key = found[0]["id"]
+        return (await self.load([ConversationId(to_uuid(key))])).popitem()[1] if key else None
+
+    async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
+        async with transaction() as conn:
+            made = await fetch(conn, _OPEN, new_id(), _pair(opener, other), now, other)
+            if made:
+                await fetch(conn, _JOIN, to_uuid(made[0]["id"]), opener, other, now)
+        conversation = await self.find_direct(opener, other)
+        if conversation is None:
+            raise Unavailable("The conversation was deleted just now.")
+        return conversation, bool(made)
 
     async def list(self, member: UserId, limit: int, after: ConversationId | None) -> ConversationPage:
         async with available():
@@ -67,6 +73,10 @@ class TortoiseConversations:
     async def touch(self, ids: Collection[ConversationId], at: datetime) -> None:
         async with transaction() as conn:
             await fetch(conn, _TOUCH, list(ids), at)
+
+
+def _pair(one: UserId, other: UserId) -> str:
+    return "".join(sorted((one.hex, other.hex)))
 
 
 def _conversation(key: ConversationId, rows: list[dict[str, Any]]) -> Conversation:

@@ -20,11 +20,15 @@ class MemoryConversations:
     async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
         return {key: self._conversations[key] for key in ids if key in self._conversations}
 
-    async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
+    async def find_direct(self, opener: UserId, other: UserId) -> Conversation | None:
         if other not in self._people:
             raise NotFound
+        key = self._pairs.get(frozenset({opener, other}))
+        return self._conversations[key] if key else None
+
+    async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
+        is_new = await self.find_direct(opener, other) is None
         pair = frozenset({opener, other})
-        is_new = pair not in self._pairs
         if is_new:
             key = self._pairs[pair] = ConversationId(new_id())
             members = {user: Member(Role.MEMBER, now) for user in sorted(pair)}

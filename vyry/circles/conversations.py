@@ -1,7 +1,7 @@
 """Conversations: who may write to whom. A direct one is unique for its two members."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -10,6 +10,7 @@ from typing import Protocol
 from vyry.clock import Clock
 from vyry.errors import InvalidRequest, NotFound
 from vyry.ids import ConversationId, UserId
+from vyry.limits import NEW_CONTACTS, Grant, Limiter
 
 
 class Kind(Enum):
@@ -56,11 +57,24 @@ class ConversationPage:
     next_cursor: ConversationId | None
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The direct conversation that was asked for, whether it was made for that, and what the limits leave if it was."""
+
+    conversation: Conversation
+    is_new: bool
+    grants: Sequence[tuple[str, Grant]] = ()
+
+
 class ConversationStore(Protocol):
     """Where conversations are kept."""
 
     async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
         """Those of these conversations that exist."""
+        ...
+
+    async def find_direct(self, opener: UserId, other: UserId) -> Conversation | None:
+        """The direct conversation of these two, if there is one. Raises NotFound when there is no account `other`."""
         ...
 
     async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
@@ -117,15 +131,23 @@ class CachedConversations:
 class Conversations:
     """What a person may do with conversations."""
 
-    def __init__(self, store: ConversationStore, clock: Clock) -> None:
+    def __init__(self, store: ConversationStore, limiter: Limiter, clock: Clock) -> None:
         self._store = store
+        self._limiter = limiter
         self._clock = clock
 
-    async def open_direct(self, opener: UserId, other: UserId) -> tuple[Conversation, bool]:
-        """The direct conversation with somebody else, and whether it was made just now. Raises InvalidRequest (oneself) and NotFound."""
+    async def open_direct(self, opener: UserId, other: UserId) -> Opened:
+        """The direct conversation with somebody else; only a new one counts as a new contact.
+
+        Raises InvalidRequest (oneself), NotFound, RateLimited.
+        """
         if opener == other:
             raise InvalidRequest(fields=[{"field": "userId", "problem": "this is yourself"}])
-        return await self._store.open_direct(opener, other, self._clock.now())
+        if found := await self._store.find_direct(opener, other):
+            return Opened(found, is_new=False)
+        grant = await self._limiter.take(NEW_CONTACTS, str(opener))
+        conversation, is_new = await self._store.open_direct(opener, other, self._clock.now())
+        return Opened(conversation, is_new, [(NEW_CONTACTS.name, grant)])
 
     async def show(self, viewer: UserId, conversation_id: ConversationId) -> Conversation:
         """A conversation the viewer belongs to. To outsiders there is none: NotFound."""

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from vyry.ids import ConversationId, UserId
-from web.keys import CALLER, SERVICES
+from web.keys import CALLER, GRANTS, SERVICES
 from web.wire.conversations import ConversationList, ConversationsQuery, ConversationView, OpenConversation
 from web.wire.strict import answer, named, parameters, read
 
@@ -11,10 +11,9 @@ from web.wire.strict import answer, named, parameters, read
 async def open_one(request: web.Request) -> web.Response:
     """POST /conversations."""
     wanted = await read(request, OpenConversation)
-    opened, is_new = await request.app[SERVICES].conversations.open_direct(
-        request[CALLER].user_id, UserId(wanted.user_id)
-    )
-    return answer(ConversationView.of(opened), status=201 if is_new else 200)
+    opened = await request.app[SERVICES].conversations.open_direct(request[CALLER].user_id, UserId(wanted.user_id))
+    request[GRANTS] = list(opened.grants)
+    return answer(ConversationView.of(opened.conversation), status=201 if opened.is_new else 200)
 
 
 async def show(request: web.Request) -> web.Response:
