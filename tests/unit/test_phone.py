@@ -57,3 +57,4 @@ def test_what_is_stored_depends_on_the_pepper() -> None:
     assert one.unseal(one.seal(number)) == number
     assert one.seal(number) != one.seal(number)
     assert number.e164.encode() not in one.seal(number)
+    assert "1111" not in repr(one)

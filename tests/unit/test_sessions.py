@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.account_room import AccountRoom, AccountStores, open_stores
-from vyry.accounts.standings import Standing, Standings
+from vyry.accounts.standings import Standing
 from vyry.accounts.tokens import TokenPair
 from vyry.errors import InvalidToken, Unavailable
 
@@ -238,11 +238,42 @@ async def test_a_lost_answer_is_asked_for_again_under_the_same_attempt(room: Acc
     assert lost.refresh != again.refresh
 
 
+async def test_one_who_gives_up_while_gathering_leaves_the_others_an_answer(
+    room: AccountRoom, counted: Counted
+) -> None:
+    counted.gate.clear()
+    asking = asyncio.ensure_future(room.standings.of(uuid4()))
+    await asyncio.sleep(0)
+    gathering = asyncio.ensure_future(room.standings.of(uuid4()))
+    await asyncio.sleep(0)
+    follower = asyncio.ensure_future(room.standings.of(uuid4()))
+    await asyncio.sleep(0)
+
+    gathering.cancel()
+    with pytest.raises(Unavailable):
+        await follower
+
+    counted.gate.set()
+    assert await asking is None
+    assert await room.standings.of(uuid4()) is None
+
+
+async def test_a_remembered_token_still_expires(room: AccountRoom) -> None:
+    token = (await signed_up(room)).access
+    await room.sessions.recognise(token)
+
+    room.clock.advance(hours=1, seconds=10)
+    with pytest.raises(InvalidToken):
+        await room.sessions.recognise(token)
+
+
 async def test_memories_stay_bounded(room: AccountRoom, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vyry.accounts.standings.REMEMBERED", 10)
-    standings = Standings(room.stores.sessions, room.clock)
+    monkeypatch.setattr("vyry.accounts.sessions.REMEMBERED", 10)
+    caller = await room.sessions.recognise((await signed_up(room)).access)
 
     for _ in range(30):
-        await standings.of(uuid4())
+        await room.standings.of(uuid4())
+        await room.sessions.recognise(room.tokens.issue(caller.user_id, caller.device, 1))
 
-    assert len(standings._known) == 10
+    assert (len(room.standings._known), len(room.sessions._verified)) == (10, 10)
