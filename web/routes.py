@@ -9,11 +9,10 @@ from vyry.errors import (
     InvalidOtp,
     InvalidToken,
     NotFound,
-    RateLimited,
     Unavailable,
     UsernameTaken,
 )
-from vyry.limits import OTP_NUMBER
+from vyry.limits import CLAIM_TARGET, NEW_CONTACTS, OTP_NUMBER
 from web.handlers import account, auth, conversations, devices, documents, health, keys
 from web.keys import Route
 from web.wire.account import Account, ChangeAccount
@@ -77,7 +76,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         auth="open",
         body=RequestOtp,
         answers={200: CodeSent},
-        refusals=(RateLimited,),
         quota=OTP_NUMBER,
     ),
     Route(
@@ -198,7 +196,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Bundles to begin sessions with an account's devices; one-time keys in them are never given again",
         body=Claim,
         answers={200: ClaimedBundles},
-        refusals=(NotFound, RateLimited),
+        refusals=(NotFound,),
+        quota=CLAIM_TARGET,
     ),
     # Conversations
     Route(
@@ -208,7 +207,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Open the direct conversation with somebody; 200 if there is one already",
         body=OpenConversation,
         answers={201: ConversationView, 200: ConversationView},
-        refusals=(NotFound, RateLimited),
+        refusals=(NotFound,),
+        quota=NEW_CONTACTS,
     ),
     Route(
         method="GET",

@@ -1,0 +1,82 @@
+"""Whether a node takes work: /ready over a real database, while it stops, and what a production node says of itself."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import aiohttp
+import pytest
+
+from tests.documented import assert_documented
+from vyry.adapters.health import Health
+from vyry.settings import Role, Settings, load_settings
+from web.app import build_app, listening
+from web.keys import DRAINING
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path), "VYRY_CORS_ORIGINS": "https://chat.example.org"})
+
+
+@asynccontextmanager
+async def node(settings: Settings, database: str, *, is_stopping: bool = False) -> AsyncIterator[aiohttp.ClientSession]:
+    app = build_app(settings, cast(Any, SimpleNamespace(health=Health(database))))
+    if is_stopping:
+        app[DRAINING].set()
+    async with (
+        listening(app, "127.0.0.1", 0) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
+    ):
+        yield http
+
+
+async def ready(http: aiohttp.ClientSession) -> tuple[int, dict[str, Any]]:
+    async with http.get("/ready") as answer:
+        body = await answer.json()
+        assert_documented("GET", "/ready", answer.status, body)
+        assert (answer.headers.get("Retry-After") is not None) == (answer.status == 503)
+        return answer.status, body
+
+
+async def test_a_node_with_its_database_is_ready(settings: Settings, tmp_path: Path) -> None:
+    async with node(settings, f"sqlite://{tmp_path / 'vyry.db'}") as http:
+        status, body = await ready(http)
+
+    assert status == 200
+    assert body == {"status": "ready", "dependencies": [{"name": "database", "isUp": True, "problem": ""}]}
+
+
+async def test_a_node_without_its_database_is_not_ready_and_says_why(settings: Settings) -> None:
+    async with node(settings, "postgres://someone:secret@127.0.0.1:1/nowhere") as http:
+        status, body = await ready(http)
+
+    assert (status, body["error_code"]) == (503, "UNAVAILABLE")
+    assert [(line["name"], line["isUp"]) for line in body["dependencies"]] == [("database", False)]
+    assert "secret" not in str(body)
+    assert "someone" not in str(body)
+
+
+async def test_a_stopping_node_is_not_ready_but_alive(settings: Settings, tmp_path: Path) -> None:
+    async with node(settings, f"sqlite://{tmp_path / 'vyry.db'}", is_stopping=True) as http:
+        status, _ = await ready(http)
+        async with http.get("/health") as answer:
+            alive = answer.status
+
+    assert (status, alive) == (503, 200)
+
+
+async def test_in_production_only_listed_origins_may_call_and_browsers_stay_on_tls(settings: Settings) -> None:
+    production = settings.model_copy(update={"env": "production"})
+
+    async with node(production, "sqlite://") as http:
+        async with http.get("/health", headers={"Origin": "https://evil.example.org"}) as strange:
+            pass
+        async with http.get("/health", headers={"Origin": "https://chat.example.org"}) as known:
+            pass
+
+    assert "Access-Control-Allow-Origin" not in strange.headers
+    assert known.headers["Access-Control-Allow-Origin"] == "https://chat.example.org"
+    assert known.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
