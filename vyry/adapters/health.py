@@ -41,7 +41,7 @@ class Dependency:
     is_needed: bool
     is_up: bool
     problem: str = ""
-    #: What answered, such as "PostgreSQL 15.8".
+    #: What answered, such as "PostgreSQL 15.18".
     version: str = ""
 
 

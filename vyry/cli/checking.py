@@ -131,9 +131,8 @@ async def _migrations(url: str) -> Finding:
     except Unavailable as problem:
         return Finding("migrations", "failed", problem.problem)
     if waiting:
-        return Finding(
-            "migrations", "failed", f"{len(waiting)} not applied: run `vyry migrate` (`vyry start` does it by itself)."
-        )
+        state: State = "failed" if is_postgres(url) else "warning"
+        return Finding("migrations", state, f"{len(waiting)} not applied: run `vyry migrate` (`vyry start` does it).")
     return Finding("migrations", "ok", "All applied.")
 
 

@@ -1,0 +1,113 @@
+"""`--processes N`: children are replaced, signals are passed on, nobody is left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.services import end_with_us
+
+
+PROGRAM = """
+import asyncio, os, sys
+from vyry.cli.running import run
+from vyry.cli.supervisor import Supervisor
+from vyry.telemetry import configure_logging
+
+async def serve(stop):
+    os.write(1, b"%d\\n" % os.getpid())
+    await stop.wait()
+
+configure_logging()
+
+def child(parent):
+    return run(serve, parent=parent) if len(sys.argv) == 1 else int(sys.argv[1])
+
+sys.exit(Supervisor(child, 3).run())
+"""
+
+
+class Supervised:
+    """The program above, running."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        end_with_us(self.process.pid)
+
+    def child(self) -> int:
+        """The next child that says it is up."""
+        assert self.process.stdout
+        return int(self.process.stdout.readline())
+
+
+@pytest.fixture
+def supervised() -> Iterator[Supervised]:
+    running = Supervised()
+    yield running
+    running.process.kill()
+    running.process.wait()
+    assert running.process.stdout
+    running.process.stdout.close()
+
+
+def is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def all_gone(pids: list[int], within: float = 5) -> bool:
+    deadline = time.monotonic() + within
+    while any(map(is_there, pids)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not any(map(is_there, pids))
+
+
+def test_a_child_that_dies_is_replaced(supervised: Supervised) -> None:
+    children = [supervised.child() for _ in range(3)]
+
+    os.kill(children[0], signal.SIGKILL)
+
+    assert supervised.child() not in children
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_all_children_and_then_the_supervisor_well(
+    supervised: Supervised, number: signal.Signals
+) -> None:
+    children = [supervised.child() for _ in range(3)]
+
+    supervised.process.send_signal(number)
+
+    assert supervised.process.wait(10) == 0
+    assert all_gone(children)
+
+
+def test_children_do_not_outlive_a_killed_supervisor(supervised: Supervised) -> None:
+    children = [supervised.child() for _ in range(3)]
+
+    supervised.process.kill()
+
+    assert all_gone(children)
+
+
+def test_children_that_never_start_end_the_attempt() -> None:
+    began = time.monotonic()
+    supervised = Supervised("7")
+
+    assert supervised.process.wait(30) != 0
+    assert time.monotonic() - began < 20
+    assert supervised.process.stdout
+    supervised.process.stdout.close()
