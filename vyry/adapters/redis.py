@@ -21,10 +21,10 @@ from redis.exceptions import RedisError
 
 from vyry.adapters.hints import HOLD, RELEASE, TELL, Hint, What
 from vyry.adapters.in_process import ENDED
-from vyry.adapters.outage import Outage
 from vyry.ids import MailboxKey
 from vyry.mail.mailbag import pack
 from vyry.mail.routing import DoorbellListener
+from vyry.outage import Outage
 from vyry.telemetry import log, record
 
 

@@ -1,0 +1,95 @@
+"""The sorting room: the mailbox agents and the sweeper of one process. Kafka may come and go; the sweeper works on, and nothing here ends the process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final, Never
+
+import faust
+
+from agents.app import in_process_app, kafka_app
+from agents.sweeper import BATCH, Chore, Sweeper
+from agents.transport import Bags
+from vyry.bootstrap import Services
+from vyry.outage import Outage
+from vyry.settings import Settings
+from vyry.telemetry import PARTITION_LAG, log
+
+
+FORGET_SECONDS: Final = 600.0
+#: Leaving the group cleanly takes milliseconds; a stuck broker must not hold up the end.
+STOP_SECONDS: Final = 8.0
+_START_SECONDS: Final = 20.0
+_LAG_SECONDS: Final = 5.0
+
+
+@asynccontextmanager
+async def sorting_room(settings: Settings, services: Services) -> AsyncIterator[None]:
+    """Sort while the context is open: on Kafka when it is set, else on the mailbags of this process. Closes within `STOP_SECONDS` and a moment."""
+    sweeper = _sweeper(settings, services)
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(sweeper.run()),
+            tasks.create_task(tend(_maker(settings, services, sweeper), Outage("mailbox agents"))),
+        ]
+        yield
+        for task in running:
+            task.cancel()
+
+
+def _sweeper(settings: Settings, services: Services) -> Sweeper:
+    async def forget() -> int:
+        return await services.account_upkeep.retire(services.clock.now(), BATCH)
+
+    return Sweeper(
+        services.mail_store.upkeep,
+        services.depositor,
+        services.clock,
+        timedelta(milliseconds=settings.handover_ms),
+        [Chore("forget", FORGET_SECONDS, forget)],
+    )
+
+
+def _maker(settings: Settings, services: Services, sweeper: Sweeper) -> Callable[[], faust.App]:
+    if settings.kafka_url is None:
+        bags = services.mailbags
+        assert isinstance(bags, Bags), "without Kafka the mailbags are those of this process"
+        return lambda: in_process_app(bags, services.depositor)
+    url = settings.kafka_url.get_secret_value()
+    return lambda: kafka_app(url, services.depositor, lambda _: sweeper.sweep_at_once())
+
+
+async def tend(make: Callable[[], faust.App], outage: Outage) -> Never:
+    """Keep an app running, a new one after each failure, until cancelled."""
+    while True:
+        app = make()
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await app.start()
+            outage.over()
+            await _watch(app)
+            wait = outage.failed(app.crash_reason or RuntimeError("stopped"))
+        except Exception as problem:  # noqa: BLE001
+            # Whatever Faust and its driver throw when the broker is away: the sweeper does the work meanwhile.
+            wait = outage.failed(problem)
+        finally:
+            await _stop(app)
+        await asyncio.sleep(wait)
+
+
+async def _watch(app: faust.App) -> None:
+    """Tell how far behind each partition is, until the app stops or crashes."""
+    while not (app.should_stop or app.crashed):
+        for tp in app.consumer.assignment():
+            behind = app.consumer.highwater(tp) - (await app.consumer.position(tp) or 0)
+            PARTITION_LAG.labels(str(tp.partition)).set(max(0, behind))
+        await app.sleep(_LAG_SECONDS)
+
+
+async def _stop(app: faust.App) -> None:
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await app.stop()
+    except Exception as problem:  # noqa: BLE001 - the next app, or the end of the process, must not wait for this one
+        log.warning("mailbox agents did not stop cleanly", error=type(problem).__name__)

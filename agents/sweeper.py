@@ -1,0 +1,106 @@
+"""The sweeper: finds what was forgotten, and clears away what is over. Every worker has one; several at once do each other no harm.
+
+Whatever the stream layer does, an envelope without a number is found here after the hand-over time. Failures are told once per outage, and end nothing.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Never
+
+from vyry.clock import Clock
+from vyry.errors import Unavailable
+from vyry.mail.routing import Feed
+from vyry.mail.store import OUTCOME_DAYS, MailUpkeep
+from vyry.outage import Outage
+from vyry.telemetry import MAILBOX_DEPTH, OLDEST_UNNUMBERED, SWEEPER_FOUND, log
+
+
+SWEEP_SECONDS: Final = 0.25
+EXPIRE_SECONDS: Final = 5.0
+RETIRE_SECONDS: Final = 60.0
+MEASURE_SECONDS: Final = 10.0
+#: What one statement may take: its locks must be short, and the next batch follows at once.
+BATCH: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Something done every so often, in batches: `work` answers how much it did, and is called again at once while that is a full batch."""
+
+    name: str
+    seconds: float
+    work: Callable[[], Awaitable[int]]
+
+
+class Sweeper:
+    """Sweeps until cancelled. `chores` are clearing-up jobs of other parts of the house."""
+
+    def __init__(
+        self, upkeep: MailUpkeep, depositor: Feed, clock: Clock, handover: timedelta, chores: Sequence[Chore] = ()
+    ) -> None:
+        self._upkeep = upkeep
+        self._depositor = depositor
+        self._clock = clock
+        self._handover = handover
+        self._chores = (
+            Chore("expire", EXPIRE_SECONDS, self._expire),
+            Chore("retire", RETIRE_SECONDS, self._retire),
+            Chore("measure", MEASURE_SECONDS, self._measure),
+            *chores,
+        )
+        self._at_once = asyncio.Event()
+
+    def sweep_at_once(self) -> None:
+        """Partitions have changed hands: what was on its way to their old owner need not wait for the next turn."""
+        self._at_once.set()
+
+    async def run(self) -> None:
+        """Do everything in its own time, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._repeat(Chore("sweep", SWEEP_SECONDS, self._sweep), self._at_once))
+            for chore in self._chores:
+                tasks.create_task(self._repeat(chore, asyncio.Event()))
+
+    async def _repeat(self, chore: Chore, at_once: asyncio.Event) -> Never:
+        outage = Outage(f"database for {chore.name}")
+        while True:
+            wait = chore.seconds * (0.75 + secrets.randbelow(500) / 1000)
+            try:
+                while await chore.work() >= BATCH:
+                    pass
+                outage.over()
+            except Unavailable as problem:
+                wait = max(wait, outage.failed(problem))
+            except Exception:  # noqa: BLE001
+                # Neither the worker nor the other chores end with a chore that fails.
+                wait = max(wait, outage.failed(RuntimeError()))
+                log.exception("chore failed", reason=chore.name)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await at_once.wait()
+
+    async def _sweep(self) -> int:
+        handover = timedelta(0) if self._at_once.is_set() else self._handover
+        self._at_once.clear()
+        found = await self._upkeep.unnumbered(self._clock.now() - handover, BATCH)
+        if found:
+            SWEEPER_FOUND.inc(len(found))
+            self._depositor.add(found)
+        # What was found is numbered by the depositor in its own time: looking again at once would find the same.
+        return 0
+
+    async def _expire(self) -> int:
+        return await self._upkeep.expire(self._clock.now(), BATCH)
+
+    async def _retire(self) -> int:
+        return await self._upkeep.retire(self._clock.now() - timedelta(days=OUTCOME_DAYS), BATCH)
+
+    async def _measure(self) -> int:
+        depth, oldest_seconds = await self._upkeep.depth()
+        MAILBOX_DEPTH.set(depth)
+        OLDEST_UNNUMBERED.set(oldest_seconds)
+        return 0

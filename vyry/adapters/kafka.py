@@ -1,0 +1,189 @@
+"""Route over Kafka: mailbags to the mailbox agents. A hint may be lost with the broker; nothing here waits for it, and the sweeper mends it.
+
+Traps of aiokafka 0.14 kept in mind: idempotent batches never expire while the broker is away, so every outcome has a deadline of ours; a sequence number
+is used up before the send, so after an error that is not retried only a new producer can go on (aiokafka#1017); stop() hangs with the broker away (#1101).
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final, Never
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, ProducerClosed, TopicAlreadyExistsError
+
+from vyry.ids import MailboxKey
+from vyry.mail.mailbag import KEYS_PER_BAG, brokers, filled, partition_of, topic_of
+from vyry.outage import Outage
+from vyry.telemetry import record
+
+
+DEADLINE_SECONDS: Final = 5.0
+#: The first bag leaves at once, then at most one lot each tick (a shorter tick is slower: docs/performance.md).
+TICK_SECONDS: Final = 0.005
+_AWAY: Final = (KafkaError, OSError, TimeoutError, AssertionError)
+
+
+async def ensure_topic(url: str, partitions: int, replication: int = 1) -> bool:
+    """Make the topic of mailbags if there is none; answers whether it was made. Harmless when several ask at once.
+
+    Raises KafkaError, OSError or TimeoutError when the broker is away for `DEADLINE_SECONDS`.
+    """
+    name = topic_of(url)
+    admin = AIOKafkaAdminClient(bootstrap_servers=brokers(url), request_timeout_ms=int(DEADLINE_SECONDS * 1000))
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await admin.start()
+            if name in await admin.list_topics():
+                return False
+            answer = await admin.create_topics([NewTopic(name, partitions, replication)])
+    finally:
+        with suppress(*_AWAY):
+            async with asyncio.timeout(1):
+                await admin.close()
+    code: int = answer.topic_errors[0][1]
+    if code not in (0, TopicAlreadyExistsError.errno):
+        raise KafkaError(f"the broker refuses topic {name}: {answer.topic_errors[0]}")
+    return code == 0
+
+
+class KafkaMailbags:
+    """Fills mailbags and sends them on the partition of their mailboxes' agent.
+
+    `run` makes the topic if there is none (with `partitions`), carries the bags and keeps the connection; until it is there, and while the broker is away, bags are dropped: they are hints.
+    """
+
+    def __init__(self, url: str, partitions: int = 4) -> None:
+        self._url = url
+        self._partitions = partitions
+        self._servers = brokers(url)
+        self._topic = topic_of(url)
+        self._bags: list[set[MailboxKey]] = []
+        self._wake = asyncio.Event()
+        self._outage = Outage("kafka")
+        self._lost = 0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether bags leave at present."""
+        return bool(self._bags)
+
+    def add(self, mailbox: MailboxKey) -> None:
+        if not self._bags:
+            self._lost += 1
+            return
+        bag = self._bags[partition_of(mailbox, len(self._bags))]
+        if len(bag) < KEYS_PER_BAG:
+            bag.add(mailbox)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Connect, carry, and after any trouble begin again with a new producer; until cancelled."""
+        while True:
+            try:
+                await self._connected()
+            except _AWAY as problem:
+                await asyncio.sleep(self._outage.failed(problem))
+
+    async def _connected(self) -> Never:
+        """Carry with one producer until it is of no more use."""
+        await ensure_topic(self._url, self._partitions)
+        try:
+            async with _producer(self._servers) as producer, _Delivery(producer, self._topic) as delivery:
+                self._bags = [set() for _ in range(await delivery.partitions())]
+                self._outage.over()
+                if self._lost:
+                    record("route", self._lost, 0.0, failures=self._lost)
+                    self._lost = 0
+                await self._carry(delivery)
+        finally:
+            self._bags = []
+            self._wake.clear()
+
+    async def _carry(self, delivery: "_Delivery") -> Never:
+        while True:
+            with suppress(TimeoutError):
+                # Without bags the outcomes still have to be looked after.
+                async with asyncio.timeout(1):
+                    await self._wake.wait()
+            self._wake.clear()
+            bags, self._bags = self._bags, [set() for _ in self._bags]
+            await delivery.send(bags)
+            await asyncio.sleep(TICK_SECONDS)
+
+
+class _Delivery:
+    """What one producer has taken and not yet delivered. Raises, once a record failed or is overdue: the producer is of no more use then."""
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._pending: deque[tuple[float, int, asyncio.Future[object]]] = deque()
+
+    async def __aenter__(self) -> "_Delivery":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        lost = sum(count for _, count, outcome in self._pending if not _is_delivered(outcome))
+        if lost:
+            record("route", lost, 0.0, failures=lost)
+
+    async def partitions(self) -> int:
+        """How many partitions the topic has."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return len(await self._producer.partitions_for(self._topic))
+
+    async def send(self, bags: list[set[MailboxKey]]) -> None:
+        """Hand all bags to the producer, and look at what became of the earlier ones."""
+        now = time.monotonic()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            for partition, bag in enumerate(bags):
+                for packed in filled(bag):
+                    outcome = await self._producer.send(self._topic, packed, partition=partition)
+                    self._pending.append((now, len(packed) // 8, outcome))
+        while self._pending and self._pending[0][2].done():
+            # An error that aiokafka does not retry is raised here.
+            self._pending[0][2].result()
+            self._pending.popleft()
+        if self._pending and now - self._pending[0][0] > DEADLINE_SECONDS:
+            raise TimeoutError("a mailbag is overdue")
+
+
+def _is_delivered(outcome: asyncio.Future[object]) -> bool:
+    return outcome.done() and not outcome.cancelled() and outcome.exception() is None
+
+
+@asynccontextmanager
+async def _producer(servers: list[str]) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=servers,
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=0,
+        request_timeout_ms=int(DEADLINE_SECONDS * 1000),
+        retry_backoff_ms=100,
+        max_batch_size=KEYS_PER_BAG * 8 + 1024,
+    )
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await producer.start()
+        yield producer
+    finally:
+        await _stop(producer)
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    """Stop within a second of the last chance to deliver, whatever the broker does.
+
+    aiokafka 0.14 has no public way to give up what it holds, and its stop() waits for that without end (aiokafka#1101).
+    """
+    with suppress(*_AWAY):
+        async with asyncio.timeout(1):
+            await producer.flush()
+    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - see above
+    with suppress(*_AWAY):
+        async with asyncio.timeout(3):
+            await producer.stop()
