@@ -128,10 +128,13 @@ def _exhausted(request: web.Request, response: web.StreamResponse) -> list[tuple
 
 
 def is_trusted_origin(request: web.Request) -> bool:
-    """Whether a page of this Origin may use the node: one of the settings', any in development. False without Origin."""
+    """Whether a page of this Origin may use the node: its own pages, those of the settings, any in development. False without Origin."""
     origin = request.headers.get("Origin")
+    if origin is None:
+        return False
     settings = request.app[SETTINGS]
-    return origin is not None and (settings.env == "development" or origin in settings.cors_origins)
+    is_own = origin.partition("://")[2] == request.host
+    return is_own or settings.env == "development" or origin in settings.cors_origins
 
 
 def _check_origin(request: web.Request) -> None:

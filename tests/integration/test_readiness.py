@@ -76,7 +76,12 @@ async def test_in_production_only_listed_origins_may_call_and_browsers_stay_on_t
             pass
         async with http.get("/health", headers={"Origin": "https://chat.example.org"}) as known:
             pass
+        async with http.get(
+            "/health", headers={"Origin": "https://node.example.org", "Host": "node.example.org"}
+        ) as own:
+            pass
 
     assert "Access-Control-Allow-Origin" not in strange.headers
+    assert own.headers["Access-Control-Allow-Origin"] == "https://node.example.org"
     assert known.headers["Access-Control-Allow-Origin"] == "https://chat.example.org"
     assert known.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
