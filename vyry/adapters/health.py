@@ -20,6 +20,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from vyry.adapters.database import is_postgres, sqlite_path
 from vyry.adapters.redis import connect_redis
 from vyry.mail.mailbag import brokers, topic_of
+from vyry.telemetry import DEPENDENCY_UP
 
 
 PROBE_SECONDS: Final = 2.0
@@ -59,6 +60,8 @@ class Health:
         async with self._turn:
             if time.monotonic() >= self._until:
                 self._found = await probe(*self._urls)
+                for each in self._found:
+                    DEPENDENCY_UP.labels(each.name).set(each.is_up)
                 self._until = time.monotonic() + FRESH_SECONDS
             return self._found
 

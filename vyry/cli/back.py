@@ -24,7 +24,7 @@ def worker() -> int:
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
     async with (
         open_services(settings, Role.WORKER) as services,
-        admin_listening(settings.admin_host, settings.admin_port),
+        admin_listening(settings.admin_host, settings.admin_port, services.health),
         sorting_room(settings, services),
     ):
         await stop.wait()

@@ -49,7 +49,7 @@ async def front_door(settings: Settings, services: Services, *, reuse_port: bool
     """
     app = build_app(settings, services)
     async with (
-        admin_listening(settings.admin_host, settings.admin_port),
+        admin_listening(settings.admin_host, settings.admin_port, services.health),
         listening(app, settings.server_host, settings.server_port, reuse_port=reuse_port) as port,
     ):
         log.info("listening", host=settings.server_host, port=port)
