@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Parameter, validators
 
@@ -16,6 +16,9 @@ from vyry.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging, log
 from web.app import build_app, listening
 from web.keys import DRAINING, SWITCHBOARD
+
+#: With the 10 s that requests under way may take, and the closing of pools, this stays within running.STOP_SECONDS.
+DRAIN_SECONDS: Final = 8.0
 
 
 def web(*, processes: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=64))] = None) -> int:
@@ -55,4 +58,7 @@ async def front_door(settings: Settings, services: Services, *, reuse_port: bool
         log.info("listening", host=settings.server_host, port=port)
         yield port
         app[DRAINING].set()
-        await app[SWITCHBOARD].drain()
+        # A socket that does not take its goodbye is cut a moment later.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await app[SWITCHBOARD].drain()

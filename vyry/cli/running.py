@@ -31,7 +31,14 @@ def run(serve: Serve, *, parent: int | None = None) -> int:
             loop.add_reader(parent, _orphaned, stop, parent)
         await serve(stop)
 
-    asyncio.run(serving())
+    try:
+        asyncio.run(serving())
+    except OSError:
+        # A port that is taken, a folder that cannot be written: the command line has a line for it.
+        raise
+    except Exception:
+        log.exception("crashed")
+        return 1
     log.info("stopped")
     return 0
 
