@@ -195,13 +195,17 @@ def test_an_identity_of_order_eight_is_refused(y: str) -> None:
         check_upload(with_identity(key=bytes.fromhex(y))(vyry_upload()))
 
 
-@pytest.mark.parametrize("u", [0, 1, P - 1, P, P + 1, 1 << 255, (1 << 255) + 1])
-def test_keys_of_small_order_are_refused_however_they_are_spelled(u: int) -> None:
-    with pytest.raises(InvalidKeys, match=r"oneTimePrekeys\.0\.key: a point of small order"):
+@pytest.mark.parametrize(
+    ("u", "problem"),
+    [(u, "a point of small order") for u in (0, 1, P - 1, 1 << 255, (1 << 255) + 1)]
+    + [(u, "not a canonical Curve25519 key") for u in (P, P + 1, 2**255 - 1, 2**256 - 1)],
+)
+def test_points_of_small_order_and_strange_spellings_are_refused(u: int, problem: str) -> None:
+    with pytest.raises(InvalidKeys, match=rf"oneTimePrekeys\.0\.key: {problem}"):
         check_upload(with_one_time(1, key=little(u))(vyry_upload()))
-    with pytest.raises(InvalidKeys, match=r"oneTimePrekeys\.0\.key: a point of small order"):
+    with pytest.raises(InvalidKeys, match=rf"oneTimePrekeys\.0\.key: {problem}"):
         check_upload(with_one_time(1, key=b"\5" + little(u))(libsignal_upload()))
-    with pytest.raises(InvalidKeys, match="identityKey: a point of small order"):
+    with pytest.raises(InvalidKeys, match=f"identityKey: {problem}"):
         check_upload(with_identity(key=b"\5" + little(u))(libsignal_upload()))
 
 
@@ -210,7 +214,7 @@ def test_keys_of_small_order_are_refused_however_they_are_spelled(u: int) -> Non
     [
         (with_identity(dh_key=bytes(32)), "identityDhKey: suite libsignal has none"),
         (with_identity(key=bytes([6, *range(32)])), "identityKey: the first byte must be 05"),
-        (with_identity(key=b"\5" + little(P + 9)), "identityKey: not a canonical"),
+        (with_identity(key=b"\5" + little(9 + (1 << 255))), "identityKey: not a canonical"),
         (with_one_time(1, key=bytes([4, *range(32)])), "oneTimePrekeys.0.key: the first byte must be 05"),
         (with_one_time(2**24), "oneTimePrekeys.0.id: must be 1 to 16777215"),
         (with_pq(key=b"\x07" + KEM_KEY), "pqPrekeys.0.key: the first byte must be 08"),

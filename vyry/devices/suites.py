@@ -107,7 +107,7 @@ class _VyryRules:
 
     def agreement(self, field: str, key: bytes) -> None:
         _sized(field, key, 32)
-        _refuse_weak_u(field, key)
+        _check_u(field, key)
 
     def signed(self, field: str, prekey: SignedPrekey) -> None:
         _within(f"{field}.id", prekey.id, self.last_id)
@@ -140,7 +140,7 @@ class _LibsignalRules:
         _sized(field, key, 33)
         if key[0] != 0x05:
             raise refuse(field, "the first byte must be 05")
-        _refuse_weak_u(field, key[1:])
+        _check_u(field, key[1:])
 
     def signed(self, field: str, prekey: SignedPrekey) -> None:
         _within(f"{field}.id", prekey.id, self.last_id)
@@ -191,9 +191,12 @@ def _sized(field: str, octets: bytes, size: int) -> None:
         raise refuse(field, f"must be {size} bytes")
 
 
-def _refuse_weak_u(field: str, key: bytes) -> None:
-    # RFC 7748 ignores the top bit and reduces modulo p, so a weak point has several spellings.
-    if (int.from_bytes(key, "little") & ~_SIGN_BIT) % _P in _WEAK_U:
+def _check_u(field: str, key: bytes) -> None:
+    # RFC 7748 has everybody ignore the top bit, so it says nothing about the point.
+    u = int.from_bytes(key, "little") & ~_SIGN_BIT
+    if u >= _P:
+        raise refuse(field, "not a canonical Curve25519 key")
+    if u in _WEAK_U:
         raise refuse(field, "a point of small order")
 
 
