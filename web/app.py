@@ -13,7 +13,8 @@ from vyry.errors import InvalidRequest
 from vyry.ids import new_id
 from vyry.telemetry import log
 from web import asyncapi, openapi, pages
-from web.keys import BODY_LIMIT, DOCUMENTS, DRAINING, SERVICES, SETTINGS, Document, Route
+from web.keys import BODY_LIMIT, DOCUMENTS, DRAINING, SERVICES, SETTINGS, SWITCHBOARD, Document, Route
+from web.live.switchboard import Switchboard
 from web.middlewares import SECURITY_HEADERS, answered, broken, dress, guarded, refused
 from web.routes import ROUTES
 from web.wire.frames import FRAMES
@@ -31,8 +32,16 @@ SHUTDOWN_SECONDS: Final = 10
 _BACKLOG: Final = 1024
 
 
-def build_app(settings: "Settings", services: "Services", routes: Sequence[Route] = ROUTES) -> web.Application:
+def build_app(settings: "Settings", services: "Services") -> web.Application:
     """The application over services that are open already and are closed by whoever opened them."""
+    app = build_door(settings, services, ROUTES)
+    app[SWITCHBOARD] = Switchboard(services)
+    app.cleanup_ctx.append(_switchboard)
+    return app
+
+
+def build_door(settings: "Settings", services: "Services", routes: Sequence[Route]) -> web.Application:
+    """These routes behind the door, without sockets."""
     app = web.Application(middlewares=[answered], client_max_size=BODY_LIMIT)
     app[SETTINGS] = settings
     app[SERVICES] = services
@@ -42,6 +51,11 @@ def build_app(settings: "Settings", services: "Services", routes: Sequence[Route
     for route in routes:
         app.router.add_route(route.method, route.path, guarded(route), expect_handler=_expect)
     return app
+
+
+async def _switchboard(app: web.Application) -> AsyncIterator[None]:
+    async with app[SWITCHBOARD].running():
+        yield
 
 
 def documents() -> Mapping[str, Document]:

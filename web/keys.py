@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from vyry.bootstrap import Services
     from vyry.limits import Grant, Quota
     from vyry.settings import Settings
+    from web.live.switchboard import Switchboard
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SETTINGS: web.AppKey["Settings"] = web.AppKey("settings")
 SERVICES: web.AppKey["Services"] = web.AppKey("services")
+#: The sockets of this process.
+SWITCHBOARD: web.AppKey["Switchboard"] = web.AppKey("switchboard")
 DOCUMENTS: web.AppKey[Mapping[str, "Document"]] = web.AppKey("documents")
 #: Set once the node was told to stop: it finishes what it has and is not ready for more.
 DRAINING: web.AppKey[asyncio.Event] = web.AppKey("draining", asyncio.Event)

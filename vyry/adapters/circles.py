@@ -31,10 +31,12 @@ _TOUCH = """
     UPDATE conversation SET last_activity_at = $2 WHERE id IN (
         SELECT id FROM conversation WHERE id = ANY($1) AND last_activity_at < $2 ORDER BY id FOR NO KEY UPDATE)"""
 _BEYOND_ALL = UUID(int=2**128 - 1)
+_SHARE = """
+SELECT 1 FROM member a JOIN member b ON b.conversation_id = a.conversation_id AND b.account_id = $2 WHERE a.account_id = $1 LIMIT 1"""
 
 
 class TortoiseConversations:
-    """ConversationStore."""
+    """ConversationStore, and who shares a conversation with whom."""
 
     async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
         async with available():
@@ -69,6 +71,10 @@ class TortoiseConversations:
         loaded = await self.load(keys[:limit])
         page = [loaded[key] for key in keys[:limit] if key in loaded]
         return ConversationPage(page, keys[limit - 1] if len(keys) > limit else None)
+
+    async def share_one(self, one: UserId, other: UserId) -> bool:
+        async with available():
+            return bool(await fetch(connection(), _SHARE, one, other))
 
     async def touch(self, ids: Collection[ConversationId], at: datetime) -> None:
         async with transaction() as conn:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from vyry.errors import Unavailable
 from vyry.ids import MailboxKey
+from vyry.mail.routing import Doorbell
 from vyry.mail.store import Deposited, MailStore
 from vyry.telemetry import PARKED, log, record
 
@@ -17,19 +18,30 @@ _RETRY_SECONDS = (0.2, 1.0, 5.0)
 PARKED_SECONDS = 60.0
 
 
+Deposits = Callable[[Sequence[Deposited]], Awaitable[None]]
+
+
 class Depositor:
     """Numbers what waits in dirty mailboxes, batch by batch; while one batch commits, the next one gathers.
 
-    `deposited` is told of each committed batch. A database that is away is retried for ever; a mailbox that fails alone is parked and counted, and
+    Whoever follows is told of each committed batch; as long as nobody does, the doorbell rings for it. A database that is away is retried for ever; a mailbox that fails alone is parked and counted, and
     never holds up the others.
     """
 
-    def __init__(self, store: MailStore, deposited: Callable[[Sequence[Deposited]], Awaitable[None]]) -> None:
+    def __init__(self, store: MailStore, doorbell: Doorbell) -> None:
         self._store = store
-        self._deposited = deposited
+        self._doorbell = doorbell
+        self._deposited: Deposits = self._ring
         self._dirty: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
         self._parked: dict[MailboxKey, float] = {}
+
+    def follow(self, deposited: Deposits) -> None:
+        """Tell somebody else of the batches: a web node, which delivers to its own sockets and rings for the rest."""
+        self._deposited = deposited
+
+    async def _ring(self, rows: Sequence[Deposited]) -> None:
+        await self._doorbell.ring({row.mailbox for row in rows})
 
     def add(self, mailboxes: Iterable[MailboxKey]) -> None:
         """Mark mailboxes as having unnumbered envelopes, perhaps. Cheap, and harmless when repeated."""

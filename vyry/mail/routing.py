@@ -2,10 +2,14 @@
 
 import time
 from collections.abc import Collection, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from vyry.ids import MailboxKey
 from vyry.telemetry import record
+
+
+#: Higher than any connection number: the device has ended, and all its sockets with it.
+ENDED: Final = (1 << 53) - 1
 
 
 class Mailbags(Protocol):

@@ -73,3 +73,9 @@ class WsTicket(Wire):
 
     ticket: str
     expires_in_seconds: Count
+
+
+class SocketQuery(Wire):
+    """A browser, which can set no header, names its ticket."""
+
+    ticket: Annotated[str, Field(min_length=1, max_length=128)] | None = None

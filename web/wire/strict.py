@@ -34,12 +34,13 @@ def parse(raw: bytes) -> object:
         value = from_json(raw, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
     except ValueError:
         raise InvalidRequest("This is not valid JSON (RFC 8259, no duplicate keys, no lone surrogates).") from None
-    _check([value])
+    check_values(value)
     return value
 
 
-def _check(level: Sequence[object]) -> None:
-    """Look at a parsed value level by level, so that depth costs no recursion."""
+def check_values(value: object) -> None:
+    """Look at a parsed value level by level, so that depth costs no recursion. Raises InvalidRequest as `parse` does."""
+    level: Sequence[object] = [value]
     for _ in range(MAX_DEPTH):
         level = _below(level)
         if not level:
@@ -61,7 +62,9 @@ def _below(level: Sequence[object]) -> list[object]:
             below += value.values()
         elif type(value) is list:
             below += value
-        elif (type(value) is int or type(value) is float) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+        elif (
+            type(value) is int or type(value) is float
+        ) and not -MAX_INTEGER <= value <= MAX_INTEGER:  # NaN is in no range
             raise InvalidRequest("A number is beyond 2^53-1.")
     return below
 

@@ -1,0 +1,172 @@
+"""The one place that wires: from settings to the services of a process. Nothing else names an adapter."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from fakeredis import FakeAsyncRedis
+from redis.asyncio import Redis
+
+from vyry.accounts.account import AccountUpkeep
+from vyry.accounts.otp import RESEND_AFTER, OneTimeCodes
+from vyry.accounts.own_devices import OwnDevices
+from vyry.accounts.phone import Pepper
+from vyry.accounts.profile import Accounts
+from vyry.accounts.registration import Registration
+from vyry.accounts.sessions import Sessions
+from vyry.accounts.standings import Endings, Standings
+from vyry.accounts.tokens import Tokens
+from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
+from vyry.adapters.accounts import TortoiseAccounts
+from vyry.adapters.circles import TortoiseConversations
+from vyry.adapters.database import is_postgres, open_database, sqlite_path
+from vyry.adapters.devices import TortoiseDevices
+from vyry.adapters.health import Health
+from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
+from vyry.adapters.kafka import KafkaMailbags
+from vyry.adapters.limiter import RedisLimiter
+from vyry.adapters.otp import TortoiseOtp
+from vyry.adapters.postgres_mail import open_postgres_mail
+from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
+from vyry.adapters.redis import RedisDoorbell, connect_redis
+from vyry.adapters.sessions import TortoiseSessions
+from vyry.adapters.sms import open_sender
+from vyry.adapters.sqlite_mail import open_sqlite_mail
+from vyry.adapters.tickets import RedisTickets
+from vyry.circles.conversations import CachedConversations, Conversations
+from vyry.clock import Clock, SystemClock
+from vyry.devices.directory import CachedDeviceLists
+from vyry.devices.prekeys import Prekeys
+from vyry.limits import Limiter, LocalLimiter, Unlimited, overridden
+from vyry.mail.depositing import Depositor
+from vyry.mail.mailbox import Mailboxes
+from vyry.mail.notices import Notices
+from vyry.mail.posting import PostOffice
+from vyry.mail.routing import Doorbell, Mailbags, Router
+from vyry.mail.store import MailStore
+from vyry.settings import Role, Settings
+from vyry.signals.relay import Relay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything a process of the node can do."""
+
+    clock: Clock
+    registration: Registration
+    sessions: Sessions
+    accounts: Accounts
+    account_upkeep: AccountUpkeep
+    devices: OwnDevices
+    prekeys: Prekeys
+    conversations: Conversations
+    post_office: PostOffice
+    mailboxes: Mailboxes
+    mail_store: MailStore
+    depositor: Depositor
+    mailbags: Mailbags
+    router: Router
+    doorbell: Doorbell
+    relay: Relay
+    limiter: Limiter
+    #: Counts in this process alone, for what happens per envelope or frame.
+    local_limiter: LocalLimiter
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class _Carriers:
+    """What carries the domain in this process."""
+
+    mail: MailStore
+    redis: Redis
+    doorbell: InProcessDoorbell | RedisDoorbell
+    mailbags: InProcessMailbags | KafkaMailbags
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, role: Role) -> AsyncIterator[Services]:  # noqa: ARG001  the roles differ in what they do with them
+    """Open everything, run the loops of the mail, and close it all in the other order. A loop that dies ends the process."""
+    async with AsyncExitStack() as stack:
+        database = settings.database_url.get_secret_value()
+        await stack.enter_async_context(open_database(database))
+        mail = await stack.enter_async_context(_open_mail(database))
+        redis = await stack.enter_async_context(_open_redis(settings))
+        is_alone = settings.redis_url is None
+        doorbell = InProcessDoorbell() if is_alone else RedisDoorbell(redis)
+        url = settings.kafka_url.get_secret_value() if settings.kafka_url else None
+        mailbags = InProcessMailbags() if url is None else KafkaMailbags(url)
+        services = _wire(settings, _Carriers(mail, redis, doorbell, mailbags))
+        loops = [
+            services.post_office.run,
+            services.post_office.note_activity,
+            services.mailboxes.run,
+            services.depositor.run,
+        ]
+        loops += [carrier.run for carrier in (doorbell, mailbags) if isinstance(carrier, RedisDoorbell | KafkaMailbags)]
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        running = [tasks.create_task(loop()) for loop in loops]
+        stack.callback(lambda: [task.cancel() for task in running])
+        yield services
+
+
+def _open_mail(database: str) -> AbstractAsyncContextManager[MailStore]:
+    if is_postgres(database):
+        return open_postgres_mail(database)
+    return open_sqlite_mail(Path(sqlite_path(database)), SystemClock())
+
+
+@asynccontextmanager
+async def _open_redis(settings: Settings) -> AsyncIterator[Redis]:
+    """Redis, or the same inside this process: one-shots and limits run the same scripts."""
+    redis = connect_redis(settings.redis_url.get_secret_value()) if settings.redis_url else FakeAsyncRedis()
+    try:
+        yield redis
+    finally:
+        await redis.aclose()
+
+
+def _wire(settings: Settings, carriers: _Carriers) -> Services:
+    clock = SystemClock()
+    secret = settings.jwt_secret.get_secret_value().encode()
+    pepper = Pepper(settings.pepper.get_secret_value())
+    is_limited = settings.limits == "on"
+    quotas = overridden(settings.limit_overrides)
+    limiter: Limiter = RedisLimiter(carriers.redis, quotas) if is_limited else Unlimited()
+    tokens = Tokens(secret, settings.jwt_expiration, settings.refresh_token_expiration, clock)
+    standings = Standings(TortoiseSessions(), clock)
+    endings = Endings(standings, carriers.doorbell)
+    sender = open_sender(settings.sms.get_secret_value(), secret, clock)
+    resend_after = RESEND_AFTER if is_limited else timedelta(0)
+    codes = OneTimeCodes(TortoiseOtp(), sender, pepper, clock, resend_after)
+    lists, conversations = CachedDeviceLists(TortoiseDeviceLists()), CachedConversations(TortoiseConversations())
+    depositor = Depositor(carriers.mail, carriers.doorbell)
+    router = Router(carriers.mailbags, depositor)
+    return Services(
+        clock=clock,
+        registration=Registration(codes, TortoiseAccounts(), tokens, endings, limiter),
+        sessions=Sessions(TortoiseSessions(), RedisTickets(carriers.redis), tokens, standings, endings),
+        accounts=Accounts(TortoiseAccounts(), pepper),
+        account_upkeep=TortoiseAccountUpkeep(),
+        devices=OwnDevices(TortoiseDevices(), endings, clock),
+        prekeys=Prekeys(TortoisePrekeys(), limiter, clock, Notices(carriers.mail, router, clock)),
+        conversations=Conversations(TortoiseConversations(), limiter, clock),
+        post_office=PostOffice(carriers.mail, lists, (conversations, TortoiseConversations()), router, clock),
+        mailboxes=Mailboxes(carriers.mail),
+        mail_store=carriers.mail,
+        depositor=depositor,
+        mailbags=carriers.mailbags,
+        router=router,
+        doorbell=carriers.doorbell,
+        relay=Relay(conversations, TortoiseConversations(), lists, carriers.doorbell),
+        limiter=limiter,
+        local_limiter=LocalLimiter(quotas, is_on=is_limited),
+        health=Health(
+            settings.database_url.get_secret_value(),
+            settings.redis_url.get_secret_value() if settings.redis_url else None,
+            settings.kafka_url.get_secret_value() if settings.kafka_url else None,
+        ),
+    )

@@ -1,0 +1,47 @@
+"""Posting over REST, and what became of a post."""
+
+from aiohttp import web
+
+from vyry.errors import NotFound
+from vyry.ids import MessageId
+from vyry.limits import POST
+from vyry.mail.draft import Sender
+from web.keys import CALLER, SERVICES, SWITCHBOARD
+from web.wire.messages import Accepted, CopyFate, MessageFate, Post, Skipped
+from web.wire.strict import answer, named, read
+
+
+async def post(request: web.Request) -> web.Response:
+    """POST /messages."""
+    draft = await read(request, Post)
+    caller = request[CALLER]
+    request.app[SWITCHBOARD].limiter.take(POST, str(caller.user_id))
+    sender = Sender(caller.user_id, caller.device_id, caller.mailbox)
+    accepted = await request.app[SERVICES].post_office.accept(sender, draft)
+    return answer(
+        Accepted(
+            message_id=accepted.message_id,
+            accepted_at=accepted.accepted_at,
+            copies=accepted.copies,
+            is_repeat=accepted.is_repeat,
+            skipped=[
+                Skipped(user_id=a.user_id, device_id=a.device_id, reason="MAILBOX_FULL") for a in accepted.skipped
+            ],
+        )
+    )
+
+
+async def fate(request: web.Request) -> web.Response:
+    """GET /messages/{messageId}."""
+    message_id = MessageId(named(request, "messageId"))
+    fates = await request.app[SERVICES].mail_store.upkeep.fates(request[CALLER].user_id, message_id)
+    if fates is None:
+        raise NotFound
+    return answer(
+        MessageFate(
+            copies=[
+                CopyFate(user_id=f.address.user_id, device_id=f.address.device_id, state=f.state.value, at=f.at)
+                for f in fates
+            ]
+        )
+    )

@@ -1,0 +1,74 @@
+"""The two forms a frame travels in: `vyry.v1.json` and `vyry.v1.msgpack`. The same frames; bytes are base64 in one and bin in the other."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Final
+from uuid import UUID
+
+import msgpack
+import orjson
+
+from vyry.errors import InvalidRequest
+from web.wire.shapes import to_base64
+from web.wire.strict import check_values, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How frames of one subprotocol are written and read."""
+
+    name: str
+    is_text: bool
+    #: What bytes become inside a payload.
+    octets: Callable[[bytes], object]
+    encode: Callable[[object], bytes]
+    #: Raises InvalidRequest for what is no strict value.
+    decode: Callable[[bytes], object]
+
+
+def _json_default(value: object) -> str:
+    if isinstance(value, bytes):
+        return to_base64(value)
+    raise TypeError(type(value).__name__)
+
+
+def _encode_json(value: object) -> bytes:
+    return orjson.dumps(value, default=_json_default)
+
+
+def _msgpack_default(value: object) -> object:
+    if isinstance(value, UUID):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(type(value).__name__)
+
+
+def _encode_msgpack(value: object) -> bytes:
+    packed: bytes = msgpack.packb(value, default=_msgpack_default)
+    return packed
+
+
+def _distinct(pairs: list[tuple[object, object]]) -> dict[object, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs) or not all(type(key) is str for key in found):
+        raise InvalidRequest("A name is no text or stands twice.")
+    return found
+
+
+def _no_extension(_code: int, _raw: bytes) -> object:
+    raise InvalidRequest("There are no extension types here.")
+
+
+def _decode_msgpack(raw: bytes) -> object:
+    try:
+        value: object = msgpack.unpackb(raw, object_pairs_hook=_distinct, ext_hook=_no_extension, strict_map_key=False)
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException):
+        raise InvalidRequest("This is not one valid MessagePack value.") from None
+    check_values(value)
+    return value
+
+
+JSON: Final = Codec("vyry.v1.json", True, to_base64, _encode_json, parse)  # noqa: FBT003
+MSGPACK: Final = Codec("vyry.v1.msgpack", False, lambda octets: octets, _encode_msgpack, _decode_msgpack)  # noqa: FBT003
+CODECS: Final = {codec.name: codec for codec in (JSON, MSGPACK)}

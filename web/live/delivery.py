@@ -1,0 +1,78 @@
+"""Deliver: what is to be written to sockets. One loop writes for all of them; who takes nothing holds up nobody and is cut off."""
+
+import asyncio
+import time
+from typing import Final
+
+from vyry.telemetry import log, record
+from web.live.session import CloseCode, Session
+
+
+#: A socket that takes nothing for so long is cut off.
+SLOW_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 3.0
+
+
+class Delivery:
+    """Writes what sessions have put out, and closes them."""
+
+    def __init__(self) -> None:
+        self._to_write: dict[Session, None] = {}
+        self._wake = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+
+    def write(self, session: Session) -> None:
+        """There is something to write for this session."""
+        if not session.is_writing:
+            self._to_write[session] = None
+            self._wake.set()
+
+    def end(self, session: Session, code: CloseCode) -> None:
+        """Close a socket from this side; what was put out before still goes first."""
+        if not session.is_closing:
+            session.is_closing = True
+            self._tasks.create_task(self.close(session, code))
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        async with self._tasks:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                began = time.perf_counter()
+                sessions, self._to_write = self._to_write, {}
+                count = sum(len(session.outgoing) for session in sessions)
+                for session in sessions:
+                    if session.buffered() or not await session.flush():
+                        self._write_slowly(session)
+                record("deliver", count, time.perf_counter() - began)
+
+    def _write_slowly(self, session: Session) -> None:
+        if not session.is_writing:
+            session.is_writing = True
+            self._tasks.create_task(self._write_out(session))
+
+    async def _write_out(self, session: Session) -> None:
+        """Write all that is left, waiting for the other side; a reader that takes nothing for too long is cut off."""
+        try:
+            while session.outgoing:
+                async with asyncio.timeout(SLOW_SECONDS):
+                    await session.write(session.outgoing.pop(0))
+        except TimeoutError:
+            log.info("deliver", outcome="slow reader closed", mailbox=session.mailbox)
+            session.outgoing.clear()
+            session.abort()
+        finally:
+            session.is_writing = False
+
+    async def close(self, session: Session, code: CloseCode) -> None:
+        """Write what was put out before, then close."""
+        session.is_closing = True
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while session.outgoing:
+                    await session.write(session.outgoing.pop(0))
+                await session.socket.close(code=code)
+        except (TimeoutError, ConnectionError, RuntimeError):
+            session.outgoing.clear()
+            session.abort()

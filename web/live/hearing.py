@@ -1,0 +1,85 @@
+"""What this node hears of the mail: deposits made here, and the doorbell."""
+
+from collections import OrderedDict
+from collections.abc import Collection, MutableMapping, Sequence
+from typing import Final
+
+import msgpack
+
+from vyry.ids import MailboxKey
+from vyry.mail.routing import ENDED, Doorbell
+from vyry.mail.store import Deposited, Entry
+from web.live.collector import Collector
+from web.live.delivery import Delivery
+from web.live.session import CloseCode, Session
+
+
+#: Contents kept for envelopes that this node is about to deposit.
+EXPECTED: Final = 20_000
+
+
+class Hearing:
+    """Takes hints and deposits to the sockets they concern. It is the node's NearBy and DoorbellListener (vyry/mail/routing.py)."""
+
+    def __init__(
+        self,
+        sessions: MutableMapping[MailboxKey, Session],
+        collector: Collector,
+        delivery: Delivery,
+        doorbell: Doorbell,
+    ) -> None:
+        self._sessions = sessions
+        self._collector = collector
+        self._delivery = delivery
+        self._doorbell = doorbell
+        self._expected: OrderedDict[int, bytes] = OrderedDict()
+
+    def holds(self, mailbox: MailboxKey) -> bool:
+        """See NearBy."""
+        return mailbox in self._sessions or bool(self._collector.polled((mailbox,)))
+
+    def expect(self, number: int, packed: bytes) -> None:
+        """See NearBy."""
+        self._expected[number] = packed
+        if len(self._expected) > EXPECTED:
+            self._expected.popitem(last=False)
+
+    async def on_deposited(self, rows: Sequence[Deposited]) -> None:
+        """This node's depositor numbered these: deliver what belongs to sockets here, ring for the rest."""
+        elsewhere: set[MailboxKey] = set()
+        here: dict[MailboxKey, list[Entry]] = {}
+        for row in rows:
+            packed = self._expected.pop(row.number, None)
+            if row.mailbox in self._sessions:
+                entry = Entry(row.mailbox, row.seq, row.head, row.number, row.loss, None if row.loss else packed)
+                here.setdefault(row.mailbox, []).append(entry)
+            else:
+                elsewhere.add(row.mailbox)
+        for mailbox, entries in here.items():
+            if not self._sessions[mailbox].offer(entries):
+                self._collector.mark([mailbox])
+        self._collector.mark(self._collector.polled(elsewhere))
+        if elsewhere:
+            await self._doorbell.ring(elsewhere)
+
+    def on_ring(self, mailboxes: Collection[MailboxKey]) -> None:
+        """See DoorbellListener."""
+        self._collector.mark(mailboxes)
+
+    def on_displaced(self, mailbox: MailboxKey, connection: int) -> None:
+        """See DoorbellListener."""
+        session = self._sessions.get(mailbox)
+        if session is not None and session.connection < connection:
+            self._delivery.end(session, CloseCode.TOKEN_ENDED if connection >= ENDED else CloseCode.TAKEN_OVER)
+
+    def on_relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> None:
+        """See DoorbellListener."""
+        name, payload = msgpack.unpackb(frame)
+        for mailbox in mailboxes:
+            session = self._sessions.get(mailbox)
+            if session is not None:
+                session.send(name, payload)
+
+    def on_gap(self) -> None:
+        """See DoorbellListener."""
+        self._collector.mark(list(self._sessions))

@@ -1,0 +1,230 @@
+"""What a device says on its socket: each frame is read strictly, done, and answered under its own id."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from aiohttp import WSMessage, WSMsgType
+
+from vyry.accounts.sessions import Sessions
+from vyry.errors import InvalidToken, StaleHead, VyryError
+from vyry.ids import ConversationId, DeviceAddress, DeviceId, UserId
+from vyry.limits import POST, SIGNAL
+from vyry.mail.draft import Sender
+from vyry.mail.posting import Accepted
+from vyry.mail.store import Cursor, Point
+from web.live.session import CloseCode, Session
+from web.live.window import WINDOW_BYTES, WINDOW_ENTRIES, Window
+from web.wire.frames import Hello, Renew, Signal, Typing
+from web.wire.mailbox import Acknowledge, Park
+from web.wire.messages import Post
+from web.wire.shapes import Nothing, to_rfc3339
+from web.wire.strict import understand
+
+
+HELLO_SECONDS: Final = 10.0
+#: The sizes this node holds clients to, as `welcome` says them.
+LIMITS: Final = {"frameBytes": 256 << 10, "contentBytes": 65_536, "copies": 1_000}
+HEARTBEAT_SECONDS: Final = 20
+_CLOSING: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
+_MEMBERS: Final = frozenset({"type", "id", "payload"})
+
+Act = Callable[[Session, object, str], Awaitable[None]]
+
+
+class BadFrame(Exception):
+    """This is no frame: the socket closes with 4400."""
+
+
+async def read_frames(session: Session) -> CloseCode | None:
+    """Serve the socket until it closes; answers the code it should be closed with, or None when the other side closed it."""
+    try:
+        async with asyncio.timeout(HELLO_SECONDS) as patience:
+            while session.window is None:
+                message = await session.socket.receive()
+                if message.type in _CLOSING:
+                    return None
+                if session.window is None:
+                    await _serve(session, message)
+            patience.reschedule(None)
+        while True:
+            message = await session.socket.receive()
+            if message.type in _CLOSING:
+                return None
+            await _serve(session, message)
+    except BadFrame:
+        return CloseCode.BAD_FRAME
+    except TimeoutError:
+        return CloseCode.SILENT
+
+
+async def _serve(session: Session, message: WSMessage) -> None:
+    session.heard_at = time.monotonic()
+    session.is_pinged = False
+    if message.type is WSMsgType.PING:
+        await session.socket.pong(message.data)
+        return
+    if message.type is WSMsgType.PONG:
+        return
+    if message.type is not (WSMsgType.TEXT if session.codec.is_text else WSMsgType.BINARY):
+        raise BadFrame
+    name, ref, payload = _frame(session, message.data.encode() if session.codec.is_text else message.data)
+    try:
+        if name == "post":
+            _post(session, payload, ref)
+        elif name == "acknowledge":
+            _acknowledge(session, payload, ref)
+        else:
+            await _ACTS[name](session, payload, ref)
+    except VyryError as refusal:
+        session.refuse(refusal, ref)
+
+
+def _frame(session: Session, raw: bytes) -> tuple[str, str, object]:
+    """The name, id and payload of a frame. Raises BadFrame for anything that is none, or comes before hello."""
+    try:
+        frame = session.codec.decode(raw)
+    except VyryError:
+        raise BadFrame from None
+    if type(frame) is not dict or not frame.keys() <= _MEMBERS:
+        raise BadFrame
+    name, ref = frame.get("type"), frame.get("id")
+    if type(name) is not str or name not in _NAMES or type(ref) is not str or not 1 <= len(ref) <= 64:
+        raise BadFrame
+    if session.window is None and name != "hello":
+        raise BadFrame
+    return name, ref, frame.get("payload", {})
+
+
+def _post(session: Session, payload: object, ref: str) -> None:
+    caller = session.caller
+    draft = understand(payload, Post)
+    session.switchboard.limiter.take(POST, str(caller.user_id))
+    sender = Sender(caller.user_id, caller.device_id, caller.mailbox)
+    session.switchboard.services.post_office.post(sender, draft, partial(_posted, session, ref))
+
+
+def _posted(session: Session, ref: str, outcome: Accepted | VyryError) -> None:
+    if isinstance(outcome, VyryError):
+        session.refuse(outcome, ref)
+    else:
+        session.send("accepted", accepted_payload(outcome), ref)
+
+
+def accepted_payload(accepted: Accepted) -> dict[str, object]:
+    """The answer to a post, for both doors."""
+    return {
+        "messageId": str(accepted.message_id),
+        "acceptedAt": to_rfc3339(accepted.accepted_at),
+        "copies": accepted.copies,
+        "isRepeat": accepted.is_repeat,
+        "skipped": [_skipped(address) for address in accepted.skipped],
+    }
+
+
+def _skipped(address: DeviceAddress) -> dict[str, object]:
+    return {"userId": str(address.user_id), "deviceId": address.device_id, "reason": "MAILBOX_FULL"}
+
+
+def _acknowledge(session: Session, payload: object, ref: str) -> None:
+    window = session.window
+    assert window is not None
+    asked = understand(payload, Acknowledge)
+    point = Point(session.mailbox, asked.seq, asked.head, window.sent)
+    if asked.seq > session.acknowledged and window.knows(asked.seq, asked.head) is not False:
+        # The device has it: there is room for more, whatever becomes of the deletion.
+        window.release(min(asked.seq, window.sent))
+        session.switchboard.collector.look_again(session)
+    session.switchboard.services.mailboxes.acknowledge(point, partial(_acknowledged, session, ref))
+
+
+def _acknowledged(session: Session, ref: str, outcome: Cursor | VyryError) -> None:
+    if isinstance(outcome, VyryError):
+        session.refuse(outcome, ref)
+        return
+    session.acknowledged = max(session.acknowledged, outcome.seq)
+    session.send("acknowledged", {"cursor": _cursor(session, outcome)}, ref)
+
+
+def _cursor(session: Session, cursor: Cursor) -> dict[str, object]:
+    return {"seq": cursor.seq, "head": session.codec.octets(cursor.head)}
+
+
+async def _hello(session: Session, payload: object, ref: str) -> None:
+    hello = understand(payload, Hello)
+    if session.window is not None:
+        raise BadFrame
+    try:
+        state = await session.switchboard.services.mailboxes.open(session.mailbox, hello.after, hello.head)
+    except StaleHead as stale:
+        cursor = stale.members["cursor"]
+        assert isinstance(cursor, Cursor)
+        raise StaleHead(cursor=_cursor(session, cursor)) from None
+    session.connection = state.connection
+    session.acknowledged = state.acknowledged.seq
+    session.window = Window(hello.after, hello.head or state.acknowledged.head)
+    session.drain_target = state.last.seq
+    session.send(
+        "welcome",
+        {
+            "userId": str(session.caller.user_id),
+            "deviceId": session.caller.device_id,
+            "mailboxId": str(state.mailbox_id),
+            "cursor": _cursor(session, state.acknowledged),
+            "windowEntries": WINDOW_ENTRIES,
+            "windowBytes": WINDOW_BYTES,
+            "heartbeatSeconds": HEARTBEAT_SECONDS,
+            "limits": LIMITS,
+        },
+        ref,
+    )
+    await session.switchboard.join(session)
+
+
+async def _renew(session: Session, payload: object, ref: str) -> None:
+    sessions: Sessions = session.switchboard.services.sessions
+    caller = await sessions.recognise(understand(payload, Renew).access_token)
+    if caller.device != session.caller.device:
+        raise InvalidToken
+    session.caller = caller
+    session.expires_at = caller.expires_at.timestamp()
+    session.send("renewed", {"expiresAt": to_rfc3339(caller.expires_at)}, ref)
+
+
+async def _park(session: Session, payload: object, ref: str) -> None:
+    await session.switchboard.services.mailboxes.park(session.mailbox, understand(payload, Park).seq)
+    session.send("parked", {}, ref)
+
+
+async def _typing(session: Session, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
+    typing = understand(payload, Typing)
+    session.switchboard.limiter.take(SIGNAL, str(session.caller.device))
+    await session.switchboard.services.relay.typing(
+        session.caller, ConversationId(typing.conversation_id), typing.is_typing
+    )
+
+
+async def _signal(session: Session, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
+    asked = understand(payload, Signal)
+    session.switchboard.limiter.take(SIGNAL, str(session.caller.device))
+    device = None if asked.device_id is None else DeviceId(asked.device_id)
+    to = UserId(asked.user_id), device
+    await session.switchboard.services.relay.signal(session.caller, to, asked.call_id, asked.kind, asked.content)
+
+
+async def _ping(session: Session, payload: object, ref: str) -> None:
+    understand(payload, Nothing)
+    session.send("pong", {}, ref)
+
+
+_ACTS: Final[dict[str, Act]] = {
+    "hello": _hello,
+    "renew": _renew,
+    "park": _park,
+    "typing": _typing,
+    "signal": _signal,
+    "ping": _ping,
+}
+_NAMES: Final = frozenset({"post", "acknowledge", *_ACTS})

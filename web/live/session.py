@@ -1,0 +1,199 @@
+"""One device's socket.
+
+The life of a session: opened (nothing but hello is taken) -> hello (resumed behind a point that is right) -> closed, for a reason that its close
+code names. The reader is the request's own task. Nothing here waits for a device: frames to be sent are put into `outgoing`, and the switchboard's one
+delivery loop writes them; what a slow reader does not take stays there, bounded by its window, until it is closed.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import WSMsgType, web
+
+from vyry.accounts.account import Caller
+from vyry.errors import VyryError
+from vyry.ids import MailboxKey, new_id
+from vyry.mail.store import Entry, Want
+from web.errors import error_body
+from web.live.codec import Codec
+from web.live.window import Window, size_of
+from web.wire.entries import wire_entries
+
+
+if TYPE_CHECKING:
+    from web.live.switchboard import Switchboard
+
+#: How many entries one collect takes for one socket.
+PAGE_ENTRIES: Final = 128
+#: The bytes of one entries frame stay under the frame limit: base64 and the other fields are counted for.
+FRAME_CONTENT_BYTES: Final = 160 << 10
+#: More than this is not written at once: the rest waits until the transport has passed it on.
+WRITE_BYTES: Final = 48 << 10
+
+
+class CloseCode(IntEnum):
+    """Why the node closes a socket."""
+
+    GOING_AWAY = 1001
+    BAD_FRAME = 4400
+    TOKEN_ENDED = 4401
+    SILENT = 4408
+    TAKEN_OVER = 4409
+    TOO_FAST = 4429
+    OVERLOADED = 4503
+
+
+class Session:
+    """What the node knows of one open socket. Small: thousands of them idle in one process."""
+
+    __slots__ = (
+        "acknowledged",
+        "caller",
+        "codec",
+        "connection",
+        "drain_target",
+        "expires_at",
+        "heard_at",
+        "is_behind",
+        "is_closing",
+        "is_pinged",
+        "is_writing",
+        "outgoing",
+        "socket",
+        "switchboard",
+        "window",
+    )
+
+    def __init__(self, socket: web.WebSocketResponse, caller: Caller, codec: Codec, switchboard: "Switchboard") -> None:
+        self.socket = socket
+        self.caller = caller
+        self.codec = codec
+        self.switchboard = switchboard
+        self.outgoing: list[bytes] = []
+        #: None until hello was right.
+        self.window: Window | None = None
+        self.connection = 0
+        self.acknowledged = 0
+        #: What was the last number at hello, until `drained` was said.
+        self.drain_target: int | None = None
+        #: There may be more in the mailbox than was sent.
+        self.is_behind = False
+        self.is_closing = False
+        self.is_pinged = False
+        self.is_writing = False
+        self.heard_at = 0.0
+        self.expires_at = caller.expires_at.timestamp()
+
+    @property
+    def mailbox(self) -> MailboxKey:
+        """Whose socket this is."""
+        return self.caller.mailbox
+
+    def send(self, name: str, payload: object, ref: str | None = None) -> None:
+        """Put a frame into what goes out next."""
+        if self.is_closing:
+            return
+        frame = {"type": name, "payload": payload} if ref is None else {"type": name, "ref": ref, "payload": payload}
+        self.outgoing.append(self.codec.encode(frame))
+        self.switchboard.delivery.write(self)
+
+    def refuse(self, refusal: VyryError, ref: str) -> None:
+        """Answer a frame with the error body."""
+        self.send("refused", error_body(refusal, str(new_id())), ref)
+
+    def want(self) -> Want | None:
+        """What a collect may bring, if anything may be sent at all."""
+        if self.window is None or self.is_closing:
+            return None
+        entries, octets = self.window.room()
+        return (
+            Want(self.mailbox, self.window.sent, min(entries, PAGE_ENTRIES), octets)
+            if entries > 0 and octets > 0
+            else None
+        )
+
+    def take(self, entries: Sequence[Entry], asked: Want) -> None:
+        """Deliver what a collect brought, as far as it is new and fits; remember whether there may be more behind it."""
+        window = self.window
+        if window is None:
+            return
+        fresh: list[Entry] = []
+        for entry in entries:
+            if entry.seq <= window.sent:
+                continue
+            if not window.fits(size_of(entry)):
+                break
+            window.push(entry)
+            fresh.append(entry)
+        self.is_behind = len(entries) >= asked.entries or (bool(entries) and entries[-1].seq > window.sent)
+        # A page that stopped at the byte budget is shorter than asked for: the next one tells whether it was the last.
+        self.is_behind = self.is_behind or sum(map(size_of, entries)) + (64 << 10) > asked.size
+        if not self.is_behind and self.drain_target is not None:
+            # What was acknowledged elsewhere meanwhile is not sent here any more.
+            self.drain_target = min(self.drain_target, window.sent)
+        self._deliver(fresh)
+
+    def offer(self, entries: Sequence[Entry]) -> bool:
+        """Deliver entries that were just deposited here, if they follow on what was sent. False if they have to be collected instead."""
+        window = self.window
+        if window is None or self.is_behind or entries[0].seq != window.sent + 1:
+            return False
+        if (
+            not all(entry.packed is not None for entry in entries)
+            or not window.fits(sum(map(size_of, entries)))
+            or len(entries) > window.room()[0]
+        ):
+            return False
+        for entry in entries:
+            window.push(entry)
+        self._deliver(entries)
+        return True
+
+    def _deliver(self, entries: Sequence[Entry]) -> None:
+        page: list[Entry] = []
+        size = 0
+        for entry in entries:
+            if page and size + size_of(entry) > FRAME_CONTENT_BYTES:
+                self.send("entries", {"entries": wire_entries(page, self.codec.octets)})
+                page, size = [], 0
+            page.append(entry)
+            size += size_of(entry)
+        if page:
+            self.send("entries", {"entries": wire_entries(page, self.codec.octets)})
+        self.say_drained()
+
+    def say_drained(self) -> None:
+        """Tell the device, once, that what was waiting at its hello has been sent."""
+        if self.drain_target is not None and self.window is not None and self.window.sent >= self.drain_target:
+            self.send("drained", {"seq": self.window.sent})
+            self.drain_target = None
+
+    def buffered(self) -> int:
+        """Bytes written that the other side has not taken yet."""
+        transport = self.socket._req.transport if self.socket._req is not None else None  # noqa: SLF001  aiohttp names it nowhere else
+        return transport.get_write_buffer_size() if transport is not None else 0
+
+    def abort(self) -> None:
+        """Cut the connection, whatever state it is in."""
+        transport = self.socket._req.transport if self.socket._req is not None else None  # noqa: SLF001  as above
+        if transport is not None:
+            transport.abort()
+
+    async def flush(self) -> bool:
+        """Write what fits without waiting. False if some is left."""
+        written = 0
+        while self.outgoing:
+            if written + len(self.outgoing[0]) > WRITE_BYTES and (written or self.buffered()):
+                return False
+            frame = self.outgoing.pop(0)
+            written += len(frame)
+            await self.write(frame)
+        return True
+
+    async def write(self, frame: bytes) -> None:
+        """Write one frame; waits while the transport is full."""
+        try:
+            await self.socket.send_frame(frame, WSMsgType.TEXT if self.codec.is_text else WSMsgType.BINARY)
+        except (ConnectionError, RuntimeError):
+            self.outgoing.clear()

@@ -1,0 +1,29 @@
+"""GET /ws: the upgrade, and the life of one socket."""
+
+from typing import Final
+
+from aiohttp import web
+
+from web.keys import CALLER, SWITCHBOARD
+from web.live.codec import CODECS, JSON
+from web.live.reader import read_frames
+from web.live.session import Session
+
+
+FRAME_BYTES: Final = 256 << 10
+
+
+async def open_socket(request: web.Request) -> web.StreamResponse:
+    """Upgrade, then serve frames until either side closes."""
+    switchboard = request.app[SWITCHBOARD]
+    socket = web.WebSocketResponse(
+        protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=FRAME_BYTES, timeout=3.0
+    )
+    await socket.prepare(request)
+    codec = CODECS.get(socket.ws_protocol or "", JSON)
+    session = Session(socket, request[CALLER], codec, switchboard)
+    async with switchboard.admitted(session):
+        code = await read_frames(session)
+        if code is not None:
+            await switchboard.delivery.close(session, code)
+    return socket

@@ -1,0 +1,145 @@
+"""The sockets open in this process: who joins, who is looked after, who leaves."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from vyry.errors import Unavailable
+from vyry.ids import MailboxKey
+from vyry.telemetry import SOCKETS
+from web.live.collector import CHUNK, Collector
+from web.live.delivery import Delivery
+from web.live.hearing import Hearing
+from web.live.session import CloseCode, Session
+
+
+if TYPE_CHECKING:
+    from vyry.bootstrap import Services
+
+#: Hints may be lost: every mailbox held here is looked at this often anyway, give or take a fifth.
+CATCH_UP_SECONDS: Final = 5.0
+PING_SECONDS: Final = 20.0
+SILENCE_SECONDS: Final = 30.0
+GOODBYE_JITTER_SECONDS: Final = 10.0
+
+
+class Switchboard:
+    """Holds the sessions of this node and the loops that serve them."""
+
+    def __init__(self, services: "Services") -> None:
+        self.services = services
+        self.limiter = services.local_limiter
+        #: No more long polls: the node says goodbye.
+        self.is_draining = False
+        self._sessions: dict[MailboxKey, Session] = {}
+        self._open: dict[Session, None] = {}
+        self._all_closed = asyncio.Event()
+        self.delivery = Delivery()
+        self.collector = Collector(services.mail_store, self._sessions)
+        self.hearing = Hearing(self._sessions, self.collector, self.delivery, services.doorbell)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve for as long as the context is open."""
+        self.services.router.serve(self.hearing)
+        self.services.doorbell.listen(self.hearing)
+        self.services.depositor.follow(self.hearing.on_deposited)
+        async with asyncio.TaskGroup() as tasks:
+            loops = [
+                tasks.create_task(loop())
+                for loop in (self.collector.run, self.delivery.run, self._look_after, self._catch_up)
+            ]
+            try:
+                yield
+            finally:
+                for loop in loops:
+                    loop.cancel()
+
+    async def join(self, session: Session) -> None:
+        """The session's hello was right: it takes the device's place, on this node and on all others."""
+        older = self._sessions.get(session.mailbox)
+        if older is not None and older is not session:
+            self.delivery.end(older, CloseCode.TAKEN_OVER)
+        self._sessions[session.mailbox] = session
+        session.is_behind = True
+        await self.services.doorbell.hold(session.mailbox, session.connection)
+        # From here on no hint is missed: what came before is found by reading, what is not numbered yet by a deposit.
+        self.collector.mark([session.mailbox])
+        self.services.depositor.add([session.mailbox])
+
+    @asynccontextmanager
+    async def admitted(self, session: Session) -> AsyncIterator[None]:
+        """Count and watch a socket from its upgrade to its end."""
+        session.heard_at = time.monotonic()
+        self._open[session] = None
+        self._all_closed.clear()
+        SOCKETS.inc()
+        try:
+            yield
+        finally:
+            del self._open[session]
+            if not self._open:
+                self._all_closed.set()
+            SOCKETS.dec()
+            session.is_closing = True
+            if self._sessions.get(session.mailbox) is session:
+                del self._sessions[session.mailbox]
+                await self.services.doorbell.release(session.mailbox, session.connection)
+
+    def sent(self, mailbox: MailboxKey) -> int:
+        """The highest number sent on this device's socket, if it is here; else 0."""
+        session = self._sessions.get(mailbox)
+        return session.window.sent if session is not None and session.window is not None else 0
+
+    async def drain(self) -> None:
+        """Say goodbye to everybody, each with another moment to come back, and close; ends when all sockets are closed."""
+        self.is_draining = True
+        spread = secrets.SystemRandom()
+        for session in list(self._open):
+            after = round(spread.uniform(0, GOODBYE_JITTER_SECONDS), 1)
+            session.send("goodbye", {"reason": "shutdown", "retryAfterSeconds": after})
+            self.delivery.end(session, CloseCode.GOING_AWAY)
+        if self._open:
+            await self._all_closed.wait()
+
+    async def _look_after(self) -> None:
+        """Ping who is silent, close who stays silent or whose token has ended."""
+        while True:
+            await asyncio.sleep(1)
+            now, wall = time.monotonic(), self.services.clock.now().timestamp()
+            for session in list(self._open):
+                silence = now - session.heard_at
+                if session.expires_at <= wall:
+                    self.delivery.end(session, CloseCode.TOKEN_ENDED)
+                elif silence > SILENCE_SECONDS:
+                    self.delivery.end(session, CloseCode.SILENT)
+                elif silence > PING_SECONDS and not session.is_pinged and not session.buffered():
+                    session.is_pinged = True
+                    await session.socket.ping()
+
+    async def _catch_up(self) -> None:
+        """Look at every mailbox held here, hint or no hint."""
+        spread = secrets.SystemRandom()
+        while True:
+            await asyncio.sleep(CATCH_UP_SECONDS * spread.uniform(0.8, 1.2))
+            held = list(self._sessions)
+            for start in range(0, len(held), CHUNK):
+                try:
+                    await self._check(held[start : start + CHUNK])
+                except Unavailable:
+                    break
+
+    async def _check(self, mailboxes: Sequence[MailboxKey]) -> None:
+        for state in await self.services.mail_store.states(mailboxes):
+            session = self._sessions.get(state.mailbox)
+            if session is None or session.window is None:
+                continue
+            if state.is_ended:
+                self.delivery.end(session, CloseCode.TOKEN_ENDED)
+            elif state.connection > session.connection:
+                self.delivery.end(session, CloseCode.TAKEN_OVER)
+            elif state.last.seq > session.window.sent:
+                self.collector.mark([state.mailbox])

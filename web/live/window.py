@@ -1,0 +1,59 @@
+"""What was sent on one connection and is not acknowledged yet: bounded in entries and in bytes of content."""
+
+from collections import deque
+from typing import Final
+
+from vyry.mail.envelope import HEADER_BYTES
+from vyry.mail.store import Entry
+
+
+WINDOW_ENTRIES: Final = 256
+WINDOW_BYTES: Final = 1 << 20
+
+
+class Window:
+    """The unacknowledged entries of a connection that resumed behind `seq`."""
+
+    __slots__ = ("_bytes", "_entries", "_resumed", "sent")
+
+    def __init__(self, seq: int, head: bytes) -> None:
+        #: The highest number sent, or named by the hello.
+        self.sent = seq
+        self._resumed = seq, head
+        self._entries: deque[tuple[int, bytes, int]] = deque()
+        self._bytes = 0
+
+    def room(self) -> tuple[int, int]:
+        """How many entries and bytes of content may still be sent."""
+        return WINDOW_ENTRIES - len(self._entries), WINDOW_BYTES - self._bytes
+
+    def fits(self, size: int) -> bool:
+        """Whether one more entry with so much content may be sent."""
+        entries, octets = self.room()
+        return entries > 0 and size <= octets
+
+    def push(self, entry: Entry) -> None:
+        """Note that this entry was sent."""
+        size = size_of(entry)
+        self._entries.append((entry.seq, entry.head, size))
+        self._bytes += size
+        self.sent = entry.seq
+
+    def knows(self, seq: int, head: bytes) -> bool | None:
+        """Whether `head` is that of the entry `seq` sent here; None for a number this window does not hold."""
+        if seq == self._resumed[0]:
+            return head == self._resumed[1]
+        for number, known, _ in self._entries:
+            if number >= seq:
+                return known == head if number == seq else None
+        return None
+
+    def release(self, seq: int) -> None:
+        """Everything up to here is acknowledged."""
+        while self._entries and self._entries[0][0] <= seq:
+            self._bytes -= self._entries.popleft()[2]
+
+
+def size_of(entry: Entry) -> int:
+    """The bytes of content of an entry; a loss has none."""
+    return 0 if entry.packed is None else len(entry.packed) - HEADER_BYTES
