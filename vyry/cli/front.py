@@ -17,6 +17,7 @@ from vyry.telemetry import configure_logging, log
 from web.app import build_app, listening
 from web.keys import DRAINING, SWITCHBOARD
 
+
 #: With the 10 s that requests under way may take, and the closing of pools, this stays within running.STOP_SECONDS.
 DRAIN_SECONDS: Final = 8.0
 

@@ -36,7 +36,7 @@ def run(serve: Serve, *, parent: int | None = None) -> int:
     except OSError:
         # A port that is taken, a folder that cannot be written: the command line has a line for it.
         raise
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it was, the last line of the log tells it
         log.exception("crashed")
         return 1
     log.info("stopped")
