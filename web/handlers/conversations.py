@@ -25,7 +25,7 @@ async def show(request: web.Request) -> web.Response:
 async def index(request: web.Request) -> web.Response:
     """GET /conversations."""
     query = parameters(request, ConversationsQuery)
-    after = query.cursor and ConversationId(query.cursor)
+    after = ConversationId(query.cursor) if query.cursor else None
     return answer(
         ConversationList.of(await request.app[SERVICES].conversations.list(request[CALLER].user_id, query.limit, after))
     )
