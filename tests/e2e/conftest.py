@@ -1,0 +1,47 @@
+"""Whole installations of real processes, started once for all end-to-end tests, and people to use them."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+
+from scripts.nodes import Alone, Cluster, cluster
+from tests.client import Node
+from tests.e2e.traffic import Traffic, traffic
+
+
+#: What every content of the traffic begins with: it must never be seen outside of mailboxes.
+MARK = "a-marked-ciphertext-that-nobody-may-keep"
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Cluster]:
+    """Two web nodes and two workers on services of their own, which tests may break and must mend."""
+    with cluster(webs=2, workers=2) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def alone() -> Iterator[Alone]:
+    """`vyry start`."""
+    with Alone() as node:
+        yield node
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=35)) as session:
+        yield session
+
+
+@pytest.fixture
+def nodes(installation: Cluster, http: aiohttp.ClientSession) -> list[Node]:
+    """The two front doors of the cluster."""
+    return [Node(http, web.url, installation.otp_file) for web in installation.webs]
+
+
+@pytest.fixture
+async def flow(nodes: list[Node]) -> AsyncIterator[Traffic]:
+    """Steady traffic over both front doors."""
+    async with traffic(nodes, MARK) as made:
+        yield made

@@ -1,0 +1,132 @@
+"""Two front doors are one: what happens at one node is seen at the other."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from tests.client import Device, Node, Refused
+from tests.line import Codec, Line
+
+
+async def two(nodes: list[Node]) -> tuple[Device, Device, str]:
+    """Ann at the first node, Bo at the second, and their conversation."""
+    ann, bo = await nodes[0].sign_up(), await nodes[1].sign_up()
+    return ann, bo, await ann.open_direct(bo)
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_mail_sent_while_offline_comes_at_the_other_node(nodes: list[Node], codec: Codec) -> None:
+    ann, bo, conversation = await two(nodes)
+    first = await Line.live(bo, nodes[1].url, codec)
+    await ann.post(conversation, bo, b"one")
+    await first.seen(1)
+    await first.close()
+
+    for content in (b"two", b"three"):
+        await ann.post(conversation, bo, content)
+    second = await Line.live(bo, nodes[0].url, codec)
+    await second.seen(3)
+    await second.close()
+
+    assert bo.contents == [b"one", b"two", b"three"]
+
+
+async def test_what_was_seen_but_not_acknowledged_comes_again_only_if_asked_for(nodes: list[Node]) -> None:
+    ann, bo, conversation = await two(nodes)
+    for content in (b"one", b"two"):
+        await ann.post(conversation, bo, content)
+    first = await Line.live(bo, nodes[0].url, acknowledges=False)
+    await first.seen(2)
+    await first.close()
+
+    resumed = await Line.live(bo, nodes[1].url)
+    await ann.post(conversation, bo, b"three")
+    await resumed.seen(3)
+    await resumed.close()
+
+    assert bo.contents == [b"one", b"two", b"three"]
+
+
+async def test_a_later_connection_takes_over_from_the_one_at_the_other_node(nodes: list[Node]) -> None:
+    ann, bo, conversation = await two(nodes)
+    older = await Line.live(bo, nodes[0].url)
+
+    newer = await Line.live(bo, nodes[1].url)
+    code = await older.ended()
+    await ann.post(conversation, bo, b"to the newer one")
+    await newer.seen(1)
+    await newer.close()
+
+    assert (code, bo.contents) == (4409, [b"to the newer one"])
+
+
+async def test_typing_reaches_the_other_member_at_the_other_node(nodes: list[Node]) -> None:
+    ann, bo, conversation = await two(nodes)
+    anns, bos = await Line.live(ann, nodes[0].url), await Line.live(bo, nodes[1].url)
+
+    await anns.tell("typing", conversationId=conversation, isTyping=True)
+    heard = await asyncio.wait_for(bos.heard.get(), 5)
+    await anns.close()
+    await bos.close()
+
+    expected = {"conversationId": conversation, "userId": ann.user_id, "deviceId": ann.device_id, "isTyping": True}
+    assert (heard["type"], heard["payload"]) == ("typing", expected)
+
+
+async def test_a_call_is_signalled_between_nodes_and_leaves_nothing_in_the_mailbox(nodes: list[Node]) -> None:
+    ann, bo, _ = await two(nodes)
+    anns, bos = await Line.live(ann, nodes[0].url), await Line.live(bo, nodes[1].url)
+    call = str(uuid.uuid4())
+
+    await anns.tell("signal", userId=bo.user_id, callId=call, kind="offer", content=anns.bytes_of(b"sealed"))
+    heard = await asyncio.wait_for(bos.heard.get(), 5)
+    await anns.close()
+    await bos.close()
+    page = await bo.collect()
+
+    assert (heard["type"], heard["payload"]["callId"], heard["payload"]["content"]) == ("signal", call, b"sealed")
+    assert page["entries"] == []
+
+
+async def test_a_post_repeated_at_the_other_node_is_the_same_post(nodes: list[Node]) -> None:
+    ann, bo, conversation = await two(nodes)
+    await ann.learn(bo.user_id)
+    body = ann.body_of(conversation, [bo.user_id], b"once")
+
+    answers = [await nodes[number].call("POST", "/messages", body, ann.token) for number in (0, 1, 0)]
+    other = ann.body_of(conversation, [bo.user_id], b"twice") | {"messageId": body["messageId"]}
+    with pytest.raises(Refused) as refusal:
+        await nodes[1].call("POST", "/messages", other, ann.token)
+    await bo.collect(wait=5)
+
+    assert [answer["isRepeat"] for answer in answers] == [False, True, True]
+    assert (refusal.value.status, refusal.value.code) == (409, "IDEMPOTENCY_MISMATCH")
+    assert bo.contents == [b"once"]
+
+
+async def test_a_new_sign_up_is_repaired_and_ends_the_old_socket_at_the_other_node(nodes: list[Node]) -> None:
+    ann, bo, conversation = await two(nodes)
+    await ann.post(conversation, bo, b"to the old phone")
+    old = await Line.live(bo, nodes[1].url, acknowledges=False)
+
+    new = await nodes[0].sign_up(bo.number)
+    code = await old.ended(5)
+    await ann.post(conversation, bo, b"to the new phone")
+    await new.collect(wait=5)
+
+    assert (code, new.contents) == (4401, [b"to the new phone"])
+
+
+async def test_a_long_poll_at_one_node_wakes_for_a_post_at_the_other(nodes: list[Node]) -> None:
+    ann, bo, conversation = await two(nodes)
+    await bo.collect()
+
+    waiting = asyncio.create_task(bo.collect(wait=20))
+    await ann.post(conversation, bo, b"wake up")
+    async with asyncio.timeout(5):
+        await waiting
+    await bo.acknowledge()
+
+    assert bo.contents == [b"wake up"]
+    assert (await bo.collect())["cursor"]["seq"] == 1

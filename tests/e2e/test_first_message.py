@@ -1,0 +1,71 @@
+"""From an empty folder to a first message: `vyry start` and the example that ships."""
+
+import asyncio
+import sys
+
+import aiohttp
+import pytest
+
+from scripts.nodes import ROOT, Alone
+from tests.client import Node
+from tests.line import Codec, Line
+
+
+EXAMPLE = ROOT / "examples" / "first_message.py"
+
+
+async def run_example(*arguments: str, typed: bytes | None = None) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(EXAMPLE), *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(30):
+        said, _ = await process.communicate(typed)
+    assert process.returncode == 0, said.decode()
+    return said.decode()
+
+
+async def test_the_example_tells_of_a_ciphertext_there_and_back(alone: Alone) -> None:
+    said = await run_example("--url", alone.url, "--otp-file", str(alone.otp_file))
+
+    assert "reads: 'Hello Bo, the node cannot read this.'" in said
+    assert "reads: 'Nor this, Ann.'" in said
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_a_first_message_goes_there_and_back_over_sockets(
+    alone: Alone, http: aiohttp.ClientSession, codec: Codec
+) -> None:
+    node = Node(http, alone.url, alone.otp_file)
+    ann, bo = await node.sign_up(), await node.sign_up()
+    conversation = await ann.open_direct(bo)
+    anns, bos = await Line.live(ann, codec=codec), await Line.live(bo, codec=codec)
+
+    await ann.post(conversation, bo, b"there")
+    await bos.seen(1)
+    await bo.post(conversation, ann, b"and back")
+    await anns.seen(1)
+
+    assert (bo.contents, ann.contents) == ([b"there"], [b"and back"])
+    await anns.close()
+    await bos.close()
+
+
+async def test_mail_outlives_a_crash_of_the_node(alone: Alone, http: aiohttp.ClientSession) -> None:
+    node = Node(http, alone.url, alone.otp_file)
+    ann, bo = await node.sign_up(), await node.sign_up()
+    conversation = await ann.open_direct(bo)
+    await ann.post(conversation, bo, b"before the crash")
+
+    crashed = alone.pid
+    await asyncio.to_thread(alone.kill)
+    await asyncio.to_thread(alone.start)
+    await ann.post(conversation, bo, b"after it")
+    line = await Line.live(bo)
+    await line.seen(2)
+    await line.close()
+
+    assert bo.contents == [b"before the crash", b"after it"]
+    assert alone.pid != crashed
