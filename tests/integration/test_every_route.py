@@ -12,7 +12,7 @@ import pytest_asyncio
 from tests.documented import assert_documented
 from vyry import __version__
 from vyry.settings import Role, load_settings
-from web.app import build_app, listening
+from web.app import build_door, listening
 from web.keys import Route
 from web.routes import ROUTES
 
@@ -32,7 +32,7 @@ WITH_BODY = [route for route in ROUTES if route.auth == "open" and route.body is
 async def http(tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
     settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path)})
     # Nothing here gets past the door, so no service is asked.
-    app = build_app(settings, cast(Any, None))
+    app = build_door(settings, cast(Any, None), ROUTES)
     async with (
         listening(app, "127.0.0.1", 0) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,

@@ -14,7 +14,7 @@ from pydantic import Field
 from vyry.errors import RateLimited
 from vyry.limits import CLAIM_ALL, Grant
 from vyry.settings import Role, load_settings
-from web.app import build_app, listening
+from web.app import build_door, listening
 from web.keys import GRANTS, REQUEST_ID, Route
 from web.wire.shapes import Wire
 from web.wire.strict import answer, named, numbered, parameters, read
@@ -115,7 +115,7 @@ async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path), "VYRY_CORS_ORIGINS": "https://chat.example.org"}
     )
     # None of these routes asks a service for anything.
-    app = build_app(settings, cast(Any, None), ROUTES)
+    app = build_door(settings, cast(Any, None), ROUTES)
     async with listening(app, "127.0.0.1", 0) as port:
         yield Wireside(port)
 

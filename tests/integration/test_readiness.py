@@ -12,8 +12,9 @@ import pytest
 from tests.documented import assert_documented
 from vyry.adapters.health import Health
 from vyry.settings import Role, Settings, load_settings
-from web.app import build_app, listening
+from web.app import build_door, listening
 from web.keys import DRAINING
+from web.routes import ROUTES
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @asynccontextmanager
 async def node(settings: Settings, database: str, *, is_stopping: bool = False) -> AsyncIterator[aiohttp.ClientSession]:
-    app = build_app(settings, cast(Any, SimpleNamespace(health=Health(database))))
+    app = build_door(settings, cast(Any, SimpleNamespace(health=Health(database))), ROUTES)
     if is_stopping:
         app[DRAINING].set()
     async with (
