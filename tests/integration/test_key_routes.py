@@ -20,7 +20,8 @@ from vyry.adapters.prekeys import TortoisePrekeys
 from vyry.circles.conversations import Conversations
 from vyry.devices.prekeys import Prekeys
 from vyry.settings import Role, load_settings
-from web.app import build_app
+from web.app import build_door
+from web.routes import ROUTES
 
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ async def node(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Node]:
             conversations=Conversations(TortoiseConversations(), Counting(), room.clock),
         )
         settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path)})
-        async with TestClient(TestServer(build_app(settings, cast("Services", services)))) as http:
+        async with TestClient(TestServer(build_door(settings, cast("Services", services), ROUTES))) as http:
             yield Node(http, room)
 
 
