@@ -39,11 +39,18 @@ class Supervised:
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, *arguments],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parents[2],
         )
         end_with_us(self.process.pid)
+
+    def close(self) -> None:
+        """Nobody listens to it any more."""
+        self.process.wait()
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe
+            pipe.close()
 
     def child(self) -> int:
         """The next child that says it is up."""
@@ -56,9 +63,7 @@ def supervised() -> Iterator[Supervised]:
     running = Supervised()
     yield running
     running.process.kill()
-    running.process.wait()
-    assert running.process.stdout
-    running.process.stdout.close()
+    running.close()
 
 
 def is_there(pid: int) -> bool:
@@ -103,11 +108,20 @@ def test_children_do_not_outlive_a_killed_supervisor(supervised: Supervised) -> 
     assert all_gone(children)
 
 
+def test_children_end_also_when_nobody_reads_what_they_say(supervised: Supervised) -> None:
+    children = [supervised.child() for _ in range(3)]
+    assert supervised.process.stderr
+
+    supervised.process.stderr.close()
+    supervised.process.kill()
+
+    assert all_gone(children)
+
+
 def test_children_that_never_start_end_the_attempt() -> None:
     began = time.monotonic()
     supervised = Supervised("7")
 
     assert supervised.process.wait(30) != 0
     assert time.monotonic() - began < 20
-    assert supervised.process.stdout
-    supervised.process.stdout.close()
+    supervised.close()

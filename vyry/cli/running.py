@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -47,21 +46,16 @@ def _ask(stop: asyncio.Event, reason: str) -> None:
     if stop.is_set():
         # Asked twice: somebody is waiting at the keyboard.
         os._exit(130)
-    log.info("stopping", reason=reason)
     stop.set()
     # A thread, because the loop itself may be what hangs.
-    timer = threading.Timer(STOP_SECONDS, _give_up)
+    timer = threading.Timer(STOP_SECONDS, os._exit, [1])
     timer.daemon = True
     timer.start()
+    # Last: whoever read the log may be gone too.
+    log.info("stopping", reason=reason)
 
 
 def _orphaned(stop: asyncio.Event, parent: int) -> None:
     asyncio.get_running_loop().remove_reader(parent)
     if not stop.is_set():
         _ask(stop, "the supervisor is gone")
-
-
-def _give_up() -> None:
-    log.error("stopped", reason="it took too long")
-    sys.stderr.flush()
-    os._exit(1)

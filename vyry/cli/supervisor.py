@@ -80,11 +80,11 @@ class Supervisor:
         return 0
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        if not self._is_stopping:
-            log.info("stopping", reason=signal.Signals(number).name)
-            signal.alarm(_KILL_SECONDS)
-        self._is_stopping = True
+        is_first, self._is_stopping = not self._is_stopping, True
         self._tell(signal.SIGTERM)
+        if is_first:
+            signal.alarm(_KILL_SECONDS)
+            log.info("stopping", reason=signal.Signals(number).name)
 
     def _kill(self, _number: int, _frame: FrameType | None) -> None:
         self._tell(signal.SIGKILL)
