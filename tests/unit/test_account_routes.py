@@ -12,7 +12,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.account_room import NUMBER, AccountRoom, open_stores
 from vyry.settings import Role, load_settings
-from web.app import build_app
+from web.app import build_door
+from web.routes import ROUTES
 
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ async def guest(tmp_path: Path) -> AsyncIterator[Guest]:
             sessions=room.sessions, registration=room.registration, accounts=room.accounts, devices=room.devices
         )
         settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path)})
-        async with TestClient(TestServer(build_app(settings, cast("Services", services)))) as http:
+        async with TestClient(TestServer(build_door(settings, cast("Services", services), ROUTES))) as http:
             yield Guest(http, room)
 
 
