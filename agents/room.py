@@ -82,7 +82,8 @@ async def _watch(app: faust.App) -> None:
     """Tell how far behind each partition is, until the app stops or crashes."""
     while not (app.should_stop or app.crashed):
         for tp in app.consumer.assignment():
-            behind = app.consumer.highwater(tp) - (await app.consumer.position(tp) or 0)
+            # Both are None until the first fetch, whatever Faust's types say.
+            behind = (app.consumer.highwater(tp) or 0) - (await app.consumer.position(tp) or 0)
             PARTITION_LAG.labels(str(tp.partition)).set(max(0, behind))
         await app.sleep(_LAG_SECONDS)
 

@@ -85,7 +85,7 @@ class KafkaMailbags:
         while True:
             try:
                 await self._connected()
-            except _AWAY as problem:
+            except Exception as problem:  # noqa: BLE001 - whatever the driver throws, hints must not end a node
                 await asyncio.sleep(self._outage.failed(problem))
 
     async def _connected(self) -> Never:
@@ -143,6 +143,7 @@ class _Delivery:
             for partition, bag in enumerate(bags):
                 for packed in filled(bag):
                     outcome = await self._producer.send(self._topic, packed, partition=partition)
+                    outcome.add_done_callback(_is_delivered)  # An outcome that nobody looks at again would complain.
                     self._pending.append((now, len(packed) // 8, outcome))
         while self._pending and self._pending[0][2].done():
             # An error that aiokafka does not retry is raised here.
@@ -176,14 +177,18 @@ async def _producer(servers: list[str]) -> AsyncIterator[AIOKafkaProducer]:
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:
-    """Stop within a second of the last chance to deliver, whatever the broker does.
+    """Give what is held a last chance, then stop, within 5 s and whatever the broker does.
 
-    aiokafka 0.14 has no public way to give up what it holds, and its stop() waits for that without end (aiokafka#1101).
+    aiokafka 0.14 has no public way to give up what it holds, and its stop() waits for that without end (aiokafka#1101). The sender must be closed
+    first: it trips over batches that failed behind its back.
     """
-    with suppress(*_AWAY):
+    with suppress(Exception):
         async with asyncio.timeout(1):
             await producer.flush()
+    with suppress(Exception):
+        async with asyncio.timeout(2):
+            await producer._sender.close()  # noqa: SLF001 - see above
     producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - see above
-    with suppress(*_AWAY):
-        async with asyncio.timeout(3):
+    with suppress(Exception):
+        async with asyncio.timeout(2):
             await producer.stop()
