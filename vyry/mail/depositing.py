@@ -81,7 +81,7 @@ class Depositor:
         try:
             rows = await self._store.deposit(batch)
         except Unavailable:
-            record("deposit", 0, time.perf_counter() - began, failures=1)
+            record("deposit", len(batch), time.perf_counter() - began, failures=len(batch))
             raise
         except Exception as problem:  # noqa: BLE001 - poison must not stop the other mailboxes of the batch
             await self._divide(batch, problem)
