@@ -73,7 +73,7 @@ class Collector:
             try:
                 entries = await self._store.collect(wants)
             except Unavailable:
-                record("collect", 0, time.perf_counter() - began, failures=1)
+                record("collect", 1, time.perf_counter() - began, failures=1)
                 await asyncio.sleep(_RETRY_SECONDS)
                 self.mark([want.mailbox for want in wants])
                 continue
