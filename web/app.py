@@ -1,6 +1,7 @@
 """The aiohttp application, its routes out of the one table, each behind its door; and the server that carries it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,9 @@ LINGERING_SECONDS: Final = 2
 #: How long requests under way may take once the node was told to stop.
 SHUTDOWN_SECONDS: Final = 10
 _BACKLOG: Final = 1024
+#: A path with a word in the place of an id is another path: GET /keys/prekeys is not GET /keys/{userId}.
+_ID: Final = re.compile(r"\{((?!deviceId)\w+Id)\}")
+_ID_ONLY: Final = r"{\1:[0-9A-Fa-f-]{36}}"
 
 
 def build_app(settings: "Settings", services: "Services") -> web.Application:
@@ -49,7 +53,7 @@ def build_door(settings: "Settings", services: "Services", routes: Sequence[Rout
     app[DOCUMENTS] = documents()
     app.on_response_prepare.append(dress)
     for route in routes:
-        app.router.add_route(route.method, route.path, guarded(route), expect_handler=_expect)
+        app.router.add_route(route.method, _ID.sub(_ID_ONLY, route.path), guarded(route), expect_handler=_expect)
     return app
 
 

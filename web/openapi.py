@@ -164,6 +164,7 @@ def _components(routes: Sequence[Route], references: Any, components: Schema) ->
         },
         "headers": {
             "RequestId": {
+                "required": True,
                 "description": "The id of this request; equals `request_id` of an error body.",
                 "schema": {"type": "string", "format": "uuid"},
             },
