@@ -7,7 +7,7 @@ from functools import partial
 from agents.room import sorting_room
 from vyry.adapters.migrating import migrate
 from vyry.bootstrap import open_services
-from vyry.cli.front import front_door
+from vyry.cli.front import front_door, refuse_taken
 from vyry.cli.running import run
 from vyry.settings import Role, Settings, load_settings, masked
 from vyry.telemetry import configure_logging
@@ -22,6 +22,7 @@ def start() -> int:
     os.umask(0o077)
     settings = load_settings(Role.ALONE)
     configure_logging(settings.log_level)
+    refuse_taken(settings)
     return run(partial(_serve, settings))
 
 

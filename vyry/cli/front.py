@@ -1,6 +1,8 @@
 """`vyry web`: the front door of a cluster, in one process or several."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -33,10 +35,23 @@ def web(*, processes: Annotated[int | None, Parameter(validator=validators.Numbe
     """
     settings = load_settings(Role.WEB)
     configure_logging(settings.log_level)
+    refuse_taken(settings)
     count = processes or settings.processes
     if count == 1:
         return run(partial(serve, settings))
     return Supervisor(lambda parent: run(partial(serve, settings, reuse_port=True), parent=parent), count).run()
+
+
+def refuse_taken(settings: Settings) -> None:
+    """Say in one line that the port cannot be had, before anything is opened. Raises OSError."""
+    host, port = settings.server_host, settings.server_port
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as problem:
+        why = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else str(problem)
+        raise OSError(
+            f"Cannot listen on {host}, port {port} ({why}): end what listens there, or set SERVER_PORT and SERVER_HOST."
+        ) from None
 
 
 async def serve(settings: Settings, stop: asyncio.Event, *, reuse_port: bool = False) -> None:
