@@ -18,8 +18,8 @@ from vyry.errors import Unavailable
 from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
 
 
-#: Shorter than the second in which an ended session must be refused, by what the look itself may take.
-MEMORY: Final = timedelta(milliseconds=750)
+#: Half of the second in which an ended session must be refused: the look itself takes time too, more on a busy node.
+MEMORY: Final = timedelta(milliseconds=500)
 REMEMBERED: Final = 20_000
 
 

@@ -1,0 +1,72 @@
+"""Sessions that end on one node are over on the other within a second: access tokens, sockets, refresh tokens."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+import pytest
+
+from tests.client import Device, Node, Refused
+from tests.line import Line
+
+
+async def log_out(device: Device) -> None:
+    await device.call("POST", "/auth/logout")
+
+
+async def delete_it(device: Device) -> None:
+    await device.call("DELETE", f"/devices/{device.device_id}")
+
+
+async def sign_up_again(device: Device) -> None:
+    await device.node.sign_up(device.number)
+
+
+async def use_its_refresh_token_twice(device: Device) -> None:
+    body = {"refreshToken": device.session["refreshToken"]}
+    await device.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
+    with pytest.raises(Refused, match="INVALID_TOKEN"):
+        await device.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
+
+
+async def refused(node: Node, device: Device) -> str:
+    """Ask until this node refuses the device's access token; answers with which code."""
+    while True:
+        try:
+            await node.call("GET", "/account", token=device.token)
+        except Refused as refusal:
+            return str(refusal.code)
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("end", [log_out, delete_it, sign_up_again, use_its_refresh_token_twice])
+async def test_what_ends_here_is_over_there_within_a_second(
+    nodes: list[Node], end: Callable[[Device], Awaitable[None]]
+) -> None:
+    here, there = nodes
+    device = await here.sign_up()
+    line = await Line.live(device, there.url)
+    await there.call("GET", "/account", token=device.token)
+
+    await end(device)
+    ended_at = time.monotonic()
+
+    refusal, close_code = await asyncio.gather(refused(there, device), line.ended())
+
+    assert time.monotonic() - ended_at < 1
+    assert (refusal, close_code) == ("INVALID_TOKEN", 4401)
+    body = {"refreshToken": device.session["refreshToken"], "attemptId": str(uuid.uuid4())}
+    with pytest.raises(Refused, match="INVALID_TOKEN"):
+        await there.call("POST", "/auth/refresh-token", body)
+
+
+async def test_a_ticket_from_one_node_opens_one_socket_on_the_other(nodes: list[Node]) -> None:
+    here, there = nodes
+    ticket = (await (await here.sign_up()).call("POST", "/auth/ws-ticket"))["ticket"]
+    async with there.http.ws_connect(f"{there.url}/api/v1/ws?ticket={ticket}"):
+        pass
+
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+        await here.http.ws_connect(f"{here.url}/api/v1/ws?ticket={ticket}")
