@@ -1,0 +1,100 @@
+"""What every mail store promises when many work at once, on two nodes: contiguous numbers, a right chain, no deadlock, nothing twice."""
+
+import asyncio
+from collections.abc import Sequence
+from itertools import islice
+
+from tests.contracts.mail_room import MailRoom, heads, letter
+from vyry.ids import MailboxKey
+from vyry.mail.envelope import Envelope
+from vyry.mail.store import Cursor, Deposited, Guards, MailStore, Message, Outdated, Point
+
+
+POSTS = 12
+
+
+async def post_one_by_one(store: MailStore, boxes: Sequence[MailboxKey]) -> list[Message]:
+    """Batches of three messages, each to some of the mailboxes, as one web node posts them."""
+    posted = []
+    for n in range(POSTS):
+        batch = [letter(*islice(boxes, start, len(boxes), 1 + n % 2), text=b"x" * (n + 1)) for start in range(3)]
+        assert not isinstance(await store.post(batch, Guards()), Outdated)
+        posted += batch
+        await asyncio.sleep(0)
+    return posted
+
+
+async def deposit_until(store: MailStore, boxes: Sequence[MailboxKey], done: asyncio.Event) -> list[Deposited]:
+    """Deposit these mailboxes again and again, in this order."""
+    deposited = []
+    while not done.is_set():
+        deposited += await store.deposit(boxes)
+        # The memory store never suspends; the others must have their turn.
+        await asyncio.sleep(0)
+    return deposited + await store.deposit(boxes)
+
+
+async def test_posters_and_depositors_on_two_nodes_leave_every_mailbox_whole(room: MailRoom, twin: MailStore) -> None:
+    boxes = [await room.box() for _ in range(6)]
+    stores, done = [room.store, twin] * 2, asyncio.Event()
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        orders = boxes, boxes[::-1], boxes[2:], boxes[4::-1]
+        depositors = [
+            group.create_task(deposit_until(store, order, done)) for store, order in zip(stores, orders, strict=True)
+        ]
+        posted = await asyncio.gather(*(post_one_by_one(store, boxes) for store in stores))
+        done.set()
+
+    expected = {box: sum(box in {c.mailbox for c in m.copies} for batch in posted for m in batch) for box in boxes}
+    numbered = [each for depositor in depositors for each in depositor.result()]
+    assert len({each.number for each in numbered}) == len(numbered) == sum(expected.values())
+    for box in boxes:
+        entries = await room.entries(box)
+        digests = [Envelope.unpack(entry.packed or b"").digest() for entry in entries]
+        assert [entry.seq for entry in entries] == list(range(1, expected[box] + 1))
+        assert [entry.head for entry in entries] == heads(room.ids[box], digests)
+        assert [entry.number for entry in entries] == sorted(entry.number for entry in entries)
+
+
+async def test_the_order_of_one_poster_is_kept_whoever_deposits(room: MailRoom, twin: MailStore) -> None:
+    box, done = await room.box(), asyncio.Event()
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        for store in (room.store, twin):
+            group.create_task(deposit_until(store, [box], done))
+        posted = await post_one_by_one(twin, [box])
+        done.set()
+
+    mine = [message.message_id for message in posted if message.copies]
+    assert [Envelope.unpack(entry.packed or b"").message_id for entry in await room.entries(box)] == mine
+
+
+async def test_acknowledging_while_mail_arrives_loses_nothing(room: MailRoom, twin: MailStore) -> None:
+    box, done = await room.box(), asyncio.Event()
+    seen: list[int] = []
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(deposit_until(twin, [box], done))
+        poster = group.create_task(post_one_by_one(room.store, [box]))
+        while not (poster.done() and done.is_set()):
+            done.set() if poster.done() else None
+            for entry in (await room.entries(box, len(seen)))[:5]:
+                seen.append(entry.seq)
+                await twin.acknowledge([Point(box, entry.seq, entry.head, entry.seq)])
+            await asyncio.sleep(0)
+
+    await room.store.deposit([box])
+    seen += [entry.seq for entry in await room.entries(box, len(seen))]
+    assert seen == list(range(1, POSTS + 1))
+
+
+async def test_one_point_acknowledged_twice_at_once_is_answered_alike(room: MailRoom, twin: MailStore) -> None:
+    box = await room.box()
+    deposited = await room.fill(box, b"1", b"2")
+    point = Point(box, 2, deposited[1].head, 2)
+
+    answers = await asyncio.gather(*(store.acknowledge([point]) for store in (room.store, twin) * 4))
+
+    assert answers == [[Cursor(2, deposited[1].head)]] * 8
+    assert await room.registry.count_contents() == 0
