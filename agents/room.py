@@ -1,7 +1,7 @@
 """The sorting room: the mailbox agents and the sweeper of one process. Kafka may come and go; the sweeper works on, and nothing here ends the process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final, Never
@@ -12,6 +12,7 @@ from agents.app import in_process_app, kafka_app
 from agents.sweeper import BATCH, Chore, Sweeper
 from agents.transport import Bags
 from vyry.bootstrap import Services
+from vyry.mail.mailbag import brokers
 from vyry.outage import Outage
 from vyry.settings import Settings
 from vyry.telemetry import PARTITION_LAG, log
@@ -22,6 +23,7 @@ FORGET_SECONDS: Final = 600.0
 STOP_SECONDS: Final = 8.0
 _START_SECONDS: Final = 20.0
 _LAG_SECONDS: Final = 5.0
+_CALL_SECONDS: Final = 5.0
 
 
 @asynccontextmanager
@@ -51,31 +53,66 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
     )
 
 
-def _maker(settings: Settings, services: Services, sweeper: Sweeper) -> Callable[[], faust.App]:
+def _maker(settings: Settings, services: Services, sweeper: Sweeper) -> Callable[[], Awaitable[faust.App]]:
     if settings.kafka_url is None:
         bags = services.mailbags
         assert isinstance(bags, Bags), "without Kafka the mailbags are those of this process"
-        return lambda: in_process_app(bags, services.depositor)
+        return at_once(lambda: in_process_app(bags, services.depositor))
     url = settings.kafka_url.get_secret_value()
-    return lambda: kafka_app(url, services.depositor, lambda _: sweeper.sweep_at_once())
+    return when_reachable(url, lambda: kafka_app(url, services.depositor, lambda _: sweeper.sweep_at_once()))
 
 
-async def tend(make: Callable[[], faust.App], outage: Outage) -> Never:
+def at_once(make: Callable[[], faust.App]) -> Callable[[], Awaitable[faust.App]]:
+    """Make the app without waiting for anything."""
+
+    async def made() -> faust.App:
+        return make()
+
+    return made
+
+
+def when_reachable(url: str, make: Callable[[], faust.App]) -> Callable[[], Awaitable[faust.App]]:
+    """Make the app only when some broker lets itself be called: Faust's own way to fail is a page of tracebacks per attempt."""
+
+    async def made() -> faust.App:
+        async with asyncio.timeout(_CALL_SECONDS):
+            for number, server in enumerate(servers := brokers(url), 1):
+                host, _, port = server.rpartition(":")
+                try:
+                    _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+                except OSError:
+                    if number == len(servers):
+                        raise
+                    continue
+                writer.close()
+                break
+        return make()
+
+    return made
+
+
+async def tend(make: Callable[[], Awaitable[faust.App]], outage: Outage) -> Never:
     """Keep an app running, a new one after each failure, until cancelled."""
     while True:
-        app = make()
         try:
-            async with asyncio.timeout(_START_SECONDS):
-                await app.start()
-            outage.over()
-            await _watch(app)
-            wait = outage.failed(app.crash_reason or RuntimeError("stopped"))
+            async with _running(await make()) as app:
+                outage.over()
+                await _watch(app)
+                wait = outage.failed(app.crash_reason or RuntimeError("stopped"))
         except Exception as problem:  # noqa: BLE001
             # Whatever Faust and its driver throw when the broker is away: the sweeper does the work meanwhile.
             wait = outage.failed(problem)
-        finally:
-            await _stop(app)
         await asyncio.sleep(wait)
+
+
+@asynccontextmanager
+async def _running(app: faust.App) -> AsyncIterator[faust.App]:
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            await app.start()
+        yield app
+    finally:
+        await _stop(app)
 
 
 async def _watch(app: faust.App) -> None:

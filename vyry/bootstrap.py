@@ -98,7 +98,7 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         is_alone = settings.redis_url is None
         doorbell = InProcessDoorbell() if is_alone else RedisDoorbell(redis)
         url = settings.kafka_url.get_secret_value() if settings.kafka_url else None
-        mailbags = InProcessMailbags() if url is None else KafkaMailbags(url)
+        mailbags = InProcessMailbags() if url is None else KafkaMailbags(url, settings.partitions)
         services = _wire(settings, _Carriers(mail, redis, doorbell, mailbags))
         loops = [
             services.post_office.run,

@@ -29,6 +29,8 @@ FIELDS: Final = frozenset(
         "dependency", "state", "version", "migration", "limit", "path", "size", "bytes", "depth", "sockets",
     }
 )  # fmt: skip
+#: Libraries that tell every attempt at a broker that is away; vyry/outage.py tells each outage. Faust names a logger after our app's module too.
+_TOLD_ONCE: Final = ("aiokafka", "faust", "mode", "agents")
 _HIDDEN: Final = "<not logged>"
 #: PostgreSQL quotes whole rows in this part of its messages.
 _DETAIL: Final = re.compile(r"(?m)(?<=^DETAIL:).*$")
@@ -99,6 +101,8 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for name in _TOLD_ONCE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def keep_known_fields(

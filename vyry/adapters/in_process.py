@@ -6,11 +6,9 @@ from typing import Final
 
 from vyry.ids import MailboxKey
 from vyry.mail.mailbag import filled, partition_of
-from vyry.mail.routing import DoorbellListener
+from vyry.mail.routing import ENDED, DoorbellListener
 
 
-#: Higher than any connection number: whoever holds the mailbox is displaced.
-ENDED: Final = (1 << 53) - 1
 #: Two partitions and a tick of 2 ms were the cheapest of those measured for Faust inside the process (docs/performance.md).
 PARTITIONS: Final = 2
 TICK_SECONDS: Final = 0.002

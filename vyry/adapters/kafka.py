@@ -13,7 +13,7 @@ from typing import Final, Never
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, ProducerClosed, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
 from vyry.ids import MailboxKey
 from vyry.mail.mailbag import KEYS_PER_BAG, brokers, filled, partition_of, topic_of
@@ -56,7 +56,7 @@ class KafkaMailbags:
     `run` makes the topic if there is none (with `partitions`), carries the bags and keeps the connection; until it is there, and while the broker is away, bags are dropped: they are hints.
     """
 
-    def __init__(self, url: str, partitions: int = 4) -> None:
+    def __init__(self, url: str, partitions: int) -> None:
         self._url = url
         self._partitions = partitions
         self._servers = brokers(url)
@@ -92,7 +92,7 @@ class KafkaMailbags:
         """Carry with one producer until it is of no more use."""
         await ensure_topic(self._url, self._partitions)
         try:
-            async with _producer(self._servers) as producer, _Delivery(producer, self._topic) as delivery:
+            async with _started(self._servers) as producer, _Delivery(producer, self._topic) as delivery:
                 self._bags = [set() for _ in range(await delivery.partitions())]
                 self._outage.over()
                 if self._lost:
@@ -157,9 +157,9 @@ def _is_delivered(outcome: asyncio.Future[object]) -> bool:
     return outcome.done() and not outcome.cancelled() and outcome.exception() is None
 
 
-@asynccontextmanager
-async def _producer(servers: list[str]) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(
+def new_producer(servers: list[str]) -> AIOKafkaProducer:
+    """A producer as careful as it can be: all replicas, no duplicates (both are off by default), no record older than the deadline."""
+    return AIOKafkaProducer(
         bootstrap_servers=servers,
         acks="all",
         enable_idempotence=True,
@@ -168,6 +168,11 @@ async def _producer(servers: list[str]) -> AsyncIterator[AIOKafkaProducer]:
         retry_backoff_ms=100,
         max_batch_size=KEYS_PER_BAG * 8 + 1024,
     )
+
+
+@asynccontextmanager
+async def _started(servers: list[str]) -> AsyncIterator[AIOKafkaProducer]:
+    producer = new_producer(servers)
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await producer.start()
@@ -177,18 +182,15 @@ async def _producer(servers: list[str]) -> AsyncIterator[AIOKafkaProducer]:
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:
-    """Give what is held a last chance, then stop, within 5 s and whatever the broker does.
-
-    aiokafka 0.14 has no public way to give up what it holds, and its stop() waits for that without end (aiokafka#1101). The sender must be closed
-    first: it trips over batches that failed behind its back.
-    """
-    with suppress(Exception):
-        async with asyncio.timeout(1):
+    """Give what is held a last chance, then stop, within 5 s and whatever the broker does."""
+    try:
+        async with asyncio.timeout(1.5):
             await producer.flush()
-    with suppress(Exception):
-        async with asyncio.timeout(2):
-            await producer._sender.close()  # noqa: SLF001 - see above
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - see above
-    with suppress(Exception):
-        async with asyncio.timeout(2):
             await producer.stop()
+    except Exception:  # noqa: BLE001 - whatever the driver throws, this is the end of it
+        # aiokafka 0.14 has no public way to give up what it holds, and its stop() waits for that without end (aiokafka#1101).
+        producer._closed = True  # noqa: SLF001
+        for close in (producer._sender.close, producer.client.close):  # noqa: SLF001
+            with suppress(Exception):
+                async with asyncio.timeout(1.5):
+                    await close()

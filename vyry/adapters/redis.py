@@ -20,10 +20,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from vyry.adapters.hints import HOLD, RELEASE, TELL, Hint, What
-from vyry.adapters.in_process import ENDED
 from vyry.ids import MailboxKey
 from vyry.mail.mailbag import pack
-from vyry.mail.routing import DoorbellListener
+from vyry.mail.routing import ENDED, DoorbellListener
 from vyry.outage import Outage
 from vyry.telemetry import log, record
 
