@@ -11,7 +11,6 @@ from vyry.circles.conversations import CachedConversations
 from vyry.devices.directory import CachedDeviceLists
 from vyry.errors import NotAMember, NotFound
 from vyry.ids import ConversationId, DeviceId, MailboxKey, UserId
-from vyry.mail.routing import Doorbell
 
 
 class Acquaintance(Protocol):
@@ -19,6 +18,14 @@ class Acquaintance(Protocol):
 
     async def share_one(self, one: UserId, other: UserId) -> bool:
         """Whether these two are members of a common conversation."""
+        ...
+
+
+class Passage(Protocol):
+    """The way to the sockets, on whichever node they are."""
+
+    async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
+        """Pass a frame to the sockets of these mailboxes; answers those that were believed to be held."""
         ...
 
 
@@ -30,12 +37,12 @@ class Relay:
         conversations: CachedConversations,
         acquaintance: Acquaintance,
         lists: CachedDeviceLists,
-        doorbell: Doorbell,
+        passage: Passage,
     ) -> None:
         self._conversations = conversations
         self._acquaintance = acquaintance
         self._lists = lists
-        self._doorbell = doorbell
+        self._passage = passage
 
     async def typing(self, caller: Caller, conversation_id: ConversationId, is_typing: bool) -> None:  # noqa: FBT001  the frame's own field
         """Tell the other members' devices, and one's own others, that somebody types. Raises NotAMember."""
@@ -83,4 +90,4 @@ class Relay:
     async def _pass(self, caller: Caller, name: str, payload: dict[str, object], mailboxes: set[MailboxKey]) -> None:
         others = mailboxes - {caller.mailbox}
         if others:
-            await self._doorbell.relay(others, msgpack.packb((name, payload)))
+            await self._passage.relay(others, msgpack.packb((name, payload)))
