@@ -6,7 +6,6 @@ At the end of each life the network heals: unheard posts are repeated, everythin
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import ClassVar, TypeVar
@@ -140,7 +139,7 @@ class MailboxMachine(RuleBasedStateMachine):
         send = data.draw(st.sampled_from(self.sends), label="imitated")
         if send.outcome is None or not any(send.outcome.numbers):
             return
-        other = replace(send.message, fingerprint=sha256(b"other").digest())
+        other = send.message._replace(fingerprint=sha256(b"other").digest())
         outcomes = self.run(self.room.store.post([other], Guards()))
         assert not isinstance(outcomes, Outdated)
         send.hear(outcomes[0], self.tick())

@@ -1,7 +1,6 @@
 """What every mail store promises about post: once, all or nothing, in order, guarded."""
 
 import asyncio
-from dataclasses import replace
 from itertools import pairwise
 from uuid import uuid4
 
@@ -47,7 +46,7 @@ async def test_a_repeated_post_stores_nothing_and_answers_the_first_outcome(room
     (first,) = await room.post(message)
     room.clock.advance(hours=1)
 
-    (second,) = await room.post(replace(message, accepted_at=room.clock.now()))
+    (second,) = await room.post(message._replace(accepted_at=room.clock.now()))
 
     assert (second.is_repeat, second.accepted_at) == (True, first.accepted_at)
     assert (list(second.mailboxes), list(second.numbers)) == (list(first.mailboxes), list(first.numbers))
@@ -57,7 +56,7 @@ async def test_a_repeated_post_stores_nothing_and_answers_the_first_outcome(room
 async def test_another_body_under_a_known_key_is_answered_with_the_stored_fingerprint(room: MailRoom) -> None:
     ann = await room.box()
     message = letter(ann, text=b"one")
-    other = replace(letter(ann, text=b"two"), message_id=message.message_id)
+    other = letter(ann, text=b"two")._replace(message_id=message.message_id)
     await room.post(message)
 
     (second,) = await room.post(other)
@@ -70,7 +69,7 @@ async def test_another_body_under_a_known_key_is_answered_with_the_stored_finger
 async def test_of_two_messages_with_one_key_in_a_batch_the_later_is_a_repeat(room: MailRoom) -> None:
     ann = await room.box()
     message = letter(ann, text=b"one")
-    other = replace(letter(ann, text=b"two"), message_id=message.message_id)
+    other = letter(ann, text=b"two")._replace(message_id=message.message_id)
 
     first, second = await room.post(message, other)
 
@@ -84,7 +83,7 @@ async def test_two_senders_may_use_one_message_id(room: MailRoom) -> None:
     ann = await room.box()
     message = letter(ann, sender=MailboxKey(1001))
 
-    stored = await room.post(message, replace(message, sender=MailboxKey(1002)))
+    stored = await room.post(message, message._replace(sender=MailboxKey(1002)))
 
     assert [each.is_repeat for each in stored] == [False, False]
     assert len(await room.store.deposit([ann])) == 2
@@ -212,7 +211,7 @@ async def test_copies_may_have_contents_of_their_own(room: MailRoom) -> None:
     message = letter(ann, bo)
     pages = [Envelope(uuid4(), 1, message.message_id, uuid4(), 1, 2, 0, 3, text) for text in (b"for ann", b"for bo")]
     contents = [Content(page.pack(), page.digest(), len(page.content), 1) for page in pages]
-    await room.post(replace(message, contents=contents, copies=[Copy(bo, 1), Copy(ann, 0)]))
+    await room.post(message._replace(contents=contents, copies=[Copy(bo, 1), Copy(ann, 0)]))
 
     await room.store.deposit([ann, bo])
 

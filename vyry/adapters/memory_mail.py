@@ -4,7 +4,7 @@ Small and obviously right before fast; each method runs without awaiting, so eac
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from vyry.clock import Clock
@@ -184,7 +184,7 @@ class MemoryMailUpkeep:
         self, keys: Collection[tuple[MailboxKey, MessageId]]
     ) -> dict[tuple[MailboxKey, MessageId], Stored]:
         messages = self.room.messages
-        return {key: replace(messages[key], is_repeat=True) for key in keys if key in messages}
+        return {key: messages[key]._replace(is_repeat=True) for key in keys if key in messages}
 
     def _fate(self, mailbox: MailboxKey, number: int | None, accepted_at: datetime) -> tuple[CopyState, datetime]:
         if number is not None and number in self.room.fates:
@@ -223,7 +223,7 @@ class MemoryMailStore:
     def _post(self, message: Message) -> Stored:
         key = message.sender, message.message_id
         if known := self.room.messages.get(key):
-            return replace(known, is_repeat=True)
+            return known._replace(is_repeat=True)
         mailboxes = [copy.mailbox for copy in message.copies]
         fitting = [self._fits(message, copy) for copy in message.copies]
         numbers = [

@@ -3,7 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 from uuid import UUID
@@ -114,7 +114,7 @@ class _Batch:
     def repeat(self, message: Message) -> Stored | None:
         """The outcome of an earlier message of this batch with the same key."""
         first = self._outcomes.get((message.sender, message.message_id))
-        return None if first is None else replace(first, is_repeat=True)
+        return None if first is None else first._replace(is_repeat=True)
 
     def add(self, message: Message) -> Stored:
         """Number the copies that fit, and note the rows. If none does, nothing is noted: the key stays free."""

@@ -1,22 +1,25 @@
 """A post as a client makes it, and its check: who may write to whom, and are these exactly the recipients' devices."""
 
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from vyry.circles.conversations import Conversation
 from vyry.clock import milliseconds
-from vyry.devices.directory import Recipient
+from vyry.devices.directory import ListedDevice, Recipient
 from vyry.errors import InvalidRequest, NotAMember, NotFound, StaleDevices
-from vyry.ids import ConversationId, DeviceAddress, DeviceId, MailboxKey, MessageId, UserId
-from vyry.mail.envelope import Envelope, Lane
+from vyry.ids import DeviceAddress, DeviceId, MailboxKey, MessageId, UserId
+from vyry.mail.envelope import Lane, seal
 from vyry.mail.store import Content, Copy, Message
 
 
-MAX_COPIES = 1_000
+MAX_COPIES: Final = 1_000
+_POST: Final = struct.Struct(">16s?I")
+_COPY: Final = struct.Struct(">16sBHB")
 
 
 class DraftCopy(Protocol):
@@ -87,19 +90,16 @@ class _Difference:
         return bool(self.missing or self.extra or self.stale)
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedDraft:
-    """A draft of the right shape, with the hash of each content and the fingerprint that makes two bodies the same."""
+class CheckedDraft(NamedTuple):
+    """A draft of the right shape. `hashes[i]` is that of the content of copy i, counted over all recipients."""
 
     sender: Sender
     draft: Draft
-    hashes: Mapping[int, bytes]
+    hashes: Sequence[bytes]
+    #: What makes two bodies the same.
     fingerprint: bytes
-
-    @property
-    def users(self) -> set[UserId]:
-        """The accounts whose device lists the check needs."""
-        return {self.sender.user_id, *(UserId(r.user_id) for r in self.draft.recipients)}
+    #: The accounts whose device lists the check needs.
+    users: frozenset[UserId]
 
     @property
     def key(self) -> tuple[MailboxKey, MessageId]:
@@ -109,35 +109,28 @@ class CheckedDraft:
 
 def check_shape(sender: Sender, draft: Draft) -> CheckedDraft:
     """What can be said of a draft without asking anybody. Raises InvalidRequest."""
-    users = [recipient.user_id for recipient in draft.recipients]
-    if len(set(users)) < len(users):
+    users = frozenset([sender.user_id, *(UserId(recipient.user_id) for recipient in draft.recipients)])
+    if len(users) < len(draft.recipients) + (all(r.user_id != sender.user_id for r in draft.recipients)):
         raise InvalidRequest(fields=[{"field": "recipients", "problem": "an account is named twice"}])
-    count = sum(len(recipient.devices) for recipient in draft.recipients)
-    if count > MAX_COPIES:
-        raise InvalidRequest(fields=[{"field": "recipients", "problem": f"more than {MAX_COPIES} device copies"}])
     shared = None if draft.content is None else sha256(draft.content).digest()
-    hashes: dict[int, bytes] = {}
-    rows = []
+    hashes: list[bytes] = []
+    rows: list[bytes] = []
     for recipient in draft.recipients:
-        _check_devices(recipient, draft.content)
+        if len(recipient.devices) > 1 and len({copy.device_id for copy in recipient.devices}) < len(recipient.devices):
+            raise InvalidRequest(fields=[{"field": "recipients.devices", "problem": "a device is named twice"}])
         for copy in recipient.devices:
-            digest = sha256(copy.content).digest() if copy.content is not None else shared
-            assert digest is not None
-            hashes[id(copy)] = digest
-            named = f"{recipient.user_id.hex}.{copy.device_id:03}.{copy.registration_id}.{copy.kind}."
-            rows.append(named.encode() + digest)
-    head = f"{draft.conversation_id.hex}.{draft.lane}.{draft.expires_in_seconds}."
-    return CheckedDraft(sender, draft, hashes, sha256(head.encode() + b"".join(sorted(rows))).digest())
-
-
-def _check_devices(recipient: DraftRecipient, shared: bytes | None) -> None:
-    numbers = {copy.device_id for copy in recipient.devices}
-    if len(numbers) < len(recipient.devices):
-        raise InvalidRequest(fields=[{"field": "recipients.devices", "problem": "a device is named twice"}])
-    if shared is None and any(copy.content is None for copy in recipient.devices):
-        raise InvalidRequest(
-            fields=[{"field": "recipients.devices.content", "problem": "a device without any content"}]
-        )
+            digest = shared if copy.content is None else sha256(copy.content).digest()
+            if digest is None:
+                raise InvalidRequest(
+                    fields=[{"field": "recipients.devices.content", "problem": "a device without any content"}]
+                )
+            hashes.append(digest)
+            rows.append(_COPY.pack(recipient.user_id.bytes, copy.device_id, copy.registration_id, copy.kind) + digest)
+    if len(hashes) > MAX_COPIES:
+        raise InvalidRequest(fields=[{"field": "recipients", "problem": f"more than {MAX_COPIES} device copies"}])
+    rows.sort()
+    head = _POST.pack(draft.conversation_id.bytes, draft.lane == "control", draft.expires_in_seconds)
+    return CheckedDraft(sender, draft, hashes, sha256(head + b"".join(rows)).digest(), users)
 
 
 def check_reach(checked: CheckedDraft, circle: Circle) -> None:
@@ -159,28 +152,44 @@ def check_reach(checked: CheckedDraft, circle: Circle) -> None:
         )
 
 
-def _compare(checked: CheckedDraft, circle: Circle, all_of: Mapping[UserId, object] | tuple[()]) -> _Difference:
-    named: dict[UserId, dict[DeviceId, DraftCopy]] = {
-        UserId(r.user_id): {DeviceId(c.device_id): c for c in r.devices} for r in checked.draft.recipients
-    }
+def _compare(checked: CheckedDraft, circle: Circle, all_of: Iterable[UserId]) -> _Difference:
+    sender = checked.sender
     difference = _Difference()
-    own = checked.sender.user_id
-    for user in dict.fromkeys([*named, own, *all_of]):
-        present = circle.lists[user].devices if user in circle.lists else {}
-        copies = named.get(user, {})
-        for device, listed in present.items():
-            if user == own and device == checked.sender.device_id:
-                continue
-            copy = copies.get(device)
-            row = {"userId": str(user), "deviceId": device, "registrationId": listed.registration_id}
-            if copy is None:
-                difference.missing.append(row)
-            elif copy.registration_id != listed.registration_id:
-                difference.stale.append(row)
-        for device in copies:
-            if device not in present or (user == own and device == checked.sender.device_id):
-                difference.extra.append({"userId": str(user), "deviceId": device})
+    unnamed = {sender.user_id, *all_of}
+    for recipient in checked.draft.recipients:
+        user = UserId(recipient.user_id)
+        unnamed.discard(user)
+        _compare_devices(sender, user, recipient.devices, (circle, difference))
+    for user in unnamed:
+        _compare_devices(sender, user, (), (circle, difference))
     return difference
+
+
+def _compare_devices(
+    sender: Sender, user: UserId, copies: Sequence[DraftCopy], found: tuple[Circle, _Difference]
+) -> None:
+    circle, difference = found
+    recipient = circle.lists.get(user)
+    present = recipient.devices if recipient is not None else {}
+    own = sender.device_id if user == sender.user_id else 0
+    named = 0
+    for copy in copies:
+        listed = present.get(DeviceId(copy.device_id))
+        if listed is None or copy.device_id == own:
+            difference.extra.append({"userId": str(user), "deviceId": copy.device_id})
+            continue
+        named += 1
+        if copy.registration_id != listed.registration_id:
+            difference.stale.append(_registered(user, DeviceId(copy.device_id), listed))
+    if named < len(present) - (own in present):
+        have = {copy.device_id for copy in copies} | {own}
+        difference.missing += [
+            _registered(user, device, listed) for device, listed in present.items() if device not in have
+        ]
+
+
+def _registered(user: UserId, device: DeviceId, listed: ListedDevice) -> dict[str, object]:
+    return {"userId": str(user), "deviceId": device, "registrationId": listed.registration_id}
 
 
 def to_message(checked: CheckedDraft, circle: Circle, now: datetime) -> Message:
@@ -188,46 +197,30 @@ def to_message(checked: CheckedDraft, circle: Circle, now: datetime) -> Message:
     draft, sender = checked.draft, checked.sender
     lane = Lane.CONTROL if draft.lane == "control" else Lane.MAIL
     expires_at = now + timedelta(seconds=draft.expires_in_seconds)
-    places: dict[tuple[int, int], int] = {}
-    uses: list[int] = []
+    posted_ms = milliseconds(now)
+    whose = sender.user_id.bytes, sender.device_id, draft.message_id.bytes, draft.conversation_id.bytes
+    life = posted_ms, posted_ms + draft.expires_in_seconds * 1000, int(lane)
+    places: dict[int, int] = {}
+    contents: list[Content] = []
     copies: list[Copy] = []
-    envelopes: list[tuple[Envelope, bytes]] = []
     for recipient in draft.recipients:
         devices = circle.lists[UserId(recipient.user_id)].devices
         for copy in recipient.devices:
-            content = draft.content if copy.content is None else copy.content
-            assert content is not None
-            key = (copy.kind, id(content))
-            place = places.get(key)
+            # Only what is shared has several readers: by kind, since the kind is part of what is stored.
+            place = places.get(copy.kind) if copy.content is None else None
             if place is None:
-                place = places[key] = len(envelopes)
-                uses.append(0)
-                envelopes.append(
-                    (_envelope(sender, draft, content, (now, expires_at), (lane, copy.kind)), checked.hashes[id(copy)])
-                )
-            uses[place] += 1
+                place = len(contents)
+                content = draft.content if copy.content is None else copy.content
+                assert content is not None
+                packed, digest = seal((*whose, *life, copy.kind), content, checked.hashes[len(copies)])
+                contents.append(Content(packed, digest, len(content), 1))
+                if copy.content is None:
+                    places[copy.kind] = place
+            else:
+                contents[place] = contents[place]._replace(copies=contents[place].copies + 1)
             copies.append(Copy(devices[DeviceId(copy.device_id)].mailbox, place))
-    contents = [
-        Content(envelope.pack(), envelope.digest(content_hash), len(envelope.content), uses[i])
-        for i, (envelope, content_hash) in enumerate(envelopes)
-    ]
     return Message(
         sender.mailbox, MessageId(draft.message_id), checked.fingerprint, now, expires_at, lane, contents, copies
-    )
-
-
-def _envelope(
-    sender: Sender, draft: Draft, content: bytes, life: tuple[datetime, datetime], lane_and_kind: tuple[Lane, int]
-) -> Envelope:
-    return Envelope(
-        sender.user_id,
-        sender.device_id,
-        MessageId(draft.message_id),
-        ConversationId(draft.conversation_id),
-        milliseconds(life[0]),
-        milliseconds(life[1]),
-        *lane_and_kind,
-        content,
     )
 
 

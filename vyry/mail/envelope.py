@@ -83,8 +83,8 @@ class Envelope:
             packed[HEADER_BYTES:],
         )
 
-    def digest(self, content_hash: bytes | None = None) -> bytes:
-        """What the chain holds for this envelope: SHA-256 over its facts and the hash of its content (given, if it is known already)."""
+    def digest(self) -> bytes:
+        """What the chain holds for this envelope: SHA-256 over its facts and the hash of its content."""
         return sha256(
             _CHAINED.pack(
                 self.sender_id.bytes,
@@ -95,8 +95,22 @@ class Envelope:
                 self.lane,
                 self.kind,
             )
-            + (content_hash or sha256(self.content).digest())
+            + sha256(self.content).digest()
         ).digest()
+
+
+def seal(
+    envelope_facts: tuple[bytes, int, bytes, bytes, int, int, int, int], content: bytes, content_hash: bytes
+) -> tuple[bytes, bytes]:
+    """The packed form and the digest of an envelope, straight from its facts (the order of `Envelope`, UUIDs as bytes): the path of every post."""
+    sender, device, message, conversation, posted, _, lane, kind = envelope_facts
+    digest = sha256(_CHAINED.pack(sender, device, message, conversation, posted, lane, kind) + content_hash).digest()
+    return _HEADER.pack(*envelope_facts) + content, digest
+
+
+def facts(packed: bytes) -> tuple[bytes, int, bytes, bytes, int, int, int, int]:
+    """What `seal` was given, without the content."""
+    return _HEADER.unpack_from(packed)
 
 
 def first_head(mailbox_id: MailboxId | UUID) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from vyry.ids import ConversationId, DeviceAddress, MailboxId, MailboxKey, MessageId, UserId
 from vyry.mail.envelope import Lane, Loss
@@ -28,8 +28,7 @@ class Caps:
     control_bytes: int = 8 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """One stored body, shared by `copies` envelopes of a message. `packed` is `Envelope.pack()`; `size` counts the content alone."""
 
     packed: bytes
@@ -38,16 +37,14 @@ class Content:
     copies: int
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(NamedTuple):
     """One envelope to be stored: for `mailbox`, of content number `content` of its message."""
 
     mailbox: MailboxKey
     content: int
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One accepted post. `sender` is the mailbox of the sending device (0: the node itself); (sender, message_id) is the idempotency key."""
 
     sender: MailboxKey
@@ -77,8 +74,7 @@ class Outdated:
     conversations: frozenset[ConversationId]
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """The outcome of one message, as stored with it. `numbers[i]` is the envelope of copy i, None where its mailbox was full."""
 
     fingerprint: bytes
@@ -88,8 +84,7 @@ class Stored:
     is_repeat: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Deposited:
+class Deposited(NamedTuple):
     """One envelope that just got its number."""
 
     mailbox: MailboxKey
@@ -119,8 +114,7 @@ class MailboxState:
     is_ended: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(NamedTuple):
     """What one reader can take: entries numbered above `after`, at most `entries` of them and `size` bytes of content (the first always fits)."""
 
     mailbox: MailboxKey
@@ -129,8 +123,7 @@ class Want:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One numbered entry: an envelope (`packed`), or what is left of one (`loss`). Past its expiry an envelope reads as Loss.EXPIRED."""
 
     mailbox: MailboxKey
@@ -141,8 +134,7 @@ class Entry:
     packed: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """A claim by a device: everything up to `seq`, whose head is `head`, is safe with me. `sent` is the highest number its connection was sent."""
 
     mailbox: MailboxKey

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from uuid import UUID
 
 import orjson
 
 from vyry.clock import from_milliseconds
 from vyry.ids import envelope_id
-from vyry.mail.envelope import NOBODY, Envelope, Loss
+from vyry.mail.envelope import HEADER_BYTES, NOBODY, Loss, facts
 from vyry.mail.store import Entry
 from web.wire.shapes import to_rfc3339
 
@@ -17,6 +18,7 @@ WireEntry = dict[str, object]
 
 _REASONS = {loss: loss.name.lower() for loss in Loss}
 _LANES = ("mail", "control")
+_NOBODY = NOBODY.bytes
 
 
 def wire_entries(entries: Sequence[Entry], octets: Octets) -> list[WireEntry]:
@@ -25,7 +27,7 @@ def wire_entries(entries: Sequence[Entry], octets: Octets) -> list[WireEntry]:
     last: tuple[Loss, WireEntry] | None = None
     for entry in entries:
         if entry.packed is not None:
-            found.append(_envelope(entry, Envelope.unpack(entry.packed), octets))
+            found.append(_envelope(entry, entry.packed, octets))
             last = None
             continue
         loss = entry.loss or Loss.OPERATOR
@@ -46,25 +48,34 @@ def _extend(row: WireEntry, entry: Entry, octets: Octets) -> None:
     tombstone["count"] += 1
 
 
-def _envelope(entry: Entry, envelope: Envelope, octets: Octets) -> WireEntry:
+def _envelope(entry: Entry, packed: bytes, octets: Octets) -> WireEntry:
+    sender, device, message, conversation, posted, expires, lane, kind = facts(packed)
     row: WireEntry = {
         "seq": entry.seq,
         "head": octets(entry.head),
-        "envelopeId": str(envelope_id(envelope.posted_at_ms, entry.number)),
-        "messageId": str(envelope.message_id),
+        "envelopeId": str(envelope_id(posted, entry.number)),
+        "messageId": str(UUID(bytes=message)),
         "conversationId": None,
-        "lane": _LANES[envelope.lane],
-        "postedAt": _moment(envelope.posted_at_ms),
-        "expiresAt": _moment(envelope.expires_at_ms),
+        "lane": _LANES[lane],
+        "postedAt": _moment(posted),
+        "expiresAt": _moment(expires),
     }
-    if envelope.sender_id == NOBODY:
-        return row | {"notice": orjson.loads(envelope.content)}
-    row["conversationId"] = str(envelope.conversation_id)
-    row["senderId"] = str(envelope.sender_id)
-    row["senderDeviceId"] = envelope.sender_device_id
-    row["kind"] = envelope.kind
-    row["content"] = octets(envelope.content)
+    content = packed[HEADER_BYTES:]
+    if sender == _NOBODY:
+        row["notice"] = orjson.loads(content)
+        return row
+    row["conversationId"] = _id(conversation)
+    row["senderId"] = _id(sender)
+    row["senderDeviceId"] = device
+    row["kind"] = kind
+    row["content"] = octets(content)
     return row
+
+
+@lru_cache(maxsize=65_536)
+def _id(raw: bytes) -> str:
+    """People and conversations come again and again."""
+    return str(UUID(bytes=raw))
 
 
 @lru_cache(maxsize=4096)
