@@ -1,15 +1,19 @@
-"""Holds answers against the OpenAPI document: every status a route gives is promised there, and every body has the shape promised for it."""
+"""Holds what a node says against its own documents: every answer is one that OpenAPI promises, every frame one that AsyncAPI does."""
 
 import re
 from functools import cache
 from typing import Any
 
 import jsonschema_rs
+import orjson
 
+from tests.device_keys import base64_text
+from web.asyncapi import describe as describe_frames
 from web.keys import Route
 from web.openapi import describe
 from web.routes import ROUTES
 from web.schemas import Schema
+from web.wire.frames import FRAMES
 from web.wire.refusals import MEMBERS
 
 
@@ -19,6 +23,15 @@ def assert_documented(method: str, path: str, status: int, body: Any) -> None:
     validator = _validator(route.method, route.path, status)
     problems = [f"{'.'.join(map(str, each.instance_path))}: {each.message}" for each in validator.iter_errors(body)]
     assert not problems, f"{method} {route.path} answered {status} with {problems} in {body}"
+
+
+def assert_frame_documented(frame: dict[str, Any]) -> None:
+    """Fail unless AsyncAPI promises this frame of the node, with no member beyond the promised ones. Bytes of MessagePack count as base64."""
+    plain = orjson.loads(orjson.dumps(frame, default=base64_text))
+    problems = [
+        f"{'.'.join(map(str, each.instance_path))}: {each.message}" for each in _frame(frame["type"]).iter_errors(plain)
+    ]
+    assert not problems, f"a frame with {problems}: {plain}"
 
 
 def _route(method: str, path: str) -> Route:
@@ -44,6 +57,13 @@ def _validator(method: str, path: str, status: int) -> jsonschema_rs.Draft202012
     assert str(status) in promised, f"{method} {path} promises {list(promised)} and not {status}"
     schema = promised[str(status)].get("content", {}).get("application/json", {}).get("schema", True)
     return jsonschema_rs.Draft202012Validator({"allOf": [schema], "components": _closed(document["components"])})
+
+
+@cache
+def _frame(name: str) -> jsonschema_rs.Draft202012Validator:
+    document = describe_frames(FRAMES)
+    message = document["components"]["messages"][f"node.{name}"]
+    return jsonschema_rs.Draft202012Validator({**message["payload"], "components": _closed(document["components"])})
 
 
 def _closed(components: Schema) -> Schema:

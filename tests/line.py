@@ -12,6 +12,7 @@ import orjson
 from tests.chain import Chain, octets
 from tests.client import Body, Device, Refused, Unclear
 from tests.device_keys import base64_text
+from tests.documented import assert_frame_documented
 
 
 Codec = Literal["json", "msgpack"]
@@ -141,6 +142,7 @@ class Line:
                 self._news.notify_all()
 
     async def _take(self, frame: Body) -> None:
+        assert_frame_documented(frame)
         self.watch(frame)
         kind, payload = frame["type"], frame["payload"]
         if kind == "entries":
