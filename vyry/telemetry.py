@@ -58,7 +58,8 @@ log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger()
 
 def record(verb: Verb, count: int, seconds: float, failures: int = 0) -> None:
     """One batch of `count` envelopes went through a station, `failures` of them in vain. A line too: at debug, or as a warning when some failed."""
-    _COUNTS[verb].inc(count - failures)
+    # A batch that failed as a whole may not know its size; counting must never stop the work.
+    _COUNTS[verb].inc(max(0, count - failures))
     _SECONDS[verb].observe(seconds)
     milliseconds = round(seconds * 1000, 2)
     if failures:

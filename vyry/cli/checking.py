@@ -6,6 +6,7 @@ import logging
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Annotated, Final, Literal
 
@@ -58,15 +59,26 @@ def check(*, as_json: Annotated[bool, Parameter(name="--json", negative=())] = F
     Args:
         as_json: Answer with one JSON object.
     """
-    # What its client has to say stands in the finding.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    findings = asyncio.run(_findings())
+    with _hushed("aiokafka"):
+        findings = asyncio.run(_findings())
     is_fine = all(each.state != "failed" for each in findings)
     if as_json:
         print(json.dumps({"ok": is_fine, "findings": [asdict(each) for each in findings]}, indent=2))
     else:
         print(*(f"{_MARKS[each.state]}  {each.about:<11} {each.line}" for each in findings), sep="\n")
     return 0 if is_fine else 1
+
+
+@contextmanager
+def _hushed(library: str) -> Iterator[None]:
+    """What it has to say of an outage stands in the finding."""
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 async def _findings() -> list[Finding]:
