@@ -1,0 +1,114 @@
+"""The plans of the mail statements on PostgreSQL: nested loops over indexes, whatever the planner believes about a table that fills and empties."""
+
+import re
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from tests.contracts.mail_room import NOON, MailRoom, RowRegistry, StandingClock, letter
+from vyry.adapters.database import connection, open_database
+from vyry.adapters.postgres_connection import PINNED_PLANS, PostgresLine
+from vyry.adapters.postgres_mail import PostgresMailStore
+from vyry.ids import ConversationId, UserId
+from vyry.mail.store import Caps, Guards
+
+
+EXPLAINING = {
+    "session_preload_libraries": "auto_explain",
+    "auto_explain.log_min_duration": "0",
+    "auto_explain.log_nested_statements": "on",
+    "client_min_messages": "log",
+}
+LINES = ("post", "deposit", "collect", "acknowledge", "mailbox")
+TABLES = "mailbox|message|content|envelope|fate|account|conversation"
+FORBIDDEN = re.compile(
+    rf"Seq Scan on ({TABLES})\b|Bitmap|Hash Join|Merge Join|Hash Semi|Merge Semi|Hash Right|Hash Left"
+)
+
+
+class ExplainedLine(PostgresLine):
+    """A line that keeps the plan of every statement it ran, also of those inside functions."""
+
+    def __init__(self, url: str, name: str) -> None:
+        super().__init__(url, name, PINNED_PLANS | EXPLAINING)
+        self.plans: list[str] = []
+
+    async def _opened(self) -> asyncpg.Connection:
+        is_new = self._connection is None
+        opened: asyncpg.Connection = await super()._opened()
+        if is_new:
+            opened.add_log_listener(lambda _, message: self.plans.append(message.message or ""))
+        return opened
+
+
+@pytest.fixture
+async def lines(postgres_url: str) -> AsyncIterator[dict[str, ExplainedLine]]:
+    lines = {name: ExplainedLine(postgres_url, name) for name in (*LINES, "sweep")}
+    yield lines
+    for line in lines.values():
+        await line.close()
+
+
+@pytest.fixture
+async def room(postgres_url: str, lines: dict[str, ExplainedLine]) -> AsyncIterator[MailRoom]:
+    clock = StandingClock()
+    async with open_database(postgres_url):
+        yield MailRoom(postgres_url, PostgresMailStore(lines, clock, Caps()), RowRegistry(), clock)
+
+
+async def use_every_statement(room: MailRoom) -> None:
+    user, conversation = UserId(uuid4()), ConversationId(uuid4())
+    ann, bo = await room.box(user), await room.box()
+    await room.registry.add_conversation(conversation, 1)
+    message = letter(ann, bo, sender=ann)
+    for _ in range(2):
+        await room.post(message, letter(ann), guards=Guards({user: 1}, {conversation: 1}))
+    deposited = await room.store.deposit([ann, bo])
+    await room.store.open_mailbox(ann, 0, None)
+    await room.store.sent(ann, 1)
+    await room.entries(ann)
+    await room.store.park(bo, 1)
+    for entry in deposited:
+        await room.acknowledge(entry.mailbox, entry.seq, entry.head)
+    await room.upkeep.unnumbered(NOON, 10)
+    await room.upkeep.outcomes([(ann, message.message_id)])
+
+
+async def bloat(room: MailRoom) -> None:
+    """Many dead rows, and statistics from when they lived; then statistics from after."""
+    box = await room.box()
+    await connection().execute_script(
+        f"""
+        INSERT INTO envelope (id, mailbox, content, digest, size, lane, accepted_at, expires_at)
+          SELECT nextval('envelope_number'), {box}, n, '', 1, 0, now(), now() FROM generate_series(1, 20000) n;
+        INSERT INTO content (id, copies, packed) SELECT n, 1, 'x' FROM generate_series(1, 20000) n;
+        ANALYZE envelope; ANALYZE content;
+        DELETE FROM envelope; DELETE FROM content;
+        """
+    )
+
+
+def broken(lines: dict[str, ExplainedLine]) -> list[str]:
+    """The plans that are not nested loops over indexes."""
+    return [plan for name in LINES for plan in lines[name].plans if FORBIDDEN.search(plan)]
+
+
+async def test_on_an_empty_database_every_plan_is_nested_loops_over_indexes(
+    room: MailRoom, lines: dict[str, ExplainedLine]
+) -> None:
+    await use_every_statement(room)
+
+    assert sum(len(lines[name].plans) for name in LINES) > 20
+    assert broken(lines) == []
+
+
+async def test_on_a_bloated_table_the_plans_stay_the_same(room: MailRoom, lines: dict[str, ExplainedLine]) -> None:
+    await bloat(room)
+    await use_every_statement(room)
+    await connection().execute_script("ANALYZE envelope; ANALYZE content; ANALYZE mailbox; ANALYZE message;")
+
+    await use_every_statement(room)
+
+    assert broken(lines) == []
