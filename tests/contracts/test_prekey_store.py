@@ -268,14 +268,20 @@ async def test_a_new_signed_prekey_is_young_and_a_new_last_resort_unused(room: K
 
 
 async def test_running_low_is_told_once_per_refill(room: KeyRoom, bo: Caller) -> None:
-    await room.prekeys.replace(bo, upload(range(1, 22), range(1, 31)), NOON)
+    await room.prekeys.replace(bo, upload(range(1, 22), range(1, 24)), NOON)
 
-    told = [(await room.prekeys.claim(bo.user_id, None, NOBODY)).low for _ in range(4)]
-    await room.prekeys.refill(bo, IDENTITY, refill(range(22, 24)), NOON)
-    again = [(await room.prekeys.claim(bo.user_id, None, NOBODY)).low for _ in range(2)]
+    told = [(await room.prekeys.claim(bo.user_id, None, NOBODY)).low for _ in range(5)]
+    await room.prekeys.refill(bo, IDENTITY, refill(range(22, 27)), NOON)
+    again = [(await room.prekeys.claim(bo.user_id, None, NOBODY)).low for _ in range(3)]
 
-    assert told == [{}, {bo.mailbox: Through(19, 28)}, {}, {}]
-    assert again == [{bo.mailbox: Through(18, 25)}, {}]
+    assert told == [{}, {bo.mailbox: Through(19, 21)}, {}, {}, {}]
+    assert again == [{}, {bo.mailbox: Through(19, 16)}, {}]
+
+
+async def test_a_device_that_never_had_many_keys_is_not_told(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(range(1, 20), range(0)), NOON)
+
+    assert (await room.prekeys.claim(bo.user_id, None, NOBODY)).low == {}
 
 
 async def test_of_many_takers_no_two_get_the_same_key(room: KeyRoom, bo: Caller) -> None:

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.contracts.key_room import MemoryRoom
+from tests.contracts.key_room import MemoryRoom, upload
 from tests.unit.test_suites import libsignal_upload, vyry_upload
 from vyry.accounts.account import Caller
 from vyry.devices.keyset import KeyRefill, KeyState, OneTimePrekey, Suite, Through
@@ -70,9 +70,7 @@ async def bo(room: MemoryRoom) -> Caller:
 
 
 async def test_an_upload_is_answered_with_the_state_after_it(prekeys: Prekeys, bo: Caller) -> None:
-    upload = vyry_upload()
-
-    state = await prekeys.replace(bo, upload)
+    state = await prekeys.replace(bo, vyry_upload())
 
     assert [key.id for key in state.one_time] == [1, 2, 9]
     assert state.signed_prekey_at == NOON
@@ -137,12 +135,14 @@ async def test_a_claim_tells_what_the_limits_leave(prekeys: Prekeys, ann: Caller
     assert [(name, grant.remaining) for name, grant in grants] == [("claim_target", 5), ("claim_all", 59)]
 
 
-async def test_a_device_that_runs_low_is_told(prekeys: Prekeys, told: Told, ann: Caller, bo: Caller) -> None:
-    await prekeys.replace(bo, vyry_upload())
+async def test_a_device_that_runs_low_is_told(
+    prekeys: Prekeys, room: MemoryRoom, told: Told, ann: Caller, bo: Caller
+) -> None:
+    await room.prekeys.replace(bo, upload(range(1, 21), range(1, 31)), NOON)
 
     await prekeys.claim(ann, bo.user_id, None)
 
-    assert told.remaining == {bo.mailbox: Through(2, 1)}
+    assert told.remaining == {bo.mailbox: Through(19, 29)}
 
 
 async def test_nobody_unknown_has_keys(prekeys: Prekeys, ann: Caller) -> None:

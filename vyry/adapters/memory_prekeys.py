@@ -22,7 +22,7 @@ from vyry.devices.keyset import (
     SignedPrekey,
     Through,
 )
-from vyry.devices.prekeys import LOW_WATER, check_new, check_registration, check_room
+from vyry.devices.prekeys import check_new, check_registration, check_room, falls_low
 from vyry.errors import IdentityMismatch, InvalidKeys, InvalidToken, NotFound
 from vyry.ids import DeviceId, MailboxKey, UserId
 
@@ -41,6 +41,10 @@ class MemoryKeySet:
     uploaded: Through
     last_resort_uses: int = 0
     is_low_told: bool = False
+
+    def left(self) -> Through:
+        """How many unused keys there are."""
+        return Through(len(self.one_time), len(self.pq))
 
 
 @dataclass
@@ -159,8 +163,14 @@ class MemoryPrekeys:
             raise NotFound("This account has no such device with keys.")
         else:
             wanted = [each for number, each in present.items() if number in device_ids]
-        bundles = [_take(*each) for each in wanted]
-        low = {device.mailbox: Through(len(keys.one_time), len(keys.pq)) for device, keys in wanted if _runs_low(keys)}
+        low: dict[MailboxKey, Through] = {}
+        bundles = []
+        for device, keys in wanted:
+            before = keys.left()
+            bundles.append(_take(device, keys))
+            if falls_low(before, keys.left()) and not keys.is_low_told:
+                keys.is_low_told = True
+                low[device.mailbox] = keys.left()
         return Claimed(account.epoch, bundles, low)
 
     def _account(self, user_id: UserId) -> MemoryAccount:
@@ -211,11 +221,3 @@ def _take(device: MemoryDevice, keys: MemoryKeySet) -> Bundle:
     return Bundle(
         _device(device, keys), keys.signed_prekey, one_time, pq or keys.pq_last_resort, is_last_resort=pq is None
     )
-
-
-def _runs_low(keys: MemoryKeySet) -> bool:
-    """Whether this is the moment to tell the device; notes that it was told."""
-    is_low = min(len(keys.one_time), len(keys.pq)) < LOW_WATER
-    is_news = is_low and not keys.is_low_told
-    keys.is_low_told = keys.is_low_told or is_low
-    return is_news

@@ -30,7 +30,7 @@ from vyry.devices.keyset import (
     Suite,
     Through,
 )
-from vyry.devices.prekeys import LOW_WATER, check_new, check_registration, check_room
+from vyry.devices.prekeys import check_new, check_registration, check_room, falls_low
 from vyry.errors import IdentityMismatch, InvalidKeys, InvalidToken, NotFound
 from vyry.ids import DeviceId, MailboxKey, UserId
 
@@ -266,9 +266,9 @@ async def _take(
     for row in wanted:
         mailbox = MailboxKey(row["mailbox"])
         one_time, pq = by_place.get((mailbox, "ec")), by_place.get((mailbox, "pq"))
-        left = Through(row["one_time_count"] - (one_time is not None), row["pq_count"] - (pq is not None))
-        is_low = min(left.one_time, left.pq) < LOW_WATER
-        if is_low and not row["is_low_told"]:
+        before = Through(row["one_time_count"], row["pq_count"])
+        left = Through(before.one_time - (one_time is not None), before.pq - (pq is not None))
+        if falls_low(before, left) and not row["is_low_told"]:
             low[mailbox] = left
         await fetch(
             conn,
@@ -277,7 +277,7 @@ async def _take(
             one_time["key_id"] if one_time else row["issued_through_one_time"],
             pq["key_id"] if pq else row["issued_through_pq"],
             row["last_resort_uses"] + (pq is None),
-            is_low or bool(row["is_low_told"]),
+            mailbox in low or bool(row["is_low_told"]),
         )
         bundles.append(_bundle(row, identity_key, one_time, pq))
     return bundles, low

@@ -14,7 +14,7 @@ from vyry.ids import DeviceId, MailboxKey, UserId
 from vyry.limits import CLAIM_ALL, CLAIM_TARGET, Grant, Limiter
 
 
-#: Below this many of either kind a device is told, once per refill.
+#: A claim that takes either kind below this many is told to the device, once per refill.
 LOW_WATER: Final = 20
 #: So many unused keys of one kind a device may have; it tops up by at most 100 at a time.
 MOST_UNUSED: Final = 1_000
@@ -111,6 +111,11 @@ class Prekeys:
         if claimed.low:
             await self._low.prekeys_low(claimed.low)
         return claimed, grants
+
+
+def falls_low(before: Through, after: Through) -> bool:
+    """Whether a claim took either kind of keys below the low-water mark; who never had so many is not told."""
+    return after.one_time < LOW_WATER <= before.one_time or after.pq < LOW_WATER <= before.pq
 
 
 def check_new(keys: KeyUpload | KeyRefill, through: Through) -> None:
