@@ -65,7 +65,7 @@ def _app(topic: str, broker: Sequence[str]) -> faust.App:
         topic_disable_leader=True,
         # With standby replicas or tables Faust takes its own assignor, which may leave a worker without partitions (faust#93).
         table_standby_replicas=0,
-        # "XXX broken", says its own source.
+        # Broken, says its own source.
         producer_threaded=False,
         # What came before the group's first worker is the sweeper's.
         consumer_auto_offset_reset="latest",

@@ -84,7 +84,8 @@ class Sweeper:
                     await at_once.wait()
 
     async def _sweep(self) -> int:
-        handover = timedelta(0) if self._at_once.is_set() else self._handover
+        # When partitions changed hands, even what was accepted this moment counts, by a clock that may be a little ahead.
+        handover = -self._handover if self._at_once.is_set() else self._handover
         self._at_once.clear()
         found = await self._upkeep.unnumbered(self._clock.now() - handover, BATCH)
         if found:

@@ -33,14 +33,50 @@ class Bags(Protocol):
         ...
 
 
-class InProcessConsumer(Consumer):
-    """Reads the bags of this process."""
-
-    transport: "InProcessTransport"
+class StreamOfHints(Consumer):
+    """What a consumer must answer about the past of its stream, where nothing is kept: whatever is asked for, it is where it is."""
 
     def __post_init__(self) -> None:
         """Begin without partitions; Faust calls this at the end of its own making."""
         self._next_offset: dict[TP, int] = {}
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:  # noqa: ARG002 - Faust's signatures, here and below
+        return True
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Stay."""
+        return {}
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        """Stay."""
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Stay."""
+
+    async def position(self, tp: TP) -> int | None:
+        """The next offset."""
+        return self._next_offset.get(tp)
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """The next offsets: what was taken is all there is."""
+        return {tp: self._next_offset[tp] for tp in partitions}
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """The next offsets."""
+        return await self.highwaters(*partitions)
+
+    def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:  # noqa: ARG002
+        """As asked: agents send nothing."""
+        return partition
+
+    async def create_topic(self, *_: Any, **__: Any) -> None:
+        """Nothing to make."""
+
+
+class InProcessConsumer(StreamOfHints):
+    """Reads the bags of this process."""
+
+    transport: "InProcessTransport"
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Take all partitions of the topics, for good."""
@@ -55,7 +91,15 @@ class InProcessConsumer(Consumer):
         """All partitions."""
         return set(self._next_offset)
 
-    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Any]]:  # noqa: ARG002 - Faust's signature, here and below
+    def topic_partitions(self, topic: str) -> int | None:  # noqa: ARG002
+        """How many there are of each topic."""
+        return self.transport.bags.partitions
+
+    def highwater(self, tp: TP) -> int:
+        """The next offset."""
+        return self._next_offset[tp]
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Any]]:  # noqa: ARG002
         # The conductor subscribes for the mailbags alone, so a partition's number tells which it is.
         by_number = {tp.partition: tp for tp in self._next_offset}
         with suppress(TimeoutError):
@@ -71,52 +115,13 @@ class InProcessConsumer(Consumer):
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         offset, value = record
+        key, checksum = None, None
         return ConsumerMessage(
-            tp.topic, tp.partition, offset, 0.0, 0, None, None, value, None, tp=tp, generation_id=_GENERATION
+            tp.topic, tp.partition, offset, 0.0, 0, [], key, value, checksum, tp=tp, generation_id=_GENERATION
         )
 
     def _new_topicpartition(self, topic: str, partition: int) -> TP:
         return TP(topic, partition)
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:  # noqa: ARG002
-        return True
-
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Nowhere: nothing is kept."""
-        return {}
-
-    async def _seek(self, partition: TP, offset: int) -> None:
-        """Stay: nothing is kept."""
-
-    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Stay: nothing is kept."""
-
-    async def position(self, tp: TP) -> int | None:
-        """The next offset."""
-        return self._next_offset.get(tp)
-
-    def highwater(self, tp: TP) -> int:
-        """The next offset: what was taken is all there is."""
-        return self._next_offset[tp]
-
-    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """The next offsets."""
-        return {tp: self._next_offset[tp] for tp in partitions}
-
-    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """The next offsets."""
-        return await self.highwaters(*partitions)
-
-    def topic_partitions(self, topic: str) -> int | None:  # noqa: ARG002
-        """How many there are of each topic."""
-        return self.transport.bags.partitions
-
-    def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:  # noqa: ARG002
-        """As asked: agents send nothing."""
-        return partition
-
-    async def create_topic(self, *_: Any, **__: Any) -> None:
-        """Nothing to make."""
 
 
 class InProcessTransport(Transport):
