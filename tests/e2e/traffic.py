@@ -149,6 +149,7 @@ class Traffic:
         #: Trouble by kind: what proves that a fault was felt.
         self.met: Counter[str] = Counter()
         self.talkers: list[Talker] = []
+        self.talking: list[asyncio.Task[None]] = []
         self.is_stopping = asyncio.Event()
         self.accepted = 0
         self._news = asyncio.Event()
@@ -178,6 +179,7 @@ class Traffic:
     async def verdict(self, seconds: float = 45) -> list[str]:
         """Stop posting, wait until all that was accepted has arrived (or that long), and let the checker judge."""
         self.is_stopping.set()
+        await asyncio.wait(self.talking)
         with suppress(TimeoutError):
             await self._until(lambda: not self._missing(), seconds)
         return check(self.history) + [kind for kind, times in self.met.items() if kind.startswith("refused") and times]
@@ -214,8 +216,7 @@ async def traffic(nodes: Sequence[Node], mark: str, devices: int = 8) -> AsyncIt
             talker.peers.append((await talker.device.open_direct(peer), peer))
     async with asyncio.TaskGroup() as group:
         listening = [group.create_task(talker.listen()) for talker in made.talkers]
-        for talker in made.talkers:
-            group.create_task(talker.talk())
+        made.talking = [group.create_task(talker.talk()) for talker in made.talkers]
         try:
             yield made
         finally:
