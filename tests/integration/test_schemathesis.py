@@ -33,6 +33,9 @@ SCHEMA = schemathesis.openapi.from_dict(
 def node() -> Iterator[Alone]:
     with Alone() as alone:
         yield alone
+        # Whatever was said: nothing of it was a surprise.
+        assert "Traceback" not in alone.log()
+        assert '"event":"broken"' not in alone.log()
 
 
 @pytest.fixture
