@@ -6,7 +6,7 @@ from vyry.errors import NotFound
 from vyry.ids import MessageId
 from vyry.limits import POST
 from vyry.mail.draft import Sender
-from web.keys import CALLER, SERVICES, SWITCHBOARD
+from web.keys import CALLER, GRANTS, SERVICES, SWITCHBOARD
 from web.wire.messages import Accepted, CopyFate, MessageFate, Post, Skipped
 from web.wire.strict import answer, named, read
 
@@ -15,7 +15,7 @@ async def post(request: web.Request) -> web.Response:
     """POST /messages."""
     draft = await read(request, Post)
     caller = request[CALLER]
-    request.app[SWITCHBOARD].limiter.take(POST, str(caller.user_id))
+    request[GRANTS] = [(POST.name, request.app[SWITCHBOARD].limiter.take(POST, str(caller.user_id)))]
     sender = Sender(caller.user_id, caller.device_id, caller.mailbox)
     accepted = await request.app[SERVICES].post_office.accept(sender, draft)
     return answer(
