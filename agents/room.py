@@ -1,6 +1,7 @@
 """The sorting room: the mailbox agents and the sweeper of one process. Kafka may come and go; the sweeper works on, and nothing here ends the process."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -20,7 +21,7 @@ from vyry.telemetry import PARTITION_LAG, log
 
 FORGET_SECONDS: Final = 600.0
 #: Leaving the group cleanly takes milliseconds; a stuck broker must not hold up the end.
-STOP_SECONDS: Final = 8.0
+STOP_SECONDS: Final = 5.0
 _START_SECONDS: Final = 20.0
 _LAG_SECONDS: Final = 5.0
 _CALL_SECONDS: Final = 5.0
@@ -30,6 +31,7 @@ _CALL_SECONDS: Final = 5.0
 async def sorting_room(settings: Settings, services: Services) -> AsyncIterator[None]:
     """Sort while the context is open: on Kafka when it is set, else on the mailbags of this process. Closes within `STOP_SECONDS` and a moment."""
     sweeper = _sweeper(settings, services)
+    threading.excepthook = _told
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(sweeper.run()),
@@ -123,6 +125,11 @@ async def _watch(app: faust.App) -> None:
             behind = (app.consumer.highwater(tp) or 0) - (await app.consumer.position(tp) or 0)
             PARTITION_LAG.labels(str(tp.partition)).set(max(0, behind))
         await app.sleep(_LAG_SECONDS)
+
+
+def _told(end: threading.ExceptHookArgs) -> None:
+    """One line for the end of Faust's consumer thread without a broker, in place of a page beside the log."""
+    log.warning("thread ended", error=end.exc_type.__name__)
 
 
 async def _stop(app: faust.App) -> None:

@@ -1,12 +1,14 @@
 """Route and ring inside one process: what Kafka and Redis do for several. Nothing here waits, and nothing can be lost."""
 
 import asyncio
+import time
 from collections.abc import Collection
 from typing import Final
 
 from vyry.ids import MailboxKey
 from vyry.mail.mailbag import filled, partition_of
 from vyry.mail.routing import ENDED, DoorbellListener
+from vyry.telemetry import record
 
 
 #: Two partitions and a tick of 2 ms were the cheapest of those measured for Faust inside the process (docs/performance.md).
@@ -57,9 +59,11 @@ class InProcessDoorbell:
         self._listener = listener
 
     async def ring(self, mailboxes: Collection[MailboxKey]) -> None:
+        began = time.perf_counter()
         here = self._held.keys() & mailboxes
         if here and self._listener is not None:
             self._listener.on_ring(here)
+        record("ring", len(here), time.perf_counter() - began)
 
     async def hold(self, mailbox: MailboxKey, connection: int) -> None:
         older = self._held.get(mailbox)
