@@ -8,13 +8,13 @@ from typing import Annotated, Any, cast
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
+from aiohttp import http_parser, web
 from pydantic import Field
 
 from vyry.errors import RateLimited
 from vyry.limits import CLAIM_ALL, Grant
 from vyry.settings import Role, load_settings
-from web.app import build_door, listening
+from web.app import DoorRunner, build_door, listening
 from web.keys import GRANTS, REQUEST_ID, Route
 from web.wire.shapes import Wire
 from web.wire.strict import answer, named, numbered, parameters, read
@@ -53,6 +53,20 @@ async def too_often(_: web.Request) -> web.Response:
     raise RateLimited(7)
 
 
+BEGUN, MAY_END, ENDED = (
+    web.AppKey("begun", asyncio.Event),
+    web.AppKey("may_end", asyncio.Event),
+    web.AppKey("ended", asyncio.Event),
+)
+
+
+async def commit(request: web.Request) -> web.Response:
+    request.app[BEGUN].set()
+    await request.app[MAY_END].wait()
+    request.app[ENDED].set()
+    return answer(Word(word="done"))
+
+
 async def counted(request: web.Request) -> web.Response:
     request[GRANTS] = [("claim_all", Grant(60, 59, 12, 3600))]
     return answer(Word(word=request[REQUEST_ID]))
@@ -63,6 +77,7 @@ ROUTES = (
     Route(method="GET", path="/page", handler=page, summary="", auth="open", query=Page),
     Route(method="GET", path="/place/{userId}/{deviceId}", handler=place, summary="", auth="open"),
     Route(method="GET", path="/crash", handler=crash, summary="", auth="open"),
+    Route(method="GET", path="/commit", handler=commit, summary="", auth="open"),
     Route(method="GET", path="/too-often", handler=too_often, summary="", auth="open", quota=CLAIM_ALL),
     Route(method="GET", path="/counted", handler=counted, summary="", auth="open", quota=CLAIM_ALL),
     Route(method="POST", path="/private", handler=echo, summary="", body=Word),
@@ -87,12 +102,13 @@ class Answer:
 class Wireside:
     """Speaks bytes to the node."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, app: web.Application, port: int) -> None:
+        self.app = app
+        self.port = port
 
     async def say(self, *pieces: str | bytes) -> Answer:
         """Send these bytes and read until the node closes."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             for piece in pieces:
                 writer.write(piece.encode() if isinstance(piece, str) else piece)
@@ -116,8 +132,10 @@ async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     )
     # None of these routes asks a service for anything.
     app = build_door(settings, cast(Any, None), ROUTES)
+    for event in (BEGUN, MAY_END, ENDED):
+        app[event] = asyncio.Event()
     async with listening(app, "127.0.0.1", 0) as port:
-        yield Wireside(port)
+        yield Wireside(app, port)
 
 
 def assert_refused(answer: Answer, status: int, code: str) -> None:
@@ -341,3 +359,23 @@ async def test_a_browser_may_ask_before_it_sends(node: Wireside) -> None:
     assert answered.status == 204
     assert answered.headers["access-control-allow-origin"] == "https://chat.example.org"
     assert answered.headers["access-control-allow-methods"] == "POST"
+
+
+async def test_a_client_that_goes_away_cancels_nothing(node: Wireside) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", node.port)
+    writer.write(f"GET /commit HTTP/1.1\r\n{CLOSE}\r\n".encode())
+    await asyncio.wait_for(node.app[BEGUN].wait(), 5)
+
+    writer.transport.abort()
+    # The node has noticed when it has answered somebody who came later.
+    await node.get("/page")
+    node.app[MAY_END].set()
+
+    await asyncio.wait_for(node.app[ENDED].wait(), 5)
+
+
+def test_the_node_does_not_run_on_the_lenient_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_parser, "HttpRequestParser", http_parser.HttpRequestParserPy)
+
+    with pytest.raises(RuntimeError, match="C parser"):
+        DoorRunner(web.Application())
