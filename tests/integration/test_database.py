@@ -1,11 +1,9 @@
 """The database as the account adapters have it: never waited for longer than 5 s, never poisoned, back by itself."""
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from tortoise.exceptions import OperationalError
 from tortoise.transactions import in_transaction
 
 from scripts.services import Postgres
+from tests.frozen import frozen
 from vyry.adapters.database import available, connection, open_database, transaction
 from vyry.adapters.tortoise_sqlite import statements_of
 from vyry.errors import Unavailable
@@ -31,20 +30,6 @@ async def opened(url: str) -> AsyncIterator[None]:
             await here.execute_query("CREATE TABLE IF NOT EXISTS noted (id INT)")
             await here.execute_query("DELETE FROM noted")
         yield
-
-
-@contextmanager
-def frozen(server: Postgres) -> Iterator[None]:
-    """Every process of the server stands still: connections stay open and nothing answers."""
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    everyone = [server.pid, *map(int, children)]
-    for pid in everyone:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in everyone:
-            os.kill(pid, signal.SIGCONT)
 
 
 async def numbers() -> list[int]:
