@@ -27,7 +27,12 @@ _POINTS: Final = """
 SELECT m.id, m.acknowledged_seq, m.acknowledged_head, m.sent_seq,
   (SELECT e.head FROM envelope e WHERE e.mailbox = m.id AND e.seq = json_extract(p.value, '$[1]'))
 FROM json_each(?) p JOIN mailbox m ON m.id = json_extract(p.value, '$[0]')"""
-_FORGET: Final = f"DELETE FROM envelope WHERE mailbox = ? AND seq <= ? RETURNING {GONE}, loss"
+#: Parameter: a list of [mailbox, seq].
+_FORGET: Final = f"""
+DELETE FROM envelope WHERE id IN (
+  SELECT e.id FROM json_each(?) p CROSS JOIN envelope e
+  WHERE e.mailbox = json_extract(p.value, '$[0]') AND e.seq <= json_extract(p.value, '$[1]'))
+RETURNING {GONE}, loss"""
 _ACKNOWLEDGED: Final = "UPDATE mailbox SET acknowledged_seq = ?, acknowledged_head = ? WHERE id = ?"
 
 
@@ -129,11 +134,8 @@ def acknowledge(connection: sqlite3.Connection, points: Sequence[Point], now: in
         present[key] = Cursor(seq, head)
         if seq < point.seq <= max(point.sent, sent) and claimed == point.head:
             right.append(point)
-    gone: list[Gone] = []
-    for point in right:
-        for *columns, loss in connection.execute(_FORGET, [point.mailbox, point.seq]):
-            if loss is None:
-                gone.append(Gone(*columns))
+    forgotten = connection.execute(_FORGET, [in_list([(point.mailbox, point.seq) for point in right])])
+    gone = [Gone(*columns) for *columns, loss in forgotten if loss is None]
     connection.executemany(_ACKNOWLEDGED, [(point.seq, point.head, point.mailbox) for point in right])
     make_room(connection, gone)
     release(connection, gone)

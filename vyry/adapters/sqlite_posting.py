@@ -18,9 +18,11 @@ from vyry.mail.store import Caps, Guards, Message, Outdated, Stored
 Key = tuple[MailboxKey, MessageId]
 #: So many fit into one statement on every SQLite.
 _KEYS_AT_ONCE: Final = 400
+#: The cross join has SQLite look up each key; of its own accord it would read the whole table for `IN (VALUES ...)`.
 _KNOWN: Final = """
-SELECT sender, message_id, fingerprint, accepted_at, mailboxes, numbers FROM message
-WHERE (sender, message_id) IN (VALUES {})"""
+WITH k (sender, message_id) AS (VALUES {})
+SELECT m.sender, m.message_id, m.fingerprint, m.accepted_at, m.mailboxes, m.numbers
+FROM k CROSS JOIN message m WHERE m.sender = k.sender AND m.message_id = k.message_id"""
 _EPOCHS: Final = "SELECT id, device_list_epoch FROM account WHERE id IN (SELECT value FROM json_each(?))"
 _VERSIONS: Final = "SELECT id, version FROM conversation WHERE id IN (SELECT value FROM json_each(?))"
 _LAST_NUMBER: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'envelope'"

@@ -25,7 +25,15 @@ Begin = Literal["BEGIN", "BEGIN IMMEDIATE"]
 #: What a caller waits for a result; then it is not known whether the job will be done.
 PATIENCE_SECONDS: Final = 5.0
 _BUSY_MILLISECONDS: Final = 4000
-_WRITER: Final = ("journal_mode = WAL", "synchronous = FULL", "journal_size_limit = 67108864")
+#: Deleted bodies are overwritten, as far as a file can promise that. A longer log is folded into the file less often: mail that comes and goes
+#: in between is never written there.
+_WRITER: Final = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "secure_delete = ON",
+    "wal_autocheckpoint = 4000",
+    "journal_size_limit = 67108864",
+)
 _READER: Final = ("query_only = ON",)
 _BOTH: Final = (f"busy_timeout = {_BUSY_MILLISECONDS}", "cache_size = -16384", "temp_store = MEMORY")
 
