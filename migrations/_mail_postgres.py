@@ -71,9 +71,9 @@ POST = """
 CREATE FUNCTION mail_post(
   g_users uuid[], g_epochs int[], g_conversations uuid[], g_versions int[],
   t_mailbox bigint[], t_size int[], cap_mail_entries int, cap_mail_bytes bigint, cap_control_entries int, cap_control_bytes bigint,
-  m_sender bigint[], m_id uuid[], m_fingerprint bytea[], m_at timestamptz[], m_first int[], m_last int[],
+  m_sender bigint[], m_id uuid[], m_fingerprint bytea[], m_at timestamptz[], m_expires timestamptz[], m_lane smallint[], m_first int[], m_last int[],
   k_message int[], k_first int[], k_copies int[], k_packed bytea[],
-  c_message int[], c_mailbox bigint[], c_content int[], c_digest bytea[], c_size int[], c_lane smallint[], c_at timestamptz[], c_expires timestamptz[],
+  c_message int[], c_mailbox bigint[], c_content int[], c_digest bytea[], c_size int[],
   OUT stale_users uuid[], OUT stale_conversations uuid[], OUT tight bigint[], OUT numbers bigint[], OUT fresh boolean[]
 ) LANGUAGE plpgsql AS $$
 DECLARE stored int;
@@ -104,9 +104,8 @@ BEGIN
     SELECT mail_post.numbers[k.first], k.copies, k.packed FROM unnest(k_message, k_first, k_copies, k_packed) k(message, first, copies, packed)
     WHERE fresh IS NULL OR fresh[k.message];
   INSERT INTO envelope (id, mailbox, content, digest, size, lane, accepted_at, expires_at)
-    SELECT k.number, k.mailbox, mail_post.numbers[k_first[k.content]], k.digest, k.size, k.lane, k.at, k.expires
-    FROM unnest(mail_post.numbers, c_message, c_mailbox, c_content, c_digest, c_size, c_lane, c_at, c_expires)
-      k(number, message, mailbox, content, digest, size, lane, at, expires)
+    SELECT k.number, k.mailbox, mail_post.numbers[k_first[k.content]], k.digest, k.size, m_lane[k.message], m_at[k.message], m_expires[k.message]
+    FROM unnest(mail_post.numbers, c_message, c_mailbox, c_content, c_digest, c_size) k(number, message, mailbox, content, digest, size)
     WHERE k.content > 0 AND (fresh IS NULL OR fresh[k.message]);
 END $$;
 """

@@ -37,13 +37,13 @@ class DeviceAddress:
 def new_id() -> UUID:
     """A fresh UUID of version 7: 48 bits of milliseconds, 74 random bits."""
     bits = secrets.randbits(74)
-    return _uuid7(time.time_ns() // 1_000_000, bits >> 62, bits & _LOW_62)
+    return UUID(int=_uuid7(time.time_ns() // 1_000_000, bits >> 62, bits & _LOW_62))
 
 
-def envelope_id(posted_at_ms: int, number: int) -> UUID:
-    """The public id of the envelope stored under `number`: the same each time it is asked for, so it needs no column."""
+def envelope_id(posted_at_ms: int, number: int) -> int:
+    """The public id (the 128 bits of a UUID) of the envelope stored under `number`: the same each time it is asked for, so it needs no column."""
     return _uuid7(posted_at_ms, 0, number & _LOW_62)
 
 
-def _uuid7(milliseconds: int, high: int, low: int) -> UUID:
-    return UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _VERSION_7 | high << 64 | _VARIANT | low)
+def _uuid7(milliseconds: int, high: int, low: int) -> int:
+    return (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _VERSION_7 | high << 64 | _VARIANT | low

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Final, Protocol
 
 from vyry.errors import RateLimited
@@ -126,6 +127,7 @@ class LocalLimiter:
         )
 
 
+@cache
 def untouched(quota: Quota) -> Grant:
     """The grant of somebody who has taken nothing."""
     tightest = min(quota.windows, key=lambda each: each.limit)

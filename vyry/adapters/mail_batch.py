@@ -1,6 +1,6 @@
 """A batch of posts as columns: what one call of mail_post takes, and how its answer becomes outcomes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from vyry.ids import MailboxKey, MessageId
@@ -39,30 +39,44 @@ class Batch:
             kept.append(message)
         self.messages = kept
 
-    def columns(self) -> Iterator[list[object]]:
+    def columns(self) -> list[Sequence[object]]:
         """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters."""
-        yield from self._message_columns()
+        messages = self.messages
+        ends = list(accumulate(len(m.copies) for m in messages))
         contents: list[tuple[object, ...]] = []
         copies: list[tuple[object, ...]] = []
-        for n, message in enumerate(self.messages, 1):
-            self._add(n, message, contents, copies)
-        yield from _transposed(contents, 4)
-        yield from _transposed(copies, 8)
-
-    def _message_columns(self) -> Iterator[list[object]]:
-        messages = self.messages
-        last = list(accumulate(len(m.copies) for m in messages))
-        yield [m.sender for m in messages]
-        yield [m.message_id for m in messages]
-        yield [m.fingerprint for m in messages]
-        yield [m.accepted_at for m in messages]
-        yield [end - len(m.copies) + 1 for end, m in zip(last, messages, strict=True)]
-        yield [*last]
+        for n, message in enumerate(messages, 1):
+            struck = self._struck.get((message.sender, message.message_id))
+            if struck or len(message.contents) != len(message.copies):
+                self._add(n, message, struck or frozenset(), (contents, copies))
+                continue
+            for copy in message.copies:
+                content = message.contents[copy.content]
+                place = len(copies) + 1
+                contents.append((n, place, 1, content.packed))
+                copies.append((n, copy.mailbox, len(contents), content.digest, content.size))
+        return [
+            [m.sender for m in messages],
+            [m.message_id for m in messages],
+            [m.fingerprint for m in messages],
+            [m.accepted_at for m in messages],
+            [m.expires_at for m in messages],
+            [int(m.lane) for m in messages],
+            [end - len(m.copies) + 1 for end, m in zip(ends, messages, strict=True)],
+            ends,
+            *_transposed(contents, 4),
+            *_transposed(copies, 5),
+        ]
 
     def _add(
-        self, n: int, message: Message, contents: list[tuple[object, ...]], copies: list[tuple[object, ...]]
+        self,
+        n: int,
+        message: Message,
+        struck: frozenset[int],
+        rows: tuple[list[tuple[object, ...]], list[tuple[object, ...]]],
     ) -> None:
-        struck = self._struck.get((message.sender, message.message_id), frozenset())
+        """Add a message some of whose contents have several readers, or none."""
+        contents, copies = rows
         uses: dict[int, list[int]] = {}
         for i, copy in enumerate(message.copies):
             if i not in struck:
@@ -74,18 +88,7 @@ class Batch:
         for i, copy in enumerate(message.copies):
             content = message.contents[copy.content]
             place = 0 if i in struck else places[copy.content]
-            copies.append(
-                (
-                    n,
-                    copy.mailbox,
-                    place,
-                    content.digest,
-                    content.size,
-                    int(message.lane),
-                    message.accepted_at,
-                    message.expires_at,
-                )
-            )
+            copies.append((n, copy.mailbox, place, content.digest, content.size))
 
     def fresh(self, numbers: Sequence[int], is_fresh: Sequence[bool]) -> dict[Key, Stored]:
         """The outcomes of the messages that this call stored."""
@@ -134,5 +137,5 @@ def _no_room(message: Message) -> Stored:
     return Stored(message.fingerprint, message.accepted_at, boxes, [None] * len(boxes), is_repeat=False)
 
 
-def _transposed(rows: list[tuple[object, ...]], width: int) -> Iterator[list[object]]:
-    yield from map(list, zip(*rows, strict=True)) if rows else ([] for _ in range(width))
+def _transposed(rows: list[tuple[object, ...]], width: int) -> list[Sequence[object]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width

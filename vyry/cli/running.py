@@ -8,12 +8,30 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from vyry.adapters.migrating import pending
+from vyry.errors import Unavailable
+from vyry.settings import Settings
 from vyry.telemetry import log
 
 
 #: After the first signal; whoever watches over the process kills it after 30 s (Procfile, docker-compose.yml).
 STOP_SECONDS: Final = 29.0
 Serve = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+
+
+class NotMigrated(Exception):
+    """The database is older than this version."""
+
+
+def refuse_unmigrated(settings: Settings) -> None:
+    """Serve no database that lacks a table. One that is away may come back: the node starts, and says so on /ready. Raises NotMigrated."""
+    try:
+        waiting = asyncio.run(pending(settings.database_url.get_secret_value()))
+    except Unavailable:
+        log.warning("away", dependency="database")
+        return
+    if waiting:
+        raise NotMigrated(f"The database lacks {', '.join(waiting)}: run `vyry migrate` first.")
 
 
 def run(serve: Serve, *, parent: int | None = None) -> int:

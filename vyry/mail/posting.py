@@ -153,6 +153,9 @@ class PostOffice:
         except Unavailable as away:
             refusal = away
         except Exception as problem:  # noqa: BLE001  each post must be answered, whatever broke
+            if len(posts) > 1:
+                # One of them is poison: alone it spoils nothing, and what was committed is a repeat.
+                return sum([await self._commit([post]) for post in posts])
             log.exception("post", outcome="failed", problem=type(problem).__name__)
             refusal = Unavailable()
         for post in posts:

@@ -21,7 +21,7 @@ from web.wire.frames import Hello, Renew, Signal, Typing
 from web.wire.mailbox import Acknowledge, Park
 from web.wire.messages import Post
 from web.wire.shapes import Nothing, to_rfc3339
-from web.wire.strict import understand
+from web.wire.strict import check_values, understand
 
 
 HELLO_SECONDS: Final = 10.0
@@ -77,6 +77,8 @@ async def _serve(session: Session, message: WSMessage) -> None:
         elif name == "acknowledge":
             _acknowledge(session, payload, ref)
         else:
+            # The two above are closed shapes without free text; what else may come is looked at in full.
+            check_values(payload)
             await _ACTS[name](session, payload, ref)
     except VyryError as refusal:
         session.refuse(refusal, ref)

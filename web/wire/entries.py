@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from uuid import UUID
 
 import orjson
 
@@ -53,8 +52,8 @@ def _envelope(entry: Entry, packed: bytes, octets: Octets) -> WireEntry:
     row: WireEntry = {
         "seq": entry.seq,
         "head": octets(entry.head),
-        "envelopeId": str(envelope_id(posted, entry.number)),
-        "messageId": str(UUID(bytes=message)),
+        "envelopeId": _text(f"{envelope_id(posted, entry.number):032x}"),
+        "messageId": _text(message.hex()),
         "conversationId": None,
         "lane": _LANES[lane],
         "postedAt": _moment(posted),
@@ -75,7 +74,12 @@ def _envelope(entry: Entry, packed: bytes, octets: Octets) -> WireEntry:
 @lru_cache(maxsize=65_536)
 def _id(raw: bytes) -> str:
     """People and conversations come again and again."""
-    return str(UUID(bytes=raw))
+    return _text(raw.hex())
+
+
+def _text(digits: str) -> str:
+    """A UUID of 32 hexadecimal digits as it stands on the wire; several times faster than by way of uuid.UUID."""
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 @lru_cache(maxsize=4096)

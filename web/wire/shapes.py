@@ -8,6 +8,7 @@ from binascii import Error as NotBase64
 from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -136,11 +137,19 @@ def from_base64(text: object) -> bytes:
 
 def to_id(value: object) -> UUID:
     """The UUID that this canonical text names; anything else is a ValueError."""
+    if type(value) is str:
+        return _read_id(value)
     if isinstance(value, UUID):
         return value
-    if isinstance(value, str) and _IS_ID(value):
-        return UUID(int=int(value.replace("-", ""), 16))
     raise ValueError("must be a UUID in lower case")
+
+
+@lru_cache(maxsize=65_536)
+def _read_id(text: str) -> UUID:
+    """People and conversations are named again and again."""
+    if not _IS_ID(text):
+        raise ValueError("must be a UUID in lower case")
+    return UUID(int=int(text.replace("-", ""), 16))
 
 
 def to_moment(value: object) -> datetime:
