@@ -23,7 +23,7 @@ FORGET_SECONDS: Final = 600.0
 #: Leaving the group cleanly takes milliseconds; a stuck broker must not hold up the end.
 STOP_SECONDS: Final = 5.0
 _START_SECONDS: Final = 20.0
-_LAG_SECONDS: Final = 5.0
+_LAG_SECONDS: Final = 1.0
 _CALL_SECONDS: Final = 5.0
 
 

@@ -23,6 +23,7 @@ SWEEP_SECONDS: Final = 0.25
 EXPIRE_SECONDS: Final = 5.0
 RETIRE_SECONDS: Final = 60.0
 MEASURE_SECONDS: Final = 10.0
+AFTER_A_BUG_SECONDS: Final = 5.0
 #: What one statement may take: its locks must be short, and the next batch follows at once.
 BATCH: Final = 1_000
 
@@ -53,6 +54,7 @@ class Sweeper:
             *chores,
         )
         self._at_once = asyncio.Event()
+        self._outage = Outage("database")
 
     def sweep_at_once(self) -> None:
         """Partitions have changed hands: what was on its way to their old owner need not wait for the next turn."""
@@ -66,18 +68,17 @@ class Sweeper:
                 tasks.create_task(self._repeat(chore, asyncio.Event()))
 
     async def _repeat(self, chore: Chore, at_once: asyncio.Event) -> Never:
-        outage = Outage(f"database for {chore.name}")
         while True:
             wait = chore.seconds * (0.75 + secrets.randbelow(500) / 1000)
             try:
                 while await chore.work() >= BATCH:
                     pass
-                outage.over()
+                self._outage.over()
             except Unavailable as problem:
-                wait = max(wait, outage.failed(problem))
+                wait = max(wait, self._outage.failed(problem))
             except Exception:  # noqa: BLE001
                 # Neither the worker nor the other chores end with a chore that fails.
-                wait = max(wait, outage.failed(RuntimeError()))
+                wait = max(wait, AFTER_A_BUG_SECONDS)
                 log.exception("chore failed", reason=chore.name)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):

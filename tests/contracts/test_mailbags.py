@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import faust
 import pytest
 from aiokafka import AIOKafkaProducer
 
@@ -142,6 +143,24 @@ async def test_bags_without_a_broker_are_dropped_and_hold_nobody_up() -> None:
             bags.add(MailboxKey(number))
 
         assert not bags.is_connected
+
+
+async def test_an_app_that_crashed_is_replaced() -> None:
+    bags, fed, made = InProcessMailbags(), Fed(), []
+
+    def make() -> faust.App:
+        made.append(in_process_app(bags, fed))
+        return made[-1]
+
+    async with running(tend(at_once(make), Outage("agents", first_seconds=0.01))):
+        bags.add(MailboxKey(1))
+        await fed.until({MailboxKey(1)})
+
+        await made[0].crash(RuntimeError("of the driver"))
+        bags.add(MailboxKey(2))
+
+        await fed.until({MailboxKey(2)})
+        assert len(made) == 2
 
 
 async def test_a_producer_waits_for_all_replicas_and_numbers_its_batches() -> None:

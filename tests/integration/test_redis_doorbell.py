@@ -111,10 +111,11 @@ async def test_a_redis_that_forgot_everything_is_told_again(redis_url: str, monk
         await there.bell.hold(ANN, 1)
 
         await redis.flushall()
+        await there.bell.hold(BO, 1)
 
         assert await there.heard.next() == ("gap",)
-        await here.bell.ring([ANN])
-        assert await there.heard.next() == ("ring", {ANN})
+        await here.bell.ring([ANN, BO])
+        assert await there.heard.next() == ("ring", {ANN, BO})
 
 
 async def test_connections_that_were_cut_come_back_and_a_gap_is_told(nodes: tuple[Node, Node], redis_url: str) -> None:

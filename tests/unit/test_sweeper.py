@@ -122,6 +122,7 @@ async def test_a_chore_with_more_to_do_goes_on_at_once(room: MailRoom) -> None:
 async def test_a_chore_that_fails_is_tried_again_and_ends_nothing(
     room: MailRoom, problem: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sweeper_module, "AFTER_A_BUG_SECONDS", 0.01)
     calls, again = [], asyncio.Event()
 
     async def work() -> int:

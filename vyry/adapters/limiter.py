@@ -84,7 +84,7 @@ class RedisLimiter:
         self._prefix = prefix
         self._take = redis.register_script(TAKE)
         self._local = LocalLimiter(quotas)
-        self._outage = Outage("redis for limits")
+        self._outage = Outage("redis")
         self._local_until = 0.0
         self._line = asyncio.Semaphore(16)
 

@@ -143,7 +143,7 @@ class RedisDoorbell:
                 continue
             if message["type"] == "subscribe":
                 async with asyncio.timeout(CHECK_SECONDS):
-                    await self._announce(dict(self._held))
+                    await self._announce_all()
                 self._silent_until = 0.0
                 self._outage.over()
                 self._gap()
@@ -157,9 +157,14 @@ class RedisDoorbell:
             checks += 1
             is_known = await self._attempt(lambda: self._redis.exists(self._channel(self._node)))
             if is_known == 0 or checks % CHECKS_PER_REFRESH == 0:
-                await self._attempt(lambda: self._announce(dict(self._held)))
+                await self._attempt(self._announce_all)
             if is_known == 0:
                 self._gap()
+
+    async def _announce_all(self) -> None:
+        await self._announce(dict(self._held))
+        # The mark has the channel's name: when it is missing, Redis has forgotten everything, and all has to be said again before it is set.
+        await self._redis.set(self._channel(self._node), 1, ex=LEASE_SECONDS)
 
     async def _announce(self, held: Mapping[MailboxKey, int]) -> None:
         """Say that this node holds these mailboxes; hear which of them are held by newer connections elsewhere."""
@@ -171,8 +176,6 @@ class RedisDoorbell:
             for mailbox, connection in zip(part, newer, strict=True):
                 if connection:
                     self._hear(Hint.displaced(int(connection), [mailbox]))
-        # The mark has the channel's name: when it is missing, Redis has forgotten everything.
-        await self._redis.set(self._channel(self._node), 1, ex=LEASE_SECONDS)
 
     async def _tell(self, hint: Hint) -> tuple[set[MailboxKey], list[MailboxKey]]:
         """Tell whoever holds the mailboxes; answers those believed to be held, and those that could not be asked for."""
