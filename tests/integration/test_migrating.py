@@ -4,6 +4,7 @@ import ast
 import asyncio
 import os
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -66,6 +67,28 @@ async def test_twelve_that_start_at_once_apply_each_migration_once(empty_url: st
 
     assert sorted(counts) == sorted([str(len(NAMES)), *["0"] * 11])
     assert await applied(empty_url) == NAMES
+
+
+def test_a_node_refuses_a_database_that_was_not_migrated(empty_database: str) -> None:
+    variables = {
+        "DATABASE_URL": database_url(empty_database),
+        "REDIS_URL": "redis://127.0.0.1:1",
+        "KAFKA_URL": "kafka://127.0.0.1:1",
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-m", "vyry.cli.main", "worker"],
+        env={"PATH": "/usr/bin", **variables},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"vyry: The database lacks {', '.join(NAMES)}: run `vyry migrate` first.\n",
+    )
 
 
 async def test_looking_changes_nothing(tmp_path: Path) -> None:

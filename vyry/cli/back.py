@@ -6,7 +6,7 @@ from functools import partial
 from agents.room import sorting_room
 from vyry.adapters.admin import admin_listening
 from vyry.bootstrap import open_services
-from vyry.cli.running import run
+from vyry.cli.running import refuse_unmigrated, run
 from vyry.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging
 
@@ -18,6 +18,7 @@ def worker() -> int:
     """
     settings = load_settings(Role.WORKER)
     configure_logging(settings.log_level)
+    refuse_unmigrated(settings)
     return run(partial(_serve, settings))
 
 

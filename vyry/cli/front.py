@@ -12,7 +12,8 @@ from cyclopts import Parameter, validators
 
 from vyry.adapters.admin import admin_listening
 from vyry.bootstrap import Services, open_services
-from vyry.cli.running import run
+from vyry.cli.refusals import CannotServe
+from vyry.cli.running import refuse_unmigrated, run
 from vyry.cli.supervisor import Supervisor
 from vyry.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging, log
@@ -36,6 +37,7 @@ def web(*, processes: Annotated[int | None, Parameter(validator=validators.Numbe
     settings = load_settings(Role.WEB)
     configure_logging(settings.log_level)
     refuse_taken(settings)
+    refuse_unmigrated(settings)
     count = processes or settings.processes
     if count == 1:
         return run(partial(serve, settings))
@@ -43,13 +45,13 @@ def web(*, processes: Annotated[int | None, Parameter(validator=validators.Numbe
 
 
 def refuse_taken(settings: Settings) -> None:
-    """Say in one line that the port cannot be had, before anything is opened. Raises OSError."""
+    """Say in one line that the port cannot be had, before anything is opened. Raises CannotServe."""
     host, port = settings.server_host, settings.server_port
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as problem:
         why = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else str(problem)
-        raise OSError(
+        raise CannotServe(
             f"Cannot listen on {host}, port {port} ({why}): end what listens there, or set SERVER_PORT and SERVER_HOST."
         ) from None
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from vyry.adapters.migrating import pending
+from vyry.cli.refusals import CannotServe
 from vyry.errors import Unavailable
 from vyry.settings import Settings
 from vyry.telemetry import log
@@ -19,19 +20,15 @@ STOP_SECONDS: Final = 29.0
 Serve = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 
-class NotMigrated(Exception):
-    """The database is older than this version."""
-
-
 def refuse_unmigrated(settings: Settings) -> None:
-    """Serve no database that lacks a table. One that is away may come back: the node starts, and says so on /ready. Raises NotMigrated."""
+    """Serve no database that lacks a table. One that is away may come back: the node starts, and says so on /ready. Raises CannotServe."""
     try:
         waiting = asyncio.run(pending(settings.database_url.get_secret_value()))
     except Unavailable:
         log.warning("away", dependency="database")
         return
     if waiting:
-        raise NotMigrated(f"The database lacks {', '.join(waiting)}: run `vyry migrate` first.")
+        raise CannotServe(f"The database lacks {', '.join(waiting)}: run `vyry migrate` first.")
 
 
 def run(serve: Serve, *, parent: int | None = None) -> int:
