@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from web.schemas import Schema, named_by
+from web.wire.shapes import MAX_INTEGER
 
 
 _LONG: Final = re.compile(r'("[^"]{64})[^"]+(?=")')
@@ -31,6 +32,8 @@ def docs_page(rest: Schema, socket: Schema) -> str:
     """The page for these two documents."""
     sections = [_section(tag["name"], _operations(rest, tag["name"])) for tag in rest["tags"]]
     sections.append(_section("socket frames", _frames(socket)))
+    sections.append(_section("shapes", _shapes(rest["components"]["schemas"] | socket["components"]["schemas"])))
+    sections.append(_section("error codes", _codes(rest["components"]["schemas"])))
     return f"""<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Vyry API</title><style>{_STYLE}</style></head>
@@ -66,11 +69,15 @@ def _operation(operation: Schema, components: Schema) -> str:
         parts.append(_table(("parameter", "in", "type"), rows))
     if "requestBody" in operation:
         parts += ["<h3>Request</h3>", _body(operation["requestBody"]["content"]["application/json"], components)]
+    refusals = []
     for status, answer in operation["responses"].items():
         content = answer.get("content", {}).get("application/json", {})
-        parts.append(f"<h3>{status} {escape(answer['description'])}</h3>")
-        parts.append(_body(content, components) if "example" in content else "")
-    return "".join(parts)
+        if status >= "400":
+            refusals.append((status, answer["description"]))
+        else:
+            parts.append(f"<h3>{status} {escape(answer['description'])}</h3>")
+            parts.append(_body(content, components) if "example" in content else "")
+    return "".join([*parts, "<h3>Refusals</h3>", _table(("status", "code"), refusals)])
 
 
 def _frames(socket: Schema) -> Iterable[str]:
@@ -82,6 +89,26 @@ def _frames(socket: Schema) -> Iterable[str]:
         yield _entry(f"frame_{key}", title, message["summary"], _body(content, components))
 
 
+def _shapes(components: Schema) -> Iterable[str]:
+    for name, schema in sorted(components.items()):
+        if "properties" in schema:
+            yield _entry(
+                f"shape_{name}", escape(name), "", f"<p>{escape(schema.get('description', ''))}</p>{_fields(schema)}"
+            )
+
+
+def _codes(components: Schema) -> Iterable[str]:
+    for name, schema in sorted(components.items()):
+        if "allOf" in schema:
+            members = [named_by(each, components) for each in schema["allOf"][1:] if "$ref" in each]
+            yield _entry(
+                f"code_{name}",
+                escape(name),
+                schema["description"],
+                "".join(map(_fields, members)) or "<p>Nothing more.</p>",
+            )
+
+
 def _entry(anchor: str, title: str, summary: str, inside: str) -> str:
     head = f"<summary><code>{title}</code> <span>{escape(summary)}</span></summary>"
     return f'<details id="{escape(anchor)}">{head}<div>{inside}</div></details>'
@@ -90,14 +117,15 @@ def _entry(anchor: str, title: str, summary: str, inside: str) -> str:
 def _body(content: Schema, components: Schema) -> str:
     schema = content["schema"]
     described = named_by(schema, components) if "$ref" in schema else schema
-    required = described.get("required", ())
-    rows = [
-        (name, "" if name in required else "optional", _type_of(each))
-        for name, each in described.get("properties", {}).items()
-    ]
-    fields = _table(("field", "", "type"), rows) if rows else ""
     example = escape(_LONG.sub(r"\1...", json.dumps(content["example"], indent=2)))
-    return f"<p>{escape(described.get('description', ''))}</p>{fields}<pre>{example}</pre>"
+    return f"<p>{escape(described.get('description', ''))}</p>{_fields(described)}<pre>{example}</pre>"
+
+
+def _fields(schema: Schema) -> str:
+    required = schema.get("required", ())
+    fields = schema.get("properties", {}).items()
+    rows = [(name, "" if name in required else "optional", _type_of(each)) for name, each in fields]
+    return _table(("field", "", "type"), rows) if rows else ""
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -128,4 +156,5 @@ def _type_of(schema: Schema) -> str:
 def _bounds(schema: Schema, least: str, most: str) -> str:
     low: Any = schema.get(least, "")
     high: Any = schema.get(most, "")
-    return f" ({low}..{high})" if low != "" or high != "" else ""
+    unit = " characters" if most == "maxLength" else ""
+    return f" ({low}..{'' if high == MAX_INTEGER else high}{unit})" if low != "" or high != "" else ""
