@@ -41,6 +41,9 @@ class MemoryConversations:
         page = [self._conversations[key] for key in rest[:limit]]
         return ConversationPage(page, rest[limit - 1] if len(rest) > limit else None)
 
+    async def share_one(self, one: UserId, other: UserId) -> bool:
+        return any({one, other} <= each.members.keys() for each in self._conversations.values())
+
     async def touch(self, ids: Collection[ConversationId], at: datetime) -> None:
         for key, conversation in (await self.load(ids)).items():
             latest = max(conversation.last_activity_at, at)

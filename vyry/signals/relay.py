@@ -45,7 +45,7 @@ class Relay:
         self._passage = passage
 
     async def typing(self, caller: Caller, conversation_id: ConversationId, is_typing: bool) -> None:  # noqa: FBT001  the frame's own field
-        """Tell the other members' devices, and one's own others, that somebody types. Raises NotAMember."""
+        """Tell the other members' devices that somebody types, or no longer. Raises NotAMember."""
         conversation = (await self._conversations.get([conversation_id])).get(conversation_id)
         if conversation is None or caller.user_id not in conversation.members:
             raise NotAMember
