@@ -102,7 +102,7 @@ class SqliteThread:
             for job in jobs:
                 _attempt(self._connection, job)
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers hear of it and the thread lives on
             for job in jobs:
                 job.failure = job.failure or error
             with suppress(sqlite3.Error):
