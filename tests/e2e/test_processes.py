@@ -1,0 +1,73 @@
+"""`vyry web --processes 2`: one port, two processes, one of which may die."""
+
+import asyncio
+import os
+import select
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from scripts.nodes import Cluster, Web
+from tests.client import Node
+
+
+@pytest.fixture
+def twin(installation: Cluster) -> Iterator[Web]:
+    """A third front door of the cluster, in two processes."""
+    own = ("SERVER_PORT", "VYRY_ADMIN_PORT", "VYRY_DATA_DIR")
+    shared = {name: value for name, value in installation.webs[0].environment.items() if name not in own}
+    with Web({**shared, "VYRY_PROCESSES": "2"}) as web:
+        yield web
+
+
+def children(pid: int) -> set[int]:
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def kill(pid: int) -> None:
+    """Kill a process that is not our child, and wait for its end."""
+    process = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    select.select([process], [], [])
+    os.close(process)
+
+
+async def statuses(http: aiohttp.ClientSession, web: Web, count: int) -> set[int]:
+    """What so many requests get, each on a connection of its own."""
+    found = set()
+    for _ in range(count):
+        async with http.get(f"{web.url}/health", headers={"Connection": "close"}) as answer:
+            found.add(answer.status)
+    return found
+
+
+async def test_two_processes_serve_one_port_and_outlive_each_other(
+    installation: Cluster, http: aiohttp.ClientSession, twin: Web
+) -> None:
+    before = children(twin.pid)
+    node = Node(http, twin.url, installation.otp_file)
+
+    await asyncio.to_thread(kill, min(before))
+    meanwhile = await statuses(http, twin, 20)
+    async with asyncio.timeout(20):
+        while len(children(twin.pid) & before) == len(children(twin.pid)):
+            meanwhile |= await statuses(http, twin, 1)
+    ann, bo = await node.sign_up(), await node.sign_up()
+    await ann.post(await ann.open_direct(bo), bo, b"over whichever process")
+    await bo.collect(wait=5)
+
+    assert len(before) == 2
+    assert meanwhile == {200}
+    assert bo.contents == [b"over whichever process"]
+
+
+def test_told_to_stop_the_supervisor_and_its_processes_all_end_well(twin: Web) -> None:
+    supervisor, both = twin.pid, children(twin.pid)
+
+    twin.stop()
+
+    assert twin.log().count('"event":"stopped"') == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in [supervisor, *both])
