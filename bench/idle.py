@@ -17,9 +17,9 @@ from scripts.services import Server
 
 
 #: Opened before the first look, so that what a server makes once does not count.
-FIRST = 50
+FIRST = 20
 OPENED_AT_ONCE = 25
-SETTLE_SECONDS = 2.0
+SETTLE_SECONDS = 1.0
 
 
 class Bare(Server):

@@ -40,7 +40,7 @@ class Plan:
     codec: Codec = "msgpack"
 
 
-QUICK = Plan(rounds=1, seconds=0.5, warm_up=0.2, in_flight=(10,), rates=(100,), sockets=50, offline=100, pairs=4)
+QUICK = Plan(rounds=1, seconds=0.3, warm_up=0.1, in_flight=(10,), rates=(100,), sockets=20, offline=50, pairs=3)
 
 
 class FloorServer(Server):

@@ -1,0 +1,23 @@
+"""The benchmark runs from end to end in its smallest size, so that it does not rot between releases."""
+
+import asyncio
+import sys
+
+import pytest
+
+from scripts.nodes import ROOT
+
+
+@pytest.mark.timeout(150)
+async def test_the_benchmark_measures_every_variant() -> None:
+    command = (sys.executable, "-m", "bench.run", "--quick")
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+
+    async with asyncio.timeout(120):
+        said, _ = await process.communicate()
+
+    assert process.returncode == 0, said.decode()
+    for variant in ("floor", "embedded", "near", "far"):
+        assert f"| {variant} | 10 in flight |" in said.decode()
