@@ -138,16 +138,19 @@ def check_reach(checked: CheckedDraft, circle: Circle) -> None:
     sender, draft, conversation = checked.sender, checked.draft, circle.conversation
     if conversation is None or sender.user_id not in conversation.members:
         raise NotAMember
-    if any(r.user_id not in conversation.members or r.user_id not in circle.lists for r in draft.recipients):
-        raise NotFound
     is_outdated = draft.conversation_version is not None and draft.conversation_version != conversation.version
+    # Who named an older version is told who is no member any more; to everybody else strangers do not exist.
+    if not is_outdated and any(
+        r.user_id not in conversation.members or r.user_id not in circle.lists for r in draft.recipients
+    ):
+        raise NotFound
     difference = _compare(checked, circle, conversation.members if is_outdated else ())
     if difference or is_outdated:
         raise StaleDevices(
             missing=difference.missing,
             extra=difference.extra,
             stale=difference.stale,
-            epochs={str(user): circle.lists[user].epoch for user in sorted(checked.users) if user in circle.lists},
+            epochs=_epochs(checked, circle, conversation.members if is_outdated else ()),
             conversationVersion=conversation.version,
         )
 
@@ -165,12 +168,19 @@ def _compare(checked: CheckedDraft, circle: Circle, all_of: Iterable[UserId]) ->
     return difference
 
 
+def _epochs(checked: CheckedDraft, circle: Circle, all_of: Iterable[UserId]) -> dict[str, int]:
+    members = circle.conversation.members if circle.conversation is not None else {}
+    concerned = sorted(checked.users.union(all_of))
+    return {str(user): circle.lists[user].epoch for user in concerned if user in circle.lists and user in members}
+
+
 def _compare_devices(
     sender: Sender, user: UserId, copies: Sequence[DraftCopy], found: tuple[Circle, _Difference]
 ) -> None:
     circle, difference = found
     recipient = circle.lists.get(user)
-    present = recipient.devices if recipient is not None else {}
+    is_member = circle.conversation is not None and user in circle.conversation.members
+    present = recipient.devices if recipient is not None and is_member else {}
     own = sender.device_id if user == sender.user_id else 0
     named = 0
     for copy in copies:
@@ -224,10 +234,10 @@ def to_message(checked: CheckedDraft, circle: Circle, now: datetime) -> Message:
     )
 
 
-def addresses(lists: Mapping[UserId, Recipient]) -> dict[MailboxKey, DeviceAddress]:
-    """Whose mailbox is whose, of these lists."""
-    return {
-        listed.mailbox: DeviceAddress(user, device)
-        for user, recipient in lists.items()
-        for device, listed in recipient.devices.items()
-    }
+def addresses(draft: Draft) -> list[DeviceAddress]:
+    """Whom each copy is for, in the order of the copies."""
+    return [
+        DeviceAddress(UserId(recipient.user_id), DeviceId(copy.device_id))
+        for recipient in draft.recipients
+        for copy in recipient.devices
+    ]

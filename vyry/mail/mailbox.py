@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vyry.errors import NotFound, StaleHead, Unavailable, VyryError
+from vyry.errors import NotFound, RateLimited, StaleHead, Unavailable, VyryError
 from vyry.ids import MailboxKey
 from vyry.mail.store import Cursor, Entry, MailboxState, MailStore, Point, Want
 from vyry.telemetry import record
@@ -15,6 +15,9 @@ from vyry.telemetry import record
 GATHER_SECONDS = 0.02
 #: A page by REST holds no more content than this, but at least one entry.
 PAGE_BYTES = 1 << 20
+
+#: So many acknowledgements of one mailbox may wait: an honest window has no more entries than this.
+WAITING_POINTS = 1_024
 
 AcknowledgeAnswer = Callable[[Cursor | VyryError], None]
 
@@ -55,8 +58,11 @@ class Mailboxes:
         return Page(entries, reached >= state.last.seq, state)
 
     def acknowledge(self, point: Point, answer: AcknowledgeAnswer) -> None:
-        """Put an acknowledgement into the next batch; `answer` is called once, in the event loop, after the commit."""
-        self._waiting.setdefault(point.mailbox, []).append((point, answer))
+        """Put an acknowledgement into the next batch; `answer` is called once, in the event loop, after the commit. Raises RateLimited."""
+        waiting = self._waiting.setdefault(point.mailbox, [])
+        if len(waiting) >= WAITING_POINTS:
+            raise RateLimited(1)
+        waiting.append((point, answer))
         self._wake.set()
 
     async def acknowledged(self, point: Point) -> Cursor:
@@ -80,8 +86,10 @@ class Mailboxes:
             await asyncio.sleep(GATHER_SECONDS)
             waiting, self._waiting = self._waiting, {}
             self._wake.clear()
-            while waiting:
-                waiting = await self._forget(waiting)
+            # Who named a wrong point waits for the next batch with his lower ones: nobody else waits for them.
+            for mailbox, asked in (await self._forget(waiting)).items():
+                self._waiting[mailbox] = asked + self._waiting.get(mailbox, [])
+                self._wake.set()
 
     async def _forget(
         self, waiting: dict[MailboxKey, list[tuple[Point, AcknowledgeAnswer]]]

@@ -135,32 +135,37 @@ class PostOffice:
     async def _commit(self, posts: list[_Post]) -> int:
         """Store, answer, route. Answers how many failed through no fault of the client."""
         try:
-            for attempt in range(ATTEMPTS):
-                beliefs = await self._believe(posts)
-                batch = self._check(posts, beliefs)
-                if batch.refused and attempt == 0:
-                    # What is remembered may be outdated: nobody is refused before it was read anew.
-                    self._forget(batch.refused)
-                    continue
-                stored = await self._store.post(batch.messages, beliefs.guards) if batch.posts else []
-                if not isinstance(stored, Outdated):
-                    await self._refuse(batch.refused)
-                    self._answer(batch, stored, beliefs)
-                    return 0
-                self._lists.forget(stored.users)
-                self._conversations.forget(stored.conversations)
-            refusal: VyryError = Unavailable("The recipients' devices change too quickly.")
+            if await self._store_all(posts):
+                return 0
+            refusal = Unavailable("The recipients' devices change too quickly.")
         except Unavailable as away:
-            refusal = away
+            return _fail(posts, away)
         except Exception as problem:  # noqa: BLE001  each post must be answered, whatever broke
-            if len(posts) > 1:
-                # One of them is poison: alone it spoils nothing, and what was committed is a repeat.
-                return sum([await self._commit([post]) for post in posts])
-            log.exception("post", outcome="failed", problem=type(problem).__name__)
             refusal = Unavailable()
-        for post in posts:
-            post.answer(refusal)
-        return sum(post.copies for post in posts)
+            if len(posts) == 1:
+                log.exception("post", outcome="failed", problem=type(problem).__name__)
+        if len(posts) > 1:
+            # One of them is poison, or its recipients' devices change all the time: alone it spoils nothing, and what was committed is a repeat.
+            return sum([await self._commit([post]) for post in posts])
+        return _fail(posts, refusal)
+
+    async def _store_all(self, posts: list[_Post]) -> bool:
+        """False if what was believed was outdated each time, and nothing was stored."""
+        for attempt in range(ATTEMPTS):
+            beliefs = await self._believe(posts)
+            batch = self._check(posts, beliefs)
+            if batch.refused and attempt == 0:
+                # What is remembered may be outdated: nobody is refused before it was read anew.
+                self._forget(batch.refused)
+                continue
+            stored = await self._store.post(batch.messages, beliefs.guards) if batch.posts else []
+            if not isinstance(stored, Outdated):
+                await self._refuse(batch.refused)
+                self._answer(batch, stored)
+                return True
+            self._lists.forget(stored.users)
+            self._conversations.forget(stored.conversations)
+        return False
 
     def _forget(self, refused: list[tuple[_Post, VyryError]]) -> None:
         for post, _ in refused:
@@ -204,13 +209,12 @@ class PostOffice:
         stored = await self._store.upkeep.outcomes({post.checked.key for post, _ in refused})
         for post, refusal in refused:
             known = stored.get(post.checked.key)
-            post.answer(refusal if known is None else _outcome(post, known, {}))
+            post.answer(refusal if known is None else _outcome(post, known))
 
-    def _answer(self, batch: _Batch, stored: Sequence[Stored], beliefs: _Beliefs) -> None:
+    def _answer(self, batch: _Batch, stored: Sequence[Stored]) -> None:
         handed: list[tuple[MailboxKey, int, bytes]] = []
         for post, message, outcome in zip(batch.posts, batch.messages, stored, strict=True):
-            whose = addresses(beliefs.lists) if None in outcome.numbers else {}
-            post.answer(_outcome(post, outcome, whose))
+            post.answer(_outcome(post, outcome))
             if not outcome.is_repeat:
                 self._touched.add(ConversationId(post.checked.draft.conversation_id))
                 handed += [
@@ -222,14 +226,22 @@ class PostOffice:
             self._router.route(handed)
 
 
-def _outcome(post: _Post, stored: Stored, whose: dict[MailboxKey, DeviceAddress]) -> Accepted | VyryError:
+def _fail(posts: Sequence[_Post], refusal: Unavailable) -> int:
+    for post in posts:
+        post.answer(refusal)
+    return sum(post.copies for post in posts)
+
+
+def _outcome(post: _Post, stored: Stored) -> Accepted | VyryError:
     if stored.fingerprint != post.checked.fingerprint:
         return IdempotencyMismatch()
     numbers = stored.numbers
     if numbers and not any(numbers):
         return MailboxFull()
-    skipped = [
-        whose[box] for box, number in zip(stored.mailboxes, numbers, strict=True) if number is None and box in whose
-    ]
-    copies = sum(number is not None for number in numbers)
-    return Accepted(post.checked.draft.message_id, stored.accepted_at, copies, stored.is_repeat, skipped)
+    draft = post.checked.draft
+    skipped: list[DeviceAddress] = []
+    if None in numbers:
+        # By the body itself: the device may be on no list any more when a repeat asks.
+        named = addresses(draft)
+        skipped = [address for address, number in zip(named, numbers, strict=True) if number is None]
+    return Accepted(draft.message_id, stored.accepted_at, len(numbers) - len(skipped), stored.is_repeat, skipped)
