@@ -4,6 +4,7 @@ import asyncio
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def kill(pid: int) -> None:
     os.close(process)
 
 
+def heard(web: Web, words: str, count: int) -> None:
+    """Wait until the log says this so many times."""
+    deadline = time.monotonic() + 20
+    while web.log().count(words) < count and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert web.log().count(words) >= count
+
+
 async def statuses(http: aiohttp.ClientSession, web: Web, count: int) -> set[int]:
     """What so many requests get, each on a connection of its own."""
     found = set()
@@ -49,12 +58,11 @@ async def test_two_processes_serve_one_port_and_outlive_each_other(
 ) -> None:
     before = children(twin.pid)
     node = Node(http, twin.url, installation.otp_file)
+    await asyncio.to_thread(heard, twin, '"event":"listening"', 2)
 
     await asyncio.to_thread(kill, min(before))
     meanwhile = await statuses(http, twin, 20)
-    async with asyncio.timeout(20):
-        while len(children(twin.pid) & before) == len(children(twin.pid)):
-            meanwhile |= await statuses(http, twin, 1)
+    await asyncio.to_thread(heard, twin, '"event":"listening"', 3)
     ann, bo = await node.sign_up(), await node.sign_up()
     await ann.post(await ann.open_direct(bo), bo, b"over whichever process")
     await bo.collect(wait=5)
@@ -66,6 +74,7 @@ async def test_two_processes_serve_one_port_and_outlive_each_other(
 
 def test_told_to_stop_the_supervisor_and_its_processes_all_end_well(twin: Web) -> None:
     supervisor, both = twin.pid, children(twin.pid)
+    heard(twin, '"event":"listening"', 2)
 
     twin.stop()
 
