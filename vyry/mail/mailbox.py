@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vyry.errors import NotFound, RateLimited, StaleHead, Unavailable, VyryError
+from vyry.errors import NotFound, StaleHead, Unavailable, VyryError
 from vyry.ids import MailboxKey
 from vyry.mail.store import Cursor, Entry, MailboxState, MailStore, Point, Want
 from vyry.telemetry import record
@@ -58,10 +58,10 @@ class Mailboxes:
         return Page(entries, reached >= state.last.seq, state)
 
     def acknowledge(self, point: Point, answer: AcknowledgeAnswer) -> None:
-        """Put an acknowledgement into the next batch; `answer` is called once, in the event loop, after the commit. Raises RateLimited."""
+        """Put an acknowledgement into the next batch; `answer` is called once, in the event loop, after the commit. Raises Unavailable."""
         waiting = self._waiting.setdefault(point.mailbox, [])
         if len(waiting) >= WAITING_POINTS:
-            raise RateLimited(1)
+            raise Unavailable("Too many acknowledgements wait.", 1)
         waiting.append((point, answer))
         self._wake.set()
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgpack
 
 from vyry.accounts.account import Caller
-from vyry.circles.conversations import CachedConversations
+from vyry.circles.conversations import CachedConversations, Conversation
 from vyry.devices.directory import CachedDeviceLists
 from vyry.errors import NotAMember, NotFound
 from vyry.ids import ConversationId, DeviceId, MailboxKey, UserId
@@ -46,7 +46,7 @@ class Relay:
 
     async def typing(self, caller: Caller, conversation_id: ConversationId, is_typing: bool) -> None:  # noqa: FBT001  the frame's own field
         """Tell the other members' devices that somebody types, or no longer. Raises NotAMember."""
-        conversation = (await self._conversations.get([conversation_id])).get(conversation_id)
+        conversation = await self._conversation(caller, conversation_id)
         if conversation is None or caller.user_id not in conversation.members:
             raise NotAMember
         payload = {
@@ -71,21 +71,29 @@ class Relay:
             "kind": kind,
             "content": content,
         }
-        await self._pass(caller, "signal", payload, await self._mailboxes({user_id}, device_id))
+        # Nothing guards what is passed on by an epoch, as posts are: a call to a device that is no more would ring nowhere.
+        self._lists.forget({user_id})
+        mailboxes = await self._mailboxes({user_id}, device_id)
+        if device_id is not None and not mailboxes:
+            raise NotFound
+        await self._pass(caller, "signal", payload, mailboxes)
+
+    async def _conversation(self, caller: Caller, conversation_id: ConversationId) -> Conversation | None:
+        """The conversation as it is remembered; nobody is refused before it was read anew."""
+        known = (await self._conversations.get([conversation_id])).get(conversation_id)
+        if known is None or caller.user_id in known.members:
+            return known
+        self._conversations.forget([conversation_id])
+        return (await self._conversations.get([conversation_id])).get(conversation_id)
 
     async def _mailboxes(self, users: Collection[UserId], device_id: DeviceId | None = None) -> set[MailboxKey]:
         lists = await self._lists.get(users)
-        found = {
+        return {
             listed.mailbox
             for recipient in lists.values()
             for device, listed in recipient.devices.items()
             if device_id in (None, device)
         }
-        if device_id is not None and not found:
-            # The list may be outdated: a device that joined since is in the next one.
-            self._lists.forget(users)
-            raise NotFound
-        return found
 
     async def _pass(self, caller: Caller, name: str, payload: dict[str, object], mailboxes: set[MailboxKey]) -> None:
         others = mailboxes - {caller.mailbox}
