@@ -130,8 +130,7 @@ async def _open_redis(settings: Settings) -> AsyncIterator[Redis]:
 
 
 def _wire(settings: Settings, carriers: _Carriers) -> Services:
-    clock = SystemClock()
-    secret = settings.jwt_secret.get_secret_value().encode()
+    clock, secret = SystemClock(), settings.jwt_secret.get_secret_value().encode()
     pepper = Pepper(settings.pepper.get_secret_value())
     is_limited = settings.limits == "on"
     quotas = overridden(settings.limit_overrides)

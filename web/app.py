@@ -15,6 +15,7 @@ from vyry.ids import new_id
 from vyry.telemetry import log
 from web import asyncapi, openapi, pages
 from web.keys import BODY_LIMIT, DOCUMENTS, DRAINING, SERVICES, SETTINGS, SWITCHBOARD, Document, Route
+from web.live.pace import PACE, Pace
 from web.live.switchboard import Switchboard
 from web.middlewares import SECURITY_HEADERS, answered, broken, dress, guarded, refused
 from web.routes import ROUTES
@@ -36,10 +37,10 @@ _ID: Final = re.compile(r"\{((?!deviceId)\w+Id)\}")
 _ID_ONLY: Final = r"{\1:[0-9A-Fa-f-]{36}}"
 
 
-def build_app(settings: "Settings", services: "Services") -> web.Application:
+def build_app(settings: "Settings", services: "Services", pace: Pace = PACE) -> web.Application:
     """The application over services that are open already and are closed by whoever opened them."""
     app = build_door(settings, services, ROUTES)
-    app[SWITCHBOARD] = Switchboard(services)
+    app[SWITCHBOARD] = Switchboard(services, pace)
     app.cleanup_ctx.append(_switchboard)
     return app
 

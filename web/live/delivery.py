@@ -5,18 +5,17 @@ import time
 from typing import Final
 
 from vyry.telemetry import log, record
-from web.live.session import CloseCode, Session
+from web.live.session import CloseCode, Session, buffered, cut
 
 
-#: A socket that takes nothing for so long is cut off.
-SLOW_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 3.0
 
 
 class Delivery:
     """Writes what sessions have put out, and closes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, slow_seconds: float) -> None:
+        self._slow_seconds = slow_seconds
         self._to_write: dict[Session, None] = {}
         self._wake = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
@@ -43,7 +42,7 @@ class Delivery:
                 sessions, self._to_write = self._to_write, {}
                 count = sum(len(session.outgoing) for session in sessions)
                 for session in sessions:
-                    if session.buffered() or not await session.flush():
+                    if buffered(session) or not await session.flush():
                         self._write_slowly(session)
                 record("deliver", count, time.perf_counter() - began)
 
@@ -56,12 +55,12 @@ class Delivery:
         """Write all that is left, waiting for the other side; a reader that takes nothing for too long is cut off."""
         try:
             while session.outgoing:
-                async with asyncio.timeout(SLOW_SECONDS):
+                async with asyncio.timeout(self._slow_seconds):
                     await session.write(session.outgoing.pop(0))
         except TimeoutError:
             log.info("deliver", outcome="slow reader closed", mailbox=session.mailbox)
             session.outgoing.clear()
-            session.abort()
+            cut(session)
         finally:
             session.is_writing = False
 
@@ -75,4 +74,4 @@ class Delivery:
                 await session.socket.close(code=code)
         except (TimeoutError, ConnectionError, RuntimeError):
             session.outgoing.clear()
-            session.abort()
+            cut(session)

@@ -14,8 +14,8 @@ from web.live.delivery import Delivery
 from web.live.session import CloseCode, Session
 
 
-#: Contents kept for envelopes that this node is about to deposit.
-EXPECTED: Final = 20_000
+#: How much is kept, in bytes, of envelopes that this node is about to deposit: what somebody else deposited first stays until then.
+EXPECTED_BYTES: Final = 32 << 20
 
 
 class Hearing:
@@ -33,6 +33,7 @@ class Hearing:
         self._delivery = delivery
         self._doorbell = doorbell
         self._expected: OrderedDict[int, bytes] = OrderedDict()
+        self._expected_bytes = 0
 
     def holds(self, mailbox: MailboxKey) -> bool:
         """See NearBy."""
@@ -41,8 +42,9 @@ class Hearing:
     def expect(self, number: int, packed: bytes) -> None:
         """See NearBy."""
         self._expected[number] = packed
-        if len(self._expected) > EXPECTED:
-            self._expected.popitem(last=False)
+        self._expected_bytes += len(packed)
+        while self._expected_bytes > EXPECTED_BYTES:
+            self._expected_bytes -= len(self._expected.popitem(last=False)[1])
 
     async def on_deposited(self, rows: Sequence[Deposited]) -> None:
         """This node's depositor numbered these: deliver what belongs to sockets here, ring for the rest."""
@@ -50,6 +52,8 @@ class Hearing:
         here: dict[MailboxKey, list[Entry]] = {}
         for row in rows:
             packed = self._expected.pop(row.number, None)
+            if packed is not None:
+                self._expected_bytes -= len(packed)
             if row.mailbox in self._sessions:
                 entry = Entry(row.mailbox, row.seq, row.head, row.number, row.loss, None if row.loss else packed)
                 here.setdefault(row.mailbox, []).append(entry)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -24,10 +25,8 @@ from web.wire.shapes import Nothing, to_rfc3339
 from web.wire.strict import check_values, understand
 
 
-HELLO_SECONDS: Final = 10.0
 #: The sizes this node holds clients to, as `welcome` says them.
 LIMITS: Final = {"frameBytes": 256 << 10, "contentBytes": 65_536, "copies": 1_000}
-HEARTBEAT_SECONDS: Final = 20
 _CLOSING: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _MEMBERS: Final = frozenset({"type", "id", "payload"})
 
@@ -41,7 +40,7 @@ class BadFrame(Exception):
 async def read_frames(session: Session) -> CloseCode | None:
     """Serve the socket until it closes; answers the code it should be closed with, or None when the other side closed it."""
     try:
-        async with asyncio.timeout(HELLO_SECONDS) as patience:
+        async with asyncio.timeout(session.switchboard.pace.hello) as patience:
             while session.window is None:
                 message = await session.socket.receive()
                 if message.type in _CLOSING:
@@ -64,7 +63,8 @@ async def _serve(session: Session, message: WSMessage) -> None:
     session.heard_at = time.monotonic()
     session.is_pinged = False
     if message.type is WSMsgType.PING:
-        await session.socket.pong(message.data)
+        with suppress(ConnectionError, RuntimeError):
+            await session.socket.pong(message.data)
         return
     if message.type is WSMsgType.PONG:
         return
@@ -135,9 +135,9 @@ def _acknowledge(session: Session, payload: object, ref: str) -> None:
     assert window is not None
     asked = understand(payload, Acknowledge)
     point = Point(session.mailbox, asked.seq, asked.head, window.sent)
-    if asked.seq > session.acknowledged and window.knows(asked.seq, asked.head) is not False:
+    if window.knows(asked.seq, asked.head):
         # The device has it: there is room for more, whatever becomes of the deletion.
-        window.release(min(asked.seq, window.sent))
+        window.release(asked.seq)
         session.switchboard.collector.look_again(session)
     session.switchboard.services.mailboxes.acknowledge(point, partial(_acknowledged, session, ref))
 
@@ -146,7 +146,6 @@ def _acknowledged(session: Session, ref: str, outcome: Cursor | VyryError) -> No
     if isinstance(outcome, VyryError):
         session.refuse(outcome, ref)
         return
-    session.acknowledged = max(session.acknowledged, outcome.seq)
     session.send("acknowledged", {"cursor": _cursor(session, outcome)}, ref)
 
 
@@ -165,7 +164,6 @@ async def _hello(session: Session, payload: object, ref: str) -> None:
         assert isinstance(cursor, Cursor)
         raise StaleHead(cursor=_cursor(session, cursor)) from None
     session.connection = state.connection
-    session.acknowledged = state.acknowledged.seq
     session.window = Window(hello.after, hello.head or state.acknowledged.head)
     session.drain_target = state.last.seq
     session.send(
@@ -177,7 +175,7 @@ async def _hello(session: Session, payload: object, ref: str) -> None:
             "cursor": _cursor(session, state.acknowledged),
             "windowEntries": WINDOW_ENTRIES,
             "windowBytes": WINDOW_BYTES,
-            "heartbeatSeconds": HEARTBEAT_SECONDS,
+            "heartbeatSeconds": round(session.switchboard.pace.ping),
             "limits": LIMITS,
         },
         ref,

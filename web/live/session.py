@@ -5,6 +5,7 @@ code names. The reader is the request's own task. Nothing here waits for a devic
 delivery loop writes them; what a slow reader does not take stays there, bounded by its window, until it is closed.
 """
 
+from asyncio import WriteTransport
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -24,10 +25,14 @@ from web.wire.entries import wire_entries
 if TYPE_CHECKING:
     from web.live.switchboard import Switchboard
 
-#: How many entries one collect takes for one socket.
+#: How much one collect takes for one socket.
 PAGE_ENTRIES: Final = 128
-#: The bytes of one entries frame stay under the frame limit: base64 and the other fields are counted for.
-FRAME_CONTENT_BYTES: Final = 160 << 10
+PAGE_BYTES: Final = 256 << 10
+#: An entries frame stays under the frame limit: base64 and the other fields of an entry are counted for.
+FRAME_BYTES: Final = (256 << 10) - 1024
+ENTRY_BYTES: Final = 512
+#: A reader for whom more frames than this wait is cut off: answers and signals know no window.
+OUTGOING_FRAMES: Final = 4_096
 #: More than this is not written at once: the rest waits until the transport has passed it on.
 WRITE_BYTES: Final = 48 << 10
 
@@ -48,7 +53,6 @@ class Session:
     """What the node knows of one open socket. Small: thousands of them idle in one process."""
 
     __slots__ = (
-        "acknowledged",
         "caller",
         "codec",
         "connection",
@@ -74,7 +78,6 @@ class Session:
         #: None until hello was right.
         self.window: Window | None = None
         self.connection = 0
-        self.acknowledged = 0
         #: What was the last number at hello, until `drained` was said.
         self.drain_target: int | None = None
         #: There may be more in the mailbox than was sent.
@@ -94,6 +97,10 @@ class Session:
         """Put a frame into what goes out next."""
         if self.is_closing:
             return
+        if len(self.outgoing) >= OUTGOING_FRAMES:
+            self.outgoing.clear()
+            cut(self)
+            return
         frame = {"type": name, "payload": payload} if ref is None else {"type": name, "ref": ref, "payload": payload}
         self.outgoing.append(self.codec.encode(frame))
         self.switchboard.delivery.write(self)
@@ -104,11 +111,11 @@ class Session:
 
     def want(self) -> Want | None:
         """What a collect may bring, if anything may be sent at all."""
-        if self.window is None or self.is_closing:
+        if self.window is None or self.is_closing or self.window.is_full:
             return None
         entries, octets = self.window.room()
         return (
-            Want(self.mailbox, self.window.sent, min(entries, PAGE_ENTRIES), octets)
+            Want(self.mailbox, self.window.sent, min(entries, PAGE_ENTRIES), min(octets, PAGE_BYTES))
             if entries > 0 and octets > 0
             else None
         )
@@ -123,6 +130,7 @@ class Session:
             if entry.seq <= window.sent:
                 continue
             if not window.fits(size_of(entry)):
+                window.is_full = True
                 break
             window.push(entry)
             fresh.append(entry)
@@ -154,37 +162,27 @@ class Session:
         page: list[Entry] = []
         size = 0
         for entry in entries:
-            if page and size + size_of(entry) > FRAME_CONTENT_BYTES:
+            octets = size_of(entry) * 4 // 3 + ENTRY_BYTES
+            if page and size + octets > FRAME_BYTES:
                 self.send("entries", {"entries": wire_entries(page, self.codec.octets)})
                 page, size = [], 0
             page.append(entry)
-            size += size_of(entry)
+            size += octets
         if page:
             self.send("entries", {"entries": wire_entries(page, self.codec.octets)})
-        self.say_drained()
+        self._say_drained()
 
-    def say_drained(self) -> None:
-        """Tell the device, once, that what was waiting at its hello has been sent."""
+    def _say_drained(self) -> None:
         if self.drain_target is not None and self.window is not None and self.window.sent >= self.drain_target:
             self.send("drained", {"seq": self.window.sent})
             self.drain_target = None
-
-    def buffered(self) -> int:
-        """Bytes written that the other side has not taken yet."""
-        transport = self.socket._req.transport if self.socket._req is not None else None  # noqa: SLF001  aiohttp names it nowhere else
-        return transport.get_write_buffer_size() if transport is not None else 0
-
-    def abort(self) -> None:
-        """Cut the connection, whatever state it is in."""
-        transport = self.socket._req.transport if self.socket._req is not None else None  # noqa: SLF001  as above
-        if transport is not None:
-            transport.abort()
 
     async def flush(self) -> bool:
         """Write what fits without waiting. False if some is left."""
         written = 0
         while self.outgoing:
-            if written + len(self.outgoing[0]) > WRITE_BYTES and (written or self.buffered()):
+            # A large frame could fill the transport, and then its writer waits: that is for nobody who writes for all.
+            if written + len(self.outgoing[0]) > WRITE_BYTES:
                 return False
             frame = self.outgoing.pop(0)
             written += len(frame)
@@ -197,3 +195,22 @@ class Session:
             await self.socket.send_frame(frame, WSMsgType.TEXT if self.codec.is_text else WSMsgType.BINARY)
         except (ConnectionError, RuntimeError):
             self.outgoing.clear()
+
+
+def buffered(session: Session) -> int:
+    """Bytes written that the other side has not taken yet."""
+    transport = _transport(session)
+    return transport.get_write_buffer_size() if transport is not None else 0
+
+
+def cut(session: Session) -> None:
+    """Cut the connection, whatever state it is in."""
+    session.is_closing = True
+    transport = _transport(session)
+    if transport is not None:
+        transport.abort()
+
+
+def _transport(session: Session) -> WriteTransport | None:
+    request = session.socket._req  # noqa: SLF001  aiohttp names it nowhere else
+    return request.transport if request is not None else None

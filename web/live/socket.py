@@ -4,6 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
+from vyry.errors import Unavailable
 from web.keys import CALLER, SWITCHBOARD
 from web.live.codec import CODECS, JSON
 from web.live.reader import read_frames
@@ -16,6 +17,8 @@ FRAME_BYTES: Final = 256 << 10
 async def open_socket(request: web.Request) -> web.StreamResponse:
     """Upgrade, then serve frames until either side closes."""
     switchboard = request.app[SWITCHBOARD]
+    if switchboard.is_draining:
+        raise Unavailable("This node is going away.", 1)
     socket = web.WebSocketResponse(
         protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=FRAME_BYTES, timeout=3.0
     )

@@ -4,40 +4,36 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
-from vyry.errors import Unavailable
+from vyry.errors import InvalidToken, Unavailable
 from vyry.ids import MailboxKey
 from vyry.telemetry import SOCKETS
 from web.live.collector import CHUNK, Collector
 from web.live.delivery import Delivery
 from web.live.hearing import Hearing
-from web.live.session import CloseCode, Session
+from web.live.pace import PACE, Pace
+from web.live.session import CloseCode, Session, buffered
 
 
 if TYPE_CHECKING:
     from vyry.bootstrap import Services
 
-#: Hints may be lost: every mailbox held here is looked at this often anyway, give or take a fifth.
-CATCH_UP_SECONDS: Final = 5.0
-PING_SECONDS: Final = 20.0
-SILENCE_SECONDS: Final = 30.0
-GOODBYE_JITTER_SECONDS: Final = 10.0
-
 
 class Switchboard:
     """Holds the sessions of this node and the loops that serve them."""
 
-    def __init__(self, services: "Services") -> None:
+    def __init__(self, services: "Services", pace: Pace = PACE) -> None:
         self.services = services
+        self.pace = pace
         self.limiter = services.local_limiter
-        #: No more long polls: the node says goodbye.
+        #: No more long polls and no new sockets: the node says goodbye.
         self.is_draining = False
         self._sessions: dict[MailboxKey, Session] = {}
         self._open: dict[Session, None] = {}
         self._all_closed = asyncio.Event()
-        self.delivery = Delivery()
+        self.delivery = Delivery(pace.slow)
         self.collector = Collector(services.mail_store, self._sessions)
         self.hearing = Hearing(self._sessions, self.collector, self.delivery, services.doorbell)
 
@@ -61,6 +57,10 @@ class Switchboard:
     async def join(self, session: Session) -> None:
         """The session's hello was right: it takes the device's place, on this node and on all others."""
         older = self._sessions.get(session.mailbox)
+        if older is not None and older.connection > session.connection:
+            # Two said hello at once, and the later one got here first.
+            self.delivery.end(session, CloseCode.TAKEN_OVER)
+            return
         if older is not None and older is not session:
             self.delivery.end(older, CloseCode.TAKEN_OVER)
         self._sessions[session.mailbox] = session
@@ -99,7 +99,7 @@ class Switchboard:
         self.is_draining = True
         spread = secrets.SystemRandom()
         for session in list(self._open):
-            after = round(spread.uniform(0, GOODBYE_JITTER_SECONDS), 1)
+            after = round(spread.uniform(0, self.pace.goodbye), 1)
             session.send("goodbye", {"reason": "shutdown", "retryAfterSeconds": after})
             self.delivery.end(session, CloseCode.GOING_AWAY)
         if self._open:
@@ -108,23 +108,25 @@ class Switchboard:
     async def _look_after(self) -> None:
         """Ping who is silent, close who stays silent or whose token has ended."""
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(self.pace.look)
             now, wall = time.monotonic(), self.services.clock.now().timestamp()
             for session in list(self._open):
                 silence = now - session.heard_at
                 if session.expires_at <= wall:
                     self.delivery.end(session, CloseCode.TOKEN_ENDED)
-                elif silence > SILENCE_SECONDS:
+                elif silence > self.pace.silence:
                     self.delivery.end(session, CloseCode.SILENT)
-                elif silence > PING_SECONDS and not session.is_pinged and not session.buffered():
+                elif silence > self.pace.ping and not session.is_pinged and not buffered(session):
                     session.is_pinged = True
-                    await session.socket.ping()
+                    # The connection may be gone, and its reader not told yet.
+                    with suppress(ConnectionError, RuntimeError):
+                        await session.socket.ping()
 
     async def _catch_up(self) -> None:
         """Look at every mailbox held here, hint or no hint."""
         spread = secrets.SystemRandom()
         while True:
-            await asyncio.sleep(CATCH_UP_SECONDS * spread.uniform(0.8, 1.2))
+            await asyncio.sleep(self.pace.catch_up * spread.uniform(0.8, 1.2))
             held = list(self._sessions)
             for start in range(0, len(held), CHUNK):
                 try:
@@ -133,6 +135,7 @@ class Switchboard:
                     break
 
     async def _check(self, mailboxes: Sequence[MailboxKey]) -> None:
+        await self._confirm([self._sessions[mailbox] for mailbox in mailboxes if mailbox in self._sessions])
         for state in await self.services.mail_store.states(mailboxes):
             session = self._sessions.get(state.mailbox)
             if session is None or session.window is None:
@@ -143,3 +146,10 @@ class Switchboard:
                 self.delivery.end(session, CloseCode.TAKEN_OVER)
             elif state.last.seq > session.window.sent:
                 self.collector.mark([state.mailbox])
+
+    async def _confirm(self, sessions: Sequence[Session]) -> None:
+        """End those whose device has ended: the word of it may have been lost. One statement asks for all."""
+        asked = (self.services.sessions.confirm(session.caller) for session in sessions)
+        for session, problem in zip(sessions, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+            if isinstance(problem, InvalidToken):
+                self.delivery.end(session, CloseCode.TOKEN_ENDED)

@@ -14,11 +14,13 @@ WINDOW_BYTES: Final = 1 << 20
 class Window:
     """The unacknowledged entries of a connection that resumed behind `seq`."""
 
-    __slots__ = ("_bytes", "_entries", "_resumed", "sent")
+    __slots__ = ("_bytes", "_entries", "_resumed", "is_full", "sent")
 
     def __init__(self, seq: int, head: bytes) -> None:
         #: The highest number sent, or named by the hello.
         self.sent = seq
+        #: The next entry did not fit: nothing can be sent before something is acknowledged.
+        self.is_full = False
         self._resumed = seq, head
         self._entries: deque[tuple[int, bytes, int]] = deque()
         self._bytes = 0
@@ -52,6 +54,7 @@ class Window:
         """Everything up to here is acknowledged."""
         while self._entries and self._entries[0][0] <= seq:
             self._bytes -= self._entries.popleft()[2]
+            self.is_full = False
 
 
 def size_of(entry: Entry) -> int:
