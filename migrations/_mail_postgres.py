@@ -114,8 +114,10 @@ DEPOSIT = """
 CREATE FUNCTION mail_deposit(boxes bigint[], cap_mail_entries int, cap_mail_bytes bigint, cap_control_entries int, cap_control_bytes bigint, moment timestamptz)
 RETURNS TABLE (o_mailbox bigint, o_seq bigint, o_head bytea, o_number bigint, o_loss smallint) LANGUAGE plpgsql AS $$
 DECLARE
-  e record; last bigint := 0; s bigint; h bytea; d bytea;
-  me int; mb bigint; ce int; cb bigint;
+  e record; last bigint := 0; s bigint; h bytea; me int; mb bigint; ce int; cb bigint;
+  places tid[] := '{}'; seqs bigint[] := '{}'; heads bytea[] := '{}'; losses smallint[] := '{}';
+  done bigint[] := '{}'; ends bigint[] := '{}'; tops bytea[] := '{}';
+  mes int[] := '{}'; mbs bigint[] := '{}'; ces int[] := '{}'; cbs bigint[] := '{}';
   freed bigint[] := '{}';
 BEGIN
   moment := coalesce(moment, clock_timestamp());
@@ -127,7 +129,7 @@ BEGIN
     FROM unnest(boxes) k(id) JOIN mailbox m ON m.id = k.id JOIN envelope x ON x.mailbox = m.id AND x.seq IS NULL ORDER BY x.mailbox, x.id LOOP
     IF e.mailbox <> last THEN
       IF last <> 0 THEN
-        UPDATE mailbox m SET seq = s, head = h, mail_entries = me, mail_bytes = mb, control_entries = ce, control_bytes = cb WHERE m.id = last;
+        done := done || last; ends := ends || s; tops := tops || h; mes := mes || me; mbs := mbs || mb; ces := ces || ce; cbs := cbs || cb;
       END IF;
       last := e.mailbox; s := e.seq; h := e.head;
       me := e.mail_entries; mb := e.mail_bytes; ce := e.control_entries; cb := e.control_bytes;
@@ -138,7 +140,6 @@ BEGIN
       INSERT INTO fate (mailbox, at, state, numbers) VALUES (e.mailbox, moment, 3, ARRAY[e.id]);
       CONTINUE;
     END IF;
-    d := e.digest;
     o_loss := NULL;
     IF e.expires_at <= moment THEN
       o_loss := 1;
@@ -147,20 +148,22 @@ BEGIN
     ELSE
       IF ce >= cap_control_entries OR cb + e.size > cap_control_bytes THEN o_loss := 2; ELSE ce := ce + 1; cb := cb + e.size; END IF;
     END IF;
+    s := s + 1;
+    h := sha256(h || int8send(s) || CASE WHEN o_loss = 2 THEN sha256('tombstone cap') ELSE e.digest END);
     IF o_loss IS NOT NULL THEN
-      IF o_loss = 2 THEN d := sha256('tombstone cap'); END IF;
       freed := freed || e.content;
       INSERT INTO fate (mailbox, at, state, numbers) VALUES (e.mailbox, moment, CASE o_loss WHEN 1 THEN 2 ELSE 3 END, ARRAY[e.id]);
     END IF;
-    s := s + 1;
-    h := sha256(h || int8send(s) || d);
-    UPDATE envelope x SET seq = s, head = h, loss = o_loss WHERE x.ctid = e.place;
+    places := places || e.place; seqs := seqs || s; heads := heads || h; losses := losses || o_loss;
     o_mailbox := e.mailbox; o_seq := s; o_head := h; o_number := e.id;
     RETURN NEXT;
   END LOOP;
-  IF last <> 0 THEN
-    UPDATE mailbox m SET seq = s, head = h, mail_entries = me, mail_bytes = mb, control_entries = ce, control_bytes = cb WHERE m.id = last;
-  END IF;
+  IF last = 0 THEN RETURN; END IF;
+  -- One statement for all rows: starting one for each costs more than the update itself.
+  UPDATE envelope x SET seq = k.seq, head = k.head, loss = k.loss
+    FROM unnest(places, seqs, heads, losses) k(place, seq, head, loss) WHERE x.ctid = k.place;
+  UPDATE mailbox m SET seq = k.seq, head = k.head, mail_entries = k.me, mail_bytes = k.mb, control_entries = k.ce, control_bytes = k.cb
+    FROM unnest(done || last, ends || s, tops || h, mes || me, mbs || mb, ces || ce, cbs || cb) k(id, seq, head, me, mb, ce, cb) WHERE m.id = k.id;
   IF freed <> '{}' THEN PERFORM mail_release(freed); END IF;
 END $$;
 """

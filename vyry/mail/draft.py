@@ -99,7 +99,7 @@ class CheckedDraft(NamedTuple):
     #: What makes two bodies the same.
     fingerprint: bytes
     #: The accounts whose device lists the check needs.
-    users: frozenset[UserId]
+    users: set[UserId]
 
     @property
     def key(self) -> tuple[MailboxKey, MessageId]:
@@ -109,27 +109,30 @@ class CheckedDraft(NamedTuple):
 
 def check_shape(sender: Sender, draft: Draft) -> CheckedDraft:
     """What can be said of a draft without asking anybody. Raises InvalidRequest."""
-    users = frozenset([sender.user_id, *(UserId(recipient.user_id) for recipient in draft.recipients)])
-    if len(users) < len(draft.recipients) + (all(r.user_id != sender.user_id for r in draft.recipients)):
-        raise InvalidRequest(fields=[{"field": "recipients", "problem": "an account is named twice"}])
     shared = None if draft.content is None else sha256(draft.content).digest()
+    users: set[UserId] = set()
     hashes: list[bytes] = []
     rows: list[bytes] = []
     for recipient in draft.recipients:
-        if len(recipient.devices) > 1 and len({copy.device_id for copy in recipient.devices}) < len(recipient.devices):
+        user = UserId(recipient.user_id)
+        if user in users:
+            raise InvalidRequest(fields=[{"field": "recipients", "problem": "an account is named twice"}])
+        users.add(user)
+        devices = recipient.devices
+        if len(devices) > 1 and len({copy.device_id for copy in devices}) < len(devices):
             raise InvalidRequest(fields=[{"field": "recipients.devices", "problem": "a device is named twice"}])
-        for copy in recipient.devices:
+        for copy in devices:
             digest = shared if copy.content is None else sha256(copy.content).digest()
             if digest is None:
-                raise InvalidRequest(
-                    fields=[{"field": "recipients.devices.content", "problem": "a device without any content"}]
-                )
+                problem = {"field": "recipients.devices.content", "problem": "a device without any content"}
+                raise InvalidRequest(fields=[problem])
             hashes.append(digest)
-            rows.append(_COPY.pack(recipient.user_id.bytes, copy.device_id, copy.registration_id, copy.kind) + digest)
+            rows.append(_COPY.pack(user.bytes, copy.device_id, copy.registration_id, copy.kind) + digest)
     if len(hashes) > MAX_COPIES:
         raise InvalidRequest(fields=[{"field": "recipients", "problem": f"more than {MAX_COPIES} device copies"}])
     rows.sort()
     head = _POST.pack(draft.conversation_id.bytes, draft.lane == "control", draft.expires_in_seconds)
+    users.add(sender.user_id)
     return CheckedDraft(sender, draft, hashes, sha256(head + b"".join(rows)).digest(), users)
 
 
@@ -139,6 +142,8 @@ def check_reach(checked: CheckedDraft, circle: Circle) -> None:
     if conversation is None or sender.user_id not in conversation.members:
         raise NotAMember
     is_outdated = draft.conversation_version is not None and draft.conversation_version != conversation.version
+    if not is_outdated and _is_current(checked, circle, conversation):
+        return
     # Who named an older version is told who is no member any more; to everybody else strangers do not exist.
     if not is_outdated and any(
         r.user_id not in conversation.members or r.user_id not in circle.lists for r in draft.recipients
@@ -153,6 +158,32 @@ def check_reach(checked: CheckedDraft, circle: Circle) -> None:
             epochs=_epochs(checked, circle, conversation.members if is_outdated else ()),
             conversationVersion=conversation.version,
         )
+
+
+def _is_current(checked: CheckedDraft, circle: Circle, conversation: Conversation) -> bool:
+    """Whether everything is as it must be: nearly always, so it is found out with the least effort; else `_compare` tells what is wrong."""
+    sender = checked.sender
+    is_own_named = False
+    for recipient in checked.draft.recipients:
+        user = UserId(recipient.user_id)
+        listed = circle.lists.get(user)
+        if listed is None or user not in conversation.members:
+            return False
+        expected = len(listed.devices)
+        if user == sender.user_id:
+            is_own_named = True
+            expected -= sender.device_id in listed.devices
+        if len(recipient.devices) != expected or not all(
+            _is_listed(copy, listed, sender) for copy in recipient.devices
+        ):
+            return False
+    own = circle.lists.get(sender.user_id)
+    return is_own_named or own is None or not own.devices.keys() - {sender.device_id}
+
+
+def _is_listed(copy: DraftCopy, recipient: Recipient, sender: Sender) -> bool:
+    device = recipient.devices.get(DeviceId(copy.device_id))
+    return device is not None and device.registration_id == copy.registration_id and device.mailbox != sender.mailbox
 
 
 def _compare(checked: CheckedDraft, circle: Circle, all_of: Iterable[UserId]) -> _Difference:

@@ -161,8 +161,9 @@ def to_moment(value: object) -> datetime:
     raise ValueError("must be a time in RFC 3339, UTC, with milliseconds and Z")
 
 
+@lru_cache(maxsize=4096)
 def to_rfc3339(moment: datetime) -> str:
-    """RFC 3339, UTC, milliseconds, Z."""
+    """RFC 3339, UTC, milliseconds, Z. All posts of a batch are of one moment."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
