@@ -1,0 +1,135 @@
+"""Where posting is tried without a node: people with devices, their conversations, and a post office over a mail store in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from tests.contracts.mail_room import NOON, StandingClock
+from vyry.adapters.memory_circles import MemoryConversations
+from vyry.adapters.memory_mail import MemoryMailStore
+from vyry.circles.conversations import CachedConversations, Conversation, Kind, Member, Role
+from vyry.devices.directory import CachedDeviceLists, ListedDevice, Recipient
+from vyry.ids import ConversationId, DeviceId, MailboxKey, UserId, new_id
+from vyry.mail.draft import Draft, Sender
+from vyry.mail.posting import PostOffice
+from vyry.mail.routing import Router
+from vyry.mail.store import Caps
+from web.wire.messages import Post
+
+
+class Routed:
+    """Takes what the router hands over: the mailbags and the depositor of a node that nobody works for."""
+
+    def __init__(self) -> None:
+        self.bagged: list[MailboxKey] = []
+
+    def add(self, mailboxes: Any) -> None:
+        self.bagged.append(mailboxes)
+
+
+class Town(MemoryConversations):
+    """The accounts, their device lists and their conversations, and what guards posts in the store."""
+
+    def __init__(self, caps: Caps | None = None) -> None:
+        super().__init__(())
+        self.clock = StandingClock()
+        self.store = MemoryMailStore(self.clock, caps or Caps())
+        self.people: dict[UserId, Recipient] = {}
+        self.circles: dict[ConversationId, Conversation] = {}
+        self.looked: list[str] = []
+
+    def settle(self, devices: int = 1) -> UserId:
+        """A new account with devices 1 to `devices`, whose registration ids are ten times their numbers."""
+        user = UserId(uuid4())
+        self.people[user] = Recipient(user, 1, {})
+        for number in range(1, devices + 1):
+            self.link(user, number)
+        return user
+
+    def link(self, user: UserId, number: int) -> MailboxKey:
+        """One more device with keys: the epoch rises."""
+        old = self.people[user]
+        box = self.store.room.add_mailbox(user, DeviceId(number))
+        self._list(user, {**old.devices, DeviceId(number): ListedDevice(number * 10, box)})
+        return box
+
+    def unlink(self, user: UserId, number: int) -> None:
+        """The device has ended: the epoch rises."""
+        devices = dict(self.people[user].devices)
+        self.store.room.end_mailbox(devices.pop(DeviceId(number)).mailbox)
+        self._list(user, devices)
+
+    def _list(self, user: UserId, devices: Mapping[DeviceId, ListedDevice]) -> None:
+        epoch = self.people[user].epoch + 1
+        self.people[user] = Recipient(user, epoch, devices)
+        self.store.room.set_epoch(user, epoch)
+
+    def meet(self, *members: UserId) -> ConversationId:
+        """A new conversation of these."""
+        key = ConversationId(new_id())
+        people = {user: Member(Role.MEMBER, NOON) for user in members}
+        self.circles[key] = Conversation(key, Kind.GROUP, people, 1, None, None, NOON, NOON)
+        self.store.room.set_version(key, 1)
+        return key
+
+    def change(self, key: ConversationId, *members: UserId) -> None:
+        """The conversation has these members now: the version rises."""
+        version = self.circles[key].version + 1
+        people = {user: Member(Role.MEMBER, NOON) for user in members}
+        self.circles[key] = replace(self.circles[key], members=people, version=version)
+        self.store.room.set_version(key, version)
+
+    def sender(self, user: UserId, number: int = 1) -> Sender:
+        """This device as it posts."""
+        return Sender(user, DeviceId(number), self.box(user, number))
+
+    def box(self, user: UserId, number: int = 1) -> MailboxKey:
+        """The mailbox of this device."""
+        return self.people[user].devices[DeviceId(number)].mailbox
+
+    async def lists(self, users: Collection[UserId]) -> dict[UserId, Recipient]:
+        self.looked.append("lists")
+        return {user: self.people[user] for user in users if user in self.people}
+
+    async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
+        self.looked.append("conversations")
+        return {key: self.circles[key] for key in ids if key in self.circles}
+
+
+@asynccontextmanager
+async def post_office(town: Town, store: Any = None) -> AsyncIterator[PostOffice]:
+    """An open post office of this town; `store` stands in for its mail store."""
+    routed = Routed()
+    office = PostOffice(
+        store or town.store,
+        CachedDeviceLists(town),
+        (CachedConversations(town), town),
+        Router(routed, routed),
+        town.clock,
+    )
+    work = asyncio.create_task(office.run())
+    try:
+        yield office
+    finally:
+        work.cancel()
+
+
+def draft(conversation: ConversationId, *recipients: tuple[UserId, list[int]], **more: Any) -> Draft:
+    """A post with one shared content to these devices (told by the registration ids of `Town`)."""
+    body: dict[str, Any] = {
+        "messageId": str(uuid4()),
+        "conversationId": str(conversation),
+        "content": b"hello",
+        "recipients": [
+            {
+                "userId": str(user),
+                "epoch": 1,
+                "devices": [{"deviceId": number, "registrationId": number * 10} for number in numbers],
+            }
+            for user, numbers in recipients
+        ],
+    }
+    return Post.model_validate(body | more, by_alias=True, by_name=False)

@@ -1,0 +1,275 @@
+"""The check of a post: its shape, who may write to whom, and that the devices named are exactly the recipients' devices."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.contracts.mail_room import NOON
+from tests.posting_room import Town, draft
+from vyry.errors import InvalidRequest, NotAMember, NotFound, StaleDevices
+from vyry.ids import ConversationId, DeviceId, UserId
+from vyry.mail.draft import Circle, Draft, addresses, check_reach, check_shape, to_message
+from vyry.mail.envelope import Envelope, Lane
+from vyry.mail.store import Message
+
+
+@pytest.fixture
+def town() -> Town:
+    return Town()
+
+
+def reach(town: Town, user: UserId, posted: Draft, number: int = 1) -> Message:
+    """The message that this device's post becomes, if it may be posted."""
+    circle = Circle(town.people, town.circles.get(ConversationId(posted.conversation_id)))
+    checked = check_shape(town.sender(user, number), posted)
+    check_reach(checked, circle)
+    return to_message(checked, circle, NOON)
+
+
+def stale(town: Town, user: UserId, posted: Draft, number: int = 1) -> dict[str, Any]:
+    """What STALE_DEVICES says about this post."""
+    with pytest.raises(StaleDevices) as refused:
+        reach(town, user, posted, number)
+    return dict(refused.value.members)
+
+
+def devices(user: UserId, *numbers: int, registered: bool = True) -> list[dict[str, object]]:
+    """These devices as STALE_DEVICES names them."""
+    return [{"userId": str(user), "deviceId": n} | ({"registrationId": n * 10} if registered else {}) for n in numbers]
+
+
+def test_every_device_of_every_recipient_gets_one_copy(town: Town) -> None:
+    ann, bo = town.settle(2), town.settle(3)
+    posted = draft(town.meet(ann, bo), (bo, [3, 1, 2]), (ann, [2]))
+
+    message = reach(town, ann, posted)
+
+    boxes = [town.box(bo, 3), town.box(bo, 1), town.box(bo, 2), town.box(ann, 2)]
+    assert [copy.mailbox for copy in message.copies] == boxes
+    assert [str(address) for address in addresses(posted)] == [f"{bo}.3", f"{bo}.1", f"{bo}.2", f"{ann}.2"]
+
+
+def test_a_missing_an_extra_and_a_stale_device_are_named_exactly(town: Town) -> None:
+    ann, bo = town.settle(), town.settle(3)
+    body = draft(town.meet(ann, bo), (bo, [1, 2, 7]))
+    body.recipients[0].devices[1].__dict__["registration_id"] = 99
+
+    told = stale(town, ann, body)
+
+    assert told == {
+        "missing": devices(bo, 3),
+        "extra": devices(bo, 7, registered=False),
+        "stale": devices(bo, 2),
+        "epochs": {str(ann): town.people[ann].epoch, str(bo): town.people[bo].epoch},
+        "conversationVersion": 1,
+    }
+
+
+def test_ones_own_other_devices_are_missing_when_they_are_not_named(town: Town) -> None:
+    ann, bo = town.settle(3), town.settle()
+
+    told = stale(town, ann, draft(town.meet(ann, bo), (bo, [1])), number=2)
+
+    assert (told["missing"], told["extra"], told["stale"]) == (devices(ann, 1, 3), [], [])
+
+
+def test_the_posting_device_itself_is_extra(town: Town) -> None:
+    ann, bo = town.settle(2), town.settle()
+
+    told = stale(town, ann, draft(town.meet(ann, bo), (bo, [1]), (ann, [1, 2])))
+
+    assert (told["missing"], told["extra"]) == ([], devices(ann, 1, registered=False))
+
+
+def test_somebody_with_one_device_needs_not_name_himself(town: Town) -> None:
+    ann, bo = town.settle(), town.settle()
+
+    message = reach(town, ann, draft(town.meet(ann, bo), (bo, [1])))
+
+    assert [copy.mailbox for copy in message.copies] == [town.box(bo)]
+
+
+def test_whatever_epoch_is_named_a_current_list_is_accepted(town: Town) -> None:
+    ann, bo = town.settle(), town.settle()
+    body = draft(town.meet(ann, bo), (bo, [1]))
+    body.recipients[0].__dict__["epoch"] = 10**6
+
+    assert len(reach(town, ann, body).copies) == 1
+
+
+def test_a_group_post_may_go_to_some_of_the_members(town: Town) -> None:
+    ann, bo, cy = town.settle(), town.settle(), town.settle()
+    group = town.meet(ann, bo, cy)
+
+    message = reach(town, ann, draft(group, (cy, [1]), conversationVersion=1))
+
+    assert [copy.mailbox for copy in message.copies] == [town.box(cy)]
+
+
+def test_an_older_version_is_told_the_devices_of_all_members_and_of_who_left(town: Town) -> None:
+    ann, bo, cy, dee = (town.settle() for _ in range(4))
+    group = town.meet(ann, bo, cy)
+    town.change(group, ann, bo, dee)
+
+    told = stale(town, ann, draft(group, (bo, [1]), (cy, [1]), conversationVersion=1))
+
+    assert (told["missing"], told["extra"]) == (devices(dee, 1), devices(cy, 1, registered=False))
+    assert told["conversationVersion"] == 2
+    assert told["epochs"] == {str(user): 2 for user in (ann, bo, dee)}
+
+
+def test_a_version_that_is_no_more_is_refused_even_when_the_devices_are_right(town: Town) -> None:
+    ann, bo = town.settle(), town.settle()
+    group = town.meet(ann, bo)
+    town.change(group, ann, bo)
+
+    told = stale(town, ann, draft(group, (bo, [1]), conversationVersion=1))
+
+    assert (told["missing"], told["extra"], told["stale"], told["conversationVersion"]) == ([], [], [], 2)
+
+
+def test_strangers_and_unknown_people_are_not_found(town: Town) -> None:
+    ann, bo, cy = town.settle(), town.settle(), town.settle()
+    group = town.meet(ann, bo)
+
+    for stranger in (cy, UserId(uuid4())):
+        with pytest.raises(NotFound):
+            reach(town, ann, draft(group, (bo, [1]), (stranger, [1])))
+
+
+def test_a_foreign_conversation_is_like_none(town: Town) -> None:
+    ann, bo, cy = town.settle(), town.settle(), town.settle()
+
+    for conversation in (town.meet(bo, cy), ConversationId(uuid4())):
+        with pytest.raises(NotAMember):
+            reach(town, ann, draft(conversation, (bo, [1])))
+
+
+@pytest.mark.parametrize("twice", ["an account", "a device"])
+def test_nobody_is_named_twice(town: Town, twice: str) -> None:
+    ann, bo = town.settle(), town.settle(2)
+    group = town.meet(ann, bo)
+    named = [(bo, [1]), (bo, [2])] if twice == "an account" else [(bo, [1, 2, 1])]
+
+    with pytest.raises(InvalidRequest) as refused:
+        check_shape(town.sender(ann), draft(group, *named))
+
+    assert f"{twice} is named twice" in str(refused.value.members)
+
+
+def test_a_device_needs_some_content(town: Town) -> None:
+    ann, bo = town.settle(), town.settle()
+
+    with pytest.raises(InvalidRequest, match="shape") as refused:
+        check_shape(town.sender(ann), draft(town.meet(ann, bo), (bo, [1]), content=None))
+
+    assert "without any content" in str(refused.value.members)
+
+
+@pytest.mark.parametrize("count", [1_000, 1_001])
+def test_a_post_has_at_most_a_thousand_copies(town: Town, count: int) -> None:
+    ann = town.settle()
+    crowd = [(UserId(uuid4()), list(range(1, 101))) for _ in range(10)]
+    more = [(UserId(uuid4()), [1])] * (count - 1_000)
+    posted = draft(ConversationId(uuid4()), *crowd, *more)
+
+    if count == 1_000:
+        assert len(check_shape(town.sender(ann), posted).hashes) == count
+    else:
+        with pytest.raises(InvalidRequest):
+            check_shape(town.sender(ann), posted)
+
+
+def test_shared_content_is_kept_once_for_each_kind(town: Town) -> None:
+    ann, bo = town.settle(), town.settle(4)
+    posted = draft(town.meet(ann, bo), (bo, [1, 2, 3, 4]))
+    changes: list[dict[str, object]] = [{}, {"kind": 5}, {}, {"content": b"own"}]
+    for copy, more in zip(posted.recipients[0].devices, changes, strict=True):
+        copy.__dict__.update(more)
+
+    message = reach(town, ann, posted)
+
+    unpacked = [Envelope.unpack(content.packed) for content in message.contents]
+    assert [(each.kind, each.content) for each in unpacked] == [(0, b"hello"), (5, b"hello"), (0, b"own")]
+    assert [content.copies for content in message.contents] == [2, 1, 1]
+    assert [copy.content for copy in message.copies] == [0, 1, 0, 2]
+
+
+def test_an_envelope_holds_what_was_posted_and_its_digest_is_that_of_the_chain(town: Town) -> None:
+    ann, bo = town.settle(), town.settle()
+    posted = draft(town.meet(ann, bo), (bo, [1]), lane="control", expiresInSeconds=60)
+
+    message = reach(town, ann, posted)
+
+    envelope = Envelope.unpack(message.contents[0].packed)
+    assert envelope.digest() == message.contents[0].digest
+    assert (envelope.sender_id, envelope.sender_device_id, envelope.message_id) == (ann, 1, posted.message_id)
+    assert (envelope.conversation_id, envelope.lane) == (posted.conversation_id, Lane.CONTROL)
+    assert envelope.expires_at_ms - envelope.posted_at_ms == 60_000
+    assert (message.lane, (message.expires_at - NOON).total_seconds()) == (Lane.CONTROL, 60)
+
+
+def fingerprint(town: Town, user: UserId, posted: Draft) -> bytes:
+    return check_shape(town.sender(user), posted).fingerprint
+
+
+def test_the_order_of_recipients_makes_no_other_body(town: Town) -> None:
+    ann, bo, cy = town.settle(), town.settle(2), town.settle()
+    group = town.meet(ann, bo, cy)
+
+    one = draft(group, (bo, [1, 2]), (cy, [1]))
+    other = draft(group, (cy, [1]), (bo, [2, 1]))
+
+    assert fingerprint(town, ann, one) == fingerprint(town, ann, other)
+
+
+@pytest.mark.parametrize("more", [{"content": b"other"}, {"lane": "control"}, {"expiresInSeconds": 9}])
+def test_another_body_has_another_fingerprint(town: Town, more: dict[str, Any]) -> None:
+    ann, bo = town.settle(), town.settle(2)
+    group = town.meet(ann, bo)
+    before = fingerprint(town, ann, draft(group, (bo, [1, 2])))
+
+    assert fingerprint(town, ann, draft(group, (bo, [1, 2]), **more)) != before
+    assert fingerprint(town, ann, draft(group, (bo, [1]))) != before
+    assert fingerprint(town, ann, draft(town.meet(ann, bo), (bo, [1, 2]))) != before
+
+
+NUMBERS = st.sets(st.integers(1, 6))
+
+
+@given(there=NUMBERS, own=NUMBERS, named=NUMBERS, own_named=NUMBERS, poster=st.integers(1, 6))
+def test_the_difference_is_that_of_sets(
+    there: set[int], own: set[int], named: set[int], own_named: set[int], poster: int
+) -> None:
+    town = Town()
+    ann, bo = town.settle(0), town.settle(0)
+    for user, numbers in ((ann, own | {poster}), (bo, there)):
+        for number in numbers:
+            town.link(user, number)
+    posted = draft(town.meet(ann, bo), (bo, sorted(named)), (ann, sorted(own_named)))
+    missing = {(bo, n) for n in there - named} | {(ann, n) for n in own - own_named - {poster}}
+    extra = {(bo, n) for n in named - there} | {(ann, n) for n in own_named - (own - {poster})}
+
+    if missing or extra:
+        told = stale(town, ann, posted, poster)
+        assert {(UserId(bo if d["userId"] == str(bo) else ann), d["deviceId"]) for d in told["missing"]} == missing
+        assert {(UserId(bo if d["userId"] == str(bo) else ann), d["deviceId"]) for d in told["extra"]} == extra
+    else:
+        assert len(reach(town, ann, posted, poster).copies) == len(named) + len(own_named)
+
+
+def test_a_number_given_again_is_stale_by_its_registration(town: Town) -> None:
+    ann, bo = town.settle(), town.settle(2)
+    group = town.meet(ann, bo)
+    town.unlink(bo, 2)
+    again = town.link(bo, 2)
+    listed = town.people[bo].devices[DeviceId(2)]
+    object.__setattr__(listed, "registration_id", 21)
+
+    told = stale(town, ann, draft(group, (bo, [1, 2])))
+
+    assert told["stale"] == [{"userId": str(bo), "deviceId": 2, "registrationId": 21}]
+    assert listed.mailbox == again
