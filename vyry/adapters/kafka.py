@@ -23,7 +23,7 @@ from vyry.telemetry import record
 
 DEADLINE_SECONDS: Final = 5.0
 #: The first bag leaves at once, then at most one lot each tick (a shorter tick is slower: docs/performance.md).
-TICK_SECONDS: Final = 0.005
+TICK_SECONDS: Final = 0.010
 _AWAY: Final = (KafkaError, OSError, TimeoutError, AssertionError)
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import gc
+import importlib
 import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from vyry.adapters.migrating import pending
 from vyry.cli.refusals import CannotServe
@@ -48,7 +49,8 @@ def run(serve: Serve, *, parent: int | None = None) -> int:
 
     _calm_collector()
     try:
-        asyncio.run(serving())
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(serving())
     except OSError:
         # A port that is taken, a folder that cannot be written: the command line has a line for it.
         raise
@@ -57,6 +59,14 @@ def run(serve: Serve, *, parent: int | None = None) -> int:
         return 1
     log.info("stopped")
     return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where the extra `uvloop` is installed; asyncio's own otherwise."""
+    try:
+        return cast("Callable[[], asyncio.AbstractEventLoop]", importlib.import_module("uvloop").new_event_loop)
+    except ImportError:
+        return None
 
 
 def _calm_collector() -> None:
