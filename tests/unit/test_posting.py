@@ -279,6 +279,20 @@ async def test_when_the_outcome_is_unknown_a_repeat_tells_the_truth(mail: Corres
     assert await mail.held() == [b"0", b"1", b"2"]
 
 
+async def test_nobody_waits_twice_for_a_database_that_is_away(mail: Correspondence) -> None:
+    mail.gate.is_away = "before"
+    mail.gate.open.clear()
+    first = mail.post(mail.draft(b"0"))
+    await mail.gate.arrived.wait()
+    meanwhile = [mail.post(mail.draft(b"%d" % n)) for n in range(1, 4)]
+
+    mail.gate.open.set()
+    outcomes = await asyncio.gather(first, *meanwhile)
+
+    assert [type(outcome) for outcome in outcomes] == [Unavailable] * 4
+    assert mail.gate.batches == [1]
+
+
 async def test_a_poison_post_spoils_nothing_of_its_batch(mail: Correspondence) -> None:
     posts = [mail.draft(b"one"), mail.draft(b"poison"), mail.draft(b"two")]
 

@@ -101,7 +101,9 @@ class Mailboxes:
             cursors = await self._store.acknowledge([point for point, _ in highest.values()])
         except Unavailable as away:
             record("acknowledge", len(highest), time.perf_counter() - began, failures=len(highest))
-            for asked in waiting.values():
+            # Those who came meanwhile too: nobody waits for two deadlines of a database that is away.
+            meanwhile, self._waiting = self._waiting, {}
+            for asked in (*waiting.values(), *meanwhile.values()):
                 for _, answer in asked:
                     answer(away)
             return {}

@@ -111,7 +111,8 @@ class PostOffice:
                 self._wake.clear()
             began = time.perf_counter()
             failures = await self._commit(posts)
-            record("post", sum(post.copies for post in posts), time.perf_counter() - began, failures)
+            copies = sum(post.copies for post in posts)
+            record("post", max(copies, failures), time.perf_counter() - began, failures)
 
     async def note_activity(self) -> None:
         """Tell the conversations, now and then, that something was posted in them; until cancelled."""
@@ -139,7 +140,10 @@ class PostOffice:
                 return 0
             refusal = Unavailable("The recipients' devices change too quickly.")
         except Unavailable as away:
-            return _fail(posts, away)
+            # Those who came meanwhile have waited long enough for a database that is away: nobody waits for two of its deadlines.
+            waiting = [*self._waiting]
+            self._waiting.clear()
+            return _fail(posts, away) + _fail(waiting, away)
         except Exception as problem:  # noqa: BLE001  each post must be answered, whatever broke
             refusal = Unavailable()
             if len(posts) == 1:
