@@ -30,7 +30,7 @@ fmt: .venv/tested ## put the code into the house's format
 	$(BIN)/ruff format .
 
 bench: .venv/tested services ## measure, side by side with a minimal server (bench/RESULTS.md)
-	$(BIN)/python -m scripts.with_services -- $(BIN)/python -m bench.run $(ARGS)
+	$(BIN)/python -m bench.run $(ARGS)
 
 coverage: .venv/tested services ## which lines the tests reach
 	$(BIN)/python -m scripts.with_services -- $(BIN)/coverage run -m pytest $(ARGS)
