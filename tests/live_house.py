@@ -1,7 +1,7 @@
 """A whole node in the test's own process, on a free port: what the real doors, services and stores do, with the clock of its sockets in the test's hand."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -122,3 +122,12 @@ async def _sort(services: Services) -> None:
         for bags in (await services.mailbags.collect()).values():
             for bag in bags:
                 services.depositor.add(unpack(bag))
+
+
+async def until(claim: Callable[[], bool]) -> None:
+    """Come back when this has come true inside the node, where nothing tells of it."""
+    for _ in range(1000):
+        if claim():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError

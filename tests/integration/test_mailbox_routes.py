@@ -1,0 +1,288 @@
+"""The mailbox over REST, as a device without a socket meets it: docs/protocol.md, "Mailbox"."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.chain import Chain, octets
+from tests.client import Body, Device, Refused
+from tests.device_keys import base64_text
+from tests.line import Line
+from tests.live_house import House, until
+from vyry.adapters.database import connection
+
+
+@dataclass
+class Mail:
+    """Ann writes to Bo, who has no socket."""
+
+    house: House
+    ann: Device
+    bo: Device
+    together: str
+
+    async def post(self, *contents: bytes, **more: Any) -> list[str]:
+        """Post these and wait until they are numbered; answers the message ids."""
+        posted = [(await self.ann.post(self.together, self.bo, each, **more))["messageId"] for each in contents]
+        after = (await self.bo.call("GET", "/mailbox"))["cursor"]["seq"]
+        while len((await self.bo.call("GET", f"/mailbox?after={after}&limit=200&wait=5"))["entries"]) < len(contents):
+            pass
+        return posted
+
+    async def acknowledge(self, seq: int, head: bytes) -> Body:
+        return await self.bo.call("POST", "/mailbox/acknowledge", {"seq": seq, "head": base64_text(head)})
+
+    async def refused(self, seq: int, head: bytes) -> Body:
+        """The refusal of this acknowledgement."""
+        with pytest.raises(Refused) as refusal:
+            await self.acknowledge(seq, head)
+        assert (refusal.value.status, refusal.value.code) == (409, "STALE_HEAD")
+        return refusal.value.body
+
+    async def page(self, query: str = "") -> Body:
+        return await self.bo.call("GET", f"/mailbox{query}")
+
+    async def heads(self, count: int) -> list[bytes]:
+        """The heads of the first so many entries, from 0 on, as Bo computes them."""
+        page = await self.page("?limit=200")
+        chain = Chain(page["mailboxId"])
+        heads = [chain.head]
+        for entry in page["entries"][:count]:
+            chain.take(entry)
+            heads.append(chain.head)
+        return heads
+
+
+@pytest.fixture
+async def mail(house: House) -> Mail:
+    ann, bo, together = await house.pair()
+    return Mail(house, ann, bo, together)
+
+
+async def test_an_empty_mailbox_stands_at_zero(mail: Mail) -> None:
+    page = await mail.page()
+
+    head = base64_text(Chain(page["mailboxId"]).head)
+    assert page == {
+        "entries": [],
+        "drained": True,
+        "cursor": {"seq": 0, "head": head},
+        "mailboxId": page["mailboxId"],
+    }
+
+
+async def test_pages_follow_each_other_without_a_gap(mail: Mail) -> None:
+    await mail.post(*(b"%d" % n for n in range(5)))
+
+    pages = [await mail.bo.collect(limit=2) for _ in range(4)]
+
+    assert [[entry["seq"] for entry in page["entries"]] for page in pages] == [[1, 2], [3, 4], [5], []]
+    assert [page["drained"] for page in pages] == [False, False, True, True]
+    assert mail.bo.contents == [b"%d" % n for n in range(5)]
+
+
+async def test_what_was_acknowledged_never_comes_again(mail: Mail) -> None:
+    await mail.post(b"1", b"2", b"3")
+    heads = await mail.heads(3)
+
+    answer = await mail.acknowledge(2, heads[2])
+    page = await mail.page("?after=0")
+
+    assert answer == {"cursor": {"seq": 2, "head": base64_text(heads[2])}}
+    assert page["cursor"] == answer["cursor"]
+    assert [entry["seq"] for entry in page["entries"]] == [3]
+
+
+async def test_the_present_point_and_a_lower_one_change_nothing(mail: Mail) -> None:
+    await mail.post(b"1", b"2")
+    heads = await mail.heads(2)
+    answer = await mail.acknowledge(2, heads[2])
+
+    assert await mail.acknowledge(2, heads[2]) == answer
+    assert await mail.acknowledge(1, heads[1]) == answer
+    assert await mail.acknowledge(0, heads[0]) == answer
+
+
+async def test_a_wrong_head_is_refused_with_the_point_and_changes_nothing(mail: Mail) -> None:
+    await mail.post(b"1", b"2")
+    heads = await mail.heads(2)
+
+    told = await mail.refused(2, heads[1])
+
+    assert told["cursor"] == {"seq": 0, "head": base64_text(heads[0])}
+    assert len((await mail.page())["entries"]) == 2
+
+
+async def test_what_was_never_sent_cannot_be_acknowledged(mail: Mail) -> None:
+    await mail.bo.collect()
+    for content in (b"1", b"2", b"3"):
+        await mail.ann.post(mail.together, mail.bo, content)
+    while len(mail.bo.seen) < 2:
+        await mail.bo.collect(wait=5, limit=2 - len(mail.bo.seen))
+    two, heads = mail.bo.chain, await foretold(mail)
+    assert two is not None
+
+    told = await mail.refused(3, heads[3])
+    allowed = await mail.acknowledge(2, two.head)
+
+    assert told["cursor"]["seq"] == 0
+    assert allowed["cursor"]["seq"] == 2
+
+
+async def foretold(mail: Mail) -> dict[int, bytes]:
+    """The true heads of all entries, read behind the node's back once all three are there."""
+    sql = "SELECT seq, head FROM envelope WHERE seq IS NOT NULL"
+    while len(rows := await connection().execute_query_dict(sql)) < 3:
+        mail.house.services.depositor.add([row["mailbox"] for row in await unnumbered()])
+        await mail.page("?wait=1")
+    return {row["seq"]: bytes(row["head"]) for row in rows}
+
+
+async def unnumbered() -> list[dict[str, Any]]:
+    return list(await connection().execute_query_dict("SELECT mailbox FROM envelope WHERE seq IS NULL"))
+
+
+async def test_beyond_the_end_is_refused_with_the_point(mail: Mail) -> None:
+    await mail.post(b"1")
+
+    with pytest.raises(Refused) as refusal:
+        await mail.page("?after=2")
+
+    assert (refusal.value.status, refusal.value.code) == (409, "STALE_HEAD")
+    assert refusal.value.body["cursor"] == (await mail.page())["cursor"]
+
+
+async def test_behind_the_acknowledged_point_reading_starts_just_after_it(mail: Mail) -> None:
+    await mail.post(b"1", b"2", b"3")
+    await mail.acknowledge(2, (await mail.heads(2))[2])
+
+    page = await mail.page("?after=1")
+
+    assert ([entry["seq"] for entry in page["entries"]], page["drained"]) == ([3], True)
+
+
+async def test_a_parked_entry_is_a_tombstone_from_now_on_and_the_sender_sees_it(mail: Mail) -> None:
+    _, second, third = await mail.post(b"1", b"2", b"3")
+    heads = await mail.heads(3)
+
+    for seq in (2, 3, 3):
+        assert await mail.bo.call("POST", "/mailbox/park", {"seq": seq, "reason": "unreadable"}) == {}
+    page = await mail.page()
+
+    head = base64_text(heads[3])
+    tombstone = {"seq": 2, "throughSeq": 3, "head": head, "tombstone": {"reason": "parked", "count": 2}}
+    assert page["entries"][1:] == [tombstone]
+    for message in (second, third):
+        (copy,) = (await mail.ann.call("GET", f"/messages/{message}"))["copies"]
+        assert copy["state"] == "dropped"
+    assert (await mail.acknowledge(3, heads[3]))["cursor"]["seq"] == 3
+
+
+async def test_what_is_not_there_cannot_be_parked(mail: Mail) -> None:
+    await mail.post(b"1")
+    await mail.acknowledge(1, (await mail.heads(1))[1])
+
+    for seq in (1, 2):
+        with pytest.raises(Refused) as refusal:
+            await mail.bo.call("POST", "/mailbox/park", {"seq": seq, "reason": ""})
+        assert (refusal.value.status, refusal.value.code) == (404, "NOT_FOUND")
+
+
+async def test_what_is_past_its_expiry_comes_as_a_tombstone(mail: Mail) -> None:
+    message, _ = await mail.post(b"1", b"2")
+    sql = "UPDATE envelope SET expires_at = accepted_at WHERE seq = 1"
+    await connection().execute_query_dict(sql)
+
+    await mail.bo.collect()
+    await mail.house.services.mail_store.upkeep.expire(mail.house.services.clock.now(), 100)
+    await mail.bo.acknowledge()
+
+    assert [entry.get("tombstone") for entry in mail.bo.seen] == [{"reason": "expired", "count": 1}, None]
+    assert (await mail.ann.call("GET", f"/messages/{message}"))["copies"][0]["state"] == "expired"
+
+
+async def test_a_long_poll_is_woken_by_a_post(mail: Mail) -> None:
+    await mail.bo.collect()
+    poll = asyncio.create_task(mail.bo.collect(wait=30))
+    await until(lambda: bool(mail.house.switchboard.collector._polls))
+
+    await mail.ann.post(mail.together, mail.bo, b"news")
+
+    async with asyncio.timeout(10):
+        page = await poll
+    assert (mail.bo.contents, page["drained"]) == ([b"news"], True)
+
+
+async def test_a_long_poll_without_news_ends_empty(mail: Mail) -> None:
+    page = await mail.page("?wait=1")
+
+    assert (page["entries"], page["drained"]) == ([], True)
+
+
+async def test_a_draining_node_lets_long_polls_go(mail: Mail) -> None:
+    poll = asyncio.create_task(mail.page("?wait=30"))
+    await until(lambda: bool(mail.house.switchboard.collector._polls))
+
+    await mail.house.switchboard.drain()
+
+    async with asyncio.timeout(10):
+        assert (await poll)["entries"] == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?limit=0",
+        "?limit=201",
+        "?wait=31",
+        "?wait=-1",
+        "?after=-1",
+        "?after=x",
+        "?after=1&after=1",
+        "?more=1",
+        "?limit=",
+    ],
+)
+async def test_a_wrong_query_is_refused(mail: Mail, query: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        await mail.page(query)
+
+    assert (refusal.value.status, refusal.value.code) == (400, "INVALID_REQUEST")
+
+
+HEAD = base64_text(bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("acknowledge", {"seq": -1, "head": HEAD}),
+        ("acknowledge", {"seq": 1}),
+        ("acknowledge", {"seq": 1, "head": HEAD[:-4]}),
+        ("acknowledge", {"seq": 2**53, "head": HEAD}),
+        ("park", {"seq": 0, "reason": ""}),
+        ("park", {"seq": 1, "reason": "x" * 65}),
+        ("park", {"seq": 1}),
+    ],
+)
+async def test_a_wrong_body_is_refused(mail: Mail, path: str, body: Body) -> None:
+    with pytest.raises(Refused) as refusal:
+        await mail.bo.call("POST", f"/mailbox/{path}", body)
+
+    assert (refusal.value.status, refusal.value.code) == (400, "INVALID_REQUEST")
+
+
+async def test_one_mailbox_is_read_by_rest_and_socket_alike(mail: Mail) -> None:
+    await mail.post(b"1", b"2", b"3")
+    await mail.acknowledge(1, (await mail.heads(1))[1])
+    page = await mail.page()
+    mail.bo.chain = Chain(page["mailboxId"])
+    mail.bo.chain.seq, mail.bo.chain.head = 1, octets(page["cursor"]["head"])
+
+    line = await Line.live(mail.bo, codec="json")
+    await line.seen(2)
+
+    assert mail.bo.seen == page["entries"]
+    await line.close()
