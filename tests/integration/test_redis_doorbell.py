@@ -65,6 +65,16 @@ async def test_six_hundred_rings_go_out_together(nodes: tuple[Node, Node]) -> No
     assert {mailbox for _, part in rung for mailbox in part} == mailboxes  # type: ignore[attr-defined]  # an event is a tuple of anything
 
 
+async def test_a_storm_of_hellos_is_announced_whole(nodes: tuple[Node, Node]) -> None:
+    here, there = nodes
+    mailboxes = {MailboxKey(number) for number in range(1, 401)}
+
+    await asyncio.gather(*(there.bell.hold(mailbox, 1) for mailbox in mailboxes))
+    await here.bell.ring(mailboxes)
+
+    assert await there.heard.next() == ("ring", mailboxes)
+
+
 async def test_a_socket_that_comes_back_elsewhere_displaces_the_older(nodes: tuple[Node, Node]) -> None:
     here, there = nodes
     await there.bell.hold(ANN, 1)

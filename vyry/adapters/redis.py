@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Final, TypeVar, assert_never
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -28,6 +28,8 @@ from vyry.telemetry import log, record
 
 
 DEADLINE_SECONDS: Final = 1.0
+#: A storm of hellos queues for these rather than take Redis for away.
+CONNECTIONS: Final = 32
 LEASE_SECONDS: Final = 60
 #: How often a node looks whether Redis still knows it, and half of the longest silence of a channel that is believed to live.
 CHECK_SECONDS: Final = 4
@@ -42,14 +44,20 @@ _T = TypeVar("_T")
 
 
 def connect_redis(url: str) -> Redis:
-    """A client that never tries twice by itself; its callers set the deadlines.
+    """A client that never tries twice by itself; its callers set the deadlines. When all its connections are busy, the next caller waits for one.
 
     With a socket_timeout redis-py 8 sends through asyncio.wait_for, which on Python 3.11 can swallow a cancellation (python/cpython#86296) and costs a
     task for each command.
     """
-    return Redis.from_url(
-        url, socket_timeout=None, socket_connect_timeout=DEADLINE_SECONDS, retry=Retry(NoBackoff(), 0)
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=DEADLINE_SECONDS,
+        socket_timeout=None,
+        socket_connect_timeout=DEADLINE_SECONDS,
+        retry=Retry(NoBackoff(), 0),
     )
+    return Redis.from_pool(pool)
 
 
 class RedisDoorbell:
