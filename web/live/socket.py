@@ -23,6 +23,8 @@ async def open_socket(request: web.Request) -> web.StreamResponse:
         protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=FRAME_BYTES, timeout=3.0
     )
     await socket.prepare(request)
+    # They are sent, and an idle socket need not remember them: they weigh 1 KiB.
+    socket.headers.clear()
     codec = CODECS.get(socket.ws_protocol or "", JSON)
     session = Session(socket, request[CALLER], codec, switchboard)
     async with switchboard.admitted(session):
