@@ -152,6 +152,18 @@ async def test_never_more_than_256_entries_wait_for_acknowledgement(letters: Let
     await line.close()
 
 
+async def test_who_acknowledges_by_rest_is_sent_more_on_his_socket(letters: Letters) -> None:
+    await letters.post(260)
+    line = await letters.line()
+    await line.seen(256)
+
+    await letters.bo.acknowledge()
+    await line.seen(260)
+
+    assert letters.numbers == list(range(1, 261))
+    await line.close()
+
+
 async def test_never_more_than_a_mebibyte_waits_for_acknowledgement(letters: Letters) -> None:
     await letters.post(20, bytes(65_000))
     line = await letters.line("msgpack")

@@ -11,6 +11,7 @@ import pytest
 from tests.posting_room import Town, draft, post_office
 from vyry.errors import IdempotencyMismatch, MailboxFull, NotAMember, NotFound, StaleDevices, Unavailable, VyryError
 from vyry.ids import ConversationId, UserId
+from vyry.mail import posting
 from vyry.mail.draft import Draft
 from vyry.mail.envelope import Envelope
 from vyry.mail.posting import BATCH_POSTS, Accepted, PostOffice
@@ -301,6 +302,18 @@ async def test_a_poison_post_spoils_nothing_of_its_batch(mail: Correspondence) -
     assert [type(outcome) for outcome in outcomes] == [Accepted, Unavailable, Accepted]
     assert await mail.held() == [b"one", b"two"]
     assert isinstance(await mail.post(mail.draft(b"three")), Accepted)
+
+
+async def test_the_hunt_for_poison_does_not_go_on_for_ever(
+    mail: Correspondence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "DIVIDE_SECONDS", -1.0)
+    posts = [mail.draft(b"one"), mail.draft(b"poison")]
+
+    outcomes = await asyncio.gather(*map(mail.post, posts))
+
+    assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
+    assert mail.gate.batches == [2]
 
 
 async def test_devices_that_change_all_the_time_spoil_only_posts_to_them(mail: Correspondence) -> None:

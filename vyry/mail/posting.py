@@ -24,6 +24,8 @@ BATCH_POSTS = 256
 BATCH_COPIES = 1_000
 #: A belief that does not hold is loaded anew; after so many changes in a row the sender is asked to come again.
 ATTEMPTS = 5
+#: A batch that failed is tried one by one for so long: what takes longer is no poison, and the others wait.
+DIVIDE_SECONDS = 2.0
 #: How often the conversations in which something was posted are told so.
 TOUCH_SECONDS = 5.0
 
@@ -149,9 +151,18 @@ class PostOffice:
             if len(posts) == 1:
                 log.exception("post", outcome="failed", problem=type(problem).__name__)
         if len(posts) > 1:
-            # One of them is poison, or its recipients' devices change all the time: alone it spoils nothing, and what was committed is a repeat.
-            return sum([await self._commit([post]) for post in posts])
+            return await self._divide(posts)
         return _fail(posts, refusal)
+
+    async def _divide(self, posts: list[_Post]) -> int:
+        """One of them is poison, or its recipients' devices change all the time: alone it spoils nothing, and what was committed is a repeat."""
+        until = time.monotonic() + DIVIDE_SECONDS
+        failures = 0
+        for done, post in enumerate(posts):
+            if time.monotonic() > until:
+                return failures + _fail(posts[done:], Unavailable())
+            failures += await self._commit([post])
+        return failures
 
     async def _store_all(self, posts: list[_Post]) -> bool:
         """False if what was believed was outdated each time, and nothing was stored."""

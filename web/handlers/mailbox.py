@@ -37,6 +37,7 @@ async def acknowledge(request: web.Request) -> web.Response:
     mailbox = request[CALLER].mailbox
     sent = request.app[SWITCHBOARD].sent(mailbox)
     cursor = await request.app[SERVICES].mailboxes.acknowledged(Point(mailbox, body.seq, body.head, sent))
+    request.app[SWITCHBOARD].acknowledged(mailbox, cursor.seq)
     return answer(Acknowledged(cursor=Cursor(seq=cursor.seq, head=cursor.head)))
 
 

@@ -94,6 +94,13 @@ class Switchboard:
         session = self._sessions.get(mailbox)
         return session.window.sent if session is not None and session.window is not None else 0
 
+    def acknowledged(self, mailbox: MailboxKey, seq: int) -> None:
+        """Everything up to here was acknowledged elsewhere: the device's socket, if it is here, may be sent more."""
+        session = self._sessions.get(mailbox)
+        if session is not None and session.window is not None:
+            session.window.release(seq)
+            self.collector.look_again(session)
+
     async def drain(self) -> None:
         """Say goodbye to everybody, each with another moment to come back, and close; ends when all sockets are closed."""
         self.is_draining = True
@@ -144,8 +151,10 @@ class Switchboard:
                 self.delivery.end(session, CloseCode.TOKEN_ENDED)
             elif state.connection > session.connection:
                 self.delivery.end(session, CloseCode.TAKEN_OVER)
-            elif state.last.seq > session.window.sent:
-                self.collector.mark([state.mailbox])
+            else:
+                self.acknowledged(state.mailbox, state.acknowledged.seq)
+                if state.last.seq > session.window.sent:
+                    self.collector.mark([state.mailbox])
 
     async def _confirm(self, sessions: Sequence[Session]) -> None:
         """End those whose device has ended: the word of it may have been lost. One statement asks for all."""
