@@ -8,6 +8,7 @@ import atexit
 import base64
 import os
 import pwd
+import select
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -155,6 +157,21 @@ class Postgres(Server):
     @property
     def url(self) -> str:
         return f"postgres://vyry@127.0.0.1:{self.port}/postgres"
+
+    def kill(self) -> None:
+        """End it as a power cut would, backends and all: as long as one of them lives, no new server starts on the data."""
+        if self._process is None or self._process.poll() is not None:
+            return super().kill()
+        self._process.send_signal(signal.SIGSTOP)
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        backends = [os.pidfd_open(int(child)) for child in children]
+        super().kill()
+        for backend in backends:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(backend, signal.SIGKILL)
+            select.select([backend], [], [], 10)
+            os.close(backend)
+        return None
 
     def _prepare(self) -> None:
         if os.geteuid() == 0:

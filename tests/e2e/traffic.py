@@ -221,7 +221,8 @@ async def traffic(nodes: Sequence[Node], mark: str, devices: int = 8) -> AsyncIt
             yield made
         finally:
             made.is_stopping.set()
-            for task in listening:
+            # After a failed test nobody waits for the answers any more.
+            for task in (*listening, *made.talking):
                 task.cancel()
 
 
