@@ -72,3 +72,5 @@ class Route:
     refusals: tuple[type[VyryError], ...] = ()
     quota: "Quota | None" = None
     body_limit: int = BODY_LIMIT
+    #: No body at all says the same as `{}`.
+    is_body_optional: bool = False

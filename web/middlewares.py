@@ -87,7 +87,7 @@ def guarded(route: Route) -> Handler:
             request[CALLER] = await by_token_or_ticket(request)
         elif route.auth == "token":
             request[CALLER] = await by_token(request)
-        if route.body is not None or request.body_exists:
+        if request.body_exists or (route.body is not None and not route.is_body_optional):
             check_headers(request)
         if route.body is None and request.body_exists:
             await read(request, Nothing)

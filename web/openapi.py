@@ -85,7 +85,10 @@ def _operation(route: Route, references: Any, components: Schema) -> Schema:
     if route.auth != "open":
         operation["security"] = [{"accessToken": []}] + ([{"ticket": []}] if route.auth == "socket" else [])
     if route.body is not None:
-        operation["requestBody"] = {"required": True, "content": _content(references[route.body, READ], components)}
+        operation["requestBody"] = {
+            "required": not route.is_body_optional,
+            "content": _content(references[route.body, READ], components),
+        }
     return operation
 
 

@@ -204,6 +204,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         handler=keys.claim,
         summary="Bundles to begin sessions with an account's devices; one-time keys in them are never given again",
         body=Claim,
+        is_body_optional=True,
         answers={200: ClaimedBundles},
         refusals=(NotFound,),
         quota=CLAIM_TARGET,

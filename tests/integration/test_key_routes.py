@@ -202,6 +202,14 @@ async def test_the_seventh_claim_waits(ann: Person, bo: Person) -> None:
     assert 590 <= said["retry_after_seconds"] == int(headers["Retry-After"]) <= 600
 
 
+async def test_a_claim_needs_no_body(ann: Person, bo: Person) -> None:
+    await bo.ask("PUT", "/keys", bo.keys.upload())
+
+    status, said, _ = await ann.ask("POST", f"/keys/{bo.user_id}/claim")
+
+    assert (status, len(said["bundles"])) == (200, 1)
+
+
 @pytest.mark.parametrize("claim", [{"deviceIds": [1, 2]}, {"deviceIds": [127]}])
 async def test_an_unknown_device_is_not_found(ann: Person, bo: Person, claim: dict[str, object]) -> None:
     await bo.ask("PUT", "/keys", bo.keys.upload())

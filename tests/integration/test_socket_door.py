@@ -157,10 +157,19 @@ async def test_a_subprotocol_takes_its_own_kind_of_frames_only(device: Device) -
     assert await closed_with(socket) == 4400
 
 
+async def test_a_frame_of_exactly_the_limit_is_taken(device: Device) -> None:
+    socket = await signed_in(device)
+
+    await socket.send_str(HELLO[:-1] + " " * ((256 << 10) - len(HELLO)) + "}")
+
+    assert (await socket.receive_json(timeout=5))["type"] == "welcome"
+    await socket.close()
+
+
 async def test_a_frame_over_the_limit_is_cut_off(device: Device) -> None:
     socket = await signed_in(device)
 
-    await socket.send_str(HELLO[:-1] + " " * (256 << 10) + "}")
+    await socket.send_str(HELLO[:-1] + " " * ((256 << 10) + 1 - len(HELLO)) + "}")
 
     assert await closed_with(socket) == 1009
 

@@ -226,7 +226,9 @@ def test_the_order_of_recipients_makes_no_other_body(town: Town) -> None:
     assert fingerprint(town, ann, one) == fingerprint(town, ann, other)
 
 
-@pytest.mark.parametrize("more", [{"content": b"other"}, {"lane": "control"}, {"expiresInSeconds": 9}])
+@pytest.mark.parametrize(
+    "more", [{"content": b"other"}, {"lane": "control"}, {"expiresInSeconds": 9}, {"urgent": False}]
+)
 def test_another_body_has_another_fingerprint(town: Town, more: dict[str, Any]) -> None:
     ann, bo = town.settle(), town.settle(2)
     group = town.meet(ann, bo)

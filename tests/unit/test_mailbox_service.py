@@ -127,6 +127,16 @@ async def test_the_present_point_and_lower_ones_change_nothing(office: Office) -
     assert answers == [cursor, cursor]
 
 
+async def test_the_present_number_with_a_wrong_head_is_a_stale_head(office: Office) -> None:
+    box = await office.box(3)
+    cursor = await office.mailboxes.acknowledged(office.point(box, 2))
+
+    with pytest.raises(StaleHead) as refused:
+        await office.mailboxes.acknowledged(office.point(box, 2, wrong=True))
+
+    assert refused.value.members == {"cursor": cursor}
+
+
 async def test_a_refusal_names_the_acknowledged_point(office: Office) -> None:
     box = await office.box(3)
     cursor = await office.mailboxes.acknowledged(office.point(box, 1))

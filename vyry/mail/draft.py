@@ -18,7 +18,7 @@ from vyry.mail.store import Content, Copy, Message
 
 
 MAX_COPIES: Final = 1_000
-_POST: Final = struct.Struct(">16s?I")
+_POST: Final = struct.Struct(">16s??I")
 _COPY: Final = struct.Struct(">16sBHB")
 
 
@@ -55,6 +55,8 @@ class Draft(Protocol):
     def conversation_version(self) -> int | None: ...
     @property
     def lane(self) -> str: ...
+    @property
+    def urgent(self) -> bool: ...
     @property
     def expires_in_seconds(self) -> int: ...
     @property
@@ -131,7 +133,7 @@ def check_shape(sender: Sender, draft: Draft) -> CheckedDraft:
     if len(hashes) > MAX_COPIES:
         raise InvalidRequest(fields=[{"field": "recipients", "problem": f"more than {MAX_COPIES} device copies"}])
     rows.sort()
-    head = _POST.pack(draft.conversation_id.bytes, draft.lane == "control", draft.expires_in_seconds)
+    head = _POST.pack(draft.conversation_id.bytes, draft.lane == "control", draft.urgent, draft.expires_in_seconds)
     users.add(sender.user_id)
     return CheckedDraft(sender, draft, hashes, sha256(head + b"".join(rows)).digest(), users)
 

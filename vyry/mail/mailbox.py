@@ -116,8 +116,9 @@ class Mailboxes:
                 rest = [other for other in waiting[box] if other is not pair]
                 left |= {box: rest} if rest else {}
                 continue
-            for _, answer in waiting[box]:
-                answer(cursor)
+            for point, answer in waiting[box]:
+                is_wrong = point.seq == cursor.seq and point.head != cursor.head
+                answer(StaleHead(cursor=cursor) if is_wrong else cursor)
         await self._refuse(refused)
         return left
 

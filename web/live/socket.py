@@ -19,8 +19,9 @@ async def open_socket(request: web.Request) -> web.StreamResponse:
     switchboard = request.app[SWITCHBOARD]
     if switchboard.is_draining:
         raise Unavailable("This node is going away.", 1)
+    # aiohttp refuses what is as long as its limit, we what is longer.
     socket = web.WebSocketResponse(
-        protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=FRAME_BYTES, timeout=3.0
+        protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=FRAME_BYTES + 1, timeout=3.0
     )
     await socket.prepare(request)
     # They are sent, and an idle socket need not remember them: they weigh 1 KiB.

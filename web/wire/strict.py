@@ -81,6 +81,8 @@ async def read(request: web.Request, shape: type[Shape]) -> Shape:
         PayloadTooLarge: more bytes came than the route takes.
         InvalidRequest: the body is not strict JSON or not of this shape, or it did not arrive in time.
     """
+    if request[ROUTE].is_body_optional and not request.body_exists:
+        return understand({}, shape)
     return understand(parse(await _receive(request)), shape)
 
 
