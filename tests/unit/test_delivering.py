@@ -145,6 +145,7 @@ def lone_node() -> Node:
     [("hello",), ("collect", False), ("post", 200, 700), ("deposit", "here"), ("post", 100, 700), ("deposit", "here")]
 )
 @example([("post", 17, 65_536), ("deposit", "lost"), ("hello",), *[("collect", True)] * 4, ("acknowledge", 3)])
+@example([("post", 40, 30_000), ("deposit", "lost"), ("hello",), *[("collect", False)] * 9])
 def test_a_device_hears_everything_once_in_order_and_within_its_window(moves: list[tuple[Any, ...]]) -> None:
     async def history() -> None:
         node = lone_node()
