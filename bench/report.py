@@ -185,7 +185,8 @@ class _Goal:
 
 
 def _goals(report: Report) -> str:
-    return "## Goals\n\n" + _table(("goal", "measured", ""), [goal.row() for goal in _goal_list(report)])
+    table = _table(("goal", "measured", ""), [goal.row() for goal in _goal_list(report)])
+    return f"## Goals\n\n{table}\n\nWhat limits each part, and what was learned on the way: [docs/performance.md](../docs/performance.md)."
 
 
 def _goal_list(report: Report) -> Iterator[_Goal]:
