@@ -106,6 +106,17 @@ async def test_what_waited_comes_in_order_and_then_drained_once(
     await line.close()
 
 
+async def test_what_was_accepted_the_moment_before_comes_before_drained(letters: Letters) -> None:
+    for count in (5, 10, 15):
+        await letters.post(5, first=count - 5)
+
+        line = await letters.line()
+        await asyncio.wait_for(line.drained.wait(), 5)
+
+        assert letters.drained()[-1] == letters.numbers[-1] == count
+        await line.close()
+
+
 async def test_an_empty_mailbox_is_drained_at_once(letters: Letters) -> None:
     line = await letters.line()
     await asyncio.wait_for(line.drained.wait(), 5)
@@ -345,6 +356,21 @@ async def test_a_parked_entry_is_answered_and_comes_as_a_tombstone(letters: Lett
     await line.close()
 
 
+async def test_what_expired_meanwhile_comes_as_a_tombstone(letters: Letters) -> None:
+    await letters.post(3)
+    while not (await letters.bo.collect(wait=5))["drained"] or len(letters.bo.seen) < 3:
+        pass
+    await connection().execute_query_dict("UPDATE envelope SET expires_at = accepted_at WHERE seq < 3")
+    letters.bo.chain = None
+    letters.bo.seen.clear()
+
+    line = await letters.line()
+    await line.seen(2)
+
+    assert [entry.get("tombstone") for entry in letters.bo.seen] == [{"reason": "expired", "count": 2}, None]
+    await line.close()
+
+
 async def test_a_live_socket_hears_of_new_mail_at_once(letters: Letters) -> None:
     line = await letters.line(acknowledges=True)
 
@@ -365,6 +391,14 @@ async def test_the_newer_connection_takes_over(letters: Letters) -> None:
     await newer.seen(3)
     assert await newer.ask("ping") == {}
     await newer.close()
+
+
+async def test_a_second_hello_after_welcome_closes_the_socket(letters: Letters) -> None:
+    line = await letters.line()
+
+    await line.tell("hello", after=0, head=None)
+
+    assert await line.ended(5) == 4400
 
 
 async def test_a_socket_without_hello_displaces_nobody(letters: Letters) -> None:
