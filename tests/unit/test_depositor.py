@@ -167,3 +167,34 @@ async def test_without_a_follower_the_doorbell_rings() -> None:
 
     assert await heard.next() == ("ring", {1})
     work.cancel()
+
+
+async def test_only_a_deposit_that_began_afterwards_settles_a_mailbox() -> None:
+    store = Frail()
+    store.go.clear()
+    async with at_work(store) as (depositor, _), asyncio.timeout(5):
+        depositor.add(boxes(1))
+        await asyncio.sleep(0)
+        settling = asyncio.create_task(depositor.settle(MailboxKey(1)))
+        await asyncio.sleep(0)
+        store.go.set()
+        await settling
+
+    assert store.asked == [boxes(1), boxes(1)]
+
+
+async def test_nobody_waits_long_for_a_mailbox_that_cannot_be_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(depositing, "SETTLE_SECONDS", 0.05)
+    store = Frail()
+    store.go.clear()
+    async with at_work(store) as (depositor, _), asyncio.timeout(5):
+        await depositor.settle(MailboxKey(1))
+
+    assert store.asked == [boxes(1)]
+
+
+async def test_a_database_that_is_away_lets_the_waiting_go_at_once() -> None:
+    store = Frail()
+    store.away = 1
+    async with at_work(store) as (depositor, _), asyncio.timeout(depositing.SETTLE_SECONDS / 2):
+        await depositor.settle(MailboxKey(1))

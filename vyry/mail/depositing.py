@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 
 from vyry.errors import Unavailable
 from vyry.ids import MailboxKey
@@ -16,6 +17,8 @@ BATCH = 512
 _RETRY_SECONDS = (0.2, 1.0, 5.0)
 #: How long a mailbox whose deposit failed on its own is left alone; the sweeper brings it back later.
 PARKED_SECONDS = 60.0
+#: A reader waits no longer for its mail to be numbered: it gets it later then.
+SETTLE_SECONDS = 0.5
 
 
 Deposits = Callable[[Sequence[Deposited]], Awaitable[None]]
@@ -35,6 +38,7 @@ class Depositor:
         self._dirty: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
         self._parked: dict[MailboxKey, float] = {}
+        self._settling: dict[MailboxKey, asyncio.Event] = {}
 
     def follow(self, deposited: Deposits) -> None:
         """Tell somebody else of the batches: a web node, which delivers to its own sockets and rings for the rest."""
@@ -48,6 +52,14 @@ class Depositor:
         self._dirty.update(dict.fromkeys(mailboxes))
         self._wake.set()
 
+    async def settle(self, mailbox: MailboxKey) -> None:
+        """Number what was accepted for this mailbox until now, so that its reader is not told that nothing waits. Gives up after a while; never raises."""
+        tried = self._settling.setdefault(mailbox, asyncio.Event())
+        self.add([mailbox])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await tried.wait()
+
     async def run(self) -> None:
         """Deposit until cancelled."""
         failures = 0
@@ -55,12 +67,21 @@ class Depositor:
             await self._wake.wait()
             batch = self._take()
             try:
-                await self._deposit(batch)
+                await self._try(batch)
                 failures = 0
             except Unavailable:
                 self.add(batch)
                 await asyncio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
                 failures += 1
+
+    async def _try(self, batch: list[MailboxKey]) -> None:
+        """Deposit once, and let go whoever waits for these mailboxes to settle."""
+        settling = [self._settling.pop(mailbox) for mailbox in batch if mailbox in self._settling]
+        try:
+            await self._deposit([mailbox for mailbox in batch if mailbox not in self._parked])
+        finally:
+            for tried in settling:
+                tried.set()
 
     def _take(self) -> list[MailboxKey]:
         batch = list(self._dirty)[:BATCH]
@@ -71,7 +92,6 @@ class Depositor:
         if self._parked:
             now = time.monotonic()
             self._parked = {mailbox: until for mailbox, until in self._parked.items() if until > now}
-            batch = [mailbox for mailbox in batch if mailbox not in self._parked]
         return batch
 
     async def _deposit(self, batch: list[MailboxKey]) -> None:

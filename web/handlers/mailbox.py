@@ -25,6 +25,7 @@ async def page(request: web.Request) -> web.Response:
     """GET /mailbox."""
     query = parameters(request, MailboxQuery)
     caller = request[CALLER]
+    await request.app[SERVICES].depositor.settle(caller.mailbox)
     found = await request.app[SERVICES].mailboxes.page(caller.mailbox, query.after, query.limit)
     if not found.entries and query.wait:
         found = await _wait(request, caller, query)

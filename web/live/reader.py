@@ -157,6 +157,8 @@ async def _hello(session: Session, payload: object, ref: str) -> None:
     hello = understand(payload, Hello)
     if session.window is not None:
         raise BadFrame
+    # What was accepted before this hello waits for the device: `drained` may not be said before it was sent.
+    await session.switchboard.services.depositor.settle(session.mailbox)
     try:
         state = await session.switchboard.services.mailboxes.open(session.mailbox, hello.after, hello.head)
     except StaleHead as stale:
