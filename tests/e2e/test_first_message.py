@@ -1,6 +1,7 @@
 """From an empty folder to a first message: `vyry start` and the example that ships."""
 
 import asyncio
+import re
 import sys
 
 import aiohttp
@@ -14,24 +15,41 @@ from tests.line import Codec, Line
 EXAMPLE = ROOT / "examples" / "first_message.py"
 
 
-async def run_example(*arguments: str, typed: bytes | None = None) -> str:
-    process = await asyncio.create_subprocess_exec(
+async def started_example(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, str(EXAMPLE), *arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(30):
-        said, _ = await process.communicate(typed)
-    assert process.returncode == 0, said.decode()
-    return said.decode()
 
 
 async def test_the_example_tells_of_a_ciphertext_there_and_back(alone: Alone) -> None:
-    said = await run_example("--url", alone.url, "--otp-file", str(alone.otp_file))
+    process = await started_example("--url", alone.url, "--otp-file", str(alone.otp_file))
 
+    async with asyncio.timeout(30):
+        output, _ = await process.communicate()
+    said = output.decode()
+
+    assert process.returncode == 0, said
     assert "reads: 'Hello Bo, the node cannot read this.'" in said
     assert "reads: 'Nor this, Ann.'" in said
+
+
+async def test_without_the_file_the_example_asks_for_the_codes(alone: Alone, http: aiohttp.ClientSession) -> None:
+    node = Node(http, alone.url, alone.otp_file)
+    process = await started_example("--url", alone.url)
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    async with asyncio.timeout(30):
+        for _ in ("Ann", "Bo"):
+            asked = await process.stdout.readuntil(b"): ")
+            code = await node.otp(re.findall(r"\+[0-9]+", asked.decode())[-1])
+            process.stdin.write(f"{code}\n".encode())
+        said, _ = await process.communicate()
+
+    assert (process.returncode, b"Nor this, Ann." in said) == (0, True)
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
