@@ -339,6 +339,20 @@ async def test_a_caller_that_goes_away_takes_nothing_back(mail: Correspondence) 
     assert await mail.held() == [b"hello", b"next"]
 
 
+async def test_one_can_wait_for_all_posts_taken_before(mail: Correspondence) -> None:
+    mail.gate.open.clear()
+    outcomes = [mail.post(mail.draft(b"%d" % n)) for n in range(BATCH_POSTS + 1)]
+    settled = asyncio.create_task(mail.office.settled())
+    await mail.gate.arrived.wait()
+    assert not settled.done()
+
+    mail.gate.open.set()
+    await settled
+
+    assert all(outcome.done() for outcome in outcomes)
+    await mail.office.settled()
+
+
 async def test_a_conversation_is_read_once_for_many_posts(mail: Correspondence) -> None:
     for _ in range(10):
         await mail.accept(mail.draft())

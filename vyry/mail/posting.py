@@ -86,6 +86,8 @@ class PostOffice:
         self._router = router
         self._clock = clock
         self._waiting: deque[_Post] = deque()
+        self._taken = self._answered = 0
+        self._news = asyncio.Event()
         self._wake = asyncio.Event()
         self._touched: set[ConversationId] = set()
 
@@ -93,6 +95,7 @@ class PostOffice:
         """Put a post into the next batch; `answer` is called once, in the event loop. Raises InvalidRequest at once."""
         checked = check_shape(sender, draft)
         self._waiting.append(_Post(checked, answer, len(checked.hashes)))
+        self._taken += 1
         self._wake.set()
 
     async def accept(self, sender: Sender, draft: Draft) -> Accepted:
@@ -113,8 +116,17 @@ class PostOffice:
                 self._wake.clear()
             began = time.perf_counter()
             failures = await self._commit(posts)
+            self._answered = self._taken - len(self._waiting)
+            self._news.set()
             copies = sum(post.copies for post in posts)
             record("post", max(copies, failures), time.perf_counter() - began, failures)
+
+    async def settled(self) -> None:
+        """Come back when every post taken before now was answered."""
+        goal = self._taken
+        while self._answered < goal:
+            self._news.clear()
+            await self._news.wait()
 
     async def note_activity(self) -> None:
         """Tell the conversations, now and then, that something was posted in them; until cancelled."""

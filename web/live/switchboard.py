@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vyry.errors import InvalidToken, Unavailable
 from vyry.ids import MailboxKey
@@ -19,6 +19,10 @@ from web.live.session import CloseCode, Session, buffered
 
 if TYPE_CHECKING:
     from vyry.bootstrap import Services
+
+
+#: How long a node that goes away waits for the posts under way: longer than the store takes to say that it is away.
+SETTLE_SECONDS: Final = 5.0
 
 
 class Switchboard:
@@ -108,6 +112,11 @@ class Switchboard:
         for session in list(self._open):
             after = round(spread.uniform(0, self.pace.goodbye), 1)
             session.send("goodbye", {"reason": "shutdown", "retryAfterSeconds": after})
+        # What was posted before is answered first.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self.services.post_office.settled()
+        for session in list(self._open):
             self.delivery.end(session, CloseCode.GOING_AWAY)
         if self._open:
             await self._all_closed.wait()
