@@ -145,8 +145,8 @@ class Settings(BaseSettings):
     redis_url: Annotated[SecretStr, _scheme("redis", "rediss")] | None = None
     kafka_url: Annotated[SecretStr, _scheme("kafka")] | None = None
     jwt_secret: Annotated[SecretStr, AfterValidator(_long)]
-    jwt_expiration: Seconds = Field(timedelta(hours=1), ge=timedelta(minutes=1), le=timedelta(days=1))
-    refresh_token_expiration: Seconds = Field(timedelta(days=7), ge=timedelta(minutes=5), le=timedelta(days=30))
+    jwt_expiration: Seconds = Field(timedelta(hours=1), ge=timedelta(seconds=1), le=timedelta(days=1))
+    refresh_token_expiration: Seconds = Field(timedelta(days=7), ge=timedelta(seconds=1), le=timedelta(days=30))
     pepper_file: Path
     #: What `pepper_file` holds; it never lies in the database.
     pepper: SecretBytes
@@ -202,7 +202,8 @@ def variables() -> tuple[str, ...]:
 def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes_secrets: bool = True) -> Settings:
     """The settings for a process of this role, or `SettingsError` with a line for each thing to mend. An empty value counts as not set.
 
-    `Role.ALONE` makes the data folder (0700) and the secrets in it (0600) where they are missing, unless it shall not.
+    `Role.ALONE` makes the data folder (0700) and the secrets in it (0600) where they are missing, unless it shall not; a web node in development
+    makes its pepper.
     """
     given = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
     _refuse([*_unknown(given), *_missing(given, role)])
@@ -273,7 +274,7 @@ def _missing(given: Mapping[str, str], role: Role) -> Iterator[str]:
         data_dir, pepper_file = _places(given)
         if "JWT_SECRET" not in given and not (data_dir / _JWT_FILE).exists():
             yield "JWT_SECRET is not set: give all web nodes the same 32 random characters or more (`openssl rand -base64 48`)."
-        if not pepper_file.exists():
+        if not pepper_file.exists() and given.get("VYRY_ENV") == "production":
             yield f"VYRY_PEPPER_FILE: there is no {pepper_file}; make one (`vyry secrets`) and give all web nodes the same."
 
 
@@ -315,29 +316,35 @@ def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:
         yield "JWT_SECRET is not set: production takes no generated one; give 32 random characters or more."
     elif secret == EXAMPLE_SECRET or len(set(secret)) < _FEW_CHARACTERS:
         yield "JWT_SECRET is an example or too regular to be random: make one with `openssl rand -base64 48`."
+    yield from exposed(settings)
     if "*" in settings.cors_origins:
         yield "VYRY_CORS_ORIGINS=* lets every page act for your users: name the origins."
     if settings.limits == "off":
         yield "VYRY_LIMITS=off is for benchmarks: production keeps its limits."
 
 
+def exposed(settings: Settings) -> Iterator[str]:
+    """A line for each secret file that others can read: development may live with it."""
+    for path in (settings.pepper_file, settings.data_dir / _JWT_FILE):
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            yield f"{path} can be read by others: run `chmod 600 {path}`."
+
+
 def _secret(path: Path, role: Role, makes_secrets: bool) -> str:  # noqa: FBT001  handed through
-    """The secret of a file nobody else can read; made where the role allows it."""
+    """The secret in a file, text or any bytes; made where the role allows it."""
     if not path.exists():
-        if role in _SIGNS_NOTHING or (role is Role.ALONE and not makes_secrets):
+        if role in _SIGNS_NOTHING or not makes_secrets:
             # What it gets instead is good for nothing.
             return secrets.token_urlsafe(MIN_SECRET)
         write_secret(path)
     try:
-        mode = path.stat().st_mode
-        content = path.read_text("ascii").strip()
-    except (OSError, UnicodeError) as error:
+        raw = path.read_bytes()
+    except OSError as error:
         raise SettingsError([f"{path} cannot be read as a secret: {type(error).__name__}."]) from None
-    if stat.S_IMODE(mode) & 0o077:
-        raise SettingsError([f"{path} can be read by others: run `chmod 600 {path}`."])
+    content = raw.strip() if raw.isascii() else raw
     if len(content) < MIN_SECRET:
         raise SettingsError([f"{path} holds less than {MIN_SECRET} characters: it is no secret."])
-    return content
+    return content.decode("latin-1")
 
 
 def write_secret(path: Path) -> None:

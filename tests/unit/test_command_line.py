@@ -125,9 +125,8 @@ def test_check_tells_of_secrets_and_folders_that_others_can_read(capsys: Said, f
     (folder / "pepper").chmod(0o644)
     folder.chmod(0o755)
 
-    assert main(["check"]) == 1
-    assert "chmod 600" in capsys.readouterr().out
-
-    (folder / "pepper").chmod(0o600)
     assert main(["check"]) == 0
-    assert "chmod 700" in capsys.readouterr().out
+
+    said = capsys.readouterr().out
+    assert "chmod 600" in said
+    assert "chmod 700" in said

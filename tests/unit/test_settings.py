@@ -150,10 +150,34 @@ def test_a_wrong_value_is_refused_by_name_and_never_shown(cluster: dict[str, str
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL", "KAFKA_URL", "JWT_SECRET", "VYRY_PEPPER_FILE"])
-def test_a_web_node_of_a_cluster_says_what_it_misses(cluster: dict[str, str], tmp_path: Path, name: str) -> None:
-    del cluster[name]
+def test_a_web_node_of_a_cluster_says_what_it_misses(production: dict[str, str], tmp_path: Path, name: str) -> None:
+    del production[name]
 
-    assert refusal(Role.WEB, cluster | {"VYRY_DATA_DIR": str(tmp_path / "empty")}).startswith(name)
+    assert refusal(Role.WEB, production | {"VYRY_DATA_DIR": str(tmp_path / "empty")}).startswith(name)
+
+
+def test_in_development_web_nodes_make_and_share_a_pepper(cluster: dict[str, str], tmp_path: Path) -> None:
+    del cluster["VYRY_PEPPER_FILE"]
+    environ = cluster | {"VYRY_DATA_DIR": str(tmp_path / "data")}
+
+    first, second = load_settings(Role.WEB, environ), load_settings(Role.WEB, environ)
+
+    assert first.pepper == second.pepper
+    assert stat.S_IMODE((tmp_path / "data" / "pepper").stat().st_mode) == 0o600
+
+
+def test_looking_at_the_settings_of_a_web_node_makes_nothing(cluster: dict[str, str], tmp_path: Path) -> None:
+    del cluster["VYRY_PEPPER_FILE"]
+
+    load_settings(Role.WEB, cluster | {"VYRY_DATA_DIR": str(tmp_path / "data")}, makes_secrets=False)
+
+    assert not (tmp_path / "data").exists()
+
+
+def test_tokens_may_be_as_short_lived_as_a_test_wants_them(cluster: dict[str, str]) -> None:
+    settings = load_settings(Role.WEB, cluster | {"JWT_EXPIRATION": "1", "REFRESH_TOKEN_EXPIRATION": "2"})
+
+    assert (settings.jwt_expiration, settings.refresh_token_expiration) == (timedelta(seconds=1), timedelta(seconds=2))
 
 
 def test_a_worker_needs_neither_the_token_secret_nor_the_pepper(cluster: dict[str, str], tmp_path: Path) -> None:
@@ -171,10 +195,17 @@ def test_a_node_of_its_own_refuses_the_services_of_a_cluster(cluster: dict[str, 
     assert refusal(Role.ALONE, {name: cluster[name]}).startswith(name)
 
 
-def test_a_secret_that_others_can_read_is_refused(cluster: dict[str, str], pepper: Path) -> None:
+def test_production_refuses_a_secret_that_others_can_read(production: dict[str, str], pepper: Path) -> None:
     pepper.chmod(0o640)
 
-    assert f"chmod 600 {pepper}" in refusal(Role.WEB, cluster)
+    assert f"chmod 600 {pepper}" in refusal(Role.WEB, production)
+
+
+def test_a_pepper_may_be_any_bytes(cluster: dict[str, str], pepper: Path) -> None:
+    pepper.write_bytes(b"\xff" + bytes(range(31)))
+    pepper.chmod(0o644)
+
+    assert load_settings(Role.WEB, cluster).pepper == load_settings(Role.WEB, cluster).pepper
 
 
 def test_a_short_pepper_is_refused(cluster: dict[str, str], pepper: Path) -> None:

@@ -19,7 +19,7 @@ from vyry.adapters.health import Dependency, probe
 from vyry.adapters.migrating import pending
 from vyry.clock import SystemClock
 from vyry.errors import Unavailable
-from vyry.settings import Role, Settings, SettingsError, load_settings
+from vyry.settings import Role, Settings, SettingsError, exposed, load_settings
 
 
 SKEW_SECONDS: Final = 2.0
@@ -106,6 +106,7 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     except SettingsError as error:
         yield from (Finding("settings", "failed", line) for line in error.lines)
         return
+    yield from (Finding("secrets", "warning", line) for line in exposed(settings))
     yield Finding("settings", "ok", f"They do for `vyry {role.value}`, in {settings.env}.")
 
 

@@ -28,7 +28,7 @@ DRAIN_SECONDS: Final = 8.0
 def web(*, processes: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=64))] = None) -> int:
     """Run the front door of a cluster: REST and sockets on SERVER_HOST and SERVER_PORT.
 
-    Needs DATABASE_URL, REDIS_URL, KAFKA_URL, JWT_SECRET and VYRY_PEPPER_FILE.
+    Needs DATABASE_URL, REDIS_URL, KAFKA_URL and JWT_SECRET; in production VYRY_PEPPER_FILE too.
 
     Args:
         processes: How many processes share the port, so that more than one core is used (VYRY_PROCESSES).
