@@ -180,18 +180,19 @@ BEGIN
       JOIN envelope e ON e.mailbox = k.box AND e.seq = k.seq AND e.head = k.head
   ), gone AS (
     DELETE FROM envelope e USING good g WHERE e.mailbox = g.box AND e.seq <= g.seq
-      RETURNING e.mailbox, e.id, e.seq, e.head, e.size, e.lane, e.loss, e.content, g.seq AS point
+      RETURNING e.mailbox, e.id, e.seq, e.head, e.size, e.lane, e.loss, e.content, g.seq AS point, e.expires_at <= coalesce(moment, clock_timestamp()) AS is_late
   ), totals AS (
     SELECT x.mailbox, max(x.point) AS seq, (array_agg(x.head) FILTER (WHERE x.seq = x.point))[1] AS head,
       count(*) FILTER (WHERE x.loss IS NULL AND x.lane = 0) AS me, coalesce(sum(x.size) FILTER (WHERE x.loss IS NULL AND x.lane = 0), 0) AS mb,
       count(*) FILTER (WHERE x.loss IS NULL AND x.lane = 1) AS ce, coalesce(sum(x.size) FILTER (WHERE x.loss IS NULL AND x.lane = 1), 0) AS cb,
-      array_agg(x.id) FILTER (WHERE x.loss IS NULL) AS numbers
+      array_agg(x.id) FILTER (WHERE x.loss IS NULL AND NOT x.is_late) AS numbers, array_agg(x.id) FILTER (WHERE x.loss IS NULL AND x.is_late) AS late
     FROM gone x GROUP BY x.mailbox
   ), moved AS (
     UPDATE mailbox m SET acknowledged_seq = t.seq, acknowledged_head = t.head, mail_entries = m.mail_entries - t.me, mail_bytes = m.mail_bytes - t.mb,
       control_entries = m.control_entries - t.ce, control_bytes = m.control_bytes - t.cb FROM totals t WHERE m.id = t.mailbox
   ), noted AS (
-    INSERT INTO fate (mailbox, at, state, numbers) SELECT t.mailbox, coalesce(moment, clock_timestamp()), 1, t.numbers FROM totals t WHERE t.numbers IS NOT NULL
+    INSERT INTO fate (mailbox, at, state, numbers) SELECT t.mailbox, coalesce(moment, clock_timestamp()), s.state, s.numbers
+      FROM totals t CROSS JOIN LATERAL (VALUES (1::smallint, t.numbers), (2::smallint, t.late)) s(state, numbers) WHERE s.numbers IS NOT NULL
   )
   SELECT array_agg(x.content) INTO freed FROM gone x WHERE x.loss IS NULL;
   IF freed IS NOT NULL THEN PERFORM mail_release(freed); END IF;

@@ -158,6 +158,23 @@ async def test_expired_copies_are_told_as_expired_also_after_the_reader_acknowle
     assert [(fate.state, fate.at) for fate in fates or []] == [(CopyState.EXPIRED, room.clock.now())] * 2
 
 
+async def test_a_loss_is_told_as_expired_before_the_sweeper_comes_and_after_its_reader_acknowledged_it(
+    room: MailRoom,
+) -> None:
+    user = UserId(uuid4())
+    sender, ann, bo = await room.box(user), await room.box(), await room.box()
+    message = letter(ann, bo, sender=sender, lifetime=timedelta(seconds=5))
+    await room.post(message)
+    heads = {each.mailbox: each.head for each in await room.store.deposit([ann, bo])}
+    room.clock.advance(seconds=5)
+    await room.acknowledge(ann, 1, heads[ann])
+
+    fates = await room.upkeep.fates(user, message.message_id)
+
+    assert [(fate.state, fate.at) for fate in fates or []] == [(CopyState.EXPIRED, room.clock.now())] * 2
+    assert [entry.loss for entry in await room.entries(bo)] == [Loss.EXPIRED]
+
+
 async def test_any_device_of_the_sending_account_may_ask_and_nobody_else(room: MailRoom) -> None:
     user, stranger = UserId(uuid4()), UserId(uuid4())
     await room.box(user, 1)

@@ -192,8 +192,10 @@ class MemoryMailUpkeep:
         box = self.room.mailboxes[mailbox]
         if any(envelope.number == number for envelope in box.waiting):
             return CopyState.ACCEPTED, accepted_at
-        if any(envelope.number == number for envelope in box.entries.values()):
-            return CopyState.DEPOSITED, accepted_at
+        for envelope in box.entries.values():
+            if envelope.number == number:
+                is_late = envelope.expires_at <= self.room.clock.now()
+                return (CopyState.EXPIRED, envelope.expires_at) if is_late else (CopyState.DEPOSITED, accepted_at)
         return CopyState.DROPPED, accepted_at
 
     async def depth(self) -> tuple[int, float]:
@@ -317,7 +319,9 @@ class MemoryMailStore:
         for seq in range(box.acknowledged.seq + 1, point.seq + 1):
             entry = box.entries.pop(seq)
             if entry.loss is None:
-                self.room.fates[entry.number] = CopyState.ACKNOWLEDGED, self.room.clock.now()
+                now = self.room.clock.now()
+                state = CopyState.EXPIRED if entry.expires_at <= now else CopyState.ACKNOWLEDGED
+                self.room.fates[entry.number] = state, now
         box.acknowledged = Cursor(point.seq, point.head)
         return box.acknowledged
 

@@ -33,7 +33,7 @@ _RETIRE = (
 )
 _FATES = """
 SELECT d.account_id, d.device_id, m.accepted_at, c.number, e.seq, e.loss, e.expires_at, f.state, f.at,
-  e.id IS NOT NULL AS is_here, d.ended_at
+  e.id IS NOT NULL AS is_here, d.ended_at, e.seq IS NOT NULL AND e.expires_at <= coalesce($3, clock_timestamp()) AS is_late
 FROM device s JOIN message m ON m.sender = s.mailbox AND m.message_id = $2
 LEFT JOIN LATERAL unnest(m.mailboxes, m.numbers) WITH ORDINALITY c(mailbox, number, n) ON true
 LEFT JOIN device d ON d.mailbox = c.mailbox
@@ -82,7 +82,7 @@ class PostgresMailUpkeep:
         return gone
 
     async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
-        rows = await self._sweep.fetch(_FATES, account, message_id)
+        rows = await self._sweep.fetch(_FATES, account, message_id, self._clock and self._clock.now())
         return [_fate(row) for row in rows if row["account_id"]] if rows else None
 
     async def outcomes(
@@ -124,4 +124,6 @@ def _state_of_copy(row: asyncpg.Record) -> tuple[CopyState, datetime]:
         return FATES[row["state"]], row["at"]
     if row["number"] == 0 or not row["is_here"]:
         return CopyState.DROPPED, row["ended_at"] or row["accepted_at"]
+    if row["is_late"]:
+        return CopyState.EXPIRED, row["expires_at"]
     return (CopyState.ACCEPTED if row["seq"] is None else CopyState.DEPOSITED), row["accepted_at"]

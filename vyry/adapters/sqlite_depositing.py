@@ -32,7 +32,7 @@ _FORGET: Final = f"""
 DELETE FROM envelope WHERE id IN (
   SELECT e.id FROM json_each(?) p CROSS JOIN envelope e
   WHERE e.mailbox = json_extract(p.value, '$[0]') AND e.seq <= json_extract(p.value, '$[1]'))
-RETURNING {GONE}, loss"""
+RETURNING {GONE}, loss, expires_at"""
 _ACKNOWLEDGED: Final = "UPDATE mailbox SET acknowledged_seq = ?, acknowledged_head = ? WHERE id = ?"
 
 
@@ -135,11 +135,16 @@ def acknowledge(connection: sqlite3.Connection, points: Sequence[Point], now: in
         if seq < point.seq <= max(point.sent, sent) and claimed == point.head:
             right.append(point)
     forgotten = connection.execute(_FORGET, [in_list([(point.mailbox, point.seq) for point in right])])
-    gone = [Gone(*columns) for *columns, loss in forgotten if loss is None]
+    late: list[Gone] = []
+    read: list[Gone] = []
+    for *columns, loss, expires_at in forgotten:
+        if loss is None:
+            (late if expires_at <= now else read).append(Gone(*columns))
     connection.executemany(_ACKNOWLEDGED, [(point.seq, point.head, point.mailbox) for point in right])
-    make_room(connection, gone)
-    release(connection, gone)
-    note(connection, gone, CopyState.ACKNOWLEDGED, now)
+    make_room(connection, read + late)
+    release(connection, read + late)
+    note(connection, read, CopyState.ACKNOWLEDGED, now)
+    note(connection, late, CopyState.EXPIRED, now)
     present |= {point.mailbox: Cursor(point.seq, point.head) for point in right}
     return [_answer(point, present.get(point.mailbox)) for point in points]
 

@@ -30,7 +30,7 @@ WHERE d.account_id = ? AND m.message_id = ?"""
 _ADDRESSES: Final = """
 SELECT mailbox, account_id, device_id FROM device WHERE mailbox IN (SELECT value FROM json_each(?))"""
 _HERE: Final = """
-SELECT id, seq FROM envelope WHERE id IN (SELECT value FROM json_each(?)) AND loss IS NULL"""
+SELECT id, seq, expires_at FROM envelope WHERE id IN (SELECT value FROM json_each(?)) AND loss IS NULL"""
 _FATES: Final = """
 SELECT state, at, numbers FROM fate WHERE mailbox IN (SELECT value FROM json_each(?)) AND at >= ?"""
 #: A fate is younger than its message; so much may the clocks of two processes differ.
@@ -60,7 +60,8 @@ class SqliteMailUpkeep:
         return await self._writer.run(lambda connection: _retire(connection, milliseconds(before), limit))
 
     async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
-        return await self._reader.run(lambda connection: _fates(connection, account, message_id))
+        now = milliseconds(self._clock.now())
+        return await self._reader.run(lambda connection: _fates(connection, (account, message_id), now))
 
     async def outcomes(
         self, keys: Collection[tuple[MailboxKey, MessageId]]
@@ -84,7 +85,8 @@ def _retire(connection: sqlite3.Connection, before: int, limit: int) -> int:
     return messages + connection.execute(_RETIRE_FATES, [before, limit - messages]).rowcount
 
 
-def _fates(connection: sqlite3.Connection, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
+def _fates(connection: sqlite3.Connection, message: tuple[UserId, MessageId], now: int) -> list[CopyFate] | None:
+    account, message_id = message
     messages = connection.execute(_MESSAGES, [str(account), message_id.bytes]).fetchall()
     if not messages:
         return None
@@ -100,7 +102,7 @@ def _fates(connection: sqlite3.Connection, account: UserId, message_id: MessageI
     }
     numbers = {number for _, number, _ in copies}
     since = min(accepted_at for *_, accepted_at in messages) - _CLOCK_STEP_MILLISECONDS
-    known = _here(connection, numbers) | _noted(connection, numbers, boxes, since)
+    known = _here(connection, numbers, now) | _noted(connection, numbers, boxes, since)
     return [
         CopyFate(addresses[mailbox], state, moment(at or accepted_at))
         for mailbox, number, accepted_at in copies
@@ -110,10 +112,14 @@ def _fates(connection: sqlite3.Connection, account: UserId, message_id: MessageI
     ]
 
 
-def _here(connection: sqlite3.Connection, numbers: set[int]) -> dict[int, tuple[CopyState, int | None]]:
+def _here(connection: sqlite3.Connection, numbers: set[int], now: int) -> dict[int, tuple[CopyState, int | None]]:
     return {
-        number: (CopyState.ACCEPTED if seq is None else CopyState.DEPOSITED, None)
-        for number, seq in connection.execute(_HERE, [in_list(numbers)])
+        number: (CopyState.ACCEPTED, None)
+        if seq is None
+        else (CopyState.EXPIRED, expires_at)
+        if expires_at <= now
+        else (CopyState.DEPOSITED, None)
+        for number, seq, expires_at in connection.execute(_HERE, [in_list(numbers)])
     }
 
 

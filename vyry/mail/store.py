@@ -211,6 +211,7 @@ class MailStore(Protocol):
 
         Answers, per point, the acknowledged cursor after it; None (nothing changed) for one with a wrong head or beyond what was sent:
         higher than both the point's `sent` and what was noted for the mailbox (`sent`, `open_mailbox`).
+        What is expired by now counts as expired and not as acknowledged: its reader was shown a loss.
         A point at or below the acknowledged one changes nothing and is answered with the present cursor. Points of one call name different mailboxes.
         """
         ...
@@ -236,7 +237,10 @@ class MailUpkeep(Protocol):
         ...
 
     async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
-        """What became of each copy of a message some device of this account sent; None if there is no such message (any more)."""
+        """What became of each copy of a message some device of this account sent; None if there is no such message (any more).
+
+        A copy whose time is up is told as expired, also before the sweeper comes by.
+        """
         ...
 
     async def outcomes(
