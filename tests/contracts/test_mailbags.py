@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import faust
@@ -169,3 +169,26 @@ async def test_a_producer_waits_for_all_replicas_and_numbers_its_batches() -> No
     assert producer._sender._acks == -1
     assert producer._txn_manager is not None
     await producer.stop()
+
+
+async def test_told_to_stop_while_the_producer_starts_it_stops(
+    kafka_url: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting, start = asyncio.Event(), AIOKafkaProducer.start
+
+    async def swallow_a_cancellation(producer: AIOKafkaProducer) -> None:
+        # As asyncio.wait_for inside aiokafka does now and then on Python 3.11 (python/cpython#86296).
+        started = asyncio.create_task(start(producer))
+        starting.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(started)
+        await started
+
+    monkeypatch.setattr(AIOKafkaProducer, "start", swallow_a_cancellation)
+    carrying = asyncio.create_task(KafkaMailbags(f"{kafka_url}/{topic_prefix}", partitions=1).run())
+    await starting.wait()
+
+    carrying.cancel()
+    await asyncio.wait({carrying}, timeout=10)
+
+    assert carrying.cancelled()

@@ -83,6 +83,7 @@ class KafkaMailbags:
     async def run(self) -> None:
         """Connect, carry, and after any trouble begin again with a new producer; until cancelled."""
         while True:
+            _stop_if_cancelled()
             try:
                 await self._connected()
             except Exception as problem:  # noqa: BLE001 - whatever the driver throws, hints must not end a node
@@ -105,6 +106,7 @@ class KafkaMailbags:
 
     async def _carry(self, delivery: "_Delivery") -> Never:
         while True:
+            _stop_if_cancelled()
             with suppress(TimeoutError):
                 # Without bags the outcomes still have to be looked after.
                 async with asyncio.timeout(1):
@@ -113,6 +115,13 @@ class KafkaMailbags:
             bags, self._bags = self._bags, [set() for _ in self._bags]
             await delivery.send(bags)
             await asyncio.sleep(TICK_SECONDS)
+
+
+def _stop_if_cancelled() -> None:
+    """Aiokafka waits by asyncio.wait_for, which on Python 3.11 can swallow a cancellation (python/cpython#86296); the task still knows of it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 class _Delivery:
