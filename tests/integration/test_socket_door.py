@@ -229,3 +229,15 @@ async def test_a_wrong_payload_is_refused_and_the_socket_lives(
     assert refused.value.code == code
     assert await line.ask("ping") == {}
     await line.close()
+
+
+async def test_who_reads_late_still_learns_why_it_was_closed(device: Device) -> None:
+    older, newer = await signed_in(device), await signed_in(device)
+    await older.send_str(HELLO)
+    await older.receive_json(timeout=5)
+    await newer.send_str(HELLO)
+    await newer.receive_json(timeout=5)
+    await device.call("GET", "/account")
+
+    assert await closed_with(older) == 4409
+    await newer.close()

@@ -27,10 +27,15 @@ class Delivery:
             self._wake.set()
 
     def end(self, session: Session, code: CloseCode) -> None:
-        """Close a socket from this side; what was put out before still goes first."""
+        """Have the session's reader close the socket; what was put out before still goes first.
+
+        Only the task that reads may close: it alone can wait for the other side's answer, without which many a client never learns the code.
+        """
         if not session.is_closing:
             session.is_closing = True
-            self._tasks.create_task(self.close(session, code))
+            session.close_code = code
+            if session.reader is not None:
+                session.reader.cancel()
 
     async def run(self) -> None:
         """Write until cancelled."""

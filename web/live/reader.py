@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from aiohttp import WSMessage, WSMsgType
+from aiohttp.http import WS_CLOSING_MESSAGE
 
 from vyry.accounts.sessions import Sessions
 from vyry.errors import InvalidToken, StaleHead, VyryError
@@ -42,21 +43,36 @@ async def read_frames(session: Session) -> CloseCode | None:
     try:
         async with asyncio.timeout(session.switchboard.pace.hello) as patience:
             while session.window is None:
-                message = await session.socket.receive()
+                message = await _receive(session)
                 if message.type in _CLOSING:
-                    return None
-                if session.window is None:
-                    await _serve(session, message)
+                    return session.close_code
+                await _serve(session, message)
             patience.reschedule(None)
         while True:
-            message = await session.socket.receive()
+            message = await _receive(session)
             if message.type in _CLOSING:
-                return None
+                return session.close_code
             await _serve(session, message)
     except BadFrame:
         return CloseCode.BAD_FRAME
     except TimeoutError:
         return CloseCode.SILENT
+
+
+async def _receive(session: Session) -> WSMessage:
+    """The next frame, or a closing one as soon as this side wants to close."""
+    if session.close_code is not None:
+        return WS_CLOSING_MESSAGE
+    task = session.reader = asyncio.current_task()
+    try:
+        return await session.socket.receive()
+    except asyncio.CancelledError:
+        if not session.is_closing or task is None:
+            raise
+        task.uncancel()
+        return WS_CLOSING_MESSAGE
+    finally:
+        session.reader = None
 
 
 async def _serve(session: Session, message: WSMessage) -> None:

@@ -5,6 +5,7 @@ code names. The reader is the request's own task. Nothing here waits for a devic
 delivery loop writes them; what a slow reader does not take stays there, bounded by its window, until it is closed.
 """
 
+import asyncio
 from asyncio import WriteTransport
 from collections.abc import Sequence
 from enum import IntEnum
@@ -54,6 +55,7 @@ class Session:
 
     __slots__ = (
         "caller",
+        "close_code",
         "codec",
         "connection",
         "drain_target",
@@ -64,6 +66,7 @@ class Session:
         "is_pinged",
         "is_writing",
         "outgoing",
+        "reader",
         "socket",
         "switchboard",
         "window",
@@ -83,6 +86,10 @@ class Session:
         #: There may be more in the mailbox than was sent.
         self.is_behind = False
         self.is_closing = False
+        #: What the reader is to close the socket with.
+        self.close_code: CloseCode | None = None
+        #: The task that waits for the next frame; None while it is busy with one.
+        self.reader: asyncio.Task[object] | None = None
         self.is_pinged = False
         self.is_writing = False
         self.heard_at = 0.0
