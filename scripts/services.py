@@ -8,6 +8,7 @@ import atexit
 import base64
 import os
 import pwd
+import secrets
 import select
 import shutil
 import signal
@@ -29,6 +30,9 @@ KAFKA_VERSION = "4.1.1"
 #: Who PostgreSQL runs as when we are root, which it refuses to be.
 POSTGRES_USER = "postgres"
 
+#: Ports are drawn from here up to where the system's own begin.
+_FIRST_PORT = 12_000
+_given: set[int] = set()
 _QUICK_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _LOG4J = """<Configuration status="WARN"><Appenders><Console name="out"><PatternLayout pattern="%d %p %c %m%n"/></Console></Appenders>
 <Loggers><Root level="WARN"><AppenderRef ref="out"/></Root></Loggers></Configuration>
@@ -317,11 +321,19 @@ def end_with_us(pid: int) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that nobody listens on now, and that no outgoing connection will be given either: servers keep it while they are down.
+
+    The system draws the ports of outgoing connections from a range of its own; one drawn from there is sooner or later taken by a busy test.
+    """
+    lowest = max(20_000, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]))
+    for _ in range(1_000):
+        port = _FIRST_PORT + secrets.randbelow(lowest - _FIRST_PORT)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise ServiceFailed(f"no port between {_FIRST_PORT} and {lowest} is free")
 
 
 def accepts(port: int) -> bool:
