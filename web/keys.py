@@ -53,7 +53,7 @@ BODY_LIMIT = 256 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One row of the table (web/routes.py): what the app serves, what OpenAPI says and what docs/protocol.md promises.
+    """One row of the table (web/rows/): what the app serves, what OpenAPI says and what docs/protocol.md promises.
 
     `auth` is "token" (bearer, sets CALLER), "open" (nobody is asked) or "socket" (bearer or ?ticket=, and a trusted Origin when there is one).
     `answers` maps each status of success to its shape; a media type stands for a whole document, None for no body. `refusals` are those of the route itself:

@@ -1,0 +1,30 @@
+"""The caller's account."""
+
+from typing import Final
+
+from vyry.errors import (
+    UsernameTaken,
+)
+from web.handlers import account
+from web.keys import Route
+from web.wire.account import Account, ChangeAccount
+
+
+ROWS: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/api/v1/account",
+        handler=account.show,
+        summary="The caller's account",
+        answers={200: Account},
+    ),
+    Route(
+        method="PATCH",
+        path="/api/v1/account",
+        handler=account.change,
+        summary="Change what is named; null clears",
+        body=ChangeAccount,
+        answers={200: Account},
+        refusals=(UsernameTaken,),
+    ),
+)

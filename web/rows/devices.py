@@ -1,0 +1,41 @@
+"""The devices of the caller's account."""
+
+from typing import Final
+
+from vyry.errors import (
+    Forbidden,
+    NotFound,
+)
+from web.handlers import devices
+from web.keys import Route
+from web.wire.devices import Device, Devices, DevicesPage, RenameDevice
+from web.wire.shapes import Nothing
+
+
+ROWS: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/api/v1/devices",
+        handler=devices.show,
+        summary="The devices of the caller's account",
+        query=DevicesPage,
+        answers={200: Devices},
+    ),
+    Route(
+        method="PATCH",
+        path="/api/v1/devices/{deviceId}",
+        handler=devices.rename,
+        summary="Give a device of the caller's account another name",
+        body=RenameDevice,
+        answers={200: Device},
+        refusals=(NotFound,),
+    ),
+    Route(
+        method="DELETE",
+        path="/api/v1/devices/{deviceId}",
+        handler=devices.end,
+        summary="End a device: the primary any, a linked one itself",
+        answers={200: Nothing},
+        refusals=(Forbidden, NotFound),
+    ),
+)

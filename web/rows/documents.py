@@ -1,0 +1,55 @@
+"""What the node says of itself, without a prefix."""
+
+from typing import Final
+
+from vyry.errors import (
+    Unavailable,
+)
+from web.handlers import documents, health
+from web.keys import Route
+from web.wire.health import Health, Ready
+
+
+ROWS: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/health",
+        handler=health.alive,
+        summary="Whether this process runs",
+        auth="open",
+        answers={200: Health},
+    ),
+    Route(
+        method="GET",
+        path="/ready",
+        handler=health.ready,
+        summary="Whether this process is ready for work, with a line for each thing it depends on",
+        auth="open",
+        answers={200: Ready},
+        refusals=(Unavailable,),
+    ),
+    Route(
+        method="GET",
+        path="/openapi.json",
+        handler=documents.openapi,
+        summary="This document",
+        auth="open",
+        answers={200: "application/json"},
+    ),
+    Route(
+        method="GET",
+        path="/asyncapi.json",
+        handler=documents.asyncapi,
+        summary="The frames of the socket as AsyncAPI 3.0",
+        auth="open",
+        answers={200: "application/json"},
+    ),
+    Route(
+        method="GET",
+        path="/docs",
+        handler=documents.docs,
+        summary="All of it for people",
+        auth="open",
+        answers={200: "text/html"},
+    ),
+)

@@ -1,0 +1,81 @@
+"""Messages and the mailbox."""
+
+from typing import Final
+
+from vyry.errors import (
+    Forbidden,
+    IdempotencyMismatch,
+    MailboxFull,
+    NotAMember,
+    NotFound,
+    RateLimited,
+    StaleDevices,
+    StaleHead,
+)
+from vyry.limits import POST
+from web.handlers import mailbox, messages
+from web.keys import Route
+from web.live.socket import open_socket
+from web.wire.auth import SocketQuery
+from web.wire.mailbox import Acknowledge, Acknowledged, MailboxPage, MailboxQuery, Park
+from web.wire.messages import Accepted, MessageFate, Post
+from web.wire.shapes import Nothing
+
+
+ROWS: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST",
+        path="/api/v1/messages",
+        handler=messages.post,
+        summary="Post to devices: durable once answered; the same messageId again gives the same answer",
+        body=Post,
+        answers={200: Accepted},
+        refusals=(NotAMember, NotFound, StaleDevices, IdempotencyMismatch, MailboxFull, RateLimited),
+        quota=POST,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/messages/{messageId}",
+        handler=messages.fate,
+        summary="What became of each copy of a message of this account",
+        answers={200: MessageFate},
+        refusals=(NotFound,),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/mailbox",
+        handler=mailbox.page,
+        summary="Entries behind a number; waits for some when asked to",
+        query=MailboxQuery,
+        answers={200: MailboxPage},
+        refusals=(StaleHead,),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/mailbox/acknowledge",
+        handler=mailbox.acknowledge,
+        summary="Everything up to this point is safe with the device",
+        body=Acknowledge,
+        answers={200: Acknowledged},
+        refusals=(StaleHead,),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/mailbox/park",
+        handler=mailbox.park,
+        summary="Set one entry aside that the device can do nothing with",
+        body=Park,
+        answers={200: Nothing},
+        refusals=(NotFound,),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/ws",
+        handler=open_socket,
+        summary="The socket (see /asyncapi.json)",
+        auth="socket",
+        query=SocketQuery,
+        answers={101: None},
+        refusals=(Forbidden,),
+    ),
+)

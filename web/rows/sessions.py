@@ -1,0 +1,61 @@
+"""Sign-up and sessions."""
+
+from typing import Final
+
+from vyry.errors import (
+    InvalidOtp,
+    InvalidToken,
+)
+from vyry.limits import OTP_NUMBER
+from web.handlers import auth
+from web.keys import Route
+from web.wire.auth import CodeSent, RefreshTokens, RequestOtp, Session, Tokens, VerifyOtp, WsTicket
+from web.wire.shapes import Nothing
+
+
+ROWS: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST",
+        path="/api/v1/auth/request-otp",
+        handler=auth.request_otp,
+        summary="Send a one-time code to a number, known or not",
+        auth="open",
+        body=RequestOtp,
+        answers={200: CodeSent},
+        quota=OTP_NUMBER,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/auth/verify-otp",
+        handler=auth.verify_otp,
+        summary="Sign up with the code: a new primary device; all others of the account end",
+        auth="open",
+        body=VerifyOtp,
+        answers={200: Session},
+        refusals=(InvalidOtp,),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/auth/refresh-token",
+        handler=auth.refresh_token,
+        summary="Exchange the refresh token for new tokens; used twice, it ends its whole family",
+        auth="open",
+        body=RefreshTokens,
+        answers={200: Tokens},
+        refusals=(InvalidToken,),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/auth/logout",
+        handler=auth.logout,
+        summary="End this device: tokens, sockets, keys and mailbox",
+        answers={200: Nothing},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/auth/ws-ticket",
+        handler=auth.ws_ticket,
+        summary="A ticket that opens one socket, for clients that can set no headers",
+        answers={200: WsTicket},
+    ),
+)
