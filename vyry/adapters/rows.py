@@ -14,6 +14,8 @@ class AccountRow(Model):
     #: HMAC-SHA-256 under the pepper, as hex.
     phone_hash = fields.CharField(max_length=64, unique=True)
     phone_sealed = fields.BinaryField()
+    #: Which pepper of the ring the hash and the seal are made under.
+    pepper_id = fields.IntField(db_default=1)
     username = fields.CharField(max_length=30, null=True, unique=True)
     display_name = fields.CharField(max_length=100, null=True)
     bio = fields.CharField(max_length=500, null=True)
@@ -27,6 +29,10 @@ class AccountRow(Model):
     #: The last device number given (1..127), 0 before the first.
     last_device_id = fields.IntField(default=0)
     created_at = fields.DatetimeField()
+    #: Set by the operator: no token of the account is good meanwhile, its mailboxes go on.
+    suspended_at = fields.DatetimeField(null=True)
+    #: Set when the owner deleted it: devices and number are gone, the sweeper clears away the rest.
+    deleted_at = fields.DatetimeField(null=True, db_index=True)
 
     class Meta:
         table = "account"
@@ -74,6 +80,8 @@ class DeviceRow(Model):
     ended_at = fields.DatetimeField(null=True)
     #: Named in access tokens: raising it makes all given so far worthless.
     session_generation = fields.IntField(default=1)
+    #: When the device was told that it will end because nobody uses it, null again once it is used.
+    idle_warned_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "device"
@@ -191,3 +199,134 @@ class MemberRow(Model):
     class Meta:
         table = "member"
         unique_together = (("conversation_id", "account_id"),)
+
+
+class AccountPinRow(Model):
+    """The PIN of an account as an Argon2id hash over its keyed hash, and the tries that were wrong."""
+
+    account_id = fields.UUIDField(primary_key=True)
+    #: The encoded hash, with its parameters and salt.
+    verifier = fields.CharField(max_length=200)
+    pepper_id = fields.IntField()
+    registration_lock = fields.BooleanField(default=False)
+    misses = fields.IntField(default=0)
+    locked_until = fields.DatetimeField(null=True)
+    changed_at = fields.DatetimeField()
+
+    class Meta:
+        table = "account_pin"
+
+
+class RegistrationRow(Model):
+    """A number proven by its code that a registration lock keeps from signing up until the PIN is given too."""
+
+    #: SHA-256 of the registration token, in hex.
+    token_hash = fields.CharField(max_length=64, primary_key=True)
+    account_id = fields.UUIDField(db_index=True)
+    phone_hash = fields.CharField(max_length=64)
+    phone_sealed = fields.BinaryField()
+    expires_at = fields.DatetimeField(db_index=True)
+
+    class Meta:
+        table = "registration"
+
+
+class LinkRow(Model):
+    """A device that asks to be linked, from its request to its completion. Secrets and tokens are kept as SHA-256 in hex."""
+
+    id = fields.UUIDField(primary_key=True)
+    secret_hash = fields.CharField(max_length=64)
+    public_key = fields.BinaryField()
+    name = fields.CharField(max_length=100)
+    platform = fields.CharField(max_length=16)
+    #: The network it was asked from, as the approver is shown it.
+    requested_from = fields.CharField(max_length=64)
+    #: waiting, scanned, approved, rejected, completed.
+    status = fields.CharField(max_length=16)
+    account_id = fields.UUIDField(null=True, db_index=True)
+    approver = fields.UUIDField(null=True)
+    approver_public_key = fields.BinaryField(null=True)
+    #: Opaque, taken once.
+    provisioning = fields.BinaryField(null=True)
+    token_hash = fields.CharField(max_length=64, null=True, unique=True)
+    expires_at = fields.DatetimeField(db_index=True)
+
+    class Meta:
+        table = "link"
+
+
+class OtpSentRow(Model):
+    """One code that was sent: what the limits of numbers, networks and prefixes and the daily spend are counted by, whatever Redis remembers."""
+
+    id = fields.BigIntField(primary_key=True)
+    at = fields.DatetimeField(db_index=True)
+    phone_hash = fields.CharField(max_length=64)
+    #: Keyed hashes, in hex.
+    network = fields.CharField(max_length=64)
+    prefix = fields.CharField(max_length=64)
+    #: In millionths of the operator's currency.
+    cost = fields.BigIntField(default=0)
+    is_verified = fields.BooleanField(default=False)
+
+    class Meta:
+        table = "otp_sent"
+        indexes = (("phone_hash", "at"), ("network", "at"), ("prefix", "at"))
+
+
+class NoticeRow(Model):
+    """A notice on its way into mailboxes, written in the transaction that it tells of, so that a crash loses none."""
+
+    #: Is the notice's messageId too: posted twice it is a repeat.
+    id = fields.UUIDField(primary_key=True)
+    account_id = fields.UUIDField()
+    #: own (all live devices of the account) or peers (all live devices of those who share a conversation with it).
+    audience = fields.CharField(max_length=8)
+    #: A device that need not be told: it did it itself.
+    without = fields.BigIntField(null=True)
+    body: fields.Field[dict[str, object]] = fields.JSONField()
+    at = fields.DatetimeField(db_index=True)
+
+    class Meta:
+        table = "notice"
+
+
+class AccountEventRow(Model):
+    """Something about the security of an account that its owner can read. Rows are never changed; they go with the account."""
+
+    id = fields.BigIntField(primary_key=True)
+    account_id = fields.UUIDField()
+    at = fields.DatetimeField(db_index=True)
+    name = fields.CharField(max_length=32)
+    #: The number of the device that did it, null for nobody's.
+    device_id = fields.IntField(null=True)
+    detail: fields.Field[dict[str, object]] = fields.JSONField(default=dict)
+
+    class Meta:
+        table = "account_event"
+        indexes = (("account_id", "id"),)
+
+
+class OperatorActRow(Model):
+    """Something an operator did. Rows are never changed nor deleted: the database itself refuses it."""
+
+    id = fields.BigIntField(primary_key=True)
+    at = fields.DatetimeField(db_index=True)
+    operator = fields.CharField(max_length=100)
+    act = fields.CharField(max_length=32)
+    #: The account it was done to, null for the whole node.
+    subject = fields.UUIDField(null=True)
+    reason = fields.CharField(max_length=500)
+
+    class Meta:
+        table = "operator_act"
+
+
+class WitnessRow(Model):
+    """A mark that a node also keeps outside the database: when the two differ, the database is older than it was (a restore)."""
+
+    node = fields.UUIDField(primary_key=True)
+    mark = fields.UUIDField()
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "witness"
