@@ -20,6 +20,8 @@ from vyry.telemetry import PARTITION_LAG, log
 
 
 FORGET_SECONDS: Final = 600.0
+#: How long a notice may wait in the outbox; a security notice later than this would be news from yesterday.
+NOTICES_SECONDS: Final = 0.5
 #: Leaving the group cleanly takes milliseconds; a stuck broker must not hold up the end.
 STOP_SECONDS: Final = 5.0
 _START_SECONDS: Final = 20.0
@@ -51,7 +53,7 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
         services.depositor,
         services.clock,
         timedelta(milliseconds=settings.handover_ms),
-        [Chore("forget", FORGET_SECONDS, forget)],
+        [Chore("forget", FORGET_SECONDS, forget), Chore("notices", NOTICES_SECONDS, services.notices.deliver)],
     )
 
 

@@ -1,7 +1,7 @@
 """The one place that wires: from settings to the services of a process. Nothing else names an adapter."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +28,7 @@ from vyry.adapters.health import Health
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
 from vyry.adapters.kafka import KafkaMailbags
 from vyry.adapters.limiter import RedisLimiter
+from vyry.adapters.notices import TortoiseNoticeOutbox
 from vyry.adapters.otp import TortoiseOtp
 from vyry.adapters.postgres_mail import open_postgres_mail
 from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
@@ -40,7 +41,7 @@ from vyry.circles.conversations import CachedConversations, Conversations
 from vyry.clock import Clock, SystemClock
 from vyry.devices.directory import CachedDeviceLists
 from vyry.devices.prekeys import Prekeys
-from vyry.limits import Limiter, LocalLimiter, Unlimited, overridden
+from vyry.limits import Limiter, LocalLimiter, Quota, Unlimited, overridden
 from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import Notices
@@ -63,6 +64,7 @@ class Services:
     devices: OwnDevices
     prekeys: Prekeys
     conversations: Conversations
+    notices: Notices
     post_office: PostOffice
     mailboxes: Mailboxes
     mail_store: MailStore
@@ -129,43 +131,104 @@ async def _open_redis(settings: Settings) -> AsyncIterator[Redis]:
         await redis.aclose()
 
 
-def _wire(settings: Settings, carriers: _Carriers) -> Services:
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What most services stand on."""
+
+    settings: Settings
+    carriers: _Carriers
+    clock: Clock
+    quotas: Mapping[str, Quota]
+    limiter: Limiter
+    pepper: Pepper
+    tokens: Tokens
+    standings: Standings
+    endings: Endings
+    conversations: CachedConversations
+    lists: CachedDeviceLists
+    depositor: Depositor
+    router: Router
+    notices: Notices
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether rates are counted."""
+        return self.settings.limits == "on"
+
+
+def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
     clock, secret = SystemClock(), settings.jwt_secret.get_secret_value().encode()
-    pepper = Pepper(settings.pepper.get_secret_value())
-    is_limited = settings.limits == "on"
     quotas = overridden(settings.limit_overrides)
-    limiter: Limiter = RedisLimiter(carriers.redis, quotas) if is_limited else Unlimited()
-    tokens = Tokens(secret, settings.jwt_expiration, settings.refresh_token_expiration, clock)
     standings = Standings(TortoiseSessions(), clock)
-    endings = Endings(standings, carriers.doorbell)
-    sender = open_sender(settings.sms.get_secret_value(), secret, clock)
-    resend_after = RESEND_AFTER if is_limited else timedelta(0)
-    codes = OneTimeCodes(TortoiseOtp(), sender, pepper, clock, resend_after)
-    lists, conversations = CachedDeviceLists(TortoiseDeviceLists()), CachedConversations(TortoiseConversations())
     depositor = Depositor(carriers.mail, carriers.doorbell)
     router = Router(carriers.mailbags, depositor)
+    return _Ground(
+        settings,
+        carriers,
+        clock,
+        quotas,
+        RedisLimiter(carriers.redis, quotas) if settings.limits == "on" else Unlimited(),
+        Pepper(settings.pepper.get_secret_value()),
+        Tokens(secret, settings.jwt_expiration, settings.refresh_token_expiration, clock),
+        standings,
+        Endings(standings, carriers.doorbell),
+        CachedConversations(TortoiseConversations()),
+        CachedDeviceLists(TortoiseDeviceLists()),
+        depositor,
+        router,
+        Notices(carriers.mail, router, clock, TortoiseNoticeOutbox()),
+    )
+
+
+def _wire(settings: Settings, carriers: _Carriers) -> Services:
+    ground = _ground(settings, carriers)
+    mail, clock = carriers.mail, ground.clock
     return Services(
         clock=clock,
-        registration=Registration(codes, TortoiseAccounts(), tokens, endings, limiter),
-        sessions=Sessions(TortoiseSessions(), RedisTickets(carriers.redis), tokens, standings, endings),
-        accounts=Accounts(TortoiseAccounts(), pepper),
+        registration=_registration(ground),
+        sessions=_sessions(ground),
+        accounts=Accounts(TortoiseAccounts(), ground.pepper),
         account_upkeep=TortoiseAccountUpkeep(),
-        devices=OwnDevices(TortoiseDevices(), endings, clock),
-        prekeys=Prekeys(TortoisePrekeys(), limiter, clock, Notices(carriers.mail, router, clock)),
-        conversations=Conversations(TortoiseConversations(), limiter, clock),
-        post_office=PostOffice(carriers.mail, lists, (conversations, TortoiseConversations()), router, clock),
-        mailboxes=Mailboxes(carriers.mail),
-        mail_store=carriers.mail,
-        depositor=depositor,
+        devices=OwnDevices(TortoiseDevices(), ground.endings, clock),
+        prekeys=Prekeys(TortoisePrekeys(), ground.limiter, clock, ground.notices),
+        conversations=Conversations(TortoiseConversations(), ground.limiter, clock),
+        notices=ground.notices,
+        post_office=_post_office(ground),
+        mailboxes=Mailboxes(mail),
+        mail_store=mail,
+        depositor=ground.depositor,
         mailbags=carriers.mailbags,
-        router=router,
+        router=ground.router,
         doorbell=carriers.doorbell,
-        relay=Relay(conversations, TortoiseConversations(), lists, carriers.doorbell),
-        limiter=limiter,
-        local_limiter=LocalLimiter(quotas, is_on=is_limited),
-        health=Health(
-            settings.database_url.get_secret_value(),
-            settings.redis_url.get_secret_value() if settings.redis_url else None,
-            settings.kafka_url.get_secret_value() if settings.kafka_url else None,
-        ),
+        relay=Relay(ground.conversations, TortoiseConversations(), ground.lists, carriers.doorbell),
+        limiter=ground.limiter,
+        local_limiter=LocalLimiter(ground.quotas, is_on=ground.is_limited),
+        health=_health(settings),
+    )
+
+
+def _registration(ground: _Ground) -> Registration:
+    settings = ground.settings
+    secret = settings.jwt_secret.get_secret_value().encode()
+    sender = open_sender(settings.sms.get_secret_value(), secret, ground.clock)
+    resend_after = RESEND_AFTER if ground.is_limited else timedelta(0)
+    codes = OneTimeCodes(TortoiseOtp(), sender, ground.pepper, ground.clock, resend_after)
+    return Registration(codes, TortoiseAccounts(), ground.tokens, ground.endings, ground.limiter)
+
+
+def _sessions(ground: _Ground) -> Sessions:
+    tickets = RedisTickets(ground.carriers.redis)
+    return Sessions(TortoiseSessions(), tickets, ground.tokens, ground.standings, ground.endings)
+
+
+def _post_office(ground: _Ground) -> PostOffice:
+    conversations = (ground.conversations, TortoiseConversations())
+    return PostOffice(ground.carriers.mail, ground.lists, conversations, ground.router, ground.clock)
+
+
+def _health(settings: Settings) -> Health:
+    return Health(
+        settings.database_url.get_secret_value(),
+        settings.redis_url.get_secret_value() if settings.redis_url else None,
+        settings.kafka_url.get_secret_value() if settings.kafka_url else None,
     )

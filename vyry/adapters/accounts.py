@@ -6,6 +6,8 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.exceptions import IntegrityError
 
 from vyry.accounts.account import Account, AccountChange, EndedDevice, NewDevice, SignedUp
+from vyry.accounts.events import AccountEvent
+from vyry.adapters.account_events import note_event
 from vyry.adapters.database import available, transaction
 from vyry.adapters.devices import end_devices
 from vyry.adapters.rows import AccountRow, DeviceRow, MailboxRow, RefreshTokenRow
@@ -35,6 +37,7 @@ class TortoiseAccounts:
             user_id = UserId(to_uuid(found[0]["id"]))
             ended = await self._end_all(inside, user_id, now) if user_id != fresh else ()
             await _add(inside, user_id, device, now)
+            await note_event(inside, AccountEvent(user_id, "signedUp", now, _FIRST_NUMBER))
         return SignedUp(user_id, _FIRST_NUMBER, user_id == fresh, found[0]["display_name"] is not None, tuple(ended))
 
     async def load(self, user_id: UserId) -> Account:
@@ -62,7 +65,8 @@ class TortoiseAccounts:
 
     async def _end_all(self, inside: BaseDBAsyncClient, user_id: UserId, now: datetime) -> tuple[EndedDevice, ...]:
         live = await fetch(inside, "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL", user_id)
-        return tuple(await end_devices(inside, user_id, [to_uuid(row["id"]) for row in live], now))
+        devices = [to_uuid(row["id"]) for row in live]
+        return tuple(await end_devices(inside, user_id, devices, now, identity_changed=True))
 
 
 async def _add(inside: BaseDBAsyncClient, user_id: UserId, device: NewDevice, now: datetime) -> None:

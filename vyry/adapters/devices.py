@@ -11,7 +11,10 @@ from uuid import UUID
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.accounts.account import Device, DeviceListing, EndedDevice, Platform
+from vyry.accounts.events import AccountEvent
+from vyry.adapters.account_events import note_event
 from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.notices import devices_changed, enqueue
 from vyry.adapters.rows import DeviceRow
 from vyry.adapters.statements import fetch, to_day, to_moment, to_uuid
 from vyry.errors import NotFound
@@ -49,19 +52,31 @@ class TortoiseDevices:
 
 
 async def end_devices(
-    inside: BaseDBAsyncClient, account_id: UUID, devices: Collection[UUID], now: datetime
+    inside: BaseDBAsyncClient,
+    account_id: UUID,
+    devices: Collection[UUID],
+    now: datetime,
+    *,
+    identity_changed: bool = False,
 ) -> Sequence[EndedDevice]:
-    """End those of these devices of the account that live: tokens, keys, waiting mail and mailboxes; the device-list epoch rises.
+    """End those of these devices of the account that live: tokens, keys, waiting mail and mailboxes; the device-list epoch rises, and peers are told.
 
     Answers the devices that this call ended. It is no business of the callers what an ended device leaves behind: nothing but its row.
+    `identity_changed`: the account gets another identity key.
     """
-    await fetch(inside, "UPDATE account SET device_list_epoch = device_list_epoch + 1 WHERE id = $1", account_id)
+    rise = "UPDATE account SET device_list_epoch = device_list_epoch + 1 WHERE id = $1 RETURNING device_list_epoch"
+    risen = await fetch(inside, rise, account_id)
     end = (
         "UPDATE device SET ended_at = $1 WHERE account_id = $2 AND id = ANY($3) AND ended_at IS NULL"
-        " RETURNING id, mailbox"
+        " RETURNING id, mailbox, device_id, registration_id"
     )
     found = await fetch(inside, end, now, account_id, list(devices))
     ended = [EndedDevice(to_uuid(row["id"]), MailboxKey(row["mailbox"])) for row in found]
+    if any(row["registration_id"] is not None for row in found):
+        epoch = risen[0]["device_list_epoch"]
+        await enqueue(inside, devices_changed(account_id, epoch, now, identity_changed=identity_changed))
+    for row in found:
+        await note_event(inside, AccountEvent(account_id, "deviceEnded", now, row["device_id"]))
     mailboxes = sorted(device.mailbox for device in ended)
     for mailbox in mailboxes:
         await fetch(inside, "UPDATE mailbox SET is_ended = TRUE WHERE id = $1", mailbox)

@@ -13,6 +13,7 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.accounts.account import Caller
 from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.notices import devices_changed, enqueue
 from vyry.adapters.rows import KeySetRow, OneTimePrekeyRow
 from vyry.adapters.statements import fetch, to_moment, to_uuid
 from vyry.devices.directory import ListedDevice, Recipient
@@ -42,8 +43,11 @@ _LOCK_ACCOUNT = """
 _LOCK_ACCOUNT_UNDER = """
     UPDATE account SET identity_key = COALESCE(identity_key, $2), suite = COALESCE(suite, $3)
     WHERE id = $1 AND (identity_key IS NULL OR identity_key = $2) RETURNING id"""
-_RAISE_EPOCH = "UPDATE account SET device_list_epoch = device_list_epoch + 1 WHERE id = $1"
-_LIVE_DEVICE = "SELECT id, device_id, registration_id FROM device WHERE mailbox = $1 AND ended_at IS NULL"
+_RAISE_EPOCH = "UPDATE account SET device_list_epoch = device_list_epoch + 1 WHERE id = $1 RETURNING device_list_epoch"
+_LIVE_DEVICE = "SELECT id, device_id, registration_id, is_primary FROM device WHERE mailbox = $1 AND ended_at IS NULL"
+_OTHER_WITH_KEYS = (
+    "SELECT 1 FROM device WHERE account_id = $1 AND mailbox <> $2 AND registration_id IS NOT NULL LIMIT 1"
+)
 _EARLIER_REGISTRATIONS = """
     SELECT registration_id FROM device WHERE account_id = $1 AND device_id = $2 AND mailbox <> $3 AND registration_id IS NOT NULL"""
 _REGISTER = "UPDATE device SET registration_id = $2 WHERE mailbox = $1"
@@ -91,7 +95,7 @@ class TortoisePrekeys:
             identity = upload.identity
             if not await fetch(conn, _LOCK_ACCOUNT_UNDER, owner.user_id, identity.key, identity.suite.value):
                 raise IdentityMismatch
-            await _register(conn, owner, upload.registration_id)
+            await _register(conn, owner, upload.registration_id, now)
             held = await KeySetRow.get_or_none(mailbox=owner.mailbox, using_db=conn)
             issued = _issued(held) if held else Through()
             check_new(upload, issued)
@@ -184,15 +188,22 @@ class TortoiseDeviceLists:
         return {user: Recipient(user, epoch, devices) for user, (epoch, devices) in listed.items()}
 
 
-async def _register(conn: BaseDBAsyncClient, owner: Caller, registration_id: int) -> None:
-    """Note the device's registration id; a new one makes another device list of it."""
+async def _register(conn: BaseDBAsyncClient, owner: Caller, registration_id: int, now: datetime) -> None:
+    """Note the device's registration id; a new one makes another device list of it, and peers who may know an older one are told."""
     device = await _live(conn, owner)
     if device["registration_id"] == registration_id:
         return
     earlier = await fetch(conn, _EARLIER_REGISTRATIONS, owner.user_id, device["device_id"], owner.mailbox)
     check_registration(registration_id, [row["registration_id"] for row in earlier])
     await fetch(conn, _REGISTER, owner.mailbox, registration_id)
-    await fetch(conn, _RAISE_EPOCH, owner.user_id)
+    risen = await fetch(conn, _RAISE_EPOCH, owner.user_id)
+    is_first = device["registration_id"] is None
+    if is_first and not await fetch(conn, _OTHER_WITH_KEYS, owner.user_id, owner.mailbox):
+        return
+    # The identity changes with a new sign-up only, and that makes a new primary device.
+    is_new = is_first and bool(device["is_primary"])
+    epoch = risen[0]["device_list_epoch"]
+    await enqueue(conn, devices_changed(owner.user_id, epoch, now, identity_changed=is_new))
 
 
 async def _live(conn: BaseDBAsyncClient, owner: Caller) -> Row:

@@ -1,7 +1,10 @@
 """Notices: what the node itself has to say to a device, numbered and chained in its mailbox like all mail."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final, Protocol
+from uuid import uuid5
 
 import orjson
 
@@ -19,44 +22,86 @@ from vyry.telemetry import log
 NODE = MailboxKey(0)
 
 
-class Notices:
-    """Posts notices. One that cannot be posted now is lost: each tells of something that can also be asked for."""
+#: A post has at most so many copies, a notice too.
+COPIES: Final = 1_000
+#: Notices that one turn takes up.
+_BATCH: Final = 100
 
-    def __init__(self, store: MailStore, router: Router, clock: Clock) -> None:
+
+@dataclass(frozen=True, slots=True)
+class WaitingNotice:
+    """A notice that was committed with what it tells of, and the mailboxes it goes to, in rising order."""
+
+    notice_id: MessageId
+    body: Mapping[str, object]
+    mailboxes: Sequence[MailboxKey]
+
+
+class NoticeOutbox(Protocol):
+    """Where notices wait. Both methods raise `Unavailable` when the database is away."""
+
+    async def waiting(self, limit: int) -> list[WaitingNotice]:
+        """The oldest that wait."""
+        ...
+
+    async def done(self, notices: Collection[MessageId]) -> None:
+        """Forget these: they are in the mailboxes."""
+        ...
+
+
+class Notices:
+    """Posts notices: those that wait in the outbox at least once, as repeats of themselves; the hints about prekeys at most once."""
+
+    def __init__(self, store: MailStore, router: Router, clock: Clock, outbox: NoticeOutbox) -> None:
         self._store = store
         self._router = router
         self._clock = clock
+        self._outbox = outbox
+
+    async def deliver(self) -> int:
+        """Post what waits; answers how many notices that were. Raises Unavailable: then they wait on."""
+        waiting = await self._outbox.waiting(_BATCH)
+        for notice in waiting:
+            for place in range(0, len(notice.mailboxes), COPIES):
+                message_id = notice.notice_id if not place else MessageId(uuid5(notice.notice_id, str(place)))
+                await self._post([self._message(message_id, notice.mailboxes[place : place + COPIES], notice.body)])
+        if waiting:
+            await self._outbox.done([notice.notice_id for notice in waiting])
+        return len(waiting)
 
     async def prekeys_low(self, remaining: Mapping[MailboxKey, Through]) -> None:
-        """Tell these devices how many one-time keys they have left."""
-        await self._post(
-            {
-                box: {"name": "prekeysLow", "oneTimeRemaining": left.one_time, "pqRemaining": left.pq}
-                for box, left in remaining.items()
-            }
-        )
-
-    async def _post(self, notices: Mapping[MailboxKey, Mapping[str, object]]) -> None:
-        messages = [self._message(box, notice) for box, notice in notices.items()]
+        """Tell these devices how many one-time keys they have left. A hint that cannot be posted now is lost: they can also ask."""
+        messages = [
+            self._message(
+                MessageId(new_id()),
+                [box],
+                {"name": "prekeysLow", "oneTimeRemaining": left.one_time, "pqRemaining": left.pq},
+            )
+            for box, left in remaining.items()
+        ]
         try:
-            stored = await self._store.post(messages, Guards())
+            await self._post(messages)
         except Unavailable:
             log.warning("post", outcome="notices lost", count=len(messages))
-            return
+
+    async def _post(self, messages: Sequence[Message]) -> None:
+        stored = await self._store.post(messages, Guards())
         assert isinstance(stored, list)
         self._router.route(
-            (message.copies[0].mailbox, outcome.numbers[0], message.contents[0].packed)
+            (mailbox, number, message.contents[0].packed)
             for message, outcome in zip(messages, stored, strict=True)
-            if outcome.numbers[0] is not None
+            if not outcome.is_repeat
+            for mailbox, number in zip(outcome.mailboxes, outcome.numbers, strict=True)
+            if number is not None
         )
 
-    def _message(self, mailbox: MailboxKey, notice: Mapping[str, object]) -> Message:
+    def _message(self, message_id: MessageId, mailboxes: Sequence[MailboxKey], notice: Mapping[str, object]) -> Message:
         now = self._clock.now()
         expires_at = now + timedelta(days=OUTCOME_DAYS)
         # Names and whole numbers only: sorted and without spaces this is RFC 8785.
         content = orjson.dumps(notice, option=orjson.OPT_SORT_KEYS)
-        message_id = MessageId(new_id())
         life = milliseconds(now), milliseconds(expires_at)
         envelope = Envelope(NOBODY, 0, message_id, NOBODY, *life, Lane.CONTROL, 0, content)
-        contents = [Content(envelope.pack(), envelope.digest(), len(content), 1)]
-        return Message(NODE, message_id, bytes(32), now, expires_at, Lane.CONTROL, contents, [Copy(mailbox, 0)])
+        contents = [Content(envelope.pack(), envelope.digest(), len(content), len(mailboxes))]
+        copies = [Copy(mailbox, 0) for mailbox in mailboxes]
+        return Message(NODE, message_id, bytes(32), now, expires_at, Lane.CONTROL, contents, copies)

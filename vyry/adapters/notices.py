@@ -1,0 +1,86 @@
+"""Notices in flight: written in the transaction that they tell of, taken from there into mailboxes by the sorting room. A crash loses none."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.adapters.database import available, connection
+from vyry.adapters.rows import NoticeRow
+from vyry.adapters.statements import fetch
+from vyry.ids import MailboxKey, MessageId, new_id
+from vyry.mail.notices import WaitingNotice
+
+
+class Audience(Enum):
+    """Who is told."""
+
+    #: All live devices of the account.
+    OWN = "own"
+    #: All live devices of those who share a conversation with it.
+    PEERS = "peers"
+
+
+_MAILBOXES = {
+    Audience.OWN: "SELECT mailbox FROM device WHERE account_id = $1 AND ended_at IS NULL ORDER BY mailbox",
+    Audience.PEERS: """
+        SELECT mailbox FROM device WHERE ended_at IS NULL AND account_id IN (
+            SELECT theirs.account_id FROM member mine JOIN member theirs ON theirs.conversation_id = mine.conversation_id
+            WHERE mine.account_id = $1 AND theirs.account_id <> $1)
+        ORDER BY mailbox""",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Who of or around an account is to be told what. `body` is the `notice` object of api.md section 7; the device `without` knows already."""
+
+    account_id: UUID
+    audience: Audience
+    body: Mapping[str, object]
+    at: datetime
+    without: MailboxKey | None = None
+
+
+async def enqueue(inside: BaseDBAsyncClient, telling: Telling) -> None:
+    """Have them told once the transaction is committed."""
+    _ = await NoticeRow.create(
+        inside,
+        id=new_id(),
+        account_id=telling.account_id,
+        audience=telling.audience.value,
+        without=telling.without,
+        body=dict(telling.body),
+        at=telling.at,
+    )
+
+
+def devices_changed(account_id: UUID, epoch: int, at: datetime, *, identity_changed: bool = False) -> Telling:
+    """The peers learn that the device list of this account is another one."""
+    body = {
+        "name": "devicesChanged",
+        "userId": str(account_id),
+        "epoch": epoch,
+        "identityChanged": identity_changed,
+    }
+    return Telling(account_id, Audience.PEERS, body, at)
+
+
+class TortoiseNoticeOutbox:
+    """NoticeOutbox on PostgreSQL or SQLite."""
+
+    async def waiting(self, limit: int) -> list[WaitingNotice]:
+        async with available():
+            rows = await NoticeRow.all().order_by("at", "id").limit(limit)
+            return [WaitingNotice(MessageId(row.id), row.body, await self._mailboxes(row)) for row in rows]
+
+    async def done(self, notices: Collection[MessageId]) -> None:
+        async with available():
+            await NoticeRow.filter(id__in=list(notices)).delete()
+
+    async def _mailboxes(self, row: NoticeRow) -> list[MailboxKey]:
+        found = await fetch(connection(), _MAILBOXES[Audience(row.audience)], row.account_id)
+        return [MailboxKey(each["mailbox"]) for each in found if each["mailbox"] != row.without]
