@@ -39,9 +39,10 @@ from vyry.adapters.sqlite_mail import open_sqlite_mail
 from vyry.adapters.tickets import RedisTickets
 from vyry.circles.conversations import CachedConversations, Conversations
 from vyry.clock import Clock, SystemClock
+from vyry.counting import Buckets
 from vyry.devices.directory import CachedDeviceLists
 from vyry.devices.prekeys import Prekeys
-from vyry.limits import Limiter, LocalLimiter, Quota, Unlimited, overridden
+from vyry.limits import Limiter, Quota, Unlimited, overridden
 from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import Notices
@@ -74,8 +75,8 @@ class Services:
     doorbell: Doorbell
     relay: Relay
     limiter: Limiter
-    #: Counts in this process alone, for what happens per envelope or frame.
-    local_limiter: LocalLimiter
+    #: Limits on what happens per envelope or frame.
+    buckets: Buckets
     health: Health
 
 
@@ -202,7 +203,7 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         doorbell=carriers.doorbell,
         relay=Relay(ground.conversations, TortoiseConversations(), ground.lists, carriers.doorbell),
         limiter=ground.limiter,
-        local_limiter=LocalLimiter(ground.quotas, is_on=ground.is_limited),
+        buckets=Buckets(ground.quotas, is_on=ground.is_limited),
         health=_health(settings),
     )
 

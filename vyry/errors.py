@@ -5,7 +5,17 @@ A class's docstring is its text for people; `problem` says more about this one c
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A limit by its name: so many in so many seconds (0: at any one time)."""
+
+    name: str
+    limit: int
+    window_seconds: int
 
 
 class VyryError(Exception):
@@ -126,8 +136,10 @@ class RateLimited(VyryError):
 
     code = "RATE_LIMITED"
 
-    def __init__(self, retry_after_seconds: int, problem: str = "") -> None:
+    def __init__(self, retry_after_seconds: int, problem: str = "", *, policy: Policy | None = None) -> None:
         super().__init__(problem, retry_after_seconds=max(1, retry_after_seconds))
+        #: Which limit refused, for the headers of the answer.
+        self.policy = policy
 
 
 class MailboxFull(VyryError):

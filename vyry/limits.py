@@ -1,32 +1,42 @@
-"""Limits: the named quotas of api.md section 10, and who grants them.
+"""Limits: the named quotas of docs/protocol.md ("Limits"), and who grants them.
 
 A `Quota` is one or more rates that hold together. A sliding window never admits more than `limit` in any stretch of `seconds`; a bucket holds `limit` and
-refills at `limit` each `seconds`. Sizes and guesses are no rates: they are held by the database and never switched off.
+refills at `limit` each `seconds`. Guesses and sockets stand in the same table, but are counted where they happen: guesses by the database, sockets by
+vyry/signals/places.py.
 """
 
 import math
-import time
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
+from ipaddress import ip_address, ip_network
 from typing import Final, Protocol
 
-from vyry.errors import RateLimited
+from vyry.errors import Policy, RateLimited
 
 
 _DAY: Final = 86_400
 _MIB: Final = 1 << 20
+#: Windows up to this limit keep every moment; larger ones round it up to a 64th of their length, so that they never admit more, and at least 98 %.
+EXACT: Final = 128
+GRAINS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """At most `limit` in any `seconds`; a bucket instead gives them back one by one."""
+    """At most `limit` in any `seconds`; a bucket instead gives them back one by one. Zero seconds: so many at any one time."""
 
     limit: int
     seconds: int
     is_bucket: bool = False
+
+    @property
+    def grain_seconds(self) -> float:
+        """How exactly a window keeps its moments; 0 is a bucket, which keeps none."""
+        if self.is_bucket:
+            return 0
+        return 0.001 if self.limit <= EXACT else max(0.001, self.seconds / GRAINS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,10 @@ class Quota:
 
     name: str
     windows: tuple[Window, ...]
+    #: VYRY_LIMITS=off leaves it on: guesses, and the sockets of one account.
+    holds_always: bool = False
+    #: While Redis is away nothing is granted (503), because what it guards does not grow back; the others are counted by each node alone.
+    is_closed_when_away: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +63,49 @@ class Grant:
 
 OTP_NUMBER: Final = Quota("otp_number", (Window(1, 30), Window(3, 600), Window(10, _DAY)))
 OTP_NETWORK: Final = Quota("otp_network", (Window(10, 600), Window(50, _DAY)))
-CLAIM_TARGET: Final = Quota("claim_target", (Window(6, 3600, is_bucket=True),))
-CLAIM_ALL: Final = Quota("claim_all", (Window(60, 3600),))
+#: The seconds are those that a code lives; only the number can be set.
+OTP_GUESSES: Final = Quota("otp_guesses", (Window(5, 180),), holds_always=True)
+#: The seconds are those that a PIN stays locked after so many wrong ones.
+PIN_TRIES: Final = Quota("pin_tries", (Window(10, _DAY),), holds_always=True)
+CLAIM_TARGET: Final = Quota("claim_target", (Window(6, 3600, is_bucket=True),), is_closed_when_away=True)
+CLAIM_ALL: Final = Quota("claim_all", (Window(60, 3600),), is_closed_when_away=True)
+LINK_SESSIONS: Final = Quota("link_sessions", (Window(6, 720, is_bucket=True),), is_closed_when_away=True)
 POST: Final = Quota("post", (Window(60, 60, is_bucket=True),))
-POST_BYTES: Final = Quota("post_bytes", (Window(128 * _MIB, _DAY),))
+POST_BYTES: Final = Quota("post_bytes", (Window(128 * _MIB, _DAY, is_bucket=True),))
 NEW_CONTACTS: Final = Quota("new_contacts", (Window(20, _DAY),))
+#: A number that is found costs 1, a miss 5.
+LOOKUP: Final = Quota("lookup", (Window(1_000, 4_000, is_bucket=True), Window(5_000, _DAY)))
+SEARCH: Final = Quota("search", (Window(60, 60),))
+UPLOAD: Final = Quota("upload", (Window(50, 60, is_bucket=True),))
+UPLOAD_BYTES: Final = Quota("upload_bytes", (Window(1024 * _MIB, _DAY),))
 SIGNAL: Final = Quota("signal", (Window(20, 1, is_bucket=True),))
+FRAMES: Final = Quota("frames", (Window(500, 5, is_bucket=True),))
+SOCKETS_ACCOUNT: Final = Quota("sockets_account", (Window(6, 0),), holds_always=True)
+#: A benchmark opens all its sockets from one address: VYRY_LIMITS=off lets it.
+SOCKETS_ADDRESS: Final = Quota("sockets_address", (Window(50, 0),))
 
-#: Every quota by its name: what `VYRY_LIMIT_<NAME>` may name.
+#: Every quota by its name: what `VYRY_LIMIT_<NAME>` may name, and what GET /limits tells.
 QUOTAS: Final[Mapping[str, Quota]] = {
     quota.name: quota
     for quota in (
         OTP_NUMBER,
         OTP_NETWORK,
+        OTP_GUESSES,
+        PIN_TRIES,
         CLAIM_TARGET,
         CLAIM_ALL,
+        LINK_SESSIONS,
         POST,
         POST_BYTES,
         NEW_CONTACTS,
+        LOOKUP,
+        SEARCH,
+        UPLOAD,
+        UPLOAD_BYTES,
         SIGNAL,
+        FRAMES,
+        SOCKETS_ACCOUNT,
+        SOCKETS_ADDRESS,
     )
 }
 
@@ -78,8 +116,17 @@ class Limiter(Protocol):
     async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
         """Take `cost` of the quota for the subject; a refused take counts for nothing.
 
-        Raises RateLimited with the wait after which the same take will be granted if nobody else takes meanwhile.
+        Raises RateLimited with the wait after which the same take will be granted if nobody else takes meanwhile; Unavailable for a quota that is
+        closed while its counts are out of reach.
         """
+        ...
+
+
+class Peeking(Protocol):
+    """Tells what is left without taking any of it."""
+
+    async def peek(self, asked: Sequence[tuple[Quota, str]]) -> list[tuple[Grant, ...]]:
+        """For each of these quotas and subjects: what each of its windows has left."""
         ...
 
 
@@ -90,48 +137,26 @@ class Unlimited:
         """Grant, and count nothing."""
         return untouched(quota)
 
-
-class LocalLimiter:
-    """Counts in this process alone, without waiting: for what happens per envelope or frame, and when Redis is away.
-
-    `quotas` are those of `overridden`, `is_on` is VYRY_LIMITS. Each node counts for itself (the next issue joins them), and every window is kept as a bucket. At most `capacity` subjects are remembered:
-    the one forgotten first is the one whose last take is longest ago.
-    """
-
-    def __init__(self, quotas: Mapping[str, Quota] = QUOTAS, *, is_on: bool = True, capacity: int = 100_000) -> None:
-        self._quotas = quotas
-        self._is_on = is_on
-        self._capacity = capacity
-        #: When each bucket will be full again, in monotonic seconds.
-        self._full_at: OrderedDict[tuple[str, str], tuple[float, ...]] = OrderedDict()
-
-    def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        """Take `cost` of the quota for the subject. Raises RateLimited with the true wait; a refused take counts for nothing."""
-        if not self._is_on:
-            return untouched(quota)
-        windows = self._quotas.get(quota.name, quota).windows
-        key = (quota.name, subject)
-        now = time.monotonic()
-        before = self._full_at.get(key) or (now,) * len(windows)
-        after = tuple(max(at, now) + cost * each.seconds / each.limit for at, each in zip(before, windows, strict=True))
-        wait = max(at - now - each.seconds for at, each in zip(after, windows, strict=True))
-        # A sum of thirds is not exact: a millionth of a second is no reason to refuse.
-        if wait > 1e-6:
-            raise RateLimited(math.ceil(wait))
-        self._full_at[key] = after
-        self._full_at.move_to_end(key)
-        if len(self._full_at) > self._capacity:
-            self._full_at.popitem(last=False)
-        return min(
-            (_left(each, at - now) for at, each in zip(after, windows, strict=True)), key=lambda grant: grant.remaining
-        )
+    async def peek(self, asked: Sequence[tuple[Quota, str]]) -> list[tuple[Grant, ...]]:
+        """Everything is left."""
+        return [all_left(quota) for quota, _ in asked]
 
 
 @cache
 def untouched(quota: Quota) -> Grant:
     """The grant of somebody who has taken nothing."""
-    tightest = min(quota.windows, key=lambda each: each.limit)
-    return Grant(tightest.limit, tightest.limit, 0, tightest.seconds)
+    return min(all_left(quota), key=lambda grant: grant.limit)
+
+
+def all_left(quota: Quota) -> tuple[Grant, ...]:
+    """What each window of a quota has for somebody who has taken nothing."""
+    return tuple(Grant(each.limit, each.limit, 0, each.seconds) for each in quota.windows)
+
+
+def refusal(quota: Quota, number: int, wait_seconds: float) -> RateLimited:
+    """The refusal by one window of a quota; it names the limit, for the headers of the answer."""
+    window = quota.windows[number]
+    return RateLimited(math.ceil(wait_seconds), policy=Policy(quota.name, window.limit, window.seconds))
 
 
 def overridden(rates: Mapping[str, tuple[int, timedelta]]) -> dict[str, Quota]:
@@ -141,11 +166,15 @@ def overridden(rates: Mapping[str, tuple[int, timedelta]]) -> dict[str, Quota]:
         raise ValueError(f"no such limit: {', '.join(sorted(unknown))} (there are {', '.join(QUOTAS)})")
     quotas = dict(QUOTAS)
     for name, (limit, period) in rates.items():
-        is_bucket = QUOTAS[name].windows[0].is_bucket
-        quotas[name] = Quota(name, (Window(limit, int(period.total_seconds()), is_bucket=is_bucket),))
+        first = QUOTAS[name].windows[0]
+        # How many there may be at any one time knows no seconds, whatever stands behind the stroke.
+        window = Window(limit, int(period.total_seconds()) if first.seconds else 0, is_bucket=first.is_bucket)
+        quotas[name] = replace(QUOTAS[name], windows=(window,))
     return quotas
 
 
-def _left(window: Window, debt_seconds: float) -> Grant:
-    remaining = int((window.seconds - debt_seconds) * window.limit / window.seconds + 1e-6)
-    return Grant(window.limit, max(0, remaining), math.ceil(debt_seconds), window.seconds)
+@lru_cache(maxsize=4096)
+def party(address: str) -> str:
+    """What a limit per address counts: the IPv4 address itself, and of IPv6 the /64, all of which one party has."""
+    found = ip_address(address.partition("%")[0])
+    return str(found) if found.version == 4 else str(ip_network((found, 64), strict=False))

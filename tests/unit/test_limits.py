@@ -5,8 +5,9 @@ from datetime import timedelta
 import pytest
 
 from vyry import limits
+from vyry.counting import LocalLimiter
 from vyry.errors import RateLimited
-from vyry.limits import LocalLimiter, Quota, Window
+from vyry.limits import Quota, Window
 
 
 THREE = Quota("three", (Window(3, 60, is_bucket=True),))

@@ -9,11 +9,12 @@ import pytest
 from tests.contracts.key_room import MemoryRoom, upload
 from tests.unit.test_suites import libsignal_upload, vyry_upload
 from vyry.accounts.account import Caller
+from vyry.counting import LocalLimiter
 from vyry.devices.keyset import KeyRefill, KeyState, OneTimePrekey, Suite, Through
 from vyry.devices.prekeys import Prekeys
 from vyry.errors import InvalidKeys, NotFound, RateLimited
 from vyry.ids import MailboxKey, UserId, new_id
-from vyry.limits import Grant, LocalLimiter, Quota
+from vyry.limits import Grant, Quota
 
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

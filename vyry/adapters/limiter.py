@@ -14,8 +14,9 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from vyry.counting import LocalLimiter
 from vyry.errors import RateLimited
-from vyry.limits import QUOTAS, Grant, LocalLimiter, Quota, Window
+from vyry.limits import QUOTAS, Grant, Quota, Window
 from vyry.outage import Outage
 
 

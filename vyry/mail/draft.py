@@ -109,6 +109,12 @@ class CheckedDraft(NamedTuple):
         return self.sender.mailbox, MessageId(self.draft.message_id)
 
 
+def content_bytes(draft: Draft) -> int:
+    """The content of a post as it was sent: what all copies share counts once."""
+    own = sum(len(copy.content) for each in draft.recipients for copy in each.devices if copy.content is not None)
+    return len(draft.content or b"") + own
+
+
 def check_shape(sender: Sender, draft: Draft) -> CheckedDraft:
     """What can be said of a draft without asking anybody. Raises InvalidRequest."""
     shared = None if draft.content is None else sha256(draft.content).digest()

@@ -4,9 +4,9 @@ from aiohttp import web
 
 from vyry.errors import NotFound
 from vyry.ids import MessageId
-from vyry.limits import POST
-from vyry.mail.draft import Sender
-from web.keys import CALLER, GRANTS, SERVICES, SWITCHBOARD
+from vyry.limits import POST, POST_BYTES
+from vyry.mail.draft import Sender, content_bytes
+from web.keys import CALLER, GRANTS, SERVICES
 from web.wire.messages import Accepted, CopyFate, MessageFate, Post, Skipped
 from web.wire.strict import answer, named, read
 
@@ -15,7 +15,9 @@ async def post(request: web.Request) -> web.Response:
     """POST /messages."""
     draft = await read(request, Post)
     caller = request[CALLER]
-    request[GRANTS] = [(POST.name, request.app[SWITCHBOARD].limiter.take(POST, str(caller.user_id)))]
+    subject, buckets = str(caller.user_id), request.app[SERVICES].buckets
+    buckets.take(subject, (POST, 1), (POST_BYTES, content_bytes(draft)))
+    request[GRANTS] = [(quota.name, buckets.peek(quota, subject)) for quota in (POST, POST_BYTES)]
     sender = Sender(caller.user_id, caller.device_id, caller.mailbox)
     accepted = await request.app[SERVICES].post_office.accept(sender, draft)
     return answer(

@@ -13,8 +13,8 @@ from aiohttp.http import WS_CLOSING_MESSAGE
 from vyry.accounts.sessions import Sessions
 from vyry.errors import InvalidToken, StaleHead, VyryError
 from vyry.ids import ConversationId, DeviceAddress, DeviceId, UserId
-from vyry.limits import POST, SIGNAL
-from vyry.mail.draft import Sender
+from vyry.limits import POST, POST_BYTES, SIGNAL
+from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
 from vyry.mail.store import Cursor, Point
 from web.live.session import CloseCode, Session
@@ -119,7 +119,7 @@ def _frame(session: Session, raw: bytes) -> tuple[str, str, object]:
 def _post(session: Session, payload: object, ref: str) -> None:
     caller = session.caller
     draft = understand(payload, Post)
-    session.switchboard.limiter.take(POST, str(caller.user_id))
+    session.switchboard.buckets.take(str(caller.user_id), (POST, 1), (POST_BYTES, content_bytes(draft)))
     sender = Sender(caller.user_id, caller.device_id, caller.mailbox)
     session.switchboard.services.post_office.post(sender, draft, partial(_posted, session, ref))
 
@@ -218,7 +218,7 @@ async def _park(session: Session, payload: object, ref: str) -> None:
 
 async def _typing(session: Session, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
     typing = understand(payload, Typing)
-    session.switchboard.limiter.take(SIGNAL, str(session.caller.device))
+    session.switchboard.buckets.take(str(session.caller.device), (SIGNAL, 1))
     await session.switchboard.services.relay.typing(
         session.caller, ConversationId(typing.conversation_id), typing.is_typing
     )
@@ -226,7 +226,7 @@ async def _typing(session: Session, payload: object, ref: str) -> None:  # noqa:
 
 async def _signal(session: Session, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
     asked = understand(payload, Signal)
-    session.switchboard.limiter.take(SIGNAL, str(session.caller.device))
+    session.switchboard.buckets.take(str(session.caller.device), (SIGNAL, 1))
     device = None if asked.device_id is None else DeviceId(asked.device_id)
     to = UserId(asked.user_id), device
     await session.switchboard.services.relay.signal(session.caller, to, asked.call_id, asked.kind, asked.content)

@@ -31,7 +31,7 @@ class Switchboard:
     def __init__(self, services: "Services", pace: Pace = PACE) -> None:
         self.services = services
         self.pace = pace
-        self.limiter = services.local_limiter
+        self.buckets = services.buckets
         #: No more long polls and no new sockets: the node says goodbye.
         self.is_draining = False
         self._sessions: dict[MailboxKey, Session] = {}
