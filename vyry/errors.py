@@ -107,6 +107,18 @@ class UsernameTaken(VyryError):
     code = "USERNAME_TAKEN"
 
 
+class DeviceLimit(VyryError):
+    """The account has as many devices as it may; end one first."""
+
+    code = "DEVICE_LIMIT"
+
+
+class AlreadyUsed(VyryError):
+    """This was used before, and works once only."""
+
+    code = "ALREADY_USED"
+
+
 class IdentityMismatch(VyryError):
     """The account has another identity key."""
 

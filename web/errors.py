@@ -22,6 +22,8 @@ STATUS: Final[Mapping[type[errors.VyryError], int]] = {
     errors.StaleDevices: 409,
     errors.IdempotencyMismatch: 409,
     errors.UsernameTaken: 409,
+    errors.DeviceLimit: 409,
+    errors.AlreadyUsed: 409,
     errors.IdentityMismatch: 409,
     errors.StaleHead: 409,
     errors.PayloadTooLarge: 413,
