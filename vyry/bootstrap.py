@@ -27,7 +27,7 @@ from vyry.adapters.devices import TortoiseDevices
 from vyry.adapters.health import Health
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
 from vyry.adapters.kafka import KafkaMailbags
-from vyry.adapters.limiter import RedisLimiter
+from vyry.adapters.limiter import LimitKeys, RedisLimiter
 from vyry.adapters.notices import TortoiseNoticeOutbox
 from vyry.adapters.otp import TortoiseOtp
 from vyry.adapters.postgres_mail import open_postgres_mail
@@ -168,7 +168,7 @@ def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
         carriers,
         clock,
         quotas,
-        RedisLimiter(carriers.redis, quotas) if settings.limits == "on" else Unlimited(),
+        RedisLimiter(carriers.redis, quotas, _limit_keys(settings)) if settings.limits == "on" else Unlimited(),
         Pepper(settings.pepper.get_secret_value()),
         Tokens(secret, settings.jwt_expiration, settings.refresh_token_expiration, clock),
         standings,
@@ -206,6 +206,10 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         buckets=Buckets(ground.quotas, is_on=ground.is_limited),
         health=_health(settings),
     )
+
+
+def _limit_keys(settings: Settings) -> LimitKeys:
+    return LimitKeys(settings.pepper.get_secret_value())
 
 
 def _registration(ground: _Ground) -> Registration:

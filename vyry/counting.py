@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from vyry.limits import QUOTAS, Grant, Quota, Window, all_left, refusal, untouched
+from vyry.limits import EXACT, QUOTAS, Grant, Quota, Window, all_left, refusal, untouched
 
 
 #: What a window remembers: for a bucket when it is full again, for a sliding one its moments and what was taken in each.
@@ -78,7 +78,7 @@ def _wait(window: Window, state: _State, now: float, cost: int) -> float:
 def _taken(window: Window, state: _State, now: float, cost: int) -> _State:
     if isinstance(state, float):
         return state + cost * window.seconds / window.limit
-    moment = math.ceil(now / window.grain_seconds) * window.grain_seconds
+    moment = now if window.limit <= EXACT else math.ceil(now / window.grain_seconds) * window.grain_seconds
     if state and state[-1][0] >= moment:
         return [*state[:-1], (state[-1][0], state[-1][1] + cost)]
     return [*state, (moment, cost)]

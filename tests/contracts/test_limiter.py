@@ -4,19 +4,42 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import Protocol
 
 import pytest
 from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
-from vyry.adapters.limiter import RedisLimiter
+from vyry.adapters.limiter import LimitKeys, RedisLimiter
 from vyry.adapters.redis import connect_redis
-from vyry.errors import RateLimited
-from vyry.limits import Limiter, Quota, Window
+from vyry.counting import LocalLimiter
+from vyry.errors import Policy, RateLimited, Unavailable
+from vyry.limits import CLAIM_ALL, CLAIM_TARGET, LINK_SESSIONS, QUOTAS, Grant, Quota, Window
 
 
 WINDOW = Quota("ten", (Window(10, 60),))
 BUCKET = Quota("bucket", (Window(10, 60, is_bucket=True),))
+KINDS = pytest.mark.parametrize("quota", [WINDOW, BUCKET], ids=["window", "bucket"])
+
+
+class Counter(Protocol):
+    """A limiter that can be looked into."""
+
+    async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant: ...
+    async def peek(self, asked: list[tuple[Quota, str]]) -> list[tuple[Grant, ...]]: ...
+
+
+class Local:
+    """The limiter of one process behind the awaited protocol."""
+
+    def __init__(self) -> None:
+        self._local = LocalLimiter()
+
+    async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
+        return self._local.take(quota, subject, cost)
+
+    async def peek(self, asked: list[tuple[Quota, str]]) -> list[tuple[Grant, ...]]:
+        return [self._local.peek(quota, subject) for quota, subject in asked]
 
 
 @pytest.fixture(params=["fakeredis", "redis"])
@@ -26,12 +49,18 @@ async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
     await opened.aclose()
 
 
-@pytest.fixture
-def limiter(redis: Redis) -> Limiter:
-    return RedisLimiter(redis)
+@pytest.fixture(params=["local", "fakeredis", "redis"])
+async def limiter(request: pytest.FixtureRequest) -> AsyncIterator[Counter]:
+    if request.param == "local":
+        yield Local()
+    elif request.param == "fakeredis":
+        yield RedisLimiter(FakeAsyncRedis())
+    else:
+        async with connect_redis(request.getfixturevalue("redis_url")) as redis:
+            yield RedisLimiter(redis)
 
 
-async def granted(limiter: Limiter, quota: Quota, subject: str) -> int:
+async def granted(limiter: Counter, quota: Quota, subject: str) -> int:
     """1 if a take was granted, 0 if it was refused."""
     with suppress(RateLimited):
         await limiter.take(quota, subject)
@@ -39,8 +68,8 @@ async def granted(limiter: Limiter, quota: Quota, subject: str) -> int:
     return 0
 
 
-@pytest.mark.parametrize("quota", [WINDOW, BUCKET], ids=["window", "bucket"])
-async def test_of_a_hundred_at_once_exactly_ten_are_granted_to_each(limiter: Limiter, quota: Quota) -> None:
+@KINDS
+async def test_of_a_hundred_at_once_exactly_ten_are_granted_to_each(limiter: Counter, quota: Quota) -> None:
     subjects = [f"subject {number}" for number in range(8)]
 
     takes = [[granted(limiter, quota, subject) for _ in range(100)] for subject in subjects]
@@ -49,32 +78,41 @@ async def test_of_a_hundred_at_once_exactly_ten_are_granted_to_each(limiter: Lim
         assert sum(await asyncio.gather(*asked)) == 10
 
 
-async def test_forty_subjects_on_real_redis_get_their_ten_each(redis_url: str) -> None:
-    async with connect_redis(redis_url) as redis:
-        limiter = RedisLimiter(redis)
+@KINDS
+async def test_a_hundred_subjects_of_two_hundred_takes_each_get_exactly_their_ten(redis_url: str, quota: Quota) -> None:
+    async with connect_redis(redis_url) as one, connect_redis(redis_url) as other:
+        nodes = [RedisLimiter(one), RedisLimiter(other)]
 
-        total = 0
-        for _ in range(10):  # Four thousand at once would be an outage to a slow machine, and counted locally.
-            takes = [granted(limiter, WINDOW, f"subject {number % 40}") for number in range(400)]
-            total += sum(await asyncio.gather(*takes))
+        takes = [granted(nodes[turn % 2], quota, f"{number}") for turn in range(200) for number in range(100)]
+        answers = await asyncio.gather(*takes)
 
-        assert total == 400
+    assert [sum(answers[number::100]) for number in range(100)] == [10] * 100
 
 
-@pytest.mark.parametrize("is_bucket", [False, True], ids=["window", "bucket"])
-async def test_after_the_wait_that_was_told_the_same_take_is_granted(limiter: Limiter, is_bucket: bool) -> None:
-    quota = Quota("quick", (Window(2, 1, is_bucket=is_bucket),))
-    await limiter.take(quota, "ann", cost=2)
+@KINDS
+async def test_after_the_wait_that_was_told_the_same_take_is_granted(limiter: Counter, quota: Quota) -> None:
+    quick = Quota("quick", (Window(2, 1, is_bucket=quota.windows[0].is_bucket),))
+    await limiter.take(quick, "ann", cost=2)
 
     with pytest.raises(RateLimited) as refused:
-        await limiter.take(quota, "ann")
+        await limiter.take(quick, "ann")
 
     assert refused.value.members == {"retry_after_seconds": 1}
     await asyncio.sleep(1.0)
-    await limiter.take(quota, "ann")
+    await limiter.take(quick, "ann")
 
 
-async def test_a_refused_take_counts_for_no_window(limiter: Limiter) -> None:
+async def test_a_window_gives_back_nothing_before_its_time(limiter: Counter) -> None:
+    quota = Quota("window", (Window(3, 1),))
+    await limiter.take(quota, "ann", cost=3)
+
+    await asyncio.sleep(0.7)
+
+    with pytest.raises(RateLimited):
+        await limiter.take(quota, "ann")
+
+
+async def test_a_refused_take_counts_for_no_window(limiter: Counter) -> None:
     quota = Quota("two", (Window(1, 1), Window(3, 60)))
     await limiter.take(quota, "ann")
     for _ in range(5):
@@ -86,7 +124,7 @@ async def test_a_refused_take_counts_for_no_window(limiter: Limiter) -> None:
     assert (await limiter.take(quota, "ann")).remaining == 0
 
 
-async def test_the_wait_is_that_of_the_longest_window_that_refuses(limiter: Limiter) -> None:
+async def test_the_longest_window_that_refuses_speaks(limiter: Counter) -> None:
     quota = Quota("two", (Window(5, 1), Window(1, 600)))
     await limiter.take(quota, "ann")
 
@@ -94,9 +132,10 @@ async def test_the_wait_is_that_of_the_longest_window_that_refuses(limiter: Limi
         await limiter.take(quota, "ann")
 
     assert refused.value.members["retry_after_seconds"] == pytest.approx(600, abs=1)
+    assert refused.value.policy == Policy("two", 1, 600)
 
 
-async def test_large_windows_count_amounts(limiter: Limiter) -> None:
+async def test_large_windows_count_amounts(limiter: Counter) -> None:
     quota = Quota("bytes", (Window(1 << 30, 86_400),))
 
     grant = await limiter.take(quota, "ann", cost=1 << 29)
@@ -107,17 +146,66 @@ async def test_large_windows_count_amounts(limiter: Limiter) -> None:
     assert math.isclose(int(str(refused.value.members["retry_after_seconds"])), 86_400, rel_tol=0.02)
 
 
-async def test_no_subject_stands_in_redis_in_clear(limiter: Limiter, redis: Redis) -> None:
-    await limiter.take(WINDOW, "+436641234567")
+async def test_looking_at_what_is_left_takes_nothing(limiter: Counter) -> None:
+    two = Quota("two", (Window(5, 60), Window(9, 600, is_bucket=True)))
+    await limiter.take(two, "ann", cost=2)
 
-    keys = await redis.keys("*")
+    looks = [await limiter.peek([(two, "ann"), (BUCKET, "ann"), (two, "bo")]) for _ in range(3)]
 
-    assert len(keys) == 1
-    assert "+43664" not in str(keys)
+    lefts = [[(grant.limit, grant.remaining, grant.window) for grant in each] for each in looks[-1]]
+    assert lefts == [[(5, 3, 60), (9, 7, 600)], [(10, 10, 60)], [(5, 5, 60), (9, 9, 600)]]
+    assert [grant.reset_seconds for grant in looks[-1][0]] == [60, 134]
 
 
-async def test_without_redis_the_node_counts_for_itself() -> None:
+async def test_no_subject_can_be_found_in_redis_by_trying_all_there_are(redis: Redis) -> None:
+    number, keys = "+436641234567", LimitKeys(b"a secret")
+    await RedisLimiter(redis, keys=keys).take(WINDOW, number)
+
+    names = str(await redis.keys("vyry:limit:*"))
+
+    assert keys.of("ten", number) in names
+    assert LimitKeys(b"another").of("ten", number) not in names
+    assert "+43664" not in names
+
+
+async def test_redis_keeps_nothing_longer_than_the_limit_needs(redis: Redis) -> None:
+    keys = LimitKeys(b"one")
+    for quota in (WINDOW, BUCKET):
+        await RedisLimiter(redis, keys=keys).take(quota, "ann")
+
+    lives = [await redis.pttl(keys.of(quota.name, "ann")) for quota in (WINDOW, BUCKET)]
+
+    assert 0 < lives[0] <= 61_000
+    assert 0 < lives[1] <= 6_000
+
+
+async def test_without_redis_a_node_counts_for_itself() -> None:
     async with connect_redis("redis://127.0.0.1:1") as redis:
         limiter = RedisLimiter(redis)
 
         assert [await granted(limiter, BUCKET, "ann") for _ in range(12)] == [1] * 10 + [0] * 2
+        assert (await limiter.peek([(BUCKET, "ann")]))[0][0].remaining == 0
+
+
+@pytest.mark.parametrize("quota", [CLAIM_TARGET, CLAIM_ALL, LINK_SESSIONS], ids=lambda quota: quota.name)
+async def test_without_redis_nothing_is_granted_of_what_does_not_grow_back(quota: Quota) -> None:
+    async with connect_redis("redis://127.0.0.1:1") as redis:
+        limiter = RedisLimiter(redis)
+
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await limiter.take(quota, "ann")
+
+
+async def test_all_other_limits_stay_open_without_redis() -> None:
+    async with connect_redis("redis://127.0.0.1:1") as redis:
+        limiter = RedisLimiter(redis)
+
+        assert {quota.name for quota in QUOTAS.values() if quota.is_closed_when_away} == {
+            "claim_target",
+            "claim_all",
+            "link_sessions",
+        }
+        for quota in QUOTAS.values():
+            if not quota.is_closed_when_away and quota.windows[0].seconds:
+                assert (await limiter.take(quota, "ann")).limit == quota.windows[0].limit

@@ -1,13 +1,14 @@
-"""Limits counted in Redis, for all nodes together, by Redis' own clock; with Redis away each node counts for itself, and nobody is locked out.
+"""Limits counted in Redis, for all nodes together, by Redis' own clock.
 
 One script decides over all windows of a quota at once: a refused take changes nothing. A sliding window is a hash of moments and counts; a large one rounds
 its moments up to a 64th of its length, so that it never admits more than its limit and at least 98 % of it. A bucket is the moment when it is full again.
+With Redis away each node counts for itself, except what is closed then (docs/operations.md, "When something is away").
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -15,24 +16,22 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from vyry.counting import LocalLimiter
-from vyry.errors import RateLimited
-from vyry.limits import QUOTAS, Grant, Quota, Window
+from vyry.errors import Unavailable
+from vyry.limits import QUOTAS, Grant, Quota, Window, refusal
 from vyry.outage import Outage
 
 
 DEADLINE_SECONDS: Final = 1.0
 _AWAY: Final = (RedisError, OSError, TimeoutError)
-#: Windows up to this limit keep every moment to the millisecond.
-_EXACT: Final = 128
-_GRAINS: Final = 64
 
 #: KEYS: one for each window. ARGV: cost, then for each window limit, length in milliseconds, grain in milliseconds (0: a bucket).
-#: Answers the wait in milliseconds (0: taken), then which window is tightest, what it has left, and in how many milliseconds all of it is back.
+#: Answers the wait in milliseconds (0: taken), then which window it is about (the one to wait for, or the tightest), what that has left, and in how many
+#: milliseconds all of it is back.
 TAKE: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local cost = tonumber(ARGV[1])
-local wait, tightest, least, reset = 0, 1, nil, 0
+local wait, longest, tightest, least, reset = 0, 1, 1, nil, 0
 local writes = {}
 for i, key in ipairs(KEYS) do
   local limit, length, grain = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
@@ -40,7 +39,7 @@ for i, key in ipairs(KEYS) do
   if grain == 0 then
     local full = math.max(tonumber(redis.call('GET', key) or now), now) + cost * length / limit
     back = full - now
-    wait = math.max(wait, back - length)
+    if back - length > wait then wait, longest = back - length, i end
     left = math.floor((length - back) * limit / length + 0.000001)
     writes[i] = {'SET', key, string.format('%.3f', full), 'PX', math.ceil(math.max(back, 1))}
   else
@@ -55,20 +54,21 @@ for i, key in ipairs(KEYS) do
       end
     end
     table.sort(moments, function(one, other) return one[1] < other[1] end)
-    local excess = used - limit
+    local excess, until_room = used - limit, 0
     for _, entry in ipairs(moments) do
       if excess <= 0 then break end
-      wait = math.max(wait, entry[1] + length - now)
+      until_room = entry[1] + length - now
       excess = excess - entry[2]
     end
-    if excess > 0 then wait = math.max(wait, length) end
+    if excess > 0 then until_room = length end
+    if until_room > wait then wait, longest = until_room, i end
     left = limit - used
     back = length
     writes[i] = {'HINCRBY', key, string.format('%.0f', math.ceil(now / grain) * grain), cost}
   end
   if least == nil or left < least then tightest, least, reset = i, left, back end
 end
-if wait >= 0.001 then return {math.ceil(wait), tightest, 0, 0} end
+if wait >= 0.001 then return {math.ceil(wait), longest, 0, 0} end
 for i, write in ipairs(writes) do
   redis.call(unpack(write))
   if write[1] == 'HINCRBY' then redis.call('PEXPIRE', KEYS[i], math.ceil(ARGV[3 * i] * (1 + 1 / 64))) end
@@ -76,52 +76,111 @@ end
 return {0, tightest, math.max(0, least), math.ceil(reset)}
 """
 
+#: KEYS: windows of any quotas. ARGV: for each limit, length and grain, as above. Answers for each what is left, and in how many milliseconds all of it is back.
+PEEK: Final = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local answer = {}
+for i, key in ipairs(KEYS) do
+  local limit, length, grain = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
+  local left, back = limit, 0
+  if grain == 0 then
+    back = math.max(tonumber(redis.call('GET', key) or now) - now, 0)
+    left = math.floor((length - back) * limit / length + 0.000001)
+  else
+    local entries = redis.call('HGETALL', key)
+    for at = 1, #entries, 2 do
+      local moment = tonumber(entries[at])
+      if moment + length > now then
+        left = left - tonumber(entries[at + 1])
+        back = math.max(back, moment + length - now)
+      end
+    end
+  end
+  answer[2 * i - 1], answer[2 * i] = math.max(0, left), math.ceil(back)
+end
+return answer
+"""
+
+
+class LimitKeys:
+    """The keys in Redis. Subjects (numbers, addresses, accounts) stand there under a keyed hash: nobody finds them there by trying all there are."""
+
+    def __init__(self, secret: bytes = b"", prefix: str = "vyry") -> None:
+        # Derived, so that the secret's other uses have nothing to do with this one.
+        self._secret = blake2b(secret, digest_size=32, person=b"vyry limits").digest()
+        self._prefix = prefix
+
+    def of(self, quota: str, subject: str, number: int = 0) -> str:
+        """The key of one window. All windows of a quota and subject share one slot of a Redis cluster."""
+        name = blake2b(subject.encode(), key=self._secret, digest_size=16).hexdigest()
+        return f"{self._prefix}:limit:{{{quota}:{name}}}:{number}"
+
 
 class RedisLimiter:
-    """Limiter over Redis (or fakeredis, when the node is alone). Subjects are hashed: Redis never holds a number or an address in clear."""
+    """Limiter over Redis (or fakeredis, when the node is alone)."""
 
-    def __init__(self, redis: Redis, quotas: Mapping[str, Quota] = QUOTAS, prefix: str = "vyry") -> None:
+    def __init__(self, redis: Redis, quotas: Mapping[str, Quota] = QUOTAS, keys: LimitKeys | None = None) -> None:
         self._quotas = quotas
-        self._prefix = prefix
+        self._keys = keys or LimitKeys()
         self._take = redis.register_script(TAKE)
+        self._peek = redis.register_script(PEEK)
         self._local = LocalLimiter(quotas)
         self._outage = Outage("redis")
-        self._local_until = 0.0
+        self._silent_until = 0.0
         self._line = asyncio.Semaphore(16)
 
     async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        windows = self._quotas.get(quota.name, quota).windows
-        answer = await self._ask(quota, windows, subject, cost)
+        quota = self._quotas.get(quota.name, quota)
+        args = [cost, *_described([quota])]
+        answer = await self._ask(lambda: self._take(keys=self._windows(quota, subject), args=args))
         if answer is None:
+            if quota.is_closed_when_away:
+                wait = math.ceil(self._silent_until - time.monotonic())
+                raise Unavailable("This cannot be counted now.", retry_after_seconds=max(1, wait))
             return self._local.take(quota, subject, cost)
-        wait, tightest, left, reset = answer
+        wait, number, left, reset = answer
         if wait:
-            raise RateLimited(math.ceil(wait / 1000))
-        window = windows[tightest - 1]
-        return Grant(window.limit, left, math.ceil(reset / 1000), window.seconds)
+            raise refusal(quota, number - 1, wait / 1000)
+        return _grant(quota.windows[number - 1], left, reset)
 
-    async def _ask(self, quota: Quota, windows: tuple[Window, ...], subject: str, cost: int) -> list[int] | None:
-        name = blake2b(subject.encode(), digest_size=16).hexdigest()
-        # One slot of a Redis cluster for all windows of a subject.
-        keys = [f"{self._prefix}:limit:{{{quota.name}:{name}}}:{number}" for number in range(len(windows))]
-        args = [cost]
-        for window in windows:
-            args += (window.limit, window.seconds * 1000, _grain(window))
+    async def peek(self, asked: Sequence[tuple[Quota, str]]) -> list[tuple[Grant, ...]]:
+        """See Peeking; all in one call."""
+        asked = [(self._quotas.get(quota.name, quota), subject) for quota, subject in asked]
+        keys = [key for quota, subject in asked for key in self._windows(quota, subject)]
+        args = _described([quota for quota, _ in asked])
+        answer = await self._ask(lambda: self._peek(keys=keys, args=args))
+        if answer is None:
+            return [self._local.peek(quota, subject) for quota, subject in asked]
+        pairs = zip(answer[::2], answer[1::2], strict=True)
+        return [tuple(_grant(window, *next(pairs)) for window in quota.windows) for quota, _ in asked]
+
+    def _windows(self, quota: Quota, subject: str) -> list[str]:
+        return [self._keys.of(quota.name, subject, number) for number in range(len(quota.windows))]
+
+    async def _ask(self, call: Callable[[], Awaitable[list[int]]]) -> list[int] | None:
+        """What the call answers; None while Redis is away."""
         # A flood waits in line here, where it is not taken for a Redis that does not answer.
         async with self._line:
-            if time.monotonic() < self._local_until:
+            if time.monotonic() < self._silent_until:
                 return None
             try:
                 async with asyncio.timeout(DEADLINE_SECONDS):
-                    answer: list[int] = await self._take(keys=keys, args=args)
+                    answer = await call()
             except _AWAY as problem:
-                self._local_until = time.monotonic() + self._outage.failed(problem)
+                self._silent_until = time.monotonic() + self._outage.failed(problem)
                 return None
         self._outage.over()
         return answer
 
 
-def _grain(window: Window) -> int:
-    if window.is_bucket:
-        return 0
-    return 1 if window.limit <= _EXACT else max(1, window.seconds * 1000 // _GRAINS)
+def _grant(window: Window, left: int, back: int) -> Grant:
+    return Grant(window.limit, left, math.ceil(back / 1000), window.seconds)
+
+
+def _described(quotas: Sequence[Quota]) -> list[int]:
+    """The windows as the scripts read them: limit, length and grain in milliseconds."""
+    windows = [window for quota in quotas for window in quota.windows]
+    return [
+        number for each in windows for number in (each.limit, each.seconds * 1000, round(each.grain_seconds * 1000))
+    ]
