@@ -71,6 +71,15 @@ class Forbidden(VyryError):
     code = "FORBIDDEN"
 
 
+class InvalidPin(VyryError):
+    """The PIN is wrong."""
+
+    code = "INVALID_PIN"
+
+    def __init__(self, attempts_remaining: int) -> None:
+        super().__init__(attempts_remaining=attempts_remaining)
+
+
 class NotAMember(VyryError):
     """You are not a member of this conversation."""
 
@@ -141,6 +150,21 @@ class UnsupportedMediaType(VyryError):
     """The body must be application/json without Content-Encoding."""
 
     code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class PinRequired(VyryError):
+    """The account has a PIN: give it too."""
+
+    code = "PIN_REQUIRED"
+
+
+class PinLocked(VyryError):
+    """Too many wrong PINs; wait, or reset the PIN."""
+
+    code = "PIN_LOCKED"
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        super().__init__(retry_after_seconds=max(1, retry_after_seconds))
 
 
 class RateLimited(VyryError):

@@ -67,7 +67,7 @@ class PresentCursor(Wire):
 
 
 class Patience(BaseModel):
-    """After how many seconds it is worth trying again; equal to Retry-After."""
+    """After how many seconds it is worth trying again; equal to Retry-After where that header stands."""
 
     retry_after_seconds: Annotated[int, Field(ge=1)]
 
@@ -75,8 +75,10 @@ class Patience(BaseModel):
 #: What a code adds to the error body.
 MEMBERS: Final[Mapping[type[errors.VyryError], type[BaseModel]]] = {
     errors.InvalidOtp: Attempts,
+    errors.InvalidPin: Attempts,
     errors.StaleDevices: DeviceDifference,
     errors.StaleHead: PresentCursor,
+    errors.PinLocked: Patience,
     errors.RateLimited: Patience,
     errors.MailboxFull: Patience,
     errors.Unavailable: Patience,
