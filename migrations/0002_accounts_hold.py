@@ -5,7 +5,7 @@ from uuid import uuid4
 from orjson import loads
 from tortoise import fields, migrations
 from tortoise.fields.data import JSON_DUMPS
-from tortoise.indexes import Index
+from tortoise.indexes import Index, PartialIndex
 from tortoise.migrations import operations as ops
 from tortoise.migrations.schema_editor.base import BaseSchemaEditor
 
@@ -20,9 +20,14 @@ _POSTGRES = (
     "CREATE TRIGGER operator_act_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON operator_act EXECUTE FUNCTION refuse_change()",
     "CREATE TRIGGER account_event_stays BEFORE UPDATE ON account_event EXECUTE FUNCTION refuse_change()",
 )
-_SQLITE = tuple(
-    f"CREATE TRIGGER {table}_stays_on_{change.lower()} BEFORE {change} ON {table} BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-    for table, change in (("operator_act", "UPDATE"), ("operator_act", "DELETE"), ("account_event", "UPDATE"))
+_SQLITE = (
+    *(
+        f"CREATE TRIGGER {table}_stays_on_{change.lower()} BEFORE {change} ON {table} BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        for table, change in (("operator_act", "UPDATE"), ("operator_act", "DELETE"), ("account_event", "UPDATE"))
+    ),
+    # REPLACE deletes what it replaces without a word to the trigger above.
+    "CREATE TRIGGER operator_act_stays_on_replace BEFORE INSERT ON operator_act WHEN EXISTS (SELECT 1 FROM operator_act WHERE id = NEW.id)"
+    " BEGIN SELECT RAISE(ABORT, 'operator_act is append-only'); END",
 )
 
 
@@ -284,6 +289,14 @@ class Migration(migrations.Migration):
                 description="When the device was told that it will end because nobody uses it, null again once it is used.",
                 auto_now=False,
                 auto_now_add=False,
+            ),
+        ),
+        ops.AddIndex(
+            model_name="DeviceRow",
+            index=PartialIndex(
+                fields=["ended_at", "idle_warned_at", "last_seen_on"],
+                name="device_idle",
+                condition={"is_primary": False},
             ),
         ),
         ops.RunPython(make_append_only, allow_changes),

@@ -4,6 +4,7 @@ Hot mail statements never go through these classes: see vyry/adapters/postgres_m
 """
 
 from tortoise import fields
+from tortoise.indexes import PartialIndex
 from tortoise.models import Model
 
 
@@ -85,6 +86,14 @@ class DeviceRow(Model):
 
     class Meta:
         table = "device"
+        #: What the sweeper looks through for idle ones, however many devices there are.
+        indexes = (
+            PartialIndex(
+                fields=("ended_at", "idle_warned_at", "last_seen_on"),
+                name="device_idle",
+                condition={"is_primary": False},
+            ),
+        )
 
 
 class RefreshTokenRow(Model):
