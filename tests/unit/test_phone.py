@@ -1,9 +1,14 @@
 """Telephone numbers: read strictly, stored blind, shown masked."""
 
+from uuid import UUID
+
 import pytest
 
 from vyry.accounts.phone import Pepper, PhoneNumber, read_number
-from vyry.errors import InvalidRequest
+from vyry.errors import InvalidRequest, Unavailable
+
+
+OLD, NEW = b"o" * 32, b"n" * 32
 
 
 @pytest.mark.parametrize("text", ["+41791234567", "+15550001234", "+4915112345678", "+8613812345678"])
@@ -52,9 +57,39 @@ def test_what_is_stored_depends_on_the_pepper() -> None:
     number = PhoneNumber("+41791234567")
     one, other = Pepper(b"1" * 32), Pepper(b"2" * 32)
 
-    assert one.hash_number(number) == one.hash_number(number) != other.hash_number(number)
+    assert one.hash_number(number) == one.hide(number).hash != other.hash_number(number)
     assert len(one.hash_number(number)) == 64
-    assert one.unseal(one.seal(number)) == number
-    assert one.seal(number) != one.seal(number)
-    assert number.e164.encode() not in one.seal(number)
+    assert one.unseal(one.hide(number).sealed) == number
+    assert one.hide(number).sealed != one.hide(number).sealed
+    assert number.e164.encode() not in one.hide(number).sealed
     assert "1111" not in repr(one)
+
+
+def test_what_an_older_pepper_made_is_found_and_read_under_a_newer_one() -> None:
+    number, challenge = PhoneNumber("+41791234567"), UUID(int=1)
+    before, after = Pepper(OLD), Pepper({1: OLD, 2: NEW}, 2)
+    made = before.hide(number)
+
+    hidden = after.hide(number)
+
+    assert (hidden.pepper_id, set(hidden.hashes)) == (2, {1, 2})
+    assert hidden.hash != made.hash == hidden.hashes[1]
+    assert after.unseal(made.sealed) == number
+    assert before.hash_code(challenge, "login", "123456") in after.guess_hashes(challenge, "login", "123456")
+    assert after.keyed(b"pin", b"x", 1) == before.keyed(b"pin", b"x") != after.keyed(b"pin", b"x")
+
+
+def test_a_node_that_lacks_the_pepper_in_use_makes_and_finds_nothing() -> None:
+    number = PhoneNumber("+41791234567")
+    lacking = Pepper({1: OLD}, 2)
+
+    for use in (
+        lambda: lacking.hide(number),
+        lambda: lacking.hash_number(number),
+        lambda: lacking.guess_hashes(UUID(int=1), "login", "123456"),
+        lambda: lacking.keyed(b"pin", b"x", 2),
+        lambda: lacking.in_use,
+        lambda: lacking.unseal(Pepper({2: NEW}, 2).hide(number).sealed),
+    ):
+        with pytest.raises(Unavailable):
+            use()

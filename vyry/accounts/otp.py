@@ -124,10 +124,11 @@ class OneTimeCodes:
     async def send(self, number: PhoneNumber, purpose: Purpose, channel: Channel) -> UUID:
         """Send a fresh code; the older one for this purpose is dead. Raises RateLimited with the true wait, Unavailable if it could not be sent."""
         challenge_id, code, now = new_id(), f"{secrets.randbelow(10**6):06d}", self._clock.now()
+        hidden = self._pepper.hide(number)
         challenge = Challenge(
             challenge_id,
-            self._pepper.hash_number(number),
-            self._pepper.seal(number),
+            hidden.hash,
+            hidden.sealed,
             purpose,
             self._pepper.hash_code(challenge_id, purpose.value, code),
             now,

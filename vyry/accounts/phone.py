@@ -6,19 +6,27 @@ Promise: without the pepper, which never is in the database, what is stored neit
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 from uuid import UUID
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from phonenumbers import NumberParseException, is_possible_number, parse
 
-from vyry.errors import InvalidRequest
+from vyry.errors import InvalidRequest, Unavailable
 
 
 _E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _NONCE_BYTES: Final = 12
 _SHOWN_DIGITS: Final = 2
+#: A pepper file that holds nothing but one secret is this one.
+FIRST_PEPPER: Final = 1
+_NUMBER: Final = b"vyry phone 1"
+_CODE: Final = b"vyry otp 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +60,101 @@ def read_number(text: str) -> PhoneNumber:
     return PhoneNumber(text)
 
 
-class Pepper:
-    """The node's secret over everything guessable: numbers and one-time codes."""
+@dataclass(frozen=True, slots=True)
+class HiddenNumber:
+    """A number as the database may know it: sealed and hashed under the pepper in use, and its hashes under all peppers of the ring, to find it by."""
 
-    def __init__(self, secret: bytes) -> None:
-        self._secret = secret
-        self._seal = AESGCM(self._mac(b"vyry phone seal 1"))
+    pepper_id: int
+    hash: str
+    sealed: bytes = field(repr=False)
+    #: By pepper id.
+    hashes: Mapping[int, str]
+
+
+class _Secret:
+    """One pepper of the ring."""
+
+    __slots__ = ("_key", "_seal")
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._seal = AESGCM(self.mac(b"vyry phone seal 1"))
+
+    def mac(self, label: bytes, message: bytes = b"") -> bytes:
+        return hmac.digest(self._key, label + b"\0" + message, "sha256")
+
+    def seal(self, plain: bytes) -> bytes:
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._seal.encrypt(nonce, plain, None)
+
+    def unseal(self, sealed: bytes) -> bytes:
+        return self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
+
+
+class Pepper:
+    """The node's secrets over everything guessable: numbers, one-time codes, PINs.
+
+    It is a ring: one pepper is in use, what the others of the ring made is still found and read. Every method raises Unavailable while the
+    installation uses a pepper that this node lacks, rather than make what the other nodes cannot find.
+    """
+
+    def __init__(self, ring: bytes | Mapping[int, bytes], in_use: int = FIRST_PEPPER) -> None:
+        self._ring: Mapping[int, _Secret] = {}
+        self._in_use = in_use
+        self.learn({FIRST_PEPPER: ring} if isinstance(ring, bytes) else ring, in_use)
 
     def __repr__(self) -> str:
         return "Pepper()"
 
-    def hash_number(self, number: PhoneNumber) -> str:
-        """What finds the account of a number: a keyed hash, in hex."""
-        return self._mac(b"vyry phone 1", number.e164.encode()).hex()
+    @property
+    def in_use(self) -> int:
+        """The id of the pepper under which everything new is made."""
+        self._secret(None)
+        return self._in_use
 
-    def seal(self, number: PhoneNumber) -> bytes:
-        """The number, encrypted and authenticated, different each time."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._seal.encrypt(nonce, number.e164.encode(), None)
+    def learn(self, ring: Mapping[int, bytes], in_use: int) -> None:
+        """From now on these are the peppers, and this is the one in use."""
+        self._ring = {pepper_id: _Secret(key) for pepper_id, key in sorted(ring.items(), reverse=True)}
+        self._in_use = in_use
+
+    def hash_number(self, number: PhoneNumber) -> str:
+        """The name of a number in counters and limits, in hex: a keyed hash under the pepper in use. An account is found by `hide(number).hashes`."""
+        return self.keyed(_NUMBER, number.e164.encode()).hex()
+
+    def hide(self, number: PhoneNumber) -> HiddenNumber:
+        """All that may be stored of a number."""
+        plain = number.e164.encode()
+        current, ring, pepper_id = self._secret(None), self._ring, self._in_use
+        hashes = {each: secret.mac(_NUMBER, plain).hex() for each, secret in ring.items()}
+        return HiddenNumber(pepper_id, hashes[pepper_id], current.seal(plain), hashes)
 
     def unseal(self, sealed: bytes) -> PhoneNumber:
-        """The number that was sealed."""
-        return PhoneNumber(self._seal.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None).decode())
+        """The number that was sealed, under whichever pepper of the ring."""
+        for secret in self._ring.values():
+            with suppress(InvalidTag):
+                return PhoneNumber(secret.unseal(sealed).decode())
+        raise Unavailable("This node lacks the pepper of a number.")
 
     def hash_code(self, challenge: UUID, purpose: str, code: str) -> bytes:
         """What is stored of a one-time code: bound to its challenge and purpose, worthless for any other."""
-        return self._mac(b"vyry otp 1", challenge.bytes + purpose.encode() + b"\0" + code.encode())
+        return self.keyed(_CODE, _code(challenge, purpose, code))
 
-    def _mac(self, label: bytes, message: bytes = b"") -> bytes:
-        return hmac.digest(self._secret, label + b"\0" + message, "sha256")
+    def guess_hashes(self, challenge: UUID, purpose: str, code: str) -> tuple[bytes, bytes]:
+        """What a right guess may be stored as: under the two newest peppers, for a code lives for three minutes and nodes change over within seconds."""
+        self._secret(None)
+        newest = [secret.mac(_CODE, _code(challenge, purpose, code)) for secret in islice(self._ring.values(), 2)]
+        return newest[0], newest[-1]
+
+    def keyed(self, label: bytes, message: bytes, pepper_id: int | None = None) -> bytes:
+        """A keyed hash of 32 bytes for the use that `label` names, under the pepper in use or the one that a row names."""
+        return self._secret(pepper_id).mac(label, message)
+
+    def _secret(self, pepper_id: int | None) -> _Secret:
+        found = self._ring.get(self._in_use if pepper_id is None else pepper_id)
+        if found is None:
+            raise Unavailable("This node lacks a pepper that is in use.")
+        return found
+
+
+def _code(challenge: UUID, purpose: str, code: str) -> bytes:
+    return challenge.bytes + purpose.encode() + b"\0" + code.encode()
