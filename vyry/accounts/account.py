@@ -134,6 +134,7 @@ class AccountStore(Protocol):
 
         All other devices of the account end in the same transaction (mailboxes, keys and tokens too) and its identity key is reset.
         Of two at once for one number, one ends the device of the other; there is never a second account.
+        Raises Forbidden while the operator has suspended the account: nothing changes then.
         """
         ...
 

@@ -12,7 +12,7 @@ from vyry.adapters.database import available, transaction
 from vyry.adapters.devices import end_devices
 from vyry.adapters.rows import AccountRow, DeviceRow, MailboxRow, RefreshTokenRow
 from vyry.adapters.statements import fetch, to_uuid
-from vyry.errors import NotFound, UsernameTaken
+from vyry.errors import Forbidden, NotFound, UsernameTaken
 from vyry.ids import DeviceId, UserId, new_id
 from vyry.mail.envelope import first_head
 
@@ -29,12 +29,14 @@ class TortoiseAccounts:
         find = (
             "INSERT INTO account (id, phone_hash, phone_sealed, settings, device_list_epoch, last_device_id, created_at)"
             " VALUES ($1, $2, $3, $4, 1, $5, $6) ON CONFLICT (phone_hash) DO UPDATE"
-            " SET suite = NULL, identity_key = NULL, last_device_id = excluded.last_device_id RETURNING id, display_name"
+            " SET suite = NULL, identity_key = NULL, last_device_id = excluded.last_device_id RETURNING id, display_name, suspended_at"
         )
         fresh = new_id()
         async with transaction() as inside:
             found = await fetch(inside, find, fresh, phone_hash, phone_sealed, "{}", int(_FIRST_NUMBER), now)
             user_id = UserId(to_uuid(found[0]["id"]))
+            if found[0]["suspended_at"] is not None:
+                raise Forbidden("The operator has suspended this account.")
             ended = await self._end_all(inside, user_id, now) if user_id != fresh else ()
             await _add(inside, user_id, device, now)
             await note_event(inside, AccountEvent(user_id, "signedUp", now, _FIRST_NUMBER))
@@ -42,14 +44,14 @@ class TortoiseAccounts:
 
     async def load(self, user_id: UserId) -> Account:
         async with available():
-            row = await AccountRow.get_or_none(id=user_id)
+            row = await AccountRow.get_or_none(id=user_id, deleted_at=None)
         if row is None:
             raise NotFound
         return _account(row)
 
     async def change(self, user_id: UserId, change: AccountChange) -> Account:
         # A write that changes nothing locks the account first, so that settings changed at the same time merge.
-        lock = "UPDATE account SET created_at = created_at WHERE id = $1 RETURNING id"
+        lock = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING id"
         try:
             async with transaction() as inside:
                 if not await fetch(inside, lock, user_id):

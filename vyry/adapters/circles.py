@@ -14,11 +14,11 @@ from vyry.ids import ConversationId, UserId, new_id
 
 _OPEN = """
     INSERT INTO conversation (id, kind, pair, version, created_at, last_activity_at)
-    SELECT $1, 'direct', $2, 1, $3, $3 FROM account WHERE id = $4
+    SELECT $1, 'direct', $2, 1, $3, $3 FROM account WHERE id = $4 AND deleted_at IS NULL
     ON CONFLICT (pair) DO NOTHING RETURNING id"""
 _JOIN = """
     INSERT INTO member (conversation_id, account_id, role, joined_at) VALUES ($1, $2, 'member', $4), ($1, $3, 'member', $4)"""
-_PAIRED = "SELECT c.id FROM account a LEFT JOIN conversation c ON c.pair = $2 WHERE a.id = $1"
+_PAIRED = "SELECT c.id FROM account a LEFT JOIN conversation c ON c.pair = $2 WHERE a.id = $1 AND a.deleted_at IS NULL"
 _LOAD = """
     SELECT c.id, c.kind, c.version, c.sealed_info, c.message_timer_seconds, c.created_at, c.last_activity_at,
            m.account_id, m.role, m.joined_at

@@ -21,6 +21,9 @@ from vyry.errors import NotFound
 from vyry.ids import DeviceId, MailboxKey, UserId
 
 
+_CONTENTS = "SELECT content FROM envelope WHERE mailbox = $1 AND loss IS NULL"
+
+
 class TortoiseDevices:
     """DeviceStore on PostgreSQL or SQLite."""
 
@@ -80,7 +83,7 @@ async def end_devices(
     mailboxes = sorted(device.mailbox for device in ended)
     for mailbox in mailboxes:
         await fetch(inside, "UPDATE mailbox SET is_ended = TRUE WHERE id = $1", mailbox)
-        await _delete_mail(inside, mailbox)
+        await delete_mail(inside, mailbox)
     await fetch(inside, "DELETE FROM one_time_prekey WHERE mailbox = ANY($1)", mailboxes)
     await fetch(inside, "DELETE FROM key_set WHERE mailbox = ANY($1)", mailboxes)
     await fetch(inside, "DELETE FROM refresh_token WHERE device = ANY($1)", [device.device for device in ended])
@@ -99,9 +102,8 @@ def _device(row: dict[str, Any]) -> Device:
     )
 
 
-async def _delete_mail(inside: BaseDBAsyncClient, mailbox: MailboxKey) -> None:
+async def delete_mail(inside: BaseDBAsyncClient, mailbox: MailboxKey) -> None:
     """Delete what waits in a mailbox. A body shared with other mailboxes stays until its last copy goes."""
-    mine = "SELECT content FROM envelope WHERE mailbox = $1 AND loss IS NULL"
-    await fetch(inside, f"UPDATE content SET copies = copies - 1 WHERE id IN ({mine})", mailbox)
-    await fetch(inside, f"DELETE FROM content WHERE copies <= 0 AND id IN ({mine})", mailbox)
+    await fetch(inside, f"UPDATE content SET copies = copies - 1 WHERE id IN ({_CONTENTS})", mailbox)
+    await fetch(inside, f"DELETE FROM content WHERE copies <= 0 AND id IN ({_CONTENTS})", mailbox)
     await fetch(inside, "DELETE FROM envelope WHERE mailbox = $1", mailbox)

@@ -1,0 +1,109 @@
+"""The end of an account: its devices, number and name at once, everything else within a minute.
+
+The first part is one transaction, asked for by the owner (with the code of a message to the account's own number, and the PIN) or by the operator. The
+second is the sweeper's: bounded batches that begin where the last one ended, so that a crash costs time and leaves nothing behind.
+"""
+
+import hmac
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+from uuid import UUID
+
+from vyry.accounts.account import AccountStore, Caller, EndedDevice
+from vyry.accounts.otp import Guess, Purpose
+from vyry.accounts.phone import PhoneNumber
+from vyry.accounts.standings import Endings
+from vyry.clock import Clock
+from vyry.errors import InvalidOtp, InvalidToken, NotFound
+from vyry.ids import UserId
+
+
+#: What was begun before the deletion (a post that still saw the mailboxes, a conversation just opened) is over by then, whatever happened to it.
+SETTLED: Final = timedelta(seconds=15)
+
+
+class DeletionStore(Protocol):
+    """Where accounts end. Both methods raise `Unavailable` when the database is away."""
+
+    async def delete(self, user_id: UserId, numbers: Collection[str], now: datetime) -> Sequence[EndedDevice]:
+        """End all devices, set number and username free, have the peers told, and mark the account as deleted, all in one transaction.
+
+        `numbers` are further hashes of its number, whose codes go too. Answers the devices that ended. Raises NotFound for an account that is deleted.
+        """
+        ...
+
+    async def erase(self, now: datetime, limit: int) -> int:
+        """Delete at most some `limit` rows of what deleted accounts left, in steps each of which stands by itself; answers how many went.
+
+        Nothing of an account is left SETTLED after its deletion and a moment. What its people were sent by it and have not fetched yet stays theirs.
+        """
+        ...
+
+
+class ProvenNumbers(Protocol):
+    """Judges one-time codes."""
+
+    async def redeem(self, challenge_id: UUID, purpose: Purpose, code: str) -> Guess:
+        """Use a code up. Raises InvalidOtp."""
+        ...
+
+
+class RequiredPin(Protocol):
+    """Judges PINs."""
+
+    async def require(self, caller: Caller, pin: str | None) -> None:
+        """Pass if this is the account's PIN, or it has none. Raises InvalidPin, PinLocked."""
+        ...
+
+
+class Numbers(Protocol):
+    """Reads numbers that were sealed."""
+
+    def unseal(self, sealed: bytes) -> PhoneNumber:
+        """The number that was sealed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """What proves that the owner wants it."""
+
+    codes: ProvenNumbers
+    pins: RequiredPin
+    numbers: Numbers
+
+
+class Deletion:
+    """Deletes the caller's account."""
+
+    def __init__(
+        self, store: DeletionStore, accounts: AccountStore, proofs: Proofs, endings: Endings, clock: Clock
+    ) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._proofs = proofs
+        self._endings = endings
+        self._clock = clock
+
+    async def delete(self, caller: Caller, challenge_id: UUID, otp: str, pin: str | None) -> None:
+        """Delete the account: its tokens and sockets end within a second. Raises InvalidPin, PinLocked, InvalidOtp, InvalidToken.
+
+        The PIN comes first, for a wrong one leaves the code good.
+        """
+        try:
+            account = await self._accounts.load(caller.user_id)
+            await self._proofs.pins.require(caller, pin)
+            guess = await self._proofs.codes.redeem(challenge_id, Purpose.DELETE_ACCOUNT, otp)
+            if not self._are_same(guess.phone_sealed, account.phone_sealed):
+                # A code for somebody else's number proves nothing here, and is used up.
+                raise InvalidOtp(0)
+            ended = await self._store.delete(caller.user_id, [guess.phone_hash], self._clock.now())
+        except NotFound:
+            raise InvalidToken from None
+        await self._endings.tell(ended)
+
+    def _are_same(self, one: bytes, other: bytes) -> bool:
+        numbers = self._proofs.numbers
+        return hmac.compare_digest(numbers.unseal(one).e164, numbers.unseal(other).e164)
