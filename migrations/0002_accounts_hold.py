@@ -118,6 +118,12 @@ class Migration(migrations.Migration):
                 ),
                 ("account_id", fields.UUIDField(null=True, db_index=True)),
                 ("approver", fields.UUIDField(null=True)),
+                (
+                    "approver_generation",
+                    fields.IntField(
+                        null=True, description="The sessions of that device when it scanned, the link ends with them."
+                    ),
+                ),
                 ("approver_public_key", fields.BinaryField(null=True)),
                 ("provisioning", fields.BinaryField(null=True, description="Opaque, taken once.")),
                 ("token_hash", fields.CharField(null=True, unique=True, max_length=64)),
@@ -209,6 +215,25 @@ class Migration(migrations.Migration):
                 ],
                 "pk_attr": "id",
                 "table_description": "One code that was sent: what the limits of numbers, networks and prefixes and the daily spend are counted by, whatever Redis remembers.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="PushTargetRow",
+            fields=[
+                ("device", fields.UUIDField(primary_key=True, default=uuid4, unique=True, db_index=True)),
+                ("kind", fields.CharField(max_length=16)),
+                ("endpoint", fields.CharField(null=True, max_length=2048)),
+                ("p256dh", fields.BinaryField(null=True)),
+                ("auth", fields.BinaryField(null=True)),
+                ("token", fields.CharField(null=True, max_length=4096)),
+                ("topic", fields.CharField(null=True, max_length=255)),
+            ],
+            options={
+                "table": "push_target",
+                "app": "vyry",
+                "pk_attr": "device",
+                "table_description": "Where a device wants to be woken (vyry/devices/push.py); it goes with the device.",
             },
             bases=["Model"],
         ),

@@ -254,6 +254,8 @@ class LinkRow(Model):
     status = fields.CharField(max_length=16)
     account_id = fields.UUIDField(null=True, db_index=True)
     approver = fields.UUIDField(null=True)
+    #: The sessions of that device when it scanned, the link ends with them.
+    approver_generation = fields.IntField(null=True)
     approver_public_key = fields.BinaryField(null=True)
     #: Opaque, taken once.
     provisioning = fields.BinaryField(null=True)
@@ -280,6 +282,21 @@ class OtpSentRow(Model):
     class Meta:
         table = "otp_sent"
         indexes = (("phone_hash", "at"), ("network", "at"), ("prefix", "at"))
+
+
+class PushTargetRow(Model):
+    """Where a device wants to be woken (vyry/devices/push.py); it goes with the device."""
+
+    device = fields.UUIDField(primary_key=True)
+    kind = fields.CharField(max_length=16)
+    endpoint = fields.CharField(max_length=2048, null=True)
+    p256dh = fields.BinaryField(null=True)
+    auth = fields.BinaryField(null=True)
+    token = fields.CharField(max_length=4096, null=True)
+    topic = fields.CharField(max_length=255, null=True)
+
+    class Meta:
+        table = "push_target"
 
 
 class NoticeRow(Model):
