@@ -32,8 +32,10 @@ from vyry.adapters.notices import TortoiseNoticeOutbox
 from vyry.adapters.otp import TortoiseOtp
 from vyry.adapters.postgres_mail import open_postgres_mail
 from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
+from vyry.adapters.push_targets import TortoisePushTargets
 from vyry.adapters.redis import RedisDoorbell, connect_redis
 from vyry.adapters.sessions import TortoiseSessions
+from vyry.adapters.shared_buckets import SharedBuckets
 from vyry.adapters.sms import open_sender
 from vyry.adapters.sqlite_mail import open_sqlite_mail
 from vyry.adapters.tickets import RedisTickets
@@ -42,6 +44,7 @@ from vyry.clock import Clock, SystemClock
 from vyry.counting import Buckets
 from vyry.devices.directory import CachedDeviceLists
 from vyry.devices.prekeys import Prekeys
+from vyry.devices.push import PushTargets
 from vyry.limits import Limiter, Quota, Unlimited, overridden
 from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
@@ -63,6 +66,7 @@ class Services:
     accounts: Accounts
     account_upkeep: AccountUpkeep
     devices: OwnDevices
+    push_targets: PushTargets
     prekeys: Prekeys
     conversations: Conversations
     notices: Notices
@@ -110,6 +114,8 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
             services.depositor.run,
         ]
         loops += [carrier.run for carrier in (doorbell, mailbags) if isinstance(carrier, RedisDoorbell | KafkaMailbags)]
+        if not is_alone:
+            loops.append(SharedBuckets(redis, services.buckets, _limit_keys(settings)).run)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [tasks.create_task(loop()) for loop in loops]
         stack.callback(lambda: [task.cancel() for task in running])
@@ -191,6 +197,7 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         accounts=Accounts(TortoiseAccounts(), ground.pepper),
         account_upkeep=TortoiseAccountUpkeep(),
         devices=OwnDevices(TortoiseDevices(), ground.endings, clock),
+        push_targets=PushTargets(TortoisePushTargets(), allows_plain=settings.env == "development"),
         prekeys=Prekeys(TortoisePrekeys(), ground.limiter, clock, ground.notices),
         conversations=Conversations(TortoiseConversations(), ground.limiter, clock),
         notices=ground.notices,

@@ -79,7 +79,7 @@ return {0, tightest, math.max(0, least), math.ceil(reset)}
 #: KEYS: windows of any quotas. ARGV: for each limit, length and grain, as above. Answers for each what is left, and in how many milliseconds all of it is back.
 PEEK: Final = """
 local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local now = clock[1] * 1000 + clock[2] / 1000
 local answer = {}
 for i, key in ipairs(KEYS) do
   local limit, length, grain = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
