@@ -1,10 +1,12 @@
 # `make` prints this list. Everything is installed into .venv; what a target needs is installed when its lock file has changed.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-CODE := vyry web agents migrations scripts tests bench examples
+SCAN := .venv-scan/bin
+SEMGREP := SEMGREP_SETTINGS_FILE=.venv-scan/settings.yml $(SCAN)/semgrep scan --metrics off --disable-version-check
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test check fmt bench coverage lock clean services
+.PHONY: help install start test check scan fuzz sbom fmt bench coverage lock clean services
 
 help: ## print this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -17,13 +19,24 @@ start: install ## run a node: everything in one process, nothing else needed
 test: .venv/tested services ## run every test on real PostgreSQL, Redis and Kafka (ARGS="-k word")
 	$(BIN)/python -m scripts.with_services -- $(BIN)/pytest $(ARGS)
 
-check: .venv/tested ## lint, format, spelling, types, imports, unit tests
+check: .venv/tested scan ## lint, format, spelling, types, imports, static analysis, unit tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest tests/unit
+
+scan: .venv-scan/installed ## bandit, and the rules of scripts/semgrep with their examples; asks no network
+	$(SCAN)/bandit --quiet --recursive --ini setup.cfg vyry web agents migrations
+	$(SEMGREP) --quiet --test scripts/semgrep
+	$(SEMGREP) --quiet --error --config scripts/semgrep vyry web agents migrations
+
+fuzz: .venv/tested .venv-fuzz/installed ## look for inputs that break what reads foreign bytes (SECONDS=600 over all targets)
+	PYTHONPATH=.venv-fuzz $(BIN)/python -m scripts.fuzz $(SECONDS) $(ARGS)
+
+sbom: .venv-scan/installed ## sbom.json: every package of requirements.lock with its hashes, as CycloneDX
+	$(SCAN)/cyclonedx-py requirements --output-reproducible --of JSON -o sbom.json requirements.lock
 
 fmt: .venv/tested ## put the code into the house's format
 	$(BIN)/ruff check --fix-only --quiet .
@@ -36,15 +49,17 @@ coverage: .venv/tested services ## which lines the tests reach
 	$(BIN)/python -m scripts.with_services -- $(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage report
 
-lock: .venv/installed ## resolve setup.cfg anew into the two lock files
+lock: .venv/installed ## resolve setup.cfg anew into the four lock files
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile setup.cfg --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 		--extra build -o requirements.lock
 	$(BIN)/uv pip compile setup.cfg --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 		--extra build --extra test --extra dev -c requirements.lock -o requirements-test.lock
+	for each in scan fuzz; do sed -n "/^$$each =/,/^[^ ]/s/^    //p" setup.cfg | $(BIN)/uv pip compile - --upgrade --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --quiet -o requirements-$$each.lock || exit 1; done
 
 clean: ## remove what was built, the environment included; a node's data stays
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf .venv .venv-scan .venv-fuzz .fuzz sbom.json build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 
 services:
 	scripts/install-services
@@ -59,4 +74,14 @@ services:
 
 .venv/tested: .venv/installed requirements-test.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-test.lock
+	touch $@
+
+.venv-scan/installed: requirements-scan.lock
+	$(PYTHON) -m venv --clear .venv-scan
+	$(SCAN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-scan.lock
+	touch $@
+
+.venv-fuzz/installed: .venv/installed requirements-fuzz.lock
+	rm -rf .venv-fuzz
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --target .venv-fuzz -r requirements-fuzz.lock
 	touch $@

@@ -86,7 +86,9 @@ async def end_devices(
         await delete_mail(inside, mailbox)
     await fetch(inside, "DELETE FROM one_time_prekey WHERE mailbox = ANY($1)", mailboxes)
     await fetch(inside, "DELETE FROM key_set WHERE mailbox = ANY($1)", mailboxes)
-    await fetch(inside, "DELETE FROM refresh_token WHERE device = ANY($1)", [device.device for device in ended])
+    gone = [device.device for device in ended]
+    await fetch(inside, "DELETE FROM refresh_token WHERE device = ANY($1)", gone)
+    await fetch(inside, "DELETE FROM push_target WHERE device = ANY($1)", gone)
     return ended
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from hmac import compare_digest
 from itertools import count
 from uuid import UUID
 
@@ -225,7 +226,7 @@ class MemoryOtp:
         known, left = self._challenges.get(challenge_id, (None, 0))
         if known is None or known.purpose is not purpose or left == 0 or known.expires_at <= now:
             return None
-        is_right = known.code_hash == code_hash
+        is_right = compare_digest(known.code_hash, code_hash)
         self._challenges[challenge_id] = (known, 0 if is_right else left - 1)
         return Guess(is_right, left - 1, known.phone_hash, known.phone_sealed)
 
