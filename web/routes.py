@@ -3,7 +3,7 @@
 from typing import Final
 
 from web.keys import Route
-from web.rows import account, conversations, devices, documents, keys, mail, sessions
+from web.rows import account, conversations, devices, documents, keys, mail, push, sessions
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -11,6 +11,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *sessions.ROWS,
     *account.ROWS,
     *devices.ROWS,
+    *push.ROWS,
     *keys.ROWS,
     *conversations.ROWS,
     *mail.ROWS,

@@ -1,0 +1,103 @@
+"""Registering for push as clients meet it: what is taken, what is refused, and that it ends with the device."""
+
+import base64
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.client import Device, Refused
+from tests.live_house import House
+from vyry.adapters.rows import DeviceRow, PushTargetRow
+from vyry.devices.push import PushKind, PushTarget, check
+from vyry.errors import InvalidRequest
+
+
+PATH = "/devices/current/push"
+POINT = generate_private_key(SECP256R1()).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+def text(octets: bytes) -> str:
+    return base64.b64encode(octets).decode()
+
+
+WEBPUSH = {"kind": "webpush", "endpoint": "https://push.example/1", "p256dh": text(POINT), "auth": text(b"a" * 16)}
+GOOD: list[dict[str, Any]] = [
+    WEBPUSH,
+    {**WEBPUSH, "endpoint": "http://127.0.0.1:9/x?y=z"},
+    {"kind": "unifiedpush", "endpoint": "https://push.example/2"},
+    {"kind": "fcm", "token": "t" * 200},
+    {"kind": "apns", "token": "ab" * 32, "topic": "org.example.chat"},
+]
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({**WEBPUSH, "auth": None}, "auth"),
+    ({**WEBPUSH, "auth": text(b"a" * 15)}, "auth"),
+    ({**WEBPUSH, "p256dh": text(POINT[:-1])}, "p256dh"),
+    ({**WEBPUSH, "p256dh": text(POINT[:-1] + bytes([POINT[-1] ^ 1]))}, "p256dh"),
+    ({**WEBPUSH, "p256dh": text(b"\x02" + POINT[1:33])}, "p256dh"),
+    ({**WEBPUSH, "token": "t"}, "token"),
+    ({**WEBPUSH, "endpoint": "ftp://push.example/1"}, "endpoint"),
+    ({**WEBPUSH, "endpoint": "https://user:word@push.example/"}, "endpoint"),
+    ({**WEBPUSH, "endpoint": "https://push.example/#f"}, "endpoint"),
+    ({**WEBPUSH, "endpoint": "https://push.example:99999/"}, "endpoint"),
+    ({**WEBPUSH, "endpoint": "https://"}, "endpoint"),
+    ({**WEBPUSH, "endpoint": "https://push.example/ 1"}, "endpoint"),
+    ({"kind": "unifiedpush"}, "endpoint"),
+    ({"kind": "fcm", "token": "t", "topic": "x"}, "topic"),
+    ({"kind": "apns", "token": "t"}, "topic"),
+    ({"kind": "pigeon", "token": "t"}, "kind"),
+]
+
+
+async def kept(device: Device) -> list[PushTargetRow]:
+    row = await DeviceRow.get(account_id=device.user_id, device_id=device.device_id)
+    return await PushTargetRow.filter(device=row.id)
+
+
+@pytest.mark.parametrize("target", GOOD, ids=lambda target: str(target["kind"]))
+async def test_a_device_registers_and_withdraws(small_house: House, target: dict[str, Any]) -> None:
+    device = await small_house.node.sign_up()
+
+    await device.call("PUT", PATH, target)
+    (found,) = await kept(device)
+    await device.call("DELETE", PATH)
+    await device.call("DELETE", PATH)
+
+    assert (found.kind, found.endpoint, found.token) == (target["kind"], target.get("endpoint"), target.get("token"))
+    assert await kept(device) == []
+
+
+@pytest.mark.parametrize(("target", "field"), BAD)
+async def test_what_is_wrong_is_named(small_house: House, target: dict[str, Any], field: str) -> None:
+    device = await small_house.node.sign_up()
+
+    with pytest.raises(Refused) as refused:
+        await device.call("PUT", PATH, {name: value for name, value in target.items() if value is not None})
+
+    assert (refused.value.status, refused.value.body["error_code"]) == (400, "INVALID_REQUEST")
+    assert [each["field"] for each in refused.value.body["fields"]] == [field]
+    assert await kept(device) == []
+
+
+async def test_a_target_takes_the_place_of_the_one_before_and_ends_with_its_device(house: House) -> None:
+    device = await house.node.sign_up()
+    for target in GOOD:
+        await device.call("PUT", PATH, target)
+
+    assert [row.kind for row in await kept(device)] == ["apns"]
+
+    await device.call("POST", "/auth/logout")
+    assert await kept(device) == []
+
+
+def test_production_wakes_over_https_only() -> None:
+    plain = PushTarget(PushKind.UNIFIEDPUSH, "http://push.example/")
+
+    check(plain, allows_plain=True)
+    with pytest.raises(InvalidRequest):
+        check(plain, allows_plain=False)
+
+
+def test_no_secret_of_a_target_stands_in_its_text() -> None:
+    assert "word" not in repr(PushTarget(PushKind.FCM, token="a word nobody else knows"))

@@ -1,0 +1,32 @@
+"""Where devices want to be woken, in the database. A target ends with its device (`end_devices`)."""
+
+from uuid import UUID
+
+from vyry.adapters.database import available, transaction
+from vyry.adapters.rows import PushTargetRow
+from vyry.adapters.statements import fetch
+from vyry.devices.push import PushTarget
+
+
+_KEEP = """
+    INSERT INTO push_target (device, kind, endpoint, p256dh, auth, token, topic)
+    SELECT id, $2, $3, $4, $5, $6, $7 FROM device WHERE id = $1 AND ended_at IS NULL
+    ON CONFLICT (device) DO UPDATE SET kind = excluded.kind, endpoint = excluded.endpoint, p256dh = excluded.p256dh,
+        auth = excluded.auth, token = excluded.token, topic = excluded.topic
+    RETURNING device"""
+#: The device's end takes this lock too: a target is never kept for a device that has just ended.
+_LOCK = "UPDATE device SET ended_at = ended_at WHERE id = $1"
+
+
+class TortoisePushTargets:
+    """PushStore on PostgreSQL or SQLite."""
+
+    async def keep(self, device: UUID, target: PushTarget) -> bool:
+        values = (target.kind.value, target.endpoint, target.p256dh, target.auth, target.token, target.topic)
+        async with transaction() as inside:
+            await fetch(inside, _LOCK, device)
+            return bool(await fetch(inside, _KEEP, device, *values))
+
+    async def forget(self, device: UUID) -> None:
+        async with available():
+            await PushTargetRow.filter(device=device).delete()

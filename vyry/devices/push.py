@@ -1,0 +1,119 @@
+"""Where a device wants to be woken: kept here, used when mail waits for a device without a socket. Pushes carry no content."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+
+from vyry.accounts.account import Caller
+from vyry.errors import InvalidRequest, InvalidToken
+
+
+#: RFC 8291 section 3.2: a point of P-256, uncompressed, and 16 octets.
+_P256DH_OCTETS: Final = 65
+_AUTH_OCTETS: Final = 16
+
+
+class PushKind(Enum):
+    """Who carries the wake-up."""
+
+    WEBPUSH = "webpush"
+    UNIFIEDPUSH = "unifiedpush"
+    FCM = "fcm"
+    APNS = "apns"
+
+
+#: The members of each kind, beside `kind` itself.
+MEMBERS: Final = {
+    PushKind.WEBPUSH: ("endpoint", "p256dh", "auth"),
+    PushKind.UNIFIEDPUSH: ("endpoint",),
+    PushKind.FCM: ("token",),
+    PushKind.APNS: ("token", "topic"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PushTarget:
+    """One device's way to be woken; what its kind has no use for is None."""
+
+    kind: PushKind
+    endpoint: str | None = field(default=None, repr=False)
+    p256dh: bytes | None = field(default=None, repr=False)
+    auth: bytes | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    topic: str | None = None
+
+
+class PushStore(Protocol):
+    """Where targets are kept. Both methods raise `Unavailable` when the database is away."""
+
+    async def keep(self, device: UUID, target: PushTarget) -> bool:
+        """Put the target in the place of the device's present one; False if the device has ended."""
+        ...
+
+    async def forget(self, device: UUID) -> None:
+        """The device is not to be woken any more."""
+        ...
+
+
+class PushTargets:
+    """What a device may say about being woken."""
+
+    def __init__(self, store: PushStore, *, allows_plain: bool) -> None:
+        self._store = store
+        self._allows_plain = allows_plain
+
+    async def register(self, caller: Caller, target: PushTarget) -> None:
+        """Wake the caller's device this way from now on. Raises InvalidRequest (a member that is missing, needless or wrong), InvalidToken."""
+        check(target, allows_plain=self._allows_plain)
+        if not await self._store.keep(caller.device, target):
+            raise InvalidToken
+
+    async def withdraw(self, caller: Caller) -> None:
+        """Do not wake the caller's device any more."""
+        await self._store.forget(caller.device)
+
+
+def check(target: PushTarget, *, allows_plain: bool) -> None:
+    """Whether the target has all members of its kind, no others, and good ones. `allows_plain`: http:// will do (development)."""
+    for name in ("endpoint", "p256dh", "auth", "token", "topic"):
+        is_given, is_wanted = getattr(target, name) is not None, name in MEMBERS[target.kind]
+        if is_given != is_wanted:
+            raise _wrong(name, f"{target.kind.value} {'needs' if is_wanted else 'has no'} {name}")
+    if target.endpoint is not None and not _is_endpoint(target.endpoint, allows_plain=allows_plain):
+        raise _wrong("endpoint", "must be an https:// URL without user, password and fragment")
+    if target.p256dh is not None and not _is_point(target.p256dh):
+        raise _wrong("p256dh", "must be an uncompressed point of P-256 (65 bytes)")
+    if target.auth is not None and len(target.auth) != _AUTH_OCTETS:
+        raise _wrong("auth", f"must have {_AUTH_OCTETS} bytes")
+
+
+def _is_endpoint(url: str, *, allows_plain: bool) -> bool:
+    # urlsplit takes white space and control characters out in silence.
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        # A port that is none is told when it is asked for.
+        _ = parts.port
+    except ValueError:
+        return False
+    is_scheme_good = parts.scheme == "https" or (allows_plain and parts.scheme == "http")
+    return is_scheme_good and bool(parts.hostname) and "@" not in parts.netloc and not parts.fragment
+
+
+def _is_point(octets: bytes) -> bool:
+    if len(octets) != _P256DH_OCTETS:
+        return False
+    try:
+        EllipticCurvePublicKey.from_encoded_point(SECP256R1(), octets)
+    except ValueError:
+        return False
+    return True
+
+
+def _wrong(field_name: str, problem: str) -> InvalidRequest:
+    return InvalidRequest(fields=[{"field": field_name, "problem": problem}])

@@ -1,0 +1,23 @@
+"""Shapes of push registration (docs/protocol.md, "Push"). Which members belong to which kind is the domain's business."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vyry.devices.push import PushKind, PushTarget
+from web.wire.shapes import Base64, Wire
+
+
+class RegisterPush(Wire):
+    """How the calling device wants to be woken: webpush has `endpoint`, `p256dh`, `auth`; unifiedpush `endpoint`; fcm `token`; apns `token`, `topic`."""
+
+    kind: Literal["webpush", "unifiedpush", "fcm", "apns"]
+    endpoint: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+    p256dh: Base64 | None = None
+    auth: Base64 | None = None
+    token: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    topic: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+
+    def value(self) -> PushTarget:
+        """As the domain has it."""
+        return PushTarget(PushKind(self.kind), self.endpoint, self.p256dh, self.auth, self.token, self.topic)
