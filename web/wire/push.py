@@ -13,7 +13,8 @@ class RegisterPush(Wire):
 
     kind: Literal["webpush", "unifiedpush", "fcm", "apns"]
     endpoint: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
-    p256dh: Base64 | None = None
+    #: Named as browsers name it; a letter after digits would become a capital.
+    p256dh: Annotated[Base64 | None, Field(alias="p256dh")] = None
     auth: Base64 | None = None
     token: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     topic: Annotated[str, Field(min_length=1, max_length=255)] | None = None
