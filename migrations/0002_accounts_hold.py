@@ -46,6 +46,64 @@ async def allow_changes(_apps: object, editor: BaseSchemaEditor) -> None:
         await editor.client.execute_query(f"DROP TRIGGER {statement.split()[2]}")
 
 
+_TELL_ENDINGS_POSTGRES = (
+    """
+    CREATE FUNCTION note_ended_device() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      INSERT INTO ending (device, at) VALUES (NEW.id, clock_timestamp());
+      RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE FUNCTION note_ended_account() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      INSERT INTO ending (account_id, at) VALUES (NEW.id, clock_timestamp());
+      RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER device_ending AFTER UPDATE OF ended_at, session_generation ON device FOR EACH ROW
+      WHEN (NEW.ended_at IS DISTINCT FROM OLD.ended_at OR NEW.session_generation <> OLD.session_generation)
+      EXECUTE FUNCTION note_ended_device()
+    """,
+    """
+    CREATE TRIGGER account_ending AFTER UPDATE OF suspended_at, deleted_at ON account FOR EACH ROW
+      WHEN (NEW.suspended_at IS DISTINCT FROM OLD.suspended_at OR NEW.deleted_at IS DISTINCT FROM OLD.deleted_at)
+      EXECUTE FUNCTION note_ended_account()
+    """,
+)
+_TELL_ENDINGS_SQLITE = (
+    """
+    CREATE TRIGGER device_ending AFTER UPDATE OF ended_at, session_generation ON device
+      WHEN NEW.ended_at IS NOT OLD.ended_at OR NEW.session_generation <> OLD.session_generation BEGIN
+      INSERT INTO ending (device, at) VALUES (NEW.id, strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
+    END
+    """,
+    """
+    CREATE TRIGGER account_ending AFTER UPDATE OF suspended_at, deleted_at ON account
+      WHEN NEW.suspended_at IS NOT OLD.suspended_at OR NEW.deleted_at IS NOT OLD.deleted_at BEGIN
+      INSERT INTO ending (account_id, at) VALUES (NEW.id, strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
+    END
+    """,
+)
+
+
+async def tell_endings(_apps: object, editor: BaseSchemaEditor) -> None:
+    """Whoever ends a device's sessions, by whatever statement, is noted for the nodes that hold its sockets."""
+    for statement in _TELL_ENDINGS_POSTGRES if editor.DIALECT == "postgres" else _TELL_ENDINGS_SQLITE:
+        await editor.client.execute_query(statement)
+
+
+async def tell_no_endings(_apps: object, editor: BaseSchemaEditor) -> None:
+    """Undo tell_endings."""
+    if editor.DIALECT == "postgres":
+        for name in ("note_ended_device", "note_ended_account"):
+            await editor.client.execute_query(f"DROP FUNCTION {name}() CASCADE")
+        return
+    for statement in _TELL_ENDINGS_SQLITE:
+        await editor.client.execute_query(f"DROP TRIGGER {statement.split()[2]}")
+
+
 class Migration(migrations.Migration):
     """Room for PINs, links, notices in flight, what was sent, what happened."""
 
@@ -278,6 +336,42 @@ class Migration(migrations.Migration):
             },
             bases=["Model"],
         ),
+        ops.CreateModel(
+            name="PepperRow",
+            fields=[
+                ("id", fields.IntField(generated=False, primary_key=True, unique=True, db_index=True)),
+                (
+                    "fingerprint",
+                    fields.CharField(
+                        description="A keyed hash by which nodes tell that they have the same one.", max_length=64
+                    ),
+                ),
+                ("used_from", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "pepper",
+                "app": "vyry",
+                "pk_attr": "id",
+                "table_description": "A pepper that this installation uses, and since when: the newest is in use. A node that lacks one, or has another one under its id, makes nothing.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="EndingRow",
+            fields=[
+                ("id", fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
+                ("device", fields.UUIDField(null=True)),
+                ("account_id", fields.UUIDField(null=True)),
+                ("at", fields.DatetimeField(db_index=True, auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "ending",
+                "app": "vyry",
+                "pk_attr": "id",
+                "table_description": "A device or a whole account whose sessions have ended or may go on again: nodes look at the sockets they hold for it. Written by triggers.",
+            },
+            bases=["Model"],
+        ),
         ops.AddField(
             model_name="AccountRow",
             name="deleted_at",
@@ -325,4 +419,5 @@ class Migration(migrations.Migration):
             ),
         ),
         ops.RunPython(make_append_only, allow_changes),
+        ops.RunPython(tell_endings, tell_no_endings),
     ]

@@ -356,3 +356,27 @@ class WitnessRow(Model):
 
     class Meta:
         table = "witness"
+
+
+class PepperRow(Model):
+    """A pepper that this installation uses, and since when: the newest is in use. A node that lacks one, or has another one under its id, makes nothing."""
+
+    id = fields.IntField(primary_key=True, generated=False)
+    #: A keyed hash by which nodes tell that they have the same one.
+    fingerprint = fields.CharField(max_length=64)
+    used_from = fields.DatetimeField()
+
+    class Meta:
+        table = "pepper"
+
+
+class EndingRow(Model):
+    """A device or a whole account whose sessions have ended or may go on again: nodes look at the sockets they hold for it. Written by triggers."""
+
+    id = fields.BigIntField(primary_key=True)
+    device = fields.UUIDField(null=True)
+    account_id = fields.UUIDField(null=True)
+    at = fields.DatetimeField(db_index=True)
+
+    class Meta:
+        table = "ending"
