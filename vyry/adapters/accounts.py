@@ -10,11 +10,11 @@ from vyry.accounts.events import AccountEvent
 from vyry.adapters.account_events import note_event
 from vyry.adapters.database import available, transaction
 from vyry.adapters.devices import end_devices
-from vyry.adapters.rows import AccountRow, DeviceRow, MailboxRow, RefreshTokenRow
+from vyry.adapters.new_devices import Place, add_device
+from vyry.adapters.rows import AccountRow
 from vyry.adapters.statements import fetch, to_uuid
 from vyry.errors import Forbidden, NotFound, UsernameTaken
 from vyry.ids import DeviceId, UserId, new_id
-from vyry.mail.envelope import first_head
 
 
 #: A new sign-up starts the numbers of devices anew.
@@ -38,7 +38,7 @@ class TortoiseAccounts:
             if found[0]["suspended_at"] is not None:
                 raise Forbidden("The operator has suspended this account.")
             ended = await self._end_all(inside, user_id, now) if user_id != fresh else ()
-            await _add(inside, user_id, device, now)
+            await add_device(inside, Place(user_id, _FIRST_NUMBER, is_primary=True), device, now)
             await note_event(inside, AccountEvent(user_id, "signedUp", now, _FIRST_NUMBER))
         return SignedUp(user_id, _FIRST_NUMBER, user_id == fresh, found[0]["display_name"] is not None, tuple(ended))
 
@@ -69,31 +69,6 @@ class TortoiseAccounts:
         live = await fetch(inside, "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL", user_id)
         devices = [to_uuid(row["id"]) for row in live]
         return tuple(await end_devices(inside, user_id, devices, now, identity_changed=True))
-
-
-async def _add(inside: BaseDBAsyncClient, user_id: UserId, device: NewDevice, now: datetime) -> None:
-    head = first_head(device.mailbox_id)
-    mailbox = await MailboxRow.create(inside, mailbox_id=device.mailbox_id, head=head, acknowledged_head=head)
-    _ = await DeviceRow.create(
-        inside,
-        id=device.device,
-        account_id=user_id,
-        device_id=_FIRST_NUMBER,
-        mailbox=mailbox.id,
-        mailbox_id=device.mailbox_id,
-        name=device.name,
-        platform=device.platform.value,
-        is_primary=True,
-        linked_at=now,
-        last_seen_on=now.date(),
-    )
-    _ = await RefreshTokenRow.create(
-        inside,
-        hash=device.refresh_hash,
-        device=device.device,
-        expires_at=device.refresh_expires_at,
-        family_ends_at=device.family_ends_at,
-    )
 
 
 def _account(row: AccountRow) -> Account:

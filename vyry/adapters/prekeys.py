@@ -39,7 +39,8 @@ from vyry.ids import DeviceId, MailboxKey, UserId
 Row = dict[str, Any]
 
 _LOCK_ACCOUNT = """
-    UPDATE account SET device_list_epoch = device_list_epoch WHERE id = $1 RETURNING device_list_epoch, identity_key, suite"""
+    UPDATE account SET device_list_epoch = device_list_epoch WHERE id = $1 AND deleted_at IS NULL
+    RETURNING device_list_epoch, identity_key, suite"""
 _LOCK_ACCOUNT_UNDER = """
     UPDATE account SET identity_key = COALESCE(identity_key, $2), suite = COALESCE(suite, $3)
     WHERE id = $1 AND (identity_key IS NULL OR identity_key = $2) RETURNING id"""
@@ -65,7 +66,7 @@ _KEYS = """
     FROM account a
     LEFT JOIN (device d JOIN key_set k ON k.mailbox = d.mailbox)
            ON d.account_id = a.id AND d.ended_at IS NULL AND d.registration_id IS NOT NULL
-    WHERE a.id = $1 ORDER BY d.device_id"""
+    WHERE a.id = $1 AND a.deleted_at IS NULL ORDER BY d.device_id"""
 _CLAIMABLE = """
     SELECT d.device_id, d.registration_id, k.*,
            (SELECT count(*) FROM one_time_prekey p WHERE p.mailbox = k.mailbox AND p.kind = 'ec') AS one_time_count,
@@ -84,7 +85,7 @@ _COUNT = """
 _LISTS = """
     SELECT a.id, a.device_list_epoch, d.device_id, d.registration_id, d.mailbox
     FROM account a LEFT JOIN device d ON d.account_id = a.id AND d.ended_at IS NULL AND d.registration_id IS NOT NULL
-    WHERE a.id = ANY($1) ORDER BY d.device_id"""
+    WHERE a.id = ANY($1) AND a.deleted_at IS NULL ORDER BY d.device_id"""
 
 
 class TortoisePrekeys:
@@ -92,27 +93,7 @@ class TortoisePrekeys:
 
     async def replace(self, owner: Caller, upload: KeyUpload, now: datetime) -> None:
         async with transaction() as conn:
-            identity = upload.identity
-            if not await fetch(conn, _LOCK_ACCOUNT_UNDER, owner.user_id, identity.key, identity.suite.value):
-                raise IdentityMismatch
-            await _register(conn, owner, upload.registration_id, now)
-            held = await KeySetRow.get_or_none(mailbox=owner.mailbox, using_db=conn)
-            issued = _issued(held) if held else Through()
-            check_new(upload, issued)
-            fresh = KeySetRow(
-                mailbox=owner.mailbox,
-                suite=identity.suite.value,
-                identity_dh_key=identity.dh_key,
-                identity_dh_signature=identity.dh_signature,
-                issued_through_one_time=issued.one_time,
-                issued_through_pq=issued.pq,
-                uploaded_through_one_time=issued.one_time,
-                uploaded_through_pq=issued.pq,
-            )
-            _enter(fresh, held, upload, now)
-            await fresh.save(using_db=conn, force_create=held is None, force_update=held is not None)
-            await OneTimePrekeyRow.filter(mailbox=owner.mailbox).using_db(conn).delete()
-            await _insert(conn, owner.mailbox, upload)
+            await publish(conn, owner, upload, now)
 
     async def refill(self, owner: Caller, verified_under: Identity, refill: KeyRefill, now: datetime) -> None:
         async with transaction() as conn:
@@ -171,6 +152,31 @@ class TortoisePrekeys:
                 wanted = [row for number, row in present.items() if number in device_ids]
             bundles, low = await _take(conn, account[0]["identity_key"], wanted)
         return Claimed(account[0]["device_list_epoch"], bundles, low)
+
+
+async def publish(conn: BaseDBAsyncClient, owner: Caller, upload: KeyUpload, now: datetime) -> None:
+    """Put this set in the place of the device's present one, inside a transaction. As PrekeyStore.replace."""
+    identity = upload.identity
+    if not await fetch(conn, _LOCK_ACCOUNT_UNDER, owner.user_id, identity.key, identity.suite.value):
+        raise IdentityMismatch
+    await _register(conn, owner, upload.registration_id, now)
+    held = await KeySetRow.get_or_none(mailbox=owner.mailbox, using_db=conn)
+    issued = _issued(held) if held else Through()
+    check_new(upload, issued)
+    fresh = KeySetRow(
+        mailbox=owner.mailbox,
+        suite=identity.suite.value,
+        identity_dh_key=identity.dh_key,
+        identity_dh_signature=identity.dh_signature,
+        issued_through_one_time=issued.one_time,
+        issued_through_pq=issued.pq,
+        uploaded_through_one_time=issued.one_time,
+        uploaded_through_pq=issued.pq,
+    )
+    _enter(fresh, held, upload, now)
+    await fresh.save(using_db=conn, force_create=held is None, force_update=held is not None)
+    await OneTimePrekeyRow.filter(mailbox=owner.mailbox).using_db(conn).delete()
+    await _insert(conn, owner.mailbox, upload)
 
 
 class TortoiseDeviceLists:

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
 
-from vyry.accounts.account import Caller, Platform
+from vyry.accounts.account import Caller, NewDevice, Platform
 from vyry.accounts.tokens import RefreshToken
 from vyry.devices.keyset import KeyUpload
 from vyry.errors import AlreadyUsed, Forbidden, NotFound
@@ -104,6 +104,13 @@ class Completion:
     refresh: RefreshToken
     max_devices: int
     now: datetime
+
+    def new_device(self, name: str, platform: Platform) -> NewDevice:
+        """The device to be made, called as it called itself when it asked."""
+        refresh = self.refresh
+        return NewDevice(
+            self.device, self.mailbox_id, name, platform, refresh.hash, refresh.expires_at, refresh.family_ends_at
+        )
 
 
 @dataclass(frozen=True, slots=True)
