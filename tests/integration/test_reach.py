@@ -1,0 +1,166 @@
+"""The matrix of reach, made from the route table: every route, every kind of caller, every object of others that the route can be asked for."""
+
+import re
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.client import Body, Device
+from tests.live_house import House, open_house
+from tests.live_house import Place as Rooms
+from tests.reach import PLACES, Hidden, Place, World, named, places
+from vyry.adapters.rows import AccountRow
+from web.keys import Route
+from web.routes import ROUTES
+
+
+#: All cells share one house: they ask, and change nothing.
+in_one_house = pytest.mark.asyncio(loop_scope="module")
+CLOSED = [route for route in ROUTES if route.auth != "open"]
+#: What differs between two answers of the same kind.
+OWN = {"x-request-id", "date", "ratelimit", "ratelimit-policy"}
+ROLES = ("primary", "linked", "stranger")
+
+
+class People:
+    """Ann and her tablet, who talk to Bo; Eve with three devices, who talks to Mal; Cat alone; and those whose time is over."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.callers: dict[str, Device] = {}
+        self.ended: dict[str, str] = {}
+        self.worlds: dict[str, World] = {}
+
+    async def move_in(self) -> None:
+        ann, bo, together = await self.house.pair()
+        eve, mal, apart = await self.house.pair()
+        cat, dan = await self.house.node.sign_up(), await self.house.node.sign_up()
+        tablet = await self.house.link(ann)
+        for number in (2, 3):
+            await self.house.link(eve, number)
+        foreign = {
+            "conversation": apart,
+            "message": await self._message(mal, eve, apart),
+            "device": 3,
+            "user": eve.user_id,
+            "gone user": await self._leave(dan),
+        }
+        own = {"conversation": together, "friend": bo.user_id}
+        alone = {"conversation": await cat.open_direct(bo), "friend": bo.user_id}
+        self.callers = {"primary": ann, "linked": tablet, "stranger": cat}
+        self.worlds = {
+            "primary": World(foreign, own),
+            "linked": World(foreign, own),
+            "stranger": World(foreign | {"device": 2}, alone),
+        }
+        await self._end_some(ann)
+
+    async def _message(self, sender: Device, other: Device, conversation: str) -> str:
+        await sender.learn(other.user_id, again=True)
+        body = sender.body_of(conversation, [other.user_id], b"between us")
+        await sender.call("POST", "/messages", body)
+        return str(body["messageId"])
+
+    async def _leave(self, device: Device) -> str:
+        """What stays of an account that was deleted: an id that others may remember."""
+        await AccountRow.filter(id=device.user_id).delete()
+        return device.user_id
+
+    async def _end_some(self, ann: Device) -> None:
+        old = await self.house.link(ann, 3)
+        await ann.call("DELETE", "/devices/3")
+        suspended = await self.house.node.sign_up(with_keys=False)
+        await AccountRow.filter(id=suspended.user_id).update(suspended_at=datetime.now(UTC))
+        renewed = await self.house.node.sign_up(with_keys=False)
+        await self.house.node.sign_up(renewed.number, with_keys=False)
+        self.ended = {
+            "an ended device": old.token,
+            "a suspended account": suspended.token,
+            "a device before the new sign-up": renewed.token,
+        }
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def people(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[People]:
+    folder = tmp_path_factory.mktemp("reach")
+    copy = shutil.copy(sqlite_template, folder / "vyry.db")
+    async with open_house(Rooms(f"sqlite://{copy}", None, folder)) as house:
+        made = People(house)
+        await made.move_in()
+        yield made
+
+
+async def answer(house: House, route: Route, path: str, token: str | None, body: Any) -> tuple[int, Body, Body]:
+    """Status, body without its id, headers without what is each answer's own."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    node = house.node
+    async with node.http.request(route.method, f"{node.url}{path}", json=body, headers=headers) as got:
+        said = await got.json()
+        kept = {name.lower(): value for name, value in got.headers.items() if name.lower() not in OWN}
+    said.pop("request_id", None)
+    return got.status, said, kept
+
+
+def filled(path: str, **names: object) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: str(names.get(match[1], uuid.UUID(int=1))), path)
+
+
+def cells() -> Iterator[Any]:
+    """Every route x place x foreign object x role."""
+    for route in ROUTES:
+        for place in places((route,)):
+            rule = PLACES.get(place)
+            for word in rule.foreign if isinstance(rule, Hidden) else ():
+                for role in ROLES:
+                    yield pytest.param(route, place, word, role, id=f"{named(route)} {place[1]}-{word}-{role}")
+
+
+def test_every_place_where_a_route_takes_a_name_is_classified() -> None:
+    assert set(PLACES) == set(places(ROUTES))
+
+
+@in_one_house
+@pytest.mark.parametrize("route", CLOSED, ids=named)
+async def test_nobody_gets_in(people: People, route: Route) -> None:
+    status, body, headers = await answer(people.house, route, filled(route.path), None, {})
+
+    assert (status, body["error_code"]) == (401, "UNAUTHORIZED")
+    assert headers["www-authenticate"] == "Bearer"
+
+
+@in_one_house
+@pytest.mark.parametrize("who", ["an ended device", "a device before the new sign-up"])
+@pytest.mark.parametrize("route", CLOSED, ids=named)
+async def test_whose_time_is_over_does_not_get_in(people: People, route: Route, who: str) -> None:
+    status, body, _ = await answer(people.house, route, filled(route.path), people.ended[who], {})
+
+    assert (status, body["error_code"]) == (401, "INVALID_TOKEN")
+
+
+@in_one_house
+@pytest.mark.parametrize(("route", "place", "word", "role"), list(cells()))
+async def test_what_is_not_the_callers_answers_like_what_does_not_exist(
+    people: People, route: Route, place: Place, word: str, role: str
+) -> None:
+    rule, world, token = PLACES[place], people.worlds[role], people.callers[role].token
+    assert isinstance(rule, Hidden)
+
+    foreign, invented = [
+        await answer(
+            people.house, route, filled(route.path, **{place[1]: name}), token, rule.body and rule.body(world, name)
+        )
+        for name in (world.foreign[word], rule.invented)
+    ]
+
+    assert (foreign[0], foreign[1]["error_code"]) == (rule.status, rule.code)
+    assert foreign == invented
+
+
+def test_the_matrix_is_not_empty() -> None:
+    assert len(list(cells())) >= 30

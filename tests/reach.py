@@ -1,0 +1,123 @@
+"""Who may reach what: every place where a route takes the name of an object, and what must come of naming one that is not the caller's.
+
+`PLACES` is held against the route table by tests/integration/test_reach.py: a route that takes a new name fails there until it stands here.
+"""
+
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from tests.device_keys import base64_text
+from web.keys import Route
+
+
+#: Fields that name something: an object, or a secret that stands for one.
+_NAMES = re.compile(r"(Id|Ids|Token|ticket|cursor|username)$")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What there is: ids by the words that `Hidden.foreign` names them with; `own` are the caller's, `invented` names nothing."""
+
+    foreign: Mapping[str, Any]
+    own: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Naming an object of others is refused exactly as naming one that does not exist.
+
+    `foreign` says which objects of the world are tried, `invented` what names nothing, `body` makes the body that is good but for the name.
+    """
+
+    status: int
+    code: str
+    foreign: tuple[str, ...]
+    body: Callable[[World, Any], Any] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    invented: Any = "0198c2d4-7a00-7000-8000-000000000000"
+
+
+@dataclass(frozen=True, slots=True)
+class Nobodys:
+    """The name gives nobody away, for this reason."""
+
+    reason: str
+
+
+Place = tuple[str, str]
+Rule = Hidden | Nobodys
+
+
+def places(routes: tuple[Route, ...]) -> Iterator[Place]:
+    """Every place of these routes where something is named: (METHOD path, name)."""
+    for route in routes:
+        found = dict.fromkeys(re.findall(r"\{(\w+)\}", route.path))
+        for shape in filter(None, (route.body, route.query)):
+            found |= dict.fromkeys(_named(shape))
+        yield from ((named(route), name) for name in found)
+
+
+def named(route: Route) -> str:
+    """The route as `PLACES` calls it."""
+    return f"{route.method} {route.path.removeprefix('/api/v1')}"
+
+
+def _named(shape: type[BaseModel]) -> Iterator[str]:
+    """The fields of a shape, at any depth, that name something."""
+    schema = shape.model_json_schema(by_alias=True)
+    for part in (schema, *schema.get("$defs", {}).values()):
+        yield from (name for name in part.get("properties", {}) if _NAMES.search(name))
+
+
+def _post(world: World, conversation: str | None = None, user: str | None = None, device: int | None = None) -> Any:
+    copy = {"deviceId": device or 1, "registrationId": 77, "content": base64_text(b"x")}
+    return {
+        "messageId": str(uuid.uuid4()),
+        "conversationId": conversation or world.own["conversation"],
+        "recipients": [{"userId": user or world.own["friend"], "epoch": 1, "devices": [copy]}],
+    }
+
+
+_NEW_ID: Final = Nobodys("made by the client, for itself alone")
+_OWN_DEVICE: Final = Nobodys("a number of the caller's own key set")
+_CAPABILITY: Final = Nobodys("a random secret, which is all the right there is")
+_KEYS: Final = Nobodys("who is signed in and knows the id may ask for the keys of an account that lives")
+
+#: Every place, by route and name.
+PLACES: Final[dict[Place, Rule]] = {
+    ("POST /auth/verify-otp", "challengeId"): _CAPABILITY,
+    ("POST /auth/refresh-token", "refreshToken"): _CAPABILITY,
+    ("POST /auth/refresh-token", "attemptId"): _NEW_ID,
+    ("PATCH /account", "username"): Nobodys("that a username is taken is meant to be seen"),
+    ("PATCH /account", "pictureAttachmentId"): Nobodys("kept as it is, and looked up by whoever has it"),
+    ("GET /devices", "cursor"): Nobodys("a number among the caller's own devices"),
+    ("PATCH /devices/{deviceId}", "deviceId"): Hidden(
+        404, "NOT_FOUND", ("device",), lambda _, __: {"name": "mine"}, invented=127
+    ),
+    ("DELETE /devices/{deviceId}", "deviceId"): Hidden(404, "NOT_FOUND", ("device",), invented=127),
+    ("PUT /keys", "registrationId"): _OWN_DEVICE,
+    ("GET /keys/{userId}", "userId"): Hidden(404, "NOT_FOUND", ("gone user",)),
+    ("POST /keys/{userId}/claim", "userId"): Hidden(404, "NOT_FOUND", ("gone user",), lambda _, __: {}),
+    ("POST /keys/{userId}/claim", "deviceIds"): _KEYS,
+    ("POST /conversations", "userId"): Hidden(
+        404, "NOT_FOUND", ("gone user",), lambda _, user: {"kind": "direct", "userId": user}
+    ),
+    ("GET /conversations", "cursor"): Nobodys("a point in time: what stands behind it is the caller's own list"),
+    ("GET /conversations/{conversationId}", "conversationId"): Hidden(404, "NOT_FOUND", ("conversation",)),
+    ("POST /messages", "messageId"): _NEW_ID,
+    ("POST /messages", "conversationId"): Hidden(
+        403, "NOT_A_MEMBER", ("conversation",), lambda world, one: _post(world, conversation=one)
+    ),
+    ("POST /messages", "userId"): Hidden(
+        404, "NOT_FOUND", ("user", "gone user"), lambda world, one: _post(world, user=one)
+    ),
+    ("POST /messages", "deviceId"): Nobodys("the devices of a member are shown to members"),
+    ("POST /messages", "registrationId"): Nobodys("the devices of a member are shown to members"),
+    ("GET /messages/{messageId}", "messageId"): Hidden(404, "NOT_FOUND", ("message",)),
+    ("GET /ws", "ticket"): _CAPABILITY,
+}
