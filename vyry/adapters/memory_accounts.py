@@ -10,6 +10,7 @@ from uuid import UUID
 from vyry.accounts.account import (
     Account,
     AccountChange,
+    Caller,
     Device,
     DeviceListing,
     EndedDevice,
@@ -53,10 +54,22 @@ class AccountLedger:
     devices: dict[UUID, _Device] = field(default_factory=dict)
     tokens: dict[str, _Token] = field(default_factory=dict)
     mailboxes: "count[int]" = field(default_factory=lambda: count(1))
+    #: The device number given last, by account.
+    last_numbers: dict[UserId, DeviceId] = field(default_factory=dict)
 
     def of(self, user_id: UserId) -> list[_Device]:
         """The live devices of an account."""
         return [device for device in self.devices.values() if device.user_id == user_id]
+
+    def add(self, user_id: UserId, number: DeviceId, new: NewDevice, now: datetime) -> Caller:
+        """A new device of the account; the first one is its primary."""
+        is_primary = not self.of(user_id)
+        shown = Device(new.device, number, new.name, new.platform, is_primary, now, now.date())
+        mailbox = MailboxKey(next(self.mailboxes))
+        self.devices[new.device] = _Device(user_id, shown, mailbox, new.mailbox_id)
+        self.tokens[new.refresh_hash] = _Token(new.device, new.refresh_expires_at, new.family_ends_at)
+        self.last_numbers[user_id] = number
+        return Caller(user_id, number, new.device, mailbox, new.mailbox_id, is_primary, now)
 
     def end(self, devices: Collection[UUID]) -> tuple[EndedDevice, ...]:
         """End these."""
@@ -84,18 +97,7 @@ class MemoryAccounts:
             ledger.epochs[user_id] = 1
         ended = ledger.end([known.shown.device for known in ledger.of(user_id)])
         ledger.epochs[user_id] += 0 if is_new else 1
-        shown = Device(
-            device.device,
-            DeviceId(1),
-            device.name,
-            device.platform,
-            is_primary=True,
-            linked_at=now,
-            last_seen_on=now.date(),
-        )
-        mailbox = MailboxKey(next(ledger.mailboxes))
-        ledger.devices[device.device] = _Device(user_id, shown, mailbox, device.mailbox_id)
-        ledger.tokens[device.refresh_hash] = _Token(device.device, device.refresh_expires_at, device.family_ends_at)
+        _ = ledger.add(user_id, DeviceId(1), device, now)
         has_name = ledger.accounts[user_id].display_name is not None
         return SignedUp(user_id, DeviceId(1), is_new, has_name, ended)
 

@@ -95,28 +95,7 @@ class MemoryPrekeys:
         self._people = people
 
     async def replace(self, owner: Caller, upload: KeyUpload, now: datetime) -> None:
-        account, device = self._people.owned(owner)
-        if account.identity and account.identity.key != upload.identity.key:
-            raise IdentityMismatch
-        earlier = [each for each in account.devices if each.device_id == device.device_id and each is not device]
-        check_registration(upload.registration_id, [each.registration_id or 0 for each in earlier])
-        held = device.keys
-        issued = held.issued if held else Through()
-        check_new(upload, issued)
-        device.keys = MemoryKeySet(
-            upload.identity,
-            upload.signed_prekey,
-            held.signed_prekey_at if held and held.signed_prekey.key == upload.signed_prekey.key else now,
-            upload.pq_last_resort,
-            list(upload.one_time),
-            list(upload.pq),
-            issued,
-            _through(upload, issued),
-            held.last_resort_uses if held and held.pq_last_resort.key == upload.pq_last_resort.key else 0,
-        )
-        account.identity = account.identity or upload.identity
-        account.epoch += device.registration_id != upload.registration_id
-        device.registration_id = upload.registration_id
+        publish(self._people, owner, upload, now)
 
     async def refill(self, owner: Caller, verified_under: Identity, refill: KeyRefill, now: datetime) -> None:
         _, device = self._people.owned(owner)
@@ -177,6 +156,32 @@ class MemoryPrekeys:
         if user_id not in self._people:
             raise NotFound
         return self._people[user_id]
+
+
+def publish(people: MemoryPeople, owner: Caller, upload: KeyUpload, now: datetime) -> None:
+    """As PrekeyStore.replace; nothing has changed when it refuses."""
+    account, device = people.owned(owner)
+    if account.identity and account.identity.key != upload.identity.key:
+        raise IdentityMismatch
+    earlier = [each for each in account.devices if each.device_id == device.device_id and each is not device]
+    check_registration(upload.registration_id, [each.registration_id or 0 for each in earlier])
+    held = device.keys
+    issued = held.issued if held else Through()
+    check_new(upload, issued)
+    device.keys = MemoryKeySet(
+        upload.identity,
+        upload.signed_prekey,
+        held.signed_prekey_at if held and held.signed_prekey.key == upload.signed_prekey.key else now,
+        upload.pq_last_resort,
+        list(upload.one_time),
+        list(upload.pq),
+        issued,
+        _through(upload, issued),
+        held.last_resort_uses if held and held.pq_last_resort.key == upload.pq_last_resort.key else 0,
+    )
+    account.identity = account.identity or upload.identity
+    account.epoch += device.registration_id != upload.registration_id
+    device.registration_id = upload.registration_id
 
 
 class MemoryDeviceLists:
