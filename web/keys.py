@@ -68,6 +68,8 @@ class Route:
     auth: Literal["token", "open", "socket"] = "token"
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
+    #: A header without which the route knows nobody.
+    header: str = ""
     answers: Mapping[int, type[BaseModel] | str | None] = field(default_factory=dict)
     refusals: tuple[type[VyryError], ...] = ()
     quota: "Quota | None" = None

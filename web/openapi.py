@@ -80,7 +80,10 @@ def _operation(route: Route, references: Any, components: Schema) -> Schema:
         "summary": route.summary,
         "responses": _responses(route, references, components),
     }
-    if parameters := [*_path_parameters(route), *_query_parameters(route, references, components)]:
+    parameters = [*_path_parameters(route), *_query_parameters(route, references, components)]
+    if route.header:
+        parameters.append({"name": route.header, "in": "header", "required": True, "schema": {"type": "string"}})
+    if parameters:
         operation["parameters"] = parameters
     if route.auth != "open":
         operation["security"] = [{"accessToken": []}] + ([{"ticket": []}] if route.auth == "socket" else [])

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from vyry.accounts.registration import NewSession
+from vyry.accounts.tokens import TokenPair
 from web.wire.shapes import Count, Id, Wire
 
 
@@ -58,6 +60,16 @@ class Tokens(Wire):
     expires_in_seconds: Count
     refresh_expires_in_seconds: Count
 
+    @classmethod
+    def of(cls, pair: TokenPair) -> "Tokens":
+        """As the wire has it."""
+        return Tokens(
+            access_token=pair.access,
+            refresh_token=pair.refresh,
+            expires_in_seconds=round(pair.access_lifetime.total_seconds()),
+            refresh_expires_in_seconds=round(pair.refresh_lifetime.total_seconds()),
+        )
+
 
 class Session(Tokens):
     """A session that has just begun, and whose it is."""
@@ -66,6 +78,17 @@ class Session(Tokens):
     device_id: Annotated[int, Field(ge=1, le=127)]
     is_new_user: bool
     requires_profile_setup: bool
+
+    @classmethod
+    def begun(cls, made: NewSession) -> "Session":
+        """As the wire has it."""
+        return cls(
+            **Tokens.of(made.tokens).model_dump(by_alias=False),
+            user_id=made.user_id,
+            device_id=made.device_id,
+            is_new_user=made.is_new_user,
+            requires_profile_setup=made.requires_profile_setup,
+        )
 
 
 class WsTicket(Wire):
