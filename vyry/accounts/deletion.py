@@ -4,7 +4,6 @@ The first part is one transaction, asked for by the owner (with the code of a me
 second is the sweeper's: bounded batches that begin where the last one ended, so that a crash costs time and leaves nothing behind.
 """
 
-import hmac
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +12,7 @@ from uuid import UUID
 
 from vyry.accounts.account import AccountStore, Caller, EndedDevice
 from vyry.accounts.otp import Guess, Purpose
-from vyry.accounts.phone import PhoneNumber
+from vyry.accounts.phone import Pepper
 from vyry.accounts.standings import Endings
 from vyry.clock import Clock
 from vyry.errors import InvalidOtp, InvalidToken, NotFound
@@ -30,7 +29,7 @@ class DeletionStore(Protocol):
     async def delete(self, user_id: UserId, numbers: Collection[str], now: datetime) -> Sequence[EndedDevice]:
         """End all devices, set number and username free, have the peers told, and mark the account as deleted, all in one transaction.
 
-        `numbers` are further hashes of its number, whose codes go too. Answers the devices that ended. Raises NotFound for an account that is deleted.
+        `numbers` are all hashes that its number may stand under, whose codes go too. Answers the devices that ended. Raises NotFound for an account that is deleted.
         """
         ...
 
@@ -58,21 +57,13 @@ class RequiredPin(Protocol):
         ...
 
 
-class Numbers(Protocol):
-    """Reads numbers that were sealed."""
-
-    def unseal(self, sealed: bytes) -> PhoneNumber:
-        """The number that was sealed."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Proofs:
     """What proves that the owner wants it."""
 
     codes: ProvenNumbers
     pins: RequiredPin
-    numbers: Numbers
+    pepper: Pepper
 
 
 class Deletion:
@@ -96,14 +87,16 @@ class Deletion:
             account = await self._accounts.load(caller.user_id)
             await self._proofs.pins.require(caller, pin)
             guess = await self._proofs.codes.redeem(challenge_id, Purpose.DELETE_ACCOUNT, otp)
-            if not self._are_same(guess.phone_sealed, account.phone_sealed):
+            hashes = self._hashes(account.phone_sealed)
+            if guess.phone_hash not in hashes:
                 # A code for somebody else's number proves nothing here, and is used up.
                 raise InvalidOtp(0)
-            ended = await self._store.delete(caller.user_id, [guess.phone_hash], self._clock.now())
+            ended = await self._store.delete(caller.user_id, hashes, self._clock.now())
         except NotFound:
             raise InvalidToken from None
         await self._endings.tell(ended)
 
-    def _are_same(self, one: bytes, other: bytes) -> bool:
-        numbers = self._proofs.numbers
-        return hmac.compare_digest(numbers.unseal(one).e164, numbers.unseal(other).e164)
+    def _hashes(self, sealed: bytes) -> Collection[str]:
+        """The names that a sealed number has or had in the database."""
+        pepper = self._proofs.pepper
+        return pepper.hide(pepper.unseal(sealed)).hashes.values()

@@ -47,7 +47,7 @@ _FORGET_ACCOUNT: Final = (
 )
 _DELETED: Final = "SELECT id FROM account WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT $1"
 _LOCK_DELETED: Final = (
-    "UPDATE account SET deleted_at = deleted_at WHERE id = $1 AND deleted_at IS NOT NULL RETURNING deleted_at"
+    "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NOT NULL RETURNING deleted_at"
 )
 _MAILBOXES: Final = "SELECT mailbox FROM device WHERE account_id = $1"
 _MESSAGES: Final = """
@@ -162,6 +162,8 @@ async def _erase_devices(inside: BaseDBAsyncClient, left: _Left) -> int:
         await fetch(inside, "UPDATE mailbox SET is_ended = TRUE WHERE id = $1", mailbox)
         await delete_mail(inside, mailbox)
         await fetch(inside, "DELETE FROM mailbox WHERE id = $1", mailbox)
+    await fetch(inside, "DELETE FROM ending WHERE device = ANY($1)", [to_uuid(row["id"]) for row in devices])
     if not devices:
+        await fetch(inside, "DELETE FROM ending WHERE account_id = $1", left.account_id)
         await fetch(inside, "DELETE FROM account WHERE id = $1", left.account_id)
     return len(devices) or 1

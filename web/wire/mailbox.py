@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from web.wire.notices import Notice
 from web.wire.shapes import Base64, Count, DeviceNumber, Id, Moment, Octets, Wire
 
 
@@ -33,26 +34,6 @@ class EnvelopeEntry(Wire):
     content: Base64
     posted_at: Moment
     expires_at: Moment
-
-
-class PrekeysLow(Wire):
-    """This device should upload one-time keys."""
-
-    name: Literal["prekeysLow"]
-    one_time_remaining: Count
-    pq_remaining: Count
-
-
-class DevicesChanged(Wire):
-    """An account this one talks to has other devices now."""
-
-    name: Literal["devicesChanged"]
-    user_id: Id
-    epoch: Count
-    identity_changed: bool
-
-
-Notice = PrekeysLow | DevicesChanged
 
 
 class NoticeEntry(Wire):
