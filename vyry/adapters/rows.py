@@ -275,13 +275,24 @@ class OtpSentRow(Model):
     #: Keyed hashes, in hex.
     network = fields.CharField(max_length=64)
     prefix = fields.CharField(max_length=64)
+    area = fields.CharField(max_length=64)
     #: In millionths of the operator's currency.
     cost = fields.BigIntField(default=0)
     is_verified = fields.BooleanField(default=False)
 
     class Meta:
         table = "otp_sent"
-        indexes = (("phone_hash", "at"), ("network", "at"), ("prefix", "at"))
+        indexes = (("phone_hash", "at"), ("network", "at"), ("prefix", "at"), ("area", "at"))
+
+
+class OtpBreakerRow(Model):
+    """An area of numbers that is sent no codes for a while, because too few of them were verified."""
+
+    area = fields.CharField(max_length=64, primary_key=True)
+    until = fields.DatetimeField(db_index=True)
+
+    class Meta:
+        table = "otp_breaker"
 
 
 class PushTargetRow(Model):
