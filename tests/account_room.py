@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from vyry.accounts.account import AccountStore, DeviceStore, NewDevice, Platform, SignedUp
-from vyry.accounts.otp import Channel, OneTimeCodes, OtpMessage, OtpStore, Purpose
+from vyry.accounts.door import OpenDoor
+from vyry.accounts.otp import Channel, NotSent, OneTimeCodes, OtpMessage, OtpStore, Purpose, Terms
 from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.phone import Pepper
 from vyry.accounts.profile import Accounts
-from vyry.accounts.registration import NewSession, Registration
+from vyry.accounts.registration import Asking, NewSession, Registration
+from vyry.accounts.sending import Rules
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.standings import Endings, Standings
 from vyry.accounts.tokens import Tokens
@@ -22,21 +24,23 @@ from vyry.adapters.memory_accounts import (
     AccountLedger,
     MemoryAccounts,
     MemoryDevices,
-    MemoryOtp,
     MemorySessions,
     MemoryTickets,
 )
+from vyry.adapters.memory_otp import MemoryOtp
 from vyry.adapters.otp import TortoiseOtp
 from vyry.adapters.sessions import TortoiseSessions
 from vyry.errors import Unavailable
 from vyry.ids import MailboxId, MailboxKey, new_id
-from vyry.limits import Unlimited
+from vyry.limits import OTP_NUMBER
 
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
 SECRET = b"a secret of the tests, 32 bytes and more"
 NUMBER = "+41791234567"
+#: A number is paced, as it always is; nothing else is counted.
+PACED = Terms(Rules(number=OTP_NUMBER.windows[:1], network=(), prefix=None, has_breaker=False))
 
 
 class StandingClock:
@@ -97,7 +101,7 @@ class Post:
     async def send(self, message: OtpMessage) -> None:
         self.sent.append(message)
         if self.is_broken:
-            raise Unavailable
+            raise NotSent(is_certain=True)
 
 
 @dataclass(slots=True)
@@ -116,7 +120,7 @@ class Ear:
 class AccountRoom:
     """All services about accounts over one set of stores, as one node has them."""
 
-    def __init__(self, stores: AccountStores) -> None:
+    def __init__(self, stores: AccountStores, terms: Terms = PACED) -> None:
         self.stores = stores
         self.clock = StandingClock()
         self.post = Post()
@@ -125,8 +129,8 @@ class AccountRoom:
         self.tokens = Tokens(SECRET, timedelta(hours=1), WEEK, self.clock)
         self.standings = Standings(stores.sessions, self.clock)
         endings = Endings(self.standings, self.ear)
-        self.codes = OneTimeCodes(stores.otp, self.post, self.pepper, self.clock)
-        self.registration = Registration(self.codes, stores.accounts, self.tokens, endings, Unlimited())
+        self.codes = OneTimeCodes(stores.otp, self.post, self.pepper, self.clock, terms)
+        self.registration = Registration(self.codes, stores.accounts, self.tokens, endings, OpenDoor())
         self.sessions = Sessions(stores.sessions, MemoryTickets(self.clock), self.tokens, self.standings, endings)
         self.accounts = Accounts(stores.accounts, self.pepper)
         self.devices = OwnDevices(stores.devices, endings, self.clock)
@@ -139,5 +143,5 @@ class AccountRoom:
 
     async def request(self, number: str = NUMBER, purpose: Purpose = Purpose.LOGIN) -> UUID:
         """A challenge whose code is the last one in the post."""
-        sent = await self.registration.request_otp(number, purpose, Channel.SMS, "192.0.2.7")
+        sent = await self.registration.request_otp(number, purpose, Channel.SMS, Asking("192.0.2.7"))
         return sent.challenge_id

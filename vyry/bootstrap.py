@@ -4,18 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from vyry.accounts.account import AccountUpkeep
-from vyry.accounts.otp import RESEND_AFTER, OneTimeCodes
+from vyry.accounts.door import OpenDoor
+from vyry.accounts.otp import OneTimeCodes, Terms
 from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.phone import Pepper
 from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Registration
+from vyry.accounts.sending import UNLIMITED, Rules
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.standings import Endings, Standings
 from vyry.accounts.tokens import Tokens
@@ -149,6 +150,7 @@ class _Ground:
     limiter: Limiter
     pepper: Pepper
     tokens: Tokens
+    codes: OneTimeCodes
     standings: Standings
     endings: Endings
     conversations: CachedConversations
@@ -166,6 +168,8 @@ class _Ground:
 def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
     clock, secret = SystemClock(), settings.jwt_secret.get_secret_value().encode()
     quotas = overridden(settings.limit_overrides)
+    pepper = Pepper(settings.pepper.get_secret_value())
+    sender = open_sender(settings.sms.get_secret_value(), secret, clock)
     standings = Standings(TortoiseSessions(), clock)
     depositor = Depositor(carriers.mail, carriers.doorbell)
     router = Router(carriers.mailbags, depositor)
@@ -175,8 +179,9 @@ def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
         clock,
         quotas,
         RedisLimiter(carriers.redis, quotas, _limit_keys(settings)) if settings.limits == "on" else Unlimited(),
-        Pepper(settings.pepper.get_secret_value()),
+        pepper,
         Tokens(secret, settings.jwt_expiration, settings.refresh_token_expiration, clock),
+        OneTimeCodes(TortoiseOtp(), sender, pepper, clock, _terms(settings, quotas)),
         standings,
         Endings(standings, carriers.doorbell),
         CachedConversations(TortoiseConversations()),
@@ -220,12 +225,13 @@ def _limit_keys(settings: Settings) -> LimitKeys:
 
 
 def _registration(ground: _Ground) -> Registration:
-    settings = ground.settings
-    secret = settings.jwt_secret.get_secret_value().encode()
-    sender = open_sender(settings.sms.get_secret_value(), secret, ground.clock)
-    resend_after = RESEND_AFTER if ground.is_limited else timedelta(0)
-    codes = OneTimeCodes(TortoiseOtp(), sender, ground.pepper, ground.clock, resend_after)
-    return Registration(codes, TortoiseAccounts(), ground.tokens, ground.endings, ground.limiter)
+    return Registration(ground.codes, TortoiseAccounts(), ground.tokens, ground.endings, OpenDoor())
+
+
+def _terms(settings: Settings, quotas: Mapping[str, Quota]) -> Terms:
+    number, network = quotas["otp_number"].windows, quotas["otp_network"].windows
+    rules = Rules(number=number, network=network) if settings.limits == "on" else UNLIMITED
+    return Terms(rules, guesses=quotas["otp_guesses"].windows[0].limit)
 
 
 def _sessions(ground: _Ground) -> Sessions:

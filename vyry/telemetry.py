@@ -51,6 +51,11 @@ OLDEST_UNNUMBERED: Final = Gauge(
 PARTITION_LAG: Final = Gauge("vyry_partition_lag", "Mailbags not yet taken up.", ["partition"])
 PARKED: Final = Counter("vyry_parked", "Units of work set aside because they cannot be done.")
 SWEEPER_FOUND: Final = Counter("vyry_sweeper_found", "Mailboxes with forgotten envelopes that the sweeper found.")
+OTP_SENT: Final = Counter(
+    "vyry_otp_sent", "One-time codes handed to the sender: sent, failed, or unclear.", ["outcome"]
+)
+OTP_REFUSED: Final = Counter("vyry_otp_refused", "One-time codes that a limit held back.", ["limit"])
+OTP_GUESSES: Final = Counter("vyry_otp_guesses", "Guesses at one-time codes: right or wrong.", ["outcome"])
 DEPENDENCY_UP: Final = Gauge("vyry_dependency_up", "1 while the dependency answers.", ["dependency"])
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger()

@@ -1,31 +1,19 @@
-"""What every store of one-time codes promises."""
+"""What every store of one-time codes promises about challenges and guesses; what may be sent is in test_otp_limits.py."""
 
 import asyncio
 from datetime import datetime, timedelta
 
 from tests.account_room import NOON, AccountStores
-from vyry.accounts.otp import GUESSES, RESEND_AFTER, Challenge, Guess, Purpose
-from vyry.ids import new_id
-
-
-RIGHT, WRONG = b"r" * 32, b"w" * 32
-ANN, BO = "a" * 64, "b" * 64
-
-
-def challenge(number: str = ANN, purpose: Purpose = Purpose.LOGIN, at: datetime = NOON) -> Challenge:
-    """A sent code."""
-    return Challenge(new_id(), number, b"sealed", purpose, RIGHT, at, at + timedelta(seconds=180))
+from tests.contracts.otp_room import ANN, BO, RIGHT, WRONG, challenge, subjects, tried
+from vyry.accounts.otp import GUESSES, Challenge, Guess, Purpose
+from vyry.accounts.sending import RESEND_AFTER, UNLIMITED, Admitted
 
 
 async def opened(stores: AccountStores, which: Challenge | None = None) -> Challenge:
     """A challenge that waits for guesses."""
     which = which or challenge()
-    assert await stores.otp.open(which, RESEND_AFTER) is None
+    assert isinstance(await stores.otp.open(which, subjects(which.phone_hash), UNLIMITED), Admitted)
     return which
-
-
-async def tried(stores: AccountStores, which: Challenge, code: bytes, at: datetime = NOON) -> Guess | None:
-    return await stores.otp.guess(which.challenge_id, which.purpose, code, at)
 
 
 async def test_the_right_code_is_good_once(stores: AccountStores) -> None:
@@ -46,6 +34,15 @@ async def test_a_wrong_code_costs_a_guess_and_the_sixth_is_not_judged(stores: Ac
         (False, left) for left in (4, 3, 2, 1, 0)
     ]
     assert await tried(stores, sent, RIGHT) is None
+
+
+async def test_a_code_made_under_the_pepper_before_is_right_too(stores: AccountStores) -> None:
+    sent = await opened(stores)
+
+    guess = await stores.otp.guess(sent.challenge_id, sent.purpose, (WRONG, RIGHT), NOON)
+
+    assert guess is not None
+    assert guess.is_right
 
 
 async def test_fifty_right_guesses_at_once_succeed_once(stores: AccountStores) -> None:
@@ -74,12 +71,22 @@ async def test_an_expired_code_is_nothing(stores: AccountStores) -> None:
 async def test_a_code_for_one_purpose_is_nothing_for_another_and_loses_no_guess(stores: AccountStores) -> None:
     sent = await opened(stores)
 
-    strayed = await stores.otp.guess(sent.challenge_id, Purpose.PIN_RESET, RIGHT, NOON)
+    strayed = await stores.otp.guess(sent.challenge_id, Purpose.PIN_RESET, (RIGHT, RIGHT), NOON)
 
     assert strayed is None
     assert (await tried(stores, sent, WRONG)) == Guess(
         is_right=False, guesses_left=GUESSES - 1, phone_hash=ANN, phone_sealed=b"sealed"
     )
+
+
+async def test_a_code_for_another_number_is_nothing_and_loses_no_guess(stores: AccountStores) -> None:
+    sent = await opened(stores, challenge(purpose=Purpose.PIN_RESET))
+
+    strayed = await stores.otp.guess(sent.challenge_id, sent.purpose, (RIGHT, RIGHT), NOON, [BO])
+    own = await stores.otp.guess(sent.challenge_id, sent.purpose, (RIGHT, RIGHT), NOON, [BO, ANN])
+
+    assert strayed is None
+    assert own == Guess(is_right=True, guesses_left=GUESSES - 1, phone_hash=ANN, phone_sealed=b"sealed")
 
 
 async def test_a_new_code_kills_the_older_of_its_purpose_only(stores: AccountStores) -> None:
@@ -93,28 +100,32 @@ async def test_a_new_code_kills_the_older_of_its_purpose_only(stores: AccountSto
     assert all([await tried(stores, each, RIGHT) for each in (other, strangers, new)])
 
 
-async def test_a_number_is_paced_over_all_purposes(stores: AccountStores) -> None:
-    sent = await opened(stores)
-    soon = NOON + RESEND_AFTER - timedelta(milliseconds=1)
+async def test_of_codes_sent_at_once_one_lives(stores: AccountStores) -> None:
+    sent = await asyncio.gather(*(opened(stores) for _ in range(20)))
 
-    refused = await stores.otp.open(challenge(purpose=Purpose.DELETE_ACCOUNT, at=soon), RESEND_AFTER)
+    guesses = [await tried(stores, each, RIGHT) for each in sent]
 
-    assert refused == NOON
-    assert await stores.otp.open(challenge(BO, at=soon), RESEND_AFTER) is None
-    assert await tried(stores, sent, RIGHT) is not None
+    assert [guess is not None for guess in guesses].count(True) == 1
 
 
-async def test_of_parallel_codes_for_a_number_one_is_sent(stores: AccountStores) -> None:
-    outcomes = await asyncio.gather(*(stores.otp.open(challenge(), RESEND_AFTER) for _ in range(30)))
-
-    assert outcomes.count(None) == 1
-    assert outcomes.count(NOON) == 29
-
-
-async def test_a_withdrawn_code_is_nothing_but_the_pace_stands(stores: AccountStores) -> None:
+async def test_a_withdrawn_code_is_nothing(stores: AccountStores) -> None:
     sent = await opened(stores)
 
-    await stores.otp.withdraw(sent.challenge_id)
+    await stores.otp.withdraw(sent, is_certain=False)
 
     assert await tried(stores, sent, RIGHT) is None
-    assert await stores.otp.open(challenge(at=NOON + timedelta(seconds=1)), RESEND_AFTER) == NOON
+
+
+async def test_a_node_says_how_many_guesses_there_are(stores: AccountStores) -> None:
+    sent = await opened(stores, challenge(guesses=2))
+
+    guesses = [await tried(stores, sent, WRONG) for _ in range(3)]
+
+    assert [guess and guess.guesses_left for guess in guesses] == [1, 0, None]
+
+
+def test_a_challenge_shows_neither_code_nor_number() -> None:
+    moment: datetime = NOON
+
+    assert repr(challenge(at=moment)).count("sealed=") == 0
+    assert "rrrr" not in repr(challenge())

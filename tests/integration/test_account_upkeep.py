@@ -8,10 +8,11 @@ import pytest
 
 from tests.account_room import NOON, WEEK, AccountStores, open_stores
 from vyry.accounts.account import KEEP_ENDED
-from vyry.accounts.otp import RESEND_AFTER, Challenge, Purpose
+from vyry.accounts.otp import Challenge, Purpose
+from vyry.accounts.sending import UNLIMITED, Subjects
 from vyry.accounts.sessions import Rotated, Rotation
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
-from vyry.adapters.rows import DeviceRow, MailboxRow, OtpChallengeRow, OtpPaceRow, RefreshTokenRow
+from vyry.adapters.rows import DeviceRow, MailboxRow, OtpChallengeRow, OtpSentRow, RefreshTokenRow
 from vyry.ids import new_id
 
 
@@ -29,7 +30,7 @@ async def stores(url: str) -> AsyncIterator[AccountStores]:
 async def test_what_still_means_something_is_kept(stores: AccountStores) -> None:
     await stores.sign_up(refresh="r0")
     challenge = Challenge(new_id(), "a" * 64, b"s", Purpose.LOGIN, b"h", NOON, NOON + timedelta(minutes=3))
-    await stores.otp.open(challenge, RESEND_AFTER)
+    await stores.otp.open(challenge, Subjects("a" * 64, "b" * 64, "c" * 64, "d" * 64), UNLIMITED)
 
     assert await TortoiseAccountUpkeep().retire(NOON + timedelta(minutes=2), 100) == 0
 
@@ -41,7 +42,7 @@ async def test_the_rest_goes_in_bounded_batches(stores: AccountStores) -> None:
     for number in range(3):
         user = (await stores.sign_up(f"{number:064}", refresh=f"r{number}")).user_id
         challenge = Challenge(new_id(), f"{number:064}", b"s", Purpose.LOGIN, b"h", NOON, NOON)
-        await stores.otp.open(challenge, RESEND_AFTER)
+        await stores.otp.open(challenge, Subjects(f"{number:064}", "b" * 64, "c" * 64, "d" * 64), UNLIMITED)
         await stores.devices.end(user, stores.last_device, NOON)
     await stores.sign_up("f" * 64, refresh="r9")
     upkeep = TortoiseAccountUpkeep()
@@ -50,7 +51,7 @@ async def test_the_rest_goes_in_bounded_batches(stores: AccountStores) -> None:
     batches = [await upkeep.retire(late, 2), await upkeep.retire(late, 2), await upkeep.retire(late, 2)]
 
     assert batches == [7, 3, 0]
-    assert (await OtpChallengeRow.all().count(), await OtpPaceRow.all().count()) == (0, 0)
+    assert (await OtpChallengeRow.all().count(), await OtpSentRow.all().count()) == (0, 0)
     assert (await RefreshTokenRow.all().count(), await DeviceRow.all().count(), await MailboxRow.all().count()) == (
         0,
         1,

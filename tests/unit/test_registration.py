@@ -6,12 +6,12 @@ import pytest
 
 from tests.account_room import NUMBER, AccountRoom, AccountStores, open_stores
 from vyry.accounts.account import Platform
-from vyry.accounts.otp import Channel, Purpose
-from vyry.accounts.registration import Registration, network_of
-from vyry.accounts.standings import Endings
-from vyry.errors import InvalidOtp, InvalidToken, RateLimited, Unavailable
+from vyry.accounts.otp import Channel, Purpose, Terms
+from vyry.accounts.phone import PhoneNumber
+from vyry.accounts.registration import Asking, network_of
+from vyry.errors import InvalidOtp, InvalidToken, Policy, RateLimited, Unavailable
 from vyry.ids import new_id
-from vyry.limits import OTP_NETWORK, OTP_NUMBER, Grant, Quota, untouched
+from vyry.limits import Grant
 
 
 @pytest.fixture
@@ -34,7 +34,8 @@ async def test_the_code_goes_to_the_number_and_nowhere_else(room: AccountRoom) -
     challenge = await room.request(purpose=Purpose.PIN_RESET)
 
     message = room.post.sent[0]
-    assert (message.challenge_id, message.number.e164, message.purpose) == (challenge, NUMBER, Purpose.PIN_RESET)
+    assert (message.number.e164, message.purpose) == (NUMBER, Purpose.PIN_RESET)
+    assert message.message_id != challenge
     assert len(message.otp) == 6
     assert message.otp.isdigit()
     assert message.otp not in repr(message)
@@ -110,9 +111,7 @@ async def test_a_code_that_could_not_be_sent_is_unavailable_and_void(room: Accou
         await room.request()
 
     assert refusal.value.members["retry_after_seconds"] == 30
-    message = room.post.sent[-1]
-    with pytest.raises(InvalidOtp):
-        await room.registration.verify_otp(message.challenge_id, message.otp, "phone", Platform.IOS)
+    assert (await room.codes.left(PhoneNumber(NUMBER), "192.0.2.0/24"))[0][0].remaining == 0
 
 
 async def test_signing_up_again_ends_the_old_device_and_its_sockets(room: AccountRoom) -> None:
@@ -136,43 +135,26 @@ async def test_signing_up_does_not_fail_when_sockets_cannot_be_told(room: Accoun
     assert (await room.sign_up()).is_new_user is False
 
 
-class Gate:
-    """A limiter that notes what was taken and refuses what it is told to."""
+async def test_over_a_limit_no_code_is_sent(stores: AccountStores) -> None:
+    room = AccountRoom(stores, Terms())
+    for _ in range(3):
+        await room.request()
+        room.clock.advance(seconds=30)
 
-    def __init__(self, refused: Quota | None = None) -> None:
-        self.taken: list[tuple[str, str]] = []
-        self.refused = refused
+    with pytest.raises(RateLimited) as refusal:
+        await room.request()
 
-    async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        self.taken.append((quota.name, subject))
-        if quota == self.refused:
-            raise RateLimited(600)
-        return untouched(quota)
-
-
-@pytest.mark.parametrize("refused", [OTP_NETWORK, OTP_NUMBER])
-async def test_over_a_limit_no_code_is_sent(room: AccountRoom, refused: Quota) -> None:
-    endings = Endings(room.standings, room.ear)
-    registration = Registration(room.codes, room.stores.accounts, room.tokens, endings, Gate(refused))
-
-    with pytest.raises(RateLimited):
-        await registration.request_otp(NUMBER, Purpose.LOGIN, Channel.SMS, "192.0.2.7")
-
-    assert room.post.sent == []
+    assert refusal.value.members["retry_after_seconds"] == 510
+    assert refusal.value.policy == Policy("otp_number", 3, 600)
+    assert len(room.post.sent) == 3
 
 
-async def test_limits_count_networks_and_hidden_numbers(room: AccountRoom) -> None:
-    gate = Gate()
-    endings = Endings(room.standings, room.ear)
-    registration = Registration(room.codes, room.stores.accounts, room.tokens, endings, gate)
+async def test_what_the_limits_have_left_is_told(stores: AccountStores) -> None:
+    room = AccountRoom(stores, Terms())
 
-    sent = await registration.request_otp(NUMBER, Purpose.LOGIN, Channel.SMS, "192.0.2.7")
+    sent = await room.registration.request_otp(NUMBER, Purpose.LOGIN, Channel.SMS, Asking("192.0.2.7"))
 
-    (network, number) = gate.taken
-    assert network == ("otp_network", "192.0.2.0/24")
-    assert number[0] == "otp_number"
-    assert NUMBER not in number[1]
-    assert [name for name, _ in sent.grants] == ["otp_number", "otp_network"]
+    assert sent.grants == [("otp_number", Grant(1, 0, 30, 30)), ("otp_network", Grant(10, 9, 600, 600))]
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.account_room import NOON, NUMBER, SECRET, StandingClock
-from vyry.accounts.otp import Channel, OtpMessage, Purpose
+from vyry.accounts.otp import Channel, NotSent, OtpMessage, Purpose
 from vyry.accounts.phone import PhoneNumber
 from vyry.adapters import sms
 from vyry.adapters.sms import ConsoleSender, FileSender, WebhookSender, open_sender, sign, webhook_key
-from vyry.errors import Unavailable
 
 
 MESSAGE = OtpMessage(UUID(int=5), PhoneNumber(NUMBER), "012345", Purpose.LOGIN, Channel.VOICE, NOON)
@@ -62,7 +61,7 @@ async def test_a_file_gets_one_line_a_code_and_is_private(tmp_path: Path) -> Non
 
 
 async def test_a_file_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(NotSent):
         await FileSender(tmp_path / "nowhere" / "codes.jsonl").send(MESSAGE)
 
 
@@ -99,7 +98,7 @@ async def test_a_gateway_that_refuses_is_unavailable_after_bounded_tries(status:
     gateway = Gateway(status)
 
     async with sending(gateway) as sender:
-        with pytest.raises(Unavailable) as refusal:
+        with pytest.raises(NotSent) as refusal:
             await sender.send(MESSAGE)
 
     assert len(gateway.requests) == tries
@@ -108,7 +107,7 @@ async def test_a_gateway_that_refuses_is_unavailable_after_bounded_tries(status:
 
 
 async def test_a_gateway_that_is_away_is_unavailable() -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(NotSent):
         await WebhookSender("http://127.0.0.1:9/codes", b"k" * 32, StandingClock()).send(MESSAGE)
 
 

@@ -1,26 +1,50 @@
 """One-time codes: sent to a number, good once, for one purpose, for three minutes and five guesses.
 
 Nothing here looks whether the number has an account, so known and unknown numbers cannot be told apart. A code lives in the database as a keyed hash;
-guesses and success are counted by the one statement that judges them, so no number of parallel tries gets a sixth guess or a second success.
+guesses and success are counted by the one statement that judges them, so no number of parallel tries gets a sixth guess or a second success. What may be
+sent is counted in the database too (sending.py). The challenge's id is the secret of the device that asked: it travels with no message, so whoever reads
+a code on its way cannot use it.
 """
 
 import math
 import secrets
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
 
+from vyry.accounts.guesswatch import GuessWatch
 from vyry.accounts.phone import Pepper, PhoneNumber
+from vyry.accounts.sending import (
+    CODE_LIFETIME,
+    RESEND_AFTER,
+    Admitted,
+    Limit,
+    Refusal,
+    Rules,
+    Sent,
+    Subjects,
+    Tariff,
+    left,
+    prefix_and_area,
+)
 from vyry.clock import Clock
-from vyry.errors import InvalidOtp, RateLimited, Unavailable
+from vyry.errors import InvalidOtp, Policy, RateLimited, Unavailable
 from vyry.ids import new_id
+from vyry.limits import OTP_NETWORK, OTP_NUMBER, Grant
+from vyry.telemetry import OTP_REFUSED, OTP_SENT, log
 
 
-CODE_LIFETIME: Final = timedelta(seconds=180)
-RESEND_AFTER: Final = timedelta(seconds=30)
 GUESSES: Final = 5
+#: What the hash of the right code may be: under the pepper in use, and under the one before.
+CodeHashes = tuple[bytes, bytes]
+#: Hashes of one number, under all peppers; None: any number.
+Numbers = Collection[str] | None
+#: So many refusals are remembered by a process, to repeat them without asking the database.
+_REMEMBERED: Final = 10_000
 
 
 class Purpose(Enum):
@@ -40,9 +64,9 @@ class Channel(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OtpMessage:
-    """A code on its way to a person. `challenge_id` lets a gateway drop a message it has sent already."""
+    """A code on its way to a person. `message_id` lets a gateway drop a message it has sent already; it is not the challenge's."""
 
-    challenge_id: UUID
+    message_id: UUID
     number: PhoneNumber
     otp: str = field(repr=False)
     purpose: Purpose
@@ -50,11 +74,19 @@ class OtpMessage:
     at: datetime
 
 
+class NotSent(Exception):
+    """A sender failed. `is_certain`: no message is on its way; else nobody knows, and it counts as sent and paid for."""
+
+    def __init__(self, *, is_certain: bool) -> None:
+        super().__init__(is_certain)
+        self.is_certain = is_certain
+
+
 class OtpSender(Protocol):
     """Carries codes to people."""
 
     async def send(self, message: OtpMessage) -> None:
-        """Hand the code over, or raise Unavailable within 10 s."""
+        """Hand the code over, or raise NotSent within 10 s."""
         ...
 
 
@@ -69,6 +101,7 @@ class Challenge:
     code_hash: bytes = field(repr=False)
     created_at: datetime
     expires_at: datetime
+    guesses: int = GUESSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,50 +115,122 @@ class Guess:
 
 
 class OtpStore(Protocol):
-    """The truth about challenges. Every method raises `Unavailable` when the database is away."""
+    """The truth about challenges and about what was sent. Every method raises `Unavailable` when the database is away."""
 
-    async def open(self, challenge: Challenge, resend_after: timedelta) -> datetime | None:
-        """Store the challenge with GUESSES guesses and end the older one of this number and purpose: None.
+    async def open(self, challenge: Challenge, subjects: Subjects, rules: Rules) -> Admitted | Refusal:
+        """Do what `decide` says of all that was sent before: store the challenge, count it, and end the older one of its number and purpose; or nothing.
 
-        If this number was sent any code less than `resend_after` before `created_at`, nothing is stored and that moment is answered; of parallel calls one wins.
+        Parallel calls, on any node, are decided one after the other if they have a number, a network, a prefix or a budget in common.
         """
         ...
 
-    async def guess(self, challenge_id: UUID, purpose: Purpose, code_hash: bytes, now: datetime) -> Guess | None:
-        """Count and judge one guess in one step; a right one uses the challenge up. None: nothing there to guess at (any more)."""
+    async def guess(
+        self, challenge_id: UUID, purpose: Purpose, code_hashes: CodeHashes, now: datetime, of: Numbers = None
+    ) -> Guess | None:
+        """Count and judge one guess in one step; a right one uses the challenge up. None: nothing there to guess at (any more).
+
+        With `of` (hashes of a number) a challenge for any other number is not there.
+        """
         ...
 
-    async def withdraw(self, challenge_id: UUID) -> None:
-        """Forget a challenge whose code was not sent."""
+    async def withdraw(self, challenge: Challenge, *, is_certain: bool) -> None:
+        """Forget a challenge whose code was not sent; if that is certain, it cost nothing and says nothing about its prefix."""
         ...
+
+    async def sent(self, subjects: Subjects, rules: Rules, now: datetime) -> Sent:
+        """What was sent to and from these."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SentCode:
+    """A code is on its way; what the limits have left is told with it, by their names."""
+
+    challenge_id: UUID
+    grants: Sequence[tuple[str, Grant]]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How this node sends codes."""
+
+    rules: Rules = field(default_factory=Rules)
+    tariff: Tariff = field(default_factory=Tariff)
+    guesses: int = GUESSES
 
 
 class OneTimeCodes:
     """Sends codes and judges guesses."""
 
     def __init__(
-        self,
-        store: OtpStore,
-        sender: OtpSender,
-        pepper: Pepper,
-        clock: Clock,
-        resend_after: timedelta = RESEND_AFTER,
+        self, store: OtpStore, sender: OtpSender, pepper: Pepper, clock: Clock, terms: Terms | None = None
     ) -> None:
         self._store = store
         self._sender = sender
         self._pepper = pepper
         self._clock = clock
-        self._resend_after = resend_after
+        self._terms = terms or Terms()
+        self._refused = _Refused()
+        self._watch = GuessWatch(clock)
 
-    def hash_number(self, number: PhoneNumber) -> str:
-        """The name of a number in stores and limiters."""
-        return self._pepper.hash_number(number)
+    async def send(self, number: PhoneNumber, purpose: Purpose, channel: Channel, network: str) -> SentCode:
+        """Send a fresh code; the older one for this purpose is dead. `network` is who asks.
 
-    async def send(self, number: PhoneNumber, purpose: Purpose, channel: Channel) -> UUID:
-        """Send a fresh code; the older one for this purpose is dead. Raises RateLimited with the true wait, Unavailable if it could not be sent."""
-        challenge_id, code, now = new_id(), f"{secrets.randbelow(10**6):06d}", self._clock.now()
-        hidden = self._pepper.hide(number)
-        challenge = Challenge(
+        Raises InvalidRequest for a country that gets no codes, RateLimited with the true wait, Unavailable if nothing may be spent or it could not be sent.
+        """
+        subjects = self._subjects(number, network, self._terms.tariff.cost_of(number))
+        code = f"{secrets.randbelow(10**6):06d}"
+        challenge = self._challenge(number, purpose, code)
+        now = challenge.created_at
+        answer = self._refused.find(subjects, now) or await self._store.open(challenge, subjects, self._terms.rules)
+        if isinstance(answer, Refusal):
+            self._refused.note(subjects, answer)
+            raise _as_error(answer, now)
+        try:
+            await self._sender.send(OtpMessage(new_id(), number, code, purpose, channel, now))
+        except NotSent as failure:
+            OTP_SENT.labels("failed" if failure.is_certain else "unclear").inc()
+            await self._store.withdraw(challenge, is_certain=failure.is_certain)
+            # The pace of the number stands, for the message may have got through: a wait shorter than that would be a lie.
+            wait = round(RESEND_AFTER.total_seconds()) if self._terms.rules.number else 1
+            raise Unavailable("The message could not be sent.", retry_after_seconds=wait) from failure
+        OTP_SENT.labels("sent").inc()
+        told = ((OTP_NUMBER.name, answer.number), (OTP_NETWORK.name, answer.network))
+        return SentCode(challenge.challenge_id, [(name, grant) for name, grant in told if grant])
+
+    async def left(self, number: PhoneNumber, network: str) -> tuple[tuple[Grant, ...], tuple[Grant, ...]]:
+        """What each window of the number and of the network has left; takes nothing."""
+        rules, now, subjects = self._terms.rules, self._clock.now(), self._subjects(number, network, 0)
+        sent = await self._store.sent(subjects, rules, now)
+        return left(rules.number, sent.number, now), left(rules.network, sent.network, now)
+
+    async def redeem(self, challenge_id: UUID, purpose: Purpose, code: str, of: bytes | None = None) -> Guess:
+        """Use a code up: it is right and nobody used it before. Raises InvalidOtp.
+
+        With `of`, the sealed number of the caller's account, a challenge for another number is unknown: it loses no guess and stays good for its owner.
+        """
+        hashes = self._pepper.guess_hashes(challenge_id, purpose.value, code)
+        numbers = None if of is None else tuple(self._pepper.hide(self._pepper.unseal(of)).hashes.values())
+        guess = await self._store.guess(challenge_id, purpose, hashes, self._clock.now(), numbers)
+        self._watch.note(is_right=guess is not None and guess.is_right)
+        if guess is None or not guess.is_right:
+            raise InvalidOtp(guess.guesses_left if guess else 0)
+        return guess
+
+    def _subjects(self, number: PhoneNumber, network: str, cost: int) -> Subjects:
+        prefix, area = prefix_and_area(number)
+        keyed = self._pepper.keyed
+        return Subjects(
+            self._pepper.hash_number(number),
+            keyed(b"vyry otp network 1", network.encode()).hex(),
+            keyed(b"vyry otp prefix 1", prefix.encode()).hex(),
+            keyed(b"vyry otp area 1", area.encode()).hex(),
+            cost,
+        )
+
+    def _challenge(self, number: PhoneNumber, purpose: Purpose, code: str) -> Challenge:
+        challenge_id, now, hidden = new_id(), self._clock.now(), self._pepper.hide(number)
+        return Challenge(
             challenge_id,
             hidden.hash,
             hidden.sealed,
@@ -133,23 +238,40 @@ class OneTimeCodes:
             self._pepper.hash_code(challenge_id, purpose.value, code),
             now,
             now + CODE_LIFETIME,
+            self._terms.guesses,
         )
-        last = await self._store.open(challenge, self._resend_after)
-        if last is not None:
-            raise RateLimited(math.ceil((last + self._resend_after - now).total_seconds()))
-        try:
-            await self._sender.send(OtpMessage(challenge_id, number, code, purpose, channel, now))
-        except Unavailable as error:
-            await self._store.withdraw(challenge_id)
-            # The pace of the number stands, for the message may have got through: a wait shorter than that would be a lie.
-            wait = max(1, round(self._resend_after.total_seconds()))
-            raise Unavailable("The message could not be sent.", retry_after_seconds=wait) from error
-        return challenge_id
 
-    async def redeem(self, challenge_id: UUID, purpose: Purpose, code: str) -> Guess:
-        """Use a code up: it is right and nobody used it before. Raises InvalidOtp."""
-        code_hash = self._pepper.hash_code(challenge_id, purpose.value, code)
-        guess = await self._store.guess(challenge_id, purpose, code_hash, self._clock.now())
-        if guess is None or not guess.is_right:
-            raise InvalidOtp(guess.guesses_left if guess else 0)
-        return guess
+
+class _Refused:
+    """Refusals that only time can end, so that a flood of the same is answered without the database, and the same."""
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[str, Refusal] = OrderedDict()
+
+    def find(self, subjects: Subjects, now: datetime) -> Refusal | None:
+        found = (self._until.get(subject) for subject in (subjects.number, subjects.network))
+        lasting = [refusal for refusal in found if refusal is not None and refusal.retry_at > now]
+        return max(lasting, key=lambda refusal: refusal.retry_at, default=None)
+
+    def note(self, subjects: Subjects, refusal: Refusal) -> None:
+        if refusal.limit is Limit.NUMBER:
+            self._until[subjects.number] = refusal
+        elif refusal.limit is Limit.NETWORK:
+            self._until[subjects.network] = refusal
+        if len(self._until) > _REMEMBERED:
+            self._until.popitem(last=False)
+
+
+def _as_error(refusal: Refusal, now: datetime) -> RateLimited | Unavailable:
+    """What the caller is told; the operator hears of the limits that cost or save money."""
+    wait = math.ceil((refusal.retry_at - now).total_seconds())
+    OTP_REFUSED.labels(refusal.limit.value).inc()
+    if refusal.is_trip:
+        log.warning("sending paused", reason="few codes are verified", seconds=wait)
+    if refusal.limit is Limit.SPEND:
+        log.warning("sending paused", reason="the daily cap is reached", seconds=wait)
+        return Unavailable("No more codes are sent for now.", retry_after_seconds=wait)
+    names = {Limit.NUMBER: OTP_NUMBER.name, Limit.NETWORK: OTP_NETWORK.name}
+    window, name = refusal.window, names.get(refusal.limit)
+    policy = Policy(name, window.limit, window.seconds) if name and window else None
+    return RateLimited(wait, policy=policy)

@@ -1,18 +1,17 @@
 """Signing up: a code sent to a number, and for the right code an account and its new primary device."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Final
 from uuid import UUID
 
 from vyry.accounts.account import AccountStore, NewDevice, Platform
-from vyry.accounts.otp import Channel, Guess, OneTimeCodes, Purpose
+from vyry.accounts.door import Door
+from vyry.accounts.otp import Channel, Guess, OneTimeCodes, Purpose, SentCode
 from vyry.accounts.phone import read_number
 from vyry.accounts.standings import Endings
 from vyry.accounts.tokens import TokenPair, Tokens
 from vyry.ids import DeviceId, MailboxId, UserId, new_id
-from vyry.limits import OTP_NETWORK, OTP_NUMBER, Grant, Limiter
 
 
 #: A fresh device starts with the sessions of this generation.
@@ -21,11 +20,11 @@ _NETWORK_BITS: Final = {4: 24, 6: 64}
 
 
 @dataclass(frozen=True, slots=True)
-class SentCode:
-    """A code is on its way; what the limits have left is told with it, by their names."""
+class Asking:
+    """Who asks for a code: the client's address, and the proof it shows (docs/protocol.md, "Proof")."""
 
-    challenge_id: UUID
-    grants: Sequence[tuple[str, Grant]]
+    address: str
+    proof: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +48,19 @@ class Registration:
     """The way into the node."""
 
     def __init__(
-        self, codes: OneTimeCodes, accounts: AccountStore, tokens: Tokens, endings: Endings, limiter: Limiter
+        self, codes: OneTimeCodes, accounts: AccountStore, tokens: Tokens, endings: Endings, door: Door
     ) -> None:
         self._codes = codes
         self._accounts = accounts
         self._tokens = tokens
         self._endings = endings
-        self._limiter = limiter
+        self._door = door
 
-    async def request_otp(self, phone_number: str, purpose: Purpose, channel: Channel, address: str) -> SentCode:
-        """Send a code, whether the number is known or not. `address` is the client's. Raises InvalidRequest, RateLimited, Unavailable."""
+    async def request_otp(self, phone_number: str, purpose: Purpose, channel: Channel, asking: Asking) -> SentCode:
+        """Send a code, whether the number is known or not. Raises InvalidRequest, RateLimited, Unavailable."""
         number = read_number(phone_number)
-        network = await self._limiter.take(OTP_NETWORK, network_of(address))
-        own = await self._limiter.take(OTP_NUMBER, self._codes.hash_number(number))
-        challenge_id = await self._codes.send(number, purpose, channel)
-        return SentCode(challenge_id, ((OTP_NUMBER.name, own), (OTP_NETWORK.name, network)))
+        await self._door.admit(asking.proof, number, asking.address)
+        return await self._codes.send(number, purpose, channel, network_of(asking.address))
 
     async def verify_otp(self, challenge_id: UUID, otp: str, name: str, platform: Platform) -> NewSession:
         """Sign up with the right code: all other devices of the account end. Raises InvalidOtp, Unavailable."""

@@ -10,6 +10,8 @@ from vyry.adapters.statements import fetch
 
 #: A number paced before that may be sent a code anyway.
 _PACE_AGE: Final = timedelta(days=1)
+#: Longer than any window that codes are counted in.
+_SENT_AGE: Final = timedelta(days=8)
 
 
 class TortoiseAccountUpkeep:
@@ -18,6 +20,8 @@ class TortoiseAccountUpkeep:
     async def retire(self, now: datetime, limit: int) -> int:
         gone = await self._delete("otp_challenge", "id", "expires_at", now, limit)
         gone += await self._delete("otp_pace", "phone_hash", "sent_at", now - _PACE_AGE, limit)
+        gone += await self._delete("otp_sent", "id", "at", now - _SENT_AGE, limit)
+        gone += await self._delete("otp_breaker", "area", "until", now, limit)
         gone += await self._delete("refresh_token", "hash", "expires_at", now, limit)
         return gone + await self._forget_devices(now - KEEP_ENDED, limit)
 

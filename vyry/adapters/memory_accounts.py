@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from hmac import compare_digest
 from itertools import count
 from uuid import UUID
 
@@ -17,7 +16,6 @@ from vyry.accounts.account import (
     NewDevice,
     SignedUp,
 )
-from vyry.accounts.otp import GUESSES, Challenge, Guess, Purpose
 from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
 from vyry.accounts.standings import Standing
 from vyry.clock import Clock
@@ -201,39 +199,6 @@ class MemorySessions:
         known.generation += 1
         self._ledger.drop_tokens([device])
         return Reused(EndedDevice(device, known.mailbox))
-
-
-class MemoryOtp:
-    """OtpStore."""
-
-    def __init__(self) -> None:
-        self._challenges: dict[UUID, tuple[Challenge, int]] = {}
-        self._paces: dict[str, datetime] = {}
-
-    async def open(self, challenge: Challenge, resend_after: timedelta) -> datetime | None:
-        last = self._paces.get(challenge.phone_hash)
-        if last is not None and last > challenge.created_at - resend_after:
-            return last
-        self._paces[challenge.phone_hash] = challenge.created_at
-        mine = (challenge.phone_hash, challenge.purpose)
-        self._challenges = {
-            key: (known, left)
-            for key, (known, left) in self._challenges.items()
-            if (known.phone_hash, known.purpose) != mine
-        }
-        self._challenges[challenge.challenge_id] = (challenge, GUESSES)
-        return None
-
-    async def guess(self, challenge_id: UUID, purpose: Purpose, code_hash: bytes, now: datetime) -> Guess | None:
-        known, left = self._challenges.get(challenge_id, (None, 0))
-        if known is None or known.purpose is not purpose or left == 0 or known.expires_at <= now:
-            return None
-        is_right = compare_digest(known.code_hash, code_hash)
-        self._challenges[challenge_id] = (known, 0 if is_right else left - 1)
-        return Guess(is_right, left - 1, known.phone_hash, known.phone_sealed)
-
-    async def withdraw(self, challenge_id: UUID) -> None:
-        self._challenges.pop(challenge_id, None)
 
 
 class MemoryTickets:

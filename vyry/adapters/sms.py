@@ -14,9 +14,8 @@ from typing import Final
 import aiohttp
 import orjson
 
-from vyry.accounts.otp import OtpMessage, OtpSender
+from vyry.accounts.otp import NotSent, OtpMessage, OtpSender
 from vyry.clock import Clock, milliseconds
-from vyry.errors import Unavailable
 
 
 #: Three tries of 2.5 s and the pauses between them stay below 10 s.
@@ -45,7 +44,7 @@ class FileSender:
         try:
             await asyncio.to_thread(self._append, line)
         except OSError as error:
-            raise Unavailable("The file of codes cannot be written.") from error
+            raise NotSent(is_certain=True) from error
 
     def _append(self, line: bytes) -> None:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -69,7 +68,7 @@ class WebhookSender:
         self._timeout = aiohttp.ClientTimeout(total=try_seconds)
 
     async def send(self, message: OtpMessage) -> None:
-        body = orjson.dumps({**_body(message), "channel": message.channel.value, "id": str(message.challenge_id)})
+        body = orjson.dumps({**_body(message), "channel": message.channel.value, "id": str(message.message_id)})
         async with aiohttp.ClientSession(timeout=self._timeout) as http:
             for pause in (*PAUSES, None):
                 status = await self._post(http, body)
@@ -79,7 +78,7 @@ class WebhookSender:
                 if pause is None or (400 <= status < 500 and status != 429):
                     break
                 await asyncio.sleep(pause)
-        raise Unavailable("The message gateway did not take the message.")
+        raise NotSent(is_certain=False)
 
     async def _post(self, http: aiohttp.ClientSession, body: bytes) -> int:
         """The gateway's status, or 0 if it could not be reached."""

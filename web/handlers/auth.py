@@ -3,7 +3,10 @@
 from aiohttp import web
 
 from vyry.accounts.account import Platform
-from vyry.accounts.otp import CODE_LIFETIME, RESEND_AFTER, Channel, Purpose
+from vyry.accounts.door import PROOF_HEADER
+from vyry.accounts.otp import Channel, Purpose
+from vyry.accounts.registration import Asking
+from vyry.accounts.sending import CODE_LIFETIME, RESEND_AFTER
 from vyry.accounts.sessions import TICKET_LIFETIME
 from vyry.accounts.tokens import TokenPair
 from web.auth import client_address
@@ -18,7 +21,8 @@ async def request_otp(request: web.Request) -> web.Response:
     body = await read(request, RequestOtp)
     registration = request.app[SERVICES].registration
     purpose, channel = Purpose(body.purpose), Channel(body.channel)
-    sent = await registration.request_otp(body.phone_number, purpose, channel, client_address(request))
+    asking = Asking(client_address(request), request.headers.get(PROOF_HEADER))
+    sent = await registration.request_otp(body.phone_number, purpose, channel, asking)
     request[GRANTS] = list(sent.grants)
     return answer(
         CodeSent(

@@ -1,0 +1,38 @@
+"""An eye on all guesses at codes together: one line in the log when most of them are wrong, one when that is over."""
+
+from collections import deque
+from datetime import datetime, timedelta
+from typing import Final
+
+from vyry.clock import Clock
+from vyry.telemetry import OTP_GUESSES, log
+
+
+#: What is looked at: the last guesses of so long, at most so many, and nothing is said of fewer than FEW.
+SPAN: Final = timedelta(minutes=10)
+MANY: Final = 1000
+FEW: Final = 30
+
+
+class GuessWatch:
+    """Counts the guesses of this process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._recent: deque[tuple[datetime, bool]] = deque(maxlen=MANY)
+        self._is_alarmed = False
+
+    def note(self, *, is_right: bool) -> None:
+        """One more guess."""
+        OTP_GUESSES.labels("right" if is_right else "wrong").inc()
+        now = self._clock.now()
+        self._recent.append((now, is_right))
+        while self._recent[0][0] <= now - SPAN:
+            self._recent.popleft()
+        wrong = sum(not each for _, each in self._recent)
+        is_alarming = len(self._recent) >= FEW and wrong * 2 > len(self._recent)
+        if is_alarming and not self._is_alarmed:
+            log.warning("guessing", count=len(self._recent), failures=wrong, seconds=SPAN.total_seconds())
+        elif self._is_alarmed and not is_alarming:
+            log.info("guessing over", count=len(self._recent), failures=wrong)
+        self._is_alarmed = is_alarming
