@@ -198,9 +198,10 @@ class OneTimeCodes:
         told = ((OTP_NUMBER.name, answer.number), (OTP_NETWORK.name, answer.network))
         return SentCode(challenge.challenge_id, [(name, grant) for name, grant in told if grant])
 
-    async def left(self, number: PhoneNumber, network: str) -> tuple[tuple[Grant, ...], tuple[Grant, ...]]:
-        """What each window of the number and of the network has left; takes nothing."""
-        rules, now, subjects = self._terms.rules, self._clock.now(), self._subjects(number, network, 0)
+    async def left(self, of: bytes, network: str) -> tuple[tuple[Grant, ...], tuple[Grant, ...]]:
+        """What each window of a number (sealed) and of a network has left; takes nothing."""
+        rules, now = self._terms.rules, self._clock.now()
+        subjects = self._subjects(self._pepper.unseal(of), network, 0)
         sent = await self._store.sent(subjects, rules, now)
         return left(rules.number, sent.number, now), left(rules.network, sent.network, now)
 
