@@ -1,0 +1,143 @@
+"""Attachments: sealed and opened as a stream of pieces, in one piece of memory (section 10)."""
+
+import hmac
+import struct
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Final
+
+from vyry.signal_protocol.primitives import TAG_BYTES, Z32, hkdf, label, seal, unseal
+from vyry.signal_protocol.refusals import AttachmentBroken, AttachmentTruncated, BadMessage, UnknownVersion
+
+
+PIECE: Final = 65_536
+HEAD: Final = b"\x01\x10"
+_SMALLEST: Final = 512
+_NONCE_END: Final = struct.Struct(">IB")
+
+
+def padded_size(size: int) -> int:
+    """Padme: 512, or at most 12 % more than the size (PURBs, Nikitin et al. 2019, section 4)."""
+    if size <= _SMALLEST:
+        return _SMALLEST
+    exponent = size.bit_length() - 1
+    step = 1 << (exponent - exponent.bit_length())
+    return -(-size // step) * step
+
+
+def sealed_size(size: int) -> int:
+    """The length of the blob for a file of this size."""
+    padded = padded_size(size)
+    return len(HEAD) + padded + TAG_BYTES * -(-padded // PIECE)
+
+
+def derive(key: bytes) -> tuple[bytes, bytes]:
+    """AES key and the 7-byte start of all nonces, for the key of one upload."""
+    both = hkdf(Z32, key, label("attachment"), 39)
+    return both[:32], both[32:]
+
+
+class AttachmentSealer:
+    """Seals one file; `size` and `digest` belong into its pointer once it is finished. Never seal other bytes under a key that was used."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key, self._prefix = derive(key)
+        self._waiting = bytearray()
+        self._number = 0
+        self._hash = sha256()
+        self._is_headed = False
+        self.size = 0
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of all blob bytes so far."""
+        return self._hash.digest()
+
+    def update(self, data: bytes) -> Iterator[bytes]:
+        """Blob bytes for more of the file; the last full piece waits, for it may be the final one."""
+        self.size += len(data)
+        yield from self._add(data)
+
+    def finish(self) -> Iterator[bytes]:
+        """The rest of the blob."""
+        left = padded_size(self.size) - self.size
+        while True:
+            zeros = min(left, PIECE)
+            yield from self._add(bytes(zeros))
+            left -= zeros
+            if not left:
+                break
+        yield self._piece(bytes(self._waiting), is_last=True)
+
+    def _add(self, data: bytes) -> Iterator[bytes]:
+        if not self._is_headed:
+            self._is_headed = True
+            self._hash.update(HEAD)
+            yield HEAD
+        self._waiting += data
+        while len(self._waiting) > PIECE:
+            yield self._piece(bytes(self._waiting[:PIECE]), is_last=False)
+            del self._waiting[:PIECE]
+
+    def _piece(self, plain: bytes, *, is_last: bool) -> bytes:
+        sealed = seal(self._key, self._prefix + _NONCE_END.pack(self._number, is_last), plain, HEAD)
+        self._number += 1
+        self._hash.update(sealed)
+        return sealed
+
+
+class AttachmentOpener:
+    """Opens one file of that size and digest. What it yields may be shown; the file is whole only when `finish` returned."""
+
+    def __init__(self, key: bytes, size: int, digest: bytes) -> None:
+        self._key, self._prefix = derive(key)
+        self._digest = digest
+        self._hash = sha256()
+        self._waiting = bytearray()
+        self._number = 0
+        self._is_headed = False
+        self._padded_left = padded_size(size)
+        self._left = size
+
+    def update(self, data: bytes) -> Iterator[bytes]:
+        """File bytes from more of the blob. Raises UnknownVersion, AttachmentBroken."""
+        self._hash.update(data)
+        self._waiting += data
+        if not self._is_headed:
+            if len(self._waiting) < len(HEAD):
+                return
+            if not self._waiting.startswith(HEAD):
+                raise UnknownVersion
+            del self._waiting[: len(HEAD)]
+            self._is_headed = True
+        while self._padded_left and len(self._waiting) >= self._next():
+            yield self._piece()
+        if not self._padded_left and self._waiting:
+            raise AttachmentBroken
+
+    def finish(self) -> None:
+        """All bytes of the blob were given. Raises AttachmentTruncated, AttachmentBroken."""
+        if self._padded_left:
+            raise AttachmentTruncated
+        if not hmac.compare_digest(self._hash.digest(), self._digest):
+            raise AttachmentBroken
+
+    def _next(self) -> int:
+        return min(self._padded_left, PIECE) + TAG_BYTES
+
+    def _piece(self) -> bytes:
+        length = self._next()
+        sealed = bytes(self._waiting[:length])
+        del self._waiting[:length]
+        self._padded_left -= length - TAG_BYTES
+        nonce = self._prefix + _NONCE_END.pack(self._number, not self._padded_left)
+        self._number += 1
+        try:
+            plain = unseal(self._key, nonce, sealed, HEAD)
+        except BadMessage:
+            raise AttachmentBroken from None
+        mine = plain[: self._left]
+        if plain[len(mine) :].strip(b"\0"):
+            raise AttachmentBroken
+        self._left -= len(mine)
+        return mine

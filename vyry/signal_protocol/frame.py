@@ -1,0 +1,41 @@
+"""What stands before every content: version and type (section 6)."""
+
+from enum import IntEnum
+from typing import Final
+
+from vyry.signal_protocol.refusals import Malformed, TooLarge, UnknownType, UnknownVersion
+
+
+VERSION: Final = 1
+MAX_CONTENT: Final = 65_536
+
+
+class ContentType(IntEnum):
+    """Byte 1 of a content; the `kind` of its envelope repeats it."""
+
+    PREKEY = 1
+    RATCHET = 2
+    SENDER_KEY = 3
+
+
+def type_of(content: bytes) -> ContentType:
+    """Which kind of message this is. Raises TooLarge, Malformed, UnknownVersion, UnknownType."""
+    if len(content) > MAX_CONTENT:
+        raise TooLarge
+    if len(content) < 2:
+        raise Malformed
+    if content[0] != VERSION:
+        raise UnknownVersion
+    if content[1] not in ContentType.__members__.values():
+        raise UnknownType
+    return ContentType(content[1])
+
+
+def check(content: bytes, wanted: ContentType, shortest: int) -> None:
+    """Whether this is a content of that type, long enough to hold its head and tag. Raises as `type_of`."""
+    if len(content) > MAX_CONTENT:
+        raise TooLarge
+    if len(content) < shortest:
+        raise Malformed
+    if type_of(content) is not wanted:
+        raise UnknownType

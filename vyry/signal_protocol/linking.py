@@ -1,0 +1,103 @@
+"""Linking: a device is given the account's identity over a channel that the node cannot read, guarded by a screen and six digits (section 11)."""
+
+import base64
+import binascii
+import hmac
+import re
+from dataclasses import dataclass, field
+from typing import Final, Self
+from uuid import UUID
+
+from vyry.signal_protocol.padding import pad, unpad
+from vyry.signal_protocol.primitives import KEY_BYTES, DhPair, hkdf, label, seal, unseal
+from vyry.signal_protocol.refusals import BadMessage, LinkMismatch, Malformed, UnknownType, UnknownVersion
+
+
+HEAD: Final = b"\x01\x20"
+_HEADER_BYTES: Final = len(HEAD) + KEY_BYTES
+_URI: Final = re.compile(r"vyry://link\?v=([0-9]+)&(.*)")
+_FIELDS: Final = re.compile(
+    r"id=([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})&k=([A-Za-z0-9_-]{43})&s=([A-Za-z0-9_-]{43})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOffer:
+    """What the new device shows as a QR. The secret never goes to the node."""
+
+    link_id: UUID
+    public_key: bytes
+    secret: bytes = field(repr=False)
+
+    def uri(self) -> str:
+        """The text of the QR."""
+        return f"vyry://link?v=1&id={self.link_id}&k={_text(self.public_key)}&s={_text(self.secret)}"
+
+    @classmethod
+    def read(cls, uri: str) -> Self:
+        """The offer in a QR. Raises Malformed, UnknownVersion."""
+        found = _URI.fullmatch(uri)
+        if found is None:
+            raise Malformed
+        if found[1] != "1":
+            raise UnknownVersion
+        fields = _FIELDS.fullmatch(found[2])
+        if fields is None:
+            raise Malformed
+        return cls(UUID(fields[1]), _octets(fields[2]), _octets(fields[3]))
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSecrets:
+    """What both sides of one attempt share."""
+
+    approver_key: bytes
+    key: bytes = field(repr=False)
+    nonce: bytes = field(repr=False)
+    #: Six digits for two people, or one with two screens, to compare.
+    compare_code: str
+
+    @classmethod
+    def of(cls, offer: LinkOffer, own: DhPair, approver_key: bytes) -> Self:
+        """From either side: `own` is the pair of the offer or of the approver. Raises BadKey."""
+        theirs = approver_key if own.public == offer.public_key else offer.public_key
+        info = label("link") + offer.link_id.bytes + offer.public_key + approver_key
+        derived = hkdf(offer.secret, own.agree(theirs), info, 52)
+        code = int.from_bytes(derived[44:], "big") % 10**6
+        return cls(approver_key, derived[:32], derived[32:44], f"{code:06d}")
+
+    def seal(self, plaintext: bytes) -> bytes:
+        """`provisioning`, once per attempt. Raises TooLarge."""
+        header = HEAD + self.approver_key
+        return header + seal(self.key, self.nonce, pad(plaintext), header)
+
+    def open(self, provisioning: bytes) -> bytes:
+        """What the approver sealed. Raises LinkMismatch, Malformed, UnknownVersion, UnknownType, BadPadding."""
+        if len(provisioning) < _HEADER_BYTES:
+            raise Malformed
+        if provisioning[0] != HEAD[0]:
+            raise UnknownVersion
+        if provisioning[1] != HEAD[1]:
+            raise UnknownType
+        header, sealed = provisioning[:_HEADER_BYTES], provisioning[_HEADER_BYTES:]
+        if not hmac.compare_digest(header[len(HEAD) :], self.approver_key):
+            raise LinkMismatch
+        try:
+            return unpad(unseal(self.key, self.nonce, sealed, header))
+        except BadMessage:
+            raise LinkMismatch from None
+
+
+def _text(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def _octets(text: str) -> bytes:
+    """43 characters as 32 bytes; the two bits left over are zero, so that one key has one text."""
+    try:
+        octets = base64.urlsafe_b64decode(text + "=")
+    except binascii.Error:
+        raise Malformed from None
+    if _text(octets) != text:
+        raise Malformed
+    return octets

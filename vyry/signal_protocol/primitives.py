@@ -1,0 +1,182 @@
+"""The primitives of section 1, each by the library, with the refusals that the protocol adds. Keys are raw bytes, so that every state is a plain value."""
+
+import hmac
+import struct
+from dataclasses import dataclass, field
+from typing import Final, Self
+from uuid import UUID
+
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM1024PrivateKey, MLKEM1024PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from vyry.signal_protocol.refusals import BadKey, BadMessage, BadSignature
+
+
+Z32: Final = bytes(32)
+KEY_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+TAG_BYTES: Final = 16
+KEM_KEY_BYTES: Final = 1568
+KEM_CIPHERTEXT_BYTES: Final = 1568
+
+_FIELD: Final = 2**255 - 19
+#: y of the points of small order, bit 255 cleared (section 1).
+_SMALL_ORDER: Final = frozenset(
+    {
+        0,
+        1,
+        _FIELD - 1,
+        int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"),
+        int.from_bytes(bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"), "little"),
+    }
+)
+_ADDRESS: Final = struct.Struct(">16sI")
+
+
+def label(words: str) -> bytes:
+    """L(words): what keeps the uses of one key apart. No label is a prefix of another."""
+    return b"vyry/1 " + words.encode("ascii") + b"\0"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """A device of somebody."""
+
+    user_id: UUID
+    device_id: int
+
+    def pack(self) -> bytes:
+        """ADDR(device), 20 bytes."""
+        return _ADDRESS.pack(self.user_id.bytes, self.device_id)
+
+
+@dataclass(frozen=True, slots=True)
+class DhPair:
+    """An X25519 pair."""
+
+    private: bytes = field(repr=False)
+    public: bytes
+
+    @classmethod
+    def fresh(cls) -> Self:
+        """A pair nobody had before."""
+        return cls.of(X25519PrivateKey.generate().private_bytes_raw())
+
+    @classmethod
+    def of(cls, private: bytes) -> Self:
+        """The pair of this private key."""
+        return cls(private, X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw())
+
+    def agree(self, theirs: bytes) -> bytes:
+        """DH(own, theirs). Raises BadKey for a key that is none or makes a secret of zeros."""
+        try:
+            return X25519PrivateKey.from_private_bytes(self.private).exchange(X25519PublicKey.from_public_bytes(theirs))
+        except ValueError:
+            raise BadKey from None
+
+
+@dataclass(frozen=True, slots=True)
+class SigningPair:
+    """An Ed25519 pair; the private key is its 32-byte seed."""
+
+    private: bytes = field(repr=False)
+    public: bytes
+
+    @classmethod
+    def fresh(cls) -> Self:
+        """A pair nobody had before."""
+        return cls.of(Ed25519PrivateKey.generate().private_bytes_raw())
+
+    @classmethod
+    def of(cls, private: bytes) -> Self:
+        """The pair of this seed."""
+        return cls(private, Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw())
+
+    def sign(self, message: bytes) -> bytes:
+        """SIGN, 64 bytes."""
+        return Ed25519PrivateKey.from_private_bytes(self.private).sign(message)
+
+
+def check_signing_key(public: bytes) -> None:
+    """Raise BadKey for a key by which signatures prove nothing: not canonical, or of small order."""
+    if len(public) != KEY_BYTES:
+        raise BadKey
+    y = int.from_bytes(public, "little") & (2**255 - 1)
+    if y >= _FIELD or y in _SMALL_ORDER:
+        raise BadKey
+
+
+def verify(public: bytes, signature: bytes, message: bytes) -> None:
+    """VERIFY. Raises BadKey, BadSignature."""
+    check_signing_key(public)
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        raise BadSignature from None
+
+
+@dataclass(frozen=True, slots=True)
+class KemPair:
+    """An ML-KEM-1024 pair; the private key is its 64-byte seed."""
+
+    seed: bytes = field(repr=False)
+    public: bytes = field(repr=False)
+
+    @classmethod
+    def fresh(cls) -> Self:
+        """A pair nobody had before."""
+        return cls.of(MLKEM1024PrivateKey.generate().private_bytes_raw())
+
+    @classmethod
+    def of(cls, seed: bytes) -> Self:
+        """The pair of this seed."""
+        return cls(seed, MLKEM1024PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw())
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        """The secret in it; another secret, known to nobody, when it was made for another key."""
+        return MLKEM1024PrivateKey.from_seed_bytes(self.seed).decapsulate(ciphertext)
+
+
+@dataclass(frozen=True, slots=True)
+class Encapsulated:
+    """A secret shared with the holder of a KEM key, and what tells it to them."""
+
+    ciphertext: bytes = field(repr=False)
+    secret: bytes = field(repr=False)
+
+
+def encapsulate(public: bytes) -> Encapsulated:
+    """A fresh secret for the holder of this KEM key. Raises BadKey."""
+    try:
+        secret, ciphertext = MLKEM1024PublicKey.from_public_bytes(public).encapsulate()
+    except ValueError:
+        raise BadKey from None
+    return Encapsulated(ciphertext, secret)
+
+
+def hkdf(salt: bytes, secret: bytes, info: bytes, length: int) -> bytes:
+    """RFC 5869 with SHA-256, extract and expand."""
+    return HKDF(SHA256(), length, salt, info).derive(secret)
+
+
+def mac(key: bytes, message: bytes) -> bytes:
+    """HMAC-SHA-256."""
+    return hmac.digest(key, message, "sha256")
+
+
+def seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+    """AES-256-GCM, the tag behind the ciphertext."""
+    return AESGCM(key).encrypt(nonce, plaintext, associated)
+
+
+def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
+    """OPEN. Raises BadMessage."""
+    try:
+        return AESGCM(key).decrypt(nonce, sealed, associated)
+    except (InvalidTag, ValueError):
+        raise BadMessage from None

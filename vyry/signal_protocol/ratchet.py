@@ -1,0 +1,180 @@
+"""The Double Ratchet (section 5; the specification's revision 3 without header encryption). A state is a frozen value: sealing and opening return the next.
+
+A crash between two steps can't fork a ratchet as long as the next state is stored before what came with it leaves the house.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
+
+from vyry.signal_protocol.frame import VERSION, ContentType, check
+from vyry.signal_protocol.handshake import SESSION_ID_BYTES, Handshake
+from vyry.signal_protocol.padding import pad, unpad
+from vyry.signal_protocol.primitives import TAG_BYTES, Z32, DhPair, hkdf, label, mac, seal, unseal
+from vyry.signal_protocol.refusals import BadMessage, DuplicateMessage, JumpTooFar
+
+
+HEADER_BYTES: Final = 50
+MAX_JUMP: Final = 1_000
+MAX_KEPT: Final = 2_000
+MAX_EARLIER: Final = 5
+#: The number no chain reaches.
+CHAIN_END: Final = 2**32 - 1
+KEPT_MILLISECONDS: Final = 30 * 86_400_000
+
+_HEADER: Final = struct.Struct(">BB8s32sII")
+_ROOT: Final = label("root")
+_MESSAGE: Final = label("message")
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One direction between two turns: the key of its next message, and that message's number."""
+
+    key: bytes = field(repr=False)
+    number: int = 0
+
+    def step(self) -> tuple[bytes, "Chain"]:
+        """The message key of the next message, and the chain behind it."""
+        return mac(self.key, b"\x01"), Chain(mac(self.key, b"\x02"), self.number + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptKey:
+    """The key of a message that has not come yet, and when it was put aside (ms since 1970)."""
+
+    message_key: bytes = field(repr=False)
+    at: int
+
+
+Kept = Mapping[tuple[bytes, int], KeptKey]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratchet:
+    """One side of a session. `kept` holds message keys by (ratchet key, number), oldest first."""
+
+    transcript: bytes
+    root_key: bytes = field(repr=False)
+    own: DhPair
+    theirs: bytes | None = None
+    sending: Chain | None = None
+    receiving: Chain | None = None
+    previous: int = 0
+    earlier: tuple[bytes, ...] = ()
+    kept: Kept = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def initiator(cls, handshake: Handshake, signed_prekey: bytes, fresh: Callable[[], DhPair] = DhPair.fresh) -> Self:
+        """The side that began: it may send at once."""
+        own = fresh()
+        root_key, chain = _turn(handshake.root_key, own, signed_prekey)
+        return cls(handshake.transcript, root_key, own, signed_prekey, sending=chain)
+
+    @classmethod
+    def responder(cls, handshake: Handshake, signed_prekey: DhPair) -> Self:
+        """The side that was asked: it can send once it opened a message."""
+        return cls(handshake.transcript, handshake.root_key, signed_prekey)
+
+    @property
+    def session_id(self) -> bytes:
+        """What names the session on the wire."""
+        return self.transcript[:SESSION_ID_BYTES]
+
+    def seal(self, plaintext: bytes) -> tuple["Ratchet", bytes]:
+        """The next state and the content of a ratchet message. Raises TooLarge; BadMessage when nothing was opened yet, or the chain has ended."""
+        padded = pad(plaintext)
+        if self.sending is None or self.sending.number >= CHAIN_END:
+            raise BadMessage
+        message_key, chain = self.sending.step()
+        header = _HEADER.pack(
+            VERSION, ContentType.RATCHET, self.session_id, self.own.public, self.previous, self.sending.number
+        )
+        key, nonce = message_secrets(message_key)
+        return replace(self, sending=chain), header + seal(key, nonce, padded, self.transcript + header)
+
+    def open(
+        self, content: bytes, *, now: int = 0, fresh: Callable[[], DhPair] = DhPair.fresh
+    ) -> tuple["Ratchet", bytes]:
+        """The next state and the plaintext. `now` (ms since 1970) dates the keys of messages skipped.
+
+        Raises TooLarge, Malformed, UnknownVersion, UnknownType, BadMessage, BadPadding, BadKey, DuplicateMessage, JumpTooFar; the state stays as it is.
+        """
+        check(content, ContentType.RATCHET, HEADER_BYTES + TAG_BYTES)
+        _, _, session_id, ratchet_key, previous, number = _HEADER.unpack_from(content)
+        if session_id != self.session_id or number == CHAIN_END:
+            raise BadMessage
+        kept = self.kept.get((ratchet_key, number))
+        if kept is not None:
+            rest = {place: key for place, key in self.kept.items() if place != (ratchet_key, number)}
+            return replace(self, kept=rest), self._unseal(content, kept.message_key)
+        if ratchet_key in self.earlier:
+            raise DuplicateMessage
+        is_turn = ratchet_key != self.theirs
+        heard = self._heard(ratchet_key, previous, now) if is_turn else self
+        if heard.receiving is None:
+            raise BadMessage
+        if number < heard.receiving.number:
+            raise DuplicateMessage
+        skipped = _skipped(heard, number, now)
+        assert skipped.receiving is not None
+        message_key, chain = skipped.receiving.step()
+        plaintext = self._unseal(content, message_key)
+        after = replace(skipped, receiving=chain)
+        return (_answered(after, fresh) if is_turn else after), plaintext
+
+    def without_old_keys(self, now: int) -> "Ratchet":
+        """Without the keys of messages that have been missing for 30 days."""
+        young = {place: key for place, key in self.kept.items() if now - key.at <= KEPT_MILLISECONDS}
+        return replace(self, kept=young)
+
+    def _unseal(self, content: bytes, message_key: bytes) -> bytes:
+        header, sealed = content[:HEADER_BYTES], content[HEADER_BYTES:]
+        key, nonce = message_secrets(message_key)
+        return unpad(unseal(key, nonce, sealed, self.transcript + header))
+
+    def _heard(self, ratchet_key: bytes, previous: int, now: int) -> "Ratchet":
+        """The peer has turned: keep what its old chain still owes, and receive under its new key."""
+        before = _skipped(self, previous, now)
+        root_key, receiving = _turn(before.root_key, before.own, ratchet_key)
+        earlier = (*before.earlier, *([before.theirs] if before.theirs else []))[-MAX_EARLIER:]
+        return replace(before, root_key=root_key, theirs=ratchet_key, receiving=receiving, earlier=earlier)
+
+
+def _answered(state: Ratchet, fresh: Callable[[], DhPair]) -> Ratchet:
+    """Turn too. Only what opened gets here, so a refused message uses up no key."""
+    assert state.theirs is not None
+    own = fresh()
+    root_key, sending = _turn(state.root_key, own, state.theirs)
+    previous = state.sending.number if state.sending else 0
+    return replace(state, root_key=root_key, own=own, sending=sending, previous=previous)
+
+
+def _skipped(state: Ratchet, number: int, now: int) -> Ratchet:
+    """The state with the keys of all messages before `number` in its receiving chain put aside. Raises JumpTooFar."""
+    chain, theirs = state.receiving, state.theirs
+    if chain is None or theirs is None or number <= chain.number:
+        return state
+    if number - chain.number > MAX_JUMP:
+        raise JumpTooFar
+    kept = dict(state.kept)
+    while chain.number < number:
+        place = (theirs, chain.number)
+        message_key, chain = chain.step()
+        kept[place] = KeptKey(message_key, now)
+    for place in list(kept)[: max(0, len(kept) - MAX_KEPT)]:
+        del kept[place]
+    return replace(state, receiving=chain, kept=kept)
+
+
+def message_secrets(message_key: bytes, words: bytes = _MESSAGE) -> tuple[bytes, bytes]:
+    """AES key and nonce of one message."""
+    both = hkdf(Z32, message_key, words, 44)
+    return both[:32], both[32:]
+
+
+def _turn(root_key: bytes, own: DhPair, theirs: bytes) -> tuple[bytes, Chain]:
+    """A DH step: the next root key, and the chain that begins."""
+    both = hkdf(root_key, own.agree(theirs), _ROOT, 64)
+    return both[:32], Chain(both[32:])

@@ -1,0 +1,174 @@
+"""Sender keys: one sealed and signed message for a whole group (section 8)."""
+
+import hmac
+import secrets
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
+from uuid import UUID
+
+from vyry.signal_protocol.frame import VERSION, ContentType, check
+from vyry.signal_protocol.padding import pad, unpad
+from vyry.signal_protocol.primitives import (
+    SIGNATURE_BYTES,
+    TAG_BYTES,
+    Address,
+    SigningPair,
+    check_signing_key,
+    label,
+    seal,
+    unseal,
+    verify,
+)
+from vyry.signal_protocol.ratchet import CHAIN_END, MAX_JUMP, MAX_KEPT, Chain, message_secrets
+from vyry.signal_protocol.refusals import (
+    BadMessage,
+    DuplicateMessage,
+    JumpTooFar,
+    Malformed,
+    SenderKeyConflict,
+    SenderKeyUnknown,
+)
+
+
+SENDER_KEY_ID_BYTES: Final = 16
+HEADER_BYTES: Final = 22
+MAX_GENERATIONS: Final = 5
+#: A sender makes a new generation after so many messages or seconds, and when anybody left (section 8).
+GENERATION_MESSAGES: Final = 10_000
+GENERATION_SECONDS: Final = 7 * 86_400
+
+_HEADER: Final = struct.Struct(">BB16sI")
+_SHORTEST: Final = HEADER_BYTES + TAG_BYTES + SIGNATURE_BYTES
+_MESSAGE: Final = label("sender key message")
+_SIGNATURE: Final = label("sender key signature")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """In which conversation a device writes."""
+
+    conversation_id: UUID
+    sender: Address
+
+    def pack(self) -> bytes:
+        """WHERE, 36 bytes."""
+        return self.conversation_id.bytes + self.sender.pack()
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What tells a sender key to a reader, from its present message on."""
+
+    sender_key_id: bytes
+    iteration: int
+    chain_key: bytes = field(repr=False)
+    signing_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SenderKey:
+    """A device's own generation in a conversation; `chain.number` is the iteration."""
+
+    where: Where
+    sender_key_id: bytes
+    signing: SigningPair
+    chain: Chain
+
+    @classmethod
+    def fresh(cls, where: Where) -> Self:
+        """A new generation."""
+        chain = Chain(secrets.token_bytes(32))
+        return cls(where, secrets.token_bytes(SENDER_KEY_ID_BYTES), SigningPair.fresh(), chain)
+
+    def distribution(self) -> Distribution:
+        """For readers who join now: nothing older opens with it."""
+        return Distribution(self.sender_key_id, self.chain.number, self.chain.key, self.signing.public)
+
+    def seal(self, plaintext: bytes) -> tuple["SenderKey", bytes]:
+        """The next state and the content for all. Raises TooLarge; BadMessage when the chain has ended."""
+        padded = pad(plaintext)
+        if self.chain.number >= CHAIN_END:
+            raise BadMessage
+        message_key, chain = self.chain.step()
+        header = _HEADER.pack(VERSION, ContentType.SENDER_KEY, self.sender_key_id, self.chain.number)
+        key, nonce = sender_message_secrets(message_key)
+        body = header + seal(key, nonce, padded, self.where.pack() + header)
+        signature = self.signing.sign(_SIGNATURE + self.where.pack() + body)
+        return replace(self, chain=chain), body + signature
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A sender key as a reader holds it. `kept` are message keys by iteration, oldest first."""
+
+    signing_key: bytes
+    chain: Chain
+    kept: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """The sender keys of one device in one conversation, as a reader holds them: at most 5, the oldest first."""
+
+    where: Where
+    held: Mapping[bytes, Generation] = field(default_factory=dict)
+
+    def accept(self, told: Distribution) -> "Generations":
+        """With this key. One that is known is never rewound. Raises SenderKeyConflict, BadKey, Malformed."""
+        known = self.held.get(told.sender_key_id)
+        if known is not None:
+            if not hmac.compare_digest(known.signing_key, told.signing_key):
+                raise SenderKeyConflict
+            return self
+        check_signing_key(told.signing_key)
+        if len(told.sender_key_id) != SENDER_KEY_ID_BYTES or len(told.chain_key) != 32 or told.iteration >= CHAIN_END:
+            raise Malformed
+        held = {**self.held, told.sender_key_id: Generation(told.signing_key, Chain(told.chain_key, told.iteration))}
+        for oldest in list(held)[: max(0, len(held) - MAX_GENERATIONS)]:
+            del held[oldest]
+        return replace(self, held=held)
+
+    def open(self, content: bytes) -> tuple["Generations", bytes]:
+        """The next state and the plaintext.
+
+        Raises TooLarge, Malformed, UnknownVersion, UnknownType, SenderKeyUnknown, BadSignature, DuplicateMessage, JumpTooFar, BadMessage, BadPadding.
+        """
+        check(content, ContentType.SENDER_KEY, _SHORTEST)
+        body, signature = content[:-SIGNATURE_BYTES], content[-SIGNATURE_BYTES:]
+        _, _, sender_key_id, iteration = _HEADER.unpack_from(body)
+        generation = self.held.get(sender_key_id)
+        if generation is None:
+            raise SenderKeyUnknown
+        verify(generation.signing_key, signature, _SIGNATURE + self.where.pack() + body)
+        after, message_key = _advanced(generation, iteration)
+        key, nonce = sender_message_secrets(message_key)
+        associated = self.where.pack() + body[:HEADER_BYTES]
+        plaintext = unpad(unseal(key, nonce, body[HEADER_BYTES:], associated))
+        return replace(self, held={**self.held, sender_key_id: after}), plaintext
+
+
+def _advanced(generation: Generation, iteration: int) -> tuple[Generation, bytes]:
+    """The generation once this message is opened, and its message key."""
+    kept = dict(generation.kept)
+    chain = generation.chain
+    if iteration < chain.number:
+        if iteration not in kept:
+            raise DuplicateMessage
+        message_key = kept.pop(iteration)
+        return replace(generation, kept=kept), message_key
+    if iteration - chain.number > MAX_JUMP or iteration == CHAIN_END:
+        raise JumpTooFar
+    while chain.number < iteration:
+        number = chain.number
+        kept[number], chain = chain.step()
+    for oldest in list(kept)[: max(0, len(kept) - MAX_KEPT)]:
+        del kept[oldest]
+    message_key, chain = chain.step()
+    return replace(generation, chain=chain, kept=kept), message_key
+
+
+def sender_message_secrets(message_key: bytes) -> tuple[bytes, bytes]:
+    """AES key and nonce of one group message."""
+    return message_secrets(message_key, _MESSAGE)
