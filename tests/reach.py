@@ -95,6 +95,7 @@ PLACES: Final[dict[Place, Rule]] = {
     ("POST /auth/refresh-token", "attemptId"): _NEW_ID,
     ("PATCH /account", "username"): Nobodys("that a username is taken is meant to be seen"),
     ("PATCH /account", "pictureAttachmentId"): Nobodys("kept as it is, and looked up by whoever has it"),
+    ("GET /account/events", "cursor"): Nobodys("a place in a list of which only the caller's own lines are shown"),
     ("GET /devices", "cursor"): Nobodys("a number among the caller's own devices"),
     ("PATCH /devices/{deviceId}", "deviceId"): Hidden(
         404, "NOT_FOUND", ("device",), lambda _, __: {"name": "mine"}, invented=127

@@ -10,6 +10,7 @@ from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from vyry.accounts.account import AccountUpkeep
+from vyry.accounts.events import AccountEvents
 from vyry.accounts.door import OpenDoor
 from vyry.accounts.otp import OneTimeCodes, Terms
 from vyry.accounts.own_devices import OwnDevices
@@ -20,6 +21,7 @@ from vyry.accounts.sending import UNLIMITED, Rules
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.standings import Endings, Standings
 from vyry.accounts.tokens import Tokens
+from vyry.adapters.account_events import TortoiseAccountEvents
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
 from vyry.adapters.accounts import TortoiseAccounts
 from vyry.adapters.circles import TortoiseConversations
@@ -65,6 +67,7 @@ class Services:
     registration: Registration
     sessions: Sessions
     accounts: Accounts
+    account_events: AccountEvents
     account_upkeep: AccountUpkeep
     devices: OwnDevices
     push_targets: PushTargets
@@ -200,6 +203,7 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         registration=_registration(ground),
         sessions=_sessions(ground),
         accounts=Accounts(TortoiseAccounts(), ground.pepper),
+        account_events=TortoiseAccountEvents(),
         account_upkeep=TortoiseAccountUpkeep(),
         devices=OwnDevices(TortoiseDevices(), ground.endings, clock),
         push_targets=PushTargets(TortoisePushTargets(), allows_plain=settings.env == "development"),

@@ -3,13 +3,14 @@
 from typing import Final
 
 from web.keys import Route
-from web.rows import account, conversations, devices, documents, keys, mail, push, sessions
+from web.rows import account, account_life, conversations, devices, documents, keys, mail, push, sessions
 
 
 ROUTES: Final[tuple[Route, ...]] = (
     *documents.ROWS,
     *sessions.ROWS,
     *account.ROWS,
+    *account_life.ROWS,
     *devices.ROWS,
     *push.ROWS,
     *keys.ROWS,

@@ -1,9 +1,13 @@
 """What happened to the security of an account, written in the transaction in which it happened."""
 
+from typing import cast
+
 from tortoise.backends.base.client import BaseDBAsyncClient
 
-from vyry.accounts.events import AccountEvent
+from vyry.accounts.events import AccountEvent, EventName, EventPage
+from vyry.adapters.database import available
 from vyry.adapters.rows import AccountEventRow
+from vyry.ids import UserId
 
 
 async def note_event(inside: BaseDBAsyncClient, event: AccountEvent) -> None:
@@ -16,3 +20,18 @@ async def note_event(inside: BaseDBAsyncClient, event: AccountEvent) -> None:
         device_id=event.device_id,
         detail=dict(event.detail),
     )
+
+
+class TortoiseAccountEvents:
+    """AccountEvents on PostgreSQL or SQLite."""
+
+    async def page(self, user_id: UserId, limit: int, before: int | None) -> EventPage:
+        mine = AccountEventRow.filter(account_id=user_id)
+        behind = mine if before is None else mine.filter(id__lt=before)
+        async with available():
+            rows = await behind.order_by("-id").limit(limit + 1)
+        return EventPage([_event(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
+
+
+def _event(row: AccountEventRow) -> AccountEvent:
+    return AccountEvent(row.account_id, cast("EventName", row.name), row.at, row.device_id, row.detail)

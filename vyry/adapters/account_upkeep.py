@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from vyry.accounts.account import KEEP_ENDED
+from vyry.accounts.events import KEEP_EVENTS
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.statements import fetch
 
@@ -23,6 +24,7 @@ class TortoiseAccountUpkeep:
         gone += await self._delete("otp_sent", "id", "at", now - _SENT_AGE, limit)
         gone += await self._delete("otp_breaker", "area", "until", now, limit)
         gone += await self._delete("refresh_token", "hash", "expires_at", now, limit)
+        gone += await self._delete("account_event", "id", "at", now - KEEP_EVENTS, limit)
         return gone + await self._forget_devices(now - KEEP_ENDED, limit)
 
     async def _delete(self, table: str, key: str, moment: str, before: datetime, limit: int) -> int:

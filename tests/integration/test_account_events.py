@@ -1,0 +1,53 @@
+"""The owner reads what happened to the account, and nobody else does."""
+
+import pytest
+
+from tests.client import Refused
+from tests.live_house import House
+
+
+async def test_the_owner_reads_what_happened_newest_first(house: House) -> None:
+    ann = await house.node.sign_up()
+    again = await house.node.sign_up(ann.number)
+
+    page = await again.call("GET", "/account/events")
+
+    assert [(each["name"], each["deviceId"]) for each in page["events"]] == [
+        ("signedUp", 1),
+        ("deviceEnded", 1),
+        ("signedUp", 1),
+    ]
+    assert page["nextCursor"] is None
+
+
+async def test_pages_follow_each_other_without_a_gap(small_house: House) -> None:
+    ann = await small_house.node.sign_up()
+    for _ in range(2):
+        ann = await small_house.node.sign_up(ann.number)
+    whole = (await ann.call("GET", "/account/events"))["events"]
+
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = await ann.call("GET", f"/account/events?limit=2{cursor and f'&cursor={cursor}'}")
+        seen, cursor = [*seen, *page["events"]], page["nextCursor"]
+
+    assert len(whole) == 5
+    assert seen == whole
+
+
+async def test_somebody_elses_place_in_the_list_shows_nothing_of_theirs(small_house: House) -> None:
+    await small_house.node.sign_up()
+    bo = await small_house.node.sign_up()
+
+    page = await bo.call("GET", "/account/events?cursor=2")
+
+    assert page["events"] == []
+
+
+@pytest.mark.parametrize("query", ["cursor=-1", "cursor=x", "limit=0", "limit=201", f"cursor={'9' * 30}"])
+async def test_a_cursor_that_is_none_is_refused(small_house: House, query: str) -> None:
+    ann = await small_house.node.sign_up()
+
+    with pytest.raises(Refused) as refused:
+        await ann.call("GET", f"/account/events?{query}")
+    assert refused.value.code == "INVALID_REQUEST"

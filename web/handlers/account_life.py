@@ -1,0 +1,16 @@
+"""What happens to an account: what its owner can read of that, and its end."""
+
+from aiohttp import web
+
+from web.keys import CALLER, SERVICES
+from web.wire.account_life import Event, Events, EventsQuery
+from web.wire.strict import answer, parameters
+
+
+async def events(request: web.Request) -> web.Response:
+    """GET /account/events: newest first."""
+    query = parameters(request, EventsQuery)
+    before = int(query.cursor) if query.cursor else None
+    page = await request.app[SERVICES].account_events.page(request[CALLER].user_id, query.limit, before)
+    shown = [Event(at=each.at, name=each.name, device_id=each.device_id, detail=each.detail) for each in page.events]
+    return answer(Events(events=shown, next_cursor=None if page.next_before is None else str(page.next_before)))

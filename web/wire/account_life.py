@@ -1,0 +1,31 @@
+"""Shapes of what happens to an account: its events (docs/protocol.md, "Account")."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from web.wire.shapes import DeviceNumber, Moment, Wire
+
+
+class EventsQuery(Wire):
+    """Which part of the list; the cursor is the `nextCursor` of the part before."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: Annotated[str, Field(pattern="^[0-9]{1,18}$")] | None = None
+
+
+class Event(Wire):
+    """Something about the security of the account. `deviceId` did it, or it was done to it."""
+
+    at: Moment
+    name: str
+    device_id: DeviceNumber | None
+    detail: Mapping[str, object]
+
+
+class Events(Wire):
+    """The account's events, newest first."""
+
+    events: Sequence[Event]
+    next_cursor: str | None
