@@ -160,6 +160,10 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_listed)] = ()
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_listed)] = ()
     max_devices: int = Field(6, ge=1, le=127)
+    #: Of one process, sockets included.
+    max_connections: int = Field(22_000, ge=1)
+    #: Of one process.
+    max_sockets: int = Field(20_000, ge=1)
     #: How long a posted envelope may wait for its number before the sweeper takes it up.
     handover_ms: int = Field(500, ge=50, le=60_000)
     #: Of the Kafka topic; the most workers that can share the work.

@@ -2,22 +2,32 @@
 
 import asyncio
 import re
+import resource
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import orjson
 from aiohttp import http_parser, web
-from aiohttp.web_protocol import RequestHandler
 
-from vyry.errors import InvalidRequest
-from vyry.ids import new_id
-from vyry.telemetry import log
 from web import asyncapi, openapi, pages
-from web.keys import BODY_LIMIT, DOCUMENTS, DRAINING, SERVICES, SETTINGS, SWITCHBOARD, Document, Route
+from web.door import TOLD, DoorServer
+from web.keys import (
+    BODY_LIMIT,
+    DOCUMENTS,
+    DRAINING,
+    PATIENCE,
+    SERVICES,
+    SETTINGS,
+    SWITCHBOARD,
+    Document,
+    Patience,
+    Route,
+)
 from web.live.pace import PACE, Pace
 from web.live.switchboard import Switchboard
-from web.middlewares import SECURITY_HEADERS, answered, broken, dress, guarded, refused
+from web.middlewares import answered, dress, guarded, security_headers
 from web.routes import ROUTES
 from web.wire.frames import FRAMES
 
@@ -27,29 +37,35 @@ if TYPE_CHECKING:
     from vyry.settings import Settings
 
 HEADER_BYTES: Final = 8190
-KEEPALIVE_SECONDS: Final = 15
-LINGERING_SECONDS: Final = 2
+HEADERS: Final = 99
 #: How long requests under way may take once the node was told to stop.
 SHUTDOWN_SECONDS: Final = 10
 _BACKLOG: Final = 1024
+#: Files of a process that are no connections of clients: pools, logs, and those that are told that it is full.
+_OTHER_FILES: Final = 150 + TOLD
 #: A path with a word in the place of an id is another path: GET /keys/prekeys is not GET /keys/{userId}.
 _ID: Final = re.compile(r"\{((?!deviceId)\w+Id)\}")
 _ID_ONLY: Final = r"{\1:[0-9A-Fa-f-]{36}}"
 
 
-def build_app(settings: "Settings", services: "Services", pace: Pace = PACE) -> web.Application:
+def build_app(
+    settings: "Settings", services: "Services", pace: Pace = PACE, patience: Patience | None = None
+) -> web.Application:
     """The application over services that are open already and are closed by whoever opened them."""
-    app = build_door(settings, services, ROUTES)
+    app = build_door(settings, services, ROUTES, patience)
     app[SWITCHBOARD] = Switchboard(services, pace)
     app.cleanup_ctx.append(_switchboard)
     return app
 
 
-def build_door(settings: "Settings", services: "Services", routes: Sequence[Route]) -> web.Application:
+def build_door(
+    settings: "Settings", services: "Services", routes: Sequence[Route], patience: Patience | None = None
+) -> web.Application:
     """These routes behind the door, without sockets."""
     app = web.Application(middlewares=[answered], client_max_size=BODY_LIMIT)
     app[SETTINGS] = settings
     app[SERVICES] = services
+    app[PATIENCE] = patience or Patience()
     app[DRAINING] = asyncio.Event()
     app[DOCUMENTS] = documents()
     app.on_response_prepare.append(dress)
@@ -74,12 +90,14 @@ def documents() -> Mapping[str, Document]:
 
 
 @asynccontextmanager
-async def listening(app: web.Application, host: str, port: int, *, reuse_port: bool = False) -> AsyncIterator[int]:
-    """Serve `app` while the context is open; yields the port, which is a free one when 0 was asked for."""
+async def listening(
+    app: web.Application, host: str, port: int, *, reuse_port: bool = False, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Serve `app` while the context is open, by TLS alone if it is given; yields the port, which is a free one when 0 was asked for."""
     runner = DoorRunner(app)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, reuse_port=reuse_port, backlog=_BACKLOG).start()
+        await _DoorSite(runner, host, port, reuse_port=reuse_port, backlog=_BACKLOG, ssl_context=tls).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
@@ -94,22 +112,28 @@ class DoorRunner(web.AppRunner):
     def __init__(self, app: web.Application) -> None:
         if not http_parser.HttpRequestParser.__module__.endswith("._http_parser"):
             raise RuntimeError("aiohttp runs without its C parser, on whose strictness this node relies")
+        self.patience = app.get(PATIENCE) or Patience()
         super().__init__(
             app,
             handle_signals=False,
             shutdown_timeout=SHUTDOWN_SECONDS,
             access_log=None,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            lingering_time=LINGERING_SECONDS,
+            keepalive_timeout=self.patience.head,
+            lingering_time=self.patience.rest,
             max_line_size=HEADER_BYTES,
             max_field_size=HEADER_BYTES,
+            max_headers=HEADERS,
             auto_decompress=False,
         )
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        return _Server(
-            server.request_handler,
+        settings = self.app[SETTINGS]
+        return DoorServer(
+            self.patience,
+            room_for(settings.max_connections),
+            security_headers(settings.env),
+            handler=server.request_handler,
             request_factory=server.request_factory,
             loop=asyncio.get_running_loop(),
             debug=False,
@@ -117,44 +141,33 @@ class DoorRunner(web.AppRunner):
         )
 
 
-class _Server(web.Server):
-    def __call__(self) -> RequestHandler:
-        return Door(self, loop=self._loop, **self._kwargs)
+class _DoorSite(web.TCPSite):
+    """Gives a TLS handshake a time of its own: asyncio's would be a minute."""
+
+    async def start(self) -> None:
+        await web.BaseSite.start(self)
+        server, runner = self._runner.server, self._runner
+        assert server is not None
+        assert isinstance(runner, DoorRunner)
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            self._host,
+            self._port,
+            ssl=self._ssl_context,
+            ssl_handshake_timeout=runner.patience.handshake if self._ssl_context else None,
+            backlog=self._backlog,
+            reuse_port=self._reuse_port,
+        )
 
 
-class Door(RequestHandler):
-    """One connection. What is no HTTP, or fails outside of the middlewares, is answered in the error shape too."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002  aiohttp's signature
-    ) -> web.StreamResponse:
-        """The answer to a request that never reached a handler; the connection ends with it."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("The answer was under way when it failed.")
-        request_id = str(new_id())
-        if status < 500:
-            answer = refused(InvalidRequest("This is not the HTTP that the node speaks."), request_id)
-        else:
-            log.error("broken", request_id=request_id, exc_info=exc)
-            answer = broken(request_id)
-        farewell = _Farewell(body=answer.body, status=answer.status, content_type="application/json")
-        farewell.headers.update({**SECURITY_HEADERS, "X-Request-Id": request_id})
-        farewell.force_close()
-        return farewell
-
-
-class _Farewell(web.Response):
-    """aiohttp calls no signal for an answer to bad HTTP, so this one drops the Server header itself."""
-
-    async def _prepare_headers(self) -> None:
-        await super()._prepare_headers()
-        self.headers.popall("Server", None)
+def room_for(connections: int) -> int:
+    """How many connections this process can hold: as many as are wanted, unless the system gives it fewer files. It asks for as many as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(connections, soft - _OTHER_FILES))
 
 
 async def _expect(_: web.Request) -> None:

@@ -24,6 +24,8 @@ SETTINGS: web.AppKey["Settings"] = web.AppKey("settings")
 SERVICES: web.AppKey["Services"] = web.AppKey("services")
 #: The sockets of this process.
 SWITCHBOARD: web.AppKey["Switchboard"] = web.AppKey("switchboard")
+#: How long a connection may take for what.
+PATIENCE: web.AppKey["Patience"] = web.AppKey("patience")
 DOCUMENTS: web.AppKey[Mapping[str, "Document"]] = web.AppKey("documents")
 #: Set once the node was told to stop: it finishes what it has and is not ready for more.
 DRAINING: web.AppKey[asyncio.Event] = web.AppKey("draining", asyncio.Event)
@@ -36,6 +38,22 @@ REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 GRANTS: web.RequestKey[list[tuple[str, "Grant"]]] = web.RequestKey("grants")
 #: The row of the table that this request asks for.
 ROUTE: web.RequestKey["Route"] = web.RequestKey("route")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """What the node grants a connection, in seconds (docs/protocol.md, "Common rules"); sockets have a `Pace` of their own."""
+
+    #: Until the head of a request is whole, counted from the connection or the answer before.
+    head: float = 15.0
+    #: Until the body is whole.
+    body: float = 10.0
+    #: Until some of an answer is taken that piles up.
+    answer: float = 30.0
+    #: For what is left of a body that nobody wants any more, and for a request that came to a full node.
+    rest: float = 2.0
+    #: Until TLS is agreed on.
+    handshake: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """Around every handler: the door with its order of checks, the request's id, refusals turned into error bodies, the headers of every answer."""
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from structlog.contextvars import bound_contextvars
 
 from vyry import errors
@@ -24,7 +25,12 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
-_TWO_YEARS: Final = "max-age=63072000; includeSubDomains"
+_PRODUCTION_HEADERS: Final = {
+    **SECURITY_HEADERS,
+    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+}
+#: 16 bytes as base64.
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 _EXPOSED: Final = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After"
 
 
@@ -50,6 +56,7 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
 
 async def _outcome(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
     try:
+        _check_host(request)
         return await handler(request)
     except errors.VyryError as refusal:
         return refused(refusal, request_id)
@@ -85,6 +92,7 @@ def guarded(route: Route) -> Handler:
         if route.auth == "socket":
             _check_origin(request)
             request[CALLER] = await by_token_or_ticket(request)
+            _check_upgrade(request)
         elif route.auth == "token":
             request[CALLER] = await by_token(request)
         if request.body_exists or (route.body is not None and not route.is_body_optional):
@@ -98,15 +106,18 @@ def guarded(route: Route) -> Handler:
     return enter
 
 
+def security_headers(env: str) -> Mapping[str, str]:
+    """Those that every answer of this node carries, bad HTTP and sockets included."""
+    return _PRODUCTION_HEADERS if env == "production" else SECURITY_HEADERS
+
+
 async def dress(request: web.Request, response: web.StreamResponse) -> None:
     """Put the headers on that every answer carries (signal on_response_prepare: it sees sockets and errors too)."""
     headers = response.headers
     headers.popall("Server", None)
     headers["X-Request-Id"] = request.get(REQUEST_ID) or str(new_id())
-    for name, value in SECURITY_HEADERS.items():
+    for name, value in security_headers(request.app[SETTINGS].env).items():
         headers.setdefault(name, value)
-    if request.app[SETTINGS].env == "production":
-        headers["Strict-Transport-Security"] = _TWO_YEARS
     if is_trusted_origin(request):
         headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
         headers["Access-Control-Expose-Headers"] = _EXPOSED
@@ -139,8 +150,22 @@ def is_trusted_origin(request: web.Request) -> bool:
 
 def _check_origin(request: web.Request) -> None:
     """A page of a strange origin must not open a socket in its visitor's name."""
-    if "Origin" in request.headers and not is_trusted_origin(request):
+    if "Origin" in request.headers and (len(request.headers.getall("Origin")) > 1 or not is_trusted_origin(request)):
         raise errors.Forbidden
+
+
+def _check_upgrade(request: web.Request) -> None:
+    """Version 13 and one well-formed key (RFC 6455, 4.2.1): aiohttp 3.14 takes versions 7 and 8 too, and keys that are no base64."""
+    versions, keys = (request.headers.getall(f"Sec-WebSocket-{name}", []) for name in ("Version", "Key"))
+    if request.version < HttpVersion11 or versions != ["13"] or len(keys) != 1 or not _KEY.fullmatch(keys[0]):
+        raise errors.InvalidRequest("This is no upgrade to a WebSocket of version 13.")
+
+
+def _check_host(request: web.Request) -> None:
+    """A request of HTTP/1.1 names one host (RFC 9112, 3.2); aiohttp 3.14 would ask the system for a name instead."""
+    hosts = request.headers.getall("Host", [])
+    if len(hosts) > 1 or (not hosts and request.version >= HttpVersion11):
+        raise errors.InvalidRequest("A request of HTTP/1.1 has one Host.")
 
 
 def _framework_refused(request: web.Request, refusal: web.HTTPException, request_id: str) -> web.Response:
@@ -161,7 +186,7 @@ def _other_method(request: web.Request, refusal: web.HTTPMethodNotAllowed, reque
     answer = web.Response(status=204)
     if is_trusted_origin(request):
         answer.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(refusal.allowed_methods))
-        answer.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+        answer.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Vyry-Proof"
         answer.headers["Access-Control-Max-Age"] = "600"
     return answer
 

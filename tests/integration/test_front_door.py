@@ -15,7 +15,7 @@ from vyry.errors import RateLimited
 from vyry.limits import CLAIM_ALL, Grant
 from vyry.settings import Role, load_settings
 from web.app import DoorRunner, build_door, listening
-from web.keys import GRANTS, REQUEST_ID, Route
+from web.keys import GRANTS, REQUEST_ID, Patience, Route
 from web.wire.shapes import Wire
 from web.wire.strict import answer, named, numbered, parameters, read
 
@@ -124,14 +124,13 @@ class Wireside:
 
 
 @pytest_asyncio.fixture
-async def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Wireside]:
-    # What is left of a refused body is awaited this long; these tests never send it.
-    monkeypatch.setattr("web.app.LINGERING_SECONDS", 0.05)
+async def node(tmp_path: Path) -> AsyncIterator[Wireside]:
     settings = load_settings(
         Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path), "VYRY_CORS_ORIGINS": "https://chat.example.org"}
     )
     # None of these routes asks a service for anything.
-    app = build_door(settings, cast(Any, None), ROUTES)
+    # What is left of a refused body is awaited for `rest`; these tests never send it.
+    app = build_door(settings, cast(Any, None), ROUTES, Patience(body=1, rest=0.05))
     for event in (BEGUN, MAY_END, ENDED):
         app[event] = asyncio.Event()
     async with listening(app, "127.0.0.1", 0) as port:
@@ -236,9 +235,7 @@ async def test_a_chunked_body_is_cut_off_at_the_limit(node: Wireside) -> None:
     assert_refused(answered, 413, "PAYLOAD_TOO_LARGE")
 
 
-async def test_a_body_that_dribbles_is_given_up(node: Wireside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("web.wire.strict.BODY_SECONDS", 0.2)
-
+async def test_a_body_that_dribbles_is_given_up(node: Wireside) -> None:
     answered = await node.say(f"POST /echo HTTP/1.1\r\n{CLOSE}{JSON}Content-Length: 12\r\n\r\n", '{"word')
 
     assert_refused(answered, 400, "INVALID_REQUEST")

@@ -11,12 +11,11 @@ from jiter import from_json
 from pydantic import BaseModel, ValidationError
 
 from vyry.errors import InvalidRequest, NotFound, PayloadTooLarge, UnsupportedMediaType
-from web.keys import ROUTE
+from web.keys import PATIENCE, ROUTE
 from web.wire.shapes import MAX_INTEGER, Wire, to_id
 
 
 MAX_DEPTH: Final = 8
-BODY_SECONDS: Final = 10
 #: More wrong fields than this are not listed.
 _FIELDS: Final = 20
 
@@ -149,7 +148,7 @@ async def _receive(request: web.Request) -> bytes:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(request.app[PATIENCE].body):
             while chunk := await request.content.readany():
                 body += chunk
                 if len(body) > limit:

@@ -1,0 +1,156 @@
+"""One connection: how long it may take for what, what becomes of it when there are too many, and its answer to what is no HTTP.
+
+aiohttp 3.14 itself ends a connection whose next head is not whole within the keep-alive time, the first head counted from the accept on. What it lacks
+is added here: a head has a size, an answer that nobody takes ends, and a node that is full says so.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from vyry.errors import InvalidRequest, Unavailable
+from vyry.ids import new_id
+from vyry.telemetry import log
+from web.keys import Patience
+from web.middlewares import broken, refused
+from web.wire.framing import FrameReader, StrictFrames
+
+
+if TYPE_CHECKING:
+    from aiohttp.http_websocket import WebSocketReader
+
+#: All header lines together; a single one has 8 KiB at most.
+HEAD_BYTES: Final = 64 << 10
+#: So many connections beyond the limit are told that the node is full; what comes on top is cut.
+TOLD: Final = 100
+#: When to come back to a node that is full.
+RETRY_SECONDS: Final = 5
+
+
+class DoorServer(web.Server):
+    """Makes a `Door` for each connection, and knows how many there are."""
+
+    def __init__(self, patience: Patience, room: int, headers: Mapping[str, str], **more: Any) -> None:
+        self.patience = patience
+        self.room = room
+        #: Those that every answer carries.
+        self.headers = headers
+        super().__init__(**more)
+
+    @property
+    def beyond(self) -> int:
+        """How many connections there are beyond the limit."""
+        return len(self._connections) - self.room
+
+    def __call__(self) -> RequestHandler:
+        """A new connection."""
+        return Door(self, loop=self._loop, **self._kwargs)
+
+
+class Door(RequestHandler):
+    """One connection of a client."""
+
+    __slots__ = ("_head_bytes", "_server", "_stalled")
+
+    def __init__(self, server: DoorServer, **more: Any) -> None:
+        super().__init__(server, **more)
+        self._server = server
+        self._head_bytes = 0
+        self._stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let it in, if there is room."""
+        if self._server.beyond >= TOLD:
+            cast("asyncio.Transport", transport).abort()
+            # No handler was started, so nobody hears of this one again.
+            self._manager = None
+            return
+        if self._server.beyond >= 0:
+            self._request_handler = self._turn_away
+            self._keepalive_timeout = self._server.patience.rest
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It is gone."""
+        self.resume_watch()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; a head that grows without end is no head."""
+        super().data_received(data)
+        if self._waiter is None or self._waiter.done():
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES:
+            self.force_close()
+
+    def pause_writing(self) -> None:
+        """What was answered piles up: the client has a while to take some of it. Sockets have a time of their own (web/live/delivery.py)."""
+        super().pause_writing()
+        if not self._upgraded and self.transport is not None:
+            self._stalled = self._loop.call_later(self._server.patience.answer, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It took some."""
+        self.resume_watch()
+        super().resume_writing()
+
+    def resume_watch(self) -> None:
+        """Nothing piles up."""
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    async def start(self) -> None:
+        """Serve requests until the connection ends. What the client does not take of the last answer is not kept for it for ever."""
+        transport = self.transport
+        try:
+            await super().start()
+        finally:
+            if transport is not None and transport.get_write_buffer_size():
+                self._loop.call_later(self._server.patience.answer, transport.abort)
+
+    def set_parser(self, parser: "WebSocketReader", data_received_cb: Callable[[], None] | None = None) -> None:
+        """From now on frames come."""
+        strict = StrictFrames(cast("FrameReader", parser))
+        super().set_parser(cast("WebSocketReader", strict), data_received_cb)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  aiohttp's signature
+    ) -> web.StreamResponse:
+        """The answer to a request that never reached a handler; the connection ends with it."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("The answer was under way when it failed.")
+        request_id = str(new_id())
+        if status < 500:
+            answer = refused(InvalidRequest("This is not the HTTP that the node speaks."), request_id)
+        else:
+            log.error("broken", request_id=request_id, exc_info=exc)
+            answer = broken(request_id)
+        return self._farewell(answer, request_id)
+
+    async def _turn_away(self, _: web.BaseRequest) -> web.StreamResponse:
+        request_id = str(new_id())
+        return self._farewell(refused(Unavailable("The node is full.", RETRY_SECONDS), request_id), request_id)
+
+    def _farewell(self, answer: web.Response, request_id: str) -> web.Response:
+        farewell = _Farewell(body=answer.body, status=answer.status, headers=answer.headers)
+        farewell.headers.update({**self._server.headers, "X-Request-Id": request_id})
+        farewell.force_close()
+        return farewell
+
+
+class _Farewell(web.Response):
+    """aiohttp calls no signal for an answer outside of the application, so this one drops the Server header itself."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall("Server", None)
