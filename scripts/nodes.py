@@ -28,6 +28,8 @@ class VyryProcess(Server):
     """One process of Vyry. `url` is where clients talk to it, `admin_url` where the operator does."""
 
     command: ClassVar[str]
+    #: Where the log goes when the process is removed; None forgets it with the folder.
+    kept_logs: ClassVar[Path | None] = None
 
     def __init__(self, environment: Environment) -> None:
         super().__init__()
@@ -50,6 +52,13 @@ class VyryProcess(Server):
         text = _get(f"{self.admin_url}/metrics")
         lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in lines}
+
+    def remove(self) -> None:
+        """End it and forget its data, its log perhaps not."""
+        self.stop()
+        if self.kept_logs and self._log().exists():
+            self._log().rename(self.kept_logs / f"{self.name}-{self.port}-{secrets.token_hex(4)}")
+        super().remove()
 
     def log(self) -> str:
         """Everything the process has written so far."""

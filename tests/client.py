@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.canaries import note
 from tests.chain import Chain, Entry, octets
 from tests.device_keys import DeviceKeys, base64_text
 from tests.documented import assert_documented
@@ -53,11 +54,13 @@ class Node:
     async def call(self, method: str, path: str, body: Body | None = None, token: str | None = None) -> Body:
         """One REST call. Raises Refused, or Unclear when nothing is decided."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        note(body)
         try:
             async with self.http.request(method, f"{self.url}/api/v1{path}", json=body, headers=headers) as answer:
                 content = await answer.json(content_type=None)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as lost:
             raise Unclear(str(lost) or type(lost).__name__) from lost
+        note(content)
         assert_documented(method, f"/api/v1{path}", answer.status, content)
         if answer.status >= 500:
             raise Unclear(f"{answer.status} {content}")

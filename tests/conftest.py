@@ -30,6 +30,11 @@ def stay_on_this_machine(event: str, arguments: tuple[object, ...]) -> None:
 sys.addaudithook(stay_on_this_machine)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What all other tests made nodes write is swept when they are done."""
+    items.sort(key=lambda item: item.path.name == "test_secrecy.py")
+
+
 @pytest.fixture(scope="session")
 def postgres_template() -> Iterator[str]:
     """The name of a database that holds the newest schema and no rows."""

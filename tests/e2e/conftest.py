@@ -1,17 +1,26 @@
 """Whole installations of real processes, started once for all end-to-end tests, and people to use them."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 
-from scripts.nodes import Alone, Cluster, cluster
+from scripts.nodes import Alone, Cluster, VyryProcess, cluster
 from tests.client import Node
 from tests.e2e.traffic import Traffic, traffic
 
 
 #: What every content of the traffic begins with: it must never be seen outside of mailboxes.
 MARK = "a-marked-ciphertext-that-nobody-may-keep"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The logs of all nodes that have come and gone, for test_secrecy.py, which runs last."""
+    VyryProcess.kept_logs = tmp_path_factory.mktemp("logs")
+    yield VyryProcess.kept_logs
+    VyryProcess.kept_logs = None
 
 
 @pytest.fixture(scope="session")
