@@ -15,6 +15,7 @@ from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Asking, NewSession, Registration
 from vyry.accounts.sending import Rules
 from vyry.accounts.sessions import Sessions
+from vyry.accounts.signing import KeyRing, SigningKey
 from vyry.accounts.standings import Endings, Standings
 from vyry.accounts.tokens import Tokens
 from vyry.adapters.accounts import TortoiseAccounts
@@ -126,7 +127,7 @@ class AccountRoom:
         self.post = Post()
         self.ear = Ear()
         self.pepper = Pepper(b"p" * 32)
-        self.tokens = Tokens(SECRET, timedelta(hours=1), WEEK, self.clock)
+        self.tokens = Tokens(KeyRing([SigningKey.first(SECRET)], self.clock), timedelta(hours=1), WEEK, self.clock)
         self.standings = Standings(stores.sessions, self.clock)
         endings = Endings(self.standings, self.ear)
         self.codes = OneTimeCodes(stores.otp, self.post, self.pepper, self.clock, terms)

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from tests.client import Device, Node
 from tests.device_keys import DeviceKeys
+from vyry.accounts.signing import KeyRing, SigningKey
 from vyry.accounts.tokens import Tokens
 from vyry.adapters.in_process import InProcessMailbags
 from vyry.adapters.rows import DeviceRow, MailboxRow
@@ -85,7 +86,7 @@ class House:
     def tokens(self, lifetime: timedelta = timedelta(hours=1)) -> Tokens:
         """The maker of access tokens that live that long."""
         secret = self.settings.jwt_secret.get_secret_value().encode()
-        return Tokens(secret, lifetime, timedelta(days=1), SystemClock())
+        return Tokens(KeyRing([SigningKey.first(secret)], SystemClock()), lifetime, timedelta(days=1), SystemClock())
 
     async def short_lived(self, device: Device, lifetime: timedelta) -> str:
         """An access token of this device that ends soon."""

@@ -19,6 +19,7 @@ from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Registration
 from vyry.accounts.sending import UNLIMITED, Rules
 from vyry.accounts.sessions import Sessions
+from vyry.accounts.signing import KeyRing, SigningKey
 from vyry.accounts.standings import Endings, Standings
 from vyry.accounts.tokens import Tokens
 from vyry.adapters.account_events import TortoiseAccountEvents
@@ -174,6 +175,7 @@ def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
     pepper = Pepper(settings.pepper.get_secret_value())
     sender = open_sender(settings.sms.get_secret_value(), secret, clock)
     standings = Standings(TortoiseSessions(), clock)
+    keys = KeyRing([SigningKey.first(secret)], clock)
     depositor = Depositor(carriers.mail, carriers.doorbell)
     router = Router(carriers.mailbags, depositor)
     return _Ground(
@@ -183,7 +185,7 @@ def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
         quotas,
         RedisLimiter(carriers.redis, quotas, _limit_keys(settings)) if settings.limits == "on" else Unlimited(),
         pepper,
-        Tokens(secret, settings.jwt_expiration, settings.refresh_token_expiration, clock),
+        Tokens(keys, settings.jwt_expiration, settings.refresh_token_expiration, clock),
         OneTimeCodes(TortoiseOtp(), sender, pepper, clock, _terms(settings, quotas)),
         standings,
         Endings(standings, carriers.doorbell),

@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from tests.account_room import NOON, SECRET, WEEK, StandingClock
+from vyry.accounts.signing import KeyRing, SigningKey
 from vyry.accounts.tokens import Tokens
 from vyry.errors import InvalidToken
 from vyry.ids import UserId
@@ -117,7 +118,7 @@ def clock() -> StandingClock:
 
 @pytest.fixture
 def tokens(clock: StandingClock) -> Tokens:
-    return Tokens(SECRET, timedelta(hours=1), WEEK, clock)
+    return Tokens(KeyRing([SigningKey.first(SECRET)], clock), timedelta(hours=1), WEEK, clock)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
 
+from vyry.accounts.signing import FIRST_KEY
 from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
 
 
@@ -40,6 +41,8 @@ class Caller:
     expires_at: datetime
     #: The generation of the device's sessions that the token belongs to.
     generation: int = 1
+    #: The key that signed the token.
+    key_id: str = FIRST_KEY
 
 
 @dataclass(frozen=True, slots=True)

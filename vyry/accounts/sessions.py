@@ -103,13 +103,16 @@ class Sessions:
 
     async def confirm(self, caller: Caller) -> None:
         """Whether somebody recognised before still may speak: for sockets, which outlive their upgrade. Raises InvalidToken, Unavailable."""
-        await self._stand(Claims(caller.user_id, caller.device, caller.generation, caller.expires_at))
+        await self._stand(Claims(caller.user_id, caller.device, caller.generation, caller.expires_at, caller.key_id))
 
     async def ticket(self, caller: Caller) -> str:
         """A ticket that stands for this caller once, for 30 s."""
         text = secrets.token_urlsafe(32)
         expires_at = milliseconds(caller.expires_at)
-        value = _TICKET.pack(caller.user_id.bytes, caller.device.bytes, caller.generation, expires_at)
+        value = (
+            _TICKET.pack(caller.user_id.bytes, caller.device.bytes, caller.generation, expires_at)
+            + caller.key_id.encode()
+        )
         await self._tickets.keep(hash_token(text), value, TICKET_LIFETIME)
         return text
 
@@ -118,8 +121,9 @@ class Sessions:
         value = await self._tickets.take(hash_token(ticket))
         if value is None:
             raise InvalidToken
-        user, device, generation, expires_at = _TICKET.unpack(value)
-        claims = Claims(UserId(UUID(bytes=user)), UUID(bytes=device), generation, from_milliseconds(expires_at))
+        user, device, generation, expires_at = _TICKET.unpack_from(value)
+        key_id = value[_TICKET.size :].decode()
+        claims = Claims(UserId(UUID(bytes=user)), UUID(bytes=device), generation, from_milliseconds(expires_at), key_id)
         return await self._stand(claims)
 
     async def refresh(self, token: str, attempt_id: UUID) -> TokenPair:
@@ -150,15 +154,15 @@ class Sessions:
         return claims
 
     async def _stand(self, claims: Claims) -> Caller:
-        if self._tokens.clock.now() >= claims.expires_at + LEEWAY:
+        if self._tokens.clock.now() >= claims.expires_at + LEEWAY or not self._tokens.keys.knows(claims.key_id):
             raise InvalidToken
         standing = await self._standings.of(claims.device)
         if standing is None or (standing.user_id, standing.generation) != (claims.user_id, claims.generation):
             raise InvalidToken
-        return _caller(standing, claims.expires_at)
+        return _caller(standing, claims)
 
 
-def _caller(standing: Standing, expires_at: datetime) -> Caller:
+def _caller(standing: Standing, claims: Claims) -> Caller:
     return Caller(
         standing.user_id,
         standing.device_id,
@@ -166,6 +170,7 @@ def _caller(standing: Standing, expires_at: datetime) -> Caller:
         standing.mailbox,
         standing.mailbox_id,
         standing.is_primary,
-        expires_at,
+        claims.expires_at,
         standing.generation,
+        claims.key_id,
     )

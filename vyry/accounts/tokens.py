@@ -1,10 +1,13 @@
 """The two tokens of a session: a short-lived signed access token, and an opaque refresh token of which only the hash is kept.
 
-One algorithm, one header, one key: a token whose header says anything else is refused before its signature is looked at. Time is asked of the Clock,
-not of the JWT library, so tests can pin it. Expiry has a leeway of 10 s for clocks that differ.
+One algorithm, one header per key: a token whose header is another one is refused before its signature is looked at (see vyry/accounts/signing.py), and so is
+what is not written in the one way we write it. Time is asked of the Clock, so tests can pin it. Expiry has a leeway of 10 s for clocks that differ.
 """
 
+import json
+import re
 import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -13,6 +16,7 @@ from uuid import UUID
 
 import jwt
 
+from vyry.accounts.signing import ALGORITHM, KeyRing
 from vyry.clock import Clock, from_milliseconds
 from vyry.errors import InvalidToken
 from vyry.ids import UserId
@@ -25,10 +29,13 @@ FAMILY_LIFETIME: Final = timedelta(days=30)
 #: Ours have some 450 characters; nothing longer is parsed.
 MAX_TOKEN: Final = 2048
 
-_ALGORITHM: Final = "HS256"
-_HEADER: Final[dict[str, object]] = {"alg": _ALGORITHM, "typ": "at+jwt"}
-#: Seconds beyond this are no moment of ours (year 9999).
+#: Three parts of base64url, the last of 32 bytes.
+_SHAPE: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")
+_CLAIMS: Final = {"iss": str, "aud": str, "sub": str, "sid": str, "gen": int, "iat": int, "exp": int, "jti": str}
+#: Seconds: no access token lives longer than JWT_EXPIRATION may be, nor to beyond the year 9999.
+_LONGEST: Final = 86_400
 _LAST_SECOND: Final = 253_402_300_799
+_GENERATIONS: Final = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,8 @@ class Claims:
     device: UUID
     generation: int
     expires_at: datetime
+    #: Which key of the ring signed it.
+    key_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +79,8 @@ def hash_token(text: str) -> str:
 class Tokens:
     """Makes tokens and verifies access tokens."""
 
-    def __init__(self, secret: bytes, access_lifetime: timedelta, idle_lifetime: timedelta, clock: Clock) -> None:
-        self._secret = secret
+    def __init__(self, keys: KeyRing, access_lifetime: timedelta, idle_lifetime: timedelta, clock: Clock) -> None:
+        self.keys = keys
         self._access_lifetime = access_lifetime
         self.idle_lifetime = idle_lifetime
         self.clock = clock
@@ -103,47 +112,74 @@ class Tokens:
             "exp": now + int(self._access_lifetime.total_seconds()),
             "jti": secrets.token_urlsafe(12),
         }
-        return jwt.encode(claims, self._secret, algorithm=_ALGORITHM, headers=_HEADER)
+        key = self.keys.signing()
+        return jwt.encode(claims, key.secret, ALGORITHM, key.header)
 
     def verify(self, token: str) -> Claims:
         """What the token says, if it is ours and in time. Raises InvalidToken."""
-        if len(token) > MAX_TOKEN or not token.isascii():
+        if len(token) > MAX_TOKEN or not _SHAPE.fullmatch(token):
+            raise InvalidToken
+        header, payload, signature = token.split(".")
+        key = self.keys.of(header)
+        if key is None or not (_is_canonical(payload) and _is_canonical(signature)):
             raise InvalidToken
         try:
-            if jwt.get_unverified_header(token) != _HEADER:
-                raise InvalidToken
-            found = jwt.decode(
-                token,
-                self._secret,
-                algorithms=[_ALGORITHM],
-                issuer=ISSUER,
-                audience=AUDIENCE,
-                options={"verify_exp": False, "verify_iat": False, "verify_nbf": False, "strict_aud": True},
-            )
+            said = jwt.PyJWS().decode(token, key.secret, algorithms=[ALGORITHM])
+            found = json.loads(said, object_pairs_hook=_unique, parse_constant=_refuse)
+            return _read(found, key.key_id, self.clock.now())
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise InvalidToken from None
-        return self._read(found)
 
-    def _read(self, found: dict[str, object]) -> Claims:
-        match found:
-            case {
-                "sub": str(user),
-                "sid": str(device),
-                "gen": int(generation),
-                "iat": int(iat),
-                "exp": int(exp),
-                "jti": str(),
-            }:
-                pass
-            case _:
-                raise InvalidToken
-        if not 0 <= iat < exp <= _LAST_SECOND:
-            raise InvalidToken
-        now = self.clock.now()
-        expires_at = from_milliseconds(exp * 1000)
-        if now >= expires_at + LEEWAY or now < from_milliseconds(iat * 1000) - LEEWAY:
-            raise InvalidToken
-        try:
-            return Claims(UserId(UUID(user)), UUID(device), generation, expires_at)
-        except ValueError:
-            raise InvalidToken from None
+
+def _read(found: object, key_id: str, now: datetime) -> Claims:
+    """The claims, all of them, of the right type, and in time. Raises ValueError otherwise."""
+    # By type itself, because to Python a boolean is an int, too.
+    if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != _CLAIMS:
+        raise ValueError("not our claims")
+    match found:
+        case {
+            "iss": "vyry",
+            "aud": "vyry-api",
+            "sub": str(user),
+            "sid": str(device),
+            "gen": int(generation),
+            "iat": int(iat),
+            "exp": int(exp),
+        }:
+            pass
+        case _:
+            raise ValueError("not our claims")
+    if not (0 <= iat < exp <= min(iat + _LONGEST, _LAST_SECOND) and 1 <= generation < _GENERATIONS):
+        raise ValueError("no times of ours")
+    begin, end = (from_milliseconds(seconds * 1000) for seconds in (iat, exp))
+    if now >= end + LEEWAY or now < begin - LEEWAY:
+        raise ValueError("not in time")
+    return Claims(UserId(_uuid(user)), _uuid(device), generation, end, key_id)
+
+
+def _uuid(text: str) -> UUID:
+    """A UUID in its one form."""
+    found = UUID(text)
+    if str(found) != text:
+        raise ValueError("not in the one form")
+    return found
+
+
+def _is_canonical(segment: str) -> bool:
+    """Whether these bytes are written in the one way: Python's decoder passes over stray bits and characters."""
+    try:
+        octets = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except ValueError:
+        return False
+    return urlsafe_b64encode(octets).rstrip(b"=").decode() == segment
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice")
+    return found
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")
