@@ -153,7 +153,7 @@ class UnsupportedMediaType(VyryError):
 
 
 class PinRequired(VyryError):
-    """The account has a PIN: give it too."""
+    """A registration lock holds: give the PIN."""
 
     code = "PIN_REQUIRED"
 

@@ -1,0 +1,258 @@
+"""PINs: the second thing that only the owner knows, and how few times anybody may guess at it.
+
+A try is counted by one statement of the database before the PIN is looked at, and given back when it was right. So parallel tries, restarts and
+an empty Redis win nobody another one, and while the database is away nobody gets in. After the last try the PIN is locked for a day; then all
+tries are there again. A PIN is kept as Argon2id over its keyed hash: whoever has the database alone cannot even begin to guess.
+"""
+
+import math
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final, Protocol
+from uuid import UUID
+
+from vyry.accounts.account import Caller
+from vyry.accounts.phone import Pepper
+from vyry.accounts.pin_rules import plain
+from vyry.clock import Clock
+from vyry.errors import InvalidPin, PinLocked, Unavailable
+from vyry.ids import DeviceId, MailboxKey
+
+
+#: How often a proof is begun anew because the PIN was stored anew meanwhile.
+_ROUNDS: Final = 3
+_LABEL: Final = b"vyry pin 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How many wrong PINs lock the PIN, and for how long."""
+
+    limit: int = 10
+    lock: timedelta = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Guesser:
+    """Who gives a PIN: a device of the account, or somebody at its registration lock, who has none."""
+
+    account_id: UUID
+    device_id: DeviceId | None = None
+    mailbox: MailboxKey | None = None
+
+    @classmethod
+    def of(cls, caller: Caller) -> "Guesser":
+        """This caller about the own account."""
+        return cls(caller.user_id, caller.device_id, caller.mailbox)
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """What is stored of a PIN, and under which pepper."""
+
+    text: str = field(repr=False)
+    pepper_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PinRecord:
+    """A PIN as it stands."""
+
+    verifier: Verifier
+    registration_lock: bool
+    misses: int
+    locked_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A try that has been counted; if it is wrong, `left` remain, and with none left the PIN is locked until then."""
+
+    verifier: Verifier
+    left: int
+    locked_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """No try before that moment."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A wrong PIN."""
+
+    guesser: Guesser
+    trial: Trial
+    at: datetime
+
+
+class Change(Enum):
+    """What can become of a PIN, as notices tell it."""
+
+    SET = "set"
+    CHANGED = "changed"
+    REMOVED = "removed"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class NewPin:
+    """A PIN about to be stored. `registration_lock` None leaves the lock as it was, and off at first."""
+
+    by: Guesser
+    at: datetime
+    verifier: Verifier
+    registration_lock: bool | None = None
+
+
+class PinStore(Protocol):
+    """The truth about PINs. Every method raises `Unavailable` when the database is away. Whatever changes a PIN tells the account's other devices."""
+
+    async def load(self, account_id: UUID) -> PinRecord | None:
+        """The PIN of the account, if it has one."""
+        ...
+
+    async def take(self, account_id: UUID, tries: Tries, now: datetime) -> Trial | Locked | None:
+        """Count one try, by one statement; the last one locks the PIN. A lock that is over leaves all tries. None: there is no PIN."""
+        ...
+
+    async def give_back(self, account_id: UUID, proven: Verifier, renewed: Verifier) -> bool:
+        """All tries are there again, for this PIN was given; `renewed` is stored in its place. False: the PIN is another one by now."""
+        ...
+
+    async def note_miss(self, miss: Miss) -> None:
+        """Tell the owner's devices and note it."""
+        ...
+
+    async def add(self, new: NewPin) -> bool:
+        """The first PIN of an account. False: it has one."""
+        ...
+
+    async def replace(self, new: NewPin, proven: Verifier) -> bool:
+        """Another PIN in the place of the one proven; all tries are there. False: that one is no more."""
+        ...
+
+    async def reset(self, new: NewPin) -> None:
+        """This PIN, whatever was before: also a lock is lifted."""
+        ...
+
+    async def remove(self, by: Guesser, proven: Verifier, now: datetime) -> bool:
+        """No PIN any more. False: the one proven is no more."""
+        ...
+
+
+class Fit(Enum):
+    """How a PIN and a verifier go together. OUTDATED: they do, but verifiers are made otherwise by now."""
+
+    WRONG = "wrong"
+    RIGHT = "right"
+    OUTDATED = "outdated"
+
+
+class HashingPlace(Protocol):
+    """Where one caller at a time hashes, off the event loop."""
+
+    async def make(self, secret: bytes) -> str:
+        """A new verifier."""
+        ...
+
+    async def fits(self, verifier: str, secret: bytes) -> Fit:
+        """Whether this secret made the verifier."""
+        ...
+
+
+class PinHasher(Protocol):
+    """Few places to hash at, because each takes a processor and 19 MiB; a bounded number of callers may wait for one."""
+
+    def place(self) -> AbstractAsyncContextManager[HashingPlace]:
+        """A place for the length of the block. Raises Unavailable at once when too many wait already."""
+        ...
+
+
+class Pins:
+    """Proves PINs."""
+
+    def __init__(self, store: PinStore, hasher: PinHasher, pepper: Pepper, clock: Clock, tries: Tries) -> None:
+        self._store = store
+        self._hasher = hasher
+        self._pepper = pepper
+        self._clock = clock
+        self.tries = tries
+
+    async def require(self, caller: Caller, pin: str | None) -> None:
+        """The caller's account has no PIN, or this is it; giving none costs no try. Raises InvalidPin, PinLocked, Unavailable."""
+        if pin is not None:
+            await self.prove(Guesser.of(caller), pin)
+            return
+        record = await self.standing(caller.user_id)
+        if record is not None:
+            self.refuse_locked(record)
+            raise InvalidPin(self.tries_of(record))
+
+    async def prove(self, guesser: Guesser, pin: str) -> Verifier | None:
+        """The verifier that this PIN fits. None: the account has no PIN, which takes as long. Raises InvalidPin, PinLocked, Unavailable."""
+        # Tries are counted by those alone who have a place: right PINs that come all at once lock nothing.
+        async with self._hasher.place() as place:
+            for _ in range(_ROUNDS):
+                now = self._clock.now()
+                trial = await self._store.take(guesser.account_id, self.tries, now)
+                if trial is None:
+                    await place.make(self._keyed(guesser.account_id, pin, self._pepper.in_use))
+                    return None
+                if isinstance(trial, Locked):
+                    raise _locked(trial.until, now)
+                proven = await self._judge(place, Miss(guesser, trial, now), pin)
+                if proven is not None:
+                    return proven
+        raise Unavailable("The PIN is being changed.")
+
+    async def make(self, place: HashingPlace, account_id: UUID, pin: str) -> Verifier:
+        """A verifier for a new PIN of this account."""
+        in_use = self._pepper.in_use
+        return Verifier(await place.make(self._keyed(account_id, pin, in_use)), in_use)
+
+    async def standing(self, account_id: UUID) -> PinRecord | None:
+        """The PIN as it stands at this moment: a lock that is over is none."""
+        record = await self._store.load(account_id)
+        if record is None or record.locked_until is None or record.locked_until > self._clock.now():
+            return record
+        return PinRecord(record.verifier, record.registration_lock, 0, None)
+
+    async def left(self, account_id: UUID) -> int:
+        """How many tries there are now."""
+        return self.tries_of(await self.standing(account_id))
+
+    def tries_of(self, record: PinRecord | None) -> int:
+        """How many tries this standing leaves."""
+        if record is None:
+            return self.tries.limit
+        return 0 if record.locked_until is not None else max(0, self.tries.limit - record.misses)
+
+    def refuse_locked(self, record: PinRecord) -> None:
+        """Raises PinLocked while no try is left."""
+        if record.locked_until is not None:
+            raise _locked(record.locked_until, self._clock.now())
+
+    async def _judge(self, place: HashingPlace, miss: Miss, pin: str) -> Verifier | None:
+        """The verifier as it is stored from now on; None if the PIN was stored anew meanwhile. `miss` is noted if it is one."""
+        account_id, kept = miss.guesser.account_id, miss.trial.verifier
+        fit = await place.fits(kept.text, self._keyed(account_id, pin, kept.pepper_id))
+        if fit is Fit.WRONG:
+            await self._store.note_miss(miss)
+            raise InvalidPin(miss.trial.left)
+        is_current = fit is Fit.RIGHT and kept.pepper_id == self._pepper.in_use
+        renewed = kept if is_current else await self.make(place, account_id, pin)
+        return renewed if await self._store.give_back(account_id, kept, renewed) else None
+
+    def _keyed(self, account_id: UUID, pin: str, pepper_id: int) -> bytes:
+        """What Argon2id is made over: a PIN of one account is worth nothing for another."""
+        return self._pepper.keyed(_LABEL, account_id.bytes + plain(pin).encode(), pepper_id)
+
+
+def _locked(until: datetime, now: datetime) -> PinLocked:
+    return PinLocked(math.ceil((until - now).total_seconds()))

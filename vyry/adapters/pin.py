@@ -1,0 +1,144 @@
+"""PINs in the database.
+
+Whatever changes a PIN locks its account first, as all that is account-sized does. Tries are counted without that: by one statement on the PIN's own row.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.accounts.events import AccountEvent, EventName
+from vyry.accounts.pin import Change, Guesser, Locked, Miss, NewPin, PinRecord, Trial, Tries, Verifier
+from vyry.adapters.account_events import note_event
+from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.notices import Audience, Telling, enqueue
+from vyry.adapters.statements import fetch, to_moment
+from vyry.errors import InvalidToken
+
+
+#: A lock that is over counts as no misses. The NULLIF is a null with the type of a moment, which a bare parameter has not.
+_TAKE = (
+    "UPDATE account_pin SET"
+    " misses = 1 + CASE WHEN locked_until IS NULL THEN misses ELSE 0 END,"
+    " locked_until = CASE WHEN 1 + CASE WHEN locked_until IS NULL THEN misses ELSE 0 END >= $2 THEN $3"
+    " ELSE NULLIF(locked_until, locked_until) END"
+    " WHERE account_id = $1 AND (locked_until IS NULL OR locked_until <= $4)"
+    " RETURNING verifier, pepper_id, misses, locked_until"
+)
+_NOTED: dict[Change, EventName] = {
+    Change.SET: "pinSet",
+    Change.CHANGED: "pinChanged",
+    Change.REMOVED: "pinRemoved",
+    Change.RESET: "pinReset",
+}
+
+
+class TortoisePins:
+    """PinStore on PostgreSQL or SQLite."""
+
+    async def load(self, account_id: UUID) -> PinRecord | None:
+        find = (
+            "SELECT verifier, pepper_id, registration_lock, misses, locked_until FROM account_pin WHERE account_id = $1"
+        )
+        async with available():
+            found = await fetch(connection(), find, account_id)
+        if not found:
+            return None
+        row = found[0]
+        return PinRecord(_verifier(row), bool(row["registration_lock"]), row["misses"], _moment(row["locked_until"]))
+
+    async def take(self, account_id: UUID, tries: Tries, now: datetime) -> Trial | Locked | None:
+        async with available():
+            taken = await fetch(connection(), _TAKE, account_id, tries.limit, now + tries.lock, now)
+        if taken:
+            row = taken[0]
+            return Trial(_verifier(row), max(0, tries.limit - row["misses"]), _moment(row["locked_until"]))
+        record = await self.load(account_id)
+        if record is None:
+            return None
+        # Without a lock by now it was lifted between the two statements: the caller may ask again, in a second at the latest.
+        return Locked(record.locked_until or now)
+
+    async def give_back(self, account_id: UUID, proven: Verifier, renewed: Verifier) -> bool:
+        back = (
+            "UPDATE account_pin SET misses = 0, locked_until = NULL, verifier = $3, pepper_id = $4"
+            " WHERE account_id = $1 AND verifier = $2 RETURNING account_id"
+        )
+        async with available():
+            return bool(await fetch(connection(), back, account_id, proven.text, renewed.text, renewed.pepper_id))
+
+    async def note_miss(self, miss: Miss) -> None:
+        by, left = miss.guesser, miss.trial.left
+        async with transaction() as inside:
+            await _lock_account(inside, by.account_id)
+            await note_event(inside, AccountEvent(by.account_id, "pinWrong", miss.at, by.device_id, {"left": left}))
+            if left == 0:
+                await note_event(inside, AccountEvent(by.account_id, "pinLocked", miss.at, by.device_id))
+            body = {"name": "pinFailed", "attemptsRemaining": left}
+            await enqueue(inside, Telling(by.account_id, Audience.OWN, body, miss.at, by.mailbox))
+
+    async def add(self, new: NewPin) -> bool:
+        add = (
+            "INSERT INTO account_pin (account_id, verifier, pepper_id, registration_lock, misses, changed_at)"
+            " VALUES ($1, $2, $3, $4, 0, $5) ON CONFLICT (account_id) DO NOTHING RETURNING account_id"
+        )
+        async with transaction() as inside:
+            await _lock_account(inside, new.by.account_id)
+            is_added = await fetch(inside, add, *_values(new), bool(new.registration_lock), new.at)
+            return bool(is_added) and await _tell(inside, Change.SET, new.by, new.at)
+
+    async def replace(self, new: NewPin, proven: Verifier) -> bool:
+        replace = (
+            "UPDATE account_pin SET verifier = $2, pepper_id = $3, registration_lock = COALESCE($4, registration_lock), misses = 0,"
+            " locked_until = NULL, changed_at = $5 WHERE account_id = $1 AND verifier = $6 RETURNING account_id"
+        )
+        async with transaction() as inside:
+            await _lock_account(inside, new.by.account_id)
+            is_replaced = await fetch(inside, replace, *_values(new), new.registration_lock, new.at, proven.text)
+            return bool(is_replaced) and await _tell(inside, Change.CHANGED, new.by, new.at)
+
+    async def reset(self, new: NewPin) -> None:
+        put = (
+            "INSERT INTO account_pin (account_id, verifier, pepper_id, registration_lock, misses, changed_at)"
+            " VALUES ($1, $2, $3, FALSE, 0, $4) ON CONFLICT (account_id) DO UPDATE SET verifier = excluded.verifier,"
+            " pepper_id = excluded.pepper_id, misses = 0, locked_until = NULL, changed_at = excluded.changed_at"
+        )
+        async with transaction() as inside:
+            await _lock_account(inside, new.by.account_id)
+            await fetch(inside, put, *_values(new), new.at)
+            await _tell(inside, Change.RESET, new.by, new.at)
+
+    async def remove(self, by: Guesser, proven: Verifier, now: datetime) -> bool:
+        remove = "DELETE FROM account_pin WHERE account_id = $1 AND verifier = $2 RETURNING account_id"
+        async with transaction() as inside:
+            await _lock_account(inside, by.account_id)
+            is_removed = await fetch(inside, remove, by.account_id, proven.text)
+            return bool(is_removed) and await _tell(inside, Change.REMOVED, by, now)
+
+
+async def _lock_account(inside: BaseDBAsyncClient, account_id: UUID) -> None:
+    """A write that changes nothing. An account that was deleted meanwhile has no callers."""
+    lock = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING id"
+    if not await fetch(inside, lock, account_id):
+        raise InvalidToken
+
+
+async def _tell(inside: BaseDBAsyncClient, change: Change, by: Guesser, now: datetime) -> bool:
+    await note_event(inside, AccountEvent(by.account_id, _NOTED[change], now, by.device_id))
+    body = {"name": "pinChanged", "change": change.value}
+    await enqueue(inside, Telling(by.account_id, Audience.OWN, body, now, by.mailbox))
+    return True
+
+
+def _values(new: NewPin) -> tuple[UUID, str, int]:
+    return new.by.account_id, new.verifier.text, new.verifier.pepper_id
+
+
+def _verifier(row: dict[str, Any]) -> Verifier:
+    return Verifier(row["verifier"], row["pepper_id"])
+
+
+def _moment(value: Any) -> datetime | None:
+    return None if value is None else to_moment(value)
