@@ -101,6 +101,16 @@ PLACES: Final[dict[Place, Rule]] = {
         404, "NOT_FOUND", ("device",), lambda _, __: {"name": "mine"}, invented=127
     ),
     ("DELETE /devices/{deviceId}", "deviceId"): Hidden(404, "NOT_FOUND", ("device",), invented=127),
+    ("GET /devices/links/{linkId}", "linkId"): Hidden(404, "NOT_FOUND", ("link", "scanned link")),
+    ("POST /devices/links/{linkId}/scan", "linkId"): Hidden(
+        404, "NOT_FOUND", ("scanned link",), lambda _, __: {"publicKey": base64_text(bytes(32))}
+    ),
+    ("POST /devices/links/{linkId}/approve", "linkId"): Hidden(
+        404, "NOT_FOUND", ("scanned link",), lambda _, __: {"provisioning": base64_text(b"x")}
+    ),
+    ("POST /devices/links/{linkId}/reject", "linkId"): Hidden(404, "NOT_FOUND", ("scanned link",)),
+    ("POST /devices/links/complete", "linkToken"): _CAPABILITY,
+    ("POST /devices/links/complete", "registrationId"): _OWN_DEVICE,
     ("PUT /keys", "registrationId"): _OWN_DEVICE,
     ("GET /keys/{userId}", "userId"): Hidden(404, "NOT_FOUND", ("gone user",)),
     ("POST /keys/{userId}/claim", "userId"): Hidden(404, "NOT_FOUND", ("gone user",), lambda _, __: {}),

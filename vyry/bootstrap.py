@@ -4,17 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from vyry.accounts.account import AccountUpkeep
-from vyry.accounts.events import AccountEvents
 from vyry.accounts.door import OpenDoor
+from vyry.accounts.events import AccountEvents
 from vyry.accounts.otp import OneTimeCodes, Terms
 from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.phone import Pepper
+from vyry.accounts.pin import Pins, Tries
 from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Registration
 from vyry.accounts.sending import UNLIMITED, Rules
@@ -25,6 +27,7 @@ from vyry.accounts.tokens import Tokens
 from vyry.adapters.account_events import TortoiseAccountEvents
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
 from vyry.adapters.accounts import TortoiseAccounts
+from vyry.adapters.argon import ArgonPins
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import is_postgres, open_database, sqlite_path
 from vyry.adapters.devices import TortoiseDevices
@@ -32,8 +35,10 @@ from vyry.adapters.health import Health
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
 from vyry.adapters.kafka import KafkaMailbags
 from vyry.adapters.limiter import LimitKeys, RedisLimiter
+from vyry.adapters.links import TortoiseLinks
 from vyry.adapters.notices import TortoiseNoticeOutbox
 from vyry.adapters.otp import TortoiseOtp
+from vyry.adapters.pin import TortoisePins
 from vyry.adapters.postgres_mail import open_postgres_mail
 from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
 from vyry.adapters.push_targets import TortoisePushTargets
@@ -47,6 +52,7 @@ from vyry.circles.conversations import CachedConversations, Conversations
 from vyry.clock import Clock, SystemClock
 from vyry.counting import Buckets
 from vyry.devices.directory import CachedDeviceLists
+from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
 from vyry.devices.push import PushTargets
 from vyry.limits import Limiter, Quota, Unlimited, overridden
@@ -72,6 +78,7 @@ class Services:
     account_upkeep: AccountUpkeep
     devices: OwnDevices
     push_targets: PushTargets
+    linking: Linking
     prekeys: Prekeys
     conversations: Conversations
     notices: Notices
@@ -117,6 +124,7 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
             services.post_office.note_activity,
             services.mailboxes.run,
             services.depositor.run,
+            services.linking.run,
         ]
         loops += [carrier.run for carrier in (doorbell, mailbags) if isinstance(carrier, RedisDoorbell | KafkaMailbags)]
         if not is_alone:
@@ -153,6 +161,7 @@ class _Ground:
     quotas: Mapping[str, Quota]
     limiter: Limiter
     pepper: Pepper
+    pins: Pins
     tokens: Tokens
     codes: OneTimeCodes
     standings: Standings
@@ -185,6 +194,7 @@ def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
         quotas,
         RedisLimiter(carriers.redis, quotas, _limit_keys(settings)) if settings.limits == "on" else Unlimited(),
         pepper,
+        _pins(pepper, clock, quotas),
         Tokens(keys, settings.jwt_expiration, settings.refresh_token_expiration, clock),
         OneTimeCodes(TortoiseOtp(), sender, pepper, clock, _terms(settings, quotas)),
         standings,
@@ -209,6 +219,7 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         account_upkeep=TortoiseAccountUpkeep(),
         devices=OwnDevices(TortoiseDevices(), ground.endings, clock),
         push_targets=PushTargets(TortoisePushTargets(), allows_plain=settings.env == "development"),
+        linking=Linking(TortoiseLinks(), ground.pins, ground.limiter, ground.tokens, settings.max_devices),
         prekeys=Prekeys(TortoisePrekeys(), ground.limiter, clock, ground.notices),
         conversations=Conversations(TortoiseConversations(), ground.limiter, clock),
         notices=ground.notices,
@@ -232,6 +243,11 @@ def _limit_keys(settings: Settings) -> LimitKeys:
 
 def _registration(ground: _Ground) -> Registration:
     return Registration(ground.codes, TortoiseAccounts(), ground.tokens, ground.endings, OpenDoor())
+
+
+def _pins(pepper: Pepper, clock: Clock, quotas: Mapping[str, Quota]) -> Pins:
+    window = quotas["pin_tries"].windows[0]
+    return Pins(TortoisePins(), ArgonPins(), pepper, clock, Tries(window.limit, timedelta(seconds=window.seconds)))
 
 
 def _terms(settings: Settings, quotas: Mapping[str, Quota]) -> Terms:

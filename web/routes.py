@@ -3,7 +3,7 @@
 from typing import Final
 
 from web.keys import Route
-from web.rows import account, account_life, conversations, devices, documents, keys, mail, push, sessions
+from web.rows import account, account_life, conversations, devices, documents, keys, links, mail, push, sessions
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -12,6 +12,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *account.ROWS,
     *account_life.ROWS,
     *devices.ROWS,
+    *links.ROWS,
     *push.ROWS,
     *keys.ROWS,
     *conversations.ROWS,

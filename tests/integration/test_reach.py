@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.client import Body, Device
+from tests.device_keys import base64_text
 from tests.live_house import House, open_house
 from tests.live_house import Place as Rooms
 from tests.reach import PLACES, Hidden, Place, World, named, places
@@ -50,6 +51,8 @@ class People:
             "device": 3,
             "user": eve.user_id,
             "gone user": await self._leave(dan),
+            "link": await self._link(),
+            "scanned link": await self._link(eve),
         }
         own = {"conversation": together, "friend": bo.user_id}
         alone = {"conversation": await cat.open_direct(bo), "friend": bo.user_id}
@@ -60,6 +63,13 @@ class People:
             "stranger": World(foreign | {"device": 2}, alone),
         }
         await self._end_some(ann)
+
+    async def _link(self, scanner: Device | None = None) -> str:
+        key = {"publicKey": base64_text(bytes(32))}
+        link = await self.house.node.call("POST", "/devices/links", key | {"name": "new", "platform": "web"})
+        if scanner is not None:
+            await scanner.call("POST", f"/devices/links/{link['linkId']}/scan", key)
+        return str(link["linkId"])
 
     async def _message(self, sender: Device, other: Device, conversation: str) -> str:
         await sender.learn(other.user_id, again=True)

@@ -172,6 +172,6 @@ class AccountUpkeep(Protocol):
     async def retire(self, now: datetime, limit: int) -> int:
         """Delete at most `limit` rows of each kind that mean nothing any more; answers how many went.
 
-        These are expired codes, paces and refresh tokens, and devices that ended more than KEEP_ENDED ago with their mailboxes.
+        These are expired codes, paces, refresh tokens and links, and devices that ended more than KEEP_ENDED ago with their mailboxes.
         """
         ...

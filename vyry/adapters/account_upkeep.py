@@ -1,4 +1,4 @@
-"""Forgetting in bounded batches what no longer means anything: codes, paces, tokens, devices long ended."""
+"""Forgetting in bounded batches what no longer means anything: codes, paces, tokens, links, devices long ended."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -7,6 +7,7 @@ from vyry.accounts.account import KEEP_ENDED
 from vyry.accounts.events import KEEP_EVENTS
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.statements import fetch
+from vyry.devices.links import LINK_REMEMBERED
 
 
 #: A number paced before that may be sent a code anyway.
@@ -25,6 +26,7 @@ class TortoiseAccountUpkeep:
         gone += await self._delete("otp_breaker", "area", "until", now, limit)
         gone += await self._delete("refresh_token", "hash", "expires_at", now, limit)
         gone += await self._delete("account_event", "id", "at", now - KEEP_EVENTS, limit)
+        gone += await self._delete("link", "id", "expires_at", now - LINK_REMEMBERED, limit)
         return gone + await self._forget_devices(now - KEEP_ENDED, limit)
 
     async def _delete(self, table: str, key: str, moment: str, before: datetime, limit: int) -> int:
