@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from datetime import timedelta
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from vyry.adapters.links import TortoiseLinks
 from vyry.adapters.notices import TortoiseNoticeOutbox
 from vyry.adapters.otp import TortoiseOtp
 from vyry.adapters.pin import TortoisePins
+from vyry.adapters.places import RedisPlaces
 from vyry.adapters.postgres_mail import open_postgres_mail
 from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
 from vyry.adapters.push_targets import TortoisePushTargets
@@ -55,7 +57,7 @@ from vyry.devices.directory import CachedDeviceLists
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
 from vyry.devices.push import PushTargets
-from vyry.limits import Limiter, Quota, Unlimited, overridden
+from vyry.limits import FRAMES, Limiter, Quota, Unlimited, Window, overridden
 from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import Notices
@@ -63,6 +65,7 @@ from vyry.mail.posting import PostOffice
 from vyry.mail.routing import Doorbell, Mailbags, Router
 from vyry.mail.store import MailStore
 from vyry.settings import Role, Settings
+from vyry.signals.places import Places
 from vyry.signals.relay import Relay
 
 
@@ -93,6 +96,9 @@ class Services:
     limiter: Limiter
     #: Limits on what happens per envelope or frame.
     buckets: Buckets
+    #: Limits on open sockets, and on the frames of each (None: any number).
+    places: Places
+    frames: Window | None
     health: Health
 
 
@@ -104,6 +110,8 @@ class _Carriers:
     redis: Redis
     doorbell: InProcessDoorbell | RedisDoorbell
     mailbags: InProcessMailbags | KafkaMailbags
+    #: None where no other node counts.
+    places: RedisPlaces | None
 
 
 @asynccontextmanager
@@ -118,7 +126,8 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         doorbell = InProcessDoorbell() if is_alone else RedisDoorbell(redis)
         url = settings.kafka_url.get_secret_value() if settings.kafka_url else None
         mailbags = InProcessMailbags() if url is None else KafkaMailbags(url, settings.partitions)
-        services = _wire(settings, _Carriers(mail, redis, doorbell, mailbags))
+        places = None if is_alone else RedisPlaces(redis, _limit_keys(settings))
+        services = _wire(settings, _Carriers(mail, redis, doorbell, mailbags, places))
         loops = [
             services.post_office.run,
             services.post_office.note_activity,
@@ -127,8 +136,9 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
             services.linking.run,
         ]
         loops += [carrier.run for carrier in (doorbell, mailbags) if isinstance(carrier, RedisDoorbell | KafkaMailbags)]
-        if not is_alone:
+        if places is not None:
             loops.append(SharedBuckets(redis, services.buckets, _limit_keys(settings)).run)
+            loops.append(partial(places.run, services.places.held))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [tasks.create_task(loop()) for loop in loops]
         stack.callback(lambda: [task.cancel() for task in running])
@@ -233,6 +243,8 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         relay=Relay(ground.conversations, TortoiseConversations(), ground.lists, carriers.doorbell),
         limiter=ground.limiter,
         buckets=Buckets(ground.quotas, is_on=ground.is_limited),
+        places=Places(ground.quotas, carriers.places, settings.max_sockets, is_on=ground.is_limited),
+        frames=ground.quotas[FRAMES.name].windows[0] if ground.is_limited else None,
         health=_health(settings),
     )
 

@@ -13,7 +13,17 @@ from vyry.clock import Clock
 from vyry.devices.directory import CachedDeviceLists, Recipient
 from vyry.errors import IdempotencyMismatch, MailboxFull, Unavailable, VyryError
 from vyry.ids import ConversationId, DeviceAddress, MailboxKey, UserId
-from vyry.mail.draft import CheckedDraft, Circle, Draft, Sender, addresses, check_reach, check_shape, to_message
+from vyry.mail.draft import (
+    CheckedDraft,
+    Circle,
+    Draft,
+    Sender,
+    addresses,
+    check_reach,
+    check_shape,
+    content_bytes,
+    to_message,
+)
 from vyry.mail.routing import Router
 from vyry.mail.store import Guards, MailStore, Message, Outdated, Stored
 from vyry.telemetry import log, record
@@ -26,6 +36,9 @@ BATCH_COPIES = 1_000
 ATTEMPTS = 5
 #: A batch that failed is tried one by one for so long: what takes longer is no poison, and the others wait.
 DIVIDE_SECONDS = 2.0
+#: So many posts, or so many bytes of content, may wait for their batch: what comes beyond is refused until the store has caught up.
+WAITING_POSTS = 10_000
+WAITING_BYTES = 64 << 20
 #: How often the conversations in which something was posted are told so.
 TOUCH_SECONDS = 5.0
 
@@ -49,6 +62,7 @@ class _Post:
     checked: CheckedDraft
     answer: Answer
     copies: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +100,27 @@ class PostOffice:
         self._router = router
         self._clock = clock
         self._waiting: deque[_Post] = deque()
+        self._waiting_bytes = 0
         self._taken = self._answered = 0
         self._news = asyncio.Event()
         self._wake = asyncio.Event()
         self._touched: set[ConversationId] = set()
 
     def post(self, sender: Sender, draft: Draft, answer: Answer) -> None:
-        """Put a post into the next batch; `answer` is called once, in the event loop. Raises InvalidRequest at once."""
+        """Put a post into the next batch; `answer` is called once, in the event loop. Raises InvalidRequest at once, and Unavailable while too many wait."""
         checked = check_shape(sender, draft)
-        self._waiting.append(_Post(checked, answer, len(checked.hashes)))
+        if self.is_full:
+            raise Unavailable("This node is overloaded.")
+        size = content_bytes(draft)
+        self._waiting.append(_Post(checked, answer, len(checked.hashes), size))
+        self._waiting_bytes += size
         self._taken += 1
         self._wake.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more posts wait than this node takes."""
+        return len(self._waiting) >= WAITING_POSTS or self._waiting_bytes >= WAITING_BYTES
 
     async def accept(self, sender: Sender, draft: Draft) -> Accepted:
         """Post and wait for the outcome. A caller that goes away takes nothing back."""
@@ -145,6 +169,7 @@ class PostOffice:
             if not self._waiting or (taken and copies + self._waiting[0].copies > BATCH_COPIES):
                 return
             copies += self._waiting[0].copies
+            self._waiting_bytes -= self._waiting[0].size
             yield self._waiting.popleft()
 
     async def _commit(self, posts: list[_Post]) -> int:
@@ -157,6 +182,7 @@ class PostOffice:
             # Those who came meanwhile have waited long enough for a database that is away: nobody waits for two of its deadlines.
             waiting = [*self._waiting]
             self._waiting.clear()
+            self._waiting_bytes = 0
             return _fail(posts, away) + _fail(waiting, away)
         except Exception as problem:  # noqa: BLE001  each post must be answered, whatever broke
             refusal = Unavailable()

@@ -11,7 +11,7 @@ from aiohttp import WSMessage, WSMsgType
 from aiohttp.http import WS_CLOSING_MESSAGE
 
 from vyry.accounts.sessions import Sessions
-from vyry.errors import InvalidToken, StaleHead, VyryError
+from vyry.errors import InvalidToken, StaleHead, Unavailable, VyryError
 from vyry.ids import ConversationId, DeviceAddress, DeviceId, UserId
 from vyry.limits import POST, POST_BYTES, SIGNAL
 from vyry.mail.draft import Sender, content_bytes
@@ -28,14 +28,27 @@ from web.wire.strict import check_values, understand
 
 #: The sizes this node holds clients to, as `welcome` says them.
 LIMITS: Final = {"frameBytes": 256 << 10, "contentBytes": 65_536, "copies": 1_000}
+#: So many posts in a row may be refused by an overloaded node before it closes the socket.
+OVERLOADS: Final = 64
 _CLOSING: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _MEMBERS: Final = frozenset({"type", "id", "payload"})
 
 Act = Callable[[Session, object, str], Awaitable[None]]
 
 
-class BadFrame(Exception):
-    """This is no frame: the socket closes with 4400."""
+class Unwelcome(Exception):
+    """The socket closes with this code."""
+
+    def __init__(self, code: CloseCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class BadFrame(Unwelcome):
+    """This is no frame."""
+
+    def __init__(self) -> None:
+        super().__init__(CloseCode.BAD_FRAME)
 
 
 async def read_frames(session: Session) -> CloseCode | None:
@@ -53,8 +66,8 @@ async def read_frames(session: Session) -> CloseCode | None:
             if message.type in _CLOSING:
                 return session.close_code
             await _serve(session, message)
-    except BadFrame:
-        return CloseCode.BAD_FRAME
+    except Unwelcome as problem:
+        return problem.code
     except TimeoutError:
         return CloseCode.SILENT
 
@@ -78,6 +91,7 @@ async def _receive(session: Session) -> WSMessage:
 async def _serve(session: Session, message: WSMessage) -> None:
     session.heard_at = time.monotonic()
     session.is_pinged = False
+    _count(session)
     if message.type is WSMsgType.PING:
         with suppress(ConnectionError, RuntimeError):
             await session.socket.pong(message.data)
@@ -100,6 +114,20 @@ async def _serve(session: Session, message: WSMessage) -> None:
         session.refuse(refusal, ref)
 
 
+def _count(session: Session) -> None:
+    """One more frame, of whatever kind: more than the rate and its burst allow close the socket."""
+    rate = session.switchboard.services.frames
+    session.frames_paid_at = max(session.frames_paid_at, session.heard_at) + _frame_seconds(session)
+    if rate is not None and session.frames_paid_at > session.heard_at + rate.seconds:
+        raise Unwelcome(CloseCode.TOO_FAST)
+
+
+def _frame_seconds(session: Session) -> float:
+    """How much of its time one frame takes."""
+    rate = session.switchboard.services.frames
+    return 0.0 if rate is None else rate.seconds / rate.limit
+
+
 def _frame(session: Session, raw: bytes) -> tuple[str, str, object]:
     """The name, id and payload of a frame. Raises BadFrame for anything that is none, or comes before hello."""
     try:
@@ -119,9 +147,21 @@ def _frame(session: Session, raw: bytes) -> tuple[str, str, object]:
 def _post(session: Session, payload: object, ref: str) -> None:
     caller = session.caller
     draft = understand(payload, Post)
+    _refuse_overload(session)
     session.switchboard.buckets.take(str(caller.user_id), (POST, 1), (POST_BYTES, content_bytes(draft)))
     sender = Sender(caller.user_id, caller.device_id, caller.mailbox)
     session.switchboard.services.post_office.post(sender, draft, partial(_posted, session, ref))
+
+
+def _refuse_overload(session: Session) -> None:
+    """While too many posts wait here none is taken, and who goes on for long has to leave. Raises Unavailable."""
+    if not session.switchboard.services.post_office.is_full:
+        session.overloads = 0
+        return
+    session.overloads += 1
+    if session.overloads > OVERLOADS:
+        raise Unwelcome(CloseCode.OVERLOADED)
+    raise Unavailable("This node is overloaded.")
 
 
 def _posted(session: Session, ref: str, outcome: Accepted | VyryError) -> None:
@@ -153,7 +193,9 @@ def _acknowledge(session: Session, payload: object, ref: str) -> None:
     point = Point(session.mailbox, asked.seq, asked.head, window.sent)
     if window.knows(asked.seq, asked.head):
         # The device has it: there is room for more, whatever becomes of the deletion.
-        window.release(asked.seq)
+        if window.release(asked.seq):
+            # It answers what the node sent at a pace of its own: that is no frame too many.
+            session.frames_paid_at -= _frame_seconds(session)
         session.switchboard.collector.look_again(session)
     session.switchboard.services.mailboxes.acknowledge(point, partial(_acknowledged, session, ref))
 

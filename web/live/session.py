@@ -60,12 +60,14 @@ class Session:
         "connection",
         "drain_target",
         "expires_at",
+        "frames_paid_at",
         "heard_at",
         "is_behind",
         "is_closing",
         "is_pinged",
         "is_writing",
         "outgoing",
+        "overloads",
         "reader",
         "socket",
         "switchboard",
@@ -93,6 +95,10 @@ class Session:
         self.is_pinged = False
         self.is_writing = False
         self.heard_at = 0.0
+        #: When its frames will be within their rate again, in monotonic seconds.
+        self.frames_paid_at = 0.0
+        #: Posts in a row that an overloaded node refused.
+        self.overloads = 0
         self.expires_at = caller.expires_at.timestamp()
 
     @property

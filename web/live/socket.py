@@ -5,6 +5,8 @@ from typing import Final
 from aiohttp import web
 
 from vyry.errors import Unavailable
+from vyry.signals.places import Place
+from web.auth import client_address
 from web.keys import CALLER, SWITCHBOARD
 from web.live.codec import CODECS, JSON
 from web.live.reader import read_frames
@@ -15,10 +17,16 @@ FRAME_BYTES: Final = 256 << 10
 
 
 async def open_socket(request: web.Request) -> web.StreamResponse:
-    """Upgrade, then serve frames until either side closes."""
-    switchboard = request.app[SWITCHBOARD]
+    """Find a place for one more socket, upgrade, then serve frames until either side closes."""
+    switchboard, caller = request.app[SWITCHBOARD], request[CALLER]
     if switchboard.is_draining:
         raise Unavailable("This node is going away.", 1)
+    async with switchboard.services.places.taken(caller.user_id, caller.mailbox, client_address(request)) as place:
+        return await _serve(request, place)
+
+
+async def _serve(request: web.Request, place: Place) -> web.WebSocketResponse:
+    switchboard = request.app[SWITCHBOARD]
     # aiohttp refuses what is as long as its limit, we what is longer.
     socket = web.WebSocketResponse(
         protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=FRAME_BYTES + 1, timeout=3.0
@@ -28,7 +36,7 @@ async def open_socket(request: web.Request) -> web.StreamResponse:
     socket.headers.clear()
     codec = CODECS.get(socket.ws_protocol or "", JSON)
     session = Session(socket, request[CALLER], codec, switchboard)
-    async with switchboard.admitted(session):
+    async with switchboard.admitted(session, place):
         code = await read_frames(session)
         if code is not None:
             await switchboard.delivery.close(session, code)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from vyry.errors import InvalidToken, Unavailable
 from vyry.ids import MailboxKey
+from vyry.signals.places import Place
 from vyry.telemetry import SOCKETS
 from web.live.collector import CHUNK, Collector
 from web.live.delivery import Delivery
@@ -35,7 +36,8 @@ class Switchboard:
         #: No more long polls and no new sockets: the node says goodbye.
         self.is_draining = False
         self._sessions: dict[MailboxKey, Session] = {}
-        self._open: dict[Session, None] = {}
+        #: Each with its place among those of its account and address.
+        self._open: dict[Session, Place] = {}
         self._all_closed = asyncio.Event()
         self.delivery = Delivery(pace.slow)
         self.collector = Collector(services.mail_store, self._sessions)
@@ -69,16 +71,17 @@ class Switchboard:
             self.delivery.end(older, CloseCode.TAKEN_OVER)
         self._sessions[session.mailbox] = session
         session.is_behind = True
+        await self.services.places.settle(self._open[session], session.mailbox)
         await self.services.doorbell.hold(session.mailbox, session.connection)
         # From here on no hint is missed: what came before is found by reading, what is not numbered yet by a deposit.
         self.collector.mark([session.mailbox])
         self.services.depositor.add([session.mailbox])
 
     @asynccontextmanager
-    async def admitted(self, session: Session) -> AsyncIterator[None]:
+    async def admitted(self, session: Session, place: Place) -> AsyncIterator[None]:
         """Count and watch a socket from its upgrade to its end."""
         session.heard_at = time.monotonic()
-        self._open[session] = None
+        self._open[session] = place
         self._all_closed.clear()
         SOCKETS.inc()
         try:
@@ -89,6 +92,7 @@ class Switchboard:
                 self._all_closed.set()
             SOCKETS.dec()
             session.is_closing = True
+            place.is_taken_over = session.close_code is CloseCode.TAKEN_OVER
             if self._sessions.get(session.mailbox) is session:
                 del self._sessions[session.mailbox]
                 await self.services.doorbell.release(session.mailbox, session.connection)

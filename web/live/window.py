@@ -50,13 +50,14 @@ class Window:
                 return known == head if number == seq else None
         return None
 
-    def release(self, seq: int) -> None:
-        """Everything up to here is acknowledged."""
+    def release(self, seq: int) -> bool:
+        """Everything up to here is acknowledged. Whether that made room."""
         released = sum(number <= seq for number, _, _ in self._entries)
         if released:
             self._bytes -= sum(size for _, _, size in self._entries[:released])
             del self._entries[:released]
             self.is_full = False
+        return released > 0
 
 
 def size_of(entry: Entry) -> int:
