@@ -16,7 +16,9 @@ from vyry.accounts.door import OpenDoor
 from vyry.accounts.events import AccountEvents
 from vyry.accounts.otp import OneTimeCodes, Terms
 from vyry.accounts.own_devices import OwnDevices
+from vyry.accounts.own_pin import OwnPin, PinMeans
 from vyry.accounts.phone import Pepper
+from vyry.accounts.pin import Pins, Tries
 from vyry.accounts.pin import Pins, Tries
 from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Registration
@@ -28,6 +30,7 @@ from vyry.accounts.tokens import Tokens
 from vyry.adapters.account_events import TortoiseAccountEvents
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
 from vyry.adapters.accounts import TortoiseAccounts
+from vyry.adapters.argon import ArgonPins
 from vyry.adapters.argon import ArgonPins
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import is_postgres, open_database, sqlite_path
@@ -41,6 +44,7 @@ from vyry.adapters.notices import TortoiseNoticeOutbox
 from vyry.adapters.otp import TortoiseOtp
 from vyry.adapters.pin import TortoisePins
 from vyry.adapters.places import RedisPlaces
+from vyry.adapters.pin import TortoisePins
 from vyry.adapters.postgres_mail import open_postgres_mail
 from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
 from vyry.adapters.push_targets import TortoisePushTargets
@@ -79,6 +83,8 @@ class Services:
     accounts: Accounts
     account_events: AccountEvents
     account_upkeep: AccountUpkeep
+    pins: Pins
+    own_pin: OwnPin
     devices: OwnDevices
     push_targets: PushTargets
     linking: Linking
@@ -174,6 +180,7 @@ class _Ground:
     pins: Pins
     tokens: Tokens
     codes: OneTimeCodes
+    pins: Pins
     standings: Standings
     endings: Endings
     conversations: CachedConversations
@@ -207,6 +214,7 @@ def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
         _pins(pepper, clock, quotas),
         Tokens(keys, settings.jwt_expiration, settings.refresh_token_expiration, clock),
         OneTimeCodes(TortoiseOtp(), sender, pepper, clock, _terms(settings, quotas)),
+        Pins(TortoisePins(), ArgonPins(), pepper, clock, _tries(quotas)),
         standings,
         Endings(standings, carriers.doorbell),
         CachedConversations(TortoiseConversations()),
@@ -227,6 +235,8 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         accounts=Accounts(TortoiseAccounts(), ground.pepper),
         account_events=TortoiseAccountEvents(),
         account_upkeep=TortoiseAccountUpkeep(),
+        pins=ground.pins,
+        own_pin=_own_pin(ground),
         devices=OwnDevices(TortoiseDevices(), ground.endings, clock),
         push_targets=PushTargets(TortoisePushTargets(), allows_plain=settings.env == "development"),
         linking=Linking(TortoiseLinks(), ground.pins, ground.limiter, ground.tokens, settings.max_devices),
@@ -260,6 +270,16 @@ def _registration(ground: _Ground) -> Registration:
 def _pins(pepper: Pepper, clock: Clock, quotas: Mapping[str, Quota]) -> Pins:
     window = quotas["pin_tries"].windows[0]
     return Pins(TortoisePins(), ArgonPins(), pepper, clock, Tries(window.limit, timedelta(seconds=window.seconds)))
+
+
+def _tries(quotas: Mapping[str, Quota]) -> Tries:
+    window = quotas["pin_tries"].windows[0]
+    return Tries(window.limit, timedelta(seconds=window.seconds))
+
+
+def _own_pin(ground: _Ground) -> OwnPin:
+    means = PinMeans(TortoisePins(), TortoiseAccounts(), ground.codes, ground.pepper, ground.clock)
+    return OwnPin(ground.pins, means)
 
 
 def _terms(settings: Settings, quotas: Mapping[str, Quota]) -> Terms:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from web.keys import Route
-from web.rows import account, account_life, conversations, devices, documents, keys, links, mail, push, sessions
+from web.rows import account, account_life, conversations, devices, documents, keys, links, mail, pin, push, sessions
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -11,6 +11,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *sessions.ROWS,
     *account.ROWS,
     *account_life.ROWS,
+    *pin.ROWS,
     *devices.ROWS,
     *links.ROWS,
     *push.ROWS,

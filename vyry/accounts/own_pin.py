@@ -7,10 +7,10 @@ from uuid import UUID
 from vyry.accounts.account import AccountStore, Caller
 from vyry.accounts.otp import OneTimeCodes, Purpose
 from vyry.accounts.phone import Pepper
-from vyry.accounts.pin import Guesser, NewPin, PinHasher, Pins, PinStore
+from vyry.accounts.pin import Guesser, NewPin, Pins, PinStore
 from vyry.accounts.pin_rules import check_new_pin
 from vyry.clock import Clock
-from vyry.errors import InvalidPin
+from vyry.errors import InvalidPin, InvalidToken, NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,8 @@ class PinMeans:
 class OwnPin:
     """Shows, sets, changes, resets and removes the caller's PIN."""
 
-    def __init__(self, pins: Pins, hasher: PinHasher, means: PinMeans) -> None:
+    def __init__(self, pins: Pins, means: PinMeans) -> None:
         self._pins = pins
-        self._hasher = hasher
         self._means = means
 
     async def of(self, caller: Caller) -> PinStanding:
@@ -87,7 +86,7 @@ class OwnPin:
             if wish.current is None:
                 raise InvalidPin(self._pins.tries_of(record))
             proven = await self._pins.prove(Guesser.of(caller), wish.current)
-        async with self._hasher.place() as place:
+        async with self._pins.hasher.place() as place:
             verifier = await self._pins.make(place, caller.user_id, wish.pin)
         new = NewPin(Guesser.of(caller), self._means.clock.now(), verifier, wish.registration_lock)
         store = self._means.store
@@ -100,7 +99,7 @@ class OwnPin:
         """Set a PIN by a code sent to the account's own number; a lock is lifted. Raises InvalidRequest, InvalidOtp, Unavailable."""
         sealed = await self._check(caller, reset.pin, "newPin")
         # The place comes first: a code is not used up for an answer of 503.
-        async with self._hasher.place() as place:
+        async with self._pins.hasher.place() as place:
             _ = await self._means.codes.redeem(reset.challenge_id, Purpose.PIN_RESET, reset.otp, of=sealed)
             verifier = await self._pins.make(place, caller.user_id, reset.pin)
         await self._means.store.reset(NewPin(Guesser.of(caller), self._means.clock.now(), verifier))
@@ -115,6 +114,9 @@ class OwnPin:
 
     async def _check(self, caller: Caller, pin: str, field: str) -> bytes:
         """Refuse a PIN that is easy to guess; answers the account's sealed number."""
-        account = await self._means.accounts.load(caller.user_id)
+        try:
+            account = await self._means.accounts.load(caller.user_id)
+        except NotFound:
+            raise InvalidToken from None
         check_new_pin(pin, self._means.pepper.unseal(account.phone_sealed).e164, field)
         return account.phone_sealed

@@ -179,7 +179,7 @@ class Pins:
 
     def __init__(self, store: PinStore, hasher: PinHasher, pepper: Pepper, clock: Clock, tries: Tries) -> None:
         self._store = store
-        self._hasher = hasher
+        self.hasher = hasher
         self._pepper = pepper
         self._clock = clock
         self.tries = tries
@@ -197,7 +197,7 @@ class Pins:
     async def prove(self, guesser: Guesser, pin: str) -> Verifier | None:
         """The verifier that this PIN fits. None: the account has no PIN, which takes as long. Raises InvalidPin, PinLocked, Unavailable."""
         # Tries are counted by those alone who have a place: right PINs that come all at once lock nothing.
-        async with self._hasher.place() as place:
+        async with self.hasher.place() as place:
             for _ in range(_ROUNDS):
                 now = self._clock.now()
                 trial = await self._store.take(guesser.account_id, self.tries, now)

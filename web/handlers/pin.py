@@ -1,0 +1,49 @@
+"""The caller's PIN."""
+
+from aiohttp import web
+
+from vyry.accounts import own_pin
+from web.keys import CALLER, SERVICES
+from web.wire.pin import GivenPin, PinStanding, PinVerified, ResetPin, SetPin
+from web.wire.strict import answer, read
+
+
+async def show(request: web.Request) -> web.Response:
+    """GET /account/pin."""
+    return answer(_shape(await request.app[SERVICES].own_pin.of(request[CALLER])))
+
+
+async def replace(request: web.Request) -> web.Response:
+    """PUT /account/pin: a first PIN, or another one for the present one."""
+    body = await read(request, SetPin)
+    wish = own_pin.PinWish(body.pin, body.current_pin, body.registration_lock)
+    return answer(_shape(await request.app[SERVICES].own_pin.set(request[CALLER], wish)))
+
+
+async def verify(request: web.Request) -> web.Response:
+    """POST /account/pin/verify."""
+    body = await read(request, GivenPin)
+    await request.app[SERVICES].own_pin.verify(request[CALLER], body.pin)
+    return answer(PinVerified(verified=True))
+
+
+async def reset(request: web.Request) -> web.Response:
+    """POST /account/pin/reset: by a code sent to the account's number."""
+    body = await read(request, ResetPin)
+    given = own_pin.PinReset(body.challenge_id, body.otp, body.new_pin)
+    return answer(_shape(await request.app[SERVICES].own_pin.reset(request[CALLER], given)))
+
+
+async def remove(request: web.Request) -> web.Response:
+    """POST /account/pin/remove."""
+    body = await read(request, GivenPin)
+    return answer(_shape(await request.app[SERVICES].own_pin.remove(request[CALLER], body.pin)))
+
+
+def _shape(standing: own_pin.PinStanding) -> PinStanding:
+    return PinStanding(
+        is_set=standing.is_set,
+        registration_lock=standing.registration_lock,
+        attempts_remaining=standing.attempts_remaining,
+        locked_until=standing.locked_until,
+    )

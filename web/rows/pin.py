@@ -1,0 +1,55 @@
+"""The caller's PIN."""
+
+from typing import Final
+
+from vyry.errors import InvalidOtp, InvalidPin, PinLocked
+from web.handlers import pin
+from web.keys import Route
+from web.wire.pin import GivenPin, PinStanding, PinVerified, ResetPin, SetPin
+
+
+ROWS: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/api/v1/account/pin",
+        handler=pin.show,
+        summary="Whether there is a PIN, and how many tries are left",
+        answers={200: PinStanding},
+    ),
+    Route(
+        method="PUT",
+        path="/api/v1/account/pin",
+        handler=pin.replace,
+        summary="Set the PIN, or change it with the present one as proof; all devices are told",
+        body=SetPin,
+        answers={200: PinStanding},
+        refusals=(InvalidPin, PinLocked),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/account/pin/verify",
+        handler=pin.verify,
+        summary="Whether this is the PIN; a wrong one is a try less",
+        body=GivenPin,
+        answers={200: PinVerified},
+        refusals=(InvalidPin, PinLocked),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/account/pin/reset",
+        handler=pin.reset,
+        summary="Set another PIN by a code sent to the account's number; a lock is lifted",
+        body=ResetPin,
+        answers={200: PinStanding},
+        refusals=(InvalidOtp,),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/account/pin/remove",
+        handler=pin.remove,
+        summary="Have no PIN any more",
+        body=GivenPin,
+        answers={200: PinStanding},
+        refusals=(InvalidPin, PinLocked),
+    ),
+)
