@@ -1,0 +1,95 @@
+"""Contents and blobs: what is said is read as it was said, and only where it was said."""
+
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vyry.signal_protocol.contents import Blob, Content, open_blob, read_content, seal_blob
+from vyry.signal_protocol.refusals import (
+    BadContent,
+    BadMessage,
+    ContextMismatch,
+    Malformed,
+    Refusal,
+    UnknownVersion,
+)
+
+
+HERE = UUID(int=7)
+SAID: dict[str, Any] = {
+    "v": 1,
+    "kind": "text",
+    "id": str(uuid4()),
+    "at": 5,
+    "conversationId": str(HERE),
+    "text": "hello",
+}
+
+
+@given(st.text(), st.integers(0, 2**53 - 1))
+def test_what_is_said_is_read_as_it_was_said(text: str, at: int) -> None:
+    said = Content("text", uuid4(), at, HERE, {"text": text.encode("utf-8", "replace").decode()})
+
+    assert read_content(said.pack(), HERE) == said
+
+
+def test_a_kind_and_fields_of_a_newer_version_are_kept() -> None:
+    found = read_content(json.dumps({**SAID, "kind": "hologram", "more": [1]}).encode(), HERE)
+
+    assert (found.kind, found.fields) == ("hologram", {"text": "hello", "more": [1]})
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        *(({name: ...}, BadContent) for name in ("v", "kind", "id", "at", "conversationId")),
+        ({"v": 2}, UnknownVersion),
+        ({"v": True}, BadContent),
+        ({"v": "1"}, BadContent),
+        ({"kind": 1}, BadContent),
+        ({"id": "x"}, BadContent),
+        ({"id": SAID["id"].upper()}, BadContent),
+        ({"id": 7}, BadContent),
+        ({"at": -1}, BadContent),
+        ({"at": 1.5}, BadContent),
+        ({"at": True}, BadContent),
+        ({"conversationId": str(uuid4())}, ContextMismatch),
+        ({"conversationId": None}, BadContent),
+    ],
+)
+def test_what_is_no_content_of_this_conversation_is_refused(change: dict[str, Any], refusal: type[Refusal]) -> None:
+    said = {name: value for name, value in {**SAID, **change}.items() if value is not ...}
+
+    with pytest.raises(refusal):
+        read_content(json.dumps(said).encode(), HERE)
+
+
+@pytest.mark.parametrize("plaintext", [b"", b"[]", b"1", b"\xff{}", b"{", b"NaN", b"[" * 100_000])
+def test_what_is_no_object_is_refused(plaintext: bytes) -> None:
+    with pytest.raises(BadContent):
+        read_content(plaintext, HERE)
+
+
+def test_no_field_takes_the_place_of_a_common_one() -> None:
+    with pytest.raises(BadContent):
+        Content("text", uuid4(), 1, HERE, {"at": 2}).pack()
+
+
+def test_a_blob_opens_under_its_key_as_its_kind_only() -> None:
+    sealed = seal_blob(bytes(32), Blob.PROFILE, b"ann")
+
+    assert open_blob(bytes(32), Blob.PROFILE, sealed) == b"ann"
+    assert seal_blob(bytes(32), Blob.PROFILE, b"ann") != sealed
+    for key, blob, octets, refusal in (
+        (bytes(31) + b"\1", Blob.PROFILE, sealed, BadMessage),
+        (bytes(32), Blob.GROUP_INFO, sealed, BadMessage),
+        (bytes(32), Blob.PROFILE, sealed[:-1] + bytes([sealed[-1] ^ 1]), BadMessage),
+        (bytes(32), Blob.PROFILE, b"\2" + sealed[1:], UnknownVersion),
+        (bytes(32), Blob.PROFILE, sealed[:28], Malformed),
+    ):
+        with pytest.raises(refusal):
+            open_blob(key, blob, octets)

@@ -1,0 +1,312 @@
+"""Several sessions with one device: crossing beginnings settle, late mail opens, replays and fooling are refused, and nothing refused changes anything."""
+
+from dataclasses import dataclass, field, replace
+from uuid import uuid4
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.signal_people import Person, person
+from vyry.signal_protocol.handshake import PREFIX_BYTES
+from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey
+from vyry.signal_protocol.primitives import Address, DhPair, KemPair, SigningPair
+from vyry.signal_protocol.refusals import (
+    BadMessage,
+    BadSignature,
+    DuplicateMessage,
+    IdentityChanged,
+    PrekeyReplayed,
+    PrekeyUnknown,
+    SessionUnknown,
+    UnknownType,
+)
+from vyry.signal_protocol.sessions import MAX_ARCHIVED, STALE, UNANSWERED, Arrival, Keeper, Opened, Sessions
+
+
+@dataclass
+class Kept:
+    """The prekeys of a device in dictionaries; what a handshake used up goes."""
+
+    owner: Person
+    once: dict[int, DhPrekey] = field(default_factory=dict)
+    kem: dict[int, KemPrekey] = field(default_factory=dict)
+    replays: set[bytes] = field(default_factory=set)
+    last_resort: KemPrekey = field(default_factory=lambda: KemPrekey(1, KemPair.fresh(), is_last_resort=True))
+
+    def signed(self, prekey_id: int) -> DhPrekey | None:
+        mine = self.owner.prekeys.signed
+        return mine if mine.id == prekey_id else None
+
+    def one_time(self, prekey_id: int) -> DhPrekey | None:
+        return self.once.get(prekey_id)
+
+    def pq(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
+        return self.last_resort if is_last_resort else self.kem.get(prekey_id)
+
+    def was_answered(self, transcript: bytes) -> bool:
+        return transcript in self.replays
+
+    def bundle(self, number: int, *, one_time: bool = True) -> Bundle:
+        """As the node hands out keys number `number`."""
+        base = self.owner.bundle()
+        if not one_time:
+            pq = self.last_resort.publish(self.owner.device)
+            return replace(base, one_time_prekey=None, pq_prekey=pq, pq_is_last_resort=True)
+        self.once[number], self.kem[number] = DhPrekey(number, DhPair.fresh()), KemPrekey(number, KemPair.fresh())
+        pq = self.kem[number].publish(self.owner.device)
+        return replace(base, one_time_prekey=self.once[number].unsigned(), pq_prekey=pq)
+
+
+class Device:
+    """A client in small: it stores what an act returns, and only when it returned."""
+
+    def __init__(self) -> None:
+        self.person = person()
+        self.kept = Kept(self.person)
+        self.sessions = Sessions()
+        self.identity: bytes | None = None
+        self.now = 0
+
+    @property
+    def address(self) -> Address:
+        return self.person.address
+
+    def send(self, to: "Device", text: bytes, *, one_time: bool = True) -> bytes:
+        if self.sessions.must_begin(self.now):
+            bundle = to.kept.bundle(len(to.kept.once) + 100 + self.now, one_time=one_time)
+            self.sessions = self.sessions.begin(self.person.device, bundle, self.now)
+        self.sessions, content = self.sessions.seal(text)
+        return content
+
+    def receive(self, sender: "Device", content: bytes) -> bytes:
+        return self.store(self.open(sender, content))
+
+    def open(self, sender: "Device", content: bytes) -> Opened:
+        arrival = Arrival(sender.address, content, self.now, self.identity)
+        keeper: Keeper = self.kept
+        return self.sessions.open(self.person.device, arrival, keeper)
+
+    def store(self, opened: Opened) -> bytes:
+        self.sessions = opened.sessions
+        if (answered := opened.answered) is not None:
+            self.identity = answered.identity_key
+            self.kept.once.pop(answered.one_time_prekey_id, None)
+            if not answered.pq_is_last_resort:
+                self.kept.kem.pop(answered.pq_prekey_id, None)
+            if answered.replay is not None:
+                self.kept.replays.add(answered.replay)
+        return opened.plaintext
+
+
+def active(device: Device) -> bytes:
+    assert device.sessions.active is not None
+    return device.sessions.active.session_id
+
+
+def test_a_first_message_and_its_answer() -> None:
+    alice, bob = Device(), Device()
+
+    first, second = alice.send(bob, b"one"), alice.send(bob, b"two")
+    assert first[:PREFIX_BYTES] == second[:PREFIX_BYTES]
+    assert [bob.receive(alice, second), bob.receive(alice, first)] == [b"two", b"one"]
+
+    assert alice.receive(bob, bob.send(alice, b"three")) == b"three"
+    assert alice.send(bob, b"four")[1] == 2
+
+
+@pytest.mark.parametrize("bob_hears_first", [True, False])
+def test_two_who_begin_at_once_settle_on_the_same_session(bob_hears_first: bool) -> None:
+    alice, bob = Device(), Device()
+    to_bob, to_alice = alice.send(bob, b"from alice"), bob.send(alice, b"from bob")
+
+    if bob_hears_first:
+        bob.receive(alice, to_bob)
+    assert alice.receive(bob, to_alice) == b"from bob"
+    if not bob_hears_first:
+        bob.receive(alice, to_bob)
+
+    assert active(alice) == active(bob) == min(active(alice), active(bob))
+    assert bob.receive(alice, alice.send(bob, b"again")) == b"again"
+    assert active(alice) == active(bob)
+
+
+def test_a_handshake_without_one_time_keys_is_answered_once() -> None:
+    alice, bob = Device(), Device()
+    content = alice.send(bob, b"one", one_time=False)
+    bob.receive(alice, content)
+    bob.sessions = Sessions()
+
+    with pytest.raises(PrekeyReplayed):
+        bob.receive(alice, content)
+
+
+def test_a_handshake_with_one_time_keys_cannot_be_repeated() -> None:
+    alice, bob = Device(), Device()
+    content = alice.send(bob, b"one")
+    bob.receive(alice, content)
+    bob.sessions = Sessions()
+
+    with pytest.raises(PrekeyUnknown):
+        bob.receive(alice, content)
+
+
+def test_the_same_content_twice_is_a_duplicate() -> None:
+    alice, bob = Device(), Device()
+    content = alice.send(bob, b"one")
+    bob.receive(alice, content)
+
+    with pytest.raises(DuplicateMessage):
+        bob.receive(alice, content)
+
+
+def test_another_identity_is_held_until_the_person_accepts_it() -> None:
+    alice, bob = Device(), Device()
+    bob.identity = SigningPair.fresh().public
+
+    with pytest.raises(IdentityChanged):
+        bob.open(alice, content := alice.send(bob, b"one"))
+
+    bob.identity = alice.person.device.identity.public
+    assert bob.receive(alice, content) == b"one"
+
+
+def test_a_prefix_swapped_under_a_known_session_is_refused() -> None:
+    alice, bob, eve = Device(), Device(), Device()
+    content = alice.send(bob, b"one")
+    bob.receive(alice, content)
+    bob.identity = None
+
+    with pytest.raises(BadMessage):
+        bob.open(alice, eve.send(bob, b"x")[:PREFIX_BYTES] + alice.send(bob, b"two")[PREFIX_BYTES:])
+
+
+def test_an_own_prefix_that_comes_back_is_refused() -> None:
+    alice, bob = Device(), Device()
+
+    with pytest.raises(BadMessage):
+        alice.open(bob, alice.send(bob, b"one"))
+
+
+def test_a_refused_handshake_uses_nothing_up() -> None:
+    alice, bob = Device(), Device()
+    content = alice.send(bob, b"one")
+    before = (dict(bob.kept.once), bob.sessions)
+
+    with pytest.raises(BadMessage):
+        bob.open(alice, content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(BadSignature):
+        bob.open(alice, content[:80] + bytes([content[80] ^ 1]) + content[81:])
+
+    assert (bob.kept.once, bob.sessions) == before
+    assert bob.receive(alice, content) == b"one"
+
+
+def test_a_content_from_another_device_does_not_open() -> None:
+    alice, bob, eve = Device(), Device(), Device()
+
+    with pytest.raises(BadMessage):
+        bob.open(eve, alice.send(bob, b"one"))
+
+
+def test_late_mail_opens_in_an_archived_session_and_makes_it_active() -> None:
+    alice, bob = Device(), Device()
+    bob.receive(alice, alice.send(bob, b"one"))
+    alice.receive(bob, bob.send(alice, b"two"))
+    late = alice.send(bob, b"late")
+    old = active(bob)
+    alice.sessions = alice.sessions.archive()
+    bob.receive(alice, alice.send(bob, b"new"))
+    assert active(bob) != old
+
+    assert bob.receive(alice, late) == b"late"
+    assert active(bob) == old
+
+
+def test_the_sixth_archived_session_is_forgotten() -> None:
+    alice, bob = Device(), Device()
+    for number in range(MAX_ARCHIVED + 2):
+        alice.now += 1
+        alice.sessions = alice.sessions.archive()
+        bob.receive(alice, alice.send(bob, b"%d" % number))
+
+    assert len(bob.sessions.archived) == len(alice.sessions.archived) == MAX_ARCHIVED
+
+
+def test_a_message_of_no_session_is_unknown() -> None:
+    alice, bob = Device(), Device()
+    bob.receive(alice, alice.send(bob, b"one"))
+    alice.receive(bob, bob.send(alice, b"two"))
+    content = alice.send(bob, b"three")
+    bob.sessions = Sessions()
+
+    with pytest.raises(SessionUnknown):
+        bob.open(alice, content)
+    with pytest.raises(SessionUnknown):
+        Sessions().seal(b"to nobody")
+    with pytest.raises(SessionUnknown):
+        Sessions().activate(bytes(8))
+    with pytest.raises(UnknownType):
+        bob.open(alice, b"\x01\x03" + content[2:])
+
+
+def test_old_sessions_make_room_for_fresh_secrets() -> None:
+    alice, bob = Device(), Device()
+    content = alice.send(bob, b"one")
+    assert not alice.sessions.must_begin(UNANSWERED)
+    assert alice.sessions.must_begin(UNANSWERED + 1)
+
+    bob.receive(alice, content)
+    alice.receive(bob, bob.send(alice, b"two"))
+    assert not alice.sessions.must_begin(STALE)
+    assert alice.sessions.must_begin(STALE + 1)
+
+
+class Conversation(RuleBasedStateMachine):
+    """Two devices that begin, answer, lose, repeat and reorder: every content opens once, and both can always speak."""
+
+    @initialize()
+    def meet(self) -> None:
+        self.devices = (Device(), Device())
+        self.under_way: list[tuple[int, bytes, bytes]] = []
+        self.opened: set[bytes] = set()
+
+    @rule(who=st.integers(0, 1), one_time=st.booleans())
+    def send(self, who: int, one_time: bool) -> None:
+        for device in self.devices:
+            device.now += 1
+        text = uuid4().bytes
+        self.under_way.append((who, text, self.devices[who].send(self.devices[1 - who], text, one_time=one_time)))
+
+    @precondition(lambda self: self.under_way)
+    @rule(which=st.integers(0, 1_000))
+    def deliver(self, which: int) -> None:
+        who, text, content = self.under_way[which % len(self.under_way)]
+        receiver, sender = self.devices[1 - who], self.devices[who]
+        try:
+            assert receiver.receive(sender, content) == text
+            assert content not in self.opened
+            self.opened.add(content)
+        except (DuplicateMessage, PrekeyReplayed):
+            assert content in self.opened
+        except (SessionUnknown, PrekeyUnknown):
+            # Its session was pushed out of the archive by newer ones.
+            assert len(receiver.sessions.archived) == MAX_ARCHIVED
+
+    @rule(who=st.integers(0, 1))
+    def begin_anew(self, who: int) -> None:
+        self.devices[who].sessions = self.devices[who].sessions.archive()
+
+    def teardown(self) -> None:
+        for who in (0, 1, 0, 1):
+            sender, receiver = self.devices[who], self.devices[1 - who]
+            try:
+                assert receiver.receive(sender, sender.send(receiver, b"still")) == b"still"
+            except (SessionUnknown, PrekeyUnknown):
+                # What a client answers with a retry: both begin anew.
+                receiver.sessions = receiver.sessions.archive()
+
+
+TestConversation = Conversation.TestCase
+TestConversation.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -1,0 +1,110 @@
+"""What people say, as JSON inside the seal; and blobs that a whole circle can open (section 9)."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, Never
+from uuid import UUID
+
+from vyry.signal_protocol.padding import pad, unpad
+from vyry.signal_protocol.primitives import TAG_BYTES, Z32, hkdf, label, seal, unseal
+from vyry.signal_protocol.refusals import BadContent, ContextMismatch, Malformed, UnknownVersion
+
+
+VERSION: Final = 1
+_COMMON: Final = ("v", "kind", "id", "at", "conversationId")
+_NONCE_BYTES: Final = 12
+
+
+class Blob(Enum):
+    """What a sealed blob is, and so which key opens it."""
+
+    PROFILE = "profile"
+    GROUP_INFO = "group info"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One thing said. `id` names it for ever, also when it is sent again; `at` is the sender's clock in ms; `fields` are those of its kind and the optional ones."""
+
+    kind: str
+    id: UUID
+    at: int
+    conversation_id: UUID
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def pack(self) -> bytes:
+        """The plaintext. Raises BadContent when a field takes the place of a common one."""
+        if not self.fields.keys().isdisjoint(_COMMON):
+            raise BadContent
+        common = {
+            "v": VERSION,
+            "kind": self.kind,
+            "id": str(self.id),
+            "at": self.at,
+            "conversationId": str(self.conversation_id),
+        }
+        text = json.dumps({**common, **self.fields}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+
+
+def read_content(plaintext: bytes, conversation_id: UUID) -> Content:
+    """What was said in this conversation. A kind that is not known is no error: it is kept for a newer version.
+
+    Raises BadContent, UnknownVersion, ContextMismatch (it was written for another conversation).
+    """
+    try:
+        found = json.loads(plaintext.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise BadContent from None
+    if not isinstance(found, dict) or not all(name in found for name in _COMMON):
+        raise BadContent
+    if type(found["v"]) is not int:
+        raise BadContent
+    if found["v"] != VERSION:
+        raise UnknownVersion
+    kind, at = found["kind"], found["at"]
+    if not isinstance(kind, str) or type(at) is not int or at < 0:
+        raise BadContent
+    said_in = _uuid(found["conversationId"])
+    if said_in != conversation_id:
+        raise ContextMismatch
+    fields = {name: value for name, value in found.items() if name not in _COMMON}
+    return Content(kind, _uuid(found["id"]), at, said_in, fields)
+
+
+def seal_blob(key: bytes, blob: Blob, plaintext: bytes) -> bytes:
+    """A `sealedProfile` or `sealedInfo`. Raises TooLarge."""
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return b"\x01" + nonce + seal(_blob_key(key, blob), nonce, pad(plaintext), label(blob.value) + b"\x01")
+
+
+def open_blob(key: bytes, blob: Blob, sealed: bytes) -> bytes:
+    """What was sealed under this key as this kind of blob. Raises UnknownVersion, Malformed, BadMessage, BadPadding."""
+    if len(sealed) < 1 + _NONCE_BYTES + TAG_BYTES:
+        raise Malformed
+    if sealed[0] != VERSION:
+        raise UnknownVersion
+    nonce, rest = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
+    return unpad(unseal(_blob_key(key, blob), nonce, rest, label(blob.value) + b"\x01"))
+
+
+def _blob_key(key: bytes, blob: Blob) -> bytes:
+    return hkdf(Z32, key, label(blob.value), 32)
+
+
+def _uuid(value: object) -> UUID:
+    """An id in its one text form: lower case, with hyphens."""
+    try:
+        found = UUID(str(value))
+    except ValueError:
+        raise BadContent from None
+    if str(found) != value:
+        raise BadContent
+    return found
+
+
+def _refuse(_: str) -> Never:
+    raise ValueError("JSON has no such number")

@@ -1,0 +1,238 @@
+"""The sessions with one device of somebody: one active, a few archived (section 7). As everything here, a value: each act returns the next.
+
+Whoever stores the next value before the content leaves the house, and together with what was opened before acknowledging it, can be killed anywhere.
+"""
+
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Final, Protocol
+
+from vyry.signal_protocol.frame import ContentType, type_of
+from vyry.signal_protocol.handshake import SESSION_ID_BYTES, Handshake, Prefix, Prekeys, answer, begin, split
+from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey, OwnDevice
+from vyry.signal_protocol.primitives import Address
+from vyry.signal_protocol.ratchet import Ratchet
+from vyry.signal_protocol.refusals import (
+    BadMessage,
+    IdentityChanged,
+    Malformed,
+    PrekeyReplayed,
+    PrekeyUnknown,
+    SessionUnknown,
+    UnknownType,
+)
+
+
+MAX_ARCHIVED: Final = 5
+_DAY: Final = 86_400_000
+#: Milliseconds after which a session that nobody answers, or answered last, makes room for a new handshake.
+UNANSWERED: Final = 30 * _DAY
+STALE: Final = 90 * _DAY
+_SESSION_ID: Final = slice(2, 2 + SESSION_ID_BYTES)
+
+
+class Keeper(Protocol):
+    """The kept prekeys of this device; None for one that is not held (any more)."""
+
+    def signed(self, prekey_id: int) -> DhPrekey | None:
+        """A signed prekey."""
+        ...
+
+    def one_time(self, prekey_id: int) -> DhPrekey | None:
+        """A one-time prekey."""
+        ...
+
+    def pq(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
+        """A PQ prekey of that name space."""
+        ...
+
+    def was_answered(self, transcript: bytes) -> bool:
+        """Whether the replay record holds this handshake."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session. `prefix` is one's own while nobody answered; `prefix_hash` is of the peer's, when they began. Moments are ms since 1970."""
+
+    ratchet: Ratchet
+    began_at: int
+    prefix: bytes | None = field(default=None, repr=False)
+    prefix_hash: bytes | None = None
+    answered_at: int | None = None
+
+    @property
+    def session_id(self) -> bytes:
+        """What names it on the wire."""
+        return self.ratchet.session_id
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether one began it oneself, and nothing came back yet."""
+        return self.prefix is not None
+
+    def is_due(self, now: int) -> bool:
+        """Whether a new handshake should bring fresh secrets."""
+        if self.is_unanswered:
+            return now - self.began_at > UNANSWERED
+        return now - (self.answered_at or self.began_at) > STALE
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A handshake that was just answered: what to delete, and to remember, in the transaction that stores the sessions."""
+
+    identity_key: bytes
+    registration_id: int
+    signed_prekey_id: int
+    #: 0: none.
+    one_time_prekey_id: int
+    pq_prekey_id: int
+    pq_is_last_resort: bool
+    #: To be kept in the replay record of the signed prekey, when no one-time key was used.
+    replay: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What came out of a content, and the sessions after it."""
+
+    sessions: "Sessions"
+    session_id: bytes
+    plaintext: bytes = field(repr=False)
+    answered: Answered | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A content that came from a device. `identity_key` is the one held for its user, None before the first."""
+
+    sender: Address
+    content: bytes = field(repr=False)
+    at: int
+    identity_key: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """All sessions with one device, the archived ones newest first."""
+
+    active: Session | None = None
+    archived: tuple[Session, ...] = ()
+
+    def must_begin(self, now: int) -> bool:
+        """Whether a bundle has to be claimed before the next content is sealed."""
+        return self.active is None or self.active.is_due(now)
+
+    def begin(self, own: OwnDevice, bundle: Bundle, now: int) -> "Sessions":
+        """A new session with the device of this bundle becomes the active one. Raises BadKey, BadSignature, Malformed."""
+        prefix, handshake = begin(own, bundle)
+        ratchet = Ratchet.initiator(handshake, bundle.signed_prekey.key)
+        return self._activated(Session(ratchet, now, prefix=prefix.pack()))
+
+    def seal(self, plaintext: bytes) -> tuple["Sessions", bytes]:
+        """The next value, and the content for the wire. Raises SessionUnknown when there is none to send in, TooLarge."""
+        if self.active is None:
+            raise SessionUnknown
+        ratchet, message = self.active.ratchet.seal(plaintext)
+        return replace(self, active=replace(self.active, ratchet=ratchet)), (self.active.prefix or b"") + message
+
+    def open(self, own: OwnDevice, arrival: Arrival, keeper: Keeper) -> Opened:
+        """Open a prekey or ratchet message. Raises a Refusal; then nothing has changed, and nothing is to be stored."""
+        match type_of(arrival.content):
+            case ContentType.RATCHET:
+                return self._open_known(arrival)
+            case ContentType.PREKEY:
+                return self._open_prekey(own, arrival, keeper)
+            case _:
+                raise UnknownType
+
+    def activate(self, session_id: bytes) -> "Sessions":
+        """The session in which a `retry` or `resync` came is the active one, whatever the tie-break said."""
+        return self._activated(self._held(session_id))
+
+    def archive(self) -> "Sessions":
+        """Without an active session: the next content begins anew."""
+        if self.active is None:
+            return self
+        return Sessions(None, (self.active, *self.archived)[:MAX_ARCHIVED])
+
+    def _open_known(self, arrival: Arrival) -> Opened:
+        if len(arrival.content) < _SESSION_ID.stop:
+            raise Malformed
+        session = self._held(arrival.content[_SESSION_ID])
+        ratchet, plaintext = session.ratchet.open(arrival.content, now=arrival.at)
+        heard = replace(session, ratchet=ratchet, prefix=None, answered_at=arrival.at)
+        return Opened(self._activated(heard), heard.session_id, plaintext)
+
+    def _open_prekey(self, own: OwnDevice, arrival: Arrival, keeper: Keeper) -> Opened:
+        prefix, message = split(arrival.content)
+        if arrival.identity_key not in (None, prefix.identity_key):
+            raise IdentityChanged
+        prefix_hash = sha256(prefix.pack()).digest()
+        held = self._find(message[_SESSION_ID])
+        if held is not None:
+            # Who began it oneself, or knows another prefix by that name, is being fooled.
+            if held.prefix_hash != prefix_hash:
+                raise BadMessage
+            ratchet, plaintext = held.ratchet.open(message, now=arrival.at)
+            return Opened(self._replaced(replace(held, ratchet=ratchet)), held.session_id, plaintext)
+        prekeys = _find_prekeys(prefix, keeper)
+        handshake = answer(own, arrival.sender, prefix, prekeys)
+        if keeper.was_answered(handshake.transcript):
+            raise PrekeyReplayed
+        if handshake.session_id != message[_SESSION_ID]:
+            raise BadMessage
+        ratchet, plaintext = Ratchet.responder(handshake, prekeys.signed.pair).open(message, now=arrival.at)
+        fresh = Session(ratchet, arrival.at, prefix_hash=prefix_hash, answered_at=arrival.at)
+        return Opened(self._settled(fresh), fresh.session_id, plaintext, _answered(prefix, handshake))
+
+    def _settled(self, fresh: Session) -> "Sessions":
+        """A session that the peer began becomes active; when both began at once, the one with the smaller id does, on both sides."""
+        active = self.active
+        if active is not None and active.is_unanswered and active.session_id < fresh.session_id:
+            return replace(self, archived=(fresh, *self.archived)[:MAX_ARCHIVED])
+        return self._activated(fresh)
+
+    def _activated(self, session: Session) -> "Sessions":
+        others = tuple(each for each in self._all() if each.session_id != session.session_id)
+        return Sessions(session, others[:MAX_ARCHIVED])
+
+    def _replaced(self, session: Session) -> "Sessions":
+        if self.active is not None and self.active.session_id == session.session_id:
+            return replace(self, active=session)
+        archived = tuple(session if each.session_id == session.session_id else each for each in self.archived)
+        return replace(self, archived=archived)
+
+    def _all(self) -> tuple[Session, ...]:
+        return (self.active, *self.archived) if self.active is not None else self.archived
+
+    def _find(self, session_id: bytes) -> Session | None:
+        return next((each for each in self._all() if each.session_id == session_id), None)
+
+    def _held(self, session_id: bytes) -> Session:
+        found = self._find(session_id)
+        if found is None:
+            raise SessionUnknown
+        return found
+
+
+def _find_prekeys(prefix: Prefix, keeper: Keeper) -> Prekeys:
+    signed = keeper.signed(prefix.signed_prekey_id)
+    pq = keeper.pq(prefix.pq_prekey_id, is_last_resort=prefix.pq_is_last_resort)
+    one_time = keeper.one_time(prefix.one_time_prekey_id) if prefix.one_time_prekey_id else None
+    if signed is None or pq is None or (prefix.one_time_prekey_id and one_time is None):
+        raise PrekeyUnknown
+    return Prekeys(signed, one_time, pq)
+
+
+def _answered(prefix: Prefix, handshake: Handshake) -> Answered:
+    return Answered(
+        prefix.identity_key,
+        prefix.registration_id,
+        prefix.signed_prekey_id,
+        prefix.one_time_prekey_id,
+        prefix.pq_prekey_id,
+        prefix.pq_is_last_resort,
+        handshake.transcript if prefix.uses_no_one_time_key else None,
+    )
