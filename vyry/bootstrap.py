@@ -19,7 +19,6 @@ from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.own_pin import OwnPin, PinMeans
 from vyry.accounts.phone import Pepper
 from vyry.accounts.pin import Pins, Tries
-from vyry.accounts.pin import Pins, Tries
 from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Registration
 from vyry.accounts.sending import UNLIMITED, Rules
@@ -30,7 +29,6 @@ from vyry.accounts.tokens import Tokens
 from vyry.adapters.account_events import TortoiseAccountEvents
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
 from vyry.adapters.accounts import TortoiseAccounts
-from vyry.adapters.argon import ArgonPins
 from vyry.adapters.argon import ArgonPins
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import is_postgres, open_database, sqlite_path
@@ -44,7 +42,6 @@ from vyry.adapters.notices import TortoiseNoticeOutbox
 from vyry.adapters.otp import TortoiseOtp
 from vyry.adapters.pin import TortoisePins
 from vyry.adapters.places import RedisPlaces
-from vyry.adapters.pin import TortoisePins
 from vyry.adapters.postgres_mail import open_postgres_mail
 from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
 from vyry.adapters.push_targets import TortoisePushTargets
@@ -180,7 +177,6 @@ class _Ground:
     pins: Pins
     tokens: Tokens
     codes: OneTimeCodes
-    pins: Pins
     standings: Standings
     endings: Endings
     conversations: CachedConversations
@@ -214,7 +210,6 @@ def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
         _pins(pepper, clock, quotas),
         Tokens(keys, settings.jwt_expiration, settings.refresh_token_expiration, clock),
         OneTimeCodes(TortoiseOtp(), sender, pepper, clock, _terms(settings, quotas)),
-        Pins(TortoisePins(), ArgonPins(), pepper, clock, _tries(quotas)),
         standings,
         Endings(standings, carriers.doorbell),
         CachedConversations(TortoiseConversations()),
@@ -270,11 +265,6 @@ def _registration(ground: _Ground) -> Registration:
 def _pins(pepper: Pepper, clock: Clock, quotas: Mapping[str, Quota]) -> Pins:
     window = quotas["pin_tries"].windows[0]
     return Pins(TortoisePins(), ArgonPins(), pepper, clock, Tries(window.limit, timedelta(seconds=window.seconds)))
-
-
-def _tries(quotas: Mapping[str, Quota]) -> Tries:
-    window = quotas["pin_tries"].windows[0]
-    return Tries(window.limit, timedelta(seconds=window.seconds))
 
 
 def _own_pin(ground: _Ground) -> OwnPin:
