@@ -33,7 +33,7 @@ scan: .venv-scan/installed ## bandit, and the rules of scripts/semgrep with thei
 	$(SEMGREP) --quiet --error --config scripts/semgrep vyry web agents migrations
 
 fuzz: .venv/tested .venv-fuzz/installed ## look for inputs that break what reads foreign bytes (SECONDS=600 over all targets)
-	PYTHONPATH=.venv-fuzz $(BIN)/python -m scripts.fuzz $(SECONDS) $(ARGS)
+	PYTHONPATH=.venv-fuzz $(BIN)/python -m tests.fuzz $(SECONDS) $(ARGS)
 
 sbom: .venv-scan/installed ## sbom.json: every package of requirements.lock with its hashes, as CycloneDX
 	$(SCAN)/cyclonedx-py requirements --output-reproducible --of JSON -o sbom.json requirements.lock

@@ -123,6 +123,9 @@ def _scheme(*schemes: str) -> AfterValidator:
 def _long(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < MIN_SECRET:
         raise ValueError(f"must have at least {MIN_SECRET} characters")
+    # What a shell hands over that is no UTF-8 comes as lone surrogates, which can be encoded no more.
+    if re.search("[\ud800-\udfff]", value.get_secret_value()):
+        raise ValueError("must be text in UTF-8")
     return value
 
 

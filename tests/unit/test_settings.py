@@ -227,6 +227,13 @@ def test_production_refuses_senders_that_show_codes(production: dict[str, str], 
     assert refusal(Role.WEB, production | {"VYRY_SMS": sms}).startswith("VYRY_SMS")
 
 
+def test_a_secret_that_is_no_text_is_refused_with_a_line(cluster: dict[str, str]) -> None:
+    broken = b"0123456789abcdef\xd20123456789abcdef".decode("utf-8", "surrogateescape")
+
+    with pytest.raises(SettingsError, match="JWT_SECRET must be text in UTF-8"):
+        load_settings(Role.WEB, cluster | {"JWT_SECRET": broken})
+
+
 @pytest.mark.parametrize("secret", ["short", EXAMPLE_SECRET, "ab" * 32])
 def test_production_refuses_a_secret_that_is_short_an_example_or_regular(
     production: dict[str, str], secret: str

@@ -1,0 +1,148 @@
+"""`python -m tests.fuzz.seeds` writes the corpus anew from what devices and nodes really say, beside some of what they must not."""
+
+import hashlib
+import uuid
+from base64 import urlsafe_b64decode
+from collections.abc import Iterable, Mapping
+
+import msgpack
+import orjson
+from aiohttp import WSMsgType
+from pydantic import BaseModel
+
+from tests.device_keys import DeviceKeys, base64_text
+from tests.fuzz.domain_targets import TOKENS
+from tests.fuzz.targets import CORPUS
+from tests.fuzz.wire_targets import BODIES, QUERIES
+from vyry.adapters.hints import Hint, What
+from vyry.ids import MailboxKey, MessageId, UserId
+from vyry.mail import mailbag
+from vyry.mail.envelope import Envelope
+
+
+ID = "0198c2d4-7a00-7000-8000-000000000001"
+_POST = {
+    "messageId": ID,
+    "conversationId": ID,
+    "conversationVersion": 3,
+    "lane": "control",
+    "urgent": False,
+    "expiresInSeconds": 60,
+    "content": None,
+    "recipients": [
+        {"userId": ID, "epoch": 4, "devices": [{"deviceId": 1, "registrationId": 77, "kind": 3, "content": "aGVsbG8="}]}
+    ],
+}
+_HEAD = base64_text(bytes(32))
+FRAMES = {
+    "hello": {"after": 3, "head": _HEAD, "client": {"name": "seed", "version": "1"}},
+    "renew": {"accessToken": "a.b.c"},
+    "post": _POST,
+    "acknowledge": {"seq": 3, "head": _HEAD},
+    "park": {"seq": 3, "reason": "undecryptable"},
+    "typing": {"conversationId": ID, "isTyping": True},
+    "signal": {"userId": ID, "deviceId": 2, "callId": ID, "kind": "offer", "content": "aGVsbG8="},
+    "ping": {},
+}
+ODD_JSON = (
+    b'{"a":1,"a":2}', b"[[[[[[[[[1]]]]]]]]]", b"[[[[[[[[1]]]]]]]]", b"9007199254740991", b"9007199254740992", b"NaN",
+    b"-0", b"1e400", b'"\\ud800"', b'"\\ud83d\\ude00"', b'"\\u0000"', b"\xef\xbb\xbf{}", b"1.5e-7", b'{"":null}', b" [true , false]\n",
+)  # fmt: skip
+
+
+def corpus() -> Mapping[str, Iterable[bytes]]:
+    """The seeds of each target."""
+    frames = [{"type": name, "id": "1", "payload": payload} for name, payload in FRAMES.items()]
+    json_frames = [orjson.dumps(each) for each in frames]
+    token = TOKENS.issue(UserId(uuid.UUID(ID)), uuid.UUID(ID), 1)
+    claims = urlsafe_b64decode(token.split(".")[1] + "==")
+    packed = _envelope().pack()
+    return {
+        "json_text": [*json_frames, *ODD_JSON],
+        "msgpack_value": [msgpack.packb(each) for each in frames] + [b"\x82\x01\x02\x01\x03", b"\xc7\x01\x05a", b"\xcb\x7f\xf8" + bytes(6)],
+        "frame": [*json_frames, *(msgpack.packb(each) for each in frames)],
+        "body": [b"%s\n%s" % (name.encode(), orjson.dumps(value)) for name, value in _bodies().items()],
+        "query": [b"%s\nlimit=3&cursor=1&after=0&wait=1&ticket=abc" % name.encode() for name in QUERIES]
+        + [b"%s\n" % name.encode() for name in QUERIES],
+        "path_name": [ID.encode(), b"127", b"007", ID.upper().encode()],
+        "scalar": [b"aGVsbG8=", b"aGVsbG9=", b"2026-01-01T00:00:00.000Z", b"2026-02-30T00:00:00.000Z", ID.encode()],
+        "socket_bytes": [_masked(WSMsgType.TEXT, each) for each in json_frames] + [b"\x88\x82abcd" + b"\x62\x8a", b"\x81\x00", b"\x01\x80abcd\x80\x80abcd"],
+        "access_token": [token.encode(), f"{token}=".encode(), b"eyJhbGciOiJub25lIn0.e30."],
+        "signed_claims": [claims, claims.replace(b'"gen":1', b'"gen":true'), b"{}", b"[]"],
+        "opaque_token": [b"Kq3v-Zz0123456789abcdefghijklmnopqrstuvwxyzA", b"\xed\xa0\x80", b""],
+        "phone_number": [b"+41791234567", b"+4915112345678", b"+1", b"0041791234567", b"+999123456789", "+４１７９１２３４５６７".encode()],
+        "envelope": [packed, packed[:20], packed[:73]],
+        "mailbag_record": [mailbag.pack([MailboxKey(1), MailboxKey(2**40)]), b"1234567", b""],
+        "hint": [
+            Hint(What.RING, b"", [MailboxKey(1)]).pack(),
+            Hint(What.RELAY, b"frame", [MailboxKey(1), MailboxKey(2)]).pack(),
+            Hint.displaced(7, [MailboxKey(3)]).pack(),
+            b"\x09\x00\x00\x00\x00",
+        ],
+        "key_set": [bytes([suite]) for suite in (0, 1)] + [bytes([suite, field, 31, 0x80]) for suite in (0, 1) for field in range(10)] + [b"\x00\x80\x10\x01"],
+        "push_target": [b"webpush\nhttps://push.example.org/a?b=1\n\n\n\n", b"unifiedpush\nhttps://push.example.org:8443/up", b"unifiedpush\nhttps://user:password@example.org/#x", b"fcm\n\n\n\ntoken", b"apns\n\n\n\ntoken\norg.example.app"],
+        "client": [b"192.0.2.1", b"192.0.2.1, 10.0.0.1", b"::ffff:192.0.2.1, 10.1.1.1\n10.0.0.2", b"unknown, _hidden, 10.0.0.1:80"],
+        "settings": [
+            b"DATABASE_URL=postgres://u:p@h/n\nREDIS_URL=redis://h\nKAFKA_URL=kafka://h\nJWT_SECRET=0123456789abcdef0123456789abcdef",
+            b"VYRY_ENV=production\nVYRY_SMS=webhook:https://sms.example.org\nVYRY_CORS_ORIGINS=*",
+            b"VYRY_LIMIT_POST=20/60\nVYRY_TRUSTED_PROXIES=10.0.0.0/8,::1\nJWT_EXPIRATION=60\nSERVER_PORT=80000",
+            b"VYRY_UNKNOWN=1",
+        ],
+    }  # fmt: skip
+
+
+def _bodies() -> dict[str, object]:
+    keys = DeviceKeys()
+    known: dict[str, object] = {name[0].upper() + name[1:]: payload for name, payload in FRAMES.items()} | {
+        "KeySet": keys.upload(1, 1),
+        "MoreKeys": {"oneTimePrekeys": keys.one_time_prekeys(1)},
+        "Nothing": {},
+    }
+    return {name: known.get(name) or _filled(shape) for name, shape in BODIES.items()}
+
+
+def _filled(shape: type[BaseModel]) -> dict[str, object]:
+    """A body with every field, as its schema would have it: near enough to be grown from."""
+    schema = shape.model_json_schema(by_alias=True)
+    return {name: _example(part, schema.get("$defs", {})) for name, part in schema.get("properties", {}).items()}
+
+
+def _example(part: dict[str, object], defs: dict[str, dict[str, object]]) -> object:  # noqa: PLR0911  a case each
+    match part:
+        case {"$ref": str(ref)}:
+            inner = defs[ref.rsplit("/", 1)[1]].get("properties", {})
+            assert isinstance(inner, dict)
+            return {name: _example(each, defs) for name, each in inner.items()}
+        case {"anyOf": [dict(first), *_]}:
+            return _example(first, defs)
+        case {"type": "array", "items": dict(item)}:
+            return [_example(item, defs)]
+        case {"enum": [first, *_]} | {"const": first} | {"examples": [first, *_]} | {"minimum": first}:
+            return first
+        case _:
+            return {"boolean": True, "integer": 1, "number": 1}.get(str(part.get("type")), ID)
+
+
+def _envelope() -> Envelope:
+    one = uuid.UUID(ID)
+    return Envelope(one, 1, MessageId(one), one, 1, 2, 0, 3, b"hello")
+
+
+def _masked(kind: WSMsgType, payload: bytes) -> bytes:
+    size = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2)
+    return bytes([0x80 | kind]) + size + bytes(4) + payload
+
+
+def main() -> None:
+    """Replace the corpus."""
+    for name, every in corpus().items():
+        folder = CORPUS / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        for each in every:
+            (folder / hashlib.sha256(each).hexdigest()[:12]).write_bytes(each)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""All fuzz targets by name: each takes any bytes, and whatever it raises is a finding."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tests.fuzz import domain_targets, wire_targets
+
+
+CORPUS: Final = Path(__file__).parent / "corpus"
+Target = Callable[[bytes], None]
+
+TARGETS: Final[dict[str, Target]] = {
+    target.__name__: target
+    for target in (
+        wire_targets.json_text,
+        wire_targets.msgpack_value,
+        wire_targets.frame,
+        wire_targets.body,
+        wire_targets.query,
+        wire_targets.path_name,
+        wire_targets.scalar,
+        wire_targets.socket_bytes,
+        domain_targets.access_token,
+        domain_targets.signed_claims,
+        domain_targets.opaque_token,
+        domain_targets.phone_number,
+        domain_targets.envelope,
+        domain_targets.mailbag_record,
+        domain_targets.hint,
+        domain_targets.key_set,
+        domain_targets.push_target,
+        domain_targets.client,
+        domain_targets.settings,
+    )
+}
+
+
+def seeds(name: str) -> list[bytes]:
+    """The committed corpus of a target."""
+    return [path.read_bytes() for path in sorted((CORPUS / name).iterdir())]
