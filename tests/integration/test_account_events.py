@@ -26,13 +26,12 @@ async def test_pages_follow_each_other_without_a_gap(small_house: House) -> None
         ann = await small_house.node.sign_up(ann.number)
     whole = (await ann.call("GET", "/account/events"))["events"]
 
-    seen, cursor = [], ""
-    while cursor is not None:
-        page = await ann.call("GET", f"/account/events?limit=2{cursor and f'&cursor={cursor}'}")
-        seen, cursor = [*seen, *page["events"]], page["nextCursor"]
+    pages = [await ann.call("GET", "/account/events?limit=2")]
+    while cursor := pages[-1]["nextCursor"]:
+        pages.append(await ann.call("GET", f"/account/events?limit=2&cursor={cursor}"))
 
-    assert len(whole) == 5
-    assert seen == whole
+    assert [len(page["events"]) for page in pages] == [2, 2, 1]
+    assert [each for page in pages for each in page["events"]] == whole
 
 
 async def test_somebody_elses_place_in_the_list_shows_nothing_of_theirs(small_house: House) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.all_rows import distant_mailboxes, mentioning, tables
-from tests.client import Device, Refused
+from tests.client import Body, Device, Refused
 from tests.live_house import House
 from vyry.accounts.acts import OperatorAct
 from vyry.accounts.deletion import SETTLED
@@ -181,7 +181,7 @@ async def test_the_number_is_free_at_once(house: House) -> None:
     assert again.user_id != ann.user_id
 
 
-async def refusal(device: Device, method: str, path: str, body: dict[str, object] | None = None) -> object:
+async def refusal(device: Device, method: str, path: str, body: Body | None = None) -> object:
     """The code under which this is refused."""
     with pytest.raises(Refused) as refused:
         await device.call(method, path, body)

@@ -7,6 +7,7 @@ from functools import partial
 from agents.room import sorting_room
 from vyry.adapters.migrating import migrate
 from vyry.bootstrap import open_services
+from vyry.cli.acting import SOMEBODY, write
 from vyry.cli.front import front_door, refuse_taken
 from vyry.cli.running import run
 from vyry.settings import Role, Settings, load_settings, masked
@@ -27,7 +28,9 @@ def start() -> int:
 
 
 async def _serve(settings: Settings, stop: asyncio.Event) -> None:
-    await migrate(settings.database_url.get_secret_value())
+    url = settings.database_url.get_secret_value()
+    if applied := await migrate(url):
+        await write(url, SOMEBODY.act("migrate", about=f"vyry start: {', '.join(applied)}"))
     async with (
         open_services(settings, Role.ALONE) as services,
         sorting_room(settings, services),

@@ -28,6 +28,8 @@ _COMMANDS = {
     "rollback": ("schema:rollback", "Undo the newest migration, and lose what only it had room for."),
     "check": ("checking:check", "Tell what is wrong with settings, services, clock and disk."),
     "secrets": ("schema:secrets", "Make the secret files that are missing in the data folder."),
+    "user": ("user:app", "Look at an account, suspend or resume it, end its devices, delete it."),
+    "audit": ("audit:audit", "Read what operators did."),
     "openapi": ("documents:openapi", "Print the OpenAPI 3.1 document of the REST surface."),
     "asyncapi": ("documents:asyncapi", "Print the AsyncAPI 3.0 document of the socket's frames."),
     "version": ("documents:version", "Print the version."),

@@ -10,21 +10,29 @@ from cyclopts import Parameter
 
 from vyry.adapters import migrating
 from vyry.adapters.kafka import ensure_topic
+from vyry.cli.acting import SOMEBODY, By, note
 from vyry.settings import Role, Settings, load_settings, make_secrets, masked
 
 
 _NOTHING = "No migration is applied."
+#: The migration that made the log of operators' acts.
+LOGGED_SINCE = "0002_accounts_hold"
 
 
-def migrate() -> int:
+def migrate(*, by: By = SOMEBODY) -> int:
     """Bring the database to the newest schema, and make the Kafka topic when KAFKA_URL is set.
 
     Safe when several start at once: they take turns, and whoever comes later finds nothing left to do.
+
+    Args:
+        by: Who does it, and why.
     """
     settings = load_settings(Role.TOOL)
     url = settings.database_url.get_secret_value()
     os.umask(0o077)
     applied = asyncio.run(migrating.migrate(url, lambda name: print(f"applied {name}")))
+    if applied:
+        note(url, by.act("migrate", about=", ".join(applied)))
     print(f"{masked(url)}: {f'{len(applied)} migrated' if applied else 'nothing to migrate'}")
     if settings.kafka_url:
         asyncio.run(_make_topic(settings.kafka_url.get_secret_value(), settings))
@@ -44,21 +52,25 @@ async def _make_topic(url: str, settings: Settings) -> None:
     print(f"{masked(url)}: topic {'made' if is_new else 'there'}")
 
 
-def rollback(*, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
+def rollback(*, by: By = SOMEBODY, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
     """Undo the newest migration, and lose what only it had room for.
 
     Args:
+        by: Who does it, and why.
         yes: Do it; without it the command only tells what it would undo.
     """
     url = load_settings(Role.TOOL).database_url.get_secret_value()
+    applied = asyncio.run(migrating.applied(url))
     if not yes:
-        applied = asyncio.run(migrating.applied(url))
         print(
             f"This would undo {applied[-1]} and lose what it holds: `vyry rollback --yes` does it."
             if applied
             else _NOTHING
         )
         return 1 if applied else 0
+    if LOGGED_SINCE in applied:
+        # Before, for it may be the log itself that goes.
+        note(url, by.act("rollback", about=applied[-1]))
     undone = asyncio.run(migrating.rollback(url))
     print(f"undone: {undone}" if undone else _NOTHING)
     return 0

@@ -1,0 +1,238 @@
+"""`vyry user`: an account in the hands of the operator. Everything it does is written into the log (`vyry audit`)."""
+
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+from cyclopts import App, Parameter
+
+from vyry.accounts.phone import Pepper, PhoneNumber, read_number
+from vyry.adapters import operating
+from vyry.adapters.operating import ShownAccount
+from vyry.cli.acting import SOMEBODY, By, in_database
+from vyry.cli.refusals import CannotServe
+from vyry.errors import InvalidRequest, NotFound
+from vyry.ids import UserId
+from vyry.settings import Role, Settings, load_settings
+
+
+T = TypeVar("T")
+AsJson = Annotated[bool, Parameter(name="--json", negative=())]
+Flag = Annotated[bool, Parameter(negative=())]
+
+app = App(
+    name="user", help="Look at an account, suspend or resume it, end its devices, delete it; every act is logged."
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sure(By):
+    """As By, for what is not done without a reason and a second thought.
+
+    Args:
+        operator: Who stands in the log; the user of this system unless given.
+        reason: Why; stands in the log.
+        yes: Do it without asking.
+        as_json: Answer with one JSON object.
+    """
+
+    reason: str
+    yes: Flag = False
+    as_json: AsJson = False
+
+
+@app.command
+def show(user: str, *, by: By = SOMEBODY, as_json: AsJson = False, number: Flag = False) -> int:
+    """Tell what the node knows of an account: devices, PIN, suspension. The number is masked.
+
+    Args:
+        user: The userId, username or number (+...) of the account.
+        as_json: Answer with one JSON object.
+        number: Show the number in full; that is logged, the owner can read of it, and it needs a --reason.
+        by: Who does it, and why.
+    """
+    settings = load_settings(Role.TOOL)
+    if number and not by.reason:
+        raise CannotServe("Say why the number is to be seen in full: --reason TEXT.")
+
+    async def work() -> ShownAccount:
+        pepper = _pepper(settings)
+        user_id = await _find(user, settings)
+        shown = await operating.show(user_id, pepper, by.act("userShow", user_id))
+        if number:
+            await operating.tell_number_shown(user_id, by.act("userShowNumber", user_id))
+        return shown
+
+    found = _plain(_found(settings, work), in_full=number)
+    print(json.dumps(found, indent=2) if as_json else _lines(found))
+    return 0
+
+
+@app.command(name="list")
+def list_all(*, by: By = SOMEBODY, suspended: Flag = False, as_json: AsJson = False) -> int:
+    """List all accounts, oldest first, a line each: without numbers.
+
+    Args:
+        by: Who does it, and why.
+        suspended: Only those that are suspended.
+        as_json: A JSON object a line.
+    """
+    settings = load_settings(Role.TOOL)
+
+    async def work() -> None:
+        async for each in operating.every_account(by.act("userList")):
+            if each.suspended_at or not suspended:
+                row = _values(asdict(each))
+                print(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))
+
+    in_database(settings, work)
+    return 0
+
+
+@app.command
+def suspend(user: str, *, by: Sure) -> int:
+    """Let no token of the account be good, within a second, until it is resumed. Its mailboxes go on receiving.
+
+    Args:
+        user: The userId, username or number (+...) of the account.
+        by: Who does it, and why.
+    """
+
+    async def work(user_id: UserId) -> str:
+        is_new = await operating.suspend(user_id, by.act("userSuspend", user_id))
+        return "suspended" if is_new else "was suspended already"
+
+    return _do("suspend", user, by, work)
+
+
+@app.command
+def resume(user: str, *, by: Sure) -> int:
+    """Let a suspended account go on as if nothing had been.
+
+    Args:
+        user: The userId, username or number (+...) of the account.
+        by: Who does it, and why.
+    """
+
+    async def work(user_id: UserId) -> str:
+        is_new = await operating.resume(user_id, by.act("userResume", user_id))
+        return "resumed" if is_new else "was not suspended"
+
+    return _do("resume", user, by, work)
+
+
+@app.command
+def end_devices(user: str, *, by: Sure) -> int:
+    """End all devices of the account, with their mailboxes: its owner signs up again.
+
+    Args:
+        user: The userId, username or number (+...) of the account.
+        by: Who does it, and why.
+    """
+
+    async def work(user_id: UserId) -> str:
+        ended = await operating.end_all_devices(user_id, by.act("userEndDevices", user_id))
+        return f"{len(ended)} devices ended"
+
+    return _do("end all devices of", user, by, work)
+
+
+@app.command
+def delete(user: str, *, by: Sure) -> int:
+    """Delete the account: at once what it can do, within a minute (by a worker) all there is of it. Its number is free.
+
+    Args:
+        user: The userId, username or number (+...) of the account.
+        by: Who does it, and why.
+    """
+
+    async def work(user_id: UserId) -> str:
+        await operating.delete(user_id, _pepper(load_settings(Role.TOOL)), by.act("userDelete", user_id))
+        return "deleted"
+
+    return _do("delete", user, by, work)
+
+
+def _do(what: str, user: str, by: Sure, work: Callable[[UserId], Coroutine[None, None, str]]) -> int:
+    """Find the account, ask, act, and tell."""
+    settings = load_settings(Role.TOOL)
+    user_id = _found(settings, lambda: _find(user, settings))
+    if not by.yes and not _agrees(what, user_id):
+        return 1
+    outcome = _found(settings, lambda: work(user_id))
+    print(json.dumps({"userId": str(user_id), "outcome": outcome}) if by.as_json else f"{user_id}: {outcome}")
+    return 0
+
+
+def _agrees(what: str, user_id: UserId) -> bool:
+    """Ask whoever sits at the keyboard; nobody there is a no."""
+    if not sys.stdin.isatty():
+        print(f"This would {what} {user_id}: --yes does it.")
+        return False
+    return input(f"Really {what} {user_id}? Type yes: ").strip() == "yes"
+
+
+def _found(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
+    try:
+        return in_database(settings, work)
+    except NotFound:
+        raise CannotServe("There is no such account.") from None
+
+
+async def _find(user: str, settings: Settings) -> UserId:
+    return await operating.find(_named(user, settings), _pepper(settings))
+
+
+def _named(user: str, settings: Settings) -> UUID | PhoneNumber | str:
+    if user.startswith("+"):
+        if _pepper(settings) is None:
+            raise CannotServe(f"There is no pepper at {settings.pepper_file}: without it no number can be looked up.")
+        try:
+            return read_number(user)
+        except InvalidRequest:
+            raise CannotServe("This is no number in E.164, such as +41791234567.") from None
+    try:
+        return UUID(user)
+    except ValueError:
+        return user
+
+
+def _pepper(settings: Settings) -> Pepper | None:
+    """The node's pepper, where this machine has it."""
+    return Pepper(settings.pepper.get_secret_value()) if settings.pepper_file.exists() else None
+
+
+def _plain(shown: ShownAccount, *, in_full: bool) -> dict[str, Any]:
+    found = _values({name: getattr(shown, name) for name in shown.__slots__})
+    number = shown.phone_number
+    found["phone_number"] = number and (number.e164 if in_full else number.masked)
+    found["devices"] = [_values(asdict(device)) for device in shown.devices]
+    return found
+
+
+def _values(row: dict[str, Any]) -> dict[str, Any]:
+    """The values as JSON has them."""
+    return {
+        name: value.isoformat()
+        if isinstance(value, (datetime, date))
+        else str(value)
+        if isinstance(value, UUID)
+        else value
+        for name, value in row.items()
+    }
+
+
+def _lines(found: dict[str, Any]) -> str:
+    devices = found.pop("devices")
+    lines = [f"{name.replace('_', ' '):<22} {'-' if value is None else value}" for name, value in found.items()]
+    for each in devices:
+        kind = "primary" if each["is_primary"] else "linked"
+        lines.append(
+            f"device {each['device_id']:<15} {kind}, {each['platform']}, {each['name']!r}, last seen {each['last_seen_on']}, {each['waiting']} waiting"
+        )
+    return "\n".join(lines)
