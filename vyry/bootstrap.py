@@ -12,6 +12,7 @@ from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from vyry.accounts.account import AccountUpkeep
+from vyry.accounts.allowances import Allowances, Counters
 from vyry.accounts.door import OpenDoor
 from vyry.accounts.events import AccountEvents
 from vyry.accounts.otp import OneTimeCodes, Terms
@@ -102,6 +103,7 @@ class Services:
     #: Limits on open sockets, and on the frames of each (None: any number).
     places: Places
     frames: Window | None
+    allowances: Allowances
     health: Health
 
 
@@ -172,7 +174,7 @@ class _Ground:
     carriers: _Carriers
     clock: Clock
     quotas: Mapping[str, Quota]
-    limiter: Limiter
+    limiter: RedisLimiter | Unlimited
     pepper: Pepper
     pins: Pins
     tokens: Tokens
@@ -223,6 +225,8 @@ def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
 def _wire(settings: Settings, carriers: _Carriers) -> Services:
     ground = _ground(settings, carriers)
     mail, clock = carriers.mail, ground.clock
+    buckets = Buckets(ground.quotas, is_on=ground.is_limited)
+    places = Places(ground.quotas, carriers.places, settings.max_sockets, is_on=ground.is_limited)
     return Services(
         clock=clock,
         registration=_registration(ground),
@@ -247,15 +251,21 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         doorbell=carriers.doorbell,
         relay=Relay(ground.conversations, TortoiseConversations(), ground.lists, carriers.doorbell),
         limiter=ground.limiter,
-        buckets=Buckets(ground.quotas, is_on=ground.is_limited),
-        places=Places(ground.quotas, carriers.places, settings.max_sockets, is_on=ground.is_limited),
+        buckets=buckets,
+        places=places,
         frames=ground.quotas[FRAMES.name].windows[0] if ground.is_limited else None,
+        allowances=_allowances(ground, buckets, places),
         health=_health(settings),
     )
 
 
 def _limit_keys(settings: Settings) -> LimitKeys:
     return LimitKeys(settings.pepper.get_secret_value())
+
+
+def _allowances(ground: _Ground, buckets: Buckets, places: Places) -> Allowances:
+    counters = Counters(TortoiseAccounts(), ground.codes, ground.pins, ground.limiter, buckets, places)
+    return Allowances(ground.quotas, counters)
 
 
 def _registration(ground: _Ground) -> Registration:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from web.keys import Route
-from web.rows import account, account_life, conversations, devices, documents, keys, links, mail, pin, push, sessions
+from web.rows import account, account_life, conversations, devices, documents, keys, limits, links, mail, pin, push, sessions
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -18,4 +18,5 @@ ROUTES: Final[tuple[Route, ...]] = (
     *keys.ROWS,
     *conversations.ROWS,
     *mail.ROWS,
+    *limits.ROWS,
 )

@@ -1,0 +1,62 @@
+"""The table of limits in docs/protocol.md says what vyry/limits.py does."""
+
+import re
+from pathlib import Path
+
+from vyry.limits import QUOTAS, Quota
+
+
+PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+#: | `name` | counted for | windows | without Redis | remarks |
+ROW = re.compile(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| (database|closed|node) \| ([^|]+) \|$", re.MULTILINE)
+
+
+def section() -> str:
+    return PROTOCOL.partition("\n## Limits\n")[2].partition("\n## ")[0]
+
+
+def windows(quota: Quota) -> str:
+    return ", ".join(f"{each.limit}/{each.seconds}{' bucket' if each.is_bucket else ''}" for each in quota.windows)
+
+
+def test_every_limit_stands_in_the_table_with_its_windows() -> None:
+    documented = [(name, said) for name, said, _, _ in ROW.findall(section())]
+
+    assert documented == [(quota.name, windows(quota)) for quota in QUOTAS.values()]
+
+
+def test_the_table_says_what_is_closed_without_redis_and_what_is_always_on() -> None:
+    rows = ROW.findall(section())
+
+    closed = {name for name, _, away, _ in rows if away == "closed"}
+    always = {name for name, _, _, remark in rows if "lways on" in remark}
+
+    assert closed == {quota.name for quota in QUOTAS.values() if quota.is_closed_when_away}
+    assert always == {quota.name for quota in QUOTAS.values() if quota.holds_always}
+
+
+def test_the_limits_are_those_of_the_contract() -> None:
+    day, mib = 86_400, 1 << 20
+
+    rates = {name: [(each.limit, each.seconds) for each in quota.windows] for name, quota in QUOTAS.items()}
+
+    assert rates == {
+        "otp_number": [(1, 30), (3, 600), (10, day)],
+        "otp_network": [(10, 600), (50, day)],
+        "otp_guesses": [(5, 180)],
+        "pin_tries": [(10, day)],
+        "claim_target": [(6, 3600)],
+        "claim_all": [(60, 3600)],
+        "link_sessions": [(6, 720)],
+        "post": [(60, 60)],
+        "post_bytes": [(128 * mib, day)],
+        "new_contacts": [(20, day)],
+        "lookup": [(1000, 4000), (5000, day)],
+        "search": [(60, 60)],
+        "upload": [(50, 60)],
+        "upload_bytes": [(1024 * mib, day)],
+        "signal": [(20, 1)],
+        "frames": [(500, 5)],
+        "sockets_account": [(6, 0)],
+        "sockets_address": [(50, 0)],
+    }

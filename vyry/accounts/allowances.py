@@ -1,0 +1,105 @@
+"""What every limit leaves to a caller: GET /limits, which takes nothing of any."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from vyry.accounts.account import AccountStore, Caller
+from vyry.accounts.otp import OneTimeCodes
+from vyry.accounts.pin import Pins
+from vyry.accounts.registration import network_of
+from vyry.counting import Buckets
+from vyry.ids import UserId
+from vyry.limits import (
+    CLAIM_ALL,
+    LINK_SESSIONS,
+    LOOKUP,
+    NEW_CONTACTS,
+    OTP_NETWORK,
+    OTP_NUMBER,
+    PIN_TRIES,
+    POST,
+    POST_BYTES,
+    SEARCH,
+    SIGNAL,
+    UPLOAD,
+    UPLOAD_BYTES,
+    Grant,
+    Peeking,
+    Quota,
+    all_left,
+    party,
+)
+
+
+class OpenSockets(Protocol):
+    """Counts sockets."""
+
+    async def grants(self, user_id: UserId, address: str) -> Sequence[tuple[str, Grant]]:
+        """What is left of the places of this account and address."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Whoever counts something."""
+
+    accounts: AccountStore
+    codes: OneTimeCodes
+    pins: Pins
+    shared: Peeking
+    buckets: Buckets
+    sockets: OpenSockets
+
+
+class Allowances:
+    """Looks at all limits for a caller."""
+
+    def __init__(self, quotas: Mapping[str, Quota], counters: Counters) -> None:
+        self._quotas = quotas
+        self._counters = counters
+
+    async def of(self, caller: Caller, address: str) -> list[tuple[str, Grant]]:
+        """Every window of every limit, by the name of the limit, in the order of the table.
+
+        What is counted for something that the caller does not name here (a challenge, the target of claims, one socket's frames) is told as untouched.
+        """
+        found = {name: all_left(quota) for name, quota in self._quotas.items()}
+        found |= await self._shared(caller, address)
+        found |= await self._codes(caller, address)
+        tries = self._quotas[PIN_TRIES.name].windows[0]
+        left = await self._counters.pins.left(caller.user_id)
+        found[PIN_TRIES.name] = (Grant(tries.limit, left, 0, tries.seconds),)
+        for name, grant in await self._counters.sockets.grants(caller.user_id, address):
+            found[name] = (grant,)
+        return [(name, grant) for name, grants in found.items() for grant in grants]
+
+    async def _shared(self, caller: Caller, address: str) -> dict[str, tuple[Grant, ...]]:
+        account = str(caller.user_id)
+        subjects = {LINK_SESSIONS.name: party(address), SIGNAL.name: str(caller.device)}
+        quotas = (
+            CLAIM_ALL,
+            LINK_SESSIONS,
+            POST,
+            POST_BYTES,
+            NEW_CONTACTS,
+            LOOKUP,
+            SEARCH,
+            UPLOAD,
+            UPLOAD_BYTES,
+            SIGNAL,
+        )
+        asked = [(self._quotas[quota.name], subjects.get(quota.name, account)) for quota in quotas]
+        looked = await self._counters.shared.peek(asked)
+        found = {quota.name: grants for (quota, _), grants in zip(asked, looked, strict=True)}
+        for quota in (POST, POST_BYTES, SIGNAL):
+            # What was taken here a moment ago is not told to the other nodes yet.
+            here = self._counters.buckets.peek(quota, subjects.get(quota.name, account))
+            found[quota.name] = (min(here, *found[quota.name], key=lambda grant: grant.remaining),)
+        return found
+
+    async def _codes(self, caller: Caller, address: str) -> dict[str, tuple[Grant, ...]]:
+        account = await self._counters.accounts.load(caller.user_id)
+        number, network = await self._counters.codes.left(account.phone_sealed, network_of(address))
+        told = {OTP_NUMBER.name: number, OTP_NETWORK.name: network}
+        return {name: grants for name, grants in told.items() if grants}
