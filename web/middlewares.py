@@ -186,7 +186,7 @@ def _other_method(request: web.Request, refusal: web.HTTPMethodNotAllowed, reque
     answer = web.Response(status=204)
     if is_trusted_origin(request):
         answer.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(refusal.allowed_methods))
-        answer.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Vyry-Proof"
+        answer.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Link-Secret, X-Vyry-Proof"
         answer.headers["Access-Control-Max-Age"] = "600"
     return answer
 

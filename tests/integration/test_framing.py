@@ -1,0 +1,73 @@
+"""The frames of the socket over a bare TCP connection: RFC 6455 as the table of tests/framing_cases.py, against a node that listens."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+
+import aiohttp
+import pytest
+
+from scripts.nodes import Alone
+from tests.client import Device, Node
+from tests.framing_cases import CASES, Case
+from tests.raw_frames import CLOSE, TEXT, RawSocket, ask, frame, upgrade
+
+
+DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Alone]:
+    with Alone() as node:
+        yield node
+        assert "Traceback" not in node.log()
+        assert '"event":"broken"' not in node.log()
+
+
+@pytest.fixture(scope="module")
+def device(alone: Alone) -> Device:
+    async def signed_up() -> Device:
+        async with aiohttp.ClientSession() as http:
+            return await Node(http, alone.url, alone.otp_file).sign_up(with_keys=False)
+
+    return asyncio.run(signed_up())
+
+
+def test_the_table_is_as_long_as_it_should_be() -> None:
+    assert len(CASES) >= 300
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_frames_are_what_rfc_6455_says(alone: Alone, device: Device, case: Case) -> None:
+    raw = RawSocket.open(alone.port, device.token)
+    with closing(raw.wire):
+        for piece in case.sent:
+            raw.wire.sendall(piece)
+        said = [raw.said() for _ in case.said]
+
+        assert said == list(case.said)
+        if said and said[-1].startswith("close"):
+            assert raw.is_over_after(frame(CLOSE, b"\x03\xe8"))
+        else:
+            raw.wire.sendall(frame(TEXT, ask("still here")))
+            assert raw.said() == "pong still here"
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        "",
+        "; client_max_window_bits",
+        "; server_no_context_takeover; client_no_context_takeover",
+        "; server_max_window_bits=8",
+    ],
+)
+def test_compression_is_offered_in_vain(alone: Alone, device: Device, offer: str) -> None:
+    raw = RawSocket(alone.port)
+    with closing(raw.wire):
+        raw.wire.sendall(upgrade(alone.port, device.token, DEFLATE + offer))
+        head = raw.head()
+
+        assert head.startswith("HTTP/1.1 101 ")
+        assert "extensions" not in head.lower()
