@@ -96,6 +96,12 @@ PLACES: Final[dict[Place, Rule]] = {
     ("PATCH /account", "username"): Nobodys("that a username is taken is meant to be seen"),
     ("PATCH /account", "pictureAttachmentId"): Nobodys("kept as it is, and looked up by whoever has it"),
     ("GET /account/events", "cursor"): Nobodys("a place in a list of which only the caller's own lines are shown"),
+    ("POST /account/pin/reset", "challengeId"): Hidden(
+        400,
+        "INVALID_OTP",
+        ("challenge",),
+        lambda world, one: {"challengeId": one, "otp": world.foreign["code"], "newPin": "a-good-new-pin"},
+    ),
     ("GET /devices", "cursor"): Nobodys("a number among the caller's own devices"),
     ("PATCH /devices/{deviceId}", "deviceId"): Hidden(
         404, "NOT_FOUND", ("device",), lambda _, __: {"name": "mine"}, invented=127

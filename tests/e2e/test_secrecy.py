@@ -15,8 +15,9 @@ from redis import Redis
 
 from scripts.nodes import Alone, Cluster
 from scripts.services import postgres_program
-from tests.canaries import Found, noted_long, noting, sweep, sweep_plainly
+from tests.canaries import FIELDS, Found, noted_long, noting, sweep, sweep_plainly
 from tests.client import Body, Device, Node, Refused
+from tests.device_keys import DeviceKeys, base64_text
 from tests.e2e.conftest import MARK
 from tests.e2e.traffic import Traffic
 from vyry.mail.mailbag import TOPIC
@@ -26,6 +27,9 @@ from vyry.mail.mailbag import TOPIC
 PLACES = {"log", "metrics", "Redis", "Kafka", "log of PostgreSQL", "dump"}
 #: A content that is acknowledged in the end: then it must not be in a database either.
 CONTENT = b"a-plaintext-that-was-read-and-is-gone"
+#: What goes from device to device through the node, and is taken once.
+PROVISIONING = b"provisioning-for-the-new-device-alone"
+OLD_PIN, PIN = "a-pin-that-was-forgotten", "a-pin-that-is-new"
 #: Said with a mistake each, so that refusals are written too.
 MISTAKES = (
     ("POST", "/auth/request-otp", {"phoneNumber": "+4915199990000123"}),
@@ -43,9 +47,11 @@ async def everything_secret(node: Node) -> None:
     await ann.call("POST", "/auth/ws-ticket")
     await ann.call("POST", "/auth/refresh-token", _refreshing(ann))
     await _guess_wrongly(node, bo)
+    await _set_and_reset_pin(node, ann)
     await ann.post(together, bo, CONTENT)
     await bo.collect(wait=20)
     await bo.acknowledge()
+    await _link(node, ann)
 
 
 async def _guess_wrongly(node: Node, device: Device) -> None:
@@ -61,6 +67,31 @@ async def _guess_wrongly(node: Node, device: Device) -> None:
     for query in (f"token={device.token}", f"phoneNumber={device.number[1:]}"):
         async with node.http.get(f"{node.url}/api/v1/devices?{query}", headers=headers) as answer:
             assert answer.status == 401
+
+
+async def _set_and_reset_pin(node: Node, device: Device) -> None:
+    await device.call("PUT", "/account/pin", {"pin": OLD_PIN, "registrationLock": True})
+    with pytest.raises(Refused):
+        await device.call("POST", "/account/pin/verify", {"pin": "a-pin-that-is-wrong"})
+    asked = {"phoneNumber": device.number, "purpose": "pinReset"}
+    challenge = await node.call("POST", "/auth/request-otp", asked)
+    reset = {"challengeId": challenge["challengeId"], "otp": await node.otp(device.number), "newPin": PIN}
+    await device.call("POST", "/account/pin/reset", reset)
+
+
+async def _link(node: Node, device: Device) -> None:
+    """A new device from its QR to its session."""
+    asked = {"publicKey": base64_text(bytes([9]) * 32), "name": "tablet", "platform": "cli"}
+    link = await node.call("POST", "/devices/links", asked)
+    path = f"/devices/links/{link['linkId']}"
+    await device.call("POST", f"{path}/scan", {"publicKey": base64_text(bytes([10]) * 32)})
+    provisioning = base64_text(PROVISIONING)
+    await device.call("POST", f"{path}/approve", {"provisioning": provisioning, "pin": PIN})
+    headers = {"X-Link-Secret": link["linkSecret"]}
+    async with node.http.get(f"{node.url}/api/v1{path}", headers=headers) as answer:
+        approved = await answer.json()
+    keys = DeviceKeys(device.keys.identity).upload(1, 1)
+    await node.call("POST", "/devices/links/complete", keys | {"linkToken": approved["linkToken"]})
 
 
 def _refreshing(device: Device) -> Body:
@@ -98,7 +129,12 @@ def own(installation: Cluster) -> list[tuple[str, bytes]]:
     """The secrets of the installation itself."""
     environment = installation.webs[0].environment
     pepper = Path(environment["VYRY_PEPPER_FILE"]).read_bytes()
-    return [("JWT secret", environment["JWT_SECRET"].encode()), ("pepper", pepper), ("content", CONTENT)]
+    return [
+        ("JWT secret", environment["JWT_SECRET"].encode()),
+        ("pepper", pepper),
+        ("content", CONTENT),
+        ("provisioning", PROVISIONING),
+    ]
 
 
 async def test_nothing_secret_is_left_where_a_cluster_writes(
@@ -114,7 +150,7 @@ async def test_nothing_secret_is_left_where_a_cluster_writes(
     found = sweep(own(installation) + fresh, places) | sweep_plainly(noted_long(), places)
 
     assert found == set()
-    assert {kind for kind, _ in fresh} >= {"phone number", "one-time code", "access token", "socket ticket"}
+    assert {kind for kind, _ in fresh} >= {*FIELDS.values()} - {"registration token"}
     assert {place for place, content in places if content} == PLACES
 
 
@@ -136,7 +172,7 @@ async def test_nothing_secret_is_left_in_the_file_of_a_node_alone(alone: Alone, 
 
     places = [(path.name, path.read_bytes()) for path in alone.folder.rglob("vyry.db*")]
     places.append(("log", alone.log().encode()))
-    found = sweep([*fresh, ("content", CONTENT)], places)
+    found = sweep([*fresh, ("content", CONTENT), ("provisioning", PROVISIONING)], places)
 
     assert found == set()
     assert {place for place, content in places if content} >= {"vyry.db", "log"}
