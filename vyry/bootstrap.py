@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from fakeredis import FakeAsyncRedis
@@ -13,7 +14,7 @@ from redis.asyncio import Redis
 
 from vyry.accounts.account import AccountUpkeep
 from vyry.accounts.allowances import Allowances, Counters
-from vyry.accounts.door import OpenDoor
+from vyry.accounts.door import Door, OpenDoor, ProofOfWork
 from vyry.accounts.events import AccountEvents
 from vyry.accounts.otp import OneTimeCodes, Terms
 from vyry.accounts.own_devices import OwnDevices
@@ -22,7 +23,7 @@ from vyry.accounts.phone import Pepper
 from vyry.accounts.pin import Pins, Tries
 from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Registration
-from vyry.accounts.sending import UNLIMITED, Rules
+from vyry.accounts.sending import UNLIMITED, Rules, Tariff
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.signing import KeyRing, SigningKey
 from vyry.accounts.standings import Endings, Standings
@@ -31,6 +32,7 @@ from vyry.adapters.account_events import TortoiseAccountEvents
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
 from vyry.adapters.accounts import TortoiseAccounts
 from vyry.adapters.argon import ArgonPins
+from vyry.adapters.captcha import WebhookDoor
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import is_postgres, open_database, sqlite_path
 from vyry.adapters.devices import TortoiseDevices
@@ -49,7 +51,7 @@ from vyry.adapters.push_targets import TortoisePushTargets
 from vyry.adapters.redis import RedisDoorbell, connect_redis
 from vyry.adapters.sessions import TortoiseSessions
 from vyry.adapters.shared_buckets import SharedBuckets
-from vyry.adapters.sms import open_sender
+from vyry.adapters.sms import Keys, open_sender, webhook_key
 from vyry.adapters.sqlite_mail import open_sqlite_mail
 from vyry.adapters.tickets import RedisTickets
 from vyry.circles.conversations import CachedConversations, Conversations
@@ -197,7 +199,9 @@ def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
     clock, secret = SystemClock(), settings.jwt_secret.get_secret_value().encode()
     quotas = overridden(settings.limit_overrides)
     pepper = Pepper(settings.pepper.get_secret_value())
-    sender = open_sender(settings.sms.get_secret_value(), secret, clock)
+    sender = open_sender(
+        settings.sms.get_secret_value(), Keys(secret, settings.sms_secret, settings.sms_url or ""), clock
+    )
     standings = Standings(TortoiseSessions(), clock)
     keys = KeyRing([SigningKey.first(secret)], clock)
     depositor = Depositor(carriers.mail, carriers.doorbell)
@@ -269,7 +273,7 @@ def _allowances(ground: _Ground, buckets: Buckets, places: Places) -> Allowances
 
 
 def _registration(ground: _Ground) -> Registration:
-    return Registration(ground.codes, TortoiseAccounts(), ground.tokens, ground.endings, OpenDoor())
+    return Registration(ground.codes, TortoiseAccounts(), ground.tokens, ground.endings, _door(ground))
 
 
 def _pins(pepper: Pepper, clock: Clock, quotas: Mapping[str, Quota]) -> Pins:
@@ -284,8 +288,25 @@ def _own_pin(ground: _Ground) -> OwnPin:
 
 def _terms(settings: Settings, quotas: Mapping[str, Quota]) -> Terms:
     number, network = quotas["otp_number"].windows, quotas["otp_network"].windows
-    rules = Rules(number=number, network=network) if settings.limits == "on" else UNLIMITED
-    return Terms(rules, guesses=quotas["otp_guesses"].windows[0].limit)
+    prefix = Window(settings.sms_per_prefix, 3600) if settings.sms_per_prefix else None
+    rules = Rules(number=number, network=network, prefix=prefix) if settings.limits == "on" else UNLIMITED
+    cap = None if settings.sms_daily_cap is None else _millionths(settings.sms_daily_cap)
+    prices = {country: _millionths(price) for country, price in settings.sms_prices.items()}
+    tariff = Tariff(settings.sms_countries, _millionths(settings.sms_price or Decimal(0)), prices)
+    return Terms(replace(rules, daily_cap=cap), tariff, quotas["otp_guesses"].windows[0].limit)
+
+
+def _millionths(money: Decimal) -> int:
+    return int(money * 1_000_000)
+
+
+def _door(ground: _Ground) -> Door:
+    if ground.settings.captcha is None:
+        return OpenDoor()
+    kind, _, target = ground.settings.captcha.get_secret_value().partition(":")
+    if kind == "hashcash":
+        return ProofOfWork(int(target), ground.clock)
+    return WebhookDoor(target, webhook_key(ground.settings.jwt_secret.get_secret_value().encode()), ground.clock)
 
 
 def _sessions(ground: _Ground) -> Sessions:

@@ -16,11 +16,11 @@ from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from vyry.code_settings import CodeSettings, unfit_codes, unsafe_codes
 from vyry.limits import QUOTAS
 
 
@@ -102,14 +102,6 @@ def _origin(value: str) -> str:
     return value
 
 
-def _sms(value: SecretStr) -> SecretStr:
-    kind, _, target = value.get_secret_value().partition(":")
-    is_fit = {"console": not target, "file": bool(target), "webhook": target.startswith(("http://", "https://"))}
-    if not is_fit.get(kind, False):
-        raise ValueError("must be console, file:PATH or webhook:URL")
-    return value
-
-
 def _scheme(*schemes: str) -> AfterValidator:
     def check(value: SecretStr) -> SecretStr:
         scheme, _, rest = value.get_secret_value().partition("://")
@@ -136,7 +128,7 @@ Origin = Annotated[str, AfterValidator(_origin)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class Settings(BaseSettings):
+class Settings(CodeSettings):
     """What the operator decided; frozen. Made by `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -159,7 +151,6 @@ class Settings(BaseSettings):
     admin_host: str = "127.0.0.1"
     admin_port: Port = 8001
     processes: int = Field(1, ge=1, le=64)
-    sms: Annotated[SecretStr, AfterValidator(_sms)] = SecretStr("console")
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_listed)] = ()
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_listed)] = ()
     max_devices: int = Field(6, ge=1, le=127)
@@ -307,6 +298,7 @@ def _line(field: str, kind: str, problem: str) -> str:
 def _unfit(settings: Settings, role: Role) -> Iterator[str]:
     if role in (Role.WEB, Role.WORKER) and settings.database_url.get_secret_value().startswith("sqlite"):
         yield f"DATABASE_URL is SQLite, which serves one process: give `vyry {role.value}` PostgreSQL, or run `vyry start`."
+    yield from unfit_codes(settings)
     if settings.jwt_secret.get_secret_value().encode() == settings.pepper.get_secret_value():
         yield "JWT_SECRET and the pepper are the same: make one of them anew, so that losing one does not lose both."
 
@@ -314,11 +306,7 @@ def _unfit(settings: Settings, role: Role) -> Iterator[str]:
 def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:
     """What development may do and production may not."""
     secret = settings.jwt_secret.get_secret_value()
-    kind, _, target = settings.sms.get_secret_value().partition(":")
-    if kind != "webhook":
-        yield f"VYRY_SMS={kind} shows one-time codes to whoever reads it: production needs webhook:URL."
-    elif urlsplit(target).scheme != "https" and urlsplit(target).hostname not in ("127.0.0.1", "::1", "localhost"):
-        yield "VYRY_SMS sends one-time codes unencrypted: production needs webhook:https://..., or a sender on this machine."
+    yield from unsafe_codes(settings)
     if not is_secret_given:
         yield "JWT_SECRET is not set: production takes no generated one; give 32 random characters or more."
     elif secret == EXAMPLE_SECRET or len(set(secret)) < _FEW_CHARACTERS:
@@ -332,8 +320,8 @@ def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:
 
 def exposed(settings: Settings) -> Iterator[str]:
     """A line for each secret file that others can read: development may live with it."""
-    for path in (settings.pepper_file, settings.data_dir / _JWT_FILE):
-        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    for path in (settings.pepper_file, settings.data_dir / _JWT_FILE, settings.sms_secret_file):
+        if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield f"{path} can be read by others: run `chmod 600 {path}`."
 
 

@@ -14,8 +14,9 @@ from aiohttp.test_utils import TestServer
 from tests.account_room import NOON, NUMBER, SECRET, StandingClock
 from vyry.accounts.otp import Channel, NotSent, OtpMessage, Purpose
 from vyry.accounts.phone import PhoneNumber
-from vyry.adapters import sms
-from vyry.adapters.sms import ConsoleSender, FileSender, WebhookSender, open_sender, sign, webhook_key
+from vyry.adapters import gateways
+from vyry.adapters.carriers import TwilioSender, VonageSender
+from vyry.adapters.sms import ConsoleSender, FileSender, Keys, WebhookSender, open_sender, sign, webhook_key
 
 
 MESSAGE = OtpMessage(UUID(int=5), PhoneNumber(NUMBER), "012345", Purpose.LOGIN, Channel.VOICE, NOON)
@@ -46,7 +47,7 @@ async def sending(gateway: Gateway) -> AsyncIterator[WebhookSender]:
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sms, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(gateways, "PAUSES", (0.0, 0.0))
 
 
 async def test_a_file_gets_one_line_a_code_and_is_private(tmp_path: Path) -> None:
@@ -115,11 +116,17 @@ def test_the_setting_names_the_sender(tmp_path: Path) -> None:
     clock = StandingClock()
 
     senders = [
-        type(open_sender(setting, SECRET, clock))
-        for setting in ("console", f"file:{tmp_path / 'codes'}", "webhook:https://sms.example/send")
+        type(open_sender(setting, Keys(SECRET), clock))
+        for setting in (
+            "console",
+            f"file:{tmp_path / 'codes'}",
+            "webhook:https://sms.example/send",
+            "twilio:AC1@Vyry",
+            "vonage:A1@Vyry",
+        )
     ]
 
-    assert senders == [ConsoleSender, FileSender, WebhookSender]
+    assert senders == [ConsoleSender, FileSender, WebhookSender, TwilioSender, VonageSender]
 
 
 def test_the_webhook_key_is_not_the_secret_it_comes_from() -> None:

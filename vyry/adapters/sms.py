@@ -1,4 +1,4 @@
-"""How one-time codes reach people: on the console, in a file (both for development), or by an operator's gateway behind a signed webhook.
+"""How one-time codes reach people: on the console, in a file (both for development), by an operator's gateway, by a carrier.
 
 No sender logs a code or a number; an error names neither, nor the gateway's URL.
 """
@@ -7,20 +7,21 @@ import asyncio
 import hmac
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import orjson
 
 from vyry.accounts.otp import NotSent, OtpMessage, OtpSender
+from vyry.adapters.carriers import Account, TwilioSender, VonageSender
+from vyry.adapters.gateways import Answer, Gateway, Parcel
 from vyry.clock import Clock, milliseconds
 
 
 #: Three tries of 2.5 s and the pauses between them stay below 10 s.
 TRY_SECONDS: Final = 2.5
-PAUSES: Final = (0.2, 0.8)
 SIGNATURE_HEADER: Final = "Vyry-Signature"
 TIMESTAMP_HEADER: Final = "Vyry-Timestamp"
 
@@ -65,33 +66,22 @@ class WebhookSender:
         self._url = url
         self._key = key
         self._clock = clock
-        self._timeout = aiohttp.ClientTimeout(total=try_seconds)
+        self._gateway = Gateway(try_seconds, is_repeatable=True)
 
     async def send(self, message: OtpMessage) -> None:
         body = orjson.dumps({**_body(message), "channel": message.channel.value, "id": str(message.message_id)})
-        async with aiohttp.ClientSession(timeout=self._timeout) as http:
-            for pause in (*PAUSES, None):
-                status = await self._post(http, body)
-                if 200 <= status < 300:
-                    return
-                # What the gateway refuses it will refuse again; what broke may work in a moment.
-                if pause is None or (400 <= status < 500 and status != 429):
-                    break
-                await asyncio.sleep(pause)
-        raise NotSent(is_certain=False)
+        await self._gateway.post(signed(self._url, self._key, self._clock, body), _is_taken)
 
-    async def _post(self, http: aiohttp.ClientSession, body: bytes) -> int:
-        """The gateway's status, or 0 if it could not be reached."""
-        timestamp = str(milliseconds(self._clock.now()) // 1000)
-        headers = {
-            "Content-Type": "application/json",
-            TIMESTAMP_HEADER: timestamp,
-            SIGNATURE_HEADER: f"v1={sign(self._key, timestamp, body)}",
-        }
-        with suppress(aiohttp.ClientError, OSError, TimeoutError):
-            async with http.post(self._url, data=body, headers=headers, allow_redirects=False) as response:
-                return response.status
-        return 0
+
+def signed(url: str, key: bytes, clock: Clock, body: bytes) -> Parcel:
+    """A JSON body as every webhook of the node gets it."""
+    timestamp = str(milliseconds(clock.now()) // 1000)
+    headers = {
+        "Content-Type": "application/json",
+        TIMESTAMP_HEADER: timestamp,
+        SIGNATURE_HEADER: f"v1={sign(key, timestamp, body)}",
+    }
+    return Parcel(url, body, headers)
 
 
 def sign(key: bytes, timestamp: str, body: bytes) -> str:
@@ -104,16 +94,32 @@ def webhook_key(jwt_secret: bytes) -> bytes:
     return hmac.digest(jwt_secret, b"vyry sms webhook 1", "sha256")
 
 
-def open_sender(setting: str, jwt_secret: bytes, clock: Clock) -> OtpSender:
-    """The sender that a value of VYRY_SMS names: console, file:PATH or webhook:URL."""
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What a sender signs or signs in with: the secret of the node, and that of an account with a carrier; `url` is its address if it is not its own."""
+
+    jwt_secret: bytes = field(repr=False)
+    secret: str = field(default="", repr=False)
+    url: str = ""
+
+
+def open_sender(setting: str, keys: Keys, clock: Clock) -> OtpSender:
+    """The sender that a value of VYRY_SMS names: console, file:PATH, webhook:URL, twilio:ACCOUNT@FROM or vonage:APPLICATION@FROM."""
     kind, _, target = setting.partition(":")
-    match kind:
-        case "file":
-            return FileSender(Path(target))
-        case "webhook":
-            return WebhookSender(target, webhook_key(jwt_secret), clock)
-        case _:
-            return ConsoleSender()
+    name, _, sender = target.partition("@")
+    account = Account(name, sender, keys.secret, keys.url)
+    senders: Mapping[str, Callable[[], OtpSender]] = {
+        "console": ConsoleSender,
+        "file": lambda: FileSender(Path(target)),
+        "webhook": lambda: WebhookSender(target, webhook_key(keys.jwt_secret), clock),
+        "twilio": lambda: TwilioSender(account),
+        "vonage": lambda: VonageSender(account, clock),
+    }
+    return senders[kind]()
+
+
+def _is_taken(answer: Answer) -> bool:
+    return 200 <= answer.status < 300
 
 
 def _body(message: OtpMessage) -> dict[str, object]:
