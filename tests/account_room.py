@@ -10,7 +10,9 @@ from vyry.accounts.account import AccountStore, DeviceStore, NewDevice, Platform
 from vyry.accounts.door import OpenDoor
 from vyry.accounts.otp import Channel, NotSent, OneTimeCodes, OtpMessage, OtpStore, Purpose, Terms
 from vyry.accounts.own_devices import OwnDevices
+from vyry.accounts.own_pin import OwnPin, PinMeans
 from vyry.accounts.phone import Pepper
+from vyry.accounts.pin import Pins, Tries
 from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Asking, NewSession, Registration
 from vyry.accounts.sending import Rules
@@ -19,6 +21,7 @@ from vyry.accounts.signing import KeyRing, SigningKey
 from vyry.accounts.standings import Endings, Standings
 from vyry.accounts.tokens import Tokens
 from vyry.adapters.accounts import TortoiseAccounts
+from vyry.adapters.argon import ArgonPins, Cost
 from vyry.adapters.database import open_database
 from vyry.adapters.devices import TortoiseDevices
 from vyry.adapters.memory_accounts import (
@@ -29,7 +32,9 @@ from vyry.adapters.memory_accounts import (
     MemoryTickets,
 )
 from vyry.adapters.memory_otp import MemoryOtp
+from vyry.adapters.memory_pin import MemoryPins
 from vyry.adapters.otp import TortoiseOtp
+from vyry.adapters.pin import TortoisePins
 from vyry.adapters.sessions import TortoiseSessions
 from vyry.errors import Unavailable
 from vyry.ids import MailboxId, MailboxKey, new_id
@@ -40,6 +45,8 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
 SECRET = b"a secret of the tests, 32 bytes and more"
 NUMBER = "+41791234567"
+#: What a PIN costs to hash where nobody attacks.
+CHEAP = Cost(memory_kib=8, passes=1)
 #: A number is paced, as it always is; nothing else is counted.
 PACED = Terms(Rules(number=OTP_NUMBER.windows[:1], network=(), prefix=None, has_breaker=False))
 
@@ -65,6 +72,7 @@ class AccountStores:
     devices: DeviceStore
     sessions: TortoiseSessions | MemorySessions
     otp: OtpStore
+    pins: TortoisePins | MemoryPins
     #: The row of the device that signed up last.
     last_device: UUID = field(default_factory=uuid4)
 
@@ -86,10 +94,11 @@ async def open_stores(url: str | None) -> AsyncIterator[AccountStores]:
     """The stores on this database; in memory without a URL."""
     if url is None:
         ledger = AccountLedger()
-        yield AccountStores(MemoryAccounts(ledger), MemoryDevices(ledger), MemorySessions(ledger), MemoryOtp())
+        stores = (MemoryAccounts(ledger), MemoryDevices(ledger), MemorySessions(ledger))
+        yield AccountStores(*stores, MemoryOtp(), MemoryPins(ledger.pins))
         return
     async with open_database(url):
-        yield AccountStores(TortoiseAccounts(), TortoiseDevices(), TortoiseSessions(), TortoiseOtp())
+        yield AccountStores(TortoiseAccounts(), TortoiseDevices(), TortoiseSessions(), TortoiseOtp(), TortoisePins())
 
 
 @dataclass(slots=True)
@@ -133,6 +142,9 @@ class AccountRoom:
         self.codes = OneTimeCodes(stores.otp, self.post, self.pepper, self.clock, terms)
         self.registration = Registration(self.codes, stores.accounts, self.tokens, endings, OpenDoor())
         self.sessions = Sessions(stores.sessions, MemoryTickets(self.clock), self.tokens, self.standings, endings)
+        self.pins = Pins(stores.pins, ArgonPins(CHEAP), self.pepper, self.clock, Tries())
+        means = PinMeans(stores.pins, stores.accounts, self.codes, self.pepper, self.clock)
+        self.own_pin = OwnPin(self.pins, means)
         self.accounts = Accounts(stores.accounts, self.pepper)
         self.devices = OwnDevices(stores.devices, endings, self.clock)
 

@@ -18,6 +18,7 @@ from vyry.accounts.account import (
 )
 from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
 from vyry.accounts.standings import Standing
+from vyry.adapters.memory_pin import PinLedger
 from vyry.clock import Clock
 from vyry.errors import NotFound, UsernameTaken
 from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId, new_id
@@ -51,6 +52,7 @@ class AccountLedger:
     epochs: dict[UserId, int] = field(default_factory=dict)
     devices: dict[UUID, _Device] = field(default_factory=dict)
     tokens: dict[str, _Token] = field(default_factory=dict)
+    pins: PinLedger = field(default_factory=PinLedger)
     mailboxes: "count[int]" = field(default_factory=lambda: count(1))
     #: The device number given last, by account.
     last_numbers: dict[UserId, DeviceId] = field(default_factory=dict)

@@ -11,45 +11,48 @@ from vyry.ids import MailboxKey
 
 @dataclass(slots=True)
 class PinLedger:
-    """What is known of PINs, and what was told to whom: account, notice, the mailbox left out."""
+    """What is known of PINs, what was told to whom (account, notice, the mailbox left out), and what was noted."""
 
     pins: dict[UUID, PinRecord] = field(default_factory=dict)
     told: list[tuple[UUID, Mapping[str, object], MailboxKey | None]] = field(default_factory=list)
+    noted: list[tuple[UUID, str]] = field(default_factory=list)
 
 
 class MemoryPins:
     """PinStore."""
 
     def __init__(self, ledger: PinLedger) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
 
     async def load(self, account_id: UUID) -> PinRecord | None:
-        return self._ledger.pins.get(account_id)
+        return self.ledger.pins.get(account_id)
 
     async def take(self, account_id: UUID, tries: Tries, now: datetime) -> Trial | Locked | None:
-        pin = self._ledger.pins.get(account_id)
+        pin = self.ledger.pins.get(account_id)
         if pin is None:
             return None
         if pin.locked_until is not None and pin.locked_until > now:
             return Locked(pin.locked_until)
         misses = 1 + (pin.misses if pin.locked_until is None else 0)
         locked_until = now + tries.lock if misses >= tries.limit else None
-        self._ledger.pins[account_id] = replace(pin, misses=misses, locked_until=locked_until)
+        self.ledger.pins[account_id] = replace(pin, misses=misses, locked_until=locked_until)
         return Trial(pin.verifier, max(0, tries.limit - misses), locked_until)
 
     async def give_back(self, account_id: UUID, proven: Verifier, renewed: Verifier) -> bool:
         if not self._is(account_id, proven):
             return False
-        pin = self._ledger.pins[account_id]
-        self._ledger.pins[account_id] = PinRecord(renewed, pin.registration_lock, 0, None)
+        pin = self.ledger.pins[account_id]
+        self.ledger.pins[account_id] = PinRecord(renewed, pin.registration_lock, 0, None)
         return True
 
     async def note_miss(self, miss: Miss) -> None:
         body = {"name": "pinFailed", "attemptsRemaining": miss.trial.left}
-        self._ledger.told.append((miss.guesser.account_id, body, miss.guesser.mailbox))
+        self.ledger.told.append((miss.guesser.account_id, body, miss.guesser.mailbox))
+        names = ["pinWrong"] if miss.trial.left else ["pinWrong", "pinLocked"]
+        self.ledger.noted += [(miss.guesser.account_id, name) for name in names]
 
     async def add(self, new: NewPin) -> bool:
-        if new.by.account_id in self._ledger.pins:
+        if new.by.account_id in self.ledger.pins:
             return False
         self._put(new, Change.SET)
         return True
@@ -66,21 +69,22 @@ class MemoryPins:
     async def remove(self, by: Guesser, proven: Verifier, now: datetime) -> bool:  # noqa: ARG002 - nobody asks when
         if not self._is(by.account_id, proven):
             return False
-        del self._ledger.pins[by.account_id]
+        del self.ledger.pins[by.account_id]
         self._tell(by, Change.REMOVED)
         return True
 
     def _is(self, account_id: UUID, proven: Verifier) -> bool:
-        pin = self._ledger.pins.get(account_id)
+        pin = self.ledger.pins.get(account_id)
         return pin is not None and pin.verifier == proven
 
     def _put(self, new: NewPin, change: Change) -> None:
-        before = self._ledger.pins.get(new.by.account_id)
+        before = self.ledger.pins.get(new.by.account_id)
         lock = new.registration_lock
         if lock is None:
             lock = before is not None and before.registration_lock
-        self._ledger.pins[new.by.account_id] = PinRecord(new.verifier, lock, 0, None)
+        self.ledger.pins[new.by.account_id] = PinRecord(new.verifier, lock, 0, None)
         self._tell(new.by, change)
 
     def _tell(self, by: Guesser, change: Change) -> None:
-        self._ledger.told.append((by.account_id, {"name": "pinChanged", "change": change.value}, by.mailbox))
+        self.ledger.noted.append((by.account_id, f"pin{change.value.capitalize()}"))
+        self.ledger.told.append((by.account_id, {"name": "pinChanged", "change": change.value}, by.mailbox))
