@@ -11,7 +11,7 @@ from vyry.accounts.door import OpenDoor
 from vyry.accounts.otp import Channel, NotSent, OneTimeCodes, OtpMessage, OtpStore, Purpose, Terms
 from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.own_pin import OwnPin, PinMeans
-from vyry.accounts.phone import Pepper
+from vyry.accounts.phone import HiddenNumber, Pepper
 from vyry.accounts.pin import Pins, Tries
 from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Asking, NewSession, Registration
@@ -79,9 +79,14 @@ class AccountStores:
     async def sign_up(self, phone_hash: str = "a" * 64, *, refresh: str = "r0", at: datetime = NOON) -> SignedUp:
         """A new primary device for this number; its first refresh token has the hash given."""
         device = new_device(refresh, at)
-        made = await self.accounts.sign_up(phone_hash, b"sealed", device, at)
+        made = await self.accounts.sign_up(hidden(phone_hash), device, at)
         self.last_device = device.device
         return made
+
+
+def hidden(phone_hash: str = "a" * 64) -> HiddenNumber:
+    """A number that is stored under this hash."""
+    return HiddenNumber(1, phone_hash, b"sealed", {1: phone_hash})
 
 
 def new_device(refresh: str = "r0", at: datetime = NOON) -> NewDevice:

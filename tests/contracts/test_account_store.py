@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.account_room import NOON, AccountStores, new_device
+from tests.account_room import NOON, AccountStores, hidden, new_device
 from vyry.accounts.account import AccountChange, DeviceListing
 from vyry.errors import NotFound, UsernameTaken
 from vyry.ids import DeviceId, UserId, new_id
@@ -38,7 +38,7 @@ async def test_signing_up_again_makes_a_new_primary_and_ends_all_others(stores: 
 
 async def test_the_same_number_at_the_same_time_makes_one_account_with_one_device(stores: AccountStores) -> None:
     made = await asyncio.gather(
-        *(stores.accounts.sign_up("a" * 64, b"sealed", new_device(f"r{number}"), NOON) for number in range(10))
+        *(stores.accounts.sign_up(hidden(), new_device(f"r{number}"), NOON) for number in range(10))
     )
 
     listing = await stores.devices.list(made[0].user_id)

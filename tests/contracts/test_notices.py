@@ -7,7 +7,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from tests.account_room import new_device
+from tests.account_room import hidden, new_device
 from tests.contracts.mail_room import NOON, MailRoom, texts
 from vyry.accounts.account import EndedDevice, SignedUp
 from vyry.adapters.accounts import TortoiseAccounts
@@ -38,7 +38,7 @@ class Person:
 
 async def sign_up(name: str, refresh: str) -> Person:
     device = new_device(refresh, NOON)
-    made: SignedUp = await TortoiseAccounts().sign_up(name * 64, b"sealed", device, NOON)
+    made: SignedUp = await TortoiseAccounts().sign_up(hidden(name * 64), device, NOON)
     row = await DeviceRow.get(id=device.device)
     await DeviceRow.filter(id=row.id).update(registration_id=7)
     return Person(made.user_id, device.device, MailboxKey(row.mailbox))

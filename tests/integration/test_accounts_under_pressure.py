@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.account_room import NOON, NUMBER, WEEK, AccountRoom, AccountStores, new_device, open_stores
+from tests.account_room import NOON, NUMBER, WEEK, AccountRoom, AccountStores, hidden, new_device, open_stores
 from vyry.accounts.account import AccountChange
 from vyry.accounts.otp import Purpose
 from vyry.accounts.sessions import Rotation
@@ -31,7 +31,7 @@ async def test_everything_at_once_for_one_account_ends_without_deadlock(stores: 
     device = stores.last_device
 
     outcomes = await asyncio.gather(
-        *(stores.accounts.sign_up("a" * 64, b"s", new_device(f"r{number}"), NOON) for number in range(8)),
+        *(stores.accounts.sign_up(hidden(), new_device(f"r{number}"), NOON) for number in range(8)),
         *(stores.sessions.rotate(Rotation("r", f"s{number}", uuid4(), NOON, WEEK)) for number in range(8)),
         *(stores.accounts.change(user, AccountChange({"bio": str(number)})) for number in range(8)),
         *(stores.devices.end(user, device, NOON) for _ in range(3)),
@@ -46,14 +46,14 @@ async def test_everything_at_once_for_one_account_ends_without_deadlock(stores: 
 
 Question = Callable[[AccountStores], Awaitable[object]]
 QUESTIONS: dict[str, Question] = {
-    "sign up": lambda stores: stores.accounts.sign_up("a" * 64, b"s", new_device(), NOON),
+    "sign up": lambda stores: stores.accounts.sign_up(hidden(), new_device(), NOON),
     "load": lambda stores: stores.accounts.load(UserId(new_id())),
     "change": lambda stores: stores.accounts.change(UserId(new_id()), AccountChange({"bio": "x"})),
     "list": lambda stores: stores.devices.list(UserId(new_id())),
     "end": lambda stores: stores.devices.end(UserId(new_id()), new_id(), NOON),
     "standings": lambda stores: stores.sessions.standings([new_id()]),
     "rotate": lambda stores: stores.sessions.rotate(Rotation("a", "b", uuid4(), NOON, WEEK)),
-    "guess": lambda stores: stores.otp.guess(new_id(), Purpose.LOGIN, b"", NOON),
+    "guess": lambda stores: stores.otp.guess(new_id(), Purpose.LOGIN, (b"", b""), NOON),
 }
 
 

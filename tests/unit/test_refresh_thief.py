@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.account_room import NOON, WEEK
+from tests.account_room import NOON, WEEK, hidden
 from vyry.accounts.account import NewDevice, Platform
 from vyry.accounts.sessions import Rotated, Rotation
 from vyry.adapters.memory_accounts import AccountLedger, MemoryAccounts, MemorySessions
@@ -50,7 +50,7 @@ async def play(history: list[tuple[str, bool, int]]) -> None:
     device = NewDevice(
         new_id(), MailboxId(new_id()), "x", Platform.CLI, "first", NOON + WEEK, NOON + timedelta(days=30)
     )
-    await MemoryAccounts(ledger).sign_up("a" * 64, b"", device, NOON)
+    await MemoryAccounts(ledger).sign_up(hidden(), device, NOON)
     sessions, seconds = MemorySessions(ledger), 0
     victim, thief = Party("first"), Party("guessed")
 

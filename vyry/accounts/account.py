@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
 
+from vyry.accounts.phone import HiddenNumber
 from vyry.accounts.signing import FIRST_KEY
 from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
 
@@ -132,11 +133,12 @@ class EndedListener(Protocol):
 class AccountStore(Protocol):
     """The truth about accounts. Every method raises `Unavailable` when the database is away."""
 
-    async def sign_up(self, phone_hash: str, phone_sealed: bytes, device: NewDevice, now: datetime) -> SignedUp:
+    async def sign_up(self, number: HiddenNumber, device: NewDevice, now: datetime) -> SignedUp:
         """Find or make the account of this number and give it one new primary device, numbered 1, in one transaction.
 
         All other devices of the account end in the same transaction (mailboxes, keys and tokens too) and its identity key is reset.
-        Of two at once for one number, one ends the device of the other; there is never a second account.
+        Of two at once for one number, one ends the device of the other; there is never a second account, whichever peppers their nodes use.
+        An account under an older pepper moves to the one in use. Raises Unavailable when the installation uses a pepper that `number` does not know.
         Raises Forbidden while the operator has suspended the account: nothing changes then.
         """
         ...

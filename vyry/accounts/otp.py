@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from vyry.accounts.guesswatch import GuessWatch
-from vyry.accounts.phone import Pepper, PhoneNumber
+from vyry.accounts.phone import HiddenNumber, Pepper, PhoneNumber
 from vyry.accounts.sending import (
     CODE_LIFETIME,
     RESEND_AFTER,
@@ -204,6 +204,10 @@ class OneTimeCodes:
         subjects = self._subjects(self._pepper.unseal(of), network, 0)
         sent = await self._store.sent(subjects, rules, now)
         return left(rules.number, sent.number, now), left(rules.network, sent.network, now)
+
+    def hidden(self, sealed: bytes) -> HiddenNumber:
+        """The number behind a seal, as it is to be stored from now on. Raises Unavailable."""
+        return self._pepper.hide(self._pepper.unseal(sealed))
 
     async def redeem(self, challenge_id: UUID, purpose: Purpose, code: str, of: bytes | None = None) -> Guess:
         """Use a code up: it is right and nobody used it before. Raises InvalidOtp.

@@ -79,7 +79,8 @@ class Registration:
             refresh.expires_at,
             refresh.family_ends_at,
         )
-        made = await self._accounts.sign_up(guess.phone_hash, guess.phone_sealed, device, self._tokens.clock.now())
+        number = self._codes.hidden(guess.phone_sealed)
+        made = await self._accounts.sign_up(number, device, self._tokens.clock.now())
         await self._endings.tell(made.ended)
         pair = self._tokens.pair(made.user_id, device.device, FIRST_GENERATION, refresh.text, refresh.expires_at)
         return NewSession(pair, made.user_id, made.device_id, made.is_new_user, not made.has_display_name)

@@ -7,10 +7,12 @@ from tortoise.exceptions import IntegrityError
 
 from vyry.accounts.account import Account, AccountChange, EndedDevice, NewDevice, SignedUp
 from vyry.accounts.events import AccountEvent
+from vyry.accounts.phone import HiddenNumber
 from vyry.adapters.account_events import note_event
 from vyry.adapters.database import available, transaction
 from vyry.adapters.devices import end_devices
 from vyry.adapters.new_devices import Place, add_device
+from vyry.adapters.peppers import find_number, make_account, refuse_unknown_peppers
 from vyry.adapters.rows import AccountRow
 from vyry.adapters.statements import fetch, to_uuid
 from vyry.errors import Forbidden, NotFound, UsernameTaken
@@ -24,16 +26,12 @@ _FIRST_NUMBER = DeviceId(1)
 class TortoiseAccounts:
     """AccountStore on PostgreSQL or SQLite."""
 
-    async def sign_up(self, phone_hash: str, phone_sealed: bytes, device: NewDevice, now: datetime) -> SignedUp:
-        # The first statement makes or locks the account: whoever signs up with the same number at the same time waits here.
-        find = (
-            "INSERT INTO account (id, phone_hash, phone_sealed, settings, device_list_epoch, last_device_id, created_at)"
-            " VALUES ($1, $2, $3, $4, 1, $5, $6) ON CONFLICT (phone_hash) DO UPDATE"
-            " SET suite = NULL, identity_key = NULL, last_device_id = excluded.last_device_id RETURNING id, display_name, suspended_at"
-        )
-        fresh = new_id()
+    async def sign_up(self, number: HiddenNumber, device: NewDevice, now: datetime) -> SignedUp:
+        # The first statements make or lock the account: whoever signs up with the same number at the same time waits here.
+        fresh, first = new_id(), int(_FIRST_NUMBER)
         async with transaction() as inside:
-            found = await fetch(inside, find, fresh, phone_hash, phone_sealed, "{}", int(_FIRST_NUMBER), now)
+            found = await find_number(inside, number, first) or await make_account(inside, fresh, number, first, now)
+            await refuse_unknown_peppers(inside, number.hashes)
             user_id = UserId(to_uuid(found[0]["id"]))
             if found[0]["suspended_at"] is not None:
                 raise Forbidden("The operator has suspended this account.")

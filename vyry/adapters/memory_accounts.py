@@ -16,6 +16,7 @@ from vyry.accounts.account import (
     NewDevice,
     SignedUp,
 )
+from vyry.accounts.phone import HiddenNumber
 from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
 from vyry.accounts.standings import Standing
 from vyry.adapters.memory_pin import PinLedger
@@ -87,14 +88,16 @@ class MemoryAccounts:
     def __init__(self, ledger: AccountLedger) -> None:
         self._ledger = ledger
 
-    async def sign_up(self, phone_hash: str, phone_sealed: bytes, device: NewDevice, now: datetime) -> SignedUp:
+    async def sign_up(self, number: HiddenNumber, device: NewDevice, now: datetime) -> SignedUp:
         ledger = self._ledger
-        user_id = ledger.numbers.get(phone_hash)
+        user_id = next((ledger.numbers.pop(each) for each in number.hashes.values() if each in ledger.numbers), None)
         is_new = user_id is None
         if user_id is None:
-            user_id = ledger.numbers[phone_hash] = UserId(new_id())
-            ledger.accounts[user_id] = Account(user_id, phone_sealed, now)
+            user_id = UserId(new_id())
+            ledger.accounts[user_id] = Account(user_id, number.sealed, now)
             ledger.epochs[user_id] = 1
+        ledger.numbers[number.hash] = user_id
+        ledger.accounts[user_id] = replace(ledger.accounts[user_id], phone_sealed=number.sealed)
         ended = ledger.end([known.shown.device for known in ledger.of(user_id)])
         ledger.epochs[user_id] += 0 if is_new else 1
         _ = ledger.add(user_id, DeviceId(1), device, now)

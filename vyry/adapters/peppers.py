@@ -1,0 +1,88 @@
+"""The peppers that this installation uses, as the database names them: by id and keyed fingerprint, never themselves."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.accounts.phone import HiddenNumber
+from vyry.adapters.database import available, connection
+from vyry.adapters.statements import fetch, to_moment
+from vyry.errors import Unavailable
+
+
+_USE: Final = (
+    "INSERT INTO pepper (id, fingerprint, used_from) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING RETURNING id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UsedPepper:
+    """A pepper in the database; of those whose time has come the one with the highest id is in use."""
+
+    pepper_id: int
+    fingerprint: str
+    used_from: datetime
+
+
+async def used_peppers() -> Sequence[UsedPepper]:
+    """All of them, oldest first. Raises Unavailable."""
+    async with available():
+        found = await fetch(connection(), "SELECT id, fingerprint, used_from FROM pepper ORDER BY id")
+    return [UsedPepper(row["id"], row["fingerprint"], to_moment(row["used_from"])) for row in found]
+
+
+async def use_pepper(inside: BaseDBAsyncClient, pepper: UsedPepper) -> bool:
+    """Have every node use this one from its moment on. False if there is one under its id already."""
+    return bool(await fetch(inside, _USE, pepper.pepper_id, pepper.fingerprint, pepper.used_from))
+
+
+async def first_pepper(pepper: UsedPepper) -> None:
+    """Note what an installation begins with, unless somebody did."""
+    async with available():
+        await use_pepper(connection(), pepper)
+
+
+async def refuse_unknown_peppers(inside: BaseDBAsyncClient, known: Collection[int]) -> None:
+    """A node that lacks a pepper of the installation would make a second account for a number. Raises Unavailable."""
+    if await fetch(inside, "SELECT id FROM pepper WHERE NOT (id = ANY($1))", sorted(known)):
+        raise Unavailable("This node lacks a pepper that is in use.")
+
+
+async def find_number(inside: BaseDBAsyncClient, number: HiddenNumber, device_id: int) -> list[dict[str, Any]]:
+    """Lock the account of this number, under whichever pepper it is known, move it to the one in use, and take its identity and numbers of devices back."""
+    hashes = sorted(number.hashes.values())
+    if inside.capabilities.dialect == "postgres":
+        # Nodes change over to a new pepper one after the other: two that sign the same number up at once share a hash, and so take turns.
+        turn = "SELECT pg_advisory_xact_lock(hashtextextended(hash, 0)) FROM unnest($1::text[]) hash"
+        await fetch(inside, turn, hashes)
+    move = (
+        "UPDATE account SET phone_hash = $1, phone_sealed = $2, pepper_id = $3, suite = NULL, identity_key = NULL, last_device_id = $4"
+        " WHERE phone_hash = ANY($5) RETURNING id, display_name, suspended_at"
+    )
+    return await fetch(inside, move, number.hash, number.sealed, number.pepper_id, device_id, hashes)
+
+
+async def make_account(
+    inside: BaseDBAsyncClient, fresh: UUID, number: HiddenNumber, device_id: int, now: datetime
+) -> list[dict[str, Any]]:
+    """A new account for this number. Nodes of an older release take no turns: of two that insert, the later one finds the account."""
+    insert = (
+        "INSERT INTO account (id, phone_hash, phone_sealed, pepper_id, settings, device_list_epoch, last_device_id, created_at)"
+        " VALUES ($1, $2, $3, $4, $5, 1, $6, $7) ON CONFLICT (phone_hash) DO UPDATE"
+        " SET suite = NULL, identity_key = NULL, last_device_id = excluded.last_device_id RETURNING id, display_name, suspended_at"
+    )
+    return await fetch(inside, insert, fresh, number.hash, number.sealed, number.pepper_id, "{}", device_id, now)
+
+
+def in_use(ring: Mapping[int, str], used: Sequence[UsedPepper], now: datetime) -> int | None:
+    """The pepper to use by what the database says, for a node whose ring has these fingerprints by id; one that it lacks if it lacks any.
+
+    None: the database names none.
+    """
+    strange = [each.pepper_id for each in used if ring.get(each.pepper_id) != each.fingerprint]
+    begun = [each.pepper_id for each in used if each.used_from <= now]
+    return next(iter(strange), None) or max(begun, default=None)
