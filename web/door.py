@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
 
 from vyry.errors import InvalidRequest, Unavailable
@@ -75,18 +77,31 @@ class Door(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """It is gone."""
-        self.resume_watch()
+        self._forget_stall()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take what came; a head that grows without end is no head."""
         super().data_received(data)
+        if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
+            self._break_off()
         if self._waiter is None or self._waiter.done():
             self._head_bytes = 0
             return
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES:
             self.force_close()
+
+    def _break_off(self) -> None:
+        """What came is no HTTP. Of a body in whose middle it came aiohttp 3.14 tells nobody: its reader is told now, not when its patience ends."""
+        bodies = [body for _, body in self._messages]
+        if self._current_request is not None:
+            bodies.append(self._current_request.content)
+        for body in bodies:
+            if not body.is_eof():
+                body.set_exception(BadHttpMessage("The body breaks off."))
+                # The answer to this request is the last one, and nothing more is awaited.
+                self._close, self._lingering_time = True, 0.0
 
     def pause_writing(self) -> None:
         """What was answered piles up: the client has a while to take some of it. Sockets have a time of their own (web/live/delivery.py)."""
@@ -96,10 +111,10 @@ class Door(RequestHandler):
 
     def resume_writing(self) -> None:
         """It took some."""
-        self.resume_watch()
+        self._forget_stall()
         super().resume_writing()
 
-    def resume_watch(self) -> None:
+    def _forget_stall(self) -> None:
         """Nothing piles up."""
         if self._stalled is not None:
             self._stalled.cancel()

@@ -10,7 +10,7 @@ from structlog.contextvars import bound_contextvars
 
 from vyry import errors
 from vyry.ids import new_id
-from vyry.limits import Grant, overridden
+from vyry.limits import Grant
 from vyry.telemetry import log
 from web.auth import by_token, by_token_or_ticket
 from web.errors import STATUS, as_json, error_body, internal_error_body
@@ -43,6 +43,9 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
         response = await _outcome(request, handler, request_id)
         if request.writer.output_size and not response.prepared:
             raise ConnectionError("An answer was under way when the handler failed.")
+        if request.headers.get("Upgrade", "websocket").lower() != "websocket":
+            # aiohttp 3.14 forgets what came behind an offer of another protocol: what comes next would be read from its middle.
+            response.force_close()
         say = log.info if response.status >= 400 else log.debug
         say(
             "answered",
@@ -56,9 +59,10 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
 
 async def _outcome(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:
     try:
-        _check_host(request)
         return await handler(request)
     except errors.VyryError as refusal:
+        if isinstance(refusal, errors.RateLimited) and refusal.policy is not None:
+            request[GRANTS] = [_exhausted(refusal, refusal.policy)]
         return refused(refusal, request_id)
     except web.HTTPException as refusal:
         return _framework_refused(request, refusal, request_id)
@@ -122,20 +126,22 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
         headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
         headers["Access-Control-Expose-Headers"] = _EXPOSED
         headers["Vary"] = "Origin"
-    if grants := request.get(GRANTS) or _exhausted(request, response):
-        headers["RateLimit-Policy"] = ", ".join(f'"{name}";q={grant.limit};w={grant.window}' for name, grant in grants)
+    if grants := request.get(GRANTS):
+        headers["RateLimit-Policy"] = ", ".join(f'"{name}";q={grant.limit}{_over(grant)}' for name, grant in grants)
         headers["RateLimit"] = ", ".join(
             f'"{name}";r={grant.remaining};t={grant.reset_seconds}' for name, grant in grants
         )
 
 
-def _exhausted(request: web.Request, response: web.StreamResponse) -> list[tuple[str, Grant]]:
-    """What a 429 on a limited route says of its quota: nothing left until Retry-After."""
-    route = request.get(ROUTE)
-    if route is None or route.quota is None or response.status != 429:
-        return []
-    window = overridden(request.app[SETTINGS].limit_overrides)[route.quota.name].windows[0]
-    return [(route.quota.name, Grant(window.limit, 0, int(response.headers["Retry-After"]), window.seconds))]
+def _over(grant: Grant) -> str:
+    """The seconds of a policy; what holds at any one time has none."""
+    return f";w={grant.window}" if grant.window else ""
+
+
+def _exhausted(refusal: errors.RateLimited, policy: errors.Policy) -> tuple[str, Grant]:
+    """What a 429 says of the limit that refused: nothing left until Retry-After."""
+    wait = int(str(refusal.members["retry_after_seconds"]))
+    return policy.name, Grant(policy.limit, 0, wait, policy.window_seconds)
 
 
 def is_trusted_origin(request: web.Request) -> bool:
@@ -155,17 +161,16 @@ def _check_origin(request: web.Request) -> None:
 
 
 def _check_upgrade(request: web.Request) -> None:
-    """Version 13 and one well-formed key (RFC 6455, 4.2.1): aiohttp 3.14 takes versions 7 and 8 too, and keys that are no base64."""
+    """Version 13, one well-formed key, no body (RFC 6455, 4.2.1): aiohttp 3.14 takes versions 7 and 8 too, and keys that are no base64."""
     versions, keys = (request.headers.getall(f"Sec-WebSocket-{name}", []) for name in ("Version", "Key"))
-    if request.version < HttpVersion11 or versions != ["13"] or len(keys) != 1 or not _KEY.fullmatch(keys[0]):
+    if (
+        request.body_exists
+        or request.version < HttpVersion11
+        or versions != ["13"]
+        or len(keys) != 1
+        or not _KEY.fullmatch(keys[0])
+    ):
         raise errors.InvalidRequest("This is no upgrade to a WebSocket of version 13.")
-
-
-def _check_host(request: web.Request) -> None:
-    """A request of HTTP/1.1 names one host (RFC 9112, 3.2); aiohttp 3.14 would ask the system for a name instead."""
-    hosts = request.headers.getall("Host", [])
-    if len(hosts) > 1 or (not hosts and request.version >= HttpVersion11):
-        raise errors.InvalidRequest("A request of HTTP/1.1 has one Host.")
 
 
 def _framework_refused(request: web.Request, refusal: web.HTTPException, request_id: str) -> web.Response:
