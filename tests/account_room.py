@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from vyry.accounts.account import AccountStore, DeviceStore, NewDevice, Platform, SignedUp
+from vyry.accounts.deletion import DeletionStore
 from vyry.accounts.door import OpenDoor
 from vyry.accounts.otp import Channel, NotSent, OneTimeCodes, OtpMessage, OtpStore, Purpose, Terms
 from vyry.accounts.own_devices import OwnDevices
@@ -23,6 +24,7 @@ from vyry.accounts.tokens import Tokens
 from vyry.adapters.accounts import TortoiseAccounts
 from vyry.adapters.argon import ArgonPins, Cost
 from vyry.adapters.database import open_database
+from vyry.adapters.deleting import TortoiseDeletion
 from vyry.adapters.devices import TortoiseDevices
 from vyry.adapters.memory_accounts import (
     AccountLedger,
@@ -31,6 +33,7 @@ from vyry.adapters.memory_accounts import (
     MemorySessions,
     MemoryTickets,
 )
+from vyry.adapters.memory_deletion import MemoryDeletion
 from vyry.adapters.memory_otp import MemoryOtp
 from vyry.adapters.memory_pin import MemoryPins
 from vyry.adapters.otp import TortoiseOtp
@@ -75,6 +78,7 @@ class AccountStores:
     pins: TortoisePins | MemoryPins
     #: The row of the device that signed up last.
     last_device: UUID = field(default_factory=uuid4)
+    deletion: DeletionStore = field(default_factory=TortoiseDeletion)
 
     async def sign_up(self, phone_hash: str = "a" * 64, *, refresh: str = "r0", at: datetime = NOON) -> SignedUp:
         """A new primary device for this number; its first refresh token has the hash given."""
@@ -100,7 +104,7 @@ async def open_stores(url: str | None) -> AsyncIterator[AccountStores]:
     if url is None:
         ledger = AccountLedger()
         stores = (MemoryAccounts(ledger), MemoryDevices(ledger), MemorySessions(ledger))
-        yield AccountStores(*stores, MemoryOtp(), MemoryPins(ledger.pins))
+        yield AccountStores(*stores, MemoryOtp(), MemoryPins(ledger.pins), deletion=MemoryDeletion(ledger))
         return
     async with open_database(url):
         yield AccountStores(TortoiseAccounts(), TortoiseDevices(), TortoiseSessions(), TortoiseOtp(), TortoisePins())

@@ -95,6 +95,7 @@ PLACES: Final[dict[Place, Rule]] = {
     ("POST /auth/refresh-token", "attemptId"): _NEW_ID,
     ("PATCH /account", "username"): Nobodys("that a username is taken is meant to be seen"),
     ("PATCH /account", "pictureAttachmentId"): Nobodys("kept as it is, and looked up by whoever has it"),
+    ("POST /account/delete", "challengeId"): Nobodys("a challenge for another number answers like one that never was"),
     ("GET /account/events", "cursor"): Nobodys("a place in a list of which only the caller's own lines are shown"),
     ("POST /account/pin/reset", "challengeId"): Hidden(
         400,

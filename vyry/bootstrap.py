@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from vyry.accounts.account import AccountUpkeep
 from vyry.accounts.allowances import Allowances, Counters
+from vyry.accounts.deletion import Deletion, Proofs
 from vyry.accounts.door import Door, OpenDoor, ProofOfWork
 from vyry.accounts.events import AccountEvents
 from vyry.accounts.otp import OneTimeCodes, Terms
@@ -35,6 +36,7 @@ from vyry.adapters.argon import ArgonPins
 from vyry.adapters.captcha import WebhookDoor
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import is_postgres, open_database, sqlite_path
+from vyry.adapters.deleting import TortoiseDeletion
 from vyry.adapters.devices import TortoiseDevices
 from vyry.adapters.health import Health
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
@@ -83,6 +85,7 @@ class Services:
     accounts: Accounts
     account_events: AccountEvents
     account_upkeep: AccountUpkeep
+    deletion: Deletion
     pins: Pins
     own_pin: OwnPin
     devices: OwnDevices
@@ -238,6 +241,7 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         accounts=Accounts(TortoiseAccounts(), ground.pepper),
         account_events=TortoiseAccountEvents(),
         account_upkeep=TortoiseAccountUpkeep(),
+        deletion=_deletion(ground),
         pins=ground.pins,
         own_pin=_own_pin(ground),
         devices=OwnDevices(TortoiseDevices(), ground.endings, clock),
@@ -261,6 +265,11 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         allowances=_allowances(ground, buckets, places),
         health=_health(settings),
     )
+
+
+def _deletion(ground: _Ground) -> Deletion:
+    proofs = Proofs(ground.codes, ground.pins, ground.pepper)
+    return Deletion(TortoiseDeletion(), TortoiseAccounts(), proofs, ground.endings, ground.clock)
 
 
 def _limit_keys(settings: Settings) -> LimitKeys:

@@ -59,7 +59,7 @@ async def fill(device: Device) -> None:
         LinkRow(id=new_id(), secret_hash="s" * 64, **named, **about),
         OtpChallengeRow(id=new_id(), **number, **challenge),
         PushTargetRow(device=(await DeviceRow.get(account_id=account.id, is_primary=True)).id, kind="fcm", token="t"),
-        OtpSentRow(at=now, phone_hash=account.phone_hash, network="n" * 64, prefix="p" * 64, cost=9),
+        OtpSentRow(at=now, phone_hash=account.phone_hash, network="n" * 64, prefix="p" * 64, area="a" * 64, cost=9),
     ]
     for row in rows:
         await row.save(force_create=True)

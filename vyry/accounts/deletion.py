@@ -15,7 +15,7 @@ from vyry.accounts.otp import Guess, Purpose
 from vyry.accounts.phone import Pepper
 from vyry.accounts.standings import Endings
 from vyry.clock import Clock
-from vyry.errors import InvalidOtp, InvalidToken, NotFound
+from vyry.errors import InvalidToken, NotFound
 from vyry.ids import UserId
 
 
@@ -44,8 +44,8 @@ class DeletionStore(Protocol):
 class ProvenNumbers(Protocol):
     """Judges one-time codes."""
 
-    async def redeem(self, challenge_id: UUID, purpose: Purpose, code: str) -> Guess:
-        """Use a code up. Raises InvalidOtp."""
+    async def redeem(self, challenge_id: UUID, purpose: Purpose, code: str, of: bytes | None = None) -> Guess:
+        """Use up a code for the number that is sealed in `of`; of any other it is unknown. Raises InvalidOtp."""
         ...
 
 
@@ -86,15 +86,16 @@ class Deletion:
         try:
             account = await self._accounts.load(caller.user_id)
             await self._proofs.pins.require(caller, pin)
-            guess = await self._proofs.codes.redeem(challenge_id, Purpose.DELETE_ACCOUNT, otp)
-            hashes = self._hashes(account.phone_sealed)
-            if guess.phone_hash not in hashes:
-                # A code for somebody else's number proves nothing here, and is used up.
-                raise InvalidOtp(0)
-            ended = await self._store.delete(caller.user_id, hashes, self._clock.now())
+            sealed = account.phone_sealed
+            await self._proofs.codes.redeem(challenge_id, Purpose.DELETE_ACCOUNT, otp, of=sealed)
+            ended = await self._store.delete(caller.user_id, self._hashes(sealed), self._clock.now())
         except NotFound:
             raise InvalidToken from None
         await self._endings.tell(ended)
+
+    async def erase(self, limit: int) -> int:
+        """What the sweeper does about accounts that were deleted; answers how much that was."""
+        return await self._store.erase(self._clock.now(), limit)
 
     def _hashes(self, sealed: bytes) -> Collection[str]:
         """The names that a sealed number has or had in the database."""

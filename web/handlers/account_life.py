@@ -3,8 +3,9 @@
 from aiohttp import web
 
 from web.keys import CALLER, SERVICES
-from web.wire.account_life import Event, Events, EventsQuery
-from web.wire.strict import answer, parameters
+from web.wire.account_life import DeleteAccount, Event, Events, EventsQuery
+from web.wire.shapes import Nothing
+from web.wire.strict import answer, parameters, read
 
 
 async def events(request: web.Request) -> web.Response:
@@ -14,3 +15,10 @@ async def events(request: web.Request) -> web.Response:
     page = await request.app[SERVICES].account_events.page(request[CALLER].user_id, query.limit, before)
     shown = [Event(at=each.at, name=each.name, device_id=each.device_id, detail=each.detail) for each in page.events]
     return answer(Events(events=shown, next_cursor=None if page.next_before is None else str(page.next_before)))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """POST /account/delete: tokens and sockets end within a second, everything else is gone within a minute."""
+    body = await read(request, DeleteAccount)
+    await request.app[SERVICES].deletion.delete(request[CALLER], body.challenge_id, body.otp, body.pin)
+    return answer(Nothing())

@@ -2,9 +2,11 @@
 
 from typing import Final
 
+from vyry.errors import InvalidOtp, InvalidPin, PinLocked
 from web.handlers import account_life
 from web.keys import Route
-from web.wire.account_life import Events, EventsQuery
+from web.wire.account_life import DeleteAccount, Events, EventsQuery
+from web.wire.shapes import Nothing
 
 
 ROWS: Final[tuple[Route, ...]] = (
@@ -15,5 +17,14 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="What happened to the security of the account, newest first",
         query=EventsQuery,
         answers={200: Events},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/account/delete",
+        handler=account_life.delete,
+        summary="Delete the account: at once what it can do, within a minute all there is of it",
+        body=DeleteAccount,
+        answers={200: Nothing},
+        refusals=(InvalidOtp, InvalidPin, PinLocked),
     ),
 )

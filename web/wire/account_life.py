@@ -1,11 +1,20 @@
-"""Shapes of what happens to an account: its events (docs/protocol.md, "Account")."""
+"""Shapes of what happens to an account: its events and its end (docs/protocol.md, "Account")."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
 
-from web.wire.shapes import DeviceNumber, Moment, Wire
+from web.wire.pin import Pin
+from web.wire.shapes import DeviceNumber, Id, Moment, Wire
+
+
+class DeleteAccount(Wire):
+    """What proves that the owner wants it: a code for deleteAccount, and the PIN if there is one."""
+
+    challenge_id: Id
+    otp: Annotated[str, Field(min_length=1, max_length=16)]
+    pin: Pin | None = None
 
 
 class EventsQuery(Wire):
