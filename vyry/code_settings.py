@@ -23,9 +23,17 @@ _CAPTCHA: Final = r"webhook:https?://.+|hashcash:([1-9]|[12][0-9]|3[0-2])"
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def _sms(value: SecretStr) -> SecretStr:
     kind, _, target = value.get_secret_value().partition(":")
-    if kind not in _SMS or not re.fullmatch(_SMS[kind], target):
+    if kind not in _SMS or not re.fullmatch(_SMS[kind], target) or (kind == "webhook" and not _is_address(target)):
         raise ValueError(
             "must be console, file:PATH, webhook:URL, twilio:ACCOUNT_SID@FROM or vonage:APPLICATION_ID@FROM"
         )
@@ -33,13 +41,14 @@ def _sms(value: SecretStr) -> SecretStr:
 
 
 def _captcha(value: SecretStr) -> SecretStr:
-    if not re.fullmatch(_CAPTCHA, value.get_secret_value()):
+    kind, _, target = value.get_secret_value().partition(":")
+    if not re.fullmatch(_CAPTCHA, value.get_secret_value()) or (kind == "webhook" and not _is_address(target)):
         raise ValueError("must be webhook:URL or hashcash:BITS, at most 32")
     return value
 
 
 def _http(value: str) -> str:
-    if not re.fullmatch(r"https?://[^/?#@]+(/[^?#]*)?", value):
+    if not re.fullmatch(r"https?://[^/?#@]+(/[^?#]*)?", value) or not _is_address(value):
         raise ValueError("must be an address such as https://gateway.example.org")
     return value.rstrip("/")
 

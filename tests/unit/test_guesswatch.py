@@ -27,12 +27,22 @@ def test_a_few_wrong_guesses_and_many_among_more_right_ones_are_everyday() -> No
     watch = GuessWatch(StandingClock())
 
     with capture_logs() as logs:
-        for _ in range(FEW - 1):
-            watch.note(is_right=False)
         for number in range(FEW * 4):
-            watch.note(is_right=number % 4 != 3)
+            watch.note(is_right=number % 2 == 0)
 
     assert logs == []
+
+
+def test_a_wave_that_ebbs_and_flows_is_one_wave() -> None:
+    watch = GuessWatch(StandingClock())
+
+    with capture_logs() as logs:
+        for _ in range(FEW):
+            watch.note(is_right=False)
+        for number in range(FEW * 4):
+            watch.note(is_right=number % 2 == 0)
+
+    assert events(logs) == ["guessing"]  # type: ignore[arg-type]  # structlog's own mapping
 
 
 def test_wrong_guesses_of_long_ago_do_not_count() -> None:
@@ -42,6 +52,6 @@ def test_wrong_guesses_of_long_ago_do_not_count() -> None:
     with capture_logs() as logs:
         for _ in range(FEW * 2):
             watch.note(is_right=False)
-            clock.advance(seconds=SPAN.total_seconds() / (FEW - 1))
+            clock.advance(seconds=SPAN.total_seconds() / (FEW - 2))
 
     assert logs == []

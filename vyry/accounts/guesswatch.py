@@ -33,6 +33,7 @@ class GuessWatch:
         is_alarming = len(self._recent) >= FEW and wrong * 2 > len(self._recent)
         if is_alarming and not self._is_alarmed:
             log.warning("guessing", count=len(self._recent), failures=wrong, seconds=SPAN.total_seconds())
-        elif self._is_alarmed and not is_alarming:
+        elif self._is_alarmed and wrong * 3 < len(self._recent):
             log.info("guessing over", count=len(self._recent), failures=wrong)
-        self._is_alarmed = is_alarming
+            self._is_alarmed = False
+        self._is_alarmed |= is_alarming
