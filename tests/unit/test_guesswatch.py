@@ -16,7 +16,7 @@ def test_a_wave_of_wrong_guesses_is_told_once_and_its_end_once() -> None:
     with capture_logs() as logs:
         for _ in range(FEW * 3):
             watch.note(is_right=False)
-        for _ in range(FEW * 3):
+        for _ in range(FEW * 7):
             watch.note(is_right=True)
 
     assert events(logs) == ["guessing", "guessing over"]  # type: ignore[arg-type]  # structlog's own mapping
