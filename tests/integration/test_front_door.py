@@ -11,7 +11,7 @@ import pytest_asyncio
 from aiohttp import http_parser, web
 from pydantic import Field
 
-from vyry.errors import RateLimited
+from vyry.errors import Policy, RateLimited
 from vyry.limits import CLAIM_ALL, Grant
 from vyry.settings import Role, load_settings
 from web.app import DoorRunner, build_door, listening
@@ -50,7 +50,7 @@ async def crash(_: web.Request) -> web.Response:
 
 
 async def too_often(_: web.Request) -> web.Response:
-    raise RateLimited(7)
+    raise RateLimited(7, policy=Policy("claim_all", 60, 3600))
 
 
 BEGUN, MAY_END, ENDED = (

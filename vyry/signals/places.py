@@ -52,13 +52,15 @@ class SharedPlaces(Protocol):
 class Place:
     """One socket's place in its rooms; lasts until the socket is gone."""
 
-    __slots__ = ("holder", "is_taken_over", "rooms")
+    __slots__ = ("grants", "holder", "is_taken_over", "rooms")
 
     def __init__(self, rooms: Sequence[Room], holder: Holder) -> None:
         self.rooms = rooms
         self.holder = holder
         #: Another node holds the device's place now: it is not this one's to give up.
         self.is_taken_over = False
+        #: What was left behind it when it was taken.
+        self.grants: Sequence[tuple[str, Grant]] = ()
 
 
 class Places:
@@ -80,14 +82,18 @@ class Places:
         if self._open >= self._most:
             raise Unavailable("This node has no room for more sockets.", PATIENCE_SECONDS)
         place = Place(tuple(self._rooms(user_id, address)), -next(self._numbers))
-        self._refuse_full({room: self._others(room, mailbox) for room in place.rooms})
+        others = {room: self._others(room, mailbox) for room in place.rooms}
+        self._refuse_full(others)
         self._open += 1
         for room in place.rooms:
             self._holders.setdefault(room, []).append(place.holder)
         try:
             if self._shared is not None:
                 sizes = {room: self._sizes[room.quota] for room in place.rooms}
-                self._refuse_full(await self._shared.enter(sizes, place.holder, mailbox) or {})
+                everywhere = await self._shared.enter(sizes, place.holder, mailbox) or {}
+                others = {room: max(number, everywhere.get(room, 0)) for room, number in others.items()}
+                self._refuse_full(others)
+            place.grants = [(room.quota, self._grant(room, number + 1)) for room, number in others.items()]
             yield place
         finally:
             self._open -= 1

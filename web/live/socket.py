@@ -7,7 +7,7 @@ from aiohttp import web
 from vyry.errors import Unavailable
 from vyry.signals.places import Place
 from web.auth import client_address
-from web.keys import CALLER, SWITCHBOARD
+from web.keys import CALLER, GRANTS, SWITCHBOARD
 from web.live.codec import CODECS, JSON
 from web.live.reader import read_frames
 from web.live.session import Session
@@ -22,6 +22,7 @@ async def open_socket(request: web.Request) -> web.StreamResponse:
     if switchboard.is_draining:
         raise Unavailable("This node is going away.", 1)
     async with switchboard.services.places.taken(caller.user_id, caller.mailbox, client_address(request)) as place:
+        request[GRANTS], place.grants = list(place.grants), ()
         return await _serve(request, place)
 
 

@@ -12,7 +12,7 @@ from vyry.errors import (
     StaleDevices,
     StaleHead,
 )
-from vyry.limits import POST
+from vyry.limits import POST, SOCKETS_ACCOUNT
 from web.handlers import mailbox, messages
 from web.keys import Route
 from web.live.socket import open_socket
@@ -77,5 +77,6 @@ ROWS: Final[tuple[Route, ...]] = (
         query=SocketQuery,
         answers={101: None},
         refusals=(Forbidden,),
+        quota=SOCKETS_ACCOUNT,
     ),
 )

@@ -1,0 +1,222 @@
+"""Places of sockets: exact on one node, shared between nodes, and never lost to a crash."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from fakeredis import FakeAsyncRedis
+from redis.asyncio import Redis
+
+from vyry.adapters.limiter import LimitKeys
+from vyry.adapters.places import RedisPlaces
+from vyry.adapters.redis import connect_redis
+from vyry.errors import Policy, RateLimited, Unavailable
+from vyry.ids import MailboxKey, UserId, new_id
+from vyry.limits import QUOTAS
+from vyry.signals.places import Place, Places
+
+
+HOME = "198.51.100.7"
+
+
+class Front:
+    """One node, and the sockets that were opened on it."""
+
+    def __init__(self, shared: RedisPlaces | None, *, most: int = 1000, is_on: bool = True) -> None:
+        self.shared = shared
+        self.places = Places(QUOTAS, shared, most, is_on=is_on)
+        self.open: dict[Place, AsyncExitStack] = {}
+
+    async def dial(self, user: UserId, mailbox: int, address: str = HOME) -> Place:
+        """Open a socket without hello."""
+        stack = AsyncExitStack()
+        place = await stack.enter_async_context(self.places.taken(user, MailboxKey(mailbox), address))
+        self.open[place] = stack
+        return place
+
+    async def live(self, user: UserId, mailbox: int, address: str = HOME) -> Place:
+        """Open a socket and say hello."""
+        place = await self.dial(user, mailbox, address)
+        await self.places.settle(place, MailboxKey(mailbox))
+        return place
+
+    async def hang_up(self, place: Place, *, is_taken_over: bool = False) -> None:
+        place.is_taken_over = is_taken_over
+        await self.open.pop(place).aclose()
+
+    async def left(self, user: UserId, address: str = HOME) -> list[int]:
+        return [grant.remaining for _, grant in await self.places.grants(user, address)]
+
+
+@pytest.fixture(params=["fakeredis", "redis"])
+async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
+    opened = FakeAsyncRedis() if request.param == "fakeredis" else connect_redis(request.getfixturevalue("redis_url"))
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def nodes(redis: Redis) -> tuple[Front, Front]:
+    keys = LimitKeys(b"one")
+    return Front(RedisPlaces(redis, keys)), Front(RedisPlaces(redis, keys))
+
+
+@pytest.fixture
+def ann() -> UserId:
+    return UserId(new_id())
+
+
+async def test_a_seventh_socket_of_an_account_is_refused_on_whichever_node(
+    nodes: tuple[Front, Front], ann: UserId
+) -> None:
+    for mailbox, node in zip(range(6), itertools.cycle(nodes), strict=False):
+        await node.dial(ann, mailbox)
+
+    for node in nodes:
+        with pytest.raises(RateLimited) as refused:
+            await node.dial(ann, 7)
+        assert refused.value.policy == Policy("sockets_account", 6, 0)
+    assert [await node.left(ann) for node in nodes] == [[0, 44]] * 2
+
+
+async def test_a_device_comes_back_though_all_places_are_taken(nodes: tuple[Front, Front], ann: UserId) -> None:
+    one, other = nodes
+    older = [await one.live(ann, mailbox) for mailbox in range(6)]
+
+    for _ in range(3):
+        newer = await other.live(ann, 3)
+        await one.hang_up(older[3], is_taken_over=True)
+        older[3] = await one.live(ann, 3)
+        await other.hang_up(newer, is_taken_over=True)
+
+    assert await one.left(ann) == [0, 44]
+    with pytest.raises(RateLimited):
+        await other.dial(ann, 7)
+
+
+async def test_who_says_no_hello_holds_places_of_the_account(nodes: tuple[Front, Front], ann: UserId) -> None:
+    one, other = nodes
+    await one.live(ann, 1)
+    for _ in range(6):
+        await one.dial(ann, 1)
+
+    with pytest.raises(RateLimited):
+        await other.dial(ann, 1)
+
+
+async def test_a_place_that_was_left_is_free_on_all_nodes(nodes: tuple[Front, Front], ann: UserId) -> None:
+    one, other = nodes
+    places = [await one.dial(ann, mailbox) for mailbox in range(6)]
+    await one.places.settle(places[0], MailboxKey(0))
+
+    for place in places:
+        await one.hang_up(place)
+
+    assert await other.left(ann) == [6, 50]
+    for mailbox in range(6):
+        await other.dial(ann, mailbox)
+
+
+async def test_an_address_has_fifty_sockets_and_an_ipv6_network_counts_as_one(nodes: tuple[Front, Front]) -> None:
+    one, other = nodes
+    for number in range(50):
+        await nodes[number % 2].live(UserId(new_id()), number, f"2001:db8::{number:x}")
+
+    with pytest.raises(RateLimited) as refused:
+        await one.dial(UserId(new_id()), 51, "2001:db8::ffff")
+    await other.dial(UserId(new_id()), 52, "2001:db8:0:1::1")
+
+    assert refused.value.policy == Policy("sockets_address", 50, 0)
+
+
+async def test_of_a_hundred_at_once_on_two_nodes_no_more_than_six_get_in(
+    nodes: tuple[Front, Front], ann: UserId
+) -> None:
+    tries = [nodes[number % 2].dial(ann, number) for number in range(100)]
+
+    outcomes = await asyncio.gather(*tries, return_exceptions=True)
+
+    assert sum(isinstance(outcome, Place) for outcome in outcomes) <= 6
+    assert all(isinstance(outcome, Place | RateLimited) for outcome in outcomes)
+
+
+async def test_the_places_of_a_dead_node_become_free_and_those_of_a_living_one_stay(redis: Redis, ann: UserId) -> None:
+    keys = LimitKeys(b"one")
+    dead = Front(RedisPlaces(redis, keys, lease_seconds=0.4))
+    alive = Front(RedisPlaces(redis, keys, lease_seconds=0.4))
+    for mailbox in range(3):
+        await dead.live(ann, mailbox)
+        await alive.live(ann, 10 + mailbox)
+    assert alive.shared is not None
+
+    for _ in range(3):
+        await asyncio.sleep(0.2)
+        await alive.shared.renew(alive.places.held())
+
+    assert (await dead.left(ann), await Front(RedisPlaces(redis, keys)).left(ann)) == ([3, 47], [3, 47])
+
+
+async def test_after_redis_forgot_everything_renewing_tells_it_again(
+    nodes: tuple[Front, Front], redis: Redis, ann: UserId
+) -> None:
+    one, other = nodes
+    for mailbox in range(6):
+        await one.live(ann, mailbox)
+    await redis.flushall()
+    assert one.shared is not None
+
+    await one.shared.renew(one.places.held())
+
+    with pytest.raises(RateLimited):
+        await other.dial(ann, 7)
+
+
+@pytest.mark.parametrize("redis_is", ["none", "away"])
+async def test_without_redis_a_node_counts_exactly(redis_is: str, ann: UserId) -> None:
+    async with connect_redis("redis://127.0.0.1:1") as nothing:
+        node = Front(None if redis_is == "none" else RedisPlaces(nothing, LimitKeys()))
+        live = [await node.live(ann, mailbox) for mailbox in range(6)]
+
+        with pytest.raises(RateLimited):
+            await node.dial(ann, 7)
+        again = await node.live(ann, 3)
+        await node.hang_up(live[3])
+        await node.hang_up(again)
+
+        assert await node.left(ann) == [1, 45]
+
+
+async def test_a_full_node_takes_nobody(ann: UserId) -> None:
+    node = Front(None, most=2)
+    first = await node.dial(ann, 1)
+    await node.dial(ann, 2)
+
+    with pytest.raises(Unavailable):
+        await node.dial(UserId(new_id()), 3)
+    await node.hang_up(first)
+
+    await node.dial(UserId(new_id()), 3)
+
+
+async def test_with_limits_off_an_account_still_has_its_number_and_an_address_any(ann: UserId) -> None:
+    node = Front(None, is_on=False)
+    for number in range(60):
+        await node.dial(UserId(new_id()), number)
+    for number in range(6):
+        await node.dial(ann, number)
+
+    with pytest.raises(RateLimited):
+        await node.dial(ann, 7)
+
+
+async def test_nothing_is_remembered_of_who_is_gone(nodes: tuple[Front, Front], redis: Redis) -> None:
+    one = nodes[0]
+    for number in range(20):
+        place = await one.live(UserId(new_id()), number, f"198.51.100.{number}")
+        await one.hang_up(place)
+
+    assert list(one.places.held()) == []
+    assert one.places._holders == {}
+    assert await redis.keys("*") == []
