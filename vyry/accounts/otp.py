@@ -185,7 +185,7 @@ class OneTimeCodes:
         answer = self._refused.find(subjects, now) or await self._store.open(challenge, subjects, self._terms.rules)
         if isinstance(answer, Refusal):
             self._refused.note(subjects, answer)
-            raise _as_error(answer, now)
+            raise _as_error(answer, self._clock.now())
         try:
             await self._sender.send(OtpMessage(new_id(), number, code, purpose, channel, now))
         except NotSent as failure:
@@ -269,7 +269,7 @@ class _Refused:
 
 def _as_error(refusal: Refusal, now: datetime) -> RateLimited | Unavailable:
     """What the caller is told; the operator hears of the limits that cost or save money."""
-    wait = math.ceil((refusal.retry_at - now).total_seconds())
+    wait = max(1, math.ceil((refusal.retry_at - now).total_seconds()))
     OTP_REFUSED.labels(refusal.limit.value).inc()
     if refusal.is_trip:
         log.warning("sending paused", reason="few codes are verified", seconds=wait)
