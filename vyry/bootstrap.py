@@ -27,7 +27,7 @@ from vyry.accounts.registration import Registration
 from vyry.accounts.sending import UNLIMITED, Rules, Tariff
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.signing import KeyRing, SigningKey
-from vyry.accounts.standings import Endings, Standings
+from vyry.accounts.standings import Endings, EndingWatch, Standings
 from vyry.accounts.tokens import Tokens
 from vyry.adapters.account_events import TortoiseAccountEvents
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
@@ -82,6 +82,7 @@ class Services:
     clock: Clock
     registration: Registration
     sessions: Sessions
+    ending_watch: EndingWatch
     accounts: Accounts
     account_events: AccountEvents
     account_upkeep: AccountUpkeep
@@ -238,6 +239,7 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         clock=clock,
         registration=_registration(ground),
         sessions=_sessions(ground),
+        ending_watch=EndingWatch(TortoiseSessions(), ground.standings),
         accounts=Accounts(TortoiseAccounts(), ground.pepper),
         account_events=TortoiseAccountEvents(),
         account_upkeep=TortoiseAccountUpkeep(),

@@ -105,6 +105,10 @@ class Sessions:
         """Whether somebody recognised before still may speak: for sockets, which outlive their upgrade. Raises InvalidToken, Unavailable."""
         await self._stand(Claims(caller.user_id, caller.device, caller.generation, caller.expires_at, caller.key_id))
 
+    def is_signed(self, caller: Caller) -> bool:
+        """Whether the key that signed the caller's token is still one of ours: a leaked one is dropped at once."""
+        return self._tokens.keys.knows(caller.key_id)
+
     async def ticket(self, caller: Caller) -> str:
         """A ticket that stands for this caller once, for 30 s."""
         text = secrets.token_urlsafe(32)

@@ -4,8 +4,8 @@ Requests that need the database at the same time share one statement: while one 
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections import OrderedDict, deque
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -21,6 +21,8 @@ from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
 #: Half of the second in which an ended session must be refused: the look itself takes time too, more on a busy node.
 MEMORY: Final = timedelta(milliseconds=500)
 REMEMBERED: Final = 20_000
+#: No transaction of ours lasts that long: PostgreSQL ends it before.
+OVERLAP_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +39,24 @@ class Standing:
     last_seen_on: date
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Sessions that ended, or may go on again: of one device, or of all devices of an account. Numbers rise, but may come to light out of turn."""
+
+    number: int
+    device: UUID | None
+    user_id: UserId | None
+
+
 class StandingStore(Protocol):
-    """Where devices are looked up. Both methods raise `Unavailable` when the database is away."""
+    """Where devices are looked up. All methods raise `Unavailable` when the database is away."""
 
     async def standings(self, devices: Collection[UUID]) -> Mapping[UUID, Standing]:
-        """Those of these devices that live, by one statement."""
+        """Those of these devices that live, of accounts that are neither suspended nor deleted, by one statement."""
+        ...
+
+    async def endings(self, after: int | None) -> Sequence[Ending]:
+        """What ended beyond this number, by one statement that asks for no device; without a number the last one alone."""
         ...
 
     async def seen(self, devices: Collection[UUID], day: date) -> None:
@@ -111,6 +126,33 @@ class Standings:
         if unseen:
             await self._store.seen(unseen, today)
         return found
+
+
+class EndingWatch:
+    """Hears of every end on any node from the database itself, whatever becomes of hints: one small statement each time, however many sockets there are.
+
+    Theory: numbers are given before a transaction commits, so a lower one may appear after a higher one. Each look therefore begins again where the
+    numbers stood OVERLAP ago, longer than any transaction lives.
+    """
+
+    def __init__(self, store: StandingStore, standings: Standings) -> None:
+        self._store = store
+        self._standings = standings
+        self._marks: deque[tuple[float, int]] = deque()
+        self._told: set[int] = set()
+
+    async def look(self, now: float) -> tuple[Collection[UUID], Collection[UserId]]:
+        """The devices and the accounts about which something new was written since the last look. `now` is in seconds, monotonic. Raises Unavailable."""
+        found = await self._store.endings(self._marks[0][1] if self._marks else None)
+        fresh = [each for each in found if each.number not in self._told] if self._marks else []
+        highest = max((each.number for each in found), default=self._marks[-1][1] if self._marks else 0)
+        self._marks.append((now, highest))
+        while len(self._marks) > 1 and self._marks[1][0] <= now - OVERLAP_SECONDS:
+            self._marks.popleft()
+        self._told = {each.number for each in found}
+        devices = {each.device for each in fresh if each.device is not None}
+        self._standings.forget(devices)
+        return devices, {each.user_id for each in fresh if each.user_id is not None}
 
 
 class Endings:

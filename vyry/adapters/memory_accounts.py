@@ -1,6 +1,6 @@
 """Accounts, devices, tokens and codes in dictionaries: the twins of the database adapters, for tests. One asyncio step is one transaction here."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from itertools import count
@@ -18,7 +18,7 @@ from vyry.accounts.account import (
 )
 from vyry.accounts.phone import HiddenNumber
 from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
-from vyry.accounts.standings import Standing
+from vyry.accounts.standings import Ending, Standing
 from vyry.adapters.memory_pin import PinLedger
 from vyry.clock import Clock
 from vyry.errors import NotFound, UsernameTaken
@@ -55,6 +55,7 @@ class AccountLedger:
     tokens: dict[str, _Token] = field(default_factory=dict)
     pins: PinLedger = field(default_factory=PinLedger)
     mailboxes: "count[int]" = field(default_factory=lambda: count(1))
+    endings: list[Ending] = field(default_factory=list)
     #: The device number given last, by account.
     last_numbers: dict[UserId, DeviceId] = field(default_factory=dict)
 
@@ -75,7 +76,13 @@ class AccountLedger:
     def end(self, devices: Collection[UUID]) -> tuple[EndedDevice, ...]:
         """End these."""
         self.drop_tokens(devices)
+        for device in devices:
+            self.note_ending(device)
         return tuple(EndedDevice(device, self.devices.pop(device).mailbox) for device in devices)
+
+    def note_ending(self, device: UUID) -> None:
+        """Leave word of the end of this device's sessions."""
+        self.endings.append(Ending(len(self.endings) + 1, device, None))
 
     def drop_tokens(self, devices: Collection[UUID]) -> None:
         """Forget every refresh token of these."""
@@ -171,6 +178,10 @@ class MemorySessions:
             for device, known in found.items()
         }
 
+    async def endings(self, after: int | None) -> Sequence[Ending]:
+        known = self._ledger.endings
+        return known[-1:] if after is None else [each for each in known if each.number > after]
+
     async def seen(self, devices: Collection[UUID], day: date) -> None:
         for device in devices:
             known = self._ledger.devices.get(device)
@@ -202,6 +213,7 @@ class MemorySessions:
     def _end_family(self, device: UUID) -> Reused:
         known = self._ledger.devices[device]
         known.generation += 1
+        self._ledger.note_ending(device)
         self._ledger.drop_tokens([device])
         return Reused(EndedDevice(device, known.mailbox))
 

@@ -1,6 +1,6 @@
 """Refresh tokens and the standing of devices in the database."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -8,9 +8,12 @@ from uuid import UUID
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.accounts.account import EndedDevice
+from vyry.accounts.events import AccountEvent
 from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
-from vyry.accounts.standings import Standing
+from vyry.accounts.standings import Ending, Standing
+from vyry.adapters.account_events import note_event
 from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.notices import Audience, Telling, enqueue
 from vyry.adapters.rows import DeviceRow, RefreshTokenRow
 from vyry.adapters.statements import fetch, to_day, to_moment, to_uuid
 from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
@@ -21,8 +24,9 @@ class TortoiseSessions:
 
     async def standings(self, devices: Collection[UUID]) -> Mapping[UUID, Standing]:
         sql = (
-            "SELECT id, account_id, device_id, mailbox, mailbox_id, is_primary, session_generation, last_seen_on"
-            " FROM device WHERE ended_at IS NULL AND id = ANY($1)"
+            "SELECT d.id, d.account_id, d.device_id, d.mailbox, d.mailbox_id, d.is_primary, d.session_generation, d.last_seen_on"
+            " FROM device d JOIN account a ON a.id = d.account_id"
+            " WHERE d.ended_at IS NULL AND a.suspended_at IS NULL AND a.deleted_at IS NULL AND d.id = ANY($1)"
         )
         async with available():
             found = [_standing(row) for row in await fetch(connection(), sql, list(devices))]
@@ -30,13 +34,23 @@ class TortoiseSessions:
 
     async def seen(self, devices: Collection[UUID], day: date) -> None:
         async with available():
-            await DeviceRow.filter(id__in=list(devices), last_seen_on__lt=day).update(last_seen_on=day)
+            live = DeviceRow.filter(id__in=list(devices), last_seen_on__lt=day)
+            await live.update(last_seen_on=day, idle_warned_at=None)
+
+    async def endings(self, after: int | None) -> Sequence[Ending]:
+        newest = "SELECT id, device, account_id FROM ending ORDER BY id DESC LIMIT 1"
+        later = "SELECT id, device, account_id FROM ending WHERE id > $1 ORDER BY id"
+        async with available():
+            found = await (fetch(connection(), newest) if after is None else fetch(connection(), later, after))
+        return [_ending(row) for row in found]
 
     async def rotate(self, rotation: Rotation) -> RotationOutcome:
         # The lock of the device comes first: rotations, the end of the family and the end of the device happen one after the other.
         lock = (
-            "UPDATE device SET last_seen_on = $1 WHERE id = (SELECT device FROM refresh_token WHERE hash = $2) AND ended_at IS NULL"
-            " RETURNING id, account_id, mailbox, session_generation"
+            "UPDATE device SET last_seen_on = $1, idle_warned_at = NULL"
+            " WHERE id = (SELECT device FROM refresh_token WHERE hash = $2) AND ended_at IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM account a WHERE a.id = device.account_id AND (a.suspended_at IS NOT NULL OR a.deleted_at IS NOT NULL))"
+            " RETURNING id, account_id, device_id, mailbox, session_generation"
         )
         async with transaction() as inside:
             device = await fetch(inside, lock, rotation.now.date(), rotation.hash)
@@ -60,7 +74,7 @@ async def _rotate(inside: BaseDBAsyncClient, rotation: Rotation, device: dict[st
     unseen = "DELETE FROM refresh_token WHERE hash = $1 AND used_at IS NULL RETURNING family_ends_at"
     dead = await fetch(inside, unseen, token.successor) if is_retry else []
     if not dead:
-        return await _end_family(inside, device)
+        return await _end_family(inside, device, rotation.now)
     await fetch(inside, "UPDATE refresh_token SET successor = $1 WHERE hash = $2", rotation.successor, rotation.hash)
     return await _succeed(inside, rotation, device, to_moment(dead[0]["family_ends_at"]))
 
@@ -80,13 +94,22 @@ async def _succeed(
     return Rotated(user_id, to_uuid(device["id"]), device["session_generation"], expires_at)
 
 
-async def _end_family(inside: BaseDBAsyncClient, device: dict[str, Any]) -> Reused:
-    """Kill every token of the device. The device itself stays, for its mail waits for whoever signs up again."""
+async def _end_family(inside: BaseDBAsyncClient, device: dict[str, Any], now: datetime) -> Reused:
+    """Kill every token of the device, and tell all devices of the account. The device itself stays, for its mail waits for whoever signs up again."""
     ended = EndedDevice(to_uuid(device["id"]), MailboxKey(device["mailbox"]))
     raise_generation = "UPDATE device SET session_generation = session_generation + 1 WHERE id = $1"
     await fetch(inside, raise_generation, ended.device)
     await fetch(inside, "DELETE FROM refresh_token WHERE device = $1", ended.device)
+    account_id = to_uuid(device["account_id"])
+    body = {"name": "tokenReused", "deviceId": device["device_id"]}
+    await enqueue(inside, Telling(account_id, Audience.OWN, body, now))
+    await note_event(inside, AccountEvent(account_id, "tokenReused", now, device["device_id"]))
     return Reused(ended)
+
+
+def _ending(row: dict[str, Any]) -> Ending:
+    device, account_id = row["device"], row["account_id"]
+    return Ending(row["id"], device and to_uuid(device), account_id and UserId(to_uuid(account_id)))
 
 
 def _standing(row: dict[str, Any]) -> Standing:

@@ -50,7 +50,7 @@ async def park(request: web.Request) -> web.Response:
 
 
 async def _wait(request: web.Request, caller: Caller, query: MailboxQuery) -> Page:
-    """The first page with something in it, or the empty one at the end of the wait."""
+    """The first page with something in it, or the empty one at the end of the wait. Raises InvalidToken if the session ends meanwhile."""
     mailboxes = request.app[SERVICES].mailboxes
     loop = asyncio.get_running_loop()
     until = loop.time() + query.wait
@@ -58,6 +58,8 @@ async def _wait(request: web.Request, caller: Caller, query: MailboxQuery) -> Pa
         while True:
             news.clear()
             found = await mailboxes.page(caller.mailbox, query.after, query.limit)
+            # Who began to wait may have lost the session meanwhile: what came since is not theirs.
+            await request.app[SERVICES].sessions.confirm(caller)
             left = until - loop.time()
             if found.entries or left <= 0 or request.app[SWITCHBOARD].is_draining:
                 return found

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from vyry.errors import InvalidToken, Unavailable
+from vyry.errors import Unavailable
 from vyry.ids import MailboxKey
 from vyry.signals.places import Place
 from vyry.telemetry import SOCKETS
 from web.live.collector import CHUNK, Collector
 from web.live.delivery import Delivery
+from web.live.ended import Ended
 from web.live.hearing import Hearing
 from web.live.pace import PACE, Pace
 from web.live.session import CloseCode, Session, buffered
@@ -41,6 +42,7 @@ class Switchboard:
         self._all_closed = asyncio.Event()
         self.delivery = Delivery(pace.slow)
         self.collector = Collector(services.mail_store, self._sessions)
+        self.ended = Ended(services, self._open.keys(), self.delivery)
         self.hearing = Hearing(self._sessions, self.collector, self.delivery, services.doorbell)
 
     @asynccontextmanager
@@ -52,7 +54,7 @@ class Switchboard:
         async with asyncio.TaskGroup() as tasks:
             loops = [
                 tasks.create_task(loop())
-                for loop in (self.collector.run, self.delivery.run, self._look_after, self._catch_up)
+                for loop in (self.collector.run, self.delivery.run, self.ended.run, self._look_after, self._catch_up)
             ]
             try:
                 yield
@@ -155,7 +157,7 @@ class Switchboard:
                     break
 
     async def _check(self, mailboxes: Sequence[MailboxKey]) -> None:
-        await self._confirm([self._sessions[mailbox] for mailbox in mailboxes if mailbox in self._sessions])
+        await self.ended.confirm([self._sessions[mailbox] for mailbox in mailboxes if mailbox in self._sessions])
         for state in await self.services.mail_store.states(mailboxes):
             session = self._sessions.get(state.mailbox)
             if session is None or session.window is None:
@@ -168,10 +170,3 @@ class Switchboard:
                 self.acknowledged(state.mailbox, state.acknowledged.seq)
                 if state.last.seq > session.window.sent:
                     self.collector.mark([state.mailbox])
-
-    async def _confirm(self, sessions: Sequence[Session]) -> None:
-        """End those whose device has ended: the word of it may have been lost. One statement asks for all."""
-        asked = (self.services.sessions.confirm(session.caller) for session in sessions)
-        for session, problem in zip(sessions, await asyncio.gather(*asked, return_exceptions=True), strict=True):
-            if isinstance(problem, InvalidToken):
-                self.delivery.end(session, CloseCode.TOKEN_ENDED)
