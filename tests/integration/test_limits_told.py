@@ -1,0 +1,156 @@
+"""What a node with its limits on says of them: GET /limits, and the headers of limited routes."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from scripts.nodes import Alone
+from tests.client import Body, Device, Node, fresh_number
+from tests.line import Line
+from vyry.limits import QUOTAS
+from web.routes import ROUTES
+
+
+#: One address signs up everybody here, and buckets refill slowly enough to be told exactly.
+ENVIRONMENT = {
+    "VYRY_LIMITS": "on",
+    "VYRY_LIMIT_OTP_NETWORK": "1000/60",
+    "VYRY_LIMIT_NEW_CONTACTS": "2/86400",
+    "VYRY_LIMIT_POST": "60/6000",
+    "VYRY_LIMIT_POST_BYTES": "10000/8640000",
+}
+CHANGED = {
+    "otp_network": [(1000, 60)],
+    "new_contacts": [(2, 86_400)],
+    "post": [(60, 6000)],
+    "post_bytes": [(10_000, 8_640_000)],
+}
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Alone]:
+    with Alone(ENVIRONMENT) as node:
+        yield node
+        assert '"event":"broken"' not in node.log()
+
+
+@pytest_asyncio.fixture
+async def node(alone: Alone) -> AsyncIterator[Node]:
+    async with aiohttp.ClientSession() as http:
+        yield Node(http, alone.url, alone.otp_file)
+
+
+async def left(device: Device) -> dict[tuple[str, int], int]:
+    """What remains, by name and seconds."""
+    rows = (await device.call("GET", "/limits"))["limits"]
+    return {(row["name"], row["windowSeconds"]): row["remaining"] for row in rows}
+
+
+async def headers_of(device: Device, method: str, path: str, body: Body | None = None) -> tuple[int, str, str]:
+    """Status, RateLimit-Policy and RateLimit of an answer."""
+    authorization = {"Authorization": f"Bearer {device.token}"}
+    url = f"{device.node.url}/api/v1{path}"
+    async with device.node.http.request(method, url, json=body, headers=authorization) as answer:
+        if answer.status == 429:
+            assert answer.headers["Retry-After"] == str((await answer.json())["retry_after_seconds"])
+        return answer.status, answer.headers["RateLimit-Policy"], answer.headers["RateLimit"]
+
+
+async def test_every_window_of_the_table_is_told(node: Node) -> None:
+    device = await node.sign_up(with_keys=False)
+
+    told = [
+        (row["name"], row["limit"], row["windowSeconds"]) for row in (await device.call("GET", "/limits"))["limits"]
+    ]
+
+    table = {name: [(each.limit, each.seconds) for each in quota.windows] for name, quota in QUOTAS.items()}
+    expected = [(name, *window) for name, windows in (table | CHANGED).items() for window in windows]
+    assert told == expected
+
+
+async def test_what_is_left_is_true_and_looking_takes_nothing(node: Node) -> None:
+    ann, bo = await node.sign_up(), await node.sign_up()
+    line = await Line.live(ann)
+    conversation = await ann.open_direct(bo)
+    await bo.call("POST", f"/keys/{ann.user_id}/claim")
+    with pytest.raises(Exception, match="INVALID_PIN"):
+        await ann.call("POST", "/account/pin/verify", {"pin": "271828"})
+    await ann.post(conversation, bo, b"x" * 1000)
+    with pytest.raises(Exception, match="NOT_FOUND"):
+        await line.ask(
+            "signal", userId="0198c2d4-7a00-7000-8000-000000000000", callId=bo.user_id, kind="end", content=b""
+        )
+
+    looks = [await left(ann) for _ in range(3)]
+
+    assert {
+        ("otp_number", 30): 0,
+        ("otp_number", 600): 2,
+        ("otp_number", 86_400): 9,
+        ("claim_all", 3600): 59,
+        ("post", 6000): 59,
+        ("post_bytes", 8_640_000): 9_000,
+        ("new_contacts", 86_400): 1,
+        ("pin_tries", 86_400): 10,
+        ("sockets_account", 0): 5,
+        ("sockets_address", 0): 49,
+        ("search", 60): 60,
+    }.items() <= looks[-1].items()
+    await line.close()
+
+
+async def test_a_limited_route_says_how_it_stands_and_a_429_which_limit_it_was(node: Node) -> None:
+    ann = await node.sign_up()
+    people = [await node.sign_up() for _ in range(3)]
+
+    said = [
+        await headers_of(ann, "POST", "/conversations", {"kind": "direct", "userId": person.user_id})
+        for person in people
+    ]
+
+    assert said[0] == (201, '"new_contacts";q=2;w=86400', '"new_contacts";r=1;t=86400')
+    assert said[2][:2] == (429, '"new_contacts";q=2;w=86400')
+    assert re.fullmatch(r'"new_contacts";r=0;t=\d+', said[2][2])
+
+
+async def test_posts_and_claims_tell_each_of_their_limits(node: Node) -> None:
+    ann, bo = await node.sign_up(), await node.sign_up()
+    conversation = await ann.open_direct(bo)
+    await ann.learn(bo.user_id)
+
+    post = await headers_of(ann, "POST", "/messages", ann.body_of(conversation, [bo.user_id], b"12345"))
+    claim = await headers_of(ann, "POST", f"/keys/{bo.user_id}/claim")
+
+    assert post[1] == '"post";q=60;w=6000, "post_bytes";q=10000;w=8640000'
+    assert post[2] == '"post";r=59;t=100, "post_bytes";r=9995;t=4320'
+    assert claim[:2] == (200, '"claim_target";q=6;w=3600, "claim_all";q=60;w=3600')
+
+
+async def test_codes_links_and_sockets_tell_their_limits_before_anybody_is_known(node: Node) -> None:
+    ann = await node.sign_up(with_keys=False)
+
+    code = await headers_of(ann, "POST", "/auth/request-otp", {"phoneNumber": fresh_number()})
+    key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    link = await headers_of(ann, "POST", "/devices/links", {"publicKey": key, "name": "pad", "platform": "cli"})
+    line = await Line.open(ann)
+
+    assert '"otp_number"' in code[1]
+    assert link[:2] == (201, '"link_sessions";q=6;w=720')
+    answer = line.ws._response
+    assert answer.headers["RateLimit-Policy"] == '"sockets_account";q=6, "sockets_address";q=50'
+    assert answer.headers["RateLimit"] == '"sockets_account";r=5;t=0, "sockets_address";r=49;t=0'
+    await line.close()
+
+
+def test_the_routes_tried_here_are_all_the_limited_ones() -> None:
+    assert {f"{route.method} {route.path.removeprefix('/api/v1')}" for route in ROUTES if route.quota} == {
+        "POST /auth/request-otp",
+        "POST /conversations",
+        "POST /devices/links",
+        "POST /keys/{userId}/claim",
+        "POST /messages",
+        "GET /ws",
+    }
