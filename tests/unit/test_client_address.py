@@ -7,8 +7,18 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
+from vyry.limits import party
 from web.auth import client_address
 from web.keys import SETTINGS
+
+
+TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+
+
+def asking(peer: str, headers: list[tuple[str, str]]) -> web.Request:
+    app = web.Application()
+    app[SETTINGS] = SimpleNamespace(trusted_proxies=TRUSTED)  # type: ignore[misc]  # all that is asked of the settings
+    return make_mocked_request("GET", "/", headers=headers, app=app).clone(remote=peer)
 
 
 @pytest.mark.parametrize(
@@ -27,13 +37,55 @@ from web.keys import SETTINGS
         ("10.0.0.1", ["2001:db8::7"], "2001:db8::7"),
         ("::ffff:10.0.0.1", ["::ffff:198.51.100.1"], "198.51.100.1"),
         ("", ["198.51.100.1"], "::1"),
+        # Spoofed: what a client writes stands further left than what the proxy appends.
+        ("10.0.0.1", ["127.0.0.1, 10.0.0.9, 198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["10.0.0.9", "10.0.0.8", "198.51.100.1"], "198.51.100.1"),
+        ("203.0.113.9", ["10.0.0.1"], "203.0.113.9"),
+        ("203.0.113.9", ["127.0.0.1, 10.0.0.1"], "203.0.113.9"),
+        ("10.0.0.1", ["1.1.1.1, 198.51.100.1, rubbish, 10.0.0.2"], "10.0.0.2"),
+        # IPv6, in any spelling, mapped or not, trusted or not.
+        ("fd00::1", ["2001:db8::7"], "2001:db8::7"),
+        ("fd00::1", ["2001:DB8:0:0:0:0:0:7"], "2001:db8::7"),
+        ("2001:db8::9", ["2001:db8::7"], "2001:db8::9"),
+        ("fd00::1", ["2001:db8::7, fd00::2, ::ffff:10.0.0.2"], "2001:db8::7"),
+        ("::ffff:203.0.113.9", ["198.51.100.1"], "203.0.113.9"),
+        ("::ffff:a00:1", ["198.51.100.1"], "198.51.100.1"),
+        # Garbage: not one hop further is believed.
+        ("10.0.0.1", ["198.51.100.1:5000"], "10.0.0.1"),
+        ("10.0.0.1", ["[2001:db8::7]:443"], "10.0.0.1"),
+        ("10.0.0.1", ["unknown"], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.1,"], "10.0.0.1"),
+        ("10.0.0.1", [", ,"], "10.0.0.1"),
+        ("10.0.0.1", ["198.051.100.1"], "10.0.0.1"),
+        ("10.0.0.1", ["3325256705"], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.0/24"], "10.0.0.1"),
+        ("10.0.0.1", ["localhost"], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.1", ""], "10.0.0.1"),
+        ("10.0.0.1", [", ".join(["10.0.0.5"] * 500)], "10.0.0.5"),
     ],
 )
 def test_the_right_most_hop_that_nobody_trusts_is_the_client(peer: str, forwarded: list[str], address: str) -> None:
-    app = web.Application()
-    app[SETTINGS] = SimpleNamespace(trusted_proxies=(ip_network("10.0.0.0/8"),))  # type: ignore[misc]  # all that is asked of the settings
-    headers = [("X-Forwarded-For", line) for line in forwarded]
-
-    request = make_mocked_request("GET", "/", headers=headers, app=app).clone(remote=peer)
+    request = asking(peer, [("X-Forwarded-For", line) for line in forwarded])
 
     assert client_address(request) == address
+
+
+@pytest.mark.parametrize("name", ["Forwarded", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP", "Via"])
+def test_no_other_header_is_believed(name: str) -> None:
+    request = asking("10.0.0.1", [(name, "for=198.51.100.9"), (name, "198.51.100.9"), ("X-Forwarded-For", "1.2.3.4")])
+
+    assert client_address(request) == "1.2.3.4"
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("2001:db8::7", "2001:db8::/64"),
+        ("2001:db8::ffff:ffff:ffff:ffff", "2001:db8::/64"),
+        ("2001:db8:0:1::7", "2001:db8:0:1::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_a_party_is_an_address_or_all_it_can_call_its_own(address: str, counted: str) -> None:
+    assert party(address) == counted
