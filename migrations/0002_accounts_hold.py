@@ -232,8 +232,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("account_id", fields.UUIDField(db_index=True)),
-                ("phone_hash", fields.CharField(max_length=64)),
-                ("phone_sealed", fields.BinaryField()),
                 ("expires_at", fields.DatetimeField(db_index=True, auto_now=False, auto_now_add=False)),
             ],
             options={

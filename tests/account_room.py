@@ -7,15 +7,17 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from vyry.accounts.account import AccountStore, DeviceStore, NewDevice, Platform, SignedUp
+from vyry.accounts.arrival import Arrivals, NewSession
 from vyry.accounts.deletion import DeletionStore
 from vyry.accounts.door import OpenDoor
+from vyry.accounts.lock import LockStore
 from vyry.accounts.otp import Channel, NotSent, OneTimeCodes, OtpMessage, OtpStore, Purpose, Terms
 from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.own_pin import OwnPin, PinMeans
 from vyry.accounts.phone import HiddenNumber, Pepper
 from vyry.accounts.pin import Pins, Tries
 from vyry.accounts.profile import Accounts
-from vyry.accounts.registration import Asking, NewSession, Registration
+from vyry.accounts.registration import Asking, Registration
 from vyry.accounts.sending import Rules
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.signing import KeyRing, SigningKey
@@ -34,10 +36,12 @@ from vyry.adapters.memory_accounts import (
     MemoryTickets,
 )
 from vyry.adapters.memory_deletion import MemoryDeletion
+from vyry.adapters.memory_locks import MemoryLocks
 from vyry.adapters.memory_otp import MemoryOtp
 from vyry.adapters.memory_pin import MemoryPins
 from vyry.adapters.otp import TortoiseOtp
 from vyry.adapters.pin import TortoisePins
+from vyry.adapters.registration_lock import TortoiseLocks
 from vyry.adapters.sessions import TortoiseSessions
 from vyry.errors import Unavailable
 from vyry.ids import MailboxId, MailboxKey, new_id
@@ -76,6 +80,7 @@ class AccountStores:
     sessions: TortoiseSessions | MemorySessions
     otp: OtpStore
     pins: TortoisePins | MemoryPins
+    locks: LockStore
     #: The row of the device that signed up last.
     last_device: UUID = field(default_factory=uuid4)
     deletion: DeletionStore = field(default_factory=TortoiseDeletion)
@@ -104,10 +109,12 @@ async def open_stores(url: str | None) -> AsyncIterator[AccountStores]:
     if url is None:
         ledger = AccountLedger()
         stores = (MemoryAccounts(ledger), MemoryDevices(ledger), MemorySessions(ledger))
-        yield AccountStores(*stores, MemoryOtp(), MemoryPins(ledger.pins), deletion=MemoryDeletion(ledger))
+        pins = (MemoryPins(ledger.pins), MemoryLocks(ledger))
+        yield AccountStores(*stores, MemoryOtp(), *pins, deletion=MemoryDeletion(ledger))
         return
     async with open_database(url):
-        yield AccountStores(TortoiseAccounts(), TortoiseDevices(), TortoiseSessions(), TortoiseOtp(), TortoisePins())
+        stored = (TortoiseAccounts(), TortoiseDevices(), TortoiseSessions(), TortoiseOtp())
+        yield AccountStores(*stored, TortoisePins(), TortoiseLocks())
 
 
 @dataclass(slots=True)
@@ -149,9 +156,10 @@ class AccountRoom:
         self.standings = Standings(stores.sessions, self.clock)
         endings = Endings(self.standings, self.ear)
         self.codes = OneTimeCodes(stores.otp, self.post, self.pepper, self.clock, terms)
-        self.registration = Registration(self.codes, stores.accounts, self.tokens, endings, OpenDoor())
         self.sessions = Sessions(stores.sessions, MemoryTickets(self.clock), self.tokens, self.standings, endings)
         self.pins = Pins(stores.pins, ArgonPins(CHEAP), self.pepper, self.clock, Tries())
+        self.arrivals = Arrivals(stores.accounts, stores.locks, self.pins, self.tokens, endings)
+        self.registration = Registration(self.codes, OpenDoor(), self.arrivals)
         means = PinMeans(stores.pins, stores.accounts, self.codes, self.pepper, self.clock)
         self.own_pin = OwnPin(self.pins, means)
         self.accounts = Accounts(stores.accounts, self.pepper)
@@ -161,7 +169,9 @@ class AccountRoom:
         """The whole way in, 31 s after whatever was before."""
         self.clock.advance(seconds=31)
         challenge = await self.request(number)
-        return await self.registration.verify_otp(challenge, self.post.sent[-1].otp, "phone", Platform.CLI)
+        made = await self.registration.verify_otp(challenge, self.post.sent[-1].otp, "phone", Platform.CLI)
+        assert isinstance(made, NewSession)
+        return made
 
     async def request(self, number: str = NUMBER, purpose: Purpose = Purpose.LOGIN) -> UUID:
         """A challenge whose code is the last one in the post."""

@@ -14,7 +14,9 @@ _ABOUT: Final = ("pin", "registration")
 _ANYBODY: Final = MailboxKey(-1)
 
 
-async def told(stores: AccountStores, account_id: UUID, without: MailboxKey | None = _ANYBODY) -> list[Mapping[str, object]]:
+async def told(
+    stores: AccountStores, account_id: UUID, without: MailboxKey | None = _ANYBODY
+) -> list[Mapping[str, object]]:
     """The notices about PINs that wait for the devices of an account, those alone that leave out this mailbox."""
     if isinstance(stores.pins, MemoryPins):
         found = [(body, left_out) for account, body, left_out in stores.pins.ledger.told if account == account_id]

@@ -91,6 +91,7 @@ _KEYS: Final = Nobodys("who is signed in and knows the id may ask for the keys o
 #: Every place, by route and name.
 PLACES: Final[dict[Place, Rule]] = {
     ("POST /auth/verify-otp", "challengeId"): _CAPABILITY,
+    ("POST /auth/unlock", "registrationToken"): _CAPABILITY,
     ("POST /auth/refresh-token", "refreshToken"): _CAPABILITY,
     ("POST /auth/refresh-token", "attemptId"): _NEW_ID,
     ("PATCH /account", "username"): Nobodys("that a username is taken is meant to be seen"),

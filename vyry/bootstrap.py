@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from vyry.accounts.account import AccountUpkeep
 from vyry.accounts.allowances import Allowances, Counters
+from vyry.accounts.arrival import Arrivals
 from vyry.accounts.deletion import Deletion, Proofs
 from vyry.accounts.door import Door, OpenDoor, ProofOfWork
 from vyry.accounts.events import AccountEvents
@@ -51,6 +52,7 @@ from vyry.adapters.postgres_mail import open_postgres_mail
 from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
 from vyry.adapters.push_targets import TortoisePushTargets
 from vyry.adapters.redis import RedisDoorbell, connect_redis
+from vyry.adapters.registration_lock import TortoiseLocks
 from vyry.adapters.sessions import TortoiseSessions
 from vyry.adapters.shared_buckets import SharedBuckets
 from vyry.adapters.sms import Keys, open_sender, webhook_key
@@ -284,7 +286,8 @@ def _allowances(ground: _Ground, buckets: Buckets, places: Places) -> Allowances
 
 
 def _registration(ground: _Ground) -> Registration:
-    return Registration(ground.codes, TortoiseAccounts(), ground.tokens, ground.endings, _door(ground))
+    arrivals = Arrivals(TortoiseAccounts(), TortoiseLocks(), ground.pins, ground.tokens, ground.endings)
+    return Registration(ground.codes, _door(ground), arrivals)
 
 
 def _pins(pepper: Pepper, clock: Clock, quotas: Mapping[str, Quota]) -> Pins:

@@ -13,7 +13,6 @@ from vyry.accounts.door import FRESH, PROOF_HEADER, Door, OpenDoor, ProofOfWork,
 from vyry.accounts.otp import Channel, Purpose
 from vyry.accounts.phone import PhoneNumber
 from vyry.accounts.registration import Asking, Registration
-from vyry.accounts.standings import Endings
 from vyry.adapters.captcha import WebhookDoor
 from vyry.adapters.sms import sign
 from vyry.errors import InvalidRequest, Unavailable
@@ -126,9 +125,7 @@ async def test_a_judge_who_does_not_answer_lets_nobody_in(verdict: Trouble) -> N
 async def test_who_shows_nothing_uses_nothing_up() -> None:
     async with open_stores(None) as stores:
         room = AccountRoom(stores)
-        endings = Endings(room.standings, room.ear)
-        door = ProofOfWork(BITS, room.clock)
-        registration = Registration(room.codes, stores.accounts, room.tokens, endings, door)
+        registration = Registration(room.codes, ProofOfWork(BITS, room.clock), room.arrivals)
 
         with pytest.raises(InvalidRequest):
             await registration.request_otp(NUMBER, Purpose.LOGIN, Channel.SMS, Asking(ADDRESS))

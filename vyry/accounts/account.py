@@ -139,7 +139,16 @@ class AccountStore(Protocol):
         All other devices of the account end in the same transaction (mailboxes, keys and tokens too) and its identity key is reset.
         Of two at once for one number, one ends the device of the other; there is never a second account, whichever peppers their nodes use.
         An account under an older pepper moves to the one in use. Raises Unavailable when the installation uses a pepper that `number` does not know.
-        Raises Forbidden while the operator has suspended the account: nothing changes then.
+        Raises Forbidden while the operator has suspended the account, RegistrationHeld (vyry/accounts/lock.py) while its registration lock holds: nothing
+        changes then. The PIN of an account that nobody uses any more goes; whoever else waits at the lock has to prove the number again.
+        """
+        ...
+
+    async def unlock(self, token_hash: str, proven: str | None, device: NewDevice, now: datetime) -> SignedUp:
+        """Sign up as `sign_up` does, to the account whose number waits with this token (vyry/accounts/lock.py), and use the token up.
+
+        `proven` is the verifier of the PIN that was given. Raises InvalidToken; PinRequired while the lock holds and `proven` is not the PIN (the token stays
+        good); Forbidden.
         """
         ...
 
@@ -174,6 +183,6 @@ class AccountUpkeep(Protocol):
     async def retire(self, now: datetime, limit: int) -> int:
         """Delete at most `limit` rows of each kind that mean nothing any more; answers how many went.
 
-        These are expired codes, paces, refresh tokens and links, and devices that ended more than KEEP_ENDED ago with their mailboxes.
+        These are expired codes, paces, refresh and registration tokens and links, and devices that ended more than KEEP_ENDED ago with their mailboxes.
         """
         ...

@@ -7,20 +7,23 @@ from tortoise.exceptions import IntegrityError
 
 from vyry.accounts.account import Account, AccountChange, EndedDevice, NewDevice, SignedUp
 from vyry.accounts.events import AccountEvent
+from vyry.accounts.lock import RegistrationHeld
 from vyry.accounts.phone import HiddenNumber
 from vyry.adapters.account_events import note_event
 from vyry.adapters.database import available, transaction
 from vyry.adapters.devices import end_devices
 from vyry.adapters.new_devices import Place, add_device
-from vyry.adapters.peppers import find_number, make_account, refuse_unknown_peppers
+from vyry.adapters.peppers import find_number, make_account, move_number, refuse_unknown_peppers
+from vyry.adapters.registration_lock import close_door, drop_left_pin, pin_at_the_door, use_up
 from vyry.adapters.rows import AccountRow
 from vyry.adapters.statements import fetch, to_uuid
-from vyry.errors import Forbidden, NotFound, UsernameTaken
+from vyry.errors import Forbidden, InvalidToken, NotFound, PinRequired, UsernameTaken
 from vyry.ids import DeviceId, UserId, new_id
 
 
 #: A new sign-up starts the numbers of devices anew.
 _FIRST_NUMBER = DeviceId(1)
+_SUSPENDED = "The operator has suspended this account."
 
 
 class TortoiseAccounts:
@@ -28,17 +31,38 @@ class TortoiseAccounts:
 
     async def sign_up(self, number: HiddenNumber, device: NewDevice, now: datetime) -> SignedUp:
         # The first statements make or lock the account: whoever signs up with the same number at the same time waits here.
-        fresh, first = new_id(), int(_FIRST_NUMBER)
+        fresh = UserId(new_id())
         async with transaction() as inside:
-            found = await find_number(inside, number, first) or await make_account(inside, fresh, number, first, now)
+            found = await find_number(inside, number) or await make_account(inside, fresh, number, now)
             await refuse_unknown_peppers(inside, number.hashes)
             user_id = UserId(to_uuid(found[0]["id"]))
             if found[0]["suspended_at"] is not None:
-                raise Forbidden("The operator has suspended this account.")
+                raise Forbidden(_SUSPENDED)
+            pin = await pin_at_the_door(inside, user_id)
+            if pin is not None and pin.holds(now.date()):
+                raise RegistrationHeld(user_id)
+            if pin is not None and pin.is_left(now.date()):
+                await drop_left_pin(inside, user_id, now)
+            await move_number(inside, user_id, number)
             ended = await self._end_all(inside, user_id, now) if user_id != fresh else ()
-            await add_device(inside, Place(user_id, _FIRST_NUMBER, is_primary=True), device, now)
-            await note_event(inside, AccountEvent(user_id, "signedUp", now, _FIRST_NUMBER))
-        return SignedUp(user_id, _FIRST_NUMBER, user_id == fresh, found[0]["display_name"] is not None, tuple(ended))
+            await self._enter(inside, user_id, device, now)
+        return SignedUp(user_id, _FIRST_NUMBER, user_id == fresh, found[0]["display_name"] is not None, ended)
+
+    async def unlock(self, token_hash: str, proven: str | None, device: NewDevice, now: datetime) -> SignedUp:
+        look = "SELECT display_name, suspended_at FROM account WHERE id = $1"
+        async with transaction() as inside:
+            account_id = await use_up(inside, token_hash, now)
+            if account_id is None:
+                raise InvalidToken
+            user_id, found = UserId(account_id), await fetch(inside, look, account_id)
+            if found[0]["suspended_at"] is not None:
+                raise Forbidden(_SUSPENDED)
+            pin = await pin_at_the_door(inside, user_id)
+            if pin is not None and pin.holds(now.date()) and pin.verifier.text != proven:
+                raise PinRequired
+            ended = await self._end_all(inside, user_id, now)
+            await self._enter(inside, user_id, device, now)
+        return SignedUp(user_id, _FIRST_NUMBER, False, found[0]["display_name"] is not None, ended)  # noqa: FBT003 - the account was there
 
     async def load(self, user_id: UserId) -> Account:
         async with available():
@@ -62,6 +86,14 @@ class TortoiseAccounts:
         except IntegrityError as error:
             raise UsernameTaken from error
         return _account(row)
+
+    async def _enter(self, inside: BaseDBAsyncClient, user_id: UserId, device: NewDevice, now: datetime) -> None:
+        """Give the account, which is locked, to a new primary device: identity and numbers of devices begin anew."""
+        reset = "UPDATE account SET suite = NULL, identity_key = NULL, last_device_id = $1 WHERE id = $2"
+        await fetch(inside, reset, int(_FIRST_NUMBER), user_id)
+        await close_door(inside, user_id)
+        await add_device(inside, Place(user_id, _FIRST_NUMBER, is_primary=True), device, now)
+        await note_event(inside, AccountEvent(user_id, "signedUp", now, _FIRST_NUMBER))
 
     async def _end_all(self, inside: BaseDBAsyncClient, user_id: UserId, now: datetime) -> tuple[EndedDevice, ...]:
         live = await fetch(inside, "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL", user_id)

@@ -37,7 +37,6 @@ _LIVE: Final = "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL
 _FORGET_NUMBER: Final = (
     "DELETE FROM otp_challenge WHERE phone_hash = ANY($1)",
     "DELETE FROM otp_pace WHERE phone_hash = ANY($1)",
-    "DELETE FROM registration WHERE phone_hash = ANY($1)",
     "UPDATE otp_sent SET phone_hash = '' WHERE phone_hash = ANY($1)",
 )
 _FORGET_ACCOUNT: Final = (

@@ -16,12 +16,13 @@ from vyry.accounts.account import (
     NewDevice,
     SignedUp,
 )
+from vyry.accounts.lock import PinAtTheDoor, RegistrationHeld
 from vyry.accounts.phone import HiddenNumber
 from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
 from vyry.accounts.standings import Ending, Standing
 from vyry.adapters.memory_pin import PinLedger
 from vyry.clock import Clock
-from vyry.errors import NotFound, UsernameTaken
+from vyry.errors import InvalidToken, NotFound, PinRequired, UsernameTaken
 from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId, new_id
 
 
@@ -59,6 +60,9 @@ class AccountLedger:
     #: The device number given last, by account.
     last_numbers: dict[UserId, DeviceId] = field(default_factory=dict)
 
+    #: The last day on which an ended device of an account was seen.
+    last_seen: dict[UserId, date] = field(default_factory=dict)
+
     def of(self, user_id: UserId) -> list[_Device]:
         """The live devices of an account."""
         return [device for device in self.devices.values() if device.user_id == user_id]
@@ -76,6 +80,8 @@ class AccountLedger:
     def end(self, devices: Collection[UUID]) -> tuple[EndedDevice, ...]:
         """End these."""
         self.drop_tokens(devices)
+        for known in (self.devices[device] for device in devices):
+            self.last_seen[known.user_id] = max(known.shown.last_seen_on, self.last_seen.get(known.user_id, date.min))
         for device in devices:
             self.note_ending(device)
         return tuple(EndedDevice(device, self.devices.pop(device).mailbox) for device in devices)
@@ -83,6 +89,13 @@ class AccountLedger:
     def note_ending(self, device: UUID) -> None:
         """Leave word of the end of this device's sessions."""
         self.endings.append(Ending(len(self.endings) + 1, device, None))
+
+    def pin_at_the_door(self, user_id: UserId) -> PinAtTheDoor | None:
+        """What a sign-up to this account has to look at first."""
+        pin = self.pins.pins.get(user_id)
+        seen = [device.shown.last_seen_on for device in self.of(user_id)]
+        last = max([*seen, self.last_seen.get(user_id, date.min)])
+        return None if pin is None else PinAtTheDoor(pin.verifier, pin.registration_lock, last)
 
     def drop_tokens(self, devices: Collection[UUID]) -> None:
         """Forget every refresh token of these."""
@@ -97,16 +110,41 @@ class MemoryAccounts:
 
     async def sign_up(self, number: HiddenNumber, device: NewDevice, now: datetime) -> SignedUp:
         ledger = self._ledger
-        user_id = next((ledger.numbers.pop(each) for each in number.hashes.values() if each in ledger.numbers), None)
+        hashes = [each for each in number.hashes.values() if each in ledger.numbers]
+        user_id = ledger.numbers[hashes[0]] if hashes else None
         is_new = user_id is None
+        pin = None if user_id is None else ledger.pin_at_the_door(user_id)
+        if user_id is not None and pin is not None and pin.holds(now.date()):
+            raise RegistrationHeld(user_id)
+        if user_id is not None and pin is not None and pin.is_left(now.date()):
+            del ledger.pins.pins[user_id]
+            ledger.pins.noted.append((user_id, "pinRemoved"))
+        for each in hashes:
+            del ledger.numbers[each]
         if user_id is None:
             user_id = UserId(new_id())
             ledger.accounts[user_id] = Account(user_id, number.sealed, now)
             ledger.epochs[user_id] = 1
         ledger.numbers[number.hash] = user_id
         ledger.accounts[user_id] = replace(ledger.accounts[user_id], phone_sealed=number.sealed)
+        return self._enter(user_id, device, now, is_new=is_new)
+
+    async def unlock(self, token_hash: str, proven: str | None, device: NewDevice, now: datetime) -> SignedUp:
+        ledger = self._ledger
+        account_id, expires_at = ledger.pins.registrations.get(token_hash, (UUID(int=0), now))
+        if account_id not in ledger.accounts or expires_at <= now:
+            raise InvalidToken
+        pin = ledger.pin_at_the_door(UserId(account_id))
+        if pin is not None and pin.holds(now.date()) and pin.verifier.text != proven:
+            raise PinRequired
+        return self._enter(UserId(account_id), device, now, is_new=False)
+
+    def _enter(self, user_id: UserId, device: NewDevice, now: datetime, *, is_new: bool) -> SignedUp:
+        ledger = self._ledger
         ended = ledger.end([known.shown.device for known in ledger.of(user_id)])
         ledger.epochs[user_id] += 0 if is_new else 1
+        waiting = ledger.pins.registrations.items()
+        ledger.pins.registrations = {token: place for token, place in waiting if place[0] != user_id}
         _ = ledger.add(user_id, DeviceId(1), device, now)
         has_name = ledger.accounts[user_id].display_name is not None
         return SignedUp(user_id, DeviceId(1), is_new, has_name, ended)

@@ -15,6 +15,8 @@ class PinLedger:
 
     pins: dict[UUID, PinRecord] = field(default_factory=dict)
     told: list[tuple[UUID, Mapping[str, object], MailboxKey | None]] = field(default_factory=list)
+    #: By the hash of the token: the account, and when it expires.
+    registrations: dict[str, tuple[UUID, datetime]] = field(default_factory=dict)
     noted: list[tuple[UUID, str]] = field(default_factory=list)
 
 

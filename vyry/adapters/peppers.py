@@ -52,30 +52,35 @@ async def refuse_unknown_peppers(inside: BaseDBAsyncClient, known: Collection[in
         raise Unavailable("This node lacks a pepper that is in use.")
 
 
-async def find_number(inside: BaseDBAsyncClient, number: HiddenNumber, device_id: int) -> list[dict[str, Any]]:
-    """Lock the account of this number, under whichever pepper it is known, move it to the one in use, and take its identity and numbers of devices back."""
+async def find_number(inside: BaseDBAsyncClient, number: HiddenNumber) -> list[dict[str, Any]]:
+    """Lock the account of this number, under whichever pepper it is known. Nothing changes."""
     hashes = sorted(number.hashes.values())
     if inside.capabilities.dialect == "postgres":
         # Nodes change over to a new pepper one after the other: two that sign the same number up at once share a hash, and so take turns.
         turn = "SELECT pg_advisory_xact_lock(hashtextextended(hash, 0)) FROM unnest($1::text[]) hash"
         await fetch(inside, turn, hashes)
-    move = (
-        "UPDATE account SET phone_hash = $1, phone_sealed = $2, pepper_id = $3, suite = NULL, identity_key = NULL, last_device_id = $4"
-        " WHERE phone_hash = ANY($5) RETURNING id, display_name, suspended_at"
+    lock = (
+        "UPDATE account SET created_at = created_at WHERE phone_hash = ANY($1) RETURNING id, display_name, suspended_at"
     )
-    return await fetch(inside, move, number.hash, number.sealed, number.pepper_id, device_id, hashes)
+    return await fetch(inside, lock, hashes)
+
+
+async def move_number(inside: BaseDBAsyncClient, account_id: UUID, number: HiddenNumber) -> None:
+    """Keep the number of this account under the pepper in use from now on."""
+    move = "UPDATE account SET phone_hash = $1, phone_sealed = $2, pepper_id = $3 WHERE id = $4"
+    await fetch(inside, move, number.hash, number.sealed, number.pepper_id, account_id)
 
 
 async def make_account(
-    inside: BaseDBAsyncClient, fresh: UUID, number: HiddenNumber, device_id: int, now: datetime
+    inside: BaseDBAsyncClient, fresh: UUID, number: HiddenNumber, now: datetime
 ) -> list[dict[str, Any]]:
     """A new account for this number. Nodes of an older release take no turns: of two that insert, the later one finds the account."""
     insert = (
         "INSERT INTO account (id, phone_hash, phone_sealed, pepper_id, settings, device_list_epoch, last_device_id, created_at)"
-        " VALUES ($1, $2, $3, $4, $5, 1, $6, $7) ON CONFLICT (phone_hash) DO UPDATE"
-        " SET suite = NULL, identity_key = NULL, last_device_id = excluded.last_device_id RETURNING id, display_name, suspended_at"
+        " VALUES ($1, $2, $3, $4, $5, 1, 0, $6) ON CONFLICT (phone_hash) DO UPDATE"
+        " SET created_at = account.created_at RETURNING id, display_name, suspended_at"
     )
-    return await fetch(inside, insert, fresh, number.hash, number.sealed, number.pepper_id, "{}", device_id, now)
+    return await fetch(inside, insert, fresh, number.hash, number.sealed, number.pepper_id, "{}", now)
 
 
 def in_use(ring: Mapping[int, str], used: Sequence[UsedPepper], now: datetime) -> int | None:

@@ -232,8 +232,6 @@ class RegistrationRow(Model):
     #: SHA-256 of the registration token, in hex.
     token_hash = fields.CharField(max_length=64, primary_key=True)
     account_id = fields.UUIDField(db_index=True)
-    phone_hash = fields.CharField(max_length=64)
-    phone_sealed = fields.BinaryField()
     expires_at = fields.DatetimeField(db_index=True)
 
     class Meta:

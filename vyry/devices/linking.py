@@ -16,7 +16,8 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from vyry.accounts.account import Caller, Platform
-from vyry.accounts.registration import FIRST_GENERATION, NewSession, network_of
+from vyry.accounts.arrival import FIRST_GENERATION, NewSession
+from vyry.accounts.registration import network_of
 from vyry.accounts.tokens import Tokens, hash_token
 from vyry.devices.keyset import KeyUpload
 from vyry.devices.link_watch import LinkWatch, Waiting

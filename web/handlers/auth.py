@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from vyry.accounts import arrival
 from vyry.accounts.account import Platform
 from vyry.accounts.door import PROOF_HEADER
 from vyry.accounts.otp import Channel, Purpose
@@ -11,7 +12,7 @@ from vyry.accounts.sessions import TICKET_LIFETIME
 from vyry.accounts.tokens import TokenPair
 from web.auth import client_address
 from web.keys import CALLER, GRANTS, SERVICES
-from web.wire.auth import CodeSent, RefreshTokens, RequestOtp, Session, Tokens, VerifyOtp, WsTicket
+from web.wire.auth import CodeSent, PinAsked, RefreshTokens, RequestOtp, Session, Tokens, Unlock, VerifyOtp, WsTicket
 from web.wire.shapes import Nothing
 from web.wire.strict import answer, read
 
@@ -34,19 +35,19 @@ async def request_otp(request: web.Request) -> web.Response:
 
 
 async def verify_otp(request: web.Request) -> web.Response:
-    """POST /auth/verify-otp: a session on a new primary device."""
+    """POST /auth/verify-otp: a session on a new primary device, or the PIN is asked for first."""
     body = await read(request, VerifyOtp)
     registration = request.app[SERVICES].registration
     made = await registration.verify_otp(body.challenge_id, body.otp, body.device.name, Platform(body.device.platform))
-    return answer(
-        Session(
-            **_tokens(made.tokens).model_dump(by_alias=False),
-            user_id=made.user_id,
-            device_id=made.device_id,
-            is_new_user=made.is_new_user,
-            requires_profile_setup=made.requires_profile_setup,
-        )
-    )
+    return answer(PinAsked.of(made) if isinstance(made, arrival.PinAsked) else Session.begun(made))
+
+
+async def unlock(request: web.Request) -> web.Response:
+    """POST /auth/unlock: past a registration lock with the PIN."""
+    body = await read(request, Unlock)
+    device, registration = body.device, request.app[SERVICES].registration
+    made = await registration.unlock(body.registration_token, body.pin, device.name, Platform(device.platform))
+    return answer(Session.begun(made))
 
 
 async def refresh_token(request: web.Request) -> web.Response:

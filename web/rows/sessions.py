@@ -3,13 +3,17 @@
 from typing import Final
 
 from vyry.errors import (
+    Forbidden,
     InvalidOtp,
+    InvalidPin,
     InvalidToken,
+    PinLocked,
+    PinRequired,
 )
 from vyry.limits import OTP_NUMBER
 from web.handlers import auth
 from web.keys import Route
-from web.wire.auth import CodeSent, RefreshTokens, RequestOtp, Session, Tokens, VerifyOtp, WsTicket
+from web.wire.auth import CodeSent, RefreshTokens, RequestOtp, Session, SignedUp, Tokens, Unlock, VerifyOtp, WsTicket
 from web.wire.shapes import Nothing
 
 
@@ -28,11 +32,21 @@ ROWS: Final[tuple[Route, ...]] = (
         method="POST",
         path="/api/v1/auth/verify-otp",
         handler=auth.verify_otp,
-        summary="Sign up with the code: a new primary device; all others of the account end",
+        summary="Sign up with the code: a new primary device; all others of the account end. A registration lock asks for the PIN first",
         auth="open",
         body=VerifyOtp,
-        answers={200: Session},
+        answers={200: SignedUp},
         refusals=(InvalidOtp,),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/auth/unlock",
+        handler=auth.unlock,
+        summary="Pass a registration lock with the PIN",
+        auth="open",
+        body=Unlock,
+        answers={200: Session},
+        refusals=(InvalidToken, InvalidPin, PinLocked, PinRequired, Forbidden),
     ),
     Route(
         method="POST",

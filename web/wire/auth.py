@@ -2,10 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, RootModel
 
-from vyry.accounts.registration import NewSession
+from vyry.accounts import arrival
+from vyry.accounts.arrival import NewSession
+from vyry.accounts.lock import TOKEN_LIFETIME
 from vyry.accounts.tokens import TokenPair
+from web.wire.pin import Pin
 from web.wire.shapes import Count, Id, Wire
 
 
@@ -42,6 +45,14 @@ class VerifyOtp(Wire):
 
     challenge_id: Id
     otp: Annotated[str, Field(min_length=1, max_length=16, examples=["012345"])]
+    device: DeviceDescription
+
+
+class Unlock(Wire):
+    """The PIN of an account whose registration lock holds, and the device that signs up with it."""
+
+    registration_token: OpaqueToken
+    pin: Pin
     device: DeviceDescription
 
 
@@ -89,6 +100,25 @@ class Session(Tokens):
             is_new_user=made.is_new_user,
             requires_profile_setup=made.requires_profile_setup,
         )
+
+
+class PinAsked(Wire):
+    """A registration lock holds and nothing has changed yet: give the PIN beside this token."""
+
+    requires_pin: Literal[True]
+    registration_token: str
+    expires_in_seconds: Count
+    user_id: None
+
+    @classmethod
+    def of(cls, asked: arrival.PinAsked) -> "PinAsked":
+        """As the wire has it."""
+        seconds = round(TOKEN_LIFETIME.total_seconds())
+        return cls(requires_pin=True, registration_token=asked.token, expires_in_seconds=seconds, user_id=None)
+
+
+class SignedUp(RootModel[Session | PinAsked]):
+    """A session, or the PIN is asked for first."""
 
 
 class WsTicket(Wire):
