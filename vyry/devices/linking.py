@@ -182,9 +182,9 @@ class Linking:
             await waiting.hear(min(left, PATIENCE_SECONDS))
 
     async def _answer(self, question: Question, state: LinkState, *, can_take: bool) -> LinkNews:
-        if state.status is LinkStatus.COMPLETED or state.is_given:
+        if state.status is LinkStatus.COMPLETED:
             return LinkNews(LinkStatus.APPROVED, state.approver_public_key)
-        if state.status is not LinkStatus.APPROVED:
+        if state.status is not LinkStatus.APPROVED or state.is_given:
             return LinkNews(state.status, state.approver_public_key)
         token = secrets.token_urlsafe(32)
         provisioning = await self._store.take(question.link_id, hash_token(token), self._now()) if can_take else None

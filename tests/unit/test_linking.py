@@ -1,0 +1,88 @@
+"""What the linking service decides itself: how many links an address may open, and that PINs are asked of those alone who may see the link."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.account_room import SECRET, WEEK, StandingClock
+from tests.contracts.key_room import new_caller
+from tests.link_room import LinkRoom, open_link_room
+from vyry.accounts.account import Caller, Platform
+from vyry.accounts.signing import KeyRing, SigningKey
+from vyry.accounts.tokens import Tokens
+from vyry.counting import LocalLimiter
+from vyry.devices.linking import Linking
+from vyry.errors import NotFound, RateLimited, Unavailable
+from vyry.ids import UserId, new_id
+from vyry.limits import LINK_SESSIONS, QUOTAS, Grant, Quota
+
+
+class Counting:
+    """Limiter of one process, which has its counts or has not."""
+
+    def __init__(self) -> None:
+        self.local = LocalLimiter(QUOTAS)
+        self.is_away = False
+
+    async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
+        if self.is_away and quota.is_closed_when_away:
+            raise Unavailable
+        return self.local.take(quota, subject, cost)
+
+
+class Asked:
+    """Pins that note who was asked."""
+
+    def __init__(self) -> None:
+        self.callers: list[Caller] = []
+
+    async def require(self, caller: Caller, pin: str | None) -> None:
+        self.callers.append(caller)
+
+
+def linking(room: LinkRoom, limiter: Counting, pins: Asked) -> Linking:
+    clock = StandingClock()
+    tokens = Tokens(KeyRing([SigningKey.first(SECRET)], clock), timedelta(hours=1), WEEK, clock)
+    return Linking(room.links, pins, limiter, tokens, 6)
+
+
+async def test_an_address_opens_six_links_at_once_and_its_network_is_all_that_is_kept() -> None:
+    async with open_link_room(None) as room:
+        service = linking(room, Counting(), Asked())
+
+        opened = [await service.open(b"n" * 32, "x", Platform.WEB, "2001:db8:1:2::7") for _ in range(6)]
+        with pytest.raises(RateLimited) as refusal:
+            await service.open(b"n" * 32, "x", Platform.WEB, "2001:db8:1:2:ffff::1")
+        other = await service.open(b"n" * 32, "x", Platform.WEB, "2001:db8:1:3::7")
+        ann = await room.owner()
+        shown = await service.scan(ann, other.link_id, b"e" * 32)
+
+    assert [each.grant.remaining for each in opened] == [5, 4, 3, 2, 1, 0]
+    assert 100 <= int(str(refusal.value.members["retry_after_seconds"])) <= 120
+    assert shown.requested_from == "2001:db8:1:3::/64"
+
+
+async def test_no_link_is_opened_while_they_cannot_be_counted() -> None:
+    async with open_link_room(None) as room:
+        limiter = Counting()
+        limiter.is_away = True
+
+        with pytest.raises(Unavailable):
+            await linking(room, limiter, Asked()).open(b"n" * 32, "x", Platform.WEB, "192.0.2.7")
+
+    assert LINK_SESSIONS.is_closed_when_away
+
+
+async def test_a_pin_is_asked_only_of_who_may_see_the_link() -> None:
+    async with open_link_room(None) as room:
+        pins = Asked()
+        service = linking(room, Counting(), pins)
+        ann, eve = await room.owner(), new_caller(UserId(new_id()), 1, 99)
+        link_id = await room.scanned(ann)
+
+        for caller, which in ((eve, link_id), (ann, new_id())):
+            with pytest.raises(NotFound):
+                await service.approve(caller, which, b"sealed", "739518")
+        await service.approve(ann, link_id, b"sealed", "739518")
+
+    assert pins.callers == [ann]
