@@ -18,6 +18,7 @@ from vyry.accounts.arrival import Arrivals
 from vyry.accounts.deletion import Deletion, Proofs
 from vyry.accounts.door import Door, OpenDoor, ProofOfWork
 from vyry.accounts.events import AccountEvents
+from vyry.accounts.export import Exports
 from vyry.accounts.otp import OneTimeCodes, Terms
 from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.own_pin import OwnPin, PinMeans
@@ -33,6 +34,7 @@ from vyry.accounts.tokens import Tokens
 from vyry.adapters.account_events import TortoiseAccountEvents
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
 from vyry.adapters.accounts import TortoiseAccounts
+from vyry.adapters.archive import TortoiseArchive
 from vyry.adapters.argon import ArgonPins
 from vyry.adapters.captcha import WebhookDoor
 from vyry.adapters.circles import TortoiseConversations
@@ -89,6 +91,7 @@ class Services:
     account_events: AccountEvents
     account_upkeep: AccountUpkeep
     deletion: Deletion
+    exports: Exports
     pins: Pins
     own_pin: OwnPin
     devices: OwnDevices
@@ -246,6 +249,7 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         account_events=TortoiseAccountEvents(),
         account_upkeep=TortoiseAccountUpkeep(),
         deletion=_deletion(ground),
+        exports=Exports(TortoiseArchive(mail), TortoiseAccounts(), ground.pepper, ground.limiter, clock),
         pins=ground.pins,
         own_pin=_own_pin(ground),
         devices=OwnDevices(TortoiseDevices(), ground.endings, clock),

@@ -1,10 +1,12 @@
-"""What happens to an account: what its owner can read of that, and its end."""
+"""What happens to an account: what its owner can read and take away, and its end."""
 
 from aiohttp import web
 
-from web.keys import CALLER, SERVICES
+from web.keys import CALLER, GRANTS, SERVICES
 from web.wire.account_life import DeleteAccount, Event, Events, EventsQuery
+from web.wire.export import written
 from web.wire.shapes import Nothing
+from web.wire.streaming import streamed
 from web.wire.strict import answer, parameters, read
 
 
@@ -15,6 +17,13 @@ async def events(request: web.Request) -> web.Response:
     page = await request.app[SERVICES].account_events.page(request[CALLER].user_id, query.limit, before)
     shown = [Event(at=each.at, name=each.name, device_id=each.device_id, detail=each.detail) for each in page.events]
     return answer(Events(events=shown, next_cursor=None if page.next_before is None else str(page.next_before)))
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """GET /account/export: written while it is read."""
+    opened = await request.app[SERVICES].exports.open(request[CALLER])
+    request[GRANTS] = opened.grants
+    return await streamed(request, written(opened.at, opened.pages))
 
 
 async def delete(request: web.Request) -> web.Response:

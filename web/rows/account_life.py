@@ -1,11 +1,13 @@
-"""What happens to an account: events, and its end."""
+"""What happens to an account: events, the archive, and its end."""
 
 from typing import Final
 
+from vyry.accounts.export import EXPORT
 from vyry.errors import InvalidOtp, InvalidPin, PinLocked
 from web.handlers import account_life
 from web.keys import Route
 from web.wire.account_life import DeleteAccount, Events, EventsQuery
+from web.wire.export import AccountArchive
 from web.wire.shapes import Nothing
 
 
@@ -17,6 +19,14 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="What happened to the security of the account, newest first",
         query=EventsQuery,
         answers={200: Events},
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/account/export",
+        handler=account_life.export,
+        summary="An archive of all that the node holds about the account",
+        answers={200: AccountArchive},
+        quota=EXPORT,
     ),
     Route(
         method="POST",

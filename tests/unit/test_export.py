@@ -1,0 +1,88 @@
+"""An archive is written while it is read, and not too often."""
+
+import json
+from collections.abc import AsyncIterator, Collection
+from datetime import datetime
+from uuid import uuid4
+
+import pytest
+from fakeredis import FakeAsyncRedis
+
+from tests.account_room import NOON, NUMBER, AccountRoom, open_stores
+from vyry.accounts.account import Caller
+from vyry.accounts.export import EXPORT, Exports, Page
+from vyry.adapters.limiter import RedisLimiter
+from vyry.errors import RateLimited
+from vyry.ids import UserId
+from web.wire.export import written
+
+
+PACE = {"sent_at": NOON}
+UNSET = ("username", "display_name", "bio", "picture_attachment_id", "sealed_profile", "suite", "identity_key")
+ACCOUNT: dict[str, object] = {
+    **dict.fromkeys(UNSET),
+    "user_id": uuid4(),
+    "phone_number": NUMBER,
+    "settings": {},
+    "device_list_epoch": 1,
+    "last_device_id": 1,
+    "created_at": NOON,
+    "suspended_at": None,
+}
+
+
+class Shelves:
+    """An Archive that counts the pages it gave."""
+
+    def __init__(self, *pages: Page) -> None:
+        self._pages = pages
+        self.given = 0
+
+    async def pages(self, user_id: UserId, numbers: Collection[str]) -> AsyncIterator[Page]:
+        for page in self._pages:
+            self.given += 1
+            yield page
+
+    async def note(self, caller: Caller, now: datetime) -> None: ...
+
+
+async def test_sections_pages_and_nothings_become_one_json_object() -> None:
+    pages = [
+        Page("account", [ACCOUNT]),
+        Page("pin", []),
+        Page("last_code", []),
+        Page("last_code", [PACE, PACE]),
+        Page("last_code", []),
+        Page("last_code", [PACE]),
+        Page("codes", []),
+    ]
+
+    told = json.loads(b"".join([piece async for piece in written(NOON, Shelves(*pages).pages(UserId(uuid4()), []))]))
+
+    assert told["account"]["phoneNumber"] == NUMBER
+    assert (told["pin"], told["codes"], len(told["lastCode"])) == (None, [], 3)
+
+
+async def test_no_page_is_read_before_the_one_ahead_of_it_was_written() -> None:
+    shelves = Shelves(*[Page("last_code", [PACE])] * 1000)
+
+    pieces = written(NOON, shelves.pages(UserId(uuid4()), []))
+    for _ in range(10):
+        await anext(pieces)
+
+    assert shelves.given == 9
+    await pieces.aclose()
+
+
+async def test_an_account_has_five_archives_an_hour() -> None:
+    async with open_stores(None) as stores:
+        room = AccountRoom(stores)
+        session = await room.sign_up()
+        caller = await room.sessions.recognise(session.tokens.access)
+        exports = Exports(Shelves(), stores.accounts, room.pepper, RedisLimiter(FakeAsyncRedis()), room.clock)
+
+        for _ in range(EXPORT.windows[0].limit):
+            await exports.open(caller)
+
+        with pytest.raises(RateLimited):
+            await exports.open(caller)

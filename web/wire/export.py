@@ -1,0 +1,304 @@
+"""The archive of an account (docs/protocol.md, "The archive"): its shape, and how it is written piece by piece."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Final, Literal
+
+import orjson
+from pydantic import BaseModel
+
+from vyry.accounts.export import Page
+from vyry.circles.conversations import Conversation
+from vyry.mail.store import Entry as StoredEntry
+from web.wire.account_life import Event
+from web.wire.conversations import ConversationView
+from web.wire.entries import wire_entries
+from web.wire.mailbox import Entry, Head
+from web.wire.shapes import Base64, Count, DeviceNumber, Id, Moment, Wire, to_base64, to_rfc3339
+
+
+class ExportedAccount(Wire):
+    """The account, with its number in clear; `settings` are those that were set."""
+
+    user_id: Id
+    phone_number: str
+    username: str | None
+    display_name: str | None
+    bio: str | None
+    picture_attachment_id: Id | None
+    sealed_profile: Base64 | None
+    settings: Mapping[str, object]
+    suite: str | None
+    identity_key: Base64 | None
+    device_list_epoch: Count
+    last_device_id: Count
+    created_at: Moment
+    suspended_at: Moment | None
+
+
+class ExportedPin(Wire):
+    """The state of the PIN."""
+
+    registration_lock: bool
+    misses: Count
+    locked_until: Moment | None
+    changed_at: Moment
+
+
+class ExportedDevice(Wire):
+    """A device, live or lately ended; `mailboxId` names it in the other sections."""
+
+    device_id: DeviceNumber
+    mailbox_id: Id
+    registration_id: Count | None
+    name: str
+    platform: str
+    is_primary: bool
+    linked_at: Moment
+    last_seen_on: date
+    ended_at: Moment | None
+    idle_warned_at: Moment | None
+    session_generation: Count
+
+
+class ExportedSession(Wire):
+    """A refresh token, without itself."""
+
+    mailbox_id: Id
+    attempt_id: Id | None
+    used_at: Moment | None
+    expires_at: Moment
+    family_ends_at: Moment
+
+
+class ExportedPushTarget(Wire):
+    """Where a device wants to be woken, without its secrets."""
+
+    mailbox_id: Id
+    kind: str
+    endpoint: str | None
+    topic: str | None
+
+
+class ExportedMailbox(Wire):
+    """The counters of a mailbox."""
+
+    mailbox_id: Id
+    seq: Count
+    head: Head
+    acknowledged_seq: Count
+    acknowledged_head: Head
+    sent_seq: Count
+    mail_entries: Count
+    mail_bytes: Count
+    control_entries: Count
+    control_bytes: Count
+    connection: Count
+    is_ended: bool
+
+
+class ExportedKeySet(Wire):
+    """The published keys of a device."""
+
+    mailbox_id: Id
+    suite: str
+    identity_dh_key: Base64 | None
+    identity_dh_signature: Base64 | None
+    signed_prekey_id: Count
+    signed_prekey: Base64
+    signed_prekey_signature: Base64
+    signed_prekey_at: Moment
+    pq_last_resort_id: Count
+    pq_last_resort: Base64
+    pq_last_resort_signature: Base64
+    last_resort_uses: Count
+    issued_through_one_time: Count
+    issued_through_pq: Count
+    uploaded_through_one_time: Count
+    uploaded_through_pq: Count
+    is_low_told: bool
+
+
+class ExportedPrekey(Wire):
+    """An unused one-time prekey."""
+
+    mailbox_id: Id
+    kind: Literal["ec", "pq"]
+    key_id: Count
+    public_key: Base64
+    signature: Base64 | None
+
+
+class ExportedLink(Wire):
+    """A device that was being linked."""
+
+    link_id: Id
+    public_key: Base64
+    name: str
+    platform: str
+    requested_from: str
+    status: str
+    approver_public_key: Base64 | None
+    expires_at: Moment
+
+
+class ExportedRegistration(Wire):
+    """A sign-up that the registration lock holds."""
+
+    expires_at: Moment
+
+
+class ExportedCode(Wire):
+    """A one-time code, without itself."""
+
+    purpose: str
+    guesses_left: Count
+    is_used: bool
+    created_at: Moment
+    expires_at: Moment
+
+
+class ExportedSending(Wire):
+    """A code that was sent; `cost` is in millionths of the operator's currency."""
+
+    at: Moment
+    cost: Count
+    is_verified: bool
+
+
+class ExportedPace(Wire):
+    """When the last code was sent."""
+
+    sent_at: Moment
+
+
+class ExportedNotice(Wire):
+    """A notice on its way into mailboxes."""
+
+    at: Moment
+    audience: Literal["own", "peers"]
+    body: Mapping[str, object]
+
+
+class ExportedMail(Wire):
+    """An entry that waits in a mailbox, as its device would collect it."""
+
+    mailbox_id: Id
+    entry: Entry
+
+
+class ExportedCopy(Wire):
+    """What became of one copy of a post."""
+
+    user_id: Id
+    device_id: DeviceNumber
+    state: Literal["accepted", "deposited", "acknowledged", "expired", "dropped"]
+    at: Moment
+
+
+class ExportedPost(Wire):
+    """A message that a device of the account posted."""
+
+    mailbox_id: Id
+    message_id: Id
+    accepted_at: Moment
+    copies: Sequence[ExportedCopy]
+
+
+class ExportedReceipts(Wire):
+    """How much of the mail to a device came to which end at that moment."""
+
+    mailbox_id: Id
+    at: Moment
+    acknowledged: Count
+    expired: Count
+    dropped: Count
+
+
+class AccountArchive(Wire):
+    """All that the node holds about the account. Each section is of a moment of its own."""
+
+    format: Literal["vyry account 1"]
+    exported_at: Moment
+    account: ExportedAccount
+    pin: ExportedPin | None
+    devices: Sequence[ExportedDevice]
+    sessions: Sequence[ExportedSession]
+    push_targets: Sequence[ExportedPushTarget]
+    mailboxes: Sequence[ExportedMailbox]
+    key_sets: Sequence[ExportedKeySet]
+    one_time_prekeys: Sequence[ExportedPrekey]
+    links: Sequence[ExportedLink]
+    registrations: Sequence[ExportedRegistration]
+    codes: Sequence[ExportedCode]
+    codes_sent: Sequence[ExportedSending]
+    last_code: Sequence[ExportedPace]
+    notices: Sequence[ExportedNotice]
+    events: Sequence[Event]
+    conversations: Sequence[ConversationView]
+    mail: Sequence[ExportedMail]
+    posts: Sequence[ExportedPost]
+    receipts: Sequence[ExportedReceipts]
+
+
+#: Sections of which there is one at most.
+_SINGLE: Final = ("account", "pin")
+_ROWS: Final[Mapping[str, type[BaseModel]]] = {
+    "account": ExportedAccount,
+    "pin": ExportedPin,
+    "devices": ExportedDevice,
+    "sessions": ExportedSession,
+    "push_targets": ExportedPushTarget,
+    "mailboxes": ExportedMailbox,
+    "key_sets": ExportedKeySet,
+    "one_time_prekeys": ExportedPrekey,
+    "links": ExportedLink,
+    "registrations": ExportedRegistration,
+    "codes": ExportedCode,
+    "codes_sent": ExportedSending,
+    "last_code": ExportedPace,
+    "notices": ExportedNotice,
+    "events": Event,
+    "posts": ExportedPost,
+    "receipts": ExportedReceipts,
+}
+
+
+async def written(at: datetime, pages: AsyncIterator[Page]) -> AsyncGenerator[bytes, None]:
+    """The archive as JSON: a piece for its beginning, one for each page, one for its end."""
+    yield b'{"format":"vyry account 1","exportedAt":' + orjson.dumps(to_rfc3339(at))
+    section, has_rows = "", False
+    async for page in pages:
+        piece = b""
+        if page.section != section:
+            piece = _end(section) + b"," + _begin(page.section)
+            section, has_rows = page.section, False
+        rows = b",".join(_json(section, row) for row in page.rows)
+        piece += (b"," if has_rows and rows else b"") + (rows or (b"null" if section in _SINGLE else b""))
+        has_rows = has_rows or bool(rows)
+        yield piece
+    yield _end(section) + b"}"
+
+
+def _begin(section: str) -> bytes:
+    alias = AccountArchive.model_fields[section].alias
+    return orjson.dumps(alias) + (b":" if section in _SINGLE else b":[")
+
+
+def _end(section: str) -> bytes:
+    return b"]" if section and section not in _SINGLE else b""
+
+
+def _json(section: str, row: Mapping[str, Any]) -> bytes:
+    match row:
+        case {"entry": StoredEntry() as entry, "mailbox_id": mailbox_id}:
+            (shown,) = wire_entries([entry], to_base64)
+            return orjson.dumps({"mailboxId": str(mailbox_id), "entry": shown})
+        case {"conversation": Conversation() as conversation}:
+            return _dumped(ConversationView.of(conversation))
+        case _:
+            return _dumped(_ROWS[section].model_validate(dict(row), by_name=True))
+
+
+def _dumped(shape: BaseModel) -> bytes:
+    return shape.__pydantic_serializer__.to_json(shape, by_alias=True)
