@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -28,7 +28,7 @@ from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Registration
 from vyry.accounts.sending import UNLIMITED, Rules, Tariff
 from vyry.accounts.sessions import Sessions
-from vyry.accounts.signing import KeyRing, SigningKey
+from vyry.accounts.signing import KeyRing
 from vyry.accounts.standings import Endings, EndingWatch, Standings
 from vyry.accounts.tokens import Tokens
 from vyry.adapters.account_events import TortoiseAccountEvents
@@ -55,6 +55,8 @@ from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
 from vyry.adapters.push_targets import TortoisePushTargets
 from vyry.adapters.redis import RedisDoorbell, connect_redis
 from vyry.adapters.registration_lock import TortoiseLocks
+from vyry.adapters.ring_files import read_keys, read_peppers
+from vyry.adapters.rings import Rings
 from vyry.adapters.sessions import TortoiseSessions
 from vyry.adapters.shared_buckets import SharedBuckets
 from vyry.adapters.sms import Keys, open_sender, webhook_key
@@ -67,6 +69,7 @@ from vyry.devices.directory import CachedDeviceLists
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
 from vyry.devices.push import PushTargets
+from vyry.errors import Unavailable
 from vyry.limits import FRAMES, Limiter, Quota, Unlimited, Window, overridden
 from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
@@ -116,6 +119,8 @@ class Services:
     frames: Window | None
     allowances: Allowances
     health: Health
+    #: What an operator changes while nodes run.
+    rings: Rings
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ class _Carriers:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, role: Role) -> AsyncIterator[Services]:  # noqa: ARG001  the roles differ in what they do with them
+async def open_services(settings: Settings, role: Role) -> AsyncIterator[Services]:
     """Open everything, run the loops of the mail, and close it all in the other order. A loop that dies ends the process."""
     async with AsyncExitStack() as stack:
         database = settings.database_url.get_secret_value()
@@ -155,6 +160,10 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         if places is not None:
             loops.append(SharedBuckets(redis, services.buckets, _limit_keys(settings)).run)
             loops.append(partial(places.run, services.places.held))
+        if role is not Role.WORKER:
+            with suppress(Unavailable):
+                await services.rings.look()
+            loops.append(services.rings.run)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [tasks.create_task(loop()) for loop in loops]
         stack.callback(lambda: [task.cancel() for task in running])
@@ -207,12 +216,13 @@ class _Ground:
 def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
     clock, secret = SystemClock(), settings.jwt_secret.get_secret_value().encode()
     quotas = overridden(settings.limit_overrides)
-    pepper = Pepper(settings.pepper.get_secret_value())
+    peppers = read_peppers(settings.pepper.get_secret_value())
+    pepper = Pepper(peppers, min(peppers))
     sender = open_sender(
         settings.sms.get_secret_value(), Keys(secret, settings.sms_secret, settings.sms_url or ""), clock
     )
     standings = Standings(TortoiseSessions(), clock)
-    keys = KeyRing([SigningKey.first(secret)], clock)
+    keys = KeyRing(read_keys(settings.key_ring_file, secret), clock)
     depositor = Depositor(carriers.mail, carriers.doorbell)
     router = Router(carriers.mailbags, depositor)
     return _Ground(
@@ -272,6 +282,7 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         frames=ground.quotas[FRAMES.name].windows[0] if ground.is_limited else None,
         allowances=_allowances(ground, buckets, places),
         health=_health(settings),
+        rings=_rings(ground),
     )
 
 
@@ -287,6 +298,13 @@ def _limit_keys(settings: Settings) -> LimitKeys:
 def _allowances(ground: _Ground, buckets: Buckets, places: Places) -> Allowances:
     counters = Counters(TortoiseAccounts(), ground.codes, ground.pins, ground.limiter, buckets, places)
     return Allowances(ground.quotas, counters)
+
+
+def _rings(ground: _Ground) -> Rings:
+    settings = ground.settings
+    files = (settings.key_ring_file, settings.pepper_file)
+    secret = settings.jwt_secret.get_secret_value().encode()
+    return Rings(files, (ground.tokens.keys, ground.pepper), secret, ground.clock)
 
 
 def _registration(ground: _Ground) -> Registration:

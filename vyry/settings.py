@@ -145,6 +145,8 @@ class Settings(CodeSettings):
     pepper_file: Path
     #: What `pepper_file` holds; it never lies in the database.
     pepper: SecretBytes
+    #: What `vyry rotate-keys` writes; until then there is none, and JWT_SECRET signs.
+    key_ring_file: Path
     server_host: str
     server_port: Port = 8000
     #: Metrics and all that is the operator's; a second process on the host takes the next free port.
@@ -210,6 +212,7 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes
     values |= {
         "data_dir": data_dir,
         "pepper_file": pepper_file,
+        "key_ring_file": Path(given.get("VYRY_KEY_RING_FILE") or data_dir / "key-ring").absolute(),
         "pepper": _secret(pepper_file, role, makes_secrets),
     }
     values["limit_overrides"] = _overrides(given)
@@ -320,7 +323,7 @@ def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:
 
 def exposed(settings: Settings) -> Iterator[str]:
     """A line for each secret file that others can read: development may live with it."""
-    for path in (settings.pepper_file, settings.data_dir / _JWT_FILE, settings.sms_secret_file):
+    for path in (settings.pepper_file, settings.data_dir / _JWT_FILE, settings.sms_secret_file, settings.key_ring_file):
         if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield f"{path} can be read by others: run `chmod 600 {path}`."
 

@@ -156,5 +156,10 @@ class Pepper:
         return found
 
 
+def fingerprint(secret: bytes) -> str:
+    """By which nodes tell that they have the same pepper; it tells nothing else, for a pepper cannot be guessed."""
+    return hmac.digest(secret, b"vyry pepper fingerprint 1", "sha256").hex()
+
+
 def _code(challenge: UUID, purpose: str, code: str) -> bytes:
     return challenge.bytes + purpose.encode() + b"\0" + code.encode()

@@ -28,7 +28,7 @@ class UsedPepper:
     used_from: datetime
 
 
-async def used_peppers() -> Sequence[UsedPepper]:
+async def used_peppers() -> list[UsedPepper]:
     """All of them, oldest first. Raises Unavailable."""
     async with available():
         found = await fetch(connection(), "SELECT id, fingerprint, used_from FROM pepper ORDER BY id")

@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from vyry.accounts.phone import Pepper, PhoneNumber, read_number
 from vyry.adapters import operating
 from vyry.adapters.operating import ShownAccount
+from vyry.adapters.ring_files import read_peppers
 from vyry.cli.acting import SOMEBODY, By, in_database
 from vyry.cli.refusals import CannotServe
 from vyry.errors import InvalidRequest, NotFound
@@ -204,7 +205,10 @@ def _named(user: str, settings: Settings) -> UUID | PhoneNumber | str:
 
 def _pepper(settings: Settings) -> Pepper | None:
     """The node's pepper, where this machine has it."""
-    return Pepper(settings.pepper.get_secret_value()) if settings.pepper_file.exists() else None
+    if not settings.pepper_file.exists():
+        return None
+    ring = read_peppers(settings.pepper.get_secret_value())
+    return Pepper(ring, max(ring))
 
 
 def _plain(shown: ShownAccount, *, in_full: bool) -> dict[str, Any]:
