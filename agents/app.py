@@ -12,7 +12,7 @@ from faust.types import TP, StreamT
 
 from agents.mailbox import sort_mailbags
 from agents.transport import Bags, InProcessTransport
-from vyry.mail.mailbag import TOPIC, brokers, topic_of
+from vyry.mail.mailbag import TOPIC, access, brokers, topic_of
 from vyry.mail.routing import Feed
 
 
@@ -36,7 +36,7 @@ class SortingRoom(faust.App):
 
 def kafka_app(url: str, depositor: Feed, on_assigned: Callable[[set[TP]], None]) -> faust.App:
     """The app on Kafka, not started; `on_assigned` is told of this worker's partitions after each rebalance."""
-    app = _app(topic_of(url), [f"kafka://{server}" for server in brokers(url)])
+    app = _app(topic_of(url), [f"kafka://{server}" for server in brokers(url)], _credentials(url))
 
     async def assigned(_: object, *arguments: Any, **__: Any) -> None:
         on_assigned(arguments[0])
@@ -46,6 +46,15 @@ def kafka_app(url: str, depositor: Feed, on_assigned: Callable[[set[TP]], None])
     return _with_agent(app, topic_of(url), depositor)
 
 
+def _credentials(url: str) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    way = access(url)
+    if way.user:
+        return faust.SASLCredentials(
+            username=way.user, password=way.password, mechanism=way.mechanism, ssl_context=way.tls
+        )
+    return faust.SSLCredentials(way.tls) if way.tls else None
+
+
 def in_process_app(bags: Bags, depositor: Feed) -> faust.App:
     """The same app on the mailbags of this process."""
     app = _app(TOPIC, ["memory://"])
@@ -53,11 +62,14 @@ def in_process_app(bags: Bags, depositor: Feed) -> faust.App:
     return _with_agent(app, TOPIC, depositor)
 
 
-def _app(topic: str, broker: Sequence[str]) -> faust.App:
+def _app(
+    topic: str, broker: Sequence[str], credentials: faust.SASLCredentials | faust.SSLCredentials | None = None
+) -> faust.App:
     return SortingRoom(
         # The name of the group too: its workers share out the partitions.
         f"{topic}-agents",
         broker=list(broker),
+        broker_credentials=credentials,
         store="memory://",
         cache="memory://",
         web_enabled=False,

@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import secrets
+import ssl
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -31,6 +33,8 @@ EXAMPLE_SECRET: Final = "change-me: at least 32 random characters"  # noqa: S105
 _FEW_CHARACTERS: Final = 8
 _LIMIT: Final = "VYRY_LIMIT_"
 _JWT_FILE: Final = "jwt-secret"
+#: How the URLs of PostgreSQL, Redis and Kafka name the file of the CA.
+_CA: Final = ("sslrootcert", "ssl_ca_certs", "ca")
 _PLAIN: Final = frozenset(
     {
         "database_url",
@@ -138,7 +142,7 @@ class Settings(CodeSettings):
     database_url: Annotated[SecretStr, _scheme("postgres", "postgresql", "sqlite")]
     #: Without Redis and Kafka this process is alone: hints and work stay inside it.
     redis_url: Annotated[SecretStr, _scheme("redis", "rediss")] | None = None
-    kafka_url: Annotated[SecretStr, _scheme("kafka")] | None = None
+    kafka_url: Annotated[SecretStr, _scheme("kafka", "kafkas")] | None = None
     jwt_secret: Annotated[SecretStr, AfterValidator(_long)]
     jwt_expiration: Seconds = Field(timedelta(hours=1), ge=timedelta(seconds=1), le=timedelta(days=1))
     refresh_token_expiration: Seconds = Field(timedelta(days=7), ge=timedelta(seconds=1), le=timedelta(days=30))
@@ -149,6 +153,9 @@ class Settings(CodeSettings):
     key_ring_file: Path
     server_host: str
     server_port: Port = 8000
+    #: PEM files; with both the node listens by TLS alone.
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
     #: Metrics and all that is the operator's; a second process on the host takes the next free port.
     admin_host: str = "127.0.0.1"
     admin_port: Port = 8001
@@ -302,8 +309,27 @@ def _unfit(settings: Settings, role: Role) -> Iterator[str]:
     if role in (Role.WEB, Role.WORKER) and settings.database_url.get_secret_value().startswith("sqlite"):
         yield f"DATABASE_URL is SQLite, which serves one process: give `vyry {role.value}` PostgreSQL, or run `vyry start`."
     yield from unfit_codes(settings)
+    if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
+        yield "VYRY_TLS_CERT_FILE and VYRY_TLS_KEY_FILE belong together: set both, or neither."
+    yield from _untrustworthy(settings)
     if settings.jwt_secret.get_secret_value().encode() == settings.pepper.get_secret_value():
         yield "JWT_SECRET and the pepper are the same: make one of them anew, so that losing one does not lose both."
+
+
+def _untrustworthy(settings: Settings) -> Iterator[str]:
+    """A line for each service whose certificate could not be checked as its URL wants."""
+    for field in ("database_url", "redis_url", "kafka_url"):
+        secret: SecretStr | None = getattr(settings, field)
+        parts = urlsplit(secret.get_secret_value() if secret else "")
+        if parts.scheme == "kafka" and "@" in parts.netloc:
+            yield f"{variable(field)} would send its password in clear: begin it with kafkas://."
+        for name, file in parse_qsl(parts.query):
+            if name not in _CA:
+                continue
+            try:
+                ssl.create_default_context(cafile=file)
+            except OSError:
+                yield f"{variable(field)}: {name}={file} is no file of certificates that can be read."
 
 
 def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:

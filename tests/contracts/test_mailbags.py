@@ -164,7 +164,7 @@ async def test_an_app_that_crashed_is_replaced() -> None:
 
 
 async def test_a_producer_waits_for_all_replicas_and_numbers_its_batches() -> None:
-    producer = new_producer(["127.0.0.1:1"])
+    producer = new_producer("kafka://127.0.0.1:1")
 
     assert producer._sender._acks == -1
     assert producer._txn_manager is not None

@@ -5,6 +5,7 @@ A `problem` is for people: it names neither address nor user nor secret.
 
 import asyncio
 import sqlite3
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
@@ -18,8 +19,9 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import AuthenticationError, RedisError
 
 from vyry.adapters.database import is_postgres, sqlite_path
+from vyry.adapters.kafka import connection
 from vyry.adapters.redis import connect_redis
-from vyry.mail.mailbag import brokers, topic_of
+from vyry.mail.mailbag import topic_of
 from vyry.telemetry import DEPENDENCY_UP
 
 
@@ -27,6 +29,7 @@ PROBE_SECONDS: Final = 2.0
 #: /ready is open to everybody: however often it is asked, the services are asked once in this time.
 FRESH_SECONDS: Final = 1.0
 _WORDS: Final[Mapping[type[Exception], str]] = {
+    ssl.SSLCertVerificationError: "its certificate is none that the node trusts",
     TimeoutError: f"it did not answer within {PROBE_SECONDS:.0f} s",
     asyncpg.InvalidAuthorizationSpecificationError: "it refused the user or the password",
     asyncpg.InvalidCatalogNameError: "it has no database of this name",
@@ -124,7 +127,7 @@ async def _redis(url: str) -> str:
 
 
 async def _kafka(url: str) -> str:
-    client = AIOKafkaClient(bootstrap_servers=brokers(url), request_timeout_ms=int(PROBE_SECONDS * 1000))
+    client = AIOKafkaClient(**connection(url), request_timeout_ms=int(PROBE_SECONDS * 1000))
     try:
         await client.bootstrap()
         metadata = await client.fetch_all_metadata()

@@ -9,14 +9,14 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Final, Never
+from typing import Any, Final, Never
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
 from vyry.ids import MailboxKey
-from vyry.mail.mailbag import KEYS_PER_BAG, brokers, filled, partition_of, topic_of
+from vyry.mail.mailbag import KEYS_PER_BAG, access, brokers, filled, partition_of, topic_of
 from vyry.outage import Outage
 from vyry.telemetry import record
 
@@ -33,7 +33,7 @@ async def ensure_topic(url: str, partitions: int, replication: int = 1) -> bool:
     Raises KafkaError, OSError or TimeoutError when the broker is away for `DEADLINE_SECONDS`.
     """
     name = topic_of(url)
-    admin = AIOKafkaAdminClient(bootstrap_servers=brokers(url), request_timeout_ms=int(DEADLINE_SECONDS * 1000))
+    admin = AIOKafkaAdminClient(**connection(url), request_timeout_ms=int(DEADLINE_SECONDS * 1000))
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await admin.start()
@@ -59,7 +59,6 @@ class KafkaMailbags:
     def __init__(self, url: str, partitions: int) -> None:
         self._url = url
         self._partitions = partitions
-        self._servers = brokers(url)
         self._topic = topic_of(url)
         self._bags: list[set[MailboxKey]] = []
         self._wake = asyncio.Event()
@@ -93,7 +92,7 @@ class KafkaMailbags:
         """Carry with one producer until it is of no more use."""
         await ensure_topic(self._url, self._partitions)
         try:
-            async with _started(self._servers) as producer, _Delivery(producer, self._topic) as delivery:
+            async with _started(self._url) as producer, _Delivery(producer, self._topic) as delivery:
                 self._bags = [set() for _ in range(await delivery.partitions())]
                 self._outage.over()
                 if self._lost:
@@ -166,10 +165,27 @@ def _is_delivered(outcome: asyncio.Future[object]) -> bool:
     return outcome.done() and not outcome.cancelled() and outcome.exception() is None
 
 
-def new_producer(servers: list[str]) -> AIOKafkaProducer:
+def connection(url: str) -> dict[str, Any]:
+    """How every client of aiokafka finds these brokers, and speaks with them. Raises OSError when the CA's file cannot be read."""
+    way = access(url)
+    found: dict[str, Any] = {
+        "bootstrap_servers": brokers(url),
+        "security_protocol": way.protocol,
+        "ssl_context": way.tls,
+    }
+    if way.user:
+        found |= {
+            "sasl_mechanism": way.mechanism,
+            "sasl_plain_username": way.user,
+            "sasl_plain_password": way.password,
+        }
+    return found
+
+
+def new_producer(url: str) -> AIOKafkaProducer:
     """A producer as careful as it can be: all replicas, no duplicates (both are off by default), no record older than the deadline."""
     return AIOKafkaProducer(
-        bootstrap_servers=servers,
+        **connection(url),
         acks="all",
         enable_idempotence=True,
         linger_ms=0,
@@ -180,8 +196,8 @@ def new_producer(servers: list[str]) -> AIOKafkaProducer:
 
 
 @asynccontextmanager
-async def _started(servers: list[str]) -> AsyncIterator[AIOKafkaProducer]:
-    producer = new_producer(servers)
+async def _started(url: str) -> AsyncIterator[AIOKafkaProducer]:
+    producer = new_producer(url)
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             await producer.start()

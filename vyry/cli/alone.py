@@ -42,6 +42,7 @@ async def _serve(settings: Settings, stop: asyncio.Event) -> None:
 
 def _banner(settings: Settings, port: int) -> str:
     host = "localhost" if settings.server_host in ("127.0.0.1", "0.0.0.0", "::1", "::") else settings.server_host  # noqa: S104  compared only
+    scheme = "https" if settings.tls_cert_file else "http"
     kind, _, target = settings.sms.get_secret_value().partition(":")
     codes = {"console": "one-time codes are shown here", "file": f"one-time codes go to {target}"}.get(
         kind, "one-time codes go out by webhook"
@@ -49,12 +50,12 @@ def _banner(settings: Settings, port: int) -> str:
     return f"""
   Vyry is up.
 
-  listening   http://{host}:{port}   (docs: http://{host}:{port}/docs, metrics: port {settings.admin_port}, loopback only)
+  listening   {scheme}://{host}:{port}   (docs: {scheme}://{host}:{port}/docs, metrics: port {settings.admin_port}, loopback only)
   data        {masked(settings.database_url.get_secret_value())}
   secrets     {settings.data_dir}: back them up with the data, apart from it
   embedded    streams, hints and limits run inside this process; {codes}
 
-  try next    curl http://{host}:{port}/health
+  try next    curl {scheme}://{host}:{port}/health
               python examples/first_message.py
   stop        Ctrl-C
 """

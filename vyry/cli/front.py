@@ -12,6 +12,7 @@ from cyclopts import Parameter, validators
 
 from vyry.adapters.admin import admin_listening
 from vyry.bootstrap import Services, open_services
+from vyry.cli.certificate import certificate_of, certified
 from vyry.cli.refusals import CannotServe
 from vyry.cli.running import refuse_unmigrated, run
 from vyry.cli.supervisor import Supervisor
@@ -45,7 +46,8 @@ def web(*, processes: Annotated[int | None, Parameter(validator=validators.Numbe
 
 
 def refuse_taken(settings: Settings) -> None:
-    """Say in one line that the port cannot be had, before anything is opened. Raises CannotServe."""
+    """Say in one line that the port or the certificate cannot be had, before anything is opened. Raises CannotServe."""
+    certificate_of(settings)
     host, port = settings.server_host, settings.server_port
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
@@ -71,7 +73,8 @@ async def front_door(settings: Settings, services: Services, *, reuse_port: bool
     app = build_app(settings, services)
     async with (
         admin_listening(settings.admin_host, settings.admin_port, services.health),
-        listening(app, settings.server_host, settings.server_port, reuse_port=reuse_port) as port,
+        certified(settings) as tls,
+        listening(app, settings.server_host, settings.server_port, reuse_port=reuse_port, tls=tls) as port,
     ):
         log.info("listening", host=settings.server_host, port=port)
         yield port

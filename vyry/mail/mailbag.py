@@ -1,10 +1,12 @@
 """A mailbag: the keys of mailboxes with new envelopes, as one record of a stream. It never holds content, and its order means nothing."""
 
+import ssl
 import struct
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from vyry.ids import MailboxKey
 
@@ -15,9 +17,40 @@ KEYS_PER_BAG: Final = 8_000
 _KEY_BYTES: Final = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to speak with the brokers: by TLS or in clear, and as whom."""
+
+    tls: ssl.SSLContext | None = None
+    user: str = ""
+    password: str = field(default="", repr=False)
+    mechanism: str = ""
+
+    @property
+    def protocol(self) -> str:
+        """Kafka's name for it."""
+        return ("SASL_" if self.user else "") + ("SSL" if self.tls else "PLAINTEXT")
+
+
+def access(url: str) -> Access:
+    """What `kafkas://[user:password@]host:port[,...][/prefix][?ca=FILE][&mechanism=NAME]` asks for; `kafka://` is in clear.
+
+    Brokers have to show a certificate for their host that the CA in the file has signed, or one that the system knows. Raises OSError for a file that
+    cannot be read as certificates.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "kafkas":
+        return Access()
+    asked = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    user, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    tls = ssl.create_default_context(cafile=asked.get("ca"))
+    return Access(tls, unquote(user), unquote(password), asked.get("mechanism", "PLAIN") if user else "")
+
+
 def brokers(url: str) -> list[str]:
     """The brokers named by `kafka://host:port[,host:port...][/prefix]`, each with its port."""
-    return [server if ":" in server else f"{server}:9092" for server in urlsplit(url).netloc.split(",")]
+    servers = urlsplit(url).netloc.rpartition("@")[2].split(",")
+    return [server if ":" in server else f"{server}:9092" for server in servers]
 
 
 def topic_of(url: str) -> str:
