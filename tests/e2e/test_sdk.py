@@ -1,0 +1,185 @@
+"""The SDK against a real node: two people chat, whatever is killed or away in between."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from scripts.nodes import Alone
+from tests.client import fresh_number
+from vyry.client.client import Client, Profile
+from vyry.client.inbox import Event
+from vyry.client.refusals import StoreLocked
+from vyry.client.store import passphrase_key
+
+
+pytestmark = pytest.mark.timeout(120)
+
+
+async def register(client: Client, node: Alone, number: str | None = None) -> UUID:
+    number = number or fresh_number()
+
+    async def code() -> str:
+        """The newest code sent to that number: it is in the file before the node answers."""
+        lines = await asyncio.to_thread(node.otp_file.read_text)
+        sent = [json.loads(line) for line in lines.splitlines()]
+        return str([line["otp"] for line in sent if line["phoneNumber"] == number][-1])
+
+    return await client.register(number, code)
+
+
+@asynccontextmanager
+async def open_at(node: Alone, folder: Path) -> AsyncIterator[Client]:
+    async with Client.open(Profile(folder, node.url)) as client:
+        yield client
+
+
+async def texts(client: Client, count: int) -> list[str]:
+    """The next so many messages, in order; notices are passed over."""
+    found: list[str] = []
+    async with asyncio.timeout(30):
+        async for event in client.events():
+            assert event.name in ("message", "notice"), event
+            if event.name == "message":
+                found.append(event.body["text"])
+            if len(found) == count:
+                # Asking for the next one is what takes an event; here nobody asks any more.
+                break
+    return found
+
+
+async def test_two_people_chat(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
+        await register(ann, alone)
+        bo_id = await register(bo, alone)
+        chat = await ann.direct(bo_id)
+
+        for number in range(20):
+            await ann.send_text(chat, f"to bo {number}")
+        assert await texts(bo, 20) == [f"to bo {number}" for number in range(20)]
+
+        await bo.send_text(chat, "to ann")
+        assert await texts(ann, 1) == ["to ann"]
+
+
+async def test_what_is_sent_while_the_node_is_away_arrives_once_it_is_back(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
+        await register(ann, alone)
+        chat = await ann.direct(await register(bo, alone))
+        await ann.send_text(chat, "before")
+        await ann.sent()
+
+        await asyncio.to_thread(alone.kill)
+        for number in range(3):
+            await ann.send_text(chat, f"meanwhile {number}")
+        await asyncio.to_thread(alone.start)
+
+        assert await texts(bo, 4) == ["before", *(f"meanwhile {number}" for number in range(3))]
+
+
+async def test_a_client_that_was_closed_goes_on_where_it_was(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "ann") as ann:
+        await register(ann, alone)
+        async with open_at(alone, tmp_path / "bo") as bo:
+            chat = await ann.direct(await register(bo, alone))
+            await ann.send_text(chat, "one")
+            assert await texts(bo, 1) == ["one"]
+        for number in range(5):
+            await ann.send_text(chat, f"offline {number}")
+        await ann.sent()
+
+        async with open_at(alone, tmp_path / "bo") as bo:
+            # The last event was not done with: it comes again, and everything behind it once.
+            assert await texts(bo, 6) == ["one", *(f"offline {number}" for number in range(5))]
+
+
+async def test_a_new_device_of_the_other_is_found_by_itself(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "ann") as ann:
+        await register(ann, alone)
+        number = fresh_number()
+        async with open_at(alone, tmp_path / "bo") as bo:
+            bo_id = await register(bo, alone, number)
+            chat = await ann.direct(bo_id)
+            await ann.send_text(chat, "one")
+            assert await texts(bo, 1) == ["one"]
+        async with open_at(alone, tmp_path / "bo again") as again:
+            assert await register(again, alone, number) == bo_id
+            await ann.send_text(chat, "two")
+            refused = await not_sent(ann)
+
+    assert refused.body["reason"] == "IdentityChanged"
+
+
+async def not_sent(client: Client) -> Event:
+    async with asyncio.timeout(30):
+        async for event in client.events():
+            if event.name == "notSent":
+                return event
+    raise AssertionError("the events ended")
+
+
+async def test_one_profile_is_open_once_and_needs_its_key(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "ann") as ann:
+        await register(ann, alone)
+        with pytest.raises(StoreLocked, match="Another process"):
+            async with open_at(alone, tmp_path / "ann"):
+                raise AssertionError("opened twice")
+
+    other = passphrase_key("a passphrase", b"salt of 16 bytes")
+    with pytest.raises(StoreLocked, match="does not open"):
+        async with Client.open(Profile(tmp_path / "ann", alone.url, other)):
+            raise AssertionError("opened with another key")
+
+
+async def test_nothing_that_is_kept_lies_in_clear(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
+        ann_id = await register(ann, alone)
+        bo_id = await register(bo, alone)
+        await ann.send_text(await ann.direct(bo_id), "the words of a canary")
+        assert await texts(bo, 1) == ["the words of a canary"]
+
+    for file in (*(tmp_path / "ann").iterdir(), *(tmp_path / "bo").iterdir()):
+        kept = file.read_bytes()
+        assert b"canary" not in kept
+        assert str(ann_id).encode() not in kept
+        assert str(bo_id).encode() not in kept
+        assert file.stat().st_mode & 0o077 == 0 or file.name.endswith(".lock")
+
+
+def vyry(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """One run of the command, in a process of its own."""
+    command = [sys.executable, "-m", "vyry.cli.main", "client", *words]
+    return subprocess.run(command, input=typed, capture_output=True, text=True, timeout=60, check=False)
+
+
+async def test_two_people_chat_from_the_command_line(alone: Alone, tmp_path: Path) -> None:
+    ids = {}
+    for name in ("ann", "bo"):
+        where = ("--profile", f"{tmp_path}/{name}", "--url", alone.url, "--json")
+        async with open_at(alone, tmp_path / name) as client:
+            ids[name] = str(await register(client, alone))
+        assert json.loads(vyry("whoami", *where).stdout) == {"userId": ids[name]}
+    ann, bo = (("--profile", f"{tmp_path}/{name}", "--url", alone.url) for name in ("ann", "bo"))
+
+    assert vyry("send", ids["bo"], "hello", *ann).stdout == "Sent.\n"
+    assert vyry("send", ids["bo"], *ann, typed="from a pipe").stdout == "Sent.\n"
+    said = vyry("receive", *bo, "--json").stdout.splitlines()
+
+    assert [json.loads(line)["text"] for line in said] == ["hello", "from a pipe"]
+    assert vyry("receive", *bo).stdout == ""
+
+
+def test_what_goes_wrong_on_the_command_line_is_one_line(tmp_path: Path) -> None:
+    stranger = vyry("whoami", "--profile", f"{tmp_path}/nobody", "--url", "http://127.0.0.1:1")
+    nowhere = vyry("register", "+491512345678", "--profile", f"{tmp_path}/me", "--url", "http://127.0.0.1:1")
+
+    assert (stranger.returncode, nowhere.returncode) == (1, 1)
+    assert "register first" in stranger.stderr
+    assert "does not answer" in nowhere.stderr
+    assert len(stranger.stderr.splitlines()) == len(nowhere.stderr.splitlines()) == 1

@@ -1,0 +1,122 @@
+"""What the SDK holds the node to: a mailbox without holes, and a store without half acts."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests import chain
+from vyry.client.chain import Point, text
+from vyry.client.packing import pack, unpack
+from vyry.client.refusals import ChainBroken, StoreLocked
+from vyry.client.store import Store, file_key, passphrase_key
+
+
+MAILBOX = uuid4()
+
+
+def envelope(seq: int, head: bytes = b"", **more: Any) -> dict[str, Any]:
+    facts = {"messageId": str(UUID(int=seq)), "conversationId": str(UUID(int=9)), "senderId": str(UUID(int=3))}
+    said = {
+        "senderDeviceId": 2,
+        "lane": "mail",
+        "kind": 1,
+        "content": text(b"sealed"),
+        "postedAt": "2026-01-01T00:00:00.001Z",
+    }
+    return {"seq": seq, "head": text(head), **facts, **said, **more}
+
+
+def follow(point: Point, entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry with the head that the contract asks for, made by the tests' own reading of it."""
+    head = sha256(point.head + entry["seq"].to_bytes(8, "big") + chain.digest(entry)).digest()
+    return {**entry, "head": text(head)}
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"lane": "control", "kind": 255}, {"notice": {"name": "prekeysLow", "pqRemaining": 1}}]
+)
+def test_a_mailbox_that_follows_is_taken(more: dict[str, Any]) -> None:
+    point = Point.first(MAILBOX)
+    for seq in range(1, 4):
+        point = point.after(follow(point, envelope(seq, **more)))
+
+    assert point.seq == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"content": text(b"other")},
+        {"kind": 2},
+        {"senderDeviceId": 3},
+        {"postedAt": "2026-01-01T00:00:00.002Z"},
+        {"seq": 2},
+    ],
+)
+def test_a_mailbox_that_does_not_follow_is_broken(change: dict[str, Any]) -> None:
+    point = Point.first(MAILBOX)
+
+    with pytest.raises(ChainBroken):
+        point.after({**follow(point, envelope(1)), **change})
+
+
+def test_a_loss_says_which_numbers_it_took() -> None:
+    point = Point.first(MAILBOX)
+    lost = {"seq": 1, "throughSeq": 4, "head": text(bytes(32)), "tombstone": {"reason": "expired", "count": 4}}
+
+    assert point.after(lost) == Point(4, bytes(32))
+    with pytest.raises(ChainBroken):
+        point.after({**lost, "throughSeq": 5})
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    who: UUID
+    places: dict[tuple[bytes, int], bytes]
+    point: Point | None = None
+
+
+def test_states_come_back_as_they_went() -> None:
+    kept = Kept(uuid4(), {(b"\xff", 3): b"\x00", (b"a", 2**32 - 2): b"b"}, Point(7, bytes(32)))
+
+    assert unpack(Kept, pack(kept)) == kept
+    with pytest.raises(ValueError, match="who"):
+        unpack(Kept, pack(Point(1, b"")))
+
+
+def test_an_act_that_fails_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    with Store(tmp_path / "a.db", bytes(32)) as store:
+        store.put("thing", "one", b"before")
+        with pytest.raises(ZeroDivisionError):
+            _put_and_fail(store)
+        assert (store.get("thing", "one"), store.next_event()) == (b"before", None)
+
+
+def _put_and_fail(store: Store) -> None:
+    with store.transaction():
+        store.put("thing", "one", b"after")
+        store.add_event(b"event")
+        raise ZeroDivisionError
+
+
+def test_a_value_moved_to_another_name_does_not_open(tmp_path: Path) -> None:
+    with Store(tmp_path / "a.db", bytes(32)) as store:
+        store.put("thing", "one", b"1")
+        store.put("thing", "two", b"2")
+        store._database.execute("UPDATE value SET sealed = (SELECT sealed FROM value LIMIT 1)")
+        with pytest.raises(StoreLocked):
+            _ = [store.get("thing", name) for name in ("one", "two")]
+
+
+def test_a_key_file_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    made = file_key(tmp_path / "key")
+
+    assert (file_key(tmp_path / "key"), len(made)) == (made, 32)
+    (tmp_path / "key").chmod(0o644)
+    with pytest.raises(StoreLocked, match="chmod 600"):
+        file_key(tmp_path / "key")
+    assert passphrase_key("one", bytes(16)) != passphrase_key("two", bytes(16))

@@ -1,0 +1,91 @@
+"""The socket of a device: resumed from the last safe point, acknowledged behind what was kept, and opened again whenever it ends."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import aiohttp
+import msgpack
+
+from vyry import __version__
+from vyry.client.chain import Entry, Point
+from vyry.client.refusals import ChainBroken, Refused, Unreachable
+from vyry.client.rest import Rest
+
+
+FIRST_WAIT: Final = 0.2
+LONGEST_WAIT: Final = 30.0
+_FRAME_BYTES: Final = 256 << 10
+_TOKEN_ENDED: Final = 4401
+_ENDED: Final = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+
+Take = Callable[[Sequence[Entry]], Awaitable[Point]]
+
+
+class Line:
+    """Keeps a device connected. `point` tells where to resume, `take` keeps a page of entries and answers what may be acknowledged."""
+
+    def __init__(self, rest: Rest, point: Callable[[], Point], take: Take) -> None:
+        self._rest = rest
+        self._point = point
+        self._take = take
+        self._number = 0
+        #: Set while the node has said that all that waited was sent.
+        self.is_drained = asyncio.Event()
+
+    async def run(self) -> None:
+        """Be connected until cancelled. Raises ChainBroken, and Refused when the session is over."""
+        wait = FIRST_WAIT
+        while True:
+            token = self._rest.token()
+            try:
+                code = await self._live(token)
+                wait = FIRST_WAIT
+            except aiohttp.WSServerHandshakeError as refused:
+                code = _TOKEN_ENDED if refused.status == 401 else 0
+            except (aiohttp.ClientError, OSError, TimeoutError, Unreachable):
+                code = 0
+            self.is_drained.clear()
+            if code == _TOKEN_ENDED:
+                with suppress(Unreachable):
+                    await self._rest.renew(token)
+            await asyncio.sleep(wait * (0.5 + secrets.randbelow(1_000) / 1_000))
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    async def _live(self, token: str) -> int:
+        """One connection, to its end; answers the close code."""
+        async with self._rest.http.ws_connect(
+            f"{self._rest.url}/api/v1/ws",
+            headers={"Authorization": f"Bearer {token}"},
+            protocols=["vyry.v1.msgpack"],
+            max_msg_size=_FRAME_BYTES + 1,
+        ) as socket:
+            point = self._point()
+            hello = {"after": point.seq, "head": point.head if point.seq else None}
+            await self._say(socket, "hello", {**hello, "client": {"name": "vyry-python", "version": __version__}})
+            async for message in socket:
+                if message.type in _ENDED:
+                    break
+                await self._hear(socket, msgpack.unpackb(message.data))
+            return socket.close_code or 0
+
+    async def _hear(self, socket: aiohttp.ClientWebSocketResponse, frame: dict[str, Any]) -> None:
+        payload = frame["payload"]
+        match frame["type"]:
+            case "entries":
+                point = await self._take(payload["entries"])
+                await self._say(socket, "acknowledge", {"seq": point.seq, "head": point.head})
+            case "drained":
+                self.is_drained.set()
+            case "refused":
+                refused = Refused(409, payload)
+                if refused.code == "STALE_HEAD":
+                    raise ChainBroken("The node remembers another mailbox than this device does.") from refused
+            case _:
+                pass
+
+    async def _say(self, socket: aiohttp.ClientWebSocketResponse, name: str, payload: dict[str, Any]) -> None:
+        self._number += 1
+        await socket.send_bytes(msgpack.packb({"type": name, "id": str(self._number), "payload": payload}))

@@ -1,0 +1,38 @@
+"""States of the protocol as bytes, and back: MessagePack of the fields, checked by their types when they come back."""
+
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import msgpack
+from pydantic import TypeAdapter
+
+
+Value = TypeVar("Value")
+
+
+#: One for each type of value that is kept: there are few.
+_ADAPTERS: Final[dict[type[Any], TypeAdapter[Any]]] = {}
+
+
+def _adapter(of: type[Any]) -> TypeAdapter[Any]:
+    if of not in _ADAPTERS:
+        _ADAPTERS[of] = TypeAdapter(of)
+    return _ADAPTERS[of]
+
+
+def pack(value: object) -> bytes:
+    """The byte form of a plain value or frozen dataclass."""
+    packed: bytes = msgpack.packb(_adapter(type(value)).dump_python(value), default=_named)
+    return packed
+
+
+def unpack(of: type[Value], packed: bytes) -> Value:
+    """The value of this type that `pack` made these bytes of. Raises ValueError for anything else."""
+    found: Value = _adapter(of).validate_python(msgpack.unpackb(packed, use_list=False, strict_map_key=False))
+    return found
+
+
+def _named(value: object) -> str:
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(type(value).__name__)

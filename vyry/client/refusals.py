@@ -1,0 +1,34 @@
+"""What can go wrong for a client, each said once and clearly."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class ClientError(Exception):
+    """Something did not work; the text says what to do."""
+
+
+class Refused(ClientError):
+    """The node said no, and nothing happened. `code` is the error_code of docs/protocol.md."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        super().__init__(f"{body.get('error_code', status)}: {body.get('error', 'the node gave no reason')}")
+        self.status = status
+        self.code = str(body.get("error_code", ""))
+        self.body = body
+
+
+class Unreachable(ClientError):
+    """No answer came, or one that decides nothing: the same may be tried again under the same ids."""
+
+
+class StoreLocked(ClientError):
+    """Another process works with this profile, or the key does not open it."""
+
+
+class ChainBroken(ClientError):
+    """The node showed a mailbox that does not follow from what it showed before: it has lost or changed something without saying so."""
+
+
+class NotRegistered(ClientError):
+    """This profile has no account yet: register first."""

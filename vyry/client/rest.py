@@ -1,0 +1,101 @@
+"""REST calls of a device: answers or clear failures, and tokens that renew themselves."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import aiohttp
+import orjson
+
+from vyry.client.packing import pack, unpack
+from vyry.client.refusals import NotRegistered, Refused, Unreachable
+from vyry.client.store import Store
+
+
+SECONDS: Final = 40.0
+_TOKENS: Final = "tokens"
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The session as it is kept. `attempt_id` names a renewal whose answer has not come yet: repeated, it is no reuse."""
+
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+    attempt_id: UUID | None = None
+
+
+class Rest:
+    """Calls one node. Every call is made once; who may repeat it is the caller's business, for the ids are."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, store: Store) -> None:
+        self.http = http
+        self.url = url.rstrip("/")
+        self._store = store
+        self._turn = asyncio.Lock()
+
+    async def open_call(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Body:
+        """A call without a token. Raises Refused, Unreachable."""
+        data = None if body is None else orjson.dumps(body)
+        sent = {**(headers or {}), **({"Content-Type": "application/json"} if data is not None else {})}
+        try:
+            async with (
+                asyncio.timeout(SECONDS),
+                self.http.request(method, f"{self.url}/api/v1{path}", data=data, headers=sent) as answer,
+            ):
+                said = await answer.json(content_type=None)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as lost:
+            raise Unreachable(f"{self.url} does not answer ({type(lost).__name__}).") from lost
+        if answer.status >= 500:
+            raise Unreachable(f"{self.url} cannot do it now ({answer.status}).")
+        if answer.status >= 400:
+            raise Refused(answer.status, said)
+        found: Body = said
+        return found
+
+    async def call(self, method: str, path: str, body: object = None) -> Body:
+        """A call of this device; an access token that has ended is renewed first. Raises Refused, Unreachable, NotRegistered."""
+        token = self.token()
+        try:
+            return await self.open_call(method, path, body, _bearer(token))
+        except Refused as refused:
+            if refused.status != 401:
+                raise
+        return await self.open_call(method, path, body, _bearer(await self.renew(token)))
+
+    def token(self) -> str:
+        """The access token as it is kept."""
+        return self._kept().access
+
+    def keep(self, session: Mapping[str, Any]) -> None:
+        """Keep the tokens of a session that the node has just given."""
+        self._store.put(_TOKENS, "", pack(Tokens(session["accessToken"], session["refreshToken"])))
+
+    async def renew(self, stale: str) -> str:
+        """Another access token than this one. Raises Refused when the session is over, Unreachable."""
+        async with self._turn:
+            tokens = self._kept()
+            if tokens.access != stale:
+                return tokens.access
+            attempt = replace(tokens, attempt_id=tokens.attempt_id or uuid4())
+            self._store.put(_TOKENS, "", pack(attempt))
+            asked = {"refreshToken": tokens.refresh, "attemptId": str(attempt.attempt_id)}
+            session = await self.open_call("POST", "/auth/refresh-token", asked)
+            self.keep(session)
+            return str(session["accessToken"])
+
+    def _kept(self) -> Tokens:
+        kept = self._store.get(_TOKENS)
+        if kept is None:
+            raise NotRegistered("This profile has no account yet.")
+        return unpack(Tokens, kept)
+
+
+def _bearer(token: str) -> Mapping[str, str]:
+    return {"Authorization": f"Bearer {token}"}
