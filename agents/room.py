@@ -22,6 +22,7 @@ from vyry.telemetry import PARTITION_LAG, log
 FORGET_SECONDS: Final = 600.0
 #: A deleted account is gone within a minute, and the last of it is held for a quarter of one (vyry/accounts/deletion.py).
 ERASE_SECONDS: Final = 2.0
+IDLE_SECONDS: Final = 600.0
 #: How long a notice may wait in the outbox; a security notice later than this would be news from yesterday.
 NOTICES_SECONDS: Final = 0.5
 #: Leaving the group cleanly takes milliseconds; a stuck broker must not hold up the end.
@@ -53,12 +54,15 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
     async def erase() -> int:
         return await services.deletion.erase(BATCH)
 
+    async def look_for_idle() -> int:
+        return await services.idle_devices.sweep(BATCH)
+
     return Sweeper(
         services.mail_store.upkeep,
         services.depositor,
         services.clock,
         timedelta(milliseconds=settings.handover_ms),
-        [Chore("forget", FORGET_SECONDS, forget), Chore("erase", ERASE_SECONDS, erase), Chore("notices", NOTICES_SECONDS, services.notices.deliver)],
+        [Chore("forget", FORGET_SECONDS, forget), Chore("erase", ERASE_SECONDS, erase), Chore("idle", IDLE_SECONDS, look_for_idle), Chore("notices", NOTICES_SECONDS, services.notices.deliver)],
     )
 
 

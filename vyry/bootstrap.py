@@ -19,6 +19,7 @@ from vyry.accounts.deletion import Deletion, Proofs
 from vyry.accounts.door import Door, OpenDoor, ProofOfWork
 from vyry.accounts.events import AccountEvents
 from vyry.accounts.export import Exports
+from vyry.accounts.idle import IdleDevices
 from vyry.accounts.otp import OneTimeCodes, Terms
 from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.own_pin import OwnPin, PinMeans
@@ -42,6 +43,7 @@ from vyry.adapters.database import is_postgres, open_database, sqlite_path
 from vyry.adapters.deleting import TortoiseDeletion
 from vyry.adapters.devices import TortoiseDevices
 from vyry.adapters.health import Health
+from vyry.adapters.idle_devices import TortoiseIdleDevices
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
 from vyry.adapters.kafka import KafkaMailbags
 from vyry.adapters.limiter import LimitKeys, RedisLimiter
@@ -95,6 +97,7 @@ class Services:
     account_upkeep: AccountUpkeep
     deletion: Deletion
     exports: Exports
+    idle_devices: IdleDevices
     pins: Pins
     own_pin: OwnPin
     devices: OwnDevices
@@ -260,6 +263,7 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         account_upkeep=TortoiseAccountUpkeep(),
         deletion=_deletion(ground),
         exports=Exports(TortoiseArchive(mail), TortoiseAccounts(), ground.pepper, ground.limiter, clock),
+        idle_devices=_idle_devices(ground),
         pins=ground.pins,
         own_pin=_own_pin(ground),
         devices=OwnDevices(TortoiseDevices(), ground.endings, clock),
@@ -289,6 +293,11 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
 def _deletion(ground: _Ground) -> Deletion:
     proofs = Proofs(ground.codes, ground.pins, ground.pepper)
     return Deletion(TortoiseDeletion(), TortoiseAccounts(), proofs, ground.endings, ground.clock)
+
+
+def _idle_devices(ground: _Ground) -> IdleDevices:
+    lifetime = timedelta(days=ground.settings.idle_device_days)
+    return IdleDevices(TortoiseIdleDevices(), ground.endings, ground.clock, lifetime)
 
 
 def _limit_keys(settings: Settings) -> LimitKeys:

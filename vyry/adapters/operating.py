@@ -26,6 +26,7 @@ _PAGE: Final = 200
 _LOCK: Final = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING phone_sealed"
 _SUSPEND: Final = "UPDATE account SET suspended_at = $2 WHERE id = $1 AND suspended_at IS NULL RETURNING id"
 _RESUME: Final = "UPDATE account SET suspended_at = NULL WHERE id = $1 AND suspended_at IS NOT NULL RETURNING id"
+_UNWARN: Final = "UPDATE device SET idle_warned_at = NULL WHERE account_id = $1 AND ended_at IS NULL"
 _BY_ID: Final = "SELECT id FROM account WHERE id = $1 AND deleted_at IS NULL"
 _BY_USERNAME: Final = "SELECT id FROM account WHERE username = $1 AND deleted_at IS NULL"
 _BY_NUMBER: Final = "SELECT id FROM account WHERE phone_hash = ANY($1) AND deleted_at IS NULL"
@@ -144,17 +145,31 @@ async def every_account(act: OperatorAct) -> AsyncIterator[ListedAccount]:
 
 async def tell_number_shown(user_id: UserId, act: OperatorAct) -> None:
     """Note, also for the owner, that the number was looked at in full."""
-    await _change(user_id, None, "numberShown", act)
+    async with transaction() as inside:
+        await _lock(inside, user_id)
+        await _note(inside, user_id, "numberShown", act)
 
 
 async def suspend(user_id: UserId, act: OperatorAct) -> bool:
     """Let no token of the account be good until it is resumed; False if it is suspended already. Raises NotFound."""
-    return await _change(user_id, _SUSPEND, "suspended", act)
+    async with transaction() as inside:
+        await _lock(inside, user_id)
+        if not await fetch(inside, _SUSPEND, user_id, act.at):
+            return False
+        await _note(inside, user_id, "suspended", act)
+    return True
 
 
 async def resume(user_id: UserId, act: OperatorAct) -> bool:
     """Let it go on as if nothing had been; False if it is not suspended. Raises NotFound."""
-    return await _change(user_id, _RESUME, "resumed", act)
+    async with transaction() as inside:
+        await _lock(inside, user_id)
+        if not await fetch(inside, _RESUME, user_id):
+            return False
+        # Its devices could not be used meanwhile: who was warned of it gets another week.
+        await fetch(inside, _UNWARN, user_id)
+        await _note(inside, user_id, "resumed", act)
+    return True
 
 
 async def end_all_devices(user_id: UserId, act: OperatorAct) -> Sequence[EndedDevice]:
@@ -176,16 +191,10 @@ async def delete(user_id: UserId, pepper: Pepper | None, act: OperatorAct) -> No
         await note_act(inside, act)
 
 
-async def _change(user_id: UserId, statement: str | None, name: EventName, act: OperatorAct) -> bool:
-    """One statement, its event and its line in the log; nothing where the statement finds nothing to do."""
-    async with transaction() as inside:
-        await _lock(inside, user_id)
-        values = (user_id, act.at) if statement == _SUSPEND else (user_id,)
-        if statement is not None and not await fetch(inside, statement, *values):
-            return False
-        await note_event(inside, AccountEvent(user_id, name, act.at))
-        await note_act(inside, act)
-    return True
+async def _note(inside: BaseDBAsyncClient, user_id: UserId, name: EventName, act: OperatorAct) -> None:
+    """For the owner, and for the log."""
+    await note_event(inside, AccountEvent(user_id, name, act.at))
+    await note_act(inside, act)
 
 
 async def _lock(inside: BaseDBAsyncClient, user_id: UserId) -> bytes:
