@@ -45,7 +45,7 @@ class Quota:
 
     name: str
     windows: tuple[Window, ...]
-    #: VYRY_LIMITS=off leaves it on: guesses, and the sockets of one account.
+    #: VYRY_LIMITS=off leaves it on, as it is no rate: guesses.
     holds_always: bool = False
     #: While Redis is away nothing is granted (503), because what it guards does not grow back; the others are counted by each node alone.
     is_closed_when_away: bool = False
@@ -78,10 +78,11 @@ LOOKUP: Final = Quota("lookup", (Window(1_000, 4_000, is_bucket=True), Window(5_
 SEARCH: Final = Quota("search", (Window(60, 60),))
 UPLOAD: Final = Quota("upload", (Window(50, 60, is_bucket=True),))
 UPLOAD_BYTES: Final = Quota("upload_bytes", (Window(1024 * _MIB, _DAY),))
+#: Reading everything of an account is dear.
+EXPORT: Final = Quota("export", (Window(5, 3600),))
 SIGNAL: Final = Quota("signal", (Window(20, 1, is_bucket=True),))
 FRAMES: Final = Quota("frames", (Window(500, 5, is_bucket=True),))
-SOCKETS_ACCOUNT: Final = Quota("sockets_account", (Window(6, 0),), holds_always=True)
-#: A benchmark opens all its sockets from one address: VYRY_LIMITS=off lets it.
+SOCKETS_ACCOUNT: Final = Quota("sockets_account", (Window(6, 0),))
 SOCKETS_ADDRESS: Final = Quota("sockets_address", (Window(50, 0),))
 
 #: Every quota by its name: what `VYRY_LIMIT_<NAME>` may name, and what GET /limits tells.
@@ -102,6 +103,7 @@ QUOTAS: Final[Mapping[str, Quota]] = {
         SEARCH,
         UPLOAD,
         UPLOAD_BYTES,
+        EXPORT,
         SIGNAL,
         FRAMES,
         SOCKETS_ACCOUNT,

@@ -200,15 +200,13 @@ async def test_a_full_node_takes_nobody(ann: UserId) -> None:
     await node.dial(UserId(new_id()), 3)
 
 
-async def test_with_limits_off_an_account_still_has_its_number_and_an_address_any(ann: UserId) -> None:
-    node = Front(None, is_on=False)
+async def test_with_limits_off_only_the_node_itself_can_be_full(ann: UserId) -> None:
+    node = Front(None, most=60, is_on=False)
     for number in range(60):
-        await node.dial(UserId(new_id()), number)
-    for number in range(6):
-        await node.dial(ann, number)
+        await node.live(ann, number)
 
-    with pytest.raises(RateLimited):
-        await node.dial(ann, 7)
+    with pytest.raises(Unavailable):
+        await node.dial(ann, 61)
 
 
 async def test_nothing_is_remembered_of_who_is_gone(nodes: tuple[Front, Front], redis: Redis) -> None:

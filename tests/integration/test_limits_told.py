@@ -123,9 +123,11 @@ async def test_posts_and_claims_tell_each_of_their_limits(node: Node) -> None:
 
     post = await headers_of(ann, "POST", "/messages", ann.body_of(conversation, [bo.user_id], b"12345"))
     claim = await headers_of(ann, "POST", f"/keys/{bo.user_id}/claim")
-
     assert post[1] == '"post";q=60;w=6000, "post_bytes";q=10000;w=8640000'
     assert post[2] == '"post";r=59;t=100, "post_bytes";r=9995;t=4320'
+    archive = await headers_of(ann, "GET", "/account/export")
+
+    assert archive[:2] == (200, '"export";q=5;w=3600')
     assert claim[:2] == (200, '"claim_target";q=6;w=3600, "claim_all";q=60;w=3600')
 
 
@@ -147,6 +149,7 @@ async def test_codes_links_and_sockets_tell_their_limits_before_anybody_is_known
 
 def test_the_routes_tried_here_are_all_the_limited_ones() -> None:
     assert {f"{route.method} {route.path.removeprefix('/api/v1')}" for route in ROUTES if route.quota} == {
+        "GET /account/export",
         "POST /auth/request-otp",
         "POST /conversations",
         "POST /devices/links",

@@ -10,10 +10,11 @@ from fakeredis import FakeAsyncRedis
 
 from tests.account_room import NOON, NUMBER, AccountRoom, open_stores
 from vyry.accounts.account import Caller
-from vyry.accounts.export import EXPORT, Exports, Page
+from vyry.accounts.export import Exports, Page
 from vyry.adapters.limiter import RedisLimiter
 from vyry.errors import RateLimited
 from vyry.ids import UserId
+from vyry.limits import EXPORT
 from web.wire.export import written
 
 

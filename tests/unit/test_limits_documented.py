@@ -55,6 +55,7 @@ def test_the_limits_are_those_of_the_contract() -> None:
         "search": [(60, 60)],
         "upload": [(50, 60)],
         "upload_bytes": [(1024 * mib, day)],
+        "export": [(5, 3600)],
         "signal": [(20, 1)],
         "frames": [(500, 5)],
         "sockets_account": [(6, 0)],

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from vyry.accounts.account import AccountStore, Caller
 from vyry.accounts.otp import OneTimeCodes
@@ -12,6 +12,7 @@ from vyry.counting import Buckets
 from vyry.ids import UserId
 from vyry.limits import (
     CLAIM_ALL,
+    EXPORT,
     LINK_SESSIONS,
     LOOKUP,
     NEW_CONTACTS,
@@ -29,6 +30,22 @@ from vyry.limits import (
     Quota,
     all_left,
     party,
+)
+
+
+#: What all nodes count together: for the account, if nothing else is said below.
+SHARED: Final = (
+    CLAIM_ALL,
+    LINK_SESSIONS,
+    POST,
+    POST_BYTES,
+    NEW_CONTACTS,
+    LOOKUP,
+    SEARCH,
+    UPLOAD,
+    UPLOAD_BYTES,
+    EXPORT,
+    SIGNAL,
 )
 
 
@@ -77,19 +94,7 @@ class Allowances:
     async def _shared(self, caller: Caller, address: str) -> dict[str, tuple[Grant, ...]]:
         account = str(caller.user_id)
         subjects = {LINK_SESSIONS.name: party(address), SIGNAL.name: str(caller.device)}
-        quotas = (
-            CLAIM_ALL,
-            LINK_SESSIONS,
-            POST,
-            POST_BYTES,
-            NEW_CONTACTS,
-            LOOKUP,
-            SEARCH,
-            UPLOAD,
-            UPLOAD_BYTES,
-            SIGNAL,
-        )
-        asked = [(self._quotas[quota.name], subjects.get(quota.name, account)) for quota in quotas]
+        asked = [(self._quotas[quota.name], subjects.get(quota.name, account)) for quota in SHARED]
         looked = await self._counters.shared.peek(asked)
         found = {quota.name: grants for (quota, _), grants in zip(asked, looked, strict=True)}
         for quota in (POST, POST_BYTES, SIGNAL):

@@ -3,18 +3,14 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from vyry.accounts.account import AccountStore, Caller
 from vyry.accounts.phone import Pepper
 from vyry.clock import Clock
 from vyry.errors import InvalidToken, NotFound
 from vyry.ids import UserId
-from vyry.limits import Grant, Limiter, Quota, Window
-
-
-#: Reading everything is dear: so often an account may have it.
-EXPORT: Final = Quota("export", (Window(5, 3600),))
+from vyry.limits import EXPORT, Grant, Limiter
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,9 @@ class Places:
     """The sockets of this node, counted together with those of the others where these can be asked."""
 
     def __init__(self, quotas: Mapping[str, Quota], shared: SharedPlaces | None, most: int, *, is_on: bool) -> None:
-        kinds = (SOCKETS_ACCOUNT, SOCKETS_ADDRESS)
-        #: VYRY_LIMITS=off leaves only what always holds.
-        self._sizes = {kind.name: quotas[kind.name].windows[0].limit for kind in kinds if is_on or kind.holds_always}
+        #: With VYRY_LIMITS=off only the node as a whole has a number of places: a benchmark opens all its sockets from one address.
+        kinds = (SOCKETS_ACCOUNT, SOCKETS_ADDRESS) if is_on else ()
+        self._sizes = {kind.name: quotas[kind.name].windows[0].limit for kind in kinds}
         self._shared = shared
         self._most = most
         self._open = 0

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from vyry.accounts.export import EXPORT
 from vyry.errors import InvalidOtp, InvalidPin, PinLocked
+from vyry.limits import EXPORT
 from web.handlers import account_life
 from web.keys import Route
 from web.wire.account_life import DeleteAccount, Events, EventsQuery
