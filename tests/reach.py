@@ -96,13 +96,18 @@ PLACES: Final[dict[Place, Rule]] = {
     ("POST /auth/refresh-token", "attemptId"): _NEW_ID,
     ("PATCH /account", "username"): Nobodys("that a username is taken is meant to be seen"),
     ("PATCH /account", "pictureAttachmentId"): Nobodys("kept as it is, and looked up by whoever has it"),
-    ("POST /account/delete", "challengeId"): Nobodys("a challenge for another number answers like one that never was"),
+    ("POST /account/delete", "challengeId"): Hidden(
+        400,
+        "INVALID_OTP",
+        ("deletion challenge",),
+        lambda world, one: {"challengeId": one, "otp": world.foreign["deletion code"]},
+    ),
     ("GET /account/events", "cursor"): Nobodys("a place in a list of which only the caller's own lines are shown"),
     ("POST /account/pin/reset", "challengeId"): Hidden(
         400,
         "INVALID_OTP",
-        ("challenge",),
-        lambda world, one: {"challengeId": one, "otp": world.foreign["code"], "newPin": "a-good-new-pin"},
+        ("reset challenge",),
+        lambda world, one: {"challengeId": one, "otp": world.foreign["reset code"], "newPin": "a-good-new-pin"},
     ),
     ("GET /devices", "cursor"): Nobodys("a number among the caller's own devices"),
     ("PATCH /devices/{deviceId}", "deviceId"): Hidden(

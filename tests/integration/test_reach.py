@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -16,7 +17,9 @@ from tests.device_keys import base64_text
 from tests.live_house import House, open_house
 from tests.live_house import Place as Rooms
 from tests.reach import PLACES, Hidden, Place, World, named, places
-from vyry.adapters.rows import AccountRow
+from vyry.accounts.acts import OperatorAct
+from vyry.adapters import operating
+from vyry.ids import UserId
 from web.keys import Route
 from web.routes import ROUTES
 
@@ -27,6 +30,9 @@ CLOSED = [route for route in ROUTES if route.auth != "open"]
 #: What differs between two answers of the same kind.
 OWN = {"x-request-id", "date", "ratelimit", "ratelimit-policy"}
 ROLES = ("primary", "linked", "stranger")
+ENDED = ("an ended device", "a suspended account", "a deleted account", "a device before the new sign-up")
+#: What would show that a refusal did something all the same.
+SEEN = ("/devices", "/account", "/account/pin", "/account/events", "/keys/status", "/conversations")
 
 
 class People:
@@ -36,6 +42,7 @@ class People:
         self.house = house
         self.callers: dict[str, Device] = {}
         self.ended: dict[str, str] = {}
+        self.victims: list[Device] = []
         self.worlds: dict[str, World] = {}
 
     async def move_in(self) -> None:
@@ -53,9 +60,10 @@ class People:
             "gone user": await self._leave(dan),
             "link": await self._link(),
             "scanned link": await self._link(eve),
-        } | await self._challenge(eve)
+        } | await self._challenges(eve)
         own = {"conversation": together, "friend": bo.user_id}
         alone = {"conversation": await cat.open_direct(bo), "friend": bo.user_id}
+        self.victims = [eve, mal]
         self.callers = {"primary": ann, "linked": tablet, "stranger": cat}
         self.worlds = {
             "primary": World(foreign, own),
@@ -71,11 +79,20 @@ class People:
             await scanner.call("POST", f"/devices/links/{link['linkId']}/scan", key)
         return str(link["linkId"])
 
-    async def _challenge(self, device: Device) -> dict[str, str]:
-        """A challenge of somebody else with its right code, as one who reads over the shoulder has it."""
+    async def _challenges(self, device: Device) -> dict[str, str]:
+        """Challenges of somebody else with their right codes, as one who reads over the shoulder has them."""
+        reset, deletion = await self._challenge(device, "pinReset"), await self._challenge(device, "deleteAccount")
+        return {
+            "reset challenge": reset[0],
+            "reset code": reset[1],
+            "deletion challenge": deletion[0],
+            "deletion code": deletion[1],
+        }
+
+    async def _challenge(self, device: Device, purpose: str) -> tuple[str, str]:
         node = self.house.node
-        asked = await node.call("POST", "/auth/request-otp", {"phoneNumber": device.number, "purpose": "pinReset"})
-        return {"challenge": asked["challengeId"], "code": await node.otp(device.number)}
+        asked = await node.call("POST", "/auth/request-otp", {"phoneNumber": device.number, "purpose": purpose})
+        return asked["challengeId"], await node.otp(device.number)
 
     async def _message(self, sender: Device, other: Device, conversation: str) -> str:
         await sender.learn(other.user_id, again=True)
@@ -84,22 +101,30 @@ class People:
         return str(body["messageId"])
 
     async def _leave(self, device: Device) -> str:
-        """What stays of an account that was deleted: an id that others may remember."""
-        await AccountRow.filter(id=device.user_id).delete()
+        """What stays of an account that was deleted: an id that others may remember, and a token."""
+        challenge, code = await self._challenge(device, "deleteAccount")
+        await device.call("POST", "/account/delete", {"challengeId": challenge, "otp": code})
+        self.ended["a deleted account"] = device.token
         return device.user_id
 
     async def _end_some(self, ann: Device) -> None:
         old = await self.house.link(ann, 3)
         await ann.call("DELETE", "/devices/3")
         suspended = await self.house.node.sign_up(with_keys=False)
-        await AccountRow.filter(id=suspended.user_id).update(suspended_at=datetime.now(UTC))
+        act = OperatorAct(datetime.now(UTC), "test", "suspend", "the matrix of reach")
+        await operating.suspend(UserId(UUID(suspended.user_id)), act)
         renewed = await self.house.node.sign_up(with_keys=False)
         await self.house.node.sign_up(renewed.number, with_keys=False)
-        self.ended = {
+        self.ended |= {
             "an ended device": old.token,
             "a suspended account": suspended.token,
             "a device before the new sign-up": renewed.token,
         }
+
+    async def untouched(self) -> list[Body]:
+        """All that the victims see of what is theirs."""
+        seen = [await victim.call("GET", path) for victim in self.victims for path in SEEN]
+        return [{name: value for name, value in each.items() if not name.endswith("AgeSeconds")} for each in seen]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -151,7 +176,7 @@ async def test_nobody_gets_in(people: People, route: Route) -> None:
 
 
 @in_one_house
-@pytest.mark.parametrize("who", ["an ended device", "a device before the new sign-up"])
+@pytest.mark.parametrize("who", ENDED)
 @pytest.mark.parametrize("route", CLOSED, ids=named)
 async def test_whose_time_is_over_does_not_get_in(people: People, route: Route, who: str) -> None:
     status, body, _ = await answer(people.house, route, filled(route.path), people.ended[who], {})
@@ -166,6 +191,7 @@ async def test_what_is_not_the_callers_answers_like_what_does_not_exist(
 ) -> None:
     rule, world, token = PLACES[place], people.worlds[role], people.callers[role].token
     assert isinstance(rule, Hidden)
+    before = await people.untouched()
 
     foreign, invented = [
         await answer(
@@ -176,6 +202,7 @@ async def test_what_is_not_the_callers_answers_like_what_does_not_exist(
 
     assert (foreign[0], foreign[1]["error_code"]) == (rule.status, rule.code)
     assert foreign == invented
+    assert await people.untouched() == before
 
 
 def test_the_matrix_is_not_empty() -> None:
