@@ -36,7 +36,7 @@ ROWS: Final[tuple[Route, ...]] = (
         auth="open",
         body=VerifyOtp,
         answers={200: SignedUp},
-        refusals=(InvalidOtp,),
+        refusals=(InvalidOtp, Forbidden),
     ),
     Route(
         method="POST",
