@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.account_room import NOON, Post, StandingClock
 from vyry.accounts.otp import Channel, OneTimeCodes, Purpose, Terms
@@ -103,7 +104,9 @@ async def test_numbers_of_all_the_world_cost_no_more_than_the_cap() -> None:
 async def test_without_prefix_and_breaker_the_botnet_would_drain_the_cap() -> None:
     trace = Trace(rules=Rules(prefix=None, has_breaker=False, daily_cap=CAP))
 
-    await trace.live("2609712")
+    with capture_logs() as logs:
+        await trace.live("2609712")
 
+    assert [line["event"] for line in logs] == ["sending paused"]
     assert trace.spent == CAP
     assert trace.served < 0.99 * trace.people

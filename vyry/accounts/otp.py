@@ -11,7 +11,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
@@ -184,7 +184,7 @@ class OneTimeCodes:
         now = challenge.created_at
         answer = self._refused.find(subjects, now) or await self._store.open(challenge, subjects, self._terms.rules)
         if isinstance(answer, Refusal):
-            self._refused.note(subjects, answer)
+            self._refused.note(subjects, answer, now)
             raise _as_error(answer, self._clock.now())
         try:
             await self._sender.send(OtpMessage(new_id(), number, code, purpose, channel, now))
@@ -248,9 +248,10 @@ class OneTimeCodes:
 
 
 class _Refused:
-    """Refusals that only time can end, so that a flood of the same is answered without the database, and the same."""
+    """Refusals that only time can end, so that a flood of the same is answered without the database, and the operator hears of each pause once."""
 
     def __init__(self) -> None:
+        self._spent_until = datetime.min.replace(tzinfo=UTC)
         self._until: OrderedDict[str, Refusal] = OrderedDict()
 
     def find(self, subjects: Subjects, now: datetime) -> Refusal | None:
@@ -258,23 +259,25 @@ class _Refused:
         lasting = [refusal for refusal in found if refusal is not None and refusal.retry_at > now]
         return max(lasting, key=lambda refusal: refusal.retry_at, default=None)
 
-    def note(self, subjects: Subjects, refusal: Refusal) -> None:
+    def note(self, subjects: Subjects, refusal: Refusal, now: datetime) -> None:
         if refusal.limit is Limit.NUMBER:
             self._until[subjects.number] = refusal
         elif refusal.limit is Limit.NETWORK:
             self._until[subjects.network] = refusal
+        elif refusal.limit is Limit.SPEND and self._spent_until <= now:
+            self._spent_until = refusal.retry_at
+            log.warning("sending paused", reason="the daily cap is reached", seconds=(refusal.retry_at - now).seconds)
+        if refusal.is_trip:
+            log.warning("sending paused", reason="few codes are verified", seconds=(refusal.retry_at - now).seconds)
         if len(self._until) > _REMEMBERED:
             self._until.popitem(last=False)
 
 
 def _as_error(refusal: Refusal, now: datetime) -> RateLimited | Unavailable:
-    """What the caller is told; the operator hears of the limits that cost or save money."""
+    """What the caller is told."""
     wait = max(1, math.ceil((refusal.retry_at - now).total_seconds()))
     OTP_REFUSED.labels(refusal.limit.value).inc()
-    if refusal.is_trip:
-        log.warning("sending paused", reason="few codes are verified", seconds=wait)
     if refusal.limit is Limit.SPEND:
-        log.warning("sending paused", reason="the daily cap is reached", seconds=wait)
         return Unavailable("No more codes are sent for now.", retry_after_seconds=wait)
     names = {Limit.NUMBER: OTP_NUMBER.name, Limit.NETWORK: OTP_NETWORK.name}
     window, name = refusal.window, names.get(refusal.limit)
