@@ -68,3 +68,13 @@ def _text(value: Any) -> str:
     if isinstance(value, UUID):
         return value.hex
     return str(value).replace("-", "")
+
+
+async def everything() -> dict[str, list[str]]:
+    """Every row of every table."""
+    found = {}
+    for table in await tables():
+        async with available():
+            rows = await connection().execute_query_dict(f"SELECT * FROM {table}")
+        found[table] = sorted(str(sorted(row.items())) for row in rows)
+    return found
