@@ -141,6 +141,10 @@ class EndingWatch:
         self._marks: deque[tuple[float, int]] = deque()
         self._told: set[int] = set()
 
+    def forget(self, devices: Collection[UUID]) -> None:
+        """What is remembered of these is from before."""
+        self._standings.forget(devices)
+
     async def look(self, now: float) -> tuple[Collection[UUID], Collection[UserId]]:
         """The devices and the accounts about which something new was written since the last look. `now` is in seconds, monotonic. Raises Unavailable."""
         found = await self._store.endings(self._marks[0][1] if self._marks else None)
@@ -151,7 +155,6 @@ class EndingWatch:
             self._marks.popleft()
         self._told = {each.number for each in found}
         devices = {each.device for each in fresh if each.device is not None}
-        self._standings.forget(devices)
         return devices, {each.user_id for each in fresh if each.user_id is not None}
 
 

@@ -38,13 +38,13 @@ class Ended:
         """Look once. Raises Unavailable."""
         devices, people = await self._services.ending_watch.look(time.monotonic())
         is_signed = self._services.sessions.is_signed
-        await self.confirm(
-            [
-                each
-                for each in self._sockets
-                if each.caller.device in devices or each.caller.user_id in people or not is_signed(each.caller)
-            ]
-        )
+        concerned = [
+            each
+            for each in self._sockets
+            if each.caller.device in devices or each.caller.user_id in people or not is_signed(each.caller)
+        ]
+        self._services.ending_watch.forget({each.caller.device for each in concerned})
+        await self.confirm(concerned)
 
     async def confirm(self, sessions: Sequence[Session]) -> None:
         """End those whose sessions are over. One statement asks for all."""
