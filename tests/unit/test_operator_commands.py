@@ -10,6 +10,7 @@ import pytest
 
 from tests.account_room import open_stores
 from vyry.accounts.phone import Pepper, PhoneNumber
+from vyry.adapters.ring_files import write_peppers
 from vyry.adapters.rows import AccountRow
 from vyry.cli.main import main
 
@@ -126,3 +127,10 @@ def test_migrating_and_undoing_it_are_logged(
     (line,) = [json.loads(line) for line in said("audit", "--json").splitlines()]
     assert (line["operator"], line["act"], line["subject"]) == ("olga", "migrate", None)
     assert line["reason"].endswith(": a new node")
+
+
+def test_a_number_is_found_under_any_pepper_of_the_ring(folder: Path, user: str, said: Callable[..., str]) -> None:
+    old = (folder / "pepper").read_bytes()
+    write_peppers(folder / "pepper", {1: old, 2: b"another pepper of the tests, 32 bytes"})
+
+    assert json.loads(said("user", "show", NUMBER, "--json"))["user_id"] == user

@@ -204,7 +204,7 @@ def _named(user: str, settings: Settings) -> UUID | PhoneNumber | str:
 
 
 def _pepper(settings: Settings) -> Pepper | None:
-    """The node's pepper, where this machine has it."""
+    """The node's peppers, where this machine has them: an account is found under any of them."""
     if not settings.pepper_file.exists():
         return None
     ring = read_peppers(settings.pepper.get_secret_value())
