@@ -43,6 +43,22 @@ async def node(alone: Alone) -> AsyncIterator[Node]:
         yield Node(http, alone.url, alone.otp_file)
 
 
+#: What the test of true figures leaves.
+LEFT = {
+    ("otp_number", 30): 0,
+    ("otp_number", 600): 2,
+    ("otp_number", 86_400): 9,
+    ("claim_all", 3600): 59,
+    ("post", 6000): 59,
+    ("post_bytes", 8_640_000): 9_000,
+    ("new_contacts", 86_400): 1,
+    ("pin_tries", 86_400): 10,
+    ("sockets_account", 0): 5,
+    ("sockets_address", 0): 49,
+    ("search", 60): 60,
+}
+
+
 async def left(device: Device) -> dict[tuple[str, int], int]:
     """What remains, by name and seconds."""
     rows = (await device.call("GET", "/limits"))["limits"]
@@ -86,19 +102,7 @@ async def test_what_is_left_is_true_and_looking_takes_nothing(node: Node) -> Non
 
     looks = [await left(ann) for _ in range(3)]
 
-    assert {
-        ("otp_number", 30): 0,
-        ("otp_number", 600): 2,
-        ("otp_number", 86_400): 9,
-        ("claim_all", 3600): 59,
-        ("post", 6000): 59,
-        ("post_bytes", 8_640_000): 9_000,
-        ("new_contacts", 86_400): 1,
-        ("pin_tries", 86_400): 10,
-        ("sockets_account", 0): 5,
-        ("sockets_address", 0): 49,
-        ("search", 60): 60,
-    }.items() <= looks[-1].items()
+    assert looks[-1].items() >= LEFT.items()
     await line.close()
 
 
