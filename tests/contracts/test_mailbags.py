@@ -1,58 +1,22 @@
 """What every way of mailbags promises: what is added arrives at the depositor of the partition's agent, soon, without content and without waiting."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import faust
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from agents.app import in_process_app, kafka_app
-from agents.room import at_once, tend, when_reachable
+from agents.app import in_process_app
+from agents.room import at_once, tend
+from tests.mailbag_route import Fed, Route, by_kafka, running
 from vyry.adapters.in_process import InProcessMailbags
 from vyry.adapters.kafka import KafkaMailbags, new_producer
 from vyry.ids import MailboxKey
 from vyry.mail.mailbag import brokers, topic_of
-from vyry.mail.routing import Mailbags
 from vyry.outage import Outage
 from vyry.telemetry import PARKED
-
-
-class Fed:
-    """A depositor that only notes what it is fed."""
-
-    def __init__(self) -> None:
-        self.mailboxes: list[MailboxKey] = []
-        self._more = asyncio.Event()
-
-    def add(self, mailboxes: Iterable[MailboxKey]) -> None:
-        self.mailboxes += mailboxes
-        self._more.set()
-
-    async def until(self, wanted: set[MailboxKey]) -> None:
-        """Wait until all of these have come."""
-        async with asyncio.timeout(20):
-            while not wanted <= set(self.mailboxes):
-                self._more.clear()
-                await self._more.wait()
-
-
-@dataclass
-class Route:
-    mailbags: Mailbags
-    fed: Fed
-
-
-@asynccontextmanager
-async def running(*loops: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """These loops, for as long as the context is open."""
-    async with asyncio.TaskGroup() as tasks:
-        started = [tasks.create_task(loop) for loop in loops]
-        yield
-        for task in started:
-            task.cancel()
 
 
 @pytest.fixture
@@ -64,16 +28,8 @@ async def in_process() -> AsyncIterator[Route]:
 
 @pytest.fixture
 async def on_kafka(kafka_url: str, topic_prefix: str) -> AsyncIterator[Route]:
-    url, fed = f"{kafka_url}/{topic_prefix}", Fed()
-    bags = KafkaMailbags(url, partitions=3)
-    agents = tend(when_reachable(url, lambda: kafka_app(url, fed, lambda _: None)), Outage("agents"))
-    async with running(bags.run(), agents):
-        # A new group hears what comes after its first fetch: knock until it opens.
-        async with asyncio.timeout(40):
-            while not fed.mailboxes:
-                bags.add(MailboxKey(999))
-                await asyncio.sleep(0.05)
-        yield Route(bags, fed)
+    async with by_kafka(f"{kafka_url}/{topic_prefix}") as route:
+        yield route
 
 
 @pytest.fixture(params=["in_process", "on_kafka"])
