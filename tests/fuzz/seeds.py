@@ -18,6 +18,10 @@ from vyry.adapters.hints import Hint, What
 from vyry.ids import MailboxKey, MessageId, UserId
 from vyry.mail import mailbag
 from vyry.mail.envelope import Envelope
+from vyry.signal_protocol.contents import Content
+from vyry.signal_protocol.handshake import Prefix
+from vyry.signal_protocol.linking import LinkOffer
+from vyry.signal_protocol.padding import pad
 
 
 ID = "0198c2d4-7a00-7000-8000-000000000001"
@@ -88,7 +92,21 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
             b"VYRY_LIMIT_POST=20/60\nVYRY_TRUSTED_PROXIES=10.0.0.0/8,::1\nJWT_EXPIRATION=60\nSERVER_PORT=80000",
             b"VYRY_UNKNOWN=1",
         ],
+        **_of_devices(),
     }  # fmt: skip
+
+
+def _of_devices() -> dict[str, list[bytes]]:
+    offer = LinkOffer(uuid.UUID(ID), bytes(32), bytes([255]) * 32).uri()
+    prefix = Prefix(7, bytes(32), bytes(32), bytes(64), bytes(32), 1, 2, 3, False, bytes(1568)).pack()
+    said = Content("text", uuid.UUID(ID), 1, uuid.UUID(int=1), {"text": "hello"}).pack()
+    return {
+        "link_offer": [offer.encode(), offer.replace("v=1", "v=2").encode(), offer[:-1].encode() + b"B"],
+        "prekey_prefix": [prefix, prefix + b"behind", prefix[:100]],
+        "padding": [pad(b""), pad(b"hello"), bytes(512), pad(bytes(600))],
+        "content": [said, b"{}", b"\xff"],
+        "new_pin": [b"482913", "٤٨٢٩١٣".encode(), b"correct horse", "ñandú-①②".encode(), b"123456"],
+    }
 
 
 def _bodies() -> dict[str, object]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import domain_targets, wire_targets
+from tests.fuzz import device_targets, domain_targets, wire_targets
 
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -32,6 +32,11 @@ TARGETS: Final[dict[str, Target]] = {
         domain_targets.push_target,
         domain_targets.client,
         domain_targets.settings,
+        device_targets.link_offer,
+        device_targets.prekey_prefix,
+        device_targets.padding,
+        device_targets.content,
+        device_targets.new_pin,
     )
 }
 
