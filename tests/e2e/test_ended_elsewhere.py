@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import pytest
 
+from scripts.nodes import Cluster
 from tests.client import Device, Node, Refused
 from tests.line import Line
 
@@ -60,6 +61,72 @@ async def test_what_ends_here_is_over_there_within_a_second(
     body = {"refreshToken": device.session["refreshToken"], "attemptId": str(uuid.uuid4())}
     with pytest.raises(Refused, match="INVALID_TOKEN"):
         await there.call("POST", "/auth/refresh-token", body)
+
+
+async def test_what_ends_here_is_over_there_within_a_second_also_without_redis(
+    installation: Cluster, nodes: list[Node]
+) -> None:
+    here, there = nodes
+    ends = {end: await here.sign_up() for end in (log_out, delete_it, use_its_refresh_token_twice)}
+    lines = {end: await Line.live(device, there.url) for end, device in ends.items()}
+    installation.redis.stop()
+    try:
+        for end, device in ends.items():
+            await there.call("GET", "/account", token=device.token)
+            await end(device)
+            ended_at = time.monotonic()
+
+            refusal, close_code = await asyncio.gather(refused(there, device), lines[end].ended())
+
+            assert time.monotonic() - ended_at < 1
+            assert (refusal, close_code) == ("INVALID_TOKEN", 4401)
+    finally:
+        await asyncio.to_thread(installation.redis.start)
+
+
+async def test_of_parallel_exchanges_on_two_nodes_none_leaves_a_living_token(nodes: list[Node]) -> None:
+    device = await nodes[0].sign_up()
+    token = device.session["refreshToken"]
+
+    async def exchange(node: Node) -> str | None:
+        body = {"refreshToken": token, "attemptId": str(uuid.uuid4())}
+        try:
+            return str((await node.call("POST", "/auth/refresh-token", body))["refreshToken"])
+        except Refused:
+            return None
+
+    won = [each for each in await asyncio.gather(*(exchange(nodes[turn % 2]) for turn in range(10))) if each]
+
+    assert len(won) == 1
+    with pytest.raises(Refused, match="INVALID_TOKEN"):
+        await nodes[1].call("POST", "/auth/refresh-token", {"refreshToken": won[0], "attemptId": str(uuid.uuid4())})
+    assert await refused(nodes[0], device) == "INVALID_TOKEN"
+
+
+async def test_a_ticket_is_dead_once_its_device_has_logged_out(nodes: list[Node]) -> None:
+    here, there = nodes
+    device = await here.sign_up()
+    ticket = (await device.call("POST", "/auth/ws-ticket"))["ticket"]
+    await there.call("GET", "/account", token=device.token)
+
+    await device.call("POST", "/auth/logout")
+    await refused(there, device)
+
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+        await there.http.ws_connect(f"{there.url}/api/v1/ws?ticket={ticket}")
+
+
+async def test_of_many_who_take_one_ticket_on_two_nodes_one_gets_a_socket(nodes: list[Node]) -> None:
+    ticket = (await (await nodes[0].sign_up()).call("POST", "/auth/ws-ticket"))["ticket"]
+
+    async def take(node: Node) -> bool:
+        try:
+            async with node.http.ws_connect(f"{node.url}/api/v1/ws?ticket={ticket}"):
+                return True
+        except aiohttp.WSServerHandshakeError:
+            return False
+
+    assert sum(await asyncio.gather(*(take(nodes[turn % 2]) for turn in range(10)))) == 1
 
 
 async def test_a_ticket_from_one_node_opens_one_socket_on_the_other(nodes: list[Node]) -> None:
