@@ -266,9 +266,17 @@ class _Refused:
             self._until[subjects.network] = refusal
         elif refusal.limit is Limit.SPEND and self._spent_until <= now:
             self._spent_until = refusal.retry_at
-            log.warning("sending paused", reason="the daily cap is reached", seconds=(refusal.retry_at - now).seconds)
+            log.warning(
+                "sending paused",
+                reason="the daily cap is reached",
+                seconds=round((refusal.retry_at - now).total_seconds()),
+            )
         if refusal.is_trip:
-            log.warning("sending paused", reason="few codes are verified", seconds=(refusal.retry_at - now).seconds)
+            log.warning(
+                "sending paused",
+                reason="few codes are verified",
+                seconds=round((refusal.retry_at - now).total_seconds()),
+            )
         if len(self._until) > _REMEMBERED:
             self._until.popitem(last=False)
 
