@@ -1,0 +1,292 @@
+"""Setting, proving, changing, resetting and removing a PIN, as its owner does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from tests.account_room import CHEAP, NUMBER, AccountRoom, open_stores
+from tests.pin_room import noted, told
+from vyry.accounts.account import Caller
+from vyry.accounts.otp import Purpose
+from vyry.accounts.own_pin import PinReset, PinStanding, PinWish
+from vyry.accounts.phone import Pepper
+from vyry.accounts.pin import Guesser, Pins, Tries
+from vyry.adapters.argon import ArgonPins, Cost
+from vyry.adapters.memory_pin import MemoryPins
+from vyry.errors import InvalidOtp, InvalidPin, InvalidRequest, PinLocked, Unavailable, VyryError
+from vyry.ids import new_id
+
+
+PIN, OTHER, WRONG = "739251", "correct horse", "958310"
+UNSET = PinStanding(is_set=False, registration_lock=False, attempts_remaining=10, locked_until=None)
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[AccountRoom]:
+    async with open_stores(None) as stores:
+        yield AccountRoom(stores)
+
+
+@pytest.fixture
+async def ann(room: AccountRoom) -> Caller:
+    """Somebody signed in."""
+    return await room.sessions.recognise((await room.sign_up()).tokens.access)
+
+
+async def put(room: AccountRoom, caller: Caller, pin: str = PIN, current: str | None = None) -> PinStanding:
+    return await room.own_pin.set(caller, PinWish(pin, current, None))
+
+
+async def miss(room: AccountRoom, caller: Caller, times: int = 1) -> list[object]:
+    """What a wrong PIN is told, so many times."""
+    said: list[object] = []
+    for _ in range(times):
+        with pytest.raises((InvalidPin, PinLocked)) as refused:
+            await room.own_pin.verify(caller, WRONG)
+        said.append(next(iter(refused.value.members.values())))
+    return said
+
+
+async def code(room: AccountRoom, number: str = NUMBER, purpose: Purpose = Purpose.PIN_RESET) -> tuple[UUID, str]:
+    """A challenge and its code, to a number that waited long enough."""
+    room.clock.advance(seconds=31)
+    challenge = await room.request(number, purpose)
+    return challenge, room.post.sent[-1].otp
+
+
+async def reset(room: AccountRoom, caller: Caller, challenge: UUID, otp: str, pin: str = OTHER) -> PinStanding:
+    return await room.own_pin.reset(caller, PinReset(challenge, otp, pin))
+
+
+async def test_a_first_pin_needs_no_proof_and_stands_as_it_was_wanted(room: AccountRoom, ann: Caller) -> None:
+    assert await room.own_pin.of(ann) == UNSET
+
+    standing = await room.own_pin.set(ann, PinWish(PIN, None, registration_lock=True))
+
+    assert standing == PinStanding(is_set=True, registration_lock=True, attempts_remaining=10, locked_until=None)
+    assert await room.own_pin.of(ann) == standing
+    await room.own_pin.verify(ann, PIN)
+
+
+async def test_ten_wrong_pins_lock_it_for_a_day(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+
+    assert await miss(room, ann, 10) == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    room.clock.advance(hours=1)
+    assert await miss(room, ann) == [23 * 3600]
+    with pytest.raises(PinLocked):
+        await room.own_pin.verify(ann, PIN)
+    standing = await room.own_pin.of(ann)
+    assert (standing.attempts_remaining, standing.locked_until) == (0, room.clock.now() + timedelta(hours=23))
+
+    room.clock.advance(hours=23)
+    assert (await room.own_pin.of(ann)).attempts_remaining == 10
+    assert await miss(room, ann) == [9]
+    await room.own_pin.verify(ann, PIN)
+    assert (await room.own_pin.of(ann)).attempts_remaining == 10
+
+
+async def test_two_hundred_wrong_pins_at_once_are_ten_tries(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+
+    said = await asyncio.gather(*(room.own_pin.verify(ann, WRONG) for _ in range(200)), return_exceptions=True)
+
+    assert [type(each) for each in said].count(InvalidPin) == 10
+    assert [type(each) for each in said].count(PinLocked) == 190
+
+
+async def test_right_pins_at_once_lock_nothing(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+
+    await asyncio.gather(*(room.own_pin.verify(ann, PIN) for _ in range(100)))
+
+
+async def test_a_change_needs_the_present_pin_and_a_wrong_one_is_a_try(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+
+    left = []
+    for current in (None, WRONG, None, WRONG):
+        with pytest.raises(InvalidPin) as refused:
+            await put(room, ann, OTHER, current)
+        left.append(refused.value.members["attempts_remaining"])
+    await put(room, ann, OTHER, PIN)
+
+    assert left == [10, 9, 9, 8]
+    await room.own_pin.verify(ann, OTHER)
+    assert await miss(room, ann) == [9]
+
+
+async def test_while_it_is_locked_a_pin_is_neither_changed_nor_removed(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+    await miss(room, ann, 10)
+
+    for attempt in (put(room, ann, OTHER, PIN), put(room, ann, OTHER), room.own_pin.remove(ann, PIN)):
+        with pytest.raises(PinLocked):
+            await attempt
+
+
+async def test_of_two_changes_at_once_one_is_made(room: AccountRoom, ann: Caller) -> None:
+    first = await asyncio.gather(put(room, ann, PIN), put(room, ann, OTHER), return_exceptions=True)
+    assert [isinstance(each, InvalidPin) for each in first].count(True) == 1
+    await reset(room, ann, *await code(room), PIN)
+
+    changes = [put(room, ann, pin, PIN) for pin in (OTHER, "another horse")]
+    second = await asyncio.gather(*changes, return_exceptions=True)
+
+    assert [isinstance(each, InvalidPin) for each in second].count(True) == 1
+
+
+async def test_a_pin_too_easy_costs_neither_a_try_nor_a_code(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+    challenge, otp = await code(room)
+
+    with pytest.raises(InvalidRequest):
+        await put(room, ann, "123456", WRONG)
+    with pytest.raises(InvalidRequest):
+        await reset(room, ann, challenge, otp, "791234")
+
+    assert (await room.own_pin.of(ann)).attempts_remaining == 10
+    assert (await reset(room, ann, challenge, otp)).is_set
+
+
+async def test_a_reset_needs_a_code_of_its_own_purpose_for_the_own_number(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+    others = [
+        ("+41791234568", Purpose.PIN_RESET),
+        ("+41791234567", Purpose.LOGIN),
+        ("+41791234567", Purpose.DELETE_ACCOUNT),
+    ]
+
+    for number, purpose in others:
+        challenge, otp = await code(room, number, purpose)
+        with pytest.raises(InvalidOtp):
+            await reset(room, ann, challenge, otp)
+    with pytest.raises(InvalidOtp):
+        await reset(room, ann, new_id(), "123456")
+
+    await room.own_pin.verify(ann, PIN)
+
+
+async def test_a_reset_lifts_the_lock_once(room: AccountRoom, ann: Caller) -> None:
+    await room.own_pin.set(ann, PinWish(PIN, None, registration_lock=True))
+    await miss(room, ann, 10)
+    challenge, otp = await code(room)
+
+    standing = await reset(room, ann, challenge, otp)
+
+    assert standing == PinStanding(is_set=True, registration_lock=True, attempts_remaining=10, locked_until=None)
+    await room.own_pin.verify(ann, OTHER)
+    with pytest.raises(InvalidOtp):
+        await reset(room, ann, challenge, otp, PIN)
+
+
+async def test_a_removed_pin_is_asked_for_no_more(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+
+    with pytest.raises(InvalidPin):
+        await room.own_pin.remove(ann, WRONG)
+    assert await room.own_pin.remove(ann, PIN) == UNSET
+
+    for attempt in (room.own_pin.verify(ann, PIN), room.own_pin.remove(ann, PIN)):
+        with pytest.raises(InvalidPin):
+            await attempt
+    await room.pins.require(ann, None)
+    await room.pins.require(ann, "whatever")
+
+
+async def test_where_a_pin_is_required_giving_none_costs_no_try(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+
+    with pytest.raises(InvalidPin):
+        await room.pins.require(ann, None)
+    assert await room.pins.left(ann.user_id) == 10
+    with pytest.raises(InvalidPin):
+        await room.pins.require(ann, WRONG)
+    assert await room.pins.left(ann.user_id) == 9
+    await room.pins.require(ann, PIN)
+    await miss(room, ann, 10)
+    for pin in (None, PIN):
+        with pytest.raises(PinLocked):
+            await room.pins.require(ann, pin)
+
+
+async def test_the_other_devices_are_told(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+    await miss(room, ann)
+    await put(room, ann, OTHER, PIN)
+
+    assert await told(room.stores, ann.user_id, without=ann.mailbox) == [
+        {"name": "pinChanged", "change": "set"},
+        {"name": "pinFailed", "attemptsRemaining": 9},
+        {"name": "pinChanged", "change": "changed"},
+    ]
+    assert await noted(room.stores, ann.user_id) == ["pinSet", "pinWrong", "pinChanged"]
+
+
+async def test_a_pin_is_bound_to_its_account(room: AccountRoom, ann: Caller) -> None:
+    bo = await room.sessions.recognise((await room.sign_up("+41791234568")).tokens.access)
+    await put(room, ann)
+    assert isinstance(room.stores.pins, MemoryPins)
+    room.stores.pins.ledger.pins[bo.user_id] = room.stores.pins.ledger.pins[ann.user_id]
+
+    with pytest.raises(InvalidPin):
+        await room.own_pin.verify(bo, PIN)
+
+
+async def test_a_right_pin_is_stored_anew_when_its_price_or_the_pepper_has_changed(
+    room: AccountRoom, ann: Caller
+) -> None:
+    await put(room, ann)
+    ring = Pepper({1: b"p" * 32, 2: b"q" * 32}, 2)
+    today = Pins(room.stores.pins, ArgonPins(Cost(16, 1)), ring, room.clock, Tries())
+
+    assert await today.prove(Guesser.of(ann), PIN) is not None
+
+    record = await room.stores.pins.load(ann.user_id)
+    assert record is not None
+    assert record.verifier.pepper_id == 2
+    assert "$m=16,t=1" in record.verifier.text
+    assert record.verifier.text not in repr(record)
+    with pytest.raises(InvalidPin):
+        await today.prove(Guesser.of(ann), WRONG)
+
+
+async def test_while_a_pepper_is_missing_no_pin_fits(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+    strange = Pins(room.stores.pins, ArgonPins(CHEAP), Pepper({2: b"q" * 32}, 2), room.clock, Tries())
+
+    with pytest.raises(Unavailable):
+        await strange.prove(Guesser.of(ann), PIN)
+
+
+class Away(MemoryPins):
+    """A database that is away."""
+
+    async def take(self, *_: object) -> None:
+        raise Unavailable
+
+
+async def test_while_no_try_can_be_counted_no_pin_is_looked_at(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+    assert isinstance(room.stores.pins, MemoryPins)
+    pins = Pins(Away(room.stores.pins.ledger), ArgonPins(CHEAP), room.pepper, room.clock, Tries())
+
+    for pin in (PIN, WRONG):
+        with pytest.raises(Unavailable):
+            await pins.require(ann, pin)
+
+
+async def test_a_pin_that_found_no_place_costs_no_try(room: AccountRoom, ann: Caller) -> None:
+    await put(room, ann)
+    hasher = ArgonPins(CHEAP, threads=1, waiting=0)
+    pins = Pins(room.stores.pins, hasher, room.pepper, room.clock, Tries())
+
+    async with hasher.place():
+        with pytest.raises(VyryError) as refused:
+            await pins.require(ann, WRONG)
+
+    assert isinstance(refused.value, Unavailable)
+    assert await pins.left(ann.user_id) == 10
