@@ -126,8 +126,10 @@ class Door(RequestHandler):
         try:
             await super().start()
         finally:
-            if transport is not None and transport.get_write_buffer_size():
-                self._loop.call_later(self._server.patience.answer, transport.abort)
+            self._forget_stall()
+            if self._manager is not None and transport is not None:
+                # It is closing, and not closed.
+                self._stalled = self._loop.call_later(self._server.patience.answer, transport.abort)
 
     def set_parser(self, parser: "WebSocketReader", data_received_cb: Callable[[], None] | None = None) -> None:
         """From now on frames come."""
