@@ -1,0 +1,70 @@
+"""The PIN machine, and the proof that it bites: each planted bug is found."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.pin_machine import PinMachine
+from vyry.accounts.lock import PinAtTheDoor
+from vyry.accounts.pin import Locked, Trial, Tries, Verifier
+from vyry.adapters.memory_pin import MemoryPins
+
+
+LIVES = settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+HUNT = settings(LIVES, max_examples=400, derandomize=True, database=None, phases=[Phase.generate])
+
+_take = MemoryPins.take
+_give_back = MemoryPins.give_back
+
+
+def test_pins_and_their_lock_follow_the_model() -> None:
+    run_state_machine_as_test(PinMachine, settings=LIVES)
+
+
+async def takes_without_counting(
+    self: MemoryPins, account_id: UUID, tries: Tries, now: datetime
+) -> Trial | Locked | None:
+    before = self.ledger.pins.get(account_id)
+    taken = await _take(self, account_id, tries, now)
+    if before is not None:
+        self.ledger.pins[account_id] = before
+    return taken
+
+
+async def locks_one_too_late(self: MemoryPins, account_id: UUID, tries: Tries, now: datetime) -> Trial | Locked | None:
+    return await _take(self, account_id, Tries(tries.limit + 1, tries.lock), now)
+
+
+async def keeps_the_misses(self: MemoryPins, account_id: UUID, proven: Verifier, renewed: Verifier) -> bool:
+    pin = self.ledger.pins[account_id]
+    given = await _give_back(self, account_id, proven, renewed)
+    self.ledger.pins[account_id] = pin
+    return given
+
+
+def never_holds(self: PinAtTheDoor, today: date) -> bool:
+    return self.is_lock and self.is_left(today)
+
+
+def is_never_left(self: PinAtTheDoor, today: date) -> bool:
+    return self.last_seen_on == today and not self.is_lock
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "bug"),
+    [
+        (MemoryPins, "take", takes_without_counting),
+        (MemoryPins, "take", locks_one_too_late),
+        (MemoryPins, "give_back", keeps_the_misses),
+        (PinAtTheDoor, "holds", never_holds),
+        (PinAtTheDoor, "is_left", is_never_left),
+    ],
+)
+def test_a_planted_bug_is_found(place: type, name: str, bug: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, name, bug)
+
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(PinMachine, settings=HUNT)

@@ -1,0 +1,172 @@
+"""The way in past a registration lock, for its owner and for somebody who has got hold of the number."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.account_room import NUMBER, AccountRoom, open_stores
+from tests.pin_room import noted, told
+from vyry.accounts.account import Caller, Platform
+from vyry.accounts.arrival import NewSession, PinAsked
+from vyry.accounts.own_pin import PinWish
+from vyry.errors import InvalidPin, InvalidToken, PinLocked
+
+
+PIN, WRONG = "739251", "958310"
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[AccountRoom]:
+    async with open_stores(None) as stores:
+        yield AccountRoom(stores)
+
+
+@pytest.fixture
+async def owner(room: AccountRoom) -> Caller:
+    """The device of somebody whose lock is set."""
+    caller = await room.sessions.recognise((await room.sign_up()).tokens.access)
+    await room.own_pin.set(caller, PinWish(PIN, None, registration_lock=True))
+    return caller
+
+
+async def arrive(room: AccountRoom, days: float = 0) -> NewSession | PinAsked:
+    """Whoever holds the number proves it, so many days later."""
+    room.clock.advance(seconds=31, days=days)
+    challenge = await room.request(NUMBER)
+    return await room.registration.verify_otp(challenge, room.post.sent[-1].otp, "phone", Platform.CLI)
+
+
+async def knock(room: AccountRoom, days: float = 0) -> str:
+    """The registration token of somebody who is asked for the PIN."""
+    asked = await arrive(room, days)
+    assert isinstance(asked, PinAsked)
+    assert asked.token not in repr(asked)
+    return asked.token
+
+
+async def unlock(room: AccountRoom, token: str, pin: str = PIN) -> NewSession:
+    return await room.registration.unlock(token, pin, "phone", Platform.CLI)
+
+
+async def test_a_number_alone_changes_nothing_and_the_owner_stays_signed_in(room: AccountRoom, owner: Caller) -> None:
+    before = await room.stores.devices.list(owner.user_id)
+
+    await knock(room)
+
+    assert await room.stores.devices.list(owner.user_id) == before
+    assert room.ear.heard == []
+    await room.sessions.confirm(owner)
+    assert (await told(room.stores, owner.user_id))[-1] == {"name": "registrationAttempted"}
+
+
+async def test_the_pin_passes_and_outlives_the_sign_up(room: AccountRoom, owner: Caller) -> None:
+    made = await unlock(room, await knock(room))
+
+    assert (made.user_id, made.is_new_user, made.device_id) == (owner.user_id, False, 1)
+    assert room.ear.heard == [owner.mailbox]
+    with pytest.raises(InvalidToken):
+        await room.sessions.confirm(owner)
+    caller = await room.sessions.recognise(made.tokens.access)
+    await room.own_pin.verify(caller, PIN)
+    assert (await room.own_pin.of(caller)).registration_lock
+
+
+async def test_a_wrong_pin_leaves_the_token_good_and_is_told_to_the_owner(room: AccountRoom, owner: Caller) -> None:
+    token = await knock(room)
+
+    with pytest.raises(InvalidPin) as refused:
+        await unlock(room, token, WRONG)
+
+    assert refused.value.members == {"attempts_remaining": 9}
+    assert (await told(room.stores, owner.user_id, without=None))[-1] == {"name": "pinFailed", "attemptsRemaining": 9}
+    assert await noted(room.stores, owner.user_id) == ["pinSet", "registrationLocked", "pinWrong"]
+    await room.sessions.confirm(owner)
+    assert (await unlock(room, token)).user_id == owner.user_id
+
+
+async def test_tries_at_the_lock_and_on_devices_are_the_same_ten(room: AccountRoom, owner: Caller) -> None:
+    for _ in range(4):
+        with pytest.raises(InvalidPin):
+            await room.own_pin.verify(owner, WRONG)
+    first, second = await knock(room), await knock(room)
+
+    for token in (first, second) * 3:
+        with pytest.raises(InvalidPin):
+            await unlock(room, token, WRONG)
+
+    for pin in (WRONG, PIN):
+        with pytest.raises(PinLocked):
+            await unlock(room, second, pin)
+    assert (await noted(room.stores, owner.user_id))[-1] == "pinLocked"
+
+
+async def test_a_used_false_or_expired_token_is_invalid(room: AccountRoom, owner: Caller) -> None:
+    token, other = await knock(room), await knock(room)
+    await unlock(room, token)
+
+    for bad in (token, other, "no token", "\ud800"):
+        with pytest.raises(InvalidToken):
+            await unlock(room, bad)
+    late = await knock(room)
+    room.clock.advance(seconds=600)
+    with pytest.raises(InvalidToken):
+        await unlock(room, late)
+    with pytest.raises(InvalidToken):
+        await unlock(room, late, WRONG)
+    assert await room.pins.left(owner.user_id) == 10
+
+
+async def test_of_fifty_with_the_right_pin_one_gets_in_and_no_try_is_lost(room: AccountRoom, owner: Caller) -> None:
+    token = await knock(room)
+
+    outcomes = await asyncio.gather(*(unlock(room, token) for _ in range(50)), return_exceptions=True)
+
+    made = [each for each in outcomes if isinstance(each, NewSession)]
+    assert len(made) == 1
+    assert {type(each) for each in outcomes if each not in made} == {InvalidToken}
+    assert await room.pins.left(owner.user_id) == 10
+
+
+@pytest.mark.parametrize("days", [0, 3, 6.9])
+async def test_the_lock_holds_for_a_week_after_the_account_was_last_seen(
+    room: AccountRoom, owner: Caller, days: float
+) -> None:
+    await knock(room, days)
+    assert owner.is_primary
+
+
+async def test_after_a_week_the_number_is_enough_and_the_old_pin_is_gone(room: AccountRoom, owner: Caller) -> None:
+    made = await arrive(room, days=8)
+
+    assert isinstance(made, NewSession)
+    assert made.user_id == owner.user_id
+    caller = await room.sessions.recognise(made.tokens.access)
+    assert not (await room.own_pin.of(caller)).is_set
+
+
+async def test_a_lock_taken_off_meanwhile_asks_for_nothing(room: AccountRoom, owner: Caller) -> None:
+    token = await knock(room)
+    await room.own_pin.set(owner, PinWish(PIN, PIN, registration_lock=False))
+
+    assert (await unlock(room, token, WRONG)).user_id == owner.user_id
+
+
+async def test_a_pin_changed_meanwhile_is_the_one_that_counts(room: AccountRoom, owner: Caller) -> None:
+    token = await knock(room)
+    await room.own_pin.set(owner, PinWish("another horse", PIN, None))
+
+    with pytest.raises(InvalidPin):
+        await unlock(room, token, PIN)
+    assert (await unlock(room, token, "another horse")).user_id == owner.user_id
+
+
+async def test_a_pin_without_a_lock_asks_nobody(room: AccountRoom) -> None:
+    caller = await room.sessions.recognise((await room.sign_up()).tokens.access)
+    await room.own_pin.set(caller, PinWish(PIN, None, None))
+
+    made = await arrive(room)
+
+    assert isinstance(made, NewSession)
+    again = await room.sessions.recognise(made.tokens.access)
+    assert (await room.own_pin.of(again)).is_set
