@@ -64,10 +64,12 @@ from vyry.adapters.shared_buckets import SharedBuckets
 from vyry.adapters.sms import Keys, open_sender, webhook_key
 from vyry.adapters.sqlite_mail import open_sqlite_mail
 from vyry.adapters.tickets import RedisTickets
+from vyry.adapters.witness import TortoiseLedger, WitnessFile
 from vyry.circles.conversations import CachedConversations, Conversations
 from vyry.clock import Clock, SystemClock
 from vyry.counting import Buckets
 from vyry.devices.directory import CachedDeviceLists
+from vyry.devices.ledger import ClaimLedger
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
 from vyry.devices.push import PushTargets
@@ -104,6 +106,7 @@ class Services:
     push_targets: PushTargets
     linking: Linking
     prekeys: Prekeys
+    claim_ledger: ClaimLedger
     conversations: Conversations
     notices: Notices
     post_office: PostOffice
@@ -158,6 +161,7 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
             services.mailboxes.run,
             services.depositor.run,
             services.linking.run,
+            services.claim_ledger.run,
         ]
         loops += [carrier.run for carrier in (doorbell, mailbags) if isinstance(carrier, RedisDoorbell | KafkaMailbags)]
         if places is not None:
@@ -209,6 +213,7 @@ class _Ground:
     depositor: Depositor
     router: Router
     notices: Notices
+    ledger: ClaimLedger
 
     @property
     def is_limited(self) -> bool:
@@ -245,14 +250,14 @@ def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
         depositor,
         router,
         Notices(carriers.mail, router, clock, TortoiseNoticeOutbox()),
+        ClaimLedger(TortoiseLedger(), WitnessFile(settings.data_dir), clock),
     )
 
 
 def _wire(settings: Settings, carriers: _Carriers) -> Services:
     ground = _ground(settings, carriers)
     mail, clock = carriers.mail, ground.clock
-    buckets = Buckets(ground.quotas, is_on=ground.is_limited)
-    places = Places(ground.quotas, carriers.places, settings.max_sockets, is_on=ground.is_limited)
+    buckets, places = Buckets(ground.quotas, is_on=ground.is_limited), _places(ground)
     return Services(
         clock=clock,
         registration=_registration(ground),
@@ -269,7 +274,8 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         devices=OwnDevices(TortoiseDevices(), ground.endings, clock),
         push_targets=PushTargets(TortoisePushTargets(), allows_plain=settings.env == "development"),
         linking=Linking(TortoiseLinks(), ground.pins, ground.limiter, ground.tokens, settings.max_devices),
-        prekeys=Prekeys(TortoisePrekeys(), ground.limiter, clock, ground.notices),
+        prekeys=Prekeys(TortoisePrekeys(), ground.limiter, clock, ground.notices, ground.ledger),
+        claim_ledger=ground.ledger,
         conversations=Conversations(TortoiseConversations(), ground.limiter, clock),
         notices=ground.notices,
         post_office=_post_office(ground),
@@ -288,6 +294,11 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         health=_health(settings),
         rings=_rings(ground),
     )
+
+
+def _places(ground: _Ground) -> Places:
+    settings, carriers = ground.settings, ground.carriers
+    return Places(ground.quotas, carriers.places, settings.max_sockets, is_on=ground.is_limited)
 
 
 def _deletion(ground: _Ground) -> Deletion:

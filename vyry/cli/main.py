@@ -30,6 +30,10 @@ _COMMANDS = {
     "rotate-keys": ("rotating:rotate_keys", "Sign access tokens with a new key; after a leak drop all others."),
     "rotate-pepper": ("rotating:rotate_pepper", "Hide all phone numbers under a new pepper while nodes run."),
     "secrets": ("schema:secrets", "Make the secret files that are missing in the data folder."),
+    "restored": (
+        "restored:restored",
+        "Say that the database was put back to an older state: burn its one-time prekeys.",
+    ),
     "user": ("user:app", "Look at an account, suspend or resume it, end its devices, delete it."),
     "client": ("client:app", "Chat from the terminal, end to end."),
     "audit": ("audit:audit", "Read what operators did."),

@@ -67,14 +67,40 @@ class LowPrekeys(Protocol):
         ...
 
 
+class Ledger(Protocol):
+    """Makes sure that what was handed out stays handed out."""
+
+    async def begin(self) -> int:
+        """Before a claim. Raises Unavailable while nobody knows whether the directory is as it was."""
+        ...
+
+    async def seal(self, begun: int) -> None:
+        """From now on no older copy of the directory serves claims. Raises Unavailable: then nothing of this claim may be handed out."""
+        ...
+
+
+class NoLedger:
+    """For a directory of which there are no copies."""
+
+    async def begin(self) -> int:
+        """It is as it was."""
+        return 0
+
+    async def seal(self, begun: int) -> None:
+        """Nothing can be put back."""
+
+
 class Prekeys:
     """What a device may do with keys."""
 
-    def __init__(self, store: PrekeyStore, limiter: Limiter, clock: Clock, low: LowPrekeys) -> None:
+    def __init__(
+        self, store: PrekeyStore, limiter: Limiter, clock: Clock, low: LowPrekeys, ledger: Ledger | None = None
+    ) -> None:
         self._store = store
         self._limiter = limiter
         self._clock = clock
         self._low = low
+        self._ledger = ledger or NoLedger()
 
     async def replace(self, caller: Caller, upload: KeyUpload) -> KeyState:
         """Publish a whole set. Raises InvalidKeys, IdentityMismatch, InvalidToken."""
@@ -102,12 +128,15 @@ class Prekeys:
     async def claim(
         self, caller: Caller, user_id: UserId, device_ids: Collection[DeviceId] | None
     ) -> tuple[Claimed, list[tuple[str, Grant]]]:
-        """Bundles to begin sessions with an account's devices, and what the limits leave. Raises NotFound, RateLimited."""
+        """Bundles to begin sessions with an account's devices, and what the limits leave. Raises NotFound, RateLimited, Unavailable."""
         grants = [
             (CLAIM_TARGET.name, await self._limiter.take(CLAIM_TARGET, f"{caller.device}:{user_id}")),
             (CLAIM_ALL.name, await self._limiter.take(CLAIM_ALL, str(user_id))),
         ]
+        begun = await self._ledger.begin()
         claimed = await self._store.claim(user_id, device_ids, caller.mailbox)
+        if any(bundle.one_time or not bundle.is_last_resort for bundle in claimed.bundles):
+            await self._ledger.seal(begun)
         if claimed.low:
             await self._low.prekeys_low(claimed.low)
         return claimed, grants
