@@ -72,6 +72,15 @@ async def test_a_copy_of_the_database_names_no_number_and_no_token(sqlite_url: s
 
     folder = Path(sqlite_url.removeprefix("sqlite://")).parent
     stolen = b"".join(path.read_bytes() for path in folder.glob("vyry.db*"))
-    secrets = [NUMBER, NUMBER[1:], session.tokens.access, session.tokens.refresh, fresh.refresh]
+    secrets = [
+        NUMBER,
+        NUMBER[1:],
+        NUMBER[1:8],
+        NUMBER[1:7],
+        "192.0.2.",
+        session.tokens.access,
+        session.tokens.refresh,
+        fresh.refresh,
+    ]
     assert [secret for secret in secrets if secret.encode() in stolen] == []
     assert b"refresh_token" in stolen
