@@ -207,3 +207,11 @@ async def test_what_is_not_the_callers_answers_like_what_does_not_exist(
 
 def test_the_matrix_is_not_empty() -> None:
     assert len(list(cells())) >= 30
+
+
+@in_one_house
+@pytest.mark.parametrize("path", ["/metrics", "/debug", "/admin", "/api/v1/admin", "/api/v1/metrics", "/api/v1/users"])
+async def test_what_is_the_operators_is_not_on_the_public_port(people: People, path: str) -> None:
+    node = people.house.node
+    async with node.http.get(f"{node.url}{path}") as answer:
+        assert (answer.status, (await answer.json())["error_code"]) == (404, "NOT_FOUND")
