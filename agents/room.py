@@ -62,7 +62,12 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
         services.depositor,
         services.clock,
         timedelta(milliseconds=settings.handover_ms),
-        [Chore("forget", FORGET_SECONDS, forget), Chore("erase", ERASE_SECONDS, erase), Chore("idle", IDLE_SECONDS, look_for_idle), Chore("notices", NOTICES_SECONDS, services.notices.deliver)],
+        [
+            Chore("forget", FORGET_SECONDS, forget),
+            Chore("erase", ERASE_SECONDS, erase),
+            Chore("idle", IDLE_SECONDS, look_for_idle),
+            Chore("notices", NOTICES_SECONDS, services.notices.deliver),
+        ],
     )
 
 

@@ -3,7 +3,20 @@
 from typing import Final
 
 from web.keys import Route
-from web.rows import account, account_life, conversations, devices, documents, keys, limits, links, mail, pin, push, sessions
+from web.rows import (
+    account,
+    account_life,
+    conversations,
+    devices,
+    documents,
+    keys,
+    limits,
+    links,
+    mail,
+    pin,
+    push,
+    sessions,
+)
 
 
 ROUTES: Final[tuple[Route, ...]] = (

@@ -104,7 +104,7 @@ def receive(*, follow: Annotated[bool, Parameter(negative=())] = False, where: W
     """
 
     async def act(client: Client) -> None:
-        async for event in client.events() if follow else client.waiting_events():
+        async for event in client.events(follow=follow):
             where.say(_line(event), {"event": event.name, **event.body})
 
     _run(where, act)

@@ -118,29 +118,31 @@ class Client:
             self._done.clear()
             await self._done.wait()
 
-    async def events(self) -> AsyncIterator[Event]:
-        """Everything that happens, oldest first. An event is done with when the next one is asked for: after a crash the last one comes again."""
+    async def events(self, *, follow: bool = True) -> AsyncIterator[Event]:
+        """Everything that happens, oldest first; without `follow` only until all that waited on the node is here.
+
+        An event is done with when the next one is asked for: after a crash the last one comes again. Raises Unreachable without `follow`.
+        """
+        if not follow:
+            await self._drained()
         while True:
             self._news.clear()
             found = self._store.next_event()
-            if found is None:
+            if found is not None:
+                number, packed = found
+                yield unpack(Event, packed)
+                self._store.take_event(number)
+            elif follow:
                 await self._news.wait()
-                continue
-            number, packed = found
-            yield unpack(Event, packed)
-            self._store.take_event(number)
+            else:
+                return
 
-    async def waiting_events(self) -> AsyncIterator[Event]:
-        """As `events`, until all that waited on the node is here. Raises Unreachable when it does not let itself be reached."""
+    async def _drained(self) -> None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._line.is_drained.wait()
         except TimeoutError:
             raise Unreachable(f"{self._rest.url} does not answer.") from None
-        while (found := self._store.next_event()) is not None:
-            number, packed = found
-            yield unpack(Event, packed)
-            self._store.take_event(number)
 
     async def _publish(self) -> None:
         """Publish a whole set of keys, and learn where the mailbox begins."""

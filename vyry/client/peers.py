@@ -36,7 +36,7 @@ class Peers:
         """Store them."""
         self._store.put("sessions", _name(address), pack(sessions))
 
-    def registration_id(self, address: Address) -> int | None:
+    def _registration_id(self, address: Address) -> int | None:
         """Which device of that number the sessions are with: a number given again is told apart by this."""
         kept = self._store.get("registration id", _name(address))
         return int(kept) if kept else None
@@ -47,7 +47,7 @@ class Peers:
 
     def meet(self, address: Address, registration_id: int) -> None:
         """The node lists this device: if it is another one under a known number, begin anew with it."""
-        if self.registration_id(address) not in (None, registration_id):
+        if self._registration_id(address) not in (None, registration_id):
             self.keep_sessions(address, self.sessions(address).archive())
 
     def identity(self, user_id: UUID) -> bytes | None:
