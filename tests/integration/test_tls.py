@@ -118,6 +118,16 @@ async def test_a_certificate_for_another_host_is_refused(installation: Installat
     assert [each.is_up for each in await probed(installation, host="localhost")] == [False] * 3
 
 
+async def test_an_expired_certificate_is_refused(installation: Installation) -> None:
+    papers = installation.authority.sign("expired", days=-1)
+    with SecureRedis(papers.cert, papers.key) as redis:
+        url = f"{redis.url}?ssl_ca_certs={installation.authority.file}"
+
+        found = await probe(installation.database(), url)
+
+    assert [each.is_up for each in found] == [True, False]
+
+
 async def test_without_a_file_only_the_authorities_of_the_system_count(installation: Installation) -> None:
     urls = (
         re.sub(r"&sslrootcert.*|\?ssl_ca.*|\?ca.*", "", url)
