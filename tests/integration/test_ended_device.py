@@ -79,6 +79,23 @@ async def test_a_body_shared_with_others_stays_for_them(room: MailRoom, stores: 
     assert [each.mailbox for each in await room.store.deposit([mailbox, other])] == [other]
 
 
+async def test_a_full_mailbox_ends_in_time_whatever_the_planner_believes(
+    room: MailRoom, stores: AccountStores
+) -> None:
+    user = (await stores.sign_up()).user_id
+    mailbox = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
+    for _ in range(9):
+        await room.post(*(letter(mailbox) for _ in range(1000)))
+    async with available():
+        await connection().execute_query("ANALYZE")
+
+    # The statement timeout is what it must not run into.
+    await stores.devices.end(user, stores.last_device, NOON)
+
+    assert (await left_of(mailbox))["envelopes"] == 0
+    assert await room.registry.count_contents() == 0
+
+
 async def test_nothing_is_posted_to_an_ended_mailbox(room: MailRoom, stores: AccountStores) -> None:
     await stores.sign_up(refresh="r1")
     old = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
