@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from vyry.accounts.account import Caller
 from vyry.accounts.otp import Purpose
 from vyry.accounts.own_pin import PinReset, PinStanding, PinWish
 from vyry.accounts.phone import Pepper
-from vyry.accounts.pin import Guesser, Pins, Tries
+from vyry.accounts.pin import Fit, Guesser, HashingPlace, Pins, Tries
 from vyry.adapters.argon import ArgonPins, Cost
 from vyry.adapters.memory_pin import MemoryPins
 from vyry.errors import InvalidOtp, InvalidPin, InvalidRequest, PinLocked, Unavailable, VyryError
@@ -290,3 +291,46 @@ async def test_a_pin_that_found_no_place_costs_no_try(room: AccountRoom, ann: Ca
 
     assert isinstance(refused.value, Unavailable)
     assert await pins.left(ann.user_id) == 10
+
+
+class Ledger:
+    """A hasher that notes what is hashed."""
+
+    def __init__(self) -> None:
+        self._hasher = ArgonPins(CHEAP)
+        self.hashed: list[str] = []
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator["Noting"]:
+        async with self._hasher.place() as place:
+            yield Noting(place, self.hashed)
+
+
+class Noting:
+    """A place that notes each time its price is paid."""
+
+    def __init__(self, place: HashingPlace, hashed: list[str]) -> None:
+        self._place = place
+        self._hashed = hashed
+
+    async def make(self, secret: bytes) -> str:
+        self._hashed.append("made")
+        return await self._place.make(secret)
+
+    async def fits(self, verifier: str, secret: bytes) -> Fit:
+        self._hashed.append("judged")
+        return await self._place.fits(verifier, secret)
+
+
+async def test_an_absent_pin_costs_the_same_hash(room: AccountRoom, ann: Caller) -> None:
+    ledger = Ledger()
+    room.pins.hasher = ledger
+
+    with pytest.raises(InvalidPin):
+        await room.own_pin.verify(ann, WRONG)
+    assert ledger.hashed == ["made"]
+    await put(room, ann)
+    ledger.hashed.clear()
+    with pytest.raises(InvalidPin):
+        await room.own_pin.verify(ann, WRONG)
+    assert ledger.hashed == ["judged"]
