@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -134,7 +135,10 @@ async def test_nodes_that_started_anew_remember_what_was_sent(street: Street, po
 
 @pytest.mark.parametrize("more", [{"VYRY_SMS_PRICE": "0.1", "VYRY_SMS_DAILY_CAP": "0.75", "VYRY_LIMITS": "off"}])
 async def test_two_nodes_spend_no_more_than_the_cap(street: Street) -> None:
-    answers = await asyncio.gather(*(street.ask(turn) for turn in range(40)))
+    numbers = [f"+4915{turn:02d}{secrets.randbelow(10**7):07d}" for turn in range(40)]
+    asked = (street.ask(turn, f"198.51.{turn}.7", number) for turn, number in enumerate(numbers))
+
+    answers = await asyncio.gather(*asked)
 
     assert sum(each is not None for each in answers) == 7
     assert all(86_390 < wait <= 86_400 for wait in street.refusals)
