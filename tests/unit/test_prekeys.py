@@ -1,5 +1,6 @@
 """The key directory as devices use it: checks, limits and the hint that keys run low."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -12,7 +13,7 @@ from vyry.accounts.account import Caller
 from vyry.counting import LocalLimiter
 from vyry.devices.keyset import KeyRefill, KeyState, OneTimePrekey, Suite, Through
 from vyry.devices.prekeys import Prekeys
-from vyry.errors import InvalidKeys, NotFound, RateLimited
+from vyry.errors import InvalidKeys, NotFound, RateLimited, Unavailable
 from vyry.ids import MailboxKey, UserId, new_id
 from vyry.limits import Grant, Quota
 
@@ -33,6 +34,24 @@ class Counting:
 
     async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
         return self._local.take(quota, subject, cost)
+
+
+class CannotCount:
+    """A limiter whose counts are out of reach."""
+
+    async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
+        assert quota.is_closed_when_away
+        raise Unavailable
+
+
+class BrokenSeal:
+    """A ledger that finds, once a claim was committed, that the directory is an old copy."""
+
+    async def begin(self) -> int:
+        return 0
+
+    async def seal(self, begun: int) -> None:
+        raise Unavailable
 
 
 class Told:
@@ -128,6 +147,42 @@ async def test_a_person_is_asked_for_keys_sixty_times_an_hour_over_all(
 
     with pytest.raises(RateLimited):
         await prekeys.claim(crowd[60], bo.user_id, None)
+
+
+async def test_an_attacker_with_fifty_accounts_empties_sixty_an_hour(
+    prekeys: Prekeys, room: MemoryRoom, ann: Caller, bo: Caller
+) -> None:
+    await room.prekeys.replace(bo, upload(range(1, 101), range(1, 101)), NOON)
+    crowd = [await room.device(await room.person()) for _ in range(50)]
+
+    tries = [prekeys.claim(each, bo.user_id, None) for each in crowd for _ in range(6)]
+    outcomes = await asyncio.gather(*tries, return_exceptions=True)
+
+    assert [isinstance(each, RateLimited) for each in outcomes].count(False) == 60
+    assert len((await prekeys.state(bo)).one_time) == 40
+    with pytest.raises(RateLimited):
+        await prekeys.claim(ann, bo.user_id, None)
+
+
+async def test_nothing_is_claimed_while_claims_cannot_be_counted(room: MemoryRoom, ann: Caller, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(), NOON)
+
+    with pytest.raises(Unavailable):
+        await Prekeys(room.prekeys, CannotCount(), PinnedClock(), Told()).claim(ann, bo.user_id, None)
+
+    state = await room.prekeys.state(bo.mailbox)
+    assert state
+    assert len(state.one_time) == 3
+
+
+async def test_nothing_is_answered_that_the_ledger_did_not_seal(room: MemoryRoom, ann: Caller, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(), NOON)
+    prekeys = Prekeys(room.prekeys, Counting(), PinnedClock(), Told(), BrokenSeal())
+
+    with pytest.raises(Unavailable):
+        await prekeys.claim(ann, bo.user_id, None)
+
+    assert (await room.prekeys.claim(bo.user_id, None, ann.mailbox)).bundles[0].one_time == OneTimePrekey(2, b"ec 2")
 
 
 async def test_a_claim_tells_what_the_limits_leave(prekeys: Prekeys, ann: Caller, bo: Caller) -> None:

@@ -14,6 +14,16 @@ from vyry.errors import InvalidKeys
 
 
 P = 2**255 - 19
+#: The order of the group.
+L = 2**252 + 27742317777372353535851937790883648493
+#: The u of the points of order eight (RFC 7748 names them; Wycheproof tries them).
+ORDER_EIGHT = tuple(
+    int.from_bytes(bytes.fromhex(u), "little")
+    for u in (
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+    )
+)
 KEM_KEY = bytes(1568)
 
 #: Published with libsignal (rust/core/src/curve/curve25519.rs): a signature by this identity over the 33 bytes of a prekey.
@@ -197,7 +207,7 @@ def test_an_identity_of_order_eight_is_refused(y: str) -> None:
 
 @pytest.mark.parametrize(
     ("u", "problem"),
-    [(u, "a point of small order") for u in (0, 1, P - 1, 1 << 255, (1 << 255) + 1)]
+    [(u, "a point of small order") for u in (0, 1, P - 1, 1 << 255, (1 << 255) + 1, *ORDER_EIGHT)]
     + [(u, "not a canonical Curve25519 key") for u in (P, P + 1, 2**255 - 1, 2**256 - 1)],
 )
 def test_points_of_small_order_and_strange_spellings_are_refused(u: int, problem: str) -> None:
@@ -226,6 +236,32 @@ def test_suite_libsignal_asks_for_typed_keys(change: Change, problem: str) -> No
         check_upload(change(libsignal_upload()))
 
     assert refusal.value.problem.startswith(problem)
+
+
+@pytest.mark.parametrize("make", [vyry_upload, libsignal_upload])
+def test_a_signature_has_one_spelling(make: Callable[[], KeyUpload]) -> None:
+    """S + L verifies by the equation alone; whoever takes it lets signatures be altered."""
+    upload = make()
+    signature = upload.signed_prekey.signature
+    sign = signature[63] & 0x80 if upload.identity.suite is Suite.LIBSIGNAL else 0
+    s = int.from_bytes(signature[32:63] + bytes([signature[63] & 0x7F]), "little")
+
+    for multiple in range(1, 8):
+        altered = bytearray(signature[:32] + ((s + multiple * L) % 2**255).to_bytes(32, "little"))
+        altered[63] |= sign
+        with pytest.raises(InvalidKeys, match=r"signedPrekey\.signature: does not verify"):
+            check_upload(with_signed("signed_prekey", signature=bytes(altered))(upload))
+
+
+@pytest.mark.parametrize("make", [vyry_upload, libsignal_upload])
+@pytest.mark.parametrize("r", [0, 1, P - 1, P, 2**255 - 1])
+def test_a_signature_over_nothing_is_none(make: Callable[[], KeyUpload], r: int) -> None:
+    upload = make()
+
+    for s in (0, 1, L - 1, L):
+        for name in ("signed_prekey", "pq_last_resort"):
+            with pytest.raises(InvalidKeys, match=r"signature: does not verify"):
+                check_upload(with_signed(name, signature=little(r) + little(s))(upload))
 
 
 def test_no_key_shows_in_a_repr() -> None:
