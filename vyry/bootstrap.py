@@ -312,7 +312,9 @@ def _idle_devices(ground: _Ground) -> IdleDevices:
 
 
 def _limit_keys(settings: Settings) -> LimitKeys:
-    return LimitKeys(settings.pepper.get_secret_value())
+    # The oldest pepper: nodes that know a newer one already count with the others.
+    peppers = read_peppers(settings.pepper.get_secret_value())
+    return LimitKeys(peppers[min(peppers)])
 
 
 def _allowances(ground: _Ground, buckets: Buckets, places: Places) -> Allowances:

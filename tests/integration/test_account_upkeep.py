@@ -12,7 +12,7 @@ from vyry.accounts.otp import Challenge, Purpose
 from vyry.accounts.sending import UNLIMITED, Subjects
 from vyry.accounts.sessions import Rotated, Rotation
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
-from vyry.adapters.rows import DeviceRow, MailboxRow, OtpChallengeRow, OtpSentRow, RefreshTokenRow
+from vyry.adapters.rows import DeviceRow, EndingRow, MailboxRow, OtpChallengeRow, OtpSentRow, RefreshTokenRow
 from vyry.ids import new_id
 
 
@@ -25,6 +25,15 @@ def url(request: pytest.FixtureRequest) -> str:
 async def stores(url: str) -> AsyncIterator[AccountStores]:
     async with open_stores(url) as stores:
         yield stores
+
+
+async def test_word_of_an_end_is_kept_for_ten_minutes(stores: AccountStores) -> None:
+    await stores.sign_up()
+    for minutes in (5, 11):
+        _ = await EndingRow.create(device=new_id(), at=NOON - timedelta(minutes=minutes))
+
+    assert await TortoiseAccountUpkeep().retire(NOON, 100) == 1
+    assert [row.at for row in await EndingRow.all()] == [NOON - timedelta(minutes=5)]
 
 
 async def test_what_still_means_something_is_kept(stores: AccountStores) -> None:

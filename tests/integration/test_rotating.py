@@ -192,15 +192,51 @@ async def test_a_running_node_changes_over_to_a_new_pepper_and_new_keys(sqlite_u
         )
 
 
+async def test_people_sign_up_while_the_whole_rotation_runs(sqlite_url: str, tmp_path: Path) -> None:
+    async with open_house(Place(sqlite_url, None, tmp_path)) as house:
+        people = [await house.node.sign_up(with_keys=False) for _ in range(3)]
+        environ = {"VYRY_DATA_DIR": str(tmp_path), "DATABASE_URL": sqlite_url, "PATH": os.environ["PATH"]}
+        rotation = asyncio.create_task(asyncio.to_thread(command, environ, ["rotate-pepper"]))
+
+        while not rotation.done():
+            people.append(await house.node.sign_up(with_keys=False))
+            again = await house.node.sign_up(people[0].number, with_keys=False)
+            assert again.user_id == people[0].user_id
+            await asyncio.wait({rotation}, timeout=0.5)
+        said = rotation.result()
+
+        assert "hidden under pepper 2" in said
+        assert {row.pepper_id for row in await AccountRow.all()} == {2}
+        assert await AccountRow.all().count() == len(people)
+        again = await house.node.sign_up(people[1].number, with_keys=False)
+        assert again.user_id == people[1].user_id
+
+
+def test_a_host_without_the_nodes_pepper_cannot_rotate_it(tmp_path: Path, sqlite_url: str) -> None:
+    environ = {"VYRY_DATA_DIR": str(tmp_path), "DATABASE_URL": sqlite_url, "PATH": os.environ["PATH"]}
+
+    with pytest.raises(AssertionError, match="There is no pepper at"):
+        command(environ, ["rotate-pepper"])
+
+
+def test_a_ring_that_cannot_be_understood_is_one_line(tmp_path: Path, sqlite_url: str) -> None:
+    (tmp_path / "key-ring").write_text('{"keys": [{"id": "k1"}]}')
+    environ = {"VYRY_DATA_DIR": str(tmp_path), "DATABASE_URL": sqlite_url, "PATH": os.environ["PATH"]}
+
+    with pytest.raises(AssertionError, match="key-ring is no ring of keys"):
+        command(environ, ["rotate-keys"])
+
+
 def _header(token: str) -> bytes:
     part = token.split(".", maxsplit=1)[0]
     return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
-def command(environ: dict[str, str], words: list[str]) -> None:
-    """Run a command of its own process, as an operator does beside the node."""
+def command(environ: dict[str, str], words: list[str]) -> str:
+    """Run a command in a process of its own, as an operator does beside the node; answers what it said."""
     program = "import sys; from vyry.cli.main import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", program, *words], env=environ, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -32,7 +32,19 @@ def test_help_names_every_command(capsys: Said) -> None:
     text = capsys.readouterr().out
     assert all(
         name in text
-        for name in ("start", "web", "worker", "migrate", "rollback", "check", "secrets", "openapi", "asyncapi")
+        for name in (
+            "start",
+            "web",
+            "worker",
+            "migrate",
+            "rollback",
+            "check",
+            "secrets",
+            "rotate-keys",
+            "rotate-pepper",
+            "openapi",
+            "asyncapi",
+        )
     )
 
 

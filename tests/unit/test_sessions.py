@@ -1,16 +1,18 @@
 """Sessions: recognised cheaply, refused within a second of their end, rotated without a second use."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
 from tests.account_room import AccountRoom, AccountStores, open_stores
-from vyry.accounts.standings import MEMORY, Standing
+from vyry.accounts.signing import SigningKey
+from vyry.accounts.standings import MEMORY, Ending, EndingWatch, Standing
 from vyry.accounts.tokens import TokenPair
 from vyry.errors import InvalidToken, Unavailable
+from vyry.ids import UserId
 
 
 @pytest.fixture
@@ -36,6 +38,11 @@ class Counted:
         if self.is_away:
             raise Unavailable
         return await self.stores.sessions.standings(devices)
+
+    async def endings(self, after: int | None) -> Sequence[Ending]:
+        if self.is_away:
+            raise Unavailable
+        return await self.stores.sessions.endings(after)
 
     async def seen(self, devices: Collection[UUID], day: date) -> None:
         self.seen_days.append(day)
@@ -277,3 +284,48 @@ async def test_memories_stay_bounded(room: AccountRoom, monkeypatch: pytest.Monk
         await room.sessions.recognise(room.tokens.issue(caller.user_id, caller.device, 1))
 
     assert (len(room.standings._known), len(room.sessions._verified)) == (10, 10)
+
+
+async def test_a_token_that_names_another_person_than_its_device_has_is_refused(room: AccountRoom) -> None:
+    caller = await room.sessions.recognise((await signed_up(room)).access)
+
+    with pytest.raises(InvalidToken):
+        await room.sessions.recognise(room.tokens.issue(UserId(uuid4()), caller.device, caller.generation))
+
+
+async def test_what_a_leaked_key_signed_is_worthless_once_it_is_dropped(room: AccountRoom) -> None:
+    token = (await signed_up(room)).access
+    caller = await room.sessions.recognise(token)
+    ticket = await room.sessions.ticket(caller)
+
+    room.tokens.keys.learn([SigningKey("k2", b"2" * 48, room.clock.now())])
+
+    assert not room.sessions.is_signed(caller)
+    for attempt in (room.sessions.recognise(token), room.sessions.confirm(caller), room.sessions.redeem(ticket)):
+        with pytest.raises(InvalidToken):
+            await attempt
+
+
+async def test_a_node_hears_of_each_end_once_however_late_it_comes_to_light(room: AccountRoom) -> None:
+    caller = await room.sessions.recognise((await signed_up(room)).access)
+    watch = EndingWatch(room.stores.sessions, room.standings)
+    assert await watch.look(0) == (set(), set())
+
+    await room.stores.devices.end(caller.user_id, caller.device, room.clock.now())
+
+    looks = [await watch.look(seconds) for seconds in (0.4, 0.8, 20, 40)]
+    assert looks == [({caller.device}, set()), *[(set(), set())] * 3]
+
+
+async def test_a_node_that_could_not_look_for_long_misses_no_end(room: AccountRoom, counted: Counted) -> None:
+    callers = [await room.sessions.recognise((await room.sign_up(f"+4179123456{n}")).tokens.access) for n in range(3)]
+    watch = EndingWatch(counted, room.standings)
+    await watch.look(0)
+    counted.is_away = True
+    for caller in callers:
+        await room.stores.devices.end(caller.user_id, caller.device, room.clock.now())
+    with pytest.raises(Unavailable):
+        await watch.look(100)
+    counted.is_away = False
+
+    assert await watch.look(1000) == ({caller.device for caller in callers}, set())

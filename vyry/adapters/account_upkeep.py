@@ -12,6 +12,8 @@ from vyry.devices.links import LINK_REMEMBERED
 
 #: A number paced before that may be sent a code anyway.
 _PACE_AGE: Final = timedelta(days=1)
+#: A node that could not look for so long finds its sockets' ends by its other looks.
+_ENDING_AGE: Final = timedelta(minutes=10)
 #: Longer than any window that codes are counted in.
 _SENT_AGE: Final = timedelta(days=8)
 
@@ -25,6 +27,7 @@ class TortoiseAccountUpkeep:
         gone += await self._delete("otp_sent", "id", "at", now - _SENT_AGE, limit)
         gone += await self._delete("otp_breaker", "area", "until", now, limit)
         gone += await self._delete("refresh_token", "hash", "expires_at", now, limit)
+        gone += await self._delete("ending", "id", "at", now - _ENDING_AGE, limit)
         gone += await self._delete("registration", "token_hash", "expires_at", now, limit)
         gone += await self._delete("account_event", "id", "at", now - KEEP_EVENTS, limit)
         gone += await self._delete("link", "id", "expires_at", now - LINK_REMEMBERED, limit)

@@ -34,7 +34,7 @@ class TortoiseAccounts:
         fresh = UserId(new_id())
         async with transaction() as inside:
             found = await find_number(inside, number) or await make_account(inside, fresh, number, now)
-            await refuse_unknown_peppers(inside, number.hashes)
+            await refuse_unknown_peppers(inside, number.hashes, now)
             user_id = UserId(to_uuid(found[0]["id"]))
             if found[0]["suspended_at"] is not None:
                 raise Forbidden(_SUSPENDED)

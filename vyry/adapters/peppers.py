@@ -46,9 +46,9 @@ async def first_pepper(pepper: UsedPepper) -> None:
         await use_pepper(connection(), pepper)
 
 
-async def refuse_unknown_peppers(inside: BaseDBAsyncClient, known: Collection[int]) -> None:
+async def refuse_unknown_peppers(inside: BaseDBAsyncClient, known: Collection[int], now: datetime) -> None:
     """A node that lacks a pepper of the installation would make a second account for a number. Raises Unavailable."""
-    if await fetch(inside, "SELECT id FROM pepper WHERE NOT (id = ANY($1))", sorted(known)):
+    if await fetch(inside, "SELECT id FROM pepper WHERE used_from <= $1 AND NOT (id = ANY($2))", now, sorted(known)):
         raise Unavailable("This node lacks a pepper that is in use.")
 
 
@@ -88,6 +88,6 @@ def in_use(ring: Mapping[int, str], used: Sequence[UsedPepper], now: datetime) -
 
     None: the database names none.
     """
-    strange = [each.pepper_id for each in used if ring.get(each.pepper_id) != each.fingerprint]
-    begun = [each.pepper_id for each in used if each.used_from <= now]
-    return next(iter(strange), None) or max(begun, default=None)
+    begun = [each for each in used if each.used_from <= now]
+    strange = [each.pepper_id for each in begun if ring.get(each.pepper_id) != each.fingerprint]
+    return next(iter(strange), None) or max((each.pepper_id for each in begun), default=None)

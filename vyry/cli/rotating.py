@@ -96,18 +96,13 @@ def rotate_pepper(
     if waiting == 0 and max(ring) <= newest:
         ring = _added(settings, ring)
     elif add:
-        print(
-            f"Pepper {max(ring)} is there already: copy {settings.pepper_file} to all nodes, then run `vyry rotate-pepper`."
-        )
+        print(f"{settings.pepper_file}: pepper {max(ring)} is there already.")
     if add:
+        print("When all nodes have this file run `vyry rotate-pepper`.")
         return 0
     if waiting == 0:
         newest = max(ring)
-        _begin(
-            settings,
-            UsedPepper(newest, fingerprint(ring[newest]), SystemClock().now() + timedelta(seconds=_SETTLE)),
-            by,
-        )
+        _begin(settings, newest, ring[newest], by)
     return _rehash(settings, Pepper(ring, newest), newest)
 
 
@@ -138,7 +133,9 @@ def _added(settings: Settings, ring: dict[int, bytes]) -> dict[int, bytes]:
     return grown
 
 
-def _begin(settings: Settings, pepper: UsedPepper, by: By) -> None:
+def _begin(settings: Settings, newest: int, secret: bytes, by: By) -> None:
+    begins = SystemClock().now() + timedelta(seconds=_SETTLE)
+    pepper = UsedPepper(newest, fingerprint(secret), begins)
     in_database(settings, lambda: rehashing.begin(pepper, by.act("rotatePepper", about=f"pepper {pepper.pepper_id}")))
     print(
         f"All nodes use pepper {pepper.pepper_id} from {pepper.used_from:%H:%M:%S} UTC on; waiting {_SETTLE} s for that."
