@@ -1,0 +1,119 @@
+"""A whole node whose settings say how codes are sent: over a carrier, to some countries, for some money, behind a door."""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from tests.carrier_house import APPLICATION, PRIVATE_KEY, SID, TOKEN, Carrier, answering, open_carrier
+from tests.client import Body
+from tests.documented import assert_documented
+from vyry.accounts.door import zeros
+from vyry.accounts.phone import PhoneNumber
+from vyry.bootstrap import open_services
+from vyry.settings import Role, load_settings
+from web.app import build_app, listening
+
+
+NUMBER, PATH = "+41791234567", "/api/v1/auth/request-otp"
+
+
+class Front:
+    """A node that is asked for codes."""
+
+    def __init__(self, http: ClientSession, port: int) -> None:
+        self._http = http
+        self._url = f"http://127.0.0.1:{port}{PATH}"
+
+    async def ask(
+        self, number: str = NUMBER, headers: Mapping[str, str] | None = None, **more: str
+    ) -> tuple[int, Body]:
+        """Ask for a code; every answer is held against OpenAPI."""
+        async with self._http.post(self._url, json={"phoneNumber": number, **more}, headers=headers) as answer:
+            body = await answer.json()
+            assert_documented("POST", PATH, answer.status, body)
+            return answer.status, body
+
+
+@pytest.fixture
+async def carrier() -> AsyncIterator[Carrier]:
+    async with open_carrier() as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def front(folder: Path, database: str, **more: str) -> AsyncIterator[Front]:
+    """A node with these settings."""
+    settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(folder), "DATABASE_URL": database, **more})
+    async with open_services(settings, Role.ALONE) as services:
+        app = build_app(settings, services)
+        async with listening(app, "127.0.0.1", 0) as port, ClientSession() as http:
+            yield Front(http, port)
+
+
+def kept(folder: Path, secret: str) -> str:
+    path = folder / "secret-of-the-carrier"
+    path.write_text(secret)
+    path.chmod(0o600)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("sms", "secret"), [(f"twilio:{SID}@+15005550006", TOKEN), (f"vonage:{APPLICATION}@+15005550006", PRIVATE_KEY)]
+)
+async def test_codes_go_over_the_carrier_that_is_set(
+    sqlite_url: str, tmp_path: Path, carrier: Carrier, sms: str, secret: str
+) -> None:
+    file = kept(tmp_path, secret)
+
+    async with front(tmp_path, sqlite_url, VYRY_SMS=sms, VYRY_SMS_SECRET_FILE=file, VYRY_SMS_URL=carrier.url) as node:
+        text, call = await node.ask(), await node.ask("+41791234568", channel="voice")
+
+    assert (text[0], call[0]) == (200, 200)
+    assert [str(each["resource"]).lower() for each in carrier.carried] == ["messages", "calls"]
+
+
+async def test_a_carrier_that_refuses_is_503_costs_nothing_and_paces_the_number(
+    sqlite_url: str, tmp_path: Path, carrier: Carrier
+) -> None:
+    more = {
+        "VYRY_SMS": f"twilio:{SID}@Vyry",
+        "VYRY_SMS_SECRET_FILE": kept(tmp_path, TOKEN),
+        "VYRY_SMS_URL": carrier.url,
+    }
+    carrier.trouble = answering(400, b'{"code": 21211}')
+
+    async with front(tmp_path, sqlite_url, VYRY_SMS_PRICE="1", VYRY_SMS_DAILY_CAP="1", **more) as node:
+        failed, paced = await node.ask(), await node.ask()
+        carrier.trouble = None
+        sent, spent = await node.ask("+41791234568"), await node.ask("+41791234569")
+
+    assert (failed[0], failed[1]["retry_after_seconds"]) == (503, 30)
+    assert paced[0] == 429
+    assert sent[0] == 200
+    assert spent[0] == 503
+    assert 86_000 < spent[1]["retry_after_seconds"] <= 86_400
+
+
+async def test_other_countries_get_no_code(sqlite_url: str, tmp_path: Path) -> None:
+    async with front(tmp_path, sqlite_url, VYRY_SMS=f"file:{tmp_path}/codes", VYRY_SMS_COUNTRIES="DE") as node:
+        foreign, own = await node.ask(), await node.ask("+4915112345678")
+
+    assert (foreign[0], foreign[1]["fields"][0]["field"], own[0]) == (400, "phoneNumber", 200)
+
+
+async def test_a_client_that_has_worked_gets_its_code(sqlite_url: str, tmp_path: Path) -> None:
+    stamp = round(time.time())
+    proofs = (f"{stamp}:{nonce}" for nonce in count())
+
+    async with front(tmp_path, sqlite_url, VYRY_SMS=f"file:{tmp_path}/codes", VYRY_CAPTCHA="hashcash:8") as node:
+        idle = await node.ask()
+        proof = next(each for each in proofs if zeros(PhoneNumber(NUMBER), each) >= 8)
+        worked = await node.ask(headers={"X-Vyry-Proof": proof})
+
+    assert (idle[0], idle[1]["fields"][0]["field"]) == (400, "X-Vyry-Proof")
+    assert worked[0] == 200
