@@ -11,7 +11,7 @@ answered. The last resort keys go on, and devices are told to upload anew.
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Never, Protocol
 from uuid import UUID, uuid4
@@ -150,12 +150,15 @@ class ClaimLedger:
             is_older = not self._is_known and await self._store.is_other_database()
             if before is not None and not is_older:
                 is_older = not await self._advance(before, fresh)
+            node, burns = (before.node, before.burns + is_older) if before else (uuid4(), self._burns + is_older)
+            if is_older and before is not None:
+                # Should this process die while it burns, the others of this folder know of it all the same.
+                await self._folder.write(replace(before, burns=burns))
             if is_older:
                 await self._burn()
-            node, burns = (before.node, before.burns) if before else (uuid4(), self._burns)
             if before is None or is_older:
                 await self._store.adopt(node, fresh, self._clock.now())
-            self._burns = burns + is_older
+            self._burns = burns
             await self._folder.write(Marks(node, fresh, None, self._burns))
         finally:
             self._folder.release()
