@@ -101,7 +101,10 @@ async def _lock(inside: BaseDBAsyncClient, subjects: Subjects, rules: Rules) -> 
     """Keep everybody else waiting who is counted by one of these; on SQLite a transaction is alone from its beginning."""
     if inside.capabilities.dialect == "sqlite":
         return
-    named = (subjects.number, subjects.network, subjects.prefix, subjects.area)
+    named = [subjects.number]
+    named += [subjects.network] if rules.network else []
+    named += [subjects.prefix] if rules.prefix else []
+    named += [subjects.area] if rules.has_breaker else []
     locks = {int.from_bytes(bytes.fromhex(each)[:8], signed=True) for each in named}
     if rules.daily_cap is not None:
         locks.add(_SPENDING)
