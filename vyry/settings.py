@@ -111,6 +111,10 @@ def _scheme(*schemes: str) -> AfterValidator:
         scheme, _, rest = value.get_secret_value().partition("://")
         if scheme not in schemes or not rest:
             raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        try:
+            urlsplit(value.get_secret_value())
+        except ValueError:
+            raise ValueError("cannot be read as a URL: write [ and ] of a user or password as %5B and %5D") from None
         return value
 
     return AfterValidator(check)

@@ -19,6 +19,7 @@ from tests.live_house import Place as Rooms
 from tests.reach import PLACES, Hidden, Place, World, named, places
 from vyry.accounts.acts import OperatorAct
 from vyry.adapters import operating
+from vyry.adapters.rows import DeviceRow
 from vyry.ids import UserId
 from web.keys import Route
 from web.routes import ROUTES
@@ -215,3 +216,14 @@ async def test_what_is_the_operators_is_not_on_the_public_port(people: People, p
     node = people.house.node
     async with node.http.get(f"{node.url}{path}") as answer:
         assert (answer.status, (await answer.json())["error_code"]) == (404, "NOT_FOUND")
+
+
+@in_one_house
+async def test_a_token_for_the_device_of_somebody_else_opens_nothing(people: People) -> None:
+    house, ann = people.house, people.callers["primary"]
+    eves = await DeviceRow.get(account_id=people.victims[0].user_id, device_id=1, ended_at=None)
+    mixed = house.tokens().issue(UserId(UUID(ann.user_id)), eves.id, eves.session_generation)
+
+    status, body, _ = await answer(house, CLOSED[0], filled(CLOSED[0].path), mixed, {})
+
+    assert (status, body["error_code"]) == (401, "INVALID_TOKEN")

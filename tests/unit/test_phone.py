@@ -93,3 +93,16 @@ def test_a_node_that_lacks_the_pepper_in_use_makes_and_finds_nothing() -> None:
     ):
         with pytest.raises(Unavailable):
             use()
+
+
+def test_what_is_stored_of_a_code_belongs_to_one_challenge_and_purpose() -> None:
+    pepper, challenges = Pepper(b"p" * 32), (UUID(int=1), UUID(int=2))
+
+    stored = {
+        pepper.hash_code(challenge, purpose, code)
+        for challenge in challenges
+        for purpose in ("login", "pinReset")
+        for code in ("012345", "012346")
+    }
+
+    assert len(stored) == 8

@@ -163,3 +163,14 @@ async def test_what_the_limits_have_left_is_told(stores: AccountStores) -> None:
 )
 def test_a_network_is_a_24_or_a_64(address: str, network: str) -> None:
     assert network_of(address) == network
+
+
+async def test_codes_cannot_be_foretold(room: AccountRoom) -> None:
+    for number in range(60):
+        await room.request(f"+4179123{number:04d}")
+        room.clock.advance(minutes=10)
+
+    codes = [message.otp for message in room.post.sent]
+    # Of sixty fair codes two are alike once in 570 runs, three practically never; and every place shows at least half of all digits.
+    assert len(set(codes)) >= 58
+    assert all(len({code[place] for code in codes}) >= 5 for place in range(6))

@@ -227,6 +227,11 @@ def test_production_refuses_senders_that_show_codes(production: dict[str, str], 
     assert refusal(Role.WEB, production | {"VYRY_SMS": sms}).startswith("VYRY_SMS")
 
 
+def test_a_url_that_cannot_be_read_is_refused_with_a_line(cluster: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL cannot be read as a URL"):
+        load_settings(Role.WEB, cluster | {"DATABASE_URL": "postgres://vyry:a[b@db/vyry"})
+
+
 def test_a_secret_that_is_no_text_is_refused_with_a_line(cluster: dict[str, str]) -> None:
     broken = b"0123456789abcdef\xd20123456789abcdef".decode("utf-8", "surrogateescape")
 

@@ -141,3 +141,15 @@ def test_what_an_old_key_signed_ends_with_its_time(clock: StandingClock) -> None
     with pytest.raises(InvalidToken):
         tokens.verify(token)
     assert tokens.verify(tokens.issue(USER, DEVICE, 1)).key_id == "k2"
+
+
+def test_a_token_is_written_in_one_way_only(tokens: Tokens) -> None:
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    token = tokens.issue(USER, DEVICE, 1)
+
+    # The last digit of 32 bytes has two bits to spare: three more digits decode to the same signature.
+    last = digits.index(token[-1])
+    alike = [token[:-1] + digits[last + spare] for spare in (1, 2, 3)]
+
+    assert last % 4 == 0
+    assert [is_taken(tokens, each) for each in (token, *alike)] == [True, False, False, False]
