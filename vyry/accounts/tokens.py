@@ -7,7 +7,6 @@ what is not written in the one way we write it. Time is asked of the Clock, so t
 import json
 import re
 import secrets
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -119,13 +118,13 @@ class Tokens:
         """What the token says, if it is ours and in time. Raises InvalidToken."""
         if len(token) > MAX_TOKEN or not _SHAPE.fullmatch(token):
             raise InvalidToken
-        header, payload, signature = token.split(".")
-        key = self.keys.of(header)
-        if key is None or not (_is_canonical(payload) and _is_canonical(signature)):
+        key = self.keys.of(token.partition(".")[0])
+        if key is None:
             raise InvalidToken
         try:
+            # It takes base64url in its one form alone (2.15.1): no second text is the same token.
             said = jwt.PyJWS().decode(token, key.secret, algorithms=[ALGORITHM])
-            found = json.loads(said, object_pairs_hook=_unique, parse_constant=_refuse)
+            found = json.loads(said, object_pairs_hook=_unique)
             return _read(found, key.key_id, self.clock.now())
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise InvalidToken from None
@@ -165,21 +164,8 @@ def _uuid(text: str) -> UUID:
     return found
 
 
-def _is_canonical(segment: str) -> bool:
-    """Whether these bytes are written in the one way: Python's decoder passes over stray bits and characters."""
-    try:
-        octets = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-    except ValueError:
-        return False
-    return urlsafe_b64encode(octets).rstrip(b"=").decode() == segment
-
-
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name stands twice")
     return found
-
-
-def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is no JSON")
