@@ -6,7 +6,7 @@ SEMGREP := SEMGREP_SETTINGS_FILE=.venv-scan/settings.yml $(SCAN)/semgrep scan --
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help install start test check scan fuzz sbom fmt bench coverage lock clean services
+.PHONY: help install start test check lint types unit scan fuzz sbom fmt bench coverage lock clean services
 
 help: ## print this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -19,12 +19,19 @@ start: install ## run a node: everything in one process, nothing else needed
 test: .venv/tested services ## run every test on real PostgreSQL, Redis and Kafka (ARGS="-k word")
 	$(BIN)/python -m scripts.with_services -- $(BIN)/pytest $(ARGS)
 
-check: .venv/tested scan ## lint, format, spelling, types, imports, static analysis, unit tests
+check: .venv/tested .venv-scan/installed ## lint, format, spelling, types, imports, static analysis, unit tests
+	$(MAKE) --no-print-directory --jobs=2 --output-sync unit types scan lint
+
+lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
-	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+types: .venv/tested
+	$(BIN)/mypy
+
+unit: .venv/tested
 	$(BIN)/pytest tests/unit
 
 scan: .venv-scan/installed ## bandit, and the rules of scripts/semgrep with their examples; asks no network
