@@ -43,9 +43,10 @@ SHUTDOWN_SECONDS: Final = 10
 _BACKLOG: Final = 1024
 #: Files of a process that are no connections of clients: pools, logs, and those that are told that it is full.
 _OTHER_FILES: Final = 150 + TOLD
-#: A path with a word in the place of an id is another path: GET /keys/prekeys is not GET /keys/{userId}.
-_ID: Final = re.compile(r"\{((?!deviceId)\w+Id)\}")
+#: A path with a word in the place of an id is another path: GET /keys/prekeys is not GET /keys/{userId}, nor PATCH /devices/links PATCH /devices/{deviceId}.
+_ID: Final = re.compile(r"\{(\w+Id)\}")
 _ID_ONLY: Final = r"{\1:[0-9A-Fa-f-]{36}}"
+_NUMBER_ONLY: Final = "{deviceId:(?!links$)[^/]+}"
 
 
 def build_app(
@@ -70,7 +71,8 @@ def build_door(
     app[DOCUMENTS] = documents()
     app.on_response_prepare.append(dress)
     for route in routes:
-        app.router.add_route(route.method, _ID.sub(_ID_ONLY, route.path), guarded(route), expect_handler=_expect)
+        path = _ID.sub(_ID_ONLY, route.path.replace("{deviceId}", _NUMBER_ONLY))
+        app.router.add_route(route.method, path, guarded(route), expect_handler=_expect)
     return app
 
 
