@@ -79,9 +79,7 @@ async def test_a_body_shared_with_others_stays_for_them(room: MailRoom, stores: 
     assert [each.mailbox for each in await room.store.deposit([mailbox, other])] == [other]
 
 
-async def test_a_full_mailbox_ends_in_time_whatever_the_planner_believes(
-    room: MailRoom, stores: AccountStores
-) -> None:
+async def test_a_full_mailbox_ends_in_time_whatever_the_planner_believes(room: MailRoom, stores: AccountStores) -> None:
     user = (await stores.sign_up()).user_id
     mailbox = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
     for _ in range(9):
