@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import web
+from aiohttp import EMPTY_PAYLOAD, StreamReader, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
@@ -55,12 +55,14 @@ class DoorServer(web.Server):
 class Door(RequestHandler):
     """One connection of a client."""
 
-    __slots__ = ("_head_bytes", "_server", "_stalled")
+    __slots__ = ("_body", "_head_bytes", "_server", "_stalled")
 
     def __init__(self, server: DoorServer, **more: Any) -> None:
         super().__init__(server, **more)
         self._server = server
         self._head_bytes = 0
+        #: Of the request whose head came last, whether a handler has it yet or not.
+        self._body: StreamReader = EMPTY_PAYLOAD
         self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -83,8 +85,12 @@ class Door(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Take what came; a head that grows without end is no head."""
         super().data_received(data)
-        if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
-            self._break_off()
+        if self._messages:
+            message, body = self._messages[-1]
+            if isinstance(message, RawRequestMessage):
+                self._body = body
+            else:
+                self._break_off()
         if self._waiter is None or self._waiter.done():
             self._head_bytes = 0
             return
@@ -94,9 +100,7 @@ class Door(RequestHandler):
 
     def _break_off(self) -> None:
         """What came is no HTTP. Of a body in whose middle it came aiohttp 3.14 tells nobody: its reader is told now, not when its patience ends."""
-        bodies = [body for _, body in self._messages]
-        if self._current_request is not None:
-            bodies.append(self._current_request.content)
+        bodies = [self._body, *(body for _, body in self._messages)]
         for body in bodies:
             if not body.is_eof():
                 body.set_exception(BadHttpMessage("The body breaks off."))

@@ -168,4 +168,5 @@ def test_a_request_is_read_as_one_thing_and_the_next_as_itself(alone: Alone, tok
     sent = (text.replace("TOKEN", token) + NEXT).encode("latin-1")
 
     assert statuses(alone.port, sent) == expected
-    assert statuses(alone.port, *(sent[at : at + 7] for at in range(0, len(sent), 7))) == expected
+    for size in (7, 11):
+        assert statuses(alone.port, *(sent[at : at + size] for at in range(0, len(sent), size))) == expected

@@ -123,10 +123,14 @@ def _line(event: Event) -> str:
 
 
 def _run(where: Where, act: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
+    refusals: list[Exception] = []
     try:
         asyncio.run(_acted(where, act))
     except* (ClientError, Refusal) as problems:
-        raise CannotServe(str(problems.exceptions[0])) from None
+        # Raised in here it would be wrapped into a group again, on some versions of Python.
+        refusals += problems.exceptions
+    if refusals:
+        raise CannotServe(str(refusals[0]))
 
 
 async def _acted(where: Where, act: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
