@@ -85,18 +85,30 @@ class Door(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Take what came; a head that grows without end is no head."""
         super().data_received(data)
-        if self._messages:
-            message, body = self._messages[-1]
-            if isinstance(message, RawRequestMessage):
-                self._body = body
-            else:
-                self._break_off()
+        self._note_body()
+        while self._upgraded and self._body is not EMPTY_PAYLOAD and self._parser is not None:
+            # An upgrade with a body is none. aiohttp 3.14 would keep what follows for ever, depending on how it is cut into pieces.
+            self._parser.set_upgraded(False)
+            self._upgraded = False
+            rest, self._message_tail = self._message_tail, b""
+            if not rest:
+                break
+            super().data_received(rest)
+            self._note_body()
         if self._waiter is None or self._waiter.done():
             self._head_bytes = 0
             return
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES:
             self.force_close()
+
+    def _note_body(self) -> None:
+        if self._messages:
+            message, body = self._messages[-1]
+            if isinstance(message, RawRequestMessage):
+                self._body = body
+            else:
+                self._break_off()
 
     def _break_off(self) -> None:
         """What came is no HTTP. Of a body in whose middle it came aiohttp 3.14 tells nobody: its reader is told now, not when its patience ends."""
