@@ -1,11 +1,15 @@
 """An account with something of everything that a node can hold about one."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from tortoise.models import Model
 
 from tests.all_rows import distant_mailboxes
 from tests.client import Device
 from tests.live_house import House
 from vyry.accounts.acts import OperatorAct
+from vyry.adapters.circle_rows import AttachmentRow, BlockRow, CallRow, FriendRequestRow, FriendRow, InviteRow
 from vyry.adapters.database import transaction
 from vyry.adapters.operator_acts import note_act
 from vyry.adapters.rows import (
@@ -17,6 +21,7 @@ from vyry.adapters.rows import (
     OtpPaceRow,
     OtpSentRow,
     PushTargetRow,
+    PushWakeRow,
     RegistrationRow,
 )
 from vyry.ids import new_id
@@ -38,20 +43,41 @@ async def fill(device: Device) -> None:
     number = {"phone_hash": account.phone_hash, "phone_sealed": account.phone_sealed}
     about = {"public_key": b"k", "name": "n", "platform": "web", "requested_from": "x", "status": "scanned"}
     challenge = {"purpose": "login", "code_hash": b"h", "guesses_left": 5, "created_at": now, "expires_at": now}
-    rows = [
+    primary = await DeviceRow.get(account_id=account.id, is_primary=True)
+    rows: list[Model] = [
         AccountPinRow(account_id=account.id, verifier="v", pepper_id=1, changed_at=now),
         RegistrationRow(token_hash="r" * 64, **named, **number),
         LinkRow(id=new_id(), secret_hash="s" * 64, **named, **about),
         OtpChallengeRow(id=new_id(), **number, **challenge),
-        PushTargetRow(device=(await DeviceRow.get(account_id=account.id, is_primary=True)).id, kind="fcm", token="t"),
+        PushTargetRow(device=primary.id, kind="fcm", token="t"),
+        PushWakeRow(device=primary.id, due_at=now),
         OtpSentRow(at=now, phone_hash=account.phone_hash, network="n" * 64, prefix="p" * 64, area="a" * 64, cost=9),
     ]
-    for row in rows:
+    for row in rows + _circle(account.id, now):
         await row.save(force_create=True)
     await OtpPaceRow.filter(phone_hash=account.phone_hash).delete()
     await OtpPaceRow(phone_hash=account.phone_hash, sent_at=now).save(force_create=True)
     async with transaction() as inside:
         await note_act(inside, OperatorAct(now, "op", "userShow", "a test", account.id))
+
+
+def _circle(account_id: UUID, now: datetime) -> list[Model]:
+    """What ties the account to others, from both sides."""
+    other, lasting = new_id(), {"created_at": now, "expires_at": now + timedelta(days=1)}
+    return [
+        FriendRow(account_id=account_id, friend_id=other, since=now),
+        FriendRow(account_id=other, friend_id=account_id, since=now),
+        FriendRequestRow(account_id=account_id, to_id=other, at=now),
+        FriendRequestRow(account_id=other, to_id=account_id, at=now),
+        BlockRow(account_id=account_id, blocked_id=other, at=now),
+        BlockRow(account_id=other, blocked_id=account_id, at=now),
+        InviteRow(
+            id=new_id(), conversation_id=other, account_id=account_id, token_hash="i" * 64, max_uses=1, **lasting
+        ),
+        AttachmentRow(id=new_id(), account_id=account_id, length=9, **lasting),
+        CallRow(call_id=new_id(), account_id=account_id, to_id=other, at=now),
+        CallRow(call_id=new_id(), account_id=other, to_id=account_id, at=now),
+    ]
 
 
 async def talk(house: House) -> tuple[Device, Device, str]:

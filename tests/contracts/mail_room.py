@@ -11,10 +11,11 @@ from typing import Protocol
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
+from vyry.adapters.circle_rows import ConversationRow
 from vyry.adapters.database import connection, is_postgres, open_database
 from vyry.adapters.memory_mail import MemoryMailroom, MemoryMailStore
 from vyry.adapters.postgres_mail import open_postgres_mail
-from vyry.adapters.rows import AccountRow, ConversationRow, DeviceRow, MailboxRow
+from vyry.adapters.rows import AccountRow, DeviceRow, MailboxRow
 from vyry.adapters.sqlite_mail import open_sqlite_mail
 from vyry.clock import milliseconds
 from vyry.ids import ConversationId, DeviceId, MailboxId, MailboxKey, MessageId, UserId, new_id

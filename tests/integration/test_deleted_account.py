@@ -9,8 +9,9 @@ from tests.client import Body, Device, Refused
 from tests.full_account import needles, talk
 from tests.live_house import House
 from vyry.accounts.deletion import SETTLED
+from vyry.adapters.circle_rows import MemberRow
 from vyry.adapters.deleting import TortoiseDeletion
-from vyry.adapters.rows import AccountRow, DeviceRow, MemberRow
+from vyry.adapters.rows import AccountRow, DeviceRow
 from vyry.ids import UserId
 
 

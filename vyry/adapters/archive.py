@@ -16,6 +16,7 @@ from vyry.accounts.account import Caller
 from vyry.accounts.events import AccountEvent
 from vyry.accounts.export import Page
 from vyry.adapters.account_events import note_event
+from vyry.adapters.circle_rows import AttachmentRow, BlockRow, FriendRequestRow, FriendRow, InviteRow
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.rows import (
@@ -32,6 +33,7 @@ from vyry.adapters.rows import (
     OtpPaceRow,
     OtpSentRow,
     PushTargetRow,
+    PushWakeRow,
     RefreshTokenRow,
     RegistrationRow,
 )
@@ -132,6 +134,24 @@ TABLES: Final = (
     Table("codes_sent", OtpSentRow, "phone_hash", ("at", "cost", "is_verified")),
     Table("last_code", OtpPaceRow, "phone_hash", ("sent_at",)),
     Table("notices", NoticeRow, "account_id", ("at", "audience", "body")),
+    Table("friends", FriendRow, "account_id", ("friend_id", "since"), {"friend_id": "user_id"}),
+    Table("friend_requests", FriendRequestRow, "account_id", ("to_id", "at"), {"to_id": "user_id"}),
+    Table("blocks", BlockRow, "account_id", ("blocked_id", "at"), {"blocked_id": "user_id"}),
+    Table(
+        "invites",
+        InviteRow,
+        "account_id",
+        ("id", "conversation_id", "max_uses", "uses", "created_at", "expires_at"),
+        {"id": "invite_id"},
+    ),
+    Table(
+        "attachments",
+        AttachmentRow,
+        "account_id",
+        ("id", "length", "received", "created_at", "completed_at", "expires_at"),
+        {"id": "attachment_id"},
+    ),
+    Table("wake_ups", PushWakeRow, "device", ("due_at", "attempts")),
     Table("events", AccountEventRow, "account_id", ("at", "name", "device_id", "detail")),
 )
 #: Tables that are told in another way, or hold nothing about anybody in particular.
@@ -142,6 +162,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "content": "told under mail",
     "message": "told under posts",
     "fate": "of others' posts told under receipts, of the own ones under posts",
+    "call": "a signal between nodes, gone within minutes",
     "operator_act": "the operator's record of its own acts; what concerns the account stands under events",
     "otp_breaker": "an area of numbers, nobody's in particular",
     "witness": "the node's own",
@@ -180,6 +201,11 @@ WITHHELD: Final[Mapping[str, str]] = {
     "otp_sent.prefix": "a keyed hash from which nothing can be read",
     "otp_sent.area": "a keyed hash from which nothing can be read",
     "notice.id": "the node's own key until it is posted",
+    "friend.id": "the node's own key",
+    "friend_request.id": "the node's own key",
+    "block.id": "the node's own key",
+    "invite.token_hash": "stands for a secret",
+    "notice.conversation_id": "stands in its body",
     "notice.without": "the node's own key of a mailbox",
     "account_event.id": "the node's own key",
 }

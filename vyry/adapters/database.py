@@ -59,7 +59,11 @@ def tortoise_config(url: str, *, is_migrating: bool = False) -> dict[str, Any]:
     return {
         "connections": {"default": _postgres(url, is_migrating) if is_postgres(url) else _sqlite(url, is_migrating)},
         "apps": {
-            "vyry": {"models": ["vyry.adapters.rows"], "default_connection": "default", "migrations": "migrations"}
+            "vyry": {
+                "models": ["vyry.adapters.rows", "vyry.adapters.circle_rows"],
+                "default_connection": "default",
+                "migrations": "migrations",
+            }
         },
         "use_tz": True,
         "timezone": "UTC",

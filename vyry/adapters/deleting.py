@@ -43,6 +43,12 @@ _FORGET_ACCOUNT: Final = (
     "DELETE FROM account_pin WHERE account_id = $1",
     "DELETE FROM registration WHERE account_id = $1",
     "DELETE FROM link WHERE account_id = $1",
+    "DELETE FROM friend WHERE account_id = $1 OR friend_id = $1",
+    "DELETE FROM friend_request WHERE account_id = $1 OR to_id = $1",
+    "DELETE FROM block WHERE account_id = $1 OR blocked_id = $1",
+    "DELETE FROM invite WHERE account_id = $1",
+    "DELETE FROM attachment WHERE account_id = $1",
+    "DELETE FROM call WHERE account_id = $1 OR to_id = $1",
 )
 _DELETED: Final = "SELECT id FROM account WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT $1"
 _LOCK_DELETED: Final = (

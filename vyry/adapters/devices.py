@@ -86,6 +86,7 @@ async def end_devices(
     gone = [device.device for device in ended]
     await fetch(inside, "DELETE FROM refresh_token WHERE device = ANY($1)", gone)
     await fetch(inside, "DELETE FROM push_target WHERE device = ANY($1)", gone)
+    await fetch(inside, "DELETE FROM push_wake WHERE device = ANY($1)", gone)
     return ended
 
 

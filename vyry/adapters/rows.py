@@ -180,36 +180,6 @@ class OneTimePrekeyRow(Model):
         unique_together = (("mailbox", "kind", "key_id"),)
 
 
-class ConversationRow(Model):
-    """A conversation, `pair` (the two ids sorted, as hex) makes a direct one unique."""
-
-    id = fields.UUIDField(primary_key=True)
-    kind = fields.CharField(max_length=8)
-    pair = fields.CharField(max_length=64, null=True, unique=True)
-    version = fields.IntField(default=1)
-    sealed_info = fields.BinaryField(null=True)
-    message_timer_seconds = fields.IntField(null=True)
-    created_at = fields.DatetimeField()
-    last_activity_at = fields.DatetimeField()
-
-    class Meta:
-        table = "conversation"
-
-
-class MemberRow(Model):
-    """Who belongs to a conversation."""
-
-    id = fields.BigIntField(primary_key=True)
-    conversation_id = fields.UUIDField()
-    account_id = fields.UUIDField(db_index=True)
-    role = fields.CharField(max_length=8)
-    joined_at = fields.DatetimeField()
-
-    class Meta:
-        table = "member"
-        unique_together = (("conversation_id", "account_id"),)
-
-
 class AccountPinRow(Model):
     """The PIN of an account as an Argon2id hash over its keyed hash, and the tries that were wrong."""
 
@@ -320,6 +290,8 @@ class NoticeRow(Model):
     without = fields.BigIntField(null=True)
     body: fields.Field[dict[str, object]] = fields.JSONField()
     at = fields.DatetimeField(db_index=True)
+    #: The conversation that it tells of (audience members: all live devices of its members), of one at most one waits, the newest.
+    conversation_id = fields.UUIDField(null=True, db_index=True)
 
     class Meta:
         table = "notice"
@@ -389,3 +361,14 @@ class EndingRow(Model):
 
     class Meta:
         table = "ending"
+
+
+class PushWakeRow(Model):
+    """A device that is to be woken, written with the mail that it is woken for; a crash loses none."""
+
+    device = fields.UUIDField(primary_key=True)
+    due_at = fields.DatetimeField(db_index=True)
+    attempts = fields.IntField(default=0)
+
+    class Meta:
+        table = "push_wake"

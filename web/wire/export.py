@@ -13,6 +13,14 @@ from vyry.mail.store import Entry as StoredEntry
 from web.wire.account_life import Event
 from web.wire.conversations import ConversationView
 from web.wire.entries import wire_entries
+from web.wire.export_circles import (
+    ExportedAttachment,
+    ExportedBlock,
+    ExportedFriend,
+    ExportedFriendRequest,
+    ExportedInvite,
+    ExportedWakeUp,
+)
 from web.wire.mailbox import Entry, Head
 from web.wire.shapes import Base64, Count, DeviceNumber, Id, Moment, Wire, to_base64, to_rfc3339
 
@@ -176,7 +184,7 @@ class ExportedNotice(Wire):
     """A notice on its way into mailboxes."""
 
     at: Moment
-    audience: Literal["own", "peers"]
+    audience: Literal["own", "peers", "members"]
     body: Mapping[str, object]
 
 
@@ -234,6 +242,12 @@ class AccountArchive(Wire):
     codes_sent: Sequence[ExportedSending]
     last_code: Sequence[ExportedPace]
     notices: Sequence[ExportedNotice]
+    friends: Sequence[ExportedFriend]
+    friend_requests: Sequence[ExportedFriendRequest]
+    blocks: Sequence[ExportedBlock]
+    invites: Sequence[ExportedInvite]
+    attachments: Sequence[ExportedAttachment]
+    wake_ups: Sequence[ExportedWakeUp]
     events: Sequence[Event]
     conversations: Sequence[ConversationView]
     mail: Sequence[ExportedMail]
@@ -258,6 +272,12 @@ _ROWS: Final[Mapping[str, type[BaseModel]]] = {
     "codes_sent": ExportedSending,
     "last_code": ExportedPace,
     "notices": ExportedNotice,
+    "friends": ExportedFriend,
+    "friend_requests": ExportedFriendRequest,
+    "blocks": ExportedBlock,
+    "invites": ExportedInvite,
+    "attachments": ExportedAttachment,
+    "wake_ups": ExportedWakeUp,
     "events": Event,
     "posts": ExportedPost,
     "receipts": ExportedReceipts,

@@ -1,0 +1,154 @@
+"""What people share: friends, blocks, invites, files, calls, wake-ups. Expand-only, so that nodes of the release before go on beside it."""
+
+from uuid import uuid4
+
+from tortoise import fields, migrations
+from tortoise.migrations import operations as ops
+
+
+class Migration(migrations.Migration):
+    """Room for them."""
+
+    dependencies = [("vyry", "0002_accounts_hold")]
+
+    initial = False
+
+    operations = [
+        ops.CreateModel(
+            name="AttachmentRow",
+            fields=[
+                ("id", fields.UUIDField(primary_key=True, default=uuid4, unique=True, db_index=True)),
+                ("account_id", fields.UUIDField(db_index=True)),
+                (
+                    "length",
+                    fields.BigIntField(
+                        description="As announced, in bytes: it counts against the quota from the start."
+                    ),
+                ),
+                ("received", fields.BigIntField(default=0, description="How much of it is safe on disk.")),
+                ("created_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+                ("completed_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
+                ("expires_at", fields.DatetimeField(db_index=True, auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "attachment",
+                "app": "vyry",
+                "pk_attr": "id",
+                "table_description": "An uploaded file of ciphertext, or one on its way; the bytes lie in the attachment store.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="BlockRow",
+            fields=[
+                ("id", fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
+                ("account_id", fields.UUIDField()),
+                ("blocked_id", fields.UUIDField(db_index=True)),
+                ("at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "block",
+                "app": "vyry",
+                "unique_together": (("account_id", "blocked_id"),),
+                "pk_attr": "id",
+                "table_description": "To the one that is blocked, the account does not exist.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="CallRow",
+            fields=[
+                ("id", fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
+                ("call_id", fields.UUIDField()),
+                ("account_id", fields.UUIDField(db_index=True, description="Who calls.")),
+                ("to_id", fields.UUIDField(db_index=True)),
+                ("at", fields.DatetimeField(db_index=True, auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "call",
+                "app": "vyry",
+                "unique_together": (("account_id", "to_id", "call_id"),),
+                "pk_attr": "id",
+                "table_description": "A call that rings: what tells the people called that nobody answered.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="FriendRequestRow",
+            fields=[
+                ("id", fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
+                ("account_id", fields.UUIDField()),
+                ("to_id", fields.UUIDField(db_index=True)),
+                ("at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "friend_request",
+                "app": "vyry",
+                "unique_together": (("account_id", "to_id"),),
+                "pk_attr": "id",
+                "table_description": "Somebody asks to be somebody's friend, until it is answered or withdrawn.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="FriendRow",
+            fields=[
+                ("id", fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
+                ("account_id", fields.UUIDField()),
+                ("friend_id", fields.UUIDField(db_index=True)),
+                ("since", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "friend",
+                "app": "vyry",
+                "unique_together": (("account_id", "friend_id"),),
+                "pk_attr": "id",
+                "table_description": "One side of a friendship, the other side is a row of its own.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="InviteRow",
+            fields=[
+                ("id", fields.UUIDField(primary_key=True, default=uuid4, unique=True, db_index=True)),
+                ("conversation_id", fields.UUIDField(db_index=True)),
+                ("account_id", fields.UUIDField(db_index=True, description="Who made it.")),
+                ("token_hash", fields.CharField(unique=True, max_length=64)),
+                ("max_uses", fields.IntField()),
+                ("uses", fields.IntField(default=0)),
+                ("created_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
+                ("expires_at", fields.DatetimeField(db_index=True, auto_now=False, auto_now_add=False)),
+            ],
+            options={
+                "table": "invite",
+                "app": "vyry",
+                "pk_attr": "id",
+                "table_description": "A way into a group for whoever has its token, which is kept as SHA-256 in hex.",
+            },
+            bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="PushWakeRow",
+            fields=[
+                ("device", fields.UUIDField(primary_key=True, default=uuid4, unique=True, db_index=True)),
+                ("due_at", fields.DatetimeField(db_index=True, auto_now=False, auto_now_add=False)),
+                ("attempts", fields.IntField(default=0)),
+            ],
+            options={
+                "table": "push_wake",
+                "app": "vyry",
+                "pk_attr": "device",
+                "table_description": "A device that is to be woken, written with the mail that it is woken for; a crash loses none.",
+            },
+            bases=["Model"],
+        ),
+        ops.AddField(
+            model_name="NoticeRow",
+            name="conversation_id",
+            field=fields.UUIDField(
+                null=True,
+                db_index=True,
+                description="The conversation that it tells of (audience members: all live devices of its members), of one at most one waits, the newest.",
+            ),
+        ),
+    ]

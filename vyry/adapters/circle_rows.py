@@ -1,0 +1,122 @@
+"""The tables of what people share, as Tortoise sees them: conversations, friends, invites, files, calls."""
+
+from tortoise import fields
+from tortoise.models import Model
+
+
+class ConversationRow(Model):
+    """A conversation, `pair` (the two ids sorted, as hex) makes a direct one unique."""
+
+    id = fields.UUIDField(primary_key=True)
+    kind = fields.CharField(max_length=8)
+    pair = fields.CharField(max_length=64, null=True, unique=True)
+    version = fields.IntField(default=1)
+    sealed_info = fields.BinaryField(null=True)
+    message_timer_seconds = fields.IntField(null=True)
+    created_at = fields.DatetimeField()
+    last_activity_at = fields.DatetimeField()
+
+    class Meta:
+        table = "conversation"
+
+
+class MemberRow(Model):
+    """Who belongs to a conversation."""
+
+    id = fields.BigIntField(primary_key=True)
+    conversation_id = fields.UUIDField()
+    account_id = fields.UUIDField(db_index=True)
+    role = fields.CharField(max_length=8)
+    joined_at = fields.DatetimeField()
+
+    class Meta:
+        table = "member"
+        unique_together = (("conversation_id", "account_id"),)
+
+
+class FriendRow(Model):
+    """One side of a friendship, the other side is a row of its own."""
+
+    id = fields.BigIntField(primary_key=True)
+    account_id = fields.UUIDField()
+    friend_id = fields.UUIDField(db_index=True)
+    since = fields.DatetimeField()
+
+    class Meta:
+        table = "friend"
+        unique_together = (("account_id", "friend_id"),)
+
+
+class FriendRequestRow(Model):
+    """Somebody asks to be somebody's friend, until it is answered or withdrawn."""
+
+    id = fields.BigIntField(primary_key=True)
+    account_id = fields.UUIDField()
+    to_id = fields.UUIDField(db_index=True)
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "friend_request"
+        unique_together = (("account_id", "to_id"),)
+
+
+class BlockRow(Model):
+    """To the one that is blocked, the account does not exist."""
+
+    id = fields.BigIntField(primary_key=True)
+    account_id = fields.UUIDField()
+    blocked_id = fields.UUIDField(db_index=True)
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "block"
+        unique_together = (("account_id", "blocked_id"),)
+
+
+class InviteRow(Model):
+    """A way into a group for whoever has its token, which is kept as SHA-256 in hex."""
+
+    id = fields.UUIDField(primary_key=True)
+    conversation_id = fields.UUIDField(db_index=True)
+    #: Who made it.
+    account_id = fields.UUIDField(db_index=True)
+    token_hash = fields.CharField(max_length=64, unique=True)
+    max_uses = fields.IntField()
+    uses = fields.IntField(default=0)
+    created_at = fields.DatetimeField()
+    expires_at = fields.DatetimeField(db_index=True)
+
+    class Meta:
+        table = "invite"
+
+
+class AttachmentRow(Model):
+    """An uploaded file of ciphertext, or one on its way; the bytes lie in the attachment store."""
+
+    id = fields.UUIDField(primary_key=True)
+    account_id = fields.UUIDField(db_index=True)
+    #: As announced, in bytes: it counts against the quota from the start.
+    length = fields.BigIntField()
+    #: How much of it is safe on disk.
+    received = fields.BigIntField(default=0)
+    created_at = fields.DatetimeField()
+    completed_at = fields.DatetimeField(null=True)
+    expires_at = fields.DatetimeField(db_index=True)
+
+    class Meta:
+        table = "attachment"
+
+
+class CallRow(Model):
+    """A call that rings: what tells the people called that nobody answered."""
+
+    id = fields.BigIntField(primary_key=True)
+    call_id = fields.UUIDField()
+    #: Who calls.
+    account_id = fields.UUIDField(db_index=True)
+    to_id = fields.UUIDField(db_index=True)
+    at = fields.DatetimeField(db_index=True)
+
+    class Meta:
+        table = "call"
+        unique_together = (("account_id", "to_id", "call_id"),)

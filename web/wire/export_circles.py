@@ -1,0 +1,54 @@
+"""What GET /account/export says of what people share: friends, blocks, invites, files, wake-ups."""
+
+from web.wire.shapes import Count, Id, Moment, Wire
+
+
+class ExportedFriend(Wire):
+    """A friend."""
+
+    user_id: Id
+    since: Moment
+
+
+class ExportedFriendRequest(Wire):
+    """A request to somebody that waits for an answer."""
+
+    user_id: Id
+    at: Moment
+
+
+class ExportedBlock(Wire):
+    """Somebody to whom the account does not exist."""
+
+    user_id: Id
+    at: Moment
+
+
+class ExportedInvite(Wire):
+    """A way into a group that the account made, without its token."""
+
+    invite_id: Id
+    conversation_id: Id
+    max_uses: Count
+    uses: Count
+    created_at: Moment
+    expires_at: Moment
+
+
+class ExportedAttachment(Wire):
+    """An uploaded file; its ciphertext is at `GET /attachments/{id}`."""
+
+    attachment_id: Id
+    length: Count
+    received: Count
+    created_at: Moment
+    completed_at: Moment | None
+    expires_at: Moment
+
+
+class ExportedWakeUp(Wire):
+    """A device that is to be woken."""
+
+    mailbox_id: Id
+    due_at: Moment
+    attempts: Count
