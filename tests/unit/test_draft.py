@@ -1,5 +1,6 @@
 """The check of a post: its shape, who may write to whom, and that the devices named are exactly the recipients' devices."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -275,3 +276,23 @@ def test_a_number_given_again_is_stale_by_its_registration(town: Town) -> None:
 
     assert told["stale"] == [{"userId": str(bo), "deviceId": 2, "registrationId": 21}]
     assert listed.mailbox == again
+
+
+@pytest.mark.parametrize("version", [None, 1, 2])
+def test_where_one_blocks_the_other_nobody_is_found(town: Town, version: int | None) -> None:
+    ann, bo = town.settle(), town.settle()
+    posted = draft(town.meet(ann, bo), (bo, [1]), conversationVersion=version)
+    key = ConversationId(posted.conversation_id)
+    town.circles[key] = replace(town.circles[key], is_barred=True, version=2)
+
+    for sender, recipient in ((ann, bo), (bo, ann)):
+        with pytest.raises(NotFound):
+            reach(town, sender, draft(key, (recipient, [1]), conversationVersion=version))
+
+
+def test_ones_own_devices_hear_of_a_conversation_in_which_one_blocks(town: Town) -> None:
+    ann, bo = town.settle(2), town.settle()
+    key = town.meet(ann, bo)
+    town.circles[key] = replace(town.circles[key], is_barred=True)
+
+    assert len(reach(town, ann, draft(key, (ann, [2]))).copies) == 1

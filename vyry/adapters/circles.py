@@ -21,7 +21,10 @@ _JOIN = """
 _PAIRED = "SELECT c.id FROM account a LEFT JOIN conversation c ON c.pair = $2 WHERE a.id = $1 AND a.deleted_at IS NULL"
 _LOAD = """
     SELECT c.id, c.kind, c.version, c.sealed_info, c.message_timer_seconds, c.created_at, c.last_activity_at,
-           m.account_id, m.role, m.joined_at
+           m.account_id, m.role, m.joined_at,
+           c.kind = 'direct' AND EXISTS (
+               SELECT 1 FROM member x JOIN member y ON y.conversation_id = x.conversation_id
+               JOIN block b ON b.account_id = x.account_id AND b.blocked_id = y.account_id WHERE x.conversation_id = c.id) AS is_barred
     FROM conversation c LEFT JOIN member m ON m.conversation_id = c.id
     WHERE c.id = ANY($1) ORDER BY c.id DESC, m.joined_at, m.account_id"""
 _PAGE = """
@@ -32,7 +35,9 @@ _TOUCH = """
         SELECT id FROM conversation WHERE id = ANY($1) AND last_activity_at < $2 ORDER BY id FOR NO KEY UPDATE)"""
 _BEYOND_ALL = UUID(int=2**128 - 1)
 _SHARE = """
-SELECT 1 FROM member a JOIN member b ON b.conversation_id = a.conversation_id AND b.account_id = $2 WHERE a.account_id = $1 LIMIT 1"""
+    SELECT 1 FROM member a JOIN member b ON b.conversation_id = a.conversation_id AND b.account_id = $2 WHERE a.account_id = $1
+    AND NOT EXISTS (
+        SELECT 1 FROM block WHERE (account_id = $1 AND blocked_id = $2) OR (account_id = $2 AND blocked_id = $1)) LIMIT 1"""
 
 
 class TortoiseConversations:
@@ -101,4 +106,5 @@ def _conversation(key: ConversationId, rows: list[dict[str, Any]]) -> Conversati
         first["message_timer_seconds"],
         to_moment(first["last_activity_at"]),
         to_moment(first["created_at"]),
+        bool(first["is_barred"]),
     )

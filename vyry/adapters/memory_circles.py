@@ -4,27 +4,29 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
+from vyry.adapters.memory_ties import Ties
 from vyry.circles.conversations import Conversation, ConversationPage, Kind, Member, Role
 from vyry.errors import NotFound
 from vyry.ids import ConversationId, UserId, new_id
 
 
 class MemoryConversations:
-    """ConversationStore. `people` are the accounts that there are."""
+    """ConversationStore. `people` are the accounts that there are, `ties` what is between them."""
 
-    def __init__(self, people: Collection[UserId]) -> None:
+    def __init__(self, people: Collection[UserId], ties: Ties | None = None) -> None:
         self._people = people
+        self._ties = ties or Ties()
         self._conversations: dict[ConversationId, Conversation] = {}
         self._pairs: dict[frozenset[UserId], ConversationId] = {}
 
     async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
-        return {key: self._conversations[key] for key in ids if key in self._conversations}
+        return {key: self._shown(key) for key in ids if key in self._conversations}
 
     async def find_direct(self, opener: UserId, other: UserId) -> Conversation | None:
         if other not in self._people:
             raise NotFound
         key = self._pairs.get(frozenset({opener, other}))
-        return self._conversations[key] if key else None
+        return self._shown(key) if key else None
 
     async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
         is_new = await self.find_direct(opener, other) is None
@@ -33,18 +35,26 @@ class MemoryConversations:
             key = self._pairs[pair] = ConversationId(new_id())
             members = {user: Member(Role.MEMBER, now) for user in sorted(pair)}
             self._conversations[key] = Conversation(key, Kind.DIRECT, members, 1, None, None, now, now)
-        return self._conversations[self._pairs[pair]], is_new
+        return self._shown(self._pairs[pair]), is_new
 
     async def list(self, member: UserId, limit: int, after: ConversationId | None) -> ConversationPage:
         own = sorted((key for key, each in self._conversations.items() if member in each.members), reverse=True)
         rest = [key for key in own if after is None or key < after]
-        page = [self._conversations[key] for key in rest[:limit]]
+        page = [self._shown(key) for key in rest[:limit]]
         return ConversationPage(page, rest[limit - 1] if len(rest) > limit else None)
 
     async def share_one(self, one: UserId, other: UserId) -> bool:
+        if self._ties.is_barred(one, other):
+            return False
         return any({one, other} <= each.members.keys() for each in self._conversations.values())
 
     async def touch(self, ids: Collection[ConversationId], at: datetime) -> None:
         for key, conversation in (await self.load(ids)).items():
             latest = max(conversation.last_activity_at, at)
             self._conversations[key] = replace(conversation, last_activity_at=latest)
+
+    def _shown(self, key: ConversationId) -> Conversation:
+        conversation = self._conversations[key]
+        if conversation.kind is Kind.GROUP:
+            return conversation
+        return replace(conversation, is_barred=self._ties.is_barred(*conversation.members))

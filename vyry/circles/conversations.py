@@ -47,6 +47,8 @@ class Conversation:
     message_timer_seconds: int | None
     last_activity_at: datetime
     created_at: datetime
+    #: A direct one, of whose two members one blocks the other: nothing can be posted there. It changes with the version.
+    is_barred: bool = False
 
 
 @dataclass(frozen=True, slots=True)

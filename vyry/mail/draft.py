@@ -149,6 +149,8 @@ def check_reach(checked: CheckedDraft, circle: Circle) -> None:
     sender, draft, conversation = checked.sender, checked.draft, circle.conversation
     if conversation is None or sender.user_id not in conversation.members:
         raise NotAMember
+    if conversation.is_barred and checked.users != {sender.user_id}:
+        raise NotFound
     is_outdated = draft.conversation_version is not None and draft.conversation_version != conversation.version
     if not is_outdated and _is_current(checked, circle, conversation):
         return
