@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Collection
+from uuid import UUID
 
 from vyry.ids import MailboxKey
+from vyry.mail.routing import Topic
 
 
 class Heard:
@@ -20,6 +22,9 @@ class Heard:
 
     def on_relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> None:
         self._events.put_nowait(("relay", set(mailboxes), frame))
+
+    def on_changed(self, topic: Topic, ids: Collection[UUID]) -> None:
+        self._events.put_nowait(("changed", topic, set(ids)))
 
     def on_gap(self) -> None:
         self._events.put_nowait(("gap",))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from uuid import uuid4
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.listening import Heard
 from vyry.adapters.in_process import InProcessDoorbell
 from vyry.adapters.redis import RedisDoorbell, connect_redis
 from vyry.ids import MailboxKey
-from vyry.mail.routing import Doorbell
+from vyry.mail.routing import Doorbell, Topic
 
 
 ANN, BO, CY = MailboxKey(11), MailboxKey(12), MailboxKey(1 << 62)
@@ -103,6 +104,14 @@ async def test_a_frame_is_relayed_to_those_who_are_there_and_the_answer_names_th
 
     assert held == {ANN}
     assert await node.heard.next() == ("relay", {ANN}, b"a frame")
+
+
+async def test_a_change_is_heard_by_the_node_that_tells_of_it(node: Node) -> None:
+    account = uuid4()
+
+    await node.bell.changed(Topic.PEOPLE, [account])
+
+    assert await node.heard.next() == ("changed", Topic.PEOPLE, {account})
 
 
 async def test_nobody_there_is_no_trouble(node: Node) -> None:

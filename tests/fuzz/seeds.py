@@ -18,6 +18,7 @@ from vyry.adapters.hints import Hint, What
 from vyry.ids import MailboxKey, MessageId, UserId
 from vyry.mail import mailbag
 from vyry.mail.envelope import Envelope
+from vyry.mail.routing import Topic
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.handshake import Prefix
 from vyry.signal_protocol.linking import LinkOffer
@@ -81,6 +82,7 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
             Hint(What.RING, b"", [MailboxKey(1)]).pack(),
             Hint(What.RELAY, b"frame", [MailboxKey(1), MailboxKey(2)]).pack(),
             Hint.displaced(7, [MailboxKey(3)]).pack(),
+            Hint.changed(Topic.PEOPLE, [uuid.UUID(ID)]).pack(),
             b"\x09\x00\x00\x00\x00",
         ],
         "key_set": [bytes([suite]) for suite in (0, 1)] + [bytes([suite, field, 31, 0x80]) for suite in (0, 1) for field in range(10)] + [b"\x00\x80\x10\x01"],

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -14,6 +15,7 @@ from tests.listening import Heard
 from vyry.adapters import redis as redis_module
 from vyry.adapters.redis import RedisDoorbell, connect_redis
 from vyry.ids import MailboxKey
+from vyry.mail.routing import Topic
 
 
 ANN, BO = MailboxKey(11), MailboxKey(12)
@@ -112,6 +114,16 @@ async def test_a_frame_is_relayed_to_another_node(nodes: tuple[Node, Node]) -> N
 
     assert held == {ANN}
     assert await there.heard.next() == ("relay", {ANN}, b"\x00frame")
+
+
+async def test_a_change_is_told_to_all_nodes(nodes: tuple[Node, Node]) -> None:
+    here, there = nodes
+    conversations = {uuid4(), uuid4()}
+
+    await here.bell.changed(Topic.CONVERSATIONS, conversations)
+
+    for node in (here, there):
+        assert await node.heard.next() == ("changed", Topic.CONVERSATIONS, conversations)
 
 
 async def test_a_redis_that_forgot_everything_is_told_again(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def test_any_bytes_are_a_hint_or_refused(packed: bytes) -> None:
         hint = Hint.unpack(packed)
     except ValueError:
         return
-    assert hint.mailboxes
+    assert hint.mailboxes or hint.what in {What.CHANGED, What.PRESENCE}
 
 
 def test_twenty_thousand_mailboxes_fill_three_bags() -> None:

@@ -1,7 +1,7 @@
 """What nodes say to each other over Redis: the byte form of a hint, and the scripts that decide in one step who is told.
 
 A mailbox that is held has a leased key `where`: the node's name, a colon, the connection number. A hint on a node's channel is one byte what, 4 bytes
-length of the argument, the argument (the frame of a relay, the number of a displacement), then packed mailbox keys.
+length of the argument, the argument (the frame of a relay, the number of a displacement, what changed), then packed mailbox keys.
 """
 
 import struct
@@ -9,9 +9,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Self
+from uuid import UUID
 
 from vyry.ids import MailboxKey
 from vyry.mail.mailbag import pack, unpack
+from vyry.mail.routing import Topic
 
 
 #: KEYS: where each mailbox is. ARGV: prefix of the channels, head of the hint, then the packed key of each mailbox. Answers which were held.
@@ -64,11 +66,13 @@ class What(IntEnum):
     RING = 1
     RELAY = 2
     DISPLACED = 3
+    CHANGED = 4
+    PRESENCE = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Something said to the node that holds these mailboxes."""
+    """Something said to the node that holds these mailboxes; what names no mailbox concerns the node as a whole."""
 
     what: What
     argument: bytes
@@ -83,6 +87,19 @@ class Hint:
     def connection(self) -> int:
         """The number of the connection that took over."""
         return int(_CONNECTION.unpack(self.argument)[0])
+
+    @classmethod
+    def changed(cls, topic: Topic, ids: Collection[UUID]) -> Self:
+        """These accounts or conversations are not what they were."""
+        return cls(What.CHANGED, bytes([topic]) + b"".join(each.bytes for each in ids), ())
+
+    @property
+    def changes(self) -> tuple[Topic, list[UUID]]:
+        """What changed. Raises ValueError when that cannot be told."""
+        rest = self.argument[1:]
+        return Topic(int.from_bytes(self.argument[:1], "big")), [
+            UUID(bytes=rest[at : at + 16]) for at in range(0, len(rest), 16)
+        ]
 
     def head(self) -> bytes:
         """All but the mailboxes."""
@@ -100,4 +117,7 @@ class Hint:
         except struct.error as problem:
             raise ValueError("too short for a hint") from problem
         rest = packed[_HEAD.size :]
-        return cls(What(what), rest[:length], unpack(rest[length:]))
+        if len(rest) < length:
+            raise ValueError("shorter than it says")
+        mailboxes, concerns_node = rest[length:], what in (What.CHANGED, What.PRESENCE)
+        return cls(What(what), rest[:length], () if concerns_node and not mailboxes else unpack(mailboxes))

@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import Collection
 from typing import Final
+from uuid import UUID
 
 from vyry.ids import MailboxKey
 from vyry.mail.mailbag import filled, partition_of
-from vyry.mail.routing import ENDED, DoorbellListener
+from vyry.mail.routing import ENDED, DoorbellListener, Topic
 from vyry.telemetry import record
 
 
@@ -87,3 +88,7 @@ class InProcessDoorbell:
         if here and self._listener is not None:
             self._listener.on_relay(here, frame)
         return here
+
+    async def changed(self, topic: Topic, ids: Collection[UUID]) -> None:
+        if self._listener is not None:
+            self._listener.on_changed(topic, ids)

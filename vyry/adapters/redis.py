@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Final, TypeVar, assert_never
+from uuid import UUID
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
@@ -22,7 +23,7 @@ from redis.exceptions import RedisError
 from vyry.adapters.hints import HOLD, RELEASE, TELL, Hint, What
 from vyry.ids import MailboxKey
 from vyry.mail.mailbag import pack
-from vyry.mail.routing import ENDED, DoorbellListener
+from vyry.mail.routing import ENDED, DoorbellListener, Topic
 from vyry.outage import Outage
 from vyry.telemetry import log, record
 
@@ -67,6 +68,11 @@ class RedisDoorbell:
         self._redis = redis
         self._prefix = prefix
         self._node = secrets.token_hex(8)
+        #: Where this node hears what concerns it alone, and all nodes what concerns all.
+        self.channel = self._channel(self._node)
+        self._all_nodes = f"{prefix}:nodes"
+        #: Who hears that accounts which this node watches came or went.
+        self.on_presence: Callable[[bytes], object] = bytes
         self._held: dict[MailboxKey, int] = {}
         self._rings: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
@@ -92,6 +98,11 @@ class RedisDoorbell:
 
     async def ended(self, mailboxes: Collection[MailboxKey]) -> None:
         await self._tell(Hint.displaced(ENDED, mailboxes))
+
+    async def changed(self, topic: Topic, ids: Collection[UUID]) -> None:
+        hint = Hint.changed(topic, ids)
+        self._hear(hint)
+        await self._attempt(lambda: self._redis.publish(self._all_nodes, hint.pack()))
 
     async def hold(self, mailbox: MailboxKey, connection: int) -> None:
         older = self._held.get(mailbox)
@@ -131,7 +142,7 @@ class RedisDoorbell:
             try:
                 async with self._redis.pubsub() as channel:
                     async with asyncio.timeout(DEADLINE_SECONDS):
-                        await channel.subscribe(self._channel(self._node))
+                        await channel.subscribe(self.channel, self._all_nodes)
                     await self._attend(channel)
             except _AWAY as problem:
                 await asyncio.sleep(self._outage.failed(problem))
@@ -149,7 +160,8 @@ class RedisDoorbell:
             is_quiet = message is None
             if message is None:
                 continue
-            if message["type"] == "subscribe":
+            # Of its own channel and that of all nodes, whichever is confirmed last.
+            if message["type"] == "subscribe" and message["data"] == 2:
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self._announce_all()
                 self._silent_until = 0.0
@@ -163,7 +175,7 @@ class RedisDoorbell:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             checks += 1
-            is_known = await self._attempt(lambda: self._redis.exists(self._channel(self._node)))
+            is_known = await self._attempt(lambda: self._redis.exists(self.channel))
             if is_known == 0 or checks % CHECKS_PER_REFRESH == 0:
                 await self._attempt(self._announce_all)
             if is_known == 0:
@@ -172,7 +184,7 @@ class RedisDoorbell:
     async def _announce_all(self) -> None:
         await self._announce(dict(self._held))
         # The mark has the channel's name: when it is missing, Redis has forgotten everything, and all has to be said again before it is set.
-        await self._redis.set(self._channel(self._node), 1, ex=LEASE_SECONDS)
+        await self._redis.set(self.channel, 1, ex=LEASE_SECONDS)
 
     async def _announce(self, held: Mapping[MailboxKey, int]) -> None:
         """Say that this node holds these mailboxes; hear which of them are held by newer connections elsewhere."""
@@ -206,12 +218,10 @@ class RedisDoorbell:
 
     def _read(self, packed: bytes) -> None:
         try:
-            hint = Hint.unpack(packed)
+            self._hear(Hint.unpack(packed))
         except ValueError:
             # A node of another version: what it means is found at the next look.
             log.warning("hint not understood", size=len(packed))
-            return
-        self._hear(hint)
 
     def _hear(self, hint: Hint) -> None:
         if self._listener is None:
@@ -222,12 +232,20 @@ class RedisDoorbell:
             case What.RELAY:
                 self._listener.on_relay(hint.mailboxes, hint.argument)
             case What.DISPLACED:
-                for mailbox in hint.mailboxes:
-                    if self._held.get(mailbox, hint.connection) < hint.connection:
-                        del self._held[mailbox]
-                    self._listener.on_displaced(mailbox, hint.connection)
+                self._displaced(hint.mailboxes, hint.connection)
+            case What.CHANGED:
+                self._listener.on_changed(*hint.changes)
+            case What.PRESENCE:
+                self.on_presence(hint.argument)
             case _:
                 assert_never(hint.what)
+
+    def _displaced(self, mailboxes: Collection[MailboxKey], connection: int) -> None:
+        for mailbox in mailboxes:
+            if self._held.get(mailbox, connection) < connection:
+                del self._held[mailbox]
+            if self._listener is not None:
+                self._listener.on_displaced(mailbox, connection)
 
     def _gap(self) -> None:
         if self._listener is not None:

@@ -2,14 +2,25 @@
 
 import time
 from collections.abc import Collection, Iterable
+from enum import IntEnum
 from typing import Final, Protocol
+from uuid import UUID
 
-from vyry.ids import MailboxKey
+from vyry.ids import ConversationId, MailboxKey, UserId
 from vyry.telemetry import record
 
 
 #: Higher than any connection number: the device has ended, and all its sockets with it.
 ENDED: Final = (1 << 53) - 1
+
+
+class Topic(IntEnum):
+    """What nodes tell each other of, so that what they remember of it is read anew."""
+
+    #: Accounts: their friends, blocks or settings.
+    PEOPLE = 1
+    #: Conversations: their members, or anything else of them.
+    CONVERSATIONS = 2
 
 
 class Mailbags(Protocol):
@@ -35,8 +46,12 @@ class DoorbellListener(Protocol):
         """Pass this frame to the sockets of these mailboxes."""
         ...
 
+    def on_changed(self, topic: Topic, ids: Collection[UUID]) -> None:
+        """These accounts or conversations are not what they were."""
+        ...
+
     def on_gap(self) -> None:
-        """Hints may have been lost: look at every mailbox held here."""
+        """Hints may have been lost: look at every mailbox held here, and believe nothing that hints keep true."""
         ...
 
 
@@ -66,6 +81,37 @@ class Doorbell(Protocol):
     async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
         """Pass a frame to the sockets of these mailboxes; answers those that were believed to be held."""
         ...
+
+    async def changed(self, topic: Topic, ids: Collection[UUID]) -> None:
+        """Tell all nodes, this one first, that what they remember of these is outdated."""
+        ...
+
+
+class Rememberer(Protocol):
+    """Remembers something of accounts or conversations, and is told when that is outdated; called in the node's event loop."""
+
+    def forget(self, topic: Topic, ids: Collection[UUID]) -> None:
+        """These are not what they were."""
+        ...
+
+    def forget_all(self) -> None:
+        """Changes may have been missed: anything may be outdated."""
+        ...
+
+
+class Changes:
+    """Tells all nodes what has changed; best effort, so what is remembered has an age as well."""
+
+    def __init__(self, doorbell: Doorbell) -> None:
+        self._doorbell = doorbell
+
+    async def people_changed(self, users: Collection[UserId]) -> None:
+        """Friends, blocks or settings of these accounts are others now."""
+        await self._doorbell.changed(Topic.PEOPLE, users)
+
+    async def conversations_changed(self, ids: Collection[ConversationId]) -> None:
+        """These conversations are others now."""
+        await self._doorbell.changed(Topic.CONVERSATIONS, ids)
 
 
 class NearBy(Protocol):

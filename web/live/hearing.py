@@ -3,11 +3,12 @@
 from collections import OrderedDict
 from collections.abc import Collection, MutableMapping, Sequence
 from typing import Final
+from uuid import UUID
 
 import msgpack
 
 from vyry.ids import MailboxKey
-from vyry.mail.routing import ENDED, Doorbell
+from vyry.mail.routing import ENDED, Doorbell, Rememberer, Topic
 from vyry.mail.store import Deposited, Entry
 from web.live.collector import Collector
 from web.live.delivery import Delivery
@@ -27,11 +28,13 @@ class Hearing:
         collector: Collector,
         delivery: Delivery,
         doorbell: Doorbell,
+        rememberers: Sequence[Rememberer] = (),
     ) -> None:
         self._sessions = sessions
         self._collector = collector
         self._delivery = delivery
         self._doorbell = doorbell
+        self._rememberers = rememberers
         self._expected: OrderedDict[int, bytes] = OrderedDict()
         self._expected_bytes = 0
 
@@ -84,6 +87,13 @@ class Hearing:
             if session is not None:
                 session.send(name, payload)
 
+    def on_changed(self, topic: Topic, ids: Collection[UUID]) -> None:
+        """See DoorbellListener."""
+        for each in self._rememberers:
+            each.forget(topic, ids)
+
     def on_gap(self) -> None:
         """See DoorbellListener."""
         self._collector.mark(list(self._sessions))
+        for each in self._rememberers:
+            each.forget_all()
