@@ -33,12 +33,23 @@ class LocalLimiter:
         """Take `cost` of the quota for the subject. Raises RateLimited with the true wait; a refused take counts for nothing."""
         if not self._is_on:
             return untouched(quota)
-        quota, key, now = self._quotas.get(quota.name, quota), (quota.name, subject), time.monotonic()
-        before = self._before(quota, key, now)
+        quota, now = self._quotas.get(quota.name, quota), time.monotonic()
+        before = self._before(quota, (quota.name, subject), now)
         waits = [_wait(each, state, now, cost) for each, state in zip(quota.windows, before, strict=True)]
         longest = max(waits)
         if longest > _SLACK:
             raise refusal(quota, waits.index(longest), longest)
+        return self._count(quota, subject, cost, now)
+
+    def charge(self, quota: Quota, subject: str, cost: int) -> Grant:
+        """Count `cost` for the subject, whatever is left."""
+        if not self._is_on:
+            return untouched(quota)
+        return self._count(self._quotas.get(quota.name, quota), subject, cost, time.monotonic())
+
+    def _count(self, quota: Quota, subject: str, cost: int, now: float) -> Grant:
+        key = (quota.name, subject)
+        before = self._before(quota, key, now)
         after = [_taken(each, state, now, cost) for each, state in zip(quota.windows, before, strict=True)]
         self._states[key] = after
         self._states.move_to_end(key)

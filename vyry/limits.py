@@ -124,6 +124,14 @@ class Limiter(Protocol):
         ...
 
 
+class Charging(Limiter, Protocol):
+    """Takes what is owed, too."""
+
+    async def charge(self, quota: Quota, subject: str, cost: int) -> Grant:
+        """Count `cost`, whatever is left: what the quota does not have is owed, and nothing is granted until it is paid."""
+        ...
+
+
 class Peeking(Protocol):
     """Tells what is left without taking any of it."""
 
@@ -137,6 +145,10 @@ class Unlimited:
 
     async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:  # noqa: ARG002 - the protocol's signature
         """Grant, and count nothing."""
+        return untouched(quota)
+
+    async def charge(self, quota: Quota, subject: str, cost: int) -> Grant:  # noqa: ARG002 - the protocol's signature
+        """Count nothing."""
         return untouched(quota)
 
     async def peek(self, asked: Sequence[tuple[Quota, str]]) -> list[tuple[Grant, ...]]:

@@ -5,10 +5,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from tortoise.backends.base.client import BaseDBAsyncClient
+
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.statements import fetch, to_moment, to_uuid
+from vyry.adapters.ties import BARRED, lock_people, pair_of
 from vyry.circles.conversations import Conversation, ConversationPage, Kind, Member, Role
-from vyry.errors import NotFound, Unavailable
+from vyry.circles.friends import FRIENDS_ONLY
+from vyry.errors import Forbidden, NotFound, Unavailable
 from vyry.ids import ConversationId, UserId, new_id
 
 
@@ -18,7 +22,11 @@ _OPEN = """
     ON CONFLICT (pair) DO NOTHING RETURNING id"""
 _JOIN = """
     INSERT INTO member (conversation_id, account_id, role, joined_at) VALUES ($1, $2, 'member', $4), ($1, $3, 'member', $4)"""
-_PAIRED = "SELECT c.id FROM account a LEFT JOIN conversation c ON c.pair = $2 WHERE a.id = $1 AND a.deleted_at IS NULL"
+#: The direct conversation of $1 and $2, and whether $2 hears from friends only and $1 is none.
+_PAIRED = f"""
+    SELECT c.id, COALESCE(a.settings ->> 'messagesFrom', 'everyone') = 'friends' AND NOT EXISTS (
+        SELECT 1 FROM friend WHERE account_id = $2 AND friend_id = $1) AS is_reserved
+    FROM account a LEFT JOIN conversation c ON c.pair = $3 WHERE a.id = $2 AND a.deleted_at IS NULL AND NOT {BARRED}"""
 _LOAD = """
     SELECT c.id, c.kind, c.version, c.sealed_info, c.message_timer_seconds, c.created_at, c.last_activity_at,
            m.account_id, m.role, m.joined_at,
@@ -34,10 +42,9 @@ _TOUCH = """
     UPDATE conversation SET last_activity_at = $2 WHERE id IN (
         SELECT id FROM conversation WHERE id = ANY($1) AND last_activity_at < $2 ORDER BY id FOR NO KEY UPDATE)"""
 _BEYOND_ALL = UUID(int=2**128 - 1)
-_SHARE = """
-    SELECT 1 FROM member a JOIN member b ON b.conversation_id = a.conversation_id AND b.account_id = $2 WHERE a.account_id = $1
-    AND NOT EXISTS (
-        SELECT 1 FROM block WHERE (account_id = $1 AND blocked_id = $2) OR (account_id = $2 AND blocked_id = $1)) LIMIT 1"""
+_SHARE = f"""
+    SELECT 1 FROM member x JOIN member y ON y.conversation_id = x.conversation_id AND y.account_id = $2
+    WHERE x.account_id = $1 AND NOT {BARRED} LIMIT 1"""
 
 
 class TortoiseConversations:
@@ -53,15 +60,16 @@ class TortoiseConversations:
 
     async def find_direct(self, opener: UserId, other: UserId) -> Conversation | None:
         async with available():
-            found = await fetch(connection(), _PAIRED, other, _pair(opener, other))
-        if not found:
-            raise NotFound
-        key = found[0]["id"]
-        return (await self.load([ConversationId(to_uuid(key))])).popitem()[1] if key else None
+            key = await _paired(connection(), opener, other)
+        return (await self.load([key])).popitem()[1] if key else None
 
     async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
         async with transaction() as conn:
-            made = await fetch(conn, _OPEN, new_id(), _pair(opener, other), now, other)
+            await lock_people(conn, opener, other)
+            if await _paired(conn, opener, other) is None:
+                made = await fetch(conn, _OPEN, new_id(), pair_of(opener, other), now, other)
+            else:
+                made = []
             if made:
                 await fetch(conn, _JOIN, to_uuid(made[0]["id"]), opener, other, now)
         conversation = await self.find_direct(opener, other)
@@ -86,8 +94,14 @@ class TortoiseConversations:
             await fetch(conn, _TOUCH, list(ids), at)
 
 
-def _pair(one: UserId, other: UserId) -> str:
-    return "".join(sorted((one.hex, other.hex)))
+async def _paired(conn: BaseDBAsyncClient, opener: UserId, other: UserId) -> ConversationId | None:
+    """Their direct conversation. Raises NotFound and Forbidden as `find_direct`."""
+    found = await fetch(conn, _PAIRED, opener, other, pair_of(opener, other))
+    if not found:
+        raise NotFound
+    if found[0]["id"] is None and found[0]["is_reserved"]:
+        raise Forbidden(FRIENDS_ONLY)
+    return ConversationId(to_uuid(found[0]["id"])) if found[0]["id"] else None
 
 
 def _conversation(key: ConversationId, rows: list[dict[str, Any]]) -> Conversation:

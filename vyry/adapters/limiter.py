@@ -24,7 +24,7 @@ from vyry.outage import Outage
 DEADLINE_SECONDS: Final = 1.0
 _AWAY: Final = (RedisError, OSError, TimeoutError)
 
-#: KEYS: one for each window. ARGV: cost, then for each window limit, length in milliseconds, grain in milliseconds (0: a bucket).
+#: KEYS: one for each window. ARGV: cost, then for each window limit, length in milliseconds, grain in milliseconds (0: a bucket); then 1 if it is owed.
 #: Answers the wait in milliseconds (0: taken), then which window it is about (the one to wait for, or the tightest), what that has left, and in how many
 #: milliseconds all of it is back.
 TAKE: Final = """
@@ -68,7 +68,7 @@ for i, key in ipairs(KEYS) do
   end
   if least == nil or left < least then tightest, least, reset = i, left, back end
 end
-if wait >= 0.001 then return {math.ceil(wait), longest, 0, 0} end
+if wait >= 0.001 and ARGV[3 * #KEYS + 2] == '0' then return {math.ceil(wait), longest, 0, 0} end
 for i, write in ipairs(writes) do
   redis.call(unpack(write))
   if write[1] == 'HINCRBY' then redis.call('PEXPIRE', KEYS[i], math.ceil(ARGV[3 * i] * (1 + 1 / 64))) end
@@ -130,9 +130,18 @@ class RedisLimiter:
         self._silent_until = 0.0
         self._line = asyncio.Semaphore(16)
 
+    async def charge(self, quota: Quota, subject: str, cost: int) -> Grant:
+        quota = self._quotas.get(quota.name, quota)
+        args = [cost, *_described([quota]), 1]
+        answer = await self._ask(lambda: self._take(keys=self._windows(quota, subject), args=args))
+        if answer is None:
+            return self._local.charge(quota, subject, cost)
+        _, number, left, reset = answer
+        return _grant(quota.windows[number - 1], left, reset)
+
     async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
         quota = self._quotas.get(quota.name, quota)
-        args = [cost, *_described([quota])]
+        args = [cost, *_described([quota]), 0]
         answer = await self._ask(lambda: self._take(keys=self._windows(quota, subject), args=args))
         if answer is None:
             if quota.is_closed_when_away:

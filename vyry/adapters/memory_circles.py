@@ -6,7 +6,8 @@ from datetime import datetime
 
 from vyry.adapters.memory_ties import Ties
 from vyry.circles.conversations import Conversation, ConversationPage, Kind, Member, Role
-from vyry.errors import NotFound
+from vyry.circles.friends import FRIENDS_ONLY
+from vyry.errors import Forbidden, NotFound
 from vyry.ids import ConversationId, UserId, new_id
 
 
@@ -17,15 +18,17 @@ class MemoryConversations:
         self._people = people
         self._ties = ties or Ties()
         self._conversations: dict[ConversationId, Conversation] = {}
-        self._pairs: dict[frozenset[UserId], ConversationId] = {}
+        self._pairs = self._ties.pairs
 
     async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
         return {key: self._shown(key) for key in ids if key in self._conversations}
 
     async def find_direct(self, opener: UserId, other: UserId) -> Conversation | None:
-        if other not in self._people:
+        if other not in self._people or self._ties.is_barred(opener, other):
             raise NotFound
         key = self._pairs.get(frozenset({opener, other}))
+        if key is None and other in self._ties.reserved and (other, opener) not in self._ties.friends:
+            raise Forbidden(FRIENDS_ONLY)
         return self._shown(key) if key else None
 
     async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
@@ -52,6 +55,13 @@ class MemoryConversations:
         for key, conversation in (await self.load(ids)).items():
             latest = max(conversation.last_activity_at, at)
             self._conversations[key] = replace(conversation, last_activity_at=latest)
+
+    def raise_version(self, one: UserId, other: UserId) -> ConversationId | None:
+        """The direct conversation of the two has changed."""
+        key = self._pairs.get(frozenset({one, other}))
+        if key is not None:
+            self._conversations[key] = replace(self._conversations[key], version=self._conversations[key].version + 1)
+        return key
 
     def _shown(self, key: ConversationId) -> Conversation:
         conversation = self._conversations[key]

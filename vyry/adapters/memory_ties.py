@@ -1,9 +1,23 @@
-"""Who is whose friend, who asks, and who blocks whom, in dictionaries: what tests use."""
+"""Who is whose friend, who asks, and who blocks whom, in dictionaries: what tests use. Nothing here awaits, so every method is alone while it runs."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from vyry.ids import UserId
+from vyry.circles.blocks import MOST_BLOCKS, Block, BlockPage
+from vyry.circles.friends import (
+    MOST_FRIENDS,
+    MOST_REQUESTS,
+    Direction,
+    Friend,
+    FriendPage,
+    FriendRequest,
+    RequestPage,
+    Standing,
+)
+from vyry.circles.people import Person
+from vyry.errors import Forbidden, NotFound
+from vyry.ids import ConversationId, UserId
 
 
 Pair = tuple[UserId, UserId]
@@ -21,7 +35,124 @@ class Ties:
     blocks: dict[Pair, datetime] = field(default_factory=dict)
     #: Whose `messagesFrom` is friends.
     reserved: set[UserId] = field(default_factory=set)
+    #: Who has which direct conversation.
+    pairs: dict[frozenset[UserId], ConversationId] = field(default_factory=dict)
 
     def is_barred(self, one: UserId, other: UserId) -> bool:
         """Whether either blocks the other."""
         return (one, other) in self.blocks or (other, one) in self.blocks
+
+
+class MemoryFriends:
+    """FriendStore. `people` are the accounts that there are."""
+
+    def __init__(self, people: Collection[UserId], ties: Ties) -> None:
+        self._people = people
+        self._ties = ties
+
+    async def standing(self, asker: UserId, other: UserId) -> Standing:
+        self._find(asker, other)
+        if (asker, other) in self._ties.friends:
+            return Standing.FRIENDS
+        requests = self._ties.requests.keys() & {(asker, other), (other, asker)}
+        is_known = requests or frozenset({asker, other}) in self._ties.pairs
+        return Standing.ACQUAINTED if is_known else Standing.STRANGERS
+
+    async def ask(self, asker: UserId, other: UserId, now: datetime) -> bool:
+        self._find(asker, other)
+        requests = self._ties.requests
+        if (asker, other) in self._ties.friends:
+            return True
+        if (other, asker) in requests:
+            self._befriend(asker, other, now)
+            return True
+        waiting = [pair for pair in requests if pair != (asker, other)]
+        of_asker, to_other = sum(pair[0] == asker for pair in waiting), sum(pair[1] == other for pair in waiting)
+        if max(of_asker, to_other) >= MOST_REQUESTS:
+            raise Forbidden("Too many requests wait for an answer.")
+        requests.setdefault((asker, other), now)
+        return False
+
+    async def accept(self, user: UserId, asker: UserId, now: datetime) -> None:
+        self._find(user, asker)
+        if (user, asker) in self._ties.friends:
+            return
+        if (asker, user) not in self._ties.requests:
+            raise NotFound
+        self._befriend(user, asker, now)
+
+    async def drop(self, asker: UserId, other: UserId) -> None:
+        if self._ties.requests.pop((asker, other), None) is None:
+            raise NotFound
+
+    async def part(self, user: UserId, friend: UserId) -> None:
+        if self._ties.friends.pop((user, friend), None) is None:
+            raise NotFound
+        del self._ties.friends[friend, user]
+
+    async def friends(self, user: UserId, limit: int, after: UserId | None) -> FriendPage:
+        found = sorted((pair[1], at) for pair, at in self._ties.friends.items() if pair[0] == user)
+        rest = [each for each in found if after is None or each[0] > after]
+        page = [Friend(_person(other), at) for other, at in rest[:limit]]
+        return FriendPage(page, page[-1].person.user_id if len(rest) > limit else None)
+
+    async def requests(self, user: UserId, direction: Direction, limit: int, after: UserId | None) -> RequestPage:
+        own, place = (1, 0) if direction is Direction.INCOMING else (0, 1)
+        found = sorted((pair[place], at) for pair, at in self._ties.requests.items() if pair[own] == user)
+        rest = [each for each in found if after is None or each[0] > after]
+        page = [FriendRequest(other, None if own == 0 else _person(other), at) for other, at in rest[:limit]]
+        return RequestPage(page, page[-1].user_id if len(rest) > limit else None)
+
+    def _find(self, user: UserId, other: UserId) -> None:
+        if other not in self._people or self._ties.is_barred(user, other):
+            raise NotFound
+
+    def _befriend(self, one: UserId, other: UserId, now: datetime) -> None:
+        if any(sum(pair[0] == each for pair in self._ties.friends) >= MOST_FRIENDS for each in (one, other)):
+            raise Forbidden("One of you has as many friends as one can have.")
+        for pair in ((one, other), (other, one)):
+            self._ties.friends[pair] = now
+            self._ties.requests.pop(pair, None)
+
+
+class MemoryBlocks:
+    """BlockStore. `raise_version` changes the direct conversation of two people."""
+
+    def __init__(
+        self,
+        people: Collection[UserId],
+        ties: Ties,
+        raise_version: Callable[[UserId, UserId], ConversationId | None],
+    ) -> None:
+        self._people = people
+        self._ties = ties
+        self._raise_version = raise_version
+
+    async def block(self, owner: UserId, other: UserId, now: datetime) -> ConversationId | None:
+        is_hidden = (other, owner) in self._ties.blocks and frozenset({owner, other}) not in self._ties.pairs
+        if other not in self._people or is_hidden:
+            raise NotFound
+        if (owner, other) in self._ties.blocks:
+            return None
+        if sum(pair[0] == owner for pair in self._ties.blocks) >= MOST_BLOCKS:
+            raise Forbidden("You block as many people as one can block.")
+        self._ties.blocks[owner, other] = now
+        for pair in ((owner, other), (other, owner)):
+            self._ties.friends.pop(pair, None)
+            self._ties.requests.pop(pair, None)
+        return self._raise_version(owner, other)
+
+    async def unblock(self, owner: UserId, other: UserId) -> ConversationId | None:
+        if self._ties.blocks.pop((owner, other), None) is None:
+            raise NotFound
+        return self._raise_version(owner, other)
+
+    async def list(self, owner: UserId, limit: int, after: UserId | None) -> BlockPage:
+        found = sorted((pair[1], at) for pair, at in self._ties.blocks.items() if pair[0] == owner)
+        rest = [each for each in found if after is None or each[0] > after]
+        page = [Block(other, at) for other, at in rest[:limit]]
+        return BlockPage(page, page[-1].user_id if len(rest) > limit else None)
+
+
+def _person(user: UserId) -> Person:
+    return Person(user, None, None, None)

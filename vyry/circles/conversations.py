@@ -76,13 +76,16 @@ class ConversationStore(Protocol):
         ...
 
     async def find_direct(self, opener: UserId, other: UserId) -> Conversation | None:
-        """The direct conversation of these two, if there is one. Raises NotFound when there is no account `other`."""
+        """The direct conversation of these two, if there is one.
+
+        Raises NotFound when there is no account `other` or one blocks the other; Forbidden when there is none yet and `other` hears from friends only.
+        """
         ...
 
     async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
         """The one direct conversation of these two, and whether this call made it. However many ask at once, one is made.
 
-        Raises NotFound when there is no account `other`.
+        Raises NotFound and Forbidden as `find_direct`; a block or an end of friendship at the same time comes before or after it.
         """
         ...
 
@@ -141,7 +144,7 @@ class Conversations:
     async def open_direct(self, opener: UserId, other: UserId) -> Opened:
         """The direct conversation with somebody else; only a new one counts as a new contact.
 
-        Raises InvalidRequest (oneself), NotFound, RateLimited.
+        Raises InvalidRequest (oneself), NotFound, Forbidden (they hear from friends only), RateLimited.
         """
         if opener == other:
             raise InvalidRequest(fields=[{"field": "userId", "problem": "this is yourself"}])

@@ -1,0 +1,103 @@
+"""Finding people: by username, by telephone number, by id. Who blocks the one who asks, or is blocked, is not there.
+
+Numbers are hashed under the pepper and forgotten. Theory of what a look-up costs: each number is paid for before anybody looks, and each miss four times
+more before anything is answered, into debt if need be. So no answer is refused half-way, no refusal tells what was found, and what is asked side by side
+is paid for all the same.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+from uuid import UUID
+
+from vyry.accounts.account import Caller
+from vyry.accounts.phone import Pepper, PhoneNumber
+from vyry.accounts.profile import read_username
+from vyry.errors import InvalidRequest, NotFound
+from vyry.ids import UserId
+from vyry.limits import LOOKUP, SEARCH, Charging, Grant
+
+
+#: What a number costs that nobody can be found by.
+MISS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody as those who found them see them."""
+
+    user_id: UserId
+    username: str | None
+    display_name: str | None
+    picture_attachment_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublicProfile:
+    """Somebody as friends and members of a shared conversation see them."""
+
+    person: Person
+    bio: str | None
+    sealed_profile: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Those of the numbers asked for that somebody can be found by, in the order they were asked in."""
+
+    people: Sequence[tuple[PhoneNumber, Person]]
+    grant: Grant
+
+
+class PeopleStore(Protocol):
+    """Where people are found. To `asker` nobody is there who blocks them, or whom they block."""
+
+    async def by_username(self, asker: UserId, username: str) -> Person:
+        """Who has this username (in lower case). Raises NotFound."""
+        ...
+
+    async def by_numbers(self, asker: UserId, hashes: Collection[str]) -> Mapping[str, Person]:
+        """Who can be found by these hashes of numbers: those who have not forbidden it."""
+        ...
+
+    async def profile(self, viewer: UserId, user_id: UserId) -> PublicProfile:
+        """Oneself, a friend, or a member of a shared conversation. Raises NotFound for everybody else."""
+        ...
+
+
+class People:
+    """Finds people for a caller."""
+
+    def __init__(self, store: PeopleStore, pepper: Pepper, limiter: Charging) -> None:
+        self._store = store
+        self._pepper = pepper
+        self._limiter = limiter
+
+    async def by_username(self, caller: Caller, text: str) -> tuple[Person, Grant]:
+        """Who has this username, however it is written, and what the limit leaves. Raises NotFound, RateLimited."""
+        grant = await self._limiter.take(SEARCH, str(caller.user_id))
+        try:
+            username = read_username(text)
+        except InvalidRequest:
+            raise NotFound from None
+        return await self._store.by_username(caller.user_id, username), grant
+
+    async def lookup(self, caller: Caller, numbers: Sequence[PhoneNumber]) -> Found:
+        """Who can be found by these numbers; a number given twice is one. Raises RateLimited."""
+        # Whatever pepper an account was made under, it is found; nothing of a number is kept.
+        hashes = {number: self._pepper.find_hashes(number) for number in dict.fromkeys(numbers)}
+        subject = str(caller.user_id)
+        grant = await self._limiter.take(LOOKUP, subject, len(hashes))
+        known = await self._store.by_numbers(caller.user_id, [each for ring in hashes.values() for each in ring])
+        people = [
+            (number, next(known[each] for each in ring if each in known))
+            for number, ring in hashes.items()
+            if not known.keys().isdisjoint(ring)
+        ]
+        if misses := len(hashes) - len(people):
+            grant = await self._limiter.charge(LOOKUP, subject, misses * (MISS - 1))
+        return Found(people, grant)
+
+    async def profile(self, caller: Caller, user_id: UserId) -> PublicProfile:
+        """The public profile of somebody within reach. Raises NotFound."""
+        return await self._store.profile(caller.user_id, user_id)
