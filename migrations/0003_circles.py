@@ -18,14 +18,41 @@ class Migration(migrations.Migration):
             name="AttachmentRow",
             fields=[
                 ("id", fields.UUIDField(primary_key=True, default=uuid4, unique=True, db_index=True)),
-                ("account_id", fields.UUIDField(db_index=True)),
+                (
+                    "account_id",
+                    fields.UUIDField(
+                        null=True,
+                        db_index=True,
+                        description="Nobody's, once the account is gone: it is over then, and goes with its bytes.",
+                    ),
+                ),
                 (
                     "length",
                     fields.BigIntField(
                         description="As announced, in bytes: it counts against the quota from the start."
                     ),
                 ),
-                ("received", fields.BigIntField(default=0, description="How much of it is safe on disk.")),
+                (
+                    "received",
+                    fields.BigIntField(
+                        default=0, description="How much of it is safe in the store: what its parts hold."
+                    ),
+                ),
+                (
+                    "parts",
+                    fields.TextField(
+                        default="",
+                        unique=False,
+                        description="NAME:LENGTH of each part of the store that counts, in order, with blanks between.",
+                    ),
+                ),
+                (
+                    "writer",
+                    fields.IntField(
+                        default=0,
+                        description="How many have begun to write; only what the last of them adds counts.",
+                    ),
+                ),
                 ("created_at", fields.DatetimeField(auto_now=False, auto_now_add=False)),
                 ("completed_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
                 ("expires_at", fields.DatetimeField(db_index=True, auto_now=False, auto_now_add=False)),

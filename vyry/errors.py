@@ -140,6 +140,33 @@ class StaleHead(VyryError):
     code = "STALE_HEAD"
 
 
+class OffsetMismatch(VyryError):
+    """The upload is not there; ask with HEAD how far it is."""
+
+    code = "OFFSET_MISMATCH"
+
+
+class UnsupportedVersion(VyryError):
+    """This speaks tus 1.0.0, and the header Tus-Resumable must say so."""
+
+    code = "UNSUPPORTED_VERSION"
+
+
+class RangeNotSatisfiable(VyryError):
+    """There are no such bytes, or more than one range was asked for."""
+
+    code = "RANGE_NOT_SATISFIABLE"
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length=length)
+
+
+class ChecksumMismatch(VyryError):
+    """What came is not what was sent; nothing of it was kept."""
+
+    code = "CHECKSUM_MISMATCH"
+
+
 class PayloadTooLarge(VyryError):
     """This is larger than the node takes."""
 

@@ -27,12 +27,16 @@ STATUS: Final[Mapping[type[errors.VyryError], int]] = {
     errors.AlreadyUsed: 409,
     errors.IdentityMismatch: 409,
     errors.StaleHead: 409,
+    errors.OffsetMismatch: 409,
+    errors.UnsupportedVersion: 412,
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,
+    errors.RangeNotSatisfiable: 416,
     errors.PinRequired: 423,
     errors.PinLocked: 423,
     errors.RateLimited: 429,
     errors.MailboxFull: 429,
+    errors.ChecksumMismatch: 460,
     errors.Unavailable: 503,
 }
 #: The one code without a refusal: something broke that nobody foresaw.

@@ -205,6 +205,8 @@ WITHHELD: Final[Mapping[str, str]] = {
     "friend_request.id": "the node's own key",
     "block.id": "the node's own key",
     "invite.token_hash": "stands for a secret",
+    "attachment.parts": "where the node keeps the bytes",
+    "attachment.writer": "the node's own count",
     "notice.conversation_id": "stands in its body",
     "notice.without": "the node's own key of a mailbox",
     "account_event.id": "the node's own key",

@@ -94,11 +94,16 @@ class AttachmentRow(Model):
     """An uploaded file of ciphertext, or one on its way; the bytes lie in the attachment store."""
 
     id = fields.UUIDField(primary_key=True)
-    account_id = fields.UUIDField(db_index=True)
+    #: Nobody's, once the account is gone: it is over then, and goes with its bytes.
+    account_id = fields.UUIDField(db_index=True, null=True)
     #: As announced, in bytes: it counts against the quota from the start.
     length = fields.BigIntField()
-    #: How much of it is safe on disk.
+    #: How much of it is safe in the store: what its parts hold.
     received = fields.BigIntField(default=0)
+    #: NAME:LENGTH of each part of the store that counts, in order, with blanks between.
+    parts = fields.TextField(default="")
+    #: How many have begun to write; only what the last of them adds counts.
+    writer = fields.IntField(default=0)
     created_at = fields.DatetimeField()
     completed_at = fields.DatetimeField(null=True)
     expires_at = fields.DatetimeField(db_index=True)

@@ -66,6 +66,12 @@ class PresentCursor(Wire):
     cursor: Cursor
 
 
+class WholeLength(BaseModel):
+    """How many bytes there are."""
+
+    length: Count
+
+
 class Patience(BaseModel):
     """After how many seconds it is worth trying again; equal to Retry-After where that header stands."""
 
@@ -78,6 +84,7 @@ MEMBERS: Final[Mapping[type[errors.VyryError], type[BaseModel]]] = {
     errors.InvalidPin: Attempts,
     errors.StaleDevices: DeviceDifference,
     errors.StaleHead: PresentCursor,
+    errors.RangeNotSatisfiable: WholeLength,
     errors.PinLocked: Patience,
     errors.RateLimited: Patience,
     errors.MailboxFull: Patience,

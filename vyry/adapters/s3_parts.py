@@ -1,0 +1,80 @@
+"""Parts of attachments in any S3: BUCKET/PREFIX/ID/PART, each an object that is put once.
+
+An object is there whole or not at all, and any node can go on with any upload: no multipart uploads are left behind, and nothing lies on a node's own disk.
+"""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+from uuid import UUID
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from vyry.errors import Unavailable
+from vyry.files.attachments import AttachmentId
+from vyry.outage import Outage
+
+
+#: Objects that one step of a round looks at.
+_STEP: Final = 1_000
+
+
+class S3Parts:
+    """PartStore."""
+
+    piece_bytes = 1 << 20
+
+    def __init__(self, store: S3Store) -> None:
+        self._store = store
+        self._outage = Outage("attachments")
+
+    async def check_room(self, length: int) -> None:
+        """S3 has room."""
+
+    async def put(self, attachment_id: AttachmentId, name: str, content: bytes | bytearray) -> None:
+        async with self._reached():
+            await obstore.put_async(self._store, f"{attachment_id}/{name}", content, use_multipart=False)
+
+    async def read(self, attachment_id: AttachmentId, name: str, start: int, length: int) -> bytes:
+        async with self._reached():
+            content = await obstore.get_range_async(self._store, f"{attachment_id}/{name}", start=start, length=length)
+        if len(content) != length:
+            raise Unavailable("These bytes are gone.")
+        return content.to_bytes()
+
+    async def drop(self, attachment_id: AttachmentId, names: Collection[str]) -> None:
+        async with self._reached():
+            if names:
+                await obstore.delete_async(self._store, [f"{attachment_id}/{name}" for name in names])
+
+    async def clear(self, attachment_id: AttachmentId, keep: Collection[str] = ()) -> None:
+        async with self._reached():
+            async for page in obstore.list(self._store, f"{attachment_id}"):
+                names = {each["path"].rpartition("/")[2] for each in page}
+                await self.drop(attachment_id, names - set(keep))
+
+    async def held(self, after: str) -> tuple[Collection[AttachmentId], str]:
+        ids, place = set(), ""
+        async with self._reached():
+            pages = obstore.list(self._store, offset=after or None, chunk_size=_STEP)
+            async for page in pages:
+                place = page[-1]["path"] if len(page) == _STEP else ""
+                for each in page:
+                    with suppress(ValueError):
+                        ids.add(AttachmentId(UUID(each["path"].partition("/")[0])))
+                break
+        return ids, place
+
+    @asynccontextmanager
+    async def _reached(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise Unavailable("These bytes are gone.") from error
+        except (BaseError, OSError) as error:
+            wait = self._outage.failed(error)
+            # The cause names addresses, which are the operator's: it goes no further.
+            raise Unavailable("The attachments are away.", max(1, round(wait))) from None
+        self._outage.over()

@@ -1,0 +1,125 @@
+"""What people do with attachments: begin, add, look, end, fetch. Whoever knows the id of a whole one and is signed in may fetch it."""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vyry.accounts.account import Caller
+from vyry.errors import NotFound, PayloadTooLarge, RateLimited
+from vyry.files.attachments import Attachment, AttachmentId, Usage
+from vyry.files.slots import Slots
+from vyry.files.uploading import Incoming, Keeping, Upload, begun
+from vyry.ids import UserId, new_id
+from vyry.limits import UPLOAD, UPLOAD_BYTES, Grant, Limiter, Quota
+
+
+#: At once, of a process and of one account: an upload holds up to two parts in memory, a download a piece.
+UPLOADS: Final = (64, 8)
+DOWNLOADS: Final = (256, 16)
+#: When to come back with too many unfinished uploads.
+UNFINISHED_RETRY_SECONDS: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A new attachment, and what the limits leave."""
+
+    attachment: Attachment
+    grants: Sequence[tuple[str, Grant]]
+
+
+class Attachments:
+    """The attachments of this node. What is not the caller's answers NotFound to all but fetching."""
+
+    def __init__(self, keeping: Keeping, limiter: Limiter) -> None:
+        self._keeping = keeping
+        self._limiter = limiter
+        self._uploads = Slots(*UPLOADS)
+        self._downloads = Slots(*DOWNLOADS)
+
+    @property
+    def most_bytes(self) -> int:
+        """The longest attachment that there may be."""
+        return self._keeping.terms.most_bytes
+
+    async def begin(self, caller: Caller, length: int) -> Begun:
+        """Room for a new attachment of this length.
+
+        Raises:
+            PayloadTooLarge: longer than any may be, or than what is left of the account's quota.
+            RateLimited: too many, too much in a day, or too many unfinished.
+            Unavailable: the store is full.
+        """
+        keeping, terms = self._keeping, self._keeping.terms
+        if length > terms.most_bytes:
+            raise PayloadTooLarge(f"An attachment has at most {terms.most_bytes} bytes.")
+        now = keeping.clock.now()
+        # Looked at before the limits, which would count what is refused here.
+        self._check(await keeping.ledger.usage(caller.user_id, now), length)
+        await keeping.store.check_room(length)
+        taken = [
+            (quota.name, await self._limiter.take(quota, str(caller.user_id), cost)) for quota, cost in _costs(length)
+        ]
+        new = Attachment(
+            attachment_id=AttachmentId(new_id()),
+            length=length,
+            created_at=now,
+            completed_at=None if length else now,
+            expires_at=now + (terms.unfinished_kept if length else terms.kept),
+        )
+        if not await keeping.ledger.begin(caller.user_id, new, terms):
+            raise self._too_much(await keeping.ledger.usage(caller.user_id, now))
+        return Begun(new, taken)
+
+    async def look(self, owner: UserId, attachment_id: AttachmentId) -> Attachment:
+        """How far an own one is."""
+        found = await self._keeping.ledger.find_own(owner, attachment_id, self._keeping.clock.now())
+        if found is None:
+            raise NotFound
+        return found
+
+    async def add(self, owner: UserId, attachment_id: AttachmentId, incoming: Incoming) -> Attachment:
+        """Add to an own one; what is answered is safe. Raises what `begun` and `Upload.take` do; RateLimited and Unavailable for too many at once."""
+        with self._uploads.held(owner):
+            now = self._keeping.clock.now()
+            begun(await self._keeping.ledger.find_own(owner, attachment_id, now), incoming)
+            taken_up = begun(await self._keeping.ledger.take_up(owner, attachment_id, now), incoming)
+            return await Upload(self._keeping, taken_up, incoming.checksum).take(incoming)
+
+    async def end(self, owner: UserId, attachment_id: AttachmentId) -> None:
+        """An own one is there for nobody from now on."""
+        if not await self._keeping.ledger.end(owner, attachment_id, self._keeping.clock.now()):
+            raise NotFound
+
+    async def find(self, attachment_id: AttachmentId) -> Attachment:
+        """A whole one, anybody's."""
+        found = await self._keeping.ledger.find(attachment_id, self._keeping.clock.now())
+        if found is None or found.completed_at is None:
+            raise NotFound
+        return found
+
+    async def read(self, reader: UserId, found: Attachment, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        """So many of its bytes, in pieces that are small. Raises Unavailable when they are out of reach."""
+        with self._downloads.held(reader):
+            store, end, at = self._keeping.store, start + length, 0
+            for part in found.parts:
+                first, last = max(start - at, 0), min(end - at, part.length)
+                for place in range(first, last, store.piece_bytes):
+                    wanted = min(store.piece_bytes, last - place)
+                    yield await store.read(found.attachment_id, part.name, place, wanted)
+                at += part.length
+
+    def _check(self, usage: Usage, length: int) -> None:
+        terms = self._keeping.terms
+        if usage.unfinished >= terms.most_unfinished:
+            raise RateLimited(UNFINISHED_RETRY_SECONDS, "Finish or end some of your uploads first.")
+        if usage.length + length > terms.quota_bytes or usage.count >= terms.most_files:
+            raise self._too_much(usage)
+
+    def _too_much(self, usage: Usage) -> PayloadTooLarge:
+        members = {"quotaBytes": self._keeping.terms.quota_bytes, "usedBytes": usage.length}
+        return PayloadTooLarge("Your attachments would take more room than you have.", **members)
+
+
+def _costs(length: int) -> tuple[tuple[Quota, int], ...]:
+    return (UPLOAD, 1), (UPLOAD_BYTES, max(1, length))
