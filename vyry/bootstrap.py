@@ -1,11 +1,10 @@
 """The one place that wires: from settings to the services of a process. Nothing else names an adapter."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -20,23 +19,17 @@ from vyry.accounts.door import Door, OpenDoor, ProofOfWork
 from vyry.accounts.events import AccountEvents
 from vyry.accounts.export import Exports
 from vyry.accounts.idle import IdleDevices
-from vyry.accounts.otp import OneTimeCodes, Terms
 from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.own_pin import OwnPin, PinMeans
-from vyry.accounts.phone import Pepper
-from vyry.accounts.pin import Pins, Tries
+from vyry.accounts.pin import Pins
 from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Registration
-from vyry.accounts.sending import UNLIMITED, Rules, Tariff
 from vyry.accounts.sessions import Sessions
-from vyry.accounts.signing import KeyRing
-from vyry.accounts.standings import Endings, EndingWatch, Standings
-from vyry.accounts.tokens import Tokens
+from vyry.accounts.standings import EndingWatch
 from vyry.adapters.account_events import TortoiseAccountEvents
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
 from vyry.adapters.accounts import TortoiseAccounts
 from vyry.adapters.archive import TortoiseArchive
-from vyry.adapters.argon import ArgonPins
 from vyry.adapters.captcha import WebhookDoor
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import is_postgres, open_database, sqlite_path
@@ -46,35 +39,29 @@ from vyry.adapters.health import Health
 from vyry.adapters.idle_devices import TortoiseIdleDevices
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
 from vyry.adapters.kafka import KafkaMailbags
-from vyry.adapters.limiter import LimitKeys, RedisLimiter
 from vyry.adapters.links import TortoiseLinks
-from vyry.adapters.notices import TortoiseNoticeOutbox
-from vyry.adapters.otp import TortoiseOtp
 from vyry.adapters.pin import TortoisePins
 from vyry.adapters.places import RedisPlaces
 from vyry.adapters.postgres_mail import open_postgres_mail
-from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
+from vyry.adapters.prekeys import TortoisePrekeys
 from vyry.adapters.push_targets import TortoisePushTargets
 from vyry.adapters.redis import RedisDoorbell, connect_redis
 from vyry.adapters.registration_lock import TortoiseLocks
-from vyry.adapters.ring_files import read_keys, read_peppers
 from vyry.adapters.rings import Rings
 from vyry.adapters.sessions import TortoiseSessions
 from vyry.adapters.shared_buckets import SharedBuckets
-from vyry.adapters.sms import Keys, open_sender, webhook_key
+from vyry.adapters.sms import webhook_key
 from vyry.adapters.sqlite_mail import open_sqlite_mail
 from vyry.adapters.tickets import RedisTickets
-from vyry.adapters.witness import TortoiseLedger, WitnessFile
-from vyry.circles.conversations import CachedConversations, Conversations
+from vyry.circles.conversations import Conversations
 from vyry.clock import Clock, SystemClock
 from vyry.counting import Buckets
-from vyry.devices.directory import CachedDeviceLists
 from vyry.devices.ledger import ClaimLedger
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
 from vyry.devices.push import PushTargets
 from vyry.errors import Unavailable
-from vyry.limits import FRAMES, Limiter, Quota, Unlimited, Window, overridden
+from vyry.limits import FRAMES, Limiter, Window
 from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import Notices
@@ -82,8 +69,18 @@ from vyry.mail.posting import PostOffice
 from vyry.mail.routing import Doorbell, Mailbags, Router
 from vyry.mail.store import MailStore
 from vyry.settings import Role, Settings
+from vyry.signals.calls import Calls
 from vyry.signals.places import Places
 from vyry.signals.relay import Relay
+from vyry.wiring import Carriers, Ground, lay_ground, limit_keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """What is passed on and never stored."""
+
+    relay: Relay
+    calls: Calls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +113,7 @@ class Services:
     mailbags: Mailbags
     router: Router
     doorbell: Doorbell
-    relay: Relay
+    signals: Signals
     limiter: Limiter
     #: Limits on what happens per envelope or frame.
     buckets: Buckets
@@ -127,18 +124,6 @@ class Services:
     health: Health
     #: What an operator changes while nodes run.
     rings: Rings
-
-
-@dataclass(frozen=True, slots=True)
-class _Carriers:
-    """What carries the domain in this process."""
-
-    mail: MailStore
-    redis: Redis
-    doorbell: InProcessDoorbell | RedisDoorbell
-    mailbags: InProcessMailbags | KafkaMailbags
-    #: None where no other node counts.
-    places: RedisPlaces | None
 
 
 @asynccontextmanager
@@ -153,8 +138,8 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         doorbell = InProcessDoorbell() if is_alone else RedisDoorbell(redis)
         url = settings.kafka_url.get_secret_value() if settings.kafka_url else None
         mailbags = InProcessMailbags() if url is None else KafkaMailbags(url, settings.partitions)
-        places = None if is_alone else RedisPlaces(redis, _limit_keys(settings))
-        services = _wire(settings, _Carriers(mail, redis, doorbell, mailbags, places))
+        places = None if is_alone else RedisPlaces(redis, limit_keys(settings))
+        services = _wire(settings, Carriers(mail, redis, doorbell, mailbags, places))
         loops = [
             services.post_office.run,
             services.post_office.note_activity,
@@ -165,7 +150,7 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         ]
         loops += [carrier.run for carrier in (doorbell, mailbags) if isinstance(carrier, RedisDoorbell | KafkaMailbags)]
         if places is not None:
-            loops.append(SharedBuckets(redis, services.buckets, _limit_keys(settings)).run)
+            loops.append(SharedBuckets(redis, services.buckets, limit_keys(settings)).run)
             loops.append(partial(places.run, services.places.held))
         if role is not Role.WORKER:
             with suppress(Unavailable):
@@ -193,73 +178,11 @@ async def _open_redis(settings: Settings) -> AsyncIterator[Redis]:
         await redis.aclose()
 
 
-@dataclass(frozen=True, slots=True)
-class _Ground:
-    """What most services stand on."""
-
-    settings: Settings
-    carriers: _Carriers
-    clock: Clock
-    quotas: Mapping[str, Quota]
-    limiter: RedisLimiter | Unlimited
-    pepper: Pepper
-    pins: Pins
-    tokens: Tokens
-    codes: OneTimeCodes
-    standings: Standings
-    endings: Endings
-    conversations: CachedConversations
-    lists: CachedDeviceLists
-    depositor: Depositor
-    router: Router
-    notices: Notices
-    ledger: ClaimLedger
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether rates are counted."""
-        return self.settings.limits == "on"
-
-
-def _ground(settings: Settings, carriers: _Carriers) -> _Ground:
-    clock, secret = SystemClock(), settings.jwt_secret.get_secret_value().encode()
-    quotas = overridden(settings.limit_overrides)
-    peppers = read_peppers(settings.pepper.get_secret_value())
-    pepper = Pepper(peppers, min(peppers))
-    sender = open_sender(
-        settings.sms.get_secret_value(), Keys(secret, settings.sms_secret, settings.sms_url or ""), clock
-    )
-    standings = Standings(TortoiseSessions(), clock)
-    keys = KeyRing(read_keys(settings.key_ring_file, secret), clock)
-    depositor = Depositor(carriers.mail, carriers.doorbell)
-    router = Router(carriers.mailbags, depositor)
-    return _Ground(
-        settings,
-        carriers,
-        clock,
-        quotas,
-        RedisLimiter(carriers.redis, quotas, _limit_keys(settings)) if settings.limits == "on" else Unlimited(),
-        pepper,
-        _pins(pepper, clock, quotas),
-        Tokens(keys, settings.jwt_expiration, settings.refresh_token_expiration, clock),
-        OneTimeCodes(TortoiseOtp(), sender, pepper, clock, _terms(settings, quotas)),
-        standings,
-        Endings(standings, carriers.doorbell),
-        CachedConversations(TortoiseConversations()),
-        CachedDeviceLists(TortoiseDeviceLists()),
-        depositor,
-        router,
-        Notices(carriers.mail, router, clock, TortoiseNoticeOutbox()),
-        ClaimLedger(TortoiseLedger(), WitnessFile(settings.data_dir), clock),
-    )
-
-
-def _wire(settings: Settings, carriers: _Carriers) -> Services:
-    ground = _ground(settings, carriers)
-    mail, clock = carriers.mail, ground.clock
+def _wire(settings: Settings, carriers: Carriers) -> Services:
+    ground = lay_ground(settings, carriers)
     buckets, places = Buckets(ground.quotas, is_on=ground.is_limited), _places(ground)
     return Services(
-        clock=clock,
+        clock=ground.clock,
         registration=_registration(ground),
         sessions=_sessions(ground),
         ending_watch=EndingWatch(TortoiseSessions(), ground.standings),
@@ -267,25 +190,25 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
         account_events=TortoiseAccountEvents(),
         account_upkeep=TortoiseAccountUpkeep(),
         deletion=_deletion(ground),
-        exports=Exports(TortoiseArchive(mail), TortoiseAccounts(), ground.pepper, ground.limiter, clock),
+        exports=_exports(ground),
         idle_devices=_idle_devices(ground),
         pins=ground.pins,
         own_pin=_own_pin(ground),
-        devices=OwnDevices(TortoiseDevices(), ground.endings, clock),
+        devices=OwnDevices(TortoiseDevices(), ground.endings, ground.clock),
         push_targets=PushTargets(TortoisePushTargets(), allows_plain=settings.env == "development"),
         linking=Linking(TortoiseLinks(), ground.pins, ground.limiter, ground.tokens, settings.max_devices),
-        prekeys=Prekeys(TortoisePrekeys(), ground.limiter, clock, ground.notices, ground.ledger),
+        prekeys=Prekeys(TortoisePrekeys(), ground.limiter, ground.clock, ground.notices, ground.ledger),
         claim_ledger=ground.ledger,
-        conversations=Conversations(TortoiseConversations(), ground.limiter, clock),
+        conversations=Conversations(TortoiseConversations(), ground.limiter, ground.clock),
         notices=ground.notices,
         post_office=_post_office(ground),
-        mailboxes=Mailboxes(mail),
-        mail_store=mail,
+        mailboxes=Mailboxes(carriers.mail),
+        mail_store=carriers.mail,
         depositor=ground.depositor,
         mailbags=carriers.mailbags,
         router=ground.router,
         doorbell=carriers.doorbell,
-        relay=Relay(ground.conversations, TortoiseConversations(), ground.lists, carriers.doorbell),
+        signals=_signals(ground),
         limiter=ground.limiter,
         buckets=buckets,
         places=places,
@@ -296,69 +219,57 @@ def _wire(settings: Settings, carriers: _Carriers) -> Services:
     )
 
 
-def _places(ground: _Ground) -> Places:
+def _places(ground: Ground) -> Places:
     settings, carriers = ground.settings, ground.carriers
     return Places(ground.quotas, carriers.places, settings.max_sockets, is_on=ground.is_limited)
 
 
-def _deletion(ground: _Ground) -> Deletion:
+def _deletion(ground: Ground) -> Deletion:
     proofs = Proofs(ground.codes, ground.pins, ground.pepper)
     return Deletion(TortoiseDeletion(), TortoiseAccounts(), proofs, ground.endings, ground.clock)
 
 
-def _idle_devices(ground: _Ground) -> IdleDevices:
+def _exports(ground: Ground) -> Exports:
+    archive = TortoiseArchive(ground.carriers.mail)
+    return Exports(archive, TortoiseAccounts(), ground.pepper, ground.limiter, ground.clock)
+
+
+def _signals(ground: Ground) -> Signals:
+    doorbell = ground.carriers.doorbell
+    return Signals(
+        relay=Relay(ground.conversations, ground.lists, doorbell),
+        calls=Calls(TortoiseConversations(), ground.lists, doorbell),
+    )
+
+
+def _idle_devices(ground: Ground) -> IdleDevices:
     lifetime = timedelta(days=ground.settings.idle_device_days)
     return IdleDevices(TortoiseIdleDevices(), ground.endings, ground.clock, lifetime)
 
 
-def _limit_keys(settings: Settings) -> LimitKeys:
-    # The oldest pepper: nodes that know a newer one already count with the others.
-    peppers = read_peppers(settings.pepper.get_secret_value())
-    return LimitKeys(peppers[min(peppers)])
-
-
-def _allowances(ground: _Ground, buckets: Buckets, places: Places) -> Allowances:
+def _allowances(ground: Ground, buckets: Buckets, places: Places) -> Allowances:
     counters = Counters(TortoiseAccounts(), ground.codes, ground.pins, ground.limiter, buckets, places)
     return Allowances(ground.quotas, counters)
 
 
-def _rings(ground: _Ground) -> Rings:
+def _rings(ground: Ground) -> Rings:
     settings = ground.settings
     files = (settings.key_ring_file, settings.pepper_file)
     secret = settings.jwt_secret.get_secret_value().encode()
     return Rings(files, (ground.tokens.keys, ground.pepper), secret, ground.clock)
 
 
-def _registration(ground: _Ground) -> Registration:
+def _registration(ground: Ground) -> Registration:
     arrivals = Arrivals(TortoiseAccounts(), TortoiseLocks(), ground.pins, ground.tokens, ground.endings)
     return Registration(ground.codes, _door(ground), arrivals)
 
 
-def _pins(pepper: Pepper, clock: Clock, quotas: Mapping[str, Quota]) -> Pins:
-    window = quotas["pin_tries"].windows[0]
-    return Pins(TortoisePins(), ArgonPins(), pepper, clock, Tries(window.limit, timedelta(seconds=window.seconds)))
-
-
-def _own_pin(ground: _Ground) -> OwnPin:
+def _own_pin(ground: Ground) -> OwnPin:
     means = PinMeans(TortoisePins(), TortoiseAccounts(), ground.codes, ground.pepper, ground.clock)
     return OwnPin(ground.pins, means)
 
 
-def _terms(settings: Settings, quotas: Mapping[str, Quota]) -> Terms:
-    number, network = quotas["otp_number"].windows, quotas["otp_network"].windows
-    prefix = Window(settings.sms_per_prefix, 3600) if settings.sms_per_prefix else None
-    rules = Rules(number=number, network=network, prefix=prefix) if settings.limits == "on" else UNLIMITED
-    cap = None if settings.sms_daily_cap is None else _millionths(settings.sms_daily_cap)
-    prices = {country: _millionths(price) for country, price in settings.sms_prices.items()}
-    tariff = Tariff(settings.sms_countries, _millionths(settings.sms_price or Decimal(0)), prices)
-    return Terms(replace(rules, daily_cap=cap), tariff, quotas["otp_guesses"].windows[0].limit)
-
-
-def _millionths(money: Decimal) -> int:
-    return int(money * 1_000_000)
-
-
-def _door(ground: _Ground) -> Door:
+def _door(ground: Ground) -> Door:
     if ground.settings.captcha is None:
         return OpenDoor()
     kind, _, target = ground.settings.captcha.get_secret_value().partition(":")
@@ -367,12 +278,12 @@ def _door(ground: _Ground) -> Door:
     return WebhookDoor(target, webhook_key(ground.settings.jwt_secret.get_secret_value().encode()), ground.clock)
 
 
-def _sessions(ground: _Ground) -> Sessions:
+def _sessions(ground: Ground) -> Sessions:
     tickets = RedisTickets(ground.carriers.redis)
     return Sessions(TortoiseSessions(), tickets, ground.tokens, ground.standings, ground.endings)
 
 
-def _post_office(ground: _Ground) -> PostOffice:
+def _post_office(ground: Ground) -> PostOffice:
     conversations = (ground.conversations, TortoiseConversations())
     return PostOffice(ground.carriers.mail, ground.lists, conversations, ground.router, ground.clock)
 

@@ -261,7 +261,7 @@ async def _park(session: Session, payload: object, ref: str) -> None:
 async def _typing(session: Session, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
     typing = understand(payload, Typing)
     session.switchboard.buckets.take(str(session.caller.device), (SIGNAL, 1))
-    await session.switchboard.services.relay.typing(
+    await session.switchboard.services.signals.relay.typing(
         session.caller, ConversationId(typing.conversation_id), typing.is_typing
     )
 
@@ -271,7 +271,9 @@ async def _signal(session: Session, payload: object, ref: str) -> None:  # noqa:
     session.switchboard.buckets.take(str(session.caller.device), (SIGNAL, 1))
     device = None if asked.device_id is None else DeviceId(asked.device_id)
     to = UserId(asked.user_id), device
-    await session.switchboard.services.relay.signal(session.caller, to, asked.call_id, asked.kind, asked.content)
+    await session.switchboard.services.signals.calls.signal(
+        session.caller, to, asked.call_id, asked.kind, asked.content
+    )
 
 
 async def _ping(session: Session, payload: object, ref: str) -> None:

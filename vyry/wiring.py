@@ -1,0 +1,141 @@
+"""What most services of a node stand on; vyry/bootstrap.py lays it once and wires everything else upon it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+
+from redis.asyncio import Redis
+
+from vyry.accounts.otp import OneTimeCodes, Terms
+from vyry.accounts.phone import Pepper
+from vyry.accounts.pin import Pins, Tries
+from vyry.accounts.sending import UNLIMITED, Rules, Tariff
+from vyry.accounts.signing import KeyRing
+from vyry.accounts.standings import Endings, Standings
+from vyry.accounts.tokens import Tokens
+from vyry.adapters.argon import ArgonPins
+from vyry.adapters.circles import TortoiseConversations
+from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
+from vyry.adapters.kafka import KafkaMailbags
+from vyry.adapters.limiter import LimitKeys, RedisLimiter
+from vyry.adapters.notices import TortoiseNoticeOutbox
+from vyry.adapters.otp import TortoiseOtp
+from vyry.adapters.pin import TortoisePins
+from vyry.adapters.places import RedisPlaces
+from vyry.adapters.prekeys import TortoiseDeviceLists
+from vyry.adapters.redis import RedisDoorbell
+from vyry.adapters.ring_files import read_keys, read_peppers
+from vyry.adapters.sessions import TortoiseSessions
+from vyry.adapters.sms import Keys, open_sender
+from vyry.adapters.witness import TortoiseLedger, WitnessFile
+from vyry.circles.conversations import CachedConversations
+from vyry.clock import Clock, SystemClock
+from vyry.devices.directory import CachedDeviceLists
+from vyry.devices.ledger import ClaimLedger
+from vyry.limits import Quota, Unlimited, Window, overridden
+from vyry.mail.depositing import Depositor
+from vyry.mail.notices import Notices
+from vyry.mail.routing import Router
+from vyry.mail.store import MailStore
+from vyry.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Carriers:
+    """What carries the domain in this process."""
+
+    mail: MailStore
+    redis: Redis
+    doorbell: InProcessDoorbell | RedisDoorbell
+    mailbags: InProcessMailbags | KafkaMailbags
+    #: None where no other node counts.
+    places: RedisPlaces | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What most services stand on."""
+
+    settings: Settings
+    carriers: Carriers
+    clock: Clock
+    quotas: Mapping[str, Quota]
+    limiter: RedisLimiter | Unlimited
+    pepper: Pepper
+    pins: Pins
+    tokens: Tokens
+    codes: OneTimeCodes
+    standings: Standings
+    endings: Endings
+    conversations: CachedConversations
+    lists: CachedDeviceLists
+    depositor: Depositor
+    router: Router
+    notices: Notices
+    ledger: ClaimLedger
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether rates are counted."""
+        return self.settings.limits == "on"
+
+
+def lay_ground(settings: Settings, carriers: Carriers) -> Ground:
+    """What the services of this process will stand on."""
+    clock, secret = SystemClock(), settings.jwt_secret.get_secret_value().encode()
+    quotas = overridden(settings.limit_overrides)
+    peppers = read_peppers(settings.pepper.get_secret_value())
+    pepper = Pepper(peppers, min(peppers))
+    sender = open_sender(
+        settings.sms.get_secret_value(), Keys(secret, settings.sms_secret, settings.sms_url or ""), clock
+    )
+    standings = Standings(TortoiseSessions(), clock)
+    keys = KeyRing(read_keys(settings.key_ring_file, secret), clock)
+    depositor = Depositor(carriers.mail, carriers.doorbell)
+    router = Router(carriers.mailbags, depositor)
+    return Ground(
+        settings,
+        carriers,
+        clock,
+        quotas,
+        RedisLimiter(carriers.redis, quotas, limit_keys(settings)) if settings.limits == "on" else Unlimited(),
+        pepper,
+        _pins(pepper, clock, quotas),
+        Tokens(keys, settings.jwt_expiration, settings.refresh_token_expiration, clock),
+        OneTimeCodes(TortoiseOtp(), sender, pepper, clock, _terms(settings, quotas)),
+        standings,
+        Endings(standings, carriers.doorbell),
+        CachedConversations(TortoiseConversations()),
+        CachedDeviceLists(TortoiseDeviceLists()),
+        depositor,
+        router,
+        Notices(carriers.mail, router, clock, TortoiseNoticeOutbox()),
+        ClaimLedger(TortoiseLedger(), WitnessFile(settings.data_dir), clock),
+    )
+
+
+def limit_keys(settings: Settings) -> LimitKeys:
+    """What hides whom the shared counters count."""
+    # The oldest pepper: nodes that know a newer one already count with the others.
+    peppers = read_peppers(settings.pepper.get_secret_value())
+    return LimitKeys(peppers[min(peppers)])
+
+
+def _pins(pepper: Pepper, clock: Clock, quotas: Mapping[str, Quota]) -> Pins:
+    window = quotas["pin_tries"].windows[0]
+    return Pins(TortoisePins(), ArgonPins(), pepper, clock, Tries(window.limit, timedelta(seconds=window.seconds)))
+
+
+def _terms(settings: Settings, quotas: Mapping[str, Quota]) -> Terms:
+    number, network = quotas["otp_number"].windows, quotas["otp_network"].windows
+    prefix = Window(settings.sms_per_prefix, 3600) if settings.sms_per_prefix else None
+    rules = Rules(number=number, network=network, prefix=prefix) if settings.limits == "on" else UNLIMITED
+    cap = None if settings.sms_daily_cap is None else _millionths(settings.sms_daily_cap)
+    prices = {country: _millionths(price) for country, price in settings.sms_prices.items()}
+    tariff = Tariff(settings.sms_countries, _millionths(settings.sms_price or Decimal(0)), prices)
+    return Terms(replace(rules, daily_cap=cap), tariff, quotas["otp_guesses"].windows[0].limit)
+
+
+def _millionths(money: Decimal) -> int:
+    return int(money * 1_000_000)
