@@ -140,6 +140,21 @@ class StaleHead(VyryError):
     code = "STALE_HEAD"
 
 
+class VersionMismatch(VyryError):
+    """It was changed meanwhile; look again, and change what is there now."""
+
+    code = "VERSION_MISMATCH"
+
+    def __init__(self, version: int) -> None:
+        super().__init__(version=version)
+
+
+class LastAdmin(VyryError):
+    """A group needs an admin: hand over first."""
+
+    code = "LAST_ADMIN"
+
+
 class OffsetMismatch(VyryError):
     """The upload is not there; ask with HEAD how far it is."""
 

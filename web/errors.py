@@ -27,6 +27,8 @@ STATUS: Final[Mapping[type[errors.VyryError], int]] = {
     errors.AlreadyUsed: 409,
     errors.IdentityMismatch: 409,
     errors.StaleHead: 409,
+    errors.VersionMismatch: 409,
+    errors.LastAdmin: 409,
     errors.OffsetMismatch: 409,
     errors.UnsupportedVersion: 412,
     errors.PayloadTooLarge: 413,

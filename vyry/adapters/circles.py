@@ -10,7 +10,7 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.statements import fetch, to_moment, to_uuid
 from vyry.adapters.ties import BARRED, lock_people, pair_of
-from vyry.circles.conversations import Conversation, ConversationPage, Kind, Member, Role
+from vyry.circles.conversations import Conversation, ConversationPage, Kind, Member, Role, how_many
 from vyry.circles.friends import FRIENDS_ONLY
 from vyry.errors import Forbidden, NotFound, Unavailable
 from vyry.ids import ConversationId, UserId, new_id
@@ -36,7 +36,8 @@ _LOAD = """
     FROM conversation c LEFT JOIN member m ON m.conversation_id = c.id
     WHERE c.id = ANY($1) ORDER BY c.id DESC, m.joined_at, m.account_id"""
 _PAGE = """
-    SELECT conversation_id FROM member WHERE account_id = $1 AND conversation_id < $2 ORDER BY conversation_id DESC LIMIT $3"""
+    SELECT m.conversation_id, (SELECT count(*) FROM member each WHERE each.conversation_id = m.conversation_id) AS size
+    FROM member m WHERE m.account_id = $1 AND m.conversation_id < $2 ORDER BY m.conversation_id DESC LIMIT $3"""
 #: The rows are locked in one order, so that two nodes that touch the same conversations never wait for each other.
 _TOUCH = """
     UPDATE conversation SET last_activity_at = $2 WHERE id IN (
@@ -50,9 +51,11 @@ _SHARE = f"""
 class TortoiseConversations:
     """ConversationStore, and who shares a conversation with whom."""
 
-    async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
+    async def load(
+        self, ids: Collection[ConversationId], inside: BaseDBAsyncClient | None = None
+    ) -> dict[ConversationId, Conversation]:
         async with available():
-            found = await fetch(connection(), _LOAD, list(ids))
+            found = await fetch(inside or connection(), _LOAD, list(ids))
         by_id: dict[ConversationId, list[dict[str, Any]]] = {}
         for row in found:
             by_id.setdefault(ConversationId(to_uuid(row["id"])), []).append(row)
@@ -80,10 +83,12 @@ class TortoiseConversations:
     async def list(self, member: UserId, limit: int, after: ConversationId | None) -> ConversationPage:
         async with available():
             found = await fetch(connection(), _PAGE, member, after or _BEYOND_ALL, limit + 1)
-        keys = [ConversationId(to_uuid(row["conversation_id"])) for row in found]
-        loaded = await self.load(keys[:limit])
-        page = [loaded[key] for key in keys[:limit] if key in loaded]
-        return ConversationPage(page, keys[limit - 1] if len(keys) > limit else None)
+        taken = how_many([row["size"] for row in found[:limit]])
+        keys = [ConversationId(to_uuid(row["conversation_id"])) for row in found[:taken]]
+        loaded = await self.load(keys)
+        return ConversationPage(
+            [loaded[key] for key in keys if key in loaded], keys[-1] if len(found) > taken else None
+        )
 
     async def share_one(self, one: UserId, other: UserId) -> bool:
         async with available():

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from vyry.adapters.memory_ties import Ties
-from vyry.circles.conversations import Conversation, ConversationPage, Kind, Member, Role
+from vyry.circles.conversations import Conversation, ConversationPage, Kind, Member, Role, how_many
 from vyry.circles.friends import FRIENDS_ONLY
 from vyry.errors import Forbidden, NotFound
 from vyry.ids import ConversationId, UserId, new_id
@@ -15,19 +15,19 @@ class MemoryConversations:
     """ConversationStore. `people` are the accounts that there are, `ties` what is between them."""
 
     def __init__(self, people: Collection[UserId], ties: Ties | None = None) -> None:
-        self._people = people
-        self._ties = ties or Ties()
-        self._conversations: dict[ConversationId, Conversation] = {}
-        self._pairs = self._ties.pairs
+        self.people = people
+        self.ties = ties or Ties()
+        self.kept: dict[ConversationId, Conversation] = {}
+        self._pairs = self.ties.pairs
 
     async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
-        return {key: self._shown(key) for key in ids if key in self._conversations}
+        return {key: self._shown(key) for key in ids if key in self.kept}
 
     async def find_direct(self, opener: UserId, other: UserId) -> Conversation | None:
-        if other not in self._people or self._ties.is_barred(opener, other):
+        if other not in self.people or self.ties.is_barred(opener, other):
             raise NotFound
         key = self._pairs.get(frozenset({opener, other}))
-        if key is None and other in self._ties.reserved and (other, opener) not in self._ties.friends:
+        if key is None and other in self.ties.reserved and (other, opener) not in self.ties.friends:
             raise Forbidden(FRIENDS_ONLY)
         return self._shown(key) if key else None
 
@@ -37,34 +37,35 @@ class MemoryConversations:
         if is_new:
             key = self._pairs[pair] = ConversationId(new_id())
             members = {user: Member(Role.MEMBER, now) for user in sorted(pair)}
-            self._conversations[key] = Conversation(key, Kind.DIRECT, members, 1, None, None, now, now)
+            self.kept[key] = Conversation(key, Kind.DIRECT, members, 1, None, None, now, now)
         return self._shown(self._pairs[pair]), is_new
 
     async def list(self, member: UserId, limit: int, after: ConversationId | None) -> ConversationPage:
-        own = sorted((key for key, each in self._conversations.items() if member in each.members), reverse=True)
+        own = sorted((key for key, each in self.kept.items() if member in each.members), reverse=True)
         rest = [key for key in own if after is None or key < after]
-        page = [self._shown(key) for key in rest[:limit]]
-        return ConversationPage(page, rest[limit - 1] if len(rest) > limit else None)
+        taken = how_many(len(self.kept[key].members) for key in rest[:limit])
+        page = [self._shown(key) for key in rest[:taken]]
+        return ConversationPage(page, rest[taken - 1] if len(rest) > taken else None)
 
     async def share_one(self, one: UserId, other: UserId) -> bool:
-        if self._ties.is_barred(one, other):
+        if self.ties.is_barred(one, other):
             return False
-        return any({one, other} <= each.members.keys() for each in self._conversations.values())
+        return any({one, other} <= each.members.keys() for each in self.kept.values())
 
     async def touch(self, ids: Collection[ConversationId], at: datetime) -> None:
         for key, conversation in (await self.load(ids)).items():
             latest = max(conversation.last_activity_at, at)
-            self._conversations[key] = replace(conversation, last_activity_at=latest)
+            self.kept[key] = replace(conversation, last_activity_at=latest)
 
     def raise_version(self, one: UserId, other: UserId) -> ConversationId | None:
         """The direct conversation of the two has changed."""
         key = self._pairs.get(frozenset({one, other}))
         if key is not None:
-            self._conversations[key] = replace(self._conversations[key], version=self._conversations[key].version + 1)
+            self.kept[key] = replace(self.kept[key], version=self.kept[key].version + 1)
         return key
 
     def _shown(self, key: ConversationId) -> Conversation:
-        conversation = self._conversations[key]
+        conversation = self.kept[key]
         if conversation.kind is Kind.GROUP:
             return conversation
-        return replace(conversation, is_barred=self._ties.is_barred(*conversation.members))
+        return replace(conversation, is_barred=self.ties.is_barred(*conversation.members))

@@ -11,7 +11,8 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from vyry.adapters.database import available, connection
 from vyry.adapters.rows import NoticeRow
 from vyry.adapters.statements import fetch
-from vyry.ids import MailboxKey, MessageId, new_id
+from vyry.circles.conversations import Conversation
+from vyry.ids import ConversationId, MailboxKey, MessageId, UserId, new_id
 from vyry.mail.notices import WaitingNotice
 
 
@@ -22,6 +23,8 @@ class Audience(Enum):
     OWN = "own"
     #: All live devices of those who share a conversation with it.
     PEERS = "peers"
+    #: All live devices of the members of the conversation, which stands in the place of the account.
+    MEMBERS = "members"
 
 
 _MAILBOXES = {
@@ -31,7 +34,11 @@ _MAILBOXES = {
             SELECT theirs.account_id FROM member mine JOIN member theirs ON theirs.conversation_id = mine.conversation_id
             WHERE mine.account_id = $1 AND theirs.account_id <> $1)
         ORDER BY mailbox""",
+    Audience.MEMBERS: """
+        SELECT mailbox FROM device WHERE ended_at IS NULL AND account_id IN (SELECT account_id FROM member WHERE conversation_id = $1)
+        ORDER BY mailbox""",
 }
+_REPLACED = "DELETE FROM notice WHERE conversation_id = $1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +52,8 @@ class Telling:
     without: MailboxKey | None = None
 
 
-async def enqueue(inside: BaseDBAsyncClient, telling: Telling) -> None:
-    """Have them told once the transaction is committed."""
+async def enqueue(inside: BaseDBAsyncClient, telling: Telling, conversation_id: ConversationId | None = None) -> None:
+    """Have them told once the transaction is committed. With a conversation it is the one notice of it that waits."""
     _ = await NoticeRow.create(
         inside,
         id=new_id(),
@@ -55,7 +62,28 @@ async def enqueue(inside: BaseDBAsyncClient, telling: Telling) -> None:
         without=telling.without,
         body=dict(telling.body),
         at=telling.at,
+        conversation_id=conversation_id,
     )
+
+
+async def conversation_changed(
+    inside: BaseDBAsyncClient, conversation: Conversation, gone: Collection[UserId], at: datetime
+) -> None:
+    """Have the members told of its version, and those who are `gone`. Inside the transaction that holds the conversation's lock.
+
+    What waits of it is replaced, under another id: a node that is just posting the older one loses nothing, and tells of both.
+    """
+    body = {
+        "name": "conversationChanged",
+        "conversationId": str(conversation.conversation_id),
+        "version": conversation.version,
+    }
+    await fetch(inside, _REPLACED, conversation.conversation_id)
+    if conversation.members:
+        told = Telling(conversation.conversation_id, Audience.MEMBERS, body, at)
+        await enqueue(inside, told, conversation.conversation_id)
+    for user in gone:
+        await enqueue(inside, Telling(user, Audience.OWN, body, at))
 
 
 def devices_changed(account_id: UUID, epoch: int, at: datetime, *, identity_changed: bool = False) -> Telling:

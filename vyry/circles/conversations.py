@@ -1,16 +1,21 @@
 """Conversations: who may write to whom. A direct one is unique for its two members."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from itertools import accumulate
+from typing import Final, Protocol
 
 from vyry.clock import Clock
 from vyry.errors import InvalidRequest, NotFound
 from vyry.ids import ConversationId, UserId
 from vyry.limits import NEW_CONTACTS, Grant, Limiter
+
+
+#: A page of conversations has at most so many members, unless it is a single one: groups are large.
+PAGE_MEMBERS: Final = 5_000
 
 
 class Kind(Enum):
@@ -90,7 +95,7 @@ class ConversationStore(Protocol):
         ...
 
     async def list(self, member: UserId, limit: int, after: ConversationId | None) -> ConversationPage:
-        """The conversations of a member, newest made first, from just after the one named."""
+        """The conversations of a member, newest made first, from just after the one named: `limit` of them, unless they are too large (`how_many`)."""
         ...
 
     async def touch(self, ids: Collection[ConversationId], at: datetime) -> None:
@@ -98,12 +103,22 @@ class ConversationStore(Protocol):
         ...
 
 
-class CachedConversations:
-    """Remembers the conversations used last. What it answers may be outdated: the post that relies on it is guarded by the version."""
+def how_many(sizes: Iterable[int]) -> int:
+    """How many conversations of so many members each stand on one page: the first, and more while the page has at most `PAGE_MEMBERS`."""
+    totals = list(accumulate(sizes))
+    return max(1, sum(total <= PAGE_MEMBERS for total in totals)) if totals else 0
 
-    def __init__(self, source: ConversationStore, capacity: int = 50_000) -> None:
+
+class CachedConversations:
+    """Remembers the conversations used last, as many as have `capacity` members in all (one itself counts as one).
+
+    What it answers may be outdated: the post that relies on it is guarded by the version.
+    """
+
+    def __init__(self, source: ConversationStore, capacity: int = 150_000) -> None:
         self._source = source
         self._capacity = capacity
+        self._weight = 0
         self._known: OrderedDict[ConversationId, Conversation] = OrderedDict()
 
     async def get(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
@@ -121,16 +136,27 @@ class CachedConversations:
     def forget(self, ids: Collection[ConversationId]) -> None:
         """Load these anew next time."""
         for key in ids:
-            self._known.pop(key, None)
+            if (known := self._known.pop(key, None)) is not None:
+                self._weight -= _weight(known)
+
+    def forget_all(self) -> None:
+        """Load everything anew next time."""
+        self.forget(list(self._known))
 
     def _remember(self, loaded: Mapping[ConversationId, Conversation]) -> None:
         for key, conversation in loaded.items():
             held = self._known.get(key)
             # A slow load may arrive after a newer one: versions only rise, so the higher one is the truth.
             if held is None or held.version <= conversation.version:
+                self.forget([key])
                 self._known[key] = conversation
-        while len(self._known) > self._capacity:
-            self._known.popitem(last=False)
+                self._weight += _weight(conversation)
+        while self._weight > self._capacity and self._known:
+            self._weight -= _weight(self._known.popitem(last=False)[1])
+
+
+def _weight(conversation: Conversation) -> int:
+    return 1 + len(conversation.members)
 
 
 class Conversations:

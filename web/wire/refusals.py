@@ -66,6 +66,12 @@ class PresentCursor(Wire):
     cursor: Cursor
 
 
+class PresentVersion(BaseModel):
+    """The version that there is now."""
+
+    version: Count
+
+
 class WholeLength(BaseModel):
     """How many bytes there are."""
 
@@ -84,6 +90,7 @@ MEMBERS: Final[Mapping[type[errors.VyryError], type[BaseModel]]] = {
     errors.InvalidPin: Attempts,
     errors.StaleDevices: DeviceDifference,
     errors.StaleHead: PresentCursor,
+    errors.VersionMismatch: PresentVersion,
     errors.RangeNotSatisfiable: WholeLength,
     errors.PinLocked: Patience,
     errors.RateLimited: Patience,

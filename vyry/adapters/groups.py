@@ -1,0 +1,174 @@
+"""Groups in PostgreSQL or SQLite.
+
+Theory: every change begins by locking the conversation's row, reads it whole, has the domain say what it becomes, and writes the difference, the version
+and the notices, all in one transaction. So changes of one conversation follow each other on whichever node they are made. A post guards itself by the
+version inside its statement but takes no lock, so one that is under way may have looked just before: `settle_posts` waits for these to end before a change
+is answered. On SQLite there is one writer, and nothing to wait for.
+"""
+
+import asyncio
+import json
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.adapters.circles import TortoiseConversations
+from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.notices import conversation_changed
+from vyry.adapters.statements import fetch, to_uuid
+from vyry.circles.conversations import Conversation, Kind, Role
+from vyry.circles.groups import MAX_GROUPS, Change, Contact
+from vyry.errors import Forbidden, NotFound
+from vyry.ids import ConversationId, UserId, new_id
+
+
+_CREATE: Final = """
+    INSERT INTO conversation (id, kind, sealed_info, version, created_at, last_activity_at) VALUES ($1, 'group', $2, 1, $3, $3)"""
+_LOCK: Final = "UPDATE conversation SET version = version WHERE id = $1 RETURNING id"
+_WRITE: Final = """
+    UPDATE conversation SET version = $2, sealed_info = $3, message_timer_seconds = $4 WHERE id = $1"""
+_JOIN: Final = """
+    INSERT INTO member (conversation_id, account_id, role, joined_at)
+    SELECT $1, id, 'member', $3 FROM account WHERE id = ANY($2) AND deleted_at IS NULL RETURNING account_id"""
+_ASSIGN: Final = "UPDATE member SET role = $3 WHERE conversation_id = $1 AND account_id = ANY($2)"
+_LEAVE: Final = "DELETE FROM member WHERE conversation_id = $1 AND account_id = ANY($2)"
+#: Whoever made an invite knows its token: it ends with their being an admin.
+_REVOKE: Final = "DELETE FROM invite WHERE conversation_id = $1 AND account_id = ANY($2)"
+_CLOSE: Final = (
+    "DELETE FROM invite WHERE conversation_id = $1",
+    "DELETE FROM notice WHERE conversation_id = $1",
+    "DELETE FROM conversation WHERE id = $1",
+)
+_IN_MANY: Final = """
+    SELECT m.account_id FROM member m JOIN conversation c ON c.id = m.conversation_id AND c.kind = 'group'
+    WHERE m.account_id = ANY($1) GROUP BY m.account_id HAVING count(*) > $2 LIMIT 1"""
+_CONTACTS: Final = """
+    SELECT a.id, a.settings,
+        EXISTS (SELECT 1 FROM friend f WHERE f.account_id = $1 AND f.friend_id = a.id) AS is_friend,
+        EXISTS (SELECT 1 FROM member theirs JOIN member mine ON mine.conversation_id = theirs.conversation_id AND mine.account_id = $1
+            WHERE theirs.account_id = a.id) AS is_met
+    FROM account a WHERE a.id = ANY($2) AND a.deleted_at IS NULL
+        AND NOT EXISTS (SELECT 1 FROM block b WHERE b.account_id = a.id AND b.blocked_id = $1)
+        AND NOT EXISTS (SELECT 1 FROM block b WHERE b.account_id = $1 AND b.blocked_id = a.id)"""
+#: The posts of all nodes that run at this moment: every transaction holds a lock on its own virtual id until after its commit.
+_UNDER_WAY: Final = """
+    SELECT l.virtualtransaction AS post FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'virtualxid'
+    WHERE a.datname = current_database() AND a.application_name = 'vyry-post'"""
+_LOOK_SECONDS: Final = 0.002
+
+
+class TortoiseGroups:
+    """GroupStore."""
+
+    async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
+        return await TortoiseConversations().load(ids)
+
+    async def create(
+        self, creator: UserId, others: Collection[UserId], sealed_info: bytes | None, now: datetime
+    ) -> Conversation:
+        key = ConversationId(new_id())
+        async with transaction() as inside:
+            await fetch(inside, _CREATE, key, sealed_info, now)
+            await _join(inside, key, {creator, *others}, now)
+            await fetch(inside, _ASSIGN, key, [creator], Role.ADMIN.value)
+            made = await _load(inside, key)
+            if others:
+                await conversation_changed(inside, made, (), now)
+        return made
+
+    async def alter(self, conversation_id: ConversationId, change: Change, now: datetime) -> Conversation:
+        async with transaction() as inside:
+            before = await lock(inside, conversation_id)
+            after = await write(inside, before, change(before), now)
+        if after.version != before.version:
+            await settle_posts()
+        return after
+
+    async def contacts(self, adder: UserId, users: Collection[UserId]) -> dict[UserId, Contact]:
+        async with available():
+            found = await fetch(connection(), _CONTACTS, adder, list(users))
+        return {UserId(to_uuid(row["id"])): _contact(row) for row in found}
+
+
+async def lock(inside: BaseDBAsyncClient, conversation_id: ConversationId) -> Conversation:
+    """The conversation as it is; nobody else changes it before this transaction is over. Raises NotFound."""
+    if not await fetch(inside, _LOCK, conversation_id):
+        raise NotFound
+    return await _load(inside, conversation_id)
+
+
+async def write(inside: BaseDBAsyncClient, before: Conversation, wanted: Conversation, now: datetime) -> Conversation:
+    """Make a locked conversation what is wanted, under the next version, and have everybody told. Raises NotFound, Forbidden: see GroupStore.alter."""
+    if wanted == before:
+        return before
+    key, after = before.conversation_id, replace(wanted, version=before.version + 1)
+    gone = sorted(before.members.keys() - after.members.keys())
+    if gone:
+        await fetch(inside, _LEAVE, key, gone)
+    await conversation_changed(inside, after, gone, now)
+    if not after.members:
+        for statement in _CLOSE:
+            await fetch(inside, statement, key)
+        return after
+    await fetch(inside, _WRITE, key, after.version, after.sealed_info, after.message_timer_seconds)
+    await _join(inside, key, after.members.keys() - before.members.keys(), now)
+    for role in Role:
+        moved = [user for user, held in before.members.items() if _is_moved(held.role, after, user, role)]
+        if moved:
+            await fetch(inside, _ASSIGN, key, moved, role.value)
+    await _revoke(inside, before, after)
+    return after
+
+
+async def settle_posts() -> None:
+    """Come back when no post is under way any more, on any node, that may have looked at a conversation before this was called."""
+    if connection().capabilities.dialect == "sqlite":
+        return
+    async with available():
+        waited_for = await _posts_under_way()
+        while waited_for:
+            await asyncio.sleep(_LOOK_SECONDS)
+            waited_for &= await _posts_under_way()
+
+
+async def _posts_under_way() -> set[str]:
+    return {row["post"] for row in await fetch(connection(), _UNDER_WAY)}
+
+
+def _is_moved(held: Role, after: Conversation, user: UserId, role: Role) -> bool:
+    member = after.members.get(user)
+    return member is not None and member.role is role and held is not role
+
+
+async def _load(inside: BaseDBAsyncClient, key: ConversationId) -> Conversation:
+    return (await TortoiseConversations().load([key], inside))[key]
+
+
+async def _join(inside: BaseDBAsyncClient, key: ConversationId, users: Collection[UserId], now: datetime) -> None:
+    if not users:
+        return
+    if len(await fetch(inside, _JOIN, key, sorted(users), now)) < len(users):
+        raise NotFound
+    if await fetch(inside, _IN_MANY, sorted(users), MAX_GROUPS):
+        raise Forbidden("One of them is in as many groups as one may be.")
+
+
+async def _revoke(inside: BaseDBAsyncClient, before: Conversation, after: Conversation) -> None:
+    was, now_is = admins(before), admins(after)
+    if before.kind is Kind.GROUP and was - now_is:
+        await fetch(inside, _REVOKE, before.conversation_id, sorted(was - now_is))
+
+
+def admins(conversation: Conversation) -> set[UserId]:
+    """Who may change it."""
+    return {user for user, member in conversation.members.items() if member.role is Role.ADMIN}
+
+
+def _contact(row: dict[str, Any]) -> Contact:
+    settings = row["settings"]
+    chosen = json.loads(settings) if isinstance(settings, str) else settings
+    is_friend = bool(row["is_friend"])
+    return Contact(is_friend or chosen.get("messagesFrom") != "friends", is_friend or bool(row["is_met"]))

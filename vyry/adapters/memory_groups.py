@@ -1,0 +1,124 @@
+"""Groups and invites in dictionaries: what tests use. Nothing here awaits, so every method is alone while it runs."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from vyry.adapters.memory_circles import MemoryConversations
+from vyry.circles.conversations import Conversation, Kind, Member, Role
+from vyry.circles.groups import MAX_GROUPS, Change, Contact, check_admin
+from vyry.circles.invites import MAX_INVITES, Invite, joined
+from vyry.errors import Forbidden, NotFound
+from vyry.ids import ConversationId, UserId, new_id
+
+
+class MemoryGroups:
+    """GroupStore."""
+
+    def __init__(self, conversations: MemoryConversations) -> None:
+        self.conversations = conversations
+        #: By the hash of their tokens.
+        self.invites: dict[str, Invite] = {}
+
+    async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
+        return await self.conversations.load(ids)
+
+    async def create(
+        self, creator: UserId, others: Collection[UserId], sealed_info: bytes | None, now: datetime
+    ) -> Conversation:
+        key = ConversationId(new_id())
+        members = {creator: Member(Role.ADMIN, now)} | {user: Member(Role.MEMBER, now) for user in sorted(others)}
+        self._check_new(members.keys())
+        made = Conversation(key, Kind.GROUP, members, 1, sealed_info, None, now, now)
+        self.conversations.kept[key] = made
+        return made
+
+    async def alter(self, conversation_id: ConversationId, change: Change, now: datetime) -> Conversation:  # noqa: ARG002 - nobody is told, so nobody asks when
+        before = self.present(conversation_id)
+        return self.write(before, change(before))
+
+    async def contacts(self, adder: UserId, users: Collection[UserId]) -> dict[UserId, Contact]:
+        ties = self.conversations.ties
+        seen = [user for user in users if user in self.conversations.people and not ties.is_barred(adder, user)]
+        friends = {user for user in seen if (user, adder) in ties.friends}
+        return {
+            user: Contact(user in friends or user not in ties.reserved, user in friends or self._is_met(adder, user))
+            for user in seen
+        }
+
+    def present(self, conversation_id: ConversationId) -> Conversation:
+        """The conversation as it is. Raises NotFound."""
+        if conversation_id not in self.conversations.kept:
+            raise NotFound
+        return self.conversations.kept[conversation_id]
+
+    def write(self, before: Conversation, wanted: Conversation) -> Conversation:
+        """Make it what is wanted, under the next version."""
+        if wanted == before:
+            return before
+        key, after = before.conversation_id, replace(wanted, version=before.version + 1)
+        self._check_new(after.members.keys() - before.members.keys())
+        self.conversations.kept[key] = after
+        if not after.members:
+            del self.conversations.kept[key]
+        admins = {user for user, member in after.members.items() if member.role is Role.ADMIN}
+        self.invites = {
+            token: invite
+            for token, invite in self.invites.items()
+            if invite.conversation_id != key or invite.user_id in admins
+        }
+        return after
+
+    def _check_new(self, users: Collection[UserId]) -> None:
+        for user in users:
+            if user not in self.conversations.people:
+                raise NotFound
+            mine = [each for each in self.conversations.kept.values() if user in each.members]
+            if sum(each.kind is Kind.GROUP for each in mine) >= MAX_GROUPS:
+                raise Forbidden("One of them is in as many groups as one may be.")
+
+    def _is_met(self, one: UserId, other: UserId) -> bool:
+        return any({one, other} <= each.members.keys() for each in self.conversations.kept.values())
+
+
+class MemoryInvites:
+    """InviteStore."""
+
+    def __init__(self, groups: MemoryGroups) -> None:
+        self._groups = groups
+
+    async def create(self, invite: Invite, token_hash: str) -> None:
+        check_admin(self._groups.present(invite.conversation_id), invite.user_id)
+        if len(self._held(invite.conversation_id, invite.created_at)) >= MAX_INVITES:
+            raise Forbidden("The group has as many invites as it may; withdraw one.")
+        self._groups.invites[token_hash] = invite
+
+    async def of(self, admin: UserId, conversation_id: ConversationId, now: datetime) -> list[Invite]:
+        check_admin(self._groups.present(conversation_id), admin)
+        return sorted(self._held(conversation_id, now), key=lambda invite: invite.invite_id, reverse=True)
+
+    async def withdraw(self, admin: UserId, conversation_id: ConversationId, invite_id: UUID) -> None:
+        check_admin(self._groups.present(conversation_id), admin)
+        invites = self._groups.invites
+        found = [token for token, invite in invites.items() if invite.invite_id == invite_id]
+        if not found or invites[found[0]].conversation_id != conversation_id:
+            raise NotFound
+        del invites[found[0]]
+
+    async def join(self, user: UserId, token_hash: str, now: datetime) -> Conversation:
+        invite = self._groups.invites.get(token_hash)
+        if invite is None or invite.expires_at <= now:
+            raise NotFound
+        before = self._groups.present(invite.conversation_id)
+        if user in before.members:
+            return before
+        if invite.uses >= invite.max_uses:
+            raise NotFound
+        after = self._groups.write(before, joined(before, user, now))
+        self._groups.invites[token_hash] = replace(invite, uses=invite.uses + 1)
+        return after
+
+    def _held(self, conversation_id: ConversationId, now: datetime) -> list[Invite]:
+        mine = (each for each in self._groups.invites.values() if each.conversation_id == conversation_id)
+        return [invite for invite in mine if invite.expires_at > now]
