@@ -7,13 +7,18 @@ from itertools import count
 from typing import Protocol
 
 from vyry.accounts.account import Caller
+from vyry.adapters.blocks import TortoiseBlocks
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import open_database
+from vyry.adapters.friends import TortoiseFriends
 from vyry.adapters.memory_circles import MemoryConversations
 from vyry.adapters.memory_prekeys import MemoryAccount, MemoryDevice, MemoryDeviceLists, MemoryPeople, MemoryPrekeys
+from vyry.adapters.memory_ties import MemoryBlocks, MemoryFriends, Ties
 from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
 from vyry.adapters.rows import AccountRow, DeviceRow
+from vyry.circles.blocks import BlockStore
 from vyry.circles.conversations import ConversationStore
+from vyry.circles.friends import FriendStore
 from vyry.devices.directory import DeviceLists
 from vyry.devices.keyset import Claimed, Identity, KeyRefill, KeyUpload, OneTimePrekey, SignedPrekey, Suite
 from vyry.devices.prekeys import PrekeyStore
@@ -29,6 +34,8 @@ class KeyRoom(Protocol):
     prekeys: PrekeyStore
     lists: DeviceLists
     conversations: ConversationStore
+    friends: FriendStore
+    blocks: BlockStore
 
     async def person(self) -> UserId:
         """A new account without devices."""
@@ -39,14 +46,21 @@ class KeyRoom(Protocol):
     async def end(self, caller: Caller) -> None:
         """End the device; its number may be given again."""
 
+    async def reserve(self, user: UserId) -> None:
+        """From now on the account hears from friends only."""
+
 
 class MemoryRoom:
     def __init__(self) -> None:
         self._people = MemoryPeople()
         self._mailboxes = count(1)
+        self._ties = Ties()
         self.prekeys: PrekeyStore = MemoryPrekeys(self._people)
         self.lists: DeviceLists = MemoryDeviceLists(self._people)
-        self.conversations: ConversationStore = MemoryConversations(self._people)
+        conversations = MemoryConversations(self._people, self._ties)
+        self.conversations: ConversationStore = conversations
+        self.friends: FriendStore = MemoryFriends(self._people, self._ties)
+        self.blocks: BlockStore = MemoryBlocks(self._people, self._ties, conversations.raise_version)
 
     async def person(self) -> UserId:
         user = UserId(new_id())
@@ -63,6 +77,9 @@ class MemoryRoom:
         device.is_ended, device.keys = True, None
         account.epoch += 1
 
+    async def reserve(self, user: UserId) -> None:
+        self._ties.reserved.add(user)
+
 
 class DatabaseRoom:
     def __init__(self) -> None:
@@ -70,6 +87,8 @@ class DatabaseRoom:
         self.prekeys: PrekeyStore = TortoisePrekeys()
         self.lists: DeviceLists = TortoiseDeviceLists()
         self.conversations: ConversationStore = TortoiseConversations()
+        self.friends: FriendStore = TortoiseFriends()
+        self.blocks: BlockStore = TortoiseBlocks()
 
     async def person(self) -> UserId:
         user = UserId(new_id())
@@ -95,6 +114,9 @@ class DatabaseRoom:
 
     async def end(self, caller: Caller) -> None:
         await DeviceRow.filter(id=caller.device).update(ended_at=NOON)
+
+    async def reserve(self, user: UserId) -> None:
+        await AccountRow.filter(id=user).update(settings={"messagesFrom": "friends"})
 
 
 @asynccontextmanager

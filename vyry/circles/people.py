@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from vyry.accounts.account import Caller
-from vyry.accounts.phone import Pepper, PhoneNumber
+from vyry.accounts.phone import Pepper, PhoneNumber, read_number
 from vyry.accounts.profile import read_username
 from vyry.errors import InvalidRequest, NotFound
 from vyry.ids import UserId
@@ -82,10 +82,10 @@ class People:
             raise NotFound from None
         return await self._store.by_username(caller.user_id, username), grant
 
-    async def lookup(self, caller: Caller, numbers: Sequence[PhoneNumber]) -> Found:
-        """Who can be found by these numbers; a number given twice is one. Raises RateLimited."""
+    async def lookup(self, caller: Caller, texts: Sequence[str]) -> Found:
+        """Who can be found by these numbers; a number given twice is one. Raises InvalidRequest (not E.164), RateLimited."""
         # Whatever pepper an account was made under, it is found; nothing of a number is kept.
-        hashes = {number: self._pepper.find_hashes(number) for number in dict.fromkeys(numbers)}
+        hashes = {number: self._pepper.find_hashes(number) for number in read_numbers(texts)}
         subject = str(caller.user_id)
         grant = await self._limiter.take(LOOKUP, subject, len(hashes))
         known = await self._store.by_numbers(caller.user_id, [each for ring in hashes.values() for each in ring])
@@ -101,3 +101,16 @@ class People:
     async def profile(self, caller: Caller, user_id: UserId) -> PublicProfile:
         """The public profile of somebody within reach. Raises NotFound."""
         return await self._store.profile(caller.user_id, user_id)
+
+
+def read_numbers(texts: Sequence[str]) -> list[PhoneNumber]:
+    """The numbers that these texts name. Raises InvalidRequest, with each that names none."""
+    numbers, wrong = [], []
+    for place, text in enumerate(texts):
+        try:
+            numbers.append(read_number(text))
+        except InvalidRequest:
+            wrong.append({"field": f"phoneNumbers.{place}", "problem": "not E.164"})
+    if wrong:
+        raise InvalidRequest(fields=wrong)
+    return numbers
