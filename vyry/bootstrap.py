@@ -53,7 +53,7 @@ from vyry.adapters.shared_buckets import SharedBuckets
 from vyry.adapters.sms import webhook_key
 from vyry.adapters.sqlite_mail import open_sqlite_mail
 from vyry.adapters.tickets import RedisTickets
-from vyry.circles.conversations import Conversations
+from vyry.circles.conversations import CachedConversations, Conversations
 from vyry.clock import Clock, SystemClock
 from vyry.counting import Buckets
 from vyry.devices.ledger import ClaimLedger
@@ -71,8 +71,9 @@ from vyry.mail.store import MailStore
 from vyry.settings import Role, Settings
 from vyry.signals.calls import Calls
 from vyry.signals.places import Places
+from vyry.signals.presence import Presence
 from vyry.signals.relay import Relay
-from vyry.wiring import Carriers, Ground, lay_ground, limit_keys
+from vyry.wiring import Carriers, Ground, lay_ground, limit_keys, open_presence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,9 @@ class Signals:
 
     relay: Relay
     calls: Calls
+    presence: Presence
+    #: What relay and others remember of conversations.
+    conversations: CachedConversations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +243,8 @@ def _signals(ground: Ground) -> Signals:
     return Signals(
         relay=Relay(ground.conversations, ground.lists, doorbell),
         calls=Calls(TortoiseConversations(), ground.lists, doorbell),
+        presence=open_presence(ground),
+        conversations=ground.conversations,
     )
 
 

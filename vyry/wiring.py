@@ -24,6 +24,8 @@ from vyry.adapters.otp import TortoiseOtp
 from vyry.adapters.pin import TortoisePins
 from vyry.adapters.places import RedisPlaces
 from vyry.adapters.prekeys import TortoiseDeviceLists
+from vyry.adapters.presence import InProcessPresence, RedisPresence
+from vyry.adapters.presence_people import TortoiseShowing
 from vyry.adapters.redis import RedisDoorbell
 from vyry.adapters.ring_files import read_keys, read_peppers
 from vyry.adapters.sessions import TortoiseSessions
@@ -36,9 +38,10 @@ from vyry.devices.ledger import ClaimLedger
 from vyry.limits import Quota, Unlimited, Window, overridden
 from vyry.mail.depositing import Depositor
 from vyry.mail.notices import Notices
-from vyry.mail.routing import Router
+from vyry.mail.routing import Changes, Router
 from vyry.mail.store import MailStore
 from vyry.settings import Settings
+from vyry.signals.presence import Presence, PresencePace
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Ground:
     router: Router
     notices: Notices
     ledger: ClaimLedger
+    changes: Changes
 
     @property
     def is_limited(self) -> bool:
@@ -112,6 +116,7 @@ def lay_ground(settings: Settings, carriers: Carriers) -> Ground:
         router,
         Notices(carriers.mail, router, clock, TortoiseNoticeOutbox()),
         ClaimLedger(TortoiseLedger(), WitnessFile(settings.data_dir), clock),
+        Changes(carriers.doorbell),
     )
 
 
@@ -120,6 +125,14 @@ def limit_keys(settings: Settings) -> LimitKeys:
     # The oldest pepper: nodes that know a newer one already count with the others.
     peppers = read_peppers(settings.pepper.get_secret_value())
     return LimitKeys(peppers[min(peppers)])
+
+
+def open_presence(ground: Ground) -> Presence:
+    """The presence of this node's sockets and of whom they watch."""
+    carriers, pace = ground.carriers, PresencePace()
+    if isinstance(carriers.doorbell, RedisDoorbell):
+        return Presence(RedisPresence(carriers.redis, carriers.doorbell, pace), TortoiseShowing(), pace)
+    return Presence(InProcessPresence(pace), TortoiseShowing(), pace)
 
 
 def _pins(pepper: Pepper, clock: Clock, quotas: Mapping[str, Quota]) -> Pins:

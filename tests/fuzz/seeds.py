@@ -47,6 +47,8 @@ FRAMES = {
     "park": {"seq": 3, "reason": "undecryptable"},
     "typing": {"conversationId": ID, "isTyping": True},
     "signal": {"userId": ID, "deviceId": 2, "callId": ID, "kind": "offer", "content": "aGVsbG8="},
+    "watch": {"userIds": [ID]},
+    "unwatch": {"userIds": []},
     "ping": {},
 }
 ODD_JSON = (
@@ -78,13 +80,7 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
         "phone_number": [b"+41791234567", b"+4915112345678", b"+1", b"0041791234567", b"+999123456789", "+４１７９１２３４５６７".encode()],
         "envelope": [packed, packed[:20], packed[:73]],
         "mailbag_record": [mailbag.pack([MailboxKey(1), MailboxKey(2**40)]), b"1234567", b""],
-        "hint": [
-            Hint(What.RING, b"", [MailboxKey(1)]).pack(),
-            Hint(What.RELAY, b"frame", [MailboxKey(1), MailboxKey(2)]).pack(),
-            Hint.displaced(7, [MailboxKey(3)]).pack(),
-            Hint.changed(Topic.PEOPLE, [uuid.UUID(ID)]).pack(),
-            b"\x09\x00\x00\x00\x00",
-        ],
+        "hint": _hints(),
         "key_set": [bytes([suite]) for suite in (0, 1)] + [bytes([suite, field, 31, 0x80]) for suite in (0, 1) for field in range(10)] + [b"\x00\x80\x10\x01"],
         "push_target": [b"webpush\nhttps://push.example.org/a?b=1\n\n\n\n", b"unifiedpush\nhttps://push.example.org:8443/up", b"unifiedpush\nhttps://user:password@example.org/#x", b"fcm\n\n\n\ntoken", b"apns\n\n\n\ntoken\norg.example.app"],
         "client": [b"192.0.2.1", b"192.0.2.1, 10.0.0.1", b"::ffff:192.0.2.1, 10.1.1.1\n10.0.0.2", b"unknown, _hidden, 10.0.0.1:80"],
@@ -96,6 +92,17 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
         ],
         **_of_devices(),
     }  # fmt: skip
+
+
+def _hints() -> list[bytes]:
+    return [
+        Hint(What.RING, b"", [MailboxKey(1)]).pack(),
+        Hint(What.RELAY, b"frame", [MailboxKey(1), MailboxKey(2)]).pack(),
+        Hint.displaced(7, [MailboxKey(3)]).pack(),
+        Hint.changed(Topic.PEOPLE, [uuid.UUID(ID)]).pack(),
+        Hint(What.PRESENCE, b"1700000000000000 0198c2d47a0070008000000000000001:4000", ()).pack(),
+        b"\x09\x00\x00\x00\x00",
+    ]
 
 
 def _of_devices() -> dict[str, list[bytes]]:

@@ -87,18 +87,6 @@ class Doorbell(Protocol):
         ...
 
 
-class Rememberer(Protocol):
-    """Remembers something of accounts or conversations, and is told when that is outdated; called in the node's event loop."""
-
-    def forget(self, topic: Topic, ids: Collection[UUID]) -> None:
-        """These are not what they were."""
-        ...
-
-    def forget_all(self) -> None:
-        """Changes may have been missed: anything may be outdated."""
-        ...
-
-
 class Changes:
     """Tells all nodes what has changed; best effort, so what is remembered has an age as well."""
 

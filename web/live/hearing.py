@@ -2,14 +2,16 @@
 
 from collections import OrderedDict
 from collections.abc import Collection, MutableMapping, Sequence
-from typing import Final
+from typing import Final, Protocol, assert_never
 from uuid import UUID
 
 import msgpack
 
-from vyry.ids import MailboxKey
-from vyry.mail.routing import ENDED, Doorbell, Rememberer, Topic
+from vyry.circles.conversations import CachedConversations
+from vyry.ids import ConversationId, MailboxKey
+from vyry.mail.routing import ENDED, Doorbell, Topic
 from vyry.mail.store import Deposited, Entry
+from vyry.signals.presence import Presence
 from web.live.collector import Collector
 from web.live.delivery import Delivery
 from web.live.session import CloseCode, Session
@@ -17,6 +19,20 @@ from web.live.session import CloseCode, Session
 
 #: How much is kept, in bytes, of envelopes that this node is about to deposit: what somebody else deposited first stays until then.
 EXPECTED_BYTES: Final = 32 << 20
+
+
+class Remembered(Protocol):
+    """What this node remembers that others may change (vyry/bootstrap.py)."""
+
+    @property
+    def presence(self) -> Presence:
+        """Who is shown to whom."""
+        ...
+
+    @property
+    def conversations(self) -> CachedConversations:
+        """Who belongs to which conversation."""
+        ...
 
 
 class Hearing:
@@ -28,13 +44,13 @@ class Hearing:
         collector: Collector,
         delivery: Delivery,
         doorbell: Doorbell,
-        rememberers: Sequence[Rememberer] = (),
+        remembered: Remembered | None = None,
     ) -> None:
         self._sessions = sessions
         self._collector = collector
         self._delivery = delivery
         self._doorbell = doorbell
-        self._rememberers = rememberers
+        self._remembered = remembered
         self._expected: OrderedDict[int, bytes] = OrderedDict()
         self._expected_bytes = 0
 
@@ -89,11 +105,19 @@ class Hearing:
 
     def on_changed(self, topic: Topic, ids: Collection[UUID]) -> None:
         """See DoorbellListener."""
-        for each in self._rememberers:
-            each.forget(topic, ids)
+        if self._remembered is None:
+            return
+        match topic:
+            case Topic.PEOPLE:
+                self._remembered.presence.doubt(ids)
+            case Topic.CONVERSATIONS:
+                self._remembered.conversations.forget([ConversationId(each) for each in ids])
+            case _:
+                assert_never(topic)
 
     def on_gap(self) -> None:
         """See DoorbellListener."""
         self._collector.mark(list(self._sessions))
-        for each in self._rememberers:
-            each.forget_all()
+        if self._remembered is not None:
+            self._remembered.presence.doubt()
+            self._remembered.conversations.forget_all()

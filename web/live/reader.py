@@ -17,9 +17,10 @@ from vyry.limits import POST, POST_BYTES, SIGNAL
 from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
 from vyry.mail.store import Cursor, Point
+from vyry.signals.presence import Watch as People
 from web.live.session import CloseCode, Session
 from web.live.window import WINDOW_BYTES, WINDOW_ENTRIES, Window
-from web.wire.frames import Hello, Renew, Signal, Typing
+from web.wire.frames import Hello, Renew, Signal, Typing, Watch
 from web.wire.mailbox import Acknowledge, Park
 from web.wire.messages import Post
 from web.wire.shapes import Nothing, to_rfc3339
@@ -276,6 +277,27 @@ async def _signal(session: Session, payload: object, ref: str) -> None:  # noqa:
     )
 
 
+async def _watch(session: Session, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
+    asked = understand(payload, Watch)
+    session.switchboard.buckets.take(str(session.caller.device), (SIGNAL, 1))
+    if session.watch is None:
+        session.watch = People(session.caller.user_id, partial(_tell_presence, session))
+    users = [UserId(user) for user in asked.user_ids]
+    session.switchboard.services.signals.presence.watch(session.watch, users)
+
+
+def _tell_presence(session: Session, user_id: UserId, is_online: bool) -> None:  # noqa: FBT001  the frame's own field
+    session.send("presence", {"userId": str(user_id), "isOnline": is_online})
+
+
+async def _unwatch(session: Session, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
+    asked = understand(payload, Watch)
+    session.switchboard.buckets.take(str(session.caller.device), (SIGNAL, 1))
+    if session.watch is not None:
+        users = [UserId(user) for user in asked.user_ids]
+        session.switchboard.services.signals.presence.unwatch(session.watch, users)
+
+
 async def _ping(session: Session, payload: object, ref: str) -> None:
     understand(payload, Nothing)
     session.send("pong", {}, ref)
@@ -287,6 +309,8 @@ _ACTS: Final[dict[str, Act]] = {
     "park": _park,
     "typing": _typing,
     "signal": _signal,
+    "watch": _watch,
+    "unwatch": _unwatch,
     "ping": _ping,
 }
 _NAMES: Final = frozenset({"post", "acknowledge", *_ACTS})

@@ -17,6 +17,7 @@ from vyry.accounts.account import Caller
 from vyry.errors import VyryError
 from vyry.ids import MailboxKey, new_id
 from vyry.mail.store import Entry, Want
+from vyry.signals.presence import Watch
 from web.errors import error_body
 from web.live.codec import Codec
 from web.live.window import Window, size_of
@@ -71,6 +72,7 @@ class Session:
         "reader",
         "socket",
         "switchboard",
+        "watch",
         "window",
     )
 
@@ -100,6 +102,8 @@ class Session:
         #: Posts in a row that an overloaded node refused.
         self.overloads = 0
         self.expires_at = caller.expires_at.timestamp()
+        #: Whose presence it is told of; None until it asks.
+        self.watch: Watch | None = None
 
     @property
     def mailbox(self) -> MailboxKey:

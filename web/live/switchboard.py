@@ -3,13 +3,15 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from vyry.errors import Unavailable
 from vyry.ids import MailboxKey
 from vyry.signals.places import Place
+from vyry.signals.presence import Seat
 from vyry.telemetry import SOCKETS
 from web.live.collector import CHUNK, Collector
 from web.live.delivery import Delivery
@@ -43,7 +45,7 @@ class Switchboard:
         self.delivery = Delivery(pace.slow)
         self.collector = Collector(services.mail_store, self._sessions)
         self.ended = Ended(services, self._open.keys(), self.delivery)
-        self.hearing = Hearing(self._sessions, self.collector, self.delivery, services.doorbell)
+        self.hearing = Hearing(self._sessions, self.collector, self.delivery, services.doorbell, services.signals)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -54,7 +56,14 @@ class Switchboard:
         async with asyncio.TaskGroup() as tasks:
             loops = [
                 tasks.create_task(loop())
-                for loop in (self.collector.run, self.delivery.run, self.ended.run, self._look_after, self._catch_up)
+                for loop in (
+                    self.collector.run,
+                    self.delivery.run,
+                    self.ended.run,
+                    self._look_after,
+                    self._catch_up,
+                    partial(self.services.signals.presence.run, self._seats),
+                )
             ]
             try:
                 yield
@@ -75,6 +84,7 @@ class Switchboard:
         session.is_behind = True
         await self.services.places.settle(self._open[session], session.mailbox)
         await self.services.doorbell.hold(session.mailbox, session.connection)
+        self.services.signals.presence.come(seat_of(session))
         # From here on no hint is missed: what came before is found by reading, what is not numbered yet by a deposit.
         self.collector.mark([session.mailbox])
         self.services.depositor.add([session.mailbox])
@@ -95,8 +105,13 @@ class Switchboard:
             SOCKETS.dec()
             session.is_closing = True
             place.is_taken_over = session.close_code is CloseCode.TAKEN_OVER
+            if session.watch is not None:
+                self.services.signals.presence.unwatch(session.watch, set(session.watch.users))
             if self._sessions.get(session.mailbox) is session:
                 del self._sessions[session.mailbox]
+                if not self.is_draining:
+                    # Who has to leave because the node does comes back elsewhere, within the lease.
+                    self.services.signals.presence.go(seat_of(session))
                 await self.services.doorbell.release(session.mailbox, session.connection)
 
     def sent(self, mailbox: MailboxKey) -> int:
@@ -126,6 +141,13 @@ class Switchboard:
             self.delivery.end(session, CloseCode.GOING_AWAY)
         if self._open:
             await self._all_closed.wait()
+
+    def _seats(self) -> Iterator[Seat]:
+        """The sockets here that were heard of lately: in a node that slept for long the others may be dead."""
+        now = time.monotonic()
+        for session in list(self._sessions.values()):
+            if now - session.heard_at <= self.pace.silence:
+                yield seat_of(session)
 
     async def _look_after(self) -> None:
         """Ping who is silent, close who stays silent or whose token has ended."""
@@ -170,3 +192,8 @@ class Switchboard:
                 self.acknowledged(state.mailbox, state.acknowledged.seq)
                 if state.last.seq > session.window.sent:
                     self.collector.mark([state.mailbox])
+
+
+def seat_of(session: Session) -> Seat:
+    """The socket, as presence counts it."""
+    return Seat(session.caller.user_id, session.mailbox, session.connection)

@@ -12,6 +12,8 @@ from web.wire.shapes import Count, DeviceNumber, Id, Moment, Nothing, Octets, Wi
 
 
 SIGNAL_BYTES = 16 << 10
+#: Of one frame; a socket watches 1,000 in all (vyry/signals/presence.py).
+WATCH_USERS = 200
 
 FrameId = Annotated[str, Field(min_length=1, max_length=64)]
 SignalKind = Literal["offer", "answer", "candidate", "end"]
@@ -81,6 +83,19 @@ class SignalOf(Wire):
     content: SignalContent
 
 
+class Watch(Wire):
+    """Whose presence the socket wants to be told of, or no longer. There is no telling from the answers who of them are people at all."""
+
+    user_ids: Annotated[list[Id], Field(max_length=WATCH_USERS)]
+
+
+class PresenceOf(Wire):
+    """A friend who shows it is there, or no longer."""
+
+    user_id: Id
+    is_online: bool
+
+
 class SocketLimits(Wire):
     """Sizes that this node holds clients to."""
 
@@ -140,6 +155,8 @@ FRAMES: Final[tuple[Frame, ...]] = (
     Frame("park", "client", Park, "Set one entry aside", ("parked", "refused")),
     Frame("typing", "client", Typing, "To the members of a conversation who are there", ("refused",)),
     Frame("signal", "client", Signal, "To the devices of an account that are there", ("refused",)),
+    Frame("watch", "client", Watch, "Tell of the presence of these friends", ("refused",)),
+    Frame("unwatch", "client", Watch, "Tell no more of it", ("refused",)),
     Frame("ping", "client", Nothing, "Is anybody there?", ("pong",)),
     Frame("welcome", "node", Welcome, "The socket is open from the resume point on"),
     Frame("entries", "node", Entries, "The next entries, within the unacknowledged window"),
@@ -152,5 +169,6 @@ FRAMES: Final[tuple[Frame, ...]] = (
     Frame("pong", "node", Nothing, "The answer to ping"),
     Frame("typing", "node", TypingOf, "A member types"),
     Frame("signal", "node", SignalOf, "Call set-up by another device"),
+    Frame("presence", "node", PresenceOf, "A friend is there, or not"),
     Frame("goodbye", "node", Goodbye, "Before a planned close"),
 )
