@@ -87,6 +87,7 @@ _NEW_ID: Final = Nobodys("made by the client, for itself alone")
 _OWN_DEVICE: Final = Nobodys("a number of the caller's own key set")
 _CAPABILITY: Final = Nobodys("a random secret, which is all the right there is")
 _KEYS: Final = Nobodys("who is signed in and knows the id may ask for the keys of an account that lives")
+_PLACE_IN_OWN_LIST: Final = Nobodys("a place in a list of which only the caller's own lines are shown")
 
 #: Every place, by route and name.
 PLACES: Final[dict[Place, Rule]] = {
@@ -125,11 +126,27 @@ PLACES: Final[dict[Place, Rule]] = {
     ("POST /devices/links/complete", "linkToken"): _CAPABILITY,
     ("POST /devices/links/complete", "registrationId"): _OWN_DEVICE,
     ("PUT /keys", "registrationId"): _OWN_DEVICE,
-    ("GET /keys/{userId}", "userId"): Hidden(404, "NOT_FOUND", ("gone user",)),
-    ("POST /keys/{userId}/claim", "userId"): Hidden(404, "NOT_FOUND", ("gone user",), lambda _, __: {}),
+    ("GET /keys/{userId}", "userId"): Hidden(404, "NOT_FOUND", ("gone user", "blocker")),
+    ("POST /keys/{userId}/claim", "userId"): Hidden(404, "NOT_FOUND", ("gone user", "blocker"), lambda _, __: {}),
     ("POST /keys/{userId}/claim", "deviceIds"): _KEYS,
+    ("GET /users/by-username/{username}", "username"): Hidden(
+        404, "NOT_FOUND", ("hidden username",), invented="nobody.at.all"
+    ),
+    ("GET /users/{userId}", "userId"): Hidden(404, "NOT_FOUND", ("user", "gone user", "blocker")),
+    ("POST /friends/requests", "userId"): Hidden(
+        404, "NOT_FOUND", ("gone user", "blocker"), lambda _, user: {"userId": user}
+    ),
+    ("GET /friends/requests", "cursor"): _PLACE_IN_OWN_LIST,
+    ("POST /friends/requests/{userId}/accept", "userId"): Hidden(404, "NOT_FOUND", ("user", "gone user", "blocker")),
+    ("POST /friends/requests/{userId}/decline", "userId"): Hidden(404, "NOT_FOUND", ("user", "gone user", "blocker")),
+    ("DELETE /friends/requests/{userId}", "userId"): Hidden(404, "NOT_FOUND", ("user", "gone user", "blocker")),
+    ("GET /friends", "cursor"): _PLACE_IN_OWN_LIST,
+    ("DELETE /friends/{userId}", "userId"): Hidden(404, "NOT_FOUND", ("user", "gone user", "blocker")),
+    ("GET /blocks", "cursor"): _PLACE_IN_OWN_LIST,
+    ("PUT /blocks/{userId}", "userId"): Hidden(404, "NOT_FOUND", ("gone user", "blocker")),
+    ("DELETE /blocks/{userId}", "userId"): Hidden(404, "NOT_FOUND", ("user", "gone user", "blocker")),
     ("POST /conversations", "userId"): Hidden(
-        404, "NOT_FOUND", ("gone user",), lambda _, user: {"kind": "direct", "userId": user}
+        404, "NOT_FOUND", ("gone user", "blocker"), lambda _, user: {"kind": "direct", "userId": user}
     ),
     ("GET /conversations", "cursor"): Nobodys("a point in time: what stands behind it is the caller's own list"),
     ("GET /conversations/{conversationId}", "conversationId"): Hidden(404, "NOT_FOUND", ("conversation",)),

@@ -30,16 +30,19 @@ from vyry.adapters.account_events import TortoiseAccountEvents
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
 from vyry.adapters.accounts import TortoiseAccounts
 from vyry.adapters.archive import TortoiseArchive
+from vyry.adapters.blocks import TortoiseBlocks
 from vyry.adapters.captcha import WebhookDoor
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import is_postgres, open_database, sqlite_path
 from vyry.adapters.deleting import TortoiseDeletion
 from vyry.adapters.devices import TortoiseDevices
+from vyry.adapters.friends import TortoiseFriends
 from vyry.adapters.health import Health
 from vyry.adapters.idle_devices import TortoiseIdleDevices
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
 from vyry.adapters.kafka import KafkaMailbags
 from vyry.adapters.links import TortoiseLinks
+from vyry.adapters.people import TortoisePeople
 from vyry.adapters.pin import TortoisePins
 from vyry.adapters.places import RedisPlaces
 from vyry.adapters.postgres_mail import open_postgres_mail
@@ -53,7 +56,10 @@ from vyry.adapters.shared_buckets import SharedBuckets
 from vyry.adapters.sms import webhook_key
 from vyry.adapters.sqlite_mail import open_sqlite_mail
 from vyry.adapters.tickets import RedisTickets
+from vyry.circles.blocks import Blocks
 from vyry.circles.conversations import CachedConversations, Conversations
+from vyry.circles.friends import Friends
+from vyry.circles.people import People
 from vyry.clock import Clock, SystemClock
 from vyry.counting import Buckets
 from vyry.devices.ledger import ClaimLedger
@@ -66,7 +72,7 @@ from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import Notices
 from vyry.mail.posting import PostOffice
-from vyry.mail.routing import Doorbell, Mailbags, Router
+from vyry.mail.routing import Changes, Doorbell, Mailbags, Router
 from vyry.mail.store import MailStore
 from vyry.settings import Role, Settings
 from vyry.signals.calls import Calls
@@ -85,6 +91,15 @@ class Signals:
     presence: Presence
     #: What relay and others remember of conversations.
     conversations: CachedConversations
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circles:
+    """People and what is between them."""
+
+    people: People
+    friends: Friends
+    blocks: Blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +123,7 @@ class Services:
     linking: Linking
     prekeys: Prekeys
     claim_ledger: ClaimLedger
+    circles: Circles
     conversations: Conversations
     notices: Notices
     post_office: PostOffice
@@ -203,6 +219,7 @@ def _wire(settings: Settings, carriers: Carriers) -> Services:
         linking=Linking(TortoiseLinks(), ground.pins, ground.limiter, ground.tokens, settings.max_devices),
         prekeys=Prekeys(TortoisePrekeys(), ground.limiter, ground.clock, ground.notices, ground.ledger),
         claim_ledger=ground.ledger,
+        circles=_circles(ground),
         conversations=Conversations(TortoiseConversations(), ground.limiter, ground.clock),
         notices=ground.notices,
         post_office=_post_office(ground),
@@ -245,6 +262,15 @@ def _signals(ground: Ground) -> Signals:
         calls=Calls(TortoiseConversations(), ground.lists, doorbell),
         presence=open_presence(ground),
         conversations=ground.conversations,
+    )
+
+
+def _circles(ground: Ground) -> Circles:
+    changes = Changes(ground.carriers.doorbell)
+    return Circles(
+        people=People(TortoisePeople(), ground.pepper, ground.limiter),
+        friends=Friends(TortoiseFriends(), ground.limiter, ground.clock, changes),
+        blocks=Blocks(TortoiseBlocks(), ground.clock, changes),
     )
 
 

@@ -55,7 +55,7 @@ class MemoryRoom:
         self._people = MemoryPeople()
         self._mailboxes = count(1)
         self._ties = Ties()
-        self.prekeys: PrekeyStore = MemoryPrekeys(self._people)
+        self.prekeys: PrekeyStore = MemoryPrekeys(self._people, self._ties)
         self.lists: DeviceLists = MemoryDeviceLists(self._people)
         conversations = MemoryConversations(self._people, self._ties)
         self.conversations: ConversationStore = conversations

@@ -157,7 +157,10 @@ def test_the_routes_tried_here_are_all_the_limited_ones() -> None:
         "POST /auth/request-otp",
         "POST /conversations",
         "POST /devices/links",
+        "POST /friends/requests",
         "POST /keys/{userId}/claim",
         "POST /messages",
+        "GET /users/by-username/{username}",
+        "POST /users/lookup",
         "GET /ws",
     }

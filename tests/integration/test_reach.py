@@ -59,6 +59,8 @@ class People:
             "device": 3,
             "user": eve.user_id,
             "gone user": await self._leave(dan),
+            "blocker": await self._block([ann, cat]),
+            "hidden username": "the_blocker",
             "link": await self._link(),
             "scanned link": await self._link(eve),
         } | await self._challenges(eve)
@@ -107,6 +109,14 @@ class People:
         await device.call("POST", "/account/delete", {"challengeId": challenge, "otp": code})
         self.ended["a deleted account"] = device.token
         return device.user_id
+
+    async def _block(self, others: list[Device]) -> str:
+        """Somebody who blocks all of these."""
+        blocker = await self.house.node.sign_up()
+        await blocker.call("PATCH", "/account", {"username": "the_blocker"})
+        for other in others:
+            await blocker.call("PUT", f"/blocks/{other.user_id}")
+        return blocker.user_id
 
     async def _end_some(self, ann: Device) -> None:
         old = await self.house.link(ann, 3)

@@ -114,7 +114,7 @@ async def test_keys_are_added_under_the_identity_of_the_device(prekeys: Prekeys,
     state = await prekeys.refill(bo, KeyRefill([OneTimePrekey(2, key)]))
 
     assert state.one_time[-1] == OneTimePrekey(2, key)
-    assert (await prekeys.keys(bo.user_id)).suite is Suite.LIBSIGNAL
+    assert (await prekeys.keys(bo, bo.user_id)).suite is Suite.LIBSIGNAL
 
 
 async def test_there_must_be_a_set_to_add_to(prekeys: Prekeys, bo: Caller) -> None:

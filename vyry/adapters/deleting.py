@@ -45,7 +45,6 @@ _FORGET_ACCOUNT: Final = (
     "DELETE FROM link WHERE account_id = $1",
     "DELETE FROM friend WHERE account_id = $1 OR friend_id = $1",
     "DELETE FROM friend_request WHERE account_id = $1 OR to_id = $1",
-    "DELETE FROM block WHERE account_id = $1 OR blocked_id = $1",
     "DELETE FROM invite WHERE account_id = $1",
     # The rows go when their bytes are gone (vyry/files/upkeep.py); until then they are nobody's.
     "UPDATE attachment SET account_id = NULL, expires_at = created_at WHERE account_id = $1",
@@ -73,6 +72,8 @@ _EVENTS: Final = """
 _IS_TOLD: Final = "SELECT 1 FROM account WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM notice WHERE account_id = $1)"
 _CONVERSATIONS: Final = """
     SELECT id FROM conversation WHERE id IN (SELECT conversation_id FROM member WHERE account_id = $1 LIMIT $2) ORDER BY id FOR UPDATE"""
+#: They say who is not told, so they stay as long as the memberships.
+_UNBLOCK: Final = "DELETE FROM block WHERE account_id = $1 OR blocked_id = $1"
 _RAISE: Final = "UPDATE conversation SET version = version + 1 WHERE id = ANY($1)"
 _LEAVE: Final = """
     DELETE FROM member WHERE conversation_id = ANY($2)
@@ -153,6 +154,7 @@ async def _erase_memberships(inside: BaseDBAsyncClient, left: _Left) -> int:
     """Leave groups, and close direct conversations for both."""
     if not await fetch(inside, _IS_TOLD, left.account_id):
         return 0
+    await fetch(inside, _UNBLOCK, left.account_id)
     ids = [to_uuid(row["id"]) for row in await fetch(inside, _CONVERSATIONS, left.account_id, _FEW)]
     await fetch(inside, _RAISE, ids)
     gone = len(await fetch(inside, _LEAVE, left.account_id, ids))

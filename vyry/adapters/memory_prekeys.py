@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from vyry.accounts.account import Caller
+from vyry.adapters.memory_ties import Ties
 from vyry.devices.directory import ListedDevice, Recipient
 from vyry.devices.keyset import (
     AccountKeys,
@@ -89,10 +90,11 @@ class MemoryPeople(dict[UserId, MemoryAccount]):
 
 
 class MemoryPrekeys:
-    """PrekeyStore."""
+    """PrekeyStore. There are no groups here."""
 
-    def __init__(self, people: MemoryPeople) -> None:
+    def __init__(self, people: MemoryPeople, ties: Ties | None = None) -> None:
         self._people = people
+        self._ties = ties or Ties()
 
     async def replace(self, owner: Caller, upload: KeyUpload, now: datetime) -> None:
         publish(self._people, owner, upload, now)
@@ -127,6 +129,9 @@ class MemoryPrekeys:
         return KeyState(
             tuple(held.one_time), pq, held.signed_prekey.id, held.signed_prekey_at, held.last_resort_uses, held.issued
         )
+
+    async def hides(self, user_id: UserId, asker: UserId) -> bool:
+        return self._ties.is_barred(user_id, asker)
 
     async def keys(self, user_id: UserId) -> AccountKeys:
         account = self._account(user_id)

@@ -21,7 +21,7 @@ class Audience(Enum):
 
     #: All live devices of the account.
     OWN = "own"
-    #: All live devices of those who share a conversation with it.
+    #: All live devices of those who share a conversation with it, but not a direct one in which one blocks the other.
     PEERS = "peers"
     #: All live devices of the members of the conversation, which stands in the place of the account.
     MEMBERS = "members"
@@ -32,7 +32,10 @@ _MAILBOXES = {
     Audience.PEERS: """
         SELECT mailbox FROM device WHERE ended_at IS NULL AND account_id IN (
             SELECT theirs.account_id FROM member mine JOIN member theirs ON theirs.conversation_id = mine.conversation_id
-            WHERE mine.account_id = $1 AND theirs.account_id <> $1)
+            JOIN conversation c ON c.id = mine.conversation_id
+            WHERE mine.account_id = $1 AND theirs.account_id <> $1 AND (c.kind = 'group' OR NOT EXISTS (
+                SELECT 1 FROM block b WHERE (b.account_id = $1 AND b.blocked_id = theirs.account_id)
+                    OR (b.account_id = theirs.account_id AND b.blocked_id = $1))))
         ORDER BY mailbox""",
     Audience.MEMBERS: """
         SELECT mailbox FROM device WHERE ended_at IS NULL AND account_id IN (SELECT account_id FROM member WHERE conversation_id = $1)

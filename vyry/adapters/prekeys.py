@@ -16,6 +16,7 @@ from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.notices import devices_changed, enqueue
 from vyry.adapters.rows import KeySetRow, OneTimePrekeyRow
 from vyry.adapters.statements import fetch, to_moment, to_uuid
+from vyry.adapters.ties import BARRED, IN_ONE_GROUP
 from vyry.devices.directory import ListedDevice, Recipient
 from vyry.devices.keyset import (
     AccountKeys,
@@ -60,6 +61,7 @@ _STATE = """
     SELECT k.signed_prekey_id, k.signed_prekey_at, k.last_resort_uses, k.issued_through_one_time, k.issued_through_pq,
            p.kind, p.key_id, p.public_key
     FROM key_set k LEFT JOIN one_time_prekey p ON p.mailbox = k.mailbox WHERE k.mailbox = $1 ORDER BY p.kind, p.key_id"""
+_HIDES = f"SELECT {BARRED} AND NOT {IN_ONE_GROUP} AS hides"
 _KEYS = """
     SELECT a.id, a.suite AS account_suite, a.identity_key, a.device_list_epoch, d.device_id, d.registration_id,
            k.suite, k.identity_dh_key, k.identity_dh_signature
@@ -127,6 +129,10 @@ class TortoisePrekeys:
             first["last_resort_uses"],
             Through(first["issued_through_one_time"], first["issued_through_pq"]),
         )
+
+    async def hides(self, user_id: UserId, asker: UserId) -> bool:
+        async with available():
+            return bool((await fetch(connection(), _HIDES, user_id, asker))[0]["hides"])
 
     async def keys(self, user_id: UserId) -> AccountKeys:
         async with available():

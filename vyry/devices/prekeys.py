@@ -9,7 +9,7 @@ from vyry.accounts.account import Caller
 from vyry.clock import Clock
 from vyry.devices.keyset import AccountKeys, Claimed, Identity, KeyRefill, KeyState, KeyUpload, Through
 from vyry.devices.suites import check_refill, check_upload, refuse
-from vyry.errors import InvalidKeys
+from vyry.errors import InvalidKeys, NotFound
 from vyry.ids import DeviceId, MailboxKey, UserId
 from vyry.limits import CLAIM_ALL, CLAIM_TARGET, Grant, Limiter
 
@@ -44,6 +44,10 @@ class PrekeyStore(Protocol):
 
     async def state(self, mailbox: MailboxKey) -> KeyState | None:
         """What is there for this device, of one moment; None before its first upload."""
+        ...
+
+    async def hides(self, user_id: UserId, asker: UserId) -> bool:
+        """Whether this account does not exist for the asker: one blocks the other, and they are in no group together."""
         ...
 
     async def keys(self, user_id: UserId) -> AccountKeys:
@@ -121,8 +125,10 @@ class Prekeys:
         """What the node holds for the caller's device; an empty state before its first upload."""
         return await self._store.state(caller.mailbox) or KeyState()
 
-    async def keys(self, user_id: UserId) -> AccountKeys:
-        """The long-lived keys of an account. Raises NotFound."""
+    async def keys(self, caller: Caller, user_id: UserId) -> AccountKeys:
+        """The long-lived keys of an account. Raises NotFound, also where one blocks the other."""
+        if await self._store.hides(user_id, caller.user_id):
+            raise NotFound
         return await self._store.keys(user_id)
 
     async def claim(
@@ -133,6 +139,8 @@ class Prekeys:
             (CLAIM_TARGET.name, await self._limiter.take(CLAIM_TARGET, f"{caller.device}:{user_id}")),
             (CLAIM_ALL.name, await self._limiter.take(CLAIM_ALL, str(user_id))),
         ]
+        if await self._store.hides(user_id, caller.user_id):
+            raise NotFound
         begun = await self._ledger.begin()
         claimed = await self._store.claim(user_id, device_ids, caller.mailbox)
         if any(bundle.one_time or not bundle.is_last_resort for bundle in claimed.bundles):

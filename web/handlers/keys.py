@@ -33,7 +33,7 @@ async def status(request: web.Request) -> web.Response:
 
 async def show(request: web.Request) -> web.Response:
     """GET /keys/{userId}."""
-    keys = await request.app[SERVICES].prekeys.keys(UserId(named(request, "userId")))
+    keys = await request.app[SERVICES].prekeys.keys(request[CALLER], UserId(named(request, "userId")))
     return answer(KeyListing.of(keys))
 
 
