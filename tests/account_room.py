@@ -44,7 +44,7 @@ from vyry.adapters.pin import TortoisePins
 from vyry.adapters.registration_lock import TortoiseLocks
 from vyry.adapters.sessions import TortoiseSessions
 from vyry.errors import Unavailable
-from vyry.ids import MailboxId, MailboxKey, new_id
+from vyry.ids import MailboxId, MailboxKey, UserId, new_id
 from vyry.limits import OTP_NUMBER
 
 
@@ -132,15 +132,19 @@ class Post:
 
 @dataclass(slots=True)
 class Ear:
-    """Hears whose sockets must close."""
+    """Hears whose sockets must close, and whose settings have changed."""
 
     heard: list[MailboxKey] = field(default_factory=list)
+    changed: set[UserId] = field(default_factory=set)
     is_deaf: bool = False
 
     async def ended(self, mailboxes: Collection[MailboxKey]) -> None:
         if self.is_deaf:
             raise Unavailable
         self.heard += mailboxes
+
+    async def people_changed(self, users: Collection[UserId]) -> None:
+        self.changed |= set(users)
 
 
 class AccountRoom:
@@ -162,7 +166,7 @@ class AccountRoom:
         self.registration = Registration(self.codes, OpenDoor(), self.arrivals)
         means = PinMeans(stores.pins, stores.accounts, self.codes, self.pepper, self.clock)
         self.own_pin = OwnPin(self.pins, means)
-        self.accounts = Accounts(stores.accounts, self.pepper)
+        self.accounts = Accounts(stores.accounts, self.pepper, self.ear)
         self.devices = OwnDevices(stores.devices, endings, self.clock)
 
     async def sign_up(self, number: str = NUMBER) -> NewSession:

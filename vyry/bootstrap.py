@@ -72,7 +72,7 @@ from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import Notices
 from vyry.mail.posting import PostOffice
-from vyry.mail.routing import Changes, Doorbell, Mailbags, Router
+from vyry.mail.routing import Doorbell, Mailbags, Router
 from vyry.mail.store import MailStore
 from vyry.settings import Role, Settings
 from vyry.signals.calls import Calls
@@ -206,7 +206,7 @@ def _wire(settings: Settings, carriers: Carriers) -> Services:
         registration=_registration(ground),
         sessions=_sessions(ground),
         ending_watch=EndingWatch(TortoiseSessions(), ground.standings),
-        accounts=Accounts(TortoiseAccounts(), ground.pepper),
+        accounts=Accounts(TortoiseAccounts(), ground.pepper, ground.changes),
         account_events=TortoiseAccountEvents(),
         account_upkeep=TortoiseAccountUpkeep(),
         deletion=_deletion(ground),
@@ -266,11 +266,10 @@ def _signals(ground: Ground) -> Signals:
 
 
 def _circles(ground: Ground) -> Circles:
-    changes = Changes(ground.carriers.doorbell)
     return Circles(
         people=People(TortoisePeople(), ground.pepper, ground.limiter),
-        friends=Friends(TortoiseFriends(), ground.limiter, ground.clock, changes),
-        blocks=Blocks(TortoiseBlocks(), ground.clock, changes),
+        friends=Friends(TortoiseFriends(), ground.limiter, ground.clock, ground.changes),
+        blocks=Blocks(TortoiseBlocks(), ground.clock, ground.changes),
     )
 
 

@@ -1,14 +1,15 @@
 """An account as its owner sees and changes it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from vyry.accounts.account import Account, AccountChange, AccountStore, Caller
 from vyry.accounts.phone import Pepper
 from vyry.errors import InvalidRequest
+from vyry.ids import UserId
 
 
 _USERNAME: Final = re.compile(r"[a-z0-9_.]{3,30}")
@@ -42,12 +43,21 @@ def read_username(text: str) -> str:
     return username
 
 
+class SettingsListener(Protocol):
+    """Hears, on every node, whose settings must not be remembered any longer; best effort, within a second."""
+
+    async def people_changed(self, users: Collection[UserId]) -> None:
+        """The settings of these accounts are others now."""
+        ...
+
+
 class Accounts:
     """Shows and changes the caller's own account."""
 
-    def __init__(self, store: AccountStore, pepper: Pepper) -> None:
+    def __init__(self, store: AccountStore, pepper: Pepper, listener: SettingsListener) -> None:
         self._store = store
         self._pepper = pepper
+        self._listener = listener
 
     async def of(self, caller: Caller) -> OwnAccount:
         """The caller's account."""
@@ -58,7 +68,10 @@ class Accounts:
         username = change.profile.get("username")
         if isinstance(username, str):
             change = AccountChange({**change.profile, "username": read_username(username)}, change.settings)
-        return self._own(await self._store.change(caller.user_id, change))
+        account = await self._store.change(caller.user_id, change)
+        if change.settings != {}:
+            await self._listener.people_changed({caller.user_id})
+        return self._own(account)
 
     def _own(self, account: Account) -> OwnAccount:
         number = self._pepper.unseal(account.phone_sealed)

@@ -7,6 +7,7 @@ from uuid import UUID
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.groups import settle_posts
 from vyry.adapters.statements import fetch, to_moment, to_uuid
 from vyry.adapters.ties import lock_people, pair_of
 from vyry.circles.blocks import MOST_BLOCKS, Block, BlockPage
@@ -50,7 +51,9 @@ class TortoiseBlocks:
             await fetch(inside, _BLOCK, owner, other, now)
             for statement in _PART:
                 await fetch(inside, statement, owner, other)
-            return changed
+        if changed is not None:
+            await settle_posts()
+        return changed
 
     async def unblock(self, owner: UserId, other: UserId) -> ConversationId | None:
         async with transaction() as inside:

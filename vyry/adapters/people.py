@@ -18,7 +18,7 @@ _BY_USERNAME: Final = f"""
     SELECT a.id, a.username, a.display_name, a.picture_attachment_id FROM account a WHERE a.username = $2 AND {_IS_THERE}"""
 _BY_NUMBERS: Final = f"""
     SELECT a.id, a.username, a.display_name, a.picture_attachment_id, a.phone_hash FROM account a
-    WHERE a.phone_hash = ANY($2) AND COALESCE(a.settings ->> 'discoverableByPhone', 'true') NOT IN ('false', '0') AND {_IS_THERE}"""
+    WHERE a.phone_hash = ANY($2) AND COALESCE(CAST(a.settings ->> 'discoverableByPhone' AS TEXT), 'true') NOT IN ('false', '0') AND {_IS_THERE}"""
 _PROFILE: Final = f"""
     SELECT a.id, a.username, a.display_name, a.picture_attachment_id, a.bio, a.sealed_profile FROM account a
     WHERE a.id = $2 AND {_IS_THERE} AND (

@@ -27,7 +27,8 @@ class Relay:
             "deviceId": caller.device_id,
             "isTyping": is_typing,
         }
-        others = set(conversation.members) - {caller.user_id}
+        # Where one blocks the other it is as if nobody were there.
+        others = set() if conversation.is_barred else set(conversation.members) - {caller.user_id}
         await pass_on(self._passage, "typing", payload, await mailboxes_of(self._lists, others))
 
     async def _conversation(self, caller: Caller, conversation_id: ConversationId) -> Conversation | None:

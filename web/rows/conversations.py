@@ -2,9 +2,7 @@
 
 from typing import Final
 
-from vyry.errors import (
-    NotFound,
-)
+from vyry.errors import Forbidden, NotFound
 from vyry.limits import NEW_CONTACTS
 from web.handlers import conversations
 from web.keys import Route
@@ -19,7 +17,7 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="Open the direct conversation with somebody; 200 if there is one already",
         body=OpenConversation,
         answers={201: ConversationView, 200: ConversationView},
-        refusals=(NotFound,),
+        refusals=(NotFound, Forbidden),
         quota=NEW_CONTACTS,
     ),
     Route(
