@@ -26,6 +26,7 @@ class Counter(Protocol):
     """A limiter that can be looked into."""
 
     async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant: ...
+    async def charge(self, quota: Quota, subject: str, cost: int) -> Grant: ...
     async def peek(self, asked: list[tuple[Quota, str]]) -> list[tuple[Grant, ...]]: ...
 
 
@@ -37,6 +38,9 @@ class Local:
 
     async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
         return self._local.take(quota, subject, cost)
+
+    async def charge(self, quota: Quota, subject: str, cost: int) -> Grant:
+        return self._local.charge(quota, subject, cost)
 
     async def peek(self, asked: list[tuple[Quota, str]]) -> list[tuple[Grant, ...]]:
         return [self._local.peek(quota, subject) for quota, subject in asked]
@@ -214,3 +218,18 @@ async def test_all_other_limits_stay_open_without_redis() -> None:
         for quota in QUOTAS.values():
             if not quota.is_closed_when_away and quota.windows[0].seconds:
                 assert (await limiter.take(quota, "ann")).limit == quota.windows[0].limit
+
+
+@KINDS
+async def test_what_is_charged_counts_whatever_is_left(limiter: Counter, quota: Quota) -> None:
+    await limiter.take(quota, "ann", 8)
+
+    grant = await limiter.charge(quota, "ann", 12)
+
+    assert (grant.limit, grant.remaining) == (10, 0)
+    with pytest.raises(RateLimited) as refused:
+        await limiter.take(quota, "ann")
+    # A bucket pays its debt of ten first; a window forgets all at once.
+    longest = 66 if quota is BUCKET else 60
+    assert refused.value.members["retry_after_seconds"] in (longest - 1, longest)
+    assert (await limiter.charge(quota, "bo", 3)).remaining == 7

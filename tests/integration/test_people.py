@@ -55,7 +55,7 @@ async def test_numbers_find_those_who_let_themselves_be_found(house: House) -> N
     assert await ann.call("POST", "/users/lookup", {"phoneNumbers": []}) == {"users": []}
 
 
-async def test_a_text_that_is_no_number_is_pointed_out(house: House) -> None:
+async def test_a_text_that_is_no_number_is_pointed_out(small_house: House) -> None:
     ann = await small_house.node.sign_up(with_keys=False)
 
     with pytest.raises(Refused) as refusal:

@@ -1,0 +1,168 @@
+"""What every store promises in which people are found: see PeopleStore; and what finding them costs over two nodes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.contracts.finding_room import FindingRoom, open_finding_room
+from tests.contracts.key_room import NOON, new_caller
+from vyry.accounts.account import Caller
+from vyry.accounts.phone import Pepper, read_number
+from vyry.adapters.blocks import TortoiseBlocks
+from vyry.adapters.circle_rows import ConversationRow, MemberRow
+from vyry.adapters.database import open_database
+from vyry.adapters.limiter import RedisLimiter
+from vyry.adapters.memory_people import MemoryFinder
+from vyry.adapters.people import TortoisePeople
+from vyry.adapters.prekeys import TortoisePrekeys
+from vyry.adapters.redis import connect_redis
+from vyry.adapters.rows import AccountRow
+from vyry.circles.people import People, Person, PublicProfile
+from vyry.errors import NotFound, RateLimited
+from vyry.ids import UserId, new_id
+from vyry.limits import LOOKUP, Quota, Window
+
+
+PEPPER = Pepper({1: b"1" * 32, 2: b"2" * 32}, 2)
+
+
+@pytest.fixture
+async def room(mail_url: str | None) -> AsyncIterator[FindingRoom]:
+    async with open_finding_room(mail_url) as room:
+        yield room
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def stored_url(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+async def test_a_username_is_found_and_no_part_of_one(room: FindingRoom) -> None:
+    ann, bo = await room.person("ann"), await room.person("bo_1")
+
+    assert (await room.store.by_username(ann, "bo_1")).user_id == bo
+    for strange in ("bo_", "BO_1", "bo%", ""):
+        with pytest.raises(NotFound):
+            await room.store.by_username(ann, strange)
+
+
+async def test_numbers_find_those_who_let_themselves_be_found(room: FindingRoom) -> None:
+    ann = await room.person("ann")
+    bo, cy = await room.person("bo", {"discoverableByPhone": True}), await room.person("cy")
+    await room.person("dee", {"discoverableByPhone": False})
+
+    found = await room.store.by_numbers(ann, ["#bo", "#cy", "#dee", "#nobody"])
+
+    assert {number: person.user_id for number, person in found.items()} == {"#bo": bo, "#cy": cy}
+    assert await room.store.by_numbers(ann, []) == {}
+
+
+@pytest.mark.parametrize("is_blocker", [True, False], ids=["the blocker", "the blocked"])
+async def test_where_one_blocks_neither_is_found(room: FindingRoom, is_blocker: bool) -> None:
+    ann, bo = await room.person("ann"), await room.person("bo")
+    await room.talk(ann, bo)
+    await room.block(*((ann, bo) if is_blocker else (bo, ann)))
+
+    assert await room.store.by_numbers(ann, ["#bo"]) == {}
+    for attempt in (room.store.by_username(ann, "bo"), room.store.profile(ann, bo)):
+        with pytest.raises(NotFound):
+            await attempt
+
+
+async def test_a_profile_is_for_those_near(room: FindingRoom) -> None:
+    ann, bo, cy, dee = [await room.person(name) for name in ("ann", "bo", "cy", "dee")]
+    await room.befriend(ann, bo)
+    await room.talk(cy, ann)
+
+    seen = [await room.store.profile(each, ann) for each in (ann, bo, cy)]
+
+    assert seen[0] == seen[1] == seen[2] == PublicProfile(Person(ann, "ann", None, None), "bio", b"sealed")
+    for strange in (ann, UserId(new_id())):
+        with pytest.raises(NotFound):
+            await room.store.profile(dee, strange)
+
+
+async def test_in_a_group_keys_are_seen_through_a_block_and_profiles_are_not(stored_url: str) -> None:
+    async with open_database(stored_url):
+        ann, bo, group = UserId(new_id()), UserId(new_id()), new_id()
+        for user in (ann, bo):
+            await AccountRow(id=user, phone_hash=user.hex, phone_sealed=b"", created_at=NOON).save(force_create=True)
+        await TortoiseBlocks().block(ann, bo, NOON)
+        before = [await TortoisePrekeys().hides(*pair) for pair in ((ann, bo), (bo, ann))]
+
+        _ = await ConversationRow.create(id=group, kind="group", created_at=NOON, last_activity_at=NOON)
+        for user in (ann, bo):
+            _ = await MemberRow.create(conversation_id=group, account_id=user, role="member", joined_at=NOON)
+
+        after = [await TortoisePrekeys().hides(*pair) for pair in ((ann, bo), (bo, ann))]
+        assert (before, after) == ([True, True], [False, False])
+        with pytest.raises(NotFound):
+            await TortoisePeople().profile(bo, ann)
+
+
+def two_nodes(redis: Redis, window: Window) -> tuple[list[People], Caller, list[str]]:
+    """Two nodes that count together, somebody who asks, and the numbers of three who can be found."""
+    store, numbers = MemoryFinder(), [f"+4915112345{each:03d}" for each in range(3)]
+    for number in numbers:
+        user = UserId(new_id())
+        store.profiles[user] = PublicProfile(Person(user, None, None, None), None, None)
+        # They signed up under the older pepper.
+        store.numbers[PEPPER.hide(read_number(number)).hashes[1]] = user
+    quotas = {LOOKUP.name: Quota(LOOKUP.name, (window,))}
+    nodes = [People(store, PEPPER, RedisLimiter(redis, quotas)) for _ in range(2)]
+    return nodes, new_caller(UserId(new_id()), 1, 1), numbers
+
+
+def strange(first: int, count: int) -> list[str]:
+    """Numbers of nobody."""
+    return [f"+4915199{first + each:06d}" for each in range(count)]
+
+
+async def test_a_crawler_gets_a_thousand_misses_a_day_over_all_nodes(redis_url: str) -> None:
+    async with connect_redis(redis_url) as redis:
+        nodes, eve, _ = two_nodes(redis, LOOKUP.windows[1])
+
+        found = [await nodes[turn % 2].lookup(eve, strange(turn * 100, 100)) for turn in range(10)]
+
+        assert [each.grant.remaining for each in found] == list(range(4_500, -1, -500))
+        for node in nodes:
+            with pytest.raises(RateLimited):
+                await node.lookup(eve, strange(5_000, 1))
+
+
+async def test_however_much_is_asked_at_once_no_more_numbers_are_looked_up_than_a_day_has(redis_url: str) -> None:
+    async with connect_redis(redis_url) as redis:
+        nodes, eve, _ = two_nodes(redis, LOOKUP.windows[1])
+        asked = [nodes[turn % 2].lookup(eve, strange(turn * 100, 100)) for turn in range(80)]
+
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+
+        assert 10 <= sum(not isinstance(each, RateLimited) for each in answers) <= 50
+        with pytest.raises(RateLimited):
+            await nodes[0].lookup(eve, strange(9_000, 1))
+
+
+async def test_a_hit_costs_one_a_miss_five_and_a_number_given_twice_is_one(redis_url: str) -> None:
+    async with connect_redis(redis_url) as redis:
+        nodes, ann, numbers = two_nodes(redis, Window(20, 3600))
+
+        found = await nodes[0].lookup(ann, [*strange(0, 1), numbers[1], numbers[0], numbers[1]])
+
+        assert [number.e164 for number, _ in found.people] == [numbers[1], numbers[0]]
+        assert found.grant.remaining == 20 - 2 - 5
+
+
+async def test_a_refusal_says_nothing_of_what_would_have_been_found(redis_url: str) -> None:
+    async with connect_redis(redis_url) as redis:
+        nodes, eve, numbers = two_nodes(redis, Window(10, 3600))
+        await nodes[0].lookup(eve, [*strange(0, 1), *numbers])
+
+        # Two are left: less than a miss costs, and enough to ask for one.
+        answered = await nodes[1].lookup(eve, strange(1, 1))
+
+        assert (answered.people, answered.grant.remaining) == ([], 0)
+        for asked in (numbers[:1], strange(2, 1)):
+            with pytest.raises(RateLimited):
+                await nodes[0].lookup(eve, asked)
