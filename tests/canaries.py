@@ -25,6 +25,7 @@ FIELDS: Final = {
     "ticket": "socket ticket",
     "linkSecret": "link secret",
     "linkToken": "link token",
+    "token": "invite token",
 }
 #: Shorter ones are found by accident: a code of six digits counts only where it stands alone.
 _LONG: Final = 10

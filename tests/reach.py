@@ -40,6 +40,8 @@ class Hidden:
     body: Callable[[World, Any], Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     invented: Any = "0198c2d4-7a00-7000-8000-000000000000"
+    #: Other names of the path, by the words that the world names the caller's own with.
+    own: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ def _post(world: World, conversation: str | None = None, user: str | None = None
 _NEW_ID: Final = Nobodys("made by the client, for itself alone")
 _OWN_DEVICE: Final = Nobodys("a number of the caller's own key set")
 _CAPABILITY: Final = Nobodys("a random secret, which is all the right there is")
+_FOREIGN: Final = ("conversation", "group")
+_OWN_GROUP: Final = {"conversationId": "group"}
 _KEYS: Final = Nobodys("who is signed in and knows the id may ask for the keys of an account that lives")
 _PLACE_IN_OWN_LIST: Final = Nobodys("a place in a list of which only the caller's own lines are shown")
 
@@ -148,8 +152,42 @@ PLACES: Final[dict[Place, Rule]] = {
     ("POST /conversations", "userId"): Hidden(
         404, "NOT_FOUND", ("gone user", "blocker"), lambda _, user: {"kind": "direct", "userId": user}
     ),
+    ("POST /conversations", "memberIds"): Hidden(
+        404, "NOT_FOUND", ("gone user",), lambda _, user: {"kind": "group", "memberIds": [user]}
+    ),
     ("GET /conversations", "cursor"): Nobodys("a point in time: what stands behind it is the caller's own list"),
     ("GET /conversations/{conversationId}", "conversationId"): Hidden(404, "NOT_FOUND", ("conversation",)),
+    ("PATCH /conversations/{conversationId}", "conversationId"): Hidden(
+        404, "NOT_FOUND", ("conversation", "group"), lambda _, __: {"version": 1, "messageTimerSeconds": 60}
+    ),
+    ("GET /conversations/{conversationId}/members", "conversationId"): Hidden(404, "NOT_FOUND", _FOREIGN),
+    ("GET /conversations/{conversationId}/members", "cursor"): Nobodys("a place in a list that only members are shown"),
+    ("POST /conversations/{conversationId}/members", "conversationId"): Hidden(
+        404, "NOT_FOUND", _FOREIGN, lambda world, _: {"userIds": [world.own["friend"]]}
+    ),
+    ("POST /conversations/{conversationId}/members", "userIds"): Hidden(
+        404, "NOT_FOUND", ("gone user",), lambda _, user: {"userIds": [user]}, own=_OWN_GROUP
+    ),
+    ("DELETE /conversations/{conversationId}/members/{userId}", "conversationId"): Hidden(404, "NOT_FOUND", _FOREIGN),
+    ("DELETE /conversations/{conversationId}/members/{userId}", "userId"): Hidden(
+        404, "NOT_FOUND", ("user", "gone user"), own=_OWN_GROUP
+    ),
+    ("PATCH /conversations/{conversationId}/members/{userId}", "conversationId"): Hidden(
+        404, "NOT_FOUND", _FOREIGN, lambda _, __: {"role": "admin"}
+    ),
+    ("PATCH /conversations/{conversationId}/members/{userId}", "userId"): Hidden(
+        404, "NOT_FOUND", ("user", "gone user"), lambda _, __: {"role": "admin"}, own=_OWN_GROUP
+    ),
+    ("POST /conversations/{conversationId}/invites", "conversationId"): Hidden(
+        404, "NOT_FOUND", _FOREIGN, lambda _, __: {}
+    ),
+    ("GET /conversations/{conversationId}/invites", "conversationId"): Hidden(404, "NOT_FOUND", _FOREIGN),
+    ("GET /conversations/{conversationId}/invites", "cursor"): Nobodys("a place in a list that only admins are shown"),
+    ("DELETE /conversations/{conversationId}/invites/{inviteId}", "conversationId"): Hidden(404, "NOT_FOUND", _FOREIGN),
+    ("DELETE /conversations/{conversationId}/invites/{inviteId}", "inviteId"): Hidden(
+        404, "NOT_FOUND", ("invite",), own=_OWN_GROUP
+    ),
+    ("POST /invites/{token}/join", "token"): _CAPABILITY,
     ("POST /messages", "messageId"): _NEW_ID,
     ("POST /messages", "conversationId"): Hidden(
         403, "NOT_A_MEMBER", ("conversation",), lambda world, one: _post(world, conversation=one)

@@ -37,9 +37,11 @@ from vyry.adapters.database import is_postgres, open_database, sqlite_path
 from vyry.adapters.deleting import TortoiseDeletion
 from vyry.adapters.devices import TortoiseDevices
 from vyry.adapters.friends import TortoiseFriends
+from vyry.adapters.groups import TortoiseGroups
 from vyry.adapters.health import Health
 from vyry.adapters.idle_devices import TortoiseIdleDevices
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
+from vyry.adapters.invites import TortoiseInvites
 from vyry.adapters.kafka import KafkaMailbags
 from vyry.adapters.links import TortoiseLinks
 from vyry.adapters.people import TortoisePeople
@@ -59,6 +61,8 @@ from vyry.adapters.tickets import RedisTickets
 from vyry.circles.blocks import Blocks
 from vyry.circles.conversations import CachedConversations, Conversations
 from vyry.circles.friends import Friends
+from vyry.circles.groups import Groups
+from vyry.circles.invites import Invites
 from vyry.circles.people import People
 from vyry.clock import Clock, SystemClock
 from vyry.counting import Buckets
@@ -100,6 +104,8 @@ class Circles:
     people: People
     friends: Friends
     blocks: Blocks
+    groups: Groups
+    invites: Invites
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +276,8 @@ def _circles(ground: Ground) -> Circles:
         people=People(TortoisePeople(), ground.pepper, ground.limiter),
         friends=Friends(TortoiseFriends(), ground.limiter, ground.clock, ground.changes),
         blocks=Blocks(TortoiseBlocks(), ground.clock, ground.changes),
+        groups=Groups(TortoiseGroups(), ground.changes, ground.limiter, ground.clock),
+        invites=Invites(TortoiseInvites(), ground.changes, ground.clock),
     )
 
 

@@ -9,6 +9,7 @@ from web.rows import (
     conversations,
     devices,
     documents,
+    groups,
     keys,
     limits,
     links,
@@ -32,6 +33,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *keys.ROWS,
     *people.ROWS,
     *conversations.ROWS,
+    *groups.ROWS,
     *mail.ROWS,
     *limits.ROWS,
 )

@@ -53,19 +53,24 @@ class People:
         tablet = await self.house.link(ann)
         for number in (2, 3):
             await self.house.link(eve, number)
-        foreign = {
-            "conversation": apart,
-            "message": await self._message(mal, eve, apart),
-            "device": 3,
-            "user": eve.user_id,
-            "gone user": await self._leave(dan),
-            "blocker": await self._block([ann, cat]),
-            "hidden username": "the_blocker",
-            "link": await self._link(),
-            "scanned link": await self._link(eve),
-        } | await self._challenges(eve)
-        own = {"conversation": together, "friend": bo.user_id}
+        foreign = (
+            {
+                "conversation": apart,
+                "message": await self._message(mal, eve, apart),
+                "device": 3,
+                "user": eve.user_id,
+                "gone user": await self._leave(dan),
+                "blocker": await self._block([ann, cat]),
+                "hidden username": "the_blocker",
+                "link": await self._link(),
+                "scanned link": await self._link(eve),
+            }
+            | await self._challenges(eve)
+            | await self._group(eve, mal)
+        )
+        own = {"conversation": together, "friend": bo.user_id, "group": (await self._group(ann, bo))["group"]}
         alone = {"conversation": await cat.open_direct(bo), "friend": bo.user_id}
+        alone["group"] = (await self._group(cat, bo))["group"]
         self.victims = [eve, mal]
         self.callers = {"primary": ann, "linked": tablet, "stranger": cat}
         self.worlds = {
@@ -74,6 +79,12 @@ class People:
             "stranger": World(foreign | {"device": 2}, alone),
         }
         await self._end_some(ann)
+
+    async def _group(self, admin: Device, other: Device) -> dict[str, str]:
+        body = {"kind": "group", "memberIds": [other.user_id]}
+        group = str((await admin.call("POST", "/conversations", body))["conversationId"])
+        invite = await admin.call("POST", f"/conversations/{group}/invites", {})
+        return {"group": group, "invite": str(invite["inviteId"])}
 
     async def _link(self, scanner: Device | None = None) -> str:
         key = {"publicKey": base64_text(bytes(32))}
@@ -203,10 +214,15 @@ async def test_what_is_not_the_callers_answers_like_what_does_not_exist(
     rule, world, token = PLACES[place], people.worlds[role], people.callers[role].token
     assert isinstance(rule, Hidden)
     before = await people.untouched()
+    own = {name: world.own[word] for name, word in rule.own.items()}
 
     foreign, invented = [
         await answer(
-            people.house, route, filled(route.path, **{place[1]: name}), token, rule.body and rule.body(world, name)
+            people.house,
+            route,
+            filled(route.path, **own, **{place[1]: name}),
+            token,
+            rule.body and rule.body(world, name),
         )
         for name in (world.foreign[word], rule.invented)
     ]

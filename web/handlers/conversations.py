@@ -10,8 +10,13 @@ from web.wire.strict import answer, named, parameters, read
 
 async def open_one(request: web.Request) -> web.Response:
     """POST /conversations."""
-    wanted = await read(request, OpenConversation)
-    opened = await request.app[SERVICES].conversations.open_direct(request[CALLER].user_id, UserId(wanted.user_id))
+    wanted, opener = await read(request, OpenConversation), request[CALLER].user_id
+    services = request.app[SERVICES]
+    if (other := wanted.direct()) is not None:
+        opened = await services.conversations.open_direct(opener, UserId(other))
+    else:
+        others = [UserId(user) for user in wanted.member_ids or ()]
+        opened = await services.circles.groups.create(opener, others, wanted.sealed_info)
     request[GRANTS] = list(opened.grants)
     return answer(ConversationView.of(opened.conversation), status=201 if opened.is_new else 200)
 

@@ -1,25 +1,51 @@
 """Shapes of conversations (docs/protocol.md, "Circles")."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
+from uuid import UUID
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
-from vyry.circles.conversations import Conversation, ConversationPage
-from web.wire.shapes import Base64, Count, Id, Moment, Wire
+from vyry.circles.conversations import Conversation, ConversationPage, Member
+from vyry.errors import InvalidRequest
+from vyry.ids import UserId
+from web.wire.shapes import Base64, Count, Id, Moment, Octets, Wire
 
 
-def _served(kind: object) -> object:
-    if kind == "group":
-        raise ValueError("group conversations are not served yet")
-    return kind
+def _distinct(ids: list[UUID]) -> list[UUID]:
+    if len(set(ids)) < len(ids):
+        raise ValueError("somebody is named twice")
+    return ids
+
+
+#: Title and picture, as the members encrypt them.
+SealedInfo = Annotated[bytes, Octets(0, 8 << 10)]
+#: People, each once.
+Ids = Annotated[list[Id], AfterValidator(_distinct), Field(json_schema_extra={"uniqueItems": True})]
 
 
 class OpenConversation(Wire):
-    """With whom to talk. Group conversations are not served yet."""
+    """With whom to talk: direct has `userId`; group has `memberIds` (everybody but oneself) and `sealedInfo`, or not."""
 
-    kind: Annotated[Literal["direct"], BeforeValidator(_served)]
-    user_id: Id
+    kind: Literal["direct", "group"]
+    user_id: Id | None = None
+    member_ids: Annotated[Ids, Field(max_length=999)] | None = None
+    sealed_info: SealedInfo | None = None
+
+    def direct(self) -> UUID | None:
+        """With whom, if it is a direct one. Raises InvalidRequest when the fields are not those of its kind."""
+        if self.kind == "direct":
+            _refuse("direct", {"memberIds": self.member_ids, "sealedInfo": self.sealed_info})
+            if self.user_id is None:
+                raise InvalidRequest(fields=[{"field": "userId", "problem": "direct needs userId"}])
+            return self.user_id
+        _refuse("group", {"userId": self.user_id})
+        return None
+
+
+def _refuse(kind: str, strange: Mapping[str, object]) -> None:
+    if named := [name for name, value in strange.items() if value is not None]:
+        raise InvalidRequest(fields=[{"field": name, "problem": f"{kind} has no {name}"} for name in named])
 
 
 class ConversationsQuery(Wire):
@@ -35,6 +61,11 @@ class ConversationMember(Wire):
     user_id: Id
     role: Literal["admin", "member"]
     joined_at: Moment
+
+    @classmethod
+    def of(cls, user: UserId, member: Member) -> "ConversationMember":
+        """As the wire has it."""
+        return cls(user_id=user, role=member.role.value, joined_at=member.joined_at)
 
 
 class ConversationView(Wire):
@@ -55,10 +86,7 @@ class ConversationView(Wire):
         return cls(
             conversation_id=conversation.conversation_id,
             kind=conversation.kind.value,
-            members=[
-                ConversationMember(user_id=user, role=member.role.value, joined_at=member.joined_at)
-                for user, member in conversation.members.items()
-            ],
+            members=[ConversationMember.of(user, member) for user, member in conversation.members.items()],
             sealed_info=conversation.sealed_info,
             version=conversation.version,
             message_timer_seconds=conversation.message_timer_seconds,

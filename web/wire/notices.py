@@ -75,6 +75,14 @@ class AccountDeleted(Wire):
     user_id: Id
 
 
+class ConversationChanged(Wire):
+    """A conversation is another one now, in what is said of it or in who belongs to it; who is no member any more is told too."""
+
+    name: Literal["conversationChanged"]
+    conversation_id: Id
+    version: Count
+
+
 Notice = (
     PrekeysLow
     | DevicesChanged
@@ -85,4 +93,5 @@ Notice = (
     | RegistrationAttempted
     | TokenReused
     | AccountDeleted
+    | ConversationChanged
 )

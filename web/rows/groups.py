@@ -1,0 +1,107 @@
+"""Groups: what is said of a conversation, its members and its invites."""
+
+from typing import Final
+
+from vyry.errors import Forbidden, LastAdmin, NotFound, VersionMismatch
+from vyry.limits import NEW_CONTACTS
+from web.handlers import groups, invites
+from web.keys import Route
+from web.wire.conversations import ConversationView
+from web.wire.groups import (
+    AddMembers,
+    AssignRole,
+    CreateInvite,
+    EditConversation,
+    InviteList,
+    InvitesQuery,
+    MemberList,
+    MembersQuery,
+    NewInvite,
+)
+from web.wire.shapes import Nothing
+
+
+_CONVERSATION: Final = "/api/v1/conversations/{conversationId}"
+
+ROWS: Final[tuple[Route, ...]] = (
+    Route(
+        method="PATCH",
+        path=_CONVERSATION,
+        handler=groups.edit,
+        summary="Change what is said of a conversation: an admin of a group, either of two",
+        body=EditConversation,
+        answers={200: ConversationView},
+        refusals=(NotFound, Forbidden, VersionMismatch),
+    ),
+    Route(
+        method="GET",
+        path=f"{_CONVERSATION}/members",
+        handler=groups.members,
+        summary="The members by rising id, page by page",
+        query=MembersQuery,
+        answers={200: MemberList},
+        refusals=(NotFound,),
+    ),
+    Route(
+        method="POST",
+        path=f"{_CONVERSATION}/members",
+        handler=groups.add,
+        summary="Add members to a group (admins); who is one already stays what they are",
+        body=AddMembers,
+        answers={200: ConversationView},
+        refusals=(NotFound, Forbidden),
+        quota=NEW_CONTACTS,
+    ),
+    Route(
+        method="DELETE",
+        path=f"{_CONVERSATION}/members/{{userId}}",
+        handler=groups.remove,
+        summary="Leave a group, or remove somebody (admins)",
+        answers={200: Nothing},
+        refusals=(NotFound, Forbidden, LastAdmin),
+    ),
+    Route(
+        method="PATCH",
+        path=f"{_CONVERSATION}/members/{{userId}}",
+        handler=groups.assign,
+        summary="Give a member another role (admins)",
+        body=AssignRole,
+        answers={200: ConversationView},
+        refusals=(NotFound, Forbidden, LastAdmin),
+    ),
+    Route(
+        method="POST",
+        path=f"{_CONVERSATION}/invites",
+        handler=invites.create,
+        summary="A way into the group for whoever has its token (admins)",
+        body=CreateInvite,
+        is_body_optional=True,
+        answers={201: NewInvite},
+        refusals=(NotFound, Forbidden),
+    ),
+    Route(
+        method="GET",
+        path=f"{_CONVERSATION}/invites",
+        handler=invites.index,
+        summary="The invites that hold (admins)",
+        query=InvitesQuery,
+        answers={200: InviteList},
+        refusals=(NotFound, Forbidden),
+    ),
+    Route(
+        method="DELETE",
+        path=f"{_CONVERSATION}/invites/{{inviteId}}",
+        handler=invites.withdraw,
+        summary="Withdraw an invite (admins)",
+        answers={200: Nothing},
+        refusals=(NotFound, Forbidden),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/invites/{token}/join",
+        handler=invites.join,
+        summary="Join a group by an invite; a member uses nothing",
+        answers={200: ConversationView},
+        refusals=(NotFound, Forbidden),
+    ),
+)
