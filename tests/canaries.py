@@ -15,6 +15,7 @@ from typing import Final
 #: Members of bodies, requests and answers alike, that hold a secret.
 FIELDS: Final = {
     "phoneNumber": "phone number",
+    "phoneNumbers": "phone number",
     "otp": "one-time code",
     "pin": "PIN",
     "currentPin": "PIN",
@@ -40,8 +41,9 @@ def note(said: object) -> None:
     match said:
         case dict():
             for name, value in said.items():
-                if name in FIELDS and isinstance(value, str) and _MASKED not in value:
-                    noted[FIELDS[name]].add(value)
+                for each in value if isinstance(value, list) else [value]:
+                    if name in FIELDS and isinstance(each, str) and _MASKED not in each:
+                        noted[FIELDS[name]].add(each)
                 note(value)
         case list():
             for value in said:

@@ -120,6 +120,28 @@ async def test_a_limited_route_says_how_it_stands_and_a_429_which_limit_it_was(n
     assert re.fullmatch(r'"new_contacts";r=0;t=\d+', said[2][2])
 
 
+async def test_a_search_too_many_is_refused(node: Node) -> None:
+    ann = await node.sign_up(with_keys=False)
+    paths = [f"/users/by-username/nobody_{number}" for number in range(61)]
+
+    said = [await headers_of(ann, "GET", path) for path in paths]
+
+    assert [each[0] for each in said] == [404] * 60 + [429]
+    assert said[60][1] == '"search";q=60;w=60'
+
+
+async def test_looking_people_up_and_asking_them_tell_their_limits(node: Node) -> None:
+    ann, bo = await node.sign_up(with_keys=False), await node.sign_up(with_keys=False)
+
+    found = await headers_of(ann, "POST", "/users/lookup", {"phoneNumbers": [bo.number]})
+    missed = await headers_of(ann, "POST", "/users/lookup", {"phoneNumbers": [fresh_number()]})
+    asked = await headers_of(ann, "POST", "/friends/requests", {"userId": bo.user_id})
+
+    assert found == (200, '"lookup";q=1000;w=4000', '"lookup";r=999;t=4')
+    assert (missed[:2], missed[2][:16]) == (found[:2], '"lookup";r=994;t')
+    assert asked == (201, '"new_contacts";q=2;w=86400', '"new_contacts";r=1;t=86400')
+
+
 async def test_posts_and_claims_tell_each_of_their_limits(node: Node) -> None:
     ann, bo = await node.sign_up(), await node.sign_up()
     conversation = await ann.open_direct(bo)

@@ -2,6 +2,8 @@
 
 import re
 import uuid
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
@@ -9,7 +11,9 @@ from tests.client import Body, Device, Refused, fresh_number
 from tests.device_keys import base64_text
 from tests.line import Line
 from tests.live_house import House
+from vyry.adapters.blocks import TortoiseBlocks
 from vyry.adapters.rows import AccountRow
+from vyry.ids import UserId
 
 
 NOBODY = str(uuid.uuid4())
@@ -207,6 +211,17 @@ async def test_posts_and_signals_between_them_find_nobody_until_it_is_taken_back
 
 def queued(line: Line) -> list[Body]:
     return [line.heard.get_nowait() for _ in range(line.heard.qsize())]
+
+
+async def test_a_block_holds_at_once_on_a_node_that_remembers(house: House) -> None:
+    ann, bo, together = await house.pair()
+    await ann.post(together, bo, b"remembered now")
+
+    # Another node takes the block, and its hint to this one is lost.
+    await TortoiseBlocks().block(UserId(UUID(bo.user_id)), UserId(UUID(ann.user_id)), datetime.now(UTC))
+
+    body = ann.body_of(together, [bo.user_id], b"never")
+    assert await refused(ann, "POST", "/messages", body) == "NOT_FOUND"
 
 
 async def test_who_is_blocked_hears_of_no_device_and_no_end(house: House) -> None:

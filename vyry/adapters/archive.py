@@ -47,7 +47,7 @@ _ROWS: Final = 200
 _BYTES: Final = 1 << 20
 _EVERYTHING_AFTER: Final = UUID(int=0)
 
-Owner = Literal["id", "account_id", "mailbox", "device", "phone_hash"]
+Owner = Literal["id", "account_id", "to_id", "mailbox", "device", "phone_hash"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,9 @@ TABLES: Final = (
     Table("notices", NoticeRow, "account_id", ("at", "audience", "body")),
     Table("friends", FriendRow, "account_id", ("friend_id", "since"), {"friend_id": "user_id"}),
     Table("friend_requests", FriendRequestRow, "account_id", ("to_id", "at"), {"to_id": "user_id"}),
+    Table(
+        "friend_requests_received", FriendRequestRow, "to_id", ("account_id", "at"), {"account_id": "user_id"}
+    ),
     Table("blocks", BlockRow, "account_id", ("blocked_id", "at"), {"blocked_id": "user_id"}),
     Table(
         "invites",
@@ -299,6 +302,7 @@ async def _told(table: Table, whose: _Whose) -> AsyncIterator[Page]:
     key = table.rows._meta.pk_attr  # noqa: SLF001 - Tortoise has no other door
     owners: Mapping[str, Sequence[object]] = {
         "account_id": [whose.user_id],
+        "to_id": [whose.user_id],
         "phone_hash": whose.numbers,
         "mailbox": whose.mailboxes,
         "device": whose.devices,

@@ -73,14 +73,17 @@ class People:
         self._pepper = pepper
         self._limiter = limiter
 
-    async def by_username(self, caller: Caller, text: str) -> tuple[Person, Grant]:
-        """Who has this username, however it is written, and what the limit leaves. Raises NotFound, RateLimited."""
-        grant = await self._limiter.take(SEARCH, str(caller.user_id))
+    async def pay(self, caller: Caller) -> Grant:
+        """Pay for one `by_username`; answers what the limit leaves. Raises RateLimited."""
+        return await self._limiter.take(SEARCH, str(caller.user_id))
+
+    async def by_username(self, caller: Caller, text: str) -> Person:
+        """Who has this username, however it is written. Raises NotFound."""
         try:
             username = read_username(text)
         except InvalidRequest:
             raise NotFound from None
-        return await self._store.by_username(caller.user_id, username), grant
+        return await self._store.by_username(caller.user_id, username)
 
     async def lookup(self, caller: Caller, texts: Sequence[str]) -> Found:
         """Who can be found by these numbers; a number given twice is one. Raises InvalidRequest (not E.164), RateLimited."""

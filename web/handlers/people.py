@@ -12,9 +12,8 @@ from web.wire.strict import answer, named, read
 async def by_username(request: web.Request) -> web.Response:
     """GET /users/by-username/{username}."""
     people = request.app[SERVICES].circles.people
-    person, grant = await people.by_username(request[CALLER], request.match_info["username"])
-    request[GRANTS] = [(SEARCH.name, grant)]
-    return answer(Person.of(person))
+    request[GRANTS] = [(SEARCH.name, await people.pay(request[CALLER]))]
+    return answer(Person.of(await people.by_username(request[CALLER], request.match_info["username"])))
 
 
 async def look_up(request: web.Request) -> web.Response:

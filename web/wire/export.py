@@ -244,6 +244,7 @@ class AccountArchive(Wire):
     notices: Sequence[ExportedNotice]
     friends: Sequence[ExportedFriend]
     friend_requests: Sequence[ExportedFriendRequest]
+    friend_requests_received: Sequence[ExportedFriendRequest]
     blocks: Sequence[ExportedBlock]
     invites: Sequence[ExportedInvite]
     attachments: Sequence[ExportedAttachment]
@@ -274,6 +275,7 @@ _ROWS: Final[Mapping[str, type[BaseModel]]] = {
     "notices": ExportedNotice,
     "friends": ExportedFriend,
     "friend_requests": ExportedFriendRequest,
+    "friend_requests_received": ExportedFriendRequest,
     "blocks": ExportedBlock,
     "invites": ExportedInvite,
     "attachments": ExportedAttachment,

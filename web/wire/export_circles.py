@@ -11,7 +11,7 @@ class ExportedFriend(Wire):
 
 
 class ExportedFriendRequest(Wire):
-    """A request to somebody that waits for an answer."""
+    """A request to or of somebody that waits for an answer."""
 
     user_id: Id
     at: Moment

@@ -1,0 +1,100 @@
+"""Asking, answering and blocking: what it costs, and who is told."""
+
+from collections.abc import Collection
+
+import pytest
+
+from tests.contracts.key_room import MemoryRoom, new_caller
+from tests.unit.test_prekeys import Counting, PinnedClock
+from vyry.accounts.account import Caller
+from vyry.circles.blocks import Blocks
+from vyry.circles.friends import Direction, Friends
+from vyry.errors import InvalidRequest, NotFound, RateLimited
+from vyry.ids import ConversationId, UserId, new_id
+
+
+class Told:
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.people: list[set[UserId]] = []
+        self.conversations: list[ConversationId] = []
+
+    async def people_changed(self, users: Collection[UserId]) -> None:
+        self.people.append(set(users))
+
+    async def conversations_changed(self, ids: Collection[ConversationId]) -> None:
+        self.conversations += ids
+
+
+@pytest.fixture
+def room() -> MemoryRoom:
+    return MemoryRoom()
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def friends(room: MemoryRoom, told: Told) -> Friends:
+    return Friends(room.friends, Counting(), PinnedClock(), told)
+
+
+async def person(room: MemoryRoom) -> Caller:
+    """Somebody signed in."""
+    return new_caller(await room.person(), 1, 1)
+
+
+async def test_asking_a_stranger_is_a_new_contact_and_nothing_else_is(friends: Friends, room: MemoryRoom) -> None:
+    ann, *others = [await person(room) for _ in range(24)]
+    await room.conversations.open_direct(ann.user_id, others[21].user_id, PinnedClock().now())
+    await friends.ask(others[22], ann.user_id)
+    for other in others[:20]:
+        assert (await friends.ask(ann, other.user_id)).grants
+
+    with pytest.raises(RateLimited):
+        await friends.ask(ann, others[20].user_id)
+
+    for known in (others[0], others[21], others[22]):
+        assert not (await friends.ask(ann, known.user_id)).grants
+    assert (await room.friends.requests(others[20].user_id, Direction.INCOMING, 9, None)).requests == []
+
+
+async def test_nobody_who_is_not_there_costs_anything(friends: Friends, room: MemoryRoom) -> None:
+    ann, bo = await person(room), await person(room)
+
+    for _ in range(30):
+        with pytest.raises(NotFound):
+            await friends.ask(ann, UserId(new_id()))
+
+    assert not (await friends.ask(ann, bo.user_id)).are_friends
+    with pytest.raises(InvalidRequest):
+        await friends.ask(ann, ann.user_id)
+
+
+async def test_everybody_is_told_when_two_become_friends_and_when_they_part(
+    friends: Friends, room: MemoryRoom, told: Told
+) -> None:
+    ann, bo = await person(room), await person(room)
+
+    await friends.ask(ann, bo.user_id)
+    before = list(told.people)
+    await friends.accept(bo, ann.user_id)
+    await friends.part(ann, bo.user_id)
+
+    assert (before, told.people) == ([], [{ann.user_id, bo.user_id}] * 2)
+
+
+async def test_everybody_is_told_of_a_block_and_of_the_conversation_it_changes(room: MemoryRoom, told: Told) -> None:
+    blocks, ann, bo = Blocks(room.blocks, PinnedClock(), told), await person(room), await person(room)
+    opened, _ = await room.conversations.open_direct(ann.user_id, bo.user_id, PinnedClock().now())
+
+    await blocks.block(ann, bo.user_id)
+    await blocks.unblock(ann, bo.user_id)
+
+    assert told.people == [{ann.user_id, bo.user_id}] * 2
+    assert told.conversations == [opened.conversation_id] * 2
+    with pytest.raises(InvalidRequest):
+        await blocks.block(ann, ann.user_id)
