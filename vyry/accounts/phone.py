@@ -121,11 +121,6 @@ class Pepper:
         """The name of a number in counters and limits, in hex: a keyed hash under the pepper in use. An account is found by `hide(number).hashes`."""
         return self.keyed(_NUMBER, number.e164.encode()).hex()
 
-    def find_hashes(self, number: PhoneNumber) -> list[str]:
-        """What the account of a number may stand under: its hashes under all peppers of the ring."""
-        self._secret(None)
-        return [secret.mac(_NUMBER, number.e164.encode()).hex() for secret in self._ring.values()]
-
     def hide(self, number: PhoneNumber) -> HiddenNumber:
         """All that may be stored of a number."""
         plain = number.e164.encode()
