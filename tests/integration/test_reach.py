@@ -33,7 +33,10 @@ OWN = {"x-request-id", "date", "ratelimit", "ratelimit-policy"}
 ROLES = ("primary", "linked", "stranger")
 ENDED = ("an ended device", "a suspended account", "a deleted account", "a device before the new sign-up")
 #: What would show that a refusal did something all the same.
-SEEN = ("/devices", "/account", "/account/pin", "/account/events", "/keys/status", "/conversations")
+SEEN = (
+    *("/devices", "/account", "/account/pin", "/account/events", "/keys/status", "/conversations"),
+    *("/friends", "/friends/requests", "/friends/requests?direction=outgoing", "/blocks"),
+)
 
 
 class People:
@@ -144,8 +147,10 @@ class People:
         }
 
     async def untouched(self) -> list[Body]:
-        """All that the victims see of what is theirs."""
+        """All that the victims see of what is theirs, but for what time changes: a post is noted as activity within seconds."""
         seen = [await victim.call("GET", path) for victim in self.victims for path in SEEN]
+        for conversation in (one for each in seen for one in each.get("conversations", ())):
+            del conversation["lastActivityAt"]
         return [{name: value for name, value in each.items() if not name.endswith("AgeSeconds")} for each in seen]
 
 
