@@ -230,14 +230,23 @@ async def test_who_is_blocked_hears_of_no_device_and_no_end(house: House) -> Non
     await bo.open_direct(dee)
     await bo.call("PUT", f"/blocks/{ann.user_id}")
 
-    await bo.upload_keys()
-    await house.node.sign_up(bo.number)
+    again = await house.node.sign_up(bo.number)
+    await house.services.notices.deliver()
+    version = (await ann.call("GET", f"/conversations/{together}"))["version"]
+    await delete(again)
     await house.services.notices.deliver()
 
     told = [entry["notice"]["name"] for entry in (await dee.collect(wait=5))["entries"]]
-    assert told[0] == "devicesChanged"
+    assert (told[0], told[-1], version) == ("devicesChanged", "accountDeleted", 2)
     assert (await ann.collect())["entries"] == []
-    assert (await ann.call("GET", f"/conversations/{together}"))["version"] == 2
+
+
+async def delete(device: Device) -> None:
+    """End the account."""
+    wanted = {"phoneNumber": device.number, "purpose": "deleteAccount"}
+    challenge = await device.node.call("POST", "/auth/request-otp", wanted)
+    proof = {"challengeId": challenge["challengeId"], "otp": await device.node.otp(device.number)}
+    await device.call("POST", "/account/delete", proof)
 
 
 async def test_numbers_that_are_asked_for_are_kept_nowhere(small_house: House) -> None:
