@@ -56,9 +56,7 @@ OTP_SENT: Final = Counter(
 )
 OTP_REFUSED: Final = Counter("vyry_otp_refused", "One-time codes that a limit held back.", ["limit"])
 OTP_GUESSES: Final = Counter("vyry_otp_guesses", "Guesses at one-time codes: right or wrong.", ["outcome"])
-ATTACHMENT_BYTES: Final = Counter(
-    "vyry_attachment_bytes", "Bytes of attachments that went in or out.", ["direction"]
-)
+ATTACHMENT_BYTES: Final = Counter("vyry_attachment_bytes", "Bytes of attachments that went in or out.", ["direction"])
 ATTACHMENTS_CLEARED: Final = Counter(
     "vyry_attachments_cleared", "Attachments whose bytes were removed: over, or stray, without a row.", ["reason"]
 )

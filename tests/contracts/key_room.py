@@ -11,7 +11,10 @@ from vyry.adapters.blocks import TortoiseBlocks
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import open_database
 from vyry.adapters.friends import TortoiseFriends
+from vyry.adapters.groups import TortoiseGroups
+from vyry.adapters.invites import TortoiseInvites
 from vyry.adapters.memory_circles import MemoryConversations
+from vyry.adapters.memory_groups import MemoryGroups, MemoryInvites
 from vyry.adapters.memory_prekeys import MemoryAccount, MemoryDevice, MemoryDeviceLists, MemoryPeople, MemoryPrekeys
 from vyry.adapters.memory_ties import MemoryBlocks, MemoryFriends, Ties
 from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
@@ -19,6 +22,8 @@ from vyry.adapters.rows import AccountRow, DeviceRow
 from vyry.circles.blocks import BlockStore
 from vyry.circles.conversations import ConversationStore
 from vyry.circles.friends import FriendStore
+from vyry.circles.groups import GroupStore
+from vyry.circles.invites import InviteStore
 from vyry.devices.directory import DeviceLists
 from vyry.devices.keyset import Claimed, Identity, KeyRefill, KeyUpload, OneTimePrekey, SignedPrekey, Suite
 from vyry.devices.prekeys import PrekeyStore
@@ -36,6 +41,8 @@ class KeyRoom(Protocol):
     conversations: ConversationStore
     friends: FriendStore
     blocks: BlockStore
+    groups: GroupStore
+    invites: InviteStore
 
     async def person(self) -> UserId:
         """A new account without devices."""
@@ -61,6 +68,9 @@ class MemoryRoom:
         self.conversations: ConversationStore = conversations
         self.friends: FriendStore = MemoryFriends(self._people, self._ties)
         self.blocks: BlockStore = MemoryBlocks(self._people, self._ties, conversations.raise_version)
+        groups = MemoryGroups(conversations)
+        self.groups: GroupStore = groups
+        self.invites: InviteStore = MemoryInvites(groups)
 
     async def person(self) -> UserId:
         user = UserId(new_id())
@@ -89,6 +99,8 @@ class DatabaseRoom:
         self.conversations: ConversationStore = TortoiseConversations()
         self.friends: FriendStore = TortoiseFriends()
         self.blocks: BlockStore = TortoiseBlocks()
+        self.groups: GroupStore = TortoiseGroups()
+        self.invites: InviteStore = TortoiseInvites()
 
     async def person(self) -> UserId:
         user = UserId(new_id())

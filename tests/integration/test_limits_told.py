@@ -157,6 +157,18 @@ async def test_posts_and_claims_tell_each_of_their_limits(node: Node) -> None:
     assert claim[:2] == (200, '"claim_target";q=6;w=3600, "claim_all";q=60;w=3600')
 
 
+async def test_adding_people_who_were_never_met_counts_them_all(node: Node) -> None:
+    ann, *strangers = [await node.sign_up() for _ in range(4)]
+    group = (await ann.call("POST", "/conversations", {"kind": "group"}))["conversationId"]
+    some, all_of_them = ([each.user_id for each in strangers[:count]] for count in (2, 3))
+
+    too_many = await headers_of(ann, "POST", f"/conversations/{group}/members", {"userIds": all_of_them})
+    added = await headers_of(ann, "POST", f"/conversations/{group}/members", {"userIds": some})
+
+    assert too_many[:2] == (429, '"new_contacts";q=2;w=86400')
+    assert added == (200, '"new_contacts";q=2;w=86400', '"new_contacts";r=0;t=86400')
+
+
 async def test_codes_links_and_sockets_tell_their_limits_before_anybody_is_known(node: Node) -> None:
     ann = await node.sign_up(with_keys=False)
 
@@ -178,6 +190,7 @@ def test_the_routes_tried_here_are_all_the_limited_ones() -> None:
         "GET /account/export",
         "POST /auth/request-otp",
         "POST /conversations",
+        "POST /conversations/{conversationId}/members",
         "POST /devices/links",
         "POST /friends/requests",
         "POST /keys/{userId}/claim",

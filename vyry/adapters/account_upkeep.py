@@ -30,6 +30,7 @@ class TortoiseAccountUpkeep:
         gone += await self._delete("ending", "id", "at", now - _ENDING_AGE, limit)
         gone += await self._delete("registration", "token_hash", "expires_at", now, limit)
         gone += await self._delete("account_event", "id", "at", now - KEEP_EVENTS, limit)
+        gone += await self._delete("invite", "id", "expires_at", now, limit)
         gone += await self._delete("link", "id", "expires_at", now - LINK_REMEMBERED, limit)
         return gone + await self._forget_devices(now - KEEP_ENDED, limit)
 

@@ -136,9 +136,7 @@ TABLES: Final = (
     Table("notices", NoticeRow, "account_id", ("at", "audience", "body")),
     Table("friends", FriendRow, "account_id", ("friend_id", "since"), {"friend_id": "user_id"}),
     Table("friend_requests", FriendRequestRow, "account_id", ("to_id", "at"), {"to_id": "user_id"}),
-    Table(
-        "friend_requests_received", FriendRequestRow, "to_id", ("account_id", "at"), {"account_id": "user_id"}
-    ),
+    Table("friend_requests_received", FriendRequestRow, "to_id", ("account_id", "at"), {"account_id": "user_id"}),
     Table("blocks", BlockRow, "account_id", ("blocked_id", "at"), {"blocked_id": "user_id"}),
     Table(
         "invites",

@@ -17,7 +17,7 @@ from vyry.accounts.account import EndedDevice
 from vyry.accounts.deletion import SETTLED
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.devices import delete_mail, end_devices
-from vyry.adapters.notices import Audience, Telling, enqueue
+from vyry.adapters.notices import Audience, Telling, conversation_changed, enqueue
 from vyry.adapters.statements import fetch, to_moment, to_uuid
 from vyry.errors import NotFound
 from vyry.ids import MailboxKey, UserId
@@ -78,6 +78,15 @@ _RAISE: Final = "UPDATE conversation SET version = version + 1 WHERE id = ANY($1
 _LEAVE: Final = """
     DELETE FROM member WHERE conversation_id = ANY($2)
         AND (account_id = $1 OR conversation_id IN (SELECT id FROM conversation WHERE id = ANY($2) AND kind = 'direct')) RETURNING 1"""
+#: A group that is left without an admin has the member of longest standing for one.
+_HAND_OVER: Final = """
+    UPDATE member SET role = 'admin' WHERE id IN (
+        SELECT (SELECT x.id FROM member x WHERE x.conversation_id = c.id ORDER BY x.joined_at, x.id LIMIT 1)
+        FROM conversation c WHERE c.id = ANY($1) AND c.kind = 'group'
+            AND NOT EXISTS (SELECT 1 FROM member y WHERE y.conversation_id = c.id AND y.role = 'admin'))"""
+_CLOSE_INVITES: Final = """
+    DELETE FROM invite WHERE conversation_id = ANY($1) AND NOT EXISTS (SELECT 1 FROM conversation c WHERE c.id = invite.conversation_id)"""
+_LEFT: Final = "SELECT id, version FROM conversation WHERE id = ANY($1) ORDER BY id"
 _CLOSE: Final = """
     DELETE FROM conversation WHERE id = ANY($1) AND NOT EXISTS (SELECT 1 FROM member m WHERE m.conversation_id = conversation.id) RETURNING 1"""
 _DEVICES: Final = """
@@ -128,6 +137,7 @@ class _Left:
     account_id: UUID
     limit: int
     is_settled: bool
+    now: datetime
 
 
 async def _erase_some(account_id: UUID, now: datetime, limit: int) -> int:
@@ -136,7 +146,7 @@ async def _erase_some(account_id: UUID, now: datetime, limit: int) -> int:
         locked = await fetch(inside, _LOCK_DELETED, account_id)
         if not locked:
             return 0
-        left = _Left(account_id, limit, now >= to_moment(locked[0]["deleted_at"]) + SETTLED)
+        left = _Left(account_id, limit, now >= to_moment(locked[0]["deleted_at"]) + SETTLED, now)
         for step in (_erase_outcomes, _erase_memberships, _erase_devices):
             if went := await step(inside, left):
                 return went
@@ -151,14 +161,19 @@ async def _erase_outcomes(inside: BaseDBAsyncClient, left: _Left) -> int:
 
 
 async def _erase_memberships(inside: BaseDBAsyncClient, left: _Left) -> int:
-    """Leave groups, and close direct conversations for both."""
+    """Leave groups, and close direct conversations for both. Who stays in a group is told, and one of them leads it."""
     if not await fetch(inside, _IS_TOLD, left.account_id):
         return 0
     await fetch(inside, _UNBLOCK, left.account_id)
     ids = [to_uuid(row["id"]) for row in await fetch(inside, _CONVERSATIONS, left.account_id, _FEW)]
     await fetch(inside, _RAISE, ids)
     gone = len(await fetch(inside, _LEAVE, left.account_id, ids))
-    return gone + len(await fetch(inside, _CLOSE, ids))
+    await fetch(inside, _HAND_OVER, ids)
+    gone += len(await fetch(inside, _CLOSE, ids))
+    await fetch(inside, _CLOSE_INVITES, ids)
+    for row in await fetch(inside, _LEFT, ids):
+        await conversation_changed(inside, (to_uuid(row["id"]), row["version"]), (), left.now)
+    return gone
 
 
 async def _erase_devices(inside: BaseDBAsyncClient, left: _Left) -> int:

@@ -76,7 +76,7 @@ class TortoiseGroups:
             await fetch(inside, _ASSIGN, key, [creator], Role.ADMIN.value)
             made = await _load(inside, key)
             if others:
-                await conversation_changed(inside, made, (), now)
+                await conversation_changed(inside, (key, made.version), (), now)
         return made
 
     async def alter(self, conversation_id: ConversationId, change: Change, now: datetime) -> Conversation:
@@ -108,7 +108,7 @@ async def write(inside: BaseDBAsyncClient, before: Conversation, wanted: Convers
     gone = sorted(before.members.keys() - after.members.keys())
     if gone:
         await fetch(inside, _LEAVE, key, gone)
-    await conversation_changed(inside, after, gone, now)
+    await conversation_changed(inside, (key, after.version), gone, now)
     if not after.members:
         for statement in _CLOSE:
             await fetch(inside, statement, key)

@@ -11,7 +11,6 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from vyry.adapters.database import available, connection
 from vyry.adapters.rows import NoticeRow
 from vyry.adapters.statements import fetch
-from vyry.circles.conversations import Conversation
 from vyry.ids import ConversationId, MailboxKey, MessageId, UserId, new_id
 from vyry.mail.notices import WaitingNotice
 
@@ -70,21 +69,16 @@ async def enqueue(inside: BaseDBAsyncClient, telling: Telling, conversation_id: 
 
 
 async def conversation_changed(
-    inside: BaseDBAsyncClient, conversation: Conversation, gone: Collection[UserId], at: datetime
+    inside: BaseDBAsyncClient, changed: tuple[UUID, int], gone: Collection[UserId], at: datetime
 ) -> None:
-    """Have the members told of its version, and those who are `gone`. Inside the transaction that holds the conversation's lock.
+    """Have the members told which version the conversation has, and those who are `gone`. Inside the transaction that holds its lock.
 
     What waits of it is replaced, under another id: a node that is just posting the older one loses nothing, and tells of both.
     """
-    body = {
-        "name": "conversationChanged",
-        "conversationId": str(conversation.conversation_id),
-        "version": conversation.version,
-    }
-    await fetch(inside, _REPLACED, conversation.conversation_id)
-    if conversation.members:
-        told = Telling(conversation.conversation_id, Audience.MEMBERS, body, at)
-        await enqueue(inside, told, conversation.conversation_id)
+    key, version = changed
+    body = {"name": "conversationChanged", "conversationId": str(key), "version": version}
+    await fetch(inside, _REPLACED, key)
+    await enqueue(inside, Telling(key, Audience.MEMBERS, body, at), ConversationId(key))
     for user in gone:
         await enqueue(inside, Telling(user, Audience.OWN, body, at))
 

@@ -139,6 +139,11 @@ class CachedConversations:
             if (known := self._known.pop(key, None)) is not None:
                 self._weight -= _weight(known)
 
+    @property
+    def known_members(self) -> int:
+        """How many members the conversations have that are remembered, all together."""
+        return self._weight - len(self._known)
+
     def forget_all(self) -> None:
         """Load everything anew next time."""
         self.forget(list(self._known))

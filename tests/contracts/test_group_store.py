@@ -1,0 +1,313 @@
+"""What every store of groups and invites promises: see GroupStore and InviteStore, and the rules of vyry/circles/groups.py on top of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from datetime import timedelta
+
+import pytest
+
+from tests.account_room import StandingClock
+from tests.contracts.key_room import NOON, KeyRoom, open_key_room
+from tests.unit.test_prekeys import Counting
+from vyry.circles.conversations import CachedConversations, Conversation, Role
+from vyry.circles.groups import Edit, Groups, with_members
+from vyry.circles.invites import Invites, Terms
+from vyry.errors import Forbidden, InvalidRequest, LastAdmin, NotFound, RateLimited, VersionMismatch, VyryError
+from vyry.ids import ConversationId, UserId, new_id
+
+
+WEEK = Terms(timedelta(days=7), 10)
+
+
+class Hearing:
+    """Hears which conversations changed."""
+
+    def __init__(self) -> None:
+        self.heard: list[ConversationId] = []
+
+    async def conversations_changed(self, ids: Collection[ConversationId]) -> None:
+        self.heard += ids
+
+
+class Circle:
+    """Groups and invites over one store, as a node has them."""
+
+    def __init__(self, room: KeyRoom) -> None:
+        self.room = room
+        self.hearing = Hearing()
+        self.clock = StandingClock()
+        self.groups = Groups(room.groups, self.hearing, Counting(), self.clock)
+        self.invites = Invites(room.invites, self.hearing, self.clock)
+
+    async def friends(self, count: int) -> list[UserId]:
+        """The first of them shares a conversation with each of the others."""
+        people = [await self.room.person() for _ in range(count)]
+        for other in people[1:]:
+            await self.room.conversations.open_direct(people[0], other, NOON)
+        return people
+
+    async def group(self, *people: UserId) -> ConversationId:
+        """A group of these people; the first is its admin."""
+        return (await self.groups.create(people[0], people[1:], b"title")).conversation.conversation_id
+
+    async def seen(self, group: ConversationId) -> Conversation:
+        return (await self.room.groups.load([group]))[group]
+
+    async def roles(self, group: ConversationId) -> dict[UserId, Role]:
+        return {user: member.role for user, member in (await self.seen(group)).members.items()}
+
+    async def grow(self, group: ConversationId, count: int) -> None:
+        """So many strangers more, past what a person may do in a day."""
+        users = [await self.room.person() for _ in range(count)]
+        await self.room.groups.alter(group, lambda present: with_members(present, users, NOON), NOON)
+
+
+@pytest.fixture
+async def circle(mail_url: str | None) -> AsyncIterator[Circle]:
+    async with open_key_room(mail_url) as room:
+        yield Circle(room)
+
+
+async def test_who_makes_a_group_is_its_admin(circle: Circle) -> None:
+    ann, bo, cy = await circle.friends(3)
+
+    group = await circle.group(ann, bo, cy)
+
+    seen = await circle.seen(group)
+    assert (seen.version, seen.sealed_info, seen.created_at) == (1, b"title", seen.last_activity_at)
+    assert await circle.roles(group) == {ann: Role.ADMIN, bo: Role.MEMBER, cy: Role.MEMBER}
+
+
+async def test_people_out_of_reach_are_not_added_and_nobody_beside_them(circle: Circle) -> None:
+    ann, bo, blocker, blocked, reserved = await circle.friends(5)
+    group = await circle.group(ann)
+    await circle.room.blocks.block(blocker, ann, NOON)
+    await circle.room.blocks.block(ann, blocked, NOON)
+    await circle.room.reserve(reserved)
+
+    refusals = {UserId(new_id()): NotFound, blocker: NotFound, blocked: NotFound, reserved: Forbidden}
+    for person, refusal in refusals.items():
+        with pytest.raises(refusal):
+            await circle.groups.add(ann, group, [bo, person])
+        with pytest.raises(refusal):
+            await circle.groups.create(ann, [bo, person], None)
+
+    assert await circle.roles(group) == {ann: Role.ADMIN}
+    assert (await circle.seen(group)).version == 1
+
+
+async def test_only_people_never_met_are_new_contacts(circle: Circle) -> None:
+    ann, *friends = await circle.friends(22)
+    strangers = [await circle.room.person() for _ in range(21)]
+
+    group = await circle.group(ann, *friends)
+    await circle.groups.add(ann, group, strangers[:20])
+    await circle.groups.add(ann, group, strangers[:20])
+
+    with pytest.raises(RateLimited):
+        await circle.groups.add(ann, group, strangers)
+    assert len(await circle.roles(group)) == 42
+
+
+async def test_who_is_a_member_already_changes_nothing(circle: Circle) -> None:
+    ann, bo, cy = await circle.friends(3)
+    group = await circle.group(ann, bo)
+    await circle.groups.assign(ann, group, bo, Role.ADMIN)
+
+    same = await circle.groups.add(ann, group, [bo])
+    grown = await circle.groups.add(ann, group, [bo, cy])
+
+    assert (same.conversation.version, grown.conversation.version) == (2, 3)
+    assert await circle.roles(group) == {ann: Role.ADMIN, bo: Role.ADMIN, cy: Role.MEMBER}
+    assert circle.hearing.heard == [group] * 3
+
+
+async def test_a_thousand_belong_to_a_group_and_no_more(circle: Circle) -> None:
+    ann, bo = await circle.friends(2)
+    group = await circle.group(ann)
+    await circle.grow(group, 999)
+
+    with pytest.raises(InvalidRequest) as refusal:
+        await circle.groups.add(ann, group, [bo])
+    _, token = await circle.invites.create(ann, group, WEEK)
+    with pytest.raises(Forbidden):
+        await circle.invites.join(bo, token)
+
+    assert str(refusal.value.members["fields"]).startswith("[{'field': 'userIds'")
+    assert len(await circle.roles(group)) == 1000
+    (invite,) = (await circle.invites.list(ann, group, 50, None)).invites
+    assert invite.uses == 0
+
+
+async def test_what_an_editor_did_not_see_is_not_overwritten(circle: Circle) -> None:
+    ann, bo = await circle.friends(2)
+    group = await circle.group(ann, bo)
+    timer, title = Edit(1, False, None, True, 60), Edit(1, True, b"other", False, None)
+
+    edits = [circle.groups.edit(ann, group, each) for each in (timer, title) * 3]
+    outcomes = await asyncio.gather(*edits, return_exceptions=True)
+
+    refusals = [each for each in outcomes if isinstance(each, VersionMismatch)]
+    assert (len(refusals), {each.members["version"] for each in refusals}) == (5, {2})
+    seen = await circle.groups.edit(ann, group, Edit(2, True, None, True, 9))
+    assert (seen.version, seen.sealed_info, seen.message_timer_seconds) == (3, None, 9)
+    with pytest.raises(Forbidden):
+        await circle.groups.edit(bo, group, Edit(3, True, b"mine", False, None))
+
+
+async def test_either_of_two_sets_the_timer_of_a_direct_conversation(circle: Circle) -> None:
+    ann, bo = await circle.friends(2)
+    direct, _ = await circle.room.conversations.open_direct(ann, bo, NOON)
+
+    seen = await circle.groups.edit(bo, direct.conversation_id, Edit(1, False, None, True, 3600))
+
+    assert (seen.version, seen.message_timer_seconds) == (2, 3600)
+    for attempt in (
+        circle.groups.add(ann, seen.conversation_id, [bo]),
+        circle.groups.remove(ann, seen.conversation_id, ann),
+    ):
+        with pytest.raises(Forbidden):
+            await attempt
+
+
+async def test_a_group_never_loses_its_last_admin(circle: Circle) -> None:
+    ann, bo, cy = await circle.friends(3)
+    group = await circle.group(ann, bo, cy)
+
+    for attempt in (circle.groups.remove(ann, group, ann), circle.groups.assign(ann, group, ann, Role.MEMBER)):
+        with pytest.raises(LastAdmin):
+            await attempt
+    await circle.groups.assign(ann, group, bo, Role.ADMIN)
+    both = (circle.groups.remove(ann, group, ann), circle.groups.remove(bo, group, bo))
+    outcomes = await asyncio.gather(*both, return_exceptions=True)
+
+    assert sorted(type(each).__name__ for each in outcomes) == ["LastAdmin", "NoneType"]
+    assert sorted(role.value for role in (await circle.roles(group)).values()) == ["admin", "member"]
+
+
+async def test_with_the_last_member_the_group_and_its_invites_are_gone(circle: Circle) -> None:
+    ann, bo = await circle.friends(2)
+    group = await circle.group(ann)
+    _, token = await circle.invites.create(ann, group, WEEK)
+
+    await circle.groups.remove(ann, group, ann)
+
+    assert await circle.room.groups.load([group]) == {}
+    with pytest.raises(NotFound):
+        await circle.invites.join(bo, token)
+
+
+async def test_members_are_shown_page_by_page_though_some_leave_between(circle: Circle) -> None:
+    people = await circle.friends(6)
+    group = await circle.group(*people)
+    ids = sorted(people[1:])
+
+    first = await circle.groups.members(people[0], group, 3, None)
+    assert first.next_cursor is not None
+    await circle.groups.remove(people[0], group, first.next_cursor)
+    second = await circle.groups.members(people[0], group, 3, first.next_cursor)
+
+    assert sorted([*first.members, *second.members]) == sorted(people)
+    assert second.next_cursor is None
+    assert ids
+
+
+async def refused(circle: Circle, person: UserId, group: ConversationId, other: UserId) -> list[type[VyryError]]:
+    """How everything that only admins do is refused to this person."""
+    attempts = (
+        circle.groups.edit(person, group, Edit(1, True, b"mine", False, None)),
+        circle.groups.add(person, group, [other]),
+        circle.groups.remove(person, group, other),
+        circle.groups.assign(person, group, other, Role.ADMIN),
+        circle.invites.create(person, group, WEEK),
+        circle.invites.list(person, group, 50, None),
+        circle.invites.withdraw(person, group, new_id()),
+    )
+    said = [await asyncio.gather(attempt, return_exceptions=True) for attempt in attempts]
+    return [type(each) for (each,) in said if isinstance(each, VyryError)]
+
+
+async def test_members_may_not_what_admins_may_and_outsiders_see_no_group(circle: Circle) -> None:
+    ann, bo, eve = await circle.friends(3)
+    group = await circle.group(ann, bo)
+
+    assert await refused(circle, bo, group, ann) == [Forbidden] * 7
+    assert await refused(circle, eve, group, ann) == [NotFound] * 7
+    assert await refused(circle, eve, ConversationId(new_id()), ann) == [NotFound] * 7
+    assert (await circle.seen(group)).version == 1
+
+
+async def test_of_fifty_who_come_at_once_ten_get_in_by_ten_uses(circle: Circle) -> None:
+    ann, *others = [await circle.room.person() for _ in range(51)]
+    group = await circle.group(ann)
+    _, token = await circle.invites.create(ann, group, WEEK)
+
+    outcomes = await asyncio.gather(*(circle.invites.join(each, token) for each in others), return_exceptions=True)
+
+    joined = [user for user, each in zip(others, outcomes, strict=True) if isinstance(each, Conversation)]
+    assert {type(each) for each in outcomes} == {Conversation, NotFound}
+    assert sorted(await circle.roles(group)) == sorted([ann, *joined])
+    assert (len(joined), (await circle.seen(group)).version) == (10, 11)
+    again = await circle.invites.join(joined[0], token)
+    assert (len(again.members), again.version) == (11, 11)
+
+
+async def test_an_invite_that_does_not_hold_is_like_none(circle: Circle) -> None:
+    ann, bo, cy = await circle.friends(3)
+    group = await circle.group(ann, bo)
+    short, withdrawn, once = [
+        await circle.invites.create(ann, group, Terms(timedelta(seconds=n), 1)) for n in (1, 9, 9)
+    ]
+    await circle.invites.withdraw(ann, group, withdrawn[0].invite_id)
+    await circle.invites.join(await circle.room.person(), once[1])
+    circle.clock.advance(seconds=1)
+
+    for token in (short[1], withdrawn[1], once[1], "invented"):
+        with pytest.raises(NotFound):
+            await circle.invites.join(cy, token)
+
+    held = (await circle.invites.list(ann, group, 50, None)).invites
+    assert [(each.invite_id, each.uses) for each in held] == [(once[0].invite_id, 1)]
+
+
+async def test_an_invite_ends_with_its_maker_being_admin(circle: Circle) -> None:
+    ann, bo, cy = await circle.friends(3)
+    group = await circle.group(ann, bo)
+    await circle.groups.assign(ann, group, bo, Role.ADMIN)
+    _, token = await circle.invites.create(bo, group, WEEK)
+
+    await circle.groups.remove(ann, group, bo)
+
+    for person in (bo, cy):
+        with pytest.raises(NotFound):
+            await circle.invites.join(person, token)
+
+
+async def test_a_page_of_large_groups_is_shorter_than_asked_for(circle: Circle) -> None:
+    (ann,) = await circle.friends(1)
+    groups = [await circle.group(ann) for _ in range(7)]
+    members = [await circle.room.person() for _ in range(900)]
+    for group in groups:
+        await circle.room.groups.alter(group, lambda present: with_members(present, members, NOON), NOON)
+
+    first = await circle.room.conversations.list(ann, 50, None)
+    second = await circle.room.conversations.list(ann, 50, first.next_cursor)
+
+    assert [len(page.conversations) for page in (first, second)] == [5, 2]
+    assert [each.conversation_id for page in (first, second) for each in page.conversations] == sorted(
+        groups, reverse=True
+    )
+    assert second.next_cursor is None
+
+
+async def test_what_is_remembered_is_bounded_by_members(circle: Circle) -> None:
+    ann, bo = await circle.friends(2)
+    large, small = await circle.group(ann), await circle.group(ann, bo)
+    await circle.grow(large, 30)
+    remembered = CachedConversations(circle.room.conversations, capacity=20)
+
+    found = await remembered.get([large, small])
+    await remembered.get([small])
+
+    assert found.keys() == {large, small}
+    assert remembered.known_members == 2
