@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vyry.client.packing import pack, unpack
 from vyry.signal_protocol.contents import Blob, Content, open_blob, read_content, seal_blob
 from vyry.signal_protocol.refusals import (
     BadContent,
@@ -72,6 +73,38 @@ def test_what_is_no_content_of_this_conversation_is_refused(change: dict[str, An
 def test_what_is_no_object_is_refused(plaintext: bytes) -> None:
     with pytest.raises(BadContent):
         read_content(plaintext, HERE)
+
+
+UNKEEPABLE: list[object] = [
+    "\ud800",
+    {"\udfff": 1},
+    2**63,
+    -(2**63),
+    float("inf"),
+    json.loads("[" * 40 + "]" * 40),
+]
+
+
+@pytest.mark.parametrize("value", UNKEEPABLE, ids=lambda value: str(type(value)))
+def test_what_nobody_could_keep_is_neither_read_nor_written(value: object) -> None:
+    text = json.dumps({**SAID, "more": value}).replace("Infinity", "1e999").encode()
+
+    with pytest.raises(BadContent):
+        read_content(text, HERE)
+    with pytest.raises(BadContent):
+        Content("text", uuid4(), 1, HERE, {"more": value}).pack()
+
+
+@given(st.recursive(st.none() | st.booleans() | st.text() | st.floats(), lambda inner: st.lists(inner, max_size=3)))
+def test_whatever_is_read_can_be_kept_and_said_again(value: object) -> None:
+    try:
+        said = Content("text", uuid4(), 1, HERE, {"more": value}).pack()
+    except BadContent:
+        return
+    found = read_content(said, HERE)
+
+    assert unpack(Content, pack(found)).pack() == said
+    assert read_content(found.pack(), HERE) == found
 
 
 def test_no_field_takes_the_place_of_a_common_one() -> None:

@@ -1,5 +1,7 @@
 """What people say, as JSON inside the seal; and blobs that a whole circle can open (section 9)."""
 
+import base64
+import binascii
 import json
 import secrets
 from collections.abc import Mapping
@@ -16,6 +18,11 @@ from vyry.signal_protocol.refusals import BadContent, ContextMismatch, Malformed
 VERSION: Final = 1
 _COMMON: Final = ("v", "kind", "id", "at", "conversationId")
 _NONCE_BYTES: Final = 12
+#: Bounds of what a content may hold.
+MAX_DEPTH: Final = 32
+MAX_NUMBER: Final = 2**63
+#: What was said may be changed, and taken back, for a day.
+CHANGE_MILLISECONDS: Final = 86_400_000
 
 
 class Blob(Enum):
@@ -36,7 +43,7 @@ class Content:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     def pack(self) -> bytes:
-        """The plaintext. Raises BadContent when a field takes the place of a common one."""
+        """The plaintext. Raises BadContent when a field takes the place of a common one, or could not be read by others."""
         if not self.fields.keys().isdisjoint(_COMMON):
             raise BadContent
         common = {
@@ -46,8 +53,7 @@ class Content:
             "at": self.at,
             "conversationId": str(self.conversation_id),
         }
-        text = json.dumps({**common, **self.fields}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode()
+        return write_object({**common, **self.fields})
 
 
 def read_content(plaintext: bytes, conversation_id: UUID) -> Content:
@@ -55,11 +61,8 @@ def read_content(plaintext: bytes, conversation_id: UUID) -> Content:
 
     Raises BadContent, UnknownVersion, ContextMismatch (it was written for another conversation).
     """
-    try:
-        found = json.loads(plaintext.decode("utf-8"), parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise BadContent from None
-    if not isinstance(found, dict) or not all(name in found for name in _COMMON):
+    found = parse_object(plaintext)
+    if not all(name in found for name in _COMMON):
         raise BadContent
     if type(found["v"]) is not int:
         raise BadContent
@@ -68,11 +71,64 @@ def read_content(plaintext: bytes, conversation_id: UUID) -> Content:
     kind, at = found["kind"], found["at"]
     if not isinstance(kind, str) or type(at) is not int or at < 0:
         raise BadContent
-    said_in = _uuid(found["conversationId"])
+    said_in = read_id(found["conversationId"])
     if said_in != conversation_id:
         raise ContextMismatch
     fields = {name: value for name, value in found.items() if name not in _COMMON}
-    return Content(kind, _uuid(found["id"]), at, said_in, fields)
+    return Content(kind, read_id(found["id"]), at, said_in, fields)
+
+
+def parse_object(plaintext: bytes) -> dict[str, Any]:
+    """A JSON object in UTF-8 that can be written down again, here and in a browser. Raises BadContent."""
+    try:
+        found = json.loads(plaintext.decode("utf-8"), parse_constant=_refuse)
+        _check(found)
+    except (ValueError, RecursionError):
+        raise BadContent from None
+    if not isinstance(found, dict):
+        raise BadContent
+    return found
+
+
+def write_object(said: Mapping[str, Any]) -> bytes:
+    """What `parse_object` reads. Raises BadContent."""
+    try:
+        _check(said)
+        return json.dumps(said, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (ValueError, TypeError, RecursionError):
+        raise BadContent from None
+
+
+def may_change(change: Content, changer: UUID, target_sender: UUID, target_at: int) -> bool:
+    """Whether an `edit` or `unsend` counts: it is of the one who said the target, and of the same day by their own clock. Else it is ignored."""
+    return changer == target_sender and 0 <= change.at - target_at <= CHANGE_MILLISECONDS
+
+
+def read_id(value: object) -> UUID:
+    """An id in its one text form: lower case, with hyphens. Raises BadContent."""
+    try:
+        found = UUID(str(value))
+    except ValueError:
+        raise BadContent from None
+    if str(found) != value:
+        raise BadContent
+    return found
+
+
+def read_octets(value: object, length: int) -> bytes:
+    """So many bytes in their one text form, standard base64 with padding. Raises BadContent."""
+    try:
+        octets = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
+    except (binascii.Error, ValueError):
+        raise BadContent from None
+    if len(octets) != length or text_of(octets) != value:
+        raise BadContent
+    return octets
+
+
+def text_of(octets: bytes) -> str:
+    """Bytes as JSON carries them."""
+    return base64.b64encode(octets).decode()
 
 
 def seal_blob(key: bytes, blob: Blob, plaintext: bytes) -> bytes:
@@ -95,15 +151,18 @@ def _blob_key(key: bytes, blob: Blob) -> bytes:
     return hkdf(Z32, key, label(blob.value), 32)
 
 
-def _uuid(value: object) -> UUID:
-    """An id in its one text form: lower case, with hyphens."""
-    try:
-        found = UUID(str(value))
-    except ValueError:
-        raise BadContent from None
-    if str(found) != value:
-        raise BadContent
-    return found
+def _check(value: object, depth: int = 0) -> None:
+    """Raise ValueError for what JSON can say and nobody can keep: half a character, a number beyond 64 bits or every bound, a nest without end."""
+    if depth > MAX_DEPTH:
+        raise ValueError("too deep")
+    if isinstance(value, str):
+        value.encode()
+    if isinstance(value, int | float) and not abs(value) < MAX_NUMBER:
+        raise ValueError("too large")
+    inner = (*value, *value.values()) if isinstance(value, Mapping) else value
+    if isinstance(inner, list | tuple):
+        for each in inner:
+            _check(each, depth + 1)
 
 
 def _refuse(_: str) -> Never:

@@ -126,6 +126,8 @@ class Ratchet:
 
     def without_old_keys(self, now: int) -> "Ratchet":
         """Without the keys of messages that have been missing for 30 days."""
+        if all(now - key.at <= KEPT_MILLISECONDS for key in self.kept.values()):
+            return self
         young = {place: key for place, key in self.kept.items() if now - key.at <= KEPT_MILLISECONDS}
         return replace(self, kept=young)
 

@@ -3,14 +3,16 @@
 import hmac
 import secrets
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Self
+from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
+from vyry.signal_protocol.contents import Content, read_octets, text_of
 from vyry.signal_protocol.frame import VERSION, ContentType, check
 from vyry.signal_protocol.padding import pad, unpad
 from vyry.signal_protocol.primitives import (
+    KEY_BYTES,
     SIGNATURE_BYTES,
     TAG_BYTES,
     Address,
@@ -23,6 +25,7 @@ from vyry.signal_protocol.primitives import (
 )
 from vyry.signal_protocol.ratchet import CHAIN_END, MAX_JUMP, MAX_KEPT, Chain, message_secrets
 from vyry.signal_protocol.refusals import (
+    BadContent,
     BadMessage,
     DuplicateMessage,
     JumpTooFar,
@@ -35,9 +38,9 @@ from vyry.signal_protocol.refusals import (
 SENDER_KEY_ID_BYTES: Final = 16
 HEADER_BYTES: Final = 22
 MAX_GENERATIONS: Final = 5
-#: A sender makes a new generation after so many messages or seconds, and when anybody left (section 8).
+#: A sender makes a new generation after so many messages or milliseconds, and when anybody left (section 8).
 GENERATION_MESSAGES: Final = 10_000
-GENERATION_SECONDS: Final = 7 * 86_400
+GENERATION_MILLISECONDS: Final = 7 * 86_400_000
 
 _HEADER: Final = struct.Struct(">BB16sI")
 _SHORTEST: Final = HEADER_BYTES + TAG_BYTES + SIGNATURE_BYTES
@@ -61,10 +64,27 @@ class Where:
 class Distribution:
     """What tells a sender key to a reader, from its present message on."""
 
+    KIND: ClassVar[str] = "senderKey"
+
     sender_key_id: bytes
     iteration: int
     chain_key: bytes = field(repr=False)
     signing_key: bytes
+
+    def fields(self) -> dict[str, Any]:
+        """As a content carries it."""
+        keys = {"chainKey": text_of(self.chain_key), "signingKey": text_of(self.signing_key)}
+        return {"senderKeyId": text_of(self.sender_key_id), "iteration": self.iteration, **keys}
+
+    @classmethod
+    def read(cls, content: Content) -> Self:
+        """What a content of this kind tells. Raises BadContent."""
+        said, iteration = content.fields, content.fields.get("iteration")
+        if content.kind != cls.KIND or type(iteration) is not int or not 0 <= iteration < CHAIN_END:
+            raise BadContent
+        key_id = read_octets(said.get("senderKeyId"), SENDER_KEY_ID_BYTES)
+        chain_key, signing_key = (read_octets(said.get(name), KEY_BYTES) for name in ("chainKey", "signingKey"))
+        return cls(key_id, iteration, chain_key, signing_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +117,38 @@ class SenderKey:
         body = header + seal(key, nonce, padded, self.where.pack() + header)
         signature = self.signing.sign(_SIGNATURE + self.where.pack() + body)
         return replace(self, chain=chain), body + signature
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """An own sender key, when it was made (ms since 1970), and the devices that hold it, the own other ones too."""
+
+    key: SenderKey
+    made_at: int
+    told: tuple[Address, ...] = ()
+
+    @classmethod
+    def fresh(cls, where: Where, now: int) -> Self:
+        """A new generation that nobody holds yet."""
+        return cls(SenderKey.fresh(where), now)
+
+    def is_due(self, readers: Collection[Address], now: int) -> bool:
+        """Whether a new generation has to be made before the next message: somebody who holds this one is to read no more, or it is used up."""
+        is_old = now - self.made_at >= GENERATION_MILLISECONDS or self.key.chain.number >= GENERATION_MESSAGES
+        return is_old or not set(self.told) <= set(readers)
+
+    def untold(self, readers: Collection[Address]) -> tuple[Address, ...]:
+        """Who has to be told before the next message."""
+        return tuple(sorted(set(readers) - set(self.told)))
+
+    def telling(self, readers: Collection[Address]) -> "Speaker":
+        """Once these devices were told."""
+        return replace(self, told=tuple(sorted({*self.told, *readers})))
+
+    def seal(self, plaintext: bytes) -> tuple["Speaker", bytes]:
+        """As SenderKey.seal."""
+        key, content = self.key.seal(plaintext)
+        return replace(self, key=key), content
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Whoever stores the next value before the content leaves the house, and together with what was opened before acknowledging it, can be killed anywhere.
 """
 
+import hmac
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final, Protocol
@@ -124,8 +125,13 @@ class Sessions:
         """Whether a bundle has to be claimed before the next content is sealed."""
         return self.active is None or self.active.is_due(now)
 
-    def begin(self, own: OwnDevice, bundle: Bundle, now: int) -> "Sessions":
-        """A new session with the device of this bundle becomes the active one. Raises BadKey, BadSignature, Malformed."""
+    def begin(self, own: OwnDevice, bundle: Bundle, now: int, *, identity_key: bytes | None = None) -> "Sessions":
+        """A new session with the device of this bundle becomes the active one. `identity_key` is the one held for its user, None before the first.
+
+        Raises IdentityChanged, BadKey, BadSignature, Malformed.
+        """
+        if identity_key not in (None, bundle.identity_key):
+            raise IdentityChanged
         prefix, handshake = begin(own, bundle)
         ratchet = Ratchet.initiator(handshake, bundle.signed_prekey.key)
         return self._activated(Session(ratchet, now, prefix=prefix.pack()))
@@ -138,14 +144,25 @@ class Sessions:
         return replace(self, active=replace(self.active, ratchet=ratchet)), (self.active.prefix or b"") + message
 
     def open(self, own: OwnDevice, arrival: Arrival, keeper: Keeper) -> Opened:
-        """Open a prekey or ratchet message. Raises a Refusal; then nothing has changed, and nothing is to be stored."""
+        """Open a prekey or ratchet message. Raises a Refusal; then nothing has changed, and nothing is to be stored.
+
+        What comes back holds no key of a message that has been missing for 30 days, in none of the sessions.
+        """
         match type_of(arrival.content):
             case ContentType.RATCHET:
-                return self._open_known(arrival)
+                opened = self._open_known(arrival)
             case ContentType.PREKEY:
-                return self._open_prekey(own, arrival, keeper)
+                opened = self._open_prekey(own, arrival, keeper)
             case _:
                 raise UnknownType
+        return replace(opened, sessions=opened.sessions.without_old_keys(arrival.at))
+
+    def without_old_keys(self, now: int) -> "Sessions":
+        """Without the keys of messages that have been missing for 30 days."""
+        active, *archived = (
+            each and replace(each, ratchet=each.ratchet.without_old_keys(now)) for each in (self.active, *self.archived)
+        )
+        return Sessions(active, tuple(each for each in archived if each))
 
     def activate(self, session_id: bytes) -> "Sessions":
         """The session in which a `retry` or `resync` came is the active one, whatever the tie-break said."""
@@ -173,7 +190,7 @@ class Sessions:
         held = self._find(message[_SESSION_ID])
         if held is not None:
             # Who began it oneself, or knows another prefix by that name, is being fooled.
-            if held.prefix_hash != prefix_hash:
+            if not hmac.compare_digest(held.prefix_hash or b"", prefix_hash):
                 raise BadMessage
             ratchet, plaintext = held.ratchet.open(message, now=arrival.at)
             return Opened(self._replaced(replace(held, ratchet=ratchet)), held.session_id, plaintext)
@@ -181,7 +198,7 @@ class Sessions:
         handshake = answer(own, arrival.sender, prefix, prekeys)
         if keeper.was_answered(handshake.transcript):
             raise PrekeyReplayed
-        if handshake.session_id != message[_SESSION_ID]:
+        if not hmac.compare_digest(handshake.session_id, message[_SESSION_ID]):
             raise BadMessage
         ratchet, plaintext = Ratchet.responder(handshake, prekeys.signed.pair).open(message, now=arrival.at)
         fresh = Session(ratchet, arrival.at, prefix_hash=prefix_hash, answered_at=arrival.at)

@@ -1,0 +1,66 @@
+"""What a new device is given: read as it was packed, and never another identity than the one it was told."""
+
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from vyry.signal_protocol.primitives import SigningPair
+from vyry.signal_protocol.provisioning import GroupKey, Provisioning
+from vyry.signal_protocol.refusals import BadContent, LinkMismatch, Refusal, UnknownVersion
+
+
+GIVEN = Provisioning(uuid4(), SigningPair.fresh(), bytes(32), {"theme": "dark"}, (GroupKey(uuid4(), bytes(32), 3),))
+SAID: dict[str, Any] = json.loads(GIVEN.pack())
+
+
+@pytest.mark.parametrize("given", [GIVEN, Provisioning(uuid4(), SigningPair.fresh(), bytes(32))])
+def test_what_is_handed_over_is_read_as_it_was_packed(given: Provisioning) -> None:
+    assert Provisioning.read(given.pack()) == given
+
+
+def test_its_fields_are_those_of_the_document() -> None:
+    names = ["v", "kind", "userId", "identityKey", "identityPrivateKey", "profileKey", "settings", "groupKeys"]
+
+    assert list(SAID) == names
+    assert list(SAID["groupKeys"][0]) == ["conversationId", "groupKey", "generation"]
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        *(({name: ...}, BadContent) for name in SAID if name != "groupKeys"),
+        ({"v": 2}, UnknownVersion),
+        ({"v": True}, BadContent),
+        ({"kind": "text"}, BadContent),
+        ({"userId": "x"}, BadContent),
+        ({"settings": []}, BadContent),
+        ({"profileKey": "AA=="}, BadContent),
+        ({"identityPrivateKey": "AA=="}, BadContent),
+        ({"groupKeys": {}}, BadContent),
+        ({"groupKeys": [1]}, BadContent),
+        ({"groupKeys": [{**SAID["groupKeys"][0], "generation": -1}]}, BadContent),
+        ({"groupKeys": [{**SAID["groupKeys"][0], "groupKey": ""}]}, BadContent),
+        (
+            {"identityKey": json.loads(Provisioning(uuid4(), SigningPair.fresh(), bytes(32)).pack())["identityKey"]},
+            LinkMismatch,
+        ),
+    ],
+)
+def test_what_is_no_account_is_refused(change: dict[str, Any], refusal: type[Refusal]) -> None:
+    said = {name: value for name, value in {**SAID, **change}.items() if value is not ...}
+
+    with pytest.raises(refusal):
+        Provisioning.read(json.dumps(said).encode())
+
+
+@pytest.mark.parametrize("plaintext", [b"", b"[]", b"\xff", b"NaN"])
+def test_what_is_no_object_is_refused(plaintext: bytes) -> None:
+    with pytest.raises(BadContent):
+        Provisioning.read(plaintext)
+
+
+def test_no_key_is_shown() -> None:
+    assert str(GIVEN.identity.private) not in repr(GIVEN)
+    assert str(bytes(32)) not in repr(GIVEN)

@@ -1,0 +1,81 @@
+"""What the existing device hands to the new one inside `provisioning` (section 11, step 3)."""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+from uuid import UUID
+
+from vyry.signal_protocol.contents import parse_object, read_id, read_octets, text_of, write_object
+from vyry.signal_protocol.primitives import KEY_BYTES, SigningPair
+from vyry.signal_protocol.refusals import BadContent, LinkMismatch, UnknownVersion
+
+
+VERSION: Final = 1
+KIND: Final = "provisioning"
+#: Milliseconds after which an attempt is dropped, with its keys.
+ATTEMPT_MILLISECONDS: Final = 120_000
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKey:
+    """What opens the title of a group."""
+
+    conversation_id: UUID
+    key: bytes = field(repr=False)
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioning:
+    """An account as its new device gets it: messages from before are not part of it."""
+
+    user_id: UUID
+    identity: SigningPair
+    profile_key: bytes = field(repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    group_keys: tuple[GroupKey, ...] = ()
+
+    def pack(self) -> bytes:
+        """The plaintext to seal. Raises BadContent."""
+        group_keys = [
+            {"conversationId": str(each.conversation_id), "groupKey": text_of(each.key), "generation": each.generation}
+            for each in self.group_keys
+        ]
+        return write_object(
+            {
+                "v": VERSION,
+                "kind": KIND,
+                "userId": str(self.user_id),
+                "identityKey": text_of(self.identity.public),
+                "identityPrivateKey": text_of(self.identity.private),
+                "profileKey": text_of(self.profile_key),
+                "settings": dict(self.settings),
+                **({"groupKeys": group_keys} if group_keys else {}),
+            }
+        )
+
+    @classmethod
+    def read(cls, plaintext: bytes) -> Self:
+        """What was opened. Raises BadContent, UnknownVersion; LinkMismatch when the private identity key does not make the public one."""
+        said = parse_object(plaintext)
+        if type(said.get("v")) is not int:
+            raise BadContent
+        if said["v"] != VERSION:
+            raise UnknownVersion
+        settings, groups = said.get("settings"), said.get("groupKeys", [])
+        if said.get("kind") != KIND or not isinstance(settings, dict) or not isinstance(groups, list):
+            raise BadContent
+        identity = SigningPair.of(read_octets(said.get("identityPrivateKey"), KEY_BYTES))
+        if not hmac.compare_digest(identity.public, read_octets(said.get("identityKey"), KEY_BYTES)):
+            raise LinkMismatch
+        profile_key = read_octets(said.get("profileKey"), KEY_BYTES)
+        return cls(read_id(said.get("userId")), identity, profile_key, settings, tuple(map(_group_key, groups)))
+
+
+def _group_key(said: object) -> GroupKey:
+    if not isinstance(said, dict) or type(said.get("generation")) is not int or said["generation"] < 0:
+        raise BadContent
+    return GroupKey(
+        read_id(said.get("conversationId")), read_octets(said.get("groupKey"), KEY_BYTES), said["generation"]
+    )

@@ -1,0 +1,121 @@
+"""What a device does about a message that it cannot read, and what the one who wrote it may send again (section 7, "Retry").
+
+Nothing here talks to anybody: a client asks whether to ask, notes that it did, and stores the note together with what it sends.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, ClassVar, Final, Self
+from uuid import UUID
+
+from vyry.signal_protocol.contents import Content, read_id, read_octets, text_of
+from vyry.signal_protocol.frame import ContentType
+from vyry.signal_protocol.primitives import Address
+from vyry.signal_protocol.refusals import (
+    BadContent,
+    BadMessage,
+    JumpTooFar,
+    PrekeyUnknown,
+    Refusal,
+    SenderKeyUnknown,
+    SessionUnknown,
+)
+from vyry.signal_protocol.sender_keys import SENDER_KEY_ID_BYTES
+
+
+#: A device is asked at most so often in an hour, and for one envelope once.
+ASKED_AN_HOUR: Final = 5
+#: What was sent is kept so long, and at most so many messages of it, in case somebody asks.
+SENT_MILLISECONDS: Final = 7 * 86_400_000
+MAX_SENT: Final = 1_000
+_HOUR: Final = 3_600_000
+#: Mailboxes keep an envelope no longer than this, so no older one can come again.
+_REMEMBERED: Final = 30 * 86_400_000
+
+
+class Remedy(Enum):
+    """How the sender is asked to send again."""
+
+    BEGIN_ANEW = "archive the active session with that device, begin a new one, and send a `retry` in it"
+    SAME_SESSION = "send a `retry` in the session that there is"
+
+
+def remedy(refusal: Refusal, content: bytes) -> Remedy | None:
+    """What to do about a content that was refused; None: nothing, for asking would not help, or would help an attacker."""
+    is_group = content[1:2] == bytes([ContentType.SENDER_KEY])
+    if is_group:
+        return Remedy.SAME_SESSION if isinstance(refusal, SenderKeyUnknown) else None
+    return Remedy.BEGIN_ANEW if isinstance(refusal, SessionUnknown | PrekeyUnknown | BadMessage | JumpTooFar) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """For which envelopes one device was asked, and when (ms since 1970)."""
+
+    envelopes: tuple[tuple[UUID, int], ...] = ()
+
+    def may_ask(self, message_id: UUID, now: int) -> bool:
+        """Whether the device may be asked for this envelope: once, and for five in an hour."""
+        lately = [at for _, at in self.envelopes if abs(now - at) < _HOUR]
+        return len(lately) < ASKED_AN_HOUR and all(known != message_id for known, _ in self.envelopes)
+
+    def asking(self, message_id: UUID, now: int) -> "Asked":
+        """Once it is asked."""
+        known = tuple(each for each in self.envelopes if now - each[1] <= _REMEMBERED)
+        return replace(self, envelopes=(*known, (message_id, now)))
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A device asks for an envelope once more. `reason` is the name of the refusal."""
+
+    KIND: ClassVar[str] = "retry"
+
+    message_id: UUID
+    reason: str
+    sender_key_id: bytes | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """As a content carries it."""
+        found = {"messageId": str(self.message_id), "reason": self.reason}
+        return found if self.sender_key_id is None else {**found, "senderKeyId": text_of(self.sender_key_id)}
+
+    @classmethod
+    def read(cls, content: Content) -> Self:
+        """What a content of this kind asks for. Raises BadContent."""
+        reason, key_id = content.fields.get("reason"), content.fields.get("senderKeyId")
+        if content.kind != cls.KIND or not isinstance(reason, str):
+            raise BadContent
+        message_id = read_id(content.fields.get("messageId"))
+        return cls(message_id, reason, None if key_id is None else read_octets(key_id, SENDER_KEY_ID_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """The answer to a `retry` for something that can no longer be sent again."""
+
+    KIND: ClassVar[str] = "resync"
+
+    message_id: UUID
+
+    def fields(self) -> dict[str, Any]:
+        """As a content carries it."""
+        return {"messageId": str(self.message_id)}
+
+    @classmethod
+    def read(cls, content: Content) -> Self:
+        """What a content of this kind is about. Raises BadContent."""
+        if content.kind != cls.KIND:
+            raise BadContent
+        return cls(read_id(content.fields.get("messageId")))
+
+
+def may_resend(addressed: Collection[Address], asker: Address, posted_at: int, now: int) -> bool:
+    """Whether an own content may go out again: to a device that it was addressed to, for seven days."""
+    return asker in addressed and now - posted_at <= SENT_MILLISECONDS
+
+
+def again(content: Content, message_id: UUID) -> Content:
+    """The same content in answer to a `retry` for that envelope: who has it already knows it by its id, and drops it."""
+    return replace(content, fields={**content.fields, "resendOf": str(message_id)})
