@@ -4,6 +4,9 @@ BIN := .venv/bin
 SCAN := .venv-scan/bin
 SEMGREP := SEMGREP_SETTINGS_FILE=.venv-scan/settings.yml $(SCAN)/semgrep scan --metrics off --disable-version-check
 SECONDS ?= 600
+# End-to-end tests want the machine for themselves: they run after all others, of which two files run at a time.
+ASIDE := --numprocesses 2 --dist loadfile
+QUICK := tests/contracts tests/integration tests/unit
 
 .DEFAULT_GOAL := help
 .PHONY: help install start test check lint types unit scan fuzz sbom fmt bench coverage lock clean services
@@ -17,7 +20,7 @@ start: install ## run a node: everything in one process, nothing else needed
 	$(BIN)/vyry start
 
 test: .venv/tested services ## run every test on real PostgreSQL, Redis and Kafka (ARGS="-k word")
-	$(BIN)/python -m scripts.with_services -- $(BIN)/pytest $(ARGS)
+	$(BIN)/python -m scripts.with_services -- $(if $(ARGS),$(BIN)/pytest $(ARGS),$(SHELL) -c '$(BIN)/pytest $(ASIDE) $(QUICK) && $(BIN)/pytest tests/e2e')
 
 check: .venv/tested .venv-scan/installed ## lint, format, spelling, types, imports, static analysis, unit tests
 	$(MAKE) --no-print-directory --jobs=2 --output-sync unit types scan lint

@@ -33,6 +33,8 @@ POSTGRES_USER = "postgres"
 #: Ports are drawn from here up to where the system's own begin.
 _FIRST_PORT = 12_000
 _given: set[int] = set()
+#: Which of how many shares of the ports this process draws from.
+_share = (0, 1)
 _QUICK_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _LOG4J = """<Configuration status="WARN"><Appenders><Console name="out"><PatternLayout pattern="%d %p %c %m%n"/></Console></Appenders>
 <Loggers><Root level="WARN"><AppenderRef ref="out"/></Root></Loggers></Configuration>
@@ -326,14 +328,21 @@ def free_port() -> int:
     The system draws the ports of outgoing connections from a range of its own; one drawn from there is sooner or later taken by a busy test.
     """
     lowest = max(20_000, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]))
+    share, shares = _share
     for _ in range(1_000):
-        port = _FIRST_PORT + secrets.randbelow(lowest - _FIRST_PORT)
+        port = _FIRST_PORT + share + shares * secrets.randbelow((lowest - _FIRST_PORT) // shares)
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))
             if port not in _given:
                 _given.add(port)
                 return port
     raise ServiceFailed(f"no port between {_FIRST_PORT} and {lowest} is free")
+
+
+def draw_ports_of(share: int, shares: int) -> None:
+    """Processes that start servers side by side draw from shares of their own: between drawing and listening a port looks free."""
+    global _share  # noqa: PLW0603 - of the process, as the ports are
+    _share = (share, shares)
 
 
 def accepts(port: int) -> bool:

@@ -1,5 +1,6 @@
 """Fixtures every test may ask for: services come from TEST_DATABASE_URL, TEST_REDIS_URL and TEST_KAFKA_URL, as `make test` sets them."""
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import settings
 from redis import Redis
 
+from scripts import services
 from tests.databases import database, database_url, fresh_name, migrated, service
 
 
@@ -28,6 +30,16 @@ def stay_on_this_machine(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(stay_on_this_machine)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Of several processes that test side by side each has ports and a Redis of its own: tests empty it. PostgreSQL and Kafka they share."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        services.draw_ports_of(int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+        redis = services.Redis()
+        redis.start()
+        config.add_cleanup(redis.remove)
+        os.environ["TEST_REDIS_URL"] = redis.url
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

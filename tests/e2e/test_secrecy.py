@@ -54,6 +54,15 @@ async def everything_secret(node: Node) -> None:
     await bo.collect(wait=20)
     await bo.acknowledge()
     await _link(node, ann)
+    await _invite(ann, bo)
+
+
+async def _invite(ann: Device, bo: Device) -> None:
+    """A link into a group, used once."""
+    made = {"kind": "group", "memberIds": [], "sealedInfo": base64_text(b"title")}
+    group = (await ann.call("POST", "/conversations", made))["conversationId"]
+    invite = await ann.call("POST", f"/conversations/{group}/invites", {"maxUses": 2, "expiresInSeconds": 3600})
+    await bo.call("POST", f"/invites/{invite['token']}/join")
 
 
 async def _guess_wrongly(node: Node, device: Device) -> None:

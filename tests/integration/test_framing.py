@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import aiohttp
 import pytest
@@ -42,8 +42,10 @@ def test_the_table_is_as_long_as_it_should_be() -> None:
 def test_frames_are_what_rfc_6455_says(alone: Alone, device: Device, case: Case) -> None:
     raw = RawSocket.open(alone.port, device.token)
     with closing(raw.wire):
-        for piece in case.sent:
-            raw.wire.sendall(piece)
+        # A node that has refused the first pieces may be gone before the last.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            for piece in case.sent:
+                raw.wire.sendall(piece)
         said = [raw.said() for _ in case.said]
 
         assert said == list(case.said)

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 from schemathesis.config import SchemathesisConfig
 
 from scripts.nodes import Alone
@@ -54,6 +54,8 @@ def token(node: Alone) -> str:
 def test_every_answer_is_a_promised_one(case: "schemathesis.Case[Any]", node: Alone, token: str) -> None:
     if "wait" in case.query:
         case.query["wait"] = 0
+    # An empty list or null has no form in a URL: the node would be asked for less than what is checked.
+    assume(all(value not in ([], {}, None) for value in case.query.values()))
 
     response = case.call(base_url=node.url, headers={"Authorization": f"Bearer {token}"})
 
