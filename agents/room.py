@@ -40,6 +40,7 @@ async def sorting_room(settings: Settings, services: Services) -> AsyncIterator[
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(sweeper.run()),
+            tasks.create_task(services.push.wakes.run()),
             tasks.create_task(tend(_maker(settings, services, sweeper), Outage("mailbox agents"))),
         ]
         yield

@@ -5,6 +5,8 @@ from uuid import uuid4
 from tortoise import fields, migrations
 from tortoise.migrations import operations as ops
 
+from migrations._push_triggers import plan_no_wakes, plan_wakes
+
 
 class Migration(migrations.Migration):
     """Room for them."""
@@ -158,16 +160,69 @@ class Migration(migrations.Migration):
             name="PushWakeRow",
             fields=[
                 ("device", fields.UUIDField(primary_key=True, default=uuid4, unique=True, db_index=True)),
-                ("due_at", fields.DatetimeField(db_index=True, auto_now=False, auto_now_add=False)),
-                ("attempts", fields.IntField(default=0)),
+                ("mailbox", fields.BigIntField(db_index=True)),
+                (
+                    "due_at",
+                    fields.DatetimeField(
+                        null=True,
+                        db_index=True,
+                        description="When it is to be sent, or sent again by somebody else if who took it up does not report, null while nothing is to be sent.",
+                        auto_now=False,
+                        auto_now_add=False,
+                    ),
+                ),
+                ("is_urgent", fields.BooleanField(db_default=True)),
+                (
+                    "is_ring",
+                    fields.BooleanField(description="Something rings: sent even if no mail waits.", db_default=False),
+                ),
+                (
+                    "acknowledged_seq",
+                    fields.BigIntField(
+                        description="What the device had acknowledged when this was planned, if it is more now the device is awake.",
+                        db_default=0,
+                    ),
+                ),
+                (
+                    "seq",
+                    fields.BigIntField(
+                        description="The last number in the mailbox when it was taken up.", db_default=0
+                    ),
+                ),
+                (
+                    "wakes",
+                    fields.IntField(
+                        description="How often it was woken since it was last heard, and how often the present wake-up was tried.",
+                        db_default=0,
+                    ),
+                ),
+                ("attempts", fields.IntField(db_default=0)),
+                (
+                    "rest_until",
+                    fields.DatetimeField(
+                        null=True,
+                        description="New mail does not wake it again before.",
+                        auto_now=False,
+                        auto_now_add=False,
+                    ),
+                ),
+                ("sent_at", fields.DatetimeField(null=True, auto_now=False, auto_now_add=False)),
             ],
             options={
                 "table": "push_wake",
                 "app": "vyry",
                 "pk_attr": "device",
-                "table_description": "A device that is to be woken, written with the mail that it is woken for; a crash loses none.",
+                "table_description": "The wake-ups of a device, planned with the deposit of the mail that it is woken for (a trigger), so that a crash loses none.",
             },
             bases=["Model"],
+        ),
+        ops.AddField(
+            model_name="MailboxRow",
+            name="is_pushed",
+            field=fields.BooleanField(
+                description="Whether its device has a push target: only then a deposit plans a wake-up.",
+                db_default=False,
+            ),
         ),
         ops.AddField(
             model_name="NoticeRow",
@@ -178,4 +233,5 @@ class Migration(migrations.Migration):
                 description="The conversation that it tells of (audience members: all live devices of its members), of one at most one waits, the newest.",
             ),
         ),
+        ops.RunPython(plan_wakes, plan_no_wakes),
     ]

@@ -50,7 +50,7 @@ async def fill(device: Device) -> None:
         LinkRow(id=new_id(), secret_hash="s" * 64, **named, **about),
         OtpChallengeRow(id=new_id(), **number, **challenge),
         PushTargetRow(device=primary.id, kind="fcm", token="t"),
-        PushWakeRow(device=primary.id, due_at=now),
+        PushWakeRow(device=primary.id, mailbox=primary.mailbox, due_at=now),
         OtpSentRow(at=now, phone_hash=account.phone_hash, network="n" * 64, prefix="p" * 64, area="a" * 64, cost=9),
     ]
     for row in rows + _circle(account.id, now):

@@ -49,7 +49,6 @@ from vyry.adapters.pin import TortoisePins
 from vyry.adapters.places import RedisPlaces
 from vyry.adapters.postgres_mail import open_postgres_mail
 from vyry.adapters.prekeys import TortoisePrekeys
-from vyry.adapters.push_targets import TortoisePushTargets
 from vyry.adapters.redis import RedisDoorbell, connect_redis
 from vyry.adapters.registration_lock import TortoiseLocks
 from vyry.adapters.rings import Rings
@@ -69,7 +68,6 @@ from vyry.counting import Buckets
 from vyry.devices.ledger import ClaimLedger
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
-from vyry.devices.push import PushTargets
 from vyry.errors import Unavailable
 from vyry.limits import FRAMES, Limiter, Window
 from vyry.mail.depositing import Depositor
@@ -78,6 +76,7 @@ from vyry.mail.notices import Notices
 from vyry.mail.posting import PostOffice
 from vyry.mail.routing import Doorbell, Mailbags, Router
 from vyry.mail.store import MailStore
+from vyry.push_wiring import Push, open_push
 from vyry.settings import Role, Settings
 from vyry.signals.calls import Calls
 from vyry.signals.places import Places
@@ -125,7 +124,7 @@ class Services:
     pins: Pins
     own_pin: OwnPin
     devices: OwnDevices
-    push_targets: PushTargets
+    push: Push
     linking: Linking
     prekeys: Prekeys
     claim_ledger: ClaimLedger
@@ -165,7 +164,7 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         url = settings.kafka_url.get_secret_value() if settings.kafka_url else None
         mailbags = InProcessMailbags() if url is None else KafkaMailbags(url, settings.partitions)
         places = None if is_alone else RedisPlaces(redis, limit_keys(settings))
-        services = _wire(settings, Carriers(mail, redis, doorbell, mailbags, places))
+        services = _wire(settings, role, Carriers(mail, redis, doorbell, mailbags, places))
         loops = [
             services.post_office.run,
             services.post_office.note_activity,
@@ -204,7 +203,7 @@ async def _open_redis(settings: Settings) -> AsyncIterator[Redis]:
         await redis.aclose()
 
 
-def _wire(settings: Settings, carriers: Carriers) -> Services:
+def _wire(settings: Settings, role: Role, carriers: Carriers) -> Services:
     ground = lay_ground(settings, carriers)
     buckets, places = Buckets(ground.quotas, is_on=ground.is_limited), _places(ground)
     return Services(
@@ -221,7 +220,7 @@ def _wire(settings: Settings, carriers: Carriers) -> Services:
         pins=ground.pins,
         own_pin=_own_pin(ground),
         devices=OwnDevices(TortoiseDevices(), ground.endings, ground.clock),
-        push_targets=PushTargets(TortoisePushTargets(), allows_plain=settings.env == "development"),
+        push=open_push(settings, role, ground.clock),
         linking=Linking(TortoiseLinks(), ground.pins, ground.limiter, ground.tokens, settings.max_devices),
         prekeys=Prekeys(TortoisePrekeys(), ground.limiter, ground.clock, ground.notices, ground.ledger),
         claim_ledger=ground.ledger,

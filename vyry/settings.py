@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from vyry.code_settings import CodeSettings, unfit_codes, unsafe_codes
 from vyry.limits import QUOTAS
+from vyry.push_settings import PushSettings, unfit_push, unsafe_push
 
 
 MIN_SECRET: Final = 32
@@ -136,7 +137,7 @@ Origin = Annotated[str, AfterValidator(_origin)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class Settings(CodeSettings):
+class Settings(CodeSettings, PushSettings):
     """What the operator decided; frozen. Made by `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -315,6 +316,7 @@ def _unfit(settings: Settings, role: Role) -> Iterator[str]:
     if role in (Role.WEB, Role.WORKER) and settings.database_url.get_secret_value().startswith("sqlite"):
         yield f"DATABASE_URL is SQLite, which serves one process: give `vyry {role.value}` PostgreSQL, or run `vyry start`."
     yield from unfit_codes(settings)
+    yield from unfit_push(settings)
     if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
         yield "VYRY_TLS_CERT_FILE and VYRY_TLS_KEY_FILE belong together: set both, or neither."
     yield from _untrustworthy(settings)
@@ -342,6 +344,7 @@ def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:
     """What development may do and production may not."""
     secret = settings.jwt_secret.get_secret_value()
     yield from unsafe_codes(settings)
+    yield from unsafe_push(settings)
     if not is_secret_given:
         yield "JWT_SECRET is not set: production takes no generated one; give 32 random characters or more."
     elif secret == EXAMPLE_SECRET or len(set(secret)) < _FEW_CHARACTERS:
@@ -355,7 +358,8 @@ def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:
 
 def exposed(settings: Settings) -> Iterator[str]:
     """A line for each secret file that others can read: development may live with it."""
-    for path in (settings.pepper_file, settings.data_dir / _JWT_FILE, settings.sms_secret_file, settings.key_ring_file):
+    own = (settings.pepper_file, settings.data_dir / _JWT_FILE, settings.key_ring_file)
+    for path in (*own, settings.sms_secret_file, settings.vapid_key_file, settings.fcm_file, settings.apns_key_file):
         if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield f"{path} can be read by others: run `chmod 600 {path}`."
 

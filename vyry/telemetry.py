@@ -60,6 +60,9 @@ ATTACHMENT_BYTES: Final = Counter("vyry_attachment_bytes", "Bytes of attachments
 ATTACHMENTS_CLEARED: Final = Counter(
     "vyry_attachments_cleared", "Attachments whose bytes were removed: over, or stray, without a row.", ["reason"]
 )
+PUSHED: Final = Counter(
+    "vyry_push", "Tries to wake a device by push: sent, gone, refused, later, busy, or closed.", ["kind", "outcome"]
+)
 DEPENDENCY_UP: Final = Gauge("vyry_dependency_up", "1 while the dependency answers.", ["dependency"])
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger()

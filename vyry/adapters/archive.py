@@ -99,7 +99,7 @@ TABLES: Final = (
         "id",
         (
             *("seq", "head", "acknowledged_seq", "acknowledged_head", "sent_seq", "mail_entries", "mail_bytes"),
-            *("control_entries", "control_bytes", "connection", "is_ended"),
+            *("control_entries", "control_bytes", "connection", "is_ended", "is_pushed"),
         ),
     ),
     Table(
@@ -152,7 +152,12 @@ TABLES: Final = (
         ("id", "length", "received", "created_at", "completed_at", "expires_at"),
         {"id": "attachment_id"},
     ),
-    Table("wake_ups", PushWakeRow, "device", ("due_at", "attempts")),
+    Table(
+        "wake_ups",
+        PushWakeRow,
+        "device",
+        ("due_at", "is_urgent", "is_ring", "wakes", "attempts", "rest_until", "sent_at"),
+    ),
     Table("events", AccountEventRow, "account_id", ("at", "name", "device_id", "detail")),
 )
 #: Tables that are told in another way, or hold nothing about anybody in particular.
@@ -209,6 +214,8 @@ WITHHELD: Final[Mapping[str, str]] = {
     "attachment.parts": "where the node keeps the bytes",
     "attachment.writer": "the node's own count",
     "notice.conversation_id": "stands in its body",
+    "push_wake.acknowledged_seq": "stands, as it is now, under mailboxes",
+    "push_wake.seq": "stands, as it is now, under mailboxes",
     "notice.without": "the node's own key of a mailbox",
     "account_event.id": "the node's own key",
 }

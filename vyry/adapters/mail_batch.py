@@ -40,7 +40,7 @@ class Batch:
         self.messages = kept
 
     def columns(self) -> list[Sequence[object]]:
-        """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters."""
+        """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters; last what is urgent."""
         messages = self.messages
         ends = list(accumulate(len(m.copies) for m in messages))
         contents: list[tuple[object, ...]] = []
@@ -66,6 +66,7 @@ class Batch:
             ends,
             *_transposed(contents, 4),
             *_transposed(copies, 5),
+            [m.is_urgent for m in messages],
         ]
 
     def _add(

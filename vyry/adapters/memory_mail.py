@@ -3,7 +3,7 @@
 Small and obviously right before fast; each method runs without awaiting, so each is atomic in its event loop. Nothing survives the process.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -45,6 +45,7 @@ class MemoryEnvelope:
     accepted_at: datetime
     expires_at: datetime
     content: Content | None
+    is_urgent: bool = True
     loss: Loss | None = None
     head: bytes = b""
 
@@ -88,6 +89,8 @@ class MemoryMailroom:
         self.messages: dict[tuple[MailboxKey, MessageId], Stored] = {}
         self.fates: dict[int, tuple[CopyState, datetime]] = {}
         self.last_number = 0
+        #: Told what was deposited where: plans wake-ups (vyry/adapters/memory_wakes.py).
+        self.deposited: Callable[[MemoryMailbox, Sequence[MemoryEnvelope]], None] = lambda _, __: None
 
     def add_mailbox(self, user_id: UserId, device_id: DeviceId, mailbox_id: MailboxId | None = None) -> MailboxKey:
         """A new, empty mailbox for this device of this account."""
@@ -246,7 +249,7 @@ class MemoryMailStore:
         content = message.contents[copy.content]
         facts = content.digest, content.size, message.lane, message.accepted_at, message.expires_at
         box = self.room.mailboxes[copy.mailbox]
-        box.waiting.append(MemoryEnvelope(self.room.last_number, *facts, content))
+        box.waiting.append(MemoryEnvelope(self.room.last_number, *facts, content, message.is_urgent))
         return self.room.last_number
 
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
@@ -259,7 +262,9 @@ class MemoryMailStore:
             for envelope in waiting:
                 self.room.fates[envelope.number] = CopyState.DROPPED, self.room.clock.now()
             return []
-        return [self._number_next(box, envelope) for envelope in waiting]
+        deposited = [self._number_next(box, envelope) for envelope in waiting]
+        self.room.deposited(box, waiting)
+        return deposited
 
     def _number_next(self, box: MemoryMailbox, envelope: MemoryEnvelope) -> Deposited:
         if envelope.expires_at <= self.room.clock.now():

@@ -31,7 +31,7 @@ from vyry.mail.store import (
 
 _LINES = ("post", "deposit", "collect", "acknowledge", "mailbox")
 _ROOM = "SELECT m.id, m.is_ended, m.mail_entries, m.mail_bytes, m.control_entries, m.control_bytes FROM unnest($1::bigint[]) k(id) JOIN mailbox m ON m.id = k.id"
-_POST = "SELECT * FROM mail_post($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27)"
+_POST = "SELECT * FROM mail_post($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28)"
 _STATE = "id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended"
 _STATES = f"SELECT {_STATE} FROM unnest($1::bigint[]) k(box) JOIN mailbox m ON m.id = k.box"
 _OPEN = f"""

@@ -2,9 +2,9 @@
 
 from uuid import UUID
 
-from vyry.adapters.database import available, transaction
-from vyry.adapters.rows import PushTargetRow
+from vyry.adapters.database import transaction
 from vyry.adapters.statements import fetch
+from vyry.adapters.wakes import UNMARK, unplan
 from vyry.devices.push import PushTarget
 
 
@@ -14,6 +14,8 @@ _KEEP = """
     ON CONFLICT (device) DO UPDATE SET kind = excluded.kind, endpoint = excluded.endpoint, p256dh = excluded.p256dh,
         auth = excluded.auth, token = excluded.token, topic = excluded.topic
     RETURNING device"""
+#: From now on deposits look for the target.
+_MARK = "UPDATE mailbox SET is_pushed = TRUE WHERE id = (SELECT mailbox FROM device WHERE id = $1)"
 #: The device's end takes this lock too: a target is never kept for a device that has just ended.
 _LOCK = "UPDATE device SET ended_at = ended_at WHERE id = $1"
 
@@ -25,8 +27,14 @@ class TortoisePushTargets:
         values = (target.kind.value, target.endpoint, target.p256dh, target.auth, target.token, target.topic)
         async with transaction() as inside:
             await fetch(inside, _LOCK, device)
+            await fetch(inside, _MARK, device)
+            # Whoever registers is awake.
+            await unplan(inside, device)
             return bool(await fetch(inside, _KEEP, device, *values))
 
     async def forget(self, device: UUID) -> None:
-        async with available():
-            await PushTargetRow.filter(device=device).delete()
+        async with transaction() as inside:
+            await fetch(inside, _LOCK, device)
+            await fetch(inside, UNMARK, device)
+            await unplan(inside, device)
+            await fetch(inside, "DELETE FROM push_target WHERE device = $1", device)

@@ -58,6 +58,8 @@ class MailboxRow(Model):
     #: Counts hellos: a socket whose number is lower has been displaced.
     connection = fields.BigIntField(default=0)
     is_ended = fields.BooleanField(default=False)
+    #: Whether its device has a push target: only then a deposit plans a wake-up.
+    is_pushed = fields.BooleanField(db_default=False)
 
     class Meta:
         table = "mailbox"
@@ -364,11 +366,25 @@ class EndingRow(Model):
 
 
 class PushWakeRow(Model):
-    """A device that is to be woken, written with the mail that it is woken for; a crash loses none."""
+    """The wake-ups of a device, planned with the deposit of the mail that it is woken for (a trigger), so that a crash loses none."""
 
     device = fields.UUIDField(primary_key=True)
-    due_at = fields.DatetimeField(db_index=True)
-    attempts = fields.IntField(default=0)
+    mailbox = fields.BigIntField(db_index=True)
+    #: When it is to be sent, or sent again by somebody else if who took it up does not report, null while nothing is to be sent.
+    due_at = fields.DatetimeField(null=True, db_index=True)
+    is_urgent = fields.BooleanField(db_default=True)
+    #: Something rings: sent even if no mail waits.
+    is_ring = fields.BooleanField(db_default=False)
+    #: What the device had acknowledged when this was planned, if it is more now the device is awake.
+    acknowledged_seq = fields.BigIntField(db_default=0)
+    #: The last number in the mailbox when it was taken up.
+    seq = fields.BigIntField(db_default=0)
+    #: How often it was woken since it was last heard, and how often the present wake-up was tried.
+    wakes = fields.IntField(db_default=0)
+    attempts = fields.IntField(db_default=0)
+    #: New mail does not wake it again before.
+    rest_until = fields.DatetimeField(null=True)
+    sent_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "push_wake"

@@ -33,7 +33,8 @@ _MESSAGE: Final = """
 INSERT INTO message (sender, message_id, fingerprint, accepted_at, mailboxes, numbers) VALUES (?, ?, ?, ?, ?, ?)"""
 _CONTENT: Final = "INSERT INTO content (id, copies, packed) VALUES (?, ?, ?)"
 _ENVELOPE: Final = """
-INSERT INTO envelope (id, mailbox, content, digest, size, lane, expires_at, accepted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO envelope (id, mailbox, content, digest, size, lane, expires_at, accepted_at, is_urgent)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 #: Entries and bytes that still fit, by mailbox and lane. An unknown or ended mailbox has no room at all.
 Rooms = dict[tuple[MailboxKey, Lane], tuple[int, int]]
@@ -143,7 +144,7 @@ class _Batch:
         numbers: list[int | None] = []
         first_of: dict[int, int] = {}
         copies: Counter[int] = Counter()
-        facts = int(message.lane), milliseconds(message.expires_at), accepted_at
+        facts = int(message.lane), milliseconds(message.expires_at), accepted_at, message.is_urgent
         for copy in message.copies:
             content = message.contents[copy.content]
             entries, size = self.rooms.get((copy.mailbox, message.lane), (0, 0))

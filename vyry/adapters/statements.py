@@ -12,7 +12,7 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 
 _AMONG = re.compile(r"= ANY\((\$\d+)\)")
-_LOCK = re.compile(r"\s+FOR (?:NO KEY )?UPDATE")
+_LOCK = re.compile(r"\s+FOR (?:NO KEY )?UPDATE(?: OF \w+)?(?: SKIP LOCKED)?")
 
 
 async def fetch(connection: BaseDBAsyncClient, sql: str, *values: object) -> list[dict[str, Any]]:

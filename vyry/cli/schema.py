@@ -10,7 +10,9 @@ from cyclopts import Parameter
 
 from vyry.adapters import migrating
 from vyry.adapters.kafka import ensure_topic
+from vyry.adapters.push_sealing import make_key
 from vyry.cli.acting import SOMEBODY, By, note
+from vyry.push_wiring import vapid_path
 from vyry.settings import Role, Settings, load_settings, make_secrets, masked
 
 
@@ -77,11 +79,15 @@ def rollback(*, by: By = SOMEBODY, yes: Annotated[bool, Parameter(negative=())] 
 
 
 def secrets() -> int:
-    """Make the secret files that are missing (0600): the pepper, and one for JWT_SECRET. What is there stays as it is.
+    """Make the secret files that are missing (0600): the pepper, one for JWT_SECRET, and the key of Web Push. What is there stays as it is.
 
-    They lie in VYRY_DATA_DIR, the pepper at VYRY_PEPPER_FILE if that is set. All web nodes need the same ones.
+    They lie in VYRY_DATA_DIR, the pepper at VYRY_PEPPER_FILE if that is set, the key at VYRY_VAPID_KEY_FILE. All web nodes need the same ones,
+    the key all workers too.
     """
     made = make_secrets()
+    settings = load_settings(Role.TOOL)
+    if make_key(vapid_path(settings)):
+        made.append(vapid_path(settings))
     for path in made:
         print(f"made {path}")
     if not made:

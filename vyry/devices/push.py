@@ -1,5 +1,6 @@
 """Where a device wants to be woken: kept here, used when mail waits for a device without a socket. Pushes carry no content."""
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
@@ -9,7 +10,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
 from vyry.accounts.account import Caller
-from vyry.errors import InvalidRequest, InvalidToken
+from vyry.errors import InvalidRequest, InvalidToken, NotFound
 
 
 #: RFC 8291 section 3.2: a point of P-256, uncompressed, and 16 octets.
@@ -62,9 +63,16 @@ class PushStore(Protocol):
 class PushTargets:
     """What a device may say about being woken."""
 
-    def __init__(self, store: PushStore, *, allows_plain: bool) -> None:
+    def __init__(self, store: PushStore, vapid_key: bytes | None = None, *, allows_plain: bool) -> None:
         self._store = store
+        self._vapid_key = vapid_key
         self._allows_plain = allows_plain
+
+    def vapid_key(self) -> bytes:
+        """The public key that a browser binds its subscription to. Raises NotFound where the node has none, and so cannot send Web Push."""
+        if self._vapid_key is None:
+            raise NotFound
+        return self._vapid_key
 
     async def register(self, caller: Caller, target: PushTarget) -> None:
         """Wake the caller's device this way from now on. Raises InvalidRequest (a member that is missing, needless or wrong), InvalidToken."""
@@ -89,6 +97,16 @@ def check(target: PushTarget, *, allows_plain: bool) -> None:
         raise _wrong("p256dh", "must be an uncompressed point of P-256 (65 bytes)")
     if target.auth is not None and len(target.auth) != _AUTH_OCTETS:
         raise _wrong("auth", f"must have {_AUTH_OCTETS} bytes")
+    if target.kind is PushKind.APNS:
+        _check_apns(target)
+
+
+def _check_apns(target: PushTarget) -> None:
+    # The token becomes a part of a path, the topic a header.
+    if target.token is not None and not re.fullmatch(r"(?:[0-9a-fA-F]{2}){1,100}", target.token):
+        raise _wrong("token", "must be the device token in hex")
+    if target.topic is not None and not re.fullmatch(r"[A-Za-z0-9.-]+", target.topic):
+        raise _wrong("topic", "must be the bundle id of the app")
 
 
 def _is_endpoint(url: str, *, allows_plain: bool) -> bool:

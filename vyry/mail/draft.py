@@ -270,9 +270,8 @@ def to_message(checked: CheckedDraft, circle: Circle, now: datetime) -> Message:
             else:
                 contents[place] = contents[place]._replace(copies=contents[place].copies + 1)
             copies.append(Copy(devices[DeviceId(copy.device_id)].mailbox, place))
-    return Message(
-        sender.mailbox, MessageId(draft.message_id), checked.fingerprint, now, expires_at, lane, contents, copies
-    )
+    key = sender.mailbox, MessageId(draft.message_id)
+    return Message(*key, checked.fingerprint, now, expires_at, lane, contents, copies, draft.urgent)
 
 
 def addresses(draft: Draft) -> list[DeviceAddress]:

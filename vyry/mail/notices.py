@@ -104,4 +104,4 @@ class Notices:
         envelope = Envelope(NOBODY, 0, message_id, NOBODY, *life, Lane.CONTROL, 0, content)
         contents = [Content(envelope.pack(), envelope.digest(), len(content), len(mailboxes))]
         copies = [Copy(mailbox, 0) for mailbox in mailboxes]
-        return Message(NODE, message_id, bytes(32), now, expires_at, Lane.CONTROL, contents, copies)
+        return Message(NODE, message_id, bytes(32), now, expires_at, Lane.CONTROL, contents, copies, is_urgent=False)

@@ -56,6 +56,8 @@ class Message(NamedTuple):
     lane: Lane
     contents: Sequence[Content]
     copies: Sequence[Copy]
+    #: Whether it is worth waking a sleeping device for at once.
+    is_urgent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

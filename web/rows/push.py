@@ -2,13 +2,22 @@
 
 from typing import Final
 
+from vyry.errors import NotFound
 from web.handlers import push
 from web.keys import Route
-from web.wire.push import RegisterPush
+from web.wire.push import RegisterPush, VapidKey
 from web.wire.shapes import Nothing
 
 
 ROWS: Final[tuple[Route, ...]] = (
+    Route(
+        method="GET",
+        path="/api/v1/push/vapid-key",
+        handler=push.vapid_key,
+        summary="The node's public key of Web Push, which a browser binds its subscription to",
+        answers={200: VapidKey},
+        refusals=(NotFound,),
+    ),
     Route(
         method="PUT",
         path="/api/v1/devices/current/push",

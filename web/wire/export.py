@@ -103,6 +103,7 @@ class ExportedMailbox(Wire):
     control_bytes: Count
     connection: Count
     is_ended: bool
+    is_pushed: bool
 
 
 class ExportedKeySet(Wire):

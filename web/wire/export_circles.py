@@ -47,8 +47,13 @@ class ExportedAttachment(Wire):
 
 
 class ExportedWakeUp(Wire):
-    """A device that is to be woken."""
+    """How a device is and was woken."""
 
     mailbox_id: Id
-    due_at: Moment
+    due_at: Moment | None
+    is_urgent: bool
+    is_ring: bool
+    wakes: Count
     attempts: Count
+    rest_until: Moment | None
+    sent_at: Moment | None

@@ -8,6 +8,12 @@ from vyry.devices.push import PushKind, PushTarget
 from web.wire.shapes import Base64, Wire
 
 
+class VapidKey(Wire):
+    """`publicKey`: an uncompressed point of P-256 (65 bytes), what browsers call applicationServerKey."""
+
+    public_key: Base64
+
+
 class RegisterPush(Wire):
     """How the calling device wants to be woken: webpush has `endpoint`, `p256dh`, `auth`; unifiedpush `endpoint`; fcm `token`; apns `token`, `topic`."""
 

@@ -1,0 +1,126 @@
+"""Wake-ups in dictionaries, planned by the deposits of a memory mail store: what the other wake stores are compared with."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from vyry.adapters.memory_mail import MemoryEnvelope, MemoryMailbox, MemoryMailroom
+from vyry.adapters.wakes import LEASE, LOOK_AGAIN
+from vyry.devices.push import PushKind, PushTarget
+from vyry.devices.waking import Wake
+from vyry.ids import MailboxKey
+
+
+_URGENT: Final = timedelta(seconds=3)
+_QUIET: Final = timedelta(seconds=60)
+_JUST_NOW: Final = timedelta(seconds=10)
+
+
+@dataclass(slots=True)
+class MemoryWake:
+    """What is known about waking one device; the rows of push_wake say the same."""
+
+    device: UUID
+    target: PushTarget
+    #: None before anything was planned, and while nothing is to be sent.
+    due_at: datetime | None = None
+    is_urgent: bool = True
+    is_ring: bool = False
+    #: What was acknowledged when this was planned; -1 before.
+    acknowledged: int = -1
+    seq: int = 0
+    wakes: int = 0
+    attempts: int = 0
+    rest_until: datetime | None = None
+    sent_at: datetime | None = None
+
+    def hear(self, acknowledged: int) -> None:
+        """The device was heard: it starts afresh."""
+        self.acknowledged, self.wakes, self.attempts, self.rest_until = acknowledged, 0, 0, None
+
+
+class MemoryWakes:
+    """WakeStore beside a memory mail store; `add` is where tests register targets."""
+
+    def __init__(self, room: MemoryMailroom) -> None:
+        self._room = room
+        self._wakes: dict[MailboxKey, MemoryWake] = {}
+        room.deposited = self._plan
+
+    def add(self, mailbox: MailboxKey, device: UUID, target: PushTarget) -> None:
+        """This device wants to be woken so."""
+        self._wakes[mailbox] = MemoryWake(device, target)
+
+    def _plan(self, box: MemoryMailbox, envelopes: Sequence[MemoryEnvelope]) -> None:
+        urgencies = [envelope.is_urgent for envelope in envelopes if envelope.loss is None]
+        wake = self._wakes.get(box.key)
+        if wake is None or not urgencies:
+            return
+        is_urgent, point = any(urgencies), box.acknowledged.seq
+        due_at = self._room.clock.now() + (_URGENT if is_urgent else _QUIET)
+        if wake.due_at is not None:
+            if is_urgent and not wake.is_urgent:
+                wake.due_at = min(wake.due_at, max(due_at, wake.rest_until or due_at))
+                wake.is_urgent, wake.attempts = True, 0
+            return
+        if point > wake.acknowledged:
+            wake.hear(point)
+        if is_urgent or not wake.wakes:
+            wake.due_at, wake.is_urgent = max(due_at, wake.rest_until or due_at), is_urgent
+
+    async def claim(self, kinds: Collection[PushKind], limit: int) -> list[Wake]:
+        now = self._room.clock.now()
+        due = [box for box, wake in self._wakes.items() if wake.due_at is not None and wake.due_at <= now]
+        mine = [box for box in due if self._wakes[box].target.kind in kinds]
+        return [wake for box in mine[:limit] if (wake := self._take(self._wakes[box], self._room.mailboxes[box]))]
+
+    def _take(self, wake: MemoryWake, box: MemoryMailbox) -> Wake | None:
+        now, last, point = self._room.clock.now(), box.last.seq, box.acknowledged.seq
+        wake.seq = last
+        if wake.is_ring or (last > point and point <= wake.acknowledged):
+            wake.due_at, wake.attempts = now + LEASE, wake.attempts + 1
+            return Wake(wake.device, wake.target, wake.is_urgent, wake.wakes, wake.attempts, wake.due_at)
+        wake.hear(point)
+        wake.due_at = now + LOOK_AGAIN if last > point else None
+        return None
+
+    async def sent(self, wake: Wake, rest: timedelta) -> None:
+        for key, known in self._leased(wake):
+            box, now = self._room.mailboxes[key], self._room.clock.now()
+            is_waiting, point = box.last.seq > box.acknowledged.seq, box.acknowledged.seq
+            if point > known.acknowledged:
+                known.hear(point)
+                known.due_at = now + LOOK_AGAIN if is_waiting else None
+            else:
+                known.wakes += 1
+                known.rest_until = now + rest if known.is_urgent else known.rest_until
+                known.due_at = now + rest if is_waiting and box.last.seq > known.seq else None
+            known.attempts, known.is_ring, known.sent_at = 0, False, now
+
+    async def later(self, wake: Wake, wait: timedelta | None) -> None:
+        for _, known in self._leased(wake):
+            known.due_at = None if wait is None else self._room.clock.now() + wait
+            if wait is None:
+                known.attempts, known.is_ring = 0, False
+
+    async def drop(self, wake: Wake) -> None:
+        self._wakes = {box: known for box, known in self._wakes.items() if known.target != wake.target}
+
+    async def ring(self, mailboxes: Collection[MailboxKey]) -> None:
+        now = self._room.clock.now()
+        for box in mailboxes:
+            wake = self._wakes.get(box)
+            if wake is None or wake.is_ring or (wake.sent_at is not None and wake.sent_at >= now - _JUST_NOW):
+                continue
+            if wake.acknowledged < 0:
+                wake.acknowledged = self._room.mailboxes[box].acknowledged.seq
+            wake.due_at, wake.is_ring, wake.is_urgent, wake.attempts = now, True, True, 0
+
+    def _leased(self, wake: Wake) -> list[tuple[MailboxKey, MemoryWake]]:
+        return [
+            (box, known)
+            for box, known in self._wakes.items()
+            if known.device == wake.device and known.due_at == wake.lease
+        ]
