@@ -24,10 +24,11 @@ def start() -> int:
     settings = load_settings(Role.ALONE)
     configure_logging(settings.log_level)
     refuse_taken(settings)
-    return run(partial(_serve, settings))
+    return run(partial(serve, settings))
 
 
-async def _serve(settings: Settings, stop: asyncio.Event) -> None:
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Be a whole node until `stop` is set."""
     url = settings.database_url.get_secret_value()
     if applied := await migrate(url):
         await write(url, SOMEBODY.act("migrate", about=f"vyry start: {', '.join(applied)}"))

@@ -36,6 +36,8 @@ _COMMANDS = {
     ),
     "user": ("user:app", "Look at an account, suspend or resume it, end its devices, delete it."),
     "client": ("client:app", "Chat from the terminal, end to end."),
+    "demo": ("demo:demo", "Two people chat on a throwaway node: the whole thing in one command."),
+    "soak": ("soak:soak", "Let clients chat under load, and count what is lost."),
     "audit": ("audit:audit", "Read what operators did."),
     "openapi": ("documents:openapi", "Print the OpenAPI 3.1 document of the REST surface."),
     "asyncapi": ("documents:asyncapi", "Print the AsyncAPI 3.0 document of the socket's frames."),

@@ -1,5 +1,11 @@
-"""Why a command does not even begin."""
+"""Why a command does not even begin, or gives up."""
 
 
 class CannotServe(Exception):
     """What this process needs is taken or not ready; its text is one line that says what to do."""
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """What really went wrong: the exceptions of a group and of the groups in it."""
+    inside = [leaves(each) if isinstance(each, BaseExceptionGroup) else [each] for each in group.exceptions]
+    return [problem for found in inside for problem in found]

@@ -1,0 +1,116 @@
+"""A node that is gone afterwards: a process on a free port with a folder in /tmp, for `vyry demo` and `vyry soak`. It ends with the process that made it, however that ends."""
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from vyry.cli.alone import serve
+from vyry.cli.refusals import CannotServe
+from vyry.cli.running import run
+from vyry.settings import Role, load_settings
+from vyry.telemetry import configure_logging
+
+
+START_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a node can be reached, the file that its one-time codes go to (VYRY_SMS=file:PATH), and a folder for the profiles of those who use it."""
+
+    url: str
+    codes: Path
+    profiles: Path
+
+    async def code(self, phone_number: str) -> str:
+        """The newest code sent to that number: it is in the file before the node answers."""
+        lines = (await asyncio.to_thread(self.codes.read_text, encoding="utf-8")).splitlines()
+        sent = [said["otp"] for said in map(json.loads, lines) if said["phoneNumber"] == phone_number]
+        if not sent:
+            raise CannotServe(
+                f"No code for {phone_number} is in {self.codes}: is the node's VYRY_SMS file:{self.codes}?"
+            )
+        return str(sent[-1])
+
+
+@contextmanager
+def throwaway() -> Iterator[Place]:
+    """A fresh node, up until the context ends; then nothing of it is left. To be called before any thread or event loop runs: it forks."""
+    folder = Path(tempfile.mkdtemp(prefix="vyry-throwaway-"))
+    reading, writing = os.pipe()
+    port, admin_port = _free_ports()
+    place = Place(f"http://127.0.0.1:{port}", folder / "codes.jsonl", folder / "profiles")
+    environment = {
+        "SERVER_PORT": str(port),
+        "VYRY_ADMIN_PORT": str(admin_port),
+        "VYRY_DATA_DIR": str(folder / "node"),
+        "VYRY_SMS": f"file:{place.codes}",
+        # Two people on one machine write faster than any two people do.
+        "VYRY_LIMITS": "off",
+    }
+    child = os.fork()
+    if not child:
+        os.close(writing)
+        _be_node(environment, folder, reading)
+    os.close(reading)
+    try:
+        _await_answer(child, place.url, folder / "log")
+        yield place
+    finally:
+        # The node reads the end of this pipe, and ends; so it does when this process is killed.
+        os.close(writing)
+        with suppress(ChildProcessError):
+            os.waitpid(child, 0)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def fresh_number() -> str:
+    """A telephone number that nobody has to have."""
+    return f"+49151{secrets.randbelow(10**8):08d}"
+
+
+def _be_node(environment: Mapping[str, str], folder: Path, life_line: int) -> None:
+    code = 1
+    try:
+        # Ctrl-C is for the people who chat; the node ends after them.
+        os.setsid()
+        os.umask(0o077)
+        said = os.open(folder / "log", os.O_WRONLY | os.O_CREAT, 0o600)
+        for stream in (1, 2):
+            os.dup2(said, stream)
+        settings = load_settings(Role.ALONE, environment)
+        configure_logging(settings.log_level)
+        code = run(partial(serve, settings), parent=life_line)
+        # Here too: whoever made the node may have been killed. After a failure the log is still to be read.
+        if not code:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os._exit(code)
+
+
+def _await_answer(child: int, url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/ready", timeout=2):  # noqa: S310  an address of this machine, made here
+            return
+        if os.waitpid(child, os.WNOHANG)[0]:
+            break
+        time.sleep(0.05)
+    raise CannotServe(f"The node did not start: {log.read_text(encoding='utf-8', errors='replace')[-500:].strip()}")
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
