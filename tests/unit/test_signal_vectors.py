@@ -1,13 +1,17 @@
-"""The published vectors, unchanged, and that the runner tells what does not fit."""
+"""The published vectors, unchanged, further ones, and that the runner tells what does not fit, and what is no file for it."""
 
 import json
+import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vyry.signal_protocol.vectors import Mismatch, main, run
+from scripts.make_vectors import make
+from vyry.signal_protocol.vector_cases import Mismatch
+from vyry.signal_protocol.vectors import main, run
 
 
 FOLDER = Path(__file__).parents[1] / "vectors"
@@ -36,6 +40,95 @@ def test_the_command_names_what_failed(tmp_path: Path, capsys: pytest.CaptureFix
 
     assert "safetyNumber differs" in (said := capsys.readouterr().out)
     assert said.endswith(f"{len(file['cases']) - 1} passed, 1 failed\n")
+
+
+def vectors(*words: str) -> subprocess.CompletedProcess[str]:
+    """One run of the command, in a process of its own."""
+    command = [sys.executable, "-m", "vyry.signal_protocol.vectors", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=FOLDER.parents[1])
+
+
+def test_the_command_passes_files_with_0_failures_with_1_and_what_is_no_file_with_2(tmp_path: Path) -> None:
+    good, bad = str(FOLDER / "linking.json"), tmp_path / "bad.json"
+    bad.write_text((FOLDER / "linking.json").read_text().replace('"compareCode": "', '"compareCode": "x'))
+
+    assert (vectors(good).returncode, vectors(str(bad)).returncode, vectors().returncode) == (0, 1, 2)
+    both = vectors(good, str(tmp_path / "nowhere.json"), str(bad))
+    assert both.returncode == 2
+    assert both.stdout.splitlines()[0] == f"{tmp_path}/nowhere.json: cannot be read (No such file or directory)"
+    assert both.stdout.splitlines()[-1] == "5 passed, 3 failed"
+    assert both.stderr == ""
+
+
+GOOD: dict[str, Any] = json.loads((FOLDER / "safety-number.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is no JSON"),
+        ("[" * 100_000, "is no JSON"),
+        ("[1]", "is no file of vectors"),
+        ("{}", "is no file of vectors"),
+        (json.dumps({**GOOD, "suite": "libsignal"}), "is of suite libsignal version 1; this is vyry version 1"),
+        (json.dumps({**GOOD, "version": 2}), "is of suite vyry version 2"),
+        (json.dumps({**GOOD, "topic": "tarot"}), "is of topic tarot; known are pqxdh, ratchet"),
+        (json.dumps({**GOOD, "topic": ["pqxdh"]}), "is of topic"),
+        (json.dumps({**GOOD, "cases": {}}), "has no list of cases"),
+        (json.dumps({**GOOD, "cases": ["x"]}), "has no list of cases"),
+    ],
+)
+def test_a_file_that_is_none_of_this_suite_is_refused_in_a_line(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.json").write_text(text)
+
+    assert main([str(tmp_path / "odd.json")]) == 2
+
+    line, count = capsys.readouterr().out.splitlines()
+    assert said in line
+    assert count == "0 passed, 0 failed"
+
+
+def test_a_file_without_cases_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "empty.json").write_text(json.dumps({**GOOD, "cases": []}))
+
+    assert main([str(tmp_path / "empty.json")]) == 1
+
+
+@pytest.mark.parametrize("topic", ["pqxdh", "ratchet", "sender-keys", "attachment", "linking", "safety-number"])
+@pytest.mark.parametrize("case", [{}, {"input": {}}, {"input": None, "steps": None}, {"steps": [{"do": "dance"}]}])
+def test_a_case_of_another_shape_fails_and_ends_nothing(
+    topic: str, case: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.json").write_text(json.dumps({**GOOD, "topic": topic, "cases": [case, {}]}))
+
+    assert main([str(tmp_path / "odd.json")]) == 1
+    assert capsys.readouterr().out.endswith("0 passed, 2 failed\n")
+
+
+@pytest.mark.parametrize("seed", [7, 8, 9])
+def test_vectors_of_any_seed_come_out_as_they_were_made(seed: int, tmp_path: Path) -> None:
+    make(tmp_path, seed)
+
+    assert main([str(file) for file in tmp_path.iterdir()]) == 0
+
+
+def test_the_further_vectors_are_those_of_the_first_seed(tmp_path: Path) -> None:
+    make(tmp_path, 1)
+
+    published = {file.name: file.read_bytes() for file in (FOLDER / "further").iterdir()}
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == published
+
+
+def test_what_a_step_expects_is_never_passed_over() -> None:
+    topic, case = next((topic, case) for topic, case in CASES if topic == "ratchet")
+    opening = next(number for number, step in enumerate(case["steps"]) if step["do"] == "open")
+    for odd in ({"refusal": "BadMessage"}, {"plaintext": "AAAA"}, {"aesKey": "AAAA"}):
+        other = deepcopy(case)
+        other["steps"][opening].update(odd)
+        with pytest.raises(Mismatch):
+            run(other, topic)
 
 
 def changed(case: dict[str, Any], *path: str | int) -> dict[str, Any]:

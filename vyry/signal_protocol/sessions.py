@@ -194,7 +194,7 @@ class Sessions:
                 raise BadMessage
             ratchet, plaintext = held.ratchet.open(message, now=arrival.at)
             return Opened(self._replaced(replace(held, ratchet=ratchet)), held.session_id, plaintext)
-        prekeys = _find_prekeys(prefix, keeper)
+        prekeys = find_prekeys(prefix, keeper)
         handshake = answer(own, arrival.sender, prefix, prekeys)
         if keeper.was_answered(handshake.transcript):
             raise PrekeyReplayed
@@ -234,7 +234,8 @@ class Sessions:
         return found
 
 
-def _find_prekeys(prefix: Prefix, keeper: Keeper) -> Prekeys:
+def find_prekeys(prefix: Prefix, keeper: Keeper) -> Prekeys:
+    """The kept prekeys that a handshake was made for. Raises PrekeyUnknown."""
     signed = keeper.signed(prefix.signed_prekey_id)
     pq = keeper.pq(prefix.pq_prekey_id, is_last_resort=prefix.pq_is_last_resort)
     one_time = keeper.one_time(prefix.one_time_prekey_id) if prefix.one_time_prekey_id else None

@@ -1,0 +1,354 @@
+"""What the cases of a vector file do, topic by topic, and how what comes out is compared (docs/signal-protocol.md, "Vectors")."""
+
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from vyry.signal_protocol import attachments, linking, safety
+from vyry.signal_protocol.handshake import Handshake, Prefix, Prekeys, answer, begin
+from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey, OwnDevice
+from vyry.signal_protocol.primitives import Address, DhPair, Encapsulated, KemPair, SigningPair
+from vyry.signal_protocol.ratchet import Chain, Ratchet, message_secrets
+from vyry.signal_protocol.refusals import Refusal
+from vyry.signal_protocol.sender_keys import Distribution, Generations, SenderKey, Where, sender_message_secrets
+from vyry.signal_protocol.sessions import find_prekeys
+
+
+Value = dict[str, Any]
+Found = dict[str, object]
+
+
+class Mismatch(Exception):
+    """A case expects something else than what this implementation makes."""
+
+
+def octets(text: str) -> bytes:
+    """Bytes as a vector file holds them."""
+    return base64.b64decode(text, validate=True)
+
+
+def compare(found: Mapping[str, object], expected: Mapping[str, Any], where: str = "") -> None:
+    """Whether everything expected was found. Raises Mismatch."""
+    for name, value in expected.items():
+        path = f"{where}{name}"
+        if name not in found:
+            raise Mismatch(f"{path} is not known")
+        mine = found[name]
+        if isinstance(value, dict) and isinstance(mine, dict):
+            compare(mine, value, f"{path}.")
+        elif shown(mine) != value:
+            raise Mismatch(f"{path} differs")
+
+
+def shown(value: object) -> object:
+    """A value as a vector file holds it."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {name: shown(each) for name, each in value.items()}
+    return [shown(each) for each in value] if isinstance(value, list) else value
+
+
+def _address(device: Value) -> Address:
+    return Address(UUID(device["userId"]), device["deviceId"])
+
+
+def _device(device: Value) -> OwnDevice:
+    identity, dh = SigningPair.of(octets(device["identityPrivate"])), DhPair.of(octets(device["identityDhPrivate"]))
+    return OwnDevice(_address(device), device.get("registrationId", 1), identity, dh)
+
+
+def _pqxdh(case: Mapping[str, Any]) -> Found:
+    given = case["input"]
+    alice, bob = _device(given["initiator"]), _device(given["responder"])
+    keys = given["responder"]
+    signed = DhPrekey(keys["signedPrekey"]["id"], DhPair.of(octets(keys["signedPrekey"]["private"])))
+    one_time = keys.get("oneTimePrekey")
+    once = DhPrekey(one_time["id"], DhPair.of(octets(one_time["private"]))) if one_time else None
+    pq = keys["pqPrekey"]
+    kem = KemPrekey(pq["id"], KemPair.of(octets(pq["seed"])), pq["isLastResort"])
+    ephemeral = DhPair.of(octets(given["initiator"]["ephemeralPrivate"]))
+    shared = Encapsulated(octets(given["pqCiphertext"]), octets(given["pqSharedSecret"]))
+    prekeys = Prekeys(signed, once, kem)
+    if "prefix" in given:
+        return _answered(bob, alice.address, octets(given["prefix"]), prekeys)
+    bundle = _bundle(bob, prekeys)
+    prefix, handshake = begin(alice, bundle, ephemeral=ephemeral, encapsulated=shared)
+    if answer(bob, alice.address, Prefix.unpack(prefix.pack()), prekeys) != handshake:
+        raise Mismatch("the two sides differ")
+    return {
+        **_published("initiator", alice),
+        **_published("responder", bob),
+        "ephemeralKey": ephemeral.public,
+        "signedPrekey": bundle.signed_prekey.key,
+        "signedPrekeySignature": bundle.signed_prekey.signature,
+        "oneTimePrekey": once.pair.public if once else None,
+        "pqPrekey": kem.pair.public,
+        "pqPrekeySignature": bundle.pq_prekey.signature,
+        "prefix": prefix.pack(),
+        "dh1": alice.dh.agree(signed.pair.public),
+        "dh2": ephemeral.agree(bob.dh.public),
+        "dh3": ephemeral.agree(signed.pair.public),
+        "dh4": ephemeral.agree(once.pair.public) if once else None,
+        "transcript": handshake.transcript,
+        "sessionId": handshake.session_id,
+        "rootKey": handshake.root_key,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A keeper of just these prekeys."""
+
+    prekeys: Prekeys
+    replays: frozenset[bytes] = frozenset()
+
+    def signed(self, prekey_id: int) -> DhPrekey | None:
+        return self.prekeys.signed if self.prekeys.signed.id == prekey_id else None
+
+    def one_time(self, prekey_id: int) -> DhPrekey | None:
+        held = self.prekeys.one_time
+        return held if held is not None and held.id == prekey_id else None
+
+    def pq(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
+        held = self.prekeys.pq
+        return held if (held.id, held.is_last_resort) == (prekey_id, is_last_resort) else None
+
+    def was_answered(self, transcript: bytes) -> bool:
+        return transcript in self.replays
+
+
+def _answered(bob: OwnDevice, initiator: Address, packed: bytes, prekeys: Prekeys) -> Found:
+    """What the responder makes of a prefix that was given."""
+    prefix = Prefix.unpack(packed)
+    handshake = answer(bob, initiator, prefix, find_prekeys(prefix, _Held(prekeys)))
+    names = {"transcript": handshake.transcript, "sessionId": handshake.session_id, "rootKey": handshake.root_key}
+    return {**names, "prefix": prefix.pack()}
+
+
+def _bundle(bob: OwnDevice, prekeys: Prekeys) -> Bundle:
+    one_time = prekeys.one_time.unsigned() if prekeys.one_time else None
+    return Bundle(
+        bob.address,
+        bob.registration_id,
+        bob.identity.public,
+        bob.dh.public,
+        bob.dh_signature(),
+        prekeys.signed.publish(bob),
+        one_time,
+        prekeys.pq.publish(bob),
+        prekeys.pq.is_last_resort,
+    )
+
+
+def _published(who: str, device: OwnDevice) -> Found:
+    return {
+        f"{who}IdentityKey": device.identity.public,
+        f"{who}IdentityDhKey": device.dh.public,
+        f"{who}IdentityDhSignature": device.dh_signature(),
+    }
+
+
+def _ratchet(case: Mapping[str, Any]) -> Found:
+    given = case["input"]
+    handshake = Handshake(octets(given["transcript"]), octets(given["rootKey"]))
+    signed = DhPair.of(octets(given["signedPrekeyPrivate"]))
+    fresh = {side: _in_order(given[f"{side}RatchetPrivates"]) for side in ("initiator", "responder")}
+    sides = {
+        "initiator": Ratchet.initiator(handshake, signed.public, fresh["initiator"].__next__),
+        "responder": Ratchet.responder(handshake, signed),
+    }
+    said: Said = {}
+    for step in case["steps"]:
+        side = step["side"]
+        sides[side] = _ratchet_step(step, said, sides[side], fresh[side])
+    return {"final": {name: _final(state) for name, state in sides.items()}}
+
+
+def _ratchet_step(step: Value, said: "Said", state: Ratchet, fresh: Iterator[DhPair]) -> Ratchet:
+    match step["do"]:
+        case "open":
+            return _open(step, said, state, lambda content: state.open(content, fresh=fresh.__next__))
+        case "discard":
+            return _discard(step, state)
+        case "seal":
+            return _seal(step, said, state, state.sending, message_secrets)
+        case _:
+            raise Mismatch(f"the step {step['do']} is not known")
+
+
+def _in_order(privates: Sequence[str]) -> Iterator[DhPair]:
+    return (DhPair.of(octets(private)) for private in privates)
+
+
+#: By the number of a message: its content, and what was said in it.
+Said = dict[int, tuple[bytes, bytes]]
+Sealing = TypeVar("Sealing", Ratchet, SenderKey)
+Opening = TypeVar("Opening", Ratchet, Generations)
+
+
+def _seal(
+    step: Value, said: Said, state: Sealing, chain: Chain | None, secrets_of: Callable[[bytes], tuple[bytes, bytes]]
+) -> Sealing:
+    """Seal what a step says, and hold what comes out against it."""
+    expected, plaintext = _values(step, "plaintext"), octets(step["plaintext"])
+    try:
+        after, content = state.seal(plaintext)
+    except Refusal as refused:
+        compare({"refusal": refused.name}, expected or {"refusal": None}, _which(step))
+        return state
+    assert chain is not None
+    said[step["message"]] = content, plaintext
+    message_key, _ = chain.step()
+    key, nonce = secrets_of(message_key)
+    found = {"messageKey": message_key, "aesKey": key, "nonce": nonce, "content": content, "iteration": chain.number}
+    compare({**found, "refusal": None}, expected, _which(step))
+    return after
+
+
+def _discard(step: Value, state: Sealing) -> Sealing:
+    for _ in range(step["count"]):
+        state, _lost = state.seal(b"lost")
+    return state
+
+
+def _open(step: Value, said: Said, state: Opening, act: Callable[[bytes], tuple[Opening, bytes]]) -> Opening:
+    """Open the content of a step, and hold what comes out against it."""
+    content = octets(step["content"]) if "content" in step else said[step["message"]][0]
+    expected = _values(step, "content")
+    try:
+        after, plaintext = act(content)
+    except Refusal as refused:
+        compare({"refusal": refused.name}, {"refusal": None, **expected}, _which(step))
+        return state
+    if not expected:
+        expected["plaintext"] = shown(said[step["message"]][1])
+    compare({"plaintext": plaintext, "refusal": None}, expected, _which(step))
+    return after
+
+
+def _values(step: Value, *given: str) -> Value:
+    """What a step expects: all but what it gives."""
+    return {name: value for name, value in step.items() if name not in ("do", "side", "message", *given)}
+
+
+def _which(step: Value) -> str:
+    return f"message {step.get('message')}: "
+
+
+def _final(state: Ratchet) -> Found:
+    return {
+        "rootKey": state.root_key,
+        "sendingChain": state.sending.key if state.sending else None,
+        "receivingChain": state.receiving.key if state.receiving else None,
+        "sent": state.sending.number if state.sending else 0,
+        "received": state.receiving.number if state.receiving else 0,
+        "previous": state.previous,
+        "skippedCount": len(state.kept),
+    }
+
+
+def _sender_keys(case: Mapping[str, Any]) -> Found:
+    given = case["input"]
+    where = Where(UUID(given["conversationId"]), _address(given["sender"]))
+    signing = SigningPair.of(octets(given["signingPrivate"]))
+    key = SenderKey(where, octets(given["senderKeyId"]), signing, Chain(octets(given["chainKey"])))
+    reader = Generations(where).accept(key.distribution())
+    said: Said = {}
+    for step in case["steps"]:
+        match step["do"]:
+            case "join":
+                compare(_told(key.distribution()), _values(step))
+                reader = Generations(where).accept(key.distribution())
+            case "open":
+                reader = _open(step, said, reader, reader.open)
+            case "discard":
+                key = _discard(step, key)
+            case "seal":
+                key = _seal(step, said, key, key.chain, sender_message_secrets)
+            case other:
+                raise Mismatch(f"the step {other} is not known")
+    return {"signingKey": signing.public, "finalChainKey": key.chain.key, "finalIteration": key.chain.number}
+
+
+def _told(told: Distribution) -> Found:
+    return {"iteration": told.iteration, "chainKey": told.chain_key, "signingKey": told.signing_key}
+
+
+def _attachment(case: Mapping[str, Any]) -> Found:
+    given = case["input"]
+    key, size = octets(given["key"]), given["size"]
+    file = bytes((given["fillStart"] + given["fillStep"] * at) % 256 for at in range(size))
+    sealer = attachments.AttachmentSealer(key)
+    pieces = [*sealer.update(file), *sealer.finish()]
+    order = given.get("pieceOrder", range(len(pieces)))
+    digest = octets(given["digest"]) if "digest" in given else sealer.digest
+    opener = attachments.AttachmentOpener(key, size, digest)
+    opened = b"".join(part for at in order for part in opener.update(pieces[at]))
+    opener.finish()
+    if opened != file:
+        raise Mismatch("the file that came out is another one")
+    aes_key, prefix = attachments.derive(key)
+    return {
+        "aesKey": aes_key,
+        "noncePrefix": prefix,
+        "paddedSize": attachments.padded_size(size),
+        "sealedSize": sum(map(len, pieces)),
+        "digest": sealer.digest,
+        "tags": [piece[-16:] for piece in pieces[1:]],
+        # Long blobs are known by their digest.
+        "blob": b"".join(pieces) if case["expected"].get("blob") else None,
+    }
+
+
+def _linking(case: Mapping[str, Any]) -> Found:
+    given = case["input"]
+    new, approver = DhPair.of(octets(given["newPrivate"])), DhPair.of(octets(given["approverPrivate"]))
+    offer = linking.LinkOffer(UUID(given["linkId"]), new.public, octets(given["qrSecret"]))
+    here = linking.LinkSecrets.of(offer, new, approver.public)
+    there = linking.LinkSecrets.of(linking.LinkOffer.read(offer.uri()), approver, approver.public)
+    plaintext = octets(given["provisioning"])
+    sealed = octets(given["sealed"]) if "sealed" in given else there.seal(plaintext)
+    if here.open(sealed) != plaintext or here != there:
+        raise Mismatch("the two sides differ")
+    return {
+        "newKey": new.public,
+        "approverKey": approver.public,
+        "uri": offer.uri(),
+        "sharedSecret": approver.agree(new.public),
+        "aesKey": here.key,
+        "nonce": here.nonce,
+        "sealed": sealed,
+        "compareCode": here.compare_code,
+    }
+
+
+def _safety_number(case: Mapping[str, Any]) -> Found:
+    given = case["input"]
+    people = [(UUID(given[name]["userId"]), octets(given[name]["identityKey"])) for name in ("one", "two")]
+    one, two = (safety.fingerprint(*person) for person in people)
+    rows = [
+        safety.ListedKeys(row["deviceId"], row["registrationId"], octets(row["identityDhKey"]))
+        for row in given.get("devicesOfOne", [])
+    ]
+    listed = safety.device_list_fingerprint(*people[0], rows)
+    return {
+        "fingerprintOne": one,
+        "fingerprintTwo": two,
+        "safetyNumber": safety.safety_number(one, two),
+        "scannableShownByOne": safety.scannable(one, two),
+        "deviceListFingerprint": listed,
+        "deviceListDigits": safety.digits(listed),
+    }
+
+
+TOPICS: Final[Mapping[str, Callable[[Mapping[str, Any]], Found]]] = {
+    "pqxdh": _pqxdh,
+    "ratchet": _ratchet,
+    "sender-keys": _sender_keys,
+    "attachment": _attachment,
+    "linking": _linking,
+    "safety-number": _safety_number,
+}
