@@ -23,6 +23,10 @@ FORGET_SECONDS: Final = 600.0
 #: A deleted account is gone within a minute, and the last of it is held for a quarter of one (vyry/accounts/deletion.py).
 ERASE_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 600.0
+#: What an owner or a deleted account leaves of attachments is gone within a minute.
+FILES_SECONDS: Final = 5.0
+#: One step of the round through all that is kept: 256 of them on a disk.
+STRAYS_SECONDS: Final = 120.0
 #: How long a notice may wait in the outbox; a security notice later than this would be news from yesterday.
 NOTICES_SECONDS: Final = 0.5
 #: Leaving the group cleanly takes milliseconds; a stuck broker must not hold up the end.
@@ -58,6 +62,9 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
     async def look_for_idle() -> int:
         return await services.idle_devices.sweep(BATCH)
 
+    async def clear_files() -> int:
+        return await services.files.upkeep.expire(BATCH)
+
     return Sweeper(
         services.mail_store.upkeep,
         services.depositor,
@@ -67,6 +74,8 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
             Chore("forget", FORGET_SECONDS, forget),
             Chore("erase", ERASE_SECONDS, erase),
             Chore("idle", IDLE_SECONDS, look_for_idle),
+            Chore("files", FILES_SECONDS, clear_files),
+            Chore("strays", STRAYS_SECONDS, services.files.upkeep.look_for_strays),
             Chore("notices", NOTICES_SECONDS, services.notices.deliver),
         ],
     )

@@ -35,7 +35,7 @@ _FIRST_PORT = 12_000
 _given: set[int] = set()
 #: Which of how many shares of the ports this process draws from.
 _share = (0, 1)
-_QUICK_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+QUICK_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _LOG4J = """<Configuration status="WARN"><Appenders><Console name="out"><PatternLayout pattern="%d %p %c %m%n"/></Console></Appenders>
 <Loggers><Root level="WARN"><AppenderRef ref="out"/></Root></Loggers></Configuration>
 """
@@ -269,7 +269,7 @@ class Kafka(Server):
         if not libraries.is_dir():
             raise ServiceFailed("Kafka is not installed: run scripts/install-services")
         logging = "-Dlog4j2.configurationFile=log4j2.xml"
-        return [program("java"), *options, *_QUICK_JAVA, logging, "-cp", f"{libraries}/*"]
+        return [program("java"), *options, *QUICK_JAVA, logging, "-cp", f"{libraries}/*"]
 
     def _properties(self) -> str:
         broker, controller = f"127.0.0.1:{self.port}", f"127.0.0.1:{self._controller_port}"
@@ -367,6 +367,11 @@ def postgres_program(name: str) -> str:
 
 
 def kafka_libraries() -> Path:
-    """The folder of Kafka's jars, outside the work tree."""
+    """The folder of Kafka's jars."""
+    return cached(f"kafka-{KAFKA_VERSION}")
+
+
+def cached(name: str) -> Path:
+    """The folder of something that scripts/install-services fetched, outside the work tree."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "vyry" / f"kafka-{KAFKA_VERSION}"
+    return Path(cache) / "vyry" / name

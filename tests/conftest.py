@@ -11,6 +11,7 @@ from hypothesis import settings
 from redis import Redis
 
 from scripts import services
+from scripts.s3_service import S3
 from tests.databases import database, database_url, fresh_name, migrated, service
 
 
@@ -88,6 +89,13 @@ def redis_url() -> str:
 def kafka_url() -> str:
     """A running broker that all tests share: take the names of topics and groups from `topic_prefix`."""
     return service("TEST_KAFKA_URL")
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """An S3 server that all tests share: take a prefix of the test's own."""
+    with S3() as server:
+        yield server
 
 
 @pytest.fixture

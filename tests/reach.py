@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from tests.device_keys import base64_text
 from web.keys import Route
+from web.wire.tus import MEDIA_TYPE
 
 
 #: Fields that name something: an object, or a secret that stands for one.
@@ -31,7 +32,7 @@ class World:
 class Hidden:
     """Naming an object of others is refused exactly as naming one that does not exist.
 
-    `foreign` says which objects of the world are tried, `invented` what names nothing, `body` makes the body that is good but for the name.
+    `foreign` says which objects of the world are tried, `invented` what names nothing; `body` makes the body and `headers` are what is good but for the name.
     """
 
     status: int
@@ -92,6 +93,8 @@ _FOREIGN: Final = ("conversation", "group")
 _OWN_GROUP: Final = {"conversationId": "group"}
 _KEYS: Final = Nobodys("who is signed in and knows the id may ask for the keys of an account that lives")
 _PLACE_IN_OWN_LIST: Final = Nobodys("a place in a list of which only the caller's own lines are shown")
+
+_TUS: Final = {"Tus-Resumable": "1.0.0"}
 
 #: Every place, by route and name.
 PLACES: Final[dict[Place, Rule]] = {
@@ -199,4 +202,10 @@ PLACES: Final[dict[Place, Rule]] = {
     ("POST /messages", "registrationId"): Nobodys("the devices of a member are shown to members"),
     ("GET /messages/{messageId}", "messageId"): Hidden(404, "NOT_FOUND", ("message",)),
     ("GET /ws", "ticket"): _CAPABILITY,
+    ("HEAD /attachments/{attachmentId}", "attachmentId"): Hidden(404, "NOT_FOUND", ("attachment",), headers=_TUS),
+    ("PATCH /attachments/{attachmentId}", "attachmentId"): Hidden(
+        404, "NOT_FOUND", ("attachment",), headers={**_TUS, "Upload-Offset": "0", "Content-Type": MEDIA_TYPE}
+    ),
+    ("DELETE /attachments/{attachmentId}", "attachmentId"): Hidden(404, "NOT_FOUND", ("attachment",), headers=_TUS),
+    ("GET /attachments/{attachmentId}", "attachmentId"): Hidden(404, "NOT_FOUND", ("attachment",)),
 }

@@ -30,6 +30,7 @@ from vyry.adapters.account_events import TortoiseAccountEvents
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
 from vyry.adapters.accounts import TortoiseAccounts
 from vyry.adapters.archive import TortoiseArchive
+from vyry.adapters.attachments import TortoiseAttachmentUpkeep
 from vyry.adapters.blocks import TortoiseBlocks
 from vyry.adapters.captcha import WebhookDoor
 from vyry.adapters.circles import TortoiseConversations
@@ -69,6 +70,8 @@ from vyry.devices.ledger import ClaimLedger
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
 from vyry.errors import Unavailable
+from vyry.files.service import Attachments
+from vyry.files.upkeep import AttachmentUpkeep
 from vyry.limits import FRAMES, Limiter, Window
 from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
@@ -82,7 +85,7 @@ from vyry.signals.calls import Calls
 from vyry.signals.places import Places
 from vyry.signals.presence import Presence
 from vyry.signals.relay import Relay
-from vyry.wiring import Carriers, Ground, lay_ground, limit_keys, open_presence
+from vyry.wiring import Carriers, Ground, keep_files, lay_ground, limit_keys, open_presence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,14 @@ class Circles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Attachments, and clearing them away."""
+
+    attachments: Attachments
+    upkeep: AttachmentUpkeep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """Everything a process of the node can do."""
 
@@ -129,6 +140,7 @@ class Services:
     prekeys: Prekeys
     claim_ledger: ClaimLedger
     circles: Circles
+    files: Files
     conversations: Conversations
     notices: Notices
     post_office: PostOffice
@@ -164,7 +176,7 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         url = settings.kafka_url.get_secret_value() if settings.kafka_url else None
         mailbags = InProcessMailbags() if url is None else KafkaMailbags(url, settings.partitions)
         places = None if is_alone else RedisPlaces(redis, limit_keys(settings))
-        services = _wire(settings, role, Carriers(mail, redis, doorbell, mailbags, places))
+        services = _wire(lay_ground(settings, Carriers(mail, redis, doorbell, mailbags, places)), role)
         loops = [
             services.post_office.run,
             services.post_office.note_activity,
@@ -203,8 +215,7 @@ async def _open_redis(settings: Settings) -> AsyncIterator[Redis]:
         await redis.aclose()
 
 
-def _wire(settings: Settings, role: Role, carriers: Carriers) -> Services:
-    ground = lay_ground(settings, carriers)
+def _wire(ground: Ground, role: Role) -> Services:
     buckets, places = Buckets(ground.quotas, is_on=ground.is_limited), _places(ground)
     return Services(
         clock=ground.clock,
@@ -220,27 +231,28 @@ def _wire(settings: Settings, role: Role, carriers: Carriers) -> Services:
         pins=ground.pins,
         own_pin=_own_pin(ground),
         devices=OwnDevices(TortoiseDevices(), ground.endings, ground.clock),
-        push=open_push(settings, role, ground.clock),
-        linking=Linking(TortoiseLinks(), ground.pins, ground.limiter, ground.tokens, settings.max_devices),
+        push=open_push(ground.settings, role, ground.clock),
+        linking=Linking(TortoiseLinks(), ground.pins, ground.limiter, ground.tokens, ground.settings.max_devices),
         prekeys=Prekeys(TortoisePrekeys(), ground.limiter, ground.clock, ground.notices, ground.ledger),
         claim_ledger=ground.ledger,
         circles=_circles(ground),
+        files=_files(ground),
         conversations=Conversations(TortoiseConversations(), ground.limiter, ground.clock),
         notices=ground.notices,
         post_office=_post_office(ground),
-        mailboxes=Mailboxes(carriers.mail),
-        mail_store=carriers.mail,
+        mailboxes=Mailboxes(ground.carriers.mail),
+        mail_store=ground.carriers.mail,
         depositor=ground.depositor,
-        mailbags=carriers.mailbags,
+        mailbags=ground.carriers.mailbags,
         router=ground.router,
-        doorbell=carriers.doorbell,
+        doorbell=ground.carriers.doorbell,
         signals=_signals(ground),
         limiter=ground.limiter,
         buckets=buckets,
         places=places,
         frames=ground.quotas[FRAMES.name].windows[0] if ground.is_limited else None,
         allowances=_allowances(ground, buckets, places),
-        health=_health(settings),
+        health=_health(ground.settings),
         rings=_rings(ground),
     )
 
@@ -278,6 +290,12 @@ def _circles(ground: Ground) -> Circles:
         groups=Groups(TortoiseGroups(), ground.changes, ground.limiter, ground.clock),
         invites=Invites(TortoiseInvites(), ground.changes, ground.clock),
     )
+
+
+def _files(ground: Ground) -> Files:
+    keeping = keep_files(ground.settings, ground.clock)
+    upkeep = AttachmentUpkeep(TortoiseAttachmentUpkeep(), keeping.store, ground.clock)
+    return Files(attachments=Attachments(keeping, ground.limiter), upkeep=upkeep)
 
 
 def _idle_devices(ground: Ground) -> IdleDevices:

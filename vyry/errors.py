@@ -189,7 +189,7 @@ class PayloadTooLarge(VyryError):
 
 
 class UnsupportedMediaType(VyryError):
-    """The body must be application/json without Content-Encoding."""
+    """The body must be of the type that the route takes, without Content-Encoding."""
 
     code = "UNSUPPORTED_MEDIA_TYPE"
 

@@ -3,13 +3,11 @@
 `.env.example` shows every name once; `variable` tells the name from the field.
 """
 
-import contextlib
 import os
 import re
 import secrets
 import ssl
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
@@ -23,8 +21,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretBytes, Secret
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from vyry.code_settings import CodeSettings, unfit_codes, unsafe_codes
+from vyry.file_settings import FileSettings, unfit_files, unsafe_files
 from vyry.limits import QUOTAS
 from vyry.push_settings import PushSettings, unfit_push, unsafe_push
+from vyry.secret_file import write_secret
 
 
 MIN_SECRET: Final = 32
@@ -137,7 +137,7 @@ Origin = Annotated[str, AfterValidator(_origin)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class Settings(CodeSettings, PushSettings):
+class Settings(CodeSettings, FileSettings, PushSettings):
     """What the operator decided; frozen. Made by `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -316,6 +316,7 @@ def _unfit(settings: Settings, role: Role) -> Iterator[str]:
     if role in (Role.WEB, Role.WORKER) and settings.database_url.get_secret_value().startswith("sqlite"):
         yield f"DATABASE_URL is SQLite, which serves one process: give `vyry {role.value}` PostgreSQL, or run `vyry start`."
     yield from unfit_codes(settings)
+    yield from unfit_files(settings)
     yield from unfit_push(settings)
     if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
         yield "VYRY_TLS_CERT_FILE and VYRY_TLS_KEY_FILE belong together: set both, or neither."
@@ -344,6 +345,7 @@ def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:
     """What development may do and production may not."""
     secret = settings.jwt_secret.get_secret_value()
     yield from unsafe_codes(settings)
+    yield from unsafe_files(settings)
     yield from unsafe_push(settings)
     if not is_secret_given:
         yield "JWT_SECRET is not set: production takes no generated one; give 32 random characters or more."
@@ -359,7 +361,14 @@ def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:
 def exposed(settings: Settings) -> Iterator[str]:
     """A line for each secret file that others can read: development may live with it."""
     own = (settings.pepper_file, settings.data_dir / _JWT_FILE, settings.key_ring_file)
-    for path in (*own, settings.sms_secret_file, settings.vapid_key_file, settings.fcm_file, settings.apns_key_file):
+    given = (
+        settings.sms_secret_file,
+        settings.vapid_key_file,
+        settings.fcm_file,
+        settings.apns_key_file,
+        settings.s3_secret_file,
+    )
+    for path in (*own, *given):
         if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield f"{path} can be read by others: run `chmod 600 {path}`."
 
@@ -379,19 +388,3 @@ def _secret(path: Path, role: Role, makes_secrets: bool) -> str:  # noqa: FBT001
     if len(content) < MIN_SECRET:
         raise SettingsError([f"{path} holds less than {MIN_SECRET} characters: it is no secret."])
     return content.decode("latin-1")
-
-
-def write_secret(path: Path) -> None:
-    """Make a secret file (0600) in a folder of its own (0700), whole or not at all; a file that is there already stays."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            os.fsync(file.fileno())
-        # A link fails where a rename would replace what another process has just made.
-        with contextlib.suppress(FileExistsError):
-            os.link(name, path)
-    finally:
-        Path(name).unlink()

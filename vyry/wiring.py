@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 from redis.asyncio import Redis
 
-from vyry.accounts.otp import OneTimeCodes, Terms
+from vyry.accounts.otp import OneTimeCodes
+from vyry.accounts.otp import Terms as CodeTerms
 from vyry.accounts.phone import Pepper
 from vyry.accounts.pin import Pins, Tries
 from vyry.accounts.sending import UNLIMITED, Rules, Tariff
@@ -15,7 +17,9 @@ from vyry.accounts.signing import KeyRing
 from vyry.accounts.standings import Endings, Standings
 from vyry.accounts.tokens import Tokens
 from vyry.adapters.argon import ArgonPins
+from vyry.adapters.attachments import TortoiseAttachments
 from vyry.adapters.circles import TortoiseConversations
+from vyry.adapters.disk_parts import DiskParts
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
 from vyry.adapters.kafka import KafkaMailbags
 from vyry.adapters.limiter import LimitKeys, RedisLimiter
@@ -28,6 +32,7 @@ from vyry.adapters.presence import InProcessPresence, RedisPresence
 from vyry.adapters.presence_people import TortoiseShowing
 from vyry.adapters.redis import RedisDoorbell
 from vyry.adapters.ring_files import read_keys, read_peppers
+from vyry.adapters.s3_parts import S3Place, in_s3
 from vyry.adapters.sessions import TortoiseSessions
 from vyry.adapters.sms import Keys, open_sender
 from vyry.adapters.witness import TortoiseLedger, WitnessFile
@@ -35,6 +40,8 @@ from vyry.circles.conversations import CachedConversations
 from vyry.clock import Clock, SystemClock
 from vyry.devices.directory import CachedDeviceLists
 from vyry.devices.ledger import ClaimLedger
+from vyry.files.attachments import MIB, PartStore, Terms
+from vyry.files.uploading import Keeping
 from vyry.limits import Quota, Unlimited, Window, overridden
 from vyry.mail.depositing import Depositor
 from vyry.mail.notices import Notices
@@ -135,19 +142,38 @@ def open_presence(ground: Ground) -> Presence:
     return Presence(InProcessPresence(pace), TortoiseShowing(), pace)
 
 
+def keep_files(settings: Settings, clock: Clock) -> Keeping:
+    """Where the attachments of this node are kept."""
+    terms = Terms(
+        most_bytes=settings.attachment_mib * MIB,
+        quota_bytes=settings.attachment_quota_mib * MIB,
+        kept=timedelta(days=settings.attachment_days),
+    )
+    return Keeping(TortoiseAttachments(), _parts(settings), terms, clock)
+
+
+def _parts(settings: Settings) -> PartStore:
+    if settings.bucket is None:
+        folder = Path(settings.attachments or settings.data_dir / "attachments").absolute()
+        return DiskParts(folder, settings.attachment_reserve_mib * MIB)
+    name, prefix = settings.bucket
+    key, endpoint = settings.s3_access_key or "", settings.s3_endpoint
+    return in_s3(S3Place(name, prefix, settings.s3_region, key, settings.s3_secret, endpoint))
+
+
 def _pins(pepper: Pepper, clock: Clock, quotas: Mapping[str, Quota]) -> Pins:
     window = quotas["pin_tries"].windows[0]
     return Pins(TortoisePins(), ArgonPins(), pepper, clock, Tries(window.limit, timedelta(seconds=window.seconds)))
 
 
-def _terms(settings: Settings, quotas: Mapping[str, Quota]) -> Terms:
+def _terms(settings: Settings, quotas: Mapping[str, Quota]) -> CodeTerms:
     number, network = quotas["otp_number"].windows, quotas["otp_network"].windows
     prefix = Window(settings.sms_per_prefix, 3600) if settings.sms_per_prefix else None
     rules = Rules(number=number, network=network, prefix=prefix) if settings.limits == "on" else UNLIMITED
     cap = None if settings.sms_daily_cap is None else _millionths(settings.sms_daily_cap)
     prices = {country: _millionths(price) for country, price in settings.sms_prices.items()}
     tariff = Tariff(settings.sms_countries, _millionths(settings.sms_price or Decimal(0)), prices)
-    return Terms(replace(rules, daily_cap=cap), tariff, quotas["otp_guesses"].windows[0].limit)
+    return CodeTerms(replace(rules, daily_cap=cap), tariff, quotas["otp_guesses"].windows[0].limit)
 
 
 def _millionths(money: Decimal) -> int:

@@ -46,8 +46,10 @@ class Patience:
 
     #: Until the head of a request is whole, counted from the connection or the answer before.
     head: float = 15.0
-    #: Until the body is whole.
+    #: Until the body is whole; of a body that is taken in pieces, until more of it comes.
     body: float = 10.0
+    #: Until 64 KiB more of a body have come that is taken in pieces.
+    piece: float = 30.0
     #: Until some of an answer is taken that piles up.
     answer: float = 30.0
     #: For what is left of a body that nobody wants any more, and for a request that came to a full node.
@@ -76,18 +78,25 @@ class Route:
     `auth` is "token" (bearer, sets CALLER), "open" (nobody is asked) or "socket" (bearer or ?ticket=, and a trusted Origin when there is one).
     `answers` maps each status of success to its shape; a media type stands for a whole document, None for no body. `refusals` are those of the route itself:
     what every route can answer (INVALID_REQUEST, the token's, sizes, RATE_LIMITED with a quota, ...) is added by OpenAPI.
-    A route without `body` takes none (or `{}`); one without `query` takes no query parameters.
+    A route without `body` takes none (or `{}`); one without `query` takes no query parameters. One with `stream` takes bytes of that media type instead,
+    which its handler reads in pieces (web/wire/streaming.py).
     """
 
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     handler: Handler
     summary: str
     auth: Literal["token", "open", "socket"] = "token"
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
-    #: A header without which the route knows nobody.
-    header: str = ""
+    stream: str = ""
+    #: Headers of a request that the route reads, and whether it can do without.
+    headers: Mapping[str, bool] = field(default_factory=dict)
+    #: Looked at right behind the token, before everything else.
+    check: Callable[[web.Request], None] | None = None
+    #: Headers of every answer, refusals too; and of those of success, by what they say.
+    carries: Mapping[str, str] = field(default_factory=dict)
+    says: Mapping[str, str] = field(default_factory=dict)
     answers: Mapping[int, type[BaseModel] | str | None] = field(default_factory=dict)
     refusals: tuple[type[VyryError], ...] = ()
     quota: "Quota | None" = None

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from aiohttp import HttpVersion11, web
@@ -31,7 +31,14 @@ _PRODUCTION_HEADERS: Final = {
 }
 #: 16 bytes as base64.
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
-_EXPOSED: Final = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After"
+_EXPOSED: Final = (
+    "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, "
+    "Upload-Offset, Upload-Length, Upload-Expires, Accept-Ranges, Content-Range, Content-Length, ETag, Last-Modified"
+)
+_ALLOWED: Final = (
+    "Authorization, Content-Type, X-Link-Secret, X-Vyry-Proof, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Checksum, Upload-Metadata, "
+    "Range, If-Range, If-None-Match, If-Modified-Since"
+)
 
 
 @web.middleware
@@ -78,6 +85,8 @@ def refused(refusal: errors.VyryError, request_id: str) -> web.Response:
     answer = web.Response(body=as_json(body), status=status, content_type="application/json")
     if "retry_after_seconds" in body and status in (429, 503):
         answer.headers["Retry-After"] = str(body["retry_after_seconds"])
+    if status == 416:
+        answer.headers["Content-Range"] = f"bytes */{body['length']}"
     if status == 401:
         answer.headers["WWW-Authenticate"] = "Bearer"
     return answer
@@ -92,6 +101,8 @@ def guarded(route: Route) -> Handler:
     """The handler of `route` behind its door: token (401), size and media type (413, 415), query and needless body (400), rate (429)."""
 
     async def enter(request: web.Request) -> web.StreamResponse:
+        if _asks_before(request):
+            return _told_before(request, _methods(request))
         request[ROUTE] = route
         if route.auth == "socket":
             _check_origin(request)
@@ -99,15 +110,22 @@ def guarded(route: Route) -> Handler:
             _check_upgrade(request)
         elif route.auth == "token":
             request[CALLER] = await by_token(request)
-        if request.body_exists or (route.body is not None and not route.is_body_optional):
-            check_headers(request)
-        if route.body is None and request.body_exists:
-            await read(request, Nothing)
-        if route.query is None and request.query:
-            raise errors.InvalidRequest("This route takes no query parameters.")
+        await _check_request(request, route)
         return await route.handler(request)
 
     return enter
+
+
+async def _check_request(request: web.Request, route: Route) -> None:
+    """What can be seen before the handler reads a body of the route's own."""
+    if route.check is not None:
+        route.check(request)
+    if request.body_exists or route.stream or (route.body is not None and not route.is_body_optional):
+        check_headers(request)
+    if route.body is None and not route.stream and request.body_exists:
+        await read(request, Nothing)
+    if route.query is None and request.query:
+        raise errors.InvalidRequest("This route takes no query parameters.")
 
 
 def security_headers(env: str) -> Mapping[str, str]:
@@ -120,6 +138,8 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
     headers = response.headers
     headers.popall("Server", None)
     headers["X-Request-Id"] = request.get(REQUEST_ID) or str(new_id())
+    if ROUTE in request:
+        headers.update(request[ROUTE].carries)
     for name, value in security_headers(request.app[SETTINGS].env).items():
         headers.setdefault(name, value)
     if is_trusted_origin(request):
@@ -184,16 +204,32 @@ def _framework_refused(request: web.Request, refusal: web.HTTPException, request
 
 def _other_method(request: web.Request, refusal: web.HTTPMethodNotAllowed, request_id: str) -> web.Response:
     """405 with what is allowed; or, when a browser asks before it sends, which methods and headers a trusted page may use."""
-    if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+    if not _asks_before(request):
         answer = refused(errors.MethodNotAllowed(), request_id)
         answer.headers["Allow"] = refusal.headers["Allow"]
         return answer
+    return _told_before(request, refusal.allowed_methods)
+
+
+def _asks_before(request: web.Request) -> bool:
+    """Whether a browser asks what it may send."""
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
+def _told_before(request: web.Request, methods: Iterable[str]) -> web.Response:
     answer = web.Response(status=204)
     if is_trusted_origin(request):
-        answer.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(refusal.allowed_methods))
-        answer.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Link-Secret, X-Vyry-Proof"
+        answer.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(methods))
+        answer.headers["Access-Control-Allow-Headers"] = _ALLOWED
         answer.headers["Access-Control-Max-Age"] = "600"
     return answer
+
+
+def _methods(request: web.Request) -> set[str]:
+    """Those of all routes of this path."""
+    asked = request.match_info.route.resource
+    routes = request.app.router.routes()
+    return {each.method for each in routes if asked and each.resource and each.resource.canonical == asked.canonical}
 
 
 def _route_of(request: web.Request) -> str:

@@ -81,8 +81,8 @@ def _operation(route: Route, references: Any, components: Schema) -> Schema:
         "responses": _responses(route, references, components),
     }
     parameters = [*_path_parameters(route), *_query_parameters(route, references, components)]
-    if route.header:
-        parameters.append({"name": route.header, "in": "header", "required": True, "schema": {"type": "string"}})
+    for name, is_needed in route.headers.items():
+        parameters.append({"name": name, "in": "header", "required": is_needed, "schema": {"type": "string"}})
     if parameters:
         operation["parameters"] = parameters
     if route.auth != "open":
@@ -92,6 +92,8 @@ def _operation(route: Route, references: Any, components: Schema) -> Schema:
             "required": not route.is_body_optional,
             "content": _content(references[route.body, READ], components),
         }
+    if route.stream:
+        operation["requestBody"] = {"required": True, "content": {route.stream: {}}}
     return operation
 
 
@@ -146,6 +148,8 @@ def _content(reference: Schema, components: Schema) -> Schema:
 
 def _headers(route: Route) -> Schema:
     headers: Schema = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+    headers |= {name: {"schema": {"const": value}} for name, value in route.carries.items()}
+    headers |= {name: {"description": said, "schema": {"type": "string"}} for name, said in route.says.items()}
     if route.quota is not None:
         headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}
     return headers

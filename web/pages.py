@@ -68,7 +68,8 @@ def _operation(operation: Schema, components: Schema) -> str:
         rows = [(each["name"], each["in"], _type_of(each["schema"])) for each in operation["parameters"]]
         parts.append(_table(("parameter", "in", "type"), rows))
     if "requestBody" in operation:
-        parts += ["<h3>Request</h3>", _body(operation["requestBody"]["content"]["application/json"], components)]
+        ((media_type, content),) = operation["requestBody"]["content"].items()
+        parts += ["<h3>Request</h3>", _body(content, components) if content else f"<p>{escape(media_type)}</p>"]
     refusals = []
     for status, answer in operation["responses"].items():
         content = answer.get("content", {}).get("application/json", {})

@@ -6,6 +6,7 @@ from web.keys import Route
 from web.rows import (
     account,
     account_life,
+    attachments,
     conversations,
     devices,
     documents,
@@ -35,5 +36,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     *conversations.ROWS,
     *groups.ROWS,
     *mail.ROWS,
+    *attachments.ROWS,
     *limits.ROWS,
 )

@@ -10,6 +10,7 @@ import pytest_asyncio
 from scripts.nodes import Alone
 from tests.client import Body, Device, Node, fresh_number
 from tests.line import Line
+from tests.tus_device import ALL, ask
 from vyry.limits import QUOTAS
 from web.routes import ROUTES
 
@@ -185,9 +186,17 @@ async def test_codes_links_and_sockets_tell_their_limits_before_anybody_is_known
     await line.close()
 
 
+async def test_uploads_tell_each_of_their_limits(node: Node) -> None:
+    said = await ask(await node.sign_up(with_keys=False), "POST", ALL, Upload_Length="1000")
+
+    assert said.headers["RateLimit-Policy"] == '"upload";q=50;w=60, "upload_bytes";q=1073741824;w=86400'
+    assert '"upload_bytes";r=1073740824' in said.headers["RateLimit"]
+
+
 def test_the_routes_tried_here_are_all_the_limited_ones() -> None:
     assert {f"{route.method} {route.path.removeprefix('/api/v1')}" for route in ROUTES if route.quota} == {
         "GET /account/export",
+        "POST /attachments",
         "POST /auth/request-otp",
         "POST /conversations",
         "POST /conversations/{conversationId}/members",

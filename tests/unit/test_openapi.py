@@ -18,7 +18,7 @@ from web.wire.strict import understand
 
 DOCUMENT = describe(ROUTES)
 #: Each row of a route table in docs/protocol.md begins like this.
-PROMISED_ROUTE = re.compile(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/[^`?]*)", re.MULTILINE)
+PROMISED_ROUTE = re.compile(r"^\| `(GET|HEAD|OPTIONS|POST|PUT|PATCH|DELETE) (/[^`?]*)", re.MULTILINE)
 PROMISED_CODE = re.compile(r"`([A-Z][A-Z_]+)`")
 PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
 

@@ -89,7 +89,8 @@ class DiskParts:
     def _put(self, place: Path, name: str, content: bytes | bytearray) -> None:
         self._check_room(len(content))
         is_new = not place.exists()
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in (place.parent, place):
+            each.mkdir(mode=0o700, exist_ok=True)
         half = place / f".{name}"
         try:
             _write(half, content)

@@ -5,6 +5,8 @@ An object is there whole or not at all, and any node can go on with any upload: 
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -17,6 +19,9 @@ from vyry.files.attachments import AttachmentId
 from vyry.outage import Outage
 
 
+#: A request to S3 is given up then, and made this often again.
+_SECONDS: Final = timedelta(seconds=20)
+_RETRIES: Final = 2
 #: Objects that one step of a round looks at.
 _STEP: Final = 1_000
 
@@ -78,3 +83,32 @@ class S3Parts:
             # The cause names addresses, which are the operator's: it goes no further.
             raise Unavailable("The attachments are away.", max(1, round(wait))) from None
         self._outage.over()
+
+
+@dataclass(frozen=True, slots=True)
+class S3Place:
+    """A bucket, and how to get at it; without an endpoint it is Amazon's."""
+
+    bucket: str
+    prefix: str
+    region: str
+    access_key: str
+    secret: str = field(repr=False)
+    endpoint: str | None = None
+
+
+def in_s3(place: S3Place) -> S3Parts:
+    """Parts in a bucket."""
+    is_plain = place.endpoint is not None and place.endpoint.startswith("http://")
+    store = S3Store(
+        place.bucket,
+        prefix=place.prefix or None,
+        config={"endpoint": place.endpoint} if place.endpoint else None,
+        region=place.region,
+        access_key_id=place.access_key,
+        secret_access_key=place.secret,
+        virtual_hosted_style_request=place.endpoint is None,
+        client_options={"allow_http": is_plain, "timeout": _SECONDS},
+        retry_config={"max_retries": _RETRIES, "retry_timeout": _SECONDS},
+    )
+    return S3Parts(store)

@@ -49,6 +49,7 @@ class Keeping:
     store: PartStore
     terms: Terms
     clock: Clock
+    part_bytes: int = PART_BYTES
 
 
 class Upload:
@@ -92,8 +93,9 @@ class Upload:
         if self._hash is not None:
             self._hash.update(piece)
         self._gathered += piece
-        while len(self._gathered) >= PART_BYTES:
-            full, self._gathered = self._gathered[:PART_BYTES], self._gathered[PART_BYTES:]
+        size = self._keeping.part_bytes
+        while len(self._gathered) >= size:
+            full, self._gathered = self._gathered[:size], self._gathered[size:]
             await self._put(full)
             if self._checksum is None:
                 await self._enter()
@@ -107,7 +109,7 @@ class Upload:
 
     async def _put(self, content: bytes | bytearray) -> None:
         """Keep this as one part, together with smaller ones before it."""
-        while self._parts and self._parts[-1].length <= min(2 * len(content), PART_BYTES - len(content)):
+        while self._parts and self._parts[-1].length <= min(2 * len(content), self._keeping.part_bytes - len(content)):
             last = self._parts.pop()
             content = await self._read(last) + content
         name = f"{self.attachment.writer}-{self._count}"

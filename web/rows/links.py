@@ -40,7 +40,7 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="How a link stands, for the device that holds its secret; waits for news",
         auth="open",
         query=LinkWait,
-        header="X-Link-Secret",
+        headers={"X-Link-Secret": True},
         answers={200: Link},
         refusals=(NotFound, Unavailable),
     ),

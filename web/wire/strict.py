@@ -132,7 +132,9 @@ def check_headers(request: web.Request) -> None:
     """Refuse a body by its headers alone: 413 for an announced length over the route's limit, 415 for an encoding or another media type."""
     if (request.content_length or 0) > request[ROUTE].body_limit:
         raise PayloadTooLarge
-    if "Content-Encoding" in request.headers or not _is_json(request):
+    stream = request[ROUTE].stream
+    is_right = request.content_type == stream if stream else _is_json(request)
+    if "Content-Encoding" in request.headers or not is_right:
         raise UnsupportedMediaType
 
 
@@ -140,13 +142,18 @@ def _is_json(request: web.Request) -> bool:
     return request.content_type == "application/json" and (request.charset or "utf-8").lower() in ("utf-8", "utf8")
 
 
+async def invite(request: web.Request) -> None:
+    """Ask for the body, if the client waits to be asked."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
 async def _receive(request: web.Request) -> bytes:
     """The whole body, unless it grows over the route's limit or takes too long; what lies beyond the limit is never kept."""
     limit = request[ROUTE].body_limit
     body = bytearray()
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0
+    await invite(request)
     try:
         async with asyncio.timeout(request.app[PATIENCE].body):
             while chunk := await request.content.readany():

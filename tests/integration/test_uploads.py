@@ -1,0 +1,286 @@
+"""Uploads over HTTP: tus to the letter, and whose they are."""
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import closing
+from email.utils import parsedate_to_datetime
+
+import pytest
+from prometheus_client import REGISTRY
+
+from tests.client import Device
+from tests.integration.test_account_deletion import code
+from tests.live_house import House, until
+from tests.raw_frames import RawSocket
+from tests.tus_device import ALL, BYTES, INVENTED, add, ask, begun, offset, reached, whole
+from vyry.adapters.circle_rows import AttachmentRow
+from vyry.clock import SystemClock
+
+
+TEN = b"0123456789"
+
+
+@pytest.fixture
+async def ann(small_house: House) -> Device:
+    return await small_house.node.sign_up()
+
+
+@pytest.fixture
+async def bo(small_house: House) -> Device:
+    return await small_house.node.sign_up()
+
+
+def sum_of(content: bytes, algorithm: str) -> str:
+    digest = hashlib.new(algorithm, content).digest()
+    return f"{algorithm} {base64.b64encode(digest).decode()}"
+
+
+def arrived() -> float:
+    """How many bytes of uploads have come to the nodes of this process."""
+    return REGISTRY.get_sample_value("vyry_attachment_bytes_total", {"direction": "in"}) or 0
+
+
+async def test_a_node_says_what_it_speaks_to_anybody(small_house: House) -> None:
+    node = small_house.node
+
+    async with node.http.options(f"{node.url}{ALL}") as answer:
+        told = {name: answer.headers[name] for name in answer.headers if name.startswith("Tus-")}
+
+    assert answer.status == 204
+    assert told == {
+        "Tus-Resumable": "1.0.0",
+        "Tus-Version": "1.0.0",
+        "Tus-Extension": "creation,checksum,expiration,termination",
+        "Tus-Max-Size": str(100 << 20),
+        "Tus-Checksum-Algorithm": "sha1,sha256,sha512",
+    }
+
+
+async def test_an_upload_in_two_steps_is_whole(ann: Device, bo: Device) -> None:
+    created = await ask(ann, "POST", ALL, Upload_Length="10", Upload_Metadata="filename c2VjcmV0LnBkZg==")
+    path = created.headers["Location"]
+    assert (created.status, created.headers["Upload-Offset"], created.body) == (201, "0", b"")
+
+    first = await add(ann, path, 0, TEN[:4])
+    assert (first.status, first.headers["Upload-Offset"], first.headers["Tus-Resumable"]) == (204, "4", "1.0.0")
+    assert (await ask(bo, "GET", path)).code == "NOT_FOUND"
+    looked = await ask(ann, "HEAD", path)
+    assert (looked.status, looked.headers["Upload-Offset"], looked.headers["Upload-Length"]) == (200, "4", "10")
+    assert looked.headers["Cache-Control"] == "no-store"
+    await add(ann, path, 4, TEN[4:])
+
+    assert (await ask(bo, "GET", path)).body == TEN
+    assert (await ask(ann, "HEAD", path)).headers["Upload-Offset"] == "10"
+
+
+async def test_it_is_told_until_when_an_upload_is_kept(ann: Device) -> None:
+    unfinished, finished = await ask(ann, "HEAD", await begun(ann)), await ask(ann, "HEAD", await whole(ann, TEN))
+
+    days = [
+        (parsedate_to_datetime(each.headers["Upload-Expires"]) - SystemClock().now()).total_seconds() / 86_400
+        for each in (unfinished, finished)
+    ]
+
+    assert [round(each, 1) for each in days] == [1, 30]
+
+
+@pytest.mark.parametrize("version", ["", "0.2.2", "1.0.1", "1.0.0, 1.0.0"])
+async def test_another_version_is_not_served(ann: Device, version: str) -> None:
+    path = await begun(ann)
+
+    for method, where in (("POST", ALL), ("HEAD", path), ("PATCH", path), ("DELETE", path)):
+        said = await ask(
+            ann, method, where, Tus_Resumable=version, data=None, Upload_Length="1", Upload_Offset="0", **BYTES
+        )
+        assert (said.status, said.headers["Tus-Version"]) == (412, "1.0.0")
+
+    assert await offset(ann, path) == 0
+
+
+@pytest.mark.parametrize("length", ["", "-1", "1.5", "ten", "+5", "0x10", "9" * 16, "١"])
+async def test_a_length_that_is_none_begins_nothing(ann: Device, length: str) -> None:
+    said = await ask(ann, "POST", ALL, Upload_Length=length, Upload_Defer_Length="" if length else "1")
+
+    assert (said.status, said.code) == (400, "INVALID_REQUEST")
+
+
+async def test_a_length_over_the_limit_is_refused(ann: Device) -> None:
+    said = await ask(ann, "POST", ALL, Upload_Length=str((100 << 20) + 1))
+
+    assert (said.status, said.code, said.headers["Tus-Resumable"]) == (413, "PAYLOAD_TOO_LARGE", "1.0.0")
+    assert b"quotaBytes" not in said.body
+
+
+async def test_of_fifty_uploads_begun_at_once_no_more_than_the_quota_are(house: House) -> None:
+    ann = await house.node.sign_up(with_keys=False)
+    length = str(100 << 20)
+
+    said = await asyncio.gather(*[ask(ann, "POST", ALL, Upload_Length=length) for _ in range(50)])
+
+    assert sorted(each.status for each in said) == [201] * 10 + [413] * 40
+    refused = next(each.body for each in said if each.status == 413)
+    assert b'"quotaBytes":1073741824,"usedBytes":1048576000' in refused
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content_Type": "application/json"}, 415),
+        ({"Content_Type": ""}, 415),
+        ({"Content_Encoding": "gzip"}, 415),
+        ({"Upload_Offset": ""}, 400),
+        ({"Upload_Offset": "-1"}, 400),
+        ({"Upload_Checksum": "md4 AAAA"}, 400),
+        ({"Upload_Checksum": "sha1 AAAA"}, 400),
+        ({"Upload_Checksum": "sha1 not base64"}, 400),
+        ({"Upload_Offset": "3"}, 409),
+        ({"Upload_Offset": "11"}, 409),
+    ],
+)
+async def test_a_wrong_patch_adds_nothing(ann: Device, headers: dict[str, str], status: int) -> None:
+    path = await begun(ann)
+    sent = {"Content_Type": BYTES["Content-Type"], "Upload_Offset": "0"} | headers
+
+    said = await ask(ann, "PATCH", path, TEN, **sent)
+
+    assert said.status == status
+    assert said.headers["Tus-Resumable"] == "1.0.0"
+    assert await offset(ann, path) == 0
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
+async def test_a_checksum_guards_its_request(ann: Device, algorithm: str) -> None:
+    path = await begun(ann)
+
+    wrong = await add(ann, path, 0, TEN[:5], Upload_Checksum=sum_of(b"other", algorithm))
+    assert (wrong.status, wrong.code) == (460, "CHECKSUM_MISMATCH")
+    assert await offset(ann, path) == 0
+
+    right = await add(ann, path, 0, TEN[:5], Upload_Checksum=sum_of(TEN[:5], algorithm))
+    assert (right.status, right.headers["Upload-Offset"]) == (204, "5")
+
+
+async def test_more_than_was_announced_is_refused_also_without_a_length(ann: Device) -> None:
+    async def unmeasured() -> AsyncIterator[bytes]:
+        yield TEN
+        yield b"x"
+
+    path = await begun(ann)
+
+    for content in (TEN + b"x", unmeasured()):
+        said = await add(ann, path, 0, content)
+        assert (said.status, said.code) == (413, "PAYLOAD_TOO_LARGE")
+
+    assert (await ask(ann, "GET", path)).status == 404
+
+
+async def test_what_came_before_the_line_broke_is_kept(ann: Device, small_house: House) -> None:
+    path = await begun(ann)
+    raw = RawSocket(int(small_house.node.url.rpartition(":")[2]))
+    head = (
+        f"PATCH {path} HTTP/1.1\r\nHost: vyry\r\nAuthorization: Bearer {ann.token}\r\nTus-Resumable: 1.0.0\r\n"
+        f"Content-Type: {BYTES['Content-Type']}\r\nUpload-Offset: 0\r\nContent-Length: 10\r\n\r\n"
+    )
+    before = arrived()
+    with closing(raw.wire):
+        raw.wire.sendall(head.encode() + TEN[:6])
+        await until(lambda: arrived() == before + 6)
+
+    await reached(ann, path, 6)
+    await add(ann, path, 6, TEN[6:])
+    assert (await ask(ann, "GET", path)).body == TEN
+
+
+async def test_of_two_who_write_at_once_the_later_wins(ann: Device) -> None:
+    path, before, may_go_on = await begun(ann), arrived(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"x"
+        await may_go_on.wait()
+        yield b"x" * 9
+
+    first = asyncio.create_task(add(ann, path, 0, slow()))
+    await until(lambda: arrived() == before + 1)
+    later = await add(ann, path, 0, TEN)
+    may_go_on.set()
+
+    assert later.status == 204
+    assert ((await first).status, (await ask(ann, "GET", path)).body) == (409, TEN)
+
+
+async def test_what_is_anothers_is_not_there(ann: Device, bo: Device) -> None:
+    path = await begun(ann)
+
+    said = [await ask(bo, method, where) for method in ("HEAD", "DELETE") for where in (path, INVENTED)]
+    said += [await add(bo, where, 0, TEN) for where in (path, INVENTED)]
+
+    assert {each.status for each in said} == {404}
+    assert await offset(ann, path) == 0
+
+
+async def test_an_ended_one_is_gone_at_once_and_its_bytes_soon(ann: Device, small_house: House) -> None:
+    path, folder = await whole(ann, TEN), small_house.settings.data_dir / "attachments"
+
+    ended = await ask(ann, "DELETE", path)
+
+    assert (ended.status, ended.body) == (204, b"")
+    assert [(await ask(ann, method, path)).status for method in ("GET", "HEAD", "DELETE")] == [404] * 3
+    await small_house.services.files.upkeep.expire(100)
+    assert [each for each in folder.rglob("*") if each.is_file()] == []
+
+
+async def test_a_deleted_account_leaves_no_byte(ann: Device, small_house: House) -> None:
+    for path in (await whole(ann, TEN), await begun(ann)):
+        await add(ann, path, 0, TEN)
+
+    await ann.call("POST", "/account/delete", await code(ann))
+    await small_house.services.files.upkeep.expire(100)
+
+    files = [each for each in (small_house.settings.data_dir / "attachments").rglob("*") if each.is_file()]
+    assert (files, await AttachmentRow.all().count()) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "..%2f..%2fvyry.db",
+        "%2e%2e",
+        "..%2f..%2f..%2f..%2fetc%2fpasswd",
+        "-" * 36,
+        "0198C2D4-7A00-7000-8000-000000000000",
+    ],
+)
+async def test_what_is_no_id_names_no_file(ann: Device, name: str) -> None:
+    for method in ("GET", "HEAD", "DELETE"):
+        assert (await ask(ann, method, f"{ALL}/{name}")).status in (404, 405)
+
+
+async def test_a_page_may_upload_and_read_how_far_it_is(ann: Device) -> None:
+    page = {"Origin": "https://app.example.org"}
+    asked = {"Access_Control_Request_Method": "PATCH", "Access_Control_Request_Headers": "tus-resumable,upload-offset"}
+
+    before = await ask(ann, "OPTIONS", INVENTED, None, **page, **asked)
+    first = await ask(ann, "OPTIONS", ALL, None, **page, **(asked | {"Access_Control_Request_Method": "POST"}))
+    answer = await ask(ann, "POST", ALL, data=None, Upload_Length="1", **page)
+
+    assert set(before.headers["Access-Control-Allow-Methods"].split(", ")) == {"DELETE", "GET", "HEAD", "PATCH"}
+    assert set(first.headers["Access-Control-Allow-Methods"].split(", ")) == {"OPTIONS", "POST"}
+    allowed = before.headers["Access-Control-Allow-Headers"].split(", ")
+    assert {"Authorization", "Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Checksum"} <= set(allowed)
+    exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+    assert {"Location", "Upload-Offset", "Upload-Length", "Upload-Expires", "Tus-Resumable"} <= set(exposed)
+
+
+async def test_what_clients_call_their_files_is_kept_nowhere(ann: Device, small_house: House) -> None:
+    await ask(
+        ann, "POST", ALL, Upload_Length="1", Upload_Metadata=f"filename {base64.b64encode(b'love letter').decode()}"
+    )
+
+    database = (small_house.settings.data_dir / "vyry.db").read_bytes()
+    journal = (small_house.settings.data_dir / "vyry.db-wal").read_bytes()
+
+    assert await AttachmentRow.all().count() == 1
+    for trace in (b"love letter", base64.b64encode(b"love letter")):
+        assert trace not in database + journal

@@ -1,0 +1,182 @@
+"""Attachments as a whole: quotas, limits, places, and clearing away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.file_room import TERMS, FileRoom, incoming
+from vyry.errors import NotFound, PayloadTooLarge, RateLimited, Unavailable
+from vyry.files.attachments import AttachmentId
+from vyry.files.slots import Slots
+from vyry.ids import new_id
+
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def room() -> FileRoom:
+    return FileRoom()
+
+
+async def test_one_that_is_too_long_is_refused(room: FileRoom) -> None:
+    with pytest.raises(PayloadTooLarge) as refusal:
+        await room.begin(10 * MIB + 1)
+
+    assert refusal.value.members == {}
+
+
+async def test_over_the_quota_it_is_told_how_much_there_is(room: FileRoom) -> None:
+    await room.begin(10 * MIB)
+    last = await room.begin(10 * MIB)
+
+    with pytest.raises(PayloadTooLarge) as refusal:
+        await room.begin(1)
+
+    assert refusal.value.members == {"quotaBytes": 20 * MIB, "usedBytes": 20 * MIB}
+    await room.attachments.end(room.ann.user_id, last)
+    await room.begin(10 * MIB)
+
+
+async def test_what_the_quota_refuses_costs_nothing_of_the_day(room: FileRoom) -> None:
+    for _ in range(2):
+        await room.begin(10 * MIB)
+    for _ in range(60):
+        with pytest.raises(PayloadTooLarge):
+            await room.begin(10 * MIB)
+
+    await room.attachments.end(room.ann.user_id, next(iter(room.ledger.rows)))
+    begun = await room.attachments.begin(room.ann, 5)
+
+    left = {name: grant.remaining for name, grant in begun.grants}
+    assert left["upload"] >= 47
+    assert left["upload_bytes"] == 1004 * MIB - 5
+
+
+async def test_so_many_are_begun_in_a_while_whatever_is_ended_meanwhile(room: FileRoom) -> None:
+    for _ in range(50):
+        await room.attachments.end(room.ann.user_id, await room.begin(0))
+
+    with pytest.raises(RateLimited):
+        await room.begin(0)
+
+
+async def test_too_many_unfinished_ones_are_refused(room: FileRoom) -> None:
+    for _ in range(5):
+        await room.begin(1)
+
+    with pytest.raises(RateLimited, match="Finish"):
+        await room.begin(1)
+
+
+async def test_an_empty_one_is_whole_at_once(room: FileRoom) -> None:
+    one = await room.begin(0)
+
+    assert await room.content(one) == b""
+
+
+async def test_others_may_fetch_what_is_whole_and_nothing_more(room: FileRoom) -> None:
+    one = await room.begin(3)
+    await room.add(one, incoming(0, b"abc"))
+
+    assert await room.content(one) == b"abc"
+    for refused in (
+        room.attachments.look(room.bo.user_id, one),
+        room.attachments.add(room.bo.user_id, one, incoming(3, b"")),
+        room.attachments.end(room.bo.user_id, one),
+    ):
+        with pytest.raises(NotFound):
+            await refused
+
+
+async def test_an_account_has_so_many_places_and_a_node_so_many_in_all() -> None:
+    slots = Slots(total=3, each=2)
+
+    with slots.held("ann"), slots.held("ann"):
+        with pytest.raises(RateLimited), slots.held("ann"):
+            pass
+        with slots.held("bo"), pytest.raises(Unavailable), slots.held("cat"):
+            pass
+    with slots.held("ann"), slots.held("cat"):
+        pass
+
+
+async def hanging(room: FileRoom) -> None:
+    """An upload whose bytes never come."""
+    one = await room.begin(1)
+
+    async def wait() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b"x"
+
+    await room.add(one, replace(incoming(0, b"x"), content=wait()))
+
+
+async def test_an_upload_keeps_its_place_until_it_ends_however(room: FileRoom) -> None:
+    small = FileRoom(beside=room, terms=replace(TERMS, most_unfinished=99))
+    room.attachments = small.attachments
+    tasks = [asyncio.create_task(hanging(room)) for _ in range(8)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    one = await room.begin(1)
+    with pytest.raises(RateLimited):
+        await room.add(one, incoming(0, b"x"))
+
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert (await room.add(one, incoming(0, b"x"))).completed_at
+
+
+async def test_what_is_over_goes_with_its_bytes(room: FileRoom) -> None:
+    unfinished, whole = await room.begin(9), await room.begin(3)
+    await room.add(unfinished, incoming(0, b"abc"))
+    await room.add(whole, incoming(0, b"abc"))
+
+    room.clock.advance(days=1)
+    assert await room.upkeep.expire(100) == 1
+    assert {key for key, _ in room.store.parts} == {whole}
+    room.clock.advance(days=29)
+    assert await room.upkeep.expire(100) == 1
+
+    assert (room.store.parts, room.ledger.rows) == ({}, {})
+    assert await room.upkeep.expire(100) == 0
+
+
+async def test_a_row_stays_as_long_as_its_bytes_cannot_be_removed(
+    room: FileRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise Unavailable
+
+    one = await room.begin(3)
+    await room.attachments.end(room.ann.user_id, one)
+    with monkeypatch.context() as broken:
+        broken.setattr(room.store, "clear", away)
+        with pytest.raises(Unavailable):
+            await room.upkeep.expire(100)
+
+    assert await room.upkeep.expire(100) == 1
+
+
+async def test_bytes_without_a_row_go_and_those_of_an_upload_under_way_stay(room: FileRoom) -> None:
+    one, gone = await room.begin(9), AttachmentId(new_id())
+    for each in (one, gone):
+        await room.store.put(each, "1-0", b"not entered yet, or never")
+
+    await room.upkeep.look_for_strays()
+
+    assert {key for key, _ in room.store.parts} == {one}
+
+
+async def test_each_addition_gives_an_unfinished_one_another_day(room: FileRoom) -> None:
+    one = await room.begin(3)
+    room.clock.advance(hours=20)
+
+    added = await room.add(one, incoming(0, b"a"))
+
+    assert added.expires_at == room.clock.now() + timedelta(days=1)
