@@ -1,7 +1,8 @@
 """What migration 0003 has the databases do for push: a deposit plans the wake-up of its devices, in its own transaction.
 
 A mailbox without a push target costs one comparison. For the others, what was deposited decides: losses wake nobody; quiet mail waits for more, and
-wakes once until the device was heard again; urgent mail wakes soon, and again only when the rest after the last wake-up is over.
+wakes once until the device was heard again; urgent mail wakes soon, and again only when the rest after the last wake-up is over. A device that was heard
+since starts afresh, unless a try is under way (`attempts`): who makes it finds that out.
 """
 
 from tortoise.migrations.schema_editor.base import BaseSchemaEditor
@@ -30,14 +31,15 @@ _POSTGRES = (
         SELECT d.id, NEW.id, moment + make_interval(secs => CASE WHEN is_loud THEN 3 ELSE 60 END), is_loud, NEW.acknowledged_seq
         FROM device d JOIN push_target t ON t.device = d.id WHERE d.mailbox = NEW.id
       ON CONFLICT (device) DO UPDATE SET
-        due_at = CASE WHEN w.due_at IS NOT NULL THEN least(w.due_at, greatest(excluded.due_at, w.rest_until))
-          WHEN excluded.acknowledged_seq > w.acknowledged_seq THEN excluded.due_at ELSE greatest(excluded.due_at, w.rest_until) END,
-        wakes = CASE WHEN excluded.acknowledged_seq > w.acknowledged_seq AND w.due_at IS NULL THEN 0 ELSE w.wakes END,
-        acknowledged_seq = CASE WHEN w.due_at IS NULL THEN excluded.acknowledged_seq ELSE w.acknowledged_seq END,
-        rest_until = CASE WHEN excluded.acknowledged_seq > w.acknowledged_seq AND w.due_at IS NULL THEN NULL ELSE w.rest_until END,
+        due_at = CASE WHEN excluded.acknowledged_seq > w.acknowledged_seq AND w.attempts = 0 THEN excluded.due_at
+          WHEN w.due_at IS NULL THEN greatest(excluded.due_at, w.rest_until) ELSE least(w.due_at, greatest(excluded.due_at, w.rest_until)) END,
+        wakes = CASE WHEN excluded.acknowledged_seq > w.acknowledged_seq AND w.attempts = 0 THEN 0 ELSE w.wakes END,
+        rest_until = CASE WHEN excluded.acknowledged_seq > w.acknowledged_seq AND w.attempts = 0 THEN NULL ELSE w.rest_until END,
+        acknowledged_seq = CASE WHEN w.attempts = 0 THEN excluded.acknowledged_seq ELSE w.acknowledged_seq END,
         attempts = 0, is_urgent = excluded.is_urgent
         WHERE CASE WHEN w.due_at IS NULL THEN excluded.is_urgent OR w.wakes = 0 OR excluded.acknowledged_seq > w.acknowledged_seq
-          ELSE excluded.is_urgent AND NOT w.is_urgent END;
+          ELSE excluded.is_urgent AND NOT w.is_urgent
+            OR excluded.acknowledged_seq > w.acknowledged_seq AND w.attempts = 0 AND w.due_at > excluded.due_at END;
       RETURN NULL;
     END $$
     """,
@@ -54,14 +56,16 @@ _SQLITE = (
         FROM (SELECT max(x.is_urgent) AS is_loud FROM envelope x WHERE x.mailbox = NEW.id AND x.seq > OLD.seq AND x.loss IS NULL) e
           JOIN device d ON d.mailbox = NEW.id JOIN push_target t ON t.device = d.id WHERE e.is_loud IS NOT NULL
       ON CONFLICT (device) DO UPDATE SET
-        due_at = CASE WHEN push_wake.due_at IS NOT NULL THEN min(push_wake.due_at, max(excluded.due_at, coalesce(push_wake.rest_until, '0001-01-01')))
-          WHEN excluded.acknowledged_seq > push_wake.acknowledged_seq THEN excluded.due_at ELSE max(excluded.due_at, coalesce(push_wake.rest_until, '0001-01-01')) END,
-        wakes = CASE WHEN excluded.acknowledged_seq > push_wake.acknowledged_seq AND push_wake.due_at IS NULL THEN 0 ELSE push_wake.wakes END,
-        acknowledged_seq = CASE WHEN push_wake.due_at IS NULL THEN excluded.acknowledged_seq ELSE push_wake.acknowledged_seq END,
-        rest_until = CASE WHEN excluded.acknowledged_seq > push_wake.acknowledged_seq AND push_wake.due_at IS NULL THEN NULL ELSE push_wake.rest_until END,
+        due_at = CASE WHEN excluded.acknowledged_seq > push_wake.acknowledged_seq AND push_wake.attempts = 0 THEN excluded.due_at
+          WHEN push_wake.due_at IS NULL THEN max(excluded.due_at, coalesce(push_wake.rest_until, '0001-01-01'))
+          ELSE min(push_wake.due_at, max(excluded.due_at, coalesce(push_wake.rest_until, '0001-01-01'))) END,
+        wakes = CASE WHEN excluded.acknowledged_seq > push_wake.acknowledged_seq AND push_wake.attempts = 0 THEN 0 ELSE push_wake.wakes END,
+        rest_until = CASE WHEN excluded.acknowledged_seq > push_wake.acknowledged_seq AND push_wake.attempts = 0 THEN NULL ELSE push_wake.rest_until END,
+        acknowledged_seq = CASE WHEN push_wake.attempts = 0 THEN excluded.acknowledged_seq ELSE push_wake.acknowledged_seq END,
         attempts = 0, is_urgent = excluded.is_urgent
         WHERE CASE WHEN push_wake.due_at IS NULL THEN excluded.is_urgent OR push_wake.wakes = 0 OR excluded.acknowledged_seq > push_wake.acknowledged_seq
-          ELSE excluded.is_urgent AND NOT push_wake.is_urgent END;
+          ELSE excluded.is_urgent AND NOT push_wake.is_urgent
+            OR excluded.acknowledged_seq > push_wake.acknowledged_seq AND push_wake.attempts = 0 AND push_wake.due_at > excluded.due_at END;
     END
     """,
     _TARGETS,

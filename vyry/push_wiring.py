@@ -10,6 +10,7 @@ from vyry.adapters.push_targets import TortoisePushTargets
 from vyry.adapters.wakes import TortoiseWakes
 from vyry.adapters.web_push import WebPush
 from vyry.clock import Clock
+from vyry.devices.endpoints import Reach
 from vyry.devices.push import PushKind, PushTargets
 from vyry.devices.waking import Lane, Pusher, Unset, Wakes
 from vyry.settings import Role, Settings
@@ -46,9 +47,9 @@ def _vapid(settings: Settings, role: Role, clock: Clock) -> Vapid | None:
 
 def open_push(settings: Settings, role: Role, clock: Clock) -> Push:
     """What devices may say about being woken, and who wakes them: a lane for each that may hang by itself."""
-    vapid, is_development = _vapid(settings, role, clock), settings.env == "development"
-    targets = PushTargets(TortoisePushTargets(), vapid.public_key if vapid else None, allows_plain=is_development)
-    web = WebPush(vapid, clock, settings.push_hosts, is_development=is_development)
+    vapid, reach = _vapid(settings, role, clock), Reach(settings.push_hosts, settings.env == "development")
+    targets = PushTargets(TortoisePushTargets(), vapid.public_key if vapid else None, reach)
+    web = WebPush(vapid, clock, reach)
     lanes = [
         Lane((PushKind.WEBPUSH, PushKind.UNIFIEDPUSH), web, WEB_WIDTH),
         Lane((PushKind.FCM,), _fcm(settings, clock), FCM_WIDTH),

@@ -108,6 +108,50 @@ async def test_a_device_that_came_back_is_woken_afresh(waking: WakingRoom) -> No
     assert (await waking.woken(ann)).wakes == 0
 
 
+@pytest.mark.parametrize("is_urgent", [True, False])
+async def test_a_device_that_came_back_during_a_long_rest_is_woken_as_if_it_had_never_slept(
+    waking: WakingRoom, is_urgent: bool
+) -> None:
+    ann = await waking.box()
+    await waking.deposit(ann)
+    await waking.pass_time(seconds=4)
+    await waking.woken(ann, timedelta(hours=6))
+    await waking.deposit(ann)
+    await waking.acknowledge(ann)
+
+    await waking.deposit(ann, is_urgent=is_urgent)
+    await waking.pass_time(seconds=4 if is_urgent else 61)
+
+    wake = await waking.woken(ann)
+    assert (wake.wakes, wake.is_urgent) == (0, is_urgent)
+
+
+async def test_mail_for_a_device_that_is_awake_puts_no_wake_up_off(waking: WakingRoom) -> None:
+    ann = await waking.box()
+    await waking.deposit(ann)
+    await waking.pass_time(seconds=2)
+    await waking.acknowledge(ann)
+    await waking.deposit(ann, is_urgent=False)
+    await waking.pass_time(seconds=2)
+    looked_at = await waking.due()
+
+    await waking.pass_time(seconds=4)
+
+    assert (looked_at, await waking.due_boxes()) == ([], [ann])
+
+
+async def test_a_try_that_was_none_is_not_counted(waking: WakingRoom) -> None:
+    ann = await waking.box()
+    await waking.deposit(ann)
+    await waking.pass_time(seconds=4)
+    for _ in range(3):
+        (wake,) = await waking.due()
+        await waking.store.put_back(wake, MINUTE)
+        await waking.pass_time(seconds=61)
+
+    assert (await waking.woken(ann)).attempts == 1
+
+
 async def test_mail_that_comes_while_it_is_sent_wakes_after_the_rest(waking: WakingRoom) -> None:
     ann = await waking.box()
     await waking.deposit(ann)

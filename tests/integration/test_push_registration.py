@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.client import Device, Refused
 from tests.live_house import House
 from vyry.adapters.rows import DeviceRow, PushTargetRow
+from vyry.devices.endpoints import Reach
 from vyry.devices.push import PushKind, PushTarget, check
 from vyry.errors import InvalidRequest
 
@@ -94,9 +95,58 @@ async def test_a_target_takes_the_place_of_the_one_before_and_ends_with_its_devi
 def test_production_wakes_over_https_only() -> None:
     plain = PushTarget(PushKind.UNIFIEDPUSH, "http://push.example/")
 
-    check(plain, allows_plain=True)
+    check(plain, Reach(is_development=True))
     with pytest.raises(InvalidRequest):
-        check(plain, allows_plain=False)
+        check(plain, Reach())
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.0.0.1.", "127.1", "2130706433", "0x7f000001", "017700000001", "localhost", "localhost."),
+        *(
+            "a.localhost",
+            "10.0.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "[::]",
+            "[::1]",
+            "[fe80::1]",
+        ),
+        *(
+            "[::ffff:10.0.0.1]",
+            "[2002:a00:1::]",
+            "[64:ff9b::a00:1]",
+            "[fd00::1]",
+            "[fe80::1%25eth0]",
+            "%31%32%37.0.0.1",
+        ),
+        *("push.example:8443", "93.184.216.34:22", "push.example:0"),
+    ],
+)
+def test_production_takes_no_endpoint_in_a_private_network(host: str) -> None:
+    with pytest.raises(InvalidRequest):
+        check(PushTarget(PushKind.UNIFIEDPUSH, f"https://{host}/push"), Reach())
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["push.example", "push.example:443", "93.184.216.34", "[2606:4700:4700::1111]", "3.example", "ntfy.lan:8443"],
+)
+def test_production_takes_endpoints_on_the_internet_and_where_the_operator_allows_them(host: str) -> None:
+    check(PushTarget(PushKind.UNIFIEDPUSH, f"https://{host}/push"), Reach(frozenset({"ntfy.lan:8443"})))
+
+
+async def test_a_node_in_production_answers_400(small_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = await small_house.node.sign_up()
+    monkeypatch.setattr(small_house.services.push.targets, "_reach", Reach())
+
+    with pytest.raises(Refused) as refused:
+        await device.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": "https://169.254.169.254/latest"})
+
+    assert (refused.value.status, [each["field"] for each in refused.value.body["fields"]]) == (400, ["endpoint"])
 
 
 def test_no_secret_of_a_target_stands_in_its_text() -> None:

@@ -10,8 +10,9 @@ import pytest
 from tests.account_room import StandingClock
 from tests.carrier_house import answering
 from tests.push_house import PushHouse, open_push_house
-from vyry.adapters.outbound import ForbiddenAddress, guarded_session, is_public
+from vyry.adapters.outbound import ForbiddenAddress, guarded_session
 from vyry.adapters.web_push import WebPush
+from vyry.devices.endpoints import Reach, is_public
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.waking import Fate
 
@@ -74,7 +75,7 @@ def test_everything_else_is_not(host: str) -> None:
 
 @pytest.mark.parametrize("host", ENDPOINTS)
 async def test_no_way_to_write_an_endpoint_gets_into_the_network(services: PushHouse, host: str) -> None:
-    pusher = WebPush(None, StandingClock(), (), is_development=False)
+    pusher = WebPush(None, StandingClock(), Reach())
     port = services.url.rpartition(":")[2]
 
     for place in (f"{host}:{port}", host):
@@ -142,7 +143,7 @@ async def test_only_the_port_of_https_is_reached(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_redirect_into_the_network_is_not_followed(services: PushHouse) -> None:
-    pusher = WebPush(None, StandingClock(), (), is_development=True)
+    pusher = WebPush(None, StandingClock(), Reach(is_development=True))
     async with open_push_house() as inside:
         services.trouble = answering(308, b"", Location=f"{inside.url}/push/ann")
         found = await pusher.push(PushTarget(PushKind.UNIFIEDPUSH, f"{services.url}/push/ann"), is_urgent=True)
@@ -152,7 +153,7 @@ async def test_a_redirect_into_the_network_is_not_followed(services: PushHouse) 
 
 
 async def test_the_operators_own_push_server_is_reached_where_it_is(services: PushHouse) -> None:
-    pusher = WebPush(None, StandingClock(), [services.url.removeprefix("http://")], is_development=False)
+    pusher = WebPush(None, StandingClock(), Reach(frozenset({services.url.removeprefix("http://")})))
 
     found = await pusher.push(PushTarget(PushKind.UNIFIEDPUSH, f"{services.url}/push/ann"), is_urgent=True)
     await pusher.close()

@@ -20,6 +20,7 @@ from vyry.adapters.memory_wakes import MemoryWakes
 from vyry.adapters.web_push import WebPush
 from vyry.clock import SystemClock
 from vyry.devices import waking as module
+from vyry.devices.endpoints import Reach
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.waking import Lane, Outcome, Pusher, Unset, Wake, Wakes
 from vyry.errors import Unavailable
@@ -44,7 +45,7 @@ async def room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WakingRoom]:
 
 
 def web() -> Pusher:
-    return WebPush(None, StandingClock(), (), is_development=True)
+    return WebPush(None, StandingClock(), Reach(is_development=True))
 
 
 @asynccontextmanager

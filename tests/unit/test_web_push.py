@@ -14,6 +14,7 @@ from vyry.adapters import push_hosts
 from vyry.adapters.push_sealing import Vapid, make_key, point, seal_with
 from vyry.adapters.web_push import WebPush, retry_after
 from vyry.clock import milliseconds
+from vyry.devices.endpoints import Reach
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.waking import Fate, Outcome
 
@@ -48,7 +49,7 @@ def vapid(tmp_path_factory: pytest.TempPathFactory) -> Vapid:
 
 @pytest.fixture
 async def pusher(vapid: Vapid) -> AsyncIterator[WebPush]:
-    pusher = WebPush(vapid, StandingClock(), (), is_development=True)
+    pusher = WebPush(vapid, StandingClock(), Reach(is_development=True))
     yield pusher
     await pusher.close()
 
@@ -121,7 +122,7 @@ async def test_a_service_that_hangs_is_given_up(
     services: PushHouse, vapid: Vapid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vyry.adapters.web_push.TRY_SECONDS", 0.05)
-    pusher, services.trouble = WebPush(vapid, StandingClock(), (), is_development=True), hanging
+    pusher, services.trouble = WebPush(vapid, StandingClock(), Reach(is_development=True)), hanging
 
     found = await pusher.push(plain(services), is_urgent=True)
     await pusher.close()
@@ -157,7 +158,7 @@ def test_a_service_has_so_many_requests_at_once_and_is_forgotten_when_it_is_well
 
 
 async def test_without_a_key_a_browser_is_not_pushed_to(services: PushHouse) -> None:
-    pusher = WebPush(None, StandingClock(), (), is_development=True)
+    pusher = WebPush(None, StandingClock(), Reach(is_development=True))
 
     found = await pusher.push(services.subscribe().target(services.url), is_urgent=True)
 

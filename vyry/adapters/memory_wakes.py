@@ -60,15 +60,19 @@ class MemoryWakes:
             return
         is_urgent, point = any(urgencies), box.acknowledged.seq
         due_at = self._room.clock.now() + (_URGENT if is_urgent else _QUIET)
+        is_heard = point > wake.acknowledged and not wake.attempts
         if wake.due_at is not None:
-            if is_urgent and not wake.is_urgent:
-                wake.due_at = min(wake.due_at, max(due_at, wake.rest_until or due_at))
-                wake.is_urgent, wake.attempts = True, 0
+            is_louder = is_urgent and not wake.is_urgent
+            if not is_louder and not (is_heard and wake.due_at > due_at):
+                return
+        elif not is_urgent and wake.wakes and not is_heard:
             return
-        if point > wake.acknowledged:
+        known = None if is_heard else wake.due_at
+        if is_heard:
             wake.hear(point)
-        if is_urgent or not wake.wakes:
-            wake.due_at, wake.is_urgent = max(due_at, wake.rest_until or due_at), is_urgent
+        resting = max(due_at, wake.rest_until or due_at)
+        wake.due_at = resting if known is None else min(known, resting)
+        wake.is_urgent, wake.attempts = is_urgent, 0
 
     async def claim(self, kinds: Collection[PushKind], limit: int) -> list[Wake]:
         now = self._room.clock.now()
@@ -104,6 +108,10 @@ class MemoryWakes:
             known.due_at = None if wait is None else self._room.clock.now() + wait
             if wait is None:
                 known.attempts, known.is_ring = 0, False
+
+    async def put_back(self, wake: Wake, wait: timedelta) -> None:
+        for _, known in self._leased(wake):
+            known.due_at, known.attempts = self._room.clock.now() + wait, known.attempts - 1
 
     async def drop(self, wake: Wake) -> None:
         self._wakes = {box: known for box, known in self._wakes.items() if known.target != wake.target}

@@ -5,43 +5,16 @@ mind between two look-ups, nor a number written in an unusual way gets past it. 
 """
 
 import socket
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Any, Final
+from ipaddress import ip_address
+from typing import Any
 
 import aiohttp
 
-
-PORTS: Final = (443,)
-#: What is routed on the internet begins so (RFC 4291); inside it lie ways back to IPv4: Teredo and 6to4. NAT64 (64:ff9b::) lies outside.
-_ROUTED: Final = IPv6Network("2000::/3")
-#: Protocol assignments and relays to 6to4, which the standard library takes for public in part.
-_ASSIGNED: Final = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
-_TUNNELS: Final = (IPv6Network("2001::/32"), IPv6Network("2002::/16"))
+from vyry.devices.endpoints import PORTS, is_public
 
 
 class ForbiddenAddress(OSError):
     """The address is none of the public internet."""
-
-
-def is_public(host: str) -> bool:
-    """Whether this is the address of a machine on the public internet, written as addresses are: anything else is not."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return _is_public_6(address) if isinstance(address, IPv6Address) else _is_public_4(address)
-
-
-def _is_public_4(address: IPv4Address) -> bool:
-    if any(address in network for network in _ASSIGNED):
-        return False
-    return address.is_global and not address.is_multicast and not address.is_reserved
-
-
-def _is_public_6(address: IPv6Address) -> bool:
-    if address not in _ROUTED or any(address in tunnel for tunnel in _TUNNELS):
-        return False
-    return address.is_global and not address.is_multicast
 
 
 def guarded_session(seconds: float, *, allows_loopback: bool) -> aiohttp.ClientSession:

@@ -39,6 +39,10 @@ _CLAIM: Final = """
     ) k WHERE w.device = k.id
     RETURNING device, due_at, is_urgent, wakes, attempts"""
 _TARGETS: Final = "SELECT device, kind, endpoint, p256dh, auth, token, topic FROM push_target WHERE device = ANY($1)"
+#: A deposit under way has the mailbox: wait for it, or what it deposits is not seen and wakes nobody. It has the mailbox before the wake-up, as here.
+_SETTLED: Final = (
+    "SELECT id FROM mailbox WHERE id = (SELECT mailbox FROM push_wake WHERE device = $1) FOR NO KEY UPDATE"
+)
 _SENT: Final = """
     UPDATE push_wake AS w SET
         due_at = CASE WHEN m.acknowledged_seq >= m.seq THEN nullif(w.due_at, w.due_at) WHEN m.acknowledged_seq > w.acknowledged_seq THEN $3
@@ -48,6 +52,7 @@ _SENT: Final = """
         acknowledged_seq = m.acknowledged_seq, attempts = 0, is_ring = FALSE, sent_at = $5
     FROM mailbox m WHERE m.id = w.mailbox AND w.device = $1 AND w.due_at = $2"""
 _LATER: Final = "UPDATE push_wake SET due_at = $3 WHERE device = $1 AND due_at = $2"
+_PUT_BACK: Final = "UPDATE push_wake SET due_at = $3, attempts = attempts - 1 WHERE device = $1 AND due_at = $2"
 _GIVE_UP: Final = "UPDATE push_wake SET due_at = NULL, attempts = 0, is_ring = FALSE WHERE device = $1 AND due_at = $2"
 _LOCK: Final = "UPDATE device SET ended_at = ended_at WHERE id = $1"
 #: Deposits look for no target any more.
@@ -77,9 +82,10 @@ class TortoiseWakes:
         return [_wake(device, targets[device], row) for device, row in due.items() if device in targets]
 
     async def sent(self, wake: Wake, rest: timedelta) -> None:
-        async with available():
-            now = await _now(connection())
-            await fetch(connection(), _SENT, wake.device, wake.lease, now + LOOK_AGAIN, now + rest, now)
+        async with transaction() as inside:
+            await fetch(inside, _SETTLED, wake.device)
+            now = await _now(inside)
+            await fetch(inside, _SENT, wake.device, wake.lease, now + LOOK_AGAIN, now + rest, now)
 
     async def later(self, wake: Wake, wait: timedelta | None) -> None:
         async with available():
@@ -88,14 +94,18 @@ class TortoiseWakes:
             else:
                 await fetch(connection(), _LATER, wake.device, wake.lease, await _now(connection()) + wait)
 
+    async def put_back(self, wake: Wake, wait: timedelta) -> None:
+        async with available():
+            await fetch(connection(), _PUT_BACK, wake.device, wake.lease, await _now(connection()) + wait)
+
     async def drop(self, wake: Wake) -> None:
         target = wake.target
         async with transaction() as inside:
             await fetch(inside, _LOCK, wake.device)
             known = target.kind.value, target.endpoint or "", target.token or ""
             if await fetch(inside, _DROP, wake.device, *known):
-                await unplan(inside, wake.device)
                 await fetch(inside, UNMARK, wake.device)
+                await unplan(inside, wake.device)
 
     async def ring(self, mailboxes: Collection[MailboxKey]) -> None:
         async with available():

@@ -1,7 +1,7 @@
 """Wake-ups by Web Push (RFC 8030, 8291, 8292) and by UnifiedPush, which is the same without keys. The content is always the same two bytes."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -13,6 +13,7 @@ from vyry.adapters.outbound import guarded_session, trusted_session
 from vyry.adapters.push_hosts import Hosts
 from vyry.adapters.push_sealing import Vapid, seal
 from vyry.clock import Clock
+from vyry.devices.endpoints import Reach
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.waking import Fate, Outcome
 
@@ -29,13 +30,12 @@ _LATER: Final = (408, 413, 429)
 
 
 class WebPush:
-    """Carries to whatever endpoint a device has named. `trusted`: hosts, as host or host:port, that may lie in the operator's own network."""
+    """Carries to whatever endpoint a device has named, as far as the reach goes."""
 
-    def __init__(self, vapid: Vapid | None, clock: Clock, trusted: Collection[str], *, is_development: bool) -> None:
+    def __init__(self, vapid: Vapid | None, clock: Clock, reach: Reach) -> None:
         self._vapid = vapid
         self._clock = clock
-        self._trusted = frozenset(trusted)
-        self._is_development = is_development
+        self._reach = reach
         self._hosts = Hosts()
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
@@ -75,9 +75,11 @@ class WebPush:
             return outcome(answer.status, answer.headers, self._clock)
 
     def _session(self, url: URL) -> aiohttp.ClientSession:
-        is_trusted = bool(self._trusted & {str(url.host), f"{url.host}:{url.port}"})
+        is_trusted = self._reach.names(str(url.host), url.port)
         if is_trusted not in self._sessions:
-            guarded = guarded_session(TRY_SECONDS, allows_loopback=self._is_development) if not is_trusted else None
+            guarded = (
+                guarded_session(TRY_SECONDS, allows_loopback=self._reach.is_development) if not is_trusted else None
+            )
             self._sessions[is_trusted] = guarded or trusted_session(TRY_SECONDS)
         return self._sessions[is_trusted]
 

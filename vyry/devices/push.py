@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
 from vyry.accounts.account import Caller
+from vyry.devices.endpoints import PUBLIC, Reach, is_endpoint
 from vyry.errors import InvalidRequest, InvalidToken, NotFound
 
 
@@ -63,10 +63,10 @@ class PushStore(Protocol):
 class PushTargets:
     """What a device may say about being woken."""
 
-    def __init__(self, store: PushStore, vapid_key: bytes | None = None, *, allows_plain: bool) -> None:
+    def __init__(self, store: PushStore, vapid_key: bytes | None = None, reach: Reach = PUBLIC) -> None:
         self._store = store
         self._vapid_key = vapid_key
-        self._allows_plain = allows_plain
+        self._reach = reach
 
     def vapid_key(self) -> bytes:
         """The public key that a browser binds its subscription to. Raises NotFound where the node has none, and so cannot send Web Push."""
@@ -76,7 +76,7 @@ class PushTargets:
 
     async def register(self, caller: Caller, target: PushTarget) -> None:
         """Wake the caller's device this way from now on. Raises InvalidRequest (a member that is missing, needless or wrong), InvalidToken."""
-        check(target, allows_plain=self._allows_plain)
+        check(target, self._reach)
         if not await self._store.keep(caller.device, target):
             raise InvalidToken
 
@@ -85,14 +85,16 @@ class PushTargets:
         await self._store.forget(caller.device)
 
 
-def check(target: PushTarget, *, allows_plain: bool) -> None:
-    """Whether the target has all members of its kind, no others, and good ones. `allows_plain`: http:// will do (development)."""
+def check(target: PushTarget, reach: Reach) -> None:
+    """Whether the target has all members of its kind, no others, and good ones. Raises InvalidRequest."""
     for name in ("endpoint", "p256dh", "auth", "token", "topic"):
         is_given, is_wanted = getattr(target, name) is not None, name in MEMBERS[target.kind]
         if is_given != is_wanted:
             raise _wrong(name, f"{target.kind.value} {'needs' if is_wanted else 'has no'} {name}")
-    if target.endpoint is not None and not _is_endpoint(target.endpoint, allows_plain=allows_plain):
-        raise _wrong("endpoint", "must be an https:// URL without user, password and fragment")
+    if target.endpoint is not None and not is_endpoint(target.endpoint, reach):
+        raise _wrong(
+            "endpoint", "must be an https:// URL on the public internet, port 443, without user, password and fragment"
+        )
     if target.p256dh is not None and not _is_point(target.p256dh):
         raise _wrong("p256dh", "must be an uncompressed point of P-256 (65 bytes)")
     if target.auth is not None and len(target.auth) != _AUTH_OCTETS:
@@ -107,20 +109,6 @@ def _check_apns(target: PushTarget) -> None:
         raise _wrong("token", "must be the device token in hex")
     if target.topic is not None and not re.fullmatch(r"[A-Za-z0-9.-]+", target.topic):
         raise _wrong("topic", "must be the bundle id of the app")
-
-
-def _is_endpoint(url: str, *, allows_plain: bool) -> bool:
-    # urlsplit takes white space and control characters out in silence.
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return False
-    try:
-        parts = urlsplit(url)
-        # A port that is none is told when it is asked for.
-        _ = parts.port
-    except ValueError:
-        return False
-    is_scheme_good = parts.scheme == "https" or (allows_plain and parts.scheme == "http")
-    return is_scheme_good and bool(parts.hostname) and "@" not in parts.netloc and not parts.fragment
 
 
 def _is_point(octets: bytes) -> bool:

@@ -83,6 +83,10 @@ class WakeStore(Protocol):
         """It is due again after the wait; None gives it up until new mail comes."""
         ...
 
+    async def put_back(self, wake: Wake, wait: timedelta) -> None:
+        """It was not tried, and is due again after the wait."""
+        ...
+
     async def drop(self, wake: Wake) -> None:
         """The target is worth nothing: forget it, unless the device has named another one meanwhile."""
         ...
@@ -192,7 +196,7 @@ class Wakes:
         elif outcome.fate is Fate.GONE:
             await self._store.drop(wake)
         elif outcome.fate in (Fate.BUSY, Fate.CLOSED):
-            await self._store.later(wake, timedelta(seconds=outcome.wait_seconds))
+            await self._store.put_back(wake, timedelta(seconds=outcome.wait_seconds))
         elif outcome.fate is Fate.REFUSED or wake.attempts >= MOST_ATTEMPTS:
             await self._store.later(wake, None)
         else:
