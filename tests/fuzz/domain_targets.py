@@ -2,10 +2,12 @@
 
 import hmac
 import json
+import socket
 import struct
 import tempfile
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -26,6 +28,7 @@ from vyry.accounts.phone import Pepper, read_number
 from vyry.accounts.signing import KeyRing, SigningKey
 from vyry.accounts.tokens import Tokens, hash_token
 from vyry.adapters.hints import Hint
+from vyry.devices.endpoints import PUBLIC, is_public
 from vyry.devices.keyset import Identity, KeyUpload, OneTimePrekey, SignedPrekey, Suite
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push import check as check_push
@@ -252,13 +255,16 @@ def push_target(raw: bytes) -> None:
     octets = [text.encode("utf-8", "surrogateescape") if text else None for text in texts[1:3]]
     target = PushTarget(kind, texts[0], octets[0], octets[1], texts[3], texts[4])
     try:
-        check_push(target, allows_plain=False)
+        check_push(target, PUBLIC)
     except InvalidRequest:
         return
     if target.endpoint is not None:
         parts = urlsplit(target.endpoint)
         assert (parts.scheme, parts.username, parts.password, parts.fragment) == ("https", None, None, "")
         assert parts.hostname
+        with suppress(OSError):
+            # However it is written: what resolvers take for an address is one of the internet.
+            assert is_public(socket.inet_ntoa(socket.inet_aton(parts.hostname.rstrip("."))))
 
 
 def client(raw: bytes) -> None:
