@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -150,36 +148,3 @@ async def test_nothing_that_is_kept_lies_in_clear(alone: Alone, tmp_path: Path) 
         assert str(ann_id).encode() not in kept
         assert str(bo_id).encode() not in kept
         assert file.stat().st_mode & 0o077 == 0 or file.name.endswith(".lock")
-
-
-def vyry(*words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
-    """One run of the command, in a process of its own."""
-    command = [sys.executable, "-m", "vyry.cli.main", "client", *words]
-    return subprocess.run(command, input=typed, capture_output=True, text=True, timeout=60, check=False)
-
-
-async def test_two_people_chat_from_the_command_line(alone: Alone, tmp_path: Path) -> None:
-    ids = {}
-    for name in ("ann", "bo"):
-        where = ("--profile", f"{tmp_path}/{name}", "--url", alone.url, "--json")
-        async with open_at(alone, tmp_path / name) as client:
-            ids[name] = str(await register(client, alone))
-        assert json.loads(vyry("whoami", *where).stdout) == {"userId": ids[name]}
-    ann, bo = (("--profile", f"{tmp_path}/{name}", "--url", alone.url) for name in ("ann", "bo"))
-
-    assert vyry("send", ids["bo"], "hello", *ann).stdout == "Sent.\n"
-    assert vyry("send", ids["bo"], *ann, typed="from a pipe").stdout == "Sent.\n"
-    said = vyry("receive", *bo, "--json").stdout.splitlines()
-
-    assert [json.loads(line)["text"] for line in said] == ["hello", "from a pipe"]
-    assert vyry("receive", *bo).stdout == ""
-
-
-def test_what_goes_wrong_on_the_command_line_is_one_line(tmp_path: Path) -> None:
-    stranger = vyry("whoami", "--profile", f"{tmp_path}/nobody", "--url", "http://127.0.0.1:1")
-    nowhere = vyry("register", "+491512345678", "--profile", f"{tmp_path}/me", "--url", "http://127.0.0.1:1")
-
-    assert (stranger.returncode, nowhere.returncode) == (1, 1)
-    assert "register first" in stranger.stderr
-    assert "does not answer" in nowhere.stderr
-    assert len(stranger.stderr.splitlines()) == len(nowhere.stderr.splitlines()) == 1

@@ -1,6 +1,6 @@
 """The command `vyry`: parses, runs, and turns whatever goes wrong into one line that says what to do, and an exit code.
 
-0 done · 1 it failed, or `check` found something · 2 the command line or the settings are wrong.
+0 done · 1 it failed, or `check` found something · 2 the command line or the settings are wrong; `vyry client` has more (docs/cli.md).
 Each command's module is imported only when the command runs: a web process never loads Faust.
 """
 
@@ -35,10 +35,11 @@ _COMMANDS = {
         "Say that the database was put back to an older state: burn its one-time prekeys.",
     ),
     "user": ("user:app", "Look at an account, suspend or resume it, end its devices, delete it."),
-    "client": ("client:app", "Chat from the terminal, end to end."),
+    "client": ("client.app:app", "Chat from the terminal, end to end."),
     "demo": ("demo:demo", "Two people chat on a throwaway node: the whole thing in one command."),
     "soak": ("soak:soak", "Let clients chat under load, and count what is lost."),
     "audit": ("audit:audit", "Read what operators did."),
+    "completion": ("completing:completion", "Print what bash, zsh or fish needs to complete this command."),
     "openapi": ("documents:openapi", "Print the OpenAPI 3.1 document of the REST surface."),
     "asyncapi": ("documents:asyncapi", "Print the AsyncAPI 3.0 document of the socket's frames."),
     "version": ("documents:version", "Print the version."),
@@ -77,7 +78,7 @@ def _explained(problem: Exception) -> tuple[int, Sequence[str]]:
         case Unavailable():
             return 1, [f"{problem.problem} Is it running, and is DATABASE_URL right? `vyry check` tells more."]
         case _:
-            return 1, [str(problem)]
+            return getattr(problem, "code", 1), [str(problem)]
 
 
 if __name__ == "__main__":

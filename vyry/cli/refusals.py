@@ -2,7 +2,9 @@
 
 
 class CannotServe(Exception):
-    """What this process needs is taken or not ready; its text is one line that says what to do."""
+    """What this process needs is taken or not ready; its text is one line that says what to do, `code` how the process ends."""
+
+    code: int = 1
 
 
 def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

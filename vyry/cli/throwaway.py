@@ -36,13 +36,7 @@ class Place:
 
     async def code(self, phone_number: str) -> str:
         """The newest code sent to that number: it is in the file before the node answers."""
-        lines = (await asyncio.to_thread(self.codes.read_text, encoding="utf-8")).splitlines()
-        sent = [said["otp"] for said in map(json.loads, lines) if said["phoneNumber"] == phone_number]
-        if not sent:
-            raise CannotServe(
-                f"No code for {phone_number} is in {self.codes}: is the node's VYRY_SMS file:{self.codes}?"
-            )
-        return str(sent[-1])
+        return await code_in(self.codes, phone_number)
 
 
 @contextmanager
@@ -74,6 +68,18 @@ def throwaway() -> Iterator[Place]:
         with suppress(ChildProcessError):
             os.waitpid(child, 0)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def code_in(codes: Path, phone_number: str) -> str:
+    """The newest code in a file that a node writes (VYRY_SMS=file:PATH). Raises CannotServe."""
+    try:
+        lines = (await asyncio.to_thread(codes.read_text, encoding="utf-8")).splitlines()
+    except FileNotFoundError:
+        lines = []
+    sent = [said["otp"] for said in map(json.loads, lines) if said["phoneNumber"] == phone_number]
+    if not sent:
+        raise CannotServe(f"No code for {phone_number} is in {codes}: is the node's VYRY_SMS file:{codes}?")
+    return str(sent[-1])
 
 
 def fresh_number() -> str:

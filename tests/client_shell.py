@@ -1,0 +1,85 @@
+"""`vyry client` in the process of the test: as fast as a call, and with a home of its own."""
+
+import io
+import json
+import shlex
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from scripts.nodes import Alone
+from tests.client import fresh_number
+from vyry.cli.main import main
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """What it said to programs."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass
+class Terminal:
+    """Where somebody types. `home` holds the profiles; `variables` are those of the shell."""
+
+    node: Alone
+    home: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *words: str, typed: str = "") -> Run:
+        """One command to its end."""
+        said, complained = io.StringIO(), io.StringIO()
+        with (
+            patch.dict("os.environ", {"HOME": str(self.home)}),
+            patch("sys.stdin", io.StringIO(typed)),
+            redirect_stdout(said),
+            redirect_stderr(complained),
+        ):
+            code = main(words)
+        return Run(code, said.getvalue(), complained.getvalue())
+
+    def client(self, profile: str, *words: str, typed: str = "") -> Run:
+        """`vyry client` as that device."""
+        return self.run("client", *words, "--profile", profile, typed=typed)
+
+    def told(self, profile: str, *words: str, typed: str = "") -> list[dict[str, Any]]:
+        """The same with --json, and it has to work."""
+        done = self.client(profile, *words, "--json", typed=typed)
+        assert (done.code, done.err) == (0, ""), done
+        return done.objects
+
+    def sign_up(self, profile: str, number: str | None = None) -> str:
+        """Somebody new; answers the user id."""
+        known = ("--codes", str(self.node.otp_file), "--url", self.node.url)
+        return str(self.told(profile, "register", number or fresh_number(), *known)[0]["userId"])
+
+    def shell(self, line: str) -> Run:
+        """A line as it stands in documents: `NAME=$(vyry ...)`, `echo words | vyry ...`, or `vyry ...`. Their node is this one."""
+        name, equals, rest = line.partition("=$(")
+        command = rest.removesuffix(")") if equals else line
+        typing, pipe, piped = command.partition(" | ")
+        typed = " ".join(_words(typing, self.variables)[1:]) + "\n" if pipe else ""
+        words = _words(piped if pipe else command, self.variables)
+        assert words[0] == "vyry", line
+        codes = {"codes.jsonl": str(self.node.otp_file)}
+        known = ["--url", self.node.url] if "register" in words else []
+        done = self.run(*[codes.get(word, word) for word in words[1:]], *known, typed=typed)
+        if equals:
+            self.variables[name] = done.out.strip()
+        return done
+
+
+def _words(line: str, variables: Mapping[str, str]) -> list[str]:
+    words = shlex.split(line, comments=True)
+    return [variables[word[1:]] if word.startswith("$") else word for word in words]

@@ -1,0 +1,32 @@
+"""docs/cli.md is true: its lines are run, one after the other, and each works."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts.nodes import ROOT, Alone
+from tests.client_shell import Terminal
+
+
+DOCUMENT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
+def lines() -> list[str]:
+    """Every line of `vyry client` in a block of the document."""
+    blocks = re.findall(r"^```\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if "vyry client " in line]
+
+
+@pytest.mark.timeout(120)
+def test_each_line_of_the_document_works(alone: Alone, tmp_path: Path) -> None:
+    terminal = Terminal(alone, tmp_path)
+
+    for line in lines():
+        done = terminal.shell(line)
+
+        assert (done.code, done.err) == (0, ""), (line, done)
+
+
+def test_the_document_shows_more_than_one_line() -> None:
+    assert len(lines()) > 5

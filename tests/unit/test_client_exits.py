@@ -1,0 +1,73 @@
+"""Exit codes, examples and completion of `vyry client`: what documents say is what the command does."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vyry.cli.client.app import COMMANDS, app
+from vyry.cli.client.exits import Exit, ended
+from vyry.cli.main import main
+from vyry.client.refusals import ChainBroken, NotRegistered, Refused, StoreLocked, Unreachable
+
+
+CLI_DOCUMENT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        (NotRegistered("register"), Exit.NO_ACCOUNT),
+        (Unreachable("away"), Exit.NODE_AWAY),
+        (StoreLocked("locked"), Exit.STORE_LOCKED),
+        (ChainBroken("broken"), Exit.UNSAFE),
+        (Refused(404, {}), Exit.NOT_FOUND),
+        (Refused(429, {}), Exit.TOO_MUCH),
+        (Refused(403, {}), Exit.REFUSED),
+    ],
+)
+def test_each_kind_of_refusal_has_its_exit_code(problem: Exception, code: Exit) -> None:
+    assert ended(problem).code == code
+
+
+def test_the_document_has_every_exit_code_and_no_other() -> None:
+    told = re.findall(r"^\| (\d+) \| `(\w+)` \|", CLI_DOCUMENT, re.MULTILINE)
+
+    assert [(int(number), name) for number, name in told] == [(each.value, each.name) for each in Exit]
+
+
+@pytest.mark.parametrize("example", [line for lines in COMMANDS.values() for line in lines])
+def test_an_example_is_a_line_that_the_command_takes(example: str) -> None:
+    words = shlex.split(example.partition(" < ")[0])
+
+    _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+
+    assert bound is not None
+
+
+def test_every_command_stands_in_the_document() -> None:
+    missing = [name for name in app if not name.startswith("-") and f"vyry client {name}" not in CLI_DOCUMENT]
+
+    assert missing == []
+
+
+def test_bash_completes_commands_of_the_client(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    asked = 'COMP_WORDS=(vyry client re); COMP_CWORD=2; _vyry; echo "${COMPREPLY[*]}"'
+
+    done = subprocess.run(
+        ["bash", "-c", f"{capsys.readouterr().out}\n{asked}"], capture_output=True, text=True, check=True
+    )
+
+    assert {"receive", "register"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize(("shell", "begin"), [("zsh", "#compdef vyry"), ("fish", "# Fish completion for vyry")])
+def test_other_shells_are_completed_too(shell: str, begin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+
+    assert script.startswith(begin)
+    assert "whoami" in script

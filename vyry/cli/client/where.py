@@ -1,0 +1,73 @@
+"""What every command of `vyry client` has in common: which device speaks and to which node, how it answers, and how it ends."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import orjson
+from cyclopts import Parameter
+
+from vyry.cli.client.exits import FAILURES, Ended, ended, first
+from vyry.client.client import Client, Profile
+
+
+#: The node that a new profile belongs to.
+HOME_NODE: Final = "http://127.0.0.1:8000"
+#: In the folder of a profile: its node.
+_NODE: Final = "node"
+Act = Callable[[Client], Coroutine[Any, Any, None]]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Where:
+    """Which device speaks, and to which node.
+
+    Attributes:
+        profile: The device: a name under ~/.vyry, or a path with a slash.
+        url: Its node; a profile remembers it, a new one takes http://127.0.0.1:8000.
+        json: One JSON object a line, for bots and scripts.
+    """
+
+    profile: str = "default"
+    url: str | None = None
+    json: Annotated[bool, Parameter(negative=())] = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the profile lies."""
+        return Path(self.profile) if "/" in self.profile else Path.home() / ".vyry" / self.profile
+
+    @property
+    def node(self) -> str:
+        """The address of its node."""
+        kept = self.folder / _NODE
+        return self.url or (kept.read_text(encoding="utf-8").strip() if kept.exists() else HOME_NODE)
+
+    def say(self, text: str, body: Mapping[str, Any]) -> None:
+        """A line for people, or for programs."""
+        print(orjson.dumps(body).decode() if self.json else text, flush=True)
+
+    def run(self, act: Act) -> None:
+        """Do it as this device. Raises Ended."""
+        problems: list[BaseException] = []
+        try:
+            asyncio.run(self._acted(act))
+        except* (*FAILURES, Ended) as group:
+            # Raised in here it would be wrapped into a group again, on some versions of Python.
+            problems.append(first(group))
+        if problems:
+            raise ended(problems[0])
+
+    def keep_node(self) -> None:
+        """Remember the node: the account of this profile is there."""
+        (self.folder / _NODE).write_text(f"{self.node}\n", encoding="utf-8")
+
+    async def _acted(self, act: Act) -> None:
+        async with Client.open(Profile(self.folder, self.node)) as client:
+            await act(client)
+
+
+HERE: Final = Where()
