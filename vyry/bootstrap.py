@@ -341,7 +341,9 @@ def _sessions(ground: Ground) -> Sessions:
 
 def _post_office(ground: Ground) -> PostOffice:
     conversations = (ground.conversations, TortoiseConversations())
-    return PostOffice(ground.carriers.mail, ground.lists, conversations, ground.router, ground.clock)
+    office = PostOffice(ground.carriers.mail, ground.lists, conversations, ground.router, ground.clock)
+    office.longest_life = ground.settings.max_life_seconds
+    return office
 
 
 def _health(settings: Settings) -> Health:

@@ -168,6 +168,8 @@ class Settings(CodeSettings, FileSettings, PushSettings):
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_listed)] = ()
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_listed)] = ()
     max_devices: int = Field(6, ge=1, le=127)
+    #: No envelope lives longer, whatever its sender asks for.
+    max_life_seconds: int = Field(2_592_000, ge=1, le=2_592_000)
     #: After so many days without use a linked device ends; it is warned a week before.
     idle_device_days: int = Field(90, ge=14, le=3650)
     #: Of one process, sockets included.

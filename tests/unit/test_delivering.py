@@ -27,7 +27,7 @@ from web.live.codec import JSON
 from web.live.collector import Collector
 from web.live.delivery import Delivery
 from web.live.hearing import Hearing
-from web.live.session import Session
+from web.live.session import Session, encoded
 from web.live.window import WINDOW_BYTES, WINDOW_ENTRIES, Window
 
 
@@ -43,7 +43,9 @@ class Node:
         self.hearing = Hearing(self.sessions, self.collector, self.delivery, InProcessDoorbell())
         room = store.room.mailboxes[box]
         caller = Caller(room.address.user_id, DeviceId(1), uuid4(), box, room.mailbox_id, True, NOON)
-        switchboard = SimpleNamespace(delivery=self.delivery, collector=self.collector)
+        switchboard = SimpleNamespace(
+            delivery=self.delivery, collector=self.collector, services=SimpleNamespace(clock=store.room.clock)
+        )
         self.session = Session(cast("Any", None), caller, JSON, cast("Any", switchboard))
         self.chain = Chain(str(room.mailbox_id))
         self.drained: list[int] = []
@@ -84,7 +86,7 @@ class Node:
 
     def hear(self) -> None:
         """The device takes what was put out for it, and checks every promise."""
-        for raw in self.session.outgoing:
+        for raw in [encoded(self.session, waiting) for waiting in self.session.outgoing]:
             assert len(raw) <= 256 << 10
             frame = orjson.loads(raw)
             if frame["type"] == "drained":
@@ -195,6 +197,22 @@ async def test_contents_that_somebody_else_deposited_are_not_kept_for_ever(monke
 
     kept = node.hearing._expected.values()
     assert sum(map(len, kept)) == node.hearing._expected_bytes <= 100_000
+
+
+async def test_what_expires_while_a_slow_device_takes_nothing_goes_out_as_a_loss() -> None:
+    node = lone_node()
+    await node.hello()
+    await node.collect()
+    await node.post(2, 10)
+    await node.deposit("here")
+
+    cast("Any", node.store.room.clock).moment += timedelta(days=9)
+    (_, waiting) = node.session.outgoing
+    shown = orjson.loads(encoded(node.session, waiting))["payload"]["entries"]
+
+    assert [(row["throughSeq"], row["tombstone"]) for row in shown] == [(2, {"reason": "expired", "count": 2})]
+    node.hear()
+    assert node.chain.seq == 2
 
 
 async def test_an_entry_that_was_lost_here_is_read_as_a_tombstone() -> None:

@@ -12,7 +12,7 @@ from tests.contracts.mail_room import NOON
 from tests.posting_room import Town, draft
 from vyry.errors import InvalidRequest, NotAMember, NotFound, StaleDevices
 from vyry.ids import ConversationId, DeviceId, UserId
-from vyry.mail.draft import Circle, Draft, addresses, check_reach, check_shape, to_message
+from vyry.mail.draft import MONTH_SECONDS, Circle, Draft, addresses, check_reach, check_shape, to_message
 from vyry.mail.envelope import Envelope, Lane
 from vyry.mail.store import Message
 
@@ -22,12 +22,12 @@ def town() -> Town:
     return Town()
 
 
-def reach(town: Town, user: UserId, posted: Draft, number: int = 1) -> Message:
+def reach(town: Town, user: UserId, posted: Draft, number: int = 1, life: int = MONTH_SECONDS) -> Message:
     """The message that this device's post becomes, if it may be posted."""
     circle = Circle(town.people, town.circles.get(ConversationId(posted.conversation_id)))
     checked = check_shape(town.sender(user, number), posted)
     check_reach(checked, circle)
-    return to_message(checked, circle, NOON)
+    return to_message(checked, circle, NOON, life)
 
 
 def stale(town: Town, user: UserId, posted: Draft, number: int = 1) -> dict[str, Any]:
@@ -51,6 +51,17 @@ def test_every_device_of_every_recipient_gets_one_copy(town: Town) -> None:
     boxes = [town.box(bo, 3), town.box(bo, 1), town.box(bo, 2), town.box(ann, 2)]
     assert [copy.mailbox for copy in message.copies] == boxes
     assert [str(address) for address in addresses(posted)] == [f"{bo}.3", f"{bo}.1", f"{bo}.2", f"{ann}.2"]
+
+
+def test_nothing_lives_longer_than_the_node_lets_it(town: Town) -> None:
+    ann, bo = town.settle(), town.settle()
+    posted = draft(town.meet(ann, bo), (bo, [1]))
+
+    lives = [reach(town, ann, posted, life=life) for life in (60, MONTH_SECONDS, 2 * MONTH_SECONDS)]
+
+    assert [(each.expires_at - NOON).total_seconds() for each in lives] == [60, MONTH_SECONDS, MONTH_SECONDS]
+    told = [Envelope.unpack(each.contents[0].packed) for each in lives]
+    assert [each.expires_at_ms - each.posted_at_ms for each in told] == [60_000, *[MONTH_SECONDS * 1000] * 2]
 
 
 def test_a_missing_an_extra_and_a_stale_device_are_named_exactly(town: Town) -> None:

@@ -41,7 +41,7 @@ def test_an_envelope_shows_every_field() -> None:
     sent = envelope()
     (entry,) = chained(sent)
 
-    (row,) = wire_entries([entry], to_base64)
+    (row,) = wire_entries([entry], to_base64, POSTED)
 
     number = UUID(str(row.pop("envelopeId")))
     assert (number.version, number.int >> 80) == (7, POSTED)
@@ -63,7 +63,9 @@ def test_an_envelope_shows_every_field() -> None:
 def test_an_envelope_has_one_id_however_often_it_is_asked_for() -> None:
     first, second = chained(envelope(), envelope())
 
-    shown = [[row["envelopeId"] for row in wire_entries(entries, bytes)] for entries in ([first], [first, second])]
+    shown = [
+        [row["envelopeId"] for row in wire_entries(entries, bytes, POSTED)] for entries in ([first], [first, second])
+    ]
 
     assert shown[0][0] == shown[1][0] != shown[1][1]
 
@@ -72,12 +74,24 @@ def test_a_notice_has_its_object_instead_of_sender_kind_and_content() -> None:
     said = {"name": "prekeysLow", "oneTimeRemaining": 4, "pqRemaining": 19}
     entries = chained(envelope(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), notice=True))
 
-    (row,) = wire_entries(entries, to_base64)
+    (row,) = wire_entries(entries, to_base64, POSTED)
 
     assert row["notice"] == said
     assert (row["conversationId"], row["lane"]) == (None, "control")
     assert not {"senderId", "senderDeviceId", "kind", "content"} & row.keys()
     Chain(str(BOX)).take(row)
+
+
+def test_what_is_over_when_it_is_shown_is_an_expired_one_and_the_chain_goes_on() -> None:
+    sent = envelope()
+    entries = chained(sent, envelope())
+
+    rows = wire_entries(entries, to_base64, sent.expires_at_ms)
+
+    assert [row["tombstone"] for row in rows] == [{"reason": "expired", "count": 2}]
+    assert "content" not in rows[0]
+    assert wire_entries(entries[:1], to_base64, sent.expires_at_ms - 1)[0]["content"] == to_base64(b"hello")
+    Chain(str(BOX)).take(rows[0])
 
 
 def test_neighbouring_losses_of_one_reason_are_one_tombstone() -> None:
@@ -92,7 +106,7 @@ def test_neighbouring_losses_of_one_reason_are_one_tombstone() -> None:
     ]
     entries = chained(*contents)
 
-    rows = wire_entries(entries, to_base64)
+    rows = wire_entries(entries, to_base64, POSTED)
 
     assert [(row["seq"], row.get("throughSeq"), row.get("tombstone")) for row in rows] == [
         (1, 2, {"reason": "expired", "count": 2}),
@@ -111,7 +125,7 @@ KINDS = st.sampled_from([None, *Loss])
 @given(st.lists(KINDS, max_size=30))
 def test_a_device_walks_the_chain_over_whatever_is_shown(kinds: list[Loss | None]) -> None:
     entries = chained(*(envelope() if kind is None else kind for kind in kinds))
-    rows = wire_entries(entries, to_base64)
+    rows = wire_entries(entries, to_base64, POSTED)
     chain = Chain(str(BOX))
 
     for row in rows:

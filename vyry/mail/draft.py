@@ -18,6 +18,8 @@ from vyry.mail.store import Content, Copy, Message
 
 
 MAX_COPIES: Final = 1_000
+#: How long a post lives unless it says less.
+MONTH_SECONDS: Final = 2_592_000
 _POST: Final = struct.Struct(">16s??I")
 _COPY: Final = struct.Struct(">16sBHB")
 
@@ -243,14 +245,18 @@ def _registered(user: UserId, device: DeviceId, listed: ListedDevice) -> dict[st
     return {"userId": str(user), "deviceId": device, "registrationId": listed.registration_id}
 
 
-def to_message(checked: CheckedDraft, circle: Circle, now: datetime) -> Message:
-    """The message to be stored: each distinct (kind, content) once, each device a copy of one of them."""
+def to_message(checked: CheckedDraft, circle: Circle, now: datetime, longest_life: int) -> Message:
+    """The message to be stored: each distinct (kind, content) once, each device a copy of one of them.
+
+    It lives as many seconds as its sender asked for, and no more than `longest_life`.
+    """
     draft, sender = checked.draft, checked.sender
     lane = Lane.CONTROL if draft.lane == "control" else Lane.MAIL
-    expires_at = now + timedelta(seconds=draft.expires_in_seconds)
+    seconds = min(draft.expires_in_seconds, longest_life)
+    expires_at = now + timedelta(seconds=seconds)
     posted_ms = milliseconds(now)
     whose = sender.user_id.bytes, sender.device_id, draft.message_id.bytes, draft.conversation_id.bytes
-    life = posted_ms, posted_ms + draft.expires_in_seconds * 1000, int(lane)
+    life = posted_ms, posted_ms + seconds * 1000, int(lane)
     places: dict[int, int] = {}
     contents: list[Content] = []
     copies: list[Copy] = []

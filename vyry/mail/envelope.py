@@ -113,6 +113,11 @@ def facts(packed: bytes) -> tuple[bytes, int, bytes, bytes, int, int, int, int]:
     return _HEADER.unpack_from(packed)
 
 
+def is_late(packed: bytes, now: int) -> bool:
+    """Whether the life of this envelope is over at `now`, in milliseconds since 1970."""
+    return bool(_HEADER.unpack_from(packed)[5] <= now)
+
+
 def first_head(mailbox_id: MailboxId | UUID) -> bytes:
     """head_0, before anything is numbered."""
     return sha256(b"vyry mailbox 1" + mailbox_id.bytes).digest()

@@ -14,6 +14,7 @@ from vyry.devices.directory import CachedDeviceLists, Recipient
 from vyry.errors import IdempotencyMismatch, MailboxFull, Unavailable, VyryError
 from vyry.ids import ConversationId, DeviceAddress, MailboxKey, UserId
 from vyry.mail.draft import (
+    MONTH_SECONDS,
     CheckedDraft,
     Circle,
     Draft,
@@ -85,6 +86,9 @@ class _Batch:
 
 class PostOffice:
     """Takes posts. An answer says `accepted` only after the commit; Unavailable says that the outcome is not known: come again with the same id."""
+
+    #: Seconds after which nothing is delivered any more, whatever its sender asked for.
+    longest_life: int = MONTH_SECONDS
 
     def __init__(
         self,
@@ -252,7 +256,7 @@ class PostOffice:
                 batch.refused.append((post, refusal))
                 continue
             batch.posts.append(post)
-            batch.messages.append(to_message(post.checked, circle, now))
+            batch.messages.append(to_message(post.checked, circle, now, self.longest_life))
         return batch
 
     async def _refuse(self, refused: list[tuple[_Post, VyryError]]) -> None:

@@ -1,12 +1,14 @@
 """The mailbox over REST: for devices that hold no socket."""
 
 import asyncio
+from datetime import datetime
 from typing import Final
 
 import orjson
 from aiohttp import web
 
 from vyry.accounts.account import Caller
+from vyry.clock import milliseconds
 from vyry.mail.mailbox import Page
 from vyry.mail.store import Cursor as MailboxCursor
 from vyry.mail.store import Point
@@ -29,7 +31,7 @@ async def page(request: web.Request) -> web.Response:
     found = await request.app[SERVICES].mailboxes.page(caller.mailbox, query.after, query.limit)
     if not found.entries and query.wait:
         found = await _wait(request, caller, query)
-    return _answer(found)
+    return _answer(found, request.app[SERVICES].clock.now())
 
 
 async def acknowledge(request: web.Request) -> web.Response:
@@ -70,9 +72,9 @@ async def _wait(request: web.Request, caller: Caller, query: MailboxQuery) -> Pa
                 continue
 
 
-def _answer(found: Page) -> web.Response:
+def _answer(found: Page, now: datetime) -> web.Response:
     body = {
-        "entries": wire_entries(found.entries, to_base64),
+        "entries": wire_entries(found.entries, to_base64, milliseconds(now)),
         "drained": found.is_drained,
         "cursor": _cursor(found.state.acknowledged),
         "mailboxId": str(found.state.mailbox_id),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import WSMsgType, web
 
 from vyry.accounts.account import Caller
+from vyry.clock import milliseconds
 from vyry.errors import VyryError
 from vyry.ids import MailboxKey, new_id
 from vyry.mail.store import Entry, Want
@@ -81,7 +82,8 @@ class Session:
         self.caller = caller
         self.codec = codec
         self.switchboard = switchboard
-        self.outgoing: list[bytes] = []
+        #: Frames, and pages of entries: what expires while it waits must not go out any more.
+        self.outgoing: list[bytes | Sequence[Entry]] = []
         #: None until hello was right.
         self.window: Window | None = None
         self.connection = 0
@@ -114,12 +116,17 @@ class Session:
         """Put a frame into what goes out next."""
         if self.is_closing:
             return
+        frame = {"type": name, "payload": payload} if ref is None else {"type": name, "ref": ref, "payload": payload}
+        self._put_out(self.codec.encode(frame))
+
+    def _put_out(self, waiting: bytes | Sequence[Entry]) -> None:
+        if self.is_closing:
+            return
         if len(self.outgoing) >= OUTGOING_FRAMES:
             self.outgoing.clear()
             cut(self)
             return
-        frame = {"type": name, "payload": payload} if ref is None else {"type": name, "ref": ref, "payload": payload}
-        self.outgoing.append(self.codec.encode(frame))
+        self.outgoing.append(waiting)
         self.switchboard.delivery.write(self)
 
     def refuse(self, refusal: VyryError, ref: str) -> None:
@@ -179,14 +186,14 @@ class Session:
         page: list[Entry] = []
         size = 0
         for entry in entries:
-            octets = size_of(entry) * 4 // 3 + ENTRY_BYTES
+            octets = _octets(entry)
             if page and size + octets > FRAME_BYTES:
-                self.send("entries", {"entries": wire_entries(page, self.codec.octets)})
+                self._put_out(page)
                 page, size = [], 0
             page.append(entry)
             size += octets
         if page:
-            self.send("entries", {"entries": wire_entries(page, self.codec.octets)})
+            self._put_out(page)
         self._say_drained()
 
     def _say_drained(self) -> None:
@@ -199,19 +206,34 @@ class Session:
         written = 0
         while self.outgoing:
             # A large frame could fill the transport, and then its writer waits: that is for nobody who writes for all.
-            if written + len(self.outgoing[0]) > WRITE_BYTES:
+            waiting = self.outgoing[0]
+            written += len(waiting) if isinstance(waiting, bytes) else sum(map(_octets, waiting))
+            if written > WRITE_BYTES:
                 return False
-            frame = self.outgoing.pop(0)
-            written += len(frame)
-            await self.write(frame)
+            await self.write(self.outgoing.pop(0))
         return True
 
-    async def write(self, frame: bytes) -> None:
+    async def write(self, waiting: bytes | Sequence[Entry]) -> None:
         """Write one frame; waits while the transport is full."""
+        frame = encoded(self, waiting)
         try:
             await self.socket.send_frame(frame, WSMsgType.TEXT if self.codec.is_text else WSMsgType.BINARY)
         except (ConnectionError, RuntimeError):
             self.outgoing.clear()
+
+
+def _octets(entry: Entry) -> int:
+    """No less than what the entry takes in a frame."""
+    return size_of(entry) * 4 // 3 + ENTRY_BYTES
+
+
+def encoded(session: Session, waiting: bytes | Sequence[Entry]) -> bytes:
+    """What was put out as it goes out now: an envelope whose life is over meanwhile goes as a loss."""
+    if isinstance(waiting, bytes):
+        return waiting
+    now = milliseconds(session.switchboard.services.clock.now())
+    shown = wire_entries(waiting, session.codec.octets, now)
+    return session.codec.encode({"type": "entries", "payload": {"entries": shown}})
 
 
 def buffered(session: Session) -> int:

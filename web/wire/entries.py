@@ -7,7 +7,7 @@ import orjson
 
 from vyry.clock import from_milliseconds
 from vyry.ids import envelope_id
-from vyry.mail.envelope import HEADER_BYTES, NOBODY, Loss, facts
+from vyry.mail.envelope import HEADER_BYTES, NOBODY, Loss, facts, is_late
 from vyry.mail.store import Entry
 from web.wire.shapes import to_rfc3339
 
@@ -20,16 +20,19 @@ _LANES = ("mail", "control")
 _NOBODY = NOBODY.bytes
 
 
-def wire_entries(entries: Sequence[Entry], octets: Octets) -> list[WireEntry]:
-    """Entries for the wire; neighbouring losses of one reason become one tombstone. `octets` is what bytes become."""
+def wire_entries(entries: Sequence[Entry], octets: Octets, now: int) -> list[WireEntry]:
+    """Entries for the wire; neighbouring losses of one reason become one tombstone. `octets` is what bytes become.
+
+    What is late at `now` (milliseconds since 1970) is shown as expired, however fresh it was when the store gave it.
+    """
     found: list[WireEntry] = []
     last: tuple[Loss, WireEntry] | None = None
     for entry in entries:
-        if entry.packed is not None:
+        if entry.packed is not None and not is_late(entry.packed, now):
             found.append(_envelope(entry, entry.packed, octets))
             last = None
             continue
-        loss = entry.loss or Loss.OPERATOR
+        loss = entry.loss or (Loss.OPERATOR if entry.packed is None else Loss.EXPIRED)
         if last is not None and last[0] is loss:
             _extend(last[1], entry, octets)
             continue

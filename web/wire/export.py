@@ -315,7 +315,8 @@ def _end(section: str) -> bytes:
 def _json(section: str, row: Mapping[str, Any]) -> bytes:
     match row:
         case {"entry": StoredEntry() as entry, "mailbox_id": mailbox_id}:
-            (shown,) = wire_entries([entry], to_base64)
+            # An export shows what is stored, as the store judged it.
+            (shown,) = wire_entries([entry], to_base64, 0)
             return orjson.dumps({"mailboxId": str(mailbox_id), "entry": shown})
         case {"conversation": Conversation() as conversation}:
             return _dumped(ConversationView.of(conversation))

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from vyry.mail.draft import MONTH_SECONDS
 from web.wire.shapes import Count, DeviceNumber, Id, Moment, Octets, RegistrationId, Wire
 
 
 CONTENT_BYTES = 65_536
-MONTH_SECONDS = 2_592_000
 COPIES = 1_000
 
 Content = Annotated[bytes, Octets(1, CONTENT_BYTES)]
