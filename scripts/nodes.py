@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from scripts.services import Kafka, Postgres, Redis, Server, ServiceFailed, free_port
+from vyry.adapters.push_sealing import make_key
 
 
 ROOT = Path(__file__).parents[1]
@@ -140,6 +141,7 @@ def cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
             "KAFKA_URL": kafka.url,
             "JWT_SECRET": secrets.token_urlsafe(48),
             "VYRY_PEPPER_FILE": str(_pepper(postgres.folder.parent, stack)),
+            "VYRY_VAPID_KEY_FILE": str(_vapid(postgres.folder.parent, stack)),
             "VYRY_SMS": f"file:{otp_file}",
         }
         _migrate(environment)
@@ -162,6 +164,13 @@ def _pepper(folder: Path, stack: ExitStack) -> Path:
     stack.callback(path.unlink)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_urlsafe(48))
+    return path
+
+
+def _vapid(folder: Path, stack: ExitStack) -> Path:
+    path = folder / f"vyry-vapid-{secrets.token_hex(8)}"
+    make_key(path)
+    stack.callback(path.unlink)
     return path
 
 

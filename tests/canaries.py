@@ -27,6 +27,8 @@ FIELDS: Final = {
     "linkSecret": "link secret",
     "linkToken": "link token",
     "token": "invite token",
+    "endpoint": "push endpoint",
+    "auth": "push secret",
 }
 #: Shorter ones are found by accident: a code of six digits counts only where it stands alone.
 _LONG: Final = 10

@@ -20,6 +20,7 @@ from tests.client import Body, Device, Node, Refused
 from tests.device_keys import DeviceKeys, base64_text
 from tests.e2e.conftest import MARK
 from tests.e2e.traffic import Traffic
+from tests.push_house import Subscription
 from vyry.mail.mailbag import TOPIC
 
 
@@ -36,6 +37,8 @@ OLD_PIN, PIN = "a-pin-that-was-forgotten", "a-pin-that-is-new"
 MISTAKES = (
     ("POST", "/auth/request-otp", {"phoneNumber": "+4915199990000123"}),
     ("POST", "/auth/refresh-token", {"refreshToken": "a-refresh-token-that-nobody-has-made", "attemptId": "x"}),
+    ("PUT", "/devices/current/push", {"kind": "fcm", "endpoint": "https://push.example/a-place-for-fcm"}),
+    ("PUT", "/devices/current/push", {"kind": "apns", "token": "a-token-that-is-no-hex-number", "topic": "a.b"}),
 )
 
 
@@ -55,6 +58,15 @@ async def everything_secret(node: Node) -> None:
     await bo.acknowledge()
     await _link(node, ann)
     await _invite(ann, bo)
+    await _sleep(bo)
+
+
+async def _sleep(device: Device) -> None:
+    """To be woken this way and that, and then no more: a target is kept in the database for as long as it is one."""
+    firebase = {"kind": "fcm", "token": "a-registration-token-of-firebase"}
+    for target in (firebase, Subscription("a-subscription-of-a-browser").body("https://push.example")):
+        await device.call("PUT", "/devices/current/push", target)
+    await device.call("DELETE", "/devices/current/push")
 
 
 async def _invite(ann: Device, bo: Device) -> None:

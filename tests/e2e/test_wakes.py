@@ -1,0 +1,61 @@
+"""Wake-ups over a cluster: a post at one front door, a device that sleeps at another, workers that compete, and one push at its service."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.client import Device, Node
+from tests.line import Line
+from tests.push_house import PushHouse, open_push_house
+
+
+PATH = "/devices/current/push"
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[PushHouse]:
+    async with open_push_house() as opened:
+        yield opened
+
+
+async def pushed_to(services: PushHouse, name: str) -> None:
+    """Come back when the service has taken a push for it."""
+    while name not in {each.name for each in services.pushed}:
+        taken = asyncio.Event()
+        services.on_push = taken.set
+        async with asyncio.timeout(30):
+            await taken.wait()
+
+
+async def write(ann: Device, other: Device, count: int) -> None:
+    together = await ann.open_direct(other)
+    for number in range(count):
+        await ann.post(together, other, b"%d" % number)
+
+
+@pytest.mark.timeout(120)
+async def test_mail_from_another_node_wakes_a_sleeping_device_once(nodes: list[Node], services: PushHouse) -> None:
+    here, there = nodes
+    ann, bo, awake, lost, last = [await (here if n == 0 else there).sign_up() for n in range(5)]
+    nowhere = {"kind": "unifiedpush", "endpoint": "http://127.0.0.1:9/push/a-place-where-nobody-listens"}
+    await bo.call("PUT", PATH, services.subscribe("bo").body(services.url))
+    await awake.call("PUT", PATH, services.subscribe("awake").body(services.url))
+    await lost.call("PUT", PATH, nowhere)
+    await last.call("PUT", PATH, services.subscribe("last").body(services.url))
+    line = await Line.live(awake)
+
+    for other in (lost, awake, bo):
+        await write(ann, other, 5)
+    await line.seen(5)
+    await pushed_to(services, "bo")
+    # Whatever else was planned for bo by then is due before this.
+    await write(ann, last, 1)
+    await pushed_to(services, "last")
+    await line.close()
+    for device in (bo, awake, lost, last):
+        await device.call("DELETE", PATH)
+
+    assert [(each.name, each.content) for each in services.pushed] == [("bo", b"{}"), ("last", b"{}")]
+    await bo.collect(wait=5)
+    assert bo.contents == [b"%d" % number for number in range(5)]
