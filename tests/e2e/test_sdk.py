@@ -12,7 +12,7 @@ import pytest
 from scripts.nodes import Alone
 from tests.client import fresh_number
 from vyry.client.client import Client, Profile
-from vyry.client.inbox import Event
+from vyry.client.events import Event, Reaction, Receipt, Said, Target, Unsend
 from vyry.client.refusals import StoreLocked
 from vyry.client.store import passphrase_key
 
@@ -39,11 +39,11 @@ async def open_at(node: Alone, folder: Path) -> AsyncIterator[Client]:
 
 
 async def texts(client: Client, count: int) -> list[str]:
-    """The next so many messages, in order; notices are passed over."""
+    """The next so many messages, in order; notices and receipts are passed over."""
     found: list[str] = []
     async with asyncio.timeout(30):
         async for event in client.events():
-            assert event.name in ("message", "notice"), event
+            assert event.name in ("message", "notice", "receipt"), event
             if event.name == "message":
                 found.append(event.body["text"])
             if len(found) == count:
@@ -148,3 +148,33 @@ async def test_nothing_that_is_kept_lies_in_clear(alone: Alone, tmp_path: Path) 
         assert str(ann_id).encode() not in kept
         assert str(bo_id).encode() not in kept
         assert file.stat().st_mode & 0o077 == 0 or file.name.endswith(".lock")
+
+
+async def up_to(client: Client, kind: type[Event]) -> list[Event]:
+    """What happens until, and with, an event of that kind."""
+    found: list[Event] = []
+    async with asyncio.timeout(30):
+        async for event in client.events():
+            found.append(event)
+            if isinstance(event, kind):
+                break
+    return found
+
+
+async def test_what_is_said_is_changed_taken_back_and_reacted_to(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
+        ann_id = await register(ann, alone)
+        chat = await ann.conversations.direct(await register(bo, alone))
+        first = Target(await ann.messages.text(chat, "helo"), ann_id)
+        await ann.messages.edit(chat, first, "hello")
+        await ann.messages.unsend(chat, Target(await ann.messages.text(chat, "oops", reply_to=first), ann_id))
+
+        events = await up_to(bo, Unsend)
+        await bo.messages.react(chat, first, "+1")
+        told = await up_to(ann, Reaction)
+        history = [event.body["isOwn"] for event in ann.conversations.history(chat)]
+
+    assert [event.name for event in events if isinstance(event, Said)] == ["message", "edit", "message", "unsend"]
+    assert history == [True, True, True, True, False]
+    assert [(each.of, each.emoji) for each in told if isinstance(each, Reaction)] == [(first, "+1")]
+    assert any(isinstance(each, Receipt) and first.id in each.targets for each in told)

@@ -10,6 +10,8 @@ import pytest
 
 from tests import chain
 from vyry.client.chain import Point, text
+from vyry.client.events import Lost
+from vyry.client.journal import Journal
 from vyry.client.packing import pack, unpack
 from vyry.client.refusals import ChainBroken, StoreLocked
 from vyry.client.store import Store, file_key, passphrase_key
@@ -93,13 +95,13 @@ def test_an_act_that_fails_leaves_the_store_as_it_was(tmp_path: Path) -> None:
         store.put("thing", "one", b"before")
         with pytest.raises(ZeroDivisionError):
             _put_and_fail(store)
-        assert (store.get("thing", "one"), store.next_event()) == (b"before", None)
+        assert (store.get("thing", "one"), Journal(store).next()) == (b"before", None)
 
 
 def _put_and_fail(store: Store) -> None:
     with store.transaction():
         store.put("thing", "one", b"after")
-        store.add_event(b"event")
+        Journal(store).add(Lost(seq=1, through_seq=1, reason="cap", count=1))
         raise ZeroDivisionError
 
 
@@ -107,7 +109,7 @@ def test_a_value_moved_to_another_name_does_not_open(tmp_path: Path) -> None:
     with Store(tmp_path / "a.db", bytes(32)) as store:
         store.put("thing", "one", b"1")
         store.put("thing", "two", b"2")
-        store._database.execute("UPDATE value SET sealed = (SELECT sealed FROM value LIMIT 1)")
+        store.rows("UPDATE value SET sealed = (SELECT sealed FROM value WHERE kind = 'thing' LIMIT 1)")
         with pytest.raises(StoreLocked):
             _ = [store.get("thing", name) for name in ("one", "two")]
 

@@ -15,7 +15,7 @@ from cyclopts import Parameter, validators
 
 from vyry.cli.throwaway import Place, fresh_number, throwaway
 from vyry.client.client import Client, Profile
-from vyry.client.inbox import Event
+from vyry.client.events import Event
 
 
 _SCRIPT: Final = (

@@ -4,45 +4,38 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import aiohttp
 
 from vyry.client.chain import Entry, Point
-from vyry.client.device import KeptPrekeys, Me
-from vyry.client.inbox import Event, Inbox
+from vyry.client.conversations import Conversations
+from vyry.client.device import Me
+from vyry.client.events import Event
+from vyry.client.inbox import Inbox, Taken
+from vyry.client.journal import Journal
 from vyry.client.line import Line
-from vyry.client.outbox import Outbox, new_id
-from vyry.client.packing import unpack
+from vyry.client.messages import Messages
+from vyry.client.opening import Profile
+from vyry.client.outbox import Outbox
+from vyry.client.outgoing import new_id
 from vyry.client.refusals import NotRegistered, Unreachable
 from vyry.client.rest import Rest
-from vyry.client.store import Store, file_key
+from vyry.client.safety import Safety
+from vyry.client.store import Store
+from vyry.client.upkeep import Upkeep
 from vyry.signal_protocol.contents import Content
 
 
-#: How long a message that could not be posted waits for the next try.
+__all__ = ["Client", "Profile"]
+
+#: How long a message that could not be posted waits for the next try, unless the node says more.
 RETRY_SECONDS: Final = 1.0
 #: How long a command waits for the node.
 PATIENCE_SECONDS: Final = 15.0
-_STORE: Final = "vyry.db"
-_KEY: Final = "key"
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """Where a device lives: its folder, its node, and the key of its store (None: a key file in the folder)."""
-
-    folder: Path
-    url: str
-    key: bytes | None = None
-
-    def open_store(self) -> Store:
-        """The store, made when it is not there. Raises StoreLocked."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return Store(self.folder / _STORE, self.key or file_key(self.folder / _KEY))
+#: How often a device looks after its keys and what has had its time.
+UPKEEP_SECONDS: Final = 3_600.0
 
 
 class Client:
@@ -52,30 +45,43 @@ class Client:
         self._store = store
         self._rest = rest
         self._inbox = Inbox(store)
+        self._journal = Journal(store)
         self._outbox = Outbox(store, rest, _now)
-        self._line = Line(rest, self._point, self._take)
+        self._upkeep = Upkeep(store, rest, _now)
+        self._line = Line(rest, self._point, self._take, self._adopt)
         self._turn = asyncio.Lock()
         self._news = asyncio.Event()
         self._to_send = asyncio.Event()
         self._registered = asyncio.Event()
         #: Set after each turn of sending.
         self._done = asyncio.Event()
+        #: What to say, in rooms of their own.
+        self.messages: Final = Messages(self)
+        self.conversations: Final = Conversations(store, rest)
+        self.safety: Final = Safety(store, rest, self._accept)
 
     @classmethod
     @asynccontextmanager
     async def open(cls, profile: Profile) -> AsyncIterator["Client"]:
-        """The device of this profile, connected while the context is open if it is registered. Raises StoreLocked."""
+        """The device of this profile, connected while the context is open if it is registered. Raises StoreLocked, StoreFull, StoreFailed."""
+        problems: list[BaseException] = []
         with await asyncio.to_thread(profile.open_store) as store:
-            async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
-                client = cls(store, Rest(http, profile.url, store))
-                running = [tasks.create_task(loop()) for loop in (client._stay_connected, client._keep_sending)]
-                with suppress(NotRegistered):
-                    Me.of(store)
-                    client._registered.set()
-                    client._to_send.set()
-                yield client
-                for task in running:
-                    task.cancel()
+            try:
+                async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
+                    client = cls(store, Rest(http, profile.url, store))
+                    loops = (client._stay_connected, client._keep_sending, client._keep_tending)
+                    running = [tasks.create_task(loop()) for loop in loops]
+                    with suppress(NotRegistered):
+                        Me.of(store)
+                        client._registered.set()
+                        client._to_send.set()
+                    yield client
+                    for task in running:
+                        task.cancel()
+            except BaseExceptionGroup as group:
+                problems += _leaves(group)
+        if problems:
+            raise problems[0]
 
     @property
     def user_id(self) -> UUID:
@@ -91,24 +97,25 @@ class Client:
         with self._store.transaction():
             self._rest.keep(session)
             Me.fresh(UUID(session["userId"]), session["deviceId"]).keep(self._store)
-        await self._publish()
+        await self._upkeep.publish()
         self._registered.set()
         return self.user_id
 
     async def direct(self, user_id: UUID) -> UUID:
         """The direct conversation with somebody. Raises Refused, Unreachable."""
-        said = await self._rest.call("POST", "/conversations", {"kind": "direct", "userId": str(user_id)})
-        return UUID(said["conversationId"])
+        return await self.conversations.direct(user_id)
 
     async def send_text(self, conversation_id: UUID, text: str) -> UUID:
         """Say something. It is kept when this returns, and sent as soon as the node can be reached; answers the content's id."""
         return await self.send(conversation_id, "text", {"text": text})
 
-    async def send(self, conversation_id: UUID, kind: str, fields: dict[str, Any]) -> UUID:
-        """Send a content of any kind (docs/signal-protocol.md, section 9). Raises TooLarge, BadContent."""
-        content = Content(kind, new_id(_now()), _now(), conversation_id, fields)
+    async def send(
+        self, conversation_id: UUID, kind: str, fields: dict[str, Any], content_id: UUID | None = None
+    ) -> UUID:
+        """Send a content of any kind (docs/signal-protocol.md, section 9); under an id that was sent before, nothing. Raises TooLarge, BadContent."""
+        content = Content(kind, content_id or new_id(_now()), _now(), conversation_id, fields)
         async with self._turn:
-            await asyncio.to_thread(self._outbox.add, content)
+            await asyncio.to_thread(self._outbox.say, content, self._inbox.effects)
         self._to_send.set()
         return content.id
 
@@ -121,17 +128,16 @@ class Client:
     async def events(self, *, follow: bool = True) -> AsyncIterator[Event]:
         """Everything that happens, oldest first; without `follow` only until all that waited on the node is here.
 
-        An event is done with when the next one is asked for: after a crash the last one comes again. Raises Unreachable without `follow`.
+        An event is done with when the next one is asked for: after a crash the last one comes again, with the same `number`. Raises Unreachable without `follow`.
         """
         if not follow:
             await self._drained()
         while True:
             self._news.clear()
-            found = self._store.next_event()
+            found = self._journal.next()
             if found is not None:
-                number, packed = found
-                yield unpack(Event, packed)
-                self._store.take_event(number)
+                yield found
+                self._journal.take(found.number)
             elif follow:
                 await self._news.wait()
             else:
@@ -144,27 +150,14 @@ class Client:
         except TimeoutError:
             raise Unreachable(f"{self._rest.url} does not answer.") from None
 
-    async def _publish(self) -> None:
-        """Publish a whole set of keys, and learn where the mailbox begins."""
-        with self._store.transaction():
-            me, body = KeptPrekeys(self._store).whole_set(Me.of(self._store))
-            me.keep(self._store)
-        await self._rest.call("PUT", "/keys", body)
-        page = await self._rest.call("GET", "/mailbox?limit=1")
-        replace(me, point=Point.first(UUID(page["mailboxId"]))).keep(self._store)
-
-    async def _refill(self) -> None:
-        with self._store.transaction():
-            me, body = KeptPrekeys(self._store).more(Me.of(self._store))
-            me.keep(self._store)
-        await self._rest.call("POST", "/keys/prekeys", body)
-        self._store.put("refill", "", None)
-
     async def _stay_connected(self) -> None:
         await self._registered.wait()
-        if Me.of(self._store).point is None:
+        while Me.of(self._store).point is None:
             # Killed between sign-up and keys: the set is published anew, its ids rise.
-            await self._publish()
+            try:
+                await self._upkeep.publish()
+            except Unreachable:
+                await asyncio.sleep(RETRY_SECONDS)
         await self._line.run()
 
     async def _keep_sending(self) -> None:
@@ -175,26 +168,53 @@ class Client:
                 async with self._turn:
                     await self._outbox.post_all()
                     if self._store.get("refill") is not None:
-                        await self._refill()
-            except Unreachable:
-                await asyncio.sleep(RETRY_SECONDS)
+                        await self._upkeep.tend()
+            except Unreachable as away:
+                await asyncio.sleep(away.retry_after_seconds or RETRY_SECONDS)
                 self._to_send.set()
             self._news.set()
             self._done.set()
 
-    async def _take(self, entries: Sequence[Entry]) -> Point:
+    async def _keep_tending(self) -> None:
+        await self._registered.wait()
+        while True:
+            with suppress(Unreachable):
+                async with self._turn:
+                    await asyncio.to_thread(self._upkeep.sweep)
+                    if Me.of(self._store).point is not None and self._upkeep.is_due():
+                        await self._upkeep.tend()
+            await asyncio.sleep(UPKEEP_SECONDS)
+
+    async def _take(self, entries: Sequence[Entry]) -> Taken:
         async with self._turn:
-            point = await asyncio.to_thread(self._inbox.take, entries, _now())
-            is_low = self._store.get("refill") is not None
+            taken = await asyncio.to_thread(self._inbox.take, entries, _now())
         self._news.set()
-        if is_low:
-            self._to_send.set()
-        return point
+        self._to_send.set()
+        return taken
+
+    async def _adopt(self, cursor: Point) -> None:
+        async with self._turn:
+            await asyncio.to_thread(self._inbox.adopt, cursor)
+        self._news.set()
+
+    async def _accept(self, user_id: UUID, identity_key: bytes) -> None:
+        async with self._turn:
+            await asyncio.to_thread(self._inbox.accept, user_id, identity_key)
+        self._news.set()
+        self._to_send.set()
 
     def _point(self) -> Point:
         point = Me.of(self._store).point
         assert point is not None
         return point
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """What went wrong, without the groups around it."""
+    found: list[BaseException] = []
+    for each in group.exceptions:
+        found += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
+    return found
 
 
 def _now() -> int:

@@ -1,24 +1,31 @@
 """This device: who it is, its long-term keys, and the prekeys it published."""
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
-from vyry.client.chain import Point, text
+from vyry.client.chain import Point
 from vyry.client.packing import pack, unpack
 from vyry.client.refusals import NotRegistered
 from vyry.client.store import Store
-from vyry.signal_protocol.keys import DhPrekey, KemPrekey, OwnDevice, PublicPrekey
-from vyry.signal_protocol.primitives import Address, DhPair, KemPair, SigningPair
+from vyry.signal_protocol.keys import DhPrekey, KemPrekey, OwnDevice
+from vyry.signal_protocol.primitives import Address, DhPair, SigningPair
 from vyry.signal_protocol.sessions import Answered
 
 
-#: So many one-time keys of each kind are published at a time.
-PREKEYS: Final = 100
 _MAX_REGISTRATION_ID: Final = 16_380
 _ME: Final = "me"
+SIGNED: Final = "signed prekey"
+LAST_RESORT: Final = "pq last-resort prekey"
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A handshake without one-time keys that was answered, and for which signed prekey."""
+
+    signed_prekey_id: int
+    transcript: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +39,15 @@ class Me:
     dh: DhPair = field(repr=False)
     point: Point | None = None
     next_id: int = 1
+    #: Opens what one shows as one's profile.
+    profile_key: bytes = field(default=b"", repr=False)
 
     @classmethod
     def fresh(cls, user_id: UUID, device_id: int) -> "Me":
         """A device with new keys, on a new account."""
         registration_id = 1 + secrets.randbelow(_MAX_REGISTRATION_ID)
-        return cls(user_id, device_id, registration_id, SigningPair.fresh(), DhPair.fresh())
+        key = secrets.token_bytes(32)
+        return cls(user_id, device_id, registration_id, SigningPair.fresh(), DhPair.fresh(), profile_key=key)
 
     @property
     def own(self) -> OwnDevice:
@@ -65,7 +75,7 @@ class KeptPrekeys:
 
     def signed(self, prekey_id: int) -> DhPrekey | None:
         """See Keeper."""
-        return self._dh("signed prekey", prekey_id)
+        return self._dh(SIGNED, prekey_id)
 
     def one_time(self, prekey_id: int) -> DhPrekey | None:
         """See Keeper."""
@@ -73,7 +83,7 @@ class KeptPrekeys:
 
     def pq(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
         """See Keeper."""
-        kept = self._store.get("pq last-resort prekey" if is_last_resort else "pq prekey", str(prekey_id))
+        kept = self._store.get(LAST_RESORT if is_last_resort else "pq prekey", str(prekey_id))
         return unpack(KemPrekey, kept) if kept else None
 
     def was_answered(self, transcript: bytes) -> bool:
@@ -87,50 +97,9 @@ class KeptPrekeys:
         if not answered.pq_is_last_resort:
             self._store.put("pq prekey", str(answered.pq_prekey_id), None)
         if answered.replay is not None:
-            self._store.put("replay", answered.replay.hex(), str(answered.signed_prekey_id).encode())
-
-    def whole_set(self, me: Me) -> tuple[Me, dict[str, Any]]:
-        """A new set, kept, and the body that publishes it (PUT /keys)."""
-        own, number = me.own, me.next_id
-        signed = DhPrekey(number, DhPair.fresh())
-        last = KemPrekey(number, KemPair.fresh(), is_last_resort=True)
-        self._store.put("signed prekey", str(number), pack(signed))
-        self._store.put("pq last-resort prekey", str(number), pack(last))
-        me, more = self.more(me)
-        body = {
-            "suite": "vyry",
-            "registrationId": me.registration_id,
-            "identityKey": text(own.identity.public),
-            "identityDhKey": text(own.dh.public),
-            "identityDhSignature": text(own.dh_signature()),
-            "signedPrekey": _published(signed.publish(own)),
-            "pqLastResort": _published(last.publish(own)),
-            **more,
-        }
-        return me, body
-
-    def more(self, me: Me) -> tuple[Me, dict[str, Any]]:
-        """New one-time keys, kept, and the body that publishes them (POST /keys/prekeys)."""
-        own, ids = me.own, range(me.next_id, me.next_id + PREKEYS)
-        once = [DhPrekey(number, DhPair.fresh()) for number in ids]
-        kem = [KemPrekey(number, KemPair.fresh()) for number in ids]
-        for kind, prekeys in (("one-time prekey", once), ("pq prekey", kem)):
-            self._keep(kind, prekeys)
-        body = {
-            "oneTimePrekeys": [_published(prekey.unsigned()) for prekey in once],
-            "pqPrekeys": [_published(prekey.publish(own)) for prekey in kem],
-        }
-        return replace(me, next_id=me.next_id + PREKEYS), body
-
-    def _keep(self, kind: str, prekeys: Sequence[DhPrekey | KemPrekey]) -> None:
-        for prekey in prekeys:
-            self._store.put(kind, str(prekey.id), pack(prekey))
+            note = Replay(answered.signed_prekey_id, answered.replay)
+            self._store.put("replay", answered.replay.hex(), pack(note))
 
     def _dh(self, kind: str, prekey_id: int) -> DhPrekey | None:
         kept = self._store.get(kind, str(prekey_id))
         return unpack(DhPrekey, kept) if kept else None
-
-
-def _published(prekey: PublicPrekey) -> dict[str, Any]:
-    body: dict[str, Any] = {"id": prekey.id, "key": text(prekey.key)}
-    return body if prekey.signature is None else {**body, "signature": text(prekey.signature)}

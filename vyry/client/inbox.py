@@ -2,26 +2,43 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Final
 from uuid import UUID
 
-from vyry.client.chain import Entry, Point, octets
-from vyry.client.device import KeptPrekeys, Me
-from vyry.client.packing import pack
-from vyry.client.peers import Peers
+from vyry.client.chain import Entry, Point
+from vyry.client.circles import forget_devices
+from vyry.client.device import Me
+from vyry.client.effects import Effects, unreadable
+from vyry.client.events import Event, Lost, Notice
+from vyry.client.journal import Journal
+from vyry.client.packing import pack, unpack
+from vyry.client.peers import Peers, begin_anew, note_changed
+from vyry.client.retries import Retries
 from vyry.client.store import Store
-from vyry.signal_protocol.contents import read_content
-from vyry.signal_protocol.primitives import Address
-from vyry.signal_protocol.refusals import DuplicateMessage, PrekeyReplayed, Refusal
-from vyry.signal_protocol.sessions import Arrival
+from vyry.client.unsealing import Letter, Unsealing
+from vyry.signal_protocol import refusals
+from vyry.signal_protocol.refusals import Refusal
+
+
+__all__ = ["Event", "Inbox", "Taken"]
+
+_SILENT: Final = (refusals.DuplicateMessage, refusals.PrekeyReplayed)
+#: Structure that no honest client makes: set aside, so that the sender learns it.
+_PARKED: Final = (
+    refusals.Malformed,
+    refusals.TooLarge,
+    refusals.BadPadding,
+    refusals.BadContent,
+    refusals.ContextMismatch,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Something a person should know. `name`: message, unreadable, lost, notice, notSent; `body` as docs/sdk.md tells."""
+class Taken:
+    """A page that is safe here: what may be acknowledged, and what is to be set aside before, by number and refusal."""
 
-    name: str
-    body: dict[str, Any]
+    point: Point
+    parked: tuple[tuple[int, str], ...] = ()
 
 
 class Inbox:
@@ -30,64 +47,97 @@ class Inbox:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._peers = Peers(store)
-        self._prekeys = KeptPrekeys(store)
+        self._journal = Journal(store)
+        self._unsealing = Unsealing(store)
+        self._retries = Retries(store)
+        self.effects: Final = Effects(store, self._unsealing, self._retries)
 
-    def take(self, entries: Sequence[Entry], now: int) -> Point:
-        """Keep all of it, or nothing; answers the point to acknowledge. Raises ChainBroken."""
+    def take(self, entries: Sequence[Entry], now: int) -> Taken:
+        """Keep all of it, or nothing; answers what to acknowledge. Raises ChainBroken."""
+        parked: list[tuple[int, str]] = []
         with self._store.transaction():
             me = Me.of(self._store)
             point = me.point
             assert point is not None
             for entry in entries:
                 point = point.after(entry)
-                event = self._event(me, entry, now)
-                if event is not None:
-                    self._store.add_event(pack(event))
+                refused = self._entry(me, entry, now)
+                if isinstance(refused, _PARKED):
+                    parked.append((entry["seq"], refused.name))
             replace(me, point=point).keep(self._store)
-        return point
+        return Taken(point, tuple(parked))
 
-    def _event(self, me: Me, entry: Entry, now: int) -> Event | None:
+    def accept(self, user_id: UUID, identity_key: bytes) -> None:
+        """The person accepted another key: hold it, begin anew with all devices, and open what waited for that."""
+        with self._store.transaction():
+            begin_anew(self._store, user_id)
+            self._peers.keep_identity(user_id, identity_key)
+            held = sorted(unpack(tuple[int, Letter], kept) for kept in self._store.all("held"))
+            for number, letter in held:
+                if letter.sender.user_id == user_id:
+                    self._store.put("held", str(number), None)
+                    self._letter(Me.of(self._store), letter)
+
+    def adopt(self, cursor: Point) -> None:
+        """The node's mailbox and this store have come apart: one of them was restored. Go on at the node's point, and say what is not known.
+
+        When this store is the older one, its ratchets would use keys twice: all sessions begin anew.
+        """
+        with self._store.transaction():
+            me = Me.of(self._store)
+            assert me.point is not None
+            is_rolled_back = cursor.seq > me.point.seq
+            first, last = sorted((me.point.seq, cursor.seq))
+            reason = "rolledBack" if is_rolled_back else "restored"
+            self._journal.add(Lost(seq=first + 1, through_seq=last, reason=reason, count=last - first))
+            if is_rolled_back:
+                self._peers.forget_sessions()
+            replace(me, point=cursor).keep(self._store)
+
+    def _entry(self, me: Me, entry: Entry, now: int) -> Refusal | None:
+        """Let one entry count; answers what was refused about it."""
         if "tombstone" in entry:
-            return Event("lost", {"seq": entry["seq"], "throughSeq": entry["throughSeq"], **entry["tombstone"]})
+            lost = entry["tombstone"]
+            span = {"seq": entry["seq"], "through_seq": entry["throughSeq"]}
+            self._journal.add(Lost(**span, reason=lost["reason"], count=lost["count"]))
+        elif "notice" in entry:
+            self._notice(me, entry)
+        else:
+            return self._letter(me, Letter.of(entry, now))
+        return None
+
+    def _letter(self, me: Me, letter: Letter) -> Refusal | None:
         try:
-            return self._notice(entry) if "notice" in entry else self._message(me, entry, now)
-        except (DuplicateMessage, PrekeyReplayed):
+            self.effects.take(me, letter, self._unsealing.open(me, letter))
+        except _SILENT:
             return None
+        except refusals.IdentityChanged as changed:
+            self._hold(letter)
+            return changed
         except Refusal as refused:
-            named = ("senderId", "senderDeviceId", "conversationId", "messageId")
-            return Event("unreadable", {"reason": refused.name, **{name: entry[name] for name in named}})
+            is_awaited = self._retries.ask(letter, refused)
+            self._journal.add(unreadable(letter, refused.name, letter.message_id, is_awaited=is_awaited))
+            return refused
+        return None
 
-    def _notice(self, entry: Entry) -> Event:
-        notice = entry["notice"]
-        if notice["name"] == "devicesChanged":
-            self._peers.keep_devices(UUID(notice["userId"]), None)
-        if notice["name"] == "deviceLinked":
-            self._peers.keep_devices(Me.of(self._store).user_id, None)
-        if notice["name"] == "prekeysLow":
-            self._store.put("refill", "", b"due")
-        return Event("notice", dict(notice))
+    def _hold(self, letter: Letter) -> None:
+        """Keep it unopened; the person is asked once."""
+        number = int(self._store.get("held number") or b"0") + 1
+        self._store.put("held number", "", str(number).encode())
+        self._store.put("held", str(number), pack((number, letter)))
+        note_changed(self._store, letter.sender.user_id)
 
-    def _message(self, me: Me, entry: Entry, now: int) -> Event:
-        sender = Address(UUID(entry["senderId"]), entry["senderDeviceId"])
-        held = self._peers.identity(sender.user_id)
-        arrival = Arrival(sender, octets(entry["content"]), now, held)
-        opened = self._peers.sessions(sender).open(me.own, arrival, self._prekeys)
-        self._peers.keep_sessions(sender, opened.sessions)
-        if opened.answered is not None:
-            self._prekeys.note(opened.answered)
-            self._peers.keep_registration_id(sender, opened.answered.registration_id)
-            if held is None:
-                self._peers.keep_identity(sender.user_id, opened.answered.identity_key)
-        said = read_content(opened.plaintext, UUID(entry["conversationId"]))
-        return Event(
-            "message",
-            {
-                "conversationId": entry["conversationId"],
-                "senderId": entry["senderId"],
-                "senderDeviceId": entry["senderDeviceId"],
-                "id": str(said.id),
-                "at": said.at,
-                "kind": said.kind,
-                **said.fields,
-            },
-        )
+    def _notice(self, me: Me, entry: Entry) -> None:
+        notice = dict(entry["notice"])
+        match notice.pop("name"):
+            case "devicesChanged" | "accountDeleted" as name:
+                forget_devices(self._store, UUID(notice["userId"]))
+            case "deviceLinked" as name:
+                forget_devices(self._store, me.user_id)
+            case "prekeysLow" as name:
+                self._store.put("refill", "", b"due")
+            case "conversationChanged" as name:
+                self._store.put("conversation", str(UUID(notice["conversationId"])), None)
+            case name:
+                pass
+        self._journal.add(Notice(notice=name, extra=notice))

@@ -10,33 +10,38 @@ import aiohttp
 import msgpack
 
 from vyry import __version__
-from vyry.client.chain import Entry, Point
+from vyry.client.chain import Entry, Point, octets
+from vyry.client.inbox import Taken
 from vyry.client.refusals import ChainBroken, Refused, Unreachable
 from vyry.client.rest import Rest
 
 
 FIRST_WAIT: Final = 0.2
 LONGEST_WAIT: Final = 30.0
+#: The node's silence after which a connection is given up: it pings every 20 s.
+HEARTBEAT: Final = 25.0
 _FRAME_BYTES: Final = 256 << 10
 _TOKEN_ENDED: Final = 4401
 _ENDED: Final = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
 
-Take = Callable[[Sequence[Entry]], Awaitable[Point]]
+Take = Callable[[Sequence[Entry]], Awaitable[Taken]]
+Adopt = Callable[[Point], Awaitable[None]]
 
 
 class Line:
-    """Keeps a device connected. `point` tells where to resume, `take` keeps a page of entries and answers what may be acknowledged."""
+    """Keeps a device connected. `point` tells where to resume, `take` keeps a page of entries and answers what may be acknowledged, `adopt` goes on at another point of the node's."""
 
-    def __init__(self, rest: Rest, point: Callable[[], Point], take: Take) -> None:
+    def __init__(self, rest: Rest, point: Callable[[], Point], take: Take, adopt: Adopt) -> None:
         self._rest = rest
         self._point = point
         self._take = take
+        self._adopt = adopt
         self._number = 0
         #: Set while the node has said that all that waited was sent.
         self.is_drained = asyncio.Event()
 
     async def run(self) -> None:
-        """Be connected until cancelled. Raises ChainBroken, and Refused when the session is over."""
+        """Be connected until cancelled. Raises ChainBroken, SessionEnded."""
         wait = FIRST_WAIT
         while True:
             token = self._rest.token()
@@ -61,10 +66,9 @@ class Line:
             headers={"Authorization": f"Bearer {token}"},
             protocols=["vyry.v1.msgpack"],
             max_msg_size=_FRAME_BYTES + 1,
+            heartbeat=HEARTBEAT,
         ) as socket:
-            point = self._point()
-            hello = {"after": point.seq, "head": point.head if point.seq else None}
-            await self._say(socket, "hello", {**hello, "client": {"name": "vyry-python", "version": __version__}})
+            await self._greet(socket)
             async for message in socket:
                 if message.type in _ENDED:
                     break
@@ -75,16 +79,32 @@ class Line:
         payload = frame["payload"]
         match frame["type"]:
             case "entries":
-                point = await self._take(payload["entries"])
+                taken = await self._take(payload["entries"])
+                point = taken.point
+                for seq, reason in taken.parked:
+                    await self._say(socket, "park", {"seq": seq, "reason": reason})
                 await self._say(socket, "acknowledge", {"seq": point.seq, "head": point.head})
             case "drained":
                 self.is_drained.set()
             case "refused":
                 refused = Refused(409, payload)
                 if refused.code == "STALE_HEAD":
-                    raise ChainBroken("The node remembers another mailbox than this device does.") from refused
+                    await self._meet(refused)
+                    await self._greet(socket)
             case _:
                 pass
+
+    async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        point = self._point()
+        hello = {"after": point.seq, "head": point.head if point.seq else None}
+        await self._say(socket, "hello", {**hello, "client": {"name": "vyry-python", "version": __version__}})
+
+    async def _meet(self, refused: Refused) -> None:
+        """The node and this device remember the mailbox differently: one of them was restored, or the node lies."""
+        told = refused.body.get("cursor")
+        if not told or told["seq"] == self._point().seq:
+            raise ChainBroken("The node remembers another mailbox than this device does.") from refused
+        await self._adopt(Point(told["seq"], octets(told["head"])))
 
     async def _say(self, socket: aiohttp.ClientWebSocketResponse, name: str, payload: dict[str, Any]) -> None:
         self._number += 1

@@ -1,28 +1,26 @@
-"""What this device holds about others: their identity keys, device lists, and the sessions with each of their devices."""
+"""What this device holds about others: their identity keys, and the sessions with each of their devices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from vyry.client.chain import octets
+from vyry.client.events import IdentityChanged
+from vyry.client.journal import Journal
 from vyry.client.packing import pack, unpack
-from vyry.client.store import Store
+from vyry.client.store import DAY, Store
 from vyry.signal_protocol.keys import Bundle, PublicPrekey
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.sessions import Sessions
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceList:
-    """The devices with keys of an account, as the node told them: registration ids by device number."""
-
-    epoch: int
-    devices: Mapping[int, int] = field(default_factory=dict)
+MAX_DEVICE = 127
+#: Late mail of a device that has ended is opened for so long: as long as mail can wait.
+LATE_DAYS = 30
 
 
 class Peers:
-    """Reads and writes it."""
+    """Reads and writes it, inside the transaction of whoever calls."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -32,23 +30,25 @@ class Peers:
         kept = self._store.get("sessions", _name(address))
         return unpack(Sessions, kept) if kept else Sessions()
 
-    def keep_sessions(self, address: Address, sessions: Sessions) -> None:
-        """Store them."""
-        self._store.put("sessions", _name(address), pack(sessions))
-
-    def _registration_id(self, address: Address) -> int | None:
-        """Which device of that number the sessions are with: a number given again is told apart by this."""
-        kept = self._store.get("registration id", _name(address))
-        return int(kept) if kept else None
+    def keep_sessions(self, address: Address, sessions: Sessions, *, until: int | None = None) -> None:
+        """Store them; until that moment when the device has ended."""
+        self._store.put("sessions", _name(address), pack(sessions), until=until)
 
     def keep_registration_id(self, address: Address, registration_id: int) -> None:
-        """Note it."""
+        """Note which device of that number the sessions are with: a number given again is told apart by this."""
         self._store.put("registration id", _name(address), str(registration_id).encode())
 
     def meet(self, address: Address, registration_id: int) -> None:
         """The node lists this device: if it is another one under a known number, begin anew with it."""
-        if self._registration_id(address) not in (None, registration_id):
+        kept = self._store.get("registration id", _name(address))
+        if kept is not None and int(kept) != registration_id:
             self.keep_sessions(address, self.sessions(address).archive())
+
+    def leave(self, address: Address, now: int) -> None:
+        """The node lists this device no more."""
+        sessions = self.sessions(address)
+        if sessions.active is not None or sessions.archived:
+            self.keep_sessions(address, sessions, until=now + LATE_DAYS * DAY)
 
     def identity(self, user_id: UUID) -> bytes | None:
         """The identity key held for this person; None before the first contact."""
@@ -58,19 +58,27 @@ class Peers:
         """Hold this one from now on."""
         self._store.put("identity", str(user_id), identity_key)
 
-    def devices(self, user_id: UUID) -> DeviceList | None:
-        """The list as it is known, None if it has to be asked for."""
-        kept = self._store.get("device list", str(user_id))
-        return unpack(DeviceList, kept) if kept else None
-
-    def keep_devices(self, user_id: UUID, devices: DeviceList | None) -> None:
-        """Store the list; None forgets it."""
-        self._store.put("device list", str(user_id), pack(devices) if devices else None)
+    def forget_sessions(self) -> None:
+        """This store is older than it should be: what it would seal with was used already."""
+        self._store.rows("DELETE FROM value WHERE kind IN ('sessions', 'own sender key')")
 
 
-def read_list(said: Mapping[str, Any]) -> DeviceList:
-    """The list in an answer of GET /keys/{userId}."""
-    return DeviceList(said["epoch"], {each["deviceId"]: each["registrationId"] for each in said["devices"]})
+def note_changed(store: Store, person: UUID) -> None:
+    """Somebody has another identity key: the person here is asked, once."""
+    if store.get("changed", str(person)) is None:
+        store.put("changed", str(person), b"asked")
+        Journal(store).add(IdentityChanged(user_id=person))
+
+
+def begin_anew(store: Store, person: UUID) -> None:
+    """The person here has answered: what was held with the old key is archived, with every device there may be."""
+    peers = Peers(store)
+    for device in range(1, MAX_DEVICE + 1):
+        sessions = peers.sessions(Address(person, device))
+        if sessions.active is not None:
+            peers.keep_sessions(Address(person, device), sessions.archive())
+    for kind in ("changed", "verified", "device list"):
+        store.put(kind, str(person), None)
 
 
 def read_bundle(user_id: UUID, said: Mapping[str, Any]) -> Bundle:

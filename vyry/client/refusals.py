@@ -19,11 +19,23 @@ class Refused(ClientError):
 
 
 class Unreachable(ClientError):
-    """No answer came, or one that decides nothing: the same may be tried again under the same ids."""
+    """No answer came, or one that decides nothing: the same may be tried again under the same ids, after so many seconds if the node said."""
+
+    def __init__(self, text: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class StoreLocked(ClientError):
     """Another process works with this profile, or the key does not open it."""
+
+
+class StoreFull(ClientError):
+    """The disk is full: what is kept is whole, but nothing more can be kept."""
+
+
+class StoreFailed(ClientError):
+    """The file of this profile cannot be read or written."""
 
 
 class ChainBroken(ClientError):
@@ -32,3 +44,11 @@ class ChainBroken(ClientError):
 
 class NotRegistered(ClientError):
     """This profile has no account yet: register first."""
+
+
+class SessionEnded(ClientError):
+    """This device was ended: logged out, removed, or another one took the account over."""
+
+
+class LinkEnded(ClientError):
+    """The link was rejected, has expired, or was used before: begin a new one."""

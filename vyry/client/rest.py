@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 
 from vyry.client.packing import pack, unpack
-from vyry.client.refusals import NotRegistered, Refused, Unreachable
+from vyry.client.refusals import NotRegistered, Refused, SessionEnded, Unreachable
 from vyry.client.store import Store
 
 
@@ -53,14 +53,17 @@ class Rest:
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as lost:
             raise Unreachable(f"{self.url} does not answer ({type(lost).__name__}).") from lost
         if answer.status >= 500:
-            raise Unreachable(f"{self.url} cannot do it now ({answer.status}).")
+            wait = said.get("retry_after_seconds") if isinstance(said, dict) else None
+            raise Unreachable(f"{self.url} cannot do it now ({answer.status}).", wait)
+        if not isinstance(said, dict):
+            raise Unreachable(f"{self.url} does not answer as a node does ({answer.status}).")
         if answer.status >= 400:
             raise Refused(answer.status, said)
         found: Body = said
         return found
 
     async def call(self, method: str, path: str, body: object = None) -> Body:
-        """A call of this device; an access token that has ended is renewed first. Raises Refused, Unreachable, NotRegistered."""
+        """A call of this device; an access token that has ended is renewed first. Raises Refused, Unreachable, NotRegistered, SessionEnded."""
         token = self.token()
         try:
             return await self.open_call(method, path, body, _bearer(token))
@@ -68,6 +71,18 @@ class Rest:
             if refused.status != 401:
                 raise
         return await self.open_call(method, path, body, _bearer(await self.renew(token)))
+
+    async def pages(self, path: str, name: str) -> list[Body]:
+        """Everything of a list that the node gives in pages. Raises as `call`."""
+        found: list[Body] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self.call(
+                "GET", f"{path}{'&' if '?' in path else '?'}limit=100{cursor and '&cursor=' + cursor}"
+            )
+            found += page[name]
+            cursor = page["nextCursor"]
+        return found
 
     def token(self) -> str:
         """The access token as it is kept."""
@@ -78,7 +93,7 @@ class Rest:
         self._store.put(_TOKENS, "", pack(Tokens(session["accessToken"], session["refreshToken"])))
 
     async def renew(self, stale: str) -> str:
-        """Another access token than this one. Raises Refused when the session is over, Unreachable."""
+        """Another access token than this one. Raises SessionEnded, Unreachable."""
         async with self._turn:
             tokens = self._kept()
             if tokens.access != stale:
@@ -86,7 +101,12 @@ class Rest:
             attempt = replace(tokens, attempt_id=tokens.attempt_id or uuid4())
             self._store.put(_TOKENS, "", pack(attempt))
             asked = {"refreshToken": tokens.refresh, "attemptId": str(attempt.attempt_id)}
-            session = await self.open_call("POST", "/auth/refresh-token", asked)
+            try:
+                session = await self.open_call("POST", "/auth/refresh-token", asked)
+            except Refused as refused:
+                if refused.status != 401:
+                    raise
+                raise SessionEnded("The node has ended this device: register or link it anew.") from None
             self.keep(session)
             return str(session["accessToken"])
 

@@ -18,38 +18,75 @@ from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from vyry.client.refusals import StoreLocked
+from vyry.client.refusals import StoreFailed, StoreFull, StoreLocked
 
 
 KEY_BYTES: Final = 32
+DAY: Final = 86_400_000
 _NONCE: Final = 12
-_EVENT: Final = b"event"
+#: The first value of every store: it says whether a key is the right one.
+_CHECK: Final = "check"
 _SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS value (kind TEXT NOT NULL, name BLOB NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS event (id INTEGER PRIMARY KEY AUTOINCREMENT, is_taken INTEGER NOT NULL DEFAULT 0, sealed BLOB NOT NULL)",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",
+    "CREATE TABLE IF NOT EXISTS value (kind TEXT NOT NULL, name BLOB NOT NULL, sealed BLOB NOT NULL, until INTEGER, PRIMARY KEY (kind, name)) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS value_until ON value (until) WHERE until IS NOT NULL",
+    "CREATE TABLE IF NOT EXISTS event (id INTEGER PRIMARY KEY AUTOINCREMENT, is_taken INTEGER NOT NULL DEFAULT 0, sealed BLOB NOT NULL, place BLOB, ends_at INTEGER)",
     "CREATE INDEX IF NOT EXISTS event_waiting ON event (id) WHERE is_taken = 0",
+    "CREATE INDEX IF NOT EXISTS event_place ON event (place, id) WHERE place IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS event_end ON event (ends_at) WHERE ends_at IS NOT NULL",
 )
 
 
 def file_key(path: Path) -> bytes:
     """The key in this file, which is made (0600) when it is not there. Raises StoreLocked when others can read it."""
-    with suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(descriptor)
-    if path.stat().st_mode & 0o077:
-        raise StoreLocked(f"{path} can be read by others: run `chmod 600 {path}`.")
-    key = path.read_bytes()
+    key = private_file(path, KEY_BYTES)
     if len(key) != KEY_BYTES:
         raise StoreLocked(f"{path} is no key of {KEY_BYTES} bytes.")
     return key
 
 
+def private_file(path: Path, size: int) -> bytes:
+    """What lies in this file of its owner's alone; when it is not there, so many random bytes. Raises StoreLocked."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(size))
+            file.flush()
+            os.fsync(descriptor)
+    if path.stat().st_mode & 0o077:
+        raise StoreLocked(f"{path} can be read by others: run `chmod 600 {path}`.")
+    return path.read_bytes()
+
+
 def passphrase_key(passphrase: str, salt: bytes) -> bytes:
     """The key that a passphrase makes with this salt: Argon2id, 64 MiB, 3 rounds (RFC 9106 section 4)."""
     return hash_secret_raw(passphrase.encode(), salt, 3, 65_536, 4, KEY_BYTES, Type.ID)
+
+
+class Box:
+    """Seals values, each to its place: moved to another one it does not open."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._seal = AESGCM(key)
+
+    def place(self, kind: str, name: str) -> bytes:
+        """A name as it stands in the file: names are users and messages, and who reads the file without the key shall not learn them."""
+        return hmac.digest(self._key, f"{kind}\0{name}".encode(), "sha256")[:16]
+
+    def seal(self, value: bytes, place: bytes) -> bytes:
+        """As it is written."""
+        nonce = secrets.token_bytes(_NONCE)
+        return nonce + self._seal.encrypt(nonce, value, place)
+
+    def open(self, sealed: bytes, place: bytes) -> bytes:
+        """What was sealed for that place. Raises StoreLocked."""
+        try:
+            return self._seal.decrypt(sealed[:_NONCE], sealed[_NONCE:], place)
+        except InvalidTag:
+            raise StoreLocked("The key does not open this profile.") from None
 
 
 class Store:
@@ -59,20 +96,19 @@ class Store:
         self._lock = _locked(path)
         #: Whoever is inside a transaction is alone: nobody sees what may still be undone.
         self._turn = threading.RLock()
-        self._key = key
-        self._seal = AESGCM(key)
-        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        for statement in (
-            "PRAGMA journal_mode = WAL",
-            "PRAGMA synchronous = FULL",
-            "PRAGMA secure_delete = ON",
-            *_SCHEMA,
-        ):
-            self._database.execute(statement)
-        path.chmod(0o600)
+        self.box: Final = Box(key)
         try:
+            with _named(path.parent):
+                self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                path.chmod(0o600)
+        except BaseException:
+            self._lock.close()
+            raise
+        try:
+            for statement in _SCHEMA:
+                self.rows(statement)
             self._check_key()
-        except StoreLocked:
+        except BaseException:
             self.close()
             raise
 
@@ -89,70 +125,77 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is put and deleted inside is there afterwards, or, when the block fails, nothing of it."""
+        """All that is put and deleted inside is there afterwards, or, when the block fails, nothing of it. Raises StoreFull, StoreFailed."""
         with self._turn:
-            self._database.execute("BEGIN IMMEDIATE")
+            if self._is_inside():
+                # A part of the act around it: it stands and falls with that.
+                yield
+                return
+            self.rows("BEGIN IMMEDIATE")
             try:
                 yield
+                self.rows("COMMIT")
             except BaseException:
-                self._database.execute("ROLLBACK")
+                if self._is_inside():
+                    self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
 
     def get(self, kind: str, name: str = "") -> bytes | None:
         """The value of that name, if there is one."""
-        place = self._place(kind, name)
-        found = self._run("SELECT sealed FROM value WHERE kind = ? AND name = ?", kind, place)
-        return self._open(found[0][0], place) if found else None
+        place = self.box.place(kind, name)
+        found = self.rows("SELECT sealed FROM value WHERE kind = ? AND name = ?", kind, place)
+        return self.box.open(found[0][0], place) if found else None
 
     def all(self, kind: str) -> list[bytes]:
         """Every value of that kind."""
-        found = self._run("SELECT sealed, name FROM value WHERE kind = ?", kind)
-        return [self._open(sealed, place) for sealed, place in found]
+        found = self.rows("SELECT sealed, name FROM value WHERE kind = ?", kind)
+        return [self.box.open(sealed, place) for sealed, place in found]
 
-    def put(self, kind: str, name: str, value: bytes | None) -> None:
-        """Keep the value in the place of what was there; None deletes it."""
-        place = self._place(kind, name)
+    def put(self, kind: str, name: str, value: bytes | None, *, until: int | None = None) -> None:
+        """Keep the value in the place of what was there, until `sweep` is told of a later moment (ms since 1970); None deletes it."""
+        place = self.box.place(kind, name)
         if value is None:
-            self._run("DELETE FROM value WHERE kind = ? AND name = ?", kind, place)
-        else:
-            sealed = self._sealed(value, place)
-            self._run("INSERT OR REPLACE INTO value (kind, name, sealed) VALUES (?, ?, ?)", kind, place, sealed)
+            self.rows("DELETE FROM value WHERE kind = ? AND name = ?", kind, place)
+            return
+        # A whole day, so that the file tells no one when something was said.
+        day = None if until is None else until // DAY + 1
+        sealed = self.box.seal(value, place)
+        self.rows(
+            "INSERT OR REPLACE INTO value (kind, name, sealed, until) VALUES (?, ?, ?, ?)", kind, place, sealed, day
+        )
 
-    def add_event(self, value: bytes) -> None:
-        """Add to what waits to be taken."""
-        self._run("INSERT INTO event (sealed) VALUES (?)", self._sealed(value, _EVENT))
+    def sweep(self, now: int) -> None:
+        """Delete what has had its time."""
+        self.rows("DELETE FROM value WHERE until < ?", now // DAY)
+        self.rows("DELETE FROM event WHERE ends_at < ?", now)
 
-    def next_event(self) -> tuple[int, bytes] | None:
-        """The oldest event nobody has taken yet, and its number."""
-        found = self._run("SELECT id, sealed FROM event WHERE is_taken = 0 ORDER BY id LIMIT 1")
-        return (found[0][0], self._open(found[0][1], _EVENT)) if found else None
-
-    def take_event(self, number: int) -> None:
-        """Whoever asked for the event is done with it."""
-        self._run("UPDATE event SET is_taken = 1 WHERE id = ?", number)
-
-    def _run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._turn:
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a statement answers. Raises StoreFull, StoreFailed."""
+        with self._turn, _named(None):
             return self._database.execute(statement, values).fetchall()
 
-    def _place(self, kind: str, name: str) -> bytes:
-        # Names are users and prekeys: who reads the file without the key shall not learn them.
-        return hmac.digest(self._key, f"{kind}\0{name}".encode(), "sha256")[:16]
-
-    def _sealed(self, value: bytes, place: bytes) -> bytes:
-        nonce = secrets.token_bytes(_NONCE)
-        return nonce + self._seal.encrypt(nonce, value, place)
-
-    def _open(self, sealed: bytes, place: bytes) -> bytes:
-        try:
-            return self._seal.decrypt(sealed[:_NONCE], sealed[_NONCE:], place)
-        except InvalidTag:
-            raise StoreLocked("The key does not open this profile.") from None
+    def _is_inside(self) -> bool:
+        """Whether an act is under way."""
+        return self._database.in_transaction
 
     def _check_key(self) -> None:
-        for sealed, place in self._run("SELECT sealed, name FROM value LIMIT 1"):
-            self._open(sealed, place)
+        with self.transaction():
+            if self.get(_CHECK) is None:
+                for sealed, place in self.rows("SELECT sealed, name FROM value LIMIT 1"):
+                    self.box.open(sealed, place)
+                self.put(_CHECK, "", b"vyry")
+
+
+@contextmanager
+def _named(folder: Path | None) -> Iterator[None]:
+    """What SQLite says about the file, in one clear line."""
+    try:
+        yield
+    except sqlite3.Error as failed:
+        where = f" of {folder}" if folder else ""
+        if failed.sqlite_errorname == "SQLITE_FULL":
+            raise StoreFull(f"The disk{where} is full: what is kept is whole, but nothing more can be kept.") from None
+        raise StoreFailed(f"The store{where} cannot be used ({failed}).") from None
 
 
 def _locked(path: Path) -> IO[bytes]:

@@ -1,0 +1,36 @@
+"""Conversations as the node and the journal tell of them."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from vyry.client.events import Event
+from vyry.client.journal import Journal
+from vyry.client.rest import Rest
+from vyry.client.store import Store
+
+
+class Conversations:
+    """Reads and opens them. What asks the node raises Refused, Unreachable."""
+
+    def __init__(self, store: Store, rest: Rest) -> None:
+        self._rest = rest
+        self._journal = Journal(store)
+
+    async def list(self) -> list[dict[str, Any]]:
+        """All that this person is in, as docs/protocol.md shows them."""
+        return await self._rest.pages("/conversations", "conversations")
+
+    async def get(self, conversation_id: UUID) -> dict[str, Any]:
+        """One of them."""
+        said: dict[str, Any] = await self._rest.call("GET", f"/conversations/{conversation_id}")
+        return said
+
+    async def direct(self, user_id: UUID) -> UUID:
+        """The direct conversation with somebody, opened if it is not there."""
+        said = await self._rest.call("POST", "/conversations", {"kind": "direct", "userId": str(user_id)})
+        return UUID(said["conversationId"])
+
+    def history(self, conversation_id: UUID, limit: int = 50) -> Sequence[Event]:
+        """What was said, one's own included: the newest so many, the oldest of them first."""
+        return self._journal.history(conversation_id, limit)

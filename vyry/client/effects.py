@@ -1,0 +1,174 @@
+"""What contents do: what was said goes into the journal once, receipts and keys to where they belong (docs/signal-protocol.md, "Plaintext")."""
+
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from vyry.client.device import Me
+from vyry.client.events import Edit, Said, TimerSet, Unreadable, Unsend
+from vyry.client.journal import Journal, Known
+from vyry.client.packing import pack, unpack
+from vyry.client.reading import count, read_bytes, read_event_of, read_id, receipt_event, said_event
+from vyry.client.retries import Retries
+from vyry.client.store import Store
+from vyry.client.unsealing import Letter, Unsealed, Unsealing
+from vyry.signal_protocol.contents import Content, read_content
+from vyry.signal_protocol.primitives import Address
+from vyry.signal_protocol.refusals import BadContent
+from vyry.signal_protocol.sender_keys import Distribution, Where
+
+
+#: An edit or unsend counts for so long after what it is about (ms).
+CHANGEABLE: Final = 86_400_000
+#: Kinds that are about keys and devices: nobody is told of them.
+_SILENT: Final = ("call",)
+
+
+class Effects:
+    """Lets contents take effect, inside the transaction of whoever calls."""
+
+    def __init__(self, store: Store, unsealing: Unsealing, retries: Retries) -> None:
+        self._store = store
+        self._unsealing = unsealing
+        self._retries = retries
+        self._journal = Journal(store)
+
+    def take(self, me: Me, letter: Letter, unsealed: Unsealed) -> None:
+        """Let it count. Raises a Refusal: then it counts for nothing."""
+        content = read_content(unsealed.plaintext, letter.conversation_id)
+        match content.kind:
+            case "receipt":
+                self._receipt(content, letter)
+            case "sync":
+                self._sync(me, content, letter)
+            case "senderKey" | "groupKey" | "profileKey":
+                self._key(content, letter, unsealed)
+            case "retry" | "resync":
+                self._asked(content, letter, unsealed)
+            case kind if kind in _SILENT:
+                return
+            case _:
+                self._said(me, content, letter)
+
+    def keep(self, said: Said, now: int, *, is_taken: bool = False) -> None:
+        """Into the journal, and to be known again; what an own device said is read already."""
+        timer = getattr(said, "timer_seconds", None)
+        number = self._journal.add(said, is_taken=is_taken)
+        known = Known(said.conversation_id, said.at, (said.sender_device_id,), number, timer)
+        self._journal.know(said.id, said.sender_id, known, now)
+        if timer and said.is_own:
+            self._journal.end(number, now + timer * 1_000)
+        if isinstance(said, TimerSet):
+            self._store.put("timer", str(said.conversation_id), str(said.seconds).encode())
+
+    def _said(self, me: Me, content: Content, letter: Letter) -> None:
+        known = self._journal.known(content.id, letter.sender.user_id)
+        if known is not None and letter.sender.device_id in known.devices:
+            return
+        is_own = letter.sender.user_id == me.user_id
+        said = said_event(content, letter.sender, is_own=is_own)
+        if isinstance(said, Edit | Unsend) and not self._counts(said):
+            return
+        self.keep(said, letter.at)
+        if not is_own:
+            note_due(self._store, content.conversation_id, letter.sender.user_id, content.id)
+
+    def _counts(self, change: Edit | Unsend) -> bool:
+        """Only the sender of a content changes it, within a day."""
+        of = self._journal.known(change.of.id, change.of.sender_id)
+        is_theirs = change.of.sender_id == change.sender_id
+        return of is not None and is_theirs and 0 <= change.at - of.at <= CHANGEABLE
+
+    def _receipt(self, content: Content, letter: Letter) -> None:
+        receipt = receipt_event(content, letter.sender)
+        if receipt is not None:
+            self._journal.add(receipt)
+
+    def _sync(self, me: Me, content: Content, letter: Letter) -> None:
+        """What another own device sent or read; from anybody else it says nothing."""
+        sync = content.fields.get("sync")
+        if letter.sender.user_id != me.user_id or not isinstance(sync, dict):
+            raise BadContent
+        if "sent" in sync:
+            inner = read_content(orjson.dumps(sync["sent"]), letter.conversation_id)
+            self._said(me, inner, letter)
+        elif "read" in sync:
+            read = read_event_of(content, sync["read"])
+            self._journal.add(read)
+            for target in read.targets:
+                self.begin_timer(target.id, target.sender_id, letter.at)
+
+    def begin_timer(self, content_id: UUID, sender_id: UUID, now: int) -> None:
+        """It was read: if it is to disappear, its time runs from here."""
+        known = self._journal.known(content_id, sender_id)
+        if known is not None and known.timer_seconds:
+            self._journal.end(known.number, now + known.timer_seconds * 1_000)
+
+    def _key(self, content: Content, letter: Letter, unsealed: Unsealed) -> None:
+        if unsealed.session_id is None:
+            # Only a session between two devices says whose key it is.
+            raise BadContent
+        fields = content.fields
+        match content.kind:
+            case "senderKey":
+                told = Distribution(
+                    read_bytes(fields, "senderKeyId", 16),
+                    count(fields, "iteration"),
+                    read_bytes(fields, "chainKey", 32),
+                    read_bytes(fields, "signingKey", 32),
+                )
+                self._unsealing.accept(Where(letter.conversation_id, letter.sender), told)
+            case "groupKey":
+                keep_group_key(
+                    self._store, letter.conversation_id, count(fields, "generation"), read_bytes(fields, "groupKey", 32)
+                )
+            case _:
+                self._store.put("profile key", str(letter.sender.user_id), read_bytes(fields, "profileKey", 32))
+
+    def _asked(self, content: Content, letter: Letter, unsealed: Unsealed) -> None:
+        if unsealed.session_id is None:
+            raise BadContent
+        if content.kind == "retry":
+            self._retries.answer(content, letter, unsealed.session_id)
+            return
+        self._retries.settle(letter.sender, unsealed.session_id)
+        self._journal.add(unreadable(letter, "resync", read_id(content.fields.get("messageId"))))
+
+
+def unreadable(letter: Letter, reason: str, message_id: UUID, *, is_awaited: bool = False) -> Unreadable:
+    """The event about a letter that could not be read."""
+    return Unreadable(
+        conversation_id=letter.conversation_id,
+        sender_id=letter.sender.user_id,
+        sender_device_id=letter.sender.device_id,
+        message_id=message_id,
+        reason=reason,
+        is_awaited=is_awaited,
+    )
+
+
+def keep_group_key(store: Store, conversation_id: UUID, generation: int, key: bytes) -> None:
+    """Hold the key that opens what a group is called, unless a newer one is held."""
+    held = group_key(store, conversation_id)
+    if held is None or held[0] < generation:
+        store.put("group key", str(conversation_id), pack((generation, key)))
+
+
+def group_key(store: Store, conversation_id: UUID) -> tuple[int, bytes] | None:
+    """Generation and key, if one is held."""
+    kept = store.get("group key", str(conversation_id))
+    return unpack(tuple[int, bytes], kept) if kept else None
+
+
+def note_due(store: Store, conversation_id: UUID, person: UUID, content_id: UUID) -> None:
+    """A receipt is due: those of one conversation go together."""
+    name = f"{conversation_id}/{person}"
+    kept = store.get("receipt due", name)
+    due: tuple[Any, ...] = unpack(tuple[UUID, UUID, tuple[UUID, ...]], kept) if kept else (conversation_id, person, ())
+    store.put("receipt due", name, pack((conversation_id, person, (*due[2], content_id))))
+
+
+def own_address(me: Me) -> Address:
+    """Where this device is."""
+    return Address(me.user_id, me.device_id)

@@ -1,0 +1,307 @@
+"""What a person should know, as values. Each event has a `name` and a `body` ready for JSON (docs/sdk.md); what was said is kept as history, the rest until it is taken."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Final
+from uuid import UUID
+
+from vyry.client.chain import text
+from vyry.client.packing import pack, unpack
+
+
+_HIDDEN: Final = ("number", "extra")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An earlier content, whoever said it."""
+
+    id: UUID
+    sender_id: UUID
+
+    def as_json(self) -> dict[str, str]:
+        """As contents have it."""
+        return {"id": str(self.id), "senderId": str(self.sender_id)}
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """Where a sealed file lies and what opens it; `key` and `digest` never go to the node."""
+
+    attachment_id: UUID
+    key: bytes = field(repr=False)
+    digest: bytes
+    size: int
+    media_type: str
+    file_name: str | None = None
+    #: The optional fields of docs/signal-protocol.md section 9 that say how to show it.
+    look: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """As contents have it."""
+        name = {} if self.file_name is None else {"fileName": self.file_name}
+        sealed = {"key": text(self.key), "digest": text(self.digest), "size": self.size}
+        return {"attachmentId": str(self.attachment_id), **sealed, "mediaType": self.media_type, **name, **self.look}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Anything that happened. `number` is its place in the store: the same when it comes again after a crash, 0 for what is never stored."""
+
+    name: ClassVar[str]
+    number: int = field(default=0, compare=False)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """Its fields in camelCase, without those that say nothing."""
+        told = {
+            _camel(each.name): _plain(getattr(self, each.name)) for each in fields(self) if each.name not in _HIDDEN
+        }
+        # What others made up stands behind what is known: no field of theirs takes the place of one of these.
+        return {
+            **_plain(getattr(self, "extra", {})),
+            **{name: value for name, value in told.items() if value is not None},
+        }
+
+    @property
+    def history(self) -> UUID | None:
+        """The conversation to whose history it belongs."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said(Event):
+    """A content of somebody. `at` is the sender's clock in ms; `is_own` tells what an own device said."""
+
+    conversation_id: UUID
+    sender_id: UUID
+    sender_device_id: int
+    id: UUID
+    at: int
+    is_own: bool = False
+
+    @property
+    def target(self) -> Target:
+        """What answers, edits and reactions point at."""
+        return Target(self.id, self.sender_id)
+
+    @property
+    def history(self) -> UUID | None:
+        """See Event."""
+        return self.conversation_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message(Said):
+    """A text, perhaps with files. `extra` are fields of newer versions."""
+
+    name: ClassVar[str] = "message"
+    kind: str = "text"
+    text: str
+    reply_to: Target | None = None
+    reply_text: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    timer_seconds: int | None = None
+    is_view_once: bool | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit(Said):
+    """The text of an earlier message of the same person is another one now."""
+
+    name: ClassVar[str] = "edit"
+    of: Target
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsend(Said):
+    """An earlier content of the same person shall not be shown any more."""
+
+    name: ClassVar[str] = "unsend"
+    of: Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaction(Said):
+    """An emoji on a content; None takes it back."""
+
+    name: ClassVar[str] = "reaction"
+    of: Target
+    emoji: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location(Said):
+    """Where somebody is: degrees north and east."""
+
+    name: ClassVar[str] = "location"
+    latitude: float
+    longitude: float
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerSet(Said):
+    """From now on what is said here disappears so many seconds after it was read; 0: it stays."""
+
+    name: ClassVar[str] = "timer"
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown(Said):
+    """A kind of content that needs a newer version."""
+
+    name: ClassVar[str] = "unknown"
+    kind: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt(Event):
+    """Contents of one's own have come to a person: delivered, read or viewed."""
+
+    name: ClassVar[str] = "receipt"
+    conversation_id: UUID
+    sender_id: UUID
+    sender_device_id: int
+    state: str
+    targets: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read(Event):
+    """These were read on another device of one's own."""
+
+    name: ClassVar[str] = "read"
+    conversation_id: UUID
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Typing(Event):
+    """Somebody types, or stopped. Never stored."""
+
+    name: ClassVar[str] = "typing"
+    conversation_id: UUID
+    user_id: UUID
+    device_id: int
+    is_typing: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence(Event):
+    """A friend who is watched came or went. Never stored."""
+
+    name: ClassVar[str] = "presence"
+    user_id: UUID
+    is_online: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Event):
+    """What the node itself says (docs/protocol.md, "Notices"); its `name` there is `notice` here, and `name` in the body."""
+
+    name: ClassVar[str] = "notice"
+    notice: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """As the node said it."""
+        return {"name": self.notice, **self.extra}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost(Event):
+    """Entries `seq` to `through_seq` of the mailbox are lost; `reason` as the node tells, or `rolledBack` when this store, or `restored` when the node went back in time."""
+
+    name: ClassVar[str] = "lost"
+    seq: int
+    through_seq: int
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable(Event):
+    """A content could not be read; `reason` is a refusal of docs/signal-protocol.md, `resync` when its sender has it no more. `is_awaited`: it was asked for again."""
+
+    name: ClassVar[str] = "unreadable"
+    conversation_id: UUID
+    sender_id: UUID
+    sender_device_id: int
+    message_id: UUID
+    reason: str
+    is_awaited: bool = False
+
+    @property
+    def history(self) -> UUID | None:
+        """See Event."""
+        return self.conversation_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSent(Event):
+    """A content of one's own was refused, by the node or for the keys of a recipient: `reason` is a code of docs/protocol.md or a refusal of the protocol."""
+
+    name: ClassVar[str] = "notSent"
+    conversation_id: UUID
+    id: UUID
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityChanged(Event):
+    """Somebody has another identity key: nothing of theirs is opened, and nothing sent, until `client.safety.accept`."""
+
+    name: ClassVar[str] = "identityChanged"
+    user_id: UUID
+
+
+_STORED: Final[dict[str, type[Event]]] = {
+    each.name: each
+    for each in (
+        *(Message, Edit, Unsend, Reaction, Location, TimerSet, Unknown, Receipt, Read),
+        *(Notice, Lost, Unreadable, NotSent, IdentityChanged),
+    )
+}
+
+
+def write_event(event: Event) -> bytes:
+    """An event as it is kept."""
+    return pack((event.name, pack(event)))
+
+
+def read_event(kept: bytes) -> Event:
+    """The event that `write_event` wrote. Raises ValueError for anything else."""
+    name, packed = unpack(tuple[str, bytes], kept)
+    if name not in _STORED:
+        raise ValueError(f"no event {name}")
+    return unpack(_STORED[name], packed)
+
+
+def _camel(name: str) -> str:
+    if name == "of":
+        return "target"
+    first, *others = name.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def _plain(value: Any) -> Any:  # noqa: PLR0911  a shape each
+    match value:
+        case UUID():
+            return str(value)
+        case bytes():
+            return text(value)
+        case Target() | Attachment():
+            return value.as_json()
+        case tuple() | list():
+            return [_plain(each) for each in value] or None
+        case Mapping():
+            return {name: _plain(each) for name, each in value.items()}
+        case _:
+            return value

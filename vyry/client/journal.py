@@ -1,0 +1,81 @@
+"""What happened, oldest first: events that wait for somebody who asks, and the history of each conversation behind them."""
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from vyry.client.events import Event, read_event, write_event
+from vyry.client.packing import pack, unpack
+from vyry.client.store import DAY, Store
+
+
+#: Contents are known again for so long: longer than mail can wait on a node.
+KNOWN_DAYS = 60
+_EVENT = b"event"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A content that was said: where, when by its sender's clock, by which devices of that person, and its number in the journal."""
+
+    conversation_id: UUID
+    at: int
+    devices: tuple[int, ...]
+    number: int
+    timer_seconds: int | None = None
+
+
+class Journal:
+    """Reads and writes it, inside the transaction of whoever calls."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, event: Event, *, is_taken: bool = False) -> int:
+        """Keep an event; what was said belongs to the history of its conversation. `is_taken`: nobody has to be told."""
+        conversation_id = event.history
+        place = self._place(conversation_id) if conversation_id else None
+        sealed = self._store.box.seal(write_event(event), _EVENT)
+        found = self._store.rows(
+            "INSERT INTO event (sealed, place, is_taken) VALUES (?, ?, ?) RETURNING id", sealed, place, is_taken
+        )
+        return int(found[0][0])
+
+    def next(self) -> Event | None:
+        """The oldest event nobody has taken yet."""
+        found = self._store.rows("SELECT id, sealed FROM event WHERE is_taken = 0 ORDER BY id LIMIT 1")
+        return self._read(*found[0]) if found else None
+
+    def take(self, number: int) -> None:
+        """Whoever asked for the event is done with it: only what was said is kept on."""
+        with self._store.transaction():
+            self._store.rows("UPDATE event SET is_taken = 1 WHERE id = ?", number)
+            self._store.rows("DELETE FROM event WHERE id = ? AND place IS NULL", number)
+
+    def history(self, conversation_id: UUID, limit: int) -> list[Event]:
+        """The newest so many of a conversation, the oldest of them first."""
+        found = self._store.rows(
+            "SELECT id, sealed FROM event WHERE place = ? ORDER BY id DESC LIMIT ?", self._place(conversation_id), limit
+        )
+        return [self._read(number, sealed) for number, sealed in reversed(found)]
+
+    def known(self, content_id: UUID, sender_id: UUID) -> Known | None:
+        """What is known of a content, if it was said."""
+        kept = self._store.get("said", f"{content_id}/{sender_id}")
+        return unpack(Known, kept) if kept else None
+
+    def know(self, content_id: UUID, sender_id: UUID, known: Known, now: int) -> None:
+        """Know it again, whoever brings it once more."""
+        before = self.known(content_id, sender_id)
+        devices = known.devices if before is None else (*before.devices, *known.devices)
+        told = replace(before or known, devices=devices)
+        self._store.put("said", f"{content_id}/{sender_id}", pack(told), until=now + KNOWN_DAYS * DAY)
+
+    def end(self, number: int, at: int) -> None:
+        """It disappears at this moment (ms since 1970), or earlier if that was said before."""
+        self._store.rows("UPDATE event SET ends_at = ? WHERE id = ? AND ifnull(ends_at, ?) >= ?", at, number, at, at)
+
+    def _read(self, number: int, sealed: bytes) -> Event:
+        return replace(read_event(self._store.box.open(sealed, _EVENT)), number=number)
+
+    def _place(self, conversation_id: UUID) -> bytes:
+        return self._store.box.place("history", str(conversation_id))

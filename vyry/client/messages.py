@@ -1,0 +1,58 @@
+"""What people say to each other, a call for each kind: kept when the call returns, sent as soon as the node can be reached."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+from vyry.client.events import Attachment, Target
+
+
+class Voice(Protocol):
+    """What sends a content."""
+
+    async def send(self, conversation_id: UUID, kind: str, fields: dict[str, Any]) -> UUID:
+        """See Client."""
+        ...
+
+
+class Messages:
+    """Each call answers the id of its content. Raises TooLarge, BadContent."""
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
+
+    async def text(
+        self,
+        conversation_id: UUID,
+        text: str,
+        *,
+        reply_to: Target | None = None,
+        attachments: Sequence[Attachment] = (),
+    ) -> UUID:
+        """Words, perhaps in answer to something, perhaps with files."""
+        fields: dict[str, Any] = {"text": text}
+        if reply_to is not None:
+            fields["replyTo"] = reply_to.as_json()
+        if attachments:
+            fields["attachments"] = [each.as_json() for each in attachments]
+        return await self._voice.send(conversation_id, "text", fields)
+
+    async def edit(self, conversation_id: UUID, target: Target, text: str) -> UUID:
+        """Other words in the place of one's own earlier ones; they count for a day."""
+        return await self._voice.send(conversation_id, "edit", {"target": target.as_json(), "text": text})
+
+    async def unsend(self, conversation_id: UUID, target: Target) -> UUID:
+        """Take back what one said; it counts for a day."""
+        return await self._voice.send(conversation_id, "unsend", {"target": target.as_json()})
+
+    async def react(self, conversation_id: UUID, target: Target, emoji: str | None) -> UUID:
+        """Put an emoji on something; None takes it back."""
+        return await self._voice.send(conversation_id, "reaction", {"target": target.as_json(), "emoji": emoji})
+
+    async def location(self, conversation_id: UUID, latitude: float, longitude: float) -> UUID:
+        """Where one is: degrees north and east."""
+        return await self._voice.send(conversation_id, "location", {"latitude": latitude, "longitude": longitude})
+
+    async def timer(self, conversation_id: UUID, seconds: int) -> UUID:
+        """From now on what is said disappears so long after it was read; 0: it stays."""
+        return await self._voice.send(conversation_id, "timer", {"seconds": seconds})

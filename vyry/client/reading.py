@@ -1,0 +1,194 @@
+"""Contents of others as events: each field looked at, for whoever wrote it may write anything."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from vyry.client.chain import octets
+from vyry.client.events import (
+    Attachment,
+    Edit,
+    Location,
+    Message,
+    Reaction,
+    Read,
+    Receipt,
+    Said,
+    Target,
+    TimerSet,
+    Unknown,
+    Unsend,
+)
+from vyry.client.packing import pack
+from vyry.signal_protocol.contents import Content
+from vyry.signal_protocol.primitives import Address
+from vyry.signal_protocol.refusals import BadContent
+
+
+_LOOKS: Final = ("width", "height", "durationMs", "thumbnail", "isVoiceNote")
+#: The fields of a text that are told under names of their own.
+_OF_TEXT: Final = ("text", "replyTo", "attachments", "timerSeconds", "isViewOnce", "deviceList", "resendOf")
+_MOST_TARGETS: Final = 1_000
+_LONGEST_EMOJI: Final = 64
+_RECEIPTS: Final = ("delivered", "read", "viewed")
+Fields = Mapping[str, Any]
+
+
+def said_event(content: Content, sender: Address, *, is_own: bool) -> Said:  # noqa: PLR0911  a kind each
+    """What was said. A kind that is not known is Unknown. Raises BadContent."""
+    fields = content.fields
+    common: dict[str, Any] = {
+        "conversation_id": content.conversation_id,
+        "sender_id": sender.user_id,
+        "sender_device_id": sender.device_id,
+        "id": content.id,
+        "at": content.at,
+        "is_own": is_own,
+    }
+    match content.kind:
+        case "text":
+            return _message(fields, common)
+        case "edit":
+            return Edit(**common, of=read_target(fields.get("target")), text=_text(fields, "text"))
+        case "unsend":
+            return Unsend(**common, of=read_target(fields.get("target")))
+        case "reaction":
+            return Reaction(**common, of=read_target(fields.get("target")), emoji=_emoji(fields))
+        case "location":
+            label = _text(fields, "label") if "label" in fields else None
+            return Location(
+                **common,
+                latitude=_degrees(fields, "latitude", 90),
+                longitude=_degrees(fields, "longitude", 180),
+                label=label,
+            )
+        case "timer":
+            return TimerSet(**common, seconds=count(fields, "seconds"))
+        case other:
+            return Unknown(**common, kind=other, extra=_extra(fields, ()))
+
+
+def receipt_event(content: Content, sender: Address) -> Receipt | None:
+    """A receipt; None for one that is about nothing: it only fills the place of a device. Raises BadContent."""
+    state, targets = content.fields.get("state"), _items(content.fields, "targets")
+    if state not in _RECEIPTS:
+        raise BadContent
+    found = tuple(read_id(each) for each in targets)
+    where: dict[str, Any] = {"conversation_id": content.conversation_id, "sender_id": sender.user_id}
+    return Receipt(**where, sender_device_id=sender.device_id, state=state, targets=found) if found else None
+
+
+def read_event_of(content: Content, targets: object) -> Read:
+    """What another own device read. Raises BadContent."""
+    found = tuple(read_target(each) for each in _items({"read": targets}, "read"))
+    return Read(conversation_id=content.conversation_id, targets=found)
+
+
+def read_target(value: object) -> Target:
+    """A target of a content. Raises BadContent."""
+    if not isinstance(value, dict):
+        raise BadContent
+    return Target(read_id(value.get("id")), read_id(value.get("senderId")))
+
+
+def read_id(value: object) -> UUID:
+    """An id in its one text form. Raises BadContent."""
+    try:
+        found = UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        raise BadContent from None
+    if found is None or str(found) != value:
+        raise BadContent
+    return found
+
+
+def read_bytes(fields: Fields, name: str, size: int) -> bytes:
+    """A field of so many bytes. Raises BadContent."""
+    try:
+        found = octets(_text(fields, name))
+    except ValueError:
+        raise BadContent from None
+    if len(found) != size:
+        raise BadContent
+    return found
+
+
+def read_attachment(value: object) -> Attachment:
+    """A pointer to a sealed file. Raises BadContent."""
+    if not isinstance(value, dict):
+        raise BadContent
+    return Attachment(
+        read_id(value.get("attachmentId")),
+        read_bytes(value, "key", 32),
+        read_bytes(value, "digest", 32),
+        count(value, "size"),
+        _text(value, "mediaType"),
+        _text(value, "fileName") if value.get("fileName") is not None else None,
+        {name: value[name] for name in _LOOKS if isinstance(value.get(name), str | int)},
+    )
+
+
+def count(fields: Fields, name: str) -> int:
+    """A number from 0 to 2^53-1. Raises BadContent."""
+    value = fields.get(name)
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise BadContent
+    return value
+
+
+def _message(fields: Fields, common: Mapping[str, Any]) -> Message:
+    reply = fields.get("replyTo")
+    return Message(
+        **common,
+        text=_text(fields, "text"),
+        reply_to=None if reply is None else read_target(reply),
+        reply_text=_text(reply, "text") if isinstance(reply, dict) and "text" in reply else None,
+        attachments=tuple(read_attachment(each) for each in _items(fields, "attachments")),
+        timer_seconds=count(fields, "timerSeconds") if "timerSeconds" in fields else None,
+        is_view_once=True if fields.get("isViewOnce") is True else None,
+        extra=_extra(fields, _OF_TEXT),
+    )
+
+
+def _extra(fields: Fields, known: Sequence[str]) -> Fields:
+    """What a newer version says besides. Raises BadContent for what cannot be kept."""
+    extra = {name: value for name, value in fields.items() if name not in known}
+    try:
+        pack(extra)
+    except (ValueError, OverflowError, RecursionError):
+        raise BadContent from None
+    return extra
+
+
+def _text(fields: Fields, name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or "\0" in value:
+        raise BadContent
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadContent from None
+    return value
+
+
+def _emoji(fields: Fields) -> str | None:
+    if fields.get("emoji") is None:
+        return None
+    emoji = _text(fields, "emoji")
+    if not 0 < len(emoji) <= _LONGEST_EMOJI:
+        raise BadContent
+    return emoji
+
+
+def _degrees(fields: Fields, name: str, most: int) -> float:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -most <= value <= most:
+        raise BadContent
+    return float(value)
+
+
+def _items(fields: Fields, name: str) -> Sequence[object]:
+    value = fields.get(name, [])
+    if not isinstance(value, list) or len(value) > _MOST_TARGETS:
+        raise BadContent
+    return value
