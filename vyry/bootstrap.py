@@ -85,6 +85,7 @@ from vyry.signals.calls import Calls
 from vyry.signals.places import Places
 from vyry.signals.presence import Presence
 from vyry.signals.relay import Relay
+from vyry.signals.turn import Turn
 from vyry.wiring import Carriers, Ground, keep_files, lay_ground, limit_keys, open_presence
 
 
@@ -94,6 +95,7 @@ class Signals:
 
     relay: Relay
     calls: Calls
+    turn: Turn
     presence: Presence
     #: What relay and others remember of conversations.
     conversations: CachedConversations
@@ -277,6 +279,7 @@ def _signals(ground: Ground) -> Signals:
     return Signals(
         relay=Relay(ground.conversations, ground.lists, doorbell),
         calls=Calls(TortoiseConversations(), ground.lists, doorbell),
+        turn=Turn(ground.settings.turn_urls, ground.settings.turn_secret, ground.settings.turn_seconds),
         presence=open_presence(ground),
         conversations=ground.conversations,
     )

@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretBytes, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from vyry.call_settings import CallSettings, unfit_calls
 from vyry.code_settings import CodeSettings, unfit_codes, unsafe_codes
 from vyry.file_settings import FileSettings, unfit_files, unsafe_files
 from vyry.limits import QUOTAS
@@ -137,7 +138,7 @@ Origin = Annotated[str, AfterValidator(_origin)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class Settings(CodeSettings, FileSettings, PushSettings):
+class Settings(CallSettings, CodeSettings, FileSettings, PushSettings):
     """What the operator decided; frozen. Made by `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -319,6 +320,7 @@ def _unfit(settings: Settings, role: Role) -> Iterator[str]:
         yield f"DATABASE_URL is SQLite, which serves one process: give `vyry {role.value}` PostgreSQL, or run `vyry start`."
     yield from unfit_codes(settings)
     yield from unfit_files(settings)
+    yield from unfit_calls(settings)
     yield from unfit_push(settings)
     if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
         yield "VYRY_TLS_CERT_FILE and VYRY_TLS_KEY_FILE belong together: set both, or neither."
@@ -369,6 +371,7 @@ def exposed(settings: Settings) -> Iterator[str]:
         settings.fcm_file,
         settings.apns_key_file,
         settings.s3_secret_file,
+        settings.turn_secret_file,
     )
     for path in (*own, *given):
         if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:

@@ -7,6 +7,7 @@ from web.rows import (
     account,
     account_life,
     attachments,
+    calls,
     conversations,
     devices,
     documents,
@@ -37,5 +38,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     *groups.ROWS,
     *mail.ROWS,
     *attachments.ROWS,
+    *calls.ROWS,
     *limits.ROWS,
 )

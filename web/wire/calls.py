@@ -1,0 +1,27 @@
+"""Shapes of calls."""
+
+from vyry.signals.turn import IceServer
+from web.wire.shapes import Wire
+
+
+class RelayServer(Wire):
+    """A TURN server and credentials for it, as RTCIceServer has them."""
+
+    urls: tuple[str, ...]
+    username: str
+    credential: str
+
+
+class Relays(Wire):
+    """The relays of the node; none where its operator runs none."""
+
+    ice_servers: list[RelayServer]
+
+    @classmethod
+    def of(cls, servers: list[IceServer]) -> "Relays":
+        """As the wire has it."""
+        return cls(
+            ice_servers=[
+                RelayServer(urls=each.urls, username=each.username, credential=each.credential) for each in servers
+            ]
+        )
