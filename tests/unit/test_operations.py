@@ -20,4 +20,10 @@ def test_every_metric_is_told_and_every_metric_told_exists() -> None:
 def test_every_command_that_serves_or_changes_something_is_told() -> None:
     told = set(re.findall(r"`vyry ([a-z][\w-]+)", TEXT))
 
-    assert told == {name for name in app if name[0].isalpha()} - {"openapi", "asyncapi", "version", "client"}
+    assert told == {name for name in app if name[0].isalpha()} - {
+        "openapi",
+        "asyncapi",
+        "version",
+        "client",
+        "completion",
+    }
