@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
+from bench import ratchet
 from bench.costs import disk_bytes, processor_seconds
 from bench.idle import Bare, allow_files, idle_costs
 from bench.load import Figures, Load, Member, Pair
@@ -213,7 +214,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=Plan().rounds)
     parser.add_argument("--codec", choices=("msgpack", "json"), default="msgpack")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "RESULTS.md")
+    parser.add_argument(
+        "--ratchet", action="store_true", help="measure sessions and sender keys beside other libraries instead"
+    )
     arguments = parser.parse_args()
+    if arguments.ratchet:
+        ratchet.run(arguments.out, is_quick=arguments.quick)
+        return
     plan = QUICK if arguments.quick else Plan(rounds=arguments.rounds)
     allow_files()
     with everything() as servers:
@@ -221,7 +228,8 @@ def main() -> None:
     text = write(report)
     print(text)
     if not arguments.quick:
-        arguments.out.write_text(text, encoding="utf-8")
+        others = ratchet.kept(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else ""
+        arguments.out.write_text(ratchet.placed(text, others) if others else text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import hashlib
 import uuid
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgpack
 import orjson
@@ -23,6 +24,10 @@ from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.handshake import Prefix
 from vyry.signal_protocol.linking import LinkOffer
 from vyry.signal_protocol.padding import pad
+from vyry.signal_protocol.primitives import SigningPair
+from vyry.signal_protocol.provisioning import GroupKey, Provisioning
+from vyry.signal_protocol.retries import Resync, Retry
+from vyry.signal_protocol.sender_keys import Distribution
 
 
 ID = "0198c2d4-7a00-7000-8000-000000000001"
@@ -91,6 +96,7 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
             b"VYRY_UNKNOWN=1",
         ],
         **_of_devices(),
+        **_of_the_protocol(),
     }  # fmt: skip
 
 
@@ -115,6 +121,30 @@ def _of_devices() -> dict[str, list[bytes]]:
         "padding": [pad(b""), pad(b"hello"), bytes(512), pad(bytes(600))],
         "content": [said, b"{}", b"\xff"],
         "new_pin": [b"482913", "٤٨٢٩١٣".encode(), b"correct horse", "ñandú-①②".encode(), b"123456"],
+    }
+
+
+def _of_the_protocol() -> dict[str, list[bytes]]:
+    here, key = uuid.UUID(int=1), SigningPair.of(bytes(32))
+    given = Provisioning(uuid.UUID(ID), key, bytes(32), {"theme": "dark"}, (GroupKey(here, bytes(32), 3),)).pack()
+    kinds: dict[str, dict[str, Any]] = {
+        Retry.KIND: Retry(here, "BadMessage", bytes(16)).fields(),
+        Resync.KIND: Resync(here).fields(),
+        Distribution.KIND: Distribution(bytes(16), 3, bytes(32), key.public).fields(),
+        "text": {"text": "hello", "replyTo": {"id": ID, "senderId": ID, "text": "hi"}, "timerSeconds": 60},
+        "edit": {"target": {"id": ID, "senderId": ID}, "text": "hello"},
+        "reaction": {"target": {"id": ID, "senderId": ID}, "emoji": None},
+        "receipt": {"state": "read", "targets": [ID]},
+        "sync": {"sync": {"read": [{"id": ID, "senderId": ID}]}},
+    }
+    heads = [b"\x01\x01", b"\x01\x02", b"\x01\x03", b"\x01\x20", b"\x01\x10"]
+    return {
+        "sealed_message": [bytes([kind]) for kind in range(6)]
+        + [bytes([kind, 0, place, 0x80, flag]) for kind in range(6) for place in (0, 1, 60) for flag in (0, 0xFF)],
+        "foreign_content": [head + bytes(size) for head in heads for size in (0, 64, 576, 2_323)]
+        + [b"\x02\x01", b"\x01\x04"],
+        "provisioning": [given, given.replace(b'"v":1', b'"v":2'), given[:-1], b"{}"],
+        "kept_content": [Content(kind, uuid.UUID(ID), 1, here, fields).pack() for kind, fields in kinds.items()],
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import device_targets, domain_targets, wire_targets
+from tests.fuzz import device_targets, domain_targets, signal_targets, wire_targets
 
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -37,6 +37,10 @@ TARGETS: Final[dict[str, Target]] = {
         device_targets.padding,
         device_targets.content,
         device_targets.new_pin,
+        signal_targets.sealed_message,
+        signal_targets.foreign_content,
+        signal_targets.provisioning,
+        signal_targets.kept_content,
     )
 }
 

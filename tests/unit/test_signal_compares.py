@@ -69,7 +69,7 @@ CONSTANT_TIME = {
     "provisioning": {"identity.public, read_octets(said.get('identityKey'), KEY_BYTES)"},
     "safety": {"scanned, scannable(theirs, own)"},
     "sender_keys": {"known.signing_key, told.signing_key"},
-    "sessions": {"held.prefix_hash or b'', prefix_hash", "handshake.session_id, message[_SESSION_ID]"},
+    "sessions": {"held.prefix_hash or b'', prefix_hash"},
 }
 
 

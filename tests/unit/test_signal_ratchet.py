@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.signal_people import pair
 from vyry.signal_protocol.padding import MAX_PADDED, pad, unpad
 from vyry.signal_protocol.primitives import Address, SigningPair
-from vyry.signal_protocol.ratchet import KEPT_MILLISECONDS, MAX_JUMP, Chain, Ratchet
+from vyry.signal_protocol.ratchet import CHAIN_END, KEPT_MILLISECONDS, MAX_JUMP, MAX_KEPT, Chain, Ratchet
 from vyry.signal_protocol.refusals import (
     BadMessage,
     BadPadding,
@@ -80,6 +80,34 @@ def test_a_thousand_lost_messages_are_taken_and_one_more_is_not() -> None:
         bob.open(refused)
     assert bob.open(taken)[1] == b"taken"
     assert len(bob.open(taken)[0].kept) == MAX_JUMP
+
+
+def test_two_thousand_keys_are_put_aside_at_most_the_oldest_go_first() -> None:
+    alice, bob = pair()
+    contents = []
+    for _ in range(2 * MAX_JUMP + 12):
+        alice, content = alice.seal(b"x")
+        contents.append(content)
+    for number in (1_000, 2_001, 2_011):
+        bob, _ = bob.open(contents[number])
+
+    assert len(bob.kept) == MAX_KEPT
+    with pytest.raises(DuplicateMessage):
+        bob.open(contents[8])
+    assert bob.open(contents[9])[1] == b"x"
+
+
+def test_a_chain_ends_before_its_last_number() -> None:
+    alice, bob = pair()
+    assert alice.sending is not None
+    last = replace(alice, sending=replace(alice.sending, number=CHAIN_END - 1))
+    ended, content = last.seal(b"the last")
+
+    assert int.from_bytes(content[46:50]) == CHAIN_END - 1
+    with pytest.raises(BadMessage):
+        ended.seal(b"one more")
+    with pytest.raises(BadMessage):
+        bob.open(content[:46] + b"\xff\xff\xff\xff" + content[50:])
 
 
 def test_each_turn_makes_keys_that_the_state_before_does_not_know() -> None:
@@ -224,6 +252,14 @@ def test_the_oldest_of_six_generations_is_forgotten() -> None:
 
     with pytest.raises(SenderKeyUnknown):
         reader.open(old)
+
+
+def test_a_group_chain_ends_before_its_last_number() -> None:
+    key, _ = group()
+    ended = replace(key, chain=replace(key.chain, number=CHAIN_END))
+
+    with pytest.raises(BadMessage):
+        ended.seal(b"one more")
 
 
 @pytest.mark.parametrize("jump", [MAX_JUMP, MAX_JUMP + 1])

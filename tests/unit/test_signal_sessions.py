@@ -95,6 +95,47 @@ def test_another_identity_is_held_until_the_person_accepts_it() -> None:
     assert bob.receive(alice, content) == b"one"
 
 
+def test_nothing_is_sent_to_another_identity_than_the_one_held() -> None:
+    alice, bob = Device(), Device()
+    bundle, now = bob.kept.bundle(100), 0
+
+    with pytest.raises(IdentityChanged):
+        alice.sessions.begin(alice.person.device, bundle, now, identity_key=SigningPair.fresh().public)
+    alice.sessions.begin(alice.person.device, bundle, now, identity_key=bundle.identity_key)
+
+
+def test_of_two_that_began_at_once_the_smaller_id_wins() -> None:
+    for _ in range(6):
+        alice, bob = Device(), Device()
+        to_bob, to_alice = alice.send(bob, b"from alice"), bob.send(alice, b"from bob")
+        smaller = min(active(alice), active(bob))
+        alice.receive(bob, to_alice)
+        bob.receive(alice, to_bob)
+
+        assert active(alice) == active(bob) == smaller
+
+
+def test_a_further_first_message_never_changes_which_session_is_active() -> None:
+    alice, bob = Device(), Device()
+    first, late = alice.send(bob, b"one"), alice.send(bob, b"late")
+    bob.receive(alice, first)
+    alice.sessions, alice.now = alice.sessions.archive(), 1
+    bob.receive(alice, alice.send(bob, b"in a new session"))
+    newer = active(bob)
+
+    assert bob.receive(alice, late) == b"late"
+    assert active(bob) == newer
+
+
+def test_a_message_of_another_session_behind_a_genuine_prefix_is_refused() -> None:
+    alice, bob = Device(), Device()
+    content = alice.send(bob, b"one")
+
+    with pytest.raises(BadMessage):
+        bob.open(alice, content[: PREFIX_BYTES + 2] + bytes(8) + content[PREFIX_BYTES + 10 :])
+    assert bob.receive(alice, content) == b"one"
+
+
 def test_a_prefix_swapped_under_a_known_session_is_refused() -> None:
     alice, bob, eve = Device(), Device(), Device()
     content = alice.send(bob, b"one")

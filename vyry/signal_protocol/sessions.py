@@ -198,8 +198,7 @@ class Sessions:
         handshake = answer(own, arrival.sender, prefix, prekeys)
         if keeper.was_answered(handshake.transcript):
             raise PrekeyReplayed
-        if not hmac.compare_digest(handshake.session_id, message[_SESSION_ID]):
-            raise BadMessage
+        # A message of another session id than this handshake makes is a BadMessage of the ratchet.
         ratchet, plaintext = Ratchet.responder(handshake, prekeys.signed.pair).open(message, now=arrival.at)
         fresh = Session(ratchet, arrival.at, prefix_hash=prefix_hash, answered_at=arrival.at)
         return Opened(self._settled(fresh), fresh.session_id, plaintext, _answered(prefix, handshake))
