@@ -96,3 +96,17 @@ async def test_a_target_goes_and_comes_while_somebody_deposits(waking: WakingRoo
     await running
 
     assert await waking.due() == []
+
+
+async def test_a_deposit_under_way_holds_up_no_other_wake_up(waking: WakingRoom) -> None:
+    ann, bo = await waking.box(), await waking.box()
+    await waking.deposit(ann, bo)
+    await waking.pass_time(seconds=4)
+    await waking.mail.post(letter(ann))
+
+    async with beside(waking) as other:
+        await other.fetch(_DEPOSIT, [ann], waking.mail.clock.now())
+        async with asyncio.timeout(10):
+            meanwhile = await waking.due_boxes()
+
+    assert (meanwhile, await waking.due_boxes()) == ([bo], [ann])

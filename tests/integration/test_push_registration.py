@@ -122,6 +122,7 @@ def test_production_wakes_over_https_only() -> None:
             "[fd00::1]",
             "[fe80::1%25eth0]",
             "%31%32%37.0.0.1",
+            "%6cocalhost",
         ),
         *("push.example:8443", "93.184.216.34:22", "push.example:0"),
     ],

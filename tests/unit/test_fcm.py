@@ -86,6 +86,18 @@ async def test_each_answer_has_its_meaning(services: PushHouse, pusher: Fcm, nam
     assert [each for each in (TARGET.token, services.bearer) if str(each) in str(logs)] == []
 
 
+async def test_a_redirect_is_not_followed_with_a_token_in_hand(services: PushHouse, pusher: Fcm) -> None:
+    async with open_push_house() as elsewhere:
+        services.trouble = answering(307, b"", Location=f"{elsewhere.url}/elsewhere")
+        while_exchanging = await pusher.push(TARGET, is_urgent=True)
+        services.trouble = None
+        await pusher.push(TARGET, is_urgent=True)
+        services.trouble = answering(308, b"", Location=f"{elsewhere.url}/elsewhere")
+        while_sending = await pusher.push(TARGET, is_urgent=True)
+
+    assert ({while_exchanging.fate, while_sending.fate}, elsewhere.asked) == ({Fate.LATER}, 0)
+
+
 async def test_an_outage_is_told_once_and_closes_the_line(services: PushHouse, pusher: Fcm) -> None:
     services.trouble = answering(500, b"{}")
 

@@ -187,6 +187,44 @@ async def test_after_so_many_tries_it_is_given_up(room: WakingRoom, monkeypatch:
     assert broken.asked == 5
 
 
+class Slow(Broken):
+    """A carrier that answers in its own time: so many outcomes, each told at once, and then it hangs."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = [*outcomes]
+
+    async def push(self, target: PushTarget, *, is_urgent: bool) -> Outcome:
+        self.asked += 1
+        return self.outcomes.pop(0) if self.outcomes else await asyncio.Future()
+
+
+async def test_a_try_that_never_ends_is_given_up_and_made_again(
+    room: WakingRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TRY_SECONDS", 0.05)
+    monkeypatch.setattr(module, "FIRST_WAIT_SECONDS", 0.0)
+    slow = Slow()
+    await room.deposit(await room.box(PushKind.FCM))
+    await room.pass_time(seconds=4)
+
+    async with waking(room, [Lane((PushKind.FCM,), slow, 1)]):
+        await until(lambda: slow.asked == 3)
+
+
+async def test_what_was_not_tried_is_never_given_up(room: WakingRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(module, "MOST_ATTEMPTS", 2)
+    busy = [Outcome(module.Fate.BUSY)] * 3
+    slow = Slow(*busy, Outcome(module.Fate.LATER), *busy, Outcome(module.Fate.SENT))
+    await room.deposit(await room.box(PushKind.FCM))
+    await room.pass_time(seconds=4)
+
+    async with waking(room, [Lane((PushKind.FCM,), slow, 1)]):
+        await until(lambda: not slow.outcomes)
+
+    assert slow.asked == 8
+
+
 async def test_a_carrier_that_raises_tells_no_endpoint(room: WakingRoom) -> None:
     broken, box = Broken(), await room.box(None)
     await room.register(box, PushTarget(PushKind.UNIFIEDPUSH, "https://push.example/a-secret-place"))
