@@ -106,7 +106,7 @@ def _be_node(environment: Mapping[str, str], folder: Path, life_line: int) -> No
         os._exit(code)
 
 
-def _await_answer(child: int, url: str, log: Path) -> None:
+def _await_answer(child: int, url: str, told: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         with suppress(OSError), urllib.request.urlopen(f"{url}/ready", timeout=2):  # noqa: S310  an address of this machine, made here
@@ -114,7 +114,7 @@ def _await_answer(child: int, url: str, log: Path) -> None:
         if os.waitpid(child, os.WNOHANG)[0]:
             break
         time.sleep(0.05)
-    raise CannotServe(f"The node did not start: {log.read_text(encoding='utf-8', errors='replace')[-500:].strip()}")
+    raise CannotServe(f"The node did not start: {told.read_text(encoding='utf-8', errors='replace')[-500:].strip()}")
 
 
 def _free_ports() -> tuple[int, int]:
