@@ -55,6 +55,7 @@ PUBLIC = {
         "len(told.sender_key_id) != SENDER_KEY_ID_BYTES",
         "len(told.chain_key) != 32",
         "iteration == CHAIN_END",
+        "reader.address != address",
     },
     "sessions": {
         "each.session_id != session.session_id",

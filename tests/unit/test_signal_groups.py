@@ -25,6 +25,7 @@ from vyry.signal_protocol.sender_keys import (
     MAX_GENERATIONS,
     Distribution,
     Generations,
+    Reader,
     SenderKey,
     Speaker,
     Where,
@@ -33,6 +34,7 @@ from vyry.signal_protocol.sender_keys import (
 
 WHERE = Where(uuid4(), Address(uuid4(), 1))
 DEVICES = [Address(uuid4(), number) for number in (1, 2, 3)]
+READERS = [Reader(device, 7) for device in DEVICES]
 
 
 class Group(RuleBasedStateMachine):
@@ -54,11 +56,12 @@ class Group(RuleBasedStateMachine):
 
     @rule(is_killed=st.booleans())
     def say(self, is_killed: bool) -> None:
-        if self.speaker.is_due(self.members, 0):
+        members = [Reader(device, 7) for device in self.members]
+        if self.speaker.is_due(members, 0):
             self.speaker, self.generations = Speaker.fresh(WHERE, 0), self.generations + 1
-        for each in self.speaker.untold(self.members):
-            self.readers[each] = self.readers[each].accept(self.speaker.key.distribution())
-        self.speaker = self.speaker.telling(self.members)
+        for each in self.speaker.untold(members):
+            self.readers[each.address] = self.readers[each.address].accept(self.speaker.key.distribution())
+        self.speaker = self.speaker.telling(members)
         text = uuid4().bytes
         after, content = self.speaker.seal(text)
         if not is_killed:
@@ -119,19 +122,27 @@ def test_a_message_belongs_to_its_conversation_and_sender() -> None:
 @pytest.mark.parametrize(
     ("readers", "now", "is_due"),
     [
-        (DEVICES, 0, False),
-        (DEVICES[:2], 0, False),
-        (DEVICES[:1], 0, True),
+        (READERS, 0, False),
+        (READERS[:2], 0, False),
+        (READERS[:1], 0, True),
         ([], 0, True),
-        (DEVICES[:2], GENERATION_MILLISECONDS - 1, False),
-        (DEVICES[:2], GENERATION_MILLISECONDS, True),
+        ([READERS[0], Reader(DEVICES[1], 8)], 0, True),
+        (READERS[:2], GENERATION_MILLISECONDS - 1, False),
+        (READERS[:2], GENERATION_MILLISECONDS, True),
     ],
-    ids=["a newcomer", "nothing new", "one left", "all left", "almost a week", "a week"],
+    ids=["a newcomer", "nothing new", "one left", "all left", "a number given again", "almost a week", "a week"],
 )
 def test_a_new_generation_is_due_when_somebody_left_or_a_week_went_by(
-    readers: list[Address], now: int, is_due: bool
+    readers: list[Reader], now: int, is_due: bool
 ) -> None:
-    assert Speaker.fresh(WHERE, 0).telling(DEVICES[:2]).is_due(readers, now) is is_due
+    assert Speaker.fresh(WHERE, 0).telling(READERS[:2]).is_due(readers, now) is is_due
+
+
+def test_a_device_that_lost_its_key_is_told_again() -> None:
+    speaker = Speaker.fresh(WHERE, 0).telling(READERS)
+
+    assert speaker.untelling(DEVICES[1]).untold(READERS) == (READERS[1],)
+    assert not speaker.untelling(DEVICES[1]).is_due(READERS, 0)
 
 
 def test_a_generation_says_ten_thousand_messages() -> None:

@@ -13,14 +13,12 @@ from vyry.client.reading import count, read_bytes, read_event_of, read_id, recei
 from vyry.client.retries import Retries
 from vyry.client.store import Store
 from vyry.client.unsealing import Letter, Unsealed, Unsealing
-from vyry.signal_protocol.contents import Content, read_content
+from vyry.signal_protocol.contents import Content, may_change, read_content
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import BadContent
 from vyry.signal_protocol.sender_keys import Distribution, Where
 
 
-#: An edit or unsend counts for so long after what it is about (ms).
-CHANGEABLE: Final = 86_400_000
 #: Kinds that are about keys and devices: nobody is told of them.
 _SILENT: Final = ("call",)
 
@@ -68,17 +66,16 @@ class Effects:
             return
         is_own = letter.sender.user_id == me.user_id
         said = said_event(content, letter.sender, is_own=is_own)
-        if isinstance(said, Edit | Unsend) and not self._counts(said):
+        if isinstance(said, Edit | Unsend) and not self._counts(content, said):
             return
         self.keep(said, letter.at)
         if not is_own:
             note_due(self._store, content.conversation_id, letter.sender.user_id, content.id)
 
-    def _counts(self, change: Edit | Unsend) -> bool:
+    def _counts(self, content: Content, change: Edit | Unsend) -> bool:
         """Only the sender of a content changes it, within a day."""
         of = self._journal.known(change.of.id, change.of.sender_id)
-        is_theirs = change.of.sender_id == change.sender_id
-        return of is not None and is_theirs and 0 <= change.at - of.at <= CHANGEABLE
+        return of is not None and may_change(content, change.sender_id, change.of.sender_id, of.at)
 
     def _receipt(self, content: Content, letter: Letter) -> None:
         receipt = receipt_event(content, letter.sender)
@@ -112,13 +109,7 @@ class Effects:
         fields = content.fields
         match content.kind:
             case "senderKey":
-                told = Distribution(
-                    read_bytes(fields, "senderKeyId", 16),
-                    count(fields, "iteration"),
-                    read_bytes(fields, "chainKey", 32),
-                    read_bytes(fields, "signingKey", 32),
-                )
-                self._unsealing.accept(Where(letter.conversation_id, letter.sender), told)
+                self._unsealing.accept(Where(letter.conversation_id, letter.sender), Distribution.read(content))
             case "groupKey":
                 keep_group_key(
                     self._store, letter.conversation_id, count(fields, "generation"), read_bytes(fields, "groupKey", 32)

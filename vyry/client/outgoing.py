@@ -5,14 +5,12 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from vyry.client.packing import pack, unpack
-from vyry.client.store import DAY, Store
+from vyry.client.store import Store
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.primitives import Address
+from vyry.signal_protocol.retries import MAX_SENT, SENT_MILLISECONDS, may_resend
 
 
-#: So long, and so many of them, sent contents are kept for those who ask again.
-SENT_DAYS = 7
-MAX_SENT = 1_000
 _KIND = "outgoing"
 
 
@@ -45,12 +43,17 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A content that was posted, and to which devices."""
+    """A content that was posted, when (ms since 1970), and to which devices."""
 
     plaintext: bytes = field(repr=False)
     own: bytes | None = field(repr=False)
     devices: tuple[tuple[UUID, int], ...]
     is_group: bool = False
+    at: int = 0
+
+    def may_go_again(self, asker: Address, now: int) -> bool:
+        """Whether a device that could not read it gets it once more."""
+        return may_resend([Address(*each) for each in self.devices], asker, self.at, now)
 
 
 class Queue:
@@ -81,12 +84,12 @@ class Queue:
         """Keep what was sent, for those who cannot read it; of too many the oldest go."""
         number = int(self._store.get("sent number") or b"0") + 1
         self._store.put("sent number", "", str(number).encode())
-        until = now + SENT_DAYS * DAY
+        until = now + SENT_MILLISECONDS
         before = self._store.get("sent place", str(number % MAX_SENT))
         if before is not None:
             self._store.put("sent", str(UUID(bytes=before)), None)
         self._store.put("sent place", str(number % MAX_SENT), message_id.bytes, until=until)
-        self._store.put("sent", str(message_id), pack(sent), until=until)
+        self._store.put("sent", str(message_id), pack(replace(sent, at=now)), until=until)
 
     def sent(self, message_id: UUID) -> Sent | None:
         """What was posted under this id, as long as it is kept."""

@@ -1,36 +1,26 @@
 """The retry rules (docs/signal-protocol.md, "Retry"): ask again for what could not be read, and send again what others could not read."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
-from vyry.client.chain import text
 from vyry.client.device import Me
 from vyry.client.outgoing import Outgoing, Queue, Sent, new_id, only
 from vyry.client.own_keys import OwnKeys
 from vyry.client.packing import pack, unpack
 from vyry.client.peers import Peers
-from vyry.client.reading import read_id
 from vyry.client.store import DAY, Store
 from vyry.client.unsealing import Letter
 from vyry.signal_protocol.contents import Content, read_content
 from vyry.signal_protocol.primitives import Address
-from vyry.signal_protocol.refusals import (
-    BadMessage,
-    JumpTooFar,
-    PrekeyUnknown,
-    Refusal,
-    SenderKeyUnknown,
-    SessionUnknown,
-)
+from vyry.signal_protocol.refusals import JumpTooFar, Refusal
+from vyry.signal_protocol.retries import Asked, Remedy, Resync, Retry, again, remedy
+from vyry.signal_protocol.sender_keys import Distribution
 
 
-#: So many retries in an hour, asked of a device or answered to it.
-MOST_AN_HOUR: Final = 5
-HOUR: Final = 3_600_000
+#: A record of what was asked is forgotten when nobody was asked for so long.
 _KNOWN_DAYS: Final = 31
-_ASK: Final = (SessionUnknown, PrekeyUnknown, BadMessage, JumpTooFar)
-_ASK_IN_GROUP: Final = (SenderKeyUnknown, JumpTooFar)
 
 
 class Retries:
@@ -44,33 +34,27 @@ class Retries:
 
     def ask(self, letter: Letter, refusal: Refusal) -> bool:
         """Ask for a letter again, if the rules allow it; says whether it was asked for."""
-        key_id = letter.sender_key_id
-        if not isinstance(refusal, _ASK if key_id is None else _ASK_IN_GROUP):
+        way = remedy(refusal, letter.content)
+        if way is None or not self._allows("asked", letter.message_id, letter):
             return False
-        if not self._allows("asked", letter.name, letter.sender, letter.at):
-            return False
-        if key_id is None:
+        if way is Remedy.BEGIN_ANEW:
             self._peers.keep_sessions(letter.sender, self._peers.sessions(letter.sender).archive())
-        fields: dict[str, Any] = {"messageId": str(letter.message_id), "reason": refusal.name}
-        if key_id is not None:
-            fields["senderKeyId"] = text(key_id)
-        self._send("retry", fields, letter)
+        self._send(Retry.KIND, Retry(letter.message_id, refusal.name, letter.sender_key_id).fields(), letter)
         return True
 
     def answer(self, asked: Content, letter: Letter, session_id: bytes) -> None:
         """Somebody could not read what they name: send it again, or say that it is gone. Raises BadContent."""
-        message_id = read_id(asked.fields.get("messageId"))
+        wanted = Retry.read(asked)
         self.settle(letter.sender, session_id)
-        name = f"{message_id}/{letter.sender.user_id}/{letter.sender.device_id}"
-        if not self._allows("answered", name, letter.sender, letter.at):
+        if not self._allows("answered", wanted.message_id, letter):
             return
-        sent = self._queue.sent(message_id)
-        if sent is None or only(letter.sender) not in sent.devices:
-            self._send("resync", {"messageId": str(message_id)}, letter)
+        sent = self._queue.sent(wanted.message_id)
+        if sent is None or not sent.may_go_again(letter.sender, letter.at):
+            self._send(Resync.KIND, Resync(wanted.message_id).fields(), letter)
             return
         if sent.is_group:
-            self._tell_key(letter, is_lost=asked.fields.get("reason") == JumpTooFar.__name__)
-        self._resend(sent, message_id, letter)
+            self._tell_key(letter, is_lost=wanted.reason == JumpTooFar.__name__)
+        self._resend(sent, wanted.message_id, letter)
 
     def settle(self, sender: Address, session_id: bytes) -> None:
         """The session of a retry or resync is the active one, whatever the tie-break said. Raises SessionUnknown."""
@@ -83,29 +67,28 @@ class Retries:
             return
         held = self._keys.untell(letter.conversation_id, letter.sender)
         if held is not None:
-            self._send("senderKey", held.fields(), letter)
+            self._send(Distribution.KIND, held.key.distribution().fields(), letter)
 
     def _resend(self, sent: Sent, message_id: UUID, letter: Letter) -> None:
         me = Me.of(self._store)
         plaintext = sent.own if sent.own and letter.sender.user_id == me.user_id else sent.plaintext
         content = read_content(plaintext, letter.conversation_id)
-        again = replace(content, fields={**content.fields, "resendOf": str(message_id)})
-        self._add(again, letter)
+        self._add(again(content, message_id), letter)
 
-    def _send(self, kind: str, fields: dict[str, Any], letter: Letter) -> None:
+    def _send(self, kind: str, fields: Mapping[str, Any], letter: Letter) -> None:
         self._add(Content(kind, new_id(letter.at), letter.at, letter.conversation_id, fields), letter)
 
     def _add(self, content: Content, letter: Letter) -> None:
         to = Outgoing.of(content, letter.at, "control")
         self._queue.add(replace(to, people=(letter.sender.user_id,), device=only(letter.sender), is_pairwise=True))
 
-    def _allows(self, what: str, name: str, device: Address, now: int) -> bool:
-        """Once for each letter, and five in an hour for each device."""
-        counted = f"{device.user_id}/{device.device_id}"
-        kept = self._store.get(f"{what} at", counted)
-        times = [at for at in unpack(tuple[int, ...], kept) if now - HOUR < at <= now] if kept else []
-        if len(times) >= MOST_AN_HOUR or self._store.get(what, name) is not None:
+    def _allows(self, what: str, message_id: UUID, letter: Letter) -> bool:
+        """Once for each envelope, and five in an hour for each device; for what is asked as for what is answered."""
+        device = f"{letter.sender.user_id}/{letter.sender.device_id}"
+        kept = self._store.get(what, device)
+        known = unpack(Asked, kept) if kept else Asked()
+        if not known.may_ask(message_id, letter.at):
             return False
-        self._store.put(f"{what} at", counted, pack((*times, now)), until=now + DAY)
-        self._store.put(what, name, b"once", until=now + _KNOWN_DAYS * DAY)
+        known = known.asking(message_id, letter.at)
+        self._store.put(what, device, pack(known), until=letter.at + _KNOWN_DAYS * DAY)
         return True

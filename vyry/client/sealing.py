@@ -14,7 +14,7 @@ from vyry.client.chain import text
 from vyry.client.circles import Circle, Circles, DeviceList, forget_devices
 from vyry.client.device import Me
 from vyry.client.outgoing import Outgoing, Sent, new_id, only
-from vyry.client.own_keys import OwnKey, OwnKeys
+from vyry.client.own_keys import OwnKeys
 from vyry.client.peers import Peers, note_changed, read_bundle
 from vyry.client.refusals import Refused
 from vyry.client.rest import Rest
@@ -24,7 +24,7 @@ from vyry.signal_protocol.frame import ContentType
 from vyry.signal_protocol.keys import Bundle
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import IdentityChanged
-from vyry.signal_protocol.sender_keys import Where
+from vyry.signal_protocol.sender_keys import Distribution, Reader, Speaker, Where
 
 
 #: So many devices are told a sender key in one post: it has to fit into a body.
@@ -55,9 +55,9 @@ class Roll:
         """Which device of that number it is."""
         return self.lists[address.user_id].devices[address.device_id]
 
-    def told(self) -> frozenset[tuple[UUID, int, int]]:
+    def readers(self) -> frozenset[Reader]:
         """All of them as sender keys remember them."""
-        return frozenset((*only(address), self.registration_id(address)) for address in self.addresses())
+        return frozenset(Reader(address, self.registration_id(address)) for address in self.addresses())
 
     def recipients(self, copies: Mapping[Address, Mapping[str, Any]]) -> list[dict[str, Any]]:
         """As a post names them."""
@@ -109,22 +109,22 @@ class Sealing:
     async def _tell(self, conversation_id: UUID, roll: Roll, post: Post) -> None:
         """Tell the present sender key to all who do not have it, some people at a time."""
         where = Where(conversation_id, roll.me.own.address)
-        own = self._keys.current(where, roll.told(), self._now())
-        missing = roll.told() - own.told
-        others = sorted({person for person, *_ in missing if person != roll.me.user_id})
+        own = self._keys.current(where, roll.readers(), self._now())
+        missing = {reader.address.user_id for reader in own.untold(roll.readers())}
+        others = sorted(missing - {roll.me.user_id})
         if not missing:
             return
         for people in list(_chunks(others, roll)) or [[]]:
             own = await self._tell_some(own, replace(roll, lists=_part(roll, people)), post)
 
-    async def _tell_some(self, own: OwnKey, roll: Roll, post: Post) -> OwnKey:
+    async def _tell_some(self, own: Speaker, roll: Roll, post: Post) -> Speaker:
         where, now = own.key.where, self._now()
-        content = Content("senderKey", new_id(now), now, where.conversation_id, own.fields())
+        content = Content(Distribution.KIND, new_id(now), now, where.conversation_id, own.key.distribution().fields())
         telling = replace(Outgoing.of(content, now, "control"), own=content.pack(), is_pairwise=True)
         body, _ = await self._pairwise(telling, roll)
         if body is not None:
             await post(body)
-        own = replace(own, told=own.told | roll.told())
+        own = own.telling(roll.readers())
         self._keys.keep(where.conversation_id, own)
         return own
 
@@ -138,8 +138,8 @@ class Sealing:
             return None, sent
         own = self._keys.get(outgoing.conversation_id)
         assert own is not None
-        key, content = own.key.seal(outgoing.plaintext)
-        self._keys.keep(outgoing.conversation_id, replace(own, key=key))
+        own, content = own.seal(outgoing.plaintext)
+        self._keys.keep(outgoing.conversation_id, own)
         return _body(
             outgoing, roll, copies, {"content": text(content), "conversationVersion": roll.circle.version}
         ), sent

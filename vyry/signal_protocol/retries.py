@@ -45,7 +45,7 @@ def remedy(refusal: Refusal, content: bytes) -> Remedy | None:
     """What to do about a content that was refused; None: nothing, for asking would not help, or would help an attacker."""
     is_group = content[1:2] == bytes([ContentType.SENDER_KEY])
     if is_group:
-        return Remedy.SAME_SESSION if isinstance(refusal, SenderKeyUnknown) else None
+        return Remedy.SAME_SESSION if isinstance(refusal, SenderKeyUnknown | JumpTooFar) else None
     return Remedy.BEGIN_ANEW if isinstance(refusal, SessionUnknown | PrekeyUnknown | BadMessage | JumpTooFar) else None
 
 

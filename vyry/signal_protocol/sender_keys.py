@@ -119,31 +119,43 @@ class SenderKey:
         return replace(self, chain=chain), body + signature
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Reader:
+    """A device that is to read. A number given again is another device, told by its registration id."""
+
+    address: Address
+    registration_id: int
+
+
 @dataclass(frozen=True, slots=True)
 class Speaker:
     """An own sender key, when it was made (ms since 1970), and the devices that hold it, the own other ones too."""
 
     key: SenderKey
     made_at: int
-    told: tuple[Address, ...] = ()
+    told: tuple[Reader, ...] = ()
 
     @classmethod
     def fresh(cls, where: Where, now: int) -> Self:
         """A new generation that nobody holds yet."""
         return cls(SenderKey.fresh(where), now)
 
-    def is_due(self, readers: Collection[Address], now: int) -> bool:
+    def is_due(self, readers: Collection[Reader], now: int) -> bool:
         """Whether a new generation has to be made before the next message: somebody who holds this one is to read no more, or it is used up."""
         is_old = now - self.made_at >= GENERATION_MILLISECONDS or self.key.chain.number >= GENERATION_MESSAGES
         return is_old or not set(self.told) <= set(readers)
 
-    def untold(self, readers: Collection[Address]) -> tuple[Address, ...]:
+    def untold(self, readers: Collection[Reader]) -> tuple[Reader, ...]:
         """Who has to be told before the next message."""
         return tuple(sorted(set(readers) - set(self.told)))
 
-    def telling(self, readers: Collection[Address]) -> "Speaker":
+    def telling(self, readers: Collection[Reader]) -> "Speaker":
         """Once these devices were told."""
         return replace(self, told=tuple(sorted({*self.told, *readers})))
+
+    def untelling(self, address: Address) -> "Speaker":
+        """This device has lost what it was told."""
+        return replace(self, told=tuple(reader for reader in self.told if reader.address != address))
 
     def seal(self, plaintext: bytes) -> tuple["Speaker", bytes]:
         """As SenderKey.seal."""

@@ -1,0 +1,151 @@
+"""The client asks once for what it could not read, and sends again only what it sent to that very device."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.signal_devices import Device
+from vyry.client.device import Me
+from vyry.client.outgoing import Outgoing, Queue, Sent, only
+from vyry.client.own_keys import OwnKeys
+from vyry.client.peers import Peers
+from vyry.client.retries import Retries
+from vyry.client.store import Store
+from vyry.client.unsealing import Letter
+from vyry.signal_protocol.contents import Content, read_content
+from vyry.signal_protocol.primitives import Address
+from vyry.signal_protocol.refusals import (
+    BadMessage,
+    DuplicateMessage,
+    JumpTooFar,
+    SenderKeyUnknown,
+    SessionUnknown,
+    UnknownVersion,
+)
+from vyry.signal_protocol.retries import SENT_MILLISECONDS, Retry
+from vyry.signal_protocol.sender_keys import Distribution, Reader, Where
+from vyry.signal_protocol.sessions import Sessions
+
+
+HERE, NOW = UUID(int=7), 1_800_000_000_000
+BO = Address(uuid4(), 1)
+PAIRWISE, GROUP = b"\x01\x02" + bytes(64), b"\x01\x03" + bytes(100)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "vyry.db", bytes(32)) as opened:
+        Me.fresh(uuid4(), 1).keep(opened)
+        yield opened
+
+
+def letter(content: bytes = PAIRWISE, *, sender: Address = BO, at: int = NOW) -> Letter:
+    return Letter(sender, HERE, uuid4(), content, at)
+
+
+def queued(store: Store) -> list[Content]:
+    waiting = Queue(store).waiting()
+    assert all((each.people, each.device, each.is_pairwise) == ((BO.user_id,), only(BO), True) for each in waiting)
+    return [read_content(each.plaintext, HERE) for each in waiting]
+
+
+def sent(store: Store, *, to: Address = BO, at: int = NOW, is_group: bool = False) -> tuple[UUID, Content]:
+    content, message_id = Content("text", uuid4(), 5, HERE, {"text": "hello"}), uuid4()
+    Queue(store).note(message_id, Sent(content.pack(), None, (only(to),), is_group), at)
+    return message_id, content
+
+
+def ask(store: Store, message_id: UUID, reason: str = "BadMessage", at: int = NOW) -> None:
+    sessions = Sessions().begin(Me.of(store).own, Device().kept.bundle(5), NOW)
+    assert sessions.active
+    Peers(store).keep_sessions(BO, sessions.archive())
+    asked = Content(Retry.KIND, uuid4(), 1, HERE, Retry(message_id, reason).fields())
+
+    Retries(store).answer(asked, letter(at=at), sessions.active.session_id)
+
+    # The session in which somebody asks is the one to go on with.
+    assert Peers(store).sessions(BO) == sessions
+
+
+@pytest.mark.parametrize("content", [PAIRWISE, GROUP])
+def test_a_letter_is_asked_for_once_and_by_its_refusal(store: Store, content: bytes) -> None:
+    unread, retries = letter(content), Retries(store)
+    refusal = SenderKeyUnknown() if content is GROUP else SessionUnknown()
+
+    assert retries.ask(unread, refusal)
+    assert not retries.ask(unread, refusal)
+
+    [asked] = queued(store)
+    wanted = Retry.read(asked)
+    assert (wanted.message_id, wanted.reason) == (unread.message_id, refusal.name)
+    assert wanted.sender_key_id == (bytes(16) if content is GROUP else None)
+
+
+def test_what_asking_does_not_mend_is_not_asked_for(store: Store) -> None:
+    retries = Retries(store)
+
+    assert not retries.ask(letter(), DuplicateMessage())
+    assert not retries.ask(letter(), UnknownVersion())
+    assert not retries.ask(letter(GROUP), BadMessage())
+    assert queued(store) == []
+
+
+def test_five_an_hour_are_asked_for(store: Store) -> None:
+    retries = Retries(store)
+
+    assert [retries.ask(letter(at=NOW + number), BadMessage()) for number in range(6)] == [True] * 5 + [False]
+    assert retries.ask(letter(at=NOW + 3_600_000), BadMessage())
+    assert retries.ask(letter(sender=Address(uuid4(), 1)), BadMessage())
+
+
+def test_what_was_sent_to_a_device_is_sent_to_it_again_once(store: Store) -> None:
+    message_id, said = sent(store)
+
+    ask(store, message_id)
+    ask(store, message_id)
+
+    [again] = queued(store)
+    assert (again.id, again.at, again.fields) == (said.id, said.at, {"text": "hello", "resendOf": str(message_id)})
+
+
+def test_what_is_gone_or_was_for_others_is_said_to_be_gone(store: Store) -> None:
+    for message_id, at in (
+        (uuid4(), NOW),
+        (sent(store, to=Address(BO.user_id, 2))[0], NOW),
+        (sent(store)[0], NOW + SENT_MILLISECONDS + 1),
+    ):
+        ask(store, message_id, at=at)
+
+    assert [each.kind for each in queued(store)] == ["resync"] * 3
+    assert "hello" not in str(queued(store))
+
+
+@pytest.mark.parametrize("reason", ["SenderKeyUnknown", "JumpTooFar"])
+def test_a_group_message_goes_behind_its_sender_key(store: Store, reason: str) -> None:
+    keys = OwnKeys(store)
+    own = keys.current(Where(HERE, Me.of(store).own.address), [], NOW).telling([Reader(BO, 7)])
+    keys.keep(HERE, own)
+
+    ask(store, sent(store, is_group=True)[0], reason)
+
+    told = [Distribution.read(each) for each in queued(store) if each.kind == Distribution.KIND]
+    if reason == JumpTooFar.__name__:
+        # The reader never rewinds a key: the next message makes another one.
+        assert (told, keys.get(HERE)) == ([], None)
+    else:
+        assert told == [own.key.distribution()]
+        assert queued(store)[0].kind == Distribution.KIND
+    assert queued(store)[-1].fields["text"] == "hello"
+
+
+def test_of_too_much_that_was_sent_the_oldest_is_forgotten(store: Store) -> None:
+    first, _ = sent(store)
+    with store.transaction():
+        for _ in range(1_000):
+            sent(store)
+
+    assert Queue(store).sent(first) is None
+    assert len(store.all("sent")) == 1_000
+    assert Outgoing.of(Content("text", uuid4(), 5, HERE), NOW).lane == "mail"
