@@ -27,6 +27,8 @@ IDLE_SECONDS: Final = 600.0
 FILES_SECONDS: Final = 5.0
 #: One step of the round through all that is kept: 256 of them on a disk.
 STRAYS_SECONDS: Final = 120.0
+#: A call that nobody took rings so much longer at most.
+CALLS_SECONDS: Final = 2.0
 #: How long a notice may wait in the outbox; a security notice later than this would be news from yesterday.
 NOTICES_SECONDS: Final = 0.5
 #: Leaving the group cleanly takes milliseconds; a stuck broker must not hold up the end.
@@ -65,6 +67,12 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
     async def clear_files() -> int:
         return await services.files.upkeep.expire(BATCH)
 
+    async def lapse_calls() -> int:
+        return await services.signals.calls.lapse(BATCH)
+
+    async def forget_calls() -> int:
+        return await services.signals.calls.forget(BATCH)
+
     return Sweeper(
         services.mail_store.upkeep,
         services.depositor,
@@ -76,6 +84,8 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
             Chore("idle", IDLE_SECONDS, look_for_idle),
             Chore("files", FILES_SECONDS, clear_files),
             Chore("strays", STRAYS_SECONDS, services.files.upkeep.look_for_strays),
+            Chore("missed calls", CALLS_SECONDS, lapse_calls),
+            Chore("calls", FORGET_SECONDS, forget_calls),
             Chore("notices", NOTICES_SECONDS, services.notices.deliver),
         ],
     )

@@ -91,6 +91,11 @@ class Migration(migrations.Migration):
                 ("call_id", fields.UUIDField()),
                 ("account_id", fields.UUIDField(db_index=True, description="Who calls.")),
                 ("to_id", fields.UUIDField(db_index=True)),
+                ("device_id", fields.IntField(description="The device that calls.")),
+                (
+                    "taken_by",
+                    fields.IntField(null=True, description="The device that took it; 0 when it is over unanswered."),
+                ),
                 ("at", fields.DatetimeField(db_index=True, auto_now=False, auto_now_add=False)),
             ],
             options={

@@ -75,8 +75,8 @@ def _circle(account_id: UUID, now: datetime) -> list[Model]:
             id=new_id(), conversation_id=other, account_id=account_id, token_hash="i" * 64, max_uses=1, **lasting
         ),
         AttachmentRow(id=new_id(), account_id=account_id, length=9, **lasting),
-        CallRow(call_id=new_id(), account_id=account_id, to_id=other, at=now),
-        CallRow(call_id=new_id(), account_id=other, to_id=account_id, at=now),
+        CallRow(call_id=new_id(), account_id=account_id, to_id=other, device_id=1, at=now),
+        CallRow(call_id=new_id(), account_id=other, to_id=account_id, device_id=1, at=now),
     ]
 
 

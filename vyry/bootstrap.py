@@ -32,6 +32,7 @@ from vyry.adapters.accounts import TortoiseAccounts
 from vyry.adapters.archive import TortoiseArchive
 from vyry.adapters.attachments import TortoiseAttachmentUpkeep
 from vyry.adapters.blocks import TortoiseBlocks
+from vyry.adapters.calls import TortoiseCalls
 from vyry.adapters.captcha import WebhookDoor
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import is_postgres, open_database, sqlite_path
@@ -69,6 +70,7 @@ from vyry.counting import Buckets
 from vyry.devices.ledger import ClaimLedger
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
+from vyry.devices.waking import Wakes
 from vyry.errors import Unavailable
 from vyry.files.service import Attachments
 from vyry.files.upkeep import AttachmentUpkeep
@@ -218,7 +220,7 @@ async def _open_redis(settings: Settings) -> AsyncIterator[Redis]:
 
 
 def _wire(ground: Ground, role: Role) -> Services:
-    buckets, places = Buckets(ground.quotas, is_on=ground.is_limited), _places(ground)
+    buckets, places, push = _buckets(ground), _places(ground), open_push(ground.settings, role, ground.clock)
     return Services(
         clock=ground.clock,
         registration=_registration(ground),
@@ -233,7 +235,7 @@ def _wire(ground: Ground, role: Role) -> Services:
         pins=ground.pins,
         own_pin=_own_pin(ground),
         devices=OwnDevices(TortoiseDevices(), ground.endings, ground.clock),
-        push=open_push(ground.settings, role, ground.clock),
+        push=push,
         linking=Linking(TortoiseLinks(), ground.pins, ground.limiter, ground.tokens, ground.settings.max_devices),
         prekeys=Prekeys(TortoisePrekeys(), ground.limiter, ground.clock, ground.notices, ground.ledger),
         claim_ledger=ground.ledger,
@@ -248,7 +250,7 @@ def _wire(ground: Ground, role: Role) -> Services:
         mailbags=ground.carriers.mailbags,
         router=ground.router,
         doorbell=ground.carriers.doorbell,
-        signals=_signals(ground),
+        signals=_signals(ground, push.wakes),
         limiter=ground.limiter,
         buckets=buckets,
         places=places,
@@ -257,6 +259,10 @@ def _wire(ground: Ground, role: Role) -> Services:
         health=_health(ground.settings),
         rings=_rings(ground),
     )
+
+
+def _buckets(ground: Ground) -> Buckets:
+    return Buckets(ground.quotas, is_on=ground.is_limited)
 
 
 def _places(ground: Ground) -> Places:
@@ -274,11 +280,11 @@ def _exports(ground: Ground) -> Exports:
     return Exports(archive, TortoiseAccounts(), ground.pepper, ground.limiter, ground.clock)
 
 
-def _signals(ground: Ground) -> Signals:
+def _signals(ground: Ground, wakes: Wakes) -> Signals:
     doorbell = ground.carriers.doorbell
     return Signals(
         relay=Relay(ground.conversations, ground.lists, doorbell),
-        calls=Calls(TortoiseConversations(), ground.lists, doorbell),
+        calls=Calls(TortoiseConversations(), ground.lists, (doorbell, wakes), TortoiseCalls(), ground.clock),
         turn=Turn(ground.settings.turn_urls, ground.settings.turn_secret, ground.settings.turn_seconds),
         presence=open_presence(ground),
         conversations=ground.conversations,

@@ -120,6 +120,10 @@ class CallRow(Model):
     #: Who calls.
     account_id = fields.UUIDField(db_index=True)
     to_id = fields.UUIDField(db_index=True)
+    #: The device that calls.
+    device_id = fields.IntField()
+    #: The device that took it; 0 when it is over unanswered.
+    taken_by = fields.IntField(null=True)
     at = fields.DatetimeField(db_index=True)
 
     class Meta:

@@ -29,7 +29,8 @@ async def mailboxes_of(
     }
 
 
-async def pass_on(passage: Passage, name: str, payload: Mapping[str, object], to: Collection[MailboxKey]) -> None:
-    """Pass one frame on to these mailboxes."""
-    if to:
-        await passage.relay(to, msgpack.packb((name, payload)))
+async def pass_on(
+    passage: Passage, name: str, payload: Mapping[str, object], to: Collection[MailboxKey]
+) -> set[MailboxKey]:
+    """Pass one frame on to these mailboxes; answers those whose sockets are believed to be there."""
+    return await passage.relay(to, msgpack.packb((name, payload))) if to else set()

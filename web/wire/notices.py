@@ -83,6 +83,14 @@ class ConversationChanged(Wire):
     version: Count
 
 
+class CallMissed(Wire):
+    """Somebody called, and no device of the account took it."""
+
+    name: Literal["callMissed"]
+    user_id: Id
+    call_id: Id
+
+
 Notice = (
     PrekeysLow
     | DevicesChanged
@@ -94,4 +102,5 @@ Notice = (
     | TokenReused
     | AccountDeleted
     | ConversationChanged
+    | CallMissed
 )

@@ -1,0 +1,173 @@
+"""What every store of calls promises: see CallStore."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from vyry.adapters.calls import TortoiseCalls
+from vyry.adapters.database import connection, open_database
+from vyry.adapters.memory_calls import MemoryCalls
+from vyry.adapters.statements import fetch, to_uuid
+from vyry.errors import RateLimited
+from vyry.ids import DeviceId, UserId, new_id
+from vyry.signals.ringing import KNOWN_FOR, MOST_RINGING, NOBODY, RINGS_FOR, Call, CallKey, CallStore
+
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+ANN, BO = UserId(new_id()), UserId(new_id())
+ONE, TWO = DeviceId(1), DeviceId(2)
+
+
+@dataclass
+class Room:
+    store: CallStore
+    #: Whose devices were told that they missed what.
+    missed: Callable[[], Awaitable[list[CallKey]]]
+
+    async def call(self, caller: UserId = ANN, callee: UserId = BO) -> CallKey:
+        """A call that rings."""
+        key = CallKey(new_id(), caller, callee)
+        await self.store.ring(Call(key, ONE), NOON)
+        return key
+
+    async def taken_by(self, key: CallKey) -> DeviceId | None:
+        call = await self.store.find(key)
+        assert call is not None
+        return call.taken_by
+
+
+@asynccontextmanager
+async def opened(url: str | None) -> AsyncIterator[Room]:
+    if url is None:
+        memory = MemoryCalls()
+
+        async def told() -> list[CallKey]:
+            return memory.missed
+
+        yield Room(memory, told)
+        return
+    async with open_database(url):
+        yield Room(TortoiseCalls(), notices)
+
+
+async def notices() -> list[CallKey]:
+    rows = await fetch(connection(), "SELECT account_id, audience, body FROM notice ORDER BY id")
+    return [_missed(row) for row in rows if row["audience"] == "own"]
+
+
+def _missed(row: dict[str, Any]) -> CallKey:
+    body = row["body"] if isinstance(row["body"], dict) else json.loads(row["body"])
+    assert body["name"] == "callMissed"
+    return CallKey(UUID(body["callId"]), UserId(UUID(body["userId"])), UserId(to_uuid(row["account_id"])))
+
+
+@pytest.fixture
+async def room(mail_url: str | None) -> AsyncIterator[Room]:
+    async with opened(mail_url) as room:
+        yield room
+
+
+async def test_a_call_rings_until_one_device_takes_it(room: Room) -> None:
+    key = await room.call()
+    assert await room.taken_by(key) is None
+
+    taken = [await room.store.take(key, device) for device in (TWO, ONE, TWO)]
+
+    assert taken == [True, False, False]
+    assert await room.taken_by(key) == TWO
+    assert not await room.store.end(key, NOON, is_missed=True)
+    assert await room.missed() == []
+
+
+async def test_of_many_that_answer_at_once_one_takes_it(room: Room) -> None:
+    key = await room.call()
+
+    taken = await asyncio.gather(*(room.store.take(key, DeviceId(number)) for number in range(1, 13)))
+
+    assert sum(taken) == 1
+    assert await room.taken_by(key) == taken.index(True) + 1
+
+
+async def test_what_is_not_known_is_neither_taken_nor_ended(room: Room) -> None:
+    key = await room.call()
+
+    for other in (replace(key, call_id=new_id()), key.back(), replace(key, callee=UserId(new_id()))):
+        assert await room.store.find(other) is None
+        assert not await room.store.take(other, ONE)
+        assert not await room.store.end(other, NOON, is_missed=True)
+
+    assert await room.taken_by(key) is None
+    assert await room.missed() == []
+
+
+async def test_an_ended_call_is_missed_once_and_taken_by_nobody(room: Room) -> None:
+    key, declined = await room.call(), await room.call()
+
+    ends = await asyncio.gather(*(room.store.end(key, NOON, is_missed=True) for _ in range(4)))
+    await room.store.end(declined, NOON, is_missed=False)
+
+    assert sum(ends) == 1
+    assert [await room.taken_by(each) for each in (key, declined)] == [NOBODY, NOBODY]
+    assert not await room.store.take(key, ONE)
+    assert await room.missed() == [key]
+
+
+async def test_an_offer_said_again_changes_nothing(room: Room) -> None:
+    key = await room.call()
+    await room.store.take(key, TWO)
+
+    await room.store.ring(Call(key, TWO), NOON + RINGS_FOR)
+
+    call = await room.store.find(key)
+    assert call == Call(key, ONE, TWO)
+
+
+async def test_nobody_has_more_calls_ringing_than_ten(room: Room) -> None:
+    calls = [await room.call() for _ in range(MOST_RINGING)]
+
+    with pytest.raises(RateLimited):
+        await room.call()
+    await room.call(BO, ANN)
+    await room.store.take(calls[0], ONE)
+    await room.call()
+
+
+async def test_what_rang_long_enough_is_missed(room: Room) -> None:
+    late, taken = await room.call(), await room.call()
+    await room.store.take(taken, ONE)
+    await room.store.ring(Call(CallKey(new_id(), ANN, BO), ONE), NOON + timedelta(seconds=1))
+
+    assert await room.store.lapse(NOON + RINGS_FOR - timedelta(milliseconds=1), 10) == []
+    lapsed = await room.store.lapse(NOON + RINGS_FOR, 10)
+
+    assert lapsed == [Call(late, ONE, NOBODY)]
+    assert await room.store.lapse(NOON + RINGS_FOR, 10) == []
+    assert await room.missed() == [late]
+
+
+async def test_two_sweepers_tell_of_each_missed_call_once(room: Room) -> None:
+    calls = [await room.call() for _ in range(8)]
+
+    swept = await asyncio.gather(*(room.store.lapse(NOON + RINGS_FOR, 3) for _ in range(4)))
+    rest = await room.store.lapse(NOON + RINGS_FOR, 10)
+
+    found = [call.key for calls in [*swept, rest] for call in calls]
+    assert sorted(found, key=str) == sorted(calls, key=str) == sorted(await room.missed(), key=str)
+
+
+async def test_what_is_long_over_is_forgotten(room: Room) -> None:
+    key, other = await room.call(), await room.call()
+    await room.store.take(key, ONE)
+
+    assert await room.store.forget(NOON + KNOWN_FOR - timedelta(seconds=1), 10) == 0
+    assert await room.store.forget(NOON + KNOWN_FOR, 1) == 1
+    assert await room.store.forget(NOON + KNOWN_FOR, 10) == 1
+
+    assert [await room.store.find(each) for each in (key, other)] == [None, None]

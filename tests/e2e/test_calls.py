@@ -1,0 +1,55 @@
+"""Calls over two front doors: rung, answered, missed."""
+
+import asyncio
+import uuid
+from typing import Any
+
+from tests.client import Body, Device, Node
+from tests.line import Line
+
+
+async def signal(line: Line, to: Device, call: str, kind: str, content: bytes = b"sealed") -> None:
+    """Send a signal to all devices of somebody; comes back when it was passed on."""
+    await line.tell("signal", userId=to.user_id, callId=call, kind=kind, content=line.bytes_of(content))
+    await line.ask("ping")
+
+
+async def heard(line: Line, count: int) -> list[tuple[str, Any]]:
+    """The next signals of this line."""
+    async with asyncio.timeout(10):
+        frames: list[Body] = [await line.heard.get() for _ in range(count)]
+    return [(frame["payload"]["kind"], frame["payload"]["content"]) for frame in frames]
+
+
+async def test_a_call_is_set_up_in_order_from_one_node_to_the_other(nodes: list[Node]) -> None:
+    ann, bo = await nodes[0].sign_up(), await nodes[1].sign_up()
+    await ann.open_direct(bo)
+    anns, bos = await Line.live(ann, nodes[0].url), await Line.live(bo, nodes[1].url)
+    call, contents = str(uuid.uuid4()), [b"%d" % number for number in range(10)]
+
+    await signal(anns, bo, call, "offer")
+    for content in contents:
+        await signal(anns, bo, call, "candidate", content)
+    assert await heard(bos, 11) == [("offer", b"sealed"), *(("candidate", each) for each in contents)]
+    await signal(bos, ann, call, "answer")
+    await signal(bos, ann, call, "end")
+
+    assert await heard(anns, 2) == [("answer", b"sealed"), ("end", b"sealed")]
+    for line in (anns, bos):
+        await line.close()
+
+
+async def test_a_call_that_the_caller_gives_up_is_told_to_who_was_away(nodes: list[Node]) -> None:
+    ann, bo = await nodes[0].sign_up(), await nodes[1].sign_up()
+    await ann.open_direct(bo)
+    anns = await Line.live(ann, nodes[0].url)
+    call = str(uuid.uuid4())
+
+    await signal(anns, bo, call, "offer")
+    await signal(anns, bo, call, "end")
+    page = await bo.collect(wait=20)
+    await anns.close()
+
+    assert [entry["notice"] for entry in page["entries"]] == [
+        {"name": "callMissed", "userId": ann.user_id, "callId": call}
+    ]
