@@ -59,6 +59,7 @@ from vyry.adapters.shared_buckets import SharedBuckets
 from vyry.adapters.sms import webhook_key
 from vyry.adapters.sqlite_mail import open_sqlite_mail
 from vyry.adapters.tickets import RedisTickets
+from vyry.adapters.typing_people import TortoiseDiscreet
 from vyry.circles.blocks import Blocks
 from vyry.circles.conversations import CachedConversations, Conversations
 from vyry.circles.friends import Friends
@@ -86,8 +87,8 @@ from vyry.settings import Role, Settings
 from vyry.signals.calls import Calls
 from vyry.signals.places import Places
 from vyry.signals.presence import Presence
-from vyry.signals.relay import Relay
 from vyry.signals.turn import Turn
+from vyry.signals.typists import Typists
 from vyry.wiring import Carriers, Ground, keep_files, lay_ground, limit_keys, open_presence
 
 
@@ -95,11 +96,11 @@ from vyry.wiring import Carriers, Ground, keep_files, lay_ground, limit_keys, op
 class Signals:
     """What is passed on and never stored."""
 
-    relay: Relay
+    typists: Typists
     calls: Calls
     turn: Turn
     presence: Presence
-    #: What relay and others remember of conversations.
+    #: What typists and others remember of conversations.
     conversations: CachedConversations
 
 
@@ -283,7 +284,7 @@ def _exports(ground: Ground) -> Exports:
 def _signals(ground: Ground, wakes: Wakes) -> Signals:
     doorbell = ground.carriers.doorbell
     return Signals(
-        relay=Relay(ground.conversations, ground.lists, doorbell),
+        typists=Typists(ground.conversations, ground.lists, doorbell, TortoiseDiscreet(), ground.clock),
         calls=Calls(TortoiseConversations(), ground.lists, (doorbell, wakes), TortoiseCalls(), ground.clock),
         turn=Turn(ground.settings.turn_urls, ground.settings.turn_secret, ground.settings.turn_seconds),
         presence=open_presence(ground),

@@ -262,7 +262,7 @@ async def _park(session: Session, payload: object, ref: str) -> None:
 async def _typing(session: Session, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
     typing = understand(payload, Typing)
     session.switchboard.buckets.take(str(session.caller.device), (SIGNAL, 1))
-    await session.switchboard.services.signals.relay.typing(
+    await session.switchboard.services.signals.typists.say(
         session.caller, ConversationId(typing.conversation_id), typing.is_typing
     )
 

@@ -62,6 +62,7 @@ class Switchboard:
                     self.ended.run,
                     self._look_after,
                     self._catch_up,
+                    self.services.signals.typists.run,
                     partial(self.services.signals.presence.run, self._seats),
                 )
             ]
