@@ -59,7 +59,7 @@ from vyry.adapters.shared_buckets import SharedBuckets
 from vyry.adapters.sms import webhook_key
 from vyry.adapters.sqlite_mail import open_sqlite_mail
 from vyry.adapters.tickets import RedisTickets
-from vyry.adapters.typing_people import TortoiseDiscreet
+from vyry.adapters.typing_people import TortoiseQuiet
 from vyry.circles.blocks import Blocks
 from vyry.circles.conversations import CachedConversations, Conversations
 from vyry.circles.friends import Friends
@@ -284,7 +284,7 @@ def _exports(ground: Ground) -> Exports:
 def _signals(ground: Ground, wakes: Wakes) -> Signals:
     doorbell = ground.carriers.doorbell
     return Signals(
-        typists=Typists(ground.conversations, ground.lists, doorbell, TortoiseDiscreet(), ground.clock),
+        typists=Typists(ground.conversations, ground.lists, doorbell, TortoiseQuiet(), ground.clock),
         calls=Calls(TortoiseConversations(), ground.lists, (doorbell, wakes), TortoiseCalls(), ground.clock),
         turn=Turn(ground.settings.turn_urls, ground.settings.turn_secret, ground.settings.turn_seconds),
         presence=open_presence(ground),

@@ -13,8 +13,8 @@ _SILENT: Final = """
     SELECT id FROM account WHERE id = ANY($1) AND CAST(settings->>'typingIndicators' AS TEXT) IN ('false', '0')"""
 
 
-class TortoiseDiscreet:
-    """Discreet on PostgreSQL or SQLite: one statement for a conversation, however large."""
+class TortoiseQuiet:
+    """Quiet on PostgreSQL or SQLite: one statement for a conversation, however large."""
 
     async def silent(self, users: Collection[UserId]) -> set[UserId]:
         async with available():

@@ -24,7 +24,7 @@ MOST: Final = 20_000
 _LOOK_SECONDS: Final = 1.0
 
 
-class Discreet(Protocol):
+class Quiet(Protocol):
     """Knows who neither shows that they type nor wants to see it."""
 
     async def silent(self, users: Collection[UserId]) -> set[UserId]:
@@ -48,13 +48,13 @@ class Typists:
         conversations: CachedConversations,
         lists: CachedDeviceLists,
         passage: Passage,
-        discreet: Discreet,
+        quiet: Quiet,
         clock: Clock,
     ) -> None:
         self._conversations = conversations
         self._lists = lists
         self._passage = passage
-        self._discreet = discreet
+        self._quiet = quiet
         self._clock = clock
         #: Who was heard last stands last.
         self._typists: dict[tuple[MailboxKey, ConversationId], _Typist] = {}
@@ -109,7 +109,7 @@ class Typists:
         others = set() if conversation.is_barred else set(conversation.members) - {caller.user_id}
         if not others:
             return
-        silent = await self._discreet.silent({*others, caller.user_id})
+        silent = await self._quiet.silent({*others, caller.user_id})
         if caller.user_id in silent:
             return
         payload = {
