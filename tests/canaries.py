@@ -29,6 +29,7 @@ FIELDS: Final = {
     "token": "invite token",
     "endpoint": "push endpoint",
     "auth": "push secret",
+    "credential": "TURN credential",
 }
 #: Shorter ones are found by accident: a code of six digits counts only where it stands alone.
 _LONG: Final = 10

@@ -285,7 +285,9 @@ def _signals(ground: Ground, wakes: Wakes) -> Signals:
     doorbell = ground.carriers.doorbell
     return Signals(
         typists=Typists(ground.conversations, ground.lists, doorbell, TortoiseQuiet(), ground.clock),
-        calls=Calls(TortoiseConversations(), ground.lists, (doorbell, wakes), TortoiseCalls(), ground.clock),
+        calls=Calls(
+            TortoiseConversations(), ground.lists, (doorbell, wakes), (TortoiseCalls(), ground.limiter), ground.clock
+        ),
         turn=Turn(ground.settings.turn_urls, ground.settings.turn_secret, ground.settings.turn_seconds),
         presence=open_presence(ground),
         conversations=ground.conversations,

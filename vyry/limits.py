@@ -80,6 +80,8 @@ UPLOAD: Final = Quota("upload", (Window(50, 60, is_bucket=True),))
 UPLOAD_BYTES: Final = Quota("upload_bytes", (Window(1024 * _MIB, _DAY),))
 #: Reading everything of an account is dear.
 EXPORT: Final = Quota("export", (Window(5, 3600),))
+#: Calls that are new; an offer said again costs nothing.
+CALL: Final = Quota("call", (Window(60, 600, is_bucket=True),))
 SIGNAL: Final = Quota("signal", (Window(20, 1, is_bucket=True),))
 FRAMES: Final = Quota("frames", (Window(500, 5, is_bucket=True),))
 SOCKETS_ACCOUNT: Final = Quota("sockets_account", (Window(6, 0),))
@@ -104,6 +106,7 @@ QUOTAS: Final[Mapping[str, Quota]] = {
         UPLOAD,
         UPLOAD_BYTES,
         EXPORT,
+        CALL,
         SIGNAL,
         FRAMES,
         SOCKETS_ACCOUNT,

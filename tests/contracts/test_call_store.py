@@ -139,6 +139,16 @@ async def test_nobody_has_more_calls_ringing_than_ten(room: Room) -> None:
     await room.call()
 
 
+async def test_of_many_calls_at_once_ten_ring(room: Room) -> None:
+    for _ in range(MOST_RINGING - 1):
+        await room.call()
+
+    outcomes = await asyncio.gather(*(room.call() for _ in range(20)), return_exceptions=True)
+
+    assert sum(isinstance(outcome, CallKey) for outcome in outcomes) == 1
+    assert sum(isinstance(outcome, RateLimited) for outcome in outcomes) == 19
+
+
 async def test_what_rang_long_enough_is_missed(room: Room) -> None:
     late, taken = await room.call(), await room.call()
     await room.store.take(taken, ONE)

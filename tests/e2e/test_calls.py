@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.client import Body, Device, Node
 from tests.line import Line
+from tests.linking import link
 
 
 async def signal(line: Line, to: Device, call: str, kind: str, content: bytes = b"sealed") -> None:
@@ -53,3 +54,26 @@ async def test_a_call_that_the_caller_gives_up_is_told_to_who_was_away(nodes: li
     assert [entry["notice"] for entry in page["entries"]] == [
         {"name": "callMissed", "userId": ann.user_id, "callId": call}
     ]
+
+
+async def test_the_device_at_one_node_takes_the_call_and_the_one_at_the_other_stops(nodes: list[Node]) -> None:
+    ann, bo = await nodes[0].sign_up(), await nodes[0].sign_up()
+    await ann.open_direct(bo)
+    tablet = await link(bo)
+    anns, bos = [await Line.live(each, nodes[0].url) for each in (ann, bo)]
+    tablets = await Line.live(tablet, nodes[1].url)
+    call = str(uuid.uuid4())
+
+    await signal(anns, bo, call, "offer")
+    for line in (bos, tablets):
+        assert await heard(line, 1) == [("offer", b"sealed")]
+    await signal(tablets, ann, call, "answer", b"tablet")
+    assert await heard(bos, 1) == [("end", b"")]
+    await signal(bos, ann, call, "answer", b"phone")
+    await signal(bos, ann, call, "end")
+    assert await heard(bos, 1) == [("end", b"")]
+    await signal(tablets, ann, call, "end", b"bye")
+
+    assert await heard(anns, 2) == [("answer", b"tablet"), ("end", b"bye")]
+    for line in (anns, bos, tablets):
+        await line.close()

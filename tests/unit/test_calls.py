@@ -9,10 +9,11 @@ import msgpack
 import pytest
 
 from tests.account_room import StandingClock
+from tests.file_room import Counted
 from tests.signals_room import ANN, BO, CY, Lists, Room, caller, open_room
 from vyry.adapters.memory_calls import MemoryCalls
 from vyry.devices.directory import CachedDeviceLists
-from vyry.errors import NotFound
+from vyry.errors import NotFound, RateLimited
 from vyry.ids import DeviceId, MailboxKey, UserId
 from vyry.signals.calls import Calls
 
@@ -47,7 +48,7 @@ def clock() -> StandingClock:
 
 @pytest.fixture
 def calls(room: Room, woken: Woken, clock: StandingClock) -> Calls:
-    return Calls(room.store, CachedDeviceLists(Lists()), (room.bell, woken), MemoryCalls(), clock)
+    return Calls(room.store, CachedDeviceLists(Lists()), (room.bell, woken), (MemoryCalls(), Counted()), clock)
 
 
 async def heard(room: Room, count: int) -> list[tuple[set[int], str, int, bytes]]:
@@ -175,3 +176,15 @@ async def test_devices_without_a_socket_are_woken_once_a_call(room: Room, calls:
         await calls.signal(caller(ANN, 1), (BO, None), CALL, "offer", b"offer")
 
     assert woken.boxes == [{22}]
+
+
+async def test_calls_without_end_are_refused_and_saying_an_offer_again_is_free(calls: Calls) -> None:
+    for _ in range(100):
+        await calls.signal(caller(ANN, 1), (BO, None), CALL, "offer", b"offer")
+    await calls.signal(caller(ANN, 1), (BO, None), CALL, "end", b"")
+
+    for number in range(59):
+        for kind in ("offer", "end"):
+            await calls.signal(caller(ANN, 1), (BO, None), UUID(int=100 + number), kind, b"")
+    with pytest.raises(RateLimited):
+        await calls.signal(caller(ANN, 2), (BO, None), UUID(int=99), "offer", b"")

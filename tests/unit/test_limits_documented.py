@@ -27,6 +27,7 @@ CONTRACT = {
     "upload": [(50, 60)],
     "upload_bytes": [(1024 * MIB, DAY)],
     "export": [(5, 3600)],
+    "call": [(60, 600)],
     "signal": [(20, 1)],
     "frames": [(500, 5)],
     "sockets_account": [(6, 0)],

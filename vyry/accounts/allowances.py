@@ -11,6 +11,7 @@ from vyry.accounts.registration import network_of
 from vyry.counting import Buckets
 from vyry.ids import UserId
 from vyry.limits import (
+    CALL,
     CLAIM_ALL,
     EXPORT,
     LINK_SESSIONS,
@@ -45,6 +46,7 @@ SHARED: Final = (
     UPLOAD,
     UPLOAD_BYTES,
     EXPORT,
+    CALL,
     SIGNAL,
 )
 

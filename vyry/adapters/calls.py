@@ -14,6 +14,8 @@ from vyry.signals.ringing import KNOWN_FOR, MOST_RINGING, NOBODY, RINGS_FOR, Cal
 
 
 _KEY: Final = "call_id = $1 AND account_id = $2 AND to_id = $3"
+#: One call after the other of an account: nobody counts what another is just adding.
+_TURN: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 _RING: Final = """
     INSERT INTO call (call_id, account_id, to_id, device_id, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"""
 _RINGING: Final = "SELECT count(*) AS ringing FROM call WHERE account_id = $1 AND taken_by IS NULL"
@@ -34,6 +36,8 @@ class TortoiseCalls:
     async def ring(self, call: Call, now: datetime) -> None:
         key = call.key
         async with transaction() as inside:
+            if inside.capabilities.dialect != "sqlite":
+                await fetch(inside, _TURN, str(key.caller))
             await fetch(inside, _RING, key.call_id, key.caller, key.callee, call.device_id, now)
             if (await fetch(inside, _RINGING, key.caller))[0]["ringing"] > MOST_RINGING:
                 raise RateLimited(round(RINGS_FOR.total_seconds()))

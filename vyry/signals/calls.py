@@ -10,6 +10,7 @@ from vyry.clock import Clock
 from vyry.devices.directory import CachedDeviceLists
 from vyry.errors import NotFound
 from vyry.ids import DeviceId, MailboxKey, UserId
+from vyry.limits import CALL, Limiter
 from vyry.signals.passage import Passage, mailboxes_of, pass_on
 from vyry.signals.ringing import Call, CallKey, CallStore
 
@@ -54,13 +55,13 @@ class Calls:
         acquaintance: Acquaintance,
         lists: CachedDeviceLists,
         ways: tuple[Passage, Rings],
-        store: CallStore,
+        kept: tuple[CallStore, Limiter],
         clock: Clock,
     ) -> None:
         self._acquaintance = acquaintance
         self._lists = lists
         self._passage, self._rings = ways
-        self._store = store
+        self._store, self._limiter = kept
         self._clock = clock
 
     async def signal(
@@ -68,7 +69,7 @@ class Calls:
     ) -> None:
         """Pass call set-up on to one device, or to all of an account.
 
-        Raises NotFound for people out of reach and for unknown devices, RateLimited for more calls at once than anybody makes.
+        Raises NotFound for people out of reach and for unknown devices, RateLimited for more calls than anybody makes.
         """
         user_id, device_id = to
         if user_id != caller.user_id and not await self._acquaintance.share_one(caller.user_id, user_id):
@@ -105,6 +106,8 @@ class Calls:
         key = CallKey(signal.call_id, signal.user_id, user_id)
         known = await self._store.find(key) or await self._store.find(key.back())
         if known is None:
+            # Each may leave a notice in the mailbox of who is called, after a moment: so many at once are not enough.
+            await self._limiter.take(CALL, str(signal.user_id))
             await self._store.ring(Call(key, signal.device_id), self._clock.now())
         elif known.is_over:
             return
