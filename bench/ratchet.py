@@ -7,7 +7,6 @@ Vyry imports any of it.
 import hashlib
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.page import placed
 from scripts.nodes import ROOT
 
 
@@ -139,20 +139,6 @@ median (lowest to highest). One way: in one chain. Turns: each message goes the 
 
 Goals: 1,000 one-to-one and 500 group messages a second in one core. Reached: {", ".join(reached)}.
 """
-
-
-def placed(page: str, section: str) -> str:
-    """The page with this section in the place of the one before."""
-    before = re.split(rf"^{HEADING}$.*?(?=^## |\Z)", page, maxsplit=1, flags=re.MULTILINE | re.DOTALL)
-    if len(before) == 1:
-        return f"{page.rstrip()}\n\n{section}"
-    return f"{before[0]}{section}{before[1] and chr(10)}{before[1]}"
-
-
-def kept(page: str) -> str:
-    """The section as a page has it; nothing if it has none."""
-    found = re.search(rf"^{HEADING}$.*?(?=^## |\Z)", page, flags=re.MULTILINE | re.DOTALL)
-    return found[0] if found else ""
 
 
 def run(out: Path, *, is_quick: bool) -> None:

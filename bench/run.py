@@ -15,10 +15,11 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
-from bench import ratchet
+from bench import group, ratchet
 from bench.costs import disk_bytes, processor_seconds
 from bench.idle import Bare, allow_files, idle_costs
 from bench.load import Figures, Load, Member, Pair
+from bench.page import placed, section_of
 from bench.report import Report, write
 from bench.seed import Registry
 from bench.wire import Codec
@@ -42,6 +43,10 @@ class Plan:
 
 
 QUICK = Plan(rounds=1, seconds=0.3, warm_up=0.1, in_flight=(10,), rates=(100,), sockets=20, offline=50, pairs=3)
+
+
+#: What is measured by itself, and has a section of its own.
+OTHERS = {"ratchet": ratchet, "group": group}
 
 
 class FloorServer(Server):
@@ -217,10 +222,12 @@ def main() -> None:
     parser.add_argument(
         "--ratchet", action="store_true", help="measure sessions and sender keys beside other libraries instead"
     )
+    parser.add_argument("--group", action="store_true", help="measure posts to a group of a thousand devices instead")
     arguments = parser.parse_args()
-    if arguments.ratchet:
-        ratchet.run(arguments.out, is_quick=arguments.quick)
-        return
+    for name, other in OTHERS.items():
+        if getattr(arguments, name):
+            other.run(arguments.out, is_quick=arguments.quick)
+            return
     plan = QUICK if arguments.quick else Plan(rounds=arguments.rounds)
     allow_files()
     with everything() as servers:
@@ -228,8 +235,10 @@ def main() -> None:
     text = write(report)
     print(text)
     if not arguments.quick:
-        others = ratchet.kept(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else ""
-        arguments.out.write_text(ratchet.placed(text, others) if others else text, encoding="utf-8")
+        page = arguments.out.read_text(encoding="utf-8") if arguments.out.exists() else ""
+        for section in [section_of(page, other.HEADING) for other in OTHERS.values()]:
+            text = placed(text, section) if section else text
+        arguments.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

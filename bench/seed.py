@@ -5,6 +5,7 @@ import base64
 import itertools
 import json
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ class Registry:
         body = {"kind": "direct", "userId": receiver.user_id}
         conversation = await self._call("POST", "/conversations", body, sender.token)
         return Pair(sender, receiver, conversation["conversationId"])
+
+    async def group(self, admin: Member, members: Sequence[Member]) -> str:
+        """A group of these people."""
+        body = {"kind": "group", "memberIds": [each.user_id for each in members], "sealedInfo": _text(b"bench")}
+        conversation = await self._call("POST", "/conversations", body, admin.token)
+        return str(conversation["conversationId"])
 
     async def _member(self, *, with_keys: bool) -> Member:
         number = f"+49151{next(_numbers) % 10**8:08d}"

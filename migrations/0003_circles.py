@@ -5,6 +5,7 @@ from uuid import uuid4
 from tortoise import fields, migrations
 from tortoise.migrations import operations as ops
 
+from migrations._deposit_postgres import deposit_as_before, deposit_straight
 from migrations._push_triggers import plan_no_wakes, plan_wakes
 
 
@@ -239,4 +240,5 @@ class Migration(migrations.Migration):
             ),
         ),
         ops.RunPython(plan_wakes, plan_no_wakes),
+        ops.RunPython(deposit_straight, deposit_as_before),
     ]

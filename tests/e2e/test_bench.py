@@ -8,9 +8,9 @@ import pytest
 from scripts.nodes import ROOT
 
 
-@pytest.mark.timeout(150)
-async def test_the_benchmark_measures_every_variant() -> None:
-    command = (sys.executable, "-m", "bench.run", "--quick")
+async def measured(*options: str) -> str:
+    """What the benchmark prints."""
+    command = (sys.executable, "-m", "bench.run", "--quick", *options)
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -19,5 +19,20 @@ async def test_the_benchmark_measures_every_variant() -> None:
         said, _ = await process.communicate()
 
     assert process.returncode == 0, said.decode()
+    return said.decode()
+
+
+@pytest.mark.timeout(150)
+async def test_the_benchmark_measures_every_variant() -> None:
+    said = await measured()
+
     for variant in ("floor", "embedded", "near", "far"):
-        assert f"| {variant} | 10 in flight |" in said.decode()
+        assert f"| {variant} | 10 in flight |" in said
+
+
+@pytest.mark.timeout(150)
+async def test_the_benchmark_measures_posts_to_groups() -> None:
+    said = await measured("--group")
+
+    for size in (1, 16, 64):
+        assert f"| {size} KiB to 9 |" in said

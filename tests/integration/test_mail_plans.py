@@ -112,3 +112,17 @@ async def test_on_a_bloated_table_the_plans_stay_the_same(room: MailRoom, lines:
     await use_every_statement(room)
 
     assert broken(lines) == []
+
+
+async def test_a_deposit_of_many_never_goes_through_all_mailboxes_for_each_envelope(
+    room: MailRoom, lines: dict[str, ExplainedLine]
+) -> None:
+    boxes = [await room.box() for _ in range(60)]
+    await connection().execute_script("ANALYZE envelope; ANALYZE mailbox;")
+
+    await room.post(letter(*boxes))
+    await room.store.deposit(boxes)
+
+    plans = [plan for plan in lines["deposit"].plans if "y.expires_at" in plan or "x.expires_at" in plan]
+    assert plans
+    assert [plan for plan in plans if "Join Filter" in plan] == []

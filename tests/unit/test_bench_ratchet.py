@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from bench.ratchet import HEADING, LIBRARIES, MEASUREMENTS, Figures, kept, placed, write
+from bench.page import placed, section_of
+from bench.ratchet import HEADING, LIBRARIES, MEASUREMENTS, Figures, write
 from scripts.nodes import ROOT
 
 
@@ -40,8 +41,8 @@ def test_a_section_takes_the_place_of_the_one_before_and_no_other() -> None:
     page = placed("# Page\n\n## One\n\nx\n", section)
 
     assert page == f"# Page\n\n## One\n\nx\n\n{section}"
-    assert kept(page) == section
+    assert section_of(page, HEADING) == section
     assert placed(page, section) == page
     assert placed(f"{page}\n## Behind\n\ny\n", section) == f"{page}\n## Behind\n\ny\n"
-    assert kept("# Page\n") == ""
+    assert section_of("# Page\n", HEADING) == ""
     assert page.count(HEADING) == 1
