@@ -159,6 +159,17 @@ async def test_who_did_not_take_a_call_cannot_end_it(room: Room, calls: Calls) -
     assert await heard(room, 1) == [({11}, "end", 2, b"bye")]
 
 
+async def test_another_device_of_the_caller_cannot_end_what_was_taken(room: Room, calls: Calls) -> None:
+    await calls.signal(caller(ANN, 1), (BO, None), CALL, "offer", b"offer")
+    await calls.signal(caller(BO, 2), (ANN, DeviceId(1)), CALL, "answer", b"yes")
+    await heard(room, 3)
+
+    await calls.signal(caller(ANN, 2), (BO, DeviceId(2)), CALL, "end", b"no")
+    assert await is_silent(room)
+    await calls.signal(caller(ANN, 1), (BO, DeviceId(2)), CALL, "end", b"bye")
+    assert await heard(room, 1) == [({22}, "end", 1, b"bye")]
+
+
 async def test_a_call_that_nobody_takes_stops_after_a_minute(room: Room, calls: Calls, clock: StandingClock) -> None:
     await calls.signal(caller(ANN, 2), (BO, None), CALL, "offer", b"offer")
     clock.advance(seconds=59)

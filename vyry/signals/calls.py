@@ -142,9 +142,9 @@ class Calls:
             await self._pass_on(signal, to)
             await self._stop_others(signal, own)
             return
-        call = await self._store.find(key.back())
-        # A device that did not take the call must not end it for the one that did.
-        if call is None or call.is_over or call.taken_by == signal.device_id:
+        call = await self._store.find(key) or await self._store.find(key.back())
+        # A device that neither made nor took the call must not end it for the one that did.
+        if call is None or call.is_over or signal.device_id == (call.device_id if call.key == key else call.taken_by):
             await self._pass_on(signal, to)
 
     async def _stop_others(self, signal: _Signal, own: MailboxKey) -> None:
