@@ -278,7 +278,7 @@ def write(figures: Figures, plan: Plan) -> str:
     count = plan.readers
     rows = [_row(figures, size, count) for size in SIZES]
     shares = {size: [each / size for each in octets] for size, octets in figures.written_for_contents.items()}
-    told = ", ".join(f"{size >> 10} KiB: {_spread(share, '.2f')}" for size, share in shares.items())
+    told = ", ".join(f"{size >> 10} KiB: {spread(share, '.2f')}" for size, share in shares.items())
     worst = max(statistics.median(share) for share in shares.values())
     return f"""{HEADING}
 
@@ -292,7 +292,7 @@ Beside it the same content posted to each reader for itself, {IN_FLIGHT} posts u
 Bytes written for a byte of shared content, however many share it: {told} ({"reached" if worst <= 1.2 else "**not reached**"}: at most 1.2). Counted are the records of PostgreSQL's log about the table of contents, its index and what lies beside it,
 until the last device has acknowledged. The envelopes are the rest of the log: {statistics.median(figures.written[SIZES[0]]) / count:.0f} bytes each, stored, numbered, delivered and acknowledged. Pages written whole after a checkpoint are left out (`full_page_writes` off).
 
-Two who write to each other at the same node meanwhile (and in the same client, which reads a thousand frames for each group post), from post to delivery: p50 {_percentile(figures.quiet, 0.5):.1f} ms and p99 {_percentile(figures.quiet, 0.99):.1f} ms while nothing else goes on; p50 {_percentile(figures.beside, 0.5):.1f} ms, p99 {_percentile(figures.beside, 0.99):.1f} ms and
+Two who write to each other at the same node meanwhile (and in the same client, which reads a thousand frames for each group post), from post to delivery: p50 {percentile(figures.quiet, 0.5):.1f} ms and p99 {percentile(figures.quiet, 0.99):.1f} ms while nothing else goes on; p50 {percentile(figures.beside, 0.5):.1f} ms, p99 {percentile(figures.beside, 0.99):.1f} ms and
 at worst {max(figures.beside) * 1000:.0f} ms while one group post follows the other without a pause.
 """
 
@@ -302,22 +302,24 @@ def _row(figures: Figures, size: int, count: int) -> str:
     octets = zip(figures.written[size], figures.singles_written[size], strict=True)
     cells = (
         f"{size >> 10} KiB to {count}",
-        _spread([each * 1000 for each in figures.accepted[size]], ".0f"),
-        _spread([each * 1000 for each in figures.delivered[size]], ".0f"),
-        _spread([each * 1000 for each in figures.singles_delivered[size]], ".0f"),
-        _spread([group / singly for group, singly in times], ".2f"),
-        _spread([each / 1024 for each in figures.written[size]], ".0f"),
-        _spread([each / 1024 for each in figures.singles_written[size]], ".0f"),
-        _spread([group / singly for group, singly in octets], ".3f"),
+        spread([each * 1000 for each in figures.accepted[size]], ".0f"),
+        spread([each * 1000 for each in figures.delivered[size]], ".0f"),
+        spread([each * 1000 for each in figures.singles_delivered[size]], ".0f"),
+        spread([group / singly for group, singly in times], ".2f"),
+        spread([each / 1024 for each in figures.written[size]], ".0f"),
+        spread([each / 1024 for each in figures.singles_written[size]], ".0f"),
+        spread([group / singly for group, singly in octets], ".3f"),
     )
     return f"| {' | '.join(cells)} |"
 
 
-def _spread(values: Sequence[float], form: str) -> str:
+def spread(values: Sequence[float], form: str) -> str:
+    """The median, and between what the values lie."""
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
-def _percentile(values: Sequence[float], share: float) -> float:
+def percentile(values: Sequence[float], share: float) -> float:
+    """What `share` of these seconds did not exceed, in milliseconds."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000
 

@@ -53,6 +53,12 @@ class Registry:
         conversation = await self._call("POST", "/conversations", body, admin.token)
         return str(conversation["conversationId"])
 
+    async def befriend(self, one: Member, other: Member) -> None:
+        """Make these two friends who show each other their presence."""
+        for asker, asked in ((one, other), (other, one)):
+            await self._call("PATCH", "/account", {"settings": {"showPresence": True}}, asker.token)
+            await self._call("POST", "/friends/requests", {"userId": asked.user_id}, asker.token)
+
     async def _member(self, *, with_keys: bool) -> Member:
         number = f"+49151{next(_numbers) % 10**8:08d}"
         challenge = await self._call("POST", "/auth/request-otp", {"phoneNumber": number})

@@ -31,6 +31,13 @@ async def test_the_benchmark_measures_every_variant() -> None:
 
 
 @pytest.mark.timeout(150)
+async def test_the_benchmark_measures_presence() -> None:
+    said = await measured("--presence")
+
+    assert "| watched |" in said
+
+
+@pytest.mark.timeout(150)
 async def test_the_benchmark_measures_posts_to_groups() -> None:
     said = await measured("--group")
 
