@@ -179,6 +179,8 @@ class Settings(CallSettings, CodeSettings, FileSettings, PushSettings):
     max_sockets: int = Field(20_000, ge=1)
     #: How long a posted envelope may wait for its number before the sweeper takes it up.
     handover_ms: int = Field(500, ge=50, le=60_000)
+    #: How long people are shown whose node died.
+    presence_seconds: int = Field(25, ge=3, le=50)
     #: Of the Kafka topic; the most workers that can share the work.
     partitions: int = Field(4, ge=1, le=1024)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

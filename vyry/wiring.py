@@ -136,7 +136,7 @@ def limit_keys(settings: Settings) -> LimitKeys:
 
 def open_presence(ground: Ground) -> Presence:
     """The presence of this node's sockets and of whom they watch."""
-    carriers, pace = ground.carriers, PresencePace()
+    carriers, pace = ground.carriers, PresencePace(lease=ground.settings.presence_seconds)
     if isinstance(carriers.doorbell, RedisDoorbell):
         return Presence(RedisPresence(carriers.redis, carriers.doorbell, pace), TortoiseShowing(), pace)
     return Presence(InProcessPresence(pace), TortoiseShowing(), pace)
