@@ -65,18 +65,19 @@ class Terminal:
         return str(self.told(profile, "register", number or fresh_number(), *known)[0]["userId"])
 
     def shell(self, line: str) -> Run:
-        """A line as it stands in documents: `NAME=$(vyry ...)`, `echo words | vyry ...`, or `vyry ...`. Their node is this one."""
+        """A line as it stands in documents: `NAME=$(vyry ... | jq -r .field)`, `echo words | vyry ...`, or `vyry ...`. Their node is this one."""
         name, equals, rest = line.partition("=$(")
         command = rest.removesuffix(")") if equals else line
+        command, _, wanted = command.partition(" | ") if equals else (command, "", "")
         typing, pipe, piped = command.partition(" | ")
         typed = " ".join(_words(typing, self.variables)[1:]) + "\n" if pipe else ""
         words = _words(piped if pipe else command, self.variables)
         assert words[0] == "vyry", line
-        codes = {"codes.jsonl": str(self.node.otp_file)}
+        files = {"codes.jsonl": str(self.node.otp_file), "account.json": f"{self.home}/account.json"}
         known = ["--url", self.node.url] if "register" in words else []
-        done = self.run(*[codes.get(word, word) for word in words[1:]], *known, typed=typed)
+        done = self.run(*[files.get(word, word) for word in words[1:]], *known, typed=typed)
         if equals:
-            self.variables[name] = done.out.strip()
+            self.variables[name] = str(done.objects[0][wanted.removeprefix("jq -r .")])
         return done
 
 

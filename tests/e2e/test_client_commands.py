@@ -2,12 +2,14 @@
 
 import fcntl
 import json
+import resource
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from scripts.nodes import Alone
+from tests.client import fresh_number
 from tests.client_shell import Run, Terminal
 from vyry.cli.client.exits import Exit
 
@@ -89,7 +91,7 @@ def test_a_wrong_key_opens_nothing_and_breaks_nothing(here: Terminal, key: bytes
 
 
 def test_a_wrong_command_line_ends_with_2(here: Terminal) -> None:
-    done = here.client("ann", "send", "nobody", "hello")
+    done = here.client("ann", "send")
 
     assert (done.code, done.out) == (Exit.WRONG_LINE, "")
 
@@ -100,3 +102,118 @@ def test_nothing_but_the_node_is_readable_in_a_profile(here: Terminal) -> None:
     assert json.loads(here.client("bo", "whoami", "--json").out)["node"] == (folder / "node").read_text().strip()
     assert here.variables["BO"].encode() not in (folder / "vyry.db").read_bytes()
     assert oct(folder.stat().st_mode & 0o777) == "0o700"
+
+
+def test_what_was_said_is_answered_changed_and_taken_back_by_its_id(here: Terminal) -> None:
+    ann, bo = here.variables["ANN"], here.variables["BO"]
+    said = here.told("ann", "send", bo, "helo")[0]
+    here.told("ann", "edit", bo, said["id"], "hello")
+    here.told("bo", "receive")
+    here.told("bo", "react", said["conversationId"], said["id"], "+1")
+    answer = here.told("bo", "send", ann, "hi", "--reply-to", said["id"])[0]
+    here.told("bo", "unsend", ann, answer["id"])
+
+    heard = [line for line in here.told("ann", "receive") if line["event"] in ("reaction", "message", "unsend")]
+
+    target = {"id": said["id"], "senderId": ann}
+    assert [line["event"] for line in heard] == ["reaction", "message", "unsend"]
+    assert (heard[0]["target"], heard[0]["emoji"], heard[1]["replyTo"]) == (target, "+1", target)
+    assert [line["event"] for line in here.told("ann", "history", bo, "--limit", "3")] == [
+        line["event"] for line in heard
+    ]
+
+
+def test_a_message_that_nobody_knows_is_not_found(here: Terminal) -> None:
+    refused(here.client("ann", "react", here.variables["BO"], str(uuid4()), "+1"), Exit.NOT_FOUND, "No message")
+
+
+def test_people_are_found_by_name_and_by_number(here: Terminal) -> None:
+    number = fresh_number()
+    cleo = here.sign_up("cleo", number)
+    here.told("cleo", "profile", "--username", f"cleo_{cleo[-12:]}", "--name", "Cleo")
+
+    by_name = here.told("ann", "send", f"@cleo_{cleo[-12:]}", "by name")[0]
+    by_number = here.told("ann", "send", number, "by number")[0]
+    chats = here.client("ann", "chats").out
+
+    assert by_name["conversationId"] == by_number["conversationId"]
+    assert f"{by_name['conversationId']}  direct  @cleo_{cleo[-12:]}\n" in chats
+    refused(here.client("ann", "send", "@no_such_person", "x"), Exit.NOT_FOUND, "NOT_FOUND")
+    refused(here.client("ann", "send", fresh_number(), "x"), Exit.NOT_FOUND, "can be found")
+
+
+def test_friends_are_asked_and_blocked_people_are_gone(here: Terminal) -> None:
+    dan = here.sign_up("dan")
+    bo = here.variables["BO"]
+    assert here.told("dan", "friends", "add", bo) == [{"userId": bo, "status": "requested"}]
+    assert here.told("bo", "friends", "requests")[0]["direction"] == "incoming"
+    assert here.told("bo", "friends", "add", dan) == [{"userId": dan, "status": "friends"}]
+    assert [each["userId"] for each in here.told("dan", "friends", "list")] == [bo]
+
+    here.told("bo", "friends", "block", dan)
+
+    refused(here.client("dan", "send", bo, "hello?"), Exit.NOT_FOUND, "NOT_FOUND")
+    assert here.told("dan", "friends", "list") == []
+    assert [each["userId"] for each in here.told("bo", "friends", "blocks")] == [dan]
+
+
+def test_the_safety_number_is_one_and_a_changed_key_holds_everything_back(here: Terminal) -> None:
+    number = fresh_number()
+    ann, fay = here.variables["ANN"], here.sign_up("fay", number)
+    here.told("ann", "send", fay, "hello")
+    here.told("fay", "receive")
+    theirs, ours = here.told("fay", "safety", ann)[0], here.told("ann", "safety", fay, "--verify")[0]
+    here.sign_up("fay anew", number)
+
+    refused(here.client("ann", "send", fay, "is it you?"), Exit.UNSAFE, "IdentityChanged")
+    assert here.told("ann", "safety", fay, "--accept")[0]["isVerified"] is False
+    here.told("ann", "send", fay, "so it is you")
+
+    assert (theirs["safetyNumber"], ours["isVerified"]) == (ours["safetyNumber"], True)
+    assert here.told("fay anew", "receive")[-1]["text"] == "so it is you"
+    refused(here.client("fay", "receive"), Exit.NO_ACCOUNT, "ended")
+
+
+def test_a_passphrase_opens_its_profile_and_nothing_else_does(here: Terminal, tmp_path: Path) -> None:
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    right.write_text("correct horse\n")
+    wrong.write_text("battery staple\n")
+    known = ("--codes", str(here.node.otp_file), "--url", here.node.url)
+    me = here.told("gil", "register", fresh_number(), *known, "--passphrase-file", str(right))[0]["userId"]
+
+    refused(here.client("gil", "whoami"), Exit.STORE_LOCKED, "passphrase")
+    refused(here.client("gil", "whoami", "--passphrase-file", str(wrong)), Exit.STORE_LOCKED, "does not open")
+    refused(here.client("gil", "whoami", "--passphrase-file", f"{tmp_path}/none"), Exit.STORE_LOCKED, "passphrase")
+    assert here.told("gil", "whoami", "--passphrase-file", str(right))[0]["userId"] == me
+
+
+def test_what_the_node_knows_is_exported_once_and_for_the_owner_alone(here: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "account.json"
+    here.told("bo", "export", str(file))
+
+    assert json.loads(file.read_bytes())["account"]["userId"] == here.variables["BO"]
+    assert oct(file.stat().st_mode & 0o777) == "0o600"
+    refused(here.client("bo", "export", str(file)), Exit.FAILED, "File exists")
+
+
+def test_a_device_that_logs_out_has_ended(here: Terminal) -> None:
+    hal = here.sign_up("hal")
+    assert [each["isCurrent"] for each in here.told("hal", "devices", "list")] == [True]
+    assert here.told("hal", "devices", "rename", "1", "the old laptop")[0]["name"] == "the old laptop"
+
+    here.told("hal", "logout")
+
+    refused(here.client("hal", "devices", "list"), Exit.NO_ACCOUNT, "ended")
+    assert here.client("ann", "send", hal, "hello?").code == Exit.DONE
+
+
+def test_a_disk_that_takes_no_more_is_named_and_the_profile_stays_whole(here: Terminal) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        done = here.client("bo", "send", here.variables["ANN"], "x" * 5_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    refused(done, Exit.STORE_FULL, "full")
+    assert here.told("bo", "send", here.variables["ANN"], "there is room again")

@@ -1,5 +1,7 @@
 """What the SDK holds the node to: a mailbox without holes, and a store without half acts."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +15,7 @@ from vyry.client.chain import Point, text
 from vyry.client.events import Lost
 from vyry.client.journal import Journal
 from vyry.client.packing import pack, unpack
-from vyry.client.refusals import ChainBroken, StoreLocked
+from vyry.client.refusals import ChainBroken, StoreFailed, StoreLocked
 from vyry.client.store import Store, file_key, passphrase_key
 
 
@@ -122,3 +124,26 @@ def test_a_key_file_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None
     with pytest.raises(StoreLocked, match="chmod 600"):
         file_key(tmp_path / "key")
     assert passphrase_key("one", bytes(16)) != passphrase_key("two", bytes(16))
+
+
+def test_a_store_is_closed_after_the_act_that_another_thread_is_in(tmp_path: Path) -> None:
+    store = Store(tmp_path / "a.db", bytes(32))
+    begun, go = threading.Event(), threading.Event()
+
+    def act() -> None:
+        with store.transaction():
+            begun.set()
+            go.wait(10)
+            store.put("thing", "one", b"kept")
+
+    with ThreadPoolExecutor(2) as pool:
+        acting = pool.submit(act)
+        begun.wait(10)
+        closing = pool.submit(store.close)
+        go.set()
+        acting.result(), closing.result()
+
+    with Store(tmp_path / "a.db", bytes(32)) as again:
+        assert again.get("thing", "one") == b"kept"
+    with pytest.raises(StoreFailed):
+        store.get("thing", "one")

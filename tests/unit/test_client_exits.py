@@ -10,7 +10,8 @@ import pytest
 from vyry.cli.client.app import COMMANDS, app
 from vyry.cli.client.exits import Exit, ended
 from vyry.cli.main import main
-from vyry.client.refusals import ChainBroken, NotRegistered, Refused, StoreLocked, Unreachable
+from vyry.client.refusals import ChainBroken, NotRegistered, Refused, SessionEnded, StoreFull, StoreLocked, Unreachable
+from vyry.signal_protocol.refusals import BadContent, IdentityChanged
 
 
 CLI_DOCUMENT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -22,7 +23,11 @@ CLI_DOCUMENT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encodin
         (NotRegistered("register"), Exit.NO_ACCOUNT),
         (Unreachable("away"), Exit.NODE_AWAY),
         (StoreLocked("locked"), Exit.STORE_LOCKED),
+        (SessionEnded("ended"), Exit.NO_ACCOUNT),
+        (StoreFull("full"), Exit.STORE_FULL),
         (ChainBroken("broken"), Exit.UNSAFE),
+        (IdentityChanged(), Exit.UNSAFE),
+        (BadContent(), Exit.FAILED),
         (Refused(404, {}), Exit.NOT_FOUND),
         (Refused(429, {}), Exit.TOO_MUCH),
         (Refused(403, {}), Exit.REFUSED),
@@ -38,7 +43,7 @@ def test_the_document_has_every_exit_code_and_no_other() -> None:
     assert [(int(number), name) for number, name in told] == [(each.value, each.name) for each in Exit]
 
 
-@pytest.mark.parametrize("example", [line for lines in COMMANDS.values() for line in lines])
+@pytest.mark.parametrize("example", [line for _, lines in COMMANDS for line in lines])
 def test_an_example_is_a_line_that_the_command_takes(example: str) -> None:
     words = shlex.split(example.partition(" < ")[0])
 

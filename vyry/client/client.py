@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
 
 import aiohttp
 
+from vyry.client.account import Account, Devices
 from vyry.client.chain import Entry, Point
 from vyry.client.conversations import Conversations
 from vyry.client.device import Me
@@ -20,6 +21,7 @@ from vyry.client.messages import Messages
 from vyry.client.opening import Profile
 from vyry.client.outbox import Outbox
 from vyry.client.outgoing import new_id
+from vyry.client.people import Friends, People
 from vyry.client.refusals import NotRegistered, Unreachable
 from vyry.client.rest import Rest
 from vyry.client.safety import Safety
@@ -58,6 +60,10 @@ class Client:
         #: What to say, in rooms of their own.
         self.messages: Final = Messages(self)
         self.conversations: Final = Conversations(store, rest)
+        self.people: Final = People(rest)
+        self.friends: Final = Friends(rest)
+        self.account: Final = Account(rest)
+        self.devices: Final = Devices(rest)
         self.safety: Final = Safety(store, rest, self._accept)
 
     @classmethod
@@ -65,7 +71,7 @@ class Client:
     async def open(cls, profile: Profile) -> AsyncIterator["Client"]:
         """The device of this profile, connected while the context is open if it is registered. Raises StoreLocked, StoreFull, StoreFailed."""
         problems: list[BaseException] = []
-        with await asyncio.to_thread(profile.open_store) as store:
+        with await _opened(profile) as store:
             try:
                 async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
                     client = cls(store, Rest(http, profile.url, store))
@@ -119,11 +125,12 @@ class Client:
         self._to_send.set()
         return content.id
 
-    async def sent(self) -> None:
-        """Come back when nothing waits to be sent."""
+    async def sent(self) -> Mapping[UUID, str]:
+        """Come back when nothing waits to be sent; answers what was refused since this was opened, by content id, and why."""
         while self._outbox.is_waiting():
             self._done.clear()
             await self._done.wait()
+        return self._outbox.refused
 
     async def events(self, *, follow: bool = True) -> AsyncIterator[Event]:
         """Everything that happens, oldest first; without `follow` only until all that waited on the node is here.
@@ -207,6 +214,16 @@ class Client:
         point = Me.of(self._store).point
         assert point is not None
         return point
+
+
+async def _opened(profile: Profile) -> Store:
+    """Its store; whoever is cancelled meanwhile leaves none open."""
+    opening = asyncio.get_running_loop().run_in_executor(None, profile.open_store)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        (await opening).close()
+        raise
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

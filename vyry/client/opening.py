@@ -38,6 +38,10 @@ class Profile:
     key: bytes | None = field(default=None, repr=False)
     passphrase: str | None = field(default=None, repr=False)
 
+    def asks_for_passphrase(self) -> bool:
+        """Whether a passphrase opens this profile."""
+        return (self.folder / _SALT).exists()
+
     def open_store(self) -> Store:
         """The store, made when it is not there. Raises StoreLocked, StoreFull, StoreFailed."""
         try:
@@ -47,12 +51,11 @@ class Profile:
             raise StoreLocked(f"{self.folder} cannot be used ({failed.strerror}).") from None
 
     def _own_key(self) -> bytes:
-        has_salt = (self.folder / _SALT).exists()
         if self.passphrase is not None:
             if (self.folder / _KEY).exists():
                 raise StoreLocked(f"{self.folder} is opened by a key file, not by a passphrase.")
             return passphrase_key(self.passphrase, private_file(self.folder / _SALT, _SALT_BYTES))
-        if has_salt:
+        if self.asks_for_passphrase():
             raise StoreLocked(f"{self.folder} is opened by a passphrase: give it.")
         keyring = None if (self.folder / _KEY).exists() else system_keyring()
         return file_key(self.folder / _KEY) if keyring is None else keyring_key(keyring, self.folder)

@@ -40,6 +40,8 @@ class Outbox:
         self._queue = Queue(store)
         self._sealing = Sealing(store, rest, now)
         self.circles: Final = self._sealing.circles
+        #: What was given up since this was opened, by content id, and why.
+        self.refused: Final[dict[UUID, str]] = {}
 
     def say(self, content: Content, effects: Effects) -> None:
         """Something for everybody there: from here on it is sent, whatever happens, and stands in the history. Said again under the same id it changes nothing. Raises BadContent, TooLarge."""
@@ -141,3 +143,4 @@ class Outbox:
             if outgoing.lane == "mail":
                 where: dict[str, Any] = {"conversation_id": outgoing.conversation_id, "id": outgoing.content_id}
                 Journal(self._store).add(NotSent(**where, kind=outgoing.kind, reason=reason))
+        self.refused[outgoing.content_id] = reason

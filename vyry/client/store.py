@@ -119,8 +119,9 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._database.close()
+        """Let go of the file, once the act that is under way in another thread is over."""
+        with self._turn:
+            self._database.close()
         self._lock.close()
 
     @contextmanager
@@ -186,6 +187,10 @@ class Store:
                 self.put(_CHECK, "", b"vyry")
 
 
+#: All but the first are what a quota looks like.
+_NO_ROOM: Final = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMOPEN")
+
+
 @contextmanager
 def _named(folder: Path | None) -> Iterator[None]:
     """What SQLite says about the file, in one clear line."""
@@ -193,9 +198,13 @@ def _named(folder: Path | None) -> Iterator[None]:
         yield
     except sqlite3.Error as failed:
         where = f" of {folder}" if folder else ""
-        if failed.sqlite_errorname == "SQLITE_FULL":
-            raise StoreFull(f"The disk{where} is full: what is kept is whole, but nothing more can be kept.") from None
-        raise StoreFailed(f"The store{where} cannot be used ({failed}).") from None
+        if getattr(failed, "sqlite_errorname", "") in _NO_ROOM:
+            raise StoreFull(
+                f"The disk{where} is full, or takes no more of you: what is kept is whole, but nothing more can be kept."
+            ) from None
+        raise StoreFailed(
+            f"The store{where} cannot be used ({failed}; {getattr(failed, 'sqlite_errorname', '')})."
+        ) from None
 
 
 def _locked(path: Path) -> IO[bytes]:

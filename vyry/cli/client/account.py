@@ -1,10 +1,14 @@
-"""Commands about the account of a profile: sign up, and who one is."""
+"""Commands about the account of a profile: sign up, who one is, what one shows, what the node knows."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.where import HERE, Where
@@ -40,6 +44,65 @@ def whoami(*, where: Where = HERE) -> None:
         where.say(str(client.user_id), {"userId": str(client.user_id), "node": where.node})
 
     where.run(act)
+
+
+def profile(
+    *, username: str | None = None, name: str | None = None, bio: str | None = None, where: Where = HERE
+) -> None:
+    """Show what others see of you, and change it.
+
+    Args:
+        username: By which others find you: 3 to 30 of a-z 0-9 _ and dot.
+        name: What is shown to friends.
+        bio: A few words about you.
+        where: Which device, and its node.
+    """
+    changes = {key: value for key, value in (("username", username), ("displayName", name), ("bio", bio)) if value}
+
+    async def act(client: Client) -> None:
+        told = await client.account.update(**changes) if changes else await client.account.get()
+        shown = ("userId", "username", "displayName", "bio", "phoneNumber")
+        where.say("\n".join(f"{key:12} {told[key] or '-'}" for key in shown), told)
+
+    where.run(act)
+
+
+def export(file: Path, /, *, where: Where = HERE) -> None:
+    """Write everything that the node knows of the account into a file that only you can read.
+
+    Args:
+        file: The archive: one JSON object (docs/protocol.md, "The archive"). It must not be there yet.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        archive = await client.account.export()
+        await asyncio.to_thread(_write, file, archive)
+        where.say(f"Written to {file}.", {"file": str(file)})
+
+    where.run(act)
+
+
+def logout(*, where: Where = HERE) -> None:
+    """End this device: its tokens, keys and mailbox at the node are gone. What was said stays in the profile.
+
+    Args:
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        await client.account.logout()
+        where.say("This device has ended.", {"ended": True})
+
+    where.run(act)
+
+
+def _write(file: Path, archive: dict[str, Any]) -> None:
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
+            opened.write(orjson.dumps(archive, option=orjson.OPT_INDENT_2))
+    except OSError as failed:
+        raise Ended(Exit.FAILED, f"{file} cannot be written ({failed.strerror}).") from None
 
 
 def _reader(phone_number: str, codes: Path | None) -> Callable[[], Awaitable[str]]:

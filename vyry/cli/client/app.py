@@ -1,27 +1,50 @@
 """`vyry client` and its commands, each with lines to learn from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from cyclopts import App
 
-from vyry.cli.client import account, talking
+from vyry.cli.client import account, devices, hearing, people, talking, trust
 
 
 app = App(name="client", help="Chat from the terminal: end to end, with keys that stay in this profile.")
 
+_MESSAGE: Final = "0197f6a2-5b1c-7000-8000-3f6d2a9c1e55"
 #: Each command with the examples that end its help.
-COMMANDS: Final[Mapping[Callable[..., Any], tuple[str, ...]]] = {
-    account.register: (
-        "register +491512345678",
-        "register +491512345678 --profile work --url https://node.example",
+COMMANDS: Final[Sequence[tuple[Callable[..., Any] | App, tuple[str, ...]]]] = (
+    (
+        account.register,
+        (
+            "register +491512345678",
+            "register +491512345678 --profile work --url https://node.example --passphrase-file -",
+        ),
     ),
-    account.whoami: ("whoami", "whoami --json"),
-    talking.send: (
-        'send 0197f6a2-5b1c-7000-8000-3f6d2a9c1e55 "hello"',
-        "send 0197f6a2-5b1c-7000-8000-3f6d2a9c1e55 < letter.txt",
-    ),
-    talking.receive: ("receive --follow", "receive --json"),
-}
-for _command, _examples in COMMANDS.items():
-    app.command(_command, help_epilogue="\n\n".join(f"vyry client {line}" for line in _examples))
+    (account.whoami, ("whoami", "whoami --json")),
+    (account.profile, ("profile", 'profile --username ann --name "Ann Lee"')),
+    (people.app, ("friends add @bo", "friends requests", "friends accept @ann", "friends list", "friends block @eve")),
+    (hearing.chats, ("chats",)),
+    (talking.send, ('send @bo "hello"', "send @bo < letter.txt", f'send @bo "yes" --reply-to {_MESSAGE}')),
+    (talking.react, (f"react @bo {_MESSAGE} 👍", f"react @bo {_MESSAGE}")),
+    (talking.edit, (f'edit @bo {_MESSAGE} "hello!"',)),
+    (talking.unsend, (f"unsend @bo {_MESSAGE}",)),
+    (hearing.receive, ("receive --follow", "receive --json")),
+    (hearing.history, ("history @bo --limit 10",)),
+    (trust.safety, ("safety @bo", "safety @bo --verify")),
+    (devices.app, ("devices list", 'devices rename 1 "the old laptop"', "devices remove 2")),
+    (account.export, ("export account.json",)),
+    (account.logout, ("logout",)),
+)
+
+
+def _add(command: Callable[..., Any] | App, examples: tuple[str, ...]) -> None:
+    epilogue = "\n\n".join(f"vyry client {line}" for line in examples)
+    if isinstance(command, App):
+        command.help_epilogue = epilogue
+        app.command(command)
+    else:
+        app.command(command, help_epilogue=epilogue)
+
+
+for _command, _examples in COMMANDS:
+    _add(_command, _examples)

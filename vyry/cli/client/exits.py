@@ -3,9 +3,19 @@
 from enum import IntEnum
 from typing import Final
 
-from vyry.cli.refusals import CannotServe, leaves
-from vyry.client.refusals import ChainBroken, ClientError, NotRegistered, Refused, StoreLocked, Unreachable
-from vyry.signal_protocol.refusals import Refusal
+from vyry.cli.refusals import CannotServe
+from vyry.client.refusals import (
+    ChainBroken,
+    ClientError,
+    LinkEnded,
+    NotRegistered,
+    Refused,
+    SessionEnded,
+    StoreFull,
+    StoreLocked,
+    Unreachable,
+)
+from vyry.signal_protocol.refusals import IdentityChanged, Refusal
 
 
 class Exit(IntEnum):
@@ -20,6 +30,7 @@ class Exit(IntEnum):
     STORE_LOCKED = 6
     NOT_FOUND = 7
     TOO_MUCH = 8
+    STORE_FULL = 9
     UNSAFE = 10
 
 
@@ -40,11 +51,6 @@ def ended(problem: BaseException) -> Ended:
     return problem if isinstance(problem, Ended) else Ended(_kind(problem), str(problem))
 
 
-def first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What went wrong first."""
-    return leaves(group)[0]
-
-
 def _kind(problem: BaseException) -> Exit:
     if isinstance(problem, Refused):
         return {404: Exit.NOT_FOUND, 429: Exit.TOO_MUCH}.get(problem.status, Exit.REFUSED)
@@ -53,7 +59,11 @@ def _kind(problem: BaseException) -> Exit:
 
 _KINDS: Final[dict[type[BaseException], Exit]] = {
     NotRegistered: Exit.NO_ACCOUNT,
+    SessionEnded: Exit.NO_ACCOUNT,
+    LinkEnded: Exit.REFUSED,
     Unreachable: Exit.NODE_AWAY,
     StoreLocked: Exit.STORE_LOCKED,
+    StoreFull: Exit.STORE_FULL,
     ChainBroken: Exit.UNSAFE,
+    IdentityChanged: Exit.UNSAFE,
 }

@@ -1,44 +1,88 @@
-"""Commands that say something, and that tell what was said."""
+"""Commands that say something."""
 
 import sys
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Final
 from uuid import UUID
 
-from cyclopts import Parameter
-
-from vyry.cli.client.telling import line
+from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.naming import conversation, target
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
+from vyry.client.events import Target
 
 
-def send(user_id: UUID, text: str | None = None, /, *, where: Where = HERE) -> None:
+def send(to: str, text: str | None = None, /, *, reply_to: UUID | None = None, where: Where = HERE) -> None:
     """Send a message, and wait until the node has it.
 
     Args:
-        user_id: Whom to.
+        to: A user id, @username, number (+...) or conversation id.
         text: What to say; without it, standard input is read.
+        reply_to: The id of the message that this answers.
         where: Which device, and its node.
     """
     said = sys.stdin.read() if text is None else text
 
-    async def act(client: Client) -> None:
-        content_id = await client.send_text(await client.direct(user_id), said)
-        await client.sent()
-        where.say("Sent.", {"id": str(content_id)})
+    async def say(client: Client, chat: UUID) -> UUID:
+        answered = target(client, chat, reply_to) if reply_to else None
+        return await client.messages.text(chat, said, reply_to=answered)
 
-    where.run(act)
+    _say(to, say, where)
 
 
-def receive(*, follow: Annotated[bool, Parameter(negative=())] = False, where: Where = HERE) -> None:
-    """Print what came since the last time.
+def react(to: str, message: UUID, emoji: str | None = None, /, *, where: Where = HERE) -> None:
+    """Put an emoji on a message; without one, take it back.
 
     Args:
-        follow: Go on until interrupted.
+        to: Where it was said: a user id, @username, number (+...) or conversation id.
+        message: Its id, as `send --json`, `receive --json` and `history` tell it.
+        emoji: What to put on it.
         where: Which device, and its node.
     """
+    _say(to, _about(message, lambda client, chat, of: client.messages.react(chat, of, emoji)), where)
 
+
+def edit(to: str, message: UUID, text: str, /, *, where: Where = HERE) -> None:
+    """Put other words in the place of one's own, for a day.
+
+    Args:
+        to: Where it was said: a user id, @username, number (+...) or conversation id.
+        message: Its id, as `send --json`, `receive --json` and `history` tell it.
+        text: What to say instead.
+        where: Which device, and its node.
+    """
+    _say(to, _about(message, lambda client, chat, of: client.messages.edit(chat, of, text)), where)
+
+
+def unsend(to: str, message: UUID, /, *, where: Where = HERE) -> None:
+    """Take back what one said, for a day.
+
+    Args:
+        to: Where it was said: a user id, @username, number (+...) or conversation id.
+        message: Its id, as `send --json`, `receive --json` and `history` tell it.
+        where: Which device, and its node.
+    """
+    _say(to, _about(message, lambda client, chat, of: client.messages.unsend(chat, of)), where)
+
+
+_KINDS: Final = {"NOT_FOUND": Exit.NOT_FOUND, "IdentityChanged": Exit.UNSAFE}
+Say = Callable[[Client, UUID], Awaitable[UUID]]
+
+
+def _about(message: UUID, change: Callable[[Client, UUID, Target], Awaitable[UUID]]) -> Say:
+    async def say(client: Client, chat: UUID) -> UUID:
+        return await change(client, chat, target(client, chat, message))
+
+    return say
+
+
+def _say(to: str, say: Say, where: Where) -> None:
     async def act(client: Client) -> None:
-        async for event in client.events(follow=follow):
-            where.say(line(event.name, event.body), {"event": event.name, **event.body})
+        chat = await conversation(client, to)
+        content_id = await say(client, chat)
+        refused = (await client.sent()).get(content_id)
+        if refused:
+            raise Ended(_KINDS.get(refused, Exit.REFUSED), f"{refused}: this was not sent.")
+        where.say("Sent.", {"id": str(content_id), "conversationId": str(chat)})
 
     where.run(act)

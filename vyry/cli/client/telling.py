@@ -2,21 +2,45 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from uuid import UUID
+
+from vyry.cli.client.naming import Names
+from vyry.client.events import Event
 
 
 Body = Mapping[str, Any]
 
 
-def line(name: str, body: Body) -> str:
+async def line(event: Event, names: Names) -> str:
     """One line for people. An event that this version has no words for is named."""
-    words = _WORDS.get(name)
-    return words(body) if words else f"({name})"
+    body = event.body
+    about = body.get("senderId") or body.get("userId")
+    who = await names.of(UUID(about)) if about else ""
+    words = _WORDS.get(event.name)
+    return words(who, body) if words else f"({event.name})"
 
 
-_WORDS: Final[Mapping[str, Callable[[Body], str]]] = {
-    "message": lambda body: f"{body['senderId']}: {body.get('text') or '(' + body['kind'] + ')'}",
-    "unreadable": lambda body: f"A message of {body['senderId']} could not be read ({body['reason']}).",
-    "lost": lambda body: f"{body['count']} messages were lost on the node ({body['reason']}).",
-    "notSent": lambda body: f"A message could not be sent ({body['reason']}).",
-    "notice": lambda body: f"Notice: {body['name']}",
+def said(body: Body) -> str:
+    """The words of a message, and the names of its files."""
+    files = [f"[{each.get('fileName') or each['mediaType']}]" for each in body.get("attachments", ())]
+    return " ".join([*([body["text"]] if body["text"] else []), *files])
+
+
+_WORDS: Final[Mapping[str, Callable[[str, Body], str]]] = {
+    "message": lambda who, body: f"{who}: {said(body)}",
+    "edit": lambda who, body: f"{who} edits {body['target']['id']}: {body['text']}",
+    "unsend": lambda who, body: f"{who} takes {body['target']['id']} back.",
+    "reaction": lambda who, body: f"{who} puts {body.get('emoji') or 'nothing'} on {body['target']['id']}.",
+    "location": lambda who, body: f"{who} is at {body['latitude']}, {body['longitude']}.",
+    "timer": lambda who, body: f"{who} lets messages disappear after {body['seconds']} s.",
+    "unknown": lambda who, body: f"{who} sent something that needs a newer version ({body['kind']}).",
+    "receipt": lambda who, body: f"{who}: {body['state']} ({len(body['targets'])}).",
+    "read": lambda _, body: f"Read on another device ({len(body['targets'])}).",
+    "unreadable": lambda who, body: f"A message of {who} could not be read ({body['reason']}).",
+    "lost": lambda _, body: f"{body['count']} messages were lost on the node ({body['reason']}).",
+    "notSent": lambda _, body: f"A message could not be sent ({body['reason']}).",
+    "notice": lambda _, body: f"Notice: {body['name']}",
+    "identityChanged": lambda who, _: (
+        f"The key of {who} has changed: compare the safety number, then `vyry client safety`."
+    ),
 }

@@ -1,15 +1,17 @@
 """What every command of `vyry client` has in common: which device speaks and to which node, how it answers, and how it ends."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from getpass import getpass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import orjson
 from cyclopts import Parameter
 
-from vyry.cli.client.exits import FAILURES, Ended, ended, first
+from vyry.cli.client.exits import FAILURES, Ended, Exit, ended
 from vyry.client.client import Client, Profile
 
 
@@ -29,11 +31,13 @@ class Where:
         profile: The device: a name under ~/.vyry, or a path with a slash.
         url: Its node; a profile remembers it, a new one takes http://127.0.0.1:8000.
         json: One JSON object a line, for bots and scripts.
+        passphrase_file: What opens the profile, on the first line of this file; - asks for it.
     """
 
     profile: str = "default"
     url: str | None = None
     json: Annotated[bool, Parameter(negative=())] = False
+    passphrase_file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None
 
     @property
     def folder(self) -> Path:
@@ -52,22 +56,30 @@ class Where:
 
     def run(self, act: Act) -> None:
         """Do it as this device. Raises Ended."""
-        problems: list[BaseException] = []
         try:
             asyncio.run(self._acted(act))
-        except* (*FAILURES, Ended) as group:
-            # Raised in here it would be wrapped into a group again, on some versions of Python.
-            problems.append(first(group))
-        if problems:
-            raise ended(problems[0])
+        except FAILURES as problem:
+            raise ended(problem) from None
 
     def keep_node(self) -> None:
         """Remember the node: the account of this profile is there."""
         (self.folder / _NODE).write_text(f"{self.node}\n", encoding="utf-8")
 
     async def _acted(self, act: Act) -> None:
-        async with Client.open(Profile(self.folder, self.node)) as client:
+        profile = Profile(self.folder, self.node, passphrase=self._passphrase())
+        async with Client.open(profile) as client:
             await act(client)
+
+    def _passphrase(self) -> str | None:
+        is_asked_for = str(self.passphrase_file) == "-"
+        if self.passphrase_file is not None and not is_asked_for:
+            try:
+                return self.passphrase_file.read_text(encoding="utf-8").splitlines()[0]
+            except (OSError, IndexError):
+                raise Ended(Exit.STORE_LOCKED, f"No passphrase can be read from {self.passphrase_file}.") from None
+        if is_asked_for or (Profile(self.folder, "").asks_for_passphrase() and sys.stdin.isatty()):
+            return getpass(f"Passphrase of {self.folder}: ")
+        return None
 
 
 HERE: Final = Where()

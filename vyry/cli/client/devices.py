@@ -1,0 +1,61 @@
+"""`vyry client devices`: what else is signed in to the account."""
+
+from cyclopts import App
+
+from vyry.cli.client.where import HERE, Where
+from vyry.client.client import Client
+
+
+app = App(name="devices", help="The devices of your account.")
+
+
+@app.command(name="list")
+def list_all(*, where: Where = HERE) -> None:
+    """List them; * is this one.
+
+    Args:
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        for each in await client.devices.list():
+            mark = "*" if each["isCurrent"] else " "
+            text = (
+                f"{mark} {each['deviceId']:3}  {each['kind']:8} {each['name']} (seen {each['lastSeenOn'] or 'never'})"
+            )
+            where.say(text, each)
+
+    where.run(act)
+
+
+@app.command
+def rename(device_id: int, name: str, /, *, where: Where = HERE) -> None:
+    """Call a device something else.
+
+    Args:
+        device_id: Its number in the list.
+        name: What to call it.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        told = await client.devices.rename(device_id, name)
+        where.say(f"Device {device_id} is {name} now.", told)
+
+    where.run(act)
+
+
+@app.command
+def remove(device_id: int, /, *, where: Where = HERE) -> None:
+    """End a device within a second: it gets no mail any more.
+
+    Args:
+        device_id: Its number in the list.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        await client.devices.remove(device_id)
+        where.say(f"Device {device_id} has ended.", {"deviceId": device_id, "ended": True})
+
+    where.run(act)

@@ -1,0 +1,76 @@
+"""Commands that tell what was said, and where."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+from uuid import UUID
+
+from cyclopts import Parameter, validators
+
+from vyry.cli.client.naming import Names, conversation
+from vyry.cli.client.telling import line
+from vyry.cli.client.where import HERE, Where
+from vyry.client.client import Client
+
+
+def receive(*, follow: Annotated[bool, Parameter(negative=())] = False, where: Where = HERE) -> None:
+    """Print what came since the last time.
+
+    Args:
+        follow: Go on until interrupted.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        names = Names(client)
+        async for event in client.events(follow=follow):
+            text = "" if where.json else await line(event, names)
+            where.say(text, {"event": event.name, **event.body})
+
+    where.run(act)
+
+
+def history(
+    to: str,
+    /,
+    *,
+    limit: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 50,
+    where: Where = HERE,
+) -> None:
+    """Print what was said in a conversation, one's own words included; nothing is marked as received.
+
+    Args:
+        to: A user id, @username, number (+...) or conversation id.
+        limit: So many of the newest.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        names = Names(client)
+        chat = await conversation(client, to)
+        for event in client.conversations.history(chat, limit):
+            text = "" if where.json else f"{event.body.get('id', '-'):36}  {await line(event, names)}"
+            where.say(text, {"event": event.name, **event.body})
+
+    where.run(act)
+
+
+def chats(*, where: Where = HERE) -> None:
+    """List one's conversations, newest made first.
+
+    Args:
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        names = Names(client)
+        for told in await client.conversations.list():
+            where.say(await _title(told, client.user_id, names), told)
+
+    where.run(act)
+
+
+async def _title(told: Mapping[str, Any], me: UUID, names: Names) -> str:
+    others = [UUID(each["userId"]) for each in told["members"] if each["userId"] != str(me)]
+    named = [await names.of(each) for each in others[:5]]
+    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+    return f"{told['conversationId']}  {told['kind']:6}  {', '.join(named)}{more}"

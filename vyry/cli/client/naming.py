@@ -1,0 +1,74 @@
+"""How people and conversations are called on a command line, and how they are shown."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from vyry.cli.client.exits import Ended, Exit
+from vyry.client.client import Client
+from vyry.client.events import Target
+from vyry.client.refusals import Refused, Unreachable
+
+
+#: A message is looked for among so many of the newest.
+REMEMBERED = 5_000
+
+
+async def person(client: Client, word: str) -> UUID:
+    """Whoever is meant: a user id, a username (with @ or without), or a telephone number. Raises Ended, Refused, Unreachable."""
+    found = _id(word)
+    if found is not None:
+        return found
+    if not word.startswith("+"):
+        return UUID((await client.people.by_username(word.removeprefix("@")))["userId"])
+    users = await client.people.lookup([word])
+    if not users:
+        raise Ended(Exit.NOT_FOUND, f"Nobody with the number {word} can be found.")
+    return UUID(users[0]["userId"])
+
+
+async def conversation(client: Client, word: str) -> UUID:
+    """The conversation of that id, or the direct one with that person. Raises Ended, Refused, Unreachable."""
+    found = _id(word)
+    if found is not None:
+        try:
+            await client.conversations.get(found)
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+        else:
+            return found
+    return await client.direct(await person(client, word))
+
+
+def target(client: Client, conversation_id: UUID, message_id: UUID) -> Target:
+    """An earlier content. Raises Ended when this device does not know it."""
+    for event in client.conversations.history(conversation_id, REMEMBERED):
+        if event.body.get("id") == str(message_id):
+            return Target(message_id, UUID(event.body["senderId"]))
+    raise Ended(Exit.NOT_FOUND, f"No message {message_id} is in this conversation.")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What people are called, asked once."""
+
+    client: Client
+    known: dict[UUID, str] = field(default_factory=dict)
+
+    async def of(self, user_id: UUID) -> str:
+        """A username, else a displayed name, else the id."""
+        if user_id not in self.known:
+            try:
+                told = await self.client.people.profile(user_id)
+            except (Refused, Unreachable):
+                return str(user_id)
+            name = f"@{told['username']}" if told["username"] else told["displayName"]
+            self.known[user_id] = name or str(user_id)
+        return self.known[user_id]
+
+
+def _id(word: str) -> UUID | None:
+    try:
+        return UUID(word)
+    except ValueError:
+        return None

@@ -1,0 +1,47 @@
+"""One's own account and its devices (docs/protocol.md, "Account", "Devices"); all of it raises Refused, Unreachable."""
+
+from typing import Any
+
+from vyry.client.rest import Body, Rest
+
+
+class Account:
+    """One's own account."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    async def get(self) -> Body:
+        """What the node keeps of it."""
+        return await self._rest.call("GET", "/account")
+
+    async def update(self, **fields: Any) -> Body:
+        """Change fields, named as in docs/protocol.md."""
+        return await self._rest.call("PATCH", "/account", fields)
+
+    async def export(self) -> Body:
+        """Everything that the node knows of it."""
+        return await self._rest.call("GET", "/account/export")
+
+    async def logout(self) -> None:
+        """End this device at the node: its tokens, keys and mailbox are gone. The store stays as it is."""
+        await self._rest.call("POST", "/auth/logout")
+
+
+class Devices:
+    """The devices of one's account."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    async def list(self) -> list[Body]:
+        """All that are not ended."""
+        return await self._rest.pages("/devices", "devices")
+
+    async def rename(self, device_id: int, name: str) -> Body:
+        """Call it something else."""
+        return await self._rest.call("PATCH", f"/devices/{device_id}", {"name": name})
+
+    async def remove(self, device_id: int) -> None:
+        """End it within a second."""
+        await self._rest.call("DELETE", f"/devices/{device_id}")

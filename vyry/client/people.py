@@ -1,0 +1,76 @@
+"""People: found by name or number, asked to be friends, kept away. What the answers hold stands in docs/protocol.md, "People"; all of it raises Refused, Unreachable."""
+
+from collections.abc import Sequence
+from typing import Literal
+from urllib.parse import quote
+from uuid import UUID
+
+from vyry.client.rest import Body, Rest
+
+
+class People:
+    """Who is there."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    async def by_username(self, username: str) -> Body:
+        """Whoever is called that, in whatever case."""
+        return await self._rest.call("GET", f"/users/by-username/{quote(username, safe='')}")
+
+    async def lookup(self, phone_numbers: Sequence[str]) -> list[Body]:
+        """Those of these numbers who can be found."""
+        said = await self._rest.call("POST", "/users/lookup", {"phoneNumbers": list(phone_numbers)})
+        found: list[Body] = said["users"]
+        return found
+
+    async def profile(self, user_id: UUID) -> Body:
+        """What somebody shows to friends and to those whom they write with."""
+        return await self._rest.call("GET", f"/users/{user_id}")
+
+    async def blocks(self) -> list[Body]:
+        """Whom this account has blocked."""
+        return await self._rest.pages("/blocks", "blocks")
+
+    async def block(self, user_id: UUID) -> None:
+        """Be nobody to them from now on."""
+        await self._rest.call("PUT", f"/blocks/{user_id}")
+
+    async def unblock(self, user_id: UUID) -> None:
+        """Take that back."""
+        await self._rest.call("DELETE", f"/blocks/{user_id}")
+
+
+class Friends:
+    """Who agreed to be one."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    async def list(self) -> list[Body]:
+        """All friends."""
+        return await self._rest.pages("/friends", "friends")
+
+    async def requests(self, direction: Literal["incoming", "outgoing"] = "incoming") -> "Sequence[Body]":
+        """What waits for an answer: one's own, or that of others."""
+        return await self._rest.pages(f"/friends/requests?direction={direction}", "requests")
+
+    async def request(self, user_id: UUID) -> str:
+        """Ask somebody; answers requested, or friends if they had asked."""
+        return str((await self._rest.call("POST", "/friends/requests", {"userId": str(user_id)}))["status"])
+
+    async def accept(self, user_id: UUID) -> None:
+        """Say yes to their request."""
+        await self._rest.call("POST", f"/friends/requests/{user_id}/accept")
+
+    async def decline(self, user_id: UUID) -> None:
+        """Say no; nobody is told."""
+        await self._rest.call("POST", f"/friends/requests/{user_id}/decline")
+
+    async def withdraw(self, user_id: UUID) -> None:
+        """Take one's own request back."""
+        await self._rest.call("DELETE", f"/friends/requests/{user_id}")
+
+    async def remove(self, user_id: UUID) -> None:
+        """Be no friends any more, both."""
+        await self._rest.call("DELETE", f"/friends/{user_id}")
