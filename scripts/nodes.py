@@ -140,9 +140,11 @@ def cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
             "REDIS_URL": redis.url,
             "KAFKA_URL": kafka.url,
             "JWT_SECRET": secrets.token_urlsafe(48),
-            "VYRY_PEPPER_FILE": str(_pepper(postgres.folder.parent, stack)),
+            "VYRY_PEPPER_FILE": str(_secret(postgres.folder.parent, stack)),
             "VYRY_VAPID_KEY_FILE": str(_vapid(postgres.folder.parent, stack)),
             "VYRY_SMS": f"file:{otp_file}",
+            "VYRY_TURN_URLS": "turn:127.0.0.1:3478",
+            "VYRY_TURN_SECRET_FILE": str(_secret(postgres.folder.parent, stack)),
         }
         _migrate(environment)
         front = [Web(environment) for _ in range(webs)]
@@ -159,8 +161,8 @@ def _start(stack: ExitStack, servers: Sequence[Server]) -> None:
             start.result()
 
 
-def _pepper(folder: Path, stack: ExitStack) -> Path:
-    path = folder / f"vyry-pepper-{secrets.token_hex(8)}"
+def _secret(folder: Path, stack: ExitStack) -> Path:
+    path = folder / f"vyry-secret-{secrets.token_hex(8)}"
     stack.callback(path.unlink)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_urlsafe(48))

@@ -50,6 +50,7 @@ async def everything_secret(node: Node) -> None:
         with pytest.raises(Refused):
             await ann.call(method, path, body)
     await ann.call("POST", "/auth/ws-ticket")
+    await ann.call("GET", "/calls/relays")
     await ann.call("POST", "/auth/refresh-token", _refreshing(ann))
     await _guess_wrongly(node, bo)
     await _set_and_reset_pin(node, ann)
