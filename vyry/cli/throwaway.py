@@ -78,7 +78,7 @@ async def code_in(codes: Path, phone_number: str) -> str:
         lines = []
     sent = [said["otp"] for said in map(json.loads, lines) if said["phoneNumber"] == phone_number]
     if not sent:
-        raise CannotServe(f"No code for {phone_number} is in {codes}: is the node's VYRY_SMS file:{codes}?")
+        raise CannotServe(f"No code for this number is in {codes}: is the node's VYRY_SMS file:{codes}?")
     return str(sent[-1])
 
 
@@ -109,7 +109,7 @@ def _be_node(environment: Mapping[str, str], folder: Path, life_line: int) -> No
 def _await_answer(child: int, url: str, told: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/ready", timeout=2):  # noqa: S310  an address of this machine, made here
+        with suppress(OSError), urllib.request.urlopen(f"{url}/ready", timeout=2):  # noqa: S310  # nosec B310 - an address of this machine, made here
             return
         if os.waitpid(child, os.WNOHANG)[0]:
             break

@@ -152,12 +152,12 @@ class Wakes:
 
     async def _work(self, lane: Lane) -> Never:
         try:
-            async with asyncio.TaskGroup() as sending:
+            async with asyncio.TaskGroup() as tasks:
                 running: set[asyncio.Task[None]] = set()
                 while True:
                     taken = await self._claim(lane, lane.width - len(running))
                     for wake in taken:
-                        running.add(task := sending.create_task(self._send(lane, wake)))
+                        running.add(task := tasks.create_task(self._send(lane, wake)))
                         task.add_done_callback(running.discard)
                     if len(running) >= lane.width:
                         await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
