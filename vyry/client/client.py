@@ -17,6 +17,7 @@ from vyry.client.events import Event
 from vyry.client.inbox import Inbox, Taken
 from vyry.client.journal import Journal
 from vyry.client.line import Line
+from vyry.client.linking import Links, become
 from vyry.client.messages import Messages
 from vyry.client.opening import Profile
 from vyry.client.outbox import Outbox
@@ -28,6 +29,7 @@ from vyry.client.safety import Safety
 from vyry.client.store import Store
 from vyry.client.upkeep import Upkeep
 from vyry.signal_protocol.contents import Content
+from vyry.signal_protocol.provisioning import Provisioning
 
 
 __all__ = ["Client", "Profile"]
@@ -64,6 +66,7 @@ class Client:
         self.friends: Final = Friends(rest)
         self.account: Final = Account(rest)
         self.devices: Final = Devices(rest)
+        self.links: Final = Links(store, rest, self._become)
         self.safety: Final = Safety(store, rest, self._accept)
 
     @classmethod
@@ -149,6 +152,12 @@ class Client:
                 await self._news.wait()
             else:
                 return
+
+    async def _become(self, provisioning: Provisioning, link_token: str) -> UUID:
+        await become(self._store, self._rest, (provisioning, link_token), _now())
+        await self._upkeep.find_mailbox()
+        self._registered.set()
+        return self.user_id
 
     async def _drained(self) -> None:
         try:

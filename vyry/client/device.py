@@ -1,7 +1,7 @@
 """This device: who it is, its long-term keys, and the prekeys it published."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from vyry.client.refusals import NotRegistered
 from vyry.client.store import Store
 from vyry.signal_protocol.keys import DhPrekey, KemPrekey, OwnDevice
 from vyry.signal_protocol.primitives import Address, DhPair, SigningPair
+from vyry.signal_protocol.provisioning import Provisioning
 from vyry.signal_protocol.sessions import Answered
 
 
@@ -48,6 +49,16 @@ class Me:
         registration_id = 1 + secrets.randbelow(_MAX_REGISTRATION_ID)
         key = secrets.token_bytes(32)
         return cls(user_id, device_id, registration_id, SigningPair.fresh(), DhPair.fresh(), profile_key=key)
+
+    @classmethod
+    def linked(cls, provisioning: Provisioning) -> "Me":
+        """A device with new keys, on an account that another device hands over; its number comes from the node (`numbered`)."""
+        made = cls.fresh(provisioning.user_id, 0)
+        return replace(made, identity=provisioning.identity, profile_key=provisioning.profile_key)
+
+    def numbered(self, device_id: int) -> "Me":
+        """This device, as the node counts it."""
+        return replace(self, device_id=device_id)
 
     @property
     def own(self) -> OwnDevice:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from cyclopts import App
 
-from vyry.cli.client import account, devices, hearing, people, talking, trust
+from vyry.cli.client import account, devices, hearing, linking, people, talking, trust
 
 
 app = App(name="client", help="Chat from the terminal: end to end, with keys that stay in this profile.")
@@ -20,6 +20,8 @@ COMMANDS: Final[Sequence[tuple[Callable[..., Any] | App, tuple[str, ...]]]] = (
             "register +491512345678 --profile work --url https://node.example --passphrase-file -",
         ),
     ),
+    (linking.link, ("link --profile laptop", 'link --profile laptop --name "Ann\'s laptop"')),
+    (linking.approve, ("approve 'vyry://link?v=1&id=...'", "approve - --pin-file pin.txt")),
     (account.whoami, ("whoami", "whoami --json")),
     (account.profile, ("profile", 'profile --username ann --name "Ann Lee"')),
     (people.app, ("friends add @bo", "friends requests", "friends accept @ann", "friends list", "friends block @eve")),

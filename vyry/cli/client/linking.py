@@ -1,0 +1,74 @@
+"""`vyry client link` and `vyry client approve`: another device of the account, by a QR and six digits that two screens show."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import segno
+from cyclopts import Parameter
+
+from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.where import HERE, Where
+from vyry.client.client import Client
+
+
+def link(*, name: str = "vyry", where: Where = HERE) -> None:
+    """Make this profile another device of an account: show its QR to a device that the account has, and compare six digits.
+
+    Args:
+        name: What the account's owner sees it called.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        attempt = await client.links.begin(name)
+        if not where.json:
+            # Not on standard output: that is for programs to read.
+            segno.make(attempt.uri, error="l").terminal(out=sys.stderr, compact=True)
+        where.say(
+            f"Scan this within two minutes, or type there: vyry client approve '{attempt.uri}'", {"uri": attempt.uri}
+        )
+        code = await attempt.code()
+        where.say(f"The other device has to show {code}. Approve it there.", {"code": code})
+        user_id = await attempt.complete()
+        where.keep_node()
+        where.say(f"Linked: your user id is {user_id}.", {"userId": str(user_id)})
+
+    where.run(act)
+
+
+def approve(
+    uri: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, pin_file: Path | None = None, where: Where = HERE
+) -> None:
+    """Let a new device into your account, after you have compared six digits. What was said before does not go there.
+
+    Args:
+        uri: What the new device shows, vyry://link?...; - reads it from the first line of standard input.
+        pin_file: The account's PIN, if it has one, on the first line of this file.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        shown = await asyncio.to_thread(sys.stdin.readline) if uri == "-" else uri
+        pin = None if pin_file is None else _first_line(pin_file)
+        scanned = await client.links.scan(shown.strip())
+        asked = (
+            f"{scanned.name}, asking from {scanned.requested_from}, has to show {scanned.code}. Does it? (yes or no) "
+        )
+        print(asked, end="", file=sys.stderr, flush=True)
+        answer = await asyncio.to_thread(sys.stdin.readline)
+        if answer.strip().lower() != "yes":
+            await scanned.reject()
+            raise Ended(Exit.REFUSED, "The device was not let in.")
+        await scanned.approve(pin)
+        where.say(f"{scanned.name} is let in.", {"name": scanned.name, "code": scanned.code, "approved": True})
+
+    where.run(act)
+
+
+def _first_line(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, IndexError):
+        raise Ended(Exit.FAILED, f"No PIN can be read from {file}.") from None

@@ -1,0 +1,155 @@
+"""Linking (docs/signal-protocol.md, "Linking"): a new device shows a QR, one that the account has approves it, and two people, or one with two screens, compare six digits."""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from vyry.client.chain import octets, text
+from vyry.client.device import Me
+from vyry.client.publishing import Publishing
+from vyry.client.refusals import LinkEnded, Refused
+from vyry.client.rest import Rest
+from vyry.client.store import Store
+from vyry.signal_protocol.linking import LinkOffer, LinkSecrets
+from vyry.signal_protocol.primitives import KEY_BYTES, DhPair
+from vyry.signal_protocol.provisioning import Provisioning
+from vyry.signal_protocol.refusals import LinkMismatch
+
+
+#: How long one look at the link waits for news.
+LOOK_SECONDS: Final = 25
+
+
+Become = Callable[[Provisioning, str], Awaitable[UUID]]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt of a new device; it ends after two minutes, and what it made is forgotten with it. Made by `Links.begin`."""
+
+    #: The text of the QR. Only a device of the own account may see it.
+    uri: str = field(repr=False)
+    _offer: LinkOffer = field(repr=False)
+    _pair: DhPair = field(repr=False)
+    _rest: Rest = field(repr=False)
+    _headers: dict[str, str] = field(repr=False)
+    _become: Become = field(repr=False)
+    _secrets: LinkSecrets | None = field(default=None, repr=False)
+
+    @classmethod
+    async def begin(cls, rest: Rest, name: str, become: Become) -> "Attempt":
+        """Announce the new device to the node, which never sees the QR's secret. Raises Refused, Unreachable."""
+        pair = DhPair.fresh()
+        asked = {"publicKey": text(pair.public), "name": name, "platform": "cli"}
+        link = await rest.open_call("POST", "/devices/links", asked)
+        offer = LinkOffer(UUID(link["linkId"]), pair.public, secrets.token_bytes(KEY_BYTES))
+        return cls(offer.uri(), offer, pair, rest, {"X-Link-Secret": link["linkSecret"]}, become)
+
+    async def code(self) -> str:
+        """Six digits, once the QR was scanned: the other device has to show the same. Raises LinkEnded, Unreachable."""
+        scanned = await self._look("scanned", "approved")
+        self._secrets = LinkSecrets.of(self._offer, self._pair, octets(scanned["approverPublicKey"]))
+        return self._secrets.compare_code
+
+    async def complete(self) -> UUID:
+        """Wait until the other device has approved, and be its equal; messages from before do not come. Raises LinkEnded, LinkMismatch, Refused, Unreachable."""
+        if self._secrets is None:
+            await self.code()
+        approved = await self._look("approved")
+        assert self._secrets is not None
+        if octets(approved["approverPublicKey"]) != self._secrets.approver_key:
+            raise LinkMismatch
+        opened = self._secrets.open(octets(approved["provisioning"]))
+        return await self._become(Provisioning.read(opened), str(approved["linkToken"]))
+
+    async def _look(self, *wanted: str) -> dict[str, Any]:
+        while True:
+            path = f"/devices/links/{self._offer.link_id}?wait={LOOK_SECONDS}"
+            try:
+                link = await self._rest.open_call("GET", path, headers=self._headers)
+            except Refused as refused:
+                raise LinkEnded("The link has expired: begin a new one.") from refused
+            if link["status"] in wanted:
+                return link
+            if link["status"] in ("rejected", "expired"):
+                raise LinkEnded(f"The link was {link['status']}: begin a new one.")
+
+
+async def become(store: Store, rest: Rest, handed: tuple[Provisioning, str], now: int) -> None:
+    """Become a device of the account that was handed over; keys are kept before the node knows of them. Raises Refused, Unreachable, LinkEnded."""
+    provisioning, token = handed
+    me = Me.linked(provisioning)
+    with store.transaction():
+        me, keys = Publishing(store).whole_set(me, now)
+    try:
+        session = await rest.open_call("POST", "/devices/links/complete", {**keys, "linkToken": token})
+    except Refused as refused:
+        if refused.code in ("INVALID_TOKEN", "ALREADY_USED"):
+            raise LinkEnded("The link has expired: begin a new one.") from refused
+        raise
+    if UUID(session["userId"]) != provisioning.user_id:
+        raise LinkMismatch
+    with store.transaction():
+        rest.keep(session)
+        me.numbered(session["deviceId"]).keep(store)
+
+
+class Links:
+    """Both sides: a new device begins, one that the account has scans."""
+
+    def __init__(self, store: Store, rest: Rest, become: Become) -> None:
+        self._store = store
+        self._rest = rest
+        self._become = become
+
+    async def begin(self, name: str = "vyry") -> Attempt:
+        """Become another device of an account: show `attempt.uri` as a QR to one of its devices, compare `await attempt.code()`, then `await attempt.complete()`. Raises Refused, Unreachable."""
+        return await Attempt.begin(self._rest, name, self._become)
+
+    async def scan(self, uri: str) -> "Scanned":
+        """Take the QR of a new device. Raises Malformed, UnknownVersion, LinkMismatch (the node shows another key), Refused, Unreachable."""
+        offer, pair = LinkOffer.read(uri), DhPair.fresh()
+        asked = {"publicKey": text(pair.public)}
+        seen = await self._rest.call("POST", f"/devices/links/{offer.link_id}/scan", asked)
+        if octets(seen["publicKey"]) != offer.public_key:
+            await self._rest.call("POST", f"/devices/links/{offer.link_id}/reject")
+            raise LinkMismatch
+        made = LinkSecrets.of(offer, pair, pair.public)
+        return Scanned(made.compare_code, seen["name"], seen["requestedFrom"], offer.link_id, made, self)
+
+    async def approve(self, scanned: "Scanned", pin: str | None) -> None:
+        """See Scanned.approve."""
+        me = Me.of(self._store)
+        account = await self._rest.call("GET", "/account")
+        handed = Provisioning(me.user_id, me.identity, me.profile_key, account["settings"])
+        body: dict[str, object] = {"provisioning": text(scanned.made.seal(handed.pack()))}
+        if pin is not None:
+            body["pin"] = pin
+        await self._rest.call("POST", f"/devices/links/{scanned.link_id}/approve", body)
+
+    async def reject(self, scanned: "Scanned") -> None:
+        """See Scanned.reject."""
+        await self._rest.call("POST", f"/devices/links/{scanned.link_id}/reject")
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A new device that waits: approve it only if it shows the same six digits."""
+
+    code: str
+    name: str
+    #: The network that it asks from.
+    requested_from: str
+    link_id: UUID
+    made: LinkSecrets = field(repr=False)
+    _links: Links = field(repr=False)
+
+    async def approve(self, pin: str | None = None) -> None:
+        """Hand the account over. Raises Refused (PIN_REQUIRED, INVALID_PIN, DEVICE_LIMIT ...), Unreachable."""
+        await self._links.approve(self, pin)
+
+    async def reject(self) -> None:
+        """Let it in no more. Raises Refused, Unreachable."""
+        await self._links.reject(self)
