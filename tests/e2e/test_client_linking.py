@@ -31,6 +31,18 @@ async def link(device: Client, new: Client) -> tuple[str, str]:
     return codes
 
 
+async def said(client: Client, count: int) -> list[tuple[str, bool]]:
+    """The next so many messages, and whether they are one's own."""
+    found: list[tuple[str, bool]] = []
+    async with asyncio.timeout(30):
+        async for event in client.events():
+            if event.name == "message":
+                found.append((event.body["text"], event.body["isOwn"]))
+            if len(found) == count:
+                break
+    return found
+
+
 async def test_a_linked_device_writes_and_reads_like_the_first(alone: Alone, tmp_path: Path) -> None:
     async with (
         open_at(alone, tmp_path / "ann") as ann,
@@ -49,13 +61,7 @@ async def test_a_linked_device_writes_and_reads_like_the_first(alone: Alone, tmp
         assert await texts(bo, 1) == ["from the laptop"]
         await bo.send_text(chat, "to both")
         assert await texts(laptop, 1) == ["to both"]
-        heard = []
-        async with asyncio.timeout(30):
-            async for event in ann.events():
-                if event.name == "message":
-                    heard.append((event.body["text"], event.body["isOwn"]))
-                if len(heard) == 2:
-                    break
+        heard = await said(ann, 2)
         assert heard == [("from the laptop", True), ("to both", False)]
 
 
