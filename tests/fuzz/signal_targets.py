@@ -10,7 +10,8 @@ from typing import Final
 from tests.signal_devices import Device
 from vyry.client.packing import pack, unpack
 from vyry.signal_protocol.attachments import AttachmentOpener, AttachmentSealer
-from vyry.signal_protocol.contents import Blob, Content, open_blob, read_content, seal_blob
+from vyry.signal_protocol.blobs import Blob, open_blob, seal_blob
+from vyry.signal_protocol.contents import Content, read_content, write_object
 from vyry.signal_protocol.frame import type_of
 from vyry.signal_protocol.handshake import split
 from vyry.signal_protocol.linking import LinkOffer, LinkSecrets
@@ -26,7 +27,7 @@ TEXT: Final = b"what was said"
 WHERE: Final = Where(HERE, Address(uuid.UUID(int=2), 1))
 KEY: Final = bytes(range(32))
 FILE: Final = bytes(range(256)) * 300
-PROFILE: Final = b'{"name":"Ann"}'
+PROFILE: Final = {"name": "Ann"}
 
 Open = Callable[[bytes], bytes]
 
@@ -48,9 +49,13 @@ def _messages() -> list[tuple[bytes, bytes, Open]]:
         (ann.send(bo, TEXT), TEXT, lambda content: bo.open(ann, content).plaintext),
         (key.seal(TEXT)[1], TEXT, lambda content: reader.open(content)[1]),
         (there.seal(TEXT), TEXT, here.open),
-        (seal_blob(KEY, Blob.PROFILE, PROFILE), PROFILE, lambda sealed: open_blob(KEY, Blob.PROFILE, sealed)),
+        (seal_blob(KEY, Blob.PROFILE, PROFILE), write_object(PROFILE), _open_profile),
         (_blob()[0], FILE, _open_file),
     ]
+
+
+def _open_profile(sealed: bytes) -> bytes:
+    return write_object(open_blob(KEY, Blob.PROFILE, sealed))
 
 
 def sealed_message(raw: bytes) -> None:

@@ -9,12 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vyry.client.packing import pack, unpack
-from vyry.signal_protocol.contents import Blob, Content, open_blob, read_content, seal_blob
+from vyry.signal_protocol.contents import Content, read_content
 from vyry.signal_protocol.refusals import (
     BadContent,
-    BadMessage,
     ContextMismatch,
-    Malformed,
     Refusal,
     UnknownVersion,
 )
@@ -110,19 +108,3 @@ def test_whatever_is_read_can_be_kept_and_said_again(value: object) -> None:
 def test_no_field_takes_the_place_of_a_common_one() -> None:
     with pytest.raises(BadContent):
         Content("text", uuid4(), 1, HERE, {"at": 2}).pack()
-
-
-def test_a_blob_opens_under_its_key_as_its_kind_only() -> None:
-    sealed = seal_blob(bytes(32), Blob.PROFILE, b"ann")
-
-    assert open_blob(bytes(32), Blob.PROFILE, sealed) == b"ann"
-    assert seal_blob(bytes(32), Blob.PROFILE, b"ann") != sealed
-    for key, blob, octets, refusal in (
-        (bytes(31) + b"\1", Blob.PROFILE, sealed, BadMessage),
-        (bytes(32), Blob.GROUP_INFO, sealed, BadMessage),
-        (bytes(32), Blob.PROFILE, sealed[:-1] + bytes([sealed[-1] ^ 1]), BadMessage),
-        (bytes(32), Blob.PROFILE, b"\2" + sealed[1:], UnknownVersion),
-        (bytes(32), Blob.PROFILE, sealed[:28], Malformed),
-    ):
-        with pytest.raises(refusal):
-            open_blob(key, blob, octets)

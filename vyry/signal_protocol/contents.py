@@ -1,35 +1,23 @@
-"""What people say, as JSON inside the seal; and blobs that a whole circle can open (section 9)."""
+"""What people say, as JSON inside the seal (section 9)."""
 
 import base64
 import binascii
 import json
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, Final, Never
 from uuid import UUID
 
-from vyry.signal_protocol.padding import pad, unpad
-from vyry.signal_protocol.primitives import TAG_BYTES, Z32, hkdf, label, seal, unseal
-from vyry.signal_protocol.refusals import BadContent, ContextMismatch, Malformed, UnknownVersion
+from vyry.signal_protocol.refusals import BadContent, ContextMismatch, UnknownVersion
 
 
 VERSION: Final = 1
 _COMMON: Final = ("v", "kind", "id", "at", "conversationId")
-_NONCE_BYTES: Final = 12
 #: Bounds of what a content may hold.
 MAX_DEPTH: Final = 32
 MAX_NUMBER: Final = 2**63
 #: What was said may be changed, and taken back, for a day.
 CHANGE_MILLISECONDS: Final = 86_400_000
-
-
-class Blob(Enum):
-    """What a sealed blob is, and so which key opens it."""
-
-    PROFILE = "profile"
-    GROUP_INFO = "group info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,26 +117,6 @@ def read_octets(value: object, length: int) -> bytes:
 def text_of(octets: bytes) -> str:
     """Bytes as JSON carries them."""
     return base64.b64encode(octets).decode()
-
-
-def seal_blob(key: bytes, blob: Blob, plaintext: bytes) -> bytes:
-    """A `sealedProfile` or `sealedInfo`. Raises TooLarge."""
-    nonce = secrets.token_bytes(_NONCE_BYTES)
-    return b"\x01" + nonce + seal(_blob_key(key, blob), nonce, pad(plaintext), label(blob.value) + b"\x01")
-
-
-def open_blob(key: bytes, blob: Blob, sealed: bytes) -> bytes:
-    """What was sealed under this key as this kind of blob. Raises UnknownVersion, Malformed, BadMessage, BadPadding."""
-    if len(sealed) < 1 + _NONCE_BYTES + TAG_BYTES:
-        raise Malformed
-    if sealed[0] != VERSION:
-        raise UnknownVersion
-    nonce, rest = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
-    return unpad(unseal(_blob_key(key, blob), nonce, rest, label(blob.value) + b"\x01"))
-
-
-def _blob_key(key: bytes, blob: Blob) -> bytes:
-    return hkdf(Z32, key, label(blob.value), 32)
 
 
 def _check(value: object, depth: int = 0) -> None:
