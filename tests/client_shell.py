@@ -42,7 +42,7 @@ class Terminal:
         said, complained = io.StringIO(), io.StringIO()
         with (
             patch.dict("os.environ", {"HOME": str(self.home)}),
-            patch("sys.stdin", io.StringIO(typed)),
+            patch("sys.stdin", io.TextIOWrapper(io.BytesIO(typed.encode()), "utf-8")),
             redirect_stdout(said),
             redirect_stderr(complained),
         ):
@@ -73,7 +73,8 @@ class Terminal:
         typed = " ".join(_words(typing, self.variables)[1:]) + "\n" if pipe else ""
         words = _words(piped if pipe else command, self.variables)
         assert words[0] == "vyry", line
-        files = {"codes.jsonl": str(self.node.otp_file), "account.json": f"{self.home}/account.json"}
+        files = {name: f"{self.home}/{name}" for name in ("account.json", "archive.json")}
+        files["codes.jsonl"] = str(self.node.otp_file)
         known = ["--url", self.node.url] if "register" in words else []
         done = self.run(*[files.get(word, word) for word in words[1:]], *known, typed=typed)
         if equals:

@@ -14,6 +14,7 @@ from vyry.client.chain import Entry, Point
 from vyry.client.conversations import Conversations
 from vyry.client.device import Me
 from vyry.client.events import Event
+from vyry.client.files import Files
 from vyry.client.inbox import Inbox, Taken
 from vyry.client.journal import Journal
 from vyry.client.line import Line
@@ -61,6 +62,7 @@ class Client:
         self._done = asyncio.Event()
         #: What to say, in rooms of their own.
         self.messages: Final = Messages(self)
+        self.files: Final = Files(store, rest, self.messages, _now)
         self.conversations: Final = Conversations(store, rest)
         self.people: Final = People(rest)
         self.friends: Final = Friends(rest)

@@ -1,6 +1,6 @@
 """Contents of others as events: each field looked at, for whoever wrote it may write anything."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,7 +25,8 @@ from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import BadContent
 
 
-_LOOKS: Final = ("width", "height", "durationMs", "thumbnail", "isVoiceNote")
+_LONGEST_THUMBNAIL: Final = 4_096
+_LONGEST_MEDIA_TYPE: Final = 255
 #: The fields of a text that are told under names of their own.
 _OF_TEXT: Final = ("text", "replyTo", "attachments", "timerSeconds", "isViewOnce", "deviceList", "resendOf")
 _MOST_TARGETS: Final = 1_000
@@ -122,9 +123,9 @@ def read_attachment(value: object) -> Attachment:
         read_bytes(value, "key", 32),
         read_bytes(value, "digest", 32),
         count(value, "size"),
-        _text(value, "mediaType"),
+        _media_type(value),
         _text(value, "fileName") if value.get("fileName") is not None else None,
-        {name: value[name] for name in _LOOKS if isinstance(value.get(name), str | int)},
+        {name: read(value, name) for name, read in _LOOKS.items() if value.get(name) is not None},
     )
 
 
@@ -192,3 +193,38 @@ def _items(fields: Fields, name: str) -> Sequence[object]:
     if not isinstance(value, list) or len(value) > _MOST_TARGETS:
         raise BadContent
     return value
+
+
+def _media_type(fields: Fields) -> str:
+    kind = _text(fields, "mediaType")
+    if len(kind) > _LONGEST_MEDIA_TYPE or not kind.isprintable():
+        raise BadContent
+    return kind
+
+
+def _thumbnail(fields: Fields, name: str) -> str:
+    said = _text(fields, name)
+    try:
+        small = len(octets(said)) <= _LONGEST_THUMBNAIL
+    except ValueError:
+        small = False
+    if not small:
+        raise BadContent
+    return said
+
+
+def _flag(fields: Fields, name: str) -> bool:
+    value = fields.get(name)
+    if not isinstance(value, bool):
+        raise BadContent
+    return value
+
+
+#: The fields of an attachment that say how to show it.
+_LOOKS: Final[Mapping[str, Callable[[Fields, str], Any]]] = {
+    "width": count,
+    "height": count,
+    "durationMs": count,
+    "thumbnail": _thumbnail,
+    "isVoiceNote": _flag,
+}

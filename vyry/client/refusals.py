@@ -52,3 +52,11 @@ class SessionEnded(ClientError):
 
 class LinkEnded(ClientError):
     """The link was rejected, has expired, or was used before: begin a new one."""
+
+
+class FileFailed(ClientError):
+    """A file of this machine cannot be read or written."""
+
+
+class FileThere(FileFailed):
+    """A file of that name is there already: nothing is overwritten."""

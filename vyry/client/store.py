@@ -93,6 +93,7 @@ class Store:
     """One open file. It belongs to one process, and inside it to one caller at a time."""
 
     def __init__(self, path: Path, key: bytes) -> None:
+        self.folder: Final = path.parent
         self._lock = _locked(path)
         #: Whoever is inside a transaction is alone: nobody sees what may still be undone.
         self._turn = threading.RLock()

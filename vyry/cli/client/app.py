@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from cyclopts import App
 
-from vyry.cli.client import account, devices, hearing, linking, people, talking, trust
+from vyry.cli.client import account, devices, files, hearing, linking, people, talking, trust
 
 
 app = App(name="client", help="Chat from the terminal: end to end, with keys that stay in this profile.")
@@ -26,7 +26,16 @@ COMMANDS: Final[Sequence[tuple[Callable[..., Any] | App, tuple[str, ...]]]] = (
     (account.profile, ("profile", 'profile --username ann --name "Ann Lee"')),
     (people.app, ("friends add @bo", "friends requests", "friends accept @ann", "friends list", "friends block @eve")),
     (hearing.chats, ("chats",)),
-    (talking.send, ('send @bo "hello"', "send @bo < letter.txt", f'send @bo "yes" --reply-to {_MESSAGE}')),
+    (
+        talking.send,
+        (
+            'send @bo "hello"',
+            "send @bo < letter.txt",
+            f'send @bo "yes" --reply-to {_MESSAGE}',
+            'send @bo "look" --file photo.jpg',
+        ),
+    ),
+    (files.app, ('files send @bo photo.jpg "look"', f"files get @ann {_MESSAGE} ~/Downloads")),
     (talking.react, (f"react @bo {_MESSAGE} 👍", f"react @bo {_MESSAGE}")),
     (talking.edit, (f'edit @bo {_MESSAGE} "hello!"',)),
     (talking.unsend, (f"unsend @bo {_MESSAGE}",)),

@@ -2,30 +2,39 @@
 
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Final
 from uuid import UUID
 
-from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.files import FilePath, settled, uploaded
 from vyry.cli.client.naming import conversation, target
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
 from vyry.client.events import Target
 
 
-def send(to: str, text: str | None = None, /, *, reply_to: UUID | None = None, where: Where = HERE) -> None:
+def send(
+    to: str,
+    text: str | None = None,
+    /,
+    *,
+    reply_to: UUID | None = None,
+    file: FilePath | None = None,
+    where: Where = HERE,
+) -> None:
     """Send a message, and wait until the node has it.
 
     Args:
         to: A user id, @username, number (+...) or conversation id.
-        text: What to say; without it, standard input is read.
+        text: What to say; without it, and without a file, standard input is read.
         reply_to: The id of the message that this answers.
+        file: A file that goes with it; - is standard input.
         where: Which device, and its node.
     """
-    said = sys.stdin.read() if text is None else text
+    said = text if text is not None else "" if file else sys.stdin.read()
 
     async def say(client: Client, chat: UUID) -> UUID:
         answered = target(client, chat, reply_to) if reply_to else None
-        return await client.messages.text(chat, said, reply_to=answered)
+        pointers = [await uploaded(client, file, where)] if file else []
+        return await client.messages.text(chat, said, reply_to=answered, attachments=pointers)
 
     _say(to, say, where)
 
@@ -65,7 +74,6 @@ def unsend(to: str, message: UUID, /, *, where: Where = HERE) -> None:
     _say(to, _about(message, lambda client, chat, of: client.messages.unsend(chat, of)), where)
 
 
-_KINDS: Final = {"NOT_FOUND": Exit.NOT_FOUND, "IdentityChanged": Exit.UNSAFE}
 Say = Callable[[Client, UUID], Awaitable[UUID]]
 
 
@@ -80,9 +88,7 @@ def _say(to: str, say: Say, where: Where) -> None:
     async def act(client: Client) -> None:
         chat = await conversation(client, to)
         content_id = await say(client, chat)
-        refused = (await client.sent()).get(content_id)
-        if refused:
-            raise Ended(_KINDS.get(refused, Exit.REFUSED), f"{refused}: this was not sent.")
+        await settled(client, content_id)
         where.say("Sent.", {"id": str(content_id), "conversationId": str(chat)})
 
     where.run(act)

@@ -1,0 +1,75 @@
+"""`vyry client files` against a real node: what people and scripts get to see, and how each kind of failure ends."""
+
+import secrets
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from scripts.nodes import Alone
+from tests.client_shell import Run, Terminal
+from vyry.cli.client.exits import Exit
+
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def here(alone: Alone, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    """A terminal with two people in it."""
+    made = Terminal(alone, tmp_path_factory.mktemp("home"))
+    made.variables = {"ANN": made.sign_up("ann"), "BO": made.sign_up("bo")}
+    return made
+
+
+def received(here: Terminal) -> dict[str, str]:
+    """The last message that Bo got."""
+    found: dict[str, str] = [line for line in here.told("bo", "receive") if line["event"] == "message"][-1]
+    return found
+
+
+def refused(done: Run, code: Exit, word: str) -> None:
+    assert (done.code, done.out, len(done.err.splitlines())) == (code, "", 1), done
+    assert word in done.err
+
+
+def test_a_file_is_sent_and_fetched(here: Terminal, tmp_path: Path) -> None:
+    content = secrets.token_bytes(3 << 20)
+    (tmp_path / "photo.jpg").write_bytes(content)
+    (tmp_path / "in").mkdir()
+
+    assert here.client("ann", "files", "send", here.variables["BO"], f"{tmp_path}/photo.jpg", "look").out == "Sent.\n"
+    said = received(here)
+    into = (said["conversationId"], said["id"], f"{tmp_path}/in")
+    got = here.told("bo", "files", "get", *into)
+
+    assert said["text"] == "look"
+    assert got == [{"file": f"{tmp_path}/in/photo.jpg", "size": 3 << 20, "mediaType": "image/jpeg"}]
+    assert (tmp_path / "in/photo.jpg").read_bytes() == content
+    # Once more: nothing is overwritten.
+    assert here.client("bo", "files", "get", *into).out == f"Written to {tmp_path}/in/photo (2).jpg.\n"
+    refused(here.client("bo", "files", "get", *into[:2], got[0]["file"]), Exit.FAILED, "is there already")
+
+
+def test_standard_input_and_a_file_of_a_message_are_files_too(here: Terminal, tmp_path: Path) -> None:
+    bo = here.variables["BO"]
+    here.client("ann", "files", "send", bo, "-", "--name", "notes.txt", typed="some notes")
+    piped = received(here)
+    (tmp_path / "list.csv").write_text("1,2", encoding="utf-8")
+    here.told("ann", "send", bo, "the list", "--reply-to", piped["id"], "--file", f"{tmp_path}/list.csv")
+    beside = received(here)
+
+    here.told("bo", "files", "get", piped["conversationId"], piped["id"], f"{tmp_path}/piped")
+    here.told("bo", "files", "get", beside["conversationId"], beside["id"], f"{tmp_path}/beside")
+
+    assert (tmp_path / "piped").read_text(encoding="utf-8") == "some notes"
+    assert (tmp_path / "beside").read_text(encoding="utf-8") == "1,2"
+    assert (beside["text"], beside["replyTo"]["id"]) == ("the list", piped["id"])  # type: ignore[index]
+
+
+def test_what_is_not_there_is_not_found(here: Terminal, tmp_path: Path) -> None:
+    bo = here.variables["BO"]
+
+    refused(here.client("ann", "files", "send", bo, f"{tmp_path}/nothing"), Exit.NOT_FOUND, "No such file")
+    refused(here.client("ann", "files", "send", bo, f"{tmp_path}"), Exit.FAILED, "Is a directory")
+    refused(here.client("ann", "files", "get", bo, str(uuid4())), Exit.NOT_FOUND, "No message")

@@ -1,0 +1,126 @@
+"""Commands about files, and the bar that shows how far one is."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+from uuid import UUID
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.naming import REMEMBERED, conversation
+from vyry.cli.client.where import HERE, Where
+from vyry.client import files
+from vyry.client.client import Client
+from vyry.client.events import Attachment, Message
+from vyry.client.saving import safe_name
+
+
+app: Final = App(name="files", help="Send files, and fetch what others sent.")
+FilePath = Annotated[Path, Parameter(allow_leading_hyphen=True)]
+
+
+@app.command
+def send(
+    to: str,
+    file: FilePath,
+    text: str = "",
+    /,
+    *,
+    name: str | None = None,
+    where: Where = HERE,
+) -> None:
+    """Send a file, and wait until the node has it. Broken off, the same line goes on where it was.
+
+    Args:
+        to: A user id, @username, number (+...) or conversation id.
+        file: Which; - is standard input.
+        text: What to say with it.
+        name: What it is called on the other side, if not as here.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        chat = await conversation(client, to)
+        with source(file, name) as read, bar(where, read.name or "file") as progress:
+            content_id = await client.files.send(chat, read, text, progress=progress)
+        await settled(client, content_id)
+        where.say("Sent.", {"id": str(content_id), "conversationId": str(chat)})
+
+    where.run(act)
+
+
+@app.command
+def get(to: str, message: UUID, into: Path = Path(), /, *, where: Where = HERE) -> None:
+    """Fetch the files of a message. Broken off, the same line goes on where it was; nothing that is there already is overwritten.
+
+    Args:
+        to: Where it was said: a user id, @username, number (+...) or conversation id.
+        message: Its id, as `receive --json` and `history` tell it.
+        into: A folder; for a message with one file also what that is to be called.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        chat = await conversation(client, to)
+        for pointer in _pointers(client, chat, message):
+            with bar(where, safe_name(pointer.file_name)) as progress:
+                saved = await client.files.download(pointer, into, progress)
+            body = {"file": str(saved), "size": pointer.size, "mediaType": pointer.media_type}
+            where.say(f"Written to {saved}.", body)
+
+    where.run(act)
+
+
+@contextmanager
+def source(file: Path, name: str | None = None) -> Iterator[files.Stream]:
+    """What is to be sent: a file, or standard input for -. Raises Ended."""
+    if str(file) == "-":
+        yield files.Stream(sys.stdin.buffer, name)
+        return
+    try:
+        opened = file.open("rb")
+    except OSError as failed:
+        code = Exit.NOT_FOUND if isinstance(failed, FileNotFoundError) else Exit.FAILED
+        raise Ended(code, f"{file} cannot be read ({failed.strerror}).") from None
+    with opened:
+        yield files.Stream(opened, name or file.name)
+
+
+@contextmanager
+def bar(where: Where, name: str) -> Iterator[files.Progress | None]:
+    """How far a file is, on standard error, where a person sits before it."""
+    if where.json or not sys.stderr.isatty():
+        yield None
+        return
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}", markup=False), *columns, console=Console(stderr=True)) as shown:
+        task = shown.add_task(name, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+async def uploaded(client: Client, file: Path, where: Where) -> Attachment:
+    """The pointer to a file that the node has now. Raises Ended, Refused, Unreachable."""
+    with source(file) as read, bar(where, read.name or "file") as progress:
+        return await client.files.upload(read, progress=progress)
+
+
+async def settled(client: Client, content_id: UUID) -> None:
+    """Wait until the node has it. Raises Ended when it was refused."""
+    refused = (await client.sent()).get(content_id)
+    if refused:
+        raise Ended(_KINDS.get(refused, Exit.REFUSED), f"{refused}: this was not sent.")
+
+
+_KINDS: Final = {"NOT_FOUND": Exit.NOT_FOUND, "IdentityChanged": Exit.UNSAFE}
+
+
+def _pointers(client: Client, chat: UUID, message: UUID) -> tuple[Attachment, ...]:
+    for event in client.conversations.history(chat, REMEMBERED):
+        if isinstance(event, Message) and event.id == message and event.attachments:
+            return event.attachments
+    raise Ended(Exit.NOT_FOUND, f"No message {message} with files is in this conversation.")

@@ -1,0 +1,179 @@
+"""Sealed files at the node: bytes up by tus, bytes down by ranges (docs/protocol.md, "Attachments")."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import UUID
+
+import aiohttp
+import orjson
+
+from vyry.client.refusals import Refused, Unreachable
+from vyry.client.rest import Rest
+from vyry.signal_protocol.refusals import AttachmentBroken, AttachmentTruncated
+
+
+#: How long a connection may carry nothing.
+SILENCE_SECONDS: Final = 40.0
+#: So often in a row it may break without having carried anything.
+TRIES: Final = 7
+_FIRST_WAIT: Final = 0.2
+_ALL: Final = "/api/v1/attachments"
+_TUS: Final = {"Tus-Resumable": "1.0.0"}
+_BYTES: Final = {"Content-Type": "application/offset+octet-stream"}
+#: Answers to a PATCH that broke off, was too slow, or was overtaken: where it stands has to be asked.
+_BROKE_OFF: Final = (400, 408, 409)
+_RANGE: Final = re.compile(r"bytes (\d{1,16})-(\d{1,16})/(\d{1,16})", re.ASCII)
+
+
+class Patience:
+    """How often a broken connection is tried again: longer and longer apart, and from the start when something was carried."""
+
+    def __init__(self) -> None:
+        self._tries = 0
+        self._at = 0
+
+    async def wait(self, problem: Unreachable, at: int) -> None:
+        """Wait for the next try; so many bytes are across. Raises the problem when it was tried often enough."""
+        self._tries = 1 if at > self._at else self._tries + 1
+        self._at = max(self._at, at)
+        if self._tries >= TRIES:
+            raise problem
+        wait = problem.retry_after_seconds or _FIRST_WAIT * 2**self._tries
+        await asyncio.sleep(wait * (0.5 + secrets.randbelow(1_000) / 1_000))
+
+
+class Down:
+    """The rest of a blob, as it comes, from `start` on: 0 when the node gives all of it."""
+
+    def __init__(self, answer: aiohttp.ClientResponse, limit: asyncio.Timeout, start: int) -> None:
+        self.start: Final = start
+        self._answer = answer
+        self._limit = limit
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Bytes until the connection ends."""
+        async for piece in self._answer.content.iter_any():
+            _alive(self._limit)
+            yield piece
+
+
+class Blobs:
+    """Carries bytes. Everything raises Refused, Unreachable, SessionEnded."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+
+    async def most_bytes(self) -> int:
+        """How long a blob may be."""
+        async with self._asked("OPTIONS", _ALL, _TUS) as (answer, _):
+            return _number(answer, "Tus-Max-Size")
+
+    async def begin(self, length: int) -> UUID:
+        """Announce a blob; answers its id."""
+        async with self._asked("POST", _ALL, {**_TUS, "Upload-Length": str(length)}) as (answer, _):
+            try:
+                return UUID(answer.headers.get("Location", "").rpartition("/")[2])
+            except ValueError:
+                raise Unreachable("The node tells no place for the file.") from None
+
+    async def offset(self, attachment_id: UUID, length: int) -> int | None:
+        """How much of an own blob of this length is there; None when there is no such one."""
+        try:
+            async with self._asked("HEAD", f"{_ALL}/{attachment_id}", _TUS) as (answer, _):
+                at, announced = _number(answer, "Upload-Offset"), _number(answer, "Upload-Length")
+        except Refused as refused:
+            if refused.status in (404, 410):
+                return None
+            raise
+        return at if announced == length and at <= length else None
+
+    async def add(self, attachment_id: UUID, offset: int, pieces: AsyncIterator[bytes]) -> None:
+        """Carry the rest of a blob. When it breaks off, `offset` tells how far it came."""
+        headers = {**_TUS, **_BYTES, "Upload-Offset": str(offset)}
+        try:
+            async with self._asked("PATCH", f"{_ALL}/{attachment_id}", headers, pieces):
+                return
+        except Refused as refused:
+            if refused.status in _BROKE_OFF:
+                raise Unreachable(str(refused)) from refused
+            raise
+
+    @asynccontextmanager
+    async def fetch(self, attachment_id: UUID, start: int, length: int) -> AsyncIterator[Down]:
+        """What follows on `start` of a blob that has to be that long. Raises AttachmentTruncated, AttachmentBroken when it is not."""
+        headers = {"Range": f"bytes={start}-", "If-Range": f'"{attachment_id}"'} if start else {}
+        try:
+            async with self._asked("GET", f"{_ALL}/{attachment_id}", headers) as (answer, limit):
+                begun, whole = _span(answer, start)
+                if whole != length:
+                    raise AttachmentTruncated if whole < length else AttachmentBroken
+                yield Down(answer, limit, begun)
+        except Refused as refused:
+            if refused.status == 416:
+                raise AttachmentTruncated from refused
+            raise
+
+    @asynccontextmanager
+    async def _asked(
+        self, method: str, path: str, headers: Mapping[str, str], pieces: AsyncIterator[bytes] | None = None
+    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, asyncio.Timeout]]:
+        token = self._rest.token()
+        sent = {**headers, "Authorization": f"Bearer {token}"}
+        forever = aiohttp.ClientTimeout(total=None)
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS) as limit:
+                data = None if pieces is None else _kept_alive(pieces, limit)
+                url = f"{self._rest.url}{path}"
+                async with self._rest.http.request(method, url, data=data, headers=sent, timeout=forever) as answer:
+                    await self._check(answer, token)
+                    yield answer, limit
+        except (aiohttp.ClientError, OSError, TimeoutError) as lost:
+            raise Unreachable(f"{self._rest.url} does not answer ({type(lost).__name__}).") from lost
+
+    async def _check(self, answer: aiohttp.ClientResponse, token: str) -> None:
+        if answer.status < 400:
+            return
+        try:
+            said = orjson.loads(await answer.read())
+        except ValueError:
+            said = None
+        body = said if isinstance(said, dict) else {}
+        if answer.status >= 500:
+            raise Unreachable(f"{self._rest.url} cannot do it now ({answer.status}).", body.get("retry_after_seconds"))
+        if answer.status == 401:
+            await self._rest.renew(token)
+            raise Unreachable("The access token had ended.")
+        raise Refused(answer.status, body)
+
+
+async def _kept_alive(pieces: AsyncIterator[bytes], limit: asyncio.Timeout) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        _alive(limit)
+        yield piece
+    _alive(limit)
+
+
+def _alive(limit: asyncio.Timeout) -> None:
+    if not limit.expired():
+        limit.reschedule(asyncio.get_running_loop().time() + SILENCE_SECONDS)
+
+
+def _number(answer: aiohttp.ClientResponse, name: str) -> int:
+    said = answer.headers.get(name, "")
+    if not re.fullmatch(r"\d{1,16}", said, re.ASCII):
+        raise Unreachable(f"The node does not answer as a node does ({name}).")
+    return int(said)
+
+
+def _span(answer: aiohttp.ClientResponse, start: int) -> tuple[int, int]:
+    """Where an answer begins, and how long the whole is."""
+    if answer.status != 206:
+        return 0, _number(answer, "Content-Length")
+    found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if found is None or int(found[1]) != start:
+        raise Unreachable("The node does not answer as a node does (Content-Range).")
+    return start, int(found[3])
