@@ -1,0 +1,69 @@
+"""A line between a client and a node that counts what it carries and breaks where a test says: both ends see a reset, as when a cable is pulled."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+
+_PIECE = 16 << 10
+
+
+@dataclass
+class CutLine:
+    """`up` and `down` are the bytes carried so far; it breaks once each time one of them has come to a number in `cuts_up` or `cuts_down`."""
+
+    node_url: str
+    url: str = ""
+    up: int = 0
+    down: int = 0
+    cuts_up: list[int] = field(default_factory=list)
+    cuts_down: list[int] = field(default_factory=list)
+    pairs: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, until an end of it closes or it is cut."""
+        task = asyncio.current_task()
+        assert task
+        self.pairs.add(task)
+        node = urlsplit(self.node_url)
+        there, back = await asyncio.open_connection(node.hostname, node.port)
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(self._carry(reader, back, is_up=True), self._carry(there, writer, is_up=False))
+        for each in (writer, back):
+            each.transport.abort()
+        self.pairs.discard(task)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_up: bool) -> None:
+        with suppress(OSError):
+            while piece := await reader.read(_PIECE):
+                self.up += len(piece) if is_up else 0
+                self.down += 0 if is_up else len(piece)
+                if self._is_cut():
+                    break
+                writer.write(piece)
+                await writer.drain()
+        raise asyncio.CancelledError
+
+    def _is_cut(self) -> bool:
+        for carried, cuts in ((self.up, self.cuts_up), (self.down, self.cuts_down)):
+            if cuts and carried >= cuts[0]:
+                del cuts[0]
+                return True
+        return False
+
+
+@asynccontextmanager
+async def cut_line(node_url: str) -> AsyncIterator[CutLine]:
+    """A line to this node."""
+    line = CutLine(node_url)
+    server = await asyncio.start_server(line.join, "127.0.0.1", 0)
+    line.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield line
+    finally:
+        server.close()
+        for task in tuple(line.pairs):
+            task.cancel()
+        await asyncio.gather(*line.pairs, return_exceptions=True)
