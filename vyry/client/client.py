@@ -15,6 +15,8 @@ from vyry.client.conversations import Conversations
 from vyry.client.device import Me
 from vyry.client.events import Event
 from vyry.client.files import Files
+from vyry.client.group_info import GroupInfo
+from vyry.client.groups import Groups
 from vyry.client.inbox import Inbox, Taken
 from vyry.client.journal import Journal
 from vyry.client.line import Line
@@ -63,7 +65,9 @@ class Client:
         #: What to say, in rooms of their own.
         self.messages: Final = Messages(self)
         self.files: Final = Files(store, rest, self.messages, _now)
-        self.conversations: Final = Conversations(store, rest)
+        self._group_info = GroupInfo(store, rest, _now)
+        self.conversations: Final = Conversations(store, rest, self._group_info)
+        self.groups: Final = Groups(store, rest, self._group_info, self._to_send.set)
         self.people: Final = People(rest)
         self.friends: Final = Friends(rest)
         self.account: Final = Account(rest)
@@ -187,6 +191,8 @@ class Client:
                     await self._outbox.post_all()
                     if self._store.get("refill") is not None:
                         await self._upkeep.tend()
+                if await self._group_info.tend():
+                    self._to_send.set()
             except Unreachable as away:
                 await asyncio.sleep(away.retry_after_seconds or RETRY_SECONDS)
                 self._to_send.set()

@@ -5,6 +5,8 @@ from typing import Any
 from uuid import UUID
 
 from vyry.client.events import Event
+from vyry.client.group_info import GroupInfo
+from vyry.client.group_keys import title_in
 from vyry.client.journal import Journal
 from vyry.client.rest import Rest
 from vyry.client.store import Store
@@ -13,18 +15,18 @@ from vyry.client.store import Store
 class Conversations:
     """Reads and opens them. What asks the node raises Refused, Unreachable."""
 
-    def __init__(self, store: Store, rest: Rest) -> None:
+    def __init__(self, store: Store, rest: Rest, info: GroupInfo) -> None:
         self._rest = rest
+        self._info = info
         self._journal = Journal(store)
 
     async def list(self) -> list[dict[str, Any]]:
-        """All that this person is in, as docs/protocol.md shows them."""
-        return await self._rest.pages("/conversations", "conversations")
+        """All that this person is in, as docs/protocol.md shows them, each with its `title`: None while its key has not come, or when there is none."""
+        return [self._titled(said) for said in await self._rest.pages("/conversations", "conversations")]
 
     async def get(self, conversation_id: UUID) -> dict[str, Any]:
-        """One of them."""
-        said: dict[str, Any] = await self._rest.call("GET", f"/conversations/{conversation_id}")
-        return said
+        """One of them, with its `title`."""
+        return self._titled(await self._rest.call("GET", f"/conversations/{conversation_id}"))
 
     async def direct(self, user_id: UUID) -> UUID:
         """The direct conversation with somebody, opened if it is not there."""
@@ -34,3 +36,7 @@ class Conversations:
     def history(self, conversation_id: UUID, limit: int = 50) -> Sequence[Event]:
         """What was said, one's own included: the newest so many, the oldest of them first."""
         return self._journal.history(conversation_id, limit)
+
+    def _titled(self, said: dict[str, Any]) -> dict[str, Any]:
+        _, info = self._info.opened(said)
+        return {**said, "title": title_in(info)}

@@ -7,6 +7,7 @@ import orjson
 
 from vyry.client.device import Me
 from vyry.client.events import Edit, Said, TimerSet, Unreadable, Unsend
+from vyry.client.group_keys import GroupKeys
 from vyry.client.journal import Journal, Known
 from vyry.client.packing import pack, unpack
 from vyry.client.reading import count, read_bytes, read_event_of, read_id, receipt_event, said_event
@@ -31,6 +32,7 @@ class Effects:
         self._unsealing = unsealing
         self._retries = retries
         self._journal = Journal(store)
+        self._group_keys = GroupKeys(store)
 
     def take(self, me: Me, letter: Letter, unsealed: Unsealed) -> None:
         """Let it count. Raises a Refusal: then it counts for nothing."""
@@ -111,9 +113,8 @@ class Effects:
             case "senderKey":
                 self._unsealing.accept(Where(letter.conversation_id, letter.sender), Distribution.read(content))
             case "groupKey":
-                keep_group_key(
-                    self._store, letter.conversation_id, count(fields, "generation"), read_bytes(fields, "groupKey", 32)
-                )
+                told = count(fields, "generation"), read_bytes(fields, "groupKey", 32)
+                self._group_keys.accept(letter.conversation_id, letter.sender, *told)
             case _:
                 self._store.put("profile key", str(letter.sender.user_id), read_bytes(fields, "profileKey", 32))
 
@@ -137,19 +138,6 @@ def unreadable(letter: Letter, reason: str, message_id: UUID, *, is_awaited: boo
         reason=reason,
         is_awaited=is_awaited,
     )
-
-
-def keep_group_key(store: Store, conversation_id: UUID, generation: int, key: bytes) -> None:
-    """Hold the key that opens what a group is called, unless a newer one is held."""
-    held = group_key(store, conversation_id)
-    if held is None or held[0] < generation:
-        store.put("group key", str(conversation_id), pack((generation, key)))
-
-
-def group_key(store: Store, conversation_id: UUID) -> tuple[int, bytes] | None:
-    """Generation and key, if one is held."""
-    kept = store.get("group key", str(conversation_id))
-    return unpack(tuple[int, bytes], kept) if kept else None
 
 
 def note_due(store: Store, conversation_id: UUID, person: UUID, content_id: UUID) -> None:

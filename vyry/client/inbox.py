@@ -10,6 +10,7 @@ from vyry.client.circles import forget_devices
 from vyry.client.device import Me
 from vyry.client.effects import Effects, unreadable
 from vyry.client.events import Event, Lost, Notice
+from vyry.client.group_keys import GroupKeys
 from vyry.client.journal import Journal
 from vyry.client.packing import pack, unpack
 from vyry.client.peers import Peers, begin_anew, note_changed
@@ -48,6 +49,7 @@ class Inbox:
         self._store = store
         self._peers = Peers(store)
         self._journal = Journal(store)
+        self._group_keys = GroupKeys(store)
         self._unsealing = Unsealing(store)
         self._retries = Retries(store)
         self.effects: Final = Effects(store, self._unsealing, self._retries)
@@ -72,6 +74,7 @@ class Inbox:
         with self._store.transaction():
             begin_anew(self._store, user_id)
             self._peers.keep_identity(user_id, identity_key)
+            self._group_keys.untell(user_id)
             held = sorted(unpack(tuple[int, Letter], kept) for kept in self._store.all("held"))
             for number, letter in held:
                 if letter.sender.user_id == user_id:
@@ -138,6 +141,7 @@ class Inbox:
                 self._store.put("refill", "", b"due")
             case "conversationChanged" as name:
                 self._store.put("conversation", str(UUID(notice["conversationId"])), None)
+                self._group_keys.note_change(UUID(notice["conversationId"]))
             case name:
                 pass
         self._journal.add(Notice(notice=name, extra=notice))

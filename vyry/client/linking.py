@@ -8,12 +8,13 @@ from uuid import UUID
 
 from vyry.client.chain import octets, text
 from vyry.client.device import Me
+from vyry.client.group_keys import GroupKeys
 from vyry.client.publishing import Publishing
 from vyry.client.refusals import LinkEnded, Refused
 from vyry.client.rest import Rest
 from vyry.client.store import Store
 from vyry.signal_protocol.linking import LinkOffer, LinkSecrets
-from vyry.signal_protocol.primitives import KEY_BYTES, DhPair
+from vyry.signal_protocol.primitives import KEY_BYTES, Address, DhPair
 from vyry.signal_protocol.provisioning import Provisioning
 from vyry.signal_protocol.refusals import LinkMismatch
 
@@ -94,6 +95,8 @@ async def become(store: Store, rest: Rest, handed: tuple[Provisioning, str], now
     with store.transaction():
         rest.keep(session)
         me.numbered(session["deviceId"]).keep(store)
+        for each in provisioning.group_keys:
+            GroupKeys(store).accept(each.conversation_id, Address(me.user_id, 0), each.generation, each.key)
 
 
 class Links:
@@ -123,7 +126,9 @@ class Links:
         """See Scanned.approve."""
         me = Me.of(self._store)
         account = await self._rest.call("GET", "/account")
-        handed = Provisioning(me.user_id, me.identity, me.profile_key, account["settings"])
+        handed = Provisioning(
+            me.user_id, me.identity, me.profile_key, account["settings"], GroupKeys(self._store).handed()
+        )
         body: dict[str, object] = {"provisioning": text(scanned.made.seal(handed.pack()))}
         if pin is not None:
             body["pin"] = pin

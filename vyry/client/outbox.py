@@ -10,6 +10,7 @@ import orjson
 from vyry.client.device import Me
 from vyry.client.effects import Effects
 from vyry.client.events import NotSent
+from vyry.client.group_due import KIND as GROUP_DUE
 from vyry.client.journal import Journal
 from vyry.client.outgoing import Outgoing, Queue, new_id
 from vyry.client.packing import unpack
@@ -67,7 +68,7 @@ class Outbox:
 
     def is_waiting(self) -> bool:
         """Whether anything is still to be sent."""
-        return bool(self._queue.waiting() or self._store.all("receipt due"))
+        return bool(self._queue.waiting() or self._store.all("receipt due") or self._store.all(GROUP_DUE))
 
     async def post_all(self) -> None:
         """Post everything that waits, in order. Raises Unreachable: then the rest waits on; SessionEnded."""

@@ -96,7 +96,8 @@ class Sealing:
     async def _roll(self, outgoing: Outgoing) -> Roll:
         me = Me.of(self._store)
         circle = await self.circles.get(outgoing.conversation_id)
-        named = circle.members if outgoing.people is None else outgoing.people
+        # Whoever left is not named any more: the node would know no such person, and refuse it for all.
+        named = [each for each in circle.members if outgoing.people is None or each in outgoing.people]
         changed = [person for person in named if self._store.get("changed", str(person)) is not None]
         if changed and not circle.is_group:
             raise IdentityChanged
@@ -157,7 +158,9 @@ class Sealing:
                 if plaintext:
                     real.append(only(address))
         sent = Sent(outgoing.plaintext, outgoing.own, tuple(real), is_group=False)
-        return (_body(outgoing, roll, copies, {}) if copies else None), sent
+        # In a group somebody may leave at any time: by the version the node tells who it was.
+        version = {"conversationVersion": roll.circle.version} if roll.circle.is_group else {}
+        return (_body(outgoing, roll, copies, version) if copies else None), sent
 
     def _copy(self, me: Me, address: Address, plaintext: bytes, bundle: Bundle | None) -> dict[str, Any]:
         sessions = self._peers.sessions(address)

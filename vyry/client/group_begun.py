@@ -1,0 +1,67 @@
+"""Groups that the node was asked to make, until its answer is safe here: asked again after a kill, no second one is made."""
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from vyry.client.packing import pack, unpack
+from vyry.client.store import Store
+from vyry.signal_protocol.blobs import Blob, seal_blob
+from vyry.signal_protocol.primitives import KEY_BYTES
+from vyry.signal_protocol.refusals import BadContent, TooLarge
+
+
+MAX_TITLE: Final = 1_000
+_KIND: Final = "group begun"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A group that the node was, or was about to be, asked to make: known again by what was sealed for it."""
+
+    members: tuple[UUID, ...]
+    title: str
+    key: bytes = field(repr=False)
+    sealed: bytes = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The same for the same wish."""
+        return " ".join((*sorted(map(str, self.members)), self.title))
+
+
+class Beginnings:
+    """Reads and writes them, inside the transaction of whoever calls."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def begin(self, members: Collection[UUID], title: str) -> tuple[Begun, bool]:
+        """What a new group is made with, kept before the node hears of it; and whether it was begun before. Raises TooLarge, BadContent."""
+        key = secrets.token_bytes(KEY_BYTES)
+        begun = Begun(tuple(members), title, key, seal_blob(key, Blob.GROUP_INFO, {"title": checked(title)}))
+        before = self._store.get(_KIND, begun.name)
+        if before is not None:
+            return unpack(Begun, before), True
+        self._store.put(_KIND, begun.name, pack(begun))
+        return begun, False
+
+    def drop(self, begun: Begun) -> None:
+        """It never will be."""
+        self._store.put(_KIND, begun.name, None)
+
+    def found(self, sealed: bytes) -> Begun | None:
+        """The one that a group on the node was made of: what was sealed for it is like nothing else."""
+        begun = (unpack(Begun, kept) for kept in self._store.all(_KIND))
+        return next((each for each in begun if each.sealed == sealed), None)
+
+
+def checked(title: str) -> str:
+    """A title as it is sealed. Raises TooLarge, BadContent for one of nothing."""
+    if len(title) > MAX_TITLE:
+        raise TooLarge
+    if not title.strip():
+        raise BadContent
+    return title

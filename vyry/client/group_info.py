@@ -1,0 +1,146 @@
+"""What groups are called: sealed under a key that exactly those hold who are in them, and told to whoever comes.
+
+A device seals only under a key that it made itself, for then it knows who holds it; somebody who went has no part in the next one.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+from uuid import UUID
+
+from vyry.client.chain import octets, text
+from vyry.client.circles import Circles
+from vyry.client.device import Me
+from vyry.client.group_due import Due, Dues
+from vyry.client.group_keys import LAST_GENERATION, GroupKey, GroupKeys, own_key
+from vyry.client.outgoing import Outgoing, Queue, new_id
+from vyry.client.refusals import Refused, Unreachable
+from vyry.client.rest import Body, Rest
+from vyry.client.store import Store
+from vyry.signal_protocol.blobs import Blob, seal_blob
+from vyry.signal_protocol.contents import Content, text_of
+from vyry.signal_protocol.primitives import KEY_BYTES
+from vyry.signal_protocol.refusals import Refusal
+
+
+#: So often somebody else may change the group at the same time.
+_TRIES: Final = 8
+#: So many people are told a key in one post: their devices have to fit into a body.
+TOLD_AT_ONCE: Final = 10
+Info = Mapping[str, Any]
+Change = Callable[[Info], Info]
+
+
+class GroupInfo:
+    """Seals it, tells its keys, and looks after groups that have changed."""
+
+    def __init__(self, store: Store, rest: Rest, now: Callable[[], int]) -> None:
+        self._store = store
+        self._rest = rest
+        self._now = now
+        self._queue = Queue(store)
+        self._circles = Circles(store, rest)
+        self._dues = Dues(store)
+        self.keys: Final = GroupKeys(store)
+        #: Whoever changes a group has this, so that nobody looks after it meanwhile.
+        self.turn: Final = asyncio.Lock()
+
+    async def look(self, conversation_id: UUID) -> Body:
+        """The group as it is now. Raises Refused, Unreachable."""
+        said = await self._rest.call("GET", f"/conversations/{conversation_id}")
+        self._circles.keep(said)
+        return said
+
+    def opened(self, said: Info) -> tuple[GroupKey | None, Info]:
+        """What is sealed in a conversation as the node tells it, and the key that opened it."""
+        try:
+            sealed = octets(said["sealedInfo"]) if said["sealedInfo"] else b""
+        except (TypeError, ValueError):
+            return None, {}
+        return self.keys.opened(UUID(said["conversationId"]), sealed) if sealed else (None, {})
+
+    async def seal(self, conversation_id: UUID, change: Change) -> None:
+        """Change what is said of a group, whoever else changes it at the same time. Raises Refused, Unreachable, TooLarge."""
+        for left in reversed(range(_TRIES)):
+            said = await self.look(conversation_id)
+            present, info = self.opened(said)
+            own = self._sealing_key(said, present)
+            sealed = text(seal_blob(own.key, Blob.GROUP_INFO, change(info)))
+            body = {"version": said["version"], "sealedInfo": sealed}
+            try:
+                self._circles.keep(await self._rest.call("PATCH", f"/conversations/{conversation_id}", body))
+            except Refused as refused:
+                if refused.code != "VERSION_MISMATCH" or not left:
+                    raise
+            else:
+                return
+
+    async def tend(self) -> bool:
+        """Do what is due; says whether anything was. Raises Unreachable: then it stays due; SessionEnded."""
+        found = self._dues.due()
+        for due in found:
+            async with self.turn:
+                try:
+                    await self.settle(due, await self.look(due.conversation_id))
+                except Refused as refused:
+                    if refused.code == "RATE_LIMITED":
+                        raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
+                except Refusal:
+                    # What is said there cannot be sealed again: it stays as it is.
+                    pass
+                self._dues.done(due)
+        return bool(found)
+
+    async def settle(self, due: Due, said: Info) -> None:
+        """In a group as it is now, tell the key to whoever came, or seal anew when somebody went. Raises Refused, Unreachable, a Refusal."""
+        key, _ = self.opened(said)
+        if key is None:
+            return
+        people = self._others(said)
+        has_lost = not set(key.told) <= set(people) or (due.is_rotating and not key.is_own)
+        if has_lost and self._is_admin(said):
+            await self.seal(due.conversation_id, lambda info: info)
+            return
+        wanted = [each for each in people if each in due.tell or (key.is_own and each not in key.told)]
+        if wanted or (key.is_own and not people):
+            with self._store.transaction():
+                self._tell(due.conversation_id, key, wanted)
+
+    def _sealing_key(self, said: Info, present: GroupKey | None) -> GroupKey:
+        """The own key, a new one when it is outdated or somebody gone holds it; kept here before anybody is told."""
+        conversation_id, people = UUID(said["conversationId"]), self._others(said)
+        own, used = self.keys.own(conversation_id), present.generation if present else 0
+        with self._store.transaction():
+            if own is None or own.generation < used or not set(own.told) <= set(people):
+                newest = max(used, own.generation if own else 0)
+                own = own_key(min(newest + 1, LAST_GENERATION), secrets.token_bytes(KEY_BYTES))
+            untold = [person for person in people if person not in own.told]
+            return self._tell(conversation_id, own, untold) if untold or not own.told else own
+
+    def _tell(self, conversation_id: UUID, key: GroupKey, people: Sequence[UUID]) -> GroupKey:
+        """From here on it is told to them, and to one's own other devices, whatever happens."""
+        fields = {"groupKey": text_of(key.key), "generation": key.generation}
+        content = Content("groupKey", new_id(self._now()), self._now(), conversation_id, fields)
+        # A key that nobody else is told goes to one's own other devices alone.
+        for some in list(_chunks(people)) or [()]:
+            telling = Outgoing.of(content, self._now(), "control")
+            self._queue.add(replace(telling, own=telling.plaintext, people=tuple(some), is_pairwise=True))
+        if key.is_own:
+            key = replace(key, told=tuple(dict.fromkeys((*key.told, *people))))
+            self.keys.keep_own(conversation_id, key)
+        return key
+
+    def _others(self, said: Info) -> list[UUID]:
+        me = Me.of(self._store).user_id
+        return [person for member in said["members"] if (person := UUID(member["userId"])) != me]
+
+    def _is_admin(self, said: Info) -> bool:
+        me = str(Me.of(self._store).user_id)
+        return any(member["userId"] == me and member["role"] == "admin" for member in said["members"])
+
+
+def _chunks(people: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    for place in range(0, len(people), TOLD_AT_ONCE):
+        yield people[place : place + TOLD_AT_ONCE]
