@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 
 _PIECE = 16 << 10
+#: Only what carries more than so much is cut: a file, not what else goes on beside it.
+_BULK = 128 << 10
 
 
 @dataclass
@@ -36,11 +38,13 @@ class CutLine:
         self.pairs.discard(task)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_up: bool) -> None:
+        own = 0
         with suppress(OSError):
             while piece := await reader.read(_PIECE):
+                own += len(piece)
                 self.up += len(piece) if is_up else 0
                 self.down += 0 if is_up else len(piece)
-                if self._is_cut():
+                if own > _BULK and self._is_cut():
                     break
                 writer.write(piece)
                 await writer.drain()

@@ -1,6 +1,8 @@
 """`vyry client files` against a real node: what people and scripts get to see, and how each kind of failure ends."""
 
+import io
 import secrets
+from contextlib import redirect_stderr
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,6 +11,8 @@ import pytest
 from scripts.nodes import Alone
 from tests.client_shell import Run, Terminal
 from vyry.cli.client.exits import Exit
+from vyry.cli.client.files import bar
+from vyry.cli.client.where import Where
 
 
 pytestmark = pytest.mark.timeout(120)
@@ -73,3 +77,35 @@ def test_what_is_not_there_is_not_found(here: Terminal, tmp_path: Path) -> None:
     refused(here.client("ann", "files", "send", bo, f"{tmp_path}/nothing"), Exit.NOT_FOUND, "No such file")
     refused(here.client("ann", "files", "send", bo, f"{tmp_path}"), Exit.FAILED, "Is a directory")
     refused(here.client("ann", "files", "get", bo, str(uuid4())), Exit.NOT_FOUND, "No message")
+
+
+def test_what_others_wrote_does_not_steer_the_terminal(here: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    name = "\x1b]0;mine\x07\u202egpj.exe"
+    here.told("ann", "files", "send", here.variables["BO"], f"{tmp_path}/file", "a\x1b[2Jb\tc", "--name", name)
+    shown = here.client("bo", "receive").out
+
+    assert "a\ufffd[2Jb\tc []0;minegpj.exe]\n" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        """Somebody sits before it."""
+        return True
+
+
+def test_a_bar_shows_how_far_a_file_is_to_people_only() -> None:
+    with redirect_stderr(Screen()) as screen:
+        with bar(Where(), "[red]photo.jpg") as progress:
+            assert progress
+            progress(1_000, 4_000)
+        with bar(Where(json=True), "photo.jpg") as silent:
+            assert silent is None
+    with redirect_stderr(io.StringIO()), bar(Where(), "photo.jpg") as piped:
+        assert piped is None
+
+    assert "[red]photo.jpg" in screen.getvalue()
+    assert "1.0/4.0 kB" in screen.getvalue()

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from vyry.cli.client.naming import Names
 from vyry.client.events import Event
+from vyry.client.saving import safe_name
 
 
 Body = Mapping[str, Any]
@@ -22,7 +23,10 @@ async def line(event: Event, names: Names) -> str:
 
 def said(body: Body) -> str:
     """The words of a message, and the names of its files."""
-    files = [f"[{each.get('fileName') or each['mediaType']}]" for each in body.get("attachments", ())]
+    files = [
+        f"[{safe_name(each['fileName']) if 'fileName' in each else each['mediaType']}]"
+        for each in body.get("attachments", ())
+    ]
     return " ".join([*([body["text"]] if body["text"] else []), *files])
 
 

@@ -19,6 +19,8 @@ from vyry.client.client import Client, Profile
 HOME_NODE: Final = "http://127.0.0.1:8000"
 #: In the folder of a profile: its node.
 _NODE: Final = "node"
+#: What others wrote shall not steer the terminal: all controls but tab and line feed are shown as a sign.
+_CONTROLS: Final = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\ufffd")
 Act = Callable[[Client], Coroutine[Any, Any, None]]
 
 
@@ -52,7 +54,7 @@ class Where:
 
     def say(self, text: str, body: Mapping[str, Any]) -> None:
         """A line for people, or for programs."""
-        print(orjson.dumps(body).decode() if self.json else text, flush=True)
+        print(orjson.dumps(body).decode() if self.json else text.translate(_CONTROLS), flush=True)
 
     def run(self, act: Act) -> None:
         """Do it as this device. Raises Ended."""
