@@ -196,6 +196,34 @@ def test_what_the_node_knows_is_exported_once_and_for_the_owner_alone(here: Term
     refused(here.client("bo", "export", str(file)), Exit.FAILED, "File exists")
 
 
+def test_a_pin_is_set_asked_for_and_removed(here: Terminal, tmp_path: Path) -> None:
+    number, pin = fresh_number(), tmp_path / "pin"
+    pin.write_text("correct horse 7\n")
+    here.sign_up("ida", number)
+    assert here.client("ida", "pin", "show").out == "No PIN is set.\n"
+    assert here.told("ida", "pin", "set", "--lock", "--pin-file", str(pin))[0]["registrationLock"] is True
+    known = ("register", number, "--codes", str(here.node.otp_file), "--url", here.node.url)
+
+    wrong = here.client("ida anew", *known, typed="battery staple\n")
+    anew = here.client("ida anew", *known, "--pin-file", str(pin))
+
+    assert (wrong.code, wrong.out, anew.code) == (Exit.REFUSED, "", Exit.DONE), (wrong, anew)
+    assert "INVALID_PIN" in wrong.err
+    refused(here.client("ida anew", "pin", "remove", "--pin-file", f"{tmp_path}/none"), Exit.FAILED, "No PIN")
+    assert here.client("ida anew", "pin", "remove", typed="correct horse 7\n").out == "No PIN is set.\n"
+
+
+def test_what_was_read_is_told_to_who_said_it(here: Terminal) -> None:
+    joe, kim = here.sign_up("joe"), here.sign_up("kim")
+    said = here.told("joe", "send", kim, "read me")[0]["id"]
+    here.told("kim", "receive")
+
+    assert here.told("kim", "read", joe)[0]["messages"] == 1
+
+    told = [line for line in here.told("joe", "receive") if line["event"] == "receipt"]
+    assert ("read", [said]) in [(line["state"], line["targets"]) for line in told]
+
+
 def test_a_device_that_logs_out_has_ended(here: Terminal) -> None:
     hal = here.sign_up("hal")
     assert [each["isCurrent"] for each in here.told("hal", "devices", "list")] == [True]

@@ -14,13 +14,14 @@ from tests.client import fresh_number
 from vyry.client.client import Client, Profile
 from vyry.client.events import Event, Reaction, Receipt, Said, Target, Unsend
 from vyry.client.refusals import StoreLocked
+from vyry.client.registering import Read
 from vyry.client.store import passphrase_key
 
 
 pytestmark = pytest.mark.timeout(120)
 
 
-async def register(client: Client, node: Alone, number: str | None = None) -> UUID:
+async def register(client: Client, node: Alone, number: str | None = None, read_pin: Read | None = None) -> UUID:
     number = number or fresh_number()
 
     async def code() -> str:
@@ -29,7 +30,7 @@ async def register(client: Client, node: Alone, number: str | None = None) -> UU
         sent = [json.loads(line) for line in lines.splitlines()]
         return str([line["otp"] for line in sent if line["phoneNumber"] == number][-1])
 
-    return await client.register(number, code)
+    return await client.register(number, code, read_pin=read_pin)
 
 
 @asynccontextmanager

@@ -23,6 +23,20 @@ class Account:
         """Everything that the node knows of it."""
         return await self._rest.call("GET", "/account/export")
 
+    async def pin(self) -> Body:
+        """How the PIN stands: `isSet`, `registrationLock`, `attemptsRemaining`, `lockedUntil`."""
+        return await self._rest.call("GET", "/account/pin")
+
+    async def set_pin(self, pin: str, current: str | None = None, *, registration_lock: bool | None = None) -> Body:
+        """Set a PIN of 6 to 128 characters, or another one. `registration_lock`: signing up anew to this number asks for it, as long as the account is used; None: as before."""
+        known = {"currentPin": current, "registrationLock": registration_lock}
+        given = {name: value for name, value in known.items() if value is not None}
+        return await self._rest.call("PUT", "/account/pin", {"pin": pin, **given})
+
+    async def remove_pin(self, pin: str) -> Body:
+        """Have no PIN any more."""
+        return await self._rest.call("POST", "/account/pin/remove", {"pin": pin})
+
     async def logout(self) -> None:
         """End this device at the node: its tokens, keys and mailbox are gone. The store stays as it is."""
         await self._rest.call("POST", "/auth/logout")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from uuid import UUID
@@ -13,20 +13,22 @@ from vyry.client.account import Account, Devices
 from vyry.client.chain import Entry, Point
 from vyry.client.conversations import Conversations
 from vyry.client.device import Me
-from vyry.client.events import Event
+from vyry.client.events import Event, Target
 from vyry.client.files import Files
 from vyry.client.group_info import GroupInfo
 from vyry.client.groups import Groups
 from vyry.client.inbox import Inbox, Taken
 from vyry.client.journal import Journal
-from vyry.client.line import Line
+from vyry.client.line import Line, Mailbox
 from vyry.client.linking import Links, become
+from vyry.client.live import Live, PresenceRoom
 from vyry.client.messages import Messages
 from vyry.client.opening import Profile
 from vyry.client.outbox import Outbox
 from vyry.client.outgoing import new_id
 from vyry.client.people import Friends, People
 from vyry.client.refusals import NotRegistered, Unreachable
+from vyry.client.registering import Read, sign_up
 from vyry.client.rest import Rest
 from vyry.client.safety import Safety
 from vyry.client.store import Store
@@ -55,15 +57,16 @@ class Client:
         self._journal = Journal(store)
         self._outbox = Outbox(store, rest, _now)
         self._upkeep = Upkeep(store, rest, _now)
-        self._line = Line(rest, self._point, self._take, self._adopt)
         self._turn = asyncio.Lock()
         self._news = asyncio.Event()
+        self._live = Live(self._news, _now)
+        self._line = Line(rest, Mailbox(self._point, self._take, self._adopt), self._live)
         self._to_send = asyncio.Event()
         self._registered = asyncio.Event()
         #: Set after each turn of sending.
         self._done = asyncio.Event()
         #: What to say, in rooms of their own.
-        self.messages: Final = Messages(self)
+        self.messages: Final = Messages(self, self._read, self._live)
         self.files: Final = Files(store, rest, self.messages, _now)
         self._group_info = GroupInfo(store, rest, _now)
         self.conversations: Final = Conversations(store, rest, self._group_info)
@@ -73,6 +76,7 @@ class Client:
         self.account: Final = Account(rest)
         self.devices: Final = Devices(rest)
         self.links: Final = Links(store, rest, self._become)
+        self.presence: Final = PresenceRoom(self._live)
         self.safety: Final = Safety(store, rest, self._accept)
 
     @classmethod
@@ -103,12 +107,11 @@ class Client:
         """Whose device this is. Raises NotRegistered."""
         return Me.of(self._store).user_id
 
-    async def register(self, phone_number: str, read_code: Callable[[], Awaitable[str]], name: str = "vyry") -> UUID:
-        """Sign up with this number: a new primary device with new keys; all others of the account end. Raises Refused, Unreachable."""
-        challenge = await self._rest.open_call("POST", "/auth/request-otp", {"phoneNumber": phone_number})
-        proof = {"challengeId": challenge["challengeId"], "otp": await read_code()}
-        device = {"name": name, "platform": "cli"}
-        session = await self._rest.open_call("POST", "/auth/verify-otp", {**proof, "device": device})
+    async def register(
+        self, phone_number: str, read_code: Read, name: str = "vyry", read_pin: Read | None = None
+    ) -> UUID:
+        """Sign up with this number: a new primary device with new keys; all others of the account end. The PIN is read where the number is locked. Raises Refused, Unreachable."""
+        session = await sign_up(self._rest, phone_number, name, read_code, read_pin)
         with self._store.transaction():
             self._rest.keep(session)
             Me.fresh(UUID(session["userId"]), session["deviceId"]).keep(self._store)
@@ -145,6 +148,7 @@ class Client:
         """Everything that happens, oldest first; without `follow` only until all that waited on the node is here.
 
         An event is done with when the next one is asked for: after a crash the last one comes again, with the same `number`. Raises Unreachable without `follow`.
+        Who types and who is there is told only with `follow`, as it happens.
         """
         if not follow:
             await self._drained()
@@ -154,10 +158,12 @@ class Client:
             if found is not None:
                 yield found
                 self._journal.take(found.number)
-            elif follow:
-                await self._news.wait()
-            else:
+            elif not follow:
                 return
+            elif (heard := self._live.next()) is not None:
+                yield heard
+            else:
+                await self._news.wait()
 
     async def _become(self, provisioning: Provisioning, link_token: str) -> UUID:
         await become(self._store, self._rest, (provisioning, link_token), _now())
@@ -225,6 +231,11 @@ class Client:
         async with self._turn:
             await asyncio.to_thread(self._inbox.accept, user_id, identity_key)
         self._news.set()
+        self._to_send.set()
+
+    async def _read(self, conversation_id: UUID, targets: Sequence[Target]) -> None:
+        async with self._turn:
+            await asyncio.to_thread(self._outbox.read, conversation_id, targets, self._inbox.effects)
         self._to_send.set()
 
     def _point(self) -> Point:

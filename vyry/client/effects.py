@@ -22,6 +22,9 @@ from vyry.signal_protocol.sender_keys import Distribution, Where
 
 #: Kinds that are about keys and devices: nobody is told of them.
 _SILENT: Final = ("call",)
+#: Receipts that are due.
+DELIVERED: Final = "receipt due"
+READ: Final = "read due"
 
 
 class Effects:
@@ -140,12 +143,12 @@ def unreadable(letter: Letter, reason: str, message_id: UUID, *, is_awaited: boo
     )
 
 
-def note_due(store: Store, conversation_id: UUID, person: UUID, content_id: UUID) -> None:
+def note_due(store: Store, conversation_id: UUID, person: UUID, content_id: UUID, kind: str = DELIVERED) -> None:
     """A receipt is due: those of one conversation go together."""
     name = f"{conversation_id}/{person}"
-    kept = store.get("receipt due", name)
+    kept = store.get(kind, name)
     due: tuple[Any, ...] = unpack(tuple[UUID, UUID, tuple[UUID, ...]], kept) if kept else (conversation_id, person, ())
-    store.put("receipt due", name, pack((conversation_id, person, (*due[2], content_id))))
+    store.put(kind, name, pack((conversation_id, person, (*due[2], content_id))))
 
 
 def own_address(me: Me) -> Address:

@@ -4,6 +4,8 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -12,6 +14,7 @@ import msgpack
 from vyry import __version__
 from vyry.client.chain import Entry, Point, octets
 from vyry.client.inbox import Taken
+from vyry.client.live import Live
 from vyry.client.refusals import ChainBroken, Refused, Unreachable
 from vyry.client.rest import Rest
 
@@ -24,18 +27,23 @@ _FRAME_BYTES: Final = 256 << 10
 _TOKEN_ENDED: Final = 4401
 _ENDED: Final = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
 
-Take = Callable[[Sequence[Entry]], Awaitable[Taken]]
-Adopt = Callable[[Point], Awaitable[None]]
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """What the device does with its mailbox: `point` tells where to resume, `take` keeps a page of entries and answers what may be acknowledged, `adopt` goes on at another point of the node's."""
+
+    point: Callable[[], Point]
+    take: Callable[[Sequence[Entry]], Awaitable[Taken]]
+    adopt: Callable[[Point], Awaitable[None]]
 
 
 class Line:
-    """Keeps a device connected. `point` tells where to resume, `take` keeps a page of entries and answers what may be acknowledged, `adopt` goes on at another point of the node's."""
+    """Keeps a device connected."""
 
-    def __init__(self, rest: Rest, point: Callable[[], Point], take: Take, adopt: Adopt) -> None:
+    def __init__(self, rest: Rest, mailbox: Mailbox, live: Live) -> None:
         self._rest = rest
-        self._point = point
-        self._take = take
-        self._adopt = adopt
+        self._mailbox = mailbox
+        self._live = live
         self._number = 0
         #: Set while the node has said that all that waited was sent.
         self.is_drained = asyncio.Event()
@@ -46,12 +54,13 @@ class Line:
         while True:
             token = self._rest.token()
             try:
-                code = await self._live(token)
+                code = await self._connected(token)
                 wait = FIRST_WAIT
             except aiohttp.WSServerHandshakeError as refused:
                 code = _TOKEN_ENDED if refused.status == 401 else 0
             except (aiohttp.ClientError, OSError, TimeoutError, Unreachable):
                 code = 0
+            self._live.end()
             self.is_drained.clear()
             if code == _TOKEN_ENDED:
                 with suppress(Unreachable):
@@ -59,7 +68,7 @@ class Line:
             await asyncio.sleep(wait * (0.5 + secrets.randbelow(1_000) / 1_000))
             wait = min(wait * 2, LONGEST_WAIT)
 
-    async def _live(self, token: str) -> int:
+    async def _connected(self, token: str) -> int:
         """One connection, to its end; answers the close code."""
         async with self._rest.http.ws_connect(
             f"{self._rest.url}/api/v1/ws",
@@ -69,6 +78,7 @@ class Line:
             heartbeat=HEARTBEAT,
         ) as socket:
             await self._greet(socket)
+            await self._live.begin(partial(self._say, socket))
             async for message in socket:
                 if message.type in _ENDED:
                     break
@@ -79,7 +89,7 @@ class Line:
         payload = frame["payload"]
         match frame["type"]:
             case "entries":
-                taken = await self._take(payload["entries"])
+                taken = await self._mailbox.take(payload["entries"])
                 point = taken.point
                 for seq, reason in taken.parked:
                     await self._say(socket, "park", {"seq": seq, "reason": reason})
@@ -91,20 +101,20 @@ class Line:
                 if refused.code == "STALE_HEAD":
                     await self._meet(refused)
                     await self._greet(socket)
-            case _:
-                pass
+            case kind:
+                self._live.hear(kind, payload)
 
     async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        point = self._point()
+        point = self._mailbox.point()
         hello = {"after": point.seq, "head": point.head if point.seq else None}
         await self._say(socket, "hello", {**hello, "client": {"name": "vyry-python", "version": __version__}})
 
     async def _meet(self, refused: Refused) -> None:
         """The node and this device remember the mailbox differently: one of them was restored, or the node lies."""
         told = refused.body.get("cursor")
-        if not told or told["seq"] == self._point().seq:
+        if not told or told["seq"] == self._mailbox.point().seq:
             raise ChainBroken("The node remembers another mailbox than this device does.") from refused
-        await self._adopt(Point(told["seq"], octets(told["head"])))
+        await self._mailbox.adopt(Point(told["seq"], octets(told["head"])))
 
     async def _say(self, socket: aiohttp.ClientWebSocketResponse, name: str, payload: dict[str, Any]) -> None:
         self._number += 1

@@ -1,10 +1,14 @@
 """What people say to each other, a call for each kind: kept when the call returns, sent as soon as the node can be reached."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
 from vyry.client.events import Attachment, Target
+from vyry.client.live import Live
+
+
+Read = Callable[[UUID, Sequence[Target]], Awaitable[None]]
 
 
 class Voice(Protocol):
@@ -18,8 +22,10 @@ class Voice(Protocol):
 class Messages:
     """Each call answers the id of its content. Raises TooLarge, BadContent."""
 
-    def __init__(self, voice: Voice) -> None:
+    def __init__(self, voice: Voice, read: Read, live: Live) -> None:
         self._voice = voice
+        self._read = read
+        self._live = live
 
     async def text(
         self,
@@ -56,3 +62,11 @@ class Messages:
     async def timer(self, conversation_id: UUID, seconds: int) -> UUID:
         """From now on what is said disappears so long after it was read; 0: it stays."""
         return await self._voice.send(conversation_id, "timer", {"seconds": seconds})
+
+    async def read(self, conversation_id: UUID, targets: Sequence[Target]) -> None:
+        """These of others were read: their timers run from now, one's own other devices are told, and their senders, unless the account's setting `readReceipts` is false. What was read before is told no more."""
+        await self._read(conversation_id, targets)
+
+    async def typing(self, conversation_id: UUID, *, is_typing: bool = True) -> None:
+        """One types: say it again every few seconds while it goes on, and once when it is over. Who is not connected says and hears nothing of it."""
+        await self._live.typing(conversation_id, is_typing=is_typing)

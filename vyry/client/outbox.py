@@ -1,24 +1,24 @@
 """What is to be sent: kept before it leaves, sealed once for exactly the devices there are, and posted under one messageId until the node has answered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import orjson
 
 from vyry.client.device import Me
-from vyry.client.effects import Effects
-from vyry.client.events import NotSent
+from vyry.client.effects import DELIVERED, READ, Effects, note_due
+from vyry.client.events import NotSent, Target
 from vyry.client.group_due import KIND as GROUP_DUE
-from vyry.client.journal import Journal
+from vyry.client.journal import KNOWN_DAYS, Journal
 from vyry.client.outgoing import Outgoing, Queue, new_id
 from vyry.client.packing import unpack
 from vyry.client.reading import said_event
 from vyry.client.refusals import Refused, Unreachable
 from vyry.client.rest import Rest
 from vyry.client.sealing import ListsOutdated, Sealing
-from vyry.client.store import Store
+from vyry.client.store import DAY, Store
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.padding import pad
 from vyry.signal_protocol.primitives import Address
@@ -29,6 +29,9 @@ from vyry.signal_protocol.refusals import IdentityChanged, Refusal
 _REPAIRS: Final = 8
 #: What nobody asks for again.
 _FLEETING: Final = ("receipt", "retry", "resync")
+#: What one receipt tells of: more would not fit into a content.
+_AT_ONCE: Final = 500
+Part = TypeVar("Part")
 
 
 class Outbox:
@@ -61,6 +64,23 @@ class Outbox:
             pad(own)
             self._queue.add(replace(Outgoing.of(content, self._now()), own=own))
 
+    def read(self, conversation_id: UUID, targets: Sequence[Target], effects: Effects) -> None:
+        """Contents of others were read here: their senders get a receipt, own other devices are told, timers run."""
+        with self._store.transaction():
+            me, now = Me.of(self._store), self._now()
+            others = [each for each in targets if each.sender_id != me.user_id]
+            fresh = [each for each in others if self._store.get("read", f"{each.id}/{each.sender_id}") is None]
+            for each in fresh:
+                self._store.put("read", f"{each.id}/{each.sender_id}", b"read", until=now + KNOWN_DAYS * DAY)
+                effects.begin_timer(each.id, each.sender_id, now)
+                note_due(self._store, conversation_id, each.sender_id, each.id, READ)
+            for some in _parts(fresh):
+                sync = {"sync": {"read": [each.as_json() for each in some]}}
+                content = Content("sync", new_id(now), now, conversation_id, sync)
+                self._queue.add(
+                    replace(Outgoing.of(content, now, "control"), own=content.pack(), people=(), is_pairwise=True)
+                )
+
     def add(self, outgoing: Outgoing) -> None:
         """Something about keys, receipts or devices."""
         with self._store.transaction():
@@ -68,11 +88,11 @@ class Outbox:
 
     def is_waiting(self) -> bool:
         """Whether anything is still to be sent."""
-        return bool(self._queue.waiting() or self._store.all("receipt due") or self._store.all(GROUP_DUE))
+        return bool(self._queue.waiting() or any(self._store.all(kind) for kind in (DELIVERED, READ, GROUP_DUE)))
 
     async def post_all(self) -> None:
         """Post everything that waits, in order. Raises Unreachable: then the rest waits on; SessionEnded."""
-        self._write_receipts()
+        await self._write_receipts()
         for outgoing in self._queue.waiting():
             try:
                 await self._post(outgoing)
@@ -124,15 +144,21 @@ class Outbox:
     async def _send(self, body: bytes) -> None:
         await self._rest.call("POST", "/messages", orjson.loads(body))
 
-    def _write_receipts(self) -> None:
-        """One receipt for each person and conversation, about all that came since the last one."""
+    async def _write_receipts(self) -> None:
+        """One receipt for each person and conversation, about all that came, or was read, since the last one."""
         with self._store.transaction():
-            due: list[tuple[UUID, UUID, tuple[UUID, ...]]] = [
-                unpack(tuple[UUID, UUID, tuple[UUID, ...]], kept) for kept in self._store.all("receipt due")
-            ]
-            for conversation_id, person, targets in due:
-                self._store.put("receipt due", f"{conversation_id}/{person}", None)
-                fields: dict[str, Any] = {"state": "delivered", "targets": [str(each) for each in targets]}
+            self._write(DELIVERED, "delivered", is_told=True)
+        if self._store.all(READ):
+            settings = (await self._rest.call("GET", "/account"))["settings"]
+            with self._store.transaction():
+                self._write(READ, "read", is_told=settings["readReceipts"])
+
+    def _write(self, kind: str, state: str, *, is_told: bool) -> None:
+        for kept in self._store.all(kind):
+            conversation_id, person, targets = unpack(tuple[UUID, UUID, tuple[UUID, ...]], kept)
+            self._store.put(kind, f"{conversation_id}/{person}", None)
+            for some in _parts(targets) if is_told else ():
+                fields: dict[str, Any] = {"state": state, "targets": [str(each) for each in some]}
                 content = Content("receipt", new_id(self._now()), self._now(), conversation_id, fields)
                 self._queue.add(
                     replace(Outgoing.of(content, self._now(), "control"), people=(person,), is_pairwise=True)
@@ -145,3 +171,7 @@ class Outbox:
                 where: dict[str, Any] = {"conversation_id": outgoing.conversation_id, "id": outgoing.content_id}
                 Journal(self._store).add(NotSent(**where, kind=outgoing.kind, reason=reason))
         self.refused[outgoing.content_id] = reason
+
+
+def _parts(of: Sequence[Part]) -> list[Sequence[Part]]:
+    return [of[start : start + _AT_ONCE] for start in range(0, len(of), _AT_ONCE)]

@@ -11,22 +11,26 @@ from typing import Any
 import orjson
 
 from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.pins import pin_reader
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.throwaway import code_in
 from vyry.client.client import Client
 
 
-def register(phone_number: str, /, *, codes: Path | None = None, where: Where = HERE) -> None:
+def register(
+    phone_number: str, /, *, codes: Path | None = None, pin_file: Path | None = None, where: Where = HERE
+) -> None:
     """Sign up with a telephone number; the code that it is sent is asked for. All other devices of the account end.
 
     Args:
         phone_number: In E.164, such as +491512345678.
         codes: Read the code from this file, which the node writes (its VYRY_SMS is file:PATH), instead of asking.
+        pin_file: If the number is locked by a PIN, it is on the first line of this file; without it you are asked.
         where: Which device, and its node.
     """
 
     async def act(client: Client) -> None:
-        user_id = await client.register(phone_number, _reader(phone_number, codes))
+        user_id = await client.register(phone_number, _reader(phone_number, codes), read_pin=pin_reader(pin_file))
         where.keep_node()
         where.say(f"Registered: your user id is {user_id}.", {"userId": str(user_id)})
 

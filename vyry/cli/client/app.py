@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from cyclopts import App
 
-from vyry.cli.client import account, devices, files, hearing, linking, people, talking, trust
+from vyry.cli.client import account, devices, files, hearing, linking, people, pins, talking, trust
 
 
 app = App(name="client", help="Chat from the terminal: end to end, with keys that stay in this profile.")
@@ -24,6 +24,7 @@ COMMANDS: Final[Sequence[tuple[Callable[..., Any] | App, tuple[str, ...]]]] = (
     (linking.approve, ("approve 'vyry://link?v=1&id=...'", "approve - --pin-file pin.txt")),
     (account.whoami, ("whoami", "whoami --json")),
     (account.profile, ("profile", 'profile --username ann --name "Ann Lee"')),
+    (pins.app, ("pin set", "pin set --lock", "pin set --pin-file new.txt --current-file old.txt", "pin remove")),
     (people.app, ("friends add @bo", "friends requests", "friends accept @ann", "friends list", "friends block @eve")),
     (hearing.chats, ("chats",)),
     (
@@ -39,8 +40,9 @@ COMMANDS: Final[Sequence[tuple[Callable[..., Any] | App, tuple[str, ...]]]] = (
     (talking.react, (f"react @bo {_MESSAGE} 👍", f"react @bo {_MESSAGE}")),
     (talking.edit, (f'edit @bo {_MESSAGE} "hello!"',)),
     (talking.unsend, (f"unsend @bo {_MESSAGE}",)),
-    (hearing.receive, ("receive --follow", "receive --json")),
+    (hearing.receive, ("receive --follow", "receive --json", "receive --follow --live")),
     (hearing.history, ("history @bo --limit 10",)),
+    (hearing.read, ("read @bo",)),
     (trust.safety, ("safety @bo", "safety @bo --verify")),
     (devices.app, ("devices list", 'devices rename 1 "the old laptop"', "devices remove 2")),
     (account.export, ("export account.json",)),

@@ -6,23 +6,32 @@ from uuid import UUID
 
 from cyclopts import Parameter, validators
 
-from vyry.cli.client.naming import Names, conversation
+from vyry.cli.client.naming import REMEMBERED, Names, conversation
 from vyry.cli.client.telling import line
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
+from vyry.client.events import Message, Presence, Typing
 
 
-def receive(*, follow: Annotated[bool, Parameter(negative=())] = False, where: Where = HERE) -> None:
+Flag = Annotated[bool, Parameter(negative=())]
+
+
+def receive(*, follow: Flag = False, live: Flag = False, where: Where = HERE) -> None:
     """Print what came since the last time.
 
     Args:
         follow: Go on until interrupted.
+        live: While following, print who types and which friends come and go, too.
         where: Which device, and its node.
     """
 
     async def act(client: Client) -> None:
         names = Names(client)
+        if live:
+            await client.presence.watch([UUID(each["userId"]) for each in await client.friends.list()])
         async for event in client.events(follow=follow):
+            if isinstance(event, Typing | Presence) and not live:
+                continue
             text = "" if where.json else await line(event, names)
             where.say(text, {"event": event.name, **event.body})
 
@@ -50,6 +59,25 @@ def history(
         for event in client.conversations.history(chat, limit):
             text = "" if where.json else f"{event.body.get('id', '-'):36}  {await line(event, names)}"
             where.say(text, {"event": event.name, **event.body})
+
+    where.run(act)
+
+
+def read(to: str, /, *, where: Where = HERE) -> None:
+    """Tell the others in a conversation that you have read what they said, unless your account tells nobody.
+
+    Args:
+        to: A user id, @username, number (+...) or conversation id.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        chat = await conversation(client, to)
+        said = client.conversations.history(chat, REMEMBERED)
+        targets = [event.target for event in said if isinstance(event, Message) and not event.is_own]
+        await client.messages.read(chat, targets)
+        await client.sent()
+        where.say("Read.", {"conversationId": str(chat), "messages": len(targets)})
 
     where.run(act)
 

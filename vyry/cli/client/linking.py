@@ -9,6 +9,7 @@ import segno
 from cyclopts import Parameter
 
 from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.pins import pin_in
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
 
@@ -51,7 +52,7 @@ def approve(
 
     async def act(client: Client) -> None:
         shown = await asyncio.to_thread(sys.stdin.readline) if uri == "-" else uri
-        pin = None if pin_file is None else _first_line(pin_file)
+        pin = None if pin_file is None else pin_in(pin_file)
         scanned = await client.links.scan(shown.strip())
         asked = (
             f"{scanned.name}, asking from {scanned.requested_from}, has to show {scanned.code}. Does it? (yes or no) "
@@ -65,10 +66,3 @@ def approve(
         where.say(f"{scanned.name} is let in.", {"name": scanned.name, "code": scanned.code, "approved": True})
 
     where.run(act)
-
-
-def _first_line(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()[0]
-    except (OSError, IndexError):
-        raise Ended(Exit.FAILED, f"No PIN can be read from {file}.") from None

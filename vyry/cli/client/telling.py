@@ -40,6 +40,8 @@ _WORDS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     "unknown": lambda who, body: f"{who} sent something that needs a newer version ({body['kind']}).",
     "receipt": lambda who, body: f"{who}: {body['state']} ({len(body['targets'])}).",
     "read": lambda _, body: f"Read on another device ({len(body['targets'])}).",
+    "typing": lambda who, body: f"{who} types." if body["isTyping"] else f"{who} stops typing.",
+    "presence": lambda who, body: f"{who} is there." if body["isOnline"] else f"{who} is away.",
     "unreadable": lambda who, body: f"A message of {who} could not be read ({body['reason']}).",
     "lost": lambda _, body: f"{body['count']} messages were lost on the node ({body['reason']}).",
     "notSent": lambda _, body: f"A message could not be sent ({body['reason']}).",
