@@ -69,7 +69,7 @@ class Client:
         self.messages: Final = Messages(self, self._read, self._live)
         self.files: Final = Files(store, rest, self.messages, _now)
         self._group_info = GroupInfo(store, rest, _now)
-        self.conversations: Final = Conversations(store, rest, self._group_info)
+        self.conversations: Final = Conversations(store, rest, self._group_info, self._drained)
         self.groups: Final = Groups(store, rest, self._group_info, self._to_send.set)
         self.people: Final = People(rest)
         self.friends: Final = Friends(rest)

@@ -1,6 +1,6 @@
 """Conversations as the node and the journal tell of them."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,10 +15,15 @@ from vyry.client.store import Store
 class Conversations:
     """Reads and opens them. What asks the node raises Refused, Unreachable."""
 
-    def __init__(self, store: Store, rest: Rest, info: GroupInfo) -> None:
+    def __init__(self, store: Store, rest: Rest, info: GroupInfo, drained: Callable[[], Awaitable[None]]) -> None:
         self._rest = rest
         self._info = info
+        self._drained = drained
         self._journal = Journal(store)
+
+    async def caught_up(self) -> None:
+        """Come back when all that waited on the node is here: keys of titles too."""
+        await self._drained()
 
     async def list(self) -> list[dict[str, Any]]:
         """All that this person is in, as docs/protocol.md shows them, each with its `title`: None while its key has not come, or when there is none."""

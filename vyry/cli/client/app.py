@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from cyclopts import App
 
-from vyry.cli.client import account, devices, files, hearing, linking, people, pins, talking, trust
+from vyry.cli.client import account, devices, files, groups, hearing, linking, people, pins, talking, trust
 
 
 app = App(name="client", help="Chat from the terminal: end to end, with keys that stay in this profile.")
@@ -26,6 +26,15 @@ COMMANDS: Final[Sequence[tuple[Callable[..., Any] | App, tuple[str, ...]]]] = (
     (account.profile, ("profile", 'profile --username ann --name "Ann Lee"')),
     (pins.app, ("pin set", "pin set --lock", "pin set --pin-file new.txt --current-file old.txt", "pin remove")),
     (people.app, ("friends add @bo", "friends requests", "friends accept @ann", "friends list", "friends block @eve")),
+    (
+        groups.app,
+        (
+            'groups create "Walks" @bo @cy',
+            "groups add Walks @dan",
+            "groups remove Walks @bo",
+            "groups invite Walks --uses 1",
+        ),
+    ),
     (hearing.chats, ("chats",)),
     (
         talking.send,

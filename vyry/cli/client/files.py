@@ -37,7 +37,7 @@ def send(
     """Send a file, and wait until the node has it. Broken off, the same line goes on where it was.
 
     Args:
-        to: A user id, @username, number (+...) or conversation id.
+        to: A user id, @username, number (+...), or the title or id of a conversation.
         file: Which; - is standard input.
         text: What to say with it.
         name: What it is called on the other side, if not as here.
@@ -59,7 +59,7 @@ def get(to: str, message: UUID, into: Path = Path(), /, *, where: Where = HERE) 
     """Fetch the files of a message. Broken off, the same line goes on where it was; nothing that is there already is overwritten.
 
     Args:
-        to: Where it was said: a user id, @username, number (+...) or conversation id.
+        to: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
         message: Its id, as `receive --json` and `history` tell it.
         into: A folder; for a message with one file also what that is to be called.
         where: Which device, and its node.

@@ -48,7 +48,7 @@ def history(
     """Print what was said in a conversation, one's own words included; nothing is marked as received.
 
     Args:
-        to: A user id, @username, number (+...) or conversation id.
+        to: A user id, @username, number (+...), or the title or id of a conversation.
         limit: So many of the newest.
         where: Which device, and its node.
     """
@@ -91,6 +91,7 @@ def chats(*, where: Where = HERE) -> None:
 
     async def act(client: Client) -> None:
         names = Names(client)
+        await client.conversations.caught_up()
         for told in await client.conversations.list():
             where.say(await _title(told, client.user_id, names), told)
 
@@ -98,7 +99,8 @@ def chats(*, where: Where = HERE) -> None:
 
 
 async def _title(told: Mapping[str, Any], me: UUID, names: Names) -> str:
+    title = f"{told['title']}: " if told["title"] else ""
     others = [UUID(each["userId"]) for each in told["members"] if each["userId"] != str(me)]
     named = [await names.of(each) for each in others[:5]]
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-    return f"{told['conversationId']}  {told['kind']:6}  {', '.join(named)}{more}"
+    return f"{told['conversationId']}  {told['kind']:6}  {title}{', '.join(named)}{more}"

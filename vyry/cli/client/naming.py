@@ -27,7 +27,7 @@ async def person(client: Client, word: str) -> UUID:
 
 
 async def conversation(client: Client, word: str) -> UUID:
-    """The conversation of that id, or the direct one with that person. Raises Ended, Refused, Unreachable."""
+    """The conversation of that id, the group of that title, or the direct one with that person. Raises Ended, Refused, Unreachable."""
     found = _id(word)
     if found is not None:
         try:
@@ -37,7 +37,39 @@ async def conversation(client: Client, word: str) -> UUID:
                 raise
         else:
             return found
+    if not word.startswith(("+", "@")):
+        titled = await _titled(client, word)
+        if titled is not None:
+            await _is_nobody(client, word)
+            return titled
     return await client.direct(await person(client, word))
+
+
+async def group(client: Client, word: str) -> UUID:
+    """The group of that id or title. Raises Ended, Refused, Unreachable."""
+    found = _id(word) or await _titled(client, word)
+    if found is None:
+        raise Ended(Exit.NOT_FOUND, f"No group is called {word}.")
+    return found
+
+
+async def _titled(client: Client, word: str) -> UUID | None:
+    # A key that has come meanwhile opens the title.
+    await client.conversations.caught_up()
+    listed = await client.conversations.list()
+    found = [each for each in listed if (each["title"] or "").casefold() == word.casefold()]
+    if len(found) > 1:
+        raise Ended(Exit.FAILED, f"{len(found)} groups are called {word}: say the id, as `vyry client chats` shows it.")
+    return UUID(found[0]["conversationId"]) if found else None
+
+
+async def _is_nobody(client: Client, word: str) -> None:
+    """Nobody takes the place of somebody else by the title of a group. Raises Ended."""
+    try:
+        await client.people.by_username(word)
+    except Refused:
+        return
+    raise Ended(Exit.FAILED, f"A group is called {word}, and somebody is: say @{word}, or the id of the group.")
 
 
 def target(client: Client, conversation_id: UUID, message_id: UUID) -> Target:

@@ -23,7 +23,7 @@ def send(
     """Send a message, and wait until the node has it.
 
     Args:
-        to: A user id, @username, number (+...) or conversation id.
+        to: A user id, @username, number (+...), or the title or id of a conversation.
         text: What to say; without it, and without a file, standard input is read.
         reply_to: The id of the message that this answers.
         file: A file that goes with it; - is standard input.
@@ -43,7 +43,7 @@ def react(to: str, message: UUID, emoji: str | None = None, /, *, where: Where =
     """Put an emoji on a message; without one, take it back.
 
     Args:
-        to: Where it was said: a user id, @username, number (+...) or conversation id.
+        to: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
         message: Its id, as `send --json`, `receive --json` and `history` tell it.
         emoji: What to put on it.
         where: Which device, and its node.
@@ -55,7 +55,7 @@ def edit(to: str, message: UUID, text: str, /, *, where: Where = HERE) -> None:
     """Put other words in the place of one's own, for a day.
 
     Args:
-        to: Where it was said: a user id, @username, number (+...) or conversation id.
+        to: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
         message: Its id, as `send --json`, `receive --json` and `history` tell it.
         text: What to say instead.
         where: Which device, and its node.
@@ -67,7 +67,7 @@ def unsend(to: str, message: UUID, /, *, where: Where = HERE) -> None:
     """Take back what one said, for a day.
 
     Args:
-        to: Where it was said: a user id, @username, number (+...) or conversation id.
+        to: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
         message: Its id, as `send --json`, `receive --json` and `history` tell it.
         where: Which device, and its node.
     """

@@ -1,0 +1,108 @@
+"""`vyry client groups` against a real node, and titles wherever a conversation is named."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from scripts.nodes import Alone
+from tests.client_shell import Run, Terminal
+from vyry.cli.client.exits import Exit
+
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@dataclass
+class Trio:
+    """A terminal with three people in it."""
+
+    terminal: Terminal
+    ann: str
+    bo: str
+    cy: str
+
+    def create(self, title: str, *who: str) -> str:
+        """Ann's group; answers its id."""
+        return str(self.terminal.told("ann", "groups", "create", title, *who)[0]["conversationId"])
+
+    def titles(self, profile: str) -> dict[str, str | None]:
+        """What somebody sees, by id."""
+        return {each["conversationId"]: each["title"] for each in self.terminal.told(profile, "chats")}
+
+    def texts(self, profile: str) -> list[str]:
+        """What somebody hears now."""
+        return [each["text"] for each in self.terminal.told(profile, "receive") if each["event"] == "message"]
+
+
+@pytest.fixture(scope="module")
+def trio(alone: Alone, tmp_path_factory: pytest.TempPathFactory) -> Trio:
+    terminal = Terminal(alone, tmp_path_factory.mktemp("home"))
+    return Trio(terminal, *(terminal.sign_up(name) for name in ("ann", "bo", "cy")))
+
+
+def refused(done: Run, code: Exit, word: str) -> None:
+    """One line on standard error, nothing on standard output, and the code of that kind."""
+    assert (done.code, done.out, len(done.err.splitlines())) == (code, "", 1), done
+    assert word in done.err
+
+
+def test_a_group_is_found_by_its_title_and_by_its_id(trio: Trio) -> None:
+    group = trio.create("Walks", trio.bo)
+
+    assert trio.terminal.client("ann", "send", "walks", "by title").out == "Sent.\n"
+    assert trio.terminal.client("bo", "send", group, "by id").out == "Sent.\n"
+
+    assert trio.texts("bo") == ["by title"]
+    assert [each["text"] for each in trio.terminal.told("ann", "history", "Walks")] == ["by title", "by id"]
+    assert f"{group}  group   Walks: {trio.bo}\n" in trio.terminal.client("ann", "chats").out
+    assert trio.titles("bo")[group] == "Walks"
+
+
+def test_a_group_changes_from_the_command_line(trio: Trio) -> None:
+    group, groups = trio.create("Runs"), ("groups",)
+    said = trio.terminal.told
+
+    assert said("ann", *groups, "add", "Runs", trio.bo) == [{"conversationId": group, "userIds": [trio.bo]}]
+    said("ann", *groups, "role", "Runs", trio.bo, "admin")
+    token = said("bo", *groups, "invite", "Runs", "--uses", "1", "--seconds", "60")[0]["url"]
+    assert said("cy", *groups, "join", token) == [{"conversationId": group}]
+    assert trio.titles("cy")[group] is None
+    said("ann", *groups, "rename", "Runs", "Swims")
+    assert trio.titles("cy")[group] == "Swims"
+    assert {each["userId"]: each["role"] for each in said("cy", *groups, "members", group)} == {
+        trio.ann: "admin",
+        trio.bo: "admin",
+        trio.cy: "member",
+    }
+    said("bo", *groups, "remove", group, trio.cy)
+    said("ann", *groups, "leave", group)
+    assert group not in trio.titles("cy") | trio.titles("ann")
+    assert trio.terminal.client("bo", *groups, "members", "Swims").out == f"admin   {trio.bo}\n"
+
+
+def test_what_cannot_be_done_to_a_group_is_one_line(trio: Trio) -> None:
+    client = trio.terminal.client
+    group = trio.create("Locked", trio.bo)
+
+    refused(client("bo", "groups", "rename", group, "Mine"), Exit.REFUSED, "FORBIDDEN")
+    refused(client("cy", "groups", "members", group), Exit.NOT_FOUND, "NOT_FOUND")
+    refused(client("ann", "groups", "leave", group), Exit.REFUSED, "LAST_ADMIN")
+    refused(client("ann", "groups", "members", "No such title"), Exit.NOT_FOUND, "No group is called")
+    refused(client("cy", "groups", "join", "no-such-token"), Exit.NOT_FOUND, "NOT_FOUND")
+    refused(client("ann", "groups", "create", " "), Exit.FAILED, "A title has words")
+    assert client("ann", "groups", "invite", group, "--uses", "0").code == Exit.WRONG_LINE
+    assert client("ann", "groups", "role", group, trio.bo, "owner").code == Exit.WRONG_LINE
+
+
+def test_a_title_takes_the_place_of_nobody(trio: Trio) -> None:
+    client = trio.terminal.client
+    trio.terminal.told("bo", "profile", "--username", "bo_of_the_trio")
+    for _ in range(2):
+        trio.create("Twice")
+    trio.create("bo_of_the_trio", trio.cy)
+
+    refused(client("ann", "send", "bo_of_the_trio", "secret"), Exit.FAILED, "say @bo_of_the_trio")
+    refused(client("ann", "send", "Twice", "hello"), Exit.FAILED, "2 groups are called Twice")
+    assert client("ann", "send", "@bo_of_the_trio", "for Bo alone").code == Exit.DONE
+    assert trio.texts("bo")[-1] == "for Bo alone"
+    assert "for Bo alone" not in trio.texts("cy")

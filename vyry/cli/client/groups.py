@@ -1,0 +1,197 @@
+"""`vyry client groups`: who is in a group, and what it is called."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from cyclopts import App, Parameter, validators
+
+from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.naming import Names, group, person
+from vyry.cli.client.where import HERE, Where
+from vyry.client.client import Client
+
+
+app: Final = App(
+    name="groups", help="Groups. GROUP is a title or an id; WHO is a user id, a @username or a number (+...)."
+)
+Positive = Annotated[int | None, Parameter(validator=validators.Number(gt=0))]
+Body = Mapping[str, Any]
+Deed = Callable[[Client, UUID], Awaitable[Body]]
+
+
+@app.command
+def create(title: str, /, *who: str, where: Where = HERE) -> None:
+    """Make a group, and be its admin. Broken off, the same line makes it once.
+
+    Args:
+        title: What to call it; the node cannot read it.
+        who: Those in it besides you.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        _check_words(title)
+        members = [await person(client, word) for word in who]
+        made = await client.groups.create(members, title)
+        await client.sent()
+        where.say(f"{title} is made: {made}", {"conversationId": str(made), "title": title})
+
+    where.run(act)
+
+
+@app.command
+def rename(to: str, title: str, /, *, where: Where = HERE) -> None:
+    """Call a group something else.
+
+    Args:
+        to: A title or conversation id.
+        title: What to call it.
+        where: Which device, and its node.
+    """
+
+    async def deed(client: Client, chat: UUID) -> Body:
+        _check_words(title)
+        await client.groups.rename(chat, title)
+        return {"title": title}
+
+    _do(to, deed, f"It is called {title} now.", where)
+
+
+@app.command
+def add(to: str, first: str, /, *more: str, where: Where = HERE) -> None:
+    """Take people in. They read what is said from now on.
+
+    Args:
+        to: A title or conversation id.
+        first: Whom.
+        more: Whom else.
+        where: Which device, and its node.
+    """
+
+    async def deed(client: Client, chat: UUID) -> Body:
+        users = [await person(client, word) for word in (first, *more)]
+        await client.groups.add(chat, users)
+        return {"userIds": list(map(str, users))}
+
+    _do(to, deed, "Added.", where)
+
+
+@app.command
+def remove(to: str, who: str, /, *, where: Where = HERE) -> None:
+    """Make somebody go. What is said from now on, and another title, is closed to them.
+
+    Args:
+        to: A title or conversation id.
+        who: Whom.
+        where: Which device, and its node.
+    """
+
+    async def deed(client: Client, chat: UUID) -> Body:
+        user_id = await person(client, who)
+        await client.groups.remove(chat, user_id)
+        return {"userId": str(user_id), "removed": True}
+
+    _do(to, deed, "Removed.", where)
+
+
+@app.command
+def leave(to: str, /, *, where: Where = HERE) -> None:
+    """Go. What was said stays in the profile; the last admin hands over first (`groups role`).
+
+    Args:
+        to: A title or conversation id.
+        where: Which device, and its node.
+    """
+
+    async def deed(client: Client, chat: UUID) -> Body:
+        await client.groups.leave(chat)
+        return {"left": True}
+
+    _do(to, deed, "You are in it no more.", where)
+
+
+@app.command
+def role(to: str, who: str, new: Literal["admin", "member"], /, *, where: Where = HERE) -> None:
+    """Make somebody an admin, or one of the others.
+
+    Args:
+        to: A title or conversation id.
+        who: Whom.
+        new: What they are from now on.
+        where: Which device, and its node.
+    """
+
+    async def deed(client: Client, chat: UUID) -> Body:
+        user_id = await person(client, who)
+        await client.groups.set_role(chat, user_id, new)
+        return {"userId": str(user_id), "role": new}
+
+    _do(to, deed, f"{who} is {new} now.", where)
+
+
+@app.command
+def invite(to: str, /, *, uses: Positive = None, seconds: Positive = None, where: Where = HERE) -> None:
+    """Print a token that lets in whoever has it.
+
+    Args:
+        to: A title or conversation id.
+        uses: So many come in by it at most (100).
+        seconds: So long it holds (a week).
+        where: Which device, and its node.
+    """
+    limits = {key: value for key, value in (("maxUses", uses), ("expiresInSeconds", seconds)) if value}
+
+    async def act(client: Client) -> None:
+        told = await client.groups.invite(await group(client, to), **limits)
+        where.say(told["token"], told)
+
+    where.run(act)
+
+
+@app.command
+def join(token: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, where: Where = HERE) -> None:
+    """Come in by an invite. The title shows once a device that knows it was there.
+
+    Args:
+        token: As `groups invite` prints it, or the address that ends with it.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        chat = await client.groups.join(token.rpartition("/")[2])
+        where.say(f"You are in: {chat}", {"conversationId": str(chat)})
+
+    where.run(act)
+
+
+@app.command
+def members(to: str, /, *, where: Where = HERE) -> None:
+    """List who is in it.
+
+    Args:
+        to: A title or conversation id.
+        where: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        names = Names(client)
+        for each in (await client.conversations.get(await group(client, to)))["members"]:
+            where.say(f"{each['role']:6}  {await names.of(UUID(each['userId']))}", each)
+
+    where.run(act)
+
+
+def _check_words(title: str) -> None:
+    if not title.strip():
+        raise Ended(Exit.FAILED, "A title has words in it.")
+
+
+def _do(to: str, deed: Deed, text: str, where: Where) -> None:
+    async def act(client: Client) -> None:
+        chat = await group(client, to)
+        told = await deed(client, chat)
+        await client.sent()
+        where.say(text, {"conversationId": str(chat), **told})
+
+    where.run(act)
