@@ -1,4 +1,4 @@
-"""A line between a client and a node that counts what it carries and breaks where a test says: both ends see a reset, as when a cable is pulled."""
+"""A line between a client and a node that counts what it carries and breaks or hangs where a test says: both ends see a reset, as when a cable is pulled."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ _BULK = 128 << 10
 
 @dataclass
 class CutLine:
-    """`up` and `down` are the bytes carried so far; it breaks once each time one of them has come to a number in `cuts_up` or `cuts_down`."""
+    """`up` and `down` are the bytes carried so far; it breaks once each time one of them has come to a number in `cuts_up` or `cuts_down`. It hangs, once, where `up` comes to `hangs_at`: then `is_hanging` is set."""
 
     node_url: str
     url: str = ""
@@ -22,6 +22,8 @@ class CutLine:
     down: int = 0
     cuts_up: list[int] = field(default_factory=list)
     cuts_down: list[int] = field(default_factory=list)
+    hangs_at: int | None = None
+    is_hanging: asyncio.Event = field(default_factory=asyncio.Event)
     pairs: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,6 +48,11 @@ class CutLine:
                 self.down += 0 if is_up else len(piece)
                 if own > _BULK and self._is_cut():
                     break
+                if self.hangs_at is not None and self.up >= self.hangs_at:
+                    self.hangs_at = None
+                    self.is_hanging.set()
+                    # What is behind it goes nowhere; it ends when the other way does.
+                    await asyncio.Event().wait()
                 writer.write(piece)
                 await writer.drain()
         raise asyncio.CancelledError

@@ -1,18 +1,25 @@
 """`vyry client files` against a real node: what people and scripts get to see, and how each kind of failure ends."""
 
+import asyncio
 import io
+import os
 import secrets
+import subprocess
+import sys
 from contextlib import redirect_stderr
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from scripts.nodes import Alone
+from scripts.nodes import ROOT, Alone
 from tests.client_shell import Run, Terminal
+from tests.cut_line import cut_line
+from tests.e2e.test_sdk import open_at, register
 from vyry.cli.client.exits import Exit
 from vyry.cli.client.files import bar
 from vyry.cli.client.where import Where
+from vyry.client.client import Client, Profile
 
 
 pytestmark = pytest.mark.timeout(120)
@@ -109,3 +116,45 @@ def test_a_bar_shows_how_far_a_file_is_to_people_only() -> None:
 
     assert "[red]photo.jpg" in screen.getvalue()
     assert "1.0/4.0 kB" in screen.getvalue()
+
+
+COMMAND = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())")
+
+
+async def test_a_send_that_was_killed_goes_on_where_it_was(here: Terminal, tmp_path: Path) -> None:
+    file, size = tmp_path / "film.mkv", 16 << 20
+    file.write_bytes(secrets.token_bytes(size))
+    env = {**os.environ, "HOME": str(here.home), "PYTHONPATH": str(ROOT)}
+    async with cut_line(here.node.url) as line:
+        send = ("client", "files", "send", here.variables["BO"], str(file), "--profile", "ann", "--url", line.url)
+        line.hangs_at = 10 << 20
+        first = await asyncio.create_subprocess_exec(*COMMAND, *send, env=env)
+        await line.is_hanging.wait()
+        first.kill()
+        await first.wait()
+        before = line.up
+        second = await asyncio.create_subprocess_exec(*COMMAND, *send, env=env, stdout=subprocess.DEVNULL)
+        assert await second.wait() == Exit.DONE
+
+    assert line.up - before < size - (4 << 20)
+    said = await asyncio.to_thread(received, here)
+    await asyncio.to_thread(here.told, "bo", "files", "get", said["conversationId"], said["id"], f"{tmp_path}/film")
+    assert (tmp_path / "film").read_bytes() == file.read_bytes()
+
+
+async def test_a_file_outlives_a_node_that_is_killed_and_comes_back(alone: Alone, tmp_path: Path) -> None:
+    (tmp_path / "film.mkv").write_bytes(secrets.token_bytes(12 << 20))
+    (tmp_path / "in").mkdir()
+    async with open_at(alone, tmp_path / "cleo") as cleo, cut_line(alone.url) as line:
+        await register(cleo, alone)
+        line.hangs_at = 6 << 20
+        async with Client.open(Profile(tmp_path / "dan", line.url)) as dan:
+            await register(dan, alone)
+            task = asyncio.create_task(dan.files.upload(tmp_path / "film.mkv"))
+            await line.is_hanging.wait()
+            await asyncio.to_thread(alone.kill)
+            await asyncio.to_thread(alone.start)
+            pointer = await task
+        fetched = await cleo.files.download(pointer, tmp_path / "in")
+
+    assert fetched.read_bytes() == (tmp_path / "film.mkv").read_bytes()

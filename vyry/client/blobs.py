@@ -26,6 +26,7 @@ _TUS: Final = {"Tus-Resumable": "1.0.0"}
 _BYTES: Final = {"Content-Type": "application/offset+octet-stream"}
 #: Answers to a PATCH that broke off, was too slow, or was overtaken: where it stands has to be asked.
 _BROKE_OFF: Final = (400, 408, 409)
+_DONE: Final = (200, 201, 204, 206)
 _RANGE: Final = re.compile(r"bytes (\d{1,16})-(\d{1,16})/(\d{1,16})", re.ASCII)
 
 
@@ -105,7 +106,9 @@ class Blobs:
     @asynccontextmanager
     async def fetch(self, attachment_id: UUID, start: int, length: int) -> AsyncIterator[Down]:
         """What follows on `start` of a blob that has to be that long. Raises AttachmentTruncated, AttachmentBroken when it is not."""
-        headers = {"Range": f"bytes={start}-", "If-Range": f'"{attachment_id}"'} if start else {}
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers |= {"Range": f"bytes={start}-", "If-Range": f'"{attachment_id}"'}
         try:
             async with self._asked("GET", f"{_ALL}/{attachment_id}", headers) as (answer, limit):
                 begun, whole = _span(answer, start)
@@ -128,14 +131,17 @@ class Blobs:
             async with asyncio.timeout(SILENCE_SECONDS) as limit:
                 data = None if pieces is None else _kept_alive(pieces, limit)
                 url = f"{self._rest.url}{path}"
-                async with self._rest.http.request(method, url, data=data, headers=sent, timeout=forever) as answer:
+                asked = self._rest.http.request(
+                    method, url, data=data, headers=sent, timeout=forever, allow_redirects=False
+                )
+                async with asked as answer:
                     await self._check(answer, token)
                     yield answer, limit
         except (aiohttp.ClientError, OSError, TimeoutError) as lost:
             raise Unreachable(f"{self._rest.url} does not answer ({type(lost).__name__}).") from lost
 
     async def _check(self, answer: aiohttp.ClientResponse, token: str) -> None:
-        if answer.status < 400:
+        if answer.status in _DONE:
             return
         try:
             said = orjson.loads(await answer.read())
@@ -147,6 +153,8 @@ class Blobs:
         if answer.status == 401:
             await self._rest.renew(token)
             raise Unreachable("The access token had ended.")
+        if answer.status < 400:
+            raise Unreachable(f"{self._rest.url} does not answer as a node does ({answer.status}).")
         raise Refused(answer.status, body)
 
 

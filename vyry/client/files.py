@@ -13,6 +13,7 @@ from uuid import UUID
 from vyry.client.blobs import Blobs, Patience
 from vyry.client.events import Attachment
 from vyry.client.messages import Messages
+from vyry.client.reading import media_type as read_media_type
 from vyry.client.reading import read_attachment
 from vyry.client.refusals import Unreachable
 from vyry.client.rest import Rest
@@ -63,7 +64,7 @@ class Files:
     async def upload(
         self, path: Path | Stream, media_type: str | None = None, progress: Progress | None = None
     ) -> Attachment:
-        """Upload a file, sealed under a key of its own; what it answers goes into `messages.text(attachments=[...])`. Raises FileFailed, StoreFull, Refused, Unreachable."""
+        """Upload a file, sealed under a key of its own; what it answers goes into `messages.text(attachments=[...])`. Raises BadContent for what is no media type, FileFailed, StoreFull, Refused, Unreachable."""
         async with self._turn:
             waiting, pointer = await self._uploaded(path, media_type, progress)
             await asyncio.to_thread(self._spool.drop, waiting)
@@ -93,13 +94,15 @@ class Files:
     async def _uploaded(
         self, path: Path | Stream, media_type: str | None, progress: Progress | None
     ) -> tuple[Waiting, Attachment]:
+        # A name that is no Unicode goes as far as it is.
+        name = path.name.encode(errors="replace").decode() if path.name else None
+        kind = media_type or (mimetypes.guess_type(name)[0] if name else None) or _ANYTHING
+        read_media_type({"mediaType": kind})
         most_bytes = await self._blobs.most_bytes()
         with _opened(path) as source:
             waiting = await self._spool.seal(source, most_bytes)
         waiting = await self._carry(waiting, progress)
         assert waiting.attachment_id is not None
-        name = path.name
-        kind = media_type or (mimetypes.guess_type(name)[0] if name else None) or _ANYTHING
         return waiting, Attachment(waiting.attachment_id, waiting.key, waiting.digest, waiting.size, kind, name)
 
     async def _carry(self, waiting: Waiting, progress: Progress | None) -> Waiting:

@@ -123,7 +123,7 @@ def read_attachment(value: object) -> Attachment:
         read_bytes(value, "key", 32),
         read_bytes(value, "digest", 32),
         count(value, "size"),
-        _media_type(value),
+        media_type(value),
         _text(value, "fileName") if value.get("fileName") is not None else None,
         {name: read(value, name) for name, read in _LOOKS.items() if value.get(name) is not None},
     )
@@ -195,7 +195,8 @@ def _items(fields: Fields, name: str) -> Sequence[object]:
     return value
 
 
-def _media_type(fields: Fields) -> str:
+def media_type(fields: Fields) -> str:
+    """What a file is, in a line. Raises BadContent."""
     kind = _text(fields, "mediaType")
     if len(kind) > _LONGEST_MEDIA_TYPE or not kind.isprintable():
         raise BadContent
