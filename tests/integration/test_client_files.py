@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import resource
 import secrets
 import threading
@@ -14,6 +15,8 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tests.client import fresh_number
 from tests.cut_line import CutLine, cut_line
@@ -308,6 +311,40 @@ async def test_nothing_is_overwritten_and_no_link_is_followed(room: Room) -> Non
 
     assert numbered.name == "photo (2).jpg"
     assert own.read_text(encoding="utf-8") == "mine"
+
+
+async def test_a_name_that_is_no_unicode_is_told_as_far_as_it_is(room: Room) -> None:
+    file = room.file(10, os.fsdecode(b"gr\xfcn.png"))
+    async with room.open() as ann:
+        pointer = await ann.files.upload(file)
+        with pytest.raises(BadContent):
+            await ann.files.upload(file, "image/png\x1b")
+
+    assert (pointer.file_name, pointer.media_type) == ("gr?n.png", "image/png")
+
+
+LIES = {
+    "another place": web.Response(status=302, headers={"Location": "/elsewhere"}),
+    "nothing": web.Response(status=304),
+    "another part": web.Response(status=206, headers={"Content-Range": "bytes 0-1/530"}, body=b"ab"),
+    "no part": web.Response(status=206, body=b"ab"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_an_answer_that_no_node_gives_is_none(tmp_path: Path, lie: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return LIES[lie]
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    with Profile(tmp_path, "", bytes(32)).open_store() as store:
+        async with TestServer(app) as server, aiohttp.ClientSession() as http:
+            rest = Rest(http, f"http://{server.host}:{server.port}", store)
+            rest.keep({"accessToken": "a", "refreshToken": "b"})
+            with pytest.raises(Unreachable, match="as a node does"):
+                async with Blobs(rest).fetch(uuid4(), 100, 530):
+                    raise AssertionError("it was believed")
 
 
 @contextmanager
