@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from vyry.client.chain import text
 from vyry.client.events import Attachment
 from vyry.client.reading import read_attachment
-from vyry.client.refusals import FileThere
+from vyry.client.refusals import FileFailed, FileThere
 from vyry.client.saving import open_into, part_of, safe_name, write
 from vyry.client.spool import DAYS, Spool
 from vyry.client.store import DAY, Store
@@ -240,3 +240,14 @@ def test_a_file_is_for_its_owner_alone_and_there_only_when_it_is_whole(tmp_path:
     with part_of(pointer.attachment_id, tmp_path) as held:
         saved = open_into(held, pointer, tmp_path / "name", is_numbered=False)
     assert saved.stat().st_mode & 0o077 == 0
+
+
+def test_two_downloads_never_write_the_same_part(tmp_path: Path) -> None:
+    attachment_id = uuid4()
+
+    with (
+        part_of(attachment_id, tmp_path),
+        pytest.raises(FileFailed, match="another download"),
+        part_of(attachment_id, tmp_path),
+    ):
+        raise AssertionError("both have it")
