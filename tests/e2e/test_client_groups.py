@@ -77,9 +77,25 @@ async def changed(client: Client, version: int) -> None:
                 break
 
 
+async def gone(client: Client, group: UUID, user_id: UUID) -> None:
+    """The node has told that somebody is in it no more."""
+    async with asyncio.timeout(30):
+        async for event in client.events():
+            if event.body.get("name") == "conversationChanged":
+                members = (await client.conversations.get(group))["members"]
+                if str(user_id) not in [each["userId"] for each in members]:
+                    break
+
+
 def held(client: Client) -> GroupKeys:
     """All keys that somebody was ever told."""
     return client._group_info.keys
+
+
+def key_for(group: UUID, *people: UUID) -> Outgoing:
+    """A key of a group that nobody has asked for, on its way to them."""
+    content = Content("groupKey", new_id(1), 1, group, {"groupKey": text(bytes(32)), "generation": 2**53 - 1})
+    return replace(Outgoing.of(content, 1, "control"), people=people, is_pairwise=True)
 
 
 async def sealed_info(client: Client, group: UUID) -> bytes:
@@ -142,18 +158,22 @@ async def test_another_admin_removes_and_who_left_reads_no_new_title(people: Peo
     await people.hear(group, bo, cy)
 
     await bo.groups.remove(group, cy.user_id)
-    by_bo = await sealed_info(bo, group)
-    await bo.sent()
+    assert held(cy).opened(group, await sealed_info(bo, group)) == (None, {})
     await bo.groups.add(group, [cy.user_id])
     await bo.groups.rename(group, "Three again")
-    await bo.sent()
+    await bo.send_text(group, "told")
+    await hear(cy, "told")
+    assert await title(cy, group) == "Three again"
+    kept = cy._store.get("group keys", str(group))
     await cy.groups.leave(group)
-    await changed(bo, version=8)
+    await gone(bo, group, cy.user_id)
     await bo.sent()
+    await bo.send_text(group, "two are left")
+    await hear(ann, "two are left")
 
+    cy._store.put("group keys", str(group), kept)
+    assert held(cy).opened(group, await sealed_info(bo, group)) == (None, {})
     assert await title(ann, group) == "Three again"
-    assert held(cy).opened(group, by_bo) == (None, {})
-    assert held(ann).opened(group, by_bo)[1] == {"title": "Three"}
 
 
 async def letters(alone: Alone, folder: Path) -> list[Letter]:
@@ -198,10 +218,12 @@ async def test_nobody_misses_a_message_because_somebody_has_just_left(people: Pe
     await ann.sent()
     # As if the node's notice had not come yet.
     ann._store.put("conversation", str(group), as_it_was)
+    ann._outbox.add(key_for(group, bo.user_id, cy.user_id))
     await ann.send_text(group, "to Bo")
 
     assert await ann.sent() == {}
     await hear(bo, "to Bo")
+    assert held(bo).opened(group, seal_blob(bytes(32), Blob.GROUP_INFO, {}))[0]
 
 
 async def test_no_title_that_somebody_wrote_breaks_a_listing(people: People) -> None:
@@ -258,14 +280,28 @@ async def test_admins_who_rename_at_the_same_time_both_succeed(people: People) -
     assert seen <= set(names)
 
 
+async def test_each_change_of_the_key_has_a_higher_generation(people: People) -> None:
+    ann, bo = people.ann, people.bo
+    group = await ann.groups.create([bo.user_id], "One")
+    await ann.groups.set_role(group, bo.user_id, "admin")
+    await people.hear(group, bo)
+    await bo.groups.rename(group, "Two")
+    await bo.send_text(group, "told")
+    await hear(ann, "told")
+    await ann.groups.rename(group, "Three")
+
+    key, info = held(ann).opened(group, await sealed_info(ann, group))
+
+    assert key
+    assert (key.generation, info) == (3, {"title": "Three"})
+
+
 async def test_no_member_chooses_the_key_of_the_others(people: People) -> None:
     ann, bo, cy = people.ann, people.bo, people.cy
     group = await ann.groups.create([bo.user_id, cy.user_id], "Walks")
     await people.hear(group, bo, cy)
 
-    forged = {"groupKey": text(bytes(32)), "generation": 2**53 - 1}
-    content = Content("groupKey", new_id(1), 1, group, forged)
-    bo._outbox.add(replace(Outgoing.of(content, 1, "control"), people=(ann.user_id, cy.user_id), is_pairwise=True))
+    bo._outbox.add(key_for(group, ann.user_id, cy.user_id))
     await bo.send_text(group, "told")
     for each in (ann, cy):
         await hear(each, "told")

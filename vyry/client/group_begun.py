@@ -1,7 +1,7 @@
 """Groups that the node was asked to make, until its answer is safe here: asked again after a kill, no second one is made."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -54,8 +54,11 @@ class Beginnings:
 
     def found(self, sealed: bytes) -> Begun | None:
         """The one that a group on the node was made of: what was sealed for it is like nothing else."""
-        begun = (unpack(Begun, kept) for kept in self._store.all(_KIND))
-        return next((each for each in begun if each.sealed == sealed), None)
+        return next((each for each in self.all() if each.sealed == sealed), None)
+
+    def all(self) -> Sequence[Begun]:
+        """Those without an answer."""
+        return [unpack(Begun, kept) for kept in self._store.all(_KIND)]
 
 
 def checked(title: str) -> str:

@@ -6,6 +6,7 @@ A device seals only under a key that it made itself, for then it knows who holds
 import asyncio
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
@@ -13,6 +14,7 @@ from uuid import UUID
 from vyry.client.chain import octets, text
 from vyry.client.circles import Circles
 from vyry.client.device import Me
+from vyry.client.group_begun import Beginnings
 from vyry.client.group_due import Due, Dues
 from vyry.client.group_keys import LAST_GENERATION, GroupKey, GroupKeys, own_key
 from vyry.client.outgoing import Outgoing, Queue, new_id
@@ -43,6 +45,8 @@ class GroupInfo:
         self._queue = Queue(store)
         self._circles = Circles(store, rest)
         self._dues = Dues(store)
+        self._beginnings = Beginnings(store)
+        self._has_looked_back = False
         self.keys: Final = GroupKeys(store)
         #: Whoever changes a group has this, so that nobody looks after it meanwhile.
         self.turn: Final = asyncio.Lock()
@@ -79,6 +83,7 @@ class GroupInfo:
 
     async def tend(self) -> bool:
         """Do what is due; says whether anything was. Raises Unreachable: then it stays due; SessionEnded."""
+        await self._look_back()
         found = self._dues.due()
         for due in found:
             async with self.turn:
@@ -93,20 +98,32 @@ class GroupInfo:
                 self._dues.done(due)
         return bool(found)
 
+    async def _look_back(self) -> None:
+        """A group that was begun before this was opened, and whose answer never came, may be there."""
+        async with self.turn:
+            if self._has_looked_back or not self._beginnings.all():
+                return
+            self._has_looked_back = True
+            with suppress(Refused):
+                for said in await self._rest.pages("/conversations", "conversations"):
+                    self.opened(said)
+
     async def settle(self, due: Due, said: Info) -> None:
         """In a group as it is now, tell the key to whoever came, or seal anew when somebody went. Raises Refused, Unreachable, a Refusal."""
         key, _ = self.opened(said)
         if key is None:
             return
         people = self._others(said)
-        has_lost = not set(key.told) <= set(people) or (due.is_rotating and not key.is_own)
-        if has_lost and self._is_admin(said):
+        has_lost = not set(key.told) <= set(people)
+        # A key of somebody else is told by nobody but them: only so they know who holds it.
+        is_replaced = not key.is_own and (due.is_rotating or not set(due.tell).isdisjoint(people))
+        if (has_lost or is_replaced) and self._is_admin(said):
             await self.seal(due.conversation_id, lambda info: info)
-            return
-        wanted = [each for each in people if each in due.tell or (key.is_own and each not in key.told)]
-        if wanted or (key.is_own and not people):
-            with self._store.transaction():
-                self._tell(due.conversation_id, key, wanted)
+        elif key.is_own:
+            untold = [person for person in people if person in due.tell or person not in key.told]
+            if untold or not people:
+                with self._store.transaction():
+                    self._tell(due.conversation_id, key, untold)
 
     def _sealing_key(self, said: Info, present: GroupKey | None) -> GroupKey:
         """The own key, a new one when it is outdated or somebody gone holds it; kept here before anybody is told."""
@@ -127,10 +144,9 @@ class GroupInfo:
         for some in list(_chunks(people)) or [()]:
             telling = Outgoing.of(content, self._now(), "control")
             self._queue.add(replace(telling, own=telling.plaintext, people=tuple(some), is_pairwise=True))
-        if key.is_own:
-            key = replace(key, told=tuple(dict.fromkeys((*key.told, *people))))
-            self.keys.keep_own(conversation_id, key)
-        return key
+        told = replace(key, told=tuple(dict.fromkeys((*key.told, *people))))
+        self.keys.keep_own(conversation_id, told)
+        return told
 
     def _others(self, said: Info) -> list[UUID]:
         me = Me.of(self._store).user_id

@@ -1,0 +1,142 @@
+"""Groups of the SDK when something ends in the middle: a process, an answer, or an identity."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.nodes import Alone
+from tests.client import fresh_number
+from tests.e2e.test_client_groups import hear, held, sealed_info, title
+from tests.e2e.test_sdk import open_at, register
+from vyry.client.client import Client
+from vyry.client.refusals import Unreachable
+
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def break_off(client: Client, method: str, *, is_heard: bool = False) -> None:
+    """From now on calls of that method get no answer; `is_heard`: but the node does what they ask."""
+    whole = client._rest.call
+
+    async def broken(asked: str, path: str, body: object = None) -> dict[str, Any]:
+        if asked != method:
+            return await whole(asked, path, body)
+        if is_heard:
+            await whole(asked, path, body)
+        raise Unreachable("The line is cut.")
+
+    client._rest.call = broken  # type: ignore[assignment,method-assign]
+
+
+async def test_a_group_that_was_made_when_the_process_ended_is_made_once_and_told(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "bo") as bo:
+        bo_id = await register(bo, alone)
+        async with open_at(alone, tmp_path / "ann") as ann:
+            await register(ann, alone)
+            break_off(ann, "POST", is_heard=True)
+            with pytest.raises(Unreachable):
+                await ann.groups.create([bo_id], "Walks")
+
+        async with open_at(alone, tmp_path / "ann") as ann:
+            group = await ann.groups.create([bo_id], "Walks")
+            await ann.send_text(group, "told")
+            await hear(bo, "told")
+            assert [each["title"] for each in await bo.conversations.list()] == ["Walks"]
+            assert await ann.groups.create([bo_id], "Walks") != group
+
+
+async def test_a_group_that_was_made_when_the_process_ended_is_told_without_asking_again(
+    alone: Alone, tmp_path: Path
+) -> None:
+    async with open_at(alone, tmp_path / "bo") as bo:
+        bo_id = await register(bo, alone)
+        async with open_at(alone, tmp_path / "ann") as ann:
+            await register(ann, alone)
+            break_off(ann, "POST", is_heard=True)
+            with pytest.raises(Unreachable):
+                await ann.groups.create([bo_id], "Walks")
+
+        async with open_at(alone, tmp_path / "ann") as ann:
+            await ann.send_text(await ann.direct(bo_id), "here again")
+            await ann.sent()
+            await ann.send_text(await ann.direct(bo_id), "told")
+            await hear(bo, "told")
+            assert "Walks" in [each["title"] for each in await bo.conversations.list()]
+
+
+async def test_a_removal_that_was_broken_off_is_brought_to_its_end(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "bo") as bo, open_at(alone, tmp_path / "cy") as cy:
+        people = [await register(bo, alone), await register(cy, alone)]
+        async with open_at(alone, tmp_path / "dan") as dan:
+            await register(dan, alone)
+            group = await dan.groups.create([*people], "Walks")
+            await dan.groups.set_role(group, people[0], "admin")
+            await dan.send_text(group, "told")
+            await hear(bo, "told")
+            await hear(cy, "told")
+        before = await sealed_info(bo, group)
+
+        # Bo made no key of this group, so nothing but what he has noted tells him to seal anew.
+        break_off(bo, "PATCH")
+        with pytest.raises(Unreachable):
+            await bo.groups.remove(group, people[1])
+    async with open_at(alone, tmp_path / "bo") as bo, open_at(alone, tmp_path / "cy") as cy:
+        await bo.sent()
+        after = await sealed_info(bo, group)
+
+        assert after != before
+        assert await title(bo, group) == "Walks"
+        assert held(cy).opened(group, before)[1] == {"title": "Walks"}
+        assert held(cy).opened(group, after) == (None, {})
+
+
+async def test_who_comes_back_with_other_keys_is_told_the_title_again(alone: Alone, tmp_path: Path) -> None:
+    number = fresh_number()
+    async with open_at(alone, tmp_path / "ann") as ann:
+        await register(ann, alone)
+        async with open_at(alone, tmp_path / "bo") as bo:
+            bo_id = await register(bo, alone, number)
+            group = await ann.groups.create([bo_id], "Walks")
+            await ann.send_text(group, "told")
+            await hear(bo, "told")
+        async with open_at(alone, tmp_path / "bo again") as again:
+            assert await register(again, alone, number) == bo_id
+            async with asyncio.timeout(30):
+                async for event in ann.events():
+                    if event.body.get("name") == "devicesChanged" and event.body["identityChanged"]:
+                        break
+            await ann.send_text(group, "not for the new key yet")
+            await ann.sent()
+            assert await title(again, group) is None
+
+            await ann.safety.accept(bo_id)
+            await ann.send_text(group, "told again")
+            await ann.sent()
+            await ann.send_text(group, "and again")
+            await hear(again, "and again")
+            assert await title(again, group) == "Walks"
+
+
+async def test_an_admin_who_adds_somebody_tells_the_title_also_when_who_wrote_it_is_away(
+    alone: Alone, tmp_path: Path
+) -> None:
+    async with open_at(alone, tmp_path / "bo") as bo, open_at(alone, tmp_path / "cy") as cy:
+        bo_id, cy_id = await register(bo, alone), await register(cy, alone)
+        async with open_at(alone, tmp_path / "ann") as ann:
+            await register(ann, alone)
+            group = await ann.groups.create([bo_id], "Walks")
+            await ann.groups.set_role(group, bo_id, "admin")
+            await ann.send_text(group, "told")
+            await hear(bo, "told")
+
+        before = await sealed_info(bo, group)
+        await bo.groups.add(group, [cy_id])
+        await bo.send_text(group, "welcome")
+        await hear(cy, "welcome")
+
+        assert await title(cy, group) == "Walks"
+        # Ann would not know that Cy holds her key, and go on with it when Cy is gone: so nobody but her tells it.
+        assert held(cy).opened(group, before) == (None, {})
