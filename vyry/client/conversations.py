@@ -1,13 +1,14 @@
 """Conversations as the node and the journal tell of them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from vyry.client.events import Event
+from vyry.client.events import Event, Message, Target
 from vyry.client.group_info import GroupInfo
 from vyry.client.group_keys import title_in
 from vyry.client.journal import Journal
+from vyry.client.marks import Marks
 from vyry.client.rest import Rest
 from vyry.client.store import Store
 
@@ -20,6 +21,7 @@ class Conversations:
         self._info = info
         self._drained = drained
         self._journal = Journal(store)
+        self._marks = Marks(store)
 
     async def caught_up(self) -> None:
         """Come back when all that waited on the node is here: keys of titles too."""
@@ -41,6 +43,16 @@ class Conversations:
     def history(self, conversation_id: UUID, limit: int = 50) -> Sequence[Event]:
         """What was said, one's own included: the newest so many, the oldest of them first."""
         return self._journal.history(conversation_id, limit)
+
+    def unread(self, conversation_id: UUID, limit: int = 50) -> Sequence[Target]:
+        """Messages of others among the newest so many that were read on no own device (`messages.read`)."""
+        said = self._journal.history(conversation_id, limit)
+        theirs = [event.target for event in said if isinstance(event, Message) and not event.is_own]
+        return [target for target in theirs if not self._marks.is_read(target)]
+
+    def receipts(self, content_id: UUID) -> Mapping[UUID, str]:
+        """How far something one said has come: by user id delivered, read or viewed."""
+        return self._marks.receipts(content_id)
 
     def _titled(self, said: dict[str, Any]) -> dict[str, Any]:
         _, info = self._info.opened(said)

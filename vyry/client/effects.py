@@ -9,6 +9,7 @@ from vyry.client.device import Me
 from vyry.client.events import Edit, Said, TimerSet, Unreadable, Unsend
 from vyry.client.group_keys import GroupKeys
 from vyry.client.journal import Journal, Known
+from vyry.client.marks import Marks
 from vyry.client.packing import pack, unpack
 from vyry.client.reading import count, read_bytes, read_event_of, read_id, receipt_event, said_event
 from vyry.client.retries import Retries
@@ -35,6 +36,7 @@ class Effects:
         self._unsealing = unsealing
         self._retries = retries
         self._journal = Journal(store)
+        self._marks = Marks(store)
         self._group_keys = GroupKeys(store)
 
     def take(self, me: Me, letter: Letter, unsealed: Unsealed) -> None:
@@ -86,6 +88,8 @@ class Effects:
         receipt = receipt_event(content, letter.sender)
         if receipt is not None:
             self._journal.add(receipt)
+            for each in receipt.targets:
+                self._marks.receive(each, receipt.sender_id, receipt.state, letter.at)
 
     def _sync(self, me: Me, content: Content, letter: Letter) -> None:
         """What another own device sent or read; from anybody else it says nothing."""
@@ -99,6 +103,7 @@ class Effects:
             read = read_event_of(content, sync["read"])
             self._journal.add(read)
             for target in read.targets:
+                self._marks.read(target, letter.at)
                 self.begin_timer(target.id, target.sender_id, letter.at)
 
     def begin_timer(self, content_id: UUID, sender_id: UUID, now: int) -> None:

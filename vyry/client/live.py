@@ -32,6 +32,11 @@ class Live:
         self._watched: set[UUID] = set()
         self._say: Say | None = None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether a socket is open."""
+        return self._say is not None
+
     async def begin(self, say: Say) -> None:
         """A socket is open: whom one watches is said anew, for the node forgets it with each socket."""
         self._say = say
@@ -94,6 +99,11 @@ class PresenceRoom:
 
     def __init__(self, live: Live) -> None:
         self._live = live
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether this device itself is connected now."""
+        return self._live.is_connected
 
     async def watch(self, user_ids: Sequence[UUID]) -> None:
         """Hear `presence` events of these people, once now and on each change, also after the connection was lost. Raises ClientError beyond 1,000 people."""

@@ -11,14 +11,15 @@ from vyry.client.device import Me
 from vyry.client.effects import DELIVERED, READ, Effects, note_due
 from vyry.client.events import NotSent, Target
 from vyry.client.group_due import KIND as GROUP_DUE
-from vyry.client.journal import KNOWN_DAYS, Journal
+from vyry.client.journal import Journal
+from vyry.client.marks import Marks
 from vyry.client.outgoing import Outgoing, Queue, new_id
 from vyry.client.packing import unpack
 from vyry.client.reading import said_event
 from vyry.client.refusals import Refused, Unreachable
 from vyry.client.rest import Rest
 from vyry.client.sealing import ListsOutdated, Sealing
-from vyry.client.store import DAY, Store
+from vyry.client.store import Store
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.padding import pad
 from vyry.signal_protocol.primitives import Address
@@ -68,10 +69,9 @@ class Outbox:
         """Contents of others were read here: their senders get a receipt, own other devices are told, timers run."""
         with self._store.transaction():
             me, now = Me.of(self._store), self._now()
-            others = [each for each in targets if each.sender_id != me.user_id]
-            fresh = [each for each in others if self._store.get("read", f"{each.id}/{each.sender_id}") is None]
+            marks = Marks(self._store)
+            fresh = [each for each in targets if each.sender_id != me.user_id and marks.read(each, now)]
             for each in fresh:
-                self._store.put("read", f"{each.id}/{each.sender_id}", b"read", until=now + KNOWN_DAYS * DAY)
                 effects.begin_timer(each.id, each.sender_id, now)
                 note_due(self._store, conversation_id, each.sender_id, each.id, READ)
             for some in _parts(fresh):

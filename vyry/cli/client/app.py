@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from cyclopts import App
 
-from vyry.cli.client import account, devices, files, groups, hearing, linking, people, pins, talking, trust
+from vyry.cli.client import account, chatting, devices, files, groups, hearing, linking, people, pins, talking, trust
 
 
 app = App(name="client", help="Chat from the terminal: end to end, with keys that stay in this profile.")
@@ -35,6 +35,7 @@ COMMANDS: Final[Sequence[tuple[Callable[..., Any] | App, tuple[str, ...]]]] = (
             "groups invite Walks --uses 1",
         ),
     ),
+    (chatting.chat, ("chat", "chat @bo")),
     (hearing.chats, ("chats",)),
     (
         talking.send,

@@ -17,8 +17,13 @@ async def line(event: Event, names: Names) -> str:
     body = event.body
     about = body.get("senderId") or body.get("userId")
     who = await names.of(UUID(about)) if about else ""
-    words = _WORDS.get(event.name)
-    return words(who, body) if words else f"({event.name})"
+    return words(event, who)
+
+
+def words(event: Event, who: str) -> str:
+    """The same, about somebody of that name."""
+    told = _WORDS.get(event.name)
+    return told(who, event.body) if told else f"({event.name})"
 
 
 def said(body: Body) -> str:

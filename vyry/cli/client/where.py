@@ -12,6 +12,7 @@ import orjson
 from cyclopts import Parameter
 
 from vyry.cli.client.exits import FAILURES, Ended, Exit, ended
+from vyry.cli.client.plain import plain
 from vyry.client.client import Client, Profile
 
 
@@ -19,8 +20,6 @@ from vyry.client.client import Client, Profile
 HOME_NODE: Final = "http://127.0.0.1:8000"
 #: In the folder of a profile: its node.
 _NODE: Final = "node"
-#: What others wrote shall not steer the terminal: all controls but tab and line feed are shown as a sign.
-_CONTROLS: Final = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\ufffd")
 Act = Callable[[Client], Coroutine[Any, Any, None]]
 
 
@@ -54,7 +53,7 @@ class Where:
 
     def say(self, text: str, body: Mapping[str, Any]) -> None:
         """A line for people, or for programs."""
-        print(orjson.dumps(body).decode() if self.json else text.translate(_CONTROLS), flush=True)
+        print(orjson.dumps(body).decode() if self.json else plain(text), flush=True)
 
     def run(self, act: Act) -> None:
         """Do it as this device. Raises Ended."""

@@ -1,0 +1,214 @@
+"""`vyry client chat`: what people see and type on the whole screen, against a real node."""
+
+import asyncio
+import os
+import pty
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import OptionList, Static
+
+from scripts.nodes import ROOT, Alone
+from tests.client_shell import Terminal
+from tests.e2e.test_client_presence import pair
+from tests.e2e.test_sdk import texts, up_to
+from vyry.cli.client.chat.screen import Chat
+from vyry.cli.client.chat.widgets import History
+from vyry.cli.client.exits import Exit
+from vyry.client.client import Client
+from vyry.client.events import Message, Reaction, Receipt, Unsend
+
+
+pytestmark = pytest.mark.timeout(120)
+HOSTILE = "[red]x[/red] \x1b[2J\x07 \u202eabc " + "long " * 2_000
+
+
+@asynccontextmanager
+async def screen(client: Client, chat: UUID | None) -> AsyncIterator[Pilot[None]]:
+    app = Chat(client, client.user_id, chat)
+    async with app.run_test(size=(110, 32)) as pilot:
+        yield pilot
+
+
+def shown(pilot: Pilot[None], where: str = "#history") -> str:
+    """The rows of a list as they are painted."""
+    rows = pilot.app.query_one(where, OptionList).options
+    return "\n".join(str(row.prompt) for row in rows)
+
+
+async def until(pilot: Pilot[None], claim: Callable[[], bool]) -> None:
+    """Come back when the screen shows it."""
+    async with asyncio.timeout(20):
+        while not claim():
+            await pilot.pause(0.02)
+
+
+async def type_in(pilot: Pilot[None], words: str) -> None:
+    await pilot.press(*("space" if letter == " " else letter for letter in words), "enter")
+
+
+async def test_what_is_typed_is_sent_and_what_comes_is_shown_and_told_as_read(alone: Alone, tmp_path: Path) -> None:
+    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, None) as pilot:
+        await until(pilot, lambda: "hello" in shown(pilot))
+        await bo.messages.typing(chat)
+        await until(pilot, lambda: "types" in str(pilot.app.query_one("#typing", Static).content))
+        said = await bo.send_text(chat, "look here")
+        await until(pilot, lambda: "look here" in shown(pilot))
+        await type_in(pilot, "I see")
+        receipts = await read_receipt(bo)
+        await bo.messages.read(chat, bo.conversations.unread(chat))
+        await until(pilot, lambda: "✓✓ read" in shown(pilot))
+        bo_history = bo.conversations.history(chat)
+
+    assert said in receipts
+    assert [event.body["text"] for event in bo_history][-2:] == ["look here", "I see"]
+
+
+async def read_receipt(client: Client) -> list[UUID]:
+    """What was told as read, once a message has come, too."""
+    read: list[UUID] = []
+    is_answered = False
+    async with asyncio.timeout(20):
+        async for event in client.events():
+            is_answered |= isinstance(event, Message)
+            read += event.targets if isinstance(event, Receipt) and event.state == "read" else ()
+            if is_answered and len(read) == 2:
+                break
+    return read
+
+
+async def test_messages_are_answered_changed_taken_back_and_reacted_to(alone: Alone, tmp_path: Path) -> None:
+    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+        await until(pilot, lambda: "hello Ann" in shown(pilot))
+        pilot.app.query_one(History).focus()
+        await pilot.press("r")
+        await type_in(pilot, "an answer")
+        answer = (await up_to(bo, Message))[-1]
+        await until(pilot, lambda: "an answer" in shown(pilot))
+        pilot.app.query_one(History).focus()
+        await pilot.press("end", "e", "exclamation_mark", "enter")
+        await until(pilot, lambda: "(edited)" in shown(pilot))
+        pilot.app.query_one(History).focus()
+        await pilot.press("end", "up", "plus")
+        await pilot.press("enter")
+        reaction = (await up_to(bo, Reaction))[-1]
+        pilot.app.query_one(History).focus()
+        await pilot.press("end", "u")
+        await until(pilot, lambda: "taken back" in shown(pilot))
+        unsent = (await up_to(bo, Unsend))[-1]
+
+    assert answer.body["replyTo"]["senderId"] == reaction.body["target"]["senderId"]
+    assert (reaction.body["emoji"], unsent.body["target"]["id"]) == ("👍", answer.body["id"])
+
+
+async def test_words_of_others_neither_paint_nor_steer_the_terminal(alone: Alone, tmp_path: Path) -> None:
+    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+        await bo.account.update(displayName="[b]Bo\u202e")
+        await bo.send_text(chat, HOSTILE)
+        await until(pilot, lambda: "characters)" in shown(pilot))
+        text = shown(pilot)
+
+    assert "[red]x[/red]" in text
+    assert not {"\x1b", "\x07", "\u202e"} & set(text)
+    assert len(text) < len(HOSTILE)
+
+
+async def test_files_go_and_come_and_safety_numbers_are_compared(
+    alone: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = tmp_path / "saved" / "notes.txt"
+    (tmp_path / "notes.txt").write_text("some notes")
+    saved.parent.mkdir()
+    monkeypatch.chdir(saved.parent)
+    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+        await until(pilot, lambda: "hello Ann" in shown(pilot))
+        await bo.files.send(chat, tmp_path / "notes.txt")
+        await until(pilot, lambda: "[notes.txt, 10 bytes]" in shown(pilot))
+        pilot.app.query_one(History).focus()
+        await pilot.press("end", "s", "enter")
+        await until(pilot, saved.exists)
+        await pilot.press("ctrl+o")
+        await type_in(pilot, "notes.txt")
+        sent = (await up_to(bo, Message))[-1]
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
+        await pilot.press("v")
+        await until(pilot, lambda: ann.safety.is_verified(bo.user_id))
+
+    assert sent.body["attachments"][0]["fileName"] == "notes.txt"
+    assert saved.read_text() == "some notes"
+
+
+async def test_a_node_that_goes_away_is_told_and_what_is_written_is_sent_later(alone: Alone, tmp_path: Path) -> None:
+    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+        state = pilot.app.query_one("#state", Static)
+        await until(pilot, lambda: str(state.content) == "Connected")
+        await asyncio.to_thread(alone.kill)
+        await until(pilot, lambda: "Not connected" in str(state.content))
+        await type_in(pilot, "meanwhile")
+        await asyncio.to_thread(alone.start)
+        assert await texts(bo, 1) == ["meanwhile"]
+
+
+class Screen:
+    """A real terminal with `vyry client chat` in it."""
+
+    def __init__(self, home: Path, *words: str) -> None:
+        self.seen = b""
+        self._pid, self._line = pty.fork()
+        if self._pid == 0:
+            os.environ.update(HOME=str(home), TERM="xterm-256color", COLUMNS="100", LINES="30", PYTHONPATH=str(ROOT))
+            os.execv(sys.executable, [sys.executable, "-m", "vyry.cli.main", "client", "chat", *words])
+
+    async def shows(self, words: bytes) -> None:
+        """Come back when this was painted."""
+        async with asyncio.timeout(30):
+            while words not in self.seen:
+                self.seen += await asyncio.to_thread(os.read, self._line, 65_536)
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._line, keys)
+
+    async def ended(self) -> int:
+        """The exit code, once everything it painted was read."""
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    self.seen += await asyncio.to_thread(os.read, self._line, 65_536)
+                except OSError:
+                    break
+        _, status = await asyncio.to_thread(os.waitpid, self._pid, 0)
+        os.close(self._line)
+        return os.waitstatus_to_exitcode(status)
+
+
+async def test_it_runs_in_a_real_terminal_and_leaves_it_as_it_was(alone: Alone, tmp_path: Path) -> None:
+    terminal = Terminal(alone, tmp_path)
+    ann, bo = await asyncio.to_thread(terminal.sign_up, "ann"), await asyncio.to_thread(terminal.sign_up, "bo")
+    real = Screen(tmp_path, bo, "--profile", "ann")
+
+    await real.shows(b"\x1b[?1049h")
+    await real.shows(b"Connected")
+    real.press(b"hello-Bo\r")
+    heard = ""
+    async with asyncio.timeout(30):
+        while "hello-Bo" not in heard:
+            heard = (await asyncio.to_thread(terminal.client, "bo", "receive")).out
+    await asyncio.to_thread(terminal.client, "bo", "send", ann, "hello-Ann")
+    await real.shows(b"hello-Ann")
+    real.press(b"\x11")
+
+    assert await real.ended() == 0
+    assert b"\x1b[?1049l" in real.seen
+
+
+def test_without_a_terminal_it_says_what_to_take(alone: Alone, tmp_path: Path) -> None:
+    done = Terminal(alone, tmp_path).client("ann", "chat")
+
+    assert (done.code, done.out) == (Exit.WRONG_LINE, "")
+    assert "receive --json" in done.err

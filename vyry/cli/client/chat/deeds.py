@@ -1,0 +1,102 @@
+"""What one can do in the full-screen client, besides looking and writing: take back, react, files, safety numbers."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from textual.app import App
+
+from vyry.cli.client.chat.desk import Desk
+from vyry.cli.client.chat.transcript import row_of
+from vyry.cli.client.chat.widgets import Ask, Tell
+from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.trust import grouped
+from vyry.client.client import Client
+from vyry.client.events import Message, Target
+from vyry.client.files import Progress
+
+
+HELP: Final = """Enter sends, Ctrl+J makes a new line, Tab goes from part to part, arrows choose.
+In the list of conversations Enter opens one.
+
+On a message (Tab to what was said, then arrows):
+  r  answer it              e  edit it, if it is yours
+  u  unsend it              +  react to it
+  s  save its files here    Up, on the first: older ones
+
+Everywhere:
+  Ctrl+O  send a file       Ctrl+T  safety number
+  Escape  back to writing   Ctrl+Q  quit
+  F1      this
+
+✓ the node has it   ✓✓ it was delivered   ✓✓ read"""
+
+
+class Deeds:
+    """Each says what went wrong by raising: a ClientError, a Refusal, Ended, OSError."""
+
+    def __init__(self, chat: App[None], desk: Desk, client: Client) -> None:
+        self._chat = chat
+        self._desk = desk
+        self._client = client
+        #: Which file is under way.
+        self.doing = ""
+
+    async def unsend(self, target: Target | None) -> None:
+        """Take it back, if one said it oneself."""
+        row = row_of(self._desk.rows, target)
+        if target is not None and row is not None and row.is_own:
+            await self._client.messages.unsend(self._desk.where(), target)
+
+    async def react(self, target: Target | None) -> None:
+        """Put an emoji on it."""
+        if target is not None:
+            emoji = await self._chat.push_screen_wait(Ask("An emoji to put on it (empty takes yours back):", "👍"))
+            await self._client.messages.react(self._desk.where(), target, emoji)
+
+    async def attach(self) -> None:
+        """Send a file."""
+        where = self._desk.where()
+        path = await self._chat.push_screen_wait(Ask("The file to send:"))
+        if path is not None:
+            file = await asyncio.to_thread(Path(path).expanduser)
+            await self._client.files.send(where, file, progress=self._progress(file.name))
+            self.doing = ""
+
+    async def save(self, target: Target | None, folder: Path) -> None:
+        """Save the files of it where this was started, or where one says."""
+        row = row_of(self._desk.rows, target)
+        event = row.event if row is not None else None
+        if not isinstance(event, Message) or not event.attachments:
+            return
+        path = await self._chat.push_screen_wait(Ask("The folder to save to:", str(folder)))
+        into = await asyncio.to_thread(Path(path or ".").expanduser)
+        for each in event.attachments if path is not None else ():
+            saved = await self._client.files.download(each, into, self._progress("file"))
+            self._chat.notify(f"Saved as {saved}.", markup=False)
+        self.doing = ""
+
+    async def safety(self) -> None:
+        """Show the number of the other one, and note that it was compared."""
+        others = self._desk.others(self._desk.where())
+        if len(others) != 1:
+            raise Ended(Exit.FAILED, "Safety numbers are compared by two: open the conversation with one person.")
+        digits = grouped(await self._client.safety.number(others[0]))
+        state = "compared" if self._client.safety.is_verified(others[0]) else "not compared yet"
+        text = (
+            f"{self._desk.name_of(others[0])} must see the same number:\n\n{digits}\n\n"
+            f"It is {state}. v: they are the same. Escape: close."
+        )
+        if await self._chat.push_screen_wait(Tell(text, is_choice=True)):
+            await self._client.safety.verify(others[0])
+            self._chat.notify("Noted; the note falls when the key changes.", markup=False)
+
+    async def help(self) -> None:
+        """Show the keys."""
+        await self._chat.push_screen(Tell(HELP))
+
+    def _progress(self, name: str) -> Progress:
+        def tell(done: int, total: int) -> None:
+            self.doing = f"{name}: {100 * done // max(total, 1)} %"
+
+        return tell

@@ -1,0 +1,104 @@
+"""What the screen shows, taken from the client: the conversations, one of them open, and the names of people."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from textual.content import Content
+
+from vyry.cli.client.chat.painting import name, painted
+from vyry.cli.client.chat.transcript import ALERTS, Row, rows, tick
+from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.naming import Names
+from vyry.client.client import Client
+from vyry.client.events import Event, NotSent, Said
+
+
+#: So many rows are shown at first, and more each time somebody looks above them.
+PAGE: Final = 100
+_UNREAD: Final = 50
+_NAMED: Final = 3
+
+
+@dataclass(slots=True)
+class Desk:
+    """`told`: what the node said of each conversation; `order`: the latest first; `open`: the one that is shown."""
+
+    client: Client
+    me: UUID
+    names: Names
+    told: dict[UUID, Mapping[str, Any]] = field(default_factory=dict)
+    order: list[UUID] = field(default_factory=list)
+    open: UUID | None = None
+    rows: Sequence[Row] = ()
+    limit: int = PAGE
+    alerts: list[Event] = field(default_factory=list)
+
+    async def load(self) -> None:
+        """Ask the node for all conversations. Raises Refused, Unreachable."""
+        listed = await self.client.conversations.list()
+        self.told = {UUID(each["conversationId"]): each for each in listed}
+        newest = sorted(self.told, key=lambda each: self.told[each]["lastActivityAt"] or "", reverse=True)
+        self.order = [each for each in self.order if each in self.told] or newest
+        self.order += [each for each in newest if each not in self.order]
+        for each in self.order[:PAGE]:
+            for other in self.others(each)[:_NAMED]:
+                await self.names.of(other)
+
+    def note(self, event: Event) -> None:
+        """Something happened: what stands in no history is remembered here."""
+        if isinstance(event, ALERTS):
+            self.alerts.append(event)
+        if isinstance(event, Said) and event.conversation_id in self.order:
+            self.order.remove(event.conversation_id)
+            self.order.insert(0, event.conversation_id)
+
+    async def read(self) -> list[Content]:
+        """The open conversation as it stands now, row by row."""
+        if self.open is None:
+            return []
+        alerts = [each for each in self.alerts if not isinstance(each, NotSent) or each.conversation_id == self.open]
+        history = self.client.conversations.history(self.open, self.limit)
+        self.rows = rows([*history, *alerts])
+        for person in {each.event.sender_id for each in self.rows if isinstance(each.event, Said)}:
+            await self.names.of(person)
+        return [painted(each, self.name_of, self._tick(each)) for each in self.rows]
+
+    def title(self, conversation_id: UUID) -> str:
+        """What a conversation is called: its title, else who is in it."""
+        told = self.told.get(conversation_id, {})
+        others = self.others(conversation_id)
+        named = ", ".join(self.name_of(each) for each in others[:_NAMED])
+        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        return name(str(told.get("title") or f"{named}{more}" or "Only you"))
+
+    def lines(self) -> list[tuple[UUID, Content]]:
+        """The list of conversations."""
+        return [(each, self._line(each)) for each in self.order]
+
+    def _line(self, conversation_id: UUID) -> Content:
+        """A conversation in the list."""
+        unread = len(self.client.conversations.unread(conversation_id, _UNREAD))
+        mark = f" ({unread}{'+' if unread == _UNREAD else ''})" if unread else ""
+        return Content.assemble((self.title(conversation_id), "bold" if unread else ""), (mark, "$accent"))
+
+    def where(self) -> UUID:
+        """The open conversation. Raises Ended."""
+        if self.open is None:
+            raise Ended(Exit.NOT_FOUND, "No conversation is open: begin one with `vyry client chat WHO`.")
+        return self.open
+
+    def others(self, conversation_id: UUID) -> list[UUID]:
+        """Everybody there but oneself."""
+        members = [UUID(each["userId"]) for each in self.told.get(conversation_id, {}).get("members", ())]
+        return [each for each in members if each != self.me]
+
+    def name_of(self, user_id: UUID) -> str:
+        """A name as far as it was asked for."""
+        return "You" if user_id == self.me else self.names.known.get(user_id, str(user_id))
+
+    def _tick(self, row: Row) -> str:
+        if self.open is None or row.target is None or not row.is_own:
+            return ""
+        return tick(self.client.conversations.receipts(row.target.id), len(self.others(self.open)))

@@ -1,0 +1,112 @@
+"""The parts of the screen: what was said, where one writes, and boxes that ask or tell something."""
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static, TextArea
+
+
+class History(OptionList):
+    """What was said, the newest at the bottom."""
+
+    class Older(Message):
+        """Somebody wants to see what stands above the first row."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "app.reply", "Reply"),
+        Binding("e", "app.edit", "Edit"),
+        Binding("u", "app.unsend", "Unsend"),
+        Binding("plus", "app.react", "React"),
+        Binding("s", "app.save", "Save files"),
+        Binding("question_mark", "app.help", "Help", show=False),
+    ]
+
+    def action_cursor_up(self) -> None:
+        """See OptionList; above the first row there may be older ones."""
+        if not self.highlighted:
+            self.post_message(self.Older())
+        else:
+            super().action_cursor_up()
+
+    def put(self, rows: list[Content]) -> None:
+        """Show these rows; who looked at the newest sees the newest again, who looked at another one keeps it."""
+        before, chosen = self.option_count, self.highlighted
+        is_at_end = chosen is None or chosen >= before - 1
+        self.clear_options()
+        self.add_options(rows)
+        if rows:
+            from_end = before - (chosen or 0)
+            self.highlighted = len(rows) - 1 if is_at_end else max(0, len(rows) - max(1, from_end))
+
+
+class Composer(TextArea):
+    """Where one writes: Enter sends, Ctrl+J makes a new line."""
+
+    class Said(Message):
+        """What was written is to be sent."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key in ("enter", "ctrl+j"):
+            event.stop()
+            event.prevent_default()
+            if event.key == "ctrl+j":
+                self.insert("\n")
+            elif self.text.strip():
+                self.post_message(self.Said(self.text))
+                self.clear()
+            return
+        await super()._on_key(event)
+
+
+class Ask(ModalScreen[str | None]):
+    """A question with an answer of one line; Escape: none."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
+
+    def __init__(self, question: str, suggested: str = "") -> None:
+        super().__init__()
+        self._question = question
+        self._suggested = suggested
+
+    def compose(self) -> ComposeResult:
+        """See Screen."""
+        with Vertical(classes="box"):
+            yield Static(Content(self._question))
+            yield Input(self._suggested, select_on_focus=False)
+
+    def _on_input_submitted(self, event: Input.Submitted) -> None:
+        _ = self.dismiss(event.value.strip() or None)
+
+
+class Tell(ModalScreen[bool]):
+    """Something to read. `key` and `deed` offer what one can do about it: True when it was chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "dismiss(False)", "Close"),
+        Binding("v", "choose", "Verify", show=False),
+    ]
+
+    def __init__(self, text: str, *, is_choice: bool = False) -> None:
+        super().__init__()
+        self._text = text
+        self._is_choice = is_choice
+
+    def compose(self) -> ComposeResult:
+        """See Screen."""
+        with Vertical(classes="box"):
+            yield Static(Content(self._text))
+
+    def action_choose(self) -> None:
+        """Yes."""
+        if self._is_choice:
+            _ = self.dismiss(result=True)
