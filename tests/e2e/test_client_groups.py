@@ -82,8 +82,9 @@ async def gone(client: Client, group: UUID, user_id: UUID) -> None:
     async with asyncio.timeout(30):
         async for event in client.events():
             if event.body.get("name") == "conversationChanged":
-                members = (await client.conversations.get(group))["members"]
-                if str(user_id) not in [each["userId"] for each in members]:
+                said = await client.conversations.get(group)
+                is_newest = event.body["version"] >= said["version"]
+                if is_newest and str(user_id) not in [each["userId"] for each in said["members"]]:
                     break
 
 
@@ -131,6 +132,10 @@ async def test_somebody_who_is_added_or_invited_reads_the_title(people: People) 
     await people.hear(group, bo, cy)
 
     assert [await title(each, group) for each in (bo, cy)] == ["Walks", "Walks"]
+    held(cy).forget(group)
+    await ann.groups.add(group, [cy.user_id])
+    await people.hear(group, cy)
+    assert await title(cy, group) == "Walks"
 
 
 async def test_who_was_removed_reads_no_new_title(people: People) -> None:
