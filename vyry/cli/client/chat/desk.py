@@ -102,3 +102,8 @@ class Desk:
         if self.open is None or row.target is None or not row.is_own:
             return ""
         return tick(self.client.conversations.receipts(row.target.id), len(self.others(self.open)))
+
+
+def is_named(told: Mapping[str, Any] | None) -> bool:
+    """Whether it is known what a conversation is called: the key of a title may come after the group."""
+    return told is not None and (told["kind"] == "direct" or told["title"] is not None)

@@ -16,7 +16,7 @@ from textual.widgets import Footer, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
 from vyry.cli.client.chat.deeds import Deeds
-from vyry.cli.client.chat.desk import PAGE, Desk
+from vyry.cli.client.chat.desk import PAGE, Desk, is_named
 from vyry.cli.client.chat.widgets import Composer, History
 from vyry.cli.client.chat.writing import Writing
 from vyry.cli.client.exits import FAILURES, Ended
@@ -117,7 +117,7 @@ class Chat(App[None]):
             elif isinstance(event, Notice):
                 # Who is where, or what it is called, may be another thing now.
                 self.attempt(self.desk.load())
-            elif isinstance(event, Said) and event.conversation_id not in self.desk.told:
+            elif isinstance(event, Said) and not is_named(self.desk.told.get(event.conversation_id)):
                 self.attempt(self.desk.load())
             elif isinstance(event, Said | Receipt | Read | Unreadable) or self.desk.alerts:
                 self.touch()
