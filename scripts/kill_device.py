@@ -1,4 +1,4 @@
-"""`python -m scripts.kill_device FOLDER URL CONVERSATION`: a device that says numbers and writes down what it reads, until somebody kills it (scripts.kill_loop).
+"""`python -m scripts.kill_device FOLDER URL CONVERSATION...`: a device that says numbers, in each conversation in turn, and writes down what it reads, until somebody kills it (scripts.kill_loop).
 
 It goes on where the one before it was killed. While the file `stop` lies beside its folder it says nothing new.
 """
@@ -6,6 +6,7 @@ It goes on where the one before it was killed. While the file `stop` lies beside
 import asyncio
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -19,13 +20,15 @@ PAUSE_SECONDS = 0.08
 _EXPECTED = {"notice", "receipt"}
 
 
-async def speak(client: Client, conversation_id: UUID, journal: Journal, stop: Path) -> None:
+async def speak(client: Client, conversations: Sequence[UUID], journal: Journal, stop: Path) -> None:
     """Say one number after the other; some texts are long, so that all sizes are met."""
     number = max(numbers(journal.lines(), "intended"), default=0)
     while not await asyncio.to_thread(stop.exists):
         number += 1
         journal.note(intended=number)
-        await client.send_text(conversation_id, f"{number} " + "x" * random.choice((0, 0, 0, 600, 20_000)))
+        await client.send_text(
+            conversations[number % len(conversations)], f"{number} " + "x" * random.choice((0, 0, 0, 600, 20_000))
+        )
         journal.note(kept=number)
         await asyncio.sleep(random.uniform(0, PAUSE_SECONDS))
 
@@ -39,14 +42,14 @@ async def listen(client: Client, journal: Journal) -> None:
             journal.note(odd=f"{event.name} {event.body}")
 
 
-async def live(folder: Path, url: str, conversation_id: UUID) -> None:
+async def live(folder: Path, url: str, conversations: Sequence[UUID]) -> None:
     """Until the end, which is a kill."""
     journal = Journal(folder.with_suffix(".jsonl"))
     async with Client.open(Profile(folder, url)) as client, asyncio.TaskGroup() as tasks:
         journal.note(began=True)
-        tasks.create_task(speak(client, conversation_id, journal, folder.parent / "stop"))
+        tasks.create_task(speak(client, conversations, journal, folder.parent / "stop"))
         tasks.create_task(listen(client, journal))
 
 
 if __name__ == "__main__":
-    asyncio.run(live(Path(sys.argv[1]), sys.argv[2], UUID(sys.argv[3])))
+    asyncio.run(live(Path(sys.argv[1]), sys.argv[2], [UUID(each) for each in sys.argv[3:]]))

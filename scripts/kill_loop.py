@@ -1,6 +1,6 @@
 """`python -m scripts.kill_loop [--kills 200] [--seed N]`: two devices of the SDK and a node, each a process, are killed (SIGKILL) at random while they talk.
 
-Both devices say numbers without end and write down what they read (scripts.kill_device). When all kills are done everybody is left alone until all
+Both devices say numbers without end, in turn between the two and in a group, and write down what they read (scripts.kill_device). When all kills are done everybody is left alone until all
 that was said is read; then the journals are judged. Exit code 0: nothing was lost, doubled, out of order or odd, and every chain held (a device whose
 mailbox does not follow from what it saw ends by itself, which is a fault here). Exit code 1: what was wrong is printed.
 """
@@ -13,7 +13,7 @@ import secrets
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -47,11 +47,11 @@ class Device:
         self._log = folder.with_suffix(".log")
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self, url: str, conversation_id: UUID) -> None:
+    async def start(self, url: str, conversations: Sequence[UUID]) -> None:
         """A new process; come back at once."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "scripts.kill_device", str(self.folder), url, str(conversation_id)),
+                *(sys.executable, "-m", "scripts.kill_device", str(self.folder), url, *map(str, conversations)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -84,7 +84,7 @@ class Loop:
 
     node: Alone
     devices: list[Device]
-    conversation_id: UUID
+    conversations: Sequence[UUID]
     kills: int
     chance: random.Random
     done: Counter[str] = field(default_factory=Counter)
@@ -97,7 +97,7 @@ class Loop:
                 tasks.create_task(self._kill_device(device))
 
     async def _kill_device(self, device: Device) -> None:
-        await device.start(self.node.url, self.conversation_id)
+        await device.start(self.node.url, self.conversations)
         while self._is_another(device.folder.name):
             if self.chance.random() < EARLY:
                 await asyncio.sleep(self.chance.uniform(0, _EARLY_SECONDS))
@@ -105,7 +105,7 @@ class Loop:
                 await device.at_work()
                 await asyncio.sleep(self.chance.uniform(0, LIFE_SECONDS))
             await device.kill()
-            await device.start(self.node.url, self.conversation_id)
+            await device.start(self.node.url, self.conversations)
 
     async def _kill_node(self) -> None:
         while self._is_another("node"):
@@ -168,8 +168,9 @@ async def run(folder: Path, kills: int, seed: int, say: Callable[[str], object] 
         devices = [Device(folder / name) for name in ("ann", "bo")]
         ids = [await sign_up(node, device.folder) for device in devices]
         async with Client.open(Profile(devices[0].folder, node.url)) as ann:
-            conversation_id = await ann.direct(ids[1])
-        loop = Loop(node, devices, conversation_id, kills, random.Random(seed))
+            conversations = [await ann.direct(ids[1]), await ann.groups.create(ids[1:], "the loop")]
+            await ann.sent()
+        loop = Loop(node, devices, conversations, kills, random.Random(seed))
         ended: list[str] = []
         try:
             await loop.kill_all_kinds()
