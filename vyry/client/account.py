@@ -2,22 +2,35 @@
 
 from typing import Any
 
+from vyry.client.profiles import Profiles
 from vyry.client.rest import Body, Rest
 
 
 class Account:
     """One's own account."""
 
-    def __init__(self, rest: Rest) -> None:
+    def __init__(self, rest: Rest, profiles: Profiles) -> None:
         self._rest = rest
+        self._profiles = profiles
 
     async def get(self) -> Body:
-        """What the node keeps of it."""
-        return await self._rest.call("GET", "/account")
+        """What the node keeps of it, and as `profile` what is sealed there (`name`, `about`)."""
+        return self._opened(await self._rest.call("GET", "/account"))
 
     async def update(self, **fields: Any) -> Body:
-        """Change fields, named as in docs/protocol.md."""
-        return await self._rest.call("PATCH", "/account", fields)
+        """Change fields, named as in docs/protocol.md: the node reads them."""
+        return self._opened(await self._rest.call("PATCH", "/account", fields))
+
+    async def show(self, *, name: str | None = None, about: str | None = None) -> Body:
+        """Change what only those can read whom one writes to; None: as before, "": nothing. Raises TooLarge (100 and 500 characters), BadContent."""
+        changes = {key: words for key, words in (("name", name), ("about", about)) if words is not None}
+        sealed = self._profiles.sealed(await self._rest.call("GET", "/account"), changes)
+        return await self.update(sealedProfile=sealed)
+
+    def _opened(self, said: Body) -> Body:
+        if said["sealedProfile"]:
+            self._profiles.note_shown()
+        return {**said, "profile": self._profiles.shown(said)}
 
     async def export(self) -> Body:
         """Everything that the node knows of it."""

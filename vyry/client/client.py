@@ -27,6 +27,7 @@ from vyry.client.opening import Profile
 from vyry.client.outbox import Outbox
 from vyry.client.outgoing import new_id
 from vyry.client.people import Friends, People
+from vyry.client.profiles import Profiles
 from vyry.client.refusals import NotRegistered, Unreachable
 from vyry.client.registering import Read, sign_up
 from vyry.client.rest import Rest
@@ -71,9 +72,9 @@ class Client:
         self._group_info = GroupInfo(store, rest, _now)
         self.conversations: Final = Conversations(store, rest, self._group_info, self._drained)
         self.groups: Final = Groups(store, rest, self._group_info, self._to_send.set)
-        self.people: Final = People(rest)
+        self.people: Final = People(rest, Profiles(store))
         self.friends: Final = Friends(rest)
-        self.account: Final = Account(rest)
+        self.account: Final = Account(rest, Profiles(store))
         self.devices: Final = Devices(rest)
         self.links: Final = Links(store, rest, self._become)
         self.presence: Final = PresenceRoom(self._live)

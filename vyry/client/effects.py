@@ -11,6 +11,8 @@ from vyry.client.group_keys import GroupKeys
 from vyry.client.journal import Journal, Known
 from vyry.client.marks import Marks
 from vyry.client.packing import pack, unpack
+from vyry.client.profiles import KEY as PROFILE_KEY
+from vyry.client.profiles import Profiles
 from vyry.client.reading import count, read_bytes, read_event_of, read_id, receipt_event, said_event
 from vyry.client.retries import Retries
 from vyry.client.store import Store
@@ -48,7 +50,7 @@ class Effects:
             case "sync":
                 self._sync(me, content, letter)
             case "senderKey" | "groupKey" | "profileKey":
-                self._key(content, letter, unsealed)
+                self._key(me, content, letter, unsealed)
             case "retry" | "resync":
                 self._asked(content, letter, unsealed)
             case kind if kind in _SILENT:
@@ -112,7 +114,7 @@ class Effects:
         if known is not None and known.timer_seconds:
             self._journal.end(known.number, now + known.timer_seconds * 1_000)
 
-    def _key(self, content: Content, letter: Letter, unsealed: Unsealed) -> None:
+    def _key(self, me: Me, content: Content, letter: Letter, unsealed: Unsealed) -> None:
         if unsealed.session_id is None:
             # Only a session between two devices says whose key it is.
             raise BadContent
@@ -124,7 +126,14 @@ class Effects:
                 told = count(fields, "generation"), read_bytes(fields, "groupKey", 32)
                 self._group_keys.accept(letter.conversation_id, letter.sender, *told)
             case _:
-                self._store.put("profile key", str(letter.sender.user_id), read_bytes(fields, "profileKey", 32))
+                self._profile_key(me, letter.sender.user_id, read_bytes(fields, "profileKey", 32))
+
+    def _profile_key(self, me: Me, sender_id: UUID, key: bytes) -> None:
+        if sender_id == me.user_id:
+            # Another own device shows something: this one tells the key too.
+            Profiles(self._store).note_shown()
+            return
+        self._store.put(PROFILE_KEY, str(sender_id), key)
 
     def _asked(self, content: Content, letter: Letter, unsealed: Unsealed) -> None:
         if unsealed.session_id is None:

@@ -148,11 +148,16 @@ def own_key(generation: int, key: bytes) -> GroupKey:
 
 
 def title_in(info: Mapping[str, Any]) -> str | None:
-    """The title, fit for a line of a screen: whoever wrote it may have written anything."""
-    title = info.get("title")
-    if not isinstance(title, str):
+    """The title of a group."""
+    return line_in(info, "title", MAX_TITLE)
+
+
+def line_in(info: Mapping[str, Any], name: str, most: int) -> str | None:
+    """Words fit for a line of a screen: whoever wrote them may have written anything."""
+    said = info.get(name)
+    if not isinstance(said, str):
         return None
     plain = "".join(
-        " " if unicodedata.category(each) in ("Cc", "Zl", "Zp") or each in _TURNS else each for each in title
+        " " if unicodedata.category(each) in ("Cc", "Zl", "Zp") or each in _TURNS else each for each in said
     )
-    return plain[:MAX_TITLE].strip() or None
+    return plain[:most].strip() or None

@@ -9,6 +9,7 @@ from uuid import UUID
 from vyry.client.chain import octets, text
 from vyry.client.device import Me
 from vyry.client.group_keys import GroupKeys
+from vyry.client.profiles import Profiles
 from vyry.client.publishing import Publishing
 from vyry.client.refusals import LinkEnded, Refused
 from vyry.client.rest import Rest
@@ -95,6 +96,8 @@ async def become(store: Store, rest: Rest, handed: tuple[Provisioning, str], now
     with store.transaction():
         rest.keep(session)
         me.numbered(session["deviceId"]).keep(store)
+        # What the account shows was perhaps sealed by the other device: the key goes to whom this one writes to, too.
+        Profiles(store).note_shown()
         for each in provisioning.group_keys:
             GroupKeys(store).accept(each.conversation_id, Address(me.user_id, 0), each.generation, each.key)
 

@@ -15,6 +15,7 @@ from vyry.client.journal import Journal
 from vyry.client.marks import Marks
 from vyry.client.outgoing import Outgoing, Queue, new_id
 from vyry.client.packing import unpack
+from vyry.client.profiles import ProfileTelling
 from vyry.client.reading import said_event
 from vyry.client.refusals import Refused, Unreachable
 from vyry.client.rest import Rest
@@ -45,6 +46,7 @@ class Outbox:
         self._queue = Queue(store)
         self._sealing = Sealing(store, rest, now)
         self.circles: Final = self._sealing.circles
+        self._telling = ProfileTelling(store, self.circles, now)
         #: What was given up since this was opened, by content id, and why.
         self.refused: Final[dict[UUID, str]] = {}
 
@@ -93,19 +95,26 @@ class Outbox:
     async def post_all(self) -> None:
         """Post everything that waits, in order. Raises Unreachable: then the rest waits on; SessionEnded."""
         await self._write_receipts()
-        for outgoing in self._queue.waiting():
-            try:
-                await self._post(outgoing)
-            except Refused as refused:
-                if refused.code == "RATE_LIMITED":
-                    raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
-                self._give_up(outgoing, refused.code)
-            except Refusal as refused:
-                self._give_up(outgoing, refused.name)
+        # What is said may make something else due: the key of the profile.
+        while waiting := self._queue.waiting():
+            for outgoing in waiting:
+                await self._post_or_give_up(outgoing)
+
+    async def _post_or_give_up(self, outgoing: Outgoing) -> None:
+        try:
+            await self._post(outgoing)
+        except Refused as refused:
+            if refused.code == "RATE_LIMITED":
+                raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
+            self._give_up(outgoing, refused.code)
+        except Refusal as refused:
+            self._give_up(outgoing, refused.name)
 
     async def _post(self, outgoing: Outgoing) -> None:
         for _ in range(_REPAIRS):
             if await self._posted(outgoing):
+                if outgoing.lane == "mail":
+                    await self._telling.tell(outgoing.conversation_id)
                 self._queue.drop(outgoing)
                 return
             # Nothing was stored under this id: it is free for what is sealed anew.

@@ -77,7 +77,7 @@ def begin_anew(store: Store, person: UUID) -> None:
         sessions = peers.sessions(Address(person, device))
         if sessions.active is not None:
             peers.keep_sessions(Address(person, device), sessions.archive())
-    for kind in ("changed", "verified", "device list"):
+    for kind in ("changed", "verified", "device list", "profile told"):
         store.put(kind, str(person), None)
 
 

@@ -5,14 +5,16 @@ from typing import Literal
 from urllib.parse import quote
 from uuid import UUID
 
+from vyry.client.profiles import Profiles
 from vyry.client.rest import Body, Rest
 
 
 class People:
     """Who is there."""
 
-    def __init__(self, rest: Rest) -> None:
+    def __init__(self, rest: Rest, profiles: Profiles) -> None:
         self._rest = rest
+        self._profiles = profiles
 
     async def by_username(self, username: str) -> Body:
         """Whoever is called that, in whatever case."""
@@ -25,8 +27,9 @@ class People:
         return found
 
     async def profile(self, user_id: UUID) -> Body:
-        """What somebody shows to friends and to those whom they write with."""
-        return await self._rest.call("GET", f"/users/{user_id}")
+        """What somebody shows to friends and to those whom they write with; as `profile` what is sealed there (`name`, `about`), None while they have told no key."""
+        said = await self._rest.call("GET", f"/users/{user_id}")
+        return {**said, "profile": self._profiles.shown(said)}
 
     async def blocks(self) -> list[Body]:
         """Whom this account has blocked."""

@@ -4,13 +4,16 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
+from cyclopts import Parameter
 
 from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.naming import person
 from vyry.cli.client.pins import pin_reader
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.throwaway import code_in
@@ -50,25 +53,58 @@ def whoami(*, where: Where = HERE) -> None:
     where.run(act)
 
 
-def profile(
-    *, username: str | None = None, name: str | None = None, bio: str | None = None, where: Where = HERE
-) -> None:
-    """Show what others see of you, and change it.
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Changes:
+    """What to show from now on.
+
+    Attributes:
+        username: By which others find you: 3 to 30 of a-z 0-9 _ and dot.
+        name: What is shown to friends; the node can read it.
+        bio: A few words about you; the node can read them.
+        sealed_name: A name that only those can read whom you write to; "" takes it away.
+        about: A few words that only they can read; "" takes them away.
+    """
+
+    username: str | None = None
+    name: str | None = None
+    bio: str | None = None
+    sealed_name: str | None = None
+    about: str | None = None
+
+
+NOTHING: Final = Changes()
+
+
+def profile(who: str | None = None, /, *, changes: Changes = NOTHING, where: Where = HERE) -> None:
+    """Show what others see of you, and change it; or what somebody else shows.
 
     Args:
-        username: By which others find you: 3 to 30 of a-z 0-9 _ and dot.
-        name: What is shown to friends.
-        bio: A few words about you.
+        who: Somebody else: a user id, a @username or a number.
+        changes: What to change.
         where: Which device, and its node.
     """
-    changes = {key: value for key, value in (("username", username), ("displayName", name), ("bio", bio)) if value}
+    clear = (("username", changes.username), ("displayName", changes.name), ("bio", changes.bio))
+    fields = {key: value for key, value in clear if value}
 
     async def act(client: Client) -> None:
-        told = await client.account.update(**changes) if changes else await client.account.get()
-        shown = ("userId", "username", "displayName", "bio", "phoneNumber")
-        where.say("\n".join(f"{key:12} {told[key] or '-'}" for key in shown), told)
+        if who is not None:
+            _show(where, await client.people.profile(await person(client, who)))
+            return
+        told = await client.account.update(**fields) if fields else await client.account.get()
+        if changes.sealed_name is not None or changes.about is not None:
+            told = await client.account.show(name=changes.sealed_name, about=changes.about)
+        _show(where, told)
 
     where.run(act)
+
+
+def _show(where: Where, told: dict[str, Any]) -> None:
+    shown: dict[str, str | None] = {
+        key: told[key] for key in ("userId", "username", "displayName", "bio", "phoneNumber") if key in told
+    }
+    shown |= {"sealedName": told["profile"]["name"], "about": told["profile"]["about"]}
+    where.say("\n".join(f"{key:12} {words or '-'}" for key, words in shown.items()), told)
 
 
 def export(file: Path, /, *, where: Where = HERE) -> None:

@@ -23,7 +23,10 @@ COMMANDS: Final[Sequence[tuple[Callable[..., Any] | App, tuple[str, ...]]]] = (
     (linking.link, ("link --profile laptop", 'link --profile laptop --name "Ann\'s laptop"')),
     (linking.approve, ("approve 'vyry://link?v=1&id=...'", "approve - --pin-file pin.txt")),
     (account.whoami, ("whoami", "whoami --json")),
-    (account.profile, ("profile", 'profile --username ann --name "Ann Lee"')),
+    (
+        account.profile,
+        ("profile", 'profile --username ann --name "Ann Lee"', 'profile --sealed-name "Ann"', "profile @bo"),
+    ),
     (pins.app, ("pin set", "pin set --lock", "pin set --pin-file new.txt --current-file old.txt", "pin remove")),
     (people.app, ("friends add @bo", "friends requests", "friends accept @ann", "friends list", "friends block @eve")),
     (

@@ -88,13 +88,13 @@ class Names:
     known: dict[UUID, str] = field(default_factory=dict)
 
     async def of(self, user_id: UUID) -> str:
-        """A username, else a displayed name, else the id."""
+        """A username, else a displayed name, else the sealed one, else the id."""
         if user_id not in self.known:
             try:
                 told = await self.client.people.profile(user_id)
             except (Refused, Unreachable):
                 return str(user_id)
-            name = f"@{told['username']}" if told["username"] else told["displayName"]
+            name = f"@{told['username']}" if told["username"] else told["displayName"] or told["profile"]["name"]
             self.known[user_id] = name or str(user_id)
         return self.known[user_id]
 
