@@ -3,6 +3,7 @@
 import fcntl
 import json
 import resource
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -245,3 +246,30 @@ def test_a_disk_that_takes_no_more_is_named_and_the_profile_stays_whole(here: Te
 
     refused(done, Exit.STORE_FULL, "full")
     assert here.told("bo", "send", here.variables["ANN"], "there is room again")
+
+
+def test_a_disk_that_is_full_while_mail_comes_keeps_it_on_the_node(here: Terminal) -> None:
+    here.told("ann", "send", here.variables["BO"], "wait for room " + "x" * 20_000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, limits[1]))
+    try:
+        done = here.client("bo", "receive")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    refused(done, Exit.STORE_FULL, "full")
+    assert any(line.get("text", "").startswith("wait for room") for line in here.told("bo", "receive"))
+
+
+@pytest.mark.parametrize("spoil", [lambda _: b"no database " * 1_000, lambda good: good[: len(good) // 2]])
+def test_a_store_that_is_none_is_named_and_left_as_it_is(here: Terminal, spoil: Callable[[bytes], bytes]) -> None:
+    here.sign_up("lou")
+    file = here.home / ".vyry/lou/vyry.db"
+    good = file.read_bytes()
+    file.write_bytes(spoil(good))
+
+    refused(here.client("lou", "chats"), Exit.FAILED, "cannot be used")
+    assert file.read_bytes() == spoil(good)
+
+    file.write_bytes(good)
+    assert here.told("lou", "chats") == []
