@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import replace
+from hashlib import sha256
 from uuid import uuid4
 
 import pytest
@@ -89,6 +90,31 @@ def test_a_file_with_anything_changed_or_behind_it_is_broken() -> None:
         opened(sealed(b"x" * 100)[0], 99, bytes(32))
     with pytest.raises(UnknownVersion):
         opened(b"\x02" + blob[1:], PIECE + 100, sealer.digest)
+
+
+def test_padding_that_hides_something_is_refused() -> None:
+    honest, _ = sealed(bytes(100))
+    hiding, _ = sealed(bytes(100) + b"hidden" + bytes(406))
+
+    # Whoever knows the key can make a digest that fits.
+    assert opened(honest, 100, sha256(honest).digest()) == bytes(100)
+    with pytest.raises(AttachmentBroken):
+        opened(hiding, 100, sha256(hiding).digest())
+
+
+def test_bytes_behind_the_last_piece_are_refused() -> None:
+    blob, _ = sealed(b"a file")
+
+    with pytest.raises(AttachmentBroken):
+        opened(blob + b"x", 6, sha256(blob + b"x").digest())
+
+
+def test_what_names_another_approver_than_was_compared_is_refused() -> None:
+    _, new, approver = attempt()
+    named_otherwise = replace(approver, approver_key=DhPair.fresh().public)
+
+    with pytest.raises(LinkMismatch):
+        new.open(named_otherwise.seal(b"an account"))
 
 
 def attempt() -> tuple[LinkOffer, LinkSecrets, LinkSecrets]:
