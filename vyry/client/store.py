@@ -26,6 +26,8 @@ DAY: Final = 86_400_000
 _NONCE: Final = 12
 #: The first value of every store: it says whether a key is the right one.
 _CHECK: Final = "check"
+#: A savepoint inside another has the same name: SQLite takes the innermost.
+_ATTEMPT: Final = "attempt"
 _SCHEMA: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -141,6 +143,23 @@ class Store:
                 if self._is_inside():
                     self._database.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Part of a transaction that can fail alone: an error of the block undoes what was done inside it, and the caller that catches it goes on.
+
+        Outside a transaction it is one. Raises StoreFull, StoreFailed, after which the whole transaction is to be given up: SQLite may have undone it.
+        """
+        with self.transaction():
+            self.rows(f"SAVEPOINT {_ATTEMPT}")
+            try:
+                yield
+            except BaseException:
+                if self._is_inside():
+                    self.rows(f"ROLLBACK TO {_ATTEMPT}")
+                    self.rows(f"RELEASE {_ATTEMPT}")
+                raise
+            self.rows(f"RELEASE {_ATTEMPT}")
 
     def get(self, kind: str, name: str = "") -> bytes | None:
         """The value of that name, if there is one."""
