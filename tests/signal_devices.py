@@ -74,7 +74,7 @@ class Device:
     def store(self, opened: Opened) -> bytes:
         self.sessions = opened.sessions
         if (answered := opened.answered) is not None:
-            self.identity = answered.identity_key
+            self.identity = answered.peer.identity_key
             self.kept.once.pop(answered.one_time_prekey_id, None)
             if not answered.pq_is_last_resort:
                 self.kept.kem.pop(answered.pq_prekey_id, None)

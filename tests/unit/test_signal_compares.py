@@ -61,6 +61,11 @@ PUBLIC = {
         "each.session_id == session.session_id",
         "self.active.session_id == session.session_id",
         "each.session_id == session_id",
+        # Identity keys, and what a list says of a device, are public.
+        "each.peer.identity_key == identity_key",
+        "self.active.peer != listed",
+        "session.peer == listed",
+        "each != self.active",
     },
 }
 CONSTANT_TIME = {

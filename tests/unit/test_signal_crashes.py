@@ -4,7 +4,7 @@ import copy
 import importlib
 import inspect
 import pkgutil
-from dataclasses import FrozenInstanceError, dataclass, field, fields, is_dataclass
+from dataclasses import FrozenInstanceError, dataclass, field, fields, is_dataclass, replace
 from uuid import uuid4
 
 import pytest
@@ -18,7 +18,7 @@ from vyry.client.packing import pack, unpack
 from vyry.signal_protocol.handshake import PREFIX_BYTES
 from vyry.signal_protocol.ratchet import HEADER_BYTES, KEPT_MILLISECONDS
 from vyry.signal_protocol.refusals import DuplicateMessage, Refusal
-from vyry.signal_protocol.sessions import Sessions
+from vyry.signal_protocol.sessions import Sessions, peer_of
 
 
 STATES = [
@@ -130,7 +130,8 @@ def test_no_act_changes_the_state_that_it_began_with() -> None:
     with pytest.raises(Refusal):
         bo.open(ann, contents[2][:-1])
     bo.sessions.archive()
-    bo.sessions.without_old_keys(KEPT_MILLISECONDS * 2)
+    bo.sessions.meet(replace(peer_of(ann.kept.bundle(9)), registration_id=7), KEPT_MILLISECONDS * 2)
+    bo.sessions.of_identity(bytes(32))
 
     assert before == copied
 

@@ -1,24 +1,27 @@
-"""Who is in a conversation, and with which devices, as the node told; it is asked again when it says that something changed."""
+"""Conversations as the node tells them, held against what is pinned of each: a direct one has its two people for ever, and no kind changes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
 from uuid import UUID
 
+from vyry.client.device import Me
+from vyry.client.device_lists import DeviceList, DeviceLists, forget_devices
+from vyry.client.events import ConversationForged as ForgedEvent
+from vyry.client.events import MemberAdded
+from vyry.client.journal import Journal
 from vyry.client.packing import pack, unpack
-from vyry.client.peers import Peers
-from vyry.client.refusals import Refused
+from vyry.client.peers import Peers, is_verified
 from vyry.client.rest import Rest
 from vyry.client.store import Store
 from vyry.signal_protocol.primitives import Address
+from vyry.signal_protocol.refusals import ConversationForged
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceList:
-    """The devices with keys of an account: registration ids by device number."""
-
-    epoch: int
-    devices: Mapping[int, int] = field(default_factory=dict)
+_CIRCLE: Final = "conversation"
+_PIN: Final = "conversation pin"
+#: So many accounts that left a group are remembered: late mail and keys of theirs are no lie.
+_FORMER: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,65 +33,130 @@ class Circle:
     members: tuple[UUID, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ConversationPin:
+    """What never changes of a conversation (its kind, and the peer of a direct one), and the members of a group at the last look."""
+
+    is_group: bool
+    peer: UUID | None = None
+    members: tuple[UUID, ...] = ()
+    former: tuple[UUID, ...] = ()
+
+    def admits(self, user_id: UUID) -> bool:
+        """Whether contents of this account may belong here: it is, or lately was, a member as the node says."""
+        return user_id in (self.peer, *self.members, *self.former)
+
+    def at(self, members: Collection[UUID]) -> "ConversationPin":
+        """Once the node told these members of a group."""
+        gone = tuple(each for each in self.members if each not in members)
+        former = tuple(each for each in (*self.former, *gone) if each not in members)[-_FORMER:]
+        return replace(self, members=tuple(members), former=former)
+
+
+class Pins:
+    """Reads and writes pins of conversations, inside the transaction of the caller."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, conversation_id: UUID) -> ConversationPin | None:
+        """The pin; None before the first look."""
+        kept = self._store.get(_PIN, str(conversation_id))
+        return unpack(ConversationPin, kept) if kept is not None else None
+
+    def keep(self, conversation_id: UUID, pin: ConversationPin) -> None:
+        """Store it."""
+        self._store.put(_PIN, str(conversation_id), pack(pin))
+
+    def direct(self, conversation_id: UUID, peer: UUID) -> None:
+        """This is the direct conversation with that account, for ever. Raises ConversationForged when it is pinned otherwise."""
+        pin = self.get(conversation_id)
+        if pin is not None and (pin.is_group or pin.peer not in (None, peer)):
+            raise ConversationForged
+        self.keep(conversation_id, ConversationPin(is_group=False, peer=peer))
+
+
 class Circles:
     """Asks the node, and remembers."""
 
-    def __init__(self, store: Store, rest: Rest) -> None:
+    def __init__(self, store: Store, rest: Rest, now: Callable[[], int]) -> None:
         self._store = store
         self._rest = rest
+        self._now = now
         self._peers = Peers(store)
+        self._pins = Pins(store)
+        self.lists: Final = DeviceLists(store, rest, now)
 
     async def get(self, conversation_id: UUID) -> Circle:
-        """The conversation. Raises Refused, Unreachable."""
-        kept = self._store.get("conversation", str(conversation_id))
-        if kept is not None:
-            return unpack(Circle, kept)
-        return self.keep(await self._rest.call("GET", f"/conversations/{conversation_id}"))
+        """The conversation. Raises ConversationForged, Refused, Unreachable."""
+        kept = self._store.get(_CIRCLE, str(conversation_id))
+        return unpack(Circle, kept) if kept is not None else await self.refresh(conversation_id)
 
-    def keep(self, said: Mapping[str, Any]) -> Circle:
-        """Remember a conversation that the node has just told."""
-        members = tuple(UUID(member["userId"]) for member in said["members"])
+    async def refresh(self, conversation_id: UUID) -> Circle:
+        """As `get`, from the node as it is now."""
+        said = await self._rest.call("GET", f"/conversations/{conversation_id}")
+        with self._rest.shaped():
+            return self.keep({**said, "conversationId": str(conversation_id)})
+
+    def keep(self, said: Mapping[str, Any], expected: Collection[UUID] | None = None) -> Circle:
+        """Remember a conversation that the node has just told; newcomers of a group, but for `expected` ones, become `memberAdded`. Raises ConversationForged, with an event: then nothing is remembered."""
+        conversation_id, members = UUID(said["conversationId"]), tuple(UUID(each["userId"]) for each in said["members"])
         circle = Circle(said["kind"] == "group", said["version"], members)
-        self._store.put("conversation", said["conversationId"], pack(circle))
+        with self._store.transaction():
+            forged = self._checked(conversation_id, circle, expected)
+            self._store.put(_CIRCLE, str(conversation_id), None if forged else pack(circle))
+        if forged:
+            raise ConversationForged
         return circle
 
     def others(self, conversation_id: UUID, me: UUID) -> list[str]:
         """Everybody else there, as far as it is known without asking."""
-        kept = self._store.get("conversation", str(conversation_id))
+        kept = self._store.get(_CIRCLE, str(conversation_id))
         return [str(each) for each in unpack(Circle, kept).members if each != me] if kept else []
 
     async def devices(self, user_id: UUID) -> DeviceList:
-        """The devices of somebody; none, when the account is gone. Raises Refused, Unreachable."""
-        kept = self._store.get("device list", str(user_id))
-        if kept is not None:
-            return unpack(DeviceList, kept)
-        try:
-            said = await self._rest.call("GET", f"/keys/{user_id}")
-        except Refused as refused:
-            if refused.code != "NOT_FOUND":
-                raise
-            return DeviceList(0)
-        listed = DeviceList(said["epoch"], {each["deviceId"]: each["registrationId"] for each in said["devices"]})
-        self._store.put("device list", str(user_id), pack(listed))
-        return listed
+        """See DeviceLists.get."""
+        return await self.lists.get(user_id)
 
     def repair(self, conversation_id: UUID, stale: Mapping[str, Any], now: int) -> None:
-        """Forget what the node says is outdated; a device number given again begins anew, one that is gone is let go."""
-        with self._store.transaction():
+        """Forget what the node says is outdated; a device that is gone is kept for late mail alone."""
+        with self._rest.shaped(), self._store.transaction():
             for name in ("missing", "extra", "stale"):
                 for each in stale.get(name, ()):
                     forget_devices(self._store, UUID(each["userId"]))
             for each in stale.get("extra", ()):
-                self._peers.leave(_address(each), now)
-            for each in stale.get("stale", ()):
-                self._peers.keep_sessions(_address(each), self._peers.sessions(_address(each)).archive())
-            self._store.put("conversation", str(conversation_id), None)
+                self._peers.leave(Address(UUID(each["userId"]), each["deviceId"]), now)
+            self._store.put(_CIRCLE, str(conversation_id), None)
 
+    def _checked(self, conversation_id: UUID, circle: Circle, expected: Collection[UUID] | None) -> bool:
+        """Whether the node tells something that cannot be; else the pin follows."""
+        me, pin = Me.of(self._store).user_id, self._pins.get(conversation_id)
+        others = [each for each in circle.members if each != me]
+        if pin is not None and pin.is_group != circle.is_group:
+            self._tell(ForgedEvent(conversation_id=conversation_id, reason="kind"))
+            return True
+        if circle.is_group:
+            self._meet_members(conversation_id, pin, others, expected)
+            return False
+        peer = pin.peer if pin is not None else None
+        strange = [each for each in others if each != peer] if peer is not None or len(others) > 1 else []
+        if strange:
+            self._tell(ForgedEvent(conversation_id=conversation_id, reason="member", user_ids=tuple(sorted(strange))))
+            return True
+        self._pins.keep(conversation_id, ConversationPin(is_group=False, peer=peer or next(iter(others), None)))
+        return False
 
-def forget_devices(store: Store, user_id: UUID) -> None:
-    """The list of this account is asked for again."""
-    store.put("device list", str(user_id), None)
+    def _meet_members(
+        self, conversation_id: UUID, pin: ConversationPin | None, others: list[UUID], expected: Collection[UUID] | None
+    ) -> None:
+        """Newcomers are told before anything is sealed for them. At the first look all are there, unless it is known who was to be."""
+        known = pin.members if pin is not None else others if expected is None else ()
+        for user_id in others:
+            if user_id not in known and user_id not in (expected or ()):
+                is_compared = is_verified(self._store, user_id)
+                event = MemberAdded(conversation_id=conversation_id, user_id=user_id, is_verified=is_compared)
+                Journal(self._store).add(event)
+        self._pins.keep(conversation_id, (pin or ConversationPin(is_group=True)).at(others))
 
-
-def _address(said: Mapping[str, Any]) -> Address:
-    return Address(UUID(said["userId"]), said["deviceId"])
+    def _tell(self, event: ForgedEvent) -> None:
+        Journal(self._store).add_once(event, self._now())

@@ -22,6 +22,7 @@ from vyry.client.journal import Journal
 from vyry.client.line import Line, Mailbox
 from vyry.client.linking import Links, become
 from vyry.client.live import Live, PresenceRoom
+from vyry.client.lookups import Lookups
 from vyry.client.messages import Messages
 from vyry.client.opening import Profile
 from vyry.client.outbox import Outbox
@@ -61,7 +62,7 @@ class Client:
         self._turn = asyncio.Lock()
         self._news = asyncio.Event()
         self._live = Live(self._news, _now)
-        self._line = Line(rest, Mailbox(self._point, self._take, self._adopt), self._live)
+        self._line = Line(rest, Mailbox(self._point, self._greeted, self._take, self._adopt), self._live)
         self._to_send = asyncio.Event()
         self._registered = asyncio.Event()
         #: Set after each turn of sending.
@@ -190,11 +191,14 @@ class Client:
         await self._line.run()
 
     async def _keep_sending(self) -> None:
+        # Before the node has greeted it is not known whether this store is a restored copy: nothing is posted.
+        await self._line.is_greeted.wait()
         while True:
             await self._to_send.wait()
             self._to_send.clear()
             try:
                 async with self._turn:
+                    await self._upkeep.publish_due()
                     await self._outbox.post_all()
                     if self._store.get("refill") is not None:
                         await self._upkeep.tend()
@@ -218,10 +222,16 @@ class Client:
 
     async def _take(self, entries: Sequence[Entry]) -> Taken:
         async with self._turn:
+            await Lookups(self._store, self._outbox.circles).prepare(entries)
             taken = await asyncio.to_thread(self._inbox.take, entries, _now())
         self._news.set()
         self._to_send.set()
         return taken
+
+    async def _greeted(self, last_message_id: UUID | None) -> None:
+        async with self._turn:
+            await asyncio.to_thread(self._inbox.greeted, last_message_id)
+        self._news.set()
 
     async def _adopt(self, cursor: Point) -> None:
         async with self._turn:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from vyry.client.circles import Pins
 from vyry.client.events import Event, Message, Target
 from vyry.client.group_info import GroupInfo
 from vyry.client.group_keys import title_in
@@ -22,6 +23,7 @@ class Conversations:
         self._drained = drained
         self._journal = Journal(store)
         self._marks = Marks(store)
+        self._pins = Pins(store)
 
     async def caught_up(self) -> None:
         """Come back when all that waited on the node is here: keys of titles too."""
@@ -36,9 +38,13 @@ class Conversations:
         return self._titled(await self._rest.call("GET", f"/conversations/{conversation_id}"))
 
     async def direct(self, user_id: UUID) -> UUID:
-        """The direct conversation with somebody, opened if it is not there."""
+        """The direct conversation with somebody, opened if it is not there; pinned to them from now on. Raises ConversationForged."""
         said = await self._rest.call("POST", "/conversations", {"kind": "direct", "userId": str(user_id)})
-        return UUID(said["conversationId"])
+        with self._rest.shaped():
+            conversation_id = UUID(said["conversationId"])
+        self._pins.direct(conversation_id, user_id)
+        self._info.circles.keep(said)
+        return conversation_id
 
     def history(self, conversation_id: UUID, limit: int = 50) -> Sequence[Event]:
         """What was said, one's own included: the newest so many, the oldest of them first."""

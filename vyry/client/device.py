@@ -68,10 +68,16 @@ class Me:
     @classmethod
     def of(cls, store: Store) -> "Me":
         """The device of this profile. Raises NotRegistered."""
-        kept = store.get(_ME)
-        if kept is None:
+        found = cls.find(store)
+        if found is None:
             raise NotRegistered("This profile has no account yet: register first.")
-        return unpack(cls, kept)
+        return found
+
+    @classmethod
+    def find(cls, store: Store) -> "Me | None":
+        """The device of this profile, if there is one."""
+        kept = store.get(_ME)
+        return unpack(cls, kept) if kept is not None else None
 
     def keep(self, store: Store) -> None:
         """Store it."""

@@ -5,11 +5,14 @@ from uuid import UUID
 
 import orjson
 
+from vyry.client.circles import Pins
 from vyry.client.device import Me
 from vyry.client.events import Edit, Said, TimerSet, Unreadable, Unsend
 from vyry.client.group_keys import GroupKeys
 from vyry.client.journal import Journal, Known
+from vyry.client.list_witness import ListWitness
 from vyry.client.marks import Marks
+from vyry.client.outgoing import Queue
 from vyry.client.packing import pack, unpack
 from vyry.client.profiles import KEY as PROFILE_KEY
 from vyry.client.profiles import Profiles
@@ -19,12 +22,14 @@ from vyry.client.store import Store
 from vyry.client.unsealing import Letter, Unsealed, Unsealing
 from vyry.signal_protocol.contents import Content, may_change, read_content
 from vyry.signal_protocol.primitives import Address
-from vyry.signal_protocol.refusals import BadContent
+from vyry.signal_protocol.refusals import BadContent, IdentityForged, MemberForged
 from vyry.signal_protocol.sender_keys import Distribution, Where
 
 
 #: Kinds that are about keys and devices: nobody is told of them.
 _SILENT: Final = ("call",)
+#: Kinds that tell keys of a group.
+_GROUP_KEYS: Final = ("senderKey", "groupKey")
 #: Receipts that are due.
 DELIVERED: Final = "receipt due"
 READ: Final = "read due"
@@ -40,15 +45,19 @@ class Effects:
         self._journal = Journal(store)
         self._marks = Marks(store)
         self._group_keys = GroupKeys(store)
+        self._pins = Pins(store)
+        self._witness = ListWitness(store)
 
     def take(self, me: Me, letter: Letter, unsealed: Unsealed) -> None:
         """Let it count. Raises a Refusal: then it counts for nothing."""
         content = read_content(unsealed.plaintext, letter.conversation_id)
+        self._check_member(me, content, letter)
+        self._witness.look(letter, unsealed, content)
         match content.kind:
             case "receipt":
                 self._receipt(content, letter)
             case "sync":
-                self._sync(me, content, letter)
+                self._sync(me, content, letter, unsealed)
             case "senderKey" | "groupKey" | "profileKey":
                 self._key(me, content, letter, unsealed)
             case "retry" | "resync":
@@ -66,8 +75,27 @@ class Effects:
         self._journal.know(said.id, said.sender_id, known, now)
         if timer and said.is_own:
             self._journal.end(number, now + timer * 1_000)
+        if isinstance(said, Unsend) and said.is_own:
+            Queue(self._store).unsend(said.of.id)
         if isinstance(said, TimerSet):
             self._store.put("timer", str(said.conversation_id), str(said.seconds).encode())
+
+    def _check_member(self, me: Me, content: Content, letter: Letter) -> None:
+        """Contents of a group count from its members, and its keys from nobody else. Raises MemberForged, BadContent.
+
+        Until members are signed for, the node tells who they are; it cannot do so unseen (`memberAdded`).
+        """
+        pin, sender = self._pins.get(letter.conversation_id), letter.sender.user_id
+        if sender == me.user_id:
+            return
+        if pin is None:
+            if content.kind in _GROUP_KEYS:
+                raise MemberForged
+            return
+        if pin.is_group and not pin.admits(sender):
+            raise MemberForged
+        if not pin.is_group and content.kind in _GROUP_KEYS:
+            raise BadContent
 
     def _said(self, me: Me, content: Content, letter: Letter) -> None:
         known = self._journal.known(content.id, letter.sender.user_id)
@@ -93,11 +121,13 @@ class Effects:
             for each in receipt.targets:
                 self._marks.receive(each, receipt.sender_id, receipt.state, letter.at)
 
-    def _sync(self, me: Me, content: Content, letter: Letter) -> None:
-        """What another own device sent or read; from anybody else it says nothing."""
+    def _sync(self, me: Me, content: Content, letter: Letter, unsealed: Unsealed) -> None:
+        """What another own device sent or read; it counts only from a device of the own verified list."""
         sync = content.fields.get("sync")
         if letter.sender.user_id != me.user_id or not isinstance(sync, dict):
             raise BadContent
+        if unsealed.session is None or not self._witness.is_listed(letter.sender, unsealed.session.peer):
+            raise IdentityForged
         if "sent" in sync:
             inner = read_content(orjson.dumps(sync["sent"]), letter.conversation_id)
             self._said(me, inner, letter)
@@ -115,7 +145,7 @@ class Effects:
             self._journal.end(known.number, now + known.timer_seconds * 1_000)
 
     def _key(self, me: Me, content: Content, letter: Letter, unsealed: Unsealed) -> None:
-        if unsealed.session_id is None:
+        if unsealed.session is None:
             # Only a session between two devices says whose key it is.
             raise BadContent
         fields = content.fields
@@ -123,6 +153,9 @@ class Effects:
             case "senderKey":
                 self._unsealing.accept(Where(letter.conversation_id, letter.sender), Distribution.read(content))
             case "groupKey":
+                pin = self._pins.get(letter.conversation_id)
+                if pin is not None and letter.sender.user_id in pin.former:
+                    return
                 told = count(fields, "generation"), read_bytes(fields, "groupKey", 32)
                 self._group_keys.accept(letter.conversation_id, letter.sender, *told)
             case _:
@@ -136,12 +169,12 @@ class Effects:
         self._store.put(PROFILE_KEY, str(sender_id), key)
 
     def _asked(self, content: Content, letter: Letter, unsealed: Unsealed) -> None:
-        if unsealed.session_id is None:
+        if unsealed.session is None:
             raise BadContent
         if content.kind == "retry":
-            self._retries.answer(content, letter, unsealed.session_id)
+            self._retries.answer(content, letter, unsealed.session)
             return
-        self._retries.settle(letter.sender, unsealed.session_id)
+        self._retries.settle(letter.sender, unsealed.session)
         self._journal.add(unreadable(letter, "resync", read_id(content.fields.get("messageId"))))
 
 

@@ -245,13 +245,14 @@ class Unreadable(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSent(Event):
-    """A content of one's own was refused, by the node or for the keys of a recipient: `reason` is a code of docs/protocol.md or a refusal of the protocol."""
+    """A content of one's own was refused, by the node or for the keys of a recipient: `reason` is a code of docs/protocol.md or a refusal of the protocol. `is_kept`: it waits for a decision of the person here, and goes out afterwards."""
 
     name: ClassVar[str] = "notSent"
     conversation_id: UUID
     id: UUID
     kind: str
     reason: str
+    is_kept: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,11 +263,77 @@ class IdentityChanged(Event):
     user_id: UUID
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnIdentityForged(Event):
+    """The node shows keys for one's own account that the own identity key did not sign: nothing is sealed for them, nothing of them is believed. `source`: list, bundle, message or sync."""
+
+    name: ClassVar[str] = "ownIdentityForged"
+    source: str
+    device_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnDeviceAdded(Event):
+    """The account has another device, verified under the own identity key. It should follow a link that was approved on one of one's devices; added before anything is sealed for it."""
+
+    name: ClassVar[str] = "ownDeviceAdded"
+    device_id: int
+    device_name: str | None = None
+    platform: str | None = None
+    added_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationForged(Event):
+    """The node changes what cannot change of a conversation: a direct one has other members than the pinned peer (`reason` member, `user_ids`), or the kind is another (`reason` kind). Nothing is sealed or opened there for them."""
+
+    name: ClassVar[str] = "conversationForged"
+    conversation_id: UUID
+    reason: str
+    user_ids: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberAdded(Event):
+    """The node says that a group has another member; added before anything is sealed for them. Until members are signed for, the node vouches for who is in a group."""
+
+    name: ClassVar[str] = "memberAdded"
+    conversation_id: UUID
+    user_id: UUID
+    is_verified: bool
+
+    @property
+    def history(self) -> UUID | None:
+        """See Event."""
+        return self.conversation_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberForged(Event):
+    """An account that is not a member of a group sent a content for it: nothing of it is believed. `kind` is that of the content."""
+
+    name: ClassVar[str] = "memberForged"
+    conversation_id: UUID
+    user_id: UUID
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceListDiffers(Event):
+    """One side does not see a device of an account: `seen_by` node (the node lists it, the account's own devices do not, or its key did not sign it) or peer (the node hides it). `device_id` None: which one is not known."""
+
+    name: ClassVar[str] = "deviceListDiffers"
+    user_id: UUID
+    device_id: int | None = None
+    seen_by: str
+
+
 _STORED: Final[dict[str, type[Event]]] = {
     each.name: each
     for each in (
         *(Message, Edit, Unsend, Reaction, Location, TimerSet, Unknown, Receipt, Read),
         *(Notice, Lost, Unreadable, NotSent, IdentityChanged),
+        *(OwnIdentityForged, OwnDeviceAdded, ConversationForged, MemberAdded, MemberForged, DeviceListDiffers),
     )
 }
 

@@ -43,7 +43,7 @@ class GroupInfo:
         self._rest = rest
         self._now = now
         self._queue = Queue(store)
-        self._circles = Circles(store, rest)
+        self.circles: Final = Circles(store, rest, now)
         self._dues = Dues(store)
         self._beginnings = Beginnings(store)
         self._has_looked_back = False
@@ -54,7 +54,7 @@ class GroupInfo:
     async def look(self, conversation_id: UUID) -> Body:
         """The group as it is now. Raises Refused, Unreachable."""
         said = await self._rest.call("GET", f"/conversations/{conversation_id}")
-        self._circles.keep(said)
+        self.circles.keep(said)
         return said
 
     def opened(self, said: Info) -> tuple[GroupKey | None, Info]:
@@ -74,7 +74,7 @@ class GroupInfo:
             sealed = text(seal_blob(own.key, Blob.GROUP_INFO, change(info)))
             body = {"version": said["version"], "sealedInfo": sealed}
             try:
-                self._circles.keep(await self._rest.call("PATCH", f"/conversations/{conversation_id}", body))
+                self.circles.keep(await self._rest.call("PATCH", f"/conversations/{conversation_id}", body))
             except Refused as refused:
                 if refused.code != "VERSION_MISMATCH" or not left:
                     raise

@@ -6,7 +6,6 @@ from urllib.parse import quote
 from uuid import UUID
 
 from vyry.client.chain import text
-from vyry.client.circles import Circles
 from vyry.client.device import Me
 from vyry.client.group_begun import Beginnings, Begun, checked
 from vyry.client.group_due import Due, Dues
@@ -24,7 +23,7 @@ class Groups:
         self._rest = rest
         self._info = info
         self._wake = wake
-        self._circles = Circles(store, rest)
+        self._circles = info.circles
         self._dues = Dues(store)
         self._beginnings = Beginnings(store)
 
@@ -36,7 +35,7 @@ class Groups:
             said = await self._found(begun) if is_repeat else None
             said = said or await self._made(begun)
             group = UUID(said["conversationId"])
-            self._circles.keep(said)
+            self._circles.keep(said, expected=member_ids)
             await self._settle(Due(group), said)
         return group
 
@@ -54,7 +53,7 @@ class Groups:
             self._dues.note(due)
             asked = {"userIds": list(map(str, user_ids))}
             said = await self._rest.call("POST", f"/conversations/{conversation_id}/members", asked)
-            self._circles.keep(said)
+            self._circles.keep(said, expected=user_ids)
             await self._settle(due, said)
 
     async def remove(self, conversation_id: UUID, user_id: UUID) -> None:

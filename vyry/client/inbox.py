@@ -6,24 +6,27 @@ from typing import Final
 from uuid import UUID
 
 from vyry.client.chain import Entry, Point
-from vyry.client.circles import forget_devices
+from vyry.client.circles import Pins
 from vyry.client.device import Me
+from vyry.client.device_lists import forget_devices
 from vyry.client.effects import Effects, unreadable
-from vyry.client.events import Event, Lost, Notice
+from vyry.client.events import ConversationForged, Event, Lost, MemberForged, Notice, OwnIdentityForged
 from vyry.client.group_keys import GroupKeys
 from vyry.client.journal import Journal
+from vyry.client.outgoing import Posted, Queue
 from vyry.client.packing import pack, unpack
-from vyry.client.peers import Peers, begin_anew, note_changed
+from vyry.client.peers import Peers, accept_identity, note_changed
 from vyry.client.retries import Retries
 from vyry.client.store import Store
 from vyry.client.unsealing import Letter, Unsealing
+from vyry.client.upkeep import KEYS_DUE
 from vyry.signal_protocol import refusals
+from vyry.signal_protocol.handshake import split
 from vyry.signal_protocol.refusals import Refusal
 
 
 __all__ = ["Event", "Inbox", "Taken"]
 
-_SILENT: Final = (refusals.DuplicateMessage, refusals.PrekeyReplayed)
 #: Structure that no honest client makes: set aside, so that the sender learns it.
 _PARKED: Final = (
     refusals.Malformed,
@@ -32,6 +35,9 @@ _PARKED: Final = (
     refusals.BadContent,
     refusals.ContextMismatch,
 )
+_OPENED: Final = (refusals.BadPadding, refusals.BadContent, refusals.ContextMismatch)
+#: So many letters under a changed identity wait for the person here to decide.
+MAX_HELD: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ class Inbox:
         self._peers = Peers(store)
         self._journal = Journal(store)
         self._group_keys = GroupKeys(store)
+        self._pins = Pins(store)
         self._unsealing = Unsealing(store)
         self._retries = Retries(store)
         self.effects: Final = Effects(store, self._unsealing, self._retries)
@@ -65,15 +72,17 @@ class Inbox:
                 point = point.after(entry)
                 refused = self._entry(me, entry, now)
                 if isinstance(refused, _PARKED):
-                    parked.append((entry["seq"], refused.name))
+                    # What was found only after opening is nothing that the node need know.
+                    name = refusals.BadContent.__name__ if isinstance(refused, _OPENED) else refused.name
+                    parked.append((entry["seq"], name))
             replace(me, point=point).keep(self._store)
         return Taken(point, tuple(parked))
 
     def accept(self, user_id: UUID, identity_key: bytes) -> None:
         """The person accepted another key: hold it, begin anew with all devices, and open what waited for that."""
         with self._store.transaction():
-            begin_anew(self._store, user_id)
-            self._peers.keep_identity(user_id, identity_key)
+            accept_identity(self._store, user_id, identity_key)
+            Queue(self._store).forget_recipient(user_id)
             self._group_keys.untell(user_id)
             held = sorted(unpack(tuple[int, Letter], kept) for kept in self._store.all("held"))
             for number, letter in held:
@@ -94,8 +103,29 @@ class Inbox:
             reason = "rolledBack" if is_rolled_back else "restored"
             self._journal.add(Lost(seq=first + 1, through_seq=last, reason=reason, count=last - first))
             if is_rolled_back:
-                self._peers.forget_sessions()
+                self.begin_anew()
             replace(me, point=cursor).keep(self._store)
+
+    def greeted(self, last_message_id: UUID | None) -> None:
+        """The node names the last post that it accepted from this device. One that this store does not know was made by a later state of it: this is a restored copy."""
+        with self._store.transaction():
+            posted = Posted(self._store)
+            if last_message_id is None or posted.has(last_message_id):
+                return
+            posted.note(last_message_id)
+            seq = self._me_point().seq
+            self._journal.add(Lost(seq=seq, through_seq=seq, reason="rolledBack", count=0))
+            self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """What this store would seal with may have been used already, and its prekeys may be gone at the node: no session is kept, and a whole key set is due before anything is sent."""
+        with self._store.transaction():
+            self._peers.forget_sessions()
+            self._store.put(KEYS_DUE, "", b"due")
+
+    def _me_point(self) -> Point:
+        point = Me.of(self._store).point
+        return point if point is not None else Point(0, b"")
 
     def _entry(self, me: Me, entry: Entry, now: int) -> Refusal | None:
         """Let one entry count; answers what was refused about it."""
@@ -110,25 +140,48 @@ class Inbox:
         return None
 
     def _letter(self, me: Me, letter: Letter) -> Refusal | None:
+        """Open it and let it count, or leave everything as it was but for an event."""
         try:
-            self.effects.take(me, letter, self._unsealing.open(me, letter))
-        except _SILENT:
-            return None
-        except refusals.IdentityChanged as changed:
-            self._hold(letter)
-            return changed
+            with self._store.attempt():
+                self._check_pin(me, letter)
+                self.effects.take(me, letter, self._unsealing.open(me, letter))
         except Refusal as refused:
-            is_awaited = self._retries.ask(letter, refused)
-            self._journal.add(unreadable(letter, refused.name, letter.message_id, is_awaited=is_awaited))
-            return refused
+            return self._refused(me, letter, refused)
         return None
 
-    def _hold(self, letter: Letter) -> None:
-        """Keep it unopened; the person is asked once."""
-        number = int(self._store.get("held number") or b"0") + 1
-        self._store.put("held number", "", str(number).encode())
-        self._store.put("held", str(number), pack((number, letter)))
-        note_changed(self._store, letter.sender.user_id)
+    def _refused(self, me: Me, letter: Letter, refused: Refusal) -> Refusal | None:
+        """What the person here is told of a letter that counts for nothing, and whether it is asked for again."""
+        match refused:
+            case refusals.DuplicateMessage() | refusals.PrekeyReplayed():
+                return None
+            case refusals.IdentityChanged():
+                self._other_identity(me, letter, refused)
+            case refusals.IdentityForged() | refusals.ConversationForged() | refusals.MemberForged():
+                self._journal.add_once(_event_of(refused, letter), letter.at)
+            case _:
+                is_awaited = self._retries.ask(letter, refused)
+                self._journal.add(unreadable(letter, refused.name, letter.message_id, is_awaited=is_awaited))
+        return refused
+
+    def _check_pin(self, me: Me, letter: Letter) -> None:
+        """In a direct conversation nobody else is heard. Raises ConversationForged."""
+        pin = self._pins.get(letter.conversation_id)
+        if pin is not None and not pin.is_group and letter.sender.user_id not in (me.user_id, pin.peer):
+            raise refusals.ConversationForged
+
+    def _other_identity(self, me: Me, letter: Letter, changed: Refusal) -> None:
+        """Another key than the held one began a session: for one's own account it is forged; for another, the letter waits unopened for the person to decide."""
+        if letter.sender.user_id == me.user_id:
+            self._journal.add_once(_event_of(refusals.IdentityForged(), letter), letter.at)
+            return
+        if len(self._store.all("held")) < MAX_HELD:
+            number = int(self._store.get("held number") or b"0") + 1
+            self._store.put("held number", "", str(number).encode())
+            self._store.put("held", str(number), pack((number, letter)))
+        else:
+            self._journal.add(unreadable(letter, changed.name, letter.message_id))
+        prefix, _ = split(letter.content)
+        note_changed(self._store, letter.sender.user_id, prefix.identity_key)
 
     def _notice(self, me: Me, entry: Entry) -> None:
         notice = dict(entry["notice"])
@@ -145,3 +198,13 @@ class Inbox:
             case name:
                 pass
         self._journal.add(Notice(notice=name, extra=notice))
+
+
+def _event_of(forged: Refusal, letter: Letter) -> Event:
+    """What the person here should know of a letter that nobody honest could have sent."""
+    if isinstance(forged, refusals.IdentityForged):
+        return OwnIdentityForged(source="message", device_id=letter.sender.device_id)
+    conversation_id, sender = letter.conversation_id, letter.sender.user_id
+    if isinstance(forged, refusals.ConversationForged):
+        return ConversationForged(conversation_id=conversation_id, reason="member", user_ids=(sender,))
+    return MemberForged(conversation_id=conversation_id, user_id=sender, kind="content")

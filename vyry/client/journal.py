@@ -1,6 +1,7 @@
 """What happened, oldest first: events that wait for somebody who asks, and the history of each conversation behind them."""
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from uuid import UUID
 
 from vyry.client.events import Event, read_event, write_event
@@ -10,6 +11,8 @@ from vyry.client.store import DAY, Store
 
 #: Contents are known again for so long: longer than mail can wait on a node.
 KNOWN_DAYS = 60
+_TOLD = "event added"
+_TOLD_DAYS = 30
 _EVENT = b"event"
 
 
@@ -39,6 +42,14 @@ class Journal:
             "INSERT INTO event (sealed, place, is_taken) VALUES (?, ?, ?) RETURNING id", sealed, place, is_taken
         )
         return int(found[0][0])
+
+    def add_once(self, event: Event, now: int) -> None:
+        """Keep an event about a lie or a change of the node, unless the very same was added within 30 days: the node could repeat it for ever."""
+        written = write_event(event)
+        name = sha256(written).hexdigest()
+        if self._store.get(_TOLD, name) is None:
+            self._store.put(_TOLD, name, b"added", until=now + _TOLD_DAYS * DAY)
+            self.add(event)
 
     def next(self) -> Event | None:
         """The oldest event nobody has taken yet."""

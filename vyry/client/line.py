@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
+from uuid import UUID
 
 import aiohttp
 import msgpack
@@ -30,9 +31,10 @@ _ENDED: Final = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSM
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """What the device does with its mailbox: `point` tells where to resume, `take` keeps a page of entries and answers what may be acknowledged, `adopt` goes on at another point of the node's."""
+    """What the device does with its mailbox: `point` tells where to resume, `greeted` hears the last post that the node accepted of it, `take` keeps a page of entries and answers what may be acknowledged, `adopt` goes on at another point of the node's."""
 
     point: Callable[[], Point]
+    greeted: Callable[[UUID | None], Awaitable[None]]
     take: Callable[[Sequence[Entry]], Awaitable[Taken]]
     adopt: Callable[[Point], Awaitable[None]]
 
@@ -47,6 +49,8 @@ class Line:
         self._number = 0
         #: Set while the node has said that all that waited was sent.
         self.is_drained = asyncio.Event()
+        #: Set once the node has greeted for the first time.
+        self.is_greeted = asyncio.Event()
 
     async def run(self) -> None:
         """Be connected until cancelled. Raises ChainBroken, SessionEnded."""
@@ -94,6 +98,10 @@ class Line:
                 for seq, reason in taken.parked:
                     await self._say(socket, "park", {"seq": seq, "reason": reason})
                 await self._say(socket, "acknowledge", {"seq": point.seq, "head": point.head})
+            case "welcome":
+                named = payload.get("lastMessageId")
+                await self._mailbox.greeted(UUID(named) if named else None)
+                self.is_greeted.set()
             case "drained":
                 self.is_drained.set()
             case "refused":

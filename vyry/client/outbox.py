@@ -13,7 +13,7 @@ from vyry.client.events import NotSent, Target
 from vyry.client.group_due import KIND as GROUP_DUE
 from vyry.client.journal import Journal
 from vyry.client.marks import Marks
-from vyry.client.outgoing import Outgoing, Queue, new_id
+from vyry.client.outgoing import Outgoing, Posted, Queue, new_id
 from vyry.client.packing import unpack
 from vyry.client.profiles import ProfileTelling
 from vyry.client.reading import said_event
@@ -24,13 +24,15 @@ from vyry.client.store import Store
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.padding import pad
 from vyry.signal_protocol.primitives import Address
-from vyry.signal_protocol.refusals import IdentityChanged, Refusal
+from vyry.signal_protocol.refusals import ConversationForged, IdentityChanged, IdentityForged, Refusal
 
 
 #: Device lists that change this often while one message is sealed are no accident.
 _REPAIRS: Final = 8
 #: What nobody asks for again.
 _FLEETING: Final = ("receipt", "retry", "resync")
+#: What a person has to decide: what is to be sent there is kept until then.
+_DECISIONS: Final = (IdentityChanged, IdentityForged, ConversationForged)
 #: What one receipt tells of: more would not fit into a content.
 _AT_ONCE: Final = 500
 Part = TypeVar("Part")
@@ -44,11 +46,14 @@ class Outbox:
         self._rest = rest
         self._now = now
         self._queue = Queue(store)
+        self._posted_ids = Posted(store)
         self._sealing = Sealing(store, rest, now)
         self.circles: Final = self._sealing.circles
         self._telling = ProfileTelling(store, self.circles, now)
-        #: What was given up since this was opened, by content id, and why.
+        #: What was given up, or waits for a decision, by content id, and why.
         self.refused: Final[dict[UUID, str]] = {}
+        #: Contents that wait for a decision of the person here, by messageId.
+        self._held: Final[set[UUID]] = set()
 
     def say(self, content: Content, effects: Effects) -> None:
         """Something for everybody there: from here on it is sent, whatever happens, and stands in the history. Said again under the same id it changes nothing. Raises BadContent, TooLarge."""
@@ -89,26 +94,50 @@ class Outbox:
             self._queue.add(outgoing)
 
     def is_waiting(self) -> bool:
-        """Whether anything is still to be sent."""
-        return bool(self._queue.waiting() or any(self._store.all(kind) for kind in (DELIVERED, READ, GROUP_DUE)))
+        """Whether anything is still to be sent that waits for no decision."""
+        waiting = any(each.message_id not in self._held for each in self._queue.waiting())
+        return waiting or any(self._store.all(kind) for kind in (DELIVERED, READ, GROUP_DUE))
 
     async def post_all(self) -> None:
-        """Post everything that waits, in order. Raises Unreachable: then the rest waits on; SessionEnded."""
+        """Post everything that waits, in order; what waits for a decision holds up nothing but its own conversation. Raises Unreachable: then the rest waits on; SessionEnded."""
         await self._write_receipts()
+        self._held.clear()
         # What is said may make something else due: the key of the profile.
-        while waiting := self._queue.waiting():
+        while waiting := [each for each in self._queue.waiting() if each.message_id not in self._held]:
+            stopped: dict[UUID, Refusal] = {}
             for outgoing in waiting:
-                await self._post_or_give_up(outgoing)
+                if (decision := stopped.get(outgoing.conversation_id)) is not None:
+                    self._hold(outgoing, decision)
+                elif (decision := await self._post_or_give_up(outgoing)) is not None:
+                    stopped[outgoing.conversation_id] = decision
 
-    async def _post_or_give_up(self, outgoing: Outgoing) -> None:
+    async def _post_or_give_up(self, outgoing: Outgoing) -> Refusal | None:
+        """What the person here has to decide before this, and what comes after it in its conversation, is sent."""
         try:
             await self._post(outgoing)
         except Refused as refused:
             if refused.code == "RATE_LIMITED":
                 raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
             self._give_up(outgoing, refused.code)
+        except _DECISIONS as decision:
+            self._hold(outgoing, decision)
+            return decision
         except Refusal as refused:
             self._give_up(outgoing, refused.name)
+        else:
+            self.refused.pop(outgoing.content_id, None)
+        return None
+
+    def _hold(self, outgoing: Outgoing, decision: Refusal) -> None:
+        """It stays in the queue; the person is told once."""
+        self._held.add(outgoing.message_id)
+        if outgoing.lane != "mail":
+            return
+        self.refused[outgoing.content_id] = decision.name
+        if not outgoing.is_told:
+            with self._store.transaction():
+                self._queue.keep(replace(outgoing, is_told=True))
+                Journal(self._store).add(_not_sent(outgoing, decision.name, is_kept=True))
 
     async def _post(self, outgoing: Outgoing) -> None:
         for _ in range(_REPAIRS):
@@ -119,7 +148,8 @@ class Outbox:
                 return
             # Nothing was stored under this id: it is free for what is sealed anew.
             outgoing = replace(outgoing, body=None)
-        raise IdentityChanged
+        # The node insists on devices that do not verify, or changes its story each time: nothing is sealed for those.
+        raise IdentityForged
 
     async def _posted(self, outgoing: Outgoing) -> bool:
         """One try; False when it has to be sealed anew, for other devices."""
@@ -146,12 +176,16 @@ class Outbox:
         sealed = replace(outgoing, body=body)
         with self._store.transaction():
             self._queue.keep(sealed)
+            self._posted_ids.note(sealed.message_id)
             if outgoing.kind not in _FLEETING:
                 self._queue.note(outgoing.message_id, sent, self._now())
         return sealed
 
     async def _send(self, body: bytes) -> None:
-        await self._rest.call("POST", "/messages", orjson.loads(body))
+        said = orjson.loads(body)
+        with self._store.transaction():
+            self._posted_ids.note(UUID(said["messageId"]))
+        await self._rest.call("POST", "/messages", said)
 
     async def _write_receipts(self) -> None:
         """One receipt for each person and conversation, about all that came, or was read, since the last one."""
@@ -177,9 +211,13 @@ class Outbox:
         with self._store.transaction():
             self._queue.drop(outgoing)
             if outgoing.lane == "mail":
-                where: dict[str, Any] = {"conversation_id": outgoing.conversation_id, "id": outgoing.content_id}
-                Journal(self._store).add(NotSent(**where, kind=outgoing.kind, reason=reason))
+                Journal(self._store).add(_not_sent(outgoing, reason))
         self.refused[outgoing.content_id] = reason
+
+
+def _not_sent(outgoing: Outgoing, reason: str, *, is_kept: bool = False) -> NotSent:
+    where: dict[str, Any] = {"conversation_id": outgoing.conversation_id, "id": outgoing.content_id}
+    return NotSent(**where, kind=outgoing.kind, reason=reason, is_kept=is_kept or None)
 
 
 def _parts(of: Sequence[Part]) -> list[Sequence[Part]]:

@@ -36,6 +36,13 @@ class OwnKeys:
             self.keep(where.conversation_id, held)
         return held
 
+    def forget_reader(self, user_id: UUID) -> None:
+        """An account gave up its identity key: generations that any of its devices was told are not used any more."""
+        for kept in self._store.all(_KIND):
+            held = unpack(Speaker, kept)
+            if any(reader.address.user_id == user_id for reader in held.told):
+                self.keep(held.key.where.conversation_id, None)
+
     def untell(self, conversation_id: UUID, address: Address) -> Speaker | None:
         """A device has lost it: what it answers has to be told again."""
         held = self.get(conversation_id)

@@ -5,18 +5,24 @@ from typing import Any
 from uuid import UUID
 
 from vyry.client.chain import octets
+from vyry.client.device import Me
 from vyry.client.events import IdentityChanged
 from vyry.client.journal import Journal
+from vyry.client.own_keys import OwnKeys
 from vyry.client.packing import pack, unpack
 from vyry.client.store import DAY, Store
 from vyry.signal_protocol.keys import Bundle, PublicPrekey
 from vyry.signal_protocol.primitives import Address
-from vyry.signal_protocol.sessions import Sessions
+from vyry.signal_protocol.sessions import PeerDevice, Sessions
 
 
 MAX_DEVICE = 127
 #: Late mail of a device that has ended is opened for so long: as long as mail can wait.
 LATE_DAYS = 30
+#: By account: the other key that the node told.
+_CHANGED = "changed"
+#: By account: the devices that it had when one's own profile key was told to it.
+PROFILE_TOLD = "profile told"
 
 
 class Peers:
@@ -34,15 +40,12 @@ class Peers:
         """Store them; until that moment when the device has ended."""
         self._store.put("sessions", _name(address), pack(sessions), until=until)
 
-    def keep_registration_id(self, address: Address, registration_id: int) -> None:
-        """Note which device of that number the sessions are with: a number given again is told apart by this."""
-        self._store.put("registration id", _name(address), str(registration_id).encode())
-
-    def meet(self, address: Address, registration_id: int) -> None:
-        """The node lists this device: if it is another one under a known number, begin anew with it."""
-        kept = self._store.get("registration id", _name(address))
-        if kept is not None and int(kept) != registration_id:
-            self.keep_sessions(address, self.sessions(address).archive())
+    def meet(self, address: Address, listed: PeerDevice, now: int) -> None:
+        """A verified list has this device: sessions with another one under its number are not used for sending any more."""
+        sessions = self.sessions(address)
+        met = sessions.meet(listed, now)
+        if met != sessions:
+            self.keep_sessions(address, met)
 
     def leave(self, address: Address, now: int) -> None:
         """The node lists this device no more."""
@@ -51,8 +54,11 @@ class Peers:
             self.keep_sessions(address, sessions, until=now + LATE_DAYS * DAY)
 
     def identity(self, user_id: UUID) -> bytes | None:
-        """The identity key held for this person; None before the first contact."""
-        return self._store.get("identity", str(user_id))
+        """The identity key held for this account; None before the first contact. One's own is the one that this device was made with."""
+        held = self._store.get("identity", str(user_id))
+        if held is None and (me := Me.find(self._store)) is not None and me.user_id == user_id:
+            return me.identity.public
+        return held
 
     def keep_identity(self, user_id: UUID, identity_key: bytes) -> None:
         """Hold this one from now on."""
@@ -63,22 +69,34 @@ class Peers:
         self._store.rows("DELETE FROM value WHERE kind IN ('sessions', 'own sender key')")
 
 
-def note_changed(store: Store, person: UUID) -> None:
-    """Somebody has another identity key: the person here is asked, once."""
-    if store.get("changed", str(person)) is None:
-        store.put("changed", str(person), b"asked")
-        Journal(store).add(IdentityChanged(user_id=person))
+def note_changed(store: Store, user_id: UUID, identity_key: bytes) -> None:
+    """The node tells another identity key for this account than the one held: it is kept apart as seen, and the person here is asked, once for each key."""
+    if store.get(_CHANGED, str(user_id)) != identity_key:
+        store.put(_CHANGED, str(user_id), identity_key)
+        Journal(store).add(IdentityChanged(user_id=user_id))
 
 
-def begin_anew(store: Store, person: UUID) -> None:
-    """The person here has answered: what was held with the old key is archived, with every device there may be."""
+def note_unchanged(store: Store, user_id: UUID) -> None:
+    """The node tells the held key again: nothing is to be decided."""
+    store.put(_CHANGED, str(user_id), None)
+
+
+def changed_key(store: Store, user_id: UUID) -> bytes | None:
+    """The other key that the node told for this account, while the person here has not decided about it."""
+    return store.get(_CHANGED, str(user_id))
+
+
+def accept_identity(store: Store, user_id: UUID, identity_key: bytes) -> None:
+    """The person here accepted another key: it is held from now on. Deletes the sessions of every other key, and the sender keys that the account's devices were told."""
     peers = Peers(store)
     for device in range(1, MAX_DEVICE + 1):
-        sessions = peers.sessions(Address(person, device))
-        if sessions.active is not None:
-            peers.keep_sessions(Address(person, device), sessions.archive())
-    for kind in ("changed", "verified", "device list", "profile told"):
-        store.put(kind, str(person), None)
+        sessions = peers.sessions(Address(user_id, device))
+        if sessions != Sessions():
+            peers.keep_sessions(Address(user_id, device), sessions.of_identity(identity_key))
+    OwnKeys(store).forget_reader(user_id)
+    for kind in (_CHANGED, "verified", "device list", "devices seen", PROFILE_TOLD):
+        store.put(kind, str(user_id), None)
+    peers.keep_identity(user_id, identity_key)
 
 
 def read_bundle(user_id: UUID, said: Mapping[str, Any]) -> Bundle:
@@ -104,3 +122,9 @@ def _prekey(said: Mapping[str, Any]) -> PublicPrekey:
 
 def _name(address: Address) -> str:
     return f"{address.user_id}/{address.device_id}"
+
+
+def is_verified(store: Store, user_id: UUID) -> bool:
+    """Whether the safety number of the held key was compared."""
+    held = store.get("identity", str(user_id))
+    return held is not None and store.get("verified", str(user_id)) == held

@@ -12,6 +12,7 @@ from vyry.client.device import Me
 from vyry.client.group_keys import line_in
 from vyry.client.outgoing import Outgoing, Queue, new_id
 from vyry.client.packing import pack
+from vyry.client.peers import PROFILE_TOLD, changed_key
 from vyry.client.refusals import Refused
 from vyry.client.store import Store
 from vyry.signal_protocol.blobs import Blob, open_blob, seal_blob
@@ -23,8 +24,6 @@ from vyry.signal_protocol.refusals import Refusal, TooLarge
 LONGEST: Final = {"name": 100, "about": 500}
 #: The profile keys of others.
 KEY: Final = "profile key"
-#: Which devices somebody had when the key was told to them.
-TOLD: Final = "profile told"
 _SHOWN: Final = "profile shown"
 #: So many people are told a key in one post: their devices have to fit into a body.
 _AT_ONCE: Final = 10
@@ -87,15 +86,15 @@ class ProfileTelling:
                 for start in range(0, len(people), _AT_ONCE):
                     self._queue.add(self._key_for(conversation_id, tuple(people[start : start + _AT_ONCE])))
                 for person, devices in untold.items():
-                    self._store.put(TOLD, str(person), devices)
+                    self._store.put(PROFILE_TOLD, str(person), devices)
 
     async def _untold(self, conversation_id: UUID) -> Mapping[UUID, bytes]:
         """Whoever there was not told on all devices, and the devices."""
         me, found = Me.of(self._store).user_id, {}
         for person in (await self._circles.get(conversation_id)).members:
-            if person != me and self._store.get("changed", str(person)) is None:
-                devices = pack(tuple(sorted((await self._circles.devices(person)).devices.items())))
-                if devices != self._store.get(TOLD, str(person)):
+            if person != me and changed_key(self._store, person) is None:
+                devices = pack((await self._circles.devices(person)).fingerprint(person))
+                if devices != self._store.get(PROFILE_TOLD, str(person)):
                     found[person] = devices
         return found
 

@@ -1,7 +1,8 @@
 """REST calls of a device: answers or clear failures, and tokens that renew themselves."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -83,6 +84,14 @@ class Rest:
             found += page[name]
             cursor = page["nextCursor"]
         return found
+
+    @contextmanager
+    def shaped(self) -> Iterator[None]:
+        """Around the reading of an answer: one of another shape than docs/protocol.md has decides nothing. Raises Unreachable."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError) as strange:
+            raise Unreachable(f"{self.url} does not answer as a node does ({type(strange).__name__}).") from strange
 
     def token(self) -> str:
         """The access token as it is kept."""

@@ -6,12 +6,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from vyry.client.device import Me
-from vyry.client.outgoing import Outgoing, Queue, Sent, new_id, only
+from vyry.client.group_due import Due, Dues
+from vyry.client.outgoing import KEY_KINDS, Outgoing, Queue, Sent, SentTo, hash_of, new_id, only, read_fields
 from vyry.client.own_keys import OwnKeys
 from vyry.client.packing import pack, unpack
-from vyry.client.peers import Peers
+from vyry.client.peers import PROFILE_TOLD, Peers
 from vyry.client.store import DAY, Store
-from vyry.client.unsealing import Letter
+from vyry.client.unsealing import Heard, Letter
 from vyry.signal_protocol.contents import Content, read_content
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import JumpTooFar, Refusal
@@ -21,6 +22,8 @@ from vyry.signal_protocol.sender_keys import Distribution
 
 #: A record of what was asked is forgotten when nobody was asked for so long.
 _KNOWN_DAYS: Final = 31
+#: A reader that lost a generation makes its sender begin another one at most this often.
+_FORCED_MILLISECONDS: Final = 3_600_000
 
 
 class Retries:
@@ -42,45 +45,80 @@ class Retries:
         self._send(Retry.KIND, Retry(letter.message_id, refusal.name, letter.sender_key_id).fields(), letter)
         return True
 
-    def answer(self, asked: Content, letter: Letter, session_id: bytes) -> None:
-        """Somebody could not read what they name: send it again, or say that it is gone. Raises BadContent."""
+    def answer(self, asked: Content, letter: Letter, session: Heard) -> None:
+        """A device could not read what it names: send it again, if it was sealed for that very device, or say that it is gone. Raises BadContent."""
         wanted = Retry.read(asked)
-        self.settle(letter.sender, session_id)
         if not self._allows("answered", wanted.message_id, letter):
             return
-        sent = self._queue.sent(wanted.message_id)
-        if sent is None or not sent.may_go_again(letter.sender, letter.at):
-            self._send(Resync.KIND, Resync(wanted.message_id).fields(), letter)
+        self.settle(letter.sender, session)
+        asker = SentTo(letter.sender.user_id, letter.sender.device_id, hash_of(session.peer))
+        sent = self._queue.sent(wanted.message_id, letter.at)
+        if sent is None or not sent.may_go_again(asker, letter.at):
+            self._send(Resync.KIND, Resync(wanted.message_id).fields(), letter, asker)
+            return
+        kind = str(read_fields(sent.plaintext)["kind"])
+        if kind in KEY_KINDS:
+            self._tell_again(kind, letter, asker)
             return
         if sent.is_group:
-            self._tell_key(letter, is_lost=wanted.reason == JumpTooFar.__name__)
-        self._resend(sent, wanted.message_id, letter)
+            self._tell_key(letter, asker, is_lost=wanted.reason == JumpTooFar.__name__)
+        self._resend(sent, wanted.message_id, letter, asker)
 
-    def settle(self, sender: Address, session_id: bytes) -> None:
+    def settle(self, sender: Address, session: Heard) -> None:
         """The session of a retry or resync is the active one, whatever the tie-break said. Raises SessionUnknown."""
-        self._peers.keep_sessions(sender, self._peers.sessions(sender).activate(session_id))
+        self._peers.keep_sessions(sender, self._peers.sessions(sender).activate(session.session_id))
 
-    def _tell_key(self, letter: Letter, *, is_lost: bool) -> None:
-        """The present sender key goes before what was written under it; one that ran away from its reader is replaced."""
-        if is_lost:
+    def _tell_again(self, kind: str, letter: Letter, asker: SentTo) -> None:
+        """A key was lost on its way: the present one is told, by the rules for it."""
+        match kind:
+            case "senderKey":
+                self._tell_key(letter, asker, is_lost=False)
+            case "groupKey":
+                Dues(self._store).note(Due(letter.conversation_id, (letter.sender.user_id,)))
+            case _:
+                self._store.put(PROFILE_TOLD, str(letter.sender.user_id), None)
+
+    def _tell_key(self, letter: Letter, asker: SentTo, *, is_lost: bool) -> None:
+        """The present sender key goes before what was written under it; one that ran away from its reader is replaced, once an hour."""
+        if is_lost and self._may_replace(letter):
             self._keys.keep(letter.conversation_id, None)
             return
         held = self._keys.untell(letter.conversation_id, letter.sender)
         if held is not None:
-            self._send(Distribution.KIND, held.key.distribution().fields(), letter)
+            self._send(Distribution.KIND, held.key.distribution().fields(), letter, asker)
 
-    def _resend(self, sent: Sent, message_id: UUID, letter: Letter) -> None:
+    def _may_replace(self, letter: Letter) -> bool:
+        """A member could have the others told a new generation for ever: one an hour and conversation is enough for an honest one."""
+        kept = self._store.get("generation forced", str(letter.conversation_id))
+        if kept is not None and letter.at - int(kept) < _FORCED_MILLISECONDS:
+            return False
+        self._store.put(
+            "generation forced", str(letter.conversation_id), str(letter.at).encode(), until=letter.at + DAY
+        )
+        return True
+
+    def _resend(self, sent: Sent, message_id: UUID, letter: Letter, asker: SentTo) -> None:
         me = Me.of(self._store)
         plaintext = sent.own if sent.own and letter.sender.user_id == me.user_id else sent.plaintext
         content = read_content(plaintext, letter.conversation_id)
-        self._add(again(content, message_id), letter)
+        self._add(again(content, message_id), letter, asker)
 
-    def _send(self, kind: str, fields: Mapping[str, Any], letter: Letter) -> None:
-        self._add(Content(kind, new_id(letter.at), letter.at, letter.conversation_id, fields), letter)
+    def _send(self, kind: str, fields: Mapping[str, Any], letter: Letter, asker: SentTo | None = None) -> None:
+        self._add(Content(kind, new_id(letter.at), letter.at, letter.conversation_id, fields), letter, asker)
 
-    def _add(self, content: Content, letter: Letter) -> None:
+    def _add(self, content: Content, letter: Letter, asker: SentTo | None) -> None:
+        """To that device alone, and, where an answer goes out, to no other one that may come under its number."""
         to = Outgoing.of(content, letter.at, "control")
-        self._queue.add(replace(to, people=(letter.sender.user_id,), device=only(letter.sender), is_pairwise=True))
+        hashed = asker.device_hash if asker is not None else None
+        self._queue.add(
+            replace(
+                to,
+                people=(letter.sender.user_id,),
+                device=only(letter.sender),
+                device_hash=hashed,
+                is_pairwise=True,
+            )
+        )
 
     def _allows(self, what: str, message_id: UUID, letter: Letter) -> bool:
         """Once for each envelope, and five in an hour for each device; for what is asked as for what is answered."""

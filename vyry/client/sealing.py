@@ -11,20 +11,25 @@ from uuid import UUID
 import orjson
 
 from vyry.client.chain import text
-from vyry.client.circles import Circle, Circles, DeviceList, forget_devices
+from vyry.client.circles import Circle, Circles
 from vyry.client.device import Me
-from vyry.client.outgoing import Outgoing, Sent, new_id, only
+from vyry.client.device_lists import DeviceList, forget_devices
+from vyry.client.events import DeviceListDiffers, OwnIdentityForged
+from vyry.client.journal import Journal
+from vyry.client.outgoing import Outgoing, Sent, SentTo, hash_of, new_id
 from vyry.client.own_keys import OwnKeys
-from vyry.client.peers import Peers, note_changed, read_bundle
+from vyry.client.peers import Peers, changed_key, note_changed, read_bundle
 from vyry.client.refusals import Refused
 from vyry.client.rest import Rest
 from vyry.client.store import Store
-from vyry.signal_protocol.contents import Content
+from vyry.signal_protocol.contents import Content, parse_object, write_object
 from vyry.signal_protocol.frame import ContentType
 from vyry.signal_protocol.keys import Bundle
+from vyry.signal_protocol.padding import MAX_PADDED
 from vyry.signal_protocol.primitives import Address
-from vyry.signal_protocol.refusals import IdentityChanged
+from vyry.signal_protocol.refusals import IdentityChanged, Refusal
 from vyry.signal_protocol.sender_keys import Distribution, Reader, Speaker, Where
+from vyry.signal_protocol.sessions import PeerDevice, peer_of
 
 
 #: So many devices are told a sender key in one post: it has to fit into a body.
@@ -52,8 +57,18 @@ class Roll:
                     yield Address(person, device)
 
     def registration_id(self, address: Address) -> int:
+        """As the verified list has it."""
+        return self.lists[address.user_id].devices[address.device_id].registration_id
+
+    def device(self, address: Address) -> PeerDevice:
         """Which device of that number it is."""
-        return self.lists[address.user_id].devices[address.device_id]
+        found = self.lists[address.user_id].device(address.device_id)
+        assert found is not None
+        return found
+
+    def sent_to(self, address: Address) -> SentTo:
+        """As what was sent is remembered."""
+        return SentTo(address.user_id, address.device_id, hash_of(self.device(address)))
 
     def readers(self) -> frozenset[Reader]:
         """All of them as sender keys remember them."""
@@ -80,7 +95,7 @@ class Sealing:
         self._now = now
         self._peers = Peers(store)
         self._keys = OwnKeys(store)
-        self.circles: Final = Circles(store, rest)
+        self.circles: Final = Circles(store, rest, now)
 
     async def seal(self, outgoing: Outgoing, post: Post) -> tuple[bytes | None, Sent]:
         """The body of the post, None when there is nobody to get it, and what went to whom; everything behind it is stored.
@@ -98,13 +113,15 @@ class Sealing:
         circle = await self.circles.get(outgoing.conversation_id)
         # Whoever left is not named any more: the node would know no such person, and refuse it for all.
         named = [each for each in circle.members if outgoing.people is None or each in outgoing.people]
-        changed = [person for person in named if self._store.get("changed", str(person)) is not None]
+        lists = {person: await self.circles.devices(person) for person in dict.fromkeys((me.user_id, *named))}
+        # A list may have shown another identity key.
+        changed = [person for person in named if changed_key(self._store, person) is not None]
         if changed and not circle.is_group:
             raise IdentityChanged
-        people = [me.user_id, *(person for person in named if person not in (me.user_id, *changed))]
-        roll = Roll(me, circle, {person: await self.circles.devices(person) for person in people})
-        for address in roll.addresses():
-            self._peers.meet(address, roll.registration_id(address))
+        roll = Roll(me, circle, {person: each for person, each in lists.items() if person not in changed})
+        with self._store.transaction():
+            for address in roll.addresses():
+                self._peers.meet(address, roll.device(address), self._now())
         return roll
 
     async def _tell(self, conversation_id: UUID, roll: Roll, post: Post) -> None:
@@ -134,12 +151,12 @@ class Sealing:
         copies: dict[Address, dict[str, Any]] = {
             address: {"kind": ContentType.SENDER_KEY.value} for address in roll.addresses()
         }
-        sent = Sent(outgoing.plaintext, None, tuple(map(only, copies)), is_group=True)
+        sent = Sent(outgoing.plaintext, None, tuple(map(roll.sent_to, copies)), is_group=True)
         if not copies:
             return None, sent
         own = self._keys.get(outgoing.conversation_id)
         assert own is not None
-        own, content = own.seal(outgoing.plaintext)
+        own, content = own.seal(self._with_list(roll, outgoing, outgoing.plaintext))
         self._keys.keep(outgoing.conversation_id, own)
         return _body(
             outgoing, roll, copies, {"content": text(content), "conversationVersion": roll.circle.version}
@@ -147,16 +164,19 @@ class Sealing:
 
     async def _pairwise(self, outgoing: Outgoing, roll: Roll) -> tuple[bytes | None, Sent]:
         """A content of its own for each device."""
-        bundles = await self._claim(list(roll.addresses()))
+        bundles = await self._claim(roll)
         nothing = _nothing(outgoing.conversation_id, self._now())
         copies: dict[Address, dict[str, Any]] = {}
-        real: list[tuple[UUID, int]] = []
+        real: list[SentTo] = []
         with self._store.transaction():
             for address in roll.addresses():
-                plaintext = _plaintext_for(address, outgoing, roll.me)
-                copies[address] = self._copy(roll.me, address, plaintext or nothing, bundles.get(address))
+                if address in bundles and bundles[address] is None:
+                    continue
+                plaintext = _plaintext_for(roll.sent_to(address), outgoing, roll.me)
+                sealed = self._with_list(roll, outgoing, plaintext) if plaintext else nothing
+                copies[address] = self._copy(roll.me, address, sealed, bundles.get(address))
                 if plaintext:
-                    real.append(only(address))
+                    real.append(roll.sent_to(address))
         sent = Sent(outgoing.plaintext, outgoing.own, tuple(real), is_group=False)
         # In a group somebody may leave at any time: by the version the node tells who it was.
         version = {"conversationVersion": roll.circle.version} if roll.circle.is_group else {}
@@ -169,19 +189,19 @@ class Sealing:
             if held not in (None, bundle.identity_key):
                 raise IdentityChanged
             sessions = sessions.begin(me.own, bundle, self._now())
-            self._peers.keep_identity(address.user_id, bundle.identity_key)
-            self._peers.keep_registration_id(address, bundle.registration_id)
+            if held is None:
+                self._peers.keep_identity(address.user_id, bundle.identity_key)
         sessions, content = sessions.seal(plaintext)
         self._peers.keep_sessions(address, sessions)
         return {"kind": content[1], "content": text(content)}
 
-    async def _claim(self, addresses: Sequence[Address]) -> Mapping[Address, Bundle]:
-        """Bundles for the devices with which a session has to begin."""
+    async def _claim(self, roll: Roll) -> Mapping[Address, Bundle | None]:
+        """Bundles for the devices with which a session has to begin; None for one that is left out, since its account's identity key did not sign it."""
         wanted: dict[UUID, list[int]] = {}
-        for address in addresses:
+        for address in roll.addresses():
             if self._peers.sessions(address).must_begin(self._now()):
                 wanted.setdefault(address.user_id, []).append(address.device_id)
-        found: dict[Address, Bundle] = {}
+        found: dict[Address, Bundle | None] = {}
         for person, devices in wanted.items():
             try:
                 said = await self._rest.call("POST", f"/keys/{person}/claim", {"deviceIds": devices})
@@ -190,26 +210,54 @@ class Sealing:
                     raise
                 forget_devices(self._store, person)
                 raise ListsOutdated from None
-            for each in said["bundles"]:
-                bundle = read_bundle(person, each)
-                self._look_at(person, bundle)
-                found[bundle.address] = bundle
+            with self._rest.shaped():
+                bundles = [read_bundle(person, each) for each in said["bundles"]]
+            for bundle in bundles:
+                if bundle.address.device_id in devices:
+                    found[bundle.address] = self._checked(roll, bundle)
         return found
 
-    def _look_at(self, person: UUID, bundle: Bundle) -> None:
-        """Somebody with another key than the one held: the person is asked, and until then nothing is sealed for them."""
-        if self._peers.identity(person) in (None, bundle.identity_key):
-            return
+    def _checked(self, roll: Roll, bundle: Bundle) -> Bundle | None:
+        """A bundle of the very device that was listed; None when it is left out, with an event. Raises IdentityChanged: the person is asked, and until then nothing is sealed for them; BadSignature in a direct conversation, ListsOutdated."""
+        person, is_own = bundle.address.user_id, bundle.address.user_id == roll.me.user_id
+        if is_own and bundle.identity_key != roll.me.identity.public:
+            self._left_out(OwnIdentityForged(source="bundle", device_id=bundle.address.device_id))
+            return None
+        if self._peers.identity(person) not in (None, bundle.identity_key):
+            with self._store.transaction():
+                note_changed(self._store, person, bundle.identity_key)
+            raise IdentityChanged
+        if roll.device(bundle.address) != peer_of(bundle):
+            forget_devices(self._store, person)
+            raise ListsOutdated
+        try:
+            bundle.verify()
+        except Refusal:
+            self._left_out(DeviceListDiffers(user_id=person, device_id=bundle.address.device_id, seen_by="node"))
+            if not (is_own or roll.circle.is_group):
+                raise
+            return None
+        return bundle
+
+    def _left_out(self, event: OwnIdentityForged | DeviceListDiffers) -> None:
         with self._store.transaction():
-            note_changed(self._store, person)
-        raise IdentityChanged
+            Journal(self._store).add_once(event, self._now())
+
+    def _with_list(self, roll: Roll, outgoing: Outgoing, plaintext: bytes) -> bytes:
+        """What is said carries the fingerprint of one's own device list, if there is room: others see whether the node shows them another one."""
+        if outgoing.lane != "mail" or outgoing.kind == "receipt":
+            return plaintext
+        mark = roll.lists[roll.me.user_id].fingerprint(roll.me.user_id)
+        said = write_object({**parse_object(plaintext), "deviceList": text(mark)})
+        return said if len(said) < MAX_PADDED else plaintext
 
 
-def _plaintext_for(address: Address, outgoing: Outgoing, me: Me) -> bytes | None:
+def _plaintext_for(device: SentTo, outgoing: Outgoing, me: Me) -> bytes | None:
     """None: this device has to be named, but it is not meant."""
     if outgoing.device is not None:
-        return outgoing.plaintext if only(address) == outgoing.device else None
-    return outgoing.own if address.user_id == me.user_id else outgoing.plaintext
+        is_meant = (device.user_id, device.device_id) == outgoing.device
+        return outgoing.plaintext if is_meant and outgoing.device_hash in (None, device.device_hash) else None
+    return outgoing.own if device.user_id == me.user_id else outgoing.plaintext
 
 
 def _nothing(conversation_id: UUID, now: int) -> bytes:

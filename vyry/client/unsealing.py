@@ -5,13 +5,14 @@ from uuid import UUID
 
 from vyry.client.chain import Entry, octets
 from vyry.client.device import KeptPrekeys, Me
+from vyry.client.device_lists import KnownDevices
 from vyry.client.packing import pack, unpack
 from vyry.client.peers import Peers
 from vyry.client.store import Store
 from vyry.signal_protocol.frame import ContentType, type_of
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.sender_keys import Distribution, Generations, Where
-from vyry.signal_protocol.sessions import Arrival
+from vyry.signal_protocol.sessions import Arrival, PeerDevice
 
 
 _SENDER_KEY_ID = slice(2, 18)
@@ -45,11 +46,19 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """The session that a content came in, and the device that it is with."""
+
+    session_id: bytes
+    peer: PeerDevice
+
+
+@dataclass(frozen=True, slots=True)
 class Unsealed:
     """What was in it, and in which session it came; None: under a sender key."""
 
     plaintext: bytes = field(repr=False)
-    session_id: bytes | None
+    session: Heard | None
 
 
 class Unsealing:
@@ -59,6 +68,7 @@ class Unsealing:
         self._store = store
         self._peers = Peers(store)
         self._prekeys = KeptPrekeys(store)
+        self._known = KnownDevices(store)
 
     def open(self, me: Me, letter: Letter) -> Unsealed:
         """What was in it. Raises a Refusal; then nothing has changed."""
@@ -68,15 +78,15 @@ class Unsealing:
             self._keep(generations)
             return Unsealed(plaintext, None)
         held = self._peers.identity(letter.sender.user_id)
-        arrival = Arrival(letter.sender, letter.content, letter.at, held)
+        listed, is_ended = self._known.listed(letter.sender), self._known.is_ended(letter.sender)
+        arrival = Arrival(letter.sender, letter.content, letter.at, held, listed, is_ended)
         opened = self._peers.sessions(letter.sender).open(me.own, arrival, self._prekeys)
         self._peers.keep_sessions(letter.sender, opened.sessions)
         if opened.answered is not None:
             self._prekeys.note(opened.answered)
-            self._peers.keep_registration_id(letter.sender, opened.answered.registration_id)
             if held is None:
-                self._peers.keep_identity(letter.sender.user_id, opened.answered.identity_key)
-        return Unsealed(opened.plaintext, opened.session_id)
+                self._peers.keep_identity(letter.sender.user_id, opened.answered.peer.identity_key)
+        return Unsealed(opened.plaintext, Heard(opened.session_id, opened.peer))
 
     def accept(self, where: Where, told: Distribution) -> None:
         """Hold a sender key that its own device told. Raises SenderKeyConflict, BadKey, Malformed."""

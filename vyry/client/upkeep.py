@@ -13,6 +13,8 @@ from vyry.client.rest import Rest
 from vyry.client.store import DAY, Store
 
 
+#: A whole key set has to be published before anything is sent.
+KEYS_DUE: Final = "keys due"
 #: Below so many unused one-time keys of a kind more are published.
 FEW: Final = 20
 
@@ -33,6 +35,22 @@ class Upkeep:
             me.keep(self._store)
         await self._rest.call("PUT", "/keys", body)
         await self.find_mailbox()
+
+    async def publish_due(self) -> None:
+        """Publish a whole set of keys if one is due (`Inbox.begin_anew`). Raises Refused, Unreachable."""
+        if self._store.get(KEYS_DUE) is None:
+            return
+        # A later state of this store may have published ids that this one does not know.
+        status = await self._rest.call("GET", "/keys/status")
+        issued = max(status["signedPrekeyId"] or 0, *status["issuedThrough"].values())
+        with self._store.transaction():
+            me = Me.of(self._store)
+            me, body = self._publishing.whole_set(replace(me, next_id=max(me.next_id, issued + 1)), self._now())
+            me.keep(self._store)
+        await self._rest.call("PUT", "/keys", body)
+        with self._store.transaction():
+            self._publishing.retire(self._now())
+            self._store.put(KEYS_DUE, "", None)
 
     async def find_mailbox(self) -> None:
         """Learn where the mailbox begins. Raises Refused, Unreachable."""

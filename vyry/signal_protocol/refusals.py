@@ -53,6 +53,18 @@ class IdentityChanged(Refusal):
     """The identity key is another one than the one held."""
 
 
+class IdentityForged(Refusal):
+    """It is shown as of one's own account, and one's own identity key did not sign it."""
+
+
+class ConversationForged(Refusal):
+    """A direct conversation has other people than its two, or a conversation another kind than it had."""
+
+
+class MemberForged(Refusal):
+    """It is for a group in which its sender is no member."""
+
+
 class PrekeyUnknown(Refusal):
     """It was made for a prekey that is not held (any more)."""
 

@@ -3,15 +3,14 @@
 Nothing here talks to anybody: a client asks whether to ask, notes that it did, and stores the note together with what it sends.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypeVar
 from uuid import UUID
 
 from vyry.signal_protocol.contents import Content, read_id, read_octets, text_of
 from vyry.signal_protocol.frame import ContentType
-from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import (
     BadContent,
     BadMessage,
@@ -32,6 +31,10 @@ MAX_SENT: Final = 1_000
 _HOUR: Final = 3_600_000
 #: Mailboxes keep an envelope no longer than this, so no older one can come again.
 _REMEMBERED: Final = 30 * 86_400_000
+
+
+#: A device as the client tells it from any other: its address and keys.
+Device = TypeVar("Device", bound=Hashable)
 
 
 class Remedy(Enum):
@@ -111,8 +114,8 @@ class Resync:
         return cls(read_id(content.fields.get("messageId")))
 
 
-def may_resend(addressed: Collection[Address], asker: Address, posted_at: int, now: int) -> bool:
-    """Whether an own content may go out again: to a device that it was addressed to, for seven days."""
+def may_resend(addressed: Collection[Device], asker: Device, posted_at: int, now: int) -> bool:
+    """Whether an own content may go out again: to the very device that it was sealed for, under the same identity key and IDH, for seven days."""
     return asker in addressed and now - posted_at <= SENT_MILLISECONDS
 
 

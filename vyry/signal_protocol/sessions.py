@@ -29,6 +29,8 @@ _DAY: Final = 86_400_000
 #: Milliseconds after which a session that nobody answers, or answered last, makes room for a new handshake.
 UNANSWERED: Final = 30 * _DAY
 STALE: Final = 90 * _DAY
+#: Late mail of a device that another one has replaced is opened for so long: as long as mail can wait.
+LATE: Final = 30 * _DAY
 _SESSION_ID: Final = slice(2, 2 + SESSION_ID_BYTES)
 
 
@@ -53,14 +55,28 @@ class Keeper(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PeerDevice:
+    """Which device a session is with: the keys and the registration id of its handshake. A device number alone is the node's word."""
+
+    identity_key: bytes
+    dh_key: bytes
+    registration_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
-    """One session. `prefix` is one's own while nobody answered; `prefix_hash` is of the peer's, when they began. Moments are ms since 1970."""
+    """One session. `prefix` is one's own while nobody answered; `prefix_hash` is of the peer's, when they began. Moments are ms since 1970.
+
+    `ended_at`: since when another device is listed under the peer's number. Such a session opens late mail for 30 days and seals nothing.
+    """
 
     ratchet: Ratchet
+    peer: PeerDevice
     began_at: int
     prefix: bytes | None = field(default=None, repr=False)
     prefix_hash: bytes | None = None
     answered_at: int | None = None
+    ended_at: int | None = None
 
     @property
     def session_id(self) -> bytes:
@@ -83,8 +99,7 @@ class Session:
 class Answered:
     """A handshake that was just answered: what to delete, and to remember, in the transaction that stores the sessions."""
 
-    identity_key: bytes
-    registration_id: int
+    peer: PeerDevice
     signed_prekey_id: int
     #: 0: none.
     one_time_prekey_id: int
@@ -100,18 +115,25 @@ class Opened:
 
     sessions: "Sessions"
     session_id: bytes
+    peer: PeerDevice
     plaintext: bytes = field(repr=False)
     answered: Answered | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A content that came from a device. `identity_key` is the one held for its user, None before the first."""
+    """A content that came from a device. `identity_key` is the one held for its user, None before the first; `listed` is the device that a verified list has under the sender's number, None when no list is known; `is_ended`: it is known to have none."""
 
     sender: Address
     content: bytes = field(repr=False)
     at: int
     identity_key: bytes | None = None
+    listed: PeerDevice | None = None
+    is_ended: bool = False
+
+    def is_current(self, peer: PeerDevice) -> bool:
+        """Whether a session with this device may be used for sending."""
+        return not self.is_ended and self.listed in (None, peer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +156,7 @@ class Sessions:
             raise IdentityChanged
         prefix, handshake = begin(own, bundle)
         ratchet = Ratchet.initiator(handshake, bundle.signed_prekey.key)
-        return self._activated(Session(ratchet, now, prefix=prefix.pack()))
+        return self._activated(Session(ratchet, peer_of(bundle), now, prefix=prefix.pack()))
 
     def seal(self, plaintext: bytes) -> tuple["Sessions", bytes]:
         """The next value, and the content for the wire. Raises SessionUnknown when there is none to send in, TooLarge."""
@@ -146,6 +168,7 @@ class Sessions:
     def open(self, own: OwnDevice, arrival: Arrival, keeper: Keeper) -> Opened:
         """Open a prekey or ratchet message. Raises a Refusal; then nothing has changed, and nothing is to be stored.
 
+        A session of another identity than the one held opens nothing (SessionUnknown); one with another device than the listed one never becomes active.
         What comes back holds no key of a message that has been missing for 30 days, in none of the sessions.
         """
         match type_of(arrival.content):
@@ -155,18 +178,32 @@ class Sessions:
                 opened = self._open_prekey(own, arrival, keeper)
             case _:
                 raise UnknownType
-        return replace(opened, sessions=opened.sessions.without_old_keys(arrival.at))
+        return replace(opened, sessions=opened.sessions._without_old_keys(arrival.at))  # noqa: SLF001  of the same class
 
-    def without_old_keys(self, now: int) -> "Sessions":
-        """Without the keys of messages that have been missing for 30 days."""
+    def _without_old_keys(self, now: int) -> "Sessions":
+        """Without the keys of messages that have been missing for 30 days, and without sessions with devices that ended 30 days ago."""
         active, *archived = (
             each and replace(each, ratchet=each.ratchet.without_old_keys(now)) for each in (self.active, *self.archived)
         )
-        return Sessions(active, tuple(each for each in archived if each))
+        return Sessions(active, tuple(each for each in archived if each and now - (each.ended_at or now) <= LATE))
+
+    def meet(self, listed: PeerDevice, now: int) -> "Sessions":
+        """Only sessions with the listed device may be active; those with another one under its number open late mail for 30 days."""
+        is_replaced = self.active is not None and self.active.peer != listed
+        known = self.archive() if is_replaced else self
+        return replace(known, archived=tuple(_ended(each, listed, now) for each in known.archived))
+
+    def of_identity(self, identity_key: bytes) -> "Sessions":
+        """Without the sessions of any other identity: that key was given up, and nothing of it is opened again."""
+        kept = [each for each in self._all() if each.peer.identity_key == identity_key]
+        return Sessions(
+            self.active if self.active in kept else None, tuple(each for each in kept if each != self.active)
+        )
 
     def activate(self, session_id: bytes) -> "Sessions":
-        """The session in which a `retry` or `resync` came is the active one, whatever the tie-break said."""
-        return self._activated(self._held(session_id))
+        """The session in which a `retry` or `resync` came is the active one, whatever the tie-break said, unless its device has ended. Raises SessionUnknown."""
+        session = self._held(session_id)
+        return self if session.ended_at is not None else self._activated(session)
 
     def archive(self) -> "Sessions":
         """Without an active session: the next content begins anew."""
@@ -178,9 +215,12 @@ class Sessions:
         if len(arrival.content) < _SESSION_ID.stop:
             raise Malformed
         session = self._held(arrival.content[_SESSION_ID])
+        if arrival.identity_key not in (None, session.peer.identity_key):
+            raise SessionUnknown
         ratchet, plaintext = session.ratchet.open(arrival.content, now=arrival.at)
         heard = replace(session, ratchet=ratchet, prefix=None, answered_at=arrival.at)
-        return Opened(self._activated(heard), heard.session_id, plaintext)
+        after = self._activated(heard) if arrival.is_current(session.peer) else self._replaced(heard)
+        return Opened(after, heard.session_id, heard.peer, plaintext)
 
     def _open_prekey(self, own: OwnDevice, arrival: Arrival, keeper: Keeper) -> Opened:
         prefix, message = split(arrival.content)
@@ -193,22 +233,29 @@ class Sessions:
             if not hmac.compare_digest(held.prefix_hash or b"", prefix_hash):
                 raise BadMessage
             ratchet, plaintext = held.ratchet.open(message, now=arrival.at)
-            return Opened(self._replaced(replace(held, ratchet=ratchet)), held.session_id, plaintext)
+            return Opened(self._replaced(replace(held, ratchet=ratchet)), held.session_id, held.peer, plaintext)
         prekeys = find_prekeys(prefix, keeper)
         handshake = answer(own, arrival.sender, prefix, prekeys)
         if keeper.was_answered(handshake.transcript):
             raise PrekeyReplayed
         # A message of another session id than this handshake makes is a BadMessage of the ratchet.
         ratchet, plaintext = Ratchet.responder(handshake, prekeys.signed.pair).open(message, now=arrival.at)
-        fresh = Session(ratchet, arrival.at, prefix_hash=prefix_hash, answered_at=arrival.at)
-        return Opened(self._settled(fresh), fresh.session_id, plaintext, _answered(prefix, handshake))
+        peer = PeerDevice(prefix.identity_key, prefix.identity_dh_key, prefix.registration_id)
+        fresh = Session(ratchet, peer, arrival.at, prefix_hash=prefix_hash, answered_at=arrival.at)
+        after = (
+            self._settled(fresh) if arrival.is_current(peer) else self._archived(replace(fresh, ended_at=arrival.at))
+        )
+        return Opened(after, fresh.session_id, peer, plaintext, _answered(peer, prefix, handshake))
 
     def _settled(self, fresh: Session) -> "Sessions":
         """A session that the peer began becomes active; when both began at once, the one with the smaller id does, on both sides."""
         active = self.active
         if active is not None and active.is_unanswered and active.session_id < fresh.session_id:
-            return replace(self, archived=(fresh, *self.archived)[:MAX_ARCHIVED])
+            return self._archived(fresh)
         return self._activated(fresh)
+
+    def _archived(self, fresh: Session) -> "Sessions":
+        return replace(self, archived=(fresh, *self.archived)[:MAX_ARCHIVED])
 
     def _activated(self, session: Session) -> "Sessions":
         others = tuple(each for each in self._all() if each.session_id != session.session_id)
@@ -233,6 +280,11 @@ class Sessions:
         return found
 
 
+def peer_of(bundle: Bundle) -> PeerDevice:
+    """The device that a bundle is of."""
+    return PeerDevice(bundle.identity_key, bundle.identity_dh_key, bundle.registration_id)
+
+
 def find_prekeys(prefix: Prefix, keeper: Keeper) -> Prekeys:
     """The kept prekeys that a handshake was made for. Raises PrekeyUnknown."""
     signed = keeper.signed(prefix.signed_prekey_id)
@@ -243,10 +295,15 @@ def find_prekeys(prefix: Prefix, keeper: Keeper) -> Prekeys:
     return Prekeys(signed, one_time, pq)
 
 
-def _answered(prefix: Prefix, handshake: Handshake) -> Answered:
+def _ended(session: Session, listed: PeerDevice, now: int) -> Session:
+    if session.peer == listed:
+        return replace(session, ended_at=None)
+    return replace(session, ended_at=session.ended_at or now)
+
+
+def _answered(peer: PeerDevice, prefix: Prefix, handshake: Handshake) -> Answered:
     return Answered(
-        prefix.identity_key,
-        prefix.registration_id,
+        peer,
         prefix.signed_prekey_id,
         prefix.one_time_prekey_id,
         prefix.pq_prekey_id,

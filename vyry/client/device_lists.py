@@ -1,0 +1,262 @@
+"""The devices of accounts, from lists in which every row is signed by the identity key held for the account (docs/signal-protocol.md, sections 3 and 13).
+
+The node tells the lists. A row that the identity key did not sign, or that names a key of another row, is not a device: nothing is sealed for it.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from uuid import UUID
+
+from vyry.client.chain import octets
+from vyry.client.device import Me
+from vyry.client.events import DeviceListDiffers, OwnDeviceAdded, OwnIdentityForged
+from vyry.client.journal import Journal
+from vyry.client.packing import pack, unpack
+from vyry.client.peers import LATE_DAYS, Peers, note_changed, note_unchanged
+from vyry.client.refusals import Refused
+from vyry.client.rest import Rest
+from vyry.client.store import DAY, Store
+from vyry.signal_protocol.keys import dh_key_message
+from vyry.signal_protocol.primitives import Address, verify
+from vyry.signal_protocol.refusals import Refusal
+from vyry.signal_protocol.safety import ListedKeys, device_list_fingerprint
+from vyry.signal_protocol.sessions import PeerDevice
+
+
+_LIST: Final = "device list"
+_SEEN: Final = "devices seen"
+_SUITE: Final = "vyry"
+#: So many earlier lists of an account are known by their fingerprints.
+_FINGERPRINTS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDevice:
+    """A row of a verified list."""
+
+    registration_id: int
+    dh_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceList:
+    """The verified devices with keys of an account, by device number, and the identity key that signed them."""
+
+    epoch: int
+    identity_key: bytes = b""
+    devices: Mapping[int, ListedDevice] = field(default_factory=dict)
+
+    def device(self, device_id: int) -> PeerDevice | None:
+        """The device under this number."""
+        found = self.devices.get(device_id)
+        return None if found is None else PeerDevice(self.identity_key, found.dh_key, found.registration_id)
+
+    def fingerprint(self, user_id: UUID, without: int | None = None) -> bytes:
+        """Section 13, 32 bytes; `without` leaves out one device."""
+        rows = [
+            ListedKeys(number, each.registration_id, each.dh_key)
+            for number, each in self.devices.items()
+            if number != without
+        ]
+        return device_list_fingerprint(user_id, self.identity_key, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedDevice:
+    """A device that a later list did not have any more, and since when (ms since 1970)."""
+
+    device_id: int
+    dh_key: bytes
+    ended_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeenDevices:
+    """What verified lists of an account have shown so far: the newest list, devices that ended lately, and fingerprints of earlier lists."""
+
+    newest: DeviceList
+    ended: tuple[EndedDevice, ...] = ()
+    fingerprints: tuple[bytes, ...] = ()
+
+    def has(self, device_id: int, dh_key: bytes) -> bool:
+        """Whether this very device is listed, or ended lately."""
+        listed = self.newest.devices.get(device_id)
+        return (listed is not None and listed.dh_key == dh_key) or any(
+            (each.device_id, each.dh_key) == (device_id, dh_key) for each in self.ended
+        )
+
+    def after(self, user_id: UUID, listed: DeviceList, now: int) -> "SeenDevices":
+        """With a newer list."""
+        gone = [
+            EndedDevice(number, each.dh_key, now)
+            for number, each in self.newest.devices.items()
+            if listed.devices.get(number) != each
+        ]
+        ended = [each for each in self.ended if now - each.ended_at <= LATE_DAYS * DAY]
+        fingerprints = (*self.fingerprints, self.newest.fingerprint(user_id))[-_FINGERPRINTS:]
+        return SeenDevices(listed, (*ended, *gone), fingerprints)
+
+
+class DeviceLists:
+    """Asks the node for lists, verifies and remembers them."""
+
+    def __init__(self, store: Store, rest: Rest, now: Callable[[], int]) -> None:
+        self._store = store
+        self._rest = rest
+        self._now = now
+        self._peers = Peers(store)
+        self._known = KnownDevices(store)
+
+    async def get(self, user_id: UUID) -> DeviceList:
+        """The verified devices of an account; none when the account is gone. A list under another identity key than the held one is not taken: `identityChanged`. Raises Refused, Unreachable."""
+        known = self._known.current(user_id)
+        return known if known is not None else await self.refresh(user_id)
+
+    async def refresh(self, user_id: UUID) -> DeviceList:
+        """As `get`, from the node as it is now."""
+        try:
+            said = await self._rest.call("GET", f"/keys/{user_id}")
+        except Refused as refused:
+            if refused.code != "NOT_FOUND":
+                raise
+            return DeviceList(0)
+        with self._rest.shaped():
+            return await self._taken(Me.of(self._store), user_id, said)
+
+    async def _taken(self, me: Me, user_id: UUID, said: Mapping[str, Any]) -> DeviceList:
+        identity_key = octets(said["identityKey"]) if said["identityKey"] else b""
+        held = self._peers.identity(user_id)
+        if user_id == me.user_id:
+            return await self._own(me, identity_key, said)
+        if held is not None and identity_key != held:
+            return self._changed(user_id, identity_key)
+        note_unchanged(self._store, user_id)
+        listed, refused_rows = _verified(identity_key, said)
+        with self._store.transaction():
+            for device_id in refused_rows:
+                self._tell(DeviceListDiffers(user_id=user_id, device_id=device_id, seen_by="node"))
+            self._known.keep(user_id, listed, self._now())
+        return listed
+
+    def _changed(self, user_id: UUID, identity_key: bytes) -> DeviceList:
+        if identity_key:
+            with self._store.transaction():
+                note_changed(self._store, user_id, identity_key)
+        return DeviceList(0)
+
+    async def _own(self, me: Me, identity_key: bytes, said: Mapping[str, Any]) -> DeviceList:
+        """One's own list: nothing but the own identity key makes a row of it."""
+        own_key = me.identity.public
+        listed, refused_rows = _verified(own_key, said)
+        mine = ListedDevice(me.registration_id, me.dh.public)
+        strange = {number for number, each in listed.devices.items() if (number == me.device_id) != (each == mine)}
+        listed = replace(listed, devices={n: each for n, each in listed.devices.items() if n not in strange})
+        forged = sorted({*refused_rows, *strange})
+        added = self._known.added(me.user_id, listed)
+        names = await self._names() if added else {}
+        with self._store.transaction():
+            for device_id in forged:
+                self._tell(OwnIdentityForged(source="list", device_id=device_id))
+            if identity_key not in (b"", own_key):
+                self._tell(OwnIdentityForged(source="list"))
+            for device_id in added:
+                named = names.get(device_id, {})
+                name, platform, at = (named.get(key) for key in ("name", "platform", "linkedAt"))
+                self._tell(OwnDeviceAdded(device_id=device_id, device_name=name, platform=platform, added_at=at))
+            if me.point is not None and me.device_id not in listed.devices:
+                self._tell(DeviceListDiffers(user_id=me.user_id, device_id=me.device_id, seen_by="peer"))
+            self._known.keep(me.user_id, listed, self._now())
+        return listed
+
+    async def _names(self) -> Mapping[int, Mapping[str, Any]]:
+        """What the node says of one's own devices, for people to read."""
+        with suppress(Refused):
+            return {each["deviceId"]: each for each in await self._rest.pages("/devices", "devices")}
+        return {}
+
+    def _tell(self, event: DeviceListDiffers | OwnDeviceAdded | OwnIdentityForged) -> None:
+        Journal(self._store).add_once(event, self._now())
+
+
+class KnownDevices:
+    """What this device remembers of lists, without asking the node; inside the transaction of the caller."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._peers = Peers(store)
+
+    def current(self, user_id: UUID) -> DeviceList | None:
+        """The list as it was verified, unless it was forgotten or another identity key is held since."""
+        kept = self._store.get(_LIST, str(user_id))
+        listed = unpack(DeviceList, kept) if kept is not None else None
+        held = self._peers.identity(user_id)
+        return listed if listed is not None and held in (None, listed.identity_key) else None
+
+    def seen(self, user_id: UUID) -> SeenDevices | None:
+        """Everything that lists under the held identity key have shown."""
+        kept = self._store.get(_SEEN, str(user_id))
+        seen = unpack(SeenDevices, kept) if kept is not None else None
+        held = self._peers.identity(user_id)
+        return seen if seen is not None and held in (None, seen.newest.identity_key) else None
+
+    def listed(self, address: Address) -> PeerDevice | None:
+        """The device under this number, as far as a list is known."""
+        listed = self.current(address.user_id)
+        return None if listed is None else listed.device(address.device_id)
+
+    def is_ended(self, address: Address) -> bool:
+        """Whether a list is known, and has no device under this number."""
+        listed = self.current(address.user_id)
+        return listed is not None and address.device_id not in listed.devices
+
+    def is_new(self, address: Address) -> bool:
+        """Whether no list so far had a device under this number."""
+        seen = self.seen(address.user_id)
+        if seen is None:
+            return True
+        return address.device_id not in seen.newest.devices and all(
+            each.device_id != address.device_id for each in seen.ended
+        )
+
+    def added(self, user_id: UUID, listed: DeviceList) -> list[int]:
+        """Devices that no earlier list had; none at the first look."""
+        seen = self.seen(user_id)
+        return [] if seen is None else [n for n, each in listed.devices.items() if seen.newest.devices.get(n) != each]
+
+    def keep(self, user_id: UUID, listed: DeviceList, now: int) -> None:
+        """Remember a verified list."""
+        seen = self.seen(user_id)
+        after = SeenDevices(listed) if seen is None else seen.after(user_id, listed, now)
+        self._store.put(_LIST, str(user_id), pack(listed))
+        self._store.put(_SEEN, str(user_id), pack(after))
+
+
+def forget_devices(store: Store, user_id: UUID) -> None:
+    """The list of this account is asked for again."""
+    store.put(_LIST, str(user_id), None)
+
+
+def _verified(identity_key: bytes, said: Mapping[str, Any]) -> tuple[DeviceList, list[int]]:
+    """The rows that this identity key signed, each with a key of its own; and the numbers of all others."""
+    found: dict[int, ListedDevice] = {}
+    refused: list[int] = []
+    if said["suite"] != _SUITE:
+        return DeviceList(said["epoch"], identity_key), refused
+    for each in sorted(said["devices"], key=lambda each: int(each["deviceId"])):
+        dh_key = octets(each["identityDhKey"])
+        is_double = any(dh_key == known.dh_key for known in found.values())
+        if is_double or not _is_signed(identity_key, dh_key, octets(each["identityDhSignature"])):
+            refused.append(each["deviceId"])
+        else:
+            found[each["deviceId"]] = ListedDevice(each["registrationId"], dh_key)
+    return DeviceList(said["epoch"], identity_key, found), refused
+
+
+def _is_signed(identity_key: bytes, dh_key: bytes, signature: bytes) -> bool:
+    try:
+        verify(identity_key, signature, dh_key_message(identity_key, dh_key))
+    except Refusal:
+        return False
+    return True

@@ -1,0 +1,79 @@
+"""What contents show of device lists: a device on no list, or a list that its owner does not know, is a device that the node hides or adds (docs/signal-protocol.md, section 13)."""
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from vyry.client.device_lists import KnownDevices, SeenDevices, forget_devices
+from vyry.client.events import DeviceListDiffers
+from vyry.client.journal import Journal
+from vyry.client.packing import pack, unpack
+from vyry.client.reading import read_bytes
+from vyry.client.store import DAY, Store
+from vyry.client.unsealing import Letter, Unsealed
+from vyry.signal_protocol.contents import Content
+from vyry.signal_protocol.primitives import Address
+from vyry.signal_protocol.sessions import PeerDevice
+
+
+#: Ms for which a difference has to last: what was posted before a list changed may come after it.
+LASTING: Final = 60_000
+_KIND: Final = "list differs"
+_FINGERPRINT_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Since when contents of an account name another list than the node told (ms since 1970)."""
+
+    since: int
+
+
+class ListWitness:
+    """Compares, inside the transaction of the caller."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known = KnownDevices(store)
+
+    def is_listed(self, address: Address, peer: PeerDevice) -> bool:
+        """Whether a verified list of the account has, or lately had, this very device."""
+        seen = self._known.seen(address.user_id)
+        return seen is not None and seen.has(address.device_id, peer.dh_key)
+
+    def look(self, letter: Letter, unsealed: Unsealed, content: Content) -> None:
+        """Hold a content against the list of its sender. Raises BadContent."""
+        person = letter.sender.user_id
+        seen = self._known.seen(person)
+        if seen is None:
+            return
+        if unsealed.session is not None and not seen.has(letter.sender.device_id, unsealed.session.peer.dh_key):
+            self._tell(person, letter.sender.device_id, "peer", letter.at)
+        if "deviceList" in content.fields:
+            self._compare(letter, seen, read_bytes(content.fields, "deviceList", _FINGERPRINT_BYTES))
+
+    def is_in_doubt(self, user_id: UUID) -> bool:
+        """Whether contents named another list: then it is asked for again."""
+        return self._store.get(_KIND, str(user_id)) is not None and self._known.current(user_id) is None
+
+    def _compare(self, letter: Letter, seen: SeenDevices, named: bytes) -> None:
+        person = letter.sender.user_id
+        if named == seen.newest.fingerprint(person) or named in seen.fingerprints:
+            self._store.put(_KIND, str(person), None)
+            return
+        kept = self._store.get(_KIND, str(person))
+        if kept is None:
+            self._store.put(_KIND, str(person), pack(Difference(letter.at)), until=letter.at + 30 * DAY)
+            forget_devices(self._store, person)
+        elif letter.at - unpack(Difference, kept).since >= LASTING and self._known.current(person) is not None:
+            self._tell(person, _unseen(person, seen, named), "node", letter.at)
+
+    def _tell(self, user_id: UUID, device_id: int | None, seen_by: str, now: int) -> None:
+        event = DeviceListDiffers(user_id=user_id, device_id=device_id, seen_by=seen_by)
+        Journal(self._store).add_once(event, now)
+
+
+def _unseen(user_id: UUID, seen: SeenDevices, named: bytes) -> int | None:
+    """The listed device without which the list is the one that its owner names; None when it is not one device more."""
+    newest = seen.newest
+    return next((each for each in newest.devices if newest.fingerprint(user_id, without=each) == named), None)
