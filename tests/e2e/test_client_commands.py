@@ -166,7 +166,8 @@ def test_the_safety_number_is_one_and_a_changed_key_holds_everything_back(here: 
     theirs, ours = here.told("fay", "safety", ann)[0], here.told("ann", "safety", fay, "--verify")[0]
     here.sign_up("fay anew", number)
 
-    refused(here.client("ann", "send", fay, "is it you?"), Exit.UNSAFE, "IdentityChanged")
+    refused(here.client("ann", "send", fay, "is it you?"), Exit.DECIDE, "IdentityChanged")
+    assert here.client("ann", "send", fay, "?", "--json").objects[0]["decide"] == "identityChanged"
     assert here.told("ann", "safety", fay, "--accept")[0]["isVerified"] is False
     here.told("ann", "send", fay, "so it is you")
 

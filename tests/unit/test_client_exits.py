@@ -4,14 +4,26 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from vyry.cli.client.app import COMMANDS, app
-from vyry.cli.client.exits import Exit, ended
+from vyry.cli.client.exits import DECISIONS, Exit, decision_on, ended
 from vyry.cli.main import main
-from vyry.client.refusals import ChainBroken, NotRegistered, Refused, SessionEnded, StoreFull, StoreLocked, Unreachable
-from vyry.signal_protocol.refusals import BadContent, IdentityChanged
+from vyry.client.refusals import (
+    ChainBroken,
+    NameChanged,
+    NobodyFound,
+    NotCompared,
+    NotRegistered,
+    Refused,
+    SessionEnded,
+    StoreFull,
+    StoreLocked,
+    Unreachable,
+)
+from vyry.signal_protocol.refusals import BadContent, IdentityChanged, Refusal
 
 
 CLI_DOCUMENT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -26,7 +38,10 @@ CLI_DOCUMENT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encodin
         (SessionEnded("ended"), Exit.NO_ACCOUNT),
         (StoreFull("full"), Exit.STORE_FULL),
         (ChainBroken("broken"), Exit.UNSAFE),
-        (IdentityChanged(), Exit.UNSAFE),
+        (IdentityChanged(), Exit.DECIDE),
+        (NameChanged("@bo", UUID(int=1), UUID(int=2)), Exit.DECIDE),
+        (NotCompared("other digits"), Exit.DECIDE),
+        (NobodyFound("nobody"), Exit.NOT_FOUND),
         (BadContent(), Exit.FAILED),
         (Refused(404, {}), Exit.NOT_FOUND),
         (Refused(429, {}), Exit.TOO_MUCH),
@@ -35,6 +50,30 @@ CLI_DOCUMENT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encodin
 )
 def test_each_kind_of_refusal_has_its_exit_code(problem: Exception, code: Exit) -> None:
     assert ended(problem).code == code
+
+
+@pytest.mark.parametrize(
+    ("problem", "decision"),
+    [
+        (
+            NameChanged("@bo", UUID(int=1), UUID(int=2)),
+            {"decide": "nameChanged", "name": "@bo", "userId": str(UUID(int=1)), "newUserId": str(UUID(int=2))},
+        ),
+        (NotCompared("other digits"), {"decide": "notCompared"}),
+        (IdentityChanged(), {"decide": "identityChanged"}),
+        (ChainBroken("broken"), {}),
+    ],
+)
+def test_what_a_person_has_to_decide_is_told_to_programs(problem: Exception, decision: dict[str, str]) -> None:
+    assert ended(problem).decision == (decision and {**decision, "error": str(problem)})
+
+
+@pytest.mark.parametrize("reason", sorted(DECISIONS))
+def test_a_refusal_of_the_protocol_is_decided_by_its_name(reason: str) -> None:
+    """The same whether it is raised or told as the reason why a message was not sent."""
+    assert ended(type(reason, (Refusal,), {"__doc__": "Refused."})()).code == Exit.DECIDE
+    assert decision_on(reason) == {"decide": reason[0].lower() + reason[1:]}
+    assert decision_on("BadContent") == {}
 
 
 def test_the_document_has_every_exit_code_and_no_other() -> None:

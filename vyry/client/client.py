@@ -24,6 +24,7 @@ from vyry.client.linking import Links, become
 from vyry.client.live import Live, PresenceRoom
 from vyry.client.lookups import Lookups
 from vyry.client.messages import Messages
+from vyry.client.names import RememberedNames
 from vyry.client.opening import Profile
 from vyry.client.outbox import Outbox
 from vyry.client.outgoing import new_id
@@ -73,7 +74,7 @@ class Client:
         self._group_info = GroupInfo(store, rest, _now)
         self.conversations: Final = Conversations(store, rest, self._group_info, self._drained)
         self.groups: Final = Groups(store, rest, self._group_info, self._to_send.set)
-        self.people: Final = People(rest, Profiles(store))
+        self.people: Final = People(rest, Profiles(store), RememberedNames(store))
         self.friends: Final = Friends(rest)
         self.account: Final = Account(rest, Profiles(store))
         self.devices: Final = Devices(rest)

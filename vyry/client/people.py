@@ -1,27 +1,44 @@
 """People: found by name or number, asked to be friends, kept away. What the answers hold stands in docs/protocol.md, "People"; all of it raises Refused, Unreachable."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import quote
 from uuid import UUID
 
+from vyry.client.names import RememberedNames, canonical
 from vyry.client.profiles import Profiles
+from vyry.client.refusals import NobodyFound
 from vyry.client.rest import Body, Rest
 
 
 class People:
-    """Who is there."""
+    """Who is there. `names`: those that this profile remembers."""
 
-    def __init__(self, rest: Rest, profiles: Profiles) -> None:
+    def __init__(self, rest: Rest, profiles: Profiles, names: RememberedNames) -> None:
         self._rest = rest
         self._profiles = profiles
+        self.names: Final = names
+
+    async def resolve(self, word: str, *, refresh: bool = False) -> UUID:
+        """The account of a username (with or without @) or telephone number (+...): the node is asked the first time, after that the answer is remembered.
+
+        With `refresh` the node is asked again. Raises NameChanged when it says another account than the one remembered, NobodyFound, Refused, Unreachable.
+        """
+        held = self.names.account(word)
+        if held is not None and not refresh:
+            return held
+        return self.names.check(word, await self._asked(canonical(word)))
+
+    def remember(self, word: str, user_id: UUID) -> None:
+        """Let a name mean this account from now on: what a person decides after NameChanged."""
+        self.names.keep(word, user_id)
 
     async def by_username(self, username: str) -> Body:
-        """Whoever is called that, in whatever case."""
+        """Whoever is called that now, in whatever case; nothing is remembered (`resolve`)."""
         return await self._rest.call("GET", f"/users/by-username/{quote(username, safe='')}")
 
     async def lookup(self, phone_numbers: Sequence[str]) -> list[Body]:
-        """Those of these numbers who can be found."""
+        """Those of these numbers who can be found now; nothing is remembered (`resolve`)."""
         said = await self._rest.call("POST", "/users/lookup", {"phoneNumbers": list(phone_numbers)})
         found: list[Body] = said["users"]
         return found
@@ -42,6 +59,14 @@ class People:
     async def unblock(self, user_id: UUID) -> None:
         """Take that back."""
         await self._rest.call("DELETE", f"/blocks/{user_id}")
+
+    async def _asked(self, name: str) -> UUID:
+        if not name.startswith("+"):
+            return UUID((await self.by_username(name.removeprefix("@")))["userId"])
+        users = await self.lookup([name])
+        if not users:
+            raise NobodyFound(f"Nobody with the number {name} can be found.")
+        return UUID(users[0]["userId"])
 
 
 class Friends:

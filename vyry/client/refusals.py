@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 
 class ClientError(Exception):
@@ -48,6 +49,30 @@ class NotRegistered(ClientError):
 
 class SessionEnded(ClientError):
     """This device was ended: logged out, removed, or another one took the account over."""
+
+
+class NobodyFound(ClientError):
+    """No account with this telephone number can be found."""
+
+
+class NameChanged(ClientError):
+    """A name is another account now than the one remembered. A person decides which one is meant; until then it stays the one remembered.
+
+    `name` as it is remembered, `held`: the account remembered, `told`: the account that the node says.
+    """
+
+    def __init__(self, name: str, held: UUID, told: UUID) -> None:
+        super().__init__(
+            f"{name} is another account now: it was {held}, the node says {told}. It still means the first; "
+            f"ask the person over another way, and only if the second is right: vyry client whois {name} --take {told}"
+        )
+        self.name = name
+        self.held = held
+        self.told = told
+
+
+class NotCompared(ClientError):
+    """The digits fit no key that was shown: show the safety number again and compare it."""
 
 
 class LinkEnded(ClientError):

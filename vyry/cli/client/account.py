@@ -13,7 +13,7 @@ import orjson
 from cyclopts import Parameter
 
 from vyry.cli.client.exits import Ended, Exit
-from vyry.cli.client.naming import person
+from vyry.cli.client.naming import person, shown
 from vyry.cli.client.pins import pin_reader
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.throwaway import code_in
@@ -89,22 +89,28 @@ def profile(who: str | None = None, /, *, changes: Changes = NOTHING, where: Whe
 
     async def act(client: Client) -> None:
         if who is not None:
-            _show(where, await client.people.profile(await person(client, who)))
+            told = await client.people.profile(await person(client, who))
+            name = shown(client, told)
+            _show(where, told, name if name.startswith("another ") else told["username"])
             return
         told = await client.account.update(**fields) if fields else await client.account.get()
         if changes.sealed_name is not None or changes.about is not None:
             told = await client.account.show(name=changes.sealed_name, about=changes.about)
-        _show(where, told)
+        _show(where, told, told["username"])
 
     where.run(act)
 
 
-def _show(where: Where, told: dict[str, Any]) -> None:
-    shown: dict[str, str | None] = {
+def _show(where: Where, told: dict[str, Any], username: str | None) -> None:
+    lines: dict[str, str | None] = {
         key: told[key] for key in ("userId", "username", "displayName", "bio", "phoneNumber") if key in told
     }
-    shown |= {"sealedName": told["profile"]["name"], "about": told["profile"]["about"]}
-    where.say("\n".join(f"{key:12} {words or '-'}" for key, words in shown.items()), told)
+    lines |= {"username": username, "sealedName": told["profile"]["name"], "about": told["profile"]["about"]}
+    where.say("\n".join(f"{key:12} {_set_in(words or '-')}" for key, words in lines.items()), told)
+
+
+def _set_in(words: str) -> str:
+    return words.replace("\n", f"\n{'':13}")
 
 
 def export(file: Path, /, *, where: Where = HERE) -> None:

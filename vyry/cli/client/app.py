@@ -5,7 +5,20 @@ from typing import Any, Final
 
 from cyclopts import App
 
-from vyry.cli.client import account, chatting, devices, files, groups, hearing, linking, people, pins, talking, trust
+from vyry.cli.client import (
+    account,
+    chatting,
+    devices,
+    files,
+    groups,
+    hearing,
+    linking,
+    people,
+    pins,
+    talking,
+    trust,
+    whois,
+)
 
 
 app = App(name="client", help="Chat from the terminal: end to end, with keys that stay in this profile.")
@@ -56,6 +69,10 @@ COMMANDS: Final[Sequence[tuple[Callable[..., Any] | App, tuple[str, ...]]]] = (
     (hearing.receive, ("receive --follow", "receive --json", "receive --follow --live")),
     (hearing.history, ("history @bo --limit 10",)),
     (hearing.read, ("read @bo",)),
+    (
+        whois.whois,
+        ("whois @bo", "whois @bo --refresh", f"whois @bo --take {_MESSAGE}"),
+    ),
     (trust.safety, ("safety @bo", "safety @bo --verify")),
     (devices.app, ("devices list", 'devices rename 1 "the old laptop"', "devices remove 2")),
     (account.export, ("export account.json",)),

@@ -1,13 +1,17 @@
 """How a command ends: a number for each kind of refusal, so that a script can tell them apart without reading English."""
 
+from collections.abc import Mapping
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from vyry.cli.refusals import CannotServe
 from vyry.client.refusals import (
     ChainBroken,
     ClientError,
     LinkEnded,
+    NameChanged,
+    NobodyFound,
+    NotCompared,
     NotRegistered,
     Refused,
     SessionEnded,
@@ -15,7 +19,7 @@ from vyry.client.refusals import (
     StoreLocked,
     Unreachable,
 )
-from vyry.signal_protocol.refusals import IdentityChanged, Refusal
+from vyry.signal_protocol.refusals import Refusal
 
 
 class Exit(IntEnum):
@@ -32,28 +36,50 @@ class Exit(IntEnum):
     TOO_MUCH = 8
     STORE_FULL = 9
     UNSAFE = 10
+    DECIDE = 11
 
 
 #: What a command may end with: everything else is a fault of ours, and shows where.
 FAILURES: Final = (ClientError, Refusal)
+#: Refusals of the protocol (docs/signal-protocol.md, "Refusals") after which a person has to decide.
+DECISIONS: Final = frozenset({"IdentityChanged", "IdentityForged", "ConversationForged"})
 
 
 class Ended(CannotServe):
-    """A command of `vyry client` gave up."""
+    """A command of `vyry client` gave up. `decision`: what a person has to decide, for programs; empty when it is nothing of that kind."""
 
-    def __init__(self, code: Exit, text: str) -> None:
+    def __init__(self, code: Exit, text: str, decision: Mapping[str, Any] | None = None) -> None:
         super().__init__(text)
         self.code = code
+        self.decision: Final = {**decision, "error": text} if decision else {}
 
 
 def ended(problem: BaseException) -> Ended:
     """What a failure means for whoever called."""
-    return problem if isinstance(problem, Ended) else Ended(_kind(problem), str(problem))
+    return problem if isinstance(problem, Ended) else Ended(_kind(problem), str(problem), _decision(problem))
+
+
+def decision_on(reason: str) -> Mapping[str, Any]:
+    """The same for a refusal of this name: empty when there is nothing to decide."""
+    return {"decide": f"{reason[0].lower()}{reason[1:]}"} if reason in DECISIONS else {}
+
+
+def _decision(problem: BaseException) -> Mapping[str, Any]:
+    match problem:
+        case NameChanged():
+            accounts = {"userId": str(problem.held), "newUserId": str(problem.told)}
+            return {"decide": "nameChanged", "name": problem.name, **accounts}
+        case NotCompared():
+            return {"decide": "notCompared"}
+        case _:
+            return decision_on(type(problem).__name__)
 
 
 def _kind(problem: BaseException) -> Exit:
     if isinstance(problem, Refused):
         return {404: Exit.NOT_FOUND, 429: Exit.TOO_MUCH}.get(problem.status, Exit.REFUSED)
+    if isinstance(problem, Refusal) and problem.name in DECISIONS:
+        return Exit.DECIDE
     return next((code for kind, code in _KINDS.items() if isinstance(problem, kind)), Exit.FAILED)
 
 
@@ -65,5 +91,7 @@ _KINDS: Final[dict[type[BaseException], Exit]] = {
     StoreLocked: Exit.STORE_LOCKED,
     StoreFull: Exit.STORE_FULL,
     ChainBroken: Exit.UNSAFE,
-    IdentityChanged: Exit.UNSAFE,
+    NameChanged: Exit.DECIDE,
+    NotCompared: Exit.DECIDE,
+    NobodyFound: Exit.NOT_FOUND,
 }

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.exits import DECISIONS, Ended, Exit, decision_on
 from vyry.cli.client.naming import REMEMBERED, conversation
 from vyry.cli.client.where import HERE, Where
 from vyry.client import files
@@ -113,10 +113,10 @@ async def settled(client: Client, content_id: UUID) -> None:
     """Wait until the node has it. Raises Ended when it was refused."""
     refused = (await client.sent()).get(content_id)
     if refused:
-        raise Ended(_KINDS.get(refused, Exit.REFUSED), f"{refused}: this was not sent.")
+        raise Ended(_KINDS.get(refused, Exit.REFUSED), f"{refused}: this was not sent.", decision_on(refused))
 
 
-_KINDS: Final = {"NOT_FOUND": Exit.NOT_FOUND, "IdentityChanged": Exit.UNSAFE}
+_KINDS: Final = {"NOT_FOUND": Exit.NOT_FOUND, **dict.fromkeys(DECISIONS, Exit.DECIDE)}
 
 
 def _pointers(client: Client, chat: UUID, message: UUID) -> tuple[Attachment, ...]:

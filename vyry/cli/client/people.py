@@ -6,9 +6,10 @@ from uuid import UUID
 
 from cyclopts import App
 
-from vyry.cli.client.naming import Names, person
+from vyry.cli.client.naming import Names, person, shown
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
+from vyry.client.group_keys import line_in
 
 
 Deed = Callable[[Client, UUID], Awaitable[Any]]
@@ -26,7 +27,7 @@ def list_all(*, where: Where = HERE) -> None:
 
     async def act(client: Client) -> None:
         for each in await client.friends.list():
-            where.say(_line(each), each)
+            where.say(_line(client, each), each)
 
     where.run(act)
 
@@ -41,9 +42,9 @@ def requests(*, where: Where = HERE) -> None:
 
     async def act(client: Client) -> None:
         for each in await client.friends.requests("incoming"):
-            where.say(f"{_line(each)} asks", {"direction": "incoming", **each})
+            where.say(f"{_line(client, each)} asks", {"direction": "incoming", **each})
         for each in await client.friends.requests("outgoing"):
-            where.say(f"{_line(each)} is asked", {"direction": "outgoing", **each})
+            where.say(f"{_line(client, each)} is asked", {"direction": "outgoing", **each})
 
     where.run(act)
 
@@ -146,6 +147,7 @@ def _do(who: str, deed: Deed, status: str, where: Where) -> None:
     where.run(act)
 
 
-def _line(told: dict[str, Any]) -> str:
-    username = told["username"] and f"@{told['username']}"
-    return "  ".join(word for word in (told["userId"], username, told["displayName"]) if word)
+def _line(client: Client, told: dict[str, Any]) -> str:
+    name = shown(client, told)
+    chosen = line_in(told, "displayName", 100) if told["username"] else None
+    return "  ".join(word for word in (told["userId"], "" if name == told["userId"] else name, chosen) if word)

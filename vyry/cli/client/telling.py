@@ -13,11 +13,11 @@ Body = Mapping[str, Any]
 
 
 async def line(event: Event, names: Names) -> str:
-    """One line for people. An event that this version has no words for is named."""
+    """For people: one line, and what goes on below it set in, so that no words of somebody look like a line about somebody else. An event that this version has no words for is named."""
     body = event.body
     about = body.get("senderId") or body.get("userId")
     who = await names.of(UUID(about)) if about else ""
-    return words(event, who)
+    return words(event, who).replace("\n", "\n  ")
 
 
 def words(event: Event, who: str) -> str:

@@ -56,11 +56,14 @@ class Where:
         print(orjson.dumps(body).decode() if self.json else plain(text), flush=True)
 
     def run(self, act: Act) -> None:
-        """Do it as this device. Raises Ended."""
+        """Do it as this device; what a person has to decide is an object for programs, too. Raises Ended."""
         try:
             asyncio.run(self._acted(act))
-        except FAILURES as problem:
-            raise ended(problem) from None
+        except (*FAILURES, Ended) as problem:
+            end = ended(problem)
+            if self.json and end.decision:
+                self.say(str(end), end.decision)
+            raise end from None
 
     def keep_node(self) -> None:
         """Remember the node: the account of this profile is there."""

@@ -10,7 +10,7 @@ from textual.content import Content
 from vyry.cli.client.chat.painting import name, painted
 from vyry.cli.client.chat.transcript import ALERTS, Row, rows, tick
 from vyry.cli.client.exits import Ended, Exit
-from vyry.cli.client.naming import Names
+from vyry.cli.client.naming import Names, titled
 from vyry.client.client import Client
 from vyry.client.events import Event, NotSent, Said
 
@@ -71,7 +71,7 @@ class Desk:
         others = self.others(conversation_id)
         named = ", ".join(self.name_of(each) for each in others[:_NAMED])
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-        return name(str(told.get("title") or f"{named}{more}" or "Only you"))
+        return name(titled(told["title"]) if told.get("title") else f"{named}{more}" or "Only you")
 
     def lines(self) -> list[tuple[UUID, Content]]:
         """The list of conversations."""

@@ -1,0 +1,64 @@
+"""Names as this profile remembers them: the account that a username or a number was the first time it was looked up. The node is asked once, so that who takes over a name that was given up gets no mail meant for the account before."""
+
+from typing import Final
+from uuid import UUID
+
+from vyry.client.packing import pack, unpack
+from vyry.client.refusals import NameChanged
+from vyry.client.store import Store
+
+
+#: By name: the account.
+_ACCOUNT: Final = "name"
+#: By account: its names, the newest last.
+_NAMES: Final = "names"
+
+
+def canonical(word: str) -> str:
+    """The one form of a name: "@" and the username in lower case, or the number without spaces and hyphens."""
+    word = word.strip()
+    if word.startswith("+"):
+        return "".join(each for each in word if not each.isspace() and each != "-")
+    return f"@{word.removeprefix('@').casefold()}"
+
+
+class RememberedNames:
+    """Reads and writes them; asks no node."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def account(self, word: str) -> UUID | None:
+        """The account that this name is remembered for."""
+        kept = self._store.get(_ACCOUNT, canonical(word))
+        return UUID(bytes=kept) if kept else None
+
+    def of(self, user_id: UUID) -> tuple[str, ...]:
+        """All names that are remembered for this account, the newest last."""
+        kept = self._store.get(_NAMES, str(user_id))
+        return unpack(tuple[str, ...], kept) if kept else ()
+
+    def keep(self, word: str, user_id: UUID) -> None:
+        """The name is this account from now on, whatever it was."""
+        name = canonical(word)
+        with self._store.transaction():
+            before = self.account(name)
+            if before == user_id:
+                return
+            if before is not None:
+                self._put(before, tuple(each for each in self.of(before) if each != name))
+            self._store.put(_ACCOUNT, name, user_id.bytes)
+            self._put(user_id, (*self.of(user_id), name))
+
+    def check(self, word: str, told: UUID) -> UUID:
+        """The account of a name, by what the node says now: remembered if nothing was. Raises NameChanged when it was another one; then nothing changes."""
+        with self._store.transaction():
+            held = self.account(word)
+            if held is None:
+                self.keep(word, told)
+            elif held != told:
+                raise NameChanged(canonical(word), held, told)
+        return told
+
+    def _put(self, user_id: UUID, names: tuple[str, ...]) -> None:
+        self._store.put(_NAMES, str(user_id), pack(names) if names else None)
