@@ -5,7 +5,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -14,7 +19,8 @@ from tests.client_shell import Terminal
 from tests.e2e.test_sdk import open_at, register, texts
 from vyry.cli.client.exits import Exit
 from vyry.client.client import Client
-from vyry.client.refusals import LinkEnded, NotRegistered
+from vyry.client.refusals import CodeNotShown, LinkCode, LinkEnded, NotRegistered, Refused
+from vyry.signal_protocol.linking import LinkOffer
 
 
 pytestmark = pytest.mark.timeout(120)
@@ -22,10 +28,11 @@ COMMAND = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sy
 
 
 async def link(device: Client, new: Client) -> tuple[str, str]:
-    """The codes that both screens show; they were compared and found equal."""
+    """The codes of both devices; the one that the new device shows was typed in at the other."""
     attempt = await new.links.begin("a laptop")
     scanned = await device.links.scan(attempt.uri)
     codes = scanned.code, await attempt.code()
+    assert scanned.matches(codes[1])
     await scanned.approve()
     await attempt.complete()
     return codes
@@ -72,44 +79,131 @@ async def test_a_device_that_is_rejected_stays_nobody(alone: Alone, tmp_path: Pa
         await (await ann.links.scan(attempt.uri)).reject()
 
         with pytest.raises(LinkEnded):
-            await attempt.complete()
+            await attempt.code()
         with pytest.raises(NotRegistered):
             _ = laptop.user_id
         assert len(await ann.devices.list()) == 1
 
 
-def test_two_terminals_link_a_laptop(alone: Alone, tmp_path: Path) -> None:
+async def test_a_link_is_not_completed_before_its_code_was_shown(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "laptop") as laptop:
+        await register(ann, alone)
+        attempt = await laptop.links.begin()
+        await (await ann.links.scan(attempt.uri)).approve()
+
+        with pytest.raises(CodeNotShown, match="six digits"):
+            await attempt.complete()
+        assert len(await ann.devices.list()) == 1
+
+
+async def test_a_wrong_pin_may_be_followed_by_the_right_one(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "laptop") as laptop:
+        await register(ann, alone)
+        await ann.account.set_pin("482913")
+        attempt = await laptop.links.begin()
+        scanned = await ann.links.scan(attempt.uri)
+        assert scanned.matches(await attempt.code())
+
+        with pytest.raises(Refused, match="INVALID_PIN"):
+            await scanned.approve("482914")
+        await scanned.approve("482913")
+
+        assert await attempt.complete() == laptop.user_id == ann.user_id
+
+
+async def test_a_link_code_is_taken_for_no_invite_and_no_name(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "eve") as eve:
+        await register(ann, alone)
+        uri = (await eve.links.begin()).uri
+
+        for text in (uri, uri.upper(), uri.rpartition("/")[2]):
+            with pytest.raises(LinkCode):
+                await ann.groups.join(text)
+            with pytest.raises(LinkCode):
+                await ann.people.by_username(text)
+
+
+@dataclass
+class Laptop:
+    """`vyry client link --json` in a process of its own, and `approve` of its code in another: the digits are on the screen of the first alone."""
+
+    node: Alone
+    home: Path
+    runs: ExitStack
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """A command, with pipes for all that it reads and writes."""
+        environment = {"HOME": str(self.home), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+        pipe = subprocess.PIPE
+        command = (*COMMAND, "client", *words)
+        return self.runs.enter_context(
+            subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        )
+
+    def linking(self) -> tuple["subprocess.Popen[str]", str]:
+        """The new device, and its code for `approve`."""
+        laptop = self.start("link", "--profile", "laptop", "--url", self.node.url, "--json")
+        assert laptop.stdout is not None
+        return laptop, json.loads(laptop.stdout.readline())["uri"]
+
+
+@pytest.fixture
+def laptop(alone: Alone, tmp_path: Path) -> Iterator[Laptop]:
+    with ExitStack() as runs:
+        yield Laptop(alone, tmp_path, runs)
+
+
+def heard(run: "subprocess.Popen[str]") -> dict[str, Any]:
+    """The next line of a command with --json."""
+    assert run.stdout is not None
+    found: dict[str, Any] = json.loads(run.stdout.readline())
+    return found
+
+
+def test_two_terminals_link_a_laptop(alone: Alone, tmp_path: Path, laptop: Laptop) -> None:
     here = Terminal(alone, tmp_path)
     ann = here.sign_up("ann")
-    command = (*COMMAND, "client", "link", "--profile", "laptop", "--url", alone.url, "--json")
-    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as laptop:
-        assert laptop.stdout is not None
-        uri = json.loads(laptop.stdout.readline())["uri"]
+    new, uri = laptop.linking()
+    approver = laptop.start("approve", uri, "--profile", "ann", "--json")
+    code = heard(new)["code"]
 
-        done = here.client("ann", "approve", uri, "--json", typed="yes\n")
+    said, asked = approver.communicate(f"{(int(code) + 1) % 10**6:06d}\n{code[:3]} {code[3:]}\n", timeout=30)
 
-        assert done.code == 0, done
-        assert json.loads(laptop.stdout.readline()) == {"code": done.objects[0]["code"]}
-        assert json.loads(laptop.stdout.readline()) == {"userId": ann}
-        assert laptop.wait(30) == 0
+    assert (approver.returncode, json.loads(said)["approved"]) == (0, True)
+    assert code not in asked
+    assert "other digits" in asked
+    assert heard(new) == {"userId": ann}
+    assert new.wait(30) == 0
     assert here.told("laptop", "whoami")[0]["userId"] == ann
 
 
-def test_a_device_that_shows_other_digits_is_not_let_in(alone: Alone, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "typed", ["no\nyes\n\n", "", "yes\n"], ids=["three wrong ones", "nothing", "yes, and then nothing"]
+)
+def test_a_device_whose_digits_are_not_typed_is_not_let_in(
+    alone: Alone, tmp_path: Path, laptop: Laptop, typed: str
+) -> None:
     here = Terminal(alone, tmp_path)
     here.sign_up("ann")
-    command = (*COMMAND, "client", "link", "--profile", "laptop", "--url", alone.url)
-    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as laptop:
-        assert laptop.stdout is not None
-        uri = laptop.stdout.readline().split("'")[1]
+    new, uri = laptop.linking()
 
-        refused = here.client("ann", "approve", "-", typed=f"{uri}\nno\n")
+    refused = here.client("ann", "approve", "-", typed=f"{uri}\n{typed}")
 
-        _, said = laptop.communicate(timeout=30)
-        assert "has to show" in refused.err
-        assert refused.code == Exit.REFUSED
-        assert laptop.returncode == Exit.REFUSED
-        assert "was rejected" in said
+    _, said = new.communicate(timeout=30)
+    assert "Type the six digits that it shows" in refused.err
+    assert refused.code == Exit.REFUSED
+    assert new.returncode == Exit.REFUSED
+    assert "was rejected" in said
+
+
+def test_a_terminal_takes_no_link_code_for_an_invite(alone: Alone, tmp_path: Path) -> None:
+    here = Terminal(alone, tmp_path)
+    here.sign_up("ann")
+    uri = LinkOffer(uuid4(), bytes(32), bytes(32)).uri()
+
+    for words in (("groups", "join", uri), ("friends", "add", uri)):
+        refused = here.client("ann", *words)
+
+        assert refused.code == Exit.FAILED
+        assert "link code of a device" in refused.err
+        assert "approve" in refused.err

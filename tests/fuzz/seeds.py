@@ -126,7 +126,7 @@ def _of_devices() -> dict[str, list[bytes]]:
 
 def _of_the_protocol() -> dict[str, list[bytes]]:
     here, key = uuid.UUID(int=1), SigningPair.of(bytes(32))
-    given = Provisioning(uuid.UUID(ID), key, bytes(32), {"theme": "dark"}, (GroupKey(here, bytes(32), 3),)).pack()
+    given = Provisioning(uuid.UUID(ID), key, bytes(32), (GroupKey(here, bytes(32), 3),)).pack()
     kinds: dict[str, dict[str, Any]] = {
         Retry.KIND: Retry(here, "BadMessage", bytes(16)).fields(),
         Resync.KIND: Resync(here).fields(),
@@ -143,7 +143,13 @@ def _of_the_protocol() -> dict[str, list[bytes]]:
         + [bytes([kind, 0, place, 0x80, flag]) for kind in range(6) for place in (0, 1, 60) for flag in (0, 0xFF)],
         "foreign_content": [head + bytes(size) for head in heads for size in (0, 64, 576, 2_323)]
         + [b"\x02\x01", b"\x01\x04"],
-        "provisioning": [given, given.replace(b'"v":1', b'"v":2'), given[:-1], b"{}"],
+        "provisioning": [
+            given,
+            given[:-1] + b',"settings":{"theme":"dark"}}',
+            given.replace(b'"v":1', b'"v":2'),
+            given[:-1],
+            b"{}",
+        ],
         "kept_content": [Content(kind, uuid.UUID(ID), 1, here, fields).pack() for kind, fields in kinds.items()],
     }
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vyry.signal_protocol.attachments import PIECE, AttachmentOpener, AttachmentSealer, padded_size, sealed_size
-from vyry.signal_protocol.linking import LinkOffer, LinkSecrets
+from vyry.signal_protocol.linking import AlreadySealed, LinkOffer, LinkSecrets
+from vyry.signal_protocol.padding import MAX_PADDED
 from vyry.signal_protocol.primitives import DhPair
 from vyry.signal_protocol.refusals import (
     AttachmentBroken,
@@ -19,6 +20,7 @@ from vyry.signal_protocol.refusals import (
     LinkMismatch,
     Malformed,
     Refusal,
+    TooLarge,
     UnknownType,
     UnknownVersion,
 )
@@ -157,6 +159,25 @@ def test_provisioning_is_checked_from_the_outside_in() -> None:
     ):
         with pytest.raises(refusal):
             here.open(bad)
+
+
+def test_an_attempt_seals_once_and_a_copy_of_it_too() -> None:
+    _, here, there = attempt()
+    sealed = there.seal(b"the account")
+
+    for again in (there, replace(there)):
+        with pytest.raises(AlreadySealed, match="Post the same bytes"):
+            again.seal(b"other settings")
+    assert here.open(sealed) == b"the account"
+
+
+def test_what_is_too_large_to_seal_uses_up_no_attempt() -> None:
+    _, here, there = attempt()
+
+    with pytest.raises(TooLarge):
+        there.seal(bytes(MAX_PADDED))
+
+    assert here.open(there.seal(b"the account")) == b"the account"
 
 
 def test_a_link_with_a_key_of_small_order_is_refused() -> None:

@@ -11,7 +11,7 @@ from vyry.signal_protocol.provisioning import GroupKey, Provisioning
 from vyry.signal_protocol.refusals import BadContent, LinkMismatch, Refusal, UnknownVersion
 
 
-GIVEN = Provisioning(uuid4(), SigningPair.fresh(), bytes(32), {"theme": "dark"}, (GroupKey(uuid4(), bytes(32), 3),))
+GIVEN = Provisioning(uuid4(), SigningPair.fresh(), bytes(32), (GroupKey(uuid4(), bytes(32), 3),))
 SAID: dict[str, Any] = json.loads(GIVEN.pack())
 
 
@@ -21,7 +21,7 @@ def test_what_is_handed_over_is_read_as_it_was_packed(given: Provisioning) -> No
 
 
 def test_its_fields_are_those_of_the_document() -> None:
-    names = ["v", "kind", "userId", "identityKey", "identityPrivateKey", "profileKey", "settings", "groupKeys"]
+    names = ["v", "kind", "userId", "identityKey", "identityPrivateKey", "profileKey", "groupKeys"]
 
     assert list(SAID) == names
     assert list(SAID["groupKeys"][0]) == ["conversationId", "groupKey", "generation"]
@@ -35,7 +35,6 @@ def test_its_fields_are_those_of_the_document() -> None:
         ({"v": True}, BadContent),
         ({"kind": "text"}, BadContent),
         ({"userId": "x"}, BadContent),
-        ({"settings": []}, BadContent),
         ({"profileKey": "AA=="}, BadContent),
         ({"identityPrivateKey": "AA=="}, BadContent),
         ({"groupKeys": {}}, BadContent),
@@ -59,6 +58,11 @@ def test_what_is_no_account_is_refused(change: dict[str, Any], refusal: type[Ref
 def test_what_is_no_object_is_refused(plaintext: bytes) -> None:
     with pytest.raises(BadContent):
         Provisioning.read(plaintext)
+
+
+@pytest.mark.parametrize("said", [{"theme": "dark"}, [], None])
+def test_settings_that_an_older_device_hands_over_are_ignored(said: object) -> None:
+    assert Provisioning.read(json.dumps({**SAID, "settings": said}).encode()) == GIVEN
 
 
 def test_no_key_is_shown() -> None:

@@ -10,6 +10,7 @@ from vyry.client.device import Me
 from vyry.client.group_begun import Beginnings, Begun, checked
 from vyry.client.group_due import Due, Dues
 from vyry.client.group_info import GroupInfo
+from vyry.client.link_codes import check_no_link_code
 from vyry.client.refusals import Refused
 from vyry.client.rest import Body, Rest
 from vyry.client.store import Store
@@ -82,7 +83,8 @@ class Groups:
         return await self._rest.call("POST", f"/conversations/{conversation_id}/invites", limits)
 
     async def join(self, token: str) -> UUID:
-        """Come in by an invite. The title is told by the device that sealed it, once that is there."""
+        """Come in by an invite. The title is told by the device that sealed it, once that is there. Raises LinkCode for the link code of a device; nothing is sent then."""
+        check_no_link_code(token)
         said = await self._rest.call("POST", f"/invites/{quote(token, safe='')}/join")
         self._circles.keep(said)
         return UUID(said["conversationId"])

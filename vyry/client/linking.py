@@ -1,5 +1,6 @@
 """Linking (docs/signal-protocol.md, "Linking"): a new device shows a QR, one that the account has approves it, and two people, or one with two screens, compare six digits."""
 
+import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from vyry.client.device import Me
 from vyry.client.group_keys import GroupKeys
 from vyry.client.profiles import Profiles
 from vyry.client.publishing import Publishing
-from vyry.client.refusals import LinkEnded, Refused
+from vyry.client.refusals import CodeNotShown, LinkEnded, Refused
 from vyry.client.rest import Rest
 from vyry.client.store import Store
 from vyry.signal_protocol.linking import LinkOffer, LinkSecrets
@@ -50,17 +51,19 @@ class Attempt:
         return cls(offer.uri(), offer, pair, rest, {"X-Link-Secret": link["linkSecret"]}, become)
 
     async def code(self) -> str:
-        """Six digits, once the QR was scanned: the other device has to show the same. Raises LinkEnded, Unreachable."""
+        """Six digits, once the QR was scanned: show them, so that they are typed in or compared at the other device. Raises LinkEnded, Unreachable."""
         scanned = await self._look("scanned", "approved")
         self._secrets = LinkSecrets.of(self._offer, self._pair, octets(scanned["approverPublicKey"]))
         return self._secrets.compare_code
 
     async def complete(self) -> UUID:
-        """Wait until the other device has approved, and be its equal; messages from before do not come. Raises LinkEnded, LinkMismatch, Refused, Unreachable."""
+        """Wait until the other device has approved, and be its equal; messages from before do not come.
+
+        Raises CodeNotShown when `code` was not asked before, LinkEnded, LinkMismatch, Refused, Unreachable.
+        """
         if self._secrets is None:
-            await self.code()
+            raise CodeNotShown
         approved = await self._look("approved")
-        assert self._secrets is not None
         if octets(approved["approverPublicKey"]) != self._secrets.approver_key:
             raise LinkMismatch
         opened = self._secrets.open(octets(approved["provisioning"]))
@@ -127,25 +130,25 @@ class Links:
 
     async def approve(self, scanned: "Scanned", pin: str | None) -> None:
         """See Scanned.approve."""
-        me = Me.of(self._store)
-        account = await self._rest.call("GET", "/account")
-        handed = Provisioning(
-            me.user_id, me.identity, me.profile_key, account["settings"], GroupKeys(self._store).handed()
-        )
-        body: dict[str, object] = {"provisioning": text(scanned.made.seal(handed.pack()))}
+        body: dict[str, object] = {"provisioning": text(scanned.provisioning(self._handed))}
         if pin is not None:
             body["pin"] = pin
         await self._rest.call("POST", f"/devices/links/{scanned.link_id}/approve", body)
+
+    def _handed(self) -> bytes:
+        me = Me.of(self._store)
+        return Provisioning(me.user_id, me.identity, me.profile_key, GroupKeys(self._store).handed()).pack()
 
     async def reject(self, scanned: "Scanned") -> None:
         """See Scanned.reject."""
         await self._rest.call("POST", f"/devices/links/{scanned.link_id}/reject")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scanned:
     """A new device that waits: approve it only if it shows the same six digits."""
 
+    #: Better than showing them is to have them typed in from the new device's screen, and to ask `matches`: a person who is shown digits says yes from habit.
     code: str
     name: str
     #: The network that it asks from.
@@ -153,9 +156,20 @@ class Scanned:
     link_id: UUID
     made: LinkSecrets = field(repr=False)
     _links: Links = field(repr=False)
+    _provisioning: bytes | None = field(default=None, repr=False)
+
+    def matches(self, digits: str) -> bool:
+        """Whether these are the six digits, with or without spaces; compared in constant time."""
+        return hmac.compare_digest("".join(digits.split()).encode("utf-8", "replace"), self.code.encode())
+
+    def provisioning(self, plaintext: Callable[[], bytes]) -> bytes:
+        """What is posted: sealed at the first call, the very same bytes at each later one."""
+        if self._provisioning is None:
+            self._provisioning = self.made.seal(plaintext())
+        return self._provisioning
 
     async def approve(self, pin: str | None = None) -> None:
-        """Hand the account over. Raises Refused (PIN_REQUIRED, INVALID_PIN, DEVICE_LIMIT ...), Unreachable."""
+        """Hand the account over. After a wrong PIN, or when no answer came, call it again: the same bytes are posted. Raises Refused (PIN_REQUIRED, INVALID_PIN, DEVICE_LIMIT ...), Unreachable."""
         await self._links.approve(self, pin)
 
     async def reject(self) -> None:

@@ -5,6 +5,7 @@ from typing import Final, Literal
 from urllib.parse import quote
 from uuid import UUID
 
+from vyry.client.link_codes import check_no_link_code
 from vyry.client.names import RememberedNames, canonical
 from vyry.client.profiles import Profiles
 from vyry.client.refusals import NobodyFound
@@ -34,7 +35,8 @@ class People:
         self.names.keep(word, user_id)
 
     async def by_username(self, username: str) -> Body:
-        """Whoever is called that now, in whatever case; nothing is remembered (`resolve`)."""
+        """The account of this username now, in any case; nothing is remembered (`resolve`). Raises LinkCode for the link code of a device; nothing is sent then."""
+        check_no_link_code(username)
         return await self._rest.call("GET", f"/users/by-username/{quote(username, safe='')}")
 
     async def lookup(self, phone_numbers: Sequence[str]) -> list[Body]:

@@ -79,6 +79,20 @@ class LinkEnded(ClientError):
     """The link was rejected, has expired, or was used before: begin a new one."""
 
 
+class CodeNotShown(ClientError):
+    """The six digits of this link were not asked for: show `await attempt.code()` to a person first, who compares them."""
+
+    def __init__(self) -> None:
+        super().__init__((type(self).__doc__ or "").splitlines()[0])
+
+
+class LinkCode(ClientError):
+    """That is the link code of a device, nothing else: it lets that device into your account. Give it to `approve` only if the device is yours."""
+
+    def __init__(self) -> None:
+        super().__init__((type(self).__doc__ or "").splitlines()[0])
+
+
 class FileFailed(ClientError):
     """A file of this machine cannot be read or written."""
 

@@ -47,6 +47,28 @@ class LinkOffer:
         return cls(UUID(fields[1]), _octets(fields[2]), _octets(fields[3]))
 
 
+class AlreadySealed(Exception):
+    """This attempt has sealed before. Post the same bytes again, or begin a new attempt: its key and nonce are used up."""
+
+    def __init__(self) -> None:
+        super().__init__((type(self).__doc__ or "").splitlines()[0])
+
+
+class _SingleUse:
+    """Whether the key and nonce of an attempt were used. Shared by copies of its secrets, as the key is."""
+
+    __slots__ = ("_is_used",)
+
+    def __init__(self) -> None:
+        self._is_used = False
+
+    def use(self) -> None:
+        """Raises AlreadySealed at the second call."""
+        if self._is_used:
+            raise AlreadySealed
+        self._is_used = True
+
+
 @dataclass(frozen=True, slots=True)
 class LinkSecrets:
     """What both sides of one attempt share."""
@@ -56,6 +78,7 @@ class LinkSecrets:
     nonce: bytes = field(repr=False)
     #: Six digits for two people, or one with two screens, to compare.
     compare_code: str
+    _single_use: _SingleUse = field(default_factory=_SingleUse, repr=False, compare=False)
 
     @classmethod
     def of(cls, offer: LinkOffer, own: DhPair, approver_key: bytes) -> Self:
@@ -67,9 +90,10 @@ class LinkSecrets:
         return cls(approver_key, derived[:32], derived[32:44], f"{code:06d}")
 
     def seal(self, plaintext: bytes) -> bytes:
-        """`provisioning`, once per attempt. Raises TooLarge."""
-        header = HEAD + self.approver_key
-        return header + seal(self.key, self.nonce, pad(plaintext), header)
+        """`provisioning`, once per attempt: a second text under the same key and nonce would let the node forge a third. Raises TooLarge, AlreadySealed."""
+        padded, header = pad(plaintext), HEAD + self.approver_key
+        self._single_use.use()
+        return header + seal(self.key, self.nonce, padded, header)
 
     def open(self, provisioning: bytes) -> bytes:
         """What the approver sealed. Raises LinkMismatch, Malformed, UnknownVersion, UnknownType, BadPadding."""

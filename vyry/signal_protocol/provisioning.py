@@ -1,9 +1,8 @@
 """What the existing device hands to the new one inside `provisioning` (section 11, step 3)."""
 
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Final, Self
 from uuid import UUID
 
 from vyry.signal_protocol.contents import parse_object, read_id, read_octets, text_of, write_object
@@ -28,12 +27,14 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class Provisioning:
-    """An account as its new device gets it: messages from before are not part of it."""
+    """An account as its new device gets it: messages from before are not part of it, and nothing that the node tells.
+
+    The new device reads the settings from the node, whose they are. A field `settings` of older devices is ignored.
+    """
 
     user_id: UUID
     identity: SigningPair
     profile_key: bytes = field(repr=False)
-    settings: Mapping[str, Any] = field(default_factory=dict)
     group_keys: tuple[GroupKey, ...] = ()
 
     def pack(self) -> bytes:
@@ -50,7 +51,6 @@ class Provisioning:
                 "identityKey": text_of(self.identity.public),
                 "identityPrivateKey": text_of(self.identity.private),
                 "profileKey": text_of(self.profile_key),
-                "settings": dict(self.settings),
                 **({"groupKeys": group_keys} if group_keys else {}),
             }
         )
@@ -63,14 +63,14 @@ class Provisioning:
             raise BadContent
         if said["v"] != VERSION:
             raise UnknownVersion
-        settings, groups = said.get("settings"), said.get("groupKeys", [])
-        if said.get("kind") != KIND or not isinstance(settings, dict) or not isinstance(groups, list):
+        groups = said.get("groupKeys", [])
+        if said.get("kind") != KIND or not isinstance(groups, list):
             raise BadContent
         identity = SigningPair.of(read_octets(said.get("identityPrivateKey"), KEY_BYTES))
         if not hmac.compare_digest(identity.public, read_octets(said.get("identityKey"), KEY_BYTES)):
             raise LinkMismatch
         profile_key = read_octets(said.get("profileKey"), KEY_BYTES)
-        return cls(read_id(said.get("userId")), identity, profile_key, settings, tuple(map(_group_key, groups)))
+        return cls(read_id(said.get("userId")), identity, profile_key, tuple(map(_group_key, groups)))
 
 
 def _group_key(said: object) -> GroupKey:

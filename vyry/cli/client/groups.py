@@ -10,6 +10,7 @@ from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import Names, group, person
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
+from vyry.client.link_codes import check_no_link_code
 
 
 app: Final = App(
@@ -159,6 +160,7 @@ def join(token: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, wher
     """
 
     async def act(client: Client) -> None:
+        check_no_link_code(token)
         chat = await client.groups.join(token.rpartition("/")[2])
         where.say(f"You are in: {chat}", {"conversationId": str(chat)})
 

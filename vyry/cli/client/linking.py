@@ -1,21 +1,27 @@
-"""`vyry client link` and `vyry client approve`: another device of the account, by a QR and six digits that two screens show."""
+"""`vyry client link` and `vyry client approve`: another device of the account, by a QR and six digits that the new device shows and a person types in."""
 
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import segno
 from cyclopts import Parameter
 
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.pins import pin_in
+from vyry.cli.client.plain import plain
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
+from vyry.client.linking import Scanned
+
+
+#: So often the digits may be typed.
+TRIES: Final = 3
 
 
 def link(*, name: str = "vyry", where: Where = HERE) -> None:
-    """Make this profile another device of an account: show its QR to a device that the account has, and compare six digits.
+    """Make this profile another device of an account: show its QR to a device that the account has, and type the six digits shown here there.
 
     Args:
         name: What the account's owner sees it called.
@@ -31,7 +37,7 @@ def link(*, name: str = "vyry", where: Where = HERE) -> None:
             f"Scan this within two minutes, or type there: vyry client approve '{attempt.uri}'", {"uri": attempt.uri}
         )
         code = await attempt.code()
-        where.say(f"The other device has to show {code}. Approve it there.", {"code": code})
+        where.say(f"Type these digits at the other device: {code}", {"code": code})
         user_id = await attempt.complete()
         where.keep_node()
         where.say(f"Linked: your user id is {user_id}.", {"userId": str(user_id)})
@@ -42,7 +48,7 @@ def link(*, name: str = "vyry", where: Where = HERE) -> None:
 def approve(
     uri: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, pin_file: Path | None = None, where: Where = HERE
 ) -> None:
-    """Let a new device into your account, after you have compared six digits. What was said before does not go there.
+    """Let a new device into your account: type the six digits that it shows. What was said before does not go there.
 
     Args:
         uri: What the new device shows, vyry://link?...; - reads it from the first line of standard input.
@@ -54,15 +60,25 @@ def approve(
         shown = await asyncio.to_thread(sys.stdin.readline) if uri == "-" else uri
         pin = None if pin_file is None else pin_in(pin_file)
         scanned = await client.links.scan(shown.strip())
-        asked = (
-            f"{scanned.name}, asking from {scanned.requested_from}, has to show {scanned.code}. Does it? (yes or no) "
-        )
-        print(asked, end="", file=sys.stderr, flush=True)
-        answer = await asyncio.to_thread(sys.stdin.readline)
-        if answer.strip().lower() != "yes":
+        if not await _digits_match(scanned):
             await scanned.reject()
-            raise Ended(Exit.REFUSED, "The device was not let in.")
+            raise Ended(Exit.REFUSED, "The device was not let in: its six digits were not typed.")
         await scanned.approve(pin)
         where.say(f"{scanned.name} is let in.", {"name": scanned.name, "code": scanned.code, "approved": True})
 
     where.run(act)
+
+
+async def _digits_match(scanned: Scanned) -> bool:
+    """Whether a person typed what the new device shows. The digits are not shown here: they would be copied without a look at the other screen."""
+    asked = f"{scanned.name} asks from {scanned.requested_from} to be let into your account.\n"
+    print(plain(asked), end="", file=sys.stderr)
+    for _ in range(TRIES):
+        print("Type the six digits that it shows: ", end="", file=sys.stderr, flush=True)
+        typed = await asyncio.to_thread(sys.stdin.readline)
+        if not typed:
+            return False
+        if scanned.matches(typed):
+            return True
+        print("These are other digits.", file=sys.stderr)
+    return False
