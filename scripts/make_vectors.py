@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from scripts import edge_vectors
 from vyry.signal_protocol.handshake import Handshake
 from vyry.signal_protocol.primitives import KEM_CIPHERTEXT_BYTES, Address, DhPair, KemPair, SigningPair
 from vyry.signal_protocol.ratchet import Chain, Ratchet, message_secrets
@@ -253,6 +254,25 @@ def safety_number(draw: Draw) -> list[Case]:
     return cases
 
 
+def signature(draw: Draw) -> list[Case]:
+    """What libraries answer differently: VERIFY has one answer."""
+    cases = []
+    for each in edge_vectors.signatures(draw.octets):
+        values = (each.public_key, each.signature, each.message)
+        given = dict(zip(("publicKey", "signature", "message"), map(shown, values), strict=True))
+        cases.append(_expecting("signature", {"name": each.name, "input": given}))
+    return cases
+
+
+def agreement(draw: Draw) -> list[Case]:
+    """Public keys with bit 255 set, not canonical, on the twist and of small order."""
+    cases = []
+    for each in edge_vectors.agreements(draw.octets):
+        given = {"privateKey": shown(each.private_key), "publicKey": shown(each.public_key)}
+        cases.append(_expecting("agreement", {"name": each.name, "input": given}))
+    return cases
+
+
 MAKERS: dict[str, Callable[[Draw], list[Case]]] = {
     "pqxdh": pqxdh,
     "ratchet": ratchet,
@@ -260,6 +280,8 @@ MAKERS: dict[str, Callable[[Draw], list[Case]]] = {
     "attachment": attachment,
     "linking": linking,
     "safety-number": safety_number,
+    "signature": signature,
+    "agreement": agreement,
 }
 
 

@@ -148,6 +148,7 @@ def _of_the_protocol() -> dict[str, list[bytes]]:
             given[:-1] + b',"settings":{"theme":"dark"}}',
             given.replace(b'"v":1', b'"v":2'),
             given[:-1],
+            given.replace(b'"kind"', b'"v":1,"kind"'),
             b"{}",
         ],
         "kept_content": [Content(kind, uuid.UUID(ID), 1, here, fields).pack() for kind, fields in kinds.items()],

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vyry.client.packing import pack, unpack
-from vyry.signal_protocol.contents import Content, read_content
+from vyry.signal_protocol.contents import Content, read_content, write_object
 from vyry.signal_protocol.refusals import (
     BadContent,
     ContextMismatch,
@@ -71,6 +71,29 @@ def test_what_is_no_content_of_this_conversation_is_refused(change: dict[str, An
 def test_what_is_no_object_is_refused(plaintext: bytes) -> None:
     with pytest.raises(BadContent):
         read_content(plaintext, HERE)
+
+
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [
+        ('"kind":', '"kind":"text","kind":'),
+        ('"kind":', '"\\u006bind":"text","kind":'),
+        ('"more":', '"more":{"a":1,"a":1},"x":'),
+        ('"more":', '"more":[[{"deep":{"a":1,"b":2,"a":3}}]],"x":'),
+    ],
+    ids=["at the top", "escaped", "inside", "deep inside"],
+)
+def test_an_object_with_a_name_twice_is_refused(name: str, again: str) -> None:
+    text = json.dumps({**SAID, "more": [{"a": 1}, {"a": 1}]}, separators=(",", ":"))
+    assert read_content(text.encode(), HERE).fields["more"] == [{"a": 1}, {"a": 1}]
+
+    with pytest.raises(BadContent):
+        read_content(text.replace(name, again, 1).encode(), HERE)
+
+
+def test_names_that_would_be_one_as_json_are_not_written() -> None:
+    with pytest.raises(BadContent):
+        write_object({"a": {1: "one", "1": "another"}})
 
 
 UNKEEPABLE: list[object] = [

@@ -54,7 +54,7 @@ def test_what_is_no_account_is_refused(change: dict[str, Any], refusal: type[Ref
         Provisioning.read(json.dumps(said).encode())
 
 
-@pytest.mark.parametrize("plaintext", [b"", b"[]", b"\xff", b"NaN"])
+@pytest.mark.parametrize("plaintext", [b"", b"[]", b"\xff", b"NaN", GIVEN.pack()[:-1] + b',"userId":"x"}'])
 def test_what_is_no_object_is_refused(plaintext: bytes) -> None:
     with pytest.raises(BadContent):
         Provisioning.read(plaintext)

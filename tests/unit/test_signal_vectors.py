@@ -21,6 +21,12 @@ FILES = sorted(FOLDER.glob("*.json"))
 CASES = [
     (json.loads(file.read_text())["topic"], case) for file in FILES for case in json.loads(file.read_text())["cases"]
 ]
+#: Those of topics that are in the further files alone.
+EDGES = [
+    (topic, case)
+    for topic in ("signature", "agreement")
+    for case in json.loads((FOLDER / "further" / f"{topic}.json").read_text())["cases"]
+]
 
 
 @pytest.mark.parametrize(("topic", "case"), CASES, ids=lambda value: value if isinstance(value, str) else value["name"])
@@ -94,7 +100,9 @@ def test_a_file_that_is_none_of_this_suite_is_refused_in_a_line(
     assert count == "0 passed, 1 failed"
 
 
-@pytest.mark.parametrize("topic", ["pqxdh", "ratchet", "sender-keys", "attachment", "linking", "safety-number"])
+@pytest.mark.parametrize(
+    "topic", ["pqxdh", "ratchet", "sender-keys", "attachment", "linking", "safety-number", "signature", "agreement"]
+)
 @pytest.mark.parametrize("case", [{}, {"input": {}}, {"input": None, "steps": None}, {"steps": [{"do": "dance"}]}])
 def test_a_case_of_another_shape_fails_and_ends_nothing(
     topic: str, case: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -169,7 +177,9 @@ def expectations(case: dict[str, Any]) -> Iterator[tuple[str | int, ...]]:
         yield from (("steps", number, name) for name in step if name not in given)
 
 
-@pytest.mark.parametrize(("topic", "case"), CASES, ids=lambda value: value if isinstance(value, str) else value["name"])
+@pytest.mark.parametrize(
+    ("topic", "case"), [*CASES, *EDGES], ids=lambda value: value if isinstance(value, str) else value["name"]
+)
 def test_no_expected_value_passes_with_one_character_changed(topic: str, case: dict[str, Any]) -> None:
     passed = []
     for path in expectations(case):

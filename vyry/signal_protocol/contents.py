@@ -67,9 +67,9 @@ def read_content(plaintext: bytes, conversation_id: UUID) -> Content:
 
 
 def parse_object(plaintext: bytes) -> dict[str, Any]:
-    """A JSON object in UTF-8 that can be written down again, here and in a browser. Raises BadContent."""
+    """A JSON object in UTF-8 that can be written down again, here and in a browser; no object in it has a name twice. Raises BadContent."""
     try:
-        found = json.loads(plaintext.decode("utf-8"), parse_constant=_refuse)
+        found = json.loads(plaintext.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_named_once)
         _check(found)
     except (ValueError, RecursionError):
         raise BadContent from None
@@ -127,10 +127,25 @@ def _check(value: object, depth: int = 0) -> None:
         value.encode()
     if isinstance(value, int | float) and not abs(value) < MAX_NUMBER:
         raise ValueError("too large")
-    inner = (*value, *value.values()) if isinstance(value, Mapping) else value
+    inner = _parts(value) if isinstance(value, Mapping) else value
     if isinstance(inner, list | tuple):
         for each in inner:
             _check(each, depth + 1)
+
+
+def _parts(value: Mapping[Any, Any]) -> tuple[Any, ...]:
+    if not all(isinstance(name, str) for name in value):
+        # As JSON, 1 and "1" would be one name twice.
+        raise ValueError("a name that is no text")
+    return (*value, *value.values())
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """One parser takes the first value of a name, another the last: two readers of one text would read two things."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name twice")
+    return found
 
 
 def _refuse(_: str) -> Never:

@@ -104,16 +104,21 @@ class SigningPair:
 
 def check_signing_key(public: bytes) -> None:
     """Raise BadKey for a key by which signatures prove nothing: not canonical, or of small order."""
-    if len(public) != KEY_BYTES:
+    if len(public) != KEY_BYTES or not _is_canonical_and_large(public):
         raise BadKey
-    y = int.from_bytes(public, "little") & (2**255 - 1)
-    if y >= _FIELD or y in _SMALL_ORDER:
-        raise BadKey
+
+
+def _is_canonical_and_large(point: bytes) -> bool:
+    y = int.from_bytes(point, "little") & (2**255 - 1)
+    return y < _FIELD and y not in _SMALL_ORDER
 
 
 def verify(public: bytes, signature: bytes, message: bytes) -> None:
-    """VERIFY. Raises BadKey, BadSignature."""
+    """VERIFY: one answer in every client, whatever its library takes. Raises BadKey, BadSignature."""
     check_signing_key(public)
+    # WebCrypto refuses an R of small order, OpenSSL does not. What is neither canonical nor small, the library refuses: it compares the bytes of R.
+    if not _is_canonical_and_large(signature[:KEY_BYTES]):
+        raise BadSignature
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except (InvalidSignature, ValueError):

@@ -1,4 +1,4 @@
-"""The Double Ratchet (section 5; the specification's revision 3 without header encryption). A state is a frozen value: sealing and opening return the next.
+"""The Double Ratchet (section 5; the specification's revision 4, without header encryption and without its Triple Ratchet). A state is a frozen value: sealing and opening return the next.
 
 A crash between two steps can't fork a ratchet as long as the next state is stored before what came with it leaves the house.
 """

@@ -9,7 +9,7 @@ from uuid import UUID
 from vyry.signal_protocol import attachments, linking, safety
 from vyry.signal_protocol.handshake import Handshake, Prefix, Prekeys, answer, begin
 from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey, OwnDevice
-from vyry.signal_protocol.primitives import Address, DhPair, Encapsulated, KemPair, SigningPair
+from vyry.signal_protocol.primitives import Address, DhPair, Encapsulated, KemPair, SigningPair, verify
 from vyry.signal_protocol.ratchet import Chain, Ratchet, message_secrets
 from vyry.signal_protocol.refusals import Refusal
 from vyry.signal_protocol.sender_keys import Distribution, Generations, SenderKey, Where, sender_message_secrets
@@ -357,6 +357,17 @@ def _safety_number(case: Mapping[str, Any]) -> Found:
     }
 
 
+def _signature(case: Mapping[str, Any]) -> Found:
+    given = case["input"]
+    verify(octets(given["publicKey"]), octets(given["signature"]), octets(given["message"]))
+    return {"isValid": True}
+
+
+def _agreement(case: Mapping[str, Any]) -> Found:
+    given = case["input"]
+    return {"sharedSecret": DhPair.of(octets(given["privateKey"])).agree(octets(given["publicKey"]))}
+
+
 #: Topics whose cases may expect all they expect in their steps.
 STEPPED: Final = frozenset({"ratchet", "sender-keys"})
 TOPICS: Final[Mapping[str, Callable[[Mapping[str, Any]], Found]]] = {
@@ -366,4 +377,6 @@ TOPICS: Final[Mapping[str, Callable[[Mapping[str, Any]], Found]]] = {
     "attachment": _attachment,
     "linking": _linking,
     "safety-number": _safety_number,
+    "signature": _signature,
+    "agreement": _agreement,
 }
