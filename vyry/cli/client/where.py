@@ -1,6 +1,7 @@
 """What every command of `vyry client` has in common: which device speaks and to which node, how it answers, and how it ends."""
 
 import asyncio
+import resource
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ class Where:
 
     def run(self, act: Act) -> None:
         """Do it as this device; what a person has to decide is an object for programs, too. Raises Ended."""
+        # A crash leaves no file with the keys of this process in it.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         try:
             asyncio.run(self._acted(act))
         except (*FAILURES, Ended) as problem:
