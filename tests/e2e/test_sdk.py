@@ -15,7 +15,6 @@ from vyry.client.client import Client, Profile
 from vyry.client.events import Event, Reaction, Receipt, Said, Target, Unsend
 from vyry.client.refusals import StoreLocked
 from vyry.client.registering import Read
-from vyry.client.store import passphrase_key
 
 
 pytestmark = pytest.mark.timeout(120)
@@ -130,7 +129,7 @@ async def test_one_profile_is_open_once_and_needs_its_key(alone: Alone, tmp_path
             async with open_at(alone, tmp_path / "ann"):
                 raise AssertionError("opened twice")
 
-    other = passphrase_key("a passphrase", b"salt of 16 bytes")
+    other = bytes(32)
     with pytest.raises(StoreLocked, match="does not open"):
         async with Client.open(Profile(tmp_path / "ann", alone.url, other)):
             raise AssertionError("opened with another key")

@@ -16,7 +16,7 @@ from vyry.client.events import Lost
 from vyry.client.journal import Journal
 from vyry.client.packing import pack, unpack
 from vyry.client.refusals import ChainBroken, StoreFailed, StoreLocked
-from vyry.client.store import Store, file_key, passphrase_key
+from vyry.client.store import Store
 
 
 MAILBOX = uuid4()
@@ -114,16 +114,6 @@ def test_a_value_moved_to_another_name_does_not_open(tmp_path: Path) -> None:
         store.rows("UPDATE value SET sealed = (SELECT sealed FROM value WHERE kind = 'thing' LIMIT 1)")
         with pytest.raises(StoreLocked):
             _ = [store.get("thing", name) for name in ("one", "two")]
-
-
-def test_a_key_file_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
-    made = file_key(tmp_path / "key")
-
-    assert (file_key(tmp_path / "key"), len(made)) == (made, 32)
-    (tmp_path / "key").chmod(0o644)
-    with pytest.raises(StoreLocked, match="chmod 600"):
-        file_key(tmp_path / "key")
-    assert passphrase_key("one", bytes(16)) != passphrase_key("two", bytes(16))
 
 
 def test_a_store_is_closed_after_the_act_that_another_thread_is_in(tmp_path: Path) -> None:

@@ -1,11 +1,21 @@
-"""The store of a device: parts of a transaction that fail alone."""
+"""The store of a device: parts of a transaction that fail alone, deleted values that are in no file, and rows that somebody else changed."""
 
-from collections.abc import Iterator
+import hmac
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from vyry.client.store import Store
+from vyry.client.events import Lost, Message
+from vyry.client.journal import Journal
+from vyry.client.refusals import StoreFailed, StoreLocked
+from vyry.client.store import DAY, Store
 
 
 class Wrong(Exception):
@@ -79,3 +89,185 @@ def test_an_attempt_outside_a_transaction_is_one(store: Store) -> None:
         store.put("kind", "b", b"kept")
 
     assert (store.get("kind", "a"), store.get("kind", "b")) == (None, b"kept")
+
+
+def folder_holds(store: Store, words: bytes) -> bool:
+    return any(words in file.read_bytes() for file in store.folder.iterdir())
+
+
+def deleted_value(store: Store) -> bytes:
+    """Keep a value and delete it; answers how it was sealed."""
+    store.put("sessions", "x", b"chain key of this morning")
+    place = store.box.place("sessions", "x")
+    sealed: bytes = store.rows("SELECT sealed FROM value WHERE name = ?", place)[0][0]
+    store.put("sessions", "x", None)
+    return sealed
+
+
+@pytest.mark.parametrize("erase", [Store.scrub, lambda store: store.sweep(1)])
+def test_what_was_deleted_is_in_no_file_after_a_scrub(store: Store, erase: Callable[[Store], None]) -> None:
+    sealed = deleted_value(store)
+    assert folder_holds(store, sealed)
+
+    erase(store)
+
+    assert not folder_holds(store, sealed)
+    assert (store.folder / "vyry.db-wal").stat().st_size == 0
+
+
+def test_a_scrub_inside_a_transaction_happens_after_it(store: Store) -> None:
+    with store.transaction():
+        store.put("kind", "a", b"kept")
+        with store.transaction(), store.attempt():
+            sealed = deleted_value(store)
+            store.scrub()
+
+    assert not folder_holds(store, sealed)
+    assert store.get("kind", "a") == b"kept"
+
+
+def test_a_scrub_that_a_reader_bars_is_made_up_for_by_a_later_transaction(store: Store) -> None:
+    sealed = deleted_value(store)
+    with closing(sqlite3.connect(store.folder / "vyry.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM value").fetchall()
+        store.sweep(1)
+        assert folder_holds(store, sealed)
+
+    store.put("kind", "a", b"kept")
+
+    assert not folder_holds(store, sealed)
+
+
+def test_what_was_deleted_is_in_no_file_after_closing(tmp_path: Path) -> None:
+    with Store(tmp_path / "vyry.db", bytes(32)) as store, closing(sqlite3.connect(tmp_path / "vyry.db")) as reader:
+        reader.execute("SELECT count(*) FROM value").fetchall()
+        sealed = deleted_value(store)
+        store.close()
+        # The reader keeps the log from being deleted.
+        assert (tmp_path / "vyry.db-wal").exists()
+        assert not folder_holds(store, sealed)
+
+
+TOLD = Lost(seq=1, through_seq=1, reason="cap", count=1)
+
+
+def text(conversation_id: UUID, words: str) -> Message:
+    return Message(conversation_id=conversation_id, sender_id=uuid4(), sender_device_id=1, id=uuid4(), at=1, text=words)
+
+
+def change(folder: Path, *statements: str) -> None:
+    """As anybody does who can write the file."""
+    with closing(sqlite3.connect(folder / "vyry.db", isolation_level=None)) as database:
+        for statement in statements:
+            database.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE value SET sealed = (SELECT sealed FROM old.value WHERE kind = 'sessions') WHERE kind = 'sessions'",
+        "DELETE FROM value WHERE kind = 'verified'",
+        "INSERT INTO value SELECT * FROM old.value WHERE kind = 'identity'",
+        "UPDATE value SET until = 1 WHERE kind = 'sessions'",
+        "UPDATE proof SET sum = (SELECT sum FROM old.proof)",
+        "DELETE FROM proof",
+        "UPDATE event SET is_taken = 1 WHERE id = 2",
+        "UPDATE event SET is_taken = 0 WHERE id = 1",
+        "UPDATE event SET ends_at = NULL WHERE id = 1",
+        "DELETE FROM event WHERE id = 2",
+        "INSERT INTO event SELECT * FROM old.event WHERE id = 3",
+        "CREATE TRIGGER t AFTER INSERT ON value BEGIN DELETE FROM event; END",
+    ],
+)
+def test_single_rows_put_back_added_or_removed_are_noticed_at_opening(tmp_path: Path, statement: str) -> None:
+    with Store(tmp_path / "vyry.db", bytes(32)) as store:
+        journal = Journal(store)
+        store.put("sessions", "x", b"used")
+        store.put("identity", "bo", b"the old key")
+        journal.end(journal.add(text(uuid4(), "for a while"), is_taken=True), 5)
+        journal.add(TOLD), journal.add(TOLD)
+    shutil.copy(tmp_path / "vyry.db", tmp_path / "old.db")
+    with Store(tmp_path / "vyry.db", bytes(32)) as store:
+        store.put("sessions", "x", b"used again")
+        store.put("verified", "bo", b"yes")
+        store.put("identity", "bo", None)
+        Journal(store).take(3)
+    change(tmp_path, f"ATTACH '{tmp_path / 'old.db'}' AS old", statement)
+
+    with pytest.raises(StoreFailed, match="changed by something else"):
+        Store(tmp_path / "vyry.db", bytes(32))
+
+
+def test_a_store_opens_after_everything_that_its_owner_can_do_to_it(tmp_path: Path) -> None:
+    with Store(tmp_path / "vyry.db", bytes(32)) as store:
+        journal = Journal(store)
+        with store.transaction():
+            failing_attempt(store, "a")
+            journal.take(journal.add(TOLD))
+            journal.add(text(uuid4(), "waits"))
+        with pytest.raises(Wrong), store.transaction():
+            put_and_fail(store, "b")
+        with pytest.raises(StoreFailed):
+            # Its second row fails, and the first is undone with it.
+            store.rows("INSERT INTO value VALUES ('kind', x'00', NULL, x'00'), ('kind', x'00', NULL, x'00')")
+        store.put("kind", "c", b"1", until=1)
+        store.put("kind", "c", b"2", until=DAY)
+        store.put("said", "d", b"3")
+        journal.end(2, 7)
+        store.rows("DELETE FROM value WHERE kind IN ('none')")
+        store.sweep(5 * DAY)
+        store.rows("UPDATE event SET ends_at = 9 WHERE id = 2")
+
+    with Store(tmp_path / "vyry.db", bytes(32)) as store:
+        assert (store.get("kind", "c"), store.get("said", "d"), Journal(store).next()) == (None, b"3", None)
+
+
+def test_a_transaction_that_sqlite_undid_itself_takes_nothing_more_in(store: Store) -> None:
+    def go_on() -> None:
+        store.put("kind", "a", b"inside")
+        store.rows("ROLLBACK")
+        store.put("kind", "b", b"after")
+
+    with pytest.raises(StoreFailed, match="begin it again"), store.transaction():
+        go_on()
+
+    store.put("kind", "c", b"kept")
+    assert [store.get("kind", name) for name in "abc"] == [None, None, b"kept"]
+
+
+def test_an_event_opens_in_its_own_row_and_conversation_alone(store: Store) -> None:
+    here, there, journal = uuid4(), uuid4(), Journal(store)
+    first, second = journal.add(text(here, "yes")), journal.add(text(there, "no"))
+    assert (first, second) == (1, 2)
+
+    store.rows("UPDATE event SET place = (SELECT place FROM event WHERE id = 2) WHERE id = 1")
+    with pytest.raises(StoreLocked):
+        journal.history(there, 9)
+    store.rows("UPDATE event SET sealed = (SELECT sealed FROM event WHERE id = 2)")
+    with pytest.raises(StoreLocked):
+        journal.next()
+
+
+def test_a_number_of_the_journal_is_never_given_again(store: Store) -> None:
+    journal = Journal(store)
+    for number in (1, 2, 3):
+        assert journal.add(TOLD) == number
+        journal.take(number)
+
+
+def test_names_values_and_rows_are_kept_under_keys_of_their_own(store: Store) -> None:
+    sealed, place = store.box.seal(b"value", b"place"), store.box.place("kind", "name")
+
+    assert place != hmac.digest(bytes(32), b"kind\0name", "sha256")[:16]
+    with pytest.raises(InvalidTag):
+        AESGCM(bytes(32)).decrypt(sealed[:12], sealed[12:], b"place")
+    with pytest.raises(StoreLocked, match="32 bytes"):
+        Store(store.folder / "other" / "vyry.db", b"short")
+
+
+def test_a_wrong_key_opens_no_store(tmp_path: Path) -> None:
+    Store(tmp_path / "vyry.db", bytes(32)).close()
+
+    with pytest.raises(StoreLocked, match="does not open"):
+        Store(tmp_path / "vyry.db", bytes([1]) * 32)

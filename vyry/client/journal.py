@@ -37,11 +37,12 @@ class Journal:
         """Keep an event; what was said belongs to the history of its conversation. `is_taken`: nobody has to be told."""
         conversation_id = event.history
         place = self._place(conversation_id) if conversation_id else None
-        sealed = self._store.box.seal(write_event(event), _EVENT)
-        found = self._store.rows(
-            "INSERT INTO event (sealed, place, is_taken) VALUES (?, ?, ?) RETURNING id", sealed, place, is_taken
-        )
-        return int(found[0][0])
+        with self._store.transaction():
+            number = self._next_number()
+            sealed = self._store.box.seal(write_event(event), _bound(number, place))
+            statement = "INSERT INTO event (id, sealed, place, is_taken) VALUES (?, ?, ?, ?)"
+            self._store.rows(statement, number, sealed, place, is_taken)
+        return number
 
     def add_once(self, event: Event, now: int) -> None:
         """Keep an event about a lie or a change of the node, unless the very same was added within 30 days: the node could repeat it for ever."""
@@ -53,7 +54,7 @@ class Journal:
 
     def next(self) -> Event | None:
         """The oldest event nobody has taken yet."""
-        found = self._store.rows("SELECT id, sealed FROM event WHERE is_taken = 0 ORDER BY id LIMIT 1")
+        found = self._store.rows("SELECT id, place, sealed FROM event WHERE is_taken = 0 ORDER BY id LIMIT 1")
         return self._read(*found[0]) if found else None
 
     def take(self, number: int) -> None:
@@ -65,9 +66,11 @@ class Journal:
     def history(self, conversation_id: UUID, limit: int) -> list[Event]:
         """The newest so many of a conversation, the oldest of them first."""
         found = self._store.rows(
-            "SELECT id, sealed FROM event WHERE place = ? ORDER BY id DESC LIMIT ?", self._place(conversation_id), limit
+            "SELECT id, place, sealed FROM event WHERE place = ? ORDER BY id DESC LIMIT ?",
+            self._place(conversation_id),
+            limit,
         )
-        return [self._read(number, sealed) for number, sealed in reversed(found)]
+        return [self._read(number, place, sealed) for number, place, sealed in reversed(found)]
 
     def known(self, content_id: UUID, sender_id: UUID) -> Known | None:
         """What is known of a content, if it was said."""
@@ -85,8 +88,18 @@ class Journal:
         """It disappears at this moment (ms since 1970), or earlier if that was said before."""
         self._store.rows("UPDATE event SET ends_at = ? WHERE id = ? AND ifnull(ends_at, ?) >= ?", at, number, at, at)
 
-    def _read(self, number: int, sealed: bytes) -> Event:
-        return replace(read_event(self._store.box.open(sealed, _EVENT)), number=number)
+    def _next_number(self) -> int:
+        """The number of the next event: one that no event had, as AUTOINCREMENT promises, and known before the event is sealed to it."""
+        found = self._store.rows("SELECT seq FROM sqlite_sequence WHERE name = 'event'")
+        return int(found[0][0]) + 1 if found else 1
+
+    def _read(self, number: int, place: bytes | None, sealed: bytes) -> Event:
+        return replace(read_event(self._store.box.open(sealed, _bound(number, place))), number=number)
 
     def _place(self, conversation_id: UUID) -> bytes:
         return self._store.box.place("history", str(conversation_id))
+
+
+def _bound(number: int, place: bytes | None) -> bytes:
+    """What an event is sealed to: its number and its conversation, so that it opens in no other row. Longer or shorter than the place of a value."""
+    return _EVENT + number.to_bytes(8) + (place or b"")

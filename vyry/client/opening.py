@@ -1,20 +1,29 @@
 """Where a device lives, and what opens its store: a given key, a passphrase, the keyring of the system, or a file for its owner alone."""
 
 import base64
+import errno
 import importlib
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from vyry.client.refusals import StoreLocked
-from vyry.client.store import KEY_BYTES, Store, file_key, passphrase_key, private_file
+from vyry.client.database import lock_store, other_version
+from vyry.client.refusals import ClientError, StoreFull, StoreLocked
+from vyry.client.store import KEY_BYTES, Store
+from vyry.client.store_key import STORE_KEY, Argon2, Opener, WrappedKey, file_key
+from vyry.signal_protocol.primitives import label
 
 
 _STORE: Final = "vyry.db"
 _KEY: Final = "key"
-_SALT: Final = "salt"
-_SALT_BYTES: Final = 16
 _SERVICE: Final = "vyry"
+_FULL: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_MACHINE: Final = "machine"
+_MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
 class Keyring(Protocol):
@@ -40,37 +49,86 @@ class Profile:
 
     def asks_for_passphrase(self) -> bool:
         """Whether a passphrase opens this profile."""
-        return (self.folder / _SALT).exists()
+        with suppress(StoreLocked, OSError):
+            return WrappedKey.read(self.folder / STORE_KEY).opener is Opener.PASSPHRASE
+        return False
 
     def open_store(self) -> Store:
-        """The store, made when it is not there. Raises StoreLocked, StoreFull, StoreFailed."""
+        """The store, made when it is not there. Raises StoreLocked (also for a profile of an earlier version, which is left as it is), StoreFull, StoreFailed."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return Store(self.folder / _STORE, self.key or self._own_key())
+            return Store(self.folder / _STORE, self._store_key)
         except OSError as failed:
-            raise StoreLocked(f"{self.folder} cannot be used ({failed.strerror}).") from None
+            raise _unusable(self.folder, failed) from None
 
-    def _own_key(self) -> bytes:
+    def _store_key(self) -> bytes:
+        """The key of the store, made for a new profile, by whoever holds the lock of the store."""
+        path = self.folder / STORE_KEY
+        if path.exists():
+            wrapped = WrappedKey.read(path)
+            return wrapped.unwrap(self._wrapping_key(wrapped.opener, wrapped.argon2))
+        # The file with the key is on the disk before the store is begun.
+        if (self.folder / _STORE).exists():
+            raise StoreLocked(other_version(self.folder))
+        store_key, opener = secrets.token_bytes(KEY_BYTES), self._new_opener()
+        argon2 = Argon2.fresh() if opener is Opener.PASSPHRASE else None
+        key = self._wrapping_key(opener, argon2, is_new=True)
+        WrappedKey.wrap(store_key, opener, argon2, key).write(path)
+        return store_key
+
+    def _new_opener(self) -> Opener:
+        if self.key is not None:
+            return Opener.KEY
         if self.passphrase is not None:
-            if (self.folder / _KEY).exists():
-                raise StoreLocked(f"{self.folder} is opened by a key file, not by a passphrase.")
-            return passphrase_key(self.passphrase, private_file(self.folder / _SALT, _SALT_BYTES))
-        if self.asks_for_passphrase():
-            raise StoreLocked(f"{self.folder} is opened by a passphrase: give it.")
-        keyring = None if (self.folder / _KEY).exists() else system_keyring()
-        return file_key(self.folder / _KEY) if keyring is None else keyring_key(keyring, self.folder)
+            return Opener.PASSPHRASE
+        return Opener.FILE if (self.folder / _KEY).exists() or system_keyring() is None else Opener.KEYRING
+
+    def _wrapping_key(self, opener: Opener, argon2: Argon2 | None, *, is_new: bool = False) -> bytes:
+        """What the key of the store is wrapped under. A given key is that, whatever the profile is opened by otherwise."""
+        if self.key is not None:
+            return self.key
+        if self.passphrase is not None:
+            if argon2 is None:
+                raise StoreLocked(f"{self.folder} is opened by a {_named(opener)}, not by a passphrase.")
+            return argon2.key(self.passphrase)
+        if opener in (Opener.PASSPHRASE, Opener.KEY):
+            raise StoreLocked(f"{self.folder} is opened by a {_named(opener)}: give it.")
+        if opener is Opener.FILE:
+            return file_key(self.folder / _KEY, is_new=is_new)
+        keyring = system_keyring()
+        if keyring is None:
+            raise StoreLocked(f"{self.folder} is opened by the keyring of the system, and there is none here.")
+        return keyring_key(keyring, self.folder, is_new=is_new)
 
 
-def keyring_key(keyring: Keyring, folder: Path) -> bytes:
-    """The key of this folder in a keyring, which is made when it is not there. Raises StoreLocked."""
+def change_passphrase(profile: Profile, passphrase: str) -> None:
+    """Open the profile by this passphrase from now on, with present parameters. `profile` carries what opens it now. A copy of the folder made before is still opened by what opened it then.
+
+    Raises StoreLocked, also while the profile is open, and StoreFull.
+    """
+    path, key_file = profile.folder / STORE_KEY, profile.folder / _KEY
+    if not path.exists():
+        raise StoreLocked(f"{profile.folder} has no key that could be wrapped anew: open the profile first.")
+    try:
+        with lock_store(profile.folder / _STORE):
+            store_key = profile._store_key()  # noqa: SLF001 (a part of Profile that takes its lock)
+            argon2 = Argon2.fresh()
+            WrappedKey.wrap(store_key, Opener.PASSPHRASE, argon2, argon2.key(passphrase)).write(path)
+            # It opens nothing any more but an old copy.
+            key_file.unlink(missing_ok=True)
+    except OSError as failed:
+        raise _unusable(profile.folder, failed) from None
+
+
+def keyring_key(keyring: Keyring, folder: Path, *, is_new: bool) -> bytes:
+    """The key of this folder in a keyring, which is made for a new profile when it is not there. Raises StoreLocked."""
     name = str(folder.resolve())
     kept = keyring.get_password(_SERVICE, name)
     if kept is None:
-        if (folder / _STORE).exists():
+        if not is_new:
             raise StoreLocked(f"The keyring has no key for {folder}.")
-        kept = base64.b64encode(private_file(folder / _KEY, KEY_BYTES)).decode()
+        kept = base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
         keyring.set_password(_SERVICE, name, kept)
-        (folder / _KEY).unlink()
     return base64.b64decode(kept)
 
 
@@ -82,3 +140,42 @@ def system_keyring() -> Keyring | None:
         return None
     backend = module.get_keyring()
     return cast("Keyring", module) if getattr(backend, "priority", 0) >= 1 else None
+
+
+def machine_id() -> str | None:
+    """What the system calls this machine (machine-id(5)), if it does."""
+    for path in _MACHINE_IDS:
+        with suppress(OSError, ValueError):
+            kept = path.read_text(encoding="ascii").strip()
+            if kept and kept != "uninitialized":
+                return kept
+    return None
+
+
+def machine_changed(store: Store, read_id: Callable[[], str | None] = machine_id) -> bool:
+    """Whether `note_machine` saw another machine in this store: the profile was copied or moved, and the other copy may be in use. A hint: copies on one machine, and machines without an id, are not told apart."""
+    kept, here = store.get(_MACHINE), _machine_hash(read_id)
+    return kept is not None and here is not None and kept != here
+
+
+def note_machine(store: Store, read_id: Callable[[], str | None] = machine_id) -> None:
+    """Remember this machine, if it has an id, in the place of the one before."""
+    here = _machine_hash(read_id)
+    if here is not None:
+        store.put(_MACHINE, "", here)
+
+
+def _machine_hash(read_id: Callable[[], str | None]) -> bytes | None:
+    # machine-id(5): it is not to leave the machine, so a hash that is good for nothing else is kept.
+    here = read_id()
+    return None if here is None else sha256(label("machine") + here.encode()).digest()
+
+
+def _named(opener: Opener) -> str:
+    return {Opener.FILE: "key file", Opener.KEYRING: "key in the keyring of the system"}.get(opener, opener.value)
+
+
+def _unusable(folder: Path, failed: OSError) -> ClientError:
+    if failed.errno in _FULL:
+        return StoreFull(f"The disk of {folder} is full, or takes no more of you: what is kept is whole.")
+    return StoreLocked(f"{folder} cannot be used ({failed.strerror}).")

@@ -3,22 +3,19 @@
 What an envelope said and the ratchet behind it are committed together, before the envelope is acknowledged: a kill at any moment loses and doubles nothing.
 """
 
-import fcntl
 import hmac
-import os
 import secrets
-import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import Final
 
-from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from vyry.client.refusals import StoreFailed, StoreFull, StoreLocked
+from vyry.client.database import Database, lock_store
+from vyry.client.refusals import StoreLocked
+from vyry.client.row_sum import RowSum
+from vyry.signal_protocol.primitives import Z32, hkdf, label
 
 
 KEY_BYTES: Final = 32
@@ -26,57 +23,20 @@ DAY: Final = 86_400_000
 _NONCE: Final = 12
 #: The first value of every store: it says whether a key is the right one.
 _CHECK: Final = "check"
-#: A savepoint inside another has the same name: SQLite takes the innermost.
-_ATTEMPT: Final = "attempt"
-_SCHEMA: Final = (
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA secure_delete = ON",
-    "CREATE TABLE IF NOT EXISTS value (kind TEXT NOT NULL, name BLOB NOT NULL, sealed BLOB NOT NULL, until INTEGER, PRIMARY KEY (kind, name)) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS value_until ON value (until) WHERE until IS NOT NULL",
-    "CREATE TABLE IF NOT EXISTS event (id INTEGER PRIMARY KEY AUTOINCREMENT, is_taken INTEGER NOT NULL DEFAULT 0, sealed BLOB NOT NULL, place BLOB, ends_at INTEGER)",
-    "CREATE INDEX IF NOT EXISTS event_waiting ON event (id) WHERE is_taken = 0",
-    "CREATE INDEX IF NOT EXISTS event_place ON event (place, id) WHERE place IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS event_end ON event (ends_at) WHERE ends_at IS NOT NULL",
-)
-
-
-def file_key(path: Path) -> bytes:
-    """The key in this file, which is made (0600) when it is not there. Raises StoreLocked when others can read it."""
-    key = private_file(path, KEY_BYTES)
-    if len(key) != KEY_BYTES:
-        raise StoreLocked(f"{path} is no key of {KEY_BYTES} bytes.")
-    return key
-
-
-def private_file(path: Path, size: int) -> bytes:
-    """What lies in this file of its owner's alone; when it is not there, so many random bytes. Raises StoreLocked."""
-    with suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(size))
-            file.flush()
-            os.fsync(descriptor)
-    if path.stat().st_mode & 0o077:
-        raise StoreLocked(f"{path} can be read by others: run `chmod 600 {path}`.")
-    return path.read_bytes()
-
-
-def passphrase_key(passphrase: str, salt: bytes) -> bytes:
-    """The key that a passphrase makes with this salt: Argon2id, 64 MiB, 3 rounds (RFC 9106 section 4)."""
-    return hash_secret_raw(passphrase.encode(), salt, 3, 65_536, 4, KEY_BYTES, Type.ID)
 
 
 class Box:
-    """Seals values, each to its place: moved to another one it does not open."""
+    """Seals values, each to its place: moved to another one it does not open. Raises StoreLocked for what is no key."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
-        self._seal = AESGCM(key)
+        if len(key) != KEY_BYTES:
+            raise StoreLocked(f"The key of a store has {KEY_BYTES} bytes.")
+        self._places = hkdf(Z32, key, label("store places"), KEY_BYTES)
+        self._seal = AESGCM(hkdf(Z32, key, label("store values"), KEY_BYTES))
 
     def place(self, kind: str, name: str) -> bytes:
         """A name as it stands in the file: names are users and messages, and who reads the file without the key shall not learn them."""
-        return hmac.digest(self._key, f"{kind}\0{name}".encode(), "sha256")[:16]
+        return hmac.digest(self._places, f"{kind}\0{name}".encode(), "sha256")[:16]
 
     def seal(self, value: bytes, place: bytes) -> bytes:
         """As it is written."""
@@ -87,79 +47,28 @@ class Box:
         """What was sealed for that place. Raises StoreLocked."""
         try:
             return self._seal.decrypt(sealed[:_NONCE], sealed[_NONCE:], place)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise StoreLocked("The key does not open this profile.") from None
 
 
-class Store:
-    """One open file. It belongs to one process, and inside it to one caller at a time."""
+class Store(Database):
+    """The values of a device in its file. It belongs to one process, and inside it to one caller at a time."""
 
-    def __init__(self, path: Path, key: bytes) -> None:
-        self.folder: Final = path.parent
-        self._lock = _locked(path)
-        #: Whoever is inside a transaction is alone: nobody sees what may still be undone.
-        self._turn = threading.RLock()
-        self.box: Final = Box(key)
+    def __init__(self, path: Path, key: bytes | Callable[[], bytes]) -> None:
+        """Open the file under this key, or under the one that is asked for once no other process has the file. Raises StoreLocked, StoreFull, StoreFailed."""
+        lock = lock_store(path)
         try:
-            with _named(path.parent):
-                self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-                path.chmod(0o600)
+            key = key if isinstance(key, bytes) else key()
+            self.box: Final = Box(key)
+            super().__init__(path, lock, RowSum(hkdf(Z32, key, label("store rows"), KEY_BYTES)))
         except BaseException:
-            self._lock.close()
+            lock.close()
             raise
         try:
-            for statement in _SCHEMA:
-                self.rows(statement)
-            self._check_key()
+            self._prepare()
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file, once the act that is under way in another thread is over."""
-        with self._turn:
-            self._database.close()
-        self._lock.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All that is put and deleted inside is there afterwards, or, when the block fails, nothing of it. Raises StoreFull, StoreFailed."""
-        with self._turn:
-            if self._is_inside():
-                # A part of the act around it: it stands and falls with that.
-                yield
-                return
-            self.rows("BEGIN IMMEDIATE")
-            try:
-                yield
-                self.rows("COMMIT")
-            except BaseException:
-                if self._is_inside():
-                    self._database.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def attempt(self) -> Iterator[None]:
-        """Part of a transaction that can fail alone: an error of the block undoes what was done inside it, and the caller that catches it goes on.
-
-        Outside a transaction it is one. Raises StoreFull, StoreFailed, after which the whole transaction is to be given up: SQLite may have undone it.
-        """
-        with self.transaction():
-            self.rows(f"SAVEPOINT {_ATTEMPT}")
-            try:
-                yield
-            except BaseException:
-                if self._is_inside():
-                    self.rows(f"ROLLBACK TO {_ATTEMPT}")
-                    self.rows(f"RELEASE {_ATTEMPT}")
-                raise
-            self.rows(f"RELEASE {_ATTEMPT}")
 
     def get(self, kind: str, name: str = "") -> bytes | None:
         """The value of that name, if there is one."""
@@ -187,52 +96,20 @@ class Store:
 
     def sweep(self, now: int) -> None:
         """Delete what has had its time."""
-        self.rows("DELETE FROM value WHERE until < ?", now // DAY)
-        self.rows("DELETE FROM event WHERE ends_at < ?", now)
-
-    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """What a statement answers. Raises StoreFull, StoreFailed."""
-        with self._turn, _named(None):
-            return self._database.execute(statement, values).fetchall()
-
-    def _is_inside(self) -> bool:
-        """Whether an act is under way."""
-        return self._database.in_transaction
-
-    def _check_key(self) -> None:
         with self.transaction():
-            if self.get(_CHECK) is None:
-                for sealed, place in self.rows("SELECT sealed, name FROM value LIMIT 1"):
-                    self.box.open(sealed, place)
+            self.rows("DELETE FROM value WHERE until < ?", now // DAY)
+            self.rows("DELETE FROM event WHERE ends_at < ?", now)
+            self.scrub()
+
+    def _prepare(self) -> None:
+        """Begin a new file, or check the rows of an old one."""
+        if self._is_new():
+            with self.transaction():
+                self._create()
+                self._watch()
                 self.put(_CHECK, "", b"vyry")
-
-
-#: All but the first are what a quota looks like.
-_NO_ROOM: Final = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMOPEN")
-
-
-@contextmanager
-def _named(folder: Path | None) -> Iterator[None]:
-    """What SQLite says about the file, in one clear line."""
-    try:
-        yield
-    except sqlite3.Error as failed:
-        where = f" of {folder}" if folder else ""
-        if getattr(failed, "sqlite_errorname", "") in _NO_ROOM:
-            raise StoreFull(
-                f"The disk{where} is full, or takes no more of you: what is kept is whole, but nothing more can be kept."
-            ) from None
-        raise StoreFailed(
-            f"The store{where} cannot be used ({failed}; {getattr(failed, 'sqlite_errorname', '')})."
-        ) from None
-
-
-def _locked(path: Path) -> IO[bytes]:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = path.with_name(f"{path.name}.lock").open("wb")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise StoreLocked(f"Another process works with {path.parent}.") from None
-    return file
+            return
+        # Raises StoreLocked under a wrong key, by which no name would be found.
+        self.all(_CHECK)
+        self._check_rows()
+        self._watch()

@@ -1,0 +1,242 @@
+"""What opens a profile: the file `store-key`, its kinds, a crash while it is made, a changed passphrase, an earlier version, another machine."""
+
+import sqlite3
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from threading import Barrier
+from types import ModuleType, SimpleNamespace
+
+import orjson
+import pytest
+
+from vyry.client.opening import Profile, change_passphrase, machine_changed, machine_id, note_machine
+from vyry.client.refusals import StoreLocked
+from vyry.client.store import Store
+from vyry.client.store_key import Argon2, Opener, WrappedKey, file_key
+
+
+SECRET = Profile(Path(), "", passphrase="a passphrase")
+
+
+class MemoryKeyring(ModuleType):
+    """A keyring as the package `keyring` shows it, over memory."""
+
+    def __init__(self) -> None:
+        super().__init__("keyring")
+        self.kept: dict[tuple[str, str], str] = {}
+
+    def get_keyring(self) -> object:
+        return SimpleNamespace(priority=5)
+
+    def get_password(self, service_name: str, username: str) -> str | None:
+        return self.kept.get((service_name, username))
+
+    def set_password(self, service_name: str, username: str, password: str) -> None:
+        self.kept[service_name, username] = password
+
+
+def kept(profile: Profile) -> bytes | None:
+    """Open it, read what was kept, and keep something."""
+    with profile.open_store() as store:
+        found = store.get("thing")
+        store.put("thing", "", b"kept")
+    return found
+
+
+@pytest.mark.parametrize("profile", [SECRET, Profile(Path(), "", bytes(32)), Profile(Path(), "")])
+def test_what_made_a_profile_opens_it_again(tmp_path: Path, profile: Profile) -> None:
+    here = replace(profile, folder=tmp_path / "ann")
+
+    assert (kept(here), kept(here)) == (None, b"kept")
+    assert {file.stat().st_mode & 0o777 for file in here.folder.iterdir() if file.suffix != ".lock"} == {0o600}
+    assert here.asks_for_passphrase() == (profile is SECRET)
+
+
+def test_a_keyring_opens_the_profile_that_it_made_and_is_needed_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring, here = MemoryKeyring(), Profile(tmp_path, "")
+    monkeypatch.setitem(sys.modules, "keyring", keyring)
+    assert (kept(here), kept(here)) == (None, b"kept")
+    assert not (tmp_path / "key").exists()
+
+    keyring.kept.clear()
+    with pytest.raises(StoreLocked, match="has no key"):
+        here.open_store()
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    with pytest.raises(StoreLocked, match="there is none here"):
+        here.open_store()
+
+
+@pytest.mark.parametrize(
+    ("made", "asked", "says"),
+    [
+        (SECRET, Profile(Path(), ""), "opened by a passphrase: give it"),
+        (SECRET, Profile(Path(), "", passphrase="another"), "does not open"),
+        (SECRET, Profile(Path(), "", bytes(32)), "does not open"),
+        (Profile(Path(), ""), SECRET, "by a key file, not by a passphrase"),
+        (Profile(Path(), "", bytes(32)), Profile(Path(), ""), "opened by a key: give it"),
+        (Profile(Path(), "", bytes(32)), Profile(Path(), "", b"short"), "32 bytes"),
+    ],
+)
+def test_what_does_not_open_a_profile_says_what_does(tmp_path: Path, made: Profile, asked: Profile, says: str) -> None:
+    kept(replace(made, folder=tmp_path))
+
+    with pytest.raises(StoreLocked, match=says):
+        replace(asked, folder=tmp_path).open_store()
+
+    assert kept(replace(made, folder=tmp_path)) == b"kept"
+
+
+@pytest.mark.parametrize("left", [(), ("key",), ("key", "store-key"), ("key.new", "store-key.new")])
+def test_a_crash_while_a_profile_is_made_does_not_lock_it(tmp_path: Path, left: tuple[str, ...]) -> None:
+    here = Profile(tmp_path / "ann", "")
+    kept(here)
+    for file in here.folder.iterdir():
+        if file.name not in left:
+            file.unlink()
+    for name in left:
+        if name.endswith(".new"):
+            (here.folder / name).write_bytes(b"")
+
+    assert (kept(here), kept(here)) == (None, b"kept")
+
+
+def test_of_several_that_make_one_profile_at_once_none_locks_it(tmp_path: Path) -> None:
+    here, together = replace(SECRET, folder=tmp_path / "ann"), Barrier(4)
+
+    def attempt(_: int) -> str:
+        together.wait(10)
+        try:
+            kept(here)
+        except StoreLocked as locked:
+            return str(locked)
+        return "opened"
+
+    with ThreadPoolExecutor(4) as pool:
+        ends = set(pool.map(attempt, range(4)))
+    assert "opened" in ends
+    assert ends <= {"opened", f"Another process works with {here.folder}."}
+    assert kept(here) == b"kept"
+
+
+@pytest.mark.parametrize("before", [SECRET, Profile(Path(), "", bytes(32)), Profile(Path(), "")])
+def test_a_changed_passphrase_opens_the_same_store_and_the_one_before_does_not(tmp_path: Path, before: Profile) -> None:
+    here = replace(before, folder=tmp_path)
+    kept(here)
+    change_passphrase(here, "the next")
+
+    with pytest.raises(StoreLocked):
+        here.open_store()
+    assert not (tmp_path / "key").exists()
+    assert kept(Profile(tmp_path, "", passphrase="the next")) == b"kept"
+
+
+def test_a_passphrase_is_changed_by_its_owner_while_nothing_has_the_profile_open(tmp_path: Path) -> None:
+    here = replace(SECRET, folder=tmp_path)
+    with pytest.raises(StoreLocked, match="open the profile first"):
+        change_passphrase(here, "the next")
+    kept(here)
+    before = (tmp_path / "store-key").read_bytes()
+
+    with here.open_store(), pytest.raises(StoreLocked, match="Another process"):
+        change_passphrase(here, "the next")
+    with pytest.raises(StoreLocked, match="does not open"):
+        change_passphrase(replace(here, passphrase="a wrong one"), "the next")
+
+    assert (tmp_path / "store-key").read_bytes() == before
+
+
+def test_parameters_of_before_are_read_from_the_file_and_raised_with_the_passphrase(tmp_path: Path) -> None:
+    here, cheap = replace(SECRET, folder=tmp_path), Argon2(bytes(16), 1_024, 1, 1)
+    WrappedKey.wrap(bytes(32), Opener.PASSPHRASE, cheap, cheap.key("a passphrase")).write(tmp_path / "store-key")
+    kept(here)
+
+    change_passphrase(here, "a passphrase")
+
+    raised = WrappedKey.read(tmp_path / "store-key").argon2
+    assert raised
+    assert (raised.memory_kib, raised.rounds, raised.lanes) == (65_536, 3, 4)
+    assert kept(here) == b"kept"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda _: b"",
+        lambda good: good[:-9],
+        lambda _: b"[]",
+        lambda good: orjson.dumps({**orjson.loads(good), "version": 2}),
+        lambda good: orjson.dumps({**orjson.loads(good), "more": 1}),
+        lambda good: orjson.dumps({**orjson.loads(good), "opener": "file"}),
+        lambda good: orjson.dumps({**orjson.loads(good), "sealed": ""}),
+        lambda good: good.replace(b'"rounds":3', b'"rounds":2'),
+        lambda good: good.replace(b'"rounds":3', b'"rounds":true'),
+        lambda good: good.replace(b'"memory_kib":65536', b'"memory_kib":99999999999'),
+    ],
+)
+def test_a_changed_store_key_opens_nothing_and_is_left_as_it_is(
+    tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    here, file = replace(SECRET, folder=tmp_path), tmp_path / "store-key"
+    kept(here)
+    good = file.read_bytes()
+    file.write_bytes(spoil(good))
+
+    with pytest.raises(StoreLocked):
+        here.open_store()
+
+    assert file.read_bytes() == spoil(good)
+    file.write_bytes(good)
+    assert kept(here) == b"kept"
+
+
+def test_a_key_file_is_made_for_a_new_profile_and_for_its_owner_alone(tmp_path: Path) -> None:
+    with pytest.raises(StoreLocked, match="is not there"):
+        file_key(tmp_path / "key", is_new=False)
+    made = file_key(tmp_path / "key", is_new=True)
+
+    assert (file_key(tmp_path / "key", is_new=True), len(made)) == (made, 32)
+    (tmp_path / "key").chmod(0o644)
+    with pytest.raises(StoreLocked, match="chmod 600"):
+        file_key(tmp_path / "key", is_new=False)
+
+
+@pytest.mark.parametrize("profile", [SECRET, Profile(Path(), "", bytes(32)), Profile(Path(), "")])
+def test_a_profile_of_an_earlier_version_is_refused_and_left_as_it_is(tmp_path: Path, profile: Profile) -> None:
+    (tmp_path / "key").write_bytes(bytes(32))
+    earlier_store(tmp_path / "vyry.db")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    with pytest.raises(StoreLocked, match="earlier version: move it away, then register or link again"):
+        replace(profile, folder=tmp_path).open_store()
+    with pytest.raises(StoreLocked, match="earlier version"):
+        Store(tmp_path / "vyry.db", bytes(32))
+
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.suffix != ".lock"} == before
+
+
+def earlier_store(path: Path) -> None:
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("CREATE TABLE value (kind TEXT, name BLOB, sealed BLOB, until INTEGER, PRIMARY KEY (kind, name))")
+    database.execute("INSERT INTO value VALUES ('me', x'00', x'00', NULL)")
+    database.close()
+
+
+def test_another_machine_is_noticed_until_it_is_noted(tmp_path: Path) -> None:
+    with Store(tmp_path / "vyry.db", bytes(32)) as store:
+        assert not machine_changed(store, lambda: "one")
+        note_machine(store, lambda: "one")
+        assert not machine_changed(store, lambda: "one")
+        assert machine_changed(store, lambda: "two")
+        assert not machine_changed(store, lambda: None)
+        note_machine(store, lambda: None)
+        assert machine_changed(store, lambda: "two")
+        note_machine(store, lambda: "two")
+        assert not machine_changed(store, lambda: "two")
+        assert store.get("machine") != b"two"
+        assert machine_changed(store) == (machine_id() is not None)
