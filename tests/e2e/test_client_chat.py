@@ -106,6 +106,20 @@ async def test_messages_are_answered_changed_taken_back_and_reacted_to(alone: Al
     assert (reaction.body["emoji"], unsent.body["target"]["id"]) == ("👍", answer.body["id"])
 
 
+async def test_escape_in_the_box_of_reactions_changes_none(alone: Alone, tmp_path: Path) -> None:
+    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+        await until(pilot, lambda: "hello Ann" in shown(pilot))
+        pilot.app.query_one(History).focus()
+        await pilot.press("end", "plus")
+        await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
+        await ann.send_text(chat, "no reaction")
+        came = await up_to(bo, Message)
+
+    assert not [event for event in came if isinstance(event, Reaction)]
+
+
 async def test_words_of_others_neither_paint_nor_steer_the_terminal(alone: Alone, tmp_path: Path) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await bo.account.update(displayName="[b]Bo\u202e")

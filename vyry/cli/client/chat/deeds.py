@@ -2,9 +2,9 @@
 
 import asyncio
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
-from textual.app import App
+from textual.screen import ModalScreen
 
 from vyry.cli.client.chat.desk import Desk
 from vyry.cli.client.chat.transcript import row_of
@@ -32,10 +32,23 @@ Everywhere:
 ✓ the node has it   ✓✓ it was delivered   ✓✓ read"""
 
 
+_Answer = TypeVar("_Answer")
+
+
+class Stage(Protocol):
+    """The screen these are shown on. Once it is leaving, `ask` raises CancelledError and `say` does nothing."""
+
+    async def ask(self, box: ModalScreen[_Answer]) -> _Answer | None:
+        """What a person answers in a box."""
+
+    def say(self, text: str) -> None:
+        """Show one line for a while."""
+
+
 class Deeds:
     """Each says what went wrong by raising: a ClientError, a Refusal, Ended, OSError."""
 
-    def __init__(self, chat: App[None], desk: Desk, client: Client) -> None:
+    def __init__(self, chat: Stage, desk: Desk, client: Client) -> None:
         self._chat = chat
         self._desk = desk
         self._client = client
@@ -50,15 +63,17 @@ class Deeds:
 
     async def react(self, target: Target | None) -> None:
         """Put an emoji on it."""
-        if target is not None:
-            emoji = await self._chat.push_screen_wait(Ask("An emoji to put on it (empty takes yours back):", "👍"))
-            await self._client.messages.react(self._desk.where(), target, emoji)
+        if target is None:
+            return
+        emoji = await self._chat.ask(Ask("An emoji to put on it (empty takes yours back):", "👍"))
+        if emoji is not None:
+            await self._client.messages.react(self._desk.where(), target, emoji or None)
 
     async def attach(self) -> None:
         """Send a file."""
         where = self._desk.where()
-        path = await self._chat.push_screen_wait(Ask("The file to send:"))
-        if path is not None:
+        path = await self._chat.ask(Ask("The file to send:"))
+        if path:
             file = await asyncio.to_thread(Path(path).expanduser)
             await self._client.files.send(where, file, progress=self._progress(file.name))
             self.doing = ""
@@ -69,11 +84,13 @@ class Deeds:
         event = row.event if row is not None else None
         if not isinstance(event, Message) or not event.attachments:
             return
-        path = await self._chat.push_screen_wait(Ask("The folder to save to:", str(folder)))
-        into = await asyncio.to_thread(Path(path or ".").expanduser)
-        for each in event.attachments if path is not None else ():
+        path = await self._chat.ask(Ask("The folder to save to:", str(folder)))
+        if not path:
+            return
+        into = await asyncio.to_thread(Path(path).expanduser)
+        for each in event.attachments:
             saved = await self._client.files.download(each, into, self._progress("file"))
-            self._chat.notify(f"Saved as {saved}.", markup=False)
+            self._chat.say(f"Saved as {saved}.")
         self.doing = ""
 
     async def safety(self) -> None:
@@ -87,13 +104,13 @@ class Deeds:
             f"{self._desk.name_of(others[0])} must see the same number:\n\n{digits}\n\n"
             f"It is {state}. v: they are the same. Escape: close."
         )
-        if await self._chat.push_screen_wait(Tell(text, is_choice=True)):
+        if await self._chat.ask(Tell(text, is_choice=True)):
             await self._client.safety.verify(others[0])
-            self._chat.notify("Noted; the note falls when the key changes.", markup=False)
+            self._chat.say("Noted; the note falls when the key changes.")
 
     async def help(self) -> None:
         """Show the keys."""
-        await self._chat.push_screen(Tell(HELP))
+        await self._chat.ask(Tell(HELP))
 
     def _progress(self, name: str) -> Progress:
         def tell(done: int, total: int) -> None:

@@ -1,9 +1,11 @@
 """The full-screen client: conversations on the left, what was said on the right, a place to write below."""
 
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial, wraps
 from pathlib import Path
 from time import monotonic
-from typing import ClassVar, Final
+from typing import ClassVar, Concatenate, Final, ParamSpec, TypeVar
 from uuid import UUID
 
 from textual import on
@@ -11,9 +13,12 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.notifications import SeverityLevel
+from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Footer, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
+from textual.worker import Worker
 
 from vyry.cli.client.chat.deeds import Deeds
 from vyry.cli.client.chat.desk import PAGE, Desk, is_named
@@ -31,6 +36,23 @@ _TYPING_SECONDS: Final = 4.0
 #: What comes close together is shown together.
 _TOGETHER_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 0.5
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
+
+
+def unless_leaving(act: Callable[Concatenate["Chat", _Given], None]) -> Callable[Concatenate["Chat", _Given], None]:
+    """It does nothing once the screen is leaving: timers, callbacks and workers may outlive the widgets they show on.
+
+    What acts on widgets is synchronous, so nothing can leave between this check and the last line of it; what awaits
+    calls such a function after each await.
+    """
+
+    @wraps(act)
+    def checked(chat: "Chat", /, *args: _Given.args, **kwargs: _Given.kwargs) -> None:
+        if not chat.is_leaving():
+            act(chat, *args, **kwargs)
+
+    return checked
 
 
 class Chat(App[None]):
@@ -71,27 +93,46 @@ class Chat(App[None]):
 
     def _on_mount(self) -> None:
         self.query_one(Composer).focus()
-        self.run_worker(self._hear())
+        _: Worker[None] = self.run_worker(self._hear)
         self.set_interval(_LOOK_SECONDS, self._look)
         self._look()
 
-    def attempt(self, deed: Awaitable[object]) -> None:
+    def is_leaving(self) -> bool:
+        """Whether it was quit or is being taken down: from then on nothing is shown, asked or begun."""
+        return not (self.is_running and self.default_screen.is_attached)
+
+    @unless_leaving
+    def attempt(self, deed: Callable[[], Awaitable[object]]) -> None:
         """Do something beside; what goes wrong is said in one line."""
+        # Functions, not coroutines: one that is quit before it began leaves nothing unawaited behind.
+        _: Worker[None] = self.run_worker(partial(self._guarded, deed))
 
-        async def guarded() -> None:
-            try:
-                await deed
-            except (*FAILURES, Ended, OSError) as problem:
-                self.notify(str(problem), severity="error", markup=False)
-            self.touch()
+    async def _guarded(self, deed: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await deed()
+        except (*FAILURES, Ended, OSError) as problem:
+            self.say(str(problem), "error")
+        self.touch()
 
-        self.run_worker(guarded())
+    async def ask(self, box: ModalScreen[_Answer]) -> _Answer | None:
+        """What a person answers; it waits for that. Once the screen is leaving its caller ends as workers do: cancelled."""
+        if self.is_leaving():
+            raise asyncio.CancelledError
+        # Not push_screen_wait: that runs pending callbacks first, and the screen may leave meanwhile.
+        return await asyncio.shield(self.push_screen(box, wait_for_dismiss=True))
 
+    @unless_leaving
+    def say(self, text: str, severity: SeverityLevel = "information") -> None:
+        """Show one line for a while."""
+        self.notify(text, severity=severity, markup=False)
+
+    @unless_leaving
     def touch(self) -> None:
         """What is shown may have changed."""
         if self._due is None:
             self._due = self.set_timer(_TOGETHER_SECONDS, self._paint)
 
+    @unless_leaving
     def _look(self) -> None:
         """Whether the node is there; once it is, the conversations are asked for."""
         is_connected = self._client.presence.is_connected
@@ -102,7 +143,7 @@ class Chat(App[None]):
         self.query_one("#state", Static).update(Content(state))
         if is_connected and not self._is_loaded:
             self._is_loaded = True
-            self.attempt(self._load())
+            self.attempt(self._load)
 
     async def _load(self) -> None:
         await self.desk.load()
@@ -116,39 +157,51 @@ class Chat(App[None]):
                 self._show_typing(event)
             elif isinstance(event, Notice):
                 # Who is where, or what it is called, may be another thing now.
-                self.attempt(self.desk.load())
+                self.attempt(self.desk.load)
             elif isinstance(event, Said) and not is_named(self.desk.told.get(event.conversation_id)):
-                self.attempt(self.desk.load())
+                self.attempt(self.desk.load)
             elif isinstance(event, Said | Receipt | Read | Unreadable) or self.desk.alerts:
                 self.touch()
 
     async def _paint(self) -> None:
         """Show all of it as it stands now, and say that it was read."""
         self._due = None
+        if self.is_leaving():
+            return
         shown = await self.desk.read()
+        if self.is_leaving():
+            return
         self.query_one(History).put(shown)
         if self.desk.open is not None:
             self.query_one("#title", Static).update(Content(self.desk.title(self.desk.open)))
             await self._client.messages.read(self.desk.open, self._client.conversations.unread(self.desk.open, PAGE))
+        self._put_chats()
+
+    @unless_leaving
+    def _put_chats(self) -> None:
         chats = self.query_one("#chats", OptionList)
         chats.clear_options()
         chats.add_options([Option(line, id=str(each)) for each, line in self.desk.lines()])
         if self.desk.open in self.desk.order:
             chats.highlighted = self.desk.order.index(self.desk.open)
 
+    @unless_leaving
     def _show_typing(self, event: Typing) -> None:
-        if event.conversation_id != self.desk.open:
-            return
-        line = self.query_one("#typing", Static)
-        line.update(Content(f"{self.desk.name_of(event.user_id)} types …" if event.is_typing else ""))
-        if event.is_typing:
-            self.set_timer(TYPING_MILLISECONDS / 1_000, lambda: line.update(""))
+        if event.conversation_id == self.desk.open:
+            self._put_typing(f"{self.desk.name_of(event.user_id)} types …" if event.is_typing else "")
+            if event.is_typing:
+                self.set_timer(TYPING_MILLISECONDS / 1_000, self._put_typing)
+
+    @unless_leaving
+    def _put_typing(self, line: str = "") -> None:
+        self.query_one("#typing", Static).update(Content(line))
 
     @on(OptionList.OptionSelected, "#chats")
+    @unless_leaving
     def _opened(self, event: OptionList.OptionSelected) -> None:
         self.desk.open, self.desk.limit = UUID(event.option_id), PAGE
         self._writing.forget()
-        self.query_one("#typing", Static).update("")
+        self._put_typing()
         self.query_one(Composer).focus()
         self.touch()
 
@@ -159,22 +212,34 @@ class Chat(App[None]):
             self.touch()
 
     @on(Composer.Said)
-    def _said(self, event: Composer.Said) -> None:
+    async def _said(self, event: Composer.Said) -> None:
+        """Kept before anything that follows is handled: leaving, too."""
         self._typed_at = -_TYPING_SECONDS
-        self.attempt(self._writing.say(event.text))
+        await self._guarded(partial(self._writing.say, event.text))
+
+    @on(Composer.Left)
+    def _left(self) -> None:
+        self.exit()
 
     @on(TextArea.Changed, "#composer")
-    async def _typed(self, event: TextArea.Changed) -> None:
+    def _typed(self, event: TextArea.Changed) -> None:
         if self.desk.open is None or not event.text_area.text or monotonic() - self._typed_at < _TYPING_SECONDS:
             return
         self._typed_at = monotonic()
-        await self._client.messages.typing(self.desk.open)
+        self.attempt(partial(self._client.messages.typing, self.desk.open))
 
     def _chosen(self) -> Target | None:
         """What the cursor stands on."""
+        if self.is_leaving():
+            return None
         at = self.query_one(History).highlighted
         return None if at is None or at >= len(self.desk.rows) else self.desk.rows[at].target
 
+    @unless_leaving
+    def _action_quit(self) -> None:
+        self.query_one(Composer).leave()
+
+    @unless_leaving
     def _action_write(self) -> None:
         self._writing.forget()
         self.query_one(Composer).focus()
@@ -185,20 +250,20 @@ class Chat(App[None]):
     def _action_edit(self) -> None:
         self._writing.change(self._chosen())
 
-    def _action_unsend(self) -> None:
-        self.attempt(self._deeds.unsend(self._chosen()))
+    async def _action_unsend(self) -> None:
+        await self._guarded(partial(self._deeds.unsend, self._chosen()))
 
     def _action_react(self) -> None:
-        self.attempt(self._deeds.react(self._chosen()))
+        self.attempt(partial(self._deeds.react, self._chosen()))
 
     def _action_save(self) -> None:
-        self.attempt(self._deeds.save(self._chosen(), Path.cwd()))
+        self.attempt(partial(self._deeds.save, self._chosen(), Path.cwd()))
 
     def _action_attach(self) -> None:
-        self.attempt(self._deeds.attach())
+        self.attempt(self._deeds.attach)
 
     def _action_safety(self) -> None:
-        self.attempt(self._deeds.safety())
+        self.attempt(self._deeds.safety)
 
     def _action_help(self) -> None:
-        self.attempt(self._deeds.help())
+        self.attempt(self._deeds.help)

@@ -55,6 +55,13 @@ class Composer(TextArea):
             super().__init__()
             self.text = text
 
+    class Left(Message):
+        """Everything typed before was handled: it is time to quit."""
+
+    def leave(self) -> None:
+        """Post Left behind what is typed already: keys come here by a longer way than the one that quits."""
+        self.call_later(self.post_message, self.Left())
+
     async def _on_key(self, event: events.Key) -> None:
         if event.key in ("enter", "ctrl+j"):
             event.stop()
@@ -69,7 +76,7 @@ class Composer(TextArea):
 
 
 class Ask(ModalScreen[str | None]):
-    """A question with an answer of one line; Escape: none."""
+    """A question with an answer of one line, which may be empty; Escape: none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
 
@@ -85,7 +92,7 @@ class Ask(ModalScreen[str | None]):
             yield Input(self._suggested, select_on_focus=False)
 
     def _on_input_submitted(self, event: Input.Submitted) -> None:
-        _ = self.dismiss(event.value.strip() or None)
+        _ = self.dismiss(event.value.strip())
 
 
 class Tell(ModalScreen[bool]):

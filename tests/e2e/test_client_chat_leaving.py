@@ -1,0 +1,87 @@
+"""`vyry client chat` quit at any moment: whatever is under way then ends without a traceback."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from scripts.nodes import Alone
+from tests.client_shell import Terminal
+from tests.e2e.test_client_chat import Screen, screen, shown, until
+from tests.e2e.test_client_presence import pair
+from vyry.client.client import Client
+
+
+pytestmark = pytest.mark.timeout(120)
+#: Moments after an event came, spread over what one paint takes.
+MOMENTS = tuple(0.015 * each for each in range(8))
+
+
+@asynccontextmanager
+async def busy(client: Client, chat: UUID) -> AsyncIterator[None]:
+    """The other side writes and types meanwhile."""
+
+    async def writes() -> None:
+        for each in range(3):
+            await client.messages.typing(chat)
+            await client.send_text(chat, f"word {each}")
+
+    writing = asyncio.create_task(writes())
+    try:
+        yield
+    finally:
+        await writing
+
+
+@pytest.mark.parametrize("keys", [(), ("ctrl+q",)], ids=["closed", "quit"])
+async def test_a_screen_left_while_events_arrive_ends_quietly(
+    alone: Alone, tmp_path: Path, keys: tuple[str, ...]
+) -> None:
+    async with pair(alone, tmp_path) as (ann, bo, chat):
+        for moment in MOMENTS:
+            async with busy(bo, chat), screen(ann, chat) as pilot:
+                await until(pilot, lambda: "hello Ann" in shown(pilot))
+                await asyncio.sleep(moment)
+                await pilot.press(*keys)
+
+            assert (pilot.app.return_code or 0, pilot.app.screen_stack) == (0, [])
+
+
+@pytest.mark.parametrize("key", ["f1", "ctrl+o", "ctrl+t"])
+async def test_a_screen_left_while_a_box_opens_ends_quietly(alone: Alone, tmp_path: Path, key: str) -> None:
+    async with pair(alone, tmp_path) as (ann, bo, chat):
+        for moment in MOMENTS[::2]:
+            async with busy(bo, chat), screen(ann, chat) as pilot:
+                await until(pilot, lambda: "hello Ann" in shown(pilot))
+                await pilot.press(key)
+                await asyncio.sleep(moment)
+
+            assert (pilot.app.return_code or 0, pilot.app.screen_stack) == (0, [])
+
+
+async def test_under_an_open_box_the_screen_still_shows_what_comes(alone: Alone, tmp_path: Path) -> None:
+    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+        await until(pilot, lambda: "hello Ann" in shown(pilot))
+        for key in ("f1", "ctrl+o", "ctrl+t"):
+            said = f"under {key}"
+            sending = asyncio.create_task(bo.send_text(chat, said))
+            await pilot.press(key)
+            await until(pilot, lambda: said in shown(pilot) and len(pilot.app.screen_stack) == 2)  # noqa: B023
+            await sending
+            await pilot.press("escape")
+            await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
+
+
+async def test_what_is_entered_right_before_quitting_is_kept(alone: Alone, tmp_path: Path) -> None:
+    terminal = Terminal(alone, tmp_path)
+    await asyncio.to_thread(terminal.sign_up, "ann")
+    bo = await asyncio.to_thread(terminal.sign_up, "bo")
+    real = Screen(tmp_path, bo, "--profile", "ann")
+    await real.shows(b"Connected")
+    real.press(b"the-last-word\r\x11")
+
+    assert await real.ended() == 0
+    assert "the-last-word" in (await asyncio.to_thread(terminal.client, "ann", "history", bo)).out
