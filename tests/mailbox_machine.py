@@ -225,7 +225,7 @@ class MailboxMachine(RuleBasedStateMachine):
         device = self.devices[reader]
         after = max(0, device.seq - back)
         try:
-            state = self.run(self.room.store.open_mailbox(device.key, after, device.head(after)))
+            state = self.run(self.room.store.open_mailbox(device.key, after, device.head(after))).state
         except StaleHead:
             assert after < device.acknowledged, "L4: a right resume point was refused"
         else:

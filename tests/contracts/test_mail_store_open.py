@@ -13,7 +13,7 @@ async def test_each_hello_is_counted(room: MailRoom, twin: MailStore) -> None:
     box = await room.box()
     await room.fill(box, b"one")
 
-    first, second = await room.store.open_mailbox(box, 0, None), await twin.open_mailbox(box, 0, None)
+    first, second = [(await store.open_mailbox(box, 0, None)).state for store in (room.store, twin)]
 
     assert (first.connection, second.connection, second.last.seq) == (1, 2, 1)
     assert await room.store.states([box]) == [second]
@@ -22,7 +22,7 @@ async def test_each_hello_is_counted(room: MailRoom, twin: MailStore) -> None:
 async def test_the_start_needs_no_head_but_takes_the_right_one(room: MailRoom) -> None:
     box = await room.box()
 
-    state = await room.store.open_mailbox(box, 0, first_head(room.ids[box]))
+    state = (await room.store.open_mailbox(box, 0, first_head(room.ids[box]))).state
 
     assert state.connection == 1
     with pytest.raises(StaleHead):
@@ -34,7 +34,7 @@ async def test_the_acknowledged_point_and_stored_ones_can_be_resumed_from(room: 
     deposited = await room.fill(box, b"1", b"2", b"3")
     await room.acknowledge(box, 1, deposited[0].head)
 
-    states = [await room.store.open_mailbox(box, each.seq, each.head) for each in deposited]
+    states = [(await room.store.open_mailbox(box, each.seq, each.head)).state for each in deposited]
 
     assert [state.connection for state in states] == [1, 2, 3]
     assert {state.acknowledged for state in states} == {Cursor(1, deposited[0].head)}
@@ -45,7 +45,7 @@ async def test_a_loss_can_be_resumed_from(room: MailRoom) -> None:
     deposited = await room.fill(box, b"1", b"2")
     await room.store.park(box, 2)
 
-    state = await room.store.open_mailbox(box, 2, deposited[1].head)
+    state = (await room.store.open_mailbox(box, 2, deposited[1].head)).state
 
     assert state.last == Cursor(2, deposited[1].head)
 

@@ -126,3 +126,18 @@ async def test_a_deposit_of_many_never_goes_through_all_mailboxes_for_each_envel
     plans = [plan for plan in lines["deposit"].plans if "y.expires_at" in plan or "x.expires_at" in plan]
     assert plans
     assert [plan for plan in plans if "Join Filter" in plan] == []
+
+
+async def test_a_hello_reads_one_message_of_the_many_that_its_device_posted(
+    room: MailRoom, lines: dict[str, ExplainedLine]
+) -> None:
+    ann = await room.box()
+    await room.post(*(letter(sender=ann) for _ in range(200)))
+    await room.store.open_mailbox(ann, 0, None)
+    await room.store.upkeep.look(ann)
+
+    plans = [plan for plan in lines["mailbox"].plans if "last_message" in plan]
+    assert len(plans) == 2
+    for plan in plans:
+        assert "Index Scan Backward using message_ordinal on message p" in plan
+        assert "Sort" not in plan

@@ -70,6 +70,7 @@ async def test_an_empty_mailbox_stands_at_zero(mail: Mail) -> None:
         "drained": True,
         "cursor": {"seq": 0, "head": head},
         "mailboxId": page["mailboxId"],
+        "lastMessageId": None,
     }
 
 

@@ -76,6 +76,7 @@ async def test_welcome_says_who_and_where_one_is(letters: Letters, codec: Litera
         "userId": letters.bo.user_id,
         "deviceId": 1,
         "mailboxId": line.welcome["mailboxId"],
+        "lastMessageId": None,
         "cursor": {"seq": 0, "head": line.bytes_of(head)},
         "windowEntries": 256,
         "windowBytes": 1 << 20,

@@ -53,7 +53,7 @@ class Node:
 
     async def hello(self) -> None:
         """The device resumes at the beginning."""
-        state = await self.store.open_mailbox(self.box, 0, None)
+        state = (await self.store.open_mailbox(self.box, 0, None)).state
         self.session.window = Window(0, state.acknowledged.head)
         self.session.drain_target = state.last.seq
         self.sessions[self.box] = self.session

@@ -20,6 +20,7 @@ from vyry.mail.store import (
     Cursor,
     Deposited,
     Entry,
+    Greeting,
     Guards,
     MailboxState,
     MailUpkeep,
@@ -201,6 +202,10 @@ class MemoryMailUpkeep:
                 return (CopyState.EXPIRED, envelope.expires_at) if is_late else (CopyState.DEPOSITED, accepted_at)
         return CopyState.DROPPED, accepted_at
 
+    async def look(self, mailbox: MailboxKey) -> Greeting | None:
+        box = self.room.mailboxes.get(mailbox)
+        return None if box is None else _greeting(self.room, box)
+
     async def depth(self) -> tuple[int, float]:
         boxes = self.room.mailboxes.values()
         ages = [
@@ -278,7 +283,7 @@ class MemoryMailStore:
         box.entries[seq] = envelope
         return Deposited(box.key, seq, envelope.head, envelope.number, envelope.loss)
 
-    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> MailboxState:
+    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> Greeting:
         box = self.room.mailboxes.get(mailbox)
         if box is None or box.is_ended:
             raise NotFound
@@ -286,7 +291,7 @@ class MemoryMailStore:
             raise StaleHead(cursor=box.acknowledged)
         box.sent = max(box.sent, after)
         box.connection += 1
-        return _state(box)
+        return _greeting(self.room, box)
 
     async def sent(self, mailbox: MailboxKey, seq: int) -> None:
         if box := self.room.mailboxes.get(mailbox):
@@ -341,3 +346,8 @@ class MemoryMailStore:
 
 def _state(box: MemoryMailbox) -> MailboxState:
     return MailboxState(box.key, box.mailbox_id, box.last, box.acknowledged, box.connection, box.is_ended)
+
+
+def _greeting(room: MemoryMailroom, box: MemoryMailbox) -> Greeting:
+    sent = (message_id for sender, message_id in reversed(room.messages) if sender == box.key)
+    return Greeting(_state(box), next(sent, None))

@@ -8,16 +8,17 @@ import asyncpg
 
 from vyry.adapters.mail_batch import Batch, outcomes
 from vyry.adapters.postgres_connection import PINNED_PLANS, PostgresLine
-from vyry.adapters.postgres_upkeep import PostgresMailUpkeep, known
+from vyry.adapters.postgres_upkeep import LAST, STATE, PostgresMailUpkeep, greeting_of, known, state_of
 from vyry.clock import Clock
 from vyry.errors import NotFound, StaleHead
-from vyry.ids import MailboxId, MailboxKey
+from vyry.ids import MailboxKey
 from vyry.mail.envelope import Loss
 from vyry.mail.store import (
     Caps,
     Cursor,
     Deposited,
     Entry,
+    Greeting,
     Guards,
     MailboxState,
     MailUpkeep,
@@ -32,14 +33,13 @@ from vyry.mail.store import (
 _LINES = ("post", "deposit", "collect", "acknowledge", "mailbox")
 _ROOM = "SELECT m.id, m.is_ended, m.mail_entries, m.mail_bytes, m.control_entries, m.control_bytes FROM unnest($1::bigint[]) k(id) JOIN mailbox m ON m.id = k.id"
 _POST = "SELECT * FROM mail_post($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28)"
-_STATE = "id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended"
-_STATES = f"SELECT {_STATE} FROM unnest($1::bigint[]) k(box) JOIN mailbox m ON m.id = k.box"
+_STATES = f"SELECT {STATE} FROM unnest($1::bigint[]) k(box) JOIN mailbox m ON m.id = k.box"
 _OPEN = f"""
 UPDATE mailbox SET connection = connection + 1, sent_seq = greatest(sent_seq, $2)
 WHERE id = $1 AND NOT is_ended AND (
   $2 = acknowledged_seq AND ($3 = acknowledged_head OR $3::bytea IS NULL AND $2 = 0)
   OR $2 > acknowledged_seq AND EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq = $2 AND e.head = $3))
-RETURNING {_STATE}"""
+RETURNING {STATE}, {LAST}"""
 _SENT = "UPDATE mailbox SET sent_seq = $2 WHERE id = $1 AND sent_seq < $2"
 _COLLECT = """
 SELECT e.mailbox, e.seq, e.head, e.id, CASE WHEN e.loss IS NULL AND e.expires_at <= coalesce($5, clock_timestamp()) THEN 1 ELSE e.loss END AS loss,
@@ -121,10 +121,10 @@ class PostgresMailStore:
             Deposited(box, seq, head, number, Loss(loss) if loss else None) for box, seq, head, number, loss in rows
         ]
 
-    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> MailboxState:
+    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> Greeting:
         rows = await self._lines["mailbox"].fetch(_OPEN, mailbox, after, head)
         if rows:
-            return _state(rows[0])
+            return greeting_of(rows[0])
         states = await self.states([mailbox])
         if not states or states[0].is_ended:
             raise NotFound
@@ -134,7 +134,7 @@ class PostgresMailStore:
         await self._lines["mailbox"].fetch(_SENT, mailbox, seq)
 
     async def states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
-        return [_state(row) for row in await self._lines["mailbox"].fetch(_STATES, list(mailboxes))]
+        return [state_of(row) for row in await self._lines["mailbox"].fetch(_STATES, list(mailboxes))]
 
     async def collect(self, wants: Sequence[Want]) -> list[Entry]:
         columns = (
@@ -182,15 +182,4 @@ def _room(caps: Caps, counts: Sequence[int]) -> Caps | None:
         caps.mail_bytes - mail_bytes,
         caps.control_entries - control_entries,
         caps.control_bytes - control_bytes,
-    )
-
-
-def _state(row: asyncpg.Record) -> MailboxState:
-    return MailboxState(
-        row["id"],
-        MailboxId(row["mailbox_id"]),
-        Cursor(row["seq"], row["head"]),
-        Cursor(row["acknowledged_seq"], row["acknowledged_head"]),
-        row["connection"],
-        row["is_ended"],
     )

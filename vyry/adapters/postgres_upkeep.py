@@ -8,14 +8,18 @@ import asyncpg
 
 from vyry.adapters.postgres_connection import PostgresLine
 from vyry.clock import Clock
-from vyry.ids import DeviceAddress, DeviceId, MailboxKey, MessageId, UserId
-from vyry.mail.store import CopyFate, CopyState, Stored
+from vyry.ids import DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
+from vyry.mail.store import CopyFate, CopyState, Cursor, Greeting, MailboxState, Stored
 
 
 #: How many pages of the envelope table one call of `expire` looks at: the sweep goes round the table without an index of its own.
 EXPIRE_PAGES = 2_000
 #: The states of table fate.
 FATES: Final = {1: CopyState.ACKNOWLEDGED, 2: CopyState.EXPIRED, 3: CopyState.DROPPED}
+STATE: Final = "id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended"
+#: One step into an index whose only writers are inserts: neither a post nor a hello touches a row for it.
+LAST: Final = "(SELECT p.message_id FROM message p WHERE p.sender = mailbox.id AND p.ordinal IS NOT NULL ORDER BY p.ordinal DESC LIMIT 1) AS last_message"
+_LOOK: Final = f"SELECT {STATE}, {LAST} FROM mailbox WHERE id = $1"
 _KNOWN = """
 SELECT k.n, m.fingerprint, m.accepted_at, m.mailboxes, m.numbers
 FROM unnest($1::bigint[], $2::uuid[]) WITH ORDINALITY k(sender, id, n) JOIN message m ON m.sender = k.sender AND m.message_id = k.id"""
@@ -90,6 +94,10 @@ class PostgresMailUpkeep:
     ) -> dict[tuple[MailboxKey, MessageId], Stored]:
         return await known(self._mailbox, list(keys))
 
+    async def look(self, mailbox: MailboxKey) -> Greeting | None:
+        rows = await self._mailbox.fetch(_LOOK, mailbox)
+        return greeting_of(rows[0]) if rows else None
+
     async def depth(self) -> tuple[int, float]:
         (row,) = await self._mailbox.fetch(_DEPTH, self._clock and self._clock.now())
         return row["waiting"], row["age"]
@@ -127,3 +135,21 @@ def _state_of_copy(row: asyncpg.Record) -> tuple[CopyState, datetime]:
     if row["is_late"]:
         return CopyState.EXPIRED, row["expires_at"]
     return (CopyState.ACCEPTED if row["seq"] is None else CopyState.DEPOSITED), row["accepted_at"]
+
+
+def greeting_of(row: asyncpg.Record) -> Greeting:
+    """The mailbox of a row with STATE and LAST, and its last message."""
+    last = row["last_message"]
+    return Greeting(state_of(row), None if last is None else MessageId(last))
+
+
+def state_of(row: asyncpg.Record) -> MailboxState:
+    """The mailbox of a row with STATE."""
+    return MailboxState(
+        row["id"],
+        MailboxId(row["mailbox_id"]),
+        Cursor(row["seq"], row["head"]),
+        Cursor(row["acknowledged_seq"], row["acknowledged_head"]),
+        row["connection"],
+        row["is_ended"],
+    )

@@ -7,24 +7,24 @@ import sqlite3
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
-from uuid import UUID
+from typing import Final
 
 from vyry.adapters.sqlite_columns import in_list
 from vyry.adapters.sqlite_depositing import acknowledge, deposit
 from vyry.adapters.sqlite_losses import GONE, Gone, lose
 from vyry.adapters.sqlite_posting import post
 from vyry.adapters.sqlite_thread import SqliteThread, open_thread
-from vyry.adapters.sqlite_upkeep import SqliteMailUpkeep
+from vyry.adapters.sqlite_upkeep import LAST, STATE, SqliteMailUpkeep, greeting_of, state_of
 from vyry.clock import Clock, milliseconds
 from vyry.errors import NotFound, StaleHead
-from vyry.ids import MailboxId, MailboxKey
+from vyry.ids import MailboxKey
 from vyry.mail.envelope import Loss
 from vyry.mail.store import (
     Caps,
     Cursor,
     Deposited,
     Entry,
+    Greeting,
     Guards,
     MailboxState,
     MailUpkeep,
@@ -37,15 +37,14 @@ from vyry.mail.store import (
 
 
 _DEFAULT_CAPS: Final = Caps()
-_STATE: Final = "id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended"
-_STATES: Final = f"SELECT {_STATE} FROM mailbox WHERE id IN (SELECT value FROM json_each(?))"
+_STATES: Final = f"SELECT {STATE} FROM mailbox WHERE id IN (SELECT value FROM json_each(?))"
 _OPEN: Final = f"""
 UPDATE mailbox SET connection = connection + 1, sent_seq = max(sent_seq, :after)
 WHERE id = :mailbox AND NOT is_ended AND (
   :after = acknowledged_seq AND (:head = acknowledged_head OR :head IS NULL AND :after = 0)
   OR :after > acknowledged_seq
   AND EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq = :after AND e.head = :head))
-RETURNING {_STATE}"""
+RETURNING {STATE}, {LAST}"""
 _SENT: Final = "UPDATE mailbox SET sent_seq = ? WHERE id = ? AND sent_seq < ?"
 _ENTRIES: Final = """
 SELECT e.seq, e.head, e.id, e.loss, e.expires_at, e.size, c.packed FROM envelope e LEFT JOIN content c ON c.id = e.content
@@ -77,7 +76,7 @@ class SqliteMailStore:
         now = self._now()
         return await self._writer.run(lambda connection: deposit(connection, mailboxes, self._caps, now))
 
-    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> MailboxState:
+    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> Greeting:
         return await self._writer.run(lambda connection: _open(connection, mailbox, after, head))
 
     async def sent(self, mailbox: MailboxKey, seq: int) -> None:
@@ -85,7 +84,7 @@ class SqliteMailStore:
 
     async def states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
         rows = await self._reader.run(lambda connection: connection.execute(_STATES, [in_list(mailboxes)]).fetchall())
-        return [_state(row) for row in rows]
+        return [state_of(row) for row in rows]
 
     async def collect(self, wants: Sequence[Want]) -> list[Entry]:
         now = self._now()
@@ -105,23 +104,11 @@ class SqliteMailStore:
         return milliseconds(self._clock.now())
 
 
-def _state(row: Sequence[Any]) -> MailboxState:
-    key, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, opened, is_ended = row
-    return MailboxState(
-        key,
-        MailboxId(UUID(mailbox_id)),
-        Cursor(seq, head),
-        Cursor(acknowledged_seq, acknowledged_head),
-        opened,
-        bool(is_ended),
-    )
-
-
-def _open(connection: sqlite3.Connection, mailbox: MailboxKey, after: int, head: bytes | None) -> MailboxState:
+def _open(connection: sqlite3.Connection, mailbox: MailboxKey, after: int, head: bytes | None) -> Greeting:
     row = connection.execute(_OPEN, {"mailbox": mailbox, "after": after, "head": head}).fetchone()
     if row is not None:
-        return _state(row)
-    states = [_state(each) for each in connection.execute(_STATES, [in_list([mailbox])])]
+        return greeting_of(row)
+    states = [state_of(each) for each in connection.execute(_STATES, [in_list([mailbox])])]
     if not states or states[0].is_ended:
         raise NotFound
     raise StaleHead(cursor=states[0].acknowledged)

@@ -1,9 +1,9 @@
 """What the sweeper, the metrics and a curious sender ask of the mail store on SQLite."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from vyry.adapters.sqlite_columns import in_list, moment, unpack_numbers
@@ -11,11 +11,16 @@ from vyry.adapters.sqlite_losses import GONE, STATES, Gone, lose
 from vyry.adapters.sqlite_posting import known
 from vyry.adapters.sqlite_thread import SqliteThread
 from vyry.clock import Clock, milliseconds
-from vyry.ids import DeviceAddress, DeviceId, MailboxKey, MessageId, UserId
+from vyry.ids import DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
 from vyry.mail.envelope import Loss
-from vyry.mail.store import CopyFate, CopyState, Stored
+from vyry.mail.store import CopyFate, CopyState, Cursor, Greeting, MailboxState, Stored
 
 
+STATE: Final = "id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended"
+#: One step into an index: see LAST of the store on PostgreSQL.
+LAST: Final = """
+(SELECT p.message_id FROM message p WHERE p.sender = mailbox.id AND p.ordinal IS NOT NULL ORDER BY p.ordinal DESC LIMIT 1)"""
+_LOOK: Final = f"SELECT {STATE}, {LAST} FROM mailbox WHERE id = ?"
 _UNNUMBERED: Final = """
 SELECT mailbox FROM envelope WHERE seq IS NULL AND accepted_at < ?
 GROUP BY mailbox ORDER BY min(accepted_at) LIMIT ?"""
@@ -67,6 +72,10 @@ class SqliteMailUpkeep:
         self, keys: Collection[tuple[MailboxKey, MessageId]]
     ) -> dict[tuple[MailboxKey, MessageId], Stored]:
         return await self._reader.run(lambda connection: known(connection, list(keys)))
+
+    async def look(self, mailbox: MailboxKey) -> Greeting | None:
+        row = await self._reader.run(lambda connection: connection.execute(_LOOK, [mailbox]).fetchone())
+        return None if row is None else greeting_of(row)
 
     async def depth(self) -> tuple[int, float]:
         now = milliseconds(self._clock.now())
@@ -137,3 +146,22 @@ def _depth(connection: sqlite3.Connection, now: int) -> tuple[int, float]:
     (waiting,) = connection.execute(_WAITING).fetchone()
     (oldest,) = connection.execute(_OLDEST).fetchone()
     return waiting, 0.0 if oldest is None else (now - oldest) / 1000
+
+
+def greeting_of(row: Sequence[Any]) -> Greeting:
+    """The mailbox of a row with STATE and LAST, and its last message."""
+    *state, last = row
+    return Greeting(state_of(state), None if last is None else MessageId(UUID(bytes=last)))
+
+
+def state_of(row: Sequence[Any]) -> MailboxState:
+    """The mailbox of a row with STATE."""
+    key, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, opened, is_ended = row
+    return MailboxState(
+        key,
+        MailboxId(UUID(mailbox_id)),
+        Cursor(seq, head),
+        Cursor(acknowledged_seq, acknowledged_head),
+        opened,
+        bool(is_ended),
+    )

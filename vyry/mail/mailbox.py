@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vyry.errors import NotFound, StaleHead, Unavailable, VyryError
-from vyry.ids import MailboxKey
-from vyry.mail.store import Cursor, Entry, MailboxState, MailStore, Point, Want
+from vyry.ids import MailboxKey, MessageId
+from vyry.mail.store import Cursor, Entry, Greeting, MailboxState, MailStore, Point, Want
 from vyry.telemetry import record
 
 
@@ -29,6 +29,8 @@ class Page:
     entries: list[Entry]
     is_drained: bool
     state: MailboxState
+    #: See Greeting.
+    last_message_id: MessageId | None
 
 
 class Mailboxes:
@@ -39,13 +41,14 @@ class Mailboxes:
         self._waiting: dict[MailboxKey, list[tuple[Point, AcknowledgeAnswer]]] = {}
         self._wake = asyncio.Event()
 
-    async def open(self, mailbox: MailboxKey, after: int, head: bytes | None) -> MailboxState:
+    async def open(self, mailbox: MailboxKey, after: int, head: bytes | None) -> Greeting:
         """Resume behind a point that was sent before; counts as a hello. Raises StaleHead with `cursor`, NotFound."""
         return await self._store.open_mailbox(mailbox, after, head)
 
     async def page(self, mailbox: MailboxKey, after: int, limit: int) -> Page:
         """Entries behind `after` (or behind the acknowledged point, if that is later), noted as sent. Raises StaleHead beyond the end, NotFound."""
-        state = await self._state(mailbox)
+        greeting = await self._look(mailbox)
+        state = greeting.state
         if after > state.last.seq:
             raise StaleHead(cursor=state.acknowledged)
         start = max(after, state.acknowledged.seq)
@@ -55,7 +58,7 @@ class Mailboxes:
         reached = entries[-1].seq if entries else start
         if entries:
             await self._store.sent(mailbox, reached)
-        return Page(entries, reached >= state.last.seq, state)
+        return Page(entries, reached >= state.last.seq, state, greeting.last_message_id)
 
     def acknowledge(self, point: Point, answer: AcknowledgeAnswer) -> None:
         """Put an acknowledgement into the next batch; `answer` is called once, in the event loop, after the commit. Raises Unavailable."""
@@ -137,8 +140,8 @@ class Mailboxes:
             state = states.get(point.mailbox)
             answer(StaleHead(cursor=state.acknowledged) if state else NotFound())
 
-    async def _state(self, mailbox: MailboxKey) -> MailboxState:
-        states = await self._store.states([mailbox])
-        if not states or states[0].is_ended:
+    async def _look(self, mailbox: MailboxKey) -> Greeting:
+        greeting = await self._store.upkeep.look(mailbox)
+        if greeting is None or greeting.state.is_ended:
             raise NotFound
-        return states[0]
+        return greeting

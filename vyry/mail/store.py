@@ -116,6 +116,17 @@ class MailboxState:
     is_ended: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a device is told when it comes back: its mailbox, and the message that the store accepted from it last.
+
+    A device that does not know `last_message_id` as its own works with an older copy of its state. None: there was none, or it is older than OUTCOME_DAYS.
+    """
+
+    state: MailboxState
+    last_message_id: MessageId | None
+
+
 class Want(NamedTuple):
     """What one reader can take: entries numbered above `after`, at most `entries` of them and `size` bytes of content (the first always fits)."""
 
@@ -188,8 +199,10 @@ class MailStore(Protocol):
         """
         ...
 
-    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> MailboxState:
+    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> Greeting:
         """Check a resume point; if it is right, count a hello, note that everything up to it was sent, and answer the state after it.
+
+        Every post of this mailbox's device that was answered before the call is considered for the last message: the newest of them, or a later one.
 
         Right is: the acknowledged point, or a later stored entry, with its head (at 0 the head may be None). Raises StaleHead with the member
         `cursor` (a `Cursor`: the acknowledged point) when it is wrong, NotFound when the mailbox has ended; nothing changes then.
@@ -224,7 +237,7 @@ class MailStore(Protocol):
 
 
 class MailUpkeep(Protocol):
-    """What the sweeper, the metrics and a curious sender ask; off the hot path. Every store offers it as `upkeep`."""
+    """What the sweeper, the metrics, a curious sender and a device without a socket ask; off the hot path. Every store offers it as `upkeep`."""
 
     async def unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
         """Mailboxes with envelopes accepted before that moment and still unnumbered, oldest first."""
@@ -249,6 +262,10 @@ class MailUpkeep(Protocol):
         self, keys: Collection[tuple[MailboxKey, MessageId]]
     ) -> dict[tuple[MailboxKey, MessageId], Stored]:
         """The stored outcomes of those of these (sender, message_id) that were accepted; each `is_repeat`."""
+        ...
+
+    async def look(self, mailbox: MailboxKey) -> Greeting | None:
+        """What `MailStore.open_mailbox` would answer, without a hello; None if there is no such mailbox."""
         ...
 
     async def depth(self) -> tuple[int, float]:

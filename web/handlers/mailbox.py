@@ -78,6 +78,7 @@ def _answer(found: Page, now: datetime) -> web.Response:
         "drained": found.is_drained,
         "cursor": _cursor(found.state.acknowledged),
         "mailboxId": str(found.state.mailbox_id),
+        "lastMessageId": found.last_message_id and str(found.last_message_id),
     }
     return web.Response(body=orjson.dumps(body), content_type="application/json")
 

@@ -219,11 +219,12 @@ async def _hello(session: Session, payload: object, ref: str) -> None:
     # What was accepted before this hello waits for the device: `drained` may not be said before it was sent.
     await session.switchboard.services.depositor.settle(session.mailbox)
     try:
-        state = await session.switchboard.services.mailboxes.open(session.mailbox, hello.after, hello.head)
+        greeting = await session.switchboard.services.mailboxes.open(session.mailbox, hello.after, hello.head)
     except StaleHead as stale:
         cursor = stale.members["cursor"]
         assert isinstance(cursor, Cursor)
         raise StaleHead(cursor=_cursor(session, cursor)) from None
+    state = greeting.state
     session.connection = state.connection
     session.window = Window(hello.after, hello.head or state.acknowledged.head)
     session.drain_target = state.last.seq
@@ -233,6 +234,7 @@ async def _hello(session: Session, payload: object, ref: str) -> None:
             "userId": str(session.caller.user_id),
             "deviceId": session.caller.device_id,
             "mailboxId": str(state.mailbox_id),
+            "lastMessageId": greeting.last_message_id and str(greeting.last_message_id),
             "cursor": _cursor(session, state.acknowledged),
             "windowEntries": WINDOW_ENTRIES,
             "windowBytes": WINDOW_BYTES,

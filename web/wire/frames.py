@@ -105,11 +105,15 @@ class SocketLimits(Wire):
 
 
 class Welcome(Wire):
-    """The resume point was right; what follows it comes now."""
+    """The resume point was right; what follows it comes now.
+
+    `lastMessageId` is the last message accepted from this device: one that it does not know shows that it works with an older copy of its state.
+    """
 
     user_id: Id
     device_id: DeviceNumber
     mailbox_id: Id
+    last_message_id: Id | None
     cursor: Cursor
     window_entries: Count
     window_bytes: Count

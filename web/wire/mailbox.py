@@ -78,12 +78,16 @@ class MailboxQuery(Wire):
 
 
 class MailboxPage(Wire):
-    """Entries in order; `drained` when nothing waits behind them; `cursor` is the acknowledged point."""
+    """Entries in order; `drained` when nothing waits behind them; `cursor` is the acknowledged point.
+
+    `lastMessageId` is the last message accepted from this device: one that it does not know shows that it works with an older copy of its state.
+    """
 
     entries: list[Entry]
     drained: bool
     cursor: Cursor
     mailbox_id: Id
+    last_message_id: Id | None
 
 
 class Acknowledge(Wire):
