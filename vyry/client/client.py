@@ -25,12 +25,12 @@ from vyry.client.live import Live, PresenceRoom
 from vyry.client.lookups import Lookups
 from vyry.client.messages import Messages
 from vyry.client.names import RememberedNames
-from vyry.client.opening import Profile
+from vyry.client.opening import Profile, machine_changed, note_machine
 from vyry.client.outbox import Outbox
 from vyry.client.outgoing import new_id
 from vyry.client.people import Friends, People
 from vyry.client.profiles import Profiles
-from vyry.client.refusals import NotRegistered, Unreachable
+from vyry.client.refusals import Unreachable
 from vyry.client.registering import Read, sign_up
 from vyry.client.rest import Rest
 from vyry.client.safety import Safety
@@ -93,10 +93,8 @@ class Client:
                     client = cls(store, Rest(http, profile.url, store))
                     loops = (client._stay_connected, client._keep_sending, client._keep_tending)
                     running = [tasks.create_task(loop()) for loop in loops]
-                    with suppress(NotRegistered):
-                        Me.of(store)
-                        client._registered.set()
-                        client._to_send.set()
+                    if Me.find(store) is not None:
+                        client._begin()
                     yield client
                     for task in running:
                         task.cancel()
@@ -119,7 +117,7 @@ class Client:
             self._rest.keep(session)
             Me.fresh(UUID(session["userId"]), session["deviceId"]).keep(self._store)
         await self._upkeep.publish()
-        self._registered.set()
+        self._begin()
         return self.user_id
 
     async def direct(self, user_id: UUID) -> UUID:
@@ -168,10 +166,19 @@ class Client:
             else:
                 await self._news.wait()
 
+    def _begin(self) -> None:
+        """This profile has an account: go on with it. In a copy on another machine all sessions begin anew, for the first one may be in use."""
+        with self._store.transaction():
+            if machine_changed(self._store):
+                self._inbox.begin_anew()
+            note_machine(self._store)
+        self._registered.set()
+        self._to_send.set()
+
     async def _become(self, provisioning: Provisioning, link_token: str) -> UUID:
         await become(self._store, self._rest, (provisioning, link_token), _now())
         await self._upkeep.find_mailbox()
-        self._registered.set()
+        self._begin()
         return self.user_id
 
     async def _drained(self) -> None:

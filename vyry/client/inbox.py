@@ -82,6 +82,7 @@ class Inbox:
         """The person accepted another key: hold it, begin anew with all devices, and open what waited for that."""
         with self._store.transaction():
             accept_identity(self._store, user_id, identity_key)
+            self._store.scrub()
             Queue(self._store).forget_recipient(user_id)
             self._group_keys.untell(user_id)
             held = sorted(unpack(tuple[int, Letter], kept) for kept in self._store.all("held"))
@@ -121,6 +122,7 @@ class Inbox:
         """What this store would seal with may have been used already, and its prekeys may be gone at the node: no session is kept, and a whole key set is due before anything is sent."""
         with self._store.transaction():
             self._peers.forget_sessions()
+            self._store.scrub()
             self._store.put(KEYS_DUE, "", b"due")
 
     def _me_point(self) -> Point:

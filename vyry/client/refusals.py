@@ -99,7 +99,3 @@ class FileFailed(ClientError):
 
 class FileThere(FileFailed):
     """A file of that name is there already: nothing is overwritten."""
-
-
-class NotCompared(ClientError):
-    """Digits that are not those of the key in question, or a key whose number was not shown: nothing was noted."""
