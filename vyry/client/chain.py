@@ -37,7 +37,8 @@ class Point:
         if seq != self.seq + 1:
             raise ChainBroken(f"Number {seq} came after {self.seq}.")
         if "tombstone" in entry:
-            if entry["throughSeq"] - seq + 1 != entry["tombstone"]["count"]:
+            # A loss of no numbers would let any head follow, and one of fewer would show again what was there before.
+            if entry["throughSeq"] < seq or entry["throughSeq"] - seq + 1 != entry["tombstone"]["count"]:
                 raise ChainBroken(f"The loss at {seq} does not say which numbers it took.")
             return Point(entry["throughSeq"], head)
         if head != sha256(self.head + seq.to_bytes(8, "big") + digest(entry)).digest():
