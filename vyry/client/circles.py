@@ -12,7 +12,7 @@ from vyry.client.events import MemberAdded
 from vyry.client.journal import Journal
 from vyry.client.packing import pack, unpack
 from vyry.client.peers import Peers, is_verified
-from vyry.client.rest import Rest
+from vyry.client.rest import Rest, whole
 from vyry.client.store import Store
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import ConversationForged
@@ -101,7 +101,7 @@ class Circles:
     def keep(self, said: Mapping[str, Any], expected: Collection[UUID] | None = None) -> Circle:
         """Remember a conversation that the node has just told; newcomers of a group, but for `expected` ones, become `memberAdded`. Raises ConversationForged, with an event: then nothing is remembered."""
         conversation_id, members = UUID(said["conversationId"]), tuple(UUID(each["userId"]) for each in said["members"])
-        circle = Circle(said["kind"] == "group", said["version"], members)
+        circle = Circle(said["kind"] == "group", whole(said["version"]), members)
         with self._store.transaction():
             forged = self._checked(conversation_id, circle, expected)
             self._store.put(_CIRCLE, str(conversation_id), None if forged else pack(circle))

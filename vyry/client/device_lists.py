@@ -16,7 +16,7 @@ from vyry.client.journal import Journal
 from vyry.client.packing import pack, unpack
 from vyry.client.peers import LATE_DAYS, Peers, note_changed, note_unchanged
 from vyry.client.refusals import Refused
-from vyry.client.rest import Rest
+from vyry.client.rest import Rest, whole
 from vyry.client.store import DAY, Store
 from vyry.signal_protocol.keys import dh_key_message
 from vyry.signal_protocol.primitives import Address, verify
@@ -243,15 +243,15 @@ def _verified(identity_key: bytes, said: Mapping[str, Any]) -> tuple[DeviceList,
     found: dict[int, ListedDevice] = {}
     refused: list[int] = []
     if said["suite"] != _SUITE:
-        return DeviceList(said["epoch"], identity_key), refused
-    for each in sorted(said["devices"], key=lambda each: int(each["deviceId"])):
+        return DeviceList(whole(said["epoch"]), identity_key), refused
+    for each in sorted(said["devices"], key=lambda each: whole(each["deviceId"])):
         dh_key = octets(each["identityDhKey"])
-        is_double = any(dh_key == known.dh_key for known in found.values())
+        is_double = each["deviceId"] in found or any(dh_key == known.dh_key for known in found.values())
         if is_double or not _is_signed(identity_key, dh_key, octets(each["identityDhSignature"])):
             refused.append(each["deviceId"])
         else:
-            found[each["deviceId"]] = ListedDevice(each["registrationId"], dh_key)
-    return DeviceList(said["epoch"], identity_key, found), refused
+            found[each["deviceId"]] = ListedDevice(whole(each["registrationId"]), dh_key)
+    return DeviceList(whole(said["epoch"]), identity_key, found), refused
 
 
 def _is_signed(identity_key: bytes, dh_key: bytes, signature: bytes) -> bool:

@@ -15,7 +15,7 @@ from vyry.client.group_keys import GroupKeys
 from vyry.client.journal import Journal
 from vyry.client.outgoing import Posted, Queue
 from vyry.client.packing import pack, unpack
-from vyry.client.peers import Peers, accept_identity, note_changed
+from vyry.client.peers import Peers, accept_identity, note_changed, was_given_up
 from vyry.client.retries import Retries
 from vyry.client.store import Store
 from vyry.client.unsealing import Letter, Unsealing
@@ -176,13 +176,16 @@ class Inbox:
         if letter.sender.user_id == me.user_id:
             self._journal.add_once(_event_of(refusals.IdentityForged(), letter), letter.at)
             return
-        if len(self._store.all("held")) < MAX_HELD:
+        prefix, _ = split(letter.content)
+        if was_given_up(self._store, letter.sender.user_id, prefix.identity_key):
+            self._journal.add(unreadable(letter, changed.name, letter.message_id))
+            return
+        if self._store.rows("SELECT count(*) FROM value WHERE kind = 'held'")[0][0] < MAX_HELD:
             number = int(self._store.get("held number") or b"0") + 1
             self._store.put("held number", "", str(number).encode())
             self._store.put("held", str(number), pack((number, letter)))
         else:
             self._journal.add(unreadable(letter, changed.name, letter.message_id))
-        prefix, _ = split(letter.content)
         note_changed(self._store, letter.sender.user_id, prefix.identity_key)
 
     def _notice(self, me: Me, entry: Entry) -> None:

@@ -21,6 +21,9 @@ MAX_DEVICE = 127
 LATE_DAYS = 30
 #: By account: the other key that the node told.
 _CHANGED = "changed"
+#: By account: the keys that were held before others were accepted.
+_GIVEN_UP = "given up"
+_MOST_GIVEN_UP = 20
 #: By account: the devices that it had when one's own profile key was told to it.
 PROFILE_TOLD = "profile told"
 
@@ -96,7 +99,21 @@ def accept_identity(store: Store, user_id: UUID, identity_key: bytes) -> None:
     OwnKeys(store).forget_reader(user_id)
     for kind in (_CHANGED, "verified", "device list", "devices seen", PROFILE_TOLD):
         store.put(kind, str(user_id), None)
+    before = peers.identity(user_id)
+    if before not in (None, identity_key):
+        given_up = (*_given_up(store, user_id), before)[-_MOST_GIVEN_UP:]
+        store.put(_GIVEN_UP, str(user_id), pack(given_up))
     peers.keep_identity(user_id, identity_key)
+
+
+def was_given_up(store: Store, user_id: UUID, identity_key: bytes) -> bool:
+    """Whether this key was held for the account before the person here accepted another: late mail under it is no reason to ask again."""
+    return identity_key in _given_up(store, user_id)
+
+
+def _given_up(store: Store, user_id: UUID) -> tuple[bytes, ...]:
+    kept = store.get(_GIVEN_UP, str(user_id))
+    return unpack(tuple[bytes, ...], kept) if kept else ()
 
 
 def read_bundle(user_id: UUID, said: Mapping[str, Any]) -> Bundle:

@@ -126,5 +126,12 @@ class Rest:
         return unpack(Tokens, kept)
 
 
+def whole(value: object) -> int:
+    """A number of an answer. Raises ValueError for anything else (`Rest.shaped`)."""
+    if type(value) is not int:
+        raise ValueError(f"{type(value).__name__} is no number")
+    return value
+
+
 def _bearer(token: str) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {token}"}

@@ -1,0 +1,67 @@
+"""A node that says what a test has it say about accounts and conversations, over HTTP: for lists and members that no real node would tell."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tests.signal_devices import Device
+from vyry.client.chain import text
+from vyry.client.rest import Rest
+from vyry.client.store import Store
+
+
+Body = dict[str, Any]
+
+
+@dataclass
+class ToldNode:
+    """`answers` by method and path; everything else is NOT_FOUND. `asked` counts the requests."""
+
+    answers: dict[str, Body] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    url: str = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Say it."""
+        name = f"{request.method} {request.path.removeprefix('/api/v1')}"
+        self.asked.append(name)
+        if name not in self.answers:
+            return web.json_response({"error_code": "NOT_FOUND", "error": "Not found."}, status=404)
+        return web.json_response(self.answers[name])
+
+    def list(self, user_id: UUID, *devices: Device, epoch: int = 1, **changes: Any) -> None:
+        """Tell these devices as those of the account, as they sign themselves."""
+        rows = [row(each) for each in devices]
+        identity = text(devices[0].person.device.identity.public)
+        said = {"userId": str(user_id), "identityKey": identity, "suite": "vyry", "epoch": epoch, "devices": rows}
+        self.answers[f"GET /keys/{user_id}"] = {**said, **changes}
+
+    def conversation(self, conversation_id: UUID, *members: UUID, kind: str = "direct") -> None:
+        """Tell these members."""
+        rows = [{"userId": str(each), "role": "member"} for each in members]
+        said = {"conversationId": str(conversation_id), "kind": kind, "version": 1, "members": rows}
+        self.answers[f"GET /conversations/{conversation_id}"] = said
+
+
+def row(device: Device, **changes: Any) -> Mapping[str, Any]:
+    """A device as GET /keys/{userId} has it."""
+    own = device.person.device
+    keys = {"identityDhKey": text(own.dh.public), "identityDhSignature": text(own.dh_signature())}
+    return {"deviceId": own.address.device_id, "registrationId": own.registration_id, **keys, **changes}
+
+
+@asynccontextmanager
+async def told_node(store: Store) -> AsyncIterator[tuple[ToldNode, Rest]]:
+    """Such a node, and the calls of the store's device to it."""
+    node, app = ToldNode(), web.Application()
+    app.router.add_route("*", "/{path:.*}", node.handle)
+    async with TestServer(app) as server, aiohttp.ClientSession() as http:
+        rest = Rest(http, str(server.make_url("/")), store)
+        rest.keep({"accessToken": "a", "refreshToken": "r"})
+        yield node, rest
