@@ -132,15 +132,19 @@ def signatures(octets: Octets) -> Iterator[Signed]:
     yield from _of_odd_keys(plain, octets)
 
 
+def _part(k: int) -> int:
+    """How often k, reduced, counts what a key has of order 8."""
+    return k % ORDER % 8
+
+
 def _of_mixed_order(mixed: _Form, commitment: Point, octets: Octets) -> Iterator[Signed]:
     """By a key with a part of order 8. Without the cofactor they hold when (k mod L) times that part, and that of R, is none."""
-    reduced = lambda k: k % ORDER % 8  # noqa: E731
-    yield mixed.signed("a key of mixed order, k mod L is 0 mod 8", octets, lambda k: reduced(k) == 0 != k % 8)
-    yield mixed.signed("a key of mixed order, k is 0 mod 8, k mod L is not", octets, lambda k: reduced(k) != 0 == k % 8)
+    yield mixed.signed("a key of mixed order, k mod L is 0 mod 8", octets, lambda k: _part(k) == 0 != k % 8)
+    yield mixed.signed("a key of mixed order, k is 0 mod 8, k mod L is not", octets, lambda k: _part(k) != 0 == k % 8)
     both = _Form(mixed.public_key, mixed.secret, encoded(add(commitment, TORSION)), mixed.r)
-    yield both.signed("a key of mixed order, R takes its part away", octets, lambda k: reduced(k) == 7)
+    yield both.signed("a key of mixed order, R takes its part away", octets, lambda k: _part(k) == 7)
     alone = _Form(mixed.public_key, mixed.secret, encoded(TORSION), 0)
-    yield alone.signed("a key of mixed order, R of order 8 takes its part away", octets, lambda k: reduced(k) == 7)
+    yield alone.signed("a key of mixed order, R of order 8 takes its part away", octets, lambda k: _part(k) == 7)
 
 
 def _of_odd_keys(plain: _Form, octets: Octets) -> Iterator[Signed]:
@@ -150,7 +154,7 @@ def _of_odd_keys(plain: _Form, octets: Octets) -> Iterator[Signed]:
     odd["a key of order 1, not canonical: the sign of x = 0"] = (1 | _BIT_255).to_bytes(32, "little")
     odd["a key of order 4, not canonical: y = p"] = FIELD.to_bytes(32, "little")
     for name, text in odd.items():
-        yield _Form(text, 0, plain.r_text, plain.r).signed(name, octets, lambda k: k % ORDER % 8 == 0)
+        yield _Form(text, 0, plain.r_text, plain.r).signed(name, octets, lambda k: _part(k) == 0)
     large = next(y for y in range(2, 19) if x_of(y) is not None)
     yield _Form((FIELD + large).to_bytes(32, "little"), 0, plain.r_text, plain.r).signed(
         f"a key of large order, not canonical: y = p + {large}", octets

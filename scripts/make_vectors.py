@@ -7,7 +7,7 @@ Ciphertexts for ML-KEM are bytes of the seed, too: decapsulating what nobody enc
 import argparse
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,12 +102,15 @@ def _handshake(draw: Draw, *, has_one_time: bool, is_last_resort: bool) -> Case:
 
 def ratchet(draw: Draw) -> list[Case]:
     """Two sides who say, lose, repeat, reorder and spoil as the seed has it."""
-    return [_conversation(draw, number) for number in range(3)]
+    return [*(_conversation(draw, number) for number in range(3)), _copied_session(draw)]
 
 
-def _conversation(draw: Draw, number: int) -> Case:
+def _session(
+    draw: Draw, turns: int
+) -> tuple[dict[str, str], dict[str, list[str]], dict[str, Ratchet], dict[str, Iterator[DhPair]]]:
+    """The input of a case, the ratchet keys of each side, and both sides with what they take them from."""
     given = {name: draw.text(32) for name in ("transcript", "rootKey", "signedPrekeyPrivate")}
-    privates = {side: [draw.text(32) for _ in range(STEPS)] for side in SIDES}
+    privates = {side: [draw.text(32) for _ in range(turns)] for side in SIDES}
     fresh = {side: iter([DhPair.of(octets(each)) for each in privates[side]]) for side in SIDES}
     handshake = Handshake(octets(given["transcript"]), octets(given["rootKey"]))
     signed = DhPair.of(octets(given["signedPrekeyPrivate"]))
@@ -115,6 +118,11 @@ def _conversation(draw: Draw, number: int) -> Case:
         "initiator": Ratchet.initiator(handshake, signed.public, fresh["initiator"].__next__),
         "responder": Ratchet.responder(handshake, signed),
     }
+    return given, privates, sides, fresh
+
+
+def _conversation(draw: Draw, number: int) -> Case:
+    given, privates, sides, fresh = _session(draw, STEPS)
     steps: list[Step] = []
     said: list[tuple[str, bytes]] = []
     for _ in range(STEPS):
@@ -173,38 +181,85 @@ def _opened(
     return after, {**step, "plaintext": shown(plaintext)}
 
 
+def _copied_session(draw: Draw) -> Case:
+    """One whose state was copied: the second message under a key is no repetition, also after turns."""
+    given, privates, sides, fresh = _session(draw, 5)
+    _, other = sides["initiator"].seal(b"by the copy")
+    again: list[Step] = [
+        {"do": "open", "message": 0, "side": "responder", "content": shown(other), "refusal": "SenderRewound"},
+        {"do": "open", "message": 0, "side": "responder", "refusal": "DuplicateMessage"},
+    ]
+    steps: list[Step] = []
+    for number in range(5):
+        by, to = SIDES[number % 2], SIDES[1 - number % 2]
+        sides[by], step, content = _sealed(draw, sides[by], number)
+        sides[to], plaintext = sides[to].open(content, fresh=fresh[to].__next__)
+        steps.append({**step, "side": by})
+        steps.append({"do": "open", "message": number, "side": to, "plaintext": shown(plaintext)})
+        steps += again if number % 4 == 0 else []
+    case = {"name": "a copied state", "input": {**given, **_named(privates)}, "steps": steps}
+    return _expecting("ratchet", case)
+
+
 def sender_keys(draw: Draw) -> list[Case]:
     """One who says, and a reader who loses, repeats, reorders and joins anew."""
-    return [_group(draw, number) for number in range(3)]
+    return [*(_group(draw, number) for number in range(3)), _copied_sender_key(draw)]
 
 
-def _group(draw: Draw, number: int) -> Case:
+def _sender_key(draw: Draw) -> tuple[dict[str, Any], SenderKey]:
+    """The input of a case, and the key of its sender."""
     given: dict[str, Any] = {"conversationId": str(UUID(bytes=draw.octets(16))), "sender": draw.device()}
     given |= {"senderKeyId": draw.text(16), "signingPrivate": draw.text(32), "chainKey": draw.text(32)}
     where = Where(UUID(given["conversationId"]), Address(UUID(given["sender"]["userId"]), given["sender"]["deviceId"]))
     signing = SigningPair.of(octets(given["signingPrivate"]))
-    key = SenderKey(where, octets(given["senderKeyId"]), signing, Chain(octets(given["chainKey"])))
-    reader = Generations(where).accept(key.distribution())
+    return given, SenderKey(where, octets(given["senderKeyId"]), signing, Chain(octets(given["chainKey"])))
+
+
+def _said_to_all(draw: Draw, key: SenderKey, number: int) -> tuple[SenderKey, Step, bytes]:
+    plaintext = draw.octets(draw.chance.choice((0, 40, 511, 512)))
+    values = _message(key.chain, sender_message_secrets)
+    head = {"do": "seal", "message": number, "iteration": key.chain.number, "plaintext": shown(plaintext)}
+    key, content = key.seal(plaintext)
+    return key, {**head, **values, "content": shown(content)}, content
+
+
+def _group(draw: Draw, number: int) -> Case:
+    given, key = _sender_key(draw)
+    reader = Generations(key.where).accept(key.distribution())
     steps: list[Step] = []
     said: list[bytes] = []
     for _ in range(STEPS):
         act = draw.chance.random()
         if act < 0.1:
-            reader = Generations(where).accept(key.distribution())
+            reader = Generations(key.where).accept(key.distribution())
             steps.append({"do": "join", "iteration": key.chain.number, "chainKey": shown(key.chain.key)})
         elif act < 0.5 or not said:
-            plaintext = draw.octets(draw.chance.choice((0, 40, 511, 512)))
-            values = _message(key.chain, sender_message_secrets)
-            head = {"do": "seal", "message": len(said), "iteration": key.chain.number, "plaintext": shown(plaintext)}
-            key, content = key.seal(plaintext)
+            key, step, content = _said_to_all(draw, key, len(said))
             said.append(content)
-            steps.append({**head, **values, "content": shown(content)})
+            steps.append(step)
         else:
             which = draw.chance.randrange(len(said))
             after, step = _opened(draw, which, said[which], reader.open)
             reader = after or reader
             steps.append(step)
     return _expecting("sender-keys", {"name": f"drawn {number}", "input": given, "steps": steps})
+
+
+def _copied_sender_key(draw: Draw) -> Case:
+    """One whose state was copied: what it signs a second time for an iteration is no repetition."""
+    given, key = _sender_key(draw)
+    _, other = key.seal(b"by the copy")
+    key, first, _ = _said_to_all(draw, key, 0)
+    key, second, _ = _said_to_all(draw, key, 1)
+    steps: list[Step] = [
+        first,
+        second,
+        {"do": "open", "message": 1, "plaintext": second["plaintext"]},
+        {"do": "open", "message": 0, "plaintext": first["plaintext"]},
+        {"do": "open", "message": 0, "content": shown(other), "refusal": "SenderRewound"},
+        {"do": "open", "message": 0, "refusal": "DuplicateMessage"},
+    ]
+    return _expecting("sender-keys", {"name": "a copied state", "input": given, "steps": steps})
 
 
 def attachment(draw: Draw) -> list[Case]:

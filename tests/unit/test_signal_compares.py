@@ -19,6 +19,7 @@ PUBLIC = {
         "found['v'] != VERSION",
         "said_in != conversation_id",
         "len(octets) != length",
+        "len(found) != len(pairs)",
         "text_of(octets) != value",
         "changer == target_sender",
         "str(found) != value",
@@ -55,6 +56,7 @@ PUBLIC = {
         "len(told.chain_key) != 32",
         "iteration == CHAIN_END",
         "reader.address != address",
+        "len(kept) == len(self.skipped)",
     },
     "sessions": {
         "each.session_id != session.session_id",
@@ -74,6 +76,7 @@ CONSTANT_TIME = {
     "provisioning": {"identity.public, read_octets(said.get('identityKey'), KEY_BYTES)"},
     "safety": {"scanned, scannable(theirs, own)"},
     "sender_keys": {"known.signing_key, told.signing_key"},
+    "spent": {"known, short_digest(content)"},
     "sessions": {"held.prefix_hash or b'', prefix_hash"},
 }
 

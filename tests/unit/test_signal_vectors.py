@@ -21,11 +21,12 @@ FILES = sorted(FOLDER.glob("*.json"))
 CASES = [
     (json.loads(file.read_text())["topic"], case) for file in FILES for case in json.loads(file.read_text())["cases"]
 ]
-#: Those of topics that are in the further files alone.
+#: Those that are in the further files alone: of two topics, and of copied states.
 EDGES = [
     (topic, case)
-    for topic in ("signature", "agreement")
+    for topic in ("signature", "agreement", "ratchet", "sender-keys")
     for case in json.loads((FOLDER / "further" / f"{topic}.json").read_text())["cases"]
+    if topic in ("signature", "agreement") or case["name"] == "a copied state"
 ]
 
 

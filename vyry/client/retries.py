@@ -15,7 +15,7 @@ from vyry.client.store import DAY, Store
 from vyry.client.unsealing import Heard, Letter
 from vyry.signal_protocol.contents import Content, read_content
 from vyry.signal_protocol.primitives import Address
-from vyry.signal_protocol.refusals import JumpTooFar, Refusal
+from vyry.signal_protocol.refusals import JumpTooFar, Refusal, SenderRewound
 from vyry.signal_protocol.retries import Asked, Remedy, Resync, Retry, again, remedy
 from vyry.signal_protocol.sender_keys import Distribution
 
@@ -24,6 +24,8 @@ from vyry.signal_protocol.sender_keys import Distribution
 _KNOWN_DAYS: Final = 31
 #: A reader that lost a generation makes its sender begin another one at most this often.
 _FORCED_MILLISECONDS: Final = 3_600_000
+#: Reasons after which an own sender key is used no more: its reader cannot follow, or it was used twice.
+_ENDS_GENERATION: Final = (JumpTooFar.__name__, SenderRewound.__name__)
 
 
 class Retries:
@@ -61,7 +63,7 @@ class Retries:
             self._tell_again(kind, letter, asker)
             return
         if sent.is_group:
-            self._tell_key(letter, asker, is_lost=wanted.reason == JumpTooFar.__name__)
+            self._tell_key(letter, asker, is_lost=wanted.reason in _ENDS_GENERATION)
         self._resend(sent, wanted.message_id, letter, asker)
 
     def settle(self, sender: Address, session: Heard) -> None:

@@ -74,7 +74,7 @@ class Unsealing:
         """What was in it. Raises a Refusal; then nothing has changed."""
         if type_of(letter.content) is ContentType.SENDER_KEY:
             where = Where(letter.conversation_id, letter.sender)
-            generations, plaintext = self._generations(where).open(letter.content)
+            generations, plaintext = self._generations(where).open(letter.content, now=letter.at)
             self._keep(generations)
             return Unsealed(plaintext, None)
         held = self._peers.identity(letter.sender.user_id)
@@ -88,9 +88,9 @@ class Unsealing:
                 self._peers.keep_identity(letter.sender.user_id, opened.answered.peer.identity_key)
         return Unsealed(opened.plaintext, Heard(opened.session_id, opened.peer))
 
-    def accept(self, where: Where, told: Distribution) -> None:
+    def accept(self, where: Where, told: Distribution, now: int) -> None:
         """Hold a sender key that its own device told. Raises SenderKeyConflict, BadKey, Malformed."""
-        self._keep(self._generations(where).accept(told))
+        self._keep(self._generations(where).accept(told, now=now))
 
     def _generations(self, where: Where) -> Generations:
         kept = self._store.get("sender keys", where.pack().hex())

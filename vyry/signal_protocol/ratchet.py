@@ -6,6 +6,7 @@ A crash between two steps can't fork a ratchet as long as the next state is stor
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Self
 
 from vyry.signal_protocol.frame import VERSION, ContentType, check
@@ -13,6 +14,7 @@ from vyry.signal_protocol.handshake import SESSION_ID_BYTES, Handshake
 from vyry.signal_protocol.padding import pad, unpad
 from vyry.signal_protocol.primitives import TAG_BYTES, Z32, DhPair, hkdf, label, mac, seal, unseal
 from vyry.signal_protocol.refusals import BadMessage, DuplicateMessage, JumpTooFar
+from vyry.signal_protocol.spent import check_unspent, remembering, short_digest
 
 
 HEADER_BYTES: Final = 50
@@ -64,6 +66,8 @@ class Ratchet:
     previous: int = 0
     earlier: tuple[bytes, ...] = ()
     kept: Kept = field(default_factory=dict, repr=False)
+    #: What was opened lately, by the short digest of ratchet key and number.
+    opened: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
 
     @classmethod
     def initiator(cls, handshake: Handshake, signed_prekey: bytes, fresh: Callable[[], DhPair] = DhPair.fresh) -> Self:
@@ -99,16 +103,20 @@ class Ratchet:
     ) -> tuple["Ratchet", bytes]:
         """The next state and the plaintext. `now` (ms since 1970) dates the keys of messages skipped.
 
-        Raises TooLarge, Malformed, UnknownVersion, UnknownType, BadMessage, BadPadding, BadKey, DuplicateMessage, JumpTooFar; the state stays as it is.
+        Raises TooLarge, Malformed, UnknownVersion, UnknownType, BadMessage, BadPadding, BadKey, DuplicateMessage, SenderRewound, JumpTooFar; the state stays as it is.
         """
         check(content, ContentType.RATCHET, HEADER_BYTES + TAG_BYTES)
         _, _, session_id, ratchet_key, previous, number = _HEADER.unpack_from(content)
         if session_id != self.session_id or number == CHAIN_END:
             raise BadMessage
+        position = short_digest(ratchet_key + number.to_bytes(4))
+        check_unspent(self.opened, position, content)
+        remembered = partial(remembering, self.opened, position, content)
         kept = self.kept.get((ratchet_key, number))
         if kept is not None:
             rest = {place: key for place, key in self.kept.items() if place != (ratchet_key, number)}
-            return replace(self, kept=rest), self._unseal(content, kept.message_key)
+            plaintext = self._unseal(content, kept.message_key)
+            return replace(self, kept=rest, opened=remembered()), plaintext
         if ratchet_key in self.earlier:
             raise DuplicateMessage
         is_turn = ratchet_key != self.theirs
@@ -121,7 +129,7 @@ class Ratchet:
         assert skipped.receiving is not None
         message_key, chain = skipped.receiving.step()
         plaintext = self._unseal(content, message_key)
-        after = replace(skipped, receiving=chain)
+        after = replace(skipped, receiving=chain, opened=remembered())
         return (_answered(after, fresh) if is_turn else after), plaintext
 
     def without_old_keys(self, now: int) -> "Ratchet":

@@ -89,6 +89,10 @@ class DuplicateMessage(Refusal):
     """It was opened before."""
 
 
+class SenderRewound(Refusal):
+    """Its sender used a key twice: its state was copied or restored, or the node changed the message."""
+
+
 class SenderKeyUnknown(Refusal):
     """It was written under a sender key that is not held."""
 

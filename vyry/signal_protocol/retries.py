@@ -18,6 +18,7 @@ from vyry.signal_protocol.refusals import (
     PrekeyUnknown,
     Refusal,
     SenderKeyUnknown,
+    SenderRewound,
     SessionUnknown,
 )
 from vyry.signal_protocol.sender_keys import SENDER_KEY_ID_BYTES
@@ -46,6 +47,9 @@ class Remedy(Enum):
 
 def remedy(refusal: Refusal, content: bytes) -> Remedy | None:
     """What to do about a content that was refused; None: nothing, for asking would not help, or would help an attacker."""
+    if isinstance(refusal, SenderRewound):
+        # In a session anybody may have made it, the node too: no session ends by it. A `retry` in this one makes the other side turn its ratchet.
+        return Remedy.SAME_SESSION
     is_group = content[1:2] == bytes([ContentType.SENDER_KEY])
     if is_group:
         return Remedy.SAME_SESSION if isinstance(refusal, SenderKeyUnknown | JumpTooFar) else None

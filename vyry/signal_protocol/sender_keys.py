@@ -23,7 +23,15 @@ from vyry.signal_protocol.primitives import (
     unseal,
     verify,
 )
-from vyry.signal_protocol.ratchet import CHAIN_END, MAX_JUMP, MAX_KEPT, Chain, message_secrets
+from vyry.signal_protocol.ratchet import (
+    CHAIN_END,
+    KEPT_MILLISECONDS,
+    MAX_JUMP,
+    MAX_KEPT,
+    Chain,
+    KeptKey,
+    message_secrets,
+)
 from vyry.signal_protocol.refusals import (
     BadContent,
     BadMessage,
@@ -33,6 +41,7 @@ from vyry.signal_protocol.refusals import (
     SenderKeyConflict,
     SenderKeyUnknown,
 )
+from vyry.signal_protocol.spent import check_unspent, remembering
 
 
 SENDER_KEY_ID_BYTES: Final = 16
@@ -165,11 +174,51 @@ class Speaker:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A sender key as a reader holds it. `kept` are message keys by iteration, oldest first."""
+    """A sender key as a reader holds it. `skipped` are message keys by iteration, oldest first. Moments are ms since 1970."""
 
     signing_key: bytes
     chain: Chain
-    kept: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    skipped: Mapping[int, KeptKey] = field(default_factory=dict, repr=False)
+    #: What was opened lately, by iteration.
+    opened: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    #: When its last message was opened, or it was told.
+    used_at: int = 0
+    #: When the next generation was told.
+    replaced_at: int | None = None
+
+    def has_ended(self, now: int) -> bool:
+        """Whether it is to be forgotten: 30 days after its last message, or after the next generation came."""
+        return any(now - at > KEPT_MILLISECONDS for at in (self.used_at, self.replaced_at) if at is not None)
+
+    def without_old_keys(self, now: int) -> "Generation":
+        """Without the keys of messages that have been missing for 30 days."""
+        kept = {iteration: key for iteration, key in self.skipped.items() if now - key.at <= KEPT_MILLISECONDS}
+        return self if len(kept) == len(self.skipped) else replace(self, skipped=kept)
+
+    def replaced(self, now: int) -> "Generation":
+        """Once another one was told."""
+        return self if self.replaced_at is not None else replace(self, replaced_at=now)
+
+    def step_to(self, iteration: int, content: bytes, now: int) -> tuple["Generation", bytes]:
+        """The generation once this message is opened, and its message key. Raises DuplicateMessage, SenderRewound, JumpTooFar."""
+        check_unspent(self.opened, iteration, content)
+        kept, chain = dict(self.skipped), self.chain
+        used = replace(self, opened=remembering(self.opened, iteration, content), used_at=now)
+        if iteration < chain.number:
+            if iteration not in kept:
+                raise DuplicateMessage
+            message_key = kept.pop(iteration).message_key
+            return replace(used, skipped=kept), message_key
+        if iteration - chain.number > MAX_JUMP or iteration == CHAIN_END:
+            raise JumpTooFar
+        while chain.number < iteration:
+            number = chain.number
+            message_key, chain = chain.step()
+            kept[number] = KeptKey(message_key, now)
+        for oldest in list(kept)[: max(0, len(kept) - MAX_KEPT)]:
+            del kept[oldest]
+        message_key, chain = chain.step()
+        return replace(used, chain=chain, skipped=kept), message_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +228,8 @@ class Generations:
     where: Where
     held: Mapping[bytes, Generation] = field(default_factory=dict)
 
-    def accept(self, told: Distribution) -> "Generations":
-        """With this key. One that is known is never rewound. Raises SenderKeyConflict, BadKey, Malformed."""
+    def accept(self, told: Distribution, *, now: int = 0) -> "Generations":
+        """With this key, which replaces the one before at `now` (ms since 1970). One that is known is never rewound. Raises SenderKeyConflict, BadKey, Malformed."""
         known = self.held.get(told.sender_key_id)
         if known is not None:
             if not hmac.compare_digest(known.signing_key, told.signing_key):
@@ -189,15 +238,17 @@ class Generations:
         check_signing_key(told.signing_key)
         if len(told.sender_key_id) != SENDER_KEY_ID_BYTES or len(told.chain_key) != 32 or told.iteration >= CHAIN_END:
             raise Malformed
-        held = {**self.held, told.sender_key_id: Generation(told.signing_key, Chain(told.chain_key, told.iteration))}
+        held = {key_id: each.replaced(now) for key_id, each in self.held.items()}
+        chain = Chain(told.chain_key, told.iteration)
+        held[told.sender_key_id] = Generation(told.signing_key, chain, used_at=now)
         for oldest in list(held)[: max(0, len(held) - MAX_GENERATIONS)]:
             del held[oldest]
-        return replace(self, held=held)
+        return replace(self, held=held).without_old_keys(now)
 
-    def open(self, content: bytes) -> tuple["Generations", bytes]:
-        """The next state and the plaintext.
+    def open(self, content: bytes, *, now: int = 0) -> tuple["Generations", bytes]:
+        """The next state and the plaintext. `now` (ms since 1970) dates what is kept, and ends what was kept for 30 days; the generation of this message is looked up before.
 
-        Raises TooLarge, Malformed, UnknownVersion, UnknownType, SenderKeyUnknown, BadSignature, DuplicateMessage, JumpTooFar, BadMessage, BadPadding.
+        Raises TooLarge, Malformed, UnknownVersion, UnknownType, SenderKeyUnknown, BadSignature, DuplicateMessage, SenderRewound, JumpTooFar, BadMessage, BadPadding.
         """
         check(content, ContentType.SENDER_KEY, _SHORTEST)
         body, signature = content[:-SIGNATURE_BYTES], content[-SIGNATURE_BYTES:]
@@ -206,31 +257,16 @@ class Generations:
         if generation is None:
             raise SenderKeyUnknown
         verify(generation.signing_key, signature, _SIGNATURE + self.where.pack() + body)
-        after, message_key = _advanced(generation, iteration)
+        after, message_key = generation.step_to(iteration, content, now)
         key, nonce = sender_message_secrets(message_key)
         associated = self.where.pack() + body[:HEADER_BYTES]
         plaintext = unpad(unseal(key, nonce, body[HEADER_BYTES:], associated))
-        return replace(self, held={**self.held, sender_key_id: after}), plaintext
+        return replace(self, held={**self.held, sender_key_id: after}).without_old_keys(now), plaintext
 
-
-def _advanced(generation: Generation, iteration: int) -> tuple[Generation, bytes]:
-    """The generation once this message is opened, and its message key."""
-    kept = dict(generation.kept)
-    chain = generation.chain
-    if iteration < chain.number:
-        if iteration not in kept:
-            raise DuplicateMessage
-        message_key = kept.pop(iteration)
-        return replace(generation, kept=kept), message_key
-    if iteration - chain.number > MAX_JUMP or iteration == CHAIN_END:
-        raise JumpTooFar
-    while chain.number < iteration:
-        number = chain.number
-        kept[number], chain = chain.step()
-    for oldest in list(kept)[: max(0, len(kept) - MAX_KEPT)]:
-        del kept[oldest]
-    message_key, chain = chain.step()
-    return replace(generation, chain=chain, kept=kept), message_key
+    def without_old_keys(self, now: int) -> "Generations":
+        """Without generations that have ended, and the keys of messages that have been missing for 30 days."""
+        living = {key_id: each.without_old_keys(now) for key_id, each in self.held.items() if not each.has_ended(now)}
+        return replace(self, held=living)
 
 
 def sender_message_secrets(message_key: bytes) -> tuple[bytes, bytes]:
