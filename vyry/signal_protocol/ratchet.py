@@ -14,7 +14,7 @@ from vyry.signal_protocol.handshake import SESSION_ID_BYTES, Handshake
 from vyry.signal_protocol.padding import pad, unpad
 from vyry.signal_protocol.primitives import TAG_BYTES, Z32, DhPair, hkdf, label, mac, seal, unseal
 from vyry.signal_protocol.refusals import BadMessage, DuplicateMessage, JumpTooFar
-from vyry.signal_protocol.spent import check_unspent, remembering, short_digest
+from vyry.signal_protocol.spent import check_unspent, ratchet_position, remembering
 
 
 HEADER_BYTES: Final = 50
@@ -66,8 +66,8 @@ class Ratchet:
     previous: int = 0
     earlier: tuple[bytes, ...] = ()
     kept: Kept = field(default_factory=dict, repr=False)
-    #: What was opened lately, by the short digest of ratchet key and number.
-    opened: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
+    #: The messages opened lately, as `spent` keeps them.
+    opened: bytes = field(default=b"", repr=False)
 
     @classmethod
     def initiator(cls, handshake: Handshake, signed_prekey: bytes, fresh: Callable[[], DhPair] = DhPair.fresh) -> Self:
@@ -109,7 +109,7 @@ class Ratchet:
         _, _, session_id, ratchet_key, previous, number = _HEADER.unpack_from(content)
         if session_id != self.session_id or number == CHAIN_END:
             raise BadMessage
-        position = short_digest(ratchet_key + number.to_bytes(4))
+        position = ratchet_position(ratchet_key, number)
         check_unspent(self.opened, position, content)
         remembered = partial(remembering, self.opened, position, content)
         kept = self.kept.get((ratchet_key, number))

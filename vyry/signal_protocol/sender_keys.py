@@ -41,7 +41,7 @@ from vyry.signal_protocol.refusals import (
     SenderKeyConflict,
     SenderKeyUnknown,
 )
-from vyry.signal_protocol.spent import check_unspent, remembering
+from vyry.signal_protocol.spent import check_unspent, group_position, remembering
 
 
 SENDER_KEY_ID_BYTES: Final = 16
@@ -179,8 +179,8 @@ class Generation:
     signing_key: bytes
     chain: Chain
     skipped: Mapping[int, KeptKey] = field(default_factory=dict, repr=False)
-    #: What was opened lately, by iteration.
-    opened: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    #: The messages opened lately, as `spent` keeps them.
+    opened: bytes = field(default=b"", repr=False)
     #: When its last message was opened, or it was told.
     used_at: int = 0
     #: When the next generation was told.
@@ -201,9 +201,10 @@ class Generation:
 
     def step_to(self, iteration: int, content: bytes, now: int) -> tuple["Generation", bytes]:
         """The generation once this message is opened, and its message key. Raises DuplicateMessage, SenderRewound, JumpTooFar."""
-        check_unspent(self.opened, iteration, content)
+        position = group_position(iteration)
+        check_unspent(self.opened, position, content)
         kept, chain = dict(self.skipped), self.chain
-        used = replace(self, opened=remembering(self.opened, iteration, content), used_at=now)
+        used = replace(self, opened=remembering(self.opened, position, content), used_at=now)
         if iteration < chain.number:
             if iteration not in kept:
                 raise DuplicateMessage
