@@ -106,8 +106,11 @@ async def test_a_wrong_pin_may_be_followed_by_the_right_one(alone: Alone, tmp_pa
 
         with pytest.raises(Refused, match="INVALID_PIN"):
             await scanned.approve("482914")
+        posted = scanned.provisioning(bytes)
         await scanned.approve("482913")
 
+        # A text of its own would be sealed under the same key and nonce.
+        assert scanned.provisioning(lambda: b"another text") == posted
         assert await attempt.complete() == laptop.user_id == ann.user_id
 
 

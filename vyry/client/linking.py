@@ -169,7 +169,10 @@ class Scanned:
         return self._provisioning
 
     async def approve(self, pin: str | None = None) -> None:
-        """Hand the account over. After a wrong PIN, or when no answer came, call it again: the same bytes are posted. Raises Refused (PIN_REQUIRED, INVALID_PIN, DEVICE_LIMIT ...), Unreachable."""
+        """Hand the account over. After a wrong PIN, or when no answer came, call it again: the same bytes are posted.
+
+        Raises Refused (PIN_REQUIRED, INVALID_PIN, DEVICE_LIMIT ...; ALREADY_USED also when the call that got no answer had reached the node), Unreachable.
+        """
         await self._links.approve(self, pin)
 
     async def reject(self) -> None:
