@@ -151,7 +151,9 @@ class Effects:
         fields = content.fields
         match content.kind:
             case "senderKey":
-                self._unsealing.accept(Where(letter.conversation_id, letter.sender), Distribution.read(content), letter.at)
+                self._unsealing.accept(
+                    Where(letter.conversation_id, letter.sender), Distribution.read(content), letter.at
+                )
             case "groupKey":
                 pin = self._pins.get(letter.conversation_id)
                 if pin is not None and letter.sender.user_id in pin.former:
