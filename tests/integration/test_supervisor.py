@@ -28,7 +28,7 @@ configure_logging()
 def child(parent):
     return run(serve, parent=parent) if len(sys.argv) == 1 else int(sys.argv[1])
 
-sys.exit(Supervisor(child, 3).run())
+sys.exit(Supervisor(child, 3, *map(float, sys.argv[2:])).run())
 """
 
 
@@ -120,7 +120,7 @@ def test_children_end_also_when_nobody_reads_what_they_say(supervised: Supervise
 
 def test_children_that_never_start_end_the_attempt() -> None:
     began = time.monotonic()
-    supervised = Supervised("7")
+    supervised = Supervised("7", "0.01")
 
     assert supervised.process.wait(30) != 0
     assert time.monotonic() - began < 20

@@ -15,6 +15,8 @@ from vyry.telemetry import log
 
 #: A child that lived shorter than this has not really started.
 _YOUNG_SECONDS: Final = 5.0
+#: The first pause before one that did not really start is replaced; each further one is twice as long.
+_PAUSE_SECONDS: Final = 0.2
 #: So many children in a row that did not really start end the attempt.
 _TOO_MANY: Final = 5
 #: Longer than a child takes at most (running.STOP_SECONDS).
@@ -24,9 +26,10 @@ _KILL_SECONDS: Final = 32
 class Supervisor:
     """Keeps `count` children running, each in `child(reading end of the life line)`, until it is told to stop."""
 
-    def __init__(self, child: Callable[[int], int], count: int) -> None:
+    def __init__(self, child: Callable[[int], int], count: int, pause: float = _PAUSE_SECONDS) -> None:
         self._child = child
         self._count = count
+        self._pause = pause
         self._born: dict[int, float] = {}
         self._is_stopping = False
         self._died_young = 0
@@ -74,7 +77,7 @@ class Supervisor:
             log.error("giving up", reason="the children do not start")
             self._stop(signal.SIGTERM, None)
             return 1
-        time.sleep(0.2 * 2**self._died_young - 0.2)
+        time.sleep(self._pause * (2**self._died_young - 1))
         if not self._is_stopping:
             self._begin()
         return 0
