@@ -9,7 +9,7 @@ import pytest
 from scripts.nodes import Alone
 from tests.client import fresh_number
 from tests.e2e.test_client_groups import hear, held, sealed_info, title
-from tests.e2e.test_sdk import open_at, register
+from tests.e2e.test_sdk import accept, open_at, register
 from vyry.client.client import Client
 from vyry.client.refusals import Unreachable
 
@@ -112,7 +112,7 @@ async def test_who_comes_back_with_other_keys_is_told_the_title_again(alone: Alo
             await ann.sent()
             assert await title(again, group) is None
 
-            await ann.safety.accept(bo_id)
+            await accept(ann, bo_id)
             await ann.send_text(group, "told again")
             await ann.sent()
             await ann.send_text(group, "and again")

@@ -35,12 +35,13 @@ PARKED = ("Malformed", "BadContent", "ContextMismatch")
 
 async def sealed(client: Client, chat: UUID, plaintext: bytes) -> dict[str, Any]:
     """The post of a good message with that inside, as the client would post it."""
-    outgoing = Outgoing(uuid4(), 0, "text", uuid4(), chat, "mail", plaintext, is_pairwise=True)
+    # Sealed as of the other lane, so that nothing is added to the words.
+    outgoing = Outgoing(uuid4(), 0, "text", uuid4(), chat, "control", plaintext, is_pairwise=True)
     async with client._turn:
         body, _ = await client._outbox._sealing.seal(outgoing, client._outbox._send)
     assert body is not None
     post: dict[str, Any] = orjson.loads(body)
-    return post
+    return {**post, "lane": "mail"}
 
 
 def words(chat: UUID, said: str) -> bytes:

@@ -11,7 +11,7 @@ from scripts.nodes import Alone
 from tests.client import fresh_number
 from tests.e2e.test_client_groups import People, hear, people
 from tests.e2e.test_client_linking import link
-from tests.e2e.test_sdk import open_at, register
+from tests.e2e.test_sdk import accept, open_at, register
 from vyry.client.chain import octets, text
 from vyry.client.client import Client
 from vyry.client.device import Me
@@ -99,7 +99,7 @@ async def test_somebody_with_new_keys_is_told_again_once_they_are_accepted(
         await register(anew, alone, number)
         await ann.send_text(chat, "is it you?")
         await ann.sent()
-        await ann.safety.accept(anew.user_id)
+        await accept(ann, anew.user_id)
 
         await tell(ann, chat, anew)
 

@@ -38,6 +38,13 @@ async def open_at(node: Alone, folder: Path) -> AsyncIterator[Client]:
         yield client
 
 
+async def accept(client: Client, user_id: UUID) -> None:
+    """Compare the number of another's new key, and go on with it."""
+    numbers = await client.safety.numbers(user_id)
+    assert numbers.new is not None
+    await client.safety.accept(user_id, numbers.new)
+
+
 async def texts(client: Client, count: int) -> list[str]:
     """The next so many messages, in order; notices and receipts are passed over."""
     found: list[str] = []
