@@ -11,7 +11,7 @@ from tests.signal_devices import Device
 from vyry.client.device import KeptPrekeys, Me
 from vyry.client.own_keys import OwnKeys
 from vyry.client.peers import Peers
-from vyry.client.publishing import OLD_DAYS, Publishing
+from vyry.client.publishing import ISSUED_DAYS, OLD_DAYS, Publishing
 from vyry.client.store import DAY, Store
 from vyry.client.unsealing import Letter, Unsealing
 from vyry.signal_protocol.keys import Bundle, PublicPrekey
@@ -109,6 +109,19 @@ def test_a_replaced_signed_prekey_opens_late_mail_for_thirty_days_and_is_deleted
     assert KeptPrekeys(store).signed(old) is None
     assert KeptPrekeys(store).pq(old, is_last_resort=True) is None
     assert len(store.all("replay")) == 1
+
+
+def test_a_one_time_key_that_was_given_away_and_never_used_is_deleted_after_sixty_days(store: Store) -> None:
+    publishing, prekeys = Publishing(store), KeptPrekeys(store)
+    publishing.end_issued({"oneTime": 3, "pq": 2}, NOW)
+    publishing.end_issued({"oneTime": 3, "pq": 2}, NOW + ISSUED_DAYS * DAY)
+
+    store.sweep(NOW + ISSUED_DAYS * DAY)
+    assert prekeys.one_time(2) is not None
+    store.sweep(NOW + (ISSUED_DAYS + 2) * DAY)
+
+    assert [prekeys.one_time(number) is None for number in (2, 3, 4)] == [True, True, False]
+    assert [prekeys.pq(number, is_last_resort=False) is None for number in (2, 3)] == [True, False]
 
 
 def test_an_own_sender_key_lives_a_week_and_ends_when_somebody_leaves(store: Store) -> None:

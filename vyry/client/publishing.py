@@ -1,6 +1,6 @@
 """The prekeys that others begin with: made here, kept here, and published in sets (docs/signal-protocol.md, "Keys of a device")."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,6 +17,9 @@ PREKEYS: Final = 100
 #: A signed prekey serves so long; its private half is kept on as long as mail for it can wait.
 SIGNED_DAYS: Final = 7
 OLD_DAYS: Final = 30
+#: A one-time key that was given away is kept so long: twice as long as mail can wait.
+ISSUED_DAYS: Final = 60
+_ISSUED: Final = "issued through"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,16 @@ class Publishing:
                 if note.signed_prekey_id == each.id:
                     self._store.put("replay", note.transcript.hex(), pack(note), until=until)
         self._store.put("signed prekeys", "", pack((newest,)))
+
+    def end_issued(self, issued: Mapping[str, int], now: int) -> None:
+        """The node gave away one-time keys up to these ids (`issuedThrough`): one that opened nothing within 60 days is deleted, for no mail for it can come any more."""
+        for kind, through in (("one-time prekey", issued["oneTime"]), ("pq prekey", issued["pq"])):
+            marked = int(self._store.get(_ISSUED, kind) or b"0")
+            for number in range(marked + 1, through + 1):
+                kept = self._store.get(kind, str(number))
+                if kept is not None:
+                    self._store.put(kind, str(number), kept, until=now + ISSUED_DAYS * DAY)
+            self._store.put(_ISSUED, kind, str(max(marked, through)).encode())
 
     def newest(self) -> tuple[int, int]:
         """Id of the newest signed prekey, and when it was made (ms since 1970)."""

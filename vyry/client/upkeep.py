@@ -67,6 +67,8 @@ class Upkeep:
     async def tend(self) -> None:
         """Refill and rotate, as far as it is due. Raises Refused, Unreachable."""
         status = await self._rest.call("GET", "/keys/status")
+        with self._store.transaction():
+            self._publishing.end_issued(status["issuedThrough"], self._now())
         if self._store.get("refill") is not None:
             if min(status["oneTimeRemaining"], status["pqRemaining"]) < FEW:
                 await self._add(Publishing.more)
