@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from tests.signal_devices import Device
 from vyry.client.chain import Point, digest, text
-from vyry.client.circles import ConversationPin, Pins
+from vyry.client.conversation_pins import ConversationPin, Pins
 from vyry.client.device import KeptPrekeys, Me
 from vyry.client.device_lists import DeviceList, KnownDevices, ListedDevice
 from vyry.client.events import Event

@@ -32,7 +32,7 @@ async def until(client: Client, name: str, words: str) -> list[tuple[str, str]]:
 def used(client: Client, user_id: UUID) -> bytes | None:
     """The session that would seal for the account's first device."""
     active = Peers(client._store).sessions(Address(user_id, 1)).active
-    return active and active.session_id
+    return None if active is None else active.session_id
 
 
 async def two_who_talk(alone: Alone, folder: Path) -> tuple[UUID, UUID, bytes | None]:

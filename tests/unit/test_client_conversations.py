@@ -9,7 +9,8 @@ import pytest
 from tests.mailed_store import HERE, NOW, MailedStore, content, mailed_store
 from tests.signal_devices import Device
 from tests.told_node import ToldNode, told_node
-from vyry.client.circles import Circles, Pins
+from vyry.client.circles import Circles
+from vyry.client.conversation_pins import Pins
 from vyry.client.events import ConversationForged, MemberAdded, MemberForged, Message, Unreadable
 from vyry.client.group_keys import GroupKeys
 from vyry.client.inbox import Taken
@@ -114,15 +115,16 @@ async def test_newcomers_of_a_group_are_told_with_whether_their_key_was_compared
     told.conversation(HERE, me, peer, CY, GHOST, kind="group")
     await circles.refresh(HERE)
 
-    where = {"conversation_id": HERE}
     assert ann.told() == [
-        MemberAdded(**where, user_id=CY, is_verified=True),
-        MemberAdded(**where, user_id=GHOST, is_verified=False),
+        MemberAdded(conversation_id=HERE, user_id=CY, is_verified=True),
+        MemberAdded(conversation_id=HERE, user_id=GHOST, is_verified=False),
     ]
 
 
-def test_whoever_one_adds_oneself_is_not_told_and_whoever_comes_with_them_is(ann: MailedStore) -> None:
-    circles = Circles(ann.store, None, lambda: NOW)  # type: ignore[arg-type]  asks nothing here
+def test_whoever_one_adds_oneself_is_not_told_and_whoever_comes_with_them_is(
+    ann: MailedStore, node: tuple[ToldNode, Circles]
+) -> None:
+    _, circles = node
     members = [{"userId": str(each)} for each in (ann.me.user_id, CY, GHOST)]
     said = {"conversationId": str(HERE), "kind": "group", "version": 1, "members": members}
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,12 +128,13 @@ async def test_a_new_device_of_the_own_account_is_told_with_its_name(
     told.list(ann.me.user_id, phone)
     await lists.get(ann.me.user_id)
     told.list(ann.me.user_id, phone, laptop)
-    named = {"deviceId": 2, "name": "laptop", "platform": "cli", "linkedAt": "2027-01-15T08:00:00.000Z"}
+    linked_at = "2027-01-15T08:00:00.000Z"
+    named = {"deviceId": 2, "name": "laptop", "platform": "cli", "linkedAt": linked_at}
     told.answers["GET /devices"] = {"devices": [named], "nextCursor": None}
 
     assert list((await lists.refresh(ann.me.user_id)).devices) == [1, 2]
 
-    added = OwnDeviceAdded(device_id=2, device_name="laptop", platform="cli", added_at=named["linkedAt"])
+    added = OwnDeviceAdded(device_id=2, device_name="laptop", platform="cli", added_at=linked_at)
     assert ann.told() == [added]
     await lists.refresh(ann.me.user_id)
     assert ann.told() == []
@@ -151,7 +153,7 @@ async def test_a_node_that_hides_this_device_from_others_is_told(
 
 @pytest.mark.parametrize("changes", [{"devices": None}, {"devices": [{}]}, {"identityKey": 7}, {"epoch": None}])
 async def test_an_answer_of_another_shape_decides_nothing(
-    ann: MailedStore, node: tuple[ToldNode, DeviceLists], bo: Device, changes: dict[str, object]
+    ann: MailedStore, node: tuple[ToldNode, DeviceLists], bo: Device, changes: dict[str, Any]
 ) -> None:
     told, lists = node
     told.list(bo.address.user_id, bo, **changes)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from vyry.client.circles import Pins
+from vyry.client.conversation_pins import Pins
 from vyry.client.events import Event, Message, Target
 from vyry.client.group_info import GroupInfo
 from vyry.client.group_keys import title_in

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import orjson
 
-from vyry.client.circles import Pins
+from vyry.client.conversation_pins import Pins
 from vyry.client.device import Me
 from vyry.client.events import Edit, Said, TimerSet, Unreadable, Unsend
 from vyry.client.group_keys import GroupKeys

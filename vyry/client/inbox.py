@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from vyry.client.chain import Entry, Point
-from vyry.client.circles import Pins
+from vyry.client.conversation_pins import Pins
 from vyry.client.device import Me
 from vyry.client.device_lists import forget_devices
 from vyry.client.effects import Effects, unreadable

@@ -5,7 +5,8 @@ from contextlib import contextmanager, suppress
 from uuid import UUID
 
 from vyry.client.chain import Entry
-from vyry.client.circles import Circles, Pins
+from vyry.client.circles import Circles
+from vyry.client.conversation_pins import Pins
 from vyry.client.device import Me
 from vyry.client.device_lists import KnownDevices
 from vyry.client.list_witness import ListWitness

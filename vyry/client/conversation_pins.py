@@ -1,0 +1,58 @@
+"""What is pinned of a conversation at the first look, and never changed by the node: its kind, and the peer of a direct one."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+from vyry.client.packing import pack, unpack
+from vyry.client.store import Store
+from vyry.signal_protocol.refusals import ConversationForged
+
+
+_PIN: Final = "conversation pin"
+#: So many accounts that left a group are remembered: late mail and keys of theirs are no lie.
+_FORMER: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPin:
+    """What never changes of a conversation (its kind, and the peer of a direct one), and the members of a group at the last look."""
+
+    is_group: bool
+    peer: UUID | None = None
+    members: tuple[UUID, ...] = ()
+    former: tuple[UUID, ...] = ()
+
+    def admits(self, user_id: UUID) -> bool:
+        """Whether contents of this account may belong here: it is, or lately was, a member as the node says."""
+        return user_id in (self.peer, *self.members, *self.former)
+
+    def at(self, members: Collection[UUID]) -> "ConversationPin":
+        """Once the node told these members of a group."""
+        gone = tuple(each for each in self.members if each not in members)
+        former = tuple(each for each in (*self.former, *gone) if each not in members)[-_FORMER:]
+        return replace(self, members=tuple(members), former=former)
+
+
+class Pins:
+    """Reads and writes pins of conversations, inside the transaction of the caller."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, conversation_id: UUID) -> ConversationPin | None:
+        """The pin; None before the first look."""
+        kept = self._store.get(_PIN, str(conversation_id))
+        return unpack(ConversationPin, kept) if kept is not None else None
+
+    def keep(self, conversation_id: UUID, pin: ConversationPin) -> None:
+        """Store it."""
+        self._store.put(_PIN, str(conversation_id), pack(pin))
+
+    def direct(self, conversation_id: UUID, peer: UUID) -> None:
+        """This is the direct conversation with that account, for ever. Raises ConversationForged when it is pinned otherwise."""
+        pin = self.get(conversation_id)
+        if pin is not None and (pin.is_group or pin.peer not in (None, peer)):
+            raise ConversationForged
+        self.keep(conversation_id, ConversationPin(is_group=False, peer=peer))
