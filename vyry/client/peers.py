@@ -21,6 +21,8 @@ MAX_DEVICE = 127
 LATE_DAYS = 30
 #: By account: the other key that the node told.
 _CHANGED = "changed"
+#: By device: the listed one that its sessions were last held against.
+_MET = "device met"
 #: By account: the keys that were held before others were accepted.
 _GIVEN_UP = "given up"
 _MOST_GIVEN_UP = 20
@@ -45,10 +47,19 @@ class Peers:
 
     def meet(self, address: Address, listed: PeerDevice, now: int) -> None:
         """A verified list has this device: sessions with another one under its number are not used for sending any more."""
+        mark = pack(listed)
+        if self._store.get(_MET, _name(address)) == mark:
+            # Looked at for each device at each post: a group has many.
+            return
         sessions = self.sessions(address)
         met = sessions.meet(listed, now)
         if met != sessions:
             self.keep_sessions(address, met)
+        self._store.put(_MET, _name(address), mark)
+
+    def unmeet(self, address: Address) -> None:
+        """A session came that was held against no list: it is, before anything is sealed in it."""
+        self._store.put(_MET, _name(address), None)
 
     def leave(self, address: Address, now: int) -> None:
         """The node lists this device no more."""
@@ -96,6 +107,7 @@ def accept_identity(store: Store, user_id: UUID, identity_key: bytes) -> None:
         sessions = peers.sessions(Address(user_id, device))
         if sessions != Sessions():
             peers.keep_sessions(Address(user_id, device), sessions.of_identity(identity_key))
+            peers.unmeet(Address(user_id, device))
     OwnKeys(store).forget_reader(user_id)
     for kind in (_CHANGED, "verified", "device list", "devices seen", PROFILE_TOLD):
         store.put(kind, str(user_id), None)

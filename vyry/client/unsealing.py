@@ -82,6 +82,8 @@ class Unsealing:
         arrival = Arrival(letter.sender, letter.content, letter.at, held, listed, is_ended)
         opened = self._peers.sessions(letter.sender).open(me.own, arrival, self._prekeys)
         self._peers.keep_sessions(letter.sender, opened.sessions)
+        if listed is None:
+            self._peers.unmeet(letter.sender)
         if opened.answered is not None:
             self._prekeys.note(opened.answered)
             if held is None:
