@@ -11,6 +11,7 @@ from vyry.accounts.arrival import Arrivals, NewSession
 from vyry.accounts.deletion import DeletionStore
 from vyry.accounts.door import OpenDoor
 from vyry.accounts.lock import LockStore
+from vyry.accounts.names import Usernames
 from vyry.accounts.otp import Channel, NotSent, OneTimeCodes, OtpMessage, OtpStore, Purpose, Terms
 from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.own_pin import OwnPin, PinMeans
@@ -166,7 +167,7 @@ class AccountRoom:
         self.registration = Registration(self.codes, OpenDoor(), self.arrivals)
         means = PinMeans(stores.pins, stores.accounts, self.codes, self.pepper, self.clock)
         self.own_pin = OwnPin(self.pins, means)
-        self.accounts = Accounts(stores.accounts, self.pepper, self.ear)
+        self.accounts = Accounts(stores.accounts, self.pepper, self.ear, Usernames(stores.accounts, self.clock))
         self.devices = OwnDevices(stores.devices, endings, self.clock)
 
     async def sign_up(self, number: str = NUMBER) -> NewSession:

@@ -23,6 +23,7 @@ from vyry.adapters.rows import (
     PushTargetRow,
     PushWakeRow,
     RegistrationRow,
+    RestingNameRow,
 )
 from vyry.ids import new_id
 
@@ -30,7 +31,7 @@ from vyry.ids import new_id
 async def needles(device: Device) -> set[str]:
     """What names the account: its id, number, devices and mailboxes."""
     account = await AccountRow.get(id=device.user_id)
-    found = {account.id.hex, account.phone_hash, account.phone_sealed.hex()}
+    found = {account.id.hex, account.phone_hash, account.phone_sealed.hex(), str(account.username)}
     for row in await DeviceRow.filter(account_id=account.id):
         found |= {row.id.hex, row.mailbox_id.hex, str(row.mailbox)}
     return found
@@ -44,7 +45,9 @@ async def fill(device: Device) -> None:
     about = {"public_key": b"k", "name": "n", "platform": "web", "requested_from": "x", "status": "scanned"}
     challenge = {"purpose": "login", "code_hash": b"h", "guesses_left": 5, "created_at": now, "expires_at": now}
     primary = await DeviceRow.get(account_id=account.id, is_primary=True)
+    await AccountRow.filter(id=account.id).update(username=f"name_of_{account.id.hex[-12:]}")
     rows: list[Model] = [
+        RestingNameRow(hash="h" * 64, account_id=account.id, free_on=now.date() + timedelta(days=9)),
         AccountPinRow(account_id=account.id, verifier="v", pepper_id=1, changed_at=now),
         RegistrationRow(token_hash="r" * 64, **named, **number),
         LinkRow(id=new_id(), secret_hash="s" * 64, **named, **about),

@@ -19,6 +19,7 @@ from vyry.accounts.door import Door, OpenDoor, ProofOfWork
 from vyry.accounts.events import AccountEvents
 from vyry.accounts.export import Exports
 from vyry.accounts.idle import IdleDevices
+from vyry.accounts.names import Usernames
 from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.own_pin import OwnPin, PinMeans
 from vyry.accounts.pin import Pins
@@ -75,7 +76,7 @@ from vyry.devices.waking import Wakes
 from vyry.errors import Unavailable
 from vyry.files.service import Attachments
 from vyry.files.upkeep import AttachmentUpkeep
-from vyry.limits import FRAMES, Limiter, Window
+from vyry.limits import FRAMES, USERNAMES, Limiter, Window
 from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import Notices
@@ -227,7 +228,7 @@ def _wire(ground: Ground, role: Role) -> Services:
         registration=_registration(ground),
         sessions=_sessions(ground),
         ending_watch=EndingWatch(TortoiseSessions(), ground.standings),
-        accounts=Accounts(TortoiseAccounts(), ground.pepper, ground.changes),
+        accounts=Accounts(TortoiseAccounts(), ground.pepper, ground.changes, _usernames(ground)),
         account_events=TortoiseAccountEvents(),
         account_upkeep=TortoiseAccountUpkeep(),
         deletion=_deletion(ground),
@@ -315,8 +316,14 @@ def _idle_devices(ground: Ground) -> IdleDevices:
     return IdleDevices(TortoiseIdleDevices(), ground.endings, ground.clock, lifetime)
 
 
+def _usernames(ground: Ground) -> Usernames:
+    return Usernames(TortoiseAccounts(), ground.clock, ground.quotas[USERNAMES.name])
+
+
 def _allowances(ground: Ground, buckets: Buckets, places: Places) -> Allowances:
-    counters = Counters(TortoiseAccounts(), ground.codes, ground.pins, ground.limiter, buckets, places)
+    counters = Counters(
+        TortoiseAccounts(), _usernames(ground), ground.codes, ground.pins, ground.limiter, buckets, places
+    )
     return Allowances(ground.quotas, counters)
 
 

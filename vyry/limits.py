@@ -45,7 +45,7 @@ class Quota:
 
     name: str
     windows: tuple[Window, ...]
-    #: VYRY_LIMITS=off leaves it on, as it is no rate: guesses.
+    #: VYRY_LIMITS=off leaves it on, as it is no rate: guesses, resting names.
     holds_always: bool = False
     #: While Redis is away nothing is granted (503), because what it guards does not grow back; the others are counted by each node alone.
     is_closed_when_away: bool = False
@@ -76,6 +76,8 @@ NEW_CONTACTS: Final = Quota("new_contacts", (Window(20, _DAY),))
 #: A number that is found costs 1, a miss 5.
 LOOKUP: Final = Quota("lookup", (Window(1_000, 4_000, is_bucket=True), Window(5_000, _DAY)))
 SEARCH: Final = Quota("search", (Window(60, 60),))
+#: How many names that an account gave up may rest at once (vyry/accounts/names.py); the database counts them.
+USERNAMES: Final = Quota("usernames", (Window(3, 0),), holds_always=True)
 UPLOAD: Final = Quota("upload", (Window(50, 60, is_bucket=True),))
 UPLOAD_BYTES: Final = Quota("upload_bytes", (Window(1024 * _MIB, _DAY),))
 #: Reading everything of an account is dear.
@@ -103,6 +105,7 @@ QUOTAS: Final[Mapping[str, Quota]] = {
         NEW_CONTACTS,
         LOOKUP,
         SEARCH,
+        USERNAMES,
         UPLOAD,
         UPLOAD_BYTES,
         EXPORT,

@@ -7,6 +7,7 @@ import pytest
 
 from tests.account_room import NOON, AccountStores, hidden, new_device
 from vyry.accounts.account import AccountChange, DeviceListing
+from vyry.accounts.names import NameRules
 from vyry.errors import NotFound, UsernameTaken
 from vyry.ids import DeviceId, UserId, new_id
 
@@ -63,14 +64,16 @@ async def test_an_unknown_account_is_not_found(stores: AccountStores) -> None:
         with pytest.raises(NotFound):
             await question
     with pytest.raises(NotFound):
-        await stores.accounts.change(nobody, AccountChange({"bio": "x"}))
+        await stores.accounts.change(nobody, AccountChange({"bio": "x"}), NameRules(NOON))
 
 
 async def test_a_change_keeps_what_it_does_not_name_and_none_clears(stores: AccountStores) -> None:
     user = (await stores.sign_up()).user_id
-    await stores.accounts.change(user, AccountChange({"display_name": "Ann", "sealed_profile": b"\x00\xff"}))
+    await stores.accounts.change(
+        user, AccountChange({"display_name": "Ann", "sealed_profile": b"\x00\xff"}), NameRules(NOON)
+    )
 
-    changed = await stores.accounts.change(user, AccountChange({"display_name": None, "bio": "here"}))
+    changed = await stores.accounts.change(user, AccountChange({"display_name": None, "bio": "here"}), NameRules(NOON))
 
     assert changed == await stores.accounts.load(user)
     assert (changed.display_name, changed.bio, changed.sealed_profile) == (None, "here", b"\x00\xff")
@@ -80,23 +83,25 @@ async def test_settings_merge_by_name_also_at_the_same_time(stores: AccountStore
     user = (await stores.sign_up()).user_id
     names = [f"s{number}" for number in range(8)]
 
-    await asyncio.gather(*(stores.accounts.change(user, AccountChange({}, {name: True})) for name in names))
-    changed = await stores.accounts.change(user, AccountChange({}, {"s0": None, "s1": "friends"}))
+    await asyncio.gather(
+        *(stores.accounts.change(user, AccountChange({}, {name: True}), NameRules(NOON)) for name in names)
+    )
+    changed = await stores.accounts.change(user, AccountChange({}, {"s0": None, "s1": "friends"}), NameRules(NOON))
 
     assert changed.settings == {"s1": "friends", **dict.fromkeys(names[2:], True)}
-    assert (await stores.accounts.change(user, AccountChange({}, None))).settings == {}
+    assert (await stores.accounts.change(user, AccountChange({}, None), NameRules(NOON))).settings == {}
 
 
 async def test_a_username_belongs_to_one_account(stores: AccountStores) -> None:
     ann = (await stores.sign_up("a" * 64, refresh="r1")).user_id
     bo = (await stores.sign_up("b" * 64, refresh="r2")).user_id
-    await stores.accounts.change(ann, AccountChange({"username": "ann"}))
+    await stores.accounts.change(ann, AccountChange({"username": "ann"}), NameRules(NOON))
 
     with pytest.raises(UsernameTaken):
-        await stores.accounts.change(bo, AccountChange({"username": "ann", "bio": "not kept"}))
+        await stores.accounts.change(bo, AccountChange({"username": "ann", "bio": "not kept"}), NameRules(NOON))
 
     assert (await stores.accounts.load(bo)).bio is None
-    assert (await stores.accounts.change(ann, AccountChange({"username": "ann"}))).username == "ann"
+    assert (await stores.accounts.change(ann, AccountChange({"username": "ann"}), NameRules(NOON))).username == "ann"
 
 
 async def test_a_device_is_renamed(stores: AccountStores) -> None:

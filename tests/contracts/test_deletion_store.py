@@ -8,6 +8,7 @@ import pytest
 from tests.account_room import NOON, AccountStores
 from vyry.accounts.account import AccountChange, EndedDevice
 from vyry.accounts.deletion import SETTLED
+from vyry.accounts.names import NameRules
 from vyry.errors import NotFound
 from vyry.ids import UserId, new_id
 
@@ -16,9 +17,8 @@ LATER = NOON + timedelta(hours=1)
 HASH = "a" * 64
 
 
-async def test_devices_number_and_username_are_free_at_once(stores: AccountStores) -> None:
+async def test_devices_and_number_are_free_at_once(stores: AccountStores) -> None:
     user = (await stores.sign_up()).user_id
-    await stores.accounts.change(user, AccountChange({"username": "ann"}))
     device = stores.last_device
 
     ended = await stores.deletion.delete(user, [HASH], LATER)
@@ -27,7 +27,6 @@ async def test_devices_number_and_username_are_free_at_once(stores: AccountStore
     assert await stores.sessions.standings([device]) == {}
     again = await stores.sign_up(refresh="r1", at=LATER)
     assert (again.is_new_user, again.user_id == user, again.ended) == (True, False, ())
-    assert (await stores.accounts.change(again.user_id, AccountChange({"username": "ann"}))).username == "ann"
 
 
 async def test_what_is_deleted_is_not_there(stores: AccountStores) -> None:
@@ -36,7 +35,7 @@ async def test_what_is_deleted_is_not_there(stores: AccountStores) -> None:
 
     for question in (
         stores.accounts.load(user),
-        stores.accounts.change(user, AccountChange({"bio": "x"})),
+        stores.accounts.change(user, AccountChange({"bio": "x"}), NameRules(NOON)),
         stores.deletion.delete(user, [HASH], LATER),
         stores.deletion.delete(UserId(new_id()), [], LATER),
     ):

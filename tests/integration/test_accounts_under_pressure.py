@@ -9,6 +9,7 @@ import pytest
 
 from tests.account_room import NOON, NUMBER, WEEK, AccountRoom, AccountStores, hidden, new_device, open_stores
 from vyry.accounts.account import AccountChange
+from vyry.accounts.names import NameRules
 from vyry.accounts.otp import Purpose
 from vyry.accounts.sessions import Rotation
 from vyry.errors import NotFound, Unavailable
@@ -33,7 +34,7 @@ async def test_everything_at_once_for_one_account_ends_without_deadlock(stores: 
     outcomes = await asyncio.gather(
         *(stores.accounts.sign_up(hidden(), new_device(f"r{number}"), NOON) for number in range(8)),
         *(stores.sessions.rotate(Rotation("r", f"s{number}", uuid4(), NOON, WEEK)) for number in range(8)),
-        *(stores.accounts.change(user, AccountChange({"bio": str(number)})) for number in range(8)),
+        *(stores.accounts.change(user, AccountChange({"bio": str(number)}), NameRules(NOON)) for number in range(8)),
         *(stores.devices.end(user, device, NOON) for _ in range(3)),
         *(stores.sessions.seen([device], NOON.date()) for _ in range(3)),
         return_exceptions=True,
@@ -48,7 +49,7 @@ Question = Callable[[AccountStores], Awaitable[object]]
 QUESTIONS: dict[str, Question] = {
     "sign up": lambda stores: stores.accounts.sign_up(hidden(), new_device(), NOON),
     "load": lambda stores: stores.accounts.load(UserId(new_id())),
-    "change": lambda stores: stores.accounts.change(UserId(new_id()), AccountChange({"bio": "x"})),
+    "change": lambda stores: stores.accounts.change(UserId(new_id()), AccountChange({"bio": "x"}), NameRules(NOON)),
     "list": lambda stores: stores.devices.list(UserId(new_id())),
     "end": lambda stores: stores.devices.end(UserId(new_id()), new_id(), NOON),
     "standings": lambda stores: stores.sessions.standings([new_id()]),

@@ -193,9 +193,21 @@ async def test_uploads_tell_each_of_their_limits(node: Node) -> None:
     assert '"upload_bytes";r=1073740824' in said.headers["RateLimit"]
 
 
+async def test_changing_the_account_tells_how_many_names_may_rest(node: Node) -> None:
+    ann = await node.sign_up(with_keys=False)
+    names = [f"name{number}_{ann.user_id[-12:]}" for number in range(5)]
+
+    said = [await headers_of(ann, "PATCH", "/account", {"username": name}) for name in names]
+
+    assert said[0] == (200, '"usernames";q=3', '"usernames";r=3;t=0')
+    assert [each[0] for each in said] == [200, 200, 200, 200, 429]
+    assert re.fullmatch(r'"usernames";r=0;t=\d+', said[4][2])
+
+
 def test_the_routes_tried_here_are_all_the_limited_ones() -> None:
     assert {f"{route.method} {route.path.removeprefix('/api/v1')}" for route in ROUTES if route.quota} == {
         "GET /account/export",
+        "PATCH /account",
         "POST /attachments",
         "POST /auth/request-otp",
         "POST /conversations",

@@ -24,6 +24,7 @@ CONTRACT = {
     "new_contacts": [(20, DAY)],
     "lookup": [(1000, 4000), (5000, DAY)],
     "search": [(60, 60)],
+    "usernames": [(3, 0)],
     "upload": [(50, 60)],
     "upload_bytes": [(1024 * MIB, DAY)],
     "export": [(5, 3600)],

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
 
+from vyry.accounts.names import NameRules, RestingNames
 from vyry.accounts.phone import HiddenNumber
 from vyry.accounts.signing import FIRST_KEY
 from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
@@ -130,7 +131,7 @@ class EndedListener(Protocol):
         ...
 
 
-class AccountStore(Protocol):
+class AccountStore(RestingNames, Protocol):
     """The truth about accounts. Every method raises `Unavailable` when the database is away."""
 
     async def sign_up(self, number: HiddenNumber, device: NewDevice, now: datetime) -> SignedUp:
@@ -156,8 +157,12 @@ class AccountStore(Protocol):
         """The account. Raises NotFound."""
         ...
 
-    async def change(self, user_id: UserId, change: AccountChange) -> Account:
-        """Change the account and answer it whole. Settings of concurrent changes merge. Raises NotFound, UsernameTaken."""
+    async def change(self, user_id: UserId, change: AccountChange, names: NameRules) -> Account:
+        """Change the account and answer it whole. Settings of concurrent changes merge.
+
+        A username that it had rests from then on; taking one back ends its rest. Of many that take a name at once, on any nodes, one has it.
+        Raises NotFound; UsernameTaken for a name that another account has, or that rests and was not this account's; RateLimited if too many rest.
+        """
         ...
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from vyry.accounts.account import AccountStore, Caller
+from vyry.accounts.names import Usernames
 from vyry.accounts.otp import OneTimeCodes
 from vyry.accounts.pin import Pins
 from vyry.accounts.registration import network_of
@@ -26,6 +27,7 @@ from vyry.limits import (
     SIGNAL,
     UPLOAD,
     UPLOAD_BYTES,
+    USERNAMES,
     Grant,
     Peeking,
     Quota,
@@ -64,6 +66,7 @@ class Counters:
     """Whoever counts something."""
 
     accounts: AccountStore
+    names: Usernames
     codes: OneTimeCodes
     pins: Pins
     shared: Peeking
@@ -89,6 +92,7 @@ class Allowances:
         tries = self._quotas[PIN_TRIES.name].windows[0]
         left = await self._counters.pins.left(caller.user_id)
         found[PIN_TRIES.name] = (Grant(tries.limit, left, 0, tries.seconds),)
+        found[USERNAMES.name] = (await self._counters.names.left(caller.user_id),)
         for name, grant in await self._counters.sockets.grants(caller.user_id, address):
             found[name] = (grant,)
         return [(name, grant) for name, grants in found.items() for grant in grants]

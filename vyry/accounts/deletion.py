@@ -27,7 +27,7 @@ class DeletionStore(Protocol):
     """Where accounts end. Both methods raise `Unavailable` when the database is away."""
 
     async def delete(self, user_id: UserId, numbers: Collection[str], now: datetime) -> Sequence[EndedDevice]:
-        """End all devices, set number and username free, have the peers told, and mark the account as deleted, all in one transaction.
+        """End all devices, set the number free, let its usernames rest (nobody can take them back), have the peers told, and mark the account as deleted, all in one transaction.
 
         `numbers` are all hashes that its number may stand under, whose codes go too. Answers the devices that ended. Raises NotFound for an account that is deleted.
         """

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from vyry.accounts.account import Account, AccountChange, AccountStore, Caller
+from vyry.accounts.names import Usernames
 from vyry.accounts.phone import Pepper
 from vyry.errors import InvalidRequest
 from vyry.ids import UserId
@@ -54,21 +55,22 @@ class SettingsListener(Protocol):
 class Accounts:
     """Shows and changes the caller's own account."""
 
-    def __init__(self, store: AccountStore, pepper: Pepper, listener: SettingsListener) -> None:
+    def __init__(self, store: AccountStore, pepper: Pepper, listener: SettingsListener, names: Usernames) -> None:
         self._store = store
         self._pepper = pepper
         self._listener = listener
+        self.names = names
 
     async def of(self, caller: Caller) -> OwnAccount:
         """The caller's account."""
         return self._own(await self._store.load(caller.user_id))
 
     async def change(self, caller: Caller, change: AccountChange) -> OwnAccount:
-        """Change what is named, leave the rest. Raises InvalidRequest, UsernameTaken."""
+        """Change what is named, leave the rest. Raises InvalidRequest, UsernameTaken, RateLimited."""
         username = change.profile.get("username")
         if isinstance(username, str):
             change = AccountChange({**change.profile, "username": read_username(username)}, change.settings)
-        account = await self._store.change(caller.user_id, change)
+        account = await self._store.change(caller.user_id, change, self.names.rules())
         if change.settings != {}:
             await self._listener.people_changed({caller.user_id})
         return self._own(account)

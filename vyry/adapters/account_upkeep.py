@@ -1,6 +1,6 @@
-"""Forgetting in bounded batches what no longer means anything: codes, paces, tokens, links, devices long ended."""
+"""Forgetting in bounded batches what no longer means anything: codes, paces, tokens, links, names that have rested, devices long ended."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from vyry.accounts.account import KEEP_ENDED
@@ -10,6 +10,8 @@ from vyry.adapters.statements import fetch
 from vyry.devices.links import LINK_REMEMBERED
 
 
+#: A name is free from its day on.
+_DAY: Final = timedelta(days=1)
 #: A number paced before that may be sent a code anyway.
 _PACE_AGE: Final = timedelta(days=1)
 #: A node that could not look for so long finds its sockets' ends by its other looks.
@@ -32,9 +34,10 @@ class TortoiseAccountUpkeep:
         gone += await self._delete("account_event", "id", "at", now - KEEP_EVENTS, limit)
         gone += await self._delete("invite", "id", "expires_at", now, limit)
         gone += await self._delete("link", "id", "expires_at", now - LINK_REMEMBERED, limit)
+        gone += await self._delete("resting_name", "hash", "free_on", now.date() + _DAY, limit)
         return gone + await self._forget_devices(now - KEEP_ENDED, limit)
 
-    async def _delete(self, table: str, key: str, moment: str, before: datetime, limit: int) -> int:
+    async def _delete(self, table: str, key: str, moment: str, before: date, limit: int) -> int:
         old = f"SELECT {key} FROM {table} WHERE {moment} < $1 LIMIT {limit:d}"  # nosemgrep: sql-only-from-constants - names of this class, and a number
         async with available():
             delete = f"DELETE FROM {table} WHERE {key} IN ({old}) RETURNING {key}"  # nosemgrep: sql-only-from-constants - as above

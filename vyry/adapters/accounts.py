@@ -1,6 +1,7 @@
 """Accounts in the database."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import date, datetime
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.exceptions import IntegrityError
@@ -8,13 +9,15 @@ from tortoise.exceptions import IntegrityError
 from vyry.accounts.account import Account, AccountChange, EndedDevice, NewDevice, SignedUp
 from vyry.accounts.events import AccountEvent
 from vyry.accounts.lock import RegistrationHeld
+from vyry.accounts.names import NameRules
 from vyry.accounts.phone import HiddenNumber
 from vyry.adapters.account_events import note_event
-from vyry.adapters.database import available, transaction
+from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.devices import end_devices
 from vyry.adapters.new_devices import Place, add_device
 from vyry.adapters.peppers import find_number, make_account, move_number, refuse_unknown_peppers
 from vyry.adapters.registration_lock import close_door, drop_left_pin, pin_at_the_door, use_up
+from vyry.adapters.resting_names import names_at_rest, renamed
 from vyry.adapters.rows import AccountRow
 from vyry.adapters.statements import fetch, to_uuid
 from vyry.errors import Forbidden, InvalidToken, NotFound, PinRequired, UsernameTaken
@@ -71,7 +74,7 @@ class TortoiseAccounts:
             raise NotFound
         return _account(row)
 
-    async def change(self, user_id: UserId, change: AccountChange) -> Account:
+    async def change(self, user_id: UserId, change: AccountChange, names: NameRules) -> Account:
         # A write that changes nothing locks the account first, so that settings changed at the same time merge.
         lock = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING id"
         try:
@@ -79,13 +82,19 @@ class TortoiseAccounts:
                 if not await fetch(inside, lock, user_id):
                     raise NotFound
                 row = await AccountRow.get(id=user_id, using_db=inside)
+                former = row.username
                 _ = row.update_from_dict(dict(change.profile))
                 merged = {} if change.settings is None else {**row.settings, **change.settings}
                 row.settings = {name: value for name, value in merged.items() if value is not None}
                 await row.save(inside, update_fields=[*change.profile, "settings"])
+                await renamed(inside, user_id, (former, row.username), names)
         except IntegrityError as error:
             raise UsernameTaken from error
         return _account(row)
+
+    async def resting(self, user_id: UserId, today: date) -> Sequence[date]:
+        async with available():
+            return await names_at_rest(connection(), user_id, today)
 
     async def _enter(self, inside: BaseDBAsyncClient, user_id: UserId, device: NewDevice, now: datetime) -> None:
         """Give the account, which is locked, to a new primary device: identity and numbers of devices begin anew."""

@@ -36,6 +36,7 @@ from vyry.adapters.rows import (
     PushWakeRow,
     RefreshTokenRow,
     RegistrationRow,
+    RestingNameRow,
 )
 from vyry.adapters.statements import fetch
 from vyry.clock import from_milliseconds
@@ -158,6 +159,7 @@ TABLES: Final = (
         "device",
         ("due_at", "is_urgent", "is_ring", "wakes", "attempts", "rest_until", "sent_at"),
     ),
+    Table("resting_names", RestingNameRow, "account_id", ("free_on",)),
     Table("events", AccountEventRow, "account_id", ("at", "name", "device_id", "detail")),
 )
 #: Tables that are told in another way, or hold nothing about anybody in particular.
@@ -191,6 +193,7 @@ WITHHELD: Final[Mapping[str, str]] = {
     "push_target.p256dh": "a secret between the device and those who wake it",
     "push_target.auth": "a secret between the device and those who wake it",
     "push_target.token": "a secret between the device and those who wake it",
+    "resting_name.hash": "a hash from which nothing can be read; the name itself is kept nowhere",
     "mailbox.id": "the node's own key",
     "mailbox.mailbox_id": "stands beside every row of a mailbox",
     "one_time_prekey.id": "the node's own key",

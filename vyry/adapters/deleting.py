@@ -15,9 +15,11 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.accounts.account import EndedDevice
 from vyry.accounts.deletion import SETTLED
+from vyry.accounts.names import NameRules
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.devices import delete_mail, end_devices
 from vyry.adapters.notices import Audience, Telling, conversation_changed, enqueue
+from vyry.adapters.resting_names import rest
 from vyry.adapters.statements import fetch, to_moment, to_uuid
 from vyry.errors import NotFound
 from vyry.ids import MailboxKey, UserId
@@ -27,7 +29,9 @@ from vyry.ids import MailboxKey, UserId
 _ACCOUNTS: Final = 100
 _FEW: Final = 50
 
-_LOCK: Final = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING phone_hash"
+_LOCK: Final = (
+    "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING phone_hash, username"
+)
 _BURY: Final = """
     UPDATE account SET deleted_at = $2, phone_hash = $3, phone_sealed = $4, username = NULL, display_name = NULL, bio = NULL,
         picture_attachment_id = NULL, sealed_profile = NULL, settings = '{}', suite = NULL, identity_key = NULL
@@ -49,6 +53,7 @@ _FORGET_ACCOUNT: Final = (
     # The rows go when their bytes are gone (vyry/files/upkeep.py); until then they are nobody's.
     "UPDATE attachment SET account_id = NULL, expires_at = created_at WHERE account_id = $1",
     "DELETE FROM call WHERE account_id = $1 OR to_id = $1",
+    "UPDATE resting_name SET account_id = NULL WHERE account_id = $1",
 )
 _DELETED: Final = "SELECT id FROM account WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT $1"
 _LOCK_DELETED: Final = (
@@ -127,6 +132,8 @@ async def bury(
         await fetch(inside, statement, user_id)
     # The column is unique and never null: this is no hash, and nobody's number.
     await fetch(inside, _BURY, user_id, now, f"deleted:{user_id.hex}", b"")
+    if found[0]["username"] is not None:
+        await rest(inside, found[0]["username"], None, NameRules(now).free_on)
     return ended
 
 

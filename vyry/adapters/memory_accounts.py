@@ -17,6 +17,7 @@ from vyry.accounts.account import (
     SignedUp,
 )
 from vyry.accounts.lock import PinAtTheDoor, RegistrationHeld
+from vyry.accounts.names import NameRules
 from vyry.accounts.phone import HiddenNumber
 from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
 from vyry.accounts.standings import Ending, Standing
@@ -56,6 +57,8 @@ class AccountLedger:
     tokens: dict[str, _Token] = field(default_factory=dict)
     pins: PinLedger = field(default_factory=PinLedger)
     mailboxes: "count[int]" = field(default_factory=lambda: count(1))
+    #: By name: whose it was, if that account lives, and when it is free.
+    resting: dict[str, tuple[UserId | None, date]] = field(default_factory=dict)
     endings: list[Ending] = field(default_factory=list)
     #: The device number given last, by account.
     last_numbers: dict[UserId, DeviceId] = field(default_factory=dict)
@@ -154,17 +157,34 @@ class MemoryAccounts:
             raise NotFound
         return self._ledger.accounts[user_id]
 
-    async def change(self, user_id: UserId, change: AccountChange) -> Account:
+    async def change(self, user_id: UserId, change: AccountChange, names: NameRules) -> Account:
         account = await self.load(user_id)
-        name = change.profile.get("username")
-        others = (other for other in self._ledger.accounts.values() if other.user_id != user_id)
-        if name is not None and any(other.username == name for other in others):
-            raise UsernameTaken
+        name = change.profile.get("username", account.username)
+        if name != account.username:
+            await self._rename(account, str(name) if name else None, names)
         merged = {} if change.settings is None else {**account.settings, **change.settings}
         settings = {name: value for name, value in merged.items() if value is not None}
         changed = replace(account, **change.profile, settings=settings)  # type: ignore[arg-type]  # names and types are the caller's promise
         self._ledger.accounts[user_id] = changed
         return changed
+
+    async def resting(self, user_id: UserId, today: date) -> Sequence[date]:
+        return sorted(
+            free_on for owner, free_on in self._ledger.resting.values() if owner == user_id and free_on > today
+        )
+
+    async def _rename(self, account: Account, name: str | None, names: NameRules) -> None:
+        resting = dict(self._ledger.resting)
+        if name is not None:
+            owner, free_on = resting.pop(name, (None, names.today))
+            is_held = any(other.username == name for other in self._ledger.accounts.values())
+            if is_held or (free_on > names.today and owner != account.user_id):
+                raise UsernameTaken
+        if account.username is not None:
+            mine = [each for owner, each in resting.values() if owner == account.user_id and each > names.today]
+            names.check(mine)
+            resting[account.username] = account.user_id, names.free_on
+        self._ledger.resting = resting
 
 
 class MemoryDevices:

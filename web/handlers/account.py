@@ -4,7 +4,8 @@ from aiohttp import web
 
 from vyry.accounts.account import AccountChange
 from vyry.accounts.profile import OwnAccount
-from web.keys import CALLER, SERVICES
+from vyry.limits import USERNAMES
+from web.keys import CALLER, GRANTS, SERVICES
 from web.wire.account import Account, ChangeAccount, Settings
 from web.wire.strict import answer, read
 
@@ -17,7 +18,10 @@ async def show(request: web.Request) -> web.Response:
 async def change(request: web.Request) -> web.Response:
     """PATCH /account: what is named changes, null clears."""
     body = await read(request, ChangeAccount)
-    return answer(_shape(await request.app[SERVICES].accounts.change(request[CALLER], _change(body))))
+    accounts = request.app[SERVICES].accounts
+    own = await accounts.change(request[CALLER], _change(body))
+    request[GRANTS] = [(USERNAMES.name, await accounts.names.left(own.account.user_id))]
+    return answer(_shape(own))
 
 
 def _change(body: ChangeAccount) -> AccountChange:

@@ -5,6 +5,7 @@ from typing import Final
 from vyry.errors import (
     UsernameTaken,
 )
+from vyry.limits import USERNAMES
 from web.handlers import account
 from web.keys import Route
 from web.wire.account import Account, ChangeAccount
@@ -26,5 +27,6 @@ ROWS: Final[tuple[Route, ...]] = (
         body=ChangeAccount,
         answers={200: Account},
         refusals=(UsernameTaken,),
+        quota=USERNAMES,
     ),
 )

@@ -189,6 +189,12 @@ class ExportedNotice(Wire):
     body: Mapping[str, object]
 
 
+class ExportedRestingName(Wire):
+    """A username that was given up, which nobody else can take before that day; the node keeps no name."""
+
+    free_on: date
+
+
 class ExportedMail(Wire):
     """An entry that waits in a mailbox, as its device would collect it."""
 
@@ -250,6 +256,7 @@ class AccountArchive(Wire):
     invites: Sequence[ExportedInvite]
     attachments: Sequence[ExportedAttachment]
     wake_ups: Sequence[ExportedWakeUp]
+    resting_names: Sequence[ExportedRestingName]
     events: Sequence[Event]
     conversations: Sequence[ConversationView]
     mail: Sequence[ExportedMail]
@@ -281,6 +288,7 @@ _ROWS: Final[Mapping[str, type[BaseModel]]] = {
     "invites": ExportedInvite,
     "attachments": ExportedAttachment,
     "wake_ups": ExportedWakeUp,
+    "resting_names": ExportedRestingName,
     "events": Event,
     "posts": ExportedPost,
     "receipts": ExportedReceipts,

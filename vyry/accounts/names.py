@@ -1,0 +1,83 @@
+"""Usernames rest when they are given up: for 90 days nobody but the former owner can take one, so that nobody is taken for who had it before.
+
+Of a resting name the database keeps a hash, the day on which it is free, and whose it was as long as that account lives (docs/adr/0023).
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final, Protocol
+
+from vyry.clock import Clock
+from vyry.ids import UserId
+from vyry.limits import USERNAMES, Grant, Quota, refusal
+
+
+#: How long a name rests, at least: to the end of the day.
+RESTS: Final = timedelta(days=90)
+_LABEL: Final = b"vyry username 1\0"
+
+
+def name_hash(username: str) -> str:
+    """What a resting name is stored as, in hex. It keeps a name from being read, not from being tried by who has the database."""
+    return hashlib.sha256(_LABEL + username.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class NameRules:
+    """What holds for usernames at a moment: so many of one account may rest at once."""
+
+    now: datetime
+    quota: Quota = USERNAMES
+
+    @property
+    def today(self) -> date:
+        """A name is free from its day on."""
+        return self.now.date()
+
+    @property
+    def free_on(self) -> date:
+        """The day on which a name given up now is free. A day and no moment, so that it does not tell which deletion it belongs to."""
+        return (self.now + RESTS).date() + timedelta(days=1)
+
+    def check(self, resting: Sequence[date]) -> None:
+        """May an account of which these names rest give up another one? Raises RateLimited with the wait for the first of them."""
+        if len(resting) >= self.quota.windows[0].limit:
+            raise refusal(self.quota, 0, self._seconds_until(min(resting, default=self.free_on)))
+
+    def left(self, resting: Sequence[date]) -> Grant:
+        """How many more names may come to rest."""
+        limit = self.quota.windows[0].limit
+        seconds = self._seconds_until(max(resting)) if resting else 0
+        return Grant(limit, max(0, limit - len(resting)), seconds, self.quota.windows[0].seconds)
+
+    def _seconds_until(self, day: date) -> int:
+        return math.ceil((datetime.combine(day, time(), UTC) - self.now).total_seconds())
+
+
+class RestingNames(Protocol):
+    """Knows which names rest."""
+
+    async def resting(self, user_id: UserId, today: date) -> Sequence[date]:
+        """For each name that this account gave up and nobody else can take yet: the day on which it is free. Raises Unavailable."""
+        ...
+
+
+class Usernames:
+    """The rules for usernames, and what they leave to an account."""
+
+    def __init__(self, store: RestingNames, clock: Clock, quota: Quota = USERNAMES) -> None:
+        self._store = store
+        self._clock = clock
+        self._quota = quota
+
+    def rules(self) -> NameRules:
+        """What holds now."""
+        return NameRules(self._clock.now(), self._quota)
+
+    async def left(self, user_id: UserId) -> Grant:
+        """How many more names of this account may come to rest. Raises Unavailable."""
+        rules = self.rules()
+        return rules.left(await self._store.resting(user_id, rules.today))
