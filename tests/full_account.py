@@ -9,7 +9,15 @@ from tests.all_rows import distant_mailboxes
 from tests.client import Device
 from tests.live_house import House
 from vyry.accounts.acts import OperatorAct
-from vyry.adapters.circle_rows import AttachmentRow, BlockRow, CallRow, FriendRequestRow, FriendRow, InviteRow
+from vyry.adapters.circle_rows import (
+    AttachmentRow,
+    BlockRow,
+    CallRow,
+    FriendRequestRow,
+    FriendRow,
+    InviteRow,
+    RestingNameRow,
+)
 from vyry.adapters.database import transaction
 from vyry.adapters.operator_acts import note_act
 from vyry.adapters.rows import (
@@ -23,7 +31,6 @@ from vyry.adapters.rows import (
     PushTargetRow,
     PushWakeRow,
     RegistrationRow,
-    RestingNameRow,
 )
 from vyry.ids import new_id
 

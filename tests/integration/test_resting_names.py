@@ -15,8 +15,9 @@ from vyry.accounts.acts import OperatorAct
 from vyry.accounts.names import RESTS, NameRules
 from vyry.adapters import operating
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
+from vyry.adapters.circle_rows import RestingNameRow
 from vyry.adapters.deleting import TortoiseDeletion
-from vyry.adapters.rows import AccountRow, RestingNameRow
+from vyry.adapters.rows import AccountRow
 from vyry.ids import UserId
 
 

@@ -16,7 +16,7 @@ from vyry.accounts.account import Caller
 from vyry.accounts.events import AccountEvent
 from vyry.accounts.export import Page
 from vyry.adapters.account_events import note_event
-from vyry.adapters.circle_rows import AttachmentRow, BlockRow, FriendRequestRow, FriendRow, InviteRow
+from vyry.adapters.circle_rows import AttachmentRow, BlockRow, FriendRequestRow, FriendRow, InviteRow, RestingNameRow
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.rows import (
@@ -36,7 +36,6 @@ from vyry.adapters.rows import (
     PushWakeRow,
     RefreshTokenRow,
     RegistrationRow,
-    RestingNameRow,
 )
 from vyry.adapters.statements import fetch
 from vyry.clock import from_milliseconds

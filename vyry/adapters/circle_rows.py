@@ -1,4 +1,4 @@
-"""The tables of what people share, as Tortoise sees them: conversations, friends, invites, files, calls."""
+"""The tables of what people share or find each other by, as Tortoise sees them: conversations, friends, invites, files, calls, resting names."""
 
 from tortoise import fields
 from tortoise.models import Model
@@ -129,3 +129,14 @@ class CallRow(Model):
     class Meta:
         table = "call"
         unique_together = (("account_id", "to_id", "call_id"),)
+
+
+class RestingNameRow(Model):
+    """A username that was given up, as its hash: nobody but this account can take it before that day, and nobody at all when the account is gone."""
+
+    hash = fields.CharField(max_length=64, primary_key=True)
+    account_id = fields.UUIDField(null=True, db_index=True)
+    free_on = fields.DateField(db_index=True)
+
+    class Meta:
+        table = "resting_name"

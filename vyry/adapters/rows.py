@@ -98,17 +98,6 @@ class DeviceRow(Model):
         )
 
 
-class RestingNameRow(Model):
-    """A username that was given up, as its hash: nobody but this account can take it before that day, and nobody at all when the account is gone."""
-
-    hash = fields.CharField(max_length=64, primary_key=True)
-    account_id = fields.UUIDField(null=True, db_index=True)
-    free_on = fields.DateField(db_index=True)
-
-    class Meta:
-        table = "resting_name"
-
-
 class RefreshTokenRow(Model):
     """A refresh token as its SHA-256 in hex, `successor` is the hash of the token it was exchanged for."""
 
