@@ -29,6 +29,14 @@ class Run:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+class Typed(io.TextIOWrapper):
+    """Standard input that says that a person types."""
+
+    def isatty(self) -> bool:
+        """See io.IOBase."""
+        return True
+
+
 @dataclass
 class Terminal:
     """Where somebody types. `home` holds the profiles; `variables` are those of the shell."""
@@ -37,12 +45,13 @@ class Terminal:
     home: Path
     variables: dict[str, str] = field(default_factory=dict)
 
-    def run(self, *words: str, typed: str = "") -> Run:
-        """One command to its end."""
+    def run(self, *words: str, typed: str = "", is_person: bool = False) -> Run:
+        """One command to its end; `is_person`: standard input is a terminal."""
+        stream = (Typed if is_person else io.TextIOWrapper)(io.BytesIO(typed.encode()), "utf-8")
         said, complained = io.StringIO(), io.StringIO()
         with (
             patch.dict("os.environ", {"HOME": str(self.home)}),
-            patch("sys.stdin", io.TextIOWrapper(io.BytesIO(typed.encode()), "utf-8")),
+            patch("sys.stdin", stream),
             redirect_stdout(said),
             redirect_stderr(complained),
         ):

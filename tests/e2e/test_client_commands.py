@@ -158,24 +158,6 @@ def test_friends_are_asked_and_blocked_people_are_gone(here: Terminal) -> None:
     assert [each["userId"] for each in here.told("bo", "friends", "blocks")] == [dan]
 
 
-def test_the_safety_number_is_one_and_a_changed_key_holds_everything_back(here: Terminal) -> None:
-    number = fresh_number()
-    ann, fay = here.variables["ANN"], here.sign_up("fay", number)
-    here.told("ann", "send", fay, "hello")
-    here.told("fay", "receive")
-    theirs, ours = here.told("fay", "safety", ann)[0], here.told("ann", "safety", fay, "--verify")[0]
-    here.sign_up("fay anew", number)
-
-    refused(here.client("ann", "send", fay, "is it you?"), Exit.DECIDE, "IdentityChanged")
-    assert here.client("ann", "send", fay, "?", "--json").objects[0]["decide"] == "identityChanged"
-    assert here.told("ann", "safety", fay, "--accept")[0]["isVerified"] is False
-    here.told("ann", "send", fay, "so it is you")
-
-    assert (theirs["safetyNumber"], ours["isVerified"]) == (ours["safetyNumber"], True)
-    assert here.told("fay anew", "receive")[-1]["text"] == "so it is you"
-    refused(here.client("fay", "receive"), Exit.NO_ACCOUNT, "ended")
-
-
 def test_a_passphrase_opens_its_profile_and_nothing_else_does(here: Terminal, tmp_path: Path) -> None:
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     right.write_text("correct horse\n")

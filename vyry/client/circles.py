@@ -20,6 +20,8 @@ from vyry.signal_protocol.refusals import ConversationForged
 
 
 _CIRCLE: Final = "conversation"
+#: By conversation: its id, while the node tells of it what cannot be.
+_FORGED: Final = "conversation forged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,19 @@ class Circles:
             raise ConversationForged
         return circle
 
+    def check(self, said: Mapping[str, Any]) -> None:
+        """Hold a conversation that the node has just listed against its pin, if there is one: a lie becomes an event, and nothing else is remembered."""
+        conversation_id, members = UUID(said["conversationId"]), tuple(UUID(each["userId"]) for each in said["members"])
+        pin = self._pins.get(conversation_id)
+        lie = (
+            self._lie(conversation_id, pin, Circle(said["kind"] == "group", said["version"], members))
+            if pin is not None
+            else None
+        )
+        if lie is not None or self._store.get(_FORGED, str(conversation_id)) is not None:
+            with self._store.transaction():
+                self._note_lie(conversation_id, lie)
+
     def others(self, conversation_id: UUID, me: UUID) -> list[str]:
         """Everybody else there, as far as it is known without asking."""
         kept = self._store.get(_CIRCLE, str(conversation_id))
@@ -85,21 +100,41 @@ class Circles:
 
     def _checked(self, conversation_id: UUID, circle: Circle, expected: Collection[UUID] | None) -> bool:
         """Whether the node tells something that cannot be; else the pin follows."""
-        me, pin = Me.of(self._store).user_id, self._pins.get(conversation_id)
-        others = [each for each in circle.members if each != me]
-        if pin is not None and pin.is_group != circle.is_group:
-            self._tell(ForgedEvent(conversation_id=conversation_id, reason="kind"))
+        pin = self._pins.get(conversation_id)
+        lie = self._lie(conversation_id, pin, circle)
+        self._note_lie(conversation_id, lie)
+        if lie is not None:
             return True
+        others = self._others(circle.members)
         if circle.is_group:
             self._meet_members(conversation_id, pin, others, expected)
-            return False
+        else:
+            peer = pin.peer if pin is not None else None
+            self._pins.keep(conversation_id, ConversationPin(is_group=False, peer=peer or next(iter(others), None)))
+        return False
+
+    def _lie(self, conversation_id: UUID, pin: ConversationPin | None, circle: Circle) -> ForgedEvent | None:
+        """What contradicts the pin."""
+        others = self._others(circle.members)
+        if pin is not None and pin.is_group != circle.is_group:
+            return ForgedEvent(conversation_id=conversation_id, reason="kind")
         peer = pin.peer if pin is not None else None
         strange = [each for each in others if each != peer] if peer is not None or len(others) > 1 else []
-        if strange:
-            self._tell(ForgedEvent(conversation_id=conversation_id, reason="member", user_ids=tuple(sorted(strange))))
-            return True
-        self._pins.keep(conversation_id, ConversationPin(is_group=False, peer=peer or next(iter(others), None)))
-        return False
+        if circle.is_group or not strange:
+            return None
+        return ForgedEvent(conversation_id=conversation_id, reason="member", user_ids=tuple(sorted(strange)))
+
+    def _note_lie(self, conversation_id: UUID, lie: ForgedEvent | None) -> None:
+        name = str(conversation_id)
+        if lie is not None:
+            self._store.put(_FORGED, name, conversation_id.bytes)
+            self._tell(lie)
+        elif self._store.get(_FORGED, name) is not None:
+            self._store.put(_FORGED, name, None)
+
+    def _others(self, members: Collection[UUID]) -> list[UUID]:
+        me = Me.of(self._store).user_id
+        return [each for each in members if each != me]
 
     def _meet_members(
         self, conversation_id: UUID, pin: ConversationPin | None, others: list[UUID], expected: Collection[UUID] | None
@@ -115,3 +150,8 @@ class Circles:
 
     def _tell(self, event: ForgedEvent) -> None:
         Journal(self._store).add_once(event, self._now())
+
+
+def forged_conversations(store: Store) -> list[UUID]:
+    """Conversations of which the node tells what cannot be, as of the last look."""
+    return sorted(UUID(bytes=kept) for kept in store.all(_FORGED))

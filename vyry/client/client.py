@@ -249,6 +249,7 @@ class Client:
     async def _accept(self, user_id: UUID, identity_key: bytes) -> None:
         async with self._turn:
             await asyncio.to_thread(self._inbox.accept, user_id, identity_key)
+            self._outbox.decided()
         self._news.set()
         self._to_send.set()
 

@@ -1,10 +1,11 @@
 """Conversations as the node and the journal tell of them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from vyry.client.conversation_pins import Pins
+from vyry.client.decisions import Decisions
 from vyry.client.events import Event, Message, Target
 from vyry.client.group_info import GroupInfo
 from vyry.client.group_keys import title_in
@@ -24,6 +25,8 @@ class Conversations:
         self._journal = Journal(store)
         self._marks = Marks(store)
         self._pins = Pins(store)
+        #: What waits for a decision of the person here.
+        self.decisions: Final = Decisions(store)
 
     async def caught_up(self) -> None:
         """Come back when all that waited on the node is here: keys of titles too."""
@@ -61,5 +64,7 @@ class Conversations:
         return self._marks.receipts(content_id)
 
     def _titled(self, said: dict[str, Any]) -> dict[str, Any]:
+        with self._rest.shaped():
+            self._info.circles.check(said)
         _, info = self._info.opened(said)
         return {**said, "title": title_in(info)}

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import orjson
 
+from vyry.client.decisions import Stopped
 from vyry.client.device import Me
 from vyry.client.effects import DELIVERED, READ, Effects, note_due
 from vyry.client.events import NotSent, Target
@@ -52,6 +53,7 @@ class Outbox:
         self._telling = ProfileTelling(store, self.circles, now)
         #: What was given up, or waits for a decision, by content id, and why.
         self.refused: Final[dict[UUID, str]] = {}
+        self._stopped = Stopped(store)
         #: Contents that wait for a decision of the person here, by messageId.
         self._held: Final[set[UUID]] = set()
 
@@ -98,6 +100,10 @@ class Outbox:
         waiting = any(each.message_id not in self._held for each in self._queue.waiting())
         return waiting or any(self._store.all(kind) for kind in (DELIVERED, READ, GROUP_DUE))
 
+    def decided(self) -> None:
+        """The person has decided: what waited for it is to be sent."""
+        self._held.clear()
+
     async def post_all(self) -> None:
         """Post everything that waits, in order; what waits for a decision holds up nothing but its own conversation. Raises Unreachable: then the rest waits on; SessionEnded."""
         await self._write_receipts()
@@ -126,6 +132,8 @@ class Outbox:
             self._give_up(outgoing, refused.name)
         else:
             self.refused.pop(outgoing.content_id, None)
+        with self._store.transaction():
+            self._stopped.clear(outgoing.conversation_id)
         return None
 
     def _hold(self, outgoing: Outgoing, decision: Refusal) -> None:
@@ -134,8 +142,9 @@ class Outbox:
         if outgoing.lane != "mail":
             return
         self.refused[outgoing.content_id] = decision.name
-        if not outgoing.is_told:
-            with self._store.transaction():
+        with self._store.transaction():
+            self._stopped.note(outgoing.conversation_id, decision)
+            if not outgoing.is_told:
                 self._queue.keep(replace(outgoing, is_told=True))
                 Journal(self._store).add(_not_sent(outgoing, decision.name, is_kept=True))
 

@@ -26,6 +26,8 @@ _MET = "device met"
 #: By account: the keys that were held before others were accepted.
 _GIVEN_UP = "given up"
 _MOST_GIVEN_UP = 20
+#: The ids of those accounts.
+_CHANGED_ACCOUNT = "changed account"
 #: By account: the devices that it had when one's own profile key was told to it.
 PROFILE_TOLD = "profile told"
 
@@ -87,12 +89,20 @@ def note_changed(store: Store, user_id: UUID, identity_key: bytes) -> None:
     """The node tells another identity key for this account than the one held: it is kept apart as seen, and the person here is asked, once for each key."""
     if store.get(_CHANGED, str(user_id)) != identity_key:
         store.put(_CHANGED, str(user_id), identity_key)
+        store.put(_CHANGED_ACCOUNT, str(user_id), user_id.bytes)
         Journal(store).add(IdentityChanged(user_id=user_id))
 
 
 def note_unchanged(store: Store, user_id: UUID) -> None:
     """The node tells the held key again: nothing is to be decided."""
+    if store.get(_CHANGED_ACCOUNT, str(user_id)) is not None:
+        store.put(_CHANGED_ACCOUNT, str(user_id), None)
     store.put(_CHANGED, str(user_id), None)
+
+
+def changed_accounts(store: Store) -> list[UUID]:
+    """The accounts with another key that the person here has not decided about."""
+    return sorted(UUID(bytes=kept) for kept in store.all(_CHANGED_ACCOUNT))
 
 
 def changed_key(store: Store, user_id: UUID) -> bytes | None:
@@ -109,7 +119,7 @@ def accept_identity(store: Store, user_id: UUID, identity_key: bytes) -> None:
             peers.keep_sessions(Address(user_id, device), sessions.of_identity(identity_key))
             peers.unmeet(Address(user_id, device))
     OwnKeys(store).forget_reader(user_id)
-    for kind in (_CHANGED, "verified", "device list", "devices seen", PROFILE_TOLD):
+    for kind in (_CHANGED, _CHANGED_ACCOUNT, "verified", "device list", "devices seen", PROFILE_TOLD):
         store.put(kind, str(user_id), None)
     before = peers.identity(user_id)
     if before not in (None, identity_key):

@@ -24,6 +24,7 @@ from vyry.cli.client import (
 app = App(name="client", help="Chat from the terminal: end to end, with keys that stay in this profile.")
 
 _MESSAGE: Final = "0197f6a2-5b1c-7000-8000-3f6d2a9c1e55"
+_DIGITS: Final = "12345 67890 12345 67890 12345 67890 12345 67890 12345 67890 12345 67890"
 #: Each command with the examples that end its help.
 COMMANDS: Final[Sequence[tuple[Callable[..., Any] | App, tuple[str, ...]]]] = (
     (
@@ -73,7 +74,10 @@ COMMANDS: Final[Sequence[tuple[Callable[..., Any] | App, tuple[str, ...]]]] = (
         whois.whois,
         ("whois @bo", "whois @bo --refresh", f"whois @bo --take {_MESSAGE}"),
     ),
-    (trust.safety, ("safety @bo", "safety @bo --verify")),
+    (
+        trust.safety,
+        ("safety @bo", f"safety @bo --verify {_DIGITS}", f'safety @bo --accept "{_DIGITS}"'),
+    ),
     (devices.app, ("devices list", 'devices rename 1 "the old laptop"', "devices remove 2")),
     (account.export, ("export account.json",)),
     (account.logout, ("logout",)),

@@ -11,7 +11,8 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from vyry.cli.client.exits import DECISIONS, Ended, Exit, decision_on
+from vyry.cli.client.deciding import settled
+from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import REMEMBERED, conversation
 from vyry.cli.client.where import HERE, Where
 from vyry.client import files
@@ -48,7 +49,7 @@ def send(
         chat = await conversation(client, to)
         with source(file, name) as read, bar(where, read.name or "file") as progress:
             content_id = await client.files.send(chat, read, text, progress=progress)
-        await settled(client, content_id)
+        await settled(client, where, chat, content_id)
         where.say("Sent.", {"id": str(content_id), "conversationId": str(chat)})
 
     where.run(act)
@@ -107,16 +108,6 @@ async def uploaded(client: Client, file: Path, where: Where) -> Attachment:
     """The pointer to a file that the node has now. Raises Ended, Refused, Unreachable."""
     with source(file) as read, bar(where, read.name or "file") as progress:
         return await client.files.upload(read, progress=progress)
-
-
-async def settled(client: Client, content_id: UUID) -> None:
-    """Wait until the node has it. Raises Ended when it was refused."""
-    refused = (await client.sent()).get(content_id)
-    if refused:
-        raise Ended(_KINDS.get(refused, Exit.REFUSED), f"{refused}: this was not sent.", decision_on(refused))
-
-
-_KINDS: Final = {"NOT_FOUND": Exit.NOT_FOUND, **dict.fromkeys(DECISIONS, Exit.DECIDE)}
 
 
 def _pointers(client: Client, chat: UUID, message: UUID) -> tuple[Attachment, ...]:

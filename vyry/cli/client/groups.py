@@ -169,7 +169,7 @@ def join(token: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, wher
 
 @app.command
 def members(to: str, /, *, where: Where = HERE) -> None:
-    """List who is in it.
+    """List who is in it, as the node says: until members are signed for, the node vouches for who is in a group.
 
     Args:
         to: A title or conversation id.

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from cyclopts import Parameter, validators
 
+from vyry.cli.client.deciding import body_of, named, short
 from vyry.cli.client.naming import REMEMBERED, Names, conversation
 from vyry.cli.client.telling import line
 from vyry.cli.client.where import HERE, Where
@@ -83,7 +84,7 @@ def read(to: str, /, *, where: Where = HERE) -> None:
 
 
 def chats(*, where: Where = HERE) -> None:
-    """List one's conversations, newest made first.
+    """List one's conversations, newest made first, each with what a person has to decide about it, and how much waits for that.
 
     Args:
         where: Which device, and its node.
@@ -92,8 +93,12 @@ def chats(*, where: Where = HERE) -> None:
     async def act(client: Client) -> None:
         names = Names(client)
         await client.conversations.caught_up()
-        for told in await client.conversations.list():
-            where.say(await _title(told, client.user_id, names), told)
+        listed = await client.conversations.list()
+        decisions = client.conversations.decisions.all(UUID(told["conversationId"]) for told in listed)
+        for told in listed:
+            here = [each for each in decisions if str(each.conversation_id) == told["conversationId"]]
+            mark = f"  decide: {short(here, await named(names, here))}" if here else ""
+            where.say(f"{await _title(told, client.user_id, names)}{mark}", {**told, **body_of(here)})
 
     where.run(act)
 

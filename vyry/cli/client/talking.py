@@ -4,7 +4,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-from vyry.cli.client.files import FilePath, settled, uploaded
+from vyry.cli.client.deciding import settled
+from vyry.cli.client.files import FilePath, uploaded
 from vyry.cli.client.naming import conversation, target
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
@@ -20,7 +21,7 @@ def send(
     file: FilePath | None = None,
     where: Where = HERE,
 ) -> None:
-    """Send a message, and wait until the node has it.
+    """Send a message, and wait until the node has it. When the key of the other side has changed the message is kept, and the exit code is 11.
 
     Args:
         to: A user id, @username, number (+...), or the title or id of a conversation.
@@ -88,7 +89,7 @@ def _say(to: str, say: Say, where: Where) -> None:
     async def act(client: Client) -> None:
         chat = await conversation(client, to)
         content_id = await say(client, chat)
-        await settled(client, content_id)
+        await settled(client, where, chat, content_id)
         where.say("Sent.", {"id": str(content_id), "conversationId": str(chat)})
 
     where.run(act)

@@ -1,16 +1,28 @@
 """`vyry client safety`: whether the other side is who it says."""
 
+import asyncio
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, Final
+from uuid import UUID
 
 from cyclopts import Parameter
 
+from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import person
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
+from vyry.client.safety import Numbers
 
 
 Flag = Annotated[bool, Parameter(negative=())]
+#: How the two numbers are marked while the node tells another key than the held one.
+OLD: Final = "old: the key held until now"
+NEW: Final = "new: the key that the node tells now"
+_DIGITS: Final = re.compile(r"[0-9]{60}")
 
 
 class Trust(StrEnum):
@@ -20,29 +32,90 @@ class Trust(StrEnum):
     UNVERIFIED = "not compared"
 
 
-def safety(who: str, /, *, verify: Flag = False, accept: Flag = False, where: Where = HERE) -> None:
-    """Print the number that is the same on both sides when nobody stands between: compare it, over another way, digit by digit.
+def safety(who: str, /, *digits: str, verify: Flag = False, accept: Flag = False, where: Where = HERE) -> None:
+    """Print the number that is the same on both sides when nobody stands between. After a change of key there are two: the old one and the new one.
 
     Args:
         who: A user id, @username or number (+...).
-        verify: Note that the numbers are the same. The note falls when their key changes.
-        accept: Go on with a key that has changed: compare first.
+        digits: With --verify or --accept: the 60 digits that the device of the other side shows, with or without spaces. Without them you are asked.
+        verify: Note that these digits are the number of the key that is held. The note falls when their key changes.
+        accept: Go on with the new key, if these digits are its number. What waited is sent and opened.
         where: Which device, and its node.
     """
+    if digits and not (verify or accept):
+        raise Ended(Exit.WRONG_LINE, "Digits go with --verify or --accept.")
 
     async def act(client: Client) -> None:
-        user_id = await person(client, who)
-        if accept:
-            await client.safety.accept(user_id)
-        if verify:
-            await client.safety.verify(user_id)
-        digits = await client.safety.number(user_id)
-        is_verified = client.safety.is_verified(user_id)
-        trust = Trust.VERIFIED if is_verified else Trust.UNVERIFIED
-        body = {"userId": str(user_id), "safetyNumber": digits, "isVerified": is_verified}
-        where.say(f"{grouped(digits)}\n{trust}", body)
+        comparing = _Comparing(client, where, who, await person(client, who))
+        if verify or accept:
+            await comparing.decide("".join(digits), is_accepted=accept, is_verified=verify)
+        where.say(*comparing.told(await client.safety.numbers(comparing.user_id)))
 
     where.run(act)
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparing:
+    """Numbers of an account, and what a person says about them. `who`: the account as it was typed."""
+
+    client: Client
+    where: Where
+    who: str
+    user_id: UUID
+
+    async def decide(self, digits: str, *, is_accepted: bool, is_verified: bool) -> None:
+        """Accept the new key, note that the number was compared, or both. Raises Ended, NotCompared: then nothing is noted."""
+        numbers = await self.client.safety.numbers(self.user_id)
+        typed = "".join((digits or await self._asked(numbers)).split())
+        if (problem := self._problem(numbers, typed, is_accepted=is_accepted)) is not None:
+            raise _not_compared(problem)
+        if is_accepted:
+            await self.client.safety.accept(self.user_id, typed)
+            # What waited is sent by this very command.
+            await self.client.sent()
+        if is_verified:
+            await self.client.safety.verify(self.user_id, typed)
+
+    def told(self, numbers: Numbers) -> tuple[str, Mapping[str, Any]]:
+        """The numbers and what to do next, for people and for programs."""
+        is_verified = self.client.safety.is_verified(self.user_id)
+        state = Trust.VERIFIED if is_verified else Trust.UNVERIFIED
+        number = numbers.held or numbers.new or ""
+        body = {"userId": str(self.user_id), "safetyNumber": number, "isVerified": is_verified}
+        ask = f"Ask {self.who} over another way for the digits shown there. If they are the same"
+        if numbers.held is not None and numbers.new is not None:
+            step = f"{ask} as the new ones: {self._line('--accept')}"
+            text = f"{OLD}\n{grouped(numbers.held)}\n{state}\n{NEW}\n{grouped(numbers.new)}\n{step}"
+            return text, {**body, "newSafetyNumber": numbers.new, "decide": "identityChanged"}
+        step = "" if is_verified else f"\n{ask}: {self._line('--verify')}"
+        return f"{grouped(number)}\n{state}{step}", body
+
+    def _problem(self, numbers: Numbers, typed: str, *, is_accepted: bool) -> str | None:
+        """Why these digits decide nothing."""
+        if not _DIGITS.fullmatch(typed):
+            return "These are not the 60 digits of a safety number: nothing was noted."
+        if is_accepted and numbers.new is None and typed != numbers.held:
+            return f"The key of {self.who} has not changed, and these are not its digits: nothing was noted."
+        if not is_accepted and typed == numbers.new and numbers.held is not None:
+            return f"These are the digits of the new key of {self.who}. To go on with it: {self._line('--accept')}"
+        return None
+
+    async def _asked(self, numbers: Numbers) -> str:
+        """The digits that a person types: the number is not shown before, so that they come from the other side. Without a terminal it is shown, and the command ends. Raises Ended."""
+        if sys.stdin.isatty():
+            print(f"The 60 digits that {self.who} sees: ", end="", file=sys.stderr, flush=True)
+            return await asyncio.to_thread(sys.stdin.readline)
+        text, body = self.told(numbers)
+        if not self.where.json:
+            self.where.say(text, body)
+        raise _not_compared("Nothing was noted: give the 60 digits that the device of the other side shows.", body)
+
+    def _line(self, flag: str) -> str:
+        return f"{self.where.command('safety', self.who, flag)} DIGITS"
+
+
+def _not_compared(text: str, body: Mapping[str, Any] | None = None) -> Ended:
+    return Ended(Exit.DECIDE, text, {**(body or {}), "decide": "notCompared"})
 
 
 def grouped(digits: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import shlex
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,11 @@ class Where:
         """The address of its node."""
         kept = self.folder / _NODE
         return self.url or (kept.read_text(encoding="utf-8").strip() if kept.exists() else HOME_NODE)
+
+    def command(self, *words: str) -> str:
+        """The line to type for another command of this device."""
+        profile = () if self.profile == "default" else ("--profile", self.profile)
+        return shlex.join(("vyry", "client", *words, *profile))
 
     def say(self, text: str, body: Mapping[str, Any]) -> None:
         """A line for people, or for programs."""

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
+from uuid import UUID
 
 from textual.screen import ModalScreen
 
@@ -10,10 +11,12 @@ from vyry.cli.client.chat.desk import Desk
 from vyry.cli.client.chat.transcript import row_of
 from vyry.cli.client.chat.widgets import Ask, Tell
 from vyry.cli.client.exits import Ended, Exit
-from vyry.cli.client.trust import grouped
+from vyry.cli.client.trust import NEW, OLD, Trust, grouped
 from vyry.client.client import Client
 from vyry.client.events import Message, Target
 from vyry.client.files import Progress
+from vyry.client.refusals import NotCompared
+from vyry.client.safety import Numbers
 
 
 HELP: Final = """Enter sends, Ctrl+J makes a new line, Tab goes from part to part, arrows choose.
@@ -29,6 +32,7 @@ Everywhere:
   Escape  back to writing   Ctrl+Q  quit
   F1      this
 
+! something to decide: Ctrl+T shows both safety numbers after a change of key
 ✓ the node has it   ✓✓ it was delivered   ✓✓ read"""
 
 
@@ -94,19 +98,34 @@ class Deeds:
         self.doing = ""
 
     async def safety(self) -> None:
-        """Show the number of the other one, and note that it was compared."""
+        """Show the number of the other one, or the old and the new one, and take the digits that the other side sees. Raises NotCompared."""
         others = self._desk.others(self._desk.where())
         if len(others) != 1:
             raise Ended(Exit.FAILED, "Safety numbers are compared by two: open the conversation with one person.")
-        digits = grouped(await self._client.safety.number(others[0]))
-        state = "compared" if self._client.safety.is_verified(others[0]) else "not compared yet"
-        text = (
-            f"{self._desk.name_of(others[0])} must see the same number:\n\n{digits}\n\n"
-            f"It is {state}. v: they are the same. Escape: close."
-        )
-        if await self._chat.ask(Tell(text, is_choice=True)):
-            await self._client.safety.verify(others[0])
-            self._chat.say("Noted; the note falls when the key changes.")
+        user_id, who = others[0], self._desk.name_of(others[0])
+        numbers = await self._client.safety.numbers(user_id)
+        typed = await self._chat.ask(Ask(self._shown(user_id, numbers)))
+        if not typed:
+            return
+        digits = "".join(typed.split())
+        if digits == numbers.new:
+            await self._client.safety.accept(user_id, digits)
+            await self._client.safety.verify(user_id, digits)
+            self._chat.say(f"The new key of {who} is held now, and noted as compared. What waited is sent.")
+        elif digits == numbers.held and numbers.new is not None:
+            raise NotCompared(f"These are the old digits: {who} has another key now. Nothing was noted.")
+        else:
+            await self._client.safety.verify(user_id, digits)
+            self._chat.say("Noted as compared; the note falls when the key changes.")
+
+    def _shown(self, user_id: UUID, numbers: Numbers) -> str:
+        """The number, or both, and what to type."""
+        who = self._desk.name_of(user_id)
+        state = Trust.VERIFIED if self._client.safety.is_verified(user_id) else Trust.UNVERIFIED
+        ask = f"Type the 60 digits that {who} sees, as you hear or see them there (Escape: close):"
+        if numbers.held is not None and numbers.new is not None:
+            return f"{OLD}\n{grouped(numbers.held)}\n\n{NEW}\n{grouped(numbers.new)}\n\n{ask}"
+        return f"{grouped(numbers.held or numbers.new or '')}\n{state}\n\n{ask}"
 
     async def help(self) -> None:
         """Show the keys."""

@@ -7,12 +7,14 @@ from uuid import UUID
 
 from textual.content import Content
 
-from vyry.cli.client.chat.painting import name, painted
-from vyry.cli.client.chat.transcript import ALERTS, Row, rows, tick
+from vyry.cli.client.chat.painting import alert, event_words, name, painted
+from vyry.cli.client.chat.transcript import ALERTS, OF_ONE, STANDING, Row, rows, tick
+from vyry.cli.client.deciding import short
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import Names, titled
 from vyry.client.client import Client
-from vyry.client.events import Event, NotSent, Said
+from vyry.client.decisions import Decision
+from vyry.client.events import Event, Said
 
 
 #: So many rows are shown at first, and more each time somebody looks above them.
@@ -34,6 +36,7 @@ class Desk:
     rows: Sequence[Row] = ()
     limit: int = PAGE
     alerts: list[Event] = field(default_factory=list)
+    decisions: Sequence[Decision] = ()
 
     async def load(self) -> None:
         """Ask the node for all conversations. Raises Refused, Unreachable."""
@@ -58,12 +61,40 @@ class Desk:
         """The open conversation as it stands now, row by row."""
         if self.open is None:
             return []
-        alerts = [each for each in self.alerts if not isinstance(each, NotSent) or each.conversation_id == self.open]
+        alerts = [each for each in self.alerts if self._is_here(each)]
         history = self.client.conversations.history(self.open, self.limit)
         self.rows = rows([*history, *alerts])
-        for person in {each.event.sender_id for each in self.rows if isinstance(each.event, Said)}:
+        self.decisions = self.client.conversations.decisions.all(self.order)
+        for person in self._people():
             await self.names.of(person)
-        return [painted(each, self.name_of, self._tick(each)) for each in self.rows]
+        return [*(painted(each, self.name_of, self._tick(each)) for each in self.rows), *self._standing()]
+
+    def decided(self, conversation_id: UUID) -> str:
+        """What is to be decided there, in a few words; empty when nothing is."""
+        here = [each for each in self.decisions if each.conversation_id == conversation_id]
+        return short(here, [name(self.name_of(each.user_id)) if each.user_id else "" for each in here])
+
+    def _is_here(self, event: Event) -> bool:
+        if isinstance(event, OF_ONE):
+            return event.conversation_id == self.open
+        return not isinstance(event, STANDING)
+
+    def _standing(self) -> list[Content]:
+        """Rows below everything that was said: what has to be decided, and what must not be missed."""
+        here = self.decided(self.open) if self.open is not None else ""
+        step = ". Ctrl+T compares the numbers." if self._is_key_changed() else ""
+        lasting = [event_words(each, self.name_of) for each in self.alerts if isinstance(each, STANDING)]
+        return [alert(each) for each in (*lasting, *([f"Decide: {here}{step}"] if here else []))]
+
+    def _is_key_changed(self) -> bool:
+        return any(each.conversation_id == self.open and each.decide == "identityChanged" for each in self.decisions)
+
+    def _people(self) -> set[UUID]:
+        """The accounts whose names the rows show."""
+        events = [each.event for each in self.rows]
+        about = {UUID(each.body["userId"]) for each in events if "userId" in each.body}
+        said = {each.sender_id for each in events if isinstance(each, Said)}
+        return {*about, *said, *(each.user_id for each in self.decisions if each.user_id is not None)}
 
     def title(self, conversation_id: UUID) -> str:
         """What a conversation is called: its title, else who is in it."""
@@ -81,7 +112,13 @@ class Desk:
         """A conversation in the list."""
         unread = len(self.client.conversations.unread(conversation_id, _UNREAD))
         mark = f" ({unread}{'+' if unread == _UNREAD else ''})" if unread else ""
-        return Content.assemble((self.title(conversation_id), "bold" if unread else ""), (mark, "$accent"))
+        decide = self.decided(conversation_id)
+        return Content.assemble(
+            ("! " if decide else "", "bold $error"),
+            (self.title(conversation_id), "bold" if unread else ""),
+            (mark, "$accent"),
+            (f"\n  decide: {decide}" if decide else "", "$error"),
+        )
 
     def where(self) -> UUID:
         """The open conversation. Raises Ended."""

@@ -23,7 +23,7 @@ def painted(row: Row, name_of: NameOf, tick: str) -> Content:
     """One row as it is shown."""
     event = row.event
     if not isinstance(event, Said):
-        return Content.assemble((f"— {_words(event, name_of)}", "$warning"))
+        return Content.assemble((f"— {event_words(event, name_of)}", "$warning"))
     own = "$success" if event.is_own else "$primary"
     head = [
         (f"{_time(event.at)} ", "dim"),
@@ -31,6 +31,11 @@ def painted(row: Row, name_of: NameOf, tick: str) -> Content:
         (f" {tick}" if tick else "", "dim"),
     ]
     return Content.assemble(*head, *_body(row, event, name_of))
+
+
+def alert(text: str) -> Content:
+    """A row about something that a person has to look at: it stays until that is done."""
+    return Content.assemble((f"! {plain(text)}".replace("\n", " "), "bold $error"))
 
 
 def name(text: str) -> str:
@@ -43,11 +48,17 @@ def file_names(event: Message) -> str:
     return ", ".join(f"[{_file(each)}]" for each in event.attachments)
 
 
+def event_words(event: Event, name_of: NameOf) -> str:
+    """An event in one line."""
+    about = event.body.get("senderId") or event.body.get("userId")
+    return plain(words(event, name(name_of(UUID(about))) if about else "")).replace("\n", " ")
+
+
 def _body(row: Row, event: Said, name_of: NameOf) -> list[tuple[str, str]]:
     if row.is_gone:
         return [("\n  taken back", "dim italic")]
     if not isinstance(event, Message):
-        return [(f"\n  {_words(event, name_of)}", "italic")]
+        return [(f"\n  {event_words(event, name_of)}", "italic")]
     quoted = [(f"\n  ┃ {_short(event.reply_text or 'an earlier message')}", "dim")] if event.reply_to else []
     text = [(f"\n  {_cut(row.text)}", "")] if row.text else []
     edited = [(" (edited)", "dim")] if row.is_edited else []
@@ -58,11 +69,6 @@ def _body(row: Row, event: Said, name_of: NameOf) -> list[tuple[str, str]]:
 def _reactions(reactions: Mapping[UUID, str]) -> list[tuple[str, str]]:
     shown = " ".join(plain(emoji).replace("\n", " ") for emoji in reactions.values())
     return [(f"\n  {shown}", "$accent")] if shown else []
-
-
-def _words(event: Event, name_of: NameOf) -> str:
-    about = event.body.get("senderId") or event.body.get("userId")
-    return plain(words(event, name(name_of(UUID(about))) if about else "")).replace("\n", " ")
 
 
 def _cut(text: str) -> str:

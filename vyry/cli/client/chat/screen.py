@@ -27,7 +27,7 @@ from vyry.cli.client.chat.writing import Writing
 from vyry.cli.client.exits import FAILURES, Ended
 from vyry.cli.client.naming import Names
 from vyry.client.client import Client
-from vyry.client.events import Notice, Read, Receipt, Said, Target, Typing, Unreadable
+from vyry.client.events import MemberAdded, Notice, Read, Receipt, Said, Target, Typing, Unreadable
 from vyry.client.live import TYPING_MILLISECONDS
 
 
@@ -160,7 +160,7 @@ class Chat(App[None]):
                 self.attempt(self.desk.load)
             elif isinstance(event, Said) and not is_named(self.desk.told.get(event.conversation_id)):
                 self.attempt(self.desk.load)
-            elif isinstance(event, Said | Receipt | Read | Unreadable) or self.desk.alerts:
+            elif isinstance(event, Said | Receipt | Read | Unreadable | MemberAdded) or self.desk.alerts:
                 self.touch()
 
     async def _paint(self) -> None:
@@ -173,7 +173,10 @@ class Chat(App[None]):
             return
         self.query_one(History).put(shown)
         if self.desk.open is not None:
-            self.query_one("#title", Static).update(Content(self.desk.title(self.desk.open)))
+            decide = self.desk.decided(self.desk.open)
+            self.query_one("#title", Static).update(
+                Content.assemble(self.desk.title(self.desk.open), (f" · decide: {decide}" if decide else "", "$error"))
+            )
             await self._client.messages.read(self.desk.open, self._client.conversations.unread(self.desk.open, PAGE))
         self._put_chats()
 

@@ -6,13 +6,19 @@ from typing import Final
 from uuid import UUID
 
 from vyry.client.events import (
+    ConversationForged,
+    DeviceListDiffers,
     Edit,
     Event,
     IdentityChanged,
     Location,
     Lost,
+    MemberAdded,
+    MemberForged,
     Message,
     NotSent,
+    OwnDeviceAdded,
+    OwnIdentityForged,
     Reaction,
     Said,
     Target,
@@ -22,7 +28,20 @@ from vyry.client.events import (
 
 
 #: What happened to this device or to somebody's keys; it stands in no history, and is shown in the row of its own number.
-ALERTS: Final = Lost | NotSent | IdentityChanged
+ALERTS: Final = (
+    Lost
+    | NotSent
+    | IdentityChanged
+    | OwnIdentityForged
+    | OwnDeviceAdded
+    | ConversationForged
+    | MemberForged
+    | DeviceListDiffers
+)
+#: Alerts about one conversation: they are shown there alone.
+OF_ONE: Final = NotSent | ConversationForged | MemberForged
+#: Alerts that stay below everything that is said, in every conversation, until the client ends.
+STANDING: Final = OwnIdentityForged
 
 
 @dataclass(slots=True)
@@ -58,7 +77,7 @@ def rows(events: Iterable[Event]) -> list[Row]:
         row = Row(event, event.text if isinstance(event, Message) else "")
         if isinstance(event, Said):
             found[event.target] = row
-        if isinstance(event, Said | Unreadable | ALERTS):
+        if isinstance(event, Said | Unreadable | MemberAdded | ALERTS):
             shown.append(row)
     return shown
 

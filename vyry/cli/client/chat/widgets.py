@@ -95,25 +95,16 @@ class Ask(ModalScreen[str | None]):
         _ = self.dismiss(event.value.strip())
 
 
-class Tell(ModalScreen[bool]):
-    """Something to read. `key` and `deed` offer what one can do about it: True when it was chosen."""
+class Tell(ModalScreen[None]):
+    """Something to read."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter,q", "dismiss(False)", "Close"),
-        Binding("v", "choose", "Verify", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "dismiss(None)", "Close")]
 
-    def __init__(self, text: str, *, is_choice: bool = False) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
         self._text = text
-        self._is_choice = is_choice
 
     def compose(self) -> ComposeResult:
         """See Screen."""
         with Vertical(classes="box"):
             yield Static(Content(self._text))
-
-    def action_choose(self) -> None:
-        """Yes."""
-        if self._is_choice:
-            _ = self.dismiss(result=True)

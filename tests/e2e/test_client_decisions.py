@@ -1,0 +1,153 @@
+"""What a person has to decide, at the command line: numbers that are compared, keys that changed, and what waits for that."""
+
+from pathlib import Path
+
+import pytest
+
+from scripts.nodes import Alone
+from tests.client import fresh_number
+from tests.client_shell import Terminal
+from tests.e2e.test_client_commands import refused
+from vyry.cli.client.exits import Exit
+from vyry.cli.client.trust import NEW, OLD
+
+
+pytestmark = pytest.mark.timeout(120)
+WRONG = "0" * 60
+
+
+@pytest.fixture
+def here(alone: Alone, tmp_path: Path) -> Terminal:
+    """A terminal with Ann in it, and Fay, whose number is FAY'S NUMBER; they have written to each other."""
+    made = Terminal(alone, tmp_path)
+    number = fresh_number()
+    made.variables = {"ANN": made.sign_up("ann"), "FAY": made.sign_up("fay", number), "FAY'S NUMBER": number}
+    made.told("ann", "send", made.variables["FAY"], "hello")
+    made.told("fay", "receive")
+    return made
+
+
+def change_key(here: Terminal) -> None:
+    """Fay signs up on another device."""
+    assert here.sign_up("fay anew", here.variables["FAY'S NUMBER"]) == here.variables["FAY"]
+
+
+def number(here: Terminal, profile: str, of: str) -> str:
+    return str(here.told(profile, "safety", here.variables[of])[0]["safetyNumber"])
+
+
+def spaced(digits: str) -> list[str]:
+    """Words of five digits, as people read them."""
+    return [digits[at : at + 5] for at in range(0, 60, 5)]
+
+
+def test_a_number_is_noted_as_compared_by_the_digits_that_the_other_side_shows(here: Terminal) -> None:
+    theirs, fay = number(here, "fay", "ANN"), here.variables["FAY"]
+    before = here.client("ann", "safety", fay)
+
+    refused(here.client("ann", "safety", fay, "--verify", WRONG), Exit.DECIDE, "not the digits")
+    refused(here.client("ann", "safety", fay, "--verify", theirs[:-1]), Exit.DECIDE, "60 digits")
+    refused(here.client("ann", "safety", fay, theirs), Exit.WRONG_LINE, "--verify")
+    assert here.told("ann", "safety", fay)[0] == {"userId": fay, "safetyNumber": theirs, "isVerified": False}
+    compared = here.told("ann", "safety", fay, "--verify", *spaced(theirs))[0]
+
+    assert compared == {"userId": fay, "safetyNumber": theirs, "isVerified": True}
+    assert f"vyry client safety {fay} --verify --profile ann DIGITS" in before.out
+    assert here.client("ann", "safety", fay).out.splitlines()[-1] == "compared"
+
+
+def test_without_digits_and_without_a_terminal_the_number_is_printed_and_nothing_noted(here: Terminal) -> None:
+    fay = here.variables["FAY"]
+
+    done = here.client("ann", "safety", fay, "--verify")
+    told = here.client("ann", "safety", fay, "--verify", "--json")
+
+    assert (done.code, " ".join(spaced(number(here, "fay", "ANN"))[:4]) in done.out) == (Exit.DECIDE, True)
+    assert "give the 60 digits" in done.err
+    assert (told.code, told.objects[0]["decide"], len(told.objects)) == (Exit.DECIDE, "notCompared", 1)
+    assert told.objects[0]["safetyNumber"] == number(here, "fay", "ANN")
+    assert here.told("ann", "safety", fay)[0]["isVerified"] is False
+
+
+def test_on_a_terminal_the_digits_are_asked_for_before_the_number_is_shown(here: Terminal) -> None:
+    theirs, words = number(here, "fay", "ANN"), ("client", "safety", here.variables["FAY"], "--verify")
+
+    wrong = here.run(*words, "--profile", "ann", typed=f"{WRONG}\n", is_person=True)
+    right = here.run(*words, "--profile", "ann", typed=f"{' '.join(spaced(theirs))}\n", is_person=True)
+
+    assert (wrong.code, wrong.out) == (Exit.DECIDE, "")
+    assert "The 60 digits that" in right.err
+    assert (right.code, right.out.splitlines()[-1]) == (Exit.DONE, "compared")
+
+
+def test_before_first_contact_the_compared_key_is_the_one_that_is_held(here: Terminal) -> None:
+    gus_number = fresh_number()
+    gus = here.variables["GUS"] = here.sign_up("gus", gus_number)
+    digits = number(here, "gus", "ANN")
+    assert here.told("ann", "safety", gus)[0]["safetyNumber"] == digits
+    assert here.told("ann", "safety", gus, "--verify", digits)[0]["isVerified"] is True
+
+    here.sign_up("gus anew", gus_number)
+
+    refused(here.client("ann", "send", gus, "is it you?"), Exit.DECIDE, "has changed")
+
+
+def test_what_waits_for_a_changed_key_is_kept_and_sent_once_it_is_accepted(here: Terminal) -> None:
+    fay = here.variables["FAY"]
+    change_key(here)
+    refused(here.client("ann", "send", fay, "is it you?"), Exit.DECIDE, f"safety {fay} --accept --profile ann DIGITS")
+    kept = here.client("ann", "send", fay, "are you there?", "--json").objects[0]
+    both = here.client("ann", "safety", fay).out
+    new = number(here, "fay anew", "ANN")
+    refused(here.client("ann", "safety", fay, "--accept", WRONG), Exit.DECIDE, "was not shown")
+    refused(here.client("ann", "safety", fay, "--verify", new), Exit.DECIDE, "digits of the new key")
+
+    accepted = here.told("ann", "safety", fay, "--accept", new)[0]
+
+    received = [each["text"] for each in here.told("fay anew", "receive") if each["event"] == "message"]
+    assert (kept["decide"], kept["kept"]) == ("identityChanged", True)
+    assert {"id", "conversationId", "error"} < kept.keys()
+    assert OLD in both and both.index(OLD) < both.index(NEW)  # noqa: PT018  one order of two lines
+    assert received == ["is it you?", "are you there?"]
+    assert accepted == {"userId": fay, "safetyNumber": new, "isVerified": False}
+
+
+def test_conversations_show_what_is_to_be_decided_and_how_much_waits(here: Terminal) -> None:
+    fay = here.variables["FAY"]
+    change_key(here)
+    for each in ("is it you?", "hello?"):
+        assert here.client("ann", "send", fay, each).code == Exit.DECIDE
+    assert here.client("fay anew", "send", here.variables["ANN"], "a new telephone").code == Exit.DONE
+    here.told("ann", "receive")
+
+    shown, told = here.client("ann", "chats").out, here.told("ann", "chats")[0]
+    new = number(here, "fay anew", "ANN")
+    here.told("ann", "safety", fay, "--accept", "--verify", new)
+    after = here.told("ann", "chats")[0]
+
+    assert f"decide: the key of {fay} has changed; 2 messages wait to be sent; 1 message waits to be opened" in shown
+    assert (told["decide"], told["decideAbout"], told["waiting"], told["held"]) == ("identityChanged", [fay], 2, 1)
+    assert "decide" not in after
+    assert here.told("ann", "safety", fay)[0]["isVerified"] is True
+    assert [each["text"] for each in here.told("ann", "history", fay)][-1] == "a new telephone"
+
+
+def test_a_file_for_a_changed_key_waits_too(here: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("some notes")
+    change_key(here)
+
+    kept = here.client("ann", "files", "send", here.variables["FAY"], str(file), "--json")
+    here.told("ann", "safety", here.variables["FAY"], "--accept", number(here, "fay anew", "ANN"))
+
+    assert (kept.code, kept.objects[0]["kept"]) == (Exit.DECIDE, True)
+    assert here.told("fay anew", "receive")[-1]["attachments"][0]["fileName"] == "notes.txt"
+
+
+def test_nothing_is_to_be_decided_about_others(here: Terminal) -> None:
+    hal = here.sign_up("hal")
+    change_key(here)
+    assert here.client("ann", "send", here.variables["FAY"], "is it you?").code == Exit.DECIDE
+
+    assert here.client("ann", "send", hal, "hello").out == "Sent.\n"
+    assert {"decide" in each for each in here.told("ann", "chats")} == {True, False}

@@ -1,0 +1,86 @@
+"""What a person has to decide, in words: what it is, what waits for it, and the next command."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from vyry.cli.client.exits import DECISIONS, Ended, Exit, decision_on
+from vyry.cli.client.naming import Names, remembered
+from vyry.cli.client.where import Where
+from vyry.client.client import Client
+from vyry.client.decisions import Decision
+
+
+_KINDS: Final = {"NOT_FOUND": Exit.NOT_FOUND, **dict.fromkeys(DECISIONS, Exit.DECIDE)}
+#: What happened, by `decide`; {who} is the account that it is about.
+_WHAT: Final = {
+    "identityChanged": "the key of {who} has changed",
+    "identityForged": "the node lists devices here whose keys do not verify",
+    "conversationForged": "the node tells other members, or another kind, of this conversation than before",
+}
+#: What to do about what no command can accept.
+_ASK: Final = (
+    "nothing is sent while the node says so; ask the other side over another way, and the operator of the node"
+)
+
+
+async def settled(client: Client, where: Where, chat: UUID, content_id: UUID) -> None:
+    """Wait until the node has it. Raises Ended when it was refused, or waits for a decision of the person here."""
+    refused = (await client.sent()).get(content_id)
+    if not refused:
+        return
+    code, decision = _KINDS.get(refused, Exit.REFUSED), decision_on(refused)
+    if not decision:
+        raise Ended(code, f"{refused}: this was not sent.")
+    body = {**decision, "id": str(content_id), "conversationId": str(chat), "kept": True}
+    raise Ended(code, f"{refused}: {await _kept(client, where, chat, decision['decide'])}", body)
+
+
+def next_step(where: Where, decide: str, who: str) -> str:
+    """What to type, or do, about it."""
+    if decide != "identityChanged":
+        return _ASK
+    return f"compare the new number with {who}, then type: {where.command('safety', who, '--accept')} DIGITS"
+
+
+def short(decisions: Sequence[Decision], names: Sequence[str]) -> str:
+    """What happened and how much waits, in a few words; `names` of the accounts, in the same order. Empty when nothing is to be decided."""
+    parts = [what(each.decide, name) for each, name in zip(decisions, names, strict=True)]
+    waiting = max((each.waiting for each in decisions), default=0)
+    held = sum(each.held for each in decisions)
+    counts = [_count(waiting, "waits", "wait") + " to be sent"] if waiting else []
+    counts += [_count(held, "waits", "wait") + " to be opened"] if held else []
+    return "; ".join([*dict.fromkeys(parts), *counts])
+
+
+def what(decide: str, who: str) -> str:
+    """What happened."""
+    return _WHAT[decide].format(who=who)
+
+
+def body_of(decisions: Sequence[Decision]) -> dict[str, Any]:
+    """The same for programs, as fields of a conversation: what stops most, all accounts that it is about, and how much waits. Empty when nothing is to be decided."""
+    if not decisions:
+        return {}
+    about = sorted(str(each.user_id) for each in decisions if each.user_id is not None)
+    waiting, held = max(each.waiting for each in decisions), sum(each.held for each in decisions)
+    return {"decide": decisions[0].decide, "decideAbout": about, "waiting": waiting, "held": held}
+
+
+async def named(names: Names, decisions: Sequence[Decision]) -> list[str]:
+    """The names of the accounts that these are about; empty where it is about none."""
+    return [await names.of(each.user_id) if each.user_id is not None else "" for each in decisions]
+
+
+async def _kept(client: Client, where: Where, chat: UUID, decide: str) -> str:
+    found = [
+        each for each in client.conversations.decisions.of(chat) if each.decide == decide and each.user_id is not None
+    ]
+    user_id = found[0].user_id if found else None
+    who = (remembered(client, user_id) or str(user_id)) if user_id is not None else "the other side"
+    step = next_step(where, decide, who)
+    return f"{what(decide, who)}. The message is kept and is sent after you decide: {step}"
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number} message {one}" if number == 1 else f"{number} messages {more}"

@@ -1,0 +1,125 @@
+"""What waits for a decision of the person here, as it is kept: per conversation and account, also after a restart."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from vyry.client.circles import Pins, forged_conversations
+from vyry.client.outgoing import Queue
+from vyry.client.packing import pack, unpack
+from vyry.client.peers import changed_accounts
+from vyry.client.store import Store
+from vyry.client.unsealing import Letter
+from vyry.signal_protocol.refusals import ConversationForged, IdentityChanged, Refusal
+
+
+_STOPPED: Final = "decision"
+#: From the one that stops most to the one that stops least.
+_ORDER: Final = ("conversationForged", "identityForged", "identityChanged")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Something that a person has to decide.
+
+    `decide`: identityChanged (`user_id` has another key), conversationForged (the node tells other members or another kind of a conversation), or
+    identityForged (the node insists on devices whose keys do not verify). `waiting`: own messages that go out after it; `held`: contents of that account
+    that are opened after it. `conversation_id` is None while it concerns no conversation that is known.
+    """
+
+    decide: str
+    conversation_id: UUID | None = None
+    user_id: UUID | None = None
+    waiting: int = 0
+    held: int = 0
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """Its fields in camelCase, without those that are None."""
+        names = {"conversationId": self.conversation_id, "userId": self.user_id}
+        known = {name: str(each) for name, each in names.items() if each is not None}
+        return {"decide": self.decide, **known, "waiting": self.waiting, "held": self.held}
+
+
+class Stopped:
+    """Conversations in which sending has stopped, and why; inside the transaction of the caller."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def note(self, conversation_id: UUID, refusal: Refusal) -> None:
+        """Nothing is sent there until the person decides."""
+        self._store.put(_STOPPED, str(conversation_id), pack((conversation_id, refusal.name)))
+
+    def clear(self, conversation_id: UUID) -> None:
+        """Something was sent there again, or given up."""
+        if self._store.get(_STOPPED, str(conversation_id)) is not None:
+            self._store.put(_STOPPED, str(conversation_id), None)
+
+    def all(self) -> dict[UUID, str]:
+        """The name of the refusal, by conversation."""
+        return dict(unpack(tuple[UUID, str], kept) for kept in self._store.all(_STOPPED))
+
+
+class Decisions:
+    """Reads what waits for the person here. Nothing is asked of the node."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pins = Pins(store)
+        self._queue = Queue(store)
+        self._stopped = Stopped(store)
+
+    def all(self, among: Iterable[UUID] = ()) -> list[Decision]:
+        """Everything that waits, what stops most first. In the conversations `among` it is shown also while no message waits there."""
+        waiting: dict[UUID, int] = {}
+        for outgoing in self._queue.waiting():
+            if outgoing.lane == "mail":
+                waiting[outgoing.conversation_id] = waiting.get(outgoing.conversation_id, 0) + 1
+        stopped, found = self._stopped.all(), self._about_keys({*among}, waiting)
+        for conversation_id in {*forged_conversations(self._store), *stopped}:
+            reason = stopped.get(conversation_id)
+            if reason == IdentityChanged.__name__:
+                continue
+            decide = _word(reason or ConversationForged.__name__)
+            count = waiting.get(conversation_id, 0)
+            found.append(Decision(decide=decide, conversation_id=conversation_id, waiting=count))
+        return sorted(found, key=_rank)
+
+    def of(self, conversation_id: UUID) -> list[Decision]:
+        """What waits in this conversation."""
+        return [each for each in self.all([conversation_id]) if each.conversation_id == conversation_id]
+
+    def _about_keys(self, among: set[UUID], waiting: dict[UUID, int]) -> list[Decision]:
+        """A decision for each account with another key, and conversation that it concerns."""
+        places = {*among, *waiting}
+        held = [unpack(tuple[int, Letter], kept)[1] for kept in self._store.all("held")]
+        found: list[Decision] = []
+        for user_id in changed_accounts(self._store):
+            theirs = [each.conversation_id for each in held if each.sender.user_id == user_id]
+            concerned = {each for each in places if self._is_in(user_id, each)} | {*theirs}
+            nowhere: set[UUID | None] = {None}
+            for place in concerned or nowhere:
+                # In a group the others get it meanwhile: nothing waits.
+                count = waiting.get(place, 0) if place is not None and not self._is_group(place) else 0
+                number = len(theirs) if place is None else theirs.count(place)
+                about = {"conversation_id": place, "user_id": user_id}
+                found.append(Decision(decide="identityChanged", **about, waiting=count, held=number))
+        return found
+
+    def _is_in(self, user_id: UUID, conversation_id: UUID) -> bool:
+        pin = self._pins.get(conversation_id)
+        return pin is not None and user_id in (pin.peer, *pin.members)
+
+    def _is_group(self, conversation_id: UUID) -> bool:
+        pin = self._pins.get(conversation_id)
+        return pin is not None and pin.is_group
+
+
+def _rank(each: Decision) -> tuple[int, str, str]:
+    return _ORDER.index(each.decide), str(each.conversation_id), str(each.user_id)
+
+
+def _word(name: str) -> str:
+    return f"{name[0].lower()}{name[1:]}"
