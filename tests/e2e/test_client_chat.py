@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import OptionList, Static
+from textual.widgets import Input, OptionList, Static
 
 from scripts.nodes import ROOT, Alone
 from tests.client_shell import Terminal
@@ -151,7 +151,8 @@ async def test_files_go_and_come_and_safety_numbers_are_compared(
         sent = (await up_to(bo, Message))[-1]
         await pilot.press("ctrl+t")
         await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
-        await pilot.press("v")
+        pilot.app.screen.query_one(Input).value = await bo.safety.number(ann.user_id)
+        await pilot.press("enter")
         await until(pilot, lambda: ann.safety.is_verified(bo.user_id))
 
     assert sent.body["attachments"][0]["fileName"] == "notes.txt"

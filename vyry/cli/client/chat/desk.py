@@ -14,7 +14,7 @@ from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import Names, titled
 from vyry.client.client import Client
 from vyry.client.decisions import Decision
-from vyry.client.events import Event, Said
+from vyry.client.events import Event, IdentityChanged, NotSent, Said
 
 
 #: So many rows are shown at first, and more each time somebody looks above them.
@@ -59,12 +59,12 @@ class Desk:
 
     async def read(self) -> list[Content]:
         """The open conversation as it stands now, row by row."""
+        self.decisions = self.client.conversations.decisions.all([*self.order, *([self.open] if self.open else [])])
         if self.open is None:
             return []
         alerts = [each for each in self.alerts if self._is_here(each)]
         history = self.client.conversations.history(self.open, self.limit)
         self.rows = rows([*history, *alerts])
-        self.decisions = self.client.conversations.decisions.all(self.order)
         for person in self._people():
             await self.names.of(person)
         return [*(painted(each, self.name_of, self._tick(each)) for each in self.rows), *self._standing()]
@@ -75,6 +75,11 @@ class Desk:
         return short(here, [name(self.name_of(each.user_id)) if each.user_id else "" for each in here])
 
     def _is_here(self, event: Event) -> bool:
+        """Whether an alert is a row of the open conversation: what waits for a decision stands below, as long as it does."""
+        if isinstance(event, IdentityChanged):
+            return any(each.user_id == event.user_id for each in self.decisions)
+        if isinstance(event, NotSent) and event.is_kept:
+            return False
         if isinstance(event, OF_ONE):
             return event.conversation_id == self.open
         return not isinstance(event, STANDING)
