@@ -95,12 +95,13 @@ def test_a_line_says_what_happened_and_what_to_do(event: Event, parts: tuple[str
 @pytest.mark.parametrize(
     ("reason", "is_awaited", "end"),
     [
-        ("SenderRewound", False, "ask @bo to send it again."),
+        ("SenderRewound", False, "used a key twice. Ask @bo to send it again."),
+        ("SenderRewound", True, "used a key twice. It was asked for again."),
         ("BadMessage", True, "It was asked for again."),
         ("resync", False, "Ask @bo to send it again."),
     ],
 )
 def test_what_could_not_be_read_says_whether_it_comes_again(reason: str, is_awaited: bool, end: str) -> None:
-    where = {"conversation_id": ID, "sender_id": ID, "sender_device_id": 1, "message_id": ID}
+    where: dict[str, Any] = {"conversation_id": ID, "sender_id": ID, "sender_device_id": 1, "message_id": ID}
 
     assert words(Unreadable(**where, reason=reason, is_awaited=is_awaited), "@bo").endswith(end)

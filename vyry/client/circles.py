@@ -70,11 +70,7 @@ class Circles:
         """Hold a conversation that the node has just listed against its pin, if there is one: a lie becomes an event, and nothing else is remembered."""
         conversation_id, members = UUID(said["conversationId"]), tuple(UUID(each["userId"]) for each in said["members"])
         pin = self._pins.get(conversation_id)
-        lie = (
-            self._lie(conversation_id, pin, Circle(said["kind"] == "group", said["version"], members))
-            if pin is not None
-            else None
-        )
+        lie = self._lie(conversation_id, pin, Circle(said["kind"] == "group", 0, members)) if pin is not None else None
         if lie is not None or self._store.get(_FORGED, str(conversation_id)) is not None:
             with self._store.transaction():
                 self._note_lie(conversation_id, lie)

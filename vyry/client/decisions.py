@@ -7,14 +7,14 @@ from uuid import UUID
 
 from vyry.client.circles import Pins, forged_conversations
 from vyry.client.outgoing import Queue
-from vyry.client.packing import pack, unpack
+from vyry.client.packing import unpack
 from vyry.client.peers import changed_accounts
+from vyry.client.stopped import Stopped
 from vyry.client.store import Store
 from vyry.client.unsealing import Letter
-from vyry.signal_protocol.refusals import ConversationForged, IdentityChanged, Refusal
+from vyry.signal_protocol.refusals import ConversationForged, IdentityChanged
 
 
-_STOPPED: Final = "decision"
 #: From the one that stops most to the one that stops least.
 _ORDER: Final = ("conversationForged", "identityForged", "identityChanged")
 
@@ -40,26 +40,6 @@ class Decision:
         names = {"conversationId": self.conversation_id, "userId": self.user_id}
         known = {name: str(each) for name, each in names.items() if each is not None}
         return {"decide": self.decide, **known, "waiting": self.waiting, "held": self.held}
-
-
-class Stopped:
-    """Conversations in which sending has stopped, and why; inside the transaction of the caller."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def note(self, conversation_id: UUID, refusal: Refusal) -> None:
-        """Nothing is sent there until the person decides."""
-        self._store.put(_STOPPED, str(conversation_id), pack((conversation_id, refusal.name)))
-
-    def clear(self, conversation_id: UUID) -> None:
-        """Something was sent there again, or given up."""
-        if self._store.get(_STOPPED, str(conversation_id)) is not None:
-            self._store.put(_STOPPED, str(conversation_id), None)
-
-    def all(self) -> dict[UUID, str]:
-        """The name of the refusal, by conversation."""
-        return dict(unpack(tuple[UUID, str], kept) for kept in self._store.all(_STOPPED))
 
 
 class Decisions:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import orjson
 
-from vyry.client.decisions import Stopped
 from vyry.client.device import Me
 from vyry.client.effects import DELIVERED, READ, Effects, note_due
 from vyry.client.events import NotSent, Target
@@ -21,6 +20,7 @@ from vyry.client.reading import said_event
 from vyry.client.refusals import Refused, Unreachable
 from vyry.client.rest import Rest
 from vyry.client.sealing import ListsOutdated, Sealing
+from vyry.client.stopped import Stopped
 from vyry.client.store import Store
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.padding import pad

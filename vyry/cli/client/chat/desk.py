@@ -9,11 +9,10 @@ from textual.content import Content
 
 from vyry.cli.client.chat.painting import alert, event_words, name, painted
 from vyry.cli.client.chat.transcript import ALERTS, OF_ONE, STANDING, Row, rows, tick
-from vyry.cli.client.deciding import short
+from vyry.cli.client.chat.waiting import Waiting
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import Names, titled
 from vyry.client.client import Client
-from vyry.client.decisions import Decision
 from vyry.client.events import Event, IdentityChanged, NotSent, Said
 
 
@@ -36,7 +35,10 @@ class Desk:
     rows: Sequence[Row] = ()
     limit: int = PAGE
     alerts: list[Event] = field(default_factory=list)
-    decisions: Sequence[Decision] = ()
+    waiting: Waiting = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.waiting = Waiting(self.client, self.name_of)
 
     async def load(self) -> None:
         """Ask the node for all conversations. Raises Refused, Unreachable."""
@@ -59,7 +61,7 @@ class Desk:
 
     async def read(self) -> list[Content]:
         """The open conversation as it stands now, row by row."""
-        self.decisions = self.client.conversations.decisions.all([*self.order, *([self.open] if self.open else [])])
+        self.waiting.look([*self.order, *([self.open] if self.open else [])])
         if self.open is None:
             return []
         alerts = [each for each in self.alerts if self._is_here(each)]
@@ -69,15 +71,10 @@ class Desk:
             await self.names.of(person)
         return [*(painted(each, self.name_of, self._tick(each)) for each in self.rows), *self._standing()]
 
-    def decided(self, conversation_id: UUID) -> str:
-        """What is to be decided there, in a few words; empty when nothing is."""
-        here = [each for each in self.decisions if each.conversation_id == conversation_id]
-        return short(here, [name(self.name_of(each.user_id)) if each.user_id else "" for each in here])
-
     def _is_here(self, event: Event) -> bool:
         """Whether an alert is a row of the open conversation: what waits for a decision stands below, as long as it does."""
         if isinstance(event, IdentityChanged):
-            return any(each.user_id == event.user_id for each in self.decisions)
+            return event.user_id in self.waiting.people()
         if isinstance(event, NotSent) and event.is_kept:
             return False
         if isinstance(event, OF_ONE):
@@ -86,20 +83,15 @@ class Desk:
 
     def _standing(self) -> list[Content]:
         """Rows below everything that was said: what has to be decided, and what must not be missed."""
-        here = self.decided(self.open) if self.open is not None else ""
-        step = ". Ctrl+T compares the numbers." if self._is_key_changed() else ""
         lasting = [event_words(each, self.name_of) for each in self.alerts if isinstance(each, STANDING)]
-        return [alert(each) for each in (*lasting, *([f"Decide: {here}{step}"] if here else []))]
-
-    def _is_key_changed(self) -> bool:
-        return any(each.conversation_id == self.open and each.decide == "identityChanged" for each in self.decisions)
+        return [alert(each) for each in (*lasting, *self.waiting.row(self.open))]
 
     def _people(self) -> set[UUID]:
         """The accounts whose names the rows show."""
         events = [each.event for each in self.rows]
         about = {UUID(each.body["userId"]) for each in events if "userId" in each.body}
         said = {each.sender_id for each in events if isinstance(each, Said)}
-        return {*about, *said, *(each.user_id for each in self.decisions if each.user_id is not None)}
+        return {*about, *said, *self.waiting.people()}
 
     def title(self, conversation_id: UUID) -> str:
         """What a conversation is called: its title, else who is in it."""
@@ -117,7 +109,7 @@ class Desk:
         """A conversation in the list."""
         unread = len(self.client.conversations.unread(conversation_id, _UNREAD))
         mark = f" ({unread}{'+' if unread == _UNREAD else ''})" if unread else ""
-        decide = self.decided(conversation_id)
+        decide = self.waiting.in_short(conversation_id)
         return Content.assemble(
             ("! " if decide else "", "bold $error"),
             (self.title(conversation_id), "bold" if unread else ""),

@@ -173,7 +173,7 @@ class Chat(App[None]):
             return
         self.query_one(History).put(shown)
         if self.desk.open is not None:
-            decide = self.desk.decided(self.desk.open)
+            decide = self.desk.waiting.in_short(self.desk.open)
             self.query_one("#title", Static).update(
                 Content.assemble(self.desk.title(self.desk.open), (f" · decide: {decide}" if decide else "", "$error"))
             )
