@@ -19,6 +19,8 @@ from vyry.signal_protocol.sessions import PeerDevice, Sessions
 MAX_DEVICE = 127
 #: Late mail of a device that has ended is opened for so long: as long as mail can wait.
 LATE_DAYS = 30
+#: The ids of accounts with another key that the node told.
+_CHANGED_ACCOUNT = "changed account"
 #: By account: the other key that the node told.
 _CHANGED = "changed"
 #: By device: the listed one that its sessions were last held against.
@@ -26,8 +28,6 @@ _MET = "device met"
 #: By account: the keys that were held before others were accepted.
 _GIVEN_UP = "given up"
 _MOST_GIVEN_UP = 20
-#: The ids of those accounts.
-_CHANGED_ACCOUNT = "changed account"
 #: By account: the devices that it had when one's own profile key was told to it.
 PROFILE_TOLD = "profile told"
 
