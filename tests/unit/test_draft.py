@@ -160,6 +160,18 @@ def test_a_foreign_conversation_is_like_none(town: Town) -> None:
             reach(town, ann, draft(conversation, (bo, [1])))
 
 
+def test_an_account_posts_to_its_other_devices_in_the_conversation_with_itself(town: Town) -> None:
+    ann, bo = town.settle(2), town.settle()
+    own = ConversationId(ann)
+
+    assert len(reach(town, ann, draft(own, (ann, [2]))).copies) == 1
+    assert stale(town, ann, draft(own, (ann, [])))["missing"] == devices(ann, 2)
+    with pytest.raises(NotFound):
+        reach(town, ann, draft(own, (ann, [2]), (bo, [1])))
+    with pytest.raises(NotAMember):
+        reach(town, bo, draft(own, (ann, [1, 2])))
+
+
 @pytest.mark.parametrize("twice", ["an account", "a device"])
 def test_nobody_is_named_twice(town: Town, twice: str) -> None:
     ann, bo = town.settle(), town.settle(2)

@@ -2,17 +2,17 @@
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
-from vyry.circles.conversations import Conversation
+from vyry.circles.conversations import Conversation, Kind, Member, Role
 from vyry.clock import milliseconds
 from vyry.devices.directory import ListedDevice, Recipient
 from vyry.errors import InvalidRequest, NotAMember, NotFound, StaleDevices
-from vyry.ids import DeviceAddress, DeviceId, MailboxKey, MessageId, UserId
+from vyry.ids import ConversationId, DeviceAddress, DeviceId, MailboxKey, MessageId, UserId
 from vyry.mail.envelope import Lane, seal
 from vyry.mail.store import Content, Copy, Message
 
@@ -20,6 +20,7 @@ from vyry.mail.store import Content, Copy, Message
 MAX_COPIES: Final = 1_000
 #: How long a post lives unless it says less.
 MONTH_SECONDS: Final = 2_592_000
+_ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _POST: Final = struct.Struct(">16s??I")
 _COPY: Final = struct.Struct(">16sBHB")
 
@@ -148,6 +149,7 @@ def check_shape(sender: Sender, draft: Draft) -> CheckedDraft:
 
 def check_reach(checked: CheckedDraft, circle: Circle) -> None:
     """May this sender write to these people, and are these exactly their devices? Raises NotAMember, NotFound, StaleDevices."""
+    circle = _with_own(checked, circle)
     sender, draft, conversation = checked.sender, checked.draft, circle.conversation
     if conversation is None or sender.user_id not in conversation.members:
         raise NotAMember
@@ -170,6 +172,16 @@ def check_reach(checked: CheckedDraft, circle: Circle) -> None:
             epochs=_epochs(checked, circle, conversation.members if is_outdated else ()),
             conversationVersion=conversation.version,
         )
+
+
+def _with_own(checked: CheckedDraft, circle: Circle) -> Circle:
+    """The conversation of an account with itself: its id is that of the account, it has no other member, and it is stored nowhere."""
+    own = checked.sender.user_id
+    if checked.draft.conversation_id != own:
+        return circle
+    members = {own: Member(Role.MEMBER, _ALWAYS)}
+    conversation = Conversation(ConversationId(own), Kind.DIRECT, members, 1, None, None, _ALWAYS, _ALWAYS)
+    return replace(circle, conversation=conversation)
 
 
 def _is_current(checked: CheckedDraft, circle: Circle, conversation: Conversation) -> bool:
