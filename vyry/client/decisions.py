@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from vyry.client.circles import Pins, forged_conversations
+from vyry.client.circles import forged_conversations
+from vyry.client.conversation_pins import Pins
 from vyry.client.outgoing import Queue
 from vyry.client.packing import unpack
 from vyry.client.peers import changed_accounts
