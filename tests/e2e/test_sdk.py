@@ -46,11 +46,11 @@ async def accept(client: Client, user_id: UUID) -> None:
 
 
 async def texts(client: Client, count: int) -> list[str]:
-    """The next so many messages, in order; notices and receipts are passed over."""
+    """The next so many messages, in order; notices, receipts and linked devices are passed over."""
     found: list[str] = []
     async with asyncio.timeout(30):
         async for event in client.events():
-            assert event.name in ("message", "notice", "receipt"), event
+            assert event.name in ("message", "notice", "receipt", "ownDeviceAdded"), event
             if event.name == "message":
                 found.append(event.body["text"])
             if len(found) == count:

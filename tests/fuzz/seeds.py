@@ -4,6 +4,7 @@ import hashlib
 import uuid
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -24,6 +25,7 @@ from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.handshake import Prefix
 from vyry.signal_protocol.linking import LinkOffer
 from vyry.signal_protocol.padding import pad
+from vyry.signal_protocol.pins import DirectPin, GroupPin, HandedPins, IdentityPin, NamePin
 from vyry.signal_protocol.primitives import SigningPair
 from vyry.signal_protocol.provisioning import GroupKey, Provisioning
 from vyry.signal_protocol.retries import Resync, Retry
@@ -126,7 +128,12 @@ def _of_devices() -> dict[str, list[bytes]]:
 
 def _of_the_protocol() -> dict[str, list[bytes]]:
     here, key = uuid.UUID(int=1), SigningPair.of(bytes(32))
-    given = Provisioning(uuid.UUID(ID), key, bytes(32), (GroupKey(here, bytes(32), 3),)).pack()
+    account = Provisioning(uuid.UUID(ID), key, bytes(32), (GroupKey(here, bytes(32), 3),))
+    identity = IdentityPin(uuid.UUID(ID), bytes(32), is_verified=True, at=7)
+    pins = HandedPins(
+        (identity,), (DirectPin(here, here),), (GroupPin(uuid.UUID(ID), (here,)),), (NamePin("@bo", here),)
+    )
+    given, pinned = account.pack(), replace(account, pins=pins).pack()
     kinds: dict[str, dict[str, Any]] = {
         Retry.KIND: Retry(here, "BadMessage", bytes(16)).fields(),
         Resync.KIND: Resync(here).fields(),
@@ -148,6 +155,8 @@ def _of_the_protocol() -> dict[str, list[bytes]]:
             given[:-1] + b',"settings":{"theme":"dark"}}',
             given.replace(b'"v":1', b'"v":2'),
             given[:-1],
+            pinned,
+            pinned.replace(b'"members"', b'"member"'),
             given.replace(b'"kind"', b'"v":1,"kind"'),
             b"{}",
         ],

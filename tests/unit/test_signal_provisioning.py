@@ -1,11 +1,13 @@
 """What a new device is given: read as it was packed, and never another identity than the one it was told."""
 
 import json
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from vyry.signal_protocol.pins import HandedPins, IdentityPin, NamePin
 from vyry.signal_protocol.primitives import SigningPair
 from vyry.signal_protocol.provisioning import GroupKey, Provisioning
 from vyry.signal_protocol.refusals import BadContent, LinkMismatch, Refusal, UnknownVersion
@@ -13,9 +15,10 @@ from vyry.signal_protocol.refusals import BadContent, LinkMismatch, Refusal, Unk
 
 GIVEN = Provisioning(uuid4(), SigningPair.fresh(), bytes(32), (GroupKey(uuid4(), bytes(32), 3),))
 SAID: dict[str, Any] = json.loads(GIVEN.pack())
+PINNED = replace(GIVEN, pins=HandedPins((IdentityPin(uuid4(), bytes(32), is_verified=True, at=7),)))
 
 
-@pytest.mark.parametrize("given", [GIVEN, Provisioning(uuid4(), SigningPair.fresh(), bytes(32))])
+@pytest.mark.parametrize("given", [GIVEN, PINNED, Provisioning(uuid4(), SigningPair.fresh(), bytes(32))])
 def test_what_is_handed_over_is_read_as_it_was_packed(given: Provisioning) -> None:
     assert Provisioning.read(given.pack()) == given
 
@@ -24,6 +27,7 @@ def test_its_fields_are_those_of_the_document() -> None:
     names = ["v", "kind", "userId", "identityKey", "identityPrivateKey", "profileKey", "groupKeys"]
 
     assert list(SAID) == names
+    assert list(json.loads(PINNED.pack())) == [*names, "pins"]
     assert list(SAID["groupKeys"][0]) == ["conversationId", "groupKey", "generation"]
 
 
@@ -38,6 +42,9 @@ def test_its_fields_are_those_of_the_document() -> None:
         ({"profileKey": "AA=="}, BadContent),
         ({"identityPrivateKey": "AA=="}, BadContent),
         ({"groupKeys": {}}, BadContent),
+        ({"pins": []}, BadContent),
+        ({"pins": {"identities": [{}]}}, BadContent),
+        ({"pins": {"names": [NamePin("@bo", uuid4()).fields()] * 2}}, BadContent),
         ({"groupKeys": [1]}, BadContent),
         ({"groupKeys": [{**SAID["groupKeys"][0], "generation": -1}]}, BadContent),
         ({"groupKeys": [{**SAID["groupKeys"][0], "groupKey": ""}]}, BadContent),

@@ -45,7 +45,9 @@ class Circles:
         self.lists: Final = DeviceLists(store, rest, now)
 
     async def get(self, conversation_id: UUID) -> Circle:
-        """The conversation. Raises ConversationForged, Refused, Unreachable."""
+        """The conversation. That of the account with itself, under its own id, is not asked for. Raises ConversationForged, Refused, Unreachable."""
+        if conversation_id == (me := Me.of(self._store).user_id):
+            return Circle(is_group=False, version=1, members=(me,))
         kept = self._store.get(_CIRCLE, str(conversation_id))
         return unpack(Circle, kept) if kept is not None else await self.refresh(conversation_id)
 

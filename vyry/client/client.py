@@ -12,7 +12,9 @@ import aiohttp
 from vyry.client.account import Account, Devices
 from vyry.client.chain import Entry, Point
 from vyry.client.conversations import Conversations
+from vyry.client.decided import Decisions
 from vyry.client.device import Me
+from vyry.client.device_lists import told_key
 from vyry.client.events import Event, Target
 from vyry.client.files import Files
 from vyry.client.group_info import GroupInfo
@@ -78,9 +80,9 @@ class Client:
         self.friends: Final = Friends(rest)
         self.account: Final = Account(rest, Profiles(store))
         self.devices: Final = Devices(rest)
-        self.links: Final = Links(store, rest, self._become)
+        self.links: Final = Links(store, rest, self._become, self._outbox.handing)
         self.presence: Final = PresenceRoom(self._live)
-        self.safety: Final = Safety(store, rest, self._accept)
+        self.safety: Final = Safety(store, rest, self._accept, verified=self._verified)
 
     @classmethod
     @asynccontextmanager
@@ -207,6 +209,7 @@ class Client:
             try:
                 async with self._turn:
                     await self._upkeep.publish_due()
+                    await self._settle()
                     await self._outbox.post_all()
                     if self._store.get("refill") is not None:
                         await self._upkeep.tend()
@@ -248,10 +251,20 @@ class Client:
 
     async def _accept(self, user_id: UUID, identity_key: bytes) -> None:
         async with self._turn:
-            await asyncio.to_thread(self._inbox.accept, user_id, identity_key)
+            await asyncio.to_thread(self._inbox.accept, user_id, identity_key, _now())
             self._outbox.decided()
         self._news.set()
         self._to_send.set()
+
+    def _verified(self, user_id: UUID) -> None:
+        Decisions(self._store).note(user_id, _now())
+        self._to_send.set()
+
+    async def _settle(self) -> None:
+        """Decisions of other own devices about keys that were not seen here. Raises Unreachable."""
+        for decided in self._inbox.waiting_decisions():
+            told = await told_key(self._rest, decided.user_id)
+            await asyncio.to_thread(self._inbox.settle, decided, told)
 
     async def _read(self, conversation_id: UUID, targets: Sequence[Target]) -> None:
         async with self._turn:

@@ -1,6 +1,6 @@
 """What is pinned of a conversation at the first look, and never changed by the node: its kind, and the peer of a direct one."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -35,6 +35,14 @@ class ConversationPin:
         return replace(self, members=tuple(members), former=former)
 
 
+@dataclass(frozen=True, slots=True)
+class KeptPin:
+    """A pin as it is stored, with the conversation that it is of: names of rows are hashes."""
+
+    conversation_id: UUID
+    pin: ConversationPin
+
+
 class Pins:
     """Reads and writes pins of conversations, inside the transaction of the caller."""
 
@@ -44,11 +52,17 @@ class Pins:
     def get(self, conversation_id: UUID) -> ConversationPin | None:
         """The pin; None before the first look."""
         kept = self._store.get(_PIN, str(conversation_id))
-        return unpack(ConversationPin, kept) if kept is not None else None
+        return unpack(KeptPin, kept).pin if kept is not None else None
+
+    def all(self) -> Iterator[tuple[UUID, ConversationPin]]:
+        """Every pin."""
+        for kept in self._store.all(_PIN):
+            found = unpack(KeptPin, kept)
+            yield found.conversation_id, found.pin
 
     def keep(self, conversation_id: UUID, pin: ConversationPin) -> None:
         """Store it."""
-        self._store.put(_PIN, str(conversation_id), pack(pin))
+        self._store.put(_PIN, str(conversation_id), pack(KeptPin(conversation_id, pin)))
 
     def direct(self, conversation_id: UUID, peer: UUID) -> None:
         """This is the direct conversation with that account, for ever. Raises ConversationForged when it is pinned otherwise."""

@@ -15,7 +15,7 @@ from vyry.client.events import DeviceListDiffers, OwnDeviceAdded, OwnIdentityFor
 from vyry.client.journal import Journal
 from vyry.client.packing import pack, unpack
 from vyry.client.peers import LATE_DAYS, Peers, note_changed, note_unchanged
-from vyry.client.refusals import Refused
+from vyry.client.refusals import Refused, Unreachable
 from vyry.client.rest import Rest, whole
 from vyry.client.store import DAY, Store
 from vyry.signal_protocol.keys import dh_key_message
@@ -231,6 +231,18 @@ class KnownDevices:
         after = SeenDevices(listed) if seen is None else seen.after(user_id, listed, now)
         self._store.put(_LIST, str(user_id), pack(listed))
         self._store.put(_SEEN, str(user_id), pack(after))
+
+
+async def told_key(rest: Rest, user_id: UUID) -> bytes | None:
+    """The identity key that the node tells now; nothing is remembered. None when it knows no such account, or no key of it. Raises Unreachable."""
+    try:
+        said = await rest.call("GET", f"/keys/{user_id}")
+    except Refused as refused:
+        if refused.code == "RATE_LIMITED":
+            raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
+        return None
+    with rest.shaped():
+        return octets(said["identityKey"]) if said["identityKey"] else None
 
 
 def forget_devices(store: Store, user_id: UUID) -> None:

@@ -1,11 +1,13 @@
 """What contents do: what was said goes into the journal once, receipts and keys to where they belong (docs/signal-protocol.md, "Plaintext")."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
 
 from vyry.client.conversation_pins import Pins
+from vyry.client.decided import Decisions
 from vyry.client.device import Me
 from vyry.client.events import Edit, Said, TimerSet, Unreadable, Unsend
 from vyry.client.group_keys import GroupKeys
@@ -14,6 +16,7 @@ from vyry.client.list_witness import ListWitness
 from vyry.client.marks import Marks
 from vyry.client.outgoing import Queue
 from vyry.client.packing import pack, unpack
+from vyry.client.pin_book import PinBook
 from vyry.client.profiles import KEY as PROFILE_KEY
 from vyry.client.profiles import Profiles
 from vyry.client.reading import count, read_bytes, read_event_of, read_id, receipt_event, said_event
@@ -21,6 +24,7 @@ from vyry.client.retries import Retries
 from vyry.client.store import Store
 from vyry.client.unsealing import Letter, Unsealed, Unsealing
 from vyry.signal_protocol.contents import Content, may_change, read_content
+from vyry.signal_protocol.pins import HandedPins, IdentityPin
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import BadContent, IdentityForged, MemberForged
 from vyry.signal_protocol.sender_keys import Distribution, Where
@@ -47,6 +51,8 @@ class Effects:
         self._group_keys = GroupKeys(store)
         self._pins = Pins(store)
         self._witness = ListWitness(store)
+        self._book = PinBook(store)
+        self._decisions = Decisions(store)
 
     def take(self, me: Me, letter: Letter, unsealed: Unsealed) -> None:
         """Let it count. Raises a Refusal: then it counts for nothing."""
@@ -122,13 +128,15 @@ class Effects:
                 self._marks.receive(each, receipt.sender_id, receipt.state, letter.at)
 
     def _sync(self, me: Me, content: Content, letter: Letter, unsealed: Unsealed) -> None:
-        """What another own device sent or read; it counts only from a device of the own verified list."""
+        """What another own device sent, read, pinned or decided; it counts only from a device of the own verified list. Anything else is of a newer version, and changes nothing."""
         sync = content.fields.get("sync")
         if letter.sender.user_id != me.user_id or not isinstance(sync, dict):
             raise BadContent
         if unsealed.session is None or not self._witness.is_listed(letter.sender, unsealed.session.peer):
             raise IdentityForged
-        if "sent" in sync:
+        if "pins" in sync or "decided" in sync:
+            self._own_sync(me, sync, letter)
+        elif "sent" in sync:
             inner = read_content(orjson.dumps(sync["sent"]), letter.conversation_id)
             self._said(me, inner, letter)
         elif "read" in sync:
@@ -137,6 +145,15 @@ class Effects:
             for target in read.targets:
                 self._marks.read(target, letter.at)
                 self.begin_timer(target.id, target.sender_id, letter.at)
+
+    def _own_sync(self, me: Me, sync: Mapping[str, Any], letter: Letter) -> None:
+        """What is about the account itself travels in its conversation with itself, and counts nowhere else. Raises BadContent."""
+        if letter.conversation_id != me.user_id:
+            raise BadContent
+        if "pins" in sync:
+            self._book.take(HandedPins.read(sync["pins"]), letter.at)
+        else:
+            self._decisions.take(IdentityPin.read(sync["decided"]))
 
     def begin_timer(self, content_id: UUID, sender_id: UUID, now: int) -> None:
         """It was read: if it is to disappear, its time runs from here."""

@@ -264,6 +264,15 @@ class IdentityChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decided(Event):
+    """A person decided on another own device which identity key of an account counts, and whether its number was compared: it counts here too."""
+
+    name: ClassVar[str] = "decided"
+    user_id: UUID
+    is_verified: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OwnIdentityForged(Event):
     """The node shows keys for one's own account that the own identity key did not sign: nothing is sealed for them, nothing of them is believed. `source`: list, bundle, message or sync."""
 
@@ -332,7 +341,7 @@ _STORED: Final[dict[str, type[Event]]] = {
     each.name: each
     for each in (
         *(Message, Edit, Unsend, Reaction, Location, TimerSet, Unknown, Receipt, Read),
-        *(Notice, Lost, Unreadable, NotSent, IdentityChanged),
+        *(Notice, Lost, Unreadable, NotSent, IdentityChanged, Decided),
         *(OwnIdentityForged, OwnDeviceAdded, ConversationForged, MemberAdded, MemberForged, DeviceListDiffers),
     )
 }

@@ -7,21 +7,23 @@ from uuid import UUID
 
 from vyry.client.chain import Entry, Point
 from vyry.client.conversation_pins import Pins
+from vyry.client.decided import Decisions
 from vyry.client.device import Me
 from vyry.client.device_lists import forget_devices
 from vyry.client.effects import Effects, unreadable
-from vyry.client.events import ConversationForged, Event, Lost, MemberForged, Notice, OwnIdentityForged
+from vyry.client.events import ConversationForged, Decided, Event, Lost, MemberForged, Notice, OwnIdentityForged
 from vyry.client.group_keys import GroupKeys
 from vyry.client.journal import Journal
 from vyry.client.outgoing import Posted, Queue
 from vyry.client.packing import pack, unpack
-from vyry.client.peers import Peers, accept_identity, note_changed, was_given_up
+from vyry.client.peers import Peers, accept_identity, changed_key, note_changed, was_given_up
 from vyry.client.retries import Retries
 from vyry.client.store import Store
 from vyry.client.unsealing import Letter, Unsealing
 from vyry.client.upkeep import KEYS_DUE
 from vyry.signal_protocol import refusals
 from vyry.signal_protocol.handshake import split
+from vyry.signal_protocol.pins import IdentityPin
 from vyry.signal_protocol.refusals import Refusal
 
 
@@ -58,6 +60,7 @@ class Inbox:
         self._group_keys = GroupKeys(store)
         self._pins = Pins(store)
         self._unsealing = Unsealing(store)
+        self._decisions = Decisions(store)
         self._retries = Retries(store)
         self.effects: Final = Effects(store, self._unsealing, self._retries)
 
@@ -76,12 +79,17 @@ class Inbox:
                     name = refusals.BadContent.__name__ if isinstance(refused, _OPENED) else refused.name
                     parked.append((entry["seq"], name))
             replace(me, point=point).keep(self._store)
+            for decided in self._decisions.waiting():
+                if changed_key(self._store, decided.user_id) == decided.identity_key:
+                    self._decide(decided)
         return Taken(point, tuple(parked))
 
-    def accept(self, user_id: UUID, identity_key: bytes) -> None:
-        """The person accepted another key: hold it, begin anew with all devices, and open what waited for that."""
+    def accept(self, user_id: UUID, identity_key: bytes, decided_at: int | None = None) -> None:
+        """The person accepted another key: hold it, begin anew with all devices, and open what waited for that. `decided_at`: they did so here, and the other own devices are told."""
         with self._store.transaction():
             accept_identity(self._store, user_id, identity_key)
+            if decided_at is not None:
+                self._decisions.note(user_id, decided_at)
             self._store.scrub()
             Queue(self._store).forget_recipient(user_id)
             self._group_keys.untell(user_id)
@@ -90,6 +98,26 @@ class Inbox:
                 if letter.sender.user_id == user_id:
                     self._store.put("held", str(number), None)
                     self._letter(Me.of(self._store), letter)
+
+    def waiting_decisions(self) -> Sequence[IdentityPin]:
+        """What the person decided on another own device about a key that was not seen here yet (`settle`)."""
+        return self._decisions.waiting()
+
+    def settle(self, decided: IdentityPin, told: bytes | None) -> None:
+        """The node was asked which key it tells (None: for no such account): the decided one counts here too, another one leaves it as seen, and the person is asked here."""
+        with self._store.transaction():
+            if decided not in self._decisions.waiting():
+                return
+            if decided.identity_key in (told, changed_key(self._store, decided.user_id)):
+                self._decide(decided)
+            else:
+                self._decisions.drop(decided)
+
+    def _decide(self, decided: IdentityPin) -> None:
+        # The decision comes before the mail that waited for it.
+        self._journal.add(Decided(user_id=decided.user_id, is_verified=decided.is_verified))
+        self.accept(decided.user_id, decided.identity_key)
+        self._decisions.hold(decided, is_told=True)
 
     def adopt(self, cursor: Point) -> None:
         """The node's mailbox and this store have come apart: one of them was restored. Go on at the node's point, and say what is not known.
@@ -166,7 +194,9 @@ class Inbox:
         return refused
 
     def _check_pin(self, me: Me, letter: Letter) -> None:
-        """In a direct conversation nobody else is heard. Raises ConversationForged."""
+        """In a direct conversation nobody else is heard, and in that of the account with itself nobody but its devices. Raises ConversationForged."""
+        if letter.conversation_id == me.user_id != letter.sender.user_id:
+            raise refusals.ConversationForged
         pin = self._pins.get(letter.conversation_id)
         if pin is not None and not pin.is_group and letter.sender.user_id not in (me.user_id, pin.peer):
             raise refusals.ConversationForged

@@ -97,7 +97,17 @@ class Journal:
         return replace(read_event(self._store.box.open(sealed, _bound(number, place))), number=number)
 
     def _place(self, conversation_id: UUID) -> bytes:
-        return self._store.box.place("history", str(conversation_id))
+        return _place(self._store, conversation_id)
+
+
+def newest_said(store: Store, conversation_id: UUID) -> int:
+    """The number of what was said last in a conversation; 0 when nothing was."""
+    [(number,)] = store.rows("SELECT max(id) FROM event WHERE place = ?", _place(store, conversation_id))
+    return int(number or 0)
+
+
+def _place(store: Store, conversation_id: UUID) -> bytes:
+    return store.box.place("history", str(conversation_id))
 
 
 def _bound(number: int, place: bytes | None) -> bytes:

@@ -10,6 +10,8 @@ from uuid import UUID
 from vyry.client.chain import octets, text
 from vyry.client.device import Me
 from vyry.client.group_keys import GroupKeys
+from vyry.client.pin_book import PinBook
+from vyry.client.pin_handing import PinHanding
 from vyry.client.profiles import Profiles
 from vyry.client.publishing import Publishing
 from vyry.client.refusals import CodeNotShown, LinkEnded, Refused
@@ -101,6 +103,7 @@ async def become(store: Store, rest: Rest, handed: tuple[Provisioning, str], now
         me.numbered(session["deviceId"]).keep(store)
         # What the account shows was perhaps sealed by the other device: the key goes to whom this one writes to, too.
         Profiles(store).note_shown()
+        PinBook(store).take(provisioning.pins, now)
         for each in provisioning.group_keys:
             GroupKeys(store).accept(each.conversation_id, Address(me.user_id, 0), each.generation, each.key)
 
@@ -108,8 +111,9 @@ async def become(store: Store, rest: Rest, handed: tuple[Provisioning, str], now
 class Links:
     """Both sides: a new device begins, one that the account has scans."""
 
-    def __init__(self, store: Store, rest: Rest, become: Become) -> None:
+    def __init__(self, store: Store, rest: Rest, become: Become, handing: PinHanding) -> None:
         self._store = store
+        self._handing = handing
         self._rest = rest
         self._become = become
 
@@ -130,6 +134,7 @@ class Links:
 
     async def approve(self, scanned: "Scanned", pin: str | None) -> None:
         """See Scanned.approve."""
+        await self._handing.look()
         body: dict[str, object] = {"provisioning": text(scanned.provisioning(self._handed))}
         if pin is not None:
             body["pin"] = pin
@@ -137,7 +142,8 @@ class Links:
 
     def _handed(self) -> bytes:
         me = Me.of(self._store)
-        return Provisioning(me.user_id, me.identity, me.profile_key, GroupKeys(self._store).handed()).pack()
+        made = Provisioning(me.user_id, me.identity, me.profile_key, GroupKeys(self._store).handed())
+        return self._handing.into(made).pack()
 
     async def reject(self, scanned: "Scanned") -> None:
         """See Scanned.reject."""

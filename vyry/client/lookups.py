@@ -38,6 +38,9 @@ class Lookups:
 
     def _is_open(self, me: UUID, conversation_id: UUID, sender: Address) -> bool:
         pin = self._pins.get(conversation_id)
+        if conversation_id == me:
+            # That of the account with itself: the node has nothing to say about it.
+            return False
         return pin is None or not (sender.user_id == me or pin.admits(sender.user_id))
 
     def _is_unknown(self, sender: Address) -> bool:

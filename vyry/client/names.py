@@ -1,5 +1,7 @@
 """Names as this profile remembers them: the account that a username or a number was the first time it was looked up. The node is asked once, so that who takes over a name that was given up gets no mail meant for the account before."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -10,8 +12,16 @@ from vyry.client.store import Store
 
 #: By name: the account.
 _ACCOUNT: Final = "name"
-#: By account: its names, the newest last.
+#: By account: `AccountNames`.
 _NAMES: Final = "names"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountNames:
+    """The names that are remembered for an account, the newest last."""
+
+    user_id: UUID
+    names: tuple[str, ...]
 
 
 def canonical(word: str) -> str:
@@ -36,7 +46,12 @@ class RememberedNames:
     def of(self, user_id: UUID) -> tuple[str, ...]:
         """All names that are remembered for this account, the newest last."""
         kept = self._store.get(_NAMES, str(user_id))
-        return unpack(tuple[str, ...], kept) if kept else ()
+        return unpack(AccountNames, kept).names if kept else ()
+
+    def all(self) -> Iterator[AccountNames]:
+        """Every account with a name."""
+        for kept in self._store.all(_NAMES):
+            yield unpack(AccountNames, kept)
 
     def keep(self, word: str, user_id: UUID) -> None:
         """The name is this account from now on, whatever it was."""
@@ -61,4 +76,4 @@ class RememberedNames:
         return told
 
     def _put(self, user_id: UUID, names: tuple[str, ...]) -> None:
-        self._store.put(_NAMES, str(user_id), pack(names) if names else None)
+        self._store.put(_NAMES, str(user_id), pack(AccountNames(user_id, names)) if names else None)

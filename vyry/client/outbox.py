@@ -1,6 +1,7 @@
 """What is to be sent: kept before it leaves, sealed once for exactly the devices there are, and posted under one messageId until the node has answered."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -15,6 +16,7 @@ from vyry.client.journal import Journal
 from vyry.client.marks import Marks
 from vyry.client.outgoing import Outgoing, Posted, Queue, new_id
 from vyry.client.packing import unpack
+from vyry.client.pin_handing import PinsFirst
 from vyry.client.profiles import ProfileTelling
 from vyry.client.reading import said_event
 from vyry.client.refusals import Refused, Unreachable
@@ -50,6 +52,7 @@ class Outbox:
         self._posted_ids = Posted(store)
         self._sealing = Sealing(store, rest, now)
         self.circles: Final = self._sealing.circles
+        self.handing: Final = self._sealing.handing
         self._telling = ProfileTelling(store, self.circles, now)
         #: What was given up, or waits for a decision, by content id, and why.
         self.refused: Final[dict[UUID, str]] = {}
@@ -106,6 +109,8 @@ class Outbox:
 
     async def post_all(self) -> None:
         """Post everything that waits, in order; what waits for a decision holds up nothing but its own conversation. Raises Unreachable: then the rest waits on; SessionEnded."""
+        with suppress(Refused):
+            await self.handing.tend()
         await self._write_receipts()
         self._held.clear()
         # What is said may make something else due: the key of the profile.
@@ -166,7 +171,9 @@ class Outbox:
             sealed = outgoing if outgoing.body else await self._seal(outgoing)
             if sealed.body is not None:
                 await self._send(sealed.body)
-        except ListsOutdated:
+        except (ListsOutdated, PinsFirst) as stopped:
+            if isinstance(stopped, PinsFirst):
+                await self._post_first()
             return False
         except IdentityChanged:
             # In a group the others still get it.
@@ -179,6 +186,12 @@ class Outbox:
             self.circles.repair(outgoing.conversation_id, refused.body, self._now())
             return False
         return True
+
+    async def _post_first(self) -> None:
+        """What a new own device has to get before anything else. Raises Unreachable, and what the person has to decide before."""
+        for outgoing in self._queue.waiting():
+            if outgoing.is_first and (decision := await self._post_or_give_up(outgoing)) is not None:
+                raise decision
 
     async def _seal(self, outgoing: Outgoing) -> Outgoing:
         body, sent = await self._sealing.seal(outgoing, self._send)

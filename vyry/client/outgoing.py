@@ -1,7 +1,7 @@
 """What is to be sent, as it is kept until the node has it, and what was sent, kept for those who could not read it (docs/signal-protocol.md, "Retry")."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -18,6 +18,8 @@ from vyry.signal_protocol.sessions import PeerDevice
 
 
 _KIND = "outgoing"
+#: By messageId: the number of the device that has to get it first.
+_FIRST = "outgoing first"
 #: Contents that tell keys.
 KEY_KINDS = ("senderKey", "groupKey", "profileKey")
 _NAMES = ("v", "kind", "id", "at", "conversationId")
@@ -31,7 +33,7 @@ class Outgoing:
 
     `people`: who gets it, None for everybody there; `device`: the only device that does, and `device_hash` which one of that number, if it matters. Others
     whom the node wants named get a content without effect. `own` is what one's own other devices get in its place. `is_pairwise`: never under a sender key.
-    `is_told`: the person here knows that it waits for a decision.
+    `is_told`: the person here knows that it waits for a decision. `is_first`: nothing else is sealed for `device` before it.
     """
 
     message_id: UUID
@@ -48,6 +50,7 @@ class Outgoing:
     is_pairwise: bool = False
     body: bytes | None = field(default=None, repr=False)
     is_told: bool = False
+    is_first: bool = False
 
     @classmethod
     def of(cls, content: Content, now: int, lane: str = "mail") -> "Outgoing":
@@ -104,6 +107,8 @@ class Queue:
     def drop(self, outgoing: Outgoing) -> None:
         """It is sent, or never will be."""
         self._store.put(_KIND, str(outgoing.message_id), None)
+        if outgoing.is_first:
+            self._store.put(_FIRST, str(outgoing.message_id), None)
 
     def waiting(self) -> list[Outgoing]:
         """Everything that is still to be sent, in order."""
@@ -153,6 +158,26 @@ class Queue:
 
     def _all_sent(self) -> list[Sent]:
         return [unpack(Sent, kept) for kept in self._store.all("sent")]
+
+
+class FirstContents:
+    """What a device has to get before anything else is sealed for it; inside the transaction of the caller."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._queue = Queue(store)
+
+    def add(self, contents: Sequence[Outgoing]) -> None:
+        """These are sent to their own devices, in their order, ahead of all that waits."""
+        before = min((each.number for each in self._queue.waiting()), default=1)
+        for number, each in enumerate(contents, min(before, 1) - len(contents)):
+            assert each.device is not None
+            self._queue.keep(replace(each, number=number, is_first=True))
+            self._store.put(_FIRST, str(each.message_id), str(each.device[1]).encode())
+
+    def devices(self) -> frozenset[int]:
+        """Numbers of own devices for which such a content waits."""
+        return frozenset(map(int, self._store.all(_FIRST)))
 
 
 class Posted:

@@ -1,6 +1,6 @@
 """What this device holds about others: their identity keys, and the sessions with each of their devices."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +21,12 @@ MAX_DEVICE = 127
 LATE_DAYS = 30
 #: The ids of accounts with another key that the node told.
 _CHANGED_ACCOUNT = "changed account"
+#: By account: the key that is held.
+_IDENTITY = "identity"
+#: The ids of those accounts: names of rows are hashes.
+_IDENTITY_ACCOUNT = "identity account"
+#: By account: the key whose number was compared.
+_VERIFIED = "verified"
 #: By account: the other key that the node told.
 _CHANGED = "changed"
 #: By device: the listed one that its sessions were last held against.
@@ -71,14 +77,22 @@ class Peers:
 
     def identity(self, user_id: UUID) -> bytes | None:
         """The identity key held for this account; None before the first contact. One's own is the one that this device was made with."""
-        held = self._store.get("identity", str(user_id))
+        held = self._store.get(_IDENTITY, str(user_id))
         if held is None and (me := Me.find(self._store)) is not None and me.user_id == user_id:
             return me.identity.public
         return held
 
     def keep_identity(self, user_id: UUID, identity_key: bytes) -> None:
         """Hold this one from now on."""
-        self._store.put("identity", str(user_id), identity_key)
+        self._store.put(_IDENTITY, str(user_id), identity_key)
+        self._store.put(_IDENTITY_ACCOUNT, str(user_id), user_id.bytes)
+
+    def identities(self) -> Iterator[tuple[UUID, bytes]]:
+        """Every account whose identity key is held, and the key."""
+        for user_id in (UUID(bytes=kept) for kept in self._store.all(_IDENTITY_ACCOUNT)):
+            held = self._store.get(_IDENTITY, str(user_id))
+            if held is not None:
+                yield user_id, held
 
     def forget_sessions(self) -> None:
         """This store is older than it should be: what it would seal with was used already."""
@@ -119,7 +133,7 @@ def accept_identity(store: Store, user_id: UUID, identity_key: bytes) -> None:
             peers.keep_sessions(Address(user_id, device), sessions.of_identity(identity_key))
             peers.unmeet(Address(user_id, device))
     OwnKeys(store).forget_reader(user_id)
-    for kind in (_CHANGED, _CHANGED_ACCOUNT, "verified", "device list", "devices seen", PROFILE_TOLD):
+    for kind in (_CHANGED, _CHANGED_ACCOUNT, _VERIFIED, "device list", "devices seen", PROFILE_TOLD):
         store.put(kind, str(user_id), None)
     before = peers.identity(user_id)
     if before not in (None, identity_key):
@@ -165,5 +179,10 @@ def _name(address: Address) -> str:
 
 def is_verified(store: Store, user_id: UUID) -> bool:
     """Whether the safety number of the held key was compared."""
-    held = store.get("identity", str(user_id))
-    return held is not None and store.get("verified", str(user_id)) == held
+    held = store.get(_IDENTITY, str(user_id))
+    return held is not None and store.get(_VERIFIED, str(user_id)) == held
+
+
+def mark_verified(store: Store, user_id: UUID, *, is_verified: bool) -> None:
+    """Note whether the number of the key that is held now was compared; the note falls when the key changes."""
+    store.put(_VERIFIED, str(user_id), store.get(_IDENTITY, str(user_id)) if is_verified else None)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from vyry.client.chain import octets
 from vyry.client.device import Me
-from vyry.client.peers import Peers, is_verified, note_changed, note_unchanged
+from vyry.client.peers import Peers, is_verified, mark_verified, note_changed, note_unchanged
 from vyry.client.refusals import NotCompared
 from vyry.client.rest import Rest
 from vyry.client.store import Store
@@ -31,8 +31,12 @@ class Numbers:
 class Safety:
     """Shows numbers, and notes what people decided. An account's key counts as compared only if its own number was shown, whatever the node tells meanwhile."""
 
-    def __init__(self, store: Store, rest: Rest, accept: Accept) -> None:
+    def __init__(
+        self, store: Store, rest: Rest, accept: Accept, *, verified: Callable[[UUID], None] | None = None
+    ) -> None:
+        """`accept` holds another key. `verified` is called, inside the transaction, when a number was compared."""
         self._store = store
+        self._verified = verified
         self._rest = rest
         self._accept = accept
         self._peers = Peers(store)
@@ -73,7 +77,9 @@ class Safety:
             if self._peers.identity(user_id) not in (None, key):
                 raise NotCompared("Another key is held by now: show the number again.")
             self._peers.keep_identity(user_id, key)
-            self._store.put("verified", str(user_id), key)
+            mark_verified(self._store, user_id, is_verified=True)
+            if self._verified is not None:
+                self._verified(user_id)
             if held is None:
                 self._store.put(_SHOWN, str(user_id), None)
 

@@ -19,6 +19,7 @@ from vyry.client.journal import Journal
 from vyry.client.outgoing import Outgoing, Sent, SentTo, hash_of, new_id
 from vyry.client.own_keys import OwnKeys
 from vyry.client.peers import Peers, changed_key, note_changed, read_bundle
+from vyry.client.pin_handing import PinHanding
 from vyry.client.refusals import Refused
 from vyry.client.rest import Rest
 from vyry.client.store import Store
@@ -96,11 +97,12 @@ class Sealing:
         self._peers = Peers(store)
         self._keys = OwnKeys(store)
         self.circles: Final = Circles(store, rest, now)
+        self.handing: Final = PinHanding(store, self.circles, now)
 
     async def seal(self, outgoing: Outgoing, post: Post) -> tuple[bytes | None, Sent]:
         """The body of the post, None when there is nobody to get it, and what went to whom; everything behind it is stored.
 
-        Sender keys are told by `post` before. Raises Refused, Unreachable, a Refusal; ListsOutdated: do it again.
+        Sender keys are told by `post` before. Raises Refused, Unreachable, a Refusal; ListsOutdated: do it again; PinsFirst: post those that wait, and do it again.
         """
         roll = await self._roll(outgoing)
         if roll.circle.is_group and outgoing.lane == "mail" and not outgoing.is_pairwise:
@@ -111,9 +113,13 @@ class Sealing:
     async def _roll(self, outgoing: Outgoing) -> Roll:
         me = Me.of(self._store)
         circle = await self.circles.get(outgoing.conversation_id)
+        if outgoing.conversation_id == me.user_id:
+            # Where no device is known nothing is posted, so the node cannot say that the list is outdated.
+            await self.circles.lists.refresh(me.user_id)
         # Whoever left is not named any more: the node would know no such person, and refuse it for all.
         named = [each for each in circle.members if outgoing.people is None or each in outgoing.people]
         lists = {person: await self.circles.devices(person) for person in dict.fromkeys((me.user_id, *named))}
+        self.handing.check(lists[me.user_id], outgoing)
         # A list may have shown another identity key.
         changed = [person for person in named if changed_key(self._store, person) is not None]
         if changed and not circle.is_group:

@@ -6,6 +6,7 @@ from typing import Final, Self
 from uuid import UUID
 
 from vyry.signal_protocol.contents import parse_object, read_id, read_octets, text_of, write_object
+from vyry.signal_protocol.pins import HandedPins
 from vyry.signal_protocol.primitives import KEY_BYTES, SigningPair
 from vyry.signal_protocol.refusals import BadContent, LinkMismatch, UnknownVersion
 
@@ -36,6 +37,7 @@ class Provisioning:
     identity: SigningPair
     profile_key: bytes = field(repr=False)
     group_keys: tuple[GroupKey, ...] = ()
+    pins: HandedPins = field(default_factory=HandedPins)
 
     def pack(self) -> bytes:
         """The plaintext to seal. Raises BadContent."""
@@ -52,6 +54,7 @@ class Provisioning:
                 "identityPrivateKey": text_of(self.identity.private),
                 "profileKey": text_of(self.profile_key),
                 **({"groupKeys": group_keys} if group_keys else {}),
+                **({"pins": self.pins.fields()} if self.pins.all() else {}),
             }
         )
 
@@ -70,7 +73,8 @@ class Provisioning:
         if not hmac.compare_digest(identity.public, read_octets(said.get("identityKey"), KEY_BYTES)):
             raise LinkMismatch
         profile_key = read_octets(said.get("profileKey"), KEY_BYTES)
-        return cls(read_id(said.get("userId")), identity, profile_key, tuple(map(_group_key, groups)))
+        pins = HandedPins.read(said.get("pins", {}))
+        return cls(read_id(said.get("userId")), identity, profile_key, tuple(map(_group_key, groups)), pins)
 
 
 def _group_key(said: object) -> GroupKey:

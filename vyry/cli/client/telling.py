@@ -46,5 +46,8 @@ _WORDS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     "typing": lambda who, body: f"{who} types." if body["isTyping"] else f"{who} stops typing.",
     "presence": lambda who, body: f"{who} is there." if body["isOnline"] else f"{who} is away.",
     "notice": lambda _, body: f"Notice: {body['name']}",
+    "decided": lambda who, body: (
+        f"On another device you {'compared' if body['isVerified'] else 'accepted'} the key of {who}."
+    ),
     **ALARMS,
 }

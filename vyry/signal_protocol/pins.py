@@ -1,0 +1,214 @@
+"""What one device of an account hands to another one of what it has pinned: identity keys with what a person decided about them, conversations, names (sections 9 and 11)."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Final, Self, TypeVar
+from uuid import UUID
+
+from vyry.signal_protocol.contents import read_id, read_octets, text_of, write_object
+from vyry.signal_protocol.primitives import KEY_BYTES
+from vyry.signal_protocol.refusals import BadContent
+
+
+#: The members of a group that one pin can name.
+MAX_MEMBERS: Final = 1_000
+LONGEST_NAME: Final = 100
+_ID_BYTES: Final = 16
+_LAST_MOMENT: Final = 2**53
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityPin:
+    """The identity key that is held for an account, whether its number was compared, and when a person decided that (ms since 1970; 0: nobody has)."""
+
+    PLACE: ClassVar[str] = "identities"
+    user_id: UUID
+    identity_key: bytes
+    is_verified: bool
+    at: int
+
+    def fields(self) -> dict[str, Any]:
+        """As JSON has it."""
+        key = {"userId": str(self.user_id), "identityKey": text_of(self.identity_key)}
+        return {**key, "isVerified": self.is_verified, "at": self.at}
+
+    @classmethod
+    def read(cls, said: object) -> Self:
+        """Raises BadContent."""
+        fields = _object(said)
+        is_verified, at = fields.get("isVerified"), fields.get("at")
+        if not isinstance(is_verified, bool) or type(at) is not int or not 0 <= at < _LAST_MOMENT:
+            raise BadContent
+        return cls(read_id(fields.get("userId")), read_octets(fields.get("identityKey"), KEY_BYTES), is_verified, at)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectPin:
+    """A direct conversation, and with which account it is."""
+
+    PLACE: ClassVar[str] = "directs"
+    conversation_id: UUID
+    user_id: UUID
+
+    def fields(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"conversationId": str(self.conversation_id), "userId": str(self.user_id)}
+
+    @classmethod
+    def read(cls, said: object) -> Self:
+        """Raises BadContent."""
+        fields = _object(said)
+        return cls(read_id(fields.get("conversationId")), read_id(fields.get("userId")))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPin:
+    """A group, and its members but for oneself as they were seen last."""
+
+    PLACE: ClassVar[str] = "groups"
+    conversation_id: UUID
+    members: tuple[UUID, ...]
+
+    def fields(self) -> dict[str, Any]:
+        """As JSON has it: the ids of the members are 16 bytes each, strictly rising, so that a large group fits."""
+        members = b"".join(sorted(each.bytes for each in self.members))
+        return {"conversationId": str(self.conversation_id), "members": text_of(members)}
+
+    @classmethod
+    def read(cls, said: object) -> Self:
+        """Raises BadContent."""
+        fields = _object(said)
+        text = fields.get("members")
+        size = len(text) * 3 // 4 - text.count("=") if isinstance(text, str) else 0
+        octets = read_octets(text, size)
+        ids = [octets[start : start + _ID_BYTES] for start in range(0, size, _ID_BYTES)]
+        is_rising = all(one < behind for one, behind in pairwise(ids))
+        if size % _ID_BYTES or len(ids) > MAX_MEMBERS or not is_rising:
+            raise BadContent
+        return cls(read_id(fields.get("conversationId")), tuple(UUID(bytes=each) for each in ids))
+
+
+@dataclass(frozen=True, slots=True)
+class NamePin:
+    """A username with "@", or a telephone number, and the account that it is remembered for."""
+
+    PLACE: ClassVar[str] = "names"
+    name: str
+    user_id: UUID
+
+    def fields(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"name": self.name, "userId": str(self.user_id)}
+
+    @classmethod
+    def read(cls, said: object) -> Self:
+        """Raises BadContent."""
+        fields = _object(said)
+        name = fields.get("name")
+        if not isinstance(name, str) or not is_name(name):
+            raise BadContent
+        return cls(name, read_id(fields.get("userId")))
+
+
+Pin = IdentityPin | DirectPin | GroupPin | NamePin
+_PLACES: Final = (IdentityPin.PLACE, DirectPin.PLACE, GroupPin.PLACE, NamePin.PLACE)
+
+
+@dataclass(frozen=True, slots=True)
+class HandedPins:
+    """Pins for another own device."""
+
+    identities: tuple[IdentityPin, ...] = ()
+    directs: tuple[DirectPin, ...] = ()
+    groups: tuple[GroupPin, ...] = ()
+    names: tuple[NamePin, ...] = ()
+
+    @classmethod
+    def of(cls, pins: Iterable[Pin]) -> Self:
+        """These, in their order."""
+        found = list(pins)
+        return cls(
+            tuple(each for each in found if isinstance(each, IdentityPin)),
+            tuple(each for each in found if isinstance(each, DirectPin)),
+            tuple(each for each in found if isinstance(each, GroupPin)),
+            tuple(each for each in found if isinstance(each, NamePin)),
+        )
+
+    def all(self) -> tuple[Pin, ...]:
+        """Each of them."""
+        return (*self.identities, *self.directs, *self.groups, *self.names)
+
+    def fields(self) -> dict[str, Any]:
+        """As JSON has it."""
+        found: dict[str, Any] = {}
+        for each in self.all():
+            found.setdefault(each.PLACE, []).append(each.fields())
+        return found
+
+    @classmethod
+    def read(cls, said: object) -> Self:
+        """What another device handed over; nothing in it is named twice. Raises BadContent."""
+        fields = _object(said)
+        found = cls(
+            _read(fields, IdentityPin.PLACE, IdentityPin.read),
+            _read(fields, DirectPin.PLACE, DirectPin.read),
+            _read(fields, GroupPin.PLACE, GroupPin.read),
+            _read(fields, NamePin.PLACE, NamePin.read),
+        )
+        _check_once([each.user_id for each in found.identities])
+        _check_once(
+            [*(each.conversation_id for each in found.directs), *(each.conversation_id for each in found.groups)]
+        )
+        _check_once([each.name for each in found.names])
+        return found
+
+
+def split(pins: Sequence[Pin], room: int) -> tuple[HandedPins, Sequence[Pin]]:
+    """The first of these that have at most so many bytes as JSON together, and all behind them."""
+    room -= sum(len(f'"{each}":[],') for each in _PLACES) + len("{}")
+    taken = 0
+    for each in pins:
+        room -= len(write_object(each.fields())) + len(",")
+        if room < 0:
+            break
+        taken += 1
+    return HandedPins.of(pins[:taken]), pins[taken:]
+
+
+def parts(pins: Sequence[Pin], room: int) -> Iterator[HandedPins]:
+    """All of these, in parts of at most so many bytes as JSON; what is larger alone is left out."""
+    while pins:
+        part, rest = split(pins, room)
+        if part.all():
+            yield part
+        pins = rest if part.all() else rest[1:]
+
+
+def is_name(text: str) -> bool:
+    """Whether this can be a remembered name."""
+    return (
+        1 < len(text) <= LONGEST_NAME
+        and text[0] in "@+"
+        and text.isprintable()
+        and not any(each.isspace() for each in text)
+    )
+
+
+def _read(fields: dict[str, Any], name: str, read: Callable[[object], Value]) -> tuple[Value, ...]:
+    found = fields.get(name, [])
+    if not isinstance(found, list):
+        raise BadContent
+    return tuple(map(read, found))
+
+
+def _object(said: object) -> dict[str, Any]:
+    if not isinstance(said, dict):
+        raise BadContent
+    return said
+
+
+def _check_once(values: Sequence[object]) -> None:
+    if len(set(values)) != len(values):
+        raise BadContent
