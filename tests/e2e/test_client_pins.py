@@ -16,7 +16,7 @@ from vyry.client.client import Client
 from vyry.client.conversation_pins import ConversationPin, Pins
 from vyry.client.events import Decided, IdentityChanged, Message, NotSent
 from vyry.client.linking import Attempt
-from vyry.client.peers import Peers
+from vyry.client.peers import Peers, known_identities
 from vyry.client.pin_book import PinBook
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.pins import IdentityPin
@@ -153,7 +153,7 @@ async def approved(ann: Client, laptop: Client) -> Attempt:
 async def all_pins_before_a_message(laptop: Client, ann: Client) -> None:
     told = [event for event in await up_to(laptop, Message) if isinstance(event, IdentityChanged | Message)]
     assert [event.name for event in told] == ["identityChanged", "message"]
-    here, there = ({user_id for user_id, _ in Peers(each._store).identities()} for each in (ann, laptop))
+    here, there = ({user_id for user_id, _ in known_identities(each._store)} for each in (ann, laptop))
     assert len(here) > 600
     assert here <= there
 

@@ -87,16 +87,17 @@ class Peers:
         self._store.put(_IDENTITY, str(user_id), identity_key)
         self._store.put(_IDENTITY_ACCOUNT, str(user_id), user_id.bytes)
 
-    def identities(self) -> Iterator[tuple[UUID, bytes]]:
-        """Every account whose identity key is held, and the key."""
-        for user_id in (UUID(bytes=kept) for kept in self._store.all(_IDENTITY_ACCOUNT)):
-            held = self._store.get(_IDENTITY, str(user_id))
-            if held is not None:
-                yield user_id, held
-
     def forget_sessions(self) -> None:
         """This store is older than it should be: what it would seal with was used already."""
         self._store.rows("DELETE FROM value WHERE kind IN ('sessions', 'own sender key')")
+
+
+def known_identities(store: Store) -> Iterator[tuple[UUID, bytes]]:
+    """Every account whose identity key is held, and the key."""
+    for user_id in (UUID(bytes=kept) for kept in store.all(_IDENTITY_ACCOUNT)):
+        held = store.get(_IDENTITY, str(user_id))
+        if held is not None:
+            yield user_id, held
 
 
 def note_changed(store: Store, user_id: UUID, identity_key: bytes) -> None:

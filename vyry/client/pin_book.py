@@ -9,7 +9,7 @@ from vyry.client.device import Me
 from vyry.client.events import ConversationForged
 from vyry.client.journal import Journal, newest_said
 from vyry.client.names import RememberedNames
-from vyry.client.peers import Peers, mark_verified, note_changed
+from vyry.client.peers import Peers, known_identities, mark_verified, note_changed
 from vyry.client.store import Store
 from vyry.signal_protocol.pins import MAX_MEMBERS, DirectPin, GroupPin, HandedPins, IdentityPin, NamePin, Pin, is_name
 
@@ -29,7 +29,7 @@ class PinBook:
         """Every pin: people before groups, people with a compared key first, then by what was said with them last."""
         found: dict[UUID, list[Pin]] = {}
         recent: dict[UUID, int] = {}
-        for user_id, _ in self._peers.identities():
+        for user_id, _ in known_identities(self._store):
             if (state := self._decisions.state(user_id)) is not None:
                 found.setdefault(user_id, []).append(state)
         groups: list[tuple[int, Pin]] = []
