@@ -67,6 +67,7 @@ async def test_a_changed_key_is_shown_wherever_one_looks_until_it_is_accepted(al
         await until(pilot, lambda: "1 message waits to be sent" in shown(pilot))
         await until(pilot, lambda: "has changed; 1 message waits" in shown(pilot, "#chats"))
         assert "has changed" in str(title.content)
+        assert "waits\n  is it you?" in shown(pilot)
         assert "Ctrl+T compares" in shown(pilot).splitlines()[-1]
         await pilot.press("ctrl+t")
         await until(pilot, lambda: len(pilot.app.screen_stack) == 2)

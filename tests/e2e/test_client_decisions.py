@@ -1,13 +1,17 @@
 """What a person has to decide, at the command line: numbers that are compared, keys that changed, and what waits for that."""
 
+import asyncio
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from scripts.nodes import Alone
 from tests.client import fresh_number
 from tests.client_shell import Terminal
+from tests.e2e.test_client_chat_decisions import add_member
 from tests.e2e.test_client_commands import refused
+from tests.e2e.test_sdk import open_at
 from vyry.cli.client.exits import Exit
 from vyry.cli.client.trust import NEW, OLD
 
@@ -151,3 +155,25 @@ def test_nothing_is_to_be_decided_about_others(here: Terminal) -> None:
 
     assert here.client("ann", "send", hal, "hello").out == "Sent.\n"
     assert {"decide" in each for each in here.told("ann", "chats")} == {True, False}
+
+
+async def test_what_is_said_in_a_forged_conversation_is_kept_and_named(here: Terminal) -> None:
+    fay, eve = here.variables["FAY"], await asyncio.to_thread(here.sign_up, "eve")
+    chat = (await asyncio.to_thread(here.told, "ann", "chats"))[0]["conversationId"]
+    add_member(here.node, UUID(chat), UUID(eve))
+    async with open_at(here.node, here.home / ".vyry/fay") as client:
+        told = await client.conversations.get(UUID(chat))
+        change = {"version": told["version"], "messageTimerSeconds": 86_400}
+        await client._rest.call("PATCH", f"/conversations/{chat}", change)
+
+    kept = await asyncio.to_thread(here.client, "ann", "send", fay, "between us", "--json")
+    shown = await asyncio.to_thread(here.client, "ann", "chats")
+
+    assert (kept.code, kept.objects[0]["decide"], kept.objects[0]["kept"]) == (
+        Exit.DECIDE,
+        "conversationForged",
+        True,
+    )
+    assert "over another way" in kept.err
+    assert "than before; 1 message waits to be sent" in shown.out
+    assert not [each for each in await asyncio.to_thread(here.told, "eve", "receive") if each["event"] == "message"]

@@ -1,6 +1,7 @@
 """Conversations as the node and the journal tell of them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from vyry.client.journal import Journal
 from vyry.client.marks import Marks
 from vyry.client.rest import Rest
 from vyry.client.store import Store
+from vyry.signal_protocol.refusals import ConversationForged
 
 
 class Conversations:
@@ -41,12 +43,16 @@ class Conversations:
         return self._titled(await self._rest.call("GET", f"/conversations/{conversation_id}"))
 
     async def direct(self, user_id: UUID) -> UUID:
-        """The direct conversation with somebody, opened if it is not there; pinned to them from now on. Raises ConversationForged."""
+        """The direct conversation with somebody, opened if it is not there; pinned to them from now on. Raises ConversationForged when it is pinned to somebody else.
+
+        When the node tells other members of it, that is an event, and what is sent there is kept until it no longer does.
+        """
         said = await self._rest.call("POST", "/conversations", {"kind": "direct", "userId": str(user_id)})
         with self._rest.shaped():
             conversation_id = UUID(said["conversationId"])
         self._pins.direct(conversation_id, user_id)
-        self._info.circles.keep(said)
+        with suppress(ConversationForged):
+            self._info.circles.keep(said)
         return conversation_id
 
     def history(self, conversation_id: UUID, limit: int = 50) -> Sequence[Event]:

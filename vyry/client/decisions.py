@@ -72,6 +72,10 @@ class Decisions:
         """What waits in this conversation."""
         return [each for each in self.all([conversation_id]) if each.conversation_id == conversation_id]
 
+    def unsent(self, conversation_id: UUID) -> frozenset[UUID]:
+        """Contents of one's own that wait to be sent there, for whatever reason."""
+        return frozenset(each.content_id for each in self._queue.waiting() if each.conversation_id == conversation_id)
+
     def _about_keys(self, among: set[UUID], waiting: dict[UUID, int]) -> list[Decision]:
         """A decision for each account with another key, and conversation that it concerns."""
         places = {*among, *waiting}

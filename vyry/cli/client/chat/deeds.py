@@ -33,7 +33,7 @@ Everywhere:
   F1      this
 
 ! something to decide: Ctrl+T shows both safety numbers after a change of key
-✓ the node has it   ✓✓ it was delivered   ✓✓ read"""
+waits: not sent yet   ✓ the node has it   ✓✓ it was delivered   ✓✓ read"""
 
 
 _Answer = TypeVar("_Answer")

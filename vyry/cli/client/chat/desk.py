@@ -61,7 +61,7 @@ class Desk:
 
     async def read(self) -> list[Content]:
         """The open conversation as it stands now, row by row."""
-        self.waiting.look([*self.order, *([self.open] if self.open else [])])
+        self.waiting.look(self.order, self.open)
         if self.open is None:
             return []
         alerts = [each for each in self.alerts if self._is_here(each)]
@@ -135,6 +135,8 @@ class Desk:
     def _tick(self, row: Row) -> str:
         if self.open is None or row.target is None or not row.is_own:
             return ""
+        if row.target.id in self.waiting.unsent:
+            return "waits"
         return tick(self.client.conversations.receipts(row.target.id), len(self.others(self.open)))
 
 

@@ -12,15 +12,18 @@ from vyry.client.decisions import Decision
 
 @dataclass(slots=True)
 class Waiting:
-    """Decisions as of the last look."""
+    """Decisions, and own messages of the open conversation that the node does not have, as of the last look."""
 
     client: Client
     name_of: Callable[[UUID], str]
     decisions: Sequence[Decision] = ()
+    unsent: frozenset[UUID] = frozenset()
 
-    def look(self, among: Iterable[UUID]) -> None:
-        """Read them again, for these conversations."""
-        self.decisions = self.client.conversations.decisions.all(among)
+    def look(self, among: Iterable[UUID], open_one: UUID | None) -> None:
+        """Read them again, for these conversations, and what waits to be sent in the open one."""
+        found = self.client.conversations.decisions
+        self.decisions = found.all([*among, *([open_one] if open_one else [])])
+        self.unsent = found.unsent(open_one) if open_one else frozenset()
 
     def people(self) -> set[UUID]:
         """The accounts that they are about."""
