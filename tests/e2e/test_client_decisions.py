@@ -176,4 +176,5 @@ async def test_what_is_said_in_a_forged_conversation_is_kept_and_named(here: Ter
     )
     assert "over another way" in kept.err
     assert "than before; 1 message waits to be sent" in shown.out
+    assert (fay in shown.out, eve in shown.out) == (True, False)
     assert not [each for each in await asyncio.to_thread(here.told, "eve", "receive") if each["event"] == "message"]

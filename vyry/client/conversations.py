@@ -55,6 +55,11 @@ class Conversations:
             self._info.circles.keep(said)
         return conversation_id
 
+    def peer(self, conversation_id: UUID) -> UUID | None:
+        """The other account of a direct conversation, as it is pinned, whatever the node says; None for a group, and before the first look."""
+        pin = self._pins.get(conversation_id)
+        return pin.peer if pin is not None else None
+
     def history(self, conversation_id: UUID, limit: int = 50) -> Sequence[Event]:
         """What was said, one's own included: the newest so many, the oldest of them first."""
         return self._journal.history(conversation_id, limit)

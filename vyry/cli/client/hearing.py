@@ -98,14 +98,16 @@ def chats(*, where: Where = HERE) -> None:
         for told in listed:
             here = [each for each in decisions if str(each.conversation_id) == told["conversationId"]]
             mark = f"  decide: {short(here, await named(names, here))}" if here else ""
-            where.say(f"{await _title(told, client.user_id, names)}{mark}", {**told, **body_of(here)})
+            where.say(f"{await _title(told, client, names)}{mark}", {**told, **body_of(here)})
 
     where.run(act)
 
 
-async def _title(told: Mapping[str, Any], me: UUID, names: Names) -> str:
+async def _title(told: Mapping[str, Any], client: Client, names: Names) -> str:
     title = f"{told['title']}: " if told["title"] else ""
-    others = [UUID(each["userId"]) for each in told["members"] if each["userId"] != str(me)]
+    peer = client.conversations.peer(UUID(told["conversationId"]))
+    members = [UUID(each["userId"]) for each in told["members"]] if peer is None else [peer]
+    others = [each for each in members if each != client.user_id]
     named = [await names.of(each) for each in others[:5]]
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
     return f"{told['conversationId']}  {told['kind']:6}  {title}{', '.join(named)}{more}"

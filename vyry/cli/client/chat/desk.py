@@ -124,7 +124,10 @@ class Desk:
         return self.open
 
     def others(self, conversation_id: UUID) -> list[UUID]:
-        """Everybody there but oneself."""
+        """Everybody there but oneself; in a direct conversation the one whom it is pinned to."""
+        peer = self.client.conversations.peer(conversation_id)
+        if peer is not None:
+            return [peer]
         members = [UUID(each["userId"]) for each in self.told.get(conversation_id, {}).get("members", ())]
         return [each for each in members if each != self.me]
 
