@@ -1,0 +1,183 @@
+"""Lies about keys of a peer: swapped at once or after the first look, old bundles, old identities that come back."""
+
+from typing import TYPE_CHECKING, ClassVar
+from uuid import UUID
+
+from tests.device_keys import base64_text
+from tests.hostile_node.ghosts import accepted, stale
+from tests.hostile_node.lie import Lie
+from tests.hostile_node.mallory import Face, said
+from tests.hostile_node.wire import Answer, Body, Request
+from vyry.signal_protocol.primitives import Address
+
+
+if TYPE_CHECKING:
+    from tests.hostile_node.proxy import Proxy
+
+
+class KeySwapped(Lie):
+    """All keys of a peer are the attacker's from now on; what is sealed for those never comes to the peer."""
+
+    name = "key-swapped"
+    tells: ClassVar[tuple[str, ...]] = ("identityChanged",)
+    #: How many looks at the list are still answered with the truth.
+    true_looks: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peer = ""
+        self._looks = 0
+
+    async def begin(self, proxy: "Proxy") -> None:
+        """The node says that their devices are others now."""
+        self.peer = proxy.known.peer
+        changed = {"userId": self.peer, "epoch": 9, "identityChanged": True}
+        if not self.true_looks:
+            await proxy.insert(proxy.notice("devicesChanged", **changed))
+
+    async def request(self, proxy: "Proxy", request: Request) -> Request | Answer:
+        """Posts to the peer are kept; bundles are the attacker's."""
+        if request.is_("POST", f"/keys/{self.peer}/claim") and self._looks >= self.true_looks:
+            listed = proxy.known.lists.get(self.peer, {"devices": [{"deviceId": 1}]})
+            numbers = (request.body or {}).get("deviceIds") or [each["deviceId"] for each in listed["devices"]]
+            self.was_seen = True
+            return Answer.of(200, {"epoch": 9, "bundles": [self._face(proxy, each).bundle() for each in numbers]})
+        if request.is_("POST", "/messages") and request.body is not None and self._is_for_me(proxy, request.body):
+            return accepted(request.body)
+        return request
+
+    async def answer(self, proxy: "Proxy", request: Request, answer: Answer) -> Answer:
+        """So is the list."""
+        body = answer.body
+        if not request.is_("GET", f"/keys/{self.peer}") or answer.status != 200 or body is None:
+            return answer
+        self._looks += 1
+        if self._looks <= self.true_looks:
+            return answer
+        self.was_seen = True
+        faces = [self._face(proxy, each["deviceId"]) for each in body["devices"]]
+        key = base64_text(faces[0].own.identity.public)
+        return answer.saying({**body, "identityKey": key, "epoch": 9, "devices": [face.listed() for face in faces]})
+
+    def _face(self, proxy: "Proxy", device_id: int) -> Face:
+        return proxy.mallory.face(Address(UUID(self.peer), device_id))
+
+    def _is_for_me(self, proxy: "Proxy", post: Body) -> bool:
+        return any(
+            device["registrationId"] == self._face(proxy, device["deviceId"]).own.registration_id
+            for person in post["recipients"]
+            if person["userId"] == self.peer
+            for device in person["devices"]
+        )
+
+
+class KeySwappedLater(KeySwapped):
+    """The first look at a peer's keys shows the true ones, each later look the attacker's: what is shown is not what is kept."""
+
+    name = "key-swapped-later"
+    tells = ("identityChanged", "NotCompared")
+    true_looks = 1
+
+
+class StaleBundle(Lie):
+    """A claim is answered with a bundle of the peer that was given out, and used, before."""
+
+    name = "stale-bundle"
+    tells = ("nothing", "unreadable")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._old: Body | None = None
+        self._was_refused = False
+
+    async def begin(self, proxy: "Proxy") -> None:
+        """What was claimed first is asked for now, so that it is old."""
+        self._old = await proxy.call("POST", f"/keys/{proxy.known.peer}/claim", {"deviceIds": [1]})
+
+    async def request(self, proxy: "Proxy", request: Request) -> Request | Answer:
+        """The client is made to begin anew, twice, and gets the same."""
+        if request.is_("POST", f"/keys/{proxy.known.peer}/claim") and self._old:
+            self.was_seen = True
+            return Answer.of(200, self._old)
+        if request.is_("POST", "/messages") and not self._was_refused:
+            self._was_refused = True
+            return stale(stale=[{"userId": proxy.known.peer, "deviceId": 1, "registrationId": 4711}])
+        return request
+
+
+class OldSessionRevived(Lie):
+    """Whoever held the key of a peer before it was changed writes once more in the old session."""
+
+    name = "old-session-revived"
+    tells = ("nothing", "unreadable")
+    text = "sealed by the one before"
+
+    async def begin(self, proxy: "Proxy") -> None:
+        """Late, as it were. Needs a session from a time when the keys were swapped."""
+        face, where = proxy.mallory.face(proxy.known.peer_address()), UUID(proxy.known.direct)
+        face.reach(proxy.known.address, proxy.known.upload)
+        content = face.seal(proxy.known.address, said("text", where, {"text": self.text}))
+        self.was_seen = True
+        await proxy.insert(proxy.envelope(face.own.address, where, content))
+
+
+class RetryAfterAccept(Lie):
+    """Whoever has a peer's new key, accepted by the person, asks for what was sealed for the one before."""
+
+    name = "retry-after-accept"
+    tells = ("nothing",)
+
+    async def begin(self, proxy: "Proxy") -> None:
+        """For each message that was posted to the peer."""
+        face, where = proxy.mallory.face(proxy.known.peer_address()), UUID(proxy.known.direct)
+        opened = {each.message_id for each in proxy.mallory.opened}
+        face.reach(proxy.known.address, proxy.known.upload)
+        posted = [each for each in proxy.mallory.posted if each.recipient == face.own.address]
+        for message_id in dict.fromkeys(each.message_id for each in posted if each.message_id not in opened):
+            asked = said("retry", where, {"messageId": message_id, "reason": "BadMessage"})
+            self.was_seen = True
+            await proxy.insert(
+                proxy.envelope(face.own.address, where, face.seal(proxy.known.address, asked), "control")
+            )
+
+
+class UsernameReassigned(Lie):
+    """A username belongs to the attacker from now on."""
+
+    name = "username-reassigned"
+    tells = ("NameChanged",)
+
+    async def answer(self, proxy: "Proxy", request: Request, answer: Answer) -> Answer:
+        """Whoever is asked for."""
+        if not request.path.startswith("/users/by-username/") or answer.body is None or answer.status != 200:
+            return answer
+        self.was_seen = True
+        return answer.saying({**answer.body, "userId": str(proxy.mallory.user_id)})
+
+
+class PinRefusedOnce(Lie):
+    """The first approval of a link is refused for its PIN, and the settings told for the second differ: what is sealed twice shall not be sealed under one key and nonce."""
+
+    name = "pin-refused-once"
+    tells = ("nothing",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.provisionings: list[str] = []
+
+    async def request(self, proxy: "Proxy", request: Request) -> Request | Answer:
+        """The first one goes no further."""
+        if not request.path.endswith("/approve") or request.body is None:
+            return request
+        self.was_seen = True
+        self.provisionings.append(request.body["provisioning"])
+        if len(self.provisionings) == 1:
+            return Answer.refusal(403, "INVALID_PIN", attempts_remaining=9)
+        return request.saying({name: value for name, value in request.body.items() if name != "pin"})
+
+    async def answer(self, proxy: "Proxy", request: Request, answer: Answer) -> Answer:
+        """Settings of one block more or less."""
+        if not request.is_("GET", "/account") or answer.body is None:
+            return answer
+        filler = "A" * 6000 if not self.provisionings else "A" * 5976 + "B" + "A" * 23
+        return answer.saying({**answer.body, "settings": {**answer.body["settings"], "x": filler}})

@@ -1,0 +1,155 @@
+"""Lies about the mailbox: heads that do not follow, losses that are none, envelopes that come again, elsewhere, or from nowhere."""
+
+from typing import TYPE_CHECKING
+
+from tests.chain import octets
+from tests.device_keys import base64_text
+from tests.hostile_node.ghosts import fresh_id
+from tests.hostile_node.lie import Lie
+from tests.hostile_node.mailbox import Entries, Exact, Spot, numbered
+from tests.hostile_node.wire import Body
+
+
+if TYPE_CHECKING:
+    from tests.hostile_node.proxy import Proxy
+
+
+class HeadForged(Lie):
+    """An entry comes with a head that does not follow from what was told before."""
+
+    name = "head-forged"
+    tells = ("ChainBroken",)
+
+    async def begin(self, proxy: "Proxy") -> None:
+        """At once, with a notice."""
+        entry = numbered(proxy.notice("prekeysLow", oneTimeRemaining=50, pqRemaining=50), proxy.mailbox.here)
+        self.was_seen = True
+        await proxy.insert(Exact({**entry, "head": base64_text(proxy.random.randbytes(32))}))
+
+
+class HeadsCut(Lie):
+    """An entry is left out, and the next one keeps its number."""
+
+    name = "heads-cut"
+    tells = ("ChainBroken",)
+
+    async def begin(self, proxy: "Proxy") -> None:
+        """At once, with two notices of which one comes."""
+        first, second = (proxy.notice("prekeysLow", oneTimeRemaining=each, pqRemaining=50) for each in (50, 51))
+        here = numbered(first, proxy.mailbox.here)
+        behind = numbered(second, Spot(here["seq"], octets(here["head"])))
+        self.was_seen = True
+        await proxy.insert(Exact(behind))
+
+
+class LossOfNothing(Lie):
+    """A loss of no entries: the chain would go on from any head."""
+
+    name = "loss-of-nothing"
+    tells = ("ChainBroken",)
+    count = 0
+
+    async def begin(self, proxy: "Proxy") -> None:
+        """At once."""
+        seq = proxy.mailbox.here.seq + 1
+        head = base64_text(proxy.random.randbytes(32))
+        tombstone = {"reason": "expired", "count": self.count}
+        self.was_seen = True
+        await proxy.insert(
+            Exact({"seq": seq, "throughSeq": seq + self.count - 1, "head": head, "tombstone": tombstone})
+        )
+
+
+class LossBelowNothing(LossOfNothing):
+    """A loss of fewer than no entries: numbers go back."""
+
+    name = "loss-below-nothing"
+    count = -1
+
+
+class EntryRepeated(Lie):
+    """Each envelope comes twice, the second time under the next number."""
+
+    name = "entry-repeated"
+    tells = ("nothing",)
+
+    def entries(self, proxy: "Proxy", entry: Body) -> Entries:
+        """Bit for bit."""
+        if "content" not in entry:
+            return [entry]
+        self.was_seen = True
+        return [entry, {**entry, "messageId": fresh_id()}]
+
+
+class MessageMoved(Lie):
+    """Each message comes in another conversation first, and then in its own."""
+
+    name = "message-moved"
+    tells = ("unreadable",)
+
+    def entries(self, proxy: "Proxy", entry: Body) -> Entries:
+        """The group and the direct conversation change places."""
+        if "content" not in entry or entry["lane"] != "mail":
+            return [entry]
+        self.was_seen = True
+        elsewhere = proxy.known.group if entry["conversationId"] != proxy.known.group else proxy.known.direct
+        moved = {**entry, "conversationId": elsewhere or fresh_id(), "messageId": fresh_id()}
+        return [moved, entry]
+
+
+class SyncReplayed(Lie):
+    """An old envelope of another own device comes again."""
+
+    name = "sync-replayed"
+    tells = ("nothing", "unreadable")
+
+    async def begin(self, proxy: "Proxy") -> None:
+        """The oldest there is, and the newest."""
+        own = [each for each in proxy.known.envelopes if each["senderId"] == proxy.known.me]
+        self.was_seen = bool(own)
+        await proxy.insert(*({**each, "messageId": fresh_id()} for each in (own[:1] + own[-1:])))
+
+
+class Replayed(Lie):
+    """The oldest envelope of a peer comes again, against the session that is in use."""
+
+    name = "replayed"
+    tells = ("nothing", "unreadable")
+
+    async def begin(self, proxy: "Proxy") -> None:
+        """Once under its own messageId, and once under another."""
+        theirs = [each for each in proxy.known.envelopes if each["senderId"] == proxy.known.peer]
+        self.was_seen = bool(theirs)
+        await proxy.insert(*theirs[:1], *({**each, "messageId": fresh_id()} for each in theirs[:1]))
+
+
+class Garbage(Lie):
+    """Bytes that mean nothing come in the name of a peer's device, against the session that is in use."""
+
+    name = "garbage"
+    tells = ("unreadable",)
+
+    async def begin(self, proxy: "Proxy") -> None:
+        """As a message of a session that nobody has, and as one of the session in use, spoiled."""
+        theirs = [each for each in proxy.known.envelopes if each["senderId"] == proxy.known.peer]
+        where = proxy.known.direct
+        self.was_seen = True
+        nothing = b"\1\2" + proxy.random.randbytes(130)
+        spoiled = bytearray(octets(theirs[-1]["content"])) if theirs else bytearray(nothing)
+        spoiled[-1] ^= 1
+        for content in (nothing, bytes(spoiled)):
+            await proxy.insert(proxy.envelope(proxy.known.peer_address(), where, content))
+
+
+class WelcomeOfAnother(Lie):
+    """The node's `welcome` names a last message that this device never posted."""
+
+    name = "welcome-of-another"
+    tells = ("lost",)
+
+    def frame(self, proxy: "Proxy", frame: Body) -> Body:
+        """At the next greeting."""
+        if frame["type"] != "welcome":
+            return frame
+        self.was_seen = True
+        return {**frame, "payload": {**frame["payload"], "lastMessageId": fresh_id()}}

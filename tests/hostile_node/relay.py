@@ -1,0 +1,178 @@
+"""One socket of the victim and the one to the node behind it: frames pass in order, entries out of the told mailbox, resume points and acknowledgements translated."""
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp import web
+
+from tests.chain import octets
+from tests.hostile_node.mailbox import Spot
+from tests.hostile_node.wire import API, Answer, Body, Request, passed_on, read_frame, write_frame
+
+
+if TYPE_CHECKING:
+    from tests.hostile_node.proxy import Proxy
+
+_FRAME_BYTES = (256 << 10) + 1
+_PROTOCOLS = ("vyry.v1.msgpack", "vyry.v1.json")
+
+
+class Relay:
+    """From the upgrade to the close."""
+
+    def __init__(self, proxy: "Proxy", request: web.Request) -> None:
+        self._proxy = proxy
+        self._request = request
+        self._near = web.WebSocketResponse(protocols=_PROTOCOLS, max_msg_size=_FRAME_BYTES)
+        self._far: aiohttp.ClientWebSocketResponse | None = None
+        #: How much of the mailbox's log was sent; None before the node said welcome.
+        self._sent: int | None = None
+        self._after = 0
+        self._turn = asyncio.Lock()
+
+    async def run(self) -> web.StreamResponse:
+        """Pass on until either side ends; a refused upgrade is refused here, too."""
+        url = f"{self._proxy.node_url}{API}/ws?{self._request.query_string}".rstrip("?")
+        wanted = [each.strip() for each in self._request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        spoken = [each for each in wanted if each in _PROTOCOLS] or ["vyry.v1.json"]
+        headers = {name: value for name, value in passed_on(self._request.headers).items() if _is_kept(name)}
+        try:
+            self._far = await self._proxy.http.ws_connect(
+                url, headers=headers, protocols=spoken, max_msg_size=_FRAME_BYTES
+            )
+        except aiohttp.WSServerHandshakeError as refused:
+            return web.Response(status=refused.status)
+        except (aiohttp.ClientError, OSError):
+            return web.Response(status=503)
+        await self._near.prepare(self._request)
+        pumps = [asyncio.create_task(self._from_node()), asyncio.create_task(self._from_client())]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self._end(pumps)
+        return self._near
+
+    async def close(self) -> None:
+        """End both."""
+        await self._near.close(code=1001)
+        if self._far is not None:
+            await self._far.close()
+
+    async def flush(self) -> None:
+        """Send what the mailbox has and the client was not sent yet."""
+        async with self._turn:
+            if self._sent is None:
+                return
+            told = self._proxy.mailbox.log[self._sent :]
+            self._sent = len(self._proxy.mailbox.log)
+            for place in range(0, len(told), 32):
+                entries = [each.entry for each in told[place : place + 32]]
+                await self._send({"type": "entries", "payload": {"entries": entries}})
+
+    async def _end(self, pumps: list[asyncio.Task[None]]) -> None:
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+        assert self._far is not None
+        code = self._far.close_code
+        with suppress(ConnectionError):
+            await self._near.close(code=code if code and code != 1006 else 1001)
+        await self._far.close()
+
+    async def _from_node(self) -> None:
+        assert self._far is not None
+        async for message in self._far:
+            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                return
+            frame = read_frame(message.data)
+            if frame["type"] == "entries":
+                self._proxy.take(frame["payload"]["entries"])
+                await self.flush()
+                continue
+            await self._pass(frame)
+
+    async def _pass(self, frame: Body) -> None:
+        mailbox, payload = self._proxy.mailbox, frame["payload"]
+        if frame["type"] == "welcome":
+            mailbox.begin(payload["mailboxId"])
+            self._proxy.known.note_welcome(payload)
+        if "cursor" in payload:
+            real = Spot(payload["cursor"]["seq"], octets(payload["cursor"]["head"]))
+            payload["cursor"] = mailbox.told_for(real).as_json()
+        if frame["type"] == "drained":
+            payload["seq"] = mailbox.here.seq
+        for lie in list(self._proxy.lies):
+            frame = lie.frame(self._proxy, frame)
+        await self._send(frame)
+        if frame["type"] == "welcome":
+            self._sent = mailbox.place_after(self._after)
+            await self.flush()
+
+    async def _from_client(self) -> None:
+        async for message in self._near:
+            if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                return
+            frame = read_frame(message.data)
+            if not await self._is_answered_here(frame):
+                await self._say(frame)
+
+    async def _is_answered_here(self, frame: Body) -> bool:
+        """Whether the node need not hear of it; else it is translated in its place."""
+        acts = {"hello": self._greet, "acknowledge": self._acknowledge, "park": self._park, "post": self._post}
+        act, payload = acts.get(str(frame.get("type"))), frame.get("payload")
+        return act is not None and isinstance(payload, dict) and await act(frame, payload)
+
+    async def _greet(self, frame: Body, payload: Body) -> bool:
+        point = Spot(payload["after"], octets(payload["head"]) if payload.get("head") else b"")
+        real = self._proxy.mailbox.resume(point)
+        if real is None:
+            refusal = Answer.refusal(409, "STALE_HEAD", cursor=self._proxy.mailbox.here.as_json())
+            await self._reply(frame, "refused", refusal.body or {})
+            return True
+        self._after = point.seq
+        payload["after"], payload["head"] = real.seq, real.as_json()["head"] if real.seq else None
+        return False
+
+    async def _acknowledge(self, frame: Body, payload: Body) -> bool:
+        real = self._proxy.mailbox.acknowledge(payload["seq"])
+        if real.seq == 0:
+            await self._reply(frame, "acknowledged", {"cursor": payload})
+            return True
+        payload.update(real.as_json())
+        return False
+
+    async def _park(self, frame: Body, payload: Body) -> bool:
+        seq = self._proxy.mailbox.own_number(payload["seq"])
+        if seq is None:
+            await self._reply(frame, "parked", {})
+            return True
+        payload["seq"] = seq
+        return False
+
+    async def _post(self, frame: Body, payload: Body) -> bool:
+        headers = {**self._proxy.known.headers, "Content-Type": "application/json"}
+        answer = await self._proxy.ask(Request(method="POST", path="/messages", headers=headers).saying(payload))
+        await self._reply(frame, "accepted" if answer.status == 200 else "refused", answer.body or {})
+        return True
+
+    async def _reply(self, frame: Body, kind: str, payload: Body) -> None:
+        await self._send({"type": kind, "ref": frame.get("id"), "payload": payload})
+
+    async def _send(self, frame: Body) -> None:
+        await _write(self._near, frame, is_text=self._near.ws_protocol != "vyry.v1.msgpack")
+
+    async def _say(self, frame: Body) -> None:
+        assert self._far is not None
+        await _write(self._far, frame, is_text=self._far.protocol != "vyry.v1.msgpack")
+
+
+async def _write(socket: Any, frame: Body, *, is_text: bool) -> None:
+    written = write_frame(frame, is_text=is_text)
+    with suppress(ConnectionError, aiohttp.ClientError):
+        await (socket.send_str(written) if isinstance(written, str) else socket.send_bytes(written))
+
+
+def _is_kept(name: str) -> bool:
+    return not name.lower().startswith("sec-websocket")
