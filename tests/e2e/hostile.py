@@ -2,17 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from scripts.nodes import Alone
 from tests.client import fresh_number
 from tests.e2e.test_sdk import open_at, register
+from tests.hostile_node.held import Held
 from tests.hostile_node.lie import Lie
 from tests.hostile_node.proxy import Proxy, serving
+from tests.live_house import until
 from vyry.client.client import Client, Profile
 from vyry.client.events import Event, Message
+from vyry.client.refusals import ClientError
+
+
+#: What honest people hear of honest nodes.
+QUIET = {"message", "receipt", "notice", "read"}
 
 
 class Room:
@@ -25,19 +33,18 @@ class Room:
         self.ann_number, self.bo_number = fresh_number(), fresh_number()
         self.ann: Client
         self.bo: Client
+        self.held: Held
         self.chat = UUID(int=0)
-        self._stack = AsyncExitStack()
 
     async def open_ann(self, name: str = "ann") -> Client:
-        """Ann's device of that folder, behind the proxy; whatever ends its loops is raised by `close_ann`."""
-        profile = Profile(self.folder / name, self.proxy.url, bytes(32))
-        self._stack = AsyncExitStack()
-        self.ann = await self._stack.enter_async_context(Client.open(profile))
+        """Ann's device of that folder, behind the proxy."""
+        self.held = Held(Profile(self.folder / name, self.proxy.url, bytes(32)))
+        self.ann = await self.held.client()
         return self.ann
 
     async def close_ann(self) -> None:
         """Raises what ended it."""
-        await self._stack.aclose()
+        await self.held.close()
 
     async def restart_ann(self) -> None:
         """Close and open it again."""
@@ -52,7 +59,36 @@ class Room:
         await self.bo.send_text(self.chat, "hello Ann")
         await heard(self.ann, upto="hello Ann")
         for each in (self.ann, self.bo):
+            await each.sent()
             await heard(each)
+
+    async def say(self, text: str, where: UUID | None = None) -> None:
+        """Ann says it; it is sent, or given up, when this returns. What ends her client is not raised here."""
+        with suppress(ClientError):
+            await self.ann.send_text(where or self.chat, text)
+            await self.held.alive(self.ann.sent())
+
+    async def told(self) -> set[str]:
+        """The names of what Ann was told, with that of what ended her client."""
+        with suppress(ClientError):
+            await self.settle()
+            return {event.name for event in await self.held.alive(heard(self.ann))}
+        return {type(self.held.fault).__name__}
+
+    async def settle(self) -> None:
+        """Come back when her client has acknowledged all that the proxy told, or has ended."""
+        mailbox = self.proxy.mailbox
+        await until(lambda: self.held.fault is not None or mailbox.acknowledged.seq >= mailbox.here.seq)
+
+    async def reads(self, text: str) -> None:
+        """Come back when a message of that text was shown, or what ended her client happened."""
+        with suppress(ClientError, TimeoutError):
+            await self.held.alive(heard(self.ann, upto=text))
+
+    def texts(self, where: UUID | None = None) -> list[tuple[str, bool]]:
+        """What stands in Ann's history of it, and whether she said it."""
+        said = self.ann.conversations.history(where or self.chat)
+        return [(event.text, event.is_own) for event in said if isinstance(event, Message)]
 
 
 @asynccontextmanager
@@ -71,7 +107,8 @@ async def room(alone: Alone, folder: Path, lie: Lie | None = None, *, has_met: b
                 await proxy.begin(lie)
             yield here
         finally:
-            await here.close_ann()
+            with suppress(ClientError):
+                await here.close_ann()
 
 
 async def heard(client: Client, *, upto: str | None = None) -> list[Event]:
@@ -83,3 +120,13 @@ async def heard(client: Client, *, upto: str | None = None) -> list[Event]:
             if isinstance(event, Message) and event.text == upto:
                 break
     return found
+
+
+async def compared(client: Client, user_id: UUID, digits: str, *, is_accepting: bool = False) -> str:
+    """Compare, or accept, by these digits, or without any; answers the name of what was raised, or nothing."""
+    safety: Any = client.safety
+    try:
+        await (safety.accept if is_accepting else safety.verify)(user_id, *([digits] if digits else []))
+    except ClientError as refused:
+        return type(refused).__name__
+    return ""

@@ -109,7 +109,7 @@ class OldSessionRevived(Lie):
     """Whoever held the key of a peer before it was changed writes once more in the old session."""
 
     name = "old-session-revived"
-    tells = ("nothing", "unreadable")
+    tells = ("nothing", "unreadable", "identityChanged")
     text = "sealed by the one before"
 
     async def begin(self, proxy: "Proxy") -> None:
@@ -125,7 +125,7 @@ class RetryAfterAccept(Lie):
     """Whoever has a peer's new key, accepted by the person, asks for what was sealed for the one before."""
 
     name = "retry-after-accept"
-    tells = ("nothing",)
+    tells = ("nothing", "identityChanged")
 
     async def begin(self, proxy: "Proxy") -> None:
         """For each message that was posted to the peer."""

@@ -168,7 +168,8 @@ def numbered(entry: Body, before: Spot) -> Body:
 
 
 def _end(entry: Body) -> Spot:
-    return Spot(int(entry.get("throughSeq", entry["seq"])), octets(entry["head"]))
+    seq: int = entry["throughSeq"] if "throughSeq" in entry else entry["seq"]
+    return Spot(seq, octets(entry["head"]))
 
 
 def _fits(point: Spot, here: Spot) -> bool:

@@ -1,0 +1,274 @@
+"""The SDK against each lie about people and devices: it ends in the event that is named for it, and nothing is sealed for the liar."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from scripts.nodes import Alone
+from tests.client import fresh_number
+from tests.client_shell import Terminal
+from tests.e2e.hostile import QUIET, Room, compared, heard, room
+from tests.e2e.test_client_linking import link
+from tests.e2e.test_sdk import open_at, texts
+from tests.hostile_node.lie import Lie
+from tests.hostile_node.lies_devices import (
+    Hidden,
+    OwnDeviceHidden,
+    OwnGhostDevice,
+    OwnGhostListed,
+    OwnGhostSpeaks,
+    PeerGhostDevice,
+    PeerGhostListed,
+    PeerIdentityListed,
+)
+from tests.hostile_node.lies_keys import (
+    KeySwapped,
+    KeySwappedLater,
+    OldSessionRevived,
+    PinRefusedOnce,
+    RetryAfterAccept,
+    StaleBundle,
+    UsernameReassigned,
+)
+from tests.hostile_node.lies_members import (
+    DirectBecomesGroup,
+    GhostMember,
+    GhostMemberGroup,
+    GroupKeyOfAnOutsider,
+    KeyOfAnOutsider,
+)
+from tests.hostile_node.proxy import serving
+from vyry.client.refusals import Refused
+
+
+pytestmark = pytest.mark.timeout(120)
+SECRET = "my PIN is 4711"
+DECIDE = 11
+
+
+async def ended_in(here: Room, lie: Lie) -> set[str]:
+    """Ann says something: it does not come to the attacker; answers which named events came."""
+    await here.say(SECRET)
+    told = await here.told()
+    assert lie.was_seen
+    assert not here.proxy.mallory.has_read(SECRET)
+    return told & set(lie.tells)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [PeerGhostDevice, PeerGhostListed, PeerIdentityListed, GhostMember, DirectBecomesGroup, KeySwapped],
+    ids=lambda kind: str(kind.name),
+)
+async def test_nothing_is_sealed_for_a_liar_and_the_person_is_told(
+    alone: Alone, tmp_path: Path, kind: type[Lie]
+) -> None:
+    lie = kind()
+    async with room(alone, tmp_path, lie) as here:
+        assert await ended_in(here, lie)
+
+
+@pytest.mark.parametrize("kind", [OwnGhostDevice, OwnGhostListed], ids=lambda kind: str(kind.name))
+async def test_a_forged_own_device_gets_nothing_and_the_peer_does(
+    alone: Alone, tmp_path: Path, kind: type[Lie]
+) -> None:
+    lie = kind()
+    async with room(alone, tmp_path, lie) as here:
+        assert await ended_in(here, lie)
+        assert await texts(here.bo, 1) == [SECRET]
+
+
+async def test_words_of_a_forged_own_device_are_nobodys(alone: Alone, tmp_path: Path) -> None:
+    lie = OwnGhostSpeaks()
+    async with room(alone, tmp_path, lie) as here:
+        assert (lie.text, True) not in here.texts()
+        assert await ended_in(here, lie)
+        assert (lie.text, True) not in here.texts()
+
+
+async def test_a_device_of_a_peer_that_the_node_hides_is_told(alone: Alone, tmp_path: Path) -> None:
+    async with room(alone, tmp_path) as here, open_at(alone, tmp_path / "laptop") as laptop:
+        await link(here.bo, laptop)
+        await here.say("to both")
+        lie = Hidden()
+        await here.proxy.begin(lie)
+        await here.say("to one")
+        await laptop.send_text(here.chat, "from the laptop")
+        await laptop.sent()
+        await heard(here.ann, upto="from the laptop")
+        await here.say("again")
+        told = await here.told()
+
+    assert lie.was_seen
+    assert told & set(lie.tells)
+
+
+async def test_an_own_device_that_the_node_hides_is_told(alone: Alone, tmp_path: Path) -> None:
+    async with room(alone, tmp_path) as here, open_at(alone, tmp_path / "laptop") as laptop:
+        await link(here.ann, laptop)
+        await here.say("with the laptop")
+        lie = OwnDeviceHidden()
+        await here.proxy.begin(lie)
+        await here.say("without it")
+        await laptop.send_text(here.chat, "from the laptop")
+        await laptop.sent()
+        told = await here.told()
+        await here.say("again")
+        told |= await here.told()
+
+    assert lie.was_seen
+    assert told & set(lie.tells)
+
+
+async def test_a_newcomer_of_a_group_is_told_before_anything_is_sealed_for_them(alone: Alone, tmp_path: Path) -> None:
+    lie = GhostMemberGroup()
+    async with room(alone, tmp_path) as here:
+        group = await here.ann.groups.create([here.bo.user_id], "walks")
+        await here.say("before", group)
+        await here.proxy.begin(lie)
+        await here.say("behind it", group)
+        told = await here.told()
+        await heard(here.bo, upto="behind it")
+
+    assert lie.was_seen
+    assert told & set(lie.tells)
+    assert not here.proxy.mallory.has_read("before")
+
+
+@pytest.mark.parametrize("kind", [KeyOfAnOutsider, GroupKeyOfAnOutsider], ids=lambda kind: str(kind.name))
+async def test_keys_of_whoever_is_in_no_group_count_for_nothing(
+    alone: Alone, tmp_path: Path, kind: type[KeyOfAnOutsider]
+) -> None:
+    lie = kind()
+    async with room(alone, tmp_path) as here:
+        group = await here.ann.groups.create([here.bo.user_id], "walks")
+        await here.say("before", group)
+        await here.proxy.begin(lie)
+        told = await here.told()
+        title = (await here.ann.conversations.get(group))["title"]
+        said = [text for text, _ in here.texts(group)]
+
+    assert title == "walks"
+    assert said == ["before"]
+    assert told & set(lie.tells)
+
+
+async def test_a_key_swapped_after_comparing_is_not_accepted_by_the_number_of_the_old_one(
+    alone: Alone, tmp_path: Path
+) -> None:
+    lie = KeySwapped()
+    async with room(alone, tmp_path) as here:
+        at_bo = await here.bo.safety.number(here.ann.user_id)
+        first = await compared(here.ann, here.bo.user_id, await here.ann.safety.number(here.bo.user_id))
+        await here.proxy.begin(lie)
+        assert await ended_in(here, lie)
+        second = await compared(here.ann, here.bo.user_id, at_bo, is_accepting=True)
+        assert not await ended_in(here, lie) - {"identityChanged"}
+
+    assert (first, second) == ("", "NotCompared")
+
+
+async def test_a_key_swapped_between_showing_and_comparing_is_not_the_one_that_is_kept(
+    alone: Alone, tmp_path: Path
+) -> None:
+    lie = KeySwappedLater()
+    async with room(alone, tmp_path, has_met=False) as here:
+        here.chat = await here.ann.direct(here.bo.user_id)
+        await here.proxy.begin(lie)
+        shown, at_bo = await here.ann.safety.number(here.bo.user_id), await here.bo.safety.number(here.ann.user_id)
+        said = await compared(here.ann, here.bo.user_id, shown)
+        await here.say(SECRET)
+
+    assert (shown, said in ("", "NotCompared")) == (at_bo, True)
+    assert lie.was_seen
+    assert not here.proxy.mallory.has_read(SECRET) or said == "NotCompared"
+
+
+async def test_an_old_bundle_costs_nothing_but_a_second_try(alone: Alone, tmp_path: Path) -> None:
+    lie = StaleBundle()
+    async with room(alone, tmp_path, lie) as here:
+        await here.say("sealed by an old bundle")
+        await heard(here.bo, upto="sealed by an old bundle")
+        told = await here.told()
+
+    assert lie.was_seen
+    assert told <= QUIET | {"unreadable"}
+
+
+async def test_a_session_of_a_key_that_was_replaced_opens_nothing_and_gets_nothing(
+    alone: Alone, tmp_path: Path
+) -> None:
+    swap, late = KeySwapped(), OldSessionRevived()
+    async with room(alone, tmp_path, has_met=False) as here:
+        here.chat = await here.ann.direct(here.bo.user_id)
+        await here.proxy.begin(swap)
+        await here.say("sealed for the first key")
+        await here.proxy.begin(late)
+        await here.settle()
+        here.proxy.end()
+        changed = {"userId": here.proxy.known.peer, "epoch": 10, "identityChanged": True}
+        await here.proxy.insert(here.proxy.notice("devicesChanged", **changed))
+        await here.say("refused")
+        await compared(here.ann, here.bo.user_id, "", is_accepting=True)
+        late.text = "late words"
+        await here.proxy.begin(late)
+        await here.settle()
+        await here.say(SECRET)
+        shown = here.texts()
+
+    assert here.proxy.mallory.has_read("sealed for the first key")
+    assert ("late words", False) not in shown
+    assert not here.proxy.mallory.has_read(SECRET)
+
+
+async def test_whoever_holds_a_new_key_gets_nothing_that_was_said_to_the_old_one(alone: Alone, tmp_path: Path) -> None:
+    swap, asking = KeySwapped(), RetryAfterAccept()
+    async with room(alone, tmp_path) as here:
+        await here.say(SECRET)
+        await here.proxy.begin(swap)
+        await here.say("refused")
+        await compared(here.ann, here.bo.user_id, "", is_accepting=True)
+        await here.say("for the new key")
+        await here.proxy.begin(asking)
+        await here.settle()
+        await here.say("behind it")
+
+    assert asking.was_seen
+    assert here.proxy.mallory.has_read("for the new key")
+    assert not here.proxy.mallory.has_read(SECRET)
+
+
+async def test_a_name_is_the_account_that_it_was_and_another_one_stops_the_command(
+    alone: Alone, tmp_path: Path
+) -> None:
+    async with room(alone, tmp_path) as here, serving(alone.url) as proxy:
+        typed = partial(asyncio.to_thread, Terminal(alone, tmp_path).client, "eve")
+        await here.bo.account.update(username=f"bo_{here.bo_number[1:]}")
+        name, known = f"@bo_{here.bo_number[1:]}", ("--codes", str(alone.otp_file), "--url", proxy.url)
+        assert (await typed("register", fresh_number(), *known)).code == 0
+        first = await typed("send", name, "hello")
+        await proxy.begin(UsernameReassigned())
+        second = await typed("send", name, SECRET)
+        asked = await typed("whois", name, "--refresh")
+        assert (first.code, second.code, asked.code) == (0, 0, DECIDE)
+        at_bo = await texts(here.bo, 2)
+
+    assert at_bo == ["hello", SECRET]
+    assert not [each for each in proxy.mallory.posted if each.recipient == proxy.mallory.address]
+
+
+async def test_an_approval_that_is_refused_once_is_not_sealed_twice(alone: Alone, tmp_path: Path) -> None:
+    lie = PinRefusedOnce()
+    async with room(alone, tmp_path, lie) as here, open_at(alone, tmp_path / "laptop") as laptop:
+        attempt = await laptop.links.begin("a laptop")
+        scanned = await here.ann.links.scan(attempt.uri)
+        await attempt.code()
+        with pytest.raises(Refused, match="INVALID_PIN"):
+            await scanned.approve("wrong")
+        await scanned.approve("right")
+        await attempt.complete()
+
+    assert len(lie.provisionings) == 2
+    assert len(set(lie.provisionings)) == 1
