@@ -8,6 +8,7 @@ import pytest
 
 from scripts.nodes import Alone, Cluster, VyryProcess, cluster
 from tests.client import Node
+from tests.e2e.hostile_raw import Raw, two
 from tests.e2e.traffic import Traffic, traffic
 
 
@@ -53,4 +54,11 @@ def nodes(installation: Cluster, http: aiohttp.ClientSession) -> list[Node]:
 async def flow(nodes: list[Node]) -> AsyncIterator[Traffic]:
     """Steady traffic over both front doors."""
     async with traffic(nodes, MARK) as made:
+        yield made
+
+
+@pytest.fixture
+async def raw(alone: Alone, http: aiohttp.ClientSession) -> AsyncIterator[Raw]:
+    """Two devices of no SDK, one of them behind a lying node."""
+    async with two(alone, http) as made:
         yield made

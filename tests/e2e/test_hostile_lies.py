@@ -1,14 +1,13 @@
 """The SDK against each lie about people and devices: it ends in the event that is named for it, and nothing is sealed for the liar."""
 
 import asyncio
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from scripts.nodes import Alone
 from tests.client import fresh_number
-from tests.client_shell import Terminal
+from tests.client_shell import Run, Terminal
 from tests.e2e.hostile import QUIET, Room, compared, heard, room
 from tests.e2e.test_client_linking import link
 from tests.e2e.test_sdk import open_at, texts
@@ -240,18 +239,23 @@ async def test_whoever_holds_a_new_key_gets_nothing_that_was_said_to_the_old_one
     assert not here.proxy.mallory.has_read(SECRET)
 
 
+async def typed(shell: Terminal, *words: str) -> Run:
+    """A command of Eve's, while the proxy goes on."""
+    return await asyncio.to_thread(shell.client, "eve", *words)
+
+
 async def test_a_name_is_the_account_that_it_was_and_another_one_stops_the_command(
     alone: Alone, tmp_path: Path
 ) -> None:
     async with room(alone, tmp_path) as here, serving(alone.url) as proxy:
-        typed = partial(asyncio.to_thread, Terminal(alone, tmp_path).client, "eve")
+        eve = Terminal(alone, tmp_path)
         await here.bo.account.update(username=f"bo_{here.bo_number[1:]}")
         name, known = f"@bo_{here.bo_number[1:]}", ("--codes", str(alone.otp_file), "--url", proxy.url)
-        assert (await typed("register", fresh_number(), *known)).code == 0
-        first = await typed("send", name, "hello")
+        assert (await typed(eve, "register", fresh_number(), *known)).code == 0
+        first = await typed(eve, "send", name, "hello")
         await proxy.begin(UsernameReassigned())
-        second = await typed("send", name, SECRET)
-        asked = await typed("whois", name, "--refresh")
+        second = await typed(eve, "send", name, SECRET)
+        asked = await typed(eve, "whois", name, "--refresh")
         assert (first.code, second.code, asked.code) == (0, 0, DECIDE)
         at_bo = await texts(here.bo, 2)
 

@@ -1,7 +1,5 @@
 """The proxy of the lying node: without a lie it is no more than a wire, for the SDK and for raw clients of both subprotocols; with one it does what the lie says."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -9,9 +7,10 @@ import pytest
 
 from scripts.nodes import Alone
 from tests.chain import BrokenChain
-from tests.client import Device, Node, Refused
+from tests.client import Refused
 from tests.device_keys import base64_text
 from tests.e2e.hostile import heard, room
+from tests.e2e.hostile_raw import Raw
 from tests.e2e.test_client_linking import link
 from tests.e2e.test_sdk import open_at, register, texts
 from tests.hostile_node.ghosts import GhostLie
@@ -26,7 +25,6 @@ from tests.hostile_node.lies_devices import (
 from tests.hostile_node.lies_keys import KeySwapped, KeySwappedLater
 from tests.hostile_node.lies_mailbox import EntryRepeated, HeadForged, HeadsCut, LossBelowNothing, LossOfNothing
 from tests.hostile_node.lies_members import DirectBecomesGroup, GhostMember
-from tests.hostile_node.proxy import Proxy, serving
 from tests.line import Codec, Line
 
 
@@ -62,30 +60,6 @@ async def test_a_proxy_without_a_lie_lets_groups_links_and_reconnects_be(alone: 
 
     assert {event.name for event in (*told, *on_laptop)} <= QUIET
     assert title == "walks"
-
-
-@dataclass
-class Raw:
-    """Two devices of no SDK: `ann` behind the proxy, `bo` at the node; `chat` is theirs."""
-
-    proxy: Proxy
-    ann: Device
-    bo: Device
-    chat: str
-
-    async def say(self, text: bytes) -> None:
-        """Bo to Ann."""
-        await self.bo.post(self.chat, self.ann, text)
-
-
-@pytest.fixture
-async def raw(alone: Alone, http: aiohttp.ClientSession) -> AsyncIterator[Raw]:
-    async with serving(alone.url, seed=1) as proxy:
-        ann = await Node(http, proxy.url, alone.otp_file).sign_up()
-        bo = await Node(http, alone.url, alone.otp_file).sign_up()
-        chat = await ann.open_direct(bo)
-        await ann.collect()
-        yield Raw(proxy, ann, bo, chat)
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])

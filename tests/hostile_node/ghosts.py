@@ -21,6 +21,8 @@ class GhostLie(Lie):
 
     #: Whether its line in the list is that of a true device under another number, which verifies as far as it goes.
     is_copied: ClassVar[bool] = True
+    #: Whether the node knows the account: else all of its claims are answered here.
+    has_account: ClassVar[bool] = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +79,7 @@ class GhostLie(Lie):
         self.was_seen = True
         marked = Request(**{**_fields(request), "headers": {**request.headers, "X-Ghost": "1"}})
         others = None if wanted is None else [each for each in wanted if each != self.device_id]
-        if others == []:
+        if others == [] or not self.has_account:
             return Answer.of(200, {"epoch": 1, "bundles": [self.ghost.bundle()]})
         return marked if others is None else marked.saying({"deviceIds": others})
 

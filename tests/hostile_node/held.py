@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from vyry.client.client import Client, Profile
 
@@ -26,7 +26,8 @@ class Held:
 
     async def client(self) -> Client:
         """Once it is open. Raises what kept it from that."""
-        await asyncio.wait({self.task, self._ready}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {self.task, self._ready}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self.task.done():
             await self.task
         return self._ready.result()
@@ -44,7 +45,8 @@ class Held:
     async def alive(self, wanted: Awaitable[Came]) -> Came:
         """What comes of it while the client lives. Raises what ended the client, TimeoutError."""
         doing = asyncio.ensure_future(wanted)
-        await asyncio.wait({self.task, doing}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE)
+        either: set[asyncio.Future[Any]] = {self.task, doing}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE)
         if not doing.done():
             doing.cancel()
             with suppress(asyncio.CancelledError):

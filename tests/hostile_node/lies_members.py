@@ -20,6 +20,7 @@ class GhostMember(GhostLie):
 
     name = "ghost-member-direct"
     tells = ("conversationForged",)
+    has_account = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -46,7 +46,12 @@ class Relay:
             return web.Response(status=refused.status)
         except (aiohttp.ClientError, OSError):
             return web.Response(status=503)
-        await self._near.prepare(self._request)
+        try:
+            await self._near.prepare(self._request)
+        except ConnectionResetError:
+            # The client has gone meanwhile.
+            await self._far.close()
+            return web.Response(status=503)
         pumps = [asyncio.create_task(self._from_node()), asyncio.create_task(self._from_client())]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -56,7 +61,8 @@ class Relay:
 
     async def close(self) -> None:
         """End both."""
-        await self._near.close(code=1001)
+        if self._near.prepared:
+            await self._near.close(code=1001)
         if self._far is not None:
             await self._far.close()
 

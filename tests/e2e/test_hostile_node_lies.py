@@ -1,0 +1,191 @@
+"""Each further lie does what it says, seen by a device that defends against nothing."""
+
+import aiohttp
+import pytest
+
+from scripts.nodes import Alone
+from tests.client import Node, Refused
+from tests.device_keys import base64_text
+from tests.e2e.hostile_raw import Raw
+from tests.hostile_node.lies_devices import OwnGhostSpeaks, PeerIdentityListed
+from tests.hostile_node.lies_keys import (
+    KeySwapped,
+    OldSessionRevived,
+    PinRefusedOnce,
+    RetryAfterAccept,
+    StaleBundle,
+    UsernameReassigned,
+)
+from tests.hostile_node.lies_mailbox import Garbage, MessageMoved, Replayed, SyncReplayed, WelcomeOfAnother
+from tests.hostile_node.lies_members import GhostMemberGroup, GroupKeyOfAnOutsider, KeyOfAnOutsider
+from tests.hostile_node.proxy import serving
+from tests.hostile_node.wire import Body, Request
+from tests.line import Line
+
+
+pytestmark = pytest.mark.timeout(120)
+SEALED = b"\1\2 sealed"
+
+
+async def group_of(raw: Raw) -> str:
+    body = {"kind": "group", "memberIds": [raw.bo.user_id], "sealedInfo": base64_text(b"a title")}
+    return str((await raw.ann.call("POST", "/conversations", body))["conversationId"])
+
+
+async def test_a_message_is_told_elsewhere_first(raw: Raw) -> None:
+    group = await group_of(raw)
+    await raw.proxy.begin(MessageMoved())
+    await raw.say(SEALED)
+
+    told = await raw.collect(3)
+
+    assert told == [(raw.bo.user_id, where, SEALED) for where in (group, raw.chat)]
+
+
+async def test_the_first_message_of_a_peer_comes_again(raw: Raw) -> None:
+    await raw.say(SEALED)
+    await raw.collect(1)
+    await raw.proxy.begin(Replayed())
+
+    assert await raw.collect(3) == [(raw.bo.user_id, raw.chat, SEALED)] * 3
+
+
+async def test_garbage_comes_in_the_name_of_a_peer(raw: Raw) -> None:
+    await raw.say(SEALED)
+    await raw.collect(1)
+    await raw.proxy.begin(Garbage())
+
+    true, nothing, spoiled = await raw.collect(3)
+
+    assert {each[:2] for each in (true, nothing, spoiled)} == {(raw.bo.user_id, raw.chat)}
+    assert (true[2], len(nothing[2]), spoiled[2][:-1]) == (SEALED, 132, SEALED[:-1])
+    assert spoiled[2] != SEALED
+
+
+async def test_a_sync_comes_again_only_where_there_was_one(raw: Raw) -> None:
+    lie = SyncReplayed()
+    await raw.say(SEALED)
+    await raw.collect(1)
+    await raw.proxy.begin(lie)
+    await raw.say(b"\1\2 behind it")
+
+    assert [content for _, _, content in await raw.collect(2)] == [SEALED, b"\1\2 behind it"]
+    assert not lie.was_seen
+
+
+async def test_a_welcome_names_a_message_that_was_never_posted(raw: Raw) -> None:
+    lie = WelcomeOfAnother()
+    await raw.proxy.begin(lie)
+    line = await Line.open(raw.ann)
+    seen: list[dict[str, object]] = []
+    line.watch = seen.append
+    await line.tell("hello", after=0, head=None, client={"name": "tests", "version": "1"})
+    with pytest.raises(AssertionError, match="lastMessageId"):
+        await line.ended()
+
+    assert lie.was_seen
+
+
+async def test_a_bundle_that_was_given_out_comes_again(raw: Raw) -> None:
+    await raw.proxy.begin(StaleBundle())
+    claims = [await raw.ann.call("POST", f"/keys/{raw.bo.user_id}/claim") for _ in range(2)]
+    await raw.ann.learn(raw.bo.user_id)
+
+    assert claims[0] == claims[1]
+    with pytest.raises(Refused, match="STALE_DEVICES"):
+        await raw.ann.call("POST", "/messages", raw.ann.body_of(raw.chat, [raw.bo.user_id], SEALED))
+
+
+@pytest.mark.parametrize(
+    ("lie", "count"), [(OwnGhostSpeaks, 1), (KeyOfAnOutsider, 2), (GroupKeyOfAnOutsider, 1), (OldSessionRevived, 1)]
+)
+async def test_envelopes_of_the_attacker_come_under_the_name_that_the_lie_says(
+    raw: Raw, lie: type[OwnGhostSpeaks], count: int
+) -> None:
+    group = await group_of(raw)
+    await raw.proxy.begin(lie())
+    senders = {OwnGhostSpeaks: raw.ann.user_id, OldSessionRevived: raw.bo.user_id}
+    where = raw.chat if lie in (OwnGhostSpeaks, OldSessionRevived) else group
+
+    told = await raw.collect(len(raw.proxy.mailbox.log))
+
+    assert [each[:2] for each in told] == [(senders.get(lie, str(raw.proxy.mallory.user_id)), where)] * count
+
+
+async def test_a_title_of_the_attacker_is_shown(raw: Raw) -> None:
+    group = await group_of(raw)
+    await raw.proxy.begin(GroupKeyOfAnOutsider())
+
+    assert (await raw.ann.call("GET", f"/conversations/{group}"))["sealedInfo"] != base64_text(b"a title")
+
+
+async def test_what_was_posted_before_a_swap_is_asked_for_by_the_attacker(raw: Raw) -> None:
+    await raw.ann.post(raw.chat, raw.bo, SEALED)
+    await raw.proxy.begin(KeySwapped())
+    await raw.proxy.begin(RetryAfterAccept())
+
+    told = await raw.collect(len(raw.proxy.mailbox.log))
+
+    assert [(sender, content[1]) for sender, _, content in told] == [(raw.bo.user_id, 1)]
+
+
+async def test_a_member_more_stands_in_a_group(raw: Raw) -> None:
+    group = await group_of(raw)
+    await raw.proxy.begin(GhostMemberGroup())
+    members = (await raw.ann.call("GET", f"/conversations/{group}"))["members"]
+    listed = await raw.ann.learn(str(raw.proxy.mallory.user_id))
+    claimed = await raw.ann.call("POST", f"/keys/{raw.proxy.mallory.user_id}/claim")
+
+    assert [each["userId"] for each in members][2:] == [str(raw.proxy.mallory.user_id)]
+    assert [each["deviceId"] for each in listed["devices"] + claimed["bundles"]] == [1, 1]
+
+
+async def test_a_list_of_the_attackers_devices_takes_the_place_of_the_true_one(raw: Raw) -> None:
+    await raw.proxy.begin(PeerIdentityListed())
+    listed = await raw.ann.learn(raw.bo.user_id)
+
+    assert listed["identityKey"] == base64_text(raw.proxy.mallory.identity.public)
+    assert [each["deviceId"] for each in listed["devices"]] == [2]
+
+
+async def test_a_username_leads_to_the_attacker(raw: Raw) -> None:
+    name = f"bo{raw.bo.number[1:]}"
+    await raw.bo.call("PATCH", "/account", {"username": name})
+    await raw.proxy.begin(UsernameReassigned())
+
+    assert (await raw.ann.call("GET", f"/users/by-username/{name}"))["userId"] == str(raw.proxy.mallory.user_id)
+
+
+async def settings(raw: Raw) -> Body:
+    """As the proxy tells them, which is not as any node does."""
+    answer = await raw.proxy.ask(Request(method="GET", path="/account", headers=raw.proxy.known.headers))
+    assert answer.body is not None
+    return Body(answer.body["settings"])
+
+
+async def test_an_approval_is_refused_once_and_other_settings_are_told(raw: Raw) -> None:
+    lie = PinRefusedOnce()
+    await raw.proxy.begin(lie)
+    link = {"provisioning": base64_text(b"sealed"), "pin": "correct horse 7"}
+    before = await settings(raw)
+    with pytest.raises(Refused, match="INVALID_PIN"):
+        await raw.ann.call("POST", "/devices/links/x/approve", link)
+    after = await settings(raw)
+
+    assert len(before["x"]) == len(after["x"])
+    assert before["x"] != after["x"]
+    assert lie.provisionings == [base64_text(b"sealed")]
+
+
+async def test_a_lie_that_was_asked_for_early_begins_when_it_can(alone: Alone, http: aiohttp.ClientSession) -> None:
+    async with serving(alone.url) as proxy:
+        proxy.switches.wanted.append(KeySwapped.name)
+        ann = await Node(http, proxy.url, alone.otp_file).sign_up()
+        bo = await Node(http, alone.url, alone.otp_file).sign_up()
+        await ann.collect()
+        early = list(proxy.lies)
+        await ann.open_direct(bo)
+        listed = await ann.learn(bo.user_id)
+
+    assert early == []
+    assert listed["identityKey"] == base64_text(proxy.mallory.identity.public)

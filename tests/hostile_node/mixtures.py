@@ -1,0 +1,148 @@
+"""`python -m tests.hostile_node.mixtures --seed N --runs N [--jobs N]`: random mixtures of lies and honest traffic against the SDK, on a node in this process.
+
+Run number k has the seed N + k: each that failed is told with the command that plays it again.
+"""
+
+import argparse
+import asyncio
+import logging
+import secrets
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from unittest.mock import patch
+
+import structlog
+
+from tests.client import fresh_number
+from tests.databases import migrated
+from tests.hostile_node.held import newest_code
+from tests.hostile_node.mixing import Bo, Outcome, Plan, fast_folder, played
+from tests.live_house import Place, open_house
+from vyry.client import publishing
+from vyry.client.client import Client, Profile
+
+
+#: So many runs share a node and Bo: both grow with each.
+BATCH: Final = 100
+#: So many prekeys are made for each Ann: enough that none has to be added.
+PREKEYS: Final = 24
+
+
+@dataclass
+class Sum:
+    """What many runs came to."""
+
+    runs: int = 0
+    seconds: float = 0.0
+    failed: list[Outcome] = field(default_factory=list)
+    lies: Counter[str] = field(default_factory=Counter)
+    told: Counter[str] = field(default_factory=Counter)
+
+    def add(self, outcome: Outcome) -> None:
+        """One more."""
+        self.runs += 1
+        self.lies.update(outcome.seen)
+        self.told.update(outcome.told)
+        if outcome.wrong:
+            self.failed.append(outcome)
+
+    def join(self, other: "Sum") -> None:
+        """What another process has done meanwhile."""
+        self.runs, self.seconds = self.runs + other.runs, self.seconds + other.seconds
+        self.failed += other.failed
+        self.lies.update(other.lies)
+        self.told.update(other.told)
+
+    def text(self) -> str:
+        """For people."""
+        lines = [f"{self.runs} runs, {len(self.failed)} failed, {1000 * self.seconds / max(1, self.runs):.0f} ms each"]
+        lines += [f"lies seen: {_counts(self.lies)}", f"told: {_counts(self.told)}"]
+        for each in self.failed:
+            lines += [
+                "",
+                f"seed {each.plan.seed}: {' | '.join(each.plan.steps)}",
+                *(f"  {line}" for line in each.wrong),
+            ]
+            lines.append(f"  again: python -m tests.hostile_node.mixtures --seed {each.plan.seed} --runs 1")
+        return "\n".join(lines)
+
+
+async def mix(seed: int, runs: int, *, is_honest: bool = False, seconds: float = 0.0) -> Sum:
+    """So many runs, or as many as fit into these seconds."""
+    total, began = Sum(), time.monotonic()
+    with patch.object(publishing, "PREKEYS", PREKEYS):
+        for first in range(seed, seed + runs, BATCH):
+            async with _world() as (bo, url, otp_file):
+                for each in range(first, min(first + BATCH, seed + runs)):
+                    total.add(await played(Plan.draw(each, is_honest=is_honest), bo, url, otp_file))
+                    total.seconds = time.monotonic() - began
+                    if seconds and total.seconds > seconds:
+                        return total
+    return total
+
+
+@asynccontextmanager
+async def _world() -> AsyncIterator[tuple[Bo, str, Path]]:
+    """A node of its own, and Bo."""
+    with tempfile.TemporaryDirectory(dir=fast_folder()) as name:
+        folder = Path(name)
+        await asyncio.to_thread(migrated, f"sqlite://{folder}/vyry.db")
+        async with open_house(Place(f"sqlite://{folder}/vyry.db", None, folder)) as house:
+            url, otp_file, number = house.node.url, house.node.otp_file, fresh_number()
+
+            async def code() -> str:
+                return newest_code(otp_file, number)
+
+            async with Client.open(Profile(folder / "bo", url, bytes(32))) as client:
+                await client.register(number, code)
+                bo = Bo(client)
+                bo.listener.open(client)
+                yield bo, url, otp_file
+                await bo.listener.close()
+
+
+def _counts(counted: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counted.items())) or "nothing"
+
+
+def _batch(seed: int, runs: int, is_honest: bool) -> Sum:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    return asyncio.run(mix(seed, runs, is_honest=is_honest))
+
+
+def _played(asked: argparse.Namespace) -> Sum:
+    """All batches, so many at a time; it is told how far they are."""
+    total, end = Sum(), asked.seed + asked.runs
+    firsts = range(asked.seed, end, BATCH)
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        batches = [pool.submit(_batch, first, min(BATCH, end - first), asked.honest) for first in firsts]
+        for batch in as_completed(batches):
+            total.join(batch.result())
+            print(f"{total.runs} runs, {len(total.failed)} failed", file=sys.stderr, flush=True)
+    return total
+
+
+def main() -> int:
+    """0 when nothing was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.hostile_node.mixtures", description=__doc__)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="where the seeds begin")
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--jobs", type=int, default=1, help="so many processes at a time")
+    parser.add_argument("--honest", action="store_true", help="without any lie: no run may be told an alarm")
+    asked = parser.parse_args()
+    print(f"seed {asked.seed}", flush=True)
+    total = _played(asked)
+    print(total.text())
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
