@@ -77,12 +77,18 @@ class ToldMailbox:
             self._base, self.real, self.acknowledged = (first, first), first, first
 
     def resume(self, point: Spot) -> Spot | None:
-        """The node's point for one that the client says; None for one that was never told. The first one that it says is believed."""
-        if point.seq == 0 and not self.log:
+        """Where the node goes on when the client goes on at this point; None for one that was never told, or lies before what was acknowledged.
+
+        What is in the log already is not asked for again: the node takes no acknowledgement of what it has not sent on the same connection.
+        """
+        if point.seq == 0 and not self.log and self.acknowledged.seq == 0:
             return Spot(0)
         if self._base is None:
             self._base, self.real, self.acknowledged = (point, point), point, point
-        return next((real for here, real in self._spots() if here.seq == point.seq and _fits(point, here)), None)
+        if point.seq < self.acknowledged.seq:
+            return None
+        is_told = any(here.seq == point.seq and _fits(point, here) for here, _ in self._spots())
+        return self.real if is_told else None
 
     def behind(self, seq: int) -> Spot:
         """The node's point behind everything that was told up to this number."""

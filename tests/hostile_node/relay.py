@@ -134,7 +134,7 @@ class Relay:
         point = Spot(payload["after"], octets(payload["head"]) if payload.get("head") else b"")
         real = self._proxy.mailbox.resume(point)
         if real is None:
-            refusal = Answer.refusal(409, "STALE_HEAD", cursor=self._proxy.mailbox.here.as_json())
+            refusal = Answer.refusal(409, "STALE_HEAD", cursor=self._proxy.mailbox.acknowledged.as_json())
             await self._reply(frame, "refused", refusal.body or {})
             return True
         self._after = point.seq
