@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from vyry.client.client import Client, Profile
+from vyry.client.refusals import StoreFailed
 
 
 PATIENCE: Final = 15.0
@@ -43,7 +44,7 @@ class Held:
         return self.task.exception() if self.task.done() else None
 
     async def alive(self, wanted: Awaitable[Came]) -> Came:
-        """What comes of it while the client lives. Raises what ended the client, TimeoutError."""
+        """What comes of it while the client lives. Raises what it raises, or what ended the client; TimeoutError."""
         doing = asyncio.ensure_future(wanted)
         either: set[asyncio.Future[Any]] = {self.task, doing}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE)
@@ -54,6 +55,11 @@ class Held:
             if self.fault is not None:
                 raise self.fault
             raise TimeoutError
+        if isinstance(doing.exception(), RuntimeError | StoreFailed):
+            # What was closed under it: the client is about to end.
+            await asyncio.wait({self.task}, timeout=PATIENCE)
+            if self.fault is not None:
+                raise self.fault
         return doing.result()
 
     async def _hold(self) -> None:

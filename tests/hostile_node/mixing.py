@@ -22,7 +22,7 @@ from tests.hostile_node.lies_members import GhostMemberGroup, GroupKeyOfAnOutsid
 from tests.hostile_node.proxy import Proxy, serving
 from vyry.client.client import Client, Profile
 from vyry.client.events import Event, Message
-from vyry.client.refusals import ClientError, StoreFailed
+from vyry.client.refusals import ClientError
 from vyry.signal_protocol.refusals import Refusal
 
 
@@ -210,7 +210,7 @@ class Run:
         try:
             await self._held.alive(self._acted(step))
         except (ClientError, Refusal) as refused:
-            await self._note(refused)
+            self.outcome.told.add(type(refused).__name__)
         except TimeoutError:
             self.outcome.wrong.append(f"{step!r} never ended")
 
@@ -227,18 +227,12 @@ class Run:
     async def _say(self, where: str, text: str) -> None:
         self._said[where].append(text)
         try:
-            await self._ann.send_text(self._chat if where == "ann" else self._group, text)
+            await self._held.alive(self._ann.send_text(self._chat if where == "ann" else self._group, text))
             await self._held.alive(self._ann.sent())
         except ClientError as refused:
-            await self._note(refused)
+            self.outcome.told.add(type(refused).__name__)
         except TimeoutError:
             self.outcome.wrong.append(f"{text!r} is neither sent nor given up")
-
-    async def _note(self, refused: Exception) -> None:
-        """What a person was told; a store that was closed under a step tells of whatever ended the client."""
-        if isinstance(refused, StoreFailed) and await self._until(lambda: self._held.fault is not None):
-            return
-        self.outcome.told.add(type(refused).__name__)
 
     async def _from_bo(self, where: UUID, text: str) -> None:
         self._said["bo"].append(text)
@@ -277,6 +271,7 @@ class Run:
         self.outcome.told |= self._told()
         self._judge_secrets()
         self._judge_alarms(named)
+        await self._judge_title()
         untold = [name for name in self.outcome.seen if not self.outcome.told & set(LIES[name].tells)]
         # What another lie has stopped, is told.
         if untold and not self.outcome.told & named and not self._has_come():
@@ -298,6 +293,13 @@ class Run:
                 if self._proxy.mallory.has_read(text) and not (is_member and where == "ann in the group"):
                     self.outcome.wrong.append(f"the attacker has read {text!r}")
         self.outcome.wrong += [f"shown: {text!r}" for text in self._shown() if text in FOREIGN]
+
+    async def _judge_title(self) -> None:
+        if not self.plan.has_group or self._held.fault is not None:
+            return
+        with suppress(ClientError, Refusal):
+            title = (await self._held.alive(self._ann.conversations.get(self._group)))["title"]
+            self.outcome.wrong += [f"shown: {title!r}"] if title in FOREIGN else []
 
     def _judge_alarms(self, named: set[str]) -> None:
         allowed = BESIDES | named if self._lies else QUIET
