@@ -1,9 +1,12 @@
 """Each further lie does what it says, seen by a device that defends against nothing."""
 
+import asyncio
+import sys
+
 import aiohttp
 import pytest
 
-from scripts.nodes import Alone
+from scripts.nodes import ROOT, Alone
 from tests.client import Node, Refused
 from tests.device_keys import base64_text
 from tests.e2e.hostile_raw import Raw
@@ -189,3 +192,18 @@ async def test_a_lie_that_was_asked_for_early_begins_when_it_can(alone: Alone, h
 
     assert early == []
     assert listed["identityKey"] == base64_text(proxy.mallory.identity.public)
+
+
+async def test_the_command_serves_a_lying_node_for_a_client_of_any_language(
+    alone: Alone, http: aiohttp.ClientSession
+) -> None:
+    command = (sys.executable, "-m", "tests.hostile_node", "--node", alone.url, "--lie", KeySwapped.name, "--seed", "1")
+    served = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    assert served.stdout is not None
+    url = (await served.stdout.readline()).decode().split()[2].rstrip(",")
+    async with http.get(f"{url}/health") as health, http.get(f"{url}/hostile") as told:
+        seen = (await health.json())["status"], (await told.json())["waiting"]
+    served.terminate()
+    await served.communicate()
+
+    assert seen == ("ok", [KeySwapped.name])

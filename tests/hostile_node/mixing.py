@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tests.client import fresh_number
+from tests.e2e.test_client_linking import link
 from tests.hostile_node.catalogue import LIES
 from tests.hostile_node.held import Held, newest_code
 from tests.hostile_node.lie import Lie
@@ -32,13 +33,12 @@ QUIET: Final = frozenset({"message", "receipt", "notice", "read"})
 BESIDES: Final = QUIET | {"notSent", "unreadable"}
 #: Words of the attacker: never shown, whatever the lie.
 FOREIGN: Final = (OwnGhostSpeaks.text, KeyOfAnOutsider.text, OldSessionRevived.text, GroupKeyOfAnOutsider.title)
-#: Lies that need a person at a command, or a second device, are in tests of their own.
+#: Lies that need a person at a command, or a second device of Bo's, are in tests of their own.
 MIXED: Final = tuple(
-    name
-    for name in LIES
-    if name
-    not in ("username-reassigned", "pin-refused-once", "own-device-hidden", "peer-device-hidden", "sync-replayed")
+    name for name in LIES if name not in ("username-reassigned", "pin-refused-once", "peer-device-hidden")
 )
+#: These are about a second device of Ann's.
+_OF_LAPTOPS: Final = ("own-device-hidden", "sync-replayed")
 STEPS: Final = ("ann", "ann", "bo", "ann in the group", "bo in the group", "read", "restart", "look", "compare")
 #: Long enough for a busy machine; only what goes wrong takes it.
 _SECONDS: Final = 10.0
@@ -50,6 +50,7 @@ class Plan:
 
     seed: int
     has_group: bool
+    has_laptop: bool
     steps: tuple[str, ...]
 
     @classmethod
@@ -58,13 +59,16 @@ class Plan:
         random = Random(seed)
         steps = [random.choice(STEPS) for _ in range(random.randint(3, 7))]
         lies = [] if is_honest or seed % 5 == 0 else random.sample(MIXED, random.choice((1, 1, 1, 2, 3)))
+        has_laptop = seed % 20 == 0 or any(lie in _OF_LAPTOPS for lie in lies)
+        if has_laptop:
+            steps = [random.choice(("laptop", step)) for step in ("laptop", *steps)]
         for lie in lies:
             begun = random.randint(0, len(steps) - 1)
             steps.insert(begun, f"+{lie}")
             if random.random() < 0.3:
                 steps.insert(random.randint(begun + 1, len(steps)), f"-{lie}")
         needs_group = any("group" in step for step in steps) or any("group" in LIES[lie].needs for lie in lies)
-        return cls(seed, needs_group, tuple(steps))
+        return cls(seed, needs_group, has_laptop, tuple(steps))
 
     @property
     def lies(self) -> tuple[str, ...]:
@@ -131,9 +135,10 @@ class Run:
         self._listener = Listener(self._heard)
         self._held: Held
         self._user_id = self._chat = self._group = UUID(int=0)
+        self._laptop: Held | None = None
         self._lies: dict[str, Lie] = {}
-        #: Texts of Ann to Bo alone, to the group, and of Bo to Ann.
-        self._said: dict[str, list[str]] = {"ann": [], "ann in the group": [], "bo": []}
+        #: Texts of Ann to Bo alone, to the group, from her laptop, and of Bo to Ann.
+        self._said: dict[str, list[str]] = {"ann": [], "ann in the group": [], "laptop": [], "bo": []}
 
     @property
     def _ann(self) -> Client:
@@ -152,6 +157,7 @@ class Run:
             self.outcome.wrong.append(f"ended with {fault!r}")
         finally:
             await self._close()
+            await self._close_laptop()
         return self.outcome
 
     async def _open(self) -> None:
@@ -163,6 +169,11 @@ class Run:
         await self._listener.close()
         with suppress(Exception):
             await self._held.close()
+
+    async def _close_laptop(self) -> None:
+        if self._laptop is not None:
+            with suppress(Exception):
+                await self._laptop.close()
 
     async def _meet(self, otp_file: Path) -> None:
         number = fresh_number()
@@ -177,6 +188,9 @@ class Run:
         if self.plan.has_group:
             self._group = await self._ann.groups.create([self._bo.client.user_id], "walks")
             await self._say("ann in the group", "hello all")
+        if self.plan.has_laptop:
+            self._laptop = Held(Profile(self._profile.folder / "laptop", self._proxy.node_url, bytes(32)))
+            await link(self._ann, await self._laptop.client())
         await self._until(lambda: len(self._shown()) >= 1 and self._has_come())
 
     async def _step(self, number: int, step: str) -> None:
@@ -188,6 +202,8 @@ class Run:
                 await self._from_bo(self._chat, text)
             case "bo in the group":
                 await self._from_bo(self._group, text)
+            case "laptop":
+                await self._from_laptop(text)
             case "restart":
                 await self._close()
                 await self._open()
@@ -239,6 +255,13 @@ class Run:
         await self._bo.client.send_text(where, text)
         await asyncio.wait_for(self._bo.client.sent(), _SECONDS)
 
+    async def _from_laptop(self, text: str) -> None:
+        assert self._laptop is not None
+        laptop = await self._laptop.client()
+        self._said["laptop"].append(text)
+        await laptop.send_text(self._chat, text)
+        await asyncio.wait_for(laptop.sent(), _SECONDS)
+
     async def _settle(self) -> None:
         mailbox = self._proxy.mailbox
         await self._until(lambda: self._held.fault is not None or mailbox.acknowledged.seq >= mailbox.here.seq)
@@ -260,8 +283,9 @@ class Run:
 
     def _has_come(self) -> bool:
         """Whether everything said is where it belongs, once, and nothing else is."""
-        said = self._said["ann"] + self._said["ann in the group"]
-        return sorted(self._at_bo()) == sorted(said) and sorted(self._shown()) == sorted(self._said["bo"])
+        at_bo = self._said["ann"] + self._said["ann in the group"] + self._said["laptop"]
+        at_ann = self._said["bo"] + self._said["laptop"]
+        return sorted(self._at_bo()) == sorted(at_bo) and sorted(self._shown()) == sorted(at_ann)
 
     async def _judge(self) -> None:
         await self._settle()
@@ -303,7 +327,7 @@ class Run:
 
     def _judge_alarms(self, named: set[str]) -> None:
         allowed = BESIDES | named if self._lies else QUIET
-        false = self.outcome.told - allowed
+        false = self.outcome.told - allowed - ({"ownDeviceAdded"} if self.plan.has_laptop else set())
         if false:
             self.outcome.wrong.append(f"told without a reason: {', '.join(sorted(false))}")
 

@@ -25,7 +25,7 @@ from tests.client import fresh_number
 from tests.databases import migrated
 from tests.hostile_node.held import newest_code
 from tests.hostile_node.mixing import Bo, Outcome, Plan, fast_folder, played
-from tests.live_house import Place, open_house
+from tests.live_house import House, Place, open_house
 from vyry.client import publishing
 from vyry.client.client import Client, Profile
 
@@ -97,6 +97,7 @@ async def _world() -> AsyncIterator[tuple[Bo, str, Path]]:
         await asyncio.to_thread(migrated, f"sqlite://{folder}/vyry.db")
         async with open_house(Place(f"sqlite://{folder}/vyry.db", None, folder)) as house:
             url, otp_file, number = house.node.url, house.node.otp_file, fresh_number()
+            telling = asyncio.create_task(_tell(house))
 
             async def code() -> str:
                 return newest_code(otp_file, number)
@@ -107,6 +108,15 @@ async def _world() -> AsyncIterator[tuple[Bo, str, Path]]:
                 bo.listener.open(client)
                 yield bo, url, otp_file
                 await bo.listener.close()
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _tell(house: House) -> None:
+    """The chore of a worker by which the node's own notices come; sooner than there, for runs are short."""
+    while True:
+        await house.services.notices.deliver()
+        await asyncio.sleep(0.02)
 
 
 def _counts(counted: Counter[str]) -> str:
