@@ -136,6 +136,8 @@ class Run:
         self._held: Held
         self._user_id = self._chat = self._group = UUID(int=0)
         self._laptop: Held | None = None
+        self._at_laptop: dict[int, Event] = {}
+        self._laptop_listener = Listener(self._at_laptop)
         self._lies: dict[str, Lie] = {}
         #: Texts of Ann to Bo alone, to the group, from her laptop, and of Bo to Ann.
         self._said: dict[str, list[str]] = {"ann": [], "ann in the group": [], "laptop": [], "bo": []}
@@ -172,6 +174,7 @@ class Run:
 
     async def _close_laptop(self) -> None:
         if self._laptop is not None:
+            await self._laptop_listener.close()
             with suppress(Exception):
                 await self._laptop.close()
 
@@ -190,7 +193,9 @@ class Run:
             await self._say("ann in the group", "hello all")
         if self.plan.has_laptop:
             self._laptop = Held(Profile(self._profile.folder / "laptop", self._proxy.node_url, bytes(32)))
-            await link(self._ann, await self._laptop.client())
+            laptop = await self._laptop.client()
+            await link(self._ann, laptop)
+            self._laptop_listener.open(laptop)
         await self._until(lambda: len(self._shown()) >= 1 and self._has_come())
 
     async def _step(self, number: int, step: str) -> None:
@@ -275,8 +280,7 @@ class Run:
         return bool(claim())
 
     def _shown(self) -> list[str]:
-        found = [self._heard[number] for number in sorted(self._heard)]
-        return [each.text for each in found if isinstance(each, Message)]
+        return _texts(self._heard)
 
     def _at_bo(self) -> list[str]:
         return self._bo.texts(self._user_id)
@@ -285,7 +289,12 @@ class Run:
         """Whether everything said is where it belongs, once, and nothing else is."""
         at_bo = self._said["ann"] + self._said["ann in the group"] + self._said["laptop"]
         at_ann = self._said["bo"] + self._said["laptop"]
-        return sorted(self._at_bo()) == sorted(at_bo) and sorted(self._shown()) == sorted(at_ann)
+        if sorted(self._at_bo()) != sorted(at_bo) or sorted(self._shown()) != sorted(at_ann):
+            return False
+        # What was said before it was linked does not come to it.
+        others = self._said["ann"] + self._said["ann in the group"] + self._said["bo"]
+        since = [each for each in others if each.startswith(f"{self.plan.seed}.")]
+        return self._laptop is None or sorted(_texts(self._at_laptop)) == sorted(since)
 
     async def _judge(self) -> None:
         await self._settle()
@@ -342,6 +351,11 @@ async def played(plan: Plan, bo: Bo, node_url: str, otp_file: Path) -> Outcome:
     with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
         async with serving(node_url, plan.seed) as proxy:
             return await Run(plan, proxy, bo, Path(folder)).play(otp_file)
+
+
+def _texts(heard: dict[int, Event]) -> list[str]:
+    found = [heard[number] for number in sorted(heard)]
+    return [each.text for each in found if isinstance(each, Message)]
 
 
 async def _compared(client: Client, user_id: UUID, digits: str) -> None:
