@@ -121,7 +121,7 @@ async def test_newcomers_of_a_group_are_told_with_whether_their_key_was_compared
     ]
 
 
-def test_whoever_one_adds_oneself_is_not_told_and_whoever_comes_with_them_is(
+async def test_whoever_one_adds_oneself_is_not_told_and_whoever_comes_with_them_is(
     ann: MailedStore, node: tuple[ToldNode, Circles]
 ) -> None:
     _, circles = node

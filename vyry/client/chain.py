@@ -61,11 +61,17 @@ def digest(entry: Entry) -> bytes:
             message_id,
             UUID(entry["conversationId"]).bytes,
             posted_at,
-            _LANES[entry["lane"]],
+            _lane(entry),
             entry["kind"],
             sha256(octets(entry["content"])).digest(),
         )
     ).digest()
+
+
+def _lane(entry: Entry) -> int:
+    if entry["lane"] not in _LANES:
+        raise ChainBroken(f"Number {entry['seq']} came on no lane.")
+    return _LANES[entry["lane"]]
 
 
 def octets(value: str | bytes) -> bytes:

@@ -13,7 +13,8 @@ from vyry.client.events import MemberAdded
 from vyry.client.journal import Journal
 from vyry.client.packing import pack, unpack
 from vyry.client.peers import Peers, is_verified
-from vyry.client.rest import Rest, whole
+from vyry.client.rest import Rest
+from vyry.client.shapes import device_number, identifier, whole
 from vyry.client.store import Store
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import ConversationForged
@@ -22,6 +23,7 @@ from vyry.signal_protocol.refusals import ConversationForged
 _CIRCLE: Final = "conversation"
 #: By conversation: its id, while the node tells of it what cannot be.
 _FORGED: Final = "conversation forged"
+_KINDS: Final = {"group": True, "direct": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,10 @@ class Circles:
 
     def keep(self, said: Mapping[str, Any], expected: Collection[UUID] | None = None) -> Circle:
         """Remember a conversation that the node has just told; newcomers of a group, but for `expected` ones, become `memberAdded`. Raises ConversationForged, with an event: then nothing is remembered."""
-        conversation_id, members = UUID(said["conversationId"]), tuple(UUID(each["userId"]) for each in said["members"])
-        circle = Circle(said["kind"] == "group", whole(said["version"]), members)
+        with self._rest.shaped():
+            conversation_id = identifier(said["conversationId"])
+            members = tuple(dict.fromkeys(identifier(each["userId"]) for each in said["members"]))
+            circle = Circle(_KINDS[said["kind"]], whole(said["version"]), members)
         with self._store.transaction():
             forged = self._checked(conversation_id, circle, expected)
             self._store.put(_CIRCLE, str(conversation_id), None if forged else pack(circle))
@@ -91,9 +95,9 @@ class Circles:
         with self._rest.shaped(), self._store.transaction():
             for name in ("missing", "extra", "stale"):
                 for each in stale.get(name, ()):
-                    forget_devices(self._store, UUID(each["userId"]))
+                    forget_devices(self._store, identifier(each["userId"]))
             for each in stale.get("extra", ()):
-                self._peers.leave(Address(UUID(each["userId"]), each["deviceId"]), now)
+                self._peers.leave(Address(identifier(each["userId"]), device_number(each["deviceId"])), now)
             self._store.put(_CIRCLE, str(conversation_id), None)
 
     def _checked(self, conversation_id: UUID, circle: Circle, expected: Collection[UUID] | None) -> bool:

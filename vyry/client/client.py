@@ -34,8 +34,9 @@ from vyry.client.people import Friends, People
 from vyry.client.profiles import Profiles
 from vyry.client.refusals import Unreachable
 from vyry.client.registering import Read, sign_up
-from vyry.client.rest import Rest
+from vyry.client.rest import Rest, limited
 from vyry.client.safety import Safety
+from vyry.client.shapes import device_number, identifier
 from vyry.client.store import Store
 from vyry.client.upkeep import Upkeep
 from vyry.signal_protocol.contents import Content
@@ -115,9 +116,11 @@ class Client:
     ) -> UUID:
         """Sign up with this number: a new primary device with new keys; all others of the account end. The PIN is read where the number is locked. Raises Refused, Unreachable."""
         session = await sign_up(self._rest, phone_number, name, read_code, read_pin)
+        with self._rest.shaped():
+            me = Me.fresh(identifier(session["userId"]), device_number(session["deviceId"]))
         with self._store.transaction():
             self._rest.keep(session)
-            Me.fresh(UUID(session["userId"]), session["deviceId"]).keep(self._store)
+            me.keep(self._store)
         await self._upkeep.publish()
         self._begin()
         return self.user_id
@@ -195,7 +198,8 @@ class Client:
         while Me.of(self._store).point is None:
             # Killed between sign-up and keys: the set is published anew, its ids rise.
             try:
-                await self._upkeep.publish()
+                with limited():
+                    await self._upkeep.publish()
             except Unreachable:
                 await asyncio.sleep(RETRY_SECONDS)
         await self._line.run()
@@ -207,12 +211,8 @@ class Client:
             await self._to_send.wait()
             self._to_send.clear()
             try:
-                async with self._turn:
-                    await self._upkeep.publish_due()
-                    await self._settle()
-                    await self._outbox.post_all()
-                    if self._store.get("refill") is not None:
-                        await self._upkeep.tend()
+                with limited():
+                    await self._send_waiting()
                 if await self._group_info.tend():
                     self._to_send.set()
             except Unreachable as away:
@@ -221,10 +221,18 @@ class Client:
             self._news.set()
             self._done.set()
 
+    async def _send_waiting(self) -> None:
+        async with self._turn:
+            await self._upkeep.publish_due()
+            await self._settle()
+            await self._outbox.post_all()
+            if self._store.get("refill") is not None:
+                await self._upkeep.tend()
+
     async def _keep_tending(self) -> None:
         await self._registered.wait()
         while True:
-            with suppress(Unreachable):
+            with suppress(Unreachable), limited():
                 async with self._turn:
                     await asyncio.to_thread(self._upkeep.sweep)
                     if Me.of(self._store).point is not None and self._upkeep.is_due():

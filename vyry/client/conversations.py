@@ -13,6 +13,7 @@ from vyry.client.group_keys import title_in
 from vyry.client.journal import Journal
 from vyry.client.marks import Marks
 from vyry.client.rest import Rest
+from vyry.client.shapes import identifier
 from vyry.client.store import Store
 from vyry.signal_protocol.refusals import ConversationForged
 
@@ -49,7 +50,7 @@ class Conversations:
         """
         said = await self._rest.call("POST", "/conversations", {"kind": "direct", "userId": str(user_id)})
         with self._rest.shaped():
-            conversation_id = UUID(said["conversationId"])
+            conversation_id = identifier(said["conversationId"])
         self._pins.direct(conversation_id, user_id)
         with suppress(ConversationForged):
             self._info.circles.keep(said)

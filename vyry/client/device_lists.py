@@ -16,7 +16,8 @@ from vyry.client.journal import Journal
 from vyry.client.packing import pack, unpack
 from vyry.client.peers import LATE_DAYS, Peers, note_changed, note_unchanged
 from vyry.client.refusals import Refused, Unreachable
-from vyry.client.rest import Rest, whole
+from vyry.client.rest import Rest
+from vyry.client.shapes import device_number, registration_number, some_words, whole
 from vyry.client.store import DAY, Store
 from vyry.signal_protocol.keys import dh_key_message
 from vyry.signal_protocol.primitives import Address, verify
@@ -163,7 +164,7 @@ class DeviceLists:
                 self._tell(OwnIdentityForged(source="list"))
             for device_id in added:
                 named = names.get(device_id, {})
-                name, platform, at = (named.get(key) for key in ("name", "platform", "linkedAt"))
+                name, platform, at = (some_words(named.get(key)) for key in ("name", "platform", "linkedAt"))
                 self._tell(OwnDeviceAdded(device_id=device_id, device_name=name, platform=platform, added_at=at))
             if me.point is not None and me.device_id not in listed.devices:
                 self._tell(DeviceListDiffers(user_id=me.user_id, device_id=me.device_id, seen_by="peer"))
@@ -256,13 +257,13 @@ def _verified(identity_key: bytes, said: Mapping[str, Any]) -> tuple[DeviceList,
     refused: list[int] = []
     if said["suite"] != _SUITE:
         return DeviceList(whole(said["epoch"]), identity_key), refused
-    for each in sorted(said["devices"], key=lambda each: whole(each["deviceId"])):
+    for each in sorted(said["devices"], key=lambda each: device_number(each["deviceId"])):
         dh_key = octets(each["identityDhKey"])
         is_double = each["deviceId"] in found or any(dh_key == known.dh_key for known in found.values())
         if is_double or not _is_signed(identity_key, dh_key, octets(each["identityDhSignature"])):
             refused.append(each["deviceId"])
         else:
-            found[each["deviceId"]] = ListedDevice(whole(each["registrationId"]), dh_key)
+            found[each["deviceId"]] = ListedDevice(registration_number(each["registrationId"]), dh_key)
     return DeviceList(whole(said["epoch"]), identity_key, found), refused
 
 

@@ -20,6 +20,7 @@ from vyry.client.group_keys import LAST_GENERATION, GroupKey, GroupKeys, own_key
 from vyry.client.outgoing import Outgoing, Queue, new_id
 from vyry.client.refusals import Refused, Unreachable
 from vyry.client.rest import Body, Rest
+from vyry.client.shapes import STRANGE, identifier
 from vyry.client.store import Store
 from vyry.signal_protocol.blobs import Blob, seal_blob
 from vyry.signal_protocol.contents import Content, text_of
@@ -60,10 +61,11 @@ class GroupInfo:
     def opened(self, said: Info) -> tuple[GroupKey | None, Info]:
         """What is sealed in a conversation as the node tells it, and the key that opened it."""
         try:
+            conversation_id = identifier(said["conversationId"])
             sealed = octets(said["sealedInfo"]) if said["sealedInfo"] else b""
-        except (TypeError, ValueError):
+        except STRANGE:
             return None, {}
-        return self.keys.opened(UUID(said["conversationId"]), sealed) if sealed else (None, {})
+        return self.keys.opened(conversation_id, sealed) if sealed else (None, {})
 
     async def seal(self, conversation_id: UUID, change: Change) -> None:
         """Change what is said of a group, whoever else changes it at the same time. Raises Refused, Unreachable, TooLarge."""
@@ -154,7 +156,7 @@ class GroupInfo:
 
     def _is_admin(self, said: Info) -> bool:
         me = str(Me.of(self._store).user_id)
-        return any(member["userId"] == me and member["role"] == "admin" for member in said["members"])
+        return any(member["userId"] == me and member.get("role") == "admin" for member in said["members"])
 
 
 def _chunks(people: Sequence[UUID]) -> Iterator[Sequence[UUID]]:

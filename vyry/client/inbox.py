@@ -1,6 +1,7 @@
 """What arrives: checked against the chain, opened, and kept together with the ratchet behind it, a page in one transaction. Only then may it be acknowledged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -18,6 +19,7 @@ from vyry.client.outgoing import Posted, Queue
 from vyry.client.packing import pack, unpack
 from vyry.client.peers import Peers, accept_identity, changed_key, note_changed, was_given_up
 from vyry.client.retries import Retries
+from vyry.client.shapes import STRANGE, identifier
 from vyry.client.store import Store
 from vyry.client.unsealing import Letter, Unsealing
 from vyry.client.upkeep import KEYS_DUE
@@ -220,19 +222,26 @@ class Inbox:
 
     def _notice(self, me: Me, entry: Entry) -> None:
         notice = dict(entry["notice"])
-        match notice.pop("name"):
-            case "devicesChanged" | "accountDeleted" as name:
-                forget_devices(self._store, UUID(notice["userId"]))
-            case "deviceLinked" as name:
-                forget_devices(self._store, me.user_id)
-            case "prekeysLow" as name:
-                self._store.put("refill", "", b"due")
-            case "conversationChanged" as name:
-                self._store.put("conversation", str(UUID(notice["conversationId"])), None)
-                self._group_keys.note_change(UUID(notice["conversationId"]))
-            case name:
-                pass
+        name = notice.pop("name")
+        # A notice without what belongs to it changes nothing: it is told as it is.
+        with suppress(*STRANGE):
+            self._let_count(me, name, notice)
         self._journal.add(Notice(notice=name, extra=notice))
+
+    def _let_count(self, me: Me, name: str, notice: Mapping[str, object]) -> None:
+        match name:
+            case "devicesChanged" | "accountDeleted":
+                forget_devices(self._store, identifier(notice["userId"]))
+            case "deviceLinked":
+                forget_devices(self._store, me.user_id)
+            case "prekeysLow":
+                self._store.put("refill", "", b"due")
+            case "conversationChanged":
+                changed = identifier(notice["conversationId"])
+                self._store.put("conversation", str(changed), None)
+                self._group_keys.note_change(changed)
+            case _:
+                pass
 
 
 def _event_of(forged: Refusal, letter: Letter) -> Event:

@@ -13,11 +13,13 @@ import aiohttp
 import msgpack
 
 from vyry import __version__
-from vyry.client.chain import Entry, Point, octets
+from vyry.client.chain import Entry, Point
+from vyry.client.entries import read_entry, read_point
 from vyry.client.inbox import Taken
 from vyry.client.live import Live
 from vyry.client.refusals import ChainBroken, Refused, Unreachable
 from vyry.client.rest import Rest
+from vyry.client.shapes import body, identifier, words
 
 
 FIRST_WAIT: Final = 0.2
@@ -86,21 +88,32 @@ class Line:
             async for message in socket:
                 if message.type in _ENDED:
                     break
-                await self._hear(socket, msgpack.unpackb(message.data))
+                await self._hear(socket, *self._read(message.data))
             return socket.close_code or 0
 
-    async def _hear(self, socket: aiohttp.ClientWebSocketResponse, frame: dict[str, Any]) -> None:
-        payload = frame["payload"]
-        match frame["type"]:
+    def _read(self, data: object) -> tuple[str, dict[str, Any]]:
+        """Type and payload of a frame. Raises Unreachable for what is none."""
+        with self._rest.shaped():
+            if not isinstance(data, bytes):
+                raise TypeError("no bytes")
+            frame = body(msgpack.unpackb(data))
+            return words(frame["type"]), body(frame["payload"])
+
+    async def _hear(self, socket: aiohttp.ClientWebSocketResponse, kind: str, payload: dict[str, Any]) -> None:
+        match kind:
             case "entries":
-                taken = await self._mailbox.take(payload["entries"])
+                with self._rest.shaped():
+                    entries = list(map(read_entry, payload["entries"]))
+                taken = await self._mailbox.take(entries)
                 point = taken.point
                 for seq, reason in taken.parked:
                     await self._say(socket, "park", {"seq": seq, "reason": reason})
                 await self._say(socket, "acknowledge", {"seq": point.seq, "head": point.head})
             case "welcome":
-                named = payload.get("lastMessageId")
-                await self._mailbox.greeted(UUID(named) if named else None)
+                with self._rest.shaped():
+                    named = payload.get("lastMessageId")
+                    last = None if named is None else identifier(named)
+                await self._mailbox.greeted(last)
                 self.is_greeted.set()
             case "drained":
                 self.is_drained.set()
@@ -109,7 +122,7 @@ class Line:
                 if refused.code == "STALE_HEAD":
                     await self._meet(refused)
                     await self._greet(socket)
-            case kind:
+            case _:
                 self._live.hear(kind, payload)
 
     async def _greet(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -119,10 +132,10 @@ class Line:
 
     async def _meet(self, refused: Refused) -> None:
         """The node and this device remember the mailbox differently: one of them was restored, or the node lies."""
-        told = refused.body.get("cursor")
-        if not told or told["seq"] == self._mailbox.point().seq:
+        point = read_point(refused.body.get("cursor"))
+        if point is None or point.seq == self._mailbox.point().seq:
             raise ChainBroken("The node remembers another mailbox than this device does.") from refused
-        await self._mailbox.adopt(Point(told["seq"], octets(told["head"])))
+        await self._mailbox.adopt(point)
 
     async def _say(self, socket: aiohttp.ClientWebSocketResponse, name: str, payload: dict[str, Any]) -> None:
         self._number += 1

@@ -16,6 +16,7 @@ from vyry.client.profiles import Profiles
 from vyry.client.publishing import Publishing
 from vyry.client.refusals import CodeNotShown, LinkEnded, Refused
 from vyry.client.rest import Rest
+from vyry.client.shapes import device_number, identifier, words
 from vyry.client.store import Store
 from vyry.signal_protocol.linking import LinkOffer, LinkSecrets
 from vyry.signal_protocol.primitives import KEY_BYTES, Address, DhPair
@@ -25,6 +26,7 @@ from vyry.signal_protocol.refusals import LinkMismatch
 
 #: How long one look at the link waits for news.
 LOOK_SECONDS: Final = 25
+_LONGEST_TOKEN: Final = 4_096
 
 
 Become = Callable[[Provisioning, str], Awaitable[UUID]]
@@ -49,13 +51,17 @@ class Attempt:
         pair = DhPair.fresh()
         asked = {"publicKey": text(pair.public), "name": name, "platform": "cli"}
         link = await rest.open_call("POST", "/devices/links", asked)
-        offer = LinkOffer(UUID(link["linkId"]), pair.public, secrets.token_bytes(KEY_BYTES))
-        return cls(offer.uri(), offer, pair, rest, {"X-Link-Secret": link["linkSecret"]}, become)
+        with rest.shaped():
+            offer = LinkOffer(identifier(link["linkId"]), pair.public, secrets.token_bytes(KEY_BYTES))
+            headers = {"X-Link-Secret": words(link["linkSecret"])}
+        return cls(offer.uri(), offer, pair, rest, headers, become)
 
     async def code(self) -> str:
         """Six digits, once the QR was scanned: show them, so that they are typed in or compared at the other device. Raises LinkEnded, Unreachable."""
         scanned = await self._look("scanned", "approved")
-        self._secrets = LinkSecrets.of(self._offer, self._pair, octets(scanned["approverPublicKey"]))
+        with self._rest.shaped():
+            approver_key = octets(scanned["approverPublicKey"])
+        self._secrets = LinkSecrets.of(self._offer, self._pair, approver_key)
         return self._secrets.compare_code
 
     async def complete(self) -> UUID:
@@ -66,10 +72,12 @@ class Attempt:
         if self._secrets is None:
             raise CodeNotShown
         approved = await self._look("approved")
-        if octets(approved["approverPublicKey"]) != self._secrets.approver_key:
+        with self._rest.shaped():
+            approver_key, sealed = octets(approved["approverPublicKey"]), octets(approved["provisioning"])
+            token = words(approved["linkToken"], _LONGEST_TOKEN)
+        if approver_key != self._secrets.approver_key:
             raise LinkMismatch
-        opened = self._secrets.open(octets(approved["provisioning"]))
-        return await self._become(Provisioning.read(opened), str(approved["linkToken"]))
+        return await self._become(Provisioning.read(self._secrets.open(sealed)), token)
 
     async def _look(self, *wanted: str) -> dict[str, Any]:
         while True:
@@ -78,10 +86,11 @@ class Attempt:
                 link = await self._rest.open_call("GET", path, headers=self._headers)
             except Refused as refused:
                 raise LinkEnded("The link has expired: begin a new one.") from refused
-            if link["status"] in wanted:
+            status = link.get("status")
+            if status in wanted:
                 return link
-            if link["status"] in ("rejected", "expired"):
-                raise LinkEnded(f"The link was {link['status']}: begin a new one.")
+            if status in ("rejected", "expired"):
+                raise LinkEnded(f"The link was {status}: begin a new one.")
 
 
 async def become(store: Store, rest: Rest, handed: tuple[Provisioning, str], now: int) -> None:
@@ -96,11 +105,13 @@ async def become(store: Store, rest: Rest, handed: tuple[Provisioning, str], now
         if refused.code in ("INVALID_TOKEN", "ALREADY_USED"):
             raise LinkEnded("The link has expired: begin a new one.") from refused
         raise
-    if UUID(session["userId"]) != provisioning.user_id:
+    with rest.shaped():
+        user_id, device_id = identifier(session["userId"]), device_number(session["deviceId"])
+    if user_id != provisioning.user_id:
         raise LinkMismatch
     with store.transaction():
         rest.keep(session)
-        me.numbered(session["deviceId"]).keep(store)
+        me.numbered(device_id).keep(store)
         # What the account shows was perhaps sealed by the other device: the key goes to whom this one writes to, too.
         Profiles(store).note_shown()
         PinBook(store).take(provisioning.pins, now)
@@ -126,11 +137,13 @@ class Links:
         offer, pair = LinkOffer.read(uri), DhPair.fresh()
         asked = {"publicKey": text(pair.public)}
         seen = await self._rest.call("POST", f"/devices/links/{offer.link_id}/scan", asked)
-        if octets(seen["publicKey"]) != offer.public_key:
+        with self._rest.shaped():
+            shown, name, network = octets(seen["publicKey"]), words(seen["name"]), words(seen["requestedFrom"])
+        if shown != offer.public_key:
             await self._rest.call("POST", f"/devices/links/{offer.link_id}/reject")
             raise LinkMismatch
         made = LinkSecrets.of(offer, pair, pair.public)
-        return Scanned(made.compare_code, seen["name"], seen["requestedFrom"], offer.link_id, made, self)
+        return Scanned(made.compare_code, name, network, offer.link_id, made, self)
 
     async def approve(self, scanned: "Scanned", pin: str | None) -> None:
         """See Scanned.approve."""

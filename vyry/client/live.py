@@ -9,6 +9,7 @@ from uuid import UUID
 
 from vyry.client.events import Event, Presence, Typing
 from vyry.client.refusals import ClientError
+from vyry.client.shapes import STRANGE, device_number, identifier
 
 
 #: As docs/protocol.md, "Presence", has it: people in one frame, and in all.
@@ -47,13 +48,15 @@ class Live:
         self._say = None
 
     def hear(self, kind: str, payload: Mapping[str, Any]) -> None:
-        """A frame of the node. A kind that is not known says nothing."""
-        if kind == "typing":
-            where, who = UUID(payload["conversationId"]), UUID(payload["userId"])
-            told = payload["deviceId"], payload["isTyping"]
-            self._add(Typing(conversation_id=where, user_id=who, device_id=told[0], is_typing=told[1]))
-        elif kind == "presence":
-            self._add(Presence(user_id=UUID(payload["userId"]), is_online=payload["isOnline"]))
+        """A frame of the node. A kind that is not known says nothing, nor does what has not the form of its kind."""
+        with suppress(*STRANGE):
+            if kind == "typing":
+                where, who = identifier(payload["conversationId"]), identifier(payload["userId"])
+                device_id, is_typing = device_number(payload["deviceId"]), payload["isTyping"] is True
+                self._add(Typing(conversation_id=where, user_id=who, device_id=device_id, is_typing=is_typing))
+            elif kind == "presence":
+                who = identifier(payload["userId"])
+                self._add(Presence(user_id=who, is_online=payload["isOnline"] is True))
 
     def next(self) -> Event | None:
         """The oldest that nobody has heard yet; that somebody typed is no news later."""

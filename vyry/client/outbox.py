@@ -22,6 +22,7 @@ from vyry.client.reading import said_event
 from vyry.client.refusals import Refused, Unreachable
 from vyry.client.rest import Rest
 from vyry.client.sealing import ListsOutdated, Sealing
+from vyry.client.shapes import flag
 from vyry.client.stopped import Stopped
 from vyry.client.store import Store
 from vyry.signal_protocol.contents import Content
@@ -214,9 +215,11 @@ class Outbox:
         with self._store.transaction():
             self._write(DELIVERED, "delivered", is_told=True)
         if self._store.all(READ):
-            settings = (await self._rest.call("GET", "/account"))["settings"]
+            said = await self._rest.call("GET", "/account")
+            with self._rest.shaped():
+                is_told = flag(said["settings"]["readReceipts"])
             with self._store.transaction():
-                self._write(READ, "read", is_told=settings["readReceipts"])
+                self._write(READ, "read", is_told=is_told)
 
     def _write(self, kind: str, state: str, *, is_told: bool) -> None:
         for kept in self._store.all(kind):

@@ -10,8 +10,9 @@ from vyry.client.events import IdentityChanged
 from vyry.client.journal import Journal
 from vyry.client.own_keys import OwnKeys
 from vyry.client.packing import pack, unpack
+from vyry.client.shapes import device_number, flag, registration_number, whole
 from vyry.client.store import DAY, Store
-from vyry.signal_protocol.keys import Bundle, PublicPrekey
+from vyry.signal_protocol.keys import MAX_ID, Bundle, PublicPrekey
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.sessions import PeerDevice, Sessions
 
@@ -154,24 +155,24 @@ def _given_up(store: Store, user_id: UUID) -> tuple[bytes, ...]:
 
 
 def read_bundle(user_id: UUID, said: Mapping[str, Any]) -> Bundle:
-    """A bundle as a claim gives it; it is verified when a session begins with it."""
+    """A bundle as a claim gives it; it is verified when a session begins with it. Raises ValueError, KeyError, TypeError for anything else (`Rest.shaped`)."""
     one_time = said["oneTimePrekey"]
     return Bundle(
-        Address(user_id, said["deviceId"]),
-        said["registrationId"],
+        Address(user_id, device_number(said["deviceId"])),
+        registration_number(said["registrationId"]),
         octets(said["identityKey"]),
         octets(said["identityDhKey"]),
         octets(said["identityDhSignature"]),
         _prekey(said["signedPrekey"]),
         _prekey(one_time) if one_time else None,
         _prekey(said["pqPrekey"]),
-        said["pqPrekeyIsLastResort"],
+        flag(said["pqPrekeyIsLastResort"]),
     )
 
 
 def _prekey(said: Mapping[str, Any]) -> PublicPrekey:
     signature = said.get("signature")
-    return PublicPrekey(said["id"], octets(said["key"]), octets(signature) if signature else None)
+    return PublicPrekey(whole(said["id"], 1, MAX_ID), octets(said["key"]), octets(signature) if signature else None)
 
 
 def _name(address: Address) -> str:

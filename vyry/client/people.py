@@ -10,6 +10,7 @@ from vyry.client.names import RememberedNames, canonical
 from vyry.client.profiles import Profiles
 from vyry.client.refusals import NobodyFound
 from vyry.client.rest import Body, Rest
+from vyry.client.shapes import body, identifier
 
 
 class People:
@@ -42,8 +43,8 @@ class People:
     async def lookup(self, phone_numbers: Sequence[str]) -> list[Body]:
         """Those of these numbers who can be found now; nothing is remembered (`resolve`)."""
         said = await self._rest.call("POST", "/users/lookup", {"phoneNumbers": list(phone_numbers)})
-        found: list[Body] = said["users"]
-        return found
+        with self._rest.shaped():
+            return list(map(body, said["users"]))
 
     async def profile(self, user_id: UUID) -> Body:
         """What somebody shows to friends and to those whom they write with; as `profile` what is sealed there (`name`, `about`), None while they have told no key."""
@@ -64,11 +65,14 @@ class People:
 
     async def _asked(self, name: str) -> UUID:
         if not name.startswith("+"):
-            return UUID((await self.by_username(name.removeprefix("@")))["userId"])
-        users = await self.lookup([name])
-        if not users:
-            raise NobodyFound(f"Nobody with the number {name} can be found.")
-        return UUID(users[0]["userId"])
+            found = await self.by_username(name.removeprefix("@"))
+        else:
+            users = await self.lookup([name])
+            if not users:
+                raise NobodyFound(f"Nobody with the number {name} can be found.")
+            found = users[0]
+        with self._rest.shaped():
+            return identifier(found["userId"])
 
 
 class Friends:

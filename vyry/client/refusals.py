@@ -1,8 +1,12 @@
 """What can go wrong for a client, each said once and clearly."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
+
+
+#: Seconds: what a node asks to wait beyond this is not listened to.
+LONGEST_WAIT: Final = 3_600
 
 
 class ClientError(Exception):
@@ -24,7 +28,9 @@ class Unreachable(ClientError):
 
     def __init__(self, text: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(text)
-        self.retry_after_seconds = retry_after_seconds
+        # The node says it, and may say anything.
+        is_wait = isinstance(retry_after_seconds, int | float) and 0 <= retry_after_seconds <= LONGEST_WAIT
+        self.retry_after_seconds = retry_after_seconds if is_wait else None
 
 
 class StoreLocked(ClientError):

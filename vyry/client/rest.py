@@ -12,11 +12,16 @@ import orjson
 
 from vyry.client.packing import pack, unpack
 from vyry.client.refusals import NotRegistered, Refused, SessionEnded, Unreachable
+from vyry.client.shapes import STRANGE, body, whole, words
 from vyry.client.store import Store
 
 
 SECONDS: Final = 40.0
 _TOKENS: Final = "tokens"
+_LONGEST_TOKEN: Final = 4_096
+_LONGEST_CURSOR: Final = 1_024
+#: A list that goes on beyond this is none.
+_MOST_LISTED: Final = 100_000
 
 Body = dict[str, Any]
 
@@ -51,7 +56,7 @@ class Rest:
                 self.http.request(method, f"{self.url}/api/v1{path}", data=data, headers=sent) as answer,
             ):
                 said = await answer.json(content_type=None)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as lost:
+        except (aiohttp.ClientError, OSError, TimeoutError, LookupError, RecursionError, ValueError) as lost:
             raise Unreachable(f"{self.url} does not answer ({type(lost).__name__}).") from lost
         if answer.status >= 500:
             wait = said.get("retry_after_seconds") if isinstance(said, dict) else None
@@ -81,8 +86,10 @@ class Rest:
             page = await self.call(
                 "GET", f"{path}{'&' if '?' in path else '?'}limit=100{cursor and '&cursor=' + cursor}"
             )
-            found += page[name]
-            cursor = page["nextCursor"]
+            with self.shaped():
+                found += map(body, page[name])
+                cursor = page["nextCursor"] and words(page["nextCursor"], _LONGEST_CURSOR)
+                whole(len(found), most=_MOST_LISTED)
         return found
 
     @contextmanager
@@ -90,7 +97,7 @@ class Rest:
         """Around the reading of an answer: one of another shape than docs/protocol.md has decides nothing. Raises Unreachable."""
         try:
             yield
-        except (KeyError, TypeError, ValueError) as strange:
+        except STRANGE as strange:
             raise Unreachable(f"{self.url} does not answer as a node does ({type(strange).__name__}).") from strange
 
     def token(self) -> str:
@@ -98,8 +105,10 @@ class Rest:
         return self._kept().access
 
     def keep(self, session: Mapping[str, Any]) -> None:
-        """Keep the tokens of a session that the node has just given."""
-        self._store.put(_TOKENS, "", pack(Tokens(session["accessToken"], session["refreshToken"])))
+        """Keep the tokens of a session that the node has just given. Raises Unreachable for what are none."""
+        with self.shaped():
+            tokens = Tokens(_token(session["accessToken"]), _token(session["refreshToken"]))
+        self._store.put(_TOKENS, "", pack(tokens))
 
     async def renew(self, stale: str) -> str:
         """Another access token than this one. Raises SessionEnded, Unreachable."""
@@ -114,7 +123,8 @@ class Rest:
                 session = await self.open_call("POST", "/auth/refresh-token", asked)
             except Refused as refused:
                 if refused.status != 401:
-                    raise
+                    # No word about the session: it may be limited, or the node is not well.
+                    raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
                 raise SessionEnded("The node has ended this device: register or link it anew.") from None
             self.keep(session)
             return str(session["accessToken"])
@@ -126,11 +136,23 @@ class Rest:
         return unpack(Tokens, kept)
 
 
-def whole(value: object) -> int:
-    """A number of an answer. Raises ValueError for anything else (`Rest.shaped`)."""
-    if type(value) is not int:
-        raise ValueError(f"{type(value).__name__} is no number")
-    return value
+@contextmanager
+def limited() -> Iterator[None]:
+    """Around a call that is made again later: that the node limits the rate decides nothing. Raises Unreachable."""
+    try:
+        yield
+    except Refused as refused:
+        if refused.code != "RATE_LIMITED":
+            raise
+        raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
+
+
+def _token(value: object) -> str:
+    """A token, as a header carries it. Raises ValueError."""
+    found = words(value, _LONGEST_TOKEN)
+    if not (found.isascii() and found.isprintable() and found):
+        raise ValueError("no token")
+    return found
 
 
 def _bearer(token: str) -> Mapping[str, str]:

@@ -1,22 +1,39 @@
 """What a device does for itself: prekeys published, refilled and rotated, and everything deleted that has had its time."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
-from uuid import UUID
 
 from vyry.client.chain import Point
 from vyry.client.device import Me
 from vyry.client.publishing import SIGNED_DAYS, Publishing
 from vyry.client.refusals import Refused
 from vyry.client.rest import Rest
+from vyry.client.shapes import identifier, whole
 from vyry.client.store import DAY, Store
+from vyry.signal_protocol.keys import MAX_ID
 
 
 #: A whole key set has to be published before anything is sent.
 KEYS_DUE: Final = "keys due"
 #: Below so many unused one-time keys of a kind more are published.
 FEW: Final = 20
+#: An id beyond this leaves no room for a new set.
+_LAST_ID: Final = MAX_ID - 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatus:
+    """What the node says of the published keys of this device: the fewest unused ones of a kind, the signed prekey (0: none), and the highest ids given away."""
+
+    remaining: int
+    signed_prekey_id: int
+    issued_through: Mapping[str, int]
+
+    @property
+    def last_id(self) -> int:
+        """The highest id that the node names."""
+        return max(self.signed_prekey_id, *self.issued_through.values())
 
 
 class Upkeep:
@@ -41,11 +58,10 @@ class Upkeep:
         if self._store.get(KEYS_DUE) is None:
             return
         # A later state of this store may have published ids that this one does not know.
-        status = await self._rest.call("GET", "/keys/status")
-        issued = max(status["signedPrekeyId"] or 0, *status["issuedThrough"].values())
+        status = await self._status()
         with self._store.transaction():
             me = Me.of(self._store)
-            me, body = self._publishing.whole_set(replace(me, next_id=max(me.next_id, issued + 1)), self._now())
+            me, body = self._publishing.whole_set(replace(me, next_id=max(me.next_id, status.last_id + 1)), self._now())
             me.keep(self._store)
         await self._rest.call("PUT", "/keys", body)
         with self._store.transaction():
@@ -55,9 +71,11 @@ class Upkeep:
     async def find_mailbox(self) -> None:
         """Learn where the mailbox begins. Raises Refused, Unreachable."""
         page = await self._rest.call("GET", "/mailbox?limit=1")
+        with self._rest.shaped():
+            first = Point.first(identifier(page["mailboxId"]))
         with self._store.transaction():
             self._publishing.retire(self._now())
-            replace(Me.of(self._store), point=Point.first(UUID(page["mailboxId"]))).keep(self._store)
+            replace(Me.of(self._store), point=first).keep(self._store)
 
     def is_due(self) -> bool:
         """Whether there is anything to do at the node."""
@@ -66,15 +84,18 @@ class Upkeep:
 
     async def tend(self) -> None:
         """Refill and rotate, as far as it is due. Raises Refused, Unreachable."""
-        status = await self._rest.call("GET", "/keys/status")
+        status = await self._status()
         with self._store.transaction():
-            self._publishing.end_issued(status["issuedThrough"], self._now())
+            # What this device did not make was not given away either, whatever the node says.
+            last_made = Me.of(self._store).next_id - 1
+            issued = {kind: min(last, last_made) for kind, last in status.issued_through.items()}
+            self._publishing.end_issued(issued, self._now())
         if self._store.get("refill") is not None:
-            if min(status["oneTimeRemaining"], status["pqRemaining"]) < FEW:
+            if status.remaining < FEW:
                 await self._add(Publishing.more)
             self._store.put("refill", "", None)
         newest, made_at = self._publishing.newest()
-        if self._now() - made_at > SIGNED_DAYS * DAY or (self._is_rotating() and status["signedPrekeyId"] != newest):
+        if self._now() - made_at > SIGNED_DAYS * DAY or (self._is_rotating() and status.signed_prekey_id != newest):
             self._store.put("rotating", "", b"begun")
             await self._add(lambda publishing, me: publishing.rotated(me, self._now()))
         if self._is_rotating():
@@ -86,6 +107,15 @@ class Upkeep:
         """Delete what has had its time."""
         with self._store.transaction():
             self._store.sweep(self._now())
+
+    async def _status(self) -> KeyStatus:
+        """Raises Refused, Unreachable."""
+        said = await self._rest.call("GET", "/keys/status")
+        with self._rest.shaped():
+            issued = {kind: whole(said["issuedThrough"][kind], most=_LAST_ID) for kind in ("oneTime", "pq")}
+            remaining = min(whole(said["oneTimeRemaining"]), whole(said["pqRemaining"]))
+            signed = said["signedPrekeyId"]
+            return KeyStatus(remaining, 0 if signed is None else whole(signed, most=_LAST_ID), issued)
 
     def _is_rotating(self) -> bool:
         return self._store.get("rotating") is not None
