@@ -9,7 +9,7 @@ import pytest
 from tests.mailed_store import HERE, NOW, MailedStore, content, mailed_store
 from tests.signal_devices import Device
 from tests.told_node import ToldNode, told_node
-from vyry.client.circles import Circles
+from vyry.client.circles import Circles, Expected
 from vyry.client.conversation_pins import Pins
 from vyry.client.events import ConversationForged, MemberAdded, MemberForged, Message, Unreadable
 from vyry.client.group_keys import GroupKeys
@@ -125,10 +125,11 @@ async def test_whoever_one_adds_oneself_is_not_told_and_whoever_comes_with_them_
     ann: MailedStore, node: tuple[ToldNode, Circles]
 ) -> None:
     _, circles = node
+    ann.pin(ann.me.user_id)
     members = [{"userId": str(each)} for each in (ann.me.user_id, CY, GHOST)]
     said = {"conversationId": str(HERE), "kind": "group", "version": 1, "members": members}
 
-    circles.keep(said, expected=[CY])
+    circles.keep(said, expected=Expected([CY]))
 
     assert [each.body["userId"] for each in ann.told()] == [str(GHOST)]
 

@@ -35,6 +35,22 @@ class Circle:
     members: tuple[UUID, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Whom this device has just had the node take into a group. `is_new`: it asked for the group itself, so nobody else is known there; `is_first`: this is the answer to that, so nobody else can be there yet."""
+
+    members: Collection[UUID] = ()
+    is_new: bool = False
+    is_first: bool = False
+
+    def strangers(self, others: Collection[UUID], known: Collection[UUID]) -> list[UUID]:
+        """Those of the others of whom the person here is told."""
+        return [each for each in others if each not in self.members and (self.is_new or each not in known)]
+
+
+_NOBODY: Final = Expected()
+
+
 class Circles:
     """Asks the node, and remembers."""
 
@@ -56,13 +72,17 @@ class Circles:
     async def refresh(self, conversation_id: UUID) -> Circle:
         """As `get`, from the node as it is now."""
         said = await self._rest.call("GET", f"/conversations/{conversation_id}")
-        with self._rest.shaped():
-            return self.keep({**said, "conversationId": str(conversation_id)})
+        return self.keep(said, conversation_id)
 
-    def keep(self, said: Mapping[str, Any], expected: Collection[UUID] | None = None) -> Circle:
-        """Remember a conversation that the node has just told; newcomers of a group, but for `expected` ones, become `memberAdded`. Raises ConversationForged, with an event: then nothing is remembered."""
+    def keep(self, said: Mapping[str, Any], asked_for: UUID | None = None, *, expected: Expected = _NOBODY) -> Circle:
+        """Remember a conversation that the node has just told; newcomers of a group, but for `expected` ones, become `memberAdded`.
+
+        Raises ConversationForged, with an event, Unreachable when it is no conversation, or another one than was asked for: then nothing is remembered.
+        """
         with self._rest.shaped():
             conversation_id = identifier(said["conversationId"])
+            if asked_for not in (None, conversation_id):
+                raise ValueError("another conversation")
             members = tuple(dict.fromkeys(identifier(each["userId"]) for each in said["members"]))
             circle = Circle(_KINDS[said["kind"]], whole(said["version"]), members)
         with self._store.transaction():
@@ -100,7 +120,7 @@ class Circles:
                 self._peers.leave(Address(identifier(each["userId"]), device_number(each["deviceId"])), now)
             self._store.put(_CIRCLE, str(conversation_id), None)
 
-    def _checked(self, conversation_id: UUID, circle: Circle, expected: Collection[UUID] | None) -> bool:
+    def _checked(self, conversation_id: UUID, circle: Circle, expected: Expected) -> bool:
         """Whether the node tells something that cannot be; else the pin follows."""
         pin = self._pins.get(conversation_id)
         lie = self._lie(conversation_id, pin, circle)
@@ -109,10 +129,9 @@ class Circles:
             return True
         others = self._others(circle.members)
         if circle.is_group:
-            self._meet_members(conversation_id, pin, others, expected)
-        else:
-            peer = pin.peer if pin is not None else None
-            self._pins.keep(conversation_id, ConversationPin(is_group=False, peer=peer or next(iter(others), None)))
+            return self._meet_members(conversation_id, pin, others, expected)
+        peer = pin.peer if pin is not None else None
+        self._pins.keep(conversation_id, ConversationPin(is_group=False, peer=peer or next(iter(others), None)))
         return False
 
     def _lie(self, conversation_id: UUID, pin: ConversationPin | None, circle: Circle) -> ForgedEvent | None:
@@ -139,16 +158,19 @@ class Circles:
         return [each for each in members if each != me]
 
     def _meet_members(
-        self, conversation_id: UUID, pin: ConversationPin | None, others: list[UUID], expected: Collection[UUID] | None
-    ) -> None:
-        """Newcomers are told before anything is sealed for them. At the first look all are there, unless it is known who was to be."""
-        known = pin.members if pin is not None else others if expected is None else ()
-        for user_id in others:
-            if user_id not in known and user_id not in (expected or ()):
-                is_compared = is_verified(self._store, user_id)
-                event = MemberAdded(conversation_id=conversation_id, user_id=user_id, is_verified=is_compared)
-                Journal(self._store).add(event)
+        self, conversation_id: UUID, pin: ConversationPin | None, others: list[UUID], expected: Expected
+    ) -> bool:
+        """Newcomers are told before anything is sealed for them; at the first look all are there. Answers whether the node tells of somebody who cannot be there."""
+        strangers = expected.strangers(others, pin.members if pin is not None else others)
+        if strangers and expected.is_first:
+            self._tell(ForgedEvent(conversation_id=conversation_id, reason="member", user_ids=tuple(sorted(strangers))))
+            return True
+        for user_id in strangers:
+            is_compared = is_verified(self._store, user_id)
+            event = MemberAdded(conversation_id=conversation_id, user_id=user_id, is_verified=is_compared)
+            Journal(self._store).add(event)
         self._pins.keep(conversation_id, (pin or ConversationPin(is_group=True)).at(others))
+        return False
 
     def _tell(self, event: ForgedEvent) -> None:
         Journal(self._store).add_once(event, self._now())

@@ -55,7 +55,7 @@ class GroupInfo:
     async def look(self, conversation_id: UUID) -> Body:
         """The group as it is now. Raises Refused, Unreachable."""
         said = await self._rest.call("GET", f"/conversations/{conversation_id}")
-        self.circles.keep(said)
+        self.circles.keep(said, conversation_id)
         return said
 
     def opened(self, said: Info) -> tuple[GroupKey | None, Info]:
@@ -76,7 +76,8 @@ class GroupInfo:
             sealed = text(seal_blob(own.key, Blob.GROUP_INFO, change(info)))
             body = {"version": said["version"], "sealedInfo": sealed}
             try:
-                self.circles.keep(await self._rest.call("PATCH", f"/conversations/{conversation_id}", body))
+                changed = await self._rest.call("PATCH", f"/conversations/{conversation_id}", body)
+                self.circles.keep(changed, conversation_id)
             except Refused as refused:
                 if refused.code != "VERSION_MISMATCH" or not left:
                     raise

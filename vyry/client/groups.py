@@ -6,6 +6,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from vyry.client.chain import text
+from vyry.client.circles import Expected
 from vyry.client.device import Me
 from vyry.client.group_begun import Beginnings, Begun, checked
 from vyry.client.group_due import Due, Dues
@@ -33,10 +34,11 @@ class Groups:
         async with self._info.turn:
             with self._store.transaction():
                 begun, is_repeat = self._beginnings.begin(member_ids, title)
-            said = await self._found(begun) if is_repeat else None
-            said = said or await self._made(begun)
+            found = await self._found(begun) if is_repeat else None
+            said = found or await self._made(begun)
+            expected = Expected(member_ids, is_new=True, is_first=found is None)
+            self._circles.keep(said, expected=expected)
             group = UUID(said["conversationId"])
-            self._circles.keep(said, expected=member_ids)
             await self._settle(Due(group), said)
         return group
 
@@ -54,7 +56,7 @@ class Groups:
             self._dues.note(due)
             asked = {"userIds": list(map(str, user_ids))}
             said = await self._rest.call("POST", f"/conversations/{conversation_id}/members", asked)
-            self._circles.keep(said, expected=user_ids)
+            self._circles.keep(said, conversation_id, expected=Expected(user_ids))
             await self._settle(due, said)
 
     async def remove(self, conversation_id: UUID, user_id: UUID) -> None:
@@ -76,7 +78,7 @@ class Groups:
     async def set_role(self, conversation_id: UUID, user_id: UUID, role: Literal["admin", "member"]) -> None:
         """Make somebody an admin, or one of the others. Admins do."""
         path = f"/conversations/{conversation_id}/members/{user_id}"
-        self._circles.keep(await self._rest.call("PATCH", path, {"role": role}))
+        self._circles.keep(await self._rest.call("PATCH", path, {"role": role}), conversation_id)
 
     async def invite(self, conversation_id: UUID, **limits: Any) -> Body:
         """A token that lets in whoever has it: `expiresInSeconds`, `maxUses`. Admins do."""
@@ -105,6 +107,6 @@ class Groups:
     async def _found(self, begun: Begun) -> Body | None:
         """The group, if the node made it and its answer was lost."""
         for said in await self._rest.pages("/conversations", "conversations"):
-            if said["sealedInfo"] == text(begun.sealed):
+            if said.get("sealedInfo") == text(begun.sealed):
                 return said
         return None
