@@ -73,6 +73,11 @@ class EndedDevice:
     ended_at: int
 
 
+def _is_late(ended: EndedDevice, now: int) -> bool:
+    """Whether mail of the device can still wait somewhere."""
+    return now - ended.ended_at <= LATE_DAYS * DAY
+
+
 @dataclass(frozen=True, slots=True)
 class SeenDevices:
     """What verified lists of an account have shown so far: the newest list, devices that ended lately, and fingerprints of earlier lists."""
@@ -81,12 +86,12 @@ class SeenDevices:
     ended: tuple[EndedDevice, ...] = ()
     fingerprints: tuple[bytes, ...] = ()
 
-    def has(self, device_id: int, dh_key: bytes) -> bool:
-        """Whether this very device is listed, or ended lately."""
+    def has(self, device_id: int, dh_key: bytes | None, now: int) -> bool:
+        """Whether this very device, None: any of this number, is listed, or ended lately."""
         listed = self.newest.devices.get(device_id)
-        return (listed is not None and listed.dh_key == dh_key) or any(
-            (each.device_id, each.dh_key) == (device_id, dh_key) for each in self.ended
-        )
+        late = [each.dh_key for each in self.ended if each.device_id == device_id and _is_late(each, now)]
+        keys = late if listed is None else [listed.dh_key, *late]
+        return bool(keys) if dh_key is None else dh_key in keys
 
     def after(self, user_id: UUID, listed: DeviceList, now: int) -> "SeenDevices":
         """With a newer list."""
@@ -95,7 +100,7 @@ class SeenDevices:
             for number, each in self.newest.devices.items()
             if listed.devices.get(number) != each
         ]
-        ended = [each for each in self.ended if now - each.ended_at <= LATE_DAYS * DAY]
+        ended = [each for each in self.ended if _is_late(each, now)]
         fingerprints = (*self.fingerprints, self.newest.fingerprint(user_id))[-_FINGERPRINTS:]
         return SeenDevices(listed, (*ended, *gone), fingerprints)
 

@@ -57,7 +57,7 @@ class Effects:
     def take(self, me: Me, letter: Letter, unsealed: Unsealed) -> None:
         """Let it count. Raises a Refusal: then it counts for nothing."""
         content = read_content(unsealed.plaintext, letter.conversation_id)
-        self._check_member(me, content, letter)
+        self._check_member(me, content, letter, unsealed)
         self._witness.look(letter, unsealed, content)
         match content.kind:
             case "receipt":
@@ -86,13 +86,16 @@ class Effects:
         if isinstance(said, TimerSet):
             self._store.put("timer", str(said.conversation_id), str(said.seconds).encode())
 
-    def _check_member(self, me: Me, content: Content, letter: Letter) -> None:
-        """Contents of a group count from its members, and its keys from nobody else. Raises MemberForged, BadContent.
+    def _check_member(self, me: Me, content: Content, letter: Letter, unsealed: Unsealed) -> None:
+        """Contents of a group count from its members, and its keys from nobody else; those of the own account from devices of its verified list. Raises MemberForged, IdentityForged, BadContent.
 
         Until members are signed for, the node tells who they are; it cannot do so unseen (`memberAdded`).
         """
         pin, sender = self._pins.get(letter.conversation_id), letter.sender.user_id
         if sender == me.user_id:
+            session = unsealed.session
+            if session is not None and not self._witness.is_listed(letter.sender, session.peer, letter.at):
+                raise IdentityForged
             return
         if pin is None:
             if content.kind in _GROUP_KEYS:

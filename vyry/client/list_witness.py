@@ -36,10 +36,10 @@ class ListWitness:
         self._store = store
         self._known = KnownDevices(store)
 
-    def is_listed(self, address: Address, peer: PeerDevice) -> bool:
-        """Whether a verified list of the account has, or lately had, this very device."""
+    def is_listed(self, address: Address, peer: PeerDevice, now: int = 0) -> bool:
+        """Whether a verified list of the account has, or by `now` lately had, this very device."""
         seen = self._known.seen(address.user_id)
-        return seen is not None and seen.has(address.device_id, peer.dh_key)
+        return seen is not None and seen.has(address.device_id, peer.dh_key, now)
 
     def look(self, letter: Letter, unsealed: Unsealed, content: Content) -> None:
         """Hold a content against the list of its sender. Raises BadContent."""
@@ -47,7 +47,9 @@ class ListWitness:
         seen = self._known.seen(person)
         if seen is None:
             return
-        if unsealed.session is not None and not seen.has(letter.sender.device_id, unsealed.session.peer.dh_key):
+        # Under a sender key nothing but the number of the device is known: the key was told in a session of it.
+        dh_key = None if unsealed.session is None else unsealed.session.peer.dh_key
+        if not seen.has(letter.sender.device_id, dh_key, letter.at):
             self._tell(person, letter.sender.device_id, "peer", letter.at)
         if "deviceList" in content.fields:
             self._compare(letter, seen, read_bytes(content.fields, "deviceList", _FINGERPRINT_BYTES))

@@ -14,6 +14,7 @@ from vyry.client.shapes import device_number, flag, registration_number, whole
 from vyry.client.store import DAY, Store
 from vyry.signal_protocol.keys import MAX_ID, Bundle, PublicPrekey
 from vyry.signal_protocol.primitives import Address
+from vyry.signal_protocol.refusals import IdentityForged
 from vyry.signal_protocol.sessions import PeerDevice, Sessions
 
 
@@ -102,8 +103,8 @@ def known_identities(store: Store) -> Iterator[tuple[UUID, bytes]]:
 
 
 def note_changed(store: Store, user_id: UUID, identity_key: bytes) -> None:
-    """The node tells another identity key for this account than the one held: it is kept apart as seen, and the person here is asked, once for each key."""
-    if store.get(_CHANGED, str(user_id)) != identity_key:
+    """The node tells another identity key for this account than the one held: it is kept apart as seen, and the person here is asked, once for each key. One's own is never another."""
+    if not _is_own(store, user_id) and store.get(_CHANGED, str(user_id)) != identity_key:
         store.put(_CHANGED, str(user_id), identity_key)
         store.put(_CHANGED_ACCOUNT, str(user_id), user_id.bytes)
         Journal(store).add(IdentityChanged(user_id=user_id))
@@ -127,7 +128,9 @@ def changed_key(store: Store, user_id: UUID) -> bytes | None:
 
 
 def accept_identity(store: Store, user_id: UUID, identity_key: bytes) -> None:
-    """The person here accepted another key: it is held from now on. Deletes the sessions of every other key, and the sender keys that the account's devices were told."""
+    """The person here accepted another key: it is held from now on. Deletes the sessions of every other key, and the sender keys that the account's devices were told. Raises IdentityForged for one's own account: its key is the one that this device was made with."""
+    if _is_own(store, user_id):
+        raise IdentityForged
     peers = Peers(store)
     for device in range(1, MAX_DEVICE + 1):
         sessions = peers.sessions(Address(user_id, device))
@@ -142,6 +145,11 @@ def accept_identity(store: Store, user_id: UUID, identity_key: bytes) -> None:
         given_up = (*_given_up(store, user_id), before)[-_MOST_GIVEN_UP:]
         store.put(_GIVEN_UP, str(user_id), pack(given_up))
     peers.keep_identity(user_id, identity_key)
+
+
+def _is_own(store: Store, user_id: UUID) -> bool:
+    me = Me.find(store)
+    return me is not None and me.user_id == user_id
 
 
 def was_given_up(store: Store, user_id: UUID, identity_key: bytes) -> bool:

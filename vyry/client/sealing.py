@@ -73,7 +73,10 @@ class Roll:
 
     def readers(self) -> frozenset[Reader]:
         """All of them as sender keys remember them."""
-        return frozenset(Reader(address, self.registration_id(address)) for address in self.addresses())
+        return frozenset(
+            Reader(address, self.registration_id(address), hash_of(self.device(address)))
+            for address in self.addresses()
+        )
 
     def recipients(self, copies: Mapping[Address, Mapping[str, Any]]) -> list[dict[str, Any]]:
         """As a post names them."""

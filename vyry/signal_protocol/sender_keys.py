@@ -130,10 +130,11 @@ class SenderKey:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Reader:
-    """A device that is to read. A number given again is another device, told by its registration id."""
+    """A device that is to read. A number given again is another device, told by its registration id and, since that is the node's word, by a hash of its keys."""
 
     address: Address
     registration_id: int
+    device_hash: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
