@@ -8,8 +8,10 @@ import pytest
 
 from tests.mailed_store import HERE, NOW, MailedStore, content, listed, mailed_store, second
 from tests.signal_devices import Device
+from tests.told_node import told_node
+from vyry.client.chain import text
 from vyry.client.circles import Circle
-from vyry.client.device_lists import DeviceList, ListedDevice
+from vyry.client.device_lists import DeviceList, DeviceLists, ListedDevice
 from vyry.client.events import DeviceListDiffers, Message, OwnIdentityForged
 from vyry.client.peers import LATE_DAYS, Peers, accept_identity, changed_key, note_changed
 from vyry.client.sealing import Roll
@@ -102,3 +104,62 @@ def test_nobody_can_be_asked_to_accept_another_key_for_the_own_account(ann: Mail
     assert changed_key(ann.store, me) is None
     assert Peers(ann.store).identity(me) == ann.me.identity.public
     assert ann.told() == []
+
+
+def named(device: Device, *others: Device) -> str:
+    """How a content names the list of these devices."""
+    return text(listed(device, *others).fingerprint(device.address.user_id))
+
+
+def test_a_device_that_the_node_adds_to_a_list_known_before_is_told(ann: MailedStore) -> None:
+    bo = Device()
+    person, ghost = bo.address.user_id, second(bo)
+    ann.knows(person, listed(bo))
+    ann.knows(person, listed(bo, ghost))
+    found = []
+
+    # Bo knows of no other device, at each look of Ann.
+    for minutes in range(0, 180, 10):
+        at = NOW + minutes * 60_000
+        found += ann.hears(bo, content(text="hello", deviceList=named(bo)), at=at)
+        ann.knows(person, listed(bo, ghost), at)
+
+    assert DeviceListDiffers(user_id=person, device_id=2, seen_by="node") in found
+
+
+def test_mail_from_before_a_list_changed_alarms_nobody(ann: MailedStore) -> None:
+    bo = Device()
+    person, other = bo.address.user_id, second(bo)
+    ann.knows(person, listed(bo), NOW - DAY)
+    ann.knows(person, listed(bo, other), NOW)
+
+    said = content(text="before", deviceList=named(bo))
+    told = [each.name for minutes in range(0, 60, 5) for each in ann.hears(bo, said, at=NOW + minutes * 60_000)]
+
+    assert set(told) == {"message"}
+
+
+async def test_a_removed_own_device_that_comes_again_is_told_again(ann: MailedStore, laptop: Device) -> None:
+    mine = Device()
+    mine.person = replace(mine.person, device=ann.me.own)
+    async with told_node(ann.store) as (told, rest):
+        lists = DeviceLists(ann.store, rest, lambda: NOW)
+        for devices in ([mine], [mine, laptop], [mine], [mine, laptop]):
+            told.list(ann.me.user_id, *devices)
+            await lists.refresh(ann.me.user_id)
+
+    assert [each.name for each in ann.told()] == ["ownDeviceAdded"] * 2
+
+
+async def test_a_letter_under_a_key_that_the_node_does_not_tell_stops_nobody_for_good(ann: MailedStore) -> None:
+    bo, thief = Device(), Device()
+    thief.person = replace(thief.person, device=replace(thief.person.device, address=bo.address))
+    ann.hears(bo, content())
+    ann.knows(bo.address.user_id, listed(bo))
+    assert [each.name for each in ann.hears(thief, content())] == ["identityChanged"]
+
+    async with told_node(ann.store) as (told, rest):
+        told.list(bo.address.user_id, bo)
+        await DeviceLists(ann.store, rest, lambda: NOW).get(bo.address.user_id)
+
+    assert changed_key(ann.store, bo.address.user_id) is None

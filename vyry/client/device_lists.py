@@ -80,11 +80,12 @@ def _is_late(ended: EndedDevice, now: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SeenDevices:
-    """What verified lists of an account have shown so far: the newest list, devices that ended lately, and fingerprints of earlier lists."""
+    """What verified lists of an account have shown so far: the newest list and since when (ms since 1970), devices that ended lately, and fingerprints of earlier lists."""
 
     newest: DeviceList
     ended: tuple[EndedDevice, ...] = ()
     fingerprints: tuple[bytes, ...] = ()
+    since: int = 0
 
     def has(self, device_id: int, dh_key: bytes | None, now: int) -> bool:
         """Whether this very device, None: any of this number, is listed, or ended lately."""
@@ -101,8 +102,10 @@ class SeenDevices:
             if listed.devices.get(number) != each
         ]
         ended = [each for each in self.ended if _is_late(each, now)]
+        if listed.devices == self.newest.devices:
+            return replace(self, newest=listed, ended=tuple(ended))
         fingerprints = (*self.fingerprints, self.newest.fingerprint(user_id))[-_FINGERPRINTS:]
-        return SeenDevices(listed, (*ended, *gone), fingerprints)
+        return SeenDevices(listed, (*ended, *gone), fingerprints, now)
 
 
 class DeviceLists:
@@ -170,7 +173,9 @@ class DeviceLists:
             for device_id in added:
                 named = names.get(device_id, {})
                 name, platform, at = (some_words(named.get(key)) for key in ("name", "platform", "linkedAt"))
-                self._tell(OwnDeviceAdded(device_id=device_id, device_name=name, platform=platform, added_at=at))
+                added_event = OwnDeviceAdded(device_id=device_id, device_name=name, platform=platform, added_at=at)
+                # Each time: what it is called is the node's word, and a removed device that comes again is no repetition.
+                Journal(self._store).add(added_event)
             if me.point is not None and me.device_id not in listed.devices:
                 self._tell(DeviceListDiffers(user_id=me.user_id, device_id=me.device_id, seen_by="peer"))
             self._known.keep(me.user_id, listed, self._now())
@@ -182,7 +187,7 @@ class DeviceLists:
             return {each["deviceId"]: each for each in await self._rest.pages("/devices", "devices")}
         return {}
 
-    def _tell(self, event: DeviceListDiffers | OwnDeviceAdded | OwnIdentityForged) -> None:
+    def _tell(self, event: DeviceListDiffers | OwnIdentityForged) -> None:
         Journal(self._store).add_once(event, self._now())
 
 
@@ -234,7 +239,7 @@ class KnownDevices:
     def keep(self, user_id: UUID, listed: DeviceList, now: int) -> None:
         """Remember a verified list."""
         seen = self.seen(user_id)
-        after = SeenDevices(listed) if seen is None else seen.after(user_id, listed, now)
+        after = SeenDevices(listed, since=now) if seen is None else seen.after(user_id, listed, now)
         self._store.put(_LIST, str(user_id), pack(listed))
         self._store.put(_SEEN, str(user_id), pack(after))
 

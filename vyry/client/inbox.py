@@ -219,6 +219,8 @@ class Inbox:
         else:
             self._journal.add(unreadable(letter, changed.name, letter.message_id))
         note_changed(self._store, letter.sender.user_id, prefix.identity_key)
+        # Whether the node tells this key too is asked before anything is sealed: a single letter stops nobody for good.
+        forget_devices(self._store, letter.sender.user_id)
 
     def _notice(self, me: Me, entry: Entry) -> None:
         notice = dict(entry["notice"])

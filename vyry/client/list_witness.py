@@ -18,6 +18,8 @@ from vyry.signal_protocol.sessions import PeerDevice
 
 #: Ms for which a difference has to last: what was posted before a list changed may come after it.
 LASTING: Final = 60_000
+#: Ms for which contents may name a list from before the newest one: the node refuses what is posted under an old list, so that only what waited in the mailbox does.
+LATE_LISTS: Final = 3_600_000
 _KIND: Final = "list differs"
 _FINGERPRINT_BYTES: Final = 32
 
@@ -60,8 +62,10 @@ class ListWitness:
 
     def _compare(self, letter: Letter, seen: SeenDevices, named: bytes) -> None:
         person = letter.sender.user_id
-        if named == seen.newest.fingerprint(person) or named in seen.fingerprints:
+        if named == seen.newest.fingerprint(person):
             self._store.put(_KIND, str(person), None)
+            return
+        if named in seen.fingerprints and letter.at - seen.since <= LATE_LISTS:
             return
         kept = self._store.get(_KIND, str(person))
         if kept is None:
