@@ -166,7 +166,7 @@ async def test_an_odd_frame_is_heard_or_ends_the_connection_alone(
 
 @pytest.mark.parametrize("data", [None, "text", b"", b"\xc1", b"\x81", b"\x05", b"\x91" * 5_000, b"\x80"])
 async def test_bytes_that_are_no_frame_end_the_connection_alone(node: tuple[ToldNode, Rest], data: Any) -> None:
-    line = Line(node[1], None, None)  # type: ignore[arg-type]  nothing of it is heard
+    line = Line(node[1], None, None)  # type: ignore[arg-type]
 
     with pytest.raises(Unreachable):
         line._read(data)
