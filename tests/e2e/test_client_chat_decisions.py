@@ -16,7 +16,7 @@ from tests.e2e.test_client_chat import screen, shown, type_in, until
 from tests.e2e.test_client_presence import pair
 from tests.e2e.test_sdk import open_at, register, texts
 from vyry.cli.client.chat.screen import Chat
-from vyry.cli.client.trust import NEW, OLD
+from vyry.cli.client.comparing import NEW, OLD
 from vyry.client.client import Client
 from vyry.client.events import MemberAdded, OwnIdentityForged
 

@@ -12,8 +12,8 @@ from tests.client_shell import Terminal
 from tests.e2e.test_client_chat_decisions import add_member
 from tests.e2e.test_client_commands import refused
 from tests.e2e.test_sdk import open_at
+from vyry.cli.client.comparing import NEW, OLD
 from vyry.cli.client.exits import Exit
-from vyry.cli.client.trust import NEW, OLD
 
 
 pytestmark = pytest.mark.timeout(120)

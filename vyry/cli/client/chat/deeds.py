@@ -10,8 +10,8 @@ from textual.screen import ModalScreen
 from vyry.cli.client.chat.desk import Desk
 from vyry.cli.client.chat.transcript import row_of
 from vyry.cli.client.chat.widgets import Ask, Tell
+from vyry.cli.client.comparing import NEW, OLD, Trust, grouped
 from vyry.cli.client.exits import Ended, Exit
-from vyry.cli.client.trust import NEW, OLD, Trust, grouped
 from vyry.client.client import Client
 from vyry.client.events import Message, Target
 from vyry.client.files import Progress
