@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-from scripts import edge_vectors
+from scripts import edge_vectors, session_vectors
 from vyry.signal_protocol.handshake import Handshake
 from vyry.signal_protocol.primitives import KEM_CIPHERTEXT_BYTES, Address, DhPair, KemPair, SigningPair
 from vyry.signal_protocol.ratchet import Chain, Ratchet, message_secrets
 from vyry.signal_protocol.refusals import Refusal
 from vyry.signal_protocol.sender_keys import Generations, SenderKey, Where, sender_message_secrets
-from vyry.signal_protocol.vector_cases import TOPICS, octets, shown
+from vyry.signal_protocol.vector_cases import TOPICS
+from vyry.signal_protocol.vector_values import octets, shown
 from vyry.signal_protocol.vectors import SUITE, VERSION
 
 
@@ -331,6 +332,7 @@ def agreement(draw: Draw) -> list[Case]:
 MAKERS: dict[str, Callable[[Draw], list[Case]]] = {
     "pqxdh": pqxdh,
     "ratchet": ratchet,
+    "sessions": session_vectors.cases,
     "sender-keys": sender_keys,
     "attachment": attachment,
     "linking": linking,

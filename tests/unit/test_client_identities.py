@@ -151,6 +151,21 @@ def test_the_session_of_a_replaced_device_ends_after_thirty_days(ann: MailedStor
     assert len(peers.sessions(bo.address).archived) == 0
 
 
+@pytest.mark.parametrize(("days", "told"), [(30, ["message"]), (31, ["unreadable"])])
+def test_late_mail_of_a_replaced_device_is_read_for_thirty_days_whatever_else_came(
+    ann: MailedStore, bo: Device, days: int, told: list[str]
+) -> None:
+    ann.hears(bo, content())
+    bo.receive(ann_to(ann), answer(ann, bo))
+    late, other = ann.seal(bo, content().pack()), second(bo, 1)
+    ann.knows(bo.address.user_id, listed(other))
+    Peers(ann.store).meet(bo.address, peer_of(other.kept.bundle(6)), NOW)
+
+    ann.take(bo.address, late, at=NOW + days * 86_400_000)
+
+    assert [each.name for each in ann.told()] == told
+
+
 def test_letters_under_another_identity_wait_up_to_a_bound_and_are_opened_once_it_is_accepted(
     ann: MailedStore, bo: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:

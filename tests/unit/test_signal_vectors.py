@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from scripts.make_vectors import make
-from vyry.signal_protocol.vector_cases import Mismatch
+from vyry.signal_protocol.session_cases import expected_in
+from vyry.signal_protocol.vector_values import Mismatch
 from vyry.signal_protocol.vectors import main, run
 
 
@@ -21,12 +22,12 @@ FILES = sorted(FOLDER.glob("*.json"))
 CASES = [
     (json.loads(file.read_text())["topic"], case) for file in FILES for case in json.loads(file.read_text())["cases"]
 ]
-#: Those that are in the further files alone: of two topics, and of copied states.
+#: Those that are in the further files alone: of three topics, and of copied states.
 EDGES = [
     (topic, case)
-    for topic in ("signature", "agreement", "ratchet", "sender-keys")
+    for topic in ("signature", "agreement", "sessions", "ratchet", "sender-keys")
     for case in json.loads((FOLDER / "further" / f"{topic}.json").read_text())["cases"]
-    if topic in ("signature", "agreement") or case["name"] == "a copied state"
+    if topic in ("signature", "agreement", "sessions") or case["name"] == "a copied state"
 ]
 
 
@@ -102,7 +103,8 @@ def test_a_file_that_is_none_of_this_suite_is_refused_in_a_line(
 
 
 @pytest.mark.parametrize(
-    "topic", ["pqxdh", "ratchet", "sender-keys", "attachment", "linking", "safety-number", "signature", "agreement"]
+    "topic",
+    ["pqxdh", "ratchet", "sessions", "sender-keys", "attachment", "linking", "safety-number", "signature", "agreement"],
 )
 @pytest.mark.parametrize("case", [{}, {"input": {}}, {"input": None, "steps": None}, {"steps": [{"do": "dance"}]}])
 def test_a_case_of_another_shape_fails_and_ends_nothing(
@@ -153,7 +155,7 @@ def others(value: object) -> object:
 
 def places(value: object, *path: str | int) -> Iterator[tuple[str | int, ...]]:
     """Where the single values in it stand."""
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list) and value:
         for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from places(inner, *path, name)
     else:
@@ -175,7 +177,9 @@ def expectations(case: dict[str, Any]) -> Iterator[tuple[str | int, ...]]:
     yield from places(case.get("expected"), "expected")
     for number, step in enumerate(case.get("steps", [])):
         given = ("message", "content") if step["do"] == "open" else ("message",)
-        yield from (("steps", number, name) for name in step if name not in given)
+        names = expected_in(step) if "devices" in case["input"] else [name for name in step if name not in given]
+        for name in names:
+            yield from places(step[name], "steps", number, name)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +193,16 @@ def test_no_expected_value_passes_with_one_character_changed(topic: str, case: d
             passed.append(path)
 
     assert passed == []
+
+
+def test_a_step_of_a_session_says_all_that_comes_out_of_it() -> None:
+    topic, case = next((topic, case) for topic, case in EDGES if topic == "sessions")
+    for number, step in enumerate(case["steps"]):
+        for name in {"active", "archived", "plaintext"}.intersection(expected_in(step)):
+            other = deepcopy(case)
+            del other["steps"][number][name]
+            with pytest.raises(Mismatch, match=f"step {number}: {name} differs"):
+                run(other, topic)
 
 
 def test_a_refusal_that_does_not_come_is_a_mismatch() -> None:

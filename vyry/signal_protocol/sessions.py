@@ -4,6 +4,7 @@ Whoever stores the next value before the content leaves the house, and together 
 """
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final, Protocol
@@ -11,7 +12,7 @@ from typing import Final, Protocol
 from vyry.signal_protocol.frame import ContentType, type_of
 from vyry.signal_protocol.handshake import SESSION_ID_BYTES, Handshake, Prefix, Prekeys, answer, begin, split
 from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey, OwnDevice
-from vyry.signal_protocol.primitives import Address
+from vyry.signal_protocol.primitives import Address, DhPair, Encapsulated
 from vyry.signal_protocol.ratchet import Ratchet
 from vyry.signal_protocol.refusals import (
     BadMessage,
@@ -52,6 +53,15 @@ class Keeper(Protocol):
     def was_answered(self, transcript: bytes) -> bool:
         """Whether the replay record holds this handshake."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The randomness of a handshake, as far as it is given (vectors): the ephemeral key, what was encapsulated, and what makes the first ratchet key."""
+
+    ephemeral: DhPair | None = None
+    encapsulated: Encapsulated | None = None
+    fresh: Callable[[], DhPair] = DhPair.fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +157,24 @@ class Sessions:
         """Whether a bundle has to be claimed before the next content is sealed."""
         return self.active is None or self.active.is_due(now)
 
-    def begin(self, own: OwnDevice, bundle: Bundle, now: int, *, identity_key: bytes | None = None) -> "Sessions":
-        """A new session with the device of this bundle becomes the active one. `identity_key` is the one held for its user, None before the first.
+    def begin(
+        self,
+        own: OwnDevice,
+        bundle: Bundle,
+        now: int,
+        *,
+        identity_key: bytes | None = None,
+        drawn: Drawn | None = None,
+    ) -> "Sessions":
+        """A new session with the device of this bundle becomes the active one. `identity_key` is the one held for its user, None before the first. Randomness may be given (vectors).
 
         Raises IdentityChanged, BadKey, BadSignature, Malformed.
         """
         if identity_key not in (None, bundle.identity_key):
             raise IdentityChanged
-        prefix, handshake = begin(own, bundle)
-        ratchet = Ratchet.initiator(handshake, bundle.signed_prekey.key)
+        drawn = drawn or Drawn()
+        prefix, handshake = begin(own, bundle, ephemeral=drawn.ephemeral, encapsulated=drawn.encapsulated)
+        ratchet = Ratchet.initiator(handshake, bundle.signed_prekey.key, drawn.fresh)
         return self._activated(Session(ratchet, peer_of(bundle), now, prefix=prefix.pack()))
 
     def seal(self, plaintext: bytes) -> tuple["Sessions", bytes]:
@@ -165,20 +184,22 @@ class Sessions:
         ratchet, message = self.active.ratchet.seal(plaintext)
         return replace(self, active=replace(self.active, ratchet=ratchet)), (self.active.prefix or b"") + message
 
-    def open(self, own: OwnDevice, arrival: Arrival, keeper: Keeper) -> Opened:
+    def open(
+        self, own: OwnDevice, arrival: Arrival, keeper: Keeper, *, fresh: Callable[[], DhPair] = DhPair.fresh
+    ) -> Opened:
         """Open a prekey or ratchet message. Raises a Refusal; then nothing has changed, and nothing is to be stored.
 
         A session of another identity than the one held opens nothing (SessionUnknown); one with another device than the listed one never becomes active.
-        What comes back holds no key of a message that has been missing for 30 days, in none of the sessions.
+        Keys of messages that have been missing for 30 days, and sessions with devices that ended 30 days ago, open nothing, and what comes back holds none.
         """
+        known = self._without_old_keys(arrival.at)
         match type_of(arrival.content):
             case ContentType.RATCHET:
-                opened = self._open_known(arrival)
+                return known._open_known(arrival, fresh)  # noqa: SLF001  of the same class
             case ContentType.PREKEY:
-                opened = self._open_prekey(own, arrival, keeper)
+                return known._open_prekey(own, arrival, keeper, fresh)  # noqa: SLF001
             case _:
                 raise UnknownType
-        return replace(opened, sessions=opened.sessions._without_old_keys(arrival.at))  # noqa: SLF001  of the same class
 
     def _without_old_keys(self, now: int) -> "Sessions":
         """Without the keys of messages that have been missing for 30 days, and without sessions with devices that ended 30 days ago."""
@@ -211,18 +232,18 @@ class Sessions:
             return self
         return Sessions(None, (self.active, *self.archived)[:MAX_ARCHIVED])
 
-    def _open_known(self, arrival: Arrival) -> Opened:
+    def _open_known(self, arrival: Arrival, fresh: Callable[[], DhPair]) -> Opened:
         if len(arrival.content) < _SESSION_ID.stop:
             raise Malformed
         session = self._held(arrival.content[_SESSION_ID])
         if arrival.identity_key not in (None, session.peer.identity_key):
             raise SessionUnknown
-        ratchet, plaintext = session.ratchet.open(arrival.content, now=arrival.at)
+        ratchet, plaintext = session.ratchet.open(arrival.content, now=arrival.at, fresh=fresh)
         heard = replace(session, ratchet=ratchet, prefix=None, answered_at=arrival.at)
         after = self._activated(heard) if arrival.is_current(session.peer) else self._replaced(heard)
         return Opened(after, heard.session_id, heard.peer, plaintext)
 
-    def _open_prekey(self, own: OwnDevice, arrival: Arrival, keeper: Keeper) -> Opened:
+    def _open_prekey(self, own: OwnDevice, arrival: Arrival, keeper: Keeper, fresh: Callable[[], DhPair]) -> Opened:
         prefix, message = split(arrival.content)
         if arrival.identity_key not in (None, prefix.identity_key):
             raise IdentityChanged
@@ -232,20 +253,22 @@ class Sessions:
             # Who began it oneself, or knows another prefix by that name, is being fooled.
             if not hmac.compare_digest(held.prefix_hash or b"", prefix_hash):
                 raise BadMessage
-            ratchet, plaintext = held.ratchet.open(message, now=arrival.at)
+            ratchet, plaintext = held.ratchet.open(message, now=arrival.at, fresh=fresh)
             return Opened(self._replaced(replace(held, ratchet=ratchet)), held.session_id, held.peer, plaintext)
         prekeys = find_prekeys(prefix, keeper)
         handshake = answer(own, arrival.sender, prefix, prekeys)
         if keeper.was_answered(handshake.transcript):
             raise PrekeyReplayed
         # A message of another session id than this handshake makes is a BadMessage of the ratchet.
-        ratchet, plaintext = Ratchet.responder(handshake, prekeys.signed.pair).open(message, now=arrival.at)
-        peer = PeerDevice(prefix.identity_key, prefix.identity_dh_key, prefix.registration_id)
-        fresh = Session(ratchet, peer, arrival.at, prefix_hash=prefix_hash, answered_at=arrival.at)
-        after = (
-            self._settled(fresh) if arrival.is_current(peer) else self._archived(replace(fresh, ended_at=arrival.at))
+        ratchet, plaintext = Ratchet.responder(handshake, prekeys.signed.pair).open(
+            message, now=arrival.at, fresh=fresh
         )
-        return Opened(after, fresh.session_id, peer, plaintext, _answered(peer, prefix, handshake))
+        peer = PeerDevice(prefix.identity_key, prefix.identity_dh_key, prefix.registration_id)
+        begun = Session(ratchet, peer, arrival.at, prefix_hash=prefix_hash, answered_at=arrival.at)
+        after = (
+            self._settled(begun) if arrival.is_current(peer) else self._archived(replace(begun, ended_at=arrival.at))
+        )
+        return Opened(after, begun.session_id, peer, plaintext, _answered(peer, prefix, handshake))
 
     def _settled(self, fresh: Session) -> "Sessions":
         """A session that the peer began becomes active; when both began at once, the one with the smaller id does, on both sides."""

@@ -1,12 +1,11 @@
-"""What the cases of a vector file do, topic by topic, and how what comes out is compared (docs/signal-protocol.md, "Vectors")."""
+"""What the cases of a vector file do, topic by topic (docs/signal-protocol.md, "Vectors")."""
 
-import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from vyry.signal_protocol import attachments, linking, safety
+from vyry.signal_protocol import attachments, linking, safety, session_cases
 from vyry.signal_protocol.handshake import Handshake, Prefix, Prekeys, answer, begin
 from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey, OwnDevice
 from vyry.signal_protocol.primitives import Address, DhPair, Encapsulated, KemPair, SigningPair, verify
@@ -14,24 +13,12 @@ from vyry.signal_protocol.ratchet import Chain, Ratchet, message_secrets
 from vyry.signal_protocol.refusals import Refusal
 from vyry.signal_protocol.sender_keys import Distribution, Generations, SenderKey, Where, sender_message_secrets
 from vyry.signal_protocol.sessions import find_prekeys
-
-
-Value = dict[str, Any]
-Found = dict[str, object]
+from vyry.signal_protocol.vector_values import Found, Mismatch, Value, address_of, compare, device_of, octets, shown
 
 
 #: A case of millions of steps, or of a file that fills the memory, is a slip, and would hold up all others.
 MAX_DISCARDED: Final = 100_000
 MAX_FILE: Final = 2**28
-
-
-class Mismatch(Exception):
-    """A case expects something else than what this implementation makes."""
-
-
-def octets(text: str) -> bytes:
-    """Bytes as a vector file holds them."""
-    return base64.b64decode(text, validate=True)
 
 
 def _bounded(count: object, most: int) -> int:
@@ -40,40 +27,9 @@ def _bounded(count: object, most: int) -> int:
     return count
 
 
-def compare(found: Mapping[str, object], expected: Mapping[str, Any], where: str = "") -> None:
-    """Whether everything expected was found. Raises Mismatch."""
-    for name, value in expected.items():
-        path = f"{where}{name}"
-        if name not in found:
-            raise Mismatch(f"{path} is not known")
-        mine = found[name]
-        if isinstance(value, dict) and isinstance(mine, dict):
-            compare(mine, value, f"{path}.")
-        elif type(shown(mine)) is not type(value) or shown(mine) != value:
-            raise Mismatch(f"{path} differs")
-
-
-def shown(value: object) -> object:
-    """A value as a vector file holds it."""
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, dict):
-        return {name: shown(each) for name, each in value.items()}
-    return [shown(each) for each in value] if isinstance(value, list) else value
-
-
-def _address(device: Value) -> Address:
-    return Address(UUID(device["userId"]), device["deviceId"])
-
-
-def _device(device: Value) -> OwnDevice:
-    identity, dh = SigningPair.of(octets(device["identityPrivate"])), DhPair.of(octets(device["identityDhPrivate"]))
-    return OwnDevice(_address(device), device.get("registrationId", 1), identity, dh)
-
-
 def _pqxdh(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    alice, bob = _device(given["initiator"]), _device(given["responder"])
+    alice, bob = device_of(given["initiator"]), device_of(given["responder"])
     keys = given["responder"]
     signed = DhPrekey(keys["signedPrekey"]["id"], DhPair.of(octets(keys["signedPrekey"]["private"])))
     one_time = keys.get("oneTimePrekey")
@@ -263,7 +219,7 @@ def _final(state: Ratchet) -> Found:
 
 def _sender_keys(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    where = Where(UUID(given["conversationId"]), _address(given["sender"]))
+    where = Where(UUID(given["conversationId"]), address_of(given["sender"]))
     signing = SigningPair.of(octets(given["signingPrivate"]))
     key = SenderKey(where, octets(given["senderKeyId"]), signing, Chain(octets(given["chainKey"])))
     reader = Generations(where).accept(key.distribution())
@@ -369,10 +325,11 @@ def _agreement(case: Mapping[str, Any]) -> Found:
 
 
 #: Topics whose cases may expect all they expect in their steps.
-STEPPED: Final = frozenset({"ratchet", "sender-keys"})
+STEPPED: Final = frozenset({"ratchet", "sessions", "sender-keys"})
 TOPICS: Final[Mapping[str, Callable[[Mapping[str, Any]], Found]]] = {
     "pqxdh": _pqxdh,
     "ratchet": _ratchet,
+    "sessions": session_cases.run,
     "sender-keys": _sender_keys,
     "attachment": _attachment,
     "linking": _linking,

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from vyry.signal_protocol.refusals import Refusal
-from vyry.signal_protocol.vector_cases import STEPPED, TOPICS, Mismatch, compare
+from vyry.signal_protocol.vector_cases import STEPPED, TOPICS
+from vyry.signal_protocol.vector_values import Mismatch, compare
 
 
 SUITE: Final = "vyry"
