@@ -158,7 +158,8 @@ def test_late_mail_of_a_replaced_device_is_read_for_thirty_days_whatever_else_ca
     ann.hears(bo, content())
     bo.receive(ann_to(ann), answer(ann, bo))
     late, other = ann.seal(bo, content().pack()), second(bo, 1)
-    ann.knows(bo.address.user_id, listed(other))
+    for each in (bo, other):
+        ann.knows(bo.address.user_id, listed(each))
     Peers(ann.store).meet(bo.address, peer_of(other.kept.bundle(6)), NOW)
 
     ann.take(bo.address, late, at=NOW + days * 86_400_000)
