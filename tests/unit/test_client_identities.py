@@ -107,6 +107,9 @@ def test_what_was_sent_to_one_identity_is_not_sent_to_the_next(ann: MailedStore,
     queue.note(outgoing.message_id, Sent(said.pack(), None, (sent_to(bo.address, old_peer),)), NOW)
     ann.inbox.accept(bo.address.user_id, new.person.device.identity.public)
     ann.told()
+    kept = queue.sent(outgoing.message_id, NOW)
+    assert kept
+    assert kept.devices == ()
 
     ann.hears(new, content(Retry.KIND, **Retry(outgoing.message_id, "BadMessage").fields()))
 

@@ -104,6 +104,20 @@ def test_nothing_is_sent_to_another_identity_than_the_one_held() -> None:
     alice.sessions.begin(alice.person.device, bundle, now, identity_key=bundle.identity_key)
 
 
+def test_a_session_of_another_identity_than_the_one_held_opens_nothing() -> None:
+    alice, bob = Device(), Device()
+    bob.receive(alice, alice.send(bob, b"one"))
+    alice.receive(bob, bob.send(alice, b"two"))
+    content = alice.send(bob, b"three")
+    held, bob.identity = bob.identity, bytes(32)
+
+    with pytest.raises(SessionUnknown):
+        bob.open(alice, content)
+
+    bob.identity = held
+    assert bob.receive(alice, content) == b"three"
+
+
 def test_of_two_that_began_at_once_the_smaller_id_wins() -> None:
     for _ in range(6):
         alice, bob = Device(), Device()

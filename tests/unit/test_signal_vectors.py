@@ -31,7 +31,9 @@ EDGES = [
 ]
 
 
-@pytest.mark.parametrize(("topic", "case"), CASES, ids=lambda value: value if isinstance(value, str) else value["name"])
+@pytest.mark.parametrize(
+    ("topic", "case"), [*CASES, *EDGES], ids=lambda value: value if isinstance(value, str) else value["name"]
+)
 def test_a_published_case_comes_out_as_published(topic: str, case: dict[str, Any]) -> None:
     run(case, topic)
 
