@@ -19,6 +19,7 @@ from vyry.client.store import DAY
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import IdentityForged
 from vyry.signal_protocol.sender_keys import SenderKey, Speaker, Where
+from vyry.signal_protocol.sessions import Sessions
 
 
 LATER = NOW + (LATE_DAYS + 1) * DAY
@@ -60,6 +61,7 @@ def test_an_own_device_that_was_removed_is_heard_as_long_as_mail_waits(ann: Mail
     ann.knows(ann.me.user_id, own_list(ann))
 
     assert [each.name for each in ann.hears(laptop, sync)] == ["read"]
+    laptop.sessions = Sessions()
     assert [each.name for each in ann.hears(laptop, sync, at=LATER)] == ["ownIdentityForged"]
 
 

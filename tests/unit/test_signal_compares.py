@@ -41,6 +41,7 @@ PUBLIC = {
         # The text of a QR that this device has just scanned: is it in its one form?
         "_text(octets) != text",
     },
+    "pins": {"len(set(values)) != len(values)"},
     "primitives": {"len(public) != KEY_BYTES"},
     "provisioning": {"said['v'] != VERSION", "said.get('kind') != KIND"},
     "ratchet": {
