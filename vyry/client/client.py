@@ -66,7 +66,7 @@ class Client:
         self._turn = asyncio.Lock()
         self._news = asyncio.Event()
         self._live = Live(self._news, _now)
-        self._line = Line(rest, Mailbox(self._point, self._greeted, self._take, self._adopt), self._live)
+        self._line = Line(rest, Mailbox(self._point, self._greeted, self._caught_up, self._take, self._adopt), self._live)
         self._to_send = asyncio.Event()
         self._registered = asyncio.Event()
         #: Set after each turn of sending.
@@ -249,8 +249,12 @@ class Client:
 
     async def _greeted(self, last_message_id: UUID | None) -> None:
         async with self._turn:
-            await asyncio.to_thread(self._inbox.greeted, last_message_id)
+            await asyncio.to_thread(self._inbox.greeted, last_message_id, _now())
         self._news.set()
+
+    async def _caught_up(self) -> None:
+        async with self._turn:
+            await asyncio.to_thread(self._inbox.drained)
 
     async def _adopt(self, cursor: Point) -> None:
         async with self._turn:

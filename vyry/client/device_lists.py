@@ -28,6 +28,8 @@ from vyry.signal_protocol.sessions import PeerDevice
 
 _LIST: Final = "device list"
 _SEEN: Final = "devices seen"
+#: The ids of accounts of which devices ended lately.
+_ENDED: Final = "devices ended"
 _SUITE: Final = "vyry"
 #: So many earlier lists of an account are known by their fingerprints.
 _FINGERPRINTS: Final = 20
@@ -242,6 +244,18 @@ class KnownDevices:
         after = SeenDevices(listed, since=now) if seen is None else seen.after(user_id, listed, now)
         self._store.put(_LIST, str(user_id), pack(listed))
         self._store.put(_SEEN, str(user_id), pack(after))
+        if after.ended:
+            self._store.put(_ENDED, str(user_id), user_id.bytes)
+
+    def forget_ended(self, before: int) -> None:
+        """All mail that was accepted before this moment (ms since 1970) is here: devices that had ended by then have nothing more to say."""
+        for user_id in (UUID(bytes=kept) for kept in self._store.all(_ENDED)):
+            seen = self.seen(user_id)
+            left = () if seen is None else tuple(each for each in seen.ended if each.ended_at > before)
+            if seen is not None:
+                self._store.put(_SEEN, str(user_id), pack(replace(seen, ended=left)))
+            if not left:
+                self._store.put(_ENDED, str(user_id), None)
 
 
 async def told_key(rest: Rest, user_id: UUID) -> bytes | None:

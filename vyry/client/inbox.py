@@ -10,7 +10,7 @@ from vyry.client.chain import Entry, Point
 from vyry.client.conversation_pins import Pins
 from vyry.client.decided import Decisions
 from vyry.client.device import Me
-from vyry.client.device_lists import forget_devices
+from vyry.client.device_lists import KnownDevices, forget_devices
 from vyry.client.effects import Effects, unreadable
 from vyry.client.events import ConversationForged, Decided, Event, Lost, MemberForged, Notice, OwnIdentityForged
 from vyry.client.group_keys import GroupKeys
@@ -61,6 +61,8 @@ class Inbox:
         self._journal = Journal(store)
         self._group_keys = GroupKeys(store)
         self._pins = Pins(store)
+        #: When the node greeted last (ms since 1970).
+        self._greeted_at = 0
         self._unsealing = Unsealing(store)
         self._decisions = Decisions(store)
         self._retries = Retries(store)
@@ -137,16 +139,24 @@ class Inbox:
                 self.begin_anew()
             replace(me, point=cursor).keep(self._store)
 
-    def greeted(self, last_message_id: UUID | None) -> None:
+    def greeted(self, last_message_id: UUID | None, now: int) -> None:
         """The node names the last post that it accepted from this device. One that this store does not know was made by a later state of it: this is a restored copy."""
+        self._greeted_at = now
         with self._store.transaction():
             posted = Posted(self._store)
             if last_message_id is None or posted.has(last_message_id):
                 return
             posted.note(last_message_id)
-            seq = self._me_point().seq
-            self._journal.add(Lost(seq=seq, through_seq=seq, reason="rolledBack", count=0))
+            if self._store.get(KEYS_DUE) is None:
+                # Else the mailbox has shown it before, in this greeting.
+                seq = self._me_point().seq
+                self._journal.add(Lost(seq=seq, through_seq=seq, reason="rolledBack", count=0))
             self.begin_anew()
+
+    def drained(self) -> None:
+        """All mail that was accepted before the last greeting is here: what a removed device says from now on was posted after its end."""
+        with self._store.transaction():
+            KnownDevices(self._store).forget_ended(self._greeted_at)
 
     def begin_anew(self) -> None:
         """What this store would seal with may have been used already, and its prekeys may be gone at the node: no session is kept, and a whole key set is due before anything is sent."""

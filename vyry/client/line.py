@@ -33,10 +33,11 @@ _ENDED: Final = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSM
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """What the device does with its mailbox: `point` tells where to resume, `greeted` hears the last post that the node accepted of it, `take` keeps a page of entries and answers what may be acknowledged, `adopt` goes on at another point of the node's."""
+    """What the device does with its mailbox: `point` tells where to resume, `greeted` hears the last post that the node accepted of it, `drained` that all mail of before is here, `take` keeps a page of entries and answers what may be acknowledged, `adopt` goes on at another point of the node's."""
 
     point: Callable[[], Point]
     greeted: Callable[[UUID | None], Awaitable[None]]
+    drained: Callable[[], Awaitable[None]]
     take: Callable[[Sequence[Entry]], Awaitable[Taken]]
     adopt: Callable[[Point], Awaitable[None]]
 
@@ -116,6 +117,7 @@ class Line:
                 await self._mailbox.greeted(last)
                 self.is_greeted.set()
             case "drained":
+                await self._mailbox.drained()
                 self.is_drained.set()
             case "refused":
                 refused = Refused(409, payload)

@@ -40,10 +40,14 @@ class Retries:
     def ask(self, letter: Letter, refusal: Refusal) -> bool:
         """Ask for a letter again, if the rules allow it; says whether it was asked for."""
         way = remedy(refusal, letter.content)
+        is_first = not self._known("asked", letter).is_lately(letter.at)
         if way is None or not self._allows("asked", letter.message_id, letter):
             return False
-        if way is Remedy.BEGIN_ANEW:
-            self._peers.keep_sessions(letter.sender, self._peers.sessions(letter.sender).archive())
+        sessions = self._peers.sessions(letter.sender)
+        # Anybody on the way can make bytes that open nowhere: one such envelope ends no session that is in use.
+        is_in_use = sessions.active is not None and not sessions.active.is_unanswered
+        if way is Remedy.BEGIN_ANEW and not (is_first and is_in_use):
+            self._peers.keep_sessions(letter.sender, sessions.archive())
         self._send(Retry.KIND, Retry(letter.message_id, refusal.name, letter.sender_key_id).fields(), letter)
         return True
 
@@ -124,11 +128,17 @@ class Retries:
 
     def _allows(self, what: str, message_id: UUID, letter: Letter) -> bool:
         """Once for each envelope, and five in an hour for each device; for what is asked as for what is answered."""
-        device = f"{letter.sender.user_id}/{letter.sender.device_id}"
-        kept = self._store.get(what, device)
-        known = unpack(Asked, kept) if kept else Asked()
+        known = self._known(what, letter)
         if not known.may_ask(message_id, letter.at):
             return False
         known = known.asking(message_id, letter.at)
-        self._store.put(what, device, pack(known), until=letter.at + _KNOWN_DAYS * DAY)
+        self._store.put(what, _device(letter), pack(known), until=letter.at + _KNOWN_DAYS * DAY)
         return True
+
+    def _known(self, what: str, letter: Letter) -> Asked:
+        kept = self._store.get(what, _device(letter))
+        return unpack(Asked, kept) if kept else Asked()
+
+
+def _device(letter: Letter) -> str:
+    return f"{letter.sender.user_id}/{letter.sender.device_id}"

@@ -20,7 +20,7 @@ from vyry.signal_protocol.spent import check_unspent, ratchet_position, remember
 HEADER_BYTES: Final = 50
 MAX_JUMP: Final = 1_000
 MAX_KEPT: Final = 2_000
-MAX_EARLIER: Final = 5
+MAX_EARLIER: Final = 50
 #: The number no chain reaches.
 CHAIN_END: Final = 2**32 - 1
 KEPT_MILLISECONDS: Final = 30 * 86_400_000

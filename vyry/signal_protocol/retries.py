@@ -41,7 +41,7 @@ Device = TypeVar("Device", bound=Hashable)
 class Remedy(Enum):
     """How the sender is asked to send again."""
 
-    BEGIN_ANEW = "archive the active session with that device, begin a new one, and send a `retry` in it"
+    BEGIN_ANEW = "send a `retry` in the session that is in use; the second time within an hour, or where none is, archive it, begin a new one, and send it there"
     SAME_SESSION = "send a `retry` in the session that there is"
 
 
@@ -64,13 +64,19 @@ class Asked:
 
     def may_ask(self, message_id: UUID, now: int) -> bool:
         """Whether the device may be asked for this envelope: once, and for five in an hour."""
-        lately = [at for _, at in self.envelopes if abs(now - at) < _HOUR]
-        return len(lately) < ASKED_AN_HOUR and all(known != message_id for known, _ in self.envelopes)
+        return len(self._lately(now)) < ASKED_AN_HOUR and all(known != message_id for known, _ in self.envelopes)
+
+    def is_lately(self, now: int) -> bool:
+        """Whether the device was asked within an hour."""
+        return bool(self._lately(now))
 
     def asking(self, message_id: UUID, now: int) -> "Asked":
         """Once it is asked."""
         known = tuple(each for each in self.envelopes if now - each[1] <= _REMEMBERED)
         return replace(self, envelopes=(*known, (message_id, now)))
+
+    def _lately(self, now: int) -> list[int]:
+        return [at for _, at in self.envelopes if abs(now - at) < _HOUR]
 
 
 @dataclass(frozen=True, slots=True)
