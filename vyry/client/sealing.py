@@ -127,11 +127,7 @@ class Sealing:
         changed = [person for person in named if changed_key(self._store, person) is not None]
         if changed and not circle.is_group:
             raise IdentityChanged
-        roll = Roll(me, circle, {person: each for person, each in lists.items() if person not in changed})
-        with self._store.transaction():
-            for address in roll.addresses():
-                self._peers.meet(address, roll.device(address), self._now())
-        return roll
+        return Roll(me, circle, {person: each for person, each in lists.items() if person not in changed})
 
     async def _tell(self, conversation_id: UUID, roll: Roll, post: Post) -> None:
         """Tell the present sender key to all who do not have it, some people at a time."""
@@ -173,6 +169,10 @@ class Sealing:
 
     async def _pairwise(self, outgoing: Outgoing, roll: Roll) -> tuple[bytes | None, Sent]:
         """A content of its own for each device."""
+        # What is sealed under a sender key needs none of the sessions, and a group has many.
+        with self._store.transaction():
+            for address in roll.addresses():
+                self._peers.meet(address, roll.device(address), self._now())
         bundles = await self._claim(roll)
         nothing = _nothing(outgoing.conversation_id, self._now())
         copies: dict[Address, dict[str, Any]] = {}
