@@ -11,10 +11,11 @@ from tests.told_node import ToldNode, told_node
 from vyry.client.chain import text
 from vyry.client.circles import Circles, Expected
 from vyry.client.events import ConversationForged, MemberAdded
+from vyry.client.group_due import Dues
 from vyry.client.group_info import GroupInfo
 from vyry.client.group_keys import GroupKeys, own_key
 from vyry.client.groups import Groups
-from vyry.client.refusals import Unreachable
+from vyry.client.refusals import Refused, Unreachable
 from vyry.signal_protocol import refusals
 from vyry.signal_protocol.blobs import Blob, seal_blob
 
@@ -95,3 +96,18 @@ async def test_adding_to_a_group_seen_for_the_first_time_alarms_about_nobody(
     await groups.add(HERE, [CY])
 
     assert ann.told() == []
+
+
+@pytest.mark.parametrize("deed", ["add", "remove"])
+async def test_what_is_due_is_looked_after_also_when_the_node_refuses(ann: MailedStore, deed: str) -> None:
+    woken: list[bool] = []
+    async with told_node(ann.store) as (_, rest):
+        info = GroupInfo(ann.store, rest, lambda: NOW)
+        groups = Groups(ann.store, rest, info, lambda: woken.append(Dues(ann.store).due() != []))
+        with pytest.raises(Refused):
+            await (groups.add(HERE, [CY]) if deed == "add" else groups.remove(HERE, CY))
+        assert woken == [True]
+
+        await info.tend()
+
+    assert not Dues(ann.store).due()

@@ -1,6 +1,7 @@
 """Groups: who is in them, and what they are called, which the node cannot read (docs/protocol.md, "Groups"). All of it raises Refused, Unreachable."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Literal
 from urllib.parse import quote
 from uuid import UUID
@@ -31,7 +32,7 @@ class Groups:
 
     async def create(self, member_ids: Sequence[UUID], title: str) -> UUID:
         """A new group with oneself as its admin. Broken off and asked for again, it is made once. Raises TooLarge, BadContent for a title of nothing."""
-        async with self._info.turn:
+        async with self._changing():
             with self._store.transaction():
                 begun, is_repeat = self._beginnings.begin(member_ids, title)
             found = await self._found(begun) if is_repeat else None
@@ -52,7 +53,7 @@ class Groups:
     async def add(self, conversation_id: UUID, user_ids: Sequence[UUID]) -> None:
         """Take people in; they are told the key of the title, and read nothing older. Admins do."""
         due = Due(conversation_id, tuple(user_ids))
-        async with self._info.turn:
+        async with self._changing():
             self._dues.note(due)
             asked = {"userIds": list(map(str, user_ids))}
             said = await self._rest.call("POST", f"/conversations/{conversation_id}/members", asked)
@@ -62,7 +63,7 @@ class Groups:
     async def remove(self, conversation_id: UUID, user_id: UUID) -> None:
         """Make somebody go: what is said and what the group is called from now on is closed to them. Admins do."""
         due = Due(conversation_id, is_rotating=True)
-        async with self._info.turn:
+        async with self._changing():
             self._dues.note(due)
             await self._rest.call("DELETE", f"/conversations/{conversation_id}/members/{user_id}")
             await self._settle(due, await self._info.look(conversation_id))
@@ -91,10 +92,18 @@ class Groups:
         self._circles.keep(said)
         return UUID(said["conversationId"])
 
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[None]:
+        """Alone with the groups; what is due is looked after also when the node refused or did not answer."""
+        async with self._info.turn:
+            try:
+                yield
+            finally:
+                self._wake()
+
     async def _settle(self, due: Due, said: Body) -> None:
         await self._info.settle(due, said)
         self._dues.done(due)
-        self._wake()
 
     async def _made(self, begun: Begun) -> Body:
         asked = {"kind": "group", "memberIds": list(map(str, begun.members)), "sealedInfo": text(begun.sealed)}
