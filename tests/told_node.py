@@ -42,10 +42,10 @@ class ToldNode:
         said = {"userId": str(user_id), "identityKey": identity, "suite": "vyry", "epoch": epoch, "devices": rows}
         self.answers[f"GET /keys/{user_id}"] = {**said, **changes}
 
-    def conversation(self, conversation_id: UUID, *members: UUID, kind: str = "direct") -> None:
+    def conversation(self, conversation_id: UUID, *members: UUID, kind: str = "direct", version: int = 1) -> None:
         """Tell these members."""
         rows = [{"userId": str(each), "role": "member"} for each in members]
-        said = {"conversationId": str(conversation_id), "kind": kind, "version": 1, "members": rows}
+        said = {"conversationId": str(conversation_id), "kind": kind, "version": version, "members": rows}
         self.answers[f"GET /conversations/{conversation_id}"] = said
 
 

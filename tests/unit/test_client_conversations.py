@@ -173,13 +173,28 @@ def test_who_left_gives_no_key_of_a_title_any_more_and_late_mail_of_theirs_is_re
     ann.pin(bo.address.user_id, CY)
     pin = Pins(ann.store).get(HERE)
     assert pin
-    Pins(ann.store).keep(HERE, pin.at([CY]))
+    Pins(ann.store).keep(HERE, pin.at([CY], 1))
     evil = b"\2" * 32
 
     assert ann.hears(bo, content("groupKey", groupKey=text_of(evil), generation=9)) == []
     assert [each.name for each in ann.hears(bo, content())] == ["message"]
 
     assert GroupKeys(ann.store).opened(HERE, seal_blob(evil, Blob.GROUP_INFO, {"title": "x"})) == (None, {})
+
+
+async def test_who_came_and_went_between_two_looks_is_told_and_heard(
+    ann: MailedStore, node: tuple[ToldNode, Circles], bo: Device
+) -> None:
+    (told, circles), dan = node, Device()
+    told.conversation(HERE, ann.me.user_id, bo.address.user_id, kind="group")
+    await circles.get(HERE)
+    told.conversation(HERE, ann.me.user_id, bo.address.user_id, kind="group", version=3)
+    await circles.refresh(HERE)
+    evil = text_of(bytes(32))
+
+    assert [each.name for each in ann.hears(dan, content("groupKey", groupKey=evil, generation=0))] == ["memberForged"]
+    assert [each.name for each in ann.hears(dan, content())] == ["memberAdded", "message"]
+    assert [each.name for each in ann.hears(dan, content())] == ["message"]
 
 
 def test_a_sender_key_counts_only_from_a_member(ann: MailedStore, bo: Device) -> None:

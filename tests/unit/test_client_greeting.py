@@ -32,13 +32,13 @@ def is_whole(ann: MailedStore) -> bool:
 
 
 def test_a_post_that_this_store_does_not_know_ends_all_that_it_would_seal_with(ann: MailedStore) -> None:
-    ann.inbox.greeted(later := uuid4())
+    ann.inbox.greeted(later := uuid4(), NOW)
 
     assert [(each.reason, each.count) for each in ann.told() if isinstance(each, Lost)] == [("rolledBack", 0)]
     assert (ann.store.all("sessions"), OwnKeys(ann.store).get(HERE)) == ([], None)
     assert ann.store.get(KEYS_DUE) is not None
     # From here on it is known.
-    ann.inbox.greeted(later)
+    ann.inbox.greeted(later, NOW)
     assert ann.told() == []
 
 
@@ -46,7 +46,7 @@ def test_an_own_post_and_none_at_all_say_nothing(ann: MailedStore) -> None:
     Posted(ann.store).note(own := uuid4())
 
     for named in (None, own):
-        ann.inbox.greeted(named)
+        ann.inbox.greeted(named, NOW)
 
     assert ann.told() == []
     assert is_whole(ann)

@@ -229,3 +229,18 @@ def test_letters_are_opened_only_by_their_own_device(ann: MailedStore, bo: Devic
     ann.take(other, letter.content)
 
     assert [each.name for each in ann.told()] == ["unreadable"]
+
+
+def test_a_removed_device_is_heard_until_all_mail_of_before_is_here(ann: MailedStore, bo: Device) -> None:
+    laptop = second(bo)
+    ann.knows(bo.address.user_id, listed(bo, laptop))
+    ann.knows(bo.address.user_id, listed(bo))
+
+    ann.inbox.greeted(None, NOW - 1)
+    ann.inbox.drained()
+    assert [each.name for each in ann.hears(laptop, content())] == ["message"]
+    # Connected again: whatever comes now was posted after its end.
+    ann.inbox.greeted(None, NOW)
+    ann.inbox.drained()
+
+    assert [each.name for each in ann.hears(laptop, content())] == ["deviceListDiffers", "message"]

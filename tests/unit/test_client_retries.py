@@ -1,7 +1,9 @@
 """The client asks once for what it could not read, and sends again only what it sent to that very device."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -172,3 +174,64 @@ def test_of_too_much_that_was_sent_the_oldest_is_forgotten(store: Store) -> None
     assert Queue(store).sent(first, NOW) is None
     assert len(store.all("sent")) == 1_000
     assert Outgoing.of(Content("text", uuid4(), 5, HERE), NOW).lane == "mail"
+
+
+def used(store: Store) -> Sessions:
+    """A session with Bo that both sides have used."""
+    sessions = Sessions().begin(Me.of(store).own, BUNDLE, NOW)
+    assert sessions.active
+    sessions = replace(sessions, active=replace(sessions.active, prefix=None, answered_at=NOW))
+    Peers(store).keep_sessions(BO, sessions)
+    return sessions
+
+
+def test_one_envelope_that_does_not_open_ends_no_session_in_use(store: Store) -> None:
+    sessions, retries = used(store), Retries(store)
+
+    assert retries.ask(letter(), BadMessage())
+    assert Peers(store).sessions(BO) == sessions
+    assert retries.ask(letter(at=NOW + 3_600_000), BadMessage())
+    assert Peers(store).sessions(BO) == sessions
+
+    assert retries.ask(letter(at=NOW + 3_600_001), BadMessage())
+
+    assert Peers(store).sessions(BO) == sessions.archive()
+
+
+def test_a_member_forces_one_generation_an_hour(store: Store) -> None:
+    keys, where = OwnKeys(store), Where(HERE, Me.of(store).own.address)
+    for at, is_replaced in ((NOW, True), (NOW + 3_599_999, False), (NOW + 3_600_000, True)):
+        keys.keep(HERE, keys.current(where, [Reader(BO, 7)], NOW).telling([Reader(BO, 7)]))
+        message_id, _ = sent(store, is_group=True, at=at)
+
+        ask(store, message_id, "JumpTooFar", at)
+
+        assert (keys.get(HERE) is None) is is_replaced
+
+
+@pytest.mark.parametrize(("fields", "later"), [({"isViewOnce": True}, 0), ({"timerSeconds": 5}, 5_000)])
+def test_what_has_ended_or_is_viewed_once_is_not_sent_again(store: Store, fields: dict[str, Any], later: int) -> None:
+    message_id, _ = sent(store, **fields)
+
+    ask(store, message_id, at=NOW + later)
+
+    assert [each.kind for each in queued(store)] == ["resync"]
+
+
+def test_what_was_unsent_is_not_sent_again(store: Store) -> None:
+    message_id, said = sent(store)
+    Queue(store).unsend(said.id)
+
+    ask(store, message_id)
+
+    assert [each.kind for each in queued(store)] == ["resync"]
+
+
+@pytest.mark.parametrize("kind", ["senderKey", "groupKey", "profileKey"])
+def test_keys_are_not_kept_with_what_was_sent(store: Store, kind: str) -> None:
+    secret = "c2VjcmV0"
+    told = Content(kind, uuid4(), 5, HERE, {"chainKey": secret, "groupKey": secret, "profileKey": secret})
+
+    Queue(store).note(uuid4(), Sent(told.pack(), told.pack(), (), is_group=False), NOW)
+
+    assert all(secret.encode() not in kept for kept in store.all("sent"))

@@ -137,16 +137,16 @@ def packed(kind: str, payload: Any) -> bytes | None:
     return None
 
 
-@pytest.mark.parametrize("kind", FRAMES)
-async def test_an_odd_frame_is_heard_or_ends_the_connection_alone(
-    ann: MailedStore, node: tuple[ToldNode, Rest], kind: str
-) -> None:
-    me, live = ann.me, Live(asyncio.Event(), lambda: NOW)
-    point = me.point
+def line_of(ann: MailedStore, rest: Rest, live: Live) -> Line:
+    """The socket of that device."""
+    point = ann.me.point
     assert point is not None
 
     async def greeted(last: UUID | None) -> None:
-        ann.inbox.greeted(last)
+        ann.inbox.greeted(last, NOW)
+
+    async def drained() -> None:
+        ann.inbox.drained()
 
     async def take(entries: Sequence[Entry]) -> Taken:
         return ann.inbox.take(entries, NOW)
@@ -154,7 +154,15 @@ async def test_an_odd_frame_is_heard_or_ends_the_connection_alone(
     async def adopt(cursor: Point) -> None:
         ann.inbox.adopt(cursor)
 
-    line = Line(node[1], Mailbox(lambda: point, greeted, take, adopt), live)
+    return Line(rest, Mailbox(lambda: point, greeted, drained, take, adopt), live)
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+async def test_an_odd_frame_is_heard_or_ends_the_connection_alone(
+    ann: MailedStore, node: tuple[ToldNode, Rest], kind: str
+) -> None:
+    me, live = ann.me, Live(asyncio.Event(), lambda: NOW)
+    line = line_of(ann, node[1], live)
     for payload in mutants(FRAMES[kind]):
         with suppress(Unreachable, ChainBroken):
             await line._hear(Socket(), *line._read(packed(kind, payload)))  # type: ignore[arg-type]

@@ -129,7 +129,7 @@ class Circles:
             return True
         others = self._others(circle.members)
         if circle.is_group:
-            return self._meet_members(conversation_id, pin, others, expected)
+            return self._meet_members(conversation_id, pin, circle, expected)
         peer = pin.peer if pin is not None else None
         self._pins.keep(conversation_id, ConversationPin(is_group=False, peer=peer or next(iter(others), None)))
         return False
@@ -158,22 +158,27 @@ class Circles:
         return [each for each in members if each != me]
 
     def _meet_members(
-        self, conversation_id: UUID, pin: ConversationPin | None, others: list[UUID], expected: Expected
+        self, conversation_id: UUID, pin: ConversationPin | None, circle: Circle, expected: Expected
     ) -> bool:
         """Newcomers are told before anything is sealed for them; at the first look all are there. Answers whether the node tells of somebody who cannot be there."""
+        others = self._others(circle.members)
         strangers = expected.strangers(others, pin.members if pin is not None else others)
         if strangers and expected.is_first:
             self._tell(ForgedEvent(conversation_id=conversation_id, reason="member", user_ids=tuple(sorted(strangers))))
             return True
         for user_id in strangers:
-            is_compared = is_verified(self._store, user_id)
-            event = MemberAdded(conversation_id=conversation_id, user_id=user_id, is_verified=is_compared)
-            Journal(self._store).add(event)
-        self._pins.keep(conversation_id, (pin or ConversationPin(is_group=True)).at(others))
+            add_member(self._store, conversation_id, user_id)
+        self._pins.keep(conversation_id, (pin or ConversationPin(is_group=True)).at(others, circle.version))
         return False
 
     def _tell(self, event: ForgedEvent) -> None:
         Journal(self._store).add_once(event, self._now())
+
+
+def add_member(store: Store, conversation_id: UUID, user_id: UUID) -> None:
+    """The person here is told of a newcomer of a group."""
+    is_compared = is_verified(store, user_id)
+    Journal(store).add(MemberAdded(conversation_id=conversation_id, user_id=user_id, is_verified=is_compared))
 
 
 def forged_conversations(store: Store) -> list[UUID]:

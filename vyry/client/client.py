@@ -66,7 +66,9 @@ class Client:
         self._turn = asyncio.Lock()
         self._news = asyncio.Event()
         self._live = Live(self._news, _now)
-        self._line = Line(rest, Mailbox(self._point, self._greeted, self._caught_up, self._take, self._adopt), self._live)
+        self._line = Line(
+            rest, Mailbox(self._point, self._greeted, self._caught_up, self._take, self._adopt), self._live
+        )
         self._to_send = asyncio.Event()
         self._registered = asyncio.Event()
         #: Set after each turn of sending.

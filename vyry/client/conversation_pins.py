@@ -17,22 +17,32 @@ _FORMER: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class ConversationPin:
-    """What never changes of a conversation (its kind, and the peer of a direct one), and the members of a group at the last look."""
+    """What never changes of a conversation (its kind, and the peer of a direct one), and the members of a group at the last look.
+
+    `is_skipping`: between the last two looks the group had versions that were not seen: accounts may have come and gone.
+    """
 
     is_group: bool
     peer: UUID | None = None
     members: tuple[UUID, ...] = ()
     former: tuple[UUID, ...] = ()
+    version: int = 0
+    is_skipping: bool = False
 
     def admits(self, user_id: UUID) -> bool:
         """Whether contents of this account may belong here: it is, or lately was, a member as the node says."""
         return user_id in (self.peer, *self.members, *self.former)
 
-    def at(self, members: Collection[UUID]) -> "ConversationPin":
-        """Once the node told these members of a group."""
+    def at(self, members: Collection[UUID], version: int) -> "ConversationPin":
+        """Once the node told these members of a group, in this version of it."""
         gone = tuple(each for each in self.members if each not in members)
         former = tuple(each for each in (*self.former, *gone) if each not in members)[-_FORMER:]
-        return replace(self, members=tuple(members), former=former)
+        is_skipping = self.is_skipping if version == self.version else version - self.version > 1
+        return replace(self, members=tuple(members), former=former, version=version, is_skipping=is_skipping)
+
+    def heard(self, user_id: UUID) -> "ConversationPin":
+        """An account came and went unseen."""
+        return replace(self, former=(*self.former, user_id)[-_FORMER:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from uuid import UUID
 
 import orjson
 
-from vyry.client.conversation_pins import Pins
+from vyry.client.circles import add_member
+from vyry.client.conversation_pins import ConversationPin, Pins
 from vyry.client.decided import Decisions
 from vyry.client.device import Me
 from vyry.client.events import Edit, Said, TimerSet, Unreadable, Unsend
@@ -102,9 +103,16 @@ class Effects:
                 raise MemberForged
             return
         if pin.is_group and not pin.admits(sender):
-            raise MemberForged
+            self._meet_passer(pin, content, letter)
         if not pin.is_group and content.kind in _GROUP_KEYS:
             raise BadContent
+
+    def _meet_passer(self, pin: ConversationPin, content: Content, letter: Letter) -> None:
+        """Who joined and left a group between two looks was a member, and is told as a newcomer. Raises MemberForged where nobody can have done so, or a key of the title comes."""
+        if not pin.is_skipping or content.kind == "groupKey":
+            raise MemberForged
+        add_member(self._store, letter.conversation_id, letter.sender.user_id)
+        self._pins.keep(letter.conversation_id, pin.heard(letter.sender.user_id))
 
     def _said(self, me: Me, content: Content, letter: Letter) -> None:
         known = self._journal.known(content.id, letter.sender.user_id)
