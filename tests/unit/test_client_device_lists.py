@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from tests.mailed_store import NOW, MailedStore, content, listed, mailed_store, second
+from tests.mailed_store import HERE, NOW, MailedStore, content, listed, mailed_store, second
 from tests.signal_devices import Device
 from tests.told_node import ToldNode, row, told_node
 from vyry.client.chain import text
 from vyry.client.device_lists import DeviceLists, KnownDevices
 from vyry.client.events import DeviceListDiffers, OwnDeviceAdded, OwnIdentityForged
 from vyry.client.list_witness import LASTING
+from vyry.client.outgoing import Outgoing
 from vyry.client.peers import Peers, changed_key
-from vyry.client.refusals import Unreachable
+from vyry.client.refusals import Refused, Unreachable
+from vyry.client.sealing import Sealing
 from vyry.signal_protocol.primitives import Address
 
 
@@ -191,3 +193,17 @@ def test_a_list_of_before_a_change_is_no_lie(ann: MailedStore, bo: Device) -> No
 
     assert [each.name for each in (*late, *later)] == ["message", "message"]
     assert KnownDevices(ann.store).current(bo.address.user_id) == after
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_a_message_that_no_device_of_the_peer_would_get_is_not_sent(
+    ann: MailedStore, bo: Device, *, is_known: bool
+) -> None:
+    async with told_node(ann.store) as (told, rest):
+        told.conversation(HERE, ann.me.user_id, bo.address.user_id)
+        told.list(ann.me.user_id, own_device(ann, 1))
+        if is_known:
+            told.list(bo.address.user_id, bo, devices=[], identityKey=None)
+
+        with pytest.raises(Refused, match="NOT_FOUND"):
+            await Sealing(ann.store, rest, lambda: NOW).seal(Outgoing.of(content(), NOW), lambda _: None)

@@ -186,6 +186,11 @@ class Sealing:
                 copies[address] = self._copy(roll.me, address, sealed, bundles.get(address))
                 if plaintext:
                     real.append(roll.sent_to(address))
+        if outgoing.lane == "mail" and not roll.circle.is_group and all(_is_own(each, roll) for each in copies):
+            # Nobody would get it: that is no message sent.
+            raise Refused(
+                404, {"error_code": "NOT_FOUND", "error": "The other side has no device that it can be sealed for."}
+            )
         sent = Sent(outgoing.plaintext, outgoing.own, tuple(real), is_group=False)
         # In a group somebody may leave at any time: by the version the node tells who it was.
         version = {"conversationVersion": roll.circle.version} if roll.circle.is_group else {}
@@ -259,6 +264,10 @@ class Sealing:
         mark = roll.lists[roll.me.user_id].fingerprint(roll.me.user_id)
         said = write_object({**parse_object(plaintext), "deviceList": text(mark)})
         return said if len(said) < MAX_PADDED else plaintext
+
+
+def _is_own(address: Address, roll: Roll) -> bool:
+    return address.user_id == roll.me.user_id
 
 
 def _plaintext_for(device: SentTo, outgoing: Outgoing, me: Me) -> bytes | None:
