@@ -1,5 +1,6 @@
 """A node that says what a test has it say about accounts and conversations, over HTTP: for lists and members that no real node would tell."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -26,14 +27,22 @@ class ToldNode:
     answers: dict[str, Body] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     url: str = ""
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.Response:
         """Say it."""
         name = f"{request.method} {request.path.removeprefix('/api/v1')}"
         self.asked.append(name)
+        self._news.set()
         if name not in self.answers:
             return web.json_response({"error_code": "NOT_FOUND", "error": "Not found."}, status=404)
         return web.json_response(self.answers[name])
+
+    async def is_asked(self, name: str, times: int) -> None:
+        """Come back when it was asked this so often."""
+        while self.asked.count(name) < times:
+            self._news.clear()
+            await self._news.wait()
 
     def list(self, user_id: UUID, *devices: Device, epoch: int = 1, **changes: Any) -> None:
         """Tell these devices as those of the account, as they sign themselves."""

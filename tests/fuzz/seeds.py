@@ -13,6 +13,7 @@ from aiohttp import WSMsgType
 from pydantic import BaseModel
 
 from tests.device_keys import DeviceKeys, base64_text
+from tests.fuzz.client_seeds import of_the_client
 from tests.fuzz.domain_targets import TOKENS
 from tests.fuzz.targets import CORPUS
 from tests.fuzz.wire_targets import BODIES, QUERIES
@@ -99,6 +100,7 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
         ],
         **_of_devices(),
         **_of_the_protocol(),
+        **of_the_client(),
     }  # fmt: skip
 
 

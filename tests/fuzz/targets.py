@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import device_targets, domain_targets, signal_targets, wire_targets
+from tests.fuzz import client_targets, device_targets, domain_targets, signal_targets, wire_targets
 
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -41,6 +41,12 @@ TARGETS: Final[dict[str, Target]] = {
         signal_targets.foreign_content,
         signal_targets.provisioning,
         signal_targets.kept_content,
+        client_targets.device_list,
+        client_targets.conversation,
+        client_targets.claimed_bundle,
+        client_targets.node_frame,
+        client_targets.said_content,
+        client_targets.store_key,
     )
 }
 

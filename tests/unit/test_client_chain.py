@@ -77,6 +77,14 @@ def test_a_loss_says_which_numbers_it_took() -> None:
         point.after({**lost, "throughSeq": 5})
 
 
+def test_a_loss_of_no_numbers_is_none() -> None:
+    point = Point.first(MAILBOX)
+    lost = {"seq": 1, "throughSeq": 0, "head": text(bytes(32)), "tombstone": {"reason": "expired", "count": 0}}
+
+    with pytest.raises(ChainBroken):
+        point.after(lost)
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     who: UUID

@@ -168,6 +168,7 @@ def test_late_mail_of_a_replaced_device_is_read_for_thirty_days_whatever_else_ca
     ann.take(bo.address, late, at=NOW + days * 86_400_000)
 
     assert [each.name for each in ann.told()] == told
+    assert Peers(ann.store).sessions(bo.address).active is None
 
 
 def test_letters_under_another_identity_wait_up_to_a_bound_and_are_opened_once_it_is_accepted(

@@ -194,6 +194,16 @@ def test_a_changed_store_key_opens_nothing_and_is_left_as_it_is(
     assert kept(here) == b"kept"
 
 
+@pytest.mark.parametrize(("opener", "argon2"), [(Opener.FILE, None), (Opener.KEY, Argon2(bytes(16)))])
+def test_what_stands_beside_a_wrapped_key_is_a_part_of_it(opener: Opener, argon2: Argon2 | None) -> None:
+    key = bytes(range(32))
+    wrapped = WrappedKey.wrap(bytes(32), Opener.KEY, None, key)
+    assert wrapped.unwrap(key) == bytes(32)
+
+    with pytest.raises(StoreLocked, match="does not open"):
+        replace(wrapped, opener=opener, argon2=argon2).unwrap(key)
+
+
 def test_a_key_file_is_made_for_a_new_profile_and_for_its_owner_alone(tmp_path: Path) -> None:
     with pytest.raises(StoreLocked, match="is not there"):
         file_key(tmp_path / "key", is_new=False)

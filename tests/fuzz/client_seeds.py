@@ -1,0 +1,205 @@
+"""Seeds of the client's targets: answers, frames and contents as an honest node and device say them, and some that they must not."""
+
+from typing import Any
+
+import msgpack
+import orjson
+
+from tests.fuzz.client_targets import BO, DEVICE, HERE, ME, OWN, wrapped_key
+from vyry.client.chain import text
+from vyry.signal_protocol.contents import Content
+from vyry.signal_protocol.keys import DhPrekey, KemPrekey, OwnDevice
+from vyry.signal_protocol.primitives import DhPair, KemPair
+from vyry.signal_protocol.retries import Resync, Retry
+from vyry.signal_protocol.safety import ListedKeys, device_list_fingerprint
+from vyry.signal_protocol.sender_keys import Distribution
+
+
+def of_the_client() -> dict[str, list[bytes]]:
+    """By target."""
+    return {
+        "device_list": [orjson.dumps(each) for each in _lists()],
+        "conversation": [orjson.dumps(each) for each in _conversations()],
+        "claimed_bundle": [orjson.dumps(each) for each in _bundles()],
+        "node_frame": [msgpack.packb(each) for each in _frames()] + [b"\x81", b"\xc1", b"\x80"],
+        "said_content": [*_contents(), b"{}", b'{"v":1,"v":1}'],
+        "store_key": [wrapped_key(), b"W", b"W\x05\x01", b"W\x40\x01", b"[]", b'{"version":1}', _argon2()],
+    }
+
+
+def _row(device: OwnDevice, **changes: Any) -> dict[str, Any]:
+    keys = {"identityDhKey": text(device.dh.public), "identityDhSignature": text(device.dh_signature())}
+    return {"deviceId": device.address.device_id, "registrationId": device.registration_id, **keys, **changes}
+
+
+def _lists() -> list[dict[str, Any]]:
+    key = text(DEVICE.identity.public)
+    good: dict[str, Any] = {
+        "userId": str(BO),
+        "identityKey": key,
+        "suite": "vyry",
+        "epoch": 1,
+        "devices": [_row(DEVICE)],
+    }
+    own = {**good, "identityKey": text(OWN.identity.public), "devices": [_row(OWN.own)]}
+    ids: list[dict[str, Any]] = [
+        {"deviceId": 2**40},
+        {"deviceId": -1},
+        {"deviceId": 0},
+        {"registrationId": -5},
+        {"registrationId": 2**33},
+        {"deviceId": True},
+    ]
+    return [
+        good,
+        own,
+        {**good, "devices": [_row(DEVICE), _row(DEVICE, deviceId=2)]},
+        *({**good, "devices": [_row(DEVICE, **each)]} for each in ids),
+        *({**own, "devices": [_row(OWN.own, **each)]} for each in ids),
+        {**good, "epoch": 2**70 % 10**19},
+        {**good, "suite": "libsignal"},
+        {**good, "devices": {}},
+        {**good, "identityKey": None},
+    ]
+
+
+def _conversations() -> list[dict[str, Any]]:
+    members: list[Any] = [{"userId": str(each), "role": "member"} for each in (ME, BO)]
+    good = {"conversationId": str(HERE), "kind": "direct", "version": 1, "members": members}
+    third = {"userId": str(HERE), "role": "member"}
+    return [
+        good,
+        {**good, "kind": "group", "members": [*members, third]},
+        {**good, "members": [*members, third]},
+        {**good, "members": [{"userId": 7}]},
+        {**good, "members": [{"userId": None}]},
+        {**good, "members": "people"},
+        {**good, "version": 2**63},
+        {**good, "version": -1},
+    ]
+
+
+def _bundles() -> list[dict[str, Any]]:
+    signed, kem = DhPrekey(5, DhPair.of(bytes([5]) * 32)), KemPrekey(7, KemPair.of(bytes([7]) * 64))
+    spk, pq = signed.publish(DEVICE), kem.publish(DEVICE)
+    once: dict[str, Any] = {"id": 6, "key": text(DhPair.of(bytes([6]) * 32).public)}
+    good: dict[str, Any] = {
+        **_row(DEVICE),
+        "identityKey": text(DEVICE.identity.public),
+        "signedPrekey": {"id": spk.id, "key": text(spk.key), "signature": text(spk.signature or b"")},
+        "oneTimePrekey": once,
+        "pqPrekey": {"id": pq.id, "key": text(pq.key), "signature": text(pq.signature or b"")},
+        "pqPrekeyIsLastResort": False,
+    }
+    return [
+        good,
+        {**good, "oneTimePrekey": None},
+        *({**good, "oneTimePrekey": {**once, "id": each}} for each in (0, -1, 2**32, "6", None, 1.5)),
+        {**good, "oneTimePrekey": {**once, "key": ""}},
+        *({**good, "signedPrekey": {**good["signedPrekey"], "id": each}} for each in (-1, 2**40, "5")),
+        {**good, "deviceId": 2**40},
+        {**good, "deviceId": "1"},
+        {**good, "registrationId": None},
+        {**good, "pqPrekeyIsLastResort": "no"},
+    ]
+
+
+def _entries() -> list[dict[str, Any]]:
+    at = {
+        "postedAt": "2027-01-15T08:00:00.000Z",
+        "messageId": str(HERE),
+        "conversationId": str(HERE),
+        "head": bytes(32),
+        "seq": 1,
+    }
+    envelope: dict[str, Any] = {
+        **at,
+        "senderId": str(BO),
+        "senderDeviceId": 1,
+        "lane": "mail",
+        "kind": 2,
+        "content": b"\x01\x02" + bytes(80),
+    }
+    lost: dict[str, Any] = {
+        "seq": 1,
+        "throughSeq": 4,
+        "head": bytes(32),
+        "tombstone": {"reason": "expired", "count": 4},
+    }
+    entries: list[dict[str, Any]] = [
+        envelope,
+        {**envelope, "kind": 1, "content": b"\x01\x01" + bytes(2_000)},
+        lost,
+        {**lost, "throughSeq": 0},
+    ]
+    entries += [{**envelope, "senderDeviceId": each} for each in (-1, 2**33, "1")] + [{**envelope, "senderId": 7}]
+    entries += [
+        {**lost, "throughSeq": each, "tombstone": {"reason": "expired", "count": each}} for each in (1.5, 2**63)
+    ]
+    entries += [{**lost, "tombstone": {"reason": each, "count": 4}} for each in (7, "x" * 90)]
+    entries += [{**envelope, "kind": 2**40}, {**envelope, "content": "x"}]
+    entries += [{**envelope, "postedAt": "1900-01-01T00:00:00.000Z"}]
+    entries += [{**at, "notice": each} for each in _notices()]
+    return entries
+
+
+def _notices() -> list[dict[str, Any]]:
+    return [
+        {"name": "devicesChanged", "userId": str(BO)},
+        {"name": "devicesChanged", "userId": 7},
+        {"name": "conversationChanged", "conversationId": str(HERE)},
+        {"name": "prekeysLow"},
+        {"name": 7},
+        {"name": None, "number": 3, "x": {"1": []}},
+        {"name": "devicesChanged", "userId": str(BO), "notice": 1, "number": "x"},
+        {"name": "of a newer version", "x": [1, None]},
+    ]
+
+
+def _frames() -> list[Any]:
+    entries = _entries()
+    payloads: list[tuple[str, Any]] = [
+        *(("entries", {"entries": [each]}) for each in entries),
+        ("entries", {"entries": [entries[0], entries[0]]}),
+        ("welcome", {"lastMessageId": str(HERE)}),
+        ("welcome", {"lastMessageId": None}),
+        ("welcome", {"lastMessageId": 7}),
+        ("welcome", []),
+        ("drained", {}),
+        ("refused", {"error_code": "STALE_HEAD", "cursor": {"seq": 9, "head": bytes(32)}}),
+        ("refused", {"error_code": "STALE_HEAD", "cursor": {"seq": "9", "head": 1}}),
+        ("refused", {"error_code": "STALE_HEAD", "cursor": None}),
+        ("refused", None),
+        ("typing", {"conversationId": str(HERE), "userId": str(BO), "deviceId": 1, "isTyping": True}),
+        ("presence", {"userId": 7, "isOnline": True}),
+    ]
+    return [{"type": name, "id": "1", "payload": payload} for name, payload in payloads]
+
+
+def _contents() -> list[bytes]:
+    target = {"id": str(HERE), "senderId": str(BO)}
+    mark = device_list_fingerprint(BO, DEVICE.identity.public, [ListedKeys(1, 77, DEVICE.dh.public)])
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        ("text", {"text": "hello", "deviceList": text(mark)}),
+        ("text", {"text": "hello", "deviceList": text(bytes(32))}),
+        ("text", {"text": "hello", "deviceList": 7}),
+        ("text", {"text": "hello", "replyTo": {**target, "text": "hi"}, "timerSeconds": 60}),
+        ("edit", {"target": target, "text": "hello"}),
+        ("reaction", {"target": target, "emoji": None}),
+        ("receipt", {"state": "read", "targets": [str(HERE)]}),
+        ("timer", {"seconds": 60}),
+        ("sync", {"sync": {"read": [target]}}),
+        ("groupKey", {"groupKey": text(bytes(32)), "generation": 1}),
+        ("profileKey", {"profileKey": text(bytes(32))}),
+        ("senderKey", Distribution(bytes(16), 3, bytes(32), DEVICE.identity.public).fields()),
+        (Retry.KIND, Retry(HERE, "BadMessage", None).fields()),
+        (Resync.KIND, Resync(HERE).fields()),
+        ("location", {"latitude": 1.5, "longitude": 181, "label": "x"}),
+    ]
+    said = [Content(kind, HERE, 1, HERE, fields).pack() for kind, fields in kinds]
+    return [*said, said[0].replace(b'"text":"hello"', b'"text":"hello","text":"bye"')]
+
+
+def _argon2() -> bytes:
+    shown = {"salt": text(bytes(16)), "memory_kib": 65_536, "rounds": 3, "lanes": 4}
+    return orjson.dumps({"version": 1, "opener": "passphrase", "argon2": shown, "sealed": text(bytes(60))})
