@@ -216,7 +216,8 @@ def test_a_device_that_logs_out_has_ended(here: Terminal) -> None:
     here.told("hal", "logout")
 
     refused(here.client("hal", "devices", "list"), Exit.NO_ACCOUNT, "ended")
-    assert here.client("ann", "send", hal, "hello?").code == Exit.DONE
+    # The account has no device any more that could read it.
+    refused(here.client("ann", "send", hal, "hello?"), Exit.NOT_FOUND, "NOT_FOUND")
 
 
 def test_a_disk_that_takes_no_more_is_named_and_the_profile_stays_whole(here: Terminal) -> None:

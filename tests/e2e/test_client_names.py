@@ -1,6 +1,8 @@
 """A name is the account that it was the first time, whatever the node says later; a person alone changes that."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -38,6 +40,12 @@ class Takeover:
         return [each["text"] for each in self.terminal.told(profile, "receive") if each["event"] == "message"]
 
 
+def forget_resting_names(node: Alone) -> None:
+    """What an operator can do, or ninety days."""
+    with closing(sqlite3.connect(node.folder / "data" / "vyry.db", timeout=10)) as database, database:
+        database.execute("DELETE FROM resting_name")
+
+
 @pytest.fixture
 def taken(alone: Alone, tmp_path: Path) -> Takeover:
     terminal, name = Terminal(alone, tmp_path), f"bo_lee_{next(_numbers)}"
@@ -46,6 +54,7 @@ def taken(alone: Alone, tmp_path: Path) -> Takeover:
     terminal.told("ann", "send", f"@{name}", "hello")
     terminal.told("bo", "receive")
     terminal.told("bo", "profile", "--username", f"{name}_new")
+    forget_resting_names(alone)
     terminal.told("eve", "profile", "--username", name)
     return Takeover(terminal, f"@{name}", bo, eve)
 
