@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from scripts.nodes import Alone
@@ -50,6 +49,11 @@ class Room:
         """Close and open it again."""
         await self.close_ann()
         await self.open_ann()
+
+    async def begin(self, lie: Lie) -> None:
+        """It begins, and her client knows all that was told for it."""
+        await self.proxy.begin(lie)
+        await self.settle()
 
     async def hello(self) -> None:
         """Ann and Bo meet."""
@@ -104,7 +108,7 @@ async def room(alone: Alone, folder: Path, lie: Lie | None = None, *, has_met: b
             if has_met:
                 await here.hello()
             if lie is not None:
-                await proxy.begin(lie)
+                await here.begin(lie)
             yield here
         finally:
             with suppress(ClientError):
@@ -123,10 +127,12 @@ async def heard(client: Client, *, upto: str | None = None) -> list[Event]:
 
 
 async def compared(client: Client, user_id: UUID, digits: str, *, is_accepting: bool = False) -> str:
-    """Compare, or accept, by these digits, or without any; answers the name of what was raised, or nothing."""
-    safety: Any = client.safety
+    """Compare, or accept, by these digits, or without any those that are shown now; answers the name of what was raised, or nothing."""
+    safety = client.safety
     try:
-        await (safety.accept if is_accepting else safety.verify)(user_id, *([digits] if digits else []))
+        if not digits:
+            await safety.numbers(user_id)
+        await (safety.accept if is_accepting else safety.verify)(user_id, digits or None)
     except ClientError as refused:
         return type(refused).__name__
     return ""

@@ -13,6 +13,7 @@ from tests.hostile_node.lie import Lie
 from tests.hostile_node.lies_mailbox import (
     EntryRepeated,
     Garbage,
+    GarbageTwice,
     HeadForged,
     HeadsCut,
     LossBelowNothing,
@@ -63,7 +64,7 @@ async def test_a_message_told_in_another_conversation_is_not_lost_in_its_own(alo
     lie = MessageMoved()
     async with room(alone, tmp_path) as here:
         group = await here.ann.groups.create([here.bo.user_id], "walks")
-        await here.proxy.begin(lie)
+        await here.begin(lie)
         await here.bo.send_text(here.chat, "come at once")
         await here.bo.sent()
         await heard_somehow(here, "come at once")
@@ -87,7 +88,7 @@ async def test_an_old_sync_of_an_own_device_says_nothing_new(alone: Alone, tmp_p
         for number in range(3):
             await laptop.send_text(here.chat, f"from the laptop {number}")
             await heard(here.ann, upto=f"from the laptop {number}")
-        await here.proxy.begin(lie)
+        await here.begin(lie)
         told = await here.told()
         said = [text for text, is_own in here.texts() if is_own]
 
@@ -100,13 +101,9 @@ async def test_an_old_sync_of_an_own_device_says_nothing_new(alone: Alone, tmp_p
 async def test_bytes_of_nobody_do_not_end_a_session_in_use(alone: Alone, tmp_path: Path, kind: type[Lie]) -> None:
     lie = kind()
     async with room(alone, tmp_path) as here:
-        for number in range(8):
-            await here.say(f"to bo {number}")
-            await here.bo.send_text(here.chat, f"to ann {number}")
-            await heard(here.ann, upto=f"to ann {number}")
-        await here.proxy.begin(lie)
-        await here.settle()
+        await talked(here)
         posted = len(here.proxy.mallory.posted)
+        await here.begin(lie)
         await here.say("in the same session")
         told = await here.told()
         kinds = {each.content[1] for each in here.proxy.mallory.posted[posted:]}
@@ -114,6 +111,28 @@ async def test_bytes_of_nobody_do_not_end_a_session_in_use(alone: Alone, tmp_pat
     assert lie.was_seen
     assert kinds == {2}
     assert told <= QUIET | set(lie.tells)
+
+
+async def test_garbage_that_comes_again_costs_one_session_and_no_word(alone: Alone, tmp_path: Path) -> None:
+    lie = GarbageTwice()
+    async with room(alone, tmp_path) as here:
+        await talked(here)
+        await here.begin(lie)
+        await here.say("in another session")
+        await here.bo.send_text(here.chat, "heard in it")
+        await heard(here.ann, upto="heard in it")
+        at_bo = (await texts(here.bo, 9))[-1]
+
+    assert lie.was_seen
+    assert at_bo == "in another session"
+
+
+async def talked(here: Room) -> None:
+    """They are deep in a session."""
+    for number in range(8):
+        await here.say(f"to bo {number}")
+        await here.bo.send_text(here.chat, f"to ann {number}")
+        await heard(here.ann, upto=f"to ann {number}")
 
 
 async def test_a_welcome_that_names_what_was_never_posted_costs_new_keys_and_nothing_else(

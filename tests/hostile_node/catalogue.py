@@ -25,6 +25,7 @@ from tests.hostile_node.lies_keys import (
 from tests.hostile_node.lies_mailbox import (
     EntryRepeated,
     Garbage,
+    GarbageTwice,
     HeadForged,
     HeadsCut,
     LossBelowNothing,
@@ -52,7 +53,7 @@ LIES: Final[dict[str, type[Lie]]] = {
         *(KeySwapped, KeySwappedLater, StaleBundle, OldSessionRevived, RetryAfterAccept),
         *(UsernameReassigned, PinRefusedOnce),
         *(HeadForged, HeadsCut, LossOfNothing, LossBelowNothing, EntryRepeated),
-        *(MessageMoved, SyncReplayed, Replayed, Garbage, WelcomeOfAnother),
+        *(MessageMoved, SyncReplayed, Replayed, Garbage, GarbageTwice, WelcomeOfAnother),
     )
 }
 _ROSTERS: Final = "needs signed rosters of groups"

@@ -21,6 +21,8 @@ class Known:
         #: As the node told them last.
         self.conversations: dict[str, Body] = {}
         self.lists: dict[str, Body] = {}
+        #: The answer to the first claim of each account's bundles: what is in it was used.
+        self.claims: dict[str, Body] = {}
         #: Envelopes as the node told them.
         self.envelopes: list[Body] = []
 
@@ -65,6 +67,8 @@ class Known:
             self.note_conversation(conversation)
         if request.method == "GET" and request.path.startswith("/keys/") and "devices" in body:
             self.lists[body["userId"]] = body
+        if request.path.endswith("/claim") and body.get("bundles"):
+            self.claims.setdefault(request.path.split("/")[2], body)
 
     def note_conversation(self, said: Body) -> None:
         """The node tells of a conversation: the newest of each kind is the one that lies are about."""

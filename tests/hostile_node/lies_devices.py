@@ -76,7 +76,7 @@ class PeerGhostDevice(GhostLie):
     """One device more of a peer, whose bundle is under another identity; its line in the list is copied from a true one."""
 
     name = "peer-ghost-device"
-    tells: ClassVar[tuple[str, ...]] = ("identityChanged",)
+    tells: ClassVar[tuple[str, ...]] = ("identityChanged", "deviceListDiffers")
 
     async def begin(self, proxy: "Proxy") -> None:
         """The node says that their devices are others now."""
@@ -89,7 +89,6 @@ class PeerGhostListed(PeerGhostDevice):
     """One device more of a peer, its line in the list signed by another identity than the one named beside it."""
 
     name = "peer-ghost-listed"
-    tells = ("identityChanged", "deviceListDiffers")
     is_copied = False
 
 
@@ -97,7 +96,6 @@ class PeerIdentityListed(PeerGhostDevice):
     """The list of a peer's devices names another identity key, and one device of it; the true ones are there no more."""
 
     name = "peer-identity-listed"
-    tells = ("identityChanged", "deviceListDiffers")
 
     async def answer(self, proxy: "Proxy", request: Request, answer: Answer) -> Answer:
         """The whole list is the attacker's."""
@@ -112,7 +110,7 @@ class Hidden(Lie):
     """A device is left out of the list; copies for it that were not sealed are filled in, so that the post passes."""
 
     name = "peer-device-hidden"
-    tells = ("deviceListDiffers",)
+    tells: ClassVar[tuple[str, ...]] = ("deviceListDiffers",)
     device_id = 2
 
     def __init__(self) -> None:
@@ -170,6 +168,7 @@ class OwnDeviceHidden(Hidden):
     """Another device of the client's own account is left out of the list."""
 
     name = "own-device-hidden"
+    tells = ("deviceListDiffers", "ownIdentityForged")
 
     async def begin(self, proxy: "Proxy") -> None:
         """The node says that a device was linked, so that the list is asked for again."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from tests.device_keys import base64_text
-from tests.hostile_node.ghosts import accepted, stale
+from tests.hostile_node.ghosts import accepted
 from tests.hostile_node.lie import Lie
 from tests.hostile_node.mallory import Face, said
 from tests.hostile_node.wire import Answer, Body, Request
@@ -80,28 +80,29 @@ class KeySwappedLater(KeySwapped):
 
 
 class StaleBundle(Lie):
-    """A claim is answered with a bundle of the peer that was given out, and used, before."""
+    """A claim is answered with a bundle of the peer that was given out, and used, before; garbage in the peer's name has the client claim."""
 
     name = "stale-bundle"
     tells = ("nothing", "unreadable")
 
     def __init__(self) -> None:
         super().__init__()
-        self._old: Body | None = None
-        self._was_refused = False
+        self._old: Body = {}
 
     async def begin(self, proxy: "Proxy") -> None:
-        """What was claimed first is asked for now, so that it is old."""
-        self._old = await proxy.call("POST", f"/keys/{proxy.known.peer}/claim", {"deviceIds": [1]})
+        """A client with a session claims nothing: two messages that it cannot read have it begin another one."""
+        peer = proxy.known.peer
+        claimed = proxy.known.claims.get(peer)
+        self._old = claimed or await proxy.call("POST", f"/keys/{peer}/claim", {"deviceIds": [1]})
+        for _ in range(2):
+            noise = b"\1\2" + proxy.random.randbytes(130)
+            await proxy.insert(proxy.envelope(proxy.known.peer_address(), proxy.known.direct, noise))
 
     async def request(self, proxy: "Proxy", request: Request) -> Request | Answer:
-        """The client is made to begin anew, twice, and gets the same."""
-        if request.is_("POST", f"/keys/{proxy.known.peer}/claim") and self._old:
+        """It gets the same as at the first time, each time."""
+        if request.is_("POST", f"/keys/{proxy.known.peer}/claim"):
             self.was_seen = True
             return Answer.of(200, self._old)
-        if request.is_("POST", "/messages") and not self._was_refused:
-            self._was_refused = True
-            return stale(stale=[{"userId": proxy.known.peer, "deviceId": 1, "registrationId": 4711}])
         return request
 
 

@@ -1,6 +1,6 @@
 """Lies about the mailbox: heads that do not follow, losses that are none, envelopes that come again, elsewhere, or from nowhere."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tests.chain import octets
 from tests.device_keys import base64_text
@@ -127,18 +127,30 @@ class Garbage(Lie):
     """Bytes that mean nothing come in the name of a peer's device, against the session that is in use."""
 
     name = "garbage"
-    tells = ("unreadable",)
+    tells: ClassVar[tuple[str, ...]] = ("unreadable",)
 
     async def begin(self, proxy: "Proxy") -> None:
-        """As a message of a session that nobody has, and as one of the session in use, spoiled."""
-        theirs = [each for each in proxy.known.envelopes if each["senderId"] == proxy.known.peer]
-        where = proxy.known.direct
+        """Once."""
         self.was_seen = True
-        nothing = b"\1\2" + proxy.random.randbytes(130)
-        spoiled = bytearray(octets(theirs[-1]["content"])) if theirs else bytearray(nothing)
+        for content in self.contents(proxy):
+            await proxy.insert(proxy.envelope(proxy.known.peer_address(), proxy.known.direct, content))
+
+    def contents(self, proxy: "Proxy") -> list[bytes]:
+        """A message of the session in use, spoiled."""
+        theirs = [each for each in proxy.known.envelopes if each["senderId"] == proxy.known.peer]
+        spoiled = bytearray(octets(theirs[-1]["content"])) if theirs else bytearray(_noise(proxy))
         spoiled[-1] ^= 1
-        for content in (nothing, bytes(spoiled)):
-            await proxy.insert(proxy.envelope(proxy.known.peer_address(), where, content))
+        return [bytes(spoiled)]
+
+
+class GarbageTwice(Garbage):
+    """Bytes that mean nothing come twice within an hour: the session in use ends, once, and nothing else does."""
+
+    name = "garbage-twice"
+
+    def contents(self, proxy: "Proxy") -> list[bytes]:
+        """The second one is of a session that nobody has."""
+        return [*super().contents(proxy), _noise(proxy)]
 
 
 class WelcomeOfAnother(Lie):
@@ -153,3 +165,7 @@ class WelcomeOfAnother(Lie):
             return frame
         self.was_seen = True
         return {**frame, "payload": {**frame["payload"], "lastMessageId": fresh_id()}}
+
+
+def _noise(proxy: "Proxy") -> bytes:
+    return b"\1\2" + proxy.random.randbytes(130)
