@@ -271,3 +271,13 @@ def test_a_wrong_key_opens_no_store(tmp_path: Path) -> None:
 
     with pytest.raises(StoreLocked, match="does not open"):
         Store(tmp_path / "vyry.db", bytes([1]) * 32)
+
+
+def test_a_store_that_was_closed_says_so(tmp_path: Path) -> None:
+    store = Store(tmp_path / "vyry.db", bytes(32))
+    store.close()
+
+    with pytest.raises(StoreFailed, match="closed"):
+        store.put("kind", "name", b"value")
+    with pytest.raises(StoreFailed, match="closed"), store.attempt():
+        pass

@@ -104,7 +104,7 @@ class Database:
             try:
                 yield
             except BaseException:
-                if self._database.in_transaction:
+                if self._in_transaction:
                     self._run(f"ROLLBACK TO {_ATTEMPT}")
                     self._run(f"RELEASE {_ATTEMPT}")
                     self._sum.value = before
@@ -121,13 +121,20 @@ class Database:
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """What a statement answers. Raises StoreFull, StoreFailed."""
         with self._turn:
-            if self._is_acting and not self._database.in_transaction:
+            if self._is_acting and not self._in_transaction:
                 # Otherwise the rest of the block would be kept without its beginning.
                 raise StoreFailed("The store has undone this transaction after an error: begin it again.")
             if not self._is_acting and not statement.startswith(_READS):
                 with self.transaction():
                     return self._run(statement, *values)
             return self._run(statement, *values)
+
+    @property
+    def _in_transaction(self) -> bool:
+        """Whether SQLite is in one; a closed database, which raises at the question, is not."""
+        with suppress(sqlite3.ProgrammingError):
+            return self._database.in_transaction
+        return False
 
     @contextmanager
     def _outermost(self) -> Iterator[None]:
@@ -145,7 +152,7 @@ class Database:
             self._run("COMMIT")
             self._is_sum_known = True
         except BaseException:
-            if self._database.in_transaction:
+            if self._in_transaction:
                 self._database.execute("ROLLBACK")
                 self._sum.value = before
                 self._is_sum_known = True
