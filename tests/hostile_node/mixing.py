@@ -5,6 +5,7 @@ At the end of a run stands what was wrong with it: a text that the attacker open
 
 import asyncio
 import tempfile
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,8 @@ MIXED: Final = tuple(
 )
 #: These are about a second device of Ann's.
 _OF_LAPTOPS: Final = ("own-device-hidden", "sync-replayed")
+#: A device that no list has any more may have mail on its way: that it goes on speaking is told after the next connection, so this lie lasts until then.
+_LASTING: Final = "own-device-hidden"
 STEPS: Final = ("ann", "ann", "bo", "ann in the group", "bo in the group", "read", "restart", "look", "compare")
 #: Long enough for a busy machine; only what goes wrong takes it.
 _SECONDS: Final = 10.0
@@ -65,7 +68,7 @@ class Plan:
         for lie in lies:
             begun = random.randint(0, len(steps) - 1)
             steps.insert(begun, f"+{lie}")
-            if random.random() < 0.3:
+            if random.random() < 0.3 and lie != _LASTING:
                 steps.insert(random.randint(begun + 1, len(steps)), f"-{lie}")
         needs_group = any("group" in step for step in steps) or any("group" in LIES[lie].needs for lie in lies)
         return cls(seed, needs_group, has_laptop, tuple(steps))
@@ -156,7 +159,7 @@ class Run:
                     await self._step(number, step)
             await self._judge()
         except Exception as fault:  # noqa: BLE001 - whatever ends a run is what was wrong with it
-            self.outcome.wrong.append(f"ended with {fault!r}")
+            self.outcome.wrong.append("ended with " + "".join(traceback.format_exception(fault)[-12:]))
         finally:
             await self._close()
             await self._close_laptop()
@@ -296,11 +299,24 @@ class Run:
         since = [each for each in others if each.startswith(f"{self.plan.seed}.")]
         return self._laptop is None or sorted(_texts(self._at_laptop)) == sorted(since)
 
+    async def _speak_unlisted(self) -> None:
+        """A laptop that is on no list any more speaks after the next connection."""
+        lie = self._lies.get(_LASTING)
+        if lie is None or not lie.was_seen or self._held.fault is not None:
+            return
+        await self._close()
+        await self._open()
+        with suppress(ClientError, Refusal):
+            await self._held.alive(self._ann.conversations.caught_up())
+        await self._from_laptop(f"{self.plan.seed}. from no list")
+        await self._settle()
+
     async def _judge(self) -> None:
         await self._settle()
+        await self._speak_unlisted()
         named = {name for lie in self._lies.values() for name in lie.tells}
         self.outcome.seen = [name for name, lie in self._lies.items() if lie.was_seen]
-        await self._until(lambda: self._told() - BESIDES or self._has_come())
+        await self._until(lambda: self._told() & (named - BESIDES) or self._has_come())
         self.outcome.told |= self._told()
         self._judge_secrets()
         self._judge_alarms(named)
@@ -320,19 +336,22 @@ class Run:
         return {each.name for each in self._heard.values()} | ({type(fault).__name__} if fault else set())
 
     def _judge_secrets(self) -> None:
-        is_member = GhostMemberGroup.name in self._lies and "memberAdded" in self.outcome.told
         for where, texts in self._said.items():
             for text in texts:
-                if self._proxy.mallory.has_read(text) and not (is_member and where == "ann in the group"):
+                if self._proxy.mallory.has_read(text) and not (self._is_member() and where == "ann in the group"):
                     self.outcome.wrong.append(f"the attacker has read {text!r}")
         self.outcome.wrong += [f"shown: {text!r}" for text in self._shown() if text in FOREIGN]
 
     async def _judge_title(self) -> None:
-        if not self.plan.has_group or self._held.fault is not None:
+        if not self.plan.has_group or self._held.fault is not None or self._is_member():
             return
         with suppress(ClientError, Refusal):
             title = (await self._held.alive(self._ann.conversations.get(self._group)))["title"]
             self.outcome.wrong += [f"shown: {title!r}"] if title in FOREIGN else []
+
+    def _is_member(self) -> bool:
+        """Whether the attacker is in the group, as Ann was told: until members are signed for, the node says who is."""
+        return GhostMemberGroup.name in self._lies and "memberAdded" in self.outcome.told
 
     def _judge_alarms(self, named: set[str]) -> None:
         allowed = BESIDES | named if self._lies else QUIET
