@@ -65,14 +65,7 @@ class Sum:
         """For people."""
         lines = [f"{self.runs} runs, {len(self.failed)} failed, {1000 * self.seconds / max(1, self.runs):.0f} ms each"]
         lines += [f"lies seen: {_counts(self.lies)}", f"told: {_counts(self.told)}"]
-        for each in self.failed:
-            lines += [
-                "",
-                f"seed {each.plan.seed}: {' | '.join(each.plan.steps)}",
-                *(f"  {line}" for line in each.wrong),
-            ]
-            lines.append(f"  again: python -m tests.hostile_node.mixtures --seed {each.plan.seed} --runs 1")
-        return "\n".join(lines)
+        return "\n".join([*lines, *map(_failure, self.failed)])
 
 
 async def mix(seed: int, runs: int, *, is_honest: bool = False, seconds: float = 0.0) -> Sum:
@@ -119,6 +112,12 @@ async def _tell(house: House) -> None:
         await asyncio.sleep(0.02)
 
 
+def _failure(failed: Outcome) -> str:
+    """What was wrong with a run, and how it is had again."""
+    lines = ["", f"seed {failed.plan.seed}: {' | '.join(failed.plan.steps)}", *(f"  {line}" for line in failed.wrong)]
+    return "\n".join([*lines, f"  again: python -m tests.hostile_node.mixtures --seed {failed.plan.seed} --runs 1"])
+
+
 def _counts(counted: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counted.items())) or "nothing"
 
@@ -135,7 +134,10 @@ def _played(asked: argparse.Namespace) -> Sum:
     with ProcessPoolExecutor(asked.jobs) as pool:
         batches = [pool.submit(_batch, first, min(BATCH, end - first), asked.honest) for first in firsts]
         for batch in as_completed(batches):
-            total.join(batch.result())
+            done = batch.result()
+            total.join(done)
+            for failed in done.failed:
+                print(_failure(failed), file=sys.stderr, flush=True)
             print(f"{total.runs} runs, {len(total.failed)} failed", file=sys.stderr, flush=True)
     return total
 
