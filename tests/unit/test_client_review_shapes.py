@@ -264,7 +264,7 @@ def teach(told: ToldNode, ann: MailedStore) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ASKS)
+@pytest.mark.parametrize("name", ASKS, ids=[name.replace(str(BO.address.user_id), "BO") for name in ASKS])
 async def test_an_odd_answer_is_read_or_decides_nothing(
     ann: MailedStore, node: tuple[ToldNode, Rest], name: str
 ) -> None:
