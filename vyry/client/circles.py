@@ -11,7 +11,7 @@ from vyry.client.device_lists import DeviceList, DeviceLists, forget_devices
 from vyry.client.events import ConversationForged as ForgedEvent
 from vyry.client.events import MemberAdded
 from vyry.client.journal import Journal
-from vyry.client.packing import pack, unpack
+from vyry.client.packing import pack, unpack_public
 from vyry.client.peers import Peers, is_verified
 from vyry.client.rest import Rest
 from vyry.client.shapes import device_number, identifier, whole
@@ -67,7 +67,7 @@ class Circles:
         if conversation_id == (me := Me.of(self._store).user_id):
             return Circle(is_group=False, version=1, members=(me,))
         kept = self._store.get(_CIRCLE, str(conversation_id))
-        return unpack(Circle, kept) if kept is not None else await self.refresh(conversation_id)
+        return unpack_public(Circle, kept) if kept is not None else await self.refresh(conversation_id)
 
     async def refresh(self, conversation_id: UUID) -> Circle:
         """As `get`, from the node as it is now."""
@@ -104,7 +104,7 @@ class Circles:
     def others(self, conversation_id: UUID, me: UUID) -> list[str]:
         """Everybody else there, as far as it is known without asking."""
         kept = self._store.get(_CIRCLE, str(conversation_id))
-        return [str(each) for each in unpack(Circle, kept).members if each != me] if kept else []
+        return [str(each) for each in unpack_public(Circle, kept).members if each != me] if kept else []
 
     async def devices(self, user_id: UUID) -> DeviceList:
         """See DeviceLists.get."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
-from vyry.client.packing import pack, unpack
+from vyry.client.packing import pack, unpack_public
 from vyry.client.store import Store
 from vyry.signal_protocol.refusals import ConversationForged
 
@@ -62,12 +62,12 @@ class Pins:
     def get(self, conversation_id: UUID) -> ConversationPin | None:
         """The pin; None before the first look."""
         kept = self._store.get(_PIN, str(conversation_id))
-        return unpack(KeptPin, kept).pin if kept is not None else None
+        return unpack_public(KeptPin, kept).pin if kept is not None else None
 
     def all(self) -> Iterator[tuple[UUID, ConversationPin]]:
         """Every pin."""
         for kept in self._store.all(_PIN):
-            found = unpack(KeptPin, kept)
+            found = unpack_public(KeptPin, kept)
             yield found.conversation_id, found.pin
 
     def keep(self, conversation_id: UUID, pin: ConversationPin) -> None:

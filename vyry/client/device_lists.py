@@ -13,7 +13,7 @@ from vyry.client.chain import octets
 from vyry.client.device import Me
 from vyry.client.events import DeviceListDiffers, OwnDeviceAdded, OwnIdentityForged
 from vyry.client.journal import Journal
-from vyry.client.packing import pack, unpack
+from vyry.client.packing import pack, unpack_public
 from vyry.client.peers import LATE_DAYS, Peers, note_changed, note_unchanged
 from vyry.client.refusals import Refused, Unreachable
 from vyry.client.rest import Rest
@@ -203,14 +203,14 @@ class KnownDevices:
     def current(self, user_id: UUID) -> DeviceList | None:
         """The list as it was verified, unless it was forgotten or another identity key is held since."""
         kept = self._store.get(_LIST, str(user_id))
-        listed = unpack(DeviceList, kept) if kept is not None else None
+        listed = unpack_public(DeviceList, kept) if kept is not None else None
         held = self._peers.identity(user_id)
         return listed if listed is not None and held in (None, listed.identity_key) else None
 
     def seen(self, user_id: UUID) -> SeenDevices | None:
         """Everything that lists under the held identity key have shown."""
         kept = self._store.get(_SEEN, str(user_id))
-        seen = unpack(SeenDevices, kept) if kept is not None else None
+        seen = unpack_public(SeenDevices, kept) if kept is not None else None
         held = self._peers.identity(user_id)
         return seen if seen is not None and held in (None, seen.newest.identity_key) else None
 

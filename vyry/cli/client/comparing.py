@@ -45,10 +45,10 @@ class Comparing:
             raise _not_compared(problem)
         if is_accepted:
             await self.client.safety.accept(self.user_id, typed)
-            # What waited is sent by this very command.
-            await self.client.sent()
         if is_verified:
             await self.client.safety.verify(self.user_id, typed)
+        # What waited is sent by this very command, and own other devices learn what was decided.
+        await self.client.sent()
 
     def told(self, numbers: Numbers) -> tuple[str, Mapping[str, Any]]:
         """The numbers and what to do next, for people and for programs."""
