@@ -315,8 +315,11 @@ class Run:
         await self._settle()
         await self._speak_unlisted()
         named = {name for lie in self._lies.values() for name in lie.tells}
-        self.outcome.seen = [name for name, lie in self._lies.items() if lie.was_seen]
         await self._until(lambda: self._told() & (named - BESIDES) or self._has_come())
+        # What comes last may be a lie itself. Nothing that is seen after this counts.
+        await self._until(lambda: not self._untold_alone())
+        self.outcome.seen = [name for name, lie in self._lies.items() if lie.was_seen]
+        self.outcome.wrong += [f"{name} was seen and not told" for name in self._untold_alone()]
         self.outcome.told |= self._told()
         self._judge_secrets()
         self._judge_alarms(named)
@@ -331,6 +334,12 @@ class Run:
                 f"without a lie: at Bo {self._at_bo()}, at Ann {self._shown()}, said {self._said}"
             )
 
+    def _untold_alone(self) -> list[str]:
+        """The lie, if it was seen and not told, and neither another one can cover it nor it may change nothing."""
+        told = self._told() | self.outcome.told
+        seen = [(name, lie.tells) for name, lie in self._lies.items() if lie.was_seen and len(self._lies) == 1]
+        return [name for name, tells in seen if not {"nothing", *told} & set(tells)]
+
     def _told(self) -> set[str]:
         fault = self._held.fault
         return {each.name for each in self._heard.values()} | ({type(fault).__name__} if fault else set())
@@ -340,7 +349,10 @@ class Run:
             for text in texts:
                 if self._proxy.mallory.has_read(text) and not (self._is_member() and where == "ann in the group"):
                     self.outcome.wrong.append(f"the attacker has read {text!r}")
-        self.outcome.wrong += [f"shown: {text!r}" for text in self._shown() if text in FOREIGN]
+        foreign = [text for text in self._shown() if text in FOREIGN]
+        self.outcome.wrong += [
+            f"shown: {text!r}" for text in foreign if not (self._is_member() and text == KeyOfAnOutsider.text)
+        ]
 
     async def _judge_title(self) -> None:
         if not self.plan.has_group or self._held.fault is not None or self._is_member():
