@@ -24,14 +24,14 @@ def quiet_logs() -> Iterator[None]:
 
 
 async def test_honest_nodes_are_never_suspected() -> None:
-    total = await mix(SEED, 100, is_honest=True, seconds=8)
+    total = await mix(SEED, 100, is_honest=True, seconds=5)
 
     assert total.runs
     assert not total.failed, total.text()
 
 
 async def test_no_mixture_of_lies_opens_a_text_or_passes_untold() -> None:
-    total = await mix(SEED, 1_000, seconds=20)
+    total = await mix(SEED, 1_000, seconds=15)
 
     assert total.lies
     assert not total.failed, total.text()
