@@ -39,6 +39,7 @@ from tests.hostile_node.lies_members import (
     KeyOfAnOutsider,
 )
 from tests.hostile_node.proxy import serving
+from vyry.client.client import Client
 from vyry.client.refusals import Refused
 
 
@@ -121,6 +122,30 @@ async def test_an_own_device_that_the_node_hides_is_told(alone: Alone, tmp_path:
 
     assert lie.was_seen
     assert told & set(lie.tells)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(GhostMember, "conversationForged"), (KeySwapped, "identityChanged")], ids=["members", "key"]
+)
+async def test_a_lie_that_is_seen_while_looking_is_told_to_whoever_listens(
+    alone: Alone, tmp_path: Path, kind: type[Lie], name: str
+) -> None:
+    async with room(alone, tmp_path, kind()) as here:
+        await heard(here.ann)
+        listening = asyncio.create_task(next_event(here.ann))
+        await asyncio.sleep(0)
+        await here.ann.conversations.list()
+        await here.ann.safety.numbers(here.bo.user_id)
+        told = await asyncio.wait_for(listening, 5)
+
+    assert told == name
+
+
+async def next_event(client: Client) -> str:
+    """The name of what comes next."""
+    async for event in client.events():
+        return event.name
+    raise AssertionError("Events have no end.")
 
 
 async def test_a_newcomer_of_a_group_is_told_before_anything_is_sealed_for_them(alone: Alone, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -96,6 +97,8 @@ class Client:
             try:
                 async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
                     client = cls(store, Rest(http, profile.url, store))
+                    # Also what a look at conversations or keys finds is told to whoever listens, at once.
+                    store.event_added = partial(asyncio.get_running_loop().call_soon_threadsafe, client._news.set)
                     loops = (client._stay_connected, client._keep_sending, client._keep_tending)
                     running = [tasks.create_task(loop()) for loop in loops]
                     if Me.find(store) is not None:

@@ -42,6 +42,8 @@ class Journal:
             sealed = self._store.box.seal(write_event(event), _bound(number, place))
             statement = "INSERT INTO event (id, sealed, place, is_taken) VALUES (?, ?, ?, ?)"
             self._store.rows(statement, number, sealed, place, is_taken)
+        if not is_taken:
+            self._store.event_added()
         return number
 
     def add_once(self, event: Event, now: int) -> None:

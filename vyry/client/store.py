@@ -56,6 +56,8 @@ class Store(Database):
 
     def __init__(self, path: Path, key: bytes | Callable[[], bytes]) -> None:
         """Open the file under this key, or under the one that is asked for once no other process has the file. Raises StoreLocked, StoreFull, StoreFailed."""
+        #: Called, from any thread, for each event that is kept for somebody who asks (`Journal.add`).
+        self.event_added: Callable[[], object] = lambda: None
         lock = lock_store(path)
         try:
             key = key if isinstance(key, bytes) else key()
