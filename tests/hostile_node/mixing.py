@@ -335,10 +335,13 @@ class Run:
             )
 
     def _untold_alone(self) -> list[str]:
-        """The lie, if it was seen and not told, and neither another one can cover it nor it may change nothing."""
-        told = self._told() | self.outcome.told
-        seen = [(name, lie.tells) for name, lie in self._lies.items() if lie.was_seen and len(self._lies) == 1]
-        return [name for name, tells in seen if not {"nothing", *told} & set(tells)]
+        """The lie, if it was seen, stands, and is not told, and neither another one can cover it nor it may change nothing."""
+        if len(self._lies) != 1:
+            return []
+        told = {"nothing", *self._told(), *self.outcome.told}
+        # One that has ended may have been in an answer that a restart cut off, and was not said again.
+        seen = [lie for lie in self._proxy.lies if lie.was_seen]
+        return [lie.name for lie in seen if not told & set(lie.tells)]
 
     def _told(self) -> set[str]:
         fault = self._held.fault
