@@ -115,7 +115,7 @@ class ToldMailbox:
     def place_after(self, seq: int) -> int:
         """Where in the log that begins."""
         for place, told in enumerate(self.log):
-            if told.here.seq > seq or (told.is_exact and told.here.seq >= seq):
+            if told.here.seq > seq or (told.is_exact and told.entry["seq"] > seq):
                 return place
         return len(self.log)
 

@@ -159,7 +159,7 @@ class Run:
                     await self._step(number, step)
             await self._judge()
         except Exception as fault:  # noqa: BLE001 - whatever ends a run is what was wrong with it
-            self.outcome.wrong.append("ended with " + "".join(traceback.format_exception(fault)[-12:]))
+            self._note_fault(fault)
         finally:
             await self._close()
             await self._close_laptop()
@@ -172,8 +172,16 @@ class Run:
 
     async def _close(self) -> None:
         await self._listener.close()
-        with suppress(Exception):
+        try:
             await self._held.close()
+        except ClientError as ended:
+            # It may have ended while it was closed.
+            self.outcome.told.add(type(ended).__name__)
+        except Exception as fault:  # noqa: BLE001 - no error but its own may end a client
+            self._note_fault(fault)
+
+    def _note_fault(self, fault: Exception) -> None:
+        self.outcome.wrong.append("ended with " + "".join(traceback.format_exception(fault)[-12:]))
 
     async def _close_laptop(self) -> None:
         if self._laptop is not None:
@@ -302,7 +310,11 @@ class Run:
     async def _speak_unlisted(self) -> None:
         """A laptop that is on no list any more speaks after the next connection."""
         lie = self._lies.get(_LASTING)
-        if lie is None or not lie.was_seen or self._held.fault is not None:
+        if lie is None or self._held.fault is not None:
+            return
+        # For this the list is looked at, if it was not before.
+        await self._say("ann", f"{self.plan.seed}. to no laptop")
+        if not lie.was_seen or self._held.fault is not None:
             return
         await self._close()
         await self._open()
