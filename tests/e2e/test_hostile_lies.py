@@ -238,7 +238,7 @@ async def test_a_session_of_a_key_that_was_replaced_opens_nothing_and_gets_nothi
         changed = {"userId": here.proxy.known.peer, "epoch": 10, "identityChanged": True}
         await here.proxy.insert(here.proxy.notice("devicesChanged", **changed))
         await here.say("refused")
-        await compared(here.ann, here.bo.user_id, "", is_accepting=True)
+        assert await compared(here.ann, here.bo.user_id, "", is_accepting=True) == ""
         late.text = "late words"
         await here.begin(late)
         await here.settle()
