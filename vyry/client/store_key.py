@@ -33,7 +33,7 @@ class Opener(StrEnum):
     """What opens a profile."""
 
     KEY = "key"
-    PASSPHRASE = "passphrase"  # noqa: S105 (a word of the file, no secret)
+    PASSPHRASE = "passphrase"  # noqa: S105  # nosec B105 - a word of the file, no secret
     KEYRING = "keyring"
     FILE = "file"
 
