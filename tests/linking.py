@@ -74,6 +74,8 @@ class Approver:
     scanned: Body
     secrets: LinkSecrets
     path: str
+    #: Sealed once, and posted again as it is.
+    sealed: str = ""
 
     @classmethod
     async def scan(cls, device: Device, newcomer: Newcomer) -> "Approver":
@@ -90,8 +92,8 @@ class Approver:
             "userId": self.device.user_id,
             "identityPrivateKey": base64_text(self.device.keys.identity.private_bytes_raw()),
         }
-        sealed = base64_text(self.secrets.seal(json.dumps(given).encode()))
-        return await self.device.call("POST", f"{self.path}/approve", {"provisioning": sealed} | more)
+        self.sealed = self.sealed or base64_text(self.secrets.seal(json.dumps(given).encode()))
+        return await self.device.call("POST", f"{self.path}/approve", {"provisioning": self.sealed} | more)
 
     async def reject(self) -> Body:
         """They are not. Raises Refused."""
