@@ -74,6 +74,9 @@ class RedisDoorbell:
         #: Who hears that accounts which this node watches came or went.
         self.on_presence: Callable[[bytes], object] = bytes
         self._held: dict[MailboxKey, int] = {}
+        #: Held, and not yet announced to the other nodes.
+        self._unannounced: set[MailboxKey] = set()
+        self._announcing = asyncio.Lock()
         self._rings: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
         self._listener: DoorbellListener | None = None
@@ -108,7 +111,8 @@ class RedisDoorbell:
         older = self._held.get(mailbox)
         if older is None or older <= connection:
             self._held[mailbox] = connection
-            await self._attempt(lambda: self._announce({mailbox: connection}))
+            self._unannounced.add(mailbox)
+            await self._announce_waiting()
         if older is not None and older != connection:
             self._hear(Hint.displaced(max(older, connection), [mailbox]))
 
@@ -178,6 +182,7 @@ class RedisDoorbell:
             is_known = await self._attempt(lambda: self._redis.exists(self.channel))
             if is_known == 0 or checks % CHECKS_PER_REFRESH == 0:
                 await self._attempt(self._announce_all)
+            await self._announce_waiting()
             if is_known == 0:
                 self._gap()
 
@@ -186,8 +191,22 @@ class RedisDoorbell:
         # The mark has the channel's name: when it is missing, Redis has forgotten everything, and all has to be said again before it is set.
         await self._redis.set(self.channel, 1, ex=LEASE_SECONDS)
 
-    async def _announce(self, held: Mapping[MailboxKey, int]) -> None:
-        """Say that this node holds these mailboxes; hear which of them are held by newer connections elsewhere."""
+    async def _announce_waiting(self) -> None:
+        """Announce together all mailboxes that were taken while the announcement before was under way; what Redis did not take waits for the next."""
+        async with self._announcing:
+            waiting, self._unannounced = self._unannounced, set()
+            held = {mailbox: self._held[mailbox] for mailbox in waiting if mailbox in self._held}
+            if not held:
+                return
+            try:
+                is_announced = await self._attempt(lambda: self._announce(held))
+                if is_announced:
+                    held.clear()
+            finally:
+                self._unannounced |= held.keys()
+
+    async def _announce(self, held: Mapping[MailboxKey, int]) -> bool:
+        """Say that this node holds these mailboxes; hear which of them are held by newer connections elsewhere. True, for Redis has answered."""
         for part in _parts(held):
             args: list[str | bytes | int] = [self._node, LEASE_SECONDS * 1000, self._channel("")]
             for mailbox in part:
@@ -196,6 +215,7 @@ class RedisDoorbell:
             for mailbox, connection in zip(part, newer, strict=True):
                 if connection:
                     self._hear(Hint.displaced(int(connection), [mailbox]))
+        return True
 
     async def _tell(self, hint: Hint) -> tuple[set[MailboxKey], list[MailboxKey]]:
         """Tell whoever holds the mailboxes; answers those believed to be held, and those that could not be asked for."""
