@@ -21,6 +21,8 @@ from vyry.adapters.push_sealing import make_key
 
 
 ROOT = Path(__file__).parents[1]
+#: The push services of tests listen here; at the discard port (9) nobody does.
+PUSH_PORT = free_port()
 _PROGRAM = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())")
 Environment = Mapping[str, str]
 
@@ -44,7 +46,9 @@ class VyryProcess(Server):
             "SERVER_PORT": str(self.port),
             "VYRY_ADMIN_PORT": str(self.admin_port),
             "VYRY_DATA_DIR": str(self.folder / "data"),
+            "VYRY_ENV": "development",
             "VYRY_LIMITS": "off",
+            "VYRY_PUSH_HOSTS": f"127.0.0.1:{PUSH_PORT},127.0.0.1:9",
             **environment,
         }
 
@@ -177,7 +181,7 @@ def _vapid(folder: Path, stack: ExitStack) -> Path:
 
 
 def _migrate(environment: Environment) -> None:
-    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment}
+    variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "VYRY_ENV": "development", **environment}
     done = subprocess.run(
         [*_PROGRAM, "migrate"], env=variables, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )

@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import web
 from pydantic import SecretStr
 
+from scripts.nodes import PUSH_PORT
 from tests.client import Device, Node
 from tests.device_keys import DeviceKeys
 from vyry.accounts.signing import KeyRing, SigningKey
@@ -102,6 +103,7 @@ async def open_house(place: Place, pace: Pace = PACE) -> AsyncIterator[House]:
         "VYRY_DATA_DIR": str(place.folder),
         "VYRY_SMS": f"file:{codes}",
         "VYRY_LIMITS": "off",
+        "VYRY_PUSH_HOSTS": f"127.0.0.1:{PUSH_PORT}",
         "DATABASE_URL": place.database,
     }
     settings = load_settings(Role.ALONE, names)

@@ -163,12 +163,12 @@ def _mac(key: bytes, text: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def open_push_house() -> AsyncIterator[PushHouse]:
-    """Services that are well."""
+async def open_push_house(port: int | None = None) -> AsyncIterator[PushHouse]:
+    """Services that are well; nodes reach them on PUSH_PORT alone."""
     house = PushHouse()
     app = web.Application()
     for path in ("/push/{name}", "/token", f"/v1/projects/{PROJECT}/messages:send", "/elsewhere"):
         app.router.add_post(path, house.take)
-    async with TestServer(app) as server:
+    async with TestServer(app, host="127.0.0.1", port=port) as server:
         house.url = str(server.make_url("")).rstrip("/")
         yield house

@@ -18,6 +18,10 @@ class Policy:
     window_seconds: int
 
 
+class SchemaTooNew(Exception):
+    """The database was migrated by a newer release: this one does not know what it holds. Its text says what to do."""
+
+
 class VyryError(Exception):
     """Something went wrong."""
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import BaseSettings
 
 from vyry.code_settings import is_private
+from vyry.devices.endpoints import is_loopback
 
 
 _ACCOUNT: Final = ("project_id", "client_email", "token_uri", "private_key_id", "private_key")
@@ -25,6 +26,10 @@ def _hosts(value: object) -> object:
     names = [part.strip().lower() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
     if isinstance(names, list) and not all(re.fullmatch(r"[a-z0-9.\-]+(:[0-9]{1,5})?", name) for name in names):
         raise ValueError("must be hosts such as ntfy.example.org or 192.168.1.5:8443, separated by commas")
+    if isinstance(names, list) and any(is_loopback(name) for name in names):
+        raise ValueError(
+            "must name a port of this machine, such as 127.0.0.1:8443: any other may be a service of its own"
+        )
     return names
 
 
@@ -44,7 +49,7 @@ class PushSettings(BaseSettings):
     vapid_key_file: Path | None = None
     #: Whom push services write to when something is wrong; Apple's wants one.
     push_contact: Annotated[str, AfterValidator(_contact)] | None = None
-    #: Hosts of endpoints that may lie in a private network, at any port: the operator's own push server.
+    #: Hosts of endpoints that may lie in a private network, at any port: the operator's own push server. On this machine a port has to be named.
     push_hosts: Annotated[frozenset[str], BeforeValidator(_hosts)] = frozenset()
     #: The service account (JSON) that may send by Firebase.
     fcm_file: Path | None = None

@@ -47,7 +47,7 @@ def _vapid(settings: Settings, role: Role, clock: Clock) -> Vapid | None:
 
 def open_push(settings: Settings, role: Role, clock: Clock) -> Push:
     """What devices may say about being woken, and who wakes them: a lane for each that may hang by itself."""
-    vapid, reach = _vapid(settings, role, clock), Reach(settings.push_hosts, settings.env == "development")
+    vapid, reach = _vapid(settings, role, clock), Reach(settings.push_hosts)
     targets = PushTargets(TortoisePushTargets(), vapid.public_key if vapid else None, reach)
     web = WebPush(vapid, clock, reach)
     lanes = [

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -22,13 +21,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from vyry.call_settings import CallSettings, unfit_calls
 from vyry.code_settings import CodeSettings, unfit_codes, unsafe_codes
+from vyry.devices.endpoints import is_loopback
 from vyry.file_settings import FileSettings, unfit_files, unsafe_files
 from vyry.limits import QUOTAS
 from vyry.push_settings import PushSettings, unfit_push, unsafe_push
 from vyry.secret_file import write_secret
+from vyry.setting_types import MIN_SECRET, Network, Origin, Port, Rate, Seconds, listed, long_secret, url_of
 
 
-MIN_SECRET: Final = 32
 #: Stands in .env.example, and so is no secret.
 EXAMPLE_SECRET: Final = "change-me: at least 32 random characters"  # noqa: S105  an example
 #: Of 32 random hexadecimal digits fewer different ones are one case in millions.
@@ -81,75 +81,18 @@ def masked(url: str) -> str:
     return f"{scheme}{separator}{name}{':***' if colon else ''}{at}{host}"
 
 
-def _listed(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _seconds(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if not re.fullmatch(r"[0-9]{1,9}", value):
-        raise ValueError("must be a whole number of seconds")
-    return timedelta(seconds=int(value))
-
-
-def _network(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return ip_network(value)
-    except ValueError:
-        raise ValueError("must be addresses or networks such as 10.0.0.0/8, separated by commas") from None
-
-
-def _origin(value: str) -> str:
-    if value != "*" and not re.fullmatch(r"https?://[a-z0-9.\-\[\]:]+", value):
-        raise ValueError("must be origins such as https://chat.example.org (lower case, no path), separated by commas")
-    return value
-
-
-def _scheme(*schemes: str) -> AfterValidator:
-    def check(value: SecretStr) -> SecretStr:
-        scheme, _, rest = value.get_secret_value().partition("://")
-        if scheme not in schemes or not rest:
-            raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        try:
-            urlsplit(value.get_secret_value())
-        except ValueError:
-            raise ValueError("cannot be read as a URL: write [ and ] of a user or password as %5B and %5D") from None
-        return value
-
-    return AfterValidator(check)
-
-
-def _long(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < MIN_SECRET:
-        raise ValueError(f"must have at least {MIN_SECRET} characters")
-    # What a shell hands over that is no UTF-8 comes as lone surrogates, which can be encoded no more.
-    if re.search("[\ud800-\udfff]", value.get_secret_value()):
-        raise ValueError("must be text in UTF-8")
-    return value
-
-
-Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
-Rate = tuple[int, timedelta]
-Origin = Annotated[str, AfterValidator(_origin)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-
-
 class Settings(CallSettings, CodeSettings, FileSettings, PushSettings):
     """What the operator decided; frozen. Made by `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    env: Literal["development", "production"] = "development"
+    env: Literal["development", "production"] = "production"
     data_dir: Path
-    database_url: Annotated[SecretStr, _scheme("postgres", "postgresql", "sqlite")]
+    database_url: Annotated[SecretStr, url_of("postgres", "postgresql", "sqlite")]
     #: Without Redis and Kafka this process is alone: hints and work stay inside it.
-    redis_url: Annotated[SecretStr, _scheme("redis", "rediss")] | None = None
-    kafka_url: Annotated[SecretStr, _scheme("kafka", "kafkas")] | None = None
-    jwt_secret: Annotated[SecretStr, AfterValidator(_long)]
+    redis_url: Annotated[SecretStr, url_of("redis", "rediss")] | None = None
+    kafka_url: Annotated[SecretStr, url_of("kafka", "kafkas")] | None = None
+    jwt_secret: Annotated[SecretStr, AfterValidator(long_secret)]
     jwt_expiration: Seconds = Field(timedelta(hours=1), ge=timedelta(seconds=1), le=timedelta(days=1))
     refresh_token_expiration: Seconds = Field(timedelta(days=7), ge=timedelta(seconds=1), le=timedelta(days=30))
     pepper_file: Path
@@ -166,8 +109,10 @@ class Settings(CallSettings, CodeSettings, FileSettings, PushSettings):
     admin_host: str = "127.0.0.1"
     admin_port: Port = 8001
     processes: int = Field(1, ge=1, le=64)
-    cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(_listed)] = ()
-    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(_listed)] = ()
+    cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(listed)] = ()
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(listed)] = ()
+    #: Where those proxies write the address of the client.
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     max_devices: int = Field(6, ge=1, le=127)
     #: No envelope lives longer, whatever its sender asks for.
     max_life_seconds: int = Field(2_592_000, ge=1, le=2_592_000)
@@ -197,6 +142,11 @@ class Settings(CallSettings, CodeSettings, FileSettings, PushSettings):
         return (init_settings,)
 
     @property
+    def server_hosts(self) -> tuple[str, ...]:
+        """The addresses to listen on: `::` stands for all of both families, and names stand for all that they resolve to."""
+        return ("0.0.0.0", "::") if self.server_host == "::" else (self.server_host,)  # noqa: S104  as the operator wants it
+
+    @property
     def is_alone(self) -> bool:
         """Whether streams and hints stay inside this one process."""
         return self.kafka_url is None and self.redis_url is None
@@ -222,11 +172,14 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes
     """The settings for a process of this role, or `SettingsError` with a line for each thing to mend. An empty value counts as not set.
 
     `Role.ALONE` makes the data folder (0700) and the secrets in it (0600) where they are missing, unless it shall not; a web node in development
-    makes its pepper.
+    makes its pepper. A node is in production unless VYRY_ENV says otherwise, and then refuses unsafe settings; only `vyry start` without VYRY_ENV
+    takes them, and warns (`unsafe`).
     """
     given = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
     _refuse([*_unknown(given), *_missing(given, role)])
     data_dir, pepper_file = _places(given)
+    if role is not Role.TOOL:
+        _refuse(shared_folder(data_dir))
     values: dict[str, object] = {field: given[name] for name, field in _FIELDS.items() if name in given}
     values |= {
         "data_dir": data_dir,
@@ -246,8 +199,8 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes
             [_line(str(each["loc"][0]), each["type"], each["msg"]) for each in error.errors()]
         ) from None
     _refuse(_unfit(settings, role))
-    if settings.env == "production":
-        _refuse(_unsafe(settings, is_secret_given="JWT_SECRET" in given or role in _SIGNS_NOTHING))
+    if "VYRY_ENV" in given or role in (Role.WEB, Role.WORKER):
+        _refuse(unsafe(settings, is_secret_given="JWT_SECRET" in given or role in _SIGNS_NOTHING))
     return settings
 
 
@@ -294,7 +247,7 @@ def _missing(given: Mapping[str, str], role: Role) -> Iterator[str]:
         data_dir, pepper_file = _places(given)
         if "JWT_SECRET" not in given and not (data_dir / _JWT_FILE).exists():
             yield "JWT_SECRET is not set: give all web nodes the same 32 random characters or more (`openssl rand -base64 48`)."
-        if not pepper_file.exists() and given.get("VYRY_ENV") == "production":
+        if not pepper_file.exists() and given.get("VYRY_ENV") != "development":
             yield f"VYRY_PEPPER_FILE: there is no {pepper_file}; make one (`vyry secrets`) and give all web nodes the same."
 
 
@@ -347,8 +300,13 @@ def _untrustworthy(settings: Settings) -> Iterator[str]:
                 yield f"{variable(field)}: {name}={file} is no file of certificates that can be read."
 
 
+def unsafe(settings: Settings, *, is_secret_given: bool = True) -> Iterator[str]:
+    """A line for each setting that development may have and production may not; none in development."""
+    if settings.env == "production":
+        yield from _unsafe(settings, is_secret_given=is_secret_given)
+
+
 def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:
-    """What development may do and production may not."""
     secret = settings.jwt_secret.get_secret_value()
     yield from unsafe_codes(settings)
     yield from unsafe_files(settings)
@@ -360,8 +318,24 @@ def _unsafe(settings: Settings, *, is_secret_given: bool) -> Iterator[str]:
     yield from exposed(settings)
     if "*" in settings.cors_origins:
         yield "VYRY_CORS_ORIGINS=* lets every page act for your users: name the origins."
+    if not settings.tls_cert_file and not settings.trusted_proxies and not is_loopback(settings.server_host):
+        yield (
+            f"SERVER_HOST={settings.server_host} is reached by other machines in clear: set VYRY_TLS_CERT_FILE and VYRY_TLS_KEY_FILE, or name the "
+            "proxy that speaks TLS by VYRY_TRUSTED_PROXIES."
+        )
     if settings.limits == "off":
         yield "VYRY_LIMITS=off is for benchmarks: production keeps its limits."
+
+
+def shared_folder(folder: Path) -> Iterator[str]:
+    """A line if others could read, replace or add what lies in the data folder."""
+    if not folder.exists():
+        return
+    found = folder.stat()
+    if found.st_uid != os.geteuid():
+        yield f"{folder} belongs to another user: run as its owner, or set VYRY_DATA_DIR to a folder of your own."
+    elif stat.S_IMODE(found.st_mode) & 0o077:
+        yield f"Others can look into {folder}: run `chmod 700 {folder}`."
 
 
 def exposed(settings: Settings) -> Iterator[str]:

@@ -72,7 +72,10 @@ def build_door(
     app.on_response_prepare.append(dress)
     for route in routes:
         path = _ID.sub(_ID_ONLY, route.path.replace("{deviceId}", _NUMBER_ONLY))
-        app.router.add_route(route.method, path, guarded(route), expect_handler=_expect)
+        # Monitors ask the open routes by HEAD; what they get is the answer to GET without its body.
+        methods = ("GET", "HEAD") if route.method == "GET" and route.auth == "open" else (route.method,)
+        for method in methods:
+            app.router.add_route(method, path, guarded(route), expect_handler=_expect)
     return app
 
 
@@ -93,13 +96,19 @@ def documents() -> Mapping[str, Document]:
 
 @asynccontextmanager
 async def listening(
-    app: web.Application, host: str, port: int, *, reuse_port: bool = False, tls: ssl.SSLContext | None = None
+    app: web.Application,
+    hosts: str | Sequence[str],
+    port: int,
+    *,
+    reuse_port: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
-    """Serve `app` while the context is open, by TLS alone if it is given; yields the port, which is a free one when 0 was asked for."""
+    """Serve `app` on these addresses, by TLS alone if it is given; yields the port, which is a free one when 0 was asked for (of one address)."""
     runner = DoorRunner(app)
     await runner.setup()
     try:
-        await _DoorSite(runner, host, port, reuse_port=reuse_port, backlog=_BACKLOG, ssl_context=tls).start()
+        for host in (hosts,) if isinstance(hosts, str) else hosts:
+            await _DoorSite(runner, host, port, reuse_port=reuse_port, backlog=_BACKLOG, ssl_context=tls).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

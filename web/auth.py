@@ -1,12 +1,21 @@
 """Who is asking: the bearer token of a request, or the ticket of a browser's socket; and from which address."""
 
+import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
 
 from aiohttp import web
 
 from vyry.accounts.account import Caller
 from vyry.errors import InvalidToken, Unauthorized
+from vyry.telemetry import log
 from web.keys import SERVICES, SETTINGS
+
+
+_HOP: Final = re.compile(
+    r'"?(\[(?P<ipv6>[0-9A-Fa-f:.%\w]+)\](:\d{1,5})?|(?P<ipv4>[0-9.]+)(:\d{1,5})?|(?P<bare>[0-9A-Fa-f:.%\w]+))"?'
+)
 
 
 async def by_token(request: web.Request) -> Caller:
@@ -29,15 +38,30 @@ async def by_token_or_ticket(request: web.Request) -> Caller:
 
 def client_address(request: web.Request) -> str:
     """The address that asks: the peer, or behind trusted proxies the right-most hop that is none of them. What a client claims is never believed."""
-    trusted = request.app[SETTINGS].trusted_proxies
+    settings = request.app[SETTINGS]
     address = _read_address(request.remote or "") or ip_address("::1")
-    claimed = [hop for line in request.headers.getall("X-Forwarded-For", []) for hop in line.split(",")]
-    for hop in reversed(claimed):
-        before = _read_address(hop.strip())
-        if before is None or not any(address in network for network in trusted):
+    for hop in reversed(_claimed(request, settings.forwarded_header)):
+        if not any(address in network for network in settings.trusted_proxies):
+            break
+        before = _read_hop(hop)
+        if before is None:
+            _warn_unreadable(str(address), settings.forwarded_header)
             break
         address = before
     return str(address)
+
+
+def _claimed(request: web.Request, header: str) -> list[str]:
+    """The hops that the header names, the nearest last. RFC 7239 section 4, or the older form without names."""
+    if header == "forwarded":
+        return [hop.get("for", "") for hop in request.forwarded]
+    return [hop for line in request.headers.getall("X-Forwarded-For", []) for hop in line.split(",")]
+
+
+def _read_hop(text: str) -> IPv4Address | IPv6Address | None:
+    """The address of a hop, which proxies write bare, in brackets, in quotes and with a port (RFC 7239 section 6)."""
+    hop = _HOP.fullmatch(text.strip())
+    return _read_address(hop["ipv6"] or hop["ipv4"] or hop["bare"]) if hop else None
 
 
 def _read_address(text: str) -> IPv4Address | IPv6Address | None:
@@ -47,3 +71,9 @@ def _read_address(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(maxsize=64)
+def _warn_unreadable(proxy: str, header: str) -> None:
+    """Say once for each proxy that it writes what cannot be read: all its clients count as one. The hop itself is a client's and stays out of the log."""
+    log.warning("forwarded address not read", proxy=proxy, header=header)

@@ -93,6 +93,17 @@ def test_from_nothing_to_a_node_that_tells_where_everything_is(tmp_path: Path) -
     )
 
 
+def test_one_value_serves_both_families(tmp_path: Path) -> None:
+    variables = environment(tmp_path / "data", SERVER_HOST="::")
+
+    with started(variables, tmp_path / "log"):
+        for host in ("127.0.0.1", "::1"):
+            connection = http.client.HTTPConnection(host, int(variables["SERVER_PORT"]), timeout=5)
+            connection.request("GET", "/health")
+            assert connection.getresponse().status == 200
+            connection.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_it_ends_well_and_soon(tmp_path: Path, number: signal.Signals) -> None:
     with started(environment(tmp_path / "data"), tmp_path / "log") as node:

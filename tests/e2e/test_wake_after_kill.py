@@ -5,14 +5,14 @@ import asyncio
 import aiohttp
 import pytest
 
-from scripts.nodes import Alone
+from scripts.nodes import PUSH_PORT, Alone
 from tests.client import Node
 from tests.push_house import open_push_house
 
 
 @pytest.mark.timeout(90)
 async def test_a_wake_up_outlives_kill_9() -> None:
-    async with open_push_house() as services, aiohttp.ClientSession() as http:
+    async with open_push_house(PUSH_PORT) as services, aiohttp.ClientSession() as http:
         pushed = asyncio.Event()
         services.on_push = pushed.set
         subscription = services.subscribe()

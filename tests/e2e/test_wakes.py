@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from scripts.nodes import PUSH_PORT
 from tests.client import Device, Node
 from tests.line import Line
 from tests.push_house import PushHouse, open_push_house
@@ -15,7 +16,7 @@ PATH = "/devices/current/push"
 
 @pytest.fixture
 async def services() -> AsyncIterator[PushHouse]:
-    async with open_push_house() as opened:
+    async with open_push_house(PUSH_PORT) as opened:
         yield opened
 
 

@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import http_parser, web
 from pydantic import Field
+from structlog.testing import capture_logs
 
 from vyry.errors import Policy, RateLimited
 from vyry.limits import CLAIM_ALL, Grant
@@ -22,6 +23,7 @@ from web.wire.strict import answer, named, numbered, parameters, read
 
 CLOSE = "Host: vyry\r\nConnection: close\r\n"
 JSON = "Content-Type: application/json\r\n"
+UPGRADE = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
 
 class Word(Wire):
@@ -67,6 +69,20 @@ async def commit(request: web.Request) -> web.Response:
     return answer(Word(word="done"))
 
 
+async def late_socket(request: web.Request) -> web.StreamResponse:
+    """Opens its socket when the client may be gone."""
+    await commit(request)
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    return socket
+
+
+async def late_fault(request: web.Request) -> web.Response:
+    """Writes when the client may be gone."""
+    await commit(request)
+    raise ConnectionResetError("Cannot write to closing transport")
+
+
 async def counted(request: web.Request) -> web.Response:
     request[GRANTS] = [("claim_all", Grant(60, 59, 12, 3600))]
     return answer(Word(word=request[REQUEST_ID]))
@@ -78,6 +94,8 @@ ROUTES = (
     Route(method="GET", path="/place/{userId}/{deviceId}", handler=place, summary="", auth="open"),
     Route(method="GET", path="/crash", handler=crash, summary="", auth="open"),
     Route(method="GET", path="/commit", handler=commit, summary="", auth="open"),
+    Route(method="GET", path="/late-socket", handler=late_socket, summary="", auth="open"),
+    Route(method="GET", path="/late-fault", handler=late_fault, summary="", auth="open"),
     Route(method="GET", path="/too-often", handler=too_often, summary="", auth="open", quota=CLAIM_ALL),
     Route(method="GET", path="/counted", handler=counted, summary="", auth="open", quota=CLAIM_ALL),
     Route(method="POST", path="/private", handler=echo, summary="", body=Word),
@@ -281,7 +299,7 @@ async def test_query_parameters_are_closed_and_typed(node: Wireside, query: str)
 
 async def test_query_parameters_are_read_by_their_type(node: Wireside) -> None:
     assert (await node.get("/page?limit=9&flag=true")).json == {"limit": 9, "flag": True}
-    assert_refused(await node.get("/crash?x=1"), 400, "INVALID_REQUEST")
+    assert_refused(await node.post(b"{}", path="/echo?x=1"), 400, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize(
@@ -369,6 +387,24 @@ async def test_a_client_that_goes_away_cancels_nothing(node: Wireside) -> None:
     node.app[MAY_END].set()
 
     await asyncio.wait_for(node.app[ENDED].wait(), 5)
+
+
+@pytest.mark.parametrize("upgrade", [True, False], ids=["during the upgrade", "during a request"])
+async def test_a_client_that_is_gone_is_no_fault_of_the_node(node: Wireside, upgrade: bool) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", node.port)
+    with capture_logs() as lines:
+        path, more = (
+            ("late-socket", f"Host: vyry\r\nConnection: Upgrade\r\n{UPGRADE}") if upgrade else ("late-fault", CLOSE)
+        )
+        writer.write(f"GET /{path} HTTP/1.1\r\n{more}\r\n".encode())
+        await asyncio.wait_for(node.app[BEGUN].wait(), 5)
+        writer.transport.abort()
+        await node.get("/page")
+        node.app[MAY_END].set()
+        await asyncio.wait_for(node.app[ENDED].wait(), 5)
+
+    told = [(line["event"], line["log_level"], line["status"]) for line in lines if "late" in line.get("route", "")]
+    assert told == [("answered", "info", 499)]
 
 
 def test_the_node_does_not_run_on_the_lenient_parser(monkeypatch: pytest.MonkeyPatch) -> None:

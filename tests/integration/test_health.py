@@ -103,3 +103,26 @@ async def test_a_second_process_takes_the_next_port(sqlite_url: str) -> None:
     ):
         assert first == first_choice
         assert second > first
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("evil.example", 421),
+        ("evil.example:PORT", 421),
+        ("", 421),
+        ("[::1]:PORT", 421),
+        ("localhost:PORT", 200),
+        ("127.0.0.1:PORT", 200),
+    ],
+)
+async def test_the_operators_listener_answers_its_own_host_only(
+    sqlite_url: str, http: aiohttp.ClientSession, host: str, status: int
+) -> None:
+    async with admin_listening("127.0.0.1", free_port(), Health(sqlite_url)) as port:
+        for path in ("/metrics", "/ready", "/unknown"):
+            async with http.get(
+                f"http://127.0.0.1:{port}{path}", headers={"Host": host.replace("PORT", str(port))}
+            ) as answer:
+                assert "Server" not in answer.headers
+                assert answer.status == (status if path != "/unknown" or status == 421 else 404)

@@ -74,6 +74,7 @@ def test_a_node_refuses_a_database_that_was_not_migrated(empty_database: str) ->
         "DATABASE_URL": database_url(empty_database),
         "REDIS_URL": "redis://127.0.0.1:1",
         "KAFKA_URL": "kafka://127.0.0.1:1",
+        "VYRY_ENV": "development",
     }
 
     done = subprocess.run(
@@ -89,6 +90,31 @@ def test_a_node_refuses_a_database_that_was_not_migrated(empty_database: str) ->
         1,
         f"vyry: The database lacks {', '.join(NAMES)}: run `vyry migrate` first.\n",
     )
+
+
+@pytest.mark.parametrize("words", [["start"], ["migrate"], ["check"], ["rollback", "--yes"]], ids=" ".join)
+async def test_a_schema_newer_than_the_program_is_refused_in_one_line(tmp_path: Path, words: list[str]) -> None:
+    await migrate(f"sqlite://{tmp_path / 'vyry.db'}")
+    with closing(sqlite3.connect(tmp_path / "vyry.db")) as file, file:
+        file.execute(
+            "INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ('vyry', '9999_later', '2030-01-01')"
+        )
+    before = (tmp_path / "vyry.db").read_bytes()
+
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "vyry.cli.main", *words],
+        env={"PATH": "/usr/bin", "VYRY_DATA_DIR": str(tmp_path), "SERVER_PORT": "0"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    told = [line for line in (done.stdout + done.stderr).splitlines() if "9999_later" in line]
+    assert (done.returncode, len(told)) == (1, 1)
+    assert "newer release of Vyry" in told[0]
+    assert (tmp_path / "vyry.db").read_bytes() == before
 
 
 async def test_looking_changes_nothing(tmp_path: Path) -> None:

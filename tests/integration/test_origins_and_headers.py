@@ -89,7 +89,7 @@ async def production(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def development(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
-    async for door in serving(tmp_path_factory.mktemp("development")):
+    async for door in serving(tmp_path_factory.mktemp("development"), VYRY_ENV="development"):
         yield door
 
 

@@ -26,7 +26,7 @@ def text(octets: bytes) -> str:
 WEBPUSH = {"kind": "webpush", "endpoint": "https://push.example/1", "p256dh": text(POINT), "auth": text(b"a" * 16)}
 GOOD: list[dict[str, Any]] = [
     WEBPUSH,
-    {**WEBPUSH, "endpoint": "http://127.0.0.1:9/x?y=z"},
+    {**WEBPUSH, "endpoint": "https://push.example/x?y=z"},
     {"kind": "unifiedpush", "endpoint": "https://push.example/2"},
     {"kind": "fcm", "token": "t" * 200},
     {"kind": "apns", "token": "ab" * 32, "topic": "org.example.chat"},
@@ -92,12 +92,14 @@ async def test_a_target_takes_the_place_of_the_one_before_and_ends_with_its_devi
     assert await kept(device) == []
 
 
-def test_production_wakes_over_https_only() -> None:
-    plain = PushTarget(PushKind.UNIFIEDPUSH, "http://push.example/")
+@pytest.mark.parametrize("place", ["push.example", "127.0.0.1:9", "127.0.0.1", "localhost:8001", "ntfy.lan:80"])
+def test_in_clear_only_named_ports_of_this_machine_are_woken_by(place: str) -> None:
+    own = Reach(frozenset({"127.0.0.1:8443", "localhost:8443", "ntfy.lan:80"}))
 
-    check(plain, Reach(is_development=True))
+    check(PushTarget(PushKind.UNIFIEDPUSH, "http://127.0.0.1:8443/push"), own)
+    check(PushTarget(PushKind.UNIFIEDPUSH, "http://localhost:8443/push"), own)
     with pytest.raises(InvalidRequest):
-        check(plain, Reach())
+        check(PushTarget(PushKind.UNIFIEDPUSH, f"http://{place}/push"), own)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_production_wakes_over_https_only() -> None:
         *("push.example:8443", "93.184.216.34:22", "push.example:0"),
     ],
 )
-def test_production_takes_no_endpoint_in_a_private_network(host: str) -> None:
+def test_the_node_takes_no_endpoint_in_a_private_network(host: str) -> None:
     with pytest.raises(InvalidRequest):
         check(PushTarget(PushKind.UNIFIEDPUSH, f"https://{host}/push"), Reach())
 
@@ -136,16 +138,18 @@ def test_production_takes_no_endpoint_in_a_private_network(host: str) -> None:
     "host",
     ["push.example", "push.example:443", "93.184.216.34", "[2606:4700:4700::1111]", "3.example", "ntfy.lan:8443"],
 )
-def test_production_takes_endpoints_on_the_internet_and_where_the_operator_allows_them(host: str) -> None:
+def test_the_node_takes_endpoints_on_the_internet_and_where_the_operator_allows_them(host: str) -> None:
     check(PushTarget(PushKind.UNIFIEDPUSH, f"https://{host}/push"), Reach(frozenset({"ntfy.lan:8443"})))
 
 
-async def test_a_node_in_production_answers_400(small_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "endpoint", ["https://169.254.169.254/latest", "http://127.0.0.1:9/", "http://localhost:8001/metrics"]
+)
+async def test_a_node_answers_400_to_an_endpoint_inside_its_network(small_house: House, endpoint: str) -> None:
     device = await small_house.node.sign_up()
-    monkeypatch.setattr(small_house.services.push.targets, "_reach", Reach())
 
     with pytest.raises(Refused) as refused:
-        await device.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": "https://169.254.169.254/latest"})
+        await device.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": endpoint})
 
     assert (refused.value.status, [each["field"] for each in refused.value.body["fields"]]) == (400, ["endpoint"])
 

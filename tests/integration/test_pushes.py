@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from scripts.nodes import PUSH_PORT
 from tests.carrier_house import answering, hanging
 from tests.client import Device
 from tests.contracts.mail_room import MailRoom, RowRegistry, StandingClock
@@ -25,7 +26,7 @@ PATH = "/devices/current/push"
 
 @pytest.fixture
 async def services() -> AsyncIterator[PushHouse]:
-    async with open_push_house() as opened:
+    async with open_push_house(PUSH_PORT) as opened:
         yield opened
 
 

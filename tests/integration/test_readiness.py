@@ -1,5 +1,6 @@
 """Whether a node takes work: /ready over a real database, while it stops, and what a production node says of itself."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -86,3 +87,29 @@ async def test_in_production_only_listed_origins_may_call_and_browsers_stay_on_t
     assert own.headers["Access-Control-Allow-Origin"] == "https://node.example.org"
     assert known.headers["Access-Control-Allow-Origin"] == "https://chat.example.org"
     assert known.headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
+
+
+PROBES = {
+    "head": "HEAD {} HTTP/1.1\r\nHost: node\r\n",
+    "without a host": "GET {} HTTP/1.0\r\n",
+    "past caches": "GET {}?_=1764518400&x HTTP/1.1\r\nHost: node\r\n",
+    "whole address": "GET http://node{} HTTP/1.1\r\nHost: node\r\n",
+    "with an empty body": "GET {} HTTP/1.1\r\nHost: node\r\nContent-Length: 0\r\n",
+    "any type": "GET {} HTTP/1.1\r\nHost: node\r\nAccept: text/plain;q=0.9\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+}
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready"])
+@pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
+async def test_probes_as_monitors_send_them_are_answered(
+    settings: Settings, tmp_path: Path, probe: str, path: str
+) -> None:
+    async with node(settings, f"sqlite://{tmp_path / 'vyry.db'}") as http:
+        assert http._base_url is not None
+        reader, writer = await asyncio.open_connection("127.0.0.1", http._base_url.port)
+        writer.write(f"{probe.format(path)}Connection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+
+    assert head.split()[1] == b"200"
+    assert bool(body) == (not probe.startswith("HEAD"))

@@ -104,7 +104,7 @@ async def test_a_name_that_resolves_into_the_network_is_not_reached(
     services: PushHouse, monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolving(address))
-    async with guarded_session(1, allows_loopback=False) as session:
+    async with guarded_session(1) as session:
         with pytest.raises(aiohttp.ClientConnectorError) as failure:
             await session.post(f"http://push.example:{services.url.rpartition(':')[2]}/push/ann")
 
@@ -124,7 +124,7 @@ async def test_a_name_that_changes_its_mind_is_judged_by_what_is_connected_to(
 
     monkeypatch.setattr(loop, "getaddrinfo", resolving("93.184.216.34", "127.0.0.1"))
     monkeypatch.setattr(loop, "sock_connect", connect)
-    async with guarded_session(1, allows_loopback=False) as session:
+    async with guarded_session(1) as session:
         for _ in range(3):
             with pytest.raises(aiohttp.ClientConnectorError):
                 await session.post("http://push.example:443/push/ann")
@@ -135,7 +135,7 @@ async def test_a_name_that_changes_its_mind_is_judged_by_what_is_connected_to(
 
 async def test_only_the_port_of_https_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolving("93.184.216.34"))
-    async with guarded_session(1, allows_loopback=False) as session:
+    async with guarded_session(1) as session:
         for port in (22, 80, 6379, 8443):
             with pytest.raises(aiohttp.ClientConnectorError) as failure:
                 await session.post(f"https://push.example:{port}/")
@@ -143,7 +143,7 @@ async def test_only_the_port_of_https_is_reached(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_redirect_into_the_network_is_not_followed(services: PushHouse) -> None:
-    pusher = WebPush(None, StandingClock(), Reach(is_development=True))
+    pusher = WebPush(None, StandingClock(), Reach(frozenset({"127.0.0.1"})))
     async with open_push_house() as inside:
         services.trouble = answering(308, b"", Location=f"{inside.url}/push/ann")
         found = await pusher.push(PushTarget(PushKind.UNIFIEDPUSH, f"{services.url}/push/ann"), is_urgent=True)

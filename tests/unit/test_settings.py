@@ -1,5 +1,6 @@
 """What the environment may say, and how it is refused."""
 
+import os
 import stat
 from datetime import timedelta
 from ipaddress import ip_network
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from vyry.settings import EXAMPLE_SECRET, Role, Settings, SettingsError, load_settings, masked, variables
+from vyry.settings import EXAMPLE_SECRET, Role, Settings, SettingsError, load_settings, masked, unsafe, variables
 from vyry.telemetry import log
 
 
@@ -33,12 +34,17 @@ def cluster(pepper: Path) -> dict[str, str]:
         "KAFKA_URL": "kafka://one.example.org:9092,two.example.org:9092",
         "JWT_SECRET": SECRET,
         "VYRY_PEPPER_FILE": str(pepper),
+        "VYRY_ENV": "development",
     }
 
 
 @pytest.fixture
 def production(cluster: dict[str, str]) -> dict[str, str]:
-    return cluster | {"VYRY_ENV": "production", "VYRY_SMS": "webhook:https://sms.example.org/send"}
+    return cluster | {
+        "VYRY_ENV": "production",
+        "VYRY_SMS": "webhook:https://sms.example.org/send",
+        "VYRY_TRUSTED_PROXIES": "10.0.0.0/8",
+    }
 
 
 def refusal(role: Role, environ: dict[str, str]) -> str:
@@ -246,6 +252,66 @@ def test_production_refuses_a_secret_that_is_short_an_example_or_regular(
     assert refusal(Role.WEB, production | {"JWT_SECRET": secret}).startswith("JWT_SECRET")
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "chat.example.org"])
+def test_production_is_not_reached_from_elsewhere_in_clear(production: dict[str, str], host: str) -> None:
+    del production["VYRY_TRUSTED_PROXIES"]
+
+    assert refusal(Role.WEB, production | {"SERVER_HOST": host}).startswith(f"SERVER_HOST={host} is reached")
+    for own in ("127.0.0.1", "::1", "localhost"):
+        assert load_settings(Role.WEB, production | {"SERVER_HOST": own}).server_hosts == (own,)
+
+
+def test_a_data_folder_that_others_can_look_into_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir(0o755)
+
+    assert (
+        refusal(Role.ALONE, {"VYRY_DATA_DIR": str(folder)})
+        == f"Others can look into {folder}: run `chmod 700 {folder}`."
+    )
+    assert list(folder.iterdir()) == []
+    folder.chmod(0o700)
+    assert load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(folder)}).data_dir == folder
+
+
+def test_a_data_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir(0o700)
+    monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
+
+    assert refusal(Role.ALONE, {"VYRY_DATA_DIR": str(folder)}).startswith(f"{folder} belongs to another user")
+
+
+def test_one_value_stands_for_all_addresses_of_both_families(tmp_path: Path) -> None:
+    settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path / "data"), "SERVER_HOST": "::"})
+
+    assert settings.server_hosts == ("0.0.0.0", "::")
+
+
+def test_push_to_this_machine_needs_a_port(tmp_path: Path) -> None:
+    environ = {"VYRY_DATA_DIR": str(tmp_path / "data")}
+
+    for host in ("127.0.0.1", "localhost", "127.8.8.8"):
+        assert "must name a port" in refusal(Role.ALONE, environ | {"VYRY_PUSH_HOSTS": f"ntfy.lan,{host}"})
+    assert load_settings(Role.ALONE, environ | {"VYRY_PUSH_HOSTS": "127.0.0.1:8443"}).push_hosts == {"127.0.0.1:8443"}
+
+
+def test_a_node_of_a_cluster_is_in_production_unless_it_is_said_otherwise(cluster: dict[str, str]) -> None:
+    del cluster["VYRY_ENV"]
+
+    assert refusal(Role.WEB, cluster).startswith("VYRY_SMS=console")
+    assert refusal(Role.WORKER, cluster).startswith("VYRY_SMS=console")
+
+
+def test_a_node_of_its_own_is_in_production_and_warns_where_production_would_refuse(tmp_path: Path) -> None:
+    environ = {"VYRY_DATA_DIR": str(tmp_path / "data"), "VYRY_LIMITS": "off"}
+    settings = load_settings(Role.ALONE, environ)
+
+    assert settings.env == "production"
+    assert [line.partition(" ")[0] for line in unsafe(settings)] == ["VYRY_SMS=console", "VYRY_LIMITS=off"]
+    assert list(unsafe(load_settings(Role.ALONE, environ | {"VYRY_ENV": "development"}))) == []
+
+
 def test_production_refuses_a_generated_secret(tmp_path: Path) -> None:
     environ = {"VYRY_DATA_DIR": str(tmp_path / "data")}
     load_settings(Role.ALONE, environ)
@@ -305,4 +371,5 @@ def test_the_example_shows_every_setting_once_and_loads(tmp_path: Path) -> None:
         variables()
     )
     assert EXAMPLE_SECRET in dict(shown)["JWT_SECRET"]
-    assert isinstance(load_settings(Role.TOOL, dict(shown) | {"VYRY_PEPPER_FILE": "", "JWT_SECRET": SECRET}), Settings)
+    chosen = {"VYRY_PEPPER_FILE": "", "JWT_SECRET": SECRET, "VYRY_ENV": "development"}
+    assert isinstance(load_settings(Role.TOOL, dict(shown) | chosen), Settings)

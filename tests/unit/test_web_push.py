@@ -49,7 +49,7 @@ def vapid(tmp_path_factory: pytest.TempPathFactory) -> Vapid:
 
 @pytest.fixture
 async def pusher(vapid: Vapid) -> AsyncIterator[WebPush]:
-    pusher = WebPush(vapid, StandingClock(), Reach(is_development=True))
+    pusher = WebPush(vapid, StandingClock(), Reach(frozenset({"127.0.0.1"})))
     yield pusher
     await pusher.close()
 
@@ -122,7 +122,7 @@ async def test_a_service_that_hangs_is_given_up(
     services: PushHouse, vapid: Vapid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vyry.adapters.web_push.TRY_SECONDS", 0.05)
-    pusher, services.trouble = WebPush(vapid, StandingClock(), Reach(is_development=True)), hanging
+    pusher, services.trouble = WebPush(vapid, StandingClock(), Reach(frozenset({"127.0.0.1"}))), hanging
 
     found = await pusher.push(plain(services), is_urgent=True)
     await pusher.close()
@@ -158,7 +158,7 @@ def test_a_service_has_so_many_requests_at_once_and_is_forgotten_when_it_is_well
 
 
 async def test_without_a_key_a_browser_is_not_pushed_to(services: PushHouse) -> None:
-    pusher = WebPush(None, StandingClock(), Reach(is_development=True))
+    pusher = WebPush(None, StandingClock(), Reach(frozenset({"127.0.0.1"})))
 
     found = await pusher.push(services.subscribe().target(services.url), is_urgent=True)
 

@@ -1,9 +1,12 @@
 """The operator's listener: metrics and readiness, on loopback unless told otherwise, never on the public one."""
 
 import errno
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -13,7 +16,8 @@ from vyry.telemetry import log, render_metrics
 
 
 #: How many ports further a process looks: each has a listener of its own, and several may live on one host.
-_TRIES = 64
+_TRIES: Final = 64
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
@@ -29,7 +33,8 @@ async def admin_listening(host: str, port: int, health: Health) -> AsyncIterator
         is_ready = all(each.is_up for each in found if each.is_needed)
         return web.json_response([asdict(each) for each in found], status=200 if is_ready else 503)
 
-    app = web.Application()
+    app = web.Application(middlewares=[_own_host_only({host, "localhost", socket.gethostname()})])
+    app.on_response_prepare.append(_without_server_header)
     app.router.add_get("/metrics", metrics)
     app.router.add_get("/ready", ready)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -40,6 +45,26 @@ async def admin_listening(host: str, port: int, health: Health) -> AsyncIterator
         yield taken
     finally:
         await runner.cleanup()
+
+
+def _own_host_only(names: Collection[str]) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Answer requests for these names and the address that was connected to, and those of HTTP/1.0 that name no host.
+
+    A page whose name was made to resolve to this listener (DNS rebinding) asks for its own name, and gets nothing.
+    """
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        address = request.get_extra_info("sockname", [""])[0]
+        if "Host" in request.headers and urlsplit(f"//{request.host}").hostname not in {*names, address}:
+            return web.Response(status=421, text="This listener answers requests for its own host only.\n")
+        return await handler(request)
+
+    return check
+
+
+async def _without_server_header(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.popall("Server", None)
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> int:

@@ -20,6 +20,7 @@ from tortoise.migrations.schema_editor.sqlite import SqliteSchemaEditor
 from tortoise.transactions import in_transaction
 
 from vyry.adapters.database import MIGRATION_SECONDS, available, is_postgres, sqlite_path, tortoise_config
+from vyry.errors import SchemaTooNew
 
 
 #: "vyry" as a number: the advisory lock of whoever migrates.
@@ -30,9 +31,19 @@ _CONNECT_SECONDS: Final = 5.0
 Progress = Callable[[str], None]
 
 
+async def refuse_newer(url: str) -> None:
+    """Raises SchemaTooNew when migrations were applied that this release lacks, Unavailable when the database is away. Changes nothing."""
+    known = await _known(url)
+    if newer := [name for name in await applied(url) if name not in known]:
+        raise SchemaTooNew(
+            f"The database was migrated by a newer release of Vyry ({', '.join(newer)}): run that release, or undo them with its `vyry rollback --yes`."
+        )
+
+
 async def migrate(url: str, progress: Progress | None = None) -> list[str]:
-    """Bring the database to the newest schema; answers the migrations that were applied. Raises Unavailable when it is away."""
+    """Bring the database to the newest schema; answers the migrations that were applied. Raises Unavailable when it is away, SchemaTooNew."""
     async with _alone(url):
+        await refuse_newer(url)
         waiting = await pending(url)
         if waiting:
             if not is_postgres(url):
@@ -42,8 +53,9 @@ async def migrate(url: str, progress: Progress | None = None) -> list[str]:
 
 
 async def rollback(url: str, progress: Progress | None = None) -> str | None:
-    """Undo the newest migration, and lose what only it had room for; answers its name, None when there is none."""
+    """Undo the newest migration, and lose what only it had room for; answers its name, None when there is none. Raises Unavailable, SchemaTooNew."""
     async with _alone(url):
+        await refuse_newer(url)
         names = await applied(url)
         if not names:
             return None
@@ -56,9 +68,7 @@ async def rollback(url: str, progress: Progress | None = None) -> str | None:
 async def pending(url: str) -> list[str]:
     """The migrations not yet applied, in their order. Changes nothing. Raises Unavailable when the database is away."""
     names = await applied(url)
-    async with _executor(url) as executor:
-        executor.loader.load_disk()
-        return [each for each in sorted(key.name for key in executor.loader.disk_migrations) if each not in names]
+    return [each for each in await _known(url) if each not in names]
 
 
 async def applied(url: str) -> list[str]:
@@ -69,6 +79,13 @@ async def applied(url: str) -> list[str]:
         # Tortoise takes any failure to read its table for an empty one; so ask the database itself first.
         await executor.connection.execute_query("SELECT 1")
         return sorted(key.name for key in await executor.recorder.applied_migrations() if key.app_label == _APP)
+
+
+async def _known(url: str) -> list[str]:
+    """The migrations of this release, in their order."""
+    async with _executor(url) as executor:
+        executor.loader.load_disk()
+        return sorted(key.name for key in executor.loader.disk_migrations)
 
 
 async def _move(url: str, target: str, progress: Progress | None) -> None:

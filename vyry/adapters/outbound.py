@@ -5,7 +5,6 @@ mind between two look-ups, nor a number written in an unusual way gets past it. 
 """
 
 import socket
-from ipaddress import ip_address
 from typing import Any
 
 import aiohttp
@@ -17,13 +16,12 @@ class ForbiddenAddress(OSError):
     """The address is none of the public internet."""
 
 
-def guarded_session(seconds: float, *, allows_loopback: bool) -> aiohttp.ClientSession:
-    """A session that reaches public addresses on `PORTS` alone; in development this machine too, on any port."""
+def guarded_session(seconds: float) -> aiohttp.ClientSession:
+    """A session that reaches public addresses on `PORTS` alone."""
 
     def make(info: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, (host, port, *_) = info
-        is_own = allows_loopback and _is_loopback(host)
-        if not is_own and not (is_public(host) and port in PORTS):
+        if not (is_public(host) and port in PORTS):
             raise ForbiddenAddress("not on the public internet")
         return socket.socket(family, kind, protocol)
 
@@ -41,10 +39,3 @@ def _session(seconds: float, connector: aiohttp.TCPConnector) -> aiohttp.ClientS
     return aiohttp.ClientSession(
         connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -77,10 +77,8 @@ class WebPush:
     def _session(self, url: URL) -> aiohttp.ClientSession:
         is_trusted = self._reach.names(str(url.host), url.port)
         if is_trusted not in self._sessions:
-            guarded = (
-                guarded_session(TRY_SECONDS, allows_loopback=self._reach.is_development) if not is_trusted else None
-            )
-            self._sessions[is_trusted] = guarded or trusted_session(TRY_SECONDS)
+            open_session = trusted_session if is_trusted else guarded_session
+            self._sessions[is_trusted] = open_session(TRY_SECONDS)
         return self._sessions[is_trusted]
 
 

@@ -5,25 +5,29 @@ import os
 from functools import partial
 
 from agents.room import sorting_room
-from vyry.adapters.migrating import migrate
+from vyry.adapters.migrating import migrate, refuse_newer
 from vyry.bootstrap import open_services
 from vyry.cli.acting import SOMEBODY, write
 from vyry.cli.front import front_door, refuse_taken
 from vyry.cli.running import run
-from vyry.settings import Role, Settings, load_settings, masked
-from vyry.telemetry import configure_logging
+from vyry.settings import Role, Settings, load_settings, masked, unsafe
+from vyry.telemetry import configure_logging, log
 
 
 def start() -> int:
     """Run a whole node in this process: front door, mailbox agents, sweeper, on a SQLite file in VYRY_DATA_DIR.
 
-    With nothing set it makes the folder and its secrets, migrates, and serves on http://127.0.0.1:8000.
+    With nothing set it makes the folder and its secrets, migrates, and serves on http://127.0.0.1:8000. It behaves as in production unless
+    VYRY_ENV=development is set; unsafe settings are warned about, and with VYRY_ENV=production they are refused.
     """
     # What this process makes is nobody else's to read.
     os.umask(0o077)
     settings = load_settings(Role.ALONE)
     configure_logging(settings.log_level)
+    asyncio.run(refuse_newer(settings.database_url.get_secret_value()))
     refuse_taken(settings)
+    for line in unsafe(settings):
+        log.warning("unsafe", setting=line)
     return run(partial(serve, settings))
 
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import shutil
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,10 +15,10 @@ from pydantic import SecretStr
 
 from vyry.adapters.database import is_postgres
 from vyry.adapters.health import Dependency, probe
-from vyry.adapters.migrating import pending
+from vyry.adapters.migrating import pending, refuse_newer
 from vyry.clock import SystemClock
-from vyry.errors import Unavailable
-from vyry.settings import Role, Settings, SettingsError, exposed, load_settings
+from vyry.errors import SchemaTooNew, Unavailable
+from vyry.settings import Role, Settings, SettingsError, exposed, load_settings, shared_folder, unsafe
 
 
 SKEW_SECONDS: Final = 2.0
@@ -106,14 +105,15 @@ def _settings(settings: Settings) -> Iterator[Finding]:
     except SettingsError as error:
         yield from (Finding("settings", "failed", line) for line in error.lines)
         return
-    yield from (Finding("secrets", "warning", line) for line in exposed(settings))
+    warnings = dict.fromkeys([*unsafe(settings), *exposed(settings)])
+    yield from (Finding("settings", "warning", line) for line in warnings)
     yield Finding("settings", "ok", f"They do for `vyry {role.value}`, in {settings.env}.")
 
 
 def _folder(settings: Settings) -> Finding:
     folder = settings.data_dir
-    if folder.exists() and stat.S_IMODE(folder.stat().st_mode) & 0o077:
-        return Finding("data folder", "warning", f"Others can look into {folder}: run `chmod 700 {folder}`.")
+    for line in shared_folder(folder):
+        return Finding("data folder", "failed", line)
     return Finding(
         "data folder", "ok", f"{folder}{'' if folder.exists() else ' is not there yet; `vyry start` makes it'}."
     )
@@ -140,9 +140,12 @@ def _service(service: Dependency) -> Finding:
 
 async def _migrations(url: str) -> Finding:
     try:
+        await refuse_newer(url)
         waiting = await pending(url)
     except Unavailable as problem:
         return Finding("migrations", "failed", problem.problem)
+    except SchemaTooNew as problem:
+        return Finding("migrations", "failed", str(problem))
     if waiting:
         state: State = "failed" if is_postgres(url) else "warning"
         return Finding("migrations", state, f"{len(waiting)} not applied: run `vyry migrate` (`vyry start` does it).")

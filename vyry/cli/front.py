@@ -48,14 +48,15 @@ def web(*, processes: Annotated[int | None, Parameter(validator=validators.Numbe
 def refuse_taken(settings: Settings) -> None:
     """Say in one line that the port or the certificate cannot be had, before anything is opened. Raises CannotServe."""
     certificate_of(settings)
-    host, port = settings.server_host, settings.server_port
-    try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError as problem:
-        why = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else str(problem)
-        raise CannotServe(
-            f"Cannot listen on {host}, port {port} ({why}): end what listens there, or set SERVER_PORT and SERVER_HOST."
-        ) from None
+    port = settings.server_port
+    for host in settings.server_hosts:
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        except OSError as problem:
+            why = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else str(problem)
+            raise CannotServe(
+                f"Cannot listen on {host}, port {port} ({why}): end what listens there, or set SERVER_PORT and SERVER_HOST."
+            ) from None
 
 
 async def serve(settings: Settings, stop: asyncio.Event, *, reuse_port: bool = False) -> None:
@@ -74,7 +75,7 @@ async def front_door(settings: Settings, services: Services, *, reuse_port: bool
     async with (
         admin_listening(settings.admin_host, settings.admin_port, services.health),
         certified(settings) as tls,
-        listening(app, settings.server_host, settings.server_port, reuse_port=reuse_port, tls=tls) as port,
+        listening(app, settings.server_hosts, settings.server_port, reuse_port=reuse_port, tls=tls) as port,
     ):
         log.info("listening", host=settings.server_host, port=port)
         yield port

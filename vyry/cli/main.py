@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError
 
 from vyry import __version__
 from vyry.cli.refusals import CannotServe
-from vyry.errors import Unavailable
+from vyry.errors import SchemaTooNew, Unavailable
 from vyry.settings import SettingsError
 
 
@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (CycloptsError, SettingsError, Unavailable, CannotServe, OSError) as problem:
+    except (CycloptsError, SettingsError, SchemaTooNew, Unavailable, CannotServe, OSError) as problem:
         code, lines = _explained(problem)
     for line in lines:
         print(f"vyry: {line}", file=sys.stderr)

@@ -62,6 +62,7 @@ def rollback(*, by: By = SOMEBODY, yes: Annotated[bool, Parameter(negative=())] 
         yes: Do it; without it the command only tells what it would undo.
     """
     url = load_settings(Role.TOOL).database_url.get_secret_value()
+    asyncio.run(migrating.refuse_newer(url))
     applied = asyncio.run(migrating.applied(url))
     if not yes:
         print(

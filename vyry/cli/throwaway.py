@@ -50,6 +50,7 @@ def throwaway() -> Iterator[Place]:
         "SERVER_PORT": str(port),
         "VYRY_ADMIN_PORT": str(admin_port),
         "VYRY_DATA_DIR": str(folder / "node"),
+        "VYRY_ENV": "development",
         "VYRY_SMS": f"file:{place.codes}",
         # Two people on one machine write faster than any two people do.
         "VYRY_LIMITS": "off",

@@ -20,17 +20,16 @@ _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What endpoints may name beside the public internet: `hosts` of the operator's own (host or host:port); in development this machine, in clear too."""
+    """What endpoints may name beside the public internet: `hosts` of the operator's own (host or host:port)."""
 
     hosts: frozenset[str] = frozenset()
-    is_development: bool = False
 
     def names(self, host: str, port: int | None) -> bool:
         """Whether the operator has named this host, at this port or at all."""
         return bool(self.hosts & {host, f"{host}:{port}"})
 
 
-#: The public internet and nothing else: production.
+#: The public internet and nothing else.
 PUBLIC: Final = Reach()
 
 
@@ -51,15 +50,24 @@ def is_endpoint(url: str, reach: Reach) -> bool:
 
 
 def _is_within(reach: Reach, scheme: str, host: str, port: int) -> bool:
-    if reach.is_development:
-        return scheme in ("http", "https")
-    return scheme == "https" and (reach.names(host, port) or _is_outside(host.rstrip("."), port))
+    if reach.names(host, port):
+        # Nobody reads what goes to this very machine.
+        return scheme == "https" or (scheme == "http" and is_loopback(host))
+    return scheme == "https" and _is_outside(host.rstrip("."), port)
 
 
 def _is_outside(host: str, port: int) -> bool:
     if port not in PORTS or "%" in host or host == "localhost" or host.endswith(".localhost"):
         return False
     return is_public(host) if ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]) else True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this names this very machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def is_public(host: str) -> bool:

@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from vyry.code_settings import is_private
 from vyry.ids import ConversationId
 from web.keys import CALLER, SERVICES, SETTINGS
 from web.wire.conversations import ConversationView
@@ -15,9 +16,11 @@ async def create(request: web.Request) -> web.Response:
     body = await read(request, CreateInvite)
     invites, whose = request.app[SERVICES].circles.invites, request[CALLER].user_id
     invite, token = await invites.create(whose, _conversation(request), body.value())
-    # A production node stands behind TLS, be it that of a balancer.
-    scheme = "https" if request.app[SETTINGS].env == "production" else request.scheme
-    return answer(NewInvite.of(invite, token, f"{scheme}://{request.host}"), status=201)
+    # A production node that others can reach stands behind TLS, be it that of a balancer.
+    place = f"{request.scheme}://{request.host}"
+    if request.app[SETTINGS].env == "production" and not is_private(place):
+        place = f"https://{request.host}"
+    return answer(NewInvite.of(invite, token, place), status=201)
 
 
 async def index(request: web.Request) -> web.Response:
