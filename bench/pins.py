@@ -12,7 +12,7 @@ from tests.client import Device, Node
 
 
 PIN = "739251"
-CROWD = 200
+CROWD = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,8 @@ class AccountRoom:
         endings = Endings(self.standings, self.ear)
         self.codes = OneTimeCodes(stores.otp, self.post, self.pepper, self.clock, terms)
         self.sessions = Sessions(stores.sessions, MemoryTickets(self.clock), self.tokens, self.standings, endings)
-        self.pins = Pins(stores.pins, ArgonPins(CHEAP), self.pepper, self.clock, Tries())
+        # Crowds of one account are tried here: all of them may wait.
+        self.pins = Pins(stores.pins, ArgonPins(CHEAP, each=1000), self.pepper, self.clock, Tries())
         self.arrivals = Arrivals(stores.accounts, stores.locks, self.pins, self.tokens, endings)
         self.registration = Registration(self.codes, OpenDoor(), self.arrivals)
         means = PinMeans(stores.pins, stores.accounts, self.codes, self.pepper, self.clock)

@@ -222,7 +222,7 @@ async def _open_redis(settings: Settings) -> AsyncIterator[Redis]:
 
 
 def _wire(ground: Ground, role: Role) -> Services:
-    buckets, places, push = _buckets(ground), _places(ground), open_push(ground.settings, role, ground.clock)
+    places, push = _places(ground), open_push(ground.settings, role, ground.clock)
     return Services(
         clock=ground.clock,
         registration=_registration(ground),
@@ -254,17 +254,13 @@ def _wire(ground: Ground, role: Role) -> Services:
         doorbell=ground.carriers.doorbell,
         signals=_signals(ground, push.wakes),
         limiter=ground.limiter,
-        buckets=buckets,
+        buckets=ground.buckets,
         places=places,
         frames=ground.quotas[FRAMES.name].windows[0] if ground.is_limited else None,
-        allowances=_allowances(ground, buckets, places),
+        allowances=_allowances(ground, places),
         health=_health(ground.settings),
         rings=_rings(ground),
     )
-
-
-def _buckets(ground: Ground) -> Buckets:
-    return Buckets(ground.quotas, is_on=ground.is_limited)
 
 
 def _places(ground: Ground) -> Places:
@@ -320,9 +316,9 @@ def _usernames(ground: Ground) -> Usernames:
     return Usernames(TortoiseAccounts(), ground.clock, ground.quotas[USERNAMES.name])
 
 
-def _allowances(ground: Ground, buckets: Buckets, places: Places) -> Allowances:
+def _allowances(ground: Ground, places: Places) -> Allowances:
     counters = Counters(
-        TortoiseAccounts(), _usernames(ground), ground.codes, ground.pins, ground.limiter, buckets, places
+        TortoiseAccounts(), _usernames(ground), ground.codes, ground.pins, ground.limiter, ground.buckets, places
     )
     return Allowances(ground.quotas, counters)
 

@@ -67,6 +67,8 @@ OTP_NETWORK: Final = Quota("otp_network", (Window(10, 600), Window(50, _DAY)))
 OTP_GUESSES: Final = Quota("otp_guesses", (Window(5, 180),), holds_always=True)
 #: The seconds are those that a PIN stays locked after so many wrong ones.
 PIN_TRIES: Final = Quota("pin_tries", (Window(10, _DAY),), holds_always=True)
+#: Requests that hash a PIN: right or wrong, given or set, and where none is set.
+PIN_CHECKS: Final = Quota("pin_checks", (Window(60, 1200, is_bucket=True),))
 CLAIM_TARGET: Final = Quota("claim_target", (Window(6, 3600, is_bucket=True),), is_closed_when_away=True)
 CLAIM_ALL: Final = Quota("claim_all", (Window(60, 3600),), is_closed_when_away=True)
 LINK_SESSIONS: Final = Quota("link_sessions", (Window(6, 720, is_bucket=True),), is_closed_when_away=True)
@@ -97,6 +99,7 @@ QUOTAS: Final[Mapping[str, Quota]] = {
         OTP_NETWORK,
         OTP_GUESSES,
         PIN_TRIES,
+        PIN_CHECKS,
         CLAIM_TARGET,
         CLAIM_ALL,
         LINK_SESSIONS,

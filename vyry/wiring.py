@@ -12,6 +12,7 @@ from vyry.accounts.otp import OneTimeCodes
 from vyry.accounts.otp import Terms as CodeTerms
 from vyry.accounts.phone import Pepper
 from vyry.accounts.pin import Pins, Tries
+from vyry.accounts.pin_checks import CountedHasher
 from vyry.accounts.sending import UNLIMITED, Rules, Tariff
 from vyry.accounts.signing import KeyRing
 from vyry.accounts.standings import Endings, Standings
@@ -38,6 +39,7 @@ from vyry.adapters.sms import Keys, open_sender
 from vyry.adapters.witness import TortoiseLedger, WitnessFile
 from vyry.circles.conversations import CachedConversations
 from vyry.clock import Clock, SystemClock
+from vyry.counting import Buckets
 from vyry.devices.directory import CachedDeviceLists
 from vyry.devices.ledger import ClaimLedger
 from vyry.files.attachments import MIB, PartStore, Terms
@@ -85,6 +87,8 @@ class Ground:
     notices: Notices
     ledger: ClaimLedger
     changes: Changes
+    #: Limits on what happens per envelope or frame, and on PINs.
+    buckets: Buckets
 
     @property
     def is_limited(self) -> bool:
@@ -96,6 +100,7 @@ def lay_ground(settings: Settings, carriers: Carriers) -> Ground:
     """What the services of this process will stand on."""
     clock, secret = SystemClock(), settings.jwt_secret.get_secret_value().encode()
     quotas = overridden(settings.limit_overrides)
+    buckets = Buckets(quotas, is_on=settings.limits == "on")
     peppers = read_peppers(settings.pepper.get_secret_value())
     pepper = Pepper(peppers, min(peppers))
     sender = open_sender(
@@ -112,7 +117,7 @@ def lay_ground(settings: Settings, carriers: Carriers) -> Ground:
         quotas,
         RedisLimiter(carriers.redis, quotas, limit_keys(settings)) if settings.limits == "on" else Unlimited(),
         pepper,
-        _pins(pepper, clock, quotas),
+        _pins(pepper, clock, quotas["pin_tries"].windows[0], buckets),
         Tokens(keys, settings.jwt_expiration, settings.refresh_token_expiration, clock),
         OneTimeCodes(TortoiseOtp(), sender, pepper, clock, _terms(settings, quotas)),
         standings,
@@ -124,6 +129,7 @@ def lay_ground(settings: Settings, carriers: Carriers) -> Ground:
         Notices(carriers.mail, router, clock, TortoiseNoticeOutbox()),
         ClaimLedger(TortoiseLedger(), WitnessFile(settings.data_dir), clock),
         Changes(carriers.doorbell),
+        buckets,
     )
 
 
@@ -161,9 +167,9 @@ def _parts(settings: Settings) -> PartStore:
     return in_s3(S3Place(name, prefix, settings.s3_region, key, settings.s3_secret, endpoint))
 
 
-def _pins(pepper: Pepper, clock: Clock, quotas: Mapping[str, Quota]) -> Pins:
-    window = quotas["pin_tries"].windows[0]
-    return Pins(TortoisePins(), ArgonPins(), pepper, clock, Tries(window.limit, timedelta(seconds=window.seconds)))
+def _pins(pepper: Pepper, clock: Clock, tries: Window, buckets: Buckets) -> Pins:
+    most = Tries(tries.limit, timedelta(seconds=tries.seconds))
+    return Pins(TortoisePins(), CountedHasher(ArgonPins(), buckets), pepper, clock, most)
 
 
 def _terms(settings: Settings, quotas: Mapping[str, Quota]) -> CodeTerms:

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from scripts.nodes import Alone
-from tests.client import Body, Device, Node, fresh_number
+from tests.client import Body, Device, Node, Refused, fresh_number
 from tests.line import Line
 from tests.tus_device import ALL, ask
 from vyry.limits import QUOTAS
@@ -22,12 +22,14 @@ ENVIRONMENT = {
     "VYRY_LIMIT_NEW_CONTACTS": "2/86400",
     "VYRY_LIMIT_POST": "60/6000",
     "VYRY_LIMIT_POST_BYTES": "10000/8640000",
+    "VYRY_LIMIT_PIN_CHECKS": "5/50000",
 }
 CHANGED = {
     "otp_network": [(1000, 60)],
     "new_contacts": [(2, 86_400)],
     "post": [(60, 6000)],
     "post_bytes": [(10_000, 8_640_000)],
+    "pin_checks": [(5, 50_000)],
 }
 
 
@@ -54,6 +56,7 @@ LEFT = {
     ("post_bytes", 8_640_000): 9_000,
     ("new_contacts", 86_400): 1,
     ("pin_tries", 86_400): 10,
+    ("pin_checks", 50_000): 4,
     ("sockets_account", 0): 5,
     ("sockets_address", 0): 49,
     ("search", 60): 60,
@@ -204,15 +207,43 @@ async def test_changing_the_account_tells_how_many_names_may_rest(node: Node) ->
     assert re.fullmatch(r'"usernames";r=0;t=\d+', said[4][2])
 
 
+async def test_a_pin_that_is_right_and_one_that_is_not_set_are_counted_too(node: Node) -> None:
+    ann, bo = await node.sign_up(with_keys=False), await node.sign_up(with_keys=False)
+    pin, another = {"pin": "739251"}, {"pin": "correct horse", "currentPin": "739251"}
+
+    said = [
+        await headers_of(ann, "PUT", "/account/pin", pin),
+        await headers_of(ann, "POST", "/account/pin/verify", pin),
+        await headers_of(ann, "PUT", "/account/pin", another),
+        await headers_of(ann, "POST", "/account/pin/remove", {"pin": another["pin"]}),
+    ]
+    with pytest.raises(Refused, match="INVALID_PIN"):
+        await ann.call("POST", "/account/pin/verify", pin)
+    refused = [
+        await headers_of(ann, *route, pin) for route in (("PUT", "/account/pin"), ("POST", "/account/pin/verify"))
+    ]
+
+    assert [each[2][:16] for each in said] == [f'"pin_checks";r={left}' for left in (4, 3, 2, 1)]
+    assert [each[:2] for each in refused] == [(429, '"pin_checks";q=5;w=50000')] * 2
+    assert (await headers_of(bo, "PUT", "/account/pin", pin))[0] == 200
+
+
 def test_the_routes_tried_here_are_all_the_limited_ones() -> None:
     assert {f"{route.method} {route.path.removeprefix('/api/v1')}" for route in ROUTES if route.quota} == {
         "GET /account/export",
+        "POST /account/delete",
+        "PUT /account/pin",
+        "POST /account/pin/remove",
+        "POST /account/pin/reset",
+        "POST /account/pin/verify",
         "PATCH /account",
         "POST /attachments",
         "POST /auth/request-otp",
+        "POST /auth/unlock",
         "POST /conversations",
         "POST /conversations/{conversationId}/members",
         "POST /devices/links",
+        "POST /devices/links/{linkId}/approve",
         "POST /friends/requests",
         "POST /keys/{userId}/claim",
         "POST /messages",

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 import pytest
 from redis.asyncio import Redis
@@ -11,13 +12,17 @@ from redis.asyncio import Redis
 from tests.account_room import CHEAP
 from tests.client import Body, Device, Refused
 from tests.live_house import House, Place, open_house
+from vyry.accounts.pin import Guesser
 from vyry.adapters.argon import ArgonPins
 from vyry.adapters.rows import AccountPinRow
+from vyry.ids import DeviceId
 
 
 PIN, WRONG = "739251", "958310"
 UNSET = {"isSet": False, "registrationLock": False, "attemptsRemaining": 10, "lockedUntil": None}
 SET = {**UNSET, "isSet": True}
+#: A device of another account.
+ELSE = Guesser(UUID(int=1), DeviceId(1))
 
 
 async def refusal(device: Device, path: str, body: Body, method: str = "POST") -> tuple[int, object, Body]:
@@ -126,19 +131,19 @@ async def test_the_other_devices_hear_of_it_in_their_mailboxes(house: House) -> 
     assert not [notice for notice in await _notices(house, ann) if notice["name"].startswith("pin")]
 
 
-async def test_while_all_places_are_taken_other_routes_answer_and_too_many_pins_are_turned_away(
+async def test_while_all_places_are_taken_other_routes_answer_and_one_account_waits_with_few_pins(
     small_house: House,
 ) -> None:
     ann = await small_house.node.sign_up(with_keys=False)
     await ann.call("PUT", "/account/pin", {"pin": PIN})
-    hasher = small_house.services.pins.hasher = ArgonPins(CHEAP, threads=2, waiting=1)
+    hasher = small_house.services.pins.hasher = ArgonPins(CHEAP, threads=2, each=1)
     async with AsyncExitStack() as stack:
         for _ in range(2):
-            await stack.enter_async_context(hasher.place())
+            await stack.enter_async_context(hasher.place(ELSE))
         waits = [asyncio.create_task(_status(ann, "POST", "/account/pin/verify", {"pin": PIN})) for _ in range(4)]
         turned_away = [await each for each in islice(asyncio.as_completed(waits), 3)]
         others = [await _status(ann, "GET", path) for path in ("/account", "/devices", "/account/pin", "/mailbox")]
-    assert turned_away == [(503, "2")] * 3
+    assert turned_away == [(429, "1")] * 3
     assert others == [(200, None)] * 4
     assert [(await each)[0] for each in waits].count(200) == 1
     assert (await ann.call("GET", "/account/pin"))["attemptsRemaining"] == 10

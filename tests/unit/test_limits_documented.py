@@ -16,6 +16,7 @@ CONTRACT = {
     "otp_network": [(10, 600), (50, DAY)],
     "otp_guesses": [(5, 180)],
     "pin_tries": [(10, DAY)],
+    "pin_checks": [(60, 1200)],
     "claim_target": [(6, 3600)],
     "claim_all": [(60, 3600)],
     "link_sessions": [(6, 720)],

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -15,10 +15,13 @@ from vyry.accounts.otp import Purpose
 from vyry.accounts.own_pin import PinReset, PinStanding, PinWish
 from vyry.accounts.phone import Pepper
 from vyry.accounts.pin import Fit, Guesser, HashingPlace, Pins, Tries
+from vyry.accounts.pin_checks import CountedHasher, checks_left
 from vyry.adapters.argon import ArgonPins, Cost
 from vyry.adapters.memory_pin import MemoryPins
-from vyry.errors import InvalidOtp, InvalidPin, InvalidRequest, PinLocked, Unavailable, VyryError
-from vyry.ids import new_id
+from vyry.counting import Buckets
+from vyry.errors import InvalidOtp, InvalidPin, InvalidRequest, PinLocked, RateLimited, Unavailable, VyryError
+from vyry.ids import DeviceId, new_id
+from vyry.limits import PIN_CHECKS, Quota, Window
 
 
 PIN, OTHER, WRONG = "739251", "correct horse", "958310"
@@ -282,15 +285,43 @@ async def test_while_no_try_can_be_counted_no_pin_is_looked_at(room: AccountRoom
 
 async def test_a_pin_that_found_no_place_costs_no_try(room: AccountRoom, ann: Caller) -> None:
     await put(room, ann)
-    hasher = ArgonPins(CHEAP, threads=1, waiting=0)
+    hasher = ArgonPins(CHEAP, threads=1, accounts=0)
     pins = Pins(room.stores.pins, hasher, room.pepper, room.clock, Tries())
 
-    async with hasher.place():
+    async with hasher.place(Guesser.of(ann)):
         with pytest.raises(VyryError) as refused:
             await pins.require(ann, WRONG)
 
     assert isinstance(refused.value, Unavailable)
     assert await pins.left(ann.user_id) == 10
+
+
+async def test_whatever_hashes_is_counted_by_account_and_at_the_registration_lock_apart(
+    room: AccountRoom, ann: Caller
+) -> None:
+    few = Buckets({PIN_CHECKS.name: Quota(PIN_CHECKS.name, (Window(2, 200, is_bucket=True),))})
+    pins = Pins(room.stores.pins, CountedHasher(ArgonPins(CHEAP), few), room.pepper, room.clock, Tries())
+    thief, other = Guesser(ann.user_id), Guesser(uuid4(), DeviceId(1))
+
+    outcomes = [await pins.prove(Guesser.of(ann), PIN) for _ in range(2)]
+    with pytest.raises(RateLimited) as refused:
+        await pins.prove(Guesser.of(ann), PIN)
+
+    assert outcomes == [None, None]
+    assert refused.value.members == {"retry_after_seconds": 100}
+    assert [await pins.prove(guesser, PIN) for guesser in (thief, other)] == [None, None]
+
+
+async def test_what_the_line_refuses_is_not_counted(room: AccountRoom, ann: Caller) -> None:
+    buckets = Buckets()
+    hasher = CountedHasher(ArgonPins(CHEAP, each=0), buckets)
+    pins = Pins(room.stores.pins, hasher, room.pepper, room.clock, Tries())
+
+    with pytest.raises(RateLimited):
+        await pins.prove(Guesser.of(ann), PIN)
+
+    ((_, grant),) = checks_left(buckets, Guesser.of(ann))
+    assert grant.remaining == grant.limit
 
 
 class Ledger:
@@ -300,9 +331,12 @@ class Ledger:
         self._hasher = ArgonPins(CHEAP)
         self.hashed: list[str] = []
 
+    def refuse_full(self, guesser: Guesser) -> None:
+        self._hasher.refuse_full(guesser)
+
     @asynccontextmanager
-    async def place(self) -> AsyncIterator["Noting"]:
-        async with self._hasher.place() as place:
+    async def place(self, guesser: Guesser) -> AsyncIterator["Noting"]:
+        async with self._hasher.place(guesser) as place:
             yield Noting(place, self.hashed)
 
 

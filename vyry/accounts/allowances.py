@@ -20,6 +20,7 @@ from vyry.limits import (
     NEW_CONTACTS,
     OTP_NETWORK,
     OTP_NUMBER,
+    PIN_CHECKS,
     PIN_TRIES,
     POST,
     POST_BYTES,
@@ -38,6 +39,7 @@ from vyry.limits import (
 
 #: What all nodes count together: for the account, if nothing else is said below.
 SHARED: Final = (
+    PIN_CHECKS,
     CLAIM_ALL,
     LINK_SESSIONS,
     POST,
@@ -103,7 +105,7 @@ class Allowances:
         asked = [(self._quotas[quota.name], subjects.get(quota.name, account)) for quota in SHARED]
         looked = await self._counters.shared.peek(asked)
         found = {quota.name: grants for (quota, _), grants in zip(asked, looked, strict=True)}
-        for quota in (POST, POST_BYTES, SIGNAL):
+        for quota in (PIN_CHECKS, POST, POST_BYTES, SIGNAL):
             # What was taken here a moment ago is not told to the other nodes yet.
             here = self._counters.buckets.peek(quota, subjects.get(quota.name, account))
             found[quota.name] = (min(here, *found[quota.name], key=lambda grant: grant.remaining),)

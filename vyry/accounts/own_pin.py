@@ -73,22 +73,23 @@ class OwnPin:
         )
 
     async def verify(self, caller: Caller, pin: str) -> None:
-        """This is the PIN. Raises InvalidPin (also if there is none), PinLocked, Unavailable."""
+        """This is the PIN. Raises InvalidPin (also if there is none), PinLocked, RateLimited, Unavailable."""
         if await self._pins.prove(Guesser.of(caller), pin) is None:
             raise InvalidPin(self._pins.tries.limit)
 
     async def set(self, caller: Caller, wish: PinWish) -> PinStanding:
-        """Set a first PIN, or change the present one, which counts as a try at it. Raises InvalidRequest, InvalidPin, PinLocked, Unavailable."""
+        """Set a first PIN, or change the present one, which counts as a try at it. Raises InvalidRequest, InvalidPin, PinLocked, RateLimited, Unavailable."""
         await self._check(caller, wish.pin, "pin")
-        proven = None
-        if record := await self._pins.standing(caller.user_id):
+        if (record := await self._pins.standing(caller.user_id)) is not None:
             self._pins.refuse_locked(record)
             if wish.current is None:
                 raise InvalidPin(self._pins.tries_of(record))
-            proven = await self._pins.prove(Guesser.of(caller), wish.current)
-        async with self._pins.hasher.place() as place:
+        by, proven = Guesser.of(caller), None
+        async with self._pins.hasher.place(by) as place:
+            if record is not None and wish.current is not None:
+                proven = await self._pins.prove_at(place, by, wish.current)
             verifier = await self._pins.make(place, caller.user_id, wish.pin)
-        new = NewPin(Guesser.of(caller), self._means.clock.now(), verifier, wish.registration_lock)
+        new = NewPin(by, self._means.clock.now(), verifier, wish.registration_lock)
         store = self._means.store
         if not (await store.replace(new, proven) if proven else await store.add(new)):
             # Another device was quicker: what was proven here is not the PIN any more.
@@ -96,17 +97,17 @@ class OwnPin:
         return await self.of(caller)
 
     async def reset(self, caller: Caller, reset: PinReset) -> PinStanding:
-        """Set a PIN by a code sent to the account's own number; a lock is lifted. Raises InvalidRequest, InvalidOtp, Unavailable."""
+        """Set a PIN by a code sent to the account's own number; a lock is lifted. Raises InvalidRequest, InvalidOtp, RateLimited, Unavailable."""
         sealed = await self._check(caller, reset.pin, "newPin")
         # The place comes first: a code is not used up for an answer of 503.
-        async with self._pins.hasher.place() as place:
+        async with self._pins.hasher.place(Guesser.of(caller)) as place:
             _ = await self._means.codes.redeem(reset.challenge_id, Purpose.PIN_RESET, reset.otp, of=sealed)
             verifier = await self._pins.make(place, caller.user_id, reset.pin)
         await self._means.store.reset(NewPin(Guesser.of(caller), self._means.clock.now(), verifier))
         return await self.of(caller)
 
     async def remove(self, caller: Caller, pin: str) -> PinStanding:
-        """Have no PIN any more. Raises InvalidPin (also if there is none), PinLocked, Unavailable."""
+        """Have no PIN any more. Raises InvalidPin (also if there is none), PinLocked, RateLimited, Unavailable."""
         proven = await self._pins.prove(Guesser.of(caller), pin)
         if proven is None or not await self._means.store.remove(Guesser.of(caller), proven, self._means.clock.now()):
             raise InvalidPin(await self._pins.left(caller.user_id))

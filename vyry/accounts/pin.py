@@ -42,6 +42,11 @@ class Guesser:
     device_id: DeviceId | None = None
     mailbox: MailboxKey | None = None
 
+    @property
+    def is_at_lock(self) -> bool:
+        """Whether this is no device of the account, but a sign-up that its registration lock holds."""
+        return self.device_id is None
+
     @classmethod
     def of(cls, caller: Caller) -> "Guesser":
         """This caller about the own account."""
@@ -167,10 +172,17 @@ class HashingPlace(Protocol):
 
 
 class PinHasher(Protocol):
-    """Few places to hash at, because each takes a processor and 19 MiB; a bounded number of callers may wait for one."""
+    """Few places to hash at, because each takes a processor and 19 MiB. Accounts take turns at them; registration locks have a place of their own.
 
-    def place(self) -> AbstractAsyncContextManager[HashingPlace]:
-        """A place for the length of the block. Raises Unavailable at once when too many wait already."""
+    A bounded number of callers may wait: too many of one account are RateLimited, callers of too many accounts Unavailable, both at once.
+    """
+
+    def refuse_full(self, guesser: Guesser) -> None:
+        """Raises what `place` would raise now."""
+        ...
+
+    def place(self, guesser: Guesser) -> AbstractAsyncContextManager[HashingPlace]:
+        """A place for the length of the block. Raises RateLimited, Unavailable."""
         ...
 
 
@@ -185,7 +197,7 @@ class Pins:
         self.tries = tries
 
     async def require(self, caller: Caller, pin: str | None) -> None:
-        """The caller's account has no PIN, or this is it; giving none costs no try. Raises InvalidPin, PinLocked, Unavailable."""
+        """The caller's account has no PIN, or this is it; giving none costs no try. Raises InvalidPin, PinLocked, RateLimited, Unavailable."""
         if pin is not None:
             await self.prove(Guesser.of(caller), pin)
             return
@@ -195,20 +207,24 @@ class Pins:
             raise InvalidPin(self.tries_of(record))
 
     async def prove(self, guesser: Guesser, pin: str) -> Verifier | None:
-        """The verifier that this PIN fits. None: the account has no PIN, which takes as long. Raises InvalidPin, PinLocked, Unavailable."""
+        """The verifier that this PIN fits. None: the account has no PIN, which takes as long. Raises InvalidPin, PinLocked, RateLimited, Unavailable."""
         # Tries are counted by those alone who have a place: right PINs that come all at once lock nothing.
-        async with self.hasher.place() as place:
-            for _ in range(_ROUNDS):
-                now = self._clock.now()
-                trial = await self._store.take(guesser.account_id, self.tries, now)
-                if trial is None:
-                    await place.make(self._keyed(guesser.account_id, pin, self._pepper.in_use))
-                    return None
-                if isinstance(trial, Locked):
-                    raise _locked(trial.until, now)
-                proven = await self._judge(place, Miss(guesser, trial, now), pin)
-                if proven is not None:
-                    return proven
+        async with self.hasher.place(guesser) as place:
+            return await self.prove_at(place, guesser, pin)
+
+    async def prove_at(self, place: HashingPlace, guesser: Guesser, pin: str) -> Verifier | None:
+        """Like `prove`, for who has a place already."""
+        for _ in range(_ROUNDS):
+            now = self._clock.now()
+            trial = await self._store.take(guesser.account_id, self.tries, now)
+            if trial is None:
+                await place.make(self._keyed(guesser.account_id, pin, self._pepper.in_use))
+                return None
+            if isinstance(trial, Locked):
+                raise _locked(trial.until, now)
+            proven = await self._judge(place, Miss(guesser, trial, now), pin)
+            if proven is not None:
+                return proven
         raise Unavailable("The PIN is being changed.")
 
     async def make(self, place: HashingPlace, account_id: UUID, pin: str) -> Verifier:

@@ -10,13 +10,17 @@ from typing import Final
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import VerifyMismatchError
 
-from vyry.accounts.pin import Fit
-from vyry.errors import Unavailable
+from vyry.accounts.pin import Fit, Guesser
+from vyry.adapters.fair_line import FairLine
 
 
 THREADS: Final = 2
-#: Some three seconds of work for THREADS.
-WAITING: Final = 200
+#: Kept for registration locks: a node that is busy with the PINs of devices has a place for who signs up.
+LOCK_THREADS: Final = 1
+#: So many accounts wait; each has had a turn within some three seconds of work for THREADS.
+WAITING_ACCOUNTS: Final = 200
+#: So many requests of one account wait: they delay each other alone.
+WAITING_EACH: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +33,25 @@ class Cost:
 
 
 class ArgonPins:
-    """PinHasher: at most THREADS hash at a time, at most WAITING wait."""
+    """PinHasher: at most `threads` hash at a time for devices, and LOCK_THREADS for registration locks; before both accounts take turns."""
 
-    def __init__(self, cost: Cost = Cost(), threads: int = THREADS, waiting: int = WAITING) -> None:
-        self._free = asyncio.Semaphore(threads)
-        self._room = waiting
-        self._place = _Place(cost, ThreadPoolExecutor(threads, "argon"))
+    def __init__(
+        self, cost: Cost = Cost(), threads: int = THREADS, accounts: int = WAITING_ACCOUNTS, each: int = WAITING_EACH
+    ) -> None:
+        self._devices = FairLine(threads, accounts, each)
+        self._locks = FairLine(LOCK_THREADS, accounts, each)
+        self._place = _Place(cost, ThreadPoolExecutor(threads + LOCK_THREADS, "argon"))
+
+    def refuse_full(self, guesser: Guesser) -> None:
+        self._line_of(guesser).refuse_full(guesser.account_id)
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator["_Place"]:
-        if self._free.locked() and self._room == 0:
-            raise Unavailable("Too many PINs are being checked.")
-        self._room -= 1
-        try:
-            await self._free.acquire()
-        finally:
-            self._room += 1
-        try:
+    async def place(self, guesser: Guesser) -> AsyncIterator["_Place"]:
+        async with self._line_of(guesser).place(guesser.account_id):
             yield self._place
-        finally:
-            self._free.release()
+
+    def _line_of(self, guesser: Guesser) -> FairLine:
+        return self._locks if guesser.is_at_lock else self._devices
 
 
 class _Place:

@@ -2,6 +2,8 @@
 
 from aiohttp import web
 
+from vyry.accounts.pin import Guesser
+from vyry.accounts.pin_checks import checks_left
 from web.keys import CALLER, GRANTS, SERVICES
 from web.wire.account_life import DeleteAccount, Event, Events, EventsQuery
 from web.wire.export import written
@@ -29,5 +31,7 @@ async def export(request: web.Request) -> web.StreamResponse:
 async def delete(request: web.Request) -> web.Response:
     """POST /account/delete: tokens and sockets end within a second, everything else is gone within a minute."""
     body = await read(request, DeleteAccount)
-    await request.app[SERVICES].deletion.delete(request[CALLER], body.challenge_id, body.otp, body.pin)
+    services = request.app[SERVICES]
+    await services.deletion.delete(request[CALLER], body.challenge_id, body.otp, body.pin)
+    request[GRANTS] = checks_left(services.buckets, Guesser.of(request[CALLER]))
     return answer(Nothing())

@@ -6,6 +6,8 @@ from vyry.accounts import arrival
 from vyry.accounts.account import Platform
 from vyry.accounts.door import PROOF_HEADER
 from vyry.accounts.otp import Channel, Purpose
+from vyry.accounts.pin import Guesser
+from vyry.accounts.pin_checks import checks_left
 from vyry.accounts.registration import Asking
 from vyry.accounts.sending import CODE_LIFETIME, RESEND_AFTER
 from vyry.accounts.sessions import TICKET_LIFETIME
@@ -45,8 +47,9 @@ async def verify_otp(request: web.Request) -> web.Response:
 async def unlock(request: web.Request) -> web.Response:
     """POST /auth/unlock: past a registration lock with the PIN."""
     body = await read(request, Unlock)
-    device, registration = body.device, request.app[SERVICES].registration
-    made = await registration.unlock(body.registration_token, body.pin, device.name, Platform(device.platform))
+    device, services = body.device, request.app[SERVICES]
+    made = await services.registration.unlock(body.registration_token, body.pin, device.name, Platform(device.platform))
+    request[GRANTS] = checks_left(services.buckets, Guesser(made.user_id))
     return answer(Session.begun(made))
 
 

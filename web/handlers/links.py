@@ -3,6 +3,8 @@
 from aiohttp import web
 
 from vyry.accounts.account import Platform
+from vyry.accounts.pin import Guesser
+from vyry.accounts.pin_checks import checks_left
 from vyry.devices.linking import Question
 from vyry.limits import LINK_SESSIONS
 from web.auth import client_address
@@ -44,8 +46,9 @@ async def scan(request: web.Request) -> web.Response:
 async def approve(request: web.Request) -> web.Response:
     """POST /devices/links/{linkId}/approve."""
     body = await read(request, ApproveLink)
-    linking, link_id = request.app[SERVICES].linking, named(request, "linkId")
-    await linking.approve(request[CALLER], link_id, body.provisioning, body.pin)
+    services, link_id = request.app[SERVICES], named(request, "linkId")
+    await services.linking.approve(request[CALLER], link_id, body.provisioning, body.pin)
+    request[GRANTS] = checks_left(services.buckets, Guesser.of(request[CALLER]))
     return answer(Nothing())
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from vyry.errors import InvalidOtp, InvalidPin, PinLocked
-from vyry.limits import EXPORT
+from vyry.limits import EXPORT, PIN_CHECKS
 from web.handlers import account_life
 from web.keys import Route
 from web.wire.account_life import DeleteAccount, Events, EventsQuery
@@ -36,5 +36,6 @@ ROWS: Final[tuple[Route, ...]] = (
         body=DeleteAccount,
         answers={200: Nothing},
         refusals=(InvalidOtp, InvalidPin, PinLocked),
+        quota=PIN_CHECKS,
     ),
 )

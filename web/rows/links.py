@@ -14,7 +14,7 @@ from vyry.errors import (
     PinLocked,
     Unavailable,
 )
-from vyry.limits import LINK_SESSIONS
+from vyry.limits import LINK_SESSIONS, PIN_CHECKS
 from web.handlers import links
 from web.keys import Route
 from web.wire.auth import Session
@@ -61,6 +61,7 @@ ROWS: Final[tuple[Route, ...]] = (
         body=ApproveLink,
         answers={200: Nothing},
         refusals=(Forbidden, InvalidPin, NotFound, AlreadyUsed, DeviceLimit, PinLocked),
+        quota=PIN_CHECKS,
     ),
     Route(
         method="POST",

@@ -3,6 +3,7 @@
 from typing import Final
 
 from vyry.errors import InvalidOtp, InvalidPin, PinLocked
+from vyry.limits import PIN_CHECKS
 from web.handlers import pin
 from web.keys import Route
 from web.wire.pin import GivenPin, PinStanding, PinVerified, ResetPin, SetPin
@@ -24,6 +25,7 @@ ROWS: Final[tuple[Route, ...]] = (
         body=SetPin,
         answers={200: PinStanding},
         refusals=(InvalidPin, PinLocked),
+        quota=PIN_CHECKS,
     ),
     Route(
         method="POST",
@@ -33,6 +35,7 @@ ROWS: Final[tuple[Route, ...]] = (
         body=GivenPin,
         answers={200: PinVerified},
         refusals=(InvalidPin, PinLocked),
+        quota=PIN_CHECKS,
     ),
     Route(
         method="POST",
@@ -42,6 +45,7 @@ ROWS: Final[tuple[Route, ...]] = (
         body=ResetPin,
         answers={200: PinStanding},
         refusals=(InvalidOtp,),
+        quota=PIN_CHECKS,
     ),
     Route(
         method="POST",
@@ -51,5 +55,6 @@ ROWS: Final[tuple[Route, ...]] = (
         body=GivenPin,
         answers={200: PinStanding},
         refusals=(InvalidPin, PinLocked),
+        quota=PIN_CHECKS,
     ),
 )

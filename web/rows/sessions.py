@@ -10,7 +10,7 @@ from vyry.errors import (
     PinLocked,
     PinRequired,
 )
-from vyry.limits import OTP_NUMBER
+from vyry.limits import OTP_NUMBER, PIN_CHECKS
 from web.handlers import auth
 from web.keys import Route
 from web.wire.auth import CodeSent, RefreshTokens, RequestOtp, Session, SignedUp, Tokens, Unlock, VerifyOtp, WsTicket
@@ -47,6 +47,7 @@ ROWS: Final[tuple[Route, ...]] = (
         body=Unlock,
         answers={200: Session},
         refusals=(InvalidToken, InvalidPin, PinLocked, PinRequired, Forbidden),
+        quota=PIN_CHECKS,
     ),
     Route(
         method="POST",
