@@ -56,7 +56,7 @@ NUMBER = "+41791234567"
 #: What a PIN costs to hash where nobody attacks.
 CHEAP = Cost(memory_kib=8, passes=1)
 #: A number is paced, as it always is; nothing else is counted.
-PACED = Terms(Rules(number=OTP_NUMBER.windows[:1], network=(), prefix=None, has_breaker=False))
+PACED = Terms(Rules(number=OTP_NUMBER.windows[:1], total=(), network=(), prefix=None, has_breaker=False))
 
 
 class StandingClock:

@@ -16,6 +16,7 @@ from vyry.adapters.circle_rows import (
     FriendRequestRow,
     FriendRow,
     InviteRow,
+    ProvenNetworkRow,
     RestingNameRow,
 )
 from vyry.adapters.database import transaction
@@ -61,6 +62,7 @@ async def fill(device: Device) -> None:
         OtpChallengeRow(id=new_id(), **number, **challenge),
         PushTargetRow(device=primary.id, kind="fcm", token="t"),
         PushWakeRow(device=primary.id, mailbox=primary.mailbox, due_at=now),
+        ProvenNetworkRow(phone_hash=account.phone_hash, network="n" * 64, proven_on=now.date()),
         OtpSentRow(at=now, phone_hash=account.phone_hash, network="n" * 64, prefix="p" * 64, area="a" * 64, cost=9),
     ]
     for row in rows + _circle(account.id, now):

@@ -27,11 +27,13 @@ from vyry.limits import Window
 NUMBERS = ("+41791234561", "+41791234562", "+41791299999", "+4915112345678")
 NETWORKS = ("192.0.2.0/24", "2001:db8::/64")
 NUMBER_WINDOWS = ((1, 30), (3, 600), (6, 86_400))
+TOTAL_WINDOWS = ((4, 600), (8, 86_400))
 NETWORK_WINDOWS = ((5, 600), (12, 86_400))
 PREFIX, CAP, BREAKER = (4, 3600), 150, 3
 TERMS = Terms(
     Rules(
         number=tuple(Window(*window) for window in NUMBER_WINDOWS[1:]),
+        total=tuple(Window(*window) for window in TOTAL_WINDOWS),
         network=tuple(Window(*window) for window in NETWORK_WINDOWS),
         prefix=Window(*PREFIX),
         daily_cap=CAP,
@@ -86,6 +88,7 @@ class OtpMachine(RuleBasedStateMachine):
         self.node = self.anew()
         self.sent: list[Sent] = []
         self.paused: dict[str, datetime] = {}
+        self.proven: set[tuple[str, str]] = set()
 
     def fresh_url(self) -> str | None:
         """Where this life is lived."""
@@ -167,12 +170,11 @@ class OtpMachine(RuleBasedStateMachine):
         else:
             assert set(left) <= {0}
             sent.is_verified |= bool(right)
+            if right:
+                self.proven.add((sent.number, sent.network))
 
     def note(self, sent: Sent) -> None:
-        """Remember it; the older code of its number and purpose is dead."""
-        for older in self.sent:
-            if (older.number, older.purpose) == (sent.number, sent.purpose):
-                older.challenge = None
+        """Remember it."""
         self.sent.append(sent)
 
     def is_alive(self, sent: Sent) -> bool:
@@ -182,19 +184,22 @@ class OtpMachine(RuleBasedStateMachine):
     def expected(self, number: str, network: str) -> int:
         """After how many seconds this number is sent a code; 0 is now. A pause that begins with this request begins."""
         now, area, counted = self.clock.now(), number[1:7], [each for each in self.sent if each.is_counted]
-        waits = [
-            wait_in(window, [each.at for each in self.sent if each.number == number], now) for window in NUMBER_WINDOWS
-        ]
+        own = [each.at for each in self.sent if (each.number, each.network) == (number, network)]
+        waits = [wait_in(window, own, now) for window in NUMBER_WINDOWS]
         waits += [
             wait_in(window, [each.at for each in self.sent if each.network == network], now)
             for window in NETWORK_WINDOWS
         ]
-        unverified = [each.at for each in counted if each.number[1:8] == number[1:8] and not each.is_verified]
-        waits += [wait_in(PREFIX, unverified, now), (self.paused.get(area, now) - now).total_seconds()]
+        is_proven = (number, network) in self.proven
+        if not is_proven:
+            total = [each.at for each in self.sent if each.number == number]
+            waits += [wait_in(window, total, now) for window in TOTAL_WINDOWS]
+            unverified = [each.at for each in counted if each.number[1:8] == number[1:8] and not each.is_verified]
+            waits += [wait_in(PREFIX, unverified, now), (self.paused.get(area, now) - now).total_seconds()]
         cost = 30 if number.startswith("+49") else 10
         moments = [now, *(each.at + timedelta(days=1) for each in counted if each.at > now - timedelta(days=1))]
         waits += [min((at - now).total_seconds() for at in moments if spent(counted, at) + cost <= CAP)]
-        if self.trips(area) and max(waits) < 3600 and self.paused.get(area, now) <= now:
+        if not is_proven and self.trips(area) and max(waits) < 3600 and self.paused.get(area, now) <= now:
             self.paused[area] = now + timedelta(hours=1)
             waits += [3600.0]
         return math.ceil(max(0.0, *waits))

@@ -22,7 +22,7 @@ DAY = timedelta(days=1)
 
 
 class PinMachine(RuleBasedStateMachine):
-    """The model: the PIN, whether it locks sign-ups, the misses in a row, until when it is locked, when the account was seen, who waits at the lock."""
+    """The model: the PIN, whether it locks sign-ups, the misses in a row and until when it is locked (on devices, and at the lock), when the account was seen, who waits at the lock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,8 +30,9 @@ class PinMachine(RuleBasedStateMachine):
         self.stack = AsyncExitStack()
         self.pin: str | None = None
         self.is_lock = False
-        self.misses = 0
+        self.misses, self.lock_misses = 0, 0
         self.locked_until: datetime | None = None
+        self.lock_locked_until: datetime | None = None
         self.waiting: dict[str, datetime] = {}
 
     def run(self, work: Any) -> Any:
@@ -67,6 +68,20 @@ class PinMachine(RuleBasedStateMachine):
             self.locked_until = now + DAY
         return InvalidPin
 
+    def judge_at_lock(self, pin: str) -> type[VyryError] | None:
+        """The same at the registration lock. What is right there gives the tries of the devices back, too."""
+        devices = self.misses, self.locked_until
+        self.misses, self.locked_until = self.lock_misses, self.lock_locked_until
+        refused = self.judge(pin)
+        self.lock_misses, self.lock_locked_until = self.misses, self.locked_until
+        self.misses, self.locked_until = devices if refused is not None else (0, None)
+        return refused
+
+    def all_tries(self) -> None:
+        """The PIN is another one, or there is none."""
+        self.misses, self.locked_until = 0, None
+        self.lock_misses, self.lock_locked_until = 0, None
+
     @rule(pin=PINS, times=st.integers(1, 11))
     def give(self, pin: str, times: int) -> None:
         for _ in range(times):
@@ -80,7 +95,8 @@ class PinMachine(RuleBasedStateMachine):
         assert refused is None or outcome is refused
         if refused is None:
             self.is_lock = lock if lock is not None else self.is_lock and self.pin is not None
-            self.pin, self.misses, self.locked_until = pin, 0, None
+            self.pin = pin
+            self.all_tries()
 
     @rule(pin=PINS)
     def remove(self, pin: str) -> None:
@@ -89,13 +105,15 @@ class PinMachine(RuleBasedStateMachine):
         assert refused is None or outcome is refused
         if refused is None:
             self.pin, self.is_lock = None, False
+            self.all_tries()
 
     @rule(pin=PINS)
     def reset(self, pin: str) -> None:
         challenge = self.code(Purpose.PIN_RESET)
         self.run(self.room.own_pin.reset(self.caller, PinReset(challenge, self.room.post.sent[-1].otp, pin)))
         self.is_lock = self.is_lock and self.pin is not None
-        self.pin, self.misses, self.locked_until = pin, 0, None
+        self.pin = pin
+        self.all_tries()
 
     @rule(hours=st.sampled_from([1, 23, 24, 100, 24 * 8]))
     def wait(self, hours: int) -> None:
@@ -120,7 +138,8 @@ class PinMachine(RuleBasedStateMachine):
             return
         assert isinstance(made, NewSession)
         if now.date() - self.seen > timedelta(days=7):
-            self.pin, self.is_lock, self.misses, self.locked_until = None, False, 0, None
+            self.pin, self.is_lock = None, False
+            self.all_tries()
         self.enter(made)
 
     @rule(pin=PINS, data=st.data())
@@ -130,7 +149,7 @@ class PinMachine(RuleBasedStateMachine):
         if self.waiting.get(token, self.room.clock.now()) <= self.room.clock.now():
             assert made is InvalidToken
             return
-        refused = self.judge(pin) if self.is_locked() else None
+        refused = self.judge_at_lock(pin) if self.is_locked() else None
         assert refused is None or made is refused
         if refused is None:
             self.enter(made)

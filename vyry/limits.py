@@ -61,7 +61,10 @@ class Grant:
     window: int
 
 
+#: Of one number from one network: what others ask for elsewhere takes nothing of it.
 OTP_NUMBER: Final = Quota("otp_number", (Window(1, 30), Window(3, 600), Window(10, _DAY)))
+#: Of one number from all networks: what a person can be sent against their will. It does not hold for a network from which the number was proven lately.
+OTP_TOTAL: Final = Quota("otp_total", (Window(12, 600), Window(30, _DAY)))
 OTP_NETWORK: Final = Quota("otp_network", (Window(10, 600), Window(50, _DAY)))
 #: The seconds are those that a code lives; only the number can be set.
 OTP_GUESSES: Final = Quota("otp_guesses", (Window(5, 180),), holds_always=True)
@@ -96,6 +99,7 @@ QUOTAS: Final[Mapping[str, Quota]] = {
     quota.name: quota
     for quota in (
         OTP_NUMBER,
+        OTP_TOTAL,
         OTP_NETWORK,
         OTP_GUESSES,
         PIN_TRIES,

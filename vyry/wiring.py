@@ -173,9 +173,9 @@ def _pins(pepper: Pepper, clock: Clock, tries: Window, buckets: Buckets) -> Pins
 
 
 def _terms(settings: Settings, quotas: Mapping[str, Quota]) -> CodeTerms:
-    number, network = quotas["otp_number"].windows, quotas["otp_network"].windows
+    number, total, network = (quotas[name].windows for name in ("otp_number", "otp_total", "otp_network"))
     prefix = Window(settings.sms_per_prefix, 3600) if settings.sms_per_prefix else None
-    rules = Rules(number=number, network=network, prefix=prefix) if settings.limits == "on" else UNLIMITED
+    rules = Rules(number=number, total=total, network=network, prefix=prefix) if settings.limits == "on" else UNLIMITED
     cap = None if settings.sms_daily_cap is None else _millionths(settings.sms_daily_cap)
     prices = {country: _millionths(price) for country, price in settings.sms_prices.items()}
     tariff = Tariff(settings.sms_countries, _millionths(settings.sms_price or Decimal(0)), prices)

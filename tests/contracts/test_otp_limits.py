@@ -13,6 +13,7 @@ from vyry.accounts.sending import (
     CODE_LIFETIME,
     DAY,
     HOUR,
+    PROVEN_AGE,
     RESEND_AFTER,
     UNLIMITED,
     Admitted,
@@ -20,11 +21,12 @@ from vyry.accounts.sending import (
     Refusal,
     Rules,
 )
-from vyry.limits import OTP_NETWORK, OTP_NUMBER, Grant, Window
+from vyry.limits import OTP_NETWORK, OTP_NUMBER, OTP_TOTAL, Grant, Window
 
 
 RULES = Rules()
-SPEND = Rules(number=(), network=(), prefix=None, has_breaker=False, daily_cap=100)
+NUMBERS = Rules(prefix=None, has_breaker=False)
+SPEND = Rules(number=(), total=(), network=(), prefix=None, has_breaker=False, daily_cap=100)
 
 
 async def refused(stores: AccountStores, number: str, at: datetime, rules: Rules = RULES, **more: int) -> Refusal:
@@ -45,19 +47,103 @@ async def test_a_number_is_paced_over_all_purposes(stores: AccountStores) -> Non
     assert isinstance(await sent(stores, subjects(), RULES, NOON + RESEND_AFTER), Admitted)
 
 
-async def test_a_number_is_sent_three_codes_in_ten_minutes_and_ten_a_day(stores: AccountStores) -> None:
+async def test_a_network_gets_three_codes_for_a_number_in_ten_minutes_and_ten_a_day(stores: AccountStores) -> None:
     moments: list[datetime] = []
     now = NOON
     while len(moments) < 10:
-        answer = await sent(stores, subjects(network=len(moments)), RULES, now)
+        answer = await sent(stores, subjects(), RULES, now)
         if isinstance(answer, Admitted):
             moments.append(now)
         now = max(now + RESEND_AFTER, answer.retry_at if isinstance(answer, Refusal) else now)
 
     assert moments[3] - moments[0] == timedelta(minutes=10)
     assert moments[9] - moments[0] == timedelta(minutes=30)
-    assert (await refused(stores, ANN, now, network=99)).retry_at == NOON + DAY
-    assert isinstance(await sent(stores, subjects(network=99), RULES, NOON + DAY), Admitted)
+    assert (await refused(stores, ANN, now)).retry_at == NOON + DAY
+    assert isinstance(await sent(stores, subjects(network=99), RULES, now), Admitted)
+    assert isinstance(await sent(stores, subjects(), RULES, NOON + DAY), Admitted)
+
+
+async def test_who_asks_elsewhere_takes_nothing_of_what_a_network_gets_for_a_number(stores: AccountStores) -> None:
+    for minute in range(3):
+        assert isinstance(await sent(stores, subjects(network=9), RULES, NOON + timedelta(minutes=minute)), Admitted)
+
+    late = NOON + timedelta(minutes=3)
+    own = [await sent(stores, subjects(), RULES, late + RESEND_AFTER * each) for each in range(3)]
+
+    assert (await refused(stores, ANN, late, network=9)).limit is Limit.NUMBER
+    assert all(isinstance(answer, Admitted) for answer in own)
+
+
+async def test_a_number_is_sent_twelve_codes_in_ten_minutes_and_thirty_a_day_over_all_networks(
+    stores: AccountStores,
+) -> None:
+    answers = []
+    for day_part in range(4):
+        now = NOON + timedelta(minutes=10) * day_part
+        asked = (sent(stores, subjects(network=day_part * 50 + each), NUMBERS, now) for each in range(50))
+        answers.append(await asyncio.gather(*asked))
+
+    counts = [[type(answer) for answer in some].count(Admitted) for some in answers]
+    refusals = [{answer for answer in some if isinstance(answer, Refusal)} for some in answers]
+    assert counts == [12, 12, 6, 0]
+    assert refusals[0] == {Refusal(Limit.TOTAL, NOON + timedelta(minutes=10), OTP_TOTAL.windows[0])}
+    assert refusals[3] == {Refusal(Limit.TOTAL, NOON + DAY, OTP_TOTAL.windows[1])}
+
+
+async def test_a_network_where_the_number_was_proven_gets_its_code_whatever_all_others_ask_for(
+    stores: AccountStores,
+) -> None:
+    code = challenge()
+    await stores.otp.open(code, subjects(), RULES)
+    await tried(stores, code, RIGHT)
+    late = NOON + CODE_LIFETIME
+    # All others fill what is counted for the number, for its prefix, and pause its area.
+    for number in range(BREAKER_CODES + 10):
+        await sent(
+            stores, subjects(hashed(number) if number > 30 else ANN, 100 + number, 2 + number // 15), RULES, late
+        )
+
+    others = await refused(stores, ANN, late + CODE_LIFETIME, network=99)
+    own = await sent(stores, subjects(), RULES, late + CODE_LIFETIME)
+
+    assert others.limit in (Limit.TOTAL, Limit.AREA)
+    assert isinstance(own, Admitted)
+    assert (await refused(stores, ANN, late + CODE_LIFETIME)).limit is Limit.NUMBER
+
+
+async def test_a_network_is_forgotten_half_a_year_after_the_number_was_proven_there(stores: AccountStores) -> None:
+    code = challenge()
+    await stores.otp.open(code, subjects(), RULES)
+    await tried(stores, code, RIGHT)
+
+    proven = [
+        (await stores.otp.sent(whom, RULES, at)).is_proven
+        for whom, at in (
+            (subjects(), NOON + PROVEN_AGE - DAY),
+            (subjects(), NOON + PROVEN_AGE),
+            (subjects(network=9), NOON),
+            (subjects(BO), NOON),
+        )
+    ]
+
+    assert proven == [True, False, False, False]
+
+
+async def test_a_wrong_code_proves_no_network(stores: AccountStores) -> None:
+    code = challenge()
+    await stores.otp.open(code, subjects(), RULES)
+
+    await tried(stores, code, b"w" * 32)
+
+    assert not (await stores.otp.sent(subjects(), RULES, NOON)).is_proven
+
+
+async def test_fifty_requests_of_one_network_for_one_number_at_once_get_exactly_one_code(
+    stores: AccountStores,
+) -> None:
+    answers = await asyncio.gather(*(sent(stores, subjects(), RULES) for _ in range(50)))
+
+    assert [type(answer) for answer in answers].count(Admitted) == 1
 
 
 async def test_a_network_asks_for_ten_codes_in_ten_minutes(stores: AccountStores) -> None:
@@ -77,12 +163,6 @@ async def test_fifty_requests_of_one_network_at_once_get_exactly_ten_codes(store
 
     assert [type(answer) for answer in answers].count(Admitted) == 10
     assert {answer.retry_at for answer in answers if isinstance(answer, Refusal)} == {NOON + timedelta(minutes=10)}
-
-
-async def test_requests_for_one_number_at_once_get_exactly_one_code(stores: AccountStores) -> None:
-    answers = await asyncio.gather(*(sent(stores, subjects(network=number), RULES) for number in range(30)))
-
-    assert [type(answer) for answer in answers].count(Admitted) == 1
 
 
 async def test_what_is_left_is_told_and_asking_takes_nothing(stores: AccountStores) -> None:
@@ -187,7 +267,7 @@ async def test_without_limits_only_money_counts(stores: AccountStores) -> None:
 
 
 async def test_a_number_keeps_its_pace_under_any_setting(stores: AccountStores) -> None:
-    generous = Rules(number=(Window(1000, 60),), network=OTP_NUMBER.windows[:0], prefix=None)
+    generous = Rules(number=(Window(1000, 60),), total=(), network=OTP_NUMBER.windows[:0], prefix=None)
     await sent(stores, subjects(), generous)
 
     assert (await refused(stores, ANN, NOON, generous)).retry_at == NOON + RESEND_AFTER

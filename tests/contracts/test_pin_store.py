@@ -158,6 +158,37 @@ async def test_a_wrong_pin_is_told_and_noted(stores: AccountStores, owner: Guess
     assert await noted(stores, owner.account_id) == ["pinWrong", "pinWrong", "pinLocked"]
 
 
+async def test_tries_at_the_registration_lock_and_of_the_devices_are_ten_each_also_at_once(
+    stores: AccountStores, owner: Guesser
+) -> None:
+    await stores.pins.add(pin(owner, lock=True))
+
+    taken = await asyncio.gather(
+        *(stores.pins.take(owner.account_id, TRIES, NOON, is_at_lock=number % 2 == 0) for number in range(100))
+    )
+
+    at_lock, devices = ([each.left for each in some if isinstance(each, Trial)] for some in (taken[::2], taken[1::2]))
+    assert (sorted(at_lock), sorted(devices)) == (list(range(10)), list(range(10)))
+    assert await stores.pins.take(owner.account_id, TRIES, NOON, is_at_lock=True) == Locked(NOON + TRIES.lock)
+
+
+async def test_a_right_pin_of_a_device_gives_nothing_back_at_the_lock_and_one_at_the_lock_gives_back_all(
+    stores: AccountStores, owner: Guesser
+) -> None:
+    await stores.pins.add(pin(owner, lock=True))
+    for is_at_lock in (True, False):
+        await stores.pins.take(owner.account_id, TRIES, NOON, is_at_lock=is_at_lock)
+
+    counts = []
+    for is_at_lock in (False, True):
+        await stores.pins.give_back(owner.account_id, FIRST, FIRST, is_at_lock=is_at_lock)
+        record = await stores.pins.load(owner.account_id)
+        counts.append(record and (record.misses, record.lock_misses))
+        await stores.pins.take(owner.account_id, TRIES, NOON)
+
+    assert counts == [(0, 1), (0, 0)]
+
+
 async def test_the_tries_of_two_accounts_are_two(stores: AccountStores, owner: Guesser) -> None:
     other = Guesser((await stores.sign_up("b" * 64, refresh="r1")).user_id)
     for each in (owner, other):

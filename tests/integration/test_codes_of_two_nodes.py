@@ -111,15 +111,41 @@ async def test_one_network_gets_exactly_ten_codes_from_two_nodes_and_a_flushed_r
     assert await street.ask(0, "198.51.100.7") is not None
 
 
-async def test_one_number_gets_exactly_one_code_from_two_nodes(street: Street) -> None:
+async def test_one_network_gets_exactly_one_code_for_a_number_from_two_nodes(street: Street) -> None:
     number = fresh_number()
 
-    answers = await asyncio.gather(*(street.ask(turn, f"198.51.{turn}.7", number) for turn in range(30)))
+    answers = await asyncio.gather(*(street.ask(turn, f"203.0.113.{turn}", number) for turn in range(30)))
     await street.redis.flushall()
 
     assert sum(each is not None for each in answers) == 1
     assert await street.ask(0, "203.0.113.7", number) is None
     assert all(20 < wait <= 30 for wait in street.refusals)
+
+
+async def test_whoever_knows_a_number_does_not_keep_its_owner_out_and_a_flushed_redis_changes_nothing(
+    street: Street,
+) -> None:
+    number, home = fresh_number(), "198.51.100.7"
+    signed_up = await street.ask(0, home, number)
+    assert signed_up is not None
+    assert await street.guess(0, signed_up, street.otp())
+
+    # From fifty networks at once, half of them again after a FLUSHALL; the owner asks from another network, and from home.
+    strangers = [await street.ask(turn, f"10.0.{turn}.1", number) for turn in range(2)]
+    elsewhere = await street.ask(0, "203.0.113.9", number)
+    code = street.otp()
+    asked = await asyncio.gather(*(street.ask(turn, f"10.0.{turn}.1", number) for turn in range(2, 50)))
+    await street.redis.flushall()
+    asked += await asyncio.gather(*(street.ask(turn, f"10.1.{turn}.1", number) for turn in range(25)))
+
+    wrong = f"{(int(code) + 1) % 10**6:06d}"
+    for challenge in (each for each in [*strangers, *asked] if each is not None):
+        await asyncio.gather(*(street.guess(turn, challenge, wrong) for turn in range(6)))
+
+    # One was sent for the sign-up, and one to the owner elsewhere.
+    assert sum(each is not None for each in [*strangers, *asked]) == 10
+    assert elsewhere is not None
+    assert await street.guess(1, elsewhere, code)
 
 
 async def test_nodes_that_started_anew_remember_what_was_sent(street: Street, postgres_url: str) -> None:

@@ -13,6 +13,7 @@ DAY, MIB = 86_400, 1 << 20
 #: As agreed with clients: to change one of these is to change the protocol.
 CONTRACT = {
     "otp_number": [(1, 30), (3, 600), (10, DAY)],
+    "otp_total": [(12, 600), (30, DAY)],
     "otp_network": [(10, 600), (50, DAY)],
     "otp_guesses": [(5, 180)],
     "pin_tries": [(10, DAY)],

@@ -25,22 +25,26 @@ def test_pins_and_their_lock_follow_the_model() -> None:
 
 
 async def takes_without_counting(
-    self: MemoryPins, account_id: UUID, tries: Tries, now: datetime
+    self: MemoryPins, account_id: UUID, tries: Tries, now: datetime, *, is_at_lock: bool = False
 ) -> Trial | Locked | None:
     before = self.ledger.pins.get(account_id)
-    taken = await _take(self, account_id, tries, now)
+    taken = await _take(self, account_id, tries, now, is_at_lock=is_at_lock)
     if before is not None:
         self.ledger.pins[account_id] = before
     return taken
 
 
-async def locks_one_too_late(self: MemoryPins, account_id: UUID, tries: Tries, now: datetime) -> Trial | Locked | None:
-    return await _take(self, account_id, Tries(tries.limit + 1, tries.lock), now)
+async def locks_one_too_late(
+    self: MemoryPins, account_id: UUID, tries: Tries, now: datetime, *, is_at_lock: bool = False
+) -> Trial | Locked | None:
+    return await _take(self, account_id, Tries(tries.limit + 1, tries.lock), now, is_at_lock=is_at_lock)
 
 
-async def keeps_the_misses(self: MemoryPins, account_id: UUID, proven: Verifier, renewed: Verifier) -> bool:
+async def keeps_the_misses(
+    self: MemoryPins, account_id: UUID, proven: Verifier, renewed: Verifier, *, is_at_lock: bool = False
+) -> bool:
     pin = self.ledger.pins[account_id]
-    given = await _give_back(self, account_id, proven, renewed)
+    given = await _give_back(self, account_id, proven, renewed, is_at_lock=is_at_lock)
     self.ledger.pins[account_id] = pin
     return given
 

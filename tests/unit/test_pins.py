@@ -269,7 +269,7 @@ async def test_while_a_pepper_is_missing_no_pin_fits(room: AccountRoom, ann: Cal
 class Away(MemoryPins):
     """A database that is away."""
 
-    async def take(self, *_: object) -> None:
+    async def take(self, *_: object, **__: object) -> None:
         raise Unavailable
 
 

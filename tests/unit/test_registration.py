@@ -111,7 +111,8 @@ async def test_a_code_that_could_not_be_sent_is_unavailable_and_void(room: Accou
         await room.request()
 
     assert refusal.value.members["retry_after_seconds"] == 30
-    assert (await room.codes.left(room.pepper.hide(PhoneNumber(NUMBER)).sealed, "192.0.2.0/24"))[0][0].remaining == 0
+    left = await room.codes.left(room.pepper.hide(PhoneNumber(NUMBER)).sealed, "192.0.2.0/24")
+    assert left["otp_number"][0].remaining == 0
 
 
 async def test_signing_up_again_ends_the_old_device_and_its_sockets(room: AccountRoom) -> None:

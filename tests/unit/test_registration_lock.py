@@ -85,13 +85,12 @@ async def test_a_wrong_pin_leaves_the_token_good_and_is_told_to_the_owner(room: 
     assert (await unlock(room, token)).user_id == owner.user_id
 
 
-async def test_tries_at_the_lock_and_on_devices_are_the_same_ten(room: AccountRoom, owner: Caller) -> None:
-    for _ in range(4):
-        with pytest.raises(InvalidPin):
-            await room.own_pin.verify(owner, WRONG)
+async def test_tries_of_all_tokens_at_the_lock_are_ten_and_cost_the_devices_none(
+    room: AccountRoom, owner: Caller
+) -> None:
     first, second = await knock(room), await knock(room)
 
-    for token in (first, second) * 3:
+    for token in (first, second) * 5:
         with pytest.raises(InvalidPin):
             await unlock(room, token, WRONG)
 
@@ -99,6 +98,36 @@ async def test_tries_at_the_lock_and_on_devices_are_the_same_ten(room: AccountRo
         with pytest.raises(PinLocked):
             await unlock(room, second, pin)
     assert (await noted(room.stores, owner.user_id))[-1] == "pinLocked"
+    assert await room.pins.left(owner.user_id) == 10
+    await room.own_pin.verify(owner, PIN)
+    with pytest.raises(PinLocked):
+        await unlock(room, second)
+
+
+async def test_wrong_pins_on_a_stolen_device_do_not_keep_the_owner_out_at_the_lock(
+    room: AccountRoom, owner: Caller
+) -> None:
+    for _ in range(10):
+        with pytest.raises(InvalidPin):
+            await room.own_pin.verify(owner, WRONG)
+
+    made = await unlock(room, await knock(room))
+
+    caller = await room.sessions.recognise(made.tokens.access)
+    await room.own_pin.verify(caller, PIN)
+    with pytest.raises(InvalidToken):
+        await room.sessions.confirm(owner)
+
+
+async def test_another_pin_ends_the_pause_at_the_lock(room: AccountRoom, owner: Caller) -> None:
+    token = await knock(room)
+    for _ in range(10):
+        with pytest.raises(InvalidPin):
+            await unlock(room, token, WRONG)
+
+    await room.own_pin.set(owner, PinWish("another horse", PIN, None))
+
+    assert (await unlock(room, token, "another horse")).user_id == owner.user_id
 
 
 async def test_a_used_false_or_expired_token_is_invalid(room: AccountRoom, owner: Caller) -> None:

@@ -18,8 +18,6 @@ from vyry.limits import (
     LINK_SESSIONS,
     LOOKUP,
     NEW_CONTACTS,
-    OTP_NETWORK,
-    OTP_NUMBER,
     PIN_CHECKS,
     PIN_TRIES,
     POST,
@@ -113,6 +111,5 @@ class Allowances:
 
     async def _codes(self, caller: Caller, address: str) -> dict[str, tuple[Grant, ...]]:
         account = await self._counters.accounts.load(caller.user_id)
-        number, network = await self._counters.codes.left(account.phone_sealed, network_of(address))
-        told = {OTP_NUMBER.name: number, OTP_NETWORK.name: network}
-        return {name: grants for name, grants in told.items() if grants}
+        left = await self._counters.codes.left(account.phone_sealed, network_of(address))
+        return {name: grants for name, grants in left.items() if grants}

@@ -2,7 +2,8 @@
 
 Nothing here looks whether the number has an account, so known and unknown numbers cannot be told apart. A code lives in the database as a keyed hash;
 guesses and success are counted by the one statement that judges them, so no number of parallel tries gets a sixth guess or a second success. What may be
-sent is counted in the database too (sending.py). The challenge's id is the secret of the device that asked: it travels with no message, so whoever reads
+sent is counted in the database too (sending.py). A challenge stays good to its end whatever else is asked for or guessed at: anybody may ask for a code of
+any number, and nobody must end the code of its owner. So the guesses at a number are five for each code that may be sent to it, and no more. The challenge's id is the secret of the device that asked: it travels with no message, so whoever reads
 a code on its way cannot use it.
 """
 
@@ -34,7 +35,7 @@ from vyry.accounts.sending import (
 from vyry.clock import Clock
 from vyry.errors import InvalidOtp, Policy, RateLimited, Unavailable
 from vyry.ids import new_id
-from vyry.limits import OTP_NETWORK, OTP_NUMBER, Grant
+from vyry.limits import OTP_NETWORK, OTP_NUMBER, OTP_TOTAL, Grant
 from vyry.telemetry import OTP_REFUSED, OTP_SENT, log
 
 
@@ -118,7 +119,7 @@ class OtpStore(Protocol):
     """The truth about challenges and about what was sent. Every method raises `Unavailable` when the database is away."""
 
     async def open(self, challenge: Challenge, subjects: Subjects, rules: Rules) -> Admitted | Refusal:
-        """Do what `decide` says of all that was sent before: store the challenge, count it, and end the older one of its number and purpose; or nothing.
+        """Do what `decide` says of all that was sent before: store the challenge beside the older ones and count it; or nothing.
 
         Parallel calls, on any node, are decided one after the other if they have a number, a network, a prefix or a budget in common.
         """
@@ -127,7 +128,7 @@ class OtpStore(Protocol):
     async def guess(
         self, challenge_id: UUID, purpose: Purpose, code_hashes: CodeHashes, now: datetime, of: Numbers = None
     ) -> Guess | None:
-        """Count and judge one guess in one step; a right one uses the challenge up. None: nothing there to guess at (any more).
+        """Count and judge one guess in one step; a right one uses the challenge up, and proves its number for the network that asked for it. None: nothing there to guess at (any more).
 
         With `of` (hashes of a number) a challenge for any other number is not there.
         """
@@ -174,7 +175,7 @@ class OneTimeCodes:
         self._watch = GuessWatch(clock)
 
     async def send(self, number: PhoneNumber, purpose: Purpose, channel: Channel, network: str) -> SentCode:
-        """Send a fresh code; the older one for this purpose is dead. `network` is who asks.
+        """Send a fresh code; older ones stay good to their ends. `network` is who asks.
 
         Raises InvalidRequest for a country that gets no codes, RateLimited with the true wait, Unavailable if nothing may be spent or it could not be sent.
         """
@@ -198,12 +199,16 @@ class OneTimeCodes:
         told = ((OTP_NUMBER.name, answer.number), (OTP_NETWORK.name, answer.network))
         return SentCode(challenge.challenge_id, [(name, grant) for name, grant in told if grant])
 
-    async def left(self, of: bytes, network: str) -> tuple[tuple[Grant, ...], tuple[Grant, ...]]:
-        """What each window of a number (sealed) and of a network has left; takes nothing."""
+    async def left(self, of: bytes, network: str) -> dict[str, tuple[Grant, ...]]:
+        """What each window has left, by the limit's name, of a number (sealed) from this network, from all, and of this network; takes nothing."""
         rules, now = self._terms.rules, self._clock.now()
         subjects = self._subjects(self._pepper.unseal(of), network, 0)
         sent = await self._store.sent(subjects, rules, now)
-        return left(rules.number, sent.number, now), left(rules.network, sent.network, now)
+        return {
+            OTP_NUMBER.name: left(rules.number, sent.number, now),
+            OTP_TOTAL.name: left(rules.total, sent.total, now),
+            OTP_NETWORK.name: left(rules.network, sent.network, now),
+        }
 
     def hidden(self, sealed: bytes) -> HiddenNumber:
         """The number behind a seal, as it is to be stored from now on. Raises Unavailable."""
@@ -255,13 +260,13 @@ class _Refused:
         self._until: OrderedDict[str, Refusal] = OrderedDict()
 
     def find(self, subjects: Subjects, now: datetime) -> Refusal | None:
-        found = (self._until.get(subject) for subject in (subjects.number, subjects.network))
+        found = (self._until.get(subject) for subject in (_pair(subjects), subjects.network))
         lasting = [refusal for refusal in found if refusal is not None and refusal.retry_at > now]
         return max(lasting, key=lambda refusal: refusal.retry_at, default=None)
 
     def note(self, subjects: Subjects, refusal: Refusal, now: datetime) -> None:
         if refusal.limit is Limit.NUMBER:
-            self._until[subjects.number] = refusal
+            self._until[_pair(subjects)] = refusal
         elif refusal.limit is Limit.NETWORK:
             self._until[subjects.network] = refusal
         elif refusal.limit is Limit.SPEND and self._spent_until <= now:
@@ -281,13 +286,18 @@ class _Refused:
             self._until.popitem(last=False)
 
 
+def _pair(subjects: Subjects) -> str:
+    """A number and the network that asks."""
+    return f"{subjects.number} {subjects.network}"
+
+
 def _as_error(refusal: Refusal, now: datetime) -> RateLimited | Unavailable:
     """What the caller is told."""
     wait = max(1, math.ceil((refusal.retry_at - now).total_seconds()))
     OTP_REFUSED.labels(refusal.limit.value).inc()
     if refusal.limit is Limit.SPEND:
         return Unavailable("No more codes are sent for now.", retry_after_seconds=wait)
-    names = {Limit.NUMBER: OTP_NUMBER.name, Limit.NETWORK: OTP_NETWORK.name}
+    names = {Limit.NUMBER: OTP_NUMBER.name, Limit.TOTAL: OTP_TOTAL.name, Limit.NETWORK: OTP_NETWORK.name}
     window, name = refusal.window, names.get(refusal.limit)
     policy = Policy(name, window.limit, window.seconds) if name and window else None
     return RateLimited(wait, policy=policy)

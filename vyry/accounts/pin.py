@@ -2,7 +2,8 @@
 
 A try is counted by one statement of the database before the PIN is looked at, and given back when it was right. So parallel tries, restarts and
 an empty Redis win nobody another one, and while the database is away nobody gets in. After the last try the PIN is locked for a day; then all
-tries are there again. A PIN is kept as Argon2id over its keyed hash: whoever has the database alone cannot even begin to guess.
+tries are there again. The devices of an account and its registration lock have tries of their own: a thief of the number does not lock the PIN of the owner's
+devices, and a thief of a device does not lock the owner's way back in. A PIN is kept as Argon2id over its keyed hash: whoever has the database alone cannot even begin to guess.
 """
 
 import math
@@ -69,6 +70,9 @@ class PinRecord:
     registration_lock: bool
     misses: int
     locked_until: datetime | None
+    #: Those at the registration lock.
+    lock_misses: int = 0
+    lock_locked_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +126,19 @@ class PinStore(Protocol):
         """The PIN of the account, if it has one."""
         ...
 
-    async def take(self, account_id: UUID, tries: Tries, now: datetime) -> Trial | Locked | None:
-        """Count one try, by one statement; the last one locks the PIN. A lock that is over leaves all tries. None: there is no PIN."""
+    async def take(
+        self, account_id: UUID, tries: Tries, now: datetime, *, is_at_lock: bool = False
+    ) -> Trial | Locked | None:
+        """Count one try of the devices, or at the registration lock, by one statement; the last one locks the PIN there. A lock that is over leaves all tries. None: there is no PIN."""
         ...
 
-    async def give_back(self, account_id: UUID, proven: Verifier, renewed: Verifier) -> bool:
-        """All tries are there again, for this PIN was given; `renewed` is stored in its place. False: the PIN is another one by now."""
+    async def give_back(
+        self, account_id: UUID, proven: Verifier, renewed: Verifier, *, is_at_lock: bool = False
+    ) -> bool:
+        """All tries of the devices are there again, for this PIN was given; `renewed` is stored in its place. False: the PIN is another one by now.
+
+        Given at the registration lock it gives back both; a device cannot give more tries to who stands at the lock.
+        """
         ...
 
     async def note_miss(self, miss: Miss) -> None:
@@ -216,7 +227,7 @@ class Pins:
         """Like `prove`, for who has a place already."""
         for _ in range(_ROUNDS):
             now = self._clock.now()
-            trial = await self._store.take(guesser.account_id, self.tries, now)
+            trial = await self._store.take(guesser.account_id, self.tries, now, is_at_lock=guesser.is_at_lock)
             if trial is None:
                 await place.make(self._keyed(guesser.account_id, pin, self._pepper.in_use))
                 return None
@@ -240,7 +251,7 @@ class Pins:
         return PinRecord(record.verifier, record.registration_lock, 0, None)
 
     async def left(self, account_id: UUID) -> int:
-        """How many tries there are now."""
+        """How many tries the devices have now."""
         return self.tries_of(await self.standing(account_id))
 
     def tries_of(self, record: PinRecord | None) -> int:
@@ -263,7 +274,8 @@ class Pins:
             raise InvalidPin(miss.trial.left)
         is_current = fit is Fit.RIGHT and kept.pepper_id == self._pepper.in_use
         renewed = kept if is_current else await self.make(place, account_id, pin)
-        return renewed if await self._store.give_back(account_id, kept, renewed) else None
+        is_at_lock = miss.guesser.is_at_lock
+        return renewed if await self._store.give_back(account_id, kept, renewed, is_at_lock=is_at_lock) else None
 
     def _keyed(self, account_id: UUID, pin: str, pepper_id: int) -> bytes:
         """What Argon2id is made over: a PIN of one account is worth nothing for another."""

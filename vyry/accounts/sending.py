@@ -1,5 +1,9 @@
 """Whether one more code may be sent: the paces of numbers and networks, of prefixes of numbers, and what a day may cost.
 
+A number is counted for each network that asks, so that nobody elsewhere can use up what its owner gets, and once more for all networks together, so that
+nobody is flooded. Where a code of this number was verified lately (its owner is there), the counts that others can fill do not hold: those of the number
+from all networks, of its prefix and of its area.
+
 `decide` is pure: a store hands it what was sent before, read under the locks of everything that is counted, and does what it says in the same transaction.
 A code that was not sent counts for the pace of its number and network alone. A code that was verified no longer counts for its prefix: real people never
 use it up, whoever pumps messages to numbers of his own always does.
@@ -15,7 +19,7 @@ from phonenumbers import parse, region_code_for_number
 
 from vyry.accounts.phone import PhoneNumber
 from vyry.errors import InvalidRequest
-from vyry.limits import OTP_NETWORK, OTP_NUMBER, Grant, Window
+from vyry.limits import OTP_NETWORK, OTP_NUMBER, OTP_TOTAL, Grant, Window
 
 
 RESEND_AFTER: Final = timedelta(seconds=30)
@@ -23,6 +27,8 @@ RESEND_AFTER: Final = timedelta(seconds=30)
 CODE_LIFETIME: Final = timedelta(seconds=180)
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
+#: How long a network is remembered from which a number was proven.
+PROVEN_AGE: Final = timedelta(days=180)
 #: Of an area as many codes in an hour, of which less than one in five was verified, pause it for an hour.
 BREAKER_CODES: Final = 50
 BREAKER_SHARE: Final = 5
@@ -37,6 +43,7 @@ class Limit(Enum):
     """Why a code is not sent."""
 
     NUMBER = "number"
+    TOTAL = "total"
     NETWORK = "network"
     PREFIX = "prefix"
     AREA = "area"
@@ -59,7 +66,9 @@ class Subjects:
 class Rules:
     """What holds for all codes of this node. A limit that is None or has no windows does not hold."""
 
+    #: Of a number from one network, and from all.
     number: tuple[Window, ...] = OTP_NUMBER.windows
+    total: tuple[Window, ...] = OTP_TOTAL.windows
     network: tuple[Window, ...] = OTP_NETWORK.windows
     prefix: Window | None = PER_PREFIX
     has_breaker: bool = True
@@ -68,20 +77,24 @@ class Rules:
 
     @property
     def of_number(self) -> tuple[Window, ...]:
-        """The windows of a number: whatever else is set, no number is sent codes faster than resendAfterSeconds says."""
+        """The windows of a number and network: whatever else is set, no code is sent sooner than resendAfterSeconds after the last one."""
         return (_PACE, *self.number) if self.number else ()
 
 
 #: VYRY_LIMITS=off: no rate holds. What money may be spent is no rate.
-UNLIMITED: Final = Rules(number=(), network=(), prefix=None, has_breaker=False)
+UNLIMITED: Final = Rules(number=(), total=(), network=(), prefix=None, has_breaker=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
     """What was sent before. Moments are newest first."""
 
+    #: To the number from this network, to the number from all, and from this network to all numbers.
     number: Sequence[datetime] = ()
+    total: Sequence[datetime] = ()
     network: Sequence[datetime] = ()
+    #: A code of this number, asked for from this network, was verified lately.
+    is_proven: bool = False
     #: Of the last hour, without those verified.
     prefix: Sequence[datetime] = ()
     #: Of the last hour: those whose fate is known, and those of them that were verified.
@@ -136,7 +149,9 @@ def prefix_and_area(number: PhoneNumber) -> tuple[str, str]:
 
 def decide(rules: Rules, subjects: Subjects, sent: Sent, now: datetime) -> Admitted | Refusal:
     """May a code be sent now? A refusal is the one that lasts longest: by its moment the same code is sent, if no other is meanwhile."""
-    refusals = [*_rates(rules, sent, now), *_breaker(rules, sent, now), *_spend(rules, subjects.cost, sent, now)]
+    refusals = [*_own_rates(rules, sent, now), *_spend(rules, subjects.cost, sent, now)]
+    if not sent.is_proven:
+        refusals += [*_rates_of_all(rules, sent, now), *_breaker(rules, sent, now)]
     if refusals:
         return max(refusals, key=lambda refusal: refusal.retry_at)
     return Admitted(
@@ -160,14 +175,23 @@ def _tightest(grants: Sequence[Grant]) -> Grant | None:
     return min(grants, key=lambda grant: grant.remaining, default=None)
 
 
-def _rates(rules: Rules, sent: Sent, now: datetime) -> Iterator[Refusal]:
-    prefix = (rules.prefix,) if rules.prefix else ()
-    counted = ((Limit.NUMBER, rules.of_number, sent.number), (Limit.NETWORK, rules.network, sent.network))
-    for limit, windows, moments in (*counted, (Limit.PREFIX, prefix, sent.prefix)):
-        for window in windows:
-            recent = [at for at in moments if at > now - _length(window)]
-            if len(recent) >= window.limit:
-                yield Refusal(limit, recent[window.limit - 1] + _length(window), window)
+def _own_rates(rules: Rules, sent: Sent, now: datetime) -> Iterator[Refusal]:
+    """What nobody in another network can fill."""
+    yield from _full(Limit.NUMBER, rules.of_number, sent.number, now)
+    yield from _full(Limit.NETWORK, rules.network, sent.network, now)
+
+
+def _rates_of_all(rules: Rules, sent: Sent, now: datetime) -> Iterator[Refusal]:
+    """What anybody can fill."""
+    yield from _full(Limit.TOTAL, rules.total, sent.total, now)
+    yield from _full(Limit.PREFIX, (rules.prefix,) if rules.prefix else (), sent.prefix, now)
+
+
+def _full(limit: Limit, windows: Sequence[Window], moments: Sequence[datetime], now: datetime) -> Iterator[Refusal]:
+    for window in windows:
+        recent = [at for at in moments if at > now - _length(window)]
+        if len(recent) >= window.limit:
+            yield Refusal(limit, recent[window.limit - 1] + _length(window), window)
 
 
 def _breaker(rules: Rules, sent: Sent, now: datetime) -> Iterator[Refusal]:

@@ -5,6 +5,7 @@ from typing import Final
 
 from vyry.accounts.account import KEEP_ENDED
 from vyry.accounts.events import KEEP_EVENTS
+from vyry.accounts.sending import PROVEN_AGE
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.statements import fetch
 from vyry.devices.links import LINK_REMEMBERED
@@ -27,6 +28,7 @@ class TortoiseAccountUpkeep:
         gone = await self._delete("otp_challenge", "id", "expires_at", now, limit)
         gone += await self._delete("otp_pace", "phone_hash", "sent_at", now - _PACE_AGE, limit)
         gone += await self._delete("otp_sent", "id", "at", now - _SENT_AGE, limit)
+        gone += await self._delete("proven_network", "id", "proven_on", (now - PROVEN_AGE).date(), limit)
         gone += await self._delete("otp_breaker", "area", "until", now, limit)
         gone += await self._delete("refresh_token", "hash", "expires_at", now, limit)
         gone += await self._delete("ending", "id", "at", now - _ENDING_AGE, limit)

@@ -16,7 +16,15 @@ from vyry.accounts.account import Caller
 from vyry.accounts.events import AccountEvent
 from vyry.accounts.export import Page
 from vyry.adapters.account_events import note_event
-from vyry.adapters.circle_rows import AttachmentRow, BlockRow, FriendRequestRow, FriendRow, InviteRow, RestingNameRow
+from vyry.adapters.circle_rows import (
+    AttachmentRow,
+    BlockRow,
+    FriendRequestRow,
+    FriendRow,
+    InviteRow,
+    ProvenNetworkRow,
+    RestingNameRow,
+)
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.rows import (
@@ -72,7 +80,12 @@ TABLES: Final = (
         ),
         {"id": "user_id"},
     ),
-    Table("pin", AccountPinRow, "account_id", ("registration_lock", "misses", "locked_until", "changed_at")),
+    Table(
+        "pin",
+        AccountPinRow,
+        "account_id",
+        (*("registration_lock", "misses", "locked_until", "lock_misses", "lock_locked_until", "changed_at"),),
+    ),
     Table(
         "devices",
         DeviceRow,
@@ -132,6 +145,7 @@ TABLES: Final = (
         ("purpose", "guesses_left", "is_used", "created_at", "expires_at"),
     ),
     Table("codes_sent", OtpSentRow, "phone_hash", ("at", "cost", "is_verified")),
+    Table("proven_networks", ProvenNetworkRow, "phone_hash", ("proven_on",)),
     Table("last_code", OtpPaceRow, "phone_hash", ("sent_at",)),
     Table("notices", NoticeRow, "account_id", ("at", "audience", "body")),
     Table("friends", FriendRow, "account_id", ("friend_id", "since"), {"friend_id": "user_id"}),
@@ -204,6 +218,9 @@ WITHHELD: Final[Mapping[str, str]] = {
     "link.provisioning": "ciphertext for the new device, taken once",
     "otp_challenge.id": "whoever knows it may guess at the code",
     "otp_challenge.code_hash": "stands for a secret",
+    "otp_challenge.network": "a keyed hash from which nothing can be read",
+    "proven_network.id": "the node's own key",
+    "proven_network.network": "a keyed hash from which nothing can be read",
     "otp_sent.id": "the node's own key",
     "otp_sent.network": "a keyed hash from which nothing can be read",
     "otp_sent.prefix": "a keyed hash from which nothing can be read",

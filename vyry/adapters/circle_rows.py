@@ -131,6 +131,20 @@ class CallRow(Model):
         unique_together = (("account_id", "to_id", "call_id"),)
 
 
+class ProvenNetworkRow(Model):
+    """A network from which a number was proven by its code, and on which day: what others ask for does not keep a code from it."""
+
+    id = fields.BigIntField(primary_key=True)
+    phone_hash = fields.CharField(max_length=64)
+    #: A keyed hash, in hex.
+    network = fields.CharField(max_length=64)
+    proven_on = fields.DateField(db_index=True)
+
+    class Meta:
+        table = "proven_network"
+        unique_together = (("phone_hash", "network"),)
+
+
 class RestingNameRow(Model):
     """A username that was given up, as its hash: nobody but this account can take it before that day, and nobody at all when the account is gone."""
 

@@ -42,6 +42,7 @@ _FORGET_NUMBER: Final = (
     "DELETE FROM otp_challenge WHERE phone_hash = ANY($1)",
     "DELETE FROM otp_pace WHERE phone_hash = ANY($1)",
     "UPDATE otp_sent SET phone_hash = '' WHERE phone_hash = ANY($1)",
+    "DELETE FROM proven_network WHERE phone_hash = ANY($1)",
 )
 _FORGET_ACCOUNT: Final = (
     "DELETE FROM account_pin WHERE account_id = $1",

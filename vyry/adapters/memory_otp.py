@@ -1,12 +1,12 @@
 """One-time-code challenges in dictionaries: the twin of the database's, for tests. One asyncio step is one transaction here."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from hmac import compare_digest
 from uuid import UUID
 
 from vyry.accounts.otp import Challenge, CodeHashes, Guess, Numbers, Purpose
-from vyry.accounts.sending import CODE_LIFETIME, DAY, HOUR, Admitted, Refusal, Rules, Sent, Subjects, decide
+from vyry.accounts.sending import CODE_LIFETIME, DAY, HOUR, PROVEN_AGE, Admitted, Refusal, Rules, Sent, Subjects, decide
 
 
 @dataclass(slots=True)
@@ -24,6 +24,8 @@ class MemoryOtp:
         self._challenges: dict[UUID, tuple[Challenge, int]] = {}
         self._codes: dict[UUID, _Code] = {}
         self._paused: dict[str, datetime] = {}
+        #: By number and network.
+        self._proven: dict[tuple[str, str], date] = {}
 
     async def open(self, challenge: Challenge, subjects: Subjects, rules: Rules) -> Admitted | Refusal:
         now = challenge.created_at
@@ -32,12 +34,6 @@ class MemoryOtp:
             if decision.is_trip:
                 self._paused[subjects.area] = decision.retry_at
             return decision
-        mine = (challenge.phone_hash, challenge.purpose)
-        self._challenges = {
-            key: (known, left)
-            for key, (known, left) in self._challenges.items()
-            if (known.phone_hash, known.purpose) != mine
-        }
         self._challenges[challenge.challenge_id] = (challenge, challenge.guesses)
         self._codes[challenge.challenge_id] = _Code(now, subjects)
         return decision
@@ -52,7 +48,10 @@ class MemoryOtp:
             return None
         is_right = any(compare_digest(known.code_hash, each) for each in code_hashes)
         self._challenges[challenge_id] = (known, 0 if is_right else left - 1)
-        self._codes[challenge_id].is_verified = is_right
+        code = self._codes[challenge_id]
+        code.is_verified = is_right
+        if is_right:
+            self._proven[known.phone_hash, code.subjects.network] = now.date()
         return Guess(is_right, left - 1, known.phone_hash, known.phone_sealed)
 
     async def withdraw(self, challenge: Challenge, *, is_certain: bool) -> None:
@@ -63,8 +62,12 @@ class MemoryOtp:
         codes = sorted(self._codes.values(), key=lambda code: code.at, reverse=True)
         hour = [code for code in codes if code.at > now - HOUR and code.is_sent]
         area = [code for code in hour if code.subjects.area == subjects.area]
+        total = [code for code in codes if code.subjects.number == subjects.number]
+        proven_on = self._proven.get((subjects.number, subjects.network))
         return Sent(
-            number=[code.at for code in codes if code.subjects.number == subjects.number],
+            number=[code.at for code in total if code.subjects.network == subjects.network],
+            total=[code.at for code in total],
+            is_proven=proven_on is not None and proven_on > (now - PROVEN_AGE).date(),
             network=[code.at for code in codes if code.subjects.network == subjects.network],
             prefix=[code.at for code in hour if code.subjects.prefix == subjects.prefix and not code.is_verified],
             area_known=sum(code.is_verified or code.at <= now - CODE_LIFETIME for code in area),

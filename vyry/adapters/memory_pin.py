@@ -29,22 +29,30 @@ class MemoryPins:
     async def load(self, account_id: UUID) -> PinRecord | None:
         return self.ledger.pins.get(account_id)
 
-    async def take(self, account_id: UUID, tries: Tries, now: datetime) -> Trial | Locked | None:
+    async def take(
+        self, account_id: UUID, tries: Tries, now: datetime, *, is_at_lock: bool = False
+    ) -> Trial | Locked | None:
         pin = self.ledger.pins.get(account_id)
         if pin is None:
             return None
-        if pin.locked_until is not None and pin.locked_until > now:
-            return Locked(pin.locked_until)
-        misses = 1 + (pin.misses if pin.locked_until is None else 0)
-        locked_until = now + tries.lock if misses >= tries.limit else None
-        self.ledger.pins[account_id] = replace(pin, misses=misses, locked_until=locked_until)
-        return Trial(pin.verifier, max(0, tries.limit - misses), locked_until)
+        misses, until = (pin.lock_misses, pin.lock_locked_until) if is_at_lock else (pin.misses, pin.locked_until)
+        if until is not None and until > now:
+            return Locked(until)
+        misses = 1 + (misses if until is None else 0)
+        until = now + tries.lock if misses >= tries.limit else None
+        if is_at_lock:
+            self.ledger.pins[account_id] = replace(pin, lock_misses=misses, lock_locked_until=until)
+        else:
+            self.ledger.pins[account_id] = replace(pin, misses=misses, locked_until=until)
+        return Trial(pin.verifier, max(0, tries.limit - misses), until)
 
-    async def give_back(self, account_id: UUID, proven: Verifier, renewed: Verifier) -> bool:
+    async def give_back(
+        self, account_id: UUID, proven: Verifier, renewed: Verifier, *, is_at_lock: bool = False
+    ) -> bool:
         if not self._is(account_id, proven):
             return False
-        pin = self.ledger.pins[account_id]
-        self.ledger.pins[account_id] = PinRecord(renewed, pin.registration_lock, 0, None)
+        pin = replace(self.ledger.pins[account_id], verifier=renewed, misses=0, locked_until=None)
+        self.ledger.pins[account_id] = replace(pin, lock_misses=0, lock_locked_until=None) if is_at_lock else pin
         return True
 
     async def note_miss(self, miss: Miss) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.accounts.otp import Challenge, CodeHashes, Guess, Numbers, Purpose
-from vyry.accounts.sending import CODE_LIFETIME, DAY, HOUR, Admitted, Refusal, Rules, Sent, Subjects, decide
+from vyry.accounts.sending import CODE_LIFETIME, DAY, HOUR, PROVEN_AGE, Admitted, Refusal, Rules, Sent, Subjects, decide
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.rows import OtpChallengeRow
 from vyry.adapters.statements import fetch, to_moment
@@ -18,13 +18,17 @@ from vyry.adapters.statements import fetch, to_moment
 _SPENDING: Final = 0x0719_5AFE
 _LOCK: Final = "SELECT pg_advisory_xact_lock(subject) FROM unnest($1::bigint[]) AS subject"
 _MOMENTS: Final = """
-SELECT 'number' AS subject, at FROM (SELECT at FROM otp_sent WHERE phone_hash = $1 AND at > $4 ORDER BY at DESC LIMIT $7) AS of_number
+SELECT 'number' AS subject, at
+FROM (SELECT at FROM otp_sent WHERE phone_hash = $1 AND network = $2 AND at > $4 ORDER BY at DESC LIMIT $8) AS of_number
 UNION ALL
-SELECT 'network' AS subject, at FROM (SELECT at FROM otp_sent WHERE network = $2 AND at > $5 ORDER BY at DESC LIMIT $8) AS of_network
+SELECT 'total' AS subject, at FROM (SELECT at FROM otp_sent WHERE phone_hash = $1 AND at > $5 ORDER BY at DESC LIMIT $9) AS of_total
+UNION ALL
+SELECT 'network' AS subject, at FROM (SELECT at FROM otp_sent WHERE network = $2 AND at > $6 ORDER BY at DESC LIMIT $10) AS of_network
 UNION ALL
 SELECT 'prefix' AS subject, at
-FROM (SELECT at FROM otp_sent WHERE prefix = $3 AND at > $6 AND NOT is_verified ORDER BY at DESC LIMIT $9) AS of_prefix
+FROM (SELECT at FROM otp_sent WHERE prefix = $3 AND at > $7 AND NOT is_verified ORDER BY at DESC LIMIT $11) AS of_prefix
 """
+_IS_PROVEN: Final = "SELECT 1 FROM proven_network WHERE phone_hash = $1 AND network = $2 AND proven_on > $3"
 _AREA: Final = """
 SELECT (SELECT until FROM otp_breaker WHERE area = $1) AS paused_until,
        (SELECT COUNT(*) FROM otp_sent WHERE area = $1 AND at > $2 AND (is_verified OR at <= $3)) AS known,
@@ -50,10 +54,17 @@ UPDATE otp_challenge SET guesses_left = guesses_left - 1, is_used = (code_hash I
 WHERE id = $3 AND purpose = $4 AND guesses_left > 0 AND NOT is_used AND expires_at > $5
 """
 _OF: Final = " AND phone_hash = ANY($6)"
-_JUDGED: Final = " RETURNING is_used, guesses_left, phone_hash, phone_sealed, created_at"
-_VERIFIED: Final = "UPDATE otp_sent SET is_verified = TRUE WHERE phone_hash = $1 AND at = $2 RETURNING id"
+_JUDGED: Final = " RETURNING is_used, guesses_left, phone_hash, phone_sealed, network, created_at"
+#: Which code it was. A node of the release before stores no network with its challenges.
+_WHICH: Final = " WHERE phone_hash = $1 AND at = $2 AND (network = $3 OR $3 = '') RETURNING id"
+_VERIFIED: Final = "UPDATE otp_sent SET is_verified = TRUE" + _WHICH
+_PROVEN: Final = """
+INSERT INTO proven_network (phone_hash, network, proven_on) VALUES ($1, $2, $3)
+ON CONFLICT (phone_hash, network) DO UPDATE SET proven_on = excluded.proven_on RETURNING id
+"""
 #: A code that was not sent costs nothing and says nothing about its prefix.
-_NOT_SENT: Final = "UPDATE otp_sent SET cost = 0, prefix = '', area = '' WHERE phone_hash = $1 AND at = $2 RETURNING id"
+_NOT_SENT: Final = "UPDATE otp_sent SET cost = 0, prefix = '', area = ''" + _WHICH
+_WITHDRAW: Final = "DELETE FROM otp_challenge WHERE id = $1 RETURNING network"
 
 
 class TortoiseOtp:
@@ -83,14 +94,16 @@ class TortoiseOtp:
                 return None
             row = found[0]
             if row["is_used"]:
-                await fetch(inside, _VERIFIED, row["phone_hash"], to_moment(row["created_at"]))
+                await fetch(inside, _VERIFIED, row["phone_hash"], to_moment(row["created_at"]), row["network"])
+                if row["network"]:
+                    await fetch(inside, _PROVEN, row["phone_hash"], row["network"], now.date())
         return Guess(bool(row["is_used"]), row["guesses_left"], row["phone_hash"], row["phone_sealed"])
 
     async def withdraw(self, challenge: Challenge, *, is_certain: bool) -> None:
         async with transaction() as inside:
-            await OtpChallengeRow.filter(id=challenge.challenge_id).using_db(inside).delete()
-            if is_certain:
-                await fetch(inside, _NOT_SENT, challenge.phone_hash, challenge.created_at)
+            for row in await fetch(inside, _WITHDRAW, challenge.challenge_id):
+                if is_certain:
+                    await fetch(inside, _NOT_SENT, challenge.phone_hash, challenge.created_at, row["network"])
 
     async def sent(self, subjects: Subjects, rules: Rules, now: datetime) -> Sent:
         async with available():
@@ -113,13 +126,12 @@ async def _lock(inside: BaseDBAsyncClient, subjects: Subjects, rules: Rules) -> 
 
 
 async def _store(inside: BaseDBAsyncClient, challenge: Challenge, subjects: Subjects) -> None:
-    older = "DELETE FROM otp_challenge WHERE phone_hash = $1 AND purpose = $2"
-    await fetch(inside, older, challenge.phone_hash, challenge.purpose.value)
     _ = await OtpChallengeRow.create(
         inside,
         id=challenge.challenge_id,
         phone_hash=challenge.phone_hash,
         phone_sealed=challenge.phone_sealed,
+        network=subjects.network,
         purpose=challenge.purpose.value,
         code_hash=challenge.code_hash,
         guesses_left=challenge.guesses,
@@ -132,18 +144,24 @@ async def _store(inside: BaseDBAsyncClient, challenge: Challenge, subjects: Subj
 
 async def _sent(client: BaseDBAsyncClient, subjects: Subjects, rules: Rules, now: datetime) -> Sent:
     prefix = (rules.prefix,) if rules.prefix else ()
-    windows = (rules.of_number, rules.network, prefix)
+    windows = (rules.of_number, rules.total, rules.network, prefix)
     since = [now - timedelta(seconds=max((each.seconds for each in some), default=0)) for some in windows]
     most = [max((each.limit for each in some), default=0) for some in windows]
     rows = await fetch(client, _MOMENTS, subjects.number, subjects.network, subjects.prefix, *since, *most)
     moments = sorted(((to_moment(row["at"]), row["subject"]) for row in rows), reverse=True)
     return Sent(
+        is_proven=await _is_proven(client, subjects, now),
         number=[at for at, subject in moments if subject == "number"],
+        total=[at for at, subject in moments if subject == "total"],
         network=[at for at, subject in moments if subject == "network"],
         prefix=[at for at, subject in moments if subject == "prefix"],
         **(await _area(client, subjects, now) if rules.has_breaker else {}),
         **await _spent(client, subjects.cost, rules.daily_cap, now),
     )
+
+
+async def _is_proven(client: BaseDBAsyncClient, subjects: Subjects, now: datetime) -> bool:
+    return bool(await fetch(client, _IS_PROVEN, subjects.number, subjects.network, (now - PROVEN_AGE).date()))
 
 
 async def _area(client: BaseDBAsyncClient, subjects: Subjects, now: datetime) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ Whatever changes a PIN locks its account first, as all that is account-sized doe
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
@@ -19,13 +19,30 @@ from vyry.errors import InvalidToken
 
 
 #: A lock that is over counts as no misses. The NULLIF is a null with the type of a moment, which a bare parameter has not.
-_TAKE = (
+_TAKE: Final = (
     "UPDATE account_pin SET"
     " misses = 1 + CASE WHEN locked_until IS NULL THEN misses ELSE 0 END,"
     " locked_until = CASE WHEN 1 + CASE WHEN locked_until IS NULL THEN misses ELSE 0 END >= $2 THEN $3"
     " ELSE NULLIF(locked_until, locked_until) END"
     " WHERE account_id = $1 AND (locked_until IS NULL OR locked_until <= $4)"
     " RETURNING verifier, pepper_id, misses, locked_until"
+)
+#: The same at the registration lock, which has tries of its own.
+_TAKE_AT_LOCK: Final = (
+    "UPDATE account_pin SET"
+    " lock_misses = 1 + CASE WHEN lock_locked_until IS NULL THEN lock_misses ELSE 0 END,"
+    " lock_locked_until = CASE WHEN 1 + CASE WHEN lock_locked_until IS NULL THEN lock_misses ELSE 0 END >= $2 THEN $3"
+    " ELSE NULLIF(lock_locked_until, lock_locked_until) END"
+    " WHERE account_id = $1 AND (lock_locked_until IS NULL OR lock_locked_until <= $4)"
+    " RETURNING verifier, pepper_id, lock_misses AS misses, lock_locked_until AS locked_until"
+)
+_GIVE_BACK: Final = (
+    "UPDATE account_pin SET misses = 0, locked_until = NULL, verifier = $3, pepper_id = $4"
+    " WHERE account_id = $1 AND verifier = $2 RETURNING account_id"
+)
+_GIVE_BACK_AT_LOCK: Final = (
+    "UPDATE account_pin SET misses = 0, locked_until = NULL, lock_misses = 0, lock_locked_until = NULL, verifier = $3, pepper_id = $4"
+    " WHERE account_id = $1 AND verifier = $2 RETURNING account_id"
 )
 _NOTED: dict[Change, EventName] = {
     Change.SET: "pinSet",
@@ -40,18 +57,26 @@ class TortoisePins:
 
     async def load(self, account_id: UUID) -> PinRecord | None:
         find = (
-            "SELECT verifier, pepper_id, registration_lock, misses, locked_until FROM account_pin WHERE account_id = $1"
+            "SELECT verifier, pepper_id, registration_lock, misses, locked_until, lock_misses, lock_locked_until"
+            " FROM account_pin WHERE account_id = $1"
         )
         async with available():
             found = await fetch(connection(), find, account_id)
         if not found:
             return None
         row = found[0]
-        return PinRecord(_verifier(row), bool(row["registration_lock"]), row["misses"], _moment(row["locked_until"]))
+        devices, lock = (
+            (row[misses], _moment(row[until]))
+            for misses, until in (("misses", "locked_until"), ("lock_misses", "lock_locked_until"))
+        )
+        return PinRecord(_verifier(row), bool(row["registration_lock"]), *devices, *lock)
 
-    async def take(self, account_id: UUID, tries: Tries, now: datetime) -> Trial | Locked | None:
+    async def take(
+        self, account_id: UUID, tries: Tries, now: datetime, *, is_at_lock: bool = False
+    ) -> Trial | Locked | None:
+        statement = _TAKE_AT_LOCK if is_at_lock else _TAKE
         async with available():
-            taken = await fetch(connection(), _TAKE, account_id, tries.limit, now + tries.lock, now)
+            taken = await fetch(connection(), statement, account_id, tries.limit, now + tries.lock, now)
         if taken:
             row = taken[0]
             return Trial(_verifier(row), max(0, tries.limit - row["misses"]), _moment(row["locked_until"]))
@@ -59,15 +84,14 @@ class TortoisePins:
         if record is None:
             return None
         # Without a lock by now it was lifted between the two statements: the caller may ask again, in a second at the latest.
-        return Locked(record.locked_until or now)
+        return Locked((record.lock_locked_until if is_at_lock else record.locked_until) or now)
 
-    async def give_back(self, account_id: UUID, proven: Verifier, renewed: Verifier) -> bool:
-        back = (
-            "UPDATE account_pin SET misses = 0, locked_until = NULL, verifier = $3, pepper_id = $4"
-            " WHERE account_id = $1 AND verifier = $2 RETURNING account_id"
-        )
+    async def give_back(
+        self, account_id: UUID, proven: Verifier, renewed: Verifier, *, is_at_lock: bool = False
+    ) -> bool:
+        statement = _GIVE_BACK_AT_LOCK if is_at_lock else _GIVE_BACK
         async with available():
-            return bool(await fetch(connection(), back, account_id, proven.text, renewed.text, renewed.pepper_id))
+            return bool(await fetch(connection(), statement, account_id, proven.text, renewed.text, renewed.pepper_id))
 
     async def note_miss(self, miss: Miss) -> None:
         by, left = miss.guesser, miss.trial.left
@@ -92,7 +116,7 @@ class TortoisePins:
     async def replace(self, new: NewPin, proven: Verifier) -> bool:
         replace = (
             "UPDATE account_pin SET verifier = $2, pepper_id = $3, registration_lock = COALESCE($4, registration_lock), misses = 0,"
-            " locked_until = NULL, changed_at = $5 WHERE account_id = $1 AND verifier = $6 RETURNING account_id"
+            " locked_until = NULL, lock_misses = 0, lock_locked_until = NULL, changed_at = $5 WHERE account_id = $1 AND verifier = $6 RETURNING account_id"
         )
         async with transaction() as inside:
             await _lock_account(inside, new.by.account_id)
@@ -103,7 +127,7 @@ class TortoisePins:
         put = (
             "INSERT INTO account_pin (account_id, verifier, pepper_id, registration_lock, misses, changed_at)"
             " VALUES ($1, $2, $3, FALSE, 0, $4) ON CONFLICT (account_id) DO UPDATE SET verifier = excluded.verifier,"
-            " pepper_id = excluded.pepper_id, misses = 0, locked_until = NULL, changed_at = excluded.changed_at"
+            " pepper_id = excluded.pepper_id, misses = 0, locked_until = NULL, lock_misses = 0, lock_locked_until = NULL, changed_at = excluded.changed_at"
         )
         async with transaction() as inside:
             await _lock_account(inside, new.by.account_id)

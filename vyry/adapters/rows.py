@@ -129,6 +129,8 @@ class OtpChallengeRow(Model):
     id = fields.UUIDField(primary_key=True)
     phone_hash = fields.CharField(max_length=64, db_index=True)
     phone_sealed = fields.BinaryField()
+    #: The keyed hash of the network that asked; empty where a node of an older release stored it.
+    network = fields.CharField(max_length=64, db_default="")
     purpose = fields.CharField(max_length=16)
     code_hash = fields.BinaryField()
     guesses_left = fields.IntField()
@@ -192,6 +194,9 @@ class AccountPinRow(Model):
     registration_lock = fields.BooleanField(default=False)
     misses = fields.IntField(default=0)
     locked_until = fields.DatetimeField(null=True)
+    #: Those at the registration lock: who holds the number does not use up the tries of the devices, nor they its.
+    lock_misses = fields.IntField(db_default=0)
+    lock_locked_until = fields.DatetimeField(null=True)
     changed_at = fields.DatetimeField()
 
     class Meta:

@@ -50,6 +50,8 @@ class ExportedPin(Wire):
     registration_lock: bool
     misses: Count
     locked_until: Moment | None
+    lock_misses: Count
+    lock_locked_until: Moment | None
     changed_at: Moment
 
 
@@ -175,6 +177,12 @@ class ExportedSending(Wire):
     is_verified: bool
 
 
+class ExportedProof(Wire):
+    """The day on which a code of the number was last verified in some network."""
+
+    proven_on: date
+
+
 class ExportedPace(Wire):
     """When the last code was sent."""
 
@@ -247,6 +255,7 @@ class AccountArchive(Wire):
     registrations: Sequence[ExportedRegistration]
     codes: Sequence[ExportedCode]
     codes_sent: Sequence[ExportedSending]
+    proven_networks: Sequence[ExportedProof]
     last_code: Sequence[ExportedPace]
     notices: Sequence[ExportedNotice]
     friends: Sequence[ExportedFriend]
@@ -279,6 +288,7 @@ _ROWS: Final[Mapping[str, type[BaseModel]]] = {
     "registrations": ExportedRegistration,
     "codes": ExportedCode,
     "codes_sent": ExportedSending,
+    "proven_networks": ExportedProof,
     "last_code": ExportedPace,
     "notices": ExportedNotice,
     "friends": ExportedFriend,
