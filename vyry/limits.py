@@ -72,8 +72,13 @@ OTP_GUESSES: Final = Quota("otp_guesses", (Window(5, 180),), holds_always=True)
 PIN_TRIES: Final = Quota("pin_tries", (Window(10, _DAY),), holds_always=True)
 #: Requests that hash a PIN: right or wrong, given or set, and where none is set.
 PIN_CHECKS: Final = Quota("pin_checks", (Window(60, 1200, is_bucket=True),))
+#: Uploads of keys, whichever route takes them: each has up to 103 signatures and 200 rows.
+KEYS: Final = Quota("keys", (Window(20, 3600, is_bucket=True),))
 CLAIM_TARGET: Final = Quota("claim_target", (Window(6, 3600, is_bucket=True),), is_closed_when_away=True)
+#: One-time keys of an account that leave in an hour, and how many of them go to claimers who are no friends, and to those who share no conversation with it.
 CLAIM_ALL: Final = Quota("claim_all", (Window(60, 3600),), is_closed_when_away=True)
+CLAIM_OTHERS: Final = Quota("claim_others", (Window(50, 3600),), is_closed_when_away=True)
+CLAIM_STRANGERS: Final = Quota("claim_strangers", (Window(40, 3600),), is_closed_when_away=True)
 LINK_SESSIONS: Final = Quota("link_sessions", (Window(6, 720, is_bucket=True),), is_closed_when_away=True)
 POST: Final = Quota("post", (Window(60, 60, is_bucket=True),))
 POST_BYTES: Final = Quota("post_bytes", (Window(128 * _MIB, _DAY, is_bucket=True),))
@@ -104,8 +109,11 @@ QUOTAS: Final[Mapping[str, Quota]] = {
         OTP_GUESSES,
         PIN_TRIES,
         PIN_CHECKS,
+        KEYS,
         CLAIM_TARGET,
         CLAIM_ALL,
+        CLAIM_OTHERS,
+        CLAIM_STRANGERS,
         LINK_SESSIONS,
         POST,
         POST_BYTES,
@@ -184,6 +192,14 @@ def refusal(quota: Quota, number: int, wait_seconds: float) -> RateLimited:
     """The refusal by one window of a quota; it names the limit, for the headers of the answer."""
     window = quota.windows[number]
     return RateLimited(math.ceil(wait_seconds), policy=Policy(quota.name, window.limit, window.seconds))
+
+
+def exhausted(refused: RateLimited) -> list[tuple[str, Grant]]:
+    """What a limit that refused has left: nothing, until the wait that it named is over. Empty for a refusal that names no limit."""
+    if refused.policy is None:
+        return []
+    name, limit, seconds = refused.policy.name, refused.policy.limit, refused.policy.window_seconds
+    return [(name, Grant(limit, 0, int(str(refused.members["retry_after_seconds"])), seconds))]
 
 
 def overridden(rates: Mapping[str, tuple[int, timedelta]]) -> dict[str, Quota]:

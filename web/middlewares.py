@@ -10,7 +10,7 @@ from structlog.contextvars import bound_contextvars
 
 from vyry import errors
 from vyry.ids import new_id
-from vyry.limits import Grant
+from vyry.limits import Grant, exhausted
 from vyry.telemetry import log
 from web.auth import by_token, by_token_or_ticket
 from web.errors import STATUS, as_json, error_body, internal_error_body
@@ -70,8 +70,8 @@ async def _outcome(request: web.Request, handler: Handler, request_id: str) -> w
     try:
         return await handler(request)
     except errors.VyryError as refusal:
-        if isinstance(refusal, errors.RateLimited) and refusal.policy is not None:
-            request[GRANTS] = [_exhausted(refusal, refusal.policy)]
+        if isinstance(refusal, errors.RateLimited):
+            request[GRANTS] = exhausted(refusal)
         return refused(refusal, request_id)
     except web.HTTPException as refusal:
         return _framework_refused(request, refusal, request_id)
@@ -167,12 +167,6 @@ async def dress(request: web.Request, response: web.StreamResponse) -> None:
 def _over(grant: Grant) -> str:
     """The seconds of a policy; what holds at any one time has none."""
     return f";w={grant.window}" if grant.window else ""
-
-
-def _exhausted(refusal: errors.RateLimited, policy: errors.Policy) -> tuple[str, Grant]:
-    """What a 429 says of the limit that refused: nothing left until Retry-After."""
-    wait = int(str(refusal.members["retry_after_seconds"]))
-    return policy.name, Grant(policy.limit, 0, wait, policy.window_seconds)
 
 
 def is_trusted_origin(request: web.Request) -> bool:

@@ -23,6 +23,7 @@ from vyry.devices.directory import CachedDeviceLists
 from vyry.errors import NotAMember, NotFound, StaleDevices, VyryError
 from vyry.ids import ConversationId, DeviceId
 from vyry.mail.draft import Draft, Sender
+from vyry.mail.notices import COPIES
 from vyry.mail.posting import Accepted, PostOffice
 from vyry.mail.routing import Router
 
@@ -66,10 +67,22 @@ async def test_many_changes_are_told_once_and_by_the_last(room: MailRoom) -> Non
     assert await told(room, cy.mailbox) == [notice(group, 4)]
 
 
+async def test_who_is_removed_again_and_again_is_told_once(room: MailRoom) -> None:
+    group, (ann, _, cy) = await group_of("a", "b", "c")
+
+    for _ in range(3):
+        await remove(group, ann, cy)
+        await join(group, cy)
+    await remove(group, ann, cy)
+    await notices(room).deliver()
+
+    assert await told(room, cy.mailbox) == [notice(group, 10)]
+
+
 async def test_a_change_while_the_one_before_is_being_told_is_told_too(room: MailRoom) -> None:
     group, (ann, bo) = await group_of("a", "b")
     outbox = TortoiseNoticeOutbox()
-    (before,) = await outbox.waiting(10)
+    (before,) = await outbox.waiting(10, COPIES)
 
     await TortoiseGroups().alter(group, lambda present: assigned(present, ann.user_id, bo.user_id, Role.ADMIN), NOON)
     await outbox.done([before.notice_id])

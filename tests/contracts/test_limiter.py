@@ -14,7 +14,17 @@ from vyry.adapters.limiter import LimitKeys, RedisLimiter
 from vyry.adapters.redis import connect_redis
 from vyry.counting import LocalLimiter
 from vyry.errors import Policy, RateLimited, Unavailable
-from vyry.limits import CLAIM_ALL, CLAIM_TARGET, LINK_SESSIONS, QUOTAS, Grant, Quota, Window
+from vyry.limits import (
+    CLAIM_ALL,
+    CLAIM_OTHERS,
+    CLAIM_STRANGERS,
+    CLAIM_TARGET,
+    LINK_SESSIONS,
+    QUOTAS,
+    Grant,
+    Quota,
+    Window,
+)
 
 
 WINDOW = Quota("ten", (Window(10, 60),))
@@ -196,7 +206,9 @@ async def test_without_redis_a_node_counts_for_itself() -> None:
         assert (await limiter.peek([(BUCKET, "ann")]))[0][0].remaining == 0
 
 
-@pytest.mark.parametrize("quota", [CLAIM_TARGET, CLAIM_ALL, LINK_SESSIONS], ids=lambda quota: quota.name)
+@pytest.mark.parametrize(
+    "quota", [CLAIM_TARGET, CLAIM_ALL, CLAIM_OTHERS, CLAIM_STRANGERS, LINK_SESSIONS], ids=lambda quota: quota.name
+)
 async def test_without_redis_nothing_is_granted_of_what_does_not_grow_back(quota: Quota) -> None:
     async with connect_redis("redis://127.0.0.1:1") as redis:
         limiter = RedisLimiter(redis)
@@ -213,6 +225,8 @@ async def test_all_other_limits_stay_open_without_redis() -> None:
         assert {quota.name for quota in QUOTAS.values() if quota.is_closed_when_away} == {
             "claim_target",
             "claim_all",
+            "claim_others",
+            "claim_strangers",
             "link_sessions",
         }
         for quota in QUOTAS.values():

@@ -2,7 +2,8 @@
 
 import asyncio
 from dataclasses import dataclass
-from uuid import UUID
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
 
 import orjson
 import pytest
@@ -15,7 +16,7 @@ from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import transaction
 from vyry.adapters.devices import end_devices
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
-from vyry.adapters.notices import Audience, Telling, TortoiseNoticeOutbox, enqueue
+from vyry.adapters.notices import Audience, Telling, TortoiseNoticeOutbox, devices_changed, enqueue
 from vyry.adapters.rows import DeviceRow, NoticeRow
 from vyry.ids import MailboxKey, UserId
 from vyry.mail.depositing import Depositor
@@ -69,6 +70,21 @@ async def tell_own(person: Person, without: MailboxKey | None = None) -> None:
         await enqueue(inside, Telling(person.user_id, Audience.OWN, {"name": "pinChanged"}, NOON, without))
 
 
+def own(person: Person, at: datetime = NOON) -> Telling:
+    return Telling(person.user_id, Audience.OWN, {"name": "pinChanged"}, at)
+
+
+async def have_told(*tellings: Telling) -> None:
+    async with transaction() as inside:
+        for telling in tellings:
+            await enqueue(inside, telling)
+
+
+async def change_devices(person: Person, epoch: int, *, identity_changed: bool = False) -> None:
+    async with transaction() as inside:
+        await devices_changed(inside, person.user_id, epoch, NOON, identity_changed=identity_changed)
+
+
 async def end(person: Person) -> list[EndedDevice]:
     async with transaction() as inside:
         return list(await end_devices(inside, person.user_id, [person.device], NOON))
@@ -96,6 +112,70 @@ async def test_a_new_sign_up_says_that_the_identity_changed(room: MailRoom) -> N
     assert (notice["name"], notice["identityChanged"]) == ("devicesChanged", True)
     assert again.user_id == ann.user_id
     assert await told(room, again.mailbox) == []
+
+
+async def test_of_several_changes_of_devices_the_last_is_told_and_that_the_identity_changed(room: MailRoom) -> None:
+    ann, bo, _ = await acquainted("a", "b", "c")
+
+    await change_devices(ann, 7, identity_changed=True)
+    await change_devices(bo, 5)
+    for epoch in (8, 9):
+        await change_devices(ann, epoch)
+
+    assert await notices(room).deliver() == 2
+    (notice,) = await told(room, bo.mailbox)
+    assert (notice["userId"], notice["epoch"], notice["identityChanged"]) == (str(ann.user_id), 9, True)
+
+
+async def test_a_change_while_the_one_before_is_being_told_is_told_too(room: MailRoom) -> None:
+    ann, bo = await acquainted("a", "b")
+    await change_devices(ann, 7)
+    (before,) = await TortoiseNoticeOutbox().waiting(10, COPIES)
+
+    await change_devices(ann, 8)
+    await TortoiseNoticeOutbox().done([before.notice_id])
+    await notices(room).deliver()
+
+    assert [each["epoch"] for each in await told(room, bo.mailbox)] == [8]
+
+
+async def test_who_causes_many_notices_waits_for_the_turn_of_others(room: MailRoom) -> None:
+    ann, bo, cy = await acquainted("a", "b", "c")
+    moments = [NOON + timedelta(seconds=n) for n in range(5)]
+    bodies = [{"name": "callMissed", "callId": n} for n in range(3)]
+    calls = [
+        Telling(bo.user_id, Audience.OWN, body, at, caused_by=ann.user_id)
+        for body, at in zip(bodies, moments[:3], strict=True)
+    ]
+
+    await have_told(*calls, own(ann, moments[3]), own(bo, moments[3]), own(cy, moments[4]))
+
+    waiting = await TortoiseNoticeOutbox().waiting(10, COPIES)
+    assert [each.body.get("callId") for each in waiting] == [0, None, None, 1, 2, None]
+    boxes = [bo.mailbox, bo.mailbox, cy.mailbox, bo.mailbox, bo.mailbox, ann.mailbox]
+    assert [each.mailboxes for each in waiting] == [[box] for box in boxes]
+
+
+async def test_changes_of_groups_wait_for_all_other_notices(room: MailRoom) -> None:
+    ann, bo = await acquainted("a", "b")
+    later = NOON + timedelta(seconds=1)
+
+    await have_told(Telling(uuid4(), Audience.MEMBERS, {"name": "conversationChanged"}, NOON))
+    await change_devices(bo, 8)
+    await have_told(own(ann, later), own(ann, later))
+
+    names = [each.body["name"] for each in await TortoiseNoticeOutbox().waiting(10, COPIES)]
+    assert names == ["pinChanged", "devicesChanged", "pinChanged", "conversationChanged"]
+
+
+async def test_a_pass_ends_after_so_many_copies(room: MailRoom) -> None:
+    people = await acquainted("a", "b", "c")
+
+    await have_told(*(own(each) for each in people))
+
+    outbox = TortoiseNoticeOutbox()
+    assert [len(await outbox.waiting(10, copies)) for copies in (1, 2, 3, 4)] == [1, 2, 3, 3]
+    assert len(await outbox.waiting(2, 4)) == 2
 
 
 async def test_the_end_of_a_device_without_keys_is_news_to_nobody(room: MailRoom) -> None:
@@ -155,7 +235,7 @@ async def test_two_nodes_that_deliver_at_once_tell_once(room: MailRoom) -> None:
     await asyncio.gather(*(notices(room).deliver() for _ in range(4)))
 
     assert len(await told(room, ann.mailbox)) == 5
-    assert await TortoiseNoticeOutbox().waiting(10) == []
+    assert await TortoiseNoticeOutbox().waiting(10, COPIES) == []
 
 
 async def test_more_devices_than_a_post_has_copies_are_told_too(room: MailRoom) -> None:

@@ -20,6 +20,7 @@ from vyry.adapters.prekeys import TortoisePrekeys
 from vyry.adapters.redis import connect_redis
 from vyry.adapters.rows import AccountRow
 from vyry.circles.people import People, Person, PublicProfile
+from vyry.devices.prekeys import Relationship
 from vyry.errors import NotFound, RateLimited
 from vyry.ids import UserId, new_id
 from vyry.limits import LOOKUP, Quota, Window
@@ -90,14 +91,14 @@ async def test_in_a_group_keys_are_seen_through_a_block_and_profiles_are_not(sto
         for user in (ann, bo):
             await AccountRow(id=user, phone_hash=user.hex, phone_sealed=b"", created_at=NOON).save(force_create=True)
         await TortoiseBlocks().block(ann, bo, NOON)
-        before = [await TortoisePrekeys().hides(*pair) for pair in ((ann, bo), (bo, ann))]
+        before = [await TortoisePrekeys().relationship(*pair) for pair in ((ann, bo), (bo, ann))]
 
         _ = await ConversationRow.create(id=group, kind="group", created_at=NOON, last_activity_at=NOON)
         for user in (ann, bo):
             _ = await MemberRow.create(conversation_id=group, account_id=user, role="member", joined_at=NOON)
 
-        after = [await TortoisePrekeys().hides(*pair) for pair in ((ann, bo), (bo, ann))]
-        assert (before, after) == ([True, True], [False, False])
+        after = [await TortoisePrekeys().relationship(*pair) for pair in ((ann, bo), (bo, ann))]
+        assert (before, after) == ([Relationship.HIDDEN] * 2, [Relationship.ACQUAINTED] * 2)
         with pytest.raises(NotFound):
             await TortoisePeople().profile(bo, ann)
 

@@ -11,6 +11,7 @@ import pytest
 from tests.contracts.key_room import IDENTITY, LAST_RESORT, NOON, KeyRoom, handed_out, open_key_room, refill, upload
 from vyry.accounts.account import Caller
 from vyry.devices.keyset import Bundle, KeyRefill, SignedPrekey, Suite, Through
+from vyry.devices.prekeys import Relationship
 from vyry.errors import IdentityMismatch, InvalidKeys, InvalidToken, NotFound
 from vyry.ids import DeviceId, MailboxKey, UserId, new_id
 
@@ -66,15 +67,18 @@ async def test_an_upload_makes_the_device_a_recipient_under_a_new_epoch(room: Ke
     }
 
 
-async def test_the_epoch_rises_with_the_registration_id_alone(room: KeyRoom, bo: Caller) -> None:
+async def test_a_live_device_keeps_its_registration_id_and_its_epoch(room: KeyRoom, bo: Caller) -> None:
     await room.prekeys.replace(bo, upload(), NOON)
     first = (await room.prekeys.keys(bo.user_id)).epoch
 
     await room.prekeys.replace(bo, upload(range(4, 6)), NOON)
-    same = (await room.prekeys.keys(bo.user_id)).epoch
-    await room.prekeys.replace(bo, upload(range(6, 8), registration_id=78), NOON)
+    with pytest.raises(InvalidKeys, match="registrationId: must be 77 as long as this device lives"):
+        await room.prekeys.replace(bo, upload(range(6, 8), registration_id=78), NOON)
 
-    assert (same, (await room.prekeys.keys(bo.user_id)).epoch) == (first, first + 1)
+    keys, state = await room.prekeys.keys(bo.user_id), await room.prekeys.state(bo.mailbox)
+    assert state
+    assert ([each.registration_id for each in keys.devices], keys.epoch) == ([77], first)
+    assert [key.id for key in state.one_time] == [4, 5]
 
 
 async def test_the_lists_of_unknown_accounts_are_absent(room: KeyRoom, bo: Caller) -> None:
@@ -120,6 +124,38 @@ async def test_an_empty_directory_gives_the_last_resort_and_counts_it(room: KeyR
     state = await room.prekeys.state(bo.mailbox)
     assert state
     assert state.last_resort_uses == 2
+
+
+async def test_a_claim_beyond_the_limits_takes_no_one_time_key(room: KeyRoom, bo: Caller) -> None:
+    await room.prekeys.replace(bo, upload(), NOON)
+
+    spared = await room.prekeys.claim(bo.user_id, None, NOBODY, takes_one_time=False)
+
+    (bundle,) = spared.bundles
+    assert (bundle.one_time, bundle.pq, bundle.is_last_resort, spared.low) == (None, LAST_RESORT, True, {})
+    state = await room.prekeys.state(bo.mailbox)
+    assert state
+    assert (len(state.one_time), len(state.pq), state.last_resort_uses) == (3, 2, 1)
+    assert state.issued_through == Through(0, 0)
+
+
+async def test_a_claimer_is_a_stranger_until_they_talk_or_are_friends(room: KeyRoom, bo: Caller) -> None:
+    ann = await room.person()
+    seen = [await room.prekeys.relationship(bo.user_id, ann)]
+
+    await room.conversations.open_direct(ann, bo.user_id, NOON)
+    seen.append(await room.prekeys.relationship(bo.user_id, ann))
+    await room.friends.ask(ann, bo.user_id, NOON)
+    seen.append(await room.prekeys.relationship(bo.user_id, ann))
+    await room.friends.accept(bo.user_id, ann, NOON)
+    seen.append(await room.prekeys.relationship(bo.user_id, ann))
+    await room.blocks.block(bo.user_id, ann, NOON)
+    seen.append(await room.prekeys.relationship(bo.user_id, ann))
+
+    stages = ["STRANGER", "ACQUAINTED", "ACQUAINTED", "FRIEND", "HIDDEN"]
+    assert [each.name for each in seen] == stages
+    assert await room.prekeys.relationship(bo.user_id, bo.user_id) is Relationship.FRIEND
+    assert await room.prekeys.relationship(bo.user_id, UserId(new_id())) is Relationship.STRANGER
 
 
 async def test_a_claim_covers_all_devices_but_the_one_that_asks(room: KeyRoom, bo: Caller) -> None:

@@ -4,17 +4,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.client import Body, Device
+from tests.client import Body, Device, Refused
 from tests.linking import link
 from tests.live_house import House
 
 
 Change = Callable[[House, Device], Awaitable[object]]
-
-
-async def other_registration(_: House, ann: Device) -> None:
-    ann.keys.registration_id = ann.keys.registration_id % 16380 + 1
-    await ann.upload_keys()
 
 
 async def end_the_tablet(_: House, ann: Device) -> None:
@@ -38,7 +33,7 @@ async def told(device: Device, ann: Device, *, identity_changed: bool = False) -
     return {"name": "devicesChanged", "userId": ann.user_id, "epoch": epoch, "identityChanged": identity_changed}
 
 
-@pytest.mark.parametrize("change", [other_registration, end_the_tablet, log_out])
+@pytest.mark.parametrize("change", [end_the_tablet, log_out])
 async def test_peers_are_told_of_a_change_and_nobody_else(house: House, change: Change) -> None:
     ann, bo, _ = await house.pair()
     await link(ann)
@@ -72,6 +67,20 @@ async def test_the_same_keys_again_are_no_change(house: House) -> None:
 
     await ann.upload_keys()
 
+    assert await heard(house, bo) == []
+    assert (await bo.learn(ann.user_id, again=True))["epoch"] == before
+
+
+async def test_another_registration_id_of_a_live_device_is_refused_and_told_to_nobody(house: House) -> None:
+    ann, bo, _ = await house.pair()
+    await heard(house, bo)
+    before, kept = (await bo.learn(ann.user_id, again=True))["epoch"], ann.keys.registration_id
+
+    ann.keys.registration_id = kept % 16380 + 1
+    with pytest.raises(Refused, match="INVALID_KEYS") as refused:
+        await ann.upload_keys()
+
+    assert refused.value.body["fields"][0]["field"] == "registrationId"
     assert await heard(house, bo) == []
     assert (await bo.learn(ann.user_id, again=True))["epoch"] == before
 

@@ -51,7 +51,10 @@ LEFT = {
     ("otp_number", 30): 0,
     ("otp_number", 600): 2,
     ("otp_number", 86_400): 9,
+    ("keys", 3600): 19,
     ("claim_all", 3600): 59,
+    ("claim_others", 3600): 49,
+    ("claim_strangers", 3600): 40,
     ("post", 6000): 59,
     ("post_bytes", 8_640_000): 9_000,
     ("new_contacts", 86_400): 1,
@@ -158,7 +161,23 @@ async def test_posts_and_claims_tell_each_of_their_limits(node: Node) -> None:
     archive = await headers_of(ann, "GET", "/account/export")
 
     assert archive[:2] == (200, '"export";q=5;w=3600')
-    assert claim[:2] == (200, '"claim_target";q=6;w=3600, "claim_all";q=60;w=3600')
+    assert claim[:2] == (200, '"claim_target";q=6;w=3600, "claim_others";q=50;w=3600, "claim_all";q=60;w=3600')
+
+
+async def test_uploads_of_keys_are_counted_for_the_account_before_they_are_read(node: Node) -> None:
+    ann = await node.sign_up()
+    whole, more = ann.keys.upload(1, 1), {"oneTimePrekeys": ann.keys.one_time_prekeys(1)}
+
+    first = await headers_of(ann, "POST", "/keys/prekeys", more)
+    said = [await headers_of(ann, "PUT", "/keys", whole | {"suite": "none"}) for _ in range(18)]
+    refused = [
+        await headers_of(ann, method, path, body)
+        for method, path, body in (("PUT", "/keys", whole), ("POST", "/keys/prekeys", more))
+    ]
+
+    assert first[:2] == (200, '"keys";q=20;w=3600')
+    assert {status for status, _, _ in said} == {400}
+    assert [each[:2] for each in refused] == [(429, '"keys";q=20;w=3600')] * 2
 
 
 async def test_adding_people_who_were_never_met_counts_them_all(node: Node) -> None:
@@ -245,7 +264,9 @@ def test_the_routes_tried_here_are_all_the_limited_ones() -> None:
         "POST /devices/links",
         "POST /devices/links/{linkId}/approve",
         "POST /friends/requests",
+        "POST /keys/prekeys",
         "POST /keys/{userId}/claim",
+        "PUT /keys",
         "POST /messages",
         "GET /users/by-username/{username}",
         "POST /users/lookup",

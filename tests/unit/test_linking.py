@@ -4,17 +4,17 @@ from datetime import timedelta
 
 import pytest
 
-from tests.account_room import SECRET, WEEK, StandingClock
-from tests.contracts.key_room import new_caller
-from tests.link_room import LinkRoom, open_link_room
+from tests.account_room import NOON, SECRET, WEEK, StandingClock
+from tests.contracts.key_room import new_caller, upload
+from tests.link_room import LinkRoom, approval, open_link_room
 from vyry.accounts.account import Caller, Platform
 from vyry.accounts.signing import KeyRing, SigningKey
-from vyry.accounts.tokens import Tokens
+from vyry.accounts.tokens import Tokens, hash_token
 from vyry.counting import LocalLimiter
 from vyry.devices.linking import Linking
-from vyry.errors import NotFound, RateLimited, Unavailable
+from vyry.errors import InvalidKeys, InvalidToken, NotFound, RateLimited, Unavailable
 from vyry.ids import UserId, new_id
-from vyry.limits import LINK_SESSIONS, QUOTAS, Grant, Quota
+from vyry.limits import KEYS, LINK_SESSIONS, QUOTAS, Grant, Quota
 
 
 class Counting:
@@ -86,3 +86,22 @@ async def test_a_pin_is_asked_only_of_who_may_see_the_link() -> None:
         await service.approve(ann, link_id, b"sealed", "739518")
 
     assert pins.callers == [ann]
+
+
+async def test_completing_a_link_counts_as_an_upload_of_keys() -> None:
+    async with open_link_room(None) as room:
+        limiter = Counting()
+        service, ann = linking(room, limiter, Asked()), await room.owner()
+        link_id = await room.scanned(ann)
+        await room.links.approve(approval(link_id, ann))
+        await room.links.take(link_id, hash_token("token"), NOON)
+
+        for _ in range(20):
+            with pytest.raises(InvalidKeys):
+                await service.complete("token", upload())
+        with pytest.raises(RateLimited):
+            await service.complete("token", upload())
+        with pytest.raises(InvalidToken):
+            await service.complete("another", upload())
+
+        assert limiter.local.peek(KEYS, str(ann.user_id))[0].remaining == 0

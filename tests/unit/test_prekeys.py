@@ -138,30 +138,85 @@ async def test_a_device_asks_for_the_keys_of_one_person_six_times_at_once(
     assert (await prekeys.claim(ann, ann.user_id, None))[0].bundles == []
 
 
-async def test_a_person_is_asked_for_keys_sixty_times_an_hour_over_all(
+async def strangers(room: MemoryRoom, count: int) -> list[Caller]:
+    return [await room.device(await room.person()) for _ in range(count)]
+
+
+async def exhaust(prekeys: Prekeys, crowd: list[Caller], user: UserId) -> None:
+    """Claim as often as each of these devices may."""
+    await asyncio.gather(*(prekeys.claim(each, user, None) for each in crowd for _ in range(6)))
+
+
+async def test_an_attacker_with_fifty_accounts_empties_forty_an_hour_and_is_refused_nothing(
     prekeys: Prekeys, room: MemoryRoom, bo: Caller
 ) -> None:
-    crowd = [await room.device(await room.person()) for _ in range(61)]
-    for each in crowd[:60]:
-        await prekeys.claim(each, bo.user_id, None)
+    await room.prekeys.replace(bo, upload(range(1, 101), range(1, 101)), NOON)
 
-    with pytest.raises(RateLimited):
-        await prekeys.claim(crowd[60], bo.user_id, None)
+    await exhaust(prekeys, await strangers(room, 50), bo.user_id)
+
+    state = await prekeys.state(bo)
+    assert (len(state.one_time), len(state.pq), state.last_resort_uses) == (60, 60, 260)
 
 
-async def test_an_attacker_with_fifty_accounts_empties_sixty_an_hour(
+async def test_strangers_leave_one_time_keys_to_those_who_talk_and_they_to_friends(
+    prekeys: Prekeys, room: MemoryRoom, bo: Caller
+) -> None:
+    await room.prekeys.replace(bo, upload(range(1, 101), range(1, 101)), NOON)
+    met, (friend, late) = await strangers(room, 10), await strangers(room, 2)
+    for each in met:
+        await room.conversations.open_direct(each.user_id, bo.user_id, NOON)
+    await room.friends.ask(friend.user_id, bo.user_id, NOON)
+    await room.friends.accept(bo.user_id, friend.user_id, NOON)
+    left = []
+
+    for crowd in (await strangers(room, 10), met, [friend], [late]):
+        await exhaust(prekeys, crowd, bo.user_id)
+        left.append(len((await prekeys.state(bo)).one_time))
+
+    assert left == [60, 50, 44, 44]
+
+
+async def test_those_who_are_blocked_use_up_nothing_of_what_others_may_claim(
     prekeys: Prekeys, room: MemoryRoom, ann: Caller, bo: Caller
 ) -> None:
     await room.prekeys.replace(bo, upload(range(1, 101), range(1, 101)), NOON)
-    crowd = [await room.device(await room.person()) for _ in range(50)]
+    for each in (crowd := await strangers(room, 20)):
+        await room.blocks.block(bo.user_id, each.user_id, NOON)
 
-    tries = [prekeys.claim(each, bo.user_id, None) for each in crowd for _ in range(6)]
+    tries = (prekeys.claim(each, bo.user_id, None) for each in crowd for _ in range(6))
     outcomes = await asyncio.gather(*tries, return_exceptions=True)
+    claimed, grants = await prekeys.claim(ann, bo.user_id, None)
 
-    assert [isinstance(each, RateLimited) for each in outcomes].count(False) == 60
-    assert len((await prekeys.state(bo)).one_time) == 40
-    with pytest.raises(RateLimited):
-        await prekeys.claim(ann, bo.user_id, None)
+    assert {type(each) for each in outcomes} == {NotFound}
+    assert claimed.bundles[0].one_time == OneTimePrekey(1, b"ec 1")
+    assert [(name, grant.remaining) for name, grant in grants][1:] == [
+        ("claim_strangers", 39),
+        ("claim_others", 49),
+        ("claim_all", 59),
+    ]
+
+
+async def test_somebody_blocked_is_refused_as_often_as_one_who_asks_for_nobody(
+    prekeys: Prekeys, room: MemoryRoom, ann: Caller, bo: Caller
+) -> None:
+    await room.blocks.block(bo.user_id, ann.user_id, NOON)
+
+    async def answers(user: UserId) -> list[type[BaseException] | None]:
+        tries = [await asyncio.gather(prekeys.claim(ann, user, None), return_exceptions=True) for _ in range(8)]
+        return [type(each) for (each,) in tries if isinstance(each, BaseException)]
+
+    assert await answers(bo.user_id) == await answers(UserId(new_id())) == [NotFound] * 6 + [RateLimited] * 2
+
+
+async def test_an_account_uploads_keys_twenty_times_then_waits(prekeys: Prekeys, room: MemoryRoom, bo: Caller) -> None:
+    tablet = await room.device(bo.user_id, 2)
+
+    for each in [bo, tablet] * 10:
+        await prekeys.pay(each)
+    with pytest.raises(RateLimited) as refusal:
+        await prekeys.pay(bo)
+
+    assert refusal.value.members["retry_after_seconds"] == pytest.approx(180, abs=2)
 
 
 async def test_nothing_is_claimed_while_claims_cannot_be_counted(room: MemoryRoom, ann: Caller, bo: Caller) -> None:
@@ -188,7 +243,8 @@ async def test_nothing_is_answered_that_the_ledger_did_not_seal(room: MemoryRoom
 async def test_a_claim_tells_what_the_limits_leave(prekeys: Prekeys, ann: Caller, bo: Caller) -> None:
     _, grants = await prekeys.claim(ann, bo.user_id, None)
 
-    assert [(name, grant.remaining) for name, grant in grants] == [("claim_target", 5), ("claim_all", 59)]
+    limits = [("claim_target", 5), ("claim_strangers", 39), ("claim_others", 49), ("claim_all", 59)]
+    assert [(name, grant.remaining) for name, grant in grants] == limits
 
 
 async def test_a_device_that_runs_low_is_told(

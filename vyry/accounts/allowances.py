@@ -14,7 +14,10 @@ from vyry.ids import UserId
 from vyry.limits import (
     CALL,
     CLAIM_ALL,
+    CLAIM_OTHERS,
+    CLAIM_STRANGERS,
     EXPORT,
+    KEYS,
     LINK_SESSIONS,
     LOOKUP,
     NEW_CONTACTS,
@@ -38,7 +41,10 @@ from vyry.limits import (
 #: What all nodes count together: for the account, if nothing else is said below.
 SHARED: Final = (
     PIN_CHECKS,
+    KEYS,
     CLAIM_ALL,
+    CLAIM_OTHERS,
+    CLAIM_STRANGERS,
     LINK_SESSIONS,
     POST,
     POST_BYTES,

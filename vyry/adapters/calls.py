@@ -72,7 +72,7 @@ class TortoiseCalls:
 
 async def _tell_missed(inside: BaseDBAsyncClient, key: CallKey, now: datetime) -> None:
     body = {"name": "callMissed", "userId": str(key.caller), "callId": str(key.call_id)}
-    await enqueue(inside, Telling(key.callee, Audience.OWN, body, now))
+    await enqueue(inside, Telling(key.callee, Audience.OWN, body, now, caused_by=key.caller))
 
 
 def _call(row: dict[str, Any]) -> Call:

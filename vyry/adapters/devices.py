@@ -14,7 +14,7 @@ from vyry.accounts.account import Device, DeviceListing, EndedDevice, Platform
 from vyry.accounts.events import AccountEvent
 from vyry.adapters.account_events import note_event
 from vyry.adapters.database import available, connection, transaction
-from vyry.adapters.notices import devices_changed, enqueue
+from vyry.adapters.notices import devices_changed
 from vyry.adapters.rows import DeviceRow
 from vyry.adapters.statements import fetch, to_day, to_moment, to_uuid
 from vyry.errors import NotFound
@@ -74,7 +74,7 @@ async def end_devices(
     ended = [EndedDevice(to_uuid(row["id"]), MailboxKey(row["mailbox"])) for row in found]
     if any(row["registration_id"] is not None for row in found):
         epoch = risen[0]["device_list_epoch"]
-        await enqueue(inside, devices_changed(account_id, epoch, now, identity_changed=identity_changed))
+        await devices_changed(inside, account_id, epoch, now, identity_changed=identity_changed)
     for row in found:
         await note_event(inside, AccountEvent(account_id, "deviceEnded", now, row["device_id"]))
     mailboxes = sorted(device.mailbox for device in ended)

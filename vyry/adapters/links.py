@@ -133,9 +133,9 @@ class TortoiseLinks:
             if not await fetch(inside, _REJECT, link_id, by.user_id, now):
                 raise refusal(await _standing(inside, link_id), by, now)
 
-    async def find(self, token_hash: str, now: datetime) -> None:
+    async def find(self, token_hash: str, now: datetime) -> UserId:
         async with available():
-            await _account_of(connection(), token_hash, now)
+            return await _account_of(connection(), token_hash, now)
 
     async def complete(self, completion: Completion) -> Linked:
         now = completion.now

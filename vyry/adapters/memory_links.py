@@ -97,8 +97,10 @@ class MemoryLinks:
             raise refusal(found, by, now)
         link.status, link.provisioning, link.token_hash = LinkStatus.REJECTED, None, None
 
-    async def find(self, token_hash: str, now: datetime) -> None:
-        self._by_token(token_hash, now)
+    async def find(self, token_hash: str, now: datetime) -> UserId:
+        by = self._by_token(token_hash, now).by
+        assert by is not None
+        return by.user_id
 
     async def complete(self, completion: Completion) -> Linked:
         link = self._by_token(completion.token_hash, completion.now)

@@ -23,7 +23,7 @@ from vyry.devices.keyset import (
     SignedPrekey,
     Through,
 )
-from vyry.devices.prekeys import check_new, check_registration, check_room, falls_low
+from vyry.devices.prekeys import Relationship, check_new, check_registration, check_room, falls_low
 from vyry.errors import IdentityMismatch, InvalidKeys, InvalidToken, NotFound
 from vyry.ids import DeviceId, MailboxKey, UserId
 
@@ -130,15 +130,27 @@ class MemoryPrekeys:
             tuple(held.one_time), pq, held.signed_prekey.id, held.signed_prekey_at, held.last_resort_uses, held.issued
         )
 
-    async def hides(self, user_id: UserId, asker: UserId) -> bool:
-        return self._ties.is_barred(user_id, asker)
+    async def relationship(self, user_id: UserId, asker: UserId) -> Relationship:
+        if self._ties.is_barred(user_id, asker):
+            return Relationship.HIDDEN
+        if user_id == asker or (user_id, asker) in self._ties.friends:
+            return Relationship.FRIEND
+        is_met = frozenset({user_id, asker}) in self._ties.pairs
+        return Relationship.ACQUAINTED if is_met else Relationship.STRANGER
 
     async def keys(self, user_id: UserId) -> AccountKeys:
         account = self._account(user_id)
         suite, key = (account.identity.suite, account.identity.key) if account.identity else (None, None)
         return AccountKeys(user_id, suite, key, account.epoch, [_device(*each) for each in _with_keys(account)])
 
-    async def claim(self, user_id: UserId, device_ids: Collection[DeviceId] | None, without: MailboxKey) -> Claimed:
+    async def claim(
+        self,
+        user_id: UserId,
+        device_ids: Collection[DeviceId] | None,
+        without: MailboxKey,
+        *,
+        takes_one_time: bool = True,
+    ) -> Claimed:
         account = self._account(user_id)
         present = {device.device_id: (device, keys) for device, keys in _with_keys(account)}
         if device_ids is None:
@@ -151,7 +163,7 @@ class MemoryPrekeys:
         bundles = []
         for device, keys in wanted:
             before = keys.left()
-            bundles.append(_take(device, keys))
+            bundles.append(_take(device, keys, takes_one_time=takes_one_time))
             if falls_low(before, keys.left()) and not keys.is_low_told:
                 keys.is_low_told = True
                 low[device.mailbox] = keys.left()
@@ -169,7 +181,7 @@ def publish(people: MemoryPeople, owner: Caller, upload: KeyUpload, now: datetim
     if account.identity and account.identity.key != upload.identity.key:
         raise IdentityMismatch
     earlier = [each for each in account.devices if each.device_id == device.device_id and each is not device]
-    check_registration(upload.registration_id, [each.registration_id or 0 for each in earlier])
+    check_registration(upload.registration_id, device.registration_id, [each.registration_id or 0 for each in earlier])
     held = device.keys
     issued = held.issued if held else Through()
     check_new(upload, issued)
@@ -219,9 +231,9 @@ def _device(device: MemoryDevice, keys: MemoryKeySet) -> DeviceKeys:
     return DeviceKeys(device.device_id, device.registration_id or 0, keys.identity)
 
 
-def _take(device: MemoryDevice, keys: MemoryKeySet) -> Bundle:
-    one_time = keys.one_time.pop(0) if keys.one_time else None
-    pq = keys.pq.pop(0) if keys.pq else None
+def _take(device: MemoryDevice, keys: MemoryKeySet, *, takes_one_time: bool) -> Bundle:
+    one_time = keys.one_time.pop(0) if keys.one_time and takes_one_time else None
+    pq = keys.pq.pop(0) if keys.pq and takes_one_time else None
     keys.issued = replace(
         keys.issued,
         one_time=one_time.id if one_time else keys.issued.one_time,

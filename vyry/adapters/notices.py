@@ -1,4 +1,8 @@
-"""Notices in flight: written in the transaction that they tell of, taken from there into mailboxes by the sorting room. A crash loses none."""
+"""Notices in flight: written in the transaction that they tell of, taken from there into mailboxes by the sorting room. A crash loses none.
+
+Many of them may be caused by one account, for many recipients each. So of those that a later one of the same kind makes void only the last waits, and
+the sorting room takes turns: the first notice that each account caused, then the second of each (docs/adr/0027-notices-take-turns.md).
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,7 +14,7 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.adapters.database import available, connection
 from vyry.adapters.rows import NoticeRow
-from vyry.adapters.statements import fetch
+from vyry.adapters.statements import fetch, to_uuid
 from vyry.ids import ConversationId, MailboxKey, MessageId, UserId, new_id
 from vyry.mail.notices import WaitingNotice
 
@@ -41,6 +45,14 @@ _MAILBOXES = {
         ORDER BY mailbox""",
 }
 _REPLACED = "DELETE FROM notice WHERE conversation_id = $1"
+_OLDER = """
+    DELETE FROM notice WHERE account_id = $1 AND audience = $2 AND body->>'name' = $3 AND COALESCE(body->>'conversationId', '') = $4
+    RETURNING body->>'identityChanged' AS identity_changed"""
+#: Group changes have many recipients and are no news of security: they come after all else.
+_IN_TURN = """
+    SELECT id FROM (
+        SELECT id, at, audience, row_number() OVER (PARTITION BY COALESCE(caused_by, account_id) ORDER BY at, id) AS turn FROM notice) waiting
+    ORDER BY audience = 'members', turn, audience <> 'own', at, id LIMIT $1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,8 @@ class Telling:
     body: Mapping[str, object]
     at: datetime
     without: MailboxKey | None = None
+    #: In whose turn it is posted, when that is not the account: another account, or the conversation whose change it is.
+    caused_by: UUID | None = None
 
 
 async def enqueue(inside: BaseDBAsyncClient, telling: Telling, conversation_id: ConversationId | None = None) -> None:
@@ -65,6 +79,7 @@ async def enqueue(inside: BaseDBAsyncClient, telling: Telling, conversation_id: 
         body=dict(telling.body),
         at=telling.at,
         conversation_id=conversation_id,
+        caused_by=telling.caused_by,
     )
 
 
@@ -80,27 +95,48 @@ async def conversation_changed(
     await fetch(inside, _REPLACED, key)
     await enqueue(inside, Telling(key, Audience.MEMBERS, body, at), ConversationId(key))
     for user in gone:
-        await enqueue(inside, Telling(user, Audience.OWN, body, at))
+        telling = Telling(user, Audience.OWN, body, at, caused_by=key)
+        await _drop_older(inside, telling)
+        await enqueue(inside, telling)
 
 
-def devices_changed(account_id: UUID, epoch: int, at: datetime, *, identity_changed: bool = False) -> Telling:
-    """The peers learn that the device list of this account is another one."""
-    body = {
-        "name": "devicesChanged",
-        "userId": str(account_id),
-        "epoch": epoch,
-        "identityChanged": identity_changed,
-    }
-    return Telling(account_id, Audience.PEERS, body, at)
+async def devices_changed(
+    inside: BaseDBAsyncClient, account_id: UUID, epoch: int, at: datetime, *, identity_changed: bool = False
+) -> None:
+    """Have the peers told that the device list of this account is another one. Inside the transaction that holds the account's lock.
+
+    What waits of it is replaced, as for `conversation_changed`; that the identity changed is told as long as one of those replaced said so.
+    """
+    body = {"name": "devicesChanged", "userId": str(account_id), "epoch": epoch, "identityChanged": identity_changed}
+    telling = Telling(account_id, Audience.PEERS, body, at)
+    # JSON's true is a word on PostgreSQL and 1 on SQLite.
+    if any(said in ("true", 1) for said in await _drop_older(inside, telling)):
+        body["identityChanged"] = True
+    await enqueue(inside, telling)
+
+
+async def _drop_older(inside: BaseDBAsyncClient, telling: Telling) -> list[object]:
+    """Drop what waits of the same kind for the same audience; answers what each of those said of the identity."""
+    kind = str(telling.body["name"]), str(telling.body.get("conversationId", ""))
+    older = await fetch(inside, _OLDER, telling.account_id, telling.audience.value, *kind)
+    return [row["identity_changed"] for row in older]
 
 
 class TortoiseNoticeOutbox:
     """NoticeOutbox on PostgreSQL or SQLite."""
 
-    async def waiting(self, limit: int) -> list[WaitingNotice]:
+    async def waiting(self, limit: int, copies: int) -> list[WaitingNotice]:
         async with available():
-            rows = await NoticeRow.all().order_by("at", "id").limit(limit)
-            return [WaitingNotice(MessageId(row.id), row.body, await self._mailboxes(row)) for row in rows]
+            ids = [to_uuid(row["id"]) for row in await fetch(connection(), _IN_TURN, limit)]
+            rows = {row.id: row for row in await NoticeRow.filter(id__in=ids)}
+            found: list[WaitingNotice] = []
+            # One that another worker has posted meanwhile is not there any more.
+            for row in (rows[each] for each in ids if each in rows):
+                found.append(WaitingNotice(MessageId(row.id), row.body, await self._mailboxes(row)))
+                copies -= len(found[-1].mailboxes)
+                if copies <= 0:
+                    break
+            return found
 
     async def done(self, notices: Collection[MessageId]) -> None:
         async with available():

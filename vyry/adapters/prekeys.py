@@ -13,7 +13,7 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.accounts.account import Caller
 from vyry.adapters.database import available, connection, transaction
-from vyry.adapters.notices import devices_changed, enqueue
+from vyry.adapters.notices import devices_changed
 from vyry.adapters.rows import KeySetRow, OneTimePrekeyRow
 from vyry.adapters.statements import fetch, to_moment, to_uuid
 from vyry.adapters.ties import BARRED, IN_ONE_GROUP
@@ -32,7 +32,7 @@ from vyry.devices.keyset import (
     Suite,
     Through,
 )
-from vyry.devices.prekeys import check_new, check_registration, check_room, falls_low
+from vyry.devices.prekeys import Relationship, check_new, check_registration, check_room, falls_low
 from vyry.errors import IdentityMismatch, InvalidKeys, InvalidToken, NotFound
 from vyry.ids import DeviceId, MailboxKey, UserId
 
@@ -61,7 +61,11 @@ _STATE = """
     SELECT k.signed_prekey_id, k.signed_prekey_at, k.last_resort_uses, k.issued_through_one_time, k.issued_through_pq,
            p.kind, p.key_id, p.public_key
     FROM key_set k LEFT JOIN one_time_prekey p ON p.mailbox = k.mailbox WHERE k.mailbox = $1 ORDER BY p.kind, p.key_id"""
-_HIDES = f"SELECT {BARRED} AND NOT {IN_ONE_GROUP} AS hides"
+_RELATIONSHIP = f"""
+    SELECT {BARRED} AND NOT {IN_ONE_GROUP} AS is_hidden,
+           EXISTS (SELECT 1 FROM friend WHERE account_id = $1 AND friend_id = $2) AS is_friend,
+           EXISTS (SELECT 1 FROM member x JOIN member y ON y.conversation_id = x.conversation_id
+                   WHERE x.account_id = $1 AND y.account_id = $2) AS is_met"""
 _KEYS = """
     SELECT a.id, a.suite AS account_suite, a.identity_key, a.device_list_epoch, d.device_id, d.registration_id,
            k.suite, k.identity_dh_key, k.identity_dh_signature
@@ -130,9 +134,16 @@ class TortoisePrekeys:
             Through(first["issued_through_one_time"], first["issued_through_pq"]),
         )
 
-    async def hides(self, user_id: UserId, asker: UserId) -> bool:
+    async def relationship(self, user_id: UserId, asker: UserId) -> Relationship:
+        if user_id == asker:
+            return Relationship.FRIEND
         async with available():
-            return bool((await fetch(connection(), _HIDES, user_id, asker))[0]["hides"])
+            found = (await fetch(connection(), _RELATIONSHIP, user_id, asker))[0]
+        if found["is_hidden"]:
+            return Relationship.HIDDEN
+        if found["is_friend"]:
+            return Relationship.FRIEND
+        return Relationship.ACQUAINTED if found["is_met"] else Relationship.STRANGER
 
     async def keys(self, user_id: UserId) -> AccountKeys:
         async with available():
@@ -144,7 +155,14 @@ class TortoisePrekeys:
         devices = [_device(row, row["identity_key"]) for row in found if row["device_id"] is not None]
         return AccountKeys(user_id, suite, first["identity_key"], first["device_list_epoch"], devices)
 
-    async def claim(self, user_id: UserId, device_ids: Collection[DeviceId] | None, without: MailboxKey) -> Claimed:
+    async def claim(
+        self,
+        user_id: UserId,
+        device_ids: Collection[DeviceId] | None,
+        without: MailboxKey,
+        *,
+        takes_one_time: bool = True,
+    ) -> Claimed:
         async with transaction() as conn:
             account = await fetch(conn, _LOCK_ACCOUNT, user_id)
             if not account:
@@ -156,7 +174,8 @@ class TortoisePrekeys:
                 raise NotFound("This account has no such device with keys.")
             else:
                 wanted = [row for number, row in present.items() if number in device_ids]
-            bundles, low = await _take(conn, account[0]["identity_key"], wanted)
+            taken = await fetch(conn, _TAKE, [row["mailbox"] for row in wanted] if takes_one_time else [])
+            bundles, low = await _count(conn, account[0]["identity_key"], wanted, taken)
         return Claimed(account[0]["device_list_epoch"], bundles, low)
 
 
@@ -201,21 +220,19 @@ class TortoiseDeviceLists:
 
 
 async def _register(conn: BaseDBAsyncClient, owner: Caller, registration_id: int, now: datetime) -> None:
-    """Note the device's registration id; a new one makes another device list of it, and peers who may know an older one are told."""
+    """Note the registration id of a new device, which changes the device list: peers who may know an older one are told. Raises InvalidKeys."""
     device = await _live(conn, owner)
-    if device["registration_id"] == registration_id:
-        return
     earlier = await fetch(conn, _EARLIER_REGISTRATIONS, owner.user_id, device["device_id"], owner.mailbox)
-    check_registration(registration_id, [row["registration_id"] for row in earlier])
+    check_registration(registration_id, device["registration_id"], [row["registration_id"] for row in earlier])
+    if device["registration_id"] is not None:
+        return
     await fetch(conn, _REGISTER, owner.mailbox, registration_id)
     risen = await fetch(conn, _RAISE_EPOCH, owner.user_id)
-    is_first = device["registration_id"] is None
-    if is_first and not await fetch(conn, _OTHER_WITH_KEYS, owner.user_id, owner.mailbox):
+    if not await fetch(conn, _OTHER_WITH_KEYS, owner.user_id, owner.mailbox):
         return
     # The identity changes with a new sign-up only, and that makes a new primary device.
-    is_new = is_first and bool(device["is_primary"])
-    epoch = risen[0]["device_list_epoch"]
-    await enqueue(conn, devices_changed(owner.user_id, epoch, now, identity_changed=is_new))
+    epoch, is_new = risen[0]["device_list_epoch"], bool(device["is_primary"])
+    await devices_changed(conn, owner.user_id, epoch, now, identity_changed=is_new)
 
 
 async def _live(conn: BaseDBAsyncClient, owner: Caller) -> Row:
@@ -279,11 +296,10 @@ def _unused(found: Sequence[Row], kind: str) -> list[OneTimePrekey]:
     return [OneTimePrekey(row["key_id"], row["public_key"]) for row in found if row["kind"] == kind]
 
 
-async def _take(
-    conn: BaseDBAsyncClient, identity_key: bytes, wanted: Sequence[Row]
+async def _count(
+    conn: BaseDBAsyncClient, identity_key: bytes, wanted: Sequence[Row], taken: Sequence[Row]
 ) -> tuple[list[Bundle], Mapping[MailboxKey, Through]]:
-    """Take one key of each kind for each of these devices, and count what was given."""
-    taken = await fetch(conn, _TAKE, [row["mailbox"] for row in wanted])
+    """The bundles of these devices with the one-time keys that were taken of them; what is given is counted."""
     by_place = {(row["mailbox"], row["kind"]): row for row in taken}
     bundles, low = [], {}
     for row in wanted:

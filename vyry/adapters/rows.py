@@ -299,9 +299,12 @@ class NoticeRow(Model):
     at = fields.DatetimeField(db_index=True)
     #: The conversation that it tells of (audience members: all live devices of its members), of one at most one waits, the newest.
     conversation_id = fields.UUIDField(null=True, db_index=True)
+    #: In whose turn it is posted: another account than the one it is for, or the conversation whose change it tells of; null for the account itself.
+    caused_by = fields.UUIDField(null=True)
 
     class Meta:
         table = "notice"
+        indexes = (("account_id",),)
 
 
 class AccountEventRow(Model):

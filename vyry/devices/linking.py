@@ -36,7 +36,7 @@ from vyry.devices.links import (
 from vyry.devices.suites import check_upload
 from vyry.errors import NotFound
 from vyry.ids import MailboxId, new_id
-from vyry.limits import LINK_SESSIONS, Grant, Limiter, party
+from vyry.limits import KEYS, LINK_SESSIONS, Grant, Limiter, party
 
 
 #: A request that waits looks this often whether its client is still there.
@@ -144,10 +144,11 @@ class Linking:
         self._watch.ring()
 
     async def complete(self, token: str, upload: KeyUpload) -> NewSession:
-        """A session of the new device. Raises InvalidToken, AlreadyUsed, InvalidKeys, DeviceLimit, IdentityMismatch; the token stays good with the last three."""
+        """A session of the new device. Raises InvalidToken, AlreadyUsed, RateLimited, InvalidKeys, DeviceLimit, IdentityMismatch; the token stays good with the last four."""
         token_hash = hash_token(token)
-        # Signatures are costly, and anybody may ask.
-        await self._store.find(token_hash, self._now())
+        # Signatures are costly, and anybody may ask; the account pays for them as for any other upload of keys.
+        user_id = await self._store.find(token_hash, self._now())
+        await self._limiter.take(KEYS, str(user_id))
         await asyncio.to_thread(check_upload, upload)
         refresh, device = self._tokens.fresh(), new_id()
         made = await self._store.complete(

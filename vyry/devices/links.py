@@ -152,8 +152,8 @@ class LinkStore(Protocol):
         """The link may never be completed, approved or not. Raises NotFound, AlreadyUsed (completed, or not scanned yet)."""
         ...
 
-    async def find(self, token_hash: str, now: datetime) -> None:
-        """Whether this token would complete a link now: a look before costly checks. Raises InvalidToken, AlreadyUsed."""
+    async def find(self, token_hash: str, now: datetime) -> UserId:
+        """The account whose link this token would complete now: a look before costly checks. Raises InvalidToken, AlreadyUsed."""
         ...
 
     async def complete(self, completion: Completion) -> Linked:

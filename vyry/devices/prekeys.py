@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from enum import Enum
 from typing import Final, Protocol
 
 from vyry.accounts.account import Caller
 from vyry.clock import Clock
 from vyry.devices.keyset import AccountKeys, Claimed, Identity, KeyRefill, KeyState, KeyUpload, Through
 from vyry.devices.suites import check_refill, check_upload, refuse
-from vyry.errors import InvalidKeys, NotFound
+from vyry.errors import InvalidKeys, NotFound, RateLimited
 from vyry.ids import DeviceId, MailboxKey, UserId
-from vyry.limits import CLAIM_ALL, CLAIM_TARGET, Grant, Limiter
+from vyry.limits import CLAIM_ALL, CLAIM_OTHERS, CLAIM_STRANGERS, CLAIM_TARGET, KEYS, Grant, Limiter, Quota, exhausted
 
 
 #: A claim that takes either kind below this many is told to the device, once per refill.
@@ -20,14 +21,34 @@ LOW_WATER: Final = 20
 MOST_UNUSED: Final = 1_000
 
 
+class Relationship(Enum):
+    """How near an account is to the one that asks for its keys."""
+
+    #: One blocks the other and they are in no group together: for the asker the account does not exist.
+    HIDDEN = "hidden"
+    STRANGER = "stranger"
+    #: They share a conversation. A block between two members of one group changes nothing here: it must not show.
+    ACQUAINTED = "acquainted"
+    #: Friends, or the account itself.
+    FRIEND = "friend"
+
+
+#: What a claim of one-time keys counts against, the narrowest limit first: strangers cannot use up the share of friends.
+_SHARES: Final[Mapping[Relationship, tuple[Quota, ...]]] = {
+    Relationship.STRANGER: (CLAIM_STRANGERS, CLAIM_OTHERS, CLAIM_ALL),
+    Relationship.ACQUAINTED: (CLAIM_OTHERS, CLAIM_ALL),
+    Relationship.FRIEND: (CLAIM_ALL,),
+}
+
+
 class PrekeyStore(Protocol):
     """Where keys are kept. All methods of one account exclude each other; each commits before it answers."""
 
     async def replace(self, owner: Caller, upload: KeyUpload, now: datetime) -> None:
         """Put this set in the place of the device's present one; the first upload makes the device a recipient.
 
-        The device-list epoch rises when the registration id is new or changed. Raises IdentityMismatch, InvalidKeys (an id not beyond those handed
-        out, a registration id this device number had before), InvalidToken (the device has ended).
+        The device-list epoch rises with the first upload. Raises IdentityMismatch, InvalidKeys (an id not beyond those handed out, another registration
+        id than in the first upload, a registration id this device number had before), InvalidToken (the device has ended).
         """
         ...
 
@@ -46,18 +67,26 @@ class PrekeyStore(Protocol):
         """What is there for this device, of one moment; None before its first upload."""
         ...
 
-    async def hides(self, user_id: UserId, asker: UserId) -> bool:
-        """Whether this account does not exist for the asker: one blocks the other, and they are in no group together."""
+    async def relationship(self, user_id: UserId, asker: UserId) -> Relationship:
+        """What stands between this account and the asker. An unknown account is a stranger."""
         ...
 
     async def keys(self, user_id: UserId) -> AccountKeys:
         """The account's devices with keys, by rising number, of one moment. Consumes nothing. Raises NotFound."""
         ...
 
-    async def claim(self, user_id: UserId, device_ids: Collection[DeviceId] | None, without: MailboxKey) -> Claimed:
+    async def claim(
+        self,
+        user_id: UserId,
+        device_ids: Collection[DeviceId] | None,
+        without: MailboxKey,
+        *,
+        takes_one_time: bool = True,
+    ) -> Claimed:
         """One bundle for each of these devices (None: all but the one whose mailbox is `without`).
 
         One-time keys leave lowest id first, whoever else claims; a device without PQ one-time key gives its last resort, and that is counted.
+        With `takes_one_time` false no one-time key leaves: every bundle has the last resort.
         Raises NotFound for an unknown account or device number: then nothing was consumed.
         """
         ...
@@ -106,6 +135,10 @@ class Prekeys:
         self._low = low
         self._ledger = ledger or NoLedger()
 
+    async def pay(self, caller: Caller) -> Grant:
+        """Count an upload before anything of it is read or verified. Raises RateLimited."""
+        return await self._limiter.take(KEYS, str(caller.user_id))
+
     async def replace(self, caller: Caller, upload: KeyUpload) -> KeyState:
         """Publish a whole set. Raises InvalidKeys, IdentityMismatch, InvalidToken."""
         await asyncio.to_thread(check_upload, upload)
@@ -127,27 +160,41 @@ class Prekeys:
 
     async def keys(self, caller: Caller, user_id: UserId) -> AccountKeys:
         """The long-lived keys of an account. Raises NotFound, also where one blocks the other."""
-        if await self._store.hides(user_id, caller.user_id):
+        if await self._store.relationship(user_id, caller.user_id) is Relationship.HIDDEN:
             raise NotFound
         return await self._store.keys(user_id)
 
     async def claim(
         self, caller: Caller, user_id: UserId, device_ids: Collection[DeviceId] | None
     ) -> tuple[Claimed, list[tuple[str, Grant]]]:
-        """Bundles to begin sessions with an account's devices, and what the limits leave. Raises NotFound, RateLimited, Unavailable."""
-        grants = [
-            (CLAIM_TARGET.name, await self._limiter.take(CLAIM_TARGET, f"{caller.device}:{user_id}")),
-            (CLAIM_ALL.name, await self._limiter.take(CLAIM_ALL, str(user_id))),
-        ]
-        if await self._store.hides(user_id, caller.user_id):
+        """Bundles to begin sessions with an account's devices, and what the limits leave.
+
+        Where the share of the account's one-time keys that the caller belongs to is used up, all bundles have the last resort.
+        Raises NotFound, RateLimited (the caller's own limit), Unavailable.
+        """
+        # The caller's own limit comes first, for a blocked caller too: else a refusal that never comes would tell the block from an unknown id.
+        own = await self._limiter.take(CLAIM_TARGET, f"{caller.device}:{user_id}")
+        relationship = await self._store.relationship(user_id, caller.user_id)
+        if relationship is Relationship.HIDDEN:
             raise NotFound
+        share, has_room = await self._share(user_id, relationship)
         begun = await self._ledger.begin()
-        claimed = await self._store.claim(user_id, device_ids, caller.mailbox)
+        claimed = await self._store.claim(user_id, device_ids, caller.mailbox, takes_one_time=has_room)
         if any(bundle.one_time or not bundle.is_last_resort for bundle in claimed.bundles):
             await self._ledger.seal(begun)
         if claimed.low:
             await self._low.prekeys_low(claimed.low)
-        return claimed, grants
+        return claimed, [(CLAIM_TARGET.name, own), *share]
+
+    async def _share(self, user_id: UserId, relationship: Relationship) -> tuple[list[tuple[str, Grant]], bool]:
+        """Count a claim of one-time keys of this account: what is left of each limit, and whether all of them granted it."""
+        grants: list[tuple[str, Grant]] = []
+        for quota in _SHARES[relationship]:
+            try:
+                grants.append((quota.name, await self._limiter.take(quota, str(user_id))))
+            except RateLimited as refusal:
+                return [*grants, *exhausted(refusal)], False
+        return grants, True
 
 
 def falls_low(before: Through, after: Through) -> bool:
@@ -165,9 +212,14 @@ def check_new(keys: KeyUpload | KeyRefill, through: Through) -> None:
             raise refuse(f"{field}.0.id", f"must be beyond {last}: an id is never used twice")
 
 
-def check_registration(registration_id: int, earlier: Collection[int]) -> None:
-    """Whether a device number's new registration id is none that this number had before. Raises InvalidKeys."""
-    if registration_id in earlier:
+def check_registration(registration_id: int, present: int | None, earlier: Collection[int]) -> None:
+    """Whether a device that has this registration id (None: no keys yet) may upload that one.
+
+    `earlier` are those of ended devices with its number. Raises InvalidKeys.
+    """
+    if present is not None and registration_id != present:
+        raise refuse("registrationId", f"must be {present} as long as this device lives: register or link it anew")
+    if present is None and registration_id in earlier:
         raise refuse("registrationId", "an earlier device with this number had the same")
 
 

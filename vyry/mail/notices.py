@@ -24,8 +24,9 @@ NODE = MailboxKey(0)
 
 #: A post has at most so many copies, a notice too.
 COPIES: Final = 1_000
-#: Notices that one turn takes up.
+#: Notices that one pass takes up, and after how many copies it ends: a pass is short, so that what comes meanwhile has its turn soon.
 _BATCH: Final = 100
+_COPIES_A_PASS: Final = 10 * COPIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,11 @@ class WaitingNotice:
 class NoticeOutbox(Protocol):
     """Where notices wait. Both methods raise `Unavailable` when the database is away."""
 
-    async def waiting(self, limit: int) -> list[WaitingNotice]:
-        """The oldest that wait."""
+    async def waiting(self, limit: int, copies: int) -> list[WaitingNotice]:
+        """The oldest that each account caused, then the second of each, and so on; changes of groups after all others.
+
+        At most `limit` of them, and none after those that have so many copies together.
+        """
         ...
 
     async def done(self, notices: Collection[MessageId]) -> None:
@@ -59,8 +63,8 @@ class Notices:
         self._outbox = outbox
 
     async def deliver(self) -> int:
-        """Post what waits; answers how many notices that were. Raises Unavailable: then they wait on."""
-        waiting = await self._outbox.waiting(_BATCH)
+        """Post what waits, as much as one pass may; answers how many notices that were. Raises Unavailable: then they wait on."""
+        waiting = await self._outbox.waiting(_BATCH, _COPIES_A_PASS)
         for notice in waiting:
             for place in range(0, len(notice.mailboxes), COPIES):
                 message_id = notice.notice_id if not place else MessageId(uuid5(notice.notice_id, str(place)))

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from vyry.ids import UserId
+from vyry.limits import KEYS
 from web.keys import CALLER, GRANTS, SERVICES
 from web.wire.keys import Claim, ClaimedBundles, KeyListing, KeySet, KeyStatus, MoreKeys
 from web.wire.strict import answer, named, read
@@ -11,6 +12,7 @@ from web.wire.strict import answer, named, read
 async def replace(request: web.Request) -> web.Response:
     """PUT /keys."""
     services = request.app[SERVICES]
+    request[GRANTS] = [(KEYS.name, await services.prekeys.pay(request[CALLER]))]
     upload = await read(request, KeySet)
     state = await services.prekeys.replace(request[CALLER], upload.value())
     return answer(KeyStatus.of(state, services.clock.now()))
@@ -19,6 +21,7 @@ async def replace(request: web.Request) -> web.Response:
 async def refill(request: web.Request) -> web.Response:
     """POST /keys/prekeys."""
     services = request.app[SERVICES]
+    request[GRANTS] = [(KEYS.name, await services.prekeys.pay(request[CALLER]))]
     more = await read(request, MoreKeys)
     state = await services.prekeys.refill(request[CALLER], more.value())
     return answer(KeyStatus.of(state, services.clock.now()))

@@ -7,7 +7,7 @@ from vyry.errors import (
     InvalidKeys,
     NotFound,
 )
-from vyry.limits import CLAIM_TARGET
+from vyry.limits import CLAIM_TARGET, KEYS
 from web.handlers import keys
 from web.keys import Route
 from web.wire.keys import Claim, ClaimedBundles, KeyListing, KeySet, KeyStatus, MoreKeys
@@ -22,6 +22,7 @@ ROWS: Final[tuple[Route, ...]] = (
         body=KeySet,
         answers={200: KeyStatus},
         refusals=(InvalidKeys, IdentityMismatch),
+        quota=KEYS,
     ),
     Route(
         method="POST",
@@ -31,6 +32,7 @@ ROWS: Final[tuple[Route, ...]] = (
         body=MoreKeys,
         answers={200: KeyStatus},
         refusals=(InvalidKeys,),
+        quota=KEYS,
     ),
     Route(
         method="GET",

@@ -12,6 +12,7 @@ from vyry.errors import (
     InvalidToken,
     NotFound,
     PinLocked,
+    RateLimited,
     Unavailable,
 )
 from vyry.limits import LINK_SESSIONS, PIN_CHECKS
@@ -79,6 +80,6 @@ ROWS: Final[tuple[Route, ...]] = (
         auth="open",
         body=CompleteLink,
         answers={200: Session},
-        refusals=(InvalidKeys, InvalidToken, AlreadyUsed, DeviceLimit, IdentityMismatch),
+        refusals=(InvalidKeys, InvalidToken, AlreadyUsed, DeviceLimit, IdentityMismatch, RateLimited),
     ),
 )
