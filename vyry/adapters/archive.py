@@ -226,6 +226,7 @@ WITHHELD: Final[Mapping[str, str]] = {
     "otp_sent.prefix": "a keyed hash from which nothing can be read",
     "otp_sent.area": "a keyed hash from which nothing can be read",
     "notice.id": "the node's own key until it is posted",
+    "notice.caused_by": "whose turn it waits for; the body says what it is about",
     "friend.id": "the node's own key",
     "friend_request.id": "the node's own key",
     "block.id": "the node's own key",
