@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "VYRY_LIMIT_POST": "60/6000",
     "VYRY_LIMIT_POST_BYTES": "10000/8640000",
     "VYRY_LIMIT_PIN_CHECKS": "5/50000",
+    "VYRY_LIMIT_CLAIM_STRANGERS": "2/3600",
 }
 CHANGED = {
     "otp_network": [(1000, 60)],
@@ -30,6 +31,7 @@ CHANGED = {
     "post": [(60, 6000)],
     "post_bytes": [(10_000, 8_640_000)],
     "pin_checks": [(5, 50_000)],
+    "claim_strangers": [(2, 3600)],
 }
 
 
@@ -54,7 +56,7 @@ LEFT = {
     ("keys", 3600): 19,
     ("claim_all", 3600): 59,
     ("claim_others", 3600): 49,
-    ("claim_strangers", 3600): 40,
+    ("claim_strangers", 3600): 2,
     ("post", 6000): 59,
     ("post_bytes", 8_640_000): 9_000,
     ("new_contacts", 86_400): 1,
@@ -162,6 +164,20 @@ async def test_posts_and_claims_tell_each_of_their_limits(node: Node) -> None:
 
     assert archive[:2] == (200, '"export";q=5;w=3600')
     assert claim[:2] == (200, '"claim_target";q=6;w=3600, "claim_others";q=50;w=3600, "claim_all";q=60;w=3600')
+
+
+async def test_a_claim_beyond_the_share_of_strangers_gets_the_last_resort_and_is_not_refused(node: Node) -> None:
+    bo, *strangers = [await node.sign_up() for _ in range(4)]
+
+    claims = [await each.call("POST", f"/keys/{bo.user_id}/claim") for each in strangers]
+    again = await headers_of(strangers[0], "POST", f"/keys/{bo.user_id}/claim")
+
+    bundles = [each["bundles"][0] for each in claims]
+    assert [each["oneTimePrekey"] is None for each in bundles] == [False, False, True]
+    assert [each["pqPrekeyIsLastResort"] for each in bundles] == [False, True, True]
+    assert (await bo.call("GET", "/keys/status"))["lastResortUses"] == 3
+    assert again[:2] == (200, '"claim_target";q=6;w=3600, "claim_strangers";q=2;w=3600')
+    assert re.match(r'"claim_target";r=4;t=\d+, "claim_strangers";r=0;t=\d+', again[2])
 
 
 async def test_uploads_of_keys_are_counted_for_the_account_before_they_are_read(node: Node) -> None:
