@@ -10,7 +10,7 @@ from tortoise.migrations import operations as ops
 class Migration(migrations.Migration):
     """A table, and a column or two of two others."""
 
-    dependencies = [("vyry", "0005_resting_names")]
+    dependencies = [("vyry", "0007_notice_turns")]
 
     initial = False
 
