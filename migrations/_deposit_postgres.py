@@ -10,20 +10,20 @@ from tortoise.migrations.schema_editor.base import BaseSchemaEditor
 from migrations._mail_postgres import DEPOSIT
 
 
-_BEFORE: Final = "FROM unnest(boxes) k(id) JOIN mailbox m ON m.id = k.id JOIN envelope x ON x.mailbox = m.id AND x.seq IS NULL ORDER BY"
+BEFORE: Final = "FROM unnest(boxes) k(id) JOIN mailbox m ON m.id = k.id JOIN envelope x ON x.mailbox = m.id AND x.seq IS NULL ORDER BY"
 #: OFFSET 0 keeps the planner from putting the mailboxes into the inner loop.
-_NOW: Final = """FROM (SELECT y.ctid, y.mailbox, y.id, y.digest, y.size, y.lane, y.content, y.expires_at FROM envelope y
+NOW: Final = """FROM (SELECT y.ctid, y.mailbox, y.id, y.digest, y.size, y.lane, y.content, y.expires_at FROM envelope y
       WHERE y.mailbox = ANY(boxes) AND y.seq IS NULL OFFSET 0) x JOIN mailbox m ON m.id = x.mailbox ORDER BY"""
-_AGAIN: Final = DEPOSIT.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
+AGAIN: Final = DEPOSIT.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
 
 
 async def deposit_straight(_apps: object, editor: BaseSchemaEditor) -> None:
     """Replace the function; nodes of the release before call it by the same name."""
     if editor.DIALECT == "postgres":
-        await editor.client.execute_script(_AGAIN.replace(_BEFORE, _NOW))
+        await editor.client.execute_script(AGAIN.replace(BEFORE, NOW))
 
 
 async def deposit_as_before(_apps: object, editor: BaseSchemaEditor) -> None:
     """Undo deposit_straight."""
     if editor.DIALECT == "postgres":
-        await editor.client.execute_script(_AGAIN)
+        await editor.client.execute_script(AGAIN)

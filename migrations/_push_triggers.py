@@ -12,14 +12,14 @@ from migrations._mail_postgres import POST
 
 _TARGETS = "UPDATE mailbox SET is_pushed = true WHERE id IN (SELECT d.mailbox FROM device d JOIN push_target t ON t.device = d.id WHERE d.ended_at IS NULL)"
 #: Nodes of the release before go on calling the function with one array less: what they take is urgent, as the contract's default says.
-_POST_WITH_URGENCY = (
+POST_WITH_URGENCY = (
     POST.replace("c_size int[],\n  OUT", "c_size int[], m_urgent boolean[],\n  OUT")
     .replace("lane, accepted_at, expires_at)\n", "lane, accepted_at, expires_at, is_urgent)\n")
     .replace("m_expires[k.message]\n    FROM", "m_expires[k.message], m_urgent[k.message]\n    FROM")
 )
 _POSTGRES = (
     "ALTER TABLE envelope ADD COLUMN is_urgent boolean NOT NULL DEFAULT true",
-    _POST_WITH_URGENCY,
+    POST_WITH_URGENCY,
     # A device that has a socket acknowledges within three seconds, and then is not woken; quiet mail may wait a minute, for company.
     """
     CREATE FUNCTION plan_wake() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -46,9 +46,7 @@ _POSTGRES = (
     "CREATE TRIGGER mailbox_wakes AFTER UPDATE OF seq ON mailbox FOR EACH ROW WHEN (NEW.is_pushed AND NEW.seq > OLD.seq) EXECUTE FUNCTION plan_wake()",
     _TARGETS,
 )
-_SQLITE = (
-    "ALTER TABLE envelope ADD COLUMN is_urgent INTEGER NOT NULL DEFAULT 1",
-    """
+WAKES_ON_SQLITE = """
     CREATE TRIGGER mailbox_wakes AFTER UPDATE OF seq ON mailbox WHEN NEW.is_pushed AND NEW.seq > OLD.seq BEGIN
       INSERT INTO push_wake (device, mailbox, due_at, is_urgent, acknowledged_seq)
         SELECT d.id, NEW.id, strftime('%Y-%m-%d %H:%M:%f+00:00', 'now', CASE WHEN e.is_loud THEN '+3 seconds' ELSE '+60 seconds' END),
@@ -67,7 +65,10 @@ _SQLITE = (
           ELSE excluded.is_urgent AND NOT push_wake.is_urgent
             OR excluded.acknowledged_seq > push_wake.acknowledged_seq AND push_wake.attempts = 0 AND push_wake.due_at > excluded.due_at END;
     END
-    """,
+    """
+_SQLITE = (
+    "ALTER TABLE envelope ADD COLUMN is_urgent INTEGER NOT NULL DEFAULT 1",
+    WAKES_ON_SQLITE,
     _TARGETS,
 )
 

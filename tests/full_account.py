@@ -20,6 +20,7 @@ from vyry.adapters.circle_rows import (
     RestingNameRow,
 )
 from vyry.adapters.database import transaction
+from vyry.adapters.held_rows import HeldNoticeRow
 from vyry.adapters.operator_acts import note_act
 from vyry.adapters.rows import (
     AccountPinRow,
@@ -33,7 +34,12 @@ from vyry.adapters.rows import (
     PushWakeRow,
     RegistrationRow,
 )
+from vyry.adapters.statements import fetch
 from vyry.ids import new_id
+
+
+#: As if its other device had a mailbox of its own mail (vyry/mail/room.py).
+_SHARE = "INSERT INTO mailbox_share (mailbox, share, lane, entries, size) VALUES ($1, $2, 0, 1, 9)"
 
 
 async def needles(device: Device) -> set[str]:
@@ -61,6 +67,9 @@ async def fill(device: Device) -> None:
         LinkRow(id=new_id(), secret_hash="s" * 64, **named, **about),
         OtpChallengeRow(id=new_id(), **number, **challenge),
         PushTargetRow(device=primary.id, kind="fcm", token="t"),
+        HeldNoticeRow(
+            mailbox=primary.mailbox, subject="name=pinFailed", notice_id=new_id(), body={"name": "pinFailed"}
+        ),
         PushWakeRow(device=primary.id, mailbox=primary.mailbox, due_at=now),
         ProvenNetworkRow(phone_hash=account.phone_hash, network="n" * 64, proven_on=now.date()),
         OtpSentRow(at=now, phone_hash=account.phone_hash, network="n" * 64, prefix="p" * 64, area="a" * 64, cost=9),
@@ -70,6 +79,7 @@ async def fill(device: Device) -> None:
     await OtpPaceRow.filter(phone_hash=account.phone_hash).delete()
     await OtpPaceRow(phone_hash=account.phone_hash, sent_at=now).save(force_create=True)
     async with transaction() as inside:
+        await fetch(inside, _SHARE, primary.mailbox, account.id)
         await note_act(inside, OperatorAct(now, "op", "userShow", "a test", account.id))
 
 

@@ -9,18 +9,18 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from hashlib import sha256
 from typing import ClassVar, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.contracts.mail_room import MailRoom, MemoryRegistry, RowRegistry, StandingClock, letter, open_store
-from tests.mailbox_model import CAPS, Device, Send, audit, audit_fan_out, audit_room
+from tests.mailbox_model import CAPS, ENTRIES, Device, Send, audit, audit_fan_out, audit_room
 from vyry.adapters.database import open_database
 from vyry.adapters.memory_mail import MemoryMailStore
 from vyry.errors import StaleHead
 from vyry.ids import UserId
-from vyry.mail.envelope import Lane
+from vyry.mail.envelope import Envelope, Lane
 from vyry.mail.store import Guards, Message, Outdated, Point, Want
 
 
@@ -47,6 +47,8 @@ class MailboxMachine(RuleBasedStateMachine):
         self.sends: list[Send] = []
         self.refused: list[Message] = []
         self.ticks = 0
+        #: Each is long.
+        self.floods = 0
         #: False from the first step of a rule until the invariant after it held: what broke is not audited as well.
         self.is_sound = True
 
@@ -80,8 +82,9 @@ class MailboxMachine(RuleBasedStateMachine):
             await self.connection.aclose()
 
     async def _device(self) -> Device:
-        key = await self.room.box()
-        return Device(key, self.room.ids[key])
+        owner = UserId(uuid4())
+        key = await self.room.box(owner)
+        return Device(key, self.room.ids[key], owner)
 
     def write(self, boxes: set[int], sender: int, lane: Lane, lifetime: timedelta) -> Message:
         keys = [self.devices[n].key for n in sorted(boxes)]
@@ -143,6 +146,43 @@ class MailboxMachine(RuleBasedStateMachine):
         outcomes = self.run(self.room.store.post([other], Guards()))
         assert not isinstance(outcomes, Outdated)
         send.hear(outcomes[0], self.tick())
+
+    @precondition(lambda self: self.floods < 2)
+    @rule(flooded=one_box, lane=lanes, is_friend=st.booleans())
+    def flood(self, flooded: int, lane: Lane, is_friend: bool) -> None:
+        """Somebody posts until the node refuses, and then another friend posts for the first time."""
+        device = self.devices[flooded]
+        if self.run(self.held(device, lane)) > ENTRIES[lane] - 2:
+            return
+        self.floods += 1
+        sender, taken = self.run(self.somebody(device, is_friend=is_friend)), 0
+        while self.run(self.one_more(device, lane, sender)):
+            taken += 1
+            assert taken < ENTRIES[lane], "L8: one sender took all the room"
+        assert is_friend or taken <= CAPS.of(lane).part.entries, "L8: strangers took more than their part"
+        friend = self.run(self.somebody(device, is_friend=True))
+        assert self.run(self.one_more(device, lane, friend)), "L8: one sender shut out another"
+
+    async def held(self, device: Device, lane: Lane) -> int:
+        """How much there is in this lane, or was."""
+        await self.room.store.deposit([device.key])
+        entries = await self.room.entries(device.key)
+        return sum(entry.packed is None or Envelope.unpack(entry.packed).lane == lane for entry in entries)
+
+    async def somebody(self, device: Device, *, is_friend: bool) -> UUID:
+        account = uuid4()
+        if is_friend:
+            await self.room.registry.befriend(device.owner, account)
+        return account
+
+    async def one_more(self, device: Device, lane: Lane, account: UUID) -> bool:
+        """Whether a post of this account for this device was taken; it is numbered then."""
+        message = letter(device.key, text=uuid4().bytes, lane=lane, at=self.room.clock.now())
+        send = Send(message._replace(account=account), self.tick())
+        self.sends.append(send)
+        await self.send([send])
+        await self.room.store.deposit([device.key])
+        return send.number_for(device.key) is not None
 
     @rule(boxes=box_sets)
     def deposit(self, boxes: set[int]) -> None:
@@ -282,5 +322,7 @@ class MailboxMachine(RuleBasedStateMachine):
         for device in self.devices:
             audit(device, self.sends)
             for send in self.sends:
-                if send.is_for(device.key) and send.number_for(device.key) is None:
+                # Of those who share the room, rule `flood` says what they may take.
+                is_limited = send.message.account is not None
+                if not is_limited and send.is_for(device.key) and send.number_for(device.key) is None:
                     audit_room(send.message.lane, self.sends, device)

@@ -1,16 +1,16 @@
-"""What a sender and a device know of a mailbox, and what they must never see: the invariants L1-L7, L9-L11 as assertions that name them."""
+"""What a sender and a device know of a mailbox, and what they must never see: the invariants L1-L11 as assertions that name them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from vyry.ids import MailboxId, MailboxKey, MessageId
+from vyry.ids import MailboxId, MailboxKey, MessageId, UserId
 from vyry.mail.envelope import CAP_DIGEST, Envelope, Lane, Loss, first_head, next_head
 from vyry.mail.store import Caps, Entry, Message, Stored
 
 
-CAPS = Caps(mail_entries=5, mail_bytes=5_000, control_entries=3, control_bytes=3_000)
-ENTRIES = {Lane.MAIL: CAPS.mail_entries, Lane.CONTROL: CAPS.control_entries}
+CAPS = Caps(mail_entries=5, mail_bytes=5_000, control_entries=3, control_bytes=3_000, notice_entries=3)
+ENTRIES = {lane: CAPS.of(lane).entries for lane in Lane}
 
 
 @dataclass(slots=True)
@@ -59,6 +59,7 @@ class Device:
 
     key: MailboxKey
     mailbox_id: MailboxId
+    owner: UserId
     acknowledged: int = 0
     parked: set[int] = field(default_factory=set)
     sightings: dict[int, Sighting] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from vyry.adapters.argon import ArgonPins
 from vyry.adapters.attachments import TortoiseAttachments
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.disk_parts import DiskParts
+from vyry.adapters.held_notices import TortoiseHeldNotices
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
 from vyry.adapters.kafka import KafkaMailbags
 from vyry.adapters.limiter import LimitKeys, RedisLimiter
@@ -126,7 +127,7 @@ def lay_ground(settings: Settings, carriers: Carriers) -> Ground:
         CachedDeviceLists(TortoiseDeviceLists()),
         depositor,
         router,
-        Notices(carriers.mail, router, clock, TortoiseNoticeOutbox()),
+        Notices(carriers.mail, router, clock, TortoiseNoticeOutbox(), TortoiseHeldNotices()),
         ClaimLedger(TortoiseLedger(), WitnessFile(settings.data_dir), clock),
         Changes(carriers.doorbell),
         buckets,

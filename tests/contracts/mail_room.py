@@ -11,7 +11,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
-from vyry.adapters.circle_rows import ConversationRow
+from vyry.adapters.circle_rows import ConversationRow, FriendRow, MemberRow
 from vyry.adapters.database import connection, is_postgres, open_database
 from vyry.adapters.memory_mail import MemoryMailroom, MemoryMailStore
 from vyry.adapters.postgres_mail import open_postgres_mail
@@ -69,6 +69,10 @@ class Registry(Protocol):
 
     async def add_conversation(self, conversation: ConversationId, version: int) -> None: ...
 
+    async def befriend(self, owner: UserId, sender: UUID) -> None: ...
+
+    async def share_group(self, owner: UserId, sender: UUID) -> None: ...
+
     async def count_contents(self) -> int: ...
 
 
@@ -89,6 +93,12 @@ class MemoryRegistry:
 
     async def add_conversation(self, conversation: ConversationId, version: int) -> None:
         self._room.set_version(conversation, version)
+
+    async def befriend(self, owner: UserId, sender: UUID) -> None:
+        self._room.ties.add((owner, sender))
+
+    async def share_group(self, owner: UserId, sender: UUID) -> None:
+        self._room.ties.add((owner, sender))
 
     async def count_contents(self) -> int:
         return self._room.count_contents()
@@ -126,6 +136,15 @@ class RowRegistry:
     async def add_conversation(self, conversation: ConversationId, version: int) -> None:
         row = ConversationRow(id=conversation, kind="direct", version=version, created_at=NOON, last_activity_at=NOON)
         await row.save(force_create=True)
+
+    async def befriend(self, owner: UserId, sender: UUID) -> None:
+        _ = await FriendRow.create(account_id=owner, friend_id=sender, since=NOON)
+
+    async def share_group(self, owner: UserId, sender: UUID) -> None:
+        group = ConversationRow(id=new_id(), kind="group", version=1, created_at=NOON, last_activity_at=NOON)
+        await group.save(force_create=True)
+        for account in (owner, sender):
+            _ = await MemberRow.create(conversation_id=group.id, account_id=account, role="member", joined_at=NOON)
 
     async def count_contents(self) -> int:
         (row,) = await connection().execute_query_dict("SELECT count(*) AS n FROM content")

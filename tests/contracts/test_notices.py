@@ -15,6 +15,7 @@ from vyry.adapters.accounts import TortoiseAccounts
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import transaction
 from vyry.adapters.devices import end_devices
+from vyry.adapters.held_notices import TortoiseHeldNotices
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
 from vyry.adapters.notices import Audience, Telling, TortoiseNoticeOutbox, devices_changed, enqueue
 from vyry.adapters.rows import DeviceRow, NoticeRow
@@ -56,7 +57,7 @@ async def acquainted(*names: str) -> list[Person]:
 def notices(room: MailRoom) -> Notices:
     """As a node has them; every call is another node."""
     router = Router(InProcessMailbags(), Depositor(room.store, InProcessDoorbell()))
-    return Notices(room.store, router, room.clock, TortoiseNoticeOutbox())
+    return Notices(room.store, router, room.clock, TortoiseNoticeOutbox(), TortoiseHeldNotices())
 
 
 async def told(room: MailRoom, mailbox: MailboxKey) -> list[dict[str, object]]:

@@ -19,6 +19,9 @@ from vyry.ids import UserId
 STAYS = {
     "operator_act.subject": "nobody can change what operators did",
     "content.packed": "mail that its peers have not fetched is theirs, and names its sender",
+    "envelope.share": "as the mail itself, until it is fetched",
+    "mailbox_share.share": "as the mail itself, until it is fetched",
+    "held_notice.body": "what its peers have still to be told",
     "message.mailboxes": "the outcomes of others' posts, for 30 days: a number that leads nowhere any more",
 }
 #: Tables about nobody.

@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.mailbox_machine import MailboxMachine
 from vyry.adapters.memory_mail import MemoryMailStore
 from vyry.ids import MailboxKey
-from vyry.mail.envelope import Loss
+from vyry.mail.envelope import Lane, Loss
 from vyry.mail.store import Cursor, Deposited, Entry, Guards, Message, Outdated, Point, Stored, Want
 
 
@@ -136,6 +136,37 @@ class DropsWithoutNeed(MemoryMailStore):
         return await super().deposit(mailboxes)
 
 
+class KeepsNoRoomForNotices(MemoryMailStore):
+    """As it was: what the node says shares the lane of receipts and sync."""
+
+    async def post(self, messages: Sequence[Message], guards: Guards) -> list[Stored] | Outdated:
+        return await super().post([as_control(message) for message in messages], guards)
+
+
+def as_control(message: Message) -> Message:
+    return message._replace(lane=Lane.CONTROL) if message.lane is Lane.NOTICE else message
+
+
+class SharesNothing(MemoryMailStore):
+    """As it was: whoever comes first takes all."""
+
+    async def post(self, messages: Sequence[Message], guards: Guards) -> list[Stored] | Outdated:
+        return await super().post([message._replace(account=None) for message in messages], guards)
+
+
+class TakesStrangersForFriends(MemoryMailStore):
+    async def post(self, messages: Sequence[Message], guards: Guards) -> list[Stored] | Outdated:
+        return await super().post([message._replace(is_near=True) for message in messages], guards)
+
+
+class ForgetsWhatItCounted(MemoryMailStore):
+    async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
+        for key in mailboxes:
+            for envelope in self.room.mailboxes[key].waiting:
+                envelope.share = None
+        return await super().deposit(mailboxes)
+
+
 BUGS = {
     SkipsNumbers: "L4",
     NumbersTwice: "L5",
@@ -152,6 +183,10 @@ BUGS = {
     RevivesTheParked: "L3",
     JumpsOverLargeEntries: "L4",
     DropsWithoutNeed: "L1",
+    KeepsNoRoomForNotices: "L1",
+    SharesNothing: "L8",
+    TakesStrangersForFriends: "L8",
+    ForgetsWhatItCounted: "L8",
 }
 
 

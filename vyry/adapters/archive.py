@@ -27,6 +27,7 @@ from vyry.adapters.circle_rows import (
 )
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.held_rows import HeldNoticeRow
 from vyry.adapters.rows import (
     AccountEventRow,
     AccountPinRow,
@@ -112,7 +113,8 @@ TABLES: Final = (
         "id",
         (
             *("seq", "head", "acknowledged_seq", "acknowledged_head", "sent_seq", "mail_entries", "mail_bytes"),
-            *("control_entries", "control_bytes", "connection", "is_ended", "is_pushed"),
+            *("control_entries", "control_bytes", "notice_entries", "notice_bytes", "connection", "is_ended"),
+            "is_pushed",
         ),
     ),
     Table(
@@ -148,6 +150,7 @@ TABLES: Final = (
     Table("proven_networks", ProvenNetworkRow, "phone_hash", ("proven_on",)),
     Table("last_code", OtpPaceRow, "phone_hash", ("sent_at",)),
     Table("notices", NoticeRow, "account_id", ("at", "audience", "body")),
+    Table("held_notices", HeldNoticeRow, "mailbox", ("body",)),
     Table("friends", FriendRow, "account_id", ("friend_id", "since"), {"friend_id": "user_id"}),
     Table("friend_requests", FriendRequestRow, "account_id", ("to_id", "at"), {"to_id": "user_id"}),
     Table("friend_requests_received", FriendRequestRow, "to_id", ("account_id", "at"), {"account_id": "user_id"}),
@@ -182,6 +185,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "envelope": "told under mail",
     "content": "told under mail",
     "message": "told under posts",
+    "mailbox_share": "how much of what stands under mail comes from whom",
     "fate": "of others' posts told under receipts, of the own ones under posts",
     "call": "a signal between nodes, gone within minutes",
     "operator_act": "the operator's record of its own acts; what concerns the account stands under events",
@@ -225,6 +229,10 @@ WITHHELD: Final[Mapping[str, str]] = {
     "otp_sent.network": "a keyed hash from which nothing can be read",
     "otp_sent.prefix": "a keyed hash from which nothing can be read",
     "otp_sent.area": "a keyed hash from which nothing can be read",
+    "held_notice.id": "the node's own key",
+    "held_notice.subject": "stands in its body",
+    "held_notice.notice_id": "the node's own key until it is posted",
+    "held_notice.try_at": "the node's own work",
     "notice.id": "the node's own key until it is posted",
     "notice.caused_by": "whose turn it waits for; the body says what it is about",
     "friend.id": "the node's own key",

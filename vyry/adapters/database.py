@@ -60,7 +60,7 @@ def tortoise_config(url: str, *, is_migrating: bool = False) -> dict[str, Any]:
         "connections": {"default": _postgres(url, is_migrating) if is_postgres(url) else _sqlite(url, is_migrating)},
         "apps": {
             "vyry": {
-                "models": ["vyry.adapters.rows", "vyry.adapters.circle_rows"],
+                "models": ["vyry.adapters.rows", "vyry.adapters.circle_rows", "vyry.adapters.held_rows"],
                 "default_connection": "default",
                 "migrations": "migrations",
             }

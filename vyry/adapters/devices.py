@@ -103,7 +103,9 @@ def _device(row: dict[str, Any]) -> Device:
 
 
 async def delete_mail(inside: BaseDBAsyncClient, mailbox: MailboxKey) -> None:
-    """Delete what waits in a mailbox. A body shared with other mailboxes stays until its last copy goes."""
+    """Delete what waits in a mailbox and for it. A body shared with other mailboxes stays until its last copy goes."""
+    await fetch(inside, "DELETE FROM held_notice WHERE mailbox = $1", mailbox)
+    await fetch(inside, "DELETE FROM mailbox_share WHERE mailbox = $1", mailbox)
     gone = await fetch(inside, "DELETE FROM envelope WHERE mailbox = $1 RETURNING content, loss", mailbox)
     # By their ids, for which no planner has anything better than the key: a join takes minutes where it believes that few bodies have no reader.
     bodies = [row["content"] for row in gone if row["loss"] is None]

@@ -1,14 +1,22 @@
 """A batch of posts as columns: what one call of mail_post takes, and how its answer becomes outcomes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
+from typing import Final
+from uuid import UUID
 
 from vyry.ids import MailboxKey, MessageId
 from vyry.mail.envelope import Lane
+from vyry.mail.room import Place, Room
 from vyry.mail.store import Caps, Copy, Message, Stored
 
 
 Key = tuple[MailboxKey, MessageId]
+#: Whether the sender `k.account` is no stranger to the owner of the mailbox, `d.account_id`; on both databases.
+IS_KNOWN: Final = """(
+    EXISTS (SELECT 1 FROM friend f WHERE f.account_id = d.account_id AND f.friend_id = k.account)
+    OR EXISTS (SELECT 1 FROM member x JOIN conversation c ON c.id = x.conversation_id AND c.kind = 'group'
+        JOIN member y ON y.conversation_id = x.conversation_id AND y.account_id = k.account WHERE x.account_id = d.account_id))"""
 
 
 class Batch:
@@ -18,6 +26,22 @@ class Batch:
         self.messages = list({(m.sender, m.message_id): m for m in reversed(messages)}.values())[::-1]
         self.withheld: list[Message] = []
         self._struck: dict[Key, frozenset[int]] = {}
+        self._shares: dict[tuple[MailboxKey, MessageId, MailboxKey], UUID] = {}
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the node itself says something here."""
+        return any(message.lane is Lane.NOTICE for message in self.messages)
+
+    def places(self, boxes: Collection[MailboxKey]) -> dict[Place, int]:
+        """Where copies for these mailboxes ask for room, and the size of the largest of each place."""
+        wanted, sizes = frozenset(boxes), dict[Place, int]()
+        for message in self.messages:
+            for copy in message.copies:
+                if copy.mailbox in wanted:
+                    place = message.place(copy)
+                    sizes[place] = max(sizes.get(place, 0), message.contents[copy.content].size)
+        return sizes
 
     def targets(self) -> tuple[list[MailboxKey], list[int]]:
         """The mailboxes of the batch, each once, and the size of the largest copy for each."""
@@ -27,11 +51,11 @@ class Batch:
                 sizes[copy.mailbox] = max(sizes.get(copy.mailbox, 0), message.contents[copy.content].size)
         return list(sizes), list(sizes.values())
 
-    def strike(self, room: Mapping[MailboxKey, Caps | None]) -> None:
-        """Strike out the copies that do not fit into what room their mailboxes have (None: the mailbox has ended)."""
+    def strike(self, rooms: Mapping[Place, Room | None], caps: Caps) -> None:
+        """Strike out the copies that do not fit into what room their mailboxes have (None: the mailbox has ended); note for whom the others count."""
         kept = []
         for message in self.messages:
-            struck = frozenset(i for i, copy in enumerate(message.copies) if not _fits(message, copy, room))
+            struck = frozenset(i for i, copy in enumerate(message.copies) if not self._fits(message, copy, rooms, caps))
             if struck and len(struck) == len(message.copies):
                 self.withheld.append(message)
                 continue
@@ -39,8 +63,20 @@ class Batch:
             kept.append(message)
         self.messages = kept
 
+    def _fits(self, message: Message, copy: Copy, rooms: Mapping[Place, Room | None], caps: Caps) -> bool:
+        place = message.place(copy)
+        if place not in rooms:
+            return True
+        limit, size = caps.of(message.lane), message.contents[copy.content].size
+        room = rooms[place]
+        if room is None or not room.fits(limit, size):
+            return False
+        if share := room.counted(limit, size):
+            self._shares[message.sender, message.message_id, copy.mailbox] = share
+        return True
+
     def columns(self) -> list[Sequence[object]]:
-        """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters; last what is urgent."""
+        """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters; last what is urgent, and for whom copies count."""
         messages = self.messages
         ends = list(accumulate(len(m.copies) for m in messages))
         contents: list[tuple[object, ...]] = []
@@ -67,7 +103,11 @@ class Batch:
             *_transposed(contents, 4),
             *_transposed(copies, 5),
             [m.is_urgent for m in messages],
+            self._named() if self._shares else [None] * len(copies),
         ]
+
+    def _named(self) -> list[UUID | None]:
+        return [self._shares.get((m.sender, m.message_id, copy.mailbox)) for m in self.messages for copy in m.copies]
 
     def _add(
         self,
@@ -119,18 +159,6 @@ def outcomes(messages: Sequence[Message], stored: Mapping[Key, Stored], known: M
         answered.add(key)
         found.append(outcome)
     return found
-
-
-def _fits(message: Message, copy: Copy, room: Mapping[MailboxKey, Caps | None]) -> bool:
-    if copy.mailbox not in room:
-        return True
-    left = room[copy.mailbox]
-    if left is None:
-        return False
-    size = message.contents[copy.content].size
-    if message.lane is Lane.MAIL:
-        return left.mail_entries > 0 and size <= left.mail_bytes
-    return left.control_entries > 0 and size <= left.control_bytes
 
 
 def _no_room(message: Message) -> Stored:

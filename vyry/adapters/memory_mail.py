@@ -6,11 +6,13 @@ Small and obviously right before fast; each method runs without awaiting, so eac
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from vyry.clock import Clock
 from vyry.errors import NotFound, StaleHead
 from vyry.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId, new_id
 from vyry.mail.envelope import CAP_DIGEST, Lane, Loss, first_head, next_head
+from vyry.mail.room import STRANGERS, Held, Place, Room
 from vyry.mail.store import (
     Caps,
     Content,
@@ -48,6 +50,8 @@ class MemoryEnvelope:
     content: Content | None
     is_urgent: bool = True
     loss: Loss | None = None
+    #: Whose share of the room it takes, if it was accepted into a lane that was not nearly empty.
+    share: UUID | None = None
     head: bytes = b""
 
 
@@ -89,6 +93,8 @@ class MemoryMailroom:
         self.versions: dict[ConversationId, int] = {}
         self.messages: dict[tuple[MailboxKey, MessageId], Stored] = {}
         self.fates: dict[int, tuple[CopyState, datetime]] = {}
+        #: Whose mail is no stranger's: friends, and members of a group that the first is a member of.
+        self.ties: set[tuple[UserId, UUID | None]] = set()
         self.last_number = 0
         #: Told what was deposited where: plans wake-ups (vyry/adapters/memory_wakes.py).
         self.deposited: Callable[[MemoryMailbox, Sequence[MemoryEnvelope]], None] = lambda _, __: None
@@ -128,13 +134,24 @@ class MemoryMailroom:
         state = CopyState.EXPIRED if loss is Loss.EXPIRED else CopyState.DROPPED
         self.fates[envelope.number] = state, self.clock.now()
 
+    def room(self, place: Place) -> Room | None:
+        """What the lane holds, and how much of it in this name. None: there is no such mailbox, or it has ended."""
+        box = self.mailboxes.get(place.mailbox)
+        if box is None or box.is_ended:
+            return None
+        inside = [each for each in box.entries.values() if each.lane == place.lane and each.loss is None]
+        share = self._share(box.address.user_id, place)
+        return Room(_held(inside), share, _held([each for each in inside if share and each.share == share]))
+
+    def _share(self, owner: UserId, place: Place) -> UUID | None:
+        if place.account in {None, owner}:
+            return None
+        return place.account if place.is_near or (owner, place.account) in self.ties else STRANGERS
+
     def is_full(self, box: MemoryMailbox, lane: Lane, size: int) -> bool:
-        """Whether this lane has no room for one more envelope of this size."""
-        inside = [each.size for each in box.entries.values() if each.lane == lane and each.loss is None]
-        caps = self.caps
-        if lane is Lane.MAIL:
-            return len(inside) >= caps.mail_entries or sum(inside) + size > caps.mail_bytes
-        return len(inside) >= caps.control_entries or sum(inside) + size > caps.control_bytes
+        """Whether this lane has no room for one more envelope of this size, whoever posted it."""
+        inside = _held([each for each in box.entries.values() if each.lane == lane and each.loss is None])
+        return not Room(inside).fits(self.caps.of(lane), size)
 
 
 class MemoryMailUpkeep:
@@ -235,26 +252,22 @@ class MemoryMailStore:
         if known := self.room.messages.get(key):
             return known._replace(is_repeat=True)
         mailboxes = [copy.mailbox for copy in message.copies]
-        fitting = [self._fits(message, copy) for copy in message.copies]
-        numbers = [
-            self._put(message, copy) if fits else None for copy, fits in zip(message.copies, fitting, strict=True)
-        ]
+        numbers = [self._put(message, copy) for copy in message.copies]
         stored = Stored(message.fingerprint, message.accepted_at, mailboxes, numbers, is_repeat=False)
-        if any(fitting) or not message.copies:
+        if any(numbers) or not message.copies:
             self.room.messages[key] = stored
         return stored
 
-    def _fits(self, message: Message, copy: Copy) -> bool:
-        box = self.room.mailboxes.get(copy.mailbox)
-        size = message.contents[copy.content].size
-        return box is not None and not box.is_ended and not self.room.is_full(box, message.lane, size)
-
-    def _put(self, message: Message, copy: Copy) -> int:
+    def _put(self, message: Message, copy: Copy) -> int | None:
+        content, limit = message.contents[copy.content], self.room.caps.of(message.lane)
+        room = self.room.room(message.place(copy))
+        if room is None or not room.fits(limit, content.size):
+            return None
         self.room.last_number += 1
-        content = message.contents[copy.content]
         facts = content.digest, content.size, message.lane, message.accepted_at, message.expires_at
-        box = self.room.mailboxes[copy.mailbox]
-        box.waiting.append(MemoryEnvelope(self.room.last_number, *facts, content, message.is_urgent))
+        envelope = MemoryEnvelope(self.room.last_number, *facts, content, message.is_urgent)
+        envelope.share = room.counted(limit, content.size)
+        self.room.mailboxes[copy.mailbox].waiting.append(envelope)
         return self.room.last_number
 
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
@@ -342,6 +355,10 @@ class MemoryMailStore:
         if box.entries[seq].loss is None:
             self.room.lose(box.entries[seq], Loss.PARKED)
         return True
+
+
+def _held(envelopes: Sequence[MemoryEnvelope]) -> Held:
+    return Held(len(envelopes), sum(each.size for each in envelopes))
 
 
 def _state(box: MemoryMailbox) -> MailboxState:

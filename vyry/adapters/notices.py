@@ -12,10 +12,12 @@ from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
-from vyry.adapters.database import available, connection
+from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.held_notices import hold
 from vyry.adapters.rows import NoticeRow
 from vyry.adapters.statements import fetch, to_uuid
 from vyry.ids import ConversationId, MailboxKey, MessageId, UserId, new_id
+from vyry.mail.held import HeldNotice
 from vyry.mail.notices import WaitingNotice
 
 
@@ -138,9 +140,11 @@ class TortoiseNoticeOutbox:
                     break
             return found
 
-    async def done(self, notices: Collection[MessageId]) -> None:
-        async with available():
-            await NoticeRow.filter(id__in=list(notices)).delete()
+    async def done(self, notices: Collection[MessageId], left: Collection[HeldNotice] = ()) -> None:
+        async with transaction() as inside:
+            await NoticeRow.filter(id__in=list(notices)).using_db(inside).delete()
+            if left:
+                await hold(inside, left)
 
     async def _mailboxes(self, row: NoticeRow) -> list[MailboxKey]:
         found = await fetch(connection(), _MAILBOXES[Audience(row.audience)], row.account_id)

@@ -6,13 +6,14 @@ from datetime import datetime
 
 import asyncpg
 
-from vyry.adapters.mail_batch import Batch, outcomes
+from vyry.adapters.mail_batch import IS_KNOWN, Batch, outcomes
 from vyry.adapters.postgres_connection import PINNED_PLANS, PostgresLine
 from vyry.adapters.postgres_upkeep import LAST, STATE, PostgresMailUpkeep, greeting_of, known, state_of
 from vyry.clock import Clock
 from vyry.errors import NotFound, StaleHead
 from vyry.ids import MailboxKey
-from vyry.mail.envelope import Loss
+from vyry.mail.envelope import Lane, Loss
+from vyry.mail.room import STRANGERS, Held, Place, Room
 from vyry.mail.store import (
     Caps,
     Cursor,
@@ -31,8 +32,19 @@ from vyry.mail.store import (
 
 
 _LINES = ("post", "deposit", "collect", "acknowledge", "mailbox")
-_ROOM = "SELECT m.id, m.is_ended, m.mail_entries, m.mail_bytes, m.control_entries, m.control_bytes FROM unnest($1::bigint[]) k(id) JOIN mailbox m ON m.id = k.id"
-_POST = "SELECT * FROM mail_post($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28)"
+#: The place that is asked for by its number; whether somebody is a stranger is looked at only where the lane is not nearly empty.
+_ROOMS = f"""
+SELECT k.n, l.entries, l.size, w.share, coalesce(s.entries, 0) AS held_entries, coalesce(s.size, 0) AS held_size
+FROM unnest($1::bigint[], $2::smallint[], $3::uuid[], $4::boolean[], $5::int[]) WITH ORDINALITY k(box, lane, account, is_near, size, n)
+JOIN mailbox m ON m.id = k.box AND NOT m.is_ended
+LEFT JOIN device d ON d.mailbox = k.box
+CROSS JOIN LATERAL (SELECT (ARRAY[m.mail_entries, m.control_entries, m.notice_entries])[k.lane + 1] AS entries,
+  (ARRAY[m.mail_bytes, m.control_bytes, m.notice_bytes])[k.lane + 1] AS size) l
+CROSS JOIN LATERAL (SELECT CASE
+  WHEN k.account IS NULL OR k.account = d.account_id OR l.entries < ($6::int[])[k.lane + 1] AND l.size + k.size <= ($7::bigint[])[k.lane + 1] THEN NULL
+  WHEN k.is_near OR {IS_KNOWN} THEN k.account ELSE $8::uuid END AS share) w
+LEFT JOIN mailbox_share s ON s.mailbox = k.box AND s.share = w.share AND s.lane = k.lane"""
+_POST = f"SELECT * FROM mail_post({','.join(f'${n}' for n in range(1, 30))})"
 _STATES = f"SELECT {STATE} FROM unnest($1::bigint[]) k(box) JOIN mailbox m ON m.id = k.box"
 _OPEN = f"""
 UPDATE mailbox SET connection = connection + 1, sent_seq = greatest(sent_seq, $2)
@@ -84,8 +96,7 @@ class PostgresMailStore:
         batch = Batch(messages)
         row = await self._post(batch, guards, self._caps)
         if row["tight"] and not (row["stale_users"] or row["stale_conversations"]):
-            room = await self._lines["post"].fetch(_ROOM, row["tight"])
-            batch.strike(dict.fromkeys(row["tight"]) | {box: _room(self._caps, counts) for box, *counts in room})
+            batch.strike(await self._rooms(batch.places(row["tight"])), self._caps)
             row = await self._post(batch, guards, None)
         if row["stale_users"] or row["stale_conversations"]:
             return Outdated(frozenset(row["stale_users"] or ()), frozenset(row["stale_conversations"] or ()))
@@ -104,17 +115,36 @@ class PostgresMailStore:
             list(conversations.values()),
             # Without caps there is nothing to look for: what has no room was struck out.
             *(batch.targets() if caps else ([], [])),
-            *((caps.mail_entries, caps.mail_bytes, caps.control_entries, caps.control_bytes) if caps else (0, 0, 0, 0)),
+            # Notices are few: all their mailboxes are looked at.
+            *((*caps.of(Lane.MAIL).part, *caps.of(Lane.CONTROL).part) if caps and not batch.is_news else (0, 0, 0, 0)),
             *batch.columns(),
         )
         return row
 
+    async def _rooms(self, asked: Mapping[Place, int]) -> dict[Place, Room | None]:
+        """What room these places have, for copies of at most so many bytes; None where a mailbox has ended."""
+        places = list(asked)
+        quiet = [self._caps.of(lane).part for lane in Lane]
+        rows = await self._lines["post"].fetch(
+            _ROOMS,
+            *(list(column) for column in zip(*places, strict=True)),
+            list(asked.values()),
+            [part.entries for part in quiet],
+            [part.size for part in quiet],
+            STRANGERS,
+        )
+        found: dict[Place, Room | None] = dict.fromkeys(places)
+        for row in rows:
+            held = Held(row["held_entries"], row["held_size"])
+            found[places[row["n"] - 1]] = Room(Held(row["entries"], row["size"]), row["share"], held)
+        return found
+
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
         caps = self._caps
         rows = await self._lines["deposit"].fetch(
-            "SELECT * FROM mail_deposit($1, $2, $3, $4, $5, $6)",
+            "SELECT * FROM mail_deposit($1, $2, $3, $4, $5, $6, $7, $8)",
             list(set(mailboxes)),
-            *(caps.mail_entries, caps.mail_bytes, caps.control_entries, caps.control_bytes),
+            *(bound for lane in Lane for bound in caps.of(lane)),
             self._moment(),
         )
         return [
@@ -170,16 +200,3 @@ class PostgresMailStore:
             self._moment(),
         )
         return bool(rows[0][0])
-
-
-def _room(caps: Caps, counts: Sequence[int]) -> Caps | None:
-    """What still fits, lane by lane; None for a mailbox that has ended."""
-    is_ended, mail_entries, mail_bytes, control_entries, control_bytes = counts
-    if is_ended:
-        return None
-    return Caps(
-        caps.mail_entries - mail_entries,
-        caps.mail_bytes - mail_bytes,
-        caps.control_entries - control_entries,
-        caps.control_bytes - control_bytes,
-    )

@@ -55,6 +55,8 @@ class MailboxRow(Model):
     mail_bytes = fields.BigIntField(default=0)
     control_entries = fields.IntField(default=0)
     control_bytes = fields.BigIntField(default=0)
+    notice_entries = fields.IntField(db_default=0)
+    notice_bytes = fields.BigIntField(db_default=0)
     #: Counts hellos: a socket whose number is lower has been displaced.
     connection = fields.BigIntField(default=0)
     is_ended = fields.BooleanField(default=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vyry.adapters.sqlite_columns import in_list
-from vyry.adapters.sqlite_losses import GONE, Gone, make_room, note, release
+from vyry.adapters.sqlite_losses import GONE, Gone, count_shares, make_room, note, release
 from vyry.ids import MailboxKey
 from vyry.mail.envelope import CAP_DIGEST, Lane, Loss, next_head
 from vyry.mail.store import Caps, CopyState, Cursor, Deposited, Point
@@ -16,11 +16,12 @@ _UNNUMBERED: Final = f"""
 SELECT {GONE}, digest, expires_at FROM envelope
 WHERE mailbox IN (SELECT value FROM json_each(?)) AND seq IS NULL ORDER BY mailbox, id"""
 _BOXES: Final = """
-SELECT id, seq, head, mail_entries, mail_bytes, control_entries, control_bytes, is_ended FROM mailbox
+SELECT id, seq, head, mail_entries, mail_bytes, control_entries, control_bytes, notice_entries, notice_bytes, is_ended FROM mailbox
 WHERE id IN (SELECT value FROM json_each(?))"""
 _NUMBER: Final = "UPDATE envelope SET seq = ?, head = ?, loss = ? WHERE id = ?"
 _MOVE: Final = """
-UPDATE mailbox SET seq = ?, head = ?, mail_entries = ?, mail_bytes = ?, control_entries = ?, control_bytes = ? WHERE id = ?"""
+UPDATE mailbox SET seq = ?, head = ?, mail_entries = ?, mail_bytes = ?, control_entries = ?, control_bytes = ?, notice_entries = ?, notice_bytes = ?
+WHERE id = ?"""
 _DISCARD: Final = "DELETE FROM envelope WHERE id = ?"
 #: The present points, and the heads of those claimed. Parameter: a list of [mailbox, seq].
 _POINTS: Final = """
@@ -50,9 +51,7 @@ class _Box:
     def admit(self, envelope: Gone, caps: Caps) -> bool:
         """Count one more envelope, unless its lane is full."""
         lane, size = envelope.lane, envelope.size
-        most, largest = (
-            (caps.mail_entries, caps.mail_bytes) if lane == Lane.MAIL else (caps.control_entries, caps.control_bytes)
-        )
+        most, largest = caps.of(Lane(lane))
         if self.entries[lane] >= most or self.sizes[lane] + size > largest:
             return False
         self.entries[lane] += 1
@@ -70,6 +69,7 @@ class _Numbering:
     expired: list[Gone] = field(default_factory=list)
     dropped: list[Gone] = field(default_factory=list)
     discarded: list[Gone] = field(default_factory=list)
+    admitted: list[Gone] = field(default_factory=list)
 
     def add(self, box: _Box, envelope: Gone, digest: bytes, expires_at: int) -> None:
         """The next number of this mailbox, for an envelope or for its loss."""
@@ -84,6 +84,8 @@ class _Numbering:
             loss = Loss.CAP
             digest = CAP_DIGEST
             self.dropped.append(envelope)
+        else:
+            self.admitted.append(envelope)
         box.seq += 1
         box.head = next_head(box.head, box.seq, digest)
         self.deposited.append(Deposited(box.key, box.seq, box.head, envelope.number, loss))
@@ -100,8 +102,9 @@ def deposit(connection: sqlite3.Connection, mailboxes: Collection[MailboxKey], c
         for key, seq, head, *counts, is_ended in connection.execute(_BOXES, [keys])
     }
     numbering = _Numbering(now, caps)
-    for number, mailbox, content, lane, size, digest, expires_at in rows:
-        numbering.add(boxes[mailbox], Gone(number, mailbox, content, lane, size), digest, expires_at)
+    for *columns, digest, expires_at in rows:
+        envelope = Gone(*columns)
+        numbering.add(boxes[envelope.mailbox], envelope, digest, expires_at)
     _write(connection, numbering, boxes)
     return numbering.deposited
 
@@ -117,6 +120,7 @@ def _write(connection: sqlite3.Connection, numbering: _Numbering, boxes: dict[Ma
             for box in changed
         ],
     )
+    count_shares(connection, numbering.admitted)
     if lost := numbering.expired + numbering.dropped + numbering.discarded:
         connection.executemany(_DISCARD, [(each.number,) for each in numbering.discarded])
         release(connection, lost)

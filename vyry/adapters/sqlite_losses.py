@@ -16,7 +16,7 @@ from vyry.mail.store import CopyState
 FATES: Final = {CopyState.ACKNOWLEDGED: 1, CopyState.EXPIRED: 2, CopyState.DROPPED: 3}
 STATES: Final = {number: state for state, number in FATES.items()}
 #: What `Gone` is read from.
-GONE: Final = "id, mailbox, content, lane, size"
+GONE: Final = "id, mailbox, content, lane, size, share"
 
 _FATE: Final = "INSERT INTO fate (mailbox, at, state, numbers) VALUES (?, ?, ?, ?)"
 _LAST_READER: Final = "DELETE FROM content WHERE id = ? AND copies <= ?"
@@ -24,7 +24,14 @@ _ONE_OF_MANY: Final = "UPDATE content SET copies = copies - ? WHERE id = ?"
 _LOSE: Final = "UPDATE envelope SET loss = ? WHERE id = ?"
 _MAKE_ROOM: Final = """
 UPDATE mailbox SET mail_entries = mail_entries - ?, mail_bytes = mail_bytes - ?,
-  control_entries = control_entries - ?, control_bytes = control_bytes - ? WHERE id = ?"""
+  control_entries = control_entries - ?, control_bytes = control_bytes - ?, notice_entries = notice_entries - ?, notice_bytes = notice_bytes - ? WHERE id = ?"""
+_COUNT: Final = """
+INSERT INTO mailbox_share (mailbox, share, lane, entries, size) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (mailbox, share, lane) DO UPDATE SET entries = entries + excluded.entries, size = size + excluded.size"""
+_COUNT_OFF: Final = (
+    "UPDATE mailbox_share SET entries = entries - ?, size = size - ? WHERE mailbox = ? AND share = ? AND lane = ?"
+)
+_NOTHING_LEFT: Final = "DELETE FROM mailbox_share WHERE mailbox = ? AND share = ? AND lane = ? AND entries <= 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,8 @@ class Gone:
     content: int
     lane: int
     size: int
+    #: For whom it counts in `mailbox_share`; None for nobody.
+    share: str | None
 
 
 def lose(connection: sqlite3.Connection, envelopes: Sequence[Gone], loss: Loss, at: int) -> None:
@@ -46,8 +55,25 @@ def lose(connection: sqlite3.Connection, envelopes: Sequence[Gone], loss: Loss, 
     note(connection, envelopes, CopyState.EXPIRED if loss is Loss.EXPIRED else CopyState.DROPPED, at)
 
 
-def make_room(connection: sqlite3.Connection, envelopes: Iterable[Gone]) -> None:
-    """These count against no cap any more."""
+def count_shares(connection: sqlite3.Connection, envelopes: Iterable[Gone]) -> None:
+    """These are numbered now, and count for those in whose name they were accepted."""
+    connection.executemany(_COUNT, [(*of, entries, size) for of, (entries, size) in _shares(envelopes).items()])
+
+
+def _shares(envelopes: Iterable[Gone]) -> dict[tuple[MailboxKey, str, int], tuple[int, int]]:
+    found: dict[tuple[MailboxKey, str, int], tuple[int, int]] = {}
+    for each in envelopes:
+        if each.share is not None:
+            entries, size = found.get((each.mailbox, each.share, each.lane), (0, 0))
+            found[each.mailbox, each.share, each.lane] = entries + 1, size + each.size
+    return found
+
+
+def make_room(connection: sqlite3.Connection, envelopes: Sequence[Gone]) -> None:
+    """These count against no cap any more, and for nobody."""
+    if shares := _shares(envelopes):
+        connection.executemany(_COUNT_OFF, [(*held, *of) for of, held in shares.items()])
+        connection.executemany(_NOTHING_LEFT, list(shares))
     entries: Counter[tuple[MailboxKey, int]] = Counter()
     sizes: Counter[tuple[MailboxKey, int]] = Counter()
     for each in envelopes:

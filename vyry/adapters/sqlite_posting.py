@@ -2,16 +2,19 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 from uuid import UUID
 
+import orjson
+
+from vyry.adapters.mail_batch import IS_KNOWN, Batch
 from vyry.adapters.sqlite_columns import in_list, moment, pack_numbers, unpack_numbers
 from vyry.clock import milliseconds
 from vyry.ids import ConversationId, MailboxKey, MessageId, UserId
-from vyry.mail.envelope import Lane
+from vyry.mail.room import STRANGERS, Held, Place, Room
 from vyry.mail.store import Caps, Guards, Message, Outdated, Stored
 
 
@@ -26,20 +29,30 @@ FROM k CROSS JOIN message m WHERE m.sender = k.sender AND m.message_id = k.messa
 _EPOCHS: Final = "SELECT id, device_list_epoch FROM account WHERE id IN (SELECT value FROM json_each(?))"
 _VERSIONS: Final = "SELECT id, version FROM conversation WHERE id IN (SELECT value FROM json_each(?))"
 _LAST_NUMBER: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'envelope'"
-_ROOMS: Final = """
-SELECT id, mail_entries, mail_bytes, control_entries, control_bytes FROM mailbox
+_HELD: Final = """
+SELECT id, mail_entries, mail_bytes, control_entries, control_bytes, notice_entries, notice_bytes FROM mailbox
 WHERE id IN (SELECT value FROM json_each(?)) AND NOT is_ended"""
+#: Parameter: a list of [mailbox, lane, account, is_near].
+_SHARES: Final = f"""
+SELECT w.n, w.share, coalesce(s.entries, 0), coalesce(s.size, 0)
+FROM (
+  SELECT k.n, k.mailbox, k.lane, CASE WHEN k.account IS NULL OR k.account = d.account_id THEN NULL WHEN k.is_near OR {IS_KNOWN} THEN k.account ELSE :strangers END AS share
+  FROM (
+    SELECT p.key AS n, json_extract(p.value, '$[0]') AS mailbox, json_extract(p.value, '$[1]') AS lane,
+      json_extract(p.value, '$[2]') AS account, json_extract(p.value, '$[3]') AS is_near FROM json_each(:places) p
+  ) k LEFT JOIN device d ON d.mailbox = k.mailbox
+) w LEFT JOIN mailbox_share s ON s.mailbox = w.mailbox AND s.share = w.share AND s.lane = w.lane"""
 #: There is one writer, so counting on from the sender's last one is exact; of what was retired nobody asks.
 _MESSAGE: Final = """
 INSERT INTO message (sender, message_id, fingerprint, accepted_at, mailboxes, numbers, ordinal)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT coalesce(max(ordinal), 0) + 1 FROM message WHERE sender = ?1))"""
 _CONTENT: Final = "INSERT INTO content (id, copies, packed) VALUES (?, ?, ?)"
 _ENVELOPE: Final = """
-INSERT INTO envelope (id, mailbox, content, digest, size, lane, expires_at, accepted_at, is_urgent)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT INTO envelope (id, mailbox, content, digest, size, share, lane, expires_at, accepted_at, is_urgent)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
-#: Entries and bytes that still fit, by mailbox and lane. An unknown or ended mailbox has no room at all.
-Rooms = dict[tuple[MailboxKey, Lane], tuple[int, int]]
+#: An unknown or ended mailbox has no room at all.
+Rooms = dict[Place, Room]
 
 
 def post(
@@ -51,7 +64,8 @@ def post(
         return outdated
     batch = _Batch(
         connection.execute(_LAST_NUMBER).fetchone()[0],
-        _rooms(connection, {copy.mailbox for message in messages for copy in message.copies}, caps),
+        _rooms(connection, Batch(messages), caps),
+        caps,
     )
     before = known(connection, [(message.sender, message.message_id) for message in messages])
     outcomes = [
@@ -75,13 +89,17 @@ def _outdated(connection: sqlite3.Connection, guards: Guards) -> Outdated:
     return Outdated(frozenset(users), frozenset(conversations))
 
 
-def _rooms(connection: sqlite3.Connection, mailboxes: Collection[MailboxKey], caps: Caps) -> Rooms:
-    rooms: Rooms = {}
-    for key, mail_entries, mail_bytes, control_entries, control_bytes in connection.execute(
-        _ROOMS, [in_list(mailboxes)]
-    ):
-        rooms[key, Lane.MAIL] = caps.mail_entries - mail_entries, caps.mail_bytes - mail_bytes
-        rooms[key, Lane.CONTROL] = caps.control_entries - control_entries, caps.control_bytes - control_bytes
+def _rooms(connection: sqlite3.Connection, batch: Batch, caps: Caps) -> Rooms:
+    boxes, _ = batch.targets()
+    lanes = {key: held for key, *held in connection.execute(_HELD, [in_list(boxes)])}
+    asked = batch.places(lanes)
+    rooms = {place: Room(Held(*lanes[place.mailbox][2 * place.lane : 2 * place.lane + 2])) for place in asked}
+    # Where a lane is nearly empty, nothing is counted by sender.
+    busy = [place for place, size in asked.items() if not rooms[place].is_quiet(caps.of(place.lane), size)]
+    if busy:
+        places = orjson.dumps([list(place) for place in busy]).decode()
+        for n, share, *held in connection.execute(_SHARES, {"places": places, "strangers": str(STRANGERS)}):
+            rooms[busy[n]] = Room(rooms[busy[n]].lane, share and UUID(share), Held(*held))
     return rooms
 
 
@@ -111,6 +129,7 @@ class _Batch:
 
     last_number: int
     rooms: Rooms
+    caps: Caps
     messages: list[tuple[object, ...]] = field(default_factory=list)
     contents: list[tuple[int, int, bytes]] = field(default_factory=list)
     envelopes: list[tuple[object, ...]] = field(default_factory=list)
@@ -148,15 +167,17 @@ class _Batch:
         copies: Counter[int] = Counter()
         facts = int(message.lane), milliseconds(message.expires_at), accepted_at, message.is_urgent
         for copy in message.copies:
-            content = message.contents[copy.content]
-            entries, size = self.rooms.get((copy.mailbox, message.lane), (0, 0))
-            if entries <= 0 or content.size > size:
+            content, limit = message.contents[copy.content], self.caps.of(message.lane)
+            room = self.rooms.get(message.place(copy))
+            if room is None or not room.fits(limit, content.size):
                 numbers.append(None)
                 continue
+            share = room.counted(limit, content.size)
             self.last_number = number = self.last_number + 1
             first = first_of.setdefault(copy.content, number)
             copies[copy.content] += 1
-            self.envelopes.append((number, copy.mailbox, first, content.digest, content.size, *facts))
+            whose = share and str(share)
+            self.envelopes.append((number, copy.mailbox, first, content.digest, content.size, whose, *facts))
             numbers.append(number)
         self.contents += [(first, copies[at], message.contents[at].packed) for at, first in first_of.items()]
         return numbers

@@ -292,6 +292,12 @@ def to_message(checked: CheckedDraft, circle: Circle, now: datetime, longest_lif
     return Message(*key, checked.fingerprint, now, expires_at, lane, contents, copies, draft.urgent)
 
 
+def in_name(checked: CheckedDraft, circle: Circle, message: Message) -> Message:
+    """The message, with what it says about the room that it takes."""
+    is_near = circle.conversation is not None and circle.conversation.kind is Kind.GROUP
+    return message._replace(account=checked.sender.user_id, is_near=is_near)
+
+
 def addresses(draft: Draft) -> list[DeviceAddress]:
     """Whom each copy is for, in the order of the copies."""
     return [

@@ -14,6 +14,8 @@ class Lane(IntEnum):
 
     MAIL = 0
     CONTROL = 1
+    #: What the node itself says, apart from what posts can use. On the wire, and in the chain, it is of the lane control.
+    NOTICE = 2
 
 
 class Loss(IntEnum):

@@ -13,8 +13,9 @@ from vyry.devices.keyset import Through
 from vyry.errors import Unavailable
 from vyry.ids import MailboxKey, MessageId, new_id
 from vyry.mail.envelope import NOBODY, Envelope, Lane
+from vyry.mail.held import HeldNotice, HeldNotices, named, without_room
 from vyry.mail.routing import Router
-from vyry.mail.store import OUTCOME_DAYS, Content, Copy, Guards, MailStore, Message
+from vyry.mail.store import OUTCOME_DAYS, Content, Copy, Guards, MailStore, Message, Stored
 from vyry.telemetry import log
 
 
@@ -48,47 +49,67 @@ class NoticeOutbox(Protocol):
         """
         ...
 
-    async def done(self, notices: Collection[MessageId]) -> None:
-        """Forget these: they are in the mailboxes."""
+    async def done(self, notices: Collection[MessageId], left: Collection[HeldNotice] = ()) -> None:
+        """Forget these: they are in the mailboxes, but for what is `left`, which waits with the held ones from now on."""
         ...
 
 
 class Notices:
     """Posts notices: those that wait in the outbox at least once, as repeats of themselves; the hints about prekeys at most once."""
 
-    def __init__(self, store: MailStore, router: Router, clock: Clock, outbox: NoticeOutbox) -> None:
+    def __init__(self, store: MailStore, router: Router, clock: Clock, outbox: NoticeOutbox, held: HeldNotices) -> None:
         self._store = store
         self._router = router
         self._clock = clock
         self._outbox = outbox
+        self._held = held
 
     async def deliver(self) -> int:
         """Post what waits, as much as one pass may; answers how many notices that were. Raises Unavailable: then they wait on."""
         waiting = await self._outbox.waiting(_BATCH, _COPIES_A_PASS)
+        await self._retry()
+        left: list[HeldNotice] = []
         for notice in waiting:
             for place in range(0, len(notice.mailboxes), COPIES):
                 message_id = notice.notice_id if not place else MessageId(uuid5(notice.notice_id, str(place)))
-                await self._post([self._message(message_id, notice.mailboxes[place : place + COPIES], notice.body)])
+                (stored,) = await self._post(
+                    [self._message(message_id, notice.mailboxes[place : place + COPIES], notice.body)]
+                )
+                left += without_room(notice.notice_id, notice.body, stored)
         if waiting:
-            await self._outbox.done([notice.notice_id for notice in waiting])
+            await self._outbox.done([notice.notice_id for notice in waiting], left)
         return len(waiting)
 
+    async def _retry(self) -> None:
+        """Post what has waited for room, before anything newer."""
+        waiting = await self._held.claim(self._clock.now(), _BATCH)
+        if not waiting:
+            return
+        stored = await self._post([self._message(each.notice_id, [each.mailbox], each.body) for each in waiting])
+        outcomes = list(zip(waiting, stored, strict=True))
+        await self._held.settle(
+            [each for each, outcome in outcomes if any(outcome.numbers)],
+            [each for each, outcome in outcomes if not any(outcome.numbers)],
+        )
+
     async def prekeys_low(self, remaining: Mapping[MailboxKey, Through]) -> None:
-        """Tell these devices how many one-time keys they have left. A hint that cannot be posted now is lost: they can also ask."""
-        messages = [
-            self._message(
+        """Tell these devices how many one-time keys they have left. A hint that cannot be posted while the database is away is lost: they can also ask."""
+        hints = [
+            HeldNotice(
                 MessageId(new_id()),
-                [box],
+                box,
                 {"name": "prekeysLow", "oneTimeRemaining": left.one_time, "pqRemaining": left.pq},
             )
             for box, left in remaining.items()
         ]
         try:
-            await self._post(messages)
+            stored = await self._post([self._message(each.notice_id, [each.mailbox], each.body) for each in hints])
+            if full := [each for each, outcome in zip(hints, stored, strict=True) if not any(outcome.numbers)]:
+                await self._outbox.done([], full)
         except Unavailable:
-            log.warning("post", outcome="notices lost", count=len(messages))
+            log.warning("post", outcome="notices lost", count=len(hints))
 
-    async def _post(self, messages: Sequence[Message]) -> None:
+    async def _post(self, messages: Sequence[Message]) -> list[Stored]:
         stored = await self._store.post(messages, Guards())
         assert isinstance(stored, list)
         self._router.route(
@@ -98,6 +119,7 @@ class Notices:
             for mailbox, number in zip(outcome.mailboxes, outcome.numbers, strict=True)
             if number is not None
         )
+        return stored
 
     def _message(self, message_id: MessageId, mailboxes: Sequence[MailboxKey], notice: Mapping[str, object]) -> Message:
         now = self._clock.now()
@@ -108,4 +130,6 @@ class Notices:
         envelope = Envelope(NOBODY, 0, message_id, NOBODY, *life, Lane.CONTROL, 0, content)
         contents = [Content(envelope.pack(), envelope.digest(), len(content), len(mailboxes))]
         copies = [Copy(mailbox, 0) for mailbox in mailboxes]
-        return Message(NODE, message_id, bytes(32), now, expires_at, Lane.CONTROL, contents, copies, is_urgent=False)
+        account, is_near = named(notice)
+        facts = bytes(32), now, expires_at, Lane.NOTICE, contents, copies
+        return Message(NODE, message_id, *facts, is_urgent=False, account=account, is_near=is_near)

@@ -23,6 +23,7 @@ from vyry.mail.draft import (
     check_reach,
     check_shape,
     content_bytes,
+    in_name,
     to_message,
 )
 from vyry.mail.routing import Router
@@ -256,7 +257,9 @@ class PostOffice:
                 batch.refused.append((post, refusal))
                 continue
             batch.posts.append(post)
-            batch.messages.append(to_message(post.checked, circle, now, self.longest_life))
+            batch.messages.append(
+                in_name(post.checked, circle, to_message(post.checked, circle, now, self.longest_life))
+            )
         return batch
 
     async def _refuse(self, refused: list[tuple[_Post, VyryError]]) -> None:

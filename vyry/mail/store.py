@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 from vyry.ids import ConversationId, DeviceAddress, MailboxId, MailboxKey, MessageId, UserId
 from vyry.mail.envelope import Lane, Loss
+from vyry.mail.room import Held, Place
 
 
 #: How long the outcome of a post and the fate of its copies are kept.
@@ -26,6 +28,16 @@ class Caps:
     mail_bytes: int = 64 << 20
     control_entries: int = 2_000
     control_bytes: int = 8 << 20
+    notice_entries: int = 1_000
+    notice_bytes: int = 1 << 20
+
+    def of(self, lane: Lane) -> Held:
+        """What one lane may hold."""
+        if lane is Lane.MAIL:
+            return Held(self.mail_entries, self.mail_bytes)
+        if lane is Lane.CONTROL:
+            return Held(self.control_entries, self.control_bytes)
+        return Held(self.notice_entries, self.notice_bytes)
 
 
 class Content(NamedTuple):
@@ -58,6 +70,14 @@ class Message(NamedTuple):
     copies: Sequence[Copy]
     #: Whether it is worth waking a sleeping device for at once.
     is_urgent: bool = True
+    #: In whose name it takes room: an account, or the conversation that a notice tells of. None: only the limit of the lane holds.
+    account: UUID | None = None
+    #: Whether it is posted in a group of sender and recipients. Of other posts the store finds out whether they come from a stranger.
+    is_near: bool = False
+
+    def place(self, copy: Copy) -> Place:
+        """Where this copy asks for room."""
+        return Place(copy.mailbox, self.lane, self.account, self.is_near)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +205,7 @@ class MailStore(Protocol):
         """Store all new messages of the batch in one transaction, in the order given; answer known (sender, message_id) with their stored outcome.
 
         Envelopes are stored unnumbered. Envelope numbers rise with arrival: of two posts, the one invoked after the other was answered has the higher
-        numbers, whichever node took them. A copy for a mailbox at its cap (of this lane) is skipped; so is one for an ended mailbox.
+        numbers, whichever node took them. A copy for which its mailbox has no room (vyry/mail/room.py) is skipped; so is one for an ended mailbox.
         When every copy of a message is skipped, it is not stored and its key stays free; its outcome has no numbers.
         Of two messages with one key in the batch, the later is a repeat of the earlier.
         """

@@ -103,6 +103,8 @@ class ExportedMailbox(Wire):
     mail_bytes: Count
     control_entries: Count
     control_bytes: Count
+    notice_entries: Count
+    notice_bytes: Count
     connection: Count
     is_ended: bool
     is_pushed: bool
@@ -197,6 +199,13 @@ class ExportedNotice(Wire):
     body: Mapping[str, object]
 
 
+class ExportedHeldNotice(Wire):
+    """A notice that waits until a mailbox has room for it."""
+
+    mailbox_id: Id
+    body: Mapping[str, object]
+
+
 class ExportedRestingName(Wire):
     """A username that was given up, which nobody else can take before that day; the node keeps no name."""
 
@@ -258,6 +267,7 @@ class AccountArchive(Wire):
     proven_networks: Sequence[ExportedProof]
     last_code: Sequence[ExportedPace]
     notices: Sequence[ExportedNotice]
+    held_notices: Sequence[ExportedHeldNotice]
     friends: Sequence[ExportedFriend]
     friend_requests: Sequence[ExportedFriendRequest]
     friend_requests_received: Sequence[ExportedFriendRequest]
@@ -291,6 +301,7 @@ _ROWS: Final[Mapping[str, type[BaseModel]]] = {
     "proven_networks": ExportedProof,
     "last_code": ExportedPace,
     "notices": ExportedNotice,
+    "held_notices": ExportedHeldNotice,
     "friends": ExportedFriend,
     "friend_requests": ExportedFriendRequest,
     "friend_requests_received": ExportedFriendRequest,
