@@ -8,7 +8,7 @@ from tortoise.migrations import operations as ops
 class Migration(migrations.Migration):
     """Who caused a notice, and an index to find those of one account."""
 
-    dependencies = [("vyry", "0005_resting_names")]
+    dependencies = [("vyry", "0006_room")]
 
     initial = False
 
