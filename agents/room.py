@@ -23,6 +23,8 @@ FORGET_SECONDS: Final = 600.0
 #: A deleted account is gone within a minute, and the last of it is held for a quarter of one (vyry/accounts/deletion.py).
 ERASE_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 600.0
+#: What a clock that was ahead has dated counts against nobody for longer than this and its window.
+REDATE_SECONDS: Final = 60.0
 #: What an owner or a deleted account leaves of attachments is gone within a minute.
 FILES_SECONDS: Final = 5.0
 #: One step of the round through all that is kept: 256 of them on a disk.
@@ -56,7 +58,12 @@ async def sorting_room(settings: Settings, services: Services) -> AsyncIterator[
 
 def _sweeper(settings: Settings, services: Services) -> Sweeper:
     async def forget() -> int:
-        return await services.account_upkeep.retire(services.clock.now(), BATCH)
+        return await services.account_upkeep.retire(services.clock.confirmed(), BATCH)
+
+    async def redate() -> int:
+        is_sure = not services.clock_watch.is_in_doubt
+        await services.account_upkeep.redate(services.clock.now(), services.pins.tries.lock, is_sure=is_sure)
+        return 0
 
     async def erase() -> int:
         return await services.deletion.erase(BATCH)
@@ -80,6 +87,7 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
         timedelta(milliseconds=settings.handover_ms),
         [
             Chore("forget", FORGET_SECONDS, forget),
+            Chore("redate", REDATE_SECONDS, redate),
             Chore("erase", ERASE_SECONDS, erase),
             Chore("idle", IDLE_SECONDS, look_for_idle),
             Chore("files", FILES_SECONDS, clear_files),

@@ -96,10 +96,10 @@ class Sweeper:
         return 0
 
     async def _expire(self) -> int:
-        return await self._upkeep.expire(self._clock.now(), BATCH)
+        return await self._upkeep.expire(self._clock.confirmed(), BATCH)
 
     async def _retire(self) -> int:
-        return await self._upkeep.retire(self._clock.now() - timedelta(days=OUTCOME_DAYS), BATCH)
+        return await self._upkeep.retire(self._clock.confirmed() - timedelta(days=OUTCOME_DAYS), BATCH)
 
     async def _measure(self) -> int:
         depth, oldest_seconds = await self._upkeep.depth()

@@ -68,6 +68,9 @@ class StandingClock:
     def now(self) -> datetime:
         return self.moment
 
+    def confirmed(self) -> datetime:
+        return self.moment
+
     def advance(self, **span: float) -> None:
         self.moment += timedelta(**span)
 

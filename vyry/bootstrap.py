@@ -36,6 +36,7 @@ from vyry.adapters.blocks import TortoiseBlocks
 from vyry.adapters.calls import TortoiseCalls
 from vyry.adapters.captcha import WebhookDoor
 from vyry.adapters.circles import TortoiseConversations
+from vyry.adapters.clock_store import TortoiseClock
 from vyry.adapters.database import is_postgres, open_database, sqlite_path
 from vyry.adapters.deleting import TortoiseDeletion
 from vyry.adapters.devices import TortoiseDevices
@@ -67,7 +68,8 @@ from vyry.circles.friends import Friends
 from vyry.circles.groups import Groups
 from vyry.circles.invites import Invites
 from vyry.circles.people import People
-from vyry.clock import Clock, SystemClock
+from vyry.clock import CheckedClock, Clock, SteadyClock
+from vyry.clock_watch import ClockWatch
 from vyry.counting import Buckets
 from vyry.devices.ledger import ClaimLedger
 from vyry.devices.linking import Linking
@@ -129,6 +131,7 @@ class Services:
     """Everything a process of the node can do."""
 
     clock: Clock
+    clock_watch: ClockWatch
     registration: Registration
     sessions: Sessions
     ending_watch: EndingWatch
@@ -175,14 +178,16 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
     async with AsyncExitStack() as stack:
         database = settings.database_url.get_secret_value()
         await stack.enter_async_context(open_database(database))
-        mail = await stack.enter_async_context(_open_mail(database))
+        clock = CheckedClock()
+        mail = await stack.enter_async_context(_open_mail(database, clock))
         redis = await stack.enter_async_context(_open_redis(settings))
         is_alone = settings.redis_url is None
         doorbell = InProcessDoorbell() if is_alone else RedisDoorbell(redis)
         url = settings.kafka_url.get_secret_value() if settings.kafka_url else None
         mailbags = InProcessMailbags() if url is None else KafkaMailbags(url, settings.partitions)
         places = None if is_alone else RedisPlaces(redis, limit_keys(settings))
-        services = _wire(lay_ground(settings, Carriers(mail, redis, doorbell, mailbags, places)), role)
+        services = _wire(lay_ground(settings, Carriers(mail, redis, doorbell, mailbags, places), clock), role)
+        await _look_first(services, role)
         loops = [
             services.post_office.run,
             services.post_office.note_activity,
@@ -190,14 +195,13 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
             services.depositor.run,
             services.linking.run,
             services.claim_ledger.run,
+            services.clock_watch.run,
         ]
         loops += [carrier.run for carrier in (doorbell, mailbags) if isinstance(carrier, RedisDoorbell | KafkaMailbags)]
         if places is not None:
             loops.append(SharedBuckets(redis, services.buckets, limit_keys(settings)).run)
             loops.append(partial(places.run, services.places.held))
         if role is not Role.WORKER:
-            with suppress(Unavailable):
-                await services.rings.look()
             loops.append(services.rings.run)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [tasks.create_task(loop()) for loop in loops]
@@ -205,10 +209,18 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         yield services
 
 
-def _open_mail(database: str) -> AbstractAsyncContextManager[MailStore]:
+async def _look_first(services: Services, role: Role) -> None:
+    """What is better known before anybody is served; while the database is away the loops look again."""
+    with suppress(Unavailable):
+        await services.clock_watch.look()
+        if role is not Role.WORKER:
+            await services.rings.look()
+
+
+def _open_mail(database: str, clock: Clock) -> AbstractAsyncContextManager[MailStore]:
     if is_postgres(database):
-        return open_postgres_mail(database)
-    return open_sqlite_mail(Path(sqlite_path(database)), SystemClock())
+        return open_postgres_mail(database, clock)
+    return open_sqlite_mail(Path(sqlite_path(database)), clock)
 
 
 @asynccontextmanager
@@ -225,6 +237,7 @@ def _wire(ground: Ground, role: Role) -> Services:
     places, push = _places(ground), open_push(ground.settings, role, ground.clock)
     return Services(
         clock=ground.clock,
+        clock_watch=ClockWatch(ground.clock, TortoiseClock()),
         registration=_registration(ground),
         sessions=_sessions(ground),
         ending_watch=EndingWatch(TortoiseSessions(), ground.standings),
@@ -281,7 +294,7 @@ def _exports(ground: Ground) -> Exports:
 def _signals(ground: Ground, wakes: Wakes) -> Signals:
     doorbell = ground.carriers.doorbell
     return Signals(
-        typists=Typists(ground.conversations, ground.lists, doorbell, TortoiseQuiet(), ground.clock),
+        typists=Typists(ground.conversations, ground.lists, doorbell, TortoiseQuiet(), SteadyClock()),
         calls=Calls(
             TortoiseConversations(), ground.lists, (doorbell, wakes), (TortoiseCalls(), ground.limiter), ground.clock
         ),

@@ -1,24 +1,91 @@
 """The one place that asks what time it is."""
 
 import time
-from datetime import UTC, datetime
-from typing import Protocol
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+
+#: A clock that moves further than this against the time that passed has jumped.
+JUMP: Final = timedelta(hours=1)
+#: What counts as confirmed before the store was asked: nothing is over yet.
+_BEFORE_ALL: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
     """Tells the time; tests pin it."""
 
     def now(self) -> datetime:
-        """The present moment, aware, UTC, whole milliseconds."""
+        """The present moment, aware, UTC, whole milliseconds: for what is dated."""
+        ...
+
+    def confirmed(self) -> datetime:
+        """A moment that has come for sure: for what is deleted, expired or unlocked and cannot be undone. It is `now()` unless the clock has jumped."""
         ...
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's own clock, believed whatever it says: for commands, which an operator runs."""
 
     def now(self) -> datetime:
         """The present moment, aware, UTC, whole milliseconds."""
         return from_milliseconds(time.time_ns() // 1_000_000)
+
+    def confirmed(self) -> datetime:
+        """The same: this clock is never in doubt."""
+        return self.now()
+
+
+class SteadyClock:
+    """The machine's clock as it was at first, and the time that passed since: no jump reaches it. For what lives in this process for seconds."""
+
+    def __init__(self) -> None:
+        self._first, self._began = SystemClock().now(), elapsed_seconds()
+
+    def now(self) -> datetime:
+        """The present moment, if the clock was right at first."""
+        return self._first + timedelta(seconds=elapsed_seconds() - self._began)
+
+    def confirmed(self) -> datetime:
+        """The same: this clock is never in doubt."""
+        return self.now()
+
+
+class CheckedClock:
+    """The machine's clock, compared with the last moment that was confirmed (vyry/clock_watch.py) and the time that passed since."""
+
+    def __init__(self, wall: Callable[[], datetime] | None = None, elapsed: Callable[[], float] | None = None) -> None:
+        self._wall = wall or SystemClock().now
+        #: Seconds since any moment, whatever becomes of the machine's clock.
+        self.elapsed = elapsed or elapsed_seconds
+        self._confirmed: tuple[datetime, float] | None = None
+
+    def now(self) -> datetime:
+        """What the machine's clock says."""
+        return self._wall()
+
+    def confirmed(self) -> datetime:
+        """A moment that has come for sure; before anything was confirmed one of long ago, by which nothing is over."""
+        now, expected = self.now(), self.expected()
+        if expected is None:
+            return _BEFORE_ALL
+        return now if abs(now - expected) <= JUMP else min(now, expected)
+
+    def expected(self) -> datetime | None:
+        """What the clock should say; None before the first confirmation."""
+        if self._confirmed is None:
+            return None
+        moment, elapsed = self._confirmed
+        return moment + timedelta(seconds=self.elapsed() - elapsed)
+
+    def confirm(self, moment: datetime) -> None:
+        """It is this moment now."""
+        self._confirmed = moment, self.elapsed()
+
+
+def elapsed_seconds() -> float:
+    """Seconds that passed since the machine started; where the system can tell, those count too in which it slept."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def milliseconds(moment: datetime) -> int:

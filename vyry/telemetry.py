@@ -63,6 +63,10 @@ ATTACHMENTS_CLEARED: Final = Counter(
 PUSHED: Final = Counter(
     "vyry_push", "Tries to wake a device by push: sent, gone, refused, later, busy, or closed.", ["kind", "outcome"]
 )
+CLOCK_JUMP: Final = Gauge(
+    "vyry_clock_jump_seconds",
+    "How far this machine's clock is from the time that the store has seen: 0 unless it is in doubt.",
+)
 DEPENDENCY_UP: Final = Gauge("vyry_dependency_up", "1 while the dependency answers.", ["dependency"])
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger()

@@ -39,8 +39,8 @@ from vyry.adapters.sessions import TortoiseSessions
 from vyry.adapters.sms import Keys, open_sender
 from vyry.adapters.witness import TortoiseLedger, WitnessFile
 from vyry.circles.conversations import CachedConversations
-from vyry.clock import Clock, SystemClock
 from vyry.counting import Buckets
+from vyry.clock import CheckedClock, Clock
 from vyry.devices.directory import CachedDeviceLists
 from vyry.devices.ledger import ClaimLedger
 from vyry.files.attachments import MIB, PartStore, Terms
@@ -72,7 +72,7 @@ class Ground:
 
     settings: Settings
     carriers: Carriers
-    clock: Clock
+    clock: CheckedClock
     quotas: Mapping[str, Quota]
     limiter: RedisLimiter | Unlimited
     pepper: Pepper
@@ -97,9 +97,9 @@ class Ground:
         return self.settings.limits == "on"
 
 
-def lay_ground(settings: Settings, carriers: Carriers) -> Ground:
+def lay_ground(settings: Settings, carriers: Carriers, clock: CheckedClock) -> Ground:
     """What the services of this process will stand on."""
-    clock, secret = SystemClock(), settings.jwt_secret.get_secret_value().encode()
+    secret = settings.jwt_secret.get_secret_value().encode()
     quotas = overridden(settings.limit_overrides)
     buckets = Buckets(quotas, is_on=settings.limits == "on")
     peppers = read_peppers(settings.pepper.get_secret_value())

@@ -53,6 +53,9 @@ class _Standing:
     def now(self) -> datetime:
         return NOW
 
+    def confirmed(self) -> datetime:
+        return NOW
+
 
 TOKENS: Final = Tokens(
     KeyRing([SigningKey.first(SECRET)], _Standing()), timedelta(hours=1), timedelta(days=7), _Standing()

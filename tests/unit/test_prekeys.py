@@ -25,6 +25,9 @@ class PinnedClock:
     def now(self) -> datetime:
         return NOON
 
+    def confirmed(self) -> datetime:
+        return NOON
+
 
 class Counting:
     """A limiter of this process behind the awaited protocol."""

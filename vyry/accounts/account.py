@@ -134,7 +134,9 @@ class EndedListener(Protocol):
 class AccountStore(RestingNames, Protocol):
     """The truth about accounts. Every method raises `Unavailable` when the database is away."""
 
-    async def sign_up(self, number: HiddenNumber, device: NewDevice, now: datetime) -> SignedUp:
+    async def sign_up(
+        self, number: HiddenNumber, device: NewDevice, now: datetime, *, confirmed: datetime | None = None
+    ) -> SignedUp:
         """Find or make the account of this number and give it one new primary device, numbered 1, in one transaction.
 
         All other devices of the account end in the same transaction (mailboxes, keys and tokens too) and its identity key is reset.
@@ -142,10 +144,19 @@ class AccountStore(RestingNames, Protocol):
         An account under an older pepper moves to the one in use. Raises Unavailable when the installation uses a pepper that `number` does not know.
         Raises Forbidden while the operator has suspended the account, RegistrationHeld (vyry/accounts/lock.py) while its registration lock holds: nothing
         changes then. The PIN of an account that nobody uses any more goes; whoever else waits at the lock has to prove the number again.
+        Whether nobody uses it is judged by `confirmed` (Clock.confirmed), or by `now` without it.
         """
         ...
 
-    async def unlock(self, token_hash: str, proven: str | None, device: NewDevice, now: datetime) -> SignedUp:
+    async def unlock(
+        self,
+        token_hash: str,
+        proven: str | None,
+        device: NewDevice,
+        now: datetime,
+        *,
+        confirmed: datetime | None = None,
+    ) -> SignedUp:
         """Sign up as `sign_up` does, to the account whose number waits with this token (vyry/accounts/lock.py), and use the token up.
 
         `proven` is the verifier of the PIN that was given. Raises InvalidToken; PinRequired while the lock holds and `proven` is not the PIN (the token stays
@@ -188,6 +199,13 @@ class AccountUpkeep(Protocol):
     async def retire(self, now: datetime, limit: int) -> int:
         """Delete at most `limit` rows of each kind that mean nothing any more; answers how many went.
 
-        These are expired codes, paces, refresh and registration tokens and links, and devices that ended more than KEEP_ENDED ago with their mailboxes.
+        `now` is a confirmed moment. These are expired codes, paces, refresh and registration tokens and links, and devices that ended more than KEEP_ENDED ago with their mailboxes.
+        """
+        ...
+
+    async def redate(self, now: datetime, pin_lock: timedelta, *, is_sure: bool) -> int:
+        """Rows that a clock which was ahead dated later than any written now could be are dated as if written now; answers how many.
+
+        So nothing counts against a person for longer than its window. What would be taken away by it waits until the clock `is_sure`.
         """
         ...

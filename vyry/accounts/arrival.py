@@ -50,7 +50,7 @@ class Arrivals:
         refresh, now = self._tokens.fresh(), self._tokens.clock.now()
         device = _device(refresh, name, platform)
         try:
-            made = await self._accounts.sign_up(number, device, now)
+            made = await self._accounts.sign_up(number, device, now, confirmed=self._tokens.clock.confirmed())
         except RegistrationHeld as held:
             token = secrets.token_urlsafe(32)
             await self._locks.hold(held.account_id, PendingToken(hash_token(token), now + TOKEN_LIFETIME), now)
@@ -63,7 +63,8 @@ class Arrivals:
         Raises InvalidToken, InvalidPin, PinLocked, PinRequired (a lock was set this moment), Forbidden, Unavailable.
         """
         token_hash = hash_token(token)
-        waiting = await self._locks.waiting(token_hash, self._tokens.clock.now())
+        clock = self._tokens.clock
+        waiting = await self._locks.waiting(token_hash, clock.confirmed())
         if waiting is None:
             raise InvalidToken
         # Where no lock holds any more the number alone would do: so it does here.
@@ -71,7 +72,7 @@ class Arrivals:
         refresh = self._tokens.fresh()
         device = _device(refresh, name, platform)
         verifier = None if proven is None else proven.text
-        made = await self._accounts.unlock(token_hash, verifier, device, self._tokens.clock.now())
+        made = await self._accounts.unlock(token_hash, verifier, device, clock.now(), confirmed=clock.confirmed())
         return await self._begin(made, device, refresh)
 
     async def _begin(self, made: SignedUp, device: NewDevice, refresh: RefreshToken) -> NewSession:

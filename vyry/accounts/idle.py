@@ -63,7 +63,7 @@ class IdleDevices:
 
     async def sweep(self, limit: int) -> int:
         """Warn some, end some; answers how many that were. Raises Unavailable."""
-        idle = Idle(self._clock.now(), self._lifetime)
+        idle = Idle(self._clock.confirmed(), self._lifetime)
         ended = await self._store.end(idle, limit)
         await self._endings.tell(ended)
         return len(ended) + await self._store.warn(idle, limit)

@@ -31,11 +31,13 @@ class NameRules:
 
     now: datetime
     quota: Quota = USERNAMES
+    #: What says that a name is free (Clock.confirmed); `now` unless given.
+    confirmed: datetime | None = None
 
     @property
     def today(self) -> date:
         """A name is free from its day on."""
-        return self.now.date()
+        return (self.confirmed or self.now).date()
 
     @property
     def free_on(self) -> date:
@@ -75,7 +77,7 @@ class Usernames:
 
     def rules(self) -> NameRules:
         """What holds now."""
-        return NameRules(self._clock.now(), self._quota)
+        return NameRules(self._clock.now(), self._quota, self._clock.confirmed())
 
     async def left(self, user_id: UserId) -> Grant:
         """How many more names of this account may come to rest. Raises Unavailable."""

@@ -236,6 +236,9 @@ class Pins:
             proven = await self._judge(place, Miss(guesser, trial, now), pin)
             if proven is not None:
                 return proven
+                now, confirmed = self._clock.now(), self._clock.confirmed()
+                trial = await self._store.take(guesser.account_id, self.tries, confirmed)
+                    raise _locked(trial.until, confirmed)
         raise Unavailable("The PIN is being changed.")
 
     async def make(self, place: HashingPlace, account_id: UUID, pin: str) -> Verifier:
@@ -246,7 +249,7 @@ class Pins:
     async def standing(self, account_id: UUID) -> PinRecord | None:
         """The PIN as it stands at this moment: a lock that is over is none."""
         record = await self._store.load(account_id)
-        if record is None or record.locked_until is None or record.locked_until > self._clock.now():
+        if record is None or record.locked_until is None or record.locked_until > self._clock.confirmed():
             return record
         return PinRecord(record.verifier, record.registration_lock, 0, None)
 
@@ -263,7 +266,7 @@ class Pins:
     def refuse_locked(self, record: PinRecord) -> None:
         """Raises PinLocked while no try is left."""
         if record.locked_until is not None:
-            raise _locked(record.locked_until, self._clock.now())
+            raise _locked(record.locked_until, self._clock.confirmed())
 
     async def _judge(self, place: HashingPlace, miss: Miss, pin: str) -> Verifier | None:
         """The verifier as it is stored from now on; None if the PIN was stored anew meanwhile. `miss` is noted if it is one."""

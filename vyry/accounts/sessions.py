@@ -16,7 +16,7 @@ from uuid import UUID
 from vyry.accounts.account import Caller, EndedDevice
 from vyry.accounts.standings import Endings, Standing, Standings
 from vyry.accounts.tokens import LEEWAY, Claims, TokenPair, Tokens, hash_token
-from vyry.clock import from_milliseconds, milliseconds
+from vyry.clock import JUMP, from_milliseconds, milliseconds
 from vyry.errors import InvalidToken
 from vyry.ids import UserId
 
@@ -38,6 +38,13 @@ class Rotation:
     now: datetime
     idle_lifetime: timedelta
     retry_window: timedelta = field(default=RETRY_WINDOW)
+    #: What the end of a token is judged by (Clock.confirmed); `now` unless given.
+    confirmed: datetime | None = None
+
+    @property
+    def judged_at(self) -> datetime:
+        """A token that ends by then has ended."""
+        return self.confirmed or self.now
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +140,9 @@ class Sessions:
     async def refresh(self, token: str, attempt_id: UUID) -> TokenPair:
         """New tokens for a refresh token, which is dead from now on. Raises InvalidToken (a reused token ends the whole family), Unavailable."""
         fresh = self._tokens.fresh()
+        clock, lifetime = self._tokens.clock, self._tokens.idle_lifetime
         rotation = Rotation(
-            hash_token(token), fresh.hash, attempt_id, self._tokens.clock.now(), self._tokens.idle_lifetime
+            hash_token(token), fresh.hash, attempt_id, clock.now(), lifetime, confirmed=clock.confirmed()
         )
         match await self._store.rotate(rotation):
             case Rotated(user_id, device, generation, expires_at):
@@ -158,7 +166,12 @@ class Sessions:
         return claims
 
     async def _stand(self, claims: Claims) -> Caller:
-        if self._tokens.clock.now() >= claims.expires_at + LEEWAY or not self._tokens.keys.knows(claims.key_id):
+        now = self._tokens.clock.now()
+        # A token made while the clock was ahead would outlive all others.
+        is_late_or_ahead = (
+            not claims.expires_at - self._tokens.access_lifetime - JUMP <= now < claims.expires_at + LEEWAY
+        )
+        if is_late_or_ahead or not self._tokens.keys.knows(claims.key_id):
             raise InvalidToken
         standing = await self._standings.of(claims.device)
         if standing is None or (standing.user_id, standing.generation) != (claims.user_id, claims.generation):

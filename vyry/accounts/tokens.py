@@ -80,7 +80,7 @@ class Tokens:
 
     def __init__(self, keys: KeyRing, access_lifetime: timedelta, idle_lifetime: timedelta, clock: Clock) -> None:
         self.keys = keys
-        self._access_lifetime = access_lifetime
+        self.access_lifetime = access_lifetime
         self.idle_lifetime = idle_lifetime
         self.clock = clock
 
@@ -96,7 +96,7 @@ class Tokens:
     ) -> TokenPair:
         """A session: a fresh access token for this device beside the refresh token given."""
         access = self.issue(user_id, device, generation)
-        return TokenPair(access, refresh, self._access_lifetime, refresh_expires_at - self.clock.now())
+        return TokenPair(access, refresh, self.access_lifetime, refresh_expires_at - self.clock.now())
 
     def issue(self, user_id: UserId, device: UUID, generation: int) -> str:
         """An access token for this device, good from now on for the access lifetime."""
@@ -108,7 +108,7 @@ class Tokens:
             "sid": str(device),
             "gen": generation,
             "iat": now,
-            "exp": now + int(self._access_lifetime.total_seconds()),
+            "exp": now + int(self.access_lifetime.total_seconds()),
             "jti": secrets.token_urlsafe(12),
         }
         key = self.keys.signing()

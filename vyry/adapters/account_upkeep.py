@@ -1,14 +1,21 @@
 """Forgetting in bounded batches what no longer means anything: codes, paces, tokens, links, names that have rested, devices long ended."""
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
 from vyry.accounts.account import KEEP_ENDED
 from vyry.accounts.events import KEEP_EVENTS
 from vyry.accounts.sending import PROVEN_AGE
+from vyry.accounts.lock import TOKEN_LIFETIME
+from vyry.accounts.names import RESTS
+from vyry.accounts.sending import CODE_LIFETIME, HOUR
+from vyry.accounts.tokens import FAMILY_LIFETIME
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.statements import fetch
-from vyry.devices.links import LINK_REMEMBERED
+from vyry.clock import milliseconds
+from vyry.devices.links import LINK_LIFETIME, LINK_REMEMBERED
+from vyry.devices.waking import RESTS as WAKES_REST
 
 
 #: A name is free from its day on.
@@ -19,6 +26,24 @@ _PACE_AGE: Final = timedelta(days=1)
 _ENDING_AGE: Final = timedelta(minutes=10)
 #: Longer than any window that codes are counted in.
 _SENT_AGE: Final = timedelta(days=8)
+_NOW: Final = timedelta(0)
+#: So much may the clocks of nodes differ.
+_SLACK: Final = timedelta(minutes=1)
+#: Table, column, and how far after the present it can be dated: what counts, locks or waits.
+_COUNTS: Final = (
+    ("otp_sent", "at", _NOW),
+    ("otp_breaker", "until", HOUR),
+    ("otp_challenge", "expires_at", CODE_LIFETIME),
+    ("registration", "expires_at", TOKEN_LIFETIME),
+    ("link", "expires_at", LINK_LIFETIME),
+    ("call", "at", _NOW),
+    ("notice", "at", _NOW),
+    ("push_wake", "due_at", WAKES_REST[-1]),
+    ("push_wake", "rest_until", WAKES_REST[-1]),
+    ("account", "deleted_at", _NOW),
+)
+#: What is taken away once it is over.
+_LIVES: Final = (("refresh_token", "expires_at", FAMILY_LIFETIME),)
 
 
 class TortoiseAccountUpkeep:
@@ -54,3 +79,30 @@ class TortoiseAccountUpkeep:
             mailboxes = [row["mailbox"] for row in await fetch(inside, forget, before)]
             await fetch(inside, "DELETE FROM mailbox WHERE id = ANY($1)", mailboxes)
         return len(mailboxes)
+
+    async def redate(self, now: datetime, pin_lock: timedelta, *, is_sure: bool) -> int:
+        counts = (*_COUNTS, ("account_pin", "locked_until", pin_lock))
+        moved = await self._redate([*counts, *(_LIVES if is_sure else ())], now)
+        moved += await self._move("device", "last_seen_on", now.date(), now.date() + _DAY)
+        if is_sure:
+            free_on = (now + RESTS).date() + _DAY
+            moved += await self._move("resting_name", "free_on", free_on, free_on + _DAY)
+        return moved + await self._redate_accepted(now)
+
+    async def _redate(self, columns: Sequence[tuple[str, str, timedelta]], now: datetime) -> int:
+        return sum(
+            [await self._move(table, column, now + span, now + span + _SLACK) for table, column, span in columns]
+        )
+
+    async def _redate_accepted(self, now: datetime) -> int:
+        """Mail without a number is found by its age."""
+        is_sqlite = connection().capabilities.dialect == "sqlite"
+        moments = [milliseconds(each) if is_sqlite else each for each in (now, now + _SLACK)]
+        statement = "UPDATE envelope SET accepted_at = $1 WHERE seq IS NULL AND accepted_at > $2 RETURNING id"
+        async with available():
+            return len(await fetch(connection(), statement, *moments))
+
+    async def _move(self, table: str, column: str, to: date, after: date) -> int:
+        move = f"UPDATE {table} SET {column} = $1 WHERE {column} > $2 RETURNING {column}"  # nosemgrep: sql-only-from-constants - names of this module
+        async with available():
+            return len(await fetch(connection(), move, to, after))

@@ -32,7 +32,9 @@ _SUSPENDED = "The operator has suspended this account."
 class TortoiseAccounts:
     """AccountStore on PostgreSQL or SQLite."""
 
-    async def sign_up(self, number: HiddenNumber, device: NewDevice, now: datetime) -> SignedUp:
+    async def sign_up(
+        self, number: HiddenNumber, device: NewDevice, now: datetime, *, confirmed: datetime | None = None
+    ) -> SignedUp:
         # The first statements make or lock the account: whoever signs up with the same number at the same time waits here.
         fresh = UserId(new_id())
         async with transaction() as inside:
@@ -42,16 +44,24 @@ class TortoiseAccounts:
             if found[0]["suspended_at"] is not None:
                 raise Forbidden(_SUSPENDED)
             pin = await pin_at_the_door(inside, user_id)
-            if pin is not None and pin.holds(now.date()):
+            if pin is not None and pin.holds((confirmed or now).date()):
                 raise RegistrationHeld(user_id)
-            if pin is not None and pin.is_left(now.date()):
+            if pin is not None and pin.is_left((confirmed or now).date()):
                 await drop_left_pin(inside, user_id, now)
             await move_number(inside, user_id, number)
             ended = await self._end_all(inside, user_id, now) if user_id != fresh else ()
             await self._enter(inside, user_id, device, now)
         return SignedUp(user_id, _FIRST_NUMBER, user_id == fresh, found[0]["display_name"] is not None, ended)
 
-    async def unlock(self, token_hash: str, proven: str | None, device: NewDevice, now: datetime) -> SignedUp:
+    async def unlock(
+        self,
+        token_hash: str,
+        proven: str | None,
+        device: NewDevice,
+        now: datetime,
+        *,
+        confirmed: datetime | None = None,
+    ) -> SignedUp:
         look = "SELECT display_name, suspended_at FROM account WHERE id = $1"
         async with transaction() as inside:
             account_id = await use_up(inside, token_hash, now)
@@ -61,7 +71,7 @@ class TortoiseAccounts:
             if found[0]["suspended_at"] is not None:
                 raise Forbidden(_SUSPENDED)
             pin = await pin_at_the_door(inside, user_id)
-            if pin is not None and pin.holds(now.date()) and pin.verifier.text != proven:
+            if pin is not None and pin.holds((confirmed or now).date()) and pin.verifier.text != proven:
                 raise PinRequired
             ended = await self._end_all(inside, user_id, now)
             await self._enter(inside, user_id, device, now)

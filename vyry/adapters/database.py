@@ -61,6 +61,7 @@ def tortoise_config(url: str, *, is_migrating: bool = False) -> dict[str, Any]:
         "apps": {
             "vyry": {
                 "models": ["vyry.adapters.rows", "vyry.adapters.circle_rows", "vyry.adapters.held_rows"],
+                "models": ["vyry.adapters.rows", "vyry.adapters.circle_rows", "vyry.adapters.node_rows"],
                 "default_connection": "default",
                 "migrations": "migrations",
             }

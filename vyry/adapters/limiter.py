@@ -2,6 +2,7 @@
 
 One script decides over all windows of a quota at once: a refused take changes nothing. A sliding window is a hash of moments and counts; a large one rounds
 its moments up to a 64th of its length, so that it never admits more than its limit and at least 98 % of it. A bucket is the moment when it is full again.
+What was written while Redis' clock was ahead counts as written now: it counts for one window more, and no longer.
 With Redis away each node counts for itself, except what is closed then (docs/operations.md, "When something is away").
 """
 
@@ -37,7 +38,12 @@ for i, key in ipairs(KEYS) do
   local limit, length, grain = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
   local left, back
   if grain == 0 then
-    local full = math.max(tonumber(redis.call('GET', key) or now), now) + cost * length / limit
+    local full = math.max(tonumber(redis.call('GET', key) or now), now)
+    if full > now + length then
+      full = now + length
+      redis.call('SET', key, string.format('%.3f', full), 'PX', length)
+    end
+    full = full + cost * length / limit
     back = full - now
     if back - length > wait then wait, longest = back - length, i end
     left = math.floor((length - back) * limit / length + 0.000001)
@@ -49,6 +55,11 @@ for i, key in ipairs(KEYS) do
       if moment + length <= now then
         redis.call('HDEL', key, entries[at])
       else
+        if moment > now + grain then
+          redis.call('HDEL', key, entries[at])
+          moment = math.ceil(now / grain) * grain
+          redis.call('HINCRBY', key, string.format('%.0f', moment), count)
+        end
         used = used + count
         moments[#moments + 1] = {moment, count}
       end
@@ -85,12 +96,12 @@ for i, key in ipairs(KEYS) do
   local limit, length, grain = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
   local left, back = limit, 0
   if grain == 0 then
-    back = math.max(tonumber(redis.call('GET', key) or now) - now, 0)
+    back = math.min(math.max(tonumber(redis.call('GET', key) or now) - now, 0), length)
     left = math.floor((length - back) * limit / length + 0.000001)
   else
     local entries = redis.call('HGETALL', key)
     for at = 1, #entries, 2 do
-      local moment = tonumber(entries[at])
+      local moment = math.min(tonumber(entries[at]), now + grain)
       if moment + length > now then
         left = left - tonumber(entries[at + 1])
         back = math.max(back, moment + length - now)

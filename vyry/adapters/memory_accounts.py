@@ -111,15 +111,17 @@ class MemoryAccounts:
     def __init__(self, ledger: AccountLedger) -> None:
         self._ledger = ledger
 
-    async def sign_up(self, number: HiddenNumber, device: NewDevice, now: datetime) -> SignedUp:
+    async def sign_up(
+        self, number: HiddenNumber, device: NewDevice, now: datetime, *, confirmed: datetime | None = None
+    ) -> SignedUp:
         ledger = self._ledger
         hashes = [each for each in number.hashes.values() if each in ledger.numbers]
         user_id = ledger.numbers[hashes[0]] if hashes else None
         is_new = user_id is None
         pin = None if user_id is None else ledger.pin_at_the_door(user_id)
-        if user_id is not None and pin is not None and pin.holds(now.date()):
+        if user_id is not None and pin is not None and pin.holds((confirmed or now).date()):
             raise RegistrationHeld(user_id)
-        if user_id is not None and pin is not None and pin.is_left(now.date()):
+        if user_id is not None and pin is not None and pin.is_left((confirmed or now).date()):
             del ledger.pins.pins[user_id]
             ledger.pins.noted.append((user_id, "pinRemoved"))
         for each in hashes:
@@ -132,13 +134,21 @@ class MemoryAccounts:
         ledger.accounts[user_id] = replace(ledger.accounts[user_id], phone_sealed=number.sealed)
         return self._enter(user_id, device, now, is_new=is_new)
 
-    async def unlock(self, token_hash: str, proven: str | None, device: NewDevice, now: datetime) -> SignedUp:
+    async def unlock(
+        self,
+        token_hash: str,
+        proven: str | None,
+        device: NewDevice,
+        now: datetime,
+        *,
+        confirmed: datetime | None = None,
+    ) -> SignedUp:
         ledger = self._ledger
         account_id, expires_at = ledger.pins.registrations.get(token_hash, (UUID(int=0), now))
         if account_id not in ledger.accounts or expires_at <= now:
             raise InvalidToken
         pin = ledger.pin_at_the_door(UserId(account_id))
-        if pin is not None and pin.holds(now.date()) and pin.verifier.text != proven:
+        if pin is not None and pin.holds((confirmed or now).date()) and pin.verifier.text != proven:
             raise PinRequired
         return self._enter(UserId(account_id), device, now, is_new=False)
 
@@ -248,7 +258,7 @@ class MemorySessions:
 
     async def rotate(self, rotation: Rotation) -> RotationOutcome:
         token = self._ledger.tokens.get(rotation.hash)
-        if token is None or (token.used_at is None and token.expires_at <= rotation.now):
+        if token is None or (token.used_at is None and token.expires_at <= rotation.judged_at):
             return None
         if token.used_at is not None and not self._is_retry(token, rotation):
             return self._end_family(token.device)
@@ -265,7 +275,7 @@ class MemorySessions:
     def _is_retry(self, token: _Token, rotation: Rotation) -> bool:
         successor = self._ledger.tokens.get(token.successor or "")
         is_unseen = successor is not None and successor.used_at is None
-        is_in_time = token.used_at is not None and rotation.now - token.used_at <= rotation.retry_window
+        is_in_time = token.used_at is not None and abs(rotation.now - token.used_at) <= rotation.retry_window
         return is_unseen and is_in_time and token.attempt_id == rotation.attempt_id
 
     def _end_family(self, device: UUID) -> Reused:

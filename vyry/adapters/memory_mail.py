@@ -132,7 +132,7 @@ class MemoryMailroom:
         envelope.loss = loss
         envelope.content = None
         state = CopyState.EXPIRED if loss is Loss.EXPIRED else CopyState.DROPPED
-        self.fates[envelope.number] = state, self.clock.now()
+        self.fates[envelope.number] = state, self.clock.confirmed()
 
     def room(self, place: Place) -> Room | None:
         """What the lane holds, and how much of it in this name. None: there is no such mailbox, or it has ended."""
@@ -215,7 +215,7 @@ class MemoryMailUpkeep:
             return CopyState.ACCEPTED, accepted_at
         for envelope in box.entries.values():
             if envelope.number == number:
-                is_late = envelope.expires_at <= self.room.clock.now()
+                is_late = envelope.expires_at <= self.room.clock.confirmed()
                 return (CopyState.EXPIRED, envelope.expires_at) if is_late else (CopyState.DEPOSITED, accepted_at)
         return CopyState.DROPPED, accepted_at
 
@@ -226,7 +226,9 @@ class MemoryMailUpkeep:
     async def depth(self) -> tuple[int, float]:
         boxes = self.room.mailboxes.values()
         ages = [
-            (self.room.clock.now() - envelope.accepted_at).total_seconds() for box in boxes for envelope in box.waiting
+            (self.room.clock.confirmed() - envelope.accepted_at).total_seconds()
+            for box in boxes
+            for envelope in box.waiting
         ]
         return sum(len(box.entries) for box in boxes), max(ages, default=0.0)
 
@@ -278,14 +280,14 @@ class MemoryMailStore:
         waiting, box.waiting = box.waiting, []
         if box.is_ended:
             for envelope in waiting:
-                self.room.fates[envelope.number] = CopyState.DROPPED, self.room.clock.now()
+                self.room.fates[envelope.number] = CopyState.DROPPED, self.room.clock.confirmed()
             return []
         deposited = [self._number_next(box, envelope) for envelope in waiting]
         self.room.deposited(box, waiting)
         return deposited
 
     def _number_next(self, box: MemoryMailbox, envelope: MemoryEnvelope) -> Deposited:
-        if envelope.expires_at <= self.room.clock.now():
+        if envelope.expires_at <= self.room.clock.confirmed():
             self.room.lose(envelope, Loss.EXPIRED)
         elif self.room.is_full(box, envelope.lane, envelope.size):
             self.room.lose(envelope, Loss.CAP)
@@ -321,7 +323,7 @@ class MemoryMailStore:
         box, size = self.room.mailboxes[want.mailbox], 0
         for position, seq in enumerate(sorted(seq for seq in box.entries if seq > want.after)[: want.entries]):
             entry = box.entries[seq]
-            loss = entry.loss or (Loss.EXPIRED if entry.expires_at <= self.room.clock.now() else None)
+            loss = entry.loss or (Loss.EXPIRED if entry.expires_at <= self.room.clock.confirmed() else None)
             size += 0 if loss else entry.size
             if position and size > want.size:
                 return
@@ -342,7 +344,7 @@ class MemoryMailStore:
         for seq in range(box.acknowledged.seq + 1, point.seq + 1):
             entry = box.entries.pop(seq)
             if entry.loss is None:
-                now = self.room.clock.now()
+                now = self.room.clock.confirmed()
                 state = CopyState.EXPIRED if entry.expires_at <= now else CopyState.ACKNOWLEDGED
                 self.room.fates[entry.number] = state, now
         box.acknowledged = Cursor(point.seq, point.head)

@@ -35,6 +35,8 @@ ENTER: Final = (
 local others, is_full = {}, false
 for i, key in ipairs(KEYS) do
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+  -- A lease of longer than a lease is of a clock that was ahead: whoever is there renews it.
+  redis.call('ZREMRANGEBYSCORE', key, '(' .. string.format('%.0f', now + ARGV[1]), '+inf')
   others[i] = redis.call('ZCARD', key) - (redis.call('ZSCORE', key, ARGV[3]) and 1 or 0)
   if others[i] >= tonumber(ARGV[i + 3]) then is_full = true end
 end

@@ -90,7 +90,8 @@ class PostgresMailStore:
         self.upkeep: MailUpkeep = PostgresMailUpkeep(lines["mailbox"], lines["sweep"], clock)
 
     def _moment(self) -> datetime | None:
-        return self._clock.now() if self._clock else None
+        # What its life ended is lost for good: a clock in doubt does not decide that.
+        return self._clock.confirmed() if self._clock else None
 
     async def post(self, messages: Sequence[Message], guards: Guards) -> list[Stored] | Outdated:
         batch = Batch(messages)

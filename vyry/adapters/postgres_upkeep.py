@@ -42,7 +42,7 @@ FROM device s JOIN message m ON m.sender = s.mailbox AND m.message_id = $2
 LEFT JOIN LATERAL unnest(m.mailboxes, m.numbers) WITH ORDINALITY c(mailbox, number, n) ON true
 LEFT JOIN device d ON d.mailbox = c.mailbox
 LEFT JOIN LATERAL (SELECT x.id, x.seq, x.loss, x.expires_at FROM envelope x WHERE x.mailbox = c.mailbox AND x.id = c.number) e ON true
-LEFT JOIN LATERAL (SELECT y.state, y.at FROM fate y WHERE y.mailbox = c.mailbox AND y.at >= m.accepted_at - interval '1 hour' AND c.number = ANY(y.numbers)
+LEFT JOIN LATERAL (SELECT y.state, y.at FROM fate y WHERE y.mailbox = c.mailbox AND y.at >= least(m.accepted_at, $3) - interval '1 hour' AND c.number = ANY(y.numbers)
   ORDER BY y.at LIMIT 1) f ON true
 WHERE s.account_id = $1 ORDER BY c.n"""
 _DEPTH = """
@@ -86,7 +86,7 @@ class PostgresMailUpkeep:
         return gone
 
     async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
-        rows = await self._sweep.fetch(_FATES, account, message_id, self._clock and self._clock.now())
+        rows = await self._sweep.fetch(_FATES, account, message_id, self._clock and self._clock.confirmed())
         return [_fate(row) for row in rows if row["account_id"]] if rows else None
 
     async def outcomes(

@@ -47,7 +47,7 @@ class TortoiseSessions:
     async def rotate(self, rotation: Rotation) -> RotationOutcome:
         # The lock of the device comes first: rotations, the end of the family and the end of the device happen one after the other.
         lock = (
-            "UPDATE device SET last_seen_on = $1, idle_warned_at = NULL"
+            "UPDATE device SET last_seen_on = CASE WHEN last_seen_on > $1 THEN last_seen_on ELSE $1 END, idle_warned_at = NULL"
             " WHERE id = (SELECT device FROM refresh_token WHERE hash = $2) AND ended_at IS NULL"
             " AND NOT EXISTS (SELECT 1 FROM account a WHERE a.id = device.account_id AND (a.suspended_at IS NOT NULL OR a.deleted_at IS NOT NULL))"
             " RETURNING id, account_id, device_id, mailbox, session_generation"
@@ -61,16 +61,18 @@ class TortoiseSessions:
 
 async def _rotate(inside: BaseDBAsyncClient, rotation: Rotation, device: dict[str, Any]) -> RotationOutcome:
     use = (
-        "UPDATE refresh_token SET used_at = $1, attempt_id = $2, successor = $3 WHERE hash = $4 AND used_at IS NULL AND expires_at > $1"
+        "UPDATE refresh_token SET used_at = $1, attempt_id = $2, successor = $3 WHERE hash = $4 AND used_at IS NULL AND expires_at > $5"
         " RETURNING family_ends_at"
     )
-    used = await fetch(inside, use, rotation.now, rotation.attempt_id, rotation.successor, rotation.hash)
+    used = await fetch(
+        inside, use, rotation.now, rotation.attempt_id, rotation.successor, rotation.hash, rotation.judged_at
+    )
     if used:
         return await _succeed(inside, rotation, device, to_moment(used[0]["family_ends_at"]))
     token = await RefreshTokenRow.get_or_none(hash=rotation.hash, using_db=inside)
     if token is None or token.used_at is None:
         return None
-    is_retry = token.attempt_id == rotation.attempt_id and rotation.now - token.used_at <= rotation.retry_window
+    is_retry = token.attempt_id == rotation.attempt_id and abs(rotation.now - token.used_at) <= rotation.retry_window
     unseen = "DELETE FROM refresh_token WHERE hash = $1 AND used_at IS NULL RETURNING family_ends_at"
     dead = await fetch(inside, unseen, token.successor) if is_retry else []
     if not dead:

@@ -101,7 +101,8 @@ class SqliteMailStore:
         return await self._writer.run(lambda connection: _park(connection, mailbox, seq, now))
 
     def _now(self) -> int:
-        return milliseconds(self._clock.now())
+        # What its life ended is lost for good: a clock in doubt does not decide that.
+        return milliseconds(self._clock.confirmed())
 
 
 def _open(connection: sqlite3.Connection, mailbox: MailboxKey, after: int, head: bytes | None) -> Greeting:

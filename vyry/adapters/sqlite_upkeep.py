@@ -65,7 +65,7 @@ class SqliteMailUpkeep:
         return await self._writer.run(lambda connection: _retire(connection, milliseconds(before), limit))
 
     async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
-        now = milliseconds(self._clock.now())
+        now = milliseconds(self._clock.confirmed())
         return await self._reader.run(lambda connection: _fates(connection, (account, message_id), now))
 
     async def outcomes(
@@ -110,7 +110,7 @@ def _fates(connection: sqlite3.Connection, message: tuple[UserId, MessageId], no
         for mailbox, user, device in connection.execute(_ADDRESSES, [boxes])
     }
     numbers = {number for _, number, _ in copies}
-    since = min(accepted_at for *_, accepted_at in messages) - _CLOCK_STEP_MILLISECONDS
+    since = min(now, *(accepted_at for *_, accepted_at in messages)) - _CLOCK_STEP_MILLISECONDS
     known = _here(connection, numbers, now) | _noted(connection, numbers, boxes, since)
     return [
         CopyFate(addresses[mailbox], state, moment(at or accepted_at))

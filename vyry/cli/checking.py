@@ -7,18 +7,21 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Annotated, Final, Literal
 
 import asyncpg
 from cyclopts import Parameter
 from pydantic import SecretStr
 
-from vyry.adapters.database import is_postgres
+from vyry.adapters.clock_store import TortoiseClock
+from vyry.adapters.database import is_postgres, open_database
 from vyry.adapters.health import Dependency, probe
 from vyry.adapters.migrating import pending, refuse_newer
-from vyry.clock import SystemClock
 from vyry.errors import SchemaTooNew, Unavailable
 from vyry.settings import Role, Settings, SettingsError, exposed, load_settings, shared_folder, unsafe
+from vyry.clock import JUMP, SystemClock
+from vyry.clock_watch import Reading
 
 
 SKEW_SECONDS: Final = 2.0
@@ -27,6 +30,9 @@ DISK_FULL_BYTES: Final = 256 << 20
 DISK_LOW_BYTES: Final = 2 << 30
 OLDEST_POSTGRES: Final = 150_000
 _SECONDS: Final = 3.0
+_HELD_BACK: Final = (
+    "nothing is deleted for good until the clocks agree, or `vyry clock confirm` (see docs/operations.md)."
+)
 _FACTS: Final = """
 SELECT clock_timestamp() AS now, current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding,
        current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
@@ -37,6 +43,7 @@ _REMEDIES: Final = {
     "redis": "Start it, or correct REDIS_URL; until then mail is slower and tickets fail.",
     "kafka": "Start it, or correct KAFKA_URL; until then the sweeper carries the mail, up to a second later.",
 }
+_ALL_APPLIED: Final = "All applied."
 _MARKS: Final = {"ok": "ok  ", "warning": "warn", "failed": "FAIL"}
 
 
@@ -90,7 +97,9 @@ async def _findings() -> list[Finding]:
     for service in await probe(url, _plain(settings.redis_url), _plain(settings.kafka_url)):
         found.append(_service(service))
         if service.name == "database" and service.is_up:
-            found += [await _migrations(url), *(await _postgres(url) if is_postgres(url) else ())]
+            migrations = await _migrations(url)
+            found += [migrations, *(await _postgres(url) if is_postgres(url) else ())]
+            found += [await _time(url)] if migrations.line == _ALL_APPLIED else []
     return found
 
 
@@ -149,7 +158,7 @@ async def _migrations(url: str) -> Finding:
     if waiting:
         state: State = "failed" if is_postgres(url) else "warning"
         return Finding("migrations", state, f"{len(waiting)} not applied: run `vyry migrate` (`vyry start` does it).")
-    return Finding("migrations", "ok", "All applied.")
+    return Finding("migrations", "ok", _ALL_APPLIED)
 
 
 async def _postgres(url: str) -> list[Finding]:
@@ -171,6 +180,26 @@ def _clock(skew: float) -> Finding:
             "clock", "warning", f"This machine and the database are {skew:.0f} s apart: let both follow NTP."
         )
     return Finding("clock", "ok", f"Within {max(skew, 0.1):.1f} s of the database's.")
+
+
+async def _time(url: str) -> Finding:
+    try:
+        async with open_database(url):
+            reading = await TortoiseClock().read()
+    except Unavailable as problem:
+        return Finding("time", "warning", problem.problem)
+    return _seen(reading, SystemClock().now())
+
+
+def _seen(reading: Reading, now: datetime) -> Finding:
+    """What the store has seen, beside this machine's clock and a clock in doubt."""
+    if reading.claimed_at is not None:
+        said = f"A node's clock says {reading.claimed_at:%Y-%m-%d %H:%M}Z, the store has seen {reading.seen_at:%Y-%m-%d %H:%M}Z"
+        return Finding("time", "warning", f"{said}: {_HELD_BACK}")
+    if reading.seen_at is not None and abs(now - reading.seen_at) > JUMP:
+        said = f"This machine's clock says {now:%Y-%m-%d %H:%M}Z, the store has seen {reading.seen_at:%Y-%m-%d %H:%M}Z"
+        return Finding("time", "warning", f"{said}. A node that starts now is in doubt: {_HELD_BACK}")
+    return Finding("time", "ok", "The store has seen this machine's time, or none yet.")
 
 
 def _durability(row: Mapping[str, object]) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "migrate": ("schema:migrate", "Bring database and topic to this version; safe from several places at once."),
     "rollback": ("schema:rollback", "Undo the newest migration, and lose what only it had room for."),
     "check": ("checking:check", "Tell what is wrong with settings, services, clock and disk."),
+    "clock": ("clock:app", "Look at the time that the store has seen, or confirm this machine's clock."),
     "rotate-keys": ("rotating:rotate_keys", "Sign access tokens with a new key; after a leak drop all others."),
     "rotate-pepper": ("rotating:rotate_pepper", "Hide all phone numbers under a new pepper while nodes run."),
     "secrets": ("schema:secrets", "Make the secret files that are missing in the data folder."),

@@ -73,7 +73,7 @@ class Attachments:
 
     async def look(self, owner: UserId, attachment_id: AttachmentId) -> Attachment:
         """How far an own one is."""
-        found = await self._keeping.ledger.find_own(owner, attachment_id, self._keeping.clock.now())
+        found = await self._keeping.ledger.find_own(owner, attachment_id, self._keeping.clock.confirmed())
         if found is None:
             raise NotFound
         return found
@@ -81,19 +81,19 @@ class Attachments:
     async def add(self, owner: UserId, attachment_id: AttachmentId, incoming: Incoming) -> Attachment:
         """Add to an own one; what is answered is safe. Raises what `begun` and `Upload.take` do; RateLimited and Unavailable for too many at once."""
         with self._uploads.held(owner):
-            now = self._keeping.clock.now()
-            begun(await self._keeping.ledger.find_own(owner, attachment_id, now), incoming)
-            taken_up = begun(await self._keeping.ledger.take_up(owner, attachment_id, now), incoming)
+            moment = self._keeping.clock.confirmed()
+            begun(await self._keeping.ledger.find_own(owner, attachment_id, moment), incoming)
+            taken_up = begun(await self._keeping.ledger.take_up(owner, attachment_id, moment), incoming)
             return await Upload(self._keeping, taken_up, incoming.checksum).take(incoming)
 
     async def end(self, owner: UserId, attachment_id: AttachmentId) -> None:
         """An own one is there for nobody from now on."""
-        if not await self._keeping.ledger.end(owner, attachment_id, self._keeping.clock.now()):
+        if not await self._keeping.ledger.end(owner, attachment_id, self._keeping.clock.confirmed()):
             raise NotFound
 
     async def find(self, attachment_id: AttachmentId) -> Attachment:
         """A whole one, anybody's."""
-        found = await self._keeping.ledger.find(attachment_id, self._keeping.clock.now())
+        found = await self._keeping.ledger.find(attachment_id, self._keeping.clock.confirmed())
         if found is None or found.completed_at is None:
             raise NotFound
         return found

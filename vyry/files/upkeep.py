@@ -25,7 +25,7 @@ class AttachmentUpkeep:
     async def expire(self, limit: int) -> int:
         """Clear away what is over: bytes first, so that none are forgotten. Answers how many attachments went."""
         gone = 0
-        while gone < limit and (over := await self._ledger.over(self._clock.now(), min(_FEW, limit - gone))):
+        while gone < limit and (over := await self._ledger.over(self._clock.confirmed(), min(_FEW, limit - gone))):
             cleared = [each for each in over if await self._cleared(each)]
             if not cleared:
                 raise Unavailable("The bytes of attachments cannot be removed.")

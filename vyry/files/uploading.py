@@ -131,7 +131,7 @@ class Upload:
             return
         # Should this stay without an answer, what was made stays too: it may count.
         made, self._made = self._made, []
-        if not await self._keeping.ledger.extend(longer, now):
+        if not await self._keeping.ledger.extend(longer, self._keeping.clock.confirmed()):
             await self._drop(made)
             raise OffsetMismatch
         before, self.attachment = self.attachment, longer

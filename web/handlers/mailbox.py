@@ -31,7 +31,7 @@ async def page(request: web.Request) -> web.Response:
     found = await request.app[SERVICES].mailboxes.page(caller.mailbox, query.after, query.limit)
     if not found.entries and query.wait:
         found = await _wait(request, caller, query)
-    return _answer(found, request.app[SERVICES].clock.now())
+    return _answer(found, request.app[SERVICES].clock.confirmed())
 
 
 async def acknowledge(request: web.Request) -> web.Response:

@@ -231,7 +231,7 @@ def encoded(session: Session, waiting: bytes | Sequence[Entry]) -> bytes:
     """What was put out as it goes out now: an envelope whose life is over meanwhile goes as a loss."""
     if isinstance(waiting, bytes):
         return waiting
-    now = milliseconds(session.switchboard.services.clock.now())
+    now = milliseconds(session.switchboard.services.clock.confirmed())
     shown = wire_entries(waiting, session.codec.octets, now)
     return session.codec.encode({"type": "entries", "payload": {"entries": shown}})
 

@@ -1,0 +1,67 @@
+"""`vyry clock`: the time that the store has seen, and the operator's word that this machine's clock is right (docs/adr/0028)."""
+
+import sys
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from vyry.adapters.clock_store import TortoiseClock
+from vyry.adapters.database import transaction
+from vyry.adapters.operator_acts import note_act
+from vyry.cli.acting import SOMEBODY, By, in_database
+from vyry.clock import SystemClock
+from vyry.clock_watch import Reading
+from vyry.settings import Role, load_settings
+
+
+app = App(name="clock", help="Look at the time that the store has seen, or confirm this machine's clock.")
+
+
+@app.command
+def show() -> int:
+    """Tell what this machine's clock says, what the store has seen last, and what a clock in doubt claims."""
+    settings = load_settings(Role.TOOL)
+    print(*lines(in_database(settings, TortoiseClock().read)), sep="\n")
+    return 0
+
+
+@app.command
+def confirm(*, by: By = SOMEBODY, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """Say that this machine's clock is right: nodes with the same time go on deleting and expiring within seconds.
+
+    Args:
+        by: Who does it, and why.
+        yes: Do it without asking.
+    """
+    settings = load_settings(Role.TOOL)
+    print(*lines(in_database(settings, TortoiseClock().read)), sep="\n")
+    if not yes and not _agrees():
+        return 1
+
+    async def work() -> None:
+        now = SystemClock().now()
+        await TortoiseClock().confirm(now)
+        async with transaction() as inside:
+            await note_act(inside, by.act("clockConfirmed", about=now.isoformat(timespec="seconds")))
+
+    in_database(settings, work)
+    print("Confirmed. Nodes whose clock agrees go on within seconds; one that does not stays in doubt.")
+    return 0
+
+
+def lines(reading: Reading) -> list[str]:
+    """What is known of the time, a line each."""
+    moments = {
+        "this machine": SystemClock().now(),
+        "the store has seen": reading.seen_at,
+        "the database server": reading.server_at,
+        "a clock in doubt says": reading.claimed_at,
+    }
+    return [f"{name:<22} {at:%Y-%m-%d %H:%M:%S}Z" for name, at in moments.items() if at is not None]
+
+
+def _agrees() -> bool:
+    if not sys.stdin.isatty():
+        print("This lets nodes delete what is over by this machine's clock: --yes confirms it.")
+        return False
+    return input("Is the time of this machine right? Type yes: ").strip() == "yes"
