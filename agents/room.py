@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Final, Never
 
 import faust
@@ -65,9 +66,6 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
         await services.account_upkeep.redate(services.clock.now(), services.pins.tries.lock, is_sure=is_sure)
         return 0
 
-    async def erase() -> int:
-        return await services.deletion.erase(BATCH)
-
     async def look_for_idle() -> int:
         return await services.idle_devices.sweep(BATCH)
 
@@ -88,7 +86,7 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
         [
             Chore("forget", FORGET_SECONDS, forget),
             Chore("redate", REDATE_SECONDS, redate),
-            Chore("erase", ERASE_SECONDS, erase),
+            Chore("erase", ERASE_SECONDS, partial(services.deletion.erase, BATCH)),
             Chore("idle", IDLE_SECONDS, look_for_idle),
             Chore("files", FILES_SECONDS, clear_files),
             Chore("strays", STRAYS_SECONDS, services.files.upkeep.look_for_strays),

@@ -62,7 +62,7 @@ _OF_SESSIONS: Final = (
     Mistake(
         "late mail of a replaced device opens after thirty days",
         _SESSIONS,
-        "known = self._without_old_keys(arrival.at)",
+        "known = self._without_old_keys(arrival.keys_end_by)",
         "known = self",
         f"{_IDENTITIES}::test_late_mail_of_a_replaced_device_is_read_for_thirty_days_whatever_else_came",
     ),
@@ -331,5 +331,36 @@ _OF_THE_STORE: Final = (
         "tests/unit/test_signal_contents.py::test_an_object_with_a_name_twice_is_refused",
     ),
 )
+_CLOCK: Final = "tests/unit/test_clock.py"
+_OF_TIME: Final = (
+    Mistake(
+        "a clock that jumped is confirmed",
+        "vyry/clock.py",
+        "return now if abs(now - expected) <= JUMP else min(now, expected)",
+        "return now",
+        f"{_CLOCK}::test_a_clock_that_jumps_while_the_node_runs_confirms_nothing_at_once",
+    ),
+    Mistake(
+        "a clock is believed against other nodes",
+        "vyry/clock_watch.py",
+        "        elif not is_moved:\n",
+        "        else:\n",
+        f"{_CLOCK}::test_a_clock_is_never_believed_against_nodes_that_have_another_time",
+    ),
+    Mistake(
+        "a lock from the future stands",
+        "vyry/adapters/account_upkeep.py",
+        '("account_pin", "locked_until", pin_lock)',
+        "",
+        "tests/integration/test_redating.py::test_a_pin_locked_while_the_clock_was_ahead_is_locked_for_a_day_more",
+    ),
+    Mistake(
+        "a client believes a clock that is ahead once",
+        "vyry/client/sure_time.py",
+        "return now if seen is None or now - seen.seen_at <= _JUMP else seen.seen_at",
+        "return now",
+        "tests/unit/test_client_sure_time.py::test_a_clock_that_is_ahead_once_costs_nothing",
+    ),
+)
 
-MISTAKES: Final = (*_OF_SESSIONS, *_OF_KEYS, *_OF_LISTS, *_OF_CONVERSATIONS, *_OF_THE_STORE)
+MISTAKES: Final = (*_OF_SESSIONS, *_OF_KEYS, *_OF_LISTS, *_OF_CONVERSATIONS, *_OF_THE_STORE, *_OF_TIME)

@@ -130,7 +130,6 @@ class Files:
 class Services:
     """Everything a process of the node can do."""
 
-    clock: Clock
     clock_watch: ClockWatch
     registration: Registration
     sessions: Sessions
@@ -170,6 +169,11 @@ class Services:
     health: Health
     #: What an operator changes while nodes run.
     rings: Rings
+
+    @property
+    def clock(self) -> Clock:
+        """What all of it asks for the time."""
+        return self.clock_watch.clock
 
 
 @asynccontextmanager
@@ -236,7 +240,6 @@ async def _open_redis(settings: Settings) -> AsyncIterator[Redis]:
 def _wire(ground: Ground, role: Role) -> Services:
     places, push = _places(ground), open_push(ground.settings, role, ground.clock)
     return Services(
-        clock=ground.clock,
         clock_watch=ClockWatch(ground.clock, TortoiseClock()),
         registration=_registration(ground),
         sessions=_sessions(ground),

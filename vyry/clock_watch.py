@@ -76,7 +76,7 @@ class ClockWatch:
     """Keeps a clock confirmed. `run` compares it every few seconds."""
 
     def __init__(self, clock: CheckedClock, store: ClockStore) -> None:
-        self._clock = clock
+        self.clock = clock
         self._store = store
         self._seen_at: datetime | None = None
         self._doubt: Doubt | None = None
@@ -85,7 +85,7 @@ class ClockWatch:
     @property
     def is_in_doubt(self) -> bool:
         """Whether the clock has jumped, or was not compared yet."""
-        return self._doubt is not None or self._clock.expected() is None
+        return self._doubt is not None or self.clock.expected() is None
 
     async def run(self) -> Never:
         """Compare until cancelled; while the store is away the clock goes on by what was confirmed last."""
@@ -97,7 +97,7 @@ class ClockWatch:
     async def look(self) -> None:
         """Compare once. Raises Unavailable."""
         reading = await self._store.read()
-        now = self._clock.now()
+        now = self.clock.now()
         is_moved, self._seen_at = reading.seen_at != self._seen_at, reading.seen_at
         expected = self._expected(reading, now, is_moved=is_moved)
         if abs(now - expected) <= JUMP:
@@ -107,13 +107,13 @@ class ClockWatch:
 
     def _expected(self, reading: Reading, now: datetime, *, is_moved: bool) -> datetime:
         """What the clock should say, by the earliest of those that may know."""
-        expected = self._clock.expected()
+        expected = self.clock.expected()
         if reading.seen_at is not None and (expected is None or is_moved):
             expected = reading.seen_at
         return min(each for each in (expected or now, reading.server_at) if each is not None)
 
     async def _agree(self, reading: Reading, now: datetime) -> None:
-        self._clock.confirm(now)
+        self.clock.confirm(now)
         if self._doubt is not None:
             log.info("clock agrees", seconds=0)
         self._doubt = None
@@ -127,8 +127,8 @@ class ClockWatch:
             await self._store.claim(None)
 
     async def _hold(self, reading: Reading, now: datetime, expected: datetime, *, is_moved: bool) -> None:
-        self._clock.confirm(expected)
-        jump, doubt, elapsed = now - expected, self._doubt, self._clock.elapsed()
+        self.clock.confirm(expected)
+        jump, doubt, elapsed = now - expected, self._doubt, self.clock.elapsed()
         CLOCK_JUMP.set(jump.total_seconds())
         if doubt is None or abs(now - doubt.said - timedelta(seconds=elapsed - doubt.since)) > JUMP:
             log.warning("clock jumped", seconds=round(jump.total_seconds()), state="in doubt", problem=_ADVICE)

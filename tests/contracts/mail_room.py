@@ -50,12 +50,14 @@ class StandingClock:
 
     def __init__(self) -> None:
         self.moment = NOON
+        #: What is confirmed while the clock is in doubt.
+        self.sure: datetime | None = None
 
     def now(self) -> datetime:
         return self.moment
 
     def confirmed(self) -> datetime:
-        return self.moment
+        return self.sure or self.moment
 
     def advance(self, **span: float) -> None:
         self.moment += timedelta(**span)

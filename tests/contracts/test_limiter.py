@@ -247,3 +247,19 @@ async def test_what_is_charged_counts_whatever_is_left(limiter: Counter, quota: 
     longest = 66 if quota is BUCKET else 60
     assert refused.value.members["retry_after_seconds"] in (longest - 1, longest)
     assert (await limiter.charge(quota, "bo", 3)).remaining == 7
+
+
+@KINDS
+async def test_what_was_written_while_the_clock_was_ahead_counts_for_one_window_more(
+    redis: Redis, quota: Quota
+) -> None:
+    limiter, key = RedisLimiter(redis), LimitKeys().of(quota.name, "ann")
+    ahead = str(((await redis.time())[0] + 172_800) * 1000)
+    await (redis.set(key, ahead) if quota is BUCKET else redis.hset(key, ahead, "10"))
+
+    ((peeked,),) = await limiter.peek([(quota, "ann")])
+    with pytest.raises(RateLimited) as refused:
+        await limiter.take(quota, "ann")
+
+    assert peeked.reset_seconds <= 61
+    assert 1 <= refused.value.members["retry_after_seconds"] <= 61

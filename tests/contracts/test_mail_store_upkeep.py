@@ -220,3 +220,32 @@ async def test_mail_for_an_ended_mailbox_is_told_as_dropped(room: MailRoom) -> N
     fates = await room.upkeep.fates(user, message.message_id)
     assert [fate.state for fate in fates or []] == [CopyState.DROPPED]
     assert box != MailboxKey(0)
+
+
+async def test_a_clock_in_doubt_decides_of_no_envelope_that_its_life_is_over(room: MailRoom) -> None:
+    ann, bo = await room.box(), await room.box()
+    await room.post(letter(ann, text=b"waits"), letter(bo, text=b"waits without a number"))
+    await room.store.deposit([ann])
+    room.clock.sure = NOON
+    room.clock.advance(days=100)
+
+    await room.store.deposit([bo])
+    expired = await room.upkeep.expire(room.clock.confirmed(), 100)
+
+    assert expired == 0
+    assert texts([*await room.entries(ann), *await room.entries(bo)]) == [b"waits", b"waits without a number"]
+
+
+async def test_what_was_read_while_the_clock_was_in_doubt_is_told_as_read(room: MailRoom) -> None:
+    user, box = UserId(uuid4()), await room.box()
+    sender = await room.box(user)
+    message = letter(box, sender=sender, at=NOON + timedelta(days=100))
+    room.clock.sure = NOON
+    room.clock.advance(days=100)
+    await room.post(message)
+    (deposited,) = await room.store.deposit([box])
+
+    await room.acknowledge(box, 1, deposited.head)
+
+    (fate,) = await room.upkeep.fates(user, message.message_id) or []
+    assert fate.state is CopyState.ACKNOWLEDGED

@@ -174,3 +174,15 @@ async def test_a_deleted_account_lets_nobody_in(stores: AccountStores, owner: Us
     with pytest.raises(InvalidToken):
         await unlock(stores)
     assert (await stores.sign_up(refresh="r1")).is_new_user
+
+
+async def test_a_clock_that_jumped_does_not_open_the_lock(stores: AccountStores, owner: UserId) -> None:
+    later = NOON + timedelta(days=100)
+
+    with pytest.raises(RegistrationHeld):
+        await stores.accounts.sign_up(hidden(), new_device("r1"), later, confirmed=NOON)
+    await knock(stores, owner, at=later)
+    with pytest.raises(PinRequired):
+        await stores.accounts.unlock("t", None, new_device("r2"), later, confirmed=NOON)
+
+    assert await stores.pins.load(owner) is not None

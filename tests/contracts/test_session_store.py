@@ -162,3 +162,31 @@ async def test_the_day_a_device_was_seen_never_goes_back(stores: AccountStores) 
 
     standing = (await stores.sessions.standings([stores.last_device]))[stores.last_device]
     assert standing.last_seen_on == tomorrow
+
+
+async def test_a_token_ends_by_the_confirmed_time_and_its_successor_lives_by_the_clock(stores: AccountStores) -> None:
+    await stores.sign_up(refresh="r0")
+    ahead = replace(exchange("r0", "r1"), now=SOON + timedelta(days=20))
+
+    refused = await stores.sessions.rotate(ahead)
+    outcome = await stores.sessions.rotate(replace(ahead, confirmed=SOON))
+
+    assert refused is None
+    assert isinstance(outcome, Rotated)
+    assert outcome.expires_at == min(ahead.now + WEEK, NOON + timedelta(days=30))
+
+
+async def test_a_token_used_while_the_clock_was_ahead_is_no_retry_for_days(stores: AccountStores) -> None:
+    await stores.sign_up(refresh="r0")
+    attempt = replace(exchange("r0", "r1"), now=SOON + timedelta(days=2))
+    await stores.sessions.rotate(attempt)
+
+    assert isinstance(await stores.sessions.rotate(replace(attempt, successor="r2", now=SOON)), Reused)
+
+
+async def test_a_clock_that_is_behind_does_not_make_a_device_seen_long_ago(stores: AccountStores) -> None:
+    await stores.sign_up(refresh="r0")
+    await stores.sessions.rotate(replace(exchange("r0", "r1"), now=SOON - timedelta(days=100)))
+
+    standing = (await stores.sessions.standings([stores.last_device]))[stores.last_device]
+    assert standing.last_seen_on == NOON.date()

@@ -25,10 +25,17 @@ from vyry.outage import Outage
 DEADLINE_SECONDS: Final = 1.0
 _AWAY: Final = (RedisError, OSError, TimeoutError)
 
+#: What is charged unasked may owe some windows. A bucket that is full later than that was written while Redis' clock was ahead.
+LONGEST_DEBT: Final = """
+local function longest_debt(length) return math.max(length, math.min(8 * length, 86400000)) end
+"""
+
 #: KEYS: one for each window. ARGV: cost, then for each window limit, length in milliseconds, grain in milliseconds (0: a bucket); then 1 if it is owed.
 #: Answers the wait in milliseconds (0: taken), then which window it is about (the one to wait for, or the tightest), what that has left, and in how many
 #: milliseconds all of it is back.
-TAKE: Final = """
+TAKE: Final = (
+    LONGEST_DEBT
+    + """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local cost = tonumber(ARGV[1])
@@ -39,7 +46,7 @@ for i, key in ipairs(KEYS) do
   local left, back
   if grain == 0 then
     local full = math.max(tonumber(redis.call('GET', key) or now), now)
-    if full > now + length then
+    if full > now + longest_debt(length) then
       full = now + length
       redis.call('SET', key, string.format('%.3f', full), 'PX', length)
     end
@@ -86,9 +93,12 @@ for i, write in ipairs(writes) do
 end
 return {0, tightest, math.max(0, least), math.ceil(reset)}
 """
+)
 
 #: KEYS: windows of any quotas. ARGV: for each limit, length and grain, as above. Answers for each what is left, and in how many milliseconds all of it is back.
-PEEK: Final = """
+PEEK: Final = (
+    LONGEST_DEBT
+    + """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + clock[2] / 1000
 local answer = {}
@@ -96,7 +106,8 @@ for i, key in ipairs(KEYS) do
   local limit, length, grain = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
   local left, back = limit, 0
   if grain == 0 then
-    back = math.min(math.max(tonumber(redis.call('GET', key) or now) - now, 0), length)
+    back = math.max(tonumber(redis.call('GET', key) or now) - now, 0)
+    if back > longest_debt(length) then back = length end
     left = math.floor((length - back) * limit / length + 0.000001)
   else
     local entries = redis.call('HGETALL', key)
@@ -112,6 +123,7 @@ for i, key in ipairs(KEYS) do
 end
 return answer
 """
+)
 
 
 class LimitKeys:

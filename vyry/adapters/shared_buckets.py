@@ -8,7 +8,7 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from vyry.adapters.limiter import LimitKeys
+from vyry.adapters.limiter import LONGEST_DEBT, LimitKeys
 from vyry.counting import Buckets, Taken
 from vyry.outage import Outage
 
@@ -21,18 +21,23 @@ _BATCH: Final = 500
 _AWAY: Final = (RedisError, OSError, TimeoutError)
 
 #: KEYS: buckets, kept as TAKE of limiter.py keeps them: the millisecond when each is full again. ARGV: for each how many milliseconds of refilling were
-#: taken. Answers for each in how many microseconds it will be full.
-MERGE: Final = """
+#: taken, and how long an empty bucket takes. Answers for each in how many microseconds it will be full.
+MERGE: Final = (
+    LONGEST_DEBT
+    + """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + clock[2] / 1000
 local answer = {}
 for i, key in ipairs(KEYS) do
-  local full = math.max(tonumber(redis.call('GET', key) or now), now) + tonumber(ARGV[i])
+  local full, length = math.max(tonumber(redis.call('GET', key) or now), now), tonumber(ARGV[2 * i])
+  if full > now + longest_debt(length) then full = now + length end
+  full = full + tonumber(ARGV[2 * i - 1])
   redis.call('SET', key, string.format('%.3f', full), 'PX', math.ceil(math.max(full - now, 1)))
   answer[i] = math.ceil((full - now) * 1000)
 end
 return answer
 """
+)
 
 
 class SharedBuckets:
@@ -64,10 +69,10 @@ class SharedBuckets:
             await self._tell(told[start : start + _BATCH])
 
     async def _tell(self, part: Sequence[Taken]) -> None:
-        args = []
+        args: list[float] = []
         for quota, _, cost in part:
             window = self._buckets.window(quota)
-            args.append(cost * window.seconds * 1000 / window.limit)
+            args += [cost * window.seconds * 1000 / window.limit, window.seconds * 1000]
         at = time.monotonic()
         debts = await self._merge(keys=[self._keys.of(taken.quota, taken.subject) for taken in part], args=args)
         for taken, debt in zip(part, debts, strict=True):

@@ -9,6 +9,7 @@ from vyry.client.device_lists import KnownDevices
 from vyry.client.packing import pack, unpack
 from vyry.client.peers import Peers
 from vyry.client.store import Store
+from vyry.client.sure_time import sure_time
 from vyry.signal_protocol.frame import ContentType, type_of
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.sender_keys import Distribution, Generations, Where
@@ -74,12 +75,14 @@ class Unsealing:
         """What was in it. Raises a Refusal; then nothing has changed."""
         if type_of(letter.content) is ContentType.SENDER_KEY:
             where = Where(letter.conversation_id, letter.sender)
-            generations, plaintext = self._generations(where).open(letter.content, now=letter.at)
+            sure_at = sure_time(self._store, letter.at)
+            generations, plaintext = self._generations(where).open(letter.content, now=letter.at, sure_at=sure_at)
             self._keep(generations)
             return Unsealed(plaintext, None)
         held = self._peers.identity(letter.sender.user_id)
         listed, is_ended = self._known.listed(letter.sender), self._known.is_ended(letter.sender)
-        arrival = Arrival(letter.sender, letter.content, letter.at, held, listed, is_ended)
+        sure_at = sure_time(self._store, letter.at)
+        arrival = Arrival(letter.sender, letter.content, letter.at, held, listed, is_ended, sure_at)
         opened = self._peers.sessions(letter.sender).open(me.own, arrival, self._prekeys)
         self._peers.keep_sessions(letter.sender, opened.sessions)
         if listed is None:
@@ -92,7 +95,8 @@ class Unsealing:
 
     def accept(self, where: Where, told: Distribution, now: int) -> None:
         """Hold a sender key that its own device told. Raises SenderKeyConflict, BadKey, Malformed."""
-        self._keep(self._generations(where).accept(told, now=now))
+        sure_at = sure_time(self._store, now)
+        self._keep(self._generations(where).accept(told, now=now, sure_at=sure_at))
 
     def _generations(self, where: Where) -> Generations:
         kept = self._store.get("sender keys", where.pack().hex())

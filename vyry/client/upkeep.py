@@ -11,6 +11,7 @@ from vyry.client.refusals import Refused
 from vyry.client.rest import Rest
 from vyry.client.shapes import identifier, whole
 from vyry.client.store import DAY, Store
+from vyry.client.sure_time import note_time, sure_time
 from vyry.signal_protocol.keys import MAX_ID
 
 
@@ -104,9 +105,11 @@ class Upkeep:
                 self._store.put("rotating", "", None)
 
     def sweep(self) -> None:
-        """Delete what has had its time."""
+        """Delete what has had its time for sure."""
         with self._store.transaction():
-            self._store.sweep(self._now())
+            now = self._now()
+            note_time(self._store, now)
+            self._store.sweep(sure_time(self._store, now))
 
     async def _status(self) -> KeyStatus:
         """Raises Refused, Unreachable."""

@@ -230,8 +230,8 @@ class Generations:
     where: Where
     held: Mapping[bytes, Generation] = field(default_factory=dict)
 
-    def accept(self, told: Distribution, *, now: int = 0) -> "Generations":
-        """With this key, which replaces the one before at `now` (ms since 1970). One that is known is never rewound. Raises SenderKeyConflict, BadKey, Malformed."""
+    def accept(self, told: Distribution, *, now: int = 0, sure_at: int | None = None) -> "Generations":
+        """With this key, which replaces the one before at `now` (ms since 1970). One that is known is never rewound. `sure_at`: as for `open`. Raises SenderKeyConflict, BadKey, Malformed."""
         known = self.held.get(told.sender_key_id)
         if known is not None:
             if not hmac.compare_digest(known.signing_key, told.signing_key):
@@ -245,10 +245,12 @@ class Generations:
         held[told.sender_key_id] = Generation(told.signing_key, chain, used_at=now)
         for oldest in list(held)[: max(0, len(held) - MAX_GENERATIONS)]:
             del held[oldest]
-        return replace(self, held=held).without_old_keys(now)
+        return replace(self, held=held).without_old_keys(now if sure_at is None else sure_at)
 
-    def open(self, content: bytes, *, now: int = 0) -> tuple["Generations", bytes]:
+    def open(self, content: bytes, *, now: int = 0, sure_at: int | None = None) -> tuple["Generations", bytes]:
         """The next state and the plaintext. `now` (ms since 1970) dates what is kept, and ends what was kept for 30 days; the generation of this message is looked up before.
+
+        With `sure_at` that ends it in place of `now`, for a clock that is in doubt.
 
         Raises TooLarge, Malformed, UnknownVersion, UnknownType, SenderKeyUnknown, BadSignature, DuplicateMessage, SenderRewound, JumpTooFar, BadMessage, BadPadding.
         """
@@ -263,7 +265,8 @@ class Generations:
         key, nonce = sender_message_secrets(message_key)
         associated = self.where.pack() + body[:HEADER_BYTES]
         plaintext = unpad(unseal(key, nonce, body[HEADER_BYTES:], associated))
-        return replace(self, held={**self.held, sender_key_id: after}).without_old_keys(now), plaintext
+        known = replace(self, held={**self.held, sender_key_id: after})
+        return known.without_old_keys(now if sure_at is None else sure_at), plaintext
 
     def without_old_keys(self, now: int) -> "Generations":
         """Without generations that have ended, and the keys of messages that have been missing for 30 days."""

@@ -140,6 +140,13 @@ class Arrival:
     identity_key: bytes | None = None
     listed: PeerDevice | None = None
     is_ended: bool = False
+    #: What ends old keys, for a clock that is in doubt; `at` unless given.
+    sure_at: int | None = None
+
+    @property
+    def keys_end_by(self) -> int:
+        """Keys whose time was over by then are gone."""
+        return self.at if self.sure_at is None else self.sure_at
 
     def is_current(self, peer: PeerDevice) -> bool:
         """Whether a session with this device may be used for sending."""
@@ -192,7 +199,7 @@ class Sessions:
         A session of another identity than the one held opens nothing (SessionUnknown); one with another device than the listed one never becomes active.
         Keys of messages that have been missing for 30 days, and sessions with devices that ended 30 days ago, open nothing, and what comes back holds none.
         """
-        known = self._without_old_keys(arrival.at)
+        known = self._without_old_keys(arrival.keys_end_by)
         match type_of(arrival.content):
             case ContentType.RATCHET:
                 return known._open_known(arrival, fresh)  # noqa: SLF001  of the same class

@@ -1,0 +1,104 @@
+"""What a clock that was ahead has dated counts against nobody for longer than its window, once the clock is right."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.account_room import NOON, AccountStores, open_stores
+from tests.all_rows import everything
+from vyry.accounts.names import RESTS
+from vyry.accounts.otp import Challenge, Purpose
+from vyry.accounts.pin import Guesser, Locked, NewPin, Tries, Verifier
+from vyry.accounts.sending import CODE_LIFETIME, UNLIMITED, Rules, Subjects
+from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
+from vyry.adapters.circle_rows import RestingNameRow
+from vyry.adapters.rows import DeviceRow, OtpBreakerRow, OtpChallengeRow, PushWakeRow, RefreshTokenRow
+from vyry.devices.waking import RESTS as WAKES_REST
+from vyry.ids import new_id
+from vyry.limits import Window
+
+
+AHEAD = NOON + timedelta(days=2)
+SUBJECTS = Subjects("a" * 64, "b" * 64, "c" * 64, "d" * 64)
+PACED = Rules(number=(Window(1, 30),), network=(), prefix=None, has_breaker=False)
+LOCK = timedelta(days=1)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture
+async def stores(url: str) -> AsyncIterator[AccountStores]:
+    async with open_stores(url) as stores:
+        yield stores
+
+
+def challenge() -> Challenge:
+    return Challenge(new_id(), "a" * 64, b"s", Purpose.LOGIN, b"h", AHEAD, AHEAD + CODE_LIFETIME)
+
+
+async def test_codes_sent_while_the_clock_was_ahead_count_as_sent_now(stores: AccountStores) -> None:
+    await stores.otp.open(challenge(), SUBJECTS, UNLIMITED)
+    _ = await OtpBreakerRow.create(area="d" * 64, until=AHEAD)
+
+    await TortoiseAccountUpkeep().redate(NOON, LOCK, is_sure=False)
+
+    assert list((await stores.otp.sent(SUBJECTS, PACED, NOON + timedelta(seconds=1))).number) == [NOON]
+    assert (await OtpBreakerRow.get(area="d" * 64)).until == NOON + timedelta(hours=1)
+    assert (await OtpChallengeRow.all())[0].expires_at == NOON + CODE_LIFETIME
+
+
+async def test_a_pin_locked_while_the_clock_was_ahead_is_locked_for_a_day_more(stores: AccountStores) -> None:
+    user = (await stores.sign_up()).user_id
+    await stores.pins.add(NewPin(Guesser(user), NOON, Verifier("pin", 1)))
+    await stores.pins.take(user, Tries(1), AHEAD)
+
+    await TortoiseAccountUpkeep().redate(NOON, LOCK, is_sure=False)
+
+    assert await stores.pins.take(user, Tries(1), NOON) == Locked(NOON + LOCK)
+
+
+async def test_a_device_is_not_left_asleep_by_a_wake_up_planned_for_another_year(stores: AccountStores) -> None:
+    await stores.sign_up()
+    wake = PushWakeRow(device=uuid4(), mailbox=1, due_at=AHEAD, rest_until=AHEAD + WAKES_REST[-1])
+    await wake.save(force_create=True)
+
+    await TortoiseAccountUpkeep().redate(NOON, LOCK, is_sure=False)
+
+    await wake.refresh_from_db()
+    assert (wake.due_at, wake.rest_until) == (NOON + WAKES_REST[-1], NOON + WAKES_REST[-1])
+
+
+async def test_what_is_taken_away_once_it_is_over_waits_until_the_clock_is_sure(stores: AccountStores) -> None:
+    await stores.sign_up(refresh="r0")
+    await RefreshTokenRow.all().update(expires_at=NOON + timedelta(days=60))
+    _ = await RestingNameRow.create(hash="h", account_id=None, free_on=(AHEAD + RESTS).date() + timedelta(days=1))
+    before = await everything()
+
+    await TortoiseAccountUpkeep().redate(NOON, LOCK, is_sure=False)
+    assert await everything() == before
+    await TortoiseAccountUpkeep().redate(NOON, LOCK, is_sure=True)
+
+    assert (await RefreshTokenRow.all())[0].expires_at == NOON + timedelta(days=30)
+    assert (await RestingNameRow.all())[0].free_on == (NOON + RESTS).date() + timedelta(days=1)
+
+
+async def test_a_device_seen_in_another_year_was_seen_today(stores: AccountStores) -> None:
+    await stores.sign_up(at=NOON + timedelta(days=100))
+
+    await TortoiseAccountUpkeep().redate(NOON, LOCK, is_sure=False)
+
+    assert (await DeviceRow.all())[0].last_seen_on == NOON.date()
+
+
+async def test_nothing_dated_by_a_right_clock_is_moved(stores: AccountStores) -> None:
+    user = (await stores.sign_up()).user_id
+    await stores.pins.add(NewPin(Guesser(user), NOON, Verifier("pin", 1)))
+    await stores.pins.take(user, Tries(1), NOON)
+    await stores.otp.open(challenge(), SUBJECTS, UNLIMITED)
+
+    assert await TortoiseAccountUpkeep().redate(AHEAD, LOCK, is_sure=True) == 0
