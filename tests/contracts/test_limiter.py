@@ -262,4 +262,4 @@ async def test_what_was_written_while_the_clock_was_ahead_counts_for_one_window_
         await limiter.take(quota, "ann")
 
     assert peeked.reset_seconds <= 61
-    assert 1 <= refused.value.members["retry_after_seconds"] <= 61
+    assert refused.value.members["retry_after_seconds"] in range(1, 62)

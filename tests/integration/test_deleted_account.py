@@ -25,7 +25,7 @@ STAYS = {
     "message.mailboxes": "the outcomes of others' posts, for 30 days: a number that leads nowhere any more",
 }
 #: Tables about nobody.
-ABOUT_NOBODY = {"witness", "pepper", "otp_breaker", "ending"}
+ABOUT_NOBODY = {"witness", "pepper", "otp_breaker", "ending", "clock"}
 
 
 async def delete(house: House, device: Device) -> datetime:

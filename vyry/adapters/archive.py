@@ -191,6 +191,7 @@ ELSEWHERE: Final[Mapping[str, str]] = {
     "operator_act": "the operator's record of its own acts; what concerns the account stands under events",
     "otp_breaker": "an area of numbers, nobody's in particular",
     "witness": "the node's own",
+    "clock": "the node's own",
     "pepper": "the node's own",
     "ending": "a signal between nodes, gone within minutes",
 }
