@@ -7,7 +7,7 @@ from tortoise.migrations import operations as ops
 class Migration(migrations.Migration):
     """A table of one row."""
 
-    dependencies = [("vyry", "0005_resting_names")]
+    dependencies = [("vyry", "0008_proven_networks")]
 
     initial = False
 

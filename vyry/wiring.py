@@ -39,8 +39,8 @@ from vyry.adapters.sessions import TortoiseSessions
 from vyry.adapters.sms import Keys, open_sender
 from vyry.adapters.witness import TortoiseLedger, WitnessFile
 from vyry.circles.conversations import CachedConversations
-from vyry.counting import Buckets
 from vyry.clock import CheckedClock, Clock
+from vyry.counting import Buckets
 from vyry.devices.directory import CachedDeviceLists
 from vyry.devices.ledger import ClaimLedger
 from vyry.files.attachments import MIB, PartStore, Terms

@@ -226,19 +226,16 @@ class Pins:
     async def prove_at(self, place: HashingPlace, guesser: Guesser, pin: str) -> Verifier | None:
         """Like `prove`, for who has a place already."""
         for _ in range(_ROUNDS):
-            now = self._clock.now()
-            trial = await self._store.take(guesser.account_id, self.tries, now, is_at_lock=guesser.is_at_lock)
+            now, confirmed = self._clock.now(), self._clock.confirmed()
+            trial = await self._store.take(guesser.account_id, self.tries, confirmed, is_at_lock=guesser.is_at_lock)
             if trial is None:
                 await place.make(self._keyed(guesser.account_id, pin, self._pepper.in_use))
                 return None
             if isinstance(trial, Locked):
-                raise _locked(trial.until, now)
+                raise _locked(trial.until, confirmed)
             proven = await self._judge(place, Miss(guesser, trial, now), pin)
             if proven is not None:
                 return proven
-                now, confirmed = self._clock.now(), self._clock.confirmed()
-                trial = await self._store.take(guesser.account_id, self.tries, confirmed)
-                    raise _locked(trial.until, confirmed)
         raise Unavailable("The PIN is being changed.")
 
     async def make(self, place: HashingPlace, account_id: UUID, pin: str) -> Verifier:

@@ -6,10 +6,9 @@ from typing import Final
 
 from vyry.accounts.account import KEEP_ENDED
 from vyry.accounts.events import KEEP_EVENTS
-from vyry.accounts.sending import PROVEN_AGE
 from vyry.accounts.lock import TOKEN_LIFETIME
 from vyry.accounts.names import RESTS
-from vyry.accounts.sending import CODE_LIFETIME, HOUR
+from vyry.accounts.sending import CODE_LIFETIME, HOUR, PROVEN_AGE
 from vyry.accounts.tokens import FAMILY_LIFETIME
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.statements import fetch
@@ -81,11 +80,13 @@ class TortoiseAccountUpkeep:
         return len(mailboxes)
 
     async def redate(self, now: datetime, pin_lock: timedelta, *, is_sure: bool) -> int:
-        counts = (*_COUNTS, ("account_pin", "locked_until", pin_lock))
+        locks = [("account_pin", column, pin_lock) for column in ("locked_until", "lock_locked_until")]
+        counts = [*_COUNTS, *locks]
         moved = await self._redate([*counts, *(_LIVES if is_sure else ())], now)
         moved += await self._move("device", "last_seen_on", now.date(), now.date() + _DAY)
         if is_sure:
             free_on = (now + RESTS).date() + _DAY
+            moved += await self._move("proven_network", "proven_on", now.date(), now.date() + _DAY)
             moved += await self._move("resting_name", "free_on", free_on, free_on + _DAY)
         return moved + await self._redate_accepted(now)
 

@@ -60,8 +60,7 @@ def tortoise_config(url: str, *, is_migrating: bool = False) -> dict[str, Any]:
         "connections": {"default": _postgres(url, is_migrating) if is_postgres(url) else _sqlite(url, is_migrating)},
         "apps": {
             "vyry": {
-                "models": ["vyry.adapters.rows", "vyry.adapters.circle_rows", "vyry.adapters.held_rows"],
-                "models": ["vyry.adapters.rows", "vyry.adapters.circle_rows", "vyry.adapters.node_rows"],
+                "models": [f"vyry.adapters.{name}" for name in ("rows", "circle_rows", "held_rows", "node_rows")],
                 "default_connection": "default",
                 "migrations": "migrations",
             }

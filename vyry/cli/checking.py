@@ -18,10 +18,10 @@ from vyry.adapters.clock_store import TortoiseClock
 from vyry.adapters.database import is_postgres, open_database
 from vyry.adapters.health import Dependency, probe
 from vyry.adapters.migrating import pending, refuse_newer
-from vyry.errors import SchemaTooNew, Unavailable
-from vyry.settings import Role, Settings, SettingsError, exposed, load_settings, shared_folder, unsafe
 from vyry.clock import JUMP, SystemClock
 from vyry.clock_watch import Reading
+from vyry.errors import SchemaTooNew, Unavailable
+from vyry.settings import Role, Settings, SettingsError, exposed, load_settings, shared_folder, unsafe
 
 
 SKEW_SECONDS: Final = 2.0
