@@ -8,7 +8,7 @@ import re
 import secrets
 import ssl
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import Enum
@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from vyry.call_settings import CallSettings, unfit_calls
 from vyry.code_settings import CodeSettings, unfit_codes, unsafe_codes
 from vyry.devices.endpoints import is_loopback
+from vyry.errors import Misconfigured
 from vyry.file_settings import FileSettings, unfit_files, unsafe_files
 from vyry.limits import QUOTAS
 from vyry.push_settings import PushSettings, unfit_push, unsafe_push
@@ -65,12 +66,8 @@ class Role(Enum):
 _SIGNS_NOTHING: Final = (Role.WORKER, Role.TOOL)
 
 
-class SettingsError(Exception):
+class SettingsError(Misconfigured):
     """The settings do not do; `lines` holds one line for each thing to mend, none of them a value."""
-
-    def __init__(self, lines: Sequence[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = tuple(lines)
 
 
 def masked(url: str) -> str:

@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError
 from vyry import __version__
 from vyry.cli.refusals import CannotServe
 from vyry.errors import SchemaTooNew, Unavailable
-from vyry.settings import SettingsError
+from vyry.errors import Misconfigured, Unavailable
 
 
 _HELP = """A self-hosted, end-to-end-encrypted messaging node.
@@ -64,6 +64,7 @@ def main(words: Sequence[str] | None = None) -> int:
         # Whoever read our output has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (CycloptsError, SettingsError, SchemaTooNew, Unavailable, CannotServe, OSError) as problem:
+    except (CycloptsError, Misconfigured, Unavailable, CannotServe, OSError) as problem:
         code, lines = _explained(problem)
     for line in lines:
         print(f"vyry: {line}", file=sys.stderr)
@@ -74,7 +75,7 @@ def _explained(problem: Exception) -> tuple[int, Sequence[str]]:
     match problem:
         case CycloptsError():
             return 2, [f"{str(problem).strip()} `vyry --help` shows what there is."]
-        case SettingsError():
+        case Misconfigured():
             return 2, [*problem.lines, "Settings come from the environment; .env.example tells them all."]
         case Unavailable():
             return 1, [f"{problem.problem} Is it running, and is DATABASE_URL right? `vyry check` tells more."]

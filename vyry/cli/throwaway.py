@@ -1,7 +1,5 @@
 """A node that is gone afterwards: a process on a free port with a folder in /tmp, for `vyry demo` and `vyry soak`. It ends with the process that made it, however that ends."""
 
-import asyncio
-import json
 import os
 import secrets
 import shutil
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from vyry.cli.alone import serve
+from vyry.cli.codes import code_in
 from vyry.cli.refusals import CannotServe
 from vyry.cli.running import run
 from vyry.settings import Role, load_settings
@@ -69,18 +68,6 @@ def throwaway() -> Iterator[Place]:
         with suppress(ChildProcessError):
             os.waitpid(child, 0)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-async def code_in(codes: Path, phone_number: str) -> str:
-    """The newest code in a file that a node writes (VYRY_SMS=file:PATH). Raises CannotServe."""
-    try:
-        lines = (await asyncio.to_thread(codes.read_text, encoding="utf-8")).splitlines()
-    except FileNotFoundError:
-        lines = []
-    sent = [said["otp"] for said in map(json.loads, lines) if said["phoneNumber"] == phone_number]
-    if not sent:
-        raise CannotServe(f"No code for this number is in {codes}: is the node's VYRY_SMS file:{codes}?")
-    return str(sent[-1])
 
 
 def fresh_number() -> str:

@@ -1,11 +1,15 @@
 """States of the protocol as bytes, and back: MessagePack of the fields, checked by their types when they come back."""
 
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import UUID
 
 import msgpack
-from pydantic import TypeAdapter
+
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 
 Value = TypeVar("Value")
@@ -14,12 +18,13 @@ _REMEMBERED: Final = 4_096
 
 
 #: One for each type of value that is kept: there are few.
-_ADAPTERS: Final[dict[type[Any], TypeAdapter[Any]]] = {}
+_ADAPTERS: Final[dict[type[Any], "TypeAdapter[Any]"]] = {}
 
 
-def _adapter(of: type[Any]) -> TypeAdapter[Any]:
+def _adapter(of: type[Any]) -> "TypeAdapter[Any]":
     if of not in _ADAPTERS:
-        _ADAPTERS[of] = TypeAdapter(of)
+        # Loaded with the first value: a command that fails before it, or prints its help, needs none of it.
+        _ADAPTERS[of] = import_module("pydantic").TypeAdapter(of)
     return _ADAPTERS[of]
 
 

@@ -16,7 +16,7 @@ from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import person, shown
 from vyry.cli.client.pins import pin_reader
 from vyry.cli.client.where import HERE, Where
-from vyry.cli.throwaway import code_in
+from vyry.cli.codes import code_in
 from vyry.client.client import Client
 
 
@@ -36,19 +36,6 @@ def register(
         user_id = await client.register(phone_number, _reader(phone_number, codes), read_pin=pin_reader(pin_file))
         where.keep_node()
         where.say(f"Registered: your user id is {user_id}.", {"userId": str(user_id)})
-
-    where.run(act)
-
-
-def whoami(*, where: Where = HERE) -> None:
-    """Print the user id by which others find you.
-
-    Args:
-        where: Which device, and its node.
-    """
-
-    async def act(client: Client) -> None:
-        where.say(str(client.user_id), {"userId": str(client.user_id), "node": where.node})
 
     where.run(act)
 

@@ -1,97 +1,93 @@
-"""`vyry client` and its commands, each with lines to learn from."""
+"""`vyry client` and its commands, each with lines to learn from. A command's module is loaded when the command runs, so that each starts soon."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from cyclopts import App
 
-from vyry.cli.client import (
-    account,
-    chatting,
-    devices,
-    files,
-    groups,
-    hearing,
-    linking,
-    people,
-    pins,
-    talking,
-    trust,
-    whois,
-)
+from vyry.cli.client.examples import MESSAGE, examples
 
 
 app = App(name="client", help="Chat from the terminal: end to end, with keys that stay in this profile.")
 
-_MESSAGE: Final = "0197f6a2-5b1c-7000-8000-3f6d2a9c1e55"
 _DIGITS: Final = "12345 67890 12345 67890 12345 67890 12345 67890 12345 67890 12345 67890"
-#: Each command with the examples that end its help.
-COMMANDS: Final[Sequence[tuple[Callable[..., Any] | App, tuple[str, ...]]]] = (
+#: Each command: where it is, what the list of commands says of it, and the examples that end its help.
+COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
     (
-        account.register,
+        "account:register",
+        "Sign up with a telephone number. All other devices of its account end.",
         (
             "register +491512345678",
             "register +491512345678 --profile work --url https://node.example --passphrase-file -",
         ),
     ),
-    (linking.link, ("link --profile laptop", 'link --profile laptop --name "Ann\'s laptop"')),
-    (linking.approve, ("approve 'vyry://link?v=1&id=...'", "approve - --pin-file pin.txt")),
-    (account.whoami, ("whoami", "whoami --json")),
     (
-        account.profile,
+        "linking:link",
+        "Make this profile another device of an account that you have.",
+        ("link --profile laptop", 'link --profile laptop --name "Ann\'s laptop"'),
+    ),
+    (
+        "linking:approve",
+        "Let a new device into your account.",
+        ("approve 'vyry://link?v=1&id=...'", "approve - --pin-file pin.txt"),
+    ),
+    ("whoami:whoami", "Print the user id by which others find you.", ("whoami", "whoami --json")),
+    (
+        "account:profile",
+        "Show or change what others see of you; or show what somebody else shows.",
         ("profile", 'profile --username ann --name "Ann Lee"', 'profile --sealed-name "Ann"', "profile @bo"),
     ),
-    (pins.app, ("pin set", "pin set --lock", "pin set --pin-file new.txt --current-file old.txt", "pin remove")),
-    (people.app, ("friends add @bo", "friends requests", "friends accept @ann", "friends list", "friends block @eve")),
+    ("pins:app", "The PIN of your account.", ()),
+    ("people:app", "Friends, requests and blocks. WHO is a user id, a @username or a number (+...).", ()),
+    ("groups:app", "Groups. GROUP is a title or an id; WHO is a user id, a @username or a number (+...).", ()),
+    ("chatting:chat", "Chat on the whole screen.", ("chat", "chat @bo")),
+    ("hearing:chats", "List your conversations, and what you have to decide about them.", ("chats",)),
     (
-        groups.app,
-        (
-            'groups create "Walks" @bo @cy',
-            "groups add Walks @dan",
-            "groups remove Walks @bo",
-            "groups invite Walks --uses 1",
-        ),
-    ),
-    (chatting.chat, ("chat", "chat @bo")),
-    (hearing.chats, ("chats",)),
-    (
-        talking.send,
+        "talking:send",
+        "Send a message, and wait until the node has it.",
         (
             'send @bo "hello"',
             "send @bo < letter.txt",
-            f'send @bo "yes" --reply-to {_MESSAGE}',
+            f'send @bo "yes" --reply-to {MESSAGE}',
             'send @bo "look" --file photo.jpg',
         ),
     ),
-    (files.app, ('files send @bo photo.jpg "look"', f"files get @ann {_MESSAGE} ~/Downloads")),
-    (talking.react, (f"react @bo {_MESSAGE} 👍", f"react @bo {_MESSAGE}")),
-    (talking.edit, (f'edit @bo {_MESSAGE} "hello!"',)),
-    (talking.unsend, (f"unsend @bo {_MESSAGE}",)),
-    (hearing.receive, ("receive --follow", "receive --json", "receive --follow --live")),
-    (hearing.history, ("history @bo --limit 10",)),
-    (hearing.read, ("read @bo",)),
+    ("files:app", "Send files, and fetch what others sent.", ()),
     (
-        whois.whois,
-        ("whois @bo", "whois @bo --refresh", f"whois @bo --take {_MESSAGE}"),
+        "talking:react",
+        "Put an emoji on a message; without one, take it back.",
+        (f"react @bo {MESSAGE} 👍", f"react @bo {MESSAGE}"),
+    ),
+    ("talking:edit", "Edit a message you sent (within 24 hours).", (f'edit @bo {MESSAGE} "hello!"',)),
+    ("talking:unsend", "Take back a message you sent (within 24 hours).", (f"unsend @bo {MESSAGE}",)),
+    (
+        "hearing:receive",
+        "Print what came since the last time.",
+        ("receive --follow", "receive --json", "receive --follow --live"),
+    ),
+    ("hearing:history", "Print the messages of a conversation, your own included.", ("history @bo --limit 10",)),
+    ("hearing:read", "Mark the messages of a conversation as read.", ("read @bo",)),
+    (
+        "whois:whois",
+        "Print the account that a name means in this profile.",
+        ("whois @bo", "whois @bo --refresh", f"whois @bo --take {MESSAGE}"),
     ),
     (
-        trust.safety,
+        "trust:safety",
+        "Print and compare safety numbers; accept a changed key.",
         ("safety @bo", f"safety @bo --verify {_DIGITS}", f'safety @bo --accept "{_DIGITS}"'),
     ),
-    (devices.app, ("devices list", 'devices rename 1 "the old laptop"', "devices remove 2")),
-    (account.export, ("export account.json",)),
-    (account.logout, ("logout",)),
+    ("devices:app", "The devices of your account.", ()),
+    ("account:export", "Write everything that the node knows of the account into a file.", ("export account.json",)),
+    ("account:logout", "End this device.", ("logout",)),
 )
+#: Groups of commands that are called otherwise than their module; each ends its help with examples of its own.
+_NAMES: Final = {"people": "friends", "pins": "pin"}
 
 
-def _add(command: Callable[..., Any] | App, examples: tuple[str, ...]) -> None:
-    epilogue = "\n\n".join(f"vyry client {line}" for line in examples)
-    if isinstance(command, App):
-        command.help_epilogue = epilogue
-        app.command(command)
+for _target, _help, _examples in COMMANDS:
+    _module, _, _function = _target.partition(":")
+    if _function == "app":
+        app.command(f"vyry.cli.client.{_target}", name=_NAMES.get(_module, _module), help=_help)
     else:
-        app.command(command, help_epilogue=epilogue)
-
-
-for _command, _examples in COMMANDS:
-    _add(_command, _examples)
+        app.command(f"vyry.cli.client.{_target}", name=_function, help=_help, help_epilogue=examples(*_examples))

@@ -2,11 +2,16 @@
 
 from cyclopts import App
 
+from vyry.cli.client.examples import examples
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
 
 
-app = App(name="devices", help="The devices of your account.")
+app = App(
+    name="devices",
+    help="The devices of your account.",
+    help_epilogue=examples("devices list", 'devices rename 1 "the old laptop"', "devices remove 2"),
+)
 
 
 @app.command(name="list")

@@ -3,15 +3,15 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Final
 from uuid import UUID
 
 from cyclopts import App, Parameter
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from vyry.cli.client.deciding import settled
+from vyry.cli.client.examples import MESSAGE, examples
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import REMEMBERED, conversation
 from vyry.cli.client.where import HERE, Where
@@ -21,7 +21,11 @@ from vyry.client.events import Attachment, Message
 from vyry.client.saving import safe_name
 
 
-app: Final = App(name="files", help="Send files, and fetch what others sent.")
+app: Final = App(
+    name="files",
+    help="Send files, and fetch what others sent.",
+    help_epilogue=examples('files send @bo photo.jpg "look"', f"files get @ann {MESSAGE} ~/Downloads"),
+)
 FilePath = Annotated[Path, Parameter(allow_leading_hyphen=True)]
 
 
@@ -98,10 +102,8 @@ def bar(where: Where, name: str) -> Iterator[files.Progress | None]:
     if where.json or not sys.stderr.isatty():
         yield None
         return
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}", markup=False), *columns, console=Console(stderr=True)) as shown:
-        task = shown.add_task(name, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    with import_module("vyry.cli.client.progress").shown(name) as progress:
+        yield progress
 
 
 async def uploaded(client: Client, file: Path, where: Where) -> Attachment:

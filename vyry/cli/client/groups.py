@@ -6,6 +6,7 @@ from uuid import UUID
 
 from cyclopts import App, Parameter, validators
 
+from vyry.cli.client.examples import examples
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import Names, group, person
 from vyry.cli.client.where import HERE, Where
@@ -14,7 +15,14 @@ from vyry.client.link_codes import check_no_link_code
 
 
 app: Final = App(
-    name="groups", help="Groups. GROUP is a title or an id; WHO is a user id, a @username or a number (+...)."
+    name="groups",
+    help="Groups. GROUP is a title or an id; WHO is a user id, a @username or a number (+...).",
+    help_epilogue=examples(
+        'groups create "Walks" @bo @cy',
+        "groups add Walks @dan",
+        "groups remove Walks @bo",
+        "groups invite Walks --uses 1",
+    ),
 )
 Positive = Annotated[int | None, Parameter(validator=validators.Number(gt=0))]
 Body = Mapping[str, Any]

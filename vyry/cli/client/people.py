@@ -6,6 +6,7 @@ from uuid import UUID
 
 from cyclopts import App
 
+from vyry.cli.client.examples import examples
 from vyry.cli.client.naming import Names, person, shown
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
@@ -14,7 +15,13 @@ from vyry.client.group_keys import line_in
 
 Deed = Callable[[Client, UUID], Awaitable[Any]]
 
-app = App(name="friends", help="Friends, requests and blocks. WHO is a user id, a @username or a number (+...).")
+app = App(
+    name="friends",
+    help="Friends, requests and blocks. WHO is a user id, a @username or a number (+...).",
+    help_epilogue=examples(
+        "friends add @bo", "friends requests", "friends accept @ann", "friends list", "friends block @eve"
+    ),
+)
 
 
 @app.command(name="list")

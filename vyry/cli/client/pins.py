@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from vyry.cli.client.examples import examples
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
@@ -17,7 +18,13 @@ from vyry.client.rest import Body
 
 Flag = Annotated[bool | None, Parameter(negative="--no-lock")]
 
-app = App(name="pin", help="The PIN of your account.")
+app = App(
+    name="pin",
+    help="The PIN of your account.",
+    help_epilogue=examples(
+        "pin set", "pin set --lock", "pin set --pin-file new.txt --current-file old.txt", "pin remove"
+    ),
+)
 
 
 @app.command

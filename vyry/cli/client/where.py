@@ -7,22 +7,28 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from getpass import getpass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import orjson
 from cyclopts import Parameter
 
 from vyry.cli.client.exits import FAILURES, Ended, Exit, ended
 from vyry.cli.client.plain import plain
-from vyry.client.client import Client, Profile
+from vyry.client.opening import Profile
+from vyry.client.store import Store
 
+
+if TYPE_CHECKING:
+    from vyry.client.client import Client
 
 #: The node that a new profile belongs to.
 HOME_NODE: Final = "http://127.0.0.1:8000"
 #: In the folder of a profile: its node.
 _NODE: Final = "node"
-Act = Callable[[Client], Coroutine[Any, Any, None]]
+Act = Callable[["Client"], Coroutine[Any, Any, None]]
+Seen = TypeVar("Seen")
 
 
 @Parameter(name="*")
@@ -64,8 +70,6 @@ class Where:
 
     def run(self, act: Act) -> None:
         """Do it as this device; what a person has to decide is an object for programs, too. Raises Ended."""
-        # A crash leaves no file with the keys of this process in it.
-        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         try:
             asyncio.run(self._acted(act))
         except (*FAILURES, Ended) as problem:
@@ -74,14 +78,28 @@ class Where:
                 self.say(str(end), end.decision)
             raise end from None
 
+    def read(self, look: Callable[[Store], Seen]) -> Seen:
+        """What there is to see in the profile; the node is not asked. Raises Ended."""
+        try:
+            with self._profile().open_store() as store:
+                return look(store)
+        except FAILURES as problem:
+            raise ended(problem) from None
+
     def keep_node(self) -> None:
         """Remember the node: the account of this profile is there."""
         (self.folder / _NODE).write_text(f"{self.node}\n", encoding="utf-8")
 
     async def _acted(self, act: Act) -> None:
-        profile = Profile(self.folder, self.node, passphrase=self._passphrase())
-        async with Client.open(profile) as client:
+        profile = self._profile()
+        # What speaks to nodes takes long to load, so not before the profile can be opened.
+        async with import_module("vyry.client.client").Client.open(profile) as client:
             await act(client)
+
+    def _profile(self) -> Profile:
+        # A crash leaves no file with the keys of this process in it.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        return Profile(self.folder, self.node, passphrase=self._passphrase())
 
     def _passphrase(self) -> str | None:
         is_asked_for = str(self.passphrase_file) == "-"

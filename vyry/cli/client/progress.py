@@ -1,0 +1,18 @@
+"""The bar that shows how far a file is. On its own: what draws it is loaded where it is drawn."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from vyry.client import files
+
+
+@contextmanager
+def shown(name: str) -> Iterator[files.Progress]:
+    """A bar on standard error for a file of this name, until the context ends."""
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}", markup=False), *columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
