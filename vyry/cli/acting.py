@@ -14,6 +14,7 @@ from vyry.accounts.acts import OperatorAct
 from vyry.adapters.database import open_database, transaction
 from vyry.adapters.operator_acts import note_act
 from vyry.cli.running import refuse_unmigrated
+from vyry.cli.typed import Words
 from vyry.clock import SystemClock
 from vyry.settings import Settings
 
@@ -31,8 +32,8 @@ class By:
         reason: Why; stands in the log.
     """
 
-    operator: str = ""
-    reason: str = ""
+    operator: Words = ""
+    reason: Words = ""
 
     def act(self, name: str, subject: UUID | None = None, about: str = "") -> OperatorAct:
         """The line for the log: what there is to say `about` the act, then the reason."""

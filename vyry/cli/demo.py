@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,6 +12,8 @@ from uuid import UUID
 import orjson
 from cyclopts import Parameter, validators
 
+from vyry.cli.asking import line
+from vyry.cli.streams import is_person
 from vyry.cli.throwaway import Place, fresh_number, throwaway
 from vyry.client.client import Client, Profile
 from vyry.client.events import Event
@@ -119,13 +120,13 @@ class _Scene:
 
     async def _talk(self, chat: UUID) -> None:
         """Whoever sits here is Ann."""
-        if sys.stdin.isatty():
+        if is_person():
             print("You are Ann now: type a line for Bo. An empty line ends.", flush=True)
         for answer in itertools.cycle(_ANSWERS):
-            line = (await asyncio.to_thread(sys.stdin.readline)).strip()
-            if not line:
+            typed = (await line("") or "").strip()
+            if not typed:
                 return
-            await self._say(chat, "Ann", line)
+            await self._say(chat, "Ann", typed)
             await self._say(chat, "Bo", answer)
 
     def _tell(self, text: str, event: str, body: Mapping[str, Any]) -> None:

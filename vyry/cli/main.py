@@ -4,15 +4,17 @@
 Each command's module is imported only when the command runs: a web process never loads Faust.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
 from vyry import __version__
+from vyry.cli.asking import Interrupted
 from vyry.cli.refusals import CannotServe
 from vyry.errors import SchemaTooNew, Unavailable
+from vyry.cli.streams import complain, flushed, is_unwritten, open_all, unwritten
+from vyry.cli.typed import sorted_words
 from vyry.errors import Misconfigured, Unavailable
 
 
@@ -53,22 +55,32 @@ for _name, (_target, _text) in _COMMANDS.items():
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; answers the exit code."""
+    open_all()
+    code, lines = _ran(sys.argv[1:] if words is None else words)
+    lost = flushed()
+    if lost:
+        code, lines = code or 1, [lost]
+    for line in lines:
+        complain(f"vyry: {line}")
+    return code
+
+
+def _ran(words: Sequence[str]) -> tuple[int, Sequence[str]]:
     code = 0
-    lines: Sequence[str] = ()
     try:
-        answer = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        answer = app(sorted_words(app, words), exit_on_error=False, print_error=False, result_action="return_value")
         code = answer if isinstance(answer, int) else 0
     except KeyboardInterrupt:
         code = 130
+    except Interrupted:
+        code = 143
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (CycloptsError, SettingsError, SchemaTooNew, Unavailable, CannotServe, OSError) as problem:
+        code = 0
     except (CycloptsError, Misconfigured, Unavailable, CannotServe, OSError) as problem:
-        code, lines = _explained(problem)
-    for line in lines:
-        print(f"vyry: {line}", file=sys.stderr)
-    return code
+        return _explained(problem)
+    return code, []
 
 
 def _explained(problem: Exception) -> tuple[int, Sequence[str]]:
@@ -80,7 +92,8 @@ def _explained(problem: Exception) -> tuple[int, Sequence[str]]:
         case Unavailable():
             return 1, [f"{problem.problem} Is it running, and is DATABASE_URL right? `vyry check` tells more."]
         case _:
-            return getattr(problem, "code", 1), [str(problem)]
+            text = unwritten(problem) if isinstance(problem, OSError) and is_unwritten(problem) else str(problem)
+            return getattr(problem, "code", 1), [text]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,12 @@ class CannotServe(Exception):
     code: int = 1
 
 
+class WrongLine(CannotServe):
+    """What was typed or piped in cannot be meant; nothing was done."""
+
+    code = 2
+
+
 def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     """What really went wrong: the exceptions of a group and of the groups in it."""
     inside = [leaves(each) if isinstance(each, BaseExceptionGroup) else [each] for each in group.exceptions]

@@ -18,6 +18,7 @@ from cyclopts import Parameter, validators
 from vyry.cli.ledger import Ledger, Said
 from vyry.cli.refusals import CannotServe, leaves
 from vyry.cli.throwaway import Place, fresh_number, throwaway
+from vyry.cli.typed import FilePath
 from vyry.client.client import Client, Profile
 from vyry.client.refusals import ChainBroken, ClientError
 
@@ -54,7 +55,7 @@ def soak(
     *,
     load: Load = _SOME,
     url: str | None = None,
-    codes: Path | None = None,
+    codes: FilePath | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """Let clients chat under load, and count: exit code 1 if a message was lost, doubled or out of order, or a hash chain broke.

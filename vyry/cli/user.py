@@ -1,7 +1,6 @@
 """`vyry user`: an account in the hands of the operator. Everything it does is written into the log (`vyry audit`)."""
 
 import json
-import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -15,7 +14,9 @@ from vyry.adapters import operating
 from vyry.adapters.operating import ShownAccount
 from vyry.adapters.ring_files import read_peppers
 from vyry.cli.acting import SOMEBODY, By, in_database
+from vyry.cli.asking import confirmed
 from vyry.cli.refusals import CannotServe
+from vyry.cli.typed import Words
 from vyry.errors import InvalidRequest, NotFound
 from vyry.ids import UserId
 from vyry.settings import Role, Settings, load_settings
@@ -42,7 +43,7 @@ class Sure(By):
         as_json: Answer with one JSON object.
     """
 
-    reason: str
+    reason: Words
     yes: Flag = False
     as_json: AsJson = False
 
@@ -172,10 +173,7 @@ def _do(what: str, user: str, by: Sure, work: Callable[[UserId], Coroutine[None,
 
 def _agrees(what: str, user_id: UserId) -> bool:
     """Ask whoever sits at the keyboard; nobody there is a no."""
-    if not sys.stdin.isatty():
-        print(f"This would {what} {user_id}: --yes does it.")
-        return False
-    return input(f"Really {what} {user_id}? Type yes: ").strip() == "yes"
+    return confirmed(f"This would {what} {user_id}")
 
 
 def _found(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:

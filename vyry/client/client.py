@@ -34,7 +34,7 @@ from vyry.client.outgoing import new_id
 from vyry.client.people import Friends, People
 from vyry.client.profiles import Profiles
 from vyry.client.refusals import Unreachable
-from vyry.client.registering import Read, sign_up
+from vyry.client.registering import Proofs, Read, sign_up
 from vyry.client.rest import Rest, limited
 from vyry.client.safety import Safety
 from vyry.client.shapes import device_number, identifier
@@ -117,10 +117,11 @@ class Client:
         return Me.of(self._store).user_id
 
     async def register(
-        self, phone_number: str, read_code: Read, name: str = "vyry", read_pin: Read | None = None
+        self, phone_number: str, read_code: Read | Proofs, name: str = "vyry", read_pin: Read | None = None
     ) -> UUID:
-        """Sign up with this number: a new primary device with new keys; all others of the account end. The PIN is read where the number is locked. Raises Refused, Unreachable."""
-        session = await sign_up(self._rest, phone_number, name, read_code, read_pin)
+        """Sign up with this number: a new primary device with new keys; all others of the account end. The PIN is read where the number is locked; `Proofs` also say whether what was mistyped is read again. Raises Refused, Unreachable."""
+        proofs = read_code if isinstance(read_code, Proofs) else Proofs(read_code, read_pin)
+        session = await sign_up(self._rest, phone_number, name, proofs)
         with self._rest.shaped():
             me = Me.fresh(identifier(session["userId"]), device_number(session["deviceId"]))
         with self._store.transaction():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 from vyry.client.database import lock_store, other_version
-from vyry.client.refusals import ClientError, StoreFull, StoreLocked
+from vyry.client.refusals import ClientError, NotRegistered, StoreFull, StoreLocked
 from vyry.client.store import KEY_BYTES, Store
 from vyry.client.store_key import STORE_KEY, Argon2, Opener, WrappedKey, file_key
 from vyry.signal_protocol.primitives import label
@@ -46,6 +46,8 @@ class Profile:
     url: str
     key: bytes | None = field(default=None, repr=False)
     passphrase: str | None = field(default=None, repr=False)
+    #: Whether opening makes the profile where there is none.
+    may_create: bool = True
 
     def asks_for_passphrase(self) -> bool:
         """Whether a passphrase opens this profile."""
@@ -54,8 +56,10 @@ class Profile:
         return False
 
     def open_store(self) -> Store:
-        """The store, made when it is not there. Raises StoreLocked (also for a profile of an earlier version, which is left as it is), StoreFull, StoreFailed."""
+        """The store, made when it is not there. Raises NotRegistered instead of making it when this may not be; StoreLocked (also for a profile of an earlier version, which is left as it is), StoreFull, StoreFailed."""
         try:
+            if not self.may_create and not (self.folder / _STORE).exists():
+                raise NotRegistered("This profile has no account yet: register first.")
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             return Store(self.folder / _STORE, self._store_key)
         except OSError as failed:
@@ -69,7 +73,10 @@ class Profile:
             return wrapped.unwrap(self._wrapping_key(wrapped.opener, wrapped.argon2))
         # The file with the key is on the disk before the store is begun.
         if (self.folder / _STORE).exists():
-            raise StoreLocked(other_version(self.folder))
+            raise StoreLocked(
+                f"{path} is not there, and nothing else opens {_STORE} beside it: put it back from a copy of the profile. "
+                f"If there never was one, {other_version(self.folder)}"
+            )
         store_key, opener = secrets.token_bytes(KEY_BYTES), self._new_opener()
         argon2 = Argon2.fresh() if opener is Opener.PASSPHRASE else None
         key = self._wrapping_key(opener, argon2, is_new=True)
@@ -97,7 +104,10 @@ class Profile:
             return file_key(self.folder / _KEY, is_new=is_new)
         keyring = system_keyring()
         if keyring is None:
-            raise StoreLocked(f"{self.folder} is opened by the keyring of the system, and there is none here.")
+            raise StoreLocked(
+                f"{self.folder} is opened by the keyring of the system, and there is none here: "
+                "run this in the session that it was made in (cron and ssh have no keyring). Nothing was changed."
+            )
         return keyring_key(keyring, self.folder, is_new=is_new)
 
 
@@ -123,22 +133,38 @@ def change_passphrase(profile: Profile, passphrase: str) -> None:
 def keyring_key(keyring: Keyring, folder: Path, *, is_new: bool) -> bytes:
     """The key of this folder in a keyring, which is made for a new profile when it is not there. Raises StoreLocked."""
     name = str(folder.resolve())
-    kept = keyring.get_password(_SERVICE, name)
+    try:
+        kept = keyring.get_password(_SERVICE, name)
+        if kept is None and is_new:
+            kept = base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+            keyring.set_password(_SERVICE, name, kept)
+    except Exception as failed:  # noqa: BLE001 - each backend has errors of its own: locked, cancelled, no session
+        raise StoreLocked(
+            f"The keyring of the system cannot be used ({type(failed).__name__}): unlock it, or run this where it is unlocked."
+        ) from None
     if kept is None:
-        if not is_new:
-            raise StoreLocked(f"The keyring has no key for {folder}.")
-        kept = base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
-        keyring.set_password(_SERVICE, name, kept)
-    return base64.b64decode(kept)
+        raise StoreLocked(
+            f"The keyring has no key for {folder.resolve()}: it was deleted, it is the keyring of another user, or the profile was moved here. "
+            "Move the profile back to where it was made, or restore the keyring."
+        )
+    try:
+        key = base64.b64decode(kept, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise StoreLocked(
+            f"What the keyring has for {folder.resolve()} is no key of {KEY_BYTES} bytes: restore the keyring."
+        )
+    return key
 
 
 def system_keyring() -> Keyring | None:
     """The keyring of the system, if the package `keyring` is installed and finds one that is no mere file or nothing."""
     try:
         module = importlib.import_module("keyring")
-    except ImportError:
+        backend = module.get_keyring()
+    except Exception:  # noqa: BLE001 - without a home folder, or with a backend named that is not there, each fails in its own way
         return None
-    backend = module.get_keyring()
     return cast("Keyring", module) if getattr(backend, "priority", 0) >= 1 else None
 
 

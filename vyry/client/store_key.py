@@ -129,7 +129,9 @@ def file_key(path: Path, *, is_new: bool) -> bytes:
     """The key in this file (0600), which is made for a new profile when it is not there. Raises StoreLocked when it is not there, is no key, or can be read by others."""
     if not path.exists():
         if not is_new:
-            raise StoreLocked(f"The key of this profile, {path}, is not there: restore it.")
+            raise StoreLocked(
+                f"The key of this profile, {path}, is not there: put it back from a copy. Without it nothing opens the profile, and no other key is made."
+            )
         write_private(path, secrets.token_bytes(KEY_BYTES))
     if path.stat().st_mode & 0o077:
         raise StoreLocked(f"{path} can be read by others: run `chmod 600 {path}`.")

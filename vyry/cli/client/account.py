@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,16 +11,27 @@ from typing import Any, Final
 import orjson
 from cyclopts import Parameter
 
+from vyry.cli.asking import line
+from vyry.cli.client.confirming import Yes, confirm, confirm_over, may_try_again
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import person, shown
 from vyry.cli.client.pins import pin_reader
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.codes import code_in
+from vyry.cli.typed import FilePath, Words
 from vyry.client.client import Client
+from vyry.client.refusals import Refused
+from vyry.client.registering import Proofs
 
 
 def register(
-    phone_number: str, /, *, codes: Path | None = None, pin_file: Path | None = None, where: Where = HERE
+    phone_number: str,
+    /,
+    *,
+    codes: FilePath | None = None,
+    pin_file: FilePath | None = None,
+    yes: Yes = False,
+    where: Where = HERE,
 ) -> None:
     """Sign up with a telephone number; the code that it is sent is asked for. All other devices of the account end.
 
@@ -29,15 +39,22 @@ def register(
         phone_number: In E.164, such as +491512345678.
         codes: Read the code from this file, which the node writes (its VYRY_SMS is file:PATH), instead of asking.
         pin_file: If the number is locked by a PIN, it is on the first line of this file; without it you are asked.
+        yes: Put the new account in the place of the one that this profile has, without asking.
         where: Which device, and its node.
     """
+    is_typed = {"INVALID_OTP": codes is None, "INVALID_PIN": pin_file is None}
+
+    def again(refused: Refused) -> bool:
+        return is_typed.get(refused.code, False) and may_try_again(refused)
 
     async def act(client: Client) -> None:
-        user_id = await client.register(phone_number, _reader(phone_number, codes), read_pin=pin_reader(pin_file))
+        await confirm_over(client, where, yes=yes)
+        proofs = Proofs(_reader(phone_number, codes), pin_reader(pin_file), again)
+        user_id = await client.register(phone_number, proofs)
         where.keep_node()
         where.say(f"Registered: your user id is {user_id}.", {"userId": str(user_id)})
 
-    where.run(act)
+    where.run(act, may_create=True)
 
 
 @Parameter(name="*")
@@ -53,11 +70,11 @@ class Changes:
         about: A few words that only they can read; "" takes them away.
     """
 
-    username: str | None = None
-    name: str | None = None
-    bio: str | None = None
-    sealed_name: str | None = None
-    about: str | None = None
+    username: Words | None = None
+    name: Words | None = None
+    bio: Words | None = None
+    sealed_name: Words | None = None
+    about: Words | None = None
 
 
 NOTHING: Final = Changes()
@@ -100,7 +117,7 @@ def _set_in(words: str) -> str:
     return words.replace("\n", f"\n{'':13}")
 
 
-def export(file: Path, /, *, where: Where = HERE) -> None:
+def export(file: FilePath, /, *, where: Where = HERE) -> None:
     """Write everything that the node knows of the account into a file that only you can read.
 
     Args:
@@ -116,14 +133,17 @@ def export(file: Path, /, *, where: Where = HERE) -> None:
     where.run(act)
 
 
-def logout(*, where: Where = HERE) -> None:
+def logout(*, yes: Yes = False, where: Where = HERE) -> None:
     """End this device: its tokens, keys and mailbox at the node are gone. What was said stays in the profile.
 
     Args:
+        yes: Do it without asking.
         where: Which device, and its node.
     """
 
     async def act(client: Client) -> None:
+        me = client.user_id
+        await confirm(f"This ends this device of {me}, and mail that waits for it is lost.", yes=yes)
         await client.account.logout()
         where.say("This device has ended.", {"ended": True})
 
@@ -140,11 +160,9 @@ def _write(file: Path, archive: dict[str, Any]) -> None:
 
 def _reader(phone_number: str, codes: Path | None) -> Callable[[], Awaitable[str]]:
     async def typed() -> str:
-        # Not on standard output: that is for programs to read.
-        print("The code that was sent: ", end="", file=sys.stderr, flush=True)
-        line: str = await asyncio.to_thread(sys.stdin.readline)
-        if not line:
+        found = await line("The code that was sent: ")
+        if not found or not found.strip():
             raise Ended(Exit.FAILED, "No code was typed, so nothing was registered.")
-        return line.strip()
+        return found.strip()
 
     return typed if codes is None else partial(code_in, codes, phone_number)

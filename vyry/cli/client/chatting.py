@@ -6,17 +6,19 @@ from importlib import import_module
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import conversation
 from vyry.cli.client.where import HERE, Where
+from vyry.cli.streams import is_person
+from vyry.cli.typed import Words
 from vyry.client.client import Client
 
 
-def chat(to: str | None = None, /, *, where: Where = HERE) -> None:
+def chat(to: Words | None = None, /, *, where: Where = HERE) -> None:
     """Chat on the whole screen: conversations, what was said, receipts, files, safety numbers. F1 tells the keys, Ctrl+Q ends it.
 
     Args:
         to: Open this one: a user id, @username, number (+...) or conversation id; without it the latest.
         where: Which device, and its node.
     """
-    if where.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if where.json or not (is_person() and sys.stdout.isatty()):
         raise Ended(
             Exit.WRONG_LINE,
             "chat needs a terminal: in scripts take `vyry client send` and `vyry client receive --json`.",

@@ -1,16 +1,16 @@
 """Safety numbers and what a person says about them: shown, typed in, noted."""
 
-import asyncio
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
+from vyry.cli.asking import line
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.where import Where
+from vyry.cli.streams import is_person
 from vyry.client.client import Client
 from vyry.client.safety import Numbers
 
@@ -76,9 +76,8 @@ class Comparing:
 
     async def _asked(self, numbers: Numbers) -> str:
         """The digits that a person types: the number is not shown before, so that they come from the other side. Without a terminal it is shown, and the command ends. Raises Ended."""
-        if sys.stdin.isatty():
-            print(f"The 60 digits that {self.who} sees: ", end="", file=sys.stderr, flush=True)
-            return await asyncio.to_thread(sys.stdin.readline)
+        if is_person():
+            return await line(f"The 60 digits that {self.who} sees: ") or ""
         text, body = self.told(numbers)
         if not self.where.json:
             self.where.say(text, body)

@@ -2,8 +2,10 @@
 
 from cyclopts import App
 
+from vyry.cli.client.confirming import Yes, confirm
 from vyry.cli.client.examples import examples
 from vyry.cli.client.where import HERE, Where
+from vyry.cli.typed import Words
 from vyry.client.client import Client
 
 
@@ -34,7 +36,7 @@ def list_all(*, where: Where = HERE) -> None:
 
 
 @app.command
-def rename(device_id: int, name: str, /, *, where: Where = HERE) -> None:
+def rename(device_id: int, name: Words, /, *, where: Where = HERE) -> None:
     """Call a device something else.
 
     Args:
@@ -51,15 +53,17 @@ def rename(device_id: int, name: str, /, *, where: Where = HERE) -> None:
 
 
 @app.command
-def remove(device_id: int, /, *, where: Where = HERE) -> None:
+def remove(device_id: int, /, *, yes: Yes = False, where: Where = HERE) -> None:
     """End a device within a second: it gets no mail any more.
 
     Args:
         device_id: Its number in the list.
+        yes: Do it without asking.
         where: Which device, and its node.
     """
 
     async def act(client: Client) -> None:
+        await confirm(f"This ends device {device_id}, and mail that waits for it is lost.", yes=yes)
         await client.devices.remove(device_id)
         where.say(f"Device {device_id} has ended.", {"deviceId": device_id, "ended": True})
 

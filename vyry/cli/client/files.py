@@ -5,16 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 from uuid import UUID
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from vyry.cli.client.deciding import settled
 from vyry.cli.client.examples import MESSAGE, examples
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import REMEMBERED, conversation
 from vyry.cli.client.where import HERE, Where
+from vyry.cli.typed import FilePath, Words
 from vyry.client import files
 from vyry.client.client import Client
 from vyry.client.events import Attachment, Message
@@ -26,17 +27,16 @@ app: Final = App(
     help="Send files, and fetch what others sent.",
     help_epilogue=examples('files send @bo photo.jpg "look"', f"files get @ann {MESSAGE} ~/Downloads"),
 )
-FilePath = Annotated[Path, Parameter(allow_leading_hyphen=True)]
 
 
 @app.command
 def send(
-    to: str,
+    to: Words,
     file: FilePath,
-    text: str = "",
+    text: Words = "",
     /,
     *,
-    name: str | None = None,
+    name: Words | None = None,
     where: Where = HERE,
 ) -> None:
     """Send a file, and wait until the node has it. Broken off, the same line goes on where it was.
@@ -60,7 +60,7 @@ def send(
 
 
 @app.command
-def get(to: str, message: UUID, into: Path = Path(), /, *, where: Where = HERE) -> None:
+def get(to: Words, message: UUID, into: FilePath = Path(), /, *, where: Where = HERE) -> None:
     """Fetch the files of a message. Broken off, the same line goes on where it was; nothing that is there already is overwritten.
 
     Args:
@@ -82,7 +82,7 @@ def get(to: str, message: UUID, into: Path = Path(), /, *, where: Where = HERE) 
 
 
 @contextmanager
-def source(file: Path, name: str | None = None) -> Iterator[files.Stream]:
+def source(file: Path, name: Words | None = None) -> Iterator[files.Stream]:
     """What is to be sent: a file, or standard input for -. Raises Ended."""
     if str(file) == "-":
         yield files.Stream(sys.stdin.buffer, name)

@@ -6,10 +6,12 @@ from uuid import UUID
 
 from cyclopts import App, Parameter, validators
 
+from vyry.cli.client.confirming import Yes, confirm
 from vyry.cli.client.examples import examples
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import Names, group, person
 from vyry.cli.client.where import HERE, Where
+from vyry.cli.typed import Words
 from vyry.client.client import Client
 from vyry.client.link_codes import check_no_link_code
 
@@ -30,7 +32,7 @@ Deed = Callable[[Client, UUID], Awaitable[Body]]
 
 
 @app.command
-def create(title: str, /, *who: str, where: Where = HERE) -> None:
+def create(title: Words, /, *who: str, where: Where = HERE) -> None:
     """Make a group, and be its admin. Broken off, the same line makes it once.
 
     Args:
@@ -50,7 +52,7 @@ def create(title: str, /, *who: str, where: Where = HERE) -> None:
 
 
 @app.command
-def rename(to: str, title: str, /, *, where: Where = HERE) -> None:
+def rename(to: Words, title: Words, /, *, where: Where = HERE) -> None:
     """Call a group something else.
 
     Args:
@@ -68,7 +70,7 @@ def rename(to: str, title: str, /, *, where: Where = HERE) -> None:
 
 
 @app.command
-def add(to: str, first: str, /, *more: str, where: Where = HERE) -> None:
+def add(to: Words, first: str, /, *more: str, where: Where = HERE) -> None:
     """Take people in. They read what is said from now on.
 
     Args:
@@ -87,7 +89,7 @@ def add(to: str, first: str, /, *more: str, where: Where = HERE) -> None:
 
 
 @app.command
-def remove(to: str, who: str, /, *, where: Where = HERE) -> None:
+def remove(to: Words, who: str, /, *, where: Where = HERE) -> None:
     """Make somebody go. What is said from now on, and another title, is closed to them.
 
     Args:
@@ -105,15 +107,17 @@ def remove(to: str, who: str, /, *, where: Where = HERE) -> None:
 
 
 @app.command
-def leave(to: str, /, *, where: Where = HERE) -> None:
+def leave(to: Words, /, *, yes: Yes = False, where: Where = HERE) -> None:
     """Go. What was said stays in the profile; the last admin hands over first (`groups role`).
 
     Args:
         to: A title or conversation id.
+        yes: Do it without asking.
         where: Which device, and its node.
     """
 
     async def deed(client: Client, chat: UUID) -> Body:
+        await confirm(f"You leave {to}, and come back only when a member takes you in.", yes=yes)
         await client.groups.leave(chat)
         return {"left": True}
 
@@ -121,7 +125,7 @@ def leave(to: str, /, *, where: Where = HERE) -> None:
 
 
 @app.command
-def role(to: str, who: str, new: Literal["admin", "member"], /, *, where: Where = HERE) -> None:
+def role(to: Words, who: str, new: Literal["admin", "member"], /, *, where: Where = HERE) -> None:
     """Make somebody an admin, or one of the others.
 
     Args:
@@ -140,7 +144,7 @@ def role(to: str, who: str, new: Literal["admin", "member"], /, *, where: Where 
 
 
 @app.command
-def invite(to: str, /, *, uses: Positive = None, seconds: Positive = None, where: Where = HERE) -> None:
+def invite(to: Words, /, *, uses: Positive = None, seconds: Positive = None, where: Where = HERE) -> None:
     """Print a token that lets in whoever has it.
 
     Args:
@@ -159,7 +163,7 @@ def invite(to: str, /, *, uses: Positive = None, seconds: Positive = None, where
 
 
 @app.command
-def join(token: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, where: Where = HERE) -> None:
+def join(token: Words, /, *, where: Where = HERE) -> None:
     """Come in by an invite. The title shows once a device that knows it was there.
 
     Args:
@@ -176,7 +180,7 @@ def join(token: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, wher
 
 
 @app.command
-def members(to: str, /, *, where: Where = HERE) -> None:
+def members(to: Words, /, *, where: Where = HERE) -> None:
     """List who is in it, as the node says: until members are signed for, the node vouches for who is in a group.
 
     Args:

@@ -10,6 +10,7 @@ from vyry.cli.client.deciding import body_of, named, short
 from vyry.cli.client.naming import REMEMBERED, Names, conversation
 from vyry.cli.client.telling import line
 from vyry.cli.client.where import HERE, Where
+from vyry.cli.typed import Words
 from vyry.client.client import Client
 from vyry.client.events import Message, Presence, Typing
 
@@ -40,7 +41,7 @@ def receive(*, follow: Flag = False, live: Flag = False, where: Where = HERE) ->
 
 
 def history(
-    to: str,
+    to: Words,
     /,
     *,
     limit: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 50,
@@ -64,7 +65,7 @@ def history(
     where.run(act)
 
 
-def read(to: str, /, *, where: Where = HERE) -> None:
+def read(to: Words, /, *, where: Where = HERE) -> None:
     """Tell the others in a conversation that you have read what they said, unless your account tells nobody.
 
     Args:

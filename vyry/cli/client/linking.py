@@ -1,34 +1,38 @@
 """`vyry client link` and `vyry client approve`: another device of the account, by a QR and six digits that the new device shows and a person types in."""
 
-import asyncio
 import sys
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import segno
-from cyclopts import Parameter
 
+from vyry.cli.asking import line
+from vyry.cli.client.confirming import Yes, confirm_over, may_try_again
 from vyry.cli.client.exits import Ended, Exit
-from vyry.cli.client.pins import pin_in
+from vyry.cli.client.pins import pin_in, pin_reader
 from vyry.cli.client.plain import plain
 from vyry.cli.client.where import HERE, Where
+from vyry.cli.streams import is_person
+from vyry.cli.typed import FilePath, Words
 from vyry.client.client import Client
 from vyry.client.linking import Scanned
+from vyry.client.refusals import Refused
 
 
 #: So often the digits may be typed.
 TRIES: Final = 3
 
 
-def link(*, name: str = "vyry", where: Where = HERE) -> None:
+def link(*, name: Words = "vyry", yes: Yes = False, where: Where = HERE) -> None:
     """Make this profile another device of an account: show its QR to a device that the account has, and type the six digits shown here there.
 
     Args:
         name: What the account's owner sees it called.
+        yes: Put the account in the place of the one that this profile has, without asking.
         where: Which device, and its node.
     """
 
     async def act(client: Client) -> None:
+        await confirm_over(client, where, yes=yes)
         attempt = await client.links.begin(name)
         if not where.json:
             # Not on standard output: that is for programs to read.
@@ -42,12 +46,10 @@ def link(*, name: str = "vyry", where: Where = HERE) -> None:
         where.keep_node()
         where.say(f"Linked: your user id is {user_id}.", {"userId": str(user_id)})
 
-    where.run(act)
+    where.run(act, may_create=True)
 
 
-def approve(
-    uri: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, pin_file: Path | None = None, where: Where = HERE
-) -> None:
+def approve(uri: Words, /, *, pin_file: FilePath | None = None, where: Where = HERE) -> None:
     """Let a new device into your account: type the six digits that it shows. What was said before does not go there.
 
     Args:
@@ -57,26 +59,39 @@ def approve(
     """
 
     async def act(client: Client) -> None:
-        shown = await asyncio.to_thread(sys.stdin.readline) if uri == "-" else uri
+        shown = (await line("") or "") if uri == "-" else uri
         pin = None if pin_file is None else pin_in(pin_file)
         scanned = await client.links.scan(shown.strip())
         if not await _digits_match(scanned):
             await scanned.reject()
             raise Ended(Exit.REFUSED, "The device was not let in: its six digits were not typed.")
-        await scanned.approve(pin)
+        await _approved(scanned, pin)
         where.say(f"{scanned.name} is let in.", {"name": scanned.name, "code": scanned.code, "approved": True})
 
     where.run(act)
+
+
+async def _approved(scanned: Scanned, pin: str | None) -> None:
+    """Hand the account over; a person who gave no PIN where one is needed, or mistyped it, is asked for it. Raises Refused, Unreachable."""
+    is_typed = pin is None
+    while True:
+        try:
+            return await scanned.approve(pin)
+        except Refused as refused:
+            is_missing = pin is None and refused.code in ("PIN_REQUIRED", "INVALID_PIN")
+            if not is_typed or not (is_person() if is_missing else may_try_again(refused)):
+                raise
+        pin = await pin_reader(None)()
 
 
 async def _digits_match(scanned: Scanned) -> bool:
     """Whether a person typed what the new device shows. The digits are not shown here: they would be copied without a look at the other screen."""
     asked = f"{scanned.name} asks from {scanned.requested_from} to be let into your account.\n"
     print(plain(asked), end="", file=sys.stderr)
-    for _ in range(TRIES):
-        print("Type the six digits that it shows: ", end="", file=sys.stderr, flush=True)
-        typed = await asyncio.to_thread(sys.stdin.readline)
-        if not typed:
+    # A script has what it has.
+    for _ in range(TRIES if is_person() else 1):
+        typed = await line("Type the six digits that it shows: ")
+        if typed is None:
             return False
         if scanned.matches(typed):
             return True

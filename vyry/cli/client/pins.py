@@ -1,18 +1,20 @@
 """`vyry client pin`: what a new device, or whoever gets the number, has to know besides. A PIN is typed or lies in a file: never on a command line."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
-from getpass import getpass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from vyry.cli.asking import first_line, line
+from vyry.cli.client.confirming import may_try_again
 from vyry.cli.client.examples import examples
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.where import HERE, Where
+from vyry.cli.typed import FilePath
 from vyry.client.client import Client
+from vyry.client.refusals import Refused
 from vyry.client.rest import Body
 
 
@@ -43,7 +45,7 @@ def show(*, where: Where = HERE) -> None:
 
 @app.command(name="set")
 def set_pin(
-    *, pin_file: Path | None = None, current_file: Path | None = None, lock: Flag = None, where: Where = HERE
+    *, pin_file: FilePath | None = None, current_file: FilePath | None = None, lock: Flag = None, where: Where = HERE
 ) -> None:
     """Set a PIN, or another one: 6 to 128 characters.
 
@@ -58,13 +60,21 @@ def set_pin(
         is_set = (await client.account.pin())["isSet"]
         current = await pin_reader(current_file, "The present PIN: ")() if is_set else None
         new = await pin_reader(pin_file, "The new PIN: ")()
-        _tell(await client.account.set_pin(new, current, registration_lock=lock), where)
+        while True:
+            try:
+                standing = await client.account.set_pin(new, current, registration_lock=lock)
+            except Refused as refused:
+                if current_file is not None or not may_try_again(refused):
+                    raise
+                current = await pin_reader(None, "The present PIN: ")()
+            else:
+                return _tell(standing, where)
 
     where.run(act)
 
 
 @app.command
-def remove(*, pin_file: Path | None = None, where: Where = HERE) -> None:
+def remove(*, pin_file: FilePath | None = None, where: Where = HERE) -> None:
     """Have no PIN any more.
 
     Args:
@@ -73,17 +83,19 @@ def remove(*, pin_file: Path | None = None, where: Where = HERE) -> None:
     """
 
     async def act(client: Client) -> None:
-        _tell(await client.account.remove_pin(await pin_reader(pin_file)()), where)
+        while True:
+            try:
+                return _tell(await client.account.remove_pin(await pin_reader(pin_file)()), where)
+            except Refused as refused:
+                if pin_file is not None or not may_try_again(refused):
+                    raise
 
     where.run(act)
 
 
 def pin_in(file: Path) -> str:
-    """The PIN on the first line of this file. Raises Ended."""
-    try:
-        return file.read_text(encoding="utf-8").splitlines()[0]
-    except (OSError, IndexError):
-        raise Ended(Exit.FAILED, f"No PIN can be read from {file}.") from None
+    """The PIN on the first line of this file. Raises CannotServe."""
+    return first_line(file, "No PIN: it")
 
 
 def pin_reader(file: Path | None, ask: str = "The account's PIN: ") -> Callable[[], Awaitable[str]]:
@@ -92,13 +104,10 @@ def pin_reader(file: Path | None, ask: str = "The account's PIN: ") -> Callable[
     async def read() -> str:
         if file is not None:
             return await asyncio.to_thread(pin_in, file)
-        if sys.stdin.isatty():
-            return await asyncio.to_thread(getpass, ask)
-        print(ask, end="", file=sys.stderr, flush=True)
-        line: str = await asyncio.to_thread(sys.stdin.readline)
-        if not line:
+        typed = await line(ask, is_hidden=True)
+        if not typed:
             raise Ended(Exit.FAILED, "No PIN was typed, so nothing was changed.")
-        return line.rstrip("\n")
+        return typed
 
     return read
 

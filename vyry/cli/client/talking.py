@@ -1,20 +1,22 @@
 """Commands that say something."""
 
-import sys
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from vyry.cli.client.deciding import settled
-from vyry.cli.client.files import FilePath, uploaded
+from vyry.cli.client.files import uploaded
 from vyry.cli.client.naming import conversation, target
 from vyry.cli.client.where import HERE, Where
+from vyry.cli.refusals import WrongLine
+from vyry.cli.streams import whole_text
+from vyry.cli.typed import FilePath, Words
 from vyry.client.client import Client
 from vyry.client.events import Target
 
 
 def send(
-    to: str,
-    text: str | None = None,
+    to: Words,
+    text: Words | None = None,
     /,
     *,
     reply_to: UUID | None = None,
@@ -30,7 +32,9 @@ def send(
         file: A file that goes with it; - is standard input.
         where: Which device, and its node.
     """
-    said = text if text is not None else "" if file else sys.stdin.read()
+    said = text if text is not None else "" if file else whole_text()
+    if file is None:
+        _check_said(said)
 
     async def say(client: Client, chat: UUID) -> UUID:
         answered = target(client, chat, reply_to) if reply_to else None
@@ -40,7 +44,7 @@ def send(
     _say(to, say, where)
 
 
-def react(to: str, message: UUID, emoji: str | None = None, /, *, where: Where = HERE) -> None:
+def react(to: Words, message: UUID, emoji: Words | None = None, /, *, where: Where = HERE) -> None:
     """Put an emoji on a message; without one, take it back.
 
     Args:
@@ -52,7 +56,7 @@ def react(to: str, message: UUID, emoji: str | None = None, /, *, where: Where =
     _say(to, _about(message, lambda client, chat, of: client.messages.react(chat, of, emoji)), where)
 
 
-def edit(to: str, message: UUID, text: str, /, *, where: Where = HERE) -> None:
+def edit(to: Words, message: UUID, text: Words, /, *, where: Where = HERE) -> None:
     """Put other words in the place of one's own, for a day.
 
     Args:
@@ -61,10 +65,11 @@ def edit(to: str, message: UUID, text: str, /, *, where: Where = HERE) -> None:
         text: What to say instead.
         where: Which device, and its node.
     """
+    _check_said(text)
     _say(to, _about(message, lambda client, chat, of: client.messages.edit(chat, of, text)), where)
 
 
-def unsend(to: str, message: UUID, /, *, where: Where = HERE) -> None:
+def unsend(to: Words, message: UUID, /, *, where: Where = HERE) -> None:
     """Take back what one said, for a day.
 
     Args:
@@ -73,6 +78,14 @@ def unsend(to: str, message: UUID, /, *, where: Where = HERE) -> None:
         where: Which device, and its node.
     """
     _say(to, _about(message, lambda client, chat, of: client.messages.unsend(chat, of)), where)
+
+
+def _check_said(text: str) -> None:
+    """A line of a timetable that had nothing to say sends nothing. Raises WrongLine."""
+    if not text.strip():
+        raise WrongLine(
+            "There is nothing to send: the text is empty. A text that is called like an option goes behind --."
+        )
 
 
 Say = Callable[[Client, UUID], Awaitable[UUID]]

@@ -1,12 +1,10 @@
 """What every command of `vyry client` has in common: which device speaks and to which node, how it answers, and how it ends."""
 
-import asyncio
+import json
 import resource
 import shlex
-import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from getpass import getpass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -14,8 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import orjson
 from cyclopts import Parameter
 
+from vyry.cli.asking import first_line, line, run
 from vyry.cli.client.exits import FAILURES, Ended, Exit, ended
 from vyry.cli.client.plain import plain
+from vyry.cli.refusals import CannotServe
+from vyry.cli.streams import is_person, is_utf8
+from vyry.cli.typed import FilePath
 from vyry.client.opening import Profile
 from vyry.client.store import Store
 
@@ -46,12 +48,20 @@ class Where:
     profile: str = "default"
     url: str | None = None
     json: Annotated[bool, Parameter(negative=())] = False
-    passphrase_file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None
+    passphrase_file: FilePath | None = None
 
     @property
     def folder(self) -> Path:
         """Where the profile lies."""
-        return Path(self.profile) if "/" in self.profile else Path.home() / ".vyry" / self.profile
+        if "/" in self.profile:
+            return Path(self.profile)
+        try:
+            return Path.home() / ".vyry" / self.profile
+        except RuntimeError:
+            raise Ended(
+                Exit.WRONG_LINE,
+                "There is no home folder here: set HOME, or name the profile by a path (--profile ./NAME).",
+            ) from None
 
     @property
     def node(self) -> str:
@@ -66,12 +76,14 @@ class Where:
 
     def say(self, text: str, body: Mapping[str, Any]) -> None:
         """A line for people, or for programs."""
-        print(orjson.dumps(body).decode() if self.json else plain(text), flush=True)
+        print(_json(body) if self.json else plain(text), flush=True)
 
-    def run(self, act: Act) -> None:
-        """Do it as this device; what a person has to decide is an object for programs, too. Raises Ended."""
+    def run(self, act: Act, *, may_create: bool = False) -> None:
+        """Do it as this device; what a person has to decide is an object for programs, too. `may_create`: make the profile where there is none. Raises Ended."""
+        # Before anything runs: the passphrase may be asked for.
+        profile = self._profile(may_create=may_create)
         try:
-            asyncio.run(self._acted(act))
+            run(self._acted(act, profile))
         except (*FAILURES, Ended) as problem:
             end = ended(problem)
             if self.json and end.decision:
@@ -90,27 +102,38 @@ class Where:
         """Remember the node: the account of this profile is there."""
         (self.folder / _NODE).write_text(f"{self.node}\n", encoding="utf-8")
 
-    async def _acted(self, act: Act) -> None:
-        profile = self._profile()
+    async def _acted(self, act: Act, profile: Profile) -> None:
         # What speaks to nodes takes long to load, so not before the profile can be opened.
         async with import_module("vyry.client.client").Client.open(profile) as client:
             await act(client)
 
-    def _profile(self) -> Profile:
+    def _profile(self, *, may_create: bool = False) -> Profile:
         # A crash leaves no file with the keys of this process in it.
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-        return Profile(self.folder, self.node, passphrase=self._passphrase())
+        return Profile(self.folder, self.node, passphrase=self._passphrase(), may_create=may_create)
 
     def _passphrase(self) -> str | None:
         is_asked_for = str(self.passphrase_file) == "-"
         if self.passphrase_file is not None and not is_asked_for:
             try:
-                return self.passphrase_file.read_text(encoding="utf-8").splitlines()[0]
-            except (OSError, IndexError):
-                raise Ended(Exit.STORE_LOCKED, f"No passphrase can be read from {self.passphrase_file}.") from None
-        if is_asked_for or (Profile(self.folder, "").asks_for_passphrase() and sys.stdin.isatty()):
-            return getpass(f"Passphrase of {self.folder}: ")
+                return first_line(self.passphrase_file, "The passphrase")
+            except CannotServe as problem:
+                raise Ended(Exit.STORE_LOCKED, str(problem)) from None
+        if is_asked_for or (Profile(self.folder, "").asks_for_passphrase() and is_person()):
+            typed = run(line(f"Passphrase of {self.folder}: ", is_hidden=True))
+            if not typed:
+                raise Ended(Exit.STORE_LOCKED, "No passphrase was typed.")
+            return typed
         return None
+
+
+def _json(body: Mapping[str, Any]) -> str:
+    """One line, in whatever encoding standard output has; a name of a file need not be Unicode."""
+    try:
+        line_ = orjson.dumps(body).decode()
+    except TypeError:
+        return json.dumps(body, default=str)
+    return line_ if is_utf8() else json.dumps(orjson.loads(line_))
 
 
 HERE: Final = Where()

@@ -1,0 +1,132 @@
+"""What a person is asked, and how waiting for the answer ends: at Ctrl-C at once, at the end of standard input, and never in a script."""
+
+import asyncio
+import os
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from vyry.cli.refusals import CannotServe, WrongLine
+from vyry.cli.streams import is_person, text_of
+
+
+T = TypeVar("T")
+#: How long what runs may take to end after Ctrl-C: a thread that waits for bytes cannot be stopped.
+_END_SECONDS: Final = 2.0
+_LONGEST_LINE: Final = 64 << 10
+
+
+class Interrupted(BaseException):
+    """SIGTERM came; the process ends with 143, as one that does not catch it."""
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run it, until Ctrl-C or SIGTERM end it: then within two seconds, whatever hangs. Raises KeyboardInterrupt, Interrupted."""
+    ended_by: list[signal.Signals] = []
+
+    async def watched() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def end(number: signal.Signals) -> None:
+            if ended_by:
+                os._exit(128 + number)
+            ended_by.append(number)
+            timer = threading.Timer(_END_SECONDS, os._exit, [128 + number])
+            timer.daemon = True
+            timer.start()
+            task.cancel()
+
+        # Elsewhere than in the main thread there are no signals.
+        with suppress(ValueError, RuntimeError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, end, number)
+        return await work
+
+    try:
+        return asyncio.run(watched())
+    except asyncio.CancelledError:
+        if not ended_by:
+            raise
+        raise (KeyboardInterrupt if ended_by[0] is signal.SIGINT else Interrupted) from None
+
+
+async def line(question: str, *, is_hidden: bool = False) -> str | None:
+    """What is typed after this question, which stands on standard error: standard output is for programs to read. None at the end of standard input."""
+    print(question, end="", file=sys.stderr, flush=True)
+    try:
+        number = sys.stdin.fileno()
+    except (OSError, ValueError):
+        # No file: a text in memory, which never makes one wait.
+        return sys.stdin.readline().rstrip("\n") or None
+    with _unseen(number) if is_hidden and is_person() else nullcontext():
+        return await _line_of(number)
+
+
+def first_line(file: Path, what: str) -> str:
+    """The first line of a file; `what` it should hold, for the sentence when it does not. Raises CannotServe."""
+    try:
+        content = file.read_bytes()
+    except OSError as failed:
+        raise CannotServe(f"{what} cannot be read from {file} ({failed.strerror}).") from None
+    found = text_of(content, f"{file}").splitlines()
+    if not found or not found[0]:
+        raise CannotServe(f"{what} cannot be read from {file}: its first line is empty.")
+    return found[0]
+
+
+async def agrees(question: str) -> bool:
+    """Whether a person types yes."""
+    return ((await line(f"{question} Type yes: ")) or "").strip() == "yes"
+
+
+def confirmed(what: str) -> bool:
+    """Whether whoever sits at the keyboard agrees to `what` an operator's command would do; nobody there is a no, and hears of --yes."""
+    if is_person():
+        return run(agrees(f"{what}."))
+    print(f"{what}: --yes does it.")
+    return False
+
+
+async def _line_of(number: int) -> str | None:
+    """A line, byte for byte: what follows it is for the next question."""
+    found = bytearray()
+    while len(found) < _LONGEST_LINE:
+        await _readable(number)
+        piece = os.read(number, 1)
+        if piece in (b"", b"\n"):
+            return text_of(bytes(found), "What was typed").rstrip("\r") if piece or found else None
+        found += piece
+    raise WrongLine("What was typed is longer than any answer.")
+
+
+async def _readable(number: int) -> None:
+    """Wait until something can be read, without a thread, which could not be stopped."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    try:
+        loop.add_reader(number, ready.set)
+    except (OSError, ValueError):
+        # A file, which never makes one wait.
+        return
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(number)
+
+
+@contextmanager
+def _unseen(number: int) -> Iterator[None]:
+    """What is typed is not shown."""
+    before = termios.tcgetattr(number)
+    silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
+    termios.tcsetattr(number, termios.TCSAFLUSH, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(number, termios.TCSAFLUSH, before)
+        print(file=sys.stderr, flush=True)

@@ -1,0 +1,114 @@
+"""What was typed, sorted: the words of people come behind `--`, where nothing is an option. What somebody says, is called, or calls a file may begin with anything."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import App, Argument, ArgumentCollection, Parameter
+from cyclopts.utils import UNSET
+
+from vyry.cli.refusals import WrongLine
+
+
+#: Words of people: they are never options, whatever they begin with.
+Words = Annotated[str, Parameter(allow_leading_hyphen=True)]
+FilePath = Annotated[Path, Parameter(allow_leading_hyphen=True)]
+_END_OF_OPTIONS: Final = "--"
+#: As the first word of a command they ask about it.
+_ASKS: Final = ("--help", "-h", "--version")
+
+
+def sorted_words(app: App, words: Sequence[str]) -> list[str]:
+    """The same command line, its options first and what people say behind `--`. One that does not do stays as it was typed, for its error. Raises WrongLine for words that are no text.
+
+    After the first word of a command everything in the place of words is such, but the options of the command: `send @bo --help` sends `--help`.
+    """
+    commands, apps, rest = app.parse_commands(list(words))
+    for each in apps[1:]:
+        if each.default_command is not None:
+            # The short text is for the list of commands: of itself each says what its function does.
+            each.help = None
+    found = apps[-1]
+    if found.default_command is None or (commands and commands[-1].startswith("-")):
+        return list(words)
+    known = found.assemble_argument_collection()
+    for ends_options in (True, False):
+        line = _Line(known)
+        if line.takes(rest, ends_options=ends_options):
+            return [*commands, *line.options, _END_OF_OPTIONS, *line.said]
+    return list(words)
+
+
+@dataclass
+class _Line:
+    """A command line while it is sorted."""
+
+    known: ArgumentCollection
+    options: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def takes(self, words: Sequence[str], *, ends_options: bool) -> bool:
+        """Whether each word has a place. `ends_options`: `--` is the end of the options; else it is a word. Raises WrongLine."""
+        waiting = list(words)
+        while waiting:
+            word = waiting.pop(0)
+            if word == _END_OF_OPTIONS and ends_options:
+                self.said += waiting
+                break
+            option = self._option(word, waiting)
+            if option is not None:
+                self.options.append(option)
+            elif not word.startswith("-") or word == "-" or self._is_place_of_words(word):
+                self.said.append(word)
+            else:
+                return False
+        return all(self._fits(place, word) for place, word in enumerate(self.said))
+
+    def _option(self, word: str, waiting: list[str]) -> str | None:
+        """The word as an option of this command, with its value, which is taken from what waits; None when it is none, or has no value."""
+        name, equals, value = word.partition("=")
+        found = _matched(self.known, name) if word.startswith("-") else None
+        if found is None:
+            return None
+        argument, takes_value = found
+        if takes_value and not equals:
+            if not waiting or (waiting[0].startswith("-") and not argument.parameter.allow_leading_hyphen):
+                return None
+            value = waiting.pop(0)
+            word = f"{name}={value}"
+        _check_text(argument, value)
+        return word
+
+    def _is_place_of_words(self, word: str) -> bool:
+        place = len(self.said)
+        found = _matched(self.known, place)
+        return bool(found and found[0].parameter.allow_leading_hyphen and (place or word not in _ASKS))
+
+    def _fits(self, place: int, word: str) -> bool:
+        found = _matched(self.known, place)
+        if found is None:
+            return False
+        _check_text(found[0], word)
+        return True
+
+
+def _matched(known: ArgumentCollection, term: str | int) -> tuple[Argument, bool] | None:
+    """What an option or a place is, and whether it takes a value."""
+    try:
+        argument, _, implicit = known.match(term)
+    except ValueError:
+        return None
+    return argument, implicit is UNSET
+
+
+def _check_text(argument: Argument, word: str) -> None:
+    """A name of a file may be any bytes; everything else is text. Raises WrongLine."""
+    if argument.hint is Path or argument.hint == Path | None:
+        return
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise WrongLine(
+            f"{word!a} is no text in UTF-8: convert it, or have the terminal work in UTF-8 (see `locale`)."
+        ) from None
