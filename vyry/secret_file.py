@@ -1,9 +1,11 @@
-"""A secret in a file, made where nobody gave one."""
+"""A secret in a file, made where nobody gave one: for a new database. Beside an old one a new secret would be that of another installation."""
 
 import contextlib
 import os
 import secrets
+import sqlite3
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -21,3 +23,29 @@ def write_secret(path: Path) -> None:
             os.link(name, path)
     finally:
         Path(name).unlink()
+
+
+def lost(url: str, pepper: Path, signing: Path | None) -> Iterator[str]:
+    """A line for each of these files that is not there while the SQLite database is, about what its loss means and what to do."""
+    if not _was_served(Path(url.removeprefix("sqlite://").partition("?")[0])):
+        return
+    if not pepper.exists():
+        yield (
+            f"There is a database and no pepper ({pepper}): put the file back from a backup. "
+            "Without it no account is found by its number, so no other is made."
+        )
+    if signing is not None and not signing.exists():
+        yield (
+            f"There is a database and no {signing}: put the file back from a backup, or make another with `vyry secrets`; "
+            "all access tokens end then, and clients refresh by themselves."
+        )
+
+
+def _was_served(database: Path) -> bool:
+    """Whether a node has run on this file: it noted its pepper there."""
+    if not database.is_file():
+        return False
+    address = f"{database.absolute().as_uri()}?mode=ro"
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(address, uri=True)) as opened:
+        return bool(opened.execute("SELECT EXISTS (SELECT 1 FROM pepper)").fetchone()[0])
+    return False

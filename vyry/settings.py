@@ -26,8 +26,8 @@ from vyry.errors import Misconfigured
 from vyry.file_settings import FileSettings, unfit_files, unsafe_files
 from vyry.limits import QUOTAS
 from vyry.push_settings import PushSettings, unfit_push, unsafe_push
-from vyry.secret_file import write_secret
 from vyry.setting_types import MIN_SECRET, Network, Origin, Port, Rate, Seconds, listed, long_secret, url_of
+from vyry.secret_file import lost, write_secret
 
 
 #: Stands in .env.example, and so is no secret.
@@ -173,7 +173,7 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes
     takes them, and warns (`unsafe`).
     """
     given = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
-    _refuse([*_unknown(given), *_missing(given, role)])
+    _refuse([*_unknown(given), *_missing(given, role), *_lost(given, role)])
     data_dir, pepper_file = _places(given)
     if role is not Role.TOOL:
         _refuse(shared_folder(data_dir))
@@ -246,6 +246,13 @@ def _missing(given: Mapping[str, str], role: Role) -> Iterator[str]:
             yield "JWT_SECRET is not set: give all web nodes the same 32 random characters or more (`openssl rand -base64 48`)."
         if not pepper_file.exists() and given.get("VYRY_ENV") != "development":
             yield f"VYRY_PEPPER_FILE: there is no {pepper_file}; make one (`vyry secrets`) and give all web nodes the same."
+
+
+def _lost(given: Mapping[str, str], role: Role) -> Iterator[str]:
+    data_dir, pepper_file = _places(given)
+    if role is Role.ALONE:
+        signing = None if "JWT_SECRET" in given else data_dir / _JWT_FILE
+        yield from lost(given.get("DATABASE_URL", f"sqlite://{data_dir / 'vyry.db'}"), pepper_file, signing)
 
 
 def _overrides(given: Mapping[str, str]) -> dict[str, Rate]:

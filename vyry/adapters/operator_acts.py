@@ -29,6 +29,12 @@ async def note_act(inside: BaseDBAsyncClient, act: OperatorAct) -> None:
     )
 
 
+async def was_done(act: str) -> bool:
+    """Whether any operator did this, ever. Raises Unavailable."""
+    async with available():
+        return await OperatorActRow.filter(act=act).exists()
+
+
 async def read_acts(since: datetime | None) -> AsyncIterator[OperatorAct]:
     """All lines from that moment on, oldest first, a page at a time. Raises Unavailable."""
     after = 0

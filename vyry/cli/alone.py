@@ -9,9 +9,9 @@ from vyry.adapters.migrating import migrate, refuse_newer
 from vyry.bootstrap import open_services
 from vyry.cli.acting import SOMEBODY, write
 from vyry.cli.front import front_door, refuse_taken
-from vyry.cli.running import run
 from vyry.settings import Role, Settings, load_settings, masked, unsafe
 from vyry.telemetry import configure_logging, log
+from vyry.cli.running import refuse_lost_secrets, run
 
 
 def start() -> int:
@@ -36,6 +36,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     url = settings.database_url.get_secret_value()
     if applied := await migrate(url):
         await write(url, SOMEBODY.act("migrate", about=f"vyry start: {', '.join(applied)}"))
+    await refuse_lost_secrets(settings)
     async with (
         open_services(settings, Role.ALONE) as services,
         sorting_room(settings, services),

@@ -14,8 +14,9 @@ from vyry.adapters.admin import admin_listening
 from vyry.bootstrap import Services, open_services
 from vyry.cli.certificate import certificate_of, certified
 from vyry.cli.refusals import CannotServe
-from vyry.cli.running import refuse_unmigrated, run
+from vyry.cli.running import refuse_lost_secrets, refuse_unmigrated, run
 from vyry.cli.supervisor import Supervisor
+from vyry.errors import Unavailable
 from vyry.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging, log
 from web.app import build_app, listening
@@ -39,6 +40,9 @@ def web(*, processes: Annotated[int | None, Parameter(validator=validators.Numbe
     configure_logging(settings.log_level)
     refuse_taken(settings)
     refuse_unmigrated(settings)
+    # A database that is away may come back: the node starts, and says so on /ready.
+    with suppress(Unavailable):
+        asyncio.run(refuse_lost_secrets(settings))
     count = processes or settings.processes
     if count == 1:
         return run(partial(serve, settings))

@@ -9,7 +9,12 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
+from vyry.accounts.phone import fingerprint
+from vyry.adapters.database import open_database
 from vyry.adapters.migrating import pending
+from vyry.adapters.operator_acts import was_done
+from vyry.adapters.peppers import used_peppers
+from vyry.adapters.ring_files import read_peppers
 from vyry.cli.refusals import CannotServe
 from vyry.errors import Unavailable
 from vyry.settings import Settings
@@ -32,6 +37,23 @@ def refuse_unmigrated(settings: Settings) -> None:
         raise CannotServe(f"The database lacks {', '.join(waiting)}: run `vyry migrate` first.")
 
 
+async def refuse_lost_secrets(settings: Settings) -> None:
+    """Serve no database without the secrets that it was used with: new ones would be those of another installation. Raises CannotServe, Unavailable."""
+    async with open_database(settings.database_url.get_secret_value()):
+        used, is_rotated = await used_peppers(), await was_done("rotateKeys")
+    prints = set(map(fingerprint, read_peppers(settings.pepper.get_secret_value()).values()))
+    if used and prints.isdisjoint(each.fingerprint for each in used):
+        raise CannotServe(
+            f"{settings.pepper_file} is not the pepper that this database was used with, so no account would be found by its number: "
+            "put the file back from a backup, or correct VYRY_PEPPER_FILE."
+        )
+    if is_rotated and not settings.key_ring_file.exists():
+        raise CannotServe(
+            f"The keys were rotated, and {settings.key_ring_file} is not there: JWT_SECRET may be what leaked then. "
+            "Put the file back from a backup, or run `vyry rotate-keys --now`: clients refresh by themselves."
+        )
+
+
 def run(serve: Serve, *, parent: int | None = None) -> int:
     """Run `serve` until it returns; the event it gets is set when the process is asked to stop.
 
@@ -51,8 +73,8 @@ def run(serve: Serve, *, parent: int | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(serving())
-    except OSError:
-        # A port that is taken, a folder that cannot be written: the command line has a line for it.
+    except (OSError, CannotServe):
+        # A port that is taken, a folder that cannot be written, a secret that was lost: the command line has a line for it.
         raise
     except Exception:  # noqa: BLE001 - whatever it was, the last line of the log tells it
         log.exception("crashed")
