@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
-from bench import group, presence, ratchet
+from bench import group, presence, ratchet, starting
 from bench.costs import disk_bytes, processor_seconds
 from bench.idle import Bare, allow_files, idle_costs
 from bench.load import Figures, Load, Member, Pair
@@ -46,7 +46,7 @@ QUICK = Plan(rounds=1, seconds=0.3, warm_up=0.1, in_flight=(10,), rates=(100,), 
 
 
 #: What is measured by itself, and has a section of its own.
-OTHERS = {"ratchet": ratchet, "group": group, "presence": presence}
+OTHERS = {"ratchet": ratchet, "group": group, "presence": presence, "starting": starting}
 
 
 class FloorServer(Server):
@@ -224,6 +224,7 @@ def main() -> None:
     )
     parser.add_argument("--group", action="store_true", help="measure posts to a group of a thousand devices instead")
     parser.add_argument("--presence", action="store_true", help="measure 2,000 sockets that watch each other instead")
+    parser.add_argument("--starting", action="store_true", help="measure how soon commands of the client begin instead")
     arguments = parser.parse_args()
     for name, other in OTHERS.items():
         if getattr(arguments, name):

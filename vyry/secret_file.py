@@ -25,7 +25,7 @@ def write_secret(path: Path) -> None:
         Path(name).unlink()
 
 
-def lost(url: str, pepper: Path, signing: Path | None) -> Iterator[str]:
+def lost(url: str, pepper: Path, signing: Path | None = None) -> Iterator[str]:
     """A line for each of these files that is not there while the SQLite database is, about what its loss means and what to do."""
     if not _was_served(Path(url.removeprefix("sqlite://").partition("?")[0])):
         return

@@ -173,7 +173,7 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes
     takes them, and warns (`unsafe`).
     """
     given = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
-    _refuse([*_unknown(given), *_missing(given, role), *_lost(given, role)])
+    _refuse([*_unknown(given), *_missing(given, role)])
     data_dir, pepper_file = _places(given)
     if role is not Role.TOOL:
         _refuse(shared_folder(data_dir))
@@ -229,7 +229,10 @@ def _unknown(given: Mapping[str, str]) -> Iterator[str]:
 
 
 def _missing(given: Mapping[str, str], role: Role) -> Iterator[str]:
+    data_dir, pepper_file = _places(given)
     if role is Role.ALONE:
+        files = (pepper_file, None if "JWT_SECRET" in given else data_dir / _JWT_FILE)
+        yield from lost(given.get("DATABASE_URL", f"sqlite://{data_dir / 'vyry.db'}"), *files)
         for name in sorted({"REDIS_URL", "KAFKA_URL"} & set(given)):
             yield f"{name} is set, but `vyry start` is all in one process: run `vyry web` and `vyry worker`, or unset it."
     if role in (Role.WEB, Role.WORKER):
@@ -241,18 +244,10 @@ def _missing(given: Mapping[str, str], role: Role) -> Iterator[str]:
         for name in sorted(set(needed) - set(given)):
             yield f"{name} is not set: `vyry {role.value}` needs it ({needed[name]}); for one process without services run `vyry start`."
     if role is Role.WEB:
-        data_dir, pepper_file = _places(given)
         if "JWT_SECRET" not in given and not (data_dir / _JWT_FILE).exists():
             yield "JWT_SECRET is not set: give all web nodes the same 32 random characters or more (`openssl rand -base64 48`)."
         if not pepper_file.exists() and given.get("VYRY_ENV") != "development":
             yield f"VYRY_PEPPER_FILE: there is no {pepper_file}; make one (`vyry secrets`) and give all web nodes the same."
-
-
-def _lost(given: Mapping[str, str], role: Role) -> Iterator[str]:
-    data_dir, pepper_file = _places(given)
-    if role is Role.ALONE:
-        signing = None if "JWT_SECRET" in given else data_dir / _JWT_FILE
-        yield from lost(given.get("DATABASE_URL", f"sqlite://{data_dir / 'vyry.db'}"), pepper_file, signing)
 
 
 def _overrides(given: Mapping[str, str]) -> dict[str, Rate]:

@@ -213,7 +213,7 @@ def test_a_device_that_logs_out_has_ended(here: Terminal) -> None:
     assert [each["isCurrent"] for each in here.told("hal", "devices", "list")] == [True]
     assert here.told("hal", "devices", "rename", "1", "the old laptop")[0]["name"] == "the old laptop"
 
-    here.told("hal", "logout")
+    here.told("hal", "logout", "--yes")
 
     refused(here.client("hal", "devices", "list"), Exit.NO_ACCOUNT, "ended")
     # The account has no device any more that could read it.

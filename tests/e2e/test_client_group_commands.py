@@ -75,7 +75,7 @@ def test_a_group_changes_from_the_command_line(trio: Trio) -> None:
         trio.cy: "member",
     }
     said("bo", *groups, "remove", group, trio.cy)
-    said("ann", *groups, "leave", group)
+    said("ann", *groups, "leave", group, "--yes")
     assert group not in trio.titles("cy") | trio.titles("ann")
     assert trio.terminal.client("bo", *groups, "members", "Swims").out == f"admin   {trio.bo}\n"
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_done_to_a_group_is_one_line(trio: Trio) -> None:
 
     refused(client("bo", "groups", "rename", group, "Mine"), Exit.REFUSED, "FORBIDDEN")
     refused(client("cy", "groups", "members", group), Exit.NOT_FOUND, "NOT_FOUND")
-    refused(client("ann", "groups", "leave", group), Exit.REFUSED, "LAST_ADMIN")
+    refused(client("ann", "groups", "leave", group, "--yes"), Exit.REFUSED, "LAST_ADMIN")
     refused(client("ann", "groups", "members", "No such title"), Exit.NOT_FOUND, "No group is called")
     refused(client("cy", "groups", "join", "no-such-token"), Exit.NOT_FOUND, "NOT_FOUND")
     refused(client("ann", "groups", "create", " "), Exit.FAILED, "A title has words")

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from vyry.client.opening import Profile, change_passphrase, machine_changed, machine_id, note_machine
-from vyry.client.refusals import StoreLocked
+from vyry.client.refusals import NotRegistered, StoreLocked
 from vyry.client.store import Store
 from vyry.client.store_key import Argon2, Opener, WrappedKey, file_key
 
@@ -69,6 +69,88 @@ def test_a_keyring_opens_the_profile_that_it_made_and_is_needed_from_then_on(
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(StoreLocked, match="there is none here"):
         here.open_store()
+
+
+class LockedKeyring(MemoryKeyring):
+    """A keyring whose owner does not unlock it."""
+
+    def get_password(self, service_name: str, username: str) -> str | None:
+        raise PermissionError("locked")
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["of a profile", "before one is made"])
+def test_a_locked_keyring_makes_nothing_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    here = Profile(tmp_path / "ann", "")
+    monkeypatch.setitem(sys.modules, "keyring", MemoryKeyring())
+    if is_there:
+        kept(here)
+    before = files(here.folder)
+
+    monkeypatch.setitem(sys.modules, "keyring", LockedKeyring())
+    with pytest.raises(StoreLocked, match="unlock it"):
+        here.open_store()
+
+    assert files(here.folder) == before
+
+
+@pytest.mark.parametrize("found", ["no base64!", "c2hvcnQ="])
+def test_what_a_keyring_has_that_is_no_key_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    keyring, here = MemoryKeyring(), Profile(tmp_path, "")
+    monkeypatch.setitem(sys.modules, "keyring", keyring)
+    kept(here)
+    keyring.kept = dict.fromkeys(keyring.kept, found)
+
+    with pytest.raises(StoreLocked, match="no key of 32 bytes"):
+        here.open_store()
+
+
+class HomelessKeyring(MemoryKeyring):
+    """What the package does where there is no home folder."""
+
+    def get_keyring(self) -> object:
+        raise RuntimeError("Could not determine home directory.")
+
+
+def test_where_no_keyring_can_be_looked_for_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", HomelessKeyring())
+
+    assert kept(Profile(tmp_path, "")) is None
+    assert (tmp_path / "key").exists()
+
+
+@pytest.mark.parametrize("lost", ["key", "store-key"])
+@pytest.mark.parametrize("asked", [Profile(Path(), ""), SECRET, Profile(Path(), "", bytes(32))])
+def test_a_lost_key_is_named_and_no_other_is_made(tmp_path: Path, lost: str, asked: Profile) -> None:
+    kept(Profile(tmp_path, ""))
+    right = (tmp_path / lost).read_bytes()
+    (tmp_path / lost).unlink()
+    before = files(tmp_path)
+
+    with pytest.raises(StoreLocked):
+        replace(asked, folder=tmp_path).open_store()
+
+    assert files(tmp_path) == before
+    (tmp_path / lost).write_bytes(right)
+    (tmp_path / lost).chmod(0o600)
+    assert kept(Profile(tmp_path, "")) == b"kept"
+
+
+def test_who_may_not_make_a_profile_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(NotRegistered, match="register first"):
+        Profile(tmp_path / "ann", "", may_create=False).open_store()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What stands in a folder, but the lock."""
+    if not folder.exists():
+        return {}
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix != ".lock"}
 
 
 @pytest.mark.parametrize(

@@ -88,8 +88,7 @@ async def _digits_match(scanned: Scanned) -> bool:
     """Whether a person typed what the new device shows. The digits are not shown here: they would be copied without a look at the other screen."""
     asked = f"{scanned.name} asks from {scanned.requested_from} to be let into your account.\n"
     print(plain(asked), end="", file=sys.stderr)
-    # A script has what it has.
-    for _ in range(TRIES if is_person() else 1):
+    for _ in range(TRIES):
         typed = await line("Type the six digits that it shows: ")
         if typed is None:
             return False

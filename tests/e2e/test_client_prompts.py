@@ -1,0 +1,180 @@
+"""`vyry client` before a person: what it asks, again when it was mistyped, and how waiting ends."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scripts.nodes import ROOT, Alone
+from tests.client import fresh_number
+from tests.client_shell import Run, Terminal
+from vyry.cli.client.exits import Exit
+
+
+COMMAND = [sys.executable, "-m", "vyry.cli.main", "client"]
+
+
+@pytest.fixture(scope="module")
+def here(alone: Alone, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    made = Terminal(alone, tmp_path_factory.mktemp("home"))
+    made.variables = {"ANN": made.sign_up("ann"), "BO": made.sign_up("bo")}
+    return made
+
+
+@dataclass
+class Seat:
+    """A command that runs on a terminal."""
+
+    run: "subprocess.Popen[bytes]"
+    terminal: int
+    seen: bytes = b""
+
+    def until(self, text: str) -> None:
+        """Read until this was shown since the last time."""
+        while text.encode() not in self.seen:
+            self.seen += os.read(self.terminal, 1_024)
+        self.seen = self.seen.partition(text.encode())[2]
+
+    def type(self, text: str) -> None:
+        """Type a line."""
+        os.write(self.terminal, f"{text}\n".encode())
+
+
+@contextmanager
+def seated(here: Terminal, *words: str) -> Iterator[Seat]:
+    """The command on a terminal of its own; killed at the end if it still runs."""
+    mine, its = pty.openpty()
+    variables = {"PATH": os.environ["PATH"], "HOME": str(here.home), "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([*COMMAND, *words], env=variables, stdin=its, stderr=its, stdout=subprocess.PIPE) as run:
+        os.close(its)
+        try:
+            yield Seat(run, mine)
+        finally:
+            run.kill()
+            os.close(mine)
+
+
+def code_for(node: Alone, number: str) -> str:
+    """The newest code that the node sent there."""
+    sent = map(json.loads, node.otp_file.read_text().splitlines())
+    return str([each["otp"] for each in sent if each["phoneNumber"] == number][-1])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_prompt_at_once(here: Terminal, number: signal.Signals, code: int) -> None:
+    with seated(here, "register", fresh_number(), "--profile", "new", "--url", here.node.url) as seat:
+        seat.until("sent: ")
+        seat.run.send_signal(number)
+
+        assert seat.run.wait(30) == code
+
+
+def test_a_mistyped_code_is_asked_for_again(here: Terminal) -> None:
+    number = fresh_number()
+    with seated(here, "register", number, "--profile", "typist", "--url", here.node.url) as seat:
+        seat.until("sent: ")
+        right = code_for(here.node, number)
+        seat.type(f"{(int(right) + 1) % 10**6:06d}")
+        seat.until("tries left")
+        seat.until("sent: ")
+        seat.type(right)
+
+        assert seat.run.wait(30) == 0
+
+
+def test_a_script_has_one_try(here: Terminal) -> None:
+    done = here.client("script", "register", fresh_number(), "--url", here.node.url, typed="000000\n000000\n")
+
+    assert (done.code, done.err.count("INVALID_OTP"), "tries left" in done.err) == (Exit.REFUSED, 1, False)
+
+
+def test_a_mistyped_pin_is_asked_for_again(here: Terminal, tmp_path: Path) -> None:
+    pin = tmp_path / "pin"
+    pin.write_text("correct horse 7\n")
+    here.told("ann", "pin", "set", "--pin-file", str(pin))
+
+    typed = "battery staple\ncorrect horse 7\n"
+    done = here.run("client", "pin", "remove", "--profile", "ann", typed=typed, is_person=True)
+
+    assert (done.code, done.out) == (0, "No PIN is set.\n")
+    assert "tries left" in done.err
+
+
+DESTROYING = [
+    ("register", "+491512345678"),
+    ("link",),
+    ("logout",),
+    ("devices", "remove", "1"),
+    ("groups", "leave", "Walks"),
+]
+
+
+@pytest.mark.parametrize("words", DESTROYING, ids=" ".join)
+@pytest.mark.parametrize(("typed", "is_person"), [("", False), ("no\n", True), ("", True)])
+def test_what_cannot_be_undone_is_not_done_unasked(
+    here: Terminal, words: tuple[str, ...], typed: str, is_person: bool
+) -> None:
+    if not any("Walks" in line for line in here.client("bo", "chats").out.splitlines()):
+        here.told("bo", "groups", "create", "Walks")
+
+    done = here.run("client", *words, "--profile", "bo", typed=typed, is_person=is_person)
+
+    assert done.code == Exit.DECIDE, done
+    assert is_person or "--yes" in done.err
+    assert here.told("bo", "whoami")[0]["userId"] == here.variables["BO"]
+    assert len(here.told("bo", "devices", "list")) == 1
+    assert "Walks" in here.client("bo", "chats").out
+
+
+def test_a_person_who_types_yes_goes_on(here: Terminal) -> None:
+    here.sign_up("cy")
+
+    done = here.run("client", "logout", "--profile", "cy", typed="yes\n", is_person=True)
+
+    assert done.code == 0
+    assert here.client("cy", "devices", "list").code == Exit.NO_ACCOUNT
+
+
+def test_with_the_flag_another_account_takes_the_place(here: Terminal) -> None:
+    before = here.sign_up("dan")
+    known = ("--codes", str(here.node.otp_file), "--url", here.node.url)
+
+    after = here.told("dan", "register", fresh_number(), *known, "--yes")[0]["userId"]
+
+    assert here.told("dan", "whoami")[0]["userId"] == after != before
+
+
+@pytest.mark.parametrize(
+    ("typed", "word"), [(b"", "nothing to send"), (b" \n", "nothing to send"), (b"caf\xe9", "UTF-8"), (b"a\0b", "NUL")]
+)
+def test_what_is_no_text_is_refused_in_words_about_it(here: Terminal, typed: bytes, word: str) -> None:
+    done = raw(here, "send", here.variables["BO"], "--profile", "ann", typed=typed)
+
+    assert (done.code, done.out) == (Exit.WRONG_LINE, "")
+    assert word in done.err
+
+
+def test_an_empty_text_is_no_message(here: Terminal) -> None:
+    done = here.client("ann", "send", here.variables["BO"], "  ")
+
+    assert (done.code, done.out) == (Exit.WRONG_LINE, "")
+
+
+def test_a_command_that_reads_makes_no_profile(here: Terminal) -> None:
+    assert here.client("nobody at all", "history", "@bo").code == Exit.NO_ACCOUNT
+    assert not (here.home / ".vyry/nobody at all").exists()
+
+
+def raw(here: Terminal, *words: str, typed: bytes) -> Run:
+    """A command in a process of its own, with these bytes as standard input."""
+    variables = {"PATH": os.environ["PATH"], "HOME": str(here.home), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*COMMAND, *words], env=variables, input=typed, capture_output=True, check=False)
+    return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
