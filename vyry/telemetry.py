@@ -8,7 +8,8 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Final, Literal, TextIO, get_args
+from contextlib import suppress
+from typing import Final, Literal, TextIO, cast, get_args
 
 import orjson
 import structlog
@@ -106,7 +107,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
     structlog.configure(
         processors=[*before, *render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unfailing(out))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(out)
@@ -120,6 +121,21 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     for name in _TOLD_ONCE:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class _Unfailing:
+    """A stream that loses what it cannot write: a disk that is full of log lines stops no mail."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._out.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._out.flush()
 
 
 def keep_known_fields(

@@ -127,6 +127,31 @@ def test_killed_and_started_again_it_is_the_same_node(tmp_path: Path) -> None:
     assert (tmp_path / "data/pepper").read_bytes() == pepper
 
 
+def test_a_database_is_not_served_with_the_pepper_of_another_installation(tmp_path: Path) -> None:
+    variables = environment(tmp_path / "data")
+    with started(variables, tmp_path / "log") as node:
+        node.kill()
+
+    (tmp_path / "data/pepper").write_text("another pepper, of another installation")
+    strange = refused(variables, tmp_path)
+
+    assert (strange.returncode, strange.stderr.count("\n")) == (1, 1)
+    assert "not the pepper" in strange.stderr
+
+
+@pytest.mark.parametrize("is_output", [True, False], ids=["output", "log"])
+def test_a_node_runs_with_a_stream_that_takes_nothing(tmp_path: Path, is_output: bool) -> None:
+    variables = environment(tmp_path / "data")
+    with Path("/dev/full").open("wb") as full, (tmp_path / "log").open("wb") as log:
+        out, err = (full, log) if is_output else (log, full)
+        with subprocess.Popen(COMMAND, env=variables, cwd=tmp_path, stdout=out, stderr=err) as node:
+            end_with_us(node.pid)
+            wait_for(node, int(variables["SERVER_PORT"]))
+
+            assert get(variables["SERVER_PORT"], "/ready")[0] == 200
+            node.kill()
+
+
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = refused(environment(tmp_path / "data", SERVER_PORT=str(taken.getsockname()[1])), tmp_path)

@@ -30,8 +30,12 @@ class ConsoleSender:
     """Shows codes on standard output."""
 
     async def send(self, message: OtpMessage) -> None:
-        sys.stdout.write(f"\n  code for {message.number.e164} ({message.purpose.value}): {message.otp}\n\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(f"\n  code for {message.number.e164} ({message.purpose.value}): {message.otp}\n\n")
+            sys.stdout.flush()
+        except OSError as problem:
+            # Closed, full, or cut off: nobody has seen the code.
+            raise NotSent(is_certain=True) from problem
 
 
 class FileSender:

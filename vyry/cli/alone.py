@@ -12,6 +12,7 @@ from vyry.cli.front import front_door, refuse_taken
 from vyry.settings import Role, Settings, load_settings, masked, unsafe
 from vyry.telemetry import configure_logging, log
 from vyry.cli.running import refuse_lost_secrets, run
+from vyry.cli.streams import flushed
 
 
 def start() -> int:
@@ -42,7 +43,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         sorting_room(settings, services),
         front_door(settings, services) as port,
     ):
-        print(_banner(settings, port), flush=True)
+        # Whoever started it may not look: a standard output that is closed or full stops no node.
+        print(_banner(settings, port))
+        flushed()
         await stop.wait()
 
 

@@ -1,0 +1,105 @@
+"""A secret that is gone beside the database it belongs to is named, and no other is made in its place."""
+
+import asyncio
+import os
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from vyry.accounts.phone import FIRST_PEPPER, fingerprint
+from vyry.adapters.database import open_database
+from vyry.adapters.peppers import UsedPepper, first_pepper
+from vyry.cli.main import main
+from vyry.cli.refusals import CannotServe
+from vyry.cli.running import refuse_lost_secrets
+from vyry.settings import Role, Settings, SettingsError, load_settings
+
+
+def served(folder: Path, *, pepper: bool) -> dict[str, str]:
+    """A data folder with its secrets and a database, which a node has noted its pepper in or not."""
+    environ = {"VYRY_DATA_DIR": str(folder)}
+    load_settings(Role.ALONE, environ)
+    database = sqlite3.connect(folder / "vyry.db", isolation_level=None)
+    database.execute("CREATE TABLE pepper (id INTEGER)")
+    if pepper:
+        database.execute("INSERT INTO pepper VALUES (1)")
+    database.close()
+    return environ
+
+
+@pytest.mark.parametrize("name", ["pepper", "jwt-secret"])
+def test_a_lost_secret_is_named_and_not_made_anew(tmp_path: Path, name: str) -> None:
+    environ = served(tmp_path, pepper=True)
+    (tmp_path / name).unlink()
+
+    with pytest.raises(SettingsError, match=f"{name}.*from a backup"):
+        load_settings(Role.ALONE, environ)
+
+    assert not (tmp_path / name).exists()
+
+
+def test_both_at_once_are_two_lines_and_a_given_secret_is_not_missed(tmp_path: Path) -> None:
+    environ = served(tmp_path, pepper=True)
+    (tmp_path / "pepper").unlink()
+    (tmp_path / "jwt-secret").unlink()
+
+    with pytest.raises(SettingsError) as both:
+        load_settings(Role.ALONE, environ)
+    with pytest.raises(SettingsError) as one:
+        load_settings(Role.ALONE, environ | {"JWT_SECRET": "6n1cQhV0lXy9a2mZ8rT4uBsKpWdEoGfJ"})
+
+    assert (len(both.value.lines), len(one.value.lines)) == (2, 1)
+
+
+def test_a_database_that_no_node_served_yet_gets_its_secrets(tmp_path: Path) -> None:
+    environ = served(tmp_path, pepper=False)
+    (tmp_path / "pepper").unlink()
+
+    load_settings(Role.ALONE, environ)
+
+    assert (tmp_path / "pepper").exists()
+
+
+def test_what_is_no_database_is_left_for_the_start_to_refuse(tmp_path: Path) -> None:
+    (tmp_path / "vyry.db").write_bytes(b"no database at all")
+
+    load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path)})
+
+    assert (tmp_path / "pepper").exists()
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder whose database notes its pepper."""
+    for name in set(os.environ) - {"PATH", "HOME"}:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("VYRY_DATA_DIR", str(tmp_path))
+    settings = load_settings(Role.ALONE)
+    assert main(["migrate"]) == 0
+    asyncio.run(note_pepper(settings))
+    asyncio.run(refuse_lost_secrets(settings))
+    return tmp_path
+
+
+async def note_pepper(settings: Settings) -> None:
+    used = UsedPepper(FIRST_PEPPER, fingerprint(settings.pepper.get_secret_value()), datetime.now(UTC))
+    async with open_database(settings.database_url.get_secret_value()):
+        await first_pepper(used)
+
+
+def test_another_pepper_than_that_of_the_database_serves_nothing(installed: Path) -> None:
+    (installed / "pepper").write_text("another pepper, of another installation")
+
+    with pytest.raises(CannotServe, match="is not the pepper"):
+        asyncio.run(refuse_lost_secrets(load_settings(Role.ALONE)))
+
+
+def test_after_a_rotation_the_keys_are_not_those_of_before_it(installed: Path) -> None:
+    assert main(["rotate-keys"]) == 0
+    asyncio.run(refuse_lost_secrets(load_settings(Role.ALONE)))
+    (installed / "key-ring").unlink()
+
+    with pytest.raises(CannotServe, match="rotate-keys --now"):
+        asyncio.run(refuse_lost_secrets(load_settings(Role.ALONE)))
