@@ -247,13 +247,14 @@ def test_a_disk_that_is_full_while_mail_comes_keeps_it_on_the_node(here: Termina
 
 @pytest.mark.parametrize("spoil", [lambda _: b"no database " * 1_000, lambda good: good[: len(good) // 2]])
 def test_a_store_that_is_none_is_named_and_left_as_it_is(here: Terminal, spoil: Callable[[bytes], bytes]) -> None:
-    here.sign_up("lou")
-    file = here.home / ".vyry/lou/vyry.db"
+    lou = f"lou {uuid4()}"
+    here.sign_up(lou)
+    file = here.home / ".vyry" / lou / "vyry.db"
     good = file.read_bytes()
     file.write_bytes(spoil(good))
 
-    refused(here.client("lou", "chats"), Exit.FAILED, "cannot be used")
+    refused(here.client(lou, "chats"), Exit.FAILED, "cannot be used")
     assert file.read_bytes() == spoil(good)
 
     file.write_bytes(good)
-    assert here.told("lou", "chats") == []
+    assert here.told(lou, "chats") == []
