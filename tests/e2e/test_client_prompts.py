@@ -37,11 +37,12 @@ class Seat:
     terminal: int
     seen: bytes = b""
 
-    def until(self, text: str) -> None:
-        """Read until this was shown since the last time."""
+    def until(self, text: str) -> bytes:
+        """Read until this was shown since the last time; answers what was shown before it."""
         while text.encode() not in self.seen:
             self.seen += os.read(self.terminal, 1_024)
-        self.seen = self.seen.partition(text.encode())[2]
+        before, _, self.seen = self.seen.partition(text.encode())
+        return before
 
     def type(self, text: str) -> None:
         """Type a line."""
@@ -87,6 +88,16 @@ def test_a_mistyped_code_is_asked_for_again(here: Terminal) -> None:
         seat.until("sent: ")
         seat.type(right)
 
+        assert seat.run.wait(30) == 0
+
+
+def test_a_passphrase_is_typed_unseen(here: Terminal) -> None:
+    known = ("--codes", str(here.node.otp_file), "--url", here.node.url, "--passphrase-file", "-")
+    with seated(here, "register", fresh_number(), "--profile", "unseen", *known) as seat:
+        seat.until("unseen: ")
+        seat.type("hidden words")
+
+        assert b"hidden" not in seat.until("\n")
         assert seat.run.wait(30) == 0
 
 
@@ -153,7 +164,7 @@ def test_with_the_flag_another_account_takes_the_place(here: Terminal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "word"), [(b"", "nothing to send"), (b" \n", "nothing to send"), (b"caf\xe9", "UTF-8"), (b"a\0b", "NUL")]
+    ("typed", "word"), [(b"", "nothing to send"), (b" \n", "nothing to send"), (b"na\xefve", "UTF-8"), (b"a\0b", "NUL")]
 )
 def test_what_is_no_text_is_refused_in_words_about_it(here: Terminal, typed: bytes, word: str) -> None:
     done = raw(here, "send", here.variables["BO"], "--profile", "ann", typed=typed)

@@ -106,7 +106,7 @@ def test_what_asks_about_a_command_or_is_mistyped_stays_as_it_is(words: list[str
 
 
 def test_words_that_are_no_text_are_refused_and_names_of_files_are_not() -> None:
-    broken = b"caf\xe9".decode(errors="surrogateescape")
+    broken = b"na\xefve".decode(errors="surrogateescape")
 
     with pytest.raises(WrongLine, match="UTF-8"):
         sorted_words(app, ["client", "send", "@bo", broken])

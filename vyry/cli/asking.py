@@ -58,13 +58,15 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 async def line(question: str, *, is_hidden: bool = False) -> str | None:
     """What is typed after this question, which stands on standard error: standard output is for programs to read. None at the end of standard input."""
-    print(question, end="", file=sys.stderr, flush=True)
     try:
         number = sys.stdin.fileno()
     except (OSError, ValueError):
         # No file: a text in memory, which never makes one wait.
+        print(question, end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().rstrip("\n") or None
+    # First: what was typed ahead of a hidden answer was shown, and is forgotten.
     with _unseen(number) if is_hidden and is_person() else nullcontext():
+        print(question, end="", file=sys.stderr, flush=True)
         return await _line_of(number)
 
 
