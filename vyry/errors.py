@@ -20,6 +20,8 @@ class Policy:
 
 class SchemaTooNew(Exception):
     """The database was migrated by a newer release: this one does not know what it holds. Its text says what to do."""
+
+
 class Misconfigured(Exception):
     """The operator's settings do not do; `lines` holds one line for each thing to mend, none of them a value. Below settings, so that the command line can name it without loading what reads them."""
 

@@ -26,8 +26,8 @@ from vyry.errors import Misconfigured
 from vyry.file_settings import FileSettings, unfit_files, unsafe_files
 from vyry.limits import QUOTAS
 from vyry.push_settings import PushSettings, unfit_push, unsafe_push
-from vyry.setting_types import MIN_SECRET, Network, Origin, Port, Rate, Seconds, listed, long_secret, url_of
 from vyry.secret_file import lost, write_secret
+from vyry.setting_types import MIN_SECRET, Network, Origin, Port, Rate, Seconds, listed, long_secret, url_of
 
 
 #: Stands in .env.example, and so is no secret.

@@ -9,10 +9,10 @@ from vyry.adapters.migrating import migrate, refuse_newer
 from vyry.bootstrap import open_services
 from vyry.cli.acting import SOMEBODY, write
 from vyry.cli.front import front_door, refuse_taken
-from vyry.settings import Role, Settings, load_settings, masked, unsafe
-from vyry.telemetry import configure_logging, log
 from vyry.cli.running import refuse_lost_secrets, run
 from vyry.cli.streams import flushed
+from vyry.settings import Role, Settings, load_settings, masked, unsafe
+from vyry.telemetry import configure_logging, log
 
 
 def start() -> int:

@@ -12,10 +12,9 @@ from cyclopts import App, CycloptsError
 from vyry import __version__
 from vyry.cli.asking import Interrupted
 from vyry.cli.refusals import CannotServe
-from vyry.errors import SchemaTooNew, Unavailable
 from vyry.cli.streams import complain, flushed, is_unwritten, open_all, unwritten
 from vyry.cli.typed import sorted_words
-from vyry.errors import Misconfigured, Unavailable
+from vyry.errors import Misconfigured, SchemaTooNew, Unavailable
 
 
 _HELP = """A self-hosted, end-to-end-encrypted messaging node.
@@ -76,9 +75,8 @@ def _ran(words: Sequence[str]) -> tuple[int, Sequence[str]]:
         code = 143
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-    except (CycloptsError, SettingsError, SchemaTooNew, Unavailable, CannotServe, OSError) as problem:
         code = 0
-    except (CycloptsError, Misconfigured, Unavailable, CannotServe, OSError) as problem:
+    except (CycloptsError, Misconfigured, SchemaTooNew, Unavailable, CannotServe, OSError) as problem:
         return _explained(problem)
     return code, []
 
