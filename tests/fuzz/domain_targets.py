@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import re
 import socket
 import struct
 import tempfile
@@ -102,20 +103,18 @@ def opaque_token(raw: bytes) -> None:
 
 
 def phone_number(raw: bytes) -> None:
-    """A number is E.164 or refused; masked it shows its country and two digits; hidden it comes back under the pepper alone."""
+    """What is read is a number in E.164 that is read as itself, or it is refused; masked it shows its country and two digits; hidden it comes back under the pepper alone."""
     text = raw.decode("utf-8", "surrogateescape")
     try:
         number = read_number(text)
     except InvalidRequest:
         return
-    assert text.isascii()
-    assert text[0] == "+"
-    assert text[1:].isdigit()
-    assert 8 <= len(text) <= 16
+    assert re.fullmatch(r"\+[1-9][0-9]{6,14}", number.e164)
+    assert read_number(number.e164) == number
     assert sum(map(str.isdigit, number.masked)) <= 5
     hidden = Pepper(SECRET).hide(number)
     assert Pepper(SECRET).unseal(hidden.sealed) == number
-    assert text[1:].encode() not in hidden.sealed
+    assert number.e164[1:].encode() not in hidden.sealed
 
 
 def envelope(raw: bytes) -> None:

@@ -12,6 +12,7 @@ from vyry.cli.client.app import app
 from vyry.cli.client.exits import DECISIONS, Exit, decision_on, ended
 from vyry.cli.main import main
 from vyry.client.refusals import (
+    BadNumber,
     ChainBroken,
     NameChanged,
     NobodyFound,
@@ -42,6 +43,7 @@ CLI_DOCUMENT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encodin
         (NameChanged("@bo", UUID(int=1), UUID(int=2)), Exit.DECIDE),
         (NotCompared("other digits"), Exit.DECIDE),
         (NobodyFound("nobody"), Exit.NOT_FOUND),
+        (BadNumber("no number"), Exit.WRONG_LINE),
         (BadContent(), Exit.FAILED),
         (Refused(404, {}), Exit.NOT_FOUND),
         (Refused(429, {}), Exit.TOO_MUCH),

@@ -1,5 +1,6 @@
 """Names as a profile remembers them: in one form, for one account, and readable by nobody without the key."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -8,7 +9,7 @@ import pytest
 
 from vyry.cli.client.naming import titled
 from vyry.client.names import RememberedNames, canonical
-from vyry.client.refusals import NameChanged
+from vyry.client.refusals import BadNumber, NameChanged
 from vyry.client.store import Store
 
 
@@ -34,10 +35,27 @@ def names(store: Store) -> RememberedNames:
         (" @BO_LEE ", "@bo_lee"),
         ("+49 151 2345-678", "+491512345678"),
         ("+491512345678", "+491512345678"),
+        ("0049 (0) 151 2345678", "+491512345678"),
+        ("@00491512345678", "@00491512345678"),
     ],
 )
 def test_a_name_has_one_form_however_it_is_typed(word: str, name: str) -> None:
     assert canonical(word) == name
+
+
+@pytest.mark.parametrize(
+    ("word", "problem"),
+    [
+        ("0151 2345678", "no country code; begin with + and the country code, such as +49"),
+        ("491512345678", "a username of digits is written with @: @491512345678"),
+        ("+1-800-FLOWERS", "letters in it"),
+    ],
+)
+def test_what_can_only_be_meant_for_a_number_is_never_taken_for_a_username(word: str, problem: str) -> None:
+    with pytest.raises(BadNumber, match=re.escape(problem)) as refused:
+        canonical(word)
+
+    assert repr(word) in str(refused.value)
 
 
 def test_the_first_answer_is_remembered_and_another_one_is_refused(names: RememberedNames) -> None:

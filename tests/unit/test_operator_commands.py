@@ -134,3 +134,44 @@ def test_a_number_is_found_under_any_pepper_of_the_ring(folder: Path, user: str,
     write_peppers(folder / "pepper", {1: old, 2: b"another pepper of the tests, 32 bytes"})
 
     assert json.loads(said("user", "show", NUMBER, "--json"))["user_id"] == user
+
+
+@pytest.fixture
+def sharing(folder: Path, sqlite_url: str, user: str) -> Callable[[str, str], str]:
+    """Makes another account, whose number was stored in this form by an older release; answers its id."""
+    pepper = Pepper((folder / "pepper").read_bytes())
+
+    async def sign_up(stored: str, phone_hash: str) -> str:
+        hidden = pepper.hide(PhoneNumber(stored))
+        async with open_stores(sqlite_url) as stores:
+            made = await stores.sign_up(phone_hash, refresh=phone_hash[:8])
+            await AccountRow.filter(id=made.user_id).update(phone_hash=hidden.hash, phone_sealed=hidden.sealed)
+        return str(made.user_id)
+
+    return lambda stored, phone_hash: asyncio.run(sign_up(stored, phone_hash))
+
+
+def test_check_names_the_accounts_that_share_a_number(
+    user: str, sharing: Callable[[str, str], str], said: Callable[..., str]
+) -> None:
+    assert "Each is stored once, in canonical form." in said("check")
+
+    double = sharing("+410791234567", "b" * 64)
+    twins = sharing("+4901512345002", "c" * 64), sharing("+49001512345002", "d" * 64)
+
+    findings = {each["line"] for each in json.loads(said("check", "--json"))["findings"] if each["about"] == "numbers"}
+    assert any(line.startswith(f"One number has two accounts: {user} and {double}. Look") for line in findings)
+    assert any(line.startswith("1 stored in an old form") for line in findings), twins
+    assert any(line.startswith("1 cannot be read, or are none by today's rules") for line in findings)
+
+
+def test_a_number_in_an_old_form_is_stored_anew_and_one_that_two_accounts_share_is_not(
+    user: str, sharing: Callable[[str, str], str], said: Callable[..., str]
+) -> None:
+    alone, double = sharing("+4901512345002", "b" * 64), sharing("+410791234567", "c" * 64)
+
+    assert said("user", "canonical-numbers", "--reason", "upgrade").startswith("1 stored in canonical form, 1 numbers")
+
+    assert json.loads(said("user", "show", "+49 151 2345002", "--json"))["user_id"] == alone
+    assert json.loads(said("user", "show", NUMBER, "--json"))["user_id"] == user != double
+    assert "userCanonicalNumbers" in said("audit")

@@ -4,7 +4,6 @@ Promise: without the pepper, which never is in the database, what is stored neit
 """
 
 import hmac
-import re
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,12 +14,12 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from phonenumbers import NumberParseException, is_possible_number, parse
+from phonenumbers import parse
 
 from vyry.errors import InvalidRequest, Unavailable
+from vyry.phone_numbers import NotANumber, canonical_number
 
 
-_E164: Final = re.compile(r"\+[1-9][0-9]{6,14}")
 _NONCE_BYTES: Final = 12
 _SHOWN_DIGITS: Final = 2
 #: A pepper file that holds nothing but one secret is this one.
@@ -50,14 +49,11 @@ class PhoneNumber:
 
 
 def read_number(text: str) -> PhoneNumber:
-    """The number this text names. Raises InvalidRequest unless it is E.164 and possible in its country."""
+    """The number this text names, in the one form that is stored, counted and sent to. Raises InvalidRequest, which says what is wrong with it."""
     try:
-        is_good = _E164.fullmatch(text) is not None and is_possible_number(parse(text))
-    except NumberParseException:
-        is_good = False
-    if not is_good:
-        raise InvalidRequest(fields=[{"field": "phoneNumber", "problem": "not E.164"}])
-    return PhoneNumber(text)
+        return PhoneNumber(canonical_number(text))
+    except NotANumber as wrong:
+        raise InvalidRequest(fields=[{"field": "phoneNumber", "problem": str(wrong)}]) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from vyry.accounts.account import Caller
-from vyry.accounts.phone import Pepper, PhoneNumber, read_number
+from vyry.accounts.phone import Pepper, PhoneNumber
 from vyry.accounts.profile import read_username
 from vyry.errors import InvalidRequest, NotFound
 from vyry.ids import UserId
 from vyry.limits import LOOKUP, SEARCH, Charging, Grant
+from vyry.phone_numbers import NotANumber, canonical_number
 
 
 #: What a number costs that nobody can be found by.
@@ -86,7 +87,7 @@ class People:
         return await self._store.by_username(caller.user_id, username)
 
     async def lookup(self, caller: Caller, texts: Sequence[str]) -> Found:
-        """Who can be found by these numbers; a number given twice is one. Raises InvalidRequest (not E.164), RateLimited."""
+        """Who can be found by these numbers; a number given twice is one. Raises InvalidRequest, RateLimited."""
         # Whatever pepper an account was made under, it is found; nothing of a number is kept.
         hashes = {number: self._pepper.hide(number).hashes.values() for number in read_numbers(texts)}
         subject = str(caller.user_id)
@@ -111,9 +112,9 @@ def read_numbers(texts: Sequence[str]) -> list[PhoneNumber]:
     numbers, wrong = [], []
     for place, text in enumerate(texts):
         try:
-            numbers.append(read_number(text))
-        except InvalidRequest:
-            wrong.append({"field": f"phoneNumbers.{place}", "problem": "not E.164"})
+            numbers.append(PhoneNumber(canonical_number(text)))
+        except NotANumber as problem:
+            wrong.append({"field": f"phoneNumbers.{place}", "problem": str(problem)})
     if wrong:
         raise InvalidRequest(fields=wrong)
     return numbers

@@ -6,9 +6,9 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from dataclasses import asdict
+from typing import Annotated, Final
 
 import asyncpg
 from cyclopts import Parameter
@@ -22,6 +22,8 @@ from vyry.clock import JUMP, SystemClock
 from vyry.clock_watch import Reading
 from vyry.errors import SchemaTooNew, Unavailable
 from vyry.settings import Role, Settings, SettingsError, exposed, load_settings, shared_folder, unsafe
+from vyry.cli.findings import Finding, State
+from vyry.cli.number_findings import number_findings
 
 
 SKEW_SECONDS: Final = 2.0
@@ -45,18 +47,6 @@ _REMEDIES: Final = {
 }
 _ALL_APPLIED: Final = "All applied."
 _MARKS: Final = {"ok": "ok  ", "warning": "warn", "failed": "FAIL"}
-
-
-State = Literal["ok", "warning", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    about: str
-    state: State
-    line: str
 
 
 def check(*, as_json: Annotated[bool, Parameter(name="--json", negative=())] = False) -> int:
@@ -100,6 +90,8 @@ async def _findings() -> list[Finding]:
             migrations = await _migrations(url)
             found += [migrations, *(await _postgres(url) if is_postgres(url) else ())]
             found += [await _time(url)] if migrations.line == _ALL_APPLIED else []
+            if migrations.state == "ok":
+                found += await number_findings(settings)
     return found
 
 

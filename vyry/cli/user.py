@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, TypeVar
@@ -9,16 +10,18 @@ from uuid import UUID
 
 from cyclopts import App, Parameter
 
-from vyry.accounts.phone import Pepper, PhoneNumber, read_number
+from vyry.accounts.phone import PhoneNumber
 from vyry.adapters import operating
 from vyry.adapters.operating import ShownAccount
-from vyry.adapters.ring_files import read_peppers
+from vyry.adapters.stored_numbers import look_at_numbers, store_canonical
 from vyry.cli.acting import SOMEBODY, By, in_database
 from vyry.cli.asking import confirmed
 from vyry.cli.refusals import CannotServe
 from vyry.cli.typed import Words
-from vyry.errors import InvalidRequest, NotFound
+from vyry.cli.peppers import read_pepper
+from vyry.errors import NotFound
 from vyry.ids import UserId
+from vyry.phone_numbers import NotANumber, canonical_number, looks_like_a_number
 from vyry.settings import Role, Settings, load_settings
 
 
@@ -63,7 +66,7 @@ def show(user: str, *, by: By = SOMEBODY, as_json: AsJson = False, number: Flag 
         raise CannotServe("Say why the number is to be seen in full: --reason TEXT.")
 
     async def work() -> ShownAccount:
-        pepper = _pepper(settings)
+        pepper = read_pepper(settings)
         user_id = await _find(user, settings)
         shown = await operating.show(user_id, pepper, by.act("userShow", user_id))
         if number:
@@ -154,10 +157,31 @@ def delete(user: str, *, by: Sure) -> int:
     """
 
     async def work(user_id: UserId) -> str:
-        await operating.delete(user_id, _pepper(load_settings(Role.TOOL)), by.act("userDelete", user_id))
+        await operating.delete(user_id, read_pepper(load_settings(Role.TOOL)), by.act("userDelete", user_id))
         return "deleted"
 
     return _do("delete", user, by, work)
+
+
+@app.command
+def canonical_numbers(*, by: By = SOMEBODY) -> int:
+    """Store in canonical form the numbers that an older release stored in another one, so that their owners can sign in. Accounts that share a number stay as they are.
+
+    Args:
+        by: Who does it, and why.
+    """
+    settings = load_settings(Role.TOOL)
+    pepper = read_pepper(settings)
+    if pepper is None:
+        raise CannotServe(f"There is no pepper at {settings.pepper_file}: run this where the nodes' pepper is.")
+
+    async def work() -> str:
+        found = await look_at_numbers(pepper)
+        stored = await store_canonical(pepper, found, by.act("userCanonicalNumbers"))
+        return f"{stored} stored in canonical form, {len(found.doubled)} numbers have two accounts: `vyry check` names them."
+
+    print(in_database(settings, work))
+    return 0
 
 
 def _do(what: str, user: str, by: Sure, work: Callable[[UserId], Coroutine[None, None, str]]) -> int:
@@ -184,29 +208,20 @@ def _found(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> 
 
 
 async def _find(user: str, settings: Settings) -> UserId:
-    return await operating.find(_named(user, settings), _pepper(settings))
+    return await operating.find(_named(user, settings), read_pepper(settings))
 
 
 def _named(user: str, settings: Settings) -> UUID | PhoneNumber | str:
-    if user.startswith("+"):
-        if _pepper(settings) is None:
-            raise CannotServe(f"There is no pepper at {settings.pepper_file}: without it no number can be looked up.")
-        try:
-            return read_number(user)
-        except InvalidRequest:
-            raise CannotServe("This is no number in E.164, such as +41791234567.") from None
-    try:
+    with suppress(ValueError):
         return UUID(user)
-    except ValueError:
+    if not (looks_like_a_number(user) and user.startswith(("+", "00"))):
         return user
-
-
-def _pepper(settings: Settings) -> Pepper | None:
-    """The node's peppers, where this machine has them: an account is found under any of them."""
-    if not settings.pepper_file.exists():
-        return None
-    ring = read_peppers(settings.pepper.get_secret_value())
-    return Pepper(ring, max(ring))
+    if read_pepper(settings) is None:
+        raise CannotServe(f"There is no pepper at {settings.pepper_file}: without it no number can be looked up.")
+    try:
+        return PhoneNumber(canonical_number(user))
+    except NotANumber as problem:
+        raise CannotServe(f"This is no telephone number: {problem}.") from None
 
 
 def _plain(shown: ShownAccount, *, in_full: bool) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from typing import Final
 from uuid import UUID
 
 from vyry.client.packing import pack, unpack
-from vyry.client.refusals import NameChanged
+from vyry.client.refusals import BadNumber, NameChanged
 from vyry.client.store import Store
+from vyry.phone_numbers import NotANumber, canonical_number, looks_like_a_number
 
 
 #: By name: the account.
@@ -25,11 +26,24 @@ class AccountNames:
 
 
 def canonical(word: str) -> str:
-    """The one form of a name: "@" and the username in lower case, or the number without spaces and hyphens."""
+    """The one form of a name: "@" and the username in lower case, or the number in E.164. Digits without an @ are a number. Raises BadNumber."""
     word = word.strip()
-    if word.startswith("+"):
-        return "".join(each for each in word if not each.isspace() and each != "-")
+    if looks_like_a_number(word):
+        return read_number(word)
     return f"@{word.removeprefix('@').casefold()}"
+
+
+def read_number(text: str) -> str:
+    """A telephone number in E.164, however people write it: with blanks, hyphens, brackets, a trunk zero, or 00 for +. Raises BadNumber."""
+    try:
+        return canonical_number(text)
+    except NotANumber as wrong:
+        hint = (
+            ""
+            if text.lstrip()[:1] in ("+", "(", "0")
+            else f" (a username of digits is written with @: @{text.strip()})"
+        )
+        raise BadNumber(f"{text.strip()!r} is no telephone number: {wrong}.{hint}") from None
 
 
 class RememberedNames:
@@ -39,7 +53,7 @@ class RememberedNames:
         self._store = store
 
     def account(self, word: str) -> UUID | None:
-        """The account that this name is remembered for."""
+        """The account that this name is remembered for. Raises BadNumber."""
         kept = self._store.get(_ACCOUNT, canonical(word))
         return UUID(bytes=kept) if kept else None
 

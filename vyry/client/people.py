@@ -6,7 +6,7 @@ from urllib.parse import quote
 from uuid import UUID
 
 from vyry.client.link_codes import check_no_link_code
-from vyry.client.names import RememberedNames, canonical
+from vyry.client.names import RememberedNames, canonical, read_number
 from vyry.client.profiles import Profiles
 from vyry.client.refusals import NobodyFound
 from vyry.client.rest import Body, Rest
@@ -24,7 +24,7 @@ class People:
     async def resolve(self, word: str, *, refresh: bool = False) -> UUID:
         """The account of a username (with or without @) or telephone number (+...): the node is asked the first time, after that the answer is remembered.
 
-        With `refresh` the node is asked again. Raises NameChanged when it says another account than the one remembered, NobodyFound, Refused, Unreachable.
+        With `refresh` the node is asked again. Raises NameChanged when it says another account than the one remembered, BadNumber, NobodyFound, Refused, Unreachable.
         """
         held = self.names.account(word)
         if held is not None and not refresh:
@@ -41,8 +41,9 @@ class People:
         return await self._rest.call("GET", f"/users/by-username/{quote(username, safe='')}")
 
     async def lookup(self, phone_numbers: Sequence[str]) -> list[Body]:
-        """Those of these numbers who can be found now; nothing is remembered (`resolve`)."""
-        said = await self._rest.call("POST", "/users/lookup", {"phoneNumbers": list(phone_numbers)})
+        """Those of these numbers who can be found now, each with `phoneNumber` in E.164; nothing is remembered (`resolve`). Raises BadNumber."""
+        asked = {"phoneNumbers": [read_number(each) for each in phone_numbers]}
+        said = await self._rest.call("POST", "/users/lookup", asked)
         with self._rest.shaped():
             return list(map(body, said["users"]))
 

@@ -61,6 +61,10 @@ class NobodyFound(ClientError):
     """No account with this telephone number can be found."""
 
 
+class BadNumber(ClientError):
+    """That is no telephone number with its country; the text says what is wrong with it, with an example."""
+
+
 class NameChanged(ClientError):
     """A name is another account now than the one remembered. A person decides which one is meant; until then it stays the one remembered.
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from vyry.client.names import read_number
 from vyry.client.refusals import Refused
 from vyry.client.rest import Body, Rest
 from vyry.client.shapes import words
@@ -24,8 +25,9 @@ class Proofs:
 
 async def sign_up(rest: Rest, phone_number: str, name: str, proofs: Proofs) -> Body:
     """The session of a new primary device. The PIN is asked for only where the node wants it. Raises Refused (INVALID_OTP, PIN_REQUIRED, INVALID_PIN, PIN_LOCKED ...), Unreachable."""
+    """The session of a new primary device. The PIN is asked for only where the node wants it, and tried once. Raises Refused (INVALID_OTP, PIN_REQUIRED, INVALID_PIN, PIN_LOCKED ...), BadNumber, Unreachable."""
     device = {"name": name, "platform": "cli"}
-    challenge = await rest.open_call("POST", "/auth/request-otp", {"phoneNumber": phone_number})
+    challenge = await rest.open_call("POST", "/auth/request-otp", {"phoneNumber": read_number(phone_number)})
     with rest.shaped():
         challenge_id = words(challenge["challengeId"])
 

@@ -8,6 +8,7 @@ from vyry.accounts import arrival
 from vyry.accounts.arrival import NewSession
 from vyry.accounts.lock import TOKEN_LIFETIME
 from vyry.accounts.tokens import TokenPair
+from vyry.phone_numbers import LONGEST
 from web.wire.pin import Pin
 from web.wire.shapes import Count, Id, Wire
 
@@ -20,7 +21,7 @@ OpaqueToken = Annotated[str, Field(min_length=1, max_length=128)]
 class RequestOtp(Wire):
     """Send a code to this number."""
 
-    phone_number: Annotated[str, Field(min_length=1, max_length=32, examples=["+41791234567"])]
+    phone_number: Annotated[str, Field(min_length=1, max_length=LONGEST, examples=["+41791234567"])]
     channel: Literal["sms", "voice"] = "sms"
     purpose: Literal["login", "pinReset", "deleteAccount"] = "login"
 

@@ -22,6 +22,7 @@ from vyry.cli.typed import FilePath, Words
 from vyry.client.client import Client
 from vyry.client.refusals import Refused
 from vyry.client.registering import Proofs
+from vyry.client.names import read_number
 
 
 def register(
@@ -36,7 +37,7 @@ def register(
     """Sign up with a telephone number; the code that it is sent is asked for. All other devices of the account end.
 
     Args:
-        phone_number: In E.164, such as +491512345678.
+        phone_number: With its country code, such as "+49 151 2345678"; blanks, hyphens, brackets and 00 for + are understood.
         codes: Read the code from this file, which the node writes (its VYRY_SMS is file:PATH), instead of asking.
         pin_file: If the number is locked by a PIN, it is on the first line of this file; without it you are asked.
         yes: Put the new account in the place of the one that this profile has, without asking.
@@ -51,6 +52,8 @@ def register(
         await confirm_over(client, where, yes=yes)
         proofs = Proofs(_reader(phone_number, codes), pin_reader(pin_file), again)
         user_id = await client.register(phone_number, proofs)
+        number = read_number(phone_number)
+        user_id = await client.register(number, _reader(number, codes), read_pin=pin_reader(pin_file))
         where.keep_node()
         where.say(f"Registered: your user id is {user_id}.", {"userId": str(user_id)})
 

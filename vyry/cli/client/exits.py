@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from vyry.cli.refusals import CannotServe
 from vyry.client.refusals import (
+    BadNumber,
     ChainBroken,
     ClientError,
     LinkEnded,
@@ -94,4 +95,5 @@ _KINDS: Final[dict[type[BaseException], Exit]] = {
     NameChanged: Exit.DECIDE,
     NotCompared: Exit.DECIDE,
     NobodyFound: Exit.NOT_FOUND,
+    BadNumber: Exit.WRONG_LINE,
 }

@@ -11,7 +11,8 @@ from vyry.cli.client.exits import Ended, Exit
 from vyry.client.client import Client
 from vyry.client.events import Target
 from vyry.client.group_keys import line_in
-from vyry.client.refusals import Refused, Unreachable
+from vyry.client.refusals import BadNumber, Refused, Unreachable
+from vyry.phone_numbers import looks_like_a_number
 
 
 #: A message is looked for among so many of the newest.
@@ -25,7 +26,7 @@ _LIKE_A_PERSON: Final = re.compile(r"\W*[@+\"]")
 
 
 async def person(client: Client, word: str, *, refresh: bool = False) -> UUID:
-    """Whoever is meant: a user id, or a username (with @ or without) or telephone number, which mean the account remembered for them. Raises NameChanged, NobodyFound, Refused, Unreachable."""
+    """Whoever is meant: a user id, or a username (with @ or without) or telephone number, which mean the account remembered for them. Raises BadNumber, NameChanged, NobodyFound, Refused, Unreachable."""
     return _id(word) or await client.people.resolve(word, refresh=refresh)
 
 
@@ -45,7 +46,7 @@ async def conversation(client: Client, word: str) -> UUID:
                 raise
         else:
             return found
-    if not word.startswith(("+", "@")):
+    if not (word.startswith("@") or _is_number(word)):
         titled = await _titled(client, word)
         if titled is not None:
             await _is_nobody(client, word)
@@ -77,7 +78,7 @@ async def _is_nobody(client: Client, word: str) -> None:
         # What the node says now does not count alone: it may hide that somebody is called that.
         if client.people.names.account(word) is None:
             await client.people.by_username(word)
-    except Refused:
+    except (BadNumber, Refused):
         return
     raise Ended(Exit.FAILED, f"A group is called {word}, and somebody is: say @{word}, or the id of the group.")
 
@@ -134,6 +135,11 @@ def shown(client: Client, told: Mapping[str, Any]) -> str:
 def titled(title: str) -> str:
     """The title of a group, marked when it could be taken for the name of a person."""
     return f"group {title}" if _LIKE_A_PERSON.match(unicodedata.normalize("NFKC", title)) else title
+
+
+def _is_number(word: str) -> bool:
+    """Whether a number is meant and no title: one with + or 00, or as it is dialled at home, which is refused. Other digits (a year, a day) may be a title."""
+    return looks_like_a_number(word) and word.lstrip("( ").startswith(("+", "0", "\uff0b"))
 
 
 def _id(word: str) -> UUID | None:

@@ -1,0 +1,16 @@
+"""What `vyry check` answers, a value for each thing that was looked at."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+State = Literal["ok", "warning", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    about: str
+    state: State
+    line: str
