@@ -33,6 +33,9 @@ FIELDS: Final = frozenset(
 #: Libraries that tell every attempt at a broker that is away; vyry/outage.py tells each outage. Faust names a logger after our app's module too.
 _TOLD_ONCE: Final = ("aiokafka", "faust", "mode", "agents")
 _HIDDEN: Final = "<not logged>"
+#: Whatever ends a line, steers a terminal or turns its text round.
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_OF_MANY_LINES: Final = ("exception", "stack_info", "exc_info")
 #: PostgreSQL quotes whole rows in this part of its messages.
 _DETAIL: Final = re.compile(r"(?m)(?<=^DETAIL:).*$")
 
@@ -157,12 +160,20 @@ def _columns() -> list[structlog.typing.Processor]:
         out.write(_DETAIL.sub(_HIDDEN, text.getvalue()))
 
     # The default would print the local variables of each frame of a traceback.
-    return [structlog.dev.ConsoleRenderer(exception_formatter=traceback)]
+    def escape(_logger: object, _method: str, fields: MutableMapping[str, object]) -> MutableMapping[str, object]:
+        # JSON escapes controls; columns would print them, and a line end would begin a line that no part of the node wrote.
+        for name, value in fields.items():
+            if isinstance(value, str) and name not in _OF_MANY_LINES:
+                fields[name] = _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
+        return fields
+
+    return [escape, structlog.dev.ConsoleRenderer(exception_formatter=traceback)]
 
 
 def _json() -> list[structlog.typing.Processor]:
     def dump(fields: object, **_: object) -> str:
-        return orjson.dumps(fields, default=str).decode()
+        # Some readers end lines at characters that JSON lets stand.
+        return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", orjson.dumps(fields, default=str).decode())
 
     def hide_details(_logger: object, _method: str, fields: MutableMapping[str, object]) -> MutableMapping[str, object]:
         if "exception" in fields:

@@ -71,7 +71,7 @@ def test_every_stored_event_has_words(kind: type[Event]) -> None:
     ("event", "parts"),
     [
         (OwnIdentityForged(source="bundle", device_id=3), ("prekeys", "device 3", "operator")),
-        (OwnDeviceAdded(device_id=2, device_name="tablet", platform="linux"), ("tablet, linux", "devices remove 2")),
+        (OwnDeviceAdded(device_id=2, device_name="tablet", platform="linux"), ('"tablet", linux', "devices remove 2")),
         (OwnDeviceAdded(device_id=2), ("number 2",)),
         (ConversationForged(conversation_id=ID, reason="member", user_ids=(ID,)), ("other members", "operator")),
         (ConversationForged(conversation_id=ID, reason="kind"), ("a group",)),

@@ -82,3 +82,13 @@ def test_no_words_of_others_are_more_than_text(text: str, name: str, emoji: str,
     assert not [letter for letter in shown if letter != "\n" and (ord(letter) < 32 and letter != "\t")]
     assert not set("\x7f\x9b\u202e\u2066\u2028") & set(shown)
     assert len(shown) < 2 * LONGEST + 200
+
+
+def test_a_text_that_runs_on_is_set_in_where_the_screen_ends() -> None:
+    forged = "ok" + " " * 30 + "01 Jan 12:00 @bo_lee ✓"
+    (row,) = rows([Message(**facts(1), text=f"{forged}\n@bo_lee: no")])
+
+    _, *lines = str(painted(row, lambda _: "Eve", "", 30)).split("\n")
+
+    assert len(lines) == 3
+    assert all(line.startswith("  ") for line in lines)

@@ -51,6 +51,23 @@ def test_outside_a_terminal_a_line_is_json_and_only_known_fields_keep_their_valu
 
 
 @pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_no_value_begins_a_line_of_its_own_or_steers_a_terminal(*, is_terminal: bool) -> None:
+    out = io.StringIO()
+    out.isatty = lambda: is_terminal  # type: ignore[method-assign]  # the one thing that is asked of the stream
+    configure_logging("info", out)
+
+    forged = "x\n2026-01-01 [info] all is well\r\u2028\x85\x1b[2K\x9b1A\u202e"
+    structlog.get_logger().info("refused", problem=forged, path=forged)
+    logging.getLogger("a.library").warning("it said %s", forged)
+
+    lines = out.getvalue().split("\n")[:-1]
+    assert len(lines) == len(out.getvalue().splitlines()) == 2
+    assert not {"\r", "\u2028", "\x85", "\x9b", "\u202e"} & set(out.getvalue())
+    assert "\x1b[2K" not in out.getvalue()
+
+
+@pytest.mark.usefixtures("restored")
 def test_context_of_the_request_joins_its_lines() -> None:
     out = io.StringIO()
     configure_logging("info", out)

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from vyry.adapters.operator_acts import read_acts
 from vyry.cli.acting import in_database
+from vyry.cli.client.plain import word
 from vyry.settings import Role, load_settings
 
 
@@ -29,7 +30,9 @@ def audit(
                 row = {"at": act.at.isoformat(), "operator": act.operator, "act": act.act, "subject": subject}
                 print(json.dumps({**row, "reason": act.reason}))
             else:
-                print(f"{act.at:%Y-%m-%d %H:%M:%S}Z  {act.operator}  {act.act}  {subject or '-'}  {act.reason}")
+                print(
+                    f"{act.at:%Y-%m-%d %H:%M:%S}Z  {word(act.operator)}  {act.act}  {subject or '-'}  {word(act.reason, 500)}"
+                )
 
     in_database(load_settings(Role.TOOL), work)
     return 0

@@ -14,6 +14,7 @@ from cyclopts import Parameter, validators
 
 from vyry.cli.asking import line
 from vyry.cli.streams import is_person
+from vyry.cli.client.plain import set_in
 from vyry.cli.throwaway import Place, fresh_number, throwaway
 from vyry.client.client import Client, Profile
 from vyry.client.events import Event
@@ -130,4 +131,4 @@ class _Scene:
             await self._say(chat, "Bo", answer)
 
     def _tell(self, text: str, event: str, body: Mapping[str, Any]) -> None:
-        print(orjson.dumps({"event": event, **body}).decode() if self.as_json else text, flush=True)
+        print(orjson.dumps({"event": event, **body}).decode() if self.as_json else set_in(text), flush=True)

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError
 
 from vyry import __version__
 from vyry.cli.asking import Interrupted
+from vyry.cli.client.plain import set_in
 from vyry.cli.refusals import CannotServe
 from vyry.cli.streams import complain, flushed, is_unwritten, open_all, unwritten
 from vyry.cli.typed import sorted_words
@@ -79,6 +80,8 @@ def _ran(words: Sequence[str]) -> tuple[int, Sequence[str]]:
     except (CycloptsError, Misconfigured, SchemaTooNew, Unavailable, CannotServe, OSError) as problem:
         return _explained(problem)
     return code, []
+        # What went wrong may have been said by a node, or hold what somebody else wrote.
+        print(set_in(f"vyry: {line}"), file=sys.stderr)
 
 
 def _explained(problem: Exception) -> tuple[int, Sequence[str]]:

@@ -16,6 +16,7 @@ from vyry.adapters.operating import ShownAccount
 from vyry.adapters.stored_numbers import look_at_numbers, store_canonical
 from vyry.cli.acting import SOMEBODY, By, in_database
 from vyry.cli.asking import confirmed
+from vyry.cli.client.plain import quoted, word
 from vyry.cli.refusals import CannotServe
 from vyry.cli.typed import Words
 from vyry.cli.peppers import read_pepper
@@ -246,10 +247,10 @@ def _values(row: dict[str, Any]) -> dict[str, Any]:
 
 def _lines(found: dict[str, Any]) -> str:
     devices = found.pop("devices")
-    lines = [f"{name.replace('_', ' '):<22} {'-' if value is None else value}" for name, value in found.items()]
+    lines = [f"{name.replace('_', ' '):<22} {'-' if value is None else word(value)}" for name, value in found.items()]
     for each in devices:
         kind = "primary" if each["is_primary"] else "linked"
         lines.append(
-            f"device {each['device_id']:<15} {kind}, {each['platform']}, {each['name']!r}, last seen {each['last_seen_on']}, {each['waiting']} waiting"
+            f"device {each['device_id']:<15} {kind}, {each['platform']}, {quoted(each['name'])}, last seen {each['last_seen_on']}, {each['waiting']} waiting"
         )
     return "\n".join(lines)

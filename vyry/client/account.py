@@ -22,7 +22,7 @@ class Account:
         return self._opened(await self._rest.call("PATCH", "/account", fields))
 
     async def show(self, *, name: str | None = None, about: str | None = None) -> Body:
-        """Change what only those can read whom one writes to; None: as before, "": nothing. Raises TooLarge (100 and 500 characters), BadContent."""
+        """Change what only those can read whom one writes to; None: as before, "": nothing. Raises TextTooLong (100 and 500 characters), BadContent."""
         changes = {key: words for key, words in (("name", name), ("about", about)) if words is not None}
         sealed = self._profiles.sealed(await self._rest.call("GET", "/account"), changes)
         return await self.update(sealedProfile=sealed)

@@ -7,10 +7,11 @@ from typing import Final
 from uuid import UUID
 
 from vyry.client.packing import pack, unpack
+from vyry.client.refusals import NothingToSee, TextTooLong
 from vyry.client.store import Store
+from vyry.display_text import UnfitText, checked_line, clean_line
 from vyry.signal_protocol.blobs import Blob, seal_blob
 from vyry.signal_protocol.primitives import KEY_BYTES
-from vyry.signal_protocol.refusals import BadContent, TooLarge
 
 
 MAX_TITLE: Final = 1_000
@@ -39,7 +40,7 @@ class Beginnings:
         self._store = store
 
     def begin(self, members: Collection[UUID], title: str) -> tuple[Begun, bool]:
-        """What a new group is made with, kept before the node hears of it; and whether it was begun before. Raises TooLarge, BadContent."""
+        """What a new group is made with, kept before the node hears of it; and whether it was begun before. Raises TextTooLong, NothingToSee."""
         key = secrets.token_bytes(KEY_BYTES)
         begun = Begun(tuple(members), title, key, seal_blob(key, Blob.GROUP_INFO, {"title": checked(title)}))
         before = self._store.get(_KIND, begun.name)
@@ -62,9 +63,10 @@ class Beginnings:
 
 
 def checked(title: str) -> str:
-    """A title as it is sealed. Raises TooLarge, BadContent for one of nothing."""
-    if len(title) > MAX_TITLE:
-        raise TooLarge
-    if not title.strip():
-        raise BadContent
-    return title
+    """A title as it is sealed: one line, composed, nothing in it that cannot be seen. Raises TextTooLong, NothingToSee."""
+    if not clean_line(title):
+        raise NothingToSee("title")
+    try:
+        return checked_line(title, MAX_TITLE)
+    except UnfitText as problem:
+        raise TextTooLong("title", problem) from None

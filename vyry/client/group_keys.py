@@ -4,8 +4,7 @@ Anybody in a group may tell a key, but only its admins can seal something under 
 generations are held, for a key may come before or after what is sealed under it.
 """
 
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -15,6 +14,7 @@ from vyry.client.group_begun import MAX_TITLE, Beginnings
 from vyry.client.group_due import Due, Dues
 from vyry.client.packing import pack, unpack
 from vyry.client.store import Store
+from vyry.display_text import clean_line, clean_lines, shortened
 from vyry.signal_protocol.blobs import Blob, open_blob
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.provisioning import GroupKey as HandedKey
@@ -31,8 +31,8 @@ MAX_HANDED: Final = 300
 _KIND: Final = "group keys"
 #: A device tells itself nothing: its own keys have no sender.
 _NOBODY: Final = (UUID(int=0), 0)
-#: What turns the direction of the text around it.
-_TURNS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+#: So many times the characters that are shown are looked at: the rest may be made of what cannot be seen.
+_WRITTEN: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +153,17 @@ def title_in(info: Mapping[str, Any]) -> str | None:
 
 
 def line_in(info: Mapping[str, Any], name: str, most: int) -> str | None:
-    """Words fit for a line of a screen: whoever wrote them may have written anything."""
+    """Words fit for a line of a screen, None when there are none: whoever wrote them may have written anything."""
+    return _shown(info, name, most, clean_line)
+
+
+def lines_in(info: Mapping[str, Any], name: str, most: int) -> str | None:
+    """The same for words of several lines."""
+    return _shown(info, name, most, clean_lines)
+
+
+def _shown(info: Mapping[str, Any], name: str, most: int, clean: Callable[[str], str]) -> str | None:
     said = info.get(name)
     if not isinstance(said, str):
         return None
-    plain = "".join(
-        " " if unicodedata.category(each) in ("Cc", "Zl", "Zp") or each in _TURNS else each for each in said
-    )
-    return plain[:most].strip() or None
+    return shortened(clean(said[: most * _WRITTEN]), most) or None

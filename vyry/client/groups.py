@@ -31,7 +31,7 @@ class Groups:
         self._beginnings = Beginnings(store)
 
     async def create(self, member_ids: Sequence[UUID], title: str) -> UUID:
-        """A new group with oneself as its admin. Broken off and asked for again, it is made once. Raises TooLarge, BadContent for a title of nothing."""
+        """A new group with oneself as its admin. Broken off and asked for again, it is made once. Raises TextTooLong, NothingToSee."""
         async with self._changing():
             with self._store.transaction():
                 begun, is_repeat = self._beginnings.begin(member_ids, title)
@@ -44,7 +44,7 @@ class Groups:
         return group
 
     async def rename(self, conversation_id: UUID, title: str) -> None:
-        """Call it something else. Admins do. Raises TooLarge, BadContent."""
+        """Call it something else. Admins do. Raises TextTooLong, NothingToSee."""
         named = {"title": checked(title)}
         async with self._info.turn:
             await self._info.seal(conversation_id, lambda info: {**info, **named})

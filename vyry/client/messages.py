@@ -1,11 +1,16 @@
 """What people say to each other, a call for each kind: kept when the call returns, sent as soon as the node can be reached."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 from uuid import UUID
 
 from vyry.client.events import Attachment, Target
 from vyry.client.live import Live
+from vyry.client.refusals import TextTooLong
+from vyry.display_text import shown_length
+from vyry.signal_protocol.padding import MAX_PADDED
+from vyry.signal_protocol.refusals import TooLarge
 
 
 Read = Callable[[UUID, Sequence[Target]], Awaitable[None]]
@@ -20,7 +25,7 @@ class Voice(Protocol):
 
 
 class Messages:
-    """Each call answers the id of its content. Raises TooLarge, BadContent."""
+    """Each call answers the id of its content. Raises TextTooLong, TooLarge, BadContent."""
 
     def __init__(self, voice: Voice, read: Read, live: Live) -> None:
         self._voice = voice
@@ -41,11 +46,13 @@ class Messages:
             fields["replyTo"] = reply_to.as_json()
         if attachments:
             fields["attachments"] = [each.as_json() for each in attachments]
-        return await self._voice.send(conversation_id, "text", fields)
+        with _counted(text):
+            return await self._voice.send(conversation_id, "text", fields)
 
     async def edit(self, conversation_id: UUID, target: Target, text: str) -> UUID:
         """Other words in the place of one's own earlier ones; they count for a day."""
-        return await self._voice.send(conversation_id, "edit", {"target": target.as_json(), "text": text})
+        with _counted(text):
+            return await self._voice.send(conversation_id, "edit", {"target": target.as_json(), "text": text})
 
     async def unsend(self, conversation_id: UUID, target: Target) -> UUID:
         """Take back what one said; it counts for a day."""
@@ -70,3 +77,18 @@ class Messages:
     async def typing(self, conversation_id: UUID, *, is_typing: bool = True) -> None:
         """One types: say it again every few seconds while it goes on, and once when it is over. Who is not connected says and hears nothing of it."""
         await self._live.typing(conversation_id, is_typing=is_typing)
+
+
+@contextmanager
+def _counted(text: str) -> Iterator[None]:
+    """What is too large for one message is said in characters. Raises TextTooLong."""
+    try:
+        yield
+    except TooLarge:
+        length, octets = shown_length(text), len(text.encode())
+        if octets < MAX_PADDED // 2:
+            raise
+        most = length * MAX_PADDED // octets // 1_000 * 1_000
+        raise TextTooLong(
+            "text", f"a message holds about {most:,} characters like these; this has {length:,}. Send it as a file"
+        ) from None

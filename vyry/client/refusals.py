@@ -4,9 +4,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
+from vyry.display_text import clean_line, shortened
+from vyry.signal_protocol.refusals import BadContent, TooLarge
+
 
 #: Seconds: what a node asks to wait beyond this is not listened to.
 LONGEST_WAIT: Final = 3_600
+_LONGEST_REASON: Final = 1_000
+_MOST_FIELDS: Final = 20
 
 
 class ClientError(Exception):
@@ -14,10 +19,12 @@ class ClientError(Exception):
 
 
 class Refused(ClientError):
-    """The node said no, and nothing happened. `code` is the error_code of docs/protocol.md."""
+    """The node said no, and nothing happened. `code` is the error_code of docs/protocol.md; the text is one line, and names each field that is wrong and why."""
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
-        super().__init__(f"{body.get('error_code', status)}: {body.get('error', 'the node gave no reason')}")
+        reason = _wrong_fields(body.get("fields")) or body.get("error", "the node gave no reason")
+        # The node says it, and may say anything.
+        super().__init__(shortened(clean_line(f"{body.get('error_code', status)}: {reason}"), _LONGEST_REASON))
         self.status = status
         self.code = str(body.get("error_code", ""))
         self.body = body
@@ -81,6 +88,20 @@ class NameChanged(ClientError):
         self.told = told
 
 
+class TextTooLong(ClientError, TooLarge):
+    """A name, a title or words about oneself are too long; the text says which, the limit in characters as people count them, and how many there are."""
+
+    def __init__(self, field: str, problem: object) -> None:
+        Exception.__init__(self, f"{field}: {problem}.")
+
+
+class NothingToSee(ClientError, BadContent):
+    """A name or a title of which nothing could be seen; the text says which."""
+
+    def __init__(self, field: str) -> None:
+        Exception.__init__(self, f"{field}: nothing in it can be seen.")
+
+
 class NotCompared(ClientError):
     """The digits fit no key that was shown: show the safety number again and compare it."""
 
@@ -109,3 +130,9 @@ class FileFailed(ClientError):
 
 class FileThere(FileFailed):
     """A file of that name is there already: nothing is overwritten."""
+
+
+def _wrong_fields(fields: object) -> str:
+    """What the node says is wrong with each field; empty for what is no such list."""
+    found = fields[:_MOST_FIELDS] if isinstance(fields, list) else []
+    return "; ".join(f"{each.get('field')}: {each.get('problem')}" for each in found if isinstance(each, dict))

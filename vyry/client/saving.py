@@ -16,23 +16,29 @@ from uuid import UUID
 from vyry.client.events import Attachment
 from vyry.client.refusals import FileFailed, FileThere, StoreFull
 from vyry.client.spool import STEP, disk, write_all
+from vyry.display_text import JOINERS, clean_line
 from vyry.signal_protocol.attachments import AttachmentOpener
 
 
 #: A name is at most so long in UTF-8: with what is added to it, it fits every file system.
 _LONGEST: Final = 180
 _LONGEST_SUFFIX: Final = 20
+_ENDS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FORBIDDEN: Final = re.compile(r'[<>:"|?*]')
 #: Names of devices on Windows.
-_DEVICES: Final = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+_DEVICES: Final = re.compile(
+    r"(?i:con|prn|aux|nul|conin\$|conout\$|com[\d\u00b9\u00b2\u00b3]|lpt[\d\u00b9\u00b2\u00b3]) *(\..*)?"
+)
 
 
 def safe_name(name: str | None) -> str:
     """What a file may be called here: no path, nothing hidden, nothing that a terminal or a shell takes for more than a name."""
     last = re.split(r"[/\\]", name or "")[-1]
-    # Of category C and Zl, Zp: controls, marks that turn the reading direction, line ends, halves of characters.
-    clean = "".join("" if unicodedata.category(each)[0] == "C" or each in "\u2028\u2029" else each for each in last)
-    clean = _FORBIDDEN.sub("_", clean).lstrip(" .-").rstrip(" .")
+    # Line ends and controls leave no blank behind; marks that turn the reading direction, halves of characters and what cannot be seen are not in it either.
+    line = clean_line(_ENDS.sub("", last))
+    # Private and unassigned characters go, too; joiners of scripts and emoji stay.
+    seen = "".join(each for each in line if unicodedata.category(each)[0] != "C" or each in JOINERS)
+    clean = _FORBIDDEN.sub("_", seen).lstrip(" .-").rstrip(" .")
     if _DEVICES.fullmatch(clean):
         clean = f"_{clean}"
     return _shortened(clean) or "attachment"

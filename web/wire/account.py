@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from web.wire.shapes import Id, Moment, Octets, Wire
+from web.wire.texts import Bio, Name
 
 
 SealedProfile = Annotated[bytes, Octets(0, 8 << 10)]
@@ -34,8 +35,8 @@ class ChangeAccount(Wire):
     """What to change; null clears, what is absent stays."""
 
     username: Annotated[str, Field(min_length=3, max_length=30, pattern="^[A-Za-z0-9_.]+$")] | None = None
-    display_name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
-    bio: Annotated[str, Field(max_length=500)] | None = None
+    display_name: Name | None = None
+    bio: Bio | None = None
     picture_attachment_id: Id | None = None
     sealed_profile: SealedProfile | None = None
     settings: SettingsChange | None = None

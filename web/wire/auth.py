@@ -11,9 +11,9 @@ from vyry.accounts.tokens import TokenPair
 from vyry.phone_numbers import LONGEST
 from web.wire.pin import Pin
 from web.wire.shapes import Count, Id, Wire
+from web.wire.texts import Name
 
 
-Name = Annotated[str, Field(min_length=1, max_length=100)]
 #: The opaque tokens have 43 characters; anything longer is none of ours.
 OpaqueToken = Annotated[str, Field(min_length=1, max_length=128)]
 

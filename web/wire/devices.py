@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from web.wire.shapes import Count, Moment, Wire
+from web.wire.texts import Name
 
 
 class Device(Wire):
@@ -39,4 +40,4 @@ class DevicesPage(Wire):
 class RenameDevice(Wire):
     """Another name for a device."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: Name

@@ -6,9 +6,10 @@ from pydantic import Field
 
 from vyry.devices.linking import LinkNews, OpenedLink
 from vyry.devices.links import ScannedLink
-from web.wire.auth import Name, OpaqueToken
+from web.wire.auth import OpaqueToken
 from web.wire.keys import KeySet
 from web.wire.shapes import Base64, Id, Moment, Octets, Wire
+from web.wire.texts import Name
 
 
 LinkKey = Annotated[bytes, Octets(32, 32)]

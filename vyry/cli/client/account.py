@@ -91,7 +91,8 @@ def profile(who: str | None = None, /, *, changes: Changes = NOTHING, where: Whe
         changes: What to change.
         where: Which device, and its node.
     """
-    clear = (("username", changes.username), ("displayName", changes.name), ("bio", changes.bio))
+    username = changes.username.strip().removeprefix("@") if changes.username else None
+    clear = (("username", username), ("displayName", changes.name), ("bio", changes.bio))
     fields = {key: value for key, value in clear if value}
 
     async def act(client: Client) -> None:
@@ -113,11 +114,11 @@ def _show(where: Where, told: dict[str, Any], username: str | None) -> None:
         key: told[key] for key in ("userId", "username", "displayName", "bio", "phoneNumber") if key in told
     }
     lines |= {"username": username, "sealedName": told["profile"]["name"], "about": told["profile"]["about"]}
-    where.say("\n".join(f"{key:12} {_set_in(words or '-')}" for key, words in lines.items()), told)
+    where.say([f"{key:12} {_set_in(words or '-')}" for key, words in lines.items()], told)
 
 
 def _set_in(words: str) -> str:
-    return words.replace("\n", f"\n{'':13}")
+    return words.replace("\n", f"\n{'':11}")
 
 
 def export(file: FilePath, /, *, where: Where = HERE) -> None:

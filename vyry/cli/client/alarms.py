@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from vyry.cli.client.plain import quoted
+
 
 Body = Mapping[str, Any]
 #: What of a conversation cannot be, by `reason`.
@@ -44,8 +46,9 @@ def _source(body: Body) -> str:
 
 
 def _device(body: Body) -> str:
-    parts = [str(body[name]) for name in ("deviceName", "platform", "addedAt") if body.get(name)]
-    return ", ".join([*parts, f"number {body['deviceId']}"])
+    name = [quoted(body["deviceName"])] if body.get("deviceName") else []
+    parts = [str(body[each]) for each in ("platform", "addedAt") if body.get(each)]
+    return ", ".join([*name, *parts, f"number {body['deviceId']}"])
 
 
 def _list_differs(who: str, body: Body) -> str:

@@ -1,7 +1,7 @@
 """Safety numbers and what a person says about them: shown, typed in, noted."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -9,6 +9,7 @@ from uuid import UUID
 
 from vyry.cli.asking import line
 from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.plain import set_in
 from vyry.cli.client.where import Where
 from vyry.cli.streams import is_person
 from vyry.client.client import Client
@@ -50,7 +51,7 @@ class Comparing:
         # What waited is sent by this very command, and own other devices learn what was decided.
         await self.client.sent()
 
-    def told(self, numbers: Numbers) -> tuple[str, Mapping[str, Any]]:
+    def told(self, numbers: Numbers) -> tuple[Sequence[str], Mapping[str, Any]]:
         """The numbers and what to do next, for people and for programs."""
         is_verified = self.client.safety.is_verified(self.user_id)
         state = Trust.VERIFIED if is_verified else Trust.UNVERIFIED
@@ -59,10 +60,10 @@ class Comparing:
         ask = f"Ask {self.who} over another way for the digits shown there. If they are the same"
         if numbers.held is not None and numbers.new is not None:
             step = f"{ask} as the new ones: {self._line('--accept')}"
-            text = f"{OLD}\n{grouped(numbers.held)}\n{state}\n{NEW}\n{grouped(numbers.new)}\n{step}"
-            return text, {**body, "newSafetyNumber": numbers.new, "decide": "identityChanged"}
-        step = "" if is_verified else f"\n{ask}: {self._line('--verify')}"
-        return f"{grouped(number)}\n{state}{step}", body
+            lines = [OLD, *_lines(numbers.held), state, NEW, *_lines(numbers.new), step]
+            return lines, {**body, "newSafetyNumber": numbers.new, "decide": "identityChanged"}
+        steps = [] if is_verified else [f"{ask}: {self._line('--verify')}"]
+        return [*_lines(number), state, *steps], body
 
     def _problem(self, numbers: Numbers, typed: str, *, is_accepted: bool) -> str | None:
         """Why these digits decide nothing."""
@@ -78,9 +79,10 @@ class Comparing:
         """The digits that a person types: the number is not shown before, so that they come from the other side. Without a terminal it is shown, and the command ends. Raises Ended."""
         if is_person():
             return await line(f"The 60 digits that {self.who} sees: ") or ""
-        text, body = self.told(numbers)
+            print(set_in(f"The 60 digits that {self.who} sees: "), end="", file=sys.stderr, flush=True)
+        lines, body = self.told(numbers)
         if not self.where.json:
-            self.where.say(text, body)
+            self.where.say(lines, body)
         raise _not_compared("Nothing was noted: give the 60 digits that the device of the other side shows.", body)
 
     def _line(self, flag: str) -> str:
@@ -93,5 +95,9 @@ def _not_compared(text: str, body: Mapping[str, Any] | None = None) -> Ended:
 
 def grouped(digits: str) -> str:
     """Twelve groups of five, four in a line, as people read them aloud."""
+    return "\n".join(_lines(digits))
+
+
+def _lines(digits: str) -> list[str]:
     groups = [digits[at : at + 5] for at in range(0, len(digits), 5)]
-    return "\n".join(" ".join(groups[at : at + 4]) for at in range(0, len(groups), 4))
+    return [" ".join(groups[at : at + 4]) for at in range(0, len(groups), 4)]

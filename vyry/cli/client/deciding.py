@@ -6,6 +6,7 @@ from uuid import UUID
 
 from vyry.cli.client.exits import DECISIONS, Ended, Exit, decision_on
 from vyry.cli.client.naming import Names, remembered
+from vyry.cli.client.plain import word
 from vyry.cli.client.where import Where
 from vyry.client.client import Client
 from vyry.client.decisions import Decision
@@ -31,7 +32,7 @@ async def settled(client: Client, where: Where, chat: UUID, content_id: UUID) ->
         return
     code, decision = _KINDS.get(refused, Exit.REFUSED), decision_on(refused)
     if not decision:
-        raise Ended(code, f"{refused}: this was not sent.")
+        raise Ended(code, f"{word(refused)}: this was not sent.")
     body = {**decision, "id": str(content_id), "conversationId": str(chat), "kept": True}
     raise Ended(code, f"{refused}: {await _kept(client, where, chat, decision['decide'])}", body)
 

@@ -4,6 +4,7 @@ from cyclopts import App
 
 from vyry.cli.client.confirming import Yes, confirm
 from vyry.cli.client.examples import examples
+from vyry.cli.client.plain import quoted, tame
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.typed import Words
 from vyry.client.client import Client
@@ -26,10 +27,9 @@ def list_all(*, where: Where = HERE) -> None:
 
     async def act(client: Client) -> None:
         for each in await client.devices.list():
-            mark = "*" if each["isCurrent"] else " "
-            text = (
-                f"{mark} {each['deviceId']:3}  {each['kind']:8} {each['name']} (seen {each['lastSeenOn'] or 'never'})"
-            )
+            mark, shown = "*" if each["isCurrent"] else " ", tame(each)
+            seen = shown["lastSeenOn"] or "never"
+            text = f"{mark} {shown['deviceId']:3}  {shown['kind']:8} {quoted(each['name'])} (seen {seen})"
             where.say(text, each)
 
     where.run(act)
@@ -47,7 +47,7 @@ def rename(device_id: int, name: Words, /, *, where: Where = HERE) -> None:
 
     async def act(client: Client) -> None:
         told = await client.devices.rename(device_id, name)
-        where.say(f"Device {device_id} is {name} now.", told)
+        where.say(f"Device {device_id} is {quoted(told['name'])} now.", told)
 
     where.run(act)
 

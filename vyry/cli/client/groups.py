@@ -8,11 +8,12 @@ from cyclopts import App, Parameter, validators
 
 from vyry.cli.client.confirming import Yes, confirm
 from vyry.cli.client.examples import examples
-from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import Names, group, person
+from vyry.cli.client.plain import quoted, word
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.typed import Words
 from vyry.client.client import Client
+from vyry.client.group_begun import checked
 from vyry.client.link_codes import check_no_link_code
 
 
@@ -42,11 +43,11 @@ def create(title: Words, /, *who: str, where: Where = HERE) -> None:
     """
 
     async def act(client: Client) -> None:
-        _check_words(title)
+        checked(title)
         members = [await person(client, word) for word in who]
         made = await client.groups.create(members, title)
         await client.sent()
-        where.say(f"{title} is made: {made}", {"conversationId": str(made), "title": title})
+        where.say(f"{quoted(title)} is made: {made}", {"conversationId": str(made), "title": title})
 
     where.run(act)
 
@@ -62,11 +63,11 @@ def rename(to: Words, title: Words, /, *, where: Where = HERE) -> None:
     """
 
     async def deed(client: Client, chat: UUID) -> Body:
-        _check_words(title)
+        checked(title)
         await client.groups.rename(chat, title)
         return {"title": title}
 
-    _do(to, deed, f"It is called {title} now.", where)
+    _do(to, deed, f"It is called {quoted(title)} now.", where)
 
 
 @app.command
@@ -157,7 +158,7 @@ def invite(to: Words, /, *, uses: Positive = None, seconds: Positive = None, whe
 
     async def act(client: Client) -> None:
         told = await client.groups.invite(await group(client, to), **limits)
-        where.say(told["token"], told)
+        where.say(word(told["token"]), told)
 
     where.run(act)
 
@@ -191,14 +192,9 @@ def members(to: Words, /, *, where: Where = HERE) -> None:
     async def act(client: Client) -> None:
         names = Names(client)
         for each in (await client.conversations.get(await group(client, to)))["members"]:
-            where.say(f"{each['role']:6}  {await names.of(UUID(each['userId']))}", each)
+            where.say(f"{word(each['role']):6}  {await names.of(UUID(each['userId']))}", each)
 
     where.run(act)
-
-
-def _check_words(title: str) -> None:
-    if not title.strip():
-        raise Ended(Exit.FAILED, "A title has words in it.")
 
 
 def _do(to: str, deed: Deed, text: str, where: Where) -> None:

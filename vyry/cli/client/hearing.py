@@ -8,6 +8,7 @@ from cyclopts import Parameter, validators
 
 from vyry.cli.client.deciding import body_of, named, short
 from vyry.cli.client.naming import REMEMBERED, Names, conversation
+from vyry.cli.client.plain import quoted, word
 from vyry.cli.client.telling import line
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.typed import Words
@@ -105,10 +106,10 @@ def chats(*, where: Where = HERE) -> None:
 
 
 async def _title(told: Mapping[str, Any], client: Client, names: Names) -> str:
-    title = f"{told['title']}: " if told["title"] else ""
+    title = f"{quoted(told['title'])}: " if told["title"] else ""
     peer = client.conversations.peer(UUID(told["conversationId"]))
     members = [UUID(each["userId"]) for each in told["members"]] if peer is None else [peer]
     others = [each for each in members if each != client.user_id]
     named = [await names.of(each) for each in others[:5]]
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-    return f"{told['conversationId']}  {told['kind']:6}  {title}{', '.join(named)}{more}"
+    return f"{word(told['conversationId'])}  {word(told['kind']):6}  {title}{', '.join(named)}{more}"

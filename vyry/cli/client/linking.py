@@ -9,7 +9,7 @@ from vyry.cli.asking import line
 from vyry.cli.client.confirming import Yes, confirm_over, may_try_again
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.pins import pin_in, pin_reader
-from vyry.cli.client.plain import plain
+from vyry.cli.client.plain import LONGEST_NAME, quoted, set_in, word
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.streams import is_person
 from vyry.cli.typed import FilePath, Words
@@ -66,7 +66,7 @@ def approve(uri: Words, /, *, pin_file: FilePath | None = None, where: Where = H
             await scanned.reject()
             raise Ended(Exit.REFUSED, "The device was not let in: its six digits were not typed.")
         await _approved(scanned, pin)
-        where.say(f"{scanned.name} is let in.", {"name": scanned.name, "code": scanned.code, "approved": True})
+        where.say(f"{quoted(scanned.name)} is let in.", {"name": scanned.name, "code": scanned.code, "approved": True})
 
     where.run(act)
 
@@ -86,8 +86,9 @@ async def _approved(scanned: Scanned, pin: str | None) -> None:
 
 async def _digits_match(scanned: Scanned) -> bool:
     """Whether a person typed what the new device shows. The digits are not shown here: they would be copied without a look at the other screen."""
-    asked = f"{scanned.name} asks from {scanned.requested_from} to be let into your account.\n"
-    print(plain(asked), end="", file=sys.stderr)
+    network = word(scanned.requested_from, LONGEST_NAME)
+    asked = f"A device that calls itself {quoted(scanned.name)} asks from {network} to be let into your account."
+    print(set_in(asked), file=sys.stderr)
     for _ in range(TRIES):
         typed = await line("Type the six digits that it shows: ")
         if typed is None:

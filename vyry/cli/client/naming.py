@@ -8,10 +8,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.plain import quoted
 from vyry.client.client import Client
 from vyry.client.events import Target
 from vyry.client.group_keys import line_in
 from vyry.client.refusals import BadNumber, Refused, Unreachable
+from vyry.display_text import compared
 from vyry.phone_numbers import looks_like_a_number
 
 
@@ -66,7 +68,7 @@ async def _titled(client: Client, word: str) -> UUID | None:
     # A key that has come meanwhile opens the title.
     await client.conversations.caught_up()
     listed = await client.conversations.list()
-    found = [each for each in listed if (each["title"] or "").casefold() == word.casefold()]
+    found = [each for each in listed if each["title"] and compared(each["title"]) == compared(word)]
     if len(found) > 1:
         raise Ended(Exit.FAILED, f"{len(found)} groups are called {word}: say the id, as `vyry client chats` shows it.")
     return UUID(found[0]["conversationId"]) if found else None
@@ -124,12 +126,12 @@ def shown(client: Client, told: Mapping[str, Any]) -> str:
     user_id = UUID(told["userId"])
     # The last digits: the first ones of a user id are the time of the sign-up, and alike for all of that minute.
     digits = user_id.hex[-8:]
-    if _USERNAME.fullmatch(told["username"] or ""):
+    if _USERNAME.fullmatch(str(told["username"] or "")):
         name = f"@{told['username']}"
         is_free = client.people.names.account(name) in (None, user_id) or user_id == client.user_id
         return name if is_free else f"another {name} ({digits})"
     chosen = line_in(told, "displayName", _CHOSEN) or (told.get("profile") or {}).get("name")
-    return f'"{chosen[:_CHOSEN]}" ({digits})' if chosen else str(user_id)
+    return f"{quoted(chosen, _CHOSEN)} ({digits})" if chosen else str(user_id)
 
 
 def titled(title: str) -> str:

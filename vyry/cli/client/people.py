@@ -8,6 +8,7 @@ from cyclopts import App
 
 from vyry.cli.client.examples import examples
 from vyry.cli.client.naming import Names, person, shown
+from vyry.cli.client.plain import quoted, word
 from vyry.cli.client.where import HERE, Where
 from vyry.client.client import Client
 from vyry.client.group_keys import line_in
@@ -140,7 +141,7 @@ def blocks(*, where: Where = HERE) -> None:
     async def act(client: Client) -> None:
         names = Names(client)
         for each in await client.people.blocks():
-            where.say(f"{await names.of(UUID(each['userId']))}  since {each['blockedAt']}", each)
+            where.say(f"{await names.of(UUID(each['userId']))}  since {word(each['blockedAt'])}", each)
 
     where.run(act)
 
@@ -157,4 +158,5 @@ def _do(who: str, deed: Deed, status: str, where: Where) -> None:
 def _line(client: Client, told: dict[str, Any]) -> str:
     name = shown(client, told)
     chosen = line_in(told, "displayName", 100) if told["username"] else None
-    return "  ".join(word for word in (told["userId"], "" if name == told["userId"] else name, chosen) if word)
+    parts = (word(told["userId"]), "" if name == told["userId"] else name, quoted(chosen) if chosen else "")
+    return "  ".join(part for part in parts if part)

@@ -11,6 +11,7 @@ from vyry.cli.asking import first_line, line
 from vyry.cli.client.confirming import may_try_again
 from vyry.cli.client.examples import examples
 from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.plain import word
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.typed import FilePath
 from vyry.client.client import Client
@@ -114,5 +115,5 @@ def pin_reader(file: Path | None, ask: str = "The account's PIN: ") -> Callable[
 
 def _tell(standing: Body, where: Where) -> None:
     lock = "; signing up asks for it" if standing["registrationLock"] else ""
-    left = f"A PIN is set, {standing['attemptsRemaining']} tries are left{lock}."
+    left = f"A PIN is set, {word(standing['attemptsRemaining'])} tries are left{lock}."
     where.say(left if standing["isSet"] else "No PIN is set.", standing)

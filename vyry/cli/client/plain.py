@@ -1,18 +1,108 @@
-"""What others wrote shall not steer the terminal, nor turn round what stands beside it."""
+"""What others wrote, on a terminal: it steers nothing, turns nothing round, and never looks like a line, a prompt or a name of somebody else.
 
-from typing import Final
+Two rules hold that. A line of output is one text given to `set_in`: whatever line ends are in it, what follows them is indented. And words of others inside
+of a line go through `word` (one line, short) or `quoted` (for names that anybody may choose).
+"""
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from vyry.display_text import clean_line, shortened
 
 
-#: Shown as a sign: all controls but tab and line feed, line and paragraph separators, and what changes the direction of text (Unicode UAX #9).
-_STEERING: Final = dict.fromkeys(
-    [
-        *(*range(9), *range(11, 32), *range(127, 160)),
+#: Shown as a sign: all controls but line feed, line and paragraph separators, and what changes the direction of text (Unicode UAX #9). A tab is blanks.
+_STEERING: Final = {
+    **dict.fromkeys(
+        [
+            *(*range(9), *range(11, 32), *range(127, 160)),
+            *(0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)),
+        ],
+        "\ufffd",
+    ),
+    9: "    ",
+}
+#: In JSON these stand as they are: they steer terminals, or end lines for some who read them.
+_NOT_IN_JSON: Final = {
+    code: f"\\u{code:04x}"
+    for code in (
+        *range(127, 160),
         *(0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)),
-    ],
-    "\ufffd",
-)
+    )
+}
+_INDENT: Final = "  "
+#: So much of a name, and so much of other words, is shown within a line.
+LONGEST_NAME: Final = 40
+_LONGEST_WORD: Final = 200
+_QUOTES: Final = dict.fromkeys(map(ord, '"\u201c\u201d\u201e\u201f\u2033\u2036\u301d\u301e\u301f\uff02\u02ba'), "'")
 
 
 def plain(text: str) -> str:
-    """The same text, harmless on a terminal."""
+    """The same text, harmless on a terminal; it may have several lines."""
     return text.translate(_STEERING)
+
+
+def set_in(text: str, width: int | None = None) -> str:
+    """One line of output: what follows a line end in it is indented. With a width, too, what would run on at the edge of a terminal."""
+    lines = plain(text).split("\n")
+    if width is not None:
+        lines = [
+            part for number, line in enumerate(lines) for part in _folded(line, width - (number > 0) * len(_INDENT))
+        ]
+    return f"\n{_INDENT}".join(lines)
+
+
+def word(value: object, most: int = _LONGEST_WORD) -> str:
+    """Words of others, or of the node, within a line."""
+    return shortened(clean_line(plain(str(value))), most)
+
+
+def quoted(name: object, most: int = LONGEST_NAME) -> str:
+    """A name that somebody chose: in quotes that it cannot close, so that it is no username and nothing else that stands beside it."""
+    return f'"{word(name, most).translate(_QUOTES)}"'
+
+
+def tame(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body of the node or of another device, to be put into words: every text in it is fit for the middle of a line."""
+    return {name: _tamed(value) for name, value in body.items()}
+
+
+def safe_json(line: str) -> str:
+    """The same JSON on one line for everybody, and harmless on a terminal."""
+    return line.translate(_NOT_IN_JSON)
+
+
+def _tamed(value: object) -> Any:
+    match value:
+        case str():
+            return word(value)
+        case Mapping():
+            return tame(value)
+        case list() | tuple():
+            return [_tamed(each) for each in value]
+        case _:
+            return value
+
+
+def _folded(line: str, width: int) -> Iterator[str]:
+    """The line in pieces that fit beside each other, later ones indented by `set_in`; broken at a blank where there is one."""
+    room = max(width, 20)
+    while (end := _end(line, room)) < len(line):
+        blank = line.rfind(" ", 1, end + 1)
+        cut = blank if blank > 0 and line[:blank].strip() else end
+        yield line[:cut]
+        line = line[cut:].lstrip(" ")
+        room = max(width - len(_INDENT), 20)
+    yield line
+
+
+def _end(line: str, width: int) -> int:
+    """How many characters of it fit into so many columns."""
+    used = 0
+    for place, each in enumerate(line):
+        kind = unicodedata.category(each)
+        wide = unicodedata.east_asian_width(each) in "WF"
+        used += 0 if kind in ("Mn", "Me", "Cf") else 1 + wide
+        if used > width:
+            return place
+    return len(line)

@@ -6,22 +6,26 @@ from uuid import UUID
 
 from vyry.cli.client.alarms import ALARMS, Body
 from vyry.cli.client.naming import Names
+from vyry.cli.client.plain import plain, quoted, tame, word
 from vyry.client.events import Event
 from vyry.client.saving import safe_name
+from vyry.display_text import shown_length
 
 
 async def line(event: Event, names: Names) -> str:
-    """For people: one line, and what goes on below it set in, so that no words of somebody look like a line about somebody else. An event that this version has no words for is named."""
+    """For people: one line of the one that it is about; a message may have line ends, which `Where.say` sets in. An event that this version has no words for is named."""
     body = event.body
     about = body.get("senderId") or body.get("userId")
     who = await names.of(UUID(about)) if about else ""
-    return words(event, who).replace("\n", "\n  ")
+    return words(event, who)
 
 
 def words(event: Event, who: str) -> str:
     """The same, about somebody of that name."""
-    told = _WORDS.get(event.name)
-    return told(who, event.body) if told else f"({event.name})"
+    told, body = _WORDS.get(event.name), event.body
+    # Whatever somebody else wrote is fit for the middle of a line; the text of a message alone may have more of them.
+    text = {"text": plain(body["text"])} if "text" in body else {}
+    return told(who, {**tame(body), **text}) if told else f"({event.name})"
 
 
 def said(body: Body) -> str:
@@ -33,11 +37,20 @@ def said(body: Body) -> str:
     return " ".join([*([body["text"]] if body["text"] else []), *files])
 
 
+def sign(emoji: str) -> str:
+    """A reaction: one sign as it is; whatever else somebody put there is in quotes, and short."""
+    shown = word(emoji)
+    return shown if shown_length(shown) == 1 and not shown.isascii() else quoted(shown, _LONGEST_SIGN)
+
+
+_LONGEST_SIGN: Final = 8
 _WORDS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     "message": lambda who, body: f"{who}: {said(body)}",
     "edit": lambda who, body: f"{who} edits {body['target']['id']}: {body['text']}",
     "unsend": lambda who, body: f"{who} takes {body['target']['id']} back.",
-    "reaction": lambda who, body: f"{who} puts {body.get('emoji') or 'nothing'} on {body['target']['id']}.",
+    "reaction": lambda who, body: (
+        f"{who} puts {sign(body['emoji']) if body.get('emoji') else 'nothing'} on {body['target']['id']}."
+    ),
     "location": lambda who, body: f"{who} is at {body['latitude']}, {body['longitude']}.",
     "timer": lambda who, body: f"{who} lets messages disappear after {body['seconds']} s.",
     "unknown": lambda who, body: f"{who} sent something that needs a newer version ({body['kind']}).",

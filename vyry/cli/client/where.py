@@ -3,7 +3,8 @@
 import json
 import resource
 import shlex
-from collections.abc import Callable, Coroutine, Mapping
+import shutil
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,12 +15,12 @@ from cyclopts import Parameter
 
 from vyry.cli.asking import first_line, line, run
 from vyry.cli.client.exits import FAILURES, Ended, Exit, ended
-from vyry.cli.client.plain import plain
 from vyry.cli.refusals import CannotServe
 from vyry.cli.streams import is_person, is_utf8
 from vyry.cli.typed import FilePath
 from vyry.client.opening import Profile
 from vyry.client.store import Store
+from vyry.cli.client.plain import safe_json, set_in
 
 
 if TYPE_CHECKING:
@@ -74,9 +75,13 @@ class Where:
         profile = () if self.profile == "default" else ("--profile", self.profile)
         return shlex.join(("vyry", "client", *words, *profile))
 
-    def say(self, text: str, body: Mapping[str, Any]) -> None:
-        """A line for people, or for programs."""
         print(_json(body) if self.json else plain(text), flush=True)
+    def say(self, text: str | Sequence[str], body: Mapping[str, Any]) -> None:
+        """A line for people, or several, each of one speaker; or an object on one line for programs."""
+        lines = [text] if isinstance(text, str) else text
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        shown = [safe_json(orjson.dumps(body).decode())] if self.json else [set_in(each, width) for each in lines]
+        print(*shown, sep="\n", flush=True)
 
     def run(self, act: Act, *, may_create: bool = False) -> None:
         """Do it as this device; what a person has to decide is an object for programs, too. `may_create`: make the profile where there is none. Raises Ended."""

@@ -35,6 +35,8 @@ class Desk:
     rows: Sequence[Row] = ()
     limit: int = PAGE
     alerts: list[Event] = field(default_factory=list)
+    #: How many columns a text has on the screen; None: not known yet.
+    width: int | None = None
     waiting: Waiting = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,7 +71,8 @@ class Desk:
         self.rows = rows([*history, *alerts])
         for person in self._people():
             await self.names.of(person)
-        return [*(painted(each, self.name_of, self._tick(each)) for each in self.rows), *self._standing()]
+        shown = (painted(each, self.name_of, self._tick(each), self.width) for each in self.rows)
+        return [*shown, *self._standing()]
 
     def _is_here(self, event: Event) -> bool:
         """Whether an alert is a row of the open conversation: what waits for a decision stands below, as long as it does."""

@@ -8,19 +8,18 @@ from uuid import UUID
 from textual.content import Content
 
 from vyry.cli.client.chat.transcript import Row
-from vyry.cli.client.plain import plain
-from vyry.cli.client.telling import said, words
+from vyry.cli.client.plain import LONGEST_NAME, plain, set_in, word
+from vyry.cli.client.telling import said, sign, words
 from vyry.client.events import Attachment, Event, Message, Said
 
 
 #: Longer text is cut on the screen: `vyry client history` prints all of it.
 LONGEST: Final = 4_000
-_NAME_LONGEST: Final = 40
 NameOf = Callable[[UUID], str]
 
 
-def painted(row: Row, name_of: NameOf, tick: str) -> Content:
-    """One row as it is shown."""
+def painted(row: Row, name_of: NameOf, tick: str, width: int | None = None) -> Content:
+    """One row as it is shown. With a width: what would run on there is set in, so that no text goes on where the head of a row stands."""
     event = row.event
     if not isinstance(event, Said):
         return Content.assemble((f"— {event_words(event, name_of)}", "$warning"))
@@ -30,7 +29,7 @@ def painted(row: Row, name_of: NameOf, tick: str) -> Content:
         (name(name_of(event.sender_id)), f"bold {own}"),
         (f" {tick}" if tick else "", "dim"),
     ]
-    return Content.assemble(*head, *_body(row, event, name_of))
+    return Content.assemble(*head, *_body(row, event, name_of, width))
 
 
 def alert(text: str) -> Content:
@@ -40,7 +39,7 @@ def alert(text: str) -> Content:
 
 def name(text: str) -> str:
     """A name in one line."""
-    return plain(text).replace("\n", " ")[:_NAME_LONGEST]
+    return word(text, LONGEST_NAME)
 
 
 def file_names(event: Message) -> str:
@@ -54,27 +53,26 @@ def event_words(event: Event, name_of: NameOf) -> str:
     return plain(words(event, name(name_of(UUID(about))) if about else "")).replace("\n", " ")
 
 
-def _body(row: Row, event: Said, name_of: NameOf) -> list[tuple[str, str]]:
+def _body(row: Row, event: Said, name_of: NameOf, width: int | None) -> list[tuple[str, str]]:
     if row.is_gone:
         return [("\n  taken back", "dim italic")]
     if not isinstance(event, Message):
         return [(f"\n  {event_words(event, name_of)}", "italic")]
     quoted = [(f"\n  ┃ {_short(event.reply_text or 'an earlier message')}", "dim")] if event.reply_to else []
-    text = [(f"\n  {_cut(row.text)}", "")] if row.text else []
+    text = [(f"\n  {_cut(row.text, width)}", "")] if row.text else []
     edited = [(" (edited)", "dim")] if row.is_edited else []
     files = [(f"\n  {file_names(event)}", "$accent")] if event.attachments else []
     return [*quoted, *text, *edited, *files, *_reactions(row.reactions)]
 
 
 def _reactions(reactions: Mapping[UUID, str]) -> list[tuple[str, str]]:
-    shown = " ".join(plain(emoji).replace("\n", " ") for emoji in reactions.values())
+    shown = " ".join(sign(emoji) for emoji in reactions.values())
     return [(f"\n  {shown}", "$accent")] if shown else []
 
 
-def _cut(text: str) -> str:
-    shown = plain(text)
-    cut = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}… ({len(shown):,} characters)"
-    return cut.replace("\n", "\n  ")
+def _cut(text: str, width: int | None) -> str:
+    cut = text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+    return set_in(cut, width)
 
 
 def _short(text: str) -> str:

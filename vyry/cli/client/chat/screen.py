@@ -26,6 +26,7 @@ from vyry.cli.client.chat.widgets import Composer, History
 from vyry.cli.client.chat.writing import Writing
 from vyry.cli.client.exits import FAILURES, Ended
 from vyry.cli.client.naming import Names
+from vyry.cli.client.plain import word
 from vyry.client.client import Client
 from vyry.client.events import MemberAdded, Notice, Read, Receipt, Said, Target, Typing, Unreadable
 from vyry.client.live import TYPING_MILLISECONDS
@@ -36,6 +37,10 @@ _TYPING_SECONDS: Final = 4.0
 #: What comes close together is shown together.
 _TOGETHER_SECONDS: Final = 0.05
 _LOOK_SECONDS: Final = 0.5
+_LONGEST_LINE: Final = 1_000
+#: Columns of the list of rows that no text has: its edges, the bar beside it, the indent of a text.
+_EDGES: Final = 8
+_NARROWEST: Final = 20
 _Given = ParamSpec("_Given")
 _Answer = TypeVar("_Answer")
 
@@ -97,6 +102,10 @@ class Chat(App[None]):
         self.set_interval(_LOOK_SECONDS, self._look)
         self._look()
 
+    def _on_resize(self) -> None:
+        """What fits into a line is another text now."""
+        self.touch()
+
     def is_leaving(self) -> bool:
         """Whether it was quit or is being taken down: from then on nothing is shown, asked or begun."""
         return not (self.is_running and self.default_screen.is_attached)
@@ -124,7 +133,7 @@ class Chat(App[None]):
     @unless_leaving
     def say(self, text: str, severity: SeverityLevel = "information") -> None:
         """Show one line for a while."""
-        self.notify(text, severity=severity, markup=False)
+        self.notify(word(text, _LONGEST_LINE), severity=severity, markup=False)
 
     @unless_leaving
     def touch(self) -> None:
@@ -168,6 +177,7 @@ class Chat(App[None]):
         self._due = None
         if self.is_leaving():
             return
+        self.desk.width = max(self.query_one(History).size.width - _EDGES, _NARROWEST)
         shown = await self.desk.read()
         if self.is_leaving():
             return

@@ -1,0 +1,36 @@
+"""Types of the words that people chose and the node can read: names and a few lines about somebody (docs/protocol.md, "Names")."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from vyry.display_text import checked_line, checked_lines
+
+
+#: The columns count as Unicode does: what is made of several characters counts as several.
+_PARTS: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """Marks text that is kept as it is shown: trimmed, composed (NFC), without controls and what cannot be seen."""
+
+    clean: Callable[[str, int, int], str]
+    most: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._read, core_schema.str_schema(strict=True))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "minLength": int(self.clean is checked_line), "maxLength": self.most}
+
+    def _read(self, text: str) -> str:
+        return self.clean(text, self.most, _PARTS)
+
+
+Name = Annotated[str, Cleaned(checked_line, 100)]
+Bio = Annotated[str, Cleaned(checked_lines, 500)]
