@@ -54,7 +54,7 @@ def test_a_group_is_found_by_its_title_and_by_its_id(trio: Trio) -> None:
 
     assert trio.texts("bo") == ["by title"]
     assert [each["text"] for each in trio.terminal.told("ann", "history", "Walks")] == ["by title", "by id"]
-    assert f"{group}  group   Walks: {trio.bo}\n" in trio.terminal.client("ann", "chats").out
+    assert f'{group}  group   "Walks": {trio.bo}\n' in trio.terminal.client("ann", "chats").out
     assert trio.titles("bo")[group] == "Walks"
 
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_done_to_a_group_is_one_line(trio: Trio) -> None:
     refused(client("ann", "groups", "leave", group, "--yes"), Exit.REFUSED, "LAST_ADMIN")
     refused(client("ann", "groups", "members", "No such title"), Exit.NOT_FOUND, "No group is called")
     refused(client("cy", "groups", "join", "no-such-token"), Exit.NOT_FOUND, "NOT_FOUND")
-    refused(client("ann", "groups", "create", " "), Exit.FAILED, "A title has words")
+    refused(client("ann", "groups", "create", " "), Exit.FAILED, "title: nothing in it can be seen")
     assert client("ann", "groups", "invite", group, "--uses", "0").code == Exit.WRONG_LINE
     assert client("ann", "groups", "role", group, trio.bo, "owner").code == Exit.WRONG_LINE
 

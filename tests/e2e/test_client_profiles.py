@@ -125,7 +125,7 @@ async def test_no_sealed_bytes_break_a_profile(people: People) -> None:
         assert await shown(ann, ann.user_id) == seen[-1]
 
     assert seen[:-1] == [NOTHING] * 6
-    assert seen[-1] == {"name": "[2J", "about": "a b" + "c" * 497}
+    assert seen[-1] == {"name": "[2J", "about": "a b" + "c" * 496 + "…"}
 
 
 async def test_what_is_changed_leaves_the_rest_and_has_an_end(people: People) -> None:

@@ -175,3 +175,20 @@ def test_a_number_in_an_old_form_is_stored_anew_and_one_that_two_accounts_share_
     assert json.loads(said("user", "show", "+49 151 2345002", "--json"))["user_id"] == alone
     assert json.loads(said("user", "show", NUMBER, "--json"))["user_id"] == user != double
     assert "userCanonicalNumbers" in said("audit")
+
+
+def test_what_people_call_themselves_makes_no_lines_for_operators(
+    user: str, sqlite_url: str, said: Callable[..., str]
+) -> None:
+    async def rename() -> None:
+        async with open_stores(sqlite_url):
+            await AccountRow.filter(id=user).update(display_name="x\nsuspended at  -\x1b[2K\u202e")
+
+    asyncio.run(rename())
+    said("user", "suspend", user, "--yes", "--reason", "spam\n2026-01-01  olga  userDelete", "--operator", "olga")
+
+    shown, log = said("user", "show", user), said("audit")
+
+    assert "display name           x suspended at -" in shown
+    assert not {"\x1b", "\u202e"} & set(shown)
+    assert [line.split()[3] for line in log.splitlines()] == ["userSuspend", "userShow"]

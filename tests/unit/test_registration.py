@@ -6,6 +6,7 @@ import pytest
 
 from tests.account_room import NUMBER, AccountRoom, AccountStores, open_stores
 from vyry.accounts.account import Platform
+from vyry.accounts.arrival import NewSession
 from vyry.accounts.otp import Channel, Purpose, Terms
 from vyry.accounts.phone import PhoneNumber
 from vyry.accounts.registration import Asking, network_of
@@ -102,6 +103,23 @@ async def test_a_resend_too_soon_is_told_the_true_wait(room: AccountRoom) -> Non
     assert len(room.post.sent) == 1
     room.clock.advance(seconds=17.5)
     await room.request()
+
+
+@pytest.mark.parametrize("spelling", ["+410791234567", "0041 79 123 45 67", "+41 (0)79-123.45.67"])
+async def test_another_spelling_of_a_number_gets_no_code_more_and_no_other_account(
+    room: AccountRoom, spelling: str
+) -> None:
+    first = await room.sign_up()
+    with pytest.raises(RateLimited):
+        await room.request(spelling)
+
+    room.clock.advance(seconds=30)
+    challenge = await room.request(spelling)
+    again = await room.registration.verify_otp(challenge, room.post.sent[-1].otp, "phone", Platform.IOS)
+
+    assert room.post.sent[-1].number == PhoneNumber(NUMBER)
+    assert isinstance(again, NewSession)
+    assert (again.user_id, again.is_new_user) == (first.user_id, False)
 
 
 async def test_a_code_that_could_not_be_sent_is_unavailable_and_void(room: AccountRoom) -> None:

@@ -4,7 +4,7 @@ Anybody in a group may tell a key, but only its admins can seal something under 
 generations are held, for a key may come before or after what is sealed under it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -14,7 +14,7 @@ from vyry.client.group_begun import MAX_TITLE, Beginnings
 from vyry.client.group_due import Due, Dues
 from vyry.client.packing import pack, unpack
 from vyry.client.store import Store
-from vyry.display_text import clean_line, clean_lines, shortened
+from vyry.display_text import clean_line, shortened
 from vyry.signal_protocol.blobs import Blob, open_blob
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.provisioning import GroupKey as HandedKey
@@ -154,16 +154,7 @@ def title_in(info: Mapping[str, Any]) -> str | None:
 
 def line_in(info: Mapping[str, Any], name: str, most: int) -> str | None:
     """Words fit for a line of a screen, None when there are none: whoever wrote them may have written anything."""
-    return _shown(info, name, most, clean_line)
-
-
-def lines_in(info: Mapping[str, Any], name: str, most: int) -> str | None:
-    """The same for words of several lines."""
-    return _shown(info, name, most, clean_lines)
-
-
-def _shown(info: Mapping[str, Any], name: str, most: int, clean: Callable[[str], str]) -> str | None:
     said = info.get(name)
     if not isinstance(said, str):
         return None
-    return shortened(clean(said[: most * _WRITTEN]), most) or None
+    return shortened(clean_line(said[: most * _WRITTEN]), most) or None

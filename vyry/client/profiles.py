@@ -9,13 +9,13 @@ from uuid import UUID
 from vyry.client.chain import octets, text
 from vyry.client.circles import Circles
 from vyry.client.device import Me
-from vyry.client.group_keys import line_in, lines_in
+from vyry.client.group_keys import line_in
 from vyry.client.outgoing import Outgoing, Queue, new_id
 from vyry.client.packing import pack
 from vyry.client.peers import PROFILE_TOLD, changed_key
 from vyry.client.refusals import Refused, TextTooLong
 from vyry.client.store import Store
-from vyry.display_text import UnfitText, checked_line, checked_lines, clean_line
+from vyry.display_text import UnfitText, checked_line, clean_line
 from vyry.signal_protocol.blobs import Blob, open_blob, seal_blob
 from vyry.signal_protocol.contents import Content, text_of
 from vyry.signal_protocol.refusals import Refusal
@@ -39,7 +39,7 @@ class Profiles:
     def shown(self, said: Mapping[str, Any]) -> dict[str, str | None]:
         """`name` and `about` in an account as the node tells it; None for what is not there, or does not open, or makes no sense."""
         info = self._opened(said)
-        return {name: (lines_in if name == "about" else line_in)(info, name, most) for name, most in LONGEST.items()}
+        return {name: line_in(info, name, most) for name, most in LONGEST.items()}
 
     def sealed(self, said: Mapping[str, Any], changes: Mapping[str, str]) -> str:
         """One's own account with other words, for the node; nothing takes them away. What a newer version says there stays. Raises TextTooLong, BadContent."""
@@ -64,16 +64,11 @@ class Profiles:
 
 
 def _checked(name: str, words: str) -> str:
-    """Words as they are sealed. Raises TextTooLong."""
+    """One line as it is sealed; an empty one takes the words away. Raises TextTooLong."""
     try:
-        return (checked_lines if name == "about" else _line)(words, LONGEST[name])
+        return checked_line(words, LONGEST[name]) if clean_line(words) else ""
     except UnfitText as problem:
         raise TextTooLong(name, problem) from None
-
-
-def _line(words: str, most: int) -> str:
-    """One line, which may be empty: that takes the name away."""
-    return checked_line(words, most) if clean_line(words) else ""
 
 
 class ProfileTelling:

@@ -16,6 +16,7 @@ from vyry.cli.client.confirming import Yes, confirm, confirm_over, may_try_again
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import person, shown
 from vyry.cli.client.pins import pin_reader
+from vyry.cli.client.plain import quoted
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.codes import code_in
 from vyry.cli.typed import FilePath, Words
@@ -58,6 +59,10 @@ def register(
         where.say(f"Registered: your user id is {user_id}.", {"userId": str(user_id)})
 
     where.run(act, may_create=True)
+
+
+#: Of a name, in characters.
+_LONGEST: Final = 100
 
 
 @Parameter(name="*")
@@ -114,11 +119,14 @@ def _show(where: Where, told: dict[str, Any], username: str | None) -> None:
         key: told[key] for key in ("userId", "username", "displayName", "bio", "phoneNumber") if key in told
     }
     lines |= {"username": username, "sealedName": told["profile"]["name"], "about": told["profile"]["about"]}
-    where.say([f"{key:12} {_set_in(words or '-')}" for key, words in lines.items()], told)
+    where.say([f"{key:12} {_words(key, said)}" for key, said in lines.items()], told)
 
 
-def _set_in(words: str) -> str:
-    return words.replace("\n", f"\n{'':11}")
+def _words(key: str, said: str | None) -> str:
+    """A name that somebody chose is in quotes: it is no username. What goes on in another line stands below the first."""
+    if not said:
+        return "-"
+    return quoted(said, _LONGEST) if key in ("displayName", "sealedName") else str(said).replace("\n", f"\n{'':11}")
 
 
 def export(file: FilePath, /, *, where: Where = HERE) -> None:

@@ -13,6 +13,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.events import Resize
 from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 from textual.timer import Timer
@@ -102,7 +103,8 @@ class Chat(App[None]):
         self.set_interval(_LOOK_SECONDS, self._look)
         self._look()
 
-    def _on_resize(self) -> None:
+    @on(Resize)
+    def _resized(self) -> None:
         """What fits into a line is another text now."""
         self.touch()
 
