@@ -54,7 +54,7 @@ def set_in(text: str, width: int | None = None) -> str:
 
 def word(value: object, most: int = _LONGEST_WORD) -> str:
     """Words of others, or of the node, within a line."""
-    return shortened(clean_line(plain(str(value))), most)
+    return shortened(clean_line(str(value)), most)
 
 
 def quoted(name: object, most: int = LONGEST_NAME) -> str:

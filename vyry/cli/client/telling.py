@@ -23,15 +23,16 @@ async def line(event: Event, names: Names) -> str:
 def words(event: Event, who: str) -> str:
     """The same, about somebody of that name."""
     told, body = _WORDS.get(event.name), event.body
-    # Whatever somebody else wrote is fit for the middle of a line; the text of a message alone may have more of them.
-    text = {"text": plain(body["text"])} if "text" in body else {}
-    return told(who, {**tame(body), **text}) if told else f"({event.name})"
+    # Whatever somebody else wrote is fit for the middle of a line; the text of a message alone may have more of them, and `said` looks after names of files.
+    own = {"text": plain(body["text"])} if "text" in body else {}
+    own |= {"attachments": body["attachments"]} if "attachments" in body else {}
+    return told(who, {**tame(body), **own}) if told else f"({event.name})"
 
 
 def said(body: Body) -> str:
     """The words of a message, and the names of its files."""
     files = [
-        f"[{safe_name(each['fileName']) if 'fileName' in each else each['mediaType']}]"
+        f"[{safe_name(each['fileName']) if 'fileName' in each else word(each['mediaType'])}]"
         for each in body.get("attachments", ())
     ]
     return " ".join([*([body["text"]] if body["text"] else []), *files])
