@@ -6,8 +6,8 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Final
 
 import asyncpg
@@ -18,12 +18,12 @@ from vyry.adapters.clock_store import TortoiseClock
 from vyry.adapters.database import is_postgres, open_database
 from vyry.adapters.health import Dependency, probe
 from vyry.adapters.migrating import pending, refuse_newer
+from vyry.cli.findings import Finding, State
+from vyry.cli.number_findings import number_findings
 from vyry.clock import JUMP, SystemClock
 from vyry.clock_watch import Reading
 from vyry.errors import SchemaTooNew, Unavailable
 from vyry.settings import Role, Settings, SettingsError, exposed, load_settings, shared_folder, unsafe
-from vyry.cli.findings import Finding, State
-from vyry.cli.number_findings import number_findings
 
 
 SKEW_SECONDS: Final = 2.0

@@ -13,8 +13,8 @@ import orjson
 from cyclopts import Parameter, validators
 
 from vyry.cli.asking import line
-from vyry.cli.streams import is_person
 from vyry.cli.client.plain import set_in
+from vyry.cli.streams import is_person
 from vyry.cli.throwaway import Place, fresh_number, throwaway
 from vyry.client.client import Client, Profile
 from vyry.client.events import Event

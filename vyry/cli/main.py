@@ -61,7 +61,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if lost:
         code, lines = code or 1, [lost]
     for line in lines:
-        complain(f"vyry: {line}")
+        # What went wrong may have been said by a node, or hold what somebody else wrote.
+        complain(set_in(f"vyry: {line}"))
     return code
 
 
@@ -80,8 +81,6 @@ def _ran(words: Sequence[str]) -> tuple[int, Sequence[str]]:
     except (CycloptsError, Misconfigured, SchemaTooNew, Unavailable, CannotServe, OSError) as problem:
         return _explained(problem)
     return code, []
-        # What went wrong may have been said by a node, or hold what somebody else wrote.
-        print(set_in(f"vyry: {line}"), file=sys.stderr)
 
 
 def _explained(problem: Exception) -> tuple[int, Sequence[str]]:

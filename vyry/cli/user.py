@@ -17,9 +17,9 @@ from vyry.adapters.stored_numbers import look_at_numbers, store_canonical
 from vyry.cli.acting import SOMEBODY, By, in_database
 from vyry.cli.asking import confirmed
 from vyry.cli.client.plain import quoted, word
+from vyry.cli.peppers import read_pepper
 from vyry.cli.refusals import CannotServe
 from vyry.cli.typed import Words
-from vyry.cli.peppers import read_pepper
 from vyry.errors import NotFound
 from vyry.ids import UserId
 from vyry.phone_numbers import NotANumber, canonical_number, looks_like_a_number

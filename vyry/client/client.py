@@ -119,10 +119,9 @@ class Client:
     async def register(
         self, phone_number: str, read_code: Read | Proofs, name: str = "vyry", read_pin: Read | None = None
     ) -> UUID:
-        """Sign up with this number: a new primary device with new keys; all others of the account end. The PIN is read where the number is locked; `Proofs` also say whether what was mistyped is read again. Raises Refused, Unreachable."""
+        """Sign up with this number: a new primary device with new keys; all others of the account end. The PIN is read where the number is locked; `Proofs` also say whether what was mistyped is read again. Raises BadNumber, Refused, Unreachable."""
         proofs = read_code if isinstance(read_code, Proofs) else Proofs(read_code, read_pin)
         session = await sign_up(self._rest, phone_number, name, proofs)
-        """Sign up with this number: a new primary device with new keys; all others of the account end. The PIN is read where the number is locked. Raises BadNumber, Refused, Unreachable."""
         with self._rest.shaped():
             me = Me.fresh(identifier(session["userId"]), device_number(session["deviceId"]))
         with self._store.transaction():

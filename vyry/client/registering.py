@@ -24,8 +24,7 @@ class Proofs:
 
 
 async def sign_up(rest: Rest, phone_number: str, name: str, proofs: Proofs) -> Body:
-    """The session of a new primary device. The PIN is asked for only where the node wants it. Raises Refused (INVALID_OTP, PIN_REQUIRED, INVALID_PIN, PIN_LOCKED ...), Unreachable."""
-    """The session of a new primary device. The PIN is asked for only where the node wants it, and tried once. Raises Refused (INVALID_OTP, PIN_REQUIRED, INVALID_PIN, PIN_LOCKED ...), BadNumber, Unreachable."""
+    """The session of a new primary device. The PIN is asked for only where the node wants it. Raises Refused (INVALID_OTP, PIN_REQUIRED, INVALID_PIN, PIN_LOCKED ...), BadNumber, Unreachable."""
     device = {"name": name, "platform": "cli"}
     challenge = await rest.open_call("POST", "/auth/request-otp", {"phoneNumber": read_number(phone_number)})
     with rest.shaped():

@@ -21,9 +21,9 @@ from vyry.cli.client.where import HERE, Where
 from vyry.cli.codes import code_in
 from vyry.cli.typed import FilePath, Words
 from vyry.client.client import Client
+from vyry.client.names import read_number
 from vyry.client.refusals import Refused
 from vyry.client.registering import Proofs
-from vyry.client.names import read_number
 
 
 def register(
@@ -50,11 +50,9 @@ def register(
         return is_typed.get(refused.code, False) and may_try_again(refused)
 
     async def act(client: Client) -> None:
-        await confirm_over(client, where, yes=yes)
-        proofs = Proofs(_reader(phone_number, codes), pin_reader(pin_file), again)
-        user_id = await client.register(phone_number, proofs)
         number = read_number(phone_number)
-        user_id = await client.register(number, _reader(number, codes), read_pin=pin_reader(pin_file))
+        await confirm_over(client, where, yes=yes)
+        user_id = await client.register(number, Proofs(_reader(number, codes), pin_reader(pin_file), again))
         where.keep_node()
         where.say(f"Registered: your user id is {user_id}.", {"userId": str(user_id)})
 

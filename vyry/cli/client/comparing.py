@@ -78,8 +78,7 @@ class Comparing:
     async def _asked(self, numbers: Numbers) -> str:
         """The digits that a person types: the number is not shown before, so that they come from the other side. Without a terminal it is shown, and the command ends. Raises Ended."""
         if is_person():
-            return await line(f"The 60 digits that {self.who} sees: ") or ""
-            print(set_in(f"The 60 digits that {self.who} sees: "), end="", file=sys.stderr, flush=True)
+            return await line(set_in(f"The 60 digits that {self.who} sees: ")) or ""
         lines, body = self.told(numbers)
         if not self.where.json:
             self.where.say(lines, body)

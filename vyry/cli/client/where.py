@@ -4,6 +4,7 @@ import json
 import resource
 import shlex
 import shutil
+import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,12 +16,12 @@ from cyclopts import Parameter
 
 from vyry.cli.asking import first_line, line, run
 from vyry.cli.client.exits import FAILURES, Ended, Exit, ended
+from vyry.cli.client.plain import safe_json, set_in
 from vyry.cli.refusals import CannotServe
 from vyry.cli.streams import is_person, is_utf8
 from vyry.cli.typed import FilePath
 from vyry.client.opening import Profile
 from vyry.client.store import Store
-from vyry.cli.client.plain import safe_json, set_in
 
 
 if TYPE_CHECKING:
@@ -75,12 +76,11 @@ class Where:
         profile = () if self.profile == "default" else ("--profile", self.profile)
         return shlex.join(("vyry", "client", *words, *profile))
 
-        print(_json(body) if self.json else plain(text), flush=True)
     def say(self, text: str | Sequence[str], body: Mapping[str, Any]) -> None:
         """A line for people, or several, each of one speaker; or an object on one line for programs."""
         lines = [text] if isinstance(text, str) else text
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        shown = [safe_json(orjson.dumps(body).decode())] if self.json else [set_in(each, width) for each in lines]
+        shown = [safe_json(_json(body))] if self.json else [set_in(each, width) for each in lines]
         print(*shown, sep="\n", flush=True)
 
     def run(self, act: Act, *, may_create: bool = False) -> None:
