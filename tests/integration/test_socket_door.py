@@ -149,6 +149,38 @@ async def test_what_is_no_messagepack_frame_closes_the_socket(device: Device, fr
     assert await closed_with(socket) == 4400
 
 
+@pytest.mark.parametrize(
+    ("frame", "word"),
+    [
+        ("hello", "not one JSON value"),
+        ('{"type":"post","id":"1","payload":{}}', "the first frame is hello"),
+        ('{"type":"hello","payload":{"after":0}}', "id is missing"),
+        ('{"type":"Hello","id":"1","payload":{"after":0}}', "type is missing or unknown"),
+        ('{"op":"hello","id":"1","after":0}', "type, id and payload"),
+        (HELLO.encode(), "vyry.v1.json takes text frames"),
+    ],
+)
+async def test_a_first_frame_that_is_wrong_is_told_why(device: Device, frame: str | bytes, word: str) -> None:
+    socket = await signed_in(device)
+
+    await (socket.send_str(frame) if isinstance(frame, str) else socket.send_bytes(frame))
+
+    closed = await socket.receive(timeout=5)
+    assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 4400)
+    assert word in str(closed.extra)
+
+
+async def test_a_second_hello_is_told_why(device: Device) -> None:
+    socket = await signed_in(device)
+    await socket.send_str(HELLO)
+    while (await socket.receive_json(timeout=5))["type"] != "drained":
+        pass
+
+    await socket.send_str(HELLO)
+
+    assert "answered already" in str((await socket.receive(timeout=5)).extra)
+
+
 async def test_a_subprotocol_takes_its_own_kind_of_frames_only(device: Device) -> None:
     socket = await signed_in(device)
 

@@ -115,7 +115,11 @@ def test_every_setting_is_read_into_its_type(cluster: dict[str, str]) -> None:
         ("VYRY_LIMITZ", "VYRY_LIMITS"),
         ("VYRY_DATADIR", "VYRY_DATA_DIR"),
         ("VYRY_LIMIT_POTS", "VYRY_LIMIT_POST"),
-        ("VYRY_JWT_SECRET", ""),
+        ("VYRY_JWT_SECRET", "is JWT_SECRET."),
+        ("VYRY_PORT", "is SERVER_PORT."),
+        ("VYRY_SERVER_PROT", "is SERVER_PORT."),
+        ("VYRY_HOST", "is SERVER_HOST."),
+        ("VYRY_DATABASE_URL", "is DATABASE_URL."),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_known_one(tmp_path: Path, name: str, nearest: str) -> None:

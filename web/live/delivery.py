@@ -70,13 +70,13 @@ class Delivery:
             session.is_writing = False
 
     async def close(self, session: Session, code: CloseCode) -> None:
-        """Write what was put out before, then close."""
+        """Write what was put out before, then close, and say why."""
         session.is_closing = True
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 while session.outgoing:
                     await session.write(session.outgoing.pop(0))
-                await session.socket.close(code=code)
+                await session.socket.close(code=code, message=(session.close_reason or code.meaning).encode())
         except (TimeoutError, ConnectionError, RuntimeError):
             session.outgoing.clear()
             cut(session)

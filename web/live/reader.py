@@ -33,23 +33,25 @@ LIMITS: Final = {"frameBytes": 256 << 10, "contentBytes": 65_536, "copies": 1_00
 OVERLOADS: Final = 64
 _CLOSING: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _MEMBERS: Final = frozenset({"type", "id", "payload"})
+_MEMBERS_WANTED: Final = "a frame is an object with type, id and payload, and nothing else"
 
 Act = Callable[[Session, object, str], Awaitable[None]]
 
 
 class Unwelcome(Exception):
-    """The socket closes with this code."""
+    """The socket closes with this code, and with these words when they say more than the code does."""
 
-    def __init__(self, code: CloseCode) -> None:
+    def __init__(self, code: CloseCode, reason: str = "") -> None:
         super().__init__(code)
         self.code = code
+        self.reason = reason
 
 
 class BadFrame(Unwelcome):
-    """This is no frame."""
+    """This is no frame; `reason` says what is wrong with it, without a word of the frame itself."""
 
-    def __init__(self) -> None:
-        super().__init__(CloseCode.BAD_FRAME)
+    def __init__(self, reason: str) -> None:
+        super().__init__(CloseCode.BAD_FRAME, reason)
 
 
 async def read_frames(session: Session) -> CloseCode | None:
@@ -68,8 +70,10 @@ async def read_frames(session: Session) -> CloseCode | None:
                 return session.close_code
             await _serve(session, message)
     except Unwelcome as problem:
+        session.close_reason = problem.reason
         return problem.code
     except TimeoutError:
+        session.close_reason = f"no hello came within {session.switchboard.pace.hello:g} s"
         return CloseCode.SILENT
 
 
@@ -100,7 +104,9 @@ async def _serve(session: Session, message: WSMessage) -> None:
     if message.type is WSMsgType.PONG:
         return
     if message.type is not (WSMsgType.TEXT if session.codec.is_text else WSMsgType.BINARY):
-        raise BadFrame
+        raise BadFrame(
+            f"the subprotocol {session.codec.name} takes {'text' if session.codec.is_text else 'binary'} frames"
+        )
     name, ref, payload = _frame(session, message.data.encode() if session.codec.is_text else message.data)
     try:
         if name == "post":
@@ -134,15 +140,26 @@ def _frame(session: Session, raw: bytes) -> tuple[str, str, object]:
     try:
         frame = session.codec.decode(raw)
     except VyryError:
-        raise BadFrame from None
-    if type(frame) is not dict or not frame.keys() <= _MEMBERS:
-        raise BadFrame
+        raise BadFrame(f"this is not one {'JSON' if session.codec.is_text else 'MessagePack'} value") from None
+    if type(frame) is not dict:
+        raise BadFrame(_MEMBERS_WANTED)
     name, ref = frame.get("type"), frame.get("id")
-    if type(name) is not str or name not in _NAMES or type(ref) is not str or not 1 <= len(ref) <= 64:
-        raise BadFrame
+    if problem := _problem(frame, name, ref):
+        raise BadFrame(problem)
     if session.window is None and name != "hello":
-        raise BadFrame
+        raise BadFrame("the first frame is hello, and nothing else is taken before its welcome")
     return name, ref, frame.get("payload", {})
+
+
+def _problem(frame: dict[object, object], name: object, ref: object) -> str:
+    """What keeps this object from being a frame; empty when it is one."""
+    if not frame.keys() <= _MEMBERS:
+        return _MEMBERS_WANTED
+    if type(name) is not str or name not in _NAMES:
+        return "type is missing or unknown; the types are in docs/protocol.md, WebSocket"
+    if type(ref) is not str or not 1 <= len(ref) <= 64:
+        return "id is missing or no string of 1 to 64 characters"
+    return ""
 
 
 def _post(session: Session, payload: object, ref: str) -> None:
@@ -215,7 +232,7 @@ def _cursor(session: Session, cursor: Cursor) -> dict[str, object]:
 async def _hello(session: Session, payload: object, ref: str) -> None:
     hello = understand(payload, Hello)
     if session.window is not None:
-        raise BadFrame
+        raise BadFrame("hello was answered already: a second one needs another connection")
     # What was accepted before this hello waits for the device: `drained` may not be said before it was sent.
     await session.switchboard.services.depositor.settle(session.mailbox)
     try:

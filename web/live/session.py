@@ -51,6 +51,22 @@ class CloseCode(IntEnum):
     TOO_FAST = 4429
     OVERLOADED = 4503
 
+    @property
+    def meaning(self) -> str:
+        """What a close frame says when there is nothing more exact; at most 123 bytes (RFC 6455 section 5.5)."""
+        return _MEANINGS[self]
+
+
+_MEANINGS: Final = {
+    CloseCode.GOING_AWAY: "the node goes away: come back after the seconds of goodbye",
+    CloseCode.BAD_FRAME: "this is no frame",
+    CloseCode.TOKEN_ENDED: "the access token has ended: refresh, then connect again",
+    CloseCode.SILENT: "nothing was heard of this device, not even a pong",
+    CloseCode.TAKEN_OVER: "another connection of this device took over",
+    CloseCode.TOO_FAST: "more frames than the rate allows",
+    CloseCode.OVERLOADED: "the node is overloaded: come back later",
+}
+
 
 class Session:
     """What the node knows of one open socket. Small: thousands of them idle in one process."""
@@ -58,6 +74,7 @@ class Session:
     __slots__ = (
         "caller",
         "close_code",
+        "close_reason",
         "codec",
         "connection",
         "drain_target",
@@ -94,6 +111,8 @@ class Session:
         self.is_closing = False
         #: What the reader is to close the socket with.
         self.close_code: CloseCode | None = None
+        #: What the close frame says besides the code; empty: what the code means.
+        self.close_reason = ""
         #: The task that waits for the next frame; None while it is busy with one.
         self.reader: asyncio.Task[object] | None = None
         self.is_pinged = False
