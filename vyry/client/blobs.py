@@ -1,10 +1,13 @@
 """Sealed files at the node: bytes up by tus, bytes down by ranges (docs/protocol.md, "Attachments")."""
 
 import asyncio
+import math
 import re
 import secrets
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -13,11 +16,10 @@ import orjson
 
 from vyry.client.refusals import Refused, Unreachable
 from vyry.client.rest import Rest
+from vyry.client.waits import TOLD_SECONDS, Waits
 from vyry.signal_protocol.refusals import AttachmentBroken, AttachmentTruncated
 
 
-#: How long a connection may carry nothing.
-SILENCE_SECONDS: Final = 40.0
 #: So often in a row it may break without having carried anything.
 TRIES: Final = 7
 _FIRST_WAIT: Final = 0.2
@@ -33,32 +35,38 @@ _RANGE: Final = re.compile(r"bytes (\d{1,16})-(\d{1,16})/(\d{1,16})", re.ASCII)
 class Patience:
     """How often a broken connection is tried again: longer and longer apart, and from the start when something was carried."""
 
-    def __init__(self) -> None:
+    def __init__(self, waits: Waits) -> None:
+        self._waits = waits
         self._tries = 0
         self._at = 0
+        self._moved_at = time.monotonic()
 
     async def wait(self, problem: Unreachable, at: int) -> None:
-        """Wait for the next try; so many bytes are across. Raises the problem when it was tried often enough."""
-        self._tries = 1 if at > self._at else self._tries + 1
-        self._at = max(self._at, at)
-        if self._tries >= TRIES:
+        """Wait for the next try; so many bytes are across. Raises the problem when it was tried often or long enough."""
+        if at > self._at:
+            self._tries, self._at, self._moved_at = 0, at, time.monotonic()
+        self._tries += 1
+        wait = (problem.retry_after_seconds or _FIRST_WAIT * 2**self._tries) * (0.5 + secrets.randbelow(1_000) / 1_000)
+        is_over = time.monotonic() + wait - self._moved_at > (self._waits.seconds or math.inf)
+        if self._tries >= TRIES or is_over:
             raise problem
-        wait = problem.retry_after_seconds or _FIRST_WAIT * 2**self._tries
-        await asyncio.sleep(wait * (0.5 + secrets.randbelow(1_000) / 1_000))
+        if wait > TOLD_SECONDS:
+            self._waits.told(f"{problem} The next try is in {wait:.0f} s.")
+        await asyncio.sleep(wait)
 
 
 class Down:
     """The rest of a blob, as it comes, from `start` on: 0 when the node gives all of it."""
 
-    def __init__(self, answer: aiohttp.ClientResponse, limit: asyncio.Timeout, start: int) -> None:
+    def __init__(self, answer: aiohttp.ClientResponse, alive: Callable[[], None], start: int) -> None:
         self.start: Final = start
         self._answer = answer
-        self._limit = limit
+        self._alive = alive
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Bytes until the connection ends."""
         async for piece in self._answer.content.iter_any():
-            _alive(self._limit)
+            self._alive()
             yield piece
 
 
@@ -114,7 +122,7 @@ class Blobs:
                 begun, whole = _span(answer, start)
                 if whole != length:
                     raise AttachmentTruncated if whole < length else AttachmentBroken
-                yield Down(answer, limit, begun)
+                yield Down(answer, partial(self._rest.alive, limit), begun)
         except Refused as refused:
             if refused.status == 416:
                 raise AttachmentTruncated from refused
@@ -128,14 +136,15 @@ class Blobs:
         sent = {**headers, "Authorization": f"Bearer {token}"}
         forever = aiohttp.ClientTimeout(total=None)
         try:
-            async with asyncio.timeout(SILENCE_SECONDS) as limit:
-                data = None if pieces is None else _kept_alive(pieces, limit)
+            async with asyncio.timeout(self._rest.silence_seconds) as limit:
+                data = None if pieces is None else _kept_alive(pieces, partial(self._rest.alive, limit))
                 url = f"{self._rest.url}{path}"
                 asked = self._rest.http.request(
                     method, url, data=data, headers=sent, timeout=forever, allow_redirects=False
                 )
                 async with asked as answer:
                     await self._check(answer, token)
+                    self._rest.progress.note()
                     yield answer, limit
         except (aiohttp.ClientError, OSError, TimeoutError) as lost:
             raise Unreachable(f"{self._rest.url} does not answer ({type(lost).__name__}).") from lost
@@ -158,16 +167,11 @@ class Blobs:
         raise Refused(answer.status, body)
 
 
-async def _kept_alive(pieces: AsyncIterator[bytes], limit: asyncio.Timeout) -> AsyncIterator[bytes]:
+async def _kept_alive(pieces: AsyncIterator[bytes], alive: Callable[[], None]) -> AsyncIterator[bytes]:
     async for piece in pieces:
-        _alive(limit)
+        alive()
         yield piece
-    _alive(limit)
-
-
-def _alive(limit: asyncio.Timeout) -> None:
-    if not limit.expired():
-        limit.reschedule(asyncio.get_running_loop().time() + SILENCE_SECONDS)
+    alive()
 
 
 def _number(answer: aiohttp.ClientResponse, name: str) -> int:

@@ -1,9 +1,11 @@
 """A device of somebody, in a few calls: open, register, send, and hear events. Whatever is killed in between goes on where it was."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -16,12 +18,15 @@ from vyry.client.conversations import Conversations
 from vyry.client.decided import Decisions
 from vyry.client.device import Me
 from vyry.client.device_lists import told_key
-from vyry.client.events import Event, Target
+from vyry.client.events import Event, IdentityChanged, Target
 from vyry.client.files import Files
 from vyry.client.group_info import GroupInfo
 from vyry.client.groups import Groups
+from vyry.client.handling import DeadLetters, Run, Stop
 from vyry.client.inbox import Inbox, Taken
 from vyry.client.journal import Journal
+from vyry.client.key_policy import KeyPolicy, OnChangedKey
+from vyry.client.left_over import LeftOver
 from vyry.client.line import Line, Mailbox
 from vyry.client.linking import Links, become
 from vyry.client.live import Live, PresenceRoom
@@ -31,6 +36,7 @@ from vyry.client.names import RememberedNames
 from vyry.client.opening import Profile, machine_changed, note_machine
 from vyry.client.outbox import Outbox
 from vyry.client.outgoing import new_id
+from vyry.client.peers import changed_accounts
 from vyry.client.people import Friends, People
 from vyry.client.profiles import Profiles
 from vyry.client.refusals import Unreachable
@@ -39,30 +45,40 @@ from vyry.client.rest import Rest, limited
 from vyry.client.safety import Safety
 from vyry.client.shapes import device_number, identifier
 from vyry.client.store import Store
+from vyry.client.turns import take_turn
 from vyry.client.upkeep import Upkeep
+from vyry.client.waits import NO_HURRY, Progress, Waits
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.provisioning import Provisioning
 
 
-__all__ = ["Client", "Profile"]
+__all__ = ["Client", "Profile", "Waits"]
 
 #: How long a message that could not be posted waits for the next try, unless the node says more.
 RETRY_SECONDS: Final = 1.0
-#: How long a command waits for the node.
+#: How long the node may say nothing of what waits there, unless `Waits` says it.
 PATIENCE_SECONDS: Final = 15.0
 #: How often a device looks after its keys and what has had its time.
 UPKEEP_SECONDS: Final = 3_600.0
+#: A program says where it goes; until then it goes nowhere.
+_LOG: Final = logging.getLogger("vyry.client")
+_LOG.addHandler(logging.NullHandler())
 
 
 class Client:
     """One device. Made by `Client.open`."""
 
-    def __init__(self, store: Store, rest: Rest) -> None:
+    def __init__(  # noqa: PLR0915  a line for each part
+        self, store: Store, rest: Rest, carried: Progress | None = None, on_changed_key: OnChangedKey = "ask"
+    ) -> None:
         self._store = store
         self._rest = rest
+        #: Moves with the bytes of all connections.
+        self._carried = carried or Progress()
         self._inbox = Inbox(store)
         self._journal = Journal(store)
-        self._outbox = Outbox(store, rest, _now)
+        self._policy = KeyPolicy(store, rest, self._inbox, on_changed_key)
+        self._outbox = Outbox(store, rest, _now, self._policy)
         self._upkeep = Upkeep(store, rest, _now)
         self._turn = asyncio.Lock()
         self._news = asyncio.Event()
@@ -71,14 +87,21 @@ class Client:
             rest, Mailbox(self._point, self._greeted, self._caught_up, self._take, self._adopt), self._live
         )
         self._to_send = asyncio.Event()
+        #: Why sending does not go on.
+        self._trouble = ""
+        #: Accounts with another key, which whoever listens is told of again.
+        self._to_remind = changed_accounts(store)
         self._registered = asyncio.Event()
         #: Set after each turn of sending.
         self._done = asyncio.Event()
         #: What to say, in rooms of their own.
         self.messages: Final = Messages(self, self._read, self._live)
-        self.files: Final = Files(store, rest, self.messages, _now)
+        left_over = LeftOver(store)
+        self.files: Final = Files(store, rest, self.messages, _now, left_over)
         self._group_info = GroupInfo(store, rest, _now)
         self.conversations: Final = Conversations(store, rest, self._group_info, self._drained)
+        #: Own messages that processes before this one did not bring out.
+        self.left_over: Final = left_over
         self.groups: Final = Groups(store, rest, self._group_info, self._to_send.set)
         self.people: Final = People(rest, Profiles(store), RememberedNames(store))
         self.friends: Final = Friends(rest)
@@ -87,19 +110,34 @@ class Client:
         self.links: Final = Links(store, rest, self._become, self._outbox.handing)
         self.presence: Final = PresenceRoom(self._live)
         self.safety: Final = Safety(store, rest, self._accept, verified=self._verified)
+        #: For programs that go on for long.
+        self.dead_letters: Final = DeadLetters(store, _now, self._news.set)
+        self.stop: Final = Stop(self._news)
+        self.run: Final = Run(self.events, self.dead_letters, self.stop)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, profile: Profile) -> AsyncIterator["Client"]:
-        """The device of this profile, connected while the context is open if it is registered. Raises StoreLocked, StoreFull, StoreFailed."""
+    async def open(
+        cls, profile: Profile, *, waits: Waits = NO_HURRY, on_changed_key: OnChangedKey = "ask"
+    ) -> AsyncIterator["Client"]:
+        """The device of this profile, connected while the context is open if it is registered. `on_changed_key`: what is done where nobody can be asked. Raises StoreLocked, StoreFull, StoreFailed."""
         problems: list[BaseException] = []
-        with await _opened(profile) as store:
+        with await _opened(profile, waits) as store:
             try:
-                async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as tasks:
-                    client = cls(store, Rest(http, profile.url, store))
+                carried = Progress()
+                async with (
+                    aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=carried.socket)) as http,
+                    asyncio.TaskGroup() as tasks,
+                ):
+                    client = cls(store, Rest(http, profile.url, store, waits), carried, on_changed_key)
                     # Also what a look at conversations or keys finds is told to whoever listens, at once.
                     store.event_added = partial(asyncio.get_running_loop().call_soon_threadsafe, client._news.set)
-                    loops = (client._stay_connected, client._keep_sending, client._keep_tending)
+                    loops = (
+                        client._stay_connected,
+                        client._line.keep_alive,
+                        client._keep_sending,
+                        client._keep_tending,
+                    )
                     running = [tasks.create_task(loop()) for loop in loops]
                     if Me.find(store) is not None:
                         client._begin()
@@ -135,47 +173,48 @@ class Client:
         """The direct conversation with somebody. Raises Refused, Unreachable."""
         return await self.conversations.direct(user_id)
 
-    async def send_text(self, conversation_id: UUID, text: str) -> UUID:
-        """Say something. It is kept when this returns, and sent as soon as the node can be reached; answers the content's id."""
-        return await self.send(conversation_id, "text", {"text": text})
+    async def send_text(self, conversation_id: UUID, text: str, id: UUID | None = None) -> UUID:
+        """Say something. It is kept when this returns, and sent as soon as the node can be reached; answers the content's id. Under an `id` that was said before, nothing is said again."""
+        return await self.send(conversation_id, "text", {"text": text}, id)
 
-    async def send(
-        self, conversation_id: UUID, kind: str, fields: dict[str, Any], content_id: UUID | None = None
-    ) -> UUID:
+    async def send(self, conversation_id: UUID, kind: str, fields: dict[str, Any], id: UUID | None = None) -> UUID:
         """Send a content of any kind (docs/signal-protocol.md, section 9); under an id that was sent before, nothing. Raises TooLarge, BadContent."""
-        content = Content(kind, content_id or new_id(_now()), _now(), conversation_id, fields)
+        content = Content(kind, id or new_id(_now()), _now(), conversation_id, fields)
         async with self._turn:
             await asyncio.to_thread(self._outbox.say, content, self._inbox.effects)
         self._to_send.set()
         return content.id
 
     async def sent(self) -> Mapping[UUID, str]:
-        """Come back when nothing waits to be sent; answers what was refused since this was opened, by content id, and why."""
-        while self._outbox.is_waiting():
-            self._done.clear()
-            await self._done.wait()
+        """Come back when nothing waits to be sent; answers what was refused since this was opened, by content id, and why. Raises Unreachable when nothing goes out for as long as `Waits` says: it goes out later."""
+        async with self._rest.progress.within(self._rest.waits, self._why_waiting):
+            while self._outbox.is_waiting():
+                self._done.clear()
+                await self._done.wait()
         return self._outbox.refused
 
     async def events(self, *, follow: bool = True) -> AsyncIterator[Event]:
-        """Everything that happens, oldest first; without `follow` only until all that waited on the node is here.
+        """Everything that happens, oldest first, until `stop`; without `follow` only until all that waited on the node is here.
 
-        An event is done with when the next one is asked for: after a crash the last one comes again, with the same `number`. Raises Unreachable without `follow`.
-        Who types and who is there is told only with `follow`, as it happens.
+        An event is done with when the next one is asked for: after a crash the last one comes again, with the same `number`. Who types and who is there is told only with `follow`, as it happens.
+        Raises NotRegistered; Unreachable without `follow`, when nothing comes for as long as `Waits` says.
         """
-        if not follow:
-            await self._drained()
-        while True:
+        Me.of(self._store)
+        while not (follow and self.stop.asked.is_set()):
             self._news.clear()
+            is_all = not follow and self._line.is_drained.is_set()
             found = self._journal.next()
             if found is not None:
-                yield found
+                yield self._told(found)
                 self._journal.take(found.number)
-            elif not follow:
+            elif (reminder := self._reminder()) is not None:
+                yield reminder
+            elif is_all:
                 return
-            elif (heard := self._live.next()) is not None:
+            elif follow and (heard := self._live.next()) is not None:
                 yield heard
             else:
-                await self._news.wait()
+                await self._more(follow=follow)
 
     def _begin(self) -> None:
         """This profile has an account: go on with it. In a copy on another machine all sessions begin anew, for the first one may be in use."""
@@ -192,12 +231,47 @@ class Client:
         self._begin()
         return self.user_id
 
+    async def _more(self, *, follow: bool) -> None:
+        """Come back when something has happened."""
+        if follow:
+            await self._news.wait()
+            return
+        async with self._carried.within(self._receiving, self._why_waiting):
+            while self._journal.next() is None and not self._line.is_drained.is_set():
+                await self._news.wait()
+                self._news.clear()
+
     async def _drained(self) -> None:
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._line.is_drained.wait()
-        except TimeoutError:
-            raise Unreachable(f"{self._rest.url} does not answer.") from None
+        async with self._carried.within(self._receiving, self._why_waiting):
+            await self._line.is_drained.wait()
+
+    @property
+    def _receiving(self) -> Waits:
+        """How long the mailbox may stand still."""
+        waits = self._rest.waits
+        return waits if waits.seconds is not None else replace(waits, seconds=PATIENCE_SECONDS)
+
+    def _why_waiting(self) -> str:
+        return self._trouble or f"{self._rest.url} does not answer."
+
+    def _told(self, event: Event) -> Event:
+        """An event as it is now: a changed key with what waits behind it."""
+        if not isinstance(event, IdentityChanged):
+            return event
+        if event.user_id in self._to_remind:
+            self._to_remind.remove(event.user_id)
+        waiting, held = self.conversations.decisions.about(event.user_id)
+        _LOG.warning("the key of %s has changed: %d to be sent, %d to be opened", event.user_id, waiting, held)
+        return replace(event, waiting=waiting, held=held)
+
+    def _reminder(self) -> Event | None:
+        """A key that had changed before this was opened and that nobody has decided about, once."""
+        while self._to_remind:
+            user_id = self._to_remind[0]
+            told = self._told(IdentityChanged(user_id=user_id))
+            if user_id in changed_accounts(self._store):
+                return told
+        return None
 
     async def _stay_connected(self) -> None:
         await self._registered.wait()
@@ -221,8 +295,12 @@ class Client:
                     await self._send_waiting()
                 if await self._group_info.tend():
                     self._to_send.set()
+                self._trouble = ""
             except Unreachable as away:
-                await asyncio.sleep(away.retry_after_seconds or RETRY_SECONDS)
+                seconds = away.retry_after_seconds or RETRY_SECONDS
+                self._trouble = f"{away} What is to be sent is tried again in {seconds:g} s."
+                _LOG.info("sending waits %g s: %s", seconds, away)
+                await asyncio.sleep(seconds)
                 self._to_send.set()
             self._news.set()
             self._done.set()
@@ -231,6 +309,8 @@ class Client:
         async with self._turn:
             await self._upkeep.publish_due()
             await self._settle()
+            if await self._policy.accept_changed():
+                self._outbox.decided()
             await self._outbox.post_all()
             if self._store.get("refill") is not None:
                 await self._upkeep.tend()
@@ -261,6 +341,8 @@ class Client:
     async def _caught_up(self) -> None:
         async with self._turn:
             await asyncio.to_thread(self._inbox.drained)
+        # Whoever asked for no more than what waited looks again: the line sets `is_drained` before anything else runs.
+        self._news.set()
 
     async def _adopt(self, cursor: Point) -> None:
         async with self._turn:
@@ -295,9 +377,11 @@ class Client:
         return point
 
 
-async def _opened(profile: Profile) -> Store:
-    """Its store; whoever is cancelled meanwhile leaves none open."""
-    opening = asyncio.get_running_loop().run_in_executor(None, profile.open_store)
+async def _opened(profile: Profile, waits: Waits) -> Store:
+    """Its store, once it is the turn of this process; whoever is cancelled meanwhile leaves none open."""
+    with profile.usable():
+        lock = await take_turn(profile.store_path, waits)
+    opening = asyncio.get_running_loop().run_in_executor(None, profile.open_store, lock)
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:

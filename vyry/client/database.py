@@ -2,6 +2,8 @@
 
 import fcntl
 import hmac
+import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -252,10 +254,14 @@ def _named(folder: Path | None) -> Iterator[None]:
 def lock_store(path: Path) -> IO[bytes]:
     """The lock of this store, held until it is closed; the folder is made when it is not there. Raises StoreLocked."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = path.with_name(f"{path.name}.lock").open("wb")
+    file = path.with_name(f"{path.name}.lock").open("ab", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
         raise StoreLocked(f"Another process works with {path.parent}.") from None
+    with suppress(OSError):
+        # Whoever waits sees that another one has the turn (turns.py). A full disk does not matter here.
+        file.truncate(0)
+        file.write(f"{os.getpid()} {secrets.token_hex(4)}".encode())
     return file

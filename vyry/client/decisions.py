@@ -72,6 +72,11 @@ class Decisions:
         """What waits in this conversation."""
         return [each for each in self.all([conversation_id]) if each.conversation_id == conversation_id]
 
+    def about(self, user_id: UUID) -> tuple[int, int]:
+        """How many own messages, and contents of this account, wait for a decision about its key."""
+        found = [each for each in self.all() if each.decide == "identityChanged" and each.user_id == user_id]
+        return sum(each.waiting for each in found), sum(each.held for each in found)
+
     def unsent(self, conversation_id: UUID) -> frozenset[UUID]:
         """Contents of one's own that wait to be sent there, for whatever reason."""
         return frozenset(each.content_id for each in self._queue.waiting() if each.conversation_id == conversation_id)

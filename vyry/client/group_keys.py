@@ -119,7 +119,7 @@ class GroupKeys:
         """If this is a group that was begun here, its key is known, and is to be told."""
         begun = self._beginnings.found(sealed)
         if begun is not None:
-            self._beginnings.drop(begun)
+            self._beginnings.done(begun, conversation_id)
             self._add(conversation_id, own_key(1, begun.key))
             self._dues.note(Due(conversation_id))
 

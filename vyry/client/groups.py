@@ -9,7 +9,7 @@ from uuid import UUID
 from vyry.client.chain import text
 from vyry.client.circles import Expected
 from vyry.client.device import Me
-from vyry.client.group_begun import Beginnings, Begun, checked
+from vyry.client.group_begun import Beginnings, Begun, checked, wish
 from vyry.client.group_due import Due, Dues
 from vyry.client.group_info import GroupInfo
 from vyry.client.link_codes import check_no_link_code
@@ -30,17 +30,26 @@ class Groups:
         self._dues = Dues(store)
         self._beginnings = Beginnings(store)
 
-    async def create(self, member_ids: Sequence[UUID], title: str) -> UUID:
         """A new group with oneself as its admin. Broken off and asked for again, it is made once. Raises TextTooLong, NothingToSee."""
+    async def create(self, member_ids: Sequence[UUID], title: str, *, id: UUID | None = None) -> UUID:
+        """A new group with oneself as its admin. Broken off and asked for again, it is made once; under an `id` that was given before, the group of that call is answered. Raises TooLarge, BadContent for a title of nothing."""
         async with self._changing():
+            name = wish(member_ids, title, id)
+            made = self._beginnings.made(name)
+            if made is not None and (id is not None or await self._is_there(made)):
+                if id is None:
+                    self._beginnings.answered(name)
+                return made
             with self._store.transaction():
-                begun, is_repeat = self._beginnings.begin(member_ids, title)
+                begun, is_repeat = self._beginnings.begin(member_ids, title, id)
             found = await self._found(begun) if is_repeat else None
             said = found or await self._made(begun)
             expected = Expected(member_ids, is_new=True, is_first=found is None)
             self._circles.keep(said, expected=expected)
             group = UUID(said["conversationId"])
             await self._settle(Due(group), said)
+            if id is None:
+                self._beginnings.answered(name)
         return group
 
     async def rename(self, conversation_id: UUID, title: str) -> None:
@@ -112,6 +121,16 @@ class Groups:
         except Refused:
             self._beginnings.drop(begun)
             raise
+
+    async def _is_there(self, conversation_id: UUID) -> bool:
+        """Whether this person is still in a group."""
+        try:
+            await self._rest.call("GET", f"/conversations/{conversation_id}")
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            return False
+        return True
 
     async def _found(self, begun: Begun) -> Body | None:
         """The group, if the node made it and its answer was lost."""

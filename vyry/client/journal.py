@@ -14,6 +14,8 @@ KNOWN_DAYS = 60
 _TOLD = "event added"
 _TOLD_DAYS = 30
 _EVENT = b"event"
+#: `is_taken` of an event that a handler was not done with.
+_ASIDE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,19 @@ class Journal:
         with self._store.transaction():
             self._store.rows("UPDATE event SET is_taken = 1 WHERE id = ?", number)
             self._store.rows("DELETE FROM event WHERE id = ? AND place IS NULL", number)
+
+    def put_aside(self) -> list[Event]:
+        """The events that a handler was not done with (`handling.py`), the oldest first."""
+        found = self._store.rows("SELECT id, place, sealed FROM event WHERE is_taken = ? ORDER BY id", _ASIDE)
+        return [self._read(*each) for each in found]
+
+    def move(self, number: int, *, is_aside: bool) -> bool:
+        """Put a waiting event aside, or have one of those wait again; says whether it was there."""
+        before, after = (0, _ASIDE) if is_aside else (_ASIDE, 0)
+        with self._store.transaction():
+            is_there = bool(self._store.rows("SELECT 1 FROM event WHERE id = ? AND is_taken = ?", number, before))
+            self._store.rows("UPDATE event SET is_taken = ? WHERE id = ? AND is_taken = ?", after, number, before)
+        return is_there
 
     def history(self, conversation_id: UUID, limit: int) -> list[Event]:
         """The newest so many of a conversation, the oldest of them first."""

@@ -1,6 +1,7 @@
 """The socket of a device: resumed from the last safe point, acknowledged behind what was kept, and opened again whenever it ends."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -24,8 +25,13 @@ from vyry.client.shapes import body, identifier, words
 
 FIRST_WAIT: Final = 0.2
 LONGEST_WAIT: Final = 30.0
-#: The node's silence after which a connection is given up: it pings every 20 s.
+#: The node's silence after which a connection is looked after: it pings every 20 s.
 HEARTBEAT: Final = 25.0
+#: How long a connection may take to be made.
+CONNECT_SECONDS: Final = 30.0
+#: How often this device says that it is there: the node closes after 30 s of silence, which a page of the mailbox on a slow line may take.
+_PING_SECONDS: Final = 10.0
+_LOG: Final = logging.getLogger("vyry.client")
 _FRAME_BYTES: Final = 256 << 10
 _TOKEN_ENDED: Final = 4401
 _ENDED: Final = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
@@ -50,6 +56,7 @@ class Line:
         self._mailbox = mailbox
         self._live = live
         self._number = 0
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
         #: Set while the node has said that all that waited was sent.
         self.is_drained = asyncio.Event()
         #: Set once the node has greeted for the first time.
@@ -64,8 +71,10 @@ class Line:
                 code = await self._connected(token)
                 wait = FIRST_WAIT
             except aiohttp.WSServerHandshakeError as refused:
+                _LOG.info("the node refused the socket: %s", refused.status)
                 code = _TOKEN_ENDED if refused.status == 401 else 0
-            except (aiohttp.ClientError, OSError, TimeoutError, Unreachable):
+            except (aiohttp.ClientError, OSError, TimeoutError, Unreachable) as lost:
+                _LOG.info("the socket is not open: %s", type(lost).__name__)
                 code = 0
             self._live.end()
             self.is_drained.clear()
@@ -77,20 +86,35 @@ class Line:
 
     async def _connected(self, token: str) -> int:
         """One connection, to its end; answers the close code."""
-        async with self._rest.http.ws_connect(
-            f"{self._rest.url}/api/v1/ws",
-            headers={"Authorization": f"Bearer {token}"},
-            protocols=["vyry.v1.msgpack"],
-            max_msg_size=_FRAME_BYTES + 1,
-            heartbeat=HEARTBEAT,
-        ) as socket:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            socket = await self._rest.http.ws_connect(
+                f"{self._rest.url}/api/v1/ws",
+                headers={"Authorization": f"Bearer {token}"},
+                protocols=["vyry.v1.msgpack"],
+                max_msg_size=_FRAME_BYTES + 1,
+                heartbeat=HEARTBEAT,
+            )
+        self._socket = socket
+        try:
             await self._greet(socket)
             await self._live.begin(partial(self._say, socket))
             async for message in socket:
                 if message.type in _ENDED:
                     break
                 await self._hear(socket, *self._read(message.data))
-            return socket.close_code or 0
+        finally:
+            self._socket = None
+            await socket.close()
+        _LOG.info("the node closed the socket: %s", socket.close_code)
+        return socket.close_code or 0
+
+    async def keep_alive(self) -> None:
+        """Say every few seconds that this device is there, also while a long page comes, until cancelled."""
+        while True:
+            await asyncio.sleep(_PING_SECONDS)
+            if self._socket is not None:
+                with suppress(ConnectionError, aiohttp.ClientError):
+                    await self._socket.ping()
 
     def _read(self, data: object) -> tuple[str, dict[str, Any]]:
         """Type and payload of a frame. Raises Unreachable for what is none."""
@@ -115,6 +139,7 @@ class Line:
                     named = payload.get("lastMessageId")
                     last = None if named is None else identifier(named)
                 await self._mailbox.greeted(last)
+                _LOG.info("connected to %s", self._rest.url)
                 self.is_greeted.set()
             case "drained":
                 await self._mailbox.drained()

@@ -19,13 +19,14 @@ Read = Callable[[UUID, Sequence[Target]], Awaitable[None]]
 class Voice(Protocol):
     """What sends a content."""
 
-    async def send(self, conversation_id: UUID, kind: str, fields: dict[str, Any]) -> UUID:
+    async def send(self, conversation_id: UUID, kind: str, fields: dict[str, Any], id: UUID | None = None) -> UUID:
         """See Client."""
         ...
 
 
 class Messages:
     """Each call answers the id of its content. Raises TextTooLong, TooLarge, BadContent."""
+    """Each call answers the id of its content, and takes one: under an `id` that was said before, nothing is said again. Raises TooLarge, BadContent."""
 
     def __init__(self, voice: Voice, read: Read, live: Live) -> None:
         self._voice = voice
@@ -39,6 +40,7 @@ class Messages:
         *,
         reply_to: Target | None = None,
         attachments: Sequence[Attachment] = (),
+        id: UUID | None = None,
     ) -> UUID:
         """Words, perhaps in answer to something, perhaps with files."""
         fields: dict[str, Any] = {"text": text}
@@ -48,27 +50,31 @@ class Messages:
             fields["attachments"] = [each.as_json() for each in attachments]
         with _counted(text):
             return await self._voice.send(conversation_id, "text", fields)
+        return await self._voice.send(conversation_id, "text", fields, id)
 
-    async def edit(self, conversation_id: UUID, target: Target, text: str) -> UUID:
+    async def edit(self, conversation_id: UUID, target: Target, text: str, *, id: UUID | None = None) -> UUID:
         """Other words in the place of one's own earlier ones; they count for a day."""
         with _counted(text):
             return await self._voice.send(conversation_id, "edit", {"target": target.as_json(), "text": text})
+        return await self._voice.send(conversation_id, "edit", {"target": target.as_json(), "text": text}, id)
 
-    async def unsend(self, conversation_id: UUID, target: Target) -> UUID:
+    async def unsend(self, conversation_id: UUID, target: Target, *, id: UUID | None = None) -> UUID:
         """Take back what one said; it counts for a day."""
-        return await self._voice.send(conversation_id, "unsend", {"target": target.as_json()})
+        return await self._voice.send(conversation_id, "unsend", {"target": target.as_json()}, id)
 
-    async def react(self, conversation_id: UUID, target: Target, emoji: str | None) -> UUID:
+    async def react(self, conversation_id: UUID, target: Target, emoji: str | None, *, id: UUID | None = None) -> UUID:
         """Put an emoji on something; None takes it back."""
-        return await self._voice.send(conversation_id, "reaction", {"target": target.as_json(), "emoji": emoji})
+        return await self._voice.send(conversation_id, "reaction", {"target": target.as_json(), "emoji": emoji}, id)
 
-    async def location(self, conversation_id: UUID, latitude: float, longitude: float) -> UUID:
+    async def location(
+        self, conversation_id: UUID, latitude: float, longitude: float, *, id: UUID | None = None
+    ) -> UUID:
         """Where one is: degrees north and east."""
-        return await self._voice.send(conversation_id, "location", {"latitude": latitude, "longitude": longitude})
+        return await self._voice.send(conversation_id, "location", {"latitude": latitude, "longitude": longitude}, id)
 
-    async def timer(self, conversation_id: UUID, seconds: int) -> UUID:
+    async def timer(self, conversation_id: UUID, seconds: int, *, id: UUID | None = None) -> UUID:
         """From now on what is said disappears so long after it was read; 0: it stays."""
-        return await self._voice.send(conversation_id, "timer", {"seconds": seconds})
+        return await self._voice.send(conversation_id, "timer", {"seconds": seconds}, id)
 
     async def read(self, conversation_id: UUID, targets: Sequence[Target]) -> None:
         """These of others were read: their timers run from now, one's own other devices are told, and their senders, unless the account's setting `readReceipts` is false. What was read before is told no more."""

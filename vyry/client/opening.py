@@ -4,12 +4,12 @@ import base64
 import errno
 import importlib
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import IO, Final, Protocol, cast
 
 from vyry.client.database import lock_store, other_version
 from vyry.client.refusals import ClientError, NotRegistered, StoreFull, StoreLocked
@@ -55,13 +55,25 @@ class Profile:
             return WrappedKey.read(self.folder / STORE_KEY).opener is Opener.PASSPHRASE
         return False
 
-    def open_store(self) -> Store:
         """The store, made when it is not there. Raises NotRegistered instead of making it when this may not be; StoreLocked (also for a profile of an earlier version, which is left as it is), StoreFull, StoreFailed."""
-        try:
             if not self.may_create and not (self.folder / _STORE).exists():
                 raise NotRegistered("This profile has no account yet: register first.")
+    @property
+    def store_path(self) -> Path:
+        """The file of its store."""
+        return self.folder / _STORE
+
+    def open_store(self, lock: IO[bytes] | None = None) -> Store:
+        """The store, made when it is not there; `lock` is the turn of this process when it has it already. Raises StoreLocked (also for a profile of an earlier version, which is left as it is), StoreFull, StoreFailed."""
+        with self.usable():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return Store(self.folder / _STORE, self._store_key)
+            return Store(self.store_path, self._store_key, lock)
+
+    @contextmanager
+    def usable(self) -> Iterator[None]:
+        """Around work in its folder: what the system refuses, in one clear line. Raises StoreLocked, StoreFull."""
+        try:
+            yield
         except OSError as failed:
             raise _unusable(self.folder, failed) from None
 

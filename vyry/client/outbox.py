@@ -13,6 +13,7 @@ from vyry.client.effects import DELIVERED, READ, Effects, note_due
 from vyry.client.events import NotSent, Target
 from vyry.client.group_due import KIND as GROUP_DUE
 from vyry.client.journal import Journal
+from vyry.client.key_policy import KeyPolicy
 from vyry.client.marks import Marks
 from vyry.client.outgoing import Outgoing, Posted, Queue, new_id
 from vyry.client.packing import unpack
@@ -45,9 +46,10 @@ Part = TypeVar("Part")
 class Outbox:
     """Keeps, seals and posts."""
 
-    def __init__(self, store: Store, rest: Rest, now: Callable[[], int]) -> None:
+    def __init__(self, store: Store, rest: Rest, now: Callable[[], int], policy: KeyPolicy | None = None) -> None:
         self._store = store
         self._rest = rest
+        self._policy = policy
         self._now = now
         self._queue = Queue(store)
         self._posted_ids = Posted(store)
@@ -126,7 +128,7 @@ class Outbox:
     async def _post_or_give_up(self, outgoing: Outgoing) -> Refusal | None:
         """What the person here has to decide before this, and what comes after it in its conversation, is sent."""
         try:
-            await self._post(outgoing)
+            await self._post_by_policy(outgoing)
         except Refused as refused:
             if refused.code == "RATE_LIMITED":
                 raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
@@ -153,6 +155,15 @@ class Outbox:
             if not outgoing.is_told:
                 self._queue.keep(replace(outgoing, is_told=True))
                 Journal(self._store).add(_not_sent(outgoing, decision.name, is_kept=True))
+
+    async def _post_by_policy(self, outgoing: Outgoing) -> None:
+        """Post it; a changed key that the policy accepts is held, and it is posted after all."""
+        try:
+            await self._post(outgoing)
+        except IdentityChanged:
+            if self._policy is None or not await self._policy.accept_changed():
+                raise
+            await self._post(replace(outgoing, body=None))
 
     async def _post(self, outgoing: Outgoing) -> None:
         for _ in range(_REPAIRS):

@@ -22,7 +22,8 @@ _KIND = "outgoing"
 _FIRST = "outgoing first"
 #: Contents that tell keys.
 KEY_KINDS = ("senderKey", "groupKey", "profileKey")
-_NAMES = ("v", "kind", "id", "at", "conversationId")
+#: Fields that every content has.
+NAMES = ("v", "kind", "id", "at", "conversationId")
 #: So many posts of this device are known by their ids.
 MAX_POSTED = 1_000
 
@@ -121,7 +122,7 @@ class Queue:
             return
         if content["kind"] in KEY_KINDS:
             # A key that could not be read is told again as it is then: what was told is not kept.
-            plain = {name: content[name] for name in _NAMES}
+            plain = {name: content[name] for name in NAMES}
             sent = replace(sent, plaintext=orjson.dumps(plain), own=None)
         number = int(self._store.get("sent number") or b"0") + 1
         self._store.put("sent number", "", str(number).encode())

@@ -1,8 +1,9 @@
 """REST calls of a device: answers or clear failures, and tokens that renew themselves."""
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -14,9 +15,13 @@ from vyry.client.packing import pack, unpack
 from vyry.client.refusals import NotRegistered, Refused, SessionEnded, Unreachable
 from vyry.client.shapes import STRANGE, body, whole, words
 from vyry.client.store import Store
+from vyry.client.waits import NO_HURRY, Progress, Waits
 
 
+#: How long a connection may carry nothing, at most.
 SECONDS: Final = 40.0
+#: In the path of a call that the node answers when something happens.
+_HELD: Final = "?wait="
 _TOKENS: Final = "tokens"
 _LONGEST_TOKEN: Final = 4_096
 _LONGEST_CURSOR: Final = 1_024
@@ -38,9 +43,14 @@ class Tokens:
 class Rest:
     """Calls one node. Every call is made once; who may repeat it is the caller's business, for the ids are."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str, store: Store) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: str, store: Store, waits: Waits = NO_HURRY) -> None:
         self.http = http
         self.url = url.rstrip("/")
+        self.waits: Final = waits
+        #: How long a connection may carry nothing.
+        self.silence_seconds: Final = min(waits.seconds or SECONDS, SECONDS)
+        #: Moves with each call that the node has done.
+        self.progress: Final = Progress()
         self._store = store
         self._turn = asyncio.Lock()
 
@@ -51,12 +61,13 @@ class Rest:
         data = None if body is None else orjson.dumps(body)
         sent = {**(headers or {}), **({"Content-Type": "application/json"} if data is not None else {})}
         try:
-            async with (
-                asyncio.timeout(SECONDS),
-                self.http.request(method, f"{self.url}/api/v1{path}", data=data, headers=sent) as answer,
-            ):
-                said = await answer.json(content_type=None)
-        except (aiohttp.ClientError, OSError, TimeoutError, LookupError, RecursionError, ValueError) as lost:
+            with self._noticed(path):
+                async with (
+                    asyncio.timeout(self.silence_seconds) as limit,
+                    self.http.request(method, f"{self.url}/api/v1{path}", data=data, headers=sent) as answer,
+                ):
+                    said = await self._read(answer, limit)
+        except (aiohttp.ClientError, OSError, TimeoutError, RecursionError, ValueError) as lost:
             raise Unreachable(f"{self.url} does not answer ({type(lost).__name__}).") from lost
         if answer.status >= 500:
             wait = said.get("retry_after_seconds") if isinstance(said, dict) else None
@@ -65,7 +76,26 @@ class Rest:
             raise Unreachable(f"{self.url} does not answer as a node does ({answer.status}).")
         if answer.status >= 400:
             raise Refused(answer.status, said)
+        self.progress.note()
         found: Body = said
+        return found
+
+    def alive(self, limit: asyncio.Timeout) -> None:
+        """A connection has carried something: its silence begins anew."""
+        if not limit.expired():
+            limit.reschedule(asyncio.get_running_loop().time() + self.silence_seconds)
+
+    def _noticed(self, path: str) -> AbstractContextManager[None]:
+        # A call that the node is asked to hold until something happens is no wait for the node.
+        return nullcontext() if _HELD in path else self.waits.noticed(lambda: f"{self.url} has not answered yet.")
+
+    async def _read(self, answer: aiohttp.ClientResponse, limit: asyncio.Timeout) -> object:
+        """What an answer says, however slow the line is that it comes on. Raises ValueError for what is no JSON."""
+        said = bytearray()
+        async for piece in answer.content.iter_any():
+            self.alive(limit)
+            said += piece
+        found: object = json.loads(said) if said.strip() else None
         return found
 
     async def call(self, method: str, path: str, body: object = None) -> Body:

@@ -36,6 +36,8 @@ class Waiting:
     size: int
     blob: str
     attachment_id: UUID | None = None
+    #: What is said with it (`said_with`), and under which id.
+    said: tuple[bytes, UUID] | None = None
 
     @property
     def length(self) -> int:

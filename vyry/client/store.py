@@ -7,7 +7,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -54,11 +54,11 @@ class Box:
 class Store(Database):
     """The values of a device in its file. It belongs to one process, and inside it to one caller at a time."""
 
-    def __init__(self, path: Path, key: bytes | Callable[[], bytes]) -> None:
-        """Open the file under this key, or under the one that is asked for once no other process has the file. Raises StoreLocked, StoreFull, StoreFailed."""
+    def __init__(self, path: Path, key: bytes | Callable[[], bytes], lock: IO[bytes] | None = None) -> None:
+        """Open the file under this key, or under the one that is asked for once no other process has the file: `lock`, when it was taken before (turns.py). Raises StoreLocked, StoreFull, StoreFailed."""
         #: Called, from any thread, for each event that is kept for somebody who asks (`Journal.add`).
         self.event_added: Callable[[], object] = lambda: None
-        lock = lock_store(path)
+        lock = lock or lock_store(path)
         try:
             key = key if isinstance(key, bytes) else key()
             self.box: Final = Box(key)

@@ -9,10 +9,15 @@ from vyry.client.event import Event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityChanged(Event):
-    """Somebody has another identity key: nothing of theirs is opened, and nothing sent, until `client.safety.accept`."""
+    """Somebody has another identity key: nothing of theirs is opened, and nothing sent, until `client.safety.accept`. Said again after each start while it is so.
+
+    `waiting`: own messages that go out after the decision; `held`: contents of theirs that are opened after it; both as of now. Both 0 when it was decided meanwhile.
+    """
 
     name: ClassVar[str] = "identityChanged"
     user_id: UUID
+    waiting: int = 0
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
