@@ -62,10 +62,10 @@ class Journal:
         return self._read(*found[0]) if found else None
 
     def take(self, number: int) -> None:
-        """Whoever asked for the event is done with it: only what was said is kept on."""
+        """Whoever asked for the event is done with it, unless it was put aside meanwhile: only what was said is kept on."""
         with self._store.transaction():
-            self._store.rows("UPDATE event SET is_taken = 1 WHERE id = ?", number)
-            self._store.rows("DELETE FROM event WHERE id = ? AND place IS NULL", number)
+            self._store.rows("UPDATE event SET is_taken = 1 WHERE id = ? AND is_taken = 0", number)
+            self._store.rows("DELETE FROM event WHERE id = ? AND is_taken = 1 AND place IS NULL", number)
 
     def put_aside(self) -> list[Event]:
         """The events that a handler was not done with (`handling.py`), the oldest first."""

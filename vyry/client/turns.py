@@ -5,7 +5,7 @@ The turn is a lock on a file (`flock`), which ends with the process whatever kil
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
@@ -47,26 +47,26 @@ async def take_turn(store: Path, waits: Waits) -> IO[bytes]:
 
 
 @contextmanager
-def asked_for(folder: Path) -> Iterator[asyncio.Event]:
-    """Set when another process asks for the profile in this folder, which this one works with. On a disk without named pipes it never is."""
-    asked, pipe, loop = asyncio.Event(), folder / _PIPE, asyncio.get_running_loop()
+def asked_for(folder: Path, asked: Callable[[], None]) -> Iterator[None]:
+    """Inside, `asked` is called whenever another process asks for the profile in this folder, which this one works with. On a disk without named pipes it never is."""
+    pipe, loop = folder / _PIPE, asyncio.get_running_loop()
     try:
         pipe.unlink(missing_ok=True)
         os.mkfifo(pipe, 0o600)
         # For writing too, so that it does not end with the first who asks.
         descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        yield asked
+        yield
         return
 
     def hear() -> None:
         with suppress(BlockingIOError):
             os.read(descriptor, 1024)
-        asked.set()
+        asked()
 
     loop.add_reader(descriptor, hear)
     try:
-        yield asked
+        yield
     finally:
         loop.remove_reader(descriptor)
         pipe.unlink(missing_ok=True)

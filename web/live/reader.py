@@ -146,6 +146,8 @@ def _frame(session: Session, raw: bytes) -> tuple[str, str, object]:
     name, ref = frame.get("type"), frame.get("id")
     if problem := _problem(frame, name, ref):
         raise BadFrame(problem)
+    assert type(name) is str
+    assert type(ref) is str
     if session.window is None and name != "hello":
         raise BadFrame("the first frame is hello, and nothing else is taken before its welcome")
     return name, ref, frame.get("payload", {})

@@ -10,6 +10,7 @@ from uuid import UUID
 from vyry.cli.asking import line
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.plain import set_in
+from vyry.cli.client.lasting import out
 from vyry.cli.client.where import Where
 from vyry.cli.streams import is_person
 from vyry.client.client import Client
@@ -49,7 +50,7 @@ class Comparing:
         if is_verified:
             await self.client.safety.verify(self.user_id, typed)
         # What waited is sent by this very command, and own other devices learn what was decided.
-        await self.client.sent()
+        await out(self.client)
 
     def told(self, numbers: Numbers) -> tuple[Sequence[str], Mapping[str, Any]]:
         """The numbers and what to do next, for people and for programs."""

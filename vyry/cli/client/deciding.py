@@ -5,6 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from vyry.cli.client.exits import DECISIONS, Ended, Exit, decision_on
+from vyry.cli.client.lasting import out
 from vyry.cli.client.naming import Names, remembered
 from vyry.cli.client.plain import word
 from vyry.cli.client.where import Where
@@ -26,8 +27,8 @@ _ASK: Final = (
 
 
 async def settled(client: Client, where: Where, chat: UUID, content_id: UUID) -> None:
-    """Wait until the node has it. Raises Ended when it was refused, or waits for a decision of the person here."""
-    refused = (await client.sent()).get(content_id)
+    """Wait until the node has it. Raises Ended when it was refused, waits for a decision of the person here, or is kept and goes out later."""
+    refused = (await out(client, chat, content_id)).get(content_id)
     if not refused:
         return
     code, decision = _KINDS.get(refused, Exit.REFUSED), decision_on(refused)

@@ -38,6 +38,7 @@ class Exit(IntEnum):
     STORE_FULL = 9
     UNSAFE = 10
     DECIDE = 11
+    KEPT = 12
 
 
 #: What a command may end with: everything else is a fault of ours, and shows where.
@@ -47,7 +48,7 @@ DECISIONS: Final = frozenset({"IdentityChanged", "IdentityForged", "Conversation
 
 
 class Ended(CannotServe):
-    """A command of `vyry client` gave up. `decision`: what a person has to decide, for programs; empty when it is nothing of that kind."""
+    """A command of `vyry client` gave up. `decision`: for programs, what a person has to decide or what is kept; empty when it is nothing of that kind."""
 
     def __init__(self, code: Exit, text: str, decision: Mapping[str, Any] | None = None) -> None:
         super().__init__(text)

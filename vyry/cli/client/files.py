@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -29,6 +30,23 @@ app: Final = App(
 )
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class FileHow:
+    """How a file is sent.
+
+    Attributes:
+        name: What it is called on the other side, if not as here.
+        id: A UUID of your own, by which the message is known for ever: a line with one that was given before sends nothing again. For scripts that try again.
+    """
+
+    name: str | None = None
+    id: UUID | None = None
+
+
+PLAINLY: Final = FileHow()
+
+
 @app.command
 def send(
     to: Words,
@@ -37,22 +55,23 @@ def send(
     /,
     *,
     name: Words | None = None,
+    how: FileHow = PLAINLY,
     where: Where = HERE,
 ) -> None:
-    """Send a file, and wait until the node has it. Broken off, the same line goes on where it was.
+    """Send a file, and wait until the node has it. Broken off, the same line goes on where it was, and sends the file once.
 
     Args:
         to: A user id, @username, number (+...), or the title or id of a conversation.
         file: Which; - is standard input.
         text: What to say with it.
-        name: What it is called on the other side, if not as here.
+        how: Under which name and id.
         where: Which device, and its node.
     """
 
     async def act(client: Client) -> None:
         chat = await conversation(client, to)
-        with source(file, name) as read, bar(where, read.name or "file") as progress:
-            content_id = await client.files.send(chat, read, text, progress=progress)
+        with source(file, how.name) as read, bar(where, read.name or "file") as progress:
+            content_id = await client.files.send(chat, read, text, id=how.id, progress=progress)
         await settled(client, where, chat, content_id)
         where.say("Sent.", {"id": str(content_id), "conversationId": str(chat)})
 
@@ -104,12 +123,6 @@ def bar(where: Where, name: str) -> Iterator[files.Progress | None]:
         return
     with import_module("vyry.cli.client.progress").shown(name) as progress:
         yield progress
-
-
-async def uploaded(client: Client, file: Path, where: Where) -> Attachment:
-    """The pointer to a file that the node has now. Raises Ended, Refused, Unreachable."""
-    with source(file) as read, bar(where, read.name or "file") as progress:
-        return await client.files.upload(read, progress=progress)
 
 
 def _pointers(client: Client, chat: UUID, message: UUID) -> tuple[Attachment, ...]:

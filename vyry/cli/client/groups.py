@@ -8,6 +8,7 @@ from cyclopts import App, Parameter, validators
 
 from vyry.cli.client.confirming import Yes, confirm
 from vyry.cli.client.examples import examples
+from vyry.cli.client.lasting import out
 from vyry.cli.client.naming import Names, group, person
 from vyry.cli.client.plain import quoted, word
 from vyry.cli.client.where import HERE, Where
@@ -34,20 +35,22 @@ Deed = Callable[[Client, UUID], Awaitable[Body]]
 
 @app.command
 def create(title: Words, /, *who: str, where: Where = HERE) -> None:
+def create(title: str, /, *who: str, id: UUID | None = None, where: Where = HERE) -> None:
     """Make a group, and be its admin. Broken off, the same line makes it once.
 
     Args:
         title: What to call it; the node cannot read it.
         who: Those in it besides you.
+        id: A UUID of your own: with one that was given before, the group of that line is printed, and no other one made.
         where: Which device, and its node.
     """
 
     async def act(client: Client) -> None:
         checked(title)
         members = [await person(client, word) for word in who]
-        made = await client.groups.create(members, title)
-        await client.sent()
         where.say(f"{quoted(title)} is made: {made}", {"conversationId": str(made), "title": title})
+        made = await client.groups.create(members, title, id=id)
+        await out(client)
 
     where.run(act)
 
@@ -201,7 +204,7 @@ def _do(to: str, deed: Deed, text: str, where: Where) -> None:
     async def act(client: Client) -> None:
         chat = await group(client, to)
         told = await deed(client, chat)
-        await client.sent()
+        await out(client)
         where.say(text, {"conversationId": str(chat), **told})
 
     where.run(act)

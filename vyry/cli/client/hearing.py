@@ -7,6 +7,7 @@ from uuid import UUID
 from cyclopts import Parameter, validators
 
 from vyry.cli.client.deciding import body_of, named, short
+from vyry.cli.client.lasting import out
 from vyry.cli.client.naming import REMEMBERED, Names, conversation
 from vyry.cli.client.plain import quoted, word
 from vyry.cli.client.telling import line
@@ -23,7 +24,7 @@ def receive(*, follow: Flag = False, live: Flag = False, where: Where = HERE) ->
     """Print what came since the last time.
 
     Args:
-        follow: Go on until interrupted.
+        follow: Go on until interrupted. Other commands of the profile have their turn in between.
         live: While following, print who types and which friends come and go, too.
         where: Which device, and its node.
     """
@@ -38,7 +39,7 @@ def receive(*, follow: Flag = False, live: Flag = False, where: Where = HERE) ->
             text = "" if where.json else await line(event, names)
             where.say(text, {"event": event.name, **event.body})
 
-    where.run(act)
+    where.run(act, is_following=follow)
 
 
 def history(
@@ -79,7 +80,7 @@ def read(to: Words, /, *, where: Where = HERE) -> None:
         said = client.conversations.history(chat, REMEMBERED)
         targets = [event.target for event in said if isinstance(event, Message) and not event.is_own]
         await client.messages.read(chat, targets)
-        await client.sent()
+        await out(client)
         where.say("Read.", {"conversationId": str(chat), "messages": len(targets)})
 
     where.run(act)

@@ -1,10 +1,15 @@
 """Commands that say something."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
+
+from cyclopts import Parameter
 
 from vyry.cli.client.deciding import settled
 from vyry.cli.client.files import uploaded
+from vyry.cli.client.files import FilePath, bar, source
 from vyry.cli.client.naming import conversation, target
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.refusals import WrongLine
@@ -14,37 +19,57 @@ from vyry.client.client import Client
 from vyry.client.events import Target
 
 
-def send(
     to: Words,
     text: Words | None = None,
-    /,
-    *,
-    reply_to: UUID | None = None,
-    file: FilePath | None = None,
-    where: Where = HERE,
-) -> None:
-    """Send a message, and wait until the node has it. When the key of the other side has changed the message is kept, and the exit code is 11.
+@Parameter(name="*")
+@dataclass(frozen=True)
+class How:
+    """How something is said.
+
+    Attributes:
+        id: A UUID of your own, by which the message is known for ever: a line with one that was given before sends nothing again. For scripts that try again.
+
+    reply_to: UUID | None = None
+    file: FilePath | None = None
+    id: UUID | None = None
+
+
+PLAINLY: Final = How()
+
+
+def send(to: str, text: str | None = None, /, *, how: How = PLAINLY, where: Where = HERE) -> None:
+    """Send a message, and wait until the node has it. When it cannot be sent in time, or the key of the other side has changed, the message is kept and goes out later (exit codes 12 and 11); while it waits, the same line does not send it twice.
 
     Args:
         to: A user id, @username, number (+...), or the title or id of a conversation.
         text: What to say; without it, and without a file, standard input is read.
-        reply_to: The id of the message that this answers.
-        file: A file that goes with it; - is standard input.
+        how: In answer to what, with which file, under which id.
         where: Which device, and its node.
     """
     said = text if text is not None else "" if file else whole_text()
     if file is None:
         _check_said(said)
+    said = text if text is not None else "" if how.file else sys.stdin.read()
 
     async def say(client: Client, chat: UUID) -> UUID:
-        answered = target(client, chat, reply_to) if reply_to else None
-        pointers = [await uploaded(client, file, where)] if file else []
-        return await client.messages.text(chat, said, reply_to=answered, attachments=pointers)
+        answered = target(client, chat, how.reply_to) if how.reply_to else None
+        if how.file is None:
+            return await _text(client, chat, said, answered, how.id)
+        with source(how.file) as read, bar(where, read.name or "file") as progress:
+            return await client.files.send(chat, read, said, reply_to=answered, id=how.id, progress=progress)
 
     _say(to, say, where)
 
 
 def react(to: Words, message: UUID, emoji: Words | None = None, /, *, where: Where = HERE) -> None:
+async def _text(client: Client, chat: UUID, said: str, answered: Target | None, id: UUID | None) -> UUID:
+    """Say it; what a command that was broken off has said already goes out under its id."""
+    fields = {"text": said} | ({"replyTo": answered.as_json()} if answered is not None else {})
+    return await client.messages.text(
+        chat, said, reply_to=answered, id=id or client.left_over.find(chat, "text", fields)
+    )
+
+
     """Put an emoji on a message; without one, take it back.
 
     Args:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import orjson
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from vyry.cli.asking import first_line, line, run
 from vyry.cli.client.exits import FAILURES, Ended, Exit, ended
@@ -22,6 +22,7 @@ from vyry.cli.streams import is_person, is_utf8
 from vyry.cli.typed import FilePath
 from vyry.client.opening import Profile
 from vyry.client.store import Store
+from vyry.cli.client.lasting import ended_by_signals, follow, patient
 
 
 if TYPE_CHECKING:
@@ -45,12 +46,14 @@ class Where:
         url: Its node; a profile remembers it, a new one takes http://127.0.0.1:8000.
         json: One JSON object a line, for bots and scripts.
         passphrase_file: What opens the profile, on the first line of this file; - asks for it.
+        timeout: Give up after so many seconds without progress: while the node, or another process with this profile, does nothing.
     """
 
     profile: str = "default"
     url: str | None = None
     json: Annotated[bool, Parameter(negative=())] = False
     passphrase_file: FilePath | None = None
+    timeout: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 30.0
 
     @property
     def folder(self) -> Path:
@@ -89,6 +92,9 @@ class Where:
         profile = self._profile(may_create=may_create)
         try:
             run(self._acted(act, profile))
+    def run(self, act: Act, *, is_following: bool = False) -> None:
+        """Do it as this device; what a person has to decide is an object for programs, too. `is_following`: it gives the profile to other commands in between. Raises Ended."""
+            asyncio.run(ended_by_signals(self._acted(act, is_following=is_following)))
         except (*FAILURES, Ended) as problem:
             end = ended(problem)
             if self.json and end.decision:
@@ -110,6 +116,12 @@ class Where:
     async def _acted(self, act: Act, profile: Profile) -> None:
         # What speaks to nodes takes long to load, so not before the profile can be opened.
         async with import_module("vyry.client.client").Client.open(profile) as client:
+    async def _acted(self, act: Act, *, is_following: bool) -> None:
+        waits = patient(self.timeout, is_asking=not is_following)
+        if is_following:
+            await follow(profile, waits, act)
+            return
+        async with Client.open(profile, waits=waits) as client:
             await act(client)
 
     def _profile(self, *, may_create: bool = False) -> Profile:
