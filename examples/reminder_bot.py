@@ -35,7 +35,7 @@ class Bot:
             self.changed.clear()
             found = self.table.execute("SELECT id, chat, due, words FROM reminder ORDER BY due LIMIT 1").fetchone()
             wait = found[2] - time.time() if found else None
-            if found and wait <= 0:
+            if found and found[2] <= time.time():
                 await self.client.send_text(UUID(found[1]), f"Now: {found[3]}", uuid5(UUID(found[0]), "due"))
                 with self.table:
                     self.table.execute("DELETE FROM reminder WHERE id = ?", (found[0],))

@@ -222,19 +222,12 @@ def _refuse(lines: Iterable[str]) -> None:
 
 def _unknown(given: Mapping[str, str]) -> Iterator[str]:
     known = [*(name for name in _FIELDS if name.startswith("VYRY_")), *(f"{_LIMIT}{name.upper()}" for name in QUOTAS)]
+    plain = {f"VYRY_{field.upper()}": field.upper() for field in sorted(_PLAIN)}
+    plain |= {"VYRY_PORT": "SERVER_PORT", "VYRY_HOST": "SERVER_HOST"}
     for name in sorted(set(given) - set(known)):
         if name.startswith("VYRY_"):
-            yield f"{name} is no setting of Vyry; the nearest is {_nearest(name, known)}. Correct or unset it."
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    """The setting that was probably meant: some have no prefix (VYRY_PORT: SERVER_PORT, VYRY_JWT_SECRET: JWT_SECRET)."""
-    plain = {f"VYRY_{field.upper()}": field.upper() for field in sorted(_PLAIN)}
-    for alias, setting in plain.items():
-        if alias == name or setting.endswith(name.removeprefix("VYRY")):
-            return setting
-    near = get_close_matches(name, [*known, *plain], 1, 0.0)[0]
-    return plain.get(near, near)
+            near = get_close_matches(name, [*known, *plain], 1, 0.0)[0]
+            yield f"{name} is no setting of Vyry; the nearest is {plain.get(near, near)}. Correct or unset it."
 
 
 def _missing(given: Mapping[str, str], role: Role) -> Iterator[str]:

@@ -72,7 +72,7 @@ def test_a_code_that_nobody_types_registers_nothing(here: Terminal) -> None:
 def test_a_profile_in_use_is_left_alone(here: Terminal) -> None:
     with (here.home / ".vyry/ann/vyry.db.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        refused(here.client("ann", "whoami"), Exit.STORE_LOCKED, "Another process")
+        refused(here.client("ann", "whoami", "--timeout", "0.2"), Exit.STORE_LOCKED, "Another process")
 
     assert here.told("ann", "whoami")[0]["userId"] == here.variables["ANN"]
 

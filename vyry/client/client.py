@@ -16,6 +16,7 @@ from vyry.client.account import Account, Devices
 from vyry.client.chain import Entry, Point
 from vyry.client.conversations import Conversations
 from vyry.client.decided import Decisions
+from vyry.client.decisions import KeyReminders
 from vyry.client.device import Me
 from vyry.client.device_lists import told_key
 from vyry.client.events import Event, IdentityChanged, Target
@@ -36,7 +37,6 @@ from vyry.client.names import RememberedNames
 from vyry.client.opening import Profile, machine_changed, note_machine
 from vyry.client.outbox import Outbox
 from vyry.client.outgoing import new_id
-from vyry.client.peers import changed_accounts
 from vyry.client.people import Friends, People
 from vyry.client.profiles import Profiles
 from vyry.client.refusals import Unreachable
@@ -73,10 +73,10 @@ class Client:
     ) -> None:
         self._store = store
         self._rest = rest
-        #: Moves with the bytes of all connections.
-        self._carried = carried or Progress()
+        self._carried = carried or Progress()  # Moves with the bytes of all connections.
         self._inbox = Inbox(store)
         self._journal = Journal(store)
+        self._reminders = KeyReminders(store)
         self._policy = KeyPolicy(store, rest, self._inbox, on_changed_key)
         self._outbox = Outbox(store, rest, _now, self._policy)
         self._upkeep = Upkeep(store, rest, _now)
@@ -87,21 +87,15 @@ class Client:
             rest, Mailbox(self._point, self._greeted, self._caught_up, self._take, self._adopt), self._live
         )
         self._to_send = asyncio.Event()
-        #: Why sending does not go on.
-        self._trouble = ""
-        #: Accounts with another key, which whoever listens is told of again.
-        self._to_remind = changed_accounts(store)
+        self._trouble = ""  # Why sending does not go on.
         self._registered = asyncio.Event()
-        #: Set after each turn of sending.
-        self._done = asyncio.Event()
+        self._done = asyncio.Event()  # Set after each turn of sending.
         #: What to say, in rooms of their own.
         self.messages: Final = Messages(self, self._read, self._live)
-        left_over = LeftOver(store)
-        self.files: Final = Files(store, rest, self.messages, _now, left_over)
+        self.left_over: Final = LeftOver(store)
+        self.files: Final = Files(store, rest, self.messages, _now, self.left_over)
         self._group_info = GroupInfo(store, rest, _now)
         self.conversations: Final = Conversations(store, rest, self._group_info, self._drained)
-        #: Own messages that processes before this one did not bring out.
-        self.left_over: Final = left_over
         self.groups: Final = Groups(store, rest, self._group_info, self._to_send.set)
         self.people: Final = People(rest, Profiles(store), RememberedNames(store))
         self.friends: Final = Friends(rest)
@@ -110,7 +104,6 @@ class Client:
         self.links: Final = Links(store, rest, self._become, self._outbox.handing)
         self.presence: Final = PresenceRoom(self._live)
         self.safety: Final = Safety(store, rest, self._accept, verified=self._verified)
-        #: For programs that go on for long.
         self.dead_letters: Final = DeadLetters(store, _now, self._news.set)
         self.stop: Final = Stop(self._news)
         self.run: Final = Run(self.events, self.dead_letters, self.stop)
@@ -205,9 +198,9 @@ class Client:
             is_all = not follow and self._line.is_drained.is_set()
             found = self._journal.next()
             if found is not None:
-                yield self._told(found)
+                yield self._reminders.told(found) if isinstance(found, IdentityChanged) else found
                 self._journal.take(found.number)
-            elif (reminder := self._reminder()) is not None:
+            elif (reminder := self._reminders.next()) is not None:
                 yield reminder
             elif is_all:
                 return
@@ -253,25 +246,6 @@ class Client:
 
     def _why_waiting(self) -> str:
         return self._trouble or f"{self._rest.url} does not answer."
-
-    def _told(self, event: Event) -> Event:
-        """An event as it is now: a changed key with what waits behind it."""
-        if not isinstance(event, IdentityChanged):
-            return event
-        if event.user_id in self._to_remind:
-            self._to_remind.remove(event.user_id)
-        waiting, held = self.conversations.decisions.about(event.user_id)
-        _LOG.warning("the key of %s has changed: %d to be sent, %d to be opened", event.user_id, waiting, held)
-        return replace(event, waiting=waiting, held=held)
-
-    def _reminder(self) -> Event | None:
-        """A key that had changed before this was opened and that nobody has decided about, once."""
-        while self._to_remind:
-            user_id = self._to_remind[0]
-            told = self._told(IdentityChanged(user_id=user_id))
-            if user_id in changed_accounts(self._store):
-                return told
-        return None
 
     async def _stay_connected(self) -> None:
         await self._registered.wait()

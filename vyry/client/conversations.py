@@ -7,7 +7,6 @@ from uuid import UUID
 
 from vyry.client.conversation_pins import Pins
 from vyry.client.decisions import Decisions
-from vyry.client.device import Me
 from vyry.client.events import Event, Message, Target
 from vyry.client.group_info import GroupInfo
 from vyry.client.group_keys import title_in
@@ -23,7 +22,6 @@ class Conversations:
     """Reads and opens them. What asks the node raises Refused, Unreachable."""
 
     def __init__(self, store: Store, rest: Rest, info: GroupInfo, drained: Callable[[], Awaitable[None]]) -> None:
-        self._store = store
         self._rest = rest
         self._info = info
         self._drained = drained
@@ -72,10 +70,6 @@ class Conversations:
         said = self._journal.history(conversation_id, limit)
         theirs = [event.target for event in said if isinstance(event, Message) and not event.is_own]
         return [target for target in theirs if not self._marks.is_read(target)]
-
-    def is_said(self, content_id: UUID) -> bool:
-        """Whether something was said under this id by this account: a call with it says nothing again."""
-        return self._journal.known(content_id, Me.of(self._store).user_id) is not None
 
     def receipts(self, content_id: UUID) -> Mapping[UUID, str]:
         """How far something one said has come: by user id delivered, read or viewed."""

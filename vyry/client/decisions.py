@@ -1,23 +1,26 @@
 """What waits for a decision of the person here, as it is kept: per conversation and account, also after a restart."""
 
+import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
 from vyry.client.circles import forged_conversations
 from vyry.client.conversation_pins import Pins
+from vyry.client.events import IdentityChanged
 from vyry.client.outgoing import Queue
 from vyry.client.packing import unpack
 from vyry.client.peers import changed_accounts
 from vyry.client.stopped import Stopped
 from vyry.client.store import Store
 from vyry.client.unsealing import Letter
-from vyry.signal_protocol.refusals import ConversationForged, IdentityChanged
+from vyry.signal_protocol import refusals
 
 
 #: From the one that stops most to the one that stops least.
 _ORDER: Final = ("conversationForged", "identityForged", "identityChanged")
+_LOG: Final = logging.getLogger("vyry.client")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +64,9 @@ class Decisions:
         stopped, found = self._stopped.all(), self._about_keys({*among}, waiting)
         for conversation_id in {*forged_conversations(self._store), *stopped}:
             reason = stopped.get(conversation_id)
-            if reason == IdentityChanged.__name__:
+            if reason == refusals.IdentityChanged.__name__:
                 continue
-            decide = _word(reason or ConversationForged.__name__)
+            decide = _word(reason or refusals.ConversationForged.__name__)
             count = waiting.get(conversation_id, 0)
             found.append(Decision(decide=decide, conversation_id=conversation_id, waiting=count))
         return sorted(found, key=_rank)
@@ -113,3 +116,28 @@ def _rank(each: Decision) -> tuple[int, str, str]:
 
 def _word(name: str) -> str:
     return f"{name[0].lower()}{name[1:]}"
+
+
+class KeyReminders:
+    """Keys that had changed before the profile was opened and that nobody has decided about: whoever listens is told of each once more."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._decisions = Decisions(store)
+        self._accounts = changed_accounts(store)
+
+    def next(self) -> IdentityChanged | None:
+        """The next one, unless it was told or decided meanwhile."""
+        while self._accounts:
+            told = self.told(IdentityChanged(user_id=self._accounts[0]))
+            if told.user_id in changed_accounts(self._store):
+                return told
+        return None
+
+    def told(self, event: IdentityChanged) -> IdentityChanged:
+        """The event with what waits behind it now; a reminder of it is not due any more."""
+        if event.user_id in self._accounts:
+            self._accounts.remove(event.user_id)
+        waiting, held = self._decisions.about(event.user_id)
+        _LOG.warning("the key of %s has changed: %d to be sent, %d to be opened", event.user_id, waiting, held)
+        return replace(event, waiting=waiting, held=held)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from vyry.client.events import Event
-from vyry.client.journal import Journal
+from vyry.client.journal import Journal, PutAside
 from vyry.client.packing import pack, unpack
 from vyry.client.refusals import (
     ChainBroken,
@@ -65,15 +65,16 @@ class DeadLetters:
         self._now = now
         self._news = news
         self._journal = Journal(store)
+        self._aside = PutAside(store)
 
     def all(self) -> Sequence[DeadLetter]:
         """The oldest first."""
-        return [DeadLetter(event, *self._known(event.number)) for event in self._journal.put_aside()]
+        return [DeadLetter(event, *self._known(event.number)) for event in self._aside.all()]
 
     def retry(self, number: int) -> bool:
         """Give it to the handler once more, before everything newer; False when there is none of this number."""
         with self._store.transaction():
-            is_there = self._journal.move(number, is_aside=False)
+            is_there = self._aside.move(number, is_aside=False)
             self._forget(number)
         self._news()
         return is_there
@@ -81,7 +82,7 @@ class DeadLetters:
     def drop(self, number: int) -> bool:
         """Be done with it: what was said stays in the history; False when there is none of this number."""
         with self._store.transaction():
-            is_there = self._journal.move(number, is_aside=False)
+            is_there = self._aside.move(number, is_aside=False)
             if is_there:
                 self._journal.take(number)
             self._forget(number)
@@ -94,7 +95,7 @@ class DeadLetters:
             is_over = count >= tries
             self._store.put(_RAISED, str(number), None if is_over else str(count).encode(), until=self._until())
             if is_over:
-                self._journal.move(number, is_aside=True)
+                self._aside.move(number, is_aside=True)
                 self._store.put(_KIND, str(number), pack((error, count, self._now())), until=self._until())
         return count
 

@@ -59,26 +59,13 @@ class Journal:
     def next(self) -> Event | None:
         """The oldest event nobody has taken yet."""
         found = self._store.rows("SELECT id, place, sealed FROM event WHERE is_taken = 0 ORDER BY id LIMIT 1")
-        return self._read(*found[0]) if found else None
+        return _read(self._store, *found[0]) if found else None
 
     def take(self, number: int) -> None:
         """Whoever asked for the event is done with it, unless it was put aside meanwhile: only what was said is kept on."""
         with self._store.transaction():
             self._store.rows("UPDATE event SET is_taken = 1 WHERE id = ? AND is_taken = 0", number)
             self._store.rows("DELETE FROM event WHERE id = ? AND is_taken = 1 AND place IS NULL", number)
-
-    def put_aside(self) -> list[Event]:
-        """The events that a handler was not done with (`handling.py`), the oldest first."""
-        found = self._store.rows("SELECT id, place, sealed FROM event WHERE is_taken = ? ORDER BY id", _ASIDE)
-        return [self._read(*each) for each in found]
-
-    def move(self, number: int, *, is_aside: bool) -> bool:
-        """Put a waiting event aside, or have one of those wait again; says whether it was there."""
-        before, after = (0, _ASIDE) if is_aside else (_ASIDE, 0)
-        with self._store.transaction():
-            is_there = bool(self._store.rows("SELECT 1 FROM event WHERE id = ? AND is_taken = ?", number, before))
-            self._store.rows("UPDATE event SET is_taken = ? WHERE id = ? AND is_taken = ?", after, number, before)
-        return is_there
 
     def history(self, conversation_id: UUID, limit: int) -> list[Event]:
         """The newest so many of a conversation, the oldest of them first."""
@@ -87,7 +74,7 @@ class Journal:
             self._place(conversation_id),
             limit,
         )
-        return [self._read(number, place, sealed) for number, place, sealed in reversed(found)]
+        return [_read(self._store, *each) for each in reversed(found)]
 
     def known(self, content_id: UUID, sender_id: UUID) -> Known | None:
         """What is known of a content, if it was said."""
@@ -110,11 +97,28 @@ class Journal:
         found = self._store.rows("SELECT seq FROM sqlite_sequence WHERE name = 'event'")
         return int(found[0][0]) + 1 if found else 1
 
-    def _read(self, number: int, place: bytes | None, sealed: bytes) -> Event:
-        return replace(read_event(self._store.box.open(sealed, _bound(number, place))), number=number)
-
     def _place(self, conversation_id: UUID) -> bytes:
         return _place(self._store, conversation_id)
+
+
+class PutAside:
+    """Events that a handler was not done with (`handling.py`): they wait no more, and are not taken."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def all(self) -> list[Event]:
+        """The oldest first."""
+        found = self._store.rows("SELECT id, place, sealed FROM event WHERE is_taken = ? ORDER BY id", _ASIDE)
+        return [_read(self._store, *each) for each in found]
+
+    def move(self, number: int, *, is_aside: bool) -> bool:
+        """Put a waiting event aside, or have one of those wait again; says whether it was there."""
+        before, after = (0, _ASIDE) if is_aside else (_ASIDE, 0)
+        with self._store.transaction():
+            is_there = bool(self._store.rows("SELECT 1 FROM event WHERE id = ? AND is_taken = ?", number, before))
+            self._store.rows("UPDATE event SET is_taken = ? WHERE id = ? AND is_taken = ?", after, number, before)
+        return is_there
 
 
 def newest_said(store: Store, conversation_id: UUID) -> int:
@@ -125,6 +129,10 @@ def newest_said(store: Store, conversation_id: UUID) -> int:
 
 def _place(store: Store, conversation_id: UUID) -> bytes:
     return store.box.place("history", str(conversation_id))
+
+
+def _read(store: Store, number: int, place: bytes | None, sealed: bytes) -> Event:
+    return replace(read_event(store.box.open(sealed, _bound(number, place))), number=number)
 
 
 def _bound(number: int, place: bytes | None) -> bytes:
