@@ -28,6 +28,7 @@ class Interrupted(BaseException):
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run it, until Ctrl-C or SIGTERM end it: then within two seconds, whatever hangs. Raises KeyboardInterrupt, Interrupted."""
     ended_by: list[signal.Signals] = []
+    timers: list[threading.Timer] = []
 
     async def watched() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -39,6 +40,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
             ended_by.append(number)
             timer = threading.Timer(_END_SECONDS, os._exit, [128 + number])
             timer.daemon = True
+            timers.append(timer)
             timer.start()
             task.cancel()
 
@@ -54,6 +56,10 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         if not ended_by:
             raise
         raise (KeyboardInterrupt if ended_by[0] is signal.SIGINT else Interrupted) from None
+    finally:
+        # It ended in time: what it ended with is said yet.
+        for timer in timers:
+            timer.cancel()
 
 
 async def line(question: str, *, is_hidden: bool = False) -> str | None:

@@ -42,8 +42,8 @@ class Beginnings:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-        """What a new group is made with, kept before the node hears of it; and whether it was begun before. Raises TextTooLong, NothingToSee."""
     def begin(self, members: Collection[UUID], title: str, id: UUID | None = None) -> tuple[Begun, bool]:
+        """What a new group is made with, kept before the node hears of it; and whether it was begun before. Raises TextTooLong, NothingToSee."""
         key = secrets.token_bytes(KEY_BYTES)
         begun = Begun(tuple(members), title, key, seal_blob(key, Blob.GROUP_INFO, {"title": checked(title)}), id)
         before = self._store.get(_KIND, begun.name)

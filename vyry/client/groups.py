@@ -30,9 +30,8 @@ class Groups:
         self._dues = Dues(store)
         self._beginnings = Beginnings(store)
 
-        """A new group with oneself as its admin. Broken off and asked for again, it is made once. Raises TextTooLong, NothingToSee."""
     async def create(self, member_ids: Sequence[UUID], title: str, *, id: UUID | None = None) -> UUID:
-        """A new group with oneself as its admin. Broken off and asked for again, it is made once; under an `id` that was given before, the group of that call is answered. Raises TooLarge, BadContent for a title of nothing."""
+        """A new group with oneself as its admin. Broken off and asked for again, it is made once; under an `id` that was given before, the group of that call is answered. Raises TextTooLong, NothingToSee."""
         async with self._changing():
             name = wish(member_ids, title, id)
             made = self._beginnings.made(name)

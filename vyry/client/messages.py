@@ -25,8 +25,7 @@ class Voice(Protocol):
 
 
 class Messages:
-    """Each call answers the id of its content. Raises TextTooLong, TooLarge, BadContent."""
-    """Each call answers the id of its content, and takes one: under an `id` that was said before, nothing is said again. Raises TooLarge, BadContent."""
+    """Each call answers the id of its content, and takes one: under an `id` that was said before, nothing is said again. Raises TextTooLong, TooLarge, BadContent."""
 
     def __init__(self, voice: Voice, read: Read, live: Live) -> None:
         self._voice = voice
@@ -49,14 +48,12 @@ class Messages:
         if attachments:
             fields["attachments"] = [each.as_json() for each in attachments]
         with _counted(text):
-            return await self._voice.send(conversation_id, "text", fields)
-        return await self._voice.send(conversation_id, "text", fields, id)
+            return await self._voice.send(conversation_id, "text", fields, id)
 
     async def edit(self, conversation_id: UUID, target: Target, text: str, *, id: UUID | None = None) -> UUID:
         """Other words in the place of one's own earlier ones; they count for a day."""
         with _counted(text):
-            return await self._voice.send(conversation_id, "edit", {"target": target.as_json(), "text": text})
-        return await self._voice.send(conversation_id, "edit", {"target": target.as_json(), "text": text}, id)
+            return await self._voice.send(conversation_id, "edit", {"target": target.as_json(), "text": text}, id)
 
     async def unsend(self, conversation_id: UUID, target: Target, *, id: UUID | None = None) -> UUID:
         """Take back what one said; it counts for a day."""

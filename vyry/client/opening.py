@@ -55,16 +55,19 @@ class Profile:
             return WrappedKey.read(self.folder / STORE_KEY).opener is Opener.PASSPHRASE
         return False
 
-        """The store, made when it is not there. Raises NotRegistered instead of making it when this may not be; StoreLocked (also for a profile of an earlier version, which is left as it is), StoreFull, StoreFailed."""
-            if not self.may_create and not (self.folder / _STORE).exists():
-                raise NotRegistered("This profile has no account yet: register first.")
     @property
     def store_path(self) -> Path:
         """The file of its store."""
         return self.folder / _STORE
 
+    def check_there(self) -> None:
+        """Raises NotRegistered when the profile would have to be made, and this may not be."""
+        if not self.may_create and not self.store_path.exists():
+            raise NotRegistered("This profile has no account yet: register first.")
+
     def open_store(self, lock: IO[bytes] | None = None) -> Store:
-        """The store, made when it is not there; `lock` is the turn of this process when it has it already. Raises StoreLocked (also for a profile of an earlier version, which is left as it is), StoreFull, StoreFailed."""
+        """The store, made when it is not there; `lock` is the turn of this process when it has it already. Raises NotRegistered instead of making it when this may not be; StoreLocked (also for a profile of an earlier version, which is left as it is), StoreFull, StoreFailed."""
+        self.check_there()
         with self.usable():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             return Store(self.store_path, self._store_key, lock)

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from vyry.cli.asking import line
 from vyry.cli.client.exits import Ended, Exit
-from vyry.cli.client.plain import set_in
 from vyry.cli.client.lasting import out
+from vyry.cli.client.plain import set_in
 from vyry.cli.client.where import Where
 from vyry.cli.streams import is_person
 from vyry.client.client import Client

@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from vyry.cli.client.deciding import settled
 from vyry.cli.client.examples import MESSAGE, examples
@@ -40,7 +40,7 @@ class FileHow:
         id: A UUID of your own, by which the message is known for ever: a line with one that was given before sends nothing again. For scripts that try again.
     """
 
-    name: str | None = None
+    name: Words | None = None
     id: UUID | None = None
 
 
@@ -54,7 +54,6 @@ def send(
     text: Words = "",
     /,
     *,
-    name: Words | None = None,
     how: FileHow = PLAINLY,
     where: Where = HERE,
 ) -> None:

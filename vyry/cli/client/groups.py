@@ -34,8 +34,7 @@ Deed = Callable[[Client, UUID], Awaitable[Body]]
 
 
 @app.command
-def create(title: Words, /, *who: str, where: Where = HERE) -> None:
-def create(title: str, /, *who: str, id: UUID | None = None, where: Where = HERE) -> None:
+def create(title: Words, /, *who: str, id: UUID | None = None, where: Where = HERE) -> None:
     """Make a group, and be its admin. Broken off, the same line makes it once.
 
     Args:
@@ -48,9 +47,9 @@ def create(title: str, /, *who: str, id: UUID | None = None, where: Where = HERE
     async def act(client: Client) -> None:
         checked(title)
         members = [await person(client, word) for word in who]
-        where.say(f"{quoted(title)} is made: {made}", {"conversationId": str(made), "title": title})
         made = await client.groups.create(members, title, id=id)
         await out(client)
+        where.say(f"{quoted(title)} is made: {made}", {"conversationId": str(made), "title": title})
 
     where.run(act)
 

@@ -1,19 +1,21 @@
-"""How long a command lasts: what it says while it waits, how it ends at a signal, and how one that follows events gives the profile away in between."""
+"""How long a command lasts: what it says while it waits, what it says when it is ended, and how one that follows events gives the profile away in between."""
 
 import asyncio
-import signal
 import sys
-from collections.abc import Coroutine
-from contextlib import suppress
-from typing import Any, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from vyry.cli.client.exits import Ended, Exit
-from vyry.cli.client.plain import plain
-from vyry.client.client import Client, Profile, Waits
+from vyry.cli.client.plain import set_in
+from vyry.client.opening import Profile
 from vyry.client.refusals import Unreachable
 from vyry.client.turns import asked_for
+from vyry.client.waits import Waits
 
+
+if TYPE_CHECKING:
+    from vyry.client.client import Client
 
 #: Whoever gave the profile away takes it back when nobody has wanted it for so long.
 _GIVEN_SECONDS: Final = 0.3
@@ -28,36 +30,17 @@ def patient(seconds: float, *, is_asking: bool = True) -> Waits:
     def tell(text: str) -> None:
         if text not in said:
             said.add(text)
-            print(f"vyry: {plain(text)}", file=sys.stderr, flush=True)
+            print(set_in(f"vyry: {text}"), file=sys.stderr, flush=True)
 
     return Waits(seconds=seconds, told=tell, is_asking=is_asking)
 
 
-async def ended_by_signals(act: Coroutine[Any, Any, None]) -> None:
-    """Do it; SIGTERM ends it as Ctrl-C does, so that what is kept is said and the profile is closed."""
-    task, numbers = asyncio.current_task(), []
-    assert task is not None
-
-    def end() -> None:
-        numbers.append(signal.SIGTERM)
-        task.cancel()
-
-    # In a thread, where tests run commands, there are no signals.
-    with suppress(ValueError, RuntimeError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
-    try:
-        await act
-    except asyncio.CancelledError:
-        if not numbers:
-            raise
-        # As a shell tells of a process that a signal ended.
-        raise SystemExit(128 + signal.SIGTERM) from None
-
-
 async def follow(profile: Profile, waits: Waits, act: Any) -> None:
     """Do it until it ends by itself; whenever another process asks for the profile, `client.stop` ends it, and it begins again after that process."""
+    # What speaks to nodes takes long to load.
+    opened = import_module("vyry.client.client").Client.open
     while True:
-        async with Client.open(profile, waits=waits) as client:
+        async with opened(profile, waits=waits) as client:
             with asked_for(profile.folder, client.stop):
                 await act(client)
             if not client.stop.asked.is_set():
@@ -66,7 +49,7 @@ async def follow(profile: Profile, waits: Waits, act: Any) -> None:
         waits = Waits(seconds=_FOREVER, is_asking=False)
 
 
-async def out(client: Client, chat: UUID | None = None, content_id: UUID | None = None) -> dict[UUID, str]:
+async def out(client: "Client", chat: UUID | None = None, content_id: UUID | None = None) -> dict[UUID, str]:
     """What was refused of what was to be sent, once nothing waits any more. Raises Ended when the content, or without one anything, is kept and goes out later, whether a signal ended the wait or time."""
     try:
         return dict(await client.sent())

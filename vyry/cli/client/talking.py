@@ -8,8 +8,7 @@ from uuid import UUID
 from cyclopts import Parameter
 
 from vyry.cli.client.deciding import settled
-from vyry.cli.client.files import uploaded
-from vyry.cli.client.files import FilePath, bar, source
+from vyry.cli.client.files import bar, source
 from vyry.cli.client.naming import conversation, target
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.refusals import WrongLine
@@ -19,15 +18,16 @@ from vyry.client.client import Client
 from vyry.client.events import Target
 
 
-    to: Words,
-    text: Words | None = None,
 @Parameter(name="*")
 @dataclass(frozen=True)
 class How:
     """How something is said.
 
     Attributes:
+        reply_to: The id of the message that this answers.
+        file: A file that goes with it; - is standard input.
         id: A UUID of your own, by which the message is known for ever: a line with one that was given before sends nothing again. For scripts that try again.
+    """
 
     reply_to: UUID | None = None
     file: FilePath | None = None
@@ -37,7 +37,7 @@ class How:
 PLAINLY: Final = How()
 
 
-def send(to: str, text: str | None = None, /, *, how: How = PLAINLY, where: Where = HERE) -> None:
+def send(to: Words, text: Words | None = None, /, *, how: How = PLAINLY, where: Where = HERE) -> None:
     """Send a message, and wait until the node has it. When it cannot be sent in time, or the key of the other side has changed, the message is kept and goes out later (exit codes 12 and 11); while it waits, the same line does not send it twice.
 
     Args:
@@ -46,10 +46,9 @@ def send(to: str, text: str | None = None, /, *, how: How = PLAINLY, where: Wher
         how: In answer to what, with which file, under which id.
         where: Which device, and its node.
     """
-    said = text if text is not None else "" if file else whole_text()
-    if file is None:
+    said = text if text is not None else "" if how.file else whole_text()
+    if how.file is None:
         _check_said(said)
-    said = text if text is not None else "" if how.file else sys.stdin.read()
 
     async def say(client: Client, chat: UUID) -> UUID:
         answered = target(client, chat, how.reply_to) if how.reply_to else None
@@ -61,7 +60,6 @@ def send(to: str, text: str | None = None, /, *, how: How = PLAINLY, where: Wher
     _say(to, say, where)
 
 
-def react(to: Words, message: UUID, emoji: Words | None = None, /, *, where: Where = HERE) -> None:
 async def _text(client: Client, chat: UUID, said: str, answered: Target | None, id: UUID | None) -> UUID:
     """Say it; what a command that was broken off has said already goes out under its id."""
     fields = {"text": said} | ({"replyTo": answered.as_json()} if answered is not None else {})
@@ -70,6 +68,7 @@ async def _text(client: Client, chat: UUID, said: str, answered: Target | None, 
     )
 
 
+def react(to: Words, message: UUID, emoji: Words | None = None, /, *, where: Where = HERE) -> None:
     """Put an emoji on a message; without one, take it back.
 
     Args:

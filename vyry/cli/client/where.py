@@ -16,13 +16,14 @@ from cyclopts import Parameter, validators
 
 from vyry.cli.asking import first_line, line, run
 from vyry.cli.client.exits import FAILURES, Ended, Exit, ended
+from vyry.cli.client.lasting import follow, patient
 from vyry.cli.client.plain import safe_json, set_in
 from vyry.cli.refusals import CannotServe
 from vyry.cli.streams import is_person, is_utf8
 from vyry.cli.typed import FilePath
 from vyry.client.opening import Profile
 from vyry.client.store import Store
-from vyry.cli.client.lasting import ended_by_signals, follow, patient
+from vyry.client.turns import take_turn
 
 
 if TYPE_CHECKING:
@@ -86,15 +87,15 @@ class Where:
         shown = [safe_json(_json(body))] if self.json else [set_in(each, width) for each in lines]
         print(*shown, sep="\n", flush=True)
 
-    def run(self, act: Act, *, may_create: bool = False) -> None:
-        """Do it as this device; what a person has to decide is an object for programs, too. `may_create`: make the profile where there is none. Raises Ended."""
+    def run(self, act: Act, *, may_create: bool = False, is_following: bool = False) -> None:
+        """Do it as this device; what a person has to decide is an object for programs, too. Raises Ended.
+
+        `may_create`: make the profile where there is none. `is_following`: it gives the profile to other commands in between.
+        """
         # Before anything runs: the passphrase may be asked for.
         profile = self._profile(may_create=may_create)
         try:
-            run(self._acted(act, profile))
-    def run(self, act: Act, *, is_following: bool = False) -> None:
-        """Do it as this device; what a person has to decide is an object for programs, too. `is_following`: it gives the profile to other commands in between. Raises Ended."""
-            asyncio.run(ended_by_signals(self._acted(act, is_following=is_following)))
+            run(self._acted(act, profile, is_following=is_following))
         except (*FAILURES, Ended) as problem:
             end = ended(problem)
             if self.json and end.decision:
@@ -104,7 +105,9 @@ class Where:
     def read(self, look: Callable[[Store], Seen]) -> Seen:
         """What there is to see in the profile; the node is not asked. Raises Ended."""
         try:
-            with self._profile().open_store() as store:
+            profile = self._profile()
+            profile.check_there()
+            with profile.open_store(run(take_turn(profile.store_path, patient(self.timeout)))) as store:
                 return look(store)
         except FAILURES as problem:
             raise ended(problem) from None
@@ -113,15 +116,13 @@ class Where:
         """Remember the node: the account of this profile is there."""
         (self.folder / _NODE).write_text(f"{self.node}\n", encoding="utf-8")
 
-    async def _acted(self, act: Act, profile: Profile) -> None:
-        # What speaks to nodes takes long to load, so not before the profile can be opened.
-        async with import_module("vyry.client.client").Client.open(profile) as client:
-    async def _acted(self, act: Act, *, is_following: bool) -> None:
+    async def _acted(self, act: Act, profile: Profile, *, is_following: bool) -> None:
         waits = patient(self.timeout, is_asking=not is_following)
         if is_following:
             await follow(profile, waits, act)
             return
-        async with Client.open(profile, waits=waits) as client:
+        # What speaks to nodes takes long to load, so not before the profile can be opened.
+        async with import_module("vyry.client.client").Client.open(profile, waits=waits) as client:
             await act(client)
 
     def _profile(self, *, may_create: bool = False) -> Profile:
