@@ -10,6 +10,7 @@ from uuid import uuid4
 from tests.contracts.mail_room import NOON, StandingClock
 from vyry.adapters.memory_circles import MemoryConversations
 from vyry.adapters.memory_mail import MemoryMailStore
+from vyry.adapters.memory_ties import MemoryReceipts
 from vyry.circles.conversations import CachedConversations, Conversation, Kind, Member, Role
 from vyry.devices.directory import CachedDeviceLists, ListedDevice, Recipient
 from vyry.ids import ConversationId, DeviceId, MailboxKey, UserId, new_id
@@ -90,6 +91,9 @@ class Town(MemoryConversations):
         """The mailbox of this device."""
         return self.people[user].devices[DeviceId(number)].mailbox
 
+    async def note_writers(self, writers: Collection[tuple[ConversationId, UserId]]) -> None:
+        self.ties.written |= set(writers)
+
     async def lists(self, users: Collection[UserId]) -> dict[UserId, Recipient]:
         self.looked.append("lists")
         return {user: self.people[user] for user in users if user in self.people}
@@ -106,7 +110,7 @@ async def post_office(town: Town, store: Any = None) -> AsyncIterator[PostOffice
     office = PostOffice(
         store or town.store,
         CachedDeviceLists(town),
-        (CachedConversations(town), town),
+        (CachedConversations(town), town, MemoryReceipts(town.ties)),
         Router(routed, routed),
         town.clock,
     )

@@ -53,6 +53,7 @@ from vyry.adapters.pin import TortoisePins
 from vyry.adapters.places import RedisPlaces
 from vyry.adapters.postgres_mail import open_postgres_mail
 from vyry.adapters.prekeys import TortoisePrekeys
+from vyry.adapters.receipts import TortoiseReceipts
 from vyry.adapters.redis import RedisDoorbell, connect_redis
 from vyry.adapters.registration_lock import TortoiseLocks
 from vyry.adapters.rings import Rings
@@ -83,6 +84,7 @@ from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import Notices
 from vyry.mail.posting import PostOffice
+from vyry.mail.receipts import Receipts
 from vyry.mail.routing import Doorbell, Mailbags, Router
 from vyry.mail.store import MailStore
 from vyry.push_wiring import Push, open_push
@@ -116,6 +118,7 @@ class Circles:
     blocks: Blocks
     groups: Groups
     invites: Invites
+    receipts: Receipts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +317,7 @@ def _circles(ground: Ground) -> Circles:
         blocks=Blocks(TortoiseBlocks(), ground.clock, ground.changes),
         groups=Groups(TortoiseGroups(), ground.changes, ground.limiter, ground.clock),
         invites=Invites(TortoiseInvites(), ground.changes, ground.clock),
+        receipts=Receipts(ground.carriers.mail.upkeep, TortoiseReceipts()),
     )
 
 
@@ -371,7 +375,7 @@ def _sessions(ground: Ground) -> Sessions:
 
 
 def _post_office(ground: Ground) -> PostOffice:
-    conversations = (ground.conversations, TortoiseConversations())
+    conversations = (ground.conversations, TortoiseConversations(), TortoiseReceipts())
     office = PostOffice(ground.carriers.mail, ground.lists, conversations, ground.router, ground.clock)
     office.longest_life = ground.settings.max_life_seconds
     return office

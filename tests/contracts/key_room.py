@@ -16,8 +16,9 @@ from vyry.adapters.invites import TortoiseInvites
 from vyry.adapters.memory_circles import MemoryConversations
 from vyry.adapters.memory_groups import MemoryGroups, MemoryInvites
 from vyry.adapters.memory_prekeys import MemoryAccount, MemoryDevice, MemoryDeviceLists, MemoryPeople, MemoryPrekeys
-from vyry.adapters.memory_ties import MemoryBlocks, MemoryFriends, Ties
+from vyry.adapters.memory_ties import MemoryBlocks, MemoryFriends, MemoryReceipts, Ties
 from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
+from vyry.adapters.receipts import TortoiseReceipts
 from vyry.adapters.rows import AccountRow, DeviceRow
 from vyry.circles.blocks import BlockStore
 from vyry.circles.conversations import ConversationStore
@@ -28,6 +29,7 @@ from vyry.devices.directory import DeviceLists
 from vyry.devices.keyset import Claimed, Identity, KeyRefill, KeyUpload, OneTimePrekey, SignedPrekey, Suite
 from vyry.devices.prekeys import PrekeyStore
 from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId, new_id
+from vyry.mail.receipts import ReceiptStore
 
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -43,6 +45,7 @@ class KeyRoom(Protocol):
     blocks: BlockStore
     groups: GroupStore
     invites: InviteStore
+    receipts: ReceiptStore
 
     async def person(self) -> UserId:
         """A new account without devices."""
@@ -55,6 +58,9 @@ class KeyRoom(Protocol):
 
     async def reserve(self, user: UserId) -> None:
         """From now on the account hears from friends only."""
+
+    async def hide_receipts(self, user: UserId) -> None:
+        """From now on the account lets nobody know what has come to it."""
 
 
 class MemoryRoom:
@@ -71,6 +77,7 @@ class MemoryRoom:
         groups = MemoryGroups(conversations)
         self.groups: GroupStore = groups
         self.invites: InviteStore = MemoryInvites(groups)
+        self.receipts: ReceiptStore = MemoryReceipts(self._ties)
 
     async def person(self) -> UserId:
         user = UserId(new_id())
@@ -90,6 +97,9 @@ class MemoryRoom:
     async def reserve(self, user: UserId) -> None:
         self._ties.reserved.add(user)
 
+    async def hide_receipts(self, user: UserId) -> None:
+        self._ties.secretive.add(user)
+
 
 class DatabaseRoom:
     def __init__(self) -> None:
@@ -101,6 +111,7 @@ class DatabaseRoom:
         self.blocks: BlockStore = TortoiseBlocks()
         self.groups: GroupStore = TortoiseGroups()
         self.invites: InviteStore = TortoiseInvites()
+        self.receipts: ReceiptStore = TortoiseReceipts()
 
     async def person(self) -> UserId:
         user = UserId(new_id())
@@ -129,6 +140,9 @@ class DatabaseRoom:
 
     async def reserve(self, user: UserId) -> None:
         await AccountRow.filter(id=user).update(settings={"messagesFrom": "friends"})
+
+    async def hide_receipts(self, user: UserId) -> None:
+        await AccountRow.filter(id=user).update(settings={"deliveryReceipts": False})
 
 
 @asynccontextmanager

@@ -218,7 +218,8 @@ def letter(
     content = Content(envelope.pack(), envelope.digest(), len(text), len(boxes))
     copies = [Copy(box, 0) for box in boxes]
     fingerprint = hashlib.sha256(text).digest()
-    return Message(sender, message_id, fingerprint, at, at + lifetime, lane, [content], copies)
+    facts_of_post = fingerprint, at, at + lifetime, lane, [content], copies
+    return Message(sender, message_id, *facts_of_post, conversation_id=ConversationId(CONVERSATION))
 
 
 def heads(mailbox_id: MailboxId, digests: Sequence[bytes]) -> list[bytes]:

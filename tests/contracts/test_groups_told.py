@@ -16,6 +16,7 @@ from vyry.adapters.deleting import TortoiseDeletion
 from vyry.adapters.groups import TortoiseGroups
 from vyry.adapters.notices import TortoiseNoticeOutbox
 from vyry.adapters.prekeys import TortoiseDeviceLists
+from vyry.adapters.receipts import TortoiseReceipts
 from vyry.adapters.rows import DeviceRow, NoticeRow
 from vyry.circles.conversations import CachedConversations, Role
 from vyry.circles.groups import assigned, with_members, without
@@ -123,7 +124,8 @@ class Office:
     def __init__(self, room: MailRoom) -> None:
         lists, store = CachedDeviceLists(TortoiseDeviceLists()), TortoiseConversations()
         router = Router(Routed(), Routed())
-        self.office = PostOffice(room.store, lists, (CachedConversations(store), store), router, room.clock)
+        conversations = CachedConversations(store), store, TortoiseReceipts()
+        self.office = PostOffice(room.store, lists, conversations, router, room.clock)
 
     async def post(self, sender: Person, body: Draft) -> Accepted | VyryError:
         """What becomes of it."""

@@ -135,7 +135,7 @@ async def test_the_sender_sees_what_became_of_each_copy(room: MailRoom) -> None:
 
     states = (CopyState.ACCEPTED, CopyState.DEPOSITED, CopyState.ACKNOWLEDGED, CopyState.DROPPED, CopyState.DROPPED)
     assert fates == [
-        CopyFate(DeviceAddress(readers[n], DeviceId(n + 1)), state, at)
+        CopyFate(DeviceAddress(readers[n], DeviceId(n + 1)), state, at, NOON, message.conversation_id)
         for n, (state, at) in enumerate(zip(states, (NOON, NOON, later, later, NOON), strict=True))
     ]
     assert waiting in boxes

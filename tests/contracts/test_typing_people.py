@@ -3,6 +3,7 @@
 import pytest
 
 from tests.account_room import NOON
+from vyry.adapters.blocks import TortoiseBlocks
 from vyry.adapters.database import open_database
 from vyry.adapters.rows import AccountRow
 from vyry.adapters.typing_people import TortoiseQuiet
@@ -27,5 +28,19 @@ async def test_who_has_not_switched_it_off_is_not_silent(url: str) -> None:
             account = AccountRow(id=user, phone_hash=user.hex, phone_sealed=b"", created_at=NOON, settings=settings)
             await account.save(force_create=True)
 
-        assert await TortoiseQuiet().silent([*users, UserId(new_id())]) == {users[2]}
-        assert await TortoiseQuiet().silent([users[0]]) == set()
+        assert await TortoiseQuiet().silent(users[0], [*users, UserId(new_id())]) == {users[2]}
+        assert await TortoiseQuiet().silent(users[0], [users[0]]) == set()
+
+
+async def test_between_whom_there_is_a_block_neither_is_shown_typing(url: str) -> None:
+    ann, bo, cy, dan = (UserId(new_id()) for _ in range(4))
+    async with open_database(url):
+        for user in (ann, bo, cy, dan):
+            account = AccountRow(id=user, phone_hash=user.hex, phone_sealed=b"", created_at=NOON)
+            await account.save(force_create=True)
+        await TortoiseBlocks().block(ann, bo, NOON)
+        await TortoiseBlocks().block(cy, ann, NOON)
+
+        silent = [await TortoiseQuiet().silent(typist, [ann, bo, cy, dan]) for typist in (ann, bo, cy, dan)]
+
+    assert silent == [{bo, cy}, {ann}, {ann}, set()]

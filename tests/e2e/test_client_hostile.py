@@ -58,12 +58,17 @@ async def post(client: Client, body: dict[str, Any], change: Change = lambda goo
     return str(body["messageId"])
 
 
+async def befriend(one: Client, other: Client) -> None:
+    await one.friends.request(other.user_id)
+    await other.friends.accept(one.user_id)
+
+
 async def fate(client: Client, message_id: str) -> str:
-    """What became of its one copy, once it is decided."""
+    """What became of its one copy, once it is decided; the reader knows the sender."""
     while True:
         told = await client._rest.call("GET", f"/messages/{message_id}")
         state = str(told["copies"][0]["state"])
-        if state in ("acknowledged", "dropped"):
+        if state in ("delivered", "dropped"):
             return state
 
 
@@ -73,6 +78,7 @@ async def test_bytes_that_no_client_sends_are_named_and_the_next_message_is_read
 ) -> None:
     spoil, reason = CHANGES[change]
     async with pair(alone, tmp_path) as (ann, bo, chat):
+        await befriend(ann, bo)
         message_id = await post(bo, await sealed(bo, chat, words(chat, "spoiled")), spoil)
         await bo.send_text(chat, "behind it")
         events = await up_to(ann, Message)
@@ -80,11 +86,12 @@ async def test_bytes_that_no_client_sends_are_named_and_the_next_message_is_read
 
     assert events[-1].body["text"] == "behind it"
     assert [event.reason for event in events if isinstance(event, Unreadable)] == [reason]
-    assert became == ("dropped" if reason in PARKED else "acknowledged")
+    assert became == ("dropped" if reason in PARKED else "delivered")
 
 
 async def test_a_message_of_another_conversation_or_without_sense_is_set_aside(alone: Alone, tmp_path: Path) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat):
+        await befriend(ann, bo)
         group = await bo.groups.create([ann.user_id], "elsewhere")
         nonsense = await sealed(bo, chat, b"no JSON at all")
         elsewhere = await sealed(bo, group, words(chat, "not for here"))

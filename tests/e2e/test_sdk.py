@@ -172,6 +172,8 @@ async def test_what_is_said_is_changed_taken_back_and_reacted_to(alone: Alone, t
     async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
         ann_id = await register(ann, alone)
         chat = await ann.conversations.direct(await register(bo, alone))
+        await bo.friends.request(ann_id)
+        await ann.friends.accept(bo.user_id)
         first = Target(await ann.messages.text(chat, "helo"), ann_id)
         await ann.messages.edit(chat, first, "hello")
         await ann.messages.unsend(chat, Target(await ann.messages.text(chat, "oops", reply_to=first), ann_id))

@@ -58,11 +58,12 @@ async def test_waiting_mail_is_there_as_its_device_would_get_it(house: House) ->
     assert {each["entry"].get("senderId", bo.user_id) for each in told["mail"]} == {bo.user_id}
 
 
-async def test_posts_are_told_with_what_became_of_each_copy(house: House) -> None:
+async def test_posts_are_told_with_what_became_of_them_and_no_more_of_others_than_ever(house: House) -> None:
     _, bo, told = await archive(house)
 
-    copies = sorted((each["copies"][0]["userId"], each["copies"][0]["state"]) for each in told["posts"])
-    assert copies == [(bo.user_id, "acknowledged"), (bo.user_id, "deposited")]
+    copies = [copy for each in told["posts"] for copy in each["copies"]]
+    states = sorted((copy["userId"], copy.get("deviceId"), copy["state"]) for copy in copies)
+    assert states == [(bo.user_id, None, "accepted"), (bo.user_id, None, "delivered")]
     assert sum(each["acknowledged"] for each in told["receipts"]) == 1
 
 

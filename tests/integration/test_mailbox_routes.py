@@ -174,6 +174,7 @@ async def test_behind_the_acknowledged_point_reading_starts_just_after_it(mail: 
 
 
 async def test_a_parked_entry_is_a_tombstone_from_now_on_and_the_sender_sees_it(mail: Mail) -> None:
+    await mail.bo.post(mail.together, mail.ann, b"we know each other")
     _, second, third = await mail.post(b"1", b"2", b"3")
     heads = await mail.heads(3)
 
@@ -201,6 +202,7 @@ async def test_what_is_not_there_cannot_be_parked(mail: Mail) -> None:
 
 
 async def test_what_is_past_its_expiry_comes_as_a_tombstone(mail: Mail) -> None:
+    await mail.bo.post(mail.together, mail.ann, b"we know each other")
     message, _ = await mail.post(b"1", b"2")
     sql = "UPDATE envelope SET expires_at = accepted_at WHERE seq = 1"
     await connection().execute_query_dict(sql)

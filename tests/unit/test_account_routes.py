@@ -189,6 +189,7 @@ async def test_the_account_shows_every_field(guest: Guest) -> None:
             "messagesFrom": "everyone",
             "discoverableByPhone": True,
             "showPresence": False,
+            "deliveryReceipts": True,
             "readReceipts": True,
             "typingIndicators": True,
         },

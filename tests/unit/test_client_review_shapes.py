@@ -256,7 +256,9 @@ def teach(told: ToldNode, ann: MailedStore) -> None:
     told.answers |= {
         f"POST /keys/{BO.address.user_id}/claim": {"epoch": 1, "bundles": [once(BO.kept.bundle(1))]},
         "GET /stale": {each: [{"userId": str(BO.address.user_id), "deviceId": 1}] for each in ("missing", "extra")},
-        "GET /account": {"settings": {"readReceipts": True}},
+        "GET /account": {"settings": {"deliveryReceipts": True, "readReceipts": True}},
+        "GET /friends": {"friends": [{"userId": str(BO.address.user_id)}], "nextCursor": None},
+        "GET /blocks": {"blocks": [], "nextCursor": None},
         "GET /keys/status": STATUS,
         "PUT /keys": {},
         "POST /keys/prekeys": {},

@@ -192,8 +192,9 @@ async def test_a_refused_post_leaves_its_id_free(mail: Correspondence) -> None:
     assert await mail.held() == [b"hello"]
 
 
-async def test_a_full_mailbox_is_skipped_and_named_each_time(mail: Correspondence) -> None:
+async def test_a_full_mailbox_is_skipped_and_named_each_time_to_acquaintances(mail: Correspondence) -> None:
     town = mail.town
+    town.ties.written.add((mail.together, mail.bo))
     town.store.room.caps = Caps(mail_entries=1)
     await mail.accept(mail.draft())
     await mail.held(1)
@@ -209,6 +210,7 @@ async def test_a_full_mailbox_is_skipped_and_named_each_time(mail: Correspondenc
 
 
 async def test_when_all_mailboxes_are_full_nothing_is_stored_and_the_id_stays_free(mail: Correspondence) -> None:
+    mail.town.ties.written.add((mail.together, mail.bo))
     mail.town.store.room.caps = Caps(mail_entries=1)
     await mail.accept(mail.draft())
     posted = mail.draft(b"second")

@@ -22,7 +22,7 @@ class Settings:
 
     off: set[UserId] = field(default_factory=set)
 
-    async def silent(self, users: Collection[UserId]) -> set[UserId]:
+    async def silent(self, typist: UserId, users: Collection[UserId]) -> set[UserId]:
         return self.off & set(users)
 
 

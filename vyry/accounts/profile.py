@@ -21,6 +21,7 @@ DEFAULT_SETTINGS: Final[Mapping[str, object]] = MappingProxyType(
         "messagesFrom": "everyone",
         "discoverableByPhone": True,
         "showPresence": False,
+        "deliveryReceipts": True,
         "readReceipts": True,
         "typingIndicators": True,
     }

@@ -5,6 +5,7 @@ the schema, so that a new table or column cannot be forgotten.
 """
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
@@ -28,6 +29,7 @@ from vyry.adapters.circle_rows import (
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.held_rows import HeldNoticeRow
+from vyry.adapters.receipts import TortoiseReceipts
 from vyry.adapters.rows import (
     AccountEventRow,
     AccountPinRow,
@@ -48,8 +50,10 @@ from vyry.adapters.rows import (
 )
 from vyry.adapters.statements import fetch
 from vyry.clock import from_milliseconds
+from vyry.errors import NotFound
 from vyry.ids import MailboxKey, MessageId, UserId
-from vyry.mail.store import MailStore, Want
+from vyry.mail.receipts import Receipt, Receipts
+from vyry.mail.store import CopyFate, MailStore, Want
 
 
 _ROWS: Final = 200
@@ -281,6 +285,7 @@ class TortoiseArchive:
 
     def __init__(self, mail: MailStore) -> None:
         self._mail = mail
+        self._receipts = Receipts(mail.upkeep, TortoiseReceipts())
 
     async def note(self, caller: Caller, now: datetime) -> None:
         async with transaction() as inside:
@@ -317,18 +322,19 @@ class TortoiseArchive:
         yield Page("posts", [])
         for mailbox in whose.mailboxes:
             async for message_id, at in _messages(mailbox):
-                fates = await self._mail.upkeep.fates(whose.user_id, message_id) or []
-                copies = [
-                    {
-                        "user_id": each.address.user_id,
-                        "device_id": each.address.device_id,
-                        "state": each.state.value,
-                        "at": each.at,
-                    }
-                    for each in fates
-                ]
+                copies: list[dict[str, object]] = []
+                # Its time may end just now. No more is told of others than at any other time.
+                with suppress(NotFound):
+                    copies = [_fate(each) for each in await self._receipts.of(whose.user_id, message_id)]
                 named = {"mailbox_id": whose.mailbox_ids[mailbox], "message_id": message_id}
                 yield Page("posts", [{**named, "accepted_at": at, "copies": copies}])
+
+
+def _fate(of: CopyFate | Receipt) -> dict[str, object]:
+    told = {"state": of.state.value, "at": of.at}
+    if isinstance(of, Receipt):
+        return {"user_id": of.user_id, **told}
+    return {"user_id": of.address.user_id, "device_id": of.address.device_id, **told}
 
 
 async def _told(table: Table, whose: _Whose) -> AsyncIterator[Page]:

@@ -28,6 +28,8 @@ class MemberRow(Model):
     account_id = fields.UUIDField(db_index=True)
     role = fields.CharField(max_length=8)
     joined_at = fields.DatetimeField()
+    #: Whether the account has posted there, to somebody else, in the lane of mail.
+    has_written = fields.BooleanField(db_default=False)
 
     class Meta:
         table = "member"

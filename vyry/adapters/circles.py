@@ -44,6 +44,16 @@ _PAGE = """
 _TOUCH = """
     UPDATE conversation SET last_activity_at = $2 WHERE id IN (
         SELECT id FROM conversation WHERE id = ANY($1) AND last_activity_at < $2 ORDER BY id FOR NO KEY UPDATE)"""
+_WRITERS = {
+    "postgres": "SELECT m.id FROM unnest($1::uuid[], $2::uuid[]) AS k (conversation_id, account_id)",
+    "sqlite": """
+        SELECT m.id FROM (SELECT one.value AS conversation_id, other.value AS account_id
+            FROM json_each($1) one JOIN json_each($2) other ON other.key = one.key) k""",
+}
+_HAS_WRITTEN = """
+    UPDATE member SET has_written = TRUE WHERE id IN ({}
+        JOIN member m ON m.conversation_id = k.conversation_id AND m.account_id = k.account_id
+        WHERE NOT m.has_written ORDER BY m.id FOR NO KEY UPDATE OF m)"""
 _BEYOND_ALL = UUID(int=2**128 - 1)
 _SHARE = f"""
     SELECT 1 FROM member x JOIN member y ON y.conversation_id = x.conversation_id AND y.account_id = $2
@@ -99,6 +109,11 @@ class TortoiseConversations:
     async def touch(self, ids: Collection[ConversationId], at: datetime) -> None:
         async with transaction() as conn:
             await fetch(conn, _TOUCH, list(ids), at)
+
+    async def note_writers(self, writers: Collection[tuple[ConversationId, UserId]]) -> None:
+        async with transaction() as conn:
+            statement = _HAS_WRITTEN.format(_WRITERS[conn.capabilities.dialect])
+            await fetch(conn, statement, [key for key, _ in writers], [user for _, user in writers])
 
 
 async def _paired(conn: BaseDBAsyncClient, opener: UserId, other: UserId) -> ConversationId | None:

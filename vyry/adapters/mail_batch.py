@@ -77,6 +77,7 @@ class Batch:
 
     def columns(self) -> list[Sequence[object]]:
         """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters; last what is urgent, and for whom copies count."""
+        """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters; last what is urgent, and where it was said."""
         messages = self.messages
         ends = list(accumulate(len(m.copies) for m in messages))
         contents: list[tuple[object, ...]] = []
@@ -104,6 +105,7 @@ class Batch:
             *_transposed(copies, 5),
             [m.is_urgent for m in messages],
             self._named() if self._shares else [None] * len(copies),
+            [m.conversation_id for m in messages],
         ]
 
     def _named(self) -> list[UUID | None]:

@@ -57,6 +57,11 @@ class MemoryConversations:
             latest = max(conversation.last_activity_at, at)
             self.kept[key] = replace(conversation, last_activity_at=latest)
 
+    async def note_writers(self, writers: Collection[tuple[ConversationId, UserId]]) -> None:
+        self.ties.written |= {
+            (key, user) for key, user in writers if key in self.kept and user in self.kept[key].members
+        }
+
     def raise_version(self, one: UserId, other: UserId) -> ConversationId | None:
         """The direct conversation of the two has changed."""
         key = self._pairs.get(frozenset({one, other}))

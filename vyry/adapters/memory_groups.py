@@ -60,6 +60,8 @@ class MemoryGroups:
         key, after = before.conversation_id, replace(wanted, version=before.version + 1)
         self._check_new(after.members.keys() - before.members.keys())
         self.conversations.kept[key] = after
+        gone = before.members.keys() - after.members.keys()
+        self.conversations.ties.written -= {(key, user) for user in gone}
         if not after.members:
             del self.conversations.kept[key]
         admins = {user for user, member in after.members.items() if member.role is Role.ADMIN}

@@ -92,6 +92,7 @@ class MemoryMailroom:
         self.epochs: dict[UserId, int] = {}
         self.versions: dict[ConversationId, int] = {}
         self.messages: dict[tuple[MailboxKey, MessageId], Stored] = {}
+        self.said_in: dict[tuple[MailboxKey, MessageId], ConversationId | None] = {}
         self.fates: dict[int, tuple[CopyState, datetime]] = {}
         #: Whose mail is no stranger's: friends, and members of a group that the first is a member of.
         self.ties: set[tuple[UserId, UUID | None]] = set()
@@ -178,7 +179,7 @@ class MemoryMailUpkeep:
     async def retire(self, before: datetime, limit: int) -> int:
         messages = [key for key, stored in self.room.messages.items() if stored.accepted_at < before][:limit]
         for key in messages:
-            del self.room.messages[key]
+            del self.room.messages[key], self.room.said_in[key]
         fates = [number for number, (_, at) in self.room.fates.items() if at < before][: limit - len(messages)]
         for number in fates:
             del self.room.fates[number]
@@ -186,7 +187,7 @@ class MemoryMailUpkeep:
 
     async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
         outcomes = [
-            stored
+            (stored, self.room.said_in[sender, key])
             for (sender, key), stored in self.room.messages.items()
             if key == message_id
             and sender in self.room.mailboxes
@@ -195,8 +196,13 @@ class MemoryMailUpkeep:
         if not outcomes:
             return None
         return [
-            CopyFate(self.room.mailboxes[mailbox].address, *self._fate(mailbox, number, stored.accepted_at))
-            for stored in outcomes
+            CopyFate(
+                self.room.mailboxes[mailbox].address,
+                *self._fate(mailbox, number, stored.accepted_at),
+                stored.accepted_at,
+                said_in,
+            )
+            for stored, said_in in outcomes
             for mailbox, number in zip(stored.mailboxes, stored.numbers, strict=True)
             if mailbox in self.room.mailboxes
         ]
@@ -257,7 +263,7 @@ class MemoryMailStore:
         numbers = [self._put(message, copy) for copy in message.copies]
         stored = Stored(message.fingerprint, message.accepted_at, mailboxes, numbers, is_repeat=False)
         if any(numbers) or not message.copies:
-            self.room.messages[key] = stored
+            self.room.messages[key], self.room.said_in[key] = stored, message.conversation_id
         return stored
 
     def _put(self, message: Message, copy: Copy) -> int | None:

@@ -18,6 +18,7 @@ from vyry.circles.friends import (
 from vyry.circles.people import Person
 from vyry.errors import Forbidden, NotFound
 from vyry.ids import ConversationId, UserId
+from vyry.mail.receipts import Place
 
 
 Pair = tuple[UserId, UserId]
@@ -37,6 +38,10 @@ class Ties:
     reserved: set[UserId] = field(default_factory=set)
     #: Who has which direct conversation.
     pairs: dict[frozenset[UserId], ConversationId] = field(default_factory=dict)
+    #: Whose `deliveryReceipts` is off.
+    secretive: set[UserId] = field(default_factory=set)
+    #: Who has written where.
+    written: set[tuple[ConversationId, UserId]] = field(default_factory=set)
 
     def is_barred(self, one: UserId, other: UserId) -> bool:
         """Whether either blocks the other."""
@@ -152,6 +157,18 @@ class MemoryBlocks:
         rest = [each for each in found if after is None or each[0] > after]
         page = [Block(other, at) for other, at in rest[:limit]]
         return BlockPage(page, page[-1].user_id if len(rest) > limit else None)
+
+
+class MemoryReceipts:
+    """ReceiptStore."""
+
+    def __init__(self, ties: Ties) -> None:
+        self._ties = ties
+
+    async def shown(self, asker: UserId, places: Collection[Place]) -> set[Place]:
+        ties = self._ties
+        open_ones = (each for each in places if each[1] not in ties.secretive and not ties.is_barred(asker, each[1]))
+        return {each for each in open_ones if each in ties.written or (each[1], asker) in ties.friends}
 
 
 def _person(user: UserId) -> Person:

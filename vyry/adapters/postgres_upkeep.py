@@ -8,7 +8,7 @@ import asyncpg
 
 from vyry.adapters.postgres_connection import PostgresLine
 from vyry.clock import Clock
-from vyry.ids import DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
+from vyry.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
 from vyry.mail.store import CopyFate, CopyState, Cursor, Greeting, MailboxState, Stored
 
 
@@ -37,7 +37,7 @@ _RETIRE = (
 )
 _FATES = """
 SELECT d.account_id, d.device_id, m.accepted_at, c.number, e.seq, e.loss, e.expires_at, f.state, f.at,
-  e.id IS NOT NULL AS is_here, d.ended_at, e.seq IS NOT NULL AND e.expires_at <= coalesce($3, clock_timestamp()) AS is_late
+  e.id IS NOT NULL AS is_here, d.ended_at, m.conversation_id, e.seq IS NOT NULL AND e.expires_at <= coalesce($3, clock_timestamp()) AS is_late
 FROM device s JOIN message m ON m.sender = s.mailbox AND m.message_id = $2
 LEFT JOIN LATERAL unnest(m.mailboxes, m.numbers) WITH ORDINALITY c(mailbox, number, n) ON true
 LEFT JOIN device d ON d.mailbox = c.mailbox
@@ -124,7 +124,9 @@ async def known(
 
 def _fate(row: asyncpg.Record) -> CopyFate:
     state, at = _state_of_copy(row)
-    return CopyFate(DeviceAddress(UserId(row["account_id"]), DeviceId(row["device_id"])), state, at)
+    address = DeviceAddress(UserId(row["account_id"]), DeviceId(row["device_id"]))
+    said_in = row["conversation_id"]
+    return CopyFate(address, state, at, row["accepted_at"], None if said_in is None else ConversationId(said_in))
 
 
 def _state_of_copy(row: asyncpg.Record) -> tuple[CopyState, datetime]:

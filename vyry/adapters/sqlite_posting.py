@@ -44,8 +44,8 @@ FROM (
 ) w LEFT JOIN mailbox_share s ON s.mailbox = w.mailbox AND s.share = w.share AND s.lane = w.lane"""
 #: There is one writer, so counting on from the sender's last one is exact; of what was retired nobody asks.
 _MESSAGE: Final = """
-INSERT INTO message (sender, message_id, fingerprint, accepted_at, mailboxes, numbers, ordinal)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT coalesce(max(ordinal), 0) + 1 FROM message WHERE sender = ?1))"""
+INSERT INTO message (sender, message_id, fingerprint, accepted_at, mailboxes, numbers, conversation_id, ordinal)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT coalesce(max(ordinal), 0) + 1 FROM message WHERE sender = ?1))"""
 _CONTENT: Final = "INSERT INTO content (id, copies, packed) VALUES (?, ?, ?)"
 _ENVELOPE: Final = """
 INSERT INTO envelope (id, mailbox, content, digest, size, share, lane, expires_at, accepted_at, is_urgent)
@@ -156,6 +156,7 @@ class _Batch:
                 accepted_at,
                 pack_numbers(mailboxes),
                 pack_numbers([number or 0 for number in numbers]),
+                message.conversation_id and message.conversation_id.bytes,
             )
         )
         self._outcomes[message.sender, message.message_id] = stored

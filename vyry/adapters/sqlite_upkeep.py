@@ -11,7 +11,7 @@ from vyry.adapters.sqlite_losses import GONE, STATES, Gone, lose
 from vyry.adapters.sqlite_posting import known
 from vyry.adapters.sqlite_thread import SqliteThread
 from vyry.clock import Clock, milliseconds
-from vyry.ids import DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
+from vyry.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
 from vyry.mail.envelope import Loss
 from vyry.mail.store import CopyFate, CopyState, Cursor, Greeting, MailboxState, Stored
 
@@ -30,7 +30,7 @@ _RETIRE_MESSAGES: Final = """
 DELETE FROM message WHERE (sender, message_id) IN (SELECT sender, message_id FROM message WHERE accepted_at < ? LIMIT ?)"""
 _RETIRE_FATES: Final = "DELETE FROM fate WHERE id IN (SELECT id FROM fate WHERE at < ? LIMIT ?)"
 _MESSAGES: Final = """
-SELECT m.mailboxes, m.numbers, m.accepted_at FROM device d JOIN message m ON m.sender = d.mailbox
+SELECT m.mailboxes, m.numbers, m.accepted_at, m.conversation_id FROM device d JOIN message m ON m.sender = d.mailbox
 WHERE d.account_id = ? AND m.message_id = ?"""
 _ADDRESSES: Final = """
 SELECT mailbox, account_id, device_id FROM device WHERE mailbox IN (SELECT value FROM json_each(?))"""
@@ -100,21 +100,28 @@ def _fates(connection: sqlite3.Connection, message: tuple[UserId, MessageId], no
     if not messages:
         return None
     copies = [
-        (mailbox, number, accepted_at)
-        for mailboxes, numbers, accepted_at in messages
+        (mailbox, number, accepted_at, said_in)
+        for mailboxes, numbers, accepted_at, said_in in messages
         for mailbox, number in zip(unpack_numbers(mailboxes), unpack_numbers(numbers), strict=True)
     ]
-    boxes = in_list([mailbox for mailbox, _, _ in copies])
+    boxes = in_list([mailbox for mailbox, *_ in copies])
     addresses = {
         mailbox: DeviceAddress(UserId(UUID(user)), DeviceId(device))
         for mailbox, user, device in connection.execute(_ADDRESSES, [boxes])
     }
-    numbers = {number for _, number, _ in copies}
     since = min(now, *(accepted_at for *_, accepted_at in messages)) - _CLOCK_STEP_MILLISECONDS
+    numbers = {number for _, number, *_ in copies}
+    since = min(accepted_at for *_, accepted_at, _ in messages) - _CLOCK_STEP_MILLISECONDS
     known = _here(connection, numbers, now) | _noted(connection, numbers, boxes, since)
     return [
-        CopyFate(addresses[mailbox], state, moment(at or accepted_at))
-        for mailbox, number, accepted_at in copies
+        CopyFate(
+            addresses[mailbox],
+            state,
+            moment(at or accepted_at),
+            moment(accepted_at),
+            None if said_in is None else ConversationId(UUID(bytes=said_in)),
+        )
+        for mailbox, number, accepted_at, said_in in copies
         if mailbox in addresses
         # Neither here nor noted: it was skipped, or it went with its mailbox.
         for state, at in [known.get(number, (CopyState.DROPPED, None))]

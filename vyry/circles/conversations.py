@@ -102,6 +102,10 @@ class ConversationStore(Protocol):
         """Note that something was posted there at that moment; the latest moment counts."""
         ...
 
+    async def note_writers(self, writers: Collection[tuple[ConversationId, UserId]]) -> None:
+        """Note that these members have themselves written there: who they write to is no stranger to them any more."""
+        ...
+
 
 def how_many(sizes: Iterable[int]) -> int:
     """How many conversations of so many members each stand on one page: the first, and more while the page has at most `PAGE_MEMBERS`."""

@@ -1,5 +1,6 @@
 """One's own account and its devices (docs/protocol.md, "Account", "Devices"); all of it raises Refused, Unreachable."""
 
+from collections.abc import Callable
 from typing import Any
 
 from vyry.client.profiles import Profiles
@@ -9,9 +10,10 @@ from vyry.client.rest import Body, Rest
 class Account:
     """One's own account."""
 
-    def __init__(self, rest: Rest, profiles: Profiles) -> None:
+    def __init__(self, rest: Rest, profiles: Profiles, changed: Callable[[], None] = lambda: None) -> None:
         self._rest = rest
         self._profiles = profiles
+        self._changed = changed
 
     async def get(self) -> Body:
         """What the node keeps of it, and as `profile` what is sealed there (`name`, `about`)."""
@@ -19,7 +21,9 @@ class Account:
 
     async def update(self, **fields: Any) -> Body:
         """Change fields, named as in docs/protocol.md: the node reads them."""
-        return self._opened(await self._rest.call("PATCH", "/account", fields))
+        said = await self._rest.call("PATCH", "/account", fields)
+        self._changed()
+        return self._opened(said)
 
     async def show(self, *, name: str | None = None, about: str | None = None) -> Body:
         """Change what only those can read whom one writes to; None: as before, "": nothing. Raises TextTooLong (100 and 500 characters), BadContent."""

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import orjson
 
+from vyry.client.acquaintances import note_written
 from vyry.client.circles import add_member
 from vyry.client.conversation_pins import ConversationPin, Pins
 from vyry.client.decided import Decisions
@@ -80,6 +81,8 @@ class Effects:
         number = self._journal.add(said, is_taken=is_taken)
         known = Known(said.conversation_id, said.at, (said.sender_device_id,), number, timer)
         self._journal.know(said.id, said.sender_id, known, now)
+        if said.is_own:
+            note_written(self._store, said.conversation_id)
         if timer and said.is_own:
             self._journal.end(number, now + timer * 1_000)
         if isinstance(said, Unsend) and said.is_own:

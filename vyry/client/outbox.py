@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 
+from vyry.client.acquaintances import Acquaintances, Standing
 from vyry.client.device import Me
 from vyry.client.effects import DELIVERED, READ, Effects, note_due
 from vyry.client.events import NotSent, Target
@@ -23,7 +24,6 @@ from vyry.client.reading import said_event
 from vyry.client.refusals import Refused, Unreachable
 from vyry.client.rest import Rest
 from vyry.client.sealing import ListsOutdated, Sealing
-from vyry.client.shapes import flag
 from vyry.client.stopped import Stopped
 from vyry.client.store import Store
 from vyry.signal_protocol.contents import Content
@@ -56,6 +56,7 @@ class Outbox:
         self._sealing = Sealing(store, rest, now)
         self.circles: Final = self._sealing.circles
         self.handing: Final = self._sealing.handing
+        self.acquaintances: Final = Acquaintances(store, rest, now)
         self._telling = ProfileTelling(store, self.circles, now)
         #: What was given up, or waits for a decision, by content id, and why.
         self.refused: Final[dict[UUID, str]] = {}
@@ -222,21 +223,22 @@ class Outbox:
         await self._rest.call("POST", "/messages", said)
 
     async def _write_receipts(self) -> None:
-        """One receipt for each person and conversation, about all that came, or was read, since the last one."""
+        """One receipt for each person and conversation, about all that came, or was read, since the last one; to strangers none that something has come, across a block none at all."""
+        if not any(self._store.all(kind) for kind in (DELIVERED, READ)):
+            return
+        standing = await self.acquaintances.standing()
         with self._store.transaction():
-            self._write(DELIVERED, "delivered", is_told=True)
-        if self._store.all(READ):
-            said = await self._rest.call("GET", "/account")
-            with self._rest.shaped():
-                is_told = flag(said["settings"]["readReceipts"])
-            with self._store.transaction():
-                self._write(READ, "read", is_told=is_told)
+            self._write(DELIVERED, "delivered", standing)
+            self._write(READ, "read", standing)
 
-    def _write(self, kind: str, state: str, *, is_told: bool) -> None:
+    def _write(self, kind: str, state: str, standing: Standing) -> None:
         for kept in self._store.all(kind):
             conversation_id, person, targets = unpack(tuple[UUID, UUID, tuple[UUID, ...]], kept)
             self._store.put(kind, f"{conversation_id}/{person}", None)
-            for some in _parts(targets) if is_told else ():
+            is_told = standing.read_receipts
+            if kind == DELIVERED:
+                is_told = standing.delivery_receipts and self.acquaintances.knows(standing, conversation_id, person)
+            for some in _parts(targets) if is_told and person not in standing.blocked else ():
                 fields: dict[str, Any] = {"state": state, "targets": [str(each) for each in some]}
                 content = Content("receipt", new_id(self._now()), self._now(), conversation_id, fields)
                 self._queue.add(

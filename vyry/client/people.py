@@ -1,6 +1,6 @@
 """People: found by name or number, asked to be friends, kept away. What the answers hold stands in docs/protocol.md, "People"; all of it raises Refused, Unreachable."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 from urllib.parse import quote
 from uuid import UUID
@@ -16,9 +16,12 @@ from vyry.client.shapes import body, identifier
 class People:
     """Who is there. `names`: those that this profile remembers."""
 
-    def __init__(self, rest: Rest, profiles: Profiles, names: RememberedNames) -> None:
+    def __init__(
+        self, rest: Rest, profiles: Profiles, names: RememberedNames, changed: Callable[[], None] = lambda: None
+    ) -> None:
         self._rest = rest
         self._profiles = profiles
+        self._changed = changed
         self.names: Final = names
 
     async def resolve(self, word: str, *, refresh: bool = False) -> UUID:
@@ -59,6 +62,7 @@ class People:
     async def block(self, user_id: UUID) -> None:
         """Be nobody to them from now on."""
         await self._rest.call("PUT", f"/blocks/{user_id}")
+        self._changed()
 
     async def unblock(self, user_id: UUID) -> None:
         """Take that back."""

@@ -264,14 +264,12 @@ def to_message(checked: CheckedDraft, circle: Circle, now: datetime, longest_lif
     """
     draft, sender = checked.draft, checked.sender
     lane = Lane.CONTROL if draft.lane == "control" else Lane.MAIL
-    seconds = min(draft.expires_in_seconds, longest_life)
+    seconds, posted_ms = min(draft.expires_in_seconds, longest_life), milliseconds(now)
     expires_at = now + timedelta(seconds=seconds)
-    posted_ms = milliseconds(now)
     whose = sender.user_id.bytes, sender.device_id, draft.message_id.bytes, draft.conversation_id.bytes
     life = posted_ms, posted_ms + seconds * 1000, int(lane)
     places: dict[int, int] = {}
-    contents: list[Content] = []
-    copies: list[Copy] = []
+    contents, copies = list[Content](), list[Copy]()
     for recipient in draft.recipients:
         devices = circle.lists[UserId(recipient.user_id)].devices
         for copy in recipient.devices:
@@ -289,7 +287,8 @@ def to_message(checked: CheckedDraft, circle: Circle, now: datetime, longest_lif
                 contents[place] = contents[place]._replace(copies=contents[place].copies + 1)
             copies.append(Copy(devices[DeviceId(copy.device_id)].mailbox, place))
     key = sender.mailbox, MessageId(draft.message_id)
-    return Message(*key, checked.fingerprint, now, expires_at, lane, contents, copies, draft.urgent)
+    said_in = ConversationId(draft.conversation_id)
+    return Message(*key, checked.fingerprint, now, expires_at, lane, contents, copies, draft.urgent, said_in)
 
 
 def in_name(checked: CheckedDraft, circle: Circle, message: Message) -> Message:

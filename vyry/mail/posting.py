@@ -19,15 +19,18 @@ from vyry.mail.draft import (
     Circle,
     Draft,
     Sender,
-    addresses,
     check_reach,
     check_shape,
     content_bytes,
     in_name,
     to_message,
 )
+from vyry.mail.envelope import Lane
+from vyry.mail.full_mailboxes import FullMailboxes
+from vyry.mail.receipts import ReceiptStore
 from vyry.mail.routing import Router
 from vyry.mail.store import Guards, MailStore, Message, Outdated, Stored
+from vyry.mail.writers import Writer, Writers
 from vyry.telemetry import log, record
 
 
@@ -95,13 +98,13 @@ class PostOffice:
         self,
         store: MailStore,
         lists: CachedDeviceLists,
-        conversations: tuple[CachedConversations, ConversationStore],
+        conversations: tuple[CachedConversations, ConversationStore, ReceiptStore],
         router: Router,
         clock: Clock,
     ) -> None:
         self._store = store
         self._lists = lists
-        self._conversations, self._conversation_store = conversations
+        self._conversations, self._conversation_store, receipts = conversations
         self._router = router
         self._clock = clock
         self._waiting: deque[_Post] = deque()
@@ -110,6 +113,8 @@ class PostOffice:
         self._news = asyncio.Event()
         self._wake = asyncio.Event()
         self._touched: set[ConversationId] = set()
+        self._writers = Writers(self._conversation_store)
+        self._full = FullMailboxes(receipts, clock)
 
     def post(self, sender: Sender, draft: Draft, answer: Answer) -> None:
         """Put a post into the next batch; `answer` is called once, in the event loop. Raises InvalidRequest at once, and Unavailable while too many wait."""
@@ -219,11 +224,16 @@ class PostOffice:
             stored = await self._store.post(batch.messages, beliefs.guards) if batch.posts else []
             if not isinstance(stored, Outdated):
                 await self._refuse(batch.refused)
-                self._answer(batch, stored)
+                await self._note_writers(_writers(batch, stored, beliefs))
+                await self._answer(batch, stored)
                 return True
             self._lists.forget(stored.users)
             self._conversations.forget(stored.conversations)
         return False
+
+    async def _note_writers(self, writers: set[Writer]) -> None:
+        for each in await self._writers.note(writers):
+            self._full.answered(each.conversation_id)
 
     def _forget(self, refused: list[tuple[_Post, VyryError]]) -> None:
         for post, _ in refused:
@@ -253,6 +263,8 @@ class PostOffice:
             circle = beliefs.circles[ConversationId(post.checked.draft.conversation_id)]
             try:
                 check_reach(post.checked, circle)
+                if self._full.rests(post.checked):
+                    raise MailboxFull
             except VyryError as refusal:
                 batch.refused.append((post, refusal))
                 continue
@@ -269,14 +281,16 @@ class PostOffice:
         stored = await self._store.upkeep.outcomes({post.checked.key for post, _ in refused})
         for post, refusal in refused:
             known = stored.get(post.checked.key)
-            post.answer(refusal if known is None else _outcome(post, known))
+            post.answer(refusal if known is None else await self._outcome(post, known))
 
-    def _answer(self, batch: _Batch, stored: Sequence[Stored]) -> None:
+    async def _answer(self, batch: _Batch, stored: Sequence[Stored]) -> None:
         handed: list[tuple[MailboxKey, int, bytes]] = []
         for post, message, outcome in zip(batch.posts, batch.messages, stored, strict=True):
-            post.answer(_outcome(post, outcome))
+            post.answer(await self._outcome(post, outcome))
             if not outcome.is_repeat:
-                self._touched.add(ConversationId(post.checked.draft.conversation_id))
+                # What devices send of their own accord would show all members that they woke.
+                if _is_written(post, message):
+                    self._touched.add(ConversationId(post.checked.draft.conversation_id))
                 handed += [
                     (copy.mailbox, number, message.contents[copy.content].packed)
                     for copy, number in zip(message.copies, outcome.numbers, strict=True)
@@ -285,23 +299,33 @@ class PostOffice:
         if handed:
             self._router.route(handed)
 
+    async def _outcome(self, post: _Post, stored: Stored) -> Accepted | VyryError:
+        if stored.fingerprint != post.checked.fingerprint:
+            return IdempotencyMismatch()
+        numbers, draft = stored.numbers, post.checked.draft
+        skipped = await self._full.named(post.checked, numbers) if None in numbers else []
+        if numbers and not any(numbers):
+            return MailboxFull()
+        return Accepted(draft.message_id, stored.accepted_at, len(numbers) - len(skipped), stored.is_repeat, skipped)
+
+
+def _is_written(post: _Post, message: Message) -> bool:
+    """Whether a person says something to others: receipts and keys, in the other lane, are sent by devices of their own accord."""
+    return message.lane is Lane.MAIL and post.checked.users != {post.checked.sender.user_id}
+
+
+def _writers(batch: _Batch, stored: Sequence[Stored], beliefs: _Beliefs) -> set[Writer]:
+    """Who has written to others by these posts."""
+    found: set[Writer] = set()
+    for post, message, outcome in zip(batch.posts, batch.messages, stored, strict=True):
+        sender, key = post.checked.sender, ConversationId(post.checked.draft.conversation_id)
+        conversation = beliefs.circles[key].conversation
+        if any(outcome.numbers) and _is_written(post, message) and conversation is not None:
+            found.add(Writer(key, sender.user_id, conversation.members[sender.user_id].joined_at))
+    return found
+
 
 def _fail(posts: Sequence[_Post], refusal: Unavailable) -> int:
     for post in posts:
         post.answer(refusal)
     return sum(post.copies for post in posts)
-
-
-def _outcome(post: _Post, stored: Stored) -> Accepted | VyryError:
-    if stored.fingerprint != post.checked.fingerprint:
-        return IdempotencyMismatch()
-    numbers = stored.numbers
-    if numbers and not any(numbers):
-        return MailboxFull()
-    draft = post.checked.draft
-    skipped: list[DeviceAddress] = []
-    if None in numbers:
-        # By the body itself: the device may be on no list any more when a repeat asks.
-        named = addresses(draft)
-        skipped = [address for address, number in zip(named, numbers, strict=True) if number is None]
-    return Accepted(draft.message_id, stored.accepted_at, len(numbers) - len(skipped), stored.is_repeat, skipped)

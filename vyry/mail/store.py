@@ -78,6 +78,8 @@ class Message(NamedTuple):
     def place(self, copy: Copy) -> Place:
         """Where this copy asks for room."""
         return Place(copy.mailbox, self.lane, self.account, self.is_near)
+    #: Where it was said; None for what the node says.
+    conversation_id: ConversationId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +190,14 @@ class CopyState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CopyFate:
-    """The state of one copy and since when."""
+    """The state of one copy and since when, and where and when the message was posted."""
 
     address: DeviceAddress
     state: CopyState
     at: datetime
+    accepted_at: datetime
+    #: None for a post that a node of the release before took.
+    conversation_id: ConversationId | None = None
 
 
 class MailStore(Protocol):
@@ -274,7 +279,7 @@ class MailUpkeep(Protocol):
     async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
         """What became of each copy of a message some device of this account sent; None if there is no such message (any more).
 
-        A copy whose time is up is told as expired, also before the sweeper comes by.
+        A copy whose time is up is told as expired, also before the sweeper comes by. Only of its own devices is all of it told to the account (Receipts).
         """
         ...
 

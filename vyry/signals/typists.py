@@ -25,10 +25,10 @@ _LOOK_SECONDS: Final = 1.0
 
 
 class Quiet(Protocol):
-    """Knows who neither shows that they type nor wants to see it."""
+    """Knows who neither shows that they type nor wants to see it, and between whom there is a block."""
 
-    async def silent(self, users: Collection[UserId]) -> set[UserId]:
-        """Those of these who have switched `typingIndicators` off. Raises Unavailable."""
+    async def silent(self, typist: UserId, users: Collection[UserId]) -> set[UserId]:
+        """Those of these who have switched `typingIndicators` off, who block the typist, or whom the typist blocks. Raises Unavailable."""
         ...
 
 
@@ -105,11 +105,11 @@ class Typists:
             return
 
     async def _pass_on(self, caller: Caller, conversation: Conversation, is_typing: bool) -> None:  # noqa: FBT001  the frame's own field
-        # Where one blocks the other it is as if nobody were there.
+        # Where one blocks the other it is as if nobody were there; in a group, `silent` knows of it.
         others = set() if conversation.is_barred else set(conversation.members) - {caller.user_id}
         if not others:
             return
-        silent = await self._quiet.silent({*others, caller.user_id})
+        silent = await self._quiet.silent(caller.user_id, {*others, caller.user_id})
         if caller.user_id in silent:
             return
         payload = {

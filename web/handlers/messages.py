@@ -2,12 +2,11 @@
 
 from aiohttp import web
 
-from vyry.errors import NotFound
 from vyry.ids import MessageId
 from vyry.limits import POST, POST_BYTES
 from vyry.mail.draft import Sender, content_bytes
 from web.keys import CALLER, GRANTS, SERVICES
-from web.wire.messages import Accepted, CopyFate, MessageFate, Post, Skipped
+from web.wire.messages import Accepted, MessageFate, Post, Skipped, shown
 from web.wire.strict import answer, named, read
 
 
@@ -36,14 +35,5 @@ async def post(request: web.Request) -> web.Response:
 async def fate(request: web.Request) -> web.Response:
     """GET /messages/{messageId}."""
     message_id = MessageId(named(request, "messageId"))
-    fates = await request.app[SERVICES].mail_store.upkeep.fates(request[CALLER].user_id, message_id)
-    if fates is None:
-        raise NotFound
-    return answer(
-        MessageFate(
-            copies=[
-                CopyFate(user_id=f.address.user_id, device_id=f.address.device_id, state=f.state.value, at=f.at)
-                for f in fates
-            ]
-        )
-    )
+    fates = await request.app[SERVICES].circles.receipts.of(request[CALLER].user_id, message_id)
+    return answer(MessageFate(copies=[shown(each) for each in fates]))

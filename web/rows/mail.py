@@ -37,7 +37,7 @@ ROWS: Final[tuple[Route, ...]] = (
         method="GET",
         path="/api/v1/messages/{messageId}",
         handler=messages.fate,
-        summary="What became of each copy of a message of this account",
+        summary="What became of a message of this account: each own copy, and one receipt for each other account",
         answers={200: MessageFate},
         refusals=(NotFound,),
     ),

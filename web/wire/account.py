@@ -17,6 +17,7 @@ class Settings(Wire):
     messages_from: Literal["everyone", "friends"]
     discoverable_by_phone: bool
     show_presence: bool
+    delivery_receipts: bool
     read_receipts: bool
     typing_indicators: bool
 
@@ -27,6 +28,7 @@ class SettingsChange(Wire):
     messages_from: Literal["everyone", "friends"] | None = None
     discoverable_by_phone: bool | None = None
     show_presence: bool | None = None
+    delivery_receipts: bool | None = None
     read_receipts: bool | None = None
     typing_indicators: bool | None = None
 

@@ -22,6 +22,7 @@ from web.wire.export_circles import (
     ExportedWakeUp,
 )
 from web.wire.mailbox import Entry, Head
+from web.wire.messages import CopyFate, Receipt
 from web.wire.shapes import Base64, Count, DeviceNumber, Id, Moment, Wire, to_base64, to_rfc3339
 
 
@@ -219,22 +220,13 @@ class ExportedMail(Wire):
     entry: Entry
 
 
-class ExportedCopy(Wire):
-    """What became of one copy of a post."""
-
-    user_id: Id
-    device_id: DeviceNumber
-    state: Literal["accepted", "deposited", "acknowledged", "expired", "dropped"]
-    at: Moment
-
-
 class ExportedPost(Wire):
     """A message that a device of the account posted."""
 
     mailbox_id: Id
     message_id: Id
     accepted_at: Moment
-    copies: Sequence[ExportedCopy]
+    copies: Sequence[CopyFate | Receipt]
 
 
 class ExportedReceipts(Wire):

@@ -1,10 +1,12 @@
-"""Shapes of posting: what a client says, what it is told, and what became of each copy (docs/protocol.md, "Post")."""
+"""Shapes of posting: what a client says, what it is told, and what became of it (docs/protocol.md, "Post")."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from vyry.mail.draft import MONTH_SECONDS
+from vyry.mail.receipts import Receipt as AccountReceipt
+from vyry.mail.store import CopyFate as Fate
 from web.wire.shapes import Count, DeviceNumber, Id, Moment, Octets, RegistrationId, Wire
 
 
@@ -63,7 +65,7 @@ class Accepted(Wire):
 
 
 class CopyFate(Wire):
-    """What became of one copy, and when."""
+    """What became of the copy for a device of the account's own, and when."""
 
     user_id: Id
     device_id: DeviceNumber
@@ -71,7 +73,23 @@ class CopyFate(Wire):
     at: Moment
 
 
-class MessageFate(Wire):
-    """What became of each copy of a message."""
+class Receipt(Wire):
+    """What became of the copies for another account; `accepted` until it has written there itself or is a friend. `at` is the end of a minute."""
 
-    copies: list[CopyFate]
+    user_id: Id
+    state: Literal["accepted", "delivered", "expired", "dropped"]
+    at: Moment
+
+
+class MessageFate(Wire):
+    """What became of a message."""
+
+    copies: list[CopyFate | Receipt]
+
+
+def shown(fate: Fate | AccountReceipt) -> CopyFate | Receipt:
+    """What the sender is told."""
+    if isinstance(fate, AccountReceipt):
+        return Receipt(user_id=fate.user_id, state=fate.state.value, at=fate.at)
+    address = fate.address
+    return CopyFate(user_id=address.user_id, device_id=address.device_id, state=fate.state.value, at=fate.at)

@@ -1,0 +1,74 @@
+"""What a sender learns of mailboxes without room.
+
+Theory: a mailbox has room again when its device has acknowledged something, that is when it woke. Whoever may not know of that (vyry/mail/receipts.py) is
+not told which copies found no room while others were stored, and whose post found no room at all is refused for an hour whatever room there is: looking
+again and again shows no more than the hour. Each process remembers its own refusals.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from vyry.clock import Clock
+from vyry.errors import Unavailable
+from vyry.ids import ConversationId, DeviceAddress, UserId
+from vyry.mail.draft import CheckedDraft, addresses
+from vyry.mail.receipts import Place, ReceiptStore
+
+
+#: So long a stranger whose post found no room anywhere is refused without looking.
+RESTS_FOR: Final = timedelta(hours=1)
+#: A process remembers so many refusals, the latest.
+_REMEMBERED: Final = 50_000
+
+
+class FullMailboxes:
+    """Decides which skipped copies are named, and who has to wait."""
+
+    def __init__(self, store: ReceiptStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._until: dict[Place, datetime] = {}
+
+    def rests(self, checked: CheckedDraft) -> bool:
+        """Whether a post of this account to others found no room there just now."""
+        own = checked.sender.user_id
+        until = self._until.get((ConversationId(checked.draft.conversation_id), own))
+        return until is not None and checked.users != {own} and self._clock.now() < until
+
+    def answered(self, key: ConversationId) -> None:
+        """Somebody has written in this conversation: whoever was refused there may try again."""
+        for place in [each for each in self._until if each[0] == key]:
+            del self._until[place]
+
+    async def named(self, checked: CheckedDraft, numbers: Sequence[int | None]) -> list[DeviceAddress]:
+        """The skipped copies of which the sender is told."""
+        if None not in numbers:
+            return []
+        # By the body itself: the device may be on no list any more when a repeat asks.
+        copies = list(zip(addresses(checked.draft), numbers, strict=True))
+        skipped = [address for address, number in copies if number is None]
+        own, key = checked.sender.user_id, ConversationId(checked.draft.conversation_id)
+        hidden = await self._hidden(own, key, {address.user_id for address in skipped} - {own})
+        if not hidden:
+            return skipped
+        if any(number for address, number in copies if address.user_id != own):
+            return [address for address in skipped if address.user_id not in hidden]
+        self._rest((key, own))
+        return skipped
+
+    async def _hidden(self, asker: UserId, key: ConversationId, users: set[UserId]) -> set[UserId]:
+        try:
+            shown = await self._store.shown(asker, [(key, user) for user in users]) if users else set()
+        except Unavailable:
+            return users
+        return users - {user for _, user in shown}
+
+    def _rest(self, place: Place) -> None:
+        now = self._clock.now()
+        if self._until.get(place, now) > now:
+            return
+        self._until.pop(place, None)
+        self._until[place] = now + RESTS_FOR
+        if len(self._until) > _REMEMBERED:
+            del self._until[next(iter(self._until))]

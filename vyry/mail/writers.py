@@ -1,0 +1,57 @@
+"""Who has written where: noted once for each member, with the first post that this process takes from them.
+
+Theory: receipts and groups ask whether somebody has answered (vyry/mail/receipts.py, vyry/circles/groups.py), and no post may pay for it. So each
+process remembers who was noted, and asks the database only about others, in one statement for a batch.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final, NamedTuple, Protocol
+
+from vyry.errors import Unavailable
+from vyry.ids import ConversationId, UserId
+
+
+#: So many are remembered; then it begins again, which costs statements that change nothing.
+_REMEMBERED: Final = 200_000
+
+
+class Writer(NamedTuple):
+    """A member who posted to others. Whoever comes back into a group is another member: `joined_at` differs."""
+
+    conversation_id: ConversationId
+    user_id: UserId
+    joined_at: datetime
+
+
+class WriterStore(Protocol):
+    """Where it is noted."""
+
+    async def note_writers(self, writers: Collection[tuple[ConversationId, UserId]]) -> None:
+        """See ConversationStore."""
+        ...
+
+
+class Writers:
+    """Notes who has written where."""
+
+    def __init__(self, store: WriterStore) -> None:
+        self._store = store
+        self._noted: set[Writer] = set()
+        self._waiting: set[Writer] = set()
+
+    async def note(self, writers: Collection[Writer]) -> Collection[Writer]:
+        """Have these noted, unless they are; answers those that are new. While the database is away they wait for the next call."""
+        self._waiting |= {each for each in writers if each not in self._noted}
+        if not self._waiting:
+            return ()
+        asked = frozenset(self._waiting)
+        try:
+            await self._store.note_writers([(each.conversation_id, each.user_id) for each in asked])
+        except Unavailable:
+            return ()
+        self._waiting -= asked
+        if len(self._noted) >= _REMEMBERED:
+            self._noted.clear()
+        self._noted |= asked
+        return asked
