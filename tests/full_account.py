@@ -15,6 +15,7 @@ from vyry.adapters.circle_rows import (
     CallRow,
     FriendRequestRow,
     FriendRow,
+    GroupInvitationRow,
     InviteRow,
     ProvenNetworkRow,
     RestingNameRow,
@@ -93,6 +94,8 @@ def _circle(account_id: UUID, now: datetime) -> list[Model]:
         FriendRequestRow(account_id=other, to_id=account_id, at=now),
         BlockRow(account_id=account_id, blocked_id=other, at=now),
         BlockRow(account_id=other, blocked_id=account_id, at=now),
+        GroupInvitationRow(conversation_id=new_id(), account_id=account_id, to_id=other, at=now),
+        GroupInvitationRow(conversation_id=new_id(), account_id=other, to_id=account_id, at=now),
         InviteRow(
             id=new_id(), conversation_id=other, account_id=account_id, token_hash="i" * 64, max_uses=1, **lasting
         ),

@@ -191,6 +191,9 @@ PLACES: Final[dict[Place, Rule]] = {
         404, "NOT_FOUND", ("invite",), own=_OWN_GROUP
     ),
     ("POST /invites/{token}/join", "token"): _CAPABILITY,
+    ("GET /conversations/invitations", "cursor"): _PLACE_IN_OWN_LIST,
+    ("POST /conversations/invitations/{conversationId}/accept", "conversationId"): Hidden(404, "NOT_FOUND", _FOREIGN),
+    ("DELETE /conversations/invitations/{conversationId}", "conversationId"): Hidden(404, "NOT_FOUND", _FOREIGN),
     ("POST /messages", "messageId"): _NEW_ID,
     ("POST /messages", "conversationId"): Hidden(
         403, "NOT_A_MEMBER", ("conversation",), lambda world, one: _post(world, conversation=one)

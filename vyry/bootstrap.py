@@ -45,6 +45,7 @@ from vyry.adapters.groups import TortoiseGroups
 from vyry.adapters.health import Health
 from vyry.adapters.idle_devices import TortoiseIdleDevices
 from vyry.adapters.in_process import InProcessDoorbell, InProcessMailbags
+from vyry.adapters.invitations import TortoiseInvitations
 from vyry.adapters.invites import TortoiseInvites
 from vyry.adapters.kafka import KafkaMailbags
 from vyry.adapters.links import TortoiseLinks
@@ -67,6 +68,7 @@ from vyry.circles.blocks import Blocks
 from vyry.circles.conversations import CachedConversations, Conversations
 from vyry.circles.friends import Friends
 from vyry.circles.groups import Groups
+from vyry.circles.invitations import Invitations
 from vyry.circles.invites import Invites
 from vyry.circles.people import People
 from vyry.clock import CheckedClock, Clock, SteadyClock
@@ -118,6 +120,7 @@ class Circles:
     blocks: Blocks
     groups: Groups
     invites: Invites
+    invitations: Invitations
     receipts: Receipts
 
 
@@ -317,6 +320,7 @@ def _circles(ground: Ground) -> Circles:
         blocks=Blocks(TortoiseBlocks(), ground.clock, ground.changes),
         groups=Groups(TortoiseGroups(), ground.changes, ground.limiter, ground.clock),
         invites=Invites(TortoiseInvites(), ground.changes, ground.clock),
+        invitations=Invitations(TortoiseInvitations(), ground.changes, ground.clock),
         receipts=Receipts(ground.carriers.mail.upkeep, TortoiseReceipts()),
     )
 

@@ -83,6 +83,9 @@ LINK_SESSIONS: Final = Quota("link_sessions", (Window(6, 720, is_bucket=True),),
 POST: Final = Quota("post", (Window(60, 60, is_bucket=True),))
 POST_BYTES: Final = Quota("post_bytes", (Window(128 * _MIB, _DAY, is_bucket=True),))
 NEW_CONTACTS: Final = Quota("new_contacts", (Window(20, _DAY),))
+GROUPS: Final = Quota("groups", (Window(50, _DAY),))
+#: People added to groups, or invited into them.
+GROUP_MEMBERS: Final = Quota("group_members", (Window(2_000, _DAY),))
 #: A number that is found costs 1, a miss 5.
 LOOKUP: Final = Quota("lookup", (Window(1_000, 4_000, is_bucket=True), Window(5_000, _DAY)))
 SEARCH: Final = Quota("search", (Window(60, 60),))
@@ -118,6 +121,8 @@ QUOTAS: Final[Mapping[str, Quota]] = {
         POST,
         POST_BYTES,
         NEW_CONTACTS,
+        GROUPS,
+        GROUP_MEMBERS,
         LOOKUP,
         SEARCH,
         USERNAMES,

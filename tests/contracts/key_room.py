@@ -12,9 +12,10 @@ from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import open_database
 from vyry.adapters.friends import TortoiseFriends
 from vyry.adapters.groups import TortoiseGroups
+from vyry.adapters.invitations import TortoiseInvitations
 from vyry.adapters.invites import TortoiseInvites
 from vyry.adapters.memory_circles import MemoryConversations
-from vyry.adapters.memory_groups import MemoryGroups, MemoryInvites
+from vyry.adapters.memory_groups import MemoryGroups, MemoryInvitations, MemoryInvites
 from vyry.adapters.memory_prekeys import MemoryAccount, MemoryDevice, MemoryDeviceLists, MemoryPeople, MemoryPrekeys
 from vyry.adapters.memory_ties import MemoryBlocks, MemoryFriends, MemoryReceipts, Ties
 from vyry.adapters.prekeys import TortoiseDeviceLists, TortoisePrekeys
@@ -24,6 +25,7 @@ from vyry.circles.blocks import BlockStore
 from vyry.circles.conversations import ConversationStore
 from vyry.circles.friends import FriendStore
 from vyry.circles.groups import GroupStore
+from vyry.circles.invitations import InvitationStore
 from vyry.circles.invites import InviteStore
 from vyry.devices.directory import DeviceLists
 from vyry.devices.keyset import Claimed, Identity, KeyRefill, KeyUpload, OneTimePrekey, SignedPrekey, Suite
@@ -45,6 +47,7 @@ class KeyRoom(Protocol):
     blocks: BlockStore
     groups: GroupStore
     invites: InviteStore
+    invitations: InvitationStore
     receipts: ReceiptStore
 
     async def person(self) -> UserId:
@@ -77,6 +80,7 @@ class MemoryRoom:
         groups = MemoryGroups(conversations)
         self.groups: GroupStore = groups
         self.invites: InviteStore = MemoryInvites(groups)
+        self.invitations: InvitationStore = MemoryInvitations(groups)
         self.receipts: ReceiptStore = MemoryReceipts(self._ties)
 
     async def person(self) -> UserId:
@@ -111,6 +115,7 @@ class DatabaseRoom:
         self.blocks: BlockStore = TortoiseBlocks()
         self.groups: GroupStore = TortoiseGroups()
         self.invites: InviteStore = TortoiseInvites()
+        self.invitations: InvitationStore = TortoiseInvitations()
         self.receipts: ReceiptStore = TortoiseReceipts()
 
     async def person(self) -> UserId:

@@ -11,6 +11,7 @@ from tests.contracts.key_room import NOON, KeyRoom, open_key_room
 from tests.unit.test_prekeys import Counting
 from vyry.circles.conversations import CachedConversations, Conversation, Role
 from vyry.circles.groups import Edit, Groups, with_members
+from vyry.circles.invitations import Invitations
 from vyry.circles.invites import Invites, Terms
 from vyry.errors import Forbidden, InvalidRequest, LastAdmin, NotFound, RateLimited, VersionMismatch, VyryError
 from vyry.ids import ConversationId, UserId, new_id
@@ -38,12 +39,14 @@ class Circle:
         self.clock = StandingClock()
         self.groups = Groups(room.groups, self.hearing, Counting(), self.clock)
         self.invites = Invites(room.invites, self.hearing, self.clock)
+        self.invitations = Invitations(room.invitations, self.hearing, self.clock)
 
     async def friends(self, count: int) -> list[UserId]:
-        """The first of them shares a conversation with each of the others."""
+        """Each of the others has written to the first of them."""
         people = [await self.room.person() for _ in range(count)]
         for other in people[1:]:
-            await self.room.conversations.open_direct(people[0], other, NOON)
+            direct, _ = await self.room.conversations.open_direct(people[0], other, NOON)
+            await self.room.conversations.note_writers([(direct.conversation_id, other)])
         return people
 
     async def group(self, *people: UserId) -> ConversationId:
@@ -101,12 +104,11 @@ async def test_only_people_never_met_are_new_contacts(circle: Circle) -> None:
     strangers = [await circle.room.person() for _ in range(21)]
 
     group = await circle.group(ann, *friends)
-    await circle.groups.add(ann, group, strangers[:20])
-    await circle.groups.add(ann, group, strangers[:20])
+    opened = await circle.groups.add(ann, group, strangers[:20])
 
     with pytest.raises(RateLimited):
         await circle.groups.add(ann, group, strangers)
-    assert len(await circle.roles(group)) == 42
+    assert (list(opened.invited), len(await circle.roles(group))) == (strangers[:20], 22)
 
 
 async def test_who_is_a_member_already_changes_nothing(circle: Circle) -> None:

@@ -39,7 +39,7 @@ async def group_of(*names: str) -> tuple[ConversationId, list[Person]]:
     """A group of new people, whose devices have keys; the first is its admin, the next ones came a second after each other."""
     people = [await sign_up(name, name) for name in names]
     await DeviceRow.all().update(registration_id=10)
-    made = await TortoiseGroups().create(people[0].user_id, [], None, NOON)
+    made = await TortoiseGroups().create(people[0].user_id, [], [], None, NOON)
     for second, person in enumerate(people[1:], 1):
         await join(made.conversation_id, person, second)
     return made.conversation_id, people

@@ -43,7 +43,7 @@ async def test_what_has_come_to_a_stranger_is_shown_once_they_have_written_there
 
 async def test_writing_in_one_conversation_opens_no_other(room: KeyRoom, ann: UserId, bo: UserId) -> None:
     chat = await together(room, ann, bo)
-    group = (await room.groups.create(ann, [bo], None, NOON)).conversation_id
+    group = (await room.groups.create(ann, [bo], (), None, NOON)).conversation_id
 
     await room.conversations.note_writers([(group, bo), (chat, ann)])
 
@@ -94,7 +94,7 @@ async def test_whose_setting_is_off_shows_it_to_nobody(room: KeyRoom, ann: UserI
 
 
 async def test_whoever_comes_back_into_a_group_has_not_written_there(room: KeyRoom, ann: UserId, bo: UserId) -> None:
-    group = await room.groups.create(ann, [bo], None, NOON)
+    group = await room.groups.create(ann, [bo], (), None, NOON)
     key = group.conversation_id
     await room.conversations.note_writers([(key, bo)])
     alone = {user: each for user, each in group.members.items() if user != bo}

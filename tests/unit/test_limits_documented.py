@@ -27,6 +27,8 @@ CONTRACT = {
     "post": [(60, 60)],
     "post_bytes": [(128 * MIB, DAY)],
     "new_contacts": [(20, DAY)],
+    "groups": [(50, DAY)],
+    "group_members": [(2_000, DAY)],
     "lookup": [(1000, 4000), (5000, DAY)],
     "search": [(60, 60)],
     "usernames": [(3, 0)],

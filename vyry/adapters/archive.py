@@ -24,6 +24,7 @@ from vyry.adapters.circle_rows import (
     FriendRow,
     InviteRow,
     ProvenNetworkRow,
+    GroupInvitationRow,
     RestingNameRow,
 )
 from vyry.adapters.circles import TortoiseConversations
@@ -167,6 +168,16 @@ TABLES: Final = (
         {"id": "invite_id"},
     ),
     Table(
+        "group_invitations", GroupInvitationRow, "account_id", ("conversation_id", "to_id", "at"), {"to_id": "user_id"}
+    ),
+    Table(
+        "group_invitations_received",
+        GroupInvitationRow,
+        "to_id",
+        ("conversation_id", "account_id", "at"),
+        {"account_id": "user_id"},
+    ),
+    Table(
         "attachments",
         AttachmentRow,
         "account_id",
@@ -244,6 +255,7 @@ WITHHELD: Final[Mapping[str, str]] = {
     "friend_request.id": "the node's own key",
     "block.id": "the node's own key",
     "invite.token_hash": "stands for a secret",
+    "group_invitation.id": "the node's own key",
     "attachment.parts": "where the node keeps the bytes",
     "attachment.writer": "the node's own count",
     "notice.conversation_id": "stands in its body",

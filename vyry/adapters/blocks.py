@@ -28,6 +28,7 @@ _UNBLOCK: Final = "DELETE FROM block WHERE account_id = $1 AND blocked_id = $2 R
 _PART: Final = (
     "DELETE FROM friend WHERE (account_id = $1 AND friend_id = $2) OR (account_id = $2 AND friend_id = $1)",
     "DELETE FROM friend_request WHERE (account_id = $1 AND to_id = $2) OR (account_id = $2 AND to_id = $1)",
+    "DELETE FROM group_invitation WHERE (account_id = $1 AND to_id = $2) OR (account_id = $2 AND to_id = $1)",
 )
 _PAGE: Final = """
     SELECT blocked_id AS id, at FROM block WHERE account_id = $1 AND blocked_id > $2 ORDER BY blocked_id LIMIT $3"""

@@ -92,6 +92,21 @@ class InviteRow(Model):
         table = "invite"
 
 
+class GroupInvitationRow(Model):
+    """An admin of a group wants somebody in it who does not know them, until it is accepted or declined."""
+
+    id = fields.BigIntField(primary_key=True)
+    conversation_id = fields.UUIDField()
+    #: Who invites.
+    account_id = fields.UUIDField(db_index=True)
+    to_id = fields.UUIDField(db_index=True)
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "group_invitation"
+        unique_together = (("conversation_id", "to_id"),)
+
+
 class AttachmentRow(Model):
     """An uploaded file of ciphertext, or one on its way; the bytes lie in the attachment store."""
 

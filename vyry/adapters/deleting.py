@@ -51,6 +51,7 @@ _FORGET_ACCOUNT: Final = (
     "DELETE FROM friend WHERE account_id = $1 OR friend_id = $1",
     "DELETE FROM friend_request WHERE account_id = $1 OR to_id = $1",
     "DELETE FROM invite WHERE account_id = $1",
+    "DELETE FROM group_invitation WHERE account_id = $1 OR to_id = $1",
     # The rows go when their bytes are gone (vyry/files/upkeep.py); until then they are nobody's.
     "UPDATE attachment SET account_id = NULL, expires_at = created_at WHERE account_id = $1",
     "DELETE FROM call WHERE account_id = $1 OR to_id = $1",
@@ -90,8 +91,10 @@ _HAND_OVER: Final = """
         SELECT (SELECT x.id FROM member x WHERE x.conversation_id = c.id ORDER BY x.joined_at, x.id LIMIT 1)
         FROM conversation c WHERE c.id = ANY($1) AND c.kind = 'group'
             AND NOT EXISTS (SELECT 1 FROM member y WHERE y.conversation_id = c.id AND y.role = 'admin'))"""
-_CLOSE_INVITES: Final = """
-    DELETE FROM invite WHERE conversation_id = ANY($1) AND NOT EXISTS (SELECT 1 FROM conversation c WHERE c.id = invite.conversation_id)"""
+_CLOSE_INVITES: Final = tuple(
+    f"DELETE FROM {table} WHERE conversation_id = ANY($1) AND NOT EXISTS (SELECT 1 FROM conversation c WHERE c.id = {table}.conversation_id)"
+    for table in ("invite", "group_invitation")
+)
 _LEFT: Final = "SELECT id, version FROM conversation WHERE id = ANY($1) ORDER BY id"
 _CLOSE: Final = """
     DELETE FROM conversation WHERE id = ANY($1) AND NOT EXISTS (SELECT 1 FROM member m WHERE m.conversation_id = conversation.id) RETURNING 1"""
@@ -178,7 +181,8 @@ async def _erase_memberships(inside: BaseDBAsyncClient, left: _Left) -> int:
     gone = len(await fetch(inside, _LEAVE, left.account_id, ids))
     await fetch(inside, _HAND_OVER, ids)
     gone += len(await fetch(inside, _CLOSE, ids))
-    await fetch(inside, _CLOSE_INVITES, ids)
+    for statement in _CLOSE_INVITES:
+        await fetch(inside, statement, ids)
     for row in await fetch(inside, _LEFT, ids):
         await conversation_changed(inside, (to_uuid(row["id"]), row["version"]), (), left.now)
     return gone

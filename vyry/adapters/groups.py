@@ -17,10 +17,11 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.inviting import invite_people
 from vyry.adapters.notices import conversation_changed
 from vyry.adapters.statements import fetch, to_uuid
 from vyry.circles.conversations import Conversation, Kind, Role
-from vyry.circles.groups import MAX_GROUPS, Change, Contact
+from vyry.circles.groups import MAX_GROUPS, Change, Contact, check_admin
 from vyry.errors import Forbidden, NotFound
 from vyry.ids import ConversationId, UserId, new_id
 
@@ -36,20 +37,34 @@ _JOIN: Final = """
 _ASSIGN: Final = "UPDATE member SET role = $3 WHERE conversation_id = $1 AND account_id = ANY($2)"
 _LEAVE: Final = "DELETE FROM member WHERE conversation_id = $1 AND account_id = ANY($2)"
 #: Whoever made an invite knows its token: it ends with their being an admin.
-_REVOKE: Final = "DELETE FROM invite WHERE conversation_id = $1 AND account_id = ANY($2)"
+_REVOKE: Final = (
+    "DELETE FROM invite WHERE conversation_id = $1 AND account_id = ANY($2)",
+    "DELETE FROM group_invitation WHERE conversation_id = $1 AND account_id = ANY($2)",
+)
+#: Who has come in needs no invitation any more.
+_SETTLE: Final = "DELETE FROM group_invitation WHERE conversation_id = $1 AND to_id = ANY($2)"
 _CLOSE: Final = (
     "DELETE FROM invite WHERE conversation_id = $1",
+    "DELETE FROM group_invitation WHERE conversation_id = $1",
     "DELETE FROM notice WHERE conversation_id = $1",
     "DELETE FROM conversation WHERE id = $1",
 )
+#: A group that somebody leads whom one blocks does not count, up to as many again.
 _IN_MANY: Final = """
     SELECT m.account_id FROM member m JOIN conversation c ON c.id = m.conversation_id AND c.kind = 'group'
-    WHERE m.account_id = ANY($1) GROUP BY m.account_id HAVING count(*) > $2 LIMIT 1"""
+    WHERE m.account_id = ANY($1) GROUP BY m.account_id HAVING count(*) > $2 AND (count(*) > 2 * $2 OR $2 < (
+        SELECT count(*) FROM member n JOIN conversation g ON g.id = n.conversation_id AND g.kind = 'group'
+        WHERE n.account_id = m.account_id AND NOT EXISTS (
+            SELECT 1 FROM member lead JOIN block b ON b.account_id = n.account_id AND b.blocked_id = lead.account_id
+            WHERE lead.conversation_id = n.conversation_id AND lead.role = 'admin'))) LIMIT 1"""
 _CONTACTS: Final = """
     SELECT a.id, a.settings,
         EXISTS (SELECT 1 FROM friend f WHERE f.account_id = $1 AND f.friend_id = a.id) AS is_friend,
         EXISTS (SELECT 1 FROM member theirs JOIN member mine ON mine.conversation_id = theirs.conversation_id AND mine.account_id = $1
-            WHERE theirs.account_id = a.id) AS is_met
+            WHERE theirs.account_id = a.id) AS is_met,
+        EXISTS (SELECT 1 FROM member their JOIN conversation d ON d.id = their.conversation_id AND d.kind = 'direct'
+            JOIN member mine ON mine.conversation_id = d.id AND mine.account_id = $1
+            WHERE their.account_id = a.id AND their.has_written) AS has_written
     FROM account a WHERE a.id = ANY($2) AND a.deleted_at IS NULL
         AND NOT EXISTS (SELECT 1 FROM block b WHERE b.account_id = a.id AND b.blocked_id = $1)
         AND NOT EXISTS (SELECT 1 FROM block b WHERE b.account_id = $1 AND b.blocked_id = a.id)"""
@@ -67,7 +82,12 @@ class TortoiseGroups:
         return await TortoiseConversations().load(ids)
 
     async def create(
-        self, creator: UserId, others: Collection[UserId], sealed_info: bytes | None, now: datetime
+        self,
+        creator: UserId,
+        others: Collection[UserId],
+        invited: Collection[UserId],
+        sealed_info: bytes | None,
+        now: datetime,
     ) -> Conversation:
         key = ConversationId(new_id())
         async with transaction() as inside:
@@ -77,7 +97,16 @@ class TortoiseGroups:
             made = await _load(inside, key)
             if others:
                 await conversation_changed(inside, (key, made.version), (), now)
+            await invite_people(inside, made, creator, invited, now)
         return made
+
+    async def invite(
+        self, admin: UserId, conversation_id: ConversationId, users: Collection[UserId], now: datetime
+    ) -> None:
+        async with transaction() as inside:
+            present = await lock(inside, conversation_id)
+            check_admin(present, admin)
+            await invite_people(inside, present, admin, users, now)
 
     async def alter(self, conversation_id: ConversationId, change: Change, now: datetime) -> Conversation:
         async with transaction() as inside:
@@ -152,6 +181,7 @@ async def _join(inside: BaseDBAsyncClient, key: ConversationId, users: Collectio
         return
     if len(await fetch(inside, _JOIN, key, sorted(users), now)) < len(users):
         raise NotFound
+    await fetch(inside, _SETTLE, key, sorted(users))
     if await fetch(inside, _IN_MANY, sorted(users), MAX_GROUPS):
         raise Forbidden("One of them is in as many groups as one may be.")
 
@@ -159,7 +189,8 @@ async def _join(inside: BaseDBAsyncClient, key: ConversationId, users: Collectio
 async def _revoke(inside: BaseDBAsyncClient, before: Conversation, after: Conversation) -> None:
     was, now_is = admins(before), admins(after)
     if before.kind is Kind.GROUP and was - now_is:
-        await fetch(inside, _REVOKE, before.conversation_id, sorted(was - now_is))
+        for statement in _REVOKE:
+            await fetch(inside, statement, before.conversation_id, sorted(was - now_is))
 
 
 def admins(conversation: Conversation) -> set[UserId]:
@@ -171,4 +202,5 @@ def _contact(row: dict[str, Any]) -> Contact:
     settings = row["settings"]
     chosen = json.loads(settings) if isinstance(settings, str) else settings
     is_friend = bool(row["is_friend"])
-    return Contact(is_friend or chosen.get("messagesFrom") != "friends", is_friend or bool(row["is_met"]))
+    is_open = is_friend or chosen.get("messagesFrom") != "friends"
+    return Contact(is_open, is_friend or bool(row["is_met"]), is_friend or bool(row["has_written"]))

@@ -8,7 +8,9 @@ from uuid import UUID
 from vyry.adapters.memory_circles import MemoryConversations
 from vyry.circles.conversations import Conversation, Kind, Member, Role
 from vyry.circles.groups import MAX_GROUPS, Change, Contact, check_admin
+from vyry.circles.invitations import MOST_OF_ONE, MOST_WAITING, Invitation, InvitationPage
 from vyry.circles.invites import MAX_INVITES, Invite, joined
+from vyry.circles.people import Person
 from vyry.errors import Forbidden, NotFound
 from vyry.ids import ConversationId, UserId, new_id
 
@@ -25,14 +27,33 @@ class MemoryGroups:
         return await self.conversations.load(ids)
 
     async def create(
-        self, creator: UserId, others: Collection[UserId], sealed_info: bytes | None, now: datetime
+        self,
+        creator: UserId,
+        others: Collection[UserId],
+        invited: Collection[UserId],
+        sealed_info: bytes | None,
+        now: datetime,
     ) -> Conversation:
         key = ConversationId(new_id())
         members = {creator: Member(Role.ADMIN, now)} | {user: Member(Role.MEMBER, now) for user in sorted(others)}
         self._check_new(members.keys())
         made = Conversation(key, Kind.GROUP, members, 1, sealed_info, None, now, now)
         self.conversations.kept[key] = made
+        await self.invite(creator, key, invited, now)
         return made
+
+    async def invite(
+        self, admin: UserId, conversation_id: ConversationId, users: Collection[UserId], now: datetime
+    ) -> None:
+        group = self.present(conversation_id)
+        check_admin(group, admin)
+        waiting = self.conversations.ties.invitations
+        for user in sorted(set(users) - group.members.keys()):
+            waiting.setdefault((conversation_id, user), (admin, now))
+            for each in [each for each in waiting if each[1] == user and waiting[each][0] == admin][:-MOST_OF_ONE]:
+                del waiting[each]
+            for each in [each for each in waiting if each[1] == user][:-MOST_WAITING]:
+                del waiting[each]
 
     async def alter(self, conversation_id: ConversationId, change: Change, now: datetime) -> Conversation:  # noqa: ARG002 - nobody is told, so nobody asks when
         before = self.present(conversation_id)
@@ -43,7 +64,11 @@ class MemoryGroups:
         seen = [user for user in users if user in self.conversations.people and not ties.is_barred(adder, user)]
         friends = {user for user in seen if (user, adder) in ties.friends}
         return {
-            user: Contact(user in friends or user not in ties.reserved, user in friends or self._is_met(adder, user))
+            user: Contact(
+                user in friends or user not in ties.reserved,
+                user in friends or self._is_met(adder, user),
+                user in friends or (ties.pairs.get(frozenset({adder, user})), user) in ties.written,
+            )
             for user in seen
         }
 
@@ -62,6 +87,9 @@ class MemoryGroups:
         self.conversations.kept[key] = after
         gone = before.members.keys() - after.members.keys()
         self.conversations.ties.written -= {(key, user) for user in gone}
+        waiting = self.conversations.ties.invitations
+        for each in [each for each in waiting if each[0] == key and self._is_settled(after, each[1], waiting[each][0])]:
+            del waiting[each]
         if not after.members:
             del self.conversations.kept[key]
         admins = {user for user, member in after.members.items() if member.role is Role.ADMIN}
@@ -77,8 +105,19 @@ class MemoryGroups:
             if user not in self.conversations.people:
                 raise NotFound
             mine = [each for each in self.conversations.kept.values() if user in each.members]
-            if sum(each.kind is Kind.GROUP for each in mine) >= MAX_GROUPS:
+            groups = [each for each in mine if each.kind is Kind.GROUP]
+            counted = [each for each in groups if not self._is_led_by_blocked(each, user)]
+            if len(counted) >= MAX_GROUPS or len(groups) >= 2 * MAX_GROUPS:
                 raise Forbidden("One of them is in as many groups as one may be.")
+
+    def _is_led_by_blocked(self, group: Conversation, user: UserId) -> bool:
+        blocks = self.conversations.ties.blocks
+        return any((user, lead) in blocks for lead, member in group.members.items() if member.role is Role.ADMIN)
+
+    def _is_settled(self, group: Conversation, user: UserId, inviter: UserId) -> bool:
+        """Whether an invitation is over: its reader has come in, or its maker leads the group no more."""
+        leads = group.members.get(inviter)
+        return user in group.members or leads is None or leads.role is not Role.ADMIN
 
     def _is_met(self, one: UserId, other: UserId) -> bool:
         return any({one, other} <= each.members.keys() for each in self.conversations.kept.values())
@@ -124,3 +163,28 @@ class MemoryInvites:
     def _held(self, conversation_id: ConversationId, now: datetime) -> list[Invite]:
         mine = (each for each in self._groups.invites.values() if each.conversation_id == conversation_id)
         return [invite for invite in mine if invite.expires_at > now]
+
+
+class MemoryInvitations:
+    """InvitationStore."""
+
+    def __init__(self, groups: MemoryGroups) -> None:
+        self._groups = groups
+        self._ties = groups.conversations.ties
+
+    async def of(self, user: UserId, limit: int, after: ConversationId | None) -> InvitationPage:
+        found = sorted(((key, *told) for (key, to), told in self._ties.invitations.items() if to == user), reverse=True)
+        seen = [each for each in found if not self._ties.is_barred(user, each[1])]
+        rest = [each for each in seen if after is None or each[0] < after]
+        page = [Invitation(key, Person(inviter, None, None, None), at) for key, inviter, at in rest[:limit]]
+        return InvitationPage(page, page[-1].conversation_id if len(rest) > limit else None)
+
+    async def accept(self, user: UserId, conversation_id: ConversationId, now: datetime) -> Conversation:
+        if (conversation_id, user) not in self._ties.invitations:
+            raise NotFound
+        before = self._groups.present(conversation_id)
+        return self._groups.write(before, joined(before, user, now))
+
+    async def decline(self, user: UserId, conversation_id: ConversationId) -> None:
+        if self._ties.invitations.pop((conversation_id, user), None) is None:
+            raise NotFound

@@ -40,6 +40,8 @@ class Ties:
     pairs: dict[frozenset[UserId], ConversationId] = field(default_factory=dict)
     #: Whose `deliveryReceipts` is off.
     secretive: set[UserId] = field(default_factory=set)
+    #: Who is invited into which group: by whom, and when.
+    invitations: dict[tuple[ConversationId, UserId], tuple[UserId, datetime]] = field(default_factory=dict)
     #: Who has written where.
     written: set[tuple[ConversationId, UserId]] = field(default_factory=set)
 
@@ -145,6 +147,9 @@ class MemoryBlocks:
         for pair in ((owner, other), (other, owner)):
             self._ties.friends.pop(pair, None)
             self._ties.requests.pop(pair, None)
+        for (key, to), (inviter, _) in list(self._ties.invitations.items()):
+            if {to, inviter} == {owner, other}:
+                del self._ties.invitations[key, to]
         return self._raise_version(owner, other)
 
     async def unblock(self, owner: UserId, other: UserId) -> ConversationId | None:

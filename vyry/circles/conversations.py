@@ -66,11 +66,12 @@ class ConversationPage:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The direct conversation that was asked for, whether it was made for that, and what the limits leave if it was."""
+    """The conversation that was asked for, whether it was made for that, what the limits leave, and who was invited instead of added."""
 
     conversation: Conversation
     is_new: bool
     grants: Sequence[tuple[str, Grant]] = ()
+    invited: Sequence[UserId] = ()
 
 
 class ConversationStore(Protocol):

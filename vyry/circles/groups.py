@@ -13,7 +13,7 @@ from vyry.circles.conversations import Conversation, Kind, Member, Opened, Role
 from vyry.clock import Clock
 from vyry.errors import Forbidden, InvalidRequest, LastAdmin, NotFound, VersionMismatch
 from vyry.ids import ConversationId, UserId
-from vyry.limits import NEW_CONTACTS, Grant, Limiter
+from vyry.limits import GROUP_MEMBERS, GROUPS, NEW_CONTACTS, Grant, Limiter
 
 
 MAX_MEMBERS: Final = 1_000
@@ -37,10 +37,14 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """How somebody stands to who wants to add them. `is_open`: friends, or open to everybody. `is_met`: friends, or together in a conversation."""
+    """How somebody stands to who wants to add them. `is_open`: friends, or open to everybody. `is_met`: friends, or together in a conversation.
+
+    `is_acquainted`: friends, or they have themselves written in the direct conversation of the two. All others are invited and not added.
+    """
 
     is_open: bool
     is_met: bool
+    is_acquainted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,20 @@ class GroupStore(Protocol):
         ...
 
     async def create(
-        self, creator: UserId, others: Collection[UserId], sealed_info: bytes | None, now: datetime
+        self,
+        creator: UserId,
+        others: Collection[UserId],
+        invited: Collection[UserId],
+        sealed_info: bytes | None,
+        now: datetime,
     ) -> Conversation:
-        """A new group with an admin. Raises NotFound when one of them is not there, Forbidden when one is in `MAX_GROUPS` groups."""
+        """A new group with an admin, and invitations into it. Raises NotFound when one of the others is not there, Forbidden when one is in `MAX_GROUPS` groups."""
+        ...
+
+    async def invite(
+        self, admin: UserId, conversation_id: ConversationId, users: Collection[UserId], now: datetime
+    ) -> None:
+        """Have these invited, unless they are; a member is not. For whom nothing waited, they are told. Raises NotFound, Forbidden (no admin any more)."""
         ...
 
     async def alter(self, conversation_id: ConversationId, change: Change, now: datetime) -> Conversation:
@@ -99,23 +114,27 @@ class Groups:
         """A new group, with its creator as admin. Raises InvalidRequest, NotFound, Forbidden, RateLimited."""
         if creator in others:
             raise InvalidRequest(fields=[{"field": "memberIds", "problem": "one of them is yourself"}])
-        grants = await self._approach(creator, others)
-        group = await self._store.create(creator, others, sealed_info, self._clock.now())
-        return Opened(group, is_new=True, grants=grants)
+        known, invited, grants = await self._approach(creator, others, makes=1)
+        group = await self._store.create(creator, known, invited, sealed_info, self._clock.now())
+        return Opened(group, is_new=True, grants=grants, invited=invited)
 
     async def edit(self, editor: UserId, conversation_id: ConversationId, edit: Edit) -> Conversation:
         """Change what is said of it: admins do, and either of two. Raises NotFound, Forbidden, VersionMismatch."""
         return await self._alter(conversation_id, lambda present: edited(present, editor, edit))
 
     async def add(self, adder: UserId, conversation_id: ConversationId, users: Sequence[UserId]) -> Opened:
-        """Make these people members; who is one already stays what they are. Raises NotFound, Forbidden, InvalidRequest, RateLimited."""
+        """Make these people members, have strangers invited; who is a member stays what they are. Raises NotFound, Forbidden, InvalidRequest, RateLimited."""
         present = await self._seen(adder, conversation_id)
         now = self._clock.now()
         # Refused here, nobody is looked at and nothing is counted; it is asked again under the lock.
         admitted(present, adder, users, now)
-        grants = await self._approach(adder, [user for user in users if user not in present.members])
-        group = await self._alter(conversation_id, lambda conversation: admitted(conversation, adder, users, now))
-        return Opened(group, is_new=False, grants=grants)
+        members = [user for user in users if user in present.members]
+        known, invited, grants = await self._approach(adder, [user for user in users if user not in members])
+        known += members
+        group = await self._alter(conversation_id, lambda conversation: admitted(conversation, adder, known, now))
+        if invited:
+            await self._store.invite(adder, conversation_id, invited, now)
+        return Opened(group, is_new=False, grants=grants, invited=invited)
 
     async def remove(self, remover: UserId, conversation_id: ConversationId, user: UserId) -> None:
         """Somebody goes, or is made to go. Raises NotFound, Forbidden, LastAdmin."""
@@ -141,17 +160,22 @@ class Groups:
         check_member(present, viewer)
         return present
 
-    async def _approach(self, adder: UserId, users: Collection[UserId]) -> list[tuple[str, Grant]]:
-        """May these people be added by somebody? Those never met count as new contacts. Raises NotFound, Forbidden, RateLimited."""
+    async def _approach(
+        self, adder: UserId, users: Collection[UserId], makes: int = 0
+    ) -> tuple[list[UserId], list[UserId], list[tuple[str, Grant]]]:
+        """Who of these is added, who is invited, and what the limits leave. Those never met count as new contacts. Raises NotFound, Forbidden, RateLimited."""
         contacts = await self._store.contacts(adder, users) if users else {}
         if contacts.keys() != set(users):
             raise NotFound
         if not all(contact.is_open for contact in contacts.values()):
             raise Forbidden("One of them is added by friends only.")
         strangers = sum(not contact.is_met for contact in contacts.values())
-        if not strangers:
-            return []
-        return [(NEW_CONTACTS.name, await self._limiter.take(NEW_CONTACTS, str(adder), strangers))]
+        costs = {NEW_CONTACTS: strangers, GROUPS: makes, GROUP_MEMBERS: len(users)}
+        grants = [
+            (quota.name, await self._limiter.take(quota, str(adder), cost)) for quota, cost in costs.items() if cost
+        ]
+        known = [user for user in users if contacts[user].is_acquainted]
+        return known, [user for user in users if not contacts[user].is_acquainted], grants
 
     async def _alter(self, conversation_id: ConversationId, change: Change) -> Conversation:
         altered = await self._store.alter(conversation_id, change, self._clock.now())

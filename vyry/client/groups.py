@@ -15,6 +15,7 @@ from vyry.client.group_info import GroupInfo
 from vyry.client.link_codes import check_no_link_code
 from vyry.client.refusals import Refused
 from vyry.client.rest import Body, Rest
+from vyry.client.shapes import identifier
 from vyry.client.store import Store
 
 
@@ -29,6 +30,24 @@ class Groups:
         self._circles = info.circles
         self._dues = Dues(store)
         self._beginnings = Beginnings(store)
+        self._invited: dict[UUID, tuple[UUID, ...]] = {}
+
+    def invited(self, conversation_id: UUID) -> tuple[UUID, ...]:
+        """Who was invited instead of added by the last `create` or `add` here: strangers come in when they accept. Nothing is sealed for them before."""
+        return self._invited.get(conversation_id, ())
+
+    async def invitations(self) -> list[Body]:
+        """The groups into which one is invited: `conversationId`, `userId` of who invites, `username`, `displayName`, `invitedAt`."""
+        return await self._rest.pages("/conversations/invitations", "invitations")
+
+    async def accept(self, conversation_id: UUID) -> None:
+        """Come into a group into which one is invited. The title is told by the device that sealed it, once that is there."""
+        said = await self._rest.call("POST", f"/conversations/invitations/{conversation_id}/accept")
+        self._circles.keep(said, conversation_id)
+
+    async def decline(self, conversation_id: UUID) -> None:
+        """Say no to an invitation; nobody is told."""
+        await self._rest.call("DELETE", f"/conversations/invitations/{conversation_id}")
 
     async def create(self, member_ids: Sequence[UUID], title: str, *, id: UUID | None = None) -> UUID:
         """A new group with oneself as its admin. Broken off and asked for again, it is made once; under an `id` that was given before, the group of that call is answered. Raises TextTooLong, NothingToSee."""
@@ -46,6 +65,7 @@ class Groups:
             expected = Expected(member_ids, is_new=True, is_first=found is None)
             self._circles.keep(said, expected=expected)
             group = UUID(said["conversationId"])
+            self._note_invited(group, said)
             await self._settle(Due(group), said)
             if id is None:
                 self._beginnings.answered(name)
@@ -66,6 +86,7 @@ class Groups:
             asked = {"userIds": list(map(str, user_ids))}
             said = await self._rest.call("POST", f"/conversations/{conversation_id}/members", asked)
             self._circles.keep(said, conversation_id, expected=Expected(user_ids))
+            self._note_invited(conversation_id, said)
             await self._settle(due, said)
 
     async def remove(self, conversation_id: UUID, user_id: UUID) -> None:
@@ -108,6 +129,10 @@ class Groups:
                 yield
             finally:
                 self._wake()
+
+    def _note_invited(self, group: UUID, said: Body) -> None:
+        with self._rest.shaped():
+            self._invited[group] = tuple(map(identifier, said.get("invited", ())))
 
     async def _settle(self, due: Due, said: Body) -> None:
         await self._info.settle(due, said)

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from vyry.ids import ConversationId, UserId
 from web.keys import CALLER, GRANTS, SERVICES
-from web.wire.conversations import ConversationList, ConversationsQuery, ConversationView, OpenConversation
+from web.wire.conversations import ConversationList, ConversationsQuery, ConversationView, OpenConversation, OpenedView
 from web.wire.strict import answer, named, parameters, read
 
 
@@ -18,7 +18,7 @@ async def open_one(request: web.Request) -> web.Response:
         others = [UserId(user) for user in wanted.member_ids or ()]
         opened = await services.circles.groups.create(opener, others, wanted.sealed_info)
     request[GRANTS] = list(opened.grants)
-    return answer(ConversationView.of(opened.conversation), status=201 if opened.is_new else 200)
+    return answer(OpenedView.opened(opened), status=201 if opened.is_new else 200)
 
 
 async def show(request: web.Request) -> web.Response:

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from vyry.ids import ConversationId, UserId
 from web.keys import CALLER, GRANTS, SERVICES
-from web.wire.conversations import ConversationView
+from web.wire.conversations import ConversationView, OpenedView
 from web.wire.groups import AddMembers, AssignRole, EditConversation, MemberList, MembersQuery
 from web.wire.shapes import Nothing
 from web.wire.strict import answer, named, parameters, read
@@ -31,7 +31,7 @@ async def add(request: web.Request) -> web.Response:
     users = [UserId(user) for user in body.user_ids]
     grown = await request.app[SERVICES].circles.groups.add(request[CALLER].user_id, _conversation(request), users)
     request[GRANTS] = list(grown.grants)
-    return answer(ConversationView.of(grown.conversation))
+    return answer(OpenedView.opened(grown))
 
 
 async def remove(request: web.Request) -> web.Response:

@@ -4,9 +4,11 @@ from typing import Final
 
 from vyry.errors import Forbidden, NotFound
 from vyry.limits import NEW_CONTACTS
-from web.handlers import conversations
+from web.handlers import conversations, invitations
 from web.keys import Route
-from web.wire.conversations import ConversationList, ConversationsQuery, ConversationView, OpenConversation
+from web.wire.conversations import ConversationList, ConversationsQuery, ConversationView, OpenConversation, OpenedView
+from web.wire.invitations import InvitationList
+from web.wire.shapes import Nothing
 
 
 ROWS: Final[tuple[Route, ...]] = (
@@ -16,7 +18,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=conversations.open_one,
         summary="Open the direct conversation with somebody (200 if there is one already), or make a group",
         body=OpenConversation,
-        answers={201: ConversationView, 200: ConversationView},
+        answers={201: OpenedView, 200: OpenedView},
         refusals=(NotFound, Forbidden),
         quota=NEW_CONTACTS,
     ),
@@ -27,6 +29,30 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="The caller's conversations, newest made first",
         query=ConversationsQuery,
         answers={200: ConversationList},
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/conversations/invitations",
+        handler=invitations.index,
+        summary="The groups into which the caller is invited, newest made first",
+        query=ConversationsQuery,
+        answers={200: InvitationList},
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/conversations/invitations/{conversationId}/accept",
+        handler=invitations.accept,
+        summary="Become a member of a group into which one is invited",
+        answers={200: ConversationView},
+        refusals=(NotFound, Forbidden),
+    ),
+    Route(
+        method="DELETE",
+        path="/api/v1/conversations/invitations/{conversationId}",
+        handler=invitations.decline,
+        summary="Decline to be in a group; nobody is told",
+        answers={200: Nothing},
+        refusals=(NotFound,),
     ),
     Route(
         method="GET",

@@ -6,7 +6,7 @@ from vyry.errors import Forbidden, LastAdmin, NotFound, VersionMismatch
 from vyry.limits import NEW_CONTACTS
 from web.handlers import groups, invites
 from web.keys import Route
-from web.wire.conversations import ConversationView
+from web.wire.conversations import ConversationView, OpenedView
 from web.wire.groups import (
     AddMembers,
     AssignRole,
@@ -48,7 +48,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=groups.add,
         summary="Add members to a group (admins); who is one already stays what they are",
         body=AddMembers,
-        answers={200: ConversationView},
+        answers={200: OpenedView},
         refusals=(NotFound, Forbidden),
         quota=NEW_CONTACTS,
     ),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from vyry.circles.conversations import Conversation, ConversationPage, Member
+from vyry.circles.conversations import Conversation, ConversationPage, Member, Opened
 from vyry.errors import InvalidRequest
 from vyry.ids import UserId
 from web.wire.shapes import Base64, Count, Id, Moment, Octets, Wire
@@ -93,6 +93,18 @@ class ConversationView(Wire):
             last_activity_at=conversation.last_activity_at,
             created_at=conversation.created_at,
         )
+
+
+class OpenedView(ConversationView):
+    """A conversation, and those who were invited instead of added: strangers come in when they accept."""
+
+    invited: Sequence[Id]
+
+    @classmethod
+    def opened(cls, opened: Opened) -> "OpenedView":
+        """As the wire has it."""
+        view = ConversationView.of(opened.conversation)
+        return cls(**{name: getattr(view, name) for name in ConversationView.model_fields}, invited=opened.invited)
 
 
 class ConversationList(Wire):

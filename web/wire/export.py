@@ -18,6 +18,7 @@ from web.wire.export_circles import (
     ExportedBlock,
     ExportedFriend,
     ExportedFriendRequest,
+    ExportedInvitation,
     ExportedInvite,
     ExportedWakeUp,
 )
@@ -265,6 +266,8 @@ class AccountArchive(Wire):
     friend_requests_received: Sequence[ExportedFriendRequest]
     blocks: Sequence[ExportedBlock]
     invites: Sequence[ExportedInvite]
+    group_invitations: Sequence[ExportedInvitation]
+    group_invitations_received: Sequence[ExportedInvitation]
     attachments: Sequence[ExportedAttachment]
     wake_ups: Sequence[ExportedWakeUp]
     resting_names: Sequence[ExportedRestingName]
@@ -299,6 +302,8 @@ _ROWS: Final[Mapping[str, type[BaseModel]]] = {
     "friend_requests_received": ExportedFriendRequest,
     "blocks": ExportedBlock,
     "invites": ExportedInvite,
+    "group_invitations": ExportedInvitation,
+    "group_invitations_received": ExportedInvitation,
     "attachments": ExportedAttachment,
     "wake_ups": ExportedWakeUp,
     "resting_names": ExportedRestingName,

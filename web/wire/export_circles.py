@@ -35,6 +35,14 @@ class ExportedInvite(Wire):
     expires_at: Moment
 
 
+class ExportedInvitation(Wire):
+    """A group, and who the account invited into it, or was invited by."""
+
+    conversation_id: Id
+    user_id: Id
+    at: Moment
+
+
 class ExportedAttachment(Wire):
     """An uploaded file; its ciphertext is at `GET /attachments/{id}`."""
 

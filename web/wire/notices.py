@@ -83,6 +83,12 @@ class ConversationChanged(Wire):
     version: Count
 
 
+class GroupInvited(Wire):
+    """The own account is invited into a group; told of the first that waits."""
+
+    name: Literal["groupInvited"]
+
+
 class CallMissed(Wire):
     """Somebody called, and no device of the account took it."""
 
@@ -102,5 +108,6 @@ Notice = (
     | TokenReused
     | AccountDeleted
     | ConversationChanged
+    | GroupInvited
     | CallMissed
 )

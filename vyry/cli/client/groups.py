@@ -50,6 +50,8 @@ def create(title: Words, /, *who: str, id: UUID | None = None, where: Where = HE
         made = await client.groups.create(members, title, id=id)
         await out(client)
         where.say(f"{quoted(title)} is made: {made}", {"conversationId": str(made), "title": title})
+        told = {"conversationId": str(made), "title": title, "invited": list(map(str, client.groups.invited(made)))}
+        where.say(f"{title} is made: {made}{await _invited(client, made)}", told)
 
     where.run(act)
 
@@ -74,7 +76,7 @@ def rename(to: Words, title: Words, /, *, where: Where = HERE) -> None:
 
 @app.command
 def add(to: Words, first: str, /, *more: str, where: Where = HERE) -> None:
-    """Take people in. They read what is said from now on.
+    """Take people in. They read what is said from now on. Whoever does not know you is invited, and comes in by accepting.
 
     Args:
         to: A title or conversation id.
@@ -83,12 +85,17 @@ def add(to: Words, first: str, /, *more: str, where: Where = HERE) -> None:
         where: Which device, and its node.
     """
 
-    async def deed(client: Client, chat: UUID) -> Body:
+    async def act(client: Client) -> None:
+        chat = await group(client, to)
         users = [await person(client, word) for word in (first, *more)]
         await client.groups.add(chat, users)
-        return {"userIds": list(map(str, users))}
+        await client.sent()
+        invited = client.groups.invited(chat)
+        added = "Added." if set(users) - set(invited) else "Nobody is added."
+        told = {"userIds": list(map(str, users)), "invited": list(map(str, invited))}
+        where.say(f"{added}{await _invited(client, chat)}", {"conversationId": str(chat), **told})
 
-    _do(to, deed, "Added.", where)
+    where.run(act)
 
 
 @app.command
@@ -184,6 +191,36 @@ def join(token: Words, /, *, where: Where = HERE) -> None:
 
 @app.command
 def members(to: Words, /, *, where: Where = HERE) -> None:
+def invitations(*, where: Where = HERE) -> None:
+    """List the groups into which you are invited by people whom you do not know, and who invites.
+
+
+        for each in await client.groups.invitations():
+            name = each["username"] and f"@{each['username']}"
+            where.say(f"{each['conversationId']}  invited by {name or each['userId']}", each)
+
+
+
+def accept(invitation: UUID, /, *, where: Where = HERE) -> None:
+    """Come into a group into which you are invited. The title shows once a device that knows it was there.
+
+        invitation: The id that `groups invitations` prints.
+
+        await client.groups.accept(invitation)
+        where.say(f"You are in: {invitation}", {"conversationId": str(invitation)})
+
+
+
+def decline(invitation: UUID, /, *, where: Where = HERE) -> None:
+    """Decline an invitation; nobody is told.
+
+        invitation: The id that `groups invitations` prints.
+
+        await client.groups.decline(invitation)
+        where.say("Declined.", {"conversationId": str(invitation), "declined": True})
+
+
+
     """List who is in it, as the node says: until members are signed for, the node vouches for who is in a group.
 
     Args:
@@ -197,6 +234,15 @@ def members(to: Words, /, *, where: Where = HERE) -> None:
             where.say(f"{word(each['role']):6}  {await names.of(UUID(each['userId']))}", each)
 
     where.run(act)
+
+
+async def _invited(client: Client, chat: UUID) -> str:
+    """Who was invited instead of added, for the end of a line."""
+    names = Names(client)
+    invited = [await names.of(each) for each in client.groups.invited(chat)]
+    return f" Invited, as they do not know you: {', '.join(invited)}." if invited else ""
+
+
 
 
 def _do(to: str, deed: Deed, text: str, where: Where) -> None:

@@ -1,0 +1,150 @@
+"""Strangers invite and do not add: see GroupStore.invite and InvitationStore, and the rules of vyry/circles/groups.py on top of them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.contracts.key_room import NOON, open_key_room
+from tests.contracts.test_group_store import Circle
+from vyry.circles.conversations import Role
+from vyry.circles.groups import with_members
+from vyry.circles.invitations import MOST_OF_ONE, MOST_WAITING
+from vyry.errors import Forbidden, NotFound
+from vyry.ids import ConversationId, UserId
+
+
+@pytest.fixture
+async def circle(mail_url: str | None) -> AsyncIterator[Circle]:
+    async with open_key_room(mail_url) as room:
+        yield Circle(room)
+
+
+@pytest.fixture
+async def ann(circle: Circle) -> UserId:
+    return await circle.room.person()
+
+
+@pytest.fixture
+async def bo(circle: Circle) -> UserId:
+    return await circle.room.person()
+
+
+async def waiting(circle: Circle, user: UserId) -> list[tuple[ConversationId, UserId]]:
+    """The groups that wait for the word of this person, and who invites."""
+    page = await circle.invitations.list(user, 200, None)
+    return [(each.conversation_id, each.inviter.user_id) for each in page.invitations]
+
+
+async def test_a_stranger_is_invited_and_comes_in_by_accepting(circle: Circle, ann: UserId, bo: UserId) -> None:
+    opened = await circle.groups.create(ann, [bo], b"title")
+    group = opened.conversation.conversation_id
+    before = await circle.roles(group), list(opened.invited), await waiting(circle, bo)
+
+    joined = await circle.invitations.accept(bo, group)
+
+    assert before == ({ann: Role.ADMIN}, [bo], [(group, ann)])
+    assert (joined.version, await circle.roles(group)) == (2, {ann: Role.ADMIN, bo: Role.MEMBER})
+    assert (await waiting(circle, bo), circle.hearing.heard) == ([], [group])
+    with pytest.raises(NotFound):
+        await circle.invitations.accept(bo, group)
+
+
+async def test_an_unanswered_conversation_makes_no_acquaintance(circle: Circle, ann: UserId, bo: UserId) -> None:
+    direct, _ = await circle.room.conversations.open_direct(ann, bo, NOON)
+    shared = (await circle.room.groups.create(ann, [bo], [], None, NOON)).conversation_id
+    await circle.room.conversations.note_writers([(direct.conversation_id, ann), (shared, bo)])
+    first = await circle.groups.create(ann, [bo], None)
+
+    await circle.room.conversations.note_writers([(direct.conversation_id, bo)])
+    second = await circle.groups.create(ann, [bo], None)
+
+    assert (list(first.invited), list(second.invited)) == ([bo], [])
+
+
+async def test_friends_add_each_other(circle: Circle, ann: UserId, bo: UserId) -> None:
+    await circle.room.friends.ask(ann, bo, NOON)
+    await circle.room.friends.accept(bo, ann, NOON)
+
+    assert (await circle.groups.create(ann, [bo], None)).invited == []
+
+
+async def test_who_declines_is_invited_no_more_and_may_be_again(circle: Circle, ann: UserId, bo: UserId) -> None:
+    group = await circle.group(ann, bo)
+
+    await circle.invitations.decline(bo, group)
+    declined = await waiting(circle, bo)
+    await circle.groups.add(ann, group, [bo])
+
+    assert (declined, await waiting(circle, bo)) == ([], [(group, ann)])
+    await circle.invitations.decline(bo, group)
+    with pytest.raises(NotFound):
+        await circle.invitations.decline(bo, group)
+
+
+async def test_an_invitation_ends_with_its_maker_being_admin(circle: Circle, ann: UserId, bo: UserId) -> None:
+    cy = await circle.room.person()
+    group = await circle.group(ann, bo)
+    await circle.room.groups.alter(group, lambda present: with_members(present, [cy], NOON), NOON)
+    await circle.groups.assign(ann, group, cy, Role.ADMIN)
+
+    await circle.groups.remove(ann, group, ann)
+
+    assert await waiting(circle, bo) == []
+    with pytest.raises(NotFound):
+        await circle.invitations.accept(bo, group)
+
+
+@pytest.mark.parametrize("is_invited", [True, False], ids=["by the invited", "by the inviter"])
+async def test_a_block_ends_invitations(circle: Circle, ann: UserId, bo: UserId, is_invited: bool) -> None:
+    group = await circle.group(ann, bo)
+    blocker, blocked = (bo, ann) if is_invited else (ann, bo)
+
+    await circle.room.blocks.block(blocker, blocked, NOON)
+
+    assert await waiting(circle, bo) == []
+    with pytest.raises(NotFound):
+        await circle.invitations.accept(bo, group)
+    with pytest.raises(NotFound):
+        await circle.groups.add(ann, group, [bo])
+
+
+async def test_nobody_keeps_others_out_by_inviting_without_end(circle: Circle, bo: UserId) -> None:
+    people = [await circle.room.person() for _ in range(MOST_WAITING // MOST_OF_ONE + 2)]
+    made = []
+    for person in people:
+        for _ in range(MOST_OF_ONE + 1):
+            group = await circle.room.groups.create(person, [], [bo], None, NOON)
+            made.append((group.conversation_id, person))
+
+    kept = [each for number, each in enumerate(made) if number % (MOST_OF_ONE + 1)][-MOST_WAITING:]
+    assert sorted(await waiting(circle, bo)) == sorted(kept)
+
+
+async def test_invitations_are_shown_page_by_page(circle: Circle, bo: UserId) -> None:
+    people = [await circle.room.person() for _ in range(3)]
+    made = [(await circle.room.groups.create(each, [], [bo], None, NOON)).conversation_id for each in people]
+
+    first = await circle.invitations.list(bo, 2, None)
+    second = await circle.invitations.list(bo, 2, first.next_cursor)
+
+    pages = [each.conversation_id for page in (first, second) for each in page.invitations]
+    assert (pages, second.next_cursor) == (sorted(made, reverse=True), None)
+
+
+async def test_groups_of_whom_one_blocks_do_not_count(
+    circle: Circle, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("groups", "memory_groups"):
+        monkeypatch.setattr(f"vyry.adapters.{module}.MAX_GROUPS", 2)
+    cy = await circle.room.person()
+    for _ in range(2):
+        await circle.room.groups.create(ann, [bo], [], None, NOON)
+    with pytest.raises(Forbidden):
+        await circle.room.groups.create(cy, [bo], [], None, NOON)
+
+    await circle.room.blocks.block(bo, ann, NOON)
+
+    for _ in range(2):
+        await circle.room.groups.create(cy, [bo], [], None, NOON)
+    with pytest.raises(Forbidden):
+        await circle.room.groups.create(cy, [bo], [], None, NOON)
