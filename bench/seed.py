@@ -51,7 +51,12 @@ class Registry:
         """A group of these people."""
         body = {"kind": "group", "memberIds": [each.user_id for each in members], "sealedInfo": _text(b"bench")}
         conversation = await self._call("POST", "/conversations", body, admin.token)
-        return str(conversation["conversationId"])
+        group = str(conversation["conversationId"])
+        invited = set(conversation["invited"])
+        for member in members:
+            if member.user_id in invited:
+                await self._call("POST", f"/conversations/invitations/{group}/accept", None, member.token)
+        return group
 
     async def befriend(self, one: Member, other: Member) -> None:
         """Make these two friends who show each other their presence."""

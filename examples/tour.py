@@ -35,6 +35,9 @@ async def next_of(events: AsyncIterator[Event], kind: type[Event]) -> Event:
 async def tour(ann: Client, bo: Client, folder: Path) -> None:
     """Ann and Bo make a group, talk, and send a file."""
     to_ann, to_bo = ann.events(), bo.events()
+    # Between strangers there are invitations: friends add each other.
+    await ann.friends.request(bo.user_id)
+    await bo.friends.accept(ann.user_id)
     chat = await ann.groups.create([bo.user_id], "The tour")
     await ann.messages.text(chat, "Hello Bo!")
     heard = await next_of(to_bo, Message)

@@ -167,7 +167,10 @@ async def run(folder: Path, kills: int, seed: int, say: Callable[[str], object] 
     with Alone() as node:
         devices = [Device(folder / name) for name in ("ann", "bo")]
         ids = [await sign_up(node, device.folder) for device in devices]
+        async with Client.open(Profile(devices[1].folder, node.url)) as bo:
+            await bo.friends.request(ids[0])
         async with Client.open(Profile(devices[0].folder, node.url)) as ann:
+            await ann.friends.accept(ids[1])
             conversations = [await ann.direct(ids[1]), await ann.groups.create(ids[1:], "the loop")]
             await ann.sent()
         loop = Loop(node, devices, conversations, kills, random.Random(seed))

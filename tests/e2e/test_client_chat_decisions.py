@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from scripts.nodes import Alone
+from tests.befriending import befriend
 from tests.client import fresh_number
 from tests.e2e.test_client_chat import screen, shown, type_in, until
 from tests.e2e.test_client_presence import pair
@@ -110,6 +111,7 @@ async def test_what_waits_is_shown_after_a_restart_too(alone: Alone, tmp_path: P
 async def test_a_new_member_is_shown_in_the_group(alone: Alone, tmp_path: Path) -> None:
     async with pair(alone, tmp_path) as (ann, bo, _), open_at(alone, tmp_path / "eve") as eve:
         await register(eve, alone)
+        await befriend(ann, eve)
         group = await ann.groups.create([bo.user_id], "walks")
         await ann.send_text(group, "first")
         assert await texts(bo, 1) == ["first"]

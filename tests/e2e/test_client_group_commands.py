@@ -37,7 +37,11 @@ class Trio:
 @pytest.fixture(scope="module")
 def trio(alone: Alone, tmp_path_factory: pytest.TempPathFactory) -> Trio:
     terminal = Terminal(alone, tmp_path_factory.mktemp("home"))
-    return Trio(terminal, *(terminal.sign_up(name) for name in ("ann", "bo", "cy")))
+    ann, *others = [terminal.sign_up(name) for name in ("ann", "bo", "cy")]
+    for name, other in zip(("bo", "cy"), others, strict=True):
+        terminal.told("ann", "friends", "add", other)
+        terminal.told(name, "friends", "accept", ann)
+    return Trio(terminal, ann, *others)
 
 
 def refused(done: Run, code: Exit, word: str) -> None:
@@ -106,3 +110,21 @@ def test_a_title_takes_the_place_of_nobody(trio: Trio) -> None:
     assert client("ann", "send", "@bo_of_the_trio", "for Bo alone").code == Exit.DONE
     assert trio.texts("bo")[-1] == "for Bo alone"
     assert "for Bo alone" not in trio.texts("cy")
+
+
+def test_a_stranger_is_invited_and_comes_in_by_accepting(trio: Trio) -> None:
+    terminal = trio.terminal
+    eve = terminal.sign_up("eve_of_the_trio")
+    made = terminal.client("ann", "groups", "create", "Strangers", eve)
+    group, chosen = made.out.split()[3].rstrip("."), "eve_of_the_trio"
+
+    waiting = terminal.told(chosen, "groups", "invitations")
+    again = terminal.client("ann", "groups", "add", group, eve)
+    accepted = terminal.client(chosen, "groups", "accept", group)
+    declined = terminal.client(chosen, "groups", "decline", group)
+
+    assert "Invited, as they do not know you" in made.out
+    assert [(each["conversationId"], each["userId"]) for each in waiting] == [(group, trio.ann)]
+    assert again.out.startswith("Nobody is added. Invited")
+    assert (accepted.code, group in trio.titles(chosen)) == (Exit.DONE, True)
+    refused(declined, Exit.REFUSED, "NOT_FOUND")

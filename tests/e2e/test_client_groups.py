@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from scripts.nodes import Alone
+from tests.befriending import befriend
 from tests.e2e.test_client_linking import link
 from tests.e2e.test_sdk import open_at, register, texts
 from vyry.client.chain import octets, text
@@ -61,6 +62,7 @@ async def people(alone: Alone, tmp_path: Path) -> AsyncIterator[People]:
         found = [await stack.enter_async_context(open_at(alone, tmp_path / name)) for name in ("ann", "bo", "cy")]
         for client in found:
             await register(client, alone)
+        await befriend(*found)
         yield People(*found)
 
 
@@ -196,6 +198,7 @@ async def test_what_is_said_after_a_removal_is_closed_to_who_was_removed(
     ann, cy = people.ann, people.cy
     async with open_at(alone, tmp_path / "dan") as dan:
         dan_id = await register(dan, alone)
+        await befriend(ann, dan)
     group = await ann.groups.create([dan_id, cy.user_id], "Walks")
     await ann.send_text(group, "with Cy")
     assert await texts(cy, 1) == ["with Cy"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from scripts.nodes import Alone
+from tests.befriending import befriend
 from tests.client import fresh_number
 from tests.e2e.test_client_groups import hear, held, sealed_info, title
 from tests.e2e.test_sdk import accept, open_at, register
@@ -36,6 +37,7 @@ async def test_a_group_that_was_made_when_the_process_ended_is_made_once_and_tol
         bo_id = await register(bo, alone)
         async with open_at(alone, tmp_path / "ann") as ann:
             await register(ann, alone)
+            await befriend(ann, bo)
             break_off(ann, "POST", is_heard=True)
             with pytest.raises(Unreachable):
                 await ann.groups.create([bo_id], "Walks")
@@ -55,6 +57,7 @@ async def test_a_group_that_was_made_when_the_process_ended_is_told_without_aski
         bo_id = await register(bo, alone)
         async with open_at(alone, tmp_path / "ann") as ann:
             await register(ann, alone)
+            await befriend(ann, bo)
             break_off(ann, "POST", is_heard=True)
             with pytest.raises(Unreachable):
                 await ann.groups.create([bo_id], "Walks")
@@ -72,6 +75,8 @@ async def test_a_removal_that_was_broken_off_is_brought_to_its_end(alone: Alone,
         people = [await register(bo, alone), await register(cy, alone)]
         async with open_at(alone, tmp_path / "dan") as dan:
             await register(dan, alone)
+            await befriend(dan, bo)
+            await befriend(dan, cy)
             group = await dan.groups.create([*people], "Walks")
             await dan.groups.set_role(group, people[0], "admin")
             await dan.send_text(group, "told")
@@ -99,6 +104,7 @@ async def test_who_comes_back_with_other_keys_is_told_the_title_again(alone: Alo
         await register(ann, alone)
         async with open_at(alone, tmp_path / "bo") as bo:
             bo_id = await register(bo, alone, number)
+            await befriend(ann, bo)
             group = await ann.groups.create([bo_id], "Walks")
             await ann.send_text(group, "told")
             await hear(bo, "told")

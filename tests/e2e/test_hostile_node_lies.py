@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from scripts.nodes import ROOT, Alone
+from tests.befriending import befriend_devices
 from tests.client import Node, Refused
 from tests.device_keys import base64_text
 from tests.e2e.hostile_raw import Raw
@@ -39,6 +40,7 @@ SEALED = b"\1\2 sealed"
 
 
 async def group_of(raw: Raw) -> str:
+    await befriend_devices(raw.ann, raw.bo)
     body = {"kind": "group", "memberIds": [raw.bo.user_id], "sealedInfo": base64_text(b"a title")}
     return str((await raw.ann.call("POST", "/conversations", body))["conversationId"])
 

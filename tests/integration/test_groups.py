@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.befriending import befriend_devices
 from tests.canaries import noting, sweep_plainly
 from tests.client import Body, Device, Refused
 from tests.device_keys import base64_text
@@ -12,8 +13,9 @@ from tests.live_house import House
 
 
 async def people(house: House, count: int) -> list[Device]:
-    """The first of them knows the devices of all."""
+    """Friends; the first of them knows the devices of all."""
     found = [await house.node.sign_up() for _ in range(count)]
+    await befriend_devices(*found)
     for each in found:
         await found[0].learn(each.user_id)
     return found

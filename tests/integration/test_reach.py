@@ -86,7 +86,10 @@ class People:
 
     async def _group(self, admin: Device, other: Device) -> dict[str, str]:
         body = {"kind": "group", "memberIds": [other.user_id]}
-        group = str((await admin.call("POST", "/conversations", body))["conversationId"])
+        made = await admin.call("POST", "/conversations", body)
+        group = str(made["conversationId"])
+        if made["invited"]:
+            await other.call("POST", f"/conversations/invitations/{group}/accept")
         invite = await admin.call("POST", f"/conversations/{group}/invites", {})
         return {"group": group, "invite": str(invite["inviteId"])}
 

@@ -50,8 +50,8 @@ def create(title: Words, /, *who: str, id: UUID | None = None, where: Where = HE
         made = await client.groups.create(members, title, id=id)
         await out(client)
         where.say(f"{quoted(title)} is made: {made}", {"conversationId": str(made), "title": title})
-        told = {"conversationId": str(made), "title": title, "invited": list(map(str, client.groups.invited(made)))}
-        where.say(f"{title} is made: {made}{await _invited(client, made)}", told)
+        words, invited = await _invited(client, made)
+        where.say(f"{title} is made: {made}{words}", {"conversationId": str(made), "title": title, **invited})
 
     where.run(act)
 
@@ -90,10 +90,10 @@ def add(to: Words, first: str, /, *more: str, where: Where = HERE) -> None:
         users = [await person(client, word) for word in (first, *more)]
         await client.groups.add(chat, users)
         await client.sent()
-        invited = client.groups.invited(chat)
-        added = "Added." if set(users) - set(invited) else "Nobody is added."
-        told = {"userIds": list(map(str, users)), "invited": list(map(str, invited))}
-        where.say(f"{added}{await _invited(client, chat)}", {"conversationId": str(chat), **told})
+        words, invited = await _invited(client, chat)
+        added = "Added." if set(users) - set(client.groups.invited(chat)) else "Nobody is added."
+        told = {"conversationId": str(chat), "userIds": list(map(str, users)), **invited}
+        where.say(f"{added}{words}", told)
 
     where.run(act)
 
@@ -236,11 +236,13 @@ def decline(invitation: UUID, /, *, where: Where = HERE) -> None:
     where.run(act)
 
 
-async def _invited(client: Client, chat: UUID) -> str:
-    """Who was invited instead of added, for the end of a line."""
-    names = Names(client)
-    invited = [await names.of(each) for each in client.groups.invited(chat)]
-    return f" Invited, as they do not know you: {', '.join(invited)}." if invited else ""
+async def _invited(client: Client, chat: UUID) -> tuple[str, Body]:
+    """Who was invited instead of added, for the end of a line and for JSON; nothing where there is nobody."""
+    invited, names = client.groups.invited(chat), Names(client)
+    if not invited:
+        return "", {}
+    words = ", ".join([await names.of(each) for each in invited])
+    return f" Invited, as they do not know you: {words}.", {"invited": list(map(str, invited))}
 
 
 
