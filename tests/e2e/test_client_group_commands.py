@@ -127,4 +127,4 @@ def test_a_stranger_is_invited_and_comes_in_by_accepting(trio: Trio) -> None:
     assert [(each["conversationId"], each["userId"]) for each in waiting] == [(group, trio.ann)]
     assert again.out.startswith("Nobody is added. Invited")
     assert (accepted.code, group in trio.titles(chosen)) == (Exit.DONE, True)
-    refused(declined, Exit.REFUSED, "NOT_FOUND")
+    refused(declined, Exit.NOT_FOUND, "NOT_FOUND")

@@ -75,8 +75,7 @@ async def test_a_removal_that_was_broken_off_is_brought_to_its_end(alone: Alone,
         people = [await register(bo, alone), await register(cy, alone)]
         async with open_at(alone, tmp_path / "dan") as dan:
             await register(dan, alone)
-            await befriend(dan, bo)
-            await befriend(dan, cy)
+            await befriend(dan, bo, cy)
             group = await dan.groups.create([*people], "Walks")
             await dan.groups.set_role(group, people[0], "admin")
             await dan.send_text(group, "told")
@@ -99,11 +98,10 @@ async def test_a_removal_that_was_broken_off_is_brought_to_its_end(alone: Alone,
 
 
 async def test_who_comes_back_with_other_keys_is_told_the_title_again(alone: Alone, tmp_path: Path) -> None:
-    number = fresh_number()
     async with open_at(alone, tmp_path / "ann") as ann:
         await register(ann, alone)
         async with open_at(alone, tmp_path / "bo") as bo:
-            bo_id = await register(bo, alone, number)
+            bo_id = await register(bo, alone, number := fresh_number())
             await befriend(ann, bo)
             group = await ann.groups.create([bo_id], "Walks")
             await ann.send_text(group, "told")
@@ -133,6 +131,7 @@ async def test_an_admin_who_adds_somebody_tells_the_title_also_when_who_wrote_it
         bo_id, cy_id = await register(bo, alone), await register(cy, alone)
         async with open_at(alone, tmp_path / "ann") as ann:
             await register(ann, alone)
+            await befriend(ann, bo, cy)
             group = await ann.groups.create([bo_id], "Walks")
             await ann.groups.set_role(group, bo_id, "admin")
             await ann.send_text(group, "told")

@@ -6,7 +6,7 @@ the schema, so that a new table or column cannot be forgotten.
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
@@ -75,6 +75,7 @@ class Table:
     renamed: Mapping[str, str] = field(default_factory=dict)
 
 
+_INVITED_BY: Final = ("conversation_id", "account_id", "at")
 TABLES: Final = (
     Table(
         "account",
@@ -170,13 +171,7 @@ TABLES: Final = (
     Table(
         "group_invitations", GroupInvitationRow, "account_id", ("conversation_id", "to_id", "at"), {"to_id": "user_id"}
     ),
-    Table(
-        "group_invitations_received",
-        GroupInvitationRow,
-        "to_id",
-        ("conversation_id", "account_id", "at"),
-        {"account_id": "user_id"},
-    ),
+    Table("group_invitations_received", GroupInvitationRow, "to_id", _INVITED_BY, {"account_id": "user_id"}),
     Table(
         "attachments",
         AttachmentRow,
@@ -334,19 +329,17 @@ class TortoiseArchive:
         yield Page("posts", [])
         for mailbox in whose.mailboxes:
             async for message_id, at in _messages(mailbox):
-                copies: list[dict[str, object]] = []
+                named = {"mailbox_id": whose.mailbox_ids[mailbox], "message_id": message_id, "accepted_at": at}
                 # Its time may end just now. No more is told of others than at any other time.
                 with suppress(NotFound):
                     copies = [_fate(each) for each in await self._receipts.of(whose.user_id, message_id)]
-                named = {"mailbox_id": whose.mailbox_ids[mailbox], "message_id": message_id}
-                yield Page("posts", [{**named, "accepted_at": at, "copies": copies}])
+                    yield Page("posts", [{**named, "copies": copies}])
 
 
 def _fate(of: CopyFate | Receipt) -> dict[str, object]:
-    told = {"state": of.state.value, "at": of.at}
     if isinstance(of, Receipt):
-        return {"user_id": of.user_id, **told}
-    return {"user_id": of.address.user_id, "device_id": of.address.device_id, **told}
+        return {"user_id": of.user_id, "state": of.state.value, "at": of.at}
+    return {**asdict(of.address), "state": of.state.value, "at": of.at}
 
 
 async def _told(table: Table, whose: _Whose) -> AsyncIterator[Page]:

@@ -25,6 +25,7 @@ from vyry.client.group_info import GroupInfo
 from vyry.client.groups import Groups
 from vyry.client.handling import DeadLetters, Run, Stop
 from vyry.client.inbox import Inbox, Taken
+from vyry.client.invitations import Invitations
 from vyry.client.journal import Journal
 from vyry.client.key_policy import KeyPolicy, OnChangedKey
 from vyry.client.left_over import LeftOver
@@ -80,8 +81,7 @@ class Client:
         self._policy = KeyPolicy(store, rest, self._inbox, on_changed_key)
         self._outbox = Outbox(store, rest, _now, self._policy)
         self._upkeep = Upkeep(store, rest, _now)
-        self._turn = asyncio.Lock()
-        self._news = asyncio.Event()
+        self._turn, self._news = asyncio.Lock(), asyncio.Event()
         self._live = Live(self._news, _now)
         self._line = Line(
             rest, Mailbox(self._point, self._greeted, self._caught_up, self._take, self._adopt), self._live
@@ -97,6 +97,7 @@ class Client:
         self._group_info = GroupInfo(store, rest, _now)
         self.conversations: Final = Conversations(store, rest, self._group_info, self._drained)
         self.groups: Final = Groups(store, rest, self._group_info, self._to_send.set)
+        self.invitations: Final = Invitations(rest, self._group_info.circles)
         self.people: Final = People(rest, Profiles(store), RememberedNames(store), self._outbox.acquaintances.forget)
         self.friends: Final = Friends(rest)
         self.account: Final = Account(rest, Profiles(store), self._outbox.acquaintances.forget)

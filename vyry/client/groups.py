@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
 from uuid import UUID
 
@@ -30,24 +30,8 @@ class Groups:
         self._circles = info.circles
         self._dues = Dues(store)
         self._beginnings = Beginnings(store)
-        self._invited: dict[UUID, tuple[UUID, ...]] = {}
-
-    def invited(self, conversation_id: UUID) -> tuple[UUID, ...]:
-        """Who was invited instead of added by the last `create` or `add` here: strangers come in when they accept. Nothing is sealed for them before."""
-        return self._invited.get(conversation_id, ())
-
-    async def invitations(self) -> list[Body]:
-        """The groups into which one is invited: `conversationId`, `userId` of who invites, `username`, `displayName`, `invitedAt`."""
-        return await self._rest.pages("/conversations/invitations", "invitations")
-
-    async def accept(self, conversation_id: UUID) -> None:
-        """Come into a group into which one is invited. The title is told by the device that sealed it, once that is there."""
-        said = await self._rest.call("POST", f"/conversations/invitations/{conversation_id}/accept")
-        self._circles.keep(said, conversation_id)
-
-    async def decline(self, conversation_id: UUID) -> None:
-        """Say no to an invitation; nobody is told."""
-        await self._rest.call("DELETE", f"/conversations/invitations/{conversation_id}")
+        #: Who was invited instead of added by the last `create` or `add` here, by group: strangers come in when they accept, and nothing is sealed for them before.
+        self.invited: Final[dict[UUID, tuple[UUID, ...]]] = {}
 
     async def create(self, member_ids: Sequence[UUID], title: str, *, id: UUID | None = None) -> UUID:
         """A new group with oneself as its admin. Broken off and asked for again, it is made once; under an `id` that was given before, the group of that call is answered. Raises TextTooLong, NothingToSee."""
@@ -132,7 +116,7 @@ class Groups:
 
     def _note_invited(self, group: UUID, said: Body) -> None:
         with self._rest.shaped():
-            self._invited[group] = tuple(map(identifier, said.get("invited", ())))
+            self.invited[group] = tuple(map(identifier, said.get("invited", ())))
 
     async def _settle(self, due: Due, said: Body) -> None:
         await self._info.settle(due, said)

@@ -91,7 +91,7 @@ def add(to: Words, first: str, /, *more: str, where: Where = HERE) -> None:
         await client.groups.add(chat, users)
         await client.sent()
         words, invited = await _invited(client, chat)
-        added = "Added." if set(users) - set(client.groups.invited(chat)) else "Nobody is added."
+        added = "Added." if set(users) - set(client.groups.invited.get(chat, ())) else "Nobody is added."
         told = {"conversationId": str(chat), "userIds": list(map(str, users)), **invited}
         where.say(f"{added}{words}", told)
 
@@ -195,7 +195,7 @@ def invitations(*, where: Where = HERE) -> None:
     """List the groups into which you are invited by people whom you do not know, and who invites.
 
 
-        for each in await client.groups.invitations():
+        for each in await client.invitations.list():
             name = each["username"] and f"@{each['username']}"
             where.say(f"{each['conversationId']}  invited by {name or each['userId']}", each)
 
@@ -206,7 +206,7 @@ def accept(invitation: UUID, /, *, where: Where = HERE) -> None:
 
         invitation: The id that `groups invitations` prints.
 
-        await client.groups.accept(invitation)
+        await client.invitations.accept(invitation)
         where.say(f"You are in: {invitation}", {"conversationId": str(invitation)})
 
 
@@ -216,7 +216,7 @@ def decline(invitation: UUID, /, *, where: Where = HERE) -> None:
 
         invitation: The id that `groups invitations` prints.
 
-        await client.groups.decline(invitation)
+        await client.invitations.decline(invitation)
         where.say("Declined.", {"conversationId": str(invitation), "declined": True})
 
 
@@ -238,7 +238,7 @@ def decline(invitation: UUID, /, *, where: Where = HERE) -> None:
 
 async def _invited(client: Client, chat: UUID) -> tuple[str, Body]:
     """Who was invited instead of added, for the end of a line and for JSON; nothing where there is nobody."""
-    invited, names = client.groups.invited(chat), Names(client)
+    invited, names = client.groups.invited.get(chat, ()), Names(client)
     if not invited:
         return "", {}
     words = ", ".join([await names.of(each) for each in invited])
