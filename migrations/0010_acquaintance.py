@@ -9,7 +9,7 @@ from migrations._conversation_of_message import forget_conversations, note_conve
 class Migration(migrations.Migration):
     """A mark for each member, the conversation of each message, and invitations into groups."""
 
-    dependencies = [("vyry", "0005_resting_names")]
+    dependencies = [("vyry", "0009_clock")]
 
     initial = False
 

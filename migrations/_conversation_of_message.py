@@ -7,12 +7,12 @@ from typing import Final
 
 from tortoise.migrations.schema_editor.base import BaseSchemaEditor
 
-from migrations._push_triggers import POST_WITH_URGENCY
+from migrations._room_postgres import POST
 
 
 #: Nodes of the release before go on calling the function with one array less.
 _POST_WITH_CONVERSATION: Final = (
-    POST_WITH_URGENCY.replace("m_urgent boolean[],\n  OUT", "m_urgent boolean[], m_conversation uuid[],\n  OUT")
+    POST.replace("c_share uuid[],\n  OUT", "c_share uuid[], m_conversation uuid[],\n  OUT")
     .replace("accepted_at, mailboxes, numbers)\n", "accepted_at, mailboxes, numbers, conversation_id)\n")
     .replace(
         "coalesce(mail_post.numbers[k.first:k.last], '{}')\n",
@@ -23,7 +23,7 @@ _POST_WITH_CONVERSATION: Final = (
         "unnest(m_sender, m_id, m_fingerprint, m_at, m_first, m_last, m_conversation) k(sender, id, fingerprint, at, first, last, conversation)",
     )
 )
-_ARRAYS: Final = "bigint[], uuid[], bytea[], timestamptz[], timestamptz[], smallint[], int[], int[], int[], int[], int[], bytea[], int[], bigint[], int[], bytea[], int[], boolean[], uuid[]"
+_ARRAYS: Final = "bigint[], uuid[], bytea[], timestamptz[], timestamptz[], smallint[], int[], int[], int[], int[], int[], bytea[], int[], bigint[], int[], bytea[], int[], boolean[], uuid[], uuid[]"
 _FORGET: Final = "ALTER TABLE message DROP COLUMN conversation_id"
 _CREATE: Final = {
     "postgres": ("ALTER TABLE message ADD COLUMN conversation_id uuid", _POST_WITH_CONVERSATION),

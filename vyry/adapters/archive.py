@@ -22,9 +22,9 @@ from vyry.adapters.circle_rows import (
     BlockRow,
     FriendRequestRow,
     FriendRow,
+    GroupInvitationRow,
     InviteRow,
     ProvenNetworkRow,
-    GroupInvitationRow,
     RestingNameRow,
 )
 from vyry.adapters.circles import TortoiseConversations

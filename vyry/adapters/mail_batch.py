@@ -15,7 +15,7 @@ Key = tuple[MailboxKey, MessageId]
 #: Whether the sender `k.account` is no stranger to the owner of the mailbox, `d.account_id`; on both databases.
 IS_KNOWN: Final = """(
     EXISTS (SELECT 1 FROM friend f WHERE f.account_id = d.account_id AND f.friend_id = k.account)
-    OR EXISTS (SELECT 1 FROM member x JOIN conversation c ON c.id = x.conversation_id AND c.kind = 'group'
+    OR EXISTS (SELECT 1 FROM member x JOIN conversation c ON c.id = x.conversation_id AND (c.kind = 'group' OR x.has_written)
         JOIN member y ON y.conversation_id = x.conversation_id AND y.account_id = k.account WHERE x.account_id = d.account_id))"""
 
 
@@ -76,8 +76,7 @@ class Batch:
         return True
 
     def columns(self) -> list[Sequence[object]]:
-        """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters; last what is urgent, and for whom copies count."""
-        """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters; last what is urgent, and where it was said."""
+        """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters; last what is urgent, for whom copies count, and where it was said."""
         messages = self.messages
         ends = list(accumulate(len(m.copies) for m in messages))
         contents: list[tuple[object, ...]] = []

@@ -44,8 +44,7 @@ CROSS JOIN LATERAL (SELECT CASE
   WHEN k.account IS NULL OR k.account = d.account_id OR l.entries < ($6::int[])[k.lane + 1] AND l.size + k.size <= ($7::bigint[])[k.lane + 1] THEN NULL
   WHEN k.is_near OR {IS_KNOWN} THEN k.account ELSE $8::uuid END AS share) w
 LEFT JOIN mailbox_share s ON s.mailbox = k.box AND s.share = w.share AND s.lane = k.lane"""
-_POST = f"SELECT * FROM mail_post({','.join(f'${n}' for n in range(1, 30))})"
-_POST = "SELECT * FROM mail_post($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29)"
+_POST = f"SELECT * FROM mail_post({','.join(f'${n}' for n in range(1, 31))})"
 _STATES = f"SELECT {STATE} FROM unnest($1::bigint[]) k(box) JOIN mailbox m ON m.id = k.box"
 _OPEN = f"""
 UPDATE mailbox SET connection = connection + 1, sent_seq = greatest(sent_seq, $2)

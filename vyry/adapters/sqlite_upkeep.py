@@ -109,9 +109,8 @@ def _fates(connection: sqlite3.Connection, message: tuple[UserId, MessageId], no
         mailbox: DeviceAddress(UserId(UUID(user)), DeviceId(device))
         for mailbox, user, device in connection.execute(_ADDRESSES, [boxes])
     }
-    since = min(now, *(accepted_at for *_, accepted_at in messages)) - _CLOCK_STEP_MILLISECONDS
     numbers = {number for _, number, *_ in copies}
-    since = min(accepted_at for *_, accepted_at, _ in messages) - _CLOCK_STEP_MILLISECONDS
+    since = min(now, *(accepted_at for *_, accepted_at, _ in messages)) - _CLOCK_STEP_MILLISECONDS
     known = _here(connection, numbers, now) | _noted(connection, numbers, boxes, since)
     return [
         CopyFate(

@@ -74,12 +74,12 @@ class Message(NamedTuple):
     account: UUID | None = None
     #: Whether it is posted in a group of sender and recipients. Of other posts the store finds out whether they come from a stranger.
     is_near: bool = False
+    #: Where it was said; None for what the node says.
+    conversation_id: ConversationId | None = None
 
     def place(self, copy: Copy) -> Place:
         """Where this copy asks for room."""
         return Place(copy.mailbox, self.lane, self.account, self.is_near)
-    #: Where it was said; None for what the node says.
-    conversation_id: ConversationId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,8 @@ def create(title: Words, /, *who: str, id: UUID | None = None, where: Where = HE
         members = [await person(client, word) for word in who]
         made = await client.groups.create(members, title, id=id)
         await out(client)
-        where.say(f"{quoted(title)} is made: {made}", {"conversationId": str(made), "title": title})
         words, invited = await _invited(client, made)
-        where.say(f"{title} is made: {made}{words}", {"conversationId": str(made), "title": title, **invited})
+        where.say(f"{quoted(title)} is made: {made}{words}", {"conversationId": str(made), "title": title, **invited})
 
     where.run(act)
 
@@ -76,7 +75,7 @@ def rename(to: Words, title: Words, /, *, where: Where = HERE) -> None:
 
 @app.command
 def add(to: Words, first: str, /, *more: str, where: Where = HERE) -> None:
-    """Take people in. They read what is said from now on. Whoever does not know you is invited, and comes in by accepting.
+    """Take people in. They read what is said from now on. A person who does not know you is invited, and comes in by accepting.
 
     Args:
         to: A title or conversation id.
@@ -89,11 +88,10 @@ def add(to: Words, first: str, /, *more: str, where: Where = HERE) -> None:
         chat = await group(client, to)
         users = [await person(client, word) for word in (first, *more)]
         await client.groups.add(chat, users)
-        await client.sent()
+        await out(client)
         words, invited = await _invited(client, chat)
         added = "Added." if set(users) - set(client.groups.invited.get(chat, ())) else "Nobody is added."
-        told = {"conversationId": str(chat), "userIds": list(map(str, users)), **invited}
-        where.say(f"{added}{words}", told)
+        where.say(f"{added}{words}", {"conversationId": str(chat), "userIds": list(map(str, users)), **invited})
 
     where.run(act)
 
@@ -190,37 +188,55 @@ def join(token: Words, /, *, where: Where = HERE) -> None:
 
 
 @app.command
-def members(to: Words, /, *, where: Where = HERE) -> None:
 def invitations(*, where: Where = HERE) -> None:
     """List the groups into which you are invited by people whom you do not know, and who invites.
 
+    Args:
+        where: Which device, and its node.
+    """
 
+    async def act(client: Client) -> None:
         for each in await client.invitations.list():
-            name = each["username"] and f"@{each['username']}"
-            where.say(f"{each['conversationId']}  invited by {name or each['userId']}", each)
+            name = each["username"] and f"@{word(each['username'])}"
+            where.say(f"{word(each['conversationId'])}  invited by {name or word(each['userId'])}", each)
+
+    where.run(act)
 
 
-
+@app.command
 def accept(invitation: UUID, /, *, where: Where = HERE) -> None:
     """Come into a group into which you are invited. The title shows once a device that knows it was there.
 
+    Args:
         invitation: The id that `groups invitations` prints.
+        where: Which device, and its node.
+    """
 
+    async def act(client: Client) -> None:
         await client.invitations.accept(invitation)
         where.say(f"You are in: {invitation}", {"conversationId": str(invitation)})
 
+    where.run(act)
 
 
+@app.command
 def decline(invitation: UUID, /, *, where: Where = HERE) -> None:
     """Decline an invitation; nobody is told.
 
+    Args:
         invitation: The id that `groups invitations` prints.
+        where: Which device, and its node.
+    """
 
+    async def act(client: Client) -> None:
         await client.invitations.decline(invitation)
         where.say("Declined.", {"conversationId": str(invitation), "declined": True})
 
+    where.run(act)
 
 
+@app.command
+def members(to: Words, /, *, where: Where = HERE) -> None:
     """List who is in it, as the node says: until members are signed for, the node vouches for who is in a group.
 
     Args:
@@ -243,8 +259,6 @@ async def _invited(client: Client, chat: UUID) -> tuple[str, Body]:
         return "", {}
     words = ", ".join([await names.of(each) for each in invited])
     return f" Invited, as they do not know you: {words}.", {"invited": list(map(str, invited))}
-
-
 
 
 def _do(to: str, deed: Deed, text: str, where: Where) -> None:
