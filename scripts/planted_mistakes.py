@@ -350,8 +350,8 @@ _OF_TIME: Final = (
     Mistake(
         "a lock from the future stands",
         "vyry/adapters/account_upkeep.py",
-        '("account_pin", "locked_until", pin_lock)',
-        "",
+        'for column in ("locked_until", "lock_locked_until")',
+        'for column in ("lock_locked_until",)',
         "tests/integration/test_redating.py::test_a_pin_locked_while_the_clock_was_ahead_is_locked_for_a_day_more",
     ),
     Mistake(

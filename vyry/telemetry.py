@@ -27,7 +27,7 @@ FIELDS: Final = frozenset(
         "request_id", "method", "route", "status", "peer", "close_code", "connection",
         "user_id", "device_id", "mailbox", "message_id", "envelope", "seq",
         "partition", "partitions", "offset", "topic", "lag", "node", "process", "host", "port", "signal",
-        "dependency", "state", "version", "migration", "limit", "path", "size", "bytes", "depth", "sockets",
+        "dependency", "state", "setting", "proxy", "header", "version", "migration", "limit", "path", "size", "bytes", "depth", "sockets",
     }
 )  # fmt: skip
 #: Libraries that tell every attempt at a broker that is away; vyry/outage.py tells each outage. Faust names a logger after our app's module too.

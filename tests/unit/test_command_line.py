@@ -119,6 +119,7 @@ def test_check_finds_nothing_wrong_with_a_machine_that_vyry_start_could_use(caps
 
 def test_check_tells_each_service_that_is_away_and_what_to_do(capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     main(["secrets"])
+    monkeypatch.setenv("VYRY_ENV", "development")
     monkeypatch.setenv("DATABASE_URL", "postgres://vyry:hunter2@127.0.0.1:1/vyry")
     monkeypatch.setenv("REDIS_URL", "redis://:hunter2@127.0.0.1:1/0")
     monkeypatch.setenv("KAFKA_URL", "kafka://127.0.0.1:1")
@@ -137,7 +138,7 @@ def test_check_tells_of_secrets_and_folders_that_others_can_read(capsys: Said, f
     (folder / "pepper").chmod(0o644)
     folder.chmod(0o755)
 
-    assert main(["check"]) == 0
+    assert main(["check"]) == 1
 
     said = capsys.readouterr().out
     assert "chmod 600" in said

@@ -101,13 +101,13 @@ def _plain(secret: SecretStr | None) -> str | None:
 
 def _settings(settings: Settings) -> Iterator[Finding]:
     role = Role.ALONE if settings.is_alone else Role.WEB
+    warnings = dict.fromkeys([*unsafe(settings), *exposed(settings)])
+    yield from (Finding("settings", "warning", line) for line in warnings)
     try:
         load_settings(role, makes_secrets=False)
     except SettingsError as error:
         yield from (Finding("settings", "failed", line) for line in error.lines)
         return
-    warnings = dict.fromkeys([*unsafe(settings), *exposed(settings)])
-    yield from (Finding("settings", "warning", line) for line in warnings)
     yield Finding("settings", "ok", f"They do for `vyry {role.value}`, in {settings.env}.")
 
 

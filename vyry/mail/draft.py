@@ -287,8 +287,8 @@ def to_message(checked: CheckedDraft, circle: Circle, now: datetime, longest_lif
                 contents[place] = contents[place]._replace(copies=contents[place].copies + 1)
             copies.append(Copy(devices[DeviceId(copy.device_id)].mailbox, place))
     key = sender.mailbox, MessageId(draft.message_id)
-    said_in = ConversationId(draft.conversation_id)
-    return Message(*key, checked.fingerprint, now, expires_at, lane, contents, copies, draft.urgent, said_in)
+    message = Message(*key, checked.fingerprint, now, expires_at, lane, contents, copies, draft.urgent)
+    return message._replace(conversation_id=ConversationId(draft.conversation_id))
 
 
 def in_name(checked: CheckedDraft, circle: Circle, message: Message) -> Message:

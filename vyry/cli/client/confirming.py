@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from vyry.cli.asking import agrees
 from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.plain import set_in
 from vyry.cli.client.where import Where
 from vyry.cli.streams import is_person
 from vyry.client.client import Client
@@ -46,5 +47,5 @@ def may_try_again(refused: Refused) -> bool:
     left = refused.body.get("attempts_remaining")
     if refused.code not in _WRONG or not isinstance(left, int) or left < 1 or not is_person():
         return False
-    print(f"{_WRONG[refused.code]}; tries left: {left}.", file=sys.stderr, flush=True)
+    print(set_in(f"{_WRONG[refused.code]}; tries left: {left}."), file=sys.stderr, flush=True)
     return True
