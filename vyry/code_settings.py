@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
+from vyry.own_machine import is_private
+
 
 _CARRIER: Final = r"(?P<account>[A-Za-z0-9-]{1,64})@(?P<sender>\+?[A-Za-z0-9 ]{1,34})"
 _SMS: Final = {
@@ -20,7 +22,6 @@ _SMS: Final = {
     "vonage": _CARRIER,
 }
 _CAPTCHA: Final = r"webhook:https?://.+|hashcash:([1-9]|[12][0-9]|3[0-2])"
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def _is_address(url: str) -> bool:
@@ -138,8 +139,3 @@ def unsafe_codes(settings: CodeSettings) -> Iterator[str]:
     door = settings.captcha.get_secret_value().partition(":") if settings.captcha else ("", "", "")
     if door[0] == "webhook" and not is_private(door[2]):
         yield "VYRY_CAPTCHA sends proofs unencrypted: production needs webhook:https://..., or a judge on this machine."
-
-
-def is_private(url: str) -> bool:
-    """Whether nobody on the way can read what is posted there: HTTPS, or this very machine."""
-    return urlsplit(url).scheme == "https" or urlsplit(url).hostname in _LOOPBACK

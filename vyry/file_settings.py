@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings
 
-from vyry.code_settings import is_private
+from vyry.own_machine import is_private
 
 
 _S3: Final = re.compile(

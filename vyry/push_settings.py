@@ -9,8 +9,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import BaseSettings
 
-from vyry.code_settings import is_private
-from vyry.devices.endpoints import is_loopback
+from vyry.own_machine import is_loopback, is_private
 
 
 _ACCOUNT: Final = ("project_id", "client_email", "token_uri", "private_key_id", "private_key")

@@ -21,10 +21,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from vyry.call_settings import CallSettings, unfit_calls
 from vyry.code_settings import CodeSettings, unfit_codes, unsafe_codes
-from vyry.devices.endpoints import is_loopback
 from vyry.errors import Misconfigured
 from vyry.file_settings import FileSettings, unfit_files, unsafe_files
 from vyry.limits import QUOTAS
+from vyry.own_machine import is_loopback
 from vyry.push_settings import PushSettings, unfit_push, unsafe_push
 from vyry.secret_file import lost, write_secret
 from vyry.setting_types import MIN_SECRET, Network, Origin, Port, Rate, Seconds, listed, long_secret, url_of

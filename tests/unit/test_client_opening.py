@@ -12,8 +12,9 @@ from types import ModuleType, SimpleNamespace
 import orjson
 import pytest
 
+from vyry.client.client import Client
 from vyry.client.opening import Profile, change_passphrase, machine_changed, machine_id, note_machine
-from vyry.client.refusals import NotRegistered, StoreLocked
+from vyry.client.refusals import InClear, NotRegistered, StoreLocked
 from vyry.client.store import Store
 from vyry.client.store_key import Argon2, Opener, WrappedKey, file_key
 
@@ -44,6 +45,19 @@ def kept(profile: Profile) -> bytes | None:
         found = store.get("thing")
         store.put("thing", "", b"kept")
     return found
+
+
+@pytest.mark.parametrize("url", ["http://192.0.2.7:8000", "http://chat.example.org", "http://localhost.example.org"])
+async def test_a_node_beyond_this_machine_is_not_spoken_to_in_clear_unless_asked_for(tmp_path: Path, url: str) -> None:
+    profile = Profile(tmp_path / "ann", url)
+
+    with pytest.raises(InClear):
+        async with Client.open(profile):
+            raise AssertionError
+    assert not profile.folder.exists()
+    replace(profile, allows_clear=True).check_private()
+    for own in ("http://127.0.0.1:8000", "http://[::1]:8000", "http://localhost:8000", "https://chat.example.org"):
+        replace(profile, url=own).check_private()
 
 
 @pytest.mark.parametrize("profile", [SECRET, Profile(Path(), "", bytes(32)), Profile(Path(), "")])

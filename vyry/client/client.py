@@ -354,6 +354,7 @@ class Client:
 
 async def _opened(profile: Profile, waits: Waits) -> Store:
     """Its store, once it is the turn of this process; whoever is cancelled meanwhile leaves none open."""
+    profile.check_private()
     profile.check_there()
     with profile.usable():
         lock = await take_turn(profile.store_path, waits)

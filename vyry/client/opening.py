@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import IO, Final, Protocol, cast
 
 from vyry.client.database import lock_store, other_version
-from vyry.client.refusals import ClientError, NotRegistered, StoreFull, StoreLocked
+from vyry.client.refusals import ClientError, InClear, NotRegistered, StoreFull, StoreLocked
 from vyry.client.store import KEY_BYTES, Store
 from vyry.client.store_key import STORE_KEY, Argon2, Opener, WrappedKey, file_key
+from vyry.own_machine import is_private
 from vyry.signal_protocol.primitives import label
 
 
@@ -48,6 +49,8 @@ class Profile:
     passphrase: str | None = field(default=None, repr=False)
     #: Whether opening makes the profile where there is none.
     may_create: bool = True
+    #: Whether a node beyond this machine may be spoken to without TLS.
+    allows_clear: bool = False
 
     def asks_for_passphrase(self) -> bool:
         """Whether a passphrase opens this profile."""
@@ -59,6 +62,13 @@ class Profile:
     def store_path(self) -> Path:
         """The file of its store."""
         return self.folder / _STORE
+
+    def check_private(self) -> None:
+        """Raises InClear when people on the way could read who writes to whom, and take the session over."""
+        if not self.allows_clear and not is_private(self.url):
+            raise InClear(
+                f"{self.url} is not on this machine and has no TLS: everybody on the way reads who writes to whom, and can take the session over. Use https://, or ask for it (`allows_clear`, --clear)."
+            )
 
     def check_there(self) -> None:
         """Raises NotRegistered when the profile would have to be made, and this may not be."""

@@ -44,6 +44,10 @@ class StoreLocked(ClientError):
     """Another process works with this profile, or the key does not open it."""
 
 
+class InClear(ClientError):
+    """The node is beyond this machine and would be spoken to without TLS, which nobody has asked for."""
+
+
 class StoreFull(ClientError):
     """The disk is full: what is kept is whole, but nothing more can be kept."""
 

@@ -6,6 +6,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 from urllib.parse import urlsplit
 
+from vyry.own_machine import is_loopback
+
 
 #: Nothing else is asked at an address that a user has named.
 PORTS: Final = (443,)
@@ -60,14 +62,6 @@ def _is_outside(host: str, port: int) -> bool:
     if port not in PORTS or "%" in host or host == "localhost" or host.endswith(".localhost"):
         return False
     return is_public(host) if ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]) else True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this names this very machine."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def is_public(host: str) -> bool:

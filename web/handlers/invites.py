@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from vyry.code_settings import is_private
 from vyry.ids import ConversationId
+from vyry.own_machine import is_private
 from web.keys import CALLER, SERVICES, SETTINGS
 from web.wire.conversations import ConversationView
 from web.wire.groups import CreateInvite, InviteList, InvitesQuery, NewInvite

@@ -9,6 +9,7 @@ from vyry.client.refusals import (
     BadNumber,
     ChainBroken,
     ClientError,
+    InClear,
     LinkEnded,
     NameChanged,
     NobodyFound,
@@ -97,4 +98,5 @@ _KINDS: Final[dict[type[BaseException], Exit]] = {
     NotCompared: Exit.DECIDE,
     NobodyFound: Exit.NOT_FOUND,
     BadNumber: Exit.WRONG_LINE,
+    InClear: Exit.WRONG_LINE,
 }

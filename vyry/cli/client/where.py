@@ -45,6 +45,7 @@ class Where:
     Attributes:
         profile: The device: a name under ~/.vyry, or a path with a slash.
         url: Its node; a profile remembers it, a new one takes http://127.0.0.1:8000.
+        clear: Speak to a node beyond this machine without TLS (http://), where everybody on the way reads who writes to whom.
         json: One JSON object a line, for bots and scripts.
         passphrase_file: What opens the profile, on the first line of this file; - asks for it.
         timeout: Give up after so many seconds without progress: while the node, or another process with this profile, does nothing.
@@ -52,6 +53,7 @@ class Where:
 
     profile: str = "default"
     url: str | None = None
+    clear: Annotated[bool, Parameter(negative=())] = False
     json: Annotated[bool, Parameter(negative=())] = False
     passphrase_file: FilePath | None = None
     timeout: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 30.0
@@ -128,7 +130,11 @@ class Where:
     def _profile(self, *, may_create: bool = False) -> Profile:
         # A crash leaves no file with the keys of this process in it.
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-        return Profile(self.folder, self.node, passphrase=self._passphrase(), may_create=may_create)
+        # Of a profile that remembers its node it was asked for when that was named.
+        allows_clear = self.clear or self.url is None
+        return Profile(
+            self.folder, self.node, passphrase=self._passphrase(), may_create=may_create, allows_clear=allows_clear
+        )
 
     def _passphrase(self) -> str | None:
         is_asked_for = str(self.passphrase_file) == "-"
