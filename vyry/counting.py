@@ -169,13 +169,23 @@ class Buckets:
                 raise refusal(bucket.quota, 0, wait)
             after.append((bucket, full_at, cost))
         for bucket, full_at, cost in after:
-            bucket.put(subject, full_at, now)
-            bucket.taken[subject] = bucket.taken.get(subject, 0) + cost
-            if len(bucket.full_at) > self._capacity:
-                bucket.full_at.popitem(last=False)
-            if len(bucket.taken) > self._capacity:
-                bucket.taken.clear()
+            self._count(bucket, subject, full_at, cost)
         self.news.set()
+
+    def charge(self, subject: str, quota: Quota, cost: int) -> None:
+        """Count `cost` whatever is left: what the bucket does not have is owed. A negative cost gives back what was taken too much."""
+        if self._is_on and cost:
+            bucket, now = self._bucket(quota), time.monotonic()
+            self._count(bucket, subject, max(bucket.full_at.get(subject, now), now) + cost * bucket.each, cost)
+            self.news.set()
+
+    def _count(self, bucket: _Bucket, subject: str, full_at: float, cost: int) -> None:
+        bucket.put(subject, full_at, time.monotonic())
+        bucket.taken[subject] = bucket.taken.get(subject, 0) + cost
+        if len(bucket.full_at) > self._capacity:
+            bucket.full_at.popitem(last=False)
+        if len(bucket.taken) > self._capacity:
+            bucket.taken.clear()
 
     def peek(self, quota: Quota, subject: str) -> Grant:
         """What is left; takes nothing."""

@@ -74,6 +74,9 @@ PIN_TRIES: Final = Quota("pin_tries", (Window(10, _DAY),), holds_always=True)
 PIN_CHECKS: Final = Quota("pin_checks", (Window(60, 1200, is_bucket=True),))
 #: Uploads of keys, whichever route takes them: each has up to 103 signatures and 200 rows.
 KEYS: Final = Quota("keys", (Window(20, 3600, is_bucket=True),))
+#: What requests with a token cost, by the size of their answers (web/budget.py): of the account, and of what a device needs for its mail and its session.
+REQUESTS: Final = Quota("requests", (Window(6_000, 600, is_bucket=True),))
+DEVICE_REQUESTS: Final = Quota("device_requests", (Window(1_200, 60, is_bucket=True),))
 CLAIM_TARGET: Final = Quota("claim_target", (Window(6, 3600, is_bucket=True),), is_closed_when_away=True)
 #: One-time keys of an account that leave in an hour, and how many of them go to claimers who are no friends, and to those who share no conversation with it.
 CLAIM_ALL: Final = Quota("claim_all", (Window(60, 3600),), is_closed_when_away=True)
@@ -113,6 +116,8 @@ QUOTAS: Final[Mapping[str, Quota]] = {
         PIN_TRIES,
         PIN_CHECKS,
         KEYS,
+        REQUESTS,
+        DEVICE_REQUESTS,
         CLAIM_TARGET,
         CLAIM_ALL,
         CLAIM_OTHERS,

@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from vyry.errors import VyryError
+from vyry.limits import REQUESTS
 
 
 if TYPE_CHECKING:
@@ -100,6 +101,11 @@ class Route:
     answers: Mapping[int, type[BaseModel] | str | None] = field(default_factory=dict)
     refusals: tuple[type[VyryError], ...] = ()
     quota: "Quota | None" = None
+    #: What a request takes of `budget` before it runs; what its answer costs beyond that is owed, and what is left of it given back (web/budget.py).
+    cost: int = 1
+    #: For so many bytes of the answer a request costs one more.
+    unit_bytes: int = 2 << 10
+    budget: "Quota" = REQUESTS
     body_limit: int = BODY_LIMIT
     #: No body at all says the same as `{}`.
     is_body_optional: bool = False

@@ -13,6 +13,7 @@ from vyry.ids import new_id
 from vyry.limits import Grant, exhausted
 from vyry.telemetry import log
 from web.auth import by_token, by_token_or_ticket
+from web.budget import paid
 from web.errors import STATUS, as_json, error_body, internal_error_body
 from web.keys import CALLER, GRANTS, REQUEST_ID, ROUTE, SETTINGS, Handler, Route
 from web.wire.shapes import Nothing
@@ -120,7 +121,7 @@ def guarded(route: Route) -> Handler:
         elif route.auth == "token":
             request[CALLER] = await by_token(request)
         await _check_request(request, route)
-        return await route.handler(request)
+        return await paid(request, route)
 
     return enter
 

@@ -60,9 +60,14 @@ def refusals_of(route: Route) -> list[type[errors.VyryError]]:
         said.append(errors.Forbidden)
     if "{" in route.path:
         said.append(errors.NotFound)
-    if route.quota is not None:
+    if _is_limited(route):
         said.append(errors.RateLimited)
     return sorted(set(said), key=lambda refusal: (STATUS[refusal], refusal.code))
+
+
+def _is_limited(route: Route) -> bool:
+    """Whether a quota of its own or the general budget holds for it."""
+    return route.quota is not None or (route.auth == "token" and route.cost > 0)
 
 
 def _shapes(routes: Iterable[Route]) -> Iterable[Shape]:
@@ -150,7 +155,7 @@ def _headers(route: Route) -> Schema:
     headers: Schema = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
     headers |= {name: {"schema": {"const": value}} for name, value in route.carries.items()}
     headers |= {name: {"description": said, "schema": {"type": "string"}} for name, said in route.says.items()}
-    if route.quota is not None:
+    if _is_limited(route):
         headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}
     return headers
 

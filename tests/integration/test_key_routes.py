@@ -18,6 +18,7 @@ from tests.unit.test_prekeys import Counting, Told
 from vyry.adapters.circles import TortoiseConversations
 from vyry.adapters.prekeys import TortoisePrekeys
 from vyry.circles.conversations import Conversations
+from vyry.counting import Buckets
 from vyry.devices.prekeys import Prekeys
 from vyry.settings import Role, load_settings
 from web.app import build_door
@@ -71,6 +72,7 @@ async def node(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Node]:
     async with open_stores(sqlite_url) as stores:
         room = AccountRoom(stores)
         services = SimpleNamespace(
+            buckets=Buckets(),
             clock=room.clock,
             sessions=room.sessions,
             prekeys=Prekeys(TortoisePrekeys(), Counting(), room.clock, Told()),

@@ -11,6 +11,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from tests.account_room import NUMBER, AccountRoom, open_stores
+from vyry.counting import Buckets
 from vyry.settings import Role, load_settings
 from web.app import build_door
 from web.routes import ROUTES
@@ -57,7 +58,11 @@ async def guest(tmp_path: Path) -> AsyncIterator[Guest]:
     async with open_stores(None) as stores:
         room = AccountRoom(stores)
         services = SimpleNamespace(
-            sessions=room.sessions, registration=room.registration, accounts=room.accounts, devices=room.devices
+            sessions=room.sessions,
+            registration=room.registration,
+            accounts=room.accounts,
+            devices=room.devices,
+            buckets=Buckets(),
         )
         settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path)})
         async with TestClient(TestServer(build_door(settings, cast("Services", services), ROUTES))) as http:

@@ -31,6 +31,20 @@ def test_the_wait_is_true() -> None:
     assert refused.value.members == {"retry_after_seconds": 5}
 
 
+def test_what_is_owed_is_waited_for_and_what_was_too_much_is_given_back() -> None:
+    buckets = Buckets()
+    buckets.charge("ann", POST, 65)
+    buckets.take("bo", (POST, 60))
+    buckets.charge("bo", POST, -40)
+
+    with pytest.raises(RateLimited) as refused:
+        buckets.take("ann", (POST, 1))
+
+    assert refused.value.members == {"retry_after_seconds": 6}
+    assert buckets.peek(POST, "bo").remaining == 40
+    assert sorted(buckets.told()) == [("post", "ann", 65), ("post", "bo", 20)]
+
+
 def test_what_was_taken_is_told_once() -> None:
     buckets = Buckets()
     for _ in range(3):

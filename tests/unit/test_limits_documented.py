@@ -19,6 +19,8 @@ CONTRACT = {
     "pin_tries": [(10, DAY)],
     "pin_checks": [(60, 1200)],
     "keys": [(20, 3600)],
+    "requests": [(6000, 600)],
+    "device_requests": [(1200, 60)],
     "claim_target": [(6, 3600)],
     "claim_all": [(60, 3600)],
     "claim_others": [(50, 3600)],

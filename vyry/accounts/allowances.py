@@ -16,6 +16,7 @@ from vyry.limits import (
     CLAIM_ALL,
     CLAIM_OTHERS,
     CLAIM_STRANGERS,
+    DEVICE_REQUESTS,
     EXPORT,
     KEYS,
     LINK_SESSIONS,
@@ -25,6 +26,7 @@ from vyry.limits import (
     PIN_TRIES,
     POST,
     POST_BYTES,
+    REQUESTS,
     SEARCH,
     SIGNAL,
     UPLOAD,
@@ -56,6 +58,8 @@ SHARED: Final = (
     EXPORT,
     CALL,
     SIGNAL,
+    REQUESTS,
+    DEVICE_REQUESTS,
 )
 
 
@@ -105,11 +109,12 @@ class Allowances:
 
     async def _shared(self, caller: Caller, address: str) -> dict[str, tuple[Grant, ...]]:
         account = str(caller.user_id)
-        subjects = {LINK_SESSIONS.name: party(address), SIGNAL.name: str(caller.device)}
+        device = str(caller.device)
+        subjects = {LINK_SESSIONS.name: party(address), SIGNAL.name: device, DEVICE_REQUESTS.name: device}
         asked = [(self._quotas[quota.name], subjects.get(quota.name, account)) for quota in SHARED]
         looked = await self._counters.shared.peek(asked)
         found = {quota.name: grants for (quota, _), grants in zip(asked, looked, strict=True)}
-        for quota in (PIN_CHECKS, POST, POST_BYTES, SIGNAL):
+        for quota in (PIN_CHECKS, REQUESTS, DEVICE_REQUESTS, POST, POST_BYTES, SIGNAL):
             # What was taken here a moment ago is not told to the other nodes yet.
             here = self._counters.buckets.peek(quota, subjects.get(quota.name, account))
             found[quota.name] = (min(here, *found[quota.name], key=lambda grant: grant.remaining),)

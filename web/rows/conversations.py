@@ -29,6 +29,7 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="The caller's conversations, newest made first",
         query=ConversationsQuery,
         answers={200: ConversationList},
+        cost=50,
     ),
     Route(
         method="GET",
@@ -61,5 +62,6 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="A conversation the caller belongs to",
         answers={200: ConversationView},
         refusals=(NotFound,),
+        cost=5,
     ),
 )

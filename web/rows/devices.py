@@ -6,6 +6,7 @@ from vyry.errors import (
     Forbidden,
     NotFound,
 )
+from vyry.limits import DEVICE_REQUESTS
 from web.handlers import devices
 from web.keys import Route
 from web.wire.devices import Device, Devices, DevicesPage, RenameDevice
@@ -37,5 +38,6 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="End a device: the primary any, a linked one itself",
         answers={200: Nothing},
         refusals=(Forbidden, NotFound),
+        budget=DEVICE_REQUESTS,
     ),
 )

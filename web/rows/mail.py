@@ -12,7 +12,7 @@ from vyry.errors import (
     StaleDevices,
     StaleHead,
 )
-from vyry.limits import POST, SOCKETS_ACCOUNT
+from vyry.limits import DEVICE_REQUESTS, POST, SOCKETS_ACCOUNT
 from web.handlers import mailbox, messages
 from web.keys import Route
 from web.live.socket import open_socket
@@ -32,6 +32,7 @@ ROWS: Final[tuple[Route, ...]] = (
         answers={200: Accepted},
         refusals=(NotAMember, NotFound, StaleDevices, IdempotencyMismatch, MailboxFull, RateLimited),
         quota=POST,
+        cost=0,
     ),
     Route(
         method="GET",
@@ -40,6 +41,8 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="What became of a message of this account: each own copy, and one receipt for each other account",
         answers={200: MessageFate},
         refusals=(NotFound,),
+        cost=100,
+        unit_bytes=256,
     ),
     Route(
         method="GET",
@@ -49,6 +52,9 @@ ROWS: Final[tuple[Route, ...]] = (
         query=MailboxQuery,
         answers={200: MailboxPage},
         refusals=(StaleHead,),
+        budget=DEVICE_REQUESTS,
+        # Mail is what the node is for.
+        unit_bytes=64 << 10,
     ),
     Route(
         method="POST",
@@ -58,6 +64,7 @@ ROWS: Final[tuple[Route, ...]] = (
         body=Acknowledge,
         answers={200: Acknowledged},
         refusals=(StaleHead,),
+        budget=DEVICE_REQUESTS,
     ),
     Route(
         method="POST",
@@ -67,6 +74,7 @@ ROWS: Final[tuple[Route, ...]] = (
         body=Park,
         answers={200: Nothing},
         refusals=(NotFound,),
+        budget=DEVICE_REQUESTS,
     ),
     Route(
         method="GET",

@@ -10,7 +10,7 @@ from vyry.errors import (
     PinLocked,
     PinRequired,
 )
-from vyry.limits import OTP_NUMBER, PIN_CHECKS
+from vyry.limits import DEVICE_REQUESTS, OTP_NUMBER, PIN_CHECKS
 from web.handlers import auth
 from web.keys import Route
 from web.wire.auth import CodeSent, RefreshTokens, RequestOtp, Session, SignedUp, Tokens, Unlock, VerifyOtp, WsTicket
@@ -65,6 +65,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=auth.logout,
         summary="End this device: tokens, sockets, keys and mailbox",
         answers={200: Nothing},
+        budget=DEVICE_REQUESTS,
     ),
     Route(
         method="POST",
@@ -72,5 +73,6 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=auth.ws_ticket,
         summary="A ticket that opens one socket, for clients that can set no headers",
         answers={200: WsTicket},
+        budget=DEVICE_REQUESTS,
     ),
 )
