@@ -117,6 +117,8 @@ class Settings(CallSettings, CodeSettings, FileSettings, PushSettings):
     idle_device_days: int = Field(90, ge=14, le=3650)
     #: Of one process, sockets included.
     max_connections: int = Field(22_000, ge=1)
+    #: Of these from one IPv4 address or IPv6 /64 that is no trusted proxy; VYRY_LIMITS=off switches it off.
+    max_connections_address: int = Field(500, ge=1)
     #: Of one process.
     max_sockets: int = Field(20_000, ge=1)
     #: How long a posted envelope may wait for its number before the sweeper takes it up.

@@ -12,7 +12,7 @@ import orjson
 from aiohttp import http_parser, web
 
 from web import asyncapi, openapi, pages
-from web.door import TOLD, DoorServer
+from web.door import TOLD, DoorServer, Room
 from web.keys import (
     BODY_LIMIT,
     DOCUMENTS,
@@ -142,7 +142,11 @@ class DoorRunner(web.AppRunner):
         settings = self.app[SETTINGS]
         return DoorServer(
             self.patience,
-            room_for(settings.max_connections),
+            Room(
+                room_for(settings.max_connections),
+                settings.max_connections_address if settings.limits == "on" else None,
+                settings.trusted_proxies,
+            ),
             security_headers(settings.env),
             handler=server.request_handler,
             request_factory=server.request_factory,

@@ -5,7 +5,10 @@ is added here: a head has a size, an answer that nobody takes ends, and a node t
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import EMPTY_PAYLOAD, StreamReader, web
@@ -13,8 +16,9 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
 
-from vyry.errors import InvalidRequest, Unavailable
+from vyry.errors import InvalidRequest, RateLimited, Unavailable, VyryError
 from vyry.ids import new_id
+from vyry.limits import party
 from vyry.telemetry import log
 from web.keys import Patience
 from web.middlewares import broken, refused
@@ -28,16 +32,28 @@ if TYPE_CHECKING:
 HEAD_BYTES: Final = 64 << 10
 #: So many connections beyond the limit are told that the node is full; what comes on top is cut.
 TOLD: Final = 100
+#: And so many of one address beyond its share.
+TOLD_EACH: Final = 10
 #: When to come back to a node that is full.
 RETRY_SECONDS: Final = 5
 
 
-class DoorServer(web.Server):
-    """Makes a `Door` for each connection, and knows how many there are."""
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many connections there may be: in all, and of one address or IPv6 /64 that is no trusted proxy (None: no bound)."""
 
-    def __init__(self, patience: Patience, room: int, headers: Mapping[str, str], **more: Any) -> None:
+    total: int
+    each: int | None = None
+    trusted_proxies: Sequence[IPv4Network | IPv6Network] = ()
+
+
+class DoorServer(web.Server):
+    """Makes a `Door` for each connection, and knows how many there are, in all and of each address."""
+
+    def __init__(self, patience: Patience, room: Room, headers: Mapping[str, str], **more: Any) -> None:
         self.patience = patience
-        self.room = room
+        self._room = room
+        self._held: Counter[str] = Counter()
         #: Those that every answer carries.
         self.headers = headers
         super().__init__(**more)
@@ -45,7 +61,27 @@ class DoorServer(web.Server):
     @property
     def beyond(self) -> int:
         """How many connections there are beyond the limit."""
-        return len(self._connections) - self.room
+        return len(self._connections) - self._room.total
+
+    def enter(self, address: str) -> int:
+        """Count a connection; answers how many its address holds beyond its share, 0 for the first of them, negative within it."""
+        if self._room.each is None or not address or self._is_proxy(address):
+            return -1
+        held = self._held[party(address)]
+        self._held[party(address)] += 1
+        return held - self._room.each
+
+    def leave(self, address: str) -> None:
+        """A connection that was counted has ended."""
+        key = party(address) if address else ""
+        if self._held[key] > 1:
+            self._held[key] -= 1
+        else:
+            del self._held[key]
+
+    def _is_proxy(self, address: str) -> bool:
+        peer = ip_address(address)
+        return any(peer in network for network in self._room.trusted_proxies)
 
     def __call__(self) -> RequestHandler:
         """A new connection."""
@@ -55,30 +91,34 @@ class DoorServer(web.Server):
 class Door(RequestHandler):
     """One connection of a client."""
 
-    __slots__ = ("_body", "_head_bytes", "_server", "_stalled")
+    __slots__ = ("_address", "_body", "_head_bytes", "_server", "_stalled")
 
     def __init__(self, server: DoorServer, **more: Any) -> None:
         super().__init__(server, **more)
         self._server = server
         self._head_bytes = 0
+        self._address = ""
         #: Of the request whose head came last, whether a handler has it yet or not.
         self._body: StreamReader = EMPTY_PAYLOAD
         self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let it in, if there is room."""
-        if self._server.beyond >= TOLD:
+        self._address = _peer(transport)
+        beyond_share = self._server.enter(self._address)
+        if self._server.beyond >= TOLD or beyond_share >= TOLD_EACH:
             cast("asyncio.Transport", transport).abort()
             # No handler was started, so nobody hears of this one again.
             self._manager = None
             return
-        if self._server.beyond >= 0:
-            self._request_handler = self._turn_away
+        if self._server.beyond >= 0 or beyond_share >= 0:
+            self._request_handler = self._turn_away if self._server.beyond >= 0 else self._turn_away_address
             self._keepalive_timeout = self._server.patience.rest
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """It is gone."""
+        self._server.leave(self._address)
         self._forget_stall()
         super().connection_lost(exc)
 
@@ -171,14 +211,29 @@ class Door(RequestHandler):
         return self._farewell(answer, request_id)
 
     async def _turn_away(self, _: web.BaseRequest) -> web.StreamResponse:
+        return self._refused(Unavailable("The node is full.", RETRY_SECONDS))
+
+    async def _turn_away_address(self, _: web.BaseRequest) -> web.StreamResponse:
+        return self._refused(RateLimited(RETRY_SECONDS, "Your address holds too many connections."))
+
+    def _refused(self, refusal: VyryError) -> web.Response:
         request_id = str(new_id())
-        return self._farewell(refused(Unavailable("The node is full.", RETRY_SECONDS), request_id), request_id)
+        return self._farewell(refused(refusal, request_id), request_id)
 
     def _farewell(self, answer: web.Response, request_id: str) -> web.Response:
         farewell = _Farewell(body=answer.body, status=answer.status, headers=answer.headers)
         farewell.headers.update({**self._server.headers, "X-Request-Id": request_id})
         farewell.force_close()
         return farewell
+
+
+def _peer(transport: asyncio.BaseTransport) -> str:
+    """The address of the other side; empty where there is none. An IPv4 address that came through an IPv6 socket is itself."""
+    peer = transport.get_extra_info("peername")
+    if not isinstance(peer, tuple):
+        return ""
+    address = ip_address(peer[0].partition("%")[0])
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 class _Farewell(web.Response):

@@ -233,6 +233,22 @@ async def test_a_long_poll_without_news_ends_empty(mail: Mail) -> None:
     assert (page["entries"], page["drained"]) == ([], True)
 
 
+async def test_of_the_long_polls_of_a_device_only_the_newest_waits(mail: Mail) -> None:
+    polls = mail.house.switchboard.collector._polls
+    older = asyncio.create_task(mail.page("?wait=30"))
+    await until(lambda: bool(polls))
+    first = next(iter(polls.values()))
+    newer = asyncio.create_task(mail.page("?wait=30"))
+
+    async with asyncio.timeout(10):
+        page = await older
+
+    await until(lambda: len(polls) == 1 and first not in polls.values())
+    assert (page["entries"], page["drained"], newer.done()) == ([], True, False)
+    await mail.house.switchboard.drain()
+    await newer
+
+
 async def test_a_draining_node_lets_long_polls_go(mail: Mail) -> None:
     poll = asyncio.create_task(mail.page("?wait=30"))
     await until(lambda: bool(mail.house.switchboard.collector._polls))

@@ -15,7 +15,7 @@ from web.routes import ROUTES
 ENVIRONMENT = {
     "VYRY_LIMITS": "on",
     "VYRY_LIMIT_OTP_NETWORK": "1000/60",
-    "VYRY_LIMIT_REQUESTS": "100/10000000",
+    "VYRY_LIMIT_REQUESTS": "200/20000000",
     "VYRY_LIMIT_DEVICE_REQUESTS": "12/1200000",
 }
 
@@ -38,7 +38,7 @@ async def ask(device: Device, path: str) -> tuple[int, int]:
     authorization = {"Authorization": f"Bearer {device.token}"}
     async with device.node.http.get(f"{device.node.url}/api/v1{path}", headers=authorization) as answer:
         assert answer.status == 200
-        assert answer.headers["RateLimit-Policy"] == '"requests";q=100;w=10000000'
+        assert answer.headers["RateLimit-Policy"] == '"requests";q=200;w=20000000'
         left = answer.headers["RateLimit"].partition(";r=")[2].partition(";")[0]
         return len(await answer.read()), int(left)
 
@@ -76,7 +76,7 @@ async def test_an_answer_costs_by_its_size_and_an_estimate_is_given_back(node: N
 async def test_no_route_is_asked_without_end(node: Node, path: str) -> None:
     device = await node.sign_up()
 
-    assert 0 < await until_refused(device, "GET", path) <= 100
+    assert 0 < await until_refused(device, "GET", path) <= 200
 
 
 async def test_mail_and_the_end_of_a_session_do_not_wait_for_other_requests(node: Node) -> None:

@@ -52,22 +52,22 @@ async def park(request: web.Request) -> web.Response:
 
 
 async def _wait(request: web.Request, caller: Caller, query: MailboxQuery) -> Page:
-    """The first page with something in it, or the empty one at the end of the wait. Raises InvalidToken if the session ends meanwhile."""
+    """The first page with something in it, or the empty one at the end of the wait or when the device polls again. Raises InvalidToken if the session ends meanwhile."""
     mailboxes = request.app[SERVICES].mailboxes
     loop = asyncio.get_running_loop()
     until = loop.time() + query.wait
-    async with request.app[SWITCHBOARD].collector.polling(caller.mailbox) as news:
+    async with request.app[SWITCHBOARD].collector.polling(caller.mailbox) as poll:
         while True:
-            news.clear()
+            poll.news.clear()
             found = await mailboxes.page(caller.mailbox, query.after, query.limit)
             # Who began to wait may have lost the session meanwhile: what came since is not theirs.
             await request.app[SERVICES].sessions.confirm(caller)
             left = until - loop.time()
-            if found.entries or left <= 0 or request.app[SWITCHBOARD].is_draining:
+            if found.entries or left <= 0 or poll.is_displaced or request.app[SWITCHBOARD].is_draining:
                 return found
             try:
                 async with asyncio.timeout(min(left, LOOK_SECONDS)):
-                    await news.wait()
+                    await poll.news.wait()
             except TimeoutError:
                 continue
 

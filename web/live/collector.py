@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -19,13 +18,23 @@ CHUNK: Final = 1_000
 _RETRY_SECONDS: Final = 0.5
 
 
+class Poll:
+    """One long poll: `news` is set whenever its mailbox may have something new, and when a newer poll of the same device has taken its place."""
+
+    __slots__ = ("is_displaced", "news")
+
+    def __init__(self) -> None:
+        self.news = asyncio.Event()
+        self.is_displaced = False
+
+
 class Collector:
     """Knows which mailboxes are to be read, and reads them for the sessions held here."""
 
     def __init__(self, store: MailStore, sessions: Mapping[MailboxKey, Session]) -> None:
         self._store = store
         self._sessions = sessions
-        self._polls: dict[MailboxKey, set[asyncio.Event]] = defaultdict(set)
+        self._polls: dict[MailboxKey, Poll] = {}
         self._dirty: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
 
@@ -36,8 +45,7 @@ class Collector:
                 self._sessions[mailbox].is_behind = True
                 self._dirty[mailbox] = None
             if mailbox in self._polls:
-                for news in self._polls[mailbox]:
-                    news.set()
+                self._polls[mailbox].news.set()
         if self._dirty:
             self._wake.set()
 
@@ -51,15 +59,16 @@ class Collector:
         return self._polls.keys() & mailboxes
 
     @asynccontextmanager
-    async def polling(self, mailbox: MailboxKey) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever this mailbox may have something new, for a long poll."""
-        news = asyncio.Event()
-        self._polls[mailbox].add(news)
+    async def polling(self, mailbox: MailboxKey) -> AsyncIterator[Poll]:
+        """The long poll of this device: an older one of this process ends, so that polls hold no more than one place a device."""
+        if (older := self._polls.get(mailbox)) is not None:
+            older.is_displaced = True
+            older.news.set()
+        poll = self._polls[mailbox] = Poll()
         try:
-            yield news
+            yield poll
         finally:
-            self._polls[mailbox].discard(news)
-            if not self._polls[mailbox]:
+            if self._polls.get(mailbox) is poll:
                 del self._polls[mailbox]
 
     async def run(self) -> None:
