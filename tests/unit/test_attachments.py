@@ -10,7 +10,6 @@ import pytest
 from tests.file_room import TERMS, FileRoom, incoming
 from vyry.errors import NotFound, PayloadTooLarge, RateLimited, Unavailable
 from vyry.files.attachments import AttachmentId
-from vyry.files.slots import Slots
 from vyry.ids import new_id
 
 
@@ -90,18 +89,6 @@ async def test_others_may_fetch_what_is_whole_and_nothing_more(room: FileRoom) -
     ):
         with pytest.raises(NotFound):
             await refused
-
-
-async def test_an_account_has_so_many_places_and_a_node_so_many_in_all() -> None:
-    slots = Slots(total=3, each=2)
-
-    with slots.held("ann"), slots.held("ann"):
-        with pytest.raises(RateLimited), slots.held("ann"):
-            pass
-        with slots.held("bo"), pytest.raises(Unavailable), slots.held("cat"):
-            pass
-    with slots.held("ann"), slots.held("cat"):
-        pass
 
 
 async def hanging(room: FileRoom) -> None:

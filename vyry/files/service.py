@@ -1,23 +1,27 @@
 """What people do with attachments: begin, add, look, end, fetch. Whoever knows the id of a whole one and is signed in may fetch it."""
 
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from vyry.accounts.account import Caller
 from vyry.errors import NotFound, PayloadTooLarge, RateLimited
 from vyry.files.attachments import Attachment, AttachmentId, Usage
-from vyry.files.slots import Slots
+from vyry.files.slots import SMALL_BYTES, Slot, Slots
 from vyry.files.uploading import Incoming, Keeping, Upload, begun
 from vyry.ids import UserId, new_id
 from vyry.limits import UPLOAD, UPLOAD_BYTES, Grant, Limiter, Quota
 
 
-#: At once, of a process and of one account: an upload holds up to two parts in memory, a download a piece.
-UPLOADS: Final = (64, 8)
-DOWNLOADS: Final = (256, 16)
+#: At once, of a process and of one account, and of the first so many for small ones: an upload holds up to two parts in memory, a download a piece.
+UPLOADS: Final = (64, 8, 16)
+DOWNLOADS: Final = (256, 16, 64)
 #: When to come back with too many unfinished uploads.
 UNFINISHED_RETRY_SECONDS: Final = 3600
+
+
+def _stay() -> None:
+    """There is no connection to cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,8 @@ class Attachments:
     def __init__(self, keeping: Keeping, limiter: Limiter) -> None:
         self._keeping = keeping
         self._limiter = limiter
-        self._uploads = Slots(*UPLOADS)
-        self._downloads = Slots(*DOWNLOADS)
+        self._uploads = _slots(*UPLOADS)
+        self._downloads = _slots(*DOWNLOADS)
 
     @property
     def most_bytes(self) -> int:
@@ -78,12 +82,19 @@ class Attachments:
             raise NotFound
         return found
 
-    async def add(self, owner: UserId, attachment_id: AttachmentId, incoming: Incoming) -> Attachment:
-        """Add to an own one; what is answered is safe. Raises what `begun` and `Upload.take` do; RateLimited and Unavailable for too many at once."""
-        with self._uploads.held(owner):
             moment = self._keeping.clock.confirmed()
             begun(await self._keeping.ledger.find_own(owner, attachment_id, moment), incoming)
             taken_up = begun(await self._keeping.ledger.take_up(owner, attachment_id, moment), incoming)
+    async def add(
+        self, owner: UserId, attachment_id: AttachmentId, incoming: Incoming, cut: Callable[[], None] = _stay
+    ) -> Attachment:
+        """Add to an own one; what is answered is safe. `cut` breaks the content off, if it has to give way to another.
+
+        Raises what `begun` and `Upload.take` do; RateLimited and Unavailable for too many at once.
+        # What does not say how much it is counts as large.
+        length = SMALL_BYTES + 1 if incoming.announced is None else incoming.announced
+        with self._uploads.held(owner, length, cut) as slot:
+            incoming = replace(incoming, content=_counted(incoming.content, slot))
             return await Upload(self._keeping, taken_up, incoming.checksum).take(incoming)
 
     async def end(self, owner: UserId, attachment_id: AttachmentId) -> None:
@@ -98,15 +109,21 @@ class Attachments:
             raise NotFound
         return found
 
-    async def read(self, reader: UserId, found: Attachment, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        """So many of its bytes, in pieces that are small. Raises Unavailable when they are out of reach."""
-        with self._downloads.held(reader):
+    async def read(
+        self, reader: UserId, found: Attachment, start: int, length: int, cut: Callable[[], None] = _stay
+    ) -> AsyncGenerator[bytes, None]:
+        """So many of its bytes, in pieces that are small. `cut` is called if the reader has to give way to another.
+
+        Raises Unavailable when they are out of reach; RateLimited and Unavailable for too many at once.
+        """
+        with self._downloads.held(reader, length, cut) as slot:
             store, end, at = self._keeping.store, start + length, 0
             for part in found.parts:
                 first, last = max(start - at, 0), min(end - at, part.length)
                 for place in range(first, last, store.piece_bytes):
                     wanted = min(store.piece_bytes, last - place)
                     yield await store.read(found.attachment_id, part.name, place, wanted)
+                    slot.count(wanted)
                 at += part.length
 
     def _check(self, usage: Usage, length: int) -> None:
@@ -119,6 +136,16 @@ class Attachments:
     def _too_much(self, usage: Usage) -> PayloadTooLarge:
         members = {"quotaBytes": self._keeping.terms.quota_bytes, "usedBytes": usage.length}
         return PayloadTooLarge("Your attachments would take more room than you have.", **members)
+
+
+def _slots(total: int, each: int, reserved: int) -> Slots:
+    return Slots(total, each, reserved=reserved)
+
+
+async def _counted(content: AsyncIterator[bytes], slot: Slot) -> AsyncIterator[bytes]:
+    async for piece in content:
+        slot.count(len(piece))
+        yield piece
 
 
 def _costs(length: int) -> tuple[tuple[Quota, int], ...]:

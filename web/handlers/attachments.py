@@ -35,7 +35,8 @@ async def add(request: web.Request) -> web.Response:
     """PATCH /attachments/{attachmentId}."""
     offset, checksum = tus.number(request, "Upload-Offset"), tus.checksum(request)
     incoming = Incoming(offset, pieces(request), request.content_length, checksum)
-    longer = await request.app[SERVICES].files.attachments.add(request[CALLER].user_id, _id(request), incoming)
+    attachments, owner = request.app[SERVICES].files.attachments, request[CALLER].user_id
+    longer = await attachments.add(owner, _id(request), incoming, lambda: _cut(request))
     return web.Response(status=204, headers=tus.progress(longer))
 
 
@@ -57,7 +58,15 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     if span.is_part:
         headers["Content-Range"] = f"bytes {span.start}-{span.start + span.length - 1}/{found.length}"
     response = web.StreamResponse(status=206 if span.is_part else 200, headers=headers)
-    return await sent(request, response, attachments.read(request[CALLER].user_id, found, span.start, span.length))
+    reader = request[CALLER].user_id
+    content = attachments.read(reader, found, span.start, span.length, lambda: _cut(request))
+    return await sent(request, response, content)
+
+
+def _cut(request: web.Request) -> None:
+    """End the connection: another transfer needs the place of this one, which goes on later where it was."""
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _id(request: web.Request) -> AttachmentId:
