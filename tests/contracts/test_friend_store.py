@@ -281,9 +281,8 @@ async def test_there_is_an_end_to_requests_friends_and_blocks(
     cy = await room.person()
     await room.friends.ask(ann, bo, NOON)
     await room.friends.ask(ann, bo, NOON)
-    for full in (room.friends.ask(ann, cy, NOON), room.friends.ask(cy, bo, NOON)):
-        with pytest.raises(Forbidden):
-            await full
+    with pytest.raises(Forbidden):
+        await room.friends.ask(ann, cy, NOON)
 
     await room.friends.accept(bo, ann, NOON)
     await room.friends.ask(ann, cy, NOON)
@@ -294,6 +293,23 @@ async def test_there_is_an_end_to_requests_friends_and_blocks(
     await room.blocks.block(ann, bo, NOON)
     with pytest.raises(Forbidden):
         await room.blocks.block(ann, cy, NOON)
+
+
+async def test_strangers_cannot_keep_others_from_asking(
+    room: KeyRoom, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for adapter in ("friends", "memory_ties"):
+        monkeypatch.setattr(f"vyry.adapters.{adapter}.MOST_REQUESTS", 2)
+    known, stranger, another = ann, await room.person(), await room.person()
+    await room.conversations.open_direct(known, bo, NOON)
+    await room.friends.ask(known, bo, NOON)
+    await room.friends.ask(stranger, bo, NOON + timedelta(seconds=1))
+    await room.friends.ask(stranger, bo, NOON + timedelta(seconds=2))
+    assert set(await asking(room, bo)) == {known, stranger}
+
+    await room.friends.ask(another, bo, NOON + timedelta(seconds=3))
+
+    assert set(await asking(room, bo)) == {known, another}
 
 
 def at_noon(

@@ -35,6 +35,16 @@ _REQUEST: Final = "INSERT INTO friend_request (account_id, to_id, at) VALUES ($1
 _REQUESTS_WAITING: Final = """
     SELECT (SELECT count(*) FROM friend_request WHERE account_id = $1 AND to_id <> $2) AS of_asker,
         (SELECT count(*) FROM friend_request WHERE to_id = $2 AND account_id <> $1) AS to_other"""
+#: Those of accounts with a direct conversation stay longest.
+_DROP_OLDEST: Final = """
+    DELETE FROM friend_request WHERE to_id = $1 AND account_id = (
+        SELECT r.account_id FROM friend_request r WHERE r.to_id = $1 AND r.account_id <> $2
+        ORDER BY EXISTS (
+            SELECT 1 FROM conversation c
+            JOIN member a ON a.conversation_id = c.id AND a.account_id = r.account_id
+            JOIN member b ON b.conversation_id = c.id AND b.account_id = $1
+            WHERE c.pair IS NOT NULL
+        ), r.at, r.account_id LIMIT 1)"""
 _FRIENDS_HAD: Final = "SELECT count(*) AS had FROM friend WHERE account_id = ANY($1) GROUP BY account_id"
 _BEFRIEND: Final = "INSERT INTO friend (account_id, friend_id, since) VALUES ($1, $2, $3), ($2, $1, $3)"
 _PART: Final = """
@@ -70,8 +80,10 @@ class TortoiseFriends:
                 await _befriend(inside, asker, other, now)
                 return True
             waiting = (await fetch(inside, _REQUESTS_WAITING, asker, other))[0]
-            if max(waiting["of_asker"], waiting["to_other"]) >= MOST_REQUESTS:
+            if waiting["of_asker"] >= MOST_REQUESTS:
                 raise Forbidden("Too many requests wait for an answer.")
+            if waiting["to_other"] >= MOST_REQUESTS:
+                await fetch(inside, _DROP_OLDEST, other, asker)
             await fetch(inside, _REQUEST, asker, other, now)
             return False
 

@@ -74,9 +74,11 @@ class MemoryFriends:
             self._befriend(asker, other, now)
             return True
         waiting = [pair for pair in requests if pair != (asker, other)]
-        of_asker, to_other = sum(pair[0] == asker for pair in waiting), sum(pair[1] == other for pair in waiting)
-        if max(of_asker, to_other) >= MOST_REQUESTS:
+        if sum(pair[0] == asker for pair in waiting) >= MOST_REQUESTS:
             raise Forbidden("Too many requests wait for an answer.")
+        to_other = [pair for pair in waiting if pair[1] == other]
+        if len(to_other) >= MOST_REQUESTS:
+            del requests[min(to_other, key=lambda pair: (frozenset(pair) in self._ties.pairs, requests[pair], pair))]
         requests.setdefault((asker, other), now)
         return False
 
