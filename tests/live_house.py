@@ -102,6 +102,7 @@ async def open_house(place: Place, pace: Pace = PACE) -> AsyncIterator[House]:
     names = {
         "VYRY_DATA_DIR": str(place.folder),
         "VYRY_SMS": f"file:{codes}",
+        "VYRY_ENV": "development",
         "VYRY_LIMITS": "off",
         "VYRY_PUSH_HOSTS": f"127.0.0.1:{PUSH_PORT}",
         "DATABASE_URL": place.database,

@@ -30,7 +30,7 @@ WITH_BODY = [route for route in ROUTES if route.auth == "open" and route.body is
 
 @pytest_asyncio.fixture
 async def http(tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
-    settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path)})
+    settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path), "VYRY_ENV": "development"})
     # Nothing here gets past the door, so no service is asked.
     app = build_door(settings, cast(Any, None), ROUTES)
     async with (

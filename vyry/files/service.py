@@ -82,19 +82,20 @@ class Attachments:
             raise NotFound
         return found
 
-            moment = self._keeping.clock.confirmed()
-            begun(await self._keeping.ledger.find_own(owner, attachment_id, moment), incoming)
-            taken_up = begun(await self._keeping.ledger.take_up(owner, attachment_id, moment), incoming)
     async def add(
         self, owner: UserId, attachment_id: AttachmentId, incoming: Incoming, cut: Callable[[], None] = _stay
     ) -> Attachment:
         """Add to an own one; what is answered is safe. `cut` breaks the content off, if it has to give way to another.
 
         Raises what `begun` and `Upload.take` do; RateLimited and Unavailable for too many at once.
+        """
         # What does not say how much it is counts as large.
         length = SMALL_BYTES + 1 if incoming.announced is None else incoming.announced
         with self._uploads.held(owner, length, cut) as slot:
             incoming = replace(incoming, content=_counted(incoming.content, slot))
+            moment = self._keeping.clock.confirmed()
+            begun(await self._keeping.ledger.find_own(owner, attachment_id, moment), incoming)
+            taken_up = begun(await self._keeping.ledger.take_up(owner, attachment_id, moment), incoming)
             return await Upload(self._keeping, taken_up, incoming.checksum).take(incoming)
 
     async def end(self, owner: UserId, attachment_id: AttachmentId) -> None:
