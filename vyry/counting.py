@@ -133,8 +133,8 @@ class _Bucket:
         self.full_at[subject] = full_at
         self.full_at.move_to_end(subject)
         for _ in range(2):
-            oldest = next(iter(self.full_at))
-            if self.full_at[oldest] > now:
+            oldest = next(iter(self.full_at), None)
+            if oldest is None or self.full_at[oldest] > now:
                 break
             del self.full_at[oldest]
 

@@ -276,12 +276,13 @@ async def test_a_direct_conversation_is_opened_once(ann: Person, bo: Person) -> 
 
     assert (status, again, same) == (201, 200, opened)
     assert opened.keys() == {
-        "conversationId", "kind", "members", "sealedInfo", "version", "messageTimerSeconds", "lastActivityAt", "createdAt",
+        "conversationId", "kind", "members", "sealedInfo", "version", "messageTimerSeconds", "lastActivityAt", "createdAt", "invited",
     }  # fmt: skip
     assert {each["userId"]: each["role"] for each in opened["members"]} == {
         ann.user_id: "member",
         bo.user_id: "member",
     }
+    assert opened.pop("invited") == []
     assert (await bo.ask("GET", f"/conversations/{opened['conversationId']}"))[1] == opened
 
 
@@ -291,6 +292,7 @@ async def test_conversations_are_listed(ann: Person, bo: Person, name: str) -> N
 
     status, said, _ = await bo.ask("GET", f"/{name}")
 
+    assert opened.pop("invited") == []
     assert (status, said) == (200, {"conversations": [opened], "nextCursor": None})
 
 

@@ -56,10 +56,13 @@ async def test_a_stranger_who_fills_a_mailbox_hides_no_news_and_shuts_out_nobody
 
 async def test_what_the_owner_has_read_makes_room_for_strangers_again(house: House) -> None:
     stranger, victim, conversation = await house.pair()
+    # A stranger who was refused stays refused for a while, whatever the owner reads: others tell.
+    other = await house.node.sign_up()
     await flood(stranger, victim, conversation)
 
     while not (await victim.collect(limit=200))["drained"]:
         pass
     await victim.acknowledge()
 
-    assert (await flood(stranger, victim, conversation))[0] == 16
+    assert await flood(stranger, victim, conversation) == (0, "MAILBOX_FULL")
+    assert (await flood(other, victim, await other.open_direct(victim)))[0] == 16

@@ -67,6 +67,14 @@ def test_switched_off_it_grants_everything_and_tells_nothing() -> None:
     assert not buckets.news.is_set()
 
 
+def test_what_is_full_again_when_it_is_noted_is_forgotten_at_once() -> None:
+    bucket = Buckets(QUICK)._bucket(POST)
+
+    bucket.put("subject", 1.0, 2.0)
+
+    assert not bucket.full_at
+
+
 def test_who_takes_nothing_for_a_while_is_forgotten() -> None:
     buckets = Buckets(QUICK)
 
