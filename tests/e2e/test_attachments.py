@@ -33,7 +33,7 @@ class Cramped(Alone):
         mounted: list[str | Path] = [
             "sh",
             "-c",
-            'mount -t tmpfs -o size=48m tmpfs "$0" && exec "$@"',
+            'mount -t tmpfs -o size=48m,mode=0700 tmpfs "$0" && exec "$@"',
             self.folder / "data",
         ]
         return [*own, *mounted, *super()._command()]

@@ -55,10 +55,12 @@ def test_a_node_that_is_away_is_named(here: Terminal) -> None:
 
 def test_what_the_node_refuses_ends_with_its_word(here: Terminal) -> None:
     nobody = here.client("ann", "send", str(uuid4()), "hello")
-    no_number = here.client("new", "register", "12", "--url", here.node.url)
 
     refused(nobody, Exit.NOT_FOUND, "NOT_FOUND")
-    refused(no_number, Exit.REFUSED, "INVALID")
+
+
+def test_what_is_no_number_is_refused_before_the_node_is_asked(here: Terminal) -> None:
+    refused(here.client("new", "register", "12", "--url", NOWHERE), Exit.WRONG_LINE, "no country code")
 
 
 def test_a_code_that_nobody_types_registers_nothing(here: Terminal) -> None:
