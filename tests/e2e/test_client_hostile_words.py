@@ -30,6 +30,7 @@ def eve(alone: Alone, tmp_path: Path) -> tuple[Terminal, str, str]:
     terminal.told("eve", "devices", "rename", "1", WROTE[:90])
     terminal.told("eve", "friends", "add", ann)
     group = terminal.told("eve", "groups", "create", WROTE[:120], ann)[0]["conversationId"]
+    terminal.told("ann", "groups", "accept", group)
     for to in (ann, group):
         said = terminal.told("eve", "send", to, WROTE)[0]["id"]
         terminal.told("eve", "react", to, said, WROTE[:60])

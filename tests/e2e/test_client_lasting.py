@@ -83,6 +83,8 @@ async def test_a_line_with_an_id_sends_once(alone: Alone, tmp_path: Path) -> Non
         assert here.told("ann", *words) == here.told("ann", *words)
 
     def said() -> list[str]:
+        here.told("ann", "friends", "add", bo)
+        here.told("bo", "friends", "accept", here.variables["ANN"])
         twice("send", bo, "text", "--id", ids[0])
         twice("send", bo, "with", "--file", str(file), "--id", ids[1])
         twice("files", "send", bo, str(file), "file", "--id", ids[2])
