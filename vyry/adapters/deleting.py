@@ -92,7 +92,7 @@ _HAND_OVER: Final = """
         FROM conversation c WHERE c.id = ANY($1) AND c.kind = 'group'
             AND NOT EXISTS (SELECT 1 FROM member y WHERE y.conversation_id = c.id AND y.role = 'admin'))"""
 _CLOSE_INVITES: Final = tuple(
-    f"DELETE FROM {table} WHERE conversation_id = ANY($1) AND NOT EXISTS (SELECT 1 FROM conversation c WHERE c.id = {table}.conversation_id)"
+    f"DELETE FROM {table} WHERE conversation_id = ANY($1) AND NOT EXISTS (SELECT 1 FROM conversation c WHERE c.id = {table}.conversation_id)"  # nosemgrep: sql-only-from-constants - names of this module
     for table in ("invite", "group_invitation")
 )
 _LEFT: Final = "SELECT id, version FROM conversation WHERE id = ANY($1) ORDER BY id"

@@ -44,7 +44,8 @@ CROSS JOIN LATERAL (SELECT CASE
   WHEN k.account IS NULL OR k.account = d.account_id OR l.entries < ($6::int[])[k.lane + 1] AND l.size + k.size <= ($7::bigint[])[k.lane + 1] THEN NULL
   WHEN k.is_near OR {IS_KNOWN} THEN k.account ELSE $8::uuid END AS share) w
 LEFT JOIN mailbox_share s ON s.mailbox = k.box AND s.share = w.share AND s.lane = k.lane"""
-_POST = f"SELECT * FROM mail_post({','.join(f'${n}' for n in range(1, 31))})"
+_PARAMETERS = ",".join(f"${n}" for n in range(1, 31))
+_POST = f"SELECT * FROM mail_post({_PARAMETERS})"
 _STATES = f"SELECT {STATE} FROM unnest($1::bigint[]) k(box) JOIN mailbox m ON m.id = k.box"
 _OPEN = f"""
 UPDATE mailbox SET connection = connection + 1, sent_seq = greatest(sent_seq, $2)
