@@ -28,6 +28,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "VYRY_DATA_DIR": str(folder),
         "SERVER_PORT": str(free_port()),
         "VYRY_ADMIN_PORT": str(free_port()),
+        "VYRY_ENV": "development",
         **more,
     }
 

@@ -168,7 +168,9 @@ class Run:
     async def _open(self) -> None:
         self._held = Held(self._profile)
         self._client = await self._held.client()
-        self._listener.open(self._client)
+        # A profile without an account hears nothing.
+        if self._user_id.int:
+            self._listener.open(self._client)
 
     async def _close(self) -> None:
         await self._listener.close()
@@ -196,6 +198,7 @@ class Run:
             return newest_code(otp_file, number)
 
         self._user_id = await self._ann.register(number, code)
+        self._listener.open(self._client)
         self._chat = await self._ann.direct(self._bo.client.user_id)
         await self._say("ann", "hello")
         await self._from_bo(self._chat, "hello Ann")
