@@ -127,13 +127,14 @@ async def test_a_clock_is_never_believed_against_nodes_that_have_another_time(ma
     right, wrong = machine.start(), Machine(machine.store, ahead=100 * DAY)
     await right[1].look()
     clock, watch = wrong.start()
+    believed = []
     for minutes in range(0, 3 * 24 * 60, 5):
         machine.passed = wrong.passed = timedelta(minutes=minutes)
         await right[1].look()
         await watch.look()
+        believed.append(not watch.is_in_doubt or clock.confirmed() > right[0].now())
 
-    assert watch.is_in_doubt
-    assert clock.confirmed() <= right[0].now()
+    assert not any(believed)
 
 
 async def test_what_an_operator_confirms_is_believed_at_the_next_look(machine: Machine) -> None:
