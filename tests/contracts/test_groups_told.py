@@ -68,6 +68,18 @@ async def test_many_changes_are_told_once_and_by_the_last(room: MailRoom) -> Non
     assert await told(room, cy.mailbox) == [notice(group, 4)]
 
 
+async def test_who_invites_many_waits_for_the_turn_of_others(room: MailRoom) -> None:
+    group, (ann,) = await group_of("a")
+    strangers = [await sign_up(name, name) for name in ("b", "c", "d")]
+
+    await TortoiseGroups().invite(ann.user_id, group, [each.user_id for each in strangers], NOON)
+
+    rows = await NoticeRow.filter(account_id__in=[each.user_id for each in strangers])
+    assert [row.caused_by for row in rows] == [ann.user_id] * 3
+    await notices(room).deliver()
+    assert [await told(room, each.mailbox) for each in strangers] == [[{"name": "groupInvited"}]] * 3
+
+
 async def test_who_is_removed_again_and_again_is_told_once(room: MailRoom) -> None:
     group, (ann, _, cy) = await group_of("a", "b", "c")
 

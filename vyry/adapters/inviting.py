@@ -37,4 +37,5 @@ async def invite_people(
         await fetch(inside, _TRIM_ONE, user, inviter, MOST_OF_ONE)
         await fetch(inside, _TRIM_ALL, user, MOST_WAITING)
         if not waiting:
-            await enqueue(inside, Telling(user, Audience.OWN, {"name": "groupInvited"}, now))
+            # In the turn of the inviter, who may cause a thousand of these at once.
+            await enqueue(inside, Telling(user, Audience.OWN, {"name": "groupInvited"}, now, caused_by=inviter))
