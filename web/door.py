@@ -65,23 +65,27 @@ class DoorServer(web.Server):
 
     def enter(self, address: str) -> int:
         """Count a connection; answers how many its address holds beyond its share, 0 for the first of them, negative within it."""
-        if self._room.each is None or not address or self._is_proxy(address):
+        if not self._is_counted(address):
             return -1
         held = self._held[party(address)]
         self._held[party(address)] += 1
         return held - self._room.each
 
     def leave(self, address: str) -> None:
-        """A connection that was counted has ended."""
-        key = party(address) if address else ""
+        """A connection has ended: count it off, if it was counted."""
+        if not self._is_counted(address):
+            return
+        key = party(address)
         if self._held[key] > 1:
             self._held[key] -= 1
         else:
             del self._held[key]
 
-    def _is_proxy(self, address: str) -> bool:
+    def _is_counted(self, address: str) -> bool:
+        if self._room.each is None or not address:
+            return False
         peer = ip_address(address)
-        return any(peer in network for network in self._room.trusted_proxies)
+        return not any(peer in network for network in self._room.trusted_proxies)
 
     def __call__(self) -> RequestHandler:
         """A new connection."""

@@ -107,6 +107,17 @@ async def test_an_ipv6_network_counts_as_one() -> None:
     assert {server.enter("2001:db8:1::1") for _ in range(9)} == {-1}
 
 
+async def test_what_a_proxy_leaves_is_not_taken_from_its_neighbours() -> None:
+    room = Room(100, 2, (ip_network("2001:db8::1/128"),))
+    server = DoorServer(Patience(), room, {}, handler=cast(Any, quick))
+    assert server.enter("2001:db8::2") == -2
+
+    server.enter("2001:db8::1")
+    server.leave("2001:db8::1")
+
+    assert server.enter("2001:db8::2") == -1
+
+
 async def test_what_has_left_is_not_remembered() -> None:
     server = DoorServer(Patience(), Room(100, 2), {}, handler=cast(Any, quick))
 
