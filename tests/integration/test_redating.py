@@ -14,6 +14,7 @@ from vyry.accounts.pin import Guesser, Locked, NewPin, Tries, Verifier
 from vyry.accounts.sending import CODE_LIFETIME, UNLIMITED, Rules, Subjects
 from vyry.adapters.account_upkeep import TortoiseAccountUpkeep
 from vyry.adapters.circle_rows import RestingNameRow
+from vyry.adapters.held_rows import HeldNoticeRow
 from vyry.adapters.rows import DeviceRow, OtpBreakerRow, OtpChallengeRow, PushWakeRow, RefreshTokenRow
 from vyry.devices.waking import RESTS as WAKES_REST
 from vyry.ids import new_id
@@ -57,7 +58,7 @@ async def test_a_pin_locked_while_the_clock_was_ahead_is_locked_for_a_day_more(s
     await stores.pins.add(NewPin(Guesser(user), NOON, Verifier("pin", 1)))
     await stores.pins.take(user, Tries(1), AHEAD)
 
-    await TortoiseAccountUpkeep().redate(NOON, LOCK, is_sure=False)
+    await TortoiseAccountUpkeep().redate(NOON, LOCK, is_sure=True)
 
     assert await stores.pins.take(user, Tries(1), NOON) == Locked(NOON + LOCK)
 
@@ -90,9 +91,35 @@ async def test_what_is_taken_away_once_it_is_over_waits_until_the_clock_is_sure(
 async def test_a_device_seen_in_another_year_was_seen_today(stores: AccountStores) -> None:
     await stores.sign_up(at=NOON + timedelta(days=100))
 
-    await TortoiseAccountUpkeep().redate(NOON, LOCK, is_sure=False)
+    await TortoiseAccountUpkeep().redate(NOON, LOCK, is_sure=True)
 
     assert (await DeviceRow.all())[0].last_seen_on == NOON.date()
+
+
+@pytest.mark.parametrize("is_at_lock", [False, True])
+async def test_a_clock_that_is_wrong_and_behind_opens_no_lock_and_makes_no_device_idle(
+    stores: AccountStores, *, is_at_lock: bool
+) -> None:
+    user = (await stores.sign_up()).user_id
+    await stores.pins.add(NewPin(Guesser(user), NOON, Verifier("pin", 1)))
+    await stores.pins.take(user, Tries(1), NOON, is_at_lock=is_at_lock)
+    before = await everything()
+
+    await TortoiseAccountUpkeep().redate(NOON - timedelta(days=100), LOCK, is_sure=False)
+
+    after = await everything()
+    assert (after["account_pin"], after["device"]) == (before["account_pin"], before["device"])
+
+
+async def test_a_notice_claimed_while_the_clock_was_ahead_is_tried_again(stores: AccountStores) -> None:
+    await stores.sign_up()
+    held = HeldNoticeRow(mailbox=1, subject="s", notice_id=uuid4(), body={}, try_at=AHEAD)
+    await held.save(force_create=True)
+
+    await TortoiseAccountUpkeep().redate(NOON, LOCK, is_sure=False)
+
+    await held.refresh_from_db()
+    assert held.try_at == NOON + timedelta(minutes=1)
 
 
 async def test_nothing_dated_by_a_right_clock_is_moved(stores: AccountStores) -> None:

@@ -206,6 +206,6 @@ class AccountUpkeep(Protocol):
     async def redate(self, now: datetime, pin_lock: timedelta, *, is_sure: bool) -> int:
         """Rows that a clock which was ahead dated later than any written now could be are dated as if written now; answers how many.
 
-        So nothing counts against a person for longer than its window. What would be taken away by it waits until the clock `is_sure`.
+        So nothing counts against a person for longer than its window. What would be taken away or unlocked by it waits until the clock `is_sure`.
         """
         ...

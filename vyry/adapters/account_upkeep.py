@@ -11,6 +11,7 @@ from vyry.accounts.names import RESTS
 from vyry.accounts.sending import CODE_LIFETIME, HOUR, PROVEN_AGE
 from vyry.accounts.tokens import FAMILY_LIFETIME
 from vyry.adapters.database import available, connection, transaction
+from vyry.adapters.held_notices import CLAIMED
 from vyry.adapters.statements import fetch
 from vyry.clock import milliseconds
 from vyry.devices.links import LINK_LIFETIME, LINK_REMEMBERED
@@ -39,6 +40,7 @@ _COUNTS: Final = (
     ("notice", "at", _NOW),
     ("push_wake", "due_at", WAKES_REST[-1]),
     ("push_wake", "rest_until", WAKES_REST[-1]),
+    ("held_notice", "try_at", CLAIMED),
     ("account", "deleted_at", _NOW),
 )
 #: What is taken away once it is over.
@@ -80,12 +82,13 @@ class TortoiseAccountUpkeep:
         return len(mailboxes)
 
     async def redate(self, now: datetime, pin_lock: timedelta, *, is_sure: bool) -> int:
-        locks = [("account_pin", column, pin_lock) for column in ("locked_until", "lock_locked_until")]
-        counts = [*_COUNTS, *locks]
-        moved = await self._redate([*counts, *(_LIVES if is_sure else ())], now)
-        moved += await self._move("device", "last_seen_on", now.date(), now.date() + _DAY)
+        moved = await self._redate(_COUNTS, now)
         if is_sure:
+            # A clock that is wrong and behind would open the locks, and have devices idle, as soon as it is right again.
+            locks = [("account_pin", column, pin_lock) for column in ("locked_until", "lock_locked_until")]
+            moved += await self._redate([*_LIVES, *locks], now)
             free_on = (now + RESTS).date() + _DAY
+            moved += await self._move("device", "last_seen_on", now.date(), now.date() + _DAY)
             moved += await self._move("proven_network", "proven_on", now.date(), now.date() + _DAY)
             moved += await self._move("resting_name", "free_on", free_on, free_on + _DAY)
         return moved + await self._redate_accepted(now)

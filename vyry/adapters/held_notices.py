@@ -16,7 +16,7 @@ from vyry.mail.held import HeldNotice
 #: Due at once; the trigger writes the same.
 _NOW: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: Whoever claims some and dies has them tried again after this long.
-_CLAIMED: Final = timedelta(minutes=1)
+CLAIMED: Final = timedelta(minutes=1)
 _CLAIM: Final = """
     UPDATE held_notice SET try_at = $2 WHERE id IN (
         SELECT id FROM held_notice WHERE try_at <= $1 ORDER BY try_at, id LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING id"""
@@ -48,7 +48,7 @@ class TortoiseHeldNotices:
 
     async def claim(self, now: datetime, limit: int) -> list[HeldNotice]:
         async with available():
-            ids = [row["id"] for row in await fetch(connection(), _CLAIM, now, now + _CLAIMED, limit)]
+            ids = [row["id"] for row in await fetch(connection(), _CLAIM, now, now + CLAIMED, limit)]
             rows = await HeldNoticeRow.filter(id__in=ids).order_by("id") if ids else []
         return [HeldNotice(MessageId(row.notice_id), MailboxKey(row.mailbox), row.body) for row in rows]
 
