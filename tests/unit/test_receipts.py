@@ -182,6 +182,23 @@ async def test_a_stranger_whose_post_found_no_room_does_not_see_when_there_is_so
     assert (await street.post(to_bo(street))).skipped == []
 
 
+async def test_who_was_refused_while_the_clock_was_ahead_waits_for_an_hour_all_the_same(street: Street) -> None:
+    clock = street.town.clock
+    street.town.unlink(street.ann, 2)
+    street.town.store.room.caps = Caps(mail_entries=1)
+    await street.post(to_bo(street))
+    await street.town.store.deposit([street.town.box(street.bo, number) for number in (1, 2)])
+    noon = clock.sure = clock.moment
+    clock.advance(days=100)
+    with pytest.raises(MailboxFull):
+        await street.post(to_bo(street))
+    await street.read(1)
+
+    clock.sure, clock.moment = None, noon + RESTS_FOR
+
+    assert (await street.post(to_bo(street))).copies == 2
+
+
 async def test_who_was_refused_may_try_again_once_the_other_has_written(street: Street) -> None:
     street.town.unlink(street.ann, 2)
     street.town.store.room.caps = Caps(mail_entries=1)

@@ -34,7 +34,7 @@ class FullMailboxes:
         """Whether a post of this account to others found no room there just now."""
         own = checked.sender.user_id
         until = self._until.get((ConversationId(checked.draft.conversation_id), own))
-        return until is not None and checked.users != {own} and self._clock.now() < until
+        return until is not None and checked.users != {own} and self._clock.confirmed() < until
 
     def answered(self, key: ConversationId) -> None:
         """Somebody has written in this conversation: whoever was refused there may try again."""
@@ -65,7 +65,8 @@ class FullMailboxes:
         return users - {user for _, user in shown}
 
     def _rest(self, place: Place) -> None:
-        now = self._clock.now()
+        # By the confirmed time: refused while the clock was ahead is not refused until then.
+        now = self._clock.confirmed()
         if self._until.get(place, now) > now:
             return
         self._until.pop(place, None)
