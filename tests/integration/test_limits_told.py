@@ -210,6 +210,7 @@ async def test_adding_people_who_were_never_met_counts_them_all(node: Node) -> N
         '"new_contacts";q=2;w=86400, "group_members";q=2000;w=86400',
         '"new_contacts";r=0;t=86400, "group_members";r=1998;t=86400',
     )
+    assert (await left(ann)).items() >= {("groups", 86_400): 49, ("group_members", 86_400): 1998}.items()
 
 
 async def test_codes_links_and_sockets_tell_their_limits_before_anybody_is_known(node: Node) -> None:
