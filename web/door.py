@@ -65,7 +65,7 @@ class DoorServer(web.Server):
 
     def enter(self, address: str) -> int:
         """Count a connection; answers how many its address holds beyond its share, 0 for the first of them, negative within it."""
-        if not self._is_counted(address):
+        if self._room.each is None or not self._is_counted(address):
             return -1
         held = self._held[party(address)]
         self._held[party(address)] += 1
@@ -82,7 +82,7 @@ class DoorServer(web.Server):
             del self._held[key]
 
     def _is_counted(self, address: str) -> bool:
-        if self._room.each is None or not address:
+        if not address:
             return False
         peer = ip_address(address)
         return not any(peer in network for network in self._room.trusted_proxies)
