@@ -115,6 +115,18 @@ async def test_whoever_has_room_is_told_at_once(room: MailRoom) -> None:
     assert [row.mailbox for row in await HeldNoticeRow.all()] == [ann.mailbox]
 
 
+async def test_mailboxes_take_turns_at_having_theirs_tried(room: MailRoom) -> None:
+    ann, bo = await acquainted("a", "b")
+    of_ann = [HeldNotice(MessageId(new_id()), ann.mailbox, {"name": "callMissed", "userId": n}) for n in range(3)]
+    async with transaction() as inside:
+        await hold(inside, of_ann)
+        await hold(inside, [HeldNotice(MessageId(new_id()), bo.mailbox, {"name": "registrationAttempted"})])
+
+    claimed = await TortoiseHeldNotices().claim(NOON, 2)
+
+    assert {each.mailbox for each in claimed} == {ann.mailbox, bo.mailbox}
+
+
 async def test_a_mailbox_emptied_while_its_notice_was_put_aside_gets_it_all_the_same(room: MailRoom) -> None:
     ann = await full(room)
     notice = HeldNotice(MessageId(new_id()), ann.mailbox, {"name": "registrationAttempted"})

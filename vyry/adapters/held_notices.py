@@ -17,9 +17,14 @@ from vyry.mail.held import HeldNotice
 _NOW: Final = datetime(1970, 1, 1, tzinfo=UTC)
 #: Whoever claims some and dies has them tried again after this long.
 CLAIMED: Final = timedelta(minutes=1)
+#: In turns: whatever one mailbox makes due by reading a notice at a time, the others have their first one tried before its second.
 _CLAIM: Final = """
     UPDATE held_notice SET try_at = $2 WHERE id IN (
-        SELECT id FROM held_notice WHERE try_at <= $1 ORDER BY try_at, id LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING id"""
+        SELECT id FROM held_notice WHERE id IN (
+            SELECT id FROM (
+                SELECT id, row_number() OVER (PARTITION BY mailbox ORDER BY try_at, id) AS turn FROM held_notice WHERE try_at <= $1) due
+            ORDER BY turn, id LIMIT $3)
+        FOR UPDATE SKIP LOCKED) RETURNING id"""
 _FORGET: Final = """
     DELETE FROM held_notice WHERE mailbox = ANY($1) AND (
         notice_id = ANY($2) OR NOT EXISTS (SELECT 1 FROM mailbox m WHERE m.id = held_notice.mailbox AND NOT m.is_ended))"""
