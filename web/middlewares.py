@@ -76,13 +76,13 @@ async def _outcome(request: web.Request, handler: Handler, request_id: str) -> w
         return refused(refusal, request_id)
     except web.HTTPException as refusal:
         return _framework_refused(request, refusal, request_id)
-    except Exception:  # noqa: BLE001  whatever it is: the log gets it all, the client gets its id
-        return _failed(request, request_id)
+    except Exception as problem:  # noqa: BLE001  whatever it is: the log gets it all, the client gets its id
+        return _failed(request, problem, request_id)
 
 
-def _failed(request: web.Request, request_id: str) -> web.Response:
+def _failed(request: web.Request, problem: Exception, request_id: str) -> web.Response:
     """The answer to an exception nobody expected. That nothing can be written to a client that is gone is no fault of the node."""
-    if request.transport is None or request.transport.is_closing():
+    if isinstance(problem, ConnectionError) and (request.transport is None or request.transport.is_closing()):
         return web.Response(status=CLIENT_GONE)
     log.exception("broken", route=_route_of(request))
     return broken(request_id)

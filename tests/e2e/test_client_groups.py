@@ -140,6 +140,18 @@ async def test_somebody_who_is_added_or_invited_reads_the_title(people: People) 
     assert await title(cy, group) == "Walks"
 
 
+async def test_the_first_words_after_an_invitation_was_accepted_are_heard(alone: Alone, tmp_path: Path) -> None:
+    async with open_at(alone, tmp_path / "eve") as eve, open_at(alone, tmp_path / "ann") as ann:
+        for client in (eve, ann):
+            await register(client, alone)
+        group = await eve.groups.create([ann.user_id], "walks")
+        await ann.invitations.accept(group)
+
+        await eve.send_text(group, "welcome")
+
+        await hear(ann, "welcome")
+
+
 async def test_who_was_removed_reads_no_new_title(people: People) -> None:
     ann, bo, cy = people.ann, people.bo, people.cy
     group = await ann.groups.create([bo.user_id, cy.user_id], "With Cy")

@@ -116,6 +116,9 @@ class Sealing:
     async def _roll(self, outgoing: Outgoing) -> Roll:
         me = Me.of(self._store)
         circle = await self.circles.get(outgoing.conversation_id)
+        if circle.is_group and not set(circle.members) - {me.user_id}:
+            # Where nobody else is known nothing is posted, so the node cannot say that people have come in.
+            circle = await self.circles.refresh(outgoing.conversation_id)
         if outgoing.conversation_id == me.user_id:
             # Where no device is known nothing is posted, so the node cannot say that the list is outdated.
             await self.circles.lists.refresh(me.user_id)
