@@ -47,7 +47,7 @@ def test_a_name_of_a_file_is_one(name: str) -> None:
     assert [str(each) for each in bound("client", "export", "--", name)] == [name]
 
 
-@pytest.mark.parametrize("title", ["- shopping -", "-5", "-x", "--jsonx"])
+@pytest.mark.parametrize("title", ["- shopping -", "-5", "-x", "--jsonx", "--help", "-h", "--version"])
 def test_a_title_that_comes_first_is_a_title(title: str) -> None:
     assert bound("client", "groups", "create", title, "@bo", "--profile", "ann") == (title, "@bo")
     assert bound("client", "send", title, "hello", "--profile", "ann") == (title, "hello")
@@ -92,6 +92,7 @@ def test_the_name_of_an_option_is_a_text_behind_the_end_of_options() -> None:
     "words",
     [
         ["client", "send", "--help"],
+        ["client", "groups", "create", "--help", "--profile", "ann"],
         ["client", "--help"],
         ["client", "whois", "@bo", "--refesh"],
         ["client", "history", "--limt", "10", "@bo"],

@@ -15,22 +15,25 @@ from vyry.cli.refusals import WrongLine
 Words = Annotated[str, Parameter(allow_leading_hyphen=True)]
 FilePath = Annotated[Path, Parameter(allow_leading_hyphen=True)]
 _END_OF_OPTIONS: Final = "--"
-#: As the first word of a command they ask about it.
+#: Alone in the first place of a command they ask about it; with more words they are a title like any other.
 _ASKS: Final = ("--help", "-h", "--version")
 
 
 def sorted_words(app: App, words: Sequence[str]) -> list[str]:
     """The same command line, its options first and what people say behind `--`. One that does not do stays as it was typed, for its error. Raises WrongLine for words that are no text.
 
-    After the first word of a command everything in the place of words is such, but the options of the command: `send @bo --help` sends `--help`.
+    After the first word of a command everything in the place of words is such, but the options of the command: `send @bo --help` sends `--help`, and `groups create --help @bo` makes a group of that title.
     """
     commands, apps, rest = app.parse_commands(list(words))
     for each in apps[1:]:
         if each.default_command is not None:
             # The short text is for the list of commands: of itself each says what its function does.
             each.help = None
+    if commands and commands[-1].startswith("-"):
+        *commands, asks = commands
+        apps, rest = apps[:-1], [asks, *rest]
     found = apps[-1]
-    if found.default_command is None or (commands and commands[-1].startswith("-")):
+    if found.default_command is None:
         return list(words)
     known = found.assemble_argument_collection()
     for ends_options in (True, False):
@@ -47,6 +50,7 @@ class _Line:
     known: ArgumentCollection
     options: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    asks: bool = False
 
     def takes(self, words: Sequence[str], *, ends_options: bool) -> bool:
         """Whether each word has a place. `ends_options`: `--` is the end of the options; else it is a word. Raises WrongLine."""
@@ -59,10 +63,13 @@ class _Line:
             option = self._option(word, waiting)
             if option is not None:
                 self.options.append(option)
-            elif not word.startswith("-") or word == "-" or self._is_place_of_words(word):
+            elif not word.startswith("-") or word == "-" or self._is_place_of_words():
+                self.asks |= not self.said and word in _ASKS
                 self.said.append(word)
             else:
                 return False
+        if self.asks and len(self.said) == 1:
+            return False
         return all(self._fits(place, word) for place, word in enumerate(self.said))
 
     def _option(self, word: str, waiting: list[str]) -> str | None:
@@ -80,10 +87,9 @@ class _Line:
         _check_text(argument, value)
         return word
 
-    def _is_place_of_words(self, word: str) -> bool:
-        place = len(self.said)
-        found = _matched(self.known, place)
-        return bool(found and found[0].parameter.allow_leading_hyphen and (place or word not in _ASKS))
+    def _is_place_of_words(self) -> bool:
+        found = _matched(self.known, len(self.said))
+        return bool(found and found[0].parameter.allow_leading_hyphen)
 
     def _fits(self, place: int, word: str) -> bool:
         found = _matched(self.known, place)
