@@ -164,13 +164,38 @@ def test_with_the_flag_another_account_takes_the_place(here: Terminal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "word"), [(b"", "nothing to send"), (b" \n", "nothing to send"), (b"na\xefve", "UTF-8"), (b"a\0b", "NUL")]
+    ("typed", "word"),
+    [
+        (b"", "nothing to send"),
+        (b" \n", "nothing to send"),
+        (b"\xef\xbb\xbf\xe2\x80\x8b", "nothing to send"),
+        (b"na\xefve", "UTF-8"),
+        (b"a\0b", "NUL"),
+    ],
 )
 def test_what_is_no_text_is_refused_in_words_about_it(here: Terminal, typed: bytes, word: str) -> None:
     done = raw(here, "send", here.variables["BO"], "--profile", "ann", typed=typed)
 
     assert (done.code, done.out) == (Exit.WRONG_LINE, "")
     assert word in done.err
+
+
+@pytest.mark.parametrize("words", [("send", "TO", "look", "--file", "-"), ("files", "send", "TO", "-")])
+def test_an_empty_standard_input_is_no_file(here: Terminal, words: tuple[str, ...]) -> None:
+    to = [here.variables["BO"] if each == "TO" else each for each in words]
+
+    done = raw(here, *to, "--profile", "ann", typed=b"")
+
+    assert (done.code, done.out) == (Exit.WRONG_LINE, "")
+    assert "standard input is empty" in done.err
+
+
+@pytest.mark.parametrize("uri", ["vyry://x", "-5", "https://example.com"])
+def test_what_is_no_link_of_a_new_device_is_refused_in_words_about_it(here: Terminal, uri: str) -> None:
+    done = here.client("ann", "approve", uri)
+
+    assert (done.code, done.out) == (Exit.WRONG_LINE, "")
+    assert "no link of a new device" in done.err
 
 
 def test_an_empty_text_is_no_message(here: Terminal) -> None:

@@ -16,6 +16,7 @@ from vyry.cli.client.examples import MESSAGE, examples
 from vyry.cli.client.exits import Ended, Exit
 from vyry.cli.client.naming import REMEMBERED, conversation
 from vyry.cli.client.where import HERE, Where
+from vyry.cli.refusals import WrongLine
 from vyry.cli.typed import FilePath, Words
 from vyry.client import files
 from vyry.client.client import Client
@@ -66,6 +67,7 @@ def send(
         how: Under which name and id.
         where: Which device, and its node.
     """
+    check_input(file)
 
     async def act(client: Client) -> None:
         chat = await conversation(client, to)
@@ -97,6 +99,12 @@ def get(to: Words, message: UUID, into: FilePath = Path(), /, *, where: Where = 
             where.say(f"Written to {saved}.", body)
 
     where.run(act)
+
+
+def check_input(file: Path) -> None:
+    """Wait for standard input, where that is the file. A program that failed hands over nothing; a file of a name may be empty. Raises WrongLine."""
+    if str(file) == "-" and not sys.stdin.buffer.peek(1):
+        raise WrongLine("There is nothing to send: standard input is empty.")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from vyry.cli.typed import FilePath, Words
 from vyry.client.client import Client
 from vyry.client.linking import Scanned
 from vyry.client.refusals import Refused
+from vyry.signal_protocol.refusals import Malformed
 
 
 #: So often the digits may be typed.
@@ -61,7 +62,12 @@ def approve(uri: Words, /, *, pin_file: FilePath | None = None, where: Where = H
     async def act(client: Client) -> None:
         shown = (await line("") or "") if uri == "-" else uri
         pin = None if pin_file is None else pin_in(pin_file)
-        scanned = await client.links.scan(shown.strip())
+        try:
+            scanned = await client.links.scan(shown.strip())
+        except Malformed:
+            raise Ended(
+                Exit.WRONG_LINE, "This is no link of a new device: copy the whole of it, from vyry://link? to its end."
+            ) from None
         if not await _digits_match(scanned):
             await scanned.reject()
             raise Ended(Exit.REFUSED, "The device was not let in: its six digits were not typed.")

@@ -8,7 +8,7 @@ from uuid import UUID
 from cyclopts import Parameter
 
 from vyry.cli.client.deciding import settled
-from vyry.cli.client.files import bar, source
+from vyry.cli.client.files import bar, check_input, source
 from vyry.cli.client.naming import conversation, target
 from vyry.cli.client.where import HERE, Where
 from vyry.cli.refusals import WrongLine
@@ -16,6 +16,7 @@ from vyry.cli.streams import whole_text
 from vyry.cli.typed import FilePath, Words
 from vyry.client.client import Client
 from vyry.client.events import Target
+from vyry.display_text import clean_line
 
 
 @Parameter(name="*")
@@ -49,6 +50,8 @@ def send(to: Words, text: Words | None = None, /, *, how: How = PLAINLY, where: 
     said = text if text is not None else "" if how.file else whole_text()
     if how.file is None:
         _check_said(said)
+    else:
+        check_input(how.file)
 
     async def say(client: Client, chat: UUID) -> UUID:
         answered = target(client, chat, how.reply_to) if how.reply_to else None
@@ -106,10 +109,9 @@ def unsend(to: Words, message: UUID, /, *, where: Where = HERE) -> None:
 
 def _check_said(text: str) -> None:
     """A line of a timetable that had nothing to say sends nothing. Raises WrongLine."""
-    if not text.strip():
-        raise WrongLine(
-            "There is nothing to send: the text is empty. A text that is called like an option goes behind --."
-        )
+    if not clean_line(text):
+        lack = "nothing in the text can be seen" if text.strip() else "the text is empty"
+        raise WrongLine(f"There is nothing to send: {lack}. A text that is called like an option goes behind --.")
 
 
 Say = Callable[[Client, UUID], Awaitable[UUID]]

@@ -109,7 +109,10 @@ class Where:
         try:
             profile = self._profile()
             profile.check_there()
-            with profile.open_store(run(take_turn(profile.store_path, patient(self.timeout)))) as store:
+            with (
+                profile.usable(),
+                profile.open_store(run(take_turn(profile.store_path, patient(self.timeout)))) as store,
+            ):
                 return look(store)
         except FAILURES as problem:
             raise ended(problem) from None
