@@ -198,6 +198,13 @@ def test_what_is_no_link_of_a_new_device_is_refused_in_words_about_it(here: Term
     assert "no link of a new device" in done.err
 
 
+def test_codes_that_cannot_be_read_are_named(here: Terminal) -> None:
+    done = here.client("eve", "register", fresh_number(), "--codes", str(here.home), "--url", here.node.url)
+
+    assert (done.code, done.out) == (Exit.FAILED, "")
+    assert f"{here.home} cannot be read" in done.err
+
+
 def test_an_empty_text_is_no_message(here: Terminal) -> None:
     done = here.client("ann", "send", here.variables["BO"], "  ")
 

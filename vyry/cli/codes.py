@@ -13,6 +13,8 @@ async def code_in(codes: Path, phone_number: str) -> str:
         lines = (await asyncio.to_thread(codes.read_text, encoding="utf-8")).splitlines()
     except FileNotFoundError:
         lines = []
+    except OSError as failed:
+        raise CannotServe(f"{codes} cannot be read ({failed.strerror}).") from None
     sent = [said["otp"] for said in map(json.loads, lines) if said["phoneNumber"] == phone_number]
     if not sent:
         raise CannotServe(f"No code for this number is in {codes}: is the node's VYRY_SMS file:{codes}?")

@@ -30,8 +30,7 @@ def sorted_words(app: App, words: Sequence[str]) -> list[str]:
             # The short text is for the list of commands: of itself each says what its function does.
             each.help = None
     if commands and commands[-1].startswith("-"):
-        *commands, asks = commands
-        apps, rest = apps[:-1], [asks, *rest]
+        commands, apps, rest = commands[:-1], apps[:-1], [commands[-1], *rest]
     found = apps[-1]
     if found.default_command is None:
         return list(words)

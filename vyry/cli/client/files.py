@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from io import BufferedReader
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -103,7 +104,8 @@ def get(to: Words, message: UUID, into: FilePath = Path(), /, *, where: Where = 
 
 def check_input(file: Path) -> None:
     """Wait for standard input, where that is the file. A program that failed hands over nothing; a file of a name may be empty. Raises WrongLine."""
-    if str(file) == "-" and not sys.stdin.buffer.peek(1):
+    read = sys.stdin.buffer
+    if str(file) == "-" and isinstance(read, BufferedReader) and not read.peek(1):
         raise WrongLine("There is nothing to send: standard input is empty.")
 
 
