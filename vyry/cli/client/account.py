@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from vyry.cli.asking import line
 from vyry.cli.client.confirming import Yes, confirm, confirm_over, may_try_again
-from vyry.cli.client.exits import Ended, Exit
+from vyry.cli.client.exits import Ended, Exit, ended
 from vyry.cli.client.naming import person, shown
 from vyry.cli.client.pins import pin_reader
 from vyry.cli.client.plain import quoted
@@ -46,13 +46,18 @@ def register(
     """
     is_typed = {"INVALID_OTP": codes is None, "INVALID_PIN": pin_file is None}
 
+    wrong: list[Refused] = []
+
     def again(refused: Refused) -> bool:
-        return is_typed.get(refused.code, False) and may_try_again(refused)
+        wrong.append(refused)
+        # Behind a wrong code in a pipe the right one may come.
+        is_code = refused.code == "INVALID_OTP"
+        return is_typed.get(refused.code, False) and may_try_again(refused, is_piped_too=is_code)
 
     async def act(client: Client) -> None:
         number = read_number(phone_number)
         await confirm_over(client, where, yes=yes)
-        user_id = await client.register(number, Proofs(_reader(number, codes), pin_reader(pin_file), again))
+        user_id = await client.register(number, Proofs(_reader(number, codes, wrong), pin_reader(pin_file), again))
         where.keep_node()
         where.say(f"Registered: your user id is {user_id}.", {"userId": str(user_id)})
 
@@ -168,9 +173,11 @@ def _write(file: Path, archive: dict[str, Any]) -> None:
         raise Ended(Exit.FAILED, f"{file} cannot be written ({failed.strerror}).") from None
 
 
-def _reader(phone_number: str, codes: Path | None) -> Callable[[], Awaitable[str]]:
+def _reader(phone_number: str, codes: Path | None, wrong: Sequence[Refused]) -> Callable[[], Awaitable[str]]:
     async def typed() -> str:
         found = await line("The code that was sent: ")
+        if wrong and not found:
+            raise ended(wrong[-1])
         if not found or not found.strip():
             raise Ended(Exit.FAILED, "No code was typed, so nothing was registered.")
         return found.strip()

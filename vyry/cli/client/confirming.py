@@ -42,10 +42,11 @@ async def confirm_over(client: Client, where: Where, *, yes: bool) -> None:
     )
 
 
-def may_try_again(refused: Refused) -> bool:
-    """Whether a person who mistyped a code or PIN can type it again: there are tries left, and they are told so."""
+def may_try_again(refused: Refused, *, is_piped_too: bool = False) -> bool:
+    """Whether a code or PIN that was mistyped, by a person or perhaps through a pipe, can be typed again: there are tries left, and this is said."""
     left = refused.body.get("attempts_remaining")
-    if refused.code not in _WRONG or not isinstance(left, int) or left < 1 or not is_person():
+    is_wrong = refused.code in _WRONG and isinstance(left, int) and left > 0
+    if not is_wrong or not (is_piped_too or is_person()):
         return False
     print(set_in(f"{_WRONG[refused.code]}; tries left: {left}."), file=sys.stderr, flush=True)
     return True
