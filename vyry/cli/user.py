@@ -216,7 +216,8 @@ def _named(user: str, settings: Settings) -> UUID | PhoneNumber | str:
     with suppress(ValueError):
         return UUID(user)
     if not (looks_like_a_number(user) and user.startswith(("+", "00"))):
-        return user
+        # Written as others show it.
+        return user.removeprefix("@")
     if read_pepper(settings) is None:
         raise CannotServe(f"There is no pepper at {settings.pepper_file}: without it no number can be looked up.")
     try:

@@ -63,6 +63,8 @@ class Where:
         """Where the profile lies."""
         if "/" in self.profile:
             return Path(self.profile)
+        if self.profile in ("", ".", ".."):
+            raise Ended(Exit.WRONG_LINE, "A profile has a name, or a path with a slash.")
         try:
             return Path.home() / ".vyry" / self.profile
         except RuntimeError:
