@@ -45,6 +45,8 @@ class MailboxMachine(RuleBasedStateMachine):
         self.stack = AsyncExitStack()
         self.connection = AsyncExitStack()
         self.sends: list[Send] = []
+        #: What floods sent: as many as there was room for, so nothing is drawn from them, or a life could not be lived again.
+        self.floodings: list[Send] = []
         self.refused: list[Message] = []
         self.ticks = 0
         #: Each is long.
@@ -152,9 +154,10 @@ class MailboxMachine(RuleBasedStateMachine):
     def flood(self, flooded: int, lane: Lane, is_friend: bool) -> None:
         """Somebody posts until the node refuses, and then another friend posts for the first time."""
         device = self.devices[flooded]
+        # First: what is there depends on what came first where all is done at once, and which rules may follow must not.
+        self.floods += 1
         if self.run(self.held(device, lane)) > ENTRIES[lane] - 2:
             return
-        self.floods += 1
         sender, taken = self.run(self.somebody(device, is_friend=is_friend)), 0
         while self.run(self.one_more(device, lane, sender)):
             taken += 1
@@ -162,6 +165,10 @@ class MailboxMachine(RuleBasedStateMachine):
         assert is_friend or taken <= CAPS.of(lane).part.entries, "L8: strangers took more than their part"
         friend = self.run(self.somebody(device, is_friend=True))
         assert self.run(self.one_more(device, lane, friend)), "L8: one sender shut out another"
+
+    def sent(self) -> list[Send]:
+        """Everything."""
+        return self.sends + self.floodings
 
     async def held(self, device: Device, lane: Lane) -> int:
         """How much there is in this lane, or was."""
@@ -179,7 +186,7 @@ class MailboxMachine(RuleBasedStateMachine):
         """Whether a post of this account for this device was taken; it is numbered then."""
         message = letter(device.key, text=uuid4().bytes, lane=lane, at=self.room.clock.now())
         send = Send(message._replace(account=account), self.tick())
-        self.sends.append(send)
+        self.floodings.append(send)
         await self.send([send])
         await self.room.store.deposit([device.key])
         return send.number_for(device.key) is not None
@@ -310,19 +317,19 @@ class MailboxMachine(RuleBasedStateMachine):
             self.runner.close()
 
     def heal_and_audit(self) -> None:
-        for send in self.sends:
+        for send in self.sent():
             self.run(self.send([send]))
         self.run(self.room.store.deposit([device.key for device in self.devices]))
         for device in self.devices:
             while self.read(device, device.seq, 100, 10_000):
                 pass
             self.read(device, 0, 100, 10_000)
-        for send in self.sends:
+        for send in self.sent():
             audit_fan_out(send, self.devices)
         for device in self.devices:
-            audit(device, self.sends)
-            for send in self.sends:
+            audit(device, self.sent())
+            for send in self.sent():
                 # Of those who share the room, rule `flood` says what they may take.
                 is_limited = send.message.account is not None
                 if not is_limited and send.is_for(device.key) and send.number_for(device.key) is None:
-                    audit_room(send.message.lane, self.sends, device)
+                    audit_room(send.message.lane, self.sent(), device)

@@ -1,6 +1,8 @@
 """What becomes of a notice for which a mailbox has no room: it waits, the newest of its subject for all, until the device makes some."""
 
 import asyncio
+from datetime import timedelta
+from itertools import count
 
 import pytest
 
@@ -19,6 +21,9 @@ from vyry.mail.held import HeldNotice
 from vyry.mail.store import Caps
 
 
+_MOMENTS = count()
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def mail_url(request: pytest.FixtureRequest) -> str:
     """As the outbox: memory has none."""
@@ -31,8 +36,11 @@ def caps() -> Caps:
 
 
 async def tell(person: Person, **body: object) -> None:
+    """News for the account, each a millisecond after the one before: of the same moment any may come first."""
     async with transaction() as inside:
-        await enqueue(inside, Telling(person.user_id, Audience.OWN, body, NOON))
+        await enqueue(
+            inside, Telling(person.user_id, Audience.OWN, body, NOON + timedelta(milliseconds=next(_MOMENTS)))
+        )
 
 
 async def full(room: MailRoom) -> Person:
