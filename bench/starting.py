@@ -17,7 +17,7 @@ HEADING = "## Starting a command"
 #: What a command may take, in seconds.
 GOAL = 0.7
 NOTHING = "python -c pass"
-#: What is run, by its name in the table. The profile is none: the command begins, and ends with that.
+#: The command lines that are measured, by their names in the table. Their profile does not exist, so each ends as soon as it has looked for it.
 COMMANDS = {
     NOTHING: ("-c", "pass"),
     "vyry client --help": ("-m", "vyry.cli.main", "client", "--help"),
