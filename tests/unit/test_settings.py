@@ -267,7 +267,8 @@ def test_production_is_not_reached_from_elsewhere_in_clear(production: dict[str,
 
 def test_a_data_folder_that_others_can_look_into_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    folder.mkdir(0o755)
+    folder.mkdir()
+    folder.chmod(0o755)  # whatever the umask of the machine
 
     assert (
         refusal(Role.ALONE, {"VYRY_DATA_DIR": str(folder)})
