@@ -29,7 +29,6 @@ from vyry.adapters.rows import (
     DeviceRow,
     LinkRow,
     OtpChallengeRow,
-    OtpPaceRow,
     OtpSentRow,
     PushTargetRow,
     PushWakeRow,
@@ -77,8 +76,6 @@ async def fill(device: Device) -> None:
     ]
     for row in rows + _circle(account.id, now):
         await row.save(force_create=True)
-    await OtpPaceRow.filter(phone_hash=account.phone_hash).delete()
-    await OtpPaceRow(phone_hash=account.phone_hash, sent_at=now).save(force_create=True)
     async with transaction() as inside:
         await fetch(inside, _SHARE, primary.mailbox, account.id)
         await note_act(inside, OperatorAct(now, "op", "userShow", "a test", account.id))

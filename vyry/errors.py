@@ -22,6 +22,10 @@ class SchemaTooNew(Exception):
     """The database was migrated by a newer release: this one does not know what it holds. Its text says what to do."""
 
 
+class SchemaTooOld(Exception):
+    """The database was made by a version before 1.0, from which no migration leads here. Its text says what to do."""
+
+
 class Misconfigured(Exception):
     """The operator's settings do not do; `lines` holds one line for each thing to mend, none of them a value. Below settings, so that the command line can name it without loading what reads them."""
 

@@ -12,7 +12,7 @@ from tests.live_house import House
 PIN, WRONG = "739251", "958310"
 DEVICE = {"name": "another phone", "platform": "cli"}
 #: What proving a number may touch; nothing in them says anything about devices, sessions or keys.
-KNOCKING = {"otp_challenge", "otp_sent", "otp_pace", "otp_breaker", "registration", "notice", "account_event"}
+KNOCKING = {"otp_challenge", "otp_sent", "otp_breaker", "registration", "notice", "account_event"}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from vyry.limits import EXPORT
 from web.wire.export import written
 
 
-PACE = {"sent_at": NOON}
+PROOF = {"proven_on": NOON.date()}
 UNSET = ("username", "display_name", "bio", "picture_attachment_id", "sealed_profile", "suite", "identity_key")
 ACCOUNT: dict[str, object] = {
     **dict.fromkeys(UNSET),
@@ -51,21 +51,21 @@ async def test_sections_pages_and_nothings_become_one_json_object() -> None:
     pages = [
         Page("account", [ACCOUNT]),
         Page("pin", []),
-        Page("last_code", []),
-        Page("last_code", [PACE, PACE]),
-        Page("last_code", []),
-        Page("last_code", [PACE]),
+        Page("proven_networks", []),
+        Page("proven_networks", [PROOF, PROOF]),
+        Page("proven_networks", []),
+        Page("proven_networks", [PROOF]),
         Page("codes", []),
     ]
 
     told = json.loads(b"".join([piece async for piece in written(NOON, Shelves(*pages).pages(UserId(uuid4()), []))]))
 
     assert told["account"]["phoneNumber"] == NUMBER
-    assert (told["pin"], told["codes"], len(told["lastCode"])) == (None, [], 3)
+    assert (told["pin"], told["codes"], len(told["provenNetworks"])) == (None, [], 3)
 
 
 async def test_no_page_is_read_before_the_one_ahead_of_it_was_written() -> None:
-    shelves = Shelves(*[Page("last_code", [PACE])] * 1000)
+    shelves = Shelves(*[Page("proven_networks", [PROOF])] * 1000)
 
     pieces = written(NOON, shelves.pages(UserId(uuid4()), []))
     for _ in range(10):

@@ -199,7 +199,7 @@ class AccountUpkeep(Protocol):
     async def retire(self, now: datetime, limit: int) -> int:
         """Delete at most `limit` rows of each kind that mean nothing any more; answers how many went.
 
-        `now` is a confirmed moment. These are expired codes, paces, refresh and registration tokens and links, and devices that ended more than KEEP_ENDED ago with their mailboxes.
+        `now` is a confirmed moment. These are expired codes, refresh and registration tokens and links, and devices that ended more than KEEP_ENDED ago with their mailboxes.
         """
         ...
 

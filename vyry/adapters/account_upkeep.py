@@ -1,4 +1,4 @@
-"""Forgetting in bounded batches what no longer means anything: codes, paces, tokens, links, names that have rested, devices long ended."""
+"""Forgetting in bounded batches what no longer means anything: codes, tokens, links, names that have rested, devices long ended."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -20,8 +20,6 @@ from vyry.devices.waking import RESTS as WAKES_REST
 
 #: A name is free from its day on.
 _DAY: Final = timedelta(days=1)
-#: A number paced before that may be sent a code anyway.
-_PACE_AGE: Final = timedelta(days=1)
 #: A node that could not look for so long finds its sockets' ends by its other looks.
 _ENDING_AGE: Final = timedelta(minutes=10)
 #: Longer than any window that codes are counted in.
@@ -52,7 +50,6 @@ class TortoiseAccountUpkeep:
 
     async def retire(self, now: datetime, limit: int) -> int:
         gone = await self._delete("otp_challenge", "id", "expires_at", now, limit)
-        gone += await self._delete("otp_pace", "phone_hash", "sent_at", now - _PACE_AGE, limit)
         gone += await self._delete("otp_sent", "id", "at", now - _SENT_AGE, limit)
         gone += await self._delete("proven_network", "id", "proven_on", (now - PROVEN_AGE).date(), limit)
         gone += await self._delete("otp_breaker", "area", "until", now, limit)

@@ -40,7 +40,6 @@ _LIVE: Final = "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL
 #: What was sent goes on counting against the limits of networks and prefixes and the day's spend, without the number.
 _FORGET_NUMBER: Final = (
     "DELETE FROM otp_challenge WHERE phone_hash = ANY($1)",
-    "DELETE FROM otp_pace WHERE phone_hash = ANY($1)",
     "UPDATE otp_sent SET phone_hash = '' WHERE phone_hash = ANY($1)",
     "DELETE FROM proven_network WHERE phone_hash = ANY($1)",
 )

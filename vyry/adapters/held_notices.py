@@ -1,4 +1,4 @@
-"""Notices that wait for room, on PostgreSQL or SQLite. A trigger makes them due once their mailbox has more room (migrations/_room.py)."""
+"""Notices that wait for room, on PostgreSQL or SQLite. A trigger makes them due once their mailbox has more room (migrations/0001_postgres_triggers.sql)."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta

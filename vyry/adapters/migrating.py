@@ -20,30 +20,38 @@ from tortoise.migrations.schema_editor.sqlite import SqliteSchemaEditor
 from tortoise.transactions import in_transaction
 
 from vyry.adapters.database import MIGRATION_SECONDS, available, is_postgres, sqlite_path, tortoise_config
-from vyry.errors import SchemaTooNew
+from vyry.errors import SchemaTooNew, SchemaTooOld
 
 
 #: "vyry" as a number: the advisory lock of whoever migrates.
 _LOCK: Final = 0x76797279
 _APP: Final = "vyry"
+#: The first step of the schema before 1.0, whose steps were replaced by one.
+_BEFORE_1_0: Final = "0001_initial"
 _CONNECT_SECONDS: Final = 5.0
 
 Progress = Callable[[str], None]
 
 
-async def refuse_newer(url: str) -> None:
-    """Raises SchemaTooNew when migrations were applied that this release lacks, Unavailable when the database is away. Changes nothing."""
+async def refuse_unknown(url: str) -> None:
+    """Changes nothing. Raises SchemaTooNew or SchemaTooOld when migrations were applied that this release lacks, Unavailable when the database is down."""
     known = await _known(url)
-    if newer := [name for name in await applied(url) if name not in known]:
+    unknown = [name for name in await applied(url) if name not in known]
+    if _BEFORE_1_0 in unknown:
+        raise SchemaTooOld(
+            "The database was made by a version of Vyry before 1.0, which cannot be upgraded:"
+            " start with an empty database (`vyry start`: with an empty folder, VYRY_DATA_DIR)."
+        )
+    if unknown:
         raise SchemaTooNew(
-            f"The database was migrated by a newer release of Vyry ({', '.join(newer)}): run that release, or undo them with its `vyry rollback --yes`."
+            f"The database was migrated by a newer release of Vyry ({', '.join(unknown)}): run that release, or undo them with its `vyry rollback --yes`."
         )
 
 
 async def migrate(url: str, progress: Progress | None = None) -> list[str]:
-    """Bring the database to the newest schema; answers the migrations that were applied. Raises Unavailable when it is away, SchemaTooNew."""
+    """Bring the database to the newest schema; answers the migrations that were applied. Raises Unavailable when it is away, SchemaTooNew, SchemaTooOld."""
     async with _alone(url):
-        await refuse_newer(url)
+        await refuse_unknown(url)
         waiting = await pending(url)
         if waiting:
             if not is_postgres(url):
@@ -53,9 +61,9 @@ async def migrate(url: str, progress: Progress | None = None) -> list[str]:
 
 
 async def rollback(url: str, progress: Progress | None = None) -> str | None:
-    """Undo the newest migration, and lose what only it had room for; answers its name, None when there is none. Raises Unavailable, SchemaTooNew."""
+    """Undo the newest migration, and lose what only it had room for; answers its name, None when there is none. Raises Unavailable, SchemaTooNew, SchemaTooOld."""
     async with _alone(url):
-        await refuse_newer(url)
+        await refuse_unknown(url)
         names = await applied(url)
         if not names:
             return None

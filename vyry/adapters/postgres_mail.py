@@ -1,4 +1,4 @@
-"""The mail store on PostgreSQL: one statement per station, whatever the batch holds. The functions are in migrations/_mail_postgres.py."""
+"""The mail store on PostgreSQL: one statement per station, whatever the batch holds. The functions are in migrations/0001_postgres_mail_*.sql."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager

@@ -115,16 +115,6 @@ class RefreshTokenRow(Model):
         table = "refresh_token"
 
 
-class OtpPaceRow(Model):
-    """When a number was last sent a code, whatever for: it paces the next one. Rows older than a day mean nothing."""
-
-    phone_hash = fields.CharField(max_length=64, primary_key=True)
-    sent_at = fields.DatetimeField(db_index=True)
-
-    class Meta:
-        table = "otp_pace"
-
-
 class OtpChallengeRow(Model):
     """A sent one-time code as a keyed hash bound to challenge, number and purpose."""
 

@@ -1,4 +1,4 @@
-"""Planned wake-ups in the database. Deposits plan them by a trigger (migrations/_push_triggers.py); the database's own clock says what is due."""
+"""Planned wake-ups in the database. Deposits plan them by a trigger (migrations/0001_postgres_triggers.sql); the database's own clock says what is due."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta

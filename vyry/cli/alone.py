@@ -5,7 +5,7 @@ import os
 from functools import partial
 
 from agents.room import sorting_room
-from vyry.adapters.migrating import migrate, refuse_newer
+from vyry.adapters.migrating import migrate, refuse_unknown
 from vyry.bootstrap import open_services
 from vyry.cli.acting import SOMEBODY, write
 from vyry.cli.front import front_door, refuse_taken
@@ -25,7 +25,7 @@ def start() -> int:
     os.umask(0o077)
     settings = load_settings(Role.ALONE)
     configure_logging(settings.log_level)
-    asyncio.run(refuse_newer(settings.database_url.get_secret_value()))
+    asyncio.run(refuse_unknown(settings.database_url.get_secret_value()))
     refuse_taken(settings)
     for line in unsafe(settings):
         log.warning("unsafe", setting=line)

@@ -17,12 +17,12 @@ from pydantic import SecretStr
 from vyry.adapters.clock_store import TortoiseClock
 from vyry.adapters.database import is_postgres, open_database
 from vyry.adapters.health import Dependency, probe
-from vyry.adapters.migrating import pending, refuse_newer
+from vyry.adapters.migrating import pending, refuse_unknown
 from vyry.cli.findings import Finding, State
 from vyry.cli.number_findings import number_findings
 from vyry.clock import JUMP, SystemClock
 from vyry.clock_watch import Reading
-from vyry.errors import SchemaTooNew, Unavailable
+from vyry.errors import SchemaTooNew, SchemaTooOld, Unavailable
 from vyry.settings import Role, Settings, SettingsError, exposed, load_settings, shared_folder, unsafe
 
 
@@ -141,11 +141,11 @@ def _service(service: Dependency) -> Finding:
 
 async def _migrations(url: str) -> Finding:
     try:
-        await refuse_newer(url)
+        await refuse_unknown(url)
         waiting = await pending(url)
     except Unavailable as problem:
         return Finding("migrations", "failed", problem.problem)
-    except SchemaTooNew as problem:
+    except (SchemaTooNew, SchemaTooOld) as problem:
         return Finding("migrations", "failed", str(problem))
     if waiting:
         state: State = "failed" if is_postgres(url) else "warning"

@@ -15,7 +15,7 @@ from vyry.cli.client.plain import set_in
 from vyry.cli.refusals import CannotServe
 from vyry.cli.streams import complain, flushed, is_unwritten, open_all, unwritten
 from vyry.cli.typed import sorted_words
-from vyry.errors import Misconfigured, SchemaTooNew, Unavailable
+from vyry.errors import Misconfigured, SchemaTooNew, SchemaTooOld, Unavailable
 
 
 _HELP = """A self-hosted, end-to-end-encrypted messaging node.
@@ -78,7 +78,7 @@ def _ran(words: Sequence[str]) -> tuple[int, Sequence[str]]:
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         code = 0
-    except (CycloptsError, Misconfigured, SchemaTooNew, Unavailable, CannotServe, OSError) as problem:
+    except (CycloptsError, Misconfigured, SchemaTooNew, SchemaTooOld, Unavailable, CannotServe, OSError) as problem:
         return _explained(problem)
     return code, []
 

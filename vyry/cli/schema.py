@@ -17,8 +17,6 @@ from vyry.settings import Role, Settings, load_settings, make_secrets, masked
 
 
 _NOTHING = "No migration is applied."
-#: The migration that made the log of operators' acts.
-LOGGED_SINCE = "0002_accounts_hold"
 
 
 def migrate(*, by: By = SOMEBODY) -> int:
@@ -62,7 +60,7 @@ def rollback(*, by: By = SOMEBODY, yes: Annotated[bool, Parameter(negative=())] 
         yes: Do it; without it the command only tells what it would undo.
     """
     url = load_settings(Role.TOOL).database_url.get_secret_value()
-    asyncio.run(migrating.refuse_newer(url))
+    asyncio.run(migrating.refuse_unknown(url))
     applied = asyncio.run(migrating.applied(url))
     if not yes:
         print(
@@ -71,8 +69,8 @@ def rollback(*, by: By = SOMEBODY, yes: Annotated[bool, Parameter(negative=())] 
             else _NOTHING
         )
         return 1 if applied else 0
-    if LOGGED_SINCE in applied:
-        # Before, for it may be the log itself that goes.
+    if applied:
+        # Before the rollback, which may drop the log itself.
         note(url, by.act("rollback", about=applied[-1]))
     undone = asyncio.run(migrating.rollback(url))
     print(f"undone: {undone}" if undone else _NOTHING)

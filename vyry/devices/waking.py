@@ -1,6 +1,6 @@
 """Waking devices: what was planned with the mail is sent to whoever carries it, at least once, and never in the way of mail.
 
-A deposit plans a wake-up in its own transaction (migrations/_push_triggers.py). Workers take up what is due under a lease: who dies with it is followed by
+A deposit plans a wake-up in its own transaction (migrations/0001_postgres_triggers.sql). Workers take up what is due under a lease: who dies with it is followed by
 another. Each kind of carrier has a lane of its own, so that one that hangs holds up nobody else's.
 """
 

@@ -187,12 +187,6 @@ class ExportedProof(Wire):
     proven_on: date
 
 
-class ExportedPace(Wire):
-    """When the last code was sent."""
-
-    sent_at: Moment
-
-
 class ExportedNotice(Wire):
     """A notice on its way into mailboxes."""
 
@@ -258,7 +252,6 @@ class AccountArchive(Wire):
     codes: Sequence[ExportedCode]
     codes_sent: Sequence[ExportedSending]
     proven_networks: Sequence[ExportedProof]
-    last_code: Sequence[ExportedPace]
     notices: Sequence[ExportedNotice]
     held_notices: Sequence[ExportedHeldNotice]
     friends: Sequence[ExportedFriend]
@@ -294,7 +287,6 @@ _ROWS: Final[Mapping[str, type[BaseModel]]] = {
     "codes": ExportedCode,
     "codes_sent": ExportedSending,
     "proven_networks": ExportedProof,
-    "last_code": ExportedPace,
     "notices": ExportedNotice,
     "held_notices": ExportedHeldNotice,
     "friends": ExportedFriend,
