@@ -139,12 +139,17 @@ async def test_a_claim_beyond_the_limits_takes_no_one_time_key(room: KeyRoom, bo
     assert state.issued_through == Through(0, 0)
 
 
-async def test_a_claimer_is_a_stranger_until_they_talk_or_are_friends(room: KeyRoom, bo: Caller) -> None:
+async def test_a_claimer_is_a_stranger_until_the_owner_has_written_or_they_are_friends(
+    room: KeyRoom, bo: Caller
+) -> None:
     ann = await room.person()
-    seen = [await room.prekeys.relationship(bo.user_id, ann)]
+    seen = []
 
-    await room.conversations.open_direct(ann, bo.user_id, NOON)
-    seen.append(await room.prekeys.relationship(bo.user_id, ann))
+    chat, _ = await room.conversations.open_direct(ann, bo.user_id, NOON)
+    for writer in (ann, bo.user_id):
+        seen.append(await room.prekeys.relationship(bo.user_id, ann))
+        await room.conversations.note_writers([(chat.conversation_id, writer)])
+        seen.append(await room.prekeys.relationship(bo.user_id, ann))
     await room.friends.ask(ann, bo.user_id, NOON)
     seen.append(await room.prekeys.relationship(bo.user_id, ann))
     await room.friends.accept(bo.user_id, ann, NOON)
@@ -152,7 +157,7 @@ async def test_a_claimer_is_a_stranger_until_they_talk_or_are_friends(room: KeyR
     await room.blocks.block(bo.user_id, ann, NOON)
     seen.append(await room.prekeys.relationship(bo.user_id, ann))
 
-    stages = ["STRANGER", "ACQUAINTED", "ACQUAINTED", "FRIEND", "HIDDEN"]
+    stages = ["STRANGER", "STRANGER", "STRANGER", "ACQUAINTED", "ACQUAINTED", "FRIEND", "HIDDEN"]
     assert [each.name for each in seen] == stages
     assert await room.prekeys.relationship(bo.user_id, bo.user_id) is Relationship.FRIEND
     assert await room.prekeys.relationship(bo.user_id, UserId(new_id())) is Relationship.STRANGER

@@ -167,7 +167,8 @@ async def test_strangers_leave_one_time_keys_to_those_who_talk_and_they_to_frien
     await room.prekeys.replace(bo, upload(range(1, 101), range(1, 101)), NOON)
     met, (friend, late) = await strangers(room, 10), await strangers(room, 2)
     for each in met:
-        await room.conversations.open_direct(each.user_id, bo.user_id, NOON)
+        chat, _ = await room.conversations.open_direct(each.user_id, bo.user_id, NOON)
+        await room.conversations.note_writers([(chat.conversation_id, bo.user_id)])
     await room.friends.ask(friend.user_id, bo.user_id, NOON)
     await room.friends.accept(bo.user_id, friend.user_id, NOON)
     left = []

@@ -135,8 +135,8 @@ class MemoryPrekeys:
             return Relationship.HIDDEN
         if user_id == asker or (user_id, asker) in self._ties.friends:
             return Relationship.FRIEND
-        is_met = frozenset({user_id, asker}) in self._ties.pairs
-        return Relationship.ACQUAINTED if is_met else Relationship.STRANGER
+        chat = self._ties.pairs.get(frozenset({user_id, asker}))
+        return Relationship.ACQUAINTED if (chat, user_id) in self._ties.written else Relationship.STRANGER
 
     async def keys(self, user_id: UserId) -> AccountKeys:
         account = self._account(user_id)

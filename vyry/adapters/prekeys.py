@@ -16,7 +16,7 @@ from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.notices import devices_changed
 from vyry.adapters.rows import KeySetRow, OneTimePrekeyRow
 from vyry.adapters.statements import fetch, to_moment, to_uuid
-from vyry.adapters.ties import BARRED, IN_ONE_GROUP
+from vyry.adapters.ties import ACQUAINTED, BARRED, IN_ONE_GROUP
 from vyry.devices.directory import ListedDevice, Recipient
 from vyry.devices.keyset import (
     AccountKeys,
@@ -64,8 +64,7 @@ _STATE = """
 _RELATIONSHIP = f"""
     SELECT {BARRED} AND NOT {IN_ONE_GROUP} AS is_hidden,
            EXISTS (SELECT 1 FROM friend WHERE account_id = $1 AND friend_id = $2) AS is_friend,
-           EXISTS (SELECT 1 FROM member x JOIN member y ON y.conversation_id = x.conversation_id
-                   WHERE x.account_id = $1 AND y.account_id = $2) AS is_met"""
+           {ACQUAINTED} AS is_acquainted"""
 _KEYS = """
     SELECT a.id, a.suite AS account_suite, a.identity_key, a.device_list_epoch, d.device_id, d.registration_id,
            k.suite, k.identity_dh_key, k.identity_dh_signature
@@ -143,7 +142,7 @@ class TortoisePrekeys:
             return Relationship.HIDDEN
         if found["is_friend"]:
             return Relationship.FRIEND
-        return Relationship.ACQUAINTED if found["is_met"] else Relationship.STRANGER
+        return Relationship.ACQUAINTED if found["is_acquainted"] else Relationship.STRANGER
 
     async def keys(self, user_id: UserId) -> AccountKeys:
         async with available():

@@ -21,6 +21,11 @@ IN_ONE_GROUP: Final = """
     EXISTS (
         SELECT 1 FROM member x JOIN member y ON y.conversation_id = x.conversation_id AND y.account_id = $2
         JOIN conversation g ON g.id = x.conversation_id AND g.kind = 'group' WHERE x.account_id = $1)"""
+#: Whether $2 is no mere stranger to $1: they share a group, or a direct conversation in which $1 has written. Who opened one is still a stranger.
+ACQUAINTED: Final = """
+    EXISTS (
+        SELECT 1 FROM member x JOIN member y ON y.conversation_id = x.conversation_id AND y.account_id = $2
+        JOIN conversation c ON c.id = x.conversation_id AND (c.kind = 'group' OR x.has_written) WHERE x.account_id = $1)"""
 _LOCK: Final = """
     UPDATE account SET created_at = created_at WHERE id IN (
         SELECT id FROM account WHERE id = ANY($1) AND deleted_at IS NULL ORDER BY id FOR NO KEY UPDATE) RETURNING id"""

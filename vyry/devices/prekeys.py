@@ -27,7 +27,7 @@ class Relationship(Enum):
     #: One blocks the other and they are in no group together: for the asker the account does not exist.
     HIDDEN = "hidden"
     STRANGER = "stranger"
-    #: They share a conversation. A block between two members of one group changes nothing here: it must not show.
+    #: They share a group, or a direct conversation in which the account has written: opening one makes nobody known. A block between two members of one group changes nothing here: it must not show.
     ACQUAINTED = "acquainted"
     #: Friends, or the account itself.
     FRIEND = "friend"
