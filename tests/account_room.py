@@ -73,6 +73,9 @@ class StandingClock:
     def confirmed(self) -> datetime:
         return self.sure or self.moment
 
+    def latest(self) -> datetime:
+        return self.moment
+
     def advance(self, **span: float) -> None:
         self.moment += timedelta(**span)
 

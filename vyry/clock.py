@@ -23,6 +23,10 @@ class Clock(Protocol):
         """A moment that has come for sure: for what is deleted, expired or unlocked and cannot be undone. It is `now()` unless the clock has jumped."""
         ...
 
+    def latest(self) -> datetime:
+        """The latest moment that it can be: for a lock, which must not end early whichever way the clock is wrong. It is `now()` unless the clock has jumped back."""
+        ...
+
 
 class SystemClock:
     """The machine's own clock, believed whatever it says: for commands, which an operator runs."""
@@ -32,6 +36,10 @@ class SystemClock:
         return from_milliseconds(time.time_ns() // 1_000_000)
 
     def confirmed(self) -> datetime:
+        """The same: this clock is never in doubt."""
+        return self.now()
+
+    def latest(self) -> datetime:
         """The same: this clock is never in doubt."""
         return self.now()
 
@@ -47,6 +55,10 @@ class SteadyClock:
         return self._first + timedelta(seconds=elapsed_seconds() - self._began)
 
     def confirmed(self) -> datetime:
+        """The same: this clock is never in doubt."""
+        return self.now()
+
+    def latest(self) -> datetime:
         """The same: this clock is never in doubt."""
         return self.now()
 
@@ -70,6 +82,11 @@ class CheckedClock:
         if expected is None:
             return _BEFORE_ALL
         return now if abs(now - expected) <= JUMP else min(now, expected)
+
+    def latest(self) -> datetime:
+        """What the machine's clock says, or what it should say if that is more than an hour later."""
+        now, expected = self.now(), self.expected()
+        return expected if expected is not None and expected - now > JUMP else now
 
     def expected(self) -> datetime | None:
         """What the clock should say; None before the first confirmation."""

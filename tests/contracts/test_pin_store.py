@@ -79,6 +79,16 @@ async def test_a_lock_ends_with_all_tries(stores: AccountStores, owner: Guesser)
     assert later == Trial(FIRST, 9, None)
 
 
+async def test_a_lock_lasts_from_the_moment_given(stores: AccountStores, owner: Guesser) -> None:
+    await stores.pins.add(pin(owner))
+    late = NOON + timedelta(days=2)
+
+    last = [await stores.pins.take(owner.account_id, TRIES, NOON, locked_from=late) for _ in range(10)][-1]
+
+    assert last == Trial(FIRST, 0, late + TRIES.lock)
+    assert await stores.pins.take(owner.account_id, TRIES, late) == Locked(late + TRIES.lock)
+
+
 async def test_a_right_pin_gives_all_tries_back_and_may_be_stored_anew(stores: AccountStores, owner: Guesser) -> None:
     await stores.pins.add(pin(owner, lock=True))
     for _ in range(10):

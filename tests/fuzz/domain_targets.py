@@ -57,6 +57,9 @@ class _Standing:
     def confirmed(self) -> datetime:
         return NOW
 
+    def latest(self) -> datetime:
+        return NOW
+
 
 TOKENS: Final = Tokens(
     KeyRing([SigningKey.first(SECRET)], _Standing()), timedelta(hours=1), timedelta(days=7), _Standing()

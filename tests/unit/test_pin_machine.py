@@ -1,6 +1,7 @@
 """The PIN machine, and the proof that it bites: each planted bug is found."""
 
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -25,19 +26,19 @@ def test_pins_and_their_lock_follow_the_model() -> None:
 
 
 async def takes_without_counting(
-    self: MemoryPins, account_id: UUID, tries: Tries, now: datetime, *, is_at_lock: bool = False
+    self: MemoryPins, account_id: UUID, tries: Tries, now: datetime, **more: Any
 ) -> Trial | Locked | None:
     before = self.ledger.pins.get(account_id)
-    taken = await _take(self, account_id, tries, now, is_at_lock=is_at_lock)
+    taken = await _take(self, account_id, tries, now, **more)
     if before is not None:
         self.ledger.pins[account_id] = before
     return taken
 
 
 async def locks_one_too_late(
-    self: MemoryPins, account_id: UUID, tries: Tries, now: datetime, *, is_at_lock: bool = False
+    self: MemoryPins, account_id: UUID, tries: Tries, now: datetime, **more: Any
 ) -> Trial | Locked | None:
-    return await _take(self, account_id, Tries(tries.limit + 1, tries.lock), now, is_at_lock=is_at_lock)
+    return await _take(self, account_id, Tries(tries.limit + 1, tries.lock), now, **more)
 
 
 async def keeps_the_misses(

@@ -18,6 +18,7 @@ from vyry.accounts.pin import Fit, Guesser, HashingPlace, Pins, Tries
 from vyry.accounts.pin_checks import CountedHasher, checks_left
 from vyry.adapters.argon import ArgonPins, Cost
 from vyry.adapters.memory_pin import MemoryPins
+from vyry.clock import CheckedClock
 from vyry.counting import Buckets
 from vyry.errors import InvalidOtp, InvalidPin, InvalidRequest, PinLocked, RateLimited, Unavailable, VyryError
 from vyry.ids import DeviceId, new_id
@@ -91,6 +92,29 @@ async def test_ten_wrong_pins_lock_it_for_a_day(room: AccountRoom, ann: Caller) 
     assert await miss(room, ann) == [9]
     await room.own_pin.verify(ann, PIN)
     assert (await room.own_pin.of(ann)).attempts_remaining == 10
+
+
+@pytest.mark.parametrize("days", [-100, 100])
+async def test_a_lock_that_begins_while_the_clock_is_wrong_lasts_a_whole_day_once_it_is_right(
+    room: AccountRoom, ann: Caller, days: int
+) -> None:
+    right, wrong = room.clock.moment, room.clock.moment + timedelta(days=days)
+    clock = CheckedClock(room.clock.now, lambda: 0)
+    clock.confirm(right)
+    pins = Pins(room.stores.pins, room.pins.hasher, room.pepper, clock, Tries())
+    await put(room, ann)
+
+    room.clock.moment = wrong
+    for _ in range(10):
+        with pytest.raises(InvalidPin):
+            await pins.require(ann, WRONG)
+    # A clock that was behind agrees again; one that is ahead is believed.
+    room.clock.moment = max(right, wrong)
+    clock.confirm(room.clock.moment)
+
+    with pytest.raises(PinLocked) as refused:
+        await pins.require(ann, PIN)
+    assert refused.value.members == {"retry_after_seconds": 24 * 3600}
 
 
 async def test_two_hundred_wrong_pins_at_once_are_ten_tries(room: AccountRoom, ann: Caller) -> None:

@@ -28,6 +28,9 @@ class PinnedClock:
     def confirmed(self) -> datetime:
         return NOON
 
+    def latest(self) -> datetime:
+        return NOON
+
 
 class Counting:
     """A limiter of this process behind the awaited protocol."""

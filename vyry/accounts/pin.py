@@ -127,9 +127,18 @@ class PinStore(Protocol):
         ...
 
     async def take(
-        self, account_id: UUID, tries: Tries, now: datetime, *, is_at_lock: bool = False
+        self,
+        account_id: UUID,
+        tries: Tries,
+        now: datetime,
+        *,
+        is_at_lock: bool = False,
+        locked_from: datetime | None = None,
     ) -> Trial | Locked | None:
-        """Count one try of the devices, or at the registration lock, by one statement; the last one locks the PIN there. A lock that is over leaves all tries. None: there is no PIN."""
+        """Count one try of the devices, or at the registration lock, by one statement; the last one locks the PIN there. A lock that is over by `now` leaves all tries. None: there is no PIN.
+
+        A lock lasts from `locked_from`, `now` unless given.
+        """
         ...
 
     async def give_back(
@@ -227,12 +236,19 @@ class Pins:
         """Like `prove`, for who has a place already."""
         for _ in range(_ROUNDS):
             now, confirmed = self._clock.now(), self._clock.confirmed()
-            trial = await self._store.take(guesser.account_id, self.tries, confirmed, is_at_lock=guesser.is_at_lock)
+            # A lock that begins while the clock is in doubt has its full length whichever way the clock turns out to be wrong.
+            trial = await self._store.take(
+                guesser.account_id,
+                self.tries,
+                confirmed,
+                is_at_lock=guesser.is_at_lock,
+                locked_from=self._clock.latest(),
+            )
             if trial is None:
                 await place.make(self._keyed(guesser.account_id, pin, self._pepper.in_use))
                 return None
             if isinstance(trial, Locked):
-                raise _locked(trial.until, confirmed)
+                raise self._locked(trial.until, confirmed)
             proven = await self._judge(place, Miss(guesser, trial, now), pin)
             if proven is not None:
                 return proven
@@ -263,7 +279,7 @@ class Pins:
     def refuse_locked(self, record: PinRecord) -> None:
         """Raises PinLocked while no try is left."""
         if record.locked_until is not None:
-            raise _locked(record.locked_until, self._clock.confirmed())
+            raise self._locked(record.locked_until, self._clock.confirmed())
 
     async def _judge(self, place: HashingPlace, miss: Miss, pin: str) -> Verifier | None:
         """The verifier as it is stored from now on; None if the PIN was stored anew meanwhile. `miss` is noted if it is one."""
@@ -277,10 +293,10 @@ class Pins:
         is_at_lock = miss.guesser.is_at_lock
         return renewed if await self._store.give_back(account_id, kept, renewed, is_at_lock=is_at_lock) else None
 
+    def _locked(self, until: datetime, now: datetime) -> PinLocked:
+        # While the clock is in doubt the end may lie further ahead than any lock lasts.
+        return PinLocked(math.ceil(min(until - now, self.tries.lock).total_seconds()))
+
     def _keyed(self, account_id: UUID, pin: str, pepper_id: int) -> bytes:
         """What Argon2id is made over: a PIN of one account is worth nothing for another."""
         return self._pepper.keyed(_LABEL, account_id.bytes + plain(pin).encode(), pepper_id)
-
-
-def _locked(until: datetime, now: datetime) -> PinLocked:
-    return PinLocked(math.ceil((until - now).total_seconds()))

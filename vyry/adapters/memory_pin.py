@@ -30,7 +30,13 @@ class MemoryPins:
         return self.ledger.pins.get(account_id)
 
     async def take(
-        self, account_id: UUID, tries: Tries, now: datetime, *, is_at_lock: bool = False
+        self,
+        account_id: UUID,
+        tries: Tries,
+        now: datetime,
+        *,
+        is_at_lock: bool = False,
+        locked_from: datetime | None = None,
     ) -> Trial | Locked | None:
         pin = self.ledger.pins.get(account_id)
         if pin is None:
@@ -39,7 +45,7 @@ class MemoryPins:
         if until is not None and until > now:
             return Locked(until)
         misses = 1 + (misses if until is None else 0)
-        until = now + tries.lock if misses >= tries.limit else None
+        until = (locked_from or now) + tries.lock if misses >= tries.limit else None
         if is_at_lock:
             self.ledger.pins[account_id] = replace(pin, lock_misses=misses, lock_locked_until=until)
         else:

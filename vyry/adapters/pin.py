@@ -72,11 +72,18 @@ class TortoisePins:
         return PinRecord(_verifier(row), bool(row["registration_lock"]), *devices, *lock)
 
     async def take(
-        self, account_id: UUID, tries: Tries, now: datetime, *, is_at_lock: bool = False
+        self,
+        account_id: UUID,
+        tries: Tries,
+        now: datetime,
+        *,
+        is_at_lock: bool = False,
+        locked_from: datetime | None = None,
     ) -> Trial | Locked | None:
         statement = _TAKE_AT_LOCK if is_at_lock else _TAKE
+        end = (locked_from or now) + tries.lock
         async with available():
-            taken = await fetch(connection(), statement, account_id, tries.limit, now + tries.lock, now)
+            taken = await fetch(connection(), statement, account_id, tries.limit, end, now)
         if taken:
             row = taken[0]
             return Trial(_verifier(row), max(0, tries.limit - row["misses"]), _moment(row["locked_until"]))
