@@ -243,6 +243,25 @@ async def test_a_change_of_another_shape_is_400(guest: Guest, change: dict[str, 
     assert await code_of(await guest.ask("PATCH", "/account", change)) == (400, "INVALID_REQUEST")
 
 
+@pytest.mark.parametrize("username", ["ab", "änne", "", "x" * 31, "ann-1"])
+async def test_a_username_that_cannot_be_is_told_the_rule_in_words(guest: Guest, username: str) -> None:
+    await guest.sign_up()
+
+    refused = await (await guest.ask("PATCH", "/account", {"username": username})).json()
+
+    rule = "must be 3 to 30 of the letters a-z, digits, _ and ."
+    assert refused["fields"] == [{"field": "username", "problem": rule}]
+
+
+async def test_a_cursor_that_cannot_be_shows_no_pattern(guest: Guest) -> None:
+    await guest.sign_up()
+
+    refused = await (await guest.ask("GET", "/devices?cursor=x")).json()
+
+    assert [each["field"] for each in refused["fields"]] == ["cursor"]
+    assert "[0-9]" not in refused["fields"][0]["problem"]
+
+
 async def test_a_taken_username_is_409(guest: Guest) -> None:
     await guest.sign_up()
     await guest.ask("PATCH", "/account", {"username": "ann"})

@@ -14,6 +14,8 @@ from vyry.ids import UserId
 
 
 _USERNAME: Final = re.compile(r"[a-z0-9_.]{3,30}")
+#: What a refused username is told.
+USERNAME_RULE: Final = "must be 3 to 30 of the letters a-z, digits, _ and ."
 
 #: What holds until the owner says otherwise (docs/protocol.md).
 DEFAULT_SETTINGS: Final[Mapping[str, object]] = MappingProxyType(
@@ -41,7 +43,7 @@ def read_username(text: str) -> str:
     """The one form of a username: lower case. Raises InvalidRequest."""
     username = text.lower() if text.isascii() else ""
     if not _USERNAME.fullmatch(username):
-        raise InvalidRequest(fields=[{"field": "username", "problem": "must be 3 to 30 of a-z, 0-9, _ and ."}])
+        raise InvalidRequest(fields=[{"field": "username", "problem": USERNAME_RULE}])
     return username
 
 

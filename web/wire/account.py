@@ -2,10 +2,8 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from web.wire.shapes import Id, Moment, Octets, Wire
-from web.wire.texts import Bio, Name
+from web.wire.texts import Bio, Name, Username
 
 
 SealedProfile = Annotated[bytes, Octets(0, 8 << 10)]
@@ -36,7 +34,7 @@ class SettingsChange(Wire):
 class ChangeAccount(Wire):
     """What to change; null clears, what is absent stays."""
 
-    username: Annotated[str, Field(min_length=3, max_length=30, pattern="^[A-Za-z0-9_.]+$")] | None = None
+    username: Username | None = None
     display_name: Name | None = None
     bio: Bio | None = None
     picture_attachment_id: Id | None = None

@@ -18,6 +18,7 @@ from web.wire.shapes import MAX_INTEGER, Wire, to_id
 MAX_DEPTH: Final = 8
 #: More wrong fields than this are not listed.
 _FIELDS: Final = 20
+_NO_PATTERN: Final = "has another form than docs/protocol.md says"
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -171,7 +172,12 @@ def _refusal(error: ValidationError) -> InvalidRequest:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     return InvalidRequest(
         fields=[
-            {"field": ".".join(map(str, p["loc"]))[:64], "problem": p["msg"].removeprefix("Value error, ")}
+            {"field": ".".join(map(str, p["loc"]))[:64], "problem": _problem(p["type"], p["msg"])}
             for p in problems[:_FIELDS]
         ]
     )
+
+
+def _problem(kind: str, text: str) -> str:
+    """What is wrong with a field, in words: a pattern says nothing to people."""
+    return _NO_PATTERN if kind == "string_pattern_mismatch" else text.removeprefix("Value error, ")

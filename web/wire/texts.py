@@ -8,7 +8,9 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from vyry.accounts.profile import USERNAME_RULE, read_username
 from vyry.display_text import checked_line, checked_lines
+from vyry.errors import InvalidRequest
 
 
 #: The columns count as Unicode does: what is made of several characters counts as several.
@@ -32,5 +34,23 @@ class Cleaned:
         return self.clean(text, self.most, _PARTS)
 
 
+@dataclass(frozen=True, slots=True)
+class NamedUser:
+    """Marks a username in either case; a refusal says the rule in words."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._read, core_schema.str_schema(strict=True))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "minLength": 3, "maxLength": 30, "pattern": "^[A-Za-z0-9_.]+$"}
+
+    def _read(self, text: str) -> str:
+        try:
+            return read_username(text)
+        except InvalidRequest:
+            raise ValueError(USERNAME_RULE) from None
+
+
+Username = Annotated[str, NamedUser()]
 Name = Annotated[str, Cleaned(checked_line, 100)]
 Bio = Annotated[str, Cleaned(checked_lines, 500)]
