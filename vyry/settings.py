@@ -50,6 +50,10 @@ _PLAIN: Final = frozenset(
         "server_port",
     }
 )
+_PLAIN_NAMES: Final = sorted(field.upper() for field in _PLAIN)
+#: Settings without VYRY_ of which a mistyped one is refused, if it is so near.
+_OWN_PREFIXES: Final = ("SERVER_", "JWT_", "REFRESH_TOKEN_")
+_SLIP: Final = 0.85
 
 
 class Role(Enum):
@@ -230,6 +234,10 @@ def _unknown(given: Mapping[str, str]) -> Iterator[str]:
         if name.startswith("VYRY_"):
             near = get_close_matches(name, [*known, *plain], 1, 0.0)[0]
             yield f"{name} is no setting of Vyry; the nearest is {plain.get(near, near)}. Correct or unset it."
+        elif name not in _PLAIN_NAMES and name.startswith(_OWN_PREFIXES):
+            # Other programs have names of their own under these prefixes: only one that is nearly ours is a slip.
+            for near in get_close_matches(name, _PLAIN_NAMES, 1, _SLIP):
+                yield f"{name} is no setting of Vyry; probably {near} is meant. Correct or unset it."
 
 
 def _missing(given: Mapping[str, str], role: Role) -> Iterator[str]:

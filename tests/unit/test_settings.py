@@ -109,6 +109,15 @@ def test_every_setting_is_read_into_its_type(cluster: dict[str, str]) -> None:
     )
 
 
+def test_names_of_other_programs_are_left_alone(tmp_path: Path) -> None:
+    theirs = (
+        *("SERVER_NAME", "SERVER_SOFTWARE", "SERVER_PROTOCOL", "SERVER_SERVICE_HOST", "SERVER_SERVICE_PORT"),
+        *("SERVER_PORT_80_TCP", "SERVER_PORT_80_TCP_PORT", "SERVER_URL", "JWT_SECRET_KEY", "JWT_ISSUER"),
+    )
+
+    load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path / "data")} | dict.fromkeys(theirs, "x"))
+
+
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
@@ -120,6 +129,12 @@ def test_every_setting_is_read_into_its_type(cluster: dict[str, str]) -> None:
         ("VYRY_SERVER_PROT", "is SERVER_PORT."),
         ("VYRY_HOST", "is SERVER_HOST."),
         ("VYRY_DATABASE_URL", "is DATABASE_URL."),
+        ("SERVER_PROT", "SERVER_PORT is meant"),
+        ("SERVER_PORTS", "SERVER_PORT is meant"),
+        ("SERVER_HOSTS", "SERVER_HOST is meant"),
+        ("JWT_SECRETS", "JWT_SECRET is meant"),
+        ("JWT_EXPIRATON", "JWT_EXPIRATION is meant"),
+        ("REFRESH_TOKEN_EXPIRY", "REFRESH_TOKEN_EXPIRATION is meant"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_known_one(tmp_path: Path, name: str, nearest: str) -> None:
