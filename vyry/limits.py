@@ -89,6 +89,8 @@ NEW_CONTACTS: Final = Quota("new_contacts", (Window(20, _DAY),))
 GROUPS: Final = Quota("groups", (Window(50, _DAY),))
 #: People added to groups, or invited into them.
 GROUP_MEMBERS: Final = Quota("group_members", (Window(2_000, _DAY),))
+#: Edits of conversations, changes of roles, and joins by an invite: all members are told of each.
+CONVERSATION_CHANGES: Final = Quota("conversation_changes", (Window(120, 1200, is_bucket=True),))
 #: A number that is found costs 1, a miss 5.
 LOOKUP: Final = Quota("lookup", (Window(1_000, 4_000, is_bucket=True), Window(5_000, _DAY)))
 SEARCH: Final = Quota("search", (Window(60, 60),))
@@ -128,6 +130,7 @@ QUOTAS: Final[Mapping[str, Quota]] = {
         NEW_CONTACTS,
         GROUPS,
         GROUP_MEMBERS,
+        CONVERSATION_CHANGES,
         LOOKUP,
         SEARCH,
         USERNAMES,

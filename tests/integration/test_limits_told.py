@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "VYRY_LIMIT_POST_BYTES": "10000/8640000",
     "VYRY_LIMIT_PIN_CHECKS": "5/50000",
     "VYRY_LIMIT_CLAIM_STRANGERS": "2/3600",
+    "VYRY_LIMIT_CONVERSATION_CHANGES": "2/3600",
 }
 CHANGED = {
     "otp_network": [(1000, 60)],
@@ -32,6 +33,7 @@ CHANGED = {
     "post_bytes": [(10_000, 8_640_000)],
     "pin_checks": [(5, 50_000)],
     "claim_strangers": [(2, 3600)],
+    "conversation_changes": [(2, 3600)],
 }
 
 
@@ -214,6 +216,29 @@ async def test_adding_people_who_were_never_met_counts_them_all(node: Node) -> N
     assert (await left(ann)).items() >= {("groups", 86_400): 49, ("group_members", 86_400): 1998}.items()
 
 
+async def test_changes_of_conversations_are_counted_and_nobody_is_kept_from_leaving(node: Node) -> None:
+    ann, bo = await node.sign_up(with_keys=False), await node.sign_up(with_keys=False)
+    group = f"/conversations/{(await ann.call('POST', '/conversations', {'kind': 'group'}))['conversationId']}"
+    token = (await ann.call("POST", f"{group}/invites", {}))["token"]
+    edit, role = {"version": 1, "messageTimerSeconds": 60}, {"role": "member"}
+
+    edited = await headers_of(ann, "PATCH", group, edit)
+    own = f"{group}/members/{ann.user_id}"
+    assigned = await headers_of(ann, "PATCH", own, role)
+    refused = [await headers_of(ann, "PATCH", *each) for each in ((group, edit), (own, role))]
+    joined = []
+    for _ in range(3):
+        joined.append((await headers_of(bo, "POST", f"/invites/{token}/join"))[0])
+        if joined[-1] == 200:
+            await bo.call("DELETE", f"{group}/members/{bo.user_id}")
+
+    policy = '"conversation_changes";q=2;w=3600'
+    assert (edited[:2], assigned[:2]) == ((200, policy), (409, policy))
+    assert [each[:2] for each in refused] == [(429, policy)] * 2
+    assert joined == [200, 200, 429]
+    await ann.call("DELETE", own)
+
+
 async def test_codes_links_and_sockets_tell_their_limits_before_anybody_is_known(node: Node) -> None:
     ann = await node.sign_up(with_keys=False)
 
@@ -283,6 +308,9 @@ def test_the_routes_tried_here_are_all_the_limited_ones() -> None:
         "POST /auth/unlock",
         "POST /conversations",
         "POST /conversations/{conversationId}/members",
+        "PATCH /conversations/{conversationId}",
+        "PATCH /conversations/{conversationId}/members/{userId}",
+        "POST /invites/{token}/join",
         "POST /devices/links",
         "POST /devices/links/{linkId}/approve",
         "POST /friends/requests",

@@ -31,6 +31,7 @@ CONTRACT = {
     "new_contacts": [(20, DAY)],
     "groups": [(50, DAY)],
     "group_members": [(2_000, DAY)],
+    "conversation_changes": [(120, 1200)],
     "lookup": [(1000, 4000), (5000, DAY)],
     "search": [(60, 60)],
     "usernames": [(3, 0)],

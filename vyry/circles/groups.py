@@ -13,7 +13,7 @@ from vyry.circles.conversations import Conversation, Kind, Member, Opened, Role
 from vyry.clock import Clock
 from vyry.errors import Forbidden, InvalidRequest, LastAdmin, NotFound, VersionMismatch
 from vyry.ids import ConversationId, UserId
-from vyry.limits import GROUP_MEMBERS, GROUPS, NEW_CONTACTS, Grant, Limiter
+from vyry.limits import CONVERSATION_CHANGES, GROUP_MEMBERS, GROUPS, NEW_CONTACTS, Grant, Limiter
 
 
 MAX_MEMBERS: Final = 1_000
@@ -117,6 +117,10 @@ class Groups:
         known, invited, grants = await self._approach(creator, others, makes=1)
         group = await self._store.create(creator, known, invited, sealed_info, self._clock.now())
         return Opened(group, is_new=True, grants=grants, invited=invited)
+
+    async def pay(self, changer: UserId) -> Grant:
+        """Count an edit, a change of a role or a join, before anything of it is read: all members are told of each. Raises RateLimited."""
+        return await self._limiter.take(CONVERSATION_CHANGES, str(changer))
 
     async def edit(self, editor: UserId, conversation_id: ConversationId, edit: Edit) -> Conversation:
         """Change what is said of it: admins do, and either of two. Raises NotFound, Forbidden, VersionMismatch."""

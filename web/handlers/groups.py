@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from vyry.ids import ConversationId, UserId
+from vyry.limits import CONVERSATION_CHANGES
 from web.keys import CALLER, GRANTS, SERVICES
 from web.wire.conversations import ConversationView, OpenedView
 from web.wire.groups import AddMembers, AssignRole, EditConversation, MemberList, MembersQuery
@@ -12,8 +13,9 @@ from web.wire.strict import answer, named, parameters, read
 
 async def edit(request: web.Request) -> web.Response:
     """PATCH /conversations/{conversationId}."""
-    body = await read(request, EditConversation)
     groups, whose = request.app[SERVICES].circles.groups, request[CALLER].user_id
+    request[GRANTS] = [(CONVERSATION_CHANGES.name, await groups.pay(whose))]
+    body = await read(request, EditConversation)
     return answer(ConversationView.of(await groups.edit(whose, _conversation(request), body.value())))
 
 
@@ -43,8 +45,9 @@ async def remove(request: web.Request) -> web.Response:
 
 async def assign(request: web.Request) -> web.Response:
     """PATCH /conversations/{conversationId}/members/{userId}."""
-    user, body = UserId(named(request, "userId")), await read(request, AssignRole)
     groups, whose = request.app[SERVICES].circles.groups, request[CALLER].user_id
+    request[GRANTS] = [(CONVERSATION_CHANGES.name, await groups.pay(whose))]
+    user, body = UserId(named(request, "userId")), await read(request, AssignRole)
     return answer(ConversationView.of(await groups.assign(whose, _conversation(request), user, body.value())))
 
 

@@ -3,8 +3,9 @@
 from aiohttp import web
 
 from vyry.ids import ConversationId
+from vyry.limits import CONVERSATION_CHANGES
 from vyry.own_machine import is_private
-from web.keys import CALLER, SERVICES, SETTINGS
+from web.keys import CALLER, GRANTS, SERVICES, SETTINGS
 from web.wire.conversations import ConversationView
 from web.wire.groups import CreateInvite, InviteList, InvitesQuery, NewInvite
 from web.wire.shapes import Nothing
@@ -39,8 +40,9 @@ async def withdraw(request: web.Request) -> web.Response:
 
 async def join(request: web.Request) -> web.Response:
     """POST /invites/{token}/join."""
-    invites, token = request.app[SERVICES].circles.invites, request.match_info["token"]
-    return answer(ConversationView.of(await invites.join(request[CALLER].user_id, token)))
+    circles, joiner = request.app[SERVICES].circles, request[CALLER].user_id
+    request[GRANTS] = [(CONVERSATION_CHANGES.name, await circles.groups.pay(joiner))]
+    return answer(ConversationView.of(await circles.invites.join(joiner, request.match_info["token"])))
 
 
 def _conversation(request: web.Request) -> ConversationId:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from vyry.errors import Forbidden, LastAdmin, NotFound, VersionMismatch
-from vyry.limits import NEW_CONTACTS
+from vyry.limits import CONVERSATION_CHANGES, NEW_CONTACTS
 from web.handlers import groups, invites
 from web.keys import Route
 from web.wire.conversations import ConversationView, OpenedView
@@ -32,6 +32,7 @@ ROWS: Final[tuple[Route, ...]] = (
         body=EditConversation,
         answers={200: ConversationView},
         refusals=(NotFound, Forbidden, VersionMismatch),
+        quota=CONVERSATION_CHANGES,
     ),
     Route(
         method="GET",
@@ -68,6 +69,7 @@ ROWS: Final[tuple[Route, ...]] = (
         body=AssignRole,
         answers={200: ConversationView},
         refusals=(NotFound, Forbidden, LastAdmin),
+        quota=CONVERSATION_CHANGES,
     ),
     Route(
         method="POST",
@@ -103,5 +105,6 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="Join a group by an invite; a member uses nothing",
         answers={200: ConversationView},
         refusals=(NotFound, Forbidden),
+        quota=CONVERSATION_CHANGES,
     ),
 )
