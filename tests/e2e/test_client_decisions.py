@@ -109,6 +109,7 @@ def test_what_waits_for_a_changed_key_is_kept_and_sent_once_it_is_accepted(here:
     accepted = here.told("ann", "safety", fay, "--accept", new)[0]
 
     received = [each["text"] for each in here.told("fay anew", "receive") if each["event"] == "message"]
+    assert "waits for you to decide" not in here.client("ann", "receive").out
     assert (kept["decide"], kept["kept"]) == ("identityChanged", True)
     assert {"id", "conversationId", "error"} < kept.keys()
     assert OLD in both and both.index(OLD) < both.index(NEW)  # noqa: PT018  one order of two lines

@@ -16,12 +16,14 @@ from vyry.client.events import (
     Event,
     Lost,
     MemberAdded,
+    Notice,
     NotSent,
     OwnDeviceAdded,
     OwnIdentityForged,
     Target,
     Unreadable,
 )
+from web.wire.notices import Notice as NodeNotice
 
 
 ID = UUID(int=7)
@@ -105,3 +107,42 @@ def test_what_could_not_be_read_says_whether_it_comes_again(reason: str, is_awai
     where: dict[str, Any] = {"conversation_id": ID, "sender_id": ID, "sender_device_id": 1, "message_id": ID}
 
     assert words(Unreadable(**where, reason=reason, is_awaited=is_awaited), "@bo").endswith(end)
+
+
+#: Every field that a notice can have.
+FACTS: Mapping[str, Any] = {
+    "userId": str(ID),
+    "conversationId": str(ID),
+    "callId": str(ID),
+    "deviceId": 2,
+    "deviceName": "tablet",
+    "platform": "linux",
+    "endsOn": "2026-12-24",
+    "change": "reset",
+    "attemptsRemaining": 4,
+    "version": 3,
+    "epoch": 5,
+    "identityChanged": False,
+    "oneTimeRemaining": 1,
+    "pqRemaining": 1,
+}
+NOTICES = [get_args(kind.model_fields["name"].annotation)[0] for kind in get_args(NodeNotice)]
+
+
+@pytest.mark.parametrize("name", NOTICES)
+def test_every_notice_of_the_node_has_words(name: str) -> None:
+    said = words(Notice(notice=name, extra=FACTS), "@bo")
+
+    assert name not in said
+    assert said.endswith(".")
+
+
+def test_an_invitation_says_where_to_look() -> None:
+    assert "`vyry client groups invitations`" in words(Notice(notice="groupInvited"), "")
+
+
+@pytest.mark.parametrize("name", [*NOTICES, "notKnownYet"])
+def test_a_notice_without_its_facts_is_named(name: str) -> None:
+    said = words(Notice(notice=name, extra={}), "@bo")
+
+    assert said

@@ -198,7 +198,9 @@ class Client:
             self._news.clear()
             is_all = not follow and self._line.is_drained.is_set()
             found = self._journal.next()
-            if found is not None:
+            if found is not None and self.conversations.decisions.is_over(found):
+                self._journal.take(found.number)
+            elif found is not None:
                 yield self._reminders.told(found) if isinstance(found, IdentityChanged) else found
                 self._journal.take(found.number)
             elif (reminder := self._reminders.next()) is not None:

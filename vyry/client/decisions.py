@@ -8,7 +8,7 @@ from uuid import UUID
 
 from vyry.client.circles import forged_conversations
 from vyry.client.conversation_pins import Pins
-from vyry.client.events import IdentityChanged
+from vyry.client.events import Event, IdentityChanged, NotSent
 from vyry.client.outgoing import Queue
 from vyry.client.packing import unpack
 from vyry.client.peers import changed_accounts
@@ -83,6 +83,10 @@ class Decisions:
     def unsent(self, conversation_id: UUID) -> frozenset[UUID]:
         """Contents of one's own that wait to be sent there, for whatever reason."""
         return frozenset(each.content_id for each in self._queue.waiting() if each.conversation_id == conversation_id)
+
+    def is_over(self, event: Event) -> bool:
+        """Whether it says that a content waits for a decision, and that content waits no more: it is no news."""
+        return isinstance(event, NotSent) and bool(event.is_kept) and event.id not in self.unsent(event.conversation_id)
 
     def _about_keys(self, among: set[UUID], waiting: dict[UUID, int]) -> list[Decision]:
         """A decision for each account with another key, and conversation that it concerns."""

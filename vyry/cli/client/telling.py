@@ -6,6 +6,7 @@ from uuid import UUID
 
 from vyry.cli.client.alarms import ALARMS, Body
 from vyry.cli.client.naming import Names
+from vyry.cli.client.notices import notice
 from vyry.cli.client.plain import plain, quoted, tame, word
 from vyry.client.events import Event
 from vyry.client.saving import safe_name
@@ -59,7 +60,7 @@ _WORDS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     "read": lambda _, body: f"Read on another device ({len(body['targets'])}).",
     "typing": lambda who, body: f"{who} types." if body["isTyping"] else f"{who} stops typing.",
     "presence": lambda who, body: f"{who} is there." if body["isOnline"] else f"{who} is away.",
-    "notice": lambda _, body: f"Notice: {body['name']}",
+    "notice": notice,
     "decided": lambda who, body: (
         f"On another device you {'compared' if body['isVerified'] else 'accepted'} the key of {who}."
     ),
