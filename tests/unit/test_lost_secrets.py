@@ -11,9 +11,11 @@ import pytest
 from vyry.accounts.phone import FIRST_PEPPER, fingerprint
 from vyry.adapters.database import open_database
 from vyry.adapters.peppers import UsedPepper, first_pepper
+from vyry.adapters.rows import PushTargetRow
 from vyry.cli.main import main
 from vyry.cli.refusals import CannotServe
 from vyry.cli.running import refuse_lost_secrets
+from vyry.ids import new_id
 from vyry.settings import Role, Settings, SettingsError, load_settings
 
 
@@ -103,3 +105,21 @@ def test_after_a_rotation_the_keys_are_not_those_of_before_it(installed: Path) -
 
     with pytest.raises(CannotServe, match="rotate-keys --now"):
         asyncio.run(refuse_lost_secrets(load_settings(Role.ALONE)))
+
+
+async def subscribe(settings: Settings) -> None:
+    async with open_database(settings.database_url.get_secret_value()):
+        made = PushTargetRow(device=new_id(), kind="webpush", endpoint="https://push.example/1")
+        await made.save(force_create=True)
+
+
+def test_the_key_that_browsers_subscribed_under_is_named_and_not_made_anew(installed: Path) -> None:
+    settings = load_settings(Role.ALONE)
+    asyncio.run(subscribe(settings))
+
+    with pytest.raises(CannotServe, match=r"vapid-key is not there.*from a backup.*vyry secrets"):
+        asyncio.run(refuse_lost_secrets(settings))
+
+    assert not (installed / "vapid-key").exists()
+    assert main(["secrets"]) == 0
+    asyncio.run(refuse_lost_secrets(settings))

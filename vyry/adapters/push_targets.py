@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-from vyry.adapters.database import transaction
+from vyry.adapters.database import available, connection, transaction
 from vyry.adapters.statements import fetch
 from vyry.adapters.wakes import UNMARK, unplan
-from vyry.devices.push import PushTarget
+from vyry.devices.push import PushKind, PushTarget
 
 
 _KEEP = """
@@ -18,6 +18,14 @@ _KEEP = """
 _MARK = "UPDATE mailbox SET is_pushed = TRUE WHERE id = (SELECT mailbox FROM device WHERE id = $1)"
 #: The device's end takes this lock too: a target is never kept for a device that has just ended.
 _LOCK = "UPDATE device SET ended_at = ended_at WHERE id = $1"
+
+_HAS_WEB_PUSH = "SELECT EXISTS (SELECT 1 FROM push_target WHERE kind = $1) AS is_there"
+
+
+async def has_web_push() -> bool:
+    """Whether a device has subscribed to Web Push, which it did under the key of this node. Raises Unavailable."""
+    async with available():
+        return bool((await fetch(connection(), _HAS_WEB_PUSH, PushKind.WEBPUSH.value))[0]["is_there"])
 
 
 class TortoisePushTargets:

@@ -14,9 +14,11 @@ from vyry.adapters.database import open_database
 from vyry.adapters.migrating import pending
 from vyry.adapters.operator_acts import was_done
 from vyry.adapters.peppers import used_peppers
+from vyry.adapters.push_targets import has_web_push
 from vyry.adapters.ring_files import read_peppers
 from vyry.cli.refusals import CannotServe
 from vyry.errors import Unavailable
+from vyry.push_wiring import vapid_path
 from vyry.settings import Settings
 from vyry.telemetry import log
 
@@ -40,7 +42,7 @@ def refuse_unmigrated(settings: Settings) -> None:
 async def refuse_lost_secrets(settings: Settings) -> None:
     """Serve no database without the secrets that it was used with: new ones would be those of another installation. Raises CannotServe, Unavailable."""
     async with open_database(settings.database_url.get_secret_value()):
-        used, is_rotated = await used_peppers(), await was_done("rotateKeys")
+        used, is_rotated, is_subscribed = await used_peppers(), await was_done("rotateKeys"), await has_web_push()
     prints = set(map(fingerprint, read_peppers(settings.pepper.get_secret_value()).values()))
     if used and prints.isdisjoint(each.fingerprint for each in used):
         raise CannotServe(
@@ -51,6 +53,11 @@ async def refuse_lost_secrets(settings: Settings) -> None:
         raise CannotServe(
             f"The keys were rotated, and {settings.key_ring_file} is not there: JWT_SECRET may be what leaked then. "
             "Put the file back from a backup, or run `vyry rotate-keys --now`: clients refresh by themselves."
+        )
+    if is_subscribed and not (key := vapid_path(settings)).exists():
+        raise CannotServe(
+            f"Browsers have subscribed to Web Push, and its key {key} is not there: put the file back from a backup, or make another "
+            "with `vyry secrets`; the push services refuse it for those browsers, and they get no push until they subscribe anew."
         )
 
 
