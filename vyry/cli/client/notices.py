@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from vyry.cli.client.plain import quoted
+from vyry.cli.client.terminal_text import quote_name
 
 
 Body = Mapping[str, Any]
@@ -27,7 +27,7 @@ _WORDS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     "prekeysLow": lambda *_: "Few prekeys of this device were left: it uploads more.",
     "devicesChanged": _changed,
     "deviceLinked": lambda _, body: (
-        f"The node lists a new device of your account: {quoted(body['deviceName'])}, {body['platform']}, number {body['deviceId']}."
+        f"The node lists a new device of your account: {quote_name(body['deviceName'])}, {body['platform']}, number {body['deviceId']}."
     ),
     "deviceIdle": lambda _, body: (
         f"Device {body['deviceId']} has not been used for long and is removed on {body['endsOn']}, unless it is used before."
