@@ -62,7 +62,7 @@ _SESSION_MUTATIONS: Final = (
     Mutation(
         "late mail of a replaced device opens after thirty days",
         _SESSIONS,
-        "known = self._without_old_keys(arrival.keys_end_by)",
+        "known = self._without_old_keys(arrival.expire_keys_before)",
         "known = self",
         f"{_IDENTITIES}::test_late_mail_of_a_replaced_device_is_read_for_thirty_days_whatever_else_came",
     ),
@@ -93,14 +93,14 @@ _KEY_MUTATIONS: Final = (
     Mutation(
         "an accepted key leaves sender keys that the other one was told",
         "vyry/client/crypto/peers.py",
-        "    OwnKeys(store).forget_reader(user_id)\n",
+        "    OwnSenderKeys(store).delete_for_account(user_id)\n",
         "",
         f"{_IDENTITIES}::test_after_a_key_is_accepted_nothing_goes_to_the_old_devices",
     ),
     Mutation(
         "an accepted key leaves what was sent to the other one",
         "vyry/client/sync/inbox.py",
-        "            Queue(self._store).forget_recipient(user_id)\n",
+        "            SendQueue(self._store).forget_recipient(user_id)\n",
         "",
         f"{_IDENTITIES}::test_what_was_sent_to_one_identity_is_not_sent_to_the_next",
     ),
@@ -114,14 +114,14 @@ _KEY_MUTATIONS: Final = (
     Mutation(
         "a key that was given up is asked about again",
         "vyry/client/sync/inbox.py",
-        "if was_given_up(self._store, letter.sender.user_id, prefix.identity_key):",
+        "if is_former_key(self._store, letter.sender.user_id, prefix.identity_key):",
         "if False:",
         f"{_IDENTITIES}::test_a_late_handshake_of_an_identity_that_was_given_up_asks_nobody_again",
     ),
     Mutation(
         "a key is accepted by any digits",
         "vyry/client/api/safety.py",
-        "if not (await self._is_of(user_id, told, digits) if digits is not None else is_shown):",
+        "if not (await self._matches_digits(user_id, told, digits) if digits is not None else is_shown):",
         "if digits is None and not is_shown:",
         f"{_SAFETY}::test_a_key_is_accepted_by_its_own_digits_alone",
     ),
@@ -135,14 +135,14 @@ _KEY_MUTATIONS: Final = (
     Mutation(
         "a number is noted as compared whatever its digits",
         "vyry/client/api/safety.py",
-        "if key is None or not await self._is_of(user_id, key, digits):",
+        "if key is None or not await self._matches_digits(user_id, key, digits):",
         "if key is None:",
         f"{_SAFETY}::test_only_the_digits_of_the_held_key_are_noted_as_compared",
     ),
     Mutation(
         "a name follows the node to another account",
         "vyry/client/store/remembered_names.py",
-        "                raise NameChanged(canonical(word), held, told)\n",
+        "                raise NameChanged(canonical_name(word), held, told)\n",
         "                self.keep(word, told)\n",
         "tests/unit/vyry/client/test_remembered_names.py::test_the_first_answer_is_remembered_and_another_one_is_refused",
     ),
@@ -156,8 +156,8 @@ _KEY_MUTATIONS: Final = (
     Mutation(
         "settings are handed to a new device again",
         "vyry/signal_protocol/provisioning.py",
-        '                "profileKey": text_of(self.profile_key),\n',
-        '                "profileKey": text_of(self.profile_key),\n                "settings": {},\n',
+        '                "profileKey": base64_text(self.profile_key),\n',
+        '                "profileKey": base64_text(self.profile_key),\n                "settings": {},\n',
         "tests/unit/vyry/signal_protocol/test_provisioning.py::test_its_fields_are_those_of_the_document",
     ),
 )
@@ -194,7 +194,7 @@ _DEVICE_LIST_MUTATIONS: Final = (
     Mutation(
         "a bundle of another device than the listed one is used",
         "vyry/client/crypto/sealing.py",
-        "if roll.device(bundle.address) != peer_of(bundle):",
+        "if roll.device(bundle.address) != peer_device(bundle):",
         "if False:",
         f"{_SEALING}::test_a_bundle_of_another_device_than_the_listed_one_begins_no_session",
     ),
@@ -208,14 +208,14 @@ _DEVICE_LIST_MUTATIONS: Final = (
     Mutation(
         "a list that its owner does not know is nothing to tell",
         "vyry/client/crypto/device_list_check.py",
-        'self._tell(person, _unseen(person, seen, named), "node", letter.at)',
+        'self._add_event(person, _find_unseen_device(person, seen, named), "node", letter.at)',
         "return",
         f"{_LISTS}::test_a_list_that_its_owner_does_not_know_is_told_once_it_lasts",
     ),
     Mutation(
         "a sync counts from a device on no list",
         "vyry/client/crypto/device_list_check.py",
-        "return seen is not None and seen.has(address.device_id, peer.dh_key, now)",
+        "return seen is not None and seen.contains(address.device_id, peer.dh_key, now)",
         "return True",
         f"{_IDENTITIES}::test_a_sync_counts_only_from_a_device_of_the_own_verified_list",
     ),
@@ -253,7 +253,7 @@ _CONVERSATION_MUTATIONS: Final = (
     Mutation(
         "a sender key of an outsider is taken",
         "vyry/client/sync/content_processor.py",
-        "if pin.is_group and not pin.admits(sender):",
+        "if pin.is_group and not pin.allows_sender(sender):",
         "if False:",
         f"{_CONVERSATIONS}::test_a_sender_key_counts_only_from_a_member",
     ),
@@ -270,7 +270,7 @@ _STORE_MUTATIONS: Final = (
     Mutation(
         "a refused content uses its key up",
         "vyry/client/sync/inbox.py",
-        "with self._store.attempt():",
+        "with self._store.savepoint():",
         "with self._store.transaction():",
         f"{_CONVERSATIONS}::test_a_message_that_was_moved_is_read_where_it_belongs",
     ),
@@ -284,7 +284,7 @@ _STORE_MUTATIONS: Final = (
     Mutation(
         "a greeting after a rollback is ignored",
         "vyry/client/sync/inbox.py",
-        "if last_message_id is None or posted.has(last_message_id):",
+        "if last_message_id is None or posted.contains(last_message_id):",
         "if True:",
         "tests/unit/vyry/client/test_welcome.py::test_a_post_that_this_store_does_not_know_ends_all_that_it_would_seal_with",
     ),
@@ -298,21 +298,21 @@ _STORE_MUTATIONS: Final = (
     Mutation(
         "something is posted before the node has greeted",
         "vyry/client/api/client.py",
-        "        await self._line.is_greeted.wait()\n",
+        "        await self._connection.is_welcomed.wait()\n",
         "",
         "tests/unit/vyry/client/test_welcome.py::test_nothing_is_asked_for_and_posted_before_the_node_has_greeted",
     ),
     Mutation(
         "a copy on another machine goes on with its sessions",
         "vyry/client/api/client.py",
-        "if machine_changed(self._store):",
+        "if is_other_machine(self._store):",
         "if False:",
         f"{_RESTORED}::test_a_copy_on_another_machine_begins_with_sessions_of_its_own",
     ),
     Mutation(
         "rows of the store are not compared with their sum",
         "vyry/client/store/database.py",
-        "if len(kept) != 1 or not hmac.compare_digest(kept[0], self._sum.proof()):",
+        "if len(kept) != 1 or not hmac.compare_digest(kept[0], self._sum.mac()):",
         "if len(kept) != 1:",
         "tests/unit/vyry/client/test_store.py::test_single_rows_put_back_added_or_removed_are_noticed_at_opening",
     ),
@@ -336,7 +336,7 @@ _CLOCK_MUTATIONS: Final = (
     Mutation(
         "a clock that jumped is confirmed",
         "vyry/clock.py",
-        "return now if abs(now - expected) <= JUMP else min(now, expected)",
+        "return now if abs(now - expected) <= JUMP_THRESHOLD else min(now, expected)",
         "return now",
         f"{_CLOCK}::test_a_clock_that_jumps_while_the_node_runs_confirms_nothing_at_once",
     ),
