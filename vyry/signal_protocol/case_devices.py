@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from vyry.kernel.base64_text import decode_base64
 from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey
 from vyry.signal_protocol.primitives import DhPair, KemPair
 from vyry.signal_protocol.sessions import IncomingContent, PeerDevice, Sessions
-from vyry.signal_protocol.vector_values import Value, device_of, octets
+from vyry.signal_protocol.vector_values import Value, device_of
 
 
 class CaseDevice:
@@ -17,7 +18,7 @@ class CaseDevice:
         self.identity_key: bytes | None = None
         self.listed: PeerDevice | None = None
         self._signed = DhPrekey(
-            given["signedPrekey"]["id"], DhPair.from_private(octets(given["signedPrekey"]["private"]))
+            given["signedPrekey"]["id"], DhPair.from_private(decode_base64(given["signedPrekey"]["private"]))
         )
         self._once = {each["id"]: _one_time(each) for each in given["oneTimePrekeys"]}
         self._kem = {(each["id"], each["isLastResort"]): _kem(each) for each in given["pqPrekeys"]}
@@ -67,8 +68,8 @@ class CaseDevice:
 
 
 def _one_time(given: Value) -> DhPrekey:
-    return DhPrekey(given["id"], DhPair.from_private(octets(given["private"])))
+    return DhPrekey(given["id"], DhPair.from_private(decode_base64(given["private"])))
 
 
 def _kem(given: Value) -> KemPrekey:
-    return KemPrekey(given["id"], KemPair.from_seed(octets(given["seed"])), given["isLastResort"])
+    return KemPrekey(given["id"], KemPair.from_seed(decode_base64(given["seed"])), given["isLastResort"])

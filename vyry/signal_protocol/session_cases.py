@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from vyry.kernel.base64_text import decode_base64
 from vyry.signal_protocol.case_devices import CaseDevice
 from vyry.signal_protocol.primitives import DhPair, Encapsulated
 from vyry.signal_protocol.refusals import Refusal
 from vyry.signal_protocol.sessions import HandshakeRandomness, IncomingContent
-from vyry.signal_protocol.vector_values import Found, Mismatch, Value, compare, octets
+from vyry.signal_protocol.vector_values import Found, Mismatch, Value, compare
 
 
 #: What a step says about what comes out of it; everything else in it is given.
@@ -55,8 +56,10 @@ class CaseDevices:
 
     def _begin(self, device: CaseDevice, step: Value) -> Found:
         other = self._devices[step["with"]]
-        ephemeral, pair = (DhPair.from_private(octets(step[name])) for name in ("ephemeralPrivate", "ratchetPrivate"))
-        shared = Encapsulated(octets(step["pqCiphertext"]), octets(step["pqSharedSecret"]))
+        ephemeral, pair = (
+            DhPair.from_private(decode_base64(step[name])) for name in ("ephemeralPrivate", "ratchetPrivate")
+        )
+        shared = Encapsulated(decode_base64(step["pqCiphertext"]), decode_base64(step["pqSharedSecret"]))
         drawn = HandshakeRandomness(ephemeral, shared, lambda: pair)
         device.sessions = device.sessions.begin(
             device.own, other.bundle(step), step["at"], identity_key=device.identity_key, drawn=drawn
@@ -65,14 +68,14 @@ class CaseDevices:
         return {}
 
     def _seal(self, device: CaseDevice, step: Value) -> Found:
-        device.sessions, content = device.sessions.seal(octets(step["plaintext"]))
+        device.sessions, content = device.sessions.seal(decode_base64(step["plaintext"]))
         self._said[step["message"]] = content
         return {"content": content}
 
     def _open(self, device: CaseDevice, step: Value) -> Found:
         sender, content = self._devices[step["from"]].own.address, self._said[step["message"]]
         arrival = IncomingContent(sender, content, step["at"], device.identity_key, device.listed)
-        pair = DhPair.from_private(octets(step["ratchetPrivate"]))
+        pair = DhPair.from_private(decode_base64(step["ratchetPrivate"]))
         session_id, plaintext = device.open(arrival, lambda: pair)
         self._opened[step["side"], step["message"]] = session_id
         return {"plaintext": plaintext}

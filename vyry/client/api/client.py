@@ -32,7 +32,6 @@ from vyry.client.errors import Unreachable
 from vyry.client.store.events import Event, IdentityChanged, Target
 from vyry.client.store.journal import Journal
 from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage
-from vyry.client.store.outgoing import new_id
 from vyry.client.store.profile import Profile, is_other_machine, record_machine
 from vyry.client.store.remembered_names import RememberedNames
 from vyry.client.store.store import Store
@@ -49,6 +48,7 @@ from vyry.client.transport.live_signals import LiveSignals, PresenceSubscription
 from vyry.client.transport.rest import RestClient, rate_limit_as_unreachable
 from vyry.client.transport.validation import read_device_id, read_uuid
 from vyry.client.transport.waits import DEFAULT_WAITS, ProgressTimer, Waits
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.provisioning import Provisioning
 

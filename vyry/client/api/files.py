@@ -18,13 +18,13 @@ from vyry.client.errors import Unreachable
 from vyry.client.store.downloads import append, choose_path, decrypt_to, open_part, truncate
 from vyry.client.store.events import Attachment, Target
 from vyry.client.store.journal import Journal
-from vyry.client.store.outgoing import new_id
 from vyry.client.store.packing import pack
 from vyry.client.store.store import DAY_MS, Store
 from vyry.client.store.unsent_messages import UnsentMessages
 from vyry.client.store.uploads import KEEP_DAYS, PendingUpload, UploadStore, translated_disk_errors
 from vyry.client.transport.attachment_transfer import AttachmentTransfer, Backoff
 from vyry.client.transport.rest import RestClient
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.attachments import sealed_size
 from vyry.signal_protocol.refusals import AttachmentBroken, AttachmentTruncated, UnknownVersion
 

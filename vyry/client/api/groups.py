@@ -11,12 +11,12 @@ from vyry.client.crypto.conversation_members import ExpectedMembers
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.errors import Refused
 from vyry.client.store.group_tasks import GroupTask, GroupTasks
-from vyry.client.store.mailbox_chain import encode_base64
 from vyry.client.store.pending_groups import PendingGroup, PendingGroups, checked_title, group_request_key
 from vyry.client.store.store import Store
 from vyry.client.sync.group_info import GroupInfo
 from vyry.client.transport.rest import Body, RestClient
 from vyry.client.transport.validation import read_uuid
+from vyry.kernel.base64_text import encode_base64
 
 
 class Groups:

@@ -14,10 +14,11 @@ from vyry.client.crypto.pin_transfer import PinTransfer
 from vyry.client.crypto.prekey_publisher import PrekeyPublisher
 from vyry.client.crypto.sealed_profiles import Profiles
 from vyry.client.errors import CodeNotShown, LinkEnded, Refused
-from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
+from vyry.client.store.mailbox_chain import decode_bytes
 from vyry.client.store.store import Store
 from vyry.client.transport.rest import RestClient
 from vyry.client.transport.validation import read_device_id, read_text, read_uuid
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.linking import LinkOffer, LinkSecrets
 from vyry.signal_protocol.primitives import KEY_BYTES, Address, DhPair
 from vyry.signal_protocol.provisioning import Provisioning

@@ -11,13 +11,13 @@ from uuid import UUID
 
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.peers import LATE_DAYS, Peers, clear_changed_key, record_changed_key
-from vyry.client.errors import Refused, Unreachable
+from vyry.client.errors import Refused
 from vyry.client.store.events import DeviceListDiffers, OwnDeviceAdded, OwnIdentityForged
 from vyry.client.store.journal import Journal
 from vyry.client.store.mailbox_chain import decode_bytes
 from vyry.client.store.packing import pack, unpack_cached
 from vyry.client.store.store import DAY_MS, Store
-from vyry.client.transport.rest import RestClient
+from vyry.client.transport.rest import RestClient, rate_limit_as_unreachable
 from vyry.client.transport.validation import read_device_id, read_int, read_registration_id, read_text_or_none
 from vyry.signal_protocol.keys import dh_key_message
 from vyry.signal_protocol.primitives import Address, verify
@@ -261,10 +261,9 @@ class KnownDevices:
 async def fetch_identity_key(rest: RestClient, user_id: UUID) -> bytes | None:
     """The identity key that the node tells now; nothing is remembered. None when it knows no such account, or no key of it. Raises Unreachable."""
     try:
-        said = await rest.call("GET", f"/keys/{user_id}")
-    except Refused as refused:
-        if refused.code == "RATE_LIMITED":
-            raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
+        with rate_limit_as_unreachable():
+            said = await rest.call("GET", f"/keys/{user_id}")
+    except Refused:
         return None
     with rest.validated_response():
         return decode_bytes(said["identityKey"]) if said["identityKey"] else None

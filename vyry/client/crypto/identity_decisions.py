@@ -9,9 +9,10 @@ from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.peers import Peers, is_verified, mark_verified, record_changed_key
 from vyry.client.store.events import Decided
 from vyry.client.store.journal import Journal
-from vyry.client.store.outgoing import Outgoing, SendQueue, new_id
+from vyry.client.store.outgoing import Outgoing, SendQueue
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.pins import IdentityPin
 from vyry.signal_protocol.refusals import BadContent
@@ -55,8 +56,7 @@ class IdentityDecisions:
         decided = self.current_pin(user_id)
         assert decided is not None
         content = Content("sync", new_id(now), now, me.user_id, {"sync": {"decided": decided.fields()}})
-        telling = Outgoing.from_content(content, now, "control")
-        SendQueue(self._store).add(replace(telling, own=content.pack(), people=(), is_pairwise=True))
+        SendQueue(self._store).add(Outgoing.to_own_devices(content, now))
 
     def apply_remote(self, decided: IdentityPin) -> None:
         """A person decided on another own device. One that is older than the last decision about the account changes nothing; one for another key than the held one waits (`waiting`). Raises BadContent for the own account."""

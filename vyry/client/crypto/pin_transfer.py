@@ -8,9 +8,10 @@ from vyry.client.crypto.conversation_members import MemberDirectory
 from vyry.client.crypto.device_lists import DeviceList, KnownDevices
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.pin_registry import PinRegistry
-from vyry.client.store.outgoing import Outgoing, PriorityContents, hash_device, new_id
+from vyry.client.store.outgoing import Outgoing, PriorityContents, hash_device
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.padding import MAX_PADDED
 from vyry.signal_protocol.pins import HandedPins, Pin, chunk_pins, split_pins
@@ -94,11 +95,8 @@ class PinTransfer:
         waiting = []
         for part in chunk_pins(rest, MAX_PADDED - 1 - _AROUND_SENT):
             content = Content("sync", new_id(now), now, me.user_id, {"sync": {"pins": part.fields()}})
-            sending = replace(
-                Outgoing.from_content(content, now, "control"), own=content.pack(), people=(), is_pairwise=True
-            )
-            to = (me.user_id, device_id)
-            waiting.append(replace(sending, device=to, device_hash=hash_device(peer)))
+            outgoing = Outgoing.to_own_devices(content, now)
+            waiting.append(replace(outgoing, device=(me.user_id, device_id), device_hash=hash_device(peer)))
         self._priority_contents.add(waiting)
 
     def _load_pending(self) -> PendingPins | None:

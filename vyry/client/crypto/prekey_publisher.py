@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from vyry.client.crypto.local_device import LAST_RESORT_KIND, SIGNED_KIND, LocalDevice, ReplayRecord
-from vyry.client.store.mailbox_chain import encode_base64
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.keys import DhPrekey, KemPrekey, PublicPrekey
 from vyry.signal_protocol.primitives import DhPair, KemPair
 

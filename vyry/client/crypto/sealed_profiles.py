@@ -1,8 +1,7 @@
 """What people show of themselves, sealed: the node keeps it and cannot read it. Its key is told to those whom one writes to, once for the devices that they have."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,13 +10,16 @@ from vyry.client.crypto.group_keys import read_line
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.peers import PROFILE_KEY_SENT_KIND, changed_key
 from vyry.client.errors import Refused, TextTooLong
-from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
-from vyry.client.store.outgoing import Outgoing, SendQueue, new_id
+from vyry.client.store.mailbox_chain import decode_bytes
+from vyry.client.store.outgoing import Outgoing, SendQueue
 from vyry.client.store.packing import pack
 from vyry.client.store.store import Store
+from vyry.kernel.base64_text import encode_base64
+from vyry.kernel.batches import batches
 from vyry.kernel.display_text import InvalidText, clean_line, validate_line
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.blobs import BlobKind, open_blob, seal_blob
-from vyry.signal_protocol.contents import Content, base64_text
+from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.refusals import Refusal
 
 
@@ -89,9 +91,8 @@ class ProfileKeySender:
         with suppress(Refused):
             untold = await self._missing_recipients(conversation_id)
             with self._store.transaction():
-                people = list(untold)
-                for start in range(0, len(people), _AT_ONCE):
-                    self._queue.add(self._key_for(conversation_id, tuple(people[start : start + _AT_ONCE])))
+                for people in batches(list(untold), _AT_ONCE):
+                    self._queue.add(self._key_for(conversation_id, people))
                 for person, devices in untold.items():
                     self._store.put(PROFILE_KEY_SENT_KIND, str(person), devices)
 
@@ -105,8 +106,7 @@ class ProfileKeySender:
                     found[person] = devices
         return found
 
-    def _key_for(self, conversation_id: UUID, people: tuple[UUID, ...]) -> Outgoing:
-        fields = {"profileKey": base64_text(LocalDevice.load(self._store).profile_key)}
+    def _key_for(self, conversation_id: UUID, people: Sequence[UUID]) -> Outgoing:
+        fields = {"profileKey": encode_base64(LocalDevice.load(self._store).profile_key)}
         content = Content("profileKey", new_id(self._now()), self._now(), conversation_id, fields)
-        telling = Outgoing.from_content(content, self._now(), "control")
-        return replace(telling, own=telling.plaintext, people=people, is_pairwise=True)
+        return Outgoing.to_people(content, self._now(), people, with_own_devices=True)

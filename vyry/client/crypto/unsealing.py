@@ -40,11 +40,6 @@ class IncomingEnvelope:
         """Under which sender key it was written, if it was."""
         return self.content[_SENDER_KEY_ID] if self.content[1:2] == bytes([ContentType.SENDER_KEY]) else None
 
-    @property
-    def name(self) -> str:
-        """What tells it from all others."""
-        return f"{self.message_id}/{self.sender.user_id}/{self.sender.device_id}"
-
 
 @dataclass(frozen=True, slots=True)
 class SourceSession:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from vyry.client.store.mailbox_chain import encode_base64
+from vyry.kernel.base64_text import encode_base64
 
 
 _HIDDEN: Final = ("number", "extra")

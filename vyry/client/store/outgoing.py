@@ -1,7 +1,6 @@
 """What is to be sent, as it is kept until the node has it, and what was sent, kept for those who could not read it (docs/signal-protocol.md, "Retry")."""
 
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -11,6 +10,7 @@ import orjson
 
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.retries import MAX_SENT, SENT_MILLISECONDS, may_resend
@@ -55,8 +55,22 @@ class Outgoing:
 
     @classmethod
     def from_content(cls, content: Content, now: int, lane: str = "mail") -> "Outgoing":
-        """For everybody in the conversation."""
+        """For every member of the conversation."""
         return cls(new_id(now), 0, content.kind, content.id, content.conversation_id, lane, content.pack())
+
+    @classmethod
+    def to_people(
+        cls, content: Content, now: int, people: Collection[UUID] | None, *, with_own_devices: bool = False
+    ) -> "Outgoing":
+        """A control content, sealed pairwise for these members (None: all), and with `with_own_devices` for the account's other devices."""
+        made = cls.from_content(content, now, "control")
+        own = made.plaintext if with_own_devices else None
+        return replace(made, own=own, people=None if people is None else tuple(people), is_pairwise=True)
+
+    @classmethod
+    def to_own_devices(cls, content: Content, now: int) -> "Outgoing":
+        """A control content for the account's other devices alone."""
+        return cls.to_people(content, now, (), with_own_devices=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,12 +217,6 @@ class PostedIds:
     def contains(self, message_id: UUID) -> bool:
         """Whether this store knows of the post."""
         return self._store.get("posted", str(message_id)) is not None
-
-
-def new_id(now: int) -> UUID:
-    """A UUID of version 7 (RFC 9562 section 5.7): ids sort by the time they were made."""
-    number = (now << 80) | (7 << 76) | (secrets.randbits(12) << 64) | (2 << 62) | secrets.randbits(62)
-    return UUID(int=number)
 
 
 def read_fields(plaintext: bytes) -> Mapping[str, Any]:

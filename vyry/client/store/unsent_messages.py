@@ -28,5 +28,7 @@ class UnsentMessages:
 
 
 def _content_digest(conversation_id: UUID, content: Mapping[str, Any]) -> bytes:
-    said = {name: value for name, value in content.items() if name not in COMMON_FIELDS or name == "kind"}
-    return sha256(conversation_id.bytes + orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest()
+    # The outbox adds the conversation's timer: the same text is the same message with and without it.
+    added = {*COMMON_FIELDS, "timerSeconds"} - {"kind"}
+    fields = {name: value for name, value in content.items() if name not in added}
+    return sha256(conversation_id.bytes + orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).digest()

@@ -1,7 +1,6 @@
 """Files that wait to be uploaded: sealed once, into the folder of the profile, so that an upload that goes on later carries the very same bytes."""
 
 import asyncio
-import errno
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,6 +11,7 @@ from typing import BinaryIO, Final
 from uuid import UUID
 
 from vyry.client.errors import FileFailed, Refused, StoreFull
+from vyry.client.store.database import DISK_FULL_ERRNOS
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
 from vyry.signal_protocol.attachments import AttachmentSealer, sealed_size
@@ -23,7 +23,6 @@ KEEP_DAYS: Final = 7
 #: So much of a file is in memory at a time.
 CHUNK_BYTES: Final = 1 << 20
 _KIND: Final = "upload"
-_FULL: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ def translated_disk_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as failed:
-        if failed.errno in _FULL:
+        if failed.errno in DISK_FULL_ERRNOS:
             raise StoreFull(f"The disk is full, or takes no more of you: {what} could not be written.") from None
         raise FileFailed(f"{what} cannot be used ({failed.strerror}).") from None
 

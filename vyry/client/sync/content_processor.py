@@ -6,14 +6,7 @@ from uuid import UUID
 
 import orjson
 
-from vyry.client.crypto.content_parser import (
-    content_event,
-    read_bytes,
-    read_count,
-    read_id,
-    read_sync_event,
-    receipt_event,
-)
+from vyry.client.crypto.content_parser import content_event, read_bytes, read_count, read_sync_event, receipt_event
 from vyry.client.crypto.conversation_members import add_member_event
 from vyry.client.crypto.device_list_check import DeviceListCheck
 from vyry.client.crypto.group_keys import GroupKeys
@@ -32,9 +25,8 @@ from vyry.client.store.read_receipts import ReadReceipts
 from vyry.client.store.store import Store
 from vyry.client.sync.receipt_policy import mark_answered
 from vyry.client.sync.retries import Retries
-from vyry.signal_protocol.contents import Content, may_change, read_content
+from vyry.signal_protocol.contents import Content, may_change, read_content, read_id
 from vyry.signal_protocol.pins import HandedPins, IdentityPin
-from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import BadContent, IdentityForged, MemberForged
 from vyry.signal_protocol.sender_keys import Distribution, SenderKeyScope
 
@@ -95,7 +87,7 @@ class ContentProcessor:
         if isinstance(said, Unsend) and said.is_own:
             SendQueue(self._store).delete_sent(said.of.id)
         if isinstance(said, TimerSet):
-            self._store.put("timer", str(said.conversation_id), str(said.seconds).encode())
+            self._store.put("timer", str(said.conversation_id), str(said.seconds).encode() if said.seconds else None)
 
     def _check_member(
         self, me: LocalDevice, content: Content, letter: IncomingEnvelope, unsealed: OpenedContent
@@ -246,8 +238,3 @@ def queue_receipt(
     kept = store.get(kind, name)
     due: tuple[Any, ...] = unpack(tuple[UUID, UUID, tuple[UUID, ...]], kept) if kept else (conversation_id, person, ())
     store.put(kind, name, pack((conversation_id, person, (*due[2], content_id))))
-
-
-def own_address(me: LocalDevice) -> Address:
-    """Where this device is."""
-    return Address(me.user_id, me.device_id)

@@ -18,11 +18,11 @@ from vyry.client.store.outgoing import (
     SentTo,
     device_key,
     hash_device,
-    new_id,
     read_fields,
 )
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content, read_content
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import JumpTooFar, Refusal, SenderRewound
@@ -128,17 +128,9 @@ class Retries:
 
     def _queue_for_device(self, content: Content, letter: IncomingEnvelope, asker: SentTo | None) -> None:
         """To that device alone, and, where an answer goes out, to no other one that may come under its number."""
-        to = Outgoing.from_content(content, letter.at, "control")
+        outgoing = Outgoing.to_people(content, letter.at, (letter.sender.user_id,))
         hashed = asker.device_hash if asker is not None else None
-        self._queue.add(
-            replace(
-                to,
-                people=(letter.sender.user_id,),
-                device=device_key(letter.sender),
-                device_hash=hashed,
-                is_pairwise=True,
-            )
-        )
+        self._queue.add(replace(outgoing, device=device_key(letter.sender), device_hash=hashed))
 
     def _consume_allowance(self, what: str, message_id: UUID, letter: IncomingEnvelope) -> bool:
         """Once for each envelope, and five in an hour for each device; for what is asked as for what is answered."""

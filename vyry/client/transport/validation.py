@@ -4,6 +4,8 @@ import struct
 from typing import Any, Final
 from uuid import UUID
 
+from vyry.kernel.ids import parse_uuid
+
 
 #: What the reading of an answer of another shape than docs/protocol.md has can raise.
 INVALID_SHAPE: Final = (
@@ -47,10 +49,7 @@ def read_bool(value: object) -> bool:
 
 def read_uuid(value: object) -> UUID:
     """An id in its one text form. Raises ValueError for anything else."""
-    found = UUID(value) if isinstance(value, str) else None
-    if found is None or str(found) != value:
-        raise ValueError(f"{type(value).__name__} is no id")
-    return found
+    return parse_uuid(value)
 
 
 def read_text(value: object, most: int = 256) -> str:

@@ -20,7 +20,7 @@ from vyry.client.crypto.group_keys import GroupKeys, new_own_key
 from vyry.client.crypto.sealing import ListsOutdated, Sealing
 from vyry.client.errors import ChainBroken, Refused, Unreachable
 from vyry.client.store.group_tasks import GroupTask, GroupTasks
-from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage, encode_base64, entry_digest
+from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage, entry_digest
 from vyry.client.store.outgoing import Outgoing
 from vyry.client.sync.content_processor import READ_RECEIPTS_DUE, queue_receipt
 from vyry.client.sync.group_info import GroupInfo
@@ -31,6 +31,7 @@ from vyry.client.transport.connection import Connection, MailboxHandlers
 from vyry.client.transport.entries import read_entry
 from vyry.client.transport.live_signals import LiveSignals
 from vyry.client.transport.rest import RestClient
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.keys import Bundle
 from vyry.signal_protocol.refusals import Refusal
