@@ -10,8 +10,7 @@ from uuid import UUID
 
 from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.contents import Content, read_bytes
-from vyry.signal_protocol.frame import VERSION, ContentType, check_frame
-from vyry.signal_protocol.padding import pad, unpad
+from vyry.signal_protocol.frame import VERSION, ContentType, check_frame, pad, unpad
 from vyry.signal_protocol.primitives import (
     KEY_BYTES,
     SIGNATURE_BYTES,

@@ -9,7 +9,7 @@ from vyry.client.errors import TextTooLong
 from vyry.client.store.events import Attachment, Target
 from vyry.client.transport.live_signals import LiveSignals
 from vyry.kernel.display_text import display_length
-from vyry.signal_protocol.padding import MAX_PADDED
+from vyry.signal_protocol.frame import MAX_PADDED
 from vyry.signal_protocol.refusals import TooLarge
 
 

@@ -25,9 +25,8 @@ from vyry.client.transport.rest import RestClient
 from vyry.kernel.base64_text import encode_base64
 from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content, parse_object, write_object
-from vyry.signal_protocol.frame import ContentType
+from vyry.signal_protocol.frame import MAX_PADDED, ContentType
 from vyry.signal_protocol.keys import Bundle
-from vyry.signal_protocol.padding import MAX_PADDED
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import IdentityChanged, Refusal
 from vyry.signal_protocol.sender_keys import Distribution, KeyRecipient, OwnSenderKey, SenderKeyScope

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Final, Protocol, cast
 
 from vyry.client.errors import ClientError, InClear, NotRegistered, StoreFull, StoreLocked
+from vyry.client.store import kinds
 from vyry.client.store.database import DISK_FULL_ERRNOS, lock_store, other_version_text
 from vyry.client.store.store import KEY_BYTES, Store
 from vyry.client.store.store_key import STORE_KEY, Argon2, UnlockMethod, WrappedKey, file_key
@@ -22,7 +23,6 @@ _STORE: Final = "vyry.db"
 _KEY: Final = "key"
 _SERVICE: Final = "vyry"
 
-_MACHINE: Final = "machine"
 _MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
@@ -204,7 +204,7 @@ def machine_id() -> str | None:
 
 def is_other_machine(store: Store, read_id: Callable[[], str | None] = machine_id) -> bool:
     """Whether `note_machine` saw another machine in this store: the profile was copied or moved, and the other copy may be in use. A hint: copies on one machine, and machines without an id, are not told apart."""
-    kept, here = store.get(_MACHINE), _machine_hash(read_id)
+    kept, here = store.get(kinds.MACHINE), _machine_hash(read_id)
     return kept is not None and here is not None and kept != here
 
 
@@ -212,7 +212,7 @@ def record_machine(store: Store, read_id: Callable[[], str | None] = machine_id)
     """Remember this machine, if it has an id, in the place of the one before."""
     here = _machine_hash(read_id)
     if here is not None:
-        store.put(_MACHINE, "", here)
+        store.put(kinds.MACHINE, "", here)
 
 
 def _machine_hash(read_id: Callable[[], str | None]) -> bytes | None:

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 from uuid import UUID
 
 from vyry.client.errors import FileFailed, Refused, StoreFull
+from vyry.client.store import kinds
 from vyry.client.store.database import DISK_FULL_ERRNOS
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
@@ -22,7 +23,6 @@ from vyry.signal_protocol.primitives import KEY_BYTES
 KEEP_DAYS: Final = 7
 #: So much of a file is in memory at a time.
 CHUNK_BYTES: Final = 1 << 20
-_KIND: Final = "upload"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,11 @@ class UploadStore:
 
     def save(self, waiting: PendingUpload) -> None:
         """From here on it goes on where it was, also after a restart."""
-        self._store.put(_KIND, waiting.content.hex(), pack(waiting), until=self._now() + KEEP_DAYS * DAY_MS)
+        self._store.put(kinds.UPLOAD, waiting.content.hex(), pack(waiting), until=self._now() + KEEP_DAYS * DAY_MS)
 
     def delete(self, waiting: PendingUpload) -> None:
         """It has arrived, and its key was told."""
-        self._store.put(_KIND, waiting.content.hex(), None)
+        self._store.put(kinds.UPLOAD, waiting.content.hex(), None)
         self._unlink(waiting)
 
     async def chunks(self, waiting: PendingUpload, offset: int) -> AsyncIterator[bytes]:
@@ -80,7 +80,7 @@ class UploadStore:
                 yield piece
 
     def _find_existing(self, content: bytes) -> PendingUpload | None:
-        kept = self._store.get(_KIND, content.hex())
+        kept = self._store.get(kinds.UPLOAD, content.hex())
         held = unpack(PendingUpload, kept) if kept else None
         with suppress(FileNotFoundError):
             if held and (self._folder / held.blob).stat().st_size == held.sealed_length:
@@ -103,7 +103,7 @@ class UploadStore:
         """What no upload needs: a seal that was broken off, and uploads whose time is over."""
         if not self._folder.is_dir():
             return
-        needed = {unpack(PendingUpload, kept).blob for kept in self._store.all(_KIND)}
+        needed = {unpack(PendingUpload, kept).blob for kept in self._store.all(kinds.UPLOAD)}
         for file in self._folder.iterdir():
             if file.name not in needed:
                 file.unlink(missing_ok=True)

@@ -13,9 +13,9 @@ from vyry.client.crypto.group_keys import GroupKeys
 from vyry.client.crypto.identity_decisions import IdentityDecisions
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.pin_registry import PinRegistry
-from vyry.client.crypto.sealed_profiles import PROFILE_KEY_KIND as PROFILE_KEY
 from vyry.client.crypto.sealed_profiles import Profiles
 from vyry.client.crypto.unsealing import EnvelopeOpener, IncomingEnvelope, OpenedContent
+from vyry.client.store import kinds
 from vyry.client.store.conversation_pins import ConversationPin, ConversationPins
 from vyry.client.store.events import ContentEvent, Edit, TimerSet, Unreadable, Unsend
 from vyry.client.store.journal import Journal, KnownContent
@@ -35,9 +35,6 @@ from vyry.signal_protocol.sender_keys import Distribution, SenderKeyScope
 _SILENT: Final = ("call",)
 #: Kinds that tell keys of a group.
 _GROUP_KEYS: Final = ("senderKey", "groupKey")
-#: Receipts that are due.
-DELIVERY_RECEIPTS_DUE: Final = "receipt due"
-READ_RECEIPTS_DUE: Final = "read due"
 
 
 class ContentProcessor:
@@ -87,7 +84,9 @@ class ContentProcessor:
         if isinstance(said, Unsend) and said.is_own:
             SendQueue(self._store).delete_sent(said.of.id)
         if isinstance(said, TimerSet):
-            self._store.put("timer", str(said.conversation_id), str(said.seconds).encode() if said.seconds else None)
+            self._store.put(
+                kinds.TIMER, str(said.conversation_id), str(said.seconds).encode() if said.seconds else None
+            )
 
     def _check_member(
         self, me: LocalDevice, content: Content, letter: IncomingEnvelope, unsealed: OpenedContent
@@ -204,7 +203,7 @@ class ContentProcessor:
             # Another own device shows something: this one tells the key too.
             Profiles(self._store).mark_published()
             return
-        self._store.put(PROFILE_KEY, str(sender_id), key)
+        self._store.put(kinds.PROFILE_KEY, str(sender_id), key)
 
     def _process_retry(self, content: Content, letter: IncomingEnvelope, unsealed: OpenedContent) -> None:
         if unsealed.session is None:
@@ -231,7 +230,7 @@ def unreadable_event(
 
 
 def queue_receipt(
-    store: Store, conversation_id: UUID, person: UUID, content_id: UUID, kind: str = DELIVERY_RECEIPTS_DUE
+    store: Store, conversation_id: UUID, person: UUID, content_id: UUID, kind: str = kinds.DELIVERY_RECEIPTS_DUE
 ) -> None:
     """A receipt is due: those of one conversation go together."""
     name = f"{conversation_id}/{person}"

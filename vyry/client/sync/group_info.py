@@ -15,10 +15,9 @@ from vyry.client.crypto.conversation_members import MemberDirectory
 from vyry.client.crypto.group_keys import LAST_GENERATION, GroupKey, GroupKeys, new_own_key
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.errors import Refused
-from vyry.client.store.group_tasks import GroupTask, GroupTasks
 from vyry.client.store.mailbox_chain import decode_bytes
 from vyry.client.store.outgoing import Outgoing, SendQueue
-from vyry.client.store.pending_groups import PendingGroups
+from vyry.client.store.pending_groups import GroupTask, GroupTasks, PendingGroups
 from vyry.client.store.store import Store
 from vyry.client.transport.rest import Body, RestClient, rate_limit_as_unreachable
 from vyry.client.transport.validation import INVALID_SHAPE, read_uuid

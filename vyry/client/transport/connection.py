@@ -15,10 +15,9 @@ import msgpack
 from vyry import __version__
 from vyry.client.errors import ChainBroken, Refused, Unreachable
 from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage
-from vyry.client.transport.entries import read_entry, read_position
 from vyry.client.transport.live_signals import LiveSignals
 from vyry.client.transport.rest import RestClient
-from vyry.client.transport.validation import read_object, read_text, read_uuid
+from vyry.client.transport.validation import read_entry, read_object, read_position, read_text, read_uuid
 from vyry.kernel.jitter import jittered
 
 

@@ -11,8 +11,7 @@ from tests.support.client_inbox import CONVERSATION, NOW, InboxHarness, make_con
 from tests.support.fake_node import open_fake_node
 from tests.support.protocol_devices import ProtocolDevice
 from vyry.client.store.events import Message
-from vyry.client.store.outgoing import SendQueue, read_fields
-from vyry.client.store.unsent_messages import UnsentMessages
+from vyry.client.store.outgoing import SendQueue, UnsentMessages, read_fields
 from vyry.client.sync.outbox import Outbox
 from vyry.signal_protocol.contents import Content
 

@@ -12,7 +12,7 @@ from vyry.signal_protocol.refusals import Refusal
 
 FOLDER = Path(__file__).parents[4] / "vyry" / "signal_protocol"
 #: Runs vector files; holds nobody's secrets.
-RUNNER = ("vectors.py", "vector_cases.py", "vector_values.py", "session_cases.py", "case_devices.py")
+RUNNER = ("vectors.py", "vector_cases.py", "vector_values.py", "session_cases.py")
 #: What is compared with == or !=: numbers, lengths, names, and values that travel in clear.
 PUBLIC = {
     "contents": {
