@@ -54,7 +54,7 @@ async def test_texts_after_a_timer_disappear_and_those_before_stay(ann: InboxHar
 
 async def test_a_timer_that_the_other_side_set_counts_too(ann: InboxHarness, outbox: Outbox) -> None:
     bo = ProtocolDevice()
-    ann.pin_conversation(ann.local_device.user_id, bo.address.user_id, is_group=False)
+    ann.pin_conversation(bo.address.user_id, is_group=False)
     ann.receive_content(bo, make_content("timer", seconds=30))
 
     send(ann, outbox, "text", text="hello")
