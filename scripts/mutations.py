@@ -114,7 +114,7 @@ _KEY_MUTATIONS: Final = (
     Mutation(
         "a key that was given up is asked about again",
         "vyry/client/sync/inbox.py",
-        "if is_former_key(self._store, letter.sender.user_id, prefix.identity_key):",
+        "if is_former_key(self._store, envelope.sender.user_id, prefix.identity_key):",
         "if False:",
         f"{_IDENTITIES}::test_a_late_handshake_of_an_identity_that_was_given_up_asks_nobody_again",
     ),
@@ -246,7 +246,7 @@ _CONVERSATION_MUTATIONS: Final = (
     Mutation(
         "others are heard in a direct conversation",
         "vyry/client/sync/inbox.py",
-        "letter.sender.user_id not in (me.user_id, pin.peer):",
+        "envelope.sender.user_id not in (me.user_id, pin.peer):",
         "False:",
         f"{_CONVERSATIONS}::test_in_a_direct_conversation_nobody_else_is_heard",
     ),
@@ -260,7 +260,7 @@ _CONVERSATION_MUTATIONS: Final = (
     Mutation(
         "a key of a title is taken from a former member",
         "vyry/client/sync/content_processor.py",
-        "if pin is not None and letter.sender.user_id in pin.former:",
+        "if pin is not None and envelope.sender.user_id in pin.former:",
         "if False:",
         f"{_CONVERSATIONS}::test_who_left_gives_no_key_of_a_title_any_more_and_late_mail_of_theirs_is_read",
     ),
