@@ -357,7 +357,7 @@ _CLOCK_MUTATIONS: Final = (
     Mutation(
         "a client believes a clock that is ahead once",
         "vyry/client/store/trusted_time.py",
-        "return now if record is None or now - record.seen_at <= _JUMP else record.seen_at",
+        "return now if record is None or now - record.seen_at <= _MAX_JUMP_MS else record.seen_at",
         "return now",
         "tests/unit/vyry/client/test_trusted_time.py::test_a_clock_that_is_ahead_once_costs_nothing",
     ),

@@ -31,7 +31,7 @@ from vyry.signal_protocol.refusals import AttachmentBroken, AttachmentTruncated,
 
 
 ProgressCallback = Callable[[int, int], None]
-_ANYTHING: Final = "application/octet-stream"
+_DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class Files:
         """The pending upload of the file, its media type, and its name."""
         # A name that is not valid Unicode is sent with replacement characters.
         name = path.name.encode(errors="replace").decode() if path.name else None
-        kind = media_type or (mimetypes.guess_type(name)[0] if name else None) or _ANYTHING
+        kind = media_type or (mimetypes.guess_type(name)[0] if name else None) or _DEFAULT_MEDIA_TYPE
         read_media_type({"mediaType": kind})
         most_bytes = await self._transfer.max_bytes()
         with _open_source(path) as source:

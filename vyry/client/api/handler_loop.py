@@ -34,7 +34,7 @@ _LONGEST_WAIT: Final = 60.0
 #: How long the error of a dead letter is kept.
 _DAYS: Final = 365
 #: Errors that no retry can resolve for this profile.
-_ENDS: Final = (ChainBroken, NotRegistered, SessionEnded, StoreFailed, StoreFull, StoreLocked)
+_FATAL: Final = (ChainBroken, NotRegistered, SessionEnded, StoreFailed, StoreFull, StoreLocked)
 _LOG: Final = logging.getLogger("vyry.client")
 
 Handler = Callable[[Event], Awaitable[object]]
@@ -157,7 +157,7 @@ class HandlerLoop:
         while True:
             try:
                 await handler(event)
-            except _ENDS:
+            except _FATAL:
                 raise
             except Exception as problem:  # noqa: BLE001  a handler may raise anything; the next event follows
                 if self._count_failure(event, problem, tries):

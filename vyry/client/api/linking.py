@@ -17,7 +17,7 @@ from vyry.client.crypto.sealed_profiles import Profiles
 from vyry.client.errors import CodeNotShown, LinkCode, LinkEnded, Refused
 from vyry.client.store.mailbox_chain import decode_bytes
 from vyry.client.store.store import Store
-from vyry.client.transport.rest import RestClient
+from vyry.client.transport.rest import MAX_TOKEN, RestClient
 from vyry.client.transport.validation import read_device_id, read_text, read_uuid
 from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.linking import LinkOffer, LinkSecrets
@@ -28,7 +28,6 @@ from vyry.signal_protocol.refusals import LinkMismatch
 
 #: How long one poll of the link waits for a change.
 POLL_SECONDS: Final = 25
-_LONGEST_TOKEN: Final = 4_096
 
 
 CompleteLink = Callable[[Provisioning, str], Awaitable[UUID]]
@@ -76,7 +75,7 @@ class LinkAttempt:
         approved = await self._poll("approved")
         with self._rest.validated_response():
             approver_key, sealed = decode_bytes(approved["approverPublicKey"]), decode_bytes(approved["provisioning"])
-            token = read_text(approved["linkToken"], _LONGEST_TOKEN)
+            token = read_text(approved["linkToken"], MAX_TOKEN)
         if approver_key != self._secrets.approver_key:
             raise LinkMismatch
         return await self._complete_link(Provisioning.read(self._secrets.open(sealed)), token)

@@ -2,15 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from vyry.client.errors import Refused
 from vyry.client.store.remembered_names import read_number
-from vyry.client.transport.rest import Body, RestClient
+from vyry.client.transport.rest import MAX_TOKEN, Body, RestClient
 from vyry.client.transport.validation import read_text
 
 
-_LONGEST_TOKEN: Final = 4_096
 ReadInput = Callable[[], Awaitable[str]]
 
 
@@ -41,7 +39,7 @@ async def sign_up(rest: RestClient, phone_number: str, name: str, proofs: Proofs
     if read_pin is None:
         raise Refused(423, {"error_code": "PIN_REQUIRED", "error": "This number is locked: give the account's PIN."})
     with rest.validated_response():
-        token = read_text(session["registrationToken"], _LONGEST_TOKEN)
+        token = read_text(session["registrationToken"], MAX_TOKEN)
 
     async def unlock() -> Body:
         proof = {"registrationToken": token, "pin": await read_pin()}

@@ -24,12 +24,12 @@ from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import BadContent
 
 
-_LONGEST_THUMBNAIL: Final = 4_096
-_LONGEST_MEDIA_TYPE: Final = 255
+_MAX_THUMBNAIL: Final = 4_096
+_MAX_MEDIA_TYPE: Final = 255
 #: The fields of a text that the event has under names of its own.
-_OF_TEXT: Final = ("text", "replyTo", "attachments", "timerSeconds", "isViewOnce", "deviceList", "resendOf")
-_MOST_TARGETS: Final = 1_000
-_LONGEST_EMOJI: Final = 64
+_TEXT_FIELDS: Final = ("text", "replyTo", "attachments", "timerSeconds", "isViewOnce", "deviceList", "resendOf")
+_MAX_TARGETS: Final = 1_000
+_MAX_EMOJI: Final = 64
 _RECEIPTS: Final = ("delivered", "read", "viewed")
 Fields = Mapping[str, Any]
 
@@ -113,7 +113,7 @@ def read_attachment(value: object) -> Attachment:
         read_count(value, "size"),
         read_media_type(value),
         _read_text(value, "fileName") if value.get("fileName") is not None else None,
-        {name: read(value, name) for name, read in _LOOKS.items() if value.get(name) is not None},
+        {name: read(value, name) for name, read in _DISPLAY_FIELDS.items() if value.get(name) is not None},
     )
 
 
@@ -135,7 +135,7 @@ def _message(fields: Fields, common: Mapping[str, Any]) -> Message:
         attachments=tuple(read_attachment(each) for each in _read_list(fields, "attachments")),
         timer_seconds=read_count(fields, "timerSeconds") if "timerSeconds" in fields else None,
         is_view_once=True if fields.get("isViewOnce") is True else None,
-        extra=_extra(fields, _OF_TEXT),
+        extra=_extra(fields, _TEXT_FIELDS),
     )
 
 
@@ -164,7 +164,7 @@ def _read_emoji(fields: Fields) -> str | None:
     if fields.get("emoji") is None:
         return None
     emoji = _read_text(fields, "emoji")
-    if not 0 < len(emoji) <= _LONGEST_EMOJI:
+    if not 0 < len(emoji) <= _MAX_EMOJI:
         raise BadContent
     return emoji
 
@@ -178,7 +178,7 @@ def _read_degrees(fields: Fields, name: str, limit: int) -> float:
 
 def _read_list(fields: Fields, name: str) -> Sequence[object]:
     value = fields.get(name, [])
-    if not isinstance(value, list) or len(value) > _MOST_TARGETS:
+    if not isinstance(value, list) or len(value) > _MAX_TARGETS:
         raise BadContent
     return value
 
@@ -186,7 +186,7 @@ def _read_list(fields: Fields, name: str) -> Sequence[object]:
 def read_media_type(fields: Fields) -> str:
     """The media type of a file, one printable line. Raises BadContent."""
     kind = _read_text(fields, "mediaType")
-    if len(kind) > _LONGEST_MEDIA_TYPE or not kind.isprintable():
+    if len(kind) > _MAX_MEDIA_TYPE or not kind.isprintable():
         raise BadContent
     return kind
 
@@ -194,7 +194,7 @@ def read_media_type(fields: Fields) -> str:
 def _read_thumbnail(fields: Fields, name: str) -> str:
     text = _read_text(fields, name)
     try:
-        is_small = len(decode_bytes(text)) <= _LONGEST_THUMBNAIL
+        is_small = len(decode_bytes(text)) <= _MAX_THUMBNAIL
     except ValueError:
         is_small = False
     if not is_small:
@@ -210,7 +210,7 @@ def _read_flag(fields: Fields, name: str) -> bool:
 
 
 #: The fields of an attachment that describe how to show it.
-_LOOKS: Final[Mapping[str, Callable[[Fields, str], Any]]] = {
+_DISPLAY_FIELDS: Final[Mapping[str, Callable[[Fields, str], Any]]] = {
     "width": read_count,
     "height": read_count,
     "durationMs": read_count,

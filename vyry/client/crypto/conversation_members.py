@@ -46,7 +46,7 @@ class ExpectedMembers:
         return [each for each in others if each not in self.members and (self.is_new or each not in known)]
 
 
-_NOBODY: Final = ExpectedMembers()
+_NO_EXPECTATION: Final = ExpectedMembers()
 
 
 class MemberDirectory:
@@ -73,7 +73,7 @@ class MemberDirectory:
         return self.record(response, conversation_id)
 
     def record(
-        self, response: Mapping[str, Any], asked_for: UUID | None = None, *, expected: ExpectedMembers = _NOBODY
+        self, response: Mapping[str, Any], asked_for: UUID | None = None, *, expected: ExpectedMembers = _NO_EXPECTATION
     ) -> ConversationMembers:
         """Remember a conversation that the node has just reported; new members of a group, except `expected` ones, become `memberAdded`.
 

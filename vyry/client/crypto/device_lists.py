@@ -29,7 +29,7 @@ from vyry.signal_protocol.sessions import PeerDevice
 
 _SUITE: Final = "vyry"
 #: How many earlier lists of an account are known by their fingerprints.
-_FINGERPRINTS: Final = 20
+_MAX_FINGERPRINTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class DeviceListHistory:
         ended = [each for each in self.ended if _may_have_late_mail(each, now)]
         if listed.devices == self.newest.devices:
             return replace(self, newest=listed, ended=tuple(ended))
-        fingerprints = (*self.fingerprints, self.newest.fingerprint(user_id))[-_FINGERPRINTS:]
+        fingerprints = (*self.fingerprints, self.newest.fingerprint(user_id))[-_MAX_FINGERPRINTS:]
         return DeviceListHistory(listed, (*ended, *gone), fingerprints, now)
 
 

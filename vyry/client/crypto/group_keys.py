@@ -29,9 +29,9 @@ LAST_GENERATION: Final = 2**53 - 1
 #: Keys that a new device receives: they have to fit into one blob.
 MAX_KEYS_FOR_LINK: Final = 300
 #: Own keys have no sender.
-_NOBODY: Final = (UUID(int=0), 0)
+_NO_SENDER: Final = (UUID(int=0), 0)
 #: How many times the displayed length is read: some characters may be invisible.
-_WRITTEN: Final = 8
+_SCAN_FACTOR: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class GroupKeys:
 
 def new_own_key(generation: int, key: bytes) -> GroupKey:
     """A key that this device made and has sent to no other device yet."""
-    return GroupKey(_NOBODY, generation, key, is_own=True)
+    return GroupKey(_NO_SENDER, generation, key, is_own=True)
 
 
 def read_title(info: Mapping[str, Any]) -> str | None:
@@ -156,4 +156,4 @@ def read_line(info: Mapping[str, Any], name: str, limit: int) -> str | None:
     text = info.get(name)
     if not isinstance(text, str):
         return None
-    return truncate(clean_line(text[: limit * _WRITTEN]), limit) or None
+    return truncate(clean_line(text[: limit * _SCAN_FACTOR]), limit) or None

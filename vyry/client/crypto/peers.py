@@ -12,17 +12,16 @@ from vyry.client.store.journal import Journal
 from vyry.client.store.mailbox_chain import decode_bytes
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
-from vyry.client.transport.validation import read_bool, read_device_id, read_int, read_registration_id
+from vyry.client.transport.validation import MAX_DEVICE_ID, read_bool, read_device_id, read_int, read_registration_id
 from vyry.signal_protocol.keys import MAX_ID, Bundle, PublicPrekey
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import IdentityForged
 from vyry.signal_protocol.sessions import PeerDevice, Sessions
 
 
-MAX_DEVICE = 127
 #: Days for which late mail of an ended device is opened: as long as mail can wait.
 LATE_DAYS = 30
-_MOST_GIVEN_UP = 20
+_MAX_FORMER_KEYS = 20
 
 
 class Peers:
@@ -33,28 +32,28 @@ class Peers:
 
     def sessions(self, address: Address) -> Sessions:
         """The sessions with this device."""
-        packed = self._store.get(kinds.SESSIONS, _device_key(address))
+        packed = self._store.get(kinds.SESSIONS, device_row_name(address))
         return unpack(Sessions, packed) if packed else Sessions()
 
     def save_sessions(self, address: Address, sessions: Sessions, *, until: int | None = None) -> None:
         """Store them; until that moment when the device has ended."""
-        self._store.put(kinds.SESSIONS, _device_key(address), pack(sessions), until=until)
+        self._store.put(kinds.SESSIONS, device_row_name(address), pack(sessions), until=until)
 
     def match_listed(self, address: Address, listed: PeerDevice, now: int) -> None:
         """A verified list has this device: sessions with another device under its id are not used for sending any more."""
         packed = pack(listed)
-        if self._store.get(kinds.MATCHED_DEVICE, _device_key(address)) == packed:
+        if self._store.get(kinds.MATCHED_DEVICE, device_row_name(address)) == packed:
             # Called for each device at each post: a group has many.
             return
         sessions = self.sessions(address)
         remaining = sessions.retire_unlisted(listed, now)
         if remaining != sessions:
             self.save_sessions(address, remaining)
-        self._store.put(kinds.MATCHED_DEVICE, _device_key(address), packed)
+        self._store.put(kinds.MATCHED_DEVICE, device_row_name(address), packed)
 
     def clear_match(self, address: Address) -> None:
         """A session arrived that was compared with no list: it is compared before anything is sealed in it."""
-        self._store.put(kinds.MATCHED_DEVICE, _device_key(address), None)
+        self._store.put(kinds.MATCHED_DEVICE, device_row_name(address), None)
 
     def expire_sessions(self, address: Address, now: int) -> None:
         """The node no longer lists this device."""
@@ -117,7 +116,7 @@ def accept_identity(store: Store, user_id: UUID, identity_key: bytes) -> None:
     if _is_own(store, user_id):
         raise IdentityForged
     peers = Peers(store)
-    for device in range(1, MAX_DEVICE + 1):
+    for device in range(1, MAX_DEVICE_ID + 1):
         sessions = peers.sessions(Address(user_id, device))
         if sessions != Sessions():
             peers.save_sessions(Address(user_id, device), sessions.restrict_to_identity(identity_key))
@@ -134,7 +133,7 @@ def accept_identity(store: Store, user_id: UUID, identity_key: bytes) -> None:
         store.put(kind, str(user_id), None)
     before = peers.identity_key(user_id)
     if before not in (None, identity_key):
-        former = (*_former_keys(store, user_id), before)[-_MOST_GIVEN_UP:]
+        former = (*_former_keys(store, user_id), before)[-_MAX_FORMER_KEYS:]
         store.put(kinds.FORMER_KEYS, str(user_id), pack(former))
     peers.save_identity(user_id, identity_key)
 
@@ -177,7 +176,8 @@ def _prekey(fields: Mapping[str, Any]) -> PublicPrekey:
     )
 
 
-def _device_key(address: Address) -> str:
+def device_row_name(address: Address) -> str:
+    """The name of a device in rows of the store."""
     return f"{address.user_id}/{address.device_id}"
 
 

@@ -20,8 +20,8 @@ from vyry.signal_protocol.provisioning import Provisioning
 
 
 #: Bytes around the pins: `"pins":` in a provisioning, the common fields in a content.
-_AROUND_HANDED: Final = 16
-_AROUND_SENT: Final = 512
+_PROVISIONING_OVERHEAD: Final = 16
+_CONTENT_OVERHEAD: Final = 512
 
 
 class PinsPending(Exception):
@@ -55,7 +55,7 @@ class PinTransfer:
         """The provisioning with as many pins as fit, those of people with a compared key first; the rest is pending."""
         with self._store.transaction():
             handed, _ = split_pins(
-                self._registry.all_pins(), MAX_PADDED - 1 - len(provisioning.pack()) - _AROUND_HANDED
+                self._registry.all_pins(), MAX_PADDED - 1 - len(provisioning.pack()) - _PROVISIONING_OVERHEAD
             )
             before = self._load_pending()
             count = before.count + 1 if before is not None else 1
@@ -93,7 +93,7 @@ class PinTransfer:
         assert peer is not None
         remaining: Sequence[Pin] = [each for each in self._registry.all_pins() if each not in handed_pins]
         contents = []
-        for pins in chunk_pins(remaining, MAX_PADDED - 1 - _AROUND_SENT):
+        for pins in chunk_pins(remaining, MAX_PADDED - 1 - _CONTENT_OVERHEAD):
             content = Content("sync", new_id(now), now, me.user_id, {"sync": {"pins": pins.fields()}})
             outgoing = Outgoing.to_own_devices(content, now)
             contents.append(replace(outgoing, device=(me.user_id, device_id), device_hash=hash_device(peer)))

@@ -12,7 +12,7 @@ from vyry.client.crypto.peers import changed_key
 from vyry.client.errors import Refused, TextTooLong
 from vyry.client.store import kinds
 from vyry.client.store.mailbox_chain import decode_bytes
-from vyry.client.store.outgoing import Outgoing, SendQueue
+from vyry.client.store.outgoing import RECIPIENTS_PER_POST, Outgoing, SendQueue
 from vyry.client.store.packing import pack
 from vyry.client.store.store import Store
 from vyry.kernel.base64_text import encode_base64
@@ -26,8 +26,6 @@ from vyry.signal_protocol.refusals import Refusal
 
 #: The fields of a profile, and their limits in characters.
 MAX_LENGTHS: Final = {"name": 100, "about": 500}
-#: So many people are told a key in one post: their devices have to fit into a body.
-_AT_ONCE: Final = 10
 
 
 class Profiles:
@@ -89,7 +87,7 @@ class ProfileKeySender:
         with suppress(Refused):
             missing = await self._missing_recipients(conversation_id)
             with self._store.transaction():
-                for people in batches(list(missing), _AT_ONCE):
+                for people in batches(list(missing), RECIPIENTS_PER_POST):
                     self._queue.add(self._key_for(conversation_id, people))
                 for person, devices in missing.items():
                     self._store.put(kinds.PROFILE_KEY_SENT, str(person), devices)

@@ -35,7 +35,7 @@ from vyry.signal_protocol.sessions import PeerDevice, peer_device
 
 #: Devices that receive a sender key in one post: it has to fit into a body.
 DEVICES_PER_POST: Final = 50
-Post = Callable[[bytes], Any]
+PostBody = Callable[[bytes], Any]
 
 
 class ListsOutdated(Exception):
@@ -102,7 +102,7 @@ class Sealing:
         self.directory: Final = MemberDirectory(store, rest, now)
         self.pin_transfer: Final = PinTransfer(store, self.directory, now)
 
-    async def seal(self, outgoing: Outgoing, post: Post) -> tuple[bytes | None, SentContent]:
+    async def seal(self, outgoing: Outgoing, post: PostBody) -> tuple[bytes | None, SentContent]:
         """The body of the post, None without recipients, and the record of what went to which device; the state behind it is stored.
 
         Sender keys are posted before, by `post`. Raises Refused, Unreachable, a Refusal; ListsOutdated: seal again; PinsPending: post pending pins and seal again.
@@ -132,7 +132,7 @@ class Sealing:
             raise IdentityChanged
         return RecipientSet(me, conversation, {person: each for person, each in lists.items() if person not in changed})
 
-    async def _distribute_sender_key(self, conversation_id: UUID, recipients: RecipientSet, post: Post) -> None:
+    async def _distribute_sender_key(self, conversation_id: UUID, recipients: RecipientSet, post: PostBody) -> None:
         """Send the current sender key to all devices that do not have it, some people at a time."""
         scope = SenderKeyScope(conversation_id, recipients.me.protocol_device.address)
         own = self._sender_keys.current(scope, recipients.key_recipients(), self._now())
@@ -143,7 +143,7 @@ class Sealing:
         for people in list(_chunks(people_without, recipients)) or [[]]:
             own = await self._send_sender_key(own, replace(recipients, lists=_subset_lists(recipients, people)), post)
 
-    async def _send_sender_key(self, own: OwnSenderKey, recipients: RecipientSet, post: Post) -> OwnSenderKey:
+    async def _send_sender_key(self, own: OwnSenderKey, recipients: RecipientSet, post: PostBody) -> OwnSenderKey:
         scope, now = own.key.where, self._now()
         content = Content(Distribution.KIND, new_id(now), now, scope.conversation_id, own.key.distribution().fields())
         body, _ = await self._seal_pairwise(Outgoing.to_people(content, now, None, with_own_devices=True), recipients)
@@ -209,9 +209,7 @@ class Sealing:
         sessions = self._peers.sessions(address)
         if bundle is not None:
             stored = self._peers.identity_key(address.user_id)
-            if stored not in (None, bundle.identity_key):
-                raise IdentityChanged
-            sessions = sessions.begin(me.protocol_device, bundle, self._now())
+            sessions = sessions.begin(me.protocol_device, bundle, self._now(), identity_key=stored)
             if stored is None:
                 self._peers.save_identity(address.user_id, bundle.identity_key)
         sessions, content = sessions.seal(plaintext)

@@ -12,7 +12,7 @@ from vyry.signal_protocol.refusals import ConversationForged
 
 
 #: Accounts that left a group and are remembered: their late mail and keys are no forgery.
-_FORMER: Final = 200
+_MAX_FORMER: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class ConversationPin:
     def with_members(self, members: Collection[UUID], version: int) -> "ConversationPin":
         """The pin after the node reported these members of a group, in this version."""
         gone = tuple(each for each in self.members if each not in members)
-        former = tuple(each for each in (*self.former, *gone) if each not in members)[-_FORMER:]
+        former = tuple(each for each in (*self.former, *gone) if each not in members)[-_MAX_FORMER:]
         is_skipping = self.is_skipping if version == self.version else version - self.version > 1
         return replace(self, members=tuple(members), former=former, version=version, is_skipping=is_skipping)
 
     def with_former_member(self, user_id: UUID) -> "ConversationPin":
         """The pin with an account that joined and left unseen."""
-        return replace(self, former=(*self.former, user_id)[-_FORMER:])
+        return replace(self, former=(*self.former, user_id)[-_MAX_FORMER:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,9 +45,9 @@ _SCHEMA: Final = (
 #: SQLite's own, made by AUTOINCREMENT.
 _SEQUENCE: Final = "CREATE TABLE sqlite_sequence(name,seq)"
 #: Every other statement runs in a transaction, which updates the checksum.
-_READS: Final = ("SELECT", "PRAGMA", "CREATE TEMP TRIGGER")
+_OUTSIDE_TRANSACTION: Final = ("SELECT", "PRAGMA", "CREATE TEMP TRIGGER")
 #: A savepoint inside another has the same name: SQLite takes the innermost.
-_ATTEMPT: Final = "attempt"
+_SAVEPOINT: Final = "attempt"
 
 
 class Database:
@@ -103,16 +103,16 @@ class Database:
         """
         with self.transaction():
             before = self._sum.value
-            self._run(f"SAVEPOINT {_ATTEMPT}")
+            self._run(f"SAVEPOINT {_SAVEPOINT}")
             try:
                 yield
             except BaseException:
                 if self._in_transaction:
-                    self._run(f"ROLLBACK TO {_ATTEMPT}")
-                    self._run(f"RELEASE {_ATTEMPT}")
+                    self._run(f"ROLLBACK TO {_SAVEPOINT}")
+                    self._run(f"RELEASE {_SAVEPOINT}")
                     self._sum.value = before
                 raise
-            self._run(f"RELEASE {_ATTEMPT}")
+            self._run(f"RELEASE {_SAVEPOINT}")
 
     def truncate_wal(self) -> None:
         """Empty the write-ahead log, which still contains deleted values: now, after the current transaction, or, while another connection reads the file, after a later one. Raises nothing."""
@@ -127,7 +127,7 @@ class Database:
             if self._is_in_block and not self._in_transaction:
                 # Otherwise the rest of the block would be stored without its beginning.
                 raise StoreFailed("The store has undone this transaction after an error: begin it again.")
-            if not self._is_in_block and not statement.startswith(_READS):
+            if not self._is_in_block and not statement.startswith(_OUTSIDE_TRANSACTION):
                 with self.transaction():
                     return self._run(statement, *values)
             return self._run(statement, *values)
@@ -235,7 +235,7 @@ def _tampered_text(folder: Path) -> str:
 #: What the system says when no more can be written: a full disk, or a quota.
 DISK_FULL_ERRNOS: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 #: The same from SQLite. All but the first are what a quota looks like.
-_NO_ROOM: Final = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMOPEN")
+_DISK_FULL_ERRORS: Final = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMOPEN")
 
 
 @contextmanager
@@ -245,7 +245,7 @@ def _translated_errors(folder: Path | None) -> Iterator[None]:
         yield
     except sqlite3.Error as failed:
         where = f" of {folder}" if folder else ""
-        if getattr(failed, "sqlite_errorname", "") in _NO_ROOM:
+        if getattr(failed, "sqlite_errorname", "") in _DISK_FULL_ERRORS:
             raise StoreFull(
                 f"The disk{where} is full, or takes no more of you: what is kept is whole, but nothing more can be kept."
             ) from None

@@ -21,12 +21,12 @@ from vyry.signal_protocol.attachments import AttachmentOpener
 
 
 #: Bytes of a name in UTF-8: with a number or suffix added it fits every file system.
-_LONGEST: Final = 180
-_LONGEST_SUFFIX: Final = 20
-_ENDS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_MAX_NAME_BYTES: Final = 180
+_MAX_SUFFIX_BYTES: Final = 20
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FORBIDDEN: Final = re.compile(r'[<>:"|?*]')
 #: Names of devices on Windows.
-_DEVICES: Final = re.compile(
+_WINDOWS_DEVICES: Final = re.compile(
     r"(?i:con|prn|aux|nul|conin\$|conout\$|com[\d\u00b9\u00b2\u00b3]|lpt[\d\u00b9\u00b2\u00b3]) *(\..*)?"
 )
 
@@ -35,21 +35,21 @@ def safe_name(name: str | None) -> str:
     """A safe file name: no path, not hidden, no characters with a meaning for a terminal or a shell."""
     last = re.split(r"[/\\]", name or "")[-1]
     # Line ends and controls leave no space behind; `clean_line` removes direction marks, lone surrogates and invisible characters.
-    line = clean_line(_ENDS.sub("", last))
+    line = clean_line(_CONTROLS.sub("", last))
     # Private and unassigned characters are removed; joiners of scripts and emoji stay.
     visible = "".join(each for each in line if unicodedata.category(each)[0] != "C" or each in JOINERS)
     clean = _FORBIDDEN.sub("_", visible).lstrip(" .-").rstrip(" .")
-    if _DEVICES.fullmatch(clean):
+    if _WINDOWS_DEVICES.fullmatch(clean):
         clean = f"_{clean}"
     return _shortened(clean) or "attachment"
 
 
 def _shortened(name: str) -> str:
-    if len(name.encode()) <= _LONGEST:
+    if len(name.encode()) <= _MAX_NAME_BYTES:
         return name
     suffix = Path(name).suffix
-    suffix = suffix if len(suffix.encode()) <= _LONGEST_SUFFIX else ""
-    budget = _LONGEST - len(suffix.encode())
+    suffix = suffix if len(suffix.encode()) <= _MAX_SUFFIX_BYTES else ""
+    budget = _MAX_NAME_BYTES - len(suffix.encode())
     return name.encode()[:budget].decode(errors="ignore").rstrip(" .") + suffix
 
 

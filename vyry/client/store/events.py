@@ -365,7 +365,7 @@ class DeviceListDiffers(Event):
     seen_by: str
 
 
-_STORED: Final[dict[str, type[Event]]] = {
+_STORED_TYPES: Final[dict[str, type[Event]]] = {
     each.name: each
     for each in (
         *(Message, Edit, Unsend, Reaction, Location, TimerSet, Unknown, Receipt, Read),
@@ -383,6 +383,6 @@ def pack_event(event: Event) -> bytes:
 def unpack_event(packed: bytes) -> Event:
     """The event that `pack_event` packed. Raises ValueError for anything else."""
     name, packed = unpack(tuple[str, bytes], packed)
-    if name not in _STORED:
+    if name not in _STORED_TYPES:
         raise ValueError(f"no event {name}")
-    return unpack(_STORED[name], packed)
+    return unpack(_STORED_TYPES[name], packed)

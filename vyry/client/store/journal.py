@@ -12,10 +12,10 @@ from vyry.client.store.store import DAY_MS, Store
 
 #: Days for which contents are recognized: longer than mail can wait on a node.
 KNOWN_DAYS = 60
-_TOLD_DAYS = 30
+_ADD_ONCE_DAYS = 30
 _EVENT = b"event"
 #: `is_taken` of a dead letter.
-_ASIDE = 2
+_DEAD_LETTER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Journal:
         packed = pack_event(event)
         name = sha256(packed).hexdigest()
         if self._store.get(kinds.ADDED_ONCE, name) is None:
-            self._store.put(kinds.ADDED_ONCE, name, b"added", until=now + _TOLD_DAYS * DAY_MS)
+            self._store.put(kinds.ADDED_ONCE, name, b"added", until=now + _ADD_ONCE_DAYS * DAY_MS)
             self.add(event)
 
     def next_event(self) -> Event | None:
@@ -109,12 +109,12 @@ class DeadLetterEvents:
 
     def all(self) -> list[Event]:
         """Oldest first."""
-        found = self._store.execute("SELECT id, place, sealed FROM event WHERE is_taken = ? ORDER BY id", _ASIDE)
+        found = self._store.execute("SELECT id, place, sealed FROM event WHERE is_taken = ? ORDER BY id", _DEAD_LETTER)
         return [_open_event(self._store, *each) for each in found]
 
     def set_dead(self, number: int, *, is_dead: bool) -> bool:
         """Turn a pending event into a dead letter or back; returns whether it was there."""
-        before, after = (0, _ASIDE) if is_dead else (_ASIDE, 0)
+        before, after = (0, _DEAD_LETTER) if is_dead else (_DEAD_LETTER, 0)
         with self._store.transaction():
             is_found = bool(self._store.execute("SELECT 1 FROM event WHERE id = ? AND is_taken = ?", number, before))
             self._store.execute("UPDATE event SET is_taken = ? WHERE id = ? AND is_taken = ?", after, number, before)

@@ -15,7 +15,7 @@ from vyry.kernel.base64_text import decode_base64
 
 
 Entry = Mapping[str, Any]
-_FACTS = struct.Struct(">16sI16s16sQBI32s")
+_DIGEST_FIELDS = struct.Struct(">16sI16s16sQBI32s")
 _LANES = {"mail": 0, "control": 1}
 
 
@@ -60,10 +60,12 @@ def entry_digest(entry: Entry) -> bytes:
     message_id, posted_at = UUID(entry["messageId"]).bytes, parse_timestamp(entry["postedAt"])
     if "notice" in entry:
         content = orjson.dumps(entry["notice"], option=orjson.OPT_SORT_KEYS)
-        packed = _FACTS.pack(no_id, 0, message_id, no_id, posted_at, _LANES["control"], 0, sha256(content).digest())
+        packed = _DIGEST_FIELDS.pack(
+            no_id, 0, message_id, no_id, posted_at, _LANES["control"], 0, sha256(content).digest()
+        )
         return sha256(packed).digest()
     return sha256(
-        _FACTS.pack(
+        _DIGEST_FIELDS.pack(
             UUID(entry["senderId"]).bytes,
             entry["senderDeviceId"],
             message_id,

@@ -25,6 +25,8 @@ KEY_KINDS = ("senderKey", "groupKey", "profileKey")
 COMMON_FIELDS = ("v", "kind", "id", "at", "conversationId")
 #: Posts of this device that are known by their ids.
 MAX_POSTED = 1_000
+#: Accounts that receive a key in one post: their devices have to fit into a body.
+RECIPIENTS_PER_POST = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,7 @@ class SendQueue:
 
     def add(self, outgoing: Outgoing) -> None:
         """Queue it behind everything added before."""
-        number = int(self._store.get(kinds.OUTGOING_NUMBER) or b"0") + 1
-        self._store.put(kinds.OUTGOING_NUMBER, "", str(number).encode())
-        self.save(replace(outgoing, number=number))
+        self.save(replace(outgoing, number=self._store.next_number(kinds.OUTGOING_NUMBER)))
 
     def save(self, outgoing: Outgoing) -> None:
         """Store it in its present state."""
@@ -139,13 +139,10 @@ class SendQueue:
             # A key that could not be read is sent again as it is then: the key itself is not kept.
             plain = {name: content[name] for name in COMMON_FIELDS}
             sent = replace(sent, plaintext=orjson.dumps(plain), own=None)
-        number = int(self._store.get(kinds.SENT_NUMBER) or b"0") + 1
-        self._store.put(kinds.SENT_NUMBER, "", str(number).encode())
         until = now + min(SENT_MILLISECONDS, int(content.get("timerSeconds") or 0) * 1_000 or SENT_MILLISECONDS)
-        replaced = self._store.get(kinds.SENT_PLACE, str(number % MAX_SENT))
-        if replaced is not None:
-            self._store.put(kinds.SENT, str(UUID(bytes=replaced)), None)
-        self._store.put(kinds.SENT_PLACE, str(number % MAX_SENT), message_id.bytes, until=until)
+        place = str(self._store.next_number(kinds.SENT_NUMBER) % MAX_SENT)
+        _replace_oldest(self._store, kinds.SENT, kinds.SENT_PLACE, place)
+        self._store.put(kinds.SENT_PLACE, place, message_id.bytes, until=until)
         self._store.put(
             kinds.SENT, str(message_id), pack(replace(sent, at=now, message_id=message_id, until=until)), until=until
         )
@@ -206,18 +203,21 @@ class PostedIds:
         """Record an id that is about to be posted; beyond the limit the oldest are deleted."""
         if self.contains(message_id):
             return
-        number = int(self._store.get(kinds.POSTED_NUMBER) or b"0") + 1
-        place = str(number % MAX_POSTED)
-        replaced = self._store.get(kinds.POSTED_PLACE, place)
-        if replaced is not None:
-            self._store.put(kinds.POSTED, str(UUID(bytes=replaced)), None)
-        self._store.put(kinds.POSTED_NUMBER, "", str(number).encode())
+        place = str(self._store.next_number(kinds.POSTED_NUMBER) % MAX_POSTED)
+        _replace_oldest(self._store, kinds.POSTED, kinds.POSTED_PLACE, place)
         self._store.put(kinds.POSTED_PLACE, place, message_id.bytes)
         self._store.put(kinds.POSTED, str(message_id), b"posted")
 
     def contains(self, message_id: UUID) -> bool:
         """Whether this store knows the post."""
         return self._store.get(kinds.POSTED, str(message_id)) is not None
+
+
+def _replace_oldest(store: Store, kind: str, place_kind: str, place: str) -> None:
+    """Delete the row whose id is in this place of a ring: another id takes it."""
+    replaced = store.get(place_kind, place)
+    if replaced is not None:
+        store.put(kind, str(UUID(bytes=replaced)), None)
 
 
 def read_fields(plaintext: bytes) -> Mapping[str, Any]:

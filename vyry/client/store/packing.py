@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 #: Enough for the lists and pins of a group of 1,000.
-_REMEMBERED: Final = 4_096
+_CACHE_SIZE: Final = 4_096
 
 
 #: One for each type of stored value.
@@ -40,7 +40,7 @@ def unpack(kind: type[Value], packed: bytes) -> Value:
     return found
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHE_SIZE)
 def unpack_cached(kind: type[Value], packed: bytes) -> Value:
     """As `unpack`, with a cache by bytes: for values without secrets that are read often, as lists and members. Raises ValueError."""
     return unpack(kind, packed)

@@ -21,7 +21,7 @@ from vyry.signal_protocol.primitives import Z32, hkdf, label
 
 KEY_BYTES: Final = 32
 DAY_MS: Final = 86_400_000
-_NONCE: Final = 12
+_NONCE_BYTES: Final = 12
 
 
 class ValueCipher:
@@ -39,13 +39,13 @@ class ValueCipher:
 
     def seal(self, value: bytes, row: bytes) -> bytes:
         """The sealed form of a value, bound to its row."""
-        nonce = secrets.token_bytes(_NONCE)
+        nonce = secrets.token_bytes(_NONCE_BYTES)
         return nonce + self._aead.encrypt(nonce, value, row)
 
     def open(self, sealed: bytes, row: bytes) -> bytes:
         """The value that was sealed for that row. Raises StoreLocked."""
         try:
-            return self._aead.decrypt(sealed[:_NONCE], sealed[_NONCE:], row)
+            return self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], row)
         except (InvalidTag, ValueError):
             raise StoreLocked("The key does not open this profile.") from None
 
@@ -94,6 +94,12 @@ class Store(Database):
         self.execute(
             "INSERT OR REPLACE INTO value (kind, name, sealed, until) VALUES (?, ?, ?, ?)", kind, row, sealed, day
         )
+
+    def next_number(self, kind: str) -> int:
+        """The next number of this counter, from 1 on; inside the transaction of the caller."""
+        number = int(self.get(kind) or b"0") + 1
+        self.put(kind, "", str(number).encode())
+        return number
 
     def delete_expired(self, now: int) -> None:
         """Delete values and events that have expired."""

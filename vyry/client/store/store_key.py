@@ -20,7 +20,7 @@ from vyry.signal_protocol.primitives import Z32, hkdf, label
 
 STORE_KEY: Final = "store-key"
 _VERSION: Final = 1
-_NONCE: Final = 12
+_NONCE_BYTES: Final = 12
 _SALT_BYTES: Final = 16
 _LABEL: Final = label("store key")
 #: Limits for a file: 4 GiB, so that a changed file cannot fill the memory.
@@ -71,7 +71,7 @@ class WrappedKey:
     @classmethod
     def wrap(cls, store_key: bytes, opener: UnlockMethod, argon2: Argon2 | None, key: bytes) -> Self:
         """The store key, wrapped under `key`. Raises StoreLocked for an invalid key."""
-        nonce = secrets.token_bytes(_NONCE)
+        nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed = _cipher(key).encrypt(nonce, store_key, _header(opener, argon2))
         return cls(opener, argon2, nonce + sealed)
 
@@ -79,7 +79,7 @@ class WrappedKey:
         """The store key. Raises StoreLocked."""
         try:
             header = _header(self.opener, self.argon2)
-            return _cipher(key).decrypt(self.sealed[:_NONCE], self.sealed[_NONCE:], header)
+            return _cipher(key).decrypt(self.sealed[:_NONCE_BYTES], self.sealed[_NONCE_BYTES:], header)
         except (InvalidTag, ValueError):
             raise StoreLocked("The key does not open this profile.") from None
 

@@ -12,11 +12,11 @@ from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
 
 
-_JUMP: Final = 7 * DAY_MS
+_MAX_JUMP_MS: Final = 7 * DAY_MS
 #: Ms; less than the time between two expiry runs of a client that keeps running.
-_HELD: Final = 3_000_000
+_CONFIRM_MS: Final = 3_000_000
 #: Ms between two writes of the record.
-_NOTE_EVERY: Final = 3_600_000
+_WRITE_EVERY_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,18 @@ class ClockRecord:
 def trusted_time(store: Store, now: int) -> int:
     """`now`, or the last use of the profile while the clock is in doubt."""
     record = _load_record(store)
-    return now if record is None or now - record.seen_at <= _JUMP else record.seen_at
+    return now if record is None or now - record.seen_at <= _MAX_JUMP_MS else record.seen_at
 
 
 def record_time(store: Store, now: int) -> None:
     """Record a use of the profile at `now`, by the machine's clock. Inside a transaction."""
     record = _load_record(store)
-    if record is None or now - record.seen_at <= _JUMP or (record.claimed_at and now - record.claimed_at >= _HELD):
-        if record is None or record.claimed_at or abs(now - record.seen_at) >= _NOTE_EVERY:
+    if (
+        record is None
+        or now - record.seen_at <= _MAX_JUMP_MS
+        or (record.claimed_at and now - record.claimed_at >= _CONFIRM_MS)
+    ):
+        if record is None or record.claimed_at or abs(now - record.seen_at) >= _WRITE_EVERY_MS:
             store.put(kinds.CLOCK, "", pack(ClockRecord(now)))
     elif not record.claimed_at or now < record.claimed_at:
         store.put(kinds.CLOCK, "", pack(ClockRecord(record.seen_at, now)))

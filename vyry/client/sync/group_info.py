@@ -16,7 +16,7 @@ from vyry.client.crypto.group_keys import LAST_GENERATION, GroupKey, GroupKeys, 
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.errors import Refused
 from vyry.client.store.mailbox_chain import decode_bytes
-from vyry.client.store.outgoing import Outgoing, SendQueue
+from vyry.client.store.outgoing import RECIPIENTS_PER_POST, Outgoing, SendQueue
 from vyry.client.store.pending_groups import GroupTask, GroupTasks, PendingGroups
 from vyry.client.store.store import Store
 from vyry.client.transport.rest import Body, RestClient, rate_limit_as_unreachable
@@ -31,9 +31,8 @@ from vyry.signal_protocol.refusals import Refusal
 
 
 #: Tries while others change the group at the same time.
-_TRIES: Final = 8
-#: Accounts that receive a key in one post: their devices have to fit into a body.
-RECIPIENTS_PER_POST: Final = 10
+_MAX_TRIES: Final = 8
+
 Info = Mapping[str, Any]
 Change = Callable[[Info], Info]
 
@@ -71,7 +70,7 @@ class GroupInfo:
 
     async def update_info(self, conversation_id: UUID, change: Change) -> None:
         """Change the information of a group, also while others change it. Raises Refused, Unreachable, TooLarge."""
-        for tries_left in reversed(range(_TRIES)):
+        for tries_left in reversed(range(_MAX_TRIES)):
             conversation = await self.fetch(conversation_id)
             present, info = self.open_info(conversation)
             own = self._sealing_key(conversation, present)

@@ -30,14 +30,14 @@ from vyry.signal_protocol.refusals import Refusal
 
 
 #: Structures that no honest client sends: discarded, so that the sender learns it.
-_PARKED: Final = (
+_DISCARDED: Final = (
     refusals.Malformed,
     refusals.TooLarge,
     refusals.BadPadding,
     refusals.BadContent,
     refusals.ContextMismatch,
 )
-_OPENED: Final = (refusals.BadPadding, refusals.BadContent, refusals.ContextMismatch)
+_REFUSED_AFTER_OPENING: Final = (refusals.BadPadding, refusals.BadContent, refusals.ContextMismatch)
 #: Envelopes under changed identity keys that are held for a decision.
 MAX_HELD: Final = 1_000
 
@@ -68,9 +68,9 @@ class Inbox:
             for entry in entries:
                 position = position.advance(entry)
                 refusal = self._process_entry(me, entry, now)
-                if isinstance(refusal, _PARKED):
+                if isinstance(refusal, _DISCARDED):
                     # The node does not learn what was found after opening.
-                    name = refusals.BadContent.__name__ if isinstance(refusal, _OPENED) else refusal.name
+                    name = refusals.BadContent.__name__ if isinstance(refusal, _REFUSED_AFTER_OPENING) else refusal.name
                     discarded.append((entry["seq"], name))
             replace(me, point=position).save(self._store)
             for decision in self._decisions.pending():
@@ -213,8 +213,7 @@ class Inbox:
             self._journal.add(unreadable_event(envelope, changed.name, envelope.message_id))
             return
         if self._store.execute("SELECT count(*) FROM value WHERE kind = 'held'")[0][0] < MAX_HELD:
-            number = int(self._store.get(kinds.HELD_NUMBER) or b"0") + 1
-            self._store.put(kinds.HELD_NUMBER, "", str(number).encode())
+            number = self._store.next_number(kinds.HELD_NUMBER)
             self._store.put(kinds.HELD, str(number), pack((number, envelope)))
         else:
             self._journal.add(unreadable_event(envelope, changed.name, envelope.message_id))

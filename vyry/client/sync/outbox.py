@@ -37,13 +37,13 @@ from vyry.signal_protocol.refusals import ConversationForged, IdentityChanged, I
 
 
 #: Tries to seal one message: device lists that change more often are no accident.
-_REPAIRS: Final = 8
+_MAX_REPAIRS: Final = 8
 #: Kinds that are never requested again.
-_FLEETING: Final = ("receipt", "retry", "resync")
+_NOT_RESENDABLE: Final = ("receipt", "retry", "resync")
 #: Refusals that the user decides about: what is to be sent there is held until then.
-_DECISIONS: Final = (IdentityChanged, IdentityForged, ConversationForged)
+_NEEDS_DECISION: Final = (IdentityChanged, IdentityForged, ConversationForged)
 #: Contents in one receipt: more would not fit.
-_AT_ONCE: Final = 500
+_TARGETS_PER_RECEIPT: Final = 500
 
 
 class Outbox:
@@ -107,7 +107,7 @@ class Outbox:
             for each in newly_read:
                 processor.start_timer(each.id, each.sender_id, now)
                 queue_receipt(self._store, conversation_id, each.sender_id, each.id, kinds.READ_RECEIPTS_DUE)
-            for some in batches(newly_read, _AT_ONCE):
+            for some in batches(newly_read, _TARGETS_PER_RECEIPT):
                 sync = {"sync": {"read": [each.as_json() for each in some]}}
                 content = Content("sync", new_id(now), now, conversation_id, sync)
                 self._queue.add(Outgoing.to_own_devices(content, now))
@@ -145,7 +145,7 @@ class Outbox:
                 await self._post_by_policy(outgoing)
         except Refused as refused:
             self._give_up(outgoing, refused.code)
-        except _DECISIONS as decision:
+        except _NEEDS_DECISION as decision:
             self._hold_for_decision(outgoing, decision)
             return decision
         except Refusal as refused:
@@ -178,7 +178,7 @@ class Outbox:
             await self._post(replace(outgoing, body=None))
 
     async def _post(self, outgoing: Outgoing) -> None:
-        for _ in range(_REPAIRS):
+        for _ in range(_MAX_REPAIRS):
             if await self._try_post(outgoing):
                 if outgoing.lane == "mail":
                     await self._profile_keys.queue_key(outgoing.conversation_id)
@@ -223,7 +223,7 @@ class Outbox:
         with self._store.transaction():
             self._queue.save(sealed)
             self._posted_ids.add(sealed.message_id)
-            if outgoing.kind not in _FLEETING:
+            if outgoing.kind not in _NOT_RESENDABLE:
                 self._queue.record_sent(outgoing.message_id, sent, self._now())
         return sealed
 
@@ -251,7 +251,7 @@ class Outbox:
                 is_allowed = settings.delivery_receipts and self.receipt_policy.allows_delivery_receipt(
                     settings, conversation_id, person
                 )
-            for some in batches(targets, _AT_ONCE) if is_allowed and person not in settings.blocked else ():
+            for some in batches(targets, _TARGETS_PER_RECEIPT) if is_allowed and person not in settings.blocked else ():
                 fields: dict[str, Any] = {"state": state, "targets": [str(each) for each in some]}
                 content = Content("receipt", new_id(self._now()), self._now(), conversation_id, fields)
                 self._queue.add(Outgoing.to_people(content, self._now(), (person,)))

@@ -15,7 +15,7 @@ from vyry.client.transport.validation import read_bool, read_uuid
 
 
 #: Ms for which friends, blocks and settings are cached, unless they were changed here.
-_KNOWN_MILLISECONDS: Final = 60_000
+_CACHE_MILLISECONDS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ReceiptPolicy:
 
     async def load_settings(self) -> ReceiptSettings:
         """The settings as the node recently reported them. Raises Refused, Unreachable."""
-        if self._cached is None or self._now() - self._cached[0] > _KNOWN_MILLISECONDS:
+        if self._cached is None or self._now() - self._cached[0] > _CACHE_MILLISECONDS:
             response = await self._rest.call("GET", "/account")
             friends = await self._rest.list_all("/friends", "friends")
             blocks = await self._rest.list_all("/blocks", "blocks")

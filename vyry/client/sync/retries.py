@@ -7,7 +7,7 @@ from uuid import UUID
 
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.own_sender_keys import OwnSenderKeys
-from vyry.client.crypto.peers import Peers
+from vyry.client.crypto.peers import Peers, device_row_name
 from vyry.client.crypto.unsealing import IncomingEnvelope, SourceSession
 from vyry.client.store import kinds
 from vyry.client.store.outgoing import (
@@ -142,13 +142,9 @@ class Retries:
         if not history.may_ask(message_id, envelope.at):
             return False
         history = history.with_request(message_id, envelope.at)
-        self._store.put(kind, _device_key(envelope), pack(history), until=envelope.at + _KNOWN_DAYS * DAY_MS)
+        self._store.put(kind, device_row_name(envelope.sender), pack(history), until=envelope.at + _KNOWN_DAYS * DAY_MS)
         return True
 
     def _load_history(self, kind: str, envelope: IncomingEnvelope) -> RetryHistory:
-        packed = self._store.get(kind, _device_key(envelope))
+        packed = self._store.get(kind, device_row_name(envelope.sender))
         return unpack(RetryHistory, packed) if packed else RetryHistory()
-
-
-def _device_key(envelope: IncomingEnvelope) -> str:
-    return f"{envelope.sender.user_id}/{envelope.sender.device_id}"

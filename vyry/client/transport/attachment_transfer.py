@@ -23,12 +23,12 @@ from vyry.signal_protocol.refusals import AttachmentBroken, AttachmentTruncated
 #: Interruptions in a row without progress.
 MAX_TRIES: Final = 7
 _FIRST_WAIT: Final = 0.2
-_ALL: Final = "/api/v1/attachments"
+_ATTACHMENTS_PATH: Final = "/api/v1/attachments"
 _TUS: Final = {"Tus-Resumable": "1.0.0"}
-_BYTES: Final = {"Content-Type": "application/offset+octet-stream"}
+_UPLOAD_HEADERS: Final = {"Content-Type": "application/offset+octet-stream"}
 #: Responses to a PATCH that was interrupted, too slow, or overtaken: the offset has to be fetched.
-_BROKE_OFF: Final = (400, 408, 409)
-_DONE: Final = (200, 201, 204, 206)
+_INTERRUPTED_STATUSES: Final = (400, 408, 409)
+_OK_STATUSES: Final = (200, 201, 204, 206)
 _RANGE: Final = re.compile(r"bytes (\d{1,16})-(\d{1,16})/(\d{1,16})", re.ASCII)
 
 
@@ -78,12 +78,12 @@ class AttachmentTransfer:
 
     async def max_bytes(self) -> int:
         """The largest blob that the node accepts."""
-        async with self._request("OPTIONS", _ALL, _TUS) as (response, _):
+        async with self._request("OPTIONS", _ATTACHMENTS_PATH, _TUS) as (response, _):
             return _int_header(response, "Tus-Max-Size")
 
     async def create_upload(self, length: int) -> UUID:
         """Create an upload of this length; returns its id."""
-        async with self._request("POST", _ALL, {**_TUS, "Upload-Length": str(length)}) as (response, _):
+        async with self._request("POST", _ATTACHMENTS_PATH, {**_TUS, "Upload-Length": str(length)}) as (response, _):
             try:
                 return UUID(response.headers.get("Location", "").rpartition("/")[2])
             except ValueError:
@@ -92,7 +92,7 @@ class AttachmentTransfer:
     async def upload_offset(self, attachment_id: UUID, length: int) -> int | None:
         """Bytes of an own upload that the node has; None without an upload of this id and length."""
         try:
-            async with self._request("HEAD", f"{_ALL}/{attachment_id}", _TUS) as (response, _):
+            async with self._request("HEAD", f"{_ATTACHMENTS_PATH}/{attachment_id}", _TUS) as (response, _):
                 at, announced = _int_header(response, "Upload-Offset"), _int_header(response, "Upload-Length")
         except Refused as refused:
             if refused.status in (404, 410):
@@ -102,12 +102,12 @@ class AttachmentTransfer:
 
     async def append(self, attachment_id: UUID, offset: int, pieces: AsyncIterator[bytes]) -> None:
         """Send the rest of a blob. After an interruption `upload_offset` says how much arrived."""
-        headers = {**_TUS, **_BYTES, "Upload-Offset": str(offset)}
+        headers = {**_TUS, **_UPLOAD_HEADERS, "Upload-Offset": str(offset)}
         try:
-            async with self._request("PATCH", f"{_ALL}/{attachment_id}", headers, pieces):
+            async with self._request("PATCH", f"{_ATTACHMENTS_PATH}/{attachment_id}", headers, pieces):
                 return
         except Refused as refused:
-            if refused.status in _BROKE_OFF:
+            if refused.status in _INTERRUPTED_STATUSES:
                 raise Unreachable(str(refused)) from refused
             raise
 
@@ -118,7 +118,7 @@ class AttachmentTransfer:
         if start:
             headers |= {"Range": f"bytes={start}-", "If-Range": f'"{attachment_id}"'}
         try:
-            async with self._request("GET", f"{_ALL}/{attachment_id}", headers) as (response, limit):
+            async with self._request("GET", f"{_ATTACHMENTS_PATH}/{attachment_id}", headers) as (response, limit):
                 first, total = _content_range(response, start)
                 if total != length:
                     raise AttachmentTruncated if total < length else AttachmentBroken
@@ -150,7 +150,7 @@ class AttachmentTransfer:
             raise Unreachable(f"{self._rest.url} does not answer ({type(lost).__name__}).") from lost
 
     async def _check(self, response: aiohttp.ClientResponse, token: str) -> None:
-        if response.status in _DONE:
+        if response.status in _OK_STATUSES:
             return
         try:
             decoded = orjson.loads(await response.read())

@@ -32,7 +32,12 @@ _PING_SECONDS: Final = 10.0
 _LOG: Final = logging.getLogger("vyry.client")
 _FRAME_BYTES: Final = 256 << 10
 _TOKEN_ENDED: Final = 4401
-_ENDED: Final = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+_CLOSED_TYPES: Final = (
+    aiohttp.WSMsgType.CLOSE,
+    aiohttp.WSMsgType.CLOSING,
+    aiohttp.WSMsgType.CLOSED,
+    aiohttp.WSMsgType.ERROR,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ class Connection:
             await self._send_hello(socket)
             await self._live.attach(partial(self._send_frame, socket))
             async for message in socket:
-                if message.type in _ENDED:
+                if message.type in _CLOSED_TYPES:
                     break
                 await self._dispatch(socket, *self._read(message.data))
         finally:

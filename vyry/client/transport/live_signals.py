@@ -14,12 +14,12 @@ from vyry.kernel.batches import batches
 
 
 #: Accounts in one frame, and in all (docs/protocol.md, "Presence").
-_AT_ONCE: Final = 200
+_IDS_PER_FRAME: Final = 200
 MAX_WATCHED: Final = 1_000
 #: Ms after which typing ends by itself.
 TYPING_MILLISECONDS: Final = 10_000
 #: Undelivered events that are kept; beyond that the oldest are dropped.
-_WAITING: Final = 256
+_MAX_PENDING: Final = 256
 
 SendFrame = Callable[[str, dict[str, Any]], Awaitable[None]]
 
@@ -30,7 +30,7 @@ class LiveSignals:
     def __init__(self, event_ready: asyncio.Event, now: Callable[[], int]) -> None:
         self._event_ready = event_ready
         self._now = now
-        self._pending: deque[tuple[int, Event]] = deque(maxlen=_WAITING)
+        self._pending: deque[tuple[int, Event]] = deque(maxlen=_MAX_PENDING)
         self._watched: set[UUID] = set()
         self._send_frame: SendFrame | None = None
 
@@ -90,7 +90,7 @@ class LiveSignals:
         self._event_ready.set()
 
     async def _send_watch(self, name: str, people: Sequence[UUID]) -> None:
-        for some in batches(people, _AT_ONCE):
+        for some in batches(people, _IDS_PER_FRAME):
             await self._send(name, {"userIds": [str(each) for each in some]})
 
     async def _send(self, name: str, payload: dict[str, Any]) -> None:

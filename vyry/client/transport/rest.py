@@ -22,11 +22,12 @@ from vyry.client.transport.waits import DEFAULT_WAITS, ProgressTimer, Waits
 #: Seconds for which a connection may carry nothing, at most.
 MAX_SILENCE_SECONDS: Final = 40.0
 #: In the path of a long poll.
-_HELD: Final = "?wait="
-_LONGEST_TOKEN: Final = 4_096
-_LONGEST_CURSOR: Final = 1_024
+_LONG_POLL: Final = "?wait="
+#: Characters of a token, at most.
+MAX_TOKEN: Final = 4_096
+_MAX_CURSOR: Final = 1_024
 #: Rows of a list, at most.
-_MOST_LISTED: Final = 100_000
+_MAX_LISTED: Final = 100_000
 
 Body = dict[str, Any]
 
@@ -87,7 +88,9 @@ class RestClient:
 
     def _reporting_wait(self, path: str) -> AbstractContextManager[None]:
         # A long poll is not reported as a wait.
-        return nullcontext() if _HELD in path else self.waits.reporting(lambda: f"{self.url} has not answered yet.")
+        return (
+            nullcontext() if _LONG_POLL in path else self.waits.reporting(lambda: f"{self.url} has not answered yet.")
+        )
 
     async def _read(self, response: aiohttp.ClientResponse, limit: asyncio.Timeout) -> object:
         """The body of a response, however slow the line. Raises ValueError for invalid JSON."""
@@ -118,8 +121,8 @@ class RestClient:
             )
             with self.validated_response():
                 found += map(read_object, page[name])
-                cursor = page["nextCursor"] and read_text(page["nextCursor"], _LONGEST_CURSOR)
-                read_int(len(found), most=_MOST_LISTED)
+                cursor = page["nextCursor"] and read_text(page["nextCursor"], _MAX_CURSOR)
+                read_int(len(found), most=_MAX_LISTED)
         return found
 
     @contextmanager
@@ -179,7 +182,7 @@ def rate_limit_as_unreachable() -> Iterator[None]:
 
 def _token(value: object) -> str:
     """A token that fits into a header. Raises ValueError."""
-    found = read_text(value, _LONGEST_TOKEN)
+    found = read_text(value, MAX_TOKEN)
     if not (found.isascii() and found.isprintable() and found):
         raise ValueError("no token")
     return found

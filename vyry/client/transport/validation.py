@@ -23,8 +23,8 @@ INVALID_SHAPE: Final = (
 )
 #: The largest integer that browsers, MessagePack and SQLite all handle.
 MAX_INT: Final = 2**53 - 1
-_MOST_DEVICES: Final = 127
-_LARGEST_U32: Final = 2**32 - 1
+MAX_DEVICE_ID: Final = 127
+_MAX_U32: Final = 2**32 - 1
 
 
 def read_int(value: object, least: int = 0, most: int = MAX_INT) -> int:
@@ -36,12 +36,12 @@ def read_int(value: object, least: int = 0, most: int = MAX_INT) -> int:
 
 def read_device_id(value: object) -> int:
     """The id of a device. Raises ValueError for anything else."""
-    return read_int(value, 1, _MOST_DEVICES)
+    return read_int(value, 1, MAX_DEVICE_ID)
 
 
 def read_registration_id(value: object) -> int:
     """The registration id of a device. Raises ValueError for anything else."""
-    return read_int(value, 0, _LARGEST_U32)
+    return read_int(value, 0, _MAX_U32)
 
 
 def read_bool(value: object) -> bool:
@@ -79,9 +79,9 @@ def read_object(value: object) -> dict[str, Any]:
     return value
 
 
-_LARGEST_BYTE: Final = 255
+_MAX_BYTE: Final = 255
 _HEAD_BYTES: Final = 32
-_LONGEST_NAME: Final = 64
+_MAX_NAME: Final = 64
 
 
 def read_entry(value: object) -> Entry:
@@ -110,19 +110,19 @@ def _validate(entry: dict[str, Any]) -> Entry:
         lost = read_object(entry["tombstone"])
         read_int(entry["throughSeq"], 1)
         read_int(lost["count"])
-        read_text(lost["reason"], _LONGEST_NAME)
+        read_text(lost["reason"], _MAX_NAME)
         return entry
     read_uuid(entry["messageId"])
     read_int(parse_timestamp(entry["postedAt"]))
     if "notice" in entry:
-        read_text(read_object(entry["notice"])["name"], _LONGEST_NAME)
+        read_text(read_object(entry["notice"])["name"], _MAX_NAME)
         # Raises for a notice without a digest: one that JSON cannot express.
         orjson.dumps(entry["notice"])
         return entry
     read_uuid(entry["conversationId"])
     read_uuid(entry["senderId"])
     read_device_id(entry["senderDeviceId"])
-    read_text(entry["lane"], _LONGEST_NAME)
-    read_int(entry["kind"], 0, _LARGEST_BYTE)
+    read_text(entry["lane"], _MAX_NAME)
+    read_int(entry["kind"], 0, _MAX_BYTE)
     decode_bytes(entry["content"])
     return entry

@@ -13,7 +13,7 @@ from vyry.client.errors import Unreachable
 #: Seconds after which a wait is reported.
 REPORT_AFTER_SECONDS: Final = 2.0
 #: Bytes that count as progress: more than the node's pings.
-_OCTETS: Final = 512
+_PROGRESS_BYTES: Final = 512
 
 
 def _ignore(_: str) -> None:
@@ -63,7 +63,7 @@ class ProgressTimer:
     def add_bytes(self, octets: int) -> None:
         """So many more bytes were transferred."""
         self._octets += octets
-        if self._octets >= _OCTETS:
+        if self._octets >= _PROGRESS_BYTES:
             self._octets = 0
             self.advance()
 

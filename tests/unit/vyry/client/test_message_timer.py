@@ -60,5 +60,5 @@ async def test_a_timer_that_the_other_side_set_counts_too(ann: InboxHarness, out
     send(ann, outbox, "text", text="hello")
 
     assert sent_timers(ann) == [30]
-    # The same words sent again after a restart are the message that waits.
+    # The same text sent again after a restart is the queued message.
     assert UnsentMessages(ann.store).find(CONVERSATION, "text", {"text": "hello"}) is not None
