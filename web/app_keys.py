@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from vyry.errors import VyryError
+from vyry.kernel.sizes import MAX_FRAME_BYTES
 from vyry.limits import REQUESTS
 
 
@@ -69,7 +70,7 @@ class Document:
 
 
 #: The largest body a route takes unless its row says otherwise, and the largest frame of a socket.
-BODY_LIMIT = 256 << 10
+BODY_LIMIT = MAX_FRAME_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ async def test_a_ring_is_heard_for_the_mailboxes_held_here_and_no_others(node: N
     await node.bell.notify([BO])
     await node.bell.notify([ANN, BO, CY])
 
-    assert await node.heard.next_event() == ("ring", {ANN, CY})
+    assert await node.heard.next_event() == ("notify", {ANN, CY})
 
 
 async def test_a_released_mailbox_is_not_rung_for(node: Node) -> None:
@@ -56,7 +56,7 @@ async def test_a_released_mailbox_is_not_rung_for(node: Node) -> None:
     await node.bell.unregister_socket(ANN, 1)
     await node.bell.notify([ANN, BO])
 
-    assert await node.heard.next_event() == ("ring", {BO})
+    assert await node.heard.next_event() == ("notify", {BO})
 
 
 async def test_a_late_release_of_an_older_connection_releases_nothing(node: Node) -> None:
@@ -67,7 +67,7 @@ async def test_a_late_release_of_an_older_connection_releases_nothing(node: Node
     await node.bell.unregister_socket(ANN, 1)
     await node.bell.notify([ANN])
 
-    assert await node.heard.next_event() == ("ring", {ANN})
+    assert await node.heard.next_event() == ("notify", {ANN})
 
 
 async def test_a_newer_connection_displaces_the_older(node: Node) -> None:

@@ -136,7 +136,7 @@ class RedisNotifier:
             mailboxes, self._rings = self._rings, {}
             began = time.perf_counter()
             told, missed = await self._publish(Hint(HintKind.NOTIFY, b"", mailboxes.keys()))
-            record("ring", len(told), time.perf_counter() - began)
+            record("notify", len(told), time.perf_counter() - began)
             if missed:
                 await asyncio.sleep(max(0.0, self._silent_until - time.monotonic()))
                 await self.notify(missed)

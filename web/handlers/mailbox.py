@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 
 from vyry.accounts.account import Caller
-from vyry.clock import to_milliseconds
+from vyry.kernel.time import to_milliseconds
 from vyry.mail.mailbox import Page
 from vyry.mail.store import Acknowledgement
 from vyry.mail.store import Cursor as MailboxCursor

@@ -13,6 +13,7 @@ from aiohttp.http import WS_CLOSING_MESSAGE
 from vyry.accounts.sessions import Sessions
 from vyry.errors import InvalidToken, StaleHead, Unavailable, VyryError
 from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, UserId
+from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_COPIES, MAX_FRAME_BYTES
 from vyry.limits import POST, POST_BYTES, SIGNAL
 from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
@@ -28,7 +29,7 @@ from web.wire.strict import check_values, validate
 
 
 #: The sizes this node holds clients to, as `welcome` says them.
-LIMITS: Final = {"frameBytes": 256 << 10, "contentBytes": 65_536, "copies": 1_000}
+LIMITS: Final = {"frameBytes": MAX_FRAME_BYTES, "contentBytes": MAX_CONTENT_BYTES, "copies": MAX_COPIES}
 #: So many posts in a row may be refused by an overloaded node before it closes the socket.
 MAX_OVERLOAD_REFUSALS: Final = 64
 _CLOSING: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import WSMsgType, web
 
 from vyry.accounts.account import Caller
-from vyry.clock import to_milliseconds
 from vyry.errors import VyryError
 from vyry.kernel.ids import MailboxKey, new_id
+from vyry.kernel.sizes import MAX_FRAME_BYTES
+from vyry.kernel.time import to_milliseconds
 from vyry.mail.store import CollectRequest, Entry
 from vyry.signals.presence import Watch
 from web.errors import error_body
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 PAGE_ENTRIES: Final = 128
 PAGE_BYTES: Final = 256 << 10
 #: An entries frame stays under the frame limit: base64 and the other fields of an entry are counted for.
-MAX_FRAME_BYTES: Final = (256 << 10) - 1024
+MAX_ENTRIES_FRAME_BYTES: Final = MAX_FRAME_BYTES - 1024
 ENTRY_BYTES: Final = 512
 #: A reader for whom more frames than this wait is cut off: answers and signals know no window.
 OUTGOING_FRAMES: Final = 4_096
@@ -206,7 +207,7 @@ class SocketSession:
         size = 0
         for entry in entries:
             octets = _wire_size(entry)
-            if page and size + octets > MAX_FRAME_BYTES:
+            if page and size + octets > MAX_ENTRIES_FRAME_BYTES:
                 self._enqueue(page)
                 page, size = [], 0
             page.append(entry)

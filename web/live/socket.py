@@ -1,19 +1,15 @@
 """GET /ws: the upgrade, and the life of one socket."""
 
-from typing import Final
-
 from aiohttp import web
 
 from vyry.errors import Unavailable
+from vyry.kernel.sizes import MAX_FRAME_BYTES
 from vyry.signals.socket_quotas import ConnectionSlot
 from web.app_keys import CALLER, GRANTS, SOCKET_HUB
 from web.auth import client_address
 from web.live.codec import CODECS, JSON
 from web.live.reader import read_frames
 from web.live.session import SocketSession
-
-
-MAX_FRAME_BYTES: Final = 256 << 10
 
 
 async def open_socket(request: web.Request) -> web.StreamResponse:

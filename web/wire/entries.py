@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import orjson
 
-from vyry.clock import from_milliseconds
 from vyry.kernel.ids import envelope_id
+from vyry.kernel.time import from_milliseconds
 from vyry.mail.envelope import HEADER_BYTES, NIL_ID, LossReason, is_expired, unpack_header
 from vyry.mail.store import Entry
 from web.wire.shapes import to_rfc3339
