@@ -91,14 +91,14 @@ async def test_what_a_handler_raises_at_is_put_aside_and_the_rest_goes_on(
                 if heard == ["away"]:
                     raise Unreachable("The node is away.")
                 if event.text == "bad":
-                    raise ValueError(event.text)
+                    raise ValueError
                 if event.text == "end":
                     bo.stop()
 
         await bo.run(hear, tries=2)
         aside = bo.dead_letters.all()
 
-    assert heard == ["away", "away", "bad", "bad", "end"]
+    assert heard == ["away"] * 2 + ["bad"] * 2 + ["end"]
     assert [(each.error, each.tries, each.event.body["text"]) for each in aside] == [("ValueError", 2, "bad")]
     await _retried_and_dropped(alone, tmp_path / "bo", aside[0].number)
 
