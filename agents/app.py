@@ -1,6 +1,6 @@
 """The Faust app of the sorting room: one topic of mailbags and one agent. No tables, no web server, no topics of its own making.
 
-It runs as a service in the event loop it is made in, so that the sweeper and the depositor outlive it when Kafka is away (agents/room.py).
+It runs as a service in the event loop it is made in, so that the sweeper and the depositor outlive it when Kafka is away (agents/worker.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,44 +10,44 @@ import faust
 from faust.app.base import BootStrategy
 from faust.types import TP, StreamT
 
-from agents.mailbox import sort_mailbags
-from agents.transport import Bags, InProcessTransport
-from vyry.mail.mailbag import TOPIC, access, brokers, topic_of
-from vyry.mail.routing import Feed
+from agents.in_process import InProcessTransport, WorkRecordSource
+from agents.mailbox import process_work_records
+from vyry.mail.routing import DepositQueue
+from vyry.mail.work_record import TOPIC, parse_access, parse_brokers, topic_name
 
 
 SESSION_SECONDS: Final = 10.0
 
 
-class WithoutProducer(BootStrategy):
-    """Agents send nothing: mailbags have a producer of their own (vyry/adapters/kafka.py), and Faust's is not idempotent."""
+class NoProducerBootStrategy(BootStrategy):
+    """Agents send nothing: mailbags have a producer of their own (vyry/kafka/work_topic.py), and Faust's is not idempotent."""
 
     enable_kafka_producer = False
 
 
-class SortingRoom(faust.App):
+class MailboxApp(faust.App):
     """An app that leaves no folder behind: it has no tables to keep there."""
 
-    BootStrategy = WithoutProducer
+    BootStrategy = NoProducerBootStrategy
 
     async def on_first_start(self) -> None:
         """Make no folders."""
 
 
-def kafka_app(url: str, depositor: Feed, on_assigned: Callable[[set[TP]], None]) -> faust.App:
+def kafka_app(url: str, depositor: DepositQueue, on_assigned: Callable[[set[TP]], None]) -> faust.App:
     """The app on Kafka, not started; `on_assigned` is told of this worker's partitions after each rebalance."""
-    app = _app(topic_of(url), [f"kafka://{server}" for server in brokers(url)], _credentials(url))
+    app = _app(topic_name(url), [f"kafka://{server}" for server in parse_brokers(url)], _credentials(url))
 
     async def assigned(_: object, *arguments: Any, **__: Any) -> None:
         on_assigned(arguments[0])
 
     # Faust's stub wants a parameter called `signal`, which its own examples do not have.
     app.on_partitions_assigned.connect(assigned, weak=False)  # type: ignore[arg-type]
-    return _with_agent(app, topic_of(url), depositor)
+    return _with_agent(app, topic_name(url), depositor)
 
 
 def _credentials(url: str) -> faust.SASLCredentials | faust.SSLCredentials | None:
-    way = access(url)
+    way = parse_access(url)
     if way.user:
         return faust.SASLCredentials(
             username=way.user, password=way.password, mechanism=way.mechanism, ssl_context=way.tls
@@ -55,17 +55,17 @@ def _credentials(url: str) -> faust.SASLCredentials | faust.SSLCredentials | Non
     return faust.SSLCredentials(way.tls) if way.tls else None
 
 
-def in_process_app(bags: Bags, depositor: Feed) -> faust.App:
+def in_process_app(source: WorkRecordSource, depositor: DepositQueue) -> faust.App:
     """The same app on the mailbags of this process."""
     app = _app(TOPIC, ["memory://"])
-    app.transport = InProcessTransport(app, bags)
+    app.transport = InProcessTransport(app, source)
     return _with_agent(app, TOPIC, depositor)
 
 
 def _app(
     topic: str, broker: Sequence[str], credentials: faust.SASLCredentials | faust.SSLCredentials | None = None
 ) -> faust.App:
-    return SortingRoom(
+    return MailboxApp(
         # The name of the group too: its workers share out the partitions.
         f"{topic}-agents",
         broker=list(broker),
@@ -92,11 +92,11 @@ def _app(
     )
 
 
-def _with_agent(app: faust.App, topic: str, depositor: Feed) -> faust.App:
+def _with_agent(app: faust.App, topic: str, depositor: DepositQueue) -> faust.App:
     mailbags = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     async def sort(stream: StreamT[bytes]) -> None:
-        await sort_mailbags(stream, depositor)
+        await process_work_records(stream, depositor)
 
     # Concurrency 1: with more, Faust commits past unfinished work (faust#606).
     app.agent(mailbags, concurrency=1, name="mailbox")(sort)

@@ -5,16 +5,16 @@ Offsets mean nothing here: what was taken and not deposited when the process die
 
 from collections.abc import AsyncIterable
 
-from vyry.mail.mailbag import unpack
-from vyry.mail.routing import Feed
-from vyry.telemetry import PARKED, log
+from vyry.mail.routing import DepositQueue
+from vyry.mail.work_record import unpack
+from vyry.telemetry import POISON_WORK, log
 
 
-async def sort_mailbags(mailbags: AsyncIterable[bytes], depositor: Feed) -> None:
+async def process_work_records(records: AsyncIterable[bytes], depositor: DepositQueue) -> None:
     """Feed every mailbox of every bag; a record that is no mailbag is counted and passed over."""
-    async for packed in mailbags:
+    async for packed in records:
         try:
             depositor.add(unpack(packed))
         except (ValueError, TypeError) as problem:
-            PARKED.inc()
+            POISON_WORK.inc()
             log.warning("mailbag parked", error=str(problem), size=len(packed or b""))

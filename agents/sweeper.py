@@ -13,9 +13,9 @@ from typing import Final, Never
 
 from vyry.clock import Clock
 from vyry.errors import Unavailable
-from vyry.mail.routing import Feed
+from vyry.mail.routing import DepositQueue
 from vyry.mail.store import OUTCOME_DAYS, MailUpkeep
-from vyry.outage import Outage
+from vyry.outage import OutageTracker
 from vyry.telemetry import MAILBOX_DEPTH, OLDEST_UNNUMBERED, SWEEPER_FOUND, log
 
 
@@ -23,62 +23,67 @@ SWEEP_SECONDS: Final = 0.25
 EXPIRE_SECONDS: Final = 5.0
 RETIRE_SECONDS: Final = 60.0
 MEASURE_SECONDS: Final = 10.0
-AFTER_A_BUG_SECONDS: Final = 5.0
+ERROR_RETRY_SECONDS: Final = 5.0
 #: What one statement may take: its locks must be short, and the next batch follows at once.
-BATCH: Final = 1_000
+MAX_BATCH: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Chore:
+class PeriodicTask:
     """Something done every so often, in batches: `work` answers how much it did, and is called again at once while that is a full batch."""
 
     name: str
     seconds: float
-    work: Callable[[], Awaitable[int]]
+    run_batch: Callable[[], Awaitable[int]]
 
 
 class Sweeper:
     """Sweeps until cancelled. `chores` are clearing-up jobs of other parts of the house."""
 
     def __init__(
-        self, upkeep: MailUpkeep, depositor: Feed, clock: Clock, handover: timedelta, chores: Sequence[Chore] = ()
+        self,
+        upkeep: MailUpkeep,
+        depositor: DepositQueue,
+        clock: Clock,
+        handover_time: timedelta,
+        tasks: Sequence[PeriodicTask] = (),
     ) -> None:
         self._upkeep = upkeep
         self._depositor = depositor
         self._clock = clock
-        self._handover = handover
-        self._chores = (
-            Chore("expire", EXPIRE_SECONDS, self._expire),
-            Chore("retire", RETIRE_SECONDS, self._retire),
-            Chore("measure", MEASURE_SECONDS, self._measure),
-            *chores,
+        self._handover = handover_time
+        self._tasks = (
+            PeriodicTask("expire", EXPIRE_SECONDS, self._expire),
+            PeriodicTask("retire", RETIRE_SECONDS, self._delete_old_outcomes),
+            PeriodicTask("measure", MEASURE_SECONDS, self._measure),
+            *tasks,
         )
-        self._at_once = asyncio.Event()
-        self._outage = Outage("database")
+        self._sweep_requested = asyncio.Event()
+        self._outage = OutageTracker("database")
 
-    def sweep_at_once(self) -> None:
+    def request_sweep(self) -> None:
         """Partitions have changed hands: what was on its way to their old owner need not wait for the next turn."""
-        self._at_once.set()
+        self._sweep_requested.set()
 
     async def run(self) -> None:
         """Do everything in its own time, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._repeat(Chore("sweep", SWEEP_SECONDS, self._sweep), self._at_once))
-            for chore in self._chores:
+            tasks.create_task(self._repeat(PeriodicTask("sweep", SWEEP_SECONDS, self._sweep), self._sweep_requested))
+            for chore in self._tasks:
                 tasks.create_task(self._repeat(chore, asyncio.Event()))
 
-    async def _repeat(self, chore: Chore, at_once: asyncio.Event) -> Never:
+    async def _repeat(self, chore: PeriodicTask, at_once: asyncio.Event) -> Never:
         while True:
             wait = chore.seconds * (0.75 + secrets.randbelow(500) / 1000)
             try:
-                while await chore.work() >= BATCH:
+                while await chore.run_batch() >= MAX_BATCH:
                     pass
-                self._outage.over()
+                self._outage.record_success()
             except Unavailable as problem:
-                wait = max(wait, self._outage.failed(problem))
+                wait = max(wait, self._outage.record_failure(problem))
             except Exception:  # noqa: BLE001
                 # Neither the worker nor the other chores end with a chore that fails.
-                wait = max(wait, AFTER_A_BUG_SECONDS)
+                wait = max(wait, ERROR_RETRY_SECONDS)
                 log.exception("chore failed", reason=chore.name)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
@@ -86,9 +91,9 @@ class Sweeper:
 
     async def _sweep(self) -> int:
         # When partitions changed hands, even what was accepted this moment counts, by a clock that may be a little ahead.
-        handover = -self._handover if self._at_once.is_set() else self._handover
-        self._at_once.clear()
-        found = await self._upkeep.unnumbered(self._clock.now() - handover, BATCH)
+        handover = -self._handover if self._sweep_requested.is_set() else self._handover
+        self._sweep_requested.clear()
+        found = await self._upkeep.find_unnumbered(self._clock.now() - handover, MAX_BATCH)
         if found:
             SWEEPER_FOUND.inc(len(found))
             self._depositor.add(found)
@@ -96,13 +101,15 @@ class Sweeper:
         return 0
 
     async def _expire(self) -> int:
-        return await self._upkeep.expire(self._clock.confirmed(), BATCH)
+        return await self._upkeep.expire(self._clock.confirmed_now(), MAX_BATCH)
 
-    async def _retire(self) -> int:
-        return await self._upkeep.retire(self._clock.confirmed() - timedelta(days=OUTCOME_DAYS), BATCH)
+    async def _delete_old_outcomes(self) -> int:
+        return await self._upkeep.delete_old_outcomes(
+            self._clock.confirmed_now() - timedelta(days=OUTCOME_DAYS), MAX_BATCH
+        )
 
     async def _measure(self) -> int:
-        depth, oldest_seconds = await self._upkeep.depth()
+        depth, oldest_seconds = await self._upkeep.measure_backlog()
         MAILBOX_DEPTH.set(depth)
         OLDEST_UNNUMBERED.set(oldest_seconds)
         return 0

@@ -17,12 +17,12 @@ from typing import Any, Final, cast
 import aiohttp
 import asyncpg
 
-from bench.idle import allow_files
+from bench.idle import raise_file_limit
 from bench.load import Member
-from bench.page import placed
-from bench.seed import Registry
+from bench.results_page import replace_section
+from bench.seed import AccountSeeder
 from bench.wire import Frame, Socket
-from scripts.nodes import Cluster, cluster
+from scripts.nodes import Cluster, open_cluster
 from scripts.services import Postgres
 
 
@@ -67,11 +67,11 @@ class Figures:
     singles_delivered: dict[int, list[float]] = field(default_factory=dict)
     singles_written: dict[int, list[int]] = field(default_factory=dict)
     #: Seconds from post to delivery of bystanders, while nothing else goes on and while groups are posted to.
-    quiet: list[float] = field(default_factory=list)
-    beside: list[float] = field(default_factory=list)
+    quiet_latencies: list[float] = field(default_factory=list)
+    busy_latencies: list[float] = field(default_factory=list)
 
 
-class Person:
+class GroupClient:
     """One device with its socket; acknowledges what it gets."""
 
     def __init__(self, member: Member) -> None:
@@ -85,9 +85,9 @@ class Person:
         """Connect and say hello."""
         self.socket = await Socket.open(self.member.url, self.member.token, "msgpack", self._on_frame)
         hello: dict[str, object] = {"after": 0, "head": None, "client": {"name": "bench", "version": "1"}}
-        await self.ask("hello", hello)
+        await self.request("hello", hello)
 
-    async def ask(self, name: str, payload: dict[str, object]) -> None:
+    async def request(self, name: str, payload: dict[str, object]) -> None:
         """Come back when the node has answered."""
         ref, answered = uuid.uuid4().hex, asyncio.get_running_loop().create_future()
         self.answers[ref] = answered
@@ -95,7 +95,7 @@ class Person:
         self.socket.send({"type": name, "id": ref, "payload": payload})
         await answered
 
-    def awaits(self, message_id: str) -> asyncio.Future[None]:
+    def wait_for_message(self, message_id: str) -> asyncio.Future[None]:
         """Done when this message has come."""
         self.awaited[message_id] = asyncio.get_running_loop().create_future()
         return self.awaited[message_id]
@@ -117,39 +117,39 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class GroupSetup:
     """Everybody, connected."""
 
     postgres: Postgres
-    sender: Person
-    readers: Sequence[Person]
+    sender: GroupClient
+    readers: Sequence[GroupClient]
     group: str
     #: The sender's direct conversation with each reader, in their order.
     directs: Sequence[str]
-    bystanders: tuple[Person, Person]
+    bystanders: tuple[GroupClient, GroupClient]
     between: str
 
 
 @asynccontextmanager
-async def opened(installation: Cluster, plan: Plan) -> AsyncIterator[World]:
+async def open_group(installation: Cluster, plan: Plan) -> AsyncIterator[GroupSetup]:
     """Sign everybody up at one node and connect them."""
     url = installation.webs[0].url
     async with aiohttp.ClientSession() as http:
-        registry = Registry(http, url, installation.otp_file)
-        people = [Person(each) for each in await registry.members(plan.readers + 3, with_keys=True)]
+        registry = AccountSeeder(http, url, installation.otp_file)
+        people = [GroupClient(each) for each in await registry.members(plan.readers + 3, with_keys=True)]
         sender, *readers, one, other = people
         directs = [(await registry.pair(sender.member, each.member)).conversation_id for each in readers]
         between = (await registry.pair(one.member, other.member)).conversation_id
         group = await registry.group(sender.member, [each.member for each in readers])
     for person in people:
         await person.open()
-    yield World(installation.postgres, sender, readers, group, directs, (one, other), between)
+    yield GroupSetup(installation.postgres, sender, readers, group, directs, (one, other), between)
     for person in people:
         assert person.socket is not None
         person.socket.close()
 
 
-def _post(message_id: str, conversation: str, readers: Sequence[Person], content: bytes) -> dict[str, object]:
+def _post(message_id: str, conversation: str, readers: Sequence[GroupClient], content: bytes) -> dict[str, object]:
     """A post of one content, shared by all of these devices."""
     recipients = [
         {
@@ -162,22 +162,24 @@ def _post(message_id: str, conversation: str, readers: Sequence[Person], content
     return {"messageId": message_id, "conversationId": conversation, "content": content, "recipients": recipients}
 
 
-async def post(sender: Person, conversation: str, readers: Sequence[Person], content: bytes) -> tuple[float, float]:
+async def post(
+    sender: GroupClient, conversation: str, readers: Sequence[GroupClient], content: bytes
+) -> tuple[float, float]:
     """Post to all of these at once; seconds until it was accepted, and until the last of them had it."""
     message_id, loop = str(uuid.uuid4()), asyncio.get_running_loop()
-    came = [reader.awaits(message_id) for reader in readers]
+    came = [reader.wait_for_message(message_id) for reader in readers]
     began = loop.time()
-    await sender.ask("post", _post(message_id, conversation, readers, content))
+    await sender.request("post", _post(message_id, conversation, readers, content))
     accepted = loop.time() - began
     await asyncio.gather(*came)
     return accepted, loop.time() - began
 
 
-async def post_singly(world: World, content: bytes) -> float:
+async def post_to_each(world: GroupSetup, content: bytes) -> float:
     """Post the same content to each reader for itself; seconds until the last of them had it."""
     gate, loop = asyncio.Semaphore(IN_FLIGHT), asyncio.get_running_loop()
 
-    async def one(conversation: str, reader: Person) -> None:
+    async def one(conversation: str, reader: GroupClient) -> None:
         async with gate:
             await post(world.sender, conversation, [reader], content)
 
@@ -186,7 +188,7 @@ async def post_singly(world: World, content: bytes) -> float:
     return loop.time() - began
 
 
-async def ask(postgres: Postgres, statement: str, *values: object) -> Any:
+async def query_value(postgres: Postgres, statement: str, *values: object) -> Any:
     """The one value that a statement answers."""
     connection = await asyncpg.connect(postgres.url)
     try:
@@ -195,27 +197,27 @@ async def ask(postgres: Postgres, statement: str, *values: object) -> Any:
         await connection.close()
 
 
-async def prepare(postgres: Postgres) -> None:
+async def checkpoint_and_warm(postgres: Postgres) -> None:
     """What a page costs again after each checkpoint belongs to the checkpoint, not to whoever touches it first."""
     for statement in (
         "CREATE EXTENSION IF NOT EXISTS pg_walinspect",
         "ALTER SYSTEM SET full_page_writes = off",
         "SELECT pg_reload_conf()",
     ):
-        await ask(postgres, statement)
+        await query_value(postgres, statement)
 
 
-async def written(postgres: Postgres) -> int:
+async def wal_bytes(postgres: Postgres) -> int:
     """Bytes of the database's log so far."""
-    return int(await ask(postgres, "SELECT pg_current_wal_flush_lsn() - '0/0'::pg_lsn"))
+    return int(await query_value(postgres, "SELECT pg_current_wal_flush_lsn() - '0/0'::pg_lsn"))
 
 
-async def written_for_contents(postgres: Postgres, begin: int, end: int) -> int:
+async def content_wal_bytes(postgres: Postgres, begin: int, end: int) -> int:
     """Bytes of that part of the log that are about the table of contents, with all that PostgreSQL keeps beside it."""
-    return int(await ask(postgres, _ABOUT_CONTENTS, begin, end) or 0)
+    return int(await query_value(postgres, _ABOUT_CONTENTS, begin, end) or 0)
 
 
-async def chat(world: World, seen: list[float], until: asyncio.Event) -> None:
+async def bystander_chat(world: GroupSetup, seen: list[float], until: asyncio.Event) -> None:
     """Two who have nothing to do with the group write to each other."""
     one, other = world.bystanders
     while not until.is_set():
@@ -226,10 +228,10 @@ async def chat(world: World, seen: list[float], until: asyncio.Event) -> None:
 async def measure(installation: Cluster, plan: Plan) -> Figures:
     """All rounds, group and single posts of each size in turn."""
     figures = Figures()
-    await prepare(installation.postgres)
-    async with opened(installation, plan) as world:
+    await checkpoint_and_warm(installation.postgres)
+    async with open_group(installation, plan) as world:
         await post(world.sender, world.group, world.readers, secrets.token_bytes(1024))
-        await post_singly(world, secrets.token_bytes(1024))
+        await post_to_each(world, secrets.token_bytes(1024))
         for number in range(plan.rounds):
             for size in SIZES:
                 print(f"round {number + 1} of {plan.rounds}: {size >> 10} KiB", flush=True)
@@ -238,33 +240,33 @@ async def measure(installation: Cluster, plan: Plan) -> Figures:
     return figures
 
 
-async def settled(postgres: Postgres) -> int:
+async def wal_after_cleanup(postgres: Postgres) -> int:
     """Bytes of the log when everything is acknowledged, and with that every content gone."""
-    while await ask(postgres, "SELECT count(*) FROM content"):  # noqa: ASYNC110  another process does it
+    while await query_value(postgres, "SELECT count(*) FROM content"):  # noqa: ASYNC110  another process does it
         await asyncio.sleep(0.05)
-    return await written(postgres)
+    return await wal_bytes(postgres)
 
 
-async def _round(world: World, size: int, figures: Figures) -> None:
-    content, before = secrets.token_bytes(size), await settled(world.postgres)
+async def _round(world: GroupSetup, size: int, figures: Figures) -> None:
+    content, before = secrets.token_bytes(size), await wal_after_cleanup(world.postgres)
     accepted, delivered = await post(world.sender, world.group, world.readers, content)
-    between = await settled(world.postgres)
-    singly = await post_singly(world, secrets.token_bytes(size))
-    after = await settled(world.postgres)
+    between = await wal_after_cleanup(world.postgres)
+    singly = await post_to_each(world, secrets.token_bytes(size))
+    after = await wal_after_cleanup(world.postgres)
     figures.accepted.setdefault(size, []).append(accepted)
     figures.delivered.setdefault(size, []).append(delivered)
     figures.written.setdefault(size, []).append(between - before)
-    about = await written_for_contents(world.postgres, before, between)
+    about = await content_wal_bytes(world.postgres, before, between)
     figures.written_for_contents.setdefault(size, []).append(about)
     figures.singles_delivered.setdefault(size, []).append(singly)
     figures.singles_written.setdefault(size, []).append(after - between)
 
 
-async def _beside(world: World, plan: Plan, figures: Figures) -> None:
+async def _beside(world: GroupSetup, plan: Plan, figures: Figures) -> None:
     """What bystanders see: for a while of quiet, and while the group is posted to again and again."""
-    for seen, is_busy in ((figures.quiet, False), (figures.beside, True)):
+    for seen, is_busy in ((figures.quiet_latencies, False), (figures.busy_latencies, True)):
         until = asyncio.Event()
-        chatting = asyncio.create_task(chat(world, seen, until))
+        chatting = asyncio.create_task(bystander_chat(world, seen, until))
         ends = asyncio.get_running_loop().time() + plan.quiet_seconds
         while is_busy and asyncio.get_running_loop().time() < ends:
             await post(world.sender, world.group, world.readers, secrets.token_bytes(1024))
@@ -278,7 +280,7 @@ def write(figures: Figures, plan: Plan) -> str:
     count = plan.readers
     rows = [_row(figures, size, count) for size in SIZES]
     shares = {size: [each / size for each in octets] for size, octets in figures.written_for_contents.items()}
-    told = ", ".join(f"{size >> 10} KiB: {spread(share, '.2f')}" for size, share in shares.items())
+    told = ", ".join(f"{size >> 10} KiB: {format_spread(share, '.2f')}" for size, share in shares.items())
     worst = max(statistics.median(share) for share in shares.values())
     return f"""{HEADING}
 
@@ -292,8 +294,8 @@ Beside it the same content posted to each reader for itself, {IN_FLIGHT} posts u
 Bytes written for a byte of shared content, however many share it: {told} ({"reached" if worst <= 1.2 else "**not reached**"}: at most 1.2). Counted are the records of PostgreSQL's log about the table of contents, its index and what lies beside it,
 until the last device has acknowledged. The envelopes are the rest of the log: {statistics.median(figures.written[SIZES[0]]) / count:.0f} bytes each, stored, numbered, delivered and acknowledged. Pages written whole after a checkpoint are left out (`full_page_writes` off).
 
-Two who write to each other at the same node meanwhile (and in the same client, which reads a thousand frames for each group post), from post to delivery: p50 {percentile(figures.quiet, 0.5):.1f} ms and p99 {percentile(figures.quiet, 0.99):.1f} ms while nothing else goes on; p50 {percentile(figures.beside, 0.5):.1f} ms, p99 {percentile(figures.beside, 0.99):.1f} ms and
-at worst {max(figures.beside) * 1000:.0f} ms while one group post follows the other without a pause.
+Two who write to each other at the same node meanwhile (and in the same client, which reads a thousand frames for each group post), from post to delivery: p50 {percentile(figures.quiet_latencies, 0.5):.1f} ms and p99 {percentile(figures.quiet_latencies, 0.99):.1f} ms while nothing else goes on; p50 {percentile(figures.busy_latencies, 0.5):.1f} ms, p99 {percentile(figures.busy_latencies, 0.99):.1f} ms and
+at worst {max(figures.busy_latencies) * 1000:.0f} ms while one group post follows the other without a pause.
 """
 
 
@@ -302,18 +304,18 @@ def _row(figures: Figures, size: int, count: int) -> str:
     octets = zip(figures.written[size], figures.singles_written[size], strict=True)
     cells = (
         f"{size >> 10} KiB to {count}",
-        spread([each * 1000 for each in figures.accepted[size]], ".0f"),
-        spread([each * 1000 for each in figures.delivered[size]], ".0f"),
-        spread([each * 1000 for each in figures.singles_delivered[size]], ".0f"),
-        spread([group / singly for group, singly in times], ".2f"),
-        spread([each / 1024 for each in figures.written[size]], ".0f"),
-        spread([each / 1024 for each in figures.singles_written[size]], ".0f"),
-        spread([group / singly for group, singly in octets], ".3f"),
+        format_spread([each * 1000 for each in figures.accepted[size]], ".0f"),
+        format_spread([each * 1000 for each in figures.delivered[size]], ".0f"),
+        format_spread([each * 1000 for each in figures.singles_delivered[size]], ".0f"),
+        format_spread([group / singly for group, singly in times], ".2f"),
+        format_spread([each / 1024 for each in figures.written[size]], ".0f"),
+        format_spread([each / 1024 for each in figures.singles_written[size]], ".0f"),
+        format_spread([group / singly for group, singly in octets], ".3f"),
     )
     return f"| {' | '.join(cells)} |"
 
 
-def spread(values: Sequence[float], form: str) -> str:
+def format_spread(values: Sequence[float], form: str) -> str:
     """The median, and between what the values lie."""
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
@@ -326,11 +328,11 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def run(out: Path, *, is_quick: bool) -> None:
     """Measure, print, and keep it in the page."""
-    allow_files()
+    raise_file_limit()
     plan = QUICK if is_quick else Plan()
-    with cluster(webs=1, workers=1) as installation:
+    with open_cluster(webs=1, workers=1) as installation:
         figures = asyncio.run(measure(installation, plan))
     section = write(figures, plan)
     print(section)
     if not is_quick:
-        out.write_text(placed(out.read_text(encoding="utf-8"), section), encoding="utf-8")
+        out.write_text(replace_section(out.read_text(encoding="utf-8"), section), encoding="utf-8")

@@ -10,7 +10,7 @@ import aiohttp
 
 from bench.costs import resident_bytes
 from bench.load import Member
-from bench.seed import Registry
+from bench.seed import AccountSeeder
 from bench.wire import Frame, Socket
 from scripts.nodes import ROOT, Cluster
 from scripts.services import Server
@@ -22,8 +22,8 @@ OPENED_AT_ONCE = 25
 SETTLE_SECONDS = 1.0
 
 
-class Bare(Server):
-    """bench/bare.py as a process."""
+class BareServer(Server):
+    """bench/bare_websocket.py as a process."""
 
     name = "bare"
 
@@ -35,16 +35,16 @@ class Bare(Server):
         """Nothing."""
 
     def _command(self) -> Sequence[str | Path]:
-        options = ("-m", "bench.bare", "--port", str(self.port))
+        options = ("-m", "bench.bare_websocket", "--port", str(self.port))
         return ["/usr/bin/env", f"PYTHONPATH={ROOT}", sys.executable, *options]
 
 
-async def idle_costs(sockets: int, installation: Cluster, bare: Bare) -> dict[str, float]:
+async def idle_costs(sockets: int, installation: Cluster, bare: BareServer) -> dict[str, float]:
     """Bytes a socket: of a freshly started web node, and of the bare server."""
     web = installation.webs[0]
     await asyncio.to_thread(web.restart)
     async with aiohttp.ClientSession() as http:
-        members = await Registry(http, web.url, installation.otp_file).members(sockets + FIRST, with_keys=False)
+        members = await AccountSeeder(http, web.url, installation.otp_file).members(sockets + FIRST, with_keys=False)
     # Signing up used memory that sockets would be given again: they meet a fresh process.
     await asyncio.to_thread(web.restart)
     strangers = [Member(bare.url, str(number), str(number)) for number in range(sockets + FIRST)]
@@ -88,7 +88,7 @@ def _ignore(_: Socket, frame: Frame) -> None:
         raise RuntimeError(f"{frame}")
 
 
-def allow_files() -> None:
+def raise_file_limit() -> None:
     """Let this process, and whatever it starts, hold as many connections as the machine allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 20_000)) if hard > 0 else 20_000, hard))

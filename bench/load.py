@@ -21,7 +21,7 @@ ACKNOWLEDGE_EVERY_SECONDS = 0.1
 ACKNOWLEDGE_AFTER_ENTRIES = 128
 
 
-class LoadFault(Exception):
+class LoadError(Exception):
     """The server under load broke a promise."""
 
 
@@ -65,7 +65,7 @@ class Figures:
         return statistics.median(self.latencies)
 
 
-class Reader:
+class MailboxReader:
     """One device's place in its own mailbox."""
 
     def __init__(self, member: Member) -> None:
@@ -76,11 +76,11 @@ class Reader:
         self.socket: Socket | None = None
         self.drained = asyncio.Event()
 
-    def take(self, entries: list[dict[str, Any]]) -> None:
+    def advance(self, entries: list[dict[str, Any]]) -> None:
         """Move on over these entries. Raises LoadFault when a number is missing or comes twice."""
         for entry in entries:
             if entry["seq"] != self.seq + 1:
-                raise LoadFault(f"{self.member.user_id}: got {entry['seq']} after {self.seq}")
+                raise LoadError(f"{self.member.user_id}: got {entry['seq']} after {self.seq}")
             self.seq, self.head = entry["seq"], entry["head"]
         if self.seq - self.acknowledged >= ACKNOWLEDGE_AFTER_ENTRIES:
             self.acknowledge()
@@ -102,8 +102,10 @@ class Load:
         self._codec = codec
         content = secrets.token_bytes(size)
         self._content = content if codec == "msgpack" else base64.b64encode(content).decode()
-        self._readers = {member.user_id: Reader(member) for pair in pairs for member in (pair.sender, pair.receiver)}
-        self._by_socket: dict[Socket, Reader] = {}
+        self._readers = {
+            member.user_id: MailboxReader(member) for pair in pairs for member in (pair.sender, pair.receiver)
+        }
+        self._by_socket: dict[Socket, MailboxReader] = {}
         self._prefix = f"{secrets.token_hex(4)}-0000-4000-8000-"
         self._numbers = itertools.count(1)
         self._pending: dict[str, list[float]] = {}
@@ -141,7 +143,7 @@ class Load:
         if not receivers_only and self._ticker is not None:
             self._ticker.cancel()
 
-    async def closed(self, in_flight: int, seconds: float, warm_up: float = 1.0) -> Figures:
+    async def run_closed_loop(self, in_flight: int, seconds: float, warm_up: float = 1.0) -> Figures:
         """Keep `in_flight` posts under way for that long."""
         turns = itertools.cycle(self.pairs)
         ends = self._loop.time() + warm_up + seconds
@@ -162,7 +164,7 @@ class Load:
             await self._settle(30)
         return Figures(self._done, rate, latencies)
 
-    async def open(self, rate: int, seconds: float) -> Figures:
+    async def run_open_loop(self, rate: int, seconds: float) -> Figures:
         """Post `rate` envelopes a second, whatever becomes of them."""
         turns = itertools.cycle(self.pairs)
         with self._measured(lambda: None):
@@ -176,7 +178,7 @@ class Load:
             took = self._loop.time() - began
         return Figures(self._done, self._done / took, list(self._latencies))
 
-    async def fill(self, envelopes: int, in_flight: int = 160) -> float:
+    async def post_to_offline(self, envelopes: int, in_flight: int = 160) -> float:
         """Post that many to receivers who are away; answers the posts a second."""
         turns = itertools.islice(itertools.cycle(self.pairs), envelopes)
         finished = asyncio.Event()
@@ -199,7 +201,7 @@ class Load:
         self._on_accepted = lambda: None
         return envelopes / (self._loop.time() - began)
 
-    async def _open(self, reader: Reader) -> None:
+    async def _open(self, reader: MailboxReader) -> None:
         member = reader.member
         reader.drained.clear()
         reader.socket = await Socket.open(member.url, member.token, self._codec, self._on_frame)
@@ -230,7 +232,7 @@ class Load:
         match frame["type"]:
             case "entries":
                 now = self._loop.time()
-                self._by_socket[socket].take(payload["entries"])
+                self._by_socket[socket].advance(payload["entries"])
                 for entry in payload["entries"]:
                     self._latencies.append(now - self._pending[entry["messageId"]][0])
                     self._half(entry["messageId"])
@@ -240,7 +242,7 @@ class Load:
             case "drained":
                 self._by_socket[socket].drained.set()
             case "refused" | "goodbye":
-                raise LoadFault(f"{frame}")
+                raise LoadError(f"{frame}")
             case _:
                 pass
 
@@ -263,7 +265,7 @@ class Load:
         deadline = self._loop.time() + seconds
         while self._pending and self._fault is None:
             if self._loop.time() > deadline:
-                raise LoadFault(f"{len(self._pending)} posts never ended")
+                raise LoadError(f"{len(self._pending)} posts never ended")
             await asyncio.sleep(0.005)
         if self._fault is not None:
             raise self._fault

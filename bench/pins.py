@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from scripts.nodes import Alone
-from tests.client import Device, Node
+from scripts.nodes import AllInOneProcess
+from tests.support.rest_device import Device, NodeClient
 
 
 PIN = "739251"
@@ -37,31 +37,31 @@ async def latency(device: Device, until: asyncio.Event) -> Latency:
     return Latency(statistics.median(took), statistics.quantiles(took, n=100)[-1], len(took))
 
 
-async def crowd(device: Device) -> float:
+async def hash_pins_at_once(device: Device) -> float:
     """Seconds that CROWD right PINs at once take."""
     began = time.perf_counter()
     await asyncio.gather(*(device.call("POST", "/account/pin/verify", {"pin": PIN}) for _ in range(CROWD)))
     return time.perf_counter() - began
 
 
-async def beside(device: Device, seconds: float | None) -> tuple[Latency, float]:
+async def latency_under_load(device: Device, seconds: float | None) -> tuple[Latency, float]:
     """The latency of the other route meanwhile, and how long the meanwhile was; None: a crowd of PINs."""
     done = asyncio.Event()
     measured = asyncio.create_task(latency(device, done))
     began = time.perf_counter()
-    await (crowd(device) if seconds is None else asyncio.sleep(seconds))
+    await (hash_pins_at_once(device) if seconds is None else asyncio.sleep(seconds))
     done.set()
     return await measured, time.perf_counter() - began
 
 
 async def main() -> None:
     """Measure and print."""
-    with Alone() as server:
+    with AllInOneProcess() as server:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-            device = await Node(http, server.url, server.otp_file).sign_up(with_keys=False)
+            device = await NodeClient(http, server.url, server.otp_file).sign_up(with_keys=False)
             await device.call("PUT", "/account/pin", {"pin": PIN})
-            quiet, _ = await beside(device, 3.0)
-            busy, seconds = await beside(device, None)
+            quiet, _ = await latency_under_load(device, 3.0)
+            busy, seconds = await latency_under_load(device, None)
     print(f"alone: {quiet}")
     print(f"beside {CROWD} PINs at once: {busy}; the PINs took {seconds:.1f} s, {CROWD / seconds:.0f}/s")
 

@@ -13,13 +13,13 @@ from typing import Any, Final, cast
 import aiohttp
 
 from bench.costs import processor_seconds, resident_bytes
-from bench.group import percentile, spread
-from bench.idle import FIRST, allow_files
+from bench.group import format_spread, percentile
+from bench.idle import FIRST, raise_file_limit
 from bench.load import Member
-from bench.page import placed
-from bench.seed import Registry
+from bench.results_page import replace_section
+from bench.seed import AccountSeeder
 from bench.wire import Frame, Socket
-from scripts.nodes import Cluster, Web, cluster
+from scripts.nodes import Cluster, WebProcess, open_cluster
 
 
 HEADING: Final = "## Presence"
@@ -48,10 +48,10 @@ class Figures:
     idle: dict[str, list[float]] = field(default_factory=dict)
     change: dict[str, list[float]] = field(default_factory=dict)
     frames: list[float] = field(default_factory=list)
-    told: list[float] = field(default_factory=list)
+    notice_seconds: list[float] = field(default_factory=list)
 
 
-class Person:
+class PresenceClient:
     """One device that may watch its friend."""
 
     def __init__(self, member: Member) -> None:
@@ -84,7 +84,7 @@ class Person:
         if self.socket is not None:
             self.socket.close()
 
-    def hears(self, is_online: bool) -> asyncio.Future[None]:  # noqa: FBT001  the frame's own field
+    def wait_for_presence(self, is_online: bool) -> asyncio.Future[None]:  # noqa: FBT001  the frame's own field
         """Done when the friend is told to be there, or not."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.awaited = is_online, future
@@ -100,28 +100,28 @@ class Person:
                 self.awaited[1].set_result(None)
 
 
-Pairs = Sequence[tuple[Person, Person]]
+Pairs = Sequence[tuple[PresenceClient, PresenceClient]]
 
 
-async def seeded(plan: Plan, installation: Cluster, *, are_shown: bool) -> Pairs:
+async def sign_up_pairs(plan: Plan, installation: Cluster, *, are_shown: bool) -> Pairs:
     """Pairs of friends; `are_shown`: each lets the other know."""
     web = installation.webs[0]
     async with aiohttp.ClientSession() as http:
-        registry = Registry(http, web.url, installation.otp_file)
+        registry = AccountSeeder(http, web.url, installation.otp_file)
         members = await registry.members(plan.sockets + FIRST, with_keys=False)
         pairs = list(zip(members[::2], members[1::2], strict=True))
         if are_shown:
             for pair in pairs:
                 await registry.befriend(*pair)
-    return [(Person(one), Person(other)) for one, other in pairs]
+    return [(PresenceClient(one), PresenceClient(other)) for one, other in pairs]
 
 
 async def measure(installation: Cluster, plan: Plan) -> Figures:
     """All rounds: sockets nobody watches, then sockets that watch each other in pairs."""
     figures, web = Figures(), installation.webs[0]
     worlds = {
-        "alone": await seeded(plan, installation, are_shown=False),
-        "watched": await seeded(plan, installation, are_shown=True),
+        "alone": await sign_up_pairs(plan, installation, are_shown=False),
+        "watched": await sign_up_pairs(plan, installation, are_shown=True),
     }
     for number in range(plan.rounds):
         for name, pairs in worlds.items():
@@ -132,7 +132,7 @@ async def measure(installation: Cluster, plan: Plan) -> Figures:
     return figures
 
 
-async def _round(world: tuple[str, Pairs], web: Web, plan: Plan, figures: Figures) -> None:
+async def _round(world: tuple[str, Pairs], web: WebProcess, plan: Plan, figures: Figures) -> None:
     name, pairs = world
     first, rest = pairs[: FIRST // 2], pairs[FIRST // 2 :]
     await _open(first, are_watched=name == "watched")
@@ -154,30 +154,30 @@ async def _round(world: tuple[str, Pairs], web: Web, plan: Plan, figures: Figure
 async def _open(pairs: Pairs, *, are_watched: bool) -> None:
     gate = asyncio.Semaphore(OPENED_AT_ONCE)
 
-    async def one(person: Person, friend: Person) -> None:
+    async def one(person: PresenceClient, friend: PresenceClient) -> None:
         async with gate:
             await person.open(friend.member if are_watched else None)
 
     await asyncio.gather(*(one(*each) for one_, other in pairs for each in ((one_, other), (other, one_))))
 
 
-async def _change(world: tuple[str, Pairs], web: Web, plan: Plan, figures: Figures) -> None:
+async def _change(world: tuple[str, Pairs], web: WebProcess, plan: Plan, figures: Figures) -> None:
     """Some go and come back; their friends are told of both where they watch."""
     name, pairs = world[0], world[1][: plan.changes]
     is_watched = name == "watched"
     frames = sum(other.frames for _, other in pairs)
     used = processor_seconds(web.pid)
-    gone = [other.hears(is_online=False) for _, other in pairs]
+    gone = [other.wait_for_presence(is_online=False) for _, other in pairs]
     for one, _ in pairs:
         one.close()
     if is_watched:
         await asyncio.gather(*gone)
     for one, other in pairs:
-        came, began = other.hears(is_online=True), asyncio.get_running_loop().time()
+        came, began = other.wait_for_presence(is_online=True), asyncio.get_running_loop().time()
         await one.open(other.member if is_watched else None)
         if is_watched:
             await came
-            figures.told.append(asyncio.get_running_loop().time() - began)
+            figures.notice_seconds.append(asyncio.get_running_loop().time() - began)
     used = processor_seconds(web.pid) - used
     figures.change.setdefault(name, []).append(used / len(pairs) * 1e6)
     if is_watched:
@@ -191,7 +191,7 @@ def write(figures: Figures, plan: Plan) -> str:
         [mine / bare for mine, bare in zip(each["watched"], each["alone"], strict=True) if bare]
         for each in (figures.memory, figures.idle, figures.change)
     ]
-    told = " | ".join(spread(each, ".2f") if each else "-" for each in ratios)
+    told = " | ".join(format_spread(each, ".2f") if each else "-" for each in ratios)
     return f"""{HEADING}
 
 Written by `make bench ARGS=--presence`: {plan.rounds} interleaved rounds of {plan.sockets:,} sockets at one web node, with PostgreSQL, Redis and Kafka; median (lowest to highest). *Alone*: nobody shows their presence or watches. *Watched*: pairs of friends, each shown
@@ -202,22 +202,22 @@ to the other and watching. Idle: {plan.idle_seconds:g} s in which nothing happen
 {chr(10).join(rows)}
 | ratio | {told} |
 
-Frames a friend is sent for a change: {spread(figures.frames, ".2f")}. From the connection's begin to the friend's frame that somebody came: p50 {percentile(figures.told, 0.5):.0f} ms, p99 {percentile(figures.told, 0.99):.0f} ms, at worst {max(figures.told) * 1000:.0f} ms.
+Frames a friend is sent for a change: {format_spread(figures.frames, ".2f")}. From the connection's begin to the friend's frame that somebody came: p50 {percentile(figures.notice_seconds, 0.5):.0f} ms, p99 {percentile(figures.notice_seconds, 0.99):.0f} ms, at worst {max(figures.notice_seconds) * 1000:.0f} ms.
 """
 
 
 def _row(figures: Figures, name: str) -> str:
-    cells = [spread(each[name], ".1f") for each in (figures.memory, figures.idle, figures.change)]
+    cells = [format_spread(each[name], ".1f") for each in (figures.memory, figures.idle, figures.change)]
     return f"| {' | '.join([name, *cells])} |"
 
 
 def run(out: Path, *, is_quick: bool) -> None:
     """Measure, print, and keep it in the page."""
-    allow_files()
+    raise_file_limit()
     plan = QUICK if is_quick else Plan()
-    with cluster(webs=1, workers=1) as installation:
+    with open_cluster(webs=1, workers=1) as installation:
         figures = asyncio.run(measure(installation, plan))
     section = write(figures, plan)
     print(section)
     if not is_quick:
-        out.write_text(placed(out.read_text(encoding="utf-8"), section), encoding="utf-8")
+        out.write_text(replace_section(out.read_text(encoding="utf-8"), section), encoding="utf-8")

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.page import placed
+from bench.results_page import replace_section
 from scripts.nodes import ROOT
 
 
@@ -81,7 +81,7 @@ def libsignal() -> Path:
 def commands(seconds: float) -> dict[str, Sequence[str | Path]]:
     """One program a library."""
     python, official, spent = peers_python(), libsignal(), str(seconds)
-    itself = [sys.executable, "-m", "bench.peers.vyry_itself", spent]
+    itself = [sys.executable, "-m", "bench.peers.vyry_peer", spent]
     return {
         "vyry": itself,
         "vyry, packed": [*itself, "packed"],
@@ -147,4 +147,4 @@ def run(out: Path, *, is_quick: bool) -> None:
     section = write(figures)
     print(section)
     if not is_quick:
-        out.write_text(placed(out.read_text(encoding="utf-8"), section), encoding="utf-8")
+        out.write_text(replace_section(out.read_text(encoding="utf-8"), section), encoding="utf-8")

@@ -13,13 +13,13 @@ VARIANTS = ("floor", "embedded", "near", "far")
 #: The size of an envelope's content.
 CONTENT_BYTES = 1024
 #: A delivery to a connected device that takes longer than this breaks a goal.
-LATEST_SECONDS = 1.0
+MAX_DELAY_SECONDS = 1.0
 
 Run = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """One variant in one scenario of one round."""
 
     figures: Figures
@@ -27,7 +27,7 @@ class Measured:
     written: int
 
     @property
-    def processor_each(self) -> float:
+    def processor_per_envelope(self) -> float:
         """Microseconds of processor time an envelope, of all processes together."""
         return sum(self.processor.values()) / self.figures.envelopes * 1e6
 
@@ -39,21 +39,21 @@ class Report:
     rounds: int
     seconds: float
     codec: str
-    measured: dict[Run, list[Measured]] = field(default_factory=dict)
+    measured: dict[Run, list[Measurement]] = field(default_factory=dict)
     #: Envelopes a second: posted to absent receivers, and read by them when they came.
     offline: dict[str, tuple[float, float]] = field(default_factory=dict)
     idle: dict[str, float] = field(default_factory=dict)
     sockets: int = 0
 
-    def note(self, run: Run, figures: Figures, processor: dict[str, float], written: int) -> None:
+    def add_measurement(self, run: Run, figures: Figures, processor: dict[str, float], written: int) -> None:
         """Keep one measurement."""
-        self.measured.setdefault(run, []).append(Measured(figures, processor, written))
+        self.measured.setdefault(run, []).append(Measurement(figures, processor, written))
 
     def scenarios(self) -> list[str]:
         """What was done to each variant, in order."""
         return list(dict.fromkeys(scenario for _, scenario in self.measured))
 
-    def ratios(self, run: Run, what: Callable[[Measured], float]) -> list[float]:
+    def ratios(self, run: Run, what: Callable[[Measurement], float]) -> list[float]:
         """By round: the variant's figure over that of the floor."""
         variant, scenario = run
         floors = self.measured["floor", scenario]
@@ -78,7 +78,7 @@ Written by `make bench`; not edited by hand. {report.rounds} interleaved rounds 
 Machine: {cores} cores ({model}), {memory} GiB, Linux {platform.release().split("-")[0]}, Python {platform.python_version()}; the load client runs on the same cores.
 Load: 1 KiB envelopes, 25 senders and 25 receivers on sockets ({report.codec}), every number checked for contiguity, no fault in any run.
 
-- **floor**: the smallest aiohttp + asyncpg server that commits before it acknowledges (bench/floor.py): no chain, no numbers in the database, no retries, no resume, no deletion.
+- **floor**: the smallest aiohttp + asyncpg server that commits before it acknowledges (bench/baseline.py): no chain, no numbers in the database, no retries, no resume, no deletion.
 - **embedded**: `vyry start`, SQLite with synchronous=FULL.
 - **near**: PostgreSQL, Redis and Kafka, two web nodes and a worker; all sockets on the posting node.
 - **far**: the same; receivers on the other node, so that every envelope goes through Kafka and the worker.
@@ -152,8 +152,8 @@ def _shares(report: Report, run: Run) -> tuple[str, str, str, str]:
     }
     written = statistics.median(each.written / (each.figures.envelopes * CONTENT_BYTES) for each in runs)
     return (
-        f"{statistics.median(each.processor_each for each in runs):.0f}",
-        _spread(report.ratios(run, lambda each: each.processor_each)),
+        f"{statistics.median(each.processor_per_envelope for each in runs):.0f}",
+        _spread(report.ratios(run, lambda each: each.processor_per_envelope)),
         ", ".join(f"{name} {share:.0f}" for name, share in shares.items()),
         f"{written:.2f}",
     )
@@ -196,7 +196,7 @@ def _goal_list(report: Report) -> Iterator[_Goal]:
         yield _Goal(
             f"{variant}: at least {rate}x the floor's throughput", statistics.median(rates), rate, is_least=True
         )
-        used = statistics.median(report.ratios(run, lambda each: each.processor_each))
+        used = statistics.median(report.ratios(run, lambda each: each.processor_per_envelope))
         yield _Goal(f"{variant}: at most {cost}x the floor's processor time an envelope", used, cost)
     late = statistics.median(report.ratios(("near", "1000/s"), lambda each: each.figures.percentile(0.99)))
     yield _Goal("near: p99 at 1,000/s at most 1.5x the floor's", late, 1.5)
@@ -206,11 +206,11 @@ def _goal_list(report: Report) -> Iterator[_Goal]:
         if variant != "floor"
         for each in runs
     )
-    yield _Goal("no delivery to a connected device later than 1 s", slowest, LATEST_SECONDS)
+    yield _Goal("no delivery to a connected device later than 1 s", slowest, MAX_DELAY_SECONDS)
     yield _Goal("idle socket: at most 1.6x bare aiohttp", report.idle["web"] / report.idle["bare"], 1.6)
 
 
-def _milliseconds(runs: Sequence[Measured], share: float) -> float:
+def _milliseconds(runs: Sequence[Measurement], share: float) -> float:
     return statistics.median(each.figures.percentile(share) for each in runs) * 1000
 
 

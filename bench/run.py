@@ -1,6 +1,6 @@
 """`python -m bench.run`: measures the floor and Vyry in interleaved rounds on the same machine and services, and writes bench/RESULTS.md.
 
-Four variants, each with the same 25 senders and 25 receivers: `floor` (bench/floor.py), `embedded` (`vyry start`), `near` (a cluster, all sockets
+Four variants, each with the same 25 senders and 25 receivers: `floor` (bench/baseline.py), `embedded` (`vyry start`), `near` (a cluster, all sockets
 on the posting node) and `far` (receivers on the other node, so that everything goes through Kafka and a worker).
 """
 
@@ -15,15 +15,16 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
-from bench import group, presence, ratchet, starting
+from bench import group, presence, ratchet
+from bench import startup as starting
 from bench.costs import disk_bytes, processor_seconds
-from bench.idle import Bare, allow_files, idle_costs
+from bench.idle import BareServer, idle_costs, raise_file_limit
 from bench.load import Figures, Load, Member, Pair
-from bench.page import placed, section_of
 from bench.report import Report, write
-from bench.seed import Registry
+from bench.results_page import find_section, replace_section
+from bench.seed import AccountSeeder
 from bench.wire import Codec
-from scripts.nodes import ROOT, Alone, Cluster, cluster
+from scripts.nodes import ROOT, AllInOneProcess, Cluster, open_cluster
 from scripts.services import Postgres, Server
 
 
@@ -46,11 +47,11 @@ QUICK = Plan(rounds=1, seconds=0.3, warm_up=0.1, in_flight=(10,), rates=(100,), 
 
 
 #: What is measured by itself, and has a section of its own.
-OTHERS = {"ratchet": ratchet, "group": group, "presence": presence, "starting": starting}
+EXTRA_BENCHMARKS = {"ratchet": ratchet, "group": group, "presence": presence, "starting": starting}
 
 
-class FloorServer(Server):
-    """bench/floor.py as a process."""
+class BaselineProcess(Server):
+    """bench/baseline.py as a process."""
 
     name = "floor"
 
@@ -64,7 +65,7 @@ class FloorServer(Server):
 
     def _command(self) -> Sequence[str | Path]:
         options = ("--port", str(self.port), "--database-url", self._database_url)
-        return ["/usr/bin/env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "bench.floor", *options]
+        return ["/usr/bin/env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "bench.baseline", *options]
 
 
 @dataclass(slots=True)
@@ -75,26 +76,26 @@ class Variant:
     pairs: list[Pair]
     processes: dict[str, Server]
     #: Whose written bytes count: PostgreSQL's log, or this process's own files.
-    writer: Postgres | Alone
+    database_server: Postgres | AllInOneProcess
     load: Load = field(init=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
+class CostCounters:
     """Counters at one moment."""
 
     processor: dict[str, float]
     written: int
 
 
-async def costs(variant: Variant) -> Costs:
+async def read_costs(variant: Variant) -> CostCounters:
     """What the variant's processes have used so far."""
     processor = {name: processor_seconds(server.pid) for name, server in variant.processes.items()}
-    return Costs(processor, await _written(variant.writer))
+    return CostCounters(processor, await _written(variant.database_server))
 
 
-async def _written(writer: Postgres | Alone) -> int:
-    if isinstance(writer, Alone):
+async def _written(writer: Postgres | AllInOneProcess) -> int:
+    if isinstance(writer, AllInOneProcess):
         return disk_bytes(writer.pid)
     connection = await asyncpg.connect(writer.url)
     try:
@@ -110,27 +111,27 @@ async def measure(plan: Plan, variants: Sequence[Variant], report: Report) -> No
             print(f"round {number + 1} of {plan.rounds}: {variant.name}", flush=True)
             await variant.load.connect()
             for in_flight in plan.in_flight:
-                under_way = variant.load.closed(in_flight, plan.seconds, plan.warm_up)
+                under_way = variant.load.run_closed_loop(in_flight, plan.seconds, plan.warm_up)
                 await _note(report, variant, f"{in_flight} in flight", under_way)
             for rate in plan.rates:
-                await _note(report, variant, f"{rate}/s", variant.load.open(rate, plan.seconds))
+                await _note(report, variant, f"{rate}/s", variant.load.run_open_loop(rate, plan.seconds))
             variant.load.disconnect()
             await asyncio.sleep(0.5)
 
 
 async def _note(report: Report, variant: Variant, scenario: str, under_way: Awaitable[Figures]) -> None:
-    before = await costs(variant)
+    before = await read_costs(variant)
     figures = await under_way
-    after = await costs(variant)
+    after = await read_costs(variant)
     used = {name: after.processor[name] - before.processor[name] for name in after.processor}
-    report.note((variant.name, scenario), figures, used, after.written - before.written)
+    report.add_measurement((variant.name, scenario), figures, used, after.written - before.written)
 
 
-async def offline(plan: Plan, variants: Sequence[Variant], report: Report) -> None:
+async def measure_offline(plan: Plan, variants: Sequence[Variant], report: Report) -> None:
     """Post to receivers who are away, then let them all come back at once."""
     for variant in variants:
         await variant.load.connect(receivers=False)
-        filled = await variant.load.fill(plan.offline)
+        filled = await variant.load.post_to_offline(plan.offline)
         began = asyncio.get_running_loop().time()
         await variant.load.connect_receivers()
         took = asyncio.get_running_loop().time() - began
@@ -138,7 +139,9 @@ async def offline(plan: Plan, variants: Sequence[Variant], report: Report) -> No
         variant.load.disconnect()
 
 
-async def seeded(plan: Plan, http: aiohttp.ClientSession, installation: Cluster, alone: Alone) -> list[list[Pair]]:
+async def sign_up_pairs(
+    plan: Plan, http: aiohttp.ClientSession, installation: Cluster, alone: AllInOneProcess
+) -> list[list[Pair]]:
     """The pairs of `embedded`, `near` and `far`."""
     here, there = installation.webs[0].url, installation.webs[1].url
     found = []
@@ -147,7 +150,7 @@ async def seeded(plan: Plan, http: aiohttp.ClientSession, installation: Cluster,
         (here, here, installation.otp_file),
         (here, there, installation.otp_file),
     ):
-        registry = Registry(http, url, otp_file)
+        registry = AccountSeeder(http, url, otp_file)
         members = await registry.members(2 * plan.pairs, with_keys=True)
         senders, receivers = members[: plan.pairs], members[plan.pairs :]
         moved = [replace(receiver, url=receiver_url) for receiver in receivers]
@@ -155,7 +158,7 @@ async def seeded(plan: Plan, http: aiohttp.ClientSession, installation: Cluster,
     return found
 
 
-def floor_pairs(plan: Plan, url: str) -> list[Pair]:
+def baseline_pairs(plan: Plan, url: str) -> list[Pair]:
     """The floor knows nobody: a token is a name."""
     return [
         Pair(Member(url, f"s{number}", f"s{number}"), Member(url, f"r{number}", f"r{number}"), "conversation")
@@ -163,7 +166,9 @@ def floor_pairs(plan: Plan, url: str) -> list[Pair]:
     ]
 
 
-def variants_of(installation: Cluster, alone: Alone, floor: FloorServer, pairs: list[list[Pair]]) -> list[Variant]:
+def variants_of(
+    installation: Cluster, alone: AllInOneProcess, floor: BaselineProcess, pairs: list[list[Pair]]
+) -> list[Variant]:
     """The four, in the order in which they are measured."""
     postgres, here, there = installation.postgres, *installation.webs
     services: dict[str, Server] = {"postgres": postgres, "redis": installation.redis, "kafka": installation.kafka}
@@ -177,33 +182,35 @@ def variants_of(installation: Cluster, alone: Alone, floor: FloorServer, pairs: 
 
 
 @contextmanager
-def everything() -> Iterator[tuple[Cluster, Alone, FloorServer, Bare]]:
+def start_servers() -> Iterator[tuple[Cluster, AllInOneProcess, BaselineProcess, BareServer]]:
     """All servers of all variants, side by side: idle ones cost next to nothing."""
     with ExitStack() as stack:
-        installation = stack.enter_context(cluster(webs=2, workers=1))
-        alone = stack.enter_context(Alone())
-        floor = stack.enter_context(FloorServer(installation.postgres))
-        yield installation, alone, floor, stack.enter_context(Bare())
+        installation = stack.enter_context(open_cluster(webs=2, workers=1))
+        alone = stack.enter_context(AllInOneProcess())
+        floor = stack.enter_context(BaselineProcess(installation.postgres))
+        yield installation, alone, floor, stack.enter_context(BareServer())
 
 
 @asynccontextmanager
-async def ready(plan: Plan, servers: tuple[Cluster, Alone, FloorServer, Bare]) -> AsyncIterator[list[Variant]]:
+async def prepare_variants(
+    plan: Plan, servers: tuple[Cluster, AllInOneProcess, BaselineProcess, BareServer]
+) -> AsyncIterator[list[Variant]]:
     """The variants with their people signed up."""
     installation, alone, floor, _ = servers
     async with aiohttp.ClientSession() as http:
-        pairs = [floor_pairs(plan, floor.url), *await seeded(plan, http, installation, alone)]
+        pairs = [baseline_pairs(plan, floor.url), *await sign_up_pairs(plan, http, installation, alone)]
         variants = variants_of(installation, alone, floor, pairs)
         for variant in variants:
             variant.load = Load(variant.pairs, plan.codec)
         yield variants
 
 
-async def run(plan: Plan, servers: tuple[Cluster, Alone, FloorServer, Bare]) -> Report:
+async def run(plan: Plan, servers: tuple[Cluster, AllInOneProcess, BaselineProcess, BareServer]) -> Report:
     """Measure everything."""
     report = Report(plan.rounds, plan.seconds, plan.codec)
-    async with ready(plan, servers) as variants:
+    async with prepare_variants(plan, servers) as variants:
         await measure(plan, variants, report)
-        await offline(plan, variants[1:], report)
+        await measure_offline(plan, variants[1:], report)
     installation, _, _, bare = servers
     report.idle = await idle_costs(plan.sockets, installation, bare)
     report.sockets = plan.sockets
@@ -226,20 +233,20 @@ def main() -> None:
     parser.add_argument("--presence", action="store_true", help="measure 2,000 sockets that watch each other instead")
     parser.add_argument("--starting", action="store_true", help="measure how soon commands of the client begin instead")
     arguments = parser.parse_args()
-    for name, other in OTHERS.items():
+    for name, other in EXTRA_BENCHMARKS.items():
         if getattr(arguments, name):
             other.run(arguments.out, is_quick=arguments.quick)
             return
     plan = QUICK if arguments.quick else Plan(rounds=arguments.rounds)
-    allow_files()
-    with everything() as servers:
+    raise_file_limit()
+    with start_servers() as servers:
         report = asyncio.run(run(replace(plan, codec=arguments.codec), servers))
     text = write(report)
     print(text)
     if not arguments.quick:
         page = arguments.out.read_text(encoding="utf-8") if arguments.out.exists() else ""
-        for section in [section_of(page, other.HEADING) for other in OTHERS.values()]:
-            text = placed(text, section) if section else text
+        for section in [find_section(page, other.HEADING) for other in EXTRA_BENCHMARKS.values()]:
+            text = replace_section(text, section) if section else text
         arguments.out.write_text(text, encoding="utf-8")
 
 

@@ -21,7 +21,7 @@ AT_ONCE = 16
 _numbers = itertools.count(secrets.randbelow(10**7))
 
 
-class Registry:
+class AccountSeeder:
     """Signs people up at one node."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, otp_file: Path) -> None:

@@ -9,12 +9,12 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from tests.contracts.mail_room import MailRoom, letter, open_room
-from tests.databases import database, database_url, execute, migrated
-from vyry.adapters.database import connection
-from vyry.adapters.rows import DeviceRow, PushTargetRow
-from vyry.ids import MailboxKey
-from vyry.mail.store import Caps, Point
+from tests.support.databases import database_url, execute, migrate, temporary_database
+from tests.support.mail_store_harness import MailStoreHarness, make_message, open_mail_store
+from vyry.kernel.ids import MailboxKey
+from vyry.mail.store import Acknowledgement, MailboxCaps
+from vyry.storage.database import connection
+from vyry.storage.models import DeviceRow, PushTargetRow
 
 
 ROUNDS: Final = 300
@@ -32,23 +32,23 @@ KINDS: Final = {
 }
 
 
-async def deposit_micros(room: MailRoom, boxes: Collection[MailboxKey], statements: Sequence[str]) -> float:
+async def deposit_micros(room: MailStoreHarness, boxes: Collection[MailboxKey], statements: Sequence[str]) -> float:
     """After these statements, one deposit of an envelope for each mailbox, which is empty before and after; microseconds an envelope."""
     for statement in statements:
         await connection().execute_query(statement)
-    await room.post(*[letter(box) for box in boxes])
+    await room.post(*[make_message(box) for box in boxes])
     began = time.perf_counter()
     rows = await room.store.deposit(boxes)
     took = time.perf_counter() - began
-    await room.store.acknowledge([Point(row.mailbox, row.seq, row.head, 1 << 40) for row in rows])
+    await room.store.acknowledge([Acknowledgement(row.mailbox, row.seq, row.head, 1 << 40) for row in rows])
     return took * 1e6 / len(boxes)
 
 
 async def measure(url: str, count: int) -> dict[str, list[float]]:
     """What every round took, by kind."""
     took: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    async with open_room(url, Caps()) as room:
-        boxes = [await room.box() for _ in range(count)]
+    async with open_mail_store(url, MailboxCaps()) as room:
+        boxes = [await room.add_mailbox() for _ in range(count)]
         for box in boxes:
             row = await DeviceRow.get(mailbox=box)
             await PushTargetRow(device=row.id, kind="fcm", token="t").save(force_create=True)
@@ -60,7 +60,7 @@ async def measure(url: str, count: int) -> dict[str, list[float]]:
     return {kind: each[WARM:] for kind, each in took.items()}
 
 
-def told(values: Sequence[float]) -> str:
+def format_quartiles(values: Sequence[float]) -> str:
     """The median, and the quartiles around it."""
     low, middle, high = statistics.quantiles(values, n=4)
     return f"{middle:.1f} ({low:.1f} to {high:.1f})"
@@ -68,15 +68,17 @@ def told(values: Sequence[float]) -> str:
 
 def main() -> None:
     """Measure batches of one and of many, and print what an envelope takes, and what it takes more than without a trigger."""
-    with database("wakes") as name:
-        migrated(database_url(name))
+    with temporary_database("wakes") as name:
+        migrate(database_url(name))
         execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
         for count in (1, 64):
             took = asyncio.run(measure(database_url(name), count))
             plain = took["no trigger"]
             for kind, each in took.items():
                 more = [value - without for value, without in zip(each, plain, strict=True)]
-                print(f"{count:3} at once, {kind}: {told(each)} us an envelope, {told(more)} more")
+                print(
+                    f"{count:3} at once, {kind}: {format_quartiles(each)} us an envelope, {format_quartiles(more)} more"
+                )
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def add(one: Point, two: Point) -> Point:
     )
 
 
-def times(count: int, point: Point) -> Point:
+def multiply(count: int, point: Point) -> Point:
     """The point so many times."""
     total = IDENTITY
     while count:
@@ -71,7 +71,7 @@ TORSION: Final = _even(
 )
 
 
-def encoded(point: Point) -> bytes:
+def encode_point(point: Point) -> bytes:
     """The text of a point."""
     x, y = point
     return (y | (x % 2) << 255).to_bytes(32, "little")
@@ -82,7 +82,7 @@ def _number(octets: Octets) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignatureCase:
     """A case of VERIFY."""
 
     name: str
@@ -100,30 +100,30 @@ class _Form:
     r_text: bytes
     r: int
 
-    def signed(self, name: str, octets: Octets, fits: Callable[[int], bool] = lambda _: True) -> Signed:
+    def signed(self, name: str, octets: Octets, fits: Callable[[int], bool] = lambda _: True) -> SignatureCase:
         """With a message for which k, before it is reduced, is as wanted."""
         while True:
             message = octets(32)
             k = int.from_bytes(sha512(self.r_text + self.public_key + message).digest(), "little")
             if fits(k):
                 s = (self.r + k % ORDER * self.secret) % ORDER
-                return Signed(name, self.public_key, self.r_text + s.to_bytes(32, "little"), message)
+                return SignatureCase(name, self.public_key, self.r_text + s.to_bytes(32, "little"), message)
 
 
-def signatures(octets: Octets) -> Iterator[Signed]:
+def signatures(octets: Octets) -> Iterator[SignatureCase]:
     """Every case of VERIFY."""
     secret, r = _number(octets), _number(octets)
-    key, commitment = times(secret, BASE), times(r, BASE)
-    plain = _Form(encoded(key), secret, encoded(commitment), r)
+    key, commitment = multiply(secret, BASE), multiply(r, BASE)
+    plain = _Form(encode_point(key), secret, encode_point(commitment), r)
     good = plain.signed("an ordinary signature", octets)
     yield good
-    yield Signed("of another message", good.public_key, good.signature, octets(32))
-    yield Signed("S + L", good.public_key, _with_s(good.signature, ORDER), good.message)
-    yield from _of_mixed_order(_Form(encoded(add(key, TORSION)), secret, plain.r_text, r), commitment, octets)
-    shifted = _Form(plain.public_key, secret, encoded(add(commitment, TORSION)), r)
+    yield SignatureCase("of another message", good.public_key, good.signature, octets(32))
+    yield SignatureCase("S + L", good.public_key, _with_s(good.signature, ORDER), good.message)
+    yield from _of_mixed_order(_Form(encode_point(add(key, TORSION)), secret, plain.r_text, r), commitment, octets)
+    shifted = _Form(plain.public_key, secret, encode_point(add(commitment, TORSION)), r)
     yield shifted.signed("R with a part of small order", octets)
     for name, text in (
-        ("R of order 1", encoded(IDENTITY)),
+        ("R of order 1", encode_point(IDENTITY)),
         ("R of order 1, not canonical: y = p + 1", (FIELD + 1).to_bytes(32, "little")),
         ("R of order 1, not canonical: the sign of x = 0", (1 | _BIT_255).to_bytes(32, "little")),
         ("R not on the curve", (2).to_bytes(32, "little")),
@@ -137,19 +137,19 @@ def _part(k: int) -> int:
     return k % ORDER % 8
 
 
-def _of_mixed_order(mixed: _Form, commitment: Point, octets: Octets) -> Iterator[Signed]:
+def _of_mixed_order(mixed: _Form, commitment: Point, octets: Octets) -> Iterator[SignatureCase]:
     """By a key with a part of order 8. Without the cofactor they hold when (k mod L) times that part, and that of R, is none."""
     yield mixed.signed("a key of mixed order, k mod L is 0 mod 8", octets, lambda k: _part(k) == 0 != k % 8)
     yield mixed.signed("a key of mixed order, k is 0 mod 8, k mod L is not", octets, lambda k: _part(k) != 0 == k % 8)
-    both = _Form(mixed.public_key, mixed.secret, encoded(add(commitment, TORSION)), mixed.r)
+    both = _Form(mixed.public_key, mixed.secret, encode_point(add(commitment, TORSION)), mixed.r)
     yield both.signed("a key of mixed order, R takes its part away", octets, lambda k: _part(k) == 7)
-    alone = _Form(mixed.public_key, mixed.secret, encoded(TORSION), 0)
+    alone = _Form(mixed.public_key, mixed.secret, encode_point(TORSION), 0)
     yield alone.signed("a key of mixed order, R of order 8 takes its part away", octets, lambda k: _part(k) == 7)
 
 
-def _of_odd_keys(plain: _Form, octets: Octets) -> Iterator[Signed]:
+def _of_odd_keys(plain: _Form, octets: Octets) -> Iterator[SignatureCase]:
     """By keys that are refused before anything is computed, and by one that is no point."""
-    odd = {f"a key of small order, {number} times T": encoded(times(number, TORSION)) for number in range(8)}
+    odd = {f"a key of small order, {number} times T": encode_point(multiply(number, TORSION)) for number in range(8)}
     odd["a key of order 1, not canonical: y = p + 1"] = (FIELD + 1).to_bytes(32, "little")
     odd["a key of order 1, not canonical: the sign of x = 0"] = (1 | _BIT_255).to_bytes(32, "little")
     odd["a key of order 4, not canonical: y = p"] = FIELD.to_bytes(32, "little")
@@ -168,7 +168,7 @@ def _with_s(signature: bytes, more: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreed:
+class AgreementCase:
     """A case of DH."""
 
     name: str
@@ -176,15 +176,15 @@ class Agreed:
     public_key: bytes
 
 
-def agreements(octets: Octets) -> Iterator[Agreed]:
+def agreements(octets: Octets) -> Iterator[AgreementCase]:
     """Every case of DH."""
     private = octets(32)
     on_curve = next(u for u in _numbers(octets) if _is_on_curve(u))
     on_twist = next(u for u in _numbers(octets) if not _is_on_curve(u))
     small = {f"u of small order, {u:#x}": u for u in _SMALL_U}
     for name, u in {"u on the curve": on_curve, "u on the twist": on_twist, "u = p + 9": FIELD + 9, **small}.items():
-        yield Agreed(name, private, u.to_bytes(32, "little"))
-        yield Agreed(f"{name}, bit 255 set", private, (u | _BIT_255).to_bytes(32, "little"))
+        yield AgreementCase(name, private, u.to_bytes(32, "little"))
+        yield AgreementCase(f"{name}, bit 255 set", private, (u | _BIT_255).to_bytes(32, "little"))
 
 
 def _numbers(octets: Octets) -> Iterator[int]:

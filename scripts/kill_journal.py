@@ -23,7 +23,7 @@ class Journal:
         self._path = path
         self._is_at_work = False
 
-    def note(self, **line: object) -> None:
+    def write_line(self, **line: object) -> None:
         """Write a line; the first after the beginning is told on standard output, too."""
         os.write(self._file, json.dumps(line).encode() + b"\n")
         if not self._is_at_work and "began" not in line:
@@ -40,12 +40,12 @@ def read(path: Path) -> list[Line]:
     return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
 
 
-def numbers(lines: Sequence[Line], name: str) -> list[int]:
+def values_of(lines: Sequence[Line], name: str) -> list[int]:
     """What the lines of that name say."""
     return [line[name] for line in lines if name in line]
 
 
-def readings(lines: Sequence[Line]) -> list[int]:
+def read_numbers(lines: Sequence[Line]) -> list[int]:
     """What was read, in order. What was read last before a kill may come once more right after it: it was not done with."""
     found: list[int] = []
     is_first = True
@@ -59,22 +59,22 @@ def readings(lines: Sequence[Line]) -> list[int]:
     return found
 
 
-def missing(writer: Sequence[Line], reader: Sequence[Line]) -> set[int]:
+def unread_numbers(writer: Sequence[Line], reader: Sequence[Line]) -> set[int]:
     """What the writer's SDK has taken and the reader has not read yet."""
-    return set(numbers(writer, "kept")) - set(readings(reader))
+    return set(values_of(writer, "kept")) - set(read_numbers(reader))
 
 
-def faults(writer: Sequence[Line], reader: Sequence[Line]) -> Iterator[str]:
+def find_faults(writer: Sequence[Line], reader: Sequence[Line]) -> Iterator[str]:
     """What is wrong with what one device said and the other read, once all was said and read."""
-    came = readings(reader)
-    for number in sorted(missing(writer, reader)):
+    came = read_numbers(reader)
+    for number in sorted(unread_numbers(writer, reader)):
         yield f"lost: {number}"
     for number in sorted(number for number, count in Counter(came).items() if count > 1):
         yield f"doubled: {number}"
     for before, after in pairwise(came):
         if after < before:
             yield f"out of order: {after} after {before}"
-    for number in sorted(set(came) - set(numbers(writer, "intended"))):
+    for number in sorted(set(came) - set(values_of(writer, "intended"))):
         yield f"from nowhere: {number}"
     for line in reader:
         if "odd" in line:

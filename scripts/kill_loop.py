@@ -18,15 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from scripts.kill_journal import faults, missing, numbers, read, readings
-from scripts.nodes import ROOT, Alone
-from scripts.services import end_with_us
-from vyry.client.client import Client, Profile
+from scripts.kill_journal import find_faults, read, read_numbers, unread_numbers, values_of
+from scripts.nodes import ROOT, AllInOneProcess
+from scripts.services import end_with_parent
+from vyry.client.api.client import Client, Profile
 
 
 #: How long what was said may take to be read once nobody is killed any more.
-PATIENCE_SECONDS = 90.0
-_LOOK_SECONDS = 0.2
+TIMEOUT_SECONDS = 90.0
+_POLL_SECONDS = 0.2
 #: At most so long from when a process is at work to its end.
 LIFE_SECONDS = 1.0
 #: The share of devices killed before they are at work: while they open their store, or connect.
@@ -38,7 +38,7 @@ class DeviceEnded(Exception):
     """A device ended, or stood still, without being killed."""
 
 
-class Device:
+class DeviceProcess:
     """One device as a process; its folder and journal stay over kills."""
 
     def __init__(self, folder: Path) -> None:
@@ -57,7 +57,7 @@ class Device:
                 stderr=log,
                 cwd=ROOT,
             )
-        end_with_us(self._process.pid)
+        end_with_parent(self._process.pid)
 
     async def kill(self) -> None:
         """End it as a crash would. Raises DeviceEnded when it was not there any more."""
@@ -67,27 +67,27 @@ class Device:
         self._process.kill()
         await self._process.wait()
 
-    async def at_work(self) -> None:
+    async def wait_for_activity(self) -> None:
         """Come back once this process has said or read something, or has ended. Raises DeviceEnded when it does nothing at all."""
         assert self._process is not None
         assert self._process.stdout is not None
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await self._process.stdout.readline()
         except TimeoutError:
-            raise DeviceEnded(f"{self.folder.name} did nothing for {PATIENCE_SECONDS:g} s") from None
+            raise DeviceEnded(f"{self.folder.name} did nothing for {TIMEOUT_SECONDS:g} s") from None
 
 
 @dataclass(slots=True)
-class Loop:
+class KillRun:
     """One run."""
 
-    node: Alone
-    devices: list[Device]
+    node: AllInOneProcess
+    devices: list[DeviceProcess]
     conversations: Sequence[UUID]
     kills: int
     chance: random.Random
-    done: Counter[str] = field(default_factory=Counter)
+    kill_counts: Counter[str] = field(default_factory=Counter)
 
     async def kill_all_kinds(self) -> None:
         """Kill until it is enough: each of the three goes its own way, so any two may be down at once."""
@@ -96,13 +96,13 @@ class Loop:
             for device in self.devices:
                 tasks.create_task(self._kill_device(device))
 
-    async def _kill_device(self, device: Device) -> None:
+    async def _kill_device(self, device: DeviceProcess) -> None:
         await device.start(self.node.url, self.conversations)
         while self._is_another(device.folder.name):
             if self.chance.random() < EARLY:
                 await asyncio.sleep(self.chance.uniform(0, _EARLY_SECONDS))
             else:
-                await device.at_work()
+                await device.wait_for_activity()
                 await asyncio.sleep(self.chance.uniform(0, LIFE_SECONDS))
             await device.kill()
             await device.start(self.node.url, self.conversations)
@@ -114,43 +114,43 @@ class Loop:
             await asyncio.to_thread(self.node.start)
 
     def _is_another(self, name: str) -> bool:
-        if self.done.total() >= self.kills:
+        if self.kill_counts.total() >= self.kills:
             return False
-        self.done[name] += 1
-        if self.done.total() % 20 == 0:
-            print(f"{self.done.total()} of {self.kills} kills: {self.told()}", flush=True)
+        self.kill_counts[name] += 1
+        if self.kill_counts.total() % 20 == 0:
+            print(f"{self.kill_counts.total()} of {self.kills} kills: {self.progress_text()}", flush=True)
         return True
 
-    async def settle(self) -> None:
+    async def wait_until_all_read(self) -> None:
         """Let everything that was said be read; who is not done in time has lost it."""
         (self.devices[0].folder.parent / "stop").touch()
-        for _ in range(int(PATIENCE_SECONDS / _LOOK_SECONDS)):
-            if not any(missing(*pair) for pair in self.ways()):
+        for _ in range(int(TIMEOUT_SECONDS / _POLL_SECONDS)):
+            if not any(unread_numbers(*pair) for pair in self.journal_pairs()):
                 break
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         # What comes too often comes right behind.
         await asyncio.sleep(1)
         for device in self.devices:
             await device.kill()
 
-    def ways(self) -> Iterator[tuple[list[dict[str, object]], list[dict[str, object]]]]:
+    def journal_pairs(self) -> Iterator[tuple[list[dict[str, object]], list[dict[str, object]]]]:
         """Writer's and reader's journal, both ways."""
         one, other = (read(device.journal) for device in self.devices)
         yield from ((one, other), (other, one))
 
-    def told(self) -> str:
+    def progress_text(self) -> str:
         """How far it is."""
         one, other = (read(device.journal) for device in self.devices)
-        killed = ", ".join(f"{name} {count}" for name, count in sorted(self.done.items()))
-        said, came = (sum(len(of(each)) for each in (one, other)) for of in (_kept, readings))
+        killed = ", ".join(f"{name} {count}" for name, count in sorted(self.kill_counts.items()))
+        said, came = (sum(len(of(each)) for each in (one, other)) for of in (_kept, read_numbers))
         return f"{killed}; {said:,} messages said, {came:,} read"
 
 
 def _kept(lines: list[dict[str, object]]) -> list[int]:
-    return numbers(lines, "kept")
+    return values_of(lines, "kept")
 
 
-async def sign_up(node: Alone, folder: Path) -> UUID:
+async def sign_up(node: AllInOneProcess, folder: Path) -> UUID:
     """A new account in this folder; answers whose."""
     number = f"+49151{secrets.randbelow(10**8):08d}"
 
@@ -164,8 +164,8 @@ async def sign_up(node: Alone, folder: Path) -> UUID:
 
 async def run(folder: Path, kills: int, seed: int, say: Callable[[str], object] = print) -> list[str]:
     """The whole loop; answers what was wrong."""
-    with Alone() as node:
-        devices = [Device(folder / name) for name in ("ann", "bo")]
+    with AllInOneProcess() as node:
+        devices = [DeviceProcess(folder / name) for name in ("ann", "bo")]
         ids = [await sign_up(node, device.folder) for device in devices]
         async with Client.open(Profile(devices[1].folder, node.url)) as bo:
             await bo.friends.request(ids[0])
@@ -173,15 +173,15 @@ async def run(folder: Path, kills: int, seed: int, say: Callable[[str], object] 
             await ann.friends.accept(ids[1])
             conversations = [await ann.direct(ids[1]), await ann.groups.create(ids[1:], "the loop")]
             await ann.sent()
-        loop = Loop(node, devices, conversations, kills, random.Random(seed))
+        loop = KillRun(node, devices, conversations, kills, random.Random(seed))
         ended: list[str] = []
         try:
             await loop.kill_all_kinds()
-            await loop.settle()
+            await loop.wait_until_all_read()
         except* DeviceEnded as found:
             ended = [str(each) for each in found.exceptions]
-        say(f"{loop.done.total()} kills: {loop.told()}")
-        return [*ended, *(fault for pair in loop.ways() for fault in faults(*pair))]
+        say(f"{loop.kill_counts.total()} kills: {loop.progress_text()}")
+        return [*ended, *(fault for pair in loop.journal_pairs() for fault in find_faults(*pair))]
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from vyry.signal_protocol.handshake import Handshake
 from vyry.signal_protocol.primitives import KEM_CIPHERTEXT_BYTES, Address, DhPair, KemPair, SigningPair
 from vyry.signal_protocol.ratchet import Chain, Ratchet, message_secrets
 from vyry.signal_protocol.refusals import Refusal
-from vyry.signal_protocol.sender_keys import Generations, SenderKey, Where, sender_message_secrets
+from vyry.signal_protocol.sender_keys import Generations, SenderKey, SenderKeyScope, sender_message_secrets
 from vyry.signal_protocol.vector_cases import TOPICS
 from vyry.signal_protocol.vector_values import octets, shown
 from vyry.signal_protocol.vectors import SUITE, VERSION
@@ -33,27 +33,27 @@ STEPS = 24
 SIZES = (0, 1, 512, 513, 4_095, 65_535, 65_537, 131_073)
 
 
-class Draw:
+class SeededSource:
     """What a seed gives."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
 
-    def text(self, count: int) -> str:
+    def encoded_bytes(self, count: int) -> str:
         """So many bytes, as a file holds them."""
         return str(shown(self.chance.randbytes(count)))
 
-    def octets(self, count: int) -> bytes:
+    def random_bytes(self, count: int) -> bytes:
         """So many bytes."""
         return self.chance.randbytes(count)
 
-    def id(self) -> int:
+    def key_id(self) -> int:
         """A key id."""
         return self.chance.randrange(1, 2**31)
 
-    def device(self) -> dict[str, Any]:
+    def device_address(self) -> dict[str, Any]:
         """Whose device, and which."""
-        return {"userId": str(UUID(bytes=self.octets(16))), "deviceId": self.chance.randrange(1, 127)}
+        return {"userId": str(UUID(bytes=self.random_bytes(16))), "deviceId": self.chance.randrange(1, 127)}
 
 
 def _expecting(topic: str, case: Case) -> Case:
@@ -65,7 +65,7 @@ def _expecting(topic: str, case: Case) -> Case:
     return {**case, "expected": {name: shown(value) for name, value in found.items() if value is not None}}
 
 
-def pqxdh(draw: Draw) -> list[Case]:
+def pqxdh(draw: SeededSource) -> list[Case]:
     """Every kind of bundle, and a prefix with each of a few bytes changed."""
     kinds = [(once, last) for once in (True, False) for last in (True, False)]
     cases = [_handshake(draw, has_one_time=once, is_last_resort=last) for once, last in kinds]
@@ -78,22 +78,22 @@ def pqxdh(draw: Draw) -> list[Case]:
     return cases
 
 
-def _handshake(draw: Draw, *, has_one_time: bool, is_last_resort: bool) -> Case:
-    keys = {name: draw.text(32) for name in ("identityPrivate", "identityDhPrivate")}
-    initiator = {**draw.device(), "registrationId": draw.chance.randrange(1, 16_381), **keys}
-    seed, ciphertext = draw.octets(64), draw.octets(KEM_CIPHERTEXT_BYTES)
+def _handshake(draw: SeededSource, *, has_one_time: bool, is_last_resort: bool) -> Case:
+    keys = {name: draw.encoded_bytes(32) for name in ("identityPrivate", "identityDhPrivate")}
+    initiator = {**draw.device_address(), "registrationId": draw.chance.randrange(1, 16_381), **keys}
+    seed, ciphertext = draw.random_bytes(64), draw.random_bytes(KEM_CIPHERTEXT_BYTES)
     responder = {
-        **draw.device(),
-        **{name: draw.text(32) for name in ("identityPrivate", "identityDhPrivate")},
-        "signedPrekey": {"id": draw.id(), "private": draw.text(32)},
-        "oneTimePrekey": {"id": draw.id(), "private": draw.text(32)} if has_one_time else None,
-        "pqPrekey": {"id": draw.id(), "seed": shown(seed), "isLastResort": is_last_resort},
+        **draw.device_address(),
+        **{name: draw.encoded_bytes(32) for name in ("identityPrivate", "identityDhPrivate")},
+        "signedPrekey": {"id": draw.key_id(), "private": draw.encoded_bytes(32)},
+        "oneTimePrekey": {"id": draw.key_id(), "private": draw.encoded_bytes(32)} if has_one_time else None,
+        "pqPrekey": {"id": draw.key_id(), "seed": shown(seed), "isLastResort": is_last_resort},
     }
     given = {
-        "initiator": {**initiator, "ephemeralPrivate": draw.text(32)},
+        "initiator": {**initiator, "ephemeralPrivate": draw.encoded_bytes(32)},
         "responder": responder,
         "pqCiphertext": shown(ciphertext),
-        "pqSharedSecret": shown(KemPair.of(seed).decapsulate(ciphertext)),
+        "pqSharedSecret": shown(KemPair.from_seed(seed).decapsulate(ciphertext)),
     }
     name = (
         f"{'one' if has_one_time else 'no'} one-time key, {'last-resort' if is_last_resort else 'one-time'} ML-KEM key"
@@ -101,20 +101,20 @@ def _handshake(draw: Draw, *, has_one_time: bool, is_last_resort: bool) -> Case:
     return _expecting("pqxdh", {"name": name, "input": given})
 
 
-def ratchet(draw: Draw) -> list[Case]:
+def ratchet(draw: SeededSource) -> list[Case]:
     """Two sides who say, lose, repeat, reorder and spoil as the seed has it."""
     return [*(_conversation(draw, number) for number in range(3)), _copied_session(draw)]
 
 
 def _session(
-    draw: Draw, turns: int
+    draw: SeededSource, turns: int
 ) -> tuple[dict[str, str], dict[str, list[str]], dict[str, Ratchet], dict[str, Iterator[DhPair]]]:
     """The input of a case, the ratchet keys of each side, and both sides with what they take them from."""
-    given = {name: draw.text(32) for name in ("transcript", "rootKey", "signedPrekeyPrivate")}
-    privates = {side: [draw.text(32) for _ in range(turns)] for side in SIDES}
-    fresh = {side: iter([DhPair.of(octets(each)) for each in privates[side]]) for side in SIDES}
+    given = {name: draw.encoded_bytes(32) for name in ("transcript", "rootKey", "signedPrekeyPrivate")}
+    privates = {side: [draw.encoded_bytes(32) for _ in range(turns)] for side in SIDES}
+    fresh = {side: iter([DhPair.from_private(octets(each)) for each in privates[side]]) for side in SIDES}
     handshake = Handshake(octets(given["transcript"]), octets(given["rootKey"]))
-    signed = DhPair.of(octets(given["signedPrekeyPrivate"]))
+    signed = DhPair.from_private(octets(given["signedPrekeyPrivate"]))
     sides = {
         "initiator": Ratchet.initiator(handshake, signed.public, fresh["initiator"].__next__),
         "responder": Ratchet.responder(handshake, signed),
@@ -122,7 +122,7 @@ def _session(
     return given, privates, sides, fresh
 
 
-def _conversation(draw: Draw, number: int) -> Case:
+def _conversation(draw: SeededSource, number: int) -> Case:
     given, privates, sides, fresh = _session(draw, STEPS)
     steps: list[Step] = []
     said: list[tuple[str, bytes]] = []
@@ -148,8 +148,8 @@ def _named(privates: dict[str, list[str]]) -> dict[str, list[str]]:
     return {f"{side}RatchetPrivates": each for side, each in privates.items()}
 
 
-def _sealed(draw: Draw, state: Ratchet, number: int) -> tuple[Ratchet, Step, bytes]:
-    plaintext = draw.octets(draw.chance.choice((0, 1, 40, 511, 512)))
+def _sealed(draw: SeededSource, state: Ratchet, number: int) -> tuple[Ratchet, Step, bytes]:
+    plaintext = draw.random_bytes(draw.chance.choice((0, 1, 40, 511, 512)))
     assert state.sending is not None
     values = _message(state.sending, message_secrets)
     after, content = state.seal(plaintext)
@@ -167,7 +167,7 @@ def _message(chain: Chain, secrets_of: Callable[[bytes], tuple[bytes, bytes]]) -
 
 
 def _opened(
-    draw: Draw, number: int, content: bytes, act: Callable[[bytes], tuple[State, bytes]]
+    draw: SeededSource, number: int, content: bytes, act: Callable[[bytes], tuple[State, bytes]]
 ) -> tuple[State | None, Step]:
     """An opening as it turns out; one in five is of a content with a bit changed."""
     step: Step = {"do": "open", "message": number}
@@ -182,7 +182,7 @@ def _opened(
     return after, {**step, "plaintext": shown(plaintext)}
 
 
-def _copied_session(draw: Draw) -> Case:
+def _copied_session(draw: SeededSource) -> Case:
     """One whose state was copied: the second message under a key is no repetition, also after turns."""
     given, privates, sides, fresh = _session(draw, 5)
     _, other = sides["initiator"].seal(b"by the copy")
@@ -202,29 +202,35 @@ def _copied_session(draw: Draw) -> Case:
     return _expecting("ratchet", case)
 
 
-def sender_keys(draw: Draw) -> list[Case]:
+def sender_keys(draw: SeededSource) -> list[Case]:
     """One who says, and a reader who loses, repeats, reorders and joins anew."""
     return [*(_group(draw, number) for number in range(3)), _copied_sender_key(draw)]
 
 
-def _sender_key(draw: Draw) -> tuple[dict[str, Any], SenderKey]:
+def _sender_key(draw: SeededSource) -> tuple[dict[str, Any], SenderKey]:
     """The input of a case, and the key of its sender."""
-    given: dict[str, Any] = {"conversationId": str(UUID(bytes=draw.octets(16))), "sender": draw.device()}
-    given |= {"senderKeyId": draw.text(16), "signingPrivate": draw.text(32), "chainKey": draw.text(32)}
-    where = Where(UUID(given["conversationId"]), Address(UUID(given["sender"]["userId"]), given["sender"]["deviceId"]))
-    signing = SigningPair.of(octets(given["signingPrivate"]))
+    given: dict[str, Any] = {"conversationId": str(UUID(bytes=draw.random_bytes(16))), "sender": draw.device_address()}
+    given |= {
+        "senderKeyId": draw.encoded_bytes(16),
+        "signingPrivate": draw.encoded_bytes(32),
+        "chainKey": draw.encoded_bytes(32),
+    }
+    where = SenderKeyScope(
+        UUID(given["conversationId"]), Address(UUID(given["sender"]["userId"]), given["sender"]["deviceId"])
+    )
+    signing = SigningPair.from_private(octets(given["signingPrivate"]))
     return given, SenderKey(where, octets(given["senderKeyId"]), signing, Chain(octets(given["chainKey"])))
 
 
-def _said_to_all(draw: Draw, key: SenderKey, number: int) -> tuple[SenderKey, Step, bytes]:
-    plaintext = draw.octets(draw.chance.choice((0, 40, 511, 512)))
+def _said_to_all(draw: SeededSource, key: SenderKey, number: int) -> tuple[SenderKey, Step, bytes]:
+    plaintext = draw.random_bytes(draw.chance.choice((0, 40, 511, 512)))
     values = _message(key.chain, sender_message_secrets)
     head = {"do": "seal", "message": number, "iteration": key.chain.number, "plaintext": shown(plaintext)}
     key, content = key.seal(plaintext)
     return key, {**head, **values, "content": shown(content)}, content
 
 
-def _group(draw: Draw, number: int) -> Case:
+def _group(draw: SeededSource, number: int) -> Case:
     given, key = _sender_key(draw)
     reader = Generations(key.where).accept(key.distribution())
     steps: list[Step] = []
@@ -246,7 +252,7 @@ def _group(draw: Draw, number: int) -> Case:
     return _expecting("sender-keys", {"name": f"drawn {number}", "input": given, "steps": steps})
 
 
-def _copied_sender_key(draw: Draw) -> Case:
+def _copied_sender_key(draw: SeededSource) -> Case:
     """One whose state was copied: what it signs a second time for an iteration is no repetition."""
     given, key = _sender_key(draw)
     _, other = key.seal(b"by the copy")
@@ -263,12 +269,12 @@ def _copied_sender_key(draw: Draw) -> Case:
     return _expecting("sender-keys", {"name": "a copied state", "input": given, "steps": steps})
 
 
-def attachment(draw: Draw) -> list[Case]:
+def attachment(draw: SeededSource) -> list[Case]:
     """Sizes around the steps of padding and pieces, and blobs with a piece missing, doubled or out of place."""
     cases = []
     for size in (*SIZES, draw.chance.randrange(200_000)):
         fill = {"fillStart": draw.chance.randrange(256), "fillStep": draw.chance.randrange(256)}
-        given: dict[str, Any] = {"key": draw.text(32), "size": size, **fill}
+        given: dict[str, Any] = {"key": draw.encoded_bytes(32), "size": size, **fill}
         cases.append(_expecting("attachment", {"name": f"{size} bytes", "input": given}))
         if size > SIZES[2]:
             cases[-1]["expected"].pop("blob")
@@ -279,12 +285,12 @@ def attachment(draw: Draw) -> list[Case]:
     return cases
 
 
-def linking(draw: Draw) -> list[Case]:
+def linking(draw: SeededSource) -> list[Case]:
     """Attempts with other secrets, and one that was spoiled."""
     cases = []
     for size in (0, 300, 2_000):
-        given = {"linkId": str(UUID(bytes=draw.octets(16))), "provisioning": draw.text(size)}
-        given |= {name: draw.text(32) for name in ("newPrivate", "approverPrivate", "qrSecret")}
+        given = {"linkId": str(UUID(bytes=draw.random_bytes(16))), "provisioning": draw.encoded_bytes(size)}
+        given |= {name: draw.encoded_bytes(32) for name in ("newPrivate", "approverPrivate", "qrSecret")}
         cases.append(_expecting("linking", {"name": f"{size} bytes", "input": given}))
     sealed = octets(cases[0]["expected"]["sealed"])
     for place in (0, 1, 2, 40, len(sealed) - 1):
@@ -294,14 +300,21 @@ def linking(draw: Draw) -> list[Case]:
     return cases
 
 
-def safety_number(draw: Draw) -> list[Case]:
+def safety_number(draw: SeededSource) -> list[Case]:
     """People with many devices, in any order, and with none."""
     cases = []
     for count in (0, 1, 6):
-        people = {name: {"userId": draw.device()["userId"], "identityKey": draw.text(32)} for name in ("one", "two")}
+        people = {
+            name: {"userId": draw.device_address()["userId"], "identityKey": draw.encoded_bytes(32)}
+            for name in ("one", "two")
+        }
         numbers = draw.chance.sample(range(1, 127), count)
         devices: list[dict[str, Any]] = [
-            {"deviceId": each, "registrationId": draw.chance.randrange(1, 16_381), "identityDhKey": draw.text(32)}
+            {
+                "deviceId": each,
+                "registrationId": draw.chance.randrange(1, 16_381),
+                "identityDhKey": draw.encoded_bytes(32),
+            }
             for each in numbers
         ]
         given: dict[str, Any] = {**people}
@@ -310,29 +323,29 @@ def safety_number(draw: Draw) -> list[Case]:
     return cases
 
 
-def signature(draw: Draw) -> list[Case]:
+def signature(draw: SeededSource) -> list[Case]:
     """What libraries answer differently: VERIFY has one answer."""
     cases = []
-    for each in edge_vectors.signatures(draw.octets):
+    for each in edge_vectors.signatures(draw.random_bytes):
         values = (each.public_key, each.signature, each.message)
         given = dict(zip(("publicKey", "signature", "message"), map(shown, values), strict=True))
         cases.append(_expecting("signature", {"name": each.name, "input": given}))
     return cases
 
 
-def agreement(draw: Draw) -> list[Case]:
+def agreement(draw: SeededSource) -> list[Case]:
     """Public keys with bit 255 set, not canonical, on the twist and of small order."""
     cases = []
-    for each in edge_vectors.agreements(draw.octets):
+    for each in edge_vectors.agreements(draw.random_bytes):
         given = {"privateKey": shown(each.private_key), "publicKey": shown(each.public_key)}
         cases.append(_expecting("agreement", {"name": each.name, "input": given}))
     return cases
 
 
-MAKERS: dict[str, Callable[[Draw], list[Case]]] = {
+MAKERS: dict[str, Callable[[SeededSource], list[Case]]] = {
     "pqxdh": pqxdh,
     "ratchet": ratchet,
-    "sessions": session_vectors.cases,
+    "sessions": session_vectors.session_cases,
     "sender-keys": sender_keys,
     "attachment": attachment,
     "linking": linking,
@@ -346,7 +359,7 @@ def make(folder: Path, seed: int) -> None:
     """Write a file for each topic."""
     folder.mkdir(parents=True, exist_ok=True)
     for topic, maker in MAKERS.items():
-        file = {"suite": SUITE, "version": VERSION, "topic": topic, "cases": maker(Draw(seed))}
+        file = {"suite": SUITE, "version": VERSION, "topic": topic, "cases": maker(SeededSource(seed))}
         (folder / f"{topic}.json").write_text(json.dumps(file, indent=1) + "\n", encoding="utf-8")
 
 

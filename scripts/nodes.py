@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from scripts.services import Kafka, Postgres, Redis, Server, ServiceFailed, free_port
-from vyry.adapters.push_sealing import make_key
+from vyry.delivery.push.web_push_crypto import create_vapid_key
 
 
 ROOT = Path(__file__).parents[1]
@@ -83,7 +83,7 @@ class VyryProcess(Server):
             return False
 
 
-class Alone(VyryProcess):
+class AllInOneProcess(VyryProcess):
     """`vyry start`: everything in one process, on SQLite."""
 
     name = "start"
@@ -95,14 +95,14 @@ class Alone(VyryProcess):
         self.environment["VYRY_SMS"] = f"file:{self.otp_file}"
 
 
-class Web(VyryProcess):
+class WebProcess(VyryProcess):
     """`vyry web`: a front door."""
 
     name = "web"
     command = "web"
 
 
-class Worker(VyryProcess):
+class WorkerProcess(VyryProcess):
     """`vyry worker`: the sorting room."""
 
     name = "worker"
@@ -122,8 +122,8 @@ class Cluster:
     postgres: Postgres
     redis: Redis
     kafka: Kafka
-    webs: Sequence[Web]
-    workers: Sequence[Worker]
+    webs: Sequence[WebProcess]
+    workers: Sequence[WorkerProcess]
     otp_file: Path
 
     @property
@@ -133,7 +133,7 @@ class Cluster:
 
 
 @contextmanager
-def cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
+def open_cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
     """Start everything, and end everything at the end."""
     with ExitStack() as stack:
         postgres, redis, kafka = Postgres(), Redis(), Kafka()
@@ -151,8 +151,8 @@ def cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
             "VYRY_TURN_SECRET_FILE": str(_secret(postgres.folder.parent, stack)),
         }
         _migrate(environment)
-        front = [Web(environment) for _ in range(webs)]
-        back = [Worker(environment) for _ in range(workers)]
+        front = [WebProcess(environment) for _ in range(webs)]
+        back = [WorkerProcess(environment) for _ in range(workers)]
         _start(stack, [*front, *back])
         yield Cluster(postgres, redis, kafka, front, back, otp_file)
 
@@ -175,7 +175,7 @@ def _secret(folder: Path, stack: ExitStack) -> Path:
 
 def _vapid(folder: Path, stack: ExitStack) -> Path:
     path = folder / f"vyry-vapid-{secrets.token_hex(8)}"
-    make_key(path)
+    create_vapid_key(path)
     stack.callback(path.unlink)
     return path
 

@@ -23,23 +23,23 @@ def main() -> None:
             processes.pop(int(value), None)
         else:
             folders.append(value)
-    end(processes)
+    end_processes(processes)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def end(processes: dict[int, int]) -> None:
+def end_processes(processes: dict[int, int]) -> None:
     """Ask each process by its own signal; five seconds later nobody is asked any more."""
     for pid, number in processes.items():
-        send(pid, number)
+        send_signal(pid, number)
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and any(send(pid, 0) for pid in processes):
+    while time.monotonic() < deadline and any(send_signal(pid, 0) for pid in processes):
         time.sleep(0.05)
     for pid in processes:
-        send(pid, signal.SIGKILL)
+        send_signal(pid, signal.SIGKILL)
 
 
-def send(pid: int, number: int) -> bool:
+def send_signal(pid: int, number: int) -> bool:
     """Whether the process was there to take the signal."""
     with contextlib.suppress(OSError):
         os.kill(pid, number)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.services import QUICK_JAVA, Server, ServiceFailed, cached, program
+from scripts.services import QUICK_JAVA, Server, ServiceFailed, cache_folder, find_program
 
 
 S3PROXY_VERSION = "2.6.0"
@@ -47,11 +47,11 @@ class S3(Server):
         (self.folder / "s3proxy.conf").write_text(self._properties())
 
     def _command(self) -> Sequence[str | Path]:
-        libraries = cached(f"s3proxy-{S3PROXY_VERSION}")
+        libraries = cache_folder(f"s3proxy-{S3PROXY_VERSION}")
         if not libraries.is_dir():
             raise ServiceFailed("s3proxy is not installed: run scripts/install-services")
         options = ("-Xmx128m", *QUICK_JAVA, "-Dlogback.configurationFile=logback.xml", "-cp", f"{libraries}/*")
-        return [program("java"), *options, "org.gaul.s3proxy.Main", "--properties", "s3proxy.conf"]
+        return [find_program("java"), *options, "org.gaul.s3proxy.Main", "--properties", "s3proxy.conf"]
 
     def _properties(self) -> str:
         return f"""

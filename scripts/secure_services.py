@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.services import POSTGRES_USER, Kafka, Postgres, Redis, accepts, free_port
+from scripts.services import POSTGRES_USER, Kafka, Postgres, Redis, free_port, is_listening
 
 
 KAFKA_USER = "vyry"
@@ -61,7 +61,7 @@ class SecureRedis(Redis):
         return [*super()._command(), "--port", "0", *tls, "--tls-ca-cert-file", cert]
 
     def _answers(self) -> bool:
-        return accepts(self.port)
+        return is_listening(self.port)
 
 
 class SecureKafka(Kafka):
@@ -77,7 +77,7 @@ class SecureKafka(Kafka):
         return f"kafkas://127.0.0.1:{self.port}"
 
     @property
-    def named_url(self) -> str:
+    def sasl_url(self) -> str:
         """Where one has to say who one is."""
         return f"kafkas://{KAFKA_USER}:{KAFKA_PASSWORD.replace(' ', '%20')}@127.0.0.1:{self.named_port}"
 

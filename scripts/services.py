@@ -32,9 +32,9 @@ POSTGRES_USER = "postgres"
 
 #: Ports are drawn from here up to where the system's own begin.
 _FIRST_PORT = 12_000
-_given: set[int] = set()
+_given_ports: set[int] = set()
 #: Which of how many shares of the ports this process draws from.
-_share = (0, 1)
+_port_share = (0, 1)
 QUICK_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _LOG4J = """<Configuration status="WARN"><Appenders><Console name="out"><PatternLayout pattern="%d %p %c %m%n"/></Console></Appenders>
 <Loggers><Root level="WARN"><AppenderRef ref="out"/></Root></Loggers></Configuration>
@@ -57,7 +57,7 @@ class Server(ABC):
         self.folder.chmod(0o755)
         self._process: subprocess.Popen[bytes] | None = None
         self._is_prepared = False
-        _reaper.tell("folder", self.folder)
+        _reaper.send_line("folder", self.folder)
 
     def __enter__(self) -> Self:
         self.start()
@@ -87,7 +87,7 @@ class Server(ABC):
                 cwd=self.folder,
                 start_new_session=True,
             )
-        _reaper.tell("process", self.pid, self.stop_signal.value)
+        _reaper.send_line("process", self.pid, self.stop_signal.value)
         self._await_answer(within=30)
 
     def stop(self) -> None:
@@ -115,7 +115,7 @@ class Server(ABC):
     def _command(self) -> Sequence[str | Path]: ...
 
     def _answers(self) -> bool:
-        return accepts(self.port)
+        return is_listening(self.port)
 
     def _log(self) -> Path:
         return self.folder / "log"
@@ -130,7 +130,7 @@ class Server(ABC):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        _reaper.tell("ended", process.pid)
+        _reaper.send_line("ended", process.pid)
 
     def _await_answer(self, within: float) -> None:
         deadline = time.monotonic() + within
@@ -199,7 +199,7 @@ class Postgres(Server):
 
     def _answers(self) -> bool:
         ready = [postgres_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        return accepts(self.port) and subprocess.run(ready, check=False).returncode == 0
+        return is_listening(self.port) and subprocess.run(ready, check=False).returncode == 0
 
     def _as_user(self) -> Sequence[str]:
         if os.geteuid() != 0:
@@ -221,7 +221,7 @@ class Redis(Server):
 
     def _command(self) -> Sequence[str | Path]:
         return [
-            program("redis-server"),
+            find_program("redis-server"),
             "--port",
             str(self.port),
             "--bind",
@@ -269,7 +269,7 @@ class Kafka(Server):
         if not libraries.is_dir():
             raise ServiceFailed("Kafka is not installed: run scripts/install-services")
         logging = "-Dlog4j2.configurationFile=log4j2.xml"
-        return [program("java"), *options, *QUICK_JAVA, logging, "-cp", f"{libraries}/*"]
+        return [find_program("java"), *options, *QUICK_JAVA, logging, "-cp", f"{libraries}/*"]
 
     def _properties(self) -> str:
         broker, controller = f"127.0.0.1:{self.port}", f"127.0.0.1:{self._controller_port}"
@@ -291,14 +291,14 @@ auto.create.topics.enable=false
 """
 
 
-class _Reaper:
+class _ReaperClient:
     """Tells scripts/reaper.py what would be left behind if this process died now."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def tell(self, *words: object) -> None:
+    def send_line(self, *words: object) -> None:
         with self._lock:
             if self._process is None:
                 self._process = self._open()
@@ -314,12 +314,12 @@ class _Reaper:
         return process
 
 
-_reaper = _Reaper()
+_reaper = _ReaperClient()
 
 
-def end_with_us(pid: int) -> None:
+def end_with_parent(pid: int) -> None:
     """Have process `pid` ended should this process die before it."""
-    _reaper.tell("process", pid, signal.SIGTERM.value)
+    _reaper.send_line("process", pid, signal.SIGTERM.value)
 
 
 def free_port() -> int:
@@ -328,31 +328,31 @@ def free_port() -> int:
     The system draws the ports of outgoing connections from a range of its own; one drawn from there is sooner or later taken by a busy test.
     """
     lowest = max(20_000, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]))
-    share, shares = _share
+    share, shares = _port_share
     for _ in range(1_000):
         port = _FIRST_PORT + share + shares * secrets.randbelow((lowest - _FIRST_PORT) // shares)
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))
-            if port not in _given:
-                _given.add(port)
+            if port not in _given_ports:
+                _given_ports.add(port)
                 return port
     raise ServiceFailed(f"no port between {_FIRST_PORT} and {lowest} is free")
 
 
-def draw_ports_of(share: int, shares: int) -> None:
+def use_port_share(share: int, shares: int) -> None:
     """Processes that start servers side by side draw from shares of their own: between drawing and listening a port looks free."""
-    global _share  # noqa: PLW0603 - of the process, as the ports are
-    _share = (share, shares)
+    global _port_share  # noqa: PLW0603 - of the process, as the ports are
+    _port_share = (share, shares)
 
 
-def accepts(port: int) -> bool:
+def is_listening(port: int) -> bool:
     """Whether somebody listens on a port of this machine."""
     with socket.socket() as connection:
         connection.settimeout(1)
         return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
-def program(name: str) -> str:
+def find_program(name: str) -> str:
     """Where a program is; raises ServiceFailed when it is not installed."""
     found = shutil.which(name)
     if found is None:
@@ -363,15 +363,15 @@ def program(name: str) -> str:
 def postgres_program(name: str) -> str:
     """Where a PostgreSQL server program is: Debian keeps them out of the path."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
-    return str(found[-1]) if found else program(name)
+    return str(found[-1]) if found else find_program(name)
 
 
 def kafka_libraries() -> Path:
     """The folder of Kafka's jars."""
-    return cached(f"kafka-{KAFKA_VERSION}")
+    return cache_folder(f"kafka-{KAFKA_VERSION}")
 
 
-def cached(name: str) -> Path:
+def cache_folder(name: str) -> Path:
     """The folder of something that scripts/install-services fetched, outside the work tree."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "vyry" / name

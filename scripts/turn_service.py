@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.services import Server, program
+from scripts.services import Server, find_program
 
 
 SECRET = "only-for-tests-of-turn"
@@ -29,7 +29,7 @@ class Coturn(Server):
         (self.folder / "turn.conf").write_text(self._settings())
 
     def _command(self) -> Sequence[str | Path]:
-        return [program("turnserver"), "-c", "turn.conf"]
+        return [find_program("turnserver"), "-c", "turn.conf"]
 
     def _settings(self) -> str:
         return f"""

@@ -11,7 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from scripts.services import Kafka, Postgres, Redis, Server, ServiceFailed, end_with_us
+from scripts.services import Kafka, Postgres, Redis, Server, ServiceFailed, end_with_parent
 
 
 VARIABLES: dict[str, type[Postgres | Redis | Kafka]] = {
@@ -31,14 +31,14 @@ def main() -> int:
         for server in missing.values():
             stack.callback(server.remove)
         try:
-            start_all(list(missing.values()))
+            start_servers(list(missing.values()))
         except ServiceFailed as problem:
             print(problem, file=sys.stderr)
             return 70
         return run(sys.argv[2:], {name: server.url for name, server in missing.items()})
 
 
-def start_all(servers: list[Server]) -> None:
+def start_servers(servers: list[Server]) -> None:
     """Start them side by side: Kafka takes as long as the others together."""
     with ThreadPoolExecutor(max_workers=3) as pool:
         for start in [pool.submit(server.start) for server in servers]:
@@ -48,7 +48,7 @@ def start_all(servers: list[Server]) -> None:
 def run(command: list[str], variables: dict[str, str]) -> int:
     """Run the command. Ctrl-C reaches it from the terminal, SIGTERM is passed on, and then it may end in its own time."""
     process = subprocess.Popen(command, env={**os.environ, **variables})
-    end_with_us(process.pid)
+    end_with_parent(process.pid)
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     code = process.wait()

@@ -12,7 +12,7 @@ from redis import Redis
 
 from scripts import services
 from scripts.s3_service import S3
-from tests.databases import database, database_url, fresh_name, migrated, service
+from tests.support.databases import database_url, migrate, service_url, temporary_database, unique_name
 
 
 #: Two busy cores make single examples slow at random; the cap a test (setup.cfg) bounds the whole.
@@ -20,7 +20,7 @@ settings.register_profile("house", deadline=None, print_blob=True)
 settings.load_profile("house")
 
 
-def stay_on_this_machine(event: str, arguments: tuple[object, ...]) -> None:
+def block_outside_network(event: str, arguments: tuple[object, ...]) -> None:
     """No test reaches beyond the loopback, not even by accident of a default."""
     if (
         event == "socket.connect"
@@ -30,13 +30,13 @@ def stay_on_this_machine(event: str, arguments: tuple[object, ...]) -> None:
         raise AssertionError(f"a test tried to reach {arguments[1][0]}")
 
 
-sys.addaudithook(stay_on_this_machine)
+sys.addaudithook(block_outside_network)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Of several processes that test side by side each has ports and a Redis of its own: tests empty it. PostgreSQL and Kafka they share."""
     if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        services.draw_ports_of(int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+        services.use_port_share(int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
         redis = services.Redis()
         redis.start()
         config.add_cleanup(redis.remove)
@@ -51,15 +51,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def postgres_template() -> Iterator[str]:
     """The name of a database that holds the newest schema and no rows."""
-    with database("template") as name:
-        migrated(database_url(name))
+    with temporary_database("template") as name:
+        migrate(database_url(name))
         yield name
 
 
 @pytest.fixture
 def postgres_url(postgres_template: str) -> Iterator[str]:
     """A migrated PostgreSQL database of this test's own."""
-    with database("test", postgres_template) as name:
+    with temporary_database("test", postgres_template) as name:
         yield database_url(name)
 
 
@@ -67,7 +67,7 @@ def postgres_url(postgres_template: str) -> Iterator[str]:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file that holds the newest schema and no rows."""
     path = tmp_path_factory.mktemp("sqlite") / "template.db"
-    migrated(f"sqlite://{path}")
+    migrate(f"sqlite://{path}")
     return path
 
 
@@ -80,15 +80,15 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def redis_url() -> str:
     """An empty Redis."""
-    with Redis.from_url(service("TEST_REDIS_URL")) as redis:
+    with Redis.from_url(service_url("TEST_REDIS_URL")) as redis:
         redis.flushall()
-    return service("TEST_REDIS_URL")
+    return service_url("TEST_REDIS_URL")
 
 
 @pytest.fixture
 def kafka_url() -> str:
     """A running broker that all tests share: take the names of topics and groups from `topic_prefix`."""
-    return service("TEST_KAFKA_URL")
+    return service_url("TEST_KAFKA_URL")
 
 
 @pytest.fixture(scope="session")
@@ -101,4 +101,4 @@ def s3() -> Iterator[S3]:
 @pytest.fixture
 def topic_prefix() -> str:
     """A prefix for names of topics and consumer groups that no other test uses."""
-    return fresh_name("t")
+    return unique_name("t")

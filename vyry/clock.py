@@ -7,9 +7,9 @@ from typing import Final, Protocol
 
 
 #: A clock that moves further than this against the time that passed has jumped.
-JUMP: Final = timedelta(hours=1)
+JUMP_THRESHOLD: Final = timedelta(hours=1)
 #: What counts as confirmed before the store was asked: nothing is over yet.
-_BEFORE_ALL: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -19,7 +19,7 @@ class Clock(Protocol):
         """The present moment, aware, UTC, whole milliseconds: for what is dated."""
         ...
 
-    def confirmed(self) -> datetime:
+    def confirmed_now(self) -> datetime:
         """A moment that has come for sure: for what is deleted, expired or unlocked and cannot be undone. It is `now()` unless the clock has jumped."""
         ...
 
@@ -35,7 +35,7 @@ class SystemClock:
         """The present moment, aware, UTC, whole milliseconds."""
         return from_milliseconds(time.time_ns() // 1_000_000)
 
-    def confirmed(self) -> datetime:
+    def confirmed_now(self) -> datetime:
         """The same: this clock is never in doubt."""
         return self.now()
 
@@ -54,7 +54,7 @@ class SteadyClock:
         """The present moment, if the clock was right at first."""
         return self._first + timedelta(seconds=elapsed_seconds() - self._began)
 
-    def confirmed(self) -> datetime:
+    def confirmed_now(self) -> datetime:
         """The same: this clock is never in doubt."""
         return self.now()
 
@@ -64,31 +64,31 @@ class SteadyClock:
 
 
 class CheckedClock:
-    """The machine's clock, compared with the last moment that was confirmed (vyry/clock_watch.py) and the time that passed since."""
+    """The machine's clock, compared with the last moment that was confirmed (vyry/clock_monitor.py) and the time that passed since."""
 
     def __init__(self, wall: Callable[[], datetime] | None = None, elapsed: Callable[[], float] | None = None) -> None:
-        self._wall = wall or SystemClock().now
+        self._read_wall_clock = wall or SystemClock().now
         #: Seconds since any moment, whatever becomes of the machine's clock.
         self.elapsed = elapsed or elapsed_seconds
         self._confirmed: tuple[datetime, float] | None = None
 
     def now(self) -> datetime:
         """What the machine's clock says."""
-        return self._wall()
+        return self._read_wall_clock()
 
-    def confirmed(self) -> datetime:
+    def confirmed_now(self) -> datetime:
         """A moment that has come for sure; before anything was confirmed one of long ago, by which nothing is over."""
-        now, expected = self.now(), self.expected()
+        now, expected = self.now(), self.expected_now()
         if expected is None:
-            return _BEFORE_ALL
-        return now if abs(now - expected) <= JUMP else min(now, expected)
+            return _EPOCH
+        return now if abs(now - expected) <= JUMP_THRESHOLD else min(now, expected)
 
     def latest(self) -> datetime:
         """What the machine's clock says, or what it should say if that is more than an hour later."""
-        now, expected = self.now(), self.expected()
-        return expected if expected is not None and expected - now > JUMP else now
+        now, expected = self.now(), self.expected_now()
+        return expected if expected is not None and expected - now > JUMP_THRESHOLD else now
 
-    def expected(self) -> datetime | None:
+    def expected_now(self) -> datetime | None:
         """What the clock should say; None before the first confirmation."""
         if self._confirmed is None:
             return None
@@ -105,7 +105,7 @@ def elapsed_seconds() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def milliseconds(moment: datetime) -> int:
+def to_milliseconds(moment: datetime) -> int:
     """Milliseconds since 1970, as the hash chain counts them."""
     return round(moment.timestamp() * 1000)
 

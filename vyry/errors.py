@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class LimitPolicy:
     """A limit by its name: so many in so many seconds (0: at any one time)."""
 
     name: str
@@ -26,12 +26,12 @@ class SchemaTooOld(Exception):
     """The database was made by a version before 1.0, from which no migration leads here. Its text says what to do."""
 
 
-class Misconfigured(Exception):
+class ConfigurationError(Exception):
     """The operator's settings do not do; `lines` holds one line for each thing to mend, none of them a value. Below settings, so that the command line can name it without loading what reads them."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
-        self.lines = tuple(lines)
+        self.problems = tuple(lines)
 
 
 class VyryError(Exception):
@@ -230,7 +230,7 @@ class RateLimited(VyryError):
 
     code = "RATE_LIMITED"
 
-    def __init__(self, retry_after_seconds: int, problem: str = "", *, policy: Policy | None = None) -> None:
+    def __init__(self, retry_after_seconds: int, problem: str = "", *, policy: LimitPolicy | None = None) -> None:
         super().__init__(problem, retry_after_seconds=max(1, retry_after_seconds))
         #: Which limit refused, for the headers of the answer.
         self.policy = policy

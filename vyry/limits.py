@@ -2,7 +2,7 @@
 
 A `Quota` is one or more rates that hold together. A sliding window never admits more than `limit` in any stretch of `seconds`; a bucket holds `limit` and
 refills at `limit` each `seconds`. Guesses and sockets stand in the same table, but are counted where they happen: guesses by the database, sockets by
-vyry/signals/places.py.
+vyry/signals/socket_quotas.py.
 """
 
 import math
@@ -13,18 +13,18 @@ from functools import cache, lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Final, Protocol
 
-from vyry.errors import Policy, RateLimited
+from vyry.errors import LimitPolicy, RateLimited
 
 
 _DAY: Final = 86_400
 _MIB: Final = 1 << 20
 #: Windows up to this limit keep every moment; larger ones round it up to a 64th of their length, so that they never admit more, and at least 98 %.
-EXACT: Final = 128
-GRAINS: Final = 64
+MAX_EXACT_LIMIT: Final = 128
+WINDOW_GRAINS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class QuotaWindow:
     """At most `limit` in any `seconds`; a bucket instead gives them back one by one. Zero seconds: so many at any one time."""
 
     limit: int
@@ -36,7 +36,7 @@ class Window:
         """How exactly a window keeps its moments; 0 is a bucket, which keeps none."""
         if self.is_bucket:
             return 0
-        return 0.001 if self.limit <= EXACT else max(0.001, self.seconds / GRAINS)
+        return 0.001 if self.limit <= MAX_EXACT_LIMIT else max(0.001, self.seconds / WINDOW_GRAINS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class Quota:
     """A named limit. Its setting is `VYRY_LIMIT_` and the name in capitals."""
 
     name: str
-    windows: tuple[Window, ...]
+    windows: tuple[QuotaWindow, ...]
     #: VYRY_LIMITS=off leaves it on, as it is no rate: guesses, resting names.
-    holds_always: bool = False
+    is_always_on: bool = False
     #: While Redis is away nothing is granted (503), because what it guards does not grow back; the others are counted by each node alone.
-    is_closed_when_away: bool = False
+    is_fail_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,48 +62,50 @@ class Grant:
 
 
 #: Of one number from one network: what others ask for elsewhere takes nothing of it.
-OTP_NUMBER: Final = Quota("otp_number", (Window(1, 30), Window(3, 600), Window(10, _DAY)))
+OTP_NUMBER: Final = Quota("otp_number", (QuotaWindow(1, 30), QuotaWindow(3, 600), QuotaWindow(10, _DAY)))
 #: Of one number from all networks: what a person can be sent against their will. It does not hold for a network from which the number was proven lately.
-OTP_TOTAL: Final = Quota("otp_total", (Window(12, 600), Window(30, _DAY)))
-OTP_NETWORK: Final = Quota("otp_network", (Window(10, 600), Window(50, _DAY)))
+OTP_TOTAL: Final = Quota("otp_total", (QuotaWindow(12, 600), QuotaWindow(30, _DAY)))
+OTP_NETWORK: Final = Quota("otp_network", (QuotaWindow(10, 600), QuotaWindow(50, _DAY)))
 #: The seconds are those that a code lives; only the number can be set.
-OTP_GUESSES: Final = Quota("otp_guesses", (Window(5, 180),), holds_always=True)
+OTP_GUESSES: Final = Quota("otp_guesses", (QuotaWindow(5, 180),), is_always_on=True)
 #: The seconds are those that a PIN stays locked after so many wrong ones.
-PIN_TRIES: Final = Quota("pin_tries", (Window(10, _DAY),), holds_always=True)
+PIN_TRIES: Final = Quota("pin_tries", (QuotaWindow(10, _DAY),), is_always_on=True)
 #: Requests that hash a PIN: right or wrong, given or set, and where none is set.
-PIN_CHECKS: Final = Quota("pin_checks", (Window(60, 1200, is_bucket=True),))
+PIN_CHECKS: Final = Quota("pin_checks", (QuotaWindow(60, 1200, is_bucket=True),))
 #: Uploads of keys, whichever route takes them: each has up to 103 signatures and 200 rows.
-KEYS: Final = Quota("keys", (Window(20, 3600, is_bucket=True),))
+KEYS: Final = Quota("keys", (QuotaWindow(20, 3600, is_bucket=True),))
 #: What requests with a token cost, by the size of their answers (web/budget.py): of the account, and of what a device needs for its mail and its session.
-REQUESTS: Final = Quota("requests", (Window(6_000, 600, is_bucket=True),))
-DEVICE_REQUESTS: Final = Quota("device_requests", (Window(1_200, 60, is_bucket=True),))
-CLAIM_TARGET: Final = Quota("claim_target", (Window(6, 3600, is_bucket=True),), is_closed_when_away=True)
+REQUESTS: Final = Quota("requests", (QuotaWindow(6_000, 600, is_bucket=True),))
+DEVICE_REQUESTS: Final = Quota("device_requests", (QuotaWindow(1_200, 60, is_bucket=True),))
+CLAIM_TARGET: Final = Quota("claim_target", (QuotaWindow(6, 3600, is_bucket=True),), is_fail_closed=True)
 #: One-time keys of an account that leave in an hour, and how many of them go to claimers who are no friends, and to those who share no conversation with it.
-CLAIM_ALL: Final = Quota("claim_all", (Window(60, 3600),), is_closed_when_away=True)
-CLAIM_OTHERS: Final = Quota("claim_others", (Window(50, 3600),), is_closed_when_away=True)
-CLAIM_STRANGERS: Final = Quota("claim_strangers", (Window(40, 3600),), is_closed_when_away=True)
-LINK_SESSIONS: Final = Quota("link_sessions", (Window(6, 720, is_bucket=True),), is_closed_when_away=True)
-POST: Final = Quota("post", (Window(60, 60, is_bucket=True),))
-POST_BYTES: Final = Quota("post_bytes", (Window(128 * _MIB, _DAY, is_bucket=True),))
-NEW_CONTACTS: Final = Quota("new_contacts", (Window(20, _DAY),))
-GROUPS: Final = Quota("groups", (Window(50, _DAY),))
+CLAIM_ALL: Final = Quota("claim_all", (QuotaWindow(60, 3600),), is_fail_closed=True)
+CLAIM_OTHERS: Final = Quota("claim_others", (QuotaWindow(50, 3600),), is_fail_closed=True)
+CLAIM_STRANGERS: Final = Quota("claim_strangers", (QuotaWindow(40, 3600),), is_fail_closed=True)
+LINK_SESSIONS: Final = Quota("link_sessions", (QuotaWindow(6, 720, is_bucket=True),), is_fail_closed=True)
+POST: Final = Quota("post", (QuotaWindow(60, 60, is_bucket=True),))
+POST_BYTES: Final = Quota("post_bytes", (QuotaWindow(128 * _MIB, _DAY, is_bucket=True),))
+NEW_CONTACTS: Final = Quota("new_contacts", (QuotaWindow(20, _DAY),))
+GROUPS: Final = Quota("groups", (QuotaWindow(50, _DAY),))
 #: People added to groups, or invited into them.
-GROUP_MEMBERS: Final = Quota("group_members", (Window(2_000, _DAY),))
+GROUP_MEMBERS: Final = Quota("group_members", (QuotaWindow(2_000, _DAY),))
+#: Edits of conversations, changes of roles, and joins by an invite: all members are told of each.
+CONVERSATION_CHANGES: Final = Quota("conversation_changes", (QuotaWindow(120, 1200, is_bucket=True),))
 #: A number that is found costs 1, a miss 5.
-LOOKUP: Final = Quota("lookup", (Window(1_000, 4_000, is_bucket=True), Window(5_000, _DAY)))
-SEARCH: Final = Quota("search", (Window(60, 60),))
-#: How many names that an account gave up may rest at once (vyry/accounts/names.py); the database counts them.
-USERNAMES: Final = Quota("usernames", (Window(3, 0),), holds_always=True)
-UPLOAD: Final = Quota("upload", (Window(50, 60, is_bucket=True),))
-UPLOAD_BYTES: Final = Quota("upload_bytes", (Window(1024 * _MIB, _DAY),))
+LOOKUP: Final = Quota("lookup", (QuotaWindow(1_000, 4_000, is_bucket=True), QuotaWindow(5_000, _DAY)))
+SEARCH: Final = Quota("search", (QuotaWindow(60, 60),))
+#: How many names that an account gave up may rest at once (vyry/accounts/usernames.py); the database counts them.
+USERNAMES: Final = Quota("usernames", (QuotaWindow(3, 0),), is_always_on=True)
+UPLOAD: Final = Quota("upload", (QuotaWindow(50, 60, is_bucket=True),))
+UPLOAD_BYTES: Final = Quota("upload_bytes", (QuotaWindow(1024 * _MIB, _DAY),))
 #: Reading everything of an account is dear.
-EXPORT: Final = Quota("export", (Window(5, 3600),))
+EXPORT: Final = Quota("export", (QuotaWindow(5, 3600),))
 #: Calls that are new; an offer said again costs nothing.
-CALL: Final = Quota("call", (Window(60, 600, is_bucket=True),))
-SIGNAL: Final = Quota("signal", (Window(20, 1, is_bucket=True),))
-FRAMES: Final = Quota("frames", (Window(500, 5, is_bucket=True),))
-SOCKETS_ACCOUNT: Final = Quota("sockets_account", (Window(6, 0),))
-SOCKETS_ADDRESS: Final = Quota("sockets_address", (Window(50, 0),))
+CALL: Final = Quota("call", (QuotaWindow(60, 600, is_bucket=True),))
+SIGNAL: Final = Quota("signal", (QuotaWindow(20, 1, is_bucket=True),))
+FRAMES: Final = Quota("frames", (QuotaWindow(500, 5, is_bucket=True),))
+SOCKETS_ACCOUNT: Final = Quota("sockets_account", (QuotaWindow(6, 0),))
+SOCKETS_ADDRESS: Final = Quota("sockets_address", (QuotaWindow(50, 0),))
 
 #: Every quota by its name: what `VYRY_LIMIT_<NAME>` may name, and what GET /limits tells.
 QUOTAS: Final[Mapping[str, Quota]] = {
@@ -128,6 +130,7 @@ QUOTAS: Final[Mapping[str, Quota]] = {
         NEW_CONTACTS,
         GROUPS,
         GROUP_MEMBERS,
+        CONVERSATION_CHANGES,
         LOOKUP,
         SEARCH,
         USERNAMES,
@@ -146,7 +149,7 @@ QUOTAS: Final[Mapping[str, Quota]] = {
 class Limiter(Protocol):
     """Counts takes per subject, for all nodes together."""
 
-    async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
+    async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
         """Take `cost` of the quota for the subject; a refused take counts for nothing.
 
         Raises RateLimited with the wait after which the same take will be granted if nobody else takes meanwhile; Unavailable for a quota that is
@@ -155,7 +158,7 @@ class Limiter(Protocol):
         ...
 
 
-class Charging(Limiter, Protocol):
+class ChargingLimiter(Limiter, Protocol):
     """Takes what is owed, too."""
 
     async def charge(self, quota: Quota, subject: str, cost: int) -> Grant:
@@ -163,7 +166,7 @@ class Charging(Limiter, Protocol):
         ...
 
 
-class Peeking(Protocol):
+class QuotaReader(Protocol):
     """Tells what is left without taking any of it."""
 
     async def peek(self, asked: Sequence[tuple[Quota, str]]) -> list[tuple[Grant, ...]]:
@@ -174,37 +177,37 @@ class Peeking(Protocol):
 class Unlimited:
     """Grants everything (VYRY_LIMITS=off)."""
 
-    async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:  # noqa: ARG002 - the protocol's signature
+    async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:  # noqa: ARG002 - the protocol's signature
         """Grant, and count nothing."""
-        return untouched(quota)
+        return unused_grant(quota)
 
     async def charge(self, quota: Quota, subject: str, cost: int) -> Grant:  # noqa: ARG002 - the protocol's signature
         """Count nothing."""
-        return untouched(quota)
+        return unused_grant(quota)
 
     async def peek(self, asked: Sequence[tuple[Quota, str]]) -> list[tuple[Grant, ...]]:
         """Everything is left."""
-        return [all_left(quota) for quota, _ in asked]
+        return [unused_grants(quota) for quota, _ in asked]
 
 
 @cache
-def untouched(quota: Quota) -> Grant:
+def unused_grant(quota: Quota) -> Grant:
     """The grant of somebody who has taken nothing."""
-    return min(all_left(quota), key=lambda grant: grant.limit)
+    return min(unused_grants(quota), key=lambda grant: grant.limit)
 
 
-def all_left(quota: Quota) -> tuple[Grant, ...]:
+def unused_grants(quota: Quota) -> tuple[Grant, ...]:
     """What each window of a quota has for somebody who has taken nothing."""
     return tuple(Grant(each.limit, each.limit, 0, each.seconds) for each in quota.windows)
 
 
-def refusal(quota: Quota, number: int, wait_seconds: float) -> RateLimited:
+def rate_limit_error(quota: Quota, number: int, wait_seconds: float) -> RateLimited:
     """The refusal by one window of a quota; it names the limit, for the headers of the answer."""
     window = quota.windows[number]
-    return RateLimited(math.ceil(wait_seconds), policy=Policy(quota.name, window.limit, window.seconds))
+    return RateLimited(math.ceil(wait_seconds), policy=LimitPolicy(quota.name, window.limit, window.seconds))
 
 
-def exhausted(refused: RateLimited) -> list[tuple[str, Grant]]:
+def exhausted_grants(refused: RateLimited) -> list[tuple[str, Grant]]:
     """What a limit that refused has left: nothing, until the wait that it named is over. Empty for a refusal that names no limit."""
     if refused.policy is None:
         return []
@@ -212,7 +215,7 @@ def exhausted(refused: RateLimited) -> list[tuple[str, Grant]]:
     return [(name, Grant(limit, 0, int(str(refused.members["retry_after_seconds"])), seconds))]
 
 
-def overridden(rates: Mapping[str, tuple[int, timedelta]]) -> dict[str, Quota]:
+def apply_overrides(rates: Mapping[str, tuple[int, timedelta]]) -> dict[str, Quota]:
     """All quotas, as the settings want them: a rate replaces all windows of its quota by one of their kind. Raises ValueError for an unknown name."""
     unknown = rates.keys() - QUOTAS.keys()
     if unknown:
@@ -221,13 +224,13 @@ def overridden(rates: Mapping[str, tuple[int, timedelta]]) -> dict[str, Quota]:
     for name, (limit, period) in rates.items():
         first = QUOTAS[name].windows[0]
         # How many there may be at any one time knows no seconds, whatever stands behind the stroke.
-        window = Window(limit, int(period.total_seconds()) if first.seconds else 0, is_bucket=first.is_bucket)
+        window = QuotaWindow(limit, int(period.total_seconds()) if first.seconds else 0, is_bucket=first.is_bucket)
         quotas[name] = replace(QUOTAS[name], windows=(window,))
     return quotas
 
 
 @lru_cache(maxsize=4096)
-def party(address: str) -> str:
+def network_key(address: str) -> str:
     """What a limit per address counts: the IPv4 address itself, and of IPv6 the /64, all of which one party has."""
     found = ip_address(address.partition("%")[0])
     return str(found) if found.version == 4 else str(ip_network((found, 64), strict=False))

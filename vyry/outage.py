@@ -6,7 +6,7 @@ import time
 from vyry.telemetry import DEPENDENCY_UP, log
 
 
-class Outage:
+class OutageTracker:
     """Whether a dependency is away, and how long to wait before the next attempt (doubling up to `longest_seconds`, jittered by a quarter)."""
 
     def __init__(self, dependency: str, *, first_seconds: float = 0.2, longest_seconds: float = 5.0) -> None:
@@ -16,7 +16,7 @@ class Outage:
         self._since: float | None = None
         self._failures = 0
 
-    def failed(self, problem: BaseException) -> float:
+    def record_failure(self, problem: BaseException) -> float:
         """Note a failure; answers how many seconds to wait before the next attempt."""
         if self._since is None:
             self._since = time.monotonic()
@@ -26,7 +26,7 @@ class Outage:
         self._failures = min(self._failures + 1, 30)
         return wait * (0.75 + secrets.randbelow(500) / 1000)
 
-    def over(self) -> None:
+    def record_success(self) -> None:
         """Note a success."""
         if self._since is not None:
             log.info("back", dependency=self._dependency, seconds=round(time.monotonic() - self._since, 1))

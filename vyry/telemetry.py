@@ -20,7 +20,7 @@ Verb = Literal["post", "route", "deposit", "ring", "collect", "deliver", "acknow
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 
 #: The only log fields that keep their value. A name added here must never carry content, a secret, or a number of a person.
-FIELDS: Final = frozenset(
+LOGGED_FIELDS: Final = frozenset(
     {
         "event", "level", "timestamp", "logger", "exception", "exc_info", "stack_info",
         "count", "failures", "problem", "outcome", "milliseconds", "seconds", "attempt", "retry_after_seconds", "reason", "error", "error_code",
@@ -31,17 +31,17 @@ FIELDS: Final = frozenset(
     }
 )  # fmt: skip
 #: Libraries that tell every attempt at a broker that is away; vyry/outage.py tells each outage. Faust names a logger after our app's module too.
-_TOLD_ONCE: Final = ("aiokafka", "faust", "mode", "agents")
+_QUIET_LOGGERS: Final = ("aiokafka", "faust", "mode", "agents")
 _HIDDEN: Final = "<not logged>"
 #: Whatever ends a line, steers a terminal or turns its text round.
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_OF_MANY_LINES: Final = ("exception", "stack_info", "exc_info")
+_MULTILINE_FIELDS: Final = ("exception", "stack_info", "exc_info")
 #: PostgreSQL quotes whole rows in this part of its messages.
 _DETAIL: Final = re.compile(r"(?m)(?<=^DETAIL:).*$")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client types its own functions only in part
 _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-_COUNTS: Final = {verb: Counter(f"vyry_{verb}", f"Envelopes that went through `{verb}`.") for verb in VERBS}
+_ENVELOPES: Final = {verb: Counter(f"vyry_{verb}", f"Envelopes that went through `{verb}`.") for verb in VERBS}
 _FAILURES: Final = {verb: Counter(f"vyry_{verb}_failures", f"Envelopes that failed at `{verb}`.") for verb in VERBS}
 _SECONDS: Final = {
     verb: Histogram(f"vyry_{verb}_seconds", f"How long one batch of `{verb}` took.", buckets=_BUCKETS) for verb in VERBS
@@ -53,7 +53,7 @@ OLDEST_UNNUMBERED: Final = Gauge(
     "vyry_oldest_unnumbered_seconds", "Age of the oldest accepted envelope without a number."
 )
 PARTITION_LAG: Final = Gauge("vyry_partition_lag", "Mailbags not yet taken up.", ["partition"])
-PARKED: Final = Counter("vyry_parked", "Units of work set aside because they cannot be done.")
+POISON_WORK: Final = Counter("vyry_parked", "Units of work set aside because they cannot be done.")
 SWEEPER_FOUND: Final = Counter("vyry_sweeper_found", "Mailboxes with forgotten envelopes that the sweeper found.")
 OTP_SENT: Final = Counter(
     "vyry_otp_sent", "One-time codes handed to the sender: sent, failed, or unclear.", ["outcome"]
@@ -79,7 +79,7 @@ log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger()
 def record(verb: Verb, count: int, seconds: float, failures: int = 0) -> None:
     """One batch of `count` envelopes went through a station, `failures` of them in vain. A line too: at debug, or as a warning when some failed."""
     # A batch that failed as a whole may not know its size; counting must never stop the work.
-    _COUNTS[verb].inc(max(0, count - failures))
+    _ENVELOPES[verb].inc(max(0, count - failures))
     _SECONDS[verb].observe(seconds)
     milliseconds = round(seconds * 1000, 2)
     if failures:
@@ -104,13 +104,13 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        keep_known_fields,
+        hide_unlisted_fields,
     ]
     render = _columns() if out.isatty() else _json()
     structlog.configure(
         processors=[*before, *render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Unfailing(out))),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _LossyStream(out))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(out)
@@ -122,11 +122,11 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    for name in _TOLD_ONCE:
+    for name in _QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-class _Unfailing:
+class _LossyStream:
     """A stream that loses what it cannot write: a disk that is full of log lines stops no mail."""
 
     def __init__(self, out: TextIO) -> None:
@@ -141,12 +141,12 @@ class _Unfailing:
             self._out.flush()
 
 
-def keep_known_fields(
+def hide_unlisted_fields(
     _logger: object, _method: str, fields: MutableMapping[str, object]
 ) -> MutableMapping[str, object]:
     """Hide the value of every field outside `FIELDS`, and of bytes everywhere."""
     for name, value in fields.items():
-        if name not in FIELDS and not name.startswith("_"):
+        if name not in LOGGED_FIELDS and not name.startswith("_"):
             fields[name] = _HIDDEN
         elif isinstance(value, (bytes, bytearray, memoryview)):
             fields[name] = f"<{len(value)} bytes>"
@@ -163,7 +163,7 @@ def _columns() -> list[structlog.typing.Processor]:
     def escape(_logger: object, _method: str, fields: MutableMapping[str, object]) -> MutableMapping[str, object]:
         # JSON escapes controls; columns would print them, and a line end would begin a line that no part of the node wrote.
         for name, value in fields.items():
-            if isinstance(value, str) and name not in _OF_MANY_LINES:
+            if isinstance(value, str) and name not in _MULTILINE_FIELDS:
                 fields[name] = _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
         return fields
 

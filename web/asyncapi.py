@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from vyry import __version__
-from web.keys import BODY_LIMIT
-from web.schemas import ANSWERED, READ, Mode, Schema, example_of, schemas_of
+from web.app_keys import BODY_LIMIT
+from web.json_schema import REQUEST_MODE, RESPONSE_MODE, Mode, Schema, example_of, schemas_of
 from web.wire.frames import Frame
 
 
@@ -15,11 +15,11 @@ The socket of a Vyry node. Subprotocols `vyry.v1.json` (text frames, bytes are b
 A client's frame has an `id`; what answers it carries the id as `ref`. The rules (resume points, window, displacement, close codes) are told in docs/protocol.md."""
 
 
-def describe(frames: Sequence[Frame]) -> Schema:
+def build_asyncapi(frames: Sequence[Frame]) -> Schema:
     """The document for these frames."""
     references, components = schemas_of((frame.payload, _mode(frame)) for frame in frames)
-    answers = {answer for frame in frames for answer in frame.answers}
-    messages = {key(frame): _message(frame, references, components, answers) for frame in frames}
+    answers = {answer for frame in frames for answer in frame.replies}
+    messages = {message_key(frame): _message(frame, references, components, answers) for frame in frames}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -37,19 +37,21 @@ def describe(frames: Sequence[Frame]) -> Schema:
             }
         },
         "operations": {
-            key(frame): _operation(frame) for frame in frames if frame.sender == "client" or frame.name not in answers
+            message_key(frame): _operation(frame)
+            for frame in frames
+            if frame.sender == "client" or frame.name not in answers
         },
         "components": {"messages": messages, "schemas": components},
     }
 
 
-def key(frame: Frame) -> str:
+def message_key(frame: Frame) -> str:
     """The name of a frame in the document: some types are said in both directions."""
     return f"{frame.sender}.{frame.name}"
 
 
 def _mode(frame: Frame) -> Mode:
-    return READ if frame.sender == "client" else ANSWERED
+    return REQUEST_MODE if frame.sender == "client" else RESPONSE_MODE
 
 
 def _message(frame: Frame, references: Any, components: Schema, answers: Iterable[str]) -> Schema:
@@ -77,10 +79,10 @@ def _operation(frame: Frame) -> Schema:
         "action": "receive" if frame.sender == "client" else "send",
         "summary": frame.summary,
         "channel": channel,
-        "messages": [_reference(key(frame))],
+        "messages": [_reference(message_key(frame))],
     }
-    if frame.answers:
-        operation["reply"] = {"channel": channel, "messages": [_reference(f"node.{name}") for name in frame.answers]}
+    if frame.replies:
+        operation["reply"] = {"channel": channel, "messages": [_reference(f"node.{name}") for name in frame.replies]}
     return operation
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from vyry.accounts.account import Caller
 from vyry.errors import InvalidToken, Unauthorized
 from vyry.telemetry import log
-from web.keys import SERVICES, SETTINGS
+from web.app_keys import SERVICES, SETTINGS
 
 
 _HOP: Final = re.compile(
@@ -18,7 +18,7 @@ _HOP: Final = re.compile(
 )
 
 
-async def by_token(request: web.Request) -> Caller:
+async def authenticate(request: web.Request) -> Caller:
     """The caller whose access token stands in the Authorization header. Raises Unauthorized without one, InvalidToken for a bad one."""
     header = request.headers.getall("Authorization", [])
     if not header:
@@ -26,21 +26,21 @@ async def by_token(request: web.Request) -> Caller:
     scheme, _, token = header[0].partition(" ")
     if len(header) > 1 or scheme.lower() != "bearer":
         raise InvalidToken
-    return await request.app[SERVICES].sessions.recognise(token)
+    return await request.app[SERVICES].sessions.authenticate(token)
 
 
-async def by_token_or_ticket(request: web.Request) -> Caller:
+async def authenticate_socket(request: web.Request) -> Caller:
     """The caller of a socket: by header, or by the one-time ticket that stands in the URL because browsers can set no header."""
     if "ticket" in request.query and "Authorization" not in request.headers:
-        return await request.app[SERVICES].sessions.redeem(request.query["ticket"])
-    return await by_token(request)
+        return await request.app[SERVICES].sessions.redeem_ticket(request.query["ticket"])
+    return await authenticate(request)
 
 
 def client_address(request: web.Request) -> str:
     """The address that asks: the peer, or behind trusted proxies the right-most hop that is none of them. What a client claims is never believed."""
     settings = request.app[SETTINGS]
     address = _read_address(request.remote or "") or ip_address("::1")
-    for hop in reversed(_claimed(request, settings.forwarded_header)):
+    for hop in reversed(_forwarded_hops(request, settings.forwarded_header)):
         if not any(address in network for network in settings.trusted_proxies):
             break
         before = _read_hop(hop)
@@ -51,7 +51,7 @@ def client_address(request: web.Request) -> str:
     return str(address)
 
 
-def _claimed(request: web.Request, header: str) -> list[str]:
+def _forwarded_hops(request: web.Request, header: str) -> list[str]:
     """The hops that the header names, the nearest last. RFC 7239 section 4, or the older form without names."""
     if header == "forwarded":
         return [hop.get("for", "") for hop in request.forwarded]

@@ -44,14 +44,14 @@ STATUS: Final[Mapping[type[errors.VyryError], int]] = {
 #: The one code without a refusal: something broke that nobody foresaw.
 INTERNAL_ERROR: Final = "INTERNAL_ERROR"
 #: Said with 429 and 503 where the refusal itself names no time.
-_PATIENCE_SECONDS: Final = 60
+_DEFAULT_RETRY_SECONDS: Final = 60
 
 
 def error_body(refusal: errors.VyryError, request_id: str) -> dict[str, object]:
     """The members of the error body; frames carry the same (`refused`)."""
     body: dict[str, object] = {"error": refusal.problem, "error_code": refusal.code, **refusal.members}
     if STATUS[type(refusal)] in (429, 503):
-        body.setdefault("retry_after_seconds", _PATIENCE_SECONDS)
+        body.setdefault("retry_after_seconds", _DEFAULT_RETRY_SECONDS)
     body["request_id"] = request_id
     return body
 
@@ -61,7 +61,7 @@ def internal_error_body(request_id: str) -> dict[str, object]:
     return {"error": "Something went wrong on our side.", "error_code": INTERNAL_ERROR, "request_id": request_id}
 
 
-def as_json(body: Mapping[str, object]) -> bytes:
+def encode_error_body(body: Mapping[str, object]) -> bytes:
     """The bytes of an error body. Values of the domain in its members (a cursor) are written as on the wire."""
     return orjson.dumps(body, default=_as_text)
 

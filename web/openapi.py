@@ -7,10 +7,10 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from vyry import __version__, errors
+from web.app_keys import Route
 from web.errors import INTERNAL_ERROR, STATUS
-from web.keys import Route
-from web.schemas import ANSWERED, READ, Schema, Shape, example_of, named_by, schemas_of
-from web.wire.refusals import MEMBERS, Refusal
+from web.json_schema import REQUEST_MODE, RESPONSE_MODE, Schema, Shape, example_of, resolve_reference, schemas_of
+from web.wire.refusals import EXTRA_MEMBERS, Refusal
 
 
 _DESCRIPTION: Final = """\
@@ -20,10 +20,10 @@ the frames are described in /asyncapi.json.
 Every answer carries `X-Request-Id`. Clients ignore unknown fields of answers; the node refuses unknown fields of requests."""
 _JSON: Final = "application/json"
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
-_WAIT: Final = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
+_RETRY_AFTER_HEADER: Final = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
 
 
-def describe(routes: Sequence[Route]) -> Schema:
+def build_openapi(routes: Sequence[Route]) -> Schema:
     """The document for these routes."""
     references, components = schemas_of(_shapes(routes))
     paths: dict[str, Schema] = defaultdict(dict)
@@ -44,7 +44,7 @@ def describe(routes: Sequence[Route]) -> Schema:
     }
 
 
-def refusals_of(route: Route) -> list[type[errors.VyryError]]:
+def route_refusals(route: Route) -> list[type[errors.VyryError]]:
     """Everything this route can refuse with: its own refusals and those that its door can utter."""
     said: list[type[errors.VyryError]] = [
         errors.InvalidRequest,
@@ -71,11 +71,11 @@ def _is_limited(route: Route) -> bool:
 
 
 def _shapes(routes: Iterable[Route]) -> Iterable[Shape]:
-    yield Refusal, ANSWERED
-    yield from ((members, ANSWERED) for members in MEMBERS.values())
+    yield Refusal, RESPONSE_MODE
+    yield from ((members, RESPONSE_MODE) for members in EXTRA_MEMBERS.values())
     for route in routes:
-        yield from ((shape, READ) for shape in (route.body, route.query) if shape is not None)
-        yield from ((shape, ANSWERED) for shape in route.answers.values() if isinstance(shape, type))
+        yield from ((shape, REQUEST_MODE) for shape in (route.body, route.query) if shape is not None)
+        yield from ((shape, RESPONSE_MODE) for shape in route.responses.values() if isinstance(shape, type))
 
 
 def _operation(route: Route, references: Any, components: Schema) -> Schema:
@@ -86,7 +86,7 @@ def _operation(route: Route, references: Any, components: Schema) -> Schema:
         "responses": _responses(route, references, components),
     }
     parameters = [*_path_parameters(route), *_query_parameters(route, references, components)]
-    for name, is_needed in route.headers.items():
+    for name, is_needed in route.request_headers.items():
         parameters.append({"name": name, "in": "header", "required": is_needed, "schema": {"type": "string"}})
     if parameters:
         operation["parameters"] = parameters
@@ -95,10 +95,10 @@ def _operation(route: Route, references: Any, components: Schema) -> Schema:
     if route.body is not None:
         operation["requestBody"] = {
             "required": not route.is_body_optional,
-            "content": _content(references[route.body, READ], components),
+            "content": _content(references[route.body, REQUEST_MODE], components),
         }
-    if route.stream:
-        operation["requestBody"] = {"required": True, "content": {route.stream: {}}}
+    if route.stream_media_type:
+        operation["requestBody"] = {"required": True, "content": {route.stream_media_type: {}}}
     return operation
 
 
@@ -115,34 +115,34 @@ def _path_parameters(route: Route) -> Iterable[Schema]:
 def _query_parameters(route: Route, references: Any, components: Schema) -> Iterable[Schema]:
     if route.query is None:
         return
-    described = named_by(references[route.query, READ], components)
+    described = resolve_reference(references[route.query, REQUEST_MODE], components)
     for name, schema in described.get("properties", {}).items():
         yield {"name": name, "in": "query", "required": name in described.get("required", ()), "schema": schema}
 
 
 def _responses(route: Route, references: Any, components: Schema) -> Schema:
     responses: Schema = {}
-    for status, shape in route.answers.items():
+    for status, shape in route.responses.items():
         responses[str(status)] = {"description": HTTPStatus(status).phrase, "headers": _headers(route)}
         if isinstance(shape, str):
             responses[str(status)]["content"] = {shape: {}}
         elif shape is not None:
-            responses[str(status)]["content"] = _content(references[shape, ANSWERED], components)
+            responses[str(status)]["content"] = _content(references[shape, RESPONSE_MODE], components)
     by_status: dict[int, list[str]] = defaultdict(list)
-    for refusal in refusals_of(route):
+    for refusal in route_refusals(route):
         by_status[STATUS[refusal]].append(refusal.code)
     for status, codes in by_status.items():
-        responses[str(status)] = _refused(status, codes)
-    responses["500"] = _refused(500, [INTERNAL_ERROR])
+        responses[str(status)] = _error_response(status, codes)
+    responses["500"] = _error_response(500, [INTERNAL_ERROR])
     return responses
 
 
-def _refused(status: int, codes: Sequence[str]) -> Schema:
+def _error_response(status: int, codes: Sequence[str]) -> Schema:
     schemas = [{"$ref": f"#/components/schemas/{code}"} for code in codes]
     return {
         "description": ", ".join(codes),
         "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
-        | (_WAIT if status in (429, 503) else {}),
+        | (_RETRY_AFTER_HEADER if status in (429, 503) else {}),
         "content": {_JSON: {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}},
     }
 
@@ -153,20 +153,24 @@ def _content(reference: Schema, components: Schema) -> Schema:
 
 def _headers(route: Route) -> Schema:
     headers: Schema = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
-    headers |= {name: {"schema": {"const": value}} for name, value in route.carries.items()}
-    headers |= {name: {"description": said, "schema": {"type": "string"}} for name, said in route.says.items()}
+    headers |= {name: {"schema": {"const": value}} for name, value in route.fixed_headers.items()}
+    headers |= {
+        name: {"description": said, "schema": {"type": "string"}} for name, said in route.response_headers.items()
+    }
     if _is_limited(route):
         headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}
     return headers
 
 
 def _components(routes: Sequence[Route], references: Any, components: Schema) -> Schema:
-    codes: dict[str, Schema] = {INTERNAL_ERROR: _code(INTERNAL_ERROR, "Something went wrong on our side.", [])}
+    codes: dict[str, Schema] = {INTERNAL_ERROR: _error_schema(INTERNAL_ERROR, "Something went wrong on our side.", [])}
     for refusal in sorted(STATUS, key=lambda each: each.code):
-        members = [references[MEMBERS[refusal], ANSWERED]] if refusal in MEMBERS else []
-        codes[refusal.code] = _code(refusal.code, (refusal.__doc__ or "").splitlines()[0], members)
+        members = [references[EXTRA_MEMBERS[refusal], RESPONSE_MODE]] if refusal in EXTRA_MEMBERS else []
+        codes[refusal.code] = _error_schema(refusal.code, (refusal.__doc__ or "").splitlines()[0], members)
     text = {"schema": {"type": "string"}}
-    queries = {references[route.query, READ]["$ref"].rpartition("/")[2] for route in routes if route.query is not None}
+    queries = {
+        references[route.query, REQUEST_MODE]["$ref"].rpartition("/")[2] for route in routes if route.query is not None
+    }
     return {
         "securitySchemes": {
             "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -194,7 +198,7 @@ def _components(routes: Sequence[Route], references: Any, components: Schema) ->
     }
 
 
-def _code(code: str, text: str, members: list[Schema]) -> Schema:
+def _error_schema(code: str, text: str, members: list[Schema]) -> Schema:
     own = {"type": "object", "properties": {"error_code": {"const": code}}}
     return {"description": text, "allOf": [{"$ref": "#/components/schemas/Refusal"}, own, *members]}
 

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from web.schemas import Schema, named_by
+from web.json_schema import Schema, resolve_reference
 from web.wire.shapes import MAX_INTEGER
 
 
@@ -101,7 +101,7 @@ def _shapes(components: Schema) -> Iterable[str]:
 def _codes(components: Schema) -> Iterable[str]:
     for name, schema in sorted(components.items()):
         if "allOf" in schema:
-            members = [named_by(each, components) for each in schema["allOf"][1:] if "$ref" in each]
+            members = [resolve_reference(each, components) for each in schema["allOf"][1:] if "$ref" in each]
             yield _entry(
                 f"code_{name}",
                 escape(name),
@@ -117,7 +117,7 @@ def _entry(anchor: str, title: str, summary: str, inside: str) -> str:
 
 def _body(content: Schema, components: Schema) -> str:
     schema = content["schema"]
-    described = named_by(schema, components) if "$ref" in schema else schema
+    described = resolve_reference(schema, components) if "$ref" in schema else schema
     example = escape(_LONG.sub(r"\1...", json.dumps(content["example"], indent=2)))
     return f"<p>{escape(described.get('description', ''))}</p>{_fields(described)}<pre>{example}</pre>"
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from web.keys import Route
+from web.app_keys import Route
 from web.rows import (
     account,
     account_life,
@@ -24,20 +24,20 @@ from web.rows import (
 
 
 ROUTES: Final[tuple[Route, ...]] = (
-    *documents.ROWS,
-    *sessions.ROWS,
-    *account.ROWS,
-    *account_life.ROWS,
-    *pin.ROWS,
-    *devices.ROWS,
-    *links.ROWS,
-    *push.ROWS,
-    *keys.ROWS,
-    *people.ROWS,
-    *conversations.ROWS,
-    *groups.ROWS,
-    *mail.ROWS,
-    *attachments.ROWS,
-    *calls.ROWS,
-    *limits.ROWS,
+    *documents.ROUTES,
+    *sessions.ROUTES,
+    *account.ROUTES,
+    *account_life.ROUTES,
+    *pin.ROUTES,
+    *devices.ROUTES,
+    *links.ROUTES,
+    *push.ROUTES,
+    *keys.ROUTES,
+    *people.ROUTES,
+    *conversations.ROUTES,
+    *groups.ROUTES,
+    *mail.ROUTES,
+    *attachments.ROUTES,
+    *calls.ROUTES,
+    *limits.ROUTES,
 )

@@ -14,7 +14,7 @@ from doubleratchet.recommended import (  # type: ignore[import-not-found, unused
     kdf_separate_hmacs,
 )
 
-from bench.peers.rate import TEXT, rate_of_awaited
+from bench.peers.rate import TEXT, awaits_per_second
 
 
 class Session(Ratchet):  # type: ignore[misc, unused-ignore]
@@ -67,7 +67,7 @@ class Curve(diffie_hellman_ratchet_curve25519.DiffieHellmanRatchet):  # type: ig
 class Pair:
     """Two sides."""
 
-    async def meet(self) -> None:
+    async def establish_session(self) -> None:
         """Begin, without a handshake: the library has none."""
         own = Curve._generate_priv()  # noqa: SLF001  what a subclass is given
         parts = (Curve, Root, Messages, b"\x01\x02", 1_000, 2_000, Seal)
@@ -91,10 +91,10 @@ class Pair:
 async def main(seconds: float) -> None:
     """Measure and print."""
     pair = Pair()
-    await pair.meet()
+    await pair.establish_session()
     found = {
-        "one way": await rate_of_awaited(pair.one_way, seconds),
-        "turns": await rate_of_awaited(pair.turn, seconds),
+        "one way": await awaits_per_second(pair.one_way, seconds),
+        "turns": await awaits_per_second(pair.turn, seconds),
     }
     print(json.dumps(found))
 

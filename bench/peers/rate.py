@@ -8,7 +8,7 @@ TEXT = b"x" * 100
 _AT_A_TIME = 50
 
 
-def rate(act: Callable[[], object], seconds: float) -> float:
+def calls_per_second(act: Callable[[], object], seconds: float) -> float:
     """Times a second, over that many seconds of this process; the first ones are not counted."""
     for _ in range(_AT_A_TIME):
         act()
@@ -20,7 +20,7 @@ def rate(act: Callable[[], object], seconds: float) -> float:
     return count / took
 
 
-async def rate_of_awaited(act: Callable[[], Awaitable[object]], seconds: float) -> float:
+async def awaits_per_second(act: Callable[[], Awaitable[object]], seconds: float) -> float:
     """The same for a library that wants to be awaited."""
     for _ in range(_AT_A_TIME):
         await act()

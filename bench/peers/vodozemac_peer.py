@@ -5,7 +5,7 @@ import sys
 
 from vodozemac import Account, GroupSession, InboundGroupSession  # type: ignore[import-not-found, unused-ignore]
 
-from bench.peers.rate import TEXT, rate
+from bench.peers.rate import TEXT, calls_per_second
 
 
 class Pair:
@@ -13,9 +13,9 @@ class Pair:
 
     def __init__(self) -> None:
         self.ann, self.bo = Account(), Account()
-        self.meet()
+        self.establish_session()
 
-    def meet(self) -> None:
+    def establish_session(self) -> None:
         """A handshake, both sides of it, and a first message; the one-time key is made as the bundle of others is: before."""
         self.bo.generate_one_time_keys(1)
         [one_time] = self.bo.one_time_keys.values()
@@ -51,10 +51,10 @@ def main(seconds: float) -> None:
     pair, group = Pair(), Group()
     pair.turn()
     found = {
-        "one way": rate(pair.one_way, seconds),
-        "turns": rate(pair.turn, seconds),
-        "group": rate(group.say, seconds),
-        "handshakes": rate(pair.meet, seconds),
+        "one way": calls_per_second(pair.one_way, seconds),
+        "turns": calls_per_second(pair.turn, seconds),
+        "group": calls_per_second(group.say, seconds),
+        "handshakes": calls_per_second(pair.establish_session, seconds),
     }
     print(json.dumps(found))
 

@@ -4,15 +4,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.account_room import AccountStores, open_stores
-from tests.contracts.mail_room import MailRoom, open_room, open_store
-from vyry.mail.store import Caps, MailStore
+from tests.support.account_harness import AccountStores, open_stores
+from tests.support.mail_store_harness import MailStoreHarness, open_mail_store, open_store
+from vyry.mail.store import MailboxCaps, MailStore
 
 
 @pytest.fixture
-def caps() -> Caps:
+def caps() -> MailboxCaps:
     """How much may wait in a mailbox; modules about caps have smaller ones."""
-    return Caps()
+    return MailboxCaps()
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
@@ -25,18 +25,18 @@ def mail_url(request: pytest.FixtureRequest) -> str | None:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy this machine is, Redis does not count as away: that is for other tests."""
     for module in ("limiter", "redis"):
-        monkeypatch.setattr(f"vyry.adapters.{module}.DEADLINE_SECONDS", 30.0)
+        monkeypatch.setattr(f"vyry.storage.{module}.DEADLINE_SECONDS", 30.0)
 
 
 @pytest.fixture
-async def room(mail_url: str | None, caps: Caps) -> AsyncIterator[MailRoom]:
+async def room(mail_url: str | None, caps: MailboxCaps) -> AsyncIterator[MailStoreHarness]:
     """A mail store and all around it."""
-    async with open_room(mail_url, caps) as room:
+    async with open_mail_store(mail_url, caps) as room:
         yield room
 
 
 @pytest.fixture
-async def twin(room: MailRoom, caps: Caps) -> AsyncIterator[MailStore]:
+async def twin(room: MailStoreHarness, caps: MailboxCaps) -> AsyncIterator[MailStore]:
     """The mail store of another node on the same database (of memory there is only one)."""
     if not room.url:
         yield room.store

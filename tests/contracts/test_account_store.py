@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from tests.account_room import NOON, AccountStores, hidden, new_device
+from tests.support.account_harness import NOON, AccountStores, new_device, stored_number
 from vyry.accounts.account import AccountChange, DeviceListing
-from vyry.accounts.names import NameRules
+from vyry.accounts.usernames import UsernameRules
 from vyry.errors import NotFound, UsernameTaken
-from vyry.ids import DeviceId, UserId, new_id
+from vyry.kernel.ids import DeviceId, UserId, new_id
 
 
 LATER = NOON + timedelta(days=1)
@@ -19,7 +19,7 @@ async def test_a_new_number_makes_an_account_with_one_primary_device(stores: Acc
     made = await stores.sign_up()
 
     listing = await stores.devices.list(made.user_id)
-    assert (made.is_new_user, made.has_display_name, made.device_id, made.ended) == (True, False, 1, ())
+    assert (made.is_new_user, made.has_display_name, made.device_id, made.ended_devices) == (True, False, 1, ())
     assert [(device.device_id, device.is_primary) for device in listing.devices] == [(1, True)]
     assert (await stores.accounts.load(made.user_id)).created_at == NOON
 
@@ -32,21 +32,21 @@ async def test_signing_up_again_makes_a_new_primary_and_ends_all_others(stores: 
 
     listing = await stores.devices.list(first.user_id)
     assert (second.user_id, second.is_new_user, second.device_id) == (first.user_id, False, 1)
-    assert [ended.device for ended in second.ended] == [old]
+    assert [ended.device for ended in second.ended_devices] == [old]
     assert [device.device for device in listing.devices] == [stores.last_device]
     assert listing.epoch > 1
 
 
 async def test_the_same_number_at_the_same_time_makes_one_account_with_one_device(stores: AccountStores) -> None:
     made = await asyncio.gather(
-        *(stores.accounts.sign_up(hidden(), new_device(f"r{number}"), NOON) for number in range(10))
+        *(stores.accounts.sign_up(stored_number(), new_device(f"r{number}"), NOON) for number in range(10))
     )
 
     listing = await stores.devices.list(made[0].user_id)
     assert len({each.user_id for each in made}) == 1
     assert [each.is_new_user for each in made].count(True) == 1
     assert len(listing.devices) == 1
-    assert sum(len(each.ended) for each in made) == 9
+    assert sum(len(each.ended_devices) for each in made) == 9
 
 
 async def test_two_numbers_are_two_accounts(stores: AccountStores) -> None:
@@ -64,16 +64,18 @@ async def test_an_unknown_account_is_not_found(stores: AccountStores) -> None:
         with pytest.raises(NotFound):
             await question
     with pytest.raises(NotFound):
-        await stores.accounts.change(nobody, AccountChange({"bio": "x"}), NameRules(NOON))
+        await stores.accounts.change(nobody, AccountChange({"bio": "x"}), UsernameRules(NOON))
 
 
 async def test_a_change_keeps_what_it_does_not_name_and_none_clears(stores: AccountStores) -> None:
     user = (await stores.sign_up()).user_id
     await stores.accounts.change(
-        user, AccountChange({"display_name": "Ann", "sealed_profile": b"\x00\xff"}), NameRules(NOON)
+        user, AccountChange({"display_name": "Ann", "sealed_profile": b"\x00\xff"}), UsernameRules(NOON)
     )
 
-    changed = await stores.accounts.change(user, AccountChange({"display_name": None, "bio": "here"}), NameRules(NOON))
+    changed = await stores.accounts.change(
+        user, AccountChange({"display_name": None, "bio": "here"}), UsernameRules(NOON)
+    )
 
     assert changed == await stores.accounts.load(user)
     assert (changed.display_name, changed.bio, changed.sealed_profile) == (None, "here", b"\x00\xff")
@@ -84,24 +86,26 @@ async def test_settings_merge_by_name_also_at_the_same_time(stores: AccountStore
     names = [f"s{number}" for number in range(8)]
 
     await asyncio.gather(
-        *(stores.accounts.change(user, AccountChange({}, {name: True}), NameRules(NOON)) for name in names)
+        *(stores.accounts.change(user, AccountChange({}, {name: True}), UsernameRules(NOON)) for name in names)
     )
-    changed = await stores.accounts.change(user, AccountChange({}, {"s0": None, "s1": "friends"}), NameRules(NOON))
+    changed = await stores.accounts.change(user, AccountChange({}, {"s0": None, "s1": "friends"}), UsernameRules(NOON))
 
     assert changed.settings == {"s1": "friends", **dict.fromkeys(names[2:], True)}
-    assert (await stores.accounts.change(user, AccountChange({}, None), NameRules(NOON))).settings == {}
+    assert (await stores.accounts.change(user, AccountChange({}, None), UsernameRules(NOON))).settings == {}
 
 
 async def test_a_username_belongs_to_one_account(stores: AccountStores) -> None:
     ann = (await stores.sign_up("a" * 64, refresh="r1")).user_id
     bo = (await stores.sign_up("b" * 64, refresh="r2")).user_id
-    await stores.accounts.change(ann, AccountChange({"username": "ann"}), NameRules(NOON))
+    await stores.accounts.change(ann, AccountChange({"username": "ann"}), UsernameRules(NOON))
 
     with pytest.raises(UsernameTaken):
-        await stores.accounts.change(bo, AccountChange({"username": "ann", "bio": "not kept"}), NameRules(NOON))
+        await stores.accounts.change(bo, AccountChange({"username": "ann", "bio": "not kept"}), UsernameRules(NOON))
 
     assert (await stores.accounts.load(bo)).bio is None
-    assert (await stores.accounts.change(ann, AccountChange({"username": "ann"}), NameRules(NOON))).username == "ann"
+    assert (
+        await stores.accounts.change(ann, AccountChange({"username": "ann"}), UsernameRules(NOON))
+    ).username == "ann"
 
 
 async def test_a_device_is_renamed(stores: AccountStores) -> None:
@@ -122,7 +126,7 @@ async def test_an_ended_device_is_gone_and_the_epoch_has_risen(stores: AccountSt
 
     assert ended.device == stores.last_device
     assert await stores.devices.list(user) == DeviceListing((), before.epoch + 1)
-    assert await stores.sessions.standings([stores.last_device]) == {}
+    assert await stores.sessions.load_statuses([stores.last_device]) == {}
 
 
 async def test_a_device_ends_once_and_only_by_its_own_account(stores: AccountStores) -> None:

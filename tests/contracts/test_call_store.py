@@ -11,13 +11,13 @@ from uuid import UUID
 
 import pytest
 
-from vyry.adapters.calls import TortoiseCalls
-from vyry.adapters.database import connection, open_database
-from vyry.adapters.memory_calls import MemoryCalls
-from vyry.adapters.statements import fetch, to_uuid
+from tests.fakes.calls import MemoryCalls
 from vyry.errors import RateLimited
-from vyry.ids import DeviceId, UserId, new_id
-from vyry.signals.ringing import KNOWN_FOR, MOST_RINGING, NOBODY, RINGS_FOR, Call, CallKey, CallStore
+from vyry.kernel.ids import DeviceId, UserId, new_id
+from vyry.signals.call_store import CALL_RETENTION, MAX_RINGING, RING_TIMEOUT, UNANSWERED, Call, CallKey, CallStore
+from vyry.storage.calls import TortoiseCalls
+from vyry.storage.database import connection, open_database
+from vyry.storage.raw_sql import fetch, to_uuid
 
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -26,7 +26,7 @@ ONE, TWO = DeviceId(1), DeviceId(2)
 
 
 @dataclass
-class Room:
+class CallStoreHarness:
     store: CallStore
     #: Whose devices were told that they missed what.
     missed: Callable[[], Awaitable[list[CallKey]]]
@@ -34,27 +34,27 @@ class Room:
     async def call(self, caller: UserId = ANN, callee: UserId = BO) -> CallKey:
         """A call that rings."""
         key = CallKey(new_id(), caller, callee)
-        await self.store.ring(Call(key, ONE), NOON)
+        await self.store.start_ringing(Call(key, ONE), NOON)
         return key
 
     async def taken_by(self, key: CallKey) -> DeviceId | None:
         call = await self.store.find(key)
         assert call is not None
-        return call.taken_by
+        return call.answered_by
 
 
 @asynccontextmanager
-async def opened(url: str | None) -> AsyncIterator[Room]:
+async def opened(url: str | None) -> AsyncIterator[CallStoreHarness]:
     if url is None:
         memory = MemoryCalls()
 
         async def told() -> list[CallKey]:
             return memory.missed
 
-        yield Room(memory, told)
+        yield CallStoreHarness(memory, told)
         return
     async with open_database(url):
-        yield Room(TortoiseCalls(), notices)
+        yield CallStoreHarness(TortoiseCalls(), notices)
 
 
 async def notices() -> list[CallKey]:
@@ -69,16 +69,16 @@ def _missed(row: dict[str, Any]) -> CallKey:
 
 
 @pytest.fixture
-async def room(mail_url: str | None) -> AsyncIterator[Room]:
+async def room(mail_url: str | None) -> AsyncIterator[CallStoreHarness]:
     async with opened(mail_url) as room:
         yield room
 
 
-async def test_a_call_rings_until_one_device_takes_it(room: Room) -> None:
+async def test_a_call_rings_until_one_device_takes_it(room: CallStoreHarness) -> None:
     key = await room.call()
     assert await room.taken_by(key) is None
 
-    taken = [await room.store.take(key, device) for device in (TWO, ONE, TWO)]
+    taken = [await room.store.claim(key, device) for device in (TWO, ONE, TWO)]
 
     assert taken == [True, False, False]
     assert await room.taken_by(key) == TWO
@@ -86,61 +86,61 @@ async def test_a_call_rings_until_one_device_takes_it(room: Room) -> None:
     assert await room.missed() == []
 
 
-async def test_of_many_that_answer_at_once_one_takes_it(room: Room) -> None:
+async def test_of_many_that_answer_at_once_one_takes_it(room: CallStoreHarness) -> None:
     key = await room.call()
 
-    taken = await asyncio.gather(*(room.store.take(key, DeviceId(number)) for number in range(1, 13)))
+    taken = await asyncio.gather(*(room.store.claim(key, DeviceId(number)) for number in range(1, 13)))
 
     assert sum(taken) == 1
     assert await room.taken_by(key) == taken.index(True) + 1
 
 
-async def test_what_is_not_known_is_neither_taken_nor_ended(room: Room) -> None:
+async def test_what_is_not_known_is_neither_taken_nor_ended(room: CallStoreHarness) -> None:
     key = await room.call()
 
-    for other in (replace(key, call_id=new_id()), key.back(), replace(key, callee=UserId(new_id()))):
+    for other in (replace(key, call_id=new_id()), key.reversed_key(), replace(key, callee=UserId(new_id()))):
         assert await room.store.find(other) is None
-        assert not await room.store.take(other, ONE)
+        assert not await room.store.claim(other, ONE)
         assert not await room.store.end(other, NOON, is_missed=True)
 
     assert await room.taken_by(key) is None
     assert await room.missed() == []
 
 
-async def test_an_ended_call_is_missed_once_and_taken_by_nobody(room: Room) -> None:
+async def test_an_ended_call_is_missed_once_and_taken_by_nobody(room: CallStoreHarness) -> None:
     key, declined = await room.call(), await room.call()
 
     ends = await asyncio.gather(*(room.store.end(key, NOON, is_missed=True) for _ in range(4)))
     await room.store.end(declined, NOON, is_missed=False)
 
     assert sum(ends) == 1
-    assert [await room.taken_by(each) for each in (key, declined)] == [NOBODY, NOBODY]
-    assert not await room.store.take(key, ONE)
+    assert [await room.taken_by(each) for each in (key, declined)] == [UNANSWERED, UNANSWERED]
+    assert not await room.store.claim(key, ONE)
     assert await room.missed() == [key]
 
 
-async def test_an_offer_said_again_changes_nothing(room: Room) -> None:
+async def test_an_offer_said_again_changes_nothing(room: CallStoreHarness) -> None:
     key = await room.call()
-    await room.store.take(key, TWO)
+    await room.store.claim(key, TWO)
 
-    await room.store.ring(Call(key, TWO), NOON + RINGS_FOR)
+    await room.store.start_ringing(Call(key, TWO), NOON + RING_TIMEOUT)
 
     call = await room.store.find(key)
     assert call == Call(key, ONE, TWO)
 
 
-async def test_nobody_has_more_calls_ringing_than_ten(room: Room) -> None:
-    calls = [await room.call() for _ in range(MOST_RINGING)]
+async def test_nobody_has_more_calls_ringing_than_ten(room: CallStoreHarness) -> None:
+    calls = [await room.call() for _ in range(MAX_RINGING)]
 
     with pytest.raises(RateLimited):
         await room.call()
     await room.call(BO, ANN)
-    await room.store.take(calls[0], ONE)
+    await room.store.claim(calls[0], ONE)
     await room.call()
 
 
-async def test_of_many_calls_at_once_ten_ring(room: Room) -> None:
-    keys = [await room.call() for _ in range(MOST_RINGING - 1)]
+async def test_of_many_calls_at_once_ten_ring(room: CallStoreHarness) -> None:
+    keys = [await room.call() for _ in range(MAX_RINGING - 1)]
     # So that as many connections are there already as may be.
     await asyncio.gather(*(room.store.find(key) for key in keys * 4))
 
@@ -150,35 +150,35 @@ async def test_of_many_calls_at_once_ten_ring(room: Room) -> None:
     assert sum(isinstance(outcome, RateLimited) for outcome in outcomes) == 19
 
 
-async def test_what_rang_long_enough_is_missed(room: Room) -> None:
+async def test_what_rang_long_enough_is_missed(room: CallStoreHarness) -> None:
     late, taken = await room.call(), await room.call()
-    await room.store.take(taken, ONE)
-    await room.store.ring(Call(CallKey(new_id(), ANN, BO), ONE), NOON + timedelta(seconds=1))
+    await room.store.claim(taken, ONE)
+    await room.store.start_ringing(Call(CallKey(new_id(), ANN, BO), ONE), NOON + timedelta(seconds=1))
 
-    assert await room.store.lapse(NOON + RINGS_FOR - timedelta(milliseconds=1), 10) == []
-    lapsed = await room.store.lapse(NOON + RINGS_FOR, 10)
+    assert await room.store.expire_unanswered(NOON + RING_TIMEOUT - timedelta(milliseconds=1), 10) == []
+    lapsed = await room.store.expire_unanswered(NOON + RING_TIMEOUT, 10)
 
-    assert lapsed == [Call(late, ONE, NOBODY)]
-    assert await room.store.lapse(NOON + RINGS_FOR, 10) == []
+    assert lapsed == [Call(late, ONE, UNANSWERED)]
+    assert await room.store.expire_unanswered(NOON + RING_TIMEOUT, 10) == []
     assert await room.missed() == [late]
 
 
-async def test_two_sweepers_tell_of_each_missed_call_once(room: Room) -> None:
+async def test_two_sweepers_tell_of_each_missed_call_once(room: CallStoreHarness) -> None:
     calls = [await room.call() for _ in range(8)]
 
-    swept = await asyncio.gather(*(room.store.lapse(NOON + RINGS_FOR, 3) for _ in range(4)))
-    rest = await room.store.lapse(NOON + RINGS_FOR, 10)
+    swept = await asyncio.gather(*(room.store.expire_unanswered(NOON + RING_TIMEOUT, 3) for _ in range(4)))
+    rest = await room.store.expire_unanswered(NOON + RING_TIMEOUT, 10)
 
     found = [call.key for calls in [*swept, rest] for call in calls]
     assert sorted(found, key=str) == sorted(calls, key=str) == sorted(await room.missed(), key=str)
 
 
-async def test_what_is_long_over_is_forgotten(room: Room) -> None:
+async def test_what_is_long_over_is_forgotten(room: CallStoreHarness) -> None:
     key, other = await room.call(), await room.call()
-    await room.store.take(key, ONE)
+    await room.store.claim(key, ONE)
 
-    assert await room.store.forget(NOON + KNOWN_FOR - timedelta(seconds=1), 10) == 0
-    assert await room.store.forget(NOON + KNOWN_FOR, 1) == 1
-    assert await room.store.forget(NOON + KNOWN_FOR, 10) == 1
+    assert await room.store.delete_finished(NOON + CALL_RETENTION - timedelta(seconds=1), 10) == 0
+    assert await room.store.delete_finished(NOON + CALL_RETENTION, 1) == 1
+    assert await room.store.delete_finished(NOON + CALL_RETENTION, 10) == 1
 
     assert [await room.store.find(each) for each in (key, other)] == [None, None]

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vyry.adapters.clock_store import TortoiseClock
-from vyry.adapters.database import open_database
-from vyry.adapters.memory_clock import MemoryClock
-from vyry.clock_watch import ClockStore
+from tests.fakes.clock import MemoryClock
+from vyry.clock_monitor import ClockStore
+from vyry.storage.clock import TortoiseClock
+from vyry.storage.database import open_database
 
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -25,46 +25,46 @@ async def store(mail_url: str | None) -> AsyncIterator[ClockStore]:
 
 
 async def test_a_new_store_has_seen_nothing(store: ClockStore) -> None:
-    await store.claim(NOON)
+    await store.record_claim(NOON)
 
     reading = await store.read()
 
-    assert (reading.seen_at, reading.claimed_at) == (None, None)
+    assert (reading.confirmed_at, reading.claimed_at) == (None, None)
 
 
 async def test_what_was_seen_never_goes_back_by_a_note(store: ClockStore) -> None:
     for moment in (NOON, LATER, NOON):
-        await store.note(moment)
+        await store.record(moment)
 
-    assert (await store.read()).seen_at == LATER
+    assert (await store.read()).confirmed_at == LATER
 
 
 async def test_of_two_that_settle_what_was_seen_one_wins(store: ClockStore) -> None:
-    await store.note(LATER)
-    await store.claim(NOON)
+    await store.record(LATER)
+    await store.record_claim(NOON)
 
-    outcomes = [await store.settle(LATER, NOON), await store.settle(LATER, LATER)]
+    outcomes = [await store.replace_confirmed(LATER, NOON), await store.replace_confirmed(LATER, LATER)]
 
     reading = await store.read()
     assert outcomes == [True, False]
-    assert (reading.seen_at, reading.claimed_at) == (NOON, None)
+    assert (reading.confirmed_at, reading.claimed_at) == (NOON, None)
 
 
 async def test_an_operator_confirms_whatever_was_seen_and_claimed(store: ClockStore) -> None:
-    await store.confirm(LATER)
-    await store.claim(LATER)
+    await store.force_confirmed(LATER)
+    await store.record_claim(LATER)
 
-    await store.confirm(NOON)
+    await store.force_confirmed(NOON)
 
     reading = await store.read()
-    assert (reading.seen_at, reading.claimed_at) == (NOON, None)
+    assert (reading.confirmed_at, reading.claimed_at) == (NOON, None)
 
 
 async def test_a_claim_is_kept_beside_what_was_seen_until_it_is_taken_back(store: ClockStore) -> None:
-    await store.note(NOON)
-    await store.claim(LATER)
+    await store.record(NOON)
+    await store.record_claim(LATER)
     claimed = await store.read()
-    await store.claim(None)
+    await store.record_claim(None)
 
-    assert (claimed.seen_at, claimed.claimed_at) == (NOON, LATER)
+    assert (claimed.confirmed_at, claimed.claimed_at) == (NOON, LATER)
     assert (await store.read()).claimed_at is None

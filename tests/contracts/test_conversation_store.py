@@ -6,31 +6,31 @@ from datetime import timedelta
 
 import pytest
 
-from tests.contracts.key_room import NOON, KeyRoom, open_key_room
-from vyry.circles.conversations import ConversationStore, Kind, Role
+from tests.support.directory_harness import NOON, DirectoryHarness, open_directory
+from vyry.conversations.conversations import ConversationKind, ConversationStore, Role
 from vyry.errors import NotFound
-from vyry.ids import ConversationId, UserId, new_id
+from vyry.kernel.ids import ConversationId, UserId, new_id
 
 
 @pytest.fixture
-async def room(mail_url: str | None) -> AsyncIterator[KeyRoom]:
-    async with open_key_room(mail_url) as room:
+async def room(mail_url: str | None) -> AsyncIterator[DirectoryHarness]:
+    async with open_directory(mail_url) as room:
         yield room
 
 
 @pytest.fixture
-def store(room: KeyRoom) -> ConversationStore:
+def store(room: DirectoryHarness) -> ConversationStore:
     return room.conversations
 
 
 @pytest.fixture
-async def ann(room: KeyRoom) -> UserId:
-    return await room.person()
+async def ann(room: DirectoryHarness) -> UserId:
+    return await room.add_account()
 
 
 @pytest.fixture
-async def bo(room: KeyRoom) -> UserId:
-    return await room.person()
+async def bo(room: DirectoryHarness) -> UserId:
+    return await room.add_account()
 
 
 async def test_a_new_conversation_has_two_members_and_no_history(
@@ -40,7 +40,7 @@ async def test_a_new_conversation_has_two_members_and_no_history(
 
     assert is_new
     assert (opened.kind, opened.version, opened.sealed_info, opened.message_timer_seconds) == (
-        Kind.DIRECT,
+        ConversationKind.DIRECT,
         1,
         None,
         None,
@@ -98,8 +98,8 @@ async def test_only_what_is_there_is_loaded(store: ConversationStore, ann: UserI
     assert loaded == {opened.conversation_id: opened}
 
 
-async def test_a_list_comes_in_pages_newest_first(room: KeyRoom, ann: UserId) -> None:
-    others = [await room.person() for _ in range(5)]
+async def test_a_list_comes_in_pages_newest_first(room: DirectoryHarness, ann: UserId) -> None:
+    others = [await room.add_account() for _ in range(5)]
     made = [(await room.conversations.open_direct(ann, other, NOON))[0].conversation_id for other in others]
     await room.conversations.open_direct(others[0], others[1], NOON)
 
@@ -123,8 +123,8 @@ async def test_activity_only_moves_forward(store: ConversationStore, ann: UserId
     opened, _ = await store.open_direct(ann, bo, NOON)
     key = opened.conversation_id
 
-    await store.touch([key, ConversationId(new_id())], NOON + timedelta(seconds=2))
-    await store.touch([key], NOON + timedelta(milliseconds=1500))
-    await store.touch([], NOON)
+    await store.record_activity([key, ConversationId(new_id())], NOON + timedelta(seconds=2))
+    await store.record_activity([key], NOON + timedelta(milliseconds=1500))
+    await store.record_activity([], NOON)
 
     assert (await store.load([key]))[key].last_activity_at == NOON + timedelta(seconds=2)

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from tests.account_room import NOON, AccountStores
+from tests.support.account_harness import NOON, AccountStores
 from vyry.accounts.account import AccountChange, EndedDevice
-from vyry.accounts.deletion import SETTLED
-from vyry.accounts.names import NameRules
+from vyry.accounts.deletion import ERASE_DELAY
+from vyry.accounts.usernames import UsernameRules
 from vyry.errors import NotFound
-from vyry.ids import UserId, new_id
+from vyry.kernel.ids import UserId, new_id
 
 
 LATER = NOON + timedelta(hours=1)
@@ -24,9 +24,9 @@ async def test_devices_and_number_are_free_at_once(stores: AccountStores) -> Non
     ended = await stores.deletion.delete(user, [HASH], LATER)
 
     assert [each.device for each in ended] == [device]
-    assert await stores.sessions.standings([device]) == {}
+    assert await stores.sessions.load_statuses([device]) == {}
     again = await stores.sign_up(refresh="r1", at=LATER)
-    assert (again.is_new_user, again.user_id == user, again.ended) == (True, False, ())
+    assert (again.is_new_user, again.user_id == user, again.ended_devices) == (True, False, ())
 
 
 async def test_what_is_deleted_is_not_there(stores: AccountStores) -> None:
@@ -35,7 +35,7 @@ async def test_what_is_deleted_is_not_there(stores: AccountStores) -> None:
 
     for question in (
         stores.accounts.load(user),
-        stores.accounts.change(user, AccountChange({"bio": "x"}), NameRules(NOON)),
+        stores.accounts.change(user, AccountChange({"bio": "x"}), UsernameRules(NOON)),
         stores.deletion.delete(user, [HASH], LATER),
         stores.deletion.delete(UserId(new_id()), [], LATER),
     ):
@@ -60,7 +60,7 @@ async def test_a_sign_up_at_the_same_moment_makes_a_new_account_or_ends_with_the
 
     _, made = await asyncio.gather(stores.deletion.delete(user, [HASH], LATER), stores.sign_up(refresh="r1", at=LATER))
 
-    standing = await stores.sessions.standings([stores.last_device])
+    standing = await stores.sessions.load_statuses([stores.last_device])
     assert (made.user_id != user) == bool(standing)
     assert made.is_new_user == bool(standing)
 
@@ -70,7 +70,7 @@ async def test_erasing_leaves_other_accounts_alone_and_comes_to_an_end(stores: A
     bo = (await stores.sign_up("b" * 64, refresh="r1")).user_id
     await stores.deletion.delete(ann, [HASH], NOON)
 
-    while await stores.deletion.erase(NOON + SETTLED, 1):
+    while await stores.deletion.erase(NOON + ERASE_DELAY, 1):
         pass
 
     assert len((await stores.devices.list(bo)).devices) == 1

@@ -9,152 +9,161 @@ from functools import partial
 
 import pytest
 
-from tests.contracts.key_room import NOON, KeyRoom, open_key_room
-from vyry.circles.friends import Direction, Standing
+from tests.support.directory_harness import NOON, DirectoryHarness, open_directory
+from vyry.contacts.friends import Relationship, RequestDirection
 from vyry.errors import Forbidden, NotFound
-from vyry.ids import UserId, new_id
+from vyry.kernel.ids import UserId, new_id
 
 
 LATER = NOON + timedelta(hours=1)
 
 
 @pytest.fixture
-async def room(mail_url: str | None) -> AsyncIterator[KeyRoom]:
-    async with open_key_room(mail_url) as room:
+async def room(mail_url: str | None) -> AsyncIterator[DirectoryHarness]:
+    async with open_directory(mail_url) as room:
         yield room
 
 
 @pytest.fixture
-async def ann(room: KeyRoom) -> UserId:
-    return await room.person()
+async def ann(room: DirectoryHarness) -> UserId:
+    return await room.add_account()
 
 
 @pytest.fixture
-async def bo(room: KeyRoom) -> UserId:
-    return await room.person()
+async def bo(room: DirectoryHarness) -> UserId:
+    return await room.add_account()
 
 
-async def friends_of(room: KeyRoom, user: UserId) -> list[UserId]:
-    return [each.person.user_id for each in (await room.friends.friends(user, 200, None)).friends]
+async def friends_of(room: DirectoryHarness, user: UserId) -> list[UserId]:
+    return [each.person.user_id for each in (await room.friends.list_friends(user, 200, None)).friends]
 
 
-async def asking(room: KeyRoom, user: UserId) -> list[UserId]:
+async def incoming_requests(room: DirectoryHarness, user: UserId) -> list[UserId]:
     """Who asks the user."""
-    page = await room.friends.requests(user, Direction.INCOMING, 200, None)
+    page = await room.friends.list_requests(user, RequestDirection.INCOMING, 200, None)
     return [each.user_id for each in page.requests]
 
 
-async def asked(room: KeyRoom, user: UserId) -> list[UserId]:
+async def outgoing_requests(room: DirectoryHarness, user: UserId) -> list[UserId]:
     """Whom the user asks."""
-    page = await room.friends.requests(user, Direction.OUTGOING, 200, None)
+    page = await room.friends.list_requests(user, RequestDirection.OUTGOING, 200, None)
     return [each.user_id for each in page.requests]
 
 
-async def test_a_request_waits_until_it_is_accepted(room: KeyRoom, ann: UserId, bo: UserId) -> None:
-    assert not await room.friends.ask(ann, bo, NOON)
-    assert (await asking(room, bo), await asked(room, ann), await friends_of(room, bo)) == ([ann], [bo], [])
+async def test_a_request_waits_until_it_is_accepted(room: DirectoryHarness, ann: UserId, bo: UserId) -> None:
+    assert not await room.friends.send_request(ann, bo, NOON)
+    assert (await incoming_requests(room, bo), await outgoing_requests(room, ann), await friends_of(room, bo)) == (
+        [ann],
+        [bo],
+        [],
+    )
 
     await room.friends.accept(bo, ann, LATER)
 
-    assert (await asking(room, bo), await asked(room, ann)) == ([], [])
-    page = await room.friends.friends(ann, 10, None)
+    assert (await incoming_requests(room, bo), await outgoing_requests(room, ann)) == ([], [])
+    page = await room.friends.list_friends(ann, 10, None)
     assert [(each.person.user_id, each.since) for each in page.friends] == [(bo, LATER)]
     assert await friends_of(room, bo) == [ann]
 
 
-async def test_two_who_ask_each_other_are_friends(room: KeyRoom, ann: UserId, bo: UserId) -> None:
-    await room.friends.ask(ann, bo, NOON)
+async def test_two_who_ask_each_other_are_friends(room: DirectoryHarness, ann: UserId, bo: UserId) -> None:
+    await room.friends.send_request(ann, bo, NOON)
 
-    assert await room.friends.ask(bo, ann, LATER)
+    assert await room.friends.send_request(bo, ann, LATER)
 
     assert (await friends_of(room, ann), await friends_of(room, bo)) == ([bo], [ann])
-    assert (await asking(room, ann), await asking(room, bo)) == ([], [])
+    assert (await incoming_requests(room, ann), await incoming_requests(room, bo)) == ([], [])
 
 
-async def test_asking_again_changes_nothing(room: KeyRoom, ann: UserId, bo: UserId) -> None:
-    await room.friends.ask(ann, bo, NOON)
-    await room.friends.ask(ann, bo, LATER)
+async def test_asking_again_changes_nothing(room: DirectoryHarness, ann: UserId, bo: UserId) -> None:
+    await room.friends.send_request(ann, bo, NOON)
+    await room.friends.send_request(ann, bo, LATER)
 
-    page = await room.friends.requests(bo, Direction.INCOMING, 10, None)
+    page = await room.friends.list_requests(bo, RequestDirection.INCOMING, 10, None)
     await room.friends.accept(bo, ann, NOON)
     await room.friends.accept(bo, ann, LATER)
 
     assert [(each.user_id, each.at) for each in page.requests] == [(ann, NOON)]
-    assert await room.friends.ask(ann, bo, LATER)
-    assert (await room.friends.friends(ann, 10, None)).friends[0].since == NOON
+    assert await room.friends.send_request(ann, bo, LATER)
+    assert (await room.friends.list_friends(ann, 10, None)).friends[0].since == NOON
 
 
-async def test_who_is_asked_shows_nothing_of_themselves(room: KeyRoom, ann: UserId, bo: UserId) -> None:
-    await room.friends.ask(ann, bo, NOON)
+async def test_who_is_asked_shows_nothing_of_themselves(room: DirectoryHarness, ann: UserId, bo: UserId) -> None:
+    await room.friends.send_request(ann, bo, NOON)
 
-    outgoing = (await room.friends.requests(ann, Direction.OUTGOING, 10, None)).requests[0]
-    incoming = (await room.friends.requests(bo, Direction.INCOMING, 10, None)).requests[0]
+    outgoing = (await room.friends.list_requests(ann, RequestDirection.OUTGOING, 10, None)).requests[0]
+    incoming = (await room.friends.list_requests(bo, RequestDirection.INCOMING, 10, None)).requests[0]
 
     assert outgoing.person is None
     assert incoming.person is not None
     assert incoming.person.user_id == ann
 
 
-async def test_a_dropped_request_is_gone_for_both(room: KeyRoom, ann: UserId, bo: UserId) -> None:
-    await room.friends.ask(ann, bo, NOON)
+async def test_a_dropped_request_is_gone_for_both(room: DirectoryHarness, ann: UserId, bo: UserId) -> None:
+    await room.friends.send_request(ann, bo, NOON)
 
-    await room.friends.drop(ann, bo)
+    await room.friends.delete_request(ann, bo)
 
-    assert (await asking(room, bo), await asked(room, ann)) == ([], [])
-    for gone in (room.friends.drop(ann, bo), room.friends.accept(bo, ann, NOON)):
+    assert (await incoming_requests(room, bo), await outgoing_requests(room, ann)) == ([], [])
+    for gone in (room.friends.delete_request(ann, bo), room.friends.accept(bo, ann, NOON)):
         with pytest.raises(NotFound):
             await gone
 
 
-async def test_who_asked_cannot_answer(room: KeyRoom, ann: UserId, bo: UserId) -> None:
-    await room.friends.ask(ann, bo, NOON)
+async def test_who_asked_cannot_answer(room: DirectoryHarness, ann: UserId, bo: UserId) -> None:
+    await room.friends.send_request(ann, bo, NOON)
 
-    for attempt in (room.friends.accept(ann, bo, NOON), room.friends.drop(bo, ann)):
+    for attempt in (room.friends.accept(ann, bo, NOON), room.friends.delete_request(bo, ann)):
         with pytest.raises(NotFound):
             await attempt
 
-    assert await asking(room, bo) == [ann]
+    assert await incoming_requests(room, bo) == [ann]
 
 
-async def test_a_friendship_ends_for_both(room: KeyRoom, ann: UserId, bo: UserId) -> None:
-    await room.friends.ask(ann, bo, NOON)
+async def test_a_friendship_ends_for_both(room: DirectoryHarness, ann: UserId, bo: UserId) -> None:
+    await room.friends.send_request(ann, bo, NOON)
     await room.friends.accept(bo, ann, NOON)
 
-    await room.friends.part(bo, ann)
+    await room.friends.remove(bo, ann)
 
     assert (await friends_of(room, ann), await friends_of(room, bo)) == ([], [])
     with pytest.raises(NotFound):
-        await room.friends.part(ann, bo)
+        await room.friends.remove(ann, bo)
 
 
-async def test_nobody_asks_somebody_who_is_not_there(room: KeyRoom, ann: UserId) -> None:
-    for attempt in (room.friends.ask(ann, UserId(new_id()), NOON), room.friends.standing(ann, UserId(new_id()))):
+async def test_nobody_asks_somebody_who_is_not_there(room: DirectoryHarness, ann: UserId) -> None:
+    for attempt in (
+        room.friends.send_request(ann, UserId(new_id()), NOON),
+        room.friends.relationship(ann, UserId(new_id())),
+    ):
         with pytest.raises(NotFound):
             await attempt
 
-    assert await asked(room, ann) == []
+    assert await outgoing_requests(room, ann) == []
 
 
 async def test_strangers_are_those_who_have_nothing_to_do_with_each_other(
-    room: KeyRoom, ann: UserId, bo: UserId
+    room: DirectoryHarness, ann: UserId, bo: UserId
 ) -> None:
-    cy, dee = await room.person(), await room.person()
-    before = await room.friends.standing(ann, bo)
-    await room.friends.ask(ann, bo, NOON)
+    cy, dee = await room.add_account(), await room.add_account()
+    before = await room.friends.relationship(ann, bo)
+    await room.friends.send_request(ann, bo, NOON)
     await room.conversations.open_direct(cy, ann, NOON)
-    await room.friends.ask(dee, ann, NOON)
+    await room.friends.send_request(dee, ann, NOON)
     await room.friends.accept(ann, dee, NOON)
 
-    assert before is Standing.STRANGERS
-    assert await room.friends.standing(ann, bo) is await room.friends.standing(bo, ann) is Standing.ACQUAINTED
-    assert await room.friends.standing(ann, cy) is Standing.ACQUAINTED
-    assert await room.friends.standing(ann, dee) is Standing.FRIENDS
+    assert before is Relationship.STRANGERS
+    assert (
+        await room.friends.relationship(ann, bo) is await room.friends.relationship(bo, ann) is Relationship.ACQUAINTED
+    )
+    assert await room.friends.relationship(ann, cy) is Relationship.ACQUAINTED
+    assert await room.friends.relationship(ann, dee) is Relationship.FRIENDS
 
 
-async def test_lists_come_in_pages(room: KeyRoom, ann: UserId) -> None:
-    others = sorted([await room.person() for _ in range(3)])
+async def test_lists_come_in_pages(room: DirectoryHarness, ann: UserId) -> None:
+    others = sorted([await room.add_account() for _ in range(3)])
     for other in others:
-        await room.friends.ask(other, ann, NOON)
+        await room.friends.send_request(other, ann, NOON)
         await room.blocks.block(other, ann, NOON) if other == others[2] else await room.friends.accept(ann, other, NOON)
     await room.blocks.block(ann, others[0], NOON)
     await room.blocks.block(ann, others[1], NOON)
@@ -166,45 +175,49 @@ async def test_lists_come_in_pages(room: KeyRoom, ann: UserId) -> None:
     assert (first.next_cursor, second.next_cursor) == (others[0], None)
 
 
-async def test_friends_and_requests_come_in_pages(room: KeyRoom, ann: UserId) -> None:
-    others = sorted([await room.person() for _ in range(3)])
+async def test_friends_and_requests_come_in_pages(room: DirectoryHarness, ann: UserId) -> None:
+    others = sorted([await room.add_account() for _ in range(3)])
     for other in others:
-        await room.friends.ask(other, ann, NOON)
-    requests = await room.friends.requests(ann, Direction.INCOMING, 2, None)
+        await room.friends.send_request(other, ann, NOON)
+    requests = await room.friends.list_requests(ann, RequestDirection.INCOMING, 2, None)
     for other in others:
         await room.friends.accept(ann, other, NOON)
 
-    first = await room.friends.friends(ann, 2, None)
-    last = await room.friends.friends(ann, 2, first.next_cursor)
+    first = await room.friends.list_friends(ann, 2, None)
+    last = await room.friends.list_friends(ann, 2, first.next_cursor)
 
     assert ([each.user_id for each in requests.requests], requests.next_cursor) == (others[:2], others[1])
     assert [each.person.user_id for page in (first, last) for each in page.friends] == others
     assert (first.next_cursor, last.next_cursor) == (others[1], None)
 
 
-async def test_a_block_ends_friendship_and_requests(room: KeyRoom, ann: UserId, bo: UserId) -> None:
-    cy, dee = await room.person(), await room.person()
-    await room.friends.ask(ann, bo, NOON)
+async def test_a_block_ends_friendship_and_requests(room: DirectoryHarness, ann: UserId, bo: UserId) -> None:
+    cy, dee = await room.add_account(), await room.add_account()
+    await room.friends.send_request(ann, bo, NOON)
     await room.friends.accept(bo, ann, NOON)
-    await room.friends.ask(ann, cy, NOON)
-    await room.friends.ask(dee, ann, NOON)
+    await room.friends.send_request(ann, cy, NOON)
+    await room.friends.send_request(dee, ann, NOON)
 
     for other in (bo, cy, dee):
         await room.blocks.block(ann, other, NOON)
 
     for user in (ann, bo, cy, dee):
-        assert (await friends_of(room, user), await asking(room, user), await asked(room, user)) == ([], [], [])
+        assert (
+            await friends_of(room, user),
+            await incoming_requests(room, user),
+            await outgoing_requests(room, user),
+        ) == ([], [], [])
 
 
 @pytest.mark.parametrize("is_blocker", [True, False], ids=["the blocker", "the blocked"])
 async def test_neither_finds_the_other_where_one_blocks(
-    room: KeyRoom, ann: UserId, bo: UserId, is_blocker: bool
+    room: DirectoryHarness, ann: UserId, bo: UserId, is_blocker: bool
 ) -> None:
     await room.blocks.block(*((ann, bo) if is_blocker else (bo, ann)), NOON)
 
     for attempt in (
-        room.friends.ask(ann, bo, NOON),
-        room.friends.standing(ann, bo),
+        room.friends.send_request(ann, bo, NOON),
+        room.friends.relationship(ann, bo),
         room.conversations.find_direct(ann, bo),
         room.conversations.open_direct(ann, bo, NOON),
     ):
@@ -212,16 +225,20 @@ async def test_neither_finds_the_other_where_one_blocks(
             await attempt
 
 
-async def test_a_block_can_be_taken_back_and_leaves_them_strangers(room: KeyRoom, ann: UserId, bo: UserId) -> None:
+async def test_a_block_can_be_taken_back_and_leaves_them_strangers(
+    room: DirectoryHarness, ann: UserId, bo: UserId
+) -> None:
     await room.blocks.block(ann, bo, NOON)
     await room.blocks.unblock(ann, bo)
 
-    assert await room.friends.standing(bo, ann) is Standing.STRANGERS
+    assert await room.friends.relationship(bo, ann) is Relationship.STRANGERS
     with pytest.raises(NotFound):
         await room.blocks.unblock(ann, bo)
 
 
-async def test_a_block_bars_the_conversation_and_changes_its_version(room: KeyRoom, ann: UserId, bo: UserId) -> None:
+async def test_a_block_bars_the_conversation_and_changes_its_version(
+    room: DirectoryHarness, ann: UserId, bo: UserId
+) -> None:
     opened, _ = await room.conversations.open_direct(ann, bo, NOON)
     key = opened.conversation_id
 
@@ -231,22 +248,22 @@ async def test_a_block_bars_the_conversation_and_changes_its_version(room: KeyRo
     assert await room.blocks.unblock(bo, ann) == key
     after = (await room.conversations.load([key]))[key]
 
-    seen = [(each.is_barred, each.version) for each in (opened, barred, after)]
+    seen = [(each.is_blocked, each.version) for each in (opened, barred, after)]
     assert seen == [(False, 1), (True, 2), (False, 3)]
 
 
-async def test_where_both_block_one_unblocking_is_not_enough(room: KeyRoom, ann: UserId, bo: UserId) -> None:
+async def test_where_both_block_one_unblocking_is_not_enough(room: DirectoryHarness, ann: UserId, bo: UserId) -> None:
     key = (await room.conversations.open_direct(ann, bo, NOON))[0].conversation_id
     await room.blocks.block(ann, bo, NOON)
     await room.blocks.block(bo, ann, NOON)
 
     await room.blocks.unblock(ann, bo)
 
-    assert (await room.conversations.load([key]))[key].is_barred
+    assert (await room.conversations.load([key]))[key].is_blocked
 
 
 async def test_nobody_can_tell_a_blocker_from_somebody_who_is_not_there_by_blocking(
-    room: KeyRoom, ann: UserId, bo: UserId
+    room: DirectoryHarness, ann: UserId, bo: UserId
 ) -> None:
     await room.blocks.block(bo, ann, NOON)
 
@@ -257,38 +274,40 @@ async def test_nobody_can_tell_a_blocker_from_somebody_who_is_not_there_by_block
     assert (await room.blocks.list(ann, 10, None)).blocks == []
 
 
-async def test_who_hears_from_friends_only_is_reached_by_friends_only(room: KeyRoom, ann: UserId, bo: UserId) -> None:
-    await room.reserve(bo)
+async def test_who_hears_from_friends_only_is_reached_by_friends_only(
+    room: DirectoryHarness, ann: UserId, bo: UserId
+) -> None:
+    await room.accept_friends_only(bo)
     for attempt in (room.conversations.find_direct(ann, bo), room.conversations.open_direct(ann, bo, NOON)):
         with pytest.raises(Forbidden):
             await attempt
 
-    await room.friends.ask(ann, bo, NOON)
+    await room.friends.send_request(ann, bo, NOON)
     await room.friends.accept(bo, ann, NOON)
     opened, is_new = await room.conversations.open_direct(ann, bo, NOON)
-    await room.friends.part(ann, bo)
+    await room.friends.remove(ann, bo)
 
     assert is_new
     assert await room.conversations.find_direct(ann, bo) == opened
 
 
 async def test_there_is_an_end_to_requests_friends_and_blocks(
-    room: KeyRoom, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
+    room: DirectoryHarness, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for adapter in ("friends", "blocks", "memory_ties"):
         for name in ("MOST_REQUESTS", "MOST_FRIENDS", "MOST_BLOCKS"):
-            monkeypatch.setattr(f"vyry.adapters.{adapter}.{name}", 1, raising=False)
-    cy = await room.person()
-    await room.friends.ask(ann, bo, NOON)
-    await room.friends.ask(ann, bo, NOON)
+            monkeypatch.setattr(f"vyry.storage.{adapter}.{name}", 1, raising=False)
+    cy = await room.add_account()
+    await room.friends.send_request(ann, bo, NOON)
+    await room.friends.send_request(ann, bo, NOON)
     with pytest.raises(Forbidden):
-        await room.friends.ask(ann, cy, NOON)
+        await room.friends.send_request(ann, cy, NOON)
 
     await room.friends.accept(bo, ann, NOON)
-    await room.friends.ask(ann, cy, NOON)
+    await room.friends.send_request(ann, cy, NOON)
     with pytest.raises(Forbidden):
         await room.friends.accept(cy, ann, NOON)
-    assert await asking(room, cy) == [ann]
+    assert await incoming_requests(room, cy) == [ann]
 
     await room.blocks.block(ann, bo, NOON)
     with pytest.raises(Forbidden):
@@ -296,20 +315,20 @@ async def test_there_is_an_end_to_requests_friends_and_blocks(
 
 
 async def test_strangers_cannot_keep_others_from_asking(
-    room: KeyRoom, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
+    room: DirectoryHarness, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for adapter in ("friends", "memory_ties"):
-        monkeypatch.setattr(f"vyry.adapters.{adapter}.MOST_REQUESTS", 2)
-    known, stranger, another = ann, await room.person(), await room.person()
+        monkeypatch.setattr(f"vyry.storage.{adapter}.MOST_REQUESTS", 2)
+    known, stranger, another = ann, await room.add_account(), await room.add_account()
     await room.conversations.open_direct(known, bo, NOON)
-    await room.friends.ask(known, bo, NOON)
-    await room.friends.ask(stranger, bo, NOON + timedelta(seconds=1))
-    await room.friends.ask(stranger, bo, NOON + timedelta(seconds=2))
-    assert set(await asking(room, bo)) == {known, stranger}
+    await room.friends.send_request(known, bo, NOON)
+    await room.friends.send_request(stranger, bo, NOON + timedelta(seconds=1))
+    await room.friends.send_request(stranger, bo, NOON + timedelta(seconds=2))
+    assert set(await incoming_requests(room, bo)) == {known, stranger}
 
-    await room.friends.ask(another, bo, NOON + timedelta(seconds=3))
+    await room.friends.send_request(another, bo, NOON + timedelta(seconds=3))
 
-    assert set(await asking(room, bo)) == {known, another}
+    assert set(await incoming_requests(room, bo)) == {known, another}
 
 
 def at_noon(
@@ -325,14 +344,14 @@ async def attempt(act: Awaitable[object]) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_whatever_happens_at_once_leaves_two_sides_or_none(
-    room: KeyRoom, ann: UserId, bo: UserId, seed: int
+    room: DirectoryHarness, ann: UserId, bo: UserId, seed: int
 ) -> None:
     chance = random.Random(seed)
     acts: list[Callable[[UserId, UserId], Awaitable[object]]] = [
-        room.friends.drop,
-        room.friends.part,
+        room.friends.delete_request,
+        room.friends.remove,
         room.blocks.unblock,
-        partial(at_noon, room.friends.ask),
+        partial(at_noon, room.friends.send_request),
         partial(at_noon, room.friends.accept),
         partial(at_noon, room.blocks.block),
         partial(at_noon, room.conversations.open_direct),
@@ -343,22 +362,22 @@ async def test_whatever_happens_at_once_leaves_two_sides_or_none(
 
     are_friends = await friends_of(room, ann) == [bo]
     assert await friends_of(room, bo) == [ann] * are_friends
-    waiting = [*await asking(room, ann), *await asking(room, bo)]
+    waiting = [*await incoming_requests(room, ann), *await incoming_requests(room, bo)]
     assert len(waiting) <= (not are_friends)
     blocked = [each for user in (ann, bo) for each in (await room.blocks.list(user, 9, None)).blocks]
     for conversation in (await room.conversations.list(ann, 9, None)).conversations:
-        assert conversation.is_barred == bool(blocked)
+        assert conversation.is_blocked == bool(blocked)
     assert not (blocked and (are_friends or waiting))
 
 
 async def test_fifty_requests_at_once_from_both_sides_are_one_friendship(
-    room: KeyRoom, ann: UserId, bo: UserId
+    room: DirectoryHarness, ann: UserId, bo: UserId
 ) -> None:
     pairs = [(ann, bo), (bo, ann)] * 25
 
-    made = await asyncio.gather(*(room.friends.ask(*pair, NOON) for pair in pairs))
+    made = await asyncio.gather(*(room.friends.send_request(*pair, NOON) for pair in pairs))
 
     assert (await friends_of(room, ann), await friends_of(room, bo)) == ([bo], [ann])
-    assert (await asking(room, ann), await asking(room, bo)) == ([], [])
+    assert (await incoming_requests(room, ann), await incoming_requests(room, bo)) == ([], [])
     assert any(made)
     assert not all(made)

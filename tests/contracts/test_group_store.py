@@ -1,4 +1,4 @@
-"""What every store of groups and invites promises: see GroupStore and InviteStore, and the rules of vyry/circles/groups.py on top of them."""
+"""What every store of groups and invites promises: see GroupStore and InviteStore, and the rules of vyry/conversations/groups.py on top of them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -6,21 +6,21 @@ from datetime import timedelta
 
 import pytest
 
-from tests.account_room import StandingClock
-from tests.contracts.key_room import NOON, KeyRoom, open_key_room
-from tests.unit.test_prekeys import Counting
-from vyry.circles.conversations import CachedConversations, Conversation, Role
-from vyry.circles.groups import Edit, Groups, with_members
-from vyry.circles.invitations import Invitations
-from vyry.circles.invites import Invites, Terms
+from tests.support.account_harness import FakeClock
+from tests.support.directory_harness import NOON, DirectoryHarness, open_directory
+from tests.unit.vyry.devices.test_prekeys import CountingLimiter
+from vyry.conversations.conversations import CachedConversations, Conversation, Role
+from vyry.conversations.groups import ConversationEdit, Groups, add_members
+from vyry.conversations.invitations import Invitations
+from vyry.conversations.invite_links import InviteLinks, InviteLinkTerms
 from vyry.errors import Forbidden, InvalidRequest, LastAdmin, NotFound, RateLimited, VersionMismatch, VyryError
-from vyry.ids import ConversationId, UserId, new_id
+from vyry.kernel.ids import ConversationId, UserId, new_id
 
 
-WEEK = Terms(timedelta(days=7), 10)
+WEEK = InviteLinkTerms(timedelta(days=7), 10)
 
 
-class Hearing:
+class RecordingListener:
     """Hears which conversations changed."""
 
     def __init__(self) -> None:
@@ -30,20 +30,20 @@ class Hearing:
         self.heard += ids
 
 
-class Circle:
+class GroupHarness:
     """Groups and invites over one store, as a node has them."""
 
-    def __init__(self, room: KeyRoom) -> None:
+    def __init__(self, room: DirectoryHarness) -> None:
         self.room = room
-        self.hearing = Hearing()
-        self.clock = StandingClock()
-        self.groups = Groups(room.groups, self.hearing, Counting(), self.clock)
-        self.invites = Invites(room.invites, self.hearing, self.clock)
+        self.hearing = RecordingListener()
+        self.clock = FakeClock()
+        self.groups = Groups(room.groups, self.hearing, CountingLimiter(), self.clock)
+        self.invites = InviteLinks(room.invites, self.hearing, self.clock)
         self.invitations = Invitations(room.invitations, self.hearing, self.clock)
 
     async def friends(self, count: int) -> list[UserId]:
         """Each of the others has written to the first of them."""
-        people = [await self.room.person() for _ in range(count)]
+        people = [await self.room.add_account() for _ in range(count)]
         for other in people[1:]:
             direct, _ = await self.room.conversations.open_direct(people[0], other, NOON)
             await self.room.conversations.note_writers([(direct.conversation_id, other)])
@@ -61,17 +61,17 @@ class Circle:
 
     async def grow(self, group: ConversationId, count: int) -> None:
         """So many strangers more, past what a person may do in a day."""
-        users = [await self.room.person() for _ in range(count)]
-        await self.room.groups.alter(group, lambda present: with_members(present, users, NOON), NOON)
+        users = [await self.room.add_account() for _ in range(count)]
+        await self.room.groups.change(group, lambda present: add_members(present, users, NOON), NOON)
 
 
 @pytest.fixture
-async def circle(mail_url: str | None) -> AsyncIterator[Circle]:
-    async with open_key_room(mail_url) as room:
-        yield Circle(room)
+async def circle(mail_url: str | None) -> AsyncIterator[GroupHarness]:
+    async with open_directory(mail_url) as room:
+        yield GroupHarness(room)
 
 
-async def test_who_makes_a_group_is_its_admin(circle: Circle) -> None:
+async def test_who_makes_a_group_is_its_admin(circle: GroupHarness) -> None:
     ann, bo, cy = await circle.friends(3)
 
     group = await circle.group(ann, bo, cy)
@@ -81,12 +81,12 @@ async def test_who_makes_a_group_is_its_admin(circle: Circle) -> None:
     assert await circle.roles(group) == {ann: Role.ADMIN, bo: Role.MEMBER, cy: Role.MEMBER}
 
 
-async def test_people_out_of_reach_are_not_added_and_nobody_beside_them(circle: Circle) -> None:
+async def test_people_out_of_reach_are_not_added_and_nobody_beside_them(circle: GroupHarness) -> None:
     ann, bo, blocker, blocked, reserved = await circle.friends(5)
     group = await circle.group(ann)
     await circle.room.blocks.block(blocker, ann, NOON)
     await circle.room.blocks.block(ann, blocked, NOON)
-    await circle.room.reserve(reserved)
+    await circle.room.accept_friends_only(reserved)
 
     refusals = {UserId(new_id()): NotFound, blocker: NotFound, blocked: NotFound, reserved: Forbidden}
     for person, refusal in refusals.items():
@@ -99,9 +99,9 @@ async def test_people_out_of_reach_are_not_added_and_nobody_beside_them(circle: 
     assert (await circle.seen(group)).version == 1
 
 
-async def test_only_people_never_met_are_new_contacts(circle: Circle) -> None:
+async def test_only_people_never_met_are_new_contacts(circle: GroupHarness) -> None:
     ann, *friends = await circle.friends(22)
-    strangers = [await circle.room.person() for _ in range(21)]
+    strangers = [await circle.room.add_account() for _ in range(21)]
 
     group = await circle.group(ann, *friends)
     opened = await circle.groups.add(ann, group, strangers[:20])
@@ -111,10 +111,10 @@ async def test_only_people_never_met_are_new_contacts(circle: Circle) -> None:
     assert (list(opened.invited), len(await circle.roles(group))) == (strangers[:20], 22)
 
 
-async def test_who_is_a_member_already_changes_nothing(circle: Circle) -> None:
+async def test_who_is_a_member_already_changes_nothing(circle: GroupHarness) -> None:
     ann, bo, cy = await circle.friends(3)
     group = await circle.group(ann, bo)
-    await circle.groups.assign(ann, group, bo, Role.ADMIN)
+    await circle.groups.set_role(ann, group, bo, Role.ADMIN)
 
     same = await circle.groups.add(ann, group, [bo])
     grown = await circle.groups.add(ann, group, [bo, cy])
@@ -124,7 +124,7 @@ async def test_who_is_a_member_already_changes_nothing(circle: Circle) -> None:
     assert circle.hearing.heard == [group] * 3
 
 
-async def test_a_thousand_belong_to_a_group_and_no_more(circle: Circle) -> None:
+async def test_a_thousand_belong_to_a_group_and_no_more(circle: GroupHarness) -> None:
     ann, bo = await circle.friends(2)
     group = await circle.group(ann)
     await circle.grow(group, 999)
@@ -141,27 +141,27 @@ async def test_a_thousand_belong_to_a_group_and_no_more(circle: Circle) -> None:
     assert invite.uses == 0
 
 
-async def test_what_an_editor_did_not_see_is_not_overwritten(circle: Circle) -> None:
+async def test_what_an_editor_did_not_see_is_not_overwritten(circle: GroupHarness) -> None:
     ann, bo = await circle.friends(2)
     group = await circle.group(ann, bo)
-    timer, title = Edit(1, False, None, True, 60), Edit(1, True, b"other", False, None)
+    timer, title = ConversationEdit(1, False, None, True, 60), ConversationEdit(1, True, b"other", False, None)
 
     edits = [circle.groups.edit(ann, group, each) for each in (timer, title) * 3]
     outcomes = await asyncio.gather(*edits, return_exceptions=True)
 
     refusals = [each for each in outcomes if isinstance(each, VersionMismatch)]
     assert (len(refusals), {each.members["version"] for each in refusals}) == (5, {2})
-    seen = await circle.groups.edit(ann, group, Edit(2, True, None, True, 9))
+    seen = await circle.groups.edit(ann, group, ConversationEdit(2, True, None, True, 9))
     assert (seen.version, seen.sealed_info, seen.message_timer_seconds) == (3, None, 9)
     with pytest.raises(Forbidden):
-        await circle.groups.edit(bo, group, Edit(3, True, b"mine", False, None))
+        await circle.groups.edit(bo, group, ConversationEdit(3, True, b"mine", False, None))
 
 
-async def test_either_of_two_sets_the_timer_of_a_direct_conversation(circle: Circle) -> None:
+async def test_either_of_two_sets_the_timer_of_a_direct_conversation(circle: GroupHarness) -> None:
     ann, bo = await circle.friends(2)
     direct, _ = await circle.room.conversations.open_direct(ann, bo, NOON)
 
-    seen = await circle.groups.edit(bo, direct.conversation_id, Edit(1, False, None, True, 3600))
+    seen = await circle.groups.edit(bo, direct.conversation_id, ConversationEdit(1, False, None, True, 3600))
 
     assert (seen.version, seen.message_timer_seconds) == (2, 3600)
     for attempt in (
@@ -172,14 +172,14 @@ async def test_either_of_two_sets_the_timer_of_a_direct_conversation(circle: Cir
             await attempt
 
 
-async def test_a_group_never_loses_its_last_admin(circle: Circle) -> None:
+async def test_a_group_never_loses_its_last_admin(circle: GroupHarness) -> None:
     ann, bo, cy = await circle.friends(3)
     group = await circle.group(ann, bo, cy)
 
-    for attempt in (circle.groups.remove(ann, group, ann), circle.groups.assign(ann, group, ann, Role.MEMBER)):
+    for attempt in (circle.groups.remove(ann, group, ann), circle.groups.set_role(ann, group, ann, Role.MEMBER)):
         with pytest.raises(LastAdmin):
             await attempt
-    await circle.groups.assign(ann, group, bo, Role.ADMIN)
+    await circle.groups.set_role(ann, group, bo, Role.ADMIN)
     both = (circle.groups.remove(ann, group, ann), circle.groups.remove(bo, group, bo))
     outcomes = await asyncio.gather(*both, return_exceptions=True)
 
@@ -187,7 +187,7 @@ async def test_a_group_never_loses_its_last_admin(circle: Circle) -> None:
     assert sorted(role.value for role in (await circle.roles(group)).values()) == ["admin", "member"]
 
 
-async def test_with_the_last_member_the_group_and_its_invites_are_gone(circle: Circle) -> None:
+async def test_with_the_last_member_the_group_and_its_invites_are_gone(circle: GroupHarness) -> None:
     ann, bo = await circle.friends(2)
     group = await circle.group(ann)
     _, token = await circle.invites.create(ann, group, WEEK)
@@ -199,10 +199,10 @@ async def test_with_the_last_member_the_group_and_its_invites_are_gone(circle: C
         await circle.invites.join(bo, token)
 
 
-async def test_members_are_shown_page_by_page_though_some_leave_between(circle: Circle) -> None:
+async def test_members_are_shown_page_by_page_though_some_leave_between(circle: GroupHarness) -> None:
     people = await circle.friends(6)
     group = await circle.group(*people)
-    await circle.groups.assign(people[0], group, people[1], Role.ADMIN)
+    await circle.groups.set_role(people[0], group, people[1], Role.ADMIN)
 
     first = await circle.groups.members(people[0], group, 3, None)
     assert first.next_cursor is not None
@@ -215,22 +215,22 @@ async def test_members_are_shown_page_by_page_though_some_leave_between(circle: 
     assert second.next_cursor is None
 
 
-async def refused(circle: Circle, person: UserId, group: ConversationId, other: UserId) -> list[type[VyryError]]:
+async def refused(circle: GroupHarness, person: UserId, group: ConversationId, other: UserId) -> list[type[VyryError]]:
     """How everything that only admins do is refused to this person."""
     attempts = (
-        circle.groups.edit(person, group, Edit(1, True, b"mine", False, None)),
+        circle.groups.edit(person, group, ConversationEdit(1, True, b"mine", False, None)),
         circle.groups.add(person, group, [other]),
         circle.groups.remove(person, group, other),
-        circle.groups.assign(person, group, other, Role.ADMIN),
+        circle.groups.set_role(person, group, other, Role.ADMIN),
         circle.invites.create(person, group, WEEK),
         circle.invites.list(person, group, 50, None),
-        circle.invites.withdraw(person, group, new_id()),
+        circle.invites.revoke(person, group, new_id()),
     )
     said = [await asyncio.gather(attempt, return_exceptions=True) for attempt in attempts]
     return [type(each) for (each,) in said if isinstance(each, VyryError)]
 
 
-async def test_members_may_not_what_admins_may_and_outsiders_see_no_group(circle: Circle) -> None:
+async def test_members_may_not_what_admins_may_and_outsiders_see_no_group(circle: GroupHarness) -> None:
     ann, bo, eve = await circle.friends(3)
     group = await circle.group(ann, bo)
 
@@ -240,8 +240,8 @@ async def test_members_may_not_what_admins_may_and_outsiders_see_no_group(circle
     assert (await circle.seen(group)).version == 1
 
 
-async def test_of_fifty_who_come_at_once_ten_get_in_by_ten_uses(circle: Circle) -> None:
-    ann, *others = [await circle.room.person() for _ in range(51)]
+async def test_of_fifty_who_come_at_once_ten_get_in_by_ten_uses(circle: GroupHarness) -> None:
+    ann, *others = [await circle.room.add_account() for _ in range(51)]
     group = await circle.group(ann)
     _, token = await circle.invites.create(ann, group, WEEK)
 
@@ -255,14 +255,14 @@ async def test_of_fifty_who_come_at_once_ten_get_in_by_ten_uses(circle: Circle) 
     assert (len(again.members), again.version) == (11, 11)
 
 
-async def test_an_invite_that_does_not_hold_is_like_none(circle: Circle) -> None:
+async def test_an_invite_that_does_not_hold_is_like_none(circle: GroupHarness) -> None:
     ann, bo, cy = await circle.friends(3)
     group = await circle.group(ann, bo)
     short, withdrawn, once = [
-        await circle.invites.create(ann, group, Terms(timedelta(seconds=n), 1)) for n in (1, 9, 9)
+        await circle.invites.create(ann, group, InviteLinkTerms(timedelta(seconds=n), 1)) for n in (1, 9, 9)
     ]
-    await circle.invites.withdraw(ann, group, withdrawn[0].invite_id)
-    await circle.invites.join(await circle.room.person(), once[1])
+    await circle.invites.revoke(ann, group, withdrawn[0].invite_id)
+    await circle.invites.join(await circle.room.add_account(), once[1])
     circle.clock.advance(seconds=1)
 
     for token in (short[1], withdrawn[1], once[1], "invented"):
@@ -273,10 +273,10 @@ async def test_an_invite_that_does_not_hold_is_like_none(circle: Circle) -> None
     assert [(each.invite_id, each.uses) for each in held] == [(once[0].invite_id, 1)]
 
 
-async def test_an_invite_ends_with_its_maker_being_admin(circle: Circle) -> None:
+async def test_an_invite_ends_with_its_maker_being_admin(circle: GroupHarness) -> None:
     ann, bo, cy = await circle.friends(3)
     group = await circle.group(ann, bo)
-    await circle.groups.assign(ann, group, bo, Role.ADMIN)
+    await circle.groups.set_role(ann, group, bo, Role.ADMIN)
     _, token = await circle.invites.create(bo, group, WEEK)
 
     await circle.groups.remove(ann, group, bo)
@@ -286,12 +286,12 @@ async def test_an_invite_ends_with_its_maker_being_admin(circle: Circle) -> None
             await circle.invites.join(person, token)
 
 
-async def test_a_page_of_large_groups_is_shorter_than_asked_for(circle: Circle) -> None:
+async def test_a_page_of_large_groups_is_shorter_than_asked_for(circle: GroupHarness) -> None:
     (ann,) = await circle.friends(1)
     groups = [await circle.group(ann) for _ in range(7)]
-    members = [await circle.room.person() for _ in range(900)]
+    members = [await circle.room.add_account() for _ in range(900)]
     for group in groups:
-        await circle.room.groups.alter(group, lambda present: with_members(present, members, NOON), NOON)
+        await circle.room.groups.change(group, lambda present: add_members(present, members, NOON), NOON)
 
     first = await circle.room.conversations.list(ann, 50, None)
     second = await circle.room.conversations.list(ann, 50, first.next_cursor)
@@ -303,7 +303,7 @@ async def test_a_page_of_large_groups_is_shorter_than_asked_for(circle: Circle) 
     assert second.next_cursor is None
 
 
-async def test_what_is_remembered_is_bounded_by_members(circle: Circle) -> None:
+async def test_what_is_remembered_is_bounded_by_members(circle: GroupHarness) -> None:
     ann, bo = await circle.friends(2)
     large, small = await circle.group(ann), await circle.group(ann, bo)
     await circle.grow(large, 30)
@@ -313,4 +313,4 @@ async def test_what_is_remembered_is_bounded_by_members(circle: Circle) -> None:
     await remembered.get([small])
 
     assert found.keys() == {large, small}
-    assert remembered.known_members == 2
+    assert remembered.cached_members == 2

@@ -1,41 +1,41 @@
-"""Strangers invite and do not add: see GroupStore.invite and InvitationStore, and the rules of vyry/circles/groups.py on top of them."""
+"""Strangers invite and do not add: see GroupStore.invite and InvitationStore, and the rules of vyry/conversations/groups.py on top of them."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.contracts.key_room import NOON, open_key_room
-from tests.contracts.test_group_store import Circle
-from vyry.circles.conversations import Role
-from vyry.circles.groups import with_members
-from vyry.circles.invitations import MOST_OF_ONE, MOST_WAITING
+from tests.contracts.test_group_store import GroupHarness
+from tests.support.directory_harness import NOON, open_directory
+from vyry.conversations.conversations import Role
+from vyry.conversations.groups import add_members
+from vyry.conversations.invitations import MAX_PENDING, MAX_PER_INVITER
 from vyry.errors import Forbidden, NotFound
-from vyry.ids import ConversationId, UserId
+from vyry.kernel.ids import ConversationId, UserId
 
 
 @pytest.fixture
-async def circle(mail_url: str | None) -> AsyncIterator[Circle]:
-    async with open_key_room(mail_url) as room:
-        yield Circle(room)
+async def circle(mail_url: str | None) -> AsyncIterator[GroupHarness]:
+    async with open_directory(mail_url) as room:
+        yield GroupHarness(room)
 
 
 @pytest.fixture
-async def ann(circle: Circle) -> UserId:
-    return await circle.room.person()
+async def ann(circle: GroupHarness) -> UserId:
+    return await circle.room.add_account()
 
 
 @pytest.fixture
-async def bo(circle: Circle) -> UserId:
-    return await circle.room.person()
+async def bo(circle: GroupHarness) -> UserId:
+    return await circle.room.add_account()
 
 
-async def waiting(circle: Circle, user: UserId) -> list[tuple[ConversationId, UserId]]:
+async def waiting(circle: GroupHarness, user: UserId) -> list[tuple[ConversationId, UserId]]:
     """The groups that wait for the word of this person, and who invites."""
     page = await circle.invitations.list(user, 200, None)
     return [(each.conversation_id, each.inviter.user_id) for each in page.invitations]
 
 
-async def test_a_stranger_is_invited_and_comes_in_by_accepting(circle: Circle, ann: UserId, bo: UserId) -> None:
+async def test_a_stranger_is_invited_and_comes_in_by_accepting(circle: GroupHarness, ann: UserId, bo: UserId) -> None:
     opened = await circle.groups.create(ann, [bo], b"title")
     group = opened.conversation.conversation_id
     before = await circle.roles(group), list(opened.invited), await waiting(circle, bo)
@@ -49,7 +49,7 @@ async def test_a_stranger_is_invited_and_comes_in_by_accepting(circle: Circle, a
         await circle.invitations.accept(bo, group)
 
 
-async def test_an_unanswered_conversation_makes_no_acquaintance(circle: Circle, ann: UserId, bo: UserId) -> None:
+async def test_an_unanswered_conversation_makes_no_acquaintance(circle: GroupHarness, ann: UserId, bo: UserId) -> None:
     direct, _ = await circle.room.conversations.open_direct(ann, bo, NOON)
     shared = (await circle.room.groups.create(ann, [bo], [], None, NOON)).conversation_id
     await circle.room.conversations.note_writers([(direct.conversation_id, ann), (shared, bo)])
@@ -61,14 +61,14 @@ async def test_an_unanswered_conversation_makes_no_acquaintance(circle: Circle, 
     assert (list(first.invited), list(second.invited)) == ([bo], [])
 
 
-async def test_friends_add_each_other(circle: Circle, ann: UserId, bo: UserId) -> None:
-    await circle.room.friends.ask(ann, bo, NOON)
+async def test_friends_add_each_other(circle: GroupHarness, ann: UserId, bo: UserId) -> None:
+    await circle.room.friends.send_request(ann, bo, NOON)
     await circle.room.friends.accept(bo, ann, NOON)
 
     assert (await circle.groups.create(ann, [bo], None)).invited == []
 
 
-async def test_who_declines_is_invited_no_more_and_may_be_again(circle: Circle, ann: UserId, bo: UserId) -> None:
+async def test_who_declines_is_invited_no_more_and_may_be_again(circle: GroupHarness, ann: UserId, bo: UserId) -> None:
     group = await circle.group(ann, bo)
 
     await circle.invitations.decline(bo, group)
@@ -81,11 +81,11 @@ async def test_who_declines_is_invited_no_more_and_may_be_again(circle: Circle, 
         await circle.invitations.decline(bo, group)
 
 
-async def test_an_invitation_ends_with_its_maker_being_admin(circle: Circle, ann: UserId, bo: UserId) -> None:
-    cy = await circle.room.person()
+async def test_an_invitation_ends_with_its_maker_being_admin(circle: GroupHarness, ann: UserId, bo: UserId) -> None:
+    cy = await circle.room.add_account()
     group = await circle.group(ann, bo)
-    await circle.room.groups.alter(group, lambda present: with_members(present, [cy], NOON), NOON)
-    await circle.groups.assign(ann, group, cy, Role.ADMIN)
+    await circle.room.groups.change(group, lambda present: add_members(present, [cy], NOON), NOON)
+    await circle.groups.set_role(ann, group, cy, Role.ADMIN)
 
     await circle.groups.remove(ann, group, ann)
 
@@ -95,7 +95,7 @@ async def test_an_invitation_ends_with_its_maker_being_admin(circle: Circle, ann
 
 
 @pytest.mark.parametrize("is_invited", [True, False], ids=["by the invited", "by the inviter"])
-async def test_a_block_ends_invitations(circle: Circle, ann: UserId, bo: UserId, is_invited: bool) -> None:
+async def test_a_block_ends_invitations(circle: GroupHarness, ann: UserId, bo: UserId, is_invited: bool) -> None:
     group = await circle.group(ann, bo)
     blocker, blocked = (bo, ann) if is_invited else (ann, bo)
 
@@ -108,20 +108,20 @@ async def test_a_block_ends_invitations(circle: Circle, ann: UserId, bo: UserId,
         await circle.groups.add(ann, group, [bo])
 
 
-async def test_nobody_keeps_others_out_by_inviting_without_end(circle: Circle, bo: UserId) -> None:
-    people = [await circle.room.person() for _ in range(MOST_WAITING // MOST_OF_ONE + 2)]
+async def test_nobody_keeps_others_out_by_inviting_without_end(circle: GroupHarness, bo: UserId) -> None:
+    people = [await circle.room.add_account() for _ in range(MAX_PENDING // MAX_PER_INVITER + 2)]
     made = []
     for person in people:
-        for _ in range(MOST_OF_ONE + 1):
+        for _ in range(MAX_PER_INVITER + 1):
             group = await circle.room.groups.create(person, [], [bo], None, NOON)
             made.append((group.conversation_id, person))
 
-    kept = [each for number, each in enumerate(made) if number % (MOST_OF_ONE + 1)][-MOST_WAITING:]
+    kept = [each for number, each in enumerate(made) if number % (MAX_PER_INVITER + 1)][-MAX_PENDING:]
     assert sorted(await waiting(circle, bo)) == sorted(kept)
 
 
-async def test_invitations_are_shown_page_by_page(circle: Circle, bo: UserId) -> None:
-    people = [await circle.room.person() for _ in range(3)]
+async def test_invitations_are_shown_page_by_page(circle: GroupHarness, bo: UserId) -> None:
+    people = [await circle.room.add_account() for _ in range(3)]
     made = [(await circle.room.groups.create(each, [], [bo], None, NOON)).conversation_id for each in people]
 
     first = await circle.invitations.list(bo, 2, None)
@@ -132,11 +132,11 @@ async def test_invitations_are_shown_page_by_page(circle: Circle, bo: UserId) ->
 
 
 async def test_groups_of_whom_one_blocks_do_not_count(
-    circle: Circle, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
+    circle: GroupHarness, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("groups", "memory_groups"):
-        monkeypatch.setattr(f"vyry.adapters.{module}.MAX_GROUPS", 2)
-    cy = await circle.room.person()
+        monkeypatch.setattr(f"vyry.storage.{module}.MAX_GROUPS", 2)
+    cy = await circle.room.add_account()
     for _ in range(2):
         await circle.room.groups.create(ann, [bo], [], None, NOON)
     with pytest.raises(Forbidden):

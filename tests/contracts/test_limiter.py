@@ -10,10 +10,7 @@ import pytest
 from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
-from vyry.adapters.limiter import LimitKeys, RedisLimiter
-from vyry.adapters.redis import connect_redis
-from vyry.counting import LocalLimiter
-from vyry.errors import Policy, RateLimited, Unavailable
+from vyry.errors import LimitPolicy, RateLimited, Unavailable
 from vyry.limits import (
     CLAIM_ALL,
     CLAIM_OTHERS,
@@ -23,19 +20,22 @@ from vyry.limits import (
     QUOTAS,
     Grant,
     Quota,
-    Window,
+    QuotaWindow,
 )
+from vyry.local_limits import LocalLimiter
+from vyry.redis.limiter import RedisLimiter, RedisLimitKeys
+from vyry.redis.notifier import connect_redis
 
 
-WINDOW = Quota("ten", (Window(10, 60),))
-BUCKET = Quota("bucket", (Window(10, 60, is_bucket=True),))
+WINDOW = Quota("ten", (QuotaWindow(10, 60),))
+BUCKET = Quota("bucket", (QuotaWindow(10, 60, is_bucket=True),))
 KINDS = pytest.mark.parametrize("quota", [WINDOW, BUCKET], ids=["window", "bucket"])
 
 
 class Counter(Protocol):
     """A limiter that can be looked into."""
 
-    async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant: ...
+    async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant: ...
     async def charge(self, quota: Quota, subject: str, cost: int) -> Grant: ...
     async def peek(self, asked: list[tuple[Quota, str]]) -> list[tuple[Grant, ...]]: ...
 
@@ -46,8 +46,8 @@ class Local:
     def __init__(self) -> None:
         self._local = LocalLimiter()
 
-    async def take(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        return self._local.take(quota, subject, cost)
+    async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
+        return self._local.consume(quota, subject, cost)
 
     async def charge(self, quota: Quota, subject: str, cost: int) -> Grant:
         return self._local.charge(quota, subject, cost)
@@ -77,7 +77,7 @@ async def limiter(request: pytest.FixtureRequest) -> AsyncIterator[Counter]:
 async def granted(limiter: Counter, quota: Quota, subject: str) -> int:
     """1 if a take was granted, 0 if it was refused."""
     with suppress(RateLimited):
-        await limiter.take(quota, subject)
+        await limiter.consume(quota, subject)
         return 1
     return 0
 
@@ -110,64 +110,64 @@ async def test_a_hundred_subjects_of_two_hundred_takes_each_get_exactly_their_te
 
 @KINDS
 async def test_after_the_wait_that_was_told_the_same_take_is_granted(limiter: Counter, quota: Quota) -> None:
-    quick = Quota("quick", (Window(2, 1, is_bucket=quota.windows[0].is_bucket),))
-    await limiter.take(quick, "ann", cost=2)
+    quick = Quota("quick", (QuotaWindow(2, 1, is_bucket=quota.windows[0].is_bucket),))
+    await limiter.consume(quick, "ann", cost=2)
 
     with pytest.raises(RateLimited) as refused:
-        await limiter.take(quick, "ann")
+        await limiter.consume(quick, "ann")
 
     assert refused.value.members == {"retry_after_seconds": 1}
     await asyncio.sleep(1.0)
-    await limiter.take(quick, "ann")
+    await limiter.consume(quick, "ann")
 
 
 async def test_a_window_gives_back_nothing_before_its_time(limiter: Counter) -> None:
-    quota = Quota("window", (Window(3, 1),))
-    await limiter.take(quota, "ann", cost=3)
+    quota = Quota("window", (QuotaWindow(3, 1),))
+    await limiter.consume(quota, "ann", cost=3)
 
     await asyncio.sleep(0.7)
 
     with pytest.raises(RateLimited):
-        await limiter.take(quota, "ann")
+        await limiter.consume(quota, "ann")
 
 
 async def test_a_refused_take_counts_for_no_window(limiter: Counter) -> None:
-    quota = Quota("two", (Window(1, 1), Window(3, 60)))
-    await limiter.take(quota, "ann")
+    quota = Quota("two", (QuotaWindow(1, 1), QuotaWindow(3, 60)))
+    await limiter.consume(quota, "ann")
     for _ in range(5):
         with pytest.raises(RateLimited):
-            await limiter.take(quota, "ann")
+            await limiter.consume(quota, "ann")
 
     await asyncio.sleep(1.01)
 
-    assert (await limiter.take(quota, "ann")).remaining == 0
+    assert (await limiter.consume(quota, "ann")).remaining == 0
 
 
 async def test_the_longest_window_that_refuses_speaks(limiter: Counter) -> None:
-    quota = Quota("two", (Window(5, 1), Window(1, 600)))
-    await limiter.take(quota, "ann")
+    quota = Quota("two", (QuotaWindow(5, 1), QuotaWindow(1, 600)))
+    await limiter.consume(quota, "ann")
 
     with pytest.raises(RateLimited) as refused:
-        await limiter.take(quota, "ann")
+        await limiter.consume(quota, "ann")
 
     assert refused.value.members["retry_after_seconds"] == pytest.approx(600, abs=1)
-    assert refused.value.policy == Policy("two", 1, 600)
+    assert refused.value.policy == LimitPolicy("two", 1, 600)
 
 
 async def test_large_windows_count_amounts(limiter: Counter) -> None:
-    quota = Quota("bytes", (Window(1 << 30, 86_400),))
+    quota = Quota("bytes", (QuotaWindow(1 << 30, 86_400),))
 
-    grant = await limiter.take(quota, "ann", cost=1 << 29)
+    grant = await limiter.consume(quota, "ann", cost=1 << 29)
 
     assert (grant.limit, grant.remaining, grant.window) == (1 << 30, 1 << 29, 86_400)
     with pytest.raises(RateLimited) as refused:
-        await limiter.take(quota, "ann", cost=(1 << 29) + 1)
+        await limiter.consume(quota, "ann", cost=(1 << 29) + 1)
     assert math.isclose(int(str(refused.value.members["retry_after_seconds"])), 86_400, rel_tol=0.02)
 
 
 async def test_looking_at_what_is_left_takes_nothing(limiter: Counter) -> None:
-    two = Quota("two", (Window(5, 60), Window(9, 600, is_bucket=True)))
-    await limiter.take(two, "ann", cost=2)
+    two = Quota("two", (QuotaWindow(5, 60), QuotaWindow(9, 600, is_bucket=True)))
+    await limiter.consume(two, "ann", cost=2)
 
     looks = [await limiter.peek([(two, "ann"), (BUCKET, "ann"), (two, "bo")]) for _ in range(3)]
 
@@ -177,22 +177,22 @@ async def test_looking_at_what_is_left_takes_nothing(limiter: Counter) -> None:
 
 
 async def test_no_subject_can_be_found_in_redis_by_trying_all_there_are(redis: Redis) -> None:
-    number, keys = "+436641234567", LimitKeys(b"a secret")
-    await RedisLimiter(redis, keys=keys).take(WINDOW, number)
+    number, keys = "+436641234567", RedisLimitKeys(b"a secret")
+    await RedisLimiter(redis, keys=keys).consume(WINDOW, number)
 
     names = str(await redis.keys("vyry:limit:*"))
 
-    assert keys.of("ten", number) in names
-    assert LimitKeys(b"another").of("ten", number) not in names
+    assert keys.key("ten", number) in names
+    assert RedisLimitKeys(b"another").key("ten", number) not in names
     assert "+43664" not in names
 
 
 async def test_redis_keeps_nothing_longer_than_the_limit_needs(redis: Redis) -> None:
-    keys = LimitKeys(b"one")
+    keys = RedisLimitKeys(b"one")
     for quota in (WINDOW, BUCKET):
-        await RedisLimiter(redis, keys=keys).take(quota, "ann")
+        await RedisLimiter(redis, keys=keys).consume(quota, "ann")
 
-    lives = [await redis.pttl(keys.of(quota.name, "ann")) for quota in (WINDOW, BUCKET)]
+    lives = [await redis.pttl(keys.key(quota.name, "ann")) for quota in (WINDOW, BUCKET)]
 
     assert 0 < lives[0] <= 61_000
     assert 0 < lives[1] <= 6_000
@@ -215,14 +215,14 @@ async def test_without_redis_nothing_is_granted_of_what_does_not_grow_back(quota
 
         for _ in range(2):
             with pytest.raises(Unavailable):
-                await limiter.take(quota, "ann")
+                await limiter.consume(quota, "ann")
 
 
 async def test_all_other_limits_stay_open_without_redis() -> None:
     async with connect_redis("redis://127.0.0.1:1") as redis:
         limiter = RedisLimiter(redis)
 
-        assert {quota.name for quota in QUOTAS.values() if quota.is_closed_when_away} == {
+        assert {quota.name for quota in QUOTAS.values() if quota.is_fail_closed} == {
             "claim_target",
             "claim_all",
             "claim_others",
@@ -230,19 +230,19 @@ async def test_all_other_limits_stay_open_without_redis() -> None:
             "link_sessions",
         }
         for quota in QUOTAS.values():
-            if not quota.is_closed_when_away and quota.windows[0].seconds:
-                assert (await limiter.take(quota, "ann")).limit == quota.windows[0].limit
+            if not quota.is_fail_closed and quota.windows[0].seconds:
+                assert (await limiter.consume(quota, "ann")).limit == quota.windows[0].limit
 
 
 @KINDS
 async def test_what_is_charged_counts_whatever_is_left(limiter: Counter, quota: Quota) -> None:
-    await limiter.take(quota, "ann", 8)
+    await limiter.consume(quota, "ann", 8)
 
     grant = await limiter.charge(quota, "ann", 12)
 
     assert (grant.limit, grant.remaining) == (10, 0)
     with pytest.raises(RateLimited) as refused:
-        await limiter.take(quota, "ann")
+        await limiter.consume(quota, "ann")
     # A bucket pays its debt of ten first; a window forgets all at once.
     longest = 66 if quota is BUCKET else 60
     assert refused.value.members["retry_after_seconds"] in (longest - 1, longest)
@@ -253,13 +253,13 @@ async def test_what_is_charged_counts_whatever_is_left(limiter: Counter, quota: 
 async def test_what_was_written_while_the_clock_was_ahead_counts_for_one_window_more(
     redis: Redis, quota: Quota
 ) -> None:
-    limiter, key = RedisLimiter(redis), LimitKeys().of(quota.name, "ann")
+    limiter, key = RedisLimiter(redis), RedisLimitKeys().key(quota.name, "ann")
     ahead = str(((await redis.time())[0] + 172_800) * 1000)
     await (redis.set(key, ahead) if quota is BUCKET else redis.hset(key, ahead, "10"))
 
     ((peeked,),) = await limiter.peek([(quota, "ann")])
     with pytest.raises(RateLimited) as refused:
-        await limiter.take(quota, "ann")
+        await limiter.consume(quota, "ann")
 
     assert peeked.reset_seconds <= 61
     assert refused.value.members["retry_after_seconds"] in range(1, 62)

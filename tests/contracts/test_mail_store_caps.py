@@ -5,31 +5,34 @@ from hashlib import sha256
 
 import pytest
 
-from tests.contracts.mail_room import MailRoom, heads, letter, texts
-from vyry.mail.envelope import Lane, Loss
-from vyry.mail.store import Caps
+from tests.support.mail_store_harness import MailStoreHarness, contents_of, expected_heads, make_message
+from vyry.mail.envelope import Lane, LossReason
+from vyry.mail.store import MailboxCaps
 
 
 @pytest.fixture
-def caps() -> Caps:
-    return Caps(mail_entries=3, mail_bytes=100, control_entries=2, control_bytes=50)
+def caps() -> MailboxCaps:
+    return MailboxCaps(mail_entries=3, mail_bytes=100, control_entries=2, control_bytes=50)
 
 
-async def test_a_copy_for_a_full_mailbox_is_skipped(room: MailRoom) -> None:
-    ann, bo = await room.box(), await room.box()
-    await room.fill(ann, b"1", b"2", b"3")
+async def test_a_copy_for_a_full_mailbox_is_skipped(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    await room.post_and_deposit(ann, b"1", b"2", b"3")
 
-    (stored,) = await room.post(letter(ann, bo, text=b"4"))
+    (stored,) = await room.post(make_message(ann, bo, text=b"4"))
 
     assert [number is None for number in stored.numbers] == [True, False]
     await room.store.deposit([ann, bo])
-    assert (texts(await room.entries(ann)), texts(await room.entries(bo))) == ([b"1", b"2", b"3"], [b"4"])
+    assert (contents_of(await room.numbered_entries(ann)), contents_of(await room.numbered_entries(bo))) == (
+        [b"1", b"2", b"3"],
+        [b"4"],
+    )
 
 
-async def test_what_was_skipped_is_skipped_in_a_repeat_too(room: MailRoom) -> None:
-    ann, bo = await room.box(), await room.box()
-    entries = await room.fill(ann, b"1", b"2", b"3")
-    message = letter(ann, bo)
+async def test_what_was_skipped_is_skipped_in_a_repeat_too(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    entries = await room.post_and_deposit(ann, b"1", b"2", b"3")
+    message = make_message(ann, bo)
     (first,) = await room.post(message)
     await room.acknowledge(ann, 3, entries[2].head)
 
@@ -39,10 +42,10 @@ async def test_what_was_skipped_is_skipped_in_a_repeat_too(room: MailRoom) -> No
     assert await room.store.deposit([ann]) == []
 
 
-async def test_a_message_that_fits_nowhere_keeps_its_key_free(room: MailRoom) -> None:
-    ann = await room.box()
-    entries = await room.fill(ann, b"1", b"2", b"3")
-    message = letter(ann, text=b"4")
+async def test_a_message_that_fits_nowhere_keeps_its_key_free(room: MailStoreHarness) -> None:
+    ann = await room.add_mailbox()
+    entries = await room.post_and_deposit(ann, b"1", b"2", b"3")
+    message = make_message(ann, text=b"4")
     (full,) = await room.post(message)
     await room.acknowledge(ann, 3, entries[2].head)
 
@@ -50,79 +53,81 @@ async def test_a_message_that_fits_nowhere_keeps_its_key_free(room: MailRoom) ->
 
     assert (list(full.numbers), full.is_repeat, stored.is_repeat) == ([None], False, False)
     await room.store.deposit([ann])
-    assert texts(await room.entries(ann)) == [b"4"]
+    assert contents_of(await room.numbered_entries(ann)) == [b"4"]
 
 
-async def test_what_is_over_the_cap_at_deposit_becomes_a_loss_of_the_cap_digest(room: MailRoom) -> None:
-    box = await room.box()
-    messages = [letter(box, text=b"%d" % n) for n in range(5)]
+async def test_what_is_over_the_cap_at_deposit_becomes_a_loss_of_the_cap_digest(room: MailStoreHarness) -> None:
+    box = await room.add_mailbox()
+    messages = [make_message(box, text=b"%d" % n) for n in range(5)]
     await room.post(*messages)
 
     deposited = await room.store.deposit([box])
 
-    assert [each.loss for each in deposited] == [None, None, None, Loss.CAP, Loss.CAP]
+    assert [each.loss_reason for each in deposited] == [None, None, None, LossReason.CAP, LossReason.CAP]
     digests = [message.contents[0].digest for message in messages[:3]] + [sha256(b"tombstone cap").digest()] * 2
-    entries = await room.entries(box)
-    assert [entry.head for entry in entries] == heads(room.ids[box], digests)
-    assert texts(entries) == [b"0", b"1", b"2", None, None]
+    entries = await room.numbered_entries(box)
+    assert [entry.head for entry in entries] == expected_heads(room.mailbox_ids[box], digests)
+    assert contents_of(entries) == [b"0", b"1", b"2", None, None]
     assert await room.registry.count_contents() == 3
 
 
-async def test_bytes_are_capped_as_well_as_entries(room: MailRoom) -> None:
-    box = await room.box()
-    await room.post(letter(box, text=b"a" * 60), letter(box, text=b"b" * 41), letter(box, text=b"c" * 40))
+async def test_bytes_are_capped_as_well_as_entries(room: MailStoreHarness) -> None:
+    box = await room.add_mailbox()
+    await room.post(
+        make_message(box, text=b"a" * 60), make_message(box, text=b"b" * 41), make_message(box, text=b"c" * 40)
+    )
 
     deposited = await room.store.deposit([box])
 
-    assert [each.loss for each in deposited] == [None, Loss.CAP, None]
-    (stored,) = await room.post(letter(box, text=b"d"))
+    assert [each.loss_reason for each in deposited] == [None, LossReason.CAP, None]
+    (stored,) = await room.post(make_message(box, text=b"d"))
     assert list(stored.numbers) == [None]
 
 
-async def test_each_lane_has_its_own_caps(room: MailRoom) -> None:
-    box = await room.box()
-    await room.fill(box, b"1", b"2", b"3")
+async def test_each_lane_has_its_own_caps(room: MailStoreHarness) -> None:
+    box = await room.add_mailbox()
+    await room.post_and_deposit(box, b"1", b"2", b"3")
 
-    control = await room.post(*(letter(box, text=b"c", lane=Lane.CONTROL) for _ in range(3)))
+    control = await room.post(*(make_message(box, text=b"c", lane=Lane.CONTROL) for _ in range(3)))
 
     assert [each.numbers[0] is None for each in control] == [False] * 3
     deposited = await room.store.deposit([box])
-    assert [each.loss for each in deposited] == [None, None, Loss.CAP]
-    (mail,), (more,) = await room.post(letter(box)), await room.post(letter(box, lane=Lane.CONTROL))
+    assert [each.loss_reason for each in deposited] == [None, None, LossReason.CAP]
+    (mail,), (more,) = await room.post(make_message(box)), await room.post(make_message(box, lane=Lane.CONTROL))
     assert (list(mail.numbers), list(more.numbers)) == ([None], [None])
 
 
-async def test_acknowledging_makes_room(room: MailRoom) -> None:
-    box = await room.box()
-    entries = await room.fill(box, b"a" * 50, b"b" * 50)
+async def test_acknowledging_makes_room(room: MailStoreHarness) -> None:
+    box = await room.add_mailbox()
+    entries = await room.post_and_deposit(box, b"a" * 50, b"b" * 50)
     await room.acknowledge(box, 1, entries[0].head)
 
-    deposited = await room.fill(box, b"c" * 50)
+    deposited = await room.post_and_deposit(box, b"c" * 50)
 
-    assert [each.loss for each in deposited] == [None]
+    assert [each.loss_reason for each in deposited] == [None]
 
 
-async def test_losses_take_no_room(room: MailRoom) -> None:
-    box = await room.box()
-    await room.post(*(letter(box, lifetime=timedelta(seconds=1)) for _ in range(4)))
-    await room.fill(box, b"2")
+async def test_losses_take_no_room(room: MailStoreHarness) -> None:
+    box = await room.add_mailbox()
+    await room.post(*(make_message(box, lifetime=timedelta(seconds=1)) for _ in range(4)))
+    await room.post_and_deposit(box, b"2")
     room.clock.advance(seconds=1)
     await room.upkeep.expire(room.clock.now(), 100)
-    await room.store.park(box, 5)
+    await room.store.discard(box, 5)
 
-    deposited = await room.fill(box, b"1", b"2", b"3", b"4")
+    deposited = await room.post_and_deposit(box, b"1", b"2", b"3", b"4")
 
-    assert [each.loss for each in deposited] == [None, None, None, Loss.CAP]
+    assert [each.loss_reason for each in deposited] == [None, None, None, LossReason.CAP]
 
 
-async def test_acknowledging_losses_makes_no_room_twice(room: MailRoom) -> None:
-    box = await room.box()
-    await room.fill(box, b"1", b"2", b"3")
-    await room.store.park(box, 1)
-    await room.store.park(box, 1)
-    entries = await room.entries(box)
+async def test_acknowledging_losses_makes_no_room_twice(room: MailStoreHarness) -> None:
+    box = await room.add_mailbox()
+    await room.post_and_deposit(box, b"1", b"2", b"3")
+    await room.store.discard(box, 1)
+    await room.store.discard(box, 1)
+    entries = await room.numbered_entries(box)
     await room.acknowledge(box, 2, entries[1].head)
 
-    deposited = await room.fill(box, b"4", b"5", b"6")
+    deposited = await room.post_and_deposit(box, b"4", b"5", b"6")
 
-    assert [each.loss for each in deposited] == [None, None, Loss.CAP]
+    assert [each.loss_reason for each in deposited] == [None, None, LossReason.CAP]

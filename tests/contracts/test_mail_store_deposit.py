@@ -6,10 +6,10 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
-from tests.contracts.mail_room import NODE, MailRoom, heads, letter, texts
+from tests.support.mail_store_harness import NODE, MailStoreHarness, contents_of, expected_heads, make_message
 from vyry.clock import from_milliseconds
-from vyry.ids import MailboxId, MailboxKey, MessageId
-from vyry.mail.envelope import CAP_DIGEST, Envelope, Lane, Loss
+from vyry.kernel.ids import MailboxId, MailboxKey, MessageId
+from vyry.mail.envelope import CAP_DIGEST, Envelope, Lane, LossReason
 from vyry.mail.store import Content, Copy, MailStore, Message
 
 
@@ -31,62 +31,62 @@ def vector_message(facts: dict[str, str | int], box: MailboxKey) -> Message:
     return Message(NODE, message_id, fingerprint, accepted_at, expires_at, lane, [content], [Copy(box, 0)])
 
 
-async def test_the_chain_is_the_one_of_the_vector_file(room: MailRoom) -> None:
-    box = await room.box(mailbox_id=MailboxId(UUID(VECTOR["mailboxId"])))
+async def test_the_chain_is_the_one_of_the_vector_file(room: MailStoreHarness) -> None:
+    box = await room.add_mailbox(mailbox_id=MailboxId(UUID(VECTOR["mailboxId"])))
     messages = [vector_message(facts, box) for facts in VECTOR["envelopes"]]
-    states = await room.store.states([box])
+    states = await room.store.load_states([box])
     await room.post(*messages)
 
     await room.store.deposit([box])
 
-    entries = await room.entries(box)
+    entries = await room.numbered_entries(box)
     assert [message.contents[0].digest.hex() for message in messages] == VECTOR["digests"]
     assert [entry.head.hex() for entry in entries] == VECTOR["heads"]
     assert states[0].last.head.hex() == VECTOR["firstHead"]
     assert CAP_DIGEST.hex() == VECTOR["capDigest"]
 
 
-async def test_numbers_are_contiguous_and_heads_are_chained(room: MailRoom) -> None:
-    box = await room.box()
-    messages = [letter(box, text=b"%d" % n) for n in range(6)]
+async def test_numbers_are_contiguous_and_heads_are_chained(room: MailStoreHarness) -> None:
+    box = await room.add_mailbox()
+    messages = [make_message(box, text=b"%d" % n) for n in range(6)]
     await room.post(*messages[:4])
     first = await room.store.deposit([box])
     await room.post(*messages[4:])
 
     second = await room.store.deposit([box])
 
-    chain = heads(room.ids[box], [message.contents[0].digest for message in messages])
+    chain = expected_heads(room.mailbox_ids[box], [message.contents[0].digest for message in messages])
     assert [(each.seq, each.head) for each in first + second] == list(enumerate(chain, 1))
-    entries = await room.entries(box)
+    entries = await room.numbered_entries(box)
     assert [(each.seq, each.head) for each in entries] == list(enumerate(chain, 1))
-    (state,) = await room.store.states([box])
+    (state,) = await room.store.load_states([box])
     assert (state.last.seq, state.last.head) == (6, chain[-1])
 
 
-async def test_mail_is_numbered_in_the_order_of_the_post(room: MailRoom) -> None:
-    box = await room.box()
+async def test_mail_is_numbered_in_the_order_of_the_post(room: MailStoreHarness) -> None:
+    box = await room.add_mailbox()
     for n in range(5):
-        await room.post(letter(box, text=b"%d" % n, lane=Lane(n % 2)))
+        await room.post(make_message(box, text=b"%d" % n, lane=Lane(n % 2)))
 
     await room.store.deposit([box])
 
-    assert texts(await room.entries(box)) == [b"0", b"1", b"2", b"3", b"4"]
+    assert contents_of(await room.numbered_entries(box)) == [b"0", b"1", b"2", b"3", b"4"]
 
 
-async def test_a_deposit_tells_the_numbers_that_post_gave(room: MailRoom) -> None:
-    box = await room.box()
-    stored = await room.post(letter(box), letter(box))
+async def test_a_deposit_tells_the_numbers_that_post_gave(room: MailStoreHarness) -> None:
+    box = await room.add_mailbox()
+    stored = await room.post(make_message(box), make_message(box))
 
     deposited = await room.store.deposit([box])
 
-    assert [(each.mailbox, each.number, each.loss) for each in deposited] == [
+    assert [(each.mailbox, each.number, each.loss_reason) for each in deposited] == [
         (box, each.numbers[0], None) for each in stored
     ]
 
 
-async def test_each_mailbox_has_its_own_numbers(room: MailRoom) -> None:
-    ann, bo = await room.box(), await room.box()
-    await room.post(letter(ann), letter(ann, bo), letter(bo), letter(bo))
+async def test_each_mailbox_has_its_own_numbers(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    await room.post(make_message(ann), make_message(ann, bo), make_message(bo), make_message(bo))
 
     deposited = await room.store.deposit([ann, bo])
 
@@ -94,55 +94,58 @@ async def test_each_mailbox_has_its_own_numbers(room: MailRoom) -> None:
     assert [each.seq for each in deposited if each.mailbox == bo] == [1, 2, 3]
 
 
-async def test_only_the_mailboxes_named_are_numbered(room: MailRoom) -> None:
-    ann, bo = await room.box(), await room.box()
-    await room.post(letter(ann, bo))
+async def test_only_the_mailboxes_named_are_numbered(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    await room.post(make_message(ann, bo))
 
     deposited = await room.store.deposit([ann])
 
     assert [each.mailbox for each in deposited] == [ann]
-    assert await room.entries(bo) == []
+    assert await room.numbered_entries(bo) == []
 
 
-async def test_a_repeated_deposit_changes_nothing(room: MailRoom, twin: MailStore) -> None:
-    box = await room.box()
-    await room.fill(box, b"one", b"two")
-    before = await room.entries(box)
+async def test_a_repeated_deposit_changes_nothing(room: MailStoreHarness, twin: MailStore) -> None:
+    box = await room.add_mailbox()
+    await room.post_and_deposit(box, b"one", b"two")
+    before = await room.numbered_entries(box)
 
     again = [await store.deposit([box, box]) for store in (room.store, twin)]
 
     assert again == [[], []]
-    assert await room.entries(box) == before
+    assert await room.numbered_entries(box) == before
 
 
-async def test_a_deposit_of_nothing_or_of_unknown_mailboxes_is_empty(room: MailRoom) -> None:
+async def test_a_deposit_of_nothing_or_of_unknown_mailboxes_is_empty(room: MailStoreHarness) -> None:
     assert await room.store.deposit([]) == []
     assert await room.store.deposit([MailboxKey(987_654)]) == []
 
 
-async def test_what_expired_before_its_deposit_becomes_a_loss_with_its_own_digest(room: MailRoom) -> None:
-    box = await room.box()
-    late, fresh = letter(box, text=b"late", lifetime=timedelta(seconds=5)), letter(box, text=b"fresh")
+async def test_what_expired_before_its_deposit_becomes_a_loss_with_its_own_digest(room: MailStoreHarness) -> None:
+    box = await room.add_mailbox()
+    late, fresh = make_message(box, text=b"late", lifetime=timedelta(seconds=5)), make_message(box, text=b"fresh")
     await room.post(late, fresh)
     room.clock.advance(seconds=5)
 
     deposited = await room.store.deposit([box])
 
-    assert [each.loss for each in deposited] == [Loss.EXPIRED, None]
-    entries = await room.entries(box)
-    assert [(entry.loss, entry.packed is None) for entry in entries] == [(Loss.EXPIRED, True), (None, False)]
-    assert [entry.head for entry in entries] == heads(
-        room.ids[box], [late.contents[0].digest, fresh.contents[0].digest]
+    assert [each.loss_reason for each in deposited] == [LossReason.EXPIRED, None]
+    entries = await room.numbered_entries(box)
+    assert [(entry.loss_reason, entry.packed is None) for entry in entries] == [
+        (LossReason.EXPIRED, True),
+        (None, False),
+    ]
+    assert [entry.head for entry in entries] == expected_heads(
+        room.mailbox_ids[box], [late.contents[0].digest, fresh.contents[0].digest]
     )
     assert await room.registry.count_contents() == 1
 
 
-async def test_an_expired_copy_leaves_the_shared_content_to_the_others(room: MailRoom) -> None:
-    ann, bo = await room.box(), await room.box()
-    await room.post(letter(ann, bo, lifetime=timedelta(seconds=5), text=b"shared"))
+async def test_an_expired_copy_leaves_the_shared_content_to_the_others(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    await room.post(make_message(ann, bo, lifetime=timedelta(seconds=5), text=b"shared"))
     await room.store.deposit([bo])
     room.clock.advance(seconds=4)
-    before = texts(await room.entries(bo))
+    before = contents_of(await room.numbered_entries(bo))
     room.clock.advance(seconds=1)
 
     await room.store.deposit([ann])
@@ -151,9 +154,9 @@ async def test_an_expired_copy_leaves_the_shared_content_to_the_others(room: Mai
     assert await room.registry.count_contents() == 1
 
 
-async def test_unnumbered_mail_of_an_ended_mailbox_is_deleted(room: MailRoom) -> None:
-    ann, bo = await room.box(), await room.box()
-    await room.post(letter(ann, bo), letter(bo))
+async def test_unnumbered_mail_of_an_ended_mailbox_is_deleted(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    await room.post(make_message(ann, bo), make_message(bo))
     await room.registry.end_mailbox(bo)
 
     deposited = await room.store.deposit([ann, bo])

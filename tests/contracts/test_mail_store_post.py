@@ -4,15 +4,15 @@ import asyncio
 from itertools import pairwise
 from uuid import uuid4
 
-from tests.contracts.mail_room import NOON, MailRoom, letter, texts
-from vyry.ids import ConversationId, MailboxKey, UserId
+from tests.support.mail_store_harness import NOON, MailStoreHarness, contents_of, make_message
+from vyry.kernel.ids import ConversationId, MailboxKey, UserId
 from vyry.mail.envelope import Envelope
-from vyry.mail.store import Content, Copy, Guards, MailStore, Outdated
+from vyry.mail.store import Content, Copy, MailStore, Outdated, Preconditions
 
 
-async def test_a_post_is_stored_with_its_outcome(room: MailRoom) -> None:
-    ann, bo = await room.box(), await room.box()
-    message = letter(ann, bo)
+async def test_a_post_is_stored_with_its_outcome(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    message = make_message(ann, bo)
 
     (stored,) = await room.post(message)
 
@@ -21,9 +21,9 @@ async def test_a_post_is_stored_with_its_outcome(room: MailRoom) -> None:
     assert len({number for number in stored.numbers if number}) == 2
 
 
-async def test_outcomes_come_in_the_order_of_the_messages(room: MailRoom) -> None:
-    ann = await room.box()
-    known, fresh = letter(ann, text=b"known"), letter(ann, text=b"fresh")
+async def test_outcomes_come_in_the_order_of_the_messages(room: MailStoreHarness) -> None:
+    ann = await room.add_mailbox()
+    known, fresh = make_message(ann, text=b"known"), make_message(ann, text=b"fresh")
     await room.post(known)
 
     stored = await room.post(fresh, known)
@@ -34,15 +34,15 @@ async def test_outcomes_come_in_the_order_of_the_messages(room: MailRoom) -> Non
     ]
 
 
-async def test_an_empty_batch_is_answered_with_nothing(room: MailRoom) -> None:
+async def test_an_empty_batch_is_answered_with_nothing(room: MailStoreHarness) -> None:
     stored = await room.post()
 
     assert stored == []
 
 
-async def test_a_repeated_post_stores_nothing_and_answers_the_first_outcome(room: MailRoom) -> None:
-    ann, bo = await room.box(), await room.box()
-    message = letter(ann, bo)
+async def test_a_repeated_post_stores_nothing_and_answers_the_first_outcome(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    message = make_message(ann, bo)
     (first,) = await room.post(message)
     room.clock.advance(hours=1)
 
@@ -53,35 +53,35 @@ async def test_a_repeated_post_stores_nothing_and_answers_the_first_outcome(room
     assert len(await room.store.deposit([ann, bo])) == 2
 
 
-async def test_another_body_under_a_known_key_is_answered_with_the_stored_fingerprint(room: MailRoom) -> None:
-    ann = await room.box()
-    message = letter(ann, text=b"one")
-    other = letter(ann, text=b"two")._replace(message_id=message.message_id)
+async def test_another_body_under_a_known_key_is_answered_with_the_stored_fingerprint(room: MailStoreHarness) -> None:
+    ann = await room.add_mailbox()
+    message = make_message(ann, text=b"one")
+    other = make_message(ann, text=b"two")._replace(message_id=message.message_id)
     await room.post(message)
 
     (second,) = await room.post(other)
 
     assert (second.is_repeat, second.fingerprint) == (True, message.fingerprint)
     await room.store.deposit([ann])
-    assert texts(await room.entries(ann)) == [b"one"]
+    assert contents_of(await room.numbered_entries(ann)) == [b"one"]
 
 
-async def test_of_two_messages_with_one_key_in_a_batch_the_later_is_a_repeat(room: MailRoom) -> None:
-    ann = await room.box()
-    message = letter(ann, text=b"one")
-    other = letter(ann, text=b"two")._replace(message_id=message.message_id)
+async def test_of_two_messages_with_one_key_in_a_batch_the_later_is_a_repeat(room: MailStoreHarness) -> None:
+    ann = await room.add_mailbox()
+    message = make_message(ann, text=b"one")
+    other = make_message(ann, text=b"two")._replace(message_id=message.message_id)
 
     first, second = await room.post(message, other)
 
     assert (first.is_repeat, second.is_repeat) == (False, True)
     assert (second.fingerprint, list(second.numbers)) == (message.fingerprint, list(first.numbers))
     await room.store.deposit([ann])
-    assert texts(await room.entries(ann)) == [b"one"]
+    assert contents_of(await room.numbered_entries(ann)) == [b"one"]
 
 
-async def test_two_senders_may_use_one_message_id(room: MailRoom) -> None:
-    ann = await room.box()
-    message = letter(ann, sender=MailboxKey(1001))
+async def test_two_senders_may_use_one_message_id(room: MailStoreHarness) -> None:
+    ann = await room.add_mailbox()
+    message = make_message(ann, sender=MailboxKey(1001))
 
     stored = await room.post(message, message._replace(sender=MailboxKey(1002)))
 
@@ -89,11 +89,11 @@ async def test_two_senders_may_use_one_message_id(room: MailRoom) -> None:
     assert len(await room.store.deposit([ann])) == 2
 
 
-async def test_one_message_posted_by_many_at_once_is_stored_once(room: MailRoom, twin: MailStore) -> None:
-    ann = await room.box()
-    message = letter(ann)
+async def test_one_message_posted_by_many_at_once_is_stored_once(room: MailStoreHarness, twin: MailStore) -> None:
+    ann = await room.add_mailbox()
+    message = make_message(ann)
 
-    answers = await asyncio.gather(*(store.post([message], Guards()) for store in [room.store, twin] * 8))
+    answers = await asyncio.gather(*(store.post([message], Preconditions()) for store in [room.store, twin] * 8))
 
     outcomes = [answer[0] for answer in answers if not isinstance(answer, Outdated)]
     assert sorted(outcome.is_repeat for outcome in outcomes) == [False] + [True] * 15
@@ -101,8 +101,8 @@ async def test_one_message_posted_by_many_at_once_is_stored_once(room: MailRoom,
     assert len(await room.store.deposit([ann])) == 1
 
 
-async def test_a_post_to_nobody_is_remembered(room: MailRoom) -> None:
-    message = letter()
+async def test_a_post_to_nobody_is_remembered(room: MailStoreHarness) -> None:
+    message = make_message()
     (first,) = await room.post(message)
 
     (second,) = await room.post(message)
@@ -110,42 +110,44 @@ async def test_a_post_to_nobody_is_remembered(room: MailRoom) -> None:
     assert (list(first.numbers), first.is_repeat, second.is_repeat) == ([], False, True)
 
 
-async def test_outcomes_can_be_asked_for(room: MailRoom) -> None:
-    ann, full = await room.box(), await room.box()
+async def test_outcomes_can_be_asked_for(room: MailStoreHarness) -> None:
+    ann, full = await room.add_mailbox(), await room.add_mailbox()
     await room.registry.end_mailbox(full)
-    stored, refused, unknown = letter(ann, full, sender=full), letter(full), letter(ann)
+    stored, refused, unknown = make_message(ann, full, sender=full), make_message(full), make_message(ann)
     first, _ = await room.post(stored, refused)
 
-    found = await room.upkeep.outcomes([(each.sender, each.message_id) for each in (stored, refused, unknown)])
+    found = await room.upkeep.load_outcomes([(each.sender, each.message_id) for each in (stored, refused, unknown)])
 
     assert list(found) == [(full, stored.message_id)]
     outcome = found[full, stored.message_id]
     assert (outcome.is_repeat, outcome.fingerprint, outcome.accepted_at) == (True, stored.fingerprint, NOON)
     assert (list(outcome.mailboxes), list(outcome.numbers)) == ([ann, full], list(first.numbers))
-    assert await room.upkeep.outcomes([]) == {}
+    assert await room.upkeep.load_outcomes([]) == {}
 
 
-async def test_guards_that_hold_let_the_batch_pass(room: MailRoom) -> None:
+async def test_guards_that_hold_let_the_batch_pass(room: MailStoreHarness) -> None:
     user, conversation = UserId(uuid4()), ConversationId(uuid4())
-    ann = await room.box(user)
+    ann = await room.add_mailbox(user)
     await room.registry.set_epoch(user, 4)
     await room.registry.add_conversation(conversation, 2)
 
-    (stored,) = await room.post(letter(ann), guards=Guards({user: 4}, {conversation: 2}))
+    (stored,) = await room.post(make_message(ann), guards=Preconditions({user: 4}, {conversation: 2}))
 
     assert not stored.is_repeat
 
 
-async def test_guards_that_do_not_hold_are_named_and_nothing_is_stored(room: MailRoom) -> None:
+async def test_guards_that_do_not_hold_are_named_and_nothing_is_stored(room: MailStoreHarness) -> None:
     stale, current, unknown = UserId(uuid4()), UserId(uuid4()), UserId(uuid4())
     changed, missing = ConversationId(uuid4()), ConversationId(uuid4())
-    ann = await room.box(stale)
-    await room.box(current)
+    ann = await room.add_mailbox(stale)
+    await room.add_mailbox(current)
     await room.registry.set_epoch(stale, 5)
     await room.registry.add_conversation(changed, 3)
-    message = letter(ann)
+    message = make_message(ann)
 
-    answer = await room.store.post([message], Guards({stale: 4, current: 1, unknown: 1}, {changed: 2, missing: 1}))
+    answer = await room.store.post(
+        [message], Preconditions({stale: 4, current: 1, unknown: 1}, {changed: 2, missing: 1})
+    )
 
     assert answer == Outdated(frozenset({stale, unknown}), frozenset({changed, missing}))
     assert await room.store.deposit([ann]) == []
@@ -153,20 +155,24 @@ async def test_guards_that_do_not_hold_are_named_and_nothing_is_stored(room: Mai
     assert not stored.is_repeat
 
 
-async def test_one_outdated_guard_holds_back_the_whole_batch(room: MailRoom) -> None:
+async def test_one_outdated_guard_holds_back_the_whole_batch(room: MailStoreHarness) -> None:
     user = UserId(uuid4())
-    ann, bo = await room.box(user), await room.box()
+    ann, bo = await room.add_mailbox(user), await room.add_mailbox()
 
-    answer = await room.store.post([letter(bo), letter(ann)], Guards({user: 9}))
+    answer = await room.store.post([make_message(bo), make_message(ann)], Preconditions({user: 9}))
 
     assert isinstance(answer, Outdated)
     assert await room.store.deposit([ann, bo]) == []
 
 
-async def test_envelope_numbers_rise_from_post_to_post_on_whatever_node(room: MailRoom, twin: MailStore) -> None:
-    ann, bo = await room.box(), await room.box()
+async def test_envelope_numbers_rise_from_post_to_post_on_whatever_node(
+    room: MailStoreHarness, twin: MailStore
+) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
 
-    answers = [await store.post([letter(ann, bo), letter(bo)], Guards()) for store in [room.store, twin] * 4]
+    answers = [
+        await store.post([make_message(ann, bo), make_message(bo)], Preconditions()) for store in [room.store, twin] * 4
+    ]
 
     numbers = [
         {number for stored in answer for number in stored.numbers if number}
@@ -177,61 +183,64 @@ async def test_envelope_numbers_rise_from_post_to_post_on_whatever_node(room: Ma
     assert [len(each) for each in numbers] == [3] * 8
 
 
-async def test_numbers_within_a_batch_rise_in_its_order(room: MailRoom) -> None:
-    ann = await room.box()
+async def test_numbers_within_a_batch_rise_in_its_order(room: MailStoreHarness) -> None:
+    ann = await room.add_mailbox()
 
-    stored = await room.post(*(letter(ann) for _ in range(20)))
+    stored = await room.post(*(make_message(ann) for _ in range(20)))
 
     numbers = [each.numbers[0] or 0 for each in stored]
     assert numbers == sorted(numbers)
 
 
-async def test_a_number_is_not_given_again_after_its_envelope_is_gone(room: MailRoom) -> None:
-    ann = await room.box()
-    (first,) = await room.fill(ann, b"one")
+async def test_a_number_is_not_given_again_after_its_envelope_is_gone(room: MailStoreHarness) -> None:
+    ann = await room.add_mailbox()
+    (first,) = await room.post_and_deposit(ann, b"one")
     await room.acknowledge(ann, first.seq, first.head)
 
-    (second,) = await room.fill(ann, b"two")
+    (second,) = await room.post_and_deposit(ann, b"two")
 
     assert second.number > first.number
 
 
-async def test_a_group_message_reaches_all_its_devices(room: MailRoom) -> None:
-    boxes = [await room.box() for _ in range(30)]
-    await room.post(letter(*boxes, text=b"to all"))
+async def test_a_group_message_reaches_all_its_devices(room: MailStoreHarness) -> None:
+    boxes = [await room.add_mailbox() for _ in range(30)]
+    await room.post(make_message(*boxes, text=b"to all"))
 
     await room.store.deposit(boxes)
 
-    assert [texts(await room.entries(box)) for box in boxes] == [[b"to all"]] * 30
+    assert [contents_of(await room.numbered_entries(box)) for box in boxes] == [[b"to all"]] * 30
     assert await room.registry.count_contents() == 1
 
 
-async def test_copies_may_have_contents_of_their_own(room: MailRoom) -> None:
-    ann, bo = await room.box(), await room.box()
-    message = letter(ann, bo)
+async def test_copies_may_have_contents_of_their_own(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    message = make_message(ann, bo)
     pages = [Envelope(uuid4(), 1, message.message_id, uuid4(), 1, 2, 0, 3, text) for text in (b"for ann", b"for bo")]
     contents = [Content(page.pack(), page.digest(), len(page.content), 1) for page in pages]
     await room.post(message._replace(contents=contents, copies=[Copy(bo, 1), Copy(ann, 0)]))
 
     await room.store.deposit([ann, bo])
 
-    assert (texts(await room.entries(ann)), texts(await room.entries(bo))) == ([b"for ann"], [b"for bo"])
+    assert (contents_of(await room.numbered_entries(ann)), contents_of(await room.numbered_entries(bo))) == (
+        [b"for ann"],
+        [b"for bo"],
+    )
 
 
-async def test_a_copy_for_an_ended_or_unknown_mailbox_is_skipped(room: MailRoom) -> None:
-    ann, bo = await room.box(), await room.box()
+async def test_a_copy_for_an_ended_or_unknown_mailbox_is_skipped(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
     await room.registry.end_mailbox(bo)
 
-    (stored,) = await room.post(letter(ann, bo, MailboxKey(987_654)))
+    (stored,) = await room.post(make_message(ann, bo, MailboxKey(987_654)))
 
     assert [number is None for number in stored.numbers] == [False, True, True]
     assert len(await room.store.deposit([ann, bo])) == 1
 
 
-async def test_a_message_whose_copies_are_all_skipped_is_not_stored(room: MailRoom) -> None:
-    ann = await room.box()
+async def test_a_message_whose_copies_are_all_skipped_is_not_stored(room: MailStoreHarness) -> None:
+    ann = await room.add_mailbox()
     await room.registry.end_mailbox(ann)
-    message = letter(ann)
+    message = make_message(ann)
     (first,) = await room.post(message)
 
     (second,) = await room.post(message)

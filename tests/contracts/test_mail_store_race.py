@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from itertools import islice
 
-from tests.contracts.mail_room import MailRoom, heads, letter
-from vyry.ids import MailboxKey
+from tests.support.mail_store_harness import MailStoreHarness, expected_heads, make_message
+from vyry.kernel.ids import MailboxKey
 from vyry.mail.envelope import Envelope
-from vyry.mail.store import Cursor, Deposited, Guards, MailStore, Message, Outdated, Point
+from vyry.mail.store import Acknowledgement, Cursor, Deposited, MailStore, Message, Outdated, Preconditions
 
 
 POSTS = 12
@@ -17,8 +17,8 @@ async def post_one_by_one(store: MailStore, boxes: Sequence[MailboxKey]) -> list
     """Batches of three messages, each to some of the mailboxes, as one web node posts them."""
     posted = []
     for n in range(POSTS):
-        batch = [letter(*islice(boxes, start, len(boxes), 1 + n % 2), text=b"x" * (n + 1)) for start in range(3)]
-        assert not isinstance(await store.post(batch, Guards()), Outdated)
+        batch = [make_message(*islice(boxes, start, len(boxes), 1 + n % 2), text=b"x" * (n + 1)) for start in range(3)]
+        assert not isinstance(await store.post(batch, Preconditions()), Outdated)
         posted += batch
         await asyncio.sleep(0)
     return posted
@@ -34,8 +34,10 @@ async def deposit_until(store: MailStore, boxes: Sequence[MailboxKey], done: asy
     return deposited + await store.deposit(boxes)
 
 
-async def test_posters_and_depositors_on_two_nodes_leave_every_mailbox_whole(room: MailRoom, twin: MailStore) -> None:
-    boxes = [await room.box() for _ in range(6)]
+async def test_posters_and_depositors_on_two_nodes_leave_every_mailbox_whole(
+    room: MailStoreHarness, twin: MailStore
+) -> None:
+    boxes = [await room.add_mailbox() for _ in range(6)]
     stores, done = [room.store, twin] * 2, asyncio.Event()
 
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
@@ -50,17 +52,19 @@ async def test_posters_and_depositors_on_two_nodes_leave_every_mailbox_whole(roo
     numbered = [each for depositor in depositors for each in depositor.result()]
     assert len({each.number for each in numbered}) == len(numbered) == sum(expected.values())
     for box in boxes:
-        entries = await room.entries(box)
+        entries = await room.numbered_entries(box)
         envelopes = [Envelope.unpack(entry.packed or b"") for entry in entries]
         assert [entry.seq for entry in entries] == list(range(1, expected[box] + 1))
-        assert [entry.head for entry in entries] == heads(room.ids[box], [each.digest() for each in envelopes])
+        assert [entry.head for entry in entries] == expected_heads(
+            room.mailbox_ids[box], [each.digest() for each in envelopes]
+        )
         for batch in posted:
             mine = [message.message_id for message in batch if box in {copy.mailbox for copy in message.copies}]
             assert [each.message_id for each in envelopes if each.message_id in mine] == mine
 
 
-async def test_the_order_of_one_poster_is_kept_whoever_deposits(room: MailRoom, twin: MailStore) -> None:
-    box, done = await room.box(), asyncio.Event()
+async def test_the_order_of_one_poster_is_kept_whoever_deposits(room: MailStoreHarness, twin: MailStore) -> None:
+    box, done = await room.add_mailbox(), asyncio.Event()
 
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         for store in (room.store, twin):
@@ -69,11 +73,11 @@ async def test_the_order_of_one_poster_is_kept_whoever_deposits(room: MailRoom, 
         done.set()
 
     mine = [message.message_id for message in posted if message.copies]
-    assert [Envelope.unpack(entry.packed or b"").message_id for entry in await room.entries(box)] == mine
+    assert [Envelope.unpack(entry.packed or b"").message_id for entry in await room.numbered_entries(box)] == mine
 
 
-async def test_acknowledging_while_mail_arrives_loses_nothing(room: MailRoom, twin: MailStore) -> None:
-    box, done = await room.box(), asyncio.Event()
+async def test_acknowledging_while_mail_arrives_loses_nothing(room: MailStoreHarness, twin: MailStore) -> None:
+    box, done = await room.add_mailbox(), asyncio.Event()
     seen: list[int] = []
 
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
@@ -81,20 +85,20 @@ async def test_acknowledging_while_mail_arrives_loses_nothing(room: MailRoom, tw
         poster = group.create_task(post_one_by_one(room.store, [box]))
         while not (poster.done() and done.is_set()):
             done.set() if poster.done() else None
-            for entry in (await room.entries(box, len(seen)))[:5]:
+            for entry in (await room.numbered_entries(box, len(seen)))[:5]:
                 seen.append(entry.seq)
-                await twin.acknowledge([Point(box, entry.seq, entry.head, entry.seq)])
+                await twin.acknowledge([Acknowledgement(box, entry.seq, entry.head, entry.seq)])
             await asyncio.sleep(0)
 
     await room.store.deposit([box])
-    seen += [entry.seq for entry in await room.entries(box, len(seen))]
+    seen += [entry.seq for entry in await room.numbered_entries(box, len(seen))]
     assert seen == list(range(1, POSTS + 1))
 
 
-async def test_one_point_acknowledged_twice_at_once_is_answered_alike(room: MailRoom, twin: MailStore) -> None:
-    box = await room.box()
-    deposited = await room.fill(box, b"1", b"2")
-    point = Point(box, 2, deposited[1].head, 2)
+async def test_one_point_acknowledged_twice_at_once_is_answered_alike(room: MailStoreHarness, twin: MailStore) -> None:
+    box = await room.add_mailbox()
+    deposited = await room.post_and_deposit(box, b"1", b"2")
+    point = Acknowledgement(box, 2, deposited[1].head, 2)
 
     answers = await asyncio.gather(*(store.acknowledge([point]) for store in (room.store, twin) * 4))
 

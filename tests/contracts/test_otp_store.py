@@ -3,43 +3,51 @@
 import asyncio
 from datetime import datetime, timedelta
 
-from tests.account_room import NOON, AccountStores
-from tests.contracts.otp_room import ANN, BO, RIGHT, WRONG, challenge, subjects, tried
+from tests.support.account_harness import NOON, AccountStores
+from tests.support.otp_challenges import (
+    ANN_NUMBER,
+    BO_NUMBER,
+    RIGHT_HASH,
+    WRONG_HASH,
+    guess_code,
+    make_challenge,
+    make_subjects,
+)
 from vyry.accounts.otp import GUESSES, Challenge, Guess, Purpose
-from vyry.accounts.sending import RESEND_AFTER, UNLIMITED, Admitted
+from vyry.accounts.otp_limits import RESEND_AFTER, UNLIMITED, OtpAdmission
 
 
 async def opened(stores: AccountStores, which: Challenge | None = None) -> Challenge:
     """A challenge that waits for guesses."""
-    which = which or challenge()
-    assert isinstance(await stores.otp.open(which, subjects(which.phone_hash), UNLIMITED), Admitted)
+    which = which or make_challenge()
+    assert isinstance(await stores.otp.open_challenge(which, make_subjects(which.phone_hash), UNLIMITED), OtpAdmission)
     return which
 
 
 async def test_the_right_code_is_good_once(stores: AccountStores) -> None:
     sent = await opened(stores)
 
-    first = await tried(stores, sent, RIGHT)
+    first = await guess_code(stores, sent, RIGHT_HASH)
 
-    assert first == Guess(is_right=True, guesses_left=GUESSES - 1, phone_hash=ANN, phone_sealed=b"sealed")
-    assert await tried(stores, sent, RIGHT) is None
+    assert first == Guess(is_right=True, guesses_left=GUESSES - 1, phone_hash=ANN_NUMBER, phone_sealed=b"sealed")
+    assert await guess_code(stores, sent, RIGHT_HASH) is None
 
 
 async def test_a_wrong_code_costs_a_guess_and_the_sixth_is_not_judged(stores: AccountStores) -> None:
     sent = await opened(stores)
 
-    guesses = [await tried(stores, sent, WRONG) for _ in range(GUESSES)]
+    guesses = [await guess_code(stores, sent, WRONG_HASH) for _ in range(GUESSES)]
 
     assert [guess and (guess.is_right, guess.guesses_left) for guess in guesses] == [
         (False, left) for left in (4, 3, 2, 1, 0)
     ]
-    assert await tried(stores, sent, RIGHT) is None
+    assert await guess_code(stores, sent, RIGHT_HASH) is None
 
 
 async def test_a_code_made_under_the_pepper_before_is_right_too(stores: AccountStores) -> None:
     sent = await opened(stores)
 
-    guess = await stores.otp.guess(sent.challenge_id, sent.purpose, (WRONG, RIGHT), NOON)
+    guess = await stores.otp.judge_guess(sent.challenge_id, sent.purpose, (WRONG_HASH, RIGHT_HASH), NOON)
 
     assert guess is not None
     assert guess.is_right
@@ -48,7 +56,7 @@ async def test_a_code_made_under_the_pepper_before_is_right_too(stores: AccountS
 async def test_fifty_right_guesses_at_once_succeed_once(stores: AccountStores) -> None:
     sent = await opened(stores)
 
-    guesses = await asyncio.gather(*(tried(stores, sent, RIGHT) for _ in range(50)))
+    guesses = await asyncio.gather(*(guess_code(stores, sent, RIGHT_HASH) for _ in range(50)))
 
     assert [guess is not None and guess.is_right for guess in guesses].count(True) == 1
 
@@ -56,7 +64,7 @@ async def test_fifty_right_guesses_at_once_succeed_once(stores: AccountStores) -
 async def test_of_sixty_wrong_guesses_at_once_five_are_judged(stores: AccountStores) -> None:
     sent = await opened(stores)
 
-    guesses = await asyncio.gather(*(tried(stores, sent, WRONG) for _ in range(60)))
+    guesses = await asyncio.gather(*(guess_code(stores, sent, WRONG_HASH) for _ in range(60)))
 
     assert sorted(guess.guesses_left for guess in guesses if guess) == [0, 1, 2, 3, 4]
 
@@ -64,46 +72,48 @@ async def test_of_sixty_wrong_guesses_at_once_five_are_judged(stores: AccountSto
 async def test_an_expired_code_is_nothing(stores: AccountStores) -> None:
     sent = await opened(stores)
 
-    assert await tried(stores, sent, RIGHT, sent.expires_at) is None
-    assert await tried(stores, sent, RIGHT, sent.expires_at - timedelta(milliseconds=1)) is not None
+    assert await guess_code(stores, sent, RIGHT_HASH, sent.expires_at) is None
+    assert await guess_code(stores, sent, RIGHT_HASH, sent.expires_at - timedelta(milliseconds=1)) is not None
 
 
 async def test_a_code_for_one_purpose_is_nothing_for_another_and_loses_no_guess(stores: AccountStores) -> None:
     sent = await opened(stores)
 
-    strayed = await stores.otp.guess(sent.challenge_id, Purpose.PIN_RESET, (RIGHT, RIGHT), NOON)
+    strayed = await stores.otp.judge_guess(sent.challenge_id, Purpose.PIN_RESET, (RIGHT_HASH, RIGHT_HASH), NOON)
 
     assert strayed is None
-    assert (await tried(stores, sent, WRONG)) == Guess(
-        is_right=False, guesses_left=GUESSES - 1, phone_hash=ANN, phone_sealed=b"sealed"
+    assert (await guess_code(stores, sent, WRONG_HASH)) == Guess(
+        is_right=False, guesses_left=GUESSES - 1, phone_hash=ANN_NUMBER, phone_sealed=b"sealed"
     )
 
 
 async def test_a_code_for_another_number_is_nothing_and_loses_no_guess(stores: AccountStores) -> None:
-    sent = await opened(stores, challenge(purpose=Purpose.PIN_RESET))
+    sent = await opened(stores, make_challenge(purpose=Purpose.PIN_RESET))
 
-    strayed = await stores.otp.guess(sent.challenge_id, sent.purpose, (RIGHT, RIGHT), NOON, [BO])
-    own = await stores.otp.guess(sent.challenge_id, sent.purpose, (RIGHT, RIGHT), NOON, [BO, ANN])
+    strayed = await stores.otp.judge_guess(sent.challenge_id, sent.purpose, (RIGHT_HASH, RIGHT_HASH), NOON, [BO_NUMBER])
+    own = await stores.otp.judge_guess(
+        sent.challenge_id, sent.purpose, (RIGHT_HASH, RIGHT_HASH), NOON, [BO_NUMBER, ANN_NUMBER]
+    )
 
     assert strayed is None
-    assert own == Guess(is_right=True, guesses_left=GUESSES - 1, phone_hash=ANN, phone_sealed=b"sealed")
+    assert own == Guess(is_right=True, guesses_left=GUESSES - 1, phone_hash=ANN_NUMBER, phone_sealed=b"sealed")
 
 
 async def test_a_new_code_leaves_the_older_ones_good_to_their_ends(stores: AccountStores) -> None:
     old = await opened(stores)
-    other = await opened(stores, challenge(purpose=Purpose.PIN_RESET, at=NOON + RESEND_AFTER))
+    other = await opened(stores, make_challenge(purpose=Purpose.PIN_RESET, at=NOON + RESEND_AFTER))
 
-    new = await opened(stores, challenge(at=NOON + RESEND_AFTER * 2))
+    new = await opened(stores, make_challenge(at=NOON + RESEND_AFTER * 2))
 
-    assert all([await tried(stores, each, RIGHT) for each in (old, other, new)])
+    assert all([await guess_code(stores, each, RIGHT_HASH) for each in (old, other, new)])
 
 
 async def test_wrong_guesses_at_one_challenge_cost_the_others_of_the_number_nothing(stores: AccountStores) -> None:
     owners, strangers = [await opened(stores) for _ in range(2)]
 
     for _ in range(GUESSES + 1):
-        await tried(stores, strangers, WRONG)
-    guess = await tried(stores, owners, RIGHT)
+        await guess_code(stores, strangers, WRONG_HASH)
+    guess = await guess_code(stores, owners, RIGHT_HASH)
 
     assert guess is not None
     assert (guess.is_right, guess.guesses_left) == (True, GUESSES - 1)
@@ -112,7 +122,7 @@ async def test_wrong_guesses_at_one_challenge_cost_the_others_of_the_number_noth
 async def test_codes_sent_at_once_are_all_good(stores: AccountStores) -> None:
     sent = await asyncio.gather(*(opened(stores) for _ in range(20)))
 
-    guesses = [await tried(stores, each, RIGHT) for each in sent]
+    guesses = [await guess_code(stores, each, RIGHT_HASH) for each in sent]
 
     assert all(guess is not None and guess.is_right for guess in guesses)
 
@@ -120,15 +130,15 @@ async def test_codes_sent_at_once_are_all_good(stores: AccountStores) -> None:
 async def test_a_withdrawn_code_is_nothing(stores: AccountStores) -> None:
     sent = await opened(stores)
 
-    await stores.otp.withdraw(sent, is_certain=False)
+    await stores.otp.withdraw_challenge(sent, is_certain=False)
 
-    assert await tried(stores, sent, RIGHT) is None
+    assert await guess_code(stores, sent, RIGHT_HASH) is None
 
 
 async def test_a_node_says_how_many_guesses_there_are(stores: AccountStores) -> None:
-    sent = await opened(stores, challenge(guesses=2))
+    sent = await opened(stores, make_challenge(guesses=2))
 
-    guesses = [await tried(stores, sent, WRONG) for _ in range(3)]
+    guesses = [await guess_code(stores, sent, WRONG_HASH) for _ in range(3)]
 
     assert [guess and guess.guesses_left for guess in guesses] == [1, 0, None]
 
@@ -136,5 +146,5 @@ async def test_a_node_says_how_many_guesses_there_are(stores: AccountStores) -> 
 def test_a_challenge_shows_neither_code_nor_number() -> None:
     moment: datetime = NOON
 
-    assert repr(challenge(at=moment)).count("sealed=") == 0
-    assert "rrrr" not in repr(challenge())
+    assert repr(make_challenge(at=moment)).count("sealed=") == 0
+    assert "rrrr" not in repr(make_challenge())

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from scripts.s3_service import ACCESS_KEY, BUCKET, SECRET
-from vyry.adapters.disk_parts import DiskParts
-from vyry.adapters.memory_attachments import MemoryParts
-from vyry.adapters.s3_parts import S3Place, in_s3
+from tests.fakes.attachments import MemoryParts
+from vyry.attachments.attachment import AttachmentId, PartStore
 from vyry.errors import Unavailable
-from vyry.files.attachments import AttachmentId, PartStore
-from vyry.ids import new_id
+from vyry.kernel.ids import new_id
+from vyry.storage.attachment_disk import DiskParts
+from vyry.storage.attachment_s3 import S3Location, open_s3_parts
 
 
 @pytest.fixture(params=["memory", "disk", "s3"])
@@ -25,8 +25,8 @@ def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Par
     if request.param == "disk":
         return lambda: DiskParts(tmp_path / "deep" / "attachments")
     server = request.getfixturevalue("s3")
-    place = S3Place(BUCKET, f"tests/{tmp_path.name}", "us-east-1", ACCESS_KEY, SECRET, server.url)
-    return lambda: in_s3(place)
+    place = S3Location(BUCKET, f"tests/{tmp_path.name}", "us-east-1", ACCESS_KEY, SECRET, server.url)
+    return lambda: open_s3_parts(place)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ async def all_held(store: PartStore) -> set[AttachmentId]:
     """What a whole round finds."""
     found, place = set[AttachmentId](), ""
     while True:
-        ids, place = await store.held(place)
+        ids, place = await store.list_attachments(place)
         found |= set(ids)
         if not place:
             return found
@@ -115,7 +115,7 @@ async def test_a_disk_that_would_become_too_full_takes_nothing(tmp_path: Path) -
     greedy = DiskParts(tmp_path, reserve_bytes=1 << 60)
 
     with pytest.raises(Unavailable, match="no room") as refusal:
-        await greedy.check_room(1)
+        await greedy.check_capacity(1)
     with pytest.raises(Unavailable, match="no room"):
         await greedy.put(fresh(), "1-0", b"x")
 
@@ -158,7 +158,7 @@ async def test_nobody_else_on_the_machine_reads_attachments(tmp_path: Path) -> N
 
 
 async def test_an_s3_that_is_away_or_refuses_is_unavailable_and_tells_no_address(tmp_path: Path) -> None:
-    nowhere = in_s3(S3Place(BUCKET, "", "us-east-1", "who", "wrong", "http://127.0.0.1:9"))
+    nowhere = open_s3_parts(S3Location(BUCKET, "", "us-east-1", "who", "wrong", "http://127.0.0.1:9"))
 
     with pytest.raises(Unavailable) as refusal:
         await nowhere.put(fresh(), "1-0", b"x")

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.listening import Heard
-from vyry.adapters.presence import InProcessPresence, RedisPresence
-from vyry.adapters.redis import RedisDoorbell, connect_redis
-from vyry.ids import MailboxKey, UserId, new_id
-from vyry.signals.presence import PresenceLeases, PresencePace, Seat, Standing
+from tests.support.recording_listener import RecordingListener
+from vyry.kernel.ids import MailboxKey, UserId, new_id
+from vyry.redis.notifier import RedisNotifier, connect_redis
+from vyry.redis.presence import InProcessPresence, RedisPresence
+from vyry.signals.presence import DeviceSocket, PresenceLeases, PresenceState, PresenceTiming
 
 
-PACE = PresencePace(lease=6.0)
-HASTY = PresencePace(lease=0.3)
+PACE = PresenceTiming(lease_seconds=6.0)
+HASTY = PresenceTiming(lease_seconds=0.3)
 ANN, BO = UserId(new_id()), UserId(new_id())
 
 
@@ -24,7 +24,9 @@ class Node:
     heard: asyncio.Queue[dict[UserId, float]] = field(default_factory=asyncio.Queue)
 
     def __post_init__(self) -> None:
-        self.leases.listen(lambda news: self.heard.put_nowait({user: each.seconds for user, each in news.items()}))
+        self.leases.set_listener(
+            lambda news: self.heard.put_nowait({user: each.remaining_seconds for user, each in news.items()})
+        )
 
     async def next(self) -> dict[UserId, float]:
         async with asyncio.timeout(5):
@@ -33,49 +35,49 @@ class Node:
     async def seconds(self, user: UserId) -> float:
         standings = await self.leases.watch([user])
         assert standings is not None
-        return standings[user].seconds
+        return standings[user].remaining_seconds
 
 
 @pytest.fixture
-def pace() -> PresencePace:
+def pace() -> PresenceTiming:
     return PACE
 
 
 @pytest.fixture(params=["in_process", "redis"])
-async def node(request: pytest.FixtureRequest, pace: PresencePace) -> AsyncIterator[Node]:
+async def node(request: pytest.FixtureRequest, pace: PresenceTiming) -> AsyncIterator[Node]:
     if request.param == "in_process":
         yield Node(InProcessPresence(pace))
         return
     async with connect_redis(request.getfixturevalue("redis_url")) as redis, asyncio.TaskGroup() as tasks:
-        bell = RedisDoorbell(redis)
+        bell = RedisNotifier(redis)
         running = tasks.create_task(bell.run())
-        bell.listen(heard := Heard())
-        assert await heard.next() == ("gap",)
+        bell.set_listener(heard := RecordingListener())
+        assert await heard.next_event() == ("gap",)
         yield Node(RedisPresence(redis, bell, pace))
         running.cancel()
 
 
-def seat(user: UserId = ANN, mailbox: int = 1, connection: int = 1) -> Seat:
-    return Seat(user, MailboxKey(mailbox), connection)
+def seat(user: UserId = ANN, mailbox: int = 1, connection: int = 1) -> DeviceSocket:
+    return DeviceSocket(user, MailboxKey(mailbox), connection)
 
 
 async def test_who_has_no_lease_is_offline_and_who_has_one_is_online_for_its_time(node: Node) -> None:
-    await node.leases.take([seat()])
+    await node.leases.acquire([seat()])
 
     standings = await node.leases.watch([ANN, BO])
 
     assert standings is not None
-    assert 5 < standings[ANN].seconds <= 6
-    assert standings[BO].seconds == 0
+    assert 5 < standings[ANN].remaining_seconds <= 6
+    assert standings[BO].remaining_seconds == 0
 
 
 async def test_a_change_is_heard_once_and_no_renewal_is(node: Node) -> None:
     await node.leases.watch([ANN])
 
     for _ in range(3):
-        await node.leases.take([seat(), seat(BO, 2)])
+        await node.leases.acquire([seat(), seat(BO, 2)])
     await node.leases.watch([BO])
-    await node.leases.leave([seat(BO, 2)])
+    await node.leases.release([seat(BO, 2)])
 
     first, second = await node.next(), await node.next()
     assert [set(first), set(second)] == [{ANN}, {BO}]
@@ -84,40 +86,40 @@ async def test_a_change_is_heard_once_and_no_renewal_is(node: Node) -> None:
 
 
 async def test_who_comes_back_within_the_grace_was_never_away(node: Node) -> None:
-    await node.leases.take([seat(connection=1)])
+    await node.leases.acquire([seat(connection=1)])
     await node.leases.watch([ANN])
-    await node.leases.leave([seat(connection=1)])
+    await node.leases.release([seat(connection=1)])
 
-    await node.leases.take([seat(connection=2)])
+    await node.leases.acquire([seat(connection=2)])
 
     assert (await node.next())[ANN] <= 1
     assert (await node.next())[ANN] > 5
 
 
 async def test_a_late_leave_of_an_older_connection_takes_nobody_offline(node: Node) -> None:
-    await node.leases.take([seat(connection=7)])
-    await node.leases.take([seat(connection=8)])
+    await node.leases.acquire([seat(connection=7)])
+    await node.leases.acquire([seat(connection=8)])
 
-    await node.leases.leave([seat(connection=7)])
+    await node.leases.release([seat(connection=7)])
 
     assert await node.seconds(ANN) > 5
     assert node.heard.empty()
 
 
 async def test_a_late_renewal_of_an_older_connection_does_not_outlive_the_newer(node: Node) -> None:
-    await node.leases.take([seat(connection=8)])
-    await node.leases.take([seat(connection=7)])
+    await node.leases.acquire([seat(connection=8)])
+    await node.leases.acquire([seat(connection=7)])
 
-    await node.leases.leave([seat(connection=8)])
+    await node.leases.release([seat(connection=8)])
 
     assert 0 < await node.seconds(ANN) <= 1
 
 
 async def test_an_account_is_online_for_as_long_as_one_of_its_devices_is(node: Node) -> None:
     await node.leases.watch([ANN])
-    await node.leases.take([seat(mailbox=1), seat(mailbox=2)])
+    await node.leases.acquire([seat(mailbox=1), seat(mailbox=2)])
 
-    await node.leases.leave([seat(mailbox=1)])
+    await node.leases.release([seat(mailbox=1)])
 
     assert await node.seconds(ANN) > 5
     assert (await node.next())[ANN] > 5
@@ -128,14 +130,14 @@ async def test_of_who_is_watched_no_more_nothing_is_heard(node: Node) -> None:
     await node.leases.watch([ANN, BO])
 
     await node.leases.unwatch([ANN])
-    await node.leases.take([seat(ANN), seat(BO, 2)])
+    await node.leases.acquire([seat(ANN), seat(BO, 2)])
 
     assert (await node.next()).keys() == {BO}
     assert node.heard.empty()
 
 
 async def test_a_newer_answer_has_a_higher_stamp(node: Node) -> None:
-    found: list[Standing] = []
+    found: list[PresenceState] = []
     for _ in range(3):
         standings = await node.leases.watch([ANN])
         assert standings is not None
@@ -147,21 +149,21 @@ async def test_a_newer_answer_has_a_higher_stamp(node: Node) -> None:
 async def test_nobody_and_a_thousand_are_no_trouble(node: Node) -> None:
     crowd = [seat(UserId(new_id()), number) for number in range(1000)]
     for seats in ([], crowd):
-        await node.leases.take(seats)
+        await node.leases.acquire(seats)
         standings = await node.leases.watch([each.user_id for each in seats])
 
         assert standings is not None
-        assert [each.seconds > 0 for each in standings.values()] == [True] * len(seats)
-    await node.leases.leave([])
+        assert [each.remaining_seconds > 0 for each in standings.values()] == [True] * len(seats)
+    await node.leases.release([])
     await node.leases.unwatch([])
 
 
 @pytest.mark.parametrize("pace", [HASTY], ids=["hasty"])
 async def test_a_lease_that_nobody_renews_ends_by_itself(node: Node) -> None:
-    await node.leases.take([seat(), seat(BO, 2)])
+    await node.leases.acquire([seat(), seat(BO, 2)])
     for _ in range(4):
-        await asyncio.sleep(HASTY.renewal)
-        await node.leases.take([seat(BO, 2)])
+        await asyncio.sleep(HASTY.renewal_seconds)
+        await node.leases.acquire([seat(BO, 2)])
 
     assert await node.seconds(ANN) == 0
     assert await node.seconds(BO) > 0

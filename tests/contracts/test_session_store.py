@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from tests.account_room import NOON, WEEK, AccountStores
+from tests.support.account_harness import NOON, WEEK, AccountStores
 from vyry.accounts.sessions import Reused, Rotated, Rotation
 
 
@@ -38,7 +38,7 @@ async def test_a_token_used_twice_ends_its_family(stores: AccountStores) -> None
 
     outcome = await stores.sessions.rotate(exchange("r0", "r2"))
 
-    standing = (await stores.sessions.standings([stores.last_device]))[stores.last_device]
+    standing = (await stores.sessions.load_statuses([stores.last_device]))[stores.last_device]
     assert isinstance(outcome, Reused)
     assert outcome.ended.device == stores.last_device
     assert standing.generation == 2
@@ -146,7 +146,7 @@ async def test_standings_tell_the_living_apart(stores: AccountStores) -> None:
     dead = stores.last_device
     await stores.devices.end(gone, dead, SOON)
 
-    found = await stores.sessions.standings([living, dead, uuid4()])
+    found = await stores.sessions.load_statuses([living, dead, uuid4()])
 
     assert set(found) == {living}
     standing = found[living]
@@ -157,10 +157,10 @@ async def test_the_day_a_device_was_seen_never_goes_back(stores: AccountStores) 
     await stores.sign_up()
     tomorrow = (NOON + timedelta(days=1)).date()
 
-    await stores.sessions.seen([stores.last_device], tomorrow)
-    await stores.sessions.seen([stores.last_device], NOON.date())
+    await stores.sessions.record_last_seen([stores.last_device], tomorrow)
+    await stores.sessions.record_last_seen([stores.last_device], NOON.date())
 
-    standing = (await stores.sessions.standings([stores.last_device]))[stores.last_device]
+    standing = (await stores.sessions.load_statuses([stores.last_device]))[stores.last_device]
     assert standing.last_seen_on == tomorrow
 
 
@@ -188,5 +188,5 @@ async def test_a_clock_that_is_behind_does_not_make_a_device_seen_long_ago(store
     await stores.sign_up(refresh="r0")
     await stores.sessions.rotate(replace(exchange("r0", "r1"), now=SOON - timedelta(days=100)))
 
-    standing = (await stores.sessions.standings([stores.last_device]))[stores.last_device]
+    standing = (await stores.sessions.load_statuses([stores.last_device]))[stores.last_device]
     assert standing.last_seen_on == NOON.date()

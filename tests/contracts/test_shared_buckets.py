@@ -8,22 +8,22 @@ import pytest
 from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
-from vyry.adapters.limiter import LimitKeys, RedisLimiter
-from vyry.adapters.redis import connect_redis
-from vyry.adapters.shared_buckets import SharedBuckets
-from vyry.counting import Buckets
 from vyry.errors import RateLimited
 from vyry.limits import POST, POST_BYTES
+from vyry.local_limits import BucketLimiter
+from vyry.redis.limiter import RedisLimiter, RedisLimitKeys
+from vyry.redis.notifier import connect_redis
+from vyry.redis.shared_buckets import SharedBuckets
 
 
-KEYS = LimitKeys(b"one secret for all nodes")
+KEYS = RedisLimitKeys(b"one secret for all nodes")
 
 
 class Node:
     """The buckets of one node."""
 
     def __init__(self, redis: Redis) -> None:
-        self.buckets = Buckets()
+        self.buckets = BucketLimiter()
         self.shared = SharedBuckets(redis, self.buckets, KEYS)
 
     def post(self, subject: str, times: int = 1) -> int:
@@ -31,7 +31,7 @@ class Node:
         granted = 0
         for _ in range(times):
             with suppress(RateLimited):
-                self.buckets.take(subject, (POST, 1), (POST_BYTES, 1000))
+                self.buckets.consume(subject, (POST, 1), (POST_BYTES, 1000))
                 granted += 1
         return granted
 
@@ -50,7 +50,7 @@ def nodes(redis: Redis) -> tuple[Node, Node]:
 
 async def meet(*nodes: Node) -> None:
     for node in nodes:
-        await node.shared.meet()
+        await node.shared.sync()
 
 
 async def test_what_one_node_granted_the_other_does_not_grant_again(nodes: tuple[Node, Node]) -> None:
@@ -69,7 +69,7 @@ async def test_a_moment_of_all_nodes_is_the_most_that_is_granted_too_much(nodes:
     await meet(one, other)
 
     with pytest.raises(RateLimited) as refused:
-        other.buckets.take("ann", (POST, 1))
+        other.buckets.consume("ann", (POST, 1))
     assert refused.value.members["retry_after_seconds"] == pytest.approx(61, abs=1)
 
 
@@ -91,7 +91,7 @@ async def test_a_post_that_one_limit_refuses_counts_for_no_other(nodes: tuple[No
     one, other = nodes
     for _ in range(5):
         with pytest.raises(RateLimited, match="Too many"):
-            one.buckets.take("ann", (POST, 1), (POST_BYTES, (128 << 20) + 1))
+            one.buckets.consume("ann", (POST, 1), (POST_BYTES, (128 << 20) + 1))
 
     await meet(one, other)
 

@@ -4,38 +4,38 @@ from datetime import timedelta
 
 import pytest
 
-from tests.contracts.mail_room import MailRoom, letter, texts
-from vyry.ids import DeviceId, MailboxKey, UserId, new_id
-from vyry.mail.store import Caps
+from tests.support.mail_store_harness import MailStoreHarness, contents_of, make_message
+from vyry.kernel.ids import DeviceId, MailboxKey, UserId, new_id
+from vyry.mail.store import MailboxCaps
 
 
 @pytest.fixture
-def caps() -> Caps:
+def caps() -> MailboxCaps:
     """Room for two entries each."""
-    return Caps(mail_entries=2)
+    return MailboxCaps(mail_entries=2)
 
 
-async def boxes(room: MailRoom, count: int) -> list[MailboxKey]:
+async def boxes(room: MailStoreHarness, count: int) -> list[MailboxKey]:
     """So many mailboxes of one account: accounts cost more, and the content does not know them."""
     user = UserId(new_id())
-    return [await room.box(user, DeviceId(number % 127 + 1)) for number in range(count)]
+    return [await room.add_mailbox(user, DeviceId(number % 127 + 1)) for number in range(count)]
 
 
-async def read(room: MailRoom, box: MailboxKey) -> list[bytes | None]:
+async def read(room: MailStoreHarness, box: MailboxKey) -> list[bytes | None]:
     """What the device is shown, and acknowledges."""
-    entries = await room.entries(box)
+    entries = await room.numbered_entries(box)
     await room.acknowledge(box, entries[-1].seq, entries[-1].head)
-    return texts(entries)
+    return contents_of(entries)
 
 
-async def test_what_a_thousand_share_is_stored_once_and_goes_with_the_last_of_them(room: MailRoom) -> None:
+async def test_what_a_thousand_share_is_stored_once_and_goes_with_the_last_of_them(room: MailStoreHarness) -> None:
     everybody = await boxes(room, 1000)
 
-    (stored,) = await room.post(letter(*everybody, text=b"shared"))
+    (stored,) = await room.post(make_message(*everybody, text=b"shared"))
     after_post = await room.registry.count_contents()
     await room.store.deposit(everybody)
     first = [await read(room, box) for box in everybody[:5]]
-    points = {box: (await room.entries(box))[-1] for box in everybody[5:]}
+    points = {box: (await room.numbered_entries(box))[-1] for box in everybody[5:]}
     for box in everybody[5:-1]:
         await room.acknowledge(box, 1, points[box].head)
     after_all_but_one = await room.registry.count_contents()
@@ -46,26 +46,26 @@ async def test_what_a_thousand_share_is_stored_once_and_goes_with_the_last_of_th
     assert await room.registry.count_contents() == 0
 
 
-async def test_a_copy_that_is_lost_takes_nothing_from_the_others(room: MailRoom) -> None:
+async def test_a_copy_that_is_lost_takes_nothing_from_the_others(room: MailStoreHarness) -> None:
     full, ended, parked, reader = await boxes(room, 4)
-    await room.fill(full, b"one", b"two")
+    await room.post_and_deposit(full, b"one", b"two")
     await room.registry.end_mailbox(ended)
 
-    (stored,) = await room.post(letter(full, ended, parked, reader, text=b"shared"))
+    (stored,) = await room.post(make_message(full, ended, parked, reader, text=b"shared"))
     await room.store.deposit([full, ended, parked, reader])
-    await room.store.park(parked, 1)
+    await room.store.discard(parked, 1)
 
     assert [number is None for number in stored.numbers] == [True, True, False, False]
-    assert texts(await room.entries(parked)) == [None]
+    assert contents_of(await room.numbered_entries(parked)) == [None]
     assert await read(room, full) == [b"one", b"two"]
     assert await room.registry.count_contents() == 1
     assert await read(room, reader) == [b"shared"]
     assert await room.registry.count_contents() == 0
 
 
-async def test_a_mailbox_that_ends_before_it_is_numbered_lets_go_of_its_share(room: MailRoom) -> None:
+async def test_a_mailbox_that_ends_before_it_is_numbered_lets_go_of_its_share(room: MailStoreHarness) -> None:
     ended, reader = await boxes(room, 2)
-    await room.post(letter(ended, reader, text=b"shared"))
+    await room.post(make_message(ended, reader, text=b"shared"))
     await room.registry.end_mailbox(ended)
 
     await room.store.deposit([ended, reader])
@@ -75,14 +75,14 @@ async def test_a_mailbox_that_ends_before_it_is_numbered_lets_go_of_its_share(ro
     assert await room.registry.count_contents() == 0
 
 
-async def test_with_its_expiry_it_is_gone_whoever_has_read_it(room: MailRoom) -> None:
+async def test_with_its_expiry_it_is_gone_whoever_has_read_it(room: MailStoreHarness) -> None:
     everybody = await boxes(room, 3)
-    await room.post(letter(*everybody, text=b"shared", lifetime=timedelta(seconds=9)))
+    await room.post(make_message(*everybody, text=b"shared", lifetime=timedelta(seconds=9)))
     await room.store.deposit(everybody)
     await read(room, everybody[0])
     room.clock.advance(seconds=9)
 
-    shown = [texts(await room.entries(box)) for box in everybody[1:]]
+    shown = [contents_of(await room.numbered_entries(box)) for box in everybody[1:]]
     await room.upkeep.expire(room.clock.now(), 100)
 
     assert shown == [[None], [None]]

@@ -7,12 +7,12 @@ from datetime import timedelta
 import pytest
 from fakeredis import FakeAsyncRedis
 
-from tests.account_room import StandingClock
+from tests.fakes.accounts import MemoryTickets
+from tests.support.account_harness import FakeClock
 from vyry.accounts.sessions import Tickets
-from vyry.adapters.memory_accounts import MemoryTickets
-from vyry.adapters.redis import connect_redis
-from vyry.adapters.tickets import RedisTickets
 from vyry.errors import Unavailable
+from vyry.redis.notifier import connect_redis
+from vyry.redis.tickets import RedisTickets
 
 
 SOON = timedelta(seconds=30)
@@ -21,7 +21,7 @@ SOON = timedelta(seconds=30)
 @pytest.fixture(params=["memory", "embedded", "redis"])
 async def tickets(request: pytest.FixtureRequest) -> AsyncIterator[Tickets]:
     if request.param == "memory":
-        yield MemoryTickets(StandingClock())
+        yield MemoryTickets(FakeClock())
         return
     embedded = request.param == "embedded"
     async with FakeAsyncRedis() if embedded else connect_redis(request.getfixturevalue("redis_url")) as redis:
@@ -29,23 +29,23 @@ async def tickets(request: pytest.FixtureRequest) -> AsyncIterator[Tickets]:
 
 
 async def test_a_ticket_is_taken_once_even_by_many_at_once(tickets: Tickets) -> None:
-    await tickets.keep("a", b"\x00value", SOON)
+    await tickets.save("a", b"\x00value", SOON)
 
-    taken = await asyncio.gather(*(tickets.take("a") for _ in range(20)))
+    taken = await asyncio.gather(*(tickets.pop("a") for _ in range(20)))
 
     assert [value for value in taken if value is not None] == [b"\x00value"]
 
 
 async def test_a_ticket_that_was_never_kept_is_nothing(tickets: Tickets) -> None:
-    await tickets.keep("a", b"value", SOON)
+    await tickets.save("a", b"value", SOON)
 
-    assert await tickets.take("b") is None
-    assert await tickets.take("a") == b"value"
+    assert await tickets.pop("b") is None
+    assert await tickets.pop("a") == b"value"
 
 
 async def test_a_ticket_ends_in_time(redis_url: str) -> None:
     async with connect_redis(redis_url) as redis:
-        await RedisTickets(redis).keep("a", b"value", SOON)
+        await RedisTickets(redis).save("a", b"value", SOON)
 
         assert 29_000 < await redis.pttl("vyry:ticket:a") <= 30_000
 
@@ -55,6 +55,6 @@ async def test_without_redis_tickets_are_unavailable() -> None:
         away = RedisTickets(redis)
 
         with pytest.raises(Unavailable):
-            await away.keep("a", b"value", SOON)
+            await away.save("a", b"value", SOON)
         with pytest.raises(Unavailable):
-            await away.take("a")
+            await away.pop("a")

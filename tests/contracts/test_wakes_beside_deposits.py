@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from tests.contracts.mail_room import MailRoom, letter
-from tests.contracts.waking_room import MINUTE, WakingRoom, open_waking
-from vyry.adapters.push_targets import TortoisePushTargets
+from tests.support.mail_store_harness import MailStoreHarness, make_message
+from tests.support.wake_harness import MINUTE, WakeHarness, open_wake_harness
 from vyry.devices.push import PushKind, PushTarget
-from vyry.devices.waking import Wake
-from vyry.ids import MailboxKey
+from vyry.devices.push_wakeups import Wakeup
+from vyry.kernel.ids import MailboxKey
+from vyry.storage.push_targets import TortoisePushTargets
 
 
 _DEPOSIT = "SELECT * FROM mail_deposit($1, 100, 1000000, 100, 1000000, $2)"
@@ -27,13 +27,13 @@ def mail_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def waking(room: MailRoom) -> AsyncIterator[WakingRoom]:
-    async with open_waking(room) as opened:
+async def waking(room: MailStoreHarness) -> AsyncIterator[WakeHarness]:
+    async with open_wake_harness(room) as opened:
         yield opened
 
 
 @asynccontextmanager
-async def beside(room: WakingRoom) -> AsyncIterator[asyncpg.Connection]:
+async def open_other_transaction(room: WakeHarness) -> AsyncIterator[asyncpg.Connection]:
     """Another node's connection, in a transaction that is committed at the end."""
     other = await asyncpg.connect(room.mail.url)
     try:
@@ -43,7 +43,7 @@ async def beside(room: WakingRoom) -> AsyncIterator[asyncpg.Connection]:
         await other.close()
 
 
-async def until_it_waits(room: WakingRoom, running: asyncio.Task[None]) -> None:
+async def wait_for_lock(room: WakeHarness, running: asyncio.Task[None]) -> None:
     """Come back when the task waits for a lock, or is over."""
     watcher = await asyncpg.connect(room.mail.url)
     # Nobody rings when a connection begins to wait.
@@ -52,61 +52,61 @@ async def until_it_waits(room: WakingRoom, running: asyncio.Task[None]) -> None:
     await watcher.close()
 
 
-async def taken_up(waking: WakingRoom) -> tuple[MailboxKey, Wake]:
-    box = await waking.box()
+async def claimed_wake(waking: WakeHarness) -> tuple[MailboxKey, Wakeup]:
+    box = await waking.add_mailbox()
     await waking.deposit(box)
     await waking.pass_time(seconds=4)
-    (wake,) = await waking.due()
+    (wake,) = await waking.claim_wakes()
     return box, wake
 
 
-async def test_what_is_deposited_while_a_push_is_reported_wakes_too(waking: WakingRoom) -> None:
-    ann, wake = await taken_up(waking)
-    await waking.mail.post(letter(ann))
+async def test_what_is_deposited_while_a_push_is_reported_wakes_too(waking: WakeHarness) -> None:
+    ann, wake = await claimed_wake(waking)
+    await waking.mail.post(make_message(ann))
 
-    async with beside(waking) as other:
+    async with open_other_transaction(waking) as other:
         await other.fetch(_DEPOSIT, [ann], waking.mail.clock.now())
-        reported = asyncio.create_task(waking.store.sent(wake, MINUTE))
-        await until_it_waits(waking, reported)
+        reported = asyncio.create_task(waking.store.record_sent(wake, MINUTE))
+        await wait_for_lock(waking, reported)
     await reported
     await waking.pass_time(seconds=61)
 
-    assert await waking.due_boxes() == [ann]
+    assert await waking.claim_mailboxes() == [ann]
 
 
 @pytest.mark.parametrize("ending", ["drop", "forget", "register"])
-async def test_a_target_goes_and_comes_while_somebody_deposits(waking: WakingRoom, ending: str) -> None:
-    ann, wake = await taken_up(waking)
-    device = await waking.device(ann)
+async def test_a_target_goes_and_comes_while_somebody_deposits(waking: WakeHarness, ending: str) -> None:
+    ann, wake = await claimed_wake(waking)
+    device = await waking.device_of(ann)
 
     async def work() -> None:
         match ending:
             case "drop":
-                await waking.store.drop(wake)
+                await waking.store.delete_target(wake)
             case "forget":
-                await TortoisePushTargets().forget(device)
+                await TortoisePushTargets().delete(device)
             case _:
                 await waking.register(ann, PushTarget(PushKind.FCM, token="another"))
 
-    async with beside(waking) as other:
+    async with open_other_transaction(waking) as other:
         await other.execute("UPDATE mailbox SET seq = seq")
         running = asyncio.create_task(work())
-        await until_it_waits(waking, running)
+        await wait_for_lock(waking, running)
         await other.execute("UPDATE push_wake SET due_at = $1", datetime.now(UTC) + timedelta(hours=1))
     await running
 
-    assert await waking.due() == []
+    assert await waking.claim_wakes() == []
 
 
-async def test_a_deposit_under_way_holds_up_no_other_wake_up(waking: WakingRoom) -> None:
-    ann, bo = await waking.box(), await waking.box()
+async def test_a_deposit_under_way_holds_up_no_other_wake_up(waking: WakeHarness) -> None:
+    ann, bo = await waking.add_mailbox(), await waking.add_mailbox()
     await waking.deposit(ann, bo)
     await waking.pass_time(seconds=4)
-    await waking.mail.post(letter(ann))
+    await waking.mail.post(make_message(ann))
 
-    async with beside(waking) as other:
+    async with open_other_transaction(waking) as other:
         await other.fetch(_DEPOSIT, [ann], waking.mail.clock.now())
         async with asyncio.timeout(10):
-            meanwhile = await waking.due_boxes()
+            meanwhile = await waking.claim_mailboxes()
 
-    assert (meanwhile, await waking.due_boxes()) == ([bo], [ann])
+    assert (meanwhile, await waking.claim_mailboxes()) == ([bo], [ann])

@@ -6,14 +6,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from scripts.nodes import Alone, Cluster, VyryProcess, cluster
-from tests.client import Node
-from tests.e2e.hostile_raw import Raw, two
-from tests.e2e.traffic import Traffic, traffic
+from scripts.nodes import AllInOneProcess, Cluster, VyryProcess, open_cluster
+from tests.support.hostile_rest_pair import RestPair, open_rest_pair
+from tests.support.rest_device import NodeClient
+from tests.support.traffic import Traffic, traffic
 
 
 #: What every content of the traffic begins with: it must never be seen outside of mailboxes.
-MARK = "a-marked-ciphertext-that-nobody-may-keep"
+MARKED_CONTENT = "a-marked-ciphertext-that-nobody-may-keep"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,14 +27,14 @@ def kept_logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Cluster]:
     """Two web nodes and two workers on services of their own, which tests may break and must mend."""
-    with cluster(webs=2, workers=2) as made:
+    with open_cluster(webs=2, workers=2) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def alone() -> Iterator[Alone]:
+def alone() -> Iterator[AllInOneProcess]:
     """`vyry start`."""
-    with Alone() as node:
+    with AllInOneProcess() as node:
         yield node
 
 
@@ -45,20 +45,20 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def nodes(installation: Cluster, http: aiohttp.ClientSession) -> list[Node]:
+def nodes(installation: Cluster, http: aiohttp.ClientSession) -> list[NodeClient]:
     """The two front doors of the cluster."""
-    return [Node(http, web.url, installation.otp_file) for web in installation.webs]
+    return [NodeClient(http, web.url, installation.otp_file) for web in installation.webs]
 
 
 @pytest.fixture
-async def flow(nodes: list[Node]) -> AsyncIterator[Traffic]:
+async def flow(nodes: list[NodeClient]) -> AsyncIterator[Traffic]:
     """Steady traffic over both front doors."""
-    async with traffic(nodes, MARK) as made:
+    async with traffic(nodes, MARKED_CONTENT) as made:
         yield made
 
 
 @pytest.fixture
-async def raw(alone: Alone, http: aiohttp.ClientSession) -> AsyncIterator[Raw]:
+async def raw(alone: AllInOneProcess, http: aiohttp.ClientSession) -> AsyncIterator[RestPair]:
     """Two devices of no SDK, one of them behind a lying node."""
-    async with two(alone, http) as made:
+    async with open_rest_pair(alone, http) as made:
         yield made

@@ -13,15 +13,24 @@ import aiohttp
 import pytest
 from tusclient.client import TusClient
 
-from scripts.nodes import Alone
-from tests.client import Device, Node
-from tests.tus_device import ALL, Said, add, ask, begun, offset, reached, whole
+from scripts.nodes import AllInOneProcess
+from tests.support.rest_device import Device, NodeClient
+from tests.support.tus_client import (
+    UPLOADS_PATH,
+    TusResponse,
+    append_bytes,
+    create_upload,
+    send_request,
+    upload_file,
+    upload_offset,
+    wait_for_offset,
+)
 
 
 MIB = 1 << 20
 
 
-class Cramped(Alone):
+class SmallDiskNode(AllInOneProcess):
     """A node whose data folder is a small disk of its own, in a name space that ends with it."""
 
     def __init__(self) -> None:
@@ -39,8 +48,8 @@ class Cramped(Alone):
         return [*own, *mounted, *super()._command()]
 
 
-async def signed_up(node: Alone, http: aiohttp.ClientSession) -> Device:
-    return await Node(http, node.url, node.otp_file).sign_up()
+async def signed_up(node: AllInOneProcess, http: aiohttp.ClientSession) -> Device:
+    return await NodeClient(http, node.url, node.otp_file).sign_up()
 
 
 def sha256(content: bytes) -> str:
@@ -56,71 +65,71 @@ async def in_pieces(content: bytes, hold: asyncio.Event, after: int) -> AsyncIte
 
 
 @pytest.fixture(params=["disk", "s3"])
-def kept(request: pytest.FixtureRequest) -> Alone:
+def kept(request: pytest.FixtureRequest) -> AllInOneProcess:
     """A node with attachments on its disk, or in an S3."""
     if request.param == "disk":
-        return Alone()
-    return Alone(request.getfixturevalue("s3").environment(f"killed/{secrets.token_hex(4)}"))
+        return AllInOneProcess()
+    return AllInOneProcess(request.getfixturevalue("s3").environment(f"killed/{secrets.token_hex(4)}"))
 
 
-async def test_an_upload_outlives_kill_9_again_and_again(kept: Alone, http: aiohttp.ClientSession) -> None:
+async def test_an_upload_outlives_kill_9_again_and_again(kept: AllInOneProcess, http: aiohttp.ClientSession) -> None:
     content = secrets.token_bytes(21 * MIB)
     with kept as node:
         ann = await signed_up(node, http)
-        path, at = await begun(ann, len(content)), 0
+        path, at = await create_upload(ann, len(content)), 0
         for _ in range(1 if "VYRY_S3_ENDPOINT" in node.environment else 2):
             rest, never = content[at:], asyncio.Event()
-            adding = asyncio.create_task(add(ann, path, at, in_pieces(rest, never, 6 * MIB)))
-            promised = await reached(ann, path, at + 4 * MIB)
+            adding = asyncio.create_task(append_bytes(ann, path, at, in_pieces(rest, never, 6 * MIB)))
+            promised = await wait_for_offset(ann, path, at + 4 * MIB)
             await asyncio.to_thread(node.kill)
             with pytest.raises(aiohttp.ClientError):
                 await adding
             await asyncio.to_thread(node.start)
-            at = await offset(ann, path)
+            at = await upload_offset(ann, path)
             assert at >= promised
 
-        assert (await add(ann, path, at, content[at:])).status == 204
+        assert (await append_bytes(ann, path, at, content[at:])).status == 204
 
-        assert sha256((await ask(ann, "GET", path)).body) == sha256(content)
+        assert sha256((await send_request(ann, "GET", path)).body) == sha256(content)
 
 
 async def test_a_full_disk_refuses_uploads_and_nothing_else(http: aiohttp.ClientSession) -> None:
-    with Cramped() as node:
+    with SmallDiskNode() as node:
         ann, bo = await signed_up(node, http), await signed_up(node, http)
         chat = await ann.open_direct(bo)
-        paths = [await begun(ann, 8 * MIB) for _ in range(5)]
+        paths = [await create_upload(ann, 8 * MIB) for _ in range(5)]
 
-        said = [await add(ann, path, 0, bytes(8 * MIB)) for path in paths]
+        said = [await append_bytes(ann, path, 0, bytes(8 * MIB)) for path in paths]
 
         kept = [path for path, each in zip(paths, said, strict=True) if each.status == 204]
         refused = said[-1]
         assert (refused.status, refused.code, refused.headers["Retry-After"]) == (503, "UNAVAILABLE", "60")
-        assert (await ask(ann, "POST", ALL, Upload_Length=str(8 * MIB))).status == 503
+        assert (await send_request(ann, "POST", UPLOADS_PATH, Upload_Length=str(8 * MIB))).status == 503
         for number in range(20):
             await ann.post(chat, bo, str(number).encode())
         await bo.collect(wait=5)
         assert len(bo.contents) == 20
-        assert (await ask(bo, "GET", kept[0])).body == bytes(8 * MIB)
-        await ask(ann, "DELETE", kept[0])
-        await _succeeds(lambda: add(ann, paths[-1], 0, bytes(8 * MIB)))
+        assert (await send_request(bo, "GET", kept[0])).body == bytes(8 * MIB)
+        await send_request(ann, "DELETE", kept[0])
+        await _succeeds(lambda: append_bytes(ann, paths[-1], 0, bytes(8 * MIB)))
         assert '"event":"broken"' not in node.log()
 
 
 async def test_memory_stays_flat_however_long_an_attachment_is(http: aiohttp.ClientSession) -> None:
     content = secrets.token_bytes(100 * MIB)
-    with Alone() as node:
+    with AllInOneProcess() as node:
         ann = await signed_up(node, http)
-        await ask(ann, "GET", await whole(ann, content[: 8 * MIB]))
+        await send_request(ann, "GET", await upload_file(ann, content[: 8 * MIB]))
         before = _peak(node.pid)
 
-        path = await whole(ann, content)
-        fetched = (await ask(ann, "GET", path)).body
+        path = await upload_file(ann, content)
+        fetched = (await send_request(ann, "GET", path)).body
 
         assert sha256(fetched) == sha256(content)
         assert _peak(node.pid) - before < 40 * MIB
 
 
-def test_the_official_python_client_uploads_and_resumes(alone: Alone) -> None:
+def test_the_official_python_client_uploads_and_resumes(alone: AllInOneProcess) -> None:
     content = secrets.token_bytes(3 * MIB + 7)
 
     async def sign_up() -> Device:
@@ -133,7 +142,7 @@ def test_the_official_python_client_uploads_and_resumes(alone: Alone) -> None:
             return await (await http.get(url)).read()
 
     ann = asyncio.run(sign_up())
-    client = TusClient(alone.url + ALL, headers={"Authorization": f"Bearer {ann.token}"})
+    client = TusClient(alone.url + UPLOADS_PATH, headers={"Authorization": f"Bearer {ann.token}"})
     first = client.uploader(
         file_stream=BytesIO(content), chunk_size=MIB, metadata={"filename": "file"}, upload_checksum=True
     )
@@ -146,7 +155,7 @@ def test_the_official_python_client_uploads_and_resumes(alone: Alone) -> None:
     assert sha256(asyncio.run(fetch(ann, first.url))) == sha256(content)
 
 
-async def _succeeds(attempt: Callable[[], Awaitable[Said]]) -> None:
+async def _succeeds(attempt: Callable[[], Awaitable[TusResponse]]) -> None:
     """Once the sweeper has made room, which takes seconds."""
     for _ in range(300):
         said = await attempt()

@@ -4,28 +4,31 @@ import asyncio
 import uuid
 from typing import Any
 
-from tests.client import Body, Device, Node
-from tests.line import Line
-from tests.linking import link
+from tests.support.device_socket import DeviceSocket
+from tests.support.linking import link_device
+from tests.support.rest_device import Body, Device, NodeClient
 
 
-async def signal(line: Line, to: Device, call: str, kind: str, content: bytes = b"sealed") -> None:
+async def signal(line: DeviceSocket, to: Device, call: str, kind: str, content: bytes = b"sealed") -> None:
     """Send a signal to all devices of somebody; comes back when it was passed on."""
-    await line.tell("signal", userId=to.user_id, callId=call, kind=kind, content=line.bytes_of(content))
-    await line.ask("ping")
+    await line.send("signal", userId=to.user_id, callId=call, kind=kind, content=line.encode_bytes(content))
+    await line.request("ping")
 
 
-async def heard(line: Line, count: int) -> list[tuple[str, Any]]:
+async def heard(line: DeviceSocket, count: int) -> list[tuple[str, Any]]:
     """The next signals of this line."""
     async with asyncio.timeout(10):
-        frames: list[Body] = [await line.heard.get() for _ in range(count)]
+        frames: list[Body] = [await line.frames.get() for _ in range(count)]
     return [(frame["payload"]["kind"], frame["payload"]["content"]) for frame in frames]
 
 
-async def test_a_call_is_set_up_in_order_from_one_node_to_the_other(nodes: list[Node]) -> None:
+async def test_a_call_is_set_up_in_order_from_one_node_to_the_other(nodes: list[NodeClient]) -> None:
     ann, bo = await nodes[0].sign_up(), await nodes[1].sign_up()
     await ann.open_direct(bo)
-    anns, bos = await Line.live(ann, nodes[0].url), await Line.live(bo, nodes[1].url)
+    anns, bos = (
+        await DeviceSocket.connect_and_resume(ann, nodes[0].url),
+        await DeviceSocket.connect_and_resume(bo, nodes[1].url),
+    )
     call, contents = str(uuid.uuid4()), [b"%d" % number for number in range(10)]
 
     await signal(anns, bo, call, "offer")
@@ -40,10 +43,10 @@ async def test_a_call_is_set_up_in_order_from_one_node_to_the_other(nodes: list[
         await line.close()
 
 
-async def test_a_call_that_the_caller_gives_up_is_told_to_who_was_away(nodes: list[Node]) -> None:
+async def test_a_call_that_the_caller_gives_up_is_told_to_who_was_away(nodes: list[NodeClient]) -> None:
     ann, bo = await nodes[0].sign_up(), await nodes[1].sign_up()
     await ann.open_direct(bo)
-    anns = await Line.live(ann, nodes[0].url)
+    anns = await DeviceSocket.connect_and_resume(ann, nodes[0].url)
     call = str(uuid.uuid4())
 
     await signal(anns, bo, call, "offer")
@@ -56,12 +59,12 @@ async def test_a_call_that_the_caller_gives_up_is_told_to_who_was_away(nodes: li
     ]
 
 
-async def test_the_device_at_one_node_takes_the_call_and_the_one_at_the_other_stops(nodes: list[Node]) -> None:
+async def test_the_device_at_one_node_takes_the_call_and_the_one_at_the_other_stops(nodes: list[NodeClient]) -> None:
     ann, bo = await nodes[0].sign_up(), await nodes[0].sign_up()
     await ann.open_direct(bo)
-    tablet = await link(bo)
-    anns, bos = [await Line.live(each, nodes[0].url) for each in (ann, bo)]
-    tablets = await Line.live(tablet, nodes[1].url)
+    tablet = await link_device(bo)
+    anns, bos = [await DeviceSocket.connect_and_resume(each, nodes[0].url) for each in (ann, bo)]
+    tablets = await DeviceSocket.connect_and_resume(tablet, nodes[1].url)
     call = str(uuid.uuid4())
 
     await signal(anns, bo, call, "offer")

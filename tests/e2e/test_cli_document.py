@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.nodes import ROOT, Alone
-from tests.client_shell import Terminal
+from scripts.nodes import ROOT, AllInOneProcess
+from tests.support.cli_runner import CliRunner
 
 
 DOCUMENT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -19,11 +19,11 @@ def lines() -> list[str]:
 
 
 @pytest.mark.timeout(120)
-def test_each_line_of_the_document_works(alone: Alone, tmp_path: Path) -> None:
-    terminal = Terminal(alone, tmp_path)
+def test_each_line_of_the_document_works(alone: AllInOneProcess, tmp_path: Path) -> None:
+    terminal = CliRunner(alone, tmp_path)
 
     for line in lines():
-        done = terminal.shell(line)
+        done = terminal.run_documented_line(line)
 
         assert (done.code, done.err) == (0, ""), (line, done)
 

@@ -7,12 +7,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from scripts.nodes import Alone
-from tests.client import fresh_number
-from tests.e2e.test_sdk import open_at, register, texts
-from vyry.client.client import Client, Profile
-from vyry.client.events import Event, IdentityChanged, Message
-from vyry.client.refusals import NotRegistered, Unreachable
+from scripts.nodes import AllInOneProcess
+from tests.e2e.test_sdk import next_texts, open_client, register
+from tests.support.rest_device import unused_number
+from vyry.client.api.client import Client, Profile
+from vyry.client.errors import NotRegistered, Unreachable
+from vyry.client.store.events import Event, IdentityChanged, Message
 
 
 pytestmark = pytest.mark.timeout(120)
@@ -27,10 +27,10 @@ async def until(client: Client, is_it: Callable[[Event], bool]) -> Event:
     raise AssertionError("events end with the client")
 
 
-async def test_everything_that_is_sent_is_sent_once_under_its_id(alone: Alone, tmp_path: Path) -> None:
+async def test_everything_that_is_sent_is_sent_once_under_its_id(alone: AllInOneProcess, tmp_path: Path) -> None:
     file = tmp_path / "picture.png"
     file.write_bytes(b"a picture")
-    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
+    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
         await register(ann, alone)
         chat = await ann.direct(await register(bo, alone))
         text, picture, group = uuid4(), uuid4(), uuid4()
@@ -41,31 +41,33 @@ async def test_everything_that_is_sent_is_sent_once_under_its_id(alone: Alone, t
             assert await ann.files.send(chat, file, "look", id=picture) == picture
         await ann.send_text(chat, "end")
 
-        assert await texts(bo, 3) == ["once", "look", "end"]
+        assert await next_texts(bo, 3) == ["once", "look", "end"]
         assert len({*made}) == 1
 
 
-async def test_a_file_that_was_said_when_the_process_ended_is_not_said_again(alone: Alone, tmp_path: Path) -> None:
+async def test_a_file_that_was_said_when_the_process_ended_is_not_said_again(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
     file = tmp_path / "picture.png"
     file.write_bytes(b"a picture")
-    async with open_at(alone, tmp_path / "bo") as bo:
+    async with open_client(alone, tmp_path / "bo") as bo:
         bo_id = await register(bo, alone)
-        async with open_at(alone, tmp_path / "ann") as ann:
+        async with open_client(alone, tmp_path / "ann") as ann:
             await register(ann, alone)
             chat = await ann.direct(bo_id)
-            ann.files._spool.drop = lambda _: 1 / 0  # type: ignore[assignment,method-assign]  # as a kill there
+            ann.files._uploads.delete = lambda _: 1 / 0  # type: ignore[assignment,method-assign]  # as a kill there
             with pytest.raises(ZeroDivisionError):
                 await ann.files.send(chat, file, "look")
             await ann.sent()
-        async with open_at(alone, tmp_path / "ann") as ann:
+        async with open_client(alone, tmp_path / "ann") as ann:
             first = await ann.files.send(chat, file, "look")
             assert await ann.files.send(chat, file, "look") != first
             await ann.send_text(chat, "end")
-            assert await texts(bo, 3) == ["look", "look", "end"]
+            assert await next_texts(bo, 3) == ["look", "look", "end"]
 
 
-async def test_events_of_a_profile_without_an_account_raise(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "nobody") as nobody:
+async def test_events_of_a_profile_without_an_account_raise(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "nobody") as nobody:
         for follow in (True, False):
             with pytest.raises(NotRegistered):
                 await anext(nobody.events(follow=follow))
@@ -73,9 +75,11 @@ async def test_events_of_a_profile_without_an_account_raise(alone: Alone, tmp_pa
             await nobody.run(print)  # type: ignore[arg-type]  # it hears nothing
 
 
-async def test_what_a_handler_raises_at_is_put_aside_and_the_rest_goes_on(alone: Alone, tmp_path: Path) -> None:
+async def test_what_a_handler_raises_at_is_put_aside_and_the_rest_goes_on(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
     heard: list[str] = []
-    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
+    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
         await register(ann, alone)
         chat = await ann.direct(await register(bo, alone))
         for word in ("away", "bad", "end"):
@@ -99,9 +103,9 @@ async def test_what_a_handler_raises_at_is_put_aside_and_the_rest_goes_on(alone:
     await _retried_and_dropped(alone, tmp_path / "bo", aside[0].number)
 
 
-async def _retried_and_dropped(alone: Alone, folder: Path, number: int) -> None:
+async def _retried_and_dropped(alone: AllInOneProcess, folder: Path, number: int) -> None:
     """It is not met at the next start; retried, it is the next one; dropped, it is gone."""
-    async with open_at(alone, folder) as bo:
+    async with open_client(alone, folder) as bo:
         assert [event async for event in bo.events(follow=False) if isinstance(event, Message)] == []
         assert [each.number for each in bo.dead_letters.all()] == [number]
         assert bo.dead_letters.retry(number)
@@ -109,26 +113,26 @@ async def _retried_and_dropped(alone: Alone, folder: Path, number: int) -> None:
         assert (bo.dead_letters.all(), bo.dead_letters.drop(number)) == ([], False)
 
 
-async def _with_a_new_key(alone: Alone, tmp_path: Path) -> tuple[UUID, UUID]:
+async def _with_a_new_key(alone: AllInOneProcess, tmp_path: Path) -> tuple[UUID, UUID]:
     """Ann has a chat with Bo, whose account has another key since."""
-    number = fresh_number()
-    async with open_at(alone, tmp_path / "ann") as ann:
+    number = unused_number()
+    async with open_client(alone, tmp_path / "ann") as ann:
         await register(ann, alone)
-        async with open_at(alone, tmp_path / "bo") as bo:
+        async with open_client(alone, tmp_path / "bo") as bo:
             bo_id = await register(bo, alone, number)
             chat = await ann.direct(bo_id)
             await ann.send_text(chat, "before")
-            assert await texts(bo, 1) == ["before"]
-    async with open_at(alone, tmp_path / "bo anew") as bo:
+            assert await next_texts(bo, 1) == ["before"]
+    async with open_client(alone, tmp_path / "bo anew") as bo:
         await register(bo, alone, number)
     return chat, bo_id
 
 
-async def test_a_changed_key_says_what_waits_behind_it_after_each_start(alone: Alone, tmp_path: Path) -> None:
+async def test_a_changed_key_says_what_waits_behind_it_after_each_start(alone: AllInOneProcess, tmp_path: Path) -> None:
     chat, bo_id = await _with_a_new_key(alone, tmp_path)
     counts: list[int] = []
     for number in range(3):
-        async with open_at(alone, tmp_path / "ann") as ann:
+        async with open_client(alone, tmp_path / "ann") as ann:
             await ann.send_text(chat, f"waits {number}")
             await ann.sent()
             told = await until(ann, lambda event: isinstance(event, IdentityChanged))
@@ -140,27 +144,27 @@ async def test_a_changed_key_says_what_waits_behind_it_after_each_start(alone: A
     assert counts == [1, 2, 3]
 
 
-async def test_a_bot_goes_on_with_a_changed_key_if_its_policy_says_so(alone: Alone, tmp_path: Path) -> None:
+async def test_a_bot_goes_on_with_a_changed_key_if_its_policy_says_so(alone: AllInOneProcess, tmp_path: Path) -> None:
     chat, _ = await _with_a_new_key(alone, tmp_path)
     profile = Profile(tmp_path / "ann", alone.url)
-    async with Client.open(profile, on_changed_key="accept") as ann, open_at(alone, tmp_path / "bo anew") as bo:
+    async with Client.open(profile, on_changed_key="accept") as ann, open_client(alone, tmp_path / "bo anew") as bo:
         said = await ann.send_text(chat, "after")
         assert said not in await ann.sent()
-        assert await texts(bo, 1) == ["after"]
+        assert await next_texts(bo, 1) == ["after"]
 
 
-async def test_a_key_that_was_compared_is_not_replaced_by_a_policy(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann:
+async def test_a_key_that_was_compared_is_not_replaced_by_a_policy(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann:
         await register(ann, alone)
-    async with open_at(alone, tmp_path / "bo") as bo:
-        number = fresh_number()
+    async with open_client(alone, tmp_path / "bo") as bo:
+        number = unused_number()
         bo_id = await register(bo, alone, number)
-        async with open_at(alone, tmp_path / "ann") as ann:
+        async with open_client(alone, tmp_path / "ann") as ann:
             chat = await ann.direct(bo_id)
             await ann.send_text(chat, "before")
             await ann.sent()
             await ann.safety.verify(bo_id, await ann.safety.number(bo_id))
-    async with open_at(alone, tmp_path / "bo anew") as bo:
+    async with open_client(alone, tmp_path / "bo anew") as bo:
         await register(bo, alone, number)
 
     async with Client.open(Profile(tmp_path / "ann", alone.url), on_changed_key="accept") as ann:

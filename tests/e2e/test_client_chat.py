@@ -13,15 +13,15 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
-from scripts.nodes import ROOT, Alone
-from tests.client_shell import Terminal
+from scripts.nodes import ROOT, AllInOneProcess
 from tests.e2e.test_client_presence import pair
-from tests.e2e.test_sdk import texts, up_to
-from vyry.cli.client.chat.screen import Chat
-from vyry.cli.client.chat.widgets import History
-from vyry.cli.client.exits import Exit
-from vyry.client.client import Client
-from vyry.client.events import Message, Reaction, Receipt, Unsend
+from tests.e2e.test_sdk import events_until, next_texts
+from tests.support.cli_runner import CliRunner
+from vyry.cli.client.chat.screen import ChatApp
+from vyry.cli.client.chat.widgets import MessageList
+from vyry.cli.client.exit_codes import Exit
+from vyry.client.api.client import Client
+from vyry.client.store.events import Message, Reaction, Receipt, Unsend
 
 
 pytestmark = pytest.mark.timeout(120)
@@ -30,7 +30,7 @@ HOSTILE = "[red]x[/red] \x1b[2J\x07 \u202eabc " + "long " * 2_000
 
 @asynccontextmanager
 async def screen(client: Client, chat: UUID | None) -> AsyncIterator[Pilot[None]]:
-    app = Chat(client, client.user_id, chat)
+    app = ChatApp(client, client.user_id, chat)
     async with app.run_test(size=(110, 32)) as pilot:
         yield pilot
 
@@ -52,7 +52,9 @@ async def type_in(pilot: Pilot[None], words: str) -> None:
     await pilot.press(*("space" if letter == " " else letter for letter in words), "enter")
 
 
-async def test_what_is_typed_is_sent_and_what_comes_is_shown_and_told_as_read(alone: Alone, tmp_path: Path) -> None:
+async def test_what_is_typed_is_sent_and_what_comes_is_shown_and_told_as_read(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, None) as pilot:
         await until(pilot, lambda: "hello" in shown(pilot))
         await bo.messages.typing(chat)
@@ -82,45 +84,45 @@ async def read_receipt(client: Client) -> list[UUID]:
     return read
 
 
-async def test_messages_are_answered_changed_taken_back_and_reacted_to(alone: Alone, tmp_path: Path) -> None:
+async def test_messages_are_answered_changed_taken_back_and_reacted_to(alone: AllInOneProcess, tmp_path: Path) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await until(pilot, lambda: "hello Ann" in shown(pilot))
-        pilot.app.query_one(History).focus()
+        pilot.app.query_one(MessageList).focus()
         await pilot.press("r")
         await type_in(pilot, "an answer")
-        answer = (await up_to(bo, Message))[-1]
+        answer = (await events_until(bo, Message))[-1]
         await until(pilot, lambda: "an answer" in shown(pilot))
-        pilot.app.query_one(History).focus()
+        pilot.app.query_one(MessageList).focus()
         await pilot.press("end", "e", "exclamation_mark", "enter")
         await until(pilot, lambda: "(edited)" in shown(pilot))
-        pilot.app.query_one(History).focus()
+        pilot.app.query_one(MessageList).focus()
         await pilot.press("end", "up", "plus")
         await pilot.press("enter")
-        reaction = (await up_to(bo, Reaction))[-1]
-        pilot.app.query_one(History).focus()
+        reaction = (await events_until(bo, Reaction))[-1]
+        pilot.app.query_one(MessageList).focus()
         await pilot.press("end", "u")
         await until(pilot, lambda: "taken back" in shown(pilot))
-        unsent = (await up_to(bo, Unsend))[-1]
+        unsent = (await events_until(bo, Unsend))[-1]
 
     assert answer.body["replyTo"]["senderId"] == reaction.body["target"]["senderId"]
     assert (reaction.body["emoji"], unsent.body["target"]["id"]) == ("👍", answer.body["id"])
 
 
-async def test_escape_in_the_box_of_reactions_changes_none(alone: Alone, tmp_path: Path) -> None:
+async def test_escape_in_the_box_of_reactions_changes_none(alone: AllInOneProcess, tmp_path: Path) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await until(pilot, lambda: "hello Ann" in shown(pilot))
-        pilot.app.query_one(History).focus()
+        pilot.app.query_one(MessageList).focus()
         await pilot.press("end", "plus")
         await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
         await pilot.press("escape")
         await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
         await ann.send_text(chat, "no reaction")
-        came = await up_to(bo, Message)
+        came = await events_until(bo, Message)
 
     assert not [event for event in came if isinstance(event, Reaction)]
 
 
-async def test_words_of_others_neither_paint_nor_steer_the_terminal(alone: Alone, tmp_path: Path) -> None:
+async def test_words_of_others_neither_paint_nor_steer_the_terminal(alone: AllInOneProcess, tmp_path: Path) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await bo.account.update(displayName="[b]Bo\u202e")
         await bo.send_text(chat, HOSTILE)
@@ -133,7 +135,7 @@ async def test_words_of_others_neither_paint_nor_steer_the_terminal(alone: Alone
 
 
 async def test_files_go_and_come_and_safety_numbers_are_compared(
-    alone: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    alone: AllInOneProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = tmp_path / "saved" / "notes.txt"
     (tmp_path / "notes.txt").write_text("some notes")
@@ -143,12 +145,12 @@ async def test_files_go_and_come_and_safety_numbers_are_compared(
         await until(pilot, lambda: "hello Ann" in shown(pilot))
         await bo.files.send(chat, tmp_path / "notes.txt")
         await until(pilot, lambda: "[notes.txt, 10 bytes]" in shown(pilot))
-        pilot.app.query_one(History).focus()
+        pilot.app.query_one(MessageList).focus()
         await pilot.press("end", "s", "enter")
         await until(pilot, saved.exists)
         await pilot.press("ctrl+o")
         await type_in(pilot, "notes.txt")
-        sent = (await up_to(bo, Message))[-1]
+        sent = (await events_until(bo, Message))[-1]
         await pilot.press("ctrl+t")
         await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
         pilot.app.screen.query_one(Input).value = await bo.safety.number(ann.user_id)
@@ -159,7 +161,9 @@ async def test_files_go_and_come_and_safety_numbers_are_compared(
     assert saved.read_text() == "some notes"
 
 
-async def test_a_node_that_goes_away_is_told_and_what_is_written_is_sent_later(alone: Alone, tmp_path: Path) -> None:
+async def test_a_node_that_goes_away_is_told_and_what_is_written_is_sent_later(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         state = pilot.app.query_one("#state", Static)
         await until(pilot, lambda: str(state.content) == "Connected")
@@ -167,7 +171,7 @@ async def test_a_node_that_goes_away_is_told_and_what_is_written_is_sent_later(a
         await until(pilot, lambda: "Not connected" in str(state.content))
         await type_in(pilot, "meanwhile")
         await asyncio.to_thread(alone.start)
-        assert await texts(bo, 1) == ["meanwhile"]
+        assert await next_texts(bo, 1) == ["meanwhile"]
 
 
 class Screen:
@@ -202,8 +206,8 @@ class Screen:
         return os.waitstatus_to_exitcode(status)
 
 
-async def test_it_runs_in_a_real_terminal_and_leaves_it_as_it_was(alone: Alone, tmp_path: Path) -> None:
-    terminal = Terminal(alone, tmp_path)
+async def test_it_runs_in_a_real_terminal_and_leaves_it_as_it_was(alone: AllInOneProcess, tmp_path: Path) -> None:
+    terminal = CliRunner(alone, tmp_path)
     ann, bo = await asyncio.to_thread(terminal.sign_up, "ann"), await asyncio.to_thread(terminal.sign_up, "bo")
     real = Screen(tmp_path, bo, "--profile", "ann")
 
@@ -213,8 +217,8 @@ async def test_it_runs_in_a_real_terminal_and_leaves_it_as_it_was(alone: Alone, 
     heard = ""
     async with asyncio.timeout(30):
         while "hello-Bo" not in heard:
-            heard = (await asyncio.to_thread(terminal.client, "bo", "receive")).out
-    await asyncio.to_thread(terminal.client, "bo", "send", ann, "hello-Ann")
+            heard = (await asyncio.to_thread(terminal.run_client, "bo", "receive")).out
+    await asyncio.to_thread(terminal.run_client, "bo", "send", ann, "hello-Ann")
     await real.shows(b"hello-Ann")
     real.press(b"\x11")
 
@@ -222,8 +226,8 @@ async def test_it_runs_in_a_real_terminal_and_leaves_it_as_it_was(alone: Alone, 
     assert b"\x1b[?1049l" in real.seen
 
 
-def test_without_a_terminal_it_says_what_to_take(alone: Alone, tmp_path: Path) -> None:
-    done = Terminal(alone, tmp_path).client("ann", "chat")
+def test_without_a_terminal_it_says_what_to_take(alone: AllInOneProcess, tmp_path: Path) -> None:
+    done = CliRunner(alone, tmp_path).run_client("ann", "chat")
 
     assert (done.code, done.out) == (Exit.WRONG_LINE, "")
     assert "receive --json" in done.err

@@ -10,38 +10,40 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from scripts.nodes import Alone
-from tests.befriending import befriend
-from tests.client import fresh_number
+from scripts.nodes import AllInOneProcess
 from tests.e2e.test_client_chat import screen, shown, type_in, until
 from tests.e2e.test_client_presence import pair
-from tests.e2e.test_sdk import open_at, register, texts
-from vyry.cli.client.chat.screen import Chat
-from vyry.cli.client.comparing import NEW, OLD
-from vyry.client.client import Client
-from vyry.client.events import MemberAdded, OwnIdentityForged
+from tests.e2e.test_sdk import next_texts, open_client, register
+from tests.support.friendship import befriend
+from tests.support.rest_device import unused_number
+from vyry.cli.client.chat.screen import ChatApp
+from vyry.cli.client.safety_numbers import NEW_NUMBER_TITLE, OLD_NUMBER_TITLE
+from vyry.client.api.client import Client
+from vyry.client.store.events import MemberAdded, OwnIdentityForged
 
 
 pytestmark = pytest.mark.timeout(120)
 
 
 @asynccontextmanager
-async def changed(alone: Alone, folder: Path) -> AsyncIterator[tuple[Client, Client, UUID, str]]:
+async def identity_changed_chat(
+    alone: AllInOneProcess, folder: Path
+) -> AsyncIterator[tuple[Client, Client, UUID, str]]:
     """Ann, the new device of Bo, whose old one she has written to, their conversation, and the old number."""
-    number = fresh_number()
-    async with open_at(alone, folder / "ann") as ann:
+    number = unused_number()
+    async with open_client(alone, folder / "ann") as ann:
         await register(ann, alone)
-        async with open_at(alone, folder / "bo") as bo:
+        async with open_client(alone, folder / "bo") as bo:
             chat = await ann.direct(await register(bo, alone, number))
             await ann.send_text(chat, "hello")
-            assert await texts(bo, 1) == ["hello"]
+            assert await next_texts(bo, 1) == ["hello"]
             old = await ann.safety.number(bo.user_id)
-        async with open_at(alone, folder / "anew") as anew:
+        async with open_client(alone, folder / "anew") as anew:
             await register(anew, alone, number)
             yield ann, anew, chat, old
 
 
-def box(pilot: Pilot[None]) -> str:
+def dialog_text(pilot: Pilot[None]) -> str:
     """What the open box asks."""
     return str(pilot.app.screen.query_one(Static).content)
 
@@ -55,13 +57,15 @@ async def compare(pilot: Pilot[None], digits: str) -> None:
     await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
 
 
-def said(pilot: Pilot[None]) -> str:
+def toast_texts(pilot: Pilot[None]) -> str:
     """What was said in lines that stay for a while."""
     return "\n".join(str(each.message) for each in pilot.app._notifications)
 
 
-async def test_a_changed_key_is_shown_wherever_one_looks_until_it_is_accepted(alone: Alone, tmp_path: Path) -> None:
-    async with changed(alone, tmp_path) as (ann, anew, chat, old), screen(ann, chat) as pilot:
+async def test_a_changed_key_is_shown_wherever_one_looks_until_it_is_accepted(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with identity_changed_chat(alone, tmp_path) as (ann, anew, chat, old), screen(ann, chat) as pilot:
         title = pilot.app.query_one("#title", Static)
         await until(pilot, lambda: "hello" in shown(pilot))
         await type_in(pilot, "is it you?")
@@ -72,49 +76,49 @@ async def test_a_changed_key_is_shown_wherever_one_looks_until_it_is_accepted(al
         assert "Ctrl+T compares" in shown(pilot).splitlines()[-1]
         await pilot.press("ctrl+t")
         await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
-        asked = box(pilot)
+        asked = dialog_text(pilot)
         await pilot.press("escape")
         await compare(pilot, old)
-        await until(pilot, lambda: "old digits" in said(pilot))
+        await until(pilot, lambda: "old digits" in toast_texts(pilot))
         await compare(pilot, await anew.safety.number(ann.user_id))
-        assert await texts(anew, 1) == ["is it you?"]
+        assert await next_texts(anew, 1) == ["is it you?"]
         await until(pilot, lambda: "decide" not in f"{shown(pilot)}{shown(pilot, '#chats')}{title.content}".lower())
         assert ann.safety.is_verified(anew.user_id)
 
-    assert (OLD in asked, NEW in asked) == (True, True)
+    assert (OLD_NUMBER_TITLE in asked, NEW_NUMBER_TITLE in asked) == (True, True)
 
 
-async def test_digits_that_do_not_fit_note_nothing(alone: Alone, tmp_path: Path) -> None:
+async def test_digits_that_do_not_fit_note_nothing(alone: AllInOneProcess, tmp_path: Path) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await until(pilot, lambda: "hello Ann" in shown(pilot))
         await compare(pilot, "1" * 60)
-        await until(pilot, lambda: "not the digits" in said(pilot))
+        await until(pilot, lambda: "not the digits" in toast_texts(pilot))
         assert not ann.safety.is_verified(bo.user_id)
         await compare(pilot, f" {await bo.safety.number(ann.user_id)} ")
-        await until(pilot, lambda: "Noted as compared" in said(pilot))
+        await until(pilot, lambda: "Noted as compared" in toast_texts(pilot))
         assert ann.safety.is_verified(bo.user_id)
 
 
-async def test_what_waits_is_shown_after_a_restart_too(alone: Alone, tmp_path: Path) -> None:
-    async with changed(alone, tmp_path) as (ann, _, chat, _old):
+async def test_what_waits_is_shown_after_a_restart_too(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with identity_changed_chat(alone, tmp_path) as (ann, _, chat, _old):
         await ann.send_text(chat, "is it you?")
         await ann.sent()
         assert [each.name async for each in ann.events(follow=False)]
         before = ann.conversations.decisions.all()
-    async with open_at(alone, tmp_path / "ann") as ann, screen(ann, None) as pilot:
+    async with open_client(alone, tmp_path / "ann") as ann, screen(ann, None) as pilot:
         await until(pilot, lambda: "1 message waits to be sent" in shown(pilot))
         assert ann.conversations.decisions.all() == before
 
     assert [each.body["waiting"] for each in before] == [1]
 
 
-async def test_a_new_member_is_shown_in_the_group(alone: Alone, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, _), open_at(alone, tmp_path / "eve") as eve:
+async def test_a_new_member_is_shown_in_the_group(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with pair(alone, tmp_path) as (ann, bo, _), open_client(alone, tmp_path / "eve") as eve:
         await register(eve, alone)
         await befriend(ann, eve)
         group = await ann.groups.create([bo.user_id], "walks")
         await ann.send_text(group, "first")
-        assert await texts(bo, 1) == ["first"]
+        assert await next_texts(bo, 1) == ["first"]
         await bo.sent()
         await ann.groups.add(group, [eve.user_id])
         await ann.send_text(group, "welcome")
@@ -128,19 +132,19 @@ async def test_a_new_member_is_shown_in_the_group(alone: Alone, tmp_path: Path) 
     assert "not compared" in rows
 
 
-async def test_forged_keys_of_ones_own_account_stay_below_everything(alone: Alone, tmp_path: Path) -> None:
+async def test_forged_keys_of_ones_own_account_stay_below_everything(alone: AllInOneProcess, tmp_path: Path) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         app = pilot.app
-        assert isinstance(app, Chat)
+        assert isinstance(app, ChatApp)
         await until(pilot, lambda: "hello Ann" in shown(pilot))
-        app.desk.note(OwnIdentityForged(source="list", device_id=9))
+        app.model.record_event(OwnIdentityForged(source="list", device_id=9))
         for each in ("one", "two"):
             await bo.send_text(chat, each)
             await until(pilot, lambda: each in shown(pilot))  # noqa: B023
             assert "keys for your own account" in shown(pilot).splitlines()[-1]
 
 
-def add_member(alone: Alone, chat: UUID, user_id: UUID) -> None:
+def add_member(alone: AllInOneProcess, chat: UUID, user_id: UUID) -> None:
     """The operator changes the node's database: another member of a direct conversation."""
     file = next(alone.folder.rglob("vyry.db"))
     with sqlite3.connect(file, timeout=10) as database:
@@ -153,8 +157,10 @@ def add_member(alone: Alone, chat: UUID, user_id: UUID) -> None:
         database.execute("UPDATE conversation SET version = version + 1 WHERE id = ?", (str(chat),))
 
 
-async def test_another_member_of_a_direct_conversation_stops_it_and_is_shown(alone: Alone, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), open_at(alone, tmp_path / "eve") as eve:
+async def test_another_member_of_a_direct_conversation_stops_it_and_is_shown(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with pair(alone, tmp_path) as (ann, bo, chat), open_client(alone, tmp_path / "eve") as eve:
         await register(eve, alone)
         add_member(alone, chat, eve.user_id)
         told = await bo.conversations.get(chat)

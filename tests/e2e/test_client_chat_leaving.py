@@ -8,11 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from scripts.nodes import Alone
-from tests.client_shell import Terminal
+from scripts.nodes import AllInOneProcess
 from tests.e2e.test_client_chat import Screen, screen, shown, until
 from tests.e2e.test_client_presence import pair
-from vyry.client.client import Client
+from tests.support.cli_runner import CliRunner
+from vyry.client.api.client import Client
 
 
 pytestmark = pytest.mark.timeout(120)
@@ -38,7 +38,7 @@ async def busy(client: Client, chat: UUID) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("keys", [(), ("ctrl+q",)], ids=["closed", "quit"])
 async def test_a_screen_left_while_events_arrive_ends_quietly(
-    alone: Alone, tmp_path: Path, keys: tuple[str, ...]
+    alone: AllInOneProcess, tmp_path: Path, keys: tuple[str, ...]
 ) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat):
         for moment in MOMENTS:
@@ -51,7 +51,7 @@ async def test_a_screen_left_while_events_arrive_ends_quietly(
 
 
 @pytest.mark.parametrize("key", ["f1", "ctrl+o", "ctrl+t"])
-async def test_a_screen_left_while_a_box_opens_ends_quietly(alone: Alone, tmp_path: Path, key: str) -> None:
+async def test_a_screen_left_while_a_box_opens_ends_quietly(alone: AllInOneProcess, tmp_path: Path, key: str) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat):
         for moment in MOMENTS[::2]:
             async with busy(bo, chat), screen(ann, chat) as pilot:
@@ -62,7 +62,7 @@ async def test_a_screen_left_while_a_box_opens_ends_quietly(alone: Alone, tmp_pa
             assert (pilot.app.return_code or 0, pilot.app.screen_stack) == (0, [])
 
 
-async def test_under_an_open_box_the_screen_still_shows_what_comes(alone: Alone, tmp_path: Path) -> None:
+async def test_under_an_open_box_the_screen_still_shows_what_comes(alone: AllInOneProcess, tmp_path: Path) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await until(pilot, lambda: "hello Ann" in shown(pilot))
         for key in ("f1", "ctrl+o", "ctrl+t"):
@@ -75,8 +75,8 @@ async def test_under_an_open_box_the_screen_still_shows_what_comes(alone: Alone,
             await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
 
 
-async def test_what_is_entered_right_before_quitting_is_kept(alone: Alone, tmp_path: Path) -> None:
-    terminal = Terminal(alone, tmp_path)
+async def test_what_is_entered_right_before_quitting_is_kept(alone: AllInOneProcess, tmp_path: Path) -> None:
+    terminal = CliRunner(alone, tmp_path)
     await asyncio.to_thread(terminal.sign_up, "ann")
     bo = await asyncio.to_thread(terminal.sign_up, "bo")
     real = Screen(tmp_path, bo, "--profile", "ann")
@@ -84,4 +84,4 @@ async def test_what_is_entered_right_before_quitting_is_kept(alone: Alone, tmp_p
     real.press(b"the-last-word\r\x11")
 
     assert await real.ended() == 0
-    assert "the-last-word" in (await asyncio.to_thread(terminal.client, "ann", "history", bo)).out
+    assert "the-last-word" in (await asyncio.to_thread(terminal.run_client, "ann", "history", bo)).out

@@ -9,254 +9,256 @@ from uuid import uuid4
 
 import pytest
 
-from scripts.nodes import Alone
-from tests.client import fresh_number
-from tests.client_shell import Run, Terminal
-from vyry.cli.client.exits import Exit
+from scripts.nodes import AllInOneProcess
+from tests.support.cli_runner import CliResult, CliRunner
+from tests.support.rest_device import unused_number
+from vyry.cli.client.exit_codes import Exit
 
 
 NOWHERE = "http://127.0.0.1:1"
 
 
 @pytest.fixture(scope="module")
-def here(alone: Alone, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+def here(alone: AllInOneProcess, tmp_path_factory: pytest.TempPathFactory) -> CliRunner:
     """A terminal with two people in it."""
-    made = Terminal(alone, tmp_path_factory.mktemp("home"))
+    made = CliRunner(alone, tmp_path_factory.mktemp("home"))
     made.variables = {"ANN": made.sign_up("ann"), "BO": made.sign_up("bo")}
     return made
 
 
-def refused(done: Run, code: Exit, word: str) -> None:
+def refused(done: CliResult, code: Exit, word: str) -> None:
     """One line on standard error, nothing on standard output, and the code of that kind."""
     assert (done.code, done.out, len(done.err.splitlines())) == (code, "", 1), done
     assert word in done.err
 
 
-def test_two_people_chat_in_words_and_in_json(here: Terminal) -> None:
-    assert here.client("ann", "send", here.variables["BO"], "hello").out == "Sent.\n"
-    assert here.client("ann", "send", here.variables["BO"], typed="from a pipe").out == "Sent.\n"
-    told = here.told("bo", "receive")
+def test_two_people_chat_in_words_and_in_json(here: CliRunner) -> None:
+    assert here.run_client("ann", "send", here.variables["BO"], "hello").out == "Sent.\n"
+    assert here.run_client("ann", "send", here.variables["BO"], typed="from a pipe").out == "Sent.\n"
+    told = here.run_client_json("bo", "receive")
 
     assert [line["text"] for line in told if line["event"] == "message"] == ["hello", "from a pipe"]
-    assert here.client("bo", "receive").out == ""
+    assert here.run_client("bo", "receive").out == ""
 
 
-def test_a_profile_remembers_its_node(here: Terminal) -> None:
-    assert here.told("ann", "whoami") == [{"userId": here.variables["ANN"], "node": here.node.url}]
+def test_a_profile_remembers_its_node(here: CliRunner) -> None:
+    assert here.run_client_json("ann", "whoami") == [{"userId": here.variables["ANN"], "node": here.node.url}]
 
 
-def test_what_is_asked_of_an_empty_profile_says_to_register(here: Terminal) -> None:
-    refused(here.client("nobody", "whoami"), Exit.NO_ACCOUNT, "register first")
+def test_what_is_asked_of_an_empty_profile_says_to_register(here: CliRunner) -> None:
+    refused(here.run_client("nobody", "whoami"), Exit.NO_ACCOUNT, "register first")
 
 
-def test_a_node_that_is_away_is_named(here: Terminal) -> None:
-    refused(here.client("new", "register", "+491512345678", "--url", NOWHERE), Exit.NODE_AWAY, NOWHERE)
+def test_a_node_that_is_away_is_named(here: CliRunner) -> None:
+    refused(here.run_client("new", "register", "+491512345678", "--url", NOWHERE), Exit.NODE_AWAY, NOWHERE)
 
 
-def test_what_the_node_refuses_ends_with_its_word(here: Terminal) -> None:
-    nobody = here.client("ann", "send", str(uuid4()), "hello")
+def test_what_the_node_refuses_ends_with_its_word(here: CliRunner) -> None:
+    nobody = here.run_client("ann", "send", str(uuid4()), "hello")
 
     refused(nobody, Exit.NOT_FOUND, "NOT_FOUND")
 
 
-def test_what_is_no_number_is_refused_before_the_node_is_asked(here: Terminal) -> None:
-    refused(here.client("new", "register", "12", "--url", NOWHERE), Exit.WRONG_LINE, "no country code")
+def test_what_is_no_number_is_refused_before_the_node_is_asked(here: CliRunner) -> None:
+    refused(here.run_client("new", "register", "12", "--url", NOWHERE), Exit.WRONG_LINE, "no country code")
 
 
-def test_a_code_that_nobody_types_registers_nothing(here: Terminal) -> None:
-    done = here.client("new", "register", "+491512345678", "--url", here.node.url)
+def test_a_code_that_nobody_types_registers_nothing(here: CliRunner) -> None:
+    done = here.run_client("new", "register", "+491512345678", "--url", here.node.url)
 
     assert (done.code, done.out) == (Exit.FAILED, "")
     assert done.err.endswith("nothing was registered.\n")
-    refused(here.client("new", "whoami"), Exit.NO_ACCOUNT, "register first")
+    refused(here.run_client("new", "whoami"), Exit.NO_ACCOUNT, "register first")
 
 
-def test_a_profile_in_use_is_left_alone(here: Terminal) -> None:
+def test_a_profile_in_use_is_left_alone(here: CliRunner) -> None:
     with (here.home / ".vyry/ann/vyry.db.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        refused(here.client("ann", "whoami", "--timeout", "0.2"), Exit.STORE_LOCKED, "Another process")
+        refused(here.run_client("ann", "whoami", "--timeout", "0.2"), Exit.STORE_LOCKED, "Another process")
 
-    assert here.told("ann", "whoami")[0]["userId"] == here.variables["ANN"]
+    assert here.run_client_json("ann", "whoami")[0]["userId"] == here.variables["ANN"]
 
 
 @pytest.mark.parametrize(("key", "mode"), [(b"\0" * 32, 0o600), (b"short", 0o600), (None, 0o644)])
-def test_a_wrong_key_opens_nothing_and_breaks_nothing(here: Terminal, key: bytes | None, mode: int) -> None:
+def test_a_wrong_key_opens_nothing_and_breaks_nothing(here: CliRunner, key: bytes | None, mode: int) -> None:
     file = here.home / ".vyry/ann/key"
     right = file.read_bytes()
     file.write_bytes(right if key is None else key)
     file.chmod(mode)
 
-    refused(here.client("ann", "whoami"), Exit.STORE_LOCKED, "key")
+    refused(here.run_client("ann", "whoami"), Exit.STORE_LOCKED, "key")
 
     file.chmod(0o600)
     file.write_bytes(right)
-    assert here.told("ann", "whoami")[0]["userId"] == here.variables["ANN"]
+    assert here.run_client_json("ann", "whoami")[0]["userId"] == here.variables["ANN"]
 
 
-def test_a_wrong_command_line_ends_with_2(here: Terminal) -> None:
-    done = here.client("ann", "send")
+def test_a_wrong_command_line_ends_with_2(here: CliRunner) -> None:
+    done = here.run_client("ann", "send")
 
     assert (done.code, done.out) == (Exit.WRONG_LINE, "")
 
 
-def test_nothing_but_the_node_is_readable_in_a_profile(here: Terminal) -> None:
+def test_nothing_but_the_node_is_readable_in_a_profile(here: CliRunner) -> None:
     folder: Path = here.home / ".vyry/bo"
 
-    assert json.loads(here.client("bo", "whoami", "--json").out)["node"] == (folder / "node").read_text().strip()
+    assert json.loads(here.run_client("bo", "whoami", "--json").out)["node"] == (folder / "node").read_text().strip()
     assert here.variables["BO"].encode() not in (folder / "vyry.db").read_bytes()
     assert oct(folder.stat().st_mode & 0o777) == "0o700"
 
 
-def test_what_was_said_is_answered_changed_and_taken_back_by_its_id(here: Terminal) -> None:
+def test_what_was_said_is_answered_changed_and_taken_back_by_its_id(here: CliRunner) -> None:
     ann, bo = here.variables["ANN"], here.variables["BO"]
-    said = here.told("ann", "send", bo, "helo")[0]
-    here.told("ann", "edit", bo, said["id"], "hello")
-    here.told("bo", "receive")
-    here.told("bo", "react", said["conversationId"], said["id"], "+1")
-    answer = here.told("bo", "send", ann, "hi", "--reply-to", said["id"])[0]
-    here.told("bo", "unsend", ann, answer["id"])
+    said = here.run_client_json("ann", "send", bo, "helo")[0]
+    here.run_client_json("ann", "edit", bo, said["id"], "hello")
+    here.run_client_json("bo", "receive")
+    here.run_client_json("bo", "react", said["conversationId"], said["id"], "+1")
+    answer = here.run_client_json("bo", "send", ann, "hi", "--reply-to", said["id"])[0]
+    here.run_client_json("bo", "unsend", ann, answer["id"])
 
-    heard = [line for line in here.told("ann", "receive") if line["event"] in ("reaction", "message", "unsend")]
+    heard = [
+        line for line in here.run_client_json("ann", "receive") if line["event"] in ("reaction", "message", "unsend")
+    ]
 
     target = {"id": said["id"], "senderId": ann}
     assert [line["event"] for line in heard] == ["reaction", "message", "unsend"]
     assert (heard[0]["target"], heard[0]["emoji"], heard[1]["replyTo"]) == (target, "+1", target)
-    assert [line["event"] for line in here.told("ann", "history", bo, "--limit", "3")] == [
+    assert [line["event"] for line in here.run_client_json("ann", "history", bo, "--limit", "3")] == [
         line["event"] for line in heard
     ]
 
 
-def test_a_message_that_nobody_knows_is_not_found(here: Terminal) -> None:
-    refused(here.client("ann", "react", here.variables["BO"], str(uuid4()), "+1"), Exit.NOT_FOUND, "No message")
+def test_a_message_that_nobody_knows_is_not_found(here: CliRunner) -> None:
+    refused(here.run_client("ann", "react", here.variables["BO"], str(uuid4()), "+1"), Exit.NOT_FOUND, "No message")
 
 
-def test_people_are_found_by_name_and_by_number(here: Terminal) -> None:
-    number = fresh_number()
+def test_people_are_found_by_name_and_by_number(here: CliRunner) -> None:
+    number = unused_number()
     cleo = here.sign_up("cleo", number)
-    here.told("cleo", "profile", "--username", f"cleo_{cleo[-12:]}", "--name", "Cleo")
+    here.run_client_json("cleo", "profile", "--username", f"cleo_{cleo[-12:]}", "--name", "Cleo")
 
-    by_name = here.told("ann", "send", f"@cleo_{cleo[-12:]}", "by name")[0]
-    by_number = here.told("ann", "send", number, "by number")[0]
-    chats = here.client("ann", "chats").out
+    by_name = here.run_client_json("ann", "send", f"@cleo_{cleo[-12:]}", "by name")[0]
+    by_number = here.run_client_json("ann", "send", number, "by number")[0]
+    chats = here.run_client("ann", "chats").out
 
     assert by_name["conversationId"] == by_number["conversationId"]
     assert f"{by_name['conversationId']}  direct  @cleo_{cleo[-12:]}\n" in chats
-    refused(here.client("ann", "send", "@no_such_person", "x"), Exit.NOT_FOUND, "NOT_FOUND")
-    refused(here.client("ann", "send", fresh_number(), "x"), Exit.NOT_FOUND, "can be found")
+    refused(here.run_client("ann", "send", "@no_such_person", "x"), Exit.NOT_FOUND, "NOT_FOUND")
+    refused(here.run_client("ann", "send", unused_number(), "x"), Exit.NOT_FOUND, "can be found")
 
 
-def test_friends_are_asked_and_blocked_people_are_gone(here: Terminal) -> None:
+def test_friends_are_asked_and_blocked_people_are_gone(here: CliRunner) -> None:
     dan = here.sign_up("dan")
     bo = here.variables["BO"]
-    assert here.told("dan", "friends", "add", bo) == [{"userId": bo, "status": "requested"}]
-    assert here.told("bo", "friends", "requests")[0]["direction"] == "incoming"
-    assert here.told("bo", "friends", "add", dan) == [{"userId": dan, "status": "friends"}]
-    assert [each["userId"] for each in here.told("dan", "friends", "list")] == [bo]
+    assert here.run_client_json("dan", "friends", "add", bo) == [{"userId": bo, "status": "requested"}]
+    assert here.run_client_json("bo", "friends", "requests")[0]["direction"] == "incoming"
+    assert here.run_client_json("bo", "friends", "add", dan) == [{"userId": dan, "status": "friends"}]
+    assert [each["userId"] for each in here.run_client_json("dan", "friends", "list")] == [bo]
 
-    here.told("bo", "friends", "block", dan)
+    here.run_client_json("bo", "friends", "block", dan)
 
-    refused(here.client("dan", "send", bo, "hello?"), Exit.NOT_FOUND, "NOT_FOUND")
-    assert here.told("dan", "friends", "list") == []
-    assert [each["userId"] for each in here.told("bo", "friends", "blocks")] == [dan]
+    refused(here.run_client("dan", "send", bo, "hello?"), Exit.NOT_FOUND, "NOT_FOUND")
+    assert here.run_client_json("dan", "friends", "list") == []
+    assert [each["userId"] for each in here.run_client_json("bo", "friends", "blocks")] == [dan]
 
 
-def test_a_passphrase_opens_its_profile_and_nothing_else_does(here: Terminal, tmp_path: Path) -> None:
+def test_a_passphrase_opens_its_profile_and_nothing_else_does(here: CliRunner, tmp_path: Path) -> None:
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     right.write_text("correct horse\n")
     wrong.write_text("battery staple\n")
     known = ("--codes", str(here.node.otp_file), "--url", here.node.url)
-    me = here.told("gil", "register", fresh_number(), *known, "--passphrase-file", str(right))[0]["userId"]
+    me = here.run_client_json("gil", "register", unused_number(), *known, "--passphrase-file", str(right))[0]["userId"]
 
-    refused(here.client("gil", "whoami"), Exit.STORE_LOCKED, "passphrase")
-    refused(here.client("gil", "whoami", "--passphrase-file", str(wrong)), Exit.STORE_LOCKED, "does not open")
-    refused(here.client("gil", "whoami", "--passphrase-file", f"{tmp_path}/none"), Exit.STORE_LOCKED, "passphrase")
-    assert here.told("gil", "whoami", "--passphrase-file", str(right))[0]["userId"] == me
+    refused(here.run_client("gil", "whoami"), Exit.STORE_LOCKED, "passphrase")
+    refused(here.run_client("gil", "whoami", "--passphrase-file", str(wrong)), Exit.STORE_LOCKED, "does not open")
+    refused(here.run_client("gil", "whoami", "--passphrase-file", f"{tmp_path}/none"), Exit.STORE_LOCKED, "passphrase")
+    assert here.run_client_json("gil", "whoami", "--passphrase-file", str(right))[0]["userId"] == me
 
 
-def test_what_the_node_knows_is_exported_once_and_for_the_owner_alone(here: Terminal, tmp_path: Path) -> None:
+def test_what_the_node_knows_is_exported_once_and_for_the_owner_alone(here: CliRunner, tmp_path: Path) -> None:
     file = tmp_path / "account.json"
-    here.told("bo", "export", str(file))
+    here.run_client_json("bo", "export", str(file))
 
     assert json.loads(file.read_bytes())["account"]["userId"] == here.variables["BO"]
     assert oct(file.stat().st_mode & 0o777) == "0o600"
-    refused(here.client("bo", "export", str(file)), Exit.FAILED, "File exists")
+    refused(here.run_client("bo", "export", str(file)), Exit.FAILED, "File exists")
 
 
-def test_a_pin_is_set_asked_for_and_removed(here: Terminal, tmp_path: Path) -> None:
-    number, pin = fresh_number(), tmp_path / "pin"
+def test_a_pin_is_set_asked_for_and_removed(here: CliRunner, tmp_path: Path) -> None:
+    number, pin = unused_number(), tmp_path / "pin"
     pin.write_text("correct horse 7\n")
     here.sign_up("ida", number)
-    assert here.client("ida", "pin", "show").out == "No PIN is set.\n"
-    assert here.told("ida", "pin", "set", "--lock", "--pin-file", str(pin))[0]["registrationLock"] is True
+    assert here.run_client("ida", "pin", "show").out == "No PIN is set.\n"
+    assert here.run_client_json("ida", "pin", "set", "--lock", "--pin-file", str(pin))[0]["registrationLock"] is True
     known = ("register", number, "--codes", str(here.node.otp_file), "--url", here.node.url)
 
-    wrong = here.client("ida anew", *known, typed="battery staple\n")
-    anew = here.client("ida anew", *known, "--pin-file", str(pin))
+    wrong = here.run_client("ida anew", *known, typed="battery staple\n")
+    anew = here.run_client("ida anew", *known, "--pin-file", str(pin))
 
     assert (wrong.code, wrong.out, anew.code) == (Exit.REFUSED, "", Exit.DONE), (wrong, anew)
     assert "INVALID_PIN" in wrong.err
-    refused(here.client("ida anew", "pin", "remove", "--pin-file", f"{tmp_path}/none"), Exit.FAILED, "No PIN")
-    assert here.client("ida anew", "pin", "remove", typed="correct horse 7\n").out == "No PIN is set.\n"
+    refused(here.run_client("ida anew", "pin", "remove", "--pin-file", f"{tmp_path}/none"), Exit.FAILED, "No PIN")
+    assert here.run_client("ida anew", "pin", "remove", typed="correct horse 7\n").out == "No PIN is set.\n"
 
 
-def test_what_was_read_is_told_to_who_said_it(here: Terminal) -> None:
+def test_what_was_read_is_told_to_who_said_it(here: CliRunner) -> None:
     joe, kim = here.sign_up("joe"), here.sign_up("kim")
-    said = here.told("joe", "send", kim, "read me")[0]["id"]
-    here.told("kim", "receive")
+    said = here.run_client_json("joe", "send", kim, "read me")[0]["id"]
+    here.run_client_json("kim", "receive")
 
-    assert here.told("kim", "read", joe)[0]["messages"] == 1
+    assert here.run_client_json("kim", "read", joe)[0]["messages"] == 1
 
-    told = [line for line in here.told("joe", "receive") if line["event"] == "receipt"]
+    told = [line for line in here.run_client_json("joe", "receive") if line["event"] == "receipt"]
     assert ("read", [said]) in [(line["state"], line["targets"]) for line in told]
 
 
-def test_a_device_that_logs_out_has_ended(here: Terminal) -> None:
+def test_a_device_that_logs_out_has_ended(here: CliRunner) -> None:
     hal = here.sign_up("hal")
-    assert [each["isCurrent"] for each in here.told("hal", "devices", "list")] == [True]
-    assert here.told("hal", "devices", "rename", "1", "the old laptop")[0]["name"] == "the old laptop"
+    assert [each["isCurrent"] for each in here.run_client_json("hal", "devices", "list")] == [True]
+    assert here.run_client_json("hal", "devices", "rename", "1", "the old laptop")[0]["name"] == "the old laptop"
 
-    here.told("hal", "logout", "--yes")
+    here.run_client_json("hal", "logout", "--yes")
 
-    refused(here.client("hal", "devices", "list"), Exit.NO_ACCOUNT, "ended")
+    refused(here.run_client("hal", "devices", "list"), Exit.NO_ACCOUNT, "ended")
     # The account has no device any more that could read it.
-    refused(here.client("ann", "send", hal, "hello?"), Exit.NOT_FOUND, "NOT_FOUND")
+    refused(here.run_client("ann", "send", hal, "hello?"), Exit.NOT_FOUND, "NOT_FOUND")
 
 
-def test_a_disk_that_takes_no_more_is_named_and_the_profile_stays_whole(here: Terminal) -> None:
+def test_a_disk_that_takes_no_more_is_named_and_the_profile_stays_whole(here: CliRunner) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
-        done = here.client("bo", "send", here.variables["ANN"], "x" * 5_000)
+        done = here.run_client("bo", "send", here.variables["ANN"], "x" * 5_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     refused(done, Exit.STORE_FULL, "full")
-    assert here.told("bo", "send", here.variables["ANN"], "there is room again")
+    assert here.run_client_json("bo", "send", here.variables["ANN"], "there is room again")
 
 
-def test_a_disk_that_is_full_while_mail_comes_keeps_it_on_the_node(here: Terminal) -> None:
-    here.told("ann", "send", here.variables["BO"], "wait for room " + "x" * 20_000)
+def test_a_disk_that_is_full_while_mail_comes_keeps_it_on_the_node(here: CliRunner) -> None:
+    here.run_client_json("ann", "send", here.variables["BO"], "wait for room " + "x" * 20_000)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, limits[1]))
     try:
-        done = here.client("bo", "receive")
+        done = here.run_client("bo", "receive")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     refused(done, Exit.STORE_FULL, "full")
-    assert any(line.get("text", "").startswith("wait for room") for line in here.told("bo", "receive"))
+    assert any(line.get("text", "").startswith("wait for room") for line in here.run_client_json("bo", "receive"))
 
 
 @pytest.mark.parametrize("spoil", [lambda _: b"no database " * 1_000, lambda good: good[: len(good) // 2]])
-def test_a_store_that_is_none_is_named_and_left_as_it_is(here: Terminal, spoil: Callable[[bytes], bytes]) -> None:
+def test_a_store_that_is_none_is_named_and_left_as_it_is(here: CliRunner, spoil: Callable[[bytes], bytes]) -> None:
     lou = f"lou {uuid4()}"
     here.sign_up(lou)
     file = here.home / ".vyry" / lou / "vyry.db"
     good = file.read_bytes()
     file.write_bytes(spoil(good))
 
-    refused(here.client(lou, "chats"), Exit.FAILED, "cannot be used")
+    refused(here.run_client(lou, "chats"), Exit.FAILED, "cannot be used")
     assert file.read_bytes() == spoil(good)
 
     file.write_bytes(good)
-    assert here.told(lou, "chats") == []
+    assert here.run_client_json(lou, "chats") == []

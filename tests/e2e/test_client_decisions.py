@@ -6,14 +6,14 @@ from uuid import UUID
 
 import pytest
 
-from scripts.nodes import Alone
-from tests.client import fresh_number
-from tests.client_shell import Terminal
+from scripts.nodes import AllInOneProcess
 from tests.e2e.test_client_chat_decisions import add_member
 from tests.e2e.test_client_commands import refused
-from tests.e2e.test_sdk import open_at
-from vyry.cli.client.comparing import NEW, OLD
-from vyry.cli.client.exits import Exit
+from tests.e2e.test_sdk import open_client
+from tests.support.cli_runner import CliRunner
+from tests.support.rest_device import unused_number
+from vyry.cli.client.exit_codes import Exit
+from vyry.cli.client.safety_numbers import NEW_NUMBER_TITLE, OLD_NUMBER_TITLE
 
 
 pytestmark = pytest.mark.timeout(120)
@@ -21,23 +21,23 @@ WRONG = "0" * 60
 
 
 @pytest.fixture
-def here(alone: Alone, tmp_path: Path) -> Terminal:
+def here(alone: AllInOneProcess, tmp_path: Path) -> CliRunner:
     """A terminal with Ann in it, and Fay, whose number is FAY'S NUMBER; they have written to each other."""
-    made = Terminal(alone, tmp_path)
-    number = fresh_number()
+    made = CliRunner(alone, tmp_path)
+    number = unused_number()
     made.variables = {"ANN": made.sign_up("ann"), "FAY": made.sign_up("fay", number), "FAY'S NUMBER": number}
-    made.told("ann", "send", made.variables["FAY"], "hello")
-    made.told("fay", "receive")
+    made.run_client_json("ann", "send", made.variables["FAY"], "hello")
+    made.run_client_json("fay", "receive")
     return made
 
 
-def change_key(here: Terminal) -> None:
+def change_key(here: CliRunner) -> None:
     """Fay signs up on another device."""
     assert here.sign_up("fay anew", here.variables["FAY'S NUMBER"]) == here.variables["FAY"]
 
 
-def number(here: Terminal, profile: str, of: str) -> str:
-    return str(here.told(profile, "safety", here.variables[of])[0]["safetyNumber"])
+def number(here: CliRunner, profile: str, of: str) -> str:
+    return str(here.run_client_json(profile, "safety", here.variables[of])[0]["safetyNumber"])
 
 
 def spaced(digits: str) -> list[str]:
@@ -45,35 +45,35 @@ def spaced(digits: str) -> list[str]:
     return [digits[at : at + 5] for at in range(0, 60, 5)]
 
 
-def test_a_number_is_noted_as_compared_by_the_digits_that_the_other_side_shows(here: Terminal) -> None:
+def test_a_number_is_noted_as_compared_by_the_digits_that_the_other_side_shows(here: CliRunner) -> None:
     theirs, fay = number(here, "fay", "ANN"), here.variables["FAY"]
-    before = here.client("ann", "safety", fay)
+    before = here.run_client("ann", "safety", fay)
 
-    refused(here.client("ann", "safety", fay, "--verify", WRONG), Exit.DECIDE, "not the digits")
-    refused(here.client("ann", "safety", fay, "--verify", theirs[:-1]), Exit.DECIDE, "60 digits")
-    refused(here.client("ann", "safety", fay, theirs), Exit.WRONG_LINE, "--verify")
-    assert here.told("ann", "safety", fay)[0] == {"userId": fay, "safetyNumber": theirs, "isVerified": False}
-    compared = here.told("ann", "safety", fay, "--verify", *spaced(theirs))[0]
+    refused(here.run_client("ann", "safety", fay, "--verify", WRONG), Exit.DECIDE, "not the digits")
+    refused(here.run_client("ann", "safety", fay, "--verify", theirs[:-1]), Exit.DECIDE, "60 digits")
+    refused(here.run_client("ann", "safety", fay, theirs), Exit.WRONG_LINE, "--verify")
+    assert here.run_client_json("ann", "safety", fay)[0] == {"userId": fay, "safetyNumber": theirs, "isVerified": False}
+    compared = here.run_client_json("ann", "safety", fay, "--verify", *spaced(theirs))[0]
 
     assert compared == {"userId": fay, "safetyNumber": theirs, "isVerified": True}
     assert f"vyry client safety {fay} --verify --profile ann DIGITS" in before.out
-    assert here.client("ann", "safety", fay).out.splitlines()[-1] == "compared"
+    assert here.run_client("ann", "safety", fay).out.splitlines()[-1] == "compared"
 
 
-def test_without_digits_and_without_a_terminal_the_number_is_printed_and_nothing_noted(here: Terminal) -> None:
+def test_without_digits_and_without_a_terminal_the_number_is_printed_and_nothing_noted(here: CliRunner) -> None:
     fay = here.variables["FAY"]
 
-    done = here.client("ann", "safety", fay, "--verify")
-    told = here.client("ann", "safety", fay, "--verify", "--json")
+    done = here.run_client("ann", "safety", fay, "--verify")
+    told = here.run_client("ann", "safety", fay, "--verify", "--json")
 
     assert (done.code, " ".join(spaced(number(here, "fay", "ANN"))[:4]) in done.out) == (Exit.DECIDE, True)
     assert "give the 60 digits" in done.err
-    assert (told.code, told.objects[0]["decide"], len(told.objects)) == (Exit.DECIDE, "notCompared", 1)
-    assert told.objects[0]["safetyNumber"] == number(here, "fay", "ANN")
-    assert here.told("ann", "safety", fay)[0]["isVerified"] is False
+    assert (told.code, told.json_objects[0]["decide"], len(told.json_objects)) == (Exit.DECIDE, "notCompared", 1)
+    assert told.json_objects[0]["safetyNumber"] == number(here, "fay", "ANN")
+    assert here.run_client_json("ann", "safety", fay)[0]["isVerified"] is False
 
 
-def test_on_a_terminal_the_digits_are_asked_for_before_the_number_is_shown(here: Terminal) -> None:
+def test_on_a_terminal_the_digits_are_asked_for_before_the_number_is_shown(here: CliRunner) -> None:
     theirs, words = number(here, "fay", "ANN"), ("client", "safety", here.variables["FAY"], "--verify")
 
     wrong = here.run(*words, "--profile", "ann", typed=f"{WRONG}\n", is_person=True)
@@ -84,92 +84,95 @@ def test_on_a_terminal_the_digits_are_asked_for_before_the_number_is_shown(here:
     assert (right.code, right.out.splitlines()[-1]) == (Exit.DONE, "compared")
 
 
-def test_before_first_contact_the_compared_key_is_the_one_that_is_held(here: Terminal) -> None:
-    gus_number = fresh_number()
+def test_before_first_contact_the_compared_key_is_the_one_that_is_held(here: CliRunner) -> None:
+    gus_number = unused_number()
     gus = here.variables["GUS"] = here.sign_up("gus", gus_number)
     digits = number(here, "gus", "ANN")
-    assert here.told("ann", "safety", gus)[0]["safetyNumber"] == digits
-    assert here.told("ann", "safety", gus, "--verify", digits)[0]["isVerified"] is True
+    assert here.run_client_json("ann", "safety", gus)[0]["safetyNumber"] == digits
+    assert here.run_client_json("ann", "safety", gus, "--verify", digits)[0]["isVerified"] is True
 
     here.sign_up("gus anew", gus_number)
 
-    refused(here.client("ann", "send", gus, "is it you?"), Exit.DECIDE, "has changed")
+    refused(here.run_client("ann", "send", gus, "is it you?"), Exit.DECIDE, "has changed")
 
 
-def test_what_waits_for_a_changed_key_is_kept_and_sent_once_it_is_accepted(here: Terminal) -> None:
+def test_what_waits_for_a_changed_key_is_kept_and_sent_once_it_is_accepted(here: CliRunner) -> None:
     fay = here.variables["FAY"]
     change_key(here)
-    refused(here.client("ann", "send", fay, "is it you?"), Exit.DECIDE, f"safety {fay} --accept --profile ann DIGITS")
-    kept = here.client("ann", "send", fay, "are you there?", "--json").objects[0]
-    both = here.client("ann", "safety", fay).out
+    refused(
+        here.run_client("ann", "send", fay, "is it you?"), Exit.DECIDE, f"safety {fay} --accept --profile ann DIGITS"
+    )
+    kept = here.run_client("ann", "send", fay, "are you there?", "--json").json_objects[0]
+    both = here.run_client("ann", "safety", fay).out
     new = number(here, "fay anew", "ANN")
-    refused(here.client("ann", "safety", fay, "--accept", WRONG), Exit.DECIDE, "was not shown")
-    refused(here.client("ann", "safety", fay, "--verify", new), Exit.DECIDE, "digits of the new key")
+    refused(here.run_client("ann", "safety", fay, "--accept", WRONG), Exit.DECIDE, "was not shown")
+    refused(here.run_client("ann", "safety", fay, "--verify", new), Exit.DECIDE, "digits of the new key")
 
-    accepted = here.told("ann", "safety", fay, "--accept", new)[0]
+    accepted = here.run_client_json("ann", "safety", fay, "--accept", new)[0]
 
-    received = [each["text"] for each in here.told("fay anew", "receive") if each["event"] == "message"]
+    received = [each["text"] for each in here.run_client_json("fay anew", "receive") if each["event"] == "message"]
+    assert "waits for you to decide" not in here.run_client("ann", "receive").out
     assert (kept["decide"], kept["kept"]) == ("identityChanged", True)
     assert {"id", "conversationId", "error"} < kept.keys()
-    assert OLD in both and both.index(OLD) < both.index(NEW)  # noqa: PT018  one order of two lines
+    assert OLD_NUMBER_TITLE in both and both.index(OLD_NUMBER_TITLE) < both.index(NEW_NUMBER_TITLE)  # noqa: PT018  one order of two lines
     assert received == ["is it you?", "are you there?"]
     assert accepted == {"userId": fay, "safetyNumber": new, "isVerified": False}
 
 
-def test_conversations_show_what_is_to_be_decided_and_how_much_waits(here: Terminal) -> None:
+def test_conversations_show_what_is_to_be_decided_and_how_much_waits(here: CliRunner) -> None:
     fay = here.variables["FAY"]
     change_key(here)
     for each in ("is it you?", "hello?"):
-        assert here.client("ann", "send", fay, each).code == Exit.DECIDE
-    assert here.client("fay anew", "send", here.variables["ANN"], "a new telephone").code == Exit.DONE
-    here.told("ann", "receive")
+        assert here.run_client("ann", "send", fay, each).code == Exit.DECIDE
+    assert here.run_client("fay anew", "send", here.variables["ANN"], "a new telephone").code == Exit.DONE
+    here.run_client_json("ann", "receive")
 
-    shown, told = here.client("ann", "chats").out, here.told("ann", "chats")[0]
+    shown, told = here.run_client("ann", "chats").out, here.run_client_json("ann", "chats")[0]
     new = number(here, "fay anew", "ANN")
-    here.told("ann", "safety", fay, "--accept", "--verify", new)
-    after = here.told("ann", "chats")[0]
+    here.run_client_json("ann", "safety", fay, "--accept", "--verify", new)
+    after = here.run_client_json("ann", "chats")[0]
 
     assert f"decide: the key of {fay} has changed; 2 messages wait to be sent; 1 message waits to be opened" in shown
     assert (told["decide"], told["decideAbout"], told["waiting"], told["held"]) == ("identityChanged", [fay], 2, 1)
     assert "decide" not in after
-    assert here.told("ann", "safety", fay)[0]["isVerified"] is True
-    assert [each["text"] for each in here.told("ann", "history", fay)][-1] == "a new telephone"
+    assert here.run_client_json("ann", "safety", fay)[0]["isVerified"] is True
+    assert [each["text"] for each in here.run_client_json("ann", "history", fay)][-1] == "a new telephone"
 
 
-def test_a_file_for_a_changed_key_waits_too(here: Terminal, tmp_path: Path) -> None:
+def test_a_file_for_a_changed_key_waits_too(here: CliRunner, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("some notes")
     change_key(here)
 
-    kept = here.client("ann", "files", "send", here.variables["FAY"], str(file), "--json")
-    here.told("ann", "safety", here.variables["FAY"], "--accept", number(here, "fay anew", "ANN"))
+    kept = here.run_client("ann", "files", "send", here.variables["FAY"], str(file), "--json")
+    here.run_client_json("ann", "safety", here.variables["FAY"], "--accept", number(here, "fay anew", "ANN"))
 
-    assert (kept.code, kept.objects[0]["kept"]) == (Exit.DECIDE, True)
-    assert here.told("fay anew", "receive")[-1]["attachments"][0]["fileName"] == "notes.txt"
+    assert (kept.code, kept.json_objects[0]["kept"]) == (Exit.DECIDE, True)
+    assert here.run_client_json("fay anew", "receive")[-1]["attachments"][0]["fileName"] == "notes.txt"
 
 
-def test_nothing_is_to_be_decided_about_others(here: Terminal) -> None:
+def test_nothing_is_to_be_decided_about_others(here: CliRunner) -> None:
     hal = here.sign_up("hal")
     change_key(here)
-    assert here.client("ann", "send", here.variables["FAY"], "is it you?").code == Exit.DECIDE
+    assert here.run_client("ann", "send", here.variables["FAY"], "is it you?").code == Exit.DECIDE
 
-    assert here.client("ann", "send", hal, "hello").out == "Sent.\n"
-    assert {"decide" in each for each in here.told("ann", "chats")} == {True, False}
+    assert here.run_client("ann", "send", hal, "hello").out == "Sent.\n"
+    assert {"decide" in each for each in here.run_client_json("ann", "chats")} == {True, False}
 
 
-async def test_what_is_said_in_a_forged_conversation_is_kept_and_named(here: Terminal) -> None:
+async def test_what_is_said_in_a_forged_conversation_is_kept_and_named(here: CliRunner) -> None:
     fay, eve = here.variables["FAY"], await asyncio.to_thread(here.sign_up, "eve")
-    chat = (await asyncio.to_thread(here.told, "ann", "chats"))[0]["conversationId"]
+    chat = (await asyncio.to_thread(here.run_client_json, "ann", "chats"))[0]["conversationId"]
     add_member(here.node, UUID(chat), UUID(eve))
-    async with open_at(here.node, here.home / ".vyry/fay") as client:
+    async with open_client(here.node, here.home / ".vyry/fay") as client:
         told = await client.conversations.get(UUID(chat))
         change = {"version": told["version"], "messageTimerSeconds": 86_400}
         await client._rest.call("PATCH", f"/conversations/{chat}", change)
 
-    kept = await asyncio.to_thread(here.client, "ann", "send", fay, "between us", "--json")
-    shown = await asyncio.to_thread(here.client, "ann", "chats")
+    kept = await asyncio.to_thread(here.run_client, "ann", "send", fay, "between us", "--json")
+    shown = await asyncio.to_thread(here.run_client, "ann", "chats")
 
-    assert (kept.code, kept.objects[0]["decide"], kept.objects[0]["kept"]) == (
+    assert (kept.code, kept.json_objects[0]["decide"], kept.json_objects[0]["kept"]) == (
         Exit.DECIDE,
         "conversationForged",
         True,
@@ -177,4 +180,6 @@ async def test_what_is_said_in_a_forged_conversation_is_kept_and_named(here: Ter
     assert "over another way" in kept.err
     assert "than before; 1 message waits to be sent" in shown.out
     assert (fay in shown.out, eve in shown.out) == (True, False)
-    assert not [each for each in await asyncio.to_thread(here.told, "eve", "receive") if each["event"] == "message"]
+    assert not [
+        each for each in await asyncio.to_thread(here.run_client_json, "eve", "receive") if each["event"] == "message"
+    ]

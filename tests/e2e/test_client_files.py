@@ -12,85 +12,89 @@ from uuid import uuid4
 
 import pytest
 
-from scripts.nodes import ROOT, Alone
-from tests.client_shell import Run, Terminal
-from tests.cut_line import cut_line
-from tests.e2e.test_sdk import open_at, register
-from vyry.cli.client.exits import Exit
-from vyry.cli.client.files import bar
-from vyry.cli.client.where import Where
-from vyry.client.client import Client, Profile
+from scripts.nodes import ROOT, AllInOneProcess
+from tests.e2e.test_sdk import open_client, register
+from tests.support.cli_runner import CliResult, CliRunner
+from tests.support.faulty_proxy import open_faulty_proxy
+from vyry.cli.client.context import CommandContext
+from vyry.cli.client.exit_codes import Exit
+from vyry.cli.client.files import progress_display
+from vyry.client.api.client import Client, Profile
 
 
 pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def here(alone: Alone, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+def here(alone: AllInOneProcess, tmp_path_factory: pytest.TempPathFactory) -> CliRunner:
     """A terminal with two people in it."""
-    made = Terminal(alone, tmp_path_factory.mktemp("home"))
+    made = CliRunner(alone, tmp_path_factory.mktemp("home"))
     made.variables = {"ANN": made.sign_up("ann"), "BO": made.sign_up("bo")}
     return made
 
 
-def received(here: Terminal) -> dict[str, str]:
+def received(here: CliRunner) -> dict[str, str]:
     """The last message that Bo got."""
-    found: dict[str, str] = [line for line in here.told("bo", "receive") if line["event"] == "message"][-1]
+    found: dict[str, str] = [line for line in here.run_client_json("bo", "receive") if line["event"] == "message"][-1]
     return found
 
 
-def refused(done: Run, code: Exit, word: str) -> None:
+def refused(done: CliResult, code: Exit, word: str) -> None:
     assert (done.code, done.out, len(done.err.splitlines())) == (code, "", 1), done
     assert word in done.err
 
 
-def test_a_file_is_sent_and_fetched(here: Terminal, tmp_path: Path) -> None:
+def test_a_file_is_sent_and_fetched(here: CliRunner, tmp_path: Path) -> None:
     content = secrets.token_bytes(3 << 20)
     (tmp_path / "photo.jpg").write_bytes(content)
     (tmp_path / "in").mkdir()
 
-    assert here.client("ann", "files", "send", here.variables["BO"], f"{tmp_path}/photo.jpg", "look").out == "Sent.\n"
+    assert (
+        here.run_client("ann", "files", "send", here.variables["BO"], f"{tmp_path}/photo.jpg", "look").out == "Sent.\n"
+    )
     said = received(here)
     into = (said["conversationId"], said["id"], f"{tmp_path}/in")
-    got = here.told("bo", "files", "get", *into)
+    got = here.run_client_json("bo", "files", "get", *into)
 
     assert said["text"] == "look"
     assert got == [{"file": f"{tmp_path}/in/photo.jpg", "size": 3 << 20, "mediaType": "image/jpeg"}]
     assert (tmp_path / "in/photo.jpg").read_bytes() == content
     # Once more: nothing is overwritten.
-    assert here.client("bo", "files", "get", *into).out == f"Written to {tmp_path}/in/photo (2).jpg.\n"
-    refused(here.client("bo", "files", "get", *into[:2], got[0]["file"]), Exit.FAILED, "is there already")
+    assert here.run_client("bo", "files", "get", *into).out == f"Written to {tmp_path}/in/photo (2).jpg.\n"
+    refused(here.run_client("bo", "files", "get", *into[:2], got[0]["file"]), Exit.FAILED, "is there already")
 
 
-def test_standard_input_and_a_file_of_a_message_are_files_too(here: Terminal, tmp_path: Path) -> None:
+def test_standard_input_and_a_file_of_a_message_are_files_too(here: CliRunner, tmp_path: Path) -> None:
     bo = here.variables["BO"]
-    here.client("ann", "files", "send", bo, "-", "--name", "notes.txt", typed="some notes")
+    here.run_client("ann", "files", "send", bo, "-", "--name", "notes.txt", typed="some notes")
     piped = received(here)
     (tmp_path / "list.csv").write_text("1,2", encoding="utf-8")
-    here.told("ann", "send", bo, "the list", "--reply-to", piped["id"], "--file", f"{tmp_path}/list.csv")
+    here.run_client_json("ann", "send", bo, "the list", "--reply-to", piped["id"], "--file", f"{tmp_path}/list.csv")
     beside = received(here)
 
-    here.told("bo", "files", "get", piped["conversationId"], piped["id"], f"{tmp_path}/piped")
-    here.told("bo", "files", "get", beside["conversationId"], beside["id"], f"{tmp_path}/beside")
+    here.run_client_json("bo", "files", "get", piped["conversationId"], piped["id"], f"{tmp_path}/piped")
+    here.run_client_json("bo", "files", "get", beside["conversationId"], beside["id"], f"{tmp_path}/beside")
 
     assert (tmp_path / "piped").read_text(encoding="utf-8") == "some notes"
     assert (tmp_path / "beside").read_text(encoding="utf-8") == "1,2"
     assert (beside["text"], beside["replyTo"]["id"]) == ("the list", piped["id"])  # type: ignore[index]
 
 
-def test_what_is_not_there_is_not_found(here: Terminal, tmp_path: Path) -> None:
+def test_what_is_not_there_is_not_found(here: CliRunner, tmp_path: Path) -> None:
     bo = here.variables["BO"]
 
-    refused(here.client("ann", "files", "send", bo, f"{tmp_path}/nothing"), Exit.NOT_FOUND, "No such file")
-    refused(here.client("ann", "files", "send", bo, f"{tmp_path}"), Exit.FAILED, "Is a directory")
-    refused(here.client("ann", "files", "get", bo, str(uuid4())), Exit.NOT_FOUND, "No message")
+    refused(here.run_client("ann", "files", "send", bo, f"{tmp_path}/nothing"), Exit.NOT_FOUND, "No such file")
+    refused(here.run_client("ann", "files", "send", bo, f"{tmp_path}"), Exit.FAILED, "Is a directory")
+    refused(here.run_client("ann", "files", "get", bo, str(uuid4())), Exit.NOT_FOUND, "No message")
 
 
-def test_what_others_wrote_does_not_steer_the_terminal(here: Terminal, tmp_path: Path) -> None:
+def test_what_others_wrote_does_not_steer_the_terminal(here: CliRunner, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     name = "\x1b]0;mine\x07\u202egpj.exe"
-    here.told("ann", "files", "send", here.variables["BO"], f"{tmp_path}/file", "a\x1b[2Jb\tc", "--name", name)
-    shown = here.client("bo", "receive").out
+    here.run_client_json(
+        "ann", "files", "send", here.variables["BO"], f"{tmp_path}/file", "a\x1b[2Jb\tc", "--name", name
+    )
+    shown = here.run_client("bo", "receive").out
 
     assert "a\ufffd[2Jb    c []0;minegpj.exe]\n" in shown
     assert not {"\x1b", "\x07", "\u202e"} & set(shown)
@@ -106,12 +110,12 @@ class Screen(io.StringIO):
 
 def test_a_bar_shows_how_far_a_file_is_to_people_only() -> None:
     with redirect_stderr(Screen()) as screen:
-        with bar(Where(), "[red]photo.jpg") as progress:
+        with progress_display(CommandContext(), "[red]photo.jpg") as progress:
             assert progress
             progress(1_000, 4_000)
-        with bar(Where(json=True), "photo.jpg") as silent:
+        with progress_display(CommandContext(json=True), "photo.jpg") as silent:
             assert silent is None
-    with redirect_stderr(io.StringIO()), bar(Where(), "photo.jpg") as piped:
+    with redirect_stderr(io.StringIO()), progress_display(CommandContext(), "photo.jpg") as piped:
         assert piped is None
 
     assert "[red]photo.jpg" in screen.getvalue()
@@ -121,33 +125,35 @@ def test_a_bar_shows_how_far_a_file_is_to_people_only() -> None:
 COMMAND = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())")
 
 
-async def test_a_send_that_was_killed_goes_on_where_it_was(here: Terminal, tmp_path: Path) -> None:
+async def test_a_send_that_was_killed_goes_on_where_it_was(here: CliRunner, tmp_path: Path) -> None:
     file, size = tmp_path / "film.mkv", 16 << 20
     file.write_bytes(secrets.token_bytes(size))
     env = {**os.environ, "HOME": str(here.home), "PYTHONPATH": str(ROOT)}
-    async with cut_line(here.node.url) as line:
+    async with open_faulty_proxy(here.node.url) as line:
         send = ("client", "files", "send", here.variables["BO"], str(file), "--profile", "ann", "--url", line.url)
-        line.hangs_at = 10 << 20
+        line.hang_at = 10 << 20
         first = await asyncio.create_subprocess_exec(*COMMAND, *send, env=env)
         await line.is_hanging.wait()
         first.kill()
         await first.wait()
-        before = line.up
+        before = line.bytes_up
         second = await asyncio.create_subprocess_exec(*COMMAND, *send, env=env, stdout=subprocess.DEVNULL)
         assert await second.wait() == Exit.DONE
 
-    assert line.up - before < size - (4 << 20)
+    assert line.bytes_up - before < size - (4 << 20)
     said = await asyncio.to_thread(received, here)
-    await asyncio.to_thread(here.told, "bo", "files", "get", said["conversationId"], said["id"], f"{tmp_path}/film")
+    await asyncio.to_thread(
+        here.run_client_json, "bo", "files", "get", said["conversationId"], said["id"], f"{tmp_path}/film"
+    )
     assert (tmp_path / "film").read_bytes() == file.read_bytes()
 
 
-async def test_a_file_outlives_a_node_that_is_killed_and_comes_back(alone: Alone, tmp_path: Path) -> None:
+async def test_a_file_outlives_a_node_that_is_killed_and_comes_back(alone: AllInOneProcess, tmp_path: Path) -> None:
     (tmp_path / "film.mkv").write_bytes(secrets.token_bytes(12 << 20))
     (tmp_path / "in").mkdir()
-    async with open_at(alone, tmp_path / "cleo") as cleo, cut_line(alone.url) as line:
+    async with open_client(alone, tmp_path / "cleo") as cleo, open_faulty_proxy(alone.url) as line:
         await register(cleo, alone)
-        line.hangs_at = 6 << 20
+        line.hang_at = 6 << 20
         async with Client.open(Profile(tmp_path / "dan", line.url)) as dan:
             await register(dan, alone)
             task = asyncio.create_task(dan.files.upload(tmp_path / "film.mkv"))

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from scripts.nodes import Alone
-from tests.client_shell import Run, Terminal
-from vyry.cli.client.exits import Exit
+from scripts.nodes import AllInOneProcess
+from tests.support.cli_runner import CliResult, CliRunner
+from vyry.cli.client.exit_codes import Exit
 
 
 pytestmark = pytest.mark.timeout(120)
@@ -16,35 +16,37 @@ pytestmark = pytest.mark.timeout(120)
 class Trio:
     """A terminal with three people in it."""
 
-    terminal: Terminal
+    terminal: CliRunner
     ann: str
     bo: str
     cy: str
 
     def create(self, title: str, *who: str) -> str:
         """Ann's group; answers its id."""
-        return str(self.terminal.told("ann", "groups", "create", title, *who)[0]["conversationId"])
+        return str(self.terminal.run_client_json("ann", "groups", "create", title, *who)[0]["conversationId"])
 
     def titles(self, profile: str) -> dict[str, str | None]:
         """What somebody sees, by id."""
-        return {each["conversationId"]: each["title"] for each in self.terminal.told(profile, "chats")}
+        return {each["conversationId"]: each["title"] for each in self.terminal.run_client_json(profile, "chats")}
 
     def texts(self, profile: str) -> list[str]:
         """What somebody hears now."""
-        return [each["text"] for each in self.terminal.told(profile, "receive") if each["event"] == "message"]
+        return [
+            each["text"] for each in self.terminal.run_client_json(profile, "receive") if each["event"] == "message"
+        ]
 
 
 @pytest.fixture(scope="module")
-def trio(alone: Alone, tmp_path_factory: pytest.TempPathFactory) -> Trio:
-    terminal = Terminal(alone, tmp_path_factory.mktemp("home"))
+def trio(alone: AllInOneProcess, tmp_path_factory: pytest.TempPathFactory) -> Trio:
+    terminal = CliRunner(alone, tmp_path_factory.mktemp("home"))
     ann, *others = [terminal.sign_up(name) for name in ("ann", "bo", "cy")]
     for name, other in zip(("bo", "cy"), others, strict=True):
-        terminal.told("ann", "friends", "add", other)
-        terminal.told(name, "friends", "accept", ann)
+        terminal.run_client_json("ann", "friends", "add", other)
+        terminal.run_client_json(name, "friends", "accept", ann)
     return Trio(terminal, ann, *others)
 
 
-def refused(done: Run, code: Exit, word: str) -> None:
+def refused(done: CliResult, code: Exit, word: str) -> None:
     """One line on standard error, nothing on standard output, and the code of that kind."""
     assert (done.code, done.out, len(done.err.splitlines())) == (code, "", 1), done
     assert word in done.err
@@ -53,18 +55,18 @@ def refused(done: Run, code: Exit, word: str) -> None:
 def test_a_group_is_found_by_its_title_and_by_its_id(trio: Trio) -> None:
     group = trio.create("Walks", trio.bo)
 
-    assert trio.terminal.client("ann", "send", "walks", "by title").out == "Sent.\n"
-    assert trio.terminal.client("bo", "send", group, "by id").out == "Sent.\n"
+    assert trio.terminal.run_client("ann", "send", "walks", "by title").out == "Sent.\n"
+    assert trio.terminal.run_client("bo", "send", group, "by id").out == "Sent.\n"
 
     assert trio.texts("bo") == ["by title"]
-    assert [each["text"] for each in trio.terminal.told("ann", "history", "Walks")] == ["by title", "by id"]
-    assert f'{group}  group   "Walks": {trio.bo}\n' in trio.terminal.client("ann", "chats").out
+    assert [each["text"] for each in trio.terminal.run_client_json("ann", "history", "Walks")] == ["by title", "by id"]
+    assert f'{group}  group   "Walks": {trio.bo}\n' in trio.terminal.run_client("ann", "chats").out
     assert trio.titles("bo")[group] == "Walks"
 
 
 def test_a_group_changes_from_the_command_line(trio: Trio) -> None:
     group, groups = trio.create("Runs"), ("groups",)
-    said = trio.terminal.told
+    said = trio.terminal.run_client_json
 
     assert said("ann", *groups, "add", "Runs", trio.bo) == [{"conversationId": group, "userIds": [trio.bo]}]
     said("ann", *groups, "role", "Runs", trio.bo, "admin")
@@ -81,11 +83,11 @@ def test_a_group_changes_from_the_command_line(trio: Trio) -> None:
     said("bo", *groups, "remove", group, trio.cy)
     said("ann", *groups, "leave", group, "--yes")
     assert group not in trio.titles("cy") | trio.titles("ann")
-    assert trio.terminal.client("bo", *groups, "members", "Swims").out == f"admin   {trio.bo}\n"
+    assert trio.terminal.run_client("bo", *groups, "members", "Swims").out == f"admin   {trio.bo}\n"
 
 
 def test_what_cannot_be_done_to_a_group_is_one_line(trio: Trio) -> None:
-    client = trio.terminal.client
+    client = trio.terminal.run_client
     group = trio.create("Locked", trio.bo)
 
     refused(client("bo", "groups", "rename", group, "Mine"), Exit.REFUSED, "FORBIDDEN")
@@ -99,8 +101,8 @@ def test_what_cannot_be_done_to_a_group_is_one_line(trio: Trio) -> None:
 
 
 def test_a_title_takes_the_place_of_nobody(trio: Trio) -> None:
-    client = trio.terminal.client
-    trio.terminal.told("bo", "profile", "--username", "bo_of_the_trio")
+    client = trio.terminal.run_client
+    trio.terminal.run_client_json("bo", "profile", "--username", "bo_of_the_trio")
     for _ in range(2):
         trio.create("Twice")
     trio.create("bo_of_the_trio", trio.cy)
@@ -115,13 +117,13 @@ def test_a_title_takes_the_place_of_nobody(trio: Trio) -> None:
 def test_a_stranger_is_invited_and_comes_in_by_accepting(trio: Trio) -> None:
     terminal = trio.terminal
     eve = terminal.sign_up("eve_of_the_trio")
-    made = terminal.client("ann", "groups", "create", "Strangers", eve)
+    made = terminal.run_client("ann", "groups", "create", "Strangers", eve)
     group, chosen = made.out.split()[3].rstrip("."), "eve_of_the_trio"
 
-    waiting = terminal.told(chosen, "groups", "invitations")
-    again = terminal.client("ann", "groups", "add", group, eve)
-    accepted = terminal.client(chosen, "groups", "accept", group)
-    declined = terminal.client(chosen, "groups", "decline", group)
+    waiting = terminal.run_client_json(chosen, "groups", "invitations")
+    again = terminal.run_client("ann", "groups", "add", group, eve)
+    accepted = terminal.run_client(chosen, "groups", "accept", group)
+    declined = terminal.run_client(chosen, "groups", "decline", group)
 
     assert "Invited, as they do not know you" in made.out
     assert [(each["conversationId"], each["userId"]) for each in waiting] == [(group, trio.ann)]

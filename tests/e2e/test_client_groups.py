@@ -12,19 +12,19 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from scripts.nodes import Alone
-from tests.befriending import befriend
-from tests.e2e.test_client_linking import link
-from tests.e2e.test_sdk import open_at, register, texts
-from vyry.client.chain import octets, text
-from vyry.client.client import Client, Profile
-from vyry.client.device import Me
-from vyry.client.group_keys import GroupKeys
-from vyry.client.outgoing import Outgoing, new_id
-from vyry.client.refusals import Refused, Unreachable
-from vyry.client.rest import Rest
-from vyry.client.unsealing import Letter, Unsealing
-from vyry.signal_protocol.blobs import Blob, open_blob, seal_blob
+from scripts.nodes import AllInOneProcess
+from tests.e2e.test_client_linking import link_clients
+from tests.e2e.test_sdk import next_texts, open_client, register
+from tests.support.friendship import befriend
+from vyry.client.api.client import Client, Profile
+from vyry.client.crypto.group_keys import GroupKeys
+from vyry.client.crypto.local_device import LocalDevice
+from vyry.client.crypto.unsealing import EnvelopeOpener, IncomingEnvelope
+from vyry.client.errors import Refused, Unreachable
+from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
+from vyry.client.store.outgoing import Outgoing, new_id
+from vyry.client.transport.rest import RestClient
+from vyry.signal_protocol.blobs import BlobKind, open_blob, seal_blob
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.refusals import BadContent, DuplicateMessage, Refusal, SenderKeyUnknown, TooLarge
 
@@ -32,7 +32,7 @@ from vyry.signal_protocol.refusals import BadContent, DuplicateMessage, Refusal,
 pytestmark = pytest.mark.timeout(120)
 
 
-async def hear(client: Client, word: str) -> None:
+async def wait_for_text(client: Client, word: str) -> None:
     """Somebody said that."""
     async with asyncio.timeout(30):
         async for event in client.events():
@@ -53,13 +53,13 @@ class People:
         word = secrets.token_hex(4)
         await self.ann.send_text(group, word)
         for client in who:
-            await hear(client, word)
+            await wait_for_text(client, word)
 
 
 @pytest.fixture
-async def people(alone: Alone, tmp_path: Path) -> AsyncIterator[People]:
+async def people(alone: AllInOneProcess, tmp_path: Path) -> AsyncIterator[People]:
     async with AsyncExitStack() as stack:
-        found = [await stack.enter_async_context(open_at(alone, tmp_path / name)) for name in ("ann", "bo", "cy")]
+        found = [await stack.enter_async_context(open_client(alone, tmp_path / name)) for name in ("ann", "bo", "cy")]
         for client in found:
             await register(client, alone)
         await befriend(*found)
@@ -79,7 +79,7 @@ async def changed(client: Client, version: int) -> None:
                 break
 
 
-async def gone(client: Client, group: UUID, user_id: UUID) -> None:
+async def wait_for_removal(client: Client, group: UUID, user_id: UUID) -> None:
     """The node has told that somebody is in it no more."""
     async with asyncio.timeout(30):
         async for event in client.events():
@@ -90,19 +90,19 @@ async def gone(client: Client, group: UUID, user_id: UUID) -> None:
                     break
 
 
-def held(client: Client) -> GroupKeys:
+def stored_keys(client: Client) -> GroupKeys:
     """All keys that somebody was ever told."""
     return client._group_info.keys
 
 
 def key_for(group: UUID, *people: UUID) -> Outgoing:
     """A key of a group that nobody has asked for, on its way to them."""
-    content = Content("groupKey", new_id(1), 1, group, {"groupKey": text(bytes(32)), "generation": 2**53 - 1})
-    return replace(Outgoing.of(content, 1, "control"), people=people, is_pairwise=True)
+    content = Content("groupKey", new_id(1), 1, group, {"groupKey": encode_base64(bytes(32)), "generation": 2**53 - 1})
+    return replace(Outgoing.from_content(content, 1, "control"), people=people, is_pairwise=True)
 
 
 async def sealed_info(client: Client, group: UUID) -> bytes:
-    return octets((await client.conversations.get(group))["sealedInfo"])
+    return decode_bytes((await client.conversations.get(group))["sealedInfo"])
 
 
 async def test_members_read_the_title_and_the_node_does_not(people: People) -> None:
@@ -134,14 +134,16 @@ async def test_somebody_who_is_added_or_invited_reads_the_title(people: People) 
     await people.hear(group, bo, cy)
 
     assert [await title(each, group) for each in (bo, cy)] == ["Walks", "Walks"]
-    held(cy).forget(group)
+    stored_keys(cy).delete(group)
     await ann.groups.add(group, [cy.user_id])
     await people.hear(group, cy)
     assert await title(cy, group) == "Walks"
 
 
-async def test_the_first_words_after_an_invitation_was_accepted_are_heard(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "eve") as eve, open_at(alone, tmp_path / "ann") as ann:
+async def test_the_first_words_after_an_invitation_was_accepted_are_heard(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with open_client(alone, tmp_path / "eve") as eve, open_client(alone, tmp_path / "ann") as ann:
         for client in (eve, ann):
             await register(client, alone)
         group = await eve.groups.create([ann.user_id], "walks")
@@ -149,7 +151,7 @@ async def test_the_first_words_after_an_invitation_was_accepted_are_heard(alone:
 
         await eve.send_text(group, "welcome")
 
-        await hear(ann, "welcome")
+        await wait_for_text(ann, "welcome")
 
 
 async def test_who_was_removed_reads_no_new_title(people: People) -> None:
@@ -166,8 +168,8 @@ async def test_who_was_removed_reads_no_new_title(people: People) -> None:
     with pytest.raises(Refused, match="NOT_FOUND"):
         await cy.conversations.get(group)
     for sealed in (same_again, await sealed_info(ann, group)):
-        assert held(cy).opened(group, sealed) == (None, {})
-        assert held(bo).opened(group, sealed)[1]["title"]
+        assert stored_keys(cy).open_info(group, sealed) == (None, {})
+        assert stored_keys(bo).open_info(group, sealed)[1]["title"]
 
 
 async def test_another_admin_removes_and_who_left_reads_no_new_title(people: People) -> None:
@@ -177,43 +179,43 @@ async def test_another_admin_removes_and_who_left_reads_no_new_title(people: Peo
     await people.hear(group, bo, cy)
 
     await bo.groups.remove(group, cy.user_id)
-    assert held(cy).opened(group, await sealed_info(bo, group)) == (None, {})
+    assert stored_keys(cy).open_info(group, await sealed_info(bo, group)) == (None, {})
     await bo.groups.add(group, [cy.user_id])
     await bo.groups.rename(group, "Three again")
     await bo.send_text(group, "told")
-    await hear(cy, "told")
+    await wait_for_text(cy, "told")
     assert await title(cy, group) == "Three again"
     kept = cy._store.get("group keys", str(group))
     await cy.groups.leave(group)
-    await gone(bo, group, cy.user_id)
+    await wait_for_removal(bo, group, cy.user_id)
     await bo.sent()
     await bo.send_text(group, "two are left")
-    await hear(ann, "two are left")
+    await wait_for_text(ann, "two are left")
 
     cy._store.put("group keys", str(group), kept)
-    assert held(cy).opened(group, await sealed_info(bo, group)) == (None, {})
+    assert stored_keys(cy).open_info(group, await sealed_info(bo, group)) == (None, {})
     assert await title(ann, group) == "Three again"
 
 
-async def letters(alone: Alone, folder: Path) -> list[Letter]:
+async def letters(alone: AllInOneProcess, folder: Path) -> list[IncomingEnvelope]:
     """What waits for a device that is closed and was written under sender keys."""
     with Profile(folder, alone.url).open_store() as store:
         async with aiohttp.ClientSession() as http:
-            page = await Rest(http, alone.url, store).call("GET", "/mailbox?limit=100")
-    found = [Letter.of(entry, 0) for entry in page["entries"] if "content" in entry]
+            page = await RestClient(http, alone.url, store).call("GET", "/mailbox?limit=100")
+    found = [IncomingEnvelope.from_entry(entry, 0) for entry in page["entries"] if "content" in entry]
     return [letter for letter in found if letter.sender_key_id]
 
 
 async def test_what_is_said_after_a_removal_is_closed_to_who_was_removed(
-    alone: Alone, people: People, tmp_path: Path
+    alone: AllInOneProcess, people: People, tmp_path: Path
 ) -> None:
     ann, cy = people.ann, people.cy
-    async with open_at(alone, tmp_path / "dan") as dan:
+    async with open_client(alone, tmp_path / "dan") as dan:
         dan_id = await register(dan, alone)
         await befriend(ann, dan)
     group = await ann.groups.create([dan_id, cy.user_id], "Walks")
     await ann.send_text(group, "with Cy")
-    assert await texts(cy, 1) == ["with Cy"]
+    assert await next_texts(cy, 1) == ["with Cy"]
 
     await ann.groups.remove(group, cy.user_id)
     await ann.send_text(group, "without Cy")
@@ -222,9 +224,9 @@ async def test_what_is_said_after_a_removal_is_closed_to_who_was_removed(
 
     for letter, refusal in ((before, DuplicateMessage), (after, SenderKeyUnknown)):
         with pytest.raises(refusal):
-            Unsealing(cy._store).open(Me.of(cy._store), letter)
-    async with open_at(alone, tmp_path / "dan") as dan:
-        assert await texts(dan, 2) == ["with Cy", "without Cy"]
+            EnvelopeOpener(cy._store).open(LocalDevice.load(cy._store), letter)
+    async with open_client(alone, tmp_path / "dan") as dan:
+        assert await next_texts(dan, 2) == ["with Cy", "without Cy"]
 
 
 async def test_nobody_misses_a_message_because_somebody_has_just_left(people: People) -> None:
@@ -242,28 +244,28 @@ async def test_nobody_misses_a_message_because_somebody_has_just_left(people: Pe
     await ann.send_text(group, "to Bo")
 
     assert await ann.sent() == {}
-    await hear(bo, "to Bo")
-    assert held(bo).opened(group, seal_blob(bytes(32), Blob.GROUP_INFO, {}))[0]
+    await wait_for_text(bo, "to Bo")
+    assert stored_keys(bo).open_info(group, seal_blob(bytes(32), BlobKind.GROUP_INFO, {}))[0]
 
 
 async def test_no_title_that_somebody_wrote_breaks_a_listing(people: People) -> None:
     ann, bo = people.ann, people.bo
     group = await ann.groups.create([bo.user_id], "Walks")
     await people.hear(group, bo)
-    own = held(ann).own(group)
+    own = stored_keys(ann).newest_own(group)
     assert own
 
     async def shown(sealed: bytes) -> str | None:
         """The title that Bo sees for what Ann has put there by hand."""
         version = (await ann.conversations.get(group))["version"]
-        body = {"version": version, "sealedInfo": text(sealed)}
+        body = {"version": version, "sealedInfo": encode_base64(sealed)}
         await ann._rest.call("PATCH", f"/conversations/{group}", body)
         listed = await bo.conversations.list()
         assert len(listed) == 1
         return str(listed[0]["title"]) if listed[0]["title"] is not None else None
 
     def blob(said: dict[str, Any]) -> bytes:
-        return seal_blob(own.key, Blob.GROUP_INFO, said)
+        return seal_blob(own.key, BlobKind.GROUP_INFO, said)
 
     assert [await shown(each) for each in (b"", b"\1", secrets.token_bytes(8_192))] == [None] * 3
     assert [await shown(blob({"title": each})) for each in (7, None, ["Walks"], " ")] == [None] * 4
@@ -274,12 +276,12 @@ async def test_no_title_that_somebody_wrote_breaks_a_listing(people: People) -> 
 
 async def test_what_a_newer_version_says_of_a_group_stays_when_it_is_renamed(people: People) -> None:
     group = await people.ann.groups.create([], "Walks")
-    await people.ann._group_info.seal(group, lambda info: {**info, "color": "red"})
+    await people.ann._group_info.update_info(group, lambda info: {**info, "color": "red"})
 
     await people.ann.groups.rename(group, "Runs")
 
     sealed = await sealed_info(people.ann, group)
-    assert held(people.ann).opened(group, sealed)[1] == {"title": "Runs", "color": "red"}
+    assert stored_keys(people.ann).open_info(group, sealed)[1] == {"title": "Runs", "color": "red"}
 
 
 async def test_admins_who_rename_at_the_same_time_both_succeed(people: People) -> None:
@@ -293,7 +295,7 @@ async def test_admins_who_rename_at_the_same_time_both_succeed(people: People) -
     await bo.sent()
     await people.hear(group, bo, cy)
     await bo.send_text(group, "told")
-    await hear(cy, "told")
+    await wait_for_text(cy, "told")
 
     seen = {await title(each, group) for each in (ann, bo, cy)}
     assert len(seen) == 1
@@ -307,10 +309,10 @@ async def test_each_change_of_the_key_has_a_higher_generation(people: People) ->
     await people.hear(group, bo)
     await bo.groups.rename(group, "Two")
     await bo.send_text(group, "told")
-    await hear(ann, "told")
+    await wait_for_text(ann, "told")
     await ann.groups.rename(group, "Three")
 
-    key, info = held(ann).opened(group, await sealed_info(ann, group))
+    key, info = stored_keys(ann).open_info(group, await sealed_info(ann, group))
 
     assert key
     assert (key.generation, info) == (3, {"title": "Three"})
@@ -324,13 +326,13 @@ async def test_no_member_chooses_the_key_of_the_others(people: People) -> None:
     bo._outbox.add(key_for(group, ann.user_id, cy.user_id))
     await bo.send_text(group, "told")
     for each in (ann, cy):
-        await hear(each, "told")
+        await wait_for_text(each, "told")
     await ann.groups.rename(group, "Runs")
     await people.hear(group, cy)
 
     assert await title(cy, group) == "Runs"
     with pytest.raises(Refusal):
-        open_blob(bytes(32), Blob.GROUP_INFO, await sealed_info(ann, group))
+        open_blob(bytes(32), BlobKind.GROUP_INFO, await sealed_info(ann, group))
 
 
 async def test_a_group_whose_answer_was_lost_is_made_once(people: People) -> None:
@@ -363,13 +365,13 @@ async def test_a_title_has_words_and_an_end(people: People) -> None:
 
 
 async def test_a_linked_device_knows_the_titles_of_before_and_after(
-    alone: Alone, people: People, tmp_path: Path
+    alone: AllInOneProcess, people: People, tmp_path: Path
 ) -> None:
     ann, bo = people.ann, people.bo
-    async with open_at(alone, tmp_path / "laptop") as laptop:
+    async with open_client(alone, tmp_path / "laptop") as laptop:
         before = await ann.groups.create([bo.user_id], "Before")
         await people.hear(before, bo)
-        await link(bo, laptop)
+        await link_clients(bo, laptop)
         after = await ann.groups.create([bo.user_id], "After")
         await people.hear(after, laptop)
 
@@ -378,5 +380,5 @@ async def test_a_linked_device_knows_the_titles_of_before_and_after(
         await laptop.sent()
         assert await title(laptop, own) == "Own"
         await laptop.send_text(own, "told")
-        await hear(bo, "told")
+        await wait_for_text(bo, "told")
         assert await title(bo, own) == "Own"

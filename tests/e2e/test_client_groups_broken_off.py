@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from scripts.nodes import Alone
-from tests.befriending import befriend
-from tests.client import fresh_number
-from tests.e2e.test_client_groups import hear, held, sealed_info, title
-from tests.e2e.test_sdk import accept, open_at, register
-from vyry.client.client import Client
-from vyry.client.refusals import Unreachable
+from scripts.nodes import AllInOneProcess
+from tests.e2e.test_client_groups import sealed_info, stored_keys, title, wait_for_text
+from tests.e2e.test_sdk import accept, open_client, register
+from tests.support.friendship import befriend
+from tests.support.rest_device import unused_number
+from vyry.client.api.client import Client
+from vyry.client.errors import Unreachable
 
 
 pytestmark = pytest.mark.timeout(120)
@@ -32,81 +32,83 @@ def break_off(client: Client, method: str, *, is_heard: bool = False) -> None:
     client._rest.call = broken  # type: ignore[assignment,method-assign]
 
 
-async def test_a_group_that_was_made_when_the_process_ended_is_made_once_and_told(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "bo") as bo:
+async def test_a_group_that_was_made_when_the_process_ended_is_made_once_and_told(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with open_client(alone, tmp_path / "bo") as bo:
         bo_id = await register(bo, alone)
-        async with open_at(alone, tmp_path / "ann") as ann:
+        async with open_client(alone, tmp_path / "ann") as ann:
             await register(ann, alone)
             await befriend(ann, bo)
             break_off(ann, "POST", is_heard=True)
             with pytest.raises(Unreachable):
                 await ann.groups.create([bo_id], "Walks")
 
-        async with open_at(alone, tmp_path / "ann") as ann:
+        async with open_client(alone, tmp_path / "ann") as ann:
             group = await ann.groups.create([bo_id], "Walks")
             await ann.send_text(group, "told")
-            await hear(bo, "told")
+            await wait_for_text(bo, "told")
             assert [each["title"] for each in await bo.conversations.list()] == ["Walks"]
             assert await ann.groups.create([bo_id], "Walks") != group
 
 
 async def test_a_group_that_was_made_when_the_process_ended_is_told_without_asking_again(
-    alone: Alone, tmp_path: Path
+    alone: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_at(alone, tmp_path / "bo") as bo:
+    async with open_client(alone, tmp_path / "bo") as bo:
         bo_id = await register(bo, alone)
-        async with open_at(alone, tmp_path / "ann") as ann:
+        async with open_client(alone, tmp_path / "ann") as ann:
             await register(ann, alone)
             await befriend(ann, bo)
             break_off(ann, "POST", is_heard=True)
             with pytest.raises(Unreachable):
                 await ann.groups.create([bo_id], "Walks")
 
-        async with open_at(alone, tmp_path / "ann") as ann:
+        async with open_client(alone, tmp_path / "ann") as ann:
             await ann.send_text(await ann.direct(bo_id), "here again")
             await ann.sent()
             await ann.send_text(await ann.direct(bo_id), "told")
-            await hear(bo, "told")
+            await wait_for_text(bo, "told")
             assert "Walks" in [each["title"] for each in await bo.conversations.list()]
 
 
-async def test_a_removal_that_was_broken_off_is_brought_to_its_end(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "bo") as bo, open_at(alone, tmp_path / "cy") as cy:
+async def test_a_removal_that_was_broken_off_is_brought_to_its_end(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "bo") as bo, open_client(alone, tmp_path / "cy") as cy:
         people = [await register(bo, alone), await register(cy, alone)]
-        async with open_at(alone, tmp_path / "dan") as dan:
+        async with open_client(alone, tmp_path / "dan") as dan:
             await register(dan, alone)
             await befriend(dan, bo, cy)
             group = await dan.groups.create([*people], "Walks")
             await dan.groups.set_role(group, people[0], "admin")
             await dan.send_text(group, "told")
-            await hear(bo, "told")
-            await hear(cy, "told")
+            await wait_for_text(bo, "told")
+            await wait_for_text(cy, "told")
         before = await sealed_info(bo, group)
 
         # Bo made no key of this group, so nothing but what he has noted tells him to seal anew.
         break_off(bo, "PATCH")
         with pytest.raises(Unreachable):
             await bo.groups.remove(group, people[1])
-    async with open_at(alone, tmp_path / "bo") as bo, open_at(alone, tmp_path / "cy") as cy:
+    async with open_client(alone, tmp_path / "bo") as bo, open_client(alone, tmp_path / "cy") as cy:
         await bo.sent()
         after = await sealed_info(bo, group)
 
         assert after != before
         assert await title(bo, group) == "Walks"
-        assert held(cy).opened(group, before)[1] == {"title": "Walks"}
-        assert held(cy).opened(group, after) == (None, {})
+        assert stored_keys(cy).open_info(group, before)[1] == {"title": "Walks"}
+        assert stored_keys(cy).open_info(group, after) == (None, {})
 
 
-async def test_who_comes_back_with_other_keys_is_told_the_title_again(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann:
+async def test_who_comes_back_with_other_keys_is_told_the_title_again(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann:
         await register(ann, alone)
-        async with open_at(alone, tmp_path / "bo") as bo:
-            bo_id = await register(bo, alone, number := fresh_number())
+        async with open_client(alone, tmp_path / "bo") as bo:
+            bo_id = await register(bo, alone, number := unused_number())
             await befriend(ann, bo)
             group = await ann.groups.create([bo_id], "Walks")
             await ann.send_text(group, "told")
-            await hear(bo, "told")
-        async with open_at(alone, tmp_path / "bo again") as again:
+            await wait_for_text(bo, "told")
+        async with open_client(alone, tmp_path / "bo again") as again:
             assert await register(again, alone, number) == bo_id
             async with asyncio.timeout(30):
                 async for event in ann.events():
@@ -120,28 +122,28 @@ async def test_who_comes_back_with_other_keys_is_told_the_title_again(alone: Alo
             await ann.send_text(group, "told again")
             await ann.sent()
             await ann.send_text(group, "and again")
-            await hear(again, "and again")
+            await wait_for_text(again, "and again")
             assert await title(again, group) == "Walks"
 
 
 async def test_an_admin_who_adds_somebody_tells_the_title_also_when_who_wrote_it_is_away(
-    alone: Alone, tmp_path: Path
+    alone: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_at(alone, tmp_path / "bo") as bo, open_at(alone, tmp_path / "cy") as cy:
+    async with open_client(alone, tmp_path / "bo") as bo, open_client(alone, tmp_path / "cy") as cy:
         bo_id, cy_id = await register(bo, alone), await register(cy, alone)
-        async with open_at(alone, tmp_path / "ann") as ann:
+        async with open_client(alone, tmp_path / "ann") as ann:
             await register(ann, alone)
             await befriend(ann, bo, cy)
             group = await ann.groups.create([bo_id], "Walks")
             await ann.groups.set_role(group, bo_id, "admin")
             await ann.send_text(group, "told")
-            await hear(bo, "told")
+            await wait_for_text(bo, "told")
 
         before = await sealed_info(bo, group)
         await bo.groups.add(group, [cy_id])
         await bo.send_text(group, "welcome")
-        await hear(cy, "welcome")
+        await wait_for_text(cy, "welcome")
 
         assert await title(cy, group) == "Walks"
         # Ann would not know that Cy holds her key, and go on with it when Cy is gone: so nobody but her tells it.
-        assert held(cy).opened(group, before) == (None, {})
+        assert stored_keys(cy).open_info(group, before) == (None, {})

@@ -9,13 +9,13 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from scripts.nodes import Alone
+from scripts.nodes import AllInOneProcess
 from tests.e2e.test_client_presence import pair
-from tests.e2e.test_sdk import open_at, texts, up_to
-from vyry.client.chain import octets, text
-from vyry.client.client import Client
-from vyry.client.events import Message, Unreadable
-from vyry.client.outgoing import Outgoing
+from tests.e2e.test_sdk import events_until, next_texts, open_client
+from vyry.client.api.client import Client
+from vyry.client.store.events import Message, Unreadable
+from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
+from vyry.client.store.outgoing import Outgoing
 from vyry.signal_protocol.contents import Content
 
 
@@ -37,7 +37,7 @@ async def sealed(client: Client, chat: UUID, plaintext: bytes) -> dict[str, Any]
     """The post of a good message with that inside, as the client would post it."""
     # Sealed as of the other lane, so that nothing is added to the words.
     outgoing = Outgoing(uuid4(), 0, "text", uuid4(), chat, "control", plaintext, is_pairwise=True)
-    async with client._turn:
+    async with client._lock:
         body, _ = await client._outbox._sealing.seal(outgoing, client._outbox._send)
     assert body is not None
     post: dict[str, Any] = orjson.loads(body)
@@ -52,7 +52,7 @@ async def post(client: Client, body: dict[str, Any], change: Change = lambda goo
     """Post it with other bytes, under an id of its own."""
     for recipient in body["recipients"]:
         for device in recipient["devices"]:
-            device["content"] = text(change(octets(device["content"])))
+            device["content"] = encode_base64(change(decode_bytes(device["content"])))
     body["messageId"] = str(uuid4())
     await client._rest.call("POST", "/messages", body)
     return str(body["messageId"])
@@ -74,14 +74,14 @@ async def fate(client: Client, message_id: str) -> str:
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_bytes_that_no_client_sends_are_named_and_the_next_message_is_read(
-    alone: Alone, tmp_path: Path, change: str
+    alone: AllInOneProcess, tmp_path: Path, change: str
 ) -> None:
     spoil, reason = CHANGES[change]
     async with pair(alone, tmp_path) as (ann, bo, chat):
         await befriend(ann, bo)
         message_id = await post(bo, await sealed(bo, chat, words(chat, "spoiled")), spoil)
         await bo.send_text(chat, "behind it")
-        events = await up_to(ann, Message)
+        events = await events_until(ann, Message)
         became = await fate(bo, message_id)
 
     assert events[-1].body["text"] == "behind it"
@@ -89,7 +89,9 @@ async def test_bytes_that_no_client_sends_are_named_and_the_next_message_is_read
     assert became == ("dropped" if reason in PARKED else "delivered")
 
 
-async def test_a_message_of_another_conversation_or_without_sense_is_set_aside(alone: Alone, tmp_path: Path) -> None:
+async def test_a_message_of_another_conversation_or_without_sense_is_set_aside(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat):
         await befriend(ann, bo)
         group = await bo.groups.create([ann.user_id], "elsewhere")
@@ -97,14 +99,16 @@ async def test_a_message_of_another_conversation_or_without_sense_is_set_aside(a
         elsewhere = await sealed(bo, group, words(chat, "not for here"))
         became = [await post(bo, each) for each in (nonsense, elsewhere)]
         await bo.send_text(chat, "behind it")
-        events = await up_to(ann, Message)
+        events = await events_until(ann, Message)
         fates = [await fate(bo, each) for each in became]
 
     assert [event.reason for event in events if isinstance(event, Unreadable)] == ["BadContent", "ContextMismatch"]
     assert fates == ["dropped", "dropped"]
 
 
-async def test_a_message_that_comes_twice_is_read_once_also_after_a_restart(alone: Alone, tmp_path: Path) -> None:
+async def test_a_message_that_comes_twice_is_read_once_also_after_a_restart(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
     async with pair(alone, tmp_path) as (_, bo, chat):
         body = await sealed(bo, chat, words(chat, "once"))
         for _again in range(3):
@@ -112,5 +116,5 @@ async def test_a_message_that_comes_twice_is_read_once_also_after_a_restart(alon
         await bo.send_text(chat, "behind it")
         await bo.sent()
 
-    async with open_at(alone, tmp_path / "ann") as ann:
-        assert await texts(ann, 2) == ["once", "behind it"]
+    async with open_client(alone, tmp_path / "ann") as ann:
+        assert await next_texts(ann, 2) == ["once", "behind it"]

@@ -14,12 +14,12 @@ from uuid import uuid4
 
 import pytest
 
-from scripts.nodes import ROOT, Alone
-from tests.client_shell import Terminal
-from tests.e2e.test_sdk import open_at, register, texts
-from vyry.cli.client.exits import Exit
-from vyry.client.client import Client
-from vyry.client.refusals import CodeNotShown, LinkCode, LinkEnded, NotRegistered, Refused
+from scripts.nodes import ROOT, AllInOneProcess
+from tests.e2e.test_sdk import next_texts, open_client, register
+from tests.support.cli_runner import CliRunner
+from vyry.cli.client.exit_codes import Exit
+from vyry.client.api.client import Client
+from vyry.client.errors import CodeNotShown, LinkCode, LinkEnded, NotRegistered, Refused
 from vyry.signal_protocol.linking import LinkOffer
 
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(120)
 COMMAND = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())")
 
 
-async def link(device: Client, new: Client) -> tuple[str, str]:
+async def link_clients(device: Client, new: Client) -> tuple[str, str]:
     """The codes of both devices; the one that the new device shows was typed in at the other."""
     attempt = await new.links.begin("a laptop")
     scanned = await device.links.scan(attempt.uri)
@@ -38,7 +38,7 @@ async def link(device: Client, new: Client) -> tuple[str, str]:
     return codes
 
 
-async def said(client: Client, count: int) -> list[tuple[str, bool]]:
+async def next_messages(client: Client, count: int) -> list[tuple[str, bool]]:
     """The next so many messages, and whether they are one's own."""
     found: list[tuple[str, bool]] = []
     async with asyncio.timeout(30):
@@ -50,30 +50,30 @@ async def said(client: Client, count: int) -> list[tuple[str, bool]]:
     return found
 
 
-async def test_a_linked_device_writes_and_reads_like_the_first(alone: Alone, tmp_path: Path) -> None:
+async def test_a_linked_device_writes_and_reads_like_the_first(alone: AllInOneProcess, tmp_path: Path) -> None:
     async with (
-        open_at(alone, tmp_path / "ann") as ann,
-        open_at(alone, tmp_path / "laptop") as laptop,
-        open_at(alone, tmp_path / "bo") as bo,
+        open_client(alone, tmp_path / "ann") as ann,
+        open_client(alone, tmp_path / "laptop") as laptop,
+        open_client(alone, tmp_path / "bo") as bo,
     ):
         await register(ann, alone)
         bo_id = await register(bo, alone)
-        codes = await link(ann, laptop)
+        codes = await link_clients(ann, laptop)
 
         assert codes[0] == codes[1]
         assert laptop.user_id == ann.user_id
         assert sorted(device["deviceId"] for device in await ann.devices.list()) == [1, 2]
         chat = await laptop.direct(bo_id)
         await laptop.send_text(chat, "from the laptop")
-        assert await texts(bo, 1) == ["from the laptop"]
+        assert await next_texts(bo, 1) == ["from the laptop"]
         await bo.send_text(chat, "to both")
-        assert await texts(laptop, 1) == ["to both"]
-        heard = await said(ann, 2)
+        assert await next_texts(laptop, 1) == ["to both"]
+        heard = await next_messages(ann, 2)
         assert heard == [("from the laptop", True), ("to both", False)]
 
 
-async def test_a_device_that_is_rejected_stays_nobody(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "laptop") as laptop:
+async def test_a_device_that_is_rejected_stays_nobody(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "laptop") as laptop:
         await register(ann, alone)
         attempt = await laptop.links.begin()
         await (await ann.links.scan(attempt.uri)).reject()
@@ -85,8 +85,8 @@ async def test_a_device_that_is_rejected_stays_nobody(alone: Alone, tmp_path: Pa
         assert len(await ann.devices.list()) == 1
 
 
-async def test_a_link_is_not_completed_before_its_code_was_shown(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "laptop") as laptop:
+async def test_a_link_is_not_completed_before_its_code_was_shown(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "laptop") as laptop:
         await register(ann, alone)
         attempt = await laptop.links.begin()
         await (await ann.links.scan(attempt.uri)).approve()
@@ -96,8 +96,8 @@ async def test_a_link_is_not_completed_before_its_code_was_shown(alone: Alone, t
         assert len(await ann.devices.list()) == 1
 
 
-async def test_a_wrong_pin_may_be_followed_by_the_right_one(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "laptop") as laptop:
+async def test_a_wrong_pin_may_be_followed_by_the_right_one(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "laptop") as laptop:
         await register(ann, alone)
         await ann.account.set_pin("482913")
         attempt = await laptop.links.begin()
@@ -106,16 +106,16 @@ async def test_a_wrong_pin_may_be_followed_by_the_right_one(alone: Alone, tmp_pa
 
         with pytest.raises(Refused, match="INVALID_PIN"):
             await scanned.approve("482914")
-        posted = scanned.provisioning(bytes)
+        posted = scanned.sealed_provisioning(bytes)
         await scanned.approve("482913")
 
         # A text of its own would be sealed under the same key and nonce.
-        assert scanned.provisioning(lambda: b"another text") == posted
+        assert scanned.sealed_provisioning(lambda: b"another text") == posted
         assert await attempt.complete() == laptop.user_id == ann.user_id
 
 
-async def test_a_link_code_is_taken_for_no_invite_and_no_name(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "eve") as eve:
+async def test_a_link_code_is_taken_for_no_invite_and_no_name(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "eve") as eve:
         await register(ann, alone)
         uri = (await eve.links.begin()).uri
 
@@ -127,10 +127,10 @@ async def test_a_link_code_is_taken_for_no_invite_and_no_name(alone: Alone, tmp_
 
 
 @dataclass
-class Laptop:
+class LinkProcess:
     """`vyry client link --json` in a process of its own, and `approve` of its code in another: the digits are on the screen of the first alone."""
 
-    node: Alone
+    node: AllInOneProcess
     home: Path
     runs: ExitStack
 
@@ -151,46 +151,46 @@ class Laptop:
 
 
 @pytest.fixture
-def laptop(alone: Alone, tmp_path: Path) -> Iterator[Laptop]:
+def laptop(alone: AllInOneProcess, tmp_path: Path) -> Iterator[LinkProcess]:
     with ExitStack() as runs:
-        yield Laptop(alone, tmp_path, runs)
+        yield LinkProcess(alone, tmp_path, runs)
 
 
-def heard(run: "subprocess.Popen[str]") -> dict[str, Any]:
+def next_json_line(run: "subprocess.Popen[str]") -> dict[str, Any]:
     """The next line of a command with --json."""
     assert run.stdout is not None
     found: dict[str, Any] = json.loads(run.stdout.readline())
     return found
 
 
-def test_two_terminals_link_a_laptop(alone: Alone, tmp_path: Path, laptop: Laptop) -> None:
-    here = Terminal(alone, tmp_path)
+def test_two_terminals_link_a_laptop(alone: AllInOneProcess, tmp_path: Path, laptop: LinkProcess) -> None:
+    here = CliRunner(alone, tmp_path)
     ann = here.sign_up("ann")
     new, uri = laptop.linking()
     approver = laptop.start("approve", uri, "--profile", "ann", "--json")
-    code = heard(new)["code"]
+    code = next_json_line(new)["code"]
 
     said, asked = approver.communicate(f"{(int(code) + 1) % 10**6:06d}\n{code[:3]} {code[3:]}\n", timeout=30)
 
     assert (approver.returncode, json.loads(said)["approved"]) == (0, True)
     assert code not in asked
     assert "other digits" in asked
-    assert heard(new) == {"userId": ann}
+    assert next_json_line(new) == {"userId": ann}
     assert new.wait(30) == 0
-    assert here.told("laptop", "whoami")[0]["userId"] == ann
+    assert here.run_client_json("laptop", "whoami")[0]["userId"] == ann
 
 
 @pytest.mark.parametrize(
     "typed", ["no\nyes\n\n", "", "yes\n"], ids=["three wrong ones", "nothing", "yes, and then nothing"]
 )
 def test_a_device_whose_digits_are_not_typed_is_not_let_in(
-    alone: Alone, tmp_path: Path, laptop: Laptop, typed: str
+    alone: AllInOneProcess, tmp_path: Path, laptop: LinkProcess, typed: str
 ) -> None:
-    here = Terminal(alone, tmp_path)
+    here = CliRunner(alone, tmp_path)
     here.sign_up("ann")
     new, uri = laptop.linking()
 
-    refused = here.client("ann", "approve", "-", typed=f"{uri}\n{typed}")
+    refused = here.run_client("ann", "approve", "-", typed=f"{uri}\n{typed}")
 
     _, said = new.communicate(timeout=30)
     assert "Type the six digits that it shows" in refused.err
@@ -199,13 +199,13 @@ def test_a_device_whose_digits_are_not_typed_is_not_let_in(
     assert "was rejected" in said
 
 
-def test_a_terminal_takes_no_link_code_for_an_invite(alone: Alone, tmp_path: Path) -> None:
-    here = Terminal(alone, tmp_path)
+def test_a_terminal_takes_no_link_code_for_an_invite(alone: AllInOneProcess, tmp_path: Path) -> None:
+    here = CliRunner(alone, tmp_path)
     here.sign_up("ann")
     uri = LinkOffer(uuid4(), bytes(32), bytes(32)).uri()
 
     for words in (("groups", "join", uri), ("friends", "add", uri)):
-        refused = here.client("ann", *words)
+        refused = here.run_client("ann", *words)
 
         assert refused.code == Exit.FAILED
         assert "link code of a device" in refused.err

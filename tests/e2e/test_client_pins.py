@@ -8,16 +8,16 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from scripts.nodes import Alone
-from tests.client import fresh_number
-from tests.e2e.test_client_linking import link
-from tests.e2e.test_sdk import open_at, register, texts, up_to
-from vyry.client.client import Client
-from vyry.client.conversation_pins import ConversationPin, Pins
-from vyry.client.events import Decided, IdentityChanged, Message, NotSent
-from vyry.client.linking import Attempt
-from vyry.client.peers import Peers, known_identities
-from vyry.client.pin_book import PinBook
+from scripts.nodes import AllInOneProcess
+from tests.e2e.test_client_linking import link_clients
+from tests.e2e.test_sdk import events_until, next_texts, open_client, register
+from tests.support.rest_device import unused_number
+from vyry.client.api.client import Client
+from vyry.client.api.linking import LinkAttempt
+from vyry.client.crypto.peers import Peers, known_identities
+from vyry.client.crypto.pin_registry import PinRegistry
+from vyry.client.store.conversation_pins import ConversationPin, ConversationPins
+from vyry.client.store.events import Decided, IdentityChanged, Message, NotSent
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.pins import IdentityPin
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(120)
 class Pair:
     """Ann, who has written to Bo, and her laptop, which is not linked yet."""
 
-    node: Alone
+    node: AllInOneProcess
     folder: Path
     ann: Client
     bo: UUID
@@ -40,21 +40,21 @@ class Pair:
     @asynccontextmanager
     async def bo_anew(self) -> AsyncIterator[Client]:
         """Bo under another identity key: what a node that swaps his key would tell, too."""
-        async with open_at(self.node, self.folder / "bo anew") as anew:
+        async with open_client(self.node, self.folder / "bo anew") as anew:
             await register(anew, self.node, self.number)
             yield anew
 
 
 @pytest.fixture
-async def pair(alone: Alone, tmp_path: Path) -> AsyncIterator[Pair]:
-    number = fresh_number()
-    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "laptop") as laptop:
+async def pair(alone: AllInOneProcess, tmp_path: Path) -> AsyncIterator[Pair]:
+    number = unused_number()
+    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "laptop") as laptop:
         await register(ann, alone)
-        async with open_at(alone, tmp_path / "bo") as bo:
+        async with open_client(alone, tmp_path / "bo") as bo:
             bo_id = await register(bo, alone, number)
             chat = await ann.direct(bo_id)
             await ann.send_text(chat, "hello")
-            assert await texts(bo, 1) == ["hello"]
+            assert await next_texts(bo, 1) == ["hello"]
         yield Pair(alone, tmp_path, ann, bo_id, laptop, chat, number)
 
 
@@ -63,20 +63,20 @@ async def test_a_linked_device_has_pins_before_it_meets_anybody(pair: Pair) -> N
     ann.people.remember("@bo", bo_id)
     await ann.safety.verify(bo_id, await ann.safety.number(bo_id))
 
-    await link(ann, laptop)
+    await link_clients(ann, laptop)
 
-    assert Peers(laptop._store).identity(bo_id) == Peers(ann._store).identity(bo_id)
+    assert Peers(laptop._store).identity_key(bo_id) == Peers(ann._store).identity_key(bo_id)
     assert laptop.safety.is_verified(bo_id)
-    assert Pins(laptop._store).get(pair.chat) == ConversationPin(is_group=False, peer=bo_id)
+    assert ConversationPins(laptop._store).get(pair.chat) == ConversationPin(is_group=False, peer=bo_id)
     assert await laptop.people.resolve("@Bo") == bo_id
 
 
 async def test_a_key_that_is_swapped_for_a_new_device_is_noticed_at_its_first_contact(pair: Pair) -> None:
-    await link(pair.ann, pair.laptop)
+    await link_clients(pair.ann, pair.laptop)
     async with pair.bo_anew() as other:
         await pair.laptop.send_text(pair.chat, "for Bo alone")
         await other.send_text(await other.direct(pair.ann.user_id), "it is me")
-        events = await up_to(pair.laptop, NotSent)
+        events = await events_until(pair.laptop, NotSent)
 
     assert [event.user_id for event in events if isinstance(event, IdentityChanged)] == [pair.bo]
     assert events[-1].body["reason"] == "IdentityChanged"
@@ -85,11 +85,11 @@ async def test_a_key_that_is_swapped_for_a_new_device_is_noticed_at_its_first_co
 
 async def test_a_number_compared_on_one_device_is_compared_on_the_other(pair: Pair) -> None:
     bo_id = pair.bo
-    await link(pair.ann, pair.laptop)
+    await link_clients(pair.ann, pair.laptop)
     assert not pair.laptop.safety.is_verified(bo_id)
 
     await pair.ann.safety.verify(bo_id, await pair.ann.safety.number(bo_id))
-    decided = (await up_to(pair.laptop, Decided))[-1]
+    decided = (await events_until(pair.laptop, Decided))[-1]
 
     assert decided.body == {"userId": str(bo_id), "isVerified": True}
     assert pair.laptop.safety.is_verified(bo_id)
@@ -97,35 +97,37 @@ async def test_a_number_compared_on_one_device_is_compared_on_the_other(pair: Pa
 
 async def test_a_key_accepted_on_one_device_is_accepted_on_the_other(pair: Pair) -> None:
     ann, laptop, bo_id = pair.ann, pair.laptop, pair.bo
-    await link(ann, laptop)
+    await link_clients(ann, laptop)
     async with pair.bo_anew() as anew:
         await anew.send_text(await anew.direct(ann.user_id), "it is me")
-        await up_to(laptop, IdentityChanged)
+        await events_until(laptop, IdentityChanged)
         numbers = await ann.safety.numbers(bo_id)
         await ann.safety.accept(bo_id, numbers.new)
 
-        events = await up_to(laptop, Message)
+        events = await events_until(laptop, Message)
         assert [event.body["isVerified"] for event in events if isinstance(event, Decided)] == [False]
         assert events[-1].body["text"] == "it is me"
         await laptop.send_text(pair.chat, "good to hear")
-        assert await texts(anew, 1) == ["good to hear"]
+        assert await next_texts(anew, 1) == ["good to hear"]
 
 
-async def test_an_account_without_conversations_decides_for_all_its_devices(alone: Alone, tmp_path: Path) -> None:
+async def test_an_account_without_conversations_decides_for_all_its_devices(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
     async with (
-        open_at(alone, tmp_path / "ann") as ann,
-        open_at(alone, tmp_path / "bo") as bo,
-        open_at(alone, tmp_path / "laptop") as laptop,
+        open_client(alone, tmp_path / "ann") as ann,
+        open_client(alone, tmp_path / "bo") as bo,
+        open_client(alone, tmp_path / "laptop") as laptop,
     ):
         await register(ann, alone)
         bo_id = await register(bo, alone)
-        await link(ann, laptop)
+        await link_clients(ann, laptop)
 
         await laptop.safety.verify(bo_id, await laptop.safety.number(bo_id))
-        await up_to(ann, Decided)
+        await events_until(ann, Decided)
 
         assert ann.safety.is_verified(bo_id)
-        assert Peers(ann._store).identity(bo_id) == Peers(laptop._store).identity(bo_id)
+        assert Peers(ann._store).identity_key(bo_id) == Peers(laptop._store).identity_key(bo_id)
         assert [await each.conversations.list() for each in (ann, laptop, bo)] == [[], [], []]
 
 
@@ -133,25 +135,25 @@ def with_many_contacts(ann: Client) -> IdentityPin:
     """More than a provisioning has room for; answers one that is not in it."""
     with ann._store.transaction():
         for _ in range(600):
-            Peers(ann._store).keep_identity(uuid4(), bytes(32))
-    last = PinBook(ann._store).held()[-1]
+            Peers(ann._store).save_identity(uuid4(), bytes(32))
+    last = PinRegistry(ann._store).all_pins()[-1]
     assert isinstance(last, IdentityPin)
     return last
 
 
-async def approved(ann: Client, laptop: Client) -> Attempt:
+async def approved(ann: Client, laptop: Client) -> LinkAttempt:
     """A link that only has to be completed; a pin that did not fit becomes an event there, which shows when it arrives."""
     last = with_many_contacts(ann)
     attempt = await laptop.links.begin("a laptop")
     scanned = await ann.links.scan(attempt.uri)
     assert scanned.matches(await attempt.code())
     await scanned.approve()
-    Peers(laptop._store).keep_identity(last.user_id, bytes([1]) * 32)
+    Peers(laptop._store).save_identity(last.user_id, bytes([1]) * 32)
     return attempt
 
 
 async def all_pins_before_a_message(laptop: Client, ann: Client) -> None:
-    told = [event for event in await up_to(laptop, Message) if isinstance(event, IdentityChanged | Message)]
+    told = [event for event in await events_until(laptop, Message) if isinstance(event, IdentityChanged | Message)]
     assert [event.name for event in told] == ["identityChanged", "message"]
     here, there = ({user_id for user_id, _ in known_identities(each._store)} for each in (ann, laptop))
     assert len(here) > 600
@@ -159,17 +161,17 @@ async def all_pins_before_a_message(laptop: Client, ann: Client) -> None:
 
 
 async def test_pins_that_did_not_fit_arrive_before_anything_else_also_after_a_restart(
-    alone: Alone, tmp_path: Path
+    alone: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_at(alone, tmp_path / "laptop") as laptop, open_at(alone, tmp_path / "bo") as bo:
+    async with open_client(alone, tmp_path / "laptop") as laptop, open_client(alone, tmp_path / "bo") as bo:
         bo_id = await register(bo, alone)
-        async with open_at(alone, tmp_path / "ann") as ann:
+        async with open_client(alone, tmp_path / "ann") as ann:
             await register(ann, alone)
             await ann.send_text(await ann.direct(bo_id), "hello")
             await ann.sent()
             attempt = await approved(ann, laptop)
         await attempt.complete()
-        async with open_at(alone, tmp_path / "ann") as ann:
+        async with open_client(alone, tmp_path / "ann") as ann:
             await ann.send_text(await ann.direct(bo_id), "the first content")
 
             await all_pins_before_a_message(laptop, ann)
@@ -180,9 +182,9 @@ async def test_pins_arrive_first_where_the_device_is_found_while_something_is_se
     attempt = await approved(ann, pair.laptop)
     content = Content("text", uuid4(), 1_800_000_000_000, pair.chat, {"text": "the first content"})
     # Until the turn is over no notice of the new device is heard: the node refuses the post for it.
-    async with ann._turn:
+    async with ann._lock:
         await attempt.complete()
-        ann._outbox.say(content, ann._inbox.effects)
+        ann._outbox.queue_content(content, ann._inbox.processor)
         await ann._outbox.post_all()
 
     await all_pins_before_a_message(pair.laptop, ann)

@@ -8,40 +8,40 @@ from uuid import UUID
 
 import pytest
 
-from scripts.nodes import Alone
-from tests.client import fresh_number
-from tests.e2e.test_client_linking import link
-from tests.e2e.test_sdk import open_at, register, texts, up_to
-from vyry.client.client import Client
-from vyry.client.events import Message, Notice, Presence, Read, Receipt, Target, Typing
-from vyry.client.live import MOST_WATCHED
-from vyry.client.refusals import ClientError, Refused
+from scripts.nodes import AllInOneProcess
+from tests.e2e.test_client_linking import link_clients
+from tests.e2e.test_sdk import events_until, next_texts, open_client, register
+from tests.support.rest_device import unused_number
+from vyry.client.api.client import Client
+from vyry.client.errors import ClientError, Refused
+from vyry.client.store.events import Message, Notice, Presence, Read, Receipt, Target, Typing
+from vyry.client.transport.live_signals import MAX_WATCHED
 
 
 pytestmark = pytest.mark.timeout(120)
 
 
 @asynccontextmanager
-async def pair(alone: Alone, folder: Path) -> AsyncIterator[tuple[Client, Client, UUID]]:
+async def pair(alone: AllInOneProcess, folder: Path) -> AsyncIterator[tuple[Client, Client, UUID]]:
     """Two people who are both connected, and their conversation."""
-    async with open_at(alone, folder / "ann") as ann, open_at(alone, folder / "bo") as bo:
+    async with open_client(alone, folder / "ann") as ann, open_client(alone, folder / "bo") as bo:
         await register(ann, alone)
         chat = await ann.direct(await register(bo, alone))
         await ann.send_text(chat, "hello")
-        assert await texts(bo, 1) == ["hello"]
+        assert await next_texts(bo, 1) == ["hello"]
         await bo.send_text(chat, "hello Ann")
-        assert await texts(ann, 1) == ["hello Ann"]
+        assert await next_texts(ann, 1) == ["hello Ann"]
         for each in (ann, bo):
             assert [event async for event in each.events(follow=False)]
         yield ann, bo, chat
 
 
-async def test_whoever_types_is_seen_at_once_and_kept_nowhere(alone: Alone, tmp_path: Path) -> None:
+async def test_whoever_types_is_seen_at_once_and_kept_nowhere(alone: AllInOneProcess, tmp_path: Path) -> None:
     async with pair(alone, tmp_path) as (ann, bo, chat):
         await ann.messages.typing(chat)
-        began = (await up_to(bo, Typing))[-1]
+        began = (await events_until(bo, Typing))[-1]
         await ann.messages.typing(chat, is_typing=False)
-        over, ann_id = (await up_to(bo, Typing))[-1], ann.user_id
+        over, ann_id = (await events_until(bo, Typing))[-1], ann.user_id
         left = [event.name async for event in bo.events(follow=False)]
 
     assert began == Typing(conversation_id=chat, user_id=ann_id, device_id=1, is_typing=True)
@@ -63,11 +63,11 @@ async def seen(client: Client, user_id: UUID, *, is_online: bool) -> None:
 
 
 async def test_a_friend_who_shows_it_is_seen_to_come_and_go_also_after_the_connection_was_lost(
-    alone: Alone, tmp_path: Path
+    alone: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann:
+    async with open_client(alone, tmp_path / "ann") as ann:
         await register(ann, alone)
-        async with open_at(alone, tmp_path / "bo") as bo:
+        async with open_client(alone, tmp_path / "bo") as bo:
             bo_id = await register(bo, alone)
             await friends(ann, bo)
             await ann.presence.watch([bo_id])
@@ -78,9 +78,9 @@ async def test_a_friend_who_shows_it_is_seen_to_come_and_go_also_after_the_conne
         await seen(ann, bo_id, is_online=False)
 
 
-async def test_nobody_watches_more_people_than_the_node_takes(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann:
-        people = [UUID(int=number) for number in range(MOST_WATCHED + 1)]
+async def test_nobody_watches_more_people_than_the_node_takes(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann:
+        people = [UUID(int=number) for number in range(MAX_WATCHED + 1)]
         await ann.presence.watch(people[:-1])
         with pytest.raises(ClientError, match="unwatch"):
             await ann.presence.watch(people)
@@ -88,51 +88,55 @@ async def test_nobody_watches_more_people_than_the_node_takes(alone: Alone, tmp_
         await ann.presence.watch(people[-1:])
 
 
-async def test_what_was_read_is_told_once_to_its_sender_and_to_own_devices(alone: Alone, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), open_at(alone, tmp_path / "laptop") as laptop:
-        await link(bo, laptop)
-        await up_to(bo, Notice)
+async def test_what_was_read_is_told_once_to_its_sender_and_to_own_devices(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with pair(alone, tmp_path) as (ann, bo, chat), open_client(alone, tmp_path / "laptop") as laptop:
+        await link_clients(bo, laptop)
+        await events_until(bo, Notice)
         said = Target(await ann.messages.text(chat, "read me"), ann.user_id)
-        assert await texts(bo, 1) == ["read me"]
+        assert await next_texts(bo, 1) == ["read me"]
 
         for _ in range(2):
             await bo.messages.read(chat, [said])
-        on_laptop = (await up_to(laptop, Read))[-1]
+        on_laptop = (await events_until(laptop, Read))[-1]
         await bo.send_text(chat, "so it is")
         told = [
-            each.state for each in await up_to(ann, Message) if isinstance(each, Receipt) and said.id in each.targets
+            each.state
+            for each in await events_until(ann, Message)
+            if isinstance(each, Receipt) and said.id in each.targets
         ]
 
     assert on_laptop.body == {"conversationId": str(chat), "targets": [said.as_json()]}
     assert told.count("read") == 1
 
 
-async def test_who_tells_nobody_what_was_read_tells_own_devices_alone(alone: Alone, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), open_at(alone, tmp_path / "laptop") as laptop:
-        await link(bo, laptop)
-        await up_to(bo, Notice)
+async def test_who_tells_nobody_what_was_read_tells_own_devices_alone(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with pair(alone, tmp_path) as (ann, bo, chat), open_client(alone, tmp_path / "laptop") as laptop:
+        await link_clients(bo, laptop)
+        await events_until(bo, Notice)
         await bo.account.update(settings={"readReceipts": False})
         said = Target(await ann.messages.text(chat, "read me"), ann.user_id)
-        assert await texts(bo, 1) == ["read me"]
+        assert await next_texts(bo, 1) == ["read me"]
 
         await bo.messages.read(chat, [said])
-        await up_to(laptop, Read)
+        await events_until(laptop, Read)
         await bo.send_text(chat, "said later")
-        told = [each.state for each in await up_to(ann, Message) if isinstance(each, Receipt)]
+        told = [each.state for each in await events_until(ann, Message) if isinstance(each, Receipt)]
 
     assert "read" not in told
 
 
-async def test_a_locked_number_is_signed_up_with_its_pin_alone(alone: Alone, tmp_path: Path) -> None:
-    number, pin = fresh_number(), "correct horse 7"
+async def test_a_locked_number_is_signed_up_with_its_pin_alone(alone: AllInOneProcess, tmp_path: Path) -> None:
+    number, pin = unused_number(), "correct horse 7"
 
     async def read_pin() -> str:
         return pin
 
-    async with open_at(alone, tmp_path / "ann") as ann:
+    async with open_client(alone, tmp_path / "ann") as ann:
         ann_id = await register(ann, alone, number)
         standing = await ann.account.set_pin(pin, registration_lock=True)
-    async with open_at(alone, tmp_path / "anew") as anew:
+    async with open_client(alone, tmp_path / "anew") as anew:
         with pytest.raises(Refused, match="PIN_REQUIRED"):
             await register(anew, alone, number)
         again = await register(anew, alone, number, read_pin)

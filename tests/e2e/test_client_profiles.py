@@ -7,15 +7,15 @@ from uuid import UUID
 
 import pytest
 
-from scripts.nodes import Alone
-from tests.client import fresh_number
-from tests.e2e.test_client_groups import People, hear, people
-from tests.e2e.test_client_linking import link
-from tests.e2e.test_sdk import accept, open_at, register
-from vyry.client.chain import octets, text
-from vyry.client.client import Client
-from vyry.client.device import Me
-from vyry.signal_protocol.blobs import Blob, seal_blob
+from scripts.nodes import AllInOneProcess
+from tests.e2e.test_client_groups import People, people, wait_for_text
+from tests.e2e.test_client_linking import link_clients
+from tests.e2e.test_sdk import accept, open_client, register
+from tests.support.rest_device import unused_number
+from vyry.client.api.client import Client
+from vyry.client.crypto.local_device import LocalDevice
+from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
+from vyry.signal_protocol.blobs import BlobKind, seal_blob
 from vyry.signal_protocol.refusals import TooLarge
 
 
@@ -31,7 +31,7 @@ async def tell(ann: Client, chat: UUID, bo: Client) -> None:
         word = secrets.token_hex(4)
         await ann.send_text(chat, word)
         await ann.sent()
-        await hear(bo, word)
+        await wait_for_text(bo, word)
 
 
 async def shown(client: Client, user_id: UUID) -> dict[str, Any]:
@@ -52,7 +52,7 @@ async def test_whom_one_writes_to_reads_the_profile_and_others_do_not(people: Pe
     assert mine["profile"] == theirs["profile"] == {"name": "Ann of the canary", "about": "Walks"}
     assert strange["sealedProfile"] == theirs["sealedProfile"] == mine["sealedProfile"]
     assert strange["profile"] == NOTHING
-    assert b"canary" not in octets(strange["sealedProfile"])
+    assert b"canary" not in decode_bytes(strange["sealedProfile"])
 
 
 async def test_members_of_a_group_are_told_and_the_key_goes_out_once(people: People) -> None:
@@ -71,15 +71,15 @@ async def test_members_of_a_group_are_told_and_the_key_goes_out_once(people: Peo
 
 
 async def test_a_key_is_told_again_to_who_has_another_device_and_by_each_own_device(
-    alone: Alone, tmp_path: Path, people: People
+    alone: AllInOneProcess, tmp_path: Path, people: People
 ) -> None:
     ann, bo, cy = people.ann, people.bo, people.cy
     await ann.account.show(name="Ann")
     chat = await ann.direct(bo.user_id)
     await tell(ann, chat, bo)
-    async with open_at(alone, tmp_path / "laptop") as laptop, open_at(alone, tmp_path / "phone") as phone:
-        await link(bo, laptop)
-        await link(ann, phone)
+    async with open_client(alone, tmp_path / "laptop") as laptop, open_client(alone, tmp_path / "phone") as phone:
+        await link_clients(bo, laptop)
+        await link_clients(ann, phone)
 
         await tell(ann, chat, laptop)
         await tell(phone, await phone.direct(cy.user_id), cy)
@@ -88,14 +88,14 @@ async def test_a_key_is_told_again_to_who_has_another_device_and_by_each_own_dev
 
 
 async def test_somebody_with_new_keys_is_told_again_once_they_are_accepted(
-    alone: Alone, tmp_path: Path, people: People
+    alone: AllInOneProcess, tmp_path: Path, people: People
 ) -> None:
-    ann, number = people.ann, fresh_number()
+    ann, number = people.ann, unused_number()
     await ann.account.show(name="Ann")
-    async with open_at(alone, tmp_path / "dan") as dan:
+    async with open_client(alone, tmp_path / "dan") as dan:
         chat = await ann.direct(await register(dan, alone, number))
         await tell(ann, chat, dan)
-    async with open_at(alone, tmp_path / "dan anew") as anew:
+    async with open_client(alone, tmp_path / "dan anew") as anew:
         await register(anew, alone, number)
         await ann.send_text(chat, "is it you?")
         await ann.sent()
@@ -110,17 +110,17 @@ async def test_no_sealed_bytes_break_a_profile(people: People) -> None:
     ann, bo = people.ann, people.bo
     await ann.account.show(name="Ann")
     await tell(ann, await ann.direct(bo.user_id), bo)
-    key, seen = Me.of(ann._store).profile_key, []
+    key, seen = LocalDevice.load(ann._store).profile_key, []
     for sealed in (
         b"x",
         b"\x02" + bytes(100),
         secrets.token_bytes(8_000),
-        seal_blob(bytes(32), Blob.PROFILE, {"name": "of another key"}),
-        seal_blob(key, Blob.GROUP_INFO, {"name": "of another kind"}),
-        seal_blob(key, Blob.PROFILE, {"name": ["no words"], "about": 7}),
-        seal_blob(key, Blob.PROFILE, {"name": " \u202e\n\x1b[2J ", "about": "a\u2028b" + "c" * 600}),
+        seal_blob(bytes(32), BlobKind.PROFILE, {"name": "of another key"}),
+        seal_blob(key, BlobKind.GROUP_INFO, {"name": "of another kind"}),
+        seal_blob(key, BlobKind.PROFILE, {"name": ["no words"], "about": 7}),
+        seal_blob(key, BlobKind.PROFILE, {"name": " \u202e\n\x1b[2J ", "about": "a\u2028b" + "c" * 600}),
     ):
-        await ann.account.update(sealedProfile=text(sealed))
+        await ann.account.update(sealedProfile=encode_base64(sealed))
         seen.append(await shown(bo, ann.user_id))
         assert await shown(ann, ann.user_id) == seen[-1]
 
@@ -130,13 +130,13 @@ async def test_no_sealed_bytes_break_a_profile(people: People) -> None:
 
 async def test_what_is_changed_leaves_the_rest_and_has_an_end(people: People) -> None:
     ann = people.ann
-    key = Me.of(ann._store).profile_key
-    newer = seal_blob(key, Blob.PROFILE, {"name": "Ann", "about": "Walks", "colour": "green"})
-    await ann.account.update(sealedProfile=text(newer))
+    key = LocalDevice.load(ann._store).profile_key
+    newer = seal_blob(key, BlobKind.PROFILE, {"name": "Ann", "about": "Walks", "colour": "green"})
+    await ann.account.update(sealedProfile=encode_base64(newer))
 
     with pytest.raises(TooLarge):
         await ann.account.show(name="x" * 101)
     told = await ann.account.show(about="")
 
     assert told["profile"] == {"name": "Ann", "about": None}
-    assert ann.account._profiles._opened(told)["colour"] == "green"
+    assert ann.account._profiles._open(told)["colour"] == "green"

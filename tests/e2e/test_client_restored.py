@@ -7,11 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from scripts.nodes import Alone
-from tests.e2e.test_sdk import open_at, register
-from vyry.client import opening
-from vyry.client.client import Client
-from vyry.client.peers import Peers
+from scripts.nodes import AllInOneProcess
+from tests.e2e.test_sdk import open_client, register
+from vyry.client.api.client import Client
+from vyry.client.crypto.peers import Peers
+from vyry.client.store import profile as opening
 from vyry.signal_protocol.primitives import Address
 
 
@@ -35,9 +35,9 @@ def used(client: Client, user_id: UUID) -> bytes | None:
     return None if active is None else active.session_id
 
 
-async def two_who_talk(alone: Alone, folder: Path) -> tuple[UUID, UUID, bytes | None]:
+async def two_who_talk(alone: AllInOneProcess, folder: Path) -> tuple[UUID, UUID, bytes | None]:
     """Ann and Bo in a session that both have used, and Ann's folder copied; answers the conversation, Bo's id and the session."""
-    async with open_at(alone, folder / "ann") as ann, open_at(alone, folder / "bo") as bo:
+    async with open_client(alone, folder / "ann") as ann, open_client(alone, folder / "bo") as bo:
         await register(ann, alone)
         bo_id = await register(bo, alone)
         chat = await ann.direct(bo_id)
@@ -54,10 +54,10 @@ async def two_who_talk(alone: Alone, folder: Path) -> tuple[UUID, UUID, bytes | 
 
 @pytest.mark.parametrize("has_had_mail", [False, True])
 async def test_a_copy_says_so_and_seals_under_no_key_that_was_used(
-    alone: Alone, tmp_path: Path, *, has_had_mail: bool
+    alone: AllInOneProcess, tmp_path: Path, *, has_had_mail: bool
 ) -> None:
     chat, bo_id, copied = await two_who_talk(alone, tmp_path)
-    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
+    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
         await ann.send_text(chat, "one")
         await until(bo, "message", "one")
         if has_had_mail:
@@ -65,7 +65,7 @@ async def test_a_copy_says_so_and_seals_under_no_key_that_was_used(
             await until(ann, "message", "two")
         await ann.sent()
 
-    async with open_at(alone, tmp_path / "copy") as copy, open_at(alone, tmp_path / "bo") as bo:
+    async with open_client(alone, tmp_path / "copy") as copy, open_client(alone, tmp_path / "bo") as bo:
         await copy.send_text(chat, "three")
         assert await copy.sent() == {}
         assert ("lost", "rolledBack") in await until(copy, "lost", "rolledBack")
@@ -75,11 +75,11 @@ async def test_a_copy_says_so_and_seals_under_no_key_that_was_used(
         assert ("message", "four") in await until(copy, "message", "four")
 
 
-async def test_an_honest_restart_says_nothing(alone: Alone, tmp_path: Path) -> None:
+async def test_an_honest_restart_says_nothing(alone: AllInOneProcess, tmp_path: Path) -> None:
     chat, *_ = await two_who_talk(alone, tmp_path)
 
     for number in range(3):
-        async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
+        async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
             await ann.send_text(chat, str(number))
             assert {name for name, _ in await until(bo, "message", str(number))} == {"message"}
             await bo.send_text(chat, f"answer {number}")
@@ -87,24 +87,24 @@ async def test_an_honest_restart_says_nothing(alone: Alone, tmp_path: Path) -> N
 
 
 async def test_a_copy_on_another_machine_begins_with_sessions_of_its_own(
-    alone: Alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    alone: AllInOneProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chat, bo_id, _ = await two_who_talk(alone, tmp_path)
-    async with open_at(alone, tmp_path / "bo") as bo:
-        for act in (opening.machine_changed, opening.note_machine):
+    async with open_client(alone, tmp_path / "bo") as bo:
+        for act in (opening.is_other_machine, opening.record_machine):
             monkeypatch.setattr(act, "__defaults__", (lambda: "another machine",))
-        async with open_at(alone, tmp_path / "copy") as copy:
+        async with open_client(alone, tmp_path / "copy") as copy:
             assert used(copy, bo_id) is None
             await copy.send_text(chat, "from here")
             assert {name for name, _ in await until(bo, "message", "from here")} == {"message"}
 
 
-async def test_nothing_is_posted_before_the_node_has_greeted(alone: Alone, tmp_path: Path) -> None:
+async def test_nothing_is_posted_before_the_node_has_greeted(alone: AllInOneProcess, tmp_path: Path) -> None:
     chat, *_ = await two_who_talk(alone, tmp_path)
 
-    async with open_at(alone, tmp_path / "ann") as ann:
-        ann._line.is_greeted.clear()
+    async with open_client(alone, tmp_path / "ann") as ann:
+        ann._connection.is_welcomed.clear()
         await ann.send_text(chat, "too early")
-        assert ann._outbox.is_waiting()
-        await ann._line.is_greeted.wait()
+        assert ann._outbox.has_pending()
+        await ann._connection.is_welcomed.wait()
         assert await ann.sent() == {}

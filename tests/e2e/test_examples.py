@@ -6,8 +6,8 @@ import re
 import sys
 from pathlib import Path
 
-from scripts.nodes import ROOT, Alone
-from tests.client_shell import Terminal
+from scripts.nodes import ROOT, AllInOneProcess
+from tests.support.cli_runner import CliRunner
 
 
 EXAMPLES = ROOT / "examples"
@@ -22,7 +22,7 @@ async def started(*words: str) -> asyncio.subprocess.Process:
     )
 
 
-async def test_the_tour_shows_what_it_promises(alone: Alone) -> None:
+async def test_the_tour_shows_what_it_promises(alone: AllInOneProcess) -> None:
     process = await started(str(EXAMPLES / "tour.py"), str(alone.otp_file), alone.url)
     said, complained = await process.communicate()
 
@@ -36,17 +36,17 @@ async def test_the_tour_shows_what_it_promises(alone: Alone) -> None:
     assert lines[3].endswith(": True")
 
 
-async def test_the_echo_bot_answers_once_also_when_it_is_killed(alone: Alone, tmp_path: Path) -> None:
-    terminal = Terminal(alone, tmp_path)
+async def test_the_echo_bot_answers_once_also_when_it_is_killed(alone: AllInOneProcess, tmp_path: Path) -> None:
+    terminal = CliRunner(alone, tmp_path)
     bot = await asyncio.to_thread(terminal.sign_up, f"{tmp_path}/bot")
     await asyncio.to_thread(terminal.sign_up, "ann")
     for number in range(3):
         process = await started(str(EXAMPLES / "echo_bot.py"), f"{tmp_path}/bot", alone.url)
-        await asyncio.to_thread(terminal.told, "ann", "send", bot, f"echo {number}")
+        await asyncio.to_thread(terminal.run_client_json, "ann", "send", bot, f"echo {number}")
         heard: list[str] = []
         async with asyncio.timeout(30):
             while f"echo {number}" not in heard:
-                told = await asyncio.to_thread(terminal.told, "ann", "receive")
+                told = await asyncio.to_thread(terminal.run_client_json, "ann", "receive")
                 heard += [line["text"] for line in told if line["event"] == "message"]
         process.kill()
         await process.communicate()

@@ -10,9 +10,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from scripts.nodes import ROOT, Alone
-from tests.client import Node
-from tests.line import Codec, Line
+from scripts.nodes import ROOT, AllInOneProcess
+from tests.support.device_socket import Codec, DeviceSocket
+from tests.support.rest_device import NodeClient
 
 
 EXAMPLE = ROOT / "examples" / "first_message.py"
@@ -34,20 +34,20 @@ async def typed_line(home: Path, line: str, user_id: str = "USER_ID") -> asyncio
     )
 
 
-async def signed_up(home: Path, line: str, node: Node) -> str:
+async def signed_up(home: Path, line: str, node: NodeClient) -> str:
     """A person who runs that line, and types the code that the node shows; answers what the terminal says."""
     process = await typed_line(home, f"{line} --url {node.url}")
     assert process.stderr is not None
     await process.stderr.readuntil(b": ")
-    code = await node.otp(re.findall(r"\+[0-9]+", line)[0])
+    code = await node.latest_code(re.findall(r"\+[0-9]+", line)[0])
     said, _ = await process.communicate(f"{code}\n".encode())
     return said.decode()
 
 
 async def test_the_first_message_of_the_readme_goes_from_one_terminal_to_the_other(
-    alone: Alone, http: aiohttp.ClientSession, tmp_path: Path
+    alone: AllInOneProcess, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    node = Node(http, alone.url, alone.otp_file)
+    node = NodeClient(http, alone.url, alone.otp_file)
     bo_signs_up, bo_waits, ann_signs_up, ann_writes = re.findall(r"^\.venv/bin/vyry client .*$", README, re.MULTILINE)
 
     async with asyncio.timeout(50):
@@ -72,7 +72,7 @@ async def started_example(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-async def test_the_example_tells_of_a_ciphertext_there_and_back(alone: Alone) -> None:
+async def test_the_example_tells_of_a_ciphertext_there_and_back(alone: AllInOneProcess) -> None:
     process = await started_example("--url", alone.url, "--otp-file", str(alone.otp_file))
 
     async with asyncio.timeout(30):
@@ -84,8 +84,10 @@ async def test_the_example_tells_of_a_ciphertext_there_and_back(alone: Alone) ->
     assert "reads: 'Nor this, Ann.'" in said
 
 
-async def test_without_the_file_the_example_asks_for_the_codes(alone: Alone, http: aiohttp.ClientSession) -> None:
-    node = Node(http, alone.url, alone.otp_file)
+async def test_without_the_file_the_example_asks_for_the_codes(
+    alone: AllInOneProcess, http: aiohttp.ClientSession
+) -> None:
+    node = NodeClient(http, alone.url, alone.otp_file)
     process = await started_example("--url", alone.url)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -93,7 +95,7 @@ async def test_without_the_file_the_example_asks_for_the_codes(alone: Alone, htt
     async with asyncio.timeout(30):
         for _ in ("Ann", "Bo"):
             asked = await process.stdout.readuntil(b"): ")
-            code = await node.otp(re.findall(r"\+[0-9]+", asked.decode())[-1])
+            code = await node.latest_code(re.findall(r"\+[0-9]+", asked.decode())[-1])
             process.stdin.write(f"{code}\n".encode())
         said, _ = await process.communicate()
 
@@ -102,25 +104,28 @@ async def test_without_the_file_the_example_asks_for_the_codes(alone: Alone, htt
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 async def test_a_first_message_goes_there_and_back_over_sockets(
-    alone: Alone, http: aiohttp.ClientSession, codec: Codec
+    alone: AllInOneProcess, http: aiohttp.ClientSession, codec: Codec
 ) -> None:
-    node = Node(http, alone.url, alone.otp_file)
+    node = NodeClient(http, alone.url, alone.otp_file)
     ann, bo = await node.sign_up(), await node.sign_up()
     conversation = await ann.open_direct(bo)
-    anns, bos = await Line.live(ann, codec=codec), await Line.live(bo, codec=codec)
+    anns, bos = (
+        await DeviceSocket.connect_and_resume(ann, codec=codec),
+        await DeviceSocket.connect_and_resume(bo, codec=codec),
+    )
 
     await ann.post(conversation, bo, b"there")
-    await bos.seen(1)
+    await bos.wait_for_entries(1)
     await bo.post(conversation, ann, b"and back")
-    await anns.seen(1)
+    await anns.wait_for_entries(1)
 
     assert (bo.contents, ann.contents) == ([b"there"], [b"and back"])
     await anns.close()
     await bos.close()
 
 
-async def test_mail_outlives_a_crash_of_the_node(alone: Alone, http: aiohttp.ClientSession) -> None:
-    node = Node(http, alone.url, alone.otp_file)
+async def test_mail_outlives_a_crash_of_the_node(alone: AllInOneProcess, http: aiohttp.ClientSession) -> None:
+    node = NodeClient(http, alone.url, alone.otp_file)
     ann, bo = await node.sign_up(), await node.sign_up()
     conversation = await ann.open_direct(bo)
     await ann.post(conversation, bo, b"before the crash")
@@ -129,8 +134,8 @@ async def test_mail_outlives_a_crash_of_the_node(alone: Alone, http: aiohttp.Cli
     await asyncio.to_thread(alone.kill)
     await asyncio.to_thread(alone.start)
     await ann.post(conversation, bo, b"after it")
-    line = await Line.live(bo)
-    await line.seen(2)
+    line = await DeviceSocket.connect_and_resume(bo)
+    await line.wait_for_entries(2)
     await line.close()
 
     assert bo.contents == [b"before the crash", b"after it"]

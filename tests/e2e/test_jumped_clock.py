@@ -25,7 +25,7 @@ time.time, time.time_ns = (lambda: was() + by), (lambda: was_ns() + int(by * 1e9
 ASKED = json.dumps({"phoneNumber": "+491512345001"})
 
 
-def ahead(variables: Mapping[str, str], folder: Path, days: int) -> dict[str, str]:
+def clock_ahead(variables: Mapping[str, str], folder: Path, days: int) -> dict[str, str]:
     """The same for a machine whose clock is ahead."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(SHIFT)
@@ -51,7 +51,7 @@ def test_a_node_whose_clock_is_ahead_says_so_and_goes_on_once_it_agrees(tmp_path
     with started(variables, tmp_path / "log"):
         pass
 
-    with started(ahead(variables, tmp_path / "shift", 100), tmp_path / "log"):
+    with started(clock_ahead(variables, tmp_path / "shift", 100), tmp_path / "log"):
         _, metrics = get(variables["VYRY_ADMIN_PORT"], "/metrics")
         said = command(variables, "check")
     with started(variables, tmp_path / "log"):
@@ -65,7 +65,7 @@ def test_a_node_whose_clock_is_ahead_says_so_and_goes_on_once_it_agrees(tmp_path
 
 def test_a_code_sent_while_the_clock_was_ahead_lets_nobody_wait_for_days(tmp_path: Path) -> None:
     variables = environment(tmp_path / "data")
-    with started(ahead(variables, tmp_path / "shift", 2), tmp_path / "log"):
+    with started(clock_ahead(variables, tmp_path / "shift", 2), tmp_path / "log"):
         first, _ = ask_for_a_code(variables["SERVER_PORT"])
 
     with started(variables, tmp_path / "log"):
@@ -77,7 +77,7 @@ def test_a_code_sent_while_the_clock_was_ahead_lets_nobody_wait_for_days(tmp_pat
 
 def test_an_operator_confirms_a_clock_that_is_right(tmp_path: Path) -> None:
     variables = environment(tmp_path / "data")
-    with started(ahead(variables, tmp_path / "shift", 2), tmp_path / "log"):
+    with started(clock_ahead(variables, tmp_path / "shift", 2), tmp_path / "log"):
         pass
 
     doubted, asked = command(variables, "check"), command(variables, "clock", "confirm")

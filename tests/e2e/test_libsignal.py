@@ -6,18 +6,18 @@ from contextlib import AsyncExitStack
 import aiohttp
 import pytest
 
-from scripts.nodes import Alone
-from tests.client import Node
-from tests.libsignal_device import LibsignalDevice, NodeRefused, libsignal_device
+from scripts.nodes import AllInOneProcess
+from tests.support.libsignal_device import LibsignalDevice, NodeRefused, libsignal_device
+from tests.support.rest_device import NodeClient
 
 
 PREKEY, WHISPER = 3, 2
 
 
 @pytest.fixture
-async def people(alone: Alone, http: aiohttp.ClientSession) -> AsyncIterator[list[LibsignalDevice]]:
+async def people(alone: AllInOneProcess, http: aiohttp.ClientSession) -> AsyncIterator[list[LibsignalDevice]]:
     """Ann and Bo, signed up; nobody has published keys."""
-    node = Node(http, alone.url, alone.otp_file)
+    node = NodeClient(http, alone.url, alone.otp_file)
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(libsignal_device(await node.sign_up(with_keys=False))) for _ in range(2)]
 
@@ -25,7 +25,7 @@ async def people(alone: Alone, http: aiohttp.ClientSession) -> AsyncIterator[lis
 async def met(people: list[LibsignalDevice], one_time: int = 5, pq: int = 5) -> str:
     """Both publish keys; answers their conversation."""
     for each in people:
-        await each.do("publish", oneTime=one_time, pq=pq)
+        await each.run_command("publish", oneTime=one_time, pq=pq)
     return await people[0].account.open_direct(people[1].account)
 
 
@@ -33,7 +33,7 @@ async def test_a_session_of_the_official_library_turns_its_ratchet_both_ways(peo
     ann, bo = people
     chat = await met(people)
 
-    assert await ann.begin(bo) == [{"hasOneTime": True, "isLastResort": False}]
+    assert await ann.begin_session(bo) == [{"hasOneTime": True, "isLastResort": False}]
     assert await ann.send(chat, bo, "first") == [PREKEY]
     assert await ann.send(chat, bo, "second, still unanswered") == [PREKEY]
     assert await bo.receive(2) == ["first", "second, still unanswered"]
@@ -49,8 +49,8 @@ async def test_a_session_of_the_official_library_turns_its_ratchet_both_ways(peo
 async def test_two_who_begin_at_the_same_moment_read_one_another(people: list[LibsignalDevice]) -> None:
     ann, bo = people
     chat = await met(people)
-    await ann.begin(bo)
-    await bo.begin(ann)
+    await ann.begin_session(bo)
+    await bo.begin_session(ann)
 
     assert await ann.send(chat, bo, "from ann") == await bo.send(chat, ann, "from bo") == [PREKEY]
 
@@ -62,38 +62,38 @@ async def test_two_who_begin_at_the_same_moment_read_one_another(people: list[Li
 
 
 async def test_when_one_time_keys_are_used_up_the_last_resort_still_opens_sessions(
-    people: list[LibsignalDevice], alone: Alone, http: aiohttp.ClientSession
+    people: list[LibsignalDevice], alone: AllInOneProcess, http: aiohttp.ClientSession
 ) -> None:
     ann, bo = people
     chat = await met(people, one_time=1, pq=1)
-    assert await ann.begin(bo) == [{"hasOneTime": True, "isLastResort": False}]
-    assert await ann.begin(bo) == [{"hasOneTime": False, "isLastResort": True}]
+    assert await ann.begin_session(bo) == [{"hasOneTime": True, "isLastResort": False}]
+    assert await ann.begin_session(bo) == [{"hasOneTime": False, "isLastResort": True}]
 
     await ann.send(chat, bo, "by the last resort")
     assert await bo.receive() == ["by the last resort"]
-    async with libsignal_device(await Node(http, alone.url, alone.otp_file).sign_up(with_keys=False)) as cleo:
-        await cleo.do("publish", oneTime=0, pq=0)
-        assert await cleo.begin(bo) == [{"hasOneTime": False, "isLastResort": True}]
+    async with libsignal_device(await NodeClient(http, alone.url, alone.otp_file).sign_up(with_keys=False)) as cleo:
+        await cleo.run_command("publish", oneTime=0, pq=0)
+        assert await cleo.begin_session(bo) == [{"hasOneTime": False, "isLastResort": True}]
         await cleo.send(await cleo.account.open_direct(bo.account), bo, "once more by it")
         assert await bo.receive() == ["once more by it"]
 
-    await bo.do("refill", oneTime=1, pq=1)
-    assert await ann.begin(bo) == [{"hasOneTime": True, "isLastResort": False}]
+    await bo.run_command("refill", oneTime=1, pq=1)
+    assert await ann.begin_session(bo) == [{"hasOneTime": True, "isLastResort": False}]
 
 
 async def test_the_nodes_digest_is_the_one_of_the_keys_the_library_still_holds(people: list[LibsignalDevice]) -> None:
     ann, bo = people
     chat = await met(people)
     fresh = await bo.account.call("GET", "/keys/status")
-    assert fresh["digest"] == await bo.do("digest")
+    assert fresh["digest"] == await bo.run_command("digest")
 
-    await ann.begin(bo)
+    await ann.begin_session(bo)
     await ann.send(chat, bo, "uses up one of each")
     await bo.receive()
 
     after = await bo.account.call("GET", "/keys/status")
     assert (after["oneTimeRemaining"], after["pqRemaining"]) == (4, 4)
-    assert after["digest"] == await bo.do("digest")
+    assert after["digest"] == await bo.run_command("digest")
 
 
 @pytest.mark.parametrize("field", ["signedPrekey", "pqLastResort", "pqPrekeys"])
@@ -101,7 +101,7 @@ async def test_one_false_bit_in_a_signature_of_the_library_is_refused(
     people: list[LibsignalDevice], field: str
 ) -> None:
     with pytest.raises(NodeRefused) as refused:
-        await people[0].do("publishSpoiled", field=field)
+        await people[0].run_command("publishSpoiled", field=field)
 
     assert refused.value.code == "INVALID_KEYS"
     assert field in str(refused.value)
@@ -110,11 +110,11 @@ async def test_one_false_bit_in_a_signature_of_the_library_is_refused(
 async def test_both_sides_show_one_safety_number(people: list[LibsignalDevice]) -> None:
     ann, bo = people
     chat = await met(people)
-    await ann.begin(bo)
+    await ann.begin_session(bo)
     await ann.send(chat, bo, "hello")
     await bo.receive()
 
-    shown = await ann.do("safetyNumber", of=bo.account.user_id)
+    shown = await ann.run_command("safetyNumber", of=bo.account.user_id)
 
     assert len(shown) == 60
-    assert shown == await bo.do("safetyNumber", of=ann.account.user_id)
+    assert shown == await bo.run_command("safetyNumber", of=ann.account.user_id)

@@ -7,8 +7,8 @@ from contextlib import ExitStack, suppress
 import aiohttp
 import pytest
 
-from scripts.nodes import Cluster, Web
-from tests.client import Body, Device, Node, Refused
+from scripts.nodes import Cluster, WebProcess
+from tests.support.rest_device import Body, Device, NodeClient, RequestRefused
 
 
 #: Each process keeps its own port and folder.
@@ -18,65 +18,65 @@ LIMITS = {"VYRY_LIMITS": "on", "VYRY_LIMIT_OTP_NETWORK": "1000/60", "VYRY_LIMIT_
 
 
 @pytest.fixture(scope="module")
-def limited(installation: Cluster) -> Iterator[list[Web]]:
+def limited(installation: Cluster) -> Iterator[list[WebProcess]]:
     """Two front doors that count."""
     shared = {name: value for name, value in installation.webs[0].environment.items() if name not in OWN}
     with ExitStack() as stack:
-        yield [stack.enter_context(Web(shared | LIMITS)) for _ in range(2)]
+        yield [stack.enter_context(WebProcess(shared | LIMITS)) for _ in range(2)]
 
 
 @pytest.fixture
-def doors(limited: list[Web], installation: Cluster, http: aiohttp.ClientSession) -> list[Node]:
-    return [Node(http, web.url, installation.otp_file) for web in limited]
+def doors(limited: list[WebProcess], installation: Cluster, http: aiohttp.ClientSession) -> list[NodeClient]:
+    return [NodeClient(http, web.url, installation.otp_file) for web in limited]
 
 
-async def dial(device: Device, door: Node) -> aiohttp.ClientWebSocketResponse:
+async def dial(device: Device, door: NodeClient) -> aiohttp.ClientWebSocketResponse:
     return await door.http.ws_connect(f"{door.url}/api/v1/ws", headers={"Authorization": f"Bearer {device.token}"})
 
 
-async def granted(doors: list[Node], ann: Device, body_of: Callable[[], Body], count: int) -> int:
+async def count_accepted_posts(doors: list[NodeClient], ann: Device, body_of: Callable[[], Body], count: int) -> int:
     """How many of so many posts, by turns at these doors, are taken."""
     taken = 0
     for number in range(count):
-        with suppress(Refused):
+        with suppress(RequestRefused):
             await doors[number % len(doors)].call("POST", "/messages", body_of(), ann.token)
             taken += 1
     return taken
 
 
-async def until_left(doors: list[Node], ann: Device, count: int) -> None:
+async def until_left(doors: list[NodeClient], ann: Device, count: int) -> None:
     """Come back when the nodes have told each other that so many are left."""
     async with asyncio.timeout(10):
-        while {await left(door, ann) for door in doors} != {count}:
+        while {await posts_left(door, ann) for door in doors} != {count}:
             pass
 
 
-async def left(door: Node, ann: Device) -> int:
+async def posts_left(door: NodeClient, ann: Device) -> int:
     """How many posts are left to Ann."""
     said = await door.call("GET", "/limits", None, ann.token)
     return int(next(each["remaining"] for each in said["limits"] if each["name"] == "post"))
 
 
-async def test_posts_by_turns_on_two_nodes_are_no_more_than_on_one(doors: list[Node]) -> None:
+async def test_posts_by_turns_on_two_nodes_are_no_more_than_on_one(doors: list[NodeClient]) -> None:
     ann, bo = await doors[0].sign_up(), await doors[0].sign_up()
     conversation = await ann.open_direct(bo)
-    await ann.learn(bo.user_id)
+    await ann.fetch_device_list(bo.user_id)
 
     def body_of() -> Body:
-        return ann.body_of(conversation, [bo.user_id], b"x")
+        return ann.build_post(conversation, [bo.user_id], b"x")
 
-    assert await granted(doors, ann, body_of, 56) == 56
+    assert await count_accepted_posts(doors, ann, body_of, 56) == 56
     await until_left(doors, ann, 4)
     # A node learns what the other took whenever it tells what it took itself.
     for number, door in enumerate(doors, 1):
-        assert await granted([door], ann, body_of, 1) == 1
+        assert await count_accepted_posts([door], ann, body_of, 1) == 1
         await until_left(doors, ann, 4 - number)
 
     # The second node knows that two are left, the first one does not know of the last post of the other.
-    assert 2 <= await granted(doors, ann, body_of, 20) <= 2 + 3
+    assert 2 <= await count_accepted_posts(doors, ann, body_of, 20) <= 2 + 3
 
 
-async def test_sockets_on_two_nodes_are_no_more_than_on_one(doors: list[Node]) -> None:
+async def test_sockets_on_two_nodes_are_no_more_than_on_one(doors: list[NodeClient]) -> None:
     ann = await doors[0].sign_up(with_keys=False)
     sockets = [await dial(ann, doors[number % 2]) for number in range(6)]
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from scripts.nodes import Cluster, Web
-from tests.client import Node
+from scripts.nodes import Cluster, WebProcess
+from tests.support.rest_device import NodeClient
 
 
 @pytest.fixture
-def twin(installation: Cluster) -> Iterator[Web]:
+def twin(installation: Cluster) -> Iterator[WebProcess]:
     """A third front door of the cluster, in two processes."""
     own = ("SERVER_PORT", "VYRY_ADMIN_PORT", "VYRY_DATA_DIR")
     shared = {name: value for name, value in installation.webs[0].environment.items() if name not in own}
-    with Web({**shared, "VYRY_PROCESSES": "2"}) as web:
+    with WebProcess({**shared, "VYRY_PROCESSES": "2"}) as web:
         yield web
 
 
@@ -36,7 +36,7 @@ def kill(pid: int) -> None:
     os.close(process)
 
 
-def heard(web: Web, words: str, count: int) -> None:
+def heard(web: WebProcess, words: str, count: int) -> None:
     """Wait until the log says this so many times."""
     deadline = time.monotonic() + 20
     while web.log().count(words) < count and time.monotonic() < deadline:
@@ -44,7 +44,7 @@ def heard(web: Web, words: str, count: int) -> None:
     assert web.log().count(words) >= count
 
 
-async def statuses(http: aiohttp.ClientSession, web: Web, count: int) -> set[int]:
+async def statuses(http: aiohttp.ClientSession, web: WebProcess, count: int) -> set[int]:
     """What so many requests get, each on a connection of its own."""
     found = set()
     for _ in range(count):
@@ -54,10 +54,10 @@ async def statuses(http: aiohttp.ClientSession, web: Web, count: int) -> set[int
 
 
 async def test_two_processes_serve_one_port_and_outlive_each_other(
-    installation: Cluster, http: aiohttp.ClientSession, twin: Web
+    installation: Cluster, http: aiohttp.ClientSession, twin: WebProcess
 ) -> None:
     before = children(twin.pid)
-    node = Node(http, twin.url, installation.otp_file)
+    node = NodeClient(http, twin.url, installation.otp_file)
     await asyncio.to_thread(heard, twin, '"event":"listening"', 2)
 
     await asyncio.to_thread(kill, min(before))
@@ -72,7 +72,7 @@ async def test_two_processes_serve_one_port_and_outlive_each_other(
     assert bo.contents == [b"over whichever process"]
 
 
-def test_told_to_stop_the_supervisor_and_its_processes_all_end_well(twin: Web) -> None:
+def test_told_to_stop_the_supervisor_and_its_processes_all_end_well(twin: WebProcess) -> None:
     supervisor, both = twin.pid, children(twin.pid)
     heard(twin, '"event":"listening"', 2)
 

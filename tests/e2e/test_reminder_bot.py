@@ -9,12 +9,12 @@ from uuid import UUID
 
 import pytest
 
-from scripts.nodes import Alone
-from tests.client_shell import Terminal
+from scripts.nodes import AllInOneProcess
 from tests.e2e.test_examples import EXAMPLES, started
-from tests.e2e.test_sdk import open_at, register
-from vyry.client.client import Client
-from vyry.client.events import Message
+from tests.e2e.test_sdk import open_client, register
+from tests.support.cli_runner import CliRunner
+from vyry.client.api.client import Client
+from vyry.client.store.events import Message
 
 
 pytestmark = pytest.mark.timeout(240)
@@ -32,10 +32,10 @@ async def heard_until(client: Client, words: str) -> list[str]:
     return found
 
 
-async def test_a_reminder_bot_that_is_killed_loses_and_doubles_nothing(alone: Alone, tmp_path: Path) -> None:
+async def test_a_reminder_bot_that_is_killed_loses_and_doubles_nothing(alone: AllInOneProcess, tmp_path: Path) -> None:
     folder = tmp_path / "bot"
-    bot_id = await asyncio.to_thread(Terminal(alone, tmp_path).sign_up, f"{folder}")
-    async with open_at(alone, tmp_path / "ann") as ann:
+    bot_id = await asyncio.to_thread(CliRunner(alone, tmp_path).sign_up, f"{folder}")
+    async with open_client(alone, tmp_path / "ann") as ann:
         await register(ann, alone)
         chat = await ann.direct(UUID(bot_id))
         for number in range(3 * KILLS):

@@ -9,19 +9,21 @@ from uuid import UUID
 
 import pytest
 
-from scripts.nodes import Alone
-from tests.client import fresh_number
-from vyry.client.client import Client, Profile
-from vyry.client.events import Event, Reaction, Receipt, Said, Target, Unsend
-from vyry.client.refusals import StoreLocked
-from vyry.client.registering import Read
+from scripts.nodes import AllInOneProcess
+from tests.support.rest_device import unused_number
+from vyry.client.api.client import Client, Profile
+from vyry.client.api.sign_up import ReadInput
+from vyry.client.errors import StoreLocked
+from vyry.client.store.events import ContentEvent, Event, Reaction, Receipt, Target, Unsend
 
 
 pytestmark = pytest.mark.timeout(120)
 
 
-async def register(client: Client, node: Alone, number: str | None = None, read_pin: Read | None = None) -> UUID:
-    number = number or fresh_number()
+async def register(
+    client: Client, node: AllInOneProcess, number: str | None = None, read_pin: ReadInput | None = None
+) -> UUID:
+    number = number or unused_number()
 
     async def code() -> str:
         """The newest code sent to that number: it is in the file before the node answers."""
@@ -33,7 +35,7 @@ async def register(client: Client, node: Alone, number: str | None = None, read_
 
 
 @asynccontextmanager
-async def open_at(node: Alone, folder: Path) -> AsyncIterator[Client]:
+async def open_client(node: AllInOneProcess, folder: Path) -> AsyncIterator[Client]:
     async with Client.open(Profile(folder, node.url)) as client:
         yield client
 
@@ -45,7 +47,7 @@ async def accept(client: Client, user_id: UUID) -> None:
     await client.safety.accept(user_id, numbers.new)
 
 
-async def texts(client: Client, count: int) -> list[str]:
+async def next_texts(client: Client, count: int) -> list[str]:
     """The next so many messages, in order; notices, receipts and linked devices are passed over."""
     found: list[str] = []
     async with asyncio.timeout(30):
@@ -59,22 +61,24 @@ async def texts(client: Client, count: int) -> list[str]:
     return found
 
 
-async def test_two_people_chat(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
+async def test_two_people_chat(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
         await register(ann, alone)
         bo_id = await register(bo, alone)
         chat = await ann.direct(bo_id)
 
         for number in range(20):
             await ann.send_text(chat, f"to bo {number}")
-        assert await texts(bo, 20) == [f"to bo {number}" for number in range(20)]
+        assert await next_texts(bo, 20) == [f"to bo {number}" for number in range(20)]
 
         await bo.send_text(chat, "to ann")
-        assert await texts(ann, 1) == ["to ann"]
+        assert await next_texts(ann, 1) == ["to ann"]
 
 
-async def test_what_is_sent_while_the_node_is_away_arrives_once_it_is_back(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
+async def test_what_is_sent_while_the_node_is_away_arrives_once_it_is_back(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
         await register(ann, alone)
         chat = await ann.direct(await register(bo, alone))
         await ann.send_text(chat, "before")
@@ -85,43 +89,43 @@ async def test_what_is_sent_while_the_node_is_away_arrives_once_it_is_back(alone
             await ann.send_text(chat, f"meanwhile {number}")
         await asyncio.to_thread(alone.start)
 
-        assert await texts(bo, 4) == ["before", *(f"meanwhile {number}" for number in range(3))]
+        assert await next_texts(bo, 4) == ["before", *(f"meanwhile {number}" for number in range(3))]
 
 
-async def test_a_client_that_was_closed_goes_on_where_it_was(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann:
+async def test_a_client_that_was_closed_goes_on_where_it_was(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann:
         await register(ann, alone)
-        async with open_at(alone, tmp_path / "bo") as bo:
+        async with open_client(alone, tmp_path / "bo") as bo:
             chat = await ann.direct(await register(bo, alone))
             await ann.send_text(chat, "one")
-            assert await texts(bo, 1) == ["one"]
+            assert await next_texts(bo, 1) == ["one"]
         for number in range(5):
             await ann.send_text(chat, f"offline {number}")
         await ann.sent()
 
-        async with open_at(alone, tmp_path / "bo") as bo:
+        async with open_client(alone, tmp_path / "bo") as bo:
             # The last event was not done with: it comes again, and everything behind it once.
-            assert await texts(bo, 6) == ["one", *(f"offline {number}" for number in range(5))]
+            assert await next_texts(bo, 6) == ["one", *(f"offline {number}" for number in range(5))]
 
 
-async def test_a_new_device_of_the_other_is_found_by_itself(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann:
+async def test_a_new_device_of_the_other_is_found_by_itself(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann:
         await register(ann, alone)
-        number = fresh_number()
-        async with open_at(alone, tmp_path / "bo") as bo:
+        number = unused_number()
+        async with open_client(alone, tmp_path / "bo") as bo:
             bo_id = await register(bo, alone, number)
             chat = await ann.direct(bo_id)
             await ann.send_text(chat, "one")
-            assert await texts(bo, 1) == ["one"]
-        async with open_at(alone, tmp_path / "bo again") as again:
+            assert await next_texts(bo, 1) == ["one"]
+        async with open_client(alone, tmp_path / "bo again") as again:
             assert await register(again, alone, number) == bo_id
             await ann.send_text(chat, "two")
-            refused = await not_sent(ann)
+            refused = await wait_for_failed_post(ann)
 
     assert refused.body["reason"] == "IdentityChanged"
 
 
-async def not_sent(client: Client) -> Event:
+async def wait_for_failed_post(client: Client) -> Event:
     async with asyncio.timeout(30):
         async for event in client.events():
             if event.name == "notSent":
@@ -129,11 +133,11 @@ async def not_sent(client: Client) -> Event:
     raise AssertionError("the events ended")
 
 
-async def test_one_profile_is_open_once_and_needs_its_key(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann:
+async def test_one_profile_is_open_once_and_needs_its_key(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann:
         await register(ann, alone)
         with pytest.raises(StoreLocked, match="Another process"):
-            async with open_at(alone, tmp_path / "ann"):
+            async with open_client(alone, tmp_path / "ann"):
                 raise AssertionError("opened twice")
 
     other = bytes(32)
@@ -142,12 +146,12 @@ async def test_one_profile_is_open_once_and_needs_its_key(alone: Alone, tmp_path
             raise AssertionError("opened with another key")
 
 
-async def test_nothing_that_is_kept_lies_in_clear(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
+async def test_nothing_that_is_kept_lies_in_clear(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
         ann_id = await register(ann, alone)
         bo_id = await register(bo, alone)
         await ann.send_text(await ann.direct(bo_id), "the words of a canary")
-        assert await texts(bo, 1) == ["the words of a canary"]
+        assert await next_texts(bo, 1) == ["the words of a canary"]
 
     for file in (*(tmp_path / "ann").iterdir(), *(tmp_path / "bo").iterdir()):
         kept = file.read_bytes()
@@ -157,7 +161,7 @@ async def test_nothing_that_is_kept_lies_in_clear(alone: Alone, tmp_path: Path) 
         assert file.stat().st_mode & 0o077 == 0 or file.name.endswith(".lock")
 
 
-async def up_to(client: Client, kind: type[Event]) -> list[Event]:
+async def events_until(client: Client, kind: type[Event]) -> list[Event]:
     """What happens until, and with, an event of that kind."""
     found: list[Event] = []
     async with asyncio.timeout(30):
@@ -168,8 +172,8 @@ async def up_to(client: Client, kind: type[Event]) -> list[Event]:
     return found
 
 
-async def test_what_is_said_is_changed_taken_back_and_reacted_to(alone: Alone, tmp_path: Path) -> None:
-    async with open_at(alone, tmp_path / "ann") as ann, open_at(alone, tmp_path / "bo") as bo:
+async def test_what_is_said_is_changed_taken_back_and_reacted_to(alone: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
         ann_id = await register(ann, alone)
         chat = await ann.conversations.direct(await register(bo, alone))
         await bo.friends.request(ann_id)
@@ -178,12 +182,17 @@ async def test_what_is_said_is_changed_taken_back_and_reacted_to(alone: Alone, t
         await ann.messages.edit(chat, first, "hello")
         await ann.messages.unsend(chat, Target(await ann.messages.text(chat, "oops", reply_to=first), ann_id))
 
-        events = await up_to(bo, Unsend)
+        events = await events_until(bo, Unsend)
         await bo.messages.react(chat, first, "+1")
-        told = await up_to(ann, Reaction)
+        told = await events_until(ann, Reaction)
         history = [event.body["isOwn"] for event in ann.conversations.history(chat)]
 
-    assert [event.name for event in events if isinstance(event, Said)] == ["message", "edit", "message", "unsend"]
+    assert [event.name for event in events if isinstance(event, ContentEvent)] == [
+        "message",
+        "edit",
+        "message",
+        "unsend",
+    ]
     assert history == [True, True, True, True, False]
     assert [(each.of, each.emoji) for each in told if isinstance(each, Reaction)] == [(first, "+1")]
     assert any(isinstance(each, Receipt) and first.id in each.targets for each in told)

@@ -13,15 +13,15 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from redis import Redis
 
-from scripts.nodes import Alone, Cluster
+from scripts.nodes import AllInOneProcess, Cluster
 from scripts.services import postgres_program
-from tests.canaries import FIELDS, Found, noted_long, noting, sweep, sweep_plainly
-from tests.client import Body, Device, Node, Refused
-from tests.device_keys import DeviceKeys, base64_text
-from tests.e2e.conftest import MARK
-from tests.e2e.traffic import Traffic
-from tests.push_house import Subscription
-from vyry.mail.mailbag import TOPIC
+from tests.e2e.conftest import MARKED_CONTENT
+from tests.support.canaries import SECRET_FIELDS, FoundSecret, collect_secrets, long_secrets, scan, scan_plain_form
+from tests.support.device_keys import DeviceKeys, base64_text
+from tests.support.push_server import Subscription
+from tests.support.rest_device import Body, Device, NodeClient, RequestRefused
+from tests.support.traffic import Traffic
+from vyry.mail.work_record import TOPIC
 
 
 #: All that thousands of tests left is read, byte by byte: on a busy machine that takes a while.
@@ -42,12 +42,12 @@ MISTAKES = (
 )
 
 
-async def everything_secret(node: Node) -> None:
+async def use_all_secrets(node: NodeClient) -> None:
     """Ann and Bo do whatever needs a secret, rightly and wrongly."""
     ann, bo = await node.sign_up(), await node.sign_up()
     together = await ann.open_direct(bo)
     for method, path, body in MISTAKES:
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRefused):
             await ann.call(method, path, body)
     await ann.call("POST", "/auth/ws-ticket")
     await ann.call("GET", "/calls/relays")
@@ -65,7 +65,7 @@ async def everything_secret(node: Node) -> None:
 async def _sleep(device: Device) -> None:
     """To be woken this way and that, and then no more: a target is kept in the database for as long as it is one."""
     firebase = {"kind": "fcm", "token": "a-registration-token-of-firebase"}
-    for target in (firebase, Subscription("a-subscription-of-a-browser").body("https://push.example")):
+    for target in (firebase, Subscription("a-subscription-of-a-browser").registration_body("https://push.example")):
         await device.call("PUT", "/devices/current/push", target)
     await device.call("DELETE", "/devices/current/push")
 
@@ -78,10 +78,10 @@ async def _invite(ann: Device, bo: Device) -> None:
     await bo.call("POST", f"/invites/{invite['token']}/join")
 
 
-async def _guess_wrongly(node: Node, device: Device) -> None:
+async def _guess_wrongly(node: NodeClient, device: Device) -> None:
     challenge = await node.call("POST", "/auth/request-otp", {"phoneNumber": device.number})
     described = {"name": "another", "platform": "cli"}
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         await node.call(
             "POST",
             "/auth/verify-otp",
@@ -93,17 +93,17 @@ async def _guess_wrongly(node: Node, device: Device) -> None:
             assert answer.status == 401
 
 
-async def _set_and_reset_pin(node: Node, device: Device) -> None:
+async def _set_and_reset_pin(node: NodeClient, device: Device) -> None:
     await device.call("PUT", "/account/pin", {"pin": OLD_PIN, "registrationLock": True})
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         await device.call("POST", "/account/pin/verify", {"pin": "a-pin-that-is-wrong"})
     asked = {"phoneNumber": device.number, "purpose": "pinReset"}
     challenge = await node.call("POST", "/auth/request-otp", asked)
-    reset = {"challengeId": challenge["challengeId"], "otp": await node.otp(device.number), "newPin": PIN}
+    reset = {"challengeId": challenge["challengeId"], "otp": await node.latest_code(device.number), "newPin": PIN}
     await device.call("POST", "/account/pin/reset", reset)
 
 
-async def _link(node: Node, device: Device) -> None:
+async def _link(node: NodeClient, device: Device) -> None:
     """A new device from its QR to its session."""
     asked = {"publicKey": base64_text(bytes([9]) * 32), "name": "tablet", "platform": "cli"}
     link = await node.call("POST", "/devices/links", asked)
@@ -122,7 +122,7 @@ def _refreshing(device: Device) -> Body:
     return {"refreshToken": device.session["refreshToken"], "attemptId": str(uuid.uuid4())}
 
 
-def written(installation: Cluster, kept_logs: Path) -> Iterator[tuple[str, bytes]]:
+def all_written_bytes(installation: Cluster, kept_logs: Path) -> Iterator[tuple[str, bytes]]:
     """Everything that nodes and services wrote, by place."""
     for node in installation.nodes:
         yield "log", node.log().encode()
@@ -150,7 +150,7 @@ def _dumped(installation: Cluster) -> bytes:
     return subprocess.run(dump, capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
 
 
-def own(installation: Cluster) -> list[tuple[str, bytes]]:
+def installation_secrets(installation: Cluster) -> list[tuple[str, bytes]]:
     """The secrets of the installation itself."""
     environment = installation.webs[0].environment
     pepper = Path(environment["VYRY_PEPPER_FILE"]).read_bytes()
@@ -163,41 +163,43 @@ def own(installation: Cluster) -> list[tuple[str, bytes]]:
 
 
 async def test_nothing_secret_is_left_where_a_cluster_writes(
-    installation: Cluster, nodes: list[Node], flow: Traffic, kept_logs: Path
+    installation: Cluster, nodes: list[NodeClient], flow: Traffic, kept_logs: Path
 ) -> None:
-    with noting() as fresh:
+    with collect_secrets() as fresh:
         for node in nodes:
-            await everything_secret(node)
-    await flow.flows(100)
-    assert await flow.verdict() == []
+            await use_all_secrets(node)
+    await flow.wait_for_progress(100)
+    assert await flow.stop_and_check() == []
 
-    places = list(written(installation, kept_logs))
-    found = sweep(own(installation) + fresh, places) | sweep_plainly(noted_long(), places)
+    places = list(all_written_bytes(installation, kept_logs))
+    found = scan(installation_secrets(installation) + fresh, places) | scan_plain_form(long_secrets(), places)
 
     assert found == set()
-    assert {kind for kind, _ in fresh} >= {*FIELDS.values()} - {"registration token"}
+    assert {kind for kind, _ in fresh} >= {*SECRET_FIELDS.values()} - {"registration token"}
     assert {place for place, content in places if content} == PLACES
 
 
 async def test_marked_contents_are_in_mailboxes_and_nowhere_else(
     installation: Cluster, flow: Traffic, kept_logs: Path
 ) -> None:
-    await flow.flows(100)
+    await flow.wait_for_progress(100)
 
-    found = sweep([("mark", MARK.encode())], written(installation, kept_logs))
+    found = scan([("mark", MARKED_CONTENT.encode())], all_written_bytes(installation, kept_logs))
 
-    assert found <= {Found("mark", "dump")}
-    assert await flow.verdict() == []
+    assert found <= {FoundSecret("mark", "dump")}
+    assert await flow.stop_and_check() == []
 
 
-async def test_nothing_secret_is_left_in_the_file_of_a_node_alone(alone: Alone, http: aiohttp.ClientSession) -> None:
-    with noting() as fresh:
-        await everything_secret(Node(http, alone.url, alone.otp_file))
+async def test_nothing_secret_is_left_in_the_file_of_a_node_alone(
+    alone: AllInOneProcess, http: aiohttp.ClientSession
+) -> None:
+    with collect_secrets() as fresh:
+        await use_all_secrets(NodeClient(http, alone.url, alone.otp_file))
     await asyncio.to_thread(alone.stop)
 
     places = [(path.name, path.read_bytes()) for path in alone.folder.rglob("vyry.db*")]
     places.append(("log", alone.log().encode()))
-    found = sweep([*fresh, ("content", CONTENT), ("provisioning", PROVISIONING)], places)
+    found = scan([*fresh, ("content", CONTENT), ("provisioning", PROVISIONING)], places)
 
     assert found == set()
     assert {place for place, content in places if content} >= {"vyry.db", "log"}
@@ -216,6 +218,6 @@ async def test_a_planted_secret_is_found_wherever_it_lies(installation: Cluster,
     await connection.execute("CREATE TABLE planted AS SELECT $1::bytea AS what", planted.encode())
     await connection.close()
 
-    found = sweep([("phone number", planted.encode())], written(installation, kept_logs))
+    found = scan([("phone number", planted.encode())], all_written_bytes(installation, kept_logs))
 
-    assert {each.place for each in found} == {"log", "Redis", "Kafka", "dump"}
+    assert {each.location for each in found} == {"log", "Redis", "Kafka", "dump"}

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from scripts.nodes import Alone
+from scripts.nodes import AllInOneProcess
 from vyry.cli.main import main
 
 
@@ -31,7 +31,7 @@ async def started(*words: str, temporary: Path) -> asyncio.subprocess.Process:
     )
 
 
-async def told(process: asyncio.subprocess.Process) -> AsyncIterator[dict[str, Any]]:
+async def report_lines(process: asyncio.subprocess.Process) -> AsyncIterator[dict[str, Any]]:
     """What it says, as it says it."""
     assert process.stdout is not None
     async with asyncio.timeout(90):
@@ -39,7 +39,7 @@ async def told(process: asyncio.subprocess.Process) -> AsyncIterator[dict[str, A
             yield json.loads(line)
 
 
-async def busy(lines: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
+async def wait_for_traffic(lines: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
     """The first report after all have signed up: messages are under way."""
     async for line in lines:
         if line["sent"]:
@@ -47,14 +47,16 @@ async def busy(lines: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
     raise AssertionError("nothing was ever sent")
 
 
-async def test_a_soak_over_a_node_that_is_killed_loses_and_doubles_nothing(alone: Alone, tmp_path: Path) -> None:
+async def test_a_soak_over_a_node_that_is_killed_loses_and_doubles_nothing(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
     where = ("--url", alone.url, "--codes", str(alone.otp_file))
     soak = await started(
         "soak", "--minutes", "5", "--rate", "20", "--every", "0.1", "--json", *where, temporary=tmp_path
     )
-    lines = told(soak)
+    lines = report_lines(soak)
 
-    first = await busy(lines)
+    first = await wait_for_traffic(lines)
     await asyncio.to_thread(alone.kill)
     await asyncio.to_thread(alone.start)
     soak.send_signal(signal.SIGTERM)
@@ -68,20 +70,22 @@ async def test_a_soak_over_a_node_that_is_killed_loses_and_doubles_nothing(alone
 
 async def test_a_soak_that_brings_its_own_node_leaves_nothing(tmp_path: Path) -> None:
     soak = await started("soak", "--minutes", "0.005", "--people", "2", "--json", temporary=tmp_path)
-    *_, last = [line async for line in told(soak)]
+    *_, last = [line async for line in report_lines(soak)]
 
     assert (last["event"], last["ok"]) == ("end", True)
     assert await soak.wait() == 0
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - an event loop runs here
 
 
-async def test_a_node_that_forgets_what_it_showed_ends_a_soak_with_exit_code_1(alone: Alone, tmp_path: Path) -> None:
+async def test_a_node_that_forgets_what_it_showed_ends_a_soak_with_exit_code_1(
+    alone: AllInOneProcess, tmp_path: Path
+) -> None:
     with closing(sqlite3.connect(f"{alone.folder}/data/vyry.db", isolation_level=None)) as database:
         older = database.execute("SELECT coalesce(max(id), 0) FROM mailbox").fetchone()
         where = ("--people", "2", "--url", alone.url, "--codes", str(alone.otp_file))
         soak = await started("soak", "--minutes", "5", "--every", "0.1", "--json", *where, temporary=tmp_path)
-        lines = told(soak)
-        await busy(lines)
+        lines = report_lines(soak)
+        await wait_for_traffic(lines)
 
         forgetting = "UPDATE mailbox SET head = randomblob(32), acknowledged_head = randomblob(32) WHERE id > ?"
         database.execute(forgetting, older)
@@ -133,7 +137,7 @@ def test_a_soak_on_a_node_whose_codes_nobody_can_read_says_so(capsys: pytest.Cap
 
 def test_a_throwaway_node_ends_with_the_process_that_made_it_and_leaves_nothing(tmp_path: Path) -> None:
     code = (
-        "import os, signal\nfrom pathlib import Path\nfrom vyry.cli.throwaway import throwaway\nwith throwaway():\n"
+        "import os, signal\nfrom pathlib import Path\nfrom vyry.cli.temporary_node import throwaway\nwith throwaway():\n"
         "    print(Path(f'/proc/self/task/{os.getpid()}/children').read_text(), flush=True)\n"
         "    input()\n    os.kill(os.getpid(), signal.SIGKILL)"
     )

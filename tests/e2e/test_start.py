@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.services import end_with_us, free_port
+from scripts.services import end_with_parent, free_port
 
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def started(variables: Mapping[str, str], log: Path) -> Iterator[subprocess.Pope
         log.open("ab") as out,
         subprocess.Popen(COMMAND, env=variables, cwd=log.parent, stdout=out, stderr=out) as node,
     ):
-        end_with_us(node.pid)
+        end_with_parent(node.pid)
         try:
             wait_for(node, int(variables["SERVER_PORT"]))
             yield node
@@ -146,7 +146,7 @@ def test_a_node_runs_with_a_stream_that_takes_nothing(tmp_path: Path, is_output:
     with Path("/dev/full").open("wb") as full, (tmp_path / "log").open("wb") as log:
         out, err = (full, log) if is_output else (log, full)
         with subprocess.Popen(COMMAND, env=variables, cwd=tmp_path, stdout=out, stderr=err) as node:
-            end_with_us(node.pid)
+            end_with_parent(node.pid)
             wait_for(node, int(variables["SERVER_PORT"]))
 
             assert get(variables["SERVER_PORT"], "/ready")[0] == 200

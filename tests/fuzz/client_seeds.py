@@ -5,8 +5,8 @@ from typing import Any
 import msgpack
 import orjson
 
-from tests.fuzz.client_targets import BO, DEVICE, HERE, ME, OWN, wrapped_key
-from vyry.client.chain import text
+from tests.fuzz.client_targets import BO, CONVERSATION, DEVICE, ME, OWN, wrapped_key
+from vyry.client.store.mailbox_chain import encode_base64
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.keys import DhPrekey, KemPrekey, OwnDevice
 from vyry.signal_protocol.primitives import DhPair, KemPair
@@ -15,7 +15,7 @@ from vyry.signal_protocol.safety import ListedKeys, device_list_fingerprint
 from vyry.signal_protocol.sender_keys import Distribution
 
 
-def of_the_client() -> dict[str, list[bytes]]:
+def client_seeds() -> dict[str, list[bytes]]:
     """By target."""
     return {
         "device_list": [orjson.dumps(each) for each in _lists()],
@@ -28,12 +28,15 @@ def of_the_client() -> dict[str, list[bytes]]:
 
 
 def _row(device: OwnDevice, **changes: Any) -> dict[str, Any]:
-    keys = {"identityDhKey": text(device.dh.public), "identityDhSignature": text(device.dh_signature())}
+    keys = {
+        "identityDhKey": encode_base64(device.dh.public),
+        "identityDhSignature": encode_base64(device.dh_signature()),
+    }
     return {"deviceId": device.address.device_id, "registrationId": device.registration_id, **keys, **changes}
 
 
 def _lists() -> list[dict[str, Any]]:
-    key = text(DEVICE.identity.public)
+    key = encode_base64(DEVICE.identity.public)
     good: dict[str, Any] = {
         "userId": str(BO),
         "identityKey": key,
@@ -41,7 +44,7 @@ def _lists() -> list[dict[str, Any]]:
         "epoch": 1,
         "devices": [_row(DEVICE)],
     }
-    own = {**good, "identityKey": text(OWN.identity.public), "devices": [_row(OWN.own)]}
+    own = {**good, "identityKey": encode_base64(OWN.identity.public), "devices": [_row(OWN.protocol_device)]}
     ids: list[dict[str, Any]] = [
         {"deviceId": 2**40},
         {"deviceId": -1},
@@ -55,7 +58,7 @@ def _lists() -> list[dict[str, Any]]:
         own,
         {**good, "devices": [_row(DEVICE), _row(DEVICE, deviceId=2)]},
         *({**good, "devices": [_row(DEVICE, **each)]} for each in ids),
-        *({**own, "devices": [_row(OWN.own, **each)]} for each in ids),
+        *({**own, "devices": [_row(OWN.protocol_device, **each)]} for each in ids),
         {**good, "epoch": 2**70 % 10**19},
         {**good, "suite": "libsignal"},
         {**good, "devices": {}},
@@ -65,8 +68,8 @@ def _lists() -> list[dict[str, Any]]:
 
 def _conversations() -> list[dict[str, Any]]:
     members: list[Any] = [{"userId": str(each), "role": "member"} for each in (ME, BO)]
-    good = {"conversationId": str(HERE), "kind": "direct", "version": 1, "members": members}
-    third = {"userId": str(HERE), "role": "member"}
+    good = {"conversationId": str(CONVERSATION), "kind": "direct", "version": 1, "members": members}
+    third = {"userId": str(CONVERSATION), "role": "member"}
     return [
         good,
         {**good, "kind": "group", "members": [*members, third]},
@@ -80,15 +83,15 @@ def _conversations() -> list[dict[str, Any]]:
 
 
 def _bundles() -> list[dict[str, Any]]:
-    signed, kem = DhPrekey(5, DhPair.of(bytes([5]) * 32)), KemPrekey(7, KemPair.of(bytes([7]) * 64))
+    signed, kem = DhPrekey(5, DhPair.from_private(bytes([5]) * 32)), KemPrekey(7, KemPair.from_seed(bytes([7]) * 64))
     spk, pq = signed.publish(DEVICE), kem.publish(DEVICE)
-    once: dict[str, Any] = {"id": 6, "key": text(DhPair.of(bytes([6]) * 32).public)}
+    once: dict[str, Any] = {"id": 6, "key": encode_base64(DhPair.from_private(bytes([6]) * 32).public)}
     good: dict[str, Any] = {
         **_row(DEVICE),
-        "identityKey": text(DEVICE.identity.public),
-        "signedPrekey": {"id": spk.id, "key": text(spk.key), "signature": text(spk.signature or b"")},
+        "identityKey": encode_base64(DEVICE.identity.public),
+        "signedPrekey": {"id": spk.id, "key": encode_base64(spk.key), "signature": encode_base64(spk.signature or b"")},
         "oneTimePrekey": once,
-        "pqPrekey": {"id": pq.id, "key": text(pq.key), "signature": text(pq.signature or b"")},
+        "pqPrekey": {"id": pq.id, "key": encode_base64(pq.key), "signature": encode_base64(pq.signature or b"")},
         "pqPrekeyIsLastResort": False,
     }
     return [
@@ -107,8 +110,8 @@ def _bundles() -> list[dict[str, Any]]:
 def _entries() -> list[dict[str, Any]]:
     at = {
         "postedAt": "2027-01-15T08:00:00.000Z",
-        "messageId": str(HERE),
-        "conversationId": str(HERE),
+        "messageId": str(CONVERSATION),
+        "conversationId": str(CONVERSATION),
         "head": bytes(32),
         "seq": 1,
     }
@@ -147,7 +150,7 @@ def _notices() -> list[dict[str, Any]]:
     return [
         {"name": "devicesChanged", "userId": str(BO)},
         {"name": "devicesChanged", "userId": 7},
-        {"name": "conversationChanged", "conversationId": str(HERE)},
+        {"name": "conversationChanged", "conversationId": str(CONVERSATION)},
         {"name": "prekeysLow"},
         {"name": 7},
         {"name": None, "number": 3, "x": {"1": []}},
@@ -161,7 +164,7 @@ def _frames() -> list[Any]:
     payloads: list[tuple[str, Any]] = [
         *(("entries", {"entries": [each]}) for each in entries),
         ("entries", {"entries": [entries[0], entries[0]]}),
-        ("welcome", {"lastMessageId": str(HERE)}),
+        ("welcome", {"lastMessageId": str(CONVERSATION)}),
         ("welcome", {"lastMessageId": None}),
         ("welcome", {"lastMessageId": 7}),
         ("welcome", []),
@@ -170,36 +173,36 @@ def _frames() -> list[Any]:
         ("refused", {"error_code": "STALE_HEAD", "cursor": {"seq": "9", "head": 1}}),
         ("refused", {"error_code": "STALE_HEAD", "cursor": None}),
         ("refused", None),
-        ("typing", {"conversationId": str(HERE), "userId": str(BO), "deviceId": 1, "isTyping": True}),
+        ("typing", {"conversationId": str(CONVERSATION), "userId": str(BO), "deviceId": 1, "isTyping": True}),
         ("presence", {"userId": 7, "isOnline": True}),
     ]
     return [{"type": name, "id": "1", "payload": payload} for name, payload in payloads]
 
 
 def _contents() -> list[bytes]:
-    target = {"id": str(HERE), "senderId": str(BO)}
+    target = {"id": str(CONVERSATION), "senderId": str(BO)}
     mark = device_list_fingerprint(BO, DEVICE.identity.public, [ListedKeys(1, 77, DEVICE.dh.public)])
     kinds: list[tuple[str, dict[str, Any]]] = [
-        ("text", {"text": "hello", "deviceList": text(mark)}),
-        ("text", {"text": "hello", "deviceList": text(bytes(32))}),
+        ("text", {"text": "hello", "deviceList": encode_base64(mark)}),
+        ("text", {"text": "hello", "deviceList": encode_base64(bytes(32))}),
         ("text", {"text": "hello", "deviceList": 7}),
         ("text", {"text": "hello", "replyTo": {**target, "text": "hi"}, "timerSeconds": 60}),
         ("edit", {"target": target, "text": "hello"}),
         ("reaction", {"target": target, "emoji": None}),
-        ("receipt", {"state": "read", "targets": [str(HERE)]}),
+        ("receipt", {"state": "read", "targets": [str(CONVERSATION)]}),
         ("timer", {"seconds": 60}),
         ("sync", {"sync": {"read": [target]}}),
-        ("groupKey", {"groupKey": text(bytes(32)), "generation": 1}),
-        ("profileKey", {"profileKey": text(bytes(32))}),
+        ("groupKey", {"groupKey": encode_base64(bytes(32)), "generation": 1}),
+        ("profileKey", {"profileKey": encode_base64(bytes(32))}),
         ("senderKey", Distribution(bytes(16), 3, bytes(32), DEVICE.identity.public).fields()),
-        (Retry.KIND, Retry(HERE, "BadMessage", None).fields()),
-        (Resync.KIND, Resync(HERE).fields()),
+        (Retry.KIND, Retry(CONVERSATION, "BadMessage", None).fields()),
+        (Resync.KIND, Resync(CONVERSATION).fields()),
         ("location", {"latitude": 1.5, "longitude": 181, "label": "x"}),
     ]
-    said = [Content(kind, HERE, 1, HERE, fields).pack() for kind, fields in kinds]
+    said = [Content(kind, CONVERSATION, 1, CONVERSATION, fields).pack() for kind, fields in kinds]
     return [*said, said[0].replace(b'"text":"hello"', b'"text":"hello","text":"bye"')]
 
 
 def _argon2() -> bytes:
-    shown = {"salt": text(bytes(16)), "memory_kib": 65_536, "rounds": 3, "lanes": 4}
-    return orjson.dumps({"version": 1, "opener": "passphrase", "argon2": shown, "sealed": text(bytes(60))})
+    shown = {"salt": encode_base64(bytes(16)), "memory_kib": 65_536, "rounds": 3, "lanes": 4}
+    return orjson.dumps({"version": 1, "opener": "passphrase", "argon2": shown, "sealed": encode_base64(bytes(60))})

@@ -14,20 +14,20 @@ from uuid import UUID
 
 import msgpack
 
-from vyry.client.chain import Entry, Point, digest
-from vyry.client.circles import Circles
-from vyry.client.device import Me
-from vyry.client.device_lists import DeviceList, DeviceLists, KnownDevices, ListedDevice
-from vyry.client.inbox import Inbox, Taken
-from vyry.client.journal import Journal
-from vyry.client.line import Line, Mailbox
-from vyry.client.live import Live
-from vyry.client.peers import Peers, read_bundle
-from vyry.client.refusals import ClientError, StoreLocked, Unreachable
-from vyry.client.rest import Rest
-from vyry.client.store import Store
-from vyry.client.store_key import STORE_KEY, Opener, WrappedKey
-from vyry.client.unsealing import Heard, Letter, Unsealed
+from vyry.client.crypto.conversation_members import MemberDirectory
+from vyry.client.crypto.device_lists import DeviceList, DeviceLists, KnownDevices, ListedDevice
+from vyry.client.crypto.local_device import LocalDevice
+from vyry.client.crypto.peers import Peers, read_bundle
+from vyry.client.crypto.unsealing import IncomingEnvelope, OpenedContent, SourceSession
+from vyry.client.errors import ClientError, StoreLocked, Unreachable
+from vyry.client.store.journal import Journal
+from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage, entry_digest
+from vyry.client.store.store import Store
+from vyry.client.store.store_key import STORE_KEY, UnlockMethod, WrappedKey
+from vyry.client.sync.inbox import Inbox
+from vyry.client.transport.connection import Connection, MailboxHandlers
+from vyry.client.transport.live_signals import LiveSignals
+from vyry.client.transport.rest import RestClient
 from vyry.signal_protocol.keys import OwnDevice
 from vyry.signal_protocol.primitives import Address, DhPair, SigningPair
 from vyry.signal_protocol.refusals import ConversationForged, Refusal
@@ -35,11 +35,22 @@ from vyry.signal_protocol.sessions import PeerDevice, Sessions
 
 
 NOW: Final = 1_800_000_000_000
-ME, BO, HERE = UUID(int=1), UUID(int=2), UUID(int=7)
+ME, BO, CONVERSATION = UUID(int=1), UUID(int=2), UUID(int=7)
 KEY: Final = bytes(range(32))
 #: Devices with keys that are the same in each run: Bo's, and this one.
-DEVICE: Final = OwnDevice(Address(BO, 1), 77, SigningPair.of(bytes([1]) * 32), DhPair.of(bytes([2]) * 32))
-OWN: Final = Me(ME, 1, 78, SigningPair.of(bytes([3]) * 32), DhPair.of(bytes([4]) * 32), Point.first(HERE), 1, bytes(32))
+DEVICE: Final = OwnDevice(
+    Address(BO, 1), 77, SigningPair.from_private(bytes([1]) * 32), DhPair.from_private(bytes([2]) * 32)
+)
+OWN: Final = LocalDevice(
+    ME,
+    1,
+    78,
+    SigningPair.from_private(bytes([3]) * 32),
+    DhPair.from_private(bytes([4]) * 32),
+    MailboxPosition.initial(CONVERSATION),
+    1,
+    bytes(32),
+)
 PEER: Final = PeerDevice(DEVICE.identity.public, DEVICE.dh.public, DEVICE.registration_id)
 Result = TypeVar("Result")
 
@@ -49,10 +60,10 @@ def _profile() -> Path:
     """A registered device that holds Bo's key and knows Bo's list."""
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     with Store(folder / "vyry.db", KEY) as store:
-        OWN.keep(store)
-        Peers(store).keep_identity(BO, DEVICE.identity.public)
+        OWN.save(store)
+        Peers(store).save_identity(BO, DEVICE.identity.public)
         row = ListedDevice(DEVICE.registration_id, DEVICE.dh.public)
-        KnownDevices(store).keep(BO, DeviceList(1, DEVICE.identity.public, {1: row}), NOW)
+        KnownDevices(store).record(BO, DeviceList(1, DEVICE.identity.public, {1: row}), NOW)
     return folder / "vyry.db"
 
 
@@ -67,7 +78,7 @@ def _store() -> Iterator[Store]:
 
 
 def _rows(store: Store) -> list[tuple[Any, ...]]:
-    return [*store.rows("SELECT kind, name, sealed FROM value"), *store.rows("SELECT * FROM event")]
+    return [*store.execute("SELECT kind, name, sealed FROM value"), *store.execute("SELECT * FROM event")]
 
 
 def _act(store: Store, act: Callable[[], Result], *refusals: type[Exception]) -> Result | None:
@@ -80,11 +91,11 @@ def _act(store: Store, act: Callable[[], Result], *refusals: type[Exception]) ->
         return None
 
 
-def _hear_all(store: Store) -> None:
+def _read_all_events(store: Store) -> None:
     """What is kept to be told can be told."""
     journal = Journal(store)
-    while (event := journal.next()) is not None:
-        journal.take(event.number)
+    while (event := journal.next_event()) is not None:
+        journal.mark_handled(event.number)
 
 
 def _told(raw: bytes) -> dict[str, Any]:
@@ -96,12 +107,12 @@ def _told(raw: bytes) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _rest(store: Store) -> Rest:
+def _rest(store: Store) -> RestClient:
     """It asks nobody here."""
-    return Rest(cast(Any, None), "http://node", store)
+    return RestClient(cast(Any, None), "http://node", store)
 
 
-def _ended(work: Coroutine[Any, Any, Result]) -> Result:
+def _run_sync(work: Coroutine[Any, Any, Result]) -> Result:
     """What it answers: it has nothing to wait for."""
     try:
         work.send(None)
@@ -115,11 +126,13 @@ def device_list(raw: bytes) -> None:
     said = _told(raw)
     for user_id in (BO, ME):
         with _store() as store:
-            lists, rest, me = DeviceLists(store, _rest(store), lambda: NOW), _rest(store), Me.of(store)
+            lists, rest, me = DeviceLists(store, _rest(store), lambda: NOW), _rest(store), LocalDevice.load(store)
 
-            def taken(lists: DeviceLists = lists, rest: Rest = rest, me: Me = me, whose: UUID = user_id) -> DeviceList:
-                with rest.shaped():
-                    return _ended(lists._taken(me, whose, said))
+            def taken(
+                lists: DeviceLists = lists, rest: RestClient = rest, me: LocalDevice = me, whose: UUID = user_id
+            ) -> DeviceList:
+                with rest.validated_response():
+                    return _run_sync(lists._accept_list(me, whose, said))
 
             listed = _act(store, taken, Unreachable)
             if listed is not None:
@@ -127,18 +140,18 @@ def device_list(raw: bytes) -> None:
                 assert all(Address(user_id, number).pack() for number in listed.devices)
                 listed.fingerprint(user_id)
                 assert KnownDevices(store).current(user_id) in (listed, None) or user_id == BO
-            _hear_all(store)
+            _read_all_events(store)
 
 
 def conversation(raw: bytes) -> None:
     """The answer of GET /conversations/{id}, twice: what is taken is taken again, and a direct one has two people."""
     said = _told(raw)
     with _store() as store:
-        circles, rest = Circles(store, _rest(store), lambda: NOW), _rest(store)
+        circles, rest = MemberDirectory(store, _rest(store), lambda: NOW), _rest(store)
 
         def kept() -> Any:
-            with rest.shaped():
-                return circles.keep({**said, "conversationId": str(HERE)})
+            with rest.validated_response():
+                return circles.record({**said, "conversationId": str(CONVERSATION)})
 
         try:
             first = _act(store, kept, Unreachable)
@@ -154,9 +167,9 @@ def claimed_bundle(raw: bytes) -> None:
     with _store() as store:
         rest = _rest(store)
         try:
-            with rest.shaped():
+            with rest.validated_response():
                 bundle = read_bundle(BO, _told(raw))
-            sessions = Sessions().begin(OWN.own, bundle, NOW)
+            sessions = Sessions().begin(OWN.protocol_device, bundle, NOW)
         except (Unreachable, Refusal):
             return
         assert sessions.active is not None
@@ -169,46 +182,48 @@ def node_frame(raw: bytes) -> None:
     with _store() as store:
         inbox = Inbox(store)
 
-        def point() -> Point:
-            found = Me.of(store).point
+        def point() -> MailboxPosition:
+            found = LocalDevice.load(store).point
             assert found is not None
             return found
 
-        async def take(entries: Sequence[Entry]) -> Taken:
-            return inbox.take(entries, NOW)
+        async def take(entries: Sequence[Entry]) -> ProcessedPage:
+            return inbox.process(entries, NOW)
 
         async def greeted(last: UUID | None) -> None:
-            inbox.greeted(last, NOW)
+            inbox.on_welcome(last, NOW)
 
         async def drained() -> None:
             return None
 
-        async def adopt(cursor: Point) -> None:
-            inbox.adopt(cursor)
+        async def adopt(cursor: MailboxPosition) -> None:
+            inbox.adopt_position(cursor)
 
         async def send(_octets: bytes) -> None:
             return None
 
         news: Any = SimpleNamespace(set=lambda: None)
-        line = Line(_rest(store), Mailbox(point, greeted, drained, take, adopt), Live(news, lambda: NOW))
+        line = Connection(
+            _rest(store), MailboxHandlers(point, greeted, drained, take, adopt), LiveSignals(news, lambda: NOW)
+        )
         socket: Any = SimpleNamespace(send_bytes=send)
 
         async def hear() -> None:
-            await line._hear(socket, *line._read(_chained(raw, point())))
+            await line._dispatch(socket, *line._read(_chained(raw, point())))
 
-        _act(store, lambda: _ended(hear()), ClientError)
+        _act(store, lambda: _run_sync(hear()), ClientError)
         assert type(point().seq) is int
-        _hear_all(store)
+        _read_all_events(store)
 
 
-def _chained(raw: bytes, point: Point) -> bytes:
+def _chained(raw: bytes, point: MailboxPosition) -> bytes:
     """The frame with heads that follow, as far as its entries have what makes one."""
     try:
         frame = msgpack.unpackb(raw)
         for entry in frame["payload"]["entries"]:
             entry["seq"] = point.seq + 1
-            entry["head"] = sha256(point.head + entry["seq"].to_bytes(8, "big") + digest(entry)).digest()
-            point = Point(entry["seq"], entry["head"])
+            entry["head"] = sha256(point.head + entry["seq"].to_bytes(8, "big") + entry_digest(entry)).digest()
+            point = MailboxPosition(entry["seq"], entry["head"])
         return cast(bytes, msgpack.packb(frame))
     except Exception:  # noqa: BLE001  whatever it is, the client gets it as it came
         return raw
@@ -218,21 +233,21 @@ def said_content(raw: bytes) -> None:
     """What was in a message of another device, in a session: it counts, or is refused by name and counts for nothing."""
     with _store() as store:
         inbox = Inbox(store)
-        letter = Letter(DEVICE.address, HERE, UUID(int=9), b"\x01\x02" + bytes(64), NOW)
-        unsealed = Unsealed(raw, Heard(bytes(8), PEER))
+        letter = IncomingEnvelope(DEVICE.address, CONVERSATION, UUID(int=9), b"\x01\x02" + bytes(64), NOW)
+        unsealed = OpenedContent(raw, SourceSession(bytes(8), PEER))
 
         def taken() -> bool:
-            with store.attempt():
-                inbox.effects.take(Me.of(store), letter, unsealed)
+            with store.savepoint():
+                inbox.processor.process(LocalDevice.load(store), letter, unsealed)
             return True
 
         is_taken = _act(store, taken, Refusal)
-        _hear_all(store)
+        _read_all_events(store)
         if is_taken:
-            assert json.loads(raw, object_pairs_hook=_once)["conversationId"] == str(HERE)
+            assert json.loads(raw, object_pairs_hook=_reject_duplicate_keys)["conversationId"] == str(CONVERSATION)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     assert len(dict(pairs)) == len(pairs), "a name stands twice"
     return dict(pairs)
 
@@ -242,7 +257,7 @@ def wrapped_key() -> bytes:
     """The file of a profile that a key opens."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         path = Path(folder) / STORE_KEY
-        WrappedKey.wrap(bytes(32), Opener.KEY, None, KEY).write(path)
+        WrappedKey.wrap(bytes(32), UnlockMethod.KEY, None, KEY).write(path)
         return path.read_bytes()
 
 
@@ -265,4 +280,4 @@ def store_key(raw: bytes) -> None:
             opened = read.unwrap(KEY)
         except StoreLocked:
             return
-        assert (opened, read.opener) == (bytes(32), Opener.KEY)
+        assert (opened, read.opener) == (bytes(32), UnlockMethod.KEY)

@@ -3,7 +3,7 @@
 import unicodedata
 from uuid import UUID
 
-from vyry.accounts.pin_rules import LEAST, MOST, check_new_pin, plain
+from vyry.accounts.pin_rules import LEAST, MOST, check_new_pin, normalize_pin
 from vyry.errors import InvalidRequest
 from vyry.signal_protocol.contents import read_content
 from vyry.signal_protocol.handshake import Prefix
@@ -53,9 +53,9 @@ def content(raw: bytes) -> None:
 def new_pin(raw: bytes) -> None:
     """A PIN has one form, whatever keyboard typed it, and a good one is as long as it must be."""
     text = raw.decode("utf-8", "replace")
-    form = plain(text)
-    assert plain(form) == form
-    assert plain(unicodedata.normalize("NFD", text)) == form
+    form = normalize_pin(text)
+    assert normalize_pin(form) == form
+    assert normalize_pin(unicodedata.normalize("NFD", text)) == form
     try:
         check_new_pin(text, "+4915112345678", "pin")
     except InvalidRequest:

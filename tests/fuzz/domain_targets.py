@@ -24,23 +24,23 @@ from aiohttp.test_utils import make_mocked_request
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from tests.xeddsa import LibsignalIdentity
+from tests.support.xeddsa import LibsignalIdentity
 from vyry.accounts.phone import Pepper, read_number
 from vyry.accounts.signing import KeyRing, SigningKey
 from vyry.accounts.tokens import Tokens, hash_token
-from vyry.adapters.hints import Hint
 from vyry.devices.endpoints import PUBLIC, is_public
+from vyry.devices.key_validation import check_upload
 from vyry.devices.keyset import Identity, KeyUpload, OneTimePrekey, SignedPrekey, Suite
 from vyry.devices.push import PushKind, PushTarget
-from vyry.devices.push import check as check_push
-from vyry.devices.suites import check_upload
+from vyry.devices.push import check_target as check_push
 from vyry.errors import InvalidKeys, InvalidRequest, InvalidToken
-from vyry.ids import UserId
-from vyry.mail import mailbag
-from vyry.mail.envelope import HEADER_BYTES, Envelope, facts, seal
+from vyry.kernel.ids import UserId
+from vyry.mail import work_record as mailbag
+from vyry.mail.envelope import HEADER_BYTES, Envelope, pack_with_digest, unpack_header
+from vyry.redis.hints import Hint
 from vyry.settings import Role, Settings, SettingsError, load_settings
+from web.app_keys import SETTINGS
 from web.auth import client_address
-from web.keys import SETTINGS
 
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,13 +48,13 @@ SECRET: Final = b"a secret of the fuzzer, long enough"
 _CLAIMS: Final = {"iss": str, "aud": str, "sub": str, "sid": str, "gen": int, "iat": int, "exp": int, "jti": str}
 
 
-class _Standing:
+class _FrozenClock:
     """A clock that stands still."""
 
     def now(self) -> datetime:
         return NOW
 
-    def confirmed(self) -> datetime:
+    def confirmed_now(self) -> datetime:
         return NOW
 
     def latest(self) -> datetime:
@@ -62,7 +62,7 @@ class _Standing:
 
 
 TOKENS: Final = Tokens(
-    KeyRing([SigningKey.first(SECRET)], _Standing()), timedelta(hours=1), timedelta(days=7), _Standing()
+    KeyRing([SigningKey.first(SECRET)], _FrozenClock()), timedelta(hours=1), timedelta(days=7), _FrozenClock()
 )
 _HEADER: Final = TOKENS.issue(UserId(UUID(int=1)), UUID(int=2), 1).partition(".")[0]
 
@@ -128,7 +128,7 @@ def envelope(raw: bytes) -> None:
         assert len(raw) < HEADER_BYTES
         return
     assert read.pack() == raw
-    assert seal(facts(raw), read.content, sha256(read.content).digest()) == (raw, read.digest())
+    assert pack_with_digest(unpack_header(raw), read.content, sha256(read.content).digest()) == (raw, read.digest())
 
 
 def mailbag_record(raw: bytes) -> None:
@@ -303,9 +303,9 @@ def settings(raw: bytes) -> None:
     try:
         read = load_settings(role, environ | {"VYRY_DATA_DIR": _folder()}, makes_secrets=False)
     except SettingsError as problem:
-        assert problem.lines  # noqa: PT017  a refusal is an outcome here
+        assert problem.problems  # noqa: PT017  a refusal is an outcome here
         return
     assert len(read.jwt_secret.get_secret_value()) >= 32
-    assert role is not Role.ALONE or read.redis_url is None
+    assert role is not Role.START or read.redis_url is None
     # Only a node of its own that nobody said to be in production takes what is unsafe, and warns.
     assert environ.get("VYRY_ENV") != "production" or "*" not in read.cors_origins

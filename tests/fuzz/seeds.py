@@ -12,16 +12,16 @@ import orjson
 from aiohttp import WSMsgType
 from pydantic import BaseModel
 
-from tests.device_keys import DeviceKeys, base64_text
-from tests.fuzz.client_seeds import of_the_client
+from tests.fuzz.client_seeds import client_seeds
 from tests.fuzz.domain_targets import TOKENS
 from tests.fuzz.targets import CORPUS
 from tests.fuzz.wire_targets import BODIES, QUERIES
-from vyry.adapters.hints import Hint, What
-from vyry.ids import MailboxKey, MessageId, UserId
-from vyry.mail import mailbag
+from tests.support.device_keys import DeviceKeys, base64_text
+from vyry.kernel.ids import MailboxKey, MessageId, UserId
+from vyry.mail import work_record as mailbag
 from vyry.mail.envelope import Envelope
-from vyry.mail.routing import Topic
+from vyry.mail.routing import CacheTopic
+from vyry.redis.hints import Hint, HintKind
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.handshake import Prefix
 from vyry.signal_protocol.linking import LinkOffer
@@ -100,17 +100,17 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
         ],
         **_of_devices(),
         **_of_the_protocol(),
-        **of_the_client(),
+        **client_seeds(),
     }  # fmt: skip
 
 
 def _hints() -> list[bytes]:
     return [
-        Hint(What.RING, b"", [MailboxKey(1)]).pack(),
-        Hint(What.RELAY, b"frame", [MailboxKey(1), MailboxKey(2)]).pack(),
-        Hint.displaced(7, [MailboxKey(3)]).pack(),
-        Hint.changed(Topic.PEOPLE, [uuid.UUID(ID)]).pack(),
-        Hint(What.PRESENCE, b"1700000000000000 0198c2d47a0070008000000000000001:4000", ()).pack(),
+        Hint(HintKind.NOTIFY, b"", [MailboxKey(1)]).pack(),
+        Hint(HintKind.RELAY, b"frame", [MailboxKey(1), MailboxKey(2)]).pack(),
+        Hint.displacement(7, [MailboxKey(3)]).pack(),
+        Hint.change(CacheTopic.ACCOUNTS, [uuid.UUID(ID)]).pack(),
+        Hint(HintKind.PRESENCE, b"1700000000000000 0198c2d47a0070008000000000000001:4000", ()).pack(),
         b"\x09\x00\x00\x00\x00",
     ]
 
@@ -129,7 +129,7 @@ def _of_devices() -> dict[str, list[bytes]]:
 
 
 def _of_the_protocol() -> dict[str, list[bytes]]:
-    here, key = uuid.UUID(int=1), SigningPair.of(bytes(32))
+    here, key = uuid.UUID(int=1), SigningPair.from_private(bytes(32))
     account = Provisioning(uuid.UUID(ID), key, bytes(32), (GroupKey(here, bytes(32), 3),))
     identity = IdentityPin(uuid.UUID(ID), bytes(32), is_verified=True, at=7)
     pins = HandedPins(

@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from vyry.errors import InvalidRequest, NotFound
 from web.live import reader
 from web.live.codec import JSON, MSGPACK, Codec
-from web.live.session import Session
+from web.live.session import SocketSession
 from web.routes import ROUTES
+from web.websocket_frames import FrameValidator
 from web.wire.frames import FRAMES
-from web.wire.framing import StrictFrames
-from web.wire.shapes import MAX_INTEGER, from_base64, to_base64, to_id, to_moment, to_rfc3339
-from web.wire.strict import MAX_DEPTH, check_values, named, numbered, parameters, parse, understand
+from web.wire.shapes import MAX_INTEGER, from_base64, parse_id, parse_timestamp, to_base64, to_rfc3339
+from web.wire.strict import MAX_DEPTH, check_values, parse_json, path_device_id, path_id, read_query, validate
 
 
 #: Every shape that a client fills, by name.
@@ -35,7 +35,7 @@ QUERIES: Final[dict[str, type[BaseModel]]] = {route.query.__name__: route.query 
 def json_text(raw: bytes) -> None:
     """Strict JSON: what is taken means the same to Python's own reader, which is held to the rules one by one."""
     try:
-        value = parse(raw)
+        value = parse_json(raw)
     except InvalidRequest:
         return
     assert repr(slow_json(raw)) == repr(value)
@@ -46,7 +46,7 @@ def slow_json(raw: bytes) -> object:
     text = raw.decode("utf-8")
     assert not text.startswith("\ufeff")
     value = json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse)
-    _look(value, MAX_DEPTH)
+    _check_value(value, MAX_DEPTH)
     return value
 
 
@@ -72,12 +72,12 @@ def frame(raw: bytes) -> None:
     """Frames in both codecs, before and after hello: a name of the table and an id, or no frame at all."""
     for codec in (JSON, MSGPACK):
         for window in (None, object()):
-            session = cast(Session, SimpleNamespace(codec=codec, window=window))
+            session = cast(SocketSession, SimpleNamespace(codec=codec, window=window))
             try:
-                name, ref, payload = reader._frame(session, raw)
+                name, ref, payload = reader._decode_frame(session, raw)
             except reader.BadFrame:
                 continue
-            assert name in reader._NAMES
+            assert name in reader._FRAME_NAMES
             assert window is not None or name == "hello"
             assert 1 <= len(ref) <= 64
             _payload(codec, name, payload)
@@ -88,11 +88,11 @@ def _payload(codec: Codec, name: str, payload: object) -> None:
     try:
         if name not in {"post", "acknowledge"}:
             check_values(payload)
-        understood = understand(payload, shape)
+        understood = validate(payload, shape)
     except InvalidRequest:
         return
     again = codec.decode(codec.encode(understood.model_dump(by_alias=True, exclude_unset=True, mode="python")))
-    assert understand(again, shape) == understood
+    assert validate(again, shape) == understood
 
 
 def body(raw: bytes) -> None:
@@ -102,11 +102,11 @@ def body(raw: bytes) -> None:
     if shape is None:
         return
     try:
-        value = understand(parse(text), shape)
+        value = validate(parse_json(text), shape)
     except InvalidRequest:
         return
     written = value.model_dump_json(by_alias=True, exclude_unset=True).encode()
-    assert understand(parse(written), shape) == value
+    assert validate(parse_json(written), shape) == value
 
 
 def query(raw: bytes) -> None:
@@ -117,20 +117,20 @@ def query(raw: bytes) -> None:
         return
     try:
         request = make_mocked_request("GET", "/?" + quote(text, safe="&=%+-"))
-        value = parameters(request, shape)
+        value = read_query(request, shape)
     except (InvalidRequest, ValueError):
         return
     written = "&".join(
         f"{key}={quote(str(each))}" for key, each in value.model_dump(by_alias=True, exclude_unset=True).items()
     )
-    assert parameters(make_mocked_request("GET", f"/?{written}"), shape) == value
+    assert read_query(make_mocked_request("GET", f"/?{written}"), shape) == value
 
 
 def path_name(raw: bytes) -> None:
     """What stands in a path where an id or a device number belongs: one text names one thing."""
     text = raw.decode("latin-1")
     request = cast(web.Request, SimpleNamespace(match_info={"it": text}))
-    for read in (named, numbered):
+    for read in (path_id, path_device_id):
         try:
             assert str(read(request, "it")) == text
         except NotFound:
@@ -140,7 +140,7 @@ def path_name(raw: bytes) -> None:
 def scalar(raw: bytes) -> None:
     """Base64, ids and moments: the one way of writing, or a ValueError."""
     text = raw.decode("latin-1")
-    for read, write in ((from_base64, to_base64), (to_id, str), (to_moment, to_rfc3339)):
+    for read, write in ((from_base64, to_base64), (parse_id, str), (parse_timestamp, to_rfc3339)):
         try:
             value: Any = read(text)
         except ValueError:
@@ -150,16 +150,16 @@ def scalar(raw: bytes) -> None:
 
 def socket_bytes(raw: bytes) -> None:
     """Frames of RFC 6455: the same bytes are handed on, however they were cut on the way."""
-    whole, bitten = _Handed(), _Handed()
-    StrictFrames(whole).feed_data(raw)
-    strict = StrictFrames(bitten)
+    whole, bitten = _RecordingReader(), _RecordingReader()
+    FrameValidator(whole).feed_data(raw)
+    strict = FrameValidator(bitten)
     for place in range(len(raw)):
         strict.feed_data(raw[place : place + 1])
     assert bytes(whole.octets) == bytes(bitten.octets)
     assert not raw.startswith((b"\x81\x00", b"\x82\x05")) or whole.octets[:2] != raw[:2]
 
 
-class _Handed:
+class _RecordingReader:
     """A frame reader that keeps what it is handed."""
 
     def __init__(self) -> None:
@@ -183,7 +183,7 @@ def _refuse(*_: object) -> object:
     raise AssertionError("a constant or an extension was taken")
 
 
-def _look(value: object, depth: int) -> None:
+def _check_value(value: object, depth: int) -> None:
     assert depth >= 0 or not isinstance(value, dict | list), "too deep"
     match value:
         case str():
@@ -195,10 +195,10 @@ def _look(value: object, depth: int) -> None:
             assert -MAX_INTEGER <= value <= MAX_INTEGER
         case dict():
             for key, each in value.items():
-                _look(key, depth - 1)
-                _look(each, depth - 1)
+                _check_value(key, depth - 1)
+                _check_value(each, depth - 1)
         case list():
             for each in value:
-                _look(each, depth - 1)
+                _check_value(each, depth - 1)
         case _:
             raise AssertionError(f"no JSON has a {type(value).__name__}")

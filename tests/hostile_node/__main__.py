@@ -1,23 +1,23 @@
 """`python -m tests.hostile_node --node URL --port N [--lie NAME ...] [--seed N]`: a lying node for a client of any language; `--list` names the lies.
 
-A lie begins once the client knows somebody; it is switched, and what was seen is asked for, at /hostile (tests/hostile_node/switches.py).
+A lie begins once the client knows somebody; it is switched, and what was seen is asked for, at /hostile (tests/hostile_node/control_api.py).
 """
 
 import argparse
 import asyncio
 
-from tests.hostile_node.catalogue import LATER, LIES
-from tests.hostile_node.proxy import serving
+from tests.hostile_node.catalogue import LIES, UNDETECTED_LIES
+from tests.hostile_node.proxy import open_proxy
 
 
 def _listed() -> str:
-    lines = [f"{name:27} {lie.summary()}\n{'':27} ends in: {', '.join(lie.tells)}" for name, lie in LIES.items()]
-    lines += [f"{name:27} later: {why}" for name, why in LATER.items()]
+    lines = [f"{name:27} {lie.summary()}\n{'':27} ends in: {', '.join(lie.detected_by)}" for name, lie in LIES.items()]
+    lines += [f"{name:27} later: {why}" for name, why in UNDETECTED_LIES.items()]
     return "\n".join(lines)
 
 
 async def _serve(asked: argparse.Namespace) -> None:
-    async with serving(asked.node, asked.seed, asked.port) as proxy:
+    async with open_proxy(asked.node, asked.seed, asked.port) as proxy:
         proxy.switches.wanted += asked.lie
         print(f"lying at {proxy.url}, in front of {proxy.node_url}", flush=True)
         await asyncio.Event().wait()

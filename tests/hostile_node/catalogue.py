@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.hostile_node.lie import Lie
 from tests.hostile_node.lies_devices import (
-    Hidden,
+    HiddenDeviceLie,
     OwnDeviceHidden,
     OwnGhostDevice,
     OwnGhostListed,
@@ -48,7 +48,7 @@ LIES: Final[dict[str, type[Lie]]] = {
     lie.name: lie
     for lie in (
         *(OwnGhostDevice, OwnGhostListed, OwnGhostSpeaks, OwnDeviceHidden),
-        *(PeerGhostDevice, PeerGhostListed, PeerIdentityListed, Hidden),
+        *(PeerGhostDevice, PeerGhostListed, PeerIdentityListed, HiddenDeviceLie),
         *(GhostMember, DirectBecomesGroup, GhostMemberGroup, KeyOfAnOutsider, GroupKeyOfAnOutsider),
         *(KeySwapped, KeySwappedLater, StaleBundle, OldSessionRevived, RetryAfterAccept),
         *(UsernameReassigned, PinRefusedOnce),
@@ -58,7 +58,7 @@ LIES: Final[dict[str, type[Lie]]] = {
 }
 _ROSTERS: Final = "needs signed rosters of groups"
 #: What is not here yet, and why.
-LATER: Final[dict[str, str]] = {
+UNDETECTED_LIES: Final[dict[str, str]] = {
     "envelope-left-out": "needs the common field `after`: what is left out before it is numbered leaves no trace",
     "title-rolled-back": "needs rosters, which name the hash of the sealed title",
     "roster-withheld": _ROSTERS,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from tests.hostile_node.mailbox import Entries
-from tests.hostile_node.wire import Answer, Body, Request
+from tests.hostile_node.wire import Body, Request, Response
 
 
 if TYPE_CHECKING:
@@ -14,9 +14,9 @@ class Lie:
     """One way in which a node can lie. `tells` names the events and errors of the client that may end it, one is enough; "nothing": nothing has to change for the client at all."""
 
     name: ClassVar[str]
-    tells: ClassVar[tuple[str, ...]]
+    detected_by: ClassVar[tuple[str, ...]]
     #: What the proxy has to know before it can begin: a "direct" conversation, a "group".
-    needs: ClassVar[tuple[str, ...]] = ("direct",)
+    required_state: ClassVar[tuple[str, ...]] = ("direct",)
 
     def __init__(self) -> None:
         #: Whether the client has seen it.
@@ -25,11 +25,11 @@ class Lie:
     async def begin(self, proxy: "Proxy") -> None:
         """It is switched on; the proxy knows its victim."""
 
-    async def request(self, proxy: "Proxy", request: Request) -> Request | Answer:
+    async def request(self, proxy: "Proxy", request: Request) -> Request | Response:
         """What goes to the node instead, or what it seems to answer."""
         return request
 
-    async def answer(self, proxy: "Proxy", request: Request, answer: Answer) -> Answer:
+    async def answer(self, proxy: "Proxy", request: Request, answer: Response) -> Response:
         """What the node seems to answer."""
         return answer
 

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
-from tests.device_keys import base64_text
-from tests.hostile_node.ghosts import accepted
+from tests.hostile_node.ghosts import accepted_answer
 from tests.hostile_node.lie import Lie
-from tests.hostile_node.mallory import Face, said
-from tests.hostile_node.wire import Answer, Body, Request
+from tests.hostile_node.mallory import AttackerDevice, make_content
+from tests.hostile_node.wire import Body, Request, Response
+from tests.support.device_keys import base64_text
 from vyry.signal_protocol.primitives import Address
 
 
@@ -35,21 +35,23 @@ class KeySwapped(Lie):
         if not self.true_looks:
             await proxy.insert(proxy.notice("devicesChanged", **changed))
 
-    async def request(self, proxy: "Proxy", request: Request) -> Request | Answer:
+    async def request(self, proxy: "Proxy", request: Request) -> Request | Response:
         """Posts to the peer are kept; bundles are the attacker's."""
-        if request.is_("POST", f"/keys/{self.peer}/claim") and self._looks >= self.true_looks:
+        if request.matches("POST", f"/keys/{self.peer}/claim") and self._looks >= self.true_looks:
             listed = proxy.known.lists.get(self.peer, {"devices": [{"deviceId": 1}]})
             numbers = (request.body or {}).get("deviceIds") or [each["deviceId"] for each in listed["devices"]]
             self.was_seen = True
-            return Answer.of(200, {"epoch": 9, "bundles": [self._face(proxy, each).bundle() for each in numbers]})
-        if request.is_("POST", "/messages") and request.body is not None and self._is_for_me(proxy, request.body):
-            return accepted(request.body)
+            return Response.from_body(
+                200, {"epoch": 9, "bundles": [self._face(proxy, each).bundle() for each in numbers]}
+            )
+        if request.matches("POST", "/messages") and request.body is not None and self._is_for_me(proxy, request.body):
+            return accepted_answer(request.body)
         return request
 
-    async def answer(self, proxy: "Proxy", request: Request, answer: Answer) -> Answer:
+    async def answer(self, proxy: "Proxy", request: Request, answer: Response) -> Response:
         """So is the list."""
         body = answer.body
-        if not request.is_("GET", f"/keys/{self.peer}") or answer.status != 200 or body is None:
+        if not request.matches("GET", f"/keys/{self.peer}") or answer.status != 200 or body is None:
             return answer
         self._looks += 1
         if self._looks <= self.true_looks:
@@ -57,10 +59,10 @@ class KeySwapped(Lie):
         self.was_seen = True
         faces = [self._face(proxy, each["deviceId"]) for each in body["devices"]]
         key = base64_text(faces[0].own.identity.public)
-        return answer.saying({**body, "identityKey": key, "epoch": 9, "devices": [face.listed() for face in faces]})
+        return answer.with_body({**body, "identityKey": key, "epoch": 9, "devices": [face.listed() for face in faces]})
 
-    def _face(self, proxy: "Proxy", device_id: int) -> Face:
-        return proxy.mallory.face(Address(UUID(self.peer), device_id))
+    def _face(self, proxy: "Proxy", device_id: int) -> AttackerDevice:
+        return proxy.mallory.device_at(Address(UUID(self.peer), device_id))
 
     def _is_for_me(self, proxy: "Proxy", post: Body) -> bool:
         return any(
@@ -98,11 +100,11 @@ class StaleBundle(Lie):
             noise = b"\1\2" + proxy.random.randbytes(130)
             await proxy.insert(proxy.envelope(proxy.known.peer_address(), proxy.known.direct, noise))
 
-    async def request(self, proxy: "Proxy", request: Request) -> Request | Answer:
+    async def request(self, proxy: "Proxy", request: Request) -> Request | Response:
         """It gets the same as at the first time, each time."""
-        if request.is_("POST", f"/keys/{proxy.known.peer}/claim"):
+        if request.matches("POST", f"/keys/{proxy.known.peer}/claim"):
             self.was_seen = True
-            return Answer.of(200, self._old)
+            return Response.from_body(200, self._old)
         return request
 
 
@@ -115,9 +117,9 @@ class OldSessionRevived(Lie):
 
     async def begin(self, proxy: "Proxy") -> None:
         """Late, as it were. Needs a session from a time when the keys were swapped."""
-        face, where = proxy.mallory.face(proxy.known.peer_address()), UUID(proxy.known.direct)
-        face.reach(proxy.known.address, proxy.known.upload)
-        content = face.seal(proxy.known.address, said("text", where, {"text": self.text}))
+        face, where = proxy.mallory.device_at(proxy.known.peer_address()), UUID(proxy.known.direct)
+        face.begin_session(proxy.known.address, proxy.known.upload)
+        content = face.seal(proxy.known.address, make_content("text", where, {"text": self.text}))
         self.was_seen = True
         await proxy.insert(proxy.envelope(face.own.address, where, content))
 
@@ -130,12 +132,12 @@ class RetryAfterAccept(Lie):
 
     async def begin(self, proxy: "Proxy") -> None:
         """For each message that was posted to the peer."""
-        face, where = proxy.mallory.face(proxy.known.peer_address()), UUID(proxy.known.direct)
+        face, where = proxy.mallory.device_at(proxy.known.peer_address()), UUID(proxy.known.direct)
         opened = {each.message_id for each in proxy.mallory.opened}
-        face.reach(proxy.known.address, proxy.known.upload)
+        face.begin_session(proxy.known.address, proxy.known.upload)
         posted = [each for each in proxy.mallory.posted if each.recipient == face.own.address]
         for message_id in dict.fromkeys(each.message_id for each in posted if each.message_id not in opened):
-            asked = said("retry", where, {"messageId": message_id, "reason": "BadMessage"})
+            asked = make_content("retry", where, {"messageId": message_id, "reason": "BadMessage"})
             self.was_seen = True
             await proxy.insert(
                 proxy.envelope(face.own.address, where, face.seal(proxy.known.address, asked), "control")
@@ -148,12 +150,12 @@ class UsernameReassigned(Lie):
     name = "username-reassigned"
     tells = ("NameChanged",)
 
-    async def answer(self, proxy: "Proxy", request: Request, answer: Answer) -> Answer:
+    async def answer(self, proxy: "Proxy", request: Request, answer: Response) -> Response:
         """Whoever is asked for."""
         if not request.path.startswith("/users/by-username/") or answer.body is None or answer.status != 200:
             return answer
         self.was_seen = True
-        return answer.saying({**answer.body, "userId": str(proxy.mallory.user_id)})
+        return answer.with_body({**answer.body, "userId": str(proxy.mallory.user_id)})
 
 
 class PinRefusedOnce(Lie):
@@ -166,19 +168,19 @@ class PinRefusedOnce(Lie):
         super().__init__()
         self.provisionings: list[str] = []
 
-    async def request(self, proxy: "Proxy", request: Request) -> Request | Answer:
+    async def request(self, proxy: "Proxy", request: Request) -> Request | Response:
         """The first one goes no further."""
         if not request.path.endswith("/approve") or request.body is None:
             return request
         self.was_seen = True
         self.provisionings.append(request.body["provisioning"])
         if len(self.provisionings) == 1:
-            return Answer.refusal(403, "INVALID_PIN", attempts_remaining=9)
-        return request.saying({name: value for name, value in request.body.items() if name != "pin"})
+            return Response.refusal(403, "INVALID_PIN", attempts_remaining=9)
+        return request.with_body({name: value for name, value in request.body.items() if name != "pin"})
 
-    async def answer(self, proxy: "Proxy", request: Request, answer: Answer) -> Answer:
+    async def answer(self, proxy: "Proxy", request: Request, answer: Response) -> Response:
         """Settings of one block more or less."""
-        if not request.is_("GET", "/account") or answer.body is None:
+        if not request.matches("GET", "/account") or answer.body is None:
             return answer
         filler = "A" * 6000 if not self.provisionings else "A" * 5976 + "B" + "A" * 23
-        return answer.saying({**answer.body, "settings": {**answer.body["settings"], "x": filler}})
+        return answer.with_body({**answer.body, "settings": {**answer.body["settings"], "x": filler}})

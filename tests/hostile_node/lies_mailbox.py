@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from tests.chain import octets
-from tests.device_keys import base64_text
 from tests.hostile_node.ghosts import fresh_id
 from tests.hostile_node.lie import Lie
-from tests.hostile_node.mailbox import Entries, Exact, Spot, numbered
+from tests.hostile_node.mailbox import Entries, MailboxPoint, VerbatimEntry, chain_entry
 from tests.hostile_node.wire import Body
+from tests.support.chain_checker import to_bytes
+from tests.support.device_keys import base64_text
 
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ class HeadForged(Lie):
 
     async def begin(self, proxy: "Proxy") -> None:
         """At once, with a notice."""
-        entry = numbered(proxy.notice("prekeysLow", oneTimeRemaining=50, pqRemaining=50), proxy.mailbox.here)
+        entry = chain_entry(proxy.notice("prekeysLow", oneTimeRemaining=50, pqRemaining=50), proxy.mailbox.shown_point)
         self.was_seen = True
-        await proxy.insert(Exact({**entry, "head": base64_text(proxy.random.randbytes(32))}))
+        await proxy.insert(VerbatimEntry({**entry, "head": base64_text(proxy.random.randbytes(32))}))
 
 
 class HeadsCut(Lie):
@@ -36,10 +36,10 @@ class HeadsCut(Lie):
     async def begin(self, proxy: "Proxy") -> None:
         """At once, with two notices of which one comes."""
         first, second = (proxy.notice("prekeysLow", oneTimeRemaining=each, pqRemaining=50) for each in (50, 51))
-        here = numbered(first, proxy.mailbox.here)
-        behind = numbered(second, Spot(here["seq"], octets(here["head"])))
+        here = chain_entry(first, proxy.mailbox.shown_point)
+        behind = chain_entry(second, MailboxPoint(here["seq"], to_bytes(here["head"])))
         self.was_seen = True
-        await proxy.insert(Exact(behind))
+        await proxy.insert(VerbatimEntry(behind))
 
 
 class LossOfNothing(Lie):
@@ -51,12 +51,12 @@ class LossOfNothing(Lie):
 
     async def begin(self, proxy: "Proxy") -> None:
         """At once."""
-        seq = proxy.mailbox.here.seq + 1
+        seq = proxy.mailbox.shown_point.seq + 1
         head = base64_text(proxy.random.randbytes(32))
         tombstone = {"reason": "expired", "count": self.count}
         self.was_seen = True
         await proxy.insert(
-            Exact({"seq": seq, "throughSeq": seq + self.count - 1, "head": head, "tombstone": tombstone})
+            VerbatimEntry({"seq": seq, "throughSeq": seq + self.count - 1, "head": head, "tombstone": tombstone})
         )
 
 
@@ -105,7 +105,7 @@ class SyncReplayed(Lie):
 
     async def begin(self, proxy: "Proxy") -> None:
         """The oldest there is, and the newest."""
-        own = [each for each in proxy.known.envelopes if each["senderId"] == proxy.known.me]
+        own = [each for each in proxy.known.envelopes if each["senderId"] == proxy.known.user_id]
         self.was_seen = bool(own)
         await proxy.insert(*({**each, "messageId": fresh_id()} for each in (own[:1] + own[-1:])))
 
@@ -138,7 +138,7 @@ class Garbage(Lie):
     def contents(self, proxy: "Proxy") -> list[bytes]:
         """A message of the session in use, spoiled."""
         theirs = [each for each in proxy.known.envelopes if each["senderId"] == proxy.known.peer]
-        spoiled = bytearray(octets(theirs[-1]["content"])) if theirs else bytearray(_noise(proxy))
+        spoiled = bytearray(to_bytes(theirs[-1]["content"])) if theirs else bytearray(_noise(proxy))
         spoiled[-1] ^= 1
         return [bytes(spoiled)]
 

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from tests.device_keys import base64_text
 from tests.hostile_node.ghosts import GhostLie
 from tests.hostile_node.lie import Lie
-from tests.hostile_node.mallory import said
-from tests.hostile_node.wire import Answer, Body, Request
-from vyry.signal_protocol.blobs import Blob, seal_blob
+from tests.hostile_node.mallory import make_content
+from tests.hostile_node.wire import Body, Request, Response
+from tests.support.device_keys import base64_text
+from vyry.signal_protocol.blobs import BlobKind, seal_blob
 
 
 if TYPE_CHECKING:
@@ -29,32 +29,32 @@ class GhostMember(GhostLie):
     async def begin(self, proxy: "Proxy") -> None:
         """The node says that the conversation is another one now."""
         self.conversation_id = self._chosen(proxy)
-        self.face = proxy.mallory.face()
+        self.face = proxy.mallory.device_at()
         version = proxy.known.conversations[self.conversation_id]["version"] + 1
         await proxy.insert(proxy.notice("conversationChanged", conversationId=self.conversation_id, version=version))
 
-    async def request(self, proxy: "Proxy", request: Request) -> Request | Answer:
+    async def request(self, proxy: "Proxy", request: Request) -> Request | Response:
         """The attacker has a list of devices, though no account; the node is not told the version that it never had."""
-        if request.is_("GET", f"/keys/{self.user_id}"):
+        if request.matches("GET", f"/keys/{self.user_id}"):
             self.was_seen = True
             key = base64_text(self.ghost.own.identity.public)
             listed = {"userId": self.user_id, "identityKey": key, "suite": "vyry", "epoch": 1}
-            return Answer.of(200, {**listed, "devices": [self.ghost.listed()]})
-        if request.is_("GET", f"/users/{self.user_id}"):
-            return Answer.refusal(404, "NOT_FOUND")
-        if request.is_("POST", "/messages") and request.body is not None:
+            return Response.from_body(200, {**listed, "devices": [self.ghost.listed()]})
+        if request.matches("GET", f"/users/{self.user_id}"):
+            return Response.refusal(404, "NOT_FOUND")
+        if request.matches("POST", "/messages") and request.body is not None:
             request = self._without_version(request)
         return await super().request(proxy, request)
 
-    async def answer(self, proxy: "Proxy", request: Request, answer: Answer) -> Answer:
+    async def answer(self, proxy: "Proxy", request: Request, answer: Response) -> Response:
         """The attacker is a member wherever the conversation is shown."""
         if answer.body is None or answer.status not in (200, 201):
             return answer
         if answer.body.get("conversationId") == self.conversation_id and "members" in answer.body:
-            return answer.saying(self.forged(answer.body))
+            return answer.with_body(self.forged(answer.body))
         if "conversations" in answer.body:
             told = [self.forged(each) for each in answer.body["conversations"]]
-            return answer.saying({**answer.body, "conversations": told})
+            return answer.with_body({**answer.body, "conversations": told})
         return answer
 
     def forged(self, said: Body) -> Body:
@@ -72,7 +72,7 @@ class GhostMember(GhostLie):
         assert request.body is not None
         if request.body["conversationId"] != self.conversation_id:
             return request
-        return request.saying({name: value for name, value in request.body.items() if name != "conversationVersion"})
+        return request.with_body({name: value for name, value in request.body.items() if name != "conversationVersion"})
 
 
 class GhostMemberGroup(GhostMember):
@@ -107,8 +107,8 @@ class KeyOfAnOutsider(Lie):
 
     async def begin(self, proxy: "Proxy") -> None:
         """A session of their own, in the name of the group."""
-        face, group, victim = proxy.mallory.face(), UUID(proxy.known.group), proxy.known.address
-        face.reach(victim, proxy.known.upload)
+        face, group, victim = proxy.mallory.device_at(), UUID(proxy.known.group), proxy.known.address
+        face.begin_session(victim, proxy.known.upload)
         self.was_seen = True
         for plaintext, content in self.contents(proxy):
             sealed = face.seal(victim, plaintext) if plaintext is not None else content
@@ -117,9 +117,9 @@ class KeyOfAnOutsider(Lie):
     def contents(self, proxy: "Proxy") -> list[tuple[bytes | None, bytes]]:
         """What is sealed for the victim, or is sealed already."""
         group = UUID(proxy.known.group)
-        key = proxy.mallory.face().sender_key(group)
-        _, words = key.seal(said("text", group, {"text": self.text}))
-        return [(said("senderKey", group, key.distribution().fields()), b""), (None, words)]
+        key = proxy.mallory.device_at().sender_key(group)
+        _, words = key.seal(make_content("text", group, {"text": self.text}))
+        return [(make_content("senderKey", group, key.distribution().fields()), b""), (None, words)]
 
 
 class GroupKeyOfAnOutsider(KeyOfAnOutsider):
@@ -137,12 +137,12 @@ class GroupKeyOfAnOutsider(KeyOfAnOutsider):
         group = UUID(proxy.known.group)
         self._key = proxy.random.randbytes(32)
         fields: dict[str, Any] = {"groupKey": base64_text(self._key), "generation": 0}
-        return [(said("groupKey", group, fields), b"")]
+        return [(make_content("groupKey", group, fields), b"")]
 
-    async def answer(self, proxy: "Proxy", request: Request, answer: Answer) -> Answer:
+    async def answer(self, proxy: "Proxy", request: Request, answer: Response) -> Response:
         """The title of the attacker."""
         body = answer.body
         if body is None or answer.status != 200 or body.get("conversationId") != proxy.known.group:
             return answer
-        sealed = seal_blob(self._key, Blob.GROUP_INFO, {"title": self.title})
-        return answer.saying({**body, "sealedInfo": base64_text(sealed)})
+        sealed = seal_blob(self._key, BlobKind.GROUP_INFO, {"title": self.title})
+        return answer.with_body({**body, "sealedInfo": base64_text(sealed)})

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
-from tests.chain import octets
-from tests.device_keys import base64_text
 from tests.hostile_node.wire import Body
+from tests.support.chain_checker import to_bytes
+from tests.support.device_keys import base64_text
 from vyry.signal_protocol.contents import Content, read_content
 from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey, OwnDevice, PublicPrekey
 from vyry.signal_protocol.primitives import Address, DhPair, KemPair, SigningPair
 from vyry.signal_protocol.refusals import Refusal
-from vyry.signal_protocol.sender_keys import Distribution, Generations, SenderKey, Where
-from vyry.signal_protocol.sessions import Arrival, Sessions
+from vyry.signal_protocol.sender_keys import Distribution, Generations, SenderKey, SenderKeyScope
+from vyry.signal_protocol.sessions import IncomingContent, Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +35,34 @@ class Sealed:
 class Opened:
     """What came out of it, and under which address the attacker opened it."""
 
-    at: Address
+    address: Address
     message_id: str
     plaintext: bytes
 
 
-class Face:
+class AttackerDevice:
     """A device of the attacker's under one address: a Keeper of its own prekeys, which are used again and again."""
 
     def __init__(self, address: Address, identity: SigningPair) -> None:
-        self.own = OwnDevice(address, 4711 + address.device_id, identity, DhPair.fresh())
-        self._signed = DhPrekey(1, DhPair.fresh())
-        self._last = KemPrekey(1, KemPair.fresh(), is_last_resort=True)
+        self.own = OwnDevice(address, 4711 + address.device_id, identity, DhPair.generate())
+        self._signed = DhPrekey(1, DhPair.generate())
+        self._last = KemPrekey(1, KemPair.generate(), is_last_resort=True)
         self._sessions: dict[Address, Sessions] = {}
-        self._generations: dict[Where, Generations] = {}
+        self._generations: dict[SenderKeyScope, Generations] = {}
 
-    def signed(self, prekey_id: int) -> DhPrekey | None:
+    def signed_prekey(self, prekey_id: int) -> DhPrekey | None:
         """See Keeper."""
         return self._signed if prekey_id == self._signed.id else None
 
-    def one_time(self, prekey_id: int) -> DhPrekey | None:
+    def one_time_prekey(self, prekey_id: int) -> DhPrekey | None:
         """See Keeper."""
         return None
 
-    def pq(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
+    def pq_prekey(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
         """See Keeper."""
         return self._last if is_last_resort and prekey_id == self._last.id else None
 
-    def was_answered(self, transcript: bytes) -> bool:
+    def has_answered(self, transcript: bytes) -> bool:
         """See Keeper."""
         return False
 
@@ -91,18 +91,18 @@ class Face:
         """What was in it, if these keys open it."""
         with suppress(Refusal):
             if sealed.content[1] == 3:
-                where = Where(sealed.conversation_id, sealed.sender)
+                where = SenderKeyScope(sealed.conversation_id, sealed.sender)
                 self._generations[where], plaintext = self._told(where).open(sealed.content)
                 return plaintext
             now = time.time_ns() // 1_000_000
-            arrival = Arrival(sealed.sender, sealed.content, now)
+            arrival = IncomingContent(sealed.sender, sealed.content, now)
             opened = self._sessions.get(sealed.sender, Sessions()).open(self.own, arrival, self)
             self._sessions[sealed.sender] = opened.sessions
             self._learn(sealed, opened.plaintext)
             return opened.plaintext
         return None
 
-    def reach(self, peer: Address, upload: Body) -> None:
+    def begin_session(self, peer: Address, upload: Body) -> None:
         """Have a session with a device whose keys were seen on their way to the node: the one that there is, or a new one."""
         sessions = self._sessions.get(peer, Sessions())
         if sessions.active is None:
@@ -116,16 +116,16 @@ class Face:
 
     def sender_key(self, conversation_id: UUID) -> SenderKey:
         """A sender key of this device's."""
-        return SenderKey.fresh(Where(conversation_id, self.own.address))
+        return SenderKey.generate(SenderKeyScope(conversation_id, self.own.address))
 
-    def _told(self, where: Where) -> Generations:
+    def _told(self, where: SenderKeyScope) -> Generations:
         return self._generations.get(where, Generations(where))
 
     def _learn(self, sealed: Sealed, plaintext: bytes) -> None:
         with suppress(Refusal):
             content = read_content(plaintext, sealed.conversation_id)
             if content.kind == Distribution.KIND:
-                where = Where(sealed.conversation_id, sealed.sender)
+                where = SenderKeyScope(sealed.conversation_id, sealed.sender)
                 self._generations[where] = self._told(where).accept(Distribution.read(content))
 
 
@@ -134,8 +134,8 @@ class Mallory:
 
     def __init__(self) -> None:
         self.user_id = uuid4()
-        self.identity = SigningPair.fresh()
-        self.faces: dict[Address, Face] = {}
+        self.identity = SigningPair.generate()
+        self.faces: dict[Address, AttackerDevice] = {}
         self.posted: list[Sealed] = []
         self.opened: list[Opened] = []
 
@@ -144,12 +144,12 @@ class Mallory:
         """Where they are as nobody but themselves."""
         return Address(self.user_id, 1)
 
-    def face(self, address: Address | None = None) -> Face:
+    def device_at(self, address: Address | None = None) -> AttackerDevice:
         """Their device at this address; the same one each time."""
         address = address or self.address
-        return self.faces.setdefault(address, Face(address, self.identity))
+        return self.faces.setdefault(address, AttackerDevice(address, self.identity))
 
-    def note(self, sealed: Sealed) -> None:
+    def record_copy(self, sealed: Sealed) -> None:
         """Keep what was posted, and open it if any key fits."""
         self.posted.append(sealed)
         face = self.faces.get(sealed.recipient)
@@ -162,7 +162,7 @@ class Mallory:
         return any(marker.encode() in each.plaintext for each in self.opened)
 
 
-def said(kind: str, conversation_id: UUID, fields: Body) -> bytes:
+def make_content(kind: str, conversation_id: UUID, fields: Body) -> bytes:
     """A content of the attacker's."""
     return Content(kind, uuid4(), time.time_ns() // 1_000_000, conversation_id, fields).pack()
 
@@ -172,9 +172,9 @@ def bundle_of(address: Address, upload: Body) -> Bundle:
     return Bundle(
         address,
         upload["registrationId"],
-        octets(upload["identityKey"]),
-        octets(upload["identityDhKey"]),
-        octets(upload["identityDhSignature"]),
+        to_bytes(upload["identityKey"]),
+        to_bytes(upload["identityDhKey"]),
+        to_bytes(upload["identityDhSignature"]),
         _prekey(upload["signedPrekey"]),
         None,
         _prekey(upload["pqLastResort"]),
@@ -183,7 +183,7 @@ def bundle_of(address: Address, upload: Body) -> Bundle:
 
 
 def _prekey(said: Body) -> PublicPrekey:
-    return PublicPrekey(said["id"], octets(said["key"]), octets(said["signature"]))
+    return PublicPrekey(said["id"], to_bytes(said["key"]), to_bytes(said["signature"]))
 
 
 def _published(prekey: PublicPrekey) -> Body:

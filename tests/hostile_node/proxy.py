@@ -17,15 +17,15 @@ from uuid import UUID, uuid4
 import aiohttp
 from aiohttp import web
 
-from tests.chain import octets
-from tests.device_keys import base64_text
-from tests.hostile_node.known import Known
+from tests.hostile_node.control_api import PREFIX, ControlApi
 from tests.hostile_node.lie import Lie
-from tests.hostile_node.mailbox import Entries, Exact, Spot, ToldMailbox
+from tests.hostile_node.mailbox import Entries, MailboxPoint, ShownMailbox, VerbatimEntry
 from tests.hostile_node.mallory import Mallory, Sealed
-from tests.hostile_node.relay import Relay
-from tests.hostile_node.switches import PREFIX, Switches
-from tests.hostile_node.wire import API, Answer, Body, Request, json_of, passed_on
+from tests.hostile_node.relay import SocketRelay
+from tests.hostile_node.victim import Victim
+from tests.hostile_node.wire import API, Body, Request, Response, forwarded_headers, json_of
+from tests.support.chain_checker import to_bytes
+from tests.support.device_keys import base64_text
 from vyry.signal_protocol.primitives import Address
 
 
@@ -39,12 +39,12 @@ class Proxy:
         self.node_url = node_url.rstrip("/")
         self.url = ""
         self.random = Random(seed if seed is not None else secrets.randbits(32))
-        self.known = Known()
+        self.known = Victim()
         self.mallory = Mallory()
-        self.mailbox = ToldMailbox()
+        self.mailbox = ShownMailbox()
         self.lies: list[Lie] = []
-        self.switches = Switches(self)
-        self._relays: set[Relay] = set()
+        self.switches = ControlApi(self)
+        self._relays: set[SocketRelay] = set()
         self._http: aiohttp.ClientSession | None = None
 
     @property
@@ -63,7 +63,7 @@ class Proxy:
         """Lie no more in this way, or in any. What was put into the mailbox stays there."""
         self.lies = [each for each in self.lies if lie is not None and each is not lie]
 
-    async def insert(self, *entries: Body | Exact) -> None:
+    async def insert(self, *entries: Body | VerbatimEntry) -> None:
         """Put entries into the mailbox of the victim that no node got."""
         for entry in entries:
             self.mailbox.insert(entry)
@@ -74,19 +74,19 @@ class Proxy:
         for relay in list(self._relays):
             await relay.flush()
 
-    def take(self, entries: list[Body]) -> None:
+    def receive_entries(self, entries: list[Body]) -> None:
         """The node told these entries: put in what the lies make of them."""
         for entry in entries:
             if self.mailbox.is_new(entry):
                 self.known.note_entry(entry)
-                self.mailbox.take(entry, self._told(entry))
+                self.mailbox.add_node_entry(entry, self._told(entry))
 
-    async def ask(self, request: Request) -> Answer:
+    async def handle_client_request(self, request: Request) -> Response:
         """What the client gets for this request."""
         self._note(request)
         for lie in list(self.lies):
             changed = await lie.request(self, request)
-            if isinstance(changed, Answer):
+            if isinstance(changed, Response):
                 return changed
             request = changed
         answer = await self.ask_node(request)
@@ -95,24 +95,24 @@ class Proxy:
             answer = await lie.answer(self, request, answer)
         return answer
 
-    async def ask_node(self, request: Request) -> Answer:
+    async def ask_node(self, request: Request) -> Response:
         """What the node itself answers. Raises aiohttp.ClientError when it is away."""
         url = f"{self.node_url}{API}{request.path}{'?' + request.query if request.query else ''}"
         # An empty body is no body: some routes take none.
         data = request.raw or None
         async with self.http.request(request.method, url, data=data, headers=request.headers) as said:
             raw = await said.read()
-        return Answer(status=said.status, raw=raw, body=json_of(raw), headers=passed_on(said.headers))
+        return Response(status=said.status, raw=raw, body=json_of(raw), headers=forwarded_headers(said.headers))
 
     async def call(self, method: str, path: str, body: Body | None = None) -> Body:
         """Ask the node with the victim's token, as the client would; the refusal's body when it refuses."""
-        request = Request(method=method, path=path, headers=self.known.headers).saying(body)
+        request = Request(method=method, path=path, headers=self.known.headers).with_body(body)
         return (await self.ask_node(request)).body or {}
 
     def envelope(self, sender: Address, conversation_id: UUID | str, content: bytes, lane: str = "mail") -> Body:
         """An entry that says that this device has written it just now."""
         kind = content[1] if len(content) > 1 else 0
-        head = {**_fresh(), "conversationId": str(conversation_id), "lane": lane, "kind": kind}
+        head = {**_new_id(), "conversationId": str(conversation_id), "lane": lane, "kind": kind}
         return {
             **head,
             "senderId": str(sender.user_id),
@@ -122,14 +122,14 @@ class Proxy:
 
     def notice(self, name: str, **fields: object) -> Body:
         """An entry in which the node itself says something."""
-        return {**_fresh(), "conversationId": None, "lane": "control", "notice": {"name": name, **fields}}
+        return {**_new_id(), "conversationId": None, "lane": "control", "notice": {"name": name, **fields}}
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """A request of the client."""
         path = request.path.removeprefix(API)
         if request.path.startswith(PREFIX):
             return await self.switches.handle_request(request)
-        await self.switches.begin_wanted()
+        await self.switches.begin_pending()
         if path == "/ws":
             return await self._socket(request)
         raw = await request.read()
@@ -137,18 +137,18 @@ class Proxy:
             method=request.method,
             path=path if request.path.startswith(API) else f"/../..{request.path}",
             query=request.query_string,
-            headers=passed_on(request.headers),
+            headers=forwarded_headers(request.headers),
             raw=raw,
             body=json_of(raw),
         )
         try:
             answer = await self._answered(said)
         except (aiohttp.ClientError, OSError, TimeoutError):
-            answer = Answer.refusal(503, "UNAVAILABLE")
+            answer = Response.refusal(503, "UNAVAILABLE")
         headers = dict(answer.headers)
         return web.Response(status=answer.status, body=answer.raw, headers=headers)
 
-    async def _answered(self, said: Request) -> Answer:
+    async def _answered(self, said: Request) -> Response:
         match said.path:
             case "/mailbox" if said.method == "GET":
                 return await self._mailbox_page(said)
@@ -157,53 +157,57 @@ class Proxy:
             case "/mailbox/park":
                 return await self._parked(said)
             case _:
-                return await self.ask(said)
+                return await self.handle_client_request(said)
 
-    async def _mailbox_page(self, said: Request) -> Answer:
+    async def _mailbox_page(self, said: Request) -> Response:
         asked = dict(part.partition("=")[::2] for part in said.query.split("&") if part)
         seq, limit = int(asked.get("after", 0)), int(asked.get("limit", 100))
-        real = self.mailbox.behind(seq) if self.mailbox.mailbox_id else None
-        wait = "0" if real and self.mailbox.after(seq) else asked.get("wait", "0")
+        real = self.mailbox.node_point_at(seq) if self.mailbox.mailbox_id else None
+        wait = "0" if real and self.mailbox.entries_after(seq) else asked.get("wait", "0")
         after = max(real.seq, self.mailbox.real.seq) if real else seq
         query = f"after={after}&limit={limit}&wait={wait}"
-        answer = await self.ask(Request(method="GET", path="/mailbox", query=query, headers=said.headers))
+        answer = await self.handle_client_request(
+            Request(method="GET", path="/mailbox", query=query, headers=said.headers)
+        )
         if answer.status != 200 or answer.body is None:
             return answer
         self.mailbox.begin(answer.body["mailboxId"])
-        self.take(answer.body["entries"])
-        return answer.saying(self._page(answer.body, seq, limit))
+        self.receive_entries(answer.body["entries"])
+        return answer.with_body(self._page(answer.body, seq, limit))
 
     def _page(self, page: Body, seq: int, limit: int) -> Body:
-        real = Spot(page["cursor"]["seq"], octets(page["cursor"]["head"]))
-        cursor = self.mailbox.told_for(real)
-        told = self.mailbox.after(max(seq, cursor.seq))
+        real = MailboxPoint(page["cursor"]["seq"], to_bytes(page["cursor"]["head"]))
+        cursor = self.mailbox.shown_point_for(real)
+        told = self.mailbox.entries_after(max(seq, cursor.seq))
         entries = [each.entry for each in told[:limit]]
         is_drained = page["drained"] and len(told) <= limit
         return {**page, "cursor": cursor.as_json(), "entries": entries, "drained": is_drained}
 
-    async def _acknowledged(self, said: Request) -> Answer:
+    async def _acknowledged(self, said: Request) -> Response:
         assert said.body is not None
         real = self.mailbox.acknowledge(said.body["seq"])
         if real.seq == 0:
-            return Answer.of(200, {"cursor": self.mailbox.told_for(real).as_json()})
-        answer = await self.ask(said.saying(real.as_json()))
+            return Response.from_body(200, {"cursor": self.mailbox.shown_point_for(real).as_json()})
+        answer = await self.handle_client_request(said.with_body(real.as_json()))
         return self._with_cursor(answer)
 
-    def _with_cursor(self, answer: Answer) -> Answer:
+    def _with_cursor(self, answer: Response) -> Response:
         if answer.body is None or "cursor" not in answer.body:
             return answer
-        told = self.mailbox.told_for(Spot(answer.body["cursor"]["seq"], octets(answer.body["cursor"]["head"])))
-        return answer.saying({**answer.body, "cursor": told.as_json()})
+        told = self.mailbox.shown_point_for(
+            MailboxPoint(answer.body["cursor"]["seq"], to_bytes(answer.body["cursor"]["head"]))
+        )
+        return answer.with_body({**answer.body, "cursor": told.as_json()})
 
-    async def _parked(self, said: Request) -> Answer:
+    async def _parked(self, said: Request) -> Response:
         assert said.body is not None
-        seq = self.mailbox.own_number(said.body["seq"])
+        seq = self.mailbox.node_seq(said.body["seq"])
         if seq is None:
-            return Answer.of(200, {})
-        return await self.ask(said.saying({**said.body, "seq": seq}))
+            return Response.from_body(200, {})
+        return await self.handle_client_request(said.with_body({**said.body, "seq": seq}))
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        relay = Relay(self, request)
+        relay = SocketRelay(self, request)
         self._relays.add(relay)
         try:
             return await relay.run()
@@ -213,18 +217,18 @@ class Proxy:
     def _told(self, entry: Body) -> Entries:
         told: Entries = [entry]
         for lie in self.lies:
-            more: list[Body | Exact] = []
+            more: list[Body | VerbatimEntry] = []
             for each in told:
-                more += [each] if isinstance(each, Exact) else lie.entries(self, each)
+                more += [each] if isinstance(each, VerbatimEntry) else lie.entries(self, each)
             told = more
         return told
 
     def _note(self, request: Request) -> None:
         self.known.note_request(request)
-        if not request.is_("POST", "/messages") or request.body is None or self.known.victim is None:
+        if not request.matches("POST", "/messages") or request.body is None or self.known.victim is None:
             return
         for sealed in posted_copies(self.known.victim, request.body):
-            self.mallory.note(sealed)
+            self.mallory.record_copy(sealed)
 
 
 def posted_copies(sender: Address, post: Body) -> list[Sealed]:
@@ -233,12 +237,12 @@ def posted_copies(sender: Address, post: Body) -> list[Sealed]:
     for person in post["recipients"]:
         for device in person["devices"]:
             address = Address(UUID(person["userId"]), device["deviceId"])
-            content = octets(device.get("content") or post["content"])
+            content = to_bytes(device.get("content") or post["content"])
             found.append(Sealed(sender, address, UUID(post["conversationId"]), post["messageId"], content))
     return found
 
 
-def _fresh() -> Body:
+def _new_id() -> Body:
     now = datetime.now(UTC)
     at, until = (
         moment.isoformat(timespec="milliseconds").replace("+00:00", "Z") for moment in (now, now + timedelta(30))
@@ -247,7 +251,7 @@ def _fresh() -> Body:
 
 
 @asynccontextmanager
-async def serving(node_url: str, seed: int | None = None, port: int = 0) -> AsyncIterator[Proxy]:
+async def open_proxy(node_url: str, seed: int | None = None, port: int = 0) -> AsyncIterator[Proxy]:
     """A proxy on the loopback, honest until `begin`."""
     proxy = Proxy(node_url, seed)
     app = web.Application(client_max_size=_BODY_BYTES)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from aiohttp import web
 
-from tests.chain import octets
-from tests.hostile_node.mailbox import Spot
-from tests.hostile_node.wire import API, Answer, Body, Request, passed_on, read_frame, write_frame
+from tests.hostile_node.mailbox import MailboxPoint
+from tests.hostile_node.wire import API, Body, Request, Response, forwarded_headers, read_frame, write_frame
+from tests.support.chain_checker import to_bytes
 
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _FRAME_BYTES = (256 << 10) + 1
 _PROTOCOLS = ("vyry.v1.msgpack", "vyry.v1.json")
 
 
-class Relay:
+class SocketRelay:
     """From the upgrade to the close."""
 
     def __init__(self, proxy: "Proxy", request: web.Request) -> None:
@@ -37,7 +37,7 @@ class Relay:
         url = f"{self._proxy.node_url}{API}/ws?{self._request.query_string}".rstrip("?")
         wanted = [each.strip() for each in self._request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
         spoken = [each for each in wanted if each in _PROTOCOLS] or ["vyry.v1.json"]
-        headers = {name: value for name, value in passed_on(self._request.headers).items() if _is_kept(name)}
+        headers = {name: value for name, value in forwarded_headers(self._request.headers).items() if _is_kept(name)}
         try:
             self._far = await self._proxy.http.ws_connect(
                 url, headers=headers, protocols=spoken, max_msg_size=_FRAME_BYTES
@@ -94,26 +94,26 @@ class Relay:
                 return
             frame = read_frame(message.data)
             if frame["type"] == "entries":
-                self._proxy.take(frame["payload"]["entries"])
+                self._proxy.receive_entries(frame["payload"]["entries"])
                 await self.flush()
                 continue
-            await self._pass(frame)
+            await self._forward_frame(frame)
 
-    async def _pass(self, frame: Body) -> None:
+    async def _forward_frame(self, frame: Body) -> None:
         mailbox, payload = self._proxy.mailbox, frame["payload"]
         if frame["type"] == "welcome":
             mailbox.begin(payload["mailboxId"])
             self._proxy.known.note_welcome(payload)
         if "cursor" in payload:
-            real = Spot(payload["cursor"]["seq"], octets(payload["cursor"]["head"]))
-            payload["cursor"] = mailbox.told_for(real).as_json()
+            real = MailboxPoint(payload["cursor"]["seq"], to_bytes(payload["cursor"]["head"]))
+            payload["cursor"] = mailbox.shown_point_for(real).as_json()
         if frame["type"] == "drained":
-            payload["seq"] = mailbox.here.seq
+            payload["seq"] = mailbox.shown_point.seq
         for lie in list(self._proxy.lies):
             frame = lie.frame(self._proxy, frame)
         await self._send(frame)
         if frame["type"] == "welcome":
-            self._sent = mailbox.place_after(self._after)
+            self._sent = mailbox.log_index_after(self._after)
             await self.flush()
 
     async def _from_client(self) -> None:
@@ -121,20 +121,25 @@ class Relay:
             if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                 return
             frame = read_frame(message.data)
-            if not await self._is_answered_here(frame):
-                await self._say(frame)
+            if not await self._handles_locally(frame):
+                await self._send_shown(frame)
 
-    async def _is_answered_here(self, frame: Body) -> bool:
+    async def _handles_locally(self, frame: Body) -> bool:
         """Whether the node need not hear of it; else it is translated in its place."""
-        acts = {"hello": self._greet, "acknowledge": self._acknowledge, "park": self._park, "post": self._post}
+        acts = {
+            "hello": self._translate_hello,
+            "acknowledge": self._acknowledge,
+            "park": self._park,
+            "post": self._post,
+        }
         act, payload = acts.get(str(frame.get("type"))), frame.get("payload")
         return act is not None and isinstance(payload, dict) and await act(frame, payload)
 
-    async def _greet(self, frame: Body, payload: Body) -> bool:
-        point = Spot(payload["after"], octets(payload["head"]) if payload.get("head") else b"")
+    async def _translate_hello(self, frame: Body, payload: Body) -> bool:
+        point = MailboxPoint(payload["after"], to_bytes(payload["head"]) if payload.get("head") else b"")
         real = self._proxy.mailbox.resume(point)
         if real is None:
-            refusal = Answer.refusal(409, "STALE_HEAD", cursor=self._proxy.mailbox.acknowledged.as_json())
+            refusal = Response.refusal(409, "STALE_HEAD", cursor=self._proxy.mailbox.acknowledged.as_json())
             await self._reply(frame, "refused", refusal.body or {})
             return True
         self._after = point.seq
@@ -150,7 +155,7 @@ class Relay:
         return False
 
     async def _park(self, frame: Body, payload: Body) -> bool:
-        seq = self._proxy.mailbox.own_number(payload["seq"])
+        seq = self._proxy.mailbox.node_seq(payload["seq"])
         if seq is None:
             await self._reply(frame, "parked", {})
             return True
@@ -159,7 +164,9 @@ class Relay:
 
     async def _post(self, frame: Body, payload: Body) -> bool:
         headers = {**self._proxy.known.headers, "Content-Type": "application/json"}
-        answer = await self._proxy.ask(Request(method="POST", path="/messages", headers=headers).saying(payload))
+        answer = await self._proxy.handle_client_request(
+            Request(method="POST", path="/messages", headers=headers).with_body(payload)
+        )
         await self._reply(frame, "accepted" if answer.status == 200 else "refused", answer.body or {})
         return True
 
@@ -169,7 +176,7 @@ class Relay:
     async def _send(self, frame: Body) -> None:
         await _write(self._near, frame, is_text=self._near.ws_protocol != "vyry.v1.msgpack")
 
-    async def _say(self, frame: Body) -> None:
+    async def _send_shown(self, frame: Body) -> None:
         assert self._far is not None
         await _write(self._far, frame, is_text=self._far.protocol != "vyry.v1.msgpack")
 

@@ -7,8 +7,8 @@ from typing import Any, Final, Self
 import msgpack
 import orjson
 
-from tests.chain import octets
-from tests.device_keys import base64_text
+from tests.support.chain_checker import to_bytes
+from tests.support.device_keys import base64_text
 
 
 Body = dict[str, Any]
@@ -24,7 +24,7 @@ _OWN_HEADERS: Final = frozenset(
 _OCTETS: Final = ("head", "content")
 
 
-def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
+def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers that go through."""
     return {name: value for name, value in headers.items() if name.lower() not in _OWN_HEADERS}
 
@@ -40,17 +40,17 @@ class Request:
     raw: bytes = b""
     body: Body | None = None
 
-    def is_(self, method: str, path: str) -> bool:
+    def matches(self, method: str, path: str) -> bool:
         """Whether it is this one."""
         return (self.method, self.path) == (method, path)
 
-    def saying(self, body: Body | None) -> Self:
+    def with_body(self, body: Body | None) -> Self:
         """The same with another body."""
         return replace(self, body=body, raw=b"" if body is None else orjson.dumps(body))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Response:
     """An answer to the client."""
 
     status: int
@@ -59,7 +59,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, status: int, body: Body) -> Self:
+    def from_body(cls, status: int, body: Body) -> Self:
         """An answer as a node writes it."""
         return cls(status=status, body=body, raw=orjson.dumps(body), headers={"Content-Type": "application/json"})
 
@@ -67,9 +67,9 @@ class Answer:
     def refusal(cls, status: int, code: str, **more: Any) -> Self:
         """A refusal as a node writes it."""
         head = {"error": "No.", "error_code": code, "request_id": "00000000-0000-7000-8000-000000000000"}
-        return cls.of(status, {**head, **more})
+        return cls.from_body(status, {**head, **more})
 
-    def saying(self, body: Body) -> Self:
+    def with_body(self, body: Body) -> Self:
         """The same with another body."""
         return replace(self, body=body, raw=orjson.dumps(body))
 
@@ -115,7 +115,7 @@ def _plain(value: Any) -> Any:
 def _packed(value: Any, name: str = "") -> Any:
     match value:
         case str() if name in _OCTETS:
-            return octets(value)
+            return to_bytes(value)
         case dict():
             return {name: _packed(each, name) for name, each in value.items()}
         case list():

@@ -5,26 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.live_house import House, Place, open_house
+from tests.support.node_server import NodeBackends, NodeServer, open_node_server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> NodeBackends:
     """Services of this test's own, in both sizes."""
     if request.param == "sqlite":
-        return Place(request.getfixturevalue("sqlite_url"), None, tmp_path)
-    return Place(request.getfixturevalue("postgres_url"), request.getfixturevalue("redis_url"), tmp_path)
+        return NodeBackends(request.getfixturevalue("sqlite_url"), None, tmp_path)
+    return NodeBackends(request.getfixturevalue("postgres_url"), request.getfixturevalue("redis_url"), tmp_path)
 
 
 @pytest.fixture
-async def house(place: Place) -> AsyncIterator[House]:
+async def house(place: NodeBackends) -> AsyncIterator[NodeServer]:
     """A node in either size."""
-    async with open_house(place) as opened:
+    async with open_node_server(place) as opened:
         yield opened
 
 
 @pytest.fixture
-async def small_house(sqlite_url: str, tmp_path: Path) -> AsyncIterator[House]:
+async def small_house(sqlite_url: str, tmp_path: Path) -> AsyncIterator[NodeServer]:
     """A node on SQLite: for what does not depend on the services below."""
-    async with open_house(Place(sqlite_url, None, tmp_path)) as opened:
+    async with open_node_server(NodeBackends(sqlite_url, None, tmp_path)) as opened:
         yield opened

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.client import Body, Device, Refused
-from tests.line import Line
-from tests.live_house import House
+from tests.support.device_socket import DeviceSocket
+from tests.support.node_server import NodeServer
+from tests.support.rest_device import Body, Device, RequestRefused
 
 
 PIN = "739251"
@@ -17,36 +17,36 @@ async def code(device: Device, purpose: str = "deleteAccount", number: str | Non
     number = number or device.number
     body = {"phoneNumber": number, "purpose": purpose}
     challenge = await device.node.call("POST", "/auth/request-otp", body)
-    return {"challengeId": challenge["challengeId"], "otp": await device.node.otp(number)}
+    return {"challengeId": challenge["challengeId"], "otp": await device.node.latest_code(number)}
 
 
 async def refusal(device: Device, body: Body) -> tuple[int, object]:
     """How POST /account/delete refuses this."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         await device.call("POST", "/account/delete", body)
     return refused.value.status, refused.value.code
 
 
-async def test_the_own_code_deletes_and_ends_tokens_and_sockets_within_a_second(house: House) -> None:
+async def test_the_own_code_deletes_and_ends_tokens_and_sockets_within_a_second(house: NodeServer) -> None:
     ann = await house.node.sign_up()
     proof = await code(ann)
-    line = await Line.live(ann)
+    line = await DeviceSocket.connect_and_resume(ann)
 
     assert await ann.call("POST", "/account/delete", proof) == {}
 
-    assert await line.ended(1) == 4401
+    assert await line.wait_closed(1) == 4401
 
     for method, path in (("GET", "/account"), ("GET", "/mailbox"), ("POST", "/auth/ws-ticket")):
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RequestRefused) as refused:
             await ann.call(method, path)
         assert refused.value.code == "INVALID_TOKEN"
     renewal = {"refreshToken": ann.session["refreshToken"], "attemptId": "0198c2d4-7a00-7000-8000-000000000000"}
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         await ann.node.call("POST", "/auth/refresh-token", renewal)
     assert (await house.node.sign_up(ann.number)).session["isNewUser"]
 
 
-async def test_a_code_for_another_number_purpose_or_time_deletes_nothing(house: House) -> None:
+async def test_a_code_for_another_number_purpose_or_time_deletes_nothing(house: NodeServer) -> None:
     ann, bo = await house.node.sign_up(), await house.node.sign_up()
     good = await code(ann)
     wrong = f"{(int(good['otp']) + 1) % 10**6:06d}"
@@ -60,7 +60,7 @@ async def test_a_code_for_another_number_purpose_or_time_deletes_nothing(house: 
     assert await ann.call("POST", "/account/delete", good) == {}
 
 
-async def test_a_pin_is_asked_for_and_a_wrong_one_leaves_the_code_good(house: House) -> None:
+async def test_a_pin_is_asked_for_and_a_wrong_one_leaves_the_code_good(house: NodeServer) -> None:
     ann = await house.node.sign_up()
     await ann.call("PUT", "/account/pin", {"pin": PIN, "registrationLock": True})
     good = await code(ann)
@@ -73,7 +73,7 @@ async def test_a_pin_is_asked_for_and_a_wrong_one_leaves_the_code_good(house: Ho
     assert (await house.node.sign_up(ann.number)).session["isNewUser"]
 
 
-async def test_a_code_deletes_once(small_house: House) -> None:
+async def test_a_code_deletes_once(small_house: NodeServer) -> None:
     ann = await small_house.node.sign_up()
     good = await code(ann)
 

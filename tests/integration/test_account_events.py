@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.client import Refused
-from tests.live_house import House
+from tests.support.node_server import NodeServer
+from tests.support.rest_device import RequestRefused
 
 
-async def test_the_owner_reads_what_happened_newest_first(house: House) -> None:
+async def test_the_owner_reads_what_happened_newest_first(house: NodeServer) -> None:
     ann = await house.node.sign_up()
     again = await house.node.sign_up(ann.number)
 
@@ -20,7 +20,7 @@ async def test_the_owner_reads_what_happened_newest_first(house: House) -> None:
     assert page["nextCursor"] is None
 
 
-async def test_pages_follow_each_other_without_a_gap(small_house: House) -> None:
+async def test_pages_follow_each_other_without_a_gap(small_house: NodeServer) -> None:
     ann = await small_house.node.sign_up()
     for _ in range(2):
         ann = await small_house.node.sign_up(ann.number)
@@ -34,7 +34,7 @@ async def test_pages_follow_each_other_without_a_gap(small_house: House) -> None
     assert [each for page in pages for each in page["events"]] == whole
 
 
-async def test_somebody_elses_place_in_the_list_shows_nothing_of_theirs(small_house: House) -> None:
+async def test_somebody_elses_place_in_the_list_shows_nothing_of_theirs(small_house: NodeServer) -> None:
     await small_house.node.sign_up()
     bo = await small_house.node.sign_up()
 
@@ -44,9 +44,9 @@ async def test_somebody_elses_place_in_the_list_shows_nothing_of_theirs(small_ho
 
 
 @pytest.mark.parametrize("query", ["cursor=-1", "cursor=x", "limit=0", "limit=201", f"cursor={'9' * 30}"])
-async def test_a_cursor_that_is_none_is_refused(small_house: House, query: str) -> None:
+async def test_a_cursor_that_is_none_is_refused(small_house: NodeServer, query: str) -> None:
     ann = await small_house.node.sign_up()
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         await ann.call("GET", f"/account/events?{query}")
     assert refused.value.code == "INVALID_REQUEST"

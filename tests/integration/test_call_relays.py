@@ -11,12 +11,12 @@ import pytest_asyncio
 from aioice.stun import TransactionFailed
 from aioice.turn import TurnTransport, create_turn_endpoint
 
-from scripts.nodes import Alone
+from scripts.nodes import AllInOneProcess
 from scripts.turn_service import SECRET, Coturn
-from tests.client import Device, Node
+from tests.support.rest_device import Device, NodeClient
 from vyry.clock import SystemClock
-from vyry.ids import UserId, new_id
-from vyry.signals.turn import Turn
+from vyry.kernel.ids import UserId, new_id
+from vyry.signals.turn import TurnCredentials
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +26,18 @@ def coturn() -> Iterator[Coturn]:
 
 
 @pytest.fixture(scope="module")
-def alone(coturn: Coturn) -> Iterator[Alone]:
-    with Alone(coturn.environment()) as node:
+def alone(coturn: Coturn) -> Iterator[AllInOneProcess]:
+    with AllInOneProcess(coturn.environment()) as node:
         yield node
 
 
 @pytest_asyncio.fixture
-async def device(alone: Alone) -> AsyncIterator[Device]:
+async def device(alone: AllInOneProcess) -> AsyncIterator[Device]:
     async with aiohttp.ClientSession() as http:
-        yield await Node(http, alone.url, alone.otp_file).sign_up(with_keys=False)
+        yield await NodeClient(http, alone.url, alone.otp_file).sign_up(with_keys=False)
 
 
-class Heard(asyncio.DatagramProtocol):
+class DatagramRecorder(asyncio.DatagramProtocol):
     """A peer, or what comes out of a relay: what it was sent."""
 
     def __init__(self) -> None:
@@ -47,17 +47,17 @@ class Heard(asyncio.DatagramProtocol):
         self.said.put_nowait((data, addr))
 
 
-async def allocated(coturn: Coturn, username: str, credential: str) -> tuple[TurnTransport, Heard]:
+async def allocated(coturn: Coturn, username: str, credential: str) -> tuple[TurnTransport, DatagramRecorder]:
     """A relayed address at the server. Raises TransactionFailed if it wants other credentials."""
     place = ("127.0.0.1", coturn.port)
-    return await create_turn_endpoint(Heard, place, username, credential)
+    return await create_turn_endpoint(DatagramRecorder, place, username, credential)
 
 
 async def test_a_call_goes_through_the_relay_both_ways(coturn: Coturn, device: Device) -> None:
     (server,) = (await device.call("GET", "/calls/relays"))["iceServers"]
     assert server["urls"] == [coturn.url]
     loop = asyncio.get_running_loop()
-    direct, peer = await loop.create_datagram_endpoint(Heard, local_addr=("127.0.0.1", 0))
+    direct, peer = await loop.create_datagram_endpoint(DatagramRecorder, local_addr=("127.0.0.1", 0))
 
     relayed, caller = await allocated(coturn, server["username"], server["credential"])
     relayed.sendto(b"hello", direct.get_extra_info("sockname"))
@@ -71,7 +71,7 @@ async def test_a_call_goes_through_the_relay_both_ways(coturn: Coturn, device: D
 
 
 def made(secret: str, now: datetime) -> tuple[str, str]:
-    (server,) = Turn(["turn:unused"], secret.encode(), 60).ice_servers(UserId(new_id()), now)
+    (server,) = TurnCredentials(["turn:unused"], secret.encode(), 60).ice_servers(UserId(new_id()), now)
     return server.username, server.credential
 
 
@@ -87,7 +87,7 @@ async def test_the_server_refuses_what_the_node_did_not_give_and_what_is_over(co
             await allocated(coturn, username, credential)
 
 
-async def test_nobody_is_told_who_calls(alone: Alone, device: Device) -> None:
+async def test_nobody_is_told_who_calls(alone: AllInOneProcess, device: Device) -> None:
     (server,) = (await device.call("GET", "/calls/relays"))["iceServers"]
 
     assert device.user_id[-12:] not in server["username"]

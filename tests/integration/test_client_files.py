@@ -18,18 +18,18 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.client import fresh_number
-from tests.cut_line import CutLine, cut_line
-from tests.live_house import House
-from vyry.client.blobs import Blobs
-from vyry.client.client import Client, Profile
-from vyry.client.events import Attachment, Message
-from vyry.client.files import Stream
-from vyry.client.packing import pack, unpack
-from vyry.client.refusals import FileFailed, FileThere, Refused, StoreFull, Unreachable
-from vyry.client.rest import Rest, Tokens
-from vyry.files.attachments import AttachmentId
-from vyry.ids import UserId
+from tests.support.faulty_proxy import FaultyProxy, open_faulty_proxy
+from tests.support.node_server import NodeServer
+from tests.support.rest_device import unused_number
+from vyry.attachments.attachment import AttachmentId
+from vyry.client.api.client import Client, Profile
+from vyry.client.api.files import Stream
+from vyry.client.errors import FileAlreadyExists, FileFailed, Refused, StoreFull, Unreachable
+from vyry.client.store.events import Attachment, Message
+from vyry.client.store.packing import pack, unpack
+from vyry.client.transport.attachment_transfer import AttachmentTransfer
+from vyry.client.transport.rest import RestClient, Tokens
+from vyry.kernel.ids import UserId
 from vyry.signal_protocol.attachments import sealed_size
 from vyry.signal_protocol.refusals import AttachmentBroken, AttachmentTruncated, BadContent
 
@@ -41,21 +41,21 @@ TALK = 300_000
 
 
 @dataclass(frozen=True)
-class Room:
+class FileTransferHarness:
     """A house, a line to it that breaks when told, and a folder to work in."""
 
-    house: House
-    line: CutLine
+    house: NodeServer
+    line: FaultyProxy
     folder: Path
 
     @asynccontextmanager
     async def open(self, name: str = "ann") -> AsyncIterator[Client]:
         """The client of somebody, who signs up the first time."""
-        number = fresh_number()
+        number = unused_number()
         is_new = not (self.folder / name).exists()
         async with Client.open(Profile(self.folder / name, self.line.url, bytes(32))) as client:
             if is_new:
-                await client.register(number, lambda: self.house.node.otp(number))
+                await client.register(number, lambda: self.house.node.latest_code(number))
             yield client
 
     def file(self, size: int, name: str = "photo.jpg") -> Path:
@@ -71,16 +71,16 @@ class Room:
 
     async def held(self, attachment: Attachment) -> bytes:
         """Its bytes at the node."""
-        attachments = self.house.services.files.attachments
-        found = await attachments.find(AttachmentId(attachment.attachment_id))
+        attachments = self.house.services.attachments.service
+        found = await attachments.load_complete(AttachmentId(attachment.attachment_id))
         pieces = attachments.read(UserId(uuid4()), found, 0, found.length)
         return b"".join([piece async for piece in pieces])
 
 
 @pytest.fixture
-async def room(small_house: House, tmp_path: Path) -> AsyncIterator[Room]:
-    async with cut_line(small_house.node.url) as line:
-        yield Room(small_house, line, tmp_path)
+async def room(small_house: NodeServer, tmp_path: Path) -> AsyncIterator[FileTransferHarness]:
+    async with open_faulty_proxy(small_house.node.url) as line:
+        yield FileTransferHarness(small_house, line, tmp_path)
 
 
 async def broken_off(doing: Any, is_far: asyncio.Event) -> None:
@@ -91,7 +91,7 @@ async def broken_off(doing: Any, is_far: asyncio.Event) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_what_is_sent_is_fetched_by_the_other_whole_and_under_its_name(room: Room) -> None:
+async def test_what_is_sent_is_fetched_by_the_other_whole_and_under_its_name(room: FileTransferHarness) -> None:
     file, seen = room.file(5 * MIB), []
     async with room.open("ann") as ann, room.open("bo") as bo:
         chat = await ann.direct(bo.user_id)
@@ -107,7 +107,7 @@ async def test_what_is_sent_is_fetched_by_the_other_whole_and_under_its_name(roo
     assert [each.name for each in fetched.parent.iterdir()] == ["photo.jpg"]
 
 
-async def test_the_node_holds_nothing_of_a_file_but_sealed_bytes(room: Room) -> None:
+async def test_the_node_holds_nothing_of_a_file_but_sealed_bytes(room: FileTransferHarness) -> None:
     file = room.file(MIB)
     async with room.open() as ann:
         pointer = await ann.files.upload(file)
@@ -118,7 +118,7 @@ async def test_the_node_holds_nothing_of_a_file_but_sealed_bytes(room: Room) -> 
 
 
 @pytest.mark.parametrize("size", [0, 1, 512, 65_536, 65_537])
-async def test_files_of_every_size_come_back(room: Room, size: int) -> None:
+async def test_files_of_every_size_come_back(room: FileTransferHarness, size: int) -> None:
     file = room.file(size, "bytes")
     async with room.open() as ann:
         fetched = await ann.files.download((await ann.files.upload(file)).as_json(), room.into())
@@ -126,21 +126,21 @@ async def test_files_of_every_size_come_back(room: Room, size: int) -> None:
     assert fetched.read_bytes() == file.read_bytes()
 
 
-async def test_an_upload_whose_line_is_cut_goes_on_where_it_was(room: Room) -> None:
+async def test_an_upload_whose_line_is_cut_goes_on_where_it_was(room: FileTransferHarness) -> None:
     file = room.file(6 * MIB)
     async with room.open() as ann:
-        before = room.line.up
-        room.line.cuts_up += [before + 2 * MIB, before + 5 * MIB]
+        before = room.line.bytes_up
+        room.line.cut_points_up += [before + 2 * MIB, before + 5 * MIB]
         pointer = await ann.files.upload(file)
         fetched = await ann.files.download(pointer, room.into())
 
-    assert room.line.cuts_up == []
+    assert room.line.cut_points_up == []
     assert fetched.read_bytes() == file.read_bytes()
     # Twice, what was in buffers when the line broke went again, never the whole.
-    assert room.line.up - before < 11 * MIB
+    assert room.line.bytes_up - before < 11 * MIB
 
 
-async def test_an_upload_that_a_restart_broke_off_goes_on_with_the_same_bytes(room: Room) -> None:
+async def test_an_upload_that_a_restart_broke_off_goes_on_with_the_same_bytes(room: FileTransferHarness) -> None:
     file, is_far = room.file(8 * MIB), asyncio.Event()
     async with room.open() as ann:
         await broken_off(
@@ -156,7 +156,7 @@ async def test_an_upload_that_a_restart_broke_off_goes_on_with_the_same_bytes(ro
     assert list((room.folder / "ann/uploads").iterdir()) == []
 
 
-async def test_other_bytes_are_never_sealed_under_the_key_of_a_begun_upload(room: Room) -> None:
+async def test_other_bytes_are_never_sealed_under_the_key_of_a_begun_upload(room: FileTransferHarness) -> None:
     file, is_far = room.file(3 * MIB), asyncio.Event()
     async with room.open() as ann:
         await broken_off(ann.files.upload(file, progress=lambda done, _: is_far.set() if done else None), is_far)
@@ -170,7 +170,7 @@ async def test_other_bytes_are_never_sealed_under_the_key_of_a_begun_upload(room
     assert changed.attachment_id != first.attachment_id
 
 
-async def test_a_file_that_was_sent_is_sealed_anew_when_it_is_sent_again(room: Room) -> None:
+async def test_a_file_that_was_sent_is_sealed_anew_when_it_is_sent_again(room: FileTransferHarness) -> None:
     file = room.file(1_000)
     async with room.open() as ann:
         one, other = await asyncio.gather(ann.files.upload(file), ann.files.upload(file))
@@ -179,49 +179,49 @@ async def test_a_file_that_was_sent_is_sealed_anew_when_it_is_sent_again(room: R
     assert one.attachment_id != other.attachment_id
 
 
-async def test_an_upload_that_the_node_has_forgotten_begins_anew(room: Room) -> None:
-    file, is_far, number = room.file(3 * MIB), asyncio.Event(), fresh_number()
+async def test_an_upload_that_the_node_has_forgotten_begins_anew(room: FileTransferHarness) -> None:
+    file, is_far, number = room.file(3 * MIB), asyncio.Event(), unused_number()
     async with room.open() as ann:
         await broken_off(ann.files.upload(file, progress=lambda done, _: is_far.set() if done > MIB else None), is_far)
         (spooled,) = (room.folder / "ann/uploads").iterdir()
         sealed = spooled.read_bytes()
         # Of another account nothing is known there.
-        await ann.register(number, lambda: room.house.node.otp(number))
+        await ann.register(number, lambda: room.house.node.latest_code(number))
         pointer = await ann.files.upload(file)
 
     assert await room.held(pointer) == sealed
 
 
-async def test_an_access_token_that_ended_is_renewed_for_files_too(room: Room) -> None:
+async def test_an_access_token_that_ended_is_renewed_for_files_too(room: FileTransferHarness) -> None:
     async with room.open():
         pass
     with Profile(room.folder / "ann", "", bytes(32)).open_store() as store:
         kept = unpack(Tokens, store.get("tokens") or b"")
         store.put("tokens", "", pack(replace(kept, access="ended")))
         async with aiohttp.ClientSession() as http:
-            blobs = Blobs(Rest(http, room.line.url, store))
+            blobs = AttachmentTransfer(RestClient(http, room.line.url, store))
             with pytest.raises(Unreachable, match="had ended"):
-                await blobs.begin(100)
+                await blobs.create_upload(100)
 
-            assert await blobs.offset(await blobs.begin(100), 100) == 0
+            assert await blobs.upload_offset(await blobs.create_upload(100), 100) == 0
 
 
-async def test_a_download_whose_line_is_cut_goes_on_where_it_was(room: Room) -> None:
+async def test_a_download_whose_line_is_cut_goes_on_where_it_was(room: FileTransferHarness) -> None:
     file, seen = room.file(6 * MIB), []
     async with room.open() as ann:
         pointer = await ann.files.upload(file)
-        before = room.line.down
-        room.line.cuts_down += [before + 2 * MIB, before + 4 * MIB]
+        before = room.line.bytes_down
+        room.line.cut_points_down += [before + 2 * MIB, before + 4 * MIB]
         fetched = await ann.files.download(pointer, room.into(), lambda done, _: seen.append(done))
 
-    assert room.line.cuts_down == []
+    assert room.line.cut_points_down == []
     assert fetched.read_bytes() == file.read_bytes()
     # Three times it was begun, each time where the part ended.
     assert seen == sorted(seen)
     assert len(seen) - len(set(seen)) == 2
 
 
-async def test_a_download_that_a_restart_broke_off_goes_on_where_it_was(room: Room) -> None:
+async def test_a_download_that_a_restart_broke_off_goes_on_where_it_was(room: FileTransferHarness) -> None:
     file, is_far, into = room.file(8 * MIB), asyncio.Event(), room.into()
     async with room.open() as ann:
         pointer = await ann.files.upload(file)
@@ -237,7 +237,7 @@ async def test_a_download_that_a_restart_broke_off_goes_on_where_it_was(room: Ro
     assert fetched.read_bytes() == file.read_bytes()
 
 
-async def test_a_part_that_is_none_of_this_file_is_fetched_anew(room: Room) -> None:
+async def test_a_part_that_is_none_of_this_file_is_fetched_anew(room: FileTransferHarness) -> None:
     file, into = room.file(MIB), room.into()
     async with room.open() as ann:
         pointer = await ann.files.upload(file)
@@ -247,7 +247,7 @@ async def test_a_part_that_is_none_of_this_file_is_fetched_anew(room: Room) -> N
     assert fetched.read_bytes() == file.read_bytes()
 
 
-async def test_bytes_that_the_node_changed_get_no_name(room: Room) -> None:
+async def test_bytes_that_the_node_changed_get_no_name(room: FileTransferHarness) -> None:
     into = room.into()
     async with room.open() as ann:
         pointer = await ann.files.upload(room.file(MIB))
@@ -261,7 +261,7 @@ async def test_bytes_that_the_node_changed_get_no_name(room: Room) -> None:
     assert list(into.iterdir()) == []
 
 
-async def test_a_pointer_that_does_not_fit_its_file_gets_no_name(room: Room) -> None:
+async def test_a_pointer_that_does_not_fit_its_file_gets_no_name(room: FileTransferHarness) -> None:
     into = room.into()
     async with room.open() as ann:
         pointer = await ann.files.upload(room.file(MIB))
@@ -283,7 +283,7 @@ async def test_a_pointer_that_does_not_fit_its_file_gets_no_name(room: Room) -> 
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "..\\evil", "../in/\x1b[2J\nevil", "\u202eevil"])
-async def test_a_hostile_name_stays_in_the_folder(room: Room, name: str) -> None:
+async def test_a_hostile_name_stays_in_the_folder(room: FileTransferHarness, name: str) -> None:
     into = room.into()
     before = {each for each in room.folder.rglob("*") if "uploads" not in each.parts}
     async with room.open() as ann:
@@ -296,13 +296,13 @@ async def test_a_hostile_name_stays_in_the_folder(room: Room, name: str) -> None
     assert {each for each in new if "evil" in each.name} == {fetched}
 
 
-async def test_nothing_is_overwritten_and_no_link_is_followed(room: Room) -> None:
+async def test_nothing_is_overwritten_and_no_link_is_followed(room: FileTransferHarness) -> None:
     into, own = room.into(), room.folder / "own"
     own.write_text("mine", encoding="utf-8")
     async with room.open() as ann:
         pointer = await ann.files.upload(room.file(10))
         (into / "photo.jpg").symlink_to(own)
-        with pytest.raises(FileThere):
+        with pytest.raises(FileAlreadyExists):
             await ann.files.download(pointer, into / "photo.jpg")
         numbered = await ann.files.download(pointer, into)
         (into / f"{pointer.attachment_id}.part").symlink_to(own)
@@ -313,7 +313,7 @@ async def test_nothing_is_overwritten_and_no_link_is_followed(room: Room) -> Non
     assert own.read_text(encoding="utf-8") == "mine"
 
 
-async def test_a_name_that_is_no_unicode_is_told_as_far_as_it_is(room: Room) -> None:
+async def test_a_name_that_is_no_unicode_is_told_as_far_as_it_is(room: FileTransferHarness) -> None:
     file = room.file(10, os.fsdecode(b"gr\xfcn.png"))
     async with room.open() as ann:
         pointer = await ann.files.upload(file)
@@ -340,10 +340,10 @@ async def test_an_answer_that_no_node_gives_is_none(tmp_path: Path, lie: str) ->
     app.router.add_get("/{path:.*}", answer)
     with Profile(tmp_path, "", bytes(32)).open_store() as store:
         async with TestServer(app) as server, aiohttp.ClientSession() as http:
-            rest = Rest(http, f"http://{server.host}:{server.port}", store)
-            rest.keep({"accessToken": "a", "refreshToken": "b"})
+            rest = RestClient(http, f"http://{server.host}:{server.port}", store)
+            rest.save_tokens({"accessToken": "a", "refreshToken": "b"})
             with pytest.raises(Unreachable, match="as a node does"):
-                async with Blobs(rest).fetch(uuid4(), 100, 530):
+                async with AttachmentTransfer(rest).fetch(uuid4(), 100, 530):
                     raise AssertionError("it was believed")
 
 
@@ -358,7 +358,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-async def test_a_full_disk_is_named_and_a_download_goes_on_once_there_is_room(room: Room) -> None:
+async def test_a_full_disk_is_named_and_a_download_goes_on_once_there_is_room(room: FileTransferHarness) -> None:
     file, into = room.file(8 * MIB), room.into()
     async with room.open() as ann:
         pointer = await ann.files.upload(file)
@@ -371,7 +371,7 @@ async def test_a_full_disk_is_named_and_a_download_goes_on_once_there_is_room(ro
     assert fetched.read_bytes() == file.read_bytes()
 
 
-async def test_a_full_disk_is_named_and_leaves_nothing_of_an_upload(room: Room) -> None:
+async def test_a_full_disk_is_named_and_leaves_nothing_of_an_upload(room: FileTransferHarness) -> None:
     file = room.file(8 * MIB)
     async with room.open() as ann:
         with files_of_at_most(5 * MIB), pytest.raises(StoreFull):
@@ -381,16 +381,16 @@ async def test_a_full_disk_is_named_and_leaves_nothing_of_an_upload(room: Room) 
         assert (await ann.files.upload(file)).size == 8 * MIB
 
 
-async def test_what_the_node_would_not_take_is_refused_before_it_is_sent(room: Room) -> None:
+async def test_what_the_node_would_not_take_is_refused_before_it_is_sent(room: FileTransferHarness) -> None:
     file = room.folder / "large"
     with file.open("wb") as sparse:
         sparse.truncate(101 * MIB)
     async with room.open() as ann:
-        before = room.line.up
+        before = room.line.bytes_up
         with pytest.raises(Refused, match="PAYLOAD_TOO_LARGE"):
             await ann.files.upload(file)
 
-    assert room.line.up - before < TALK
+    assert room.line.bytes_up - before < TALK
     assert list((room.folder / "ann/uploads").iterdir()) == []
 
 
@@ -408,7 +408,7 @@ class Slow(io.BytesIO):
         return super().read(size)
 
 
-async def test_a_slow_source_holds_up_nothing_else(room: Room) -> None:
+async def test_a_slow_source_holds_up_nothing_else(room: FileTransferHarness) -> None:
     source = Slow(b"slow bytes")
     async with room.open() as ann:
         task = asyncio.create_task(ann.files.upload(Stream(source, "slow.txt")))

@@ -12,11 +12,11 @@ import pytest
 from aiohttp import web
 
 from vyry.settings import Role, load_settings
-from web.app import build_door, listening
-from web.door import DoorServer, Room
-from web.keys import Patience, Route
+from web.app import build_rest_app, serve_app
+from web.app_keys import Route, Timeouts
+from web.connection import BoundedServer, ConnectionQuota
 from web.wire.shapes import Nothing
-from web.wire.strict import answer
+from web.wire.strict import json_response
 
 
 ASKED = b"GET /quick HTTP/1.1\r\nHost: vyry\r\nConnection: close\r\n\r\n"
@@ -24,7 +24,7 @@ Open = Callable[..., AbstractAsyncContextManager["Clients"]]
 
 
 async def quick(_: web.Request) -> web.Response:
-    return answer(Nothing())
+    return json_response(Nothing())
 
 
 ROUTES = (Route(method="GET", path="/quick", handler=quick, summary="", auth="open"),)
@@ -55,8 +55,8 @@ def open_node(tmp_path: Path) -> Open:
     @asynccontextmanager
     async def opened(**settings: str) -> AsyncIterator[Clients]:
         environment = {"VYRY_DATA_DIR": str(tmp_path), "VYRY_ENV": "development", **settings}
-        app = build_door(load_settings(Role.ALONE, environment), cast(Any, None), ROUTES, Patience(rest=0.1))
-        async with listening(app, "127.0.0.1", 0) as port:
+        app = build_rest_app(load_settings(Role.START, environment), cast(Any, None), ROUTES, Timeouts(linger=0.1))
+        async with serve_app(app, "127.0.0.1", 0) as port:
             clients = Clients(port)
             try:
                 yield clients
@@ -95,34 +95,34 @@ async def test_a_trusted_proxy_and_a_node_without_limits_know_no_share(
 
 
 async def test_an_ipv6_network_counts_as_one() -> None:
-    room = Room(100, 2, (ip_network("2001:db8:1::/64"),))
-    server = DoorServer(Patience(), room, {}, handler=cast(Any, quick))
+    room = ConnectionQuota(100, 2, (ip_network("2001:db8:1::/64"),))
+    server = BoundedServer(Timeouts(), room, {}, handler=cast(Any, quick))
 
-    beyond = [server.enter(f"2001:db8::{host}") for host in range(4)]
-    server.leave("2001:db8::1")
+    beyond = [server.add_connection(f"2001:db8::{host}") for host in range(4)]
+    server.remove_connection("2001:db8::1")
 
     assert beyond == [-2, -1, 0, 1]
-    assert server.enter("2001:db8::9") == 1
-    assert server.enter("2001:db8:0:1::1") == -2
-    assert {server.enter("2001:db8:1::1") for _ in range(9)} == {-1}
+    assert server.add_connection("2001:db8::9") == 1
+    assert server.add_connection("2001:db8:0:1::1") == -2
+    assert {server.add_connection("2001:db8:1::1") for _ in range(9)} == {-1}
 
 
 async def test_what_a_proxy_leaves_is_not_taken_from_its_neighbours() -> None:
-    room = Room(100, 2, (ip_network("2001:db8::1/128"),))
-    server = DoorServer(Patience(), room, {}, handler=cast(Any, quick))
-    assert server.enter("2001:db8::2") == -2
+    room = ConnectionQuota(100, 2, (ip_network("2001:db8::1/128"),))
+    server = BoundedServer(Timeouts(), room, {}, handler=cast(Any, quick))
+    assert server.add_connection("2001:db8::2") == -2
 
-    server.enter("2001:db8::1")
-    server.leave("2001:db8::1")
+    server.add_connection("2001:db8::1")
+    server.remove_connection("2001:db8::1")
 
-    assert server.enter("2001:db8::2") == -1
+    assert server.add_connection("2001:db8::2") == -1
 
 
 async def test_what_has_left_is_not_remembered() -> None:
-    server = DoorServer(Patience(), Room(100, 2), {}, handler=cast(Any, quick))
+    server = BoundedServer(Timeouts(), ConnectionQuota(100, 2), {}, handler=cast(Any, quick))
 
     for host in range(200):
-        server.enter(f"192.0.2.{host}")
-        server.leave(f"192.0.2.{host}")
+        server.add_connection(f"192.0.2.{host}")
+        server.remove_connection(f"192.0.2.{host}")
 
-    assert not server._held
+    assert not server._connections_per_address

@@ -11,10 +11,10 @@ from tortoise.exceptions import OperationalError
 from tortoise.transactions import in_transaction
 
 from scripts.services import Postgres
-from tests.frozen import frozen
-from vyry.adapters.database import available, connection, open_database, transaction
-from vyry.adapters.tortoise_sqlite import statements_of
+from tests.support.frozen_server import freeze_server
 from vyry.errors import Unavailable
+from vyry.storage.database import connection, database_guard, open_database, transaction
+from vyry.storage.tortoise_sqlite import split_statements
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ async def opened(url: str) -> AsyncIterator[None]:
 
 
 async def numbers() -> list[int]:
-    async with available():
+    async with database_guard():
         return [row["id"] for row in await connection().execute_query_dict("SELECT id FROM noted ORDER BY id")]
 
 
@@ -79,7 +79,7 @@ async def test_many_transactions_at_once_all_commit(url: str) -> None:
 async def test_a_wrong_statement_is_our_fault_and_not_called_an_outage(url: str) -> None:
     async with opened(url):
         with pytest.raises(OperationalError):
-            async with available():
+            async with database_guard():
                 await connection().execute_query("SELECT nothing FROM nowhere")
 
 
@@ -132,7 +132,7 @@ async def test_a_database_that_stands_still_is_told_within_five_seconds_and_used
     async with opened(postgres.url):
         await asyncio.gather(*(note(number) for number in range(10)))
 
-        with frozen(postgres):
+        with freeze_server(postgres):
             began = time.monotonic()
             refused = await asyncio.gather(*(note(number) for number in range(100, 130)), return_exceptions=True)
             took = time.monotonic() - began
@@ -151,7 +151,7 @@ async def test_it_opens_while_postgres_is_away(postgres: Postgres) -> None:
         with pytest.raises(Unavailable):
             await numbers()
         await asyncio.to_thread(postgres.start)
-        async with available():
+        async with database_guard():
             assert await connection().execute_query_dict("SELECT 1 AS one") == [{"one": 1}]
 
 
@@ -203,4 +203,4 @@ async def test_another_writer_on_the_file_is_waited_for(tmp_path: Path) -> None:
 def test_a_script_is_cut_at_the_ends_of_statements_only() -> None:
     script = "CREATE TABLE a (b TEXT /* one; two */ DEFAULT ';');\n-- three; four\nCREATE TRIGGER t AFTER INSERT ON a BEGIN DELETE FROM a; END;\n SELECT 1"
 
-    assert [each.split()[0] for each in statements_of(script)] == ["CREATE", "--", "SELECT"]
+    assert [each.split()[0] for each in split_statements(script)] == ["CREATE", "--", "SELECT"]

@@ -4,15 +4,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.all_rows import mentioning, tables
-from tests.client import Body, Device, Refused
-from tests.full_account import needles, talk
-from tests.live_house import House
-from vyry.accounts.deletion import SETTLED
-from vyry.adapters.circle_rows import MemberRow
-from vyry.adapters.deleting import TortoiseDeletion
-from vyry.adapters.rows import AccountRow, DeviceRow
-from vyry.ids import UserId
+from tests.support.database_dump import find_mentions, table_names
+from tests.support.full_account import exchange_messages, identifying_values
+from tests.support.node_server import NodeServer
+from tests.support.rest_device import Body, Device, RequestRefused
+from vyry.accounts.deletion import ERASE_DELAY
+from vyry.kernel.ids import UserId
+from vyry.storage.account_deletion import TortoiseDeletion
+from vyry.storage.conversation_models import MemberRow
+from vyry.storage.models import AccountRow, DeviceRow
 
 
 #: Where something of a deleted account may stand, and why.
@@ -28,60 +28,60 @@ STAYS = {
 ABOUT_NOBODY = {"witness", "pepper", "otp_breaker", "ending", "clock"}
 
 
-async def delete(house: House, device: Device) -> datetime:
+async def delete(house: NodeServer, device: Device) -> datetime:
     """Delete the account in the store, and let the peers be told."""
     account, now = await AccountRow.get(id=device.user_id), datetime.now(UTC)
     await TortoiseDeletion().delete(UserId(account.id), [account.phone_hash], now)
     return now
 
 
-async def erase(house: House, at: datetime) -> None:
+async def erase(house: NodeServer, at: datetime) -> None:
     """What the sweeper does until there is nothing left to do at that moment."""
-    while await house.services.notices.deliver() + await TortoiseDeletion().erase(at, 3):
+    while await house.services.notice_poster.post_pending() + await TortoiseDeletion().erase(at, 3):
         pass
 
 
-async def test_every_table_that_can_name_an_account_does_so_before(house: House) -> None:
-    ann, _, _ = await talk(house)
+async def test_every_table_that_can_name_an_account_does_so_before(house: NodeServer) -> None:
+    ann, _, _ = await exchange_messages(house)
 
-    found = {place.partition(".")[0] for place in await mentioning(await needles(ann))}
+    found = {place.partition(".")[0] for place in await find_mentions(await identifying_values(ann))}
 
     # A table that is missing here is new: let `fill` write a row into it, and deletion and export think of it.
-    assert found | ABOUT_NOBODY >= set(await tables())
+    assert found | ABOUT_NOBODY >= set(await table_names())
 
 
-async def test_no_row_anywhere_names_a_deleted_account(house: House) -> None:
-    ann, _, _ = await talk(house)
-    names = await needles(ann)
+async def test_no_row_anywhere_names_a_deleted_account(house: NodeServer) -> None:
+    ann, _, _ = await exchange_messages(house)
+    names = await identifying_values(ann)
 
     deleted_at = await delete(house, ann)
-    await erase(house, deleted_at + SETTLED)
+    await erase(house, deleted_at + ERASE_DELAY)
 
-    assert await mentioning(names) <= STAYS.keys()
+    assert await find_mentions(names) <= STAYS.keys()
     assert not await AccountRow.filter(id=ann.user_id).exists()
 
 
-async def test_what_peers_were_sent_stays_theirs_and_they_are_told(house: House) -> None:
-    ann, bo, _ = await talk(house)
+async def test_what_peers_were_sent_stays_theirs_and_they_are_told(house: NodeServer) -> None:
+    ann, bo, _ = await exchange_messages(house)
 
-    await erase(house, await delete(house, ann) + SETTLED)
+    await erase(house, await delete(house, ann) + ERASE_DELAY)
 
-    while not (await bo.collect(wait=5))["drained"] or "notice" not in bo.seen[-1]:
+    while not (await bo.collect(wait=5))["drained"] or "notice" not in bo.received[-1]:
         pass
     assert bo.contents[1:] == [b"unfetched"]
-    notices = [entry["notice"] for entry in bo.seen if "notice" in entry]
+    notices = [entry["notice"] for entry in bo.received if "notice" in entry]
     assert {"name": "accountDeleted", "userId": ann.user_id} in notices
 
 
-async def test_to_its_peers_a_deleted_account_is_unknown_at_once_and_for_ever(house: House) -> None:
-    ann, bo, conversation = await talk(house)
-    post = bo.body_of(conversation, [ann.user_id], b"too late")
+async def test_to_its_peers_a_deleted_account_is_unknown_at_once_and_for_ever(house: NodeServer) -> None:
+    ann, bo, conversation = await exchange_messages(house)
+    post = bo.build_post(conversation, [ann.user_id], b"too late")
 
     deleted_at = await delete(house, ann)
     at_once = [await refusal(bo, "GET", f"/keys/{ann.user_id}"), await refusal(bo, "POST", "/messages", post)]
     opening = {"kind": "direct", "userId": ann.user_id}
     at_once += [await refusal(bo, "POST", "/conversations", opening)]
-    await erase(house, deleted_at + SETTLED)
+    await erase(house, deleted_at + ERASE_DELAY)
 
     assert at_once == ["NOT_FOUND", "NOT_FOUND", "NOT_FOUND"]
     assert await refusal(bo, "GET", f"/keys/{ann.user_id}") == "NOT_FOUND"
@@ -89,31 +89,31 @@ async def test_to_its_peers_a_deleted_account_is_unknown_at_once_and_for_ever(ho
     assert (await bo.call("GET", "/conversations"))["conversations"] == []
 
 
-async def test_what_is_not_settled_waits_and_a_step_undone_is_done_again(house: House) -> None:
-    ann, _, _ = await talk(house)
+async def test_what_is_not_settled_waits_and_a_step_undone_is_done_again(house: NodeServer) -> None:
+    ann, _, _ = await exchange_messages(house)
     deleted_at = await delete(house, ann)
 
-    await erase(house, deleted_at + SETTLED / 2)
+    await erase(house, deleted_at + ERASE_DELAY / 2)
     held = await DeviceRow.filter(account_id=ann.user_id).count()
-    await erase(house, deleted_at + SETTLED)
+    await erase(house, deleted_at + ERASE_DELAY)
 
     assert (held, await DeviceRow.filter(account_id=ann.user_id).count()) == (2, 0)
 
 
-async def test_peers_are_told_before_they_are_forgotten(house: House) -> None:
-    ann, bo, _ = await talk(house)
+async def test_peers_are_told_before_they_are_forgotten(house: NodeServer) -> None:
+    ann, bo, _ = await exchange_messages(house)
 
     deleted_at = await delete(house, ann)
-    while await TortoiseDeletion().erase(deleted_at + SETTLED, 1000):
+    while await TortoiseDeletion().erase(deleted_at + ERASE_DELAY, 1000):
         pass
 
     assert await MemberRow.filter(account_id=ann.user_id).count() == 1
-    await erase(house, deleted_at + SETTLED)
+    await erase(house, deleted_at + ERASE_DELAY)
     await bo.collect(wait=5)
-    assert "accountDeleted" in [entry["notice"]["name"] for entry in bo.seen if "notice" in entry]
+    assert "accountDeleted" in [entry["notice"]["name"] for entry in bo.received if "notice" in entry]
 
 
-async def test_the_number_is_free_at_once(house: House) -> None:
+async def test_the_number_is_free_at_once(house: NodeServer) -> None:
     ann = await house.node.sign_up()
 
     await delete(house, ann)
@@ -125,6 +125,6 @@ async def test_the_number_is_free_at_once(house: House) -> None:
 
 async def refusal(device: Device, method: str, path: str, body: Body | None = None) -> object:
     """The code under which this is refused."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         await device.call(method, path, body)
     return refused.value.code

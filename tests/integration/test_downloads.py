@@ -2,16 +2,16 @@
 
 import pytest
 
-from tests.client import Device
-from tests.live_house import House
-from tests.tus_device import ask, begun, whole
+from tests.support.node_server import NodeServer
+from tests.support.rest_device import Device
+from tests.support.tus_client import create_upload, send_request, upload_file
 
 
 TEN = b"0123456789"
 
 
 @pytest.fixture
-async def ann(small_house: House) -> Device:
+async def ann(small_house: NodeServer) -> Device:
     return await small_house.node.sign_up()
 
 
@@ -37,7 +37,7 @@ async def ann(small_house: House) -> Device:
 async def test_one_range_is_answered_and_several_are_not(
     ann: Device, asked: str, status: int, body: bytes | None, said: str | None
 ) -> None:
-    answer = await ask(ann, "GET", await whole(ann, TEN), Range=asked)
+    answer = await send_request(ann, "GET", await upload_file(ann, TEN), Range=asked)
 
     assert (answer.status, answer.headers.get("Content-Range")) == (status, said)
     assert body is None or answer.body == body
@@ -46,18 +46,18 @@ async def test_one_range_is_answered_and_several_are_not(
 
 
 async def test_a_range_of_something_else_is_answered_with_all(ann: Device) -> None:
-    path = await whole(ann, TEN)
-    facts = (await ask(ann, "GET", path)).headers
+    path = await upload_file(ann, TEN)
+    facts = (await send_request(ann, "GET", path)).headers
 
     for right in (facts["ETag"], facts["Last-Modified"]):
-        assert (await ask(ann, "GET", path, Range="bytes=0-1", If_Range=right)).status == 206
+        assert (await send_request(ann, "GET", path, Range="bytes=0-1", If_Range=right)).status == 206
     for other in ('"another"', f"W/{facts['ETag']}", "Mon, 01 Jan 2024 00:00:00 GMT"):
-        assert (await ask(ann, "GET", path, Range="bytes=0-1", If_Range=other)).status == 200
+        assert (await send_request(ann, "GET", path, Range="bytes=0-1", If_Range=other)).status == 200
 
 
 async def test_what_the_client_has_is_not_sent_again(ann: Device) -> None:
-    path = await whole(ann, TEN)
-    facts = (await ask(ann, "GET", path)).headers
+    path = await upload_file(ann, TEN)
+    facts = (await send_request(ann, "GET", path)).headers
     tag, time = facts["ETag"], facts["Last-Modified"]
 
     known = [
@@ -70,17 +70,17 @@ async def test_what_the_client_has_is_not_sent_again(ann: Device) -> None:
     old = {"If_Modified_Since": "Mon, 01 Jan 2024 00:00:00 GMT"}
 
     for condition in known:
-        answer = await ask(ann, "GET", path, None, **condition)
+        answer = await send_request(ann, "GET", path, None, **condition)
         assert (answer.status, answer.body, answer.headers["ETag"]) == (304, b"", tag)
     for condition in (*other, old):
-        assert (await ask(ann, "GET", path, None, **condition)).body == TEN
+        assert (await send_request(ann, "GET", path, None, **condition)).body == TEN
 
 
 async def test_no_browser_shows_it_whatever_it_is(ann: Device) -> None:
     page = b"<!doctype html><script>alert(1)</script>"
-    path = await whole(ann, page)
+    path = await upload_file(ann, page)
 
-    headers = (await ask(ann, "GET", path)).headers
+    headers = (await send_request(ann, "GET", path)).headers
 
     assert headers["Content-Type"] == "application/octet-stream"
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -90,19 +90,19 @@ async def test_no_browser_shows_it_whatever_it_is(ann: Device) -> None:
 
 
 async def test_an_empty_one_is_whole_and_has_no_range(ann: Device) -> None:
-    path = await begun(ann, 0)
+    path = await create_upload(ann, 0)
 
-    assert (await ask(ann, "GET", path)).body == b""
-    assert (await ask(ann, "GET", path, Range="bytes=0-")).status == 416
+    assert (await send_request(ann, "GET", path)).body == b""
+    assert (await send_request(ann, "GET", path, Range="bytes=0-")).status == 416
 
 
-async def test_bytes_that_are_not_on_this_node_are_unavailable(ann: Device, small_house: House) -> None:
-    path = await whole(ann, TEN)
+async def test_bytes_that_are_not_on_this_node_are_unavailable(ann: Device, small_house: NodeServer) -> None:
+    path = await upload_file(ann, TEN)
     for each in (small_house.settings.data_dir / "attachments").rglob("*"):
         if each.is_file():
             each.unlink()
 
-    answer = await ask(ann, "GET", path)
+    answer = await send_request(ann, "GET", path)
 
     assert (answer.status, answer.code) == (503, "UNAVAILABLE")
     assert "Retry-After" in answer.headers

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from tests.account_room import NOON, AccountStores, open_stores
-from tests.contracts.mail_room import MailRoom, letter, open_room
-from vyry.adapters.database import available, connection
-from vyry.adapters.rows import DeviceRow, KeySetRow, MailboxRow, OneTimePrekeyRow, RefreshTokenRow
-from vyry.ids import MailboxKey
-from vyry.mail.store import Caps
+from tests.support.account_harness import NOON, AccountStores, open_stores
+from tests.support.mail_store_harness import MailStoreHarness, make_message, open_mail_store
+from vyry.kernel.ids import MailboxKey
+from vyry.mail.store import MailboxCaps
+from vyry.storage.database import connection, database_guard
+from vyry.storage.models import DeviceRow, KeySetRow, MailboxRow, OneTimePrekeyRow, RefreshTokenRow
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -19,13 +19,13 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def room(url: str) -> AsyncIterator[MailRoom]:
-    async with open_room(url, Caps()) as room:
+async def room(url: str) -> AsyncIterator[MailStoreHarness]:
+    async with open_mail_store(url, MailboxCaps()) as room:
         yield room
 
 
 @pytest.fixture
-async def stores(room: MailRoom) -> AsyncIterator[AccountStores]:
+async def stores(room: MailStoreHarness) -> AsyncIterator[AccountStores]:
     async with open_stores(room.url) as stores:
         yield stores
 
@@ -40,7 +40,7 @@ async def publish_keys(mailbox: MailboxKey) -> None:
 
 async def left_of(mailbox: MailboxKey) -> dict[str, int]:
     """How many rows still hang on this mailbox."""
-    async with available():
+    async with database_guard():
         waiting = await connection().execute_query_dict(f"SELECT count(*) AS n FROM envelope WHERE mailbox = {mailbox}")
     device = await DeviceRow.get(mailbox=mailbox)
     return {
@@ -51,12 +51,12 @@ async def left_of(mailbox: MailboxKey) -> dict[str, int]:
     }
 
 
-async def test_an_ended_device_leaves_no_mail_keys_or_tokens(room: MailRoom, stores: AccountStores) -> None:
+async def test_an_ended_device_leaves_no_mail_keys_or_tokens(room: MailStoreHarness, stores: AccountStores) -> None:
     user = (await stores.sign_up()).user_id
     mailbox = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
     await publish_keys(mailbox)
-    await room.fill(mailbox, b"numbered")
-    await room.post(letter(mailbox, text=b"unnumbered"))
+    await room.post_and_deposit(mailbox, b"numbered")
+    await room.post(make_message(mailbox, text=b"unnumbered"))
     assert min((await left_of(mailbox)).values()) > 0
 
     await stores.devices.end(user, stores.last_device, NOON + timedelta(hours=1))
@@ -67,11 +67,11 @@ async def test_an_ended_device_leaves_no_mail_keys_or_tokens(room: MailRoom, sto
     assert (await DeviceRow.get(mailbox=mailbox)).ended_at == NOON + timedelta(hours=1)
 
 
-async def test_a_body_shared_with_others_stays_for_them(room: MailRoom, stores: AccountStores) -> None:
+async def test_a_body_shared_with_others_stays_for_them(room: MailStoreHarness, stores: AccountStores) -> None:
     user = (await stores.sign_up()).user_id
     mailbox = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
-    other = await room.box()
-    await room.post(letter(mailbox, other, text=b"for both"))
+    other = await room.add_mailbox()
+    await room.post(make_message(mailbox, other, text=b"for both"))
 
     await stores.devices.end(user, stores.last_device, NOON)
 
@@ -79,12 +79,14 @@ async def test_a_body_shared_with_others_stays_for_them(room: MailRoom, stores: 
     assert [each.mailbox for each in await room.store.deposit([mailbox, other])] == [other]
 
 
-async def test_a_full_mailbox_ends_in_time_whatever_the_planner_believes(room: MailRoom, stores: AccountStores) -> None:
+async def test_a_full_mailbox_ends_in_time_whatever_the_planner_believes(
+    room: MailStoreHarness, stores: AccountStores
+) -> None:
     user = (await stores.sign_up()).user_id
     mailbox = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
     for _ in range(9):
-        await room.post(*(letter(mailbox) for _ in range(1000)))
-    async with available():
+        await room.post(*(make_message(mailbox) for _ in range(1000)))
+    async with database_guard():
         await connection().execute_query("ANALYZE")
 
     # The statement timeout is what it must not run into.
@@ -94,25 +96,25 @@ async def test_a_full_mailbox_ends_in_time_whatever_the_planner_believes(room: M
     assert await room.registry.count_contents() == 0
 
 
-async def test_nothing_is_posted_to_an_ended_mailbox(room: MailRoom, stores: AccountStores) -> None:
+async def test_nothing_is_posted_to_an_ended_mailbox(room: MailStoreHarness, stores: AccountStores) -> None:
     await stores.sign_up(refresh="r1")
     old = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
     await stores.sign_up(refresh="r2")
 
-    (stored,) = await room.post(letter(old))
+    (stored,) = await room.post(make_message(old))
 
     assert stored.numbers == [None]
     assert (await left_of(old))["envelopes"] == 0
 
 
-async def test_signing_up_again_resets_the_identity(room: MailRoom, stores: AccountStores) -> None:
+async def test_signing_up_again_resets_the_identity(room: MailStoreHarness, stores: AccountStores) -> None:
     user = (await stores.sign_up(refresh="r1")).user_id
-    async with available():
+    async with database_guard():
         await connection().execute_query_dict("UPDATE account SET suite = 'vyry', identity_key = phone_sealed")
 
     await stores.sign_up(refresh="r2")
 
-    async with available():
+    async with database_guard():
         (row,) = await connection().execute_query_dict("SELECT suite, identity_key, device_list_epoch FROM account")
     assert (row["suite"], row["identity_key"]) == (None, None)
     assert row["device_list_epoch"] == (await stores.devices.list(user)).epoch == 2

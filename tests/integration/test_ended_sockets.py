@@ -11,13 +11,13 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from vyry.bootstrap import open_services
+from vyry.composition.services import open_services
 from vyry.settings import Role, load_settings
-from web.app import build_app, listening
+from web.app import build_app, serve_app
 
 
 @dataclass(slots=True)
-class Visit:
+class ClientSession:
     """A client of an embedded node, and the session it has."""
 
     http: aiohttp.ClientSession
@@ -45,7 +45,7 @@ class Visit:
 
 
 @pytest.fixture
-async def visit(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Visit]:
+async def visit(sqlite_url: str, tmp_path: Path) -> AsyncIterator[ClientSession]:
     codes = tmp_path / "codes"
     names = {
         "VYRY_DATA_DIR": str(tmp_path),
@@ -53,28 +53,28 @@ async def visit(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Visit]:
         "VYRY_LIMITS": "off",
         "DATABASE_URL": sqlite_url,
     }
-    settings = load_settings(Role.ALONE, names)
-    async with open_services(settings, Role.ALONE) as services:
+    settings = load_settings(Role.START, names)
+    async with open_services(settings, Role.START) as services:
         app = build_app(settings, services)
-        async with listening(app, "127.0.0.1", 0) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
-            visit = Visit(http, codes, {})
+        async with serve_app(app, "127.0.0.1", 0) as port, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+            visit = ClientSession(http, codes, {})
             await visit.sign_up()
             yield visit
 
 
-async def log_out(visit: Visit) -> None:
+async def log_out(visit: ClientSession) -> None:
     await visit.ask("POST", "/auth/logout")
 
 
-async def delete_the_device(visit: Visit) -> None:
+async def delete_the_device(visit: ClientSession) -> None:
     await visit.ask("DELETE", "/devices/1")
 
 
-async def sign_up_again(visit: Visit) -> None:
+async def sign_up_again(visit: ClientSession) -> None:
     await visit.sign_up()
 
 
-async def use_a_refresh_token_twice(visit: Visit) -> None:
+async def use_a_refresh_token_twice(visit: ClientSession) -> None:
     token = visit.session["refreshToken"]
     await visit.refresh(token)
     await visit.refresh(token)
@@ -82,7 +82,7 @@ async def use_a_refresh_token_twice(visit: Visit) -> None:
 
 @pytest.mark.parametrize("end", [log_out, delete_the_device, sign_up_again, use_a_refresh_token_twice])
 async def test_what_ends_the_sessions_of_a_device_closes_its_socket(
-    visit: Visit, end: Callable[[Visit], Awaitable[None]]
+    visit: ClientSession, end: Callable[[ClientSession], Awaitable[None]]
 ) -> None:
     ticket = (await visit.ask("POST", "/auth/ws-ticket"))["ticket"]
     hello = {"type": "hello", "id": "1", "payload": {"after": 0, "head": None, "client": {"name": "t", "version": "1"}}}
@@ -96,7 +96,7 @@ async def test_what_ends_the_sessions_of_a_device_closes_its_socket(
             assert (await socket.receive()).data == 4401
 
 
-async def test_a_used_ticket_opens_no_second_socket(visit: Visit) -> None:
+async def test_a_used_ticket_opens_no_second_socket(visit: ClientSession) -> None:
     ticket = (await visit.ask("POST", "/auth/ws-ticket"))["ticket"]
     async with visit.http.ws_connect(f"/api/v1/ws?ticket={ticket}"):
         pass

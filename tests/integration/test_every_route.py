@@ -9,11 +9,11 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.documented import assert_documented
+from tests.support.api_conformance import assert_documented
 from vyry import __version__
 from vyry.settings import Role, load_settings
-from web.app import build_door, listening
-from web.keys import Route
+from web.app import build_rest_app, serve_app
+from web.app_keys import Route
 from web.routes import ROUTES
 
 
@@ -30,11 +30,11 @@ WITH_BODY = [route for route in ROUTES if route.auth == "open" and route.body is
 
 @pytest_asyncio.fixture
 async def http(tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
-    settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path), "VYRY_ENV": "development"})
+    settings = load_settings(Role.START, {"VYRY_DATA_DIR": str(tmp_path), "VYRY_ENV": "development"})
     # Nothing here gets past the door, so no service is asked.
-    app = build_door(settings, cast(Any, None), ROUTES)
+    app = build_rest_app(settings, cast(Any, None), ROUTES)
     async with (
-        listening(app, "127.0.0.1", 0) as port,
+        serve_app(app, "127.0.0.1", 0) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
     ):
         yield session

@@ -5,40 +5,42 @@ import json
 import aiohttp
 import pytest
 
-from tests.all_rows import columns
-from tests.client import Body, Device
-from tests.device_keys import base64_text
-from tests.full_account import talk
-from tests.live_house import House
-from vyry.adapters.archive_tables import ELSEWHERE, TABLES, WITHHELD
-from vyry.adapters.rows import AccountPinRow, OtpChallengeRow, RefreshTokenRow
+from tests.support.database_dump import column_names
+from tests.support.device_keys import base64_text
+from tests.support.full_account import exchange_messages
+from tests.support.node_server import NodeServer
+from tests.support.rest_device import Body, Device
 from vyry.errors import Unavailable
+from vyry.storage.account_export_tables import EXPORT_TABLES, EXPORTED_ELSEWHERE, WITHHELD_COLUMNS
+from vyry.storage.models import AccountPinRow, OtpChallengeRow, RefreshTokenRow
 from web.wire.export import AccountArchive
 
 
-async def archive(house: House) -> tuple[Device, Device, Body]:
+async def archive(house: NodeServer) -> tuple[Device, Device, Body]:
     """Ann, Bo, and Ann's archive; every answer is held against OpenAPI by the client."""
-    ann, bo, _ = await talk(house)
+    ann, bo, _ = await exchange_messages(house)
     return ann, bo, await ann.call("GET", "/account/export")
 
 
-async def test_every_table_and_column_is_told_or_withheld_for_a_reason(house: House) -> None:
-    told = {table.rows._meta.db_table: {*table.columns, table.owner} for table in TABLES}
+async def test_every_table_and_column_is_told_or_withheld_for_a_reason(house: NodeServer) -> None:
+    told = {table.model._meta.db_table: {*table.columns, table.owner} for table in EXPORT_TABLES}
 
     found = {
         f"{table}.{column}"
-        for table, names in (await columns()).items()
-        if table not in ELSEWHERE
+        for table, names in (await column_names()).items()
+        if table not in EXPORTED_ELSEWHERE
         for column in names
-        if column not in told.get(table, ()) and column not in WITHHELD and f"{table}.{column}" not in WITHHELD
+        if column not in told.get(table, ())
+        and column not in WITHHELD_COLUMNS
+        and f"{table}.{column}" not in WITHHELD_COLUMNS
     }
 
-    # What stands here is new: tell it (vyry/adapters/archive_tables.py, web/wire/export.py), or say why not.
+    # What stands here is new: tell it (vyry/storage/account_export_tables.py, web/wire/export.py), or say why not.
     assert found == set()
-    assert {table.section for table in TABLES} < AccountArchive.model_fields.keys()
+    assert {table.section for table in EXPORT_TABLES} < AccountArchive.model_fields.keys()
 
 
-async def test_the_archive_tells_of_everything_that_there_is(house: House) -> None:
+async def test_the_archive_tells_of_everything_that_there_is(house: NodeServer) -> None:
     ann, bo, told = await archive(house)
 
     assert (told["account"]["userId"], told["account"]["phoneNumber"]) == (ann.user_id, ann.number)
@@ -50,7 +52,7 @@ async def test_the_archive_tells_of_everything_that_there_is(house: House) -> No
     ]
 
 
-async def test_waiting_mail_is_there_as_its_device_would_get_it(house: House) -> None:
+async def test_waiting_mail_is_there_as_its_device_would_get_it(house: NodeServer) -> None:
     _, bo, told = await archive(house)
 
     waiting = [each["entry"]["content"] for each in told["mail"] if "content" in each["entry"]]
@@ -58,7 +60,7 @@ async def test_waiting_mail_is_there_as_its_device_would_get_it(house: House) ->
     assert {each["entry"].get("senderId", bo.user_id) for each in told["mail"]} == {bo.user_id}
 
 
-async def test_posts_are_told_with_what_became_of_them_and_no_more_of_others_than_ever(house: House) -> None:
+async def test_posts_are_told_with_what_became_of_them_and_no_more_of_others_than_ever(house: NodeServer) -> None:
     _, bo, told = await archive(house)
 
     copies = [copy for each in told["posts"] for copy in each["copies"]]
@@ -67,7 +69,7 @@ async def test_posts_are_told_with_what_became_of_them_and_no_more_of_others_tha
     assert sum(each["acknowledged"] for each in told["receipts"]) == 1
 
 
-async def test_no_secret_stands_in_it(house: House) -> None:
+async def test_no_secret_stands_in_it(house: NodeServer) -> None:
     ann, bo, told = await archive(house)
     text = json.dumps(told)
 
@@ -78,7 +80,7 @@ async def test_no_secret_stands_in_it(house: House) -> None:
     assert [each for each in secrets if each in text] == []
 
 
-async def test_taking_it_is_an_event(small_house: House) -> None:
+async def test_taking_it_is_an_event(small_house: NodeServer) -> None:
     ann = await small_house.node.sign_up()
 
     await ann.call("GET", "/account/export")
@@ -86,8 +88,10 @@ async def test_taking_it_is_an_event(small_house: House) -> None:
     assert (await ann.call("GET", "/account/events"))["events"][0]["name"] == "exported"
 
 
-async def test_an_archive_that_fails_midway_breaks_off(small_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    ann, _, _ = await talk(small_house)
+async def test_an_archive_that_fails_midway_breaks_off(
+    small_house: NodeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, _, _ = await exchange_messages(small_house)
 
     async def away(*_: object) -> None:
         raise Unavailable

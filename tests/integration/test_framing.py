@@ -1,4 +1,4 @@
-"""The frames of the socket over a bare TCP connection: RFC 6455 as the table of tests/framing_cases.py, against a node that listens."""
+"""The frames of the socket over a bare TCP connection: RFC 6455 as the table of tests/support/websocket_cases.py, against a node that listens."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,28 +7,28 @@ from contextlib import closing, suppress
 import aiohttp
 import pytest
 
-from scripts.nodes import Alone
-from tests.client import Device, Node
-from tests.framing_cases import CASES, Case
-from tests.raw_frames import CLOSE, TEXT, RawSocket, ask, frame, upgrade
+from scripts.nodes import AllInOneProcess
+from tests.support.raw_websocket import CLOSE, TEXT, RawSocket, encode_frame, ping_text, upgrade_request
+from tests.support.rest_device import Device, NodeClient
+from tests.support.websocket_cases import CASES, Case
 
 
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[Alone]:
-    with Alone() as node:
+def alone() -> Iterator[AllInOneProcess]:
+    with AllInOneProcess() as node:
         yield node
         assert "Traceback" not in node.log()
         assert '"event":"broken"' not in node.log()
 
 
 @pytest.fixture(scope="module")
-def device(alone: Alone) -> Device:
+def device(alone: AllInOneProcess) -> Device:
     async def signed_up() -> Device:
         async with aiohttp.ClientSession() as http:
-            return await Node(http, alone.url, alone.otp_file).sign_up(with_keys=False)
+            return await NodeClient(http, alone.url, alone.otp_file).sign_up(with_keys=False)
 
     return asyncio.run(signed_up())
 
@@ -39,21 +39,21 @@ def test_the_table_is_as_long_as_it_should_be() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_frames_are_what_rfc_6455_says(alone: Alone, device: Device, case: Case) -> None:
+def test_frames_are_what_rfc_6455_says(alone: AllInOneProcess, device: Device, case: Case) -> None:
     raw = RawSocket.open(alone.port, device.token)
     with closing(raw.wire):
         # A node that has refused the first pieces may be gone before the last.
         with suppress(BrokenPipeError, ConnectionResetError):
             for piece in case.sent:
                 raw.wire.sendall(piece)
-        said = [raw.said() for _ in case.said]
+        said = [raw.read_frame() for _ in case.replies]
 
-        assert said == list(case.said)
+        assert said == list(case.replies)
         if said and said[-1].startswith("close"):
-            assert raw.is_over_after(frame(CLOSE, b"\x03\xe8"))
+            assert raw.ends_after(encode_frame(CLOSE, b"\x03\xe8"))
         else:
-            raw.wire.sendall(frame(TEXT, ask("still here")))
-            assert raw.said() == "pong still here"
+            raw.wire.sendall(encode_frame(TEXT, ping_text("still here")))
+            assert raw.read_frame() == "pong still here"
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_frames_are_what_rfc_6455_says(alone: Alone, device: Device, case: Case)
         "; server_max_window_bits=8",
     ],
 )
-def test_compression_is_offered_in_vain(alone: Alone, device: Device, offer: str) -> None:
+def test_compression_is_offered_in_vain(alone: AllInOneProcess, device: Device, offer: str) -> None:
     raw = RawSocket(alone.port)
     with closing(raw.wire):
-        raw.wire.sendall(upgrade(alone.port, device.token, DEFLATE + offer))
-        head = raw.head()
+        raw.wire.sendall(upgrade_request(alone.port, device.token, DEFLATE + offer))
+        head = raw.read_head()
 
         assert head.startswith("HTTP/1.1 101 ")
         assert "extensions" not in head.lower()

@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from tests.befriending import befriend_devices
-from tests.canaries import noting, sweep_plainly
-from tests.client import Body, Device, Refused
-from tests.device_keys import base64_text
-from tests.live_house import House
+from tests.support.canaries import collect_secrets, scan_plain_form
+from tests.support.device_keys import base64_text
+from tests.support.friendship import befriend_devices
+from tests.support.node_server import NodeServer
+from tests.support.rest_device import Body, Device, RequestRefused
 
 
-async def people(house: House, count: int) -> list[Device]:
+async def people(house: NodeServer, count: int) -> list[Device]:
     """Friends; the first of them knows the devices of all."""
     found = [await house.node.sign_up() for _ in range(count)]
     await befriend_devices(*found)
     for each in found:
-        await found[0].learn(each.user_id)
+        await found[0].fetch_device_list(each.user_id)
     return found
 
 
@@ -30,12 +30,12 @@ async def group_of(admin: Device, *others: Device) -> Body:
 
 
 async def refused(device: Device, method: str, path: str, body: Body | None = None) -> tuple[int, str, dict[str, Any]]:
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RequestRefused) as refusal:
         await device.call(method, path, body)
     return refusal.value.status, str(refusal.value.code), refusal.value.body
 
 
-async def test_a_group_lives_from_its_first_member_to_its_last(house: House) -> None:
+async def test_a_group_lives_from_its_first_member_to_its_last(house: NodeServer) -> None:
     ann, bo, cy = await people(house, 3)
     group = await group_of(ann, bo)
     path = f"/conversations/{group['conversationId']}"
@@ -59,7 +59,7 @@ async def test_a_group_lives_from_its_first_member_to_its_last(house: House) -> 
     assert (await cy.call("GET", "/conversations"))["conversations"] == []
 
 
-async def test_a_change_for_another_version_is_refused_with_the_present_one(house: House) -> None:
+async def test_a_change_for_another_version_is_refused_with_the_present_one(house: NodeServer) -> None:
     ann, bo = await people(house, 2)
     path = f"/conversations/{(await group_of(ann, bo))['conversationId']}"
 
@@ -83,7 +83,7 @@ async def test_a_change_for_another_version_is_refused_with_the_present_one(hous
         ({"kind": "group", "sealedInfo": base64_text(bytes(8193))}, "sealedInfo"),
     ],
 )
-async def test_fields_that_do_not_fit_are_named(small_house: House, body: Body, field: str) -> None:
+async def test_fields_that_do_not_fit_are_named(small_house: NodeServer, body: Body, field: str) -> None:
     ann = await small_house.node.sign_up(with_keys=False)
 
     status, code, said = await refused(ann, "POST", "/conversations", body)
@@ -91,10 +91,10 @@ async def test_fields_that_do_not_fit_are_named(small_house: House, body: Body, 
     assert (status, code, said["fields"][0]["field"]) == (400, "INVALID_REQUEST", field)
 
 
-async def test_a_post_reaches_the_group_and_a_change_is_told_in_the_mailbox(house: House) -> None:
+async def test_a_post_reaches_the_group_and_a_change_is_told_in_the_mailbox(house: NodeServer) -> None:
     ann, bo, cy = await people(house, 3)
     group = (await group_of(ann, bo, cy))["conversationId"]
-    body = ann.body_of(group, [bo.user_id, cy.user_id], b"") | {
+    body = ann.build_post(group, [bo.user_id, cy.user_id], b"") | {
         "content": base64_text(b"shared"),
         "conversationVersion": 1,
     }
@@ -103,7 +103,7 @@ async def test_a_post_reaches_the_group_and_a_change_is_told_in_the_mailbox(hous
 
     accepted = await ann.call("POST", "/messages", body)
     await ann.call("DELETE", f"/conversations/{group}/members/{cy.user_id}")
-    await house.services.notices.deliver()
+    await house.services.notice_poster.post_pending()
     for device in (bo, cy):
         await device.collect(wait=5)
     late = await refused(ann, "POST", "/messages", body | {"messageId": str(uuid.uuid4())})
@@ -111,18 +111,18 @@ async def test_a_post_reaches_the_group_and_a_change_is_told_in_the_mailbox(hous
     assert accepted["copies"] == 2
     assert bo.contents == cy.contents == [b"shared"]
     told = {"name": "conversationChanged", "conversationId": group, "version": 2}
-    assert [entry["notice"] for device in (bo, cy) for entry in device.seen if "notice" in entry] == [told] * 2
+    assert [entry["notice"] for device in (bo, cy) for entry in device.received if "notice" in entry] == [told] * 2
     assert late[1] == "STALE_DEVICES"
     assert late[2]["extra"] == [{"userId": cy.user_id, "deviceId": 1}]
 
 
 async def test_an_invite_lets_in_whoever_has_its_token_and_no_log_holds_it(
-    small_house: House, capfd: pytest.CaptureFixture[str]
+    small_house: NodeServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     ann, bo, cy = await people(small_house, 3)
     path = f"/conversations/{(await group_of(ann))['conversationId']}/invites"
 
-    with noting() as secrets:
+    with collect_secrets() as secrets:
         made = await ann.call("POST", path, {"maxUses": 1})
         joined = await bo.call("POST", f"/invites/{made['token']}/join")
         refusals = [await refused(cy, "POST", f"/invites/{token}/join") for token in (made["token"], "A" * 32)]
@@ -134,4 +134,4 @@ async def test_an_invite_lets_in_whoever_has_its_token_and_no_log_holds_it(
     said = "".join(capfd.readouterr()).encode()
     assert ("invite token", made["token"].encode()) in secrets
     assert b"/invites/{token}/join" in said
-    assert sweep_plainly(secrets, [("log", said)]) == set()
+    assert scan_plain_form(secrets, [("log", said)]) == set()

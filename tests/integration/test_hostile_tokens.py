@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.client import Device, Refused
-from tests.hostile_tokens import HOSTILE, Forger
-from tests.line import Line
-from tests.live_house import House, until
-from vyry.adapters.database import available, connection
-from vyry.adapters.rows import AccountEventRow, DeviceRow
-from vyry.ids import MailboxKey
+from tests.support.device_socket import DeviceSocket
+from tests.support.hostile_tokens import HOSTILE_TOKENS, TokenForger
+from tests.support.node_server import NodeServer, wait_until
+from tests.support.rest_device import Device, RequestRefused
+from vyry.kernel.ids import MailboxKey
+from vyry.storage.database import connection, database_guard
+from vyry.storage.models import AccountEventRow, DeviceRow
 
 
 async def status(
-    house: House, method: str, path: str, *, headers: dict[str, str] | None = None, body: Any = None
+    house: NodeServer, method: str, path: str, *, headers: dict[str, str] | None = None, body: Any = None
 ) -> tuple[int, str]:
     """What the node answers, status and code."""
     url = f"{house.node.url}/api/v1{path}"
@@ -28,18 +28,18 @@ async def status(
         return answer.status, str((content or {}).get("error_code", ""))
 
 
-def forger(house: House, device: Device) -> Forger:
+def forger(house: NodeServer, device: Device) -> TokenForger:
     """Somebody with the node's secret and this device's token."""
     payload = device.token.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return Forger(house.settings.jwt_secret.get_secret_value().encode(), claims)
+    return TokenForger(house.settings.jwt_secret.get_secret_value().encode(), claims)
 
 
-async def test_no_hostile_token_gets_through_the_door(small_house: House) -> None:
+async def test_no_hostile_token_gets_through_the_door(small_house: NodeServer) -> None:
     device = await small_house.node.sign_up(with_keys=False)
     attacker = forger(small_house, device)
-    asked = {name: forge(attacker) for name, forge in HOSTILE.items()}
-    # A header line cannot carry the rest: they are tried on the verifier alone (tests/unit/test_tokens.py).
+    asked = {name: forge(attacker) for name, forge in HOSTILE_TOKENS.items()}
+    # A header line cannot carry the rest: they are tried on the verifier alone (tests/unit/vyry/accounts/test_access_tokens.py).
     carried = {name: token for name, token in asked.items() if token.isascii() and token.isprintable()}
 
     answers = {
@@ -49,7 +49,7 @@ async def test_no_hostile_token_gets_through_the_door(small_house: House) -> Non
 
     assert len(answers) >= 180
     assert {name: said for name, said in answers.items() if said != (401, "INVALID_TOKEN")} == {}
-    assert (await status(small_house, "GET", "/account", headers={"Authorization": f"Bearer {attacker.good()}"}))[
+    assert (await status(small_house, "GET", "/account", headers={"Authorization": f"Bearer {attacker.good_token()}"}))[
         0
     ] == 200
 
@@ -67,7 +67,7 @@ async def secrets_of(device: Device) -> dict[str, str]:
     }
 
 
-async def test_a_secret_is_good_for_nothing_but_its_own_use(small_house: House) -> None:
+async def test_a_secret_is_good_for_nothing_but_its_own_use(small_house: NodeServer) -> None:
     device = await small_house.node.sign_up(with_keys=False)
     attempt = str(uuid.uuid4())
 
@@ -92,7 +92,7 @@ async def test_a_secret_is_good_for_nothing_but_its_own_use(small_house: House) 
 
 @pytest.mark.parametrize("path", ["/account?{}={}", "/ws?{}={}", "/mailbox?{}={}"])
 @pytest.mark.parametrize("name", ["token", "access_token", "accessToken", "ticket", "jwt"])
-async def test_a_token_in_a_url_opens_nothing_and_is_not_logged(small_house: House, path: str, name: str) -> None:
+async def test_a_token_in_a_url_opens_nothing_and_is_not_logged(small_house: NodeServer, path: str, name: str) -> None:
     device = await small_house.node.sign_up(with_keys=False)
 
     with capture_logs() as lines:
@@ -103,32 +103,32 @@ async def test_a_token_in_a_url_opens_nothing_and_is_not_logged(small_house: Hou
     assert device.token.split(".")[2] not in str(lines)
 
 
-async def test_renewing_takes_only_a_living_token_of_the_same_device(house: House) -> None:
+async def test_renewing_takes_only_a_living_token_of_the_same_device(house: NodeServer) -> None:
     ann, bo = await house.node.sign_up(with_keys=False), await house.node.sign_up(with_keys=False)
-    line = await Line.live(ann)
+    line = await DeviceSocket.connect_and_resume(ann)
     ended = await house.node.sign_up(with_keys=False)
     await ended.call("POST", "/auth/logout")
     expired = forger(house, ann)
     expired.claims.update(iat=expired.now - 7200, exp=expired.now - 3600)
 
-    for token in (bo.token, ended.token, expired.good(), ann.session["refreshToken"], "x"):
-        with pytest.raises(Refused, match="INVALID_TOKEN"):
-            await line.ask("renew", accessToken=token)
+    for token in (bo.token, ended.token, expired.good_token(), ann.session["refreshToken"], "x"):
+        with pytest.raises(RequestRefused, match="INVALID_TOKEN"):
+            await line.request("renew", accessToken=token)
 
-    assert (await line.ask("renew", accessToken=ann.token))["expiresAt"]
+    assert (await line.request("renew", accessToken=ann.token))["expiresAt"]
     await line.close()
 
 
-async def test_who_waits_for_mail_with_a_session_that_ends_gets_nothing_more(house: House) -> None:
+async def test_who_waits_for_mail_with_a_session_that_ends_gets_nothing_more(house: NodeServer) -> None:
     bo = await house.node.sign_up()
     mailbox = MailboxKey((await DeviceRow.get(account_id=bo.user_id)).mailbox)
     thief = asyncio.create_task(
         status(house, "GET", "/mailbox?wait=20", headers={"Authorization": f"Bearer {bo.token}"})
     )
-    await until(lambda: bool(house.switchboard.collector.polled((mailbox,))))
+    await wait_until(lambda: bool(house.switchboard.collector.polled_mailboxes((mailbox,))))
     body = {"refreshToken": bo.session["refreshToken"]}
     await house.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
-    with pytest.raises(Refused, match="INVALID_TOKEN"):
+    with pytest.raises(RequestRefused, match="INVALID_TOKEN"):
         await house.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
 
     async with asyncio.timeout(3):
@@ -137,36 +137,36 @@ async def test_who_waits_for_mail_with_a_session_that_ends_gets_nothing_more(hou
 
 @pytest.mark.parametrize("what", ["suspended_at", "deleted_at"])
 async def test_an_account_that_somebody_ends_in_the_database_alone_is_out_within_a_second(
-    house: House, what: str
+    house: NodeServer, what: str
 ) -> None:
     device = await house.node.sign_up(with_keys=False)
-    line = await Line.live(device)
+    line = await DeviceSocket.connect_and_resume(device)
     word = {
         "suspended_at": "UPDATE account SET suspended_at = created_at",
         "deleted_at": "UPDATE account SET deleted_at = created_at",
     }
 
-    async with available():
+    async with database_guard():
         await connection().execute_query(word[what])
 
-    assert await line.ended(seconds=1) == 4401
+    assert await line.wait_closed(seconds=1) == 4401
     assert (await status(house, "GET", "/account", headers={"Authorization": f"Bearer {device.token}"}))[0] == 401
     renewal = {"refreshToken": device.session["refreshToken"], "attemptId": str(uuid.uuid4())}
     assert await status(house, "POST", "/auth/refresh-token", body=renewal) == (401, "INVALID_TOKEN")
 
 
-async def test_all_devices_are_told_of_a_token_that_was_used_twice(house: House) -> None:
+async def test_all_devices_are_told_of_a_token_that_was_used_twice(house: NodeServer) -> None:
     device = await house.node.sign_up()
-    linked = await house.link(device)
-    line = await Line.live(linked)
+    linked = await house.add_linked_device(device)
+    line = await DeviceSocket.connect_and_resume(linked)
     body = {"refreshToken": device.session["refreshToken"]}
     await house.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
-    with pytest.raises(Refused, match="INVALID_TOKEN"):
+    with pytest.raises(RequestRefused, match="INVALID_TOKEN"):
         await house.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
 
-    await house.services.notices.deliver()
-    await line.seen(1)
+    await house.services.notice_poster.post_pending()
+    await line.wait_for_entries(1)
 
-    assert [entry["notice"] for entry in linked.seen] == [{"name": "tokenReused", "deviceId": 1}]
+    assert [entry["notice"] for entry in linked.received] == [{"name": "tokenReused", "deviceId": 1}]
     assert await AccountEventRow.filter(account_id=device.user_id, name="tokenReused").count() == 1
     await line.close()

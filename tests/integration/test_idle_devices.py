@@ -4,37 +4,37 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.account_room import StandingClock
-from tests.client import Device, Refused
-from tests.live_house import House
-from vyry.accounts.acts import OperatorAct
-from vyry.accounts.idle import WARNING, IdleDevices
-from vyry.adapters import operating
-from vyry.adapters.database import connection, transaction
-from vyry.adapters.idle_devices import UNWARNED, WARNED, TortoiseIdleDevices
-from vyry.adapters.rows import DeviceRow
-from vyry.adapters.statements import fetch
-from vyry.ids import UserId
+from tests.support.account_harness import FakeClock
+from tests.support.node_server import NodeServer
+from tests.support.rest_device import Device, RequestRefused
+from vyry.accounts.idle_devices import WARNING, IdleDevices
+from vyry.accounts.operator_actions import OperatorAction
+from vyry.kernel.ids import UserId
+from vyry.operator import accounts as operating
+from vyry.storage.database import connection, transaction
+from vyry.storage.idle_devices import FIND_UNWARNED, FIND_WARNED, TortoiseIdleDevices
+from vyry.storage.models import DeviceRow
+from vyry.storage.raw_sql import fetch
 
 
 LIFETIME = timedelta(days=90)
 
 
-class Attic:
+class IdleDeviceHarness:
     """A person with a linked device last used so many days ago, and a sweeper whose clock the test holds."""
 
-    def __init__(self, house: House, owner: Device, linked: Device) -> None:
+    def __init__(self, house: NodeServer, owner: Device, linked: Device) -> None:
         self.house, self.owner, self.linked = house, owner, linked
-        self.clock = StandingClock()
-        self.clock.moment = datetime.now(UTC)
-        endings = house.services.devices._endings  # the house's own
+        self.clock = FakeClock()
+        self.clock.current_time = datetime.now(UTC)
+        endings = house.services.devices._revocations  # the house's own
         self._idle = IdleDevices(TortoiseIdleDevices(), endings, self.clock, LIFETIME)
 
     async def sweep(self, days: float = 0) -> int:
         """The sweeper's turn, so many days later; the notices are delivered."""
         self.clock.advance(days=days)
         done = await self._idle.sweep(100)
-        while await self.house.services.notices.deliver():
+        while await self.house.services.notice_poster.post_pending():
             pass
         return done
 
@@ -42,52 +42,52 @@ class Attic:
         return await DeviceRow.get(account_id=self.linked.user_id, device_id=self.linked.device_id)
 
 
-async def attic(house: House, days: int) -> Attic:
+async def make_idle_device(house: NodeServer, days: int) -> IdleDeviceHarness:
     ann = await house.node.sign_up()
-    linked = await house.link(ann)
+    linked = await house.add_linked_device(ann)
     long_ago = datetime.now(UTC).date() - timedelta(days=days)
     await DeviceRow.filter(account_id=ann.user_id).update(last_seen_on=long_ago)
-    return Attic(house, ann, linked)
+    return IdleDeviceHarness(house, ann, linked)
 
 
 async def idle_notices(device: Device) -> list[object]:
     await device.collect(wait=5)
-    return [entry["notice"] for entry in device.seen if entry.get("notice", {}).get("name") == "deviceIdle"]
+    return [entry["notice"] for entry in device.received if entry.get("notice", {}).get("name") == "deviceIdle"]
 
 
-async def test_it_is_warned_a_week_before_by_mail_to_itself_and_its_siblings(house: House) -> None:
-    room = await attic(house, days=82)
+async def test_it_is_warned_a_week_before_by_mail_to_itself_and_its_siblings(house: NodeServer) -> None:
+    room = await make_idle_device(house, days=82)
 
     assert [await room.sweep(), await room.sweep(days=1), await room.sweep()] == [0, 1, 0]
 
-    notice = {"name": "deviceIdle", "deviceId": 2, "endsOn": str((room.clock.moment + WARNING).date())}
+    notice = {"name": "deviceIdle", "deviceId": 2, "endsOn": str((room.clock.current_time + WARNING).date())}
     assert await idle_notices(room.owner) == [notice]
     assert await idle_notices(room.linked) == [notice]
     events = (await room.owner.call("GET", "/account/events"))["events"]
     assert events[0]["name"] == "deviceIdle"
 
 
-async def test_it_ends_a_week_after_the_warning_and_not_before(house: House) -> None:
-    room = await attic(house, days=83)
+async def test_it_ends_a_week_after_the_warning_and_not_before(house: NodeServer) -> None:
+    room = await make_idle_device(house, days=83)
     await room.sweep()
 
     assert [await room.sweep(days=6.9), await room.sweep(days=0.2)] == [0, 1]
 
-    assert (await room.row()).ended_at == room.clock.moment
-    with pytest.raises(Refused):
+    assert (await room.row()).ended_at == room.clock.current_time
+    with pytest.raises(RequestRefused):
         await room.linked.call("GET", "/account")
     # The primary device was unused as long, and goes on.
     assert [each["deviceId"] for each in (await room.owner.call("GET", "/devices"))["devices"]] == [1]
 
 
-async def test_long_idle_ones_get_their_week_too(house: House) -> None:
-    room = await attic(house, days=400)
+async def test_long_idle_ones_get_their_week_too(house: NodeServer) -> None:
+    room = await make_idle_device(house, days=400)
 
     assert [await room.sweep(), await room.sweep(days=3), await room.sweep(days=4.1)] == [1, 0, 1]
 
 
-async def test_one_that_is_used_again_is_neither_ended_nor_remembered_as_warned(house: House) -> None:
-    room = await attic(house, days=85)
+async def test_one_that_is_used_again_is_neither_ended_nor_remembered_as_warned(house: NodeServer) -> None:
+    room = await make_idle_device(house, days=85)
     await room.sweep()
 
     # For half a second the node believes to know when it was seen last.
@@ -100,22 +100,22 @@ async def test_one_that_is_used_again_is_neither_ended_nor_remembered_as_warned(
     assert await room.sweep(days=76) == 1
 
 
-async def test_a_suspension_makes_nobody_idle(house: House) -> None:
-    room = await attic(house, days=85)
+async def test_a_suspension_makes_nobody_idle(house: NodeServer) -> None:
+    room = await make_idle_device(house, days=85)
     await room.sweep()
     user = UserId((await room.row()).account_id)
-    act = OperatorAct(room.clock.moment, "olga", "userSuspend", "a test", user)
+    act = OperatorAction(room.clock.current_time, "olga", "userSuspend", "a test", user)
 
-    await operating.suspend(user, act)
+    await operating.suspend_account(user, act)
     assert await room.sweep(days=30) == 0
-    await operating.resume(user, act)
+    await operating.resume_account(user, act)
 
     # It is warned once more, and has its week.
     assert [await room.sweep(), await room.sweep(days=1)] == [1, 0]
     assert (await room.row()).ended_at is None
 
 
-async def test_they_are_found_by_the_index_of_linked_devices(house: House) -> None:
+async def test_they_are_found_by_the_index_of_linked_devices(house: NodeServer) -> None:
     today, now = datetime.now(UTC).date(), datetime.now(UTC)
     is_sqlite = connection().capabilities.dialect == "sqlite"
     explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
@@ -126,7 +126,7 @@ async def test_they_are_found_by_the_index_of_linked_devices(house: House) -> No
             await inside.execute_query("SET LOCAL enable_seqscan = off")
         plans = [
             await fetch(inside, f"{explain} {sql}", *values)
-            for sql, values in ((UNWARNED, (today, 9)), (WARNED, (now, today, 9)))
+            for sql, values in ((FIND_UNWARNED, (today, 9)), (FIND_WARNED, (now, today, 9)))
         ]
 
     assert ["device_idle" in str(plan) for plan in plans] == [True, True]

@@ -12,21 +12,21 @@ from uuid import UUID
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.account_room import AccountRoom, open_stores
-from tests.device_keys import DeviceKeys, base64_text
-from tests.unit.test_prekeys import Counting, Told
-from vyry.adapters.circles import TortoiseConversations
-from vyry.adapters.prekeys import TortoisePrekeys
-from vyry.circles.conversations import Conversations
-from vyry.counting import Buckets
+from tests.support.account_harness import AccountHarness, open_stores
+from tests.support.device_keys import DeviceKeys, base64_text
+from tests.unit.vyry.devices.test_prekeys import CountingLimiter, RecordingListener
+from vyry.conversations.conversations import Conversations
 from vyry.devices.prekeys import Prekeys
+from vyry.local_limits import BucketLimiter
 from vyry.settings import Role, load_settings
-from web.app import build_door
+from vyry.storage.conversations import TortoiseConversations
+from vyry.storage.prekeys import TortoisePrekeys
+from web.app import build_rest_app
 from web.routes import ROUTES
 
 
 if TYPE_CHECKING:
-    from vyry.bootstrap import Services
+    from vyry.composition.services import Services
 
 
 UNKNOWN = UUID(int=0xABCDEF)
@@ -55,7 +55,7 @@ class Person:
 class Node:
     """A node over a SQLite file."""
 
-    def __init__(self, http: TestClient[Any, Any], room: AccountRoom) -> None:
+    def __init__(self, http: TestClient[Any, Any], room: AccountHarness) -> None:
         self._http = http
         self._room = room
         self._people = 0
@@ -70,16 +70,16 @@ class Node:
 @pytest.fixture
 async def node(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Node]:
     async with open_stores(sqlite_url) as stores:
-        room = AccountRoom(stores)
+        room = AccountHarness(stores)
         services = SimpleNamespace(
-            buckets=Buckets(),
+            buckets=BucketLimiter(),
             clock=room.clock,
             sessions=room.sessions,
-            prekeys=Prekeys(TortoisePrekeys(), Counting(), room.clock, Told()),
-            conversations=Conversations(TortoiseConversations(), Counting(), room.clock),
+            prekeys=Prekeys(TortoisePrekeys(), CountingLimiter(), room.clock, RecordingListener()),
+            conversations=Conversations(TortoiseConversations(), CountingLimiter(), room.clock),
         )
-        settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path)})
-        async with TestClient(TestServer(build_door(settings, cast("Services", services), ROUTES))) as http:
+        settings = load_settings(Role.START, {"VYRY_DATA_DIR": str(tmp_path)})
+        async with TestClient(TestServer(build_rest_app(settings, cast("Services", services), ROUTES))) as http:
             yield Node(http, room)
 
 

@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.chain import Chain, octets
-from tests.client import Body, Device, Refused
-from tests.device_keys import base64_text
-from tests.line import Line
-from tests.live_house import House, until
-from vyry.adapters.database import connection
+from tests.support.chain_checker import ChainChecker, to_bytes
+from tests.support.device_keys import base64_text
+from tests.support.device_socket import DeviceSocket
+from tests.support.node_server import NodeServer, wait_until
+from tests.support.rest_device import Body, Device, RequestRefused
+from vyry.storage.database import connection
 
 
 @dataclass
-class Mail:
+class MailboxHarness:
     """Ann writes to Bo, who has no socket."""
 
-    house: House
+    house: NodeServer
     ann: Device
     bo: Device
     together: str
@@ -36,7 +36,7 @@ class Mail:
 
     async def refused(self, seq: int, head: bytes) -> Body:
         """The refusal of this acknowledgement."""
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(RequestRefused) as refusal:
             await self.acknowledge(seq, head)
         assert (refusal.value.status, refusal.value.code) == (409, "STALE_HEAD")
         return refusal.value.body
@@ -47,24 +47,24 @@ class Mail:
     async def heads(self, count: int) -> list[bytes]:
         """The heads of the first so many entries, from 0 on, as Bo computes them."""
         page = await self.page("?limit=200")
-        chain = Chain(page["mailboxId"])
+        chain = ChainChecker(page["mailboxId"])
         heads = [chain.head]
         for entry in page["entries"][:count]:
-            chain.take(entry)
+            chain.advance(entry)
             heads.append(chain.head)
         return heads
 
 
 @pytest.fixture
-async def mail(house: House) -> Mail:
-    ann, bo, together = await house.pair()
-    return Mail(house, ann, bo, together)
+async def mail(house: NodeServer) -> MailboxHarness:
+    ann, bo, together = await house.sign_up_pair()
+    return MailboxHarness(house, ann, bo, together)
 
 
-async def test_an_empty_mailbox_stands_at_zero(mail: Mail) -> None:
+async def test_an_empty_mailbox_stands_at_zero(mail: MailboxHarness) -> None:
     page = await mail.page()
 
-    head = base64_text(Chain(page["mailboxId"]).head)
+    head = base64_text(ChainChecker(page["mailboxId"]).head)
     assert page == {
         "entries": [],
         "drained": True,
@@ -74,7 +74,7 @@ async def test_an_empty_mailbox_stands_at_zero(mail: Mail) -> None:
     }
 
 
-async def test_what_was_accepted_is_there_at_once(mail: Mail) -> None:
+async def test_what_was_accepted_is_there_at_once(mail: MailboxHarness) -> None:
     for count in range(1, 11):
         await mail.ann.post(mail.together, mail.bo, b"x")
 
@@ -83,7 +83,7 @@ async def test_what_was_accepted_is_there_at_once(mail: Mail) -> None:
         assert (len(page["entries"]), page["drained"]) == (count, True)
 
 
-async def test_pages_follow_each_other_without_a_gap(mail: Mail) -> None:
+async def test_pages_follow_each_other_without_a_gap(mail: MailboxHarness) -> None:
     await mail.post(*(b"%d" % n for n in range(5)))
 
     pages = [await mail.bo.collect(limit=2) for _ in range(4)]
@@ -93,7 +93,7 @@ async def test_pages_follow_each_other_without_a_gap(mail: Mail) -> None:
     assert mail.bo.contents == [b"%d" % n for n in range(5)]
 
 
-async def test_what_was_acknowledged_never_comes_again(mail: Mail) -> None:
+async def test_what_was_acknowledged_never_comes_again(mail: MailboxHarness) -> None:
     await mail.post(b"1", b"2", b"3")
     heads = await mail.heads(3)
 
@@ -105,7 +105,7 @@ async def test_what_was_acknowledged_never_comes_again(mail: Mail) -> None:
     assert [entry["seq"] for entry in page["entries"]] == [3]
 
 
-async def test_the_present_point_and_a_lower_one_change_nothing(mail: Mail) -> None:
+async def test_the_present_point_and_a_lower_one_change_nothing(mail: MailboxHarness) -> None:
     await mail.post(b"1", b"2")
     heads = await mail.heads(2)
     answer = await mail.acknowledge(2, heads[2])
@@ -115,7 +115,7 @@ async def test_the_present_point_and_a_lower_one_change_nothing(mail: Mail) -> N
     assert await mail.acknowledge(0, heads[0]) == answer
 
 
-async def test_a_wrong_head_is_refused_with_the_point_and_changes_nothing(mail: Mail) -> None:
+async def test_a_wrong_head_is_refused_with_the_point_and_changes_nothing(mail: MailboxHarness) -> None:
     await mail.post(b"1", b"2")
     heads = await mail.heads(2)
 
@@ -125,13 +125,13 @@ async def test_a_wrong_head_is_refused_with_the_point_and_changes_nothing(mail: 
     assert len((await mail.page())["entries"]) == 2
 
 
-async def test_what_was_never_sent_cannot_be_acknowledged(mail: Mail) -> None:
+async def test_what_was_never_sent_cannot_be_acknowledged(mail: MailboxHarness) -> None:
     await mail.bo.collect()
     for content in (b"1", b"2", b"3"):
         await mail.ann.post(mail.together, mail.bo, content)
-    while len(mail.bo.seen) < 2:
-        await mail.bo.collect(wait=5, limit=2 - len(mail.bo.seen))
-    two, heads = mail.bo.chain, await foretold(mail)
+    while len(mail.bo.received) < 2:
+        await mail.bo.collect(wait=5, limit=2 - len(mail.bo.received))
+    two, heads = mail.bo.chain, await true_heads(mail)
     assert two is not None
 
     told = await mail.refused(3, heads[3])
@@ -141,7 +141,7 @@ async def test_what_was_never_sent_cannot_be_acknowledged(mail: Mail) -> None:
     assert allowed["cursor"]["seq"] == 2
 
 
-async def foretold(mail: Mail) -> dict[int, bytes]:
+async def true_heads(mail: MailboxHarness) -> dict[int, bytes]:
     """The true heads of all entries, read behind the node's back once all three are there."""
     sql = "SELECT seq, head FROM envelope WHERE seq IS NOT NULL"
     while len(rows := await connection().execute_query_dict(sql)) < 3:
@@ -154,17 +154,17 @@ async def unnumbered() -> list[dict[str, Any]]:
     return list(await connection().execute_query_dict("SELECT mailbox FROM envelope WHERE seq IS NULL"))
 
 
-async def test_beyond_the_end_is_refused_with_the_point(mail: Mail) -> None:
+async def test_beyond_the_end_is_refused_with_the_point(mail: MailboxHarness) -> None:
     await mail.post(b"1")
 
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RequestRefused) as refusal:
         await mail.page("?after=2")
 
     assert (refusal.value.status, refusal.value.code) == (409, "STALE_HEAD")
     assert refusal.value.body["cursor"] == (await mail.page())["cursor"]
 
 
-async def test_behind_the_acknowledged_point_reading_starts_just_after_it(mail: Mail) -> None:
+async def test_behind_the_acknowledged_point_reading_starts_just_after_it(mail: MailboxHarness) -> None:
     await mail.post(b"1", b"2", b"3")
     await mail.acknowledge(2, (await mail.heads(2))[2])
 
@@ -173,7 +173,7 @@ async def test_behind_the_acknowledged_point_reading_starts_just_after_it(mail: 
     assert ([entry["seq"] for entry in page["entries"]], page["drained"]) == ([3], True)
 
 
-async def test_a_parked_entry_is_a_tombstone_from_now_on_and_the_sender_sees_it(mail: Mail) -> None:
+async def test_a_parked_entry_is_a_tombstone_from_now_on_and_the_sender_sees_it(mail: MailboxHarness) -> None:
     await mail.bo.post(mail.together, mail.ann, b"we know each other")
     _, second, third = await mail.post(b"1", b"2", b"3")
     heads = await mail.heads(3)
@@ -191,17 +191,17 @@ async def test_a_parked_entry_is_a_tombstone_from_now_on_and_the_sender_sees_it(
     assert (await mail.acknowledge(3, heads[3]))["cursor"]["seq"] == 3
 
 
-async def test_what_is_not_there_cannot_be_parked(mail: Mail) -> None:
+async def test_what_is_not_there_cannot_be_parked(mail: MailboxHarness) -> None:
     await mail.post(b"1")
     await mail.acknowledge(1, (await mail.heads(1))[1])
 
     for seq in (1, 2):
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(RequestRefused) as refusal:
             await mail.bo.call("POST", "/mailbox/park", {"seq": seq, "reason": ""})
         assert (refusal.value.status, refusal.value.code) == (404, "NOT_FOUND")
 
 
-async def test_what_is_past_its_expiry_comes_as_a_tombstone(mail: Mail) -> None:
+async def test_what_is_past_its_expiry_comes_as_a_tombstone(mail: MailboxHarness) -> None:
     await mail.bo.post(mail.together, mail.ann, b"we know each other")
     message, _ = await mail.post(b"1", b"2")
     sql = "UPDATE envelope SET expires_at = accepted_at WHERE seq = 1"
@@ -211,14 +211,14 @@ async def test_what_is_past_its_expiry_comes_as_a_tombstone(mail: Mail) -> None:
     await mail.house.services.mail_store.upkeep.expire(mail.house.services.clock.now(), 100)
     await mail.bo.acknowledge()
 
-    assert [entry.get("tombstone") for entry in mail.bo.seen] == [{"reason": "expired", "count": 1}, None]
+    assert [entry.get("tombstone") for entry in mail.bo.received] == [{"reason": "expired", "count": 1}, None]
     assert (await mail.ann.call("GET", f"/messages/{message}"))["copies"][0]["state"] == "expired"
 
 
-async def test_a_long_poll_is_woken_by_a_post(mail: Mail) -> None:
+async def test_a_long_poll_is_woken_by_a_post(mail: MailboxHarness) -> None:
     await mail.bo.collect()
     poll = asyncio.create_task(mail.bo.collect(wait=30))
-    await until(lambda: bool(mail.house.switchboard.collector._polls))
+    await wait_until(lambda: bool(mail.house.switchboard.collector._polls))
 
     await mail.ann.post(mail.together, mail.bo, b"news")
 
@@ -227,31 +227,31 @@ async def test_a_long_poll_is_woken_by_a_post(mail: Mail) -> None:
     assert (mail.bo.contents, page["drained"]) == ([b"news"], True)
 
 
-async def test_a_long_poll_without_news_ends_empty(mail: Mail) -> None:
+async def test_a_long_poll_without_news_ends_empty(mail: MailboxHarness) -> None:
     page = await mail.page("?wait=1")
 
     assert (page["entries"], page["drained"]) == ([], True)
 
 
-async def test_of_the_long_polls_of_a_device_only_the_newest_waits(mail: Mail) -> None:
+async def test_of_the_long_polls_of_a_device_only_the_newest_waits(mail: MailboxHarness) -> None:
     polls = mail.house.switchboard.collector._polls
     older = asyncio.create_task(mail.page("?wait=30"))
-    await until(lambda: bool(polls))
+    await wait_until(lambda: bool(polls))
     first = next(iter(polls.values()))
     newer = asyncio.create_task(mail.page("?wait=30"))
 
     async with asyncio.timeout(10):
         page = await older
 
-    await until(lambda: len(polls) == 1 and first not in polls.values())
+    await wait_until(lambda: len(polls) == 1 and first not in polls.values())
     assert (page["entries"], page["drained"], newer.done()) == ([], True, False)
     await mail.house.switchboard.drain()
     await newer
 
 
-async def test_a_draining_node_lets_long_polls_go(mail: Mail) -> None:
+async def test_a_draining_node_lets_long_polls_go(mail: MailboxHarness) -> None:
     poll = asyncio.create_task(mail.page("?wait=30"))
-    await until(lambda: bool(mail.house.switchboard.collector._polls))
+    await wait_until(lambda: bool(mail.house.switchboard.collector._polls))
 
     await mail.house.switchboard.drain()
 
@@ -273,10 +273,10 @@ async def test_a_draining_node_lets_long_polls_go(mail: Mail) -> None:
         "?limit=",
     ],
 )
-async def test_a_wrong_query_is_refused(small_house: House, query: str) -> None:
+async def test_a_wrong_query_is_refused(small_house: NodeServer, query: str) -> None:
     device = await small_house.node.sign_up(with_keys=False)
 
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RequestRefused) as refusal:
         await device.call("GET", f"/mailbox{query}")
 
     assert (refusal.value.status, refusal.value.code) == (400, "INVALID_REQUEST")
@@ -297,24 +297,24 @@ HEAD = base64_text(bytes(32))
         ("park", {"seq": 1}),
     ],
 )
-async def test_a_wrong_body_is_refused(small_house: House, path: str, body: Body) -> None:
+async def test_a_wrong_body_is_refused(small_house: NodeServer, path: str, body: Body) -> None:
     device = await small_house.node.sign_up(with_keys=False)
 
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RequestRefused) as refusal:
         await device.call("POST", f"/mailbox/{path}", body)
 
     assert (refusal.value.status, refusal.value.code) == (400, "INVALID_REQUEST")
 
 
-async def test_one_mailbox_is_read_by_rest_and_socket_alike(mail: Mail) -> None:
+async def test_one_mailbox_is_read_by_rest_and_socket_alike(mail: MailboxHarness) -> None:
     await mail.post(b"1", b"2", b"3")
     await mail.acknowledge(1, (await mail.heads(1))[1])
     page = await mail.page()
-    mail.bo.chain = Chain(page["mailboxId"])
-    mail.bo.chain.seq, mail.bo.chain.head = 1, octets(page["cursor"]["head"])
+    mail.bo.chain = ChainChecker(page["mailboxId"])
+    mail.bo.chain.seq, mail.bo.chain.head = 1, to_bytes(page["cursor"]["head"])
 
-    line = await Line.live(mail.bo, codec="json")
-    await line.seen(2)
+    line = await DeviceSocket.connect_and_resume(mail.bo, codec="json")
+    await line.wait_for_entries(2)
 
-    assert mail.bo.seen == page["entries"]
+    assert mail.bo.received == page["entries"]
     await line.close()

@@ -16,16 +16,16 @@ from tortoise.context import TortoiseContext
 from tortoise.utils import generate_schema_for_client
 
 from scripts.services import Postgres
-from tests.databases import database, database_url
-from vyry.adapters.database import tortoise_config
-from vyry.adapters.migrating import applied, migrate, pending, rollback
+from tests.support.databases import database_url, temporary_database
 from vyry.errors import SchemaTooOld, Unavailable
+from vyry.storage.database import tortoise_config
+from vyry.storage.migrator import applied_migrations, migrate, pending_migrations, rollback
 
 
 MIGRATIONS = sorted(path for path in (Path(__file__).parents[2] / "migrations").glob("[0-9]*.py"))
 NAMES = [path.stem for path in MIGRATIONS]
 MIGRATE = (
-    "import asyncio, sys; from vyry.adapters.migrating import migrate; print(len(asyncio.run(migrate(sys.argv[1]))))"
+    "import asyncio, sys; from vyry.storage.migrator import migrate; print(len(asyncio.run(migrate(sys.argv[1]))))"
 )
 #: The columns, then the keys and unique sets, of every table.
 COLUMNS = {
@@ -55,13 +55,13 @@ def second_url(empty_url: str, tmp_path: Path) -> Iterator[str]:
     if empty_url.startswith("sqlite"):
         yield f"sqlite://{tmp_path / 'second.db'}"
         return
-    with database("second") as name:
+    with temporary_database("second") as name:
         yield database_url(name)
 
 
 @pytest.fixture
 def empty_database() -> object:
-    with database("empty") as name:
+    with temporary_database("empty") as name:
         yield name
 
 
@@ -82,7 +82,7 @@ async def test_from_nothing_to_the_newest_and_back_step_by_step(empty_url: str) 
 
     assert (first, told, again) == (NAMES, NAMES, [])
     assert undone == [*reversed(NAMES), None]
-    assert await pending(empty_url) == NAMES
+    assert await pending_migrations(empty_url) == NAMES
     assert await migrate(empty_url) == NAMES
 
 
@@ -90,7 +90,7 @@ async def test_twelve_that_start_at_once_apply_each_migration_once(empty_url: st
     counts = await asyncio.gather(*(run(empty_url) for _ in range(12)))
 
     assert sorted(counts) == sorted([str(len(NAMES)), *["0"] * 11])
-    assert await applied(empty_url) == NAMES
+    assert await applied_migrations(empty_url) == NAMES
 
 
 def test_a_node_refuses_a_database_that_was_not_migrated(empty_database: str) -> None:
@@ -144,8 +144,8 @@ async def test_a_schema_newer_than_the_program_is_refused_in_one_line(tmp_path: 
 async def test_looking_changes_nothing(tmp_path: Path) -> None:
     url = f"sqlite://{tmp_path / 'vyry.db'}"
 
-    assert await pending(url) == NAMES
-    assert await applied(url) == []
+    assert await pending_migrations(url) == NAMES
+    assert await applied_migrations(url) == []
     assert await asyncio.to_thread(os.listdir, tmp_path) == []
 
 
@@ -179,7 +179,7 @@ async def test_a_file_with_data_is_copied_before_it_changes(tmp_path: Path) -> N
 async def test_a_database_that_is_away_is_unavailable() -> None:
     with Postgres() as postgres:
         url = postgres.url
-    for act in (migrate, rollback, pending):
+    for act in (migrate, rollback, pending_migrations):
         with pytest.raises(Unavailable):
             await act(url)
 

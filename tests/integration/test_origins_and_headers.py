@@ -11,12 +11,12 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from scripts.nodes import Alone
-from tests.client import Node
-from tests.raw_frames import RawSocket, upgrade
+from scripts.nodes import AllInOneProcess
+from tests.support.raw_websocket import RawSocket, upgrade_request
+from tests.support.rest_device import NodeClient
 from vyry.settings import Role, load_settings
-from web.app import build_door, listening
-from web.keys import Route
+from web.app import build_rest_app, serve_app
+from web.app_keys import Route
 from web.routes import ROUTES
 
 
@@ -53,7 +53,7 @@ ORIGINS = {
 }
 
 
-class Door:
+class RawServerClient:
     """A node in front of no services: whatever would ask one answers 500."""
 
     def __init__(self, http: aiohttp.ClientSession, port: int) -> None:
@@ -68,15 +68,15 @@ class Door:
         return answer
 
 
-async def serving(folder: Path, **environment: str) -> AsyncIterator[Door]:
-    settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(folder), **environment})
-    app = build_door(settings, cast(Any, None), ROUTES)
-    async with listening(app, "127.0.0.1", 0) as port, aiohttp.ClientSession() as http:
-        yield Door(http, port)
+async def serving(folder: Path, **environment: str) -> AsyncIterator[RawServerClient]:
+    settings = load_settings(Role.START, {"VYRY_DATA_DIR": str(folder), **environment})
+    app = build_rest_app(settings, cast(Any, None), ROUTES)
+    async with serve_app(app, "127.0.0.1", 0) as port, aiohttp.ClientSession() as http:
+        yield RawServerClient(http, port)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def production(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
+async def production(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RawServerClient]:
     environment = {
         "VYRY_ENV": "production",
         "VYRY_SMS": "webhook:https://sms.example.org",
@@ -88,7 +88,7 @@ async def production(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def development(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Door]:
+async def development(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RawServerClient]:
     async for door in serving(tmp_path_factory.mktemp("development"), VYRY_ENV="development"):
         yield door
 
@@ -113,7 +113,7 @@ def assert_secure(answer: aiohttp.ClientResponse, *more: str) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=named)
-async def test_every_route_answers_with_the_headers_of_the_house(production: Door, route: Route) -> None:
+async def test_every_route_answers_with_the_headers_of_the_house(production: RawServerClient, route: Route) -> None:
     assert_secure(await production.say(route.method, path_of(route)))
     assert_secure(await production.say(route.method, path_of(route), Authorization="Basic YTpi"))
     assert_secure(await production.say(route.method, f"{path_of(route)}?strange=1"))
@@ -121,7 +121,7 @@ async def test_every_route_answers_with_the_headers_of_the_house(production: Doo
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=named)
-async def test_every_route_tells_trusted_pages_alone_that_they_may(production: Door, route: Route) -> None:
+async def test_every_route_tells_trusted_pages_alone_that_they_may(production: RawServerClient, route: Route) -> None:
     cors = ("Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Vary")
 
     trusted = await production.say(route.method, path_of(route), Origin=PAGE)
@@ -134,7 +134,7 @@ async def test_every_route_tells_trusted_pages_alone_that_they_may(production: D
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=named)
-async def test_every_route_lets_trusted_pages_alone_ask_before(production: Door, route: Route) -> None:
+async def test_every_route_lets_trusted_pages_alone_ask_before(production: RawServerClient, route: Route) -> None:
     asked = {"Access_Control_Request_Method": route.method, "Access_Control_Request_Headers": "authorization"}
 
     trusted = await production.say("OPTIONS", path_of(route), Origin=PAGE, **asked)
@@ -148,7 +148,7 @@ async def test_every_route_lets_trusted_pages_alone_ask_before(production: Door,
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
-async def test_an_origin_is_trusted_as_a_whole_or_not(production: Door, origin: str) -> None:
+async def test_an_origin_is_trusted_as_a_whole_or_not(production: RawServerClient, origin: str) -> None:
     answer = await production.say("GET", "/health", Origin=origin)
 
     allowed = answer.headers.get("Access-Control-Allow-Origin")
@@ -156,7 +156,7 @@ async def test_an_origin_is_trusted_as_a_whole_or_not(production: Door, origin: 
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
-async def test_a_strange_page_opens_no_socket(production: Door, origin: str) -> None:
+async def test_a_strange_page_opens_no_socket(production: RawServerClient, origin: str) -> None:
     # Who may is asked for a token next, so 401 is past the check.
     answer = await production.say("GET", "/api/v1/ws", Origin=origin, Cookie="session=1")
 
@@ -164,17 +164,17 @@ async def test_a_strange_page_opens_no_socket(production: Door, origin: str) -> 
     assert_secure(answer, "Access-Control-Allow-Origin", "Access-Control-Expose-Headers", "Vary")
 
 
-async def test_two_origins_are_none(production: Door) -> None:
+async def test_two_origins_are_none(production: RawServerClient) -> None:
     said = f"GET /api/v1/ws HTTP/1.1\r\nHost: vyry\r\nOrigin: {PAGE}\r\nOrigin: {PAGE}\r\n\r\n"
     raw = RawSocket(production.port)
     with closing(raw.wire):
         raw.wire.sendall(said.encode())
 
-        assert (await asyncio.to_thread(raw.head)).startswith("HTTP/1.1 403 ")
+        assert (await asyncio.to_thread(raw.read_head)).startswith("HTTP/1.1 403 ")
 
 
 @pytest.mark.parametrize("origin", [origin for origin in ORIGINS if origin])
-async def test_in_development_any_page_may(development: Door, origin: str) -> None:
+async def test_in_development_any_page_may(development: RawServerClient, origin: str) -> None:
     answer = await development.say("GET", "/health", Origin=origin)
 
     assert answer.headers["Access-Control-Allow-Origin"] == origin.replace("OWN", f"127.0.0.1:{development.port}")
@@ -185,11 +185,13 @@ async def test_in_development_any_page_may(development: Door, origin: str) -> No
 @pytest.mark.parametrize(
     "said", ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", f"GET / HTTP/1.1\r\nX: {'x' * 9000}\r\n\r\n"]
 )
-async def test_what_is_no_http_is_answered_with_the_headers_of_the_house(production: Door, said: str) -> None:
+async def test_what_is_no_http_is_answered_with_the_headers_of_the_house(
+    production: RawServerClient, said: str
+) -> None:
     raw = RawSocket(production.port)
     with closing(raw.wire):
         raw.wire.sendall(said.encode())
-        status, *lines = (await asyncio.to_thread(raw.head)).split("\r\n")
+        status, *lines = (await asyncio.to_thread(raw.read_head)).split("\r\n")
 
     headers = dict(line.split(": ", 1) for line in lines)
     assert " 400 " in status
@@ -197,13 +199,13 @@ async def test_what_is_no_http_is_answered_with_the_headers_of_the_house(product
 
 
 async def test_an_upgrade_carries_them_too() -> None:
-    with Alone() as alone:
+    with AllInOneProcess() as alone:
         async with aiohttp.ClientSession() as http:
-            device = await Node(http, alone.url, alone.otp_file).sign_up(with_keys=False)
+            device = await NodeClient(http, alone.url, alone.otp_file).sign_up(with_keys=False)
         raw = RawSocket(alone.port)
         with closing(raw.wire):
-            raw.wire.sendall(upgrade(alone.port, device.token))
-            status, *lines = raw.head().split("\r\n")
+            raw.wire.sendall(upgrade_request(alone.port, device.token))
+            status, *lines = raw.read_head().split("\r\n")
 
     headers = dict(line.split(": ", 1) for line in lines)
     assert " 101 " in status

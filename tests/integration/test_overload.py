@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from tests.client import Unclear
-from tests.line import Line
-from tests.live_house import House
+from tests.support.device_socket import DeviceSocket
+from tests.support.node_server import NodeServer
+from tests.support.rest_device import OutcomeUnknown
 from vyry.mail import posting
-from web.live.reader import OVERLOADS
+from web.live.reader import MAX_OVERLOAD_REFUSALS
 
 
 @pytest.fixture
@@ -19,43 +19,43 @@ def overloaded(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 async def test_posts_are_refused_by_both_doors_and_taken_again_afterwards(
-    small_house: House, overloaded: pytest.MonkeyPatch
+    small_house: NodeServer, overloaded: pytest.MonkeyPatch
 ) -> None:
-    ann, bo, conversation = await small_house.pair()
-    line = await Line.live(ann, codec="json")
-    body = ann.body_of(conversation, [bo.user_id], b"one too many")
+    ann, bo, conversation = await small_house.sign_up_pair()
+    line = await DeviceSocket.connect_and_resume(ann, codec="json")
+    body = ann.build_post(conversation, [bo.user_id], b"one too many")
 
-    with pytest.raises(Unclear, match="503"):
+    with pytest.raises(OutcomeUnknown, match="503"):
         await ann.call("POST", "/messages", body)
-    with pytest.raises(Unclear, match="UNAVAILABLE"):
-        await line.ask("post", **body)
+    with pytest.raises(OutcomeUnknown, match="UNAVAILABLE"):
+        await line.request("post", **body)
     overloaded.undo()
 
-    assert (await line.ask("post", **body))["isRepeat"] is False
+    assert (await line.request("post", **body))["isRepeat"] is False
     await line.close()
 
 
-async def test_who_goes_on_posting_is_closed(small_house: House, overloaded: pytest.MonkeyPatch) -> None:
+async def test_who_goes_on_posting_is_closed(small_house: NodeServer, overloaded: pytest.MonkeyPatch) -> None:
     del overloaded
-    ann, bo, conversation = await small_house.pair()
-    line = await Line.live(ann, codec="json")
-    body = ann.body_of(conversation, [bo.user_id], b"one too many")
+    ann, bo, conversation = await small_house.sign_up_pair()
+    line = await DeviceSocket.connect_and_resume(ann, codec="json")
+    body = ann.build_post(conversation, [bo.user_id], b"one too many")
 
-    for _ in range(OVERLOADS + 1):
-        await line.tell("post", **body)
+    for _ in range(MAX_OVERLOAD_REFUSALS + 1):
+        await line.send("post", **body)
 
-    assert await line.ended() == 4503
+    assert await line.wait_closed() == 4503
 
 
-async def test_the_bytes_that_wait_are_bounded_too(small_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_bytes_that_wait_are_bounded_too(small_house: NodeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posting, "WAITING_BYTES", 1)
-    ann, bo, conversation = await small_house.pair()
-    bodies = [ann.body_of(conversation, [bo.user_id], b"x" * 1000) for _ in range(3)]
+    ann, bo, conversation = await small_house.sign_up_pair()
+    bodies = [ann.build_post(conversation, [bo.user_id], b"x" * 1000) for _ in range(3)]
 
     outcomes = await asyncio.gather(*(ann.call("POST", "/messages", body) for body in bodies), return_exceptions=True)
     for body, outcome in zip(bodies, outcomes, strict=True):
-        if isinstance(outcome, Unclear):
+        if isinstance(outcome, OutcomeUnknown):
             await ann.call("POST", "/messages", body)
 
-    office = small_house.services.post_office
-    assert (office.is_full, office._waiting_bytes) == (False, 0)
+    office = small_house.services.posting
+    assert (office.is_full, office._pending_bytes) == (False, 0)

@@ -9,13 +9,13 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
-from tests.account_room import CHEAP
-from tests.client import Body, Device, Refused
-from tests.live_house import House, Place, open_house
+from tests.support.account_harness import CHEAP_PIN_COST
+from tests.support.node_server import NodeBackends, NodeServer, open_node_server
+from tests.support.rest_device import Body, Device, RequestRefused
 from vyry.accounts.pin import Guesser
-from vyry.adapters.argon import ArgonPins
-from vyry.adapters.rows import AccountPinRow
-from vyry.ids import DeviceId
+from vyry.in_process.pin_hasher import ArgonPinHasher
+from vyry.kernel.ids import DeviceId
+from vyry.storage.models import AccountPinRow
 
 
 PIN, WRONG = "739251", "958310"
@@ -27,7 +27,7 @@ ELSE = Guesser(UUID(int=1), DeviceId(1))
 
 async def refusal(device: Device, path: str, body: Body, method: str = "POST") -> tuple[int, object, Body]:
     """How the node refuses this."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         await device.call(method, path, body)
     return refused.value.status, refused.value.code, refused.value.body
 
@@ -35,7 +35,7 @@ async def refusal(device: Device, path: str, body: Body, method: str = "POST") -
 async def code(device: Device, purpose: str = "pinReset") -> Body:
     """A challenge to the own number and its code."""
     challenge = await device.node.call("POST", "/auth/request-otp", {"phoneNumber": device.number, "purpose": purpose})
-    return {"challengeId": challenge["challengeId"], "otp": await device.node.otp(device.number)}
+    return {"challengeId": challenge["challengeId"], "otp": await device.node.latest_code(device.number)}
 
 
 async def lock(device: Device) -> None:
@@ -45,7 +45,7 @@ async def lock(device: Device) -> None:
         assert (status, word, body["attempts_remaining"]) == (403, "INVALID_PIN", left)
 
 
-async def test_a_pin_is_set_proven_changed_reset_and_removed(house: House) -> None:
+async def test_a_pin_is_set_proven_changed_reset_and_removed(house: NodeServer) -> None:
     ann = await house.node.sign_up(with_keys=False)
 
     assert await ann.call("GET", "/account/pin") == UNSET
@@ -65,7 +65,7 @@ async def test_a_pin_is_set_proven_changed_reset_and_removed(house: House) -> No
 
 
 @pytest.mark.parametrize("pin", ["12345", "123456", "000000", "password", "x" * 129])
-async def test_a_bad_pin_is_an_invalid_request_that_says_which_field(small_house: House, pin: str) -> None:
+async def test_a_bad_pin_is_an_invalid_request_that_says_which_field(small_house: NodeServer, pin: str) -> None:
     ann = await small_house.node.sign_up(with_keys=False)
 
     status, word, body = await refusal(ann, "/account/pin", {"pin": pin}, "PUT")
@@ -76,8 +76,8 @@ async def test_a_bad_pin_is_an_invalid_request_that_says_which_field(small_house
     assert await ann.call("GET", "/account/pin") == UNSET
 
 
-async def test_a_lock_outlives_a_restart_and_an_empty_redis_until_a_reset(place: Place) -> None:
-    async with open_house(place) as house:
+async def test_a_lock_outlives_a_restart_and_an_empty_redis_until_a_reset(place: NodeBackends) -> None:
+    async with open_node_server(place) as house:
         ann = await house.node.sign_up(with_keys=False)
         await ann.call("PUT", "/account/pin", {"pin": PIN})
         await lock(ann)
@@ -85,7 +85,7 @@ async def test_a_lock_outlives_a_restart_and_an_empty_redis_until_a_reset(place:
         async with Redis.from_url(place.redis) as redis:
             await redis.flushall()
 
-    async with open_house(place) as house:
+    async with open_node_server(place) as house:
         ann.node = house.node
         for path in ("/account/pin/verify", "/account/pin/remove"):
             status, word, body = await refusal(ann, path, {"pin": PIN})
@@ -97,7 +97,7 @@ async def test_a_lock_outlives_a_restart_and_an_empty_redis_until_a_reset(place:
         assert await ann.call("POST", "/account/pin/verify", {"pin": PIN}) == {"verified": True}
 
 
-async def test_sixty_wrong_pins_at_once_are_ten_tries(house: House) -> None:
+async def test_sixty_wrong_pins_at_once_are_ten_tries(house: NodeServer) -> None:
     ann = await house.node.sign_up(with_keys=False)
     await ann.call("PUT", "/account/pin", {"pin": PIN})
 
@@ -107,7 +107,7 @@ async def test_sixty_wrong_pins_at_once_are_ten_tries(house: House) -> None:
     assert [status for status, _, _ in said].count(423) == 50
 
 
-async def test_the_database_holds_argon2id_and_not_the_pin(house: House) -> None:
+async def test_the_database_holds_argon2id_and_not_the_pin(house: NodeServer) -> None:
     ann = await house.node.sign_up(with_keys=False)
     await ann.call("PUT", "/account/pin", {"pin": PIN})
 
@@ -116,9 +116,9 @@ async def test_the_database_holds_argon2id_and_not_the_pin(house: House) -> None
     assert PIN not in str([row.account_id, row.verifier, row.changed_at])
 
 
-async def test_the_other_devices_hear_of_it_in_their_mailboxes(house: House) -> None:
+async def test_the_other_devices_hear_of_it_in_their_mailboxes(house: NodeServer) -> None:
     ann = await house.node.sign_up()
-    other = await house.link(ann)
+    other = await house.add_linked_device(ann)
 
     await ann.call("PUT", "/account/pin", {"pin": PIN})
     await refusal(ann, "/account/pin/verify", {"pin": WRONG})
@@ -132,14 +132,14 @@ async def test_the_other_devices_hear_of_it_in_their_mailboxes(house: House) -> 
 
 
 async def test_while_all_places_are_taken_other_routes_answer_and_one_account_waits_with_few_pins(
-    small_house: House,
+    small_house: NodeServer,
 ) -> None:
     ann = await small_house.node.sign_up(with_keys=False)
     await ann.call("PUT", "/account/pin", {"pin": PIN})
-    hasher = small_house.services.pins.hasher = ArgonPins(CHEAP, threads=2, each=1)
+    hasher = small_house.services.pins.hasher = ArgonPinHasher(CHEAP_PIN_COST, threads=2, each=1)
     async with AsyncExitStack() as stack:
         for _ in range(2):
-            await stack.enter_async_context(hasher.place(ELSE))
+            await stack.enter_async_context(hasher.acquire_slot(ELSE))
         waits = [asyncio.create_task(_status(ann, "POST", "/account/pin/verify", {"pin": PIN})) for _ in range(4)]
         turned_away = [await each for each in islice(asyncio.as_completed(waits), 3)]
         others = [await _status(ann, "GET", path) for path in ("/account", "/devices", "/account/pin", "/mailbox")]
@@ -156,8 +156,8 @@ async def _status(device: Device, method: str, path: str, body: Any = None) -> t
         return answer.status, answer.headers.get("Retry-After")
 
 
-async def _notices(house: House, device: Device) -> list[Body]:
+async def _notices(house: NodeServer, device: Device) -> list[Body]:
     """What stands in the mailbox of this device."""
-    await house.services.notices.deliver()
+    await house.services.notice_poster.post_pending()
     page = await device.call("GET", "/mailbox?wait=2")
     return [entry["notice"] for entry in page["entries"] if "notice" in entry]

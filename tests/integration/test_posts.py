@@ -6,27 +6,27 @@ from typing import Any
 
 import pytest
 
-from tests.client import Body, Device, Refused
-from tests.device_keys import base64_text
-from tests.line import Line
-from tests.live_house import House
+from tests.support.device_keys import base64_text
+from tests.support.device_socket import DeviceSocket
+from tests.support.node_server import NodeServer
+from tests.support.rest_device import Body, Device, RequestRefused
 
 
-async def refused(device: Device, body: Body) -> Refused:
+async def refused(device: Device, body: Body) -> RequestRefused:
     """What this post is refused with, by both doors alike."""
-    with pytest.raises(Refused) as by_rest:
+    with pytest.raises(RequestRefused) as by_rest:
         await device.call("POST", "/messages", body)
-    line = await Line.live(device, codec="json")
-    with pytest.raises(Refused) as by_frame:
-        await line.ask("post", **body)
+    line = await DeviceSocket.connect_and_resume(device, codec="json")
+    with pytest.raises(RequestRefused) as by_frame:
+        await line.request("post", **body)
     await line.close()
     assert {**by_rest.value.body, "request_id": ""} == {**by_frame.value.body, "request_id": ""}
     return by_rest.value
 
 
-async def test_an_accepted_post_is_delivered_with_what_it_said(house: House) -> None:
-    ann, bo, together = await house.pair()
-    body = ann.body_of(together, [bo.user_id], b"hello", lane="control", expiresInSeconds=3600)
+async def test_an_accepted_post_is_delivered_with_what_it_said(house: NodeServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
+    body = ann.build_post(together, [bo.user_id], b"hello", lane="control", expiresInSeconds=3600)
     body["recipients"][0]["devices"][0]["kind"] = 255
 
     accepted = await ann.call("POST", "/messages", body)
@@ -46,12 +46,12 @@ async def test_an_accepted_post_is_delivered_with_what_it_said(house: House) -> 
     assert bo.contents == [b"hello"]
 
 
-async def test_a_post_reaches_every_device_of_both_people(house: House) -> None:
-    ann, bo, together = await house.pair()
-    tablet, laptop = await house.link(ann), await house.link(bo)
+async def test_a_post_reaches_every_device_of_both_people(house: NodeServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
+    tablet, laptop = await house.add_linked_device(ann), await house.add_linked_device(bo)
     for user in (ann.user_id, bo.user_id):
-        await ann.learn(user, again=True)
-    body = ann.body_of(together, [ann.user_id, bo.user_id], b"hello")
+        await ann.fetch_device_list(user, again=True)
+    body = ann.build_post(together, [ann.user_id, bo.user_id], b"hello")
     del body["recipients"][0]["devices"][0]
 
     accepted = await ann.call("POST", "/messages", body)
@@ -63,11 +63,11 @@ async def test_a_post_reaches_every_device_of_both_people(house: House) -> None:
     assert (await ann.collect())["entries"] == []
 
 
-async def test_shared_content_reaches_all_devices_from_one_copy(house: House) -> None:
-    ann, bo, together = await house.pair()
-    laptop = await house.link(bo)
-    await ann.learn(bo.user_id, again=True)
-    body = ann.body_of(together, [bo.user_id], b"") | {"content": base64_text(b"shared")}
+async def test_shared_content_reaches_all_devices_from_one_copy(house: NodeServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
+    laptop = await house.add_linked_device(bo)
+    await ann.fetch_device_list(bo.user_id, again=True)
+    body = ann.build_post(together, [bo.user_id], b"") | {"content": base64_text(b"shared")}
     for device in body["recipients"][0]["devices"]:
         del device["content"]
 
@@ -79,14 +79,14 @@ async def test_shared_content_reaches_all_devices_from_one_copy(house: House) ->
         assert device.contents == [b"shared"]
 
 
-async def test_the_same_post_again_has_the_same_answer(house: House) -> None:
-    ann, bo, together = await house.pair()
-    body = ann.body_of(together, [bo.user_id], b"hello")
-    line = await Line.live(ann)
+async def test_the_same_post_again_has_the_same_answer(house: NodeServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
+    body = ann.build_post(together, [bo.user_id], b"hello")
+    line = await DeviceSocket.connect_and_resume(ann)
 
     first = await ann.call("POST", "/messages", body)
-    binary = ann.body_of(together, [bo.user_id], b"hello", messageId=body["messageId"])
-    by_frame, by_rest = await asyncio.gather(line.ask("post", **binary), ann.call("POST", "/messages", body))
+    binary = ann.build_post(together, [bo.user_id], b"hello", messageId=body["messageId"])
+    by_frame, by_rest = await asyncio.gather(line.request("post", **binary), ann.call("POST", "/messages", body))
 
     assert by_frame == by_rest == first | {"isRepeat": True}
     await bo.collect(wait=20)
@@ -94,27 +94,27 @@ async def test_the_same_post_again_has_the_same_answer(house: House) -> None:
     await line.close()
 
 
-async def test_another_body_under_the_same_id_is_a_mismatch(house: House) -> None:
-    ann, bo, together = await house.pair()
-    body = ann.body_of(together, [bo.user_id], b"hello")
+async def test_another_body_under_the_same_id_is_a_mismatch(house: NodeServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
+    body = ann.build_post(together, [bo.user_id], b"hello")
     await ann.call("POST", "/messages", body)
 
-    refusal = await refused(ann, ann.body_of(together, [bo.user_id], b"other", messageId=body["messageId"]))
+    refusal = await refused(ann, ann.build_post(together, [bo.user_id], b"other", messageId=body["messageId"]))
 
     assert (refusal.code, refusal.status) == ("IDEMPOTENCY_MISMATCH", 409)
 
 
-async def test_stale_devices_are_told_exactly_and_the_id_stays_free(house: House) -> None:
-    ann, bo, together = await house.pair()
-    body = ann.body_of(together, [bo.user_id], b"hello")
-    laptop = await house.link(bo)
+async def test_stale_devices_are_told_exactly_and_the_id_stays_free(house: NodeServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
+    body = ann.build_post(together, [bo.user_id], b"hello")
+    laptop = await house.add_linked_device(bo)
     body["recipients"][0]["devices"][0]["registrationId"] = bo.keys.registration_id % 16380 + 1
     body["recipients"][0]["devices"].append(body["recipients"][0]["devices"][0] | {"deviceId": 9})
 
     refusal = await refused(ann, body)
 
-    known = await ann.learn(bo.user_id, again=True)
-    own = await ann.learn(ann.user_id)
+    known = await ann.fetch_device_list(bo.user_id, again=True)
+    own = await ann.fetch_device_list(ann.user_id)
     assert (refusal.code, refusal.status) == ("STALE_DEVICES", 409)
     told = {name: refusal.body[name] for name in ("missing", "extra", "stale", "epochs", "conversationVersion")}
     assert told == {
@@ -124,41 +124,41 @@ async def test_stale_devices_are_told_exactly_and_the_id_stays_free(house: House
         "epochs": {ann.user_id: own["epoch"], bo.user_id: known["epoch"]},
         "conversationVersion": 1,
     }
-    fresh = ann.body_of(together, [bo.user_id], b"hello", messageId=body["messageId"])
+    fresh = ann.build_post(together, [bo.user_id], b"hello", messageId=body["messageId"])
     assert not (await ann.call("POST", "/messages", fresh))["isRepeat"]
 
 
-async def test_a_repeat_is_answered_though_the_recipient_is_another_now(house: House) -> None:
-    ann, bo, together = await house.pair()
-    body = ann.body_of(together, [bo.user_id], b"hello")
+async def test_a_repeat_is_answered_though_the_recipient_is_another_now(house: NodeServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
+    body = ann.build_post(together, [bo.user_id], b"hello")
     first = await ann.call("POST", "/messages", body)
     await house.node.sign_up(bo.number)
 
     again = await ann.call("POST", "/messages", body)
-    refusal = await refused(ann, ann.body_of(together, [bo.user_id], b"new"))
+    refusal = await refused(ann, ann.build_post(together, [bo.user_id], b"new"))
 
     assert again == first | {"isRepeat": True}
     assert refusal.code == "STALE_DEVICES"
 
 
-async def test_a_foreign_conversation_is_refused_like_none(house: House) -> None:
-    _, bo, together = await house.pair()
+async def test_a_foreign_conversation_is_refused_like_none(house: NodeServer) -> None:
+    _, bo, together = await house.sign_up_pair()
     cy = await house.node.sign_up()
-    await cy.learn(bo.user_id)
+    await cy.fetch_device_list(bo.user_id)
 
     for conversation in (together, str(uuid.uuid4())):
-        refusal = await refused(cy, cy.body_of(conversation, [bo.user_id], b"hello"))
+        refusal = await refused(cy, cy.build_post(conversation, [bo.user_id], b"hello"))
         assert (refusal.code, refusal.status) == ("NOT_A_MEMBER", 403)
 
 
-async def test_who_is_no_member_is_not_found_like_nobody(house: House) -> None:
-    ann, bo, together = await house.pair()
+async def test_who_is_no_member_is_not_found_like_nobody(house: NodeServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
     cy = await house.node.sign_up()
-    await ann.learn(cy.user_id)
-    ann.lists[str(uuid.UUID(int=5))] = ann.lists[cy.user_id]
+    await ann.fetch_device_list(cy.user_id)
+    ann.device_lists[str(uuid.UUID(int=5))] = ann.device_lists[cy.user_id]
 
     for stranger in (cy.user_id, str(uuid.UUID(int=5))):
-        refusal = await refused(ann, ann.body_of(together, [bo.user_id, stranger], b"hello"))
+        refusal = await refused(ann, ann.build_post(together, [bo.user_id, stranger], b"hello"))
         assert (refusal.code, refusal.status) == ("NOT_FOUND", 404)
 
 
@@ -204,10 +204,10 @@ DEVICE = "recipients.0.devices.0"
         (f"{DEVICE}.registrationId", True),
     ],
 )
-async def test_a_post_of_the_wrong_shape_is_refused(small_house: House, path: str, value: Any) -> None:
+async def test_a_post_of_the_wrong_shape_is_refused(small_house: NodeServer, path: str, value: Any) -> None:
     ann = await small_house.node.sign_up()
-    ann.lists[ann.user_id] = await ann.learn(ann.user_id)
-    body = ann.body_of(str(uuid.uuid4()), [ann.user_id], b"hello")
+    ann.device_lists[ann.user_id] = await ann.fetch_device_list(ann.user_id)
+    body = ann.build_post(str(uuid.uuid4()), [ann.user_id], b"hello")
     change(body, path, value)
 
     refusal = await refused(ann, body)
@@ -215,8 +215,8 @@ async def test_a_post_of_the_wrong_shape_is_refused(small_house: House, path: st
     assert (refusal.code, refusal.status) == ("INVALID_REQUEST", 400)
 
 
-async def test_the_largest_content_is_taken(small_house: House) -> None:
-    ann, bo, together = await small_house.pair()
+async def test_the_largest_content_is_taken(small_house: NodeServer) -> None:
+    ann, bo, together = await small_house.sign_up_pair()
 
     await ann.post(together, bo, b"x" * 65_536)
     await bo.collect(wait=20)
@@ -224,16 +224,16 @@ async def test_the_largest_content_is_taken(small_house: House) -> None:
     assert bo.contents == [b"x" * 65_536]
 
 
-async def test_a_client_that_leaves_in_mid_post_has_posted(house: House) -> None:
-    ann, bo, together = await house.pair()
-    line = await Line.live(ann)
-    body = ann.body_of(together, [bo.user_id], b"hello")
+async def test_a_client_that_leaves_in_mid_post_has_posted(house: NodeServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
+    line = await DeviceSocket.connect_and_resume(ann)
+    body = ann.build_post(together, [bo.user_id], b"hello")
 
-    await line.tell("post", **body)
+    await line.send("post", **body)
     await line.close()
     await bo.collect(wait=20)
     again = await ann.call(
-        "POST", "/messages", ann.body_of(together, [bo.user_id], b"hello", messageId=body["messageId"])
+        "POST", "/messages", ann.build_post(together, [bo.user_id], b"hello", messageId=body["messageId"])
     )
 
     assert bo.contents == [b"hello"]
@@ -246,11 +246,11 @@ async def states(device: Device, message_id: str) -> list[tuple[str, int | None,
     return [(copy["userId"], copy.get("deviceId"), copy["state"]) for copy in copies]
 
 
-async def test_the_sender_follows_copies_for_own_devices_to_their_end(house: House) -> None:
-    ann, _, _ = await house.pair()
-    laptop, tablet = await house.link(ann), await house.link(ann, 3)
-    await ann.learn(ann.user_id, again=True)
-    body = ann.body_of(ann.user_id, [ann.user_id], b"hello")
+async def test_the_sender_follows_copies_for_own_devices_to_their_end(house: NodeServer) -> None:
+    ann, _, _ = await house.sign_up_pair()
+    laptop, tablet = await house.add_linked_device(ann), await house.add_linked_device(ann, 3)
+    await ann.fetch_device_list(ann.user_id, again=True)
+    body = ann.build_post(ann.user_id, [ann.user_id], b"hello")
     body["recipients"][0]["devices"] = [each for each in body["recipients"][0]["devices"] if each["deviceId"] > 1]
     message_id = (await ann.call("POST", "/messages", body))["messageId"]
 
@@ -264,34 +264,34 @@ async def test_the_sender_follows_copies_for_own_devices_to_their_end(house: Hou
     assert await states(ann, message_id) == [(ann.user_id, 2, "acknowledged"), (ann.user_id, 3, "dropped")]
 
 
-async def test_only_the_sending_account_may_ask_what_became_of_a_message(house: House) -> None:
-    ann, bo, together = await house.pair()
-    tablet = await house.link(ann)
-    body = ann.body_of(together, [bo.user_id], b"hello")
-    await ann.learn(ann.user_id, again=True)
-    own = ann.body_of(together, [ann.user_id], b"hello")["recipients"][0]
+async def test_only_the_sending_account_may_ask_what_became_of_a_message(house: NodeServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
+    tablet = await house.add_linked_device(ann)
+    body = ann.build_post(together, [bo.user_id], b"hello")
+    await ann.fetch_device_list(ann.user_id, again=True)
+    own = ann.build_post(together, [ann.user_id], b"hello")["recipients"][0]
     own["devices"] = [device for device in own["devices"] if device["deviceId"] == 2]
     body["recipients"].append(own)
     await ann.call("POST", "/messages", body)
 
     assert len(await states(tablet, body["messageId"])) == 2
     for stranger, message in ((bo, body["messageId"]), (ann, str(uuid.uuid4()))):
-        with pytest.raises(Refused) as refusal:
+        with pytest.raises(RequestRefused) as refusal:
             await states(stranger, message)
         assert (refusal.value.status, refusal.value.code) == (404, "NOT_FOUND")
 
 
-async def test_many_posters_at_once_keep_everybodys_order(house: House) -> None:
-    ann, bo, together = await house.pair()
-    lines = [await Line.live(ann), await Line.live(bo)]
+async def test_many_posters_at_once_keep_everybodys_order(house: NodeServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
+    lines = [await DeviceSocket.connect_and_resume(ann), await DeviceSocket.connect_and_resume(bo)]
 
-    async def post_all(line: Line, other: Device) -> None:
-        bodies = [line.device.body_of(together, [other.user_id], b"%d" % n) for n in range(60)]
-        await asyncio.gather(*(line.ask("post", **body) for body in bodies))
+    async def post_all(line: DeviceSocket, other: Device) -> None:
+        bodies = [line.device.build_post(together, [other.user_id], b"%d" % n) for n in range(60)]
+        await asyncio.gather(*(line.request("post", **body) for body in bodies))
 
     await asyncio.gather(post_all(lines[0], bo), post_all(lines[1], ann))
     for line in lines:
-        await line.seen(60)
+        await line.wait_for_entries(60)
 
     assert ann.contents == bo.contents == [b"%d" % n for n in range(60)]
     for line in lines:

@@ -7,11 +7,19 @@ from contextlib import suppress
 import asyncpg
 import pytest
 
-from tests.contracts.key_room import IDENTITY, NOON, KeyRoom, handed_out, open_key_room, refill, upload
+from tests.support.directory_harness import (
+    IDENTITY,
+    NOON,
+    DirectoryHarness,
+    claimed_key_ids,
+    make_refill,
+    make_upload,
+    open_directory,
+)
 from vyry.accounts.account import Caller
-from vyry.devices.keyset import Claimed, KeyState
+from vyry.devices.keyset import ClaimResult, KeyState
 from vyry.errors import Unavailable
-from vyry.ids import MailboxKey
+from vyry.kernel.ids import MailboxKey
 
 
 NOBODY = MailboxKey(0)
@@ -19,18 +27,18 @@ _KILL_OTHERS = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 
-class Crowd:
+class ConcurrentClaimers:
     """Takers that go on until every tenth claim was followed by the death of all connections, ten times."""
 
-    def __init__(self, room: KeyRoom, owner: Caller) -> None:
+    def __init__(self, room: DirectoryHarness, owner: Caller) -> None:
         self._room = room
         self._owner = owner
         self._taken = asyncio.Semaphore(0)
         self._is_over = False
-        self.claims: list[Claimed] = []
+        self.claims: list[ClaimResult] = []
         self.died: list[Unavailable] = []
 
-    async def take(self) -> None:
+    async def claim_forever(self) -> None:
         """Claim, time and again."""
         while not self._is_over:
             try:
@@ -44,7 +52,7 @@ class Crowd:
         for first in range(51, 301, 10):
             with suppress(Unavailable):
                 more = range(first, first + 10)
-                await self._room.prekeys.refill(self._owner, IDENTITY, refill(more, more), NOON)
+                await self._room.prekeys.refill(self._owner, IDENTITY, make_refill(more, more), NOON)
 
     async def kill(self, url: str) -> None:
         """End every connection but this one."""
@@ -58,48 +66,48 @@ class Crowd:
 
 
 @pytest.fixture
-async def room(postgres_url: str) -> AsyncIterator[KeyRoom]:
-    async with open_key_room(postgres_url) as room:
+async def room(postgres_url: str) -> AsyncIterator[DirectoryHarness]:
+    async with open_directory(postgres_url) as room:
         yield room
 
 
 @pytest.fixture
-async def bo(room: KeyRoom) -> Caller:
-    return await room.device(await room.person())
+async def bo(room: DirectoryHarness) -> Caller:
+    return await room.add_device(await room.add_account())
 
 
-async def test_of_400_takers_100_get_a_key_of_their_own(room: KeyRoom, bo: Caller) -> None:
-    await room.prekeys.replace(bo, upload(range(1, 101), range(1, 101)), NOON)
+async def test_of_400_takers_100_get_a_key_of_their_own(room: DirectoryHarness, bo: Caller) -> None:
+    await room.prekeys.replace(bo, make_upload(range(1, 101), range(1, 101)), NOON)
 
     # More than this many at once would wait longer for a connection than the node lets anybody wait, on a slow machine.
     gate = asyncio.Semaphore(100)
 
-    async def take() -> Claimed:
+    async def take() -> ClaimResult:
         async with gate:
             return await room.prekeys.claim(bo.user_id, None, NOBODY)
 
     claims = await asyncio.gather(*(take() for _ in range(400)))
 
-    one_time, pq = handed_out(claims)
+    one_time, pq = claimed_key_ids(claims)
     assert sorted(one_time) == sorted(pq) == list(range(1, 101))
     assert len(claims) == 400
     assert (await state(room, bo)).last_resort_uses == 300
 
 
 async def test_nothing_is_handed_out_twice_while_connections_die_and_keys_are_added(
-    room: KeyRoom, bo: Caller, postgres_url: str
+    room: DirectoryHarness, bo: Caller, postgres_url: str
 ) -> None:
-    await room.prekeys.replace(bo, upload(range(1, 51), range(1, 51)), NOON)
-    crowd = Crowd(room, bo)
+    await room.prekeys.replace(bo, make_upload(range(1, 51), range(1, 51)), NOON)
+    crowd = ConcurrentClaimers(room, bo)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(20):
-            group.create_task(crowd.take())
+            group.create_task(crowd.claim_forever())
         group.create_task(crowd.add())
         group.create_task(crowd.kill(postgres_url))
 
     claims, died = crowd.claims, crowd.died
-    one_time, pq = handed_out(claims)
+    one_time, pq = claimed_key_ids(claims)
     left = await state(room, bo)
     assert died
     assert len(one_time) == len(set(one_time))
@@ -108,7 +116,7 @@ async def test_nothing_is_handed_out_twice_while_connections_die_and_keys_are_ad
     assert left.issued_through.one_time >= max(one_time)
 
 
-async def state(room: KeyRoom, owner: Caller) -> KeyState:
+async def state(room: DirectoryHarness, owner: Caller) -> KeyState:
     found = await room.prekeys.state(owner.mailbox)
     assert found
     return found

@@ -7,12 +7,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.client import Device, Refused
-from tests.live_house import House
-from vyry.adapters.rows import DeviceRow, PushTargetRow
-from vyry.devices.endpoints import Reach
-from vyry.devices.push import PushKind, PushTarget, check
+from tests.support.node_server import NodeServer
+from tests.support.rest_device import Device, RequestRefused
+from vyry.devices.endpoints import EndpointPolicy
+from vyry.devices.push import PushKind, PushTarget, check_target
 from vyry.errors import InvalidRequest
+from vyry.storage.models import DeviceRow, PushTargetRow
 
 
 PATH = "/devices/current/push"
@@ -57,7 +57,7 @@ async def kept(device: Device) -> list[PushTargetRow]:
 
 
 @pytest.mark.parametrize("target", GOOD, ids=lambda target: str(target["kind"]))
-async def test_a_device_registers_and_withdraws(small_house: House, target: dict[str, Any]) -> None:
+async def test_a_device_registers_and_withdraws(small_house: NodeServer, target: dict[str, Any]) -> None:
     device = await small_house.node.sign_up()
 
     await device.call("PUT", PATH, target)
@@ -70,10 +70,10 @@ async def test_a_device_registers_and_withdraws(small_house: House, target: dict
 
 
 @pytest.mark.parametrize(("target", "field"), BAD)
-async def test_what_is_wrong_is_named(small_house: House, target: dict[str, Any], field: str) -> None:
+async def test_what_is_wrong_is_named(small_house: NodeServer, target: dict[str, Any], field: str) -> None:
     device = await small_house.node.sign_up()
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         await device.call("PUT", PATH, {name: value for name, value in target.items() if value is not None})
 
     assert (refused.value.status, refused.value.body["error_code"]) == (400, "INVALID_REQUEST")
@@ -81,7 +81,7 @@ async def test_what_is_wrong_is_named(small_house: House, target: dict[str, Any]
     assert await kept(device) == []
 
 
-async def test_a_target_takes_the_place_of_the_one_before_and_ends_with_its_device(house: House) -> None:
+async def test_a_target_takes_the_place_of_the_one_before_and_ends_with_its_device(house: NodeServer) -> None:
     device = await house.node.sign_up()
     for target in GOOD:
         await device.call("PUT", PATH, target)
@@ -94,12 +94,12 @@ async def test_a_target_takes_the_place_of_the_one_before_and_ends_with_its_devi
 
 @pytest.mark.parametrize("place", ["push.example", "127.0.0.1:9", "127.0.0.1", "localhost:8001", "ntfy.lan:80"])
 def test_in_clear_only_named_ports_of_this_machine_are_woken_by(place: str) -> None:
-    own = Reach(frozenset({"127.0.0.1:8443", "localhost:8443", "ntfy.lan:80"}))
+    own = EndpointPolicy(frozenset({"127.0.0.1:8443", "localhost:8443", "ntfy.lan:80"}))
 
-    check(PushTarget(PushKind.UNIFIEDPUSH, "http://127.0.0.1:8443/push"), own)
-    check(PushTarget(PushKind.UNIFIEDPUSH, "http://localhost:8443/push"), own)
+    check_target(PushTarget(PushKind.UNIFIEDPUSH, "http://127.0.0.1:8443/push"), own)
+    check_target(PushTarget(PushKind.UNIFIEDPUSH, "http://localhost:8443/push"), own)
     with pytest.raises(InvalidRequest):
-        check(PushTarget(PushKind.UNIFIEDPUSH, f"http://{place}/push"), own)
+        check_target(PushTarget(PushKind.UNIFIEDPUSH, f"http://{place}/push"), own)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_in_clear_only_named_ports_of_this_machine_are_woken_by(place: str) -> N
 )
 def test_the_node_takes_no_endpoint_in_a_private_network(host: str) -> None:
     with pytest.raises(InvalidRequest):
-        check(PushTarget(PushKind.UNIFIEDPUSH, f"https://{host}/push"), Reach())
+        check_target(PushTarget(PushKind.UNIFIEDPUSH, f"https://{host}/push"), EndpointPolicy())
 
 
 @pytest.mark.parametrize(
@@ -139,16 +139,16 @@ def test_the_node_takes_no_endpoint_in_a_private_network(host: str) -> None:
     ["push.example", "push.example:443", "93.184.216.34", "[2606:4700:4700::1111]", "3.example", "ntfy.lan:8443"],
 )
 def test_the_node_takes_endpoints_on_the_internet_and_where_the_operator_allows_them(host: str) -> None:
-    check(PushTarget(PushKind.UNIFIEDPUSH, f"https://{host}/push"), Reach(frozenset({"ntfy.lan:8443"})))
+    check_target(PushTarget(PushKind.UNIFIEDPUSH, f"https://{host}/push"), EndpointPolicy(frozenset({"ntfy.lan:8443"})))
 
 
 @pytest.mark.parametrize(
     "endpoint", ["https://169.254.169.254/latest", "http://127.0.0.1:9/", "http://localhost:8001/metrics"]
 )
-async def test_a_node_answers_400_to_an_endpoint_inside_its_network(small_house: House, endpoint: str) -> None:
+async def test_a_node_answers_400_to_an_endpoint_inside_its_network(small_house: NodeServer, endpoint: str) -> None:
     device = await small_house.node.sign_up()
 
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         await device.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": endpoint})
 
     assert (refused.value.status, [each["field"] for each in refused.value.body["fields"]]) == (400, ["endpoint"])

@@ -8,47 +8,47 @@ from contextlib import asynccontextmanager
 import pytest
 
 from scripts.nodes import PUSH_PORT
-from tests.carrier_house import answering, hanging
-from tests.client import Device
-from tests.contracts.mail_room import MailRoom, RowRegistry, StandingClock
-from tests.contracts.waking_room import WakingRoom
-from tests.line import Line
-from tests.live_house import House, until
-from tests.push_house import PushHouse, open_push_house
-from vyry.adapters.push_sealing import make_key
-from vyry.adapters.rows import DeviceRow, MailboxRow, PushTargetRow, PushWakeRow
-from vyry.adapters.wakes import TortoiseWakes
-from vyry.ids import MailboxKey
+from tests.support.device_socket import DeviceSocket
+from tests.support.mail_store_harness import FakeClock, MailStoreHarness, RowRegistry
+from tests.support.node_server import NodeServer, wait_until
+from tests.support.push_server import PushServer, open_push_server
+from tests.support.rest_device import Device
+from tests.support.sms_provider_server import never_respond, respond_with
+from tests.support.wake_harness import WakeHarness
+from vyry.delivery.push.web_push_crypto import create_vapid_key
+from vyry.kernel.ids import MailboxKey
+from vyry.storage.models import DeviceRow, MailboxRow, PushTargetRow, PushWakeupRow
+from vyry.storage.wakeups import TortoiseWakeups
 
 
 PATH = "/devices/current/push"
 
 
 @pytest.fixture
-async def services() -> AsyncIterator[PushHouse]:
-    async with open_push_house(PUSH_PORT) as opened:
+async def services() -> AsyncIterator[PushServer]:
+    async with open_push_server(PUSH_PORT) as opened:
         yield opened
 
 
 @asynccontextmanager
-async def waking(house: House) -> AsyncIterator[None]:
+async def waking(house: NodeServer) -> AsyncIterator[None]:
     """What the sorting room does beside the mail."""
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(house.services.push.wakes.run())
+        running = tasks.create_task(house.services.push.wakeups.run())
         yield
         running.cancel()
 
 
-async def planned(device: Device) -> list[PushWakeRow]:
+async def planned(device: Device) -> list[PushWakeupRow]:
     row = await DeviceRow.get(account_id=device.user_id, device_id=device.device_id)
-    return await PushWakeRow.filter(device=row.id).exclude(due_at=None)
+    return await PushWakeupRow.filter(device=row.id).exclude(due_at=None)
 
 
-async def pass_time(house: House, **span: float) -> None:
+async def pass_time(house: NodeServer, **span: float) -> None:
     """Everything planned comes nearer."""
     url = house.settings.database_url.get_secret_value()
-    mail = MailRoom(url, house.services.mail_store, RowRegistry(), StandingClock())
-    await WakingRoom(mail, TortoiseWakes()).pass_time(**span)
+    mail = MailStoreHarness(url, house.services.mail_store, RowRegistry(), FakeClock())
+    await WakeHarness(mail, TortoiseWakeups()).pass_time(**span)
 
 
 async def eventually(claim: Callable[[], Awaitable[bool]]) -> None:
@@ -75,17 +75,19 @@ async def until_acknowledged(device: Device, seq: int) -> None:
     await eventually(is_acknowledged)
 
 
-async def test_mail_for_a_sleeping_device_wakes_it_with_nothing_to_read(house: House, services: PushHouse) -> None:
-    ann, bo, together = await house.pair()
+async def test_mail_for_a_sleeping_device_wakes_it_with_nothing_to_read(
+    house: NodeServer, services: PushServer
+) -> None:
+    ann, bo, together = await house.sign_up_pair()
     subscription = services.subscribe()
     key = base64.b64decode((await bo.call("GET", "/push/vapid-key"))["publicKey"])
-    await bo.call("PUT", PATH, subscription.body(services.url))
+    await bo.call("PUT", PATH, subscription.registration_body(services.url))
 
     await ann.post(together, bo, b"a word between us")
     await until_planned(bo)
     await pass_time(house, seconds=4)
     async with waking(house):
-        await until(lambda: bool(services.pushed))
+        await wait_until(lambda: bool(services.pushed))
 
     (pushed,) = services.pushed
     assert (pushed.content, pushed.claims["k"], pushed.claims["aud"]) == (b"{}", key, services.url)
@@ -93,10 +95,10 @@ async def test_mail_for_a_sleeping_device_wakes_it_with_nothing_to_read(house: H
     assert [each for each in (ann.user_id, bo.user_id, together, ann.number) if each in said] == []
 
 
-async def test_a_device_with_a_socket_is_not_pushed_to(house: House, services: PushHouse) -> None:
-    ann, bo, together = await house.pair()
+async def test_a_device_with_a_socket_is_not_pushed_to(house: NodeServer, services: PushServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
     await bo.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": f"{services.url}/push/bo"})
-    line = await Line.live(bo)
+    line = await DeviceSocket.connect_and_resume(bo)
 
     await ann.post(together, bo, b"hello")
     await until_acknowledged(bo, 1)
@@ -110,13 +112,13 @@ async def test_a_device_with_a_socket_is_not_pushed_to(house: House, services: P
     async with waking(house):
         await eventually(is_done)
 
-    assert (len(was_planned), services.asked) == (1, 0)
+    assert (len(was_planned), services.request_count) == (1, 0)
 
 
-async def test_a_target_that_is_gone_is_removed(house: House, services: PushHouse) -> None:
-    ann, bo, together = await house.pair()
+async def test_a_target_that_is_gone_is_removed(house: NodeServer, services: PushServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
     await bo.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": f"{services.url}/push/bo"})
-    services.trouble = answering(410)
+    services.fault = respond_with(410)
     await ann.post(together, bo, b"hello")
     await until_planned(bo)
     await pass_time(house, seconds=4)
@@ -132,46 +134,46 @@ async def test_a_target_that_is_gone_is_removed(house: House, services: PushHous
     assert await planned(bo) == []
 
 
-async def test_mail_goes_its_way_while_push_services_hang(house: House, services: PushHouse) -> None:
-    ann, bo, together = await house.pair()
-    services.trouble = hanging
-    others = [await house.link(bo, number) for number in (2, 3)]
+async def test_mail_goes_its_way_while_push_services_hang(house: NodeServer, services: PushServer) -> None:
+    ann, bo, together = await house.sign_up_pair()
+    services.fault = never_respond
+    others = [await house.add_linked_device(bo, number) for number in (2, 3)]
     for device in (bo, *others):
         await device.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": f"{services.url}/push/{device.device_id}"})
-    await ann.learn(bo.user_id, again=True)
+    await ann.fetch_device_list(bo.user_id, again=True)
     await ann.post(together, bo, b"the first")
     for device in (bo, *others):
         await until_planned(device)
     await pass_time(house, seconds=4)
 
     async with waking(house):
-        await until(lambda: services.asked == 3)
-        line = await Line.live(bo)
+        await wait_until(lambda: services.request_count == 3)
+        line = await DeviceSocket.connect_and_resume(bo)
         for number in range(20):
             await ann.post(together, bo, b"%d" % number)
-        await line.seen(21)
+        await line.wait_for_entries(21)
         await line.close()
 
     assert bo.contents == [b"the first", *(b"%d" % number for number in range(20))]
 
 
-async def test_a_ring_wakes_a_device_without_mail(house: House, services: PushHouse) -> None:
+async def test_a_ring_wakes_a_device_without_mail(house: NodeServer, services: PushServer) -> None:
     bo = await house.node.sign_up()
     await bo.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": f"{services.url}/push/bo"})
     row = await DeviceRow.get(account_id=bo.user_id)
 
     async with waking(house):
-        await house.services.push.wakes.ring([MailboxKey(row.mailbox)])
-        await until(lambda: bool(services.pushed))
+        await house.services.push.wakeups.wake_for_call([MailboxKey(row.mailbox)])
+        await wait_until(lambda: bool(services.pushed))
 
     assert services.pushed[0].headers["Urgency"] == "high"
 
 
-async def test_the_nodes_key_stays_over_a_restart(small_house: House) -> None:
+async def test_the_nodes_key_stays_over_a_restart(small_house: NodeServer) -> None:
     device = await small_house.node.sign_up()
 
     answer = await device.call("GET", "/push/vapid-key")
 
     path = small_house.settings.data_dir / "vapid-key"
-    assert (make_key(path), path.stat().st_mode & 0o777) == (False, 0o600)
+    assert (create_vapid_key(path), path.stat().st_mode & 0o777) == (False, 0o600)
     assert len(base64.b64decode(answer["publicKey"])) == 65

@@ -10,26 +10,26 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from tests.documented import assert_documented
-from vyry.adapters.health import Health
+from tests.support.api_conformance import assert_documented
+from vyry.operator.health import Health
 from vyry.settings import Role, Settings, load_settings
-from web.app import build_door, listening
-from web.keys import DRAINING
+from web.app import build_rest_app, serve_app
+from web.app_keys import DRAINING
 from web.routes import ROUTES
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path), "VYRY_CORS_ORIGINS": "https://chat.example.org"})
+    return load_settings(Role.START, {"VYRY_DATA_DIR": str(tmp_path), "VYRY_CORS_ORIGINS": "https://chat.example.org"})
 
 
 @asynccontextmanager
 async def node(settings: Settings, database: str, *, is_stopping: bool = False) -> AsyncIterator[aiohttp.ClientSession]:
-    app = build_door(settings, cast(Any, SimpleNamespace(health=Health(database))), ROUTES)
+    app = build_rest_app(settings, cast(Any, SimpleNamespace(health=Health(database))), ROUTES)
     if is_stopping:
         app[DRAINING].set()
     async with (
-        listening(app, "127.0.0.1", 0) as port,
+        serve_app(app, "127.0.0.1", 0) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http,
     ):
         yield http

@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from scripts.nodes import Alone
-from tests.client import Device, Node, Refused
+from scripts.nodes import AllInOneProcess
+from tests.support.rest_device import Device, NodeClient, RequestRefused
 from web.routes import ROUTES
 
 
@@ -21,16 +21,16 @@ ENVIRONMENT = {
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[Alone]:
-    with Alone(ENVIRONMENT) as node:
+def alone() -> Iterator[AllInOneProcess]:
+    with AllInOneProcess(ENVIRONMENT) as node:
         yield node
         assert '"event":"broken"' not in node.log()
 
 
 @pytest_asyncio.fixture
-async def node(alone: Alone) -> AsyncIterator[Node]:
+async def node(alone: AllInOneProcess) -> AsyncIterator[NodeClient]:
     async with aiohttp.ClientSession() as http:
-        yield Node(http, alone.url, alone.otp_file)
+        yield NodeClient(http, alone.url, alone.otp_file)
 
 
 async def ask(device: Device, path: str) -> tuple[int, int]:
@@ -48,12 +48,12 @@ async def until_refused(device: Device, method: str, path: str) -> int:
     for granted in range(1_000):
         try:
             await device.call(method, path)
-        except Refused:
+        except RequestRefused:
             return granted
     return 1_000
 
 
-async def test_an_answer_costs_by_its_size_and_an_estimate_is_given_back(node: Node) -> None:
+async def test_an_answer_costs_by_its_size_and_an_estimate_is_given_back(node: NodeClient) -> None:
     ann, bo = await node.sign_up(), await node.sign_up()
     conversation = await ann.open_direct(bo)
     posted = await ann.post(conversation, bo, b"x")
@@ -73,25 +73,25 @@ async def test_an_answer_costs_by_its_size_and_an_estimate_is_given_back(node: N
 
 
 @pytest.mark.parametrize("path", ["/account", "/conversations?limit=200", "/friends", "/devices", "/keys/status"])
-async def test_no_route_is_asked_without_end(node: Node, path: str) -> None:
+async def test_no_route_is_asked_without_end(node: NodeClient, path: str) -> None:
     device = await node.sign_up()
 
     assert 0 < await until_refused(device, "GET", path) <= 200
 
 
-async def test_mail_and_the_end_of_a_session_do_not_wait_for_other_requests(node: Node) -> None:
+async def test_mail_and_the_end_of_a_session_do_not_wait_for_other_requests(node: NodeClient) -> None:
     ann, bo = await node.sign_up(), await node.sign_up()
     conversation = await bo.open_direct(ann)
     await until_refused(ann, "GET", "/account")
     await bo.post(conversation, ann, b"x")
 
     await ann.collect(wait=5)
-    assert len(ann.seen) == 1
+    assert len(ann.received) == 1
     await ann.call("POST", "/auth/ws-ticket")
     await ann.call("POST", "/auth/logout")
 
 
-async def test_a_mailbox_is_not_asked_without_end_either(node: Node) -> None:
+async def test_a_mailbox_is_not_asked_without_end_either(node: NodeClient) -> None:
     device = await node.sign_up()
 
     assert await until_refused(device, "GET", "/mailbox") == 12

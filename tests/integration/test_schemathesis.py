@@ -10,9 +10,9 @@ import schemathesis
 from hypothesis import HealthCheck, assume, settings
 from schemathesis.config import SchemathesisConfig
 
-from scripts.nodes import Alone
-from tests.client import Node
-from web.openapi import describe
+from scripts.nodes import AllInOneProcess
+from tests.support.rest_device import NodeClient
+from web.openapi import build_openapi
 from web.routes import ROUTES
 from web.wire.tus import MEDIA_TYPE
 
@@ -34,14 +34,14 @@ def as_it_is(_: object, value: object) -> bytes | None:
 
 #: The socket is no request with an answer.
 SCHEMA = schemathesis.openapi.from_dict(
-    describe([route for route in ROUTES if route.auth != "socket"]),
+    build_openapi([route for route in ROUTES if route.auth != "socket"]),
     config=SchemathesisConfig.from_dict({"checks": CHECKS}),
 )
 
 
 @pytest.fixture(scope="module")
-def node() -> Iterator[Alone]:
-    with Alone() as alone:
+def node() -> Iterator[AllInOneProcess]:
+    with AllInOneProcess() as alone:
         yield alone
         # Whatever was said: nothing of it was a surprise.
         assert "Traceback" not in alone.log()
@@ -49,19 +49,19 @@ def node() -> Iterator[Alone]:
 
 
 @pytest.fixture
-def token(node: Alone) -> str:
+def token(node: AllInOneProcess) -> str:
     """The access token of a new device with keys: some operations end the device they speak for."""
 
     async def sign_up() -> str:
         async with aiohttp.ClientSession() as http:
-            return (await Node(http, node.url, node.otp_file).sign_up()).token
+            return (await NodeClient(http, node.url, node.otp_file).sign_up()).token
 
     return asyncio.run(sign_up())
 
 
 @SCHEMA.parametrize()
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_a_promised_one(case: "schemathesis.Case[Any]", node: Alone, token: str) -> None:
+def test_every_answer_is_a_promised_one(case: "schemathesis.Case[Any]", node: AllInOneProcess, token: str) -> None:
     if "wait" in case.query:
         case.query["wait"] = 0
     # An empty list or null has no form in a URL: the node would be asked for less than what is checked.

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from scripts.services import Kafka, Postgres, Redis, Server, accepts
+from scripts.services import Kafka, Postgres, Redis, Server, is_listening
 
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +29,10 @@ def test_a_server_taken_down_is_away_and_comes_back_on_its_port(kind: type[Serve
         port = server.port
 
         server.stop()
-        was_away = not accepts(port)
+        was_away = not is_listening(port)
         server.start()
 
-        assert (was_away, server.port, accepts(port)) == (True, port, True)
+        assert (was_away, server.port, is_listening(port)) == (True, port, True)
 
 
 async def test_postgres_keeps_committed_rows_over_crash_after_crash() -> None:
@@ -55,7 +55,7 @@ def test_a_server_removed_leaves_nothing() -> None:
     with Redis() as redis:
         folder, port = redis.folder, redis.port
 
-    assert (folder.exists(), accepts(port)) == (False, False)
+    assert (folder.exists(), is_listening(port)) == (False, False)
 
 
 def test_a_server_ends_with_a_killed_parent() -> None:
@@ -68,4 +68,4 @@ def test_a_server_ends_with_a_killed_parent() -> None:
         ended, _, _ = select.select([redis], [], [], 10)
         os.close(redis)
 
-    assert (ended, accepts(port)) == ([redis], False)
+    assert (ended, is_listening(port)) == ([redis], False)

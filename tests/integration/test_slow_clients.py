@@ -12,14 +12,14 @@ import pytest
 from aiohttp import web
 
 from vyry.settings import Role, load_settings
-from web.app import build_door, listening, room_for
-from web.door import HEAD_BYTES
-from web.keys import Patience, Route
+from web.app import build_rest_app, connection_capacity, serve_app
+from web.app_keys import Route, Timeouts
+from web.connection import MAX_HEAD_BYTES
 from web.wire.shapes import Nothing
-from web.wire.strict import answer, read
+from web.wire.strict import json_response, read_body
 
 
-HASTE = Patience(head=0.5, body=0.5, answer=0.5, rest=0.1)
+HASTE = Timeouts(request_head=0.5, body=0.5, stalled_write=0.5, linger=0.1)
 HEAD = "Host: vyry\r\n"
 ASKED = f"GET /quick HTTP/1.1\r\n{HEAD}Connection: close\r\n\r\n"
 BEGUN, MAY_END, CUT = (web.AppKey(name, asyncio.Event) for name in ("begun", "may_end", "cut"))
@@ -27,17 +27,17 @@ Open = Callable[..., AbstractAsyncContextManager["Clients"]]
 
 
 async def quick(_: web.Request) -> web.Response:
-    return answer(Nothing())
+    return json_response(Nothing())
 
 
 async def written(request: web.Request) -> web.Response:
-    return answer(await read(request, Nothing))
+    return json_response(await read_body(request, Nothing))
 
 
 async def long(request: web.Request) -> web.Response:
     request.app[BEGUN].set()
     await request.app[MAY_END].wait()
-    return answer(Nothing())
+    return json_response(Nothing())
 
 
 async def endless(request: web.Request) -> web.StreamResponse:
@@ -90,7 +90,7 @@ class Clients:
         reader, writer = await self.dial(said)
         heard = asyncio.ensure_future(_all(reader))
         for drop in drops:
-            await asyncio.wait({heard}, timeout=HASTE.head / 10)
+            await asyncio.wait({heard}, timeout=HASTE.request_head / 10)
             if heard.done():
                 return heard.result().decode()
             writer.write(drop.encode())
@@ -108,12 +108,12 @@ async def _all(reader: asyncio.StreamReader) -> bytes:
 @pytest.fixture
 def open_node(tmp_path: Path) -> Open:
     @asynccontextmanager
-    async def opened(patience: Patience = HASTE, **settings: str) -> AsyncIterator[Clients]:
+    async def opened(patience: Timeouts = HASTE, **settings: str) -> AsyncIterator[Clients]:
         environment = {"VYRY_DATA_DIR": str(tmp_path), **settings}
         # None of these routes asks a service for anything.
-        app = build_door(load_settings(Role.ALONE, environment), cast(Any, None), ROUTES, patience)
+        app = build_rest_app(load_settings(Role.START, environment), cast(Any, None), ROUTES, patience)
         app[BEGUN], app[MAY_END], app[CUT] = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        async with listening(app, "127.0.0.1", 0) as port:
+        async with serve_app(app, "127.0.0.1", 0) as port:
             clients = Clients(app, port)
             try:
                 yield clients
@@ -152,7 +152,7 @@ async def test_a_body_that_drips_is_refused_and_the_connection_ends(open_node: O
 
 
 async def test_a_head_without_end_is_cut_off_at_once(open_node: Open) -> None:
-    async with open_node(Patience()) as clients:
+    async with open_node(Timeouts()) as clients:
         reader, writer = await clients.dial(f"GET /quick HTTP/1.1\r\n{HEAD}")
         for at in range(40):
             writer.write(f"X-{at}: {'a' * 4000}\r\n".encode())
@@ -161,7 +161,7 @@ async def test_a_head_without_end_is_cut_off_at_once(open_node: Open) -> None:
 
         with suppress(ConnectionError):
             assert await asyncio.wait_for(reader.read(), 5) == b""
-    assert HEAD_BYTES < 40 * 4000
+    assert MAX_HEAD_BYTES < 40 * 4000
 
 
 async def test_an_answer_that_nobody_takes_is_thrown_away(open_node: Open) -> None:
@@ -186,7 +186,7 @@ async def test_a_request_that_takes_long_is_not_harmed(open_node: Open) -> None:
 
 async def test_slow_clients_do_not_hold_up_others(open_node: Open) -> None:
     said = f"POST /written HTTP/1.1\r\n{HEAD}Content-Type: application/json\r\nContent-Length: 99\r\n\r\n"
-    async with open_node(Patience()) as clients:
+    async with open_node(Timeouts()) as clients:
         slow = [await clients.dial(each) for each in ("", "GET /qu", f"GET /quick HTTP/1.1\r\n{HEAD}X", said) * 50]
 
         answers = [await clients.ask() for _ in range(20)]
@@ -196,7 +196,7 @@ async def test_slow_clients_do_not_hold_up_others(open_node: Open) -> None:
 
 
 async def test_a_full_node_says_so_and_when_to_come_again(open_node: Open) -> None:
-    async with open_node(Patience(rest=0.1), VYRY_MAX_CONNECTIONS="3", VYRY_ENV="development") as clients:
+    async with open_node(Timeouts(linger=0.1), VYRY_MAX_CONNECTIONS="3", VYRY_ENV="development") as clients:
         held = [await clients.dial() for _ in range(3)]
         turned_away, silent = await clients.ask(), await clients.ask("")
         held[0][1].close()
@@ -213,8 +213,8 @@ async def test_a_full_node_says_so_and_when_to_come_again(open_node: Open) -> No
 
 
 async def test_what_comes_beyond_a_full_node_is_cut(open_node: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("web.door.TOLD", 1)
-    async with open_node(Patience(), VYRY_MAX_CONNECTIONS="1") as clients:
+    monkeypatch.setattr("web.connection.TOLD", 1)
+    async with open_node(Timeouts(), VYRY_MAX_CONNECTIONS="1") as clients:
         await clients.dial()
         await clients.dial()
 
@@ -223,5 +223,5 @@ async def test_what_comes_beyond_a_full_node_is_cut(open_node: Open, monkeypatch
 
 
 def test_a_node_holds_no_more_connections_than_it_may_have_files() -> None:
-    assert room_for(10) == 10
-    assert 1_000 < room_for(1 << 40) < 1 << 40
+    assert connection_capacity(10) == 10
+    assert 1_000 < connection_capacity(1 << 40) < 1 << 40

@@ -13,9 +13,9 @@ from typing import Final
 import aiohttp
 import pytest
 
-from scripts.nodes import Alone
-from tests.client import Node
-from tests.raw_frames import upgrade
+from scripts.nodes import AllInOneProcess
+from tests.support.raw_websocket import upgrade_request
+from tests.support.rest_device import NodeClient
 
 
 HEAD, JSON, TOKEN = "Host: vyry\r\n", "Content-Type: application/json\r\n", "Authorization: Bearer TOKEN\r\n"
@@ -23,7 +23,7 @@ GET, POST = f"GET /health HTTP/1.1\r\n{HEAD}", f"POST /api/v1/auth/ws-ticket HTT
 NEXT: Final = f"{GET}Connection: close\r\n\r\n"
 HIDDEN: Final = f"DELETE /hidden HTTP/1.1\r\n{HEAD}\r\n"
 CHUNKED, LAST = "Transfer-Encoding: chunked\r\n", "0\r\n\r\n"
-UPGRADE: Final = upgrade(1, "TOKEN").decode()
+UPGRADE: Final = upgrade_request(1, "TOKEN").decode()
 KEY: Final = re.compile("Key: .*")
 
 #: What is sent, and the statuses that are answered to it and to what follows.
@@ -132,18 +132,18 @@ CASES: Final[dict[str, tuple[str, *tuple[int, ...]]]] = {
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[Alone]:
-    with Alone() as node:
+def alone() -> Iterator[AllInOneProcess]:
+    with AllInOneProcess() as node:
         yield node
         assert "Traceback" not in node.log()
         assert '"event":"broken"' not in node.log()
 
 
 @pytest.fixture(scope="module")
-def token(alone: Alone) -> str:
+def token(alone: AllInOneProcess) -> str:
     async def signed_up() -> str:
         async with aiohttp.ClientSession() as http:
-            return (await Node(http, alone.url, alone.otp_file).sign_up(with_keys=False)).token
+            return (await NodeClient(http, alone.url, alone.otp_file).sign_up(with_keys=False)).token
 
     return asyncio.run(signed_up())
 
@@ -163,7 +163,7 @@ def statuses(port: int, *pieces: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_request_is_read_as_one_thing_and_the_next_as_itself(alone: Alone, token: str, name: str) -> None:
+def test_a_request_is_read_as_one_thing_and_the_next_as_itself(alone: AllInOneProcess, token: str, name: str) -> None:
     text, *expected = CASES[name]
     sent = (text.replace("TOKEN", token) + NEXT).encode("latin-1")
 

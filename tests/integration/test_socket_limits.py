@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from scripts.nodes import Alone
-from tests.client import Device, Node
-from tests.line import Line
+from scripts.nodes import AllInOneProcess
+from tests.support.device_socket import DeviceSocket
+from tests.support.rest_device import Device, NodeClient
 
 
 HELLO = '{"type":"hello","id":"1","payload":{"after":0,"head":null}}'
@@ -29,8 +29,8 @@ ENVIRONMENT = {
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[Alone]:
-    with Alone(ENVIRONMENT) as node:
+def alone() -> Iterator[AllInOneProcess]:
+    with AllInOneProcess(ENVIRONMENT) as node:
         yield node
         assert '"event":"broken"' not in node.log()
 
@@ -42,8 +42,8 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest_asyncio.fixture
-async def node(alone: Alone, http: aiohttp.ClientSession) -> Node:
-    return Node(http, alone.url, alone.otp_file)
+async def node(alone: AllInOneProcess, http: aiohttp.ClientSession) -> NodeClient:
+    return NodeClient(http, alone.url, alone.otp_file)
 
 
 async def dial(device: Device, address: str) -> aiohttp.ClientWebSocketResponse:
@@ -78,7 +78,7 @@ async def closed_with(socket: aiohttp.ClientWebSocketResponse) -> int | None:
     return socket.close_code
 
 
-async def test_a_seventh_socket_of_an_account_is_refused_before_the_upgrade(node: Node) -> None:
+async def test_a_seventh_socket_of_an_account_is_refused_before_the_upgrade(node: NodeClient) -> None:
     device = await node.sign_up(with_keys=False)
     sockets = [await dial(device, f"198.51.100.{number}") for number in range(6)]
 
@@ -93,7 +93,7 @@ async def test_a_seventh_socket_of_an_account_is_refused_before_the_upgrade(node
         await socket.close()
 
 
-async def test_a_device_that_reconnects_again_and_again_is_never_locked_out(node: Node) -> None:
+async def test_a_device_that_reconnects_again_and_again_is_never_locked_out(node: NodeClient) -> None:
     device = await node.sign_up(with_keys=False)
     sockets = [await live(device, "198.51.100.1") for _ in range(10)]
 
@@ -103,7 +103,7 @@ async def test_a_device_that_reconnects_again_and_again_is_never_locked_out(node
         await socket.close()
 
 
-async def test_a_ninth_socket_of_an_address_is_refused_and_one_elsewhere_is_not(node: Node) -> None:
+async def test_a_ninth_socket_of_an_address_is_refused_and_one_elsewhere_is_not(node: NodeClient) -> None:
     devices = [await node.sign_up(with_keys=False) for _ in range(9)]
     sockets = [await live(device, "2001:db8::1") for device in devices[:8]]
 
@@ -115,7 +115,7 @@ async def test_a_ninth_socket_of_an_address_is_refused_and_one_elsewhere_is_not(
         await socket.close()
 
 
-async def test_a_full_node_answers_503_and_says_when_to_come_back(node: Node) -> None:
+async def test_a_full_node_answers_503_and_says_when_to_come_back(node: NodeClient) -> None:
     devices = [await node.sign_up(with_keys=False) for _ in range(3)]
     sockets = [await dial(device, f"203.0.113.{number}") for number, device in enumerate(devices[:2] * 6)]
 
@@ -128,7 +128,7 @@ async def test_a_full_node_answers_503_and_says_when_to_come_back(node: Node) ->
 
 
 @pytest.mark.parametrize("kind", ["frame", "ping"])
-async def test_who_sends_too_fast_is_closed(node: Node, kind: str) -> None:
+async def test_who_sends_too_fast_is_closed(node: NodeClient, kind: str) -> None:
     device = await node.sign_up(with_keys=False)
     socket = await live(device, "198.51.100.2")
 
@@ -138,7 +138,7 @@ async def test_who_sends_too_fast_is_closed(node: Node, kind: str) -> None:
     assert await closed_with(socket) == 4429
 
 
-async def test_an_ordinary_burst_is_answered_whole(node: Node) -> None:
+async def test_an_ordinary_burst_is_answered_whole(node: NodeClient) -> None:
     device = await node.sign_up(with_keys=False)
     socket = await live(device, "198.51.100.3")
 
@@ -150,30 +150,30 @@ async def test_an_ordinary_burst_is_answered_whole(node: Node) -> None:
     await socket.close()
 
 
-async def test_acknowledging_what_was_sent_is_never_too_fast(node: Node) -> None:
+async def test_acknowledging_what_was_sent_is_never_too_fast(node: NodeClient) -> None:
     ann, bo = await node.sign_up(), await node.sign_up()
     conversation = await ann.open_direct(bo)
     for number in range(55):
         await ann.post(conversation, bo, b"%d" % number)
-    line = await Line.live(bo, acknowledges=False)
+    line = await DeviceSocket.connect_and_resume(bo, acknowledges=False)
     await line.drained.wait()
 
-    answers = [await line.ask("acknowledge", seq=entry["seq"], head=entry["head"]) for entry in bo.seen]
+    answers = [await line.request("acknowledge", seq=entry["seq"], head=entry["head"]) for entry in bo.received]
 
     assert answers[-1]["cursor"]["seq"] == 55
     await line.close()
 
 
-async def test_bytes_over_the_limit_are_refused_by_socket_and_by_rest_and_cost_no_post(node: Node) -> None:
+async def test_bytes_over_the_limit_are_refused_by_socket_and_by_rest_and_cost_no_post(node: NodeClient) -> None:
     ann, bo = await node.sign_up(), await node.sign_up()
     conversation = await ann.open_direct(bo)
-    await ann.learn(bo.user_id)
-    large = ann.body_of(conversation, [bo.user_id], b"x" * 1001)
-    line = await Line.live(ann)
+    await ann.fetch_device_list(bo.user_id)
+    large = ann.build_post(conversation, [bo.user_id], b"x" * 1001)
+    line = await DeviceSocket.connect_and_resume(ann)
 
     for _ in range(3):
         with pytest.raises(Exception, match="RATE_LIMITED"):
-            await line.ask("post", **json.loads(json.dumps(large, default=str)))
+            await line.request("post", **json.loads(json.dumps(large, default=str)))
         with pytest.raises(Exception, match="429 RATE_LIMITED"):
             await ann.call("POST", "/messages", large)
     await ann.post(conversation, bo, b"x" * 600)

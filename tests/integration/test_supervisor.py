@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts.services import end_with_us
+from scripts.services import end_with_parent
 
 
 PROGRAM = """
 import asyncio, os, sys
-from vyry.cli.running import run
+from vyry.cli.process import run
 from vyry.cli.supervisor import Supervisor
 from vyry.telemetry import configure_logging
 
@@ -43,7 +43,7 @@ class Supervised:
             text=True,
             cwd=Path(__file__).parents[2],
         )
-        end_with_us(self.process.pid)
+        end_with_parent(self.process.pid)
 
     def close(self) -> None:
         """Nobody listens to it any more."""

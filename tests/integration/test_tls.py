@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from scripts.secure_services import SecureKafka, SecurePostgres, SecureRedis
-from tests.certificates import Authority
-from tests.databases import service
-from tests.mailbag_route import by_kafka
-from vyry.adapters.database import connection, open_database
-from vyry.adapters.health import Dependency, probe
-from vyry.adapters.kafka import ensure_topic
-from vyry.adapters.postgres_connection import PostgresLine
-from vyry.adapters.redis import connect_redis
+from tests.support.certificates import CertificateAuthority
+from tests.support.databases import service_url
+from tests.support.work_topics import open_kafka_topic
 from vyry.errors import Unavailable
-from vyry.ids import MailboxKey
+from vyry.kafka.work_topic import ensure_topic
+from vyry.kernel.ids import MailboxKey
+from vyry.operator.health import Dependency, probe
+from vyry.redis.notifier import connect_redis
+from vyry.storage.database import connection, open_database
+from vyry.storage.mail_postgres.connection import PostgresConnection
 
 
 @dataclass(frozen=True)
@@ -31,25 +31,25 @@ class Installation:
     postgres: SecurePostgres
     redis: SecureRedis
     kafka: SecureKafka
-    authority: Authority
-    stranger: Authority
+    authority: CertificateAuthority
+    stranger: CertificateAuthority
 
     def database(self, mode: str = "verify-full", ca: Path | None = None, host: str = "127.0.0.1") -> str:
         url = self.postgres.url.replace("127.0.0.1", host)
-        return f"{url}?sslmode={mode}&sslrootcert={ca or self.authority.file}"
+        return f"{url}?sslmode={mode}&sslrootcert={ca or self.authority.cert_file}"
 
     def cache(self, ca: Path | None = None, host: str = "127.0.0.1") -> str:
-        return f"{self.redis.url.replace('127.0.0.1', host)}?ssl_ca_certs={ca or self.authority.file}"
+        return f"{self.redis.url.replace('127.0.0.1', host)}?ssl_ca_certs={ca or self.authority.cert_file}"
 
     def streams(self, ca: Path | None = None, host: str = "127.0.0.1") -> str:
-        return f"{self.kafka.named_url.replace('127.0.0.1', host)}?ca={ca or self.authority.file}"
+        return f"{self.kafka.sasl_url.replace('127.0.0.1', host)}?ca={ca or self.authority.cert_file}"
 
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     folder = tmp_path_factory.mktemp("papers")
-    authority, stranger = Authority(folder), Authority(folder, "stranger")
-    papers = authority.sign("services")
+    authority, stranger = CertificateAuthority(folder), CertificateAuthority(folder, "stranger")
+    papers = authority.issue("services")
     folder.chmod(0o755)
     servers = (
         SecurePostgres(papers.cert, papers.key),
@@ -62,17 +62,17 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         with ThreadPoolExecutor(max_workers=3) as pool:
             for start in [pool.submit(server.start) for server in servers]:
                 start.result()
-        asyncio.run(ensure_topic(f"{servers[2].url}?ca={authority.file}", 4))
+        asyncio.run(ensure_topic(f"{servers[2].url}?ca={authority.cert_file}", 4))
         yield Installation(*servers, authority, stranger)
 
 
-async def encrypted(line: PostgresLine) -> object:
+async def encrypted(line: PostgresConnection) -> object:
     return (await line.fetch("SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))[0]
 
 
 async def test_both_ways_to_postgresql_are_encrypted(installation: Installation) -> None:
     url = installation.database()
-    line = PostgresLine(url, "test", {})
+    line = PostgresConnection(url, "test", {})
     async with open_database(url):
         by_pool = (await connection().execute_query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))[1]
 
@@ -90,38 +90,40 @@ async def test_redis_is_spoken_to_encrypted(installation: Installation) -> None:
 async def test_producer_and_agents_speak_with_kafka_encrypted_and_by_name(
     installation: Installation, kind: str, topic_prefix: str
 ) -> None:
-    url = f"{getattr(installation.kafka, kind)}/{topic_prefix}?ca={installation.authority.file}"
+    url = f"{getattr(installation.kafka, kind)}/{topic_prefix}?ca={installation.authority.cert_file}"
 
-    async with by_kafka(url) as route:
+    async with open_kafka_topic(url) as route:
         route.mailbags.add(MailboxKey(7))
-        await route.fed.until({MailboxKey(7)})
+        await route.depositor.wait_for({MailboxKey(7)})
 
 
-async def probed(installation: Installation, ca: Path | None = None, host: str = "127.0.0.1") -> list[Dependency]:
+async def probe_services(
+    installation: Installation, ca: Path | None = None, host: str = "127.0.0.1"
+) -> list[Dependency]:
     return await probe(
         installation.database(ca=ca, host=host), installation.cache(ca, host), installation.streams(ca, host)
     )
 
 
 async def test_all_three_are_up_with_the_right_authority(installation: Installation) -> None:
-    assert [each.is_up for each in await probed(installation)] == [True] * 3
+    assert [each.is_up for each in await probe_services(installation)] == [True] * 3
 
 
 async def test_a_certificate_of_another_authority_is_refused(installation: Installation) -> None:
-    found = await probed(installation, installation.stranger.file)
+    found = await probe_services(installation, installation.stranger.cert_file)
 
     assert [(each.name, each.is_up) for each in found] == [("database", False), ("redis", False), ("kafka", False)]
     assert found[0].problem == "its certificate is none that the node trusts"
 
 
 async def test_a_certificate_for_another_host_is_refused(installation: Installation) -> None:
-    assert [each.is_up for each in await probed(installation, host="localhost")] == [False] * 3
+    assert [each.is_up for each in await probe_services(installation, host="localhost")] == [False] * 3
 
 
 async def test_an_expired_certificate_is_refused(installation: Installation) -> None:
-    papers = installation.authority.sign("expired", days=-1)
+    papers = installation.authority.issue("expired", days=-1)
     with SecureRedis(papers.cert, papers.key) as redis:
-        url = f"{redis.url}?ssl_ca_certs={installation.authority.file}"
+        url = f"{redis.url}?ssl_ca_certs={installation.authority.cert_file}"
 
         found = await probe(installation.database(), url)
 
@@ -138,8 +140,8 @@ async def test_without_a_file_only_the_authorities_of_the_system_count(installat
 
 
 async def test_a_wrong_certificate_gets_no_statement(installation: Installation) -> None:
-    url = installation.database(ca=installation.stranger.file)
-    line = PostgresLine(url, "test", {})
+    url = installation.database(ca=installation.stranger.cert_file)
+    line = PostgresConnection(url, "test", {})
 
     with pytest.raises(Unavailable):
         await line.fetch("SELECT 1")
@@ -149,10 +151,10 @@ async def test_a_wrong_certificate_gets_no_statement(installation: Installation)
 
 
 async def test_a_server_in_clear_is_refused(installation: Installation) -> None:
-    ca = installation.authority.file
-    database = f"{service('TEST_DATABASE_URL')}?sslmode=verify-full&sslrootcert={ca}"
-    cache = f"{service('TEST_REDIS_URL').replace('redis:', 'rediss:')}?ssl_ca_certs={ca}"
-    streams = f"{service('TEST_KAFKA_URL').replace('kafka:', 'kafkas:')}?ca={ca}"
+    ca = installation.authority.cert_file
+    database = f"{service_url('TEST_DATABASE_URL')}?sslmode=verify-full&sslrootcert={ca}"
+    cache = f"{service_url('TEST_REDIS_URL').replace('redis:', 'rediss:')}?ssl_ca_certs={ca}"
+    streams = f"{service_url('TEST_KAFKA_URL').replace('kafka:', 'kafkas:')}?ca={ca}"
 
     assert [each.is_up for each in await probe(database, cache, streams)] == [False] * 3
 

@@ -11,21 +11,21 @@ import aiohttp
 import pytest
 from cryptography import x509
 
-from scripts.nodes import Alone, _get
-from tests.certificates import Authority, Papers
-from tests.client import Node
-from tests.line import Line
-from vyry.cli.certificate import Certificate, certificate_of
-from vyry.cli.refusals import CannotServe
+from scripts.nodes import AllInOneProcess, _get
+from tests.support.certificates import CertificateAuthority, CertificateFiles
+from tests.support.device_socket import DeviceSocket
+from tests.support.rest_device import NodeClient
+from vyry.cli.errors import CommandError
+from vyry.cli.tls_certificate import TlsCertificate, load_certificate
 from vyry.settings import Role, SettingsError, load_settings
-from web.app import build_door, listening
-from web.keys import Patience
+from web.app import build_rest_app, serve_app
+from web.app_keys import Timeouts
 
 
-class SecureAlone(Alone):
+class SecureAlone(AllInOneProcess):
     """`vyry start` by TLS."""
 
-    def __init__(self, papers: Papers) -> None:
+    def __init__(self, papers: CertificateFiles) -> None:
         super().__init__({"VYRY_TLS_CERT_FILE": str(papers.cert), "VYRY_TLS_KEY_FILE": str(papers.key)})
         self.url = self.url.replace("http:", "https:")
 
@@ -37,27 +37,27 @@ class SecureAlone(Alone):
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("papers"))
+def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
+    return CertificateAuthority(tmp_path_factory.mktemp("papers"))
 
 
 @pytest.fixture(scope="module")
-def papers(authority: Authority) -> Papers:
-    return authority.sign("node")
+def papers(authority: CertificateAuthority) -> CertificateFiles:
+    return authority.issue("node")
 
 
 @pytest.fixture(scope="module")
-def alone(papers: Papers) -> Iterator[Alone]:
+def alone(papers: CertificateFiles) -> Iterator[AllInOneProcess]:
     with SecureAlone(papers) as node:
         yield node
         assert "Traceback" not in node.log()
 
 
 @asynccontextmanager
-async def serving(folder: Path, tls: ssl.SSLContext, patience: Patience | None = None) -> AsyncIterator[int]:
+async def serving(folder: Path, tls: ssl.SSLContext, patience: Timeouts | None = None) -> AsyncIterator[int]:
     """A door without routes."""
-    settings = load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(folder)})
-    async with listening(build_door(settings, cast(Any, None), (), patience), "127.0.0.1", 0, tls=tls) as port:
+    settings = load_settings(Role.START, {"VYRY_DATA_DIR": str(folder)})
+    async with serve_app(build_rest_app(settings, cast(Any, None), (), patience), "127.0.0.1", 0, tls=tls) as port:
         yield port
 
 
@@ -70,18 +70,18 @@ async def shown(port: int, context: ssl.SSLContext) -> x509.Certificate:
     return x509.load_der_x509_certificate(raw)
 
 
-async def test_requests_and_sockets_go_over_tls(alone: Alone, authority: Authority) -> None:
-    connector = aiohttp.TCPConnector(ssl=authority.trusted)
+async def test_requests_and_sockets_go_over_tls(alone: AllInOneProcess, authority: CertificateAuthority) -> None:
+    connector = aiohttp.TCPConnector(ssl=authority.client_context)
     async with aiohttp.ClientSession(connector=connector) as http:
-        device = await Node(http, alone.url, alone.otp_file).sign_up(with_keys=False)
+        device = await NodeClient(http, alone.url, alone.otp_file).sign_up(with_keys=False)
 
-        line = await Line.live(device)
+        line = await DeviceSocket.connect_and_resume(device)
 
         assert line.welcome["userId"] == device.user_id
         await line.close()
 
 
-async def test_who_speaks_in_clear_gets_no_answer(alone: Alone) -> None:
+async def test_who_speaks_in_clear_gets_no_answer(alone: AllInOneProcess) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", alone.port)
 
     writer.write(b"GET /health HTTP/1.1\r\nHost: vyry\r\n\r\n")
@@ -100,9 +100,9 @@ async def test_who_speaks_in_clear_gets_no_answer(alone: Alone) -> None:
 )
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 async def test_old_versions_and_weak_suites_are_refused(
-    alone: Alone, authority: Authority, version: ssl.TLSVersion, ciphers: str
+    alone: AllInOneProcess, authority: CertificateAuthority, version: ssl.TLSVersion, ciphers: str
 ) -> None:
-    client = authority.trusted
+    client = authority.client_context
     client.set_ciphers(ciphers)
     client.minimum_version, client.maximum_version = min(version, ssl.TLSVersion.TLSv1_1), version
 
@@ -111,32 +111,34 @@ async def test_old_versions_and_weak_suites_are_refused(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_modern_versions_are_spoken(alone: Alone, authority: Authority, version: ssl.TLSVersion) -> None:
-    client = authority.trusted
+async def test_modern_versions_are_spoken(
+    alone: AllInOneProcess, authority: CertificateAuthority, version: ssl.TLSVersion
+) -> None:
+    client = authority.client_context
     client.minimum_version = client.maximum_version = version
 
     assert (await shown(alone.port, client)).subject.rfc4514_string() == "CN=node"
 
 
 async def test_a_new_certificate_is_taken_up_and_a_bad_one_is_not(tmp_path: Path) -> None:
-    authority = Authority(tmp_path)
-    first, second = authority.sign("first"), authority.sign("second")
-    certificate = Certificate(first.cert, first.key)
+    authority = CertificateAuthority(tmp_path)
+    first, second = authority.issue("first"), authority.issue("second")
+    certificate = TlsCertificate(first.cert, first.key)
     async with serving(tmp_path / "data", certificate.context) as port, asyncio.TaskGroup() as tasks:
-        watching = tasks.create_task(certificate.watch(0.01))
+        watching = tasks.create_task(certificate.reload_forever(0.01))
         async with asyncio.timeout(10):
             # For a moment the two do not belong together: the old ones stay.
             second.cert.replace(first.cert)
-            assert (await shown(port, authority.trusted)).subject.rfc4514_string() == "CN=first"
+            assert (await shown(port, authority.client_context)).subject.rfc4514_string() == "CN=first"
             second.key.replace(first.key)
-            while (await shown(port, authority.trusted)).subject.rfc4514_string() != "CN=second":
+            while (await shown(port, authority.client_context)).subject.rfc4514_string() != "CN=second":
                 pass
         watching.cancel()
 
 
-async def test_a_handshake_that_does_not_go_on_is_cut_off(tmp_path: Path, papers: Papers) -> None:
-    context = Certificate(papers.cert, papers.key).context
-    async with serving(tmp_path, context, Patience(handshake=0.3)) as port:
+async def test_a_handshake_that_does_not_go_on_is_cut_off(tmp_path: Path, papers: CertificateFiles) -> None:
+    context = TlsCertificate(papers.cert, papers.key).context
+    async with serving(tmp_path, context, Timeouts(handshake=0.3)) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
         assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -154,22 +156,22 @@ async def test_a_handshake_that_does_not_go_on_is_cut_off(tmp_path: Path, papers
     ],
 )
 def test_files_that_do_not_do_stop_the_start_with_one_line(
-    papers: Papers, authority: Authority, cert: str, key: str, why: str
+    papers: CertificateFiles, authority: CertificateAuthority, cert: str, key: str, why: str
 ) -> None:
     folder = papers.cert.parent
-    authority.sign("other")
+    authority.issue("other")
     (folder / "empty.pem").touch()
     names = {"VYRY_TLS_CERT_FILE": str(folder / cert), "VYRY_TLS_KEY_FILE": str(folder / key)}
 
-    with pytest.raises(CannotServe, match=why) as refused:
-        certificate_of(load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(folder / "data"), **names}))
+    with pytest.raises(CommandError, match=why) as refused:
+        load_certificate(load_settings(Role.START, {"VYRY_DATA_DIR": str(folder / "data"), **names}))
 
     assert "\n" not in str(refused.value)
 
 
 def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="belong together"):
-        load_settings(Role.ALONE, {"VYRY_DATA_DIR": str(tmp_path), "VYRY_TLS_CERT_FILE": "node.pem"})
+        load_settings(Role.START, {"VYRY_DATA_DIR": str(tmp_path), "VYRY_TLS_CERT_FILE": "node.pem"})
 
 
 @pytest.mark.parametrize(

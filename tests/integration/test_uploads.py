@@ -10,25 +10,35 @@ from email.utils import parsedate_to_datetime
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.client import Device
 from tests.integration.test_account_deletion import code
-from tests.live_house import House, until
-from tests.raw_frames import RawSocket
-from tests.tus_device import ALL, BYTES, INVENTED, add, ask, begun, offset, reached, whole
-from vyry.adapters.circle_rows import AttachmentRow
+from tests.support.node_server import NodeServer, wait_until
+from tests.support.raw_websocket import RawSocket
+from tests.support.rest_device import Device
+from tests.support.tus_client import (
+    OCTET_STREAM_HEADERS,
+    UNKNOWN_UPLOAD,
+    UPLOADS_PATH,
+    append_bytes,
+    create_upload,
+    send_request,
+    upload_file,
+    upload_offset,
+    wait_for_offset,
+)
 from vyry.clock import SystemClock
+from vyry.storage.conversation_models import AttachmentRow
 
 
 TEN = b"0123456789"
 
 
 @pytest.fixture
-async def ann(small_house: House) -> Device:
+async def ann(small_house: NodeServer) -> Device:
     return await small_house.node.sign_up()
 
 
 @pytest.fixture
-async def bo(small_house: House) -> Device:
+async def bo(small_house: NodeServer) -> Device:
     return await small_house.node.sign_up()
 
 
@@ -42,10 +52,10 @@ def arrived() -> float:
     return REGISTRY.get_sample_value("vyry_attachment_bytes_total", {"direction": "in"}) or 0
 
 
-async def test_a_node_says_what_it_speaks_to_anybody(small_house: House) -> None:
+async def test_a_node_says_what_it_speaks_to_anybody(small_house: NodeServer) -> None:
     node = small_house.node
 
-    async with node.http.options(f"{node.url}{ALL}") as answer:
+    async with node.http.options(f"{node.url}{UPLOADS_PATH}") as answer:
         told = {name: answer.headers[name] for name in answer.headers if name.startswith("Tus-")}
 
     assert answer.status == 204
@@ -59,24 +69,29 @@ async def test_a_node_says_what_it_speaks_to_anybody(small_house: House) -> None
 
 
 async def test_an_upload_in_two_steps_is_whole(ann: Device, bo: Device) -> None:
-    created = await ask(ann, "POST", ALL, Upload_Length="10", Upload_Metadata="filename c2VjcmV0LnBkZg==")
+    created = await send_request(
+        ann, "POST", UPLOADS_PATH, Upload_Length="10", Upload_Metadata="filename c2VjcmV0LnBkZg=="
+    )
     path = created.headers["Location"]
     assert (created.status, created.headers["Upload-Offset"], created.body) == (201, "0", b"")
 
-    first = await add(ann, path, 0, TEN[:4])
+    first = await append_bytes(ann, path, 0, TEN[:4])
     assert (first.status, first.headers["Upload-Offset"], first.headers["Tus-Resumable"]) == (204, "4", "1.0.0")
-    assert (await ask(bo, "GET", path)).code == "NOT_FOUND"
-    looked = await ask(ann, "HEAD", path)
+    assert (await send_request(bo, "GET", path)).code == "NOT_FOUND"
+    looked = await send_request(ann, "HEAD", path)
     assert (looked.status, looked.headers["Upload-Offset"], looked.headers["Upload-Length"]) == (200, "4", "10")
     assert looked.headers["Cache-Control"] == "no-store"
-    await add(ann, path, 4, TEN[4:])
+    await append_bytes(ann, path, 4, TEN[4:])
 
-    assert (await ask(bo, "GET", path)).body == TEN
-    assert (await ask(ann, "HEAD", path)).headers["Upload-Offset"] == "10"
+    assert (await send_request(bo, "GET", path)).body == TEN
+    assert (await send_request(ann, "HEAD", path)).headers["Upload-Offset"] == "10"
 
 
 async def test_it_is_told_until_when_an_upload_is_kept(ann: Device) -> None:
-    unfinished, finished = await ask(ann, "HEAD", await begun(ann)), await ask(ann, "HEAD", await whole(ann, TEN))
+    unfinished, finished = (
+        await send_request(ann, "HEAD", await create_upload(ann)),
+        await send_request(ann, "HEAD", await upload_file(ann, TEN)),
+    )
 
     days = [
         (parsedate_to_datetime(each.headers["Upload-Expires"]) - SystemClock().now()).total_seconds() / 86_400
@@ -88,36 +103,45 @@ async def test_it_is_told_until_when_an_upload_is_kept(ann: Device) -> None:
 
 @pytest.mark.parametrize("version", ["", "0.2.2", "1.0.1", "1.0.0, 1.0.0"])
 async def test_another_version_is_not_served(ann: Device, version: str) -> None:
-    path = await begun(ann)
+    path = await create_upload(ann)
 
-    for method, where in (("POST", ALL), ("HEAD", path), ("PATCH", path), ("DELETE", path)):
-        said = await ask(
-            ann, method, where, Tus_Resumable=version, data=None, Upload_Length="1", Upload_Offset="0", **BYTES
+    for method, where in (("POST", UPLOADS_PATH), ("HEAD", path), ("PATCH", path), ("DELETE", path)):
+        said = await send_request(
+            ann,
+            method,
+            where,
+            Tus_Resumable=version,
+            data=None,
+            Upload_Length="1",
+            Upload_Offset="0",
+            **OCTET_STREAM_HEADERS,
         )
         assert (said.status, said.headers["Tus-Version"]) == (412, "1.0.0")
 
-    assert await offset(ann, path) == 0
+    assert await upload_offset(ann, path) == 0
 
 
 @pytest.mark.parametrize("length", ["", "-1", "1.5", "ten", "+5", "0x10", "9" * 16, "١"])
 async def test_a_length_that_is_none_begins_nothing(ann: Device, length: str) -> None:
-    said = await ask(ann, "POST", ALL, Upload_Length=length, Upload_Defer_Length="" if length else "1")
+    said = await send_request(
+        ann, "POST", UPLOADS_PATH, Upload_Length=length, Upload_Defer_Length="" if length else "1"
+    )
 
     assert (said.status, said.code) == (400, "INVALID_REQUEST")
 
 
 async def test_a_length_over_the_limit_is_refused(ann: Device) -> None:
-    said = await ask(ann, "POST", ALL, Upload_Length=str((100 << 20) + 1))
+    said = await send_request(ann, "POST", UPLOADS_PATH, Upload_Length=str((100 << 20) + 1))
 
     assert (said.status, said.code, said.headers["Tus-Resumable"]) == (413, "PAYLOAD_TOO_LARGE", "1.0.0")
     assert b"quotaBytes" not in said.body
 
 
-async def test_of_fifty_uploads_begun_at_once_no_more_than_the_quota_are(house: House) -> None:
+async def test_of_fifty_uploads_begun_at_once_no_more_than_the_quota_are(house: NodeServer) -> None:
     ann = await house.node.sign_up(with_keys=False)
     length = str(100 << 20)
 
-    said = await asyncio.gather(*[ask(ann, "POST", ALL, Upload_Length=length) for _ in range(50)])
+    said = await asyncio.gather(*[send_request(ann, "POST", UPLOADS_PATH, Upload_Length=length) for _ in range(50)])
 
     assert sorted(each.status for each in said) == [201] * 10 + [413] * 40
     refused = next(each.body for each in said if each.status == 413)
@@ -140,25 +164,25 @@ async def test_of_fifty_uploads_begun_at_once_no_more_than_the_quota_are(house: 
     ],
 )
 async def test_a_wrong_patch_adds_nothing(ann: Device, headers: dict[str, str], status: int) -> None:
-    path = await begun(ann)
-    sent = {"Content_Type": BYTES["Content-Type"], "Upload_Offset": "0"} | headers
+    path = await create_upload(ann)
+    sent = {"Content_Type": OCTET_STREAM_HEADERS["Content-Type"], "Upload_Offset": "0"} | headers
 
-    said = await ask(ann, "PATCH", path, TEN, **sent)
+    said = await send_request(ann, "PATCH", path, TEN, **sent)
 
     assert said.status == status
     assert said.headers["Tus-Resumable"] == "1.0.0"
-    assert await offset(ann, path) == 0
+    assert await upload_offset(ann, path) == 0
 
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
 async def test_a_checksum_guards_its_request(ann: Device, algorithm: str) -> None:
-    path = await begun(ann)
+    path = await create_upload(ann)
 
-    wrong = await add(ann, path, 0, TEN[:5], Upload_Checksum=sum_of(b"other", algorithm))
+    wrong = await append_bytes(ann, path, 0, TEN[:5], Upload_Checksum=sum_of(b"other", algorithm))
     assert (wrong.status, wrong.code) == (460, "CHECKSUM_MISMATCH")
-    assert await offset(ann, path) == 0
+    assert await upload_offset(ann, path) == 0
 
-    right = await add(ann, path, 0, TEN[:5], Upload_Checksum=sum_of(TEN[:5], algorithm))
+    right = await append_bytes(ann, path, 0, TEN[:5], Upload_Checksum=sum_of(TEN[:5], algorithm))
     assert (right.status, right.headers["Upload-Offset"]) == (204, "5")
 
 
@@ -167,76 +191,76 @@ async def test_more_than_was_announced_is_refused_also_without_a_length(ann: Dev
         yield TEN
         yield b"x"
 
-    path = await begun(ann)
+    path = await create_upload(ann)
 
     for content in (TEN + b"x", unmeasured()):
-        said = await add(ann, path, 0, content)
+        said = await append_bytes(ann, path, 0, content)
         assert (said.status, said.code) == (413, "PAYLOAD_TOO_LARGE")
 
-    assert (await ask(ann, "GET", path)).status == 404
+    assert (await send_request(ann, "GET", path)).status == 404
 
 
-async def test_what_came_before_the_line_broke_is_kept(ann: Device, small_house: House) -> None:
-    path = await begun(ann)
+async def test_what_came_before_the_line_broke_is_kept(ann: Device, small_house: NodeServer) -> None:
+    path = await create_upload(ann)
     raw = RawSocket(int(small_house.node.url.rpartition(":")[2]))
     head = (
         f"PATCH {path} HTTP/1.1\r\nHost: vyry\r\nAuthorization: Bearer {ann.token}\r\nTus-Resumable: 1.0.0\r\n"
-        f"Content-Type: {BYTES['Content-Type']}\r\nUpload-Offset: 0\r\nContent-Length: 10\r\n\r\n"
+        f"Content-Type: {OCTET_STREAM_HEADERS['Content-Type']}\r\nUpload-Offset: 0\r\nContent-Length: 10\r\n\r\n"
     )
     before = arrived()
     with closing(raw.wire):
         raw.wire.sendall(head.encode() + TEN[:6])
-        await until(lambda: arrived() == before + 6)
+        await wait_until(lambda: arrived() == before + 6)
 
-    await reached(ann, path, 6)
-    await add(ann, path, 6, TEN[6:])
-    assert (await ask(ann, "GET", path)).body == TEN
+    await wait_for_offset(ann, path, 6)
+    await append_bytes(ann, path, 6, TEN[6:])
+    assert (await send_request(ann, "GET", path)).body == TEN
 
 
 async def test_of_two_who_write_at_once_the_later_wins(ann: Device) -> None:
-    path, before, may_go_on = await begun(ann), arrived(), asyncio.Event()
+    path, before, may_go_on = await create_upload(ann), arrived(), asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"x"
         await may_go_on.wait()
         yield b"x" * 9
 
-    first = asyncio.create_task(add(ann, path, 0, slow()))
-    await until(lambda: arrived() == before + 1)
-    later = await add(ann, path, 0, TEN)
+    first = asyncio.create_task(append_bytes(ann, path, 0, slow()))
+    await wait_until(lambda: arrived() == before + 1)
+    later = await append_bytes(ann, path, 0, TEN)
     may_go_on.set()
 
     assert later.status == 204
-    assert ((await first).status, (await ask(ann, "GET", path)).body) == (409, TEN)
+    assert ((await first).status, (await send_request(ann, "GET", path)).body) == (409, TEN)
 
 
 async def test_what_is_anothers_is_not_there(ann: Device, bo: Device) -> None:
-    path = await begun(ann)
+    path = await create_upload(ann)
 
-    said = [await ask(bo, method, where) for method in ("HEAD", "DELETE") for where in (path, INVENTED)]
-    said += [await add(bo, where, 0, TEN) for where in (path, INVENTED)]
+    said = [await send_request(bo, method, where) for method in ("HEAD", "DELETE") for where in (path, UNKNOWN_UPLOAD)]
+    said += [await append_bytes(bo, where, 0, TEN) for where in (path, UNKNOWN_UPLOAD)]
 
     assert {each.status for each in said} == {404}
-    assert await offset(ann, path) == 0
+    assert await upload_offset(ann, path) == 0
 
 
-async def test_an_ended_one_is_gone_at_once_and_its_bytes_soon(ann: Device, small_house: House) -> None:
-    path, folder = await whole(ann, TEN), small_house.settings.data_dir / "attachments"
+async def test_an_ended_one_is_gone_at_once_and_its_bytes_soon(ann: Device, small_house: NodeServer) -> None:
+    path, folder = await upload_file(ann, TEN), small_house.settings.data_dir / "attachments"
 
-    ended = await ask(ann, "DELETE", path)
+    ended = await send_request(ann, "DELETE", path)
 
     assert (ended.status, ended.body) == (204, b"")
-    assert [(await ask(ann, method, path)).status for method in ("GET", "HEAD", "DELETE")] == [404] * 3
-    await small_house.services.files.upkeep.expire(100)
+    assert [(await send_request(ann, method, path)).status for method in ("GET", "HEAD", "DELETE")] == [404] * 3
+    await small_house.services.attachments.upkeep.delete_expired(100)
     assert [each for each in folder.rglob("*") if each.is_file()] == []
 
 
-async def test_a_deleted_account_leaves_no_byte(ann: Device, small_house: House) -> None:
-    for path in (await whole(ann, TEN), await begun(ann)):
-        await add(ann, path, 0, TEN)
+async def test_a_deleted_account_leaves_no_byte(ann: Device, small_house: NodeServer) -> None:
+    for path in (await upload_file(ann, TEN), await create_upload(ann)):
+        await append_bytes(ann, path, 0, TEN)
 
     await ann.call("POST", "/account/delete", await code(ann))
-    await small_house.services.files.upkeep.expire(100)
+    await small_house.services.attachments.upkeep.delete_expired(100)
 
     files = [each for each in (small_house.settings.data_dir / "attachments").rglob("*") if each.is_file()]
     assert (files, await AttachmentRow.all().count()) == ([], 0)
@@ -254,16 +278,18 @@ async def test_a_deleted_account_leaves_no_byte(ann: Device, small_house: House)
 )
 async def test_what_is_no_id_names_no_file(ann: Device, name: str) -> None:
     for method in ("GET", "HEAD", "DELETE"):
-        assert (await ask(ann, method, f"{ALL}/{name}")).status in (404, 405)
+        assert (await send_request(ann, method, f"{UPLOADS_PATH}/{name}")).status in (404, 405)
 
 
 async def test_a_page_may_upload_and_read_how_far_it_is(ann: Device) -> None:
     page = {"Origin": "https://app.example.org"}
     asked = {"Access_Control_Request_Method": "PATCH", "Access_Control_Request_Headers": "tus-resumable,upload-offset"}
 
-    before = await ask(ann, "OPTIONS", INVENTED, None, **page, **asked)
-    first = await ask(ann, "OPTIONS", ALL, None, **page, **(asked | {"Access_Control_Request_Method": "POST"}))
-    answer = await ask(ann, "POST", ALL, data=None, Upload_Length="1", **page)
+    before = await send_request(ann, "OPTIONS", UNKNOWN_UPLOAD, None, **page, **asked)
+    first = await send_request(
+        ann, "OPTIONS", UPLOADS_PATH, None, **page, **(asked | {"Access_Control_Request_Method": "POST"})
+    )
+    answer = await send_request(ann, "POST", UPLOADS_PATH, data=None, Upload_Length="1", **page)
 
     assert set(before.headers["Access-Control-Allow-Methods"].split(", ")) == {"DELETE", "GET", "HEAD", "PATCH"}
     assert set(first.headers["Access-Control-Allow-Methods"].split(", ")) == {"OPTIONS", "POST"}
@@ -273,9 +299,13 @@ async def test_a_page_may_upload_and_read_how_far_it_is(ann: Device) -> None:
     assert {"Location", "Upload-Offset", "Upload-Length", "Upload-Expires", "Tus-Resumable"} <= set(exposed)
 
 
-async def test_what_clients_call_their_files_is_kept_nowhere(ann: Device, small_house: House) -> None:
-    await ask(
-        ann, "POST", ALL, Upload_Length="1", Upload_Metadata=f"filename {base64.b64encode(b'love letter').decode()}"
+async def test_what_clients_call_their_files_is_kept_nowhere(ann: Device, small_house: NodeServer) -> None:
+    await send_request(
+        ann,
+        "POST",
+        UPLOADS_PATH,
+        Upload_Length="1",
+        Upload_Metadata=f"filename {base64.b64encode(b'love letter').decode()}",
     )
 
     database = (small_house.settings.data_dir / "vyry.db").read_bytes()

@@ -10,10 +10,10 @@ from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
 
-from vyry.accounts.names import NameRules, RestingNames
 from vyry.accounts.phone import HiddenNumber
 from vyry.accounts.signing import FIRST_KEY
-from vyry.ids import DeviceId, MailboxId, MailboxKey, UserId
+from vyry.accounts.usernames import ReservedUsernames, UsernameRules
+from vyry.kernel.ids import DeviceId, MailboxId, MailboxKey, UserId
 
 
 #: How long an ended device is remembered: longer than the outcomes of posts, which name it.
@@ -113,36 +113,36 @@ class EndedDevice:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedUp:
+class SignupResult:
     """What a sign-up made: the new primary device, and the devices that ended for it."""
 
     user_id: UserId
     device_id: DeviceId
     is_new_user: bool
     has_display_name: bool
-    ended: tuple[EndedDevice, ...]
+    ended_devices: tuple[EndedDevice, ...]
 
 
-class EndedListener(Protocol):
+class RevocationListener(Protocol):
     """Hears that the sockets of these mailboxes must close; best effort, sockets look for themselves too."""
 
-    async def ended(self, mailboxes: Collection[MailboxKey]) -> None:
+    async def close_sockets(self, mailboxes: Collection[MailboxKey]) -> None:
         """Close every socket of these mailboxes, on whichever node it is."""
         ...
 
 
-class AccountStore(RestingNames, Protocol):
+class AccountStore(ReservedUsernames, Protocol):
     """The truth about accounts. Every method raises `Unavailable` when the database is away."""
 
     async def sign_up(
         self, number: HiddenNumber, device: NewDevice, now: datetime, *, confirmed: datetime | None = None
-    ) -> SignedUp:
+    ) -> SignupResult:
         """Find or make the account of this number and give it one new primary device, numbered 1, in one transaction.
 
         All other devices of the account end in the same transaction (mailboxes, keys and tokens too) and its identity key is reset.
         Of two at once for one number, one ends the device of the other; there is never a second account, whichever peppers their nodes use.
         An account under an older pepper moves to the one in use. Raises Unavailable when the installation uses a pepper that `number` does not know.
-        Raises Forbidden while the operator has suspended the account, RegistrationHeld (vyry/accounts/lock.py) while its registration lock holds: nothing
+        Raises Forbidden while the operator has suspended the account, RegistrationHeld (vyry/accounts/registration_lock.py) while its registration lock holds: nothing
         changes then. The PIN of an account that nobody uses any more goes; whoever else waits at the lock has to prove the number again.
         Whether nobody uses it is judged by `confirmed` (Clock.confirmed), or by `now` without it.
         """
@@ -156,8 +156,8 @@ class AccountStore(RestingNames, Protocol):
         now: datetime,
         *,
         confirmed: datetime | None = None,
-    ) -> SignedUp:
-        """Sign up as `sign_up` does, to the account whose number waits with this token (vyry/accounts/lock.py), and use the token up.
+    ) -> SignupResult:
+        """Sign up as `sign_up` does, to the account whose number waits with this token (vyry/accounts/registration_lock.py), and use the token up.
 
         `proven` is the verifier of the PIN that was given. Raises InvalidToken; PinRequired while the lock holds and `proven` is not the PIN (the token stays
         good); Forbidden.
@@ -168,7 +168,7 @@ class AccountStore(RestingNames, Protocol):
         """The account. Raises NotFound."""
         ...
 
-    async def change(self, user_id: UserId, change: AccountChange, names: NameRules) -> Account:
+    async def change(self, user_id: UserId, change: AccountChange, names: UsernameRules) -> Account:
         """Change the account and answer it whole. Settings of concurrent changes merge.
 
         A username that it had rests from then on; taking one back ends its rest. Of many that take a name at once, on any nodes, one has it.
@@ -196,14 +196,14 @@ class DeviceStore(Protocol):
 class AccountUpkeep(Protocol):
     """What the sweeper does about accounts."""
 
-    async def retire(self, now: datetime, limit: int) -> int:
+    async def delete_expired(self, now: datetime, limit: int) -> int:
         """Delete at most `limit` rows of each kind that mean nothing any more; answers how many went.
 
         `now` is a confirmed moment. These are expired codes, refresh and registration tokens and links, and devices that ended more than KEEP_ENDED ago with their mailboxes.
         """
         ...
 
-    async def redate(self, now: datetime, pin_lock: timedelta, *, is_sure: bool) -> int:
+    async def clamp_future_dates(self, now: datetime, pin_lock: timedelta, *, is_sure: bool) -> int:
         """Rows that a clock which was ahead dated later than any written now could be are dated as if written now; answers how many.
 
         So nothing counts against a person for longer than its window. What would be taken away or unlocked by it waits until the clock `is_sure`.

@@ -11,16 +11,16 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from vyry.accounts.account import AccountStore, Caller, EndedDevice
+from vyry.accounts.device_status import SessionRevocations
 from vyry.accounts.otp import Guess, Purpose
 from vyry.accounts.phone import Pepper
-from vyry.accounts.standings import Endings
 from vyry.clock import Clock
 from vyry.errors import InvalidToken, NotFound
-from vyry.ids import UserId
+from vyry.kernel.ids import UserId
 
 
 #: What was begun before the deletion (a post that still saw the mailboxes, a conversation just opened) is over by then, whatever happened to it.
-SETTLED: Final = timedelta(seconds=15)
+ERASE_DELAY: Final = timedelta(seconds=15)
 
 
 class DeletionStore(Protocol):
@@ -41,15 +41,15 @@ class DeletionStore(Protocol):
         ...
 
 
-class ProvenNumbers(Protocol):
+class OtpRedeemer(Protocol):
     """Judges one-time codes."""
 
-    async def redeem(self, challenge_id: UUID, purpose: Purpose, code: str, of: bytes | None = None) -> Guess:
+    async def redeem(self, challenge_id: UUID, purpose: Purpose, code: str, phone_sealed: bytes | None = None) -> Guess:
         """Use up a code for the number that is sealed in `of`; of any other it is unknown. Raises InvalidOtp."""
         ...
 
 
-class RequiredPin(Protocol):
+class PinGuard(Protocol):
     """Judges PINs."""
 
     async def require(self, caller: Caller, pin: str | None) -> None:
@@ -58,11 +58,11 @@ class RequiredPin(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Proofs:
+class DeletionProofs:
     """What proves that the owner wants it."""
 
-    codes: ProvenNumbers
-    pins: RequiredPin
+    codes: OtpRedeemer
+    pins: PinGuard
     pepper: Pepper
 
 
@@ -70,12 +70,17 @@ class Deletion:
     """Deletes the caller's account."""
 
     def __init__(
-        self, store: DeletionStore, accounts: AccountStore, proofs: Proofs, endings: Endings, clock: Clock
+        self,
+        store: DeletionStore,
+        accounts: AccountStore,
+        proofs: DeletionProofs,
+        endings: SessionRevocations,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._accounts = accounts
         self._proofs = proofs
-        self._endings = endings
+        self._revocations = endings
         self._clock = clock
 
     async def delete(self, caller: Caller, challenge_id: UUID, otp: str, pin: str | None) -> None:
@@ -87,11 +92,11 @@ class Deletion:
             account = await self._accounts.load(caller.user_id)
             await self._proofs.pins.require(caller, pin)
             sealed = account.phone_sealed
-            await self._proofs.codes.redeem(challenge_id, Purpose.DELETE_ACCOUNT, otp, of=sealed)
+            await self._proofs.codes.redeem(challenge_id, Purpose.DELETE_ACCOUNT, otp, phone_sealed=sealed)
             ended = await self._store.delete(caller.user_id, self._hashes(sealed), self._clock.now())
         except NotFound:
             raise InvalidToken from None
-        await self._endings.tell(ended)
+        await self._revocations.announce(ended)
 
     async def erase(self, limit: int) -> int:
         """What the sweeper does about accounts that were deleted; answers how much that was."""

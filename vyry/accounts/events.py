@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, Protocol, TypeAlias
 from uuid import UUID
 
-from vyry.ids import UserId
+from vyry.kernel.ids import UserId
 
 
 #: How long the owner can read of it.

@@ -9,7 +9,7 @@ from vyry.accounts.account import AccountStore, Caller
 from vyry.accounts.phone import Pepper
 from vyry.clock import Clock
 from vyry.errors import InvalidToken, NotFound
-from vyry.ids import UserId
+from vyry.kernel.ids import UserId
 from vyry.limits import EXPORT, Grant, Limiter
 
 
@@ -28,7 +28,7 @@ class Archive(Protocol):
         """Everything about the account, section after section; `numbers` are the hashes that its number may stand under."""
         ...
 
-    async def note(self, caller: Caller, now: datetime) -> None:
+    async def record_export(self, caller: Caller, now: datetime) -> None:
         """Note, for the owner, that this device takes an archive."""
         ...
 
@@ -37,7 +37,7 @@ class Archive(Protocol):
 class Export:
     """An archive about to be read."""
 
-    at: datetime
+    started_at: datetime
     pages: AsyncIterator[Page]
     grants: list[tuple[str, Grant]]
 
@@ -56,13 +56,13 @@ class Exports:
 
     async def open(self, caller: Caller) -> Export:
         """The archive of the caller's account, with its number in clear. Raises RateLimited, InvalidToken, Unavailable."""
-        grant = await self._limiter.take(EXPORT, str(caller.user_id))
+        grant = await self._limiter.consume(EXPORT, str(caller.user_id))
         try:
             account = await self._accounts.load(caller.user_id)
         except NotFound:
             raise InvalidToken from None
         now = self._clock.now()
-        await self._archive.note(caller, now)
+        await self._archive.record_export(caller, now)
         return Export(now, self._pages(caller.user_id, account.phone_sealed), [(EXPORT.name, grant)])
 
     async def _pages(self, user_id: UserId, sealed: bytes) -> AsyncIterator[Page]:

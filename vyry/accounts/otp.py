@@ -17,24 +17,24 @@ from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
 
-from vyry.accounts.guesswatch import GuessWatch
-from vyry.accounts.phone import HiddenNumber, Pepper, PhoneNumber
-from vyry.accounts.sending import (
+from vyry.accounts.guess_monitor import GuessMonitor
+from vyry.accounts.otp_limits import (
     CODE_LIFETIME,
     RESEND_AFTER,
-    Admitted,
-    Limit,
-    Refusal,
-    Rules,
-    Sent,
-    Subjects,
+    OtpAdmission,
+    OtpCounterKeys,
+    OtpHistory,
+    OtpLimitKind,
+    OtpLimits,
+    OtpRefusal,
     Tariff,
-    left,
     prefix_and_area,
+    remaining_grants,
 )
+from vyry.accounts.phone import HiddenNumber, Pepper, PhoneNumber
 from vyry.clock import Clock
-from vyry.errors import InvalidOtp, Policy, RateLimited, Unavailable
-from vyry.ids import new_id
+from vyry.errors import InvalidOtp, LimitPolicy, RateLimited, Unavailable
+from vyry.kernel.ids import new_id
 from vyry.limits import OTP_NETWORK, OTP_NUMBER, OTP_TOTAL, Grant
 from vyry.telemetry import OTP_REFUSED, OTP_SENT, log
 
@@ -43,7 +43,7 @@ GUESSES: Final = 5
 #: What the hash of the right code may be: under the pepper in use, and under the one before.
 CodeHashes = tuple[bytes, bytes]
 #: Hashes of one number, under all peppers; None: any number.
-Numbers = Collection[str] | None
+PhoneHashes = Collection[str] | None
 #: So many refusals are remembered by a process, to repeat them without asking the database.
 _REMEMBERED: Final = 10_000
 
@@ -75,7 +75,7 @@ class OtpMessage:
     at: datetime
 
 
-class NotSent(Exception):
+class SendFailed(Exception):
     """A sender failed. `is_certain`: no message is on its way; else nobody knows, and it counts as sent and paid for."""
 
     def __init__(self, *, is_certain: bool) -> None:
@@ -118,15 +118,22 @@ class Guess:
 class OtpStore(Protocol):
     """The truth about challenges and about what was sent. Every method raises `Unavailable` when the database is away."""
 
-    async def open(self, challenge: Challenge, subjects: Subjects, rules: Rules) -> Admitted | Refusal:
+    async def open_challenge(
+        self, challenge: Challenge, subjects: OtpCounterKeys, rules: OtpLimits
+    ) -> OtpAdmission | OtpRefusal:
         """Do what `decide` says of all that was sent before: store the challenge beside the older ones and count it; or nothing.
 
         Parallel calls, on any node, are decided one after the other if they have a number, a network, a prefix or a budget in common.
         """
         ...
 
-    async def guess(
-        self, challenge_id: UUID, purpose: Purpose, code_hashes: CodeHashes, now: datetime, of: Numbers = None
+    async def judge_guess(
+        self,
+        challenge_id: UUID,
+        purpose: Purpose,
+        code_hashes: CodeHashes,
+        now: datetime,
+        phone_hashes: PhoneHashes = None,
     ) -> Guess | None:
         """Count and judge one guess in one step; a right one uses the challenge up, and proves its number for the network that asked for it. None: nothing there to guess at (any more).
 
@@ -134,11 +141,11 @@ class OtpStore(Protocol):
         """
         ...
 
-    async def withdraw(self, challenge: Challenge, *, is_certain: bool) -> None:
+    async def withdraw_challenge(self, challenge: Challenge, *, is_certain: bool) -> None:
         """Forget a challenge whose code was not sent; if that is certain, it cost nothing and says nothing about its prefix."""
         ...
 
-    async def sent(self, subjects: Subjects, rules: Rules, now: datetime) -> Sent:
+    async def load_history(self, subjects: OtpCounterKeys, rules: OtpLimits, now: datetime) -> OtpHistory:
         """What was sent to and from these."""
         ...
 
@@ -152,10 +159,10 @@ class SentCode:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class OtpOptions:
     """How this node sends codes."""
 
-    rules: Rules = field(default_factory=Rules)
+    limits: OtpLimits = field(default_factory=OtpLimits)
     tariff: Tariff = field(default_factory=Tariff)
     guesses: int = GUESSES
 
@@ -164,15 +171,15 @@ class OneTimeCodes:
     """Sends codes and judges guesses."""
 
     def __init__(
-        self, store: OtpStore, sender: OtpSender, pepper: Pepper, clock: Clock, terms: Terms | None = None
+        self, store: OtpStore, sender: OtpSender, pepper: Pepper, clock: Clock, terms: OtpOptions | None = None
     ) -> None:
         self._store = store
         self._sender = sender
         self._pepper = pepper
         self._clock = clock
-        self._terms = terms or Terms()
-        self._refused = _Refused()
-        self._watch = GuessWatch(clock)
+        self._terms = terms or OtpOptions()
+        self._refused = _RefusalCache()
+        self._watch = GuessMonitor(clock)
 
     async def send(self, number: PhoneNumber, purpose: Purpose, channel: Channel, network: str) -> SentCode:
         """Send a fresh code; older ones stay good to their ends. `network` is who asks.
@@ -183,54 +190,60 @@ class OneTimeCodes:
         code = f"{secrets.randbelow(10**6):06d}"
         challenge = self._challenge(number, purpose, code)
         now = challenge.created_at
-        answer = self._refused.find(subjects, now) or await self._store.open(challenge, subjects, self._terms.rules)
-        if isinstance(answer, Refusal):
-            self._refused.note(subjects, answer, now)
+        answer = self._refused.find(subjects, now) or await self._store.open_challenge(
+            challenge, subjects, self._terms.limits
+        )
+        if isinstance(answer, OtpRefusal):
+            self._refused.remember(subjects, answer, now)
             raise _as_error(answer, self._clock.now())
         try:
             await self._sender.send(OtpMessage(new_id(), number, code, purpose, channel, now))
-        except NotSent as failure:
+        except SendFailed as failure:
             OTP_SENT.labels("failed" if failure.is_certain else "unclear").inc()
-            await self._store.withdraw(challenge, is_certain=failure.is_certain)
+            await self._store.withdraw_challenge(challenge, is_certain=failure.is_certain)
             # The pace of the number stands, for the message may have got through: a wait shorter than that would be a lie.
-            wait = round(RESEND_AFTER.total_seconds()) if self._terms.rules.number else 1
+            wait = round(RESEND_AFTER.total_seconds()) if self._terms.limits.number else 1
             raise Unavailable("The message could not be sent.", retry_after_seconds=wait) from failure
         OTP_SENT.labels("sent").inc()
         told = ((OTP_NUMBER.name, answer.number), (OTP_NETWORK.name, answer.network))
         return SentCode(challenge.challenge_id, [(name, grant) for name, grant in told if grant])
 
-    async def left(self, of: bytes, network: str) -> dict[str, tuple[Grant, ...]]:
+    async def remaining(self, phone_sealed: bytes, network: str) -> dict[str, tuple[Grant, ...]]:
         """What each window has left, by the limit's name, of a number (sealed) from this network, from all, and of this network; takes nothing."""
-        rules, now = self._terms.rules, self._clock.now()
-        subjects = self._subjects(self._pepper.unseal(of), network, 0)
-        sent = await self._store.sent(subjects, rules, now)
+        rules, now = self._terms.limits, self._clock.now()
+        subjects = self._subjects(self._pepper.unseal(phone_sealed), network, 0)
+        sent = await self._store.load_history(subjects, rules, now)
         return {
-            OTP_NUMBER.name: left(rules.number, sent.number, now),
-            OTP_TOTAL.name: left(rules.total, sent.total, now),
-            OTP_NETWORK.name: left(rules.network, sent.network, now),
+            OTP_NUMBER.name: remaining_grants(rules.number, sent.number, now),
+            OTP_TOTAL.name: remaining_grants(rules.total, sent.total, now),
+            OTP_NETWORK.name: remaining_grants(rules.network, sent.network, now),
         }
 
-    def hidden(self, sealed: bytes) -> HiddenNumber:
+    def reseal(self, sealed: bytes) -> HiddenNumber:
         """The number behind a seal, as it is to be stored from now on. Raises Unavailable."""
         return self._pepper.hide(self._pepper.unseal(sealed))
 
-    async def redeem(self, challenge_id: UUID, purpose: Purpose, code: str, of: bytes | None = None) -> Guess:
+    async def redeem(self, challenge_id: UUID, purpose: Purpose, code: str, phone_sealed: bytes | None = None) -> Guess:
         """Use a code up: it is right and nobody used it before. Raises InvalidOtp.
 
         With `of`, the sealed number of the caller's account, a challenge for another number is unknown: it loses no guess and stays good for its owner.
         """
         hashes = self._pepper.guess_hashes(challenge_id, purpose.value, code)
-        numbers = None if of is None else tuple(self._pepper.hide(self._pepper.unseal(of)).hashes.values())
-        guess = await self._store.guess(challenge_id, purpose, hashes, self._clock.now(), numbers)
-        self._watch.note(is_right=guess is not None and guess.is_right)
+        numbers = (
+            None
+            if phone_sealed is None
+            else tuple(self._pepper.hide(self._pepper.unseal(phone_sealed)).hashes.values())
+        )
+        guess = await self._store.judge_guess(challenge_id, purpose, hashes, self._clock.now(), numbers)
+        self._watch.record(is_right=guess is not None and guess.is_right)
         if guess is None or not guess.is_right:
             raise InvalidOtp(guess.guesses_left if guess else 0)
         return guess
 
-    def _subjects(self, number: PhoneNumber, network: str, cost: int) -> Subjects:
+    def _subjects(self, number: PhoneNumber, network: str, cost: int) -> OtpCounterKeys:
         prefix, area = prefix_and_area(number)
-        keyed = self._pepper.keyed
-        return Subjects(
+        keyed = self._pepper.keyed_hash
+        return OtpCounterKeys(
             self._pepper.hash_number(number),
             keyed(b"vyry otp network 1", network.encode()).hex(),
             keyed(b"vyry otp prefix 1", prefix.encode()).hex(),
@@ -252,31 +265,31 @@ class OneTimeCodes:
         )
 
 
-class _Refused:
+class _RefusalCache:
     """Refusals that only time can end, so that a flood of the same is answered without the database, and the operator hears of each pause once."""
 
     def __init__(self) -> None:
         self._spent_until = datetime.min.replace(tzinfo=UTC)
-        self._until: OrderedDict[str, Refusal] = OrderedDict()
+        self._until: OrderedDict[str, OtpRefusal] = OrderedDict()
 
-    def find(self, subjects: Subjects, now: datetime) -> Refusal | None:
+    def find(self, subjects: OtpCounterKeys, now: datetime) -> OtpRefusal | None:
         found = (self._until.get(subject) for subject in (_pair(subjects), subjects.network))
         lasting = [refusal for refusal in found if refusal is not None and refusal.retry_at > now]
         return max(lasting, key=lambda refusal: refusal.retry_at, default=None)
 
-    def note(self, subjects: Subjects, refusal: Refusal, now: datetime) -> None:
-        if refusal.limit is Limit.NUMBER:
+    def remember(self, subjects: OtpCounterKeys, refusal: OtpRefusal, now: datetime) -> None:
+        if refusal.limit is OtpLimitKind.NUMBER:
             self._until[_pair(subjects)] = refusal
-        elif refusal.limit is Limit.NETWORK:
+        elif refusal.limit is OtpLimitKind.NETWORK:
             self._until[subjects.network] = refusal
-        elif refusal.limit is Limit.SPEND and self._spent_until <= now:
+        elif refusal.limit is OtpLimitKind.SPEND and self._spent_until <= now:
             self._spent_until = refusal.retry_at
             log.warning(
                 "sending paused",
                 reason="the daily cap is reached",
                 seconds=round((refusal.retry_at - now).total_seconds()),
             )
-        if refusal.is_trip:
+        if refusal.trips_breaker:
             log.warning(
                 "sending paused",
                 reason="few codes are verified",
@@ -286,18 +299,22 @@ class _Refused:
             self._until.popitem(last=False)
 
 
-def _pair(subjects: Subjects) -> str:
+def _pair(subjects: OtpCounterKeys) -> str:
     """A number and the network that asks."""
     return f"{subjects.number} {subjects.network}"
 
 
-def _as_error(refusal: Refusal, now: datetime) -> RateLimited | Unavailable:
+def _as_error(refusal: OtpRefusal, now: datetime) -> RateLimited | Unavailable:
     """What the caller is told."""
     wait = max(1, math.ceil((refusal.retry_at - now).total_seconds()))
     OTP_REFUSED.labels(refusal.limit.value).inc()
-    if refusal.limit is Limit.SPEND:
+    if refusal.limit is OtpLimitKind.SPEND:
         return Unavailable("No more codes are sent for now.", retry_after_seconds=wait)
-    names = {Limit.NUMBER: OTP_NUMBER.name, Limit.TOTAL: OTP_TOTAL.name, Limit.NETWORK: OTP_NETWORK.name}
+    names = {
+        OtpLimitKind.NUMBER: OTP_NUMBER.name,
+        OtpLimitKind.TOTAL: OTP_TOTAL.name,
+        OtpLimitKind.NETWORK: OTP_NETWORK.name,
+    }
     window, name = refusal.window, names.get(refusal.limit)
-    policy = Policy(name, window.limit, window.seconds) if name and window else None
+    policy = LimitPolicy(name, window.limit, window.seconds) if name and window else None
     return RateLimited(wait, policy=policy)

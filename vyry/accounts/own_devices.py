@@ -1,18 +1,18 @@
 """The devices of an account, in the hands of their owner."""
 
 from vyry.accounts.account import Caller, Device, DeviceListing, DeviceStore
-from vyry.accounts.standings import Endings
+from vyry.accounts.device_status import SessionRevocations
 from vyry.clock import Clock
 from vyry.errors import Forbidden, InvalidToken, NotFound
-from vyry.ids import DeviceId
+from vyry.kernel.ids import DeviceId
 
 
 class OwnDevices:
     """Lists, renames and ends the caller's devices."""
 
-    def __init__(self, store: DeviceStore, endings: Endings, clock: Clock) -> None:
+    def __init__(self, store: DeviceStore, endings: SessionRevocations, clock: Clock) -> None:
         self._store = store
-        self._endings = endings
+        self._revocations = endings
         self._clock = clock
 
     async def list(self, caller: Caller) -> DeviceListing:
@@ -29,15 +29,15 @@ class OwnDevices:
         target = await self._find(caller, device_id)
         if not caller.is_primary and target.device != caller.device:
             raise Forbidden
-        await self._endings.tell([await self._store.end(caller.user_id, target.device, self._clock.now())])
+        await self._revocations.announce([await self._store.end(caller.user_id, target.device, self._clock.now())])
 
-    async def leave(self, caller: Caller) -> None:
+    async def end_current(self, caller: Caller) -> None:
         """End the caller's own device. Raises InvalidToken if it had ended already."""
         try:
             ended = await self._store.end(caller.user_id, caller.device, self._clock.now())
         except NotFound:
             raise InvalidToken from None
-        await self._endings.tell([ended])
+        await self._revocations.announce([ended])
 
     async def _find(self, caller: Caller, device_id: DeviceId) -> Device:
         listing = await self._store.list(caller.user_id)

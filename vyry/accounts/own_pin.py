@@ -14,7 +14,7 @@ from vyry.errors import InvalidPin, InvalidToken, NotFound
 
 
 @dataclass(frozen=True, slots=True)
-class PinStanding:
+class PinStatus:
     """What the owner is shown of the PIN."""
 
     is_set: bool
@@ -24,7 +24,7 @@ class PinStanding:
 
 
 @dataclass(frozen=True, slots=True)
-class PinWish:
+class PinUpdate:
     """A PIN that the owner wants, the present one as proof, and whether it shall guard new sign-ups (None: as before)."""
 
     pin: str
@@ -42,7 +42,7 @@ class PinReset:
 
 
 @dataclass(frozen=True, slots=True)
-class PinMeans:
+class PinDependencies:
     """What keeping a PIN takes."""
 
     store: PinStore
@@ -55,17 +55,17 @@ class PinMeans:
 class OwnPin:
     """Shows, sets, changes, resets and removes the caller's PIN."""
 
-    def __init__(self, pins: Pins, means: PinMeans) -> None:
+    def __init__(self, pins: Pins, means: PinDependencies) -> None:
         self._pins = pins
-        self._means = means
+        self._deps = means
 
-    async def of(self, caller: Caller) -> PinStanding:
+    async def status(self, caller: Caller) -> PinStatus:
         """How the PIN stands."""
-        record = await self._pins.standing(caller.user_id)
-        left = self._pins.tries_of(record)
+        record = await self._pins.current_record(caller.user_id)
+        left = self._pins.record_tries_left(record)
         if record is None:
-            return PinStanding(is_set=False, registration_lock=False, attempts_remaining=left, locked_until=None)
-        return PinStanding(
+            return PinStatus(is_set=False, registration_lock=False, attempts_remaining=left, locked_until=None)
+        return PinStatus(
             is_set=True,
             registration_lock=record.registration_lock,
             attempts_remaining=left,
@@ -74,50 +74,52 @@ class OwnPin:
 
     async def verify(self, caller: Caller, pin: str) -> None:
         """This is the PIN. Raises InvalidPin (also if there is none), PinLocked, RateLimited, Unavailable."""
-        if await self._pins.prove(Guesser.of(caller), pin) is None:
+        if await self._pins.prove(Guesser.from_caller(caller), pin) is None:
             raise InvalidPin(self._pins.tries.limit)
 
-    async def set(self, caller: Caller, wish: PinWish) -> PinStanding:
+    async def set(self, caller: Caller, update: PinUpdate) -> PinStatus:
         """Set a first PIN, or change the present one, which counts as a try at it. Raises InvalidRequest, InvalidPin, PinLocked, RateLimited, Unavailable."""
-        await self._check(caller, wish.pin, "pin")
-        if (record := await self._pins.standing(caller.user_id)) is not None:
-            self._pins.refuse_locked(record)
-            if wish.current is None:
-                raise InvalidPin(self._pins.tries_of(record))
-        by, proven = Guesser.of(caller), None
-        async with self._pins.hasher.place(by) as place:
-            if record is not None and wish.current is not None:
-                proven = await self._pins.prove_at(place, by, wish.current)
-            verifier = await self._pins.make(place, caller.user_id, wish.pin)
-        new = NewPin(by, self._means.clock.now(), verifier, wish.registration_lock)
-        store = self._means.store
+        await self._check(caller, update.pin, "pin")
+        if (record := await self._pins.current_record(caller.user_id)) is not None:
+            self._pins.check_not_locked(record)
+            if update.current is None:
+                raise InvalidPin(self._pins.record_tries_left(record))
+        by, proven = Guesser.from_caller(caller), None
+        async with self._pins.hasher.acquire_slot(by) as place:
+            if record is not None and update.current is not None:
+                proven = await self._pins.prove_in_slot(place, by, update.current)
+            verifier = await self._pins.make_verifier(place, caller.user_id, update.pin)
+        new = NewPin(by, self._deps.clock.now(), verifier, update.registration_lock)
+        store = self._deps.store
         if not (await store.replace(new, proven) if proven else await store.add(new)):
             # Another device was quicker: what was proven here is not the PIN any more.
-            raise InvalidPin(await self._pins.left(caller.user_id))
-        return await self.of(caller)
+            raise InvalidPin(await self._pins.tries_left(caller.user_id))
+        return await self.status(caller)
 
-    async def reset(self, caller: Caller, reset: PinReset) -> PinStanding:
+    async def reset(self, caller: Caller, reset: PinReset) -> PinStatus:
         """Set a PIN by a code sent to the account's own number; a lock is lifted. Raises InvalidRequest, InvalidOtp, RateLimited, Unavailable."""
         sealed = await self._check(caller, reset.pin, "newPin")
         # The place comes first: a code is not used up for an answer of 503.
-        async with self._pins.hasher.place(Guesser.of(caller)) as place:
-            _ = await self._means.codes.redeem(reset.challenge_id, Purpose.PIN_RESET, reset.otp, of=sealed)
-            verifier = await self._pins.make(place, caller.user_id, reset.pin)
-        await self._means.store.reset(NewPin(Guesser.of(caller), self._means.clock.now(), verifier))
-        return await self.of(caller)
+        async with self._pins.hasher.acquire_slot(Guesser.from_caller(caller)) as place:
+            _ = await self._deps.codes.redeem(reset.challenge_id, Purpose.PIN_RESET, reset.otp, phone_sealed=sealed)
+            verifier = await self._pins.make_verifier(place, caller.user_id, reset.pin)
+        await self._deps.store.reset(NewPin(Guesser.from_caller(caller), self._deps.clock.now(), verifier))
+        return await self.status(caller)
 
-    async def remove(self, caller: Caller, pin: str) -> PinStanding:
+    async def remove(self, caller: Caller, pin: str) -> PinStatus:
         """Have no PIN any more. Raises InvalidPin (also if there is none), PinLocked, RateLimited, Unavailable."""
-        proven = await self._pins.prove(Guesser.of(caller), pin)
-        if proven is None or not await self._means.store.remove(Guesser.of(caller), proven, self._means.clock.now()):
-            raise InvalidPin(await self._pins.left(caller.user_id))
-        return await self.of(caller)
+        proven = await self._pins.prove(Guesser.from_caller(caller), pin)
+        if proven is None or not await self._deps.store.remove(
+            Guesser.from_caller(caller), proven, self._deps.clock.now()
+        ):
+            raise InvalidPin(await self._pins.tries_left(caller.user_id))
+        return await self.status(caller)
 
     async def _check(self, caller: Caller, pin: str, field: str) -> bytes:
         """Refuse a PIN that is easy to guess; answers the account's sealed number."""
         try:
-            account = await self._means.accounts.load(caller.user_id)
+            account = await self._deps.accounts.load(caller.user_id)
         except NotFound:
             raise InvalidToken from None
-        check_new_pin(pin, self._means.pepper.unseal(account.phone_sealed).e164, field)
+        check_new_pin(pin, self._deps.pepper.unseal(account.phone_sealed).e164, field)
         return account.phone_sealed

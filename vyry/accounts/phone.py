@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from phonenumbers import parse
 
 from vyry.errors import InvalidRequest, Unavailable
-from vyry.phone_numbers import NotANumber, canonical_number
+from vyry.kernel.phone_numbers import InvalidPhoneNumber, normalize_number
 
 
 _NONCE_BYTES: Final = 12
@@ -51,8 +51,8 @@ class PhoneNumber:
 def read_number(text: str) -> PhoneNumber:
     """The number this text names, in the one form that is stored, counted and sent to. Raises InvalidRequest, which says what is wrong with it."""
     try:
-        return PhoneNumber(canonical_number(text))
-    except NotANumber as wrong:
+        return PhoneNumber(normalize_number(text))
+    except InvalidPhoneNumber as wrong:
         raise InvalidRequest(fields=[{"field": "phoneNumber", "problem": str(wrong)}]) from None
 
 
@@ -94,10 +94,10 @@ class Pepper:
     installation uses a pepper that this node lacks, rather than make what the other nodes cannot find.
     """
 
-    def __init__(self, ring: bytes | Mapping[int, bytes], in_use: int = FIRST_PEPPER) -> None:
-        self._ring: Mapping[int, _Secret] = {}
+    def __init__(self, peppers: bytes | Mapping[int, bytes], in_use: int = FIRST_PEPPER) -> None:
+        self._keys: Mapping[int, _Secret] = {}
         self._in_use = in_use
-        self.learn({FIRST_PEPPER: ring} if isinstance(ring, bytes) else ring, in_use)
+        self.replace({FIRST_PEPPER: peppers} if isinstance(peppers, bytes) else peppers, in_use)
 
     def __repr__(self) -> str:
         return "Pepper()"
@@ -108,45 +108,45 @@ class Pepper:
         self._secret(None)
         return self._in_use
 
-    def learn(self, ring: Mapping[int, bytes], in_use: int) -> None:
+    def replace(self, peppers: Mapping[int, bytes], in_use: int) -> None:
         """From now on these are the peppers, and this is the one in use."""
-        self._ring = {pepper_id: _Secret(key) for pepper_id, key in sorted(ring.items(), reverse=True)}
+        self._keys = {pepper_id: _Secret(key) for pepper_id, key in sorted(peppers.items(), reverse=True)}
         self._in_use = in_use
 
     def hash_number(self, number: PhoneNumber) -> str:
         """The name of a number in counters and limits, in hex: a keyed hash under the pepper in use. An account is found by `hide(number).hashes`."""
-        return self.keyed(_NUMBER, number.e164.encode()).hex()
+        return self.keyed_hash(_NUMBER, number.e164.encode()).hex()
 
     def hide(self, number: PhoneNumber) -> HiddenNumber:
         """All that may be stored of a number."""
         plain = number.e164.encode()
-        current, ring, pepper_id = self._secret(None), self._ring, self._in_use
+        current, ring, pepper_id = self._secret(None), self._keys, self._in_use
         hashes = {each: secret.mac(_NUMBER, plain).hex() for each, secret in ring.items()}
         return HiddenNumber(pepper_id, hashes[pepper_id], current.seal(plain), hashes)
 
     def unseal(self, sealed: bytes) -> PhoneNumber:
         """The number that was sealed, under whichever pepper of the ring."""
-        for secret in self._ring.values():
+        for secret in self._keys.values():
             with suppress(InvalidTag):
                 return PhoneNumber(secret.unseal(sealed).decode())
         raise Unavailable("This node lacks the pepper of a number.")
 
     def hash_code(self, challenge: UUID, purpose: str, code: str) -> bytes:
         """What is stored of a one-time code: bound to its challenge and purpose, worthless for any other."""
-        return self.keyed(_CODE, _code(challenge, purpose, code))
+        return self.keyed_hash(_CODE, _code(challenge, purpose, code))
 
     def guess_hashes(self, challenge: UUID, purpose: str, code: str) -> tuple[bytes, bytes]:
         """What a right guess may be stored as: under the two newest peppers, for a code lives for three minutes and nodes change over within seconds."""
         self._secret(None)
-        newest = [secret.mac(_CODE, _code(challenge, purpose, code)) for secret in islice(self._ring.values(), 2)]
+        newest = [secret.mac(_CODE, _code(challenge, purpose, code)) for secret in islice(self._keys.values(), 2)]
         return newest[0], newest[-1]
 
-    def keyed(self, label: bytes, message: bytes, pepper_id: int | None = None) -> bytes:
+    def keyed_hash(self, label: bytes, message: bytes, pepper_id: int | None = None) -> bytes:
         """A keyed hash of 32 bytes for the use that `label` names, under the pepper in use or the one that a row names."""
         return self._secret(pepper_id).mac(label, message)
 
     def _secret(self, pepper_id: int | None) -> _Secret:
-        found = self._ring.get(self._in_use if pepper_id is None else pepper_id)
+        found = self._keys.get(self._in_use if pepper_id is None else pepper_id)
         if found is None:
             raise Unavailable("This node lacks a pepper that is in use.")
         return found

@@ -16,10 +16,10 @@ from uuid import UUID
 
 from vyry.accounts.account import Caller
 from vyry.accounts.phone import Pepper
-from vyry.accounts.pin_rules import plain
+from vyry.accounts.pin_rules import normalize_pin
 from vyry.clock import Clock
 from vyry.errors import InvalidPin, PinLocked, Unavailable
-from vyry.ids import DeviceId, MailboxKey
+from vyry.kernel.ids import DeviceId, MailboxKey
 
 
 #: How often a proof is begun anew because the PIN was stored anew meanwhile.
@@ -28,7 +28,7 @@ _LABEL: Final = b"vyry pin 1"
 
 
 @dataclass(frozen=True, slots=True)
-class Tries:
+class PinTryLimit:
     """How many wrong PINs lock the PIN, and for how long."""
 
     limit: int = 10
@@ -49,7 +49,7 @@ class Guesser:
         return self.device_id is None
 
     @classmethod
-    def of(cls, caller: Caller) -> "Guesser":
+    def from_caller(cls, caller: Caller) -> "Guesser":
         """This caller about the own account."""
         return cls(caller.user_id, caller.device_id, caller.mailbox)
 
@@ -68,39 +68,39 @@ class PinRecord:
 
     verifier: Verifier
     registration_lock: bool
-    misses: int
+    wrong_tries: int
     locked_until: datetime | None
     #: Those at the registration lock.
-    lock_misses: int = 0
+    lock_wrong_tries: int = 0
     lock_locked_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class CountedTry:
     """A try that has been counted; if it is wrong, `left` remain, and with none left the PIN is locked until then."""
 
     verifier: Verifier
-    left: int
+    tries_left: int
     locked_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Locked:
+class PinLockout:
     """No try before that moment."""
 
     until: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Miss:
+class WrongTry:
     """A wrong PIN."""
 
     guesser: Guesser
-    trial: Trial
+    counted_try: CountedTry
     at: datetime
 
 
-class Change(Enum):
+class PinChange(Enum):
     """What can become of a PIN, as notices tell it."""
 
     SET = "set"
@@ -113,7 +113,7 @@ class Change(Enum):
 class NewPin:
     """A PIN about to be stored. `registration_lock` None leaves the lock as it was, and off at first."""
 
-    by: Guesser
+    guesser: Guesser
     at: datetime
     verifier: Verifier
     registration_lock: bool | None = None
@@ -126,22 +126,22 @@ class PinStore(Protocol):
         """The PIN of the account, if it has one."""
         ...
 
-    async def take(
+    async def count_try(
         self,
         account_id: UUID,
-        tries: Tries,
+        tries: PinTryLimit,
         now: datetime,
         *,
         is_at_lock: bool = False,
         locked_from: datetime | None = None,
-    ) -> Trial | Locked | None:
+    ) -> CountedTry | PinLockout | None:
         """Count one try of the devices, or at the registration lock, by one statement; the last one locks the PIN there. A lock that is over by `now` leaves all tries. None: there is no PIN.
 
         A lock lasts from `locked_from`, `now` unless given.
         """
         ...
 
-    async def give_back(
+    async def restore_tries(
         self, account_id: UUID, proven: Verifier, renewed: Verifier, *, is_at_lock: bool = False
     ) -> bool:
         """All tries of the devices are there again, for this PIN was given; `renewed` is stored in its place. False: the PIN is another one by now.
@@ -150,7 +150,7 @@ class PinStore(Protocol):
         """
         ...
 
-    async def note_miss(self, miss: Miss) -> None:
+    async def record_wrong_try(self, miss: WrongTry) -> None:
         """Tell the owner's devices and note it."""
         ...
 
@@ -171,7 +171,7 @@ class PinStore(Protocol):
         ...
 
 
-class Fit(Enum):
+class PinMatch(Enum):
     """How a PIN and a verifier go together. OUTDATED: they do, but verifiers are made otherwise by now."""
 
     WRONG = "wrong"
@@ -179,14 +179,14 @@ class Fit(Enum):
     OUTDATED = "outdated"
 
 
-class HashingPlace(Protocol):
+class HashingSlot(Protocol):
     """Where one caller at a time hashes, off the event loop."""
 
-    async def make(self, secret: bytes) -> str:
+    async def make_verifier(self, secret: bytes) -> str:
         """A new verifier."""
         ...
 
-    async def fits(self, verifier: str, secret: bytes) -> Fit:
+    async def match_verifier(self, verifier: str, secret: bytes) -> PinMatch:
         """Whether this secret made the verifier."""
         ...
 
@@ -197,11 +197,11 @@ class PinHasher(Protocol):
     A bounded number of callers may wait: too many of one account are RateLimited, callers of too many accounts Unavailable, both at once.
     """
 
-    def refuse_full(self, guesser: Guesser) -> None:
+    def check_capacity(self, guesser: Guesser) -> None:
         """Raises what `place` would raise now."""
         ...
 
-    def place(self, guesser: Guesser) -> AbstractAsyncContextManager[HashingPlace]:
+    def acquire_slot(self, guesser: Guesser) -> AbstractAsyncContextManager[HashingSlot]:
         """A place for the length of the block. Raises RateLimited, Unavailable."""
         ...
 
@@ -209,7 +209,7 @@ class PinHasher(Protocol):
 class Pins:
     """Proves PINs."""
 
-    def __init__(self, store: PinStore, hasher: PinHasher, pepper: Pepper, clock: Clock, tries: Tries) -> None:
+    def __init__(self, store: PinStore, hasher: PinHasher, pepper: Pepper, clock: Clock, tries: PinTryLimit) -> None:
         self._store = store
         self.hasher = hasher
         self._pepper = pepper
@@ -219,25 +219,25 @@ class Pins:
     async def require(self, caller: Caller, pin: str | None) -> None:
         """The caller's account has no PIN, or this is it; giving none costs no try. Raises InvalidPin, PinLocked, RateLimited, Unavailable."""
         if pin is not None:
-            await self.prove(Guesser.of(caller), pin)
+            await self.prove(Guesser.from_caller(caller), pin)
             return
-        record = await self.standing(caller.user_id)
+        record = await self.current_record(caller.user_id)
         if record is not None:
-            self.refuse_locked(record)
-            raise InvalidPin(self.tries_of(record))
+            self.check_not_locked(record)
+            raise InvalidPin(self.record_tries_left(record))
 
     async def prove(self, guesser: Guesser, pin: str) -> Verifier | None:
         """The verifier that this PIN fits. None: the account has no PIN, which takes as long. Raises InvalidPin, PinLocked, RateLimited, Unavailable."""
         # Tries are counted by those alone who have a place: right PINs that come all at once lock nothing.
-        async with self.hasher.place(guesser) as place:
-            return await self.prove_at(place, guesser, pin)
+        async with self.hasher.acquire_slot(guesser) as place:
+            return await self.prove_in_slot(place, guesser, pin)
 
-    async def prove_at(self, place: HashingPlace, guesser: Guesser, pin: str) -> Verifier | None:
+    async def prove_in_slot(self, place: HashingSlot, guesser: Guesser, pin: str) -> Verifier | None:
         """Like `prove`, for who has a place already."""
         for _ in range(_ROUNDS):
-            now, confirmed = self._clock.now(), self._clock.confirmed()
+            now, confirmed = self._clock.now(), self._clock.confirmed_now()
             # A lock that begins while the clock is in doubt has its full length whichever way the clock turns out to be wrong.
-            trial = await self._store.take(
+            trial = await self._store.count_try(
                 guesser.account_id,
                 self.tries,
                 confirmed,
@@ -245,53 +245,53 @@ class Pins:
                 locked_from=self._clock.latest(),
             )
             if trial is None:
-                await place.make(self._keyed(guesser.account_id, pin, self._pepper.in_use))
+                await place.make_verifier(self._keyed(guesser.account_id, pin, self._pepper.in_use))
                 return None
-            if isinstance(trial, Locked):
+            if isinstance(trial, PinLockout):
                 raise self._locked(trial.until, confirmed)
-            proven = await self._judge(place, Miss(guesser, trial, now), pin)
+            proven = await self._check_try(place, WrongTry(guesser, trial, now), pin)
             if proven is not None:
                 return proven
         raise Unavailable("The PIN is being changed.")
 
-    async def make(self, place: HashingPlace, account_id: UUID, pin: str) -> Verifier:
+    async def make_verifier(self, place: HashingSlot, account_id: UUID, pin: str) -> Verifier:
         """A verifier for a new PIN of this account."""
         in_use = self._pepper.in_use
-        return Verifier(await place.make(self._keyed(account_id, pin, in_use)), in_use)
+        return Verifier(await place.make_verifier(self._keyed(account_id, pin, in_use)), in_use)
 
-    async def standing(self, account_id: UUID) -> PinRecord | None:
+    async def current_record(self, account_id: UUID) -> PinRecord | None:
         """The PIN as it stands at this moment: a lock that is over is none."""
         record = await self._store.load(account_id)
-        if record is None or record.locked_until is None or record.locked_until > self._clock.confirmed():
+        if record is None or record.locked_until is None or record.locked_until > self._clock.confirmed_now():
             return record
         return PinRecord(record.verifier, record.registration_lock, 0, None)
 
-    async def left(self, account_id: UUID) -> int:
+    async def tries_left(self, account_id: UUID) -> int:
         """How many tries the devices have now."""
-        return self.tries_of(await self.standing(account_id))
+        return self.record_tries_left(await self.current_record(account_id))
 
-    def tries_of(self, record: PinRecord | None) -> int:
+    def record_tries_left(self, record: PinRecord | None) -> int:
         """How many tries this standing leaves."""
         if record is None:
             return self.tries.limit
-        return 0 if record.locked_until is not None else max(0, self.tries.limit - record.misses)
+        return 0 if record.locked_until is not None else max(0, self.tries.limit - record.wrong_tries)
 
-    def refuse_locked(self, record: PinRecord) -> None:
+    def check_not_locked(self, record: PinRecord) -> None:
         """Raises PinLocked while no try is left."""
         if record.locked_until is not None:
-            raise self._locked(record.locked_until, self._clock.confirmed())
+            raise self._locked(record.locked_until, self._clock.confirmed_now())
 
-    async def _judge(self, place: HashingPlace, miss: Miss, pin: str) -> Verifier | None:
+    async def _check_try(self, place: HashingSlot, miss: WrongTry, pin: str) -> Verifier | None:
         """The verifier as it is stored from now on; None if the PIN was stored anew meanwhile. `miss` is noted if it is one."""
-        account_id, kept = miss.guesser.account_id, miss.trial.verifier
-        fit = await place.fits(kept.text, self._keyed(account_id, pin, kept.pepper_id))
-        if fit is Fit.WRONG:
-            await self._store.note_miss(miss)
-            raise InvalidPin(miss.trial.left)
-        is_current = fit is Fit.RIGHT and kept.pepper_id == self._pepper.in_use
-        renewed = kept if is_current else await self.make(place, account_id, pin)
+        account_id, kept = miss.guesser.account_id, miss.counted_try.verifier
+        fit = await place.match_verifier(kept.text, self._keyed(account_id, pin, kept.pepper_id))
+        if fit is PinMatch.WRONG:
+            await self._store.record_wrong_try(miss)
+            raise InvalidPin(miss.counted_try.tries_left)
+        is_current = fit is PinMatch.RIGHT and kept.pepper_id == self._pepper.in_use
+        renewed = kept if is_current else await self.make_verifier(place, account_id, pin)
         is_at_lock = miss.guesser.is_at_lock
-        return renewed if await self._store.give_back(account_id, kept, renewed, is_at_lock=is_at_lock) else None
+        return renewed if await self._store.restore_tries(account_id, kept, renewed, is_at_lock=is_at_lock) else None
 
     def _locked(self, until: datetime, now: datetime) -> PinLocked:
         # While the clock is in doubt the end may lie further ahead than any lock lasts.
@@ -299,4 +299,4 @@ class Pins:
 
     def _keyed(self, account_id: UUID, pin: str, pepper_id: int) -> bytes:
         """What Argon2id is made over: a PIN of one account is worth nothing for another."""
-        return self._pepper.keyed(_LABEL, account_id.bytes + plain(pin).encode(), pepper_id)
+        return self._pepper.keyed_hash(_LABEL, account_id.bytes + normalize_pin(pin).encode(), pepper_id)

@@ -3,35 +3,35 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from vyry.accounts.pin import Guesser, HashingPlace, PinHasher
-from vyry.counting import Buckets
+from vyry.accounts.pin import Guesser, HashingSlot, PinHasher
 from vyry.limits import PIN_CHECKS, Grant
+from vyry.local_limits import BucketLimiter
 
 
 class CountedHasher:
     """PinHasher that counts each place as one check. A refused one counts for nothing."""
 
-    def __init__(self, hasher: PinHasher, buckets: Buckets) -> None:
+    def __init__(self, hasher: PinHasher, buckets: BucketLimiter) -> None:
         self._hasher = hasher
         self._buckets = buckets
 
-    def refuse_full(self, guesser: Guesser) -> None:
+    def check_capacity(self, guesser: Guesser) -> None:
         """See PinHasher."""
-        self._hasher.refuse_full(guesser)
+        self._hasher.check_capacity(guesser)
 
     @asynccontextmanager
-    async def place(self, guesser: Guesser) -> AsyncIterator[HashingPlace]:
+    async def acquire_slot(self, guesser: Guesser) -> AsyncIterator[HashingSlot]:
         """See PinHasher; also raises RateLimited when no check is left."""
         subject = _subject(guesser)
         # With nothing left the quota refuses, for its wait is the longer one.
         if self._buckets.peek(PIN_CHECKS, subject).remaining:
-            self._hasher.refuse_full(guesser)
-        self._buckets.take(subject, (PIN_CHECKS, 1))
-        async with self._hasher.place(guesser) as place:
+            self._hasher.check_capacity(guesser)
+        self._buckets.consume(subject, (PIN_CHECKS, 1))
+        async with self._hasher.acquire_slot(guesser) as place:
             yield place
 
 
-def checks_left(buckets: Buckets, guesser: Guesser) -> list[tuple[str, Grant]]:
+def checks_left(buckets: BucketLimiter, guesser: Guesser) -> list[tuple[str, Grant]]:
     """How many more requests may hash, by the limit's name: of the account's devices, or at its registration lock."""
     return [(PIN_CHECKS.name, buckets.peek(PIN_CHECKS, _subject(guesser)))]
 

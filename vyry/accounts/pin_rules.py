@@ -35,7 +35,7 @@ _COMMON: Final = frozenset(_WORDS.split())
 _TRIMMINGS: Final = "0123456789!?.,-_*#@$ "
 
 
-def plain(pin: str) -> str:
+def normalize_pin(pin: str) -> str:
     """The one form of a PIN, however a keyboard composed its letters and digits."""
     composed = unicodedata.normalize("NFKC", pin)
     return "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in composed)
@@ -43,7 +43,7 @@ def plain(pin: str) -> str:
 
 def check_new_pin(pin: str, number: str, field: str) -> None:
     """Raises InvalidRequest for a PIN that is too short, too long or too easy to guess. `number` is the account's own, in E.164."""
-    text = plain(pin)
+    text = normalize_pin(pin)
     if not LEAST <= len(text) <= MOST:
         raise _refused(field, f"must have {LEAST} to {MOST} characters")
     if _is_pattern(text) or _is_common(text.casefold()):

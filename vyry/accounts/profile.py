@@ -7,10 +7,10 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from vyry.accounts.account import Account, AccountChange, AccountStore, Caller
-from vyry.accounts.names import Usernames
 from vyry.accounts.phone import Pepper
+from vyry.accounts.usernames import Usernames
 from vyry.errors import InvalidRequest
-from vyry.ids import UserId
+from vyry.kernel.ids import UserId
 
 
 _USERNAME: Final = re.compile(r"[a-z0-9_.]{3,30}")
@@ -50,7 +50,7 @@ def read_username(text: str) -> str:
 class SettingsListener(Protocol):
     """Hears, on every node, whose settings must not be remembered any longer; best effort, within a second."""
 
-    async def people_changed(self, users: Collection[UserId]) -> None:
+    async def accounts_changed(self, users: Collection[UserId]) -> None:
         """The settings of these accounts are others now."""
         ...
 
@@ -64,7 +64,7 @@ class Accounts:
         self._listener = listener
         self.names = names
 
-    async def of(self, caller: Caller) -> OwnAccount:
+    async def load(self, caller: Caller) -> OwnAccount:
         """The caller's account."""
         return self._own(await self._store.load(caller.user_id))
 
@@ -75,7 +75,7 @@ class Accounts:
             change = AccountChange({**change.profile, "username": read_username(username)}, change.settings)
         account = await self._store.change(caller.user_id, change, self.names.rules())
         if change.settings != {}:
-            await self._listener.people_changed({caller.user_id})
+            await self._listener.accounts_changed({caller.user_id})
         return self._own(account)
 
     def _own(self, account: Account) -> OwnAccount:

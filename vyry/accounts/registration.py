@@ -6,24 +6,24 @@ from typing import Final
 from uuid import UUID
 
 from vyry.accounts.account import Platform
-from vyry.accounts.arrival import Arrivals, NewSession, PinAsked
-from vyry.accounts.door import Door
 from vyry.accounts.otp import Channel, OneTimeCodes, Purpose, SentCode
 from vyry.accounts.phone import read_number
+from vyry.accounts.signup import NewSession, PinChallenge, Signup
+from vyry.accounts.signup_guard import SignupGuard
 
 
 _NETWORK_BITS: Final = {4: 24, 6: 64}
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class RequestOrigin:
     """Who asks for a code: the client's address, and the proof it shows (docs/protocol.md, "Proof")."""
 
     address: str
     proof: str | None = None
 
 
-def network_of(address: str) -> str:
+def network_prefix(address: str) -> str:
     """The /24 or /64 that an address belongs to: what one party is counted by."""
     found = ip_address(address.partition("%")[0])
     return str(ip_network((found, _NETWORK_BITS[found.version]), strict=False))
@@ -32,22 +32,26 @@ def network_of(address: str) -> str:
 class Registration:
     """The way into the node."""
 
-    def __init__(self, codes: OneTimeCodes, door: Door, arrivals: Arrivals) -> None:
+    def __init__(self, codes: OneTimeCodes, door: SignupGuard, arrivals: Signup) -> None:
         self._codes = codes
-        self._door = door
-        self._arrivals = arrivals
+        self._signup_guard = door
+        self._signup = arrivals
 
-    async def request_otp(self, phone_number: str, purpose: Purpose, channel: Channel, asking: Asking) -> SentCode:
+    async def request_otp(
+        self, phone_number: str, purpose: Purpose, channel: Channel, origin: RequestOrigin
+    ) -> SentCode:
         """Send a code, whether the number is known or not. Raises InvalidRequest, RateLimited, Unavailable."""
         number = read_number(phone_number)
-        await self._door.admit(asking.proof, number, asking.address)
-        return await self._codes.send(number, purpose, channel, network_of(asking.address))
+        await self._signup_guard.check_proof(origin.proof, number, origin.address)
+        return await self._codes.send(number, purpose, channel, network_prefix(origin.address))
 
-    async def verify_otp(self, challenge_id: UUID, otp: str, name: str, platform: Platform) -> NewSession | PinAsked:
+    async def verify_otp(
+        self, challenge_id: UUID, otp: str, name: str, platform: Platform
+    ) -> NewSession | PinChallenge:
         """Sign up with the right code: all other devices of the account end, unless its registration lock holds. Raises InvalidOtp, Forbidden, Unavailable."""
         guess = await self._codes.redeem(challenge_id, Purpose.LOGIN, otp)
-        return await self._arrivals.sign_up(self._codes.hidden(guess.phone_sealed), name, platform)
+        return await self._signup.sign_up(self._codes.reseal(guess.phone_sealed), name, platform)
 
     async def unlock(self, token: str, pin: str, name: str, platform: Platform) -> NewSession:
         """Pass a registration lock with the PIN. Raises InvalidToken, InvalidPin, PinLocked, PinRequired, Forbidden, Unavailable."""
-        return await self._arrivals.unlock(token, pin, name, platform)
+        return await self._signup.unlock(token, pin, name, platform)

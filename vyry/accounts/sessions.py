@@ -14,11 +14,11 @@ from typing import Final, Protocol, TypeAlias
 from uuid import UUID
 
 from vyry.accounts.account import Caller, EndedDevice
-from vyry.accounts.standings import Endings, Standing, Standings
+from vyry.accounts.device_status import DeviceStatus, DeviceStatusCache, SessionRevocations
 from vyry.accounts.tokens import LEEWAY, Claims, TokenPair, Tokens, hash_token
-from vyry.clock import JUMP, from_milliseconds, milliseconds
+from vyry.clock import JUMP_THRESHOLD, from_milliseconds, to_milliseconds
 from vyry.errors import InvalidToken
-from vyry.ids import UserId
+from vyry.kernel.ids import UserId
 
 
 TICKET_LIFETIME: Final = timedelta(seconds=30)
@@ -82,11 +82,11 @@ class SessionStore(Protocol):
 class Tickets(Protocol):
     """Short-lived values that can be taken once."""
 
-    async def keep(self, key: str, value: bytes, lifetime: timedelta) -> None:
+    async def save(self, key: str, value: bytes, lifetime: timedelta) -> None:
         """Keep a value for this long. Raises Unavailable."""
         ...
 
-    async def take(self, key: str) -> bytes | None:
+    async def pop(self, key: str) -> bytes | None:
         """The value, to the first who asks; None to everyone else. Raises Unavailable."""
         ...
 
@@ -95,65 +95,72 @@ class Sessions:
     """Recognises callers, and keeps their sessions going."""
 
     def __init__(
-        self, store: SessionStore, tickets: Tickets, tokens: Tokens, standings: Standings, endings: Endings
+        self,
+        store: SessionStore,
+        tickets: Tickets,
+        tokens: Tokens,
+        standings: DeviceStatusCache,
+        endings: SessionRevocations,
     ) -> None:
         self._store = store
         self._tickets = tickets
         self._tokens = tokens
-        self._standings = standings
-        self._endings = endings
+        self._device_statuses = standings
+        self._revocations = endings
         self._verified: OrderedDict[bytes, Claims] = OrderedDict()
 
-    async def recognise(self, token: str) -> Caller:
+    async def authenticate(self, token: str) -> Caller:
         """Who this access token speaks for. An ended device or family is refused within a second. Raises InvalidToken, Unavailable."""
-        return await self._stand(self._read(token))
+        return await self._authenticate_claims(self._verified_claims(token))
 
-    async def confirm(self, caller: Caller) -> None:
+    async def check_still_valid(self, caller: Caller) -> None:
         """Whether somebody recognised before still may speak: for sockets, which outlive their upgrade. Raises InvalidToken, Unavailable."""
-        await self._stand(Claims(caller.user_id, caller.device, caller.generation, caller.expires_at, caller.key_id))
+        await self._authenticate_claims(
+            Claims(caller.user_id, caller.device, caller.generation, caller.expires_at, caller.key_id)
+        )
 
-    def is_signed(self, caller: Caller) -> bool:
+    def has_valid_key(self, caller: Caller) -> bool:
         """Whether the key that signed the caller's token is still one of ours: a leaked one is dropped at once."""
-        return self._tokens.keys.knows(caller.key_id)
+        return self._tokens.keys.is_valid(caller.key_id)
 
-    async def ticket(self, caller: Caller) -> str:
+    async def issue_ticket(self, caller: Caller) -> str:
         """A ticket that stands for this caller once, for 30 s."""
         text = secrets.token_urlsafe(32)
-        expires_at = milliseconds(caller.expires_at)
+        expires_at = to_milliseconds(caller.expires_at)
         value = (
             _TICKET.pack(caller.user_id.bytes, caller.device.bytes, caller.generation, expires_at)
             + caller.key_id.encode()
         )
-        await self._tickets.keep(hash_token(text), value, TICKET_LIFETIME)
+        await self._tickets.save(hash_token(text), value, TICKET_LIFETIME)
         return text
 
-    async def redeem(self, ticket: str) -> Caller:
+    async def redeem_ticket(self, ticket: str) -> Caller:
         """Who this socket ticket speaks for; a ticket is good once. Raises InvalidToken, Unavailable."""
-        value = await self._tickets.take(hash_token(ticket))
+        value = await self._tickets.pop(hash_token(ticket))
         if value is None:
             raise InvalidToken
         user, device, generation, expires_at = _TICKET.unpack_from(value)
         key_id = value[_TICKET.size :].decode()
         claims = Claims(UserId(UUID(bytes=user)), UUID(bytes=device), generation, from_milliseconds(expires_at), key_id)
-        return await self._stand(claims)
+        return await self._authenticate_claims(claims)
 
     async def refresh(self, token: str, attempt_id: UUID) -> TokenPair:
         """New tokens for a refresh token, which is dead from now on. Raises InvalidToken (a reused token ends the whole family), Unavailable."""
-        fresh = self._tokens.fresh()
+        fresh = self._tokens.new_refresh_token()
         clock, lifetime = self._tokens.clock, self._tokens.idle_lifetime
         rotation = Rotation(
-            hash_token(token), fresh.hash, attempt_id, clock.now(), lifetime, confirmed=clock.confirmed()
+            hash_token(token), fresh.hash, attempt_id, clock.now(), lifetime, confirmed=clock.confirmed_now()
         )
         match await self._store.rotate(rotation):
             case Rotated(user_id, device, generation, expires_at):
-                return self._tokens.pair(user_id, device, generation, fresh.text, expires_at)
+                return self._tokens.issue_pair(user_id, device, generation, fresh.text, expires_at)
             case Reused(ended):
-                await self._endings.tell([ended])
+                await self._revocations.announce([ended])
                 raise InvalidToken
             case None:
                 raise InvalidToken
 
-    def _read(self, token: str) -> Claims:
+    def _verified_claims(self, token: str) -> Claims:
         """The claims of a token whose signature is checked now or was before."""
         key = sha256(token.encode("utf-8", "surrogatepass")).digest()
         claims = self._verified.get(key)
@@ -165,21 +172,21 @@ class Sessions:
             self._verified.move_to_end(key)
         return claims
 
-    async def _stand(self, claims: Claims) -> Caller:
+    async def _authenticate_claims(self, claims: Claims) -> Caller:
         now = self._tokens.clock.now()
         # A token made while the clock was ahead would outlive all others.
         is_late_or_ahead = (
-            not claims.expires_at - self._tokens.access_lifetime - JUMP <= now < claims.expires_at + LEEWAY
+            not claims.expires_at - self._tokens.access_lifetime - JUMP_THRESHOLD <= now < claims.expires_at + LEEWAY
         )
-        if is_late_or_ahead or not self._tokens.keys.knows(claims.key_id):
+        if is_late_or_ahead or not self._tokens.keys.is_valid(claims.key_id):
             raise InvalidToken
-        standing = await self._standings.of(claims.device)
+        standing = await self._device_statuses.get(claims.device)
         if standing is None or (standing.user_id, standing.generation) != (claims.user_id, claims.generation):
             raise InvalidToken
         return _caller(standing, claims)
 
 
-def _caller(standing: Standing, claims: Claims) -> Caller:
+def _caller(standing: DeviceStatus, claims: Claims) -> Caller:
     return Caller(
         standing.user_id,
         standing.device_id,

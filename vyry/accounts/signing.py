@@ -52,28 +52,28 @@ class KeyRing:
         self._clock = clock
         self._keys: dict[str, SigningKey] = {}
         self._by_header: dict[str, SigningKey] = {}
-        self.learn(keys)
+        self.replace(keys)
 
-    def learn(self, keys: Sequence[SigningKey]) -> None:
+    def replace(self, keys: Sequence[SigningKey]) -> None:
         """From now on these are the keys; at least one."""
         self._keys = {key.key_id: key for key in keys}
         self._by_header = {
             jwt.encode({}, key.secret, ALGORITHM, key.header).partition(".")[0]: key for key in self._keys.values()
         }
 
-    def signing(self) -> SigningKey:
+    def current_key(self) -> SigningKey:
         """The key to sign with: the newest whose time has come."""
         now = self._clock.now()
         good = [key for key in self._keys.values() if key.is_good(now)] or list(self._keys.values())
         active = [key for key in good if key.signs_from <= now]
         return max(active, key=_age) if active else min(good, key=_age)
 
-    def of(self, header: str) -> SigningKey | None:
+    def find_by_header(self, header: str) -> SigningKey | None:
         """The key of a token with exactly this header, as it stands in the token, unless its time is over."""
         key = self._by_header.get(header)
         return key if key is not None and key.is_good(self._clock.now()) else None
 
-    def knows(self, key_id: str) -> bool:
+    def is_valid(self, key_id: str) -> bool:
         """Whether what this key signed is still good."""
         key = self._keys.get(key_id)
         return key is not None and key.is_good(self._clock.now())

@@ -18,7 +18,7 @@ import jwt
 from vyry.accounts.signing import ALGORITHM, KeyRing
 from vyry.clock import Clock, from_milliseconds
 from vyry.errors import InvalidToken
-from vyry.ids import UserId
+from vyry.kernel.ids import UserId
 
 
 ISSUER: Final = "vyry"
@@ -84,14 +84,14 @@ class Tokens:
         self.idle_lifetime = idle_lifetime
         self.clock = clock
 
-    def fresh(self) -> RefreshToken:
+    def new_refresh_token(self) -> RefreshToken:
         """The first refresh token of a new family."""
         text, now = secrets.token_urlsafe(32), self.clock.now()
         return RefreshToken(
             text, hash_token(text), now + min(self.idle_lifetime, FAMILY_LIFETIME), now + FAMILY_LIFETIME
         )
 
-    def pair(
+    def issue_pair(
         self, user_id: UserId, device: UUID, generation: int, refresh: str, refresh_expires_at: datetime
     ) -> TokenPair:
         """A session: a fresh access token for this device beside the refresh token given."""
@@ -111,14 +111,14 @@ class Tokens:
             "exp": now + int(self.access_lifetime.total_seconds()),
             "jti": secrets.token_urlsafe(12),
         }
-        key = self.keys.signing()
+        key = self.keys.current_key()
         return jwt.encode(claims, key.secret, ALGORITHM, key.header)
 
     def verify(self, token: str) -> Claims:
         """What the token says, if it is ours and in time. Raises InvalidToken."""
         if len(token) > MAX_TOKEN or not _SHAPE.fullmatch(token):
             raise InvalidToken
-        key = self.keys.of(token.partition(".")[0])
+        key = self.keys.find_by_header(token.partition(".")[0])
         if key is None:
             raise InvalidToken
         try:

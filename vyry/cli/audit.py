@@ -6,9 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vyry.adapters.operator_acts import read_acts
-from vyry.cli.acting import in_database
-from vyry.cli.client.plain import word
+from vyry.cli.client.terminal_text import sanitize_line
+from vyry.cli.operator import run_in_database
+from vyry.operator.audit import read_acts
 from vyry.settings import Role, load_settings
 
 
@@ -27,12 +27,12 @@ def audit(
         async for act in read_acts(begin):
             subject = str(act.subject) if act.subject else None
             if as_json:
-                row = {"at": act.at.isoformat(), "operator": act.operator, "act": act.act, "subject": subject}
+                row = {"at": act.at.isoformat(), "operator": act.operator, "act": act.action, "subject": subject}
                 print(json.dumps({**row, "reason": act.reason}))
             else:
                 print(
-                    f"{act.at:%Y-%m-%d %H:%M:%S}Z  {word(act.operator)}  {act.act}  {subject or '-'}  {word(act.reason, 500)}"
+                    f"{act.at:%Y-%m-%d %H:%M:%S}Z  {sanitize_line(act.operator)}  {act.action}  {subject or '-'}  {sanitize_line(act.reason, 500)}"
                 )
 
-    in_database(load_settings(Role.TOOL), work)
+    run_in_database(load_settings(Role.TOOL), work)
     return 0

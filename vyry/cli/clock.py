@@ -5,13 +5,13 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from vyry.adapters.clock_store import TortoiseClock
-from vyry.adapters.database import transaction
-from vyry.adapters.operator_acts import note_act
-from vyry.cli.acting import SOMEBODY, By, in_database
+from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database
 from vyry.clock import SystemClock
-from vyry.clock_watch import Reading
+from vyry.clock_monitor import ClockRecord
+from vyry.operator.audit import record_action
 from vyry.settings import Role, load_settings
+from vyry.storage.clock import TortoiseClock
+from vyry.storage.database import transaction
 
 
 app = App(name="clock", help="Look at the time that the store has seen, or confirm this machine's clock.")
@@ -21,12 +21,12 @@ app = App(name="clock", help="Look at the time that the store has seen, or confi
 def show() -> int:
     """Tell what this machine's clock says, what the store has seen last, and what a clock in doubt claims."""
     settings = load_settings(Role.TOOL)
-    print(*lines(in_database(settings, TortoiseClock().read)), sep="\n")
+    print(*clock_lines(run_in_database(settings, TortoiseClock().read)), sep="\n")
     return 0
 
 
 @app.command
-def confirm(*, by: By = SOMEBODY, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
+def confirm(*, by: Operator = CURRENT_OPERATOR, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
     """Say that this machine's clock is right: nodes with the same time go on deleting and expiring within seconds.
 
     Args:
@@ -34,33 +34,33 @@ def confirm(*, by: By = SOMEBODY, yes: Annotated[bool, Parameter(negative=())] =
         yes: Do it without asking.
     """
     settings = load_settings(Role.TOOL)
-    print(*lines(in_database(settings, TortoiseClock().read)), sep="\n")
-    if not yes and not _agrees():
+    print(*clock_lines(run_in_database(settings, TortoiseClock().read)), sep="\n")
+    if not yes and not _confirm_interactively():
         return 1
 
     async def work() -> None:
         now = SystemClock().now()
-        await TortoiseClock().confirm(now)
+        await TortoiseClock().force_confirmed(now)
         async with transaction() as inside:
-            await note_act(inside, by.act("clockConfirmed", about=now.isoformat(timespec="seconds")))
+            await record_action(inside, by.audit_entry("clockConfirmed", details=now.isoformat(timespec="seconds")))
 
-    in_database(settings, work)
+    run_in_database(settings, work)
     print("Confirmed. Nodes whose clock agrees go on within seconds; one that does not stays in doubt.")
     return 0
 
 
-def lines(reading: Reading) -> list[str]:
+def clock_lines(reading: ClockRecord) -> list[str]:
     """What is known of the time, a line each."""
     moments = {
         "this machine": SystemClock().now(),
-        "the store has seen": reading.seen_at,
-        "the database server": reading.server_at,
+        "the store has seen": reading.confirmed_at,
+        "the database server": reading.database_time,
         "a clock in doubt says": reading.claimed_at,
     }
     return [f"{name:<22} {at:%Y-%m-%d %H:%M:%S}Z" for name, at in moments.items() if at is not None]
 
 
-def _agrees() -> bool:
+def _confirm_interactively() -> bool:
     if not sys.stdin.isatty():
         print("This lets nodes delete what is over by this machine's clock: --yes confirms it.")
         return False

@@ -12,12 +12,12 @@ from web.wire.frames import FRAMES
 
 def openapi() -> int:
     """Print the OpenAPI 3.1 document of the REST surface: what /openapi.json answers."""
-    return _print(rest_document.describe(ROUTES))
+    return _print_json(rest_document.build_openapi(ROUTES))
 
 
 def asyncapi() -> int:
     """Print the AsyncAPI 3.0 document of the socket's frames: what /asyncapi.json answers."""
-    return _print(socket_document.describe(FRAMES))
+    return _print_json(socket_document.build_asyncapi(FRAMES))
 
 
 def version() -> int:
@@ -26,6 +26,6 @@ def version() -> int:
     return 0
 
 
-def _print(document: Mapping[str, object]) -> int:
+def _print_json(document: Mapping[str, object]) -> int:
     print(json.dumps(document, indent=2, ensure_ascii=False))
     return 0

@@ -11,6 +11,6 @@ State = Literal["ok", "warning", "failed"]
 class Finding:
     """One thing that was looked at."""
 
-    about: str
+    subject: str
     state: State
-    line: str
+    text: str

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from vyry import __version__
-from vyry.cli.asking import Interrupted
-from vyry.cli.client.plain import set_in
-from vyry.cli.refusals import CannotServe
-from vyry.cli.streams import complain, flushed, is_unwritten, open_all, unwritten
-from vyry.cli.typed import sorted_words
-from vyry.errors import Misconfigured, SchemaTooNew, SchemaTooOld, Unavailable
+from vyry.cli.client.terminal_text import indent_continuation
+from vyry.cli.command_line import sort_arguments
+from vyry.cli.errors import CommandError
+from vyry.cli.prompts import Terminated
+from vyry.cli.stdio import flush_stdout, is_stdout_error, open_standard_streams, print_error, stdout_error_text
+from vyry.errors import ConfigurationError, SchemaTooNew, SchemaTooOld, Unavailable
 
 
 _HELP = """A self-hosted, end-to-end-encrypted messaging node.
@@ -23,15 +23,15 @@ _HELP = """A self-hosted, end-to-end-encrypted messaging node.
 `vyry start` needs nothing else and is the way to begin. A cluster runs `vyry migrate` once per release, then any number of
 `vyry web` and `vyry worker`, on PostgreSQL, Redis and Kafka. Settings come from the environment: see .env.example."""
 _COMMANDS = {
-    "start": ("alone:start", "Run a whole node in this process, on a file: for a laptop or a small team."),
-    "web": ("front:web", "Run the front door of a cluster: REST and sockets."),
-    "worker": ("back:worker", "Run the sorting room of a cluster: mailbox agents and sweeper."),
+    "start": ("start:start", "Run a whole node in this process, on a file: for a laptop or a small team."),
+    "web": ("web:web", "Run the front door of a cluster: REST and sockets."),
+    "worker": ("worker:worker", "Run the sorting room of a cluster: mailbox agents and sweeper."),
     "migrate": ("schema:migrate", "Bring database and topic to this version; safe from several places at once."),
     "rollback": ("schema:rollback", "Undo the newest migration, and lose what only it had room for."),
-    "check": ("checking:check", "Tell what is wrong with settings, services, clock and disk."),
+    "check": ("check:check", "Tell what is wrong with settings, services, clock and disk."),
     "clock": ("clock:app", "Look at the time that the store has seen, or confirm this machine's clock."),
-    "rotate-keys": ("rotating:rotate_keys", "Sign access tokens with a new key; after a leak drop all others."),
-    "rotate-pepper": ("rotating:rotate_pepper", "Hide all phone numbers under a new pepper while nodes run."),
+    "rotate-keys": ("rotation:rotate_keys", "Sign access tokens with a new key; after a leak drop all others."),
+    "rotate-pepper": ("rotation:rotate_pepper", "Hide all phone numbers under a new pepper while nodes run."),
     "secrets": ("schema:secrets", "Make the secret files that are missing in the data folder."),
     "restored": (
         "restored:restored",
@@ -42,7 +42,7 @@ _COMMANDS = {
     "demo": ("demo:demo", "Two people chat on a throwaway node: the whole thing in one command."),
     "soak": ("soak:soak", "Let clients chat under load, and count what is lost."),
     "audit": ("audit:audit", "Read what operators did."),
-    "completion": ("completing:completion", "Print what bash, zsh or fish needs to complete this command."),
+    "completion": ("completion:completion", "Print what bash, zsh or fish needs to complete this command."),
     "openapi": ("documents:openapi", "Print the OpenAPI 3.1 document of the REST surface."),
     "asyncapi": ("documents:asyncapi", "Print the AsyncAPI 3.0 document of the socket's frames."),
     "version": ("documents:version", "Print the version."),
@@ -55,44 +55,56 @@ for _name, (_target, _text) in _COMMANDS.items():
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; answers the exit code."""
-    open_all()
-    code, lines = _ran(sys.argv[1:] if words is None else words)
-    lost = flushed()
+    open_standard_streams()
+    code, lines = _run_command(sys.argv[1:] if words is None else words)
+    lost = flush_stdout()
     if lost:
         code, lines = code or 1, [lost]
     for line in lines:
         # What went wrong may have been said by a node, or hold what somebody else wrote.
-        complain(set_in(f"vyry: {line}"))
+        print_error(indent_continuation(f"vyry: {line}"))
     return code
 
 
-def _ran(words: Sequence[str]) -> tuple[int, Sequence[str]]:
+def _run_command(words: Sequence[str]) -> tuple[int, Sequence[str]]:
     code = 0
     try:
-        answer = app(sorted_words(app, words), exit_on_error=False, print_error=False, result_action="return_value")
+        answer = app(sort_arguments(app, words), exit_on_error=False, print_error=False, result_action="return_value")
         code = answer if isinstance(answer, int) else 0
     except KeyboardInterrupt:
         code = 130
-    except Interrupted:
+    except Terminated:
         code = 143
     except BrokenPipeError:
         # Whoever read our output has seen enough.
         code = 0
-    except (CycloptsError, Misconfigured, SchemaTooNew, SchemaTooOld, Unavailable, CannotServe, OSError) as problem:
-        return _explained(problem)
+    except (
+        CycloptsError,
+        ConfigurationError,
+        SchemaTooNew,
+        SchemaTooOld,
+        Unavailable,
+        CommandError,
+        OSError,
+    ) as problem:
+        return _error_lines(problem)
     return code, []
 
 
-def _explained(problem: Exception) -> tuple[int, Sequence[str]]:
+def _error_lines(problem: Exception) -> tuple[int, Sequence[str]]:
     match problem:
         case CycloptsError():
             return 2, [f"{str(problem).strip()} `vyry --help` shows what there is."]
-        case Misconfigured():
-            return 2, [*problem.lines, "Settings come from the environment; .env.example tells them all."]
+        case ConfigurationError():
+            return 2, [*problem.problems, "Settings come from the environment; .env.example tells them all."]
         case Unavailable():
             return 1, [f"{problem.problem} Is it running, and is DATABASE_URL right? `vyry check` tells more."]
         case _:
-            text = unwritten(problem) if isinstance(problem, OSError) and is_unwritten(problem) else str(problem)
+            text = (
+                stdout_error_text(problem)
+                if isinstance(problem, OSError) and is_stdout_error(problem)
+                else str(problem)
+            )
             return getattr(problem, "code", 1), [text]
 
 

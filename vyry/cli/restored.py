@@ -4,15 +4,15 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from vyry.adapters.witness import TortoiseLedger
-from vyry.cli.acting import SOMEBODY, By, in_database
-from vyry.cli.asking import confirmed
+from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database
+from vyry.cli.prompts import confirm_operation
 from vyry.clock import SystemClock
-from vyry.devices.ledger import burn_all
+from vyry.devices.restore_detection import discard_all_keys
+from vyry.operator.restore_marker import TortoiseRestoreMarkers
 from vyry.settings import Role, load_settings
 
 
-def restored(*, by: By = SOMEBODY, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
+def restored(*, by: Operator = CURRENT_OPERATOR, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
     """Burn all one-time prekeys of a database that was restored, before a node serves from it.
 
     Nodes find most restores themselves; not one that brought their data folder back too. Devices are told to upload new keys. May be repeated.
@@ -21,15 +21,15 @@ def restored(*, by: By = SOMEBODY, yes: Annotated[bool, Parameter(negative=())] 
         by: Who does it, and why.
         yes: Do it without asking.
     """
-    if not yes and not confirmed("This would burn all one-time prekeys of the database"):
+    if not yes and not confirm_operation("This would burn all one-time prekeys of the database"):
         return 1
-    act = by.act("restored")
+    act = by.audit_entry("restored")
 
-    async def burn() -> None:
-        store, now = TortoiseLedger(), SystemClock().now()
-        await burn_all(store, now)
-        await store.note(act.operator, act.reason, now)
+    async def burn_prekeys() -> None:
+        store, now = TortoiseRestoreMarkers(), SystemClock().now()
+        await discard_all_keys(store, now)
+        await store.record_discard(act.operator, act.reason, now)
 
-    in_database(load_settings(Role.TOOL), burn)
+    run_in_database(load_settings(Role.TOOL), burn_prekeys)
     print("All one-time prekeys are burned; devices are told to upload new ones.")
     return 0

@@ -8,18 +8,18 @@ from typing import Annotated
 from aiokafka.errors import KafkaError
 from cyclopts import Parameter
 
-from vyry.adapters import migrating
-from vyry.adapters.kafka import ensure_topic
-from vyry.adapters.push_sealing import make_key
-from vyry.cli.acting import SOMEBODY, By, note
-from vyry.push_wiring import vapid_path
-from vyry.settings import Role, Settings, load_settings, make_secrets, masked
+from vyry.cli.operator import CURRENT_OPERATOR, Operator, write_audit_entry
+from vyry.composition.push import vapid_path
+from vyry.delivery.push.web_push_crypto import create_vapid_key
+from vyry.kafka.work_topic import ensure_topic
+from vyry.settings import Role, Settings, load_settings, make_secrets, mask_url
+from vyry.storage import migrator as migrating
 
 
-_NOTHING = "No migration is applied."
+_NOTHING_APPLIED = "No migration is applied."
 
 
-def migrate(*, by: By = SOMEBODY) -> int:
+def migrate(*, by: Operator = CURRENT_OPERATOR) -> int:
     """Bring the database to the newest schema, and make the Kafka topic when KAFKA_URL is set.
 
     Safe when several start at once: they take turns, and whoever comes later finds nothing left to do.
@@ -32,8 +32,8 @@ def migrate(*, by: By = SOMEBODY) -> int:
     os.umask(0o077)
     applied = asyncio.run(migrating.migrate(url, lambda name: print(f"applied {name}")))
     if applied:
-        note(url, by.act("migrate", about=", ".join(applied)))
-    print(f"{masked(url)}: {f'{len(applied)} migrated' if applied else 'nothing to migrate'}")
+        write_audit_entry(url, by.audit_entry("migrate", details=", ".join(applied)))
+    print(f"{mask_url(url)}: {f'{len(applied)} migrated' if applied else 'nothing to migrate'}")
     if settings.kafka_url:
         asyncio.run(_make_topic(settings.kafka_url.get_secret_value(), settings))
     return 0
@@ -49,10 +49,10 @@ async def _make_topic(url: str, settings: Settings) -> None:
             file=sys.stderr,
         )
         return
-    print(f"{masked(url)}: topic {'made' if is_new else 'there'}")
+    print(f"{mask_url(url)}: topic {'made' if is_new else 'there'}")
 
 
-def rollback(*, by: By = SOMEBODY, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
+def rollback(*, by: Operator = CURRENT_OPERATOR, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
     """Undo the newest migration, and lose what only it had room for.
 
     Args:
@@ -61,19 +61,19 @@ def rollback(*, by: By = SOMEBODY, yes: Annotated[bool, Parameter(negative=())] 
     """
     url = load_settings(Role.TOOL).database_url.get_secret_value()
     asyncio.run(migrating.refuse_unknown(url))
-    applied = asyncio.run(migrating.applied(url))
+    applied = asyncio.run(migrating.applied_migrations(url))
     if not yes:
         print(
             f"This would undo {applied[-1]} and lose what it holds: `vyry rollback --yes` does it."
             if applied
-            else _NOTHING
+            else _NOTHING_APPLIED
         )
         return 1 if applied else 0
     if applied:
         # Before the rollback, which may drop the log itself.
-        note(url, by.act("rollback", about=applied[-1]))
+        write_audit_entry(url, by.audit_entry("rollback", details=applied[-1]))
     undone = asyncio.run(migrating.rollback(url))
-    print(f"undone: {undone}" if undone else _NOTHING)
+    print(f"undone: {undone}" if undone else _NOTHING_APPLIED)
     return 0
 
 
@@ -85,7 +85,7 @@ def secrets() -> int:
     """
     made = make_secrets()
     settings = load_settings(Role.TOOL)
-    if make_key(vapid_path(settings)):
+    if create_vapid_key(vapid_path(settings)):
         made.append(vapid_path(settings))
     for path in made:
         print(f"made {path}")

@@ -15,24 +15,24 @@ from uuid import UUID
 import orjson
 from cyclopts import Parameter, validators
 
-from vyry.cli.ledger import Ledger, Said
-from vyry.cli.refusals import CannotServe, leaves
-from vyry.cli.throwaway import Place, fresh_number, throwaway
-from vyry.cli.typed import FilePath
-from vyry.client.client import Client, Profile
-from vyry.client.refusals import ChainBroken, ClientError
+from vyry.cli.command_line import FilePath
+from vyry.cli.delivery_stats import DeliveryStats, SentMessage
+from vyry.cli.errors import CommandError, flatten_exceptions
+from vyry.cli.temporary_node import NodeHandle, random_phone_number, temporary_node
+from vyry.client.api.client import Client, Profile
+from vyry.client.errors import ChainBroken, ClientError
 
 
 #: How long what was sent may take to be heard, once nothing more is sent. Less than a test's cap, more than a node takes to start.
-PATIENCE_SECONDS: Final = 60.0
+DELIVERY_TIMEOUT_SECONDS: Final = 60.0
 #: So many messages wait at most for a node that is away.
-_BURST: Final = 20
-_MARK: Final = "soak"
+_MAX_BACKLOG: Final = 20
+_TEXT_PREFIX: Final = "soak"
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Load:
+class SoakLoad:
     """How much is said.
 
     Attributes:
@@ -48,12 +48,12 @@ class Load:
     every: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 5.0
 
 
-_SOME: Final = Load()
+_DEFAULT_LOAD: Final = SoakLoad()
 
 
 def soak(
     *,
-    load: Load = _SOME,
+    load: SoakLoad = _DEFAULT_LOAD,
     url: str | None = None,
     codes: FilePath | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
@@ -69,152 +69,152 @@ def soak(
         as_json: One JSON object a line.
     """
     refusals: list[BaseException] = []
-    with _node(url, codes) as place:
+    with _node_under_test(url, codes) as place:
         try:
-            return asyncio.run(_Run(load, place, as_json=as_json).report())
-        except* (ClientError, CannotServe) as problems:
-            refusals += leaves(problems)
-    raise CannotServe(f"The clients could not begin: {refusals[0]}")
+            return asyncio.run(_SoakRun(load, place, as_json=as_json).run())
+        except* (ClientError, CommandError) as problems:
+            refusals += flatten_exceptions(problems)
+    raise CommandError(f"The clients could not begin: {refusals[0]}")
 
 
 @contextmanager
-def _node(url: str | None, codes: Path | None) -> Iterator[Place]:
+def _node_under_test(url: str | None, codes: Path | None) -> Iterator[NodeHandle]:
     if url is None:
-        with throwaway() as place:
+        with temporary_node() as place:
             yield place
         return
     if codes is None:
-        raise CannotServe(
+        raise CommandError(
             "With --url say --codes too: the file named by the node's VYRY_SMS=file:PATH, which the clients read to sign up."
         )
     with tempfile.TemporaryDirectory(prefix="vyry-soak-") as folder:
-        yield Place(url, codes, Path(folder))
+        yield NodeHandle(url, codes, Path(folder))
 
 
 @dataclass
-class _Run:
+class _SoakRun:
     """One run: all people are tasks of it."""
 
-    load: Load
-    place: Place
+    load: SoakLoad
+    node: NodeHandle
     as_json: bool
-    ledger: Ledger = field(default_factory=Ledger)
-    people: list[UUID] = field(default_factory=list)
+    stats: DeliveryStats = field(default_factory=DeliveryStats)
+    user_ids: list[UUID] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._stop = asyncio.Event()
-        self._news = asyncio.Event()
-        self._talking = set(range(self.load.people))
-        self._silent = asyncio.Event()
-        self._met = asyncio.Barrier(self.load.people)
-        self._over = asyncio.Event()
-        self._began = time.monotonic()
+        self._stop_requested = asyncio.Event()
+        self._message_received = asyncio.Event()
+        self._active_senders = set(range(self.load.people))
+        self._all_senders_finished = asyncio.Event()
+        self._all_registered = asyncio.Barrier(self.load.people)
+        self._run_finished = asyncio.Event()
+        self._started_at = time.monotonic()
 
-    async def report(self) -> int:
+    async def run(self) -> int:
         """Let it run, telling how it goes; answers the exit code."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, self._stop.set)
+            loop.add_signal_handler(name, self._stop_requested.set)
         async with asyncio.TaskGroup() as tasks:
             for number in range(self.load.people):
-                tasks.create_task(self._person(number))
-            telling = tasks.create_task(self._tell())
-            await _within(self.load.minutes * 60, self._stop.wait())
-            self._stop.set()
-            await self._silent.wait()
-            await self._heard()
-            self._over.set()
+                tasks.create_task(self._run_user(number))
+            telling = tasks.create_task(self._report_progress())
+            await _completes_within(self.load.minutes * 60, self._stop_requested.wait())
+            self._stop_requested.set()
+            await self._all_senders_finished.wait()
+            await self._wait_for_delivery()
+            self._run_finished.set()
             telling.cancel()
-        return self._end()
+        return self._print_result()
 
-    async def _person(self, number: int) -> None:
+    async def _run_user(self, number: int) -> None:
         try:
-            async with Client.open(Profile(self.place.profiles / str(number), self.place.url)) as client:
-                await self._live(client, number)
+            async with Client.open(Profile(self.node.profiles_folder / str(number), self.node.url)) as client:
+                await self._send_and_receive(client, number)
         except* ChainBroken as broken:
-            self.ledger.faults["chainsBroken"] += 1
-            self._say("chainBroken", {"person": number, "reason": str(leaves(broken)[0])})
-            self._stop.set()
-            self._news.set()
-            self._fall_silent(number)
+            self.stats.faults["chainsBroken"] += 1
+            self._print_event("chainBroken", {"person": number, "reason": str(flatten_exceptions(broken)[0])})
+            self._stop_requested.set()
+            self._message_received.set()
+            self._finish_sender(number)
 
-    async def _live(self, client: Client, number: int) -> None:
-        phone_number = fresh_number()
-        me = await client.register(phone_number, lambda: self.place.code(phone_number))
-        self.people.append(me)
-        await self._met.wait()
-        chats = {await client.direct(other): (me, other) for other in self.people if other != me}
-        await self._met.wait()
+    async def _send_and_receive(self, client: Client, number: int) -> None:
+        phone_number = random_phone_number()
+        me = await client.register(phone_number, lambda: self.node.latest_code(phone_number))
+        self.user_ids.append(me)
+        await self._all_registered.wait()
+        chats = {await client.direct(other): (me, other) for other in self.user_ids if other != me}
+        await self._all_registered.wait()
         async with asyncio.TaskGroup() as tasks:
-            listening = tasks.create_task(self._listen(client, me))
-            await self._write(client, me, chats)
-            self._fall_silent(number)
-            await self._over.wait()
+            listening = tasks.create_task(self._receive_messages(client, me))
+            await self._send_messages(client, me, chats)
+            self._finish_sender(number)
+            await self._run_finished.wait()
             listening.cancel()
 
-    def _fall_silent(self, number: int) -> None:
-        self._talking.discard(number)
-        if not self._talking:
-            self._silent.set()
+    def _finish_sender(self, number: int) -> None:
+        self._active_senders.discard(number)
+        if not self._active_senders:
+            self._all_senders_finished.set()
 
-    async def _write(self, client: Client, me: UUID, chats: Mapping[UUID, Sequence[UUID]]) -> None:
+    async def _send_messages(self, client: Client, me: UUID, chats: Mapping[UUID, Sequence[UUID]]) -> None:
         for chat, readers in itertools.cycle(chats.items()):
-            said = self.ledger.write(chat, me, readers, time.monotonic())
-            await client.send_text(chat, f"{_MARK} {said.number}")
-            if self.ledger.waiting > _BURST * self.load.people:
-                await _posted(client)
-            if await _within(1 / self.load.rate, self._stop.wait()):
+            said = self.stats.record_sent(chat, me, readers, time.monotonic())
+            await client.send_text(chat, f"{_TEXT_PREFIX} {said.number}")
+            if self.stats.missing_count > _MAX_BACKLOG * self.load.people:
+                await _wait_until_sent(client)
+            if await _completes_within(1 / self.load.rate, self._stop_requested.wait()):
                 break
-        await _posted(client)
+        await _wait_until_sent(client)
 
-    async def _listen(self, client: Client, me: UUID) -> None:
+    async def _receive_messages(self, client: Client, me: UUID) -> None:
         async for event in client.events():
             body = event.body
             match event.name:
-                case "message" if str(body.get("text", "")).startswith(_MARK):
+                case "message" if str(body.get("text", "")).startswith(_TEXT_PREFIX):
                     number = int(body["text"].split()[1])
-                    said = Said(UUID(body["conversationId"]), UUID(body["senderId"]), number)
-                    self.ledger.hear(me, said, time.monotonic())
-                    self._news.set()
+                    said = SentMessage(UUID(body["conversationId"]), UUID(body["senderId"]), number)
+                    self.stats.record_received(me, said, time.monotonic())
+                    self._message_received.set()
                 case "unreadable" | "notSent" | "lost":
-                    self.ledger.faults[_FAULTS[event.name]] += 1
-                    self._say(event.name, {"reader": str(me), **body})
+                    self.stats.faults[_FAULT_BY_EVENT[event.name]] += 1
+                    self._print_event(event.name, {"reader": str(me), **body})
                 case _:
                     pass
 
-    async def _heard(self) -> None:
+    async def _wait_for_delivery(self) -> None:
         """Come back when everything was heard, when a chain broke, or when nothing more came for too long."""
-        while self.ledger.waiting > 0 and not self.ledger.faults["chainsBroken"]:
-            self._news.clear()
-            if not await _within(PATIENCE_SECONDS, self._news.wait()):
+        while self.stats.missing_count > 0 and not self.stats.faults["chainsBroken"]:
+            self._message_received.clear()
+            if not await _completes_within(DELIVERY_TIMEOUT_SECONDS, self._message_received.wait()):
                 return
 
-    async def _tell(self) -> None:
+    async def _report_progress(self) -> None:
         while True:
             await asyncio.sleep(self.load.every)
-            self._say("progress", self.ledger.counts())
+            self._print_event("progress", self.stats.counts())
 
-    def _end(self) -> int:
-        is_clean = self.ledger.is_clean()
-        seconds = time.monotonic() - self._began
-        body = {**self.ledger.counts(), "lost": self.ledger.waiting, "latencyMs": self.ledger.latency()}
-        self._say("end", {"ok": is_clean, "perSecond": round(self.ledger.received / seconds, 1), **body})
+    def _print_result(self) -> int:
+        is_clean = self.stats.is_clean()
+        seconds = time.monotonic() - self._started_at
+        body = {**self.stats.counts(), "lost": self.stats.missing_count, "latencyMs": self.stats.latency()}
+        self._print_event("end", {"ok": is_clean, "perSecond": round(self.stats.received / seconds, 1), **body})
         return 0 if is_clean else 1
 
-    def _say(self, event: str, body: Mapping[str, Any]) -> None:
-        told = {"event": event, "seconds": round(time.monotonic() - self._began, 1), **body}
-        print(orjson.dumps(told).decode() if self.as_json else _line(told), flush=True)
+    def _print_event(self, event: str, body: Mapping[str, Any]) -> None:
+        told = {"event": event, "seconds": round(time.monotonic() - self._started_at, 1), **body}
+        print(orjson.dumps(told).decode() if self.as_json else _format_event(told), flush=True)
 
 
-_FAULTS: Final = {"unreadable": "unreadable", "notSent": "refused", "lost": "tombstones"}
+_FAULT_BY_EVENT: Final = {"unreadable": "unreadable", "notSent": "refused", "lost": "tombstones"}
 
 
-async def _posted(client: Client) -> None:
+async def _wait_until_sent(client: Client) -> None:
     """Wait until the node has everything; what a node that stays away never got will be missing in the end."""
-    await _within(PATIENCE_SECONDS, client.sent())
+    await _completes_within(DELIVERY_TIMEOUT_SECONDS, client.sent())
 
 
-async def _within(seconds: float, what: Awaitable[object]) -> bool:
+async def _completes_within(seconds: float, what: Awaitable[object]) -> bool:
     """Whether it came within that time."""
     try:
         async with asyncio.timeout(seconds):
@@ -224,6 +224,6 @@ async def _within(seconds: float, what: Awaitable[object]) -> bool:
     return True
 
 
-def _line(told: Mapping[str, Any]) -> str:
+def _format_event(told: Mapping[str, Any]) -> str:
     facts = ", ".join(f"{name} {value}" for name, value in told.items() if name not in ("event", "seconds"))
     return f"{told['seconds']:>8.1f} s  {told['event']}: {facts}"

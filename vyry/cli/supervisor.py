@@ -14,27 +14,27 @@ from vyry.telemetry import log
 
 
 #: A child that lived shorter than this has not really started.
-_YOUNG_SECONDS: Final = 5.0
+_MIN_UPTIME_SECONDS: Final = 5.0
 #: The first pause before one that did not really start is replaced; each further one is twice as long.
-_PAUSE_SECONDS: Final = 0.2
+_RESTART_DELAY_SECONDS: Final = 0.2
 #: So many children in a row that did not really start end the attempt.
-_TOO_MANY: Final = 5
+_MAX_FAILED_STARTS: Final = 5
 #: Longer than a child takes at most (running.STOP_SECONDS).
-_KILL_SECONDS: Final = 32
+_KILL_TIMEOUT_SECONDS: Final = 32
 
 
 class Supervisor:
     """Keeps `count` children running, each in `child(reading end of the life line)`, until it is told to stop."""
 
-    def __init__(self, child: Callable[[int], int], count: int, pause: float = _PAUSE_SECONDS) -> None:
+    def __init__(self, child: Callable[[int], int], count: int, pause: float = _RESTART_DELAY_SECONDS) -> None:
         self._child = child
         self._count = count
         self._pause = pause
-        self._born: dict[int, float] = {}
+        self._started_at: dict[int, float] = {}
         self._is_stopping = False
-        self._died_young = 0
+        self._failed_starts = 0
         # Only the supervisor holds the writing end: when it dies, however it dies, the children read its end.
-        self._reading, self._writing = os.pipe()
+        self._pipe_read, self._pipe_write = os.pipe()
 
     def run(self) -> int:
         """0 when it was told to stop and all children ended well."""
@@ -43,16 +43,16 @@ class Supervisor:
         signal.signal(signal.SIGALRM, self._kill)
         code = 0
         for _ in range(self._count):
-            self._begin()
-        while self._born:
-            code = max(code, self._await_one())
+            self._start_child()
+        while self._started_at:
+            code = max(code, self._wait_child())
         return code
 
-    def _begin(self) -> None:
+    def _start_child(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid:
-            self._born[pid] = time.monotonic()
+            self._started_at[pid] = time.monotonic()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             return
         code = 1
@@ -60,40 +60,40 @@ class Supervisor:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            os.close(self._writing)
-            code = self._child(self._reading)
+            os.close(self._pipe_write)
+            code = self._child(self._pipe_read)
         finally:
             os._exit(code)
 
-    def _await_one(self) -> int:
+    def _wait_child(self) -> int:
         pid, status = os.wait()
-        age = time.monotonic() - self._born.pop(pid, 0.0)
+        age = time.monotonic() - self._started_at.pop(pid, 0.0)
         code = os.waitstatus_to_exitcode(status)
         if self._is_stopping:
             return abs(code)
         log.error("child ended", process=pid, status=code)
-        self._died_young = self._died_young + 1 if age < _YOUNG_SECONDS else 0
-        if self._died_young >= _TOO_MANY:
+        self._failed_starts = self._failed_starts + 1 if age < _MIN_UPTIME_SECONDS else 0
+        if self._failed_starts >= _MAX_FAILED_STARTS:
             log.error("giving up", reason="the children do not start")
             self._stop(signal.SIGTERM, None)
             return 1
-        time.sleep(self._pause * (2**self._died_young - 1))
+        time.sleep(self._pause * (2**self._failed_starts - 1))
         if not self._is_stopping:
-            self._begin()
+            self._start_child()
         return 0
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         is_first, self._is_stopping = not self._is_stopping, True
-        self._tell(signal.SIGTERM)
+        self._signal_children(signal.SIGTERM)
         if is_first:
-            signal.alarm(_KILL_SECONDS)
+            signal.alarm(_KILL_TIMEOUT_SECONDS)
             log.info("stopping", reason=signal.Signals(number).name)
 
     def _kill(self, _number: int, _frame: FrameType | None) -> None:
-        self._tell(signal.SIGKILL)
+        self._signal_children(signal.SIGKILL)
 
-    def _tell(self, number: signal.Signals) -> None:
-        for pid in list(self._born):
+    def _signal_children(self, number: signal.Signals) -> None:
+        for pid in list(self._started_at):
             os.kill(pid, number)
 
 

@@ -11,18 +11,18 @@ from uuid import UUID
 from cyclopts import App, Parameter
 
 from vyry.accounts.phone import PhoneNumber
-from vyry.adapters import operating
-from vyry.adapters.operating import ShownAccount
-from vyry.adapters.stored_numbers import look_at_numbers, store_canonical
-from vyry.cli.acting import SOMEBODY, By, in_database
-from vyry.cli.asking import confirmed
-from vyry.cli.client.plain import quoted, word
-from vyry.cli.peppers import read_pepper
-from vyry.cli.refusals import CannotServe
-from vyry.cli.typed import Words
+from vyry.cli.client.terminal_text import quote_name, sanitize_line
+from vyry.cli.command_line import FreeText
+from vyry.cli.errors import CommandError
+from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database
+from vyry.cli.peppers import load_pepper
+from vyry.cli.prompts import confirm_operation
 from vyry.errors import NotFound
-from vyry.ids import UserId
-from vyry.phone_numbers import NotANumber, canonical_number, looks_like_a_number
+from vyry.kernel.ids import UserId
+from vyry.kernel.phone_numbers import InvalidPhoneNumber, looks_like_number, normalize_number
+from vyry.operator import accounts as operating
+from vyry.operator.accounts import AccountDetails
+from vyry.operator.stored_numbers import scan_numbers, store_canonical_numbers
 from vyry.settings import Role, Settings, load_settings
 
 
@@ -37,7 +37,7 @@ app = App(
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sure(By):
+class ConfirmedOperator(Operator):
     """As By, for what is not done without a reason and a second thought.
 
     Args:
@@ -47,13 +47,13 @@ class Sure(By):
         as_json: Answer with one JSON object.
     """
 
-    reason: Words
+    reason: FreeText
     yes: Flag = False
     as_json: AsJson = False
 
 
 @app.command
-def show(user: str, *, by: By = SOMEBODY, as_json: AsJson = False, number: Flag = False) -> int:
+def show(user: str, *, by: Operator = CURRENT_OPERATOR, as_json: AsJson = False, number: Flag = False) -> int:
     """Tell what the node knows of an account: devices, PIN, suspension. The number is masked.
 
     Args:
@@ -64,23 +64,23 @@ def show(user: str, *, by: By = SOMEBODY, as_json: AsJson = False, number: Flag 
     """
     settings = load_settings(Role.TOOL)
     if number and not by.reason:
-        raise CannotServe("Say why the number is to be seen in full: --reason TEXT.")
+        raise CommandError("Say why the number is to be seen in full: --reason TEXT.")
 
-    async def work() -> ShownAccount:
-        pepper = read_pepper(settings)
-        user_id = await _find(user, settings)
-        shown = await operating.show(user_id, pepper, by.act("userShow", user_id))
+    async def work() -> AccountDetails:
+        pepper = load_pepper(settings)
+        user_id = await _find_account(user, settings)
+        shown = await operating.load_account(user_id, pepper, by.audit_entry("userShow", user_id))
         if number:
-            await operating.tell_number_shown(user_id, by.act("userShowNumber", user_id))
+            await operating.record_number_shown(user_id, by.audit_entry("userShowNumber", user_id))
         return shown
 
-    found = _plain(_found(settings, work), in_full=number)
-    print(json.dumps(found, indent=2) if as_json else _lines(found))
+    found = _to_json(_run_or_not_found(settings, work), in_full=number)
+    print(json.dumps(found, indent=2) if as_json else _format_account(found))
     return 0
 
 
 @app.command(name="list")
-def list_all(*, by: By = SOMEBODY, suspended: Flag = False, as_json: AsJson = False) -> int:
+def list_all(*, by: Operator = CURRENT_OPERATOR, suspended: Flag = False, as_json: AsJson = False) -> int:
     """List all accounts, oldest first, a line each: without numbers.
 
     Args:
@@ -91,17 +91,17 @@ def list_all(*, by: By = SOMEBODY, suspended: Flag = False, as_json: AsJson = Fa
     settings = load_settings(Role.TOOL)
 
     async def work() -> None:
-        async for each in operating.every_account(by.act("userList")):
+        async for each in operating.list_accounts(by.audit_entry("userList")):
             if each.suspended_at or not suspended:
-                row = _values(asdict(each))
+                row = _json_values(asdict(each))
                 print(json.dumps(row) if as_json else "  ".join(str(value) for value in row.values()))
 
-    in_database(settings, work)
+    run_in_database(settings, work)
     return 0
 
 
 @app.command
-def suspend(user: str, *, by: Sure) -> int:
+def suspend(user: str, *, by: ConfirmedOperator) -> int:
     """Let no token of the account be good, within a second, until it is resumed. Its mailboxes go on receiving.
 
     Args:
@@ -110,14 +110,14 @@ def suspend(user: str, *, by: Sure) -> int:
     """
 
     async def work(user_id: UserId) -> str:
-        is_new = await operating.suspend(user_id, by.act("userSuspend", user_id))
+        is_new = await operating.suspend_account(user_id, by.audit_entry("userSuspend", user_id))
         return "suspended" if is_new else "was suspended already"
 
-    return _do("suspend", user, by, work)
+    return _run_action("suspend", user, by, work)
 
 
 @app.command
-def resume(user: str, *, by: Sure) -> int:
+def resume(user: str, *, by: ConfirmedOperator) -> int:
     """Let a suspended account go on as if nothing had been.
 
     Args:
@@ -126,14 +126,14 @@ def resume(user: str, *, by: Sure) -> int:
     """
 
     async def work(user_id: UserId) -> str:
-        is_new = await operating.resume(user_id, by.act("userResume", user_id))
+        is_new = await operating.resume_account(user_id, by.audit_entry("userResume", user_id))
         return "resumed" if is_new else "was not suspended"
 
-    return _do("resume", user, by, work)
+    return _run_action("resume", user, by, work)
 
 
 @app.command
-def end_devices(user: str, *, by: Sure) -> int:
+def end_devices(user: str, *, by: ConfirmedOperator) -> int:
     """End all devices of the account, with their mailboxes: its owner signs up again.
 
     Args:
@@ -142,14 +142,14 @@ def end_devices(user: str, *, by: Sure) -> int:
     """
 
     async def work(user_id: UserId) -> str:
-        ended = await operating.end_all_devices(user_id, by.act("userEndDevices", user_id))
+        ended = await operating.end_all_devices(user_id, by.audit_entry("userEndDevices", user_id))
         return f"{len(ended)} devices ended"
 
-    return _do("end all devices of", user, by, work)
+    return _run_action("end all devices of", user, by, work)
 
 
 @app.command
-def delete(user: str, *, by: Sure) -> int:
+def delete(user: str, *, by: ConfirmedOperator) -> int:
     """Delete the account: at once what it can do, within a minute (by a worker) all there is of it. Its number is free.
 
     Args:
@@ -158,83 +158,87 @@ def delete(user: str, *, by: Sure) -> int:
     """
 
     async def work(user_id: UserId) -> str:
-        await operating.delete(user_id, read_pepper(load_settings(Role.TOOL)), by.act("userDelete", user_id))
+        await operating.delete_account_as_operator(
+            user_id, load_pepper(load_settings(Role.TOOL)), by.audit_entry("userDelete", user_id)
+        )
         return "deleted"
 
-    return _do("delete", user, by, work)
+    return _run_action("delete", user, by, work)
 
 
 @app.command
-def canonical_numbers(*, by: By = SOMEBODY) -> int:
+def canonical_numbers(*, by: Operator = CURRENT_OPERATOR) -> int:
     """Store in canonical form the numbers that an older release stored in another one, so that their owners can sign in. Accounts that share a number stay as they are.
 
     Args:
         by: Who does it, and why.
     """
     settings = load_settings(Role.TOOL)
-    pepper = read_pepper(settings)
+    pepper = load_pepper(settings)
     if pepper is None:
-        raise CannotServe(f"There is no pepper at {settings.pepper_file}: run this where the nodes' pepper is.")
+        raise CommandError(f"There is no pepper at {settings.pepper_file}: run this where the nodes' pepper is.")
 
     async def work() -> str:
-        found = await look_at_numbers(pepper)
-        stored = await store_canonical(pepper, found, by.act("userCanonicalNumbers"))
-        return f"{stored} stored in canonical form, {len(found.doubled)} numbers have two accounts: `vyry check` names them."
+        found = await scan_numbers(pepper)
+        stored = await store_canonical_numbers(pepper, found, by.audit_entry("userCanonicalNumbers"))
+        return f"{stored} stored in canonical form, {len(found.duplicated)} numbers have two accounts: `vyry check` names them."
 
-    print(in_database(settings, work))
+    print(run_in_database(settings, work))
     return 0
 
 
-def _do(what: str, user: str, by: Sure, work: Callable[[UserId], Coroutine[None, None, str]]) -> int:
+def _run_action(
+    action: str, user: str, by: ConfirmedOperator, work: Callable[[UserId], Coroutine[None, None, str]]
+) -> int:
     """Find the account, ask, act, and tell."""
     settings = load_settings(Role.TOOL)
-    user_id = _found(settings, lambda: _find(user, settings))
-    if not by.yes and not _agrees(what, user_id):
+    user_id = _run_or_not_found(settings, lambda: _find_account(user, settings))
+    if not by.yes and not _confirm(action, user_id):
         return 1
-    outcome = _found(settings, lambda: work(user_id))
+    outcome = _run_or_not_found(settings, lambda: work(user_id))
     print(json.dumps({"userId": str(user_id), "outcome": outcome}) if by.as_json else f"{user_id}: {outcome}")
     return 0
 
 
-def _agrees(what: str, user_id: UserId) -> bool:
+def _confirm(what: str, user_id: UserId) -> bool:
     """Ask whoever sits at the keyboard; nobody there is a no."""
-    return confirmed(f"This would {what} {user_id}")
+    return confirm_operation(f"This would {what} {user_id}")
 
 
-def _found(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
+def _run_or_not_found(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
     try:
-        return in_database(settings, work)
+        return run_in_database(settings, work)
     except NotFound:
-        raise CannotServe("There is no such account.") from None
+        raise CommandError("There is no such account.") from None
 
 
-async def _find(user: str, settings: Settings) -> UserId:
-    return await operating.find(_named(user, settings), read_pepper(settings))
+async def _find_account(user: str, settings: Settings) -> UserId:
+    return await operating.find_account(_parse_account(user, settings), load_pepper(settings))
 
 
-def _named(user: str, settings: Settings) -> UUID | PhoneNumber | str:
+def _parse_account(user: str, settings: Settings) -> UUID | PhoneNumber | str:
     with suppress(ValueError):
         return UUID(user)
-    if not (looks_like_a_number(user) and user.startswith(("+", "00"))):
+    if not (looks_like_number(user) and user.startswith(("+", "00"))):
         # Written as others show it.
         return user.removeprefix("@")
-    if read_pepper(settings) is None:
-        raise CannotServe(f"There is no pepper at {settings.pepper_file}: without it no number can be looked up.")
+    if load_pepper(settings) is None:
+        raise CommandError(f"There is no pepper at {settings.pepper_file}: without it no number can be looked up.")
     try:
-        return PhoneNumber(canonical_number(user))
-    except NotANumber as problem:
-        raise CannotServe(f"This is no telephone number: {problem}.") from None
+        return PhoneNumber(normalize_number(user))
+    except InvalidPhoneNumber as problem:
+        raise CommandError(f"This is no telephone number: {problem}.") from None
 
 
-def _plain(shown: ShownAccount, *, in_full: bool) -> dict[str, Any]:
-    found = _values({name: getattr(shown, name) for name in shown.__slots__})
+def _to_json(shown: AccountDetails, *, in_full: bool) -> dict[str, Any]:
+    found = _json_values({name: getattr(shown, name) for name in shown.__slots__})
     number = shown.phone_number
     found["phone_number"] = number and (number.e164 if in_full else number.masked)
-    found["devices"] = [_values(asdict(device)) for device in shown.devices]
+    found["devices"] = [_json_values(asdict(device)) for device in shown.devices]
     return found
 
 
-def _values(row: dict[str, Any]) -> dict[str, Any]:
+def _json_values(row: dict[str, Any]) -> dict[str, Any]:
     """The values as JSON has them."""
     return {
         name: value.isoformat()
@@ -246,12 +250,15 @@ def _values(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _lines(found: dict[str, Any]) -> str:
+def _format_account(found: dict[str, Any]) -> str:
     devices = found.pop("devices")
-    lines = [f"{name.replace('_', ' '):<22} {'-' if value is None else word(value)}" for name, value in found.items()]
+    lines = [
+        f"{name.replace('_', ' '):<22} {'-' if value is None else sanitize_line(value)}"
+        for name, value in found.items()
+    ]
     for each in devices:
         kind = "primary" if each["is_primary"] else "linked"
         lines.append(
-            f"device {each['device_id']:<15} {kind}, {each['platform']}, {quoted(each['name'])}, last seen {each['last_seen_on']}, {each['waiting']} waiting"
+            f"device {each['device_id']:<15} {kind}, {each['platform']}, {quote_name(each['name'])}, last seen {each['last_seen_on']}, {each['waiting']} waiting"
         )
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 from urllib.parse import urlsplit
 
-from vyry.own_machine import is_loopback
+from vyry.kernel.url_safety import is_loopback
 
 
 #: Nothing else is asked at an address that a user has named.
@@ -21,21 +21,21 @@ _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class EndpointPolicy:
     """What endpoints may name beside the public internet: `hosts` of the operator's own (host or host:port)."""
 
-    hosts: frozenset[str] = frozenset()
+    allowed_hosts: frozenset[str] = frozenset()
 
-    def names(self, host: str, port: int | None) -> bool:
+    def allows(self, host: str, port: int | None) -> bool:
         """Whether the operator has named this host, at this port or at all."""
-        return bool(self.hosts & {host, f"{host}:{port}"})
+        return bool(self.allowed_hosts & {host, f"{host}:{port}"})
 
 
 #: The public internet and nothing else.
-PUBLIC: Final = Reach()
+PUBLIC: Final = EndpointPolicy()
 
 
-def is_endpoint(url: str, reach: Reach) -> bool:
+def is_allowed_endpoint(url: str, reach: EndpointPolicy) -> bool:
     """Whether something could be posted there. A name may still resolve to what must not be reached: that is judged when it is connected to."""
     # urlsplit takes white space and control characters out in silence.
     if not url.isascii() or not url.isprintable() or " " in url:
@@ -51,8 +51,8 @@ def is_endpoint(url: str, reach: Reach) -> bool:
     return _is_within(reach, parts.scheme, parts.hostname, port)
 
 
-def _is_within(reach: Reach, scheme: str, host: str, port: int) -> bool:
-    if reach.names(host, port):
+def _is_within(reach: EndpointPolicy, scheme: str, host: str, port: int) -> bool:
+    if reach.allows(host, port):
         # Nobody reads what goes to this very machine.
         return scheme == "https" or (scheme == "http" and is_loopback(host))
     return scheme == "https" and _is_outside(host.rstrip("."), port)

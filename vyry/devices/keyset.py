@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import Enum
 from hashlib import sha256
 
-from vyry.ids import DeviceId, MailboxKey, UserId
+from vyry.kernel.ids import DeviceId, MailboxKey, UserId
 
 
 _ID = struct.Struct(">I")
@@ -73,7 +73,7 @@ class KeyUpload:
 
 
 @dataclass(frozen=True, slots=True)
-class Through:
+class HighestIds:
     """The highest id of each name space, 0 for none."""
 
     one_time: int = 0
@@ -89,7 +89,7 @@ class KeyState:
     signed_prekey_id: int | None = None
     signed_prekey_at: datetime | None = None
     last_resort_uses: int = 0
-    issued_through: Through = field(default_factory=Through)
+    issued_through: HighestIds = field(default_factory=HighestIds)
 
     def digest(self) -> bytes:
         """SHA-256 over the unused one-time prekeys, then the unused PQ ones: id u32be and key bytes, by rising id (api.md section 5)."""
@@ -131,9 +131,9 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimResult:
     """The bundles of a claim, and which mailboxes fell below the low-water mark by it (what they have left)."""
 
     epoch: int
     bundles: Sequence[Bundle]
-    low: Mapping[MailboxKey, Through]
+    low_counts: Mapping[MailboxKey, HighestIds]

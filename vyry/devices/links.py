@@ -11,14 +11,14 @@ from vyry.accounts.account import Caller, NewDevice, Platform
 from vyry.accounts.tokens import RefreshToken
 from vyry.devices.keyset import KeyUpload
 from vyry.errors import AlreadyUsed, Forbidden, NotFound
-from vyry.ids import DeviceId, MailboxId, UserId
+from vyry.kernel.ids import DeviceId, MailboxId, UserId
 
 
 LINK_LIFETIME: Final = timedelta(seconds=120)
 #: How long an expired link still says that it is expired, instead of being unknown.
-LINK_REMEMBERED: Final = timedelta(minutes=10)
+EXPIRED_LINK_RETENTION: Final = timedelta(minutes=10)
 #: Device numbers are 1 to this.
-LAST_NUMBER: Final = 127
+MAX_DEVICE_ID: Final = 127
 
 
 class LinkStatus(Enum):
@@ -58,7 +58,7 @@ class LinkState:
     user_id: UserId | None
     secret_hash: str
     approver_public_key: bytes | None = field(repr=False)
-    is_given: bool
+    is_delivered: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Scan:
     """A device of an account takes the link for that account, and shows its own key."""
 
     link_id: UUID
-    by: Caller
+    caller: Caller
     public_key: bytes = field(repr=False)
     now: datetime
 
@@ -87,7 +87,7 @@ class Approval:
     """The person said that the digits are the same. `provisioning` is for the new device alone."""
 
     link_id: UUID
-    by: Caller
+    caller: Caller
     provisioning: bytes = field(repr=False)
     max_devices: int
     now: datetime
@@ -114,7 +114,7 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
+class LinkedDevice:
     """The device that a completion made."""
 
     user_id: UserId
@@ -128,15 +128,15 @@ class LinkStore(Protocol):
     A link has ended with its expiry, and with the sessions of the device that scanned it: nothing can be approved, taken or completed from then on.
     """
 
-    async def open(self, link: NewLink) -> None:
+    async def create(self, link: NewLink) -> None:
         """A link that waits to be scanned."""
         ...
 
-    async def look(self, links: Collection[UUID], now: datetime) -> Mapping[UUID, LinkState]:
+    async def load_states(self, links: Collection[UUID], now: datetime) -> Mapping[UUID, LinkState]:
         """How these links stand, by one statement; unknown ones are absent."""
         ...
 
-    async def take(self, link_id: UUID, token_hash: str, now: datetime) -> bytes | None:
+    async def claim_provisioning(self, link_id: UUID, token_hash: str, now: datetime) -> bytes | None:
         """The provisioning of an approved link, which from now on completes by the token of this hash: to the first who asks, None to all others."""
         ...
 
@@ -152,11 +152,11 @@ class LinkStore(Protocol):
         """The link may never be completed, approved or not. Raises NotFound, AlreadyUsed (completed, or not scanned yet)."""
         ...
 
-    async def find(self, token_hash: str, now: datetime) -> UserId:
+    async def find_account(self, token_hash: str, now: datetime) -> UserId:
         """The account whose link this token would complete now: a look before costly checks. Raises InvalidToken, AlreadyUsed."""
         ...
 
-    async def complete(self, completion: Completion) -> Linked:
+    async def complete(self, completion: Completion) -> LinkedDevice:
         """Make the device with mailbox, keys and refresh token, and tell everybody, in one transaction; the token is used then.
 
         Raises InvalidToken, AlreadyUsed, DeviceLimit, IdentityMismatch, InvalidKeys (a registration id that the number had before); a refused completion
@@ -166,7 +166,7 @@ class LinkStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LinkRecord:
     """Why a step was refused is read from this: whose the link is, how far, until when, and which device scanned it."""
 
     status: LinkStatus
@@ -175,7 +175,7 @@ class Standing:
     expires_at: datetime
 
 
-def refusal(found: Standing | None, by: Caller, now: datetime, *, only_scanner: bool = False) -> Exception:
+def step_error(found: LinkRecord | None, by: Caller, now: datetime, *, only_scanner: bool = False) -> Exception:
     """What to say to a caller whose step was not taken: who may not see the link hears what is said of one that does not exist."""
     if found is None or found.expires_at <= now or found.user_id not in (None, by.user_id):
         return NotFound()
@@ -184,17 +184,17 @@ def refusal(found: Standing | None, by: Caller, now: datetime, *, only_scanner: 
     return AlreadyUsed()
 
 
-def shown(status: LinkStatus, expires_at: datetime, now: datetime, *, stands: bool) -> LinkStatus:
+def visible_status(status: LinkStatus, expires_at: datetime, now: datetime, *, is_session_live: bool) -> LinkStatus:
     """The status as the new device is told it; `stands`: the sessions of the device that scanned it go on."""
     if status in (LinkStatus.REJECTED, LinkStatus.COMPLETED):
         return status
     if expires_at <= now:
         return LinkStatus.EXPIRED
-    return status if stands or status is LinkStatus.WAITING else LinkStatus.REJECTED
+    return status if is_session_live or status is LinkStatus.WAITING else LinkStatus.REJECTED
 
 
-def next_number(last: int, live: Collection[int]) -> DeviceId:
+def next_device_id(last: int, live: Collection[int]) -> DeviceId:
     """The next device number after the last one given, round to 1 after 127, skipping live ones."""
     return next(
-        DeviceId(number) for step in range(LAST_NUMBER) if (number := 1 + (last + step) % LAST_NUMBER) not in live
+        DeviceId(number) for step in range(MAX_DEVICE_ID) if (number := 1 + (last + step) % MAX_DEVICE_ID) not in live
     )

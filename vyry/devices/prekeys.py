@@ -8,17 +8,27 @@ from typing import Final, Protocol
 
 from vyry.accounts.account import Caller
 from vyry.clock import Clock
-from vyry.devices.keyset import AccountKeys, Claimed, Identity, KeyRefill, KeyState, KeyUpload, Through
-from vyry.devices.suites import check_refill, check_upload, refuse
+from vyry.devices.key_validation import check_refill, check_upload, invalid_key
+from vyry.devices.keyset import AccountKeys, ClaimResult, HighestIds, Identity, KeyRefill, KeyState, KeyUpload
 from vyry.errors import InvalidKeys, NotFound, RateLimited
-from vyry.ids import DeviceId, MailboxKey, UserId
-from vyry.limits import CLAIM_ALL, CLAIM_OTHERS, CLAIM_STRANGERS, CLAIM_TARGET, KEYS, Grant, Limiter, Quota, exhausted
+from vyry.kernel.ids import DeviceId, MailboxKey, UserId
+from vyry.limits import (
+    CLAIM_ALL,
+    CLAIM_OTHERS,
+    CLAIM_STRANGERS,
+    CLAIM_TARGET,
+    KEYS,
+    Grant,
+    Limiter,
+    Quota,
+    exhausted_grants,
+)
 
 
 #: A claim that takes either kind below this many is told to the device, once per refill.
 LOW_WATER: Final = 20
 #: So many unused keys of one kind a device may have; it tops up by at most 100 at a time.
-MOST_UNUSED: Final = 1_000
+MAX_UNUSED: Final = 1_000
 
 
 class Relationship(Enum):
@@ -34,7 +44,7 @@ class Relationship(Enum):
 
 
 #: What a claim of one-time keys counts against, the narrowest limit first: strangers cannot use up the share of friends.
-_SHARES: Final[Mapping[Relationship, tuple[Quota, ...]]] = {
+_CLAIM_QUOTAS: Final[Mapping[Relationship, tuple[Quota, ...]]] = {
     Relationship.STRANGER: (CLAIM_STRANGERS, CLAIM_OTHERS, CLAIM_ALL),
     Relationship.ACQUAINTED: (CLAIM_OTHERS, CLAIM_ALL),
     Relationship.FRIEND: (CLAIM_ALL,),
@@ -79,10 +89,10 @@ class PrekeyStore(Protocol):
         self,
         user_id: UserId,
         device_ids: Collection[DeviceId] | None,
-        without: MailboxKey,
+        exclude_mailbox: MailboxKey,
         *,
         takes_one_time: bool = True,
-    ) -> Claimed:
+    ) -> ClaimResult:
         """One bundle for each of these devices (None: all but the one whose mailbox is `without`).
 
         One-time keys leave lowest id first, whoever else claims; a device without PQ one-time key gives its last resort, and that is counted.
@@ -92,34 +102,34 @@ class PrekeyStore(Protocol):
         ...
 
 
-class LowPrekeys(Protocol):
+class LowPrekeyListener(Protocol):
     """Hears which devices run out of one-time keys; once each until they refill."""
 
-    async def prekeys_low(self, remaining: Mapping[MailboxKey, Through]) -> None:
+    async def prekeys_low(self, remaining: Mapping[MailboxKey, HighestIds]) -> None:
         """Tell these devices how many keys they have left. Losing the call costs them a hint only."""
         ...
 
 
-class Ledger(Protocol):
+class RestoreGuard(Protocol):
     """Makes sure that what was handed out stays handed out."""
 
-    async def begin(self) -> int:
+    async def begin_claim(self) -> int:
         """Before a claim. Raises Unavailable while nobody knows whether the directory is as it was."""
         ...
 
-    async def seal(self, begun: int) -> None:
+    async def confirm_claim(self, begun: int) -> None:
         """From now on no older copy of the directory serves claims. Raises Unavailable: then nothing of this claim may be handed out."""
         ...
 
 
-class NoLedger:
+class NoRestoreGuard:
     """For a directory of which there are no copies."""
 
-    async def begin(self) -> int:
+    async def begin_claim(self) -> int:
         """It is as it was."""
         return 0
 
-    async def seal(self, begun: int) -> None:
+    async def confirm_claim(self, begun: int) -> None:
         """Nothing can be put back."""
 
 
@@ -127,17 +137,22 @@ class Prekeys:
     """What a device may do with keys."""
 
     def __init__(
-        self, store: PrekeyStore, limiter: Limiter, clock: Clock, low: LowPrekeys, ledger: Ledger | None = None
+        self,
+        store: PrekeyStore,
+        limiter: Limiter,
+        clock: Clock,
+        low: LowPrekeyListener,
+        ledger: RestoreGuard | None = None,
     ) -> None:
         self._store = store
         self._limiter = limiter
         self._clock = clock
-        self._low = low
-        self._ledger = ledger or NoLedger()
+        self._low_listener = low
+        self._restore_guard = ledger or NoRestoreGuard()
 
-    async def pay(self, caller: Caller) -> Grant:
+    async def consume_upload_quota(self, caller: Caller) -> Grant:
         """Count an upload before anything of it is read or verified. Raises RateLimited."""
-        return await self._limiter.take(KEYS, str(caller.user_id))
+        return await self._limiter.consume(KEYS, str(caller.user_id))
 
     async def replace(self, caller: Caller, upload: KeyUpload) -> KeyState:
         """Publish a whole set. Raises InvalidKeys, IdentityMismatch, InvalidToken."""
@@ -166,64 +181,66 @@ class Prekeys:
 
     async def claim(
         self, caller: Caller, user_id: UserId, device_ids: Collection[DeviceId] | None
-    ) -> tuple[Claimed, list[tuple[str, Grant]]]:
+    ) -> tuple[ClaimResult, list[tuple[str, Grant]]]:
         """Bundles to begin sessions with an account's devices, and what the limits leave.
 
         Where the share of the account's one-time keys that the caller belongs to is used up, all bundles have the last resort.
         Raises NotFound, RateLimited (the caller's own limit), Unavailable.
         """
         # The caller's own limit comes first, for a blocked caller too: else a refusal that never comes would tell the block from an unknown id.
-        own = await self._limiter.take(CLAIM_TARGET, f"{caller.device}:{user_id}")
+        own = await self._limiter.consume(CLAIM_TARGET, f"{caller.device}:{user_id}")
         relationship = await self._store.relationship(user_id, caller.user_id)
         if relationship is Relationship.HIDDEN:
             raise NotFound
-        share, has_room = await self._share(user_id, relationship)
-        begun = await self._ledger.begin()
+        share, has_room = await self._consume_claim_quotas(user_id, relationship)
+        begun = await self._restore_guard.begin_claim()
         claimed = await self._store.claim(user_id, device_ids, caller.mailbox, takes_one_time=has_room)
         if any(bundle.one_time or not bundle.is_last_resort for bundle in claimed.bundles):
-            await self._ledger.seal(begun)
-        if claimed.low:
-            await self._low.prekeys_low(claimed.low)
+            await self._restore_guard.confirm_claim(begun)
+        if claimed.low_counts:
+            await self._low_listener.prekeys_low(claimed.low_counts)
         return claimed, [(CLAIM_TARGET.name, own), *share]
 
-    async def _share(self, user_id: UserId, relationship: Relationship) -> tuple[list[tuple[str, Grant]], bool]:
+    async def _consume_claim_quotas(
+        self, user_id: UserId, relationship: Relationship
+    ) -> tuple[list[tuple[str, Grant]], bool]:
         """Count a claim of one-time keys of this account: what is left of each limit, and whether all of them granted it."""
         grants: list[tuple[str, Grant]] = []
-        for quota in _SHARES[relationship]:
+        for quota in _CLAIM_QUOTAS[relationship]:
             try:
-                grants.append((quota.name, await self._limiter.take(quota, str(user_id))))
+                grants.append((quota.name, await self._limiter.consume(quota, str(user_id))))
             except RateLimited as refusal:
-                return [*grants, *exhausted(refusal)], False
+                return [*grants, *exhausted_grants(refusal)], False
         return grants, True
 
 
-def falls_low(before: Through, after: Through) -> bool:
+def crosses_low_water(before: HighestIds, after: HighestIds) -> bool:
     """Whether a claim took either kind of keys below the low-water mark; who never had so many is not told."""
     return after.one_time < LOW_WATER <= before.one_time or after.pq < LOW_WATER <= before.pq
 
 
-def check_new(keys: KeyUpload | KeyRefill, through: Through) -> None:
+def check_new_ids(keys: KeyUpload | KeyRefill, through: HighestIds) -> None:
     """Whether the (rising) ids of these keys all lie beyond `through`. Raises InvalidKeys."""
     for field, prekeys, last in (
         ("oneTimePrekeys", keys.one_time, through.one_time),
         ("pqPrekeys", keys.pq, through.pq),
     ):
         if prekeys and prekeys[0].id <= last:
-            raise refuse(f"{field}.0.id", f"must be beyond {last}: an id is never used twice")
+            raise invalid_key(f"{field}.0.id", f"must be beyond {last}: an id is never used twice")
 
 
-def check_registration(registration_id: int, present: int | None, earlier: Collection[int]) -> None:
+def check_registration_id(registration_id: int, present: int | None, earlier: Collection[int]) -> None:
     """Whether a device that has this registration id (None: no keys yet) may upload that one.
 
     `earlier` are those of ended devices with its number. Raises InvalidKeys.
     """
     if present is not None and registration_id != present:
-        raise refuse("registrationId", f"must be {present} as long as this device lives: register or link it anew")
+        raise invalid_key("registrationId", f"must be {present} as long as this device lives: register or link it anew")
     if present is None and registration_id in earlier:
-        raise refuse("registrationId", "an earlier device with this number had the same")
+        raise invalid_key("registrationId", "an earlier device with this number had the same")
 
 
-def check_room(one_time: int, pq: int) -> None:
+def check_unused_count(one_time: int, pq: int) -> None:
     """Whether a device may have so many unused keys. Raises InvalidKeys."""
-    if one_time > MOST_UNUSED or pq > MOST_UNUSED:
-        raise InvalidKeys(f"A device has at most {MOST_UNUSED} unused keys of one kind.")
+    if one_time > MAX_UNUSED or pq > MAX_UNUSED:
+        raise InvalidKeys(f"A device has at most {MAX_UNUSED} unused keys of one kind.")

@@ -9,7 +9,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 
 from vyry.accounts.account import Caller
-from vyry.devices.endpoints import PUBLIC, Reach, is_endpoint
+from vyry.devices.endpoints import PUBLIC, EndpointPolicy, is_allowed_endpoint
 from vyry.errors import InvalidRequest, InvalidToken, NotFound
 
 
@@ -51,11 +51,11 @@ class PushTarget:
 class PushStore(Protocol):
     """Where targets are kept. Both methods raise `Unavailable` when the database is away."""
 
-    async def keep(self, device: UUID, target: PushTarget) -> bool:
+    async def save(self, device: UUID, target: PushTarget) -> bool:
         """Put the target in the place of the device's present one; False if the device has ended."""
         ...
 
-    async def forget(self, device: UUID) -> None:
+    async def delete(self, device: UUID) -> None:
         """The device is not to be woken any more."""
         ...
 
@@ -63,10 +63,10 @@ class PushStore(Protocol):
 class PushTargets:
     """What a device may say about being woken."""
 
-    def __init__(self, store: PushStore, vapid_key: bytes | None = None, reach: Reach = PUBLIC) -> None:
+    def __init__(self, store: PushStore, vapid_key: bytes | None = None, reach: EndpointPolicy = PUBLIC) -> None:
         self._store = store
         self._vapid_key = vapid_key
-        self._reach = reach
+        self._endpoint_policy = reach
 
     def vapid_key(self) -> bytes:
         """The public key that a browser binds its subscription to. Raises NotFound where the node has none, and so cannot send Web Push."""
@@ -76,22 +76,22 @@ class PushTargets:
 
     async def register(self, caller: Caller, target: PushTarget) -> None:
         """Wake the caller's device this way from now on. Raises InvalidRequest (a member that is missing, needless or wrong), InvalidToken."""
-        check(target, self._reach)
-        if not await self._store.keep(caller.device, target):
+        check_target(target, self._endpoint_policy)
+        if not await self._store.save(caller.device, target):
             raise InvalidToken
 
     async def withdraw(self, caller: Caller) -> None:
         """Do not wake the caller's device any more."""
-        await self._store.forget(caller.device)
+        await self._store.delete(caller.device)
 
 
-def check(target: PushTarget, reach: Reach) -> None:
+def check_target(target: PushTarget, reach: EndpointPolicy) -> None:
     """Whether the target has all members of its kind, no others, and good ones. Raises InvalidRequest."""
     for name in ("endpoint", "p256dh", "auth", "token", "topic"):
         is_given, is_wanted = getattr(target, name) is not None, name in MEMBERS[target.kind]
         if is_given != is_wanted:
             raise _wrong(name, f"{target.kind.value} {'needs' if is_wanted else 'has no'} {name}")
-    if target.endpoint is not None and not is_endpoint(target.endpoint, reach):
+    if target.endpoint is not None and not is_allowed_endpoint(target.endpoint, reach):
         raise _wrong(
             "endpoint", "must be an https:// URL on the public internet, port 443, without user, password and fragment"
         )

@@ -6,22 +6,22 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
 from vyry.errors import Unavailable
-from vyry.ids import MailboxKey
-from vyry.mail.routing import Doorbell
+from vyry.kernel.ids import MailboxKey
+from vyry.mail.routing import Notifier
 from vyry.mail.store import Deposited, MailStore
-from vyry.telemetry import PARKED, log, record
+from vyry.telemetry import POISON_WORK, log, record
 
 
 #: How many mailboxes one transaction takes: enough to share its cost, few enough to keep its locks short.
-BATCH = 512
+MAX_BATCH_MAILBOXES = 512
 _RETRY_SECONDS = (0.2, 1.0, 5.0)
 #: How long a mailbox whose deposit failed on its own is left alone; the sweeper brings it back later.
-PARKED_SECONDS = 60.0
+POISON_RETRY_SECONDS = 60.0
 #: A reader waits no longer for its mail to be numbered: it gets it later then.
-SETTLE_SECONDS = 0.5
+FLUSH_TIMEOUT_SECONDS = 0.5
 
 
-Deposits = Callable[[Sequence[Deposited]], Awaitable[None]]
+DepositListener = Callable[[Sequence[Deposited]], Awaitable[None]]
 
 
 class Depositor:
@@ -31,33 +31,33 @@ class Depositor:
     never holds up the others.
     """
 
-    def __init__(self, store: MailStore, doorbell: Doorbell) -> None:
+    def __init__(self, store: MailStore, notifier: Notifier) -> None:
         self._store = store
-        self._doorbell = doorbell
-        self._deposited: Deposits = self._ring
+        self._notifier = notifier
+        self._listener: DepositListener = self._notify
         self._dirty: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
-        self._parked: dict[MailboxKey, float] = {}
-        self._settling: dict[MailboxKey, asyncio.Event] = {}
+        self._poisoned: dict[MailboxKey, float] = {}
+        self._flush_waiters: dict[MailboxKey, asyncio.Event] = {}
 
-    def follow(self, deposited: Deposits) -> None:
+    def set_listener(self, listener: DepositListener) -> None:
         """Tell somebody else of the batches: a web node, which delivers to its own sockets and rings for the rest."""
-        self._deposited = deposited
+        self._listener = listener
 
-    async def _ring(self, rows: Sequence[Deposited]) -> None:
-        await self._doorbell.ring({row.mailbox for row in rows})
+    async def _notify(self, rows: Sequence[Deposited]) -> None:
+        await self._notifier.notify({row.mailbox for row in rows})
 
     def add(self, mailboxes: Iterable[MailboxKey]) -> None:
         """Mark mailboxes as having unnumbered envelopes, perhaps. Cheap, and harmless when repeated."""
         self._dirty.update(dict.fromkeys(mailboxes))
         self._wake.set()
 
-    async def settle(self, mailbox: MailboxKey) -> None:
+    async def flush(self, mailbox: MailboxKey) -> None:
         """Number what was accepted for this mailbox until now, so that its reader is not told that nothing waits. Gives up after a while; never raises."""
-        tried = self._settling.setdefault(mailbox, asyncio.Event())
+        tried = self._flush_waiters.setdefault(mailbox, asyncio.Event())
         self.add([mailbox])
         with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_SECONDS):
+            async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):
                 await tried.wait()
 
     async def run(self) -> None:
@@ -65,33 +65,33 @@ class Depositor:
         failures = 0
         while True:
             await self._wake.wait()
-            batch = self._take()
+            batch = self._pop_batch()
             try:
-                await self._try(batch)
+                await self._deposit_once(batch)
                 failures = 0
             except Unavailable:
                 self.add(batch)
                 await asyncio.sleep(_RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)])
                 failures += 1
 
-    async def _try(self, batch: list[MailboxKey]) -> None:
+    async def _deposit_once(self, batch: list[MailboxKey]) -> None:
         """Deposit once, and let go whoever waits for these mailboxes to settle."""
-        settling = [self._settling.pop(mailbox) for mailbox in batch if mailbox in self._settling]
+        settling = [self._flush_waiters.pop(mailbox) for mailbox in batch if mailbox in self._flush_waiters]
         try:
-            await self._deposit([mailbox for mailbox in batch if mailbox not in self._parked])
+            await self._deposit([mailbox for mailbox in batch if mailbox not in self._poisoned])
         finally:
             for tried in settling:
                 tried.set()
 
-    def _take(self) -> list[MailboxKey]:
-        batch = list(self._dirty)[:BATCH]
+    def _pop_batch(self) -> list[MailboxKey]:
+        batch = list(self._dirty)[:MAX_BATCH_MAILBOXES]
         for mailbox in batch:
             del self._dirty[mailbox]
         if not self._dirty:
             self._wake.clear()
-        if self._parked:
+        if self._poisoned:
             now = time.monotonic()
-            self._parked = {mailbox: until for mailbox, until in self._parked.items() if until > now}
+            self._poisoned = {mailbox: until for mailbox, until in self._poisoned.items() if until > now}
         return batch
 
     async def _deposit(self, batch: list[MailboxKey]) -> None:
@@ -104,17 +104,17 @@ class Depositor:
             record("deposit", len(batch), time.perf_counter() - began, failures=len(batch))
             raise
         except Exception as problem:  # noqa: BLE001 - poison must not stop the other mailboxes of the batch
-            await self._divide(batch, problem)
+            await self._bisect(batch, problem)
             return
         record("deposit", len(rows), time.perf_counter() - began)
         if rows:
-            await self._deposited(rows)
+            await self._listener(rows)
 
-    async def _divide(self, batch: list[MailboxKey], problem: Exception) -> None:
+    async def _bisect(self, batch: list[MailboxKey], problem: Exception) -> None:
         """Find the mailbox that fails by halving the batch, and park it."""
         if len(batch) == 1:
-            PARKED.inc()
-            self._parked[batch[0]] = time.monotonic() + PARKED_SECONDS
+            POISON_WORK.inc()
+            self._poisoned[batch[0]] = time.monotonic() + POISON_RETRY_SECONDS
             log.error("deposit", outcome="parked", mailbox=batch[0], problem=type(problem).__name__)
             return
         middle = len(batch) // 2

@@ -8,19 +8,19 @@ from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
-from vyry.circles.conversations import Conversation, Kind, Member, Role
-from vyry.clock import milliseconds
-from vyry.devices.directory import ListedDevice, Recipient
+from vyry.clock import to_milliseconds
+from vyry.conversations.conversations import Conversation, ConversationKind, Member, Role
+from vyry.devices.device_lists import ListedDevice, Recipient
 from vyry.errors import InvalidRequest, NotAMember, NotFound, StaleDevices
-from vyry.ids import ConversationId, DeviceAddress, DeviceId, MailboxKey, MessageId, UserId
-from vyry.mail.envelope import Lane, seal
+from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, MailboxKey, MessageId, UserId
+from vyry.mail.envelope import Lane, pack_with_digest
 from vyry.mail.store import Content, Copy, Message
 
 
 MAX_COPIES: Final = 1_000
 #: How long a post lives unless it says less.
 MONTH_SECONDS: Final = 2_592_000
-_ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _POST: Final = struct.Struct(">16s??I")
 _COPY: Final = struct.Struct(">16sBHB")
 
@@ -78,15 +78,15 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
-class Circle:
+class ConversationMembers:
     """What a post is checked against: device lists by account and the conversation, as this node believes them to be."""
 
-    lists: Mapping[UserId, Recipient]
+    device_lists: Mapping[UserId, Recipient]
     conversation: Conversation | None
 
 
 @dataclass(slots=True)
-class _Difference:
+class _DeviceDiff:
     missing: list[dict[str, object]] = field(default_factory=list)
     extra: list[dict[str, object]] = field(default_factory=list)
     stale: list[dict[str, object]] = field(default_factory=list)
@@ -118,7 +118,7 @@ def content_bytes(draft: Draft) -> int:
     return len(draft.content or b"") + own
 
 
-def check_shape(sender: Sender, draft: Draft) -> CheckedDraft:
+def validate_draft(sender: Sender, draft: Draft) -> CheckedDraft:
     """What can be said of a draft without asking anybody. Raises InvalidRequest."""
     shared = None if draft.content is None else sha256(draft.content).digest()
     users: set[UserId] = set()
@@ -147,50 +147,51 @@ def check_shape(sender: Sender, draft: Draft) -> CheckedDraft:
     return CheckedDraft(sender, draft, hashes, sha256(head + b"".join(rows)).digest(), users)
 
 
-def check_reach(checked: CheckedDraft, circle: Circle) -> None:
+def check_recipients(checked: CheckedDraft, conversation_members: ConversationMembers) -> None:
     """May this sender write to these people, and are these exactly their devices? Raises NotAMember, NotFound, StaleDevices."""
-    circle = _with_own(checked, circle)
-    sender, draft, conversation = checked.sender, checked.draft, circle.conversation
+    conversation_members = _with_self_conversation(checked, conversation_members)
+    sender, draft, conversation = checked.sender, checked.draft, conversation_members.conversation
     if conversation is None or sender.user_id not in conversation.members:
         raise NotAMember
-    if conversation.is_barred and checked.users != {sender.user_id}:
+    if conversation.is_blocked and checked.users != {sender.user_id}:
         raise NotFound
     is_outdated = draft.conversation_version is not None and draft.conversation_version != conversation.version
-    if not is_outdated and _is_current(checked, circle, conversation):
+    if not is_outdated and _is_current(checked, conversation_members, conversation):
         return
     # Who named an older version is told who is no member any more; to everybody else strangers do not exist.
     if not is_outdated and any(
-        r.user_id not in conversation.members or r.user_id not in circle.lists for r in draft.recipients
+        r.user_id not in conversation.members or r.user_id not in conversation_members.device_lists
+        for r in draft.recipients
     ):
         raise NotFound
-    difference = _compare(checked, circle, conversation.members if is_outdated else ())
+    difference = _diff_recipients(checked, conversation_members, conversation.members if is_outdated else ())
     if difference or is_outdated:
         raise StaleDevices(
             missing=difference.missing,
             extra=difference.extra,
             stale=difference.stale,
-            epochs=_epochs(checked, circle, conversation.members if is_outdated else ()),
+            epochs=_epochs(checked, conversation_members, conversation.members if is_outdated else ()),
             conversationVersion=conversation.version,
         )
 
 
-def _with_own(checked: CheckedDraft, circle: Circle) -> Circle:
+def _with_self_conversation(checked: CheckedDraft, conversation_members: ConversationMembers) -> ConversationMembers:
     """The conversation of an account with itself: its id is that of the account, it has no other member, and it is stored nowhere."""
     own = checked.sender.user_id
     if checked.draft.conversation_id != own:
-        return circle
-    members = {own: Member(Role.MEMBER, _ALWAYS)}
-    conversation = Conversation(ConversationId(own), Kind.DIRECT, members, 1, None, None, _ALWAYS, _ALWAYS)
-    return replace(circle, conversation=conversation)
+        return conversation_members
+    members = {own: Member(Role.MEMBER, _EPOCH)}
+    conversation = Conversation(ConversationId(own), ConversationKind.DIRECT, members, 1, None, None, _EPOCH, _EPOCH)
+    return replace(conversation_members, conversation=conversation)
 
 
-def _is_current(checked: CheckedDraft, circle: Circle, conversation: Conversation) -> bool:
+def _is_current(checked: CheckedDraft, conversation_members: ConversationMembers, conversation: Conversation) -> bool:
     """Whether everything is as it must be: nearly always, so it is found out with the least effort; else `_compare` tells what is wrong."""
     sender = checked.sender
     is_own_named = False
     for recipient in checked.draft.recipients:
         user = UserId(recipient.user_id)
-        listed = circle.lists.get(user)
+        listed = conversation_members.device_lists.get(user)
         if listed is None or user not in conversation.members:
             return False
         expected = len(listed.devices)
@@ -201,7 +202,7 @@ def _is_current(checked: CheckedDraft, circle: Circle, conversation: Conversatio
             _is_listed(copy, listed, sender) for copy in recipient.devices
         ):
             return False
-    own = circle.lists.get(sender.user_id)
+    own = conversation_members.device_lists.get(sender.user_id)
     return is_own_named or own is None or not own.devices.keys() - {sender.device_id}
 
 
@@ -210,30 +211,38 @@ def _is_listed(copy: DraftCopy, recipient: Recipient, sender: Sender) -> bool:
     return device is not None and device.registration_id == copy.registration_id and device.mailbox != sender.mailbox
 
 
-def _compare(checked: CheckedDraft, circle: Circle, all_of: Iterable[UserId]) -> _Difference:
+def _diff_recipients(
+    checked: CheckedDraft, conversation_members: ConversationMembers, expected_users: Iterable[UserId]
+) -> _DeviceDiff:
     sender = checked.sender
-    difference = _Difference()
-    unnamed = {sender.user_id, *all_of}
+    difference = _DeviceDiff()
+    unnamed = {sender.user_id, *expected_users}
     for recipient in checked.draft.recipients:
         user = UserId(recipient.user_id)
         unnamed.discard(user)
-        _compare_devices(sender, user, recipient.devices, (circle, difference))
+        _diff_devices(sender, user, recipient.devices, (conversation_members, difference))
     for user in unnamed:
-        _compare_devices(sender, user, (), (circle, difference))
+        _diff_devices(sender, user, (), (conversation_members, difference))
     return difference
 
 
-def _epochs(checked: CheckedDraft, circle: Circle, all_of: Iterable[UserId]) -> dict[str, int]:
-    members = circle.conversation.members if circle.conversation is not None else {}
-    concerned = sorted(checked.users.union(all_of))
-    return {str(user): circle.lists[user].epoch for user in concerned if user in circle.lists and user in members}
+def _epochs(
+    checked: CheckedDraft, conversation_members: ConversationMembers, expected_users: Iterable[UserId]
+) -> dict[str, int]:
+    members = conversation_members.conversation.members if conversation_members.conversation is not None else {}
+    concerned = sorted(checked.users.union(expected_users))
+    return {
+        str(user): conversation_members.device_lists[user].epoch
+        for user in concerned
+        if user in conversation_members.device_lists and user in members
+    }
 
 
-def _compare_devices(
-    sender: Sender, user: UserId, copies: Sequence[DraftCopy], found: tuple[Circle, _Difference]
+def _diff_devices(
+    sender: Sender, user: UserId, copies: Sequence[DraftCopy], found: tuple[ConversationMembers, _DeviceDiff]
 ) -> None:
     circle, difference = found
-    recipient = circle.lists.get(user)
+    recipient = circle.device_lists.get(user)
     is_member = circle.conversation is not None and user in circle.conversation.members
     present = recipient.devices if recipient is not None and is_member else {}
     own = sender.device_id if user == sender.user_id else 0
@@ -245,33 +254,35 @@ def _compare_devices(
             continue
         named += 1
         if copy.registration_id != listed.registration_id:
-            difference.stale.append(_registered(user, DeviceId(copy.device_id), listed))
+            difference.stale.append(_device_json(user, DeviceId(copy.device_id), listed))
     if named < len(present) - (own in present):
         have = {copy.device_id for copy in copies} | {own}
         difference.missing += [
-            _registered(user, device, listed) for device, listed in present.items() if device not in have
+            _device_json(user, device, listed) for device, listed in present.items() if device not in have
         ]
 
 
-def _registered(user: UserId, device: DeviceId, listed: ListedDevice) -> dict[str, object]:
+def _device_json(user: UserId, device: DeviceId, listed: ListedDevice) -> dict[str, object]:
     return {"userId": str(user), "deviceId": device, "registrationId": listed.registration_id}
 
 
-def to_message(checked: CheckedDraft, circle: Circle, now: datetime, longest_life: int) -> Message:
+def build_message(
+    checked: CheckedDraft, conversation_members: ConversationMembers, now: datetime, max_life_seconds: int
+) -> Message:
     """The message to be stored: each distinct (kind, content) once, each device a copy of one of them.
 
     It lives as many seconds as its sender asked for, and no more than `longest_life`.
     """
     draft, sender = checked.draft, checked.sender
     lane = Lane.CONTROL if draft.lane == "control" else Lane.MAIL
-    seconds, posted_ms = min(draft.expires_in_seconds, longest_life), milliseconds(now)
+    seconds, posted_ms = min(draft.expires_in_seconds, max_life_seconds), to_milliseconds(now)
     expires_at = now + timedelta(seconds=seconds)
     whose = sender.user_id.bytes, sender.device_id, draft.message_id.bytes, draft.conversation_id.bytes
     life = posted_ms, posted_ms + seconds * 1000, int(lane)
     places: dict[int, int] = {}
     contents, copies = list[Content](), list[Copy]()
     for recipient in draft.recipients:
-        devices = circle.lists[UserId(recipient.user_id)].devices
+        devices = conversation_members.device_lists[UserId(recipient.user_id)].devices
         for copy in recipient.devices:
             # Only what is shared has several readers: by kind, since the kind is part of what is stored.
             place = places.get(copy.kind) if copy.content is None else None
@@ -279,7 +290,7 @@ def to_message(checked: CheckedDraft, circle: Circle, now: datetime, longest_lif
                 place = len(contents)
                 content = draft.content if copy.content is None else copy.content
                 assert content is not None
-                packed, digest = seal((*whose, *life, copy.kind), content, checked.hashes[len(copies)])
+                packed, digest = pack_with_digest((*whose, *life, copy.kind), content, checked.hashes[len(copies)])
                 contents.append(Content(packed, digest, len(content), 1))
                 if copy.content is None:
                     places[copy.kind] = place
@@ -291,13 +302,16 @@ def to_message(checked: CheckedDraft, circle: Circle, now: datetime, longest_lif
     return message._replace(conversation_id=ConversationId(draft.conversation_id))
 
 
-def in_name(checked: CheckedDraft, circle: Circle, message: Message) -> Message:
+def with_quota_owner(checked: CheckedDraft, conversation_members: ConversationMembers, message: Message) -> Message:
     """The message, with what it says about the room that it takes."""
-    is_near = circle.conversation is not None and circle.conversation.kind is Kind.GROUP
-    return message._replace(account=checked.sender.user_id, is_near=is_near)
+    is_near = (
+        conversation_members.conversation is not None
+        and conversation_members.conversation.kind is ConversationKind.GROUP
+    )
+    return message._replace(quota_owner=checked.sender.user_id, is_from_acquaintance=is_near)
 
 
-def addresses(draft: Draft) -> list[DeviceAddress]:
+def copy_addresses(draft: Draft) -> list[DeviceAddress]:
     """Whom each copy is for, in the order of the copies."""
     return [
         DeviceAddress(UserId(recipient.user_id), DeviceId(copy.device_id))

@@ -6,7 +6,7 @@ from enum import IntEnum
 from hashlib import sha256
 from uuid import UUID
 
-from vyry.ids import ConversationId, MailboxId, MessageId
+from vyry.kernel.ids import ConversationId, MailboxId, MessageId
 
 
 class Lane(IntEnum):
@@ -18,7 +18,7 @@ class Lane(IntEnum):
     NOTICE = 2
 
 
-class Loss(IntEnum):
+class LossReason(IntEnum):
     """Why a number has no envelope any more."""
 
     EXPIRED = 1
@@ -29,7 +29,7 @@ class Loss(IntEnum):
 
 #: What the chain holds for an envelope that never got in.
 CAP_DIGEST = sha256(b"tombstone cap").digest()
-NOBODY = UUID(int=0)
+NIL_ID = UUID(int=0)
 _HEADER = struct.Struct(">16sI16s16sQQBI")
 _CHAINED = struct.Struct(">16sI16s16sQBI")
 _SEQ = struct.Struct(">Q")
@@ -101,21 +101,21 @@ class Envelope:
         ).digest()
 
 
-def seal(
-    envelope_facts: tuple[bytes, int, bytes, bytes, int, int, int, int], content: bytes, content_hash: bytes
+def pack_with_digest(
+    header: tuple[bytes, int, bytes, bytes, int, int, int, int], content: bytes, content_hash: bytes
 ) -> tuple[bytes, bytes]:
     """The packed form and the digest of an envelope, straight from its facts (the order of `Envelope`, UUIDs as bytes): the path of every post."""
-    sender, device, message, conversation, posted, _, lane, kind = envelope_facts
+    sender, device, message, conversation, posted, _, lane, kind = header
     digest = sha256(_CHAINED.pack(sender, device, message, conversation, posted, lane, kind) + content_hash).digest()
-    return _HEADER.pack(*envelope_facts) + content, digest
+    return _HEADER.pack(*header) + content, digest
 
 
-def facts(packed: bytes) -> tuple[bytes, int, bytes, bytes, int, int, int, int]:
+def unpack_header(packed: bytes) -> tuple[bytes, int, bytes, bytes, int, int, int, int]:
     """What `seal` was given, without the content."""
     return _HEADER.unpack_from(packed)
 
 
-def is_late(packed: bytes, now: int) -> bool:
+def is_expired(packed: bytes, now: int) -> bool:
     """Whether the life of this envelope is over at `now`, in milliseconds since 1970."""
     return bool(_HEADER.unpack_from(packed)[5] <= now)
 

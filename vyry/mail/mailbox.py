@@ -6,20 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vyry.errors import NotFound, StaleHead, Unavailable, VyryError
-from vyry.ids import MailboxKey, MessageId
-from vyry.mail.store import Cursor, Entry, Greeting, MailboxState, MailStore, Point, Want
+from vyry.kernel.ids import MailboxKey, MessageId
+from vyry.mail.store import Acknowledgement, CollectRequest, Cursor, Entry, MailboxState, MailStore, ResumeInfo
 from vyry.telemetry import record
 
 
 #: How long acknowledgements gather: a device waits for the answer, nobody for the deletion.
-GATHER_SECONDS = 0.02
+BATCH_WINDOW_SECONDS = 0.02
 #: A page by REST holds no more content than this, but at least one entry.
-PAGE_BYTES = 1 << 20
+MAX_PAGE_BYTES = 1 << 20
 
 #: So many acknowledgements of one mailbox may wait: an honest window has no more entries than this.
-WAITING_POINTS = 1_024
+MAX_PENDING_ACKNOWLEDGEMENTS = 1_024
 
-AcknowledgeAnswer = Callable[[Cursor | VyryError], None]
+AcknowledgeCallback = Callable[[Cursor | VyryError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +38,37 @@ class Mailboxes:
 
     def __init__(self, store: MailStore) -> None:
         self._store = store
-        self._waiting: dict[MailboxKey, list[tuple[Point, AcknowledgeAnswer]]] = {}
+        self._pending: dict[MailboxKey, list[tuple[Acknowledgement, AcknowledgeCallback]]] = {}
         self._wake = asyncio.Event()
 
-    async def open(self, mailbox: MailboxKey, after: int, head: bytes | None) -> Greeting:
+    async def open(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
         """Resume behind a point that was sent before; counts as a hello. Raises StaleHead with `cursor`, NotFound."""
         return await self._store.open_mailbox(mailbox, after, head)
 
     async def page(self, mailbox: MailboxKey, after: int, limit: int) -> Page:
         """Entries behind `after` (or behind the acknowledged point, if that is later), noted as sent. Raises StaleHead beyond the end, NotFound."""
-        greeting = await self._look(mailbox)
+        greeting = await self._load_resume_info(mailbox)
         state = greeting.state
         if after > state.last.seq:
             raise StaleHead(cursor=state.acknowledged)
         start = max(after, state.acknowledged.seq)
         began = time.perf_counter()
-        entries = await self._store.collect([Want(mailbox, start, limit, PAGE_BYTES)])
+        entries = await self._store.collect([CollectRequest(mailbox, start, limit, MAX_PAGE_BYTES)])
         record("collect", len(entries), time.perf_counter() - began)
         reached = entries[-1].seq if entries else start
         if entries:
-            await self._store.sent(mailbox, reached)
+            await self._store.record_sent(mailbox, reached)
         return Page(entries, reached >= state.last.seq, state, greeting.last_message_id)
 
-    def acknowledge(self, point: Point, answer: AcknowledgeAnswer) -> None:
+    def acknowledge(self, point: Acknowledgement, callback: AcknowledgeCallback) -> None:
         """Put an acknowledgement into the next batch; `answer` is called once, in the event loop, after the commit. Raises Unavailable."""
-        waiting = self._waiting.setdefault(point.mailbox, [])
-        if len(waiting) >= WAITING_POINTS:
+        waiting = self._pending.setdefault(point.mailbox, [])
+        if len(waiting) >= MAX_PENDING_ACKNOWLEDGEMENTS:
             raise Unavailable("Too many acknowledgements wait.", 1)
-        waiting.append((point, answer))
+        waiting.append((point, callback))
         self._wake.set()
 
-    async def acknowledged(self, point: Point) -> Cursor:
+    async def acknowledge_and_wait(self, point: Acknowledgement) -> Cursor:
         """Acknowledge and wait for the commit. Raises StaleHead with `cursor`, Unavailable."""
         outcome: asyncio.Future[Cursor | VyryError] = asyncio.get_running_loop().create_future()
         self.acknowledge(point, lambda said: None if outcome.done() else outcome.set_result(said))
@@ -77,71 +77,72 @@ class Mailboxes:
             raise said
         return said
 
-    async def park(self, mailbox: MailboxKey, seq: int) -> None:
+    async def discard(self, mailbox: MailboxKey, seq: int) -> None:
         """Set one entry aside: it comes as a tombstone from now on. Raises NotFound."""
-        if not await self._store.park(mailbox, seq):
+        if not await self._store.discard(mailbox, seq):
             raise NotFound
 
     async def run(self) -> None:
         """Commit acknowledgements, batch after batch, until cancelled."""
         while True:
             await self._wake.wait()
-            await asyncio.sleep(GATHER_SECONDS)
-            waiting, self._waiting = self._waiting, {}
+            await asyncio.sleep(BATCH_WINDOW_SECONDS)
+            waiting, self._pending = self._pending, {}
             self._wake.clear()
             # Who named a wrong point waits for the next batch with his lower ones: nobody else waits for them.
-            for mailbox, asked in (await self._forget(waiting)).items():
-                self._waiting[mailbox] = asked + self._waiting.get(mailbox, [])
+            for mailbox, asked in (await self._commit_batch(waiting)).items():
+                self._pending[mailbox] = asked + self._pending.get(mailbox, [])
                 self._wake.set()
 
-    async def _forget(
-        self, waiting: dict[MailboxKey, list[tuple[Point, AcknowledgeAnswer]]]
-    ) -> dict[MailboxKey, list[tuple[Point, AcknowledgeAnswer]]]:
+    async def _commit_batch(
+        self, pending: dict[MailboxKey, list[tuple[Acknowledgement, AcknowledgeCallback]]]
+    ) -> dict[MailboxKey, list[tuple[Acknowledgement, AcknowledgeCallback]]]:
         """Try the highest point of each mailbox; a right one answers for the lower ones too, a wrong one is refused alone. Answers what is left."""
         began = time.perf_counter()
-        highest = {box: max(asked, key=lambda pair: pair[0].seq) for box, asked in waiting.items()}
+        highest = {box: max(asked, key=lambda pair: pair[0].seq) for box, asked in pending.items()}
         try:
             cursors = await self._store.acknowledge([point for point, _ in highest.values()])
         except Unavailable as away:
             record("acknowledge", len(highest), time.perf_counter() - began, failures=len(highest))
             # Those who came meanwhile too: nobody waits for two deadlines of a database that is away.
-            meanwhile, self._waiting = self._waiting, {}
-            for asked in (*waiting.values(), *meanwhile.values()):
+            meanwhile, self._pending = self._pending, {}
+            for asked in (*pending.values(), *meanwhile.values()):
                 for _, answer in asked:
                     answer(away)
             return {}
         record("acknowledge", len(highest), time.perf_counter() - began)
-        left: dict[MailboxKey, list[tuple[Point, AcknowledgeAnswer]]] = {}
-        refused: list[tuple[Point, AcknowledgeAnswer]] = []
+        left: dict[MailboxKey, list[tuple[Acknowledgement, AcknowledgeCallback]]] = {}
+        refused: list[tuple[Acknowledgement, AcknowledgeCallback]] = []
         for (box, pair), cursor in zip(highest.items(), cursors, strict=True):
             if cursor is None:
                 refused.append(pair)
-                rest = [other for other in waiting[box] if other is not pair]
+                rest = [other for other in pending[box] if other is not pair]
                 left |= {box: rest} if rest else {}
                 continue
-            for point, answer in waiting[box]:
+            for point, answer in pending[box]:
                 is_wrong = point.seq == cursor.seq and point.head != cursor.head
                 answer(StaleHead(cursor=cursor) if is_wrong else cursor)
-        await self._refuse(refused)
+        await self._reject(refused)
         return left
 
-    async def _refuse(self, refused: list[tuple[Point, AcknowledgeAnswer]]) -> None:
-        if not refused:
+    async def _reject(self, rejected: list[tuple[Acknowledgement, AcknowledgeCallback]]) -> None:
+        if not rejected:
             return
         try:
             states = {
-                state.mailbox: state for state in await self._store.states({point.mailbox for point, _ in refused})
+                state.mailbox: state
+                for state in await self._store.load_states({point.mailbox for point, _ in rejected})
             }
         except Unavailable as away:
-            for _, answer in refused:
+            for _, answer in rejected:
                 answer(away)
             return
-        for point, answer in refused:
+        for point, answer in rejected:
             state = states.get(point.mailbox)
             answer(StaleHead(cursor=state.acknowledged) if state else NotFound())
 
-    async def _look(self, mailbox: MailboxKey) -> Greeting:
-        greeting = await self._store.upkeep.look(mailbox)
+    async def _load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo:
+        greeting = await self._store.upkeep.load_resume_info(mailbox)
         if greeting is None or greeting.state.is_ended:
             raise NotFound
         return greeting

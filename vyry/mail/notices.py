@@ -8,30 +8,30 @@ from uuid import uuid5
 
 import orjson
 
-from vyry.clock import Clock, milliseconds
-from vyry.devices.keyset import Through
+from vyry.clock import Clock, to_milliseconds
+from vyry.devices.keyset import HighestIds
 from vyry.errors import Unavailable
-from vyry.ids import MailboxKey, MessageId, new_id
-from vyry.mail.envelope import NOBODY, Envelope, Lane
-from vyry.mail.held import HeldNotice, HeldNotices, named, without_room
+from vyry.kernel.ids import MailboxKey, MessageId, new_id
+from vyry.mail.deferred_notices import DeferredNotice, DeferredNoticeStore, deferred_copies, notice_quota_owner
+from vyry.mail.envelope import NIL_ID, Envelope, Lane
 from vyry.mail.routing import Router
-from vyry.mail.store import OUTCOME_DAYS, Content, Copy, Guards, MailStore, Message, Stored
+from vyry.mail.store import OUTCOME_DAYS, Content, Copy, MailStore, Message, PostOutcome, Preconditions
 from vyry.telemetry import log
 
 
 #: Senders have mailboxes from 1 on; this one stands for the node.
-NODE = MailboxKey(0)
+NODE_MAILBOX = MailboxKey(0)
 
 
 #: A post has at most so many copies, a notice too.
-COPIES: Final = 1_000
+MAX_COPIES: Final = 1_000
 #: Notices that one pass takes up, and after how many copies it ends: a pass is short, so that what comes meanwhile has its turn soon.
 _BATCH: Final = 100
-_COPIES_A_PASS: Final = 10 * COPIES
+_MAX_COPIES_PER_PASS: Final = 10 * MAX_COPIES
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingNotice:
+class PendingNotice:
     """A notice that was committed with what it tells of, and the mailboxes it goes to, in rising order."""
 
     notice_id: MessageId
@@ -42,60 +42,62 @@ class WaitingNotice:
 class NoticeOutbox(Protocol):
     """Where notices wait. Both methods raise `Unavailable` when the database is away."""
 
-    async def waiting(self, limit: int, copies: int) -> list[WaitingNotice]:
+    async def load_pending(self, limit: int, copies: int) -> list[PendingNotice]:
         """The oldest that each account caused, then the second of each, and so on; changes of groups after all others.
 
         At most `limit` of them, and none after those that have so many copies together.
         """
         ...
 
-    async def done(self, notices: Collection[MessageId], left: Collection[HeldNotice] = ()) -> None:
+    async def complete(self, notices: Collection[MessageId], deferred: Collection[DeferredNotice] = ()) -> None:
         """Forget these: they are in the mailboxes, but for what is `left`, which waits with the held ones from now on."""
         ...
 
 
-class Notices:
+class NoticePoster:
     """Posts notices: those that wait in the outbox at least once, as repeats of themselves; the hints about prekeys at most once."""
 
-    def __init__(self, store: MailStore, router: Router, clock: Clock, outbox: NoticeOutbox, held: HeldNotices) -> None:
+    def __init__(
+        self, store: MailStore, router: Router, clock: Clock, outbox: NoticeOutbox, deferred: DeferredNoticeStore
+    ) -> None:
         self._store = store
         self._router = router
         self._clock = clock
         self._outbox = outbox
-        self._held = held
+        self._deferred = deferred
 
-    async def deliver(self) -> int:
+    async def post_pending(self) -> int:
         """Post what waits, as much as one pass may; answers how many notices that were. Raises Unavailable: then they wait on."""
-        waiting = await self._outbox.waiting(_BATCH, _COPIES_A_PASS)
-        await self._retry()
-        left: list[HeldNotice] = []
+        waiting = await self._outbox.load_pending(_BATCH, _MAX_COPIES_PER_PASS)
+        await self._post_deferred()
+        left: list[DeferredNotice] = []
         for notice in waiting:
-            for place in range(0, len(notice.mailboxes), COPIES):
+            for place in range(0, len(notice.mailboxes), MAX_COPIES):
                 message_id = notice.notice_id if not place else MessageId(uuid5(notice.notice_id, str(place)))
                 (stored,) = await self._post(
-                    [self._message(message_id, notice.mailboxes[place : place + COPIES], notice.body)]
+                    [self._message(message_id, notice.mailboxes[place : place + MAX_COPIES], notice.body)]
                 )
-                left += without_room(notice.notice_id, notice.body, stored)
+                left += deferred_copies(notice.notice_id, notice.body, stored)
         if waiting:
-            await self._outbox.done([notice.notice_id for notice in waiting], left)
+            await self._outbox.complete([notice.notice_id for notice in waiting], left)
         return len(waiting)
 
-    async def _retry(self) -> None:
+    async def _post_deferred(self) -> None:
         """Post what has waited for room, before anything newer."""
-        waiting = await self._held.claim(self._clock.now(), _BATCH)
+        waiting = await self._deferred.claim(self._clock.now(), _BATCH)
         if not waiting:
             return
         stored = await self._post([self._message(each.notice_id, [each.mailbox], each.body) for each in waiting])
         outcomes = list(zip(waiting, stored, strict=True))
-        await self._held.settle(
+        await self._deferred.record_outcomes(
             [each for each, outcome in outcomes if any(outcome.numbers)],
             [each for each, outcome in outcomes if not any(outcome.numbers)],
         )
 
-    async def prekeys_low(self, remaining: Mapping[MailboxKey, Through]) -> None:
+    async def prekeys_low(self, remaining: Mapping[MailboxKey, HighestIds]) -> None:
         """Tell these devices how many one-time keys they have left. A hint that cannot be posted while the database is away is lost: they can also ask."""
         hints = [
-            HeldNotice(
+            DeferredNotice(
                 MessageId(new_id()),
                 box,
                 {"name": "prekeysLow", "oneTimeRemaining": left.one_time, "pqRemaining": left.pq},
@@ -105,12 +107,12 @@ class Notices:
         try:
             stored = await self._post([self._message(each.notice_id, [each.mailbox], each.body) for each in hints])
             if full := [each for each, outcome in zip(hints, stored, strict=True) if not any(outcome.numbers)]:
-                await self._outbox.done([], full)
+                await self._outbox.complete([], full)
         except Unavailable:
             log.warning("post", outcome="notices lost", count=len(hints))
 
-    async def _post(self, messages: Sequence[Message]) -> list[Stored]:
-        stored = await self._store.post(messages, Guards())
+    async def _post(self, messages: Sequence[Message]) -> list[PostOutcome]:
+        stored = await self._store.post(messages, Preconditions())
         assert isinstance(stored, list)
         self._router.route(
             (mailbox, number, message.contents[0].packed)
@@ -126,10 +128,12 @@ class Notices:
         expires_at = now + timedelta(days=OUTCOME_DAYS)
         # Names and whole numbers only: sorted and without spaces this is RFC 8785.
         content = orjson.dumps(notice, option=orjson.OPT_SORT_KEYS)
-        life = milliseconds(now), milliseconds(expires_at)
-        envelope = Envelope(NOBODY, 0, message_id, NOBODY, *life, Lane.CONTROL, 0, content)
+        life = to_milliseconds(now), to_milliseconds(expires_at)
+        envelope = Envelope(NIL_ID, 0, message_id, NIL_ID, *life, Lane.CONTROL, 0, content)
         contents = [Content(envelope.pack(), envelope.digest(), len(content), len(mailboxes))]
         copies = [Copy(mailbox, 0) for mailbox in mailboxes]
-        account, is_near = named(notice)
+        account, is_near = notice_quota_owner(notice)
         facts = bytes(32), now, expires_at, Lane.NOTICE, contents, copies
-        return Message(NODE, message_id, *facts, is_urgent=False, account=account, is_near=is_near)
+        return Message(
+            NODE_MAILBOX, message_id, *facts, is_urgent=False, quota_owner=account, is_from_acquaintance=is_near
+        )

@@ -8,44 +8,44 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from vyry.circles.conversations import CachedConversations, ConversationStore
 from vyry.clock import Clock
-from vyry.devices.directory import CachedDeviceLists, Recipient
+from vyry.conversations.conversations import CachedConversations, ConversationStore
+from vyry.devices.device_lists import CachedDeviceLists, Recipient
 from vyry.errors import IdempotencyMismatch, MailboxFull, Unavailable, VyryError
-from vyry.ids import ConversationId, DeviceAddress, MailboxKey, UserId
+from vyry.kernel.ids import ConversationId, DeviceAddress, MailboxKey, UserId
 from vyry.mail.draft import (
     MONTH_SECONDS,
     CheckedDraft,
-    Circle,
+    ConversationMembers,
     Draft,
     Sender,
-    check_reach,
-    check_shape,
+    build_message,
+    check_recipients,
     content_bytes,
-    in_name,
-    to_message,
+    validate_draft,
+    with_quota_owner,
 )
 from vyry.mail.envelope import Lane
-from vyry.mail.full_mailboxes import FullMailboxes
+from vyry.mail.full_mailbox_policy import FullMailboxPolicy
 from vyry.mail.receipts import ReceiptStore
 from vyry.mail.routing import Router
-from vyry.mail.store import Guards, MailStore, Message, Outdated, Stored
-from vyry.mail.writers import Writer, Writers
+from vyry.mail.store import MailStore, Message, Outdated, PostOutcome, Preconditions
+from vyry.mail.writers import Writer, WriterLog
 from vyry.telemetry import log, record
 
 
 #: At most so many posts share a transaction, and so many copies; a post larger than that goes alone.
-BATCH_POSTS = 256
-BATCH_COPIES = 1_000
+MAX_BATCH_POSTS = 256
+MAX_BATCH_COPIES = 1_000
 #: A belief that does not hold is loaded anew; after so many changes in a row the sender is asked to come again.
-ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 #: A batch that failed is tried one by one for so long: what takes longer is no poison, and the others wait.
-DIVIDE_SECONDS = 2.0
+RETRY_ONE_BY_ONE_SECONDS = 2.0
 #: So many posts, or so many bytes of content, may wait for their batch: what comes beyond is refused until the store has caught up.
-WAITING_POSTS = 10_000
-WAITING_BYTES = 64 << 20
+MAX_PENDING_POSTS = 10_000
+MAX_PENDING_BYTES = 64 << 20
 #: How often the conversations in which something was posted are told so.
-TOUCH_SECONDS = 5.0
+ACTIVITY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,40 +59,40 @@ class Accepted:
     skipped: Sequence[DeviceAddress]
 
 
-Answer = Callable[[Accepted | VyryError], None]
+PostCallback = Callable[[Accepted | VyryError], None]
 
 
 @dataclass(slots=True)
-class _Post:
+class _PendingPost:
     checked: CheckedDraft
-    answer: Answer
+    callback: PostCallback
     copies: int
     size: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Beliefs:
+class _CachedState:
     """What the node believed when it checked a batch."""
 
-    lists: dict[UserId, Recipient]
-    circles: dict[ConversationId, Circle]
-    guards: Guards
+    device_lists: dict[UserId, Recipient]
+    members: dict[ConversationId, ConversationMembers]
+    guards: Preconditions
 
 
 @dataclass(slots=True)
 class _Batch:
     """The posts of one transaction; `messages[i]` belongs to `posts[i]`."""
 
-    posts: list[_Post] = field(default_factory=list)
+    posts: list[_PendingPost] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
-    refused: list[tuple[_Post, VyryError]] = field(default_factory=list)
+    refused: list[tuple[_PendingPost, VyryError]] = field(default_factory=list)
 
 
-class PostOffice:
+class Posting:
     """Takes posts. An answer says `accepted` only after the commit; Unavailable says that the outcome is not known: come again with the same id."""
 
     #: Seconds after which nothing is delivered any more, whatever its sender asked for.
-    longest_life: int = MONTH_SECONDS
+    max_life_seconds: int = MONTH_SECONDS
 
     def __init__(
         self,
@@ -107,32 +107,32 @@ class PostOffice:
         self._conversations, self._conversation_store, receipts = conversations
         self._router = router
         self._clock = clock
-        self._waiting: deque[_Post] = deque()
-        self._waiting_bytes = 0
-        self._taken = self._answered = 0
-        self._news = asyncio.Event()
+        self._pending: deque[_PendingPost] = deque()
+        self._pending_bytes = 0
+        self._received_count = self._answered_count = 0
+        self._batch_answered = asyncio.Event()
         self._wake = asyncio.Event()
         self._touched: set[ConversationId] = set()
-        self._writers = Writers(self._conversation_store)
-        self._full = FullMailboxes(receipts, clock)
+        self._writers = WriterLog(self._conversation_store)
+        self._full_mailboxes = FullMailboxPolicy(receipts, clock)
 
-    def post(self, sender: Sender, draft: Draft, answer: Answer) -> None:
+    def post(self, sender: Sender, draft: Draft, callback: PostCallback) -> None:
         """Put a post into the next batch; `answer` is called once, in the event loop. Raises InvalidRequest at once, and Unavailable while too many wait."""
-        checked = check_shape(sender, draft)
+        checked = validate_draft(sender, draft)
         if self.is_full:
             raise Unavailable("This node is overloaded.")
         size = content_bytes(draft)
-        self._waiting.append(_Post(checked, answer, len(checked.hashes), size))
-        self._waiting_bytes += size
-        self._taken += 1
+        self._pending.append(_PendingPost(checked, callback, len(checked.hashes), size))
+        self._pending_bytes += size
+        self._received_count += 1
         self._wake.set()
 
     @property
     def is_full(self) -> bool:
         """Whether more posts wait than this node takes."""
-        return len(self._waiting) >= WAITING_POSTS or self._waiting_bytes >= WAITING_BYTES
+        return len(self._pending) >= MAX_PENDING_POSTS or self._pending_bytes >= MAX_PENDING_BYTES
 
-    async def accept(self, sender: Sender, draft: Draft) -> Accepted:
+    async def post_and_wait(self, sender: Sender, draft: Draft) -> Accepted:
         """Post and wait for the outcome. A caller that goes away takes nothing back."""
         outcome: asyncio.Future[Accepted | VyryError] = asyncio.get_running_loop().create_future()
         self.post(sender, draft, lambda said: None if outcome.done() else outcome.set_result(said))
@@ -145,44 +145,44 @@ class PostOffice:
         """Commit batch after batch until cancelled; while one commits, the next one gathers."""
         while True:
             await self._wake.wait()
-            posts = list(self._take())
-            if not self._waiting:
+            posts = list(self._pop_batch())
+            if not self._pending:
                 self._wake.clear()
             began = time.perf_counter()
             failures = await self._commit(posts)
-            self._answered = self._taken - len(self._waiting)
-            self._news.set()
+            self._answered_count = self._received_count - len(self._pending)
+            self._batch_answered.set()
             copies = sum(post.copies for post in posts)
             record("post", max(copies, failures), time.perf_counter() - began, failures)
 
-    async def settled(self) -> None:
+    async def drained(self) -> None:
         """Come back when every post taken before now was answered."""
-        goal = self._taken
-        while self._answered < goal:
-            self._news.clear()
-            await self._news.wait()
+        goal = self._received_count
+        while self._answered_count < goal:
+            self._batch_answered.clear()
+            await self._batch_answered.wait()
 
-    async def note_activity(self) -> None:
+    async def run_activity_updates(self) -> None:
         """Tell the conversations, now and then, that something was posted in them; until cancelled."""
         while True:
-            await asyncio.sleep(TOUCH_SECONDS)
+            await asyncio.sleep(ACTIVITY_SECONDS)
             touched, self._touched = self._touched, set()
             if touched:
                 try:
-                    await self._conversation_store.touch(touched, self._clock.now())
+                    await self._conversation_store.record_activity(touched, self._clock.now())
                 except Unavailable:
                     self._touched |= touched
 
-    def _take(self) -> Iterator[_Post]:
+    def _pop_batch(self) -> Iterator[_PendingPost]:
         copies = 0
-        for taken in range(BATCH_POSTS):
-            if not self._waiting or (taken and copies + self._waiting[0].copies > BATCH_COPIES):
+        for taken in range(MAX_BATCH_POSTS):
+            if not self._pending or (taken and copies + self._pending[0].copies > MAX_BATCH_COPIES):
                 return
-            copies += self._waiting[0].copies
-            self._waiting_bytes -= self._waiting[0].size
-            yield self._waiting.popleft()
+            copies += self._pending[0].copies
+            self._pending_bytes -= self._pending[0].size
+            yield self._pending.popleft()
 
-    async def _commit(self, posts: list[_Post]) -> int:
+    async def _commit(self, posts: list[_PendingPost]) -> int:
         """Store, answer, route. Answers how many failed through no fault of the client."""
         try:
             if await self._store_all(posts):
@@ -190,57 +190,57 @@ class PostOffice:
             refusal = Unavailable("The recipients' devices change too quickly.")
         except Unavailable as away:
             # Those who came meanwhile have waited long enough for a database that is away: nobody waits for two of its deadlines.
-            waiting = [*self._waiting]
-            self._waiting.clear()
-            self._waiting_bytes = 0
-            return _fail(posts, away) + _fail(waiting, away)
+            waiting = [*self._pending]
+            self._pending.clear()
+            self._pending_bytes = 0
+            return _fail_all(posts, away) + _fail_all(waiting, away)
         except Exception as problem:  # noqa: BLE001  each post must be answered, whatever broke
             refusal = Unavailable()
             if len(posts) == 1:
                 log.exception("post", outcome="failed", problem=type(problem).__name__)
         if len(posts) > 1:
-            return await self._divide(posts)
-        return _fail(posts, refusal)
+            return await self._retry_one_by_one(posts)
+        return _fail_all(posts, refusal)
 
-    async def _divide(self, posts: list[_Post]) -> int:
+    async def _retry_one_by_one(self, posts: list[_PendingPost]) -> int:
         """One of them is poison, or its recipients' devices change all the time: alone it spoils nothing, and what was committed is a repeat."""
-        until = time.monotonic() + DIVIDE_SECONDS
+        until = time.monotonic() + RETRY_ONE_BY_ONE_SECONDS
         failures = 0
         for done, post in enumerate(posts):
             if time.monotonic() > until:
-                return failures + _fail(posts[done:], Unavailable())
+                return failures + _fail_all(posts[done:], Unavailable())
             failures += await self._commit([post])
         return failures
 
-    async def _store_all(self, posts: list[_Post]) -> bool:
+    async def _store_all(self, posts: list[_PendingPost]) -> bool:
         """False if what was believed was outdated each time, and nothing was stored."""
-        for attempt in range(ATTEMPTS):
-            beliefs = await self._believe(posts)
-            batch = self._check(posts, beliefs)
+        for attempt in range(MAX_ATTEMPTS):
+            beliefs = await self._load_state(posts)
+            batch = self._check_batch(posts, beliefs)
             if batch.refused and attempt == 0:
                 # What is remembered may be outdated: nobody is refused before it was read anew.
-                self._forget(batch.refused)
+                self._invalidate_caches(batch.refused)
                 continue
             stored = await self._store.post(batch.messages, beliefs.guards) if batch.posts else []
             if not isinstance(stored, Outdated):
                 await self._refuse(batch.refused)
-                await self._note_writers(_writers(batch, stored, beliefs))
+                await self._record_writers(_new_writers(batch, stored, beliefs))
                 await self._answer(batch, stored)
                 return True
-            self._lists.forget(stored.users)
-            self._conversations.forget(stored.conversations)
+            self._lists.invalidate(stored.users)
+            self._conversations.invalidate(stored.conversations)
         return False
 
-    async def _note_writers(self, writers: set[Writer]) -> None:
-        for each in await self._writers.note(writers):
-            self._full.answered(each.conversation_id)
+    async def _record_writers(self, writers: set[Writer]) -> None:
+        for each in await self._writers.record(writers):
+            self._full_mailboxes.clear_refusals(each.conversation_id)
 
-    def _forget(self, refused: list[tuple[_Post, VyryError]]) -> None:
+    def _invalidate_caches(self, refused: list[tuple[_PendingPost, VyryError]]) -> None:
         for post, _ in refused:
-            self._lists.forget(post.checked.users)
-            self._conversations.forget([ConversationId(post.checked.draft.conversation_id)])
+            self._lists.invalidate(post.checked.users)
+            self._conversations.invalidate([ConversationId(post.checked.draft.conversation_id)])
 
-    async def _believe(self, posts: list[_Post]) -> _Beliefs:
+    async def _load_state(self, posts: list[_PendingPost]) -> _CachedState:
         ids = {ConversationId(post.checked.draft.conversation_id) for post in posts}
         conversations = await self._conversations.get(ids)
         users = set().union(*(post.checked.users for post in posts))
@@ -249,47 +249,47 @@ class PostOffice:
                 conversation = conversations.get(ConversationId(post.checked.draft.conversation_id))
                 users |= conversation.members.keys() if conversation else set()
         lists = await self._lists.get(users)
-        circles = {key: Circle(lists, conversations.get(key)) for key in ids}
-        guards = Guards(
+        circles = {key: ConversationMembers(lists, conversations.get(key)) for key in ids}
+        guards = Preconditions(
             {user: recipient.epoch for user, recipient in lists.items()},
             {key: conversation.version for key, conversation in conversations.items()},
         )
-        return _Beliefs(lists, circles, guards)
+        return _CachedState(lists, circles, guards)
 
-    def _check(self, posts: list[_Post], beliefs: _Beliefs) -> _Batch:
+    def _check_batch(self, posts: list[_PendingPost], state: _CachedState) -> _Batch:
         batch = _Batch()
         now = self._clock.now()
         for post in posts:
-            circle = beliefs.circles[ConversationId(post.checked.draft.conversation_id)]
+            circle = state.members[ConversationId(post.checked.draft.conversation_id)]
             try:
-                check_reach(post.checked, circle)
-                if self._full.rests(post.checked):
+                check_recipients(post.checked, circle)
+                if self._full_mailboxes.is_refused(post.checked):
                     raise MailboxFull
             except VyryError as refusal:
                 batch.refused.append((post, refusal))
                 continue
             batch.posts.append(post)
             batch.messages.append(
-                in_name(post.checked, circle, to_message(post.checked, circle, now, self.longest_life))
+                with_quota_owner(post.checked, circle, build_message(post.checked, circle, now, self.max_life_seconds))
             )
         return batch
 
-    async def _refuse(self, refused: list[tuple[_Post, VyryError]]) -> None:
+    async def _refuse(self, refused: list[tuple[_PendingPost, VyryError]]) -> None:
         """A repeat is answered with its stored outcome, whatever has changed since; only what is new is refused."""
         if not refused:
             return
-        stored = await self._store.upkeep.outcomes({post.checked.key for post, _ in refused})
+        stored = await self._store.upkeep.load_outcomes({post.checked.key for post, _ in refused})
         for post, refusal in refused:
             known = stored.get(post.checked.key)
-            post.answer(refusal if known is None else await self._outcome(post, known))
+            post.callback(refusal if known is None else await self._outcome(post, known))
 
-    async def _answer(self, batch: _Batch, stored: Sequence[Stored]) -> None:
+    async def _answer(self, batch: _Batch, stored: Sequence[PostOutcome]) -> None:
         handed: list[tuple[MailboxKey, int, bytes]] = []
         for post, message, outcome in zip(batch.posts, batch.messages, stored, strict=True):
-            post.answer(await self._outcome(post, outcome))
+            post.callback(await self._outcome(post, outcome))
             if not outcome.is_repeat:
                 # What devices send of their own accord would show all members that they woke.
-                if _is_written(post, message):
+                if _is_by_person(post, message):
                     self._touched.add(ConversationId(post.checked.draft.conversation_id))
                 handed += [
                     (copy.mailbox, number, message.contents[copy.content].packed)
@@ -299,33 +299,33 @@ class PostOffice:
         if handed:
             self._router.route(handed)
 
-    async def _outcome(self, post: _Post, stored: Stored) -> Accepted | VyryError:
+    async def _outcome(self, post: _PendingPost, stored: PostOutcome) -> Accepted | VyryError:
         if stored.fingerprint != post.checked.fingerprint:
             return IdempotencyMismatch()
         numbers, draft = stored.numbers, post.checked.draft
-        skipped = await self._full.named(post.checked, numbers) if None in numbers else []
+        skipped = await self._full_mailboxes.visible_skips(post.checked, numbers) if None in numbers else []
         if numbers and not any(numbers):
             return MailboxFull()
         return Accepted(draft.message_id, stored.accepted_at, len(numbers) - len(skipped), stored.is_repeat, skipped)
 
 
-def _is_written(post: _Post, message: Message) -> bool:
+def _is_by_person(post: _PendingPost, message: Message) -> bool:
     """Whether a person says something to others: receipts and keys, in the other lane, are sent by devices of their own accord."""
     return message.lane is Lane.MAIL and post.checked.users != {post.checked.sender.user_id}
 
 
-def _writers(batch: _Batch, stored: Sequence[Stored], beliefs: _Beliefs) -> set[Writer]:
+def _new_writers(batch: _Batch, stored: Sequence[PostOutcome], state: _CachedState) -> set[Writer]:
     """Who has written to others by these posts."""
     found: set[Writer] = set()
     for post, message, outcome in zip(batch.posts, batch.messages, stored, strict=True):
         sender, key = post.checked.sender, ConversationId(post.checked.draft.conversation_id)
-        conversation = beliefs.circles[key].conversation
-        if any(outcome.numbers) and _is_written(post, message) and conversation is not None:
+        conversation = state.members[key].conversation
+        if any(outcome.numbers) and _is_by_person(post, message) and conversation is not None:
             found.add(Writer(key, sender.user_id, conversation.members[sender.user_id].joined_at))
     return found
 
 
-def _fail(posts: Sequence[_Post], refusal: Unavailable) -> int:
+def _fail_all(posts: Sequence[_PendingPost], refusal: Unavailable) -> int:
     for post in posts:
-        post.answer(refusal)
+        post.callback(refusal)
     return sum(post.copies for post in posts)

@@ -12,16 +12,16 @@ from enum import Enum
 from typing import Final, Protocol
 
 from vyry.errors import NotFound
-from vyry.ids import ConversationId, MessageId, UserId
-from vyry.mail.envelope import NOBODY
-from vyry.mail.store import CopyFate, CopyState, MailUpkeep
+from vyry.kernel.ids import ConversationId, MessageId, UserId
+from vyry.mail.envelope import NIL_ID
+from vyry.mail.store import CopyState, CopyStatus, MailUpkeep
 
 
 #: Somebody's place in a conversation.
-Place = tuple[ConversationId, UserId]
+MemberKey = tuple[ConversationId, UserId]
 _MINUTE: Final = timedelta(minutes=1)
 #: The conversation of a post that names none.
-_NOWHERE: Final = ConversationId(NOBODY)
+_NO_CONVERSATION: Final = ConversationId(NIL_ID)
 
 
 class ReceiptState(Enum):
@@ -46,7 +46,7 @@ class Receipt:
 class ReceiptStore(Protocol):
     """Knows who lets whom know what has come."""
 
-    async def shown(self, asker: UserId, places: Collection[Place]) -> set[Place]:
+    async def filter_visible(self, viewer: UserId, members: Collection[MemberKey]) -> set[MemberKey]:
         """Those of these people who let the asker know what has come to them there.
 
         They have written there themselves, or are friends of the asker; their setting `deliveryReceipts` is not off; neither of the two blocks the other.
@@ -61,28 +61,32 @@ class Receipts:
         self._upkeep = upkeep
         self._store = store
 
-    async def of(self, asker: UserId, message_id: MessageId) -> list[CopyFate | Receipt]:
+    async def list_receipts(self, viewer: UserId, message_id: MessageId) -> list[CopyStatus | Receipt]:
         """Each copy for a device of the asker's own, and one receipt for each other account. Raises NotFound, as it is for a post of somebody else."""
-        fates = await self._upkeep.fates(asker, message_id)
+        fates = await self._upkeep.copy_statuses(viewer, message_id)
         if fates is None:
             raise NotFound
-        copies: dict[UserId, list[CopyFate]] = defaultdict(list)
-        own: list[CopyFate | Receipt] = []
+        copies: dict[UserId, list[CopyStatus]] = defaultdict(list)
+        own: list[CopyStatus | Receipt] = []
         for fate in fates:
-            (own if fate.address.user_id == asker else copies[fate.address.user_id]).append(fate)
-        places = {user: {(each.conversation_id or _NOWHERE, user) for each in some} for user, some in copies.items()}
-        shown = await self._store.shown(asker, set().union(*places.values())) if places else set()
+            (own if fate.address.user_id == viewer else copies[fate.address.user_id]).append(fate)
+        places = {
+            user: {(each.conversation_id or _NO_CONVERSATION, user) for each in some} for user, some in copies.items()
+        }
+        shown = await self._store.filter_visible(viewer, set().union(*places.values())) if places else set()
         return own + [_receipt(user, some, is_shown=places[user] <= shown) for user, some in copies.items()]
 
 
-def _receipt(user_id: UserId, copies: Sequence[CopyFate], *, is_shown: bool) -> Receipt:
-    state, at = _together(copies) if is_shown else (ReceiptState.ACCEPTED, min(each.accepted_at for each in copies))
-    return Receipt(user_id, state, full_minute(at))
+def _receipt(user_id: UserId, copies: Sequence[CopyStatus], *, is_shown: bool) -> Receipt:
+    state, at = (
+        _combine_states(copies) if is_shown else (ReceiptState.ACCEPTED, min(each.accepted_at for each in copies))
+    )
+    return Receipt(user_id, state, round_up_to_minute(at))
 
 
-def _together(copies: Sequence[CopyFate]) -> tuple[ReceiptState, datetime]:
+def _combine_states(copies: Sequence[CopyStatus]) -> tuple[ReceiptState, datetime]:
     """It is delivered once one device has it, and lost only when no device can get it any more."""
-    moments = {state: [each.at for each in copies if each.state is state] for state in CopyState}
+    moments = {state: [each.since for each in copies if each.state is state] for state in CopyState}
     if read := moments[CopyState.ACKNOWLEDGED]:
         return ReceiptState.DELIVERED, min(read)
     if moments[CopyState.ACCEPTED] or moments[CopyState.DEPOSITED]:
@@ -92,7 +96,7 @@ def _together(copies: Sequence[CopyFate]) -> tuple[ReceiptState, datetime]:
     return ReceiptState.DROPPED, max(moments[CopyState.DROPPED])
 
 
-def full_minute(at: datetime) -> datetime:
+def round_up_to_minute(at: datetime) -> datetime:
     """The end of the minute of this moment."""
     begun = at.replace(second=0, microsecond=0)
     return at if at == begun else begun + _MINUTE

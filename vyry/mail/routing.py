@@ -6,24 +6,24 @@ from enum import IntEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from vyry.ids import ConversationId, MailboxKey, UserId
+from vyry.kernel.ids import ConversationId, MailboxKey, UserId
 from vyry.telemetry import record
 
 
 #: Higher than any connection number: the device has ended, and all its sockets with it.
-ENDED: Final = (1 << 53) - 1
+SESSION_ENDED: Final = (1 << 53) - 1
 
 
-class Topic(IntEnum):
+class CacheTopic(IntEnum):
     """What nodes tell each other of, so that what they remember of it is read anew."""
 
     #: Accounts: their friends, blocks or settings.
-    PEOPLE = 1
+    ACCOUNTS = 1
     #: Conversations: their members, or anything else of them.
     CONVERSATIONS = 2
 
 
-class Mailbags(Protocol):
+class WorkTopic(Protocol):
     """The way to the mailbox agents: one record per partition and flush, holding mailbox keys and never content."""
 
     def add(self, mailbox: MailboxKey) -> None:
@@ -31,10 +31,10 @@ class Mailbags(Protocol):
         ...
 
 
-class DoorbellListener(Protocol):
+class NotificationListener(Protocol):
     """What a node does when it hears the doorbell; called in its event loop."""
 
-    def on_ring(self, mailboxes: Collection[MailboxKey]) -> None:
+    def on_notify(self, mailboxes: Collection[MailboxKey]) -> None:
         """These mailboxes may have something new."""
         ...
 
@@ -46,35 +46,35 @@ class DoorbellListener(Protocol):
         """Pass this frame to the sockets of these mailboxes."""
         ...
 
-    def on_changed(self, topic: Topic, ids: Collection[UUID]) -> None:
+    def on_invalidated(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
         """These accounts or conversations are not what they were."""
         ...
 
-    def on_gap(self) -> None:
+    def on_hints_lost(self) -> None:
         """Hints may have been lost: look at every mailbox held here, and believe nothing that hints keep true."""
         ...
 
 
-class Doorbell(Protocol):
+class Notifier(Protocol):
     """Hints between the nodes. Every method is best effort: it never raises and never takes longer than a second."""
 
-    def listen(self, listener: DoorbellListener) -> None:
+    def set_listener(self, listener: NotificationListener) -> None:
         """Name who hears; called once, before anything is held."""
         ...
 
-    async def ring(self, mailboxes: Collection[MailboxKey]) -> None:
+    async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         """Tell the nodes that hold the sockets of these mailboxes."""
         ...
 
-    async def hold(self, mailbox: MailboxKey, connection: int) -> None:
+    async def register_socket(self, mailbox: MailboxKey, connection: int) -> None:
         """This node holds the mailbox's socket from now on; an older holder is told that it is displaced."""
         ...
 
-    async def release(self, mailbox: MailboxKey, connection: int) -> None:
+    async def unregister_socket(self, mailbox: MailboxKey, connection: int) -> None:
         """The socket is gone, unless a newer connection holds the mailbox already."""
         ...
 
-    async def ended(self, mailboxes: Collection[MailboxKey]) -> None:
+    async def close_sockets(self, mailboxes: Collection[MailboxKey]) -> None:
         """The devices of these mailboxes have ended: their sockets close wherever they are."""
         ...
 
@@ -82,39 +82,39 @@ class Doorbell(Protocol):
         """Pass a frame to the sockets of these mailboxes; answers those that were believed to be held."""
         ...
 
-    async def changed(self, topic: Topic, ids: Collection[UUID]) -> None:
+    async def invalidate(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
         """Tell all nodes, this one first, that what they remember of these is outdated."""
         ...
 
 
-class Changes:
+class CacheInvalidation:
     """Tells all nodes what has changed; best effort, so what is remembered has an age as well."""
 
-    def __init__(self, doorbell: Doorbell) -> None:
-        self._doorbell = doorbell
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
 
-    async def people_changed(self, users: Collection[UserId]) -> None:
+    async def accounts_changed(self, users: Collection[UserId]) -> None:
         """Friends, blocks or settings of these accounts are others now."""
-        await self._doorbell.changed(Topic.PEOPLE, users)
+        await self._notifier.invalidate(CacheTopic.ACCOUNTS, users)
 
     async def conversations_changed(self, ids: Collection[ConversationId]) -> None:
         """These conversations are others now."""
-        await self._doorbell.changed(Topic.CONVERSATIONS, ids)
+        await self._notifier.invalidate(CacheTopic.CONVERSATIONS, ids)
 
 
-class NearBy(Protocol):
+class LocalSockets(Protocol):
     """The sockets of this very node, as the router sees them."""
 
-    def holds(self, mailbox: MailboxKey) -> bool:
+    def has_reader(self, mailbox: MailboxKey) -> bool:
         """Whether somebody on this node waits for this mailbox."""
         ...
 
-    def expect(self, number: int, packed: bytes) -> None:
+    def cache_envelope(self, number: int, packed: bytes) -> None:
         """Content of an envelope that this node is about to deposit: it need not be read again to be delivered."""
         ...
 
 
-class Feed(Protocol):
+class DepositQueue(Protocol):
     """What takes dirty mailboxes: the depositor."""
 
     def add(self, mailboxes: Iterable[MailboxKey]) -> None:
@@ -125,14 +125,14 @@ class Feed(Protocol):
 class Router:
     """Route: mailboxes whose socket is here go to this node's own depositor, all others into a mailbag."""
 
-    def __init__(self, mailbags: Mailbags, depositor: Feed) -> None:
-        self._mailbags = mailbags
+    def __init__(self, work_topic: WorkTopic, depositor: DepositQueue) -> None:
+        self._work_topic = work_topic
         self._depositor = depositor
-        self._nearby: NearBy | None = None
+        self._local_sockets: LocalSockets | None = None
 
-    def serve(self, nearby: NearBy) -> None:
+    def set_local_sockets(self, local_sockets: LocalSockets) -> None:
         """Name who holds this node's sockets; called once, when the web starts."""
-        self._nearby = nearby
+        self._local_sockets = local_sockets
 
     def route(self, copies: Iterable[tuple[MailboxKey, int, bytes]]) -> None:
         """Hand over stored envelopes, given as (mailbox, number, packed). Never blocks, never raises."""
@@ -141,11 +141,11 @@ class Router:
         count = 0
         for mailbox, number, packed in copies:
             count += 1
-            if self._nearby is not None and self._nearby.holds(mailbox):
-                self._nearby.expect(number, packed)
+            if self._local_sockets is not None and self._local_sockets.has_reader(mailbox):
+                self._local_sockets.cache_envelope(number, packed)
                 here.append(mailbox)
             else:
-                self._mailbags.add(mailbox)
+                self._work_topic.add(mailbox)
         if here:
             self._depositor.add(here)
         record("route", count, time.perf_counter() - began)

@@ -11,9 +11,9 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from vyry.ids import ConversationId, DeviceAddress, MailboxId, MailboxKey, MessageId, UserId
-from vyry.mail.envelope import Lane, Loss
-from vyry.mail.room import Held, Place
+from vyry.kernel.ids import ConversationId, DeviceAddress, MailboxId, MailboxKey, MessageId, UserId
+from vyry.mail.capacity import CapacityRequest, Usage
+from vyry.mail.envelope import Lane, LossReason
 
 
 #: How long the outcome of a post and the fate of its copies are kept.
@@ -21,7 +21,7 @@ OUTCOME_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Caps:
+class MailboxCaps:
     """How much may wait in a mailbox, per lane, tombstones not counted."""
 
     mail_entries: int = 10_000
@@ -31,13 +31,13 @@ class Caps:
     notice_entries: int = 1_000
     notice_bytes: int = 1 << 20
 
-    def of(self, lane: Lane) -> Held:
+    def for_lane(self, lane: Lane) -> Usage:
         """What one lane may hold."""
         if lane is Lane.MAIL:
-            return Held(self.mail_entries, self.mail_bytes)
+            return Usage(self.mail_entries, self.mail_bytes)
         if lane is Lane.CONTROL:
-            return Held(self.control_entries, self.control_bytes)
-        return Held(self.notice_entries, self.notice_bytes)
+            return Usage(self.control_entries, self.control_bytes)
+        return Usage(self.notice_entries, self.notice_bytes)
 
 
 class Content(NamedTuple):
@@ -71,19 +71,19 @@ class Message(NamedTuple):
     #: Whether it is worth waking a sleeping device for at once.
     is_urgent: bool = True
     #: In whose name it takes room: an account, or the conversation that a notice tells of. None: only the limit of the lane holds.
-    account: UUID | None = None
+    quota_owner: UUID | None = None
     #: Whether it is posted in a group of sender and recipients. Of other posts the store finds out whether they come from a stranger.
-    is_near: bool = False
+    is_from_acquaintance: bool = False
     #: Where it was said; None for what the node says.
     conversation_id: ConversationId | None = None
 
-    def place(self, copy: Copy) -> Place:
+    def capacity_request(self, copy: Copy) -> CapacityRequest:
         """Where this copy asks for room."""
-        return Place(copy.mailbox, self.lane, self.account, self.is_near)
+        return CapacityRequest(copy.mailbox, self.lane, self.quota_owner, self.is_from_acquaintance)
 
 
 @dataclass(frozen=True, slots=True)
-class Guards:
+class Preconditions:
     """What the web node believed when it checked the posts: device-list epoch by account, version by conversation."""
 
     epochs: Mapping[UserId, int] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Outdated:
     conversations: frozenset[ConversationId]
 
 
-class Stored(NamedTuple):
+class PostOutcome(NamedTuple):
     """The outcome of one message, as stored with it. `numbers[i]` is the envelope of copy i, None where its mailbox was full."""
 
     fingerprint: bytes
@@ -115,7 +115,7 @@ class Deposited(NamedTuple):
     seq: int
     head: bytes
     number: int
-    loss: Loss | None
+    loss_reason: LossReason | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class MailboxState:
 
 
 @dataclass(frozen=True, slots=True)
-class Greeting:
+class ResumeInfo:
     """What a device is told when it comes back: its mailbox, and the message that the store accepted from it last.
 
     A device that does not know `last_message_id` as its own works with an older copy of its state. None: there was none, or it is older than OUTCOME_DAYS.
@@ -149,13 +149,13 @@ class Greeting:
     last_message_id: MessageId | None
 
 
-class Want(NamedTuple):
+class CollectRequest(NamedTuple):
     """What one reader can take: entries numbered above `after`, at most `entries` of them and `size` bytes of content (the first always fits)."""
 
     mailbox: MailboxKey
-    after: int
-    entries: int
-    size: int
+    after_seq: int
+    max_entries: int
+    max_bytes: int
 
 
 class Entry(NamedTuple):
@@ -165,17 +165,17 @@ class Entry(NamedTuple):
     seq: int
     head: bytes
     number: int
-    loss: Loss | None
+    loss_reason: LossReason | None
     packed: bytes | None
 
 
-class Point(NamedTuple):
+class Acknowledgement(NamedTuple):
     """A claim by a device: everything up to `seq`, whose head is `head`, is safe with me. `sent` is the highest number its connection was sent."""
 
     mailbox: MailboxKey
     seq: int
     head: bytes
-    sent: int = 0
+    sent_seq: int = 0
 
 
 class CopyState(Enum):
@@ -189,12 +189,12 @@ class CopyState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class CopyFate:
+class CopyStatus:
     """The state of one copy and since when, and where and when the message was posted."""
 
     address: DeviceAddress
     state: CopyState
-    at: datetime
+    since: datetime
     accepted_at: datetime
     #: None for a post that a node of the release before took.
     conversation_id: ConversationId | None = None
@@ -206,11 +206,11 @@ class MailStore(Protocol):
     #: The rest of this store.
     upkeep: "MailUpkeep"
 
-    async def post(self, messages: Sequence[Message], guards: Guards) -> list[Stored] | Outdated:
+    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
         """Store all new messages of the batch in one transaction, in the order given; answer known (sender, message_id) with their stored outcome.
 
         Envelopes are stored unnumbered. Envelope numbers rise with arrival: of two posts, the one invoked after the other was answered has the higher
-        numbers, whichever node took them. A copy for which its mailbox has no room (vyry/mail/room.py) is skipped; so is one for an ended mailbox.
+        numbers, whichever node took them. A copy for which its mailbox has no room (vyry/mail/capacity.py) is skipped; so is one for an ended mailbox.
         When every copy of a message is skipped, it is not stored and its key stays free; its outcome has no numbers.
         Of two messages with one key in the batch, the later is a repeat of the earlier.
         """
@@ -224,7 +224,7 @@ class MailStore(Protocol):
         """
         ...
 
-    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> Greeting:
+    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
         """Check a resume point; if it is right, count a hello, note that everything up to it was sent, and answer the state after it.
 
         Every post of this mailbox's device that was answered before the call is considered for the last message: the newest of them, or a later one.
@@ -234,19 +234,19 @@ class MailStore(Protocol):
         """
         ...
 
-    async def sent(self, mailbox: MailboxKey, seq: int) -> None:
+    async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
         """Note that everything up to `seq` was returned to the device by REST. Never goes back."""
         ...
 
-    async def states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
+    async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
         """The states of those of these mailboxes that exist."""
         ...
 
-    async def collect(self, wants: Sequence[Want]) -> list[Entry]:
+    async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
         """Numbered entries for each want, grouped by mailbox, rising by seq, without holes. Several wants name different mailboxes."""
         ...
 
-    async def acknowledge(self, points: Sequence[Point]) -> list[Cursor | None]:
+    async def acknowledge(self, points: Sequence[Acknowledgement]) -> list[Cursor | None]:
         """Delete everything up to each point whose head is right, and move the acknowledged point there.
 
         Answers, per point, the acknowledged cursor after it; None (nothing changed) for one with a wrong head or beyond what was sent:
@@ -256,7 +256,7 @@ class MailStore(Protocol):
         """
         ...
 
-    async def park(self, mailbox: MailboxKey, seq: int) -> bool:
+    async def discard(self, mailbox: MailboxKey, seq: int) -> bool:
         """Turn one stored, unacknowledged entry into Loss.PARKED, keeping its head. False if there is no such number. Parking a loss changes nothing."""
         ...
 
@@ -264,7 +264,7 @@ class MailStore(Protocol):
 class MailUpkeep(Protocol):
     """What the sweeper, the metrics, a curious sender and a device without a socket ask; off the hot path. Every store offers it as `upkeep`."""
 
-    async def unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
+    async def find_unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
         """Mailboxes with envelopes accepted before that moment and still unnumbered, oldest first."""
         ...
 
@@ -272,27 +272,27 @@ class MailUpkeep(Protocol):
         """Turn at most `limit` numbered envelopes past their expiry into Loss.EXPIRED; answers how many."""
         ...
 
-    async def retire(self, before: datetime, limit: int) -> int:
+    async def delete_old_outcomes(self, before: datetime, limit: int) -> int:
         """Delete at most `limit` message outcomes and fates from before that moment; answers how many rows went."""
         ...
 
-    async def fates(self, account: UserId, message_id: MessageId) -> list[CopyFate] | None:
+    async def copy_statuses(self, account: UserId, message_id: MessageId) -> list[CopyStatus] | None:
         """What became of each copy of a message some device of this account sent; None if there is no such message (any more).
 
         A copy whose time is up is told as expired, also before the sweeper comes by. Only of its own devices is all of it told to the account (Receipts).
         """
         ...
 
-    async def outcomes(
+    async def load_outcomes(
         self, keys: Collection[tuple[MailboxKey, MessageId]]
-    ) -> dict[tuple[MailboxKey, MessageId], Stored]:
+    ) -> dict[tuple[MailboxKey, MessageId], PostOutcome]:
         """The stored outcomes of those of these (sender, message_id) that were accepted; each `is_repeat`."""
         ...
 
-    async def look(self, mailbox: MailboxKey) -> Greeting | None:
+    async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
         """What `MailStore.open_mailbox` would answer, without a hello; None if there is no such mailbox."""
         ...
 
-    async def depth(self) -> tuple[int, float]:
+    async def measure_backlog(self) -> tuple[int, float]:
         """For the metrics: numbered entries waiting in all mailboxes (an estimate is fine), and the age in seconds of the oldest unnumbered envelope."""
         ...

@@ -10,8 +10,8 @@ from vyry.signal_protocol.primitives import TAG_BYTES, Z32, hkdf, label, seal, u
 from vyry.signal_protocol.refusals import AttachmentBroken, AttachmentTruncated, BadMessage, UnknownVersion
 
 
-PIECE: Final = 65_536
-HEAD: Final = b"\x01\x10"
+CHUNK_BYTES: Final = 65_536
+HEADER: Final = b"\x01\x10"
 _SMALLEST: Final = 512
 _NONCE_END: Final = struct.Struct(">IB")
 
@@ -28,7 +28,7 @@ def padded_size(size: int) -> int:
 def sealed_size(size: int) -> int:
     """The length of the blob for a file of this size."""
     padded = padded_size(size)
-    return len(HEAD) + padded + TAG_BYTES * -(-padded // PIECE)
+    return len(HEADER) + padded + TAG_BYTES * -(-padded // CHUNK_BYTES)
 
 
 def derive(key: bytes) -> tuple[bytes, bytes]:
@@ -62,25 +62,25 @@ class AttachmentSealer:
         """The rest of the blob."""
         left = padded_size(self.size) - self.size
         while True:
-            zeros = min(left, PIECE)
+            zeros = min(left, CHUNK_BYTES)
             yield from self._add(bytes(zeros))
             left -= zeros
             if not left:
                 break
-        yield self._piece(bytes(self._waiting), is_last=True)
+        yield self._seal_chunk(bytes(self._waiting), is_last=True)
 
     def _add(self, data: bytes) -> Iterator[bytes]:
         if not self._is_headed:
             self._is_headed = True
-            self._hash.update(HEAD)
-            yield HEAD
+            self._hash.update(HEADER)
+            yield HEADER
         self._waiting += data
-        while len(self._waiting) > PIECE:
-            yield self._piece(bytes(self._waiting[:PIECE]), is_last=False)
-            del self._waiting[:PIECE]
+        while len(self._waiting) > CHUNK_BYTES:
+            yield self._seal_chunk(bytes(self._waiting[:CHUNK_BYTES]), is_last=False)
+            del self._waiting[:CHUNK_BYTES]
 
-    def _piece(self, plain: bytes, *, is_last: bool) -> bytes:
-        sealed = seal(self._key, self._prefix + _NONCE_END.pack(self._number, is_last), plain, HEAD)
+    def _seal_chunk(self, plain: bytes, *, is_last: bool) -> bytes:
+        sealed = seal(self._key, self._prefix + _NONCE_END.pack(self._number, is_last), plain, HEADER)
         self._number += 1
         self._hash.update(sealed)
         return sealed
@@ -104,14 +104,14 @@ class AttachmentOpener:
         self._hash.update(data)
         self._waiting += data
         if not self._is_headed:
-            if len(self._waiting) < len(HEAD):
+            if len(self._waiting) < len(HEADER):
                 return
-            if not self._waiting.startswith(HEAD):
+            if not self._waiting.startswith(HEADER):
                 raise UnknownVersion
-            del self._waiting[: len(HEAD)]
+            del self._waiting[: len(HEADER)]
             self._is_headed = True
         while self._padded_left and len(self._waiting) >= self._next():
-            yield self._piece()
+            yield self._open_chunk()
         if not self._padded_left and self._waiting:
             raise AttachmentBroken
 
@@ -123,9 +123,9 @@ class AttachmentOpener:
             raise AttachmentBroken
 
     def _next(self) -> int:
-        return min(self._padded_left, PIECE) + TAG_BYTES
+        return min(self._padded_left, CHUNK_BYTES) + TAG_BYTES
 
-    def _piece(self) -> bytes:
+    def _open_chunk(self) -> bytes:
         length = self._next()
         sealed = bytes(self._waiting[:length])
         del self._waiting[:length]
@@ -133,7 +133,7 @@ class AttachmentOpener:
         nonce = self._prefix + _NONCE_END.pack(self._number, not self._padded_left)
         self._number += 1
         try:
-            plain = unseal(self._key, nonce, sealed, HEAD)
+            plain = unseal(self._key, nonce, sealed, HEADER)
         except BadMessage:
             raise AttachmentBroken from None
         mine = plain[: self._left]

@@ -16,20 +16,20 @@ _HEAD: Final = bytes([VERSION])
 _NONCE_BYTES: Final = 12
 
 
-class Blob(Enum):
+class BlobKind(Enum):
     """What a sealed blob is: the words that part its key from those of the others."""
 
     PROFILE = "profile"
     GROUP_INFO = "group info"
 
 
-def seal_blob(key: bytes, blob: Blob, said: Mapping[str, Any]) -> bytes:
+def seal_blob(key: bytes, blob: BlobKind, said: Mapping[str, Any]) -> bytes:
     """A `sealedProfile` or `sealedInfo`. Raises BadContent, TooLarge."""
     nonce = secrets.token_bytes(_NONCE_BYTES)
     return _HEAD + nonce + seal(_key(key, blob), nonce, pad(write_object(said)), _associated(blob))
 
 
-def open_blob(key: bytes, blob: Blob, sealed: bytes) -> dict[str, Any]:
+def open_blob(key: bytes, blob: BlobKind, sealed: bytes) -> dict[str, Any]:
     """What was sealed under this key as this kind of blob. Raises UnknownVersion, Malformed, BadMessage, BadPadding, BadContent."""
     if len(sealed) < len(_HEAD) + _NONCE_BYTES + TAG_BYTES:
         raise Malformed
@@ -39,9 +39,9 @@ def open_blob(key: bytes, blob: Blob, sealed: bytes) -> dict[str, Any]:
     return parse_object(unpad(unseal(_key(key, blob), nonce, rest, _associated(blob))))
 
 
-def _key(key: bytes, blob: Blob) -> bytes:
+def _key(key: bytes, blob: BlobKind) -> bytes:
     return hkdf(Z32, key, label(blob.value), 32)
 
 
-def _associated(blob: Blob) -> bytes:
+def _associated(blob: BlobKind) -> bytes:
     return label(blob.value) + _HEAD

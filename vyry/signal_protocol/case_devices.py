@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey
 from vyry.signal_protocol.primitives import DhPair, KemPair
-from vyry.signal_protocol.sessions import Arrival, PeerDevice, Sessions
+from vyry.signal_protocol.sessions import IncomingContent, PeerDevice, Sessions
 from vyry.signal_protocol.vector_values import Value, device_of, octets
 
 
@@ -16,7 +16,9 @@ class CaseDevice:
         self.sessions = Sessions()
         self.identity_key: bytes | None = None
         self.listed: PeerDevice | None = None
-        self._signed = DhPrekey(given["signedPrekey"]["id"], DhPair.of(octets(given["signedPrekey"]["private"])))
+        self._signed = DhPrekey(
+            given["signedPrekey"]["id"], DhPair.from_private(octets(given["signedPrekey"]["private"]))
+        )
         self._once = {each["id"]: _one_time(each) for each in given["oneTimePrekeys"]}
         self._kem = {(each["id"], each["isLastResort"]): _kem(each) for each in given["pqPrekeys"]}
         self._replays: set[bytes] = set()
@@ -33,23 +35,23 @@ class CaseDevice:
         one_time = None if number is None else self._once[number].unsigned()
         return Bundle(own.address, own.registration_id, *published, one_time, pq.publish(own), pq.is_last_resort)
 
-    def signed(self, prekey_id: int) -> DhPrekey | None:
+    def signed_prekey(self, prekey_id: int) -> DhPrekey | None:
         """See Keeper."""
         return self._signed if self._signed.id == prekey_id else None
 
-    def one_time(self, prekey_id: int) -> DhPrekey | None:
+    def one_time_prekey(self, prekey_id: int) -> DhPrekey | None:
         """See Keeper."""
         return self._once.get(prekey_id)
 
-    def pq(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
+    def pq_prekey(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
         """See Keeper."""
         return self._kem.get((prekey_id, is_last_resort))
 
-    def was_answered(self, transcript: bytes) -> bool:
+    def has_answered(self, transcript: bytes) -> bool:
         """See Keeper."""
         return transcript in self._replays
 
-    def open(self, arrival: Arrival, fresh: Callable[[], DhPair]) -> tuple[bytes, bytes]:
+    def open(self, arrival: IncomingContent, fresh: Callable[[], DhPair]) -> tuple[bytes, bytes]:
         """Open a content and keep what comes out of it; answers session id and plaintext."""
         opened = self.sessions.open(self.own, arrival, self, fresh=fresh)
         self.sessions = opened.sessions
@@ -65,8 +67,8 @@ class CaseDevice:
 
 
 def _one_time(given: Value) -> DhPrekey:
-    return DhPrekey(given["id"], DhPair.of(octets(given["private"])))
+    return DhPrekey(given["id"], DhPair.from_private(octets(given["private"])))
 
 
 def _kem(given: Value) -> KemPrekey:
-    return KemPrekey(given["id"], KemPair.of(octets(given["seed"])), given["isLastResort"])
+    return KemPrekey(given["id"], KemPair.from_seed(octets(given["seed"])), given["isLastResort"])

@@ -69,7 +69,9 @@ def read_content(plaintext: bytes, conversation_id: UUID) -> Content:
 def parse_object(plaintext: bytes) -> dict[str, Any]:
     """A JSON object in UTF-8 that can be written down again, here and in a browser; no object in it has a name twice. Raises BadContent."""
     try:
-        found = json.loads(plaintext.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_named_once)
+        found = json.loads(
+            plaintext.decode("utf-8"), parse_constant=_reject_constant, object_pairs_hook=_reject_duplicates
+        )
         _check(found)
     except (ValueError, RecursionError):
         raise BadContent from None
@@ -103,18 +105,18 @@ def read_id(value: object) -> UUID:
     return found
 
 
-def read_octets(value: object, length: int) -> bytes:
+def read_bytes(value: object, length: int) -> bytes:
     """So many bytes in their one text form, standard base64 with padding. Raises BadContent."""
     try:
         octets = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
     except (binascii.Error, ValueError):
         raise BadContent from None
-    if len(octets) != length or text_of(octets) != value:
+    if len(octets) != length or base64_text(octets) != value:
         raise BadContent
     return octets
 
 
-def text_of(octets: bytes) -> str:
+def base64_text(octets: bytes) -> str:
     """Bytes as JSON carries them."""
     return base64.b64encode(octets).decode()
 
@@ -140,7 +142,7 @@ def _parts(value: Mapping[Any, Any]) -> tuple[Any, ...]:
     return (*value, *value.values())
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """One parser takes the first value of a name, another the last: two readers of one text would read two things."""
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -148,5 +150,5 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse(_: str) -> Never:
+def _reject_constant(_: str) -> Never:
     raise ValueError("JSON has no such number")

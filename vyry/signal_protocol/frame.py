@@ -18,7 +18,7 @@ class ContentType(IntEnum):
     SENDER_KEY = 3
 
 
-def type_of(content: bytes) -> ContentType:
+def content_type(content: bytes) -> ContentType:
     """Which kind of message this is. Raises TooLarge, Malformed, UnknownVersion, UnknownType."""
     if len(content) > MAX_CONTENT:
         raise TooLarge
@@ -31,11 +31,11 @@ def type_of(content: bytes) -> ContentType:
     return ContentType(content[1])
 
 
-def check(content: bytes, wanted: ContentType, shortest: int) -> None:
+def check_frame(content: bytes, wanted: ContentType, shortest: int) -> None:
     """Whether this is a content of that type, long enough to hold its head and tag. Raises as `type_of`."""
     if len(content) > MAX_CONTENT:
         raise TooLarge
     if len(content) < shortest:
         raise Malformed
-    if type_of(content) is not wanted:
+    if content_type(content) is not wanted:
         raise UnknownType

@@ -13,7 +13,7 @@ from vyry.signal_protocol.refusals import Malformed, TooLarge, UnknownType, Unkn
 
 PREFIX_BYTES: Final = 1_747
 #: Prefix, header of the embedded message, tag.
-SHORTEST: Final = 1_813
+MIN_BYTES: Final = 1_813
 SESSION_ID_BYTES: Final = 8
 
 _PREFIX: Final = struct.Struct(">BBBI32s32s64s32sIII1568s")
@@ -101,11 +101,11 @@ class Prekeys:
     pq: KemPrekey
 
 
-def split(content: bytes) -> tuple[Prefix, bytes]:
+def split_prekey_message(content: bytes) -> tuple[Prefix, bytes]:
     """Prefix and embedded ratchet message of a prekey message. Raises TooLarge, Malformed, UnknownVersion, UnknownType."""
     if len(content) > MAX_CONTENT:
         raise TooLarge
-    if len(content) < SHORTEST:
+    if len(content) < MIN_BYTES:
         raise Malformed
     prefix, embedded = Prefix.unpack(content), content[PREFIX_BYTES:]
     if embedded[0] != VERSION:
@@ -120,7 +120,7 @@ def begin(
 ) -> tuple[Prefix, Handshake]:
     """Begin a session with the device of a bundle, whose signatures are verified here. Randomness may be given (vectors). Raises BadKey, BadSignature."""
     bundle.verify()
-    ephemeral = ephemeral or DhPair.fresh()
+    ephemeral = ephemeral or DhPair.generate()
     shared = encapsulated or encapsulate(bundle.pq_prekey.key)
     one_time = bundle.one_time_prekey
     prefix = Prefix(

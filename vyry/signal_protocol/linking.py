@@ -13,8 +13,8 @@ from vyry.signal_protocol.primitives import KEY_BYTES, DhPair, hkdf, label, seal
 from vyry.signal_protocol.refusals import BadMessage, LinkMismatch, Malformed, UnknownType, UnknownVersion
 
 
-HEAD: Final = b"\x01\x20"
-_HEADER_BYTES: Final = len(HEAD) + KEY_BYTES
+HEADER: Final = b"\x01\x20"
+_HEADER_BYTES: Final = len(HEADER) + KEY_BYTES
 _URI: Final = re.compile(r"vyry://link\?v=([0-9]+)&(.*)")
 _FIELDS: Final = re.compile(
     r"id=([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})&k=([A-Za-z0-9_-]{43})&s=([A-Za-z0-9_-]{43})"
@@ -81,7 +81,7 @@ class LinkSecrets:
     _single_use: _SingleUse = field(default_factory=_SingleUse, repr=False, compare=False)
 
     @classmethod
-    def of(cls, offer: LinkOffer, own: DhPair, approver_key: bytes) -> Self:
+    def derive(cls, offer: LinkOffer, own: DhPair, approver_key: bytes) -> Self:
         """From either side: `own` is the pair of the offer or of the approver. Raises BadKey."""
         theirs = approver_key if own.public == offer.public_key else offer.public_key
         info = label("link") + offer.link_id.bytes + offer.public_key + approver_key
@@ -91,7 +91,7 @@ class LinkSecrets:
 
     def seal(self, plaintext: bytes) -> bytes:
         """`provisioning`, once per attempt: a second text under the same key and nonce would let the node forge a third. Raises TooLarge, AlreadySealed."""
-        padded, header = pad(plaintext), HEAD + self.approver_key
+        padded, header = pad(plaintext), HEADER + self.approver_key
         self._single_use.use()
         return header + seal(self.key, self.nonce, padded, header)
 
@@ -99,12 +99,12 @@ class LinkSecrets:
         """What the approver sealed. Raises LinkMismatch, Malformed, UnknownVersion, UnknownType, BadPadding."""
         if len(provisioning) < _HEADER_BYTES:
             raise Malformed
-        if provisioning[0] != HEAD[0]:
+        if provisioning[0] != HEADER[0]:
             raise UnknownVersion
-        if provisioning[1] != HEAD[1]:
+        if provisioning[1] != HEADER[1]:
             raise UnknownType
         header, sealed = provisioning[:_HEADER_BYTES], provisioning[_HEADER_BYTES:]
-        if not hmac.compare_digest(header[len(HEAD) :], self.approver_key):
+        if not hmac.compare_digest(header[len(HEADER) :], self.approver_key):
             raise LinkMismatch
         try:
             return unpad(unseal(self.key, self.nonce, sealed, header))

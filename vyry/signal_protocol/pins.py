@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, ClassVar, Final, Self, TypeVar
 from uuid import UUID
 
-from vyry.signal_protocol.contents import read_id, read_octets, text_of, write_object
+from vyry.signal_protocol.contents import base64_text, read_bytes, read_id, write_object
 from vyry.signal_protocol.primitives import KEY_BYTES
 from vyry.signal_protocol.refusals import BadContent
 
@@ -31,7 +31,7 @@ class IdentityPin:
 
     def fields(self) -> dict[str, Any]:
         """As JSON has it."""
-        key = {"userId": str(self.user_id), "identityKey": text_of(self.identity_key)}
+        key = {"userId": str(self.user_id), "identityKey": base64_text(self.identity_key)}
         return {**key, "isVerified": self.is_verified, "at": self.at}
 
     @classmethod
@@ -41,7 +41,7 @@ class IdentityPin:
         is_verified, at = fields.get("isVerified"), fields.get("at")
         if not isinstance(is_verified, bool) or type(at) is not int or not 0 <= at < _LAST_MOMENT:
             raise BadContent
-        return cls(read_id(fields.get("userId")), read_octets(fields.get("identityKey"), KEY_BYTES), is_verified, at)
+        return cls(read_id(fields.get("userId")), read_bytes(fields.get("identityKey"), KEY_BYTES), is_verified, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class GroupPin:
     def fields(self) -> dict[str, Any]:
         """As JSON has it: the ids of the members are 16 bytes each, strictly rising, so that a large group fits."""
         members = b"".join(sorted(each.bytes for each in self.members))
-        return {"conversationId": str(self.conversation_id), "members": text_of(members)}
+        return {"conversationId": str(self.conversation_id), "members": base64_text(members)}
 
     @classmethod
     def read(cls, said: object) -> Self:
@@ -82,7 +82,7 @@ class GroupPin:
         fields = _object(said)
         text = fields.get("members")
         size = len(text) * 3 // 4 - text.count("=") if isinstance(text, str) else 0
-        octets = read_octets(text, size)
+        octets = read_bytes(text, size)
         ids = [octets[start : start + _ID_BYTES] for start in range(0, size, _ID_BYTES)]
         is_rising = all(one < behind for one, behind in pairwise(ids))
         if size % _ID_BYTES or len(ids) > MAX_MEMBERS or not is_rising:
@@ -126,7 +126,7 @@ class HandedPins:
     names: tuple[NamePin, ...] = ()
 
     @classmethod
-    def of(cls, pins: Iterable[Pin]) -> Self:
+    def from_pins(cls, pins: Iterable[Pin]) -> Self:
         """These, in their order."""
         found = list(pins)
         return cls(
@@ -165,22 +165,22 @@ class HandedPins:
         return found
 
 
-def split(pins: Sequence[Pin], room: int) -> tuple[HandedPins, Sequence[Pin]]:
+def split_pins(pins: Sequence[Pin], max_bytes: int) -> tuple[HandedPins, Sequence[Pin]]:
     """The first of these that have at most so many bytes as JSON together, and all behind them."""
-    room -= sum(len(f'"{each}":[],') for each in _PLACES) + len("{}")
+    max_bytes -= sum(len(f'"{each}":[],') for each in _PLACES) + len("{}")
     taken = 0
     for each in pins:
-        room -= len(write_object(each.fields())) + len(",")
-        if room < 0:
+        max_bytes -= len(write_object(each.fields())) + len(",")
+        if max_bytes < 0:
             break
         taken += 1
-    return HandedPins.of(pins[:taken]), pins[taken:]
+    return HandedPins.from_pins(pins[:taken]), pins[taken:]
 
 
-def parts(pins: Sequence[Pin], room: int) -> Iterator[HandedPins]:
+def chunk_pins(pins: Sequence[Pin], max_bytes: int) -> Iterator[HandedPins]:
     """All of these, in parts of at most so many bytes as JSON; what is larger alone is left out."""
     while pins:
-        part, rest = split(pins, room)
+        part, rest = split_pins(pins, max_bytes)
         if part.all():
             yield part
         pins = rest if part.all() else rest[1:]

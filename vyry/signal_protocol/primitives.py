@@ -63,12 +63,12 @@ class DhPair:
     public: bytes
 
     @classmethod
-    def fresh(cls) -> Self:
+    def generate(cls) -> Self:
         """A pair nobody had before."""
-        return cls.of(X25519PrivateKey.generate().private_bytes_raw())
+        return cls.from_private(X25519PrivateKey.generate().private_bytes_raw())
 
     @classmethod
-    def of(cls, private: bytes) -> Self:
+    def from_private(cls, private: bytes) -> Self:
         """The pair of this private key."""
         return cls(private, X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw())
 
@@ -88,12 +88,12 @@ class SigningPair:
     public: bytes
 
     @classmethod
-    def fresh(cls) -> Self:
+    def generate(cls) -> Self:
         """A pair nobody had before."""
-        return cls.of(Ed25519PrivateKey.generate().private_bytes_raw())
+        return cls.from_private(Ed25519PrivateKey.generate().private_bytes_raw())
 
     @classmethod
-    def of(cls, private: bytes) -> Self:
+    def from_private(cls, private: bytes) -> Self:
         """The pair of this seed."""
         return cls(private, Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw())
 
@@ -133,12 +133,12 @@ class KemPair:
     public: bytes = field(repr=False)
 
     @classmethod
-    def fresh(cls) -> Self:
+    def generate(cls) -> Self:
         """A pair nobody had before."""
-        return cls.of(MLKEM1024PrivateKey.generate().private_bytes_raw())
+        return cls.from_seed(MLKEM1024PrivateKey.generate().private_bytes_raw())
 
     @classmethod
-    def of(cls, seed: bytes) -> Self:
+    def from_seed(cls, seed: bytes) -> Self:
         """The pair of this seed."""
         return cls(seed, MLKEM1024PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw())
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from uuid import UUID
 
-from vyry.signal_protocol.contents import parse_object, read_id, read_octets, text_of, write_object
+from vyry.signal_protocol.contents import base64_text, parse_object, read_bytes, read_id, write_object
 from vyry.signal_protocol.pins import HandedPins
 from vyry.signal_protocol.primitives import KEY_BYTES, SigningPair
 from vyry.signal_protocol.refusals import BadContent, LinkMismatch, UnknownVersion
@@ -42,7 +42,11 @@ class Provisioning:
     def pack(self) -> bytes:
         """The plaintext to seal. Raises BadContent."""
         group_keys = [
-            {"conversationId": str(each.conversation_id), "groupKey": text_of(each.key), "generation": each.generation}
+            {
+                "conversationId": str(each.conversation_id),
+                "groupKey": base64_text(each.key),
+                "generation": each.generation,
+            }
             for each in self.group_keys
         ]
         return write_object(
@@ -50,9 +54,9 @@ class Provisioning:
                 "v": VERSION,
                 "kind": KIND,
                 "userId": str(self.user_id),
-                "identityKey": text_of(self.identity.public),
-                "identityPrivateKey": text_of(self.identity.private),
-                "profileKey": text_of(self.profile_key),
+                "identityKey": base64_text(self.identity.public),
+                "identityPrivateKey": base64_text(self.identity.private),
+                "profileKey": base64_text(self.profile_key),
                 **({"groupKeys": group_keys} if group_keys else {}),
                 **({"pins": self.pins.fields()} if self.pins.all() else {}),
             }
@@ -69,10 +73,10 @@ class Provisioning:
         groups = said.get("groupKeys", [])
         if said.get("kind") != KIND or not isinstance(groups, list):
             raise BadContent
-        identity = SigningPair.of(read_octets(said.get("identityPrivateKey"), KEY_BYTES))
-        if not hmac.compare_digest(identity.public, read_octets(said.get("identityKey"), KEY_BYTES)):
+        identity = SigningPair.from_private(read_bytes(said.get("identityPrivateKey"), KEY_BYTES))
+        if not hmac.compare_digest(identity.public, read_bytes(said.get("identityKey"), KEY_BYTES)):
             raise LinkMismatch
-        profile_key = read_octets(said.get("profileKey"), KEY_BYTES)
+        profile_key = read_bytes(said.get("profileKey"), KEY_BYTES)
         pins = HandedPins.read(said.get("pins", {}))
         return cls(read_id(said.get("userId")), identity, profile_key, tuple(map(_group_key, groups)), pins)
 
@@ -81,5 +85,5 @@ def _group_key(said: object) -> GroupKey:
     if not isinstance(said, dict) or type(said.get("generation")) is not int or said["generation"] < 0:
         raise BadContent
     return GroupKey(
-        read_id(said.get("conversationId")), read_octets(said.get("groupKey"), KEY_BYTES), said["generation"]
+        read_id(said.get("conversationId")), read_bytes(said.get("groupKey"), KEY_BYTES), said["generation"]
     )

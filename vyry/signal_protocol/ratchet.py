@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Self
 
-from vyry.signal_protocol.frame import VERSION, ContentType, check
+from vyry.signal_protocol.frame import VERSION, ContentType, check_frame
 from vyry.signal_protocol.handshake import SESSION_ID_BYTES, Handshake
 from vyry.signal_protocol.padding import pad, unpad
 from vyry.signal_protocol.primitives import TAG_BYTES, Z32, DhPair, hkdf, label, mac, seal, unseal
 from vyry.signal_protocol.refusals import BadMessage, DuplicateMessage, JumpTooFar
-from vyry.signal_protocol.spent import check_unspent, ratchet_position, remembering
+from vyry.signal_protocol.replay_record import add_record, check_not_opened, ratchet_position
 
 
 HEADER_BYTES: Final = 50
@@ -43,14 +43,14 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptKey:
+class SkippedKey:
     """The key of a message that has not come yet, and when it was put aside (ms since 1970)."""
 
     message_key: bytes = field(repr=False)
     at: int
 
 
-Kept = Mapping[tuple[bytes, int], KeptKey]
+SkippedKeys = Mapping[tuple[bytes, int], SkippedKey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +65,17 @@ class Ratchet:
     receiving: Chain | None = None
     previous: int = 0
     earlier: tuple[bytes, ...] = ()
-    kept: Kept = field(default_factory=dict, repr=False)
+    kept: SkippedKeys = field(default_factory=dict, repr=False)
     #: The messages opened lately, as `spent` keeps them.
     opened: bytes = field(default=b"", repr=False)
 
     @classmethod
-    def initiator(cls, handshake: Handshake, signed_prekey: bytes, fresh: Callable[[], DhPair] = DhPair.fresh) -> Self:
+    def initiator(
+        cls, handshake: Handshake, signed_prekey: bytes, fresh: Callable[[], DhPair] = DhPair.generate
+    ) -> Self:
         """The side that began: it may send at once."""
         own = fresh()
-        root_key, chain = _turn(handshake.root_key, own, signed_prekey)
+        root_key, chain = _dh_step(handshake.root_key, own, signed_prekey)
         return cls(handshake.transcript, root_key, own, signed_prekey, sending=chain)
 
     @classmethod
@@ -99,19 +101,19 @@ class Ratchet:
         return replace(self, sending=chain), header + seal(key, nonce, padded, self.transcript + header)
 
     def open(
-        self, content: bytes, *, now: int = 0, fresh: Callable[[], DhPair] = DhPair.fresh
+        self, content: bytes, *, now: int = 0, fresh: Callable[[], DhPair] = DhPair.generate
     ) -> tuple["Ratchet", bytes]:
         """The next state and the plaintext. `now` (ms since 1970) dates the keys of messages skipped.
 
         Raises TooLarge, Malformed, UnknownVersion, UnknownType, BadMessage, BadPadding, BadKey, DuplicateMessage, SenderRewound, JumpTooFar; the state stays as it is.
         """
-        check(content, ContentType.RATCHET, HEADER_BYTES + TAG_BYTES)
+        check_frame(content, ContentType.RATCHET, HEADER_BYTES + TAG_BYTES)
         _, _, session_id, ratchet_key, previous, number = _HEADER.unpack_from(content)
         if session_id != self.session_id or number == CHAIN_END:
             raise BadMessage
         position = ratchet_position(ratchet_key, number)
-        check_unspent(self.opened, position, content)
-        remembered = partial(remembering, self.opened, position, content)
+        check_not_opened(self.opened, position, content)
+        remembered = partial(add_record, self.opened, position, content)
         kept = self.kept.get((ratchet_key, number))
         if kept is not None:
             rest = {place: key for place, key in self.kept.items() if place != (ratchet_key, number)}
@@ -120,17 +122,17 @@ class Ratchet:
         if ratchet_key in self.earlier:
             raise DuplicateMessage
         is_turn = ratchet_key != self.theirs
-        heard = self._heard(ratchet_key, previous, now) if is_turn else self
+        heard = self._receive_ratchet_key(ratchet_key, previous, now) if is_turn else self
         if heard.receiving is None:
             raise BadMessage
         if number < heard.receiving.number:
             raise DuplicateMessage
-        skipped = _skipped(heard, number, now)
+        skipped = _skip_keys(heard, number, now)
         assert skipped.receiving is not None
         message_key, chain = skipped.receiving.step()
         plaintext = self._unseal(content, message_key)
         after = replace(skipped, receiving=chain, opened=remembered())
-        return (_answered(after, fresh) if is_turn else after), plaintext
+        return (_step_sending(after, fresh) if is_turn else after), plaintext
 
     def without_old_keys(self, now: int) -> "Ratchet":
         """Without the keys of messages that have been missing for 30 days."""
@@ -144,24 +146,24 @@ class Ratchet:
         key, nonce = message_secrets(message_key)
         return unpad(unseal(key, nonce, sealed, self.transcript + header))
 
-    def _heard(self, ratchet_key: bytes, previous: int, now: int) -> "Ratchet":
+    def _receive_ratchet_key(self, ratchet_key: bytes, previous: int, now: int) -> "Ratchet":
         """The peer has turned: keep what its old chain still owes, and receive under its new key."""
-        before = _skipped(self, previous, now)
-        root_key, receiving = _turn(before.root_key, before.own, ratchet_key)
+        before = _skip_keys(self, previous, now)
+        root_key, receiving = _dh_step(before.root_key, before.own, ratchet_key)
         earlier = (*before.earlier, *([before.theirs] if before.theirs else []))[-MAX_EARLIER:]
         return replace(before, root_key=root_key, theirs=ratchet_key, receiving=receiving, earlier=earlier)
 
 
-def _answered(state: Ratchet, fresh: Callable[[], DhPair]) -> Ratchet:
+def _step_sending(state: Ratchet, fresh: Callable[[], DhPair]) -> Ratchet:
     """Turn too. Only what opened gets here, so a refused message uses up no key."""
     assert state.theirs is not None
     own = fresh()
-    root_key, sending = _turn(state.root_key, own, state.theirs)
+    root_key, sending = _dh_step(state.root_key, own, state.theirs)
     previous = state.sending.number if state.sending else 0
     return replace(state, root_key=root_key, own=own, sending=sending, previous=previous)
 
 
-def _skipped(state: Ratchet, number: int, now: int) -> Ratchet:
+def _skip_keys(state: Ratchet, number: int, now: int) -> Ratchet:
     """The state with the keys of all messages before `number` in its receiving chain put aside. Raises JumpTooFar."""
     chain, theirs = state.receiving, state.theirs
     if chain is None or theirs is None or number <= chain.number:
@@ -172,7 +174,7 @@ def _skipped(state: Ratchet, number: int, now: int) -> Ratchet:
     while chain.number < number:
         place = (theirs, chain.number)
         message_key, chain = chain.step()
-        kept[place] = KeptKey(message_key, now)
+        kept[place] = SkippedKey(message_key, now)
     for place in list(kept)[: max(0, len(kept) - MAX_KEPT)]:
         del kept[place]
     return replace(state, receiving=chain, kept=kept)
@@ -184,7 +186,7 @@ def message_secrets(message_key: bytes, words: bytes = _MESSAGE) -> tuple[bytes,
     return both[:32], both[32:]
 
 
-def _turn(root_key: bytes, own: DhPair, theirs: bytes) -> tuple[bytes, Chain]:
+def _dh_step(root_key: bytes, own: DhPair, theirs: bytes) -> tuple[bytes, Chain]:
     """A DH step: the next root key, and the chain that begins."""
     both = hkdf(root_key, own.agree(theirs), _ROOT, 64)
     return both[:32], Chain(both[32:])

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, ClassVar, Final, Self, TypeVar
 from uuid import UUID
 
-from vyry.signal_protocol.contents import Content, read_id, read_octets, text_of
+from vyry.signal_protocol.contents import Content, base64_text, read_bytes, read_id
 from vyry.signal_protocol.frame import ContentType
 from vyry.signal_protocol.refusals import (
     BadContent,
@@ -25,7 +25,7 @@ from vyry.signal_protocol.sender_keys import SENDER_KEY_ID_BYTES
 
 
 #: A device is asked at most so often in an hour, and for one envelope once.
-ASKED_AN_HOUR: Final = 5
+RETRIES_PER_HOUR: Final = 5
 #: What was sent is kept so long, and at most so many messages of it, in case somebody asks.
 SENT_MILLISECONDS: Final = 7 * 86_400_000
 MAX_SENT: Final = 1_000
@@ -57,25 +57,25 @@ def remedy(refusal: Refusal, content: bytes) -> Remedy | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RetryHistory:
     """For which envelopes one device was asked, and when (ms since 1970)."""
 
     envelopes: tuple[tuple[UUID, int], ...] = ()
 
     def may_ask(self, message_id: UUID, now: int) -> bool:
         """Whether the device may be asked for this envelope: once, and for five in an hour."""
-        return len(self._lately(now)) < ASKED_AN_HOUR and all(known != message_id for known, _ in self.envelopes)
+        return len(self._recent(now)) < RETRIES_PER_HOUR and all(known != message_id for known, _ in self.envelopes)
 
-    def is_lately(self, now: int) -> bool:
+    def has_recent(self, now: int) -> bool:
         """Whether the device was asked within an hour."""
-        return bool(self._lately(now))
+        return bool(self._recent(now))
 
-    def asking(self, message_id: UUID, now: int) -> "Asked":
+    def with_request(self, message_id: UUID, now: int) -> "RetryHistory":
         """Once it is asked."""
         known = tuple(each for each in self.envelopes if now - each[1] <= _REMEMBERED)
         return replace(self, envelopes=(*known, (message_id, now)))
 
-    def _lately(self, now: int) -> list[int]:
+    def _recent(self, now: int) -> list[int]:
         return [at for _, at in self.envelopes if abs(now - at) < _HOUR]
 
 
@@ -92,7 +92,7 @@ class Retry:
     def fields(self) -> dict[str, Any]:
         """As a content carries it."""
         found = {"messageId": str(self.message_id), "reason": self.reason}
-        return found if self.sender_key_id is None else {**found, "senderKeyId": text_of(self.sender_key_id)}
+        return found if self.sender_key_id is None else {**found, "senderKeyId": base64_text(self.sender_key_id)}
 
     @classmethod
     def read(cls, content: Content) -> Self:
@@ -101,7 +101,7 @@ class Retry:
         if content.kind != cls.KIND or not isinstance(reason, str):
             raise BadContent
         message_id = read_id(content.fields.get("messageId"))
-        return cls(message_id, reason, None if key_id is None else read_octets(key_id, SENDER_KEY_ID_BYTES))
+        return cls(message_id, reason, None if key_id is None else read_bytes(key_id, SENDER_KEY_ID_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,6 @@ def may_resend(addressed: Collection[Device], asker: Device, posted_at: int, now
     return asker in addressed and now - posted_at <= SENT_MILLISECONDS
 
 
-def again(content: Content, message_id: UUID) -> Content:
+def as_resend(content: Content, message_id: UUID) -> Content:
     """The same content in answer to a `retry` for that envelope: who has it already knows it by its id, and drops it."""
     return replace(content, fields={**content.fields, "resendOf": str(message_id)})

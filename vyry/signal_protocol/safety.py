@@ -44,14 +44,14 @@ def safety_number(one: bytes, other: bytes) -> str:
     return "".join(sorted((digits(one), digits(other))))
 
 
-def scannable(shower: bytes, other: bytes) -> bytes:
+def qr_payload(shower: bytes, other: bytes) -> bytes:
     """What one side shows as a QR."""
     return _SCAN_VERSION + shower[:_HALF] + other[:_HALF]
 
 
-def matches(scanned: bytes, own: bytes, theirs: bytes) -> bool:
+def matches_qr(scanned: bytes, own: bytes, theirs: bytes) -> bool:
     """Whether a scanned QR was shown by the one whose fingerprint is `theirs`."""
-    return hmac.compare_digest(scanned, scannable(theirs, own))
+    return hmac.compare_digest(scanned, qr_payload(theirs, own))
 
 
 def device_list_fingerprint(user_id: UUID, identity_key: bytes, devices: Iterable[ListedKeys]) -> bytes:

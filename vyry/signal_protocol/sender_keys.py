@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
-from vyry.signal_protocol.contents import Content, read_octets, text_of
-from vyry.signal_protocol.frame import VERSION, ContentType, check
+from vyry.signal_protocol.contents import Content, base64_text, read_bytes
+from vyry.signal_protocol.frame import VERSION, ContentType, check_frame
 from vyry.signal_protocol.padding import pad, unpad
 from vyry.signal_protocol.primitives import (
     KEY_BYTES,
@@ -29,7 +29,7 @@ from vyry.signal_protocol.ratchet import (
     MAX_JUMP,
     MAX_KEPT,
     Chain,
-    KeptKey,
+    SkippedKey,
     message_secrets,
 )
 from vyry.signal_protocol.refusals import (
@@ -41,7 +41,7 @@ from vyry.signal_protocol.refusals import (
     SenderKeyConflict,
     SenderKeyUnknown,
 )
-from vyry.signal_protocol.spent import check_unspent, group_position, remembering
+from vyry.signal_protocol.replay_record import add_record, check_not_opened, group_position
 
 
 SENDER_KEY_ID_BYTES: Final = 16
@@ -58,7 +58,7 @@ _SIGNATURE: Final = label("sender key signature")
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class SenderKeyScope:
     """In which conversation a device writes."""
 
     conversation_id: UUID
@@ -82,8 +82,8 @@ class Distribution:
 
     def fields(self) -> dict[str, Any]:
         """As a content carries it."""
-        keys = {"chainKey": text_of(self.chain_key), "signingKey": text_of(self.signing_key)}
-        return {"senderKeyId": text_of(self.sender_key_id), "iteration": self.iteration, **keys}
+        keys = {"chainKey": base64_text(self.chain_key), "signingKey": base64_text(self.signing_key)}
+        return {"senderKeyId": base64_text(self.sender_key_id), "iteration": self.iteration, **keys}
 
     @classmethod
     def read(cls, content: Content) -> Self:
@@ -91,8 +91,8 @@ class Distribution:
         said, iteration = content.fields, content.fields.get("iteration")
         if content.kind != cls.KIND or type(iteration) is not int or not 0 <= iteration < CHAIN_END:
             raise BadContent
-        key_id = read_octets(said.get("senderKeyId"), SENDER_KEY_ID_BYTES)
-        chain_key, signing_key = (read_octets(said.get(name), KEY_BYTES) for name in ("chainKey", "signingKey"))
+        key_id = read_bytes(said.get("senderKeyId"), SENDER_KEY_ID_BYTES)
+        chain_key, signing_key = (read_bytes(said.get(name), KEY_BYTES) for name in ("chainKey", "signingKey"))
         return cls(key_id, iteration, chain_key, signing_key)
 
 
@@ -100,16 +100,16 @@ class Distribution:
 class SenderKey:
     """A device's own generation in a conversation; `chain.number` is the iteration."""
 
-    where: Where
+    where: SenderKeyScope
     sender_key_id: bytes
     signing: SigningPair
     chain: Chain
 
     @classmethod
-    def fresh(cls, where: Where) -> Self:
+    def generate(cls, where: SenderKeyScope) -> Self:
         """A new generation."""
         chain = Chain(secrets.token_bytes(32))
-        return cls(where, secrets.token_bytes(SENDER_KEY_ID_BYTES), SigningPair.fresh(), chain)
+        return cls(where, secrets.token_bytes(SENDER_KEY_ID_BYTES), SigningPair.generate(), chain)
 
     def distribution(self) -> Distribution:
         """For readers who join now: nothing older opens with it."""
@@ -129,7 +129,7 @@ class SenderKey:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Reader:
+class KeyRecipient:
     """A device that is to read. A number given again is another device, told by its registration id and, since that is the node's word, by a hash of its keys."""
 
     address: Address
@@ -138,36 +138,36 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class OwnSenderKey:
     """An own sender key, when it was made (ms since 1970), and the devices that hold it, the own other ones too."""
 
     key: SenderKey
     made_at: int
-    told: tuple[Reader, ...] = ()
+    told: tuple[KeyRecipient, ...] = ()
 
     @classmethod
-    def fresh(cls, where: Where, now: int) -> Self:
+    def generate(cls, where: SenderKeyScope, now: int) -> Self:
         """A new generation that nobody holds yet."""
-        return cls(SenderKey.fresh(where), now)
+        return cls(SenderKey.generate(where), now)
 
-    def is_due(self, readers: Collection[Reader], now: int) -> bool:
+    def needs_rotation(self, readers: Collection[KeyRecipient], now: int) -> bool:
         """Whether a new generation has to be made before the next message: somebody who holds this one is to read no more, or it is used up."""
         is_old = now - self.made_at >= GENERATION_MILLISECONDS or self.key.chain.number >= GENERATION_MESSAGES
         return is_old or not set(self.told) <= set(readers)
 
-    def untold(self, readers: Collection[Reader]) -> tuple[Reader, ...]:
+    def missing_recipients(self, readers: Collection[KeyRecipient]) -> tuple[KeyRecipient, ...]:
         """Who has to be told before the next message."""
         return tuple(sorted(set(readers) - set(self.told)))
 
-    def telling(self, readers: Collection[Reader]) -> "Speaker":
+    def with_recipients(self, readers: Collection[KeyRecipient]) -> "OwnSenderKey":
         """Once these devices were told."""
         return replace(self, told=tuple(sorted({*self.told, *readers})))
 
-    def untelling(self, address: Address) -> "Speaker":
+    def without_recipient(self, address: Address) -> "OwnSenderKey":
         """This device has lost what it was told."""
         return replace(self, told=tuple(reader for reader in self.told if reader.address != address))
 
-    def seal(self, plaintext: bytes) -> tuple["Speaker", bytes]:
+    def seal(self, plaintext: bytes) -> tuple["OwnSenderKey", bytes]:
         """As SenderKey.seal."""
         key, content = self.key.seal(plaintext)
         return replace(self, key=key), content
@@ -179,7 +179,7 @@ class Generation:
 
     signing_key: bytes
     chain: Chain
-    skipped: Mapping[int, KeptKey] = field(default_factory=dict, repr=False)
+    skipped: Mapping[int, SkippedKey] = field(default_factory=dict, repr=False)
     #: The messages opened lately, as `spent` keeps them.
     opened: bytes = field(default=b"", repr=False)
     #: When its last message was opened, or it was told.
@@ -196,16 +196,16 @@ class Generation:
         kept = {iteration: key for iteration, key in self.skipped.items() if now - key.at <= KEPT_MILLISECONDS}
         return self if len(kept) == len(self.skipped) else replace(self, skipped=kept)
 
-    def replaced(self, now: int) -> "Generation":
+    def mark_replaced(self, now: int) -> "Generation":
         """Once another one was told."""
         return self if self.replaced_at is not None else replace(self, replaced_at=now)
 
     def step_to(self, iteration: int, content: bytes, now: int) -> tuple["Generation", bytes]:
         """The generation once this message is opened, and its message key. Raises DuplicateMessage, SenderRewound, JumpTooFar."""
         position = group_position(iteration)
-        check_unspent(self.opened, position, content)
+        check_not_opened(self.opened, position, content)
         kept, chain = dict(self.skipped), self.chain
-        used = replace(self, opened=remembering(self.opened, position, content), used_at=now)
+        used = replace(self, opened=add_record(self.opened, position, content), used_at=now)
         if iteration < chain.number:
             if iteration not in kept:
                 raise DuplicateMessage
@@ -216,7 +216,7 @@ class Generation:
         while chain.number < iteration:
             number = chain.number
             message_key, chain = chain.step()
-            kept[number] = KeptKey(message_key, now)
+            kept[number] = SkippedKey(message_key, now)
         for oldest in list(kept)[: max(0, len(kept) - MAX_KEPT)]:
             del kept[oldest]
         message_key, chain = chain.step()
@@ -227,7 +227,7 @@ class Generation:
 class Generations:
     """The sender keys of one device in one conversation, as a reader holds them: at most 5, the oldest first."""
 
-    where: Where
+    where: SenderKeyScope
     held: Mapping[bytes, Generation] = field(default_factory=dict)
 
     def accept(self, told: Distribution, *, now: int = 0, sure_at: int | None = None) -> "Generations":
@@ -240,7 +240,7 @@ class Generations:
         check_signing_key(told.signing_key)
         if len(told.sender_key_id) != SENDER_KEY_ID_BYTES or len(told.chain_key) != 32 or told.iteration >= CHAIN_END:
             raise Malformed
-        held = {key_id: each.replaced(now) for key_id, each in self.held.items()}
+        held = {key_id: each.mark_replaced(now) for key_id, each in self.held.items()}
         chain = Chain(told.chain_key, told.iteration)
         held[told.sender_key_id] = Generation(told.signing_key, chain, used_at=now)
         for oldest in list(held)[: max(0, len(held) - MAX_GENERATIONS)]:
@@ -254,7 +254,7 @@ class Generations:
 
         Raises TooLarge, Malformed, UnknownVersion, UnknownType, SenderKeyUnknown, BadSignature, DuplicateMessage, SenderRewound, JumpTooFar, BadMessage, BadPadding.
         """
-        check(content, ContentType.SENDER_KEY, _SHORTEST)
+        check_frame(content, ContentType.SENDER_KEY, _SHORTEST)
         body, signature = content[:-SIGNATURE_BYTES], content[-SIGNATURE_BYTES:]
         _, _, sender_key_id, iteration = _HEADER.unpack_from(body)
         generation = self.held.get(sender_key_id)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from vyry.signal_protocol.case_devices import CaseDevice
 from vyry.signal_protocol.primitives import DhPair, Encapsulated
 from vyry.signal_protocol.refusals import Refusal
-from vyry.signal_protocol.sessions import Arrival, Drawn
+from vyry.signal_protocol.sessions import HandshakeRandomness, IncomingContent
 from vyry.signal_protocol.vector_values import Found, Mismatch, Value, compare, octets
 
 
@@ -19,7 +19,7 @@ def expected_in(step: Value) -> list[str]:
     return [name for name in EXPECTED if name in step and (name, step["do"]) != ("plaintext", "seal")]
 
 
-class Devices:
+class CaseDevices:
     """The devices of a case, and what they said."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
@@ -29,9 +29,9 @@ class Devices:
         #: By reader and number of a message: the session that it was opened in.
         self._opened: dict[tuple[str, int], bytes] = {}
 
-    def do(self, step: Value) -> Found:
+    def run_step(self, step: Value) -> Found:
         """One step: what comes out of it, and the sessions of its device after it. A refused one changes nothing."""
-        device, acts = self._devices[step["side"]], self._acts()
+        device, acts = self._devices[step["side"]], self._actions()
         if step["do"] not in acts:
             raise Mismatch(f"the step {step['do']} is not known")
         try:
@@ -42,7 +42,7 @@ class Devices:
         active = sessions.active.session_id if sessions.active is not None else None
         return {**found, "active": active, "archived": [each.session_id for each in sessions.archived]}
 
-    def _acts(self) -> Mapping[str, Callable[[CaseDevice, Value], Found]]:
+    def _actions(self) -> Mapping[str, Callable[[CaseDevice, Value], Found]]:
         return {
             "begin": self._begin,
             "seal": self._seal,
@@ -55,9 +55,9 @@ class Devices:
 
     def _begin(self, device: CaseDevice, step: Value) -> Found:
         other = self._devices[step["with"]]
-        ephemeral, pair = (DhPair.of(octets(step[name])) for name in ("ephemeralPrivate", "ratchetPrivate"))
+        ephemeral, pair = (DhPair.from_private(octets(step[name])) for name in ("ephemeralPrivate", "ratchetPrivate"))
         shared = Encapsulated(octets(step["pqCiphertext"]), octets(step["pqSharedSecret"]))
-        drawn = Drawn(ephemeral, shared, lambda: pair)
+        drawn = HandshakeRandomness(ephemeral, shared, lambda: pair)
         device.sessions = device.sessions.begin(
             device.own, other.bundle(step), step["at"], identity_key=device.identity_key, drawn=drawn
         )
@@ -71,20 +71,20 @@ class Devices:
 
     def _open(self, device: CaseDevice, step: Value) -> Found:
         sender, content = self._devices[step["from"]].own.address, self._said[step["message"]]
-        arrival = Arrival(sender, content, step["at"], device.identity_key, device.listed)
-        pair = DhPair.of(octets(step["ratchetPrivate"]))
+        arrival = IncomingContent(sender, content, step["at"], device.identity_key, device.listed)
+        pair = DhPair.from_private(octets(step["ratchetPrivate"]))
         session_id, plaintext = device.open(arrival, lambda: pair)
         self._opened[step["side"], step["message"]] = session_id
         return {"plaintext": plaintext}
 
     def _accept(self, device: CaseDevice, step: Value) -> Found:
         device.identity_key, device.listed = self._devices[step["device"]].own.identity.public, None
-        device.sessions = device.sessions.of_identity(device.identity_key)
+        device.sessions = device.sessions.restrict_to_identity(device.identity_key)
         return {}
 
     def _list(self, device: CaseDevice, step: Value) -> Found:
         device.listed = self._devices[step["device"]].peer()
-        device.sessions = device.sessions.meet(device.listed, step["at"])
+        device.sessions = device.sessions.retire_unlisted(device.listed, step["at"])
         return {}
 
     def _activate(self, device: CaseDevice, step: Value) -> Found:
@@ -98,11 +98,13 @@ class Devices:
 
 def run(case: Mapping[str, Any]) -> Found:
     """Do all steps of a case, and compare each; every step says which sessions there are after it. Raises Mismatch."""
-    devices = Devices(case["input"])
+    devices = CaseDevices(case["input"])
     for number, step in enumerate(case["steps"]):
         # What a step does not say about what comes out is not passed over.
         needed = {"active": "?", "archived": "?", "refusal": None}
         if step["do"] == "open" and "refusal" not in step:
             needed["plaintext"] = "?"
-        compare(devices.do(step), {**needed, **{name: step[name] for name in expected_in(step)}}, f"step {number}: ")
+        compare(
+            devices.run_step(step), {**needed, **{name: step[name] for name in expected_in(step)}}, f"step {number}: "
+        )
     return {}

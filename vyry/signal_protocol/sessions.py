@@ -9,8 +9,16 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final, Protocol
 
-from vyry.signal_protocol.frame import ContentType, type_of
-from vyry.signal_protocol.handshake import SESSION_ID_BYTES, Handshake, Prefix, Prekeys, answer, begin, split
+from vyry.signal_protocol.frame import ContentType, content_type
+from vyry.signal_protocol.handshake import (
+    SESSION_ID_BYTES,
+    Handshake,
+    Prefix,
+    Prekeys,
+    answer,
+    begin,
+    split_prekey_message,
+)
 from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey, OwnDevice
 from vyry.signal_protocol.primitives import Address, DhPair, Encapsulated
 from vyry.signal_protocol.ratchet import Ratchet
@@ -28,40 +36,40 @@ from vyry.signal_protocol.refusals import (
 MAX_ARCHIVED: Final = 5
 _DAY: Final = 86_400_000
 #: Milliseconds after which a session that nobody answers, or answered last, makes room for a new handshake.
-UNANSWERED: Final = 30 * _DAY
-STALE: Final = 90 * _DAY
+UNANSWERED_MS: Final = 30 * _DAY
+STALE_MS: Final = 90 * _DAY
 #: Late mail of a device that another one has replaced is opened for so long: as long as mail can wait.
-LATE: Final = 30 * _DAY
+LATE_MS: Final = 30 * _DAY
 _SESSION_ID: Final = slice(2, 2 + SESSION_ID_BYTES)
 
 
-class Keeper(Protocol):
+class PrekeyProvider(Protocol):
     """The kept prekeys of this device; None for one that is not held (any more)."""
 
-    def signed(self, prekey_id: int) -> DhPrekey | None:
+    def signed_prekey(self, prekey_id: int) -> DhPrekey | None:
         """A signed prekey."""
         ...
 
-    def one_time(self, prekey_id: int) -> DhPrekey | None:
+    def one_time_prekey(self, prekey_id: int) -> DhPrekey | None:
         """A one-time prekey."""
         ...
 
-    def pq(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
+    def pq_prekey(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
         """A PQ prekey of that name space."""
         ...
 
-    def was_answered(self, transcript: bytes) -> bool:
+    def has_answered(self, transcript: bytes) -> bool:
         """Whether the replay record holds this handshake."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class HandshakeRandomness:
     """The randomness of a handshake, as far as it is given (vectors): the ephemeral key, what was encapsulated, and what makes the first ratchet key."""
 
     ephemeral: DhPair | None = None
     encapsulated: Encapsulated | None = None
-    fresh: Callable[[], DhPair] = DhPair.fresh
+    fresh: Callable[[], DhPair] = DhPair.generate
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +106,15 @@ class Session:
         """Whether one began it oneself, and nothing came back yet."""
         return self.prefix is not None
 
-    def is_due(self, now: int) -> bool:
+    def needs_handshake(self, now: int) -> bool:
         """Whether a new handshake should bring fresh secrets."""
         if self.is_unanswered:
-            return now - self.began_at > UNANSWERED
-        return now - (self.answered_at or self.began_at) > STALE
+            return now - self.began_at > UNANSWERED_MS
+        return now - (self.answered_at or self.began_at) > STALE_MS
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AcceptedHandshake:
     """A handshake that was just answered: what to delete, and to remember, in the transaction that stores the sessions."""
 
     peer: PeerDevice
@@ -127,11 +135,11 @@ class Opened:
     session_id: bytes
     peer: PeerDevice
     plaintext: bytes = field(repr=False)
-    answered: Answered | None = None
+    answered: AcceptedHandshake | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class IncomingContent:
     """A content that came from a device. `identity_key` is the one held for its user, None before the first; `listed` is the device that a verified list has under the sender's number, None when no list is known; `is_ended`: it is known to have none."""
 
     sender: Address
@@ -141,12 +149,12 @@ class Arrival:
     listed: PeerDevice | None = None
     is_ended: bool = False
     #: What ends old keys, for a clock that is in doubt; `at` unless given.
-    sure_at: int | None = None
+    trusted_at: int | None = None
 
     @property
-    def keys_end_by(self) -> int:
+    def expire_keys_before(self) -> int:
         """Keys whose time was over by then are gone."""
-        return self.at if self.sure_at is None else self.sure_at
+        return self.at if self.trusted_at is None else self.trusted_at
 
     def is_current(self, peer: PeerDevice) -> bool:
         """Whether a session with this device may be used for sending."""
@@ -160,9 +168,9 @@ class Sessions:
     active: Session | None = None
     archived: tuple[Session, ...] = ()
 
-    def must_begin(self, now: int) -> bool:
+    def needs_bundle(self, now: int) -> bool:
         """Whether a bundle has to be claimed before the next content is sealed."""
-        return self.active is None or self.active.is_due(now)
+        return self.active is None or self.active.needs_handshake(now)
 
     def begin(
         self,
@@ -171,7 +179,7 @@ class Sessions:
         now: int,
         *,
         identity_key: bytes | None = None,
-        drawn: Drawn | None = None,
+        drawn: HandshakeRandomness | None = None,
     ) -> "Sessions":
         """A new session with the device of this bundle becomes the active one. `identity_key` is the one held for its user, None before the first. Randomness may be given (vectors).
 
@@ -179,10 +187,10 @@ class Sessions:
         """
         if identity_key not in (None, bundle.identity_key):
             raise IdentityChanged
-        drawn = drawn or Drawn()
+        drawn = drawn or HandshakeRandomness()
         prefix, handshake = begin(own, bundle, ephemeral=drawn.ephemeral, encapsulated=drawn.encapsulated)
         ratchet = Ratchet.initiator(handshake, bundle.signed_prekey.key, drawn.fresh)
-        return self._activated(Session(ratchet, peer_of(bundle), now, prefix=prefix.pack()))
+        return self._activated(Session(ratchet, peer_device(bundle), now, prefix=prefix.pack()))
 
     def seal(self, plaintext: bytes) -> tuple["Sessions", bytes]:
         """The next value, and the content for the wire. Raises SessionUnknown when there is none to send in, TooLarge."""
@@ -192,15 +200,20 @@ class Sessions:
         return replace(self, active=replace(self.active, ratchet=ratchet)), (self.active.prefix or b"") + message
 
     def open(
-        self, own: OwnDevice, arrival: Arrival, keeper: Keeper, *, fresh: Callable[[], DhPair] = DhPair.fresh
+        self,
+        own: OwnDevice,
+        arrival: IncomingContent,
+        keeper: PrekeyProvider,
+        *,
+        fresh: Callable[[], DhPair] = DhPair.generate,
     ) -> Opened:
         """Open a prekey or ratchet message. Raises a Refusal; then nothing has changed, and nothing is to be stored.
 
         A session of another identity than the one held opens nothing (SessionUnknown); one with another device than the listed one never becomes active.
         Keys of messages that have been missing for 30 days, and sessions with devices that ended 30 days ago, open nothing, and what comes back holds none.
         """
-        known = self._without_old_keys(arrival.keys_end_by)
-        match type_of(arrival.content):
+        known = self._without_old_keys(arrival.expire_keys_before)
+        match content_type(arrival.content):
             case ContentType.RATCHET:
                 return known._open_known(arrival, fresh)  # noqa: SLF001  of the same class
             case ContentType.PREKEY:
@@ -213,15 +226,15 @@ class Sessions:
         active, *archived = (
             each and replace(each, ratchet=each.ratchet.without_old_keys(now)) for each in (self.active, *self.archived)
         )
-        return Sessions(active, tuple(each for each in archived if each and now - (each.ended_at or now) <= LATE))
+        return Sessions(active, tuple(each for each in archived if each and now - (each.ended_at or now) <= LATE_MS))
 
-    def meet(self, listed: PeerDevice, now: int) -> "Sessions":
+    def retire_unlisted(self, listed: PeerDevice, now: int) -> "Sessions":
         """Only sessions with the listed device may be active; those with another one under its number open late mail for 30 days."""
         is_replaced = self.active is not None and self.active.peer != listed
         known = self.archive() if is_replaced else self
-        return replace(known, archived=tuple(_ended(each, listed, now) for each in known.archived))
+        return replace(known, archived=tuple(_mark_ended(each, listed, now) for each in known.archived))
 
-    def of_identity(self, identity_key: bytes) -> "Sessions":
+    def restrict_to_identity(self, identity_key: bytes) -> "Sessions":
         """Without the sessions of any other identity: that key was given up, and nothing of it is opened again."""
         kept = [each for each in self._all() if each.peer.identity_key == identity_key]
         return Sessions(
@@ -230,7 +243,7 @@ class Sessions:
 
     def activate(self, session_id: bytes) -> "Sessions":
         """The session in which a `retry` or `resync` came is the active one, whatever the tie-break said, unless its device has ended. Raises SessionUnknown."""
-        session = self._held(session_id)
+        session = self._require(session_id)
         return self if session.ended_at is not None else self._activated(session)
 
     def archive(self) -> "Sessions":
@@ -239,10 +252,10 @@ class Sessions:
             return self
         return Sessions(None, (self.active, *self.archived)[:MAX_ARCHIVED])
 
-    def _open_known(self, arrival: Arrival, fresh: Callable[[], DhPair]) -> Opened:
+    def _open_known(self, arrival: IncomingContent, fresh: Callable[[], DhPair]) -> Opened:
         if len(arrival.content) < _SESSION_ID.stop:
             raise Malformed
-        session = self._held(arrival.content[_SESSION_ID])
+        session = self._require(arrival.content[_SESSION_ID])
         if arrival.identity_key not in (None, session.peer.identity_key):
             raise SessionUnknown
         ratchet, plaintext = session.ratchet.open(arrival.content, now=arrival.at, fresh=fresh)
@@ -250,8 +263,10 @@ class Sessions:
         after = self._activated(heard) if arrival.is_current(session.peer) else self._replaced(heard)
         return Opened(after, heard.session_id, heard.peer, plaintext)
 
-    def _open_prekey(self, own: OwnDevice, arrival: Arrival, keeper: Keeper, fresh: Callable[[], DhPair]) -> Opened:
-        prefix, message = split(arrival.content)
+    def _open_prekey(
+        self, own: OwnDevice, arrival: IncomingContent, keeper: PrekeyProvider, fresh: Callable[[], DhPair]
+    ) -> Opened:
+        prefix, message = split_prekey_message(arrival.content)
         if arrival.identity_key not in (None, prefix.identity_key):
             raise IdentityChanged
         prefix_hash = sha256(prefix.pack()).digest()
@@ -264,7 +279,7 @@ class Sessions:
             return Opened(self._replaced(replace(held, ratchet=ratchet)), held.session_id, held.peer, plaintext)
         prekeys = find_prekeys(prefix, keeper)
         handshake = answer(own, arrival.sender, prefix, prekeys)
-        if keeper.was_answered(handshake.transcript):
+        if keeper.has_answered(handshake.transcript):
             raise PrekeyReplayed
         # A message of another session id than this handshake makes is a BadMessage of the ratchet.
         ratchet, plaintext = Ratchet.responder(handshake, prekeys.signed.pair).open(
@@ -273,11 +288,13 @@ class Sessions:
         peer = PeerDevice(prefix.identity_key, prefix.identity_dh_key, prefix.registration_id)
         begun = Session(ratchet, peer, arrival.at, prefix_hash=prefix_hash, answered_at=arrival.at)
         after = (
-            self._settled(begun) if arrival.is_current(peer) else self._archived(replace(begun, ended_at=arrival.at))
+            self._resolve_simultaneous(begun)
+            if arrival.is_current(peer)
+            else self._archived(replace(begun, ended_at=arrival.at))
         )
-        return Opened(after, begun.session_id, peer, plaintext, _answered(peer, prefix, handshake))
+        return Opened(after, begun.session_id, peer, plaintext, _accepted(peer, prefix, handshake))
 
-    def _settled(self, fresh: Session) -> "Sessions":
+    def _resolve_simultaneous(self, fresh: Session) -> "Sessions":
         """A session that the peer began becomes active; when both began at once, the one with the smaller id does, on both sides."""
         active = self.active
         if active is not None and active.is_unanswered and active.session_id < fresh.session_id:
@@ -303,36 +320,36 @@ class Sessions:
     def _find(self, session_id: bytes) -> Session | None:
         return next((each for each in self._all() if each.session_id == session_id), None)
 
-    def _held(self, session_id: bytes) -> Session:
+    def _require(self, session_id: bytes) -> Session:
         found = self._find(session_id)
         if found is None:
             raise SessionUnknown
         return found
 
 
-def peer_of(bundle: Bundle) -> PeerDevice:
+def peer_device(bundle: Bundle) -> PeerDevice:
     """The device that a bundle is of."""
     return PeerDevice(bundle.identity_key, bundle.identity_dh_key, bundle.registration_id)
 
 
-def find_prekeys(prefix: Prefix, keeper: Keeper) -> Prekeys:
+def find_prekeys(prefix: Prefix, keeper: PrekeyProvider) -> Prekeys:
     """The kept prekeys that a handshake was made for. Raises PrekeyUnknown."""
-    signed = keeper.signed(prefix.signed_prekey_id)
-    pq = keeper.pq(prefix.pq_prekey_id, is_last_resort=prefix.pq_is_last_resort)
-    one_time = keeper.one_time(prefix.one_time_prekey_id) if prefix.one_time_prekey_id else None
+    signed = keeper.signed_prekey(prefix.signed_prekey_id)
+    pq = keeper.pq_prekey(prefix.pq_prekey_id, is_last_resort=prefix.pq_is_last_resort)
+    one_time = keeper.one_time_prekey(prefix.one_time_prekey_id) if prefix.one_time_prekey_id else None
     if signed is None or pq is None or (prefix.one_time_prekey_id and one_time is None):
         raise PrekeyUnknown
     return Prekeys(signed, one_time, pq)
 
 
-def _ended(session: Session, listed: PeerDevice, now: int) -> Session:
+def _mark_ended(session: Session, listed: PeerDevice, now: int) -> Session:
     if session.peer == listed:
         return replace(session, ended_at=None)
     return replace(session, ended_at=session.ended_at or now)
 
 
-def _answered(peer: PeerDevice, prefix: Prefix, handshake: Handshake) -> Answered:
-    return Answered(
+def _accepted(peer: PeerDevice, prefix: Prefix, handshake: Handshake) -> AcceptedHandshake:
+    return AcceptedHandshake(
         peer,
         prefix.signed_prekey_id,
         prefix.one_time_prekey_id,

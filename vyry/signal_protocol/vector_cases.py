@@ -11,7 +11,13 @@ from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey, OwnDevice
 from vyry.signal_protocol.primitives import Address, DhPair, Encapsulated, KemPair, SigningPair, verify
 from vyry.signal_protocol.ratchet import Chain, Ratchet, message_secrets
 from vyry.signal_protocol.refusals import Refusal
-from vyry.signal_protocol.sender_keys import Distribution, Generations, SenderKey, Where, sender_message_secrets
+from vyry.signal_protocol.sender_keys import (
+    Distribution,
+    Generations,
+    SenderKey,
+    SenderKeyScope,
+    sender_message_secrets,
+)
 from vyry.signal_protocol.sessions import find_prekeys
 from vyry.signal_protocol.vector_values import Found, Mismatch, Value, address_of, compare, device_of, octets, shown
 
@@ -31,12 +37,12 @@ def _pqxdh(case: Mapping[str, Any]) -> Found:
     given = case["input"]
     alice, bob = device_of(given["initiator"]), device_of(given["responder"])
     keys = given["responder"]
-    signed = DhPrekey(keys["signedPrekey"]["id"], DhPair.of(octets(keys["signedPrekey"]["private"])))
+    signed = DhPrekey(keys["signedPrekey"]["id"], DhPair.from_private(octets(keys["signedPrekey"]["private"])))
     one_time = keys.get("oneTimePrekey")
-    once = DhPrekey(one_time["id"], DhPair.of(octets(one_time["private"]))) if one_time else None
+    once = DhPrekey(one_time["id"], DhPair.from_private(octets(one_time["private"]))) if one_time else None
     pq = keys["pqPrekey"]
-    kem = KemPrekey(pq["id"], KemPair.of(octets(pq["seed"])), pq["isLastResort"])
-    ephemeral = DhPair.of(octets(given["initiator"]["ephemeralPrivate"]))
+    kem = KemPrekey(pq["id"], KemPair.from_seed(octets(pq["seed"])), pq["isLastResort"])
+    ephemeral = DhPair.from_private(octets(given["initiator"]["ephemeralPrivate"]))
     shared = Encapsulated(octets(given["pqCiphertext"]), octets(given["pqSharedSecret"]))
     prekeys = Prekeys(signed, once, kem)
     if "prefix" in given:
@@ -66,31 +72,31 @@ def _pqxdh(case: Mapping[str, Any]) -> Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _GivenPrekeys:
     """A keeper of just these prekeys."""
 
     prekeys: Prekeys
     replays: frozenset[bytes] = frozenset()
 
-    def signed(self, prekey_id: int) -> DhPrekey | None:
+    def signed_prekey(self, prekey_id: int) -> DhPrekey | None:
         return self.prekeys.signed if self.prekeys.signed.id == prekey_id else None
 
-    def one_time(self, prekey_id: int) -> DhPrekey | None:
+    def one_time_prekey(self, prekey_id: int) -> DhPrekey | None:
         held = self.prekeys.one_time
         return held if held is not None and held.id == prekey_id else None
 
-    def pq(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
+    def pq_prekey(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
         held = self.prekeys.pq
         return held if (held.id, held.is_last_resort) == (prekey_id, is_last_resort) else None
 
-    def was_answered(self, transcript: bytes) -> bool:
+    def has_answered(self, transcript: bytes) -> bool:
         return transcript in self.replays
 
 
 def _answered(bob: OwnDevice, initiator: Address, packed: bytes, prekeys: Prekeys) -> Found:
     """What the responder makes of a prefix that was given."""
     prefix = Prefix.unpack(packed)
-    handshake = answer(bob, initiator, prefix, find_prekeys(prefix, _Held(prekeys)))
+    handshake = answer(bob, initiator, prefix, find_prekeys(prefix, _GivenPrekeys(prekeys)))
     names = {"transcript": handshake.transcript, "sessionId": handshake.session_id, "rootKey": handshake.root_key}
     return {**names, "prefix": prefix.pack()}
 
@@ -121,7 +127,7 @@ def _published(who: str, device: OwnDevice) -> Found:
 def _ratchet(case: Mapping[str, Any]) -> Found:
     given = case["input"]
     handshake = Handshake(octets(given["transcript"]), octets(given["rootKey"]))
-    signed = DhPair.of(octets(given["signedPrekeyPrivate"]))
+    signed = DhPair.from_private(octets(given["signedPrekeyPrivate"]))
     fresh = {side: _in_order(given[f"{side}RatchetPrivates"]) for side in ("initiator", "responder")}
     sides = {
         "initiator": Ratchet.initiator(handshake, signed.public, fresh["initiator"].__next__),
@@ -147,7 +153,7 @@ def _ratchet_step(step: Value, said: "Said", state: Ratchet, fresh: Iterator[DhP
 
 
 def _in_order(privates: Sequence[str]) -> Iterator[DhPair]:
-    return (DhPair.of(octets(private)) for private in privates)
+    return (DhPair.from_private(octets(private)) for private in privates)
 
 
 #: By the number of a message: its content, and what was said in it.
@@ -219,8 +225,8 @@ def _final(state: Ratchet) -> Found:
 
 def _sender_keys(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    where = Where(UUID(given["conversationId"]), address_of(given["sender"]))
-    signing = SigningPair.of(octets(given["signingPrivate"]))
+    where = SenderKeyScope(UUID(given["conversationId"]), address_of(given["sender"]))
+    signing = SigningPair.from_private(octets(given["signingPrivate"]))
     key = SenderKey(where, octets(given["senderKeyId"]), signing, Chain(octets(given["chainKey"])))
     reader = Generations(where).accept(key.distribution())
     said: Said = {}
@@ -274,10 +280,13 @@ def _attachment(case: Mapping[str, Any]) -> Found:
 
 def _linking(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    new, approver = DhPair.of(octets(given["newPrivate"])), DhPair.of(octets(given["approverPrivate"]))
+    new, approver = (
+        DhPair.from_private(octets(given["newPrivate"])),
+        DhPair.from_private(octets(given["approverPrivate"])),
+    )
     offer = linking.LinkOffer(UUID(given["linkId"]), new.public, octets(given["qrSecret"]))
-    here = linking.LinkSecrets.of(offer, new, approver.public)
-    there = linking.LinkSecrets.of(linking.LinkOffer.read(offer.uri()), approver, approver.public)
+    here = linking.LinkSecrets.derive(offer, new, approver.public)
+    there = linking.LinkSecrets.derive(linking.LinkOffer.read(offer.uri()), approver, approver.public)
     plaintext = octets(given["provisioning"])
     sealed = octets(given["sealed"]) if "sealed" in given else there.seal(plaintext)
     if here.open(sealed) != plaintext or here != there:
@@ -307,7 +316,7 @@ def _safety_number(case: Mapping[str, Any]) -> Found:
         "fingerprintOne": one,
         "fingerprintTwo": two,
         "safetyNumber": safety.safety_number(one, two),
-        "scannableShownByOne": safety.scannable(one, two),
+        "scannableShownByOne": safety.qr_payload(one, two),
         "deviceListFingerprint": listed,
         "deviceListDigits": safety.digits(listed),
     }
@@ -321,7 +330,7 @@ def _signature(case: Mapping[str, Any]) -> Found:
 
 def _agreement(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    return {"sharedSecret": DhPair.of(octets(given["privateKey"])).agree(octets(given["publicKey"]))}
+    return {"sharedSecret": DhPair.from_private(octets(given["privateKey"])).agree(octets(given["publicKey"]))}
 
 
 #: Topics whose cases may expect all they expect in their steps.

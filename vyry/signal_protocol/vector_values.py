@@ -51,5 +51,8 @@ def address_of(device: Value) -> Address:
 
 def device_of(device: Value) -> OwnDevice:
     """A device with its private keys, as a case gives it."""
-    identity, dh = SigningPair.of(octets(device["identityPrivate"])), DhPair.of(octets(device["identityDhPrivate"]))
+    identity, dh = (
+        SigningPair.from_private(octets(device["identityPrivate"])),
+        DhPair.from_private(octets(device["identityDhPrivate"])),
+    )
     return OwnDevice(address_of(device), device.get("registrationId", 1), identity, dh)

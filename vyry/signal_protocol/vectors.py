@@ -22,7 +22,7 @@ SUITE: Final = "vyry"
 VERSION: Final = 1
 
 
-class Unusable(Exception):
+class InvalidVectorFile(Exception):
     """A file that no case can be taken from."""
 
 
@@ -53,15 +53,15 @@ def cases_of(path: Path) -> tuple[object, list[object]]:
         file = json.loads(path.read_text(encoding="utf-8"))
         suite, version, topic, cases = (file[name] for name in ("suite", "version", "topic", "cases"))
     except OSError as problem:
-        raise Unusable(f"cannot be read ({problem.strerror})") from None
+        raise InvalidVectorFile(f"cannot be read ({problem.strerror})") from None
     except (ValueError, RecursionError):
-        raise Unusable("is no JSON") from None
+        raise InvalidVectorFile("is no JSON") from None
     except (KeyError, TypeError):
-        raise Unusable("is no file of vectors: suite, version, topic and cases are needed") from None
+        raise InvalidVectorFile("is no file of vectors: suite, version, topic and cases are needed") from None
     if (suite, version) != (SUITE, VERSION):
-        raise Unusable(f"is of suite {suite} version {version}; this is {SUITE} version {VERSION}")
+        raise InvalidVectorFile(f"is of suite {suite} version {version}; this is {SUITE} version {VERSION}")
     if not isinstance(cases, list) or not cases:
-        raise Unusable("has no cases")
+        raise InvalidVectorFile("has no cases")
     return topic, cases
 
 
@@ -69,7 +69,7 @@ def outcomes(path: str) -> Iterator[str | None]:
     """What became of each case of this file: None when it passed, else the line that tells why it did not."""
     try:
         topic, cases = cases_of(Path(path))
-    except Unusable as problem:
+    except InvalidVectorFile as problem:
         yield f"{path}: {problem}"
         return
     for number, case in enumerate(cases):
@@ -82,7 +82,7 @@ def outcomes(path: str) -> Iterator[str | None]:
             yield None
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """One line, whatever stands in a name: nothing that breaks it, and nothing that the terminal cannot write."""
     shown = "".join(each if each.isprintable() else " " for each in line)
     encoding = sys.stdout.encoding or "utf-8"
@@ -102,8 +102,8 @@ def main(paths: Sequence[str]) -> int:
                 passed += 1
             else:
                 failed += 1
-                say(fault)
-    say(f"{passed} passed, {failed} failed")
+                print_line(fault)
+    print_line(f"{passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
 
 

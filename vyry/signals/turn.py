@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from vyry.ids import UserId
+from vyry.kernel.ids import UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class IceServer:
     credential: str
 
 
-class Turn:
+class TurnCredentials:
     """Makes credentials that are good for a while."""
 
     def __init__(self, urls: Sequence[str], secret: bytes, seconds: int) -> None:

@@ -3,22 +3,22 @@
 from aiohttp import web
 
 from vyry.accounts import account
-from vyry.ids import DeviceId
-from web.keys import CALLER, SERVICES, SETTINGS
+from vyry.kernel.ids import DeviceId
+from web.app_keys import CALLER, SERVICES, SETTINGS
 from web.wire.devices import Device, Devices, DevicesPage, RenameDevice
 from web.wire.shapes import Nothing
-from web.wire.strict import answer, numbered, parameters, read
+from web.wire.strict import json_response, path_device_id, read_body, read_query
 
 
 async def show(request: web.Request) -> web.Response:
     """GET /devices."""
-    page = parameters(request, DevicesPage)
+    page = read_query(request, DevicesPage)
     caller = request[CALLER]
     listing = await request.app[SERVICES].devices.list(caller)
     rest = [device for device in listing.devices if device.device_id > int(page.cursor or 0)]
-    return answer(
+    return json_response(
         Devices(
-            devices=[_shape(device, caller) for device in rest[: page.limit]],
+            devices=[_device_shape(device, caller) for device in rest[: page.limit]],
             epoch=listing.epoch,
             max_devices=request.app[SETTINGS].max_devices,
             next_cursor=str(rest[page.limit - 1].device_id) if len(rest) > page.limit else None,
@@ -28,18 +28,18 @@ async def show(request: web.Request) -> web.Response:
 
 async def rename(request: web.Request) -> web.Response:
     """PATCH /devices/{deviceId}."""
-    device_id, body = DeviceId(numbered(request, "deviceId")), await read(request, RenameDevice)
+    device_id, body = DeviceId(path_device_id(request, "deviceId")), await read_body(request, RenameDevice)
     device = await request.app[SERVICES].devices.rename(request[CALLER], device_id, body.name)
-    return answer(_shape(device, request[CALLER]))
+    return json_response(_device_shape(device, request[CALLER]))
 
 
 async def end(request: web.Request) -> web.Response:
     """DELETE /devices/{deviceId}: its tokens and sockets die within a second."""
-    await request.app[SERVICES].devices.end(request[CALLER], DeviceId(numbered(request, "deviceId")))
-    return answer(Nothing())
+    await request.app[SERVICES].devices.end(request[CALLER], DeviceId(path_device_id(request, "deviceId")))
+    return json_response(Nothing())
 
 
-def _shape(device: account.Device, caller: account.Caller) -> Device:
+def _device_shape(device: account.Device, caller: account.Caller) -> Device:
     return Device(
         device_id=device.device_id,
         name=device.name,

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from web.keys import DOCUMENTS
+from web.app_keys import DOCUMENTS
 
 
 async def openapi(request: web.Request) -> web.Response:

@@ -2,51 +2,60 @@
 
 from aiohttp import web
 
-from vyry.ids import ConversationId, UserId
-from web.keys import CALLER, GRANTS, SERVICES
+from vyry.kernel.ids import ConversationId, UserId
+from vyry.limits import CONVERSATION_CHANGES
+from web.app_keys import CALLER, GRANTS, SERVICES
 from web.wire.conversations import ConversationView, OpenedView
 from web.wire.groups import AddMembers, AssignRole, EditConversation, MemberList, MembersQuery
 from web.wire.shapes import Nothing
-from web.wire.strict import answer, named, parameters, read
+from web.wire.strict import json_response, path_id, read_body, read_query
 
 
 async def edit(request: web.Request) -> web.Response:
     """PATCH /conversations/{conversationId}."""
-    body = await read(request, EditConversation)
-    groups, whose = request.app[SERVICES].circles.groups, request[CALLER].user_id
-    return answer(ConversationView.of(await groups.edit(whose, _conversation(request), body.value())))
+    groups, whose = request.app[SERVICES].contacts.groups, request[CALLER].user_id
+    request[GRANTS] = [(CONVERSATION_CHANGES.name, await groups.charge_change(whose))]
+    body = await read_body(request, EditConversation)
+    return json_response(
+        ConversationView.from_domain(await groups.edit(whose, _conversation_id(request), body.to_domain()))
+    )
 
 
 async def members(request: web.Request) -> web.Response:
     """GET /conversations/{conversationId}/members."""
-    query = parameters(request, MembersQuery)
+    query = read_query(request, MembersQuery)
     after = UserId(query.cursor) if query.cursor else None
-    groups, whose = request.app[SERVICES].circles.groups, request[CALLER].user_id
-    return answer(MemberList.of(await groups.members(whose, _conversation(request), query.limit, after)))
+    groups, whose = request.app[SERVICES].contacts.groups, request[CALLER].user_id
+    return json_response(
+        MemberList.from_domain(await groups.members(whose, _conversation_id(request), query.limit, after))
+    )
 
 
 async def add(request: web.Request) -> web.Response:
     """POST /conversations/{conversationId}/members."""
-    body = await read(request, AddMembers)
+    body = await read_body(request, AddMembers)
     users = [UserId(user) for user in body.user_ids]
-    grown = await request.app[SERVICES].circles.groups.add(request[CALLER].user_id, _conversation(request), users)
+    grown = await request.app[SERVICES].contacts.groups.add(request[CALLER].user_id, _conversation_id(request), users)
     request[GRANTS] = list(grown.grants)
-    return answer(OpenedView.opened(grown))
+    return json_response(OpenedView.from_opened(grown))
 
 
 async def remove(request: web.Request) -> web.Response:
     """DELETE /conversations/{conversationId}/members/{userId}."""
-    user = UserId(named(request, "userId"))
-    await request.app[SERVICES].circles.groups.remove(request[CALLER].user_id, _conversation(request), user)
-    return answer(Nothing())
+    user = UserId(path_id(request, "userId"))
+    await request.app[SERVICES].contacts.groups.remove(request[CALLER].user_id, _conversation_id(request), user)
+    return json_response(Nothing())
 
 
 async def assign(request: web.Request) -> web.Response:
     """PATCH /conversations/{conversationId}/members/{userId}."""
-    user, body = UserId(named(request, "userId")), await read(request, AssignRole)
-    groups, whose = request.app[SERVICES].circles.groups, request[CALLER].user_id
-    return answer(ConversationView.of(await groups.assign(whose, _conversation(request), user, body.value())))
+    groups, whose = request.app[SERVICES].contacts.groups, request[CALLER].user_id
+    request[GRANTS] = [(CONVERSATION_CHANGES.name, await groups.charge_change(whose))]
+    user, body = UserId(path_id(request, "userId")), await read_body(request, AssignRole)
+    return json_response(
+        ConversationView.from_domain(await groups.set_role(whose, _conversation_id(request), user, body.to_domain()))
+    )
 
 
-def _conversation(request: web.Request) -> ConversationId:
-    return ConversationId(named(request, "conversationId"))
+def _conversation_id(request: web.Request) -> ConversationId:
+    return ConversationId(path_id(request, "conversationId"))

@@ -4,14 +4,14 @@ from aiohttp import web
 
 from vyry import __version__
 from vyry.errors import Unavailable
-from web.keys import DRAINING, SERVICES
+from web.app_keys import DRAINING, SERVICES
 from web.wire.health import DependencyLine, Health, Ready
-from web.wire.strict import answer
+from web.wire.strict import json_response
 
 
 async def alive(_: web.Request) -> web.Response:
     """GET /health: touches nothing, so it answers whatever else is away."""
-    return answer(Health(status="ok", service="vyry-api", version=__version__))
+    return json_response(Health(status="ok", service="vyry-api", version=__version__))
 
 
 async def ready(request: web.Request) -> web.Response:
@@ -22,4 +22,4 @@ async def ready(request: web.Request) -> web.Response:
         refusal = Unavailable("The node is stopping." if request.app[DRAINING].is_set() else "The node is not ready.")
         refusal.members["dependencies"] = [line.model_dump(by_alias=True) for line in lines]
         raise refusal
-    return answer(Ready(status="ready", dependencies=lines))
+    return json_response(Ready(status="ready", dependencies=lines))

@@ -2,46 +2,50 @@
 
 from aiohttp import web
 
-from vyry.ids import ConversationId
-from vyry.own_machine import is_private
-from web.keys import CALLER, SERVICES, SETTINGS
+from vyry.kernel.ids import ConversationId
+from vyry.kernel.url_safety import is_confidential
+from vyry.limits import CONVERSATION_CHANGES
+from web.app_keys import CALLER, GRANTS, SERVICES, SETTINGS
 from web.wire.conversations import ConversationView
 from web.wire.groups import CreateInvite, InviteList, InvitesQuery, NewInvite
 from web.wire.shapes import Nothing
-from web.wire.strict import answer, named, parameters, read
+from web.wire.strict import json_response, path_id, read_body, read_query
 
 
 async def create(request: web.Request) -> web.Response:
     """POST /conversations/{conversationId}/invites."""
-    body = await read(request, CreateInvite)
-    invites, whose = request.app[SERVICES].circles.invites, request[CALLER].user_id
-    invite, token = await invites.create(whose, _conversation(request), body.value())
+    body = await read_body(request, CreateInvite)
+    invites, whose = request.app[SERVICES].contacts.invites, request[CALLER].user_id
+    invite, token = await invites.create(whose, _conversation_id(request), body.to_domain())
     # A production node that others can reach stands behind TLS, be it that of a balancer.
     place = f"{request.scheme}://{request.host}"
-    if request.app[SETTINGS].env == "production" and not is_private(place):
+    if request.app[SETTINGS].env == "production" and not is_confidential(place):
         place = f"https://{request.host}"
-    return answer(NewInvite.of(invite, token, place), status=201)
+    return json_response(NewInvite.from_domain(invite, token, place), status=201)
 
 
 async def index(request: web.Request) -> web.Response:
     """GET /conversations/{conversationId}/invites."""
-    query = parameters(request, InvitesQuery)
-    invites, whose = request.app[SERVICES].circles.invites, request[CALLER].user_id
-    return answer(InviteList.of(await invites.list(whose, _conversation(request), query.limit, query.cursor)))
+    query = read_query(request, InvitesQuery)
+    invites, whose = request.app[SERVICES].contacts.invites, request[CALLER].user_id
+    return json_response(
+        InviteList.from_domain(await invites.list(whose, _conversation_id(request), query.limit, query.cursor))
+    )
 
 
 async def withdraw(request: web.Request) -> web.Response:
     """DELETE /conversations/{conversationId}/invites/{inviteId}."""
-    invite_id = named(request, "inviteId")
-    await request.app[SERVICES].circles.invites.withdraw(request[CALLER].user_id, _conversation(request), invite_id)
-    return answer(Nothing())
+    invite_id = path_id(request, "inviteId")
+    await request.app[SERVICES].contacts.invites.revoke(request[CALLER].user_id, _conversation_id(request), invite_id)
+    return json_response(Nothing())
 
 
 async def join(request: web.Request) -> web.Response:
     """POST /invites/{token}/join."""
-    invites, token = request.app[SERVICES].circles.invites, request.match_info["token"]
-    return answer(ConversationView.of(await invites.join(request[CALLER].user_id, token)))
+    contacts, joiner = request.app[SERVICES].contacts, request[CALLER].user_id
+    request[GRANTS] = [(CONVERSATION_CHANGES.name, await contacts.groups.charge_change(joiner))]
+    return json_response(ConversationView.from_domain(await contacts.invites.join(joiner, request.match_info["token"])))
 
 
-def _conversation(request: web.Request) -> ConversationId:
-    return ConversationId(named(request, "conversationId"))
+def _conversation_id(request: web.Request) -> ConversationId:
+    return ConversationId(path_id(request, "conversationId"))

@@ -2,24 +2,24 @@
 
 from aiohttp import web
 
-from vyry.ids import MessageId
+from vyry.kernel.ids import MessageId
 from vyry.limits import POST, POST_BYTES
 from vyry.mail.draft import Sender, content_bytes
-from web.keys import CALLER, GRANTS, SERVICES
-from web.wire.messages import Accepted, MessageFate, Post, Skipped, shown
-from web.wire.strict import answer, named, read
+from web.app_keys import CALLER, GRANTS, SERVICES
+from web.wire.messages import Accepted, MessageFate, Post, Skipped, fate_shape
+from web.wire.strict import json_response, path_id, read_body
 
 
 async def post(request: web.Request) -> web.Response:
     """POST /messages."""
-    draft = await read(request, Post)
+    draft = await read_body(request, Post)
     caller = request[CALLER]
     subject, buckets = str(caller.user_id), request.app[SERVICES].buckets
-    buckets.take(subject, (POST, 1), (POST_BYTES, content_bytes(draft)))
+    buckets.consume(subject, (POST, 1), (POST_BYTES, content_bytes(draft)))
     request[GRANTS] = [(quota.name, buckets.peek(quota, subject)) for quota in (POST, POST_BYTES)]
     sender = Sender(caller.user_id, caller.device_id, caller.mailbox)
-    accepted = await request.app[SERVICES].post_office.accept(sender, draft)
-    return answer(
+    accepted = await request.app[SERVICES].posting.post_and_wait(sender, draft)
+    return json_response(
         Accepted(
             message_id=accepted.message_id,
             accepted_at=accepted.accepted_at,
@@ -34,6 +34,6 @@ async def post(request: web.Request) -> web.Response:
 
 async def fate(request: web.Request) -> web.Response:
     """GET /messages/{messageId}."""
-    message_id = MessageId(named(request, "messageId"))
-    fates = await request.app[SERVICES].circles.receipts.of(request[CALLER].user_id, message_id)
-    return answer(MessageFate(copies=[shown(each) for each in fates]))
+    message_id = MessageId(path_id(request, "messageId"))
+    fates = await request.app[SERVICES].contacts.receipts.list_receipts(request[CALLER].user_id, message_id)
+    return json_response(MessageFate(copies=[fate_shape(each) for each in fates]))

@@ -10,7 +10,7 @@ import orjson
 
 from vyry.errors import InvalidRequest
 from web.wire.shapes import to_base64
-from web.wire.strict import parse_quickly
+from web.wire.strict import parse_json_unchecked
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Codec:
     name: str
     is_text: bool
     #: What bytes become inside a payload.
-    octets: Callable[[bytes], object]
+    encode_bytes: Callable[[bytes], object]
     encode: Callable[[object], bytes]
     #: Raises InvalidRequest for what is no value or names something twice; depth and ranges are the reader's to check (`check_values`).
     decode: Callable[[bytes], object]
@@ -54,13 +54,15 @@ def _decode_msgpack(raw: bytes) -> object:
         value: object = msgpack.unpackb(raw, ext_hook=_no_extension, strict_map_key=True)
         # A map that names something twice packs shorter again than it came. So does one that was not packed the shortest way: that is looked at closely.
         if len(msgpack.packb(value)) != len(raw):
-            value = msgpack.unpackb(raw, object_pairs_hook=_distinct, ext_hook=_no_extension, strict_map_key=True)
+            value = msgpack.unpackb(
+                raw, object_pairs_hook=_reject_duplicate_names, ext_hook=_no_extension, strict_map_key=True
+            )
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.exceptions.UnpackException):
         raise InvalidRequest("This is not one valid MessagePack value.") from None
     return value
 
 
-def _distinct(pairs: list[tuple[object, object]]) -> dict[object, object]:
+def _reject_duplicate_names(pairs: list[tuple[object, object]]) -> dict[object, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise InvalidRequest("A name stands twice.")
@@ -71,6 +73,6 @@ def _no_extension(_code: int, _raw: bytes) -> object:
     raise InvalidRequest("There are no extension types here.")
 
 
-JSON: Final = Codec("vyry.v1.json", True, to_base64, _encode_json, parse_quickly)  # noqa: FBT003
+JSON: Final = Codec("vyry.v1.json", True, to_base64, _encode_json, parse_json_unchecked)  # noqa: FBT003
 MSGPACK: Final = Codec("vyry.v1.msgpack", False, lambda octets: octets, _encode_msgpack, _decode_msgpack)  # noqa: FBT003
 CODECS: Final = {codec.name: codec for codec in (JSON, MSGPACK)}

@@ -12,33 +12,33 @@ from aiohttp.http import WS_CLOSING_MESSAGE
 
 from vyry.accounts.sessions import Sessions
 from vyry.errors import InvalidToken, StaleHead, Unavailable, VyryError
-from vyry.ids import ConversationId, DeviceAddress, DeviceId, UserId
+from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, UserId
 from vyry.limits import POST, POST_BYTES, SIGNAL
 from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
-from vyry.mail.store import Cursor, Point
+from vyry.mail.store import Acknowledgement, Cursor
 from vyry.signals.presence import Watch as People
-from web.live.session import CloseCode, Session
-from web.live.window import WINDOW_BYTES, WINDOW_ENTRIES, Window
+from web.live.send_window import WINDOW_BYTES, WINDOW_ENTRIES, SendWindow
+from web.live.session import CloseCode, SocketSession
 from web.wire.frames import Hello, Renew, Signal, Typing, Watch
 from web.wire.mailbox import Acknowledge, Park
 from web.wire.messages import Post
 from web.wire.shapes import Nothing, to_rfc3339
-from web.wire.strict import check_values, understand
+from web.wire.strict import check_values, validate
 
 
 #: The sizes this node holds clients to, as `welcome` says them.
 LIMITS: Final = {"frameBytes": 256 << 10, "contentBytes": 65_536, "copies": 1_000}
 #: So many posts in a row may be refused by an overloaded node before it closes the socket.
-OVERLOADS: Final = 64
+MAX_OVERLOAD_REFUSALS: Final = 64
 _CLOSING: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
-_MEMBERS: Final = frozenset({"type", "id", "payload"})
-_MEMBERS_WANTED: Final = "a frame is an object with type, id and payload, and nothing else"
+_FRAME_FIELDS: Final = frozenset({"type", "id", "payload"})
+_FRAME_FIELDS_PROBLEM: Final = "a frame is an object with type, id and payload, and nothing else"
 
-Act = Callable[[Session, object, str], Awaitable[None]]
+FrameHandler = Callable[[SocketSession, object, str], Awaitable[None]]
 
 
-class Unwelcome(Exception):
+class CloseSocket(Exception):
     """The socket closes with this code, and with these words when they say more than the code does."""
 
     def __init__(self, code: CloseCode, reason: str = "") -> None:
@@ -47,37 +47,37 @@ class Unwelcome(Exception):
         self.reason = reason
 
 
-class BadFrame(Unwelcome):
+class BadFrame(CloseSocket):
     """This is no frame; `reason` says what is wrong with it, without a word of the frame itself."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(CloseCode.BAD_FRAME, reason)
 
 
-async def read_frames(session: Session) -> CloseCode | None:
+async def read_frames(session: SocketSession) -> CloseCode | None:
     """Serve the socket until it closes; answers the code it should be closed with, or None when the other side closed it."""
     try:
-        async with asyncio.timeout(session.switchboard.pace.hello) as patience:
+        async with asyncio.timeout(session.hub.timeouts.hello) as patience:
             while session.window is None:
                 message = await _receive(session)
                 if message.type in _CLOSING:
                     return session.close_code
-                await _serve(session, message)
+                await _handle_message(session, message)
             patience.reschedule(None)
         while True:
             message = await _receive(session)
             if message.type in _CLOSING:
                 return session.close_code
-            await _serve(session, message)
-    except Unwelcome as problem:
+            await _handle_message(session, message)
+    except CloseSocket as problem:
         session.close_reason = problem.reason
         return problem.code
     except TimeoutError:
-        session.close_reason = f"no hello came within {session.switchboard.pace.hello:g} s"
+        session.close_reason = f"no hello came within {session.hub.timeouts.hello:g} s"
         return CloseCode.SILENT
 
 
-async def _receive(session: Session) -> WSMessage:
+async def _receive(session: SocketSession) -> WSMessage:
     """The next frame, or a closing one as soon as this side wants to close."""
     if session.close_code is not None:
         return WS_CLOSING_MESSAGE
@@ -93,10 +93,10 @@ async def _receive(session: Session) -> WSMessage:
         session.reader = None
 
 
-async def _serve(session: Session, message: WSMessage) -> None:
-    session.heard_at = time.monotonic()
+async def _handle_message(session: SocketSession, message: WSMessage) -> None:
+    session.last_heard_at = time.monotonic()
     session.is_pinged = False
-    _count(session)
+    _charge_frame(session)
     if message.type is WSMsgType.PING:
         with suppress(ConnectionError, RuntimeError):
             await session.socket.pong(message.data)
@@ -107,7 +107,7 @@ async def _serve(session: Session, message: WSMessage) -> None:
         raise BadFrame(
             f"the subprotocol {session.codec.name} takes {'text' if session.codec.is_text else 'binary'} frames"
         )
-    name, ref, payload = _frame(session, message.data.encode() if session.codec.is_text else message.data)
+    name, ref, payload = _decode_frame(session, message.data.encode() if session.codec.is_text else message.data)
     try:
         if name == "post":
             _post(session, payload, ref)
@@ -116,35 +116,35 @@ async def _serve(session: Session, message: WSMessage) -> None:
         else:
             # The two above are closed shapes without free text; what else may come is looked at in full.
             check_values(payload)
-            await _ACTS[name](session, payload, ref)
+            await _FRAME_HANDLERS[name](session, payload, ref)
     except VyryError as refusal:
-        session.refuse(refusal, ref)
+        session.send_refusal(refusal, ref)
 
 
-def _count(session: Session) -> None:
+def _charge_frame(session: SocketSession) -> None:
     """One more frame, of whatever kind: more than the rate and its burst allow close the socket."""
-    rate = session.switchboard.services.frames
-    session.frames_paid_at = max(session.frames_paid_at, session.heard_at) + _frame_seconds(session)
-    if rate is not None and session.frames_paid_at > session.heard_at + rate.seconds:
-        raise Unwelcome(CloseCode.TOO_FAST)
+    rate = session.hub.services.frame_window
+    session.frames_allowed_at = max(session.frames_allowed_at, session.last_heard_at) + _frame_seconds(session)
+    if rate is not None and session.frames_allowed_at > session.last_heard_at + rate.seconds:
+        raise CloseSocket(CloseCode.TOO_FAST)
 
 
-def _frame_seconds(session: Session) -> float:
+def _frame_seconds(session: SocketSession) -> float:
     """How much of its time one frame takes."""
-    rate = session.switchboard.services.frames
+    rate = session.hub.services.frame_window
     return 0.0 if rate is None else rate.seconds / rate.limit
 
 
-def _frame(session: Session, raw: bytes) -> tuple[str, str, object]:
+def _decode_frame(session: SocketSession, raw: bytes) -> tuple[str, str, object]:
     """The name, id and payload of a frame. Raises BadFrame for anything that is none, or comes before hello."""
     try:
         frame = session.codec.decode(raw)
     except VyryError:
         raise BadFrame(f"this is not one {'JSON' if session.codec.is_text else 'MessagePack'} value") from None
     if type(frame) is not dict:
-        raise BadFrame(_MEMBERS_WANTED)
+        raise BadFrame(_FRAME_FIELDS_PROBLEM)
     name, ref = frame.get("type"), frame.get("id")
-    if problem := _problem(frame, name, ref):
+    if problem := _frame_problem(frame, name, ref):
         raise BadFrame(problem)
     assert type(name) is str
     assert type(ref) is str
@@ -153,40 +153,40 @@ def _frame(session: Session, raw: bytes) -> tuple[str, str, object]:
     return name, ref, frame.get("payload", {})
 
 
-def _problem(frame: dict[object, object], name: object, ref: object) -> str:
+def _frame_problem(frame: dict[object, object], name: object, ref: object) -> str:
     """What keeps this object from being a frame; empty when it is one."""
-    if not frame.keys() <= _MEMBERS:
-        return _MEMBERS_WANTED
-    if type(name) is not str or name not in _NAMES:
+    if not frame.keys() <= _FRAME_FIELDS:
+        return _FRAME_FIELDS_PROBLEM
+    if type(name) is not str or name not in _FRAME_NAMES:
         return "type is missing or unknown; the types are in docs/protocol.md, WebSocket"
     if type(ref) is not str or not 1 <= len(ref) <= 64:
         return "id is missing or no string of 1 to 64 characters"
     return ""
 
 
-def _post(session: Session, payload: object, ref: str) -> None:
+def _post(session: SocketSession, payload: object, ref: str) -> None:
     caller = session.caller
-    draft = understand(payload, Post)
-    _refuse_overload(session)
-    session.switchboard.buckets.take(str(caller.user_id), (POST, 1), (POST_BYTES, content_bytes(draft)))
+    draft = validate(payload, Post)
+    _check_overload(session)
+    session.hub.buckets.consume(str(caller.user_id), (POST, 1), (POST_BYTES, content_bytes(draft)))
     sender = Sender(caller.user_id, caller.device_id, caller.mailbox)
-    session.switchboard.services.post_office.post(sender, draft, partial(_posted, session, ref))
+    session.hub.services.posting.post(sender, draft, partial(_answer_post, session, ref))
 
 
-def _refuse_overload(session: Session) -> None:
+def _check_overload(session: SocketSession) -> None:
     """While too many posts wait here none is taken, and who goes on for long has to leave. Raises Unavailable."""
-    if not session.switchboard.services.post_office.is_full:
-        session.overloads = 0
+    if not session.hub.services.posting.is_full:
+        session.overload_refusals = 0
         return
-    session.overloads += 1
-    if session.overloads > OVERLOADS:
-        raise Unwelcome(CloseCode.OVERLOADED)
+    session.overload_refusals += 1
+    if session.overload_refusals > MAX_OVERLOAD_REFUSALS:
+        raise CloseSocket(CloseCode.OVERLOADED)
     raise Unavailable("This node is overloaded.")
 
 
-def _posted(session: Session, ref: str, outcome: Accepted | VyryError) -> None:
+def _answer_post(session: SocketSession, ref: str, outcome: Accepted | VyryError) -> None:
     if isinstance(outcome, VyryError):
-        session.refuse(outcome, ref)
+        session.send_refusal(outcome, ref)
     else:
         session.send("accepted", accepted_payload(outcome), ref)
 
@@ -206,46 +206,46 @@ def _skipped(address: DeviceAddress) -> dict[str, object]:
     return {"userId": str(address.user_id), "deviceId": address.device_id, "reason": "MAILBOX_FULL"}
 
 
-def _acknowledge(session: Session, payload: object, ref: str) -> None:
+def _acknowledge(session: SocketSession, payload: object, ref: str) -> None:
     window = session.window
     assert window is not None
-    asked = understand(payload, Acknowledge)
-    point = Point(session.mailbox, asked.seq, asked.head, window.sent)
-    if window.knows(asked.seq, asked.head):
+    asked = validate(payload, Acknowledge)
+    point = Acknowledgement(session.mailbox, asked.seq, asked.head, window.sent)
+    if window.matches_head(asked.seq, asked.head):
         # The device has it: there is room for more, whatever becomes of the deletion.
         if window.release(asked.seq):
             # It answers what the node sent at a pace of its own: that is no frame too many.
-            session.frames_paid_at -= _frame_seconds(session)
-        session.switchboard.collector.look_again(session)
-    session.switchboard.services.mailboxes.acknowledge(point, partial(_acknowledged, session, ref))
+            session.frames_allowed_at -= _frame_seconds(session)
+        session.hub.collector.mark_if_behind(session)
+    session.hub.services.mailboxes.acknowledge(point, partial(_answer_acknowledge, session, ref))
 
 
-def _acknowledged(session: Session, ref: str, outcome: Cursor | VyryError) -> None:
+def _answer_acknowledge(session: SocketSession, ref: str, outcome: Cursor | VyryError) -> None:
     if isinstance(outcome, VyryError):
-        session.refuse(outcome, ref)
+        session.send_refusal(outcome, ref)
         return
     session.send("acknowledged", {"cursor": _cursor(session, outcome)}, ref)
 
 
-def _cursor(session: Session, cursor: Cursor) -> dict[str, object]:
-    return {"seq": cursor.seq, "head": session.codec.octets(cursor.head)}
+def _cursor(session: SocketSession, cursor: Cursor) -> dict[str, object]:
+    return {"seq": cursor.seq, "head": session.codec.encode_bytes(cursor.head)}
 
 
-async def _hello(session: Session, payload: object, ref: str) -> None:
-    hello = understand(payload, Hello)
+async def _hello(session: SocketSession, payload: object, ref: str) -> None:
+    hello = validate(payload, Hello)
     if session.window is not None:
         raise BadFrame("hello was answered already: a second one needs another connection")
     # What was accepted before this hello waits for the device: `drained` may not be said before it was sent.
-    await session.switchboard.services.depositor.settle(session.mailbox)
+    await session.hub.services.depositor.flush(session.mailbox)
     try:
-        greeting = await session.switchboard.services.mailboxes.open(session.mailbox, hello.after, hello.head)
+        greeting = await session.hub.services.mailboxes.open(session.mailbox, hello.after, hello.head)
     except StaleHead as stale:
         cursor = stale.members["cursor"]
         assert isinstance(cursor, Cursor)
         raise StaleHead(cursor=_cursor(session, cursor)) from None
     state = greeting.state
     session.connection = state.connection
-    session.window = Window(hello.after, hello.head or state.acknowledged.head)
+    session.window = SendWindow(hello.after, hello.head or state.acknowledged.head)
     session.drain_target = state.last.seq
     session.send(
         "welcome",
@@ -257,17 +257,17 @@ async def _hello(session: Session, payload: object, ref: str) -> None:
             "cursor": _cursor(session, state.acknowledged),
             "windowEntries": WINDOW_ENTRIES,
             "windowBytes": WINDOW_BYTES,
-            "heartbeatSeconds": round(session.switchboard.pace.ping),
+            "heartbeatSeconds": round(session.hub.timeouts.ping_after),
             "limits": LIMITS,
         },
         ref,
     )
-    await session.switchboard.join(session)
+    await session.hub.activate(session)
 
 
-async def _renew(session: Session, payload: object, ref: str) -> None:
-    sessions: Sessions = session.switchboard.services.sessions
-    caller = await sessions.recognise(understand(payload, Renew).access_token)
+async def _renew(session: SocketSession, payload: object, ref: str) -> None:
+    sessions: Sessions = session.hub.services.sessions
+    caller = await sessions.authenticate(validate(payload, Renew).access_token)
     if caller.device != session.caller.device:
         raise InvalidToken
     session.caller = caller
@@ -275,56 +275,54 @@ async def _renew(session: Session, payload: object, ref: str) -> None:
     session.send("renewed", {"expiresAt": to_rfc3339(caller.expires_at)}, ref)
 
 
-async def _park(session: Session, payload: object, ref: str) -> None:
-    await session.switchboard.services.mailboxes.park(session.mailbox, understand(payload, Park).seq)
+async def _park(session: SocketSession, payload: object, ref: str) -> None:
+    await session.hub.services.mailboxes.discard(session.mailbox, validate(payload, Park).seq)
     session.send("parked", {}, ref)
 
 
-async def _typing(session: Session, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
-    typing = understand(payload, Typing)
-    session.switchboard.buckets.take(str(session.caller.device), (SIGNAL, 1))
-    await session.switchboard.services.signals.typists.say(
+async def _typing(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
+    typing = validate(payload, Typing)
+    session.hub.buckets.consume(str(session.caller.device), (SIGNAL, 1))
+    await session.hub.services.signals.typing.set_typing(
         session.caller, ConversationId(typing.conversation_id), typing.is_typing
     )
 
 
-async def _signal(session: Session, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
-    asked = understand(payload, Signal)
-    session.switchboard.buckets.take(str(session.caller.device), (SIGNAL, 1))
+async def _signal(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
+    asked = validate(payload, Signal)
+    session.hub.buckets.consume(str(session.caller.device), (SIGNAL, 1))
     device = None if asked.device_id is None else DeviceId(asked.device_id)
     to = UserId(asked.user_id), device
-    await session.switchboard.services.signals.calls.signal(
-        session.caller, to, asked.call_id, asked.kind, asked.content
-    )
+    await session.hub.services.signals.calls.signal(session.caller, to, asked.call_id, asked.kind, asked.content)
 
 
-async def _watch(session: Session, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
-    asked = understand(payload, Watch)
-    session.switchboard.buckets.take(str(session.caller.device), (SIGNAL, 1))
-    if session.watch is None:
-        session.watch = People(session.caller.user_id, partial(_tell_presence, session))
+async def _watch(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
+    asked = validate(payload, Watch)
+    session.hub.buckets.consume(str(session.caller.device), (SIGNAL, 1))
+    if session.presence_watch is None:
+        session.presence_watch = People(session.caller.user_id, partial(_send_presence, session))
     users = [UserId(user) for user in asked.user_ids]
-    session.switchboard.services.signals.presence.watch(session.watch, users)
+    session.hub.services.signals.presence.watch(session.presence_watch, users)
 
 
-def _tell_presence(session: Session, user_id: UserId, is_online: bool) -> None:  # noqa: FBT001  the frame's own field
+def _send_presence(session: SocketSession, user_id: UserId, is_online: bool) -> None:  # noqa: FBT001  the frame's own field
     session.send("presence", {"userId": str(user_id), "isOnline": is_online})
 
 
-async def _unwatch(session: Session, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
-    asked = understand(payload, Watch)
-    session.switchboard.buckets.take(str(session.caller.device), (SIGNAL, 1))
-    if session.watch is not None:
+async def _unwatch(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
+    asked = validate(payload, Watch)
+    session.hub.buckets.consume(str(session.caller.device), (SIGNAL, 1))
+    if session.presence_watch is not None:
         users = [UserId(user) for user in asked.user_ids]
-        session.switchboard.services.signals.presence.unwatch(session.watch, users)
+        session.hub.services.signals.presence.unwatch(session.presence_watch, users)
 
 
-async def _ping(session: Session, payload: object, ref: str) -> None:
-    understand(payload, Nothing)
+async def _ping(session: SocketSession, payload: object, ref: str) -> None:
+    validate(payload, Nothing)
     session.send("pong", {}, ref)
 
 
-_ACTS: Final[dict[str, Act]] = {
+_FRAME_HANDLERS: Final[dict[str, FrameHandler]] = {
     "hello": _hello,
     "renew": _renew,
     "park": _park,
@@ -334,4 +332,4 @@ _ACTS: Final[dict[str, Act]] = {
     "unwatch": _unwatch,
     "ping": _ping,
 }
-_NAMES: Final = frozenset({"post", "acknowledge", *_ACTS})
+_FRAME_NAMES: Final = frozenset({"post", "acknowledge", *_FRAME_HANDLERS})

@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import WSMsgType, web
 
 from vyry.accounts.account import Caller
-from vyry.clock import milliseconds
+from vyry.clock import to_milliseconds
 from vyry.errors import VyryError
-from vyry.ids import MailboxKey, new_id
-from vyry.mail.store import Entry, Want
+from vyry.kernel.ids import MailboxKey, new_id
+from vyry.mail.store import CollectRequest, Entry
 from vyry.signals.presence import Watch
 from web.errors import error_body
 from web.live.codec import Codec
-from web.live.window import Window, size_of
+from web.live.send_window import SendWindow, content_size
 from web.wire.entries import wire_entries
 
 
 if TYPE_CHECKING:
-    from web.live.switchboard import Switchboard
+    from web.live.hub import SocketHub
 
 #: How much one collect takes for one socket.
 PAGE_ENTRIES: Final = 128
 PAGE_BYTES: Final = 256 << 10
 #: An entries frame stays under the frame limit: base64 and the other fields of an entry are counted for.
-FRAME_BYTES: Final = (256 << 10) - 1024
+MAX_FRAME_BYTES: Final = (256 << 10) - 1024
 ENTRY_BYTES: Final = 512
 #: A reader for whom more frames than this wait is cut off: answers and signals know no window.
 OUTGOING_FRAMES: Final = 4_096
@@ -52,12 +52,12 @@ class CloseCode(IntEnum):
     OVERLOADED = 4503
 
     @property
-    def meaning(self) -> str:
+    def text(self) -> str:
         """What a close frame says when there is nothing more exact; at most 123 bytes (RFC 6455 section 5.5)."""
-        return _MEANINGS[self]
+        return _CLOSE_TEXTS[self]
 
 
-_MEANINGS: Final = {
+_CLOSE_TEXTS: Final = {
     CloseCode.GOING_AWAY: "the node goes away: come back after the seconds of goodbye",
     CloseCode.BAD_FRAME: "this is no frame",
     CloseCode.TOKEN_ENDED: "the access token has ended: refresh, then connect again",
@@ -68,7 +68,7 @@ _MEANINGS: Final = {
 }
 
 
-class Session:
+class SocketSession:
     """What the node knows of one open socket. Small: thousands of them idle in one process."""
 
     __slots__ = (
@@ -79,30 +79,30 @@ class Session:
         "connection",
         "drain_target",
         "expires_at",
-        "frames_paid_at",
-        "heard_at",
+        "frames_allowed_at",
+        "hub",
         "is_behind",
         "is_closing",
         "is_pinged",
         "is_writing",
+        "last_heard_at",
         "outgoing",
-        "overloads",
+        "overload_refusals",
+        "presence_watch",
         "reader",
         "socket",
-        "switchboard",
-        "watch",
         "window",
     )
 
-    def __init__(self, socket: web.WebSocketResponse, caller: Caller, codec: Codec, switchboard: "Switchboard") -> None:
+    def __init__(self, socket: web.WebSocketResponse, caller: Caller, codec: Codec, switchboard: "SocketHub") -> None:
         self.socket = socket
         self.caller = caller
         self.codec = codec
-        self.switchboard = switchboard
+        self.hub = switchboard
         #: Frames, and pages of entries: what expires while it waits must not go out any more.
         self.outgoing: list[bytes | Sequence[Entry]] = []
         #: None until hello was right.
-        self.window: Window | None = None
+        self.window: SendWindow | None = None
         self.connection = 0
         #: What was the last number at hello, until `drained` was said.
         self.drain_target: int | None = None
@@ -117,14 +117,14 @@ class Session:
         self.reader: asyncio.Task[object] | None = None
         self.is_pinged = False
         self.is_writing = False
-        self.heard_at = 0.0
+        self.last_heard_at = 0.0
         #: When its frames will be within their rate again, in monotonic seconds.
-        self.frames_paid_at = 0.0
+        self.frames_allowed_at = 0.0
         #: Posts in a row that an overloaded node refused.
-        self.overloads = 0
+        self.overload_refusals = 0
         self.expires_at = caller.expires_at.timestamp()
         #: Whose presence it is told of; None until it asks.
-        self.watch: Watch | None = None
+        self.presence_watch: Watch | None = None
 
     @property
     def mailbox(self) -> MailboxKey:
@@ -136,34 +136,34 @@ class Session:
         if self.is_closing:
             return
         frame = {"type": name, "payload": payload} if ref is None else {"type": name, "ref": ref, "payload": payload}
-        self._put_out(self.codec.encode(frame))
+        self._enqueue(self.codec.encode(frame))
 
-    def _put_out(self, waiting: bytes | Sequence[Entry]) -> None:
+    def _enqueue(self, waiting: bytes | Sequence[Entry]) -> None:
         if self.is_closing:
             return
         if len(self.outgoing) >= OUTGOING_FRAMES:
             self.outgoing.clear()
-            cut(self)
+            abort_connection(self)
             return
         self.outgoing.append(waiting)
-        self.switchboard.delivery.write(self)
+        self.hub.delivery.schedule_write(self)
 
-    def refuse(self, refusal: VyryError, ref: str) -> None:
+    def send_refusal(self, refusal: VyryError, ref: str) -> None:
         """Answer a frame with the error body."""
         self.send("refused", error_body(refusal, str(new_id())), ref)
 
-    def want(self) -> Want | None:
+    def collect_request(self) -> CollectRequest | None:
         """What a collect may bring, if anything may be sent at all."""
         if self.window is None or self.is_closing or self.window.is_full:
             return None
-        entries, octets = self.window.room()
+        entries, octets = self.window.remaining()
         return (
-            Want(self.mailbox, self.window.sent, min(entries, PAGE_ENTRIES), min(octets, PAGE_BYTES))
+            CollectRequest(self.mailbox, self.window.sent, min(entries, PAGE_ENTRIES), min(octets, PAGE_BYTES))
             if entries > 0 and octets > 0
             else None
         )
 
-    def take(self, entries: Sequence[Entry], asked: Want) -> None:
+    def deliver_collected(self, entries: Sequence[Entry], asked: CollectRequest) -> None:
         """Deliver what a collect brought, as far as it is new and fits; remember whether there may be more behind it."""
         window = self.window
         if window is None:
@@ -172,28 +172,28 @@ class Session:
         for entry in entries:
             if entry.seq <= window.sent:
                 continue
-            if not window.fits(size_of(entry)):
+            if not window.fits(content_size(entry)):
                 window.is_full = True
                 break
             window.push(entry)
             fresh.append(entry)
-        self.is_behind = len(entries) >= asked.entries or (bool(entries) and entries[-1].seq > window.sent)
+        self.is_behind = len(entries) >= asked.max_entries or (bool(entries) and entries[-1].seq > window.sent)
         # A page that stopped at the byte budget is shorter than asked for: the next one tells whether it was the last.
-        self.is_behind = self.is_behind or sum(map(size_of, entries)) + (64 << 10) > asked.size
+        self.is_behind = self.is_behind or sum(map(content_size, entries)) + (64 << 10) > asked.max_bytes
         if not self.is_behind and self.drain_target is not None:
             # What was acknowledged elsewhere meanwhile is not sent here any more.
             self.drain_target = min(self.drain_target, window.sent)
         self._deliver(fresh)
 
-    def offer(self, entries: Sequence[Entry]) -> bool:
+    def try_deliver(self, entries: Sequence[Entry]) -> bool:
         """Deliver entries that were just deposited here, if they follow on what was sent. False if they have to be collected instead."""
         window = self.window
         if window is None or self.is_behind or entries[0].seq != window.sent + 1:
             return False
         if (
             not all(entry.packed is not None for entry in entries)
-            or not window.fits(sum(map(size_of, entries)))
-            or len(entries) > window.room()[0]
+            or not window.fits(sum(map(content_size, entries)))
+            or len(entries) > window.remaining()[0]
         ):
             return False
         for entry in entries:
@@ -205,17 +205,17 @@ class Session:
         page: list[Entry] = []
         size = 0
         for entry in entries:
-            octets = _octets(entry)
-            if page and size + octets > FRAME_BYTES:
-                self._put_out(page)
+            octets = _wire_size(entry)
+            if page and size + octets > MAX_FRAME_BYTES:
+                self._enqueue(page)
                 page, size = [], 0
             page.append(entry)
             size += octets
         if page:
-            self._put_out(page)
-        self._say_drained()
+            self._enqueue(page)
+        self._send_drained()
 
-    def _say_drained(self) -> None:
+    def _send_drained(self) -> None:
         if self.drain_target is not None and self.window is not None and self.window.sent >= self.drain_target:
             self.send("drained", {"seq": self.window.sent})
             self.drain_target = None
@@ -226,7 +226,7 @@ class Session:
         while self.outgoing:
             # A large frame could fill the transport, and then its writer waits: that is for nobody who writes for all.
             waiting = self.outgoing[0]
-            written += len(waiting) if isinstance(waiting, bytes) else sum(map(_octets, waiting))
+            written += len(waiting) if isinstance(waiting, bytes) else sum(map(_wire_size, waiting))
             if written > WRITE_BYTES:
                 return False
             await self.write(self.outgoing.pop(0))
@@ -234,34 +234,34 @@ class Session:
 
     async def write(self, waiting: bytes | Sequence[Entry]) -> None:
         """Write one frame; waits while the transport is full."""
-        frame = encoded(self, waiting)
+        frame = encode_queued(self, waiting)
         try:
             await self.socket.send_frame(frame, WSMsgType.TEXT if self.codec.is_text else WSMsgType.BINARY)
         except (ConnectionError, RuntimeError):
             self.outgoing.clear()
 
 
-def _octets(entry: Entry) -> int:
+def _wire_size(entry: Entry) -> int:
     """No less than what the entry takes in a frame."""
-    return size_of(entry) * 4 // 3 + ENTRY_BYTES
+    return content_size(entry) * 4 // 3 + ENTRY_BYTES
 
 
-def encoded(session: Session, waiting: bytes | Sequence[Entry]) -> bytes:
+def encode_queued(session: SocketSession, waiting: bytes | Sequence[Entry]) -> bytes:
     """What was put out as it goes out now: an envelope whose life is over meanwhile goes as a loss."""
     if isinstance(waiting, bytes):
         return waiting
-    now = milliseconds(session.switchboard.services.clock.confirmed())
-    shown = wire_entries(waiting, session.codec.octets, now)
+    now = to_milliseconds(session.hub.services.clock.confirmed_now())
+    shown = wire_entries(waiting, session.codec.encode_bytes, now)
     return session.codec.encode({"type": "entries", "payload": {"entries": shown}})
 
 
-def buffered(session: Session) -> int:
+def buffered_bytes(session: SocketSession) -> int:
     """Bytes written that the other side has not taken yet."""
     transport = _transport(session)
     return transport.get_write_buffer_size() if transport is not None else 0
 
 
-def cut(session: Session) -> None:
+def abort_connection(session: SocketSession) -> None:
     """Cut the connection, whatever state it is in."""
     session.is_closing = True
     transport = _transport(session)
@@ -269,6 +269,6 @@ def cut(session: Session) -> None:
         transport.abort()
 
 
-def _transport(session: Session) -> WriteTransport | None:
+def _transport(session: SocketSession) -> WriteTransport | None:
     request = session.socket._req  # noqa: SLF001  aiohttp names it nowhere else
     return request.transport if request is not None else None

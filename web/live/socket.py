@@ -5,39 +5,41 @@ from typing import Final
 from aiohttp import web
 
 from vyry.errors import Unavailable
-from vyry.signals.places import Place
+from vyry.signals.socket_quotas import ConnectionSlot
+from web.app_keys import CALLER, GRANTS, SOCKET_HUB
 from web.auth import client_address
-from web.keys import CALLER, GRANTS, SWITCHBOARD
 from web.live.codec import CODECS, JSON
 from web.live.reader import read_frames
-from web.live.session import Session
+from web.live.session import SocketSession
 
 
-FRAME_BYTES: Final = 256 << 10
+MAX_FRAME_BYTES: Final = 256 << 10
 
 
 async def open_socket(request: web.Request) -> web.StreamResponse:
     """Find a place for one more socket, upgrade, then serve frames until either side closes."""
-    switchboard, caller = request.app[SWITCHBOARD], request[CALLER]
+    switchboard, caller = request.app[SOCKET_HUB], request[CALLER]
     if switchboard.is_draining:
         raise Unavailable("This node is going away.", 1)
-    async with switchboard.services.places.taken(caller.user_id, caller.mailbox, client_address(request)) as place:
+    async with switchboard.services.connection_slots.acquire(
+        caller.user_id, caller.mailbox, client_address(request)
+    ) as place:
         request[GRANTS], place.grants = list(place.grants), ()
-        return await _serve(request, place)
+        return await _serve_socket(request, place)
 
 
-async def _serve(request: web.Request, place: Place) -> web.WebSocketResponse:
-    switchboard = request.app[SWITCHBOARD]
+async def _serve_socket(request: web.Request, place: ConnectionSlot) -> web.WebSocketResponse:
+    switchboard = request.app[SOCKET_HUB]
     # aiohttp refuses what is as long as its limit, we what is longer.
     socket = web.WebSocketResponse(
-        protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=FRAME_BYTES + 1, timeout=3.0
+        protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=MAX_FRAME_BYTES + 1, timeout=3.0
     )
     await socket.prepare(request)
     # They are sent, and an idle socket need not remember them: they weigh 1 KiB.
     socket.headers.clear()
     codec = CODECS.get(socket.ws_protocol or "", JSON)
-    session = Session(socket, request[CALLER], codec, switchboard)
-    async with switchboard.admitted(session, place):
+    session = SocketSession(socket, request[CALLER], codec, switchboard)
+    async with switchboard.track(session, place):
         code = await read_frames(session)
         if code is not None:
             await switchboard.delivery.close(session, code)

@@ -6,18 +6,18 @@ from vyry.errors import (
     UsernameTaken,
 )
 from vyry.limits import USERNAMES
+from web.app_keys import Route
 from web.handlers import account
-from web.keys import Route
 from web.wire.account import Account, ChangeAccount
 
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/account",
         handler=account.show,
         summary="The caller's account",
-        answers={200: Account},
+        responses={200: Account},
     ),
     Route(
         method="PATCH",
@@ -25,7 +25,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=account.change,
         summary="Change what is named; null clears",
         body=ChangeAccount,
-        answers={200: Account},
+        responses={200: Account},
         refusals=(UsernameTaken,),
         quota=USERNAMES,
     ),

@@ -4,28 +4,28 @@ from typing import Final
 
 from vyry.errors import InvalidOtp, InvalidPin, PinLocked
 from vyry.limits import EXPORT, PIN_CHECKS
+from web.app_keys import Route
 from web.handlers import account_life
-from web.keys import Route
 from web.wire.account_life import DeleteAccount, Events, EventsQuery
 from web.wire.export import AccountArchive
 from web.wire.shapes import Nothing
 
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/account/events",
         handler=account_life.events,
         summary="What happened to the security of the account, newest first",
         query=EventsQuery,
-        answers={200: Events},
+        responses={200: Events},
     ),
     Route(
         method="GET",
         path="/api/v1/account/export",
         handler=account_life.export,
         summary="An archive of all that the node holds about the account",
-        answers={200: AccountArchive},
+        responses={200: AccountArchive},
         quota=EXPORT,
     ),
     Route(
@@ -34,7 +34,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=account_life.delete,
         summary="Delete the account: at once what it can do, within a minute all there is of it",
         body=DeleteAccount,
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(InvalidOtp, InvalidPin, PinLocked),
         quota=PIN_CHECKS,
     ),

@@ -4,21 +4,21 @@ from typing import Final
 
 from vyry.errors import Forbidden, NotFound
 from vyry.limits import NEW_CONTACTS
+from web.app_keys import Route
 from web.handlers import conversations, invitations
-from web.keys import Route
 from web.wire.conversations import ConversationList, ConversationsQuery, ConversationView, OpenConversation, OpenedView
 from web.wire.invitations import InvitationList
 from web.wire.shapes import Nothing
 
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/conversations",
         handler=conversations.open_one,
         summary="Open the direct conversation with somebody (200 if there is one already), or make a group",
         body=OpenConversation,
-        answers={201: OpenedView, 200: OpenedView},
+        responses={201: OpenedView, 200: OpenedView},
         refusals=(NotFound, Forbidden),
         quota=NEW_CONTACTS,
     ),
@@ -28,7 +28,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=conversations.index,
         summary="The caller's conversations, newest made first",
         query=ConversationsQuery,
-        answers={200: ConversationList},
+        responses={200: ConversationList},
         cost=50,
     ),
     Route(
@@ -37,14 +37,14 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=invitations.index,
         summary="The groups into which the caller is invited, newest made first",
         query=ConversationsQuery,
-        answers={200: InvitationList},
+        responses={200: InvitationList},
     ),
     Route(
         method="POST",
         path="/api/v1/conversations/invitations/{conversationId}/accept",
         handler=invitations.accept,
         summary="Become a member of a group into which one is invited",
-        answers={200: ConversationView},
+        responses={200: ConversationView},
         refusals=(NotFound, Forbidden),
     ),
     Route(
@@ -52,7 +52,7 @@ ROWS: Final[tuple[Route, ...]] = (
         path="/api/v1/conversations/invitations/{conversationId}",
         handler=invitations.decline,
         summary="Decline to be in a group; nobody is told",
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(NotFound,),
     ),
     Route(
@@ -60,7 +60,7 @@ ROWS: Final[tuple[Route, ...]] = (
         path="/api/v1/conversations/{conversationId}",
         handler=conversations.show,
         summary="A conversation the caller belongs to",
-        answers={200: ConversationView},
+        responses={200: ConversationView},
         refusals=(NotFound,),
         cost=5,
     ),

@@ -7,20 +7,20 @@ from vyry.errors import (
     NotFound,
 )
 from vyry.limits import DEVICE_REQUESTS
+from web.app_keys import Route
 from web.handlers import devices
-from web.keys import Route
 from web.wire.devices import Device, Devices, DevicesPage, RenameDevice
 from web.wire.shapes import Nothing
 
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/devices",
         handler=devices.show,
         summary="The devices of the caller's account",
         query=DevicesPage,
-        answers={200: Devices},
+        responses={200: Devices},
     ),
     Route(
         method="PATCH",
@@ -28,7 +28,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=devices.rename,
         summary="Give a device of the caller's account another name",
         body=RenameDevice,
-        answers={200: Device},
+        responses={200: Device},
         refusals=(NotFound,),
     ),
     Route(
@@ -36,8 +36,8 @@ ROWS: Final[tuple[Route, ...]] = (
         path="/api/v1/devices/{deviceId}",
         handler=devices.end,
         summary="End a device: the primary any, a linked one itself",
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(Forbidden, NotFound),
-        budget=DEVICE_REQUESTS,
+        shared_quota=DEVICE_REQUESTS,
     ),
 )

@@ -5,19 +5,19 @@ from typing import Final
 from vyry.errors import (
     Unavailable,
 )
+from web.app_keys import Route
 from web.handlers import documents, health
-from web.keys import Route
 from web.wire.health import Health, Ready
 
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/health",
         handler=health.alive,
         summary="Whether this process runs",
         auth="open",
-        answers={200: Health},
+        responses={200: Health},
     ),
     Route(
         method="GET",
@@ -25,7 +25,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=health.ready,
         summary="Whether this process is ready for work, with a line for each thing it depends on",
         auth="open",
-        answers={200: Ready},
+        responses={200: Ready},
         refusals=(Unavailable,),
     ),
     Route(
@@ -34,7 +34,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=documents.openapi,
         summary="This document",
         auth="open",
-        answers={200: "application/json"},
+        responses={200: "application/json"},
     ),
     Route(
         method="GET",
@@ -42,7 +42,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=documents.asyncapi,
         summary="The frames of the socket as AsyncAPI 3.0",
         auth="open",
-        answers={200: "application/json"},
+        responses={200: "application/json"},
     ),
     Route(
         method="GET",
@@ -50,6 +50,6 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=documents.docs,
         summary="All of it for people",
         auth="open",
-        answers={200: "text/html"},
+        responses={200: "text/html"},
     ),
 )

@@ -3,9 +3,9 @@
 from typing import Final
 
 from vyry.errors import Forbidden, LastAdmin, NotFound, VersionMismatch
-from vyry.limits import NEW_CONTACTS
+from vyry.limits import CONVERSATION_CHANGES, NEW_CONTACTS
+from web.app_keys import Route
 from web.handlers import groups, invites
-from web.keys import Route
 from web.wire.conversations import ConversationView, OpenedView
 from web.wire.groups import (
     AddMembers,
@@ -21,79 +21,81 @@ from web.wire.groups import (
 from web.wire.shapes import Nothing
 
 
-_CONVERSATION: Final = "/api/v1/conversations/{conversationId}"
+_CONVERSATION_PATH: Final = "/api/v1/conversations/{conversationId}"
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="PATCH",
-        path=_CONVERSATION,
+        path=_CONVERSATION_PATH,
         handler=groups.edit,
         summary="Change what is said of a conversation: an admin of a group, either of two",
         body=EditConversation,
-        answers={200: ConversationView},
+        responses={200: ConversationView},
         refusals=(NotFound, Forbidden, VersionMismatch),
+        quota=CONVERSATION_CHANGES,
     ),
     Route(
         method="GET",
-        path=f"{_CONVERSATION}/members",
+        path=f"{_CONVERSATION_PATH}/members",
         handler=groups.members,
         summary="The members by rising id, page by page",
         query=MembersQuery,
-        answers={200: MemberList},
+        responses={200: MemberList},
         refusals=(NotFound,),
     ),
     Route(
         method="POST",
-        path=f"{_CONVERSATION}/members",
+        path=f"{_CONVERSATION_PATH}/members",
         handler=groups.add,
         summary="Add members to a group (admins); who is one already stays what they are",
         body=AddMembers,
-        answers={200: OpenedView},
+        responses={200: OpenedView},
         refusals=(NotFound, Forbidden),
         quota=NEW_CONTACTS,
     ),
     Route(
         method="DELETE",
-        path=f"{_CONVERSATION}/members/{{userId}}",
+        path=f"{_CONVERSATION_PATH}/members/{{userId}}",
         handler=groups.remove,
         summary="Leave a group, or remove somebody (admins)",
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(NotFound, Forbidden, LastAdmin),
     ),
     Route(
         method="PATCH",
-        path=f"{_CONVERSATION}/members/{{userId}}",
+        path=f"{_CONVERSATION_PATH}/members/{{userId}}",
         handler=groups.assign,
         summary="Give a member another role (admins)",
         body=AssignRole,
-        answers={200: ConversationView},
+        responses={200: ConversationView},
         refusals=(NotFound, Forbidden, LastAdmin),
+        quota=CONVERSATION_CHANGES,
     ),
     Route(
         method="POST",
-        path=f"{_CONVERSATION}/invites",
+        path=f"{_CONVERSATION_PATH}/invites",
         handler=invites.create,
         summary="A way into the group for whoever has its token (admins)",
         body=CreateInvite,
         is_body_optional=True,
-        answers={201: NewInvite},
+        responses={201: NewInvite},
         refusals=(NotFound, Forbidden),
     ),
     Route(
         method="GET",
-        path=f"{_CONVERSATION}/invites",
+        path=f"{_CONVERSATION_PATH}/invites",
         handler=invites.index,
         summary="The invites that hold (admins)",
         query=InvitesQuery,
-        answers={200: InviteList},
+        responses={200: InviteList},
         refusals=(NotFound, Forbidden),
     ),
     Route(
         method="DELETE",
-        path=f"{_CONVERSATION}/invites/{{inviteId}}",
+        path=f"{_CONVERSATION_PATH}/invites/{{inviteId}}",
         handler=invites.withdraw,
         summary="Withdraw an invite (admins)",
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(NotFound, Forbidden),
     ),
     Route(
@@ -101,7 +103,8 @@ ROWS: Final[tuple[Route, ...]] = (
         path="/api/v1/invites/{token}/join",
         handler=invites.join,
         summary="Join a group by an invite; a member uses nothing",
-        answers={200: ConversationView},
+        responses={200: ConversationView},
         refusals=(NotFound, Forbidden),
+        quota=CONVERSATION_CHANGES,
     ),
 )

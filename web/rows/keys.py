@@ -8,19 +8,19 @@ from vyry.errors import (
     NotFound,
 )
 from vyry.limits import CLAIM_TARGET, KEYS
+from web.app_keys import Route
 from web.handlers import keys
-from web.keys import Route
 from web.wire.keys import Claim, ClaimedBundles, KeyListing, KeySet, KeyStatus, MoreKeys
 
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="PUT",
         path="/api/v1/keys",
         handler=keys.replace,
         summary="Publish this device's whole key set in the place of the present one",
         body=KeySet,
-        answers={200: KeyStatus},
+        responses={200: KeyStatus},
         refusals=(InvalidKeys, IdentityMismatch),
         quota=KEYS,
     ),
@@ -30,7 +30,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=keys.refill,
         summary="Add prekeys to this device's set",
         body=MoreKeys,
-        answers={200: KeyStatus},
+        responses={200: KeyStatus},
         refusals=(InvalidKeys,),
         quota=KEYS,
     ),
@@ -39,14 +39,14 @@ ROWS: Final[tuple[Route, ...]] = (
         path="/api/v1/keys/status",
         handler=keys.status,
         summary="What the node holds for this device",
-        answers={200: KeyStatus},
+        responses={200: KeyStatus},
     ),
     Route(
         method="GET",
         path="/api/v1/keys/{userId}",
         handler=keys.show,
         summary="An account's identity key and its devices with keys; consumes nothing",
-        answers={200: KeyListing},
+        responses={200: KeyListing},
         refusals=(NotFound,),
     ),
     Route(
@@ -56,7 +56,7 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="Bundles to begin sessions with an account's devices; one-time keys in them are never given again",
         body=Claim,
         is_body_optional=True,
-        answers={200: ClaimedBundles},
+        responses={200: ClaimedBundles},
         refusals=(NotFound,),
         quota=CLAIM_TARGET,
     ),

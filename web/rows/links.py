@@ -16,14 +16,14 @@ from vyry.errors import (
     Unavailable,
 )
 from vyry.limits import LINK_SESSIONS, PIN_CHECKS
+from web.app_keys import Route
 from web.handlers import links
-from web.keys import Route
 from web.wire.auth import Session
 from web.wire.links import ApproveLink, CompleteLink, Link, LinkWait, NewLink, OpenLink, ScanLink, Scanned
 from web.wire.shapes import Nothing
 
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/devices/links",
@@ -31,7 +31,7 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="Ask to be linked: a new device gets a link for 120 s",
         auth="open",
         body=NewLink,
-        answers={201: OpenLink},
+        responses={201: OpenLink},
         quota=LINK_SESSIONS,
     ),
     Route(
@@ -41,8 +41,8 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="How a link stands, for the device that holds its secret; waits for news",
         auth="open",
         query=LinkWait,
-        headers={"X-Link-Secret": True},
-        answers={200: Link},
+        request_headers={"X-Link-Secret": True},
+        responses={200: Link},
         refusals=(NotFound, Unavailable),
     ),
     Route(
@@ -51,7 +51,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=links.scan,
         summary="Take a link for the caller's account; only once, and for nobody else from then on",
         body=ScanLink,
-        answers={200: Scanned},
+        responses={200: Scanned},
         refusals=(NotFound, AlreadyUsed),
     ),
     Route(
@@ -60,7 +60,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=links.approve,
         summary="Let the new device in, with the PIN if one is set; only by the device that scanned",
         body=ApproveLink,
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(Forbidden, InvalidPin, NotFound, AlreadyUsed, DeviceLimit, PinLocked),
         quota=PIN_CHECKS,
     ),
@@ -69,7 +69,7 @@ ROWS: Final[tuple[Route, ...]] = (
         path="/api/v1/devices/links/{linkId}/reject",
         handler=links.reject,
         summary="Keep the new device out, approved or not",
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(NotFound, AlreadyUsed),
     ),
     Route(
@@ -79,7 +79,7 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="Come to life with the link's token and a whole key set: a session of the new device",
         auth="open",
         body=CompleteLink,
-        answers={200: Session},
+        responses={200: Session},
         refusals=(InvalidKeys, InvalidToken, AlreadyUsed, DeviceLimit, IdentityMismatch, RateLimited),
     ),
 )

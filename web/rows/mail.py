@@ -13,8 +13,8 @@ from vyry.errors import (
     StaleHead,
 )
 from vyry.limits import DEVICE_REQUESTS, POST, SOCKETS_ACCOUNT
+from web.app_keys import Route
 from web.handlers import mailbox, messages
-from web.keys import Route
 from web.live.socket import open_socket
 from web.wire.auth import SocketQuery
 from web.wire.mailbox import Acknowledge, Acknowledged, MailboxPage, MailboxQuery, Park
@@ -22,14 +22,14 @@ from web.wire.messages import Accepted, MessageFate, Post
 from web.wire.shapes import Nothing
 
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/messages",
         handler=messages.post,
         summary="Post to devices: durable once answered; the same messageId again gives the same answer",
         body=Post,
-        answers={200: Accepted},
+        responses={200: Accepted},
         refusals=(NotAMember, NotFound, StaleDevices, IdempotencyMismatch, MailboxFull, RateLimited),
         quota=POST,
         cost=0,
@@ -39,10 +39,10 @@ ROWS: Final[tuple[Route, ...]] = (
         path="/api/v1/messages/{messageId}",
         handler=messages.fate,
         summary="What became of a message of this account: each own copy, and one receipt for each other account",
-        answers={200: MessageFate},
+        responses={200: MessageFate},
         refusals=(NotFound,),
         cost=100,
-        unit_bytes=256,
+        bytes_per_cost=256,
     ),
     Route(
         method="GET",
@@ -50,11 +50,11 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=mailbox.page,
         summary="Entries behind a number; waits for some when asked to",
         query=MailboxQuery,
-        answers={200: MailboxPage},
+        responses={200: MailboxPage},
         refusals=(StaleHead,),
-        budget=DEVICE_REQUESTS,
+        shared_quota=DEVICE_REQUESTS,
         # Mail is what the node is for.
-        unit_bytes=64 << 10,
+        bytes_per_cost=64 << 10,
     ),
     Route(
         method="POST",
@@ -62,9 +62,9 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=mailbox.acknowledge,
         summary="Everything up to this point is safe with the device",
         body=Acknowledge,
-        answers={200: Acknowledged},
+        responses={200: Acknowledged},
         refusals=(StaleHead,),
-        budget=DEVICE_REQUESTS,
+        shared_quota=DEVICE_REQUESTS,
     ),
     Route(
         method="POST",
@@ -72,9 +72,9 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=mailbox.park,
         summary="Set one entry aside that the device can do nothing with",
         body=Park,
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(NotFound,),
-        budget=DEVICE_REQUESTS,
+        shared_quota=DEVICE_REQUESTS,
     ),
     Route(
         method="GET",
@@ -83,7 +83,7 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="The socket (see /asyncapi.json)",
         auth="socket",
         query=SocketQuery,
-        answers={101: None},
+        responses={101: None},
         refusals=(Forbidden,),
         quota=SOCKETS_ACCOUNT,
     ),

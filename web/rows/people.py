@@ -4,8 +4,8 @@ from typing import Final
 
 from vyry.errors import Forbidden, NotFound
 from vyry.limits import LOOKUP, NEW_CONTACTS, SEARCH
+from web.app_keys import Route
 from web.handlers import blocks, friends, people
-from web.keys import Route
 from web.wire.people import (
     AskedFriend,
     AskFriend,
@@ -22,13 +22,13 @@ from web.wire.people import (
 from web.wire.shapes import Nothing
 
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/users/by-username/{username}",
         handler=people.by_username,
         summary="Who has this username, however it is written",
-        answers={200: Person},
+        responses={200: Person},
         refusals=(NotFound,),
         quota=SEARCH,
     ),
@@ -38,7 +38,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=people.look_up,
         summary="Who can be found by these telephone numbers, of which nothing is kept",
         body=LookUp,
-        answers={200: FoundByNumbers},
+        responses={200: FoundByNumbers},
         quota=LOOKUP,
     ),
     Route(
@@ -46,7 +46,7 @@ ROWS: Final[tuple[Route, ...]] = (
         path="/api/v1/users/{userId}",
         handler=people.profile,
         summary="The public profile of oneself, a friend or a member of a shared conversation",
-        answers={200: PublicProfile},
+        responses={200: PublicProfile},
         refusals=(NotFound,),
     ),
     Route(
@@ -55,7 +55,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=friends.ask,
         summary="Ask somebody to be a friend; who has asked the caller is one at once",
         body=AskFriend,
-        answers={201: AskedFriend},
+        responses={201: AskedFriend},
         refusals=(NotFound, Forbidden),
         quota=NEW_CONTACTS,
     ),
@@ -65,14 +65,14 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=friends.requests,
         summary="Requests that wait: to the caller, or the caller's own",
         query=RequestsQuery,
-        answers={200: RequestList},
+        responses={200: RequestList},
     ),
     Route(
         method="POST",
         path="/api/v1/friends/requests/{userId}/accept",
         handler=friends.accept,
         summary="Become the friend of somebody who asked",
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(NotFound, Forbidden),
     ),
     Route(
@@ -80,7 +80,7 @@ ROWS: Final[tuple[Route, ...]] = (
         path="/api/v1/friends/requests/{userId}/decline",
         handler=friends.decline,
         summary="Forget that somebody asked",
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(NotFound,),
     ),
     Route(
@@ -88,7 +88,7 @@ ROWS: Final[tuple[Route, ...]] = (
         path="/api/v1/friends/requests/{userId}",
         handler=friends.cancel,
         summary="Take a request of the caller back",
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(NotFound,),
     ),
     Route(
@@ -97,14 +97,14 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=friends.index,
         summary="The caller's friends",
         query=PeopleQuery,
-        answers={200: FriendList},
+        responses={200: FriendList},
     ),
     Route(
         method="DELETE",
         path="/api/v1/friends/{userId}",
         handler=friends.part,
         summary="End a friendship, for both",
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(NotFound,),
     ),
     Route(
@@ -113,14 +113,14 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=blocks.index,
         summary="Whom the caller blocks",
         query=PeopleQuery,
-        answers={200: BlockList},
+        responses={200: BlockList},
     ),
     Route(
         method="PUT",
         path="/api/v1/blocks/{userId}",
         handler=blocks.block,
         summary="Neither exists for the other from now on, but in groups of both",
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(NotFound, Forbidden),
     ),
     Route(
@@ -128,7 +128,7 @@ ROWS: Final[tuple[Route, ...]] = (
         path="/api/v1/blocks/{userId}",
         handler=blocks.unblock,
         summary="Take a block back",
-        answers={200: Nothing},
+        responses={200: Nothing},
         refusals=(NotFound,),
     ),
 )

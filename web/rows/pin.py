@@ -4,18 +4,18 @@ from typing import Final
 
 from vyry.errors import InvalidOtp, InvalidPin, PinLocked
 from vyry.limits import PIN_CHECKS
+from web.app_keys import Route
 from web.handlers import pin
-from web.keys import Route
 from web.wire.pin import GivenPin, PinStanding, PinVerified, ResetPin, SetPin
 
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/account/pin",
         handler=pin.show,
         summary="Whether there is a PIN, and how many tries are left",
-        answers={200: PinStanding},
+        responses={200: PinStanding},
     ),
     Route(
         method="PUT",
@@ -23,7 +23,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=pin.replace,
         summary="Set the PIN, or change it with the present one as proof; all devices are told",
         body=SetPin,
-        answers={200: PinStanding},
+        responses={200: PinStanding},
         refusals=(InvalidPin, PinLocked),
         quota=PIN_CHECKS,
     ),
@@ -33,7 +33,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=pin.verify,
         summary="Whether this is the PIN; a wrong one is a try less",
         body=GivenPin,
-        answers={200: PinVerified},
+        responses={200: PinVerified},
         refusals=(InvalidPin, PinLocked),
         quota=PIN_CHECKS,
     ),
@@ -43,7 +43,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=pin.reset,
         summary="Set another PIN by a code sent to the account's number; a lock is lifted",
         body=ResetPin,
-        answers={200: PinStanding},
+        responses={200: PinStanding},
         refusals=(InvalidOtp,),
         quota=PIN_CHECKS,
     ),
@@ -53,7 +53,7 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=pin.remove,
         summary="Have no PIN any more",
         body=GivenPin,
-        answers={200: PinStanding},
+        responses={200: PinStanding},
         refusals=(InvalidPin, PinLocked),
         quota=PIN_CHECKS,
     ),

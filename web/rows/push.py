@@ -3,19 +3,19 @@
 from typing import Final
 
 from vyry.errors import NotFound
+from web.app_keys import Route
 from web.handlers import push
-from web.keys import Route
 from web.wire.push import RegisterPush, VapidKey
 from web.wire.shapes import Nothing
 
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/push/vapid-key",
         handler=push.vapid_key,
         summary="The node's public key of Web Push, which a browser binds its subscription to",
-        answers={200: VapidKey},
+        responses={200: VapidKey},
         refusals=(NotFound,),
     ),
     Route(
@@ -24,13 +24,13 @@ ROWS: Final[tuple[Route, ...]] = (
         handler=push.register,
         summary="Wake this device by push when mail waits; pushes carry no content",
         body=RegisterPush,
-        answers={200: Nothing},
+        responses={200: Nothing},
     ),
     Route(
         method="DELETE",
         path="/api/v1/devices/current/push",
         handler=push.withdraw,
         summary="Wake this device no more",
-        answers={200: Nothing},
+        responses={200: Nothing},
     ),
 )

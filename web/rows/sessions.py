@@ -11,13 +11,13 @@ from vyry.errors import (
     PinRequired,
 )
 from vyry.limits import DEVICE_REQUESTS, OTP_NUMBER, PIN_CHECKS
+from web.app_keys import Route
 from web.handlers import auth
-from web.keys import Route
 from web.wire.auth import CodeSent, RefreshTokens, RequestOtp, Session, SignedUp, Tokens, Unlock, VerifyOtp, WsTicket
 from web.wire.shapes import Nothing
 
 
-ROWS: Final[tuple[Route, ...]] = (
+ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/auth/request-otp",
@@ -25,7 +25,7 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="Send a one-time code to a number, known or not",
         auth="open",
         body=RequestOtp,
-        answers={200: CodeSent},
+        responses={200: CodeSent},
         quota=OTP_NUMBER,
     ),
     Route(
@@ -35,7 +35,7 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="Sign up with the code: a new primary device; all others of the account end. A registration lock asks for the PIN first",
         auth="open",
         body=VerifyOtp,
-        answers={200: SignedUp},
+        responses={200: SignedUp},
         refusals=(InvalidOtp, Forbidden),
     ),
     Route(
@@ -45,7 +45,7 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="Pass a registration lock with the PIN",
         auth="open",
         body=Unlock,
-        answers={200: Session},
+        responses={200: Session},
         refusals=(InvalidToken, InvalidPin, PinLocked, PinRequired, Forbidden),
         quota=PIN_CHECKS,
     ),
@@ -56,7 +56,7 @@ ROWS: Final[tuple[Route, ...]] = (
         summary="Exchange the refresh token for new tokens; used twice, it ends its whole family",
         auth="open",
         body=RefreshTokens,
-        answers={200: Tokens},
+        responses={200: Tokens},
         refusals=(InvalidToken,),
     ),
     Route(
@@ -64,15 +64,15 @@ ROWS: Final[tuple[Route, ...]] = (
         path="/api/v1/auth/logout",
         handler=auth.logout,
         summary="End this device: tokens, sockets, keys and mailbox",
-        answers={200: Nothing},
-        budget=DEVICE_REQUESTS,
+        responses={200: Nothing},
+        shared_quota=DEVICE_REQUESTS,
     ),
     Route(
         method="POST",
         path="/api/v1/auth/ws-ticket",
         handler=auth.ws_ticket,
         summary="A ticket that opens one socket, for clients that can set no headers",
-        answers={200: WsTicket},
-        budget=DEVICE_REQUESTS,
+        responses={200: WsTicket},
+        shared_quota=DEVICE_REQUESTS,
     ),
 )

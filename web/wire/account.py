@@ -2,14 +2,14 @@
 
 from typing import Annotated, Literal
 
-from web.wire.shapes import Id, Moment, Octets, Wire
+from web.wire.shapes import Base64Bytes, Id, Timestamp, WireModel
 from web.wire.texts import Bio, Name, Username
 
 
-SealedProfile = Annotated[bytes, Octets(0, 8 << 10)]
+SealedProfile = Annotated[bytes, Base64Bytes(0, 8 << 10)]
 
 
-class Settings(Wire):
+class Settings(WireModel):
     """Every setting with the value that holds."""
 
     messages_from: Literal["everyone", "friends"]
@@ -20,7 +20,7 @@ class Settings(Wire):
     typing_indicators: bool
 
 
-class SettingsChange(Wire):
+class SettingsChange(WireModel):
     """Settings to change; null restores the default, what is absent stays."""
 
     messages_from: Literal["everyone", "friends"] | None = None
@@ -31,7 +31,7 @@ class SettingsChange(Wire):
     typing_indicators: bool | None = None
 
 
-class ChangeAccount(Wire):
+class ChangeAccount(WireModel):
     """What to change; null clears, what is absent stays."""
 
     username: Username | None = None
@@ -42,7 +42,7 @@ class ChangeAccount(Wire):
     settings: SettingsChange | None = None
 
 
-class Account(Wire):
+class Account(WireModel):
     """The account as its owner sees it."""
 
     user_id: Id
@@ -54,4 +54,4 @@ class Account(Wire):
     picture_attachment_id: Id | None
     sealed_profile: SealedProfile | None
     settings: Settings
-    created_at: Moment
+    created_at: Timestamp

@@ -6,10 +6,10 @@ from typing import Annotated
 from pydantic import Field
 
 from web.wire.pin import Pin
-from web.wire.shapes import DeviceNumber, Id, Moment, Wire
+from web.wire.shapes import DeviceNumber, Id, Timestamp, WireModel
 
 
-class DeleteAccount(Wire):
+class DeleteAccount(WireModel):
     """What proves that the owner wants it: a code for deleteAccount, and the PIN if there is one."""
 
     challenge_id: Id
@@ -17,23 +17,23 @@ class DeleteAccount(Wire):
     pin: Pin | None = None
 
 
-class EventsQuery(Wire):
+class EventsQuery(WireModel):
     """Which part of the list; the cursor is the `nextCursor` of the part before."""
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     cursor: Annotated[str, Field(pattern="^[0-9]{1,18}$")] | None = None
 
 
-class Event(Wire):
+class Event(WireModel):
     """Something about the security of the account. `deviceId` did it, or it was done to it."""
 
-    at: Moment
+    at: Timestamp
     name: str
     device_id: DeviceNumber | None
     detail: Mapping[str, object]
 
 
-class Events(Wire):
+class Events(WireModel):
     """The account's events, newest first."""
 
     events: Sequence[Event]

@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, RootModel
 
-from vyry.accounts import arrival
-from vyry.accounts.arrival import NewSession
-from vyry.accounts.lock import TOKEN_LIFETIME
+from vyry.accounts import signup as arrival
+from vyry.accounts.registration_lock import TOKEN_LIFETIME
+from vyry.accounts.signup import NewSession
 from vyry.accounts.tokens import TokenPair
-from vyry.phone_numbers import LONGEST
+from vyry.kernel.phone_numbers import MAX_LENGTH
 from web.wire.pin import Pin
-from web.wire.shapes import Count, Id, Wire
+from web.wire.shapes import Count, Id, WireModel
 from web.wire.texts import Name
 
 
@@ -18,15 +18,15 @@ from web.wire.texts import Name
 OpaqueToken = Annotated[str, Field(min_length=1, max_length=128)]
 
 
-class RequestOtp(Wire):
+class RequestOtp(WireModel):
     """Send a code to this number."""
 
-    phone_number: Annotated[str, Field(min_length=1, max_length=LONGEST, examples=["+41791234567"])]
+    phone_number: Annotated[str, Field(min_length=1, max_length=MAX_LENGTH, examples=["+41791234567"])]
     channel: Literal["sms", "voice"] = "sms"
     purpose: Literal["login", "pinReset", "deleteAccount"] = "login"
 
 
-class CodeSent(Wire):
+class CodeSent(WireModel):
     """A code is on its way, whoever has the number."""
 
     challenge_id: Id
@@ -34,14 +34,14 @@ class CodeSent(Wire):
     resend_after_seconds: Count
 
 
-class DeviceDescription(Wire):
+class DeviceDescription(WireModel):
     """What a new device says of itself."""
 
     name: Name
     platform: Literal["ios", "android", "web", "desktop", "cli"]
 
 
-class VerifyOtp(Wire):
+class VerifyOtp(WireModel):
     """The code that came, and the device that signs up with it."""
 
     challenge_id: Id
@@ -49,7 +49,7 @@ class VerifyOtp(Wire):
     device: DeviceDescription
 
 
-class Unlock(Wire):
+class Unlock(WireModel):
     """The PIN of an account whose registration lock holds, and the device that signs up with it."""
 
     registration_token: OpaqueToken
@@ -57,14 +57,14 @@ class Unlock(Wire):
     device: DeviceDescription
 
 
-class RefreshTokens(Wire):
+class RefreshTokens(WireModel):
     """Exchange a refresh token. `attemptId` is new for each attempt and repeated on a retry of it."""
 
     refresh_token: OpaqueToken
     attempt_id: Id
 
 
-class Tokens(Wire):
+class Tokens(WireModel):
     """The tokens of a session; the refresh token is good once."""
 
     access_token: str
@@ -73,7 +73,7 @@ class Tokens(Wire):
     refresh_expires_in_seconds: Count
 
     @classmethod
-    def of(cls, pair: TokenPair) -> "Tokens":
+    def from_domain(cls, pair: TokenPair) -> "Tokens":
         """As the wire has it."""
         return Tokens(
             access_token=pair.access,
@@ -92,10 +92,10 @@ class Session(Tokens):
     requires_profile_setup: bool
 
     @classmethod
-    def begun(cls, made: NewSession) -> "Session":
+    def from_new_session(cls, made: NewSession) -> "Session":
         """As the wire has it."""
         return cls(
-            **Tokens.of(made.tokens).model_dump(by_alias=False),
+            **Tokens.from_domain(made.tokens).model_dump(by_alias=False),
             user_id=made.user_id,
             device_id=made.device_id,
             is_new_user=made.is_new_user,
@@ -103,7 +103,7 @@ class Session(Tokens):
         )
 
 
-class PinAsked(Wire):
+class PinAsked(WireModel):
     """A registration lock holds and nothing has changed yet: give the PIN beside this token."""
 
     requires_pin: Literal[True]
@@ -112,7 +112,7 @@ class PinAsked(Wire):
     user_id: None
 
     @classmethod
-    def of(cls, asked: arrival.PinAsked) -> "PinAsked":
+    def from_domain(cls, asked: arrival.PinChallenge) -> "PinAsked":
         """As the wire has it."""
         seconds = round(TOKEN_LIFETIME.total_seconds())
         return cls(requires_pin=True, registration_token=asked.token, expires_in_seconds=seconds, user_id=None)
@@ -122,14 +122,14 @@ class SignedUp(RootModel[Session | PinAsked]):
     """A session, or the PIN is asked for first."""
 
 
-class WsTicket(Wire):
+class WsTicket(WireModel):
     """A ticket for one socket, for clients that cannot set headers."""
 
     ticket: str
     expires_in_seconds: Count
 
 
-class SocketQuery(Wire):
+class SocketQuery(WireModel):
     """A browser, which can set no header, names its ticket."""
 
     ticket: Annotated[str, Field(min_length=1, max_length=128)] | None = None

@@ -1,10 +1,10 @@
 """Shapes of calls."""
 
 from vyry.signals.turn import IceServer
-from web.wire.shapes import Wire
+from web.wire.shapes import WireModel
 
 
-class RelayServer(Wire):
+class RelayServer(WireModel):
     """A TURN server and credentials for it, as RTCIceServer has them."""
 
     urls: tuple[str, ...]
@@ -12,13 +12,13 @@ class RelayServer(Wire):
     credential: str
 
 
-class Relays(Wire):
+class Relays(WireModel):
     """The relays of the node; none where its operator runs none."""
 
     ice_servers: list[RelayServer]
 
     @classmethod
-    def of(cls, servers: list[IceServer]) -> "Relays":
+    def from_domain(cls, servers: list[IceServer]) -> "Relays":
         """As the wire has it."""
         return cls(
             ice_servers=[

@@ -8,7 +8,7 @@ import orjson
 from pydantic import BaseModel
 
 from vyry.accounts.export import Page
-from vyry.circles.conversations import Conversation
+from vyry.conversations.conversations import Conversation
 from vyry.mail.store import Entry as StoredEntry
 from web.wire.account_life import Event
 from web.wire.conversations import ConversationView
@@ -24,10 +24,10 @@ from web.wire.export_circles import (
 )
 from web.wire.mailbox import Entry, Head
 from web.wire.messages import CopyFate, Receipt
-from web.wire.shapes import Base64, Count, DeviceNumber, Id, Moment, Wire, to_base64, to_rfc3339
+from web.wire.shapes import Base64, Count, DeviceNumber, Id, Timestamp, WireModel, to_base64, to_rfc3339
 
 
-class ExportedAccount(Wire):
+class ExportedAccount(WireModel):
     """The account, with its number in clear; `settings` are those that were set."""
 
     user_id: Id
@@ -42,22 +42,22 @@ class ExportedAccount(Wire):
     identity_key: Base64 | None
     device_list_epoch: Count
     last_device_id: Count
-    created_at: Moment
-    suspended_at: Moment | None
+    created_at: Timestamp
+    suspended_at: Timestamp | None
 
 
-class ExportedPin(Wire):
+class ExportedPin(WireModel):
     """The state of the PIN."""
 
     registration_lock: bool
     misses: Count
-    locked_until: Moment | None
+    locked_until: Timestamp | None
     lock_misses: Count
-    lock_locked_until: Moment | None
-    changed_at: Moment
+    lock_locked_until: Timestamp | None
+    changed_at: Timestamp
 
 
-class ExportedDevice(Wire):
+class ExportedDevice(WireModel):
     """A device, live or lately ended; `mailboxId` names it in the other sections."""
 
     device_id: DeviceNumber
@@ -66,24 +66,24 @@ class ExportedDevice(Wire):
     name: str
     platform: str
     is_primary: bool
-    linked_at: Moment
+    linked_at: Timestamp
     last_seen_on: date
-    ended_at: Moment | None
-    idle_warned_at: Moment | None
+    ended_at: Timestamp | None
+    idle_warned_at: Timestamp | None
     session_generation: Count
 
 
-class ExportedSession(Wire):
+class ExportedSession(WireModel):
     """A refresh token, without itself."""
 
     mailbox_id: Id
     attempt_id: Id | None
-    used_at: Moment | None
-    expires_at: Moment
-    family_ends_at: Moment
+    used_at: Timestamp | None
+    expires_at: Timestamp
+    family_ends_at: Timestamp
 
 
-class ExportedPushTarget(Wire):
+class ExportedPushTarget(WireModel):
     """Where a device wants to be woken, without its secrets."""
 
     mailbox_id: Id
@@ -92,7 +92,7 @@ class ExportedPushTarget(Wire):
     topic: str | None
 
 
-class ExportedMailbox(Wire):
+class ExportedMailbox(WireModel):
     """The counters of a mailbox."""
 
     mailbox_id: Id
@@ -112,7 +112,7 @@ class ExportedMailbox(Wire):
     is_pushed: bool
 
 
-class ExportedKeySet(Wire):
+class ExportedKeySet(WireModel):
     """The published keys of a device."""
 
     mailbox_id: Id
@@ -122,7 +122,7 @@ class ExportedKeySet(Wire):
     signed_prekey_id: Count
     signed_prekey: Base64
     signed_prekey_signature: Base64
-    signed_prekey_at: Moment
+    signed_prekey_at: Timestamp
     pq_last_resort_id: Count
     pq_last_resort: Base64
     pq_last_resort_signature: Base64
@@ -134,7 +134,7 @@ class ExportedKeySet(Wire):
     is_low_told: bool
 
 
-class ExportedPrekey(Wire):
+class ExportedPrekey(WireModel):
     """An unused one-time prekey."""
 
     mailbox_id: Id
@@ -144,7 +144,7 @@ class ExportedPrekey(Wire):
     signature: Base64 | None
 
 
-class ExportedLink(Wire):
+class ExportedLink(WireModel):
     """A device that was being linked."""
 
     link_id: Id
@@ -154,91 +154,91 @@ class ExportedLink(Wire):
     requested_from: str
     status: str
     approver_public_key: Base64 | None
-    expires_at: Moment
+    expires_at: Timestamp
 
 
-class ExportedRegistration(Wire):
+class ExportedRegistration(WireModel):
     """A sign-up that the registration lock holds."""
 
-    expires_at: Moment
+    expires_at: Timestamp
 
 
-class ExportedCode(Wire):
+class ExportedCode(WireModel):
     """A one-time code, without itself."""
 
     purpose: str
     guesses_left: Count
     is_used: bool
-    created_at: Moment
-    expires_at: Moment
+    created_at: Timestamp
+    expires_at: Timestamp
 
 
-class ExportedSending(Wire):
+class ExportedSending(WireModel):
     """A code that was sent; `cost` is in millionths of the operator's currency."""
 
-    at: Moment
+    at: Timestamp
     cost: Count
     is_verified: bool
 
 
-class ExportedProof(Wire):
+class ExportedProof(WireModel):
     """The day on which a code of the number was last verified in some network."""
 
     proven_on: date
 
 
-class ExportedNotice(Wire):
+class ExportedNotice(WireModel):
     """A notice on its way into mailboxes."""
 
-    at: Moment
+    at: Timestamp
     audience: Literal["own", "peers", "members"]
     body: Mapping[str, object]
 
 
-class ExportedHeldNotice(Wire):
+class ExportedHeldNotice(WireModel):
     """A notice that waits until a mailbox has room for it."""
 
     mailbox_id: Id
     body: Mapping[str, object]
 
 
-class ExportedRestingName(Wire):
+class ExportedRestingName(WireModel):
     """A username that was given up, which nobody else can take before that day; the node keeps no name."""
 
     free_on: date
 
 
-class ExportedMail(Wire):
+class ExportedMail(WireModel):
     """An entry that waits in a mailbox, as its device would collect it."""
 
     mailbox_id: Id
     entry: Entry
 
 
-class ExportedPost(Wire):
+class ExportedPost(WireModel):
     """A message that a device of the account posted."""
 
     mailbox_id: Id
     message_id: Id
-    accepted_at: Moment
+    accepted_at: Timestamp
     copies: Sequence[CopyFate | Receipt]
 
 
-class ExportedReceipts(Wire):
+class ExportedReceipts(WireModel):
     """How much of the mail to a device came to which end at that moment."""
 
     mailbox_id: Id
-    at: Moment
+    at: Timestamp
     acknowledged: Count
     expired: Count
     dropped: Count
 
 
-class AccountArchive(Wire):
+class AccountArchive(WireModel):
     """All that the node holds about the account. Each section is of a moment of its own."""
 
     format: Literal["vyry account 1"]
-    exported_at: Moment
+    exported_at: Timestamp
     account: ExportedAccount
     pin: ExportedPin | None
     devices: Sequence[ExportedDevice]
@@ -272,8 +272,8 @@ class AccountArchive(Wire):
 
 
 #: Sections of which there is one at most.
-_SINGLE: Final = ("account", "pin")
-_ROWS: Final[Mapping[str, type[BaseModel]]] = {
+_SINGLE_SECTIONS: Final = ("account", "pin")
+_SECTION_SHAPES: Final[Mapping[str, type[BaseModel]]] = {
     "account": ExportedAccount,
     "pin": ExportedPin,
     "devices": ExportedDevice,
@@ -305,42 +305,42 @@ _ROWS: Final[Mapping[str, type[BaseModel]]] = {
 }
 
 
-async def written(at: datetime, pages: AsyncIterator[Page]) -> AsyncGenerator[bytes, None]:
+async def write_archive(at: datetime, pages: AsyncIterator[Page]) -> AsyncGenerator[bytes, None]:
     """The archive as JSON: a piece for its beginning, one for each page, one for its end."""
     yield b'{"format":"vyry account 1","exportedAt":' + orjson.dumps(to_rfc3339(at))
     section, has_rows = "", False
     async for page in pages:
         piece = b""
         if page.section != section:
-            piece = _end(section) + b"," + _begin(page.section)
+            piece = _section_end(section) + b"," + _section_start(page.section)
             section, has_rows = page.section, False
-        rows = b",".join(_json(section, row) for row in page.rows)
-        piece += (b"," if has_rows and rows else b"") + (rows or (b"null" if section in _SINGLE else b""))
+        rows = b",".join(_encode_row(section, row) for row in page.rows)
+        piece += (b"," if has_rows and rows else b"") + (rows or (b"null" if section in _SINGLE_SECTIONS else b""))
         has_rows = has_rows or bool(rows)
         yield piece
-    yield _end(section) + b"}"
+    yield _section_end(section) + b"}"
 
 
-def _begin(section: str) -> bytes:
+def _section_start(section: str) -> bytes:
     alias = AccountArchive.model_fields[section].alias
-    return orjson.dumps(alias) + (b":" if section in _SINGLE else b":[")
+    return orjson.dumps(alias) + (b":" if section in _SINGLE_SECTIONS else b":[")
 
 
-def _end(section: str) -> bytes:
-    return b"]" if section and section not in _SINGLE else b""
+def _section_end(section: str) -> bytes:
+    return b"]" if section and section not in _SINGLE_SECTIONS else b""
 
 
-def _json(section: str, row: Mapping[str, Any]) -> bytes:
+def _encode_row(section: str, row: Mapping[str, Any]) -> bytes:
     match row:
         case {"entry": StoredEntry() as entry, "mailbox_id": mailbox_id}:
             # An export shows what is stored, as the store judged it.
             (shown,) = wire_entries([entry], to_base64, 0)
             return orjson.dumps({"mailboxId": str(mailbox_id), "entry": shown})
         case {"conversation": Conversation() as conversation}:
-            return _dumped(ConversationView.of(conversation))
+            return _encode_shape(ConversationView.from_domain(conversation))
         case _:
-            return _dumped(_ROWS[section].model_validate(dict(row), by_name=True))
+            return _encode_shape(_SECTION_SHAPES[section].model_validate(dict(row), by_name=True))
 
 
-def _dumped(shape: BaseModel) -> bytes:
+def _encode_shape(shape: BaseModel) -> bytes:
     return shape.__pydantic_serializer__.to_json(shape, by_alias=True)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from web.wire.mailbox import Acknowledge, Acknowledged, Cursor, Entry, Head, Park
 from web.wire.messages import Accepted, Post
 from web.wire.refusals import Refusal
-from web.wire.shapes import Count, DeviceNumber, Id, Moment, Nothing, Octets, Wire
+from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, Nothing, Timestamp, WireModel
 
 
 SIGNAL_BYTES = 16 << 10
@@ -17,17 +17,17 @@ WATCH_USERS = 200
 
 FrameId = Annotated[str, Field(min_length=1, max_length=64)]
 SignalKind = Literal["offer", "answer", "candidate", "end"]
-SignalContent = Annotated[bytes, Octets(0, SIGNAL_BYTES)]
+SignalContent = Annotated[bytes, Base64Bytes(0, SIGNAL_BYTES)]
 
 
-class Client(Wire):
+class Client(WireModel):
     """Which program speaks; for the operator's eyes only."""
 
     name: Annotated[str, Field(max_length=64)]
     version: Annotated[str, Field(max_length=32)]
 
 
-class Hello(Wire):
+class Hello(WireModel):
     """The resume point: the last entry that is safe with the device, and its head (null at 0)."""
 
     after: Count
@@ -35,26 +35,26 @@ class Hello(Wire):
     client: Client | None = None
 
 
-class Renew(Wire):
+class Renew(WireModel):
     """A newer access token of the same device, so that the socket outlives the old one."""
 
     access_token: Annotated[str, Field(min_length=1, max_length=4096)]
 
 
-class Renewed(Wire):
+class Renewed(WireModel):
     """When the socket's token ends now."""
 
-    expires_at: Moment
+    expires_at: Timestamp
 
 
-class Typing(Wire):
+class Typing(WireModel):
     """The caller types, or no longer."""
 
     conversation_id: Id
     is_typing: bool
 
 
-class TypingOf(Wire):
+class TypingOf(WireModel):
     """Somebody types, or no longer."""
 
     conversation_id: Id
@@ -63,7 +63,7 @@ class TypingOf(Wire):
     is_typing: bool
 
 
-class Signal(Wire):
+class Signal(WireModel):
     """Call set-up for whoever is there: never stored. Without `deviceId` it goes to all connected devices of the account."""
 
     user_id: Id
@@ -73,7 +73,7 @@ class Signal(Wire):
     content: SignalContent
 
 
-class SignalOf(Wire):
+class SignalOf(WireModel):
     """Call set-up from somebody."""
 
     user_id: Id
@@ -83,20 +83,20 @@ class SignalOf(Wire):
     content: SignalContent
 
 
-class Watch(Wire):
+class Watch(WireModel):
     """Whose presence the socket wants to be told of, or no longer. There is no telling from the answers who of them are people at all."""
 
     user_ids: Annotated[list[Id], Field(max_length=WATCH_USERS)]
 
 
-class PresenceOf(Wire):
+class PresenceOf(WireModel):
     """A friend who shows it is there, or no longer."""
 
     user_id: Id
     is_online: bool
 
 
-class SocketLimits(Wire):
+class SocketLimits(WireModel):
     """Sizes that this node holds clients to."""
 
     frame_bytes: Count
@@ -104,7 +104,7 @@ class SocketLimits(Wire):
     copies: Count
 
 
-class Welcome(Wire):
+class Welcome(WireModel):
     """The resume point was right; what follows it comes now.
 
     `lastMessageId` is the last message accepted from this device: one that it does not know shows that it works with an older copy of its state.
@@ -121,19 +121,19 @@ class Welcome(Wire):
     limits: SocketLimits
 
 
-class Entries(Wire):
+class Entries(WireModel):
     """Entries in order."""
 
     entries: list[Entry]
 
 
-class Drained(Wire):
+class Drained(WireModel):
     """What was waiting at hello has been sent, up to this number."""
 
     seq: Count
 
 
-class Goodbye(Wire):
+class Goodbye(WireModel):
     """The node closes this socket soon; come back after so many seconds."""
 
     reason: str
@@ -148,7 +148,7 @@ class Frame:
     sender: Literal["client", "node"]
     payload: type[BaseModel]
     summary: str
-    answers: tuple[str, ...] = ()
+    replies: tuple[str, ...] = ()
 
 
 FRAMES: Final[tuple[Frame, ...]] = (

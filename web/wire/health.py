@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from web.wire.shapes import Wire
+from web.wire.shapes import WireModel
 
 
-class Health(Wire):
+class Health(WireModel):
     """This process runs. Says nothing about what it depends on."""
 
     status: Literal["ok"]
@@ -13,7 +13,7 @@ class Health(Wire):
     version: str
 
 
-class DependencyLine(Wire):
+class DependencyLine(WireModel):
     """One thing the node depends on, and what is wrong with it (empty when it is up)."""
 
     name: str
@@ -21,7 +21,7 @@ class DependencyLine(Wire):
     problem: str
 
 
-class Ready(Wire):
+class Ready(WireModel):
     """The node takes work. Redis or Kafka may still be away: mail then goes on later or slower, and the line says so."""
 
     status: Literal["ready"]

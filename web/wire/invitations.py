@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from vyry.circles.invitations import Invitation, InvitationPage
-from web.wire.shapes import Id, Moment, Wire
+from vyry.conversations.invitations import Invitation, InvitationPage
+from web.wire.shapes import Id, Timestamp, WireModel
 
 
-class InvitationView(Wire):
+class InvitationView(WireModel):
     """A group, and who wants the caller in it."""
 
     conversation_id: Id
@@ -14,10 +14,10 @@ class InvitationView(Wire):
     username: str | None
     display_name: str | None
     picture_attachment_id: Id | None
-    invited_at: Moment
+    invited_at: Timestamp
 
     @classmethod
-    def of(cls, invitation: Invitation) -> "InvitationView":
+    def from_domain(cls, invitation: Invitation) -> "InvitationView":
         """As the wire has it."""
         inviter = invitation.inviter
         return cls(
@@ -30,13 +30,15 @@ class InvitationView(Wire):
         )
 
 
-class InvitationList(Wire):
+class InvitationList(WireModel):
     """A part of the caller's invitations, newest made group first."""
 
     invitations: Sequence[InvitationView]
     next_cursor: Id | None
 
     @classmethod
-    def of(cls, page: InvitationPage) -> "InvitationList":
+    def from_domain(cls, page: InvitationPage) -> "InvitationList":
         """As the wire has it."""
-        return cls(invitations=[InvitationView.of(each) for each in page.invitations], next_cursor=page.next_cursor)
+        return cls(
+            invitations=[InvitationView.from_domain(each) for each in page.invitations], next_cursor=page.next_cursor
+        )

@@ -12,7 +12,7 @@ from pydantic import Field
 from vyry.devices.keyset import (
     AccountKeys,
     Bundle,
-    Claimed,
+    ClaimResult,
     Identity,
     KeyRefill,
     KeyState,
@@ -21,45 +21,45 @@ from vyry.devices.keyset import (
     SignedPrekey,
     Suite,
 )
-from vyry.ids import DeviceId
-from web.wire.shapes import Base64, Count, DeviceNumber, Id, Octets, Wire
+from vyry.kernel.ids import DeviceId
+from web.wire.shapes import Base64, Base64Bytes, Count, DeviceNumber, Id, WireModel
 
 
 PrekeyId = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 2**31 - 1})]
 RegistrationId = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 16380})]
-Sha256 = Annotated[bytes, Octets(32, 32)]
+Sha256 = Annotated[bytes, Base64Bytes(32, 32)]
 SuiteName = Literal["vyry", "libsignal"]
 
 
-class UnsignedKey(Wire):
+class UnsignedKey(WireModel):
     """A one-time prekey."""
 
     id: PrekeyId
     key: Base64
 
-    def value(self) -> OneTimePrekey:
+    def to_domain(self) -> OneTimePrekey:
         """As the domain has it."""
         return OneTimePrekey(self.id, self.key)
 
 
-class SignedKey(Wire):
+class SignedKey(WireModel):
     """A prekey with the identity key's signature."""
 
     id: PrekeyId
     key: Base64
     signature: Base64
 
-    def value(self) -> SignedPrekey:
+    def to_domain(self) -> SignedPrekey:
         """As the domain has it."""
         return SignedPrekey(self.id, self.key, self.signature)
 
     @classmethod
-    def of(cls, prekey: SignedPrekey) -> "SignedKey":
+    def from_domain(cls, prekey: SignedPrekey) -> "SignedKey":
         """As the wire has it."""
         return cls(id=prekey.id, key=prekey.key, signature=prekey.signature)
 
 
-class KeySet(Wire):
+class KeySet(WireModel):
     """A whole set of keys for the caller's device (PUT /keys)."""
 
     suite: SuiteName
@@ -72,20 +72,20 @@ class KeySet(Wire):
     pq_last_resort: SignedKey
     pq_prekeys: Annotated[list[SignedKey], Field(max_length=100)]
 
-    def value(self) -> KeyUpload:
+    def to_domain(self) -> KeyUpload:
         """As the domain has it."""
         identity = Identity(Suite(self.suite), self.identity_key, self.identity_dh_key, self.identity_dh_signature)
         return KeyUpload(
             self.registration_id,
             identity,
-            self.signed_prekey.value(),
-            self.pq_last_resort.value(),
-            [prekey.value() for prekey in self.one_time_prekeys],
-            [prekey.value() for prekey in self.pq_prekeys],
+            self.signed_prekey.to_domain(),
+            self.pq_last_resort.to_domain(),
+            [prekey.to_domain() for prekey in self.one_time_prekeys],
+            [prekey.to_domain() for prekey in self.pq_prekeys],
         )
 
 
-class MoreKeys(Wire):
+class MoreKeys(WireModel):
     """Keys on top of the present set (POST /keys/prekeys)."""
 
     one_time_prekeys: Annotated[list[UnsignedKey], Field(default_factory=list, max_length=100)]
@@ -93,24 +93,24 @@ class MoreKeys(Wire):
     signed_prekey: SignedKey | None = None
     pq_last_resort: SignedKey | None = None
 
-    def value(self) -> KeyRefill:
+    def to_domain(self) -> KeyRefill:
         """As the domain has it."""
         return KeyRefill(
-            [prekey.value() for prekey in self.one_time_prekeys],
-            [prekey.value() for prekey in self.pq_prekeys],
-            self.signed_prekey.value() if self.signed_prekey else None,
-            self.pq_last_resort.value() if self.pq_last_resort else None,
+            [prekey.to_domain() for prekey in self.one_time_prekeys],
+            [prekey.to_domain() for prekey in self.pq_prekeys],
+            self.signed_prekey.to_domain() if self.signed_prekey else None,
+            self.pq_last_resort.to_domain() if self.pq_last_resort else None,
         )
 
 
-class IssuedThrough(Wire):
+class IssuedThrough(WireModel):
     """The highest ids ever handed out, 0 for none."""
 
     one_time: Count
     pq: Count
 
 
-class KeyStatus(Wire):
+class KeyStatus(WireModel):
     """What the node holds for the caller's device; null where nothing was uploaded yet."""
 
     one_time_remaining: Count
@@ -122,7 +122,7 @@ class KeyStatus(Wire):
     digest: Sha256
 
     @classmethod
-    def of(cls, state: KeyState, now: datetime) -> "KeyStatus":
+    def from_domain(cls, state: KeyState, now: datetime) -> "KeyStatus":
         """As the wire has it."""
         age = now - state.signed_prekey_at if state.signed_prekey_at else None
         return cls(
@@ -136,7 +136,7 @@ class KeyStatus(Wire):
         )
 
 
-class ListedDevice(Wire):
+class ListedDevice(WireModel):
     """A device with keys."""
 
     device_id: DeviceNumber
@@ -145,7 +145,7 @@ class ListedDevice(Wire):
     identity_dh_signature: Base64 | None
 
 
-class KeyListing(Wire):
+class KeyListing(WireModel):
     """An account's identity and its devices with keys; `identityKey` and `suite` are null before the first upload."""
 
     user_id: Id
@@ -155,7 +155,7 @@ class KeyListing(Wire):
     devices: Sequence[ListedDevice]
 
     @classmethod
-    def of(cls, keys: AccountKeys) -> "KeyListing":
+    def from_domain(cls, keys: AccountKeys) -> "KeyListing":
         """As the wire has it."""
         return cls(
             user_id=keys.user_id,
@@ -174,17 +174,17 @@ class KeyListing(Wire):
         )
 
 
-class Claim(Wire):
+class Claim(WireModel):
     """Which devices to begin sessions with (POST /keys/{userId}/claim); without `deviceIds` all but the caller."""
 
     device_ids: Annotated[list[DeviceNumber], Field(min_length=1, max_length=127)] | None = None
 
-    def value(self) -> frozenset[DeviceId] | None:
+    def to_domain(self) -> frozenset[DeviceId] | None:
         """As the domain has it."""
         return None if self.device_ids is None else frozenset(map(DeviceId, self.device_ids))
 
 
-class ClaimedBundle(Wire):
+class ClaimedBundle(WireModel):
     """What begins a session with one device."""
 
     device_id: DeviceNumber
@@ -199,7 +199,7 @@ class ClaimedBundle(Wire):
     pq_prekey_is_last_resort: bool
 
     @classmethod
-    def of(cls, bundle: Bundle) -> "ClaimedBundle":
+    def from_domain(cls, bundle: Bundle) -> "ClaimedBundle":
         """As the wire has it."""
         identity, one_time = bundle.device.identity, bundle.one_time
         return cls(
@@ -209,20 +209,20 @@ class ClaimedBundle(Wire):
             identity_key=identity.key,
             identity_dh_key=identity.dh_key,
             identity_dh_signature=identity.dh_signature,
-            signed_prekey=SignedKey.of(bundle.signed_prekey),
+            signed_prekey=SignedKey.from_domain(bundle.signed_prekey),
             one_time_prekey=UnsignedKey(id=one_time.id, key=one_time.key) if one_time else None,
-            pq_prekey=SignedKey.of(bundle.pq),
+            pq_prekey=SignedKey.from_domain(bundle.pq),
             pq_prekey_is_last_resort=bundle.is_last_resort,
         )
 
 
-class ClaimedBundles(Wire):
+class ClaimedBundles(WireModel):
     """The bundles of one claim, and the epoch of the device list they belong to."""
 
     epoch: Count
     bundles: Sequence[ClaimedBundle]
 
     @classmethod
-    def of(cls, claimed: Claimed) -> "ClaimedBundles":
+    def from_domain(cls, claimed: ClaimResult) -> "ClaimedBundles":
         """As the wire has it."""
-        return cls(epoch=claimed.epoch, bundles=[ClaimedBundle.of(bundle) for bundle in claimed.bundles])
+        return cls(epoch=claimed.epoch, bundles=[ClaimedBundle.from_domain(bundle) for bundle in claimed.bundles])

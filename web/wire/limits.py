@@ -1,9 +1,9 @@
 """Shapes of GET /limits."""
 
-from web.wire.shapes import Wire
+from web.wire.shapes import WireModel
 
 
-class Limit(Wire):
+class Limit(WireModel):
     """One window of one limit: so much in so many seconds (0: at any one time), and what of it is left to the caller now."""
 
     name: str
@@ -12,7 +12,7 @@ class Limit(Wire):
     remaining: int
 
 
-class Limits(Wire):
+class Limits(WireModel):
     """Every limit of the node; one with several windows stands there once for each."""
 
     limits: list[Limit]

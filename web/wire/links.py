@@ -4,19 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vyry.devices.linking import LinkNews, OpenedLink
+from vyry.devices.linking import LinkUpdate, OpenedLink
 from vyry.devices.links import ScannedLink
 from web.wire.auth import OpaqueToken
 from web.wire.keys import KeySet
-from web.wire.shapes import Base64, Id, Moment, Octets, Wire
+from web.wire.shapes import Base64, Base64Bytes, Id, Timestamp, WireModel
 from web.wire.texts import Name
 
 
-LinkKey = Annotated[bytes, Octets(32, 32)]
+LinkKey = Annotated[bytes, Base64Bytes(32, 32)]
 PlatformName = Literal["ios", "android", "web", "desktop", "cli"]
 
 
-class NewLink(Wire):
+class NewLink(WireModel):
     """A device that wants to be linked, and its key for this one purpose."""
 
     public_key: LinkKey
@@ -24,26 +24,26 @@ class NewLink(Wire):
     platform: PlatformName
 
 
-class OpenLink(Wire):
+class OpenLink(WireModel):
     """A link that waits to be scanned. The secret belongs to the new device alone."""
 
     link_id: Id
     link_secret: str
-    expires_at: Moment
+    expires_at: Timestamp
 
     @classmethod
-    def of(cls, opened: OpenedLink) -> "OpenLink":
+    def from_domain(cls, opened: OpenedLink) -> "OpenLink":
         """As the wire has it."""
         return cls(link_id=opened.link_id, link_secret=opened.secret, expires_at=opened.expires_at)
 
 
-class LinkWait(Wire):
+class LinkWait(WireModel):
     """How long to wait for news, in seconds."""
 
     wait: Annotated[int, Field(ge=0, le=30)] = 0
 
 
-class Link(Wire):
+class Link(WireModel):
     """How a link stands. `provisioning` and `linkToken` are given once, together with the status approved."""
 
     status: Literal["waiting", "scanned", "approved", "rejected", "expired"]
@@ -52,7 +52,7 @@ class Link(Wire):
     link_token: str | None
 
     @classmethod
-    def of(cls, news: LinkNews) -> "Link":
+    def from_domain(cls, news: LinkUpdate) -> "Link":
         """As the wire has it."""
         return cls.model_validate(
             {
@@ -64,23 +64,23 @@ class Link(Wire):
         )
 
 
-class ScanLink(Wire):
+class ScanLink(WireModel):
     """The key of the device that scanned."""
 
     public_key: LinkKey
 
 
-class Scanned(Wire):
+class Scanned(WireModel):
     """What the owner is shown: whose key it is, how that device calls itself, and from which network it asks."""
 
     public_key: LinkKey
     name: str
     platform: PlatformName
     requested_from: str
-    expires_at: Moment
+    expires_at: Timestamp
 
     @classmethod
-    def of(cls, scanned: ScannedLink) -> "Scanned":
+    def from_domain(cls, scanned: ScannedLink) -> "Scanned":
         """As the wire has it."""
         return cls(
             public_key=scanned.public_key,
@@ -91,10 +91,10 @@ class Scanned(Wire):
         )
 
 
-class ApproveLink(Wire):
+class ApproveLink(WireModel):
     """The digits are the same: let the new device in."""
 
-    provisioning: Annotated[bytes, Octets(1, 64 << 10)]
+    provisioning: Annotated[bytes, Base64Bytes(1, 64 << 10)]
     pin: Annotated[str, Field(min_length=1, max_length=128)] | None = None
 
 

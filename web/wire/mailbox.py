@@ -5,21 +5,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from web.wire.notices import Notice
-from web.wire.shapes import Base64, Count, DeviceNumber, Id, Moment, Octets, Wire
+from web.wire.shapes import Base64, Base64Bytes, Count, DeviceNumber, Id, Timestamp, WireModel
 
 
-Head = Annotated[bytes, Octets(32, 32)]
+Head = Annotated[bytes, Base64Bytes(32, 32)]
 Seq = Annotated[int, Field(ge=1, le=2**53 - 1)]
 
 
-class Cursor(Wire):
+class Cursor(WireModel):
     """A point of the chain: everything up to `seq`, whose head is `head`."""
 
     seq: Count
     head: Head
 
 
-class EnvelopeEntry(Wire):
+class EnvelopeEntry(WireModel):
     """One envelope under its number."""
 
     seq: Seq
@@ -32,11 +32,11 @@ class EnvelopeEntry(Wire):
     lane: Literal["mail", "control"]
     kind: Annotated[int, Field(ge=0, le=255)]
     content: Base64
-    posted_at: Moment
-    expires_at: Moment
+    posted_at: Timestamp
+    expires_at: Timestamp
 
 
-class NoticeEntry(Wire):
+class NoticeEntry(WireModel):
     """Something the node itself has to say, numbered like mail."""
 
     seq: Seq
@@ -46,18 +46,18 @@ class NoticeEntry(Wire):
     conversation_id: None
     lane: Literal["control"]
     notice: Notice
-    posted_at: Moment
-    expires_at: Moment
+    posted_at: Timestamp
+    expires_at: Timestamp
 
 
-class Tombstone(Wire):
+class Tombstone(WireModel):
     """Why these numbers hold nothing any more, and how many they are."""
 
     reason: Literal["expired", "cap", "operator", "parked"]
     count: Seq
 
 
-class LossEntry(Wire):
+class LossEntry(WireModel):
     """Numbers `seq` to `throughSeq` are lost; `head` is that of `throughSeq`, to be adopted."""
 
     seq: Seq
@@ -69,7 +69,7 @@ class LossEntry(Wire):
 Entry = EnvelopeEntry | NoticeEntry | LossEntry
 
 
-class MailboxQuery(Wire):
+class MailboxQuery(WireModel):
     """Where to read on, how much, and how many seconds to wait when there is nothing yet."""
 
     after: Count = 0
@@ -77,7 +77,7 @@ class MailboxQuery(Wire):
     wait: Annotated[int, Field(ge=0, le=30)] = 0
 
 
-class MailboxPage(Wire):
+class MailboxPage(WireModel):
     """Entries in order; `drained` when nothing waits behind them; `cursor` is the acknowledged point.
 
     `lastMessageId` is the last message accepted from this device: one that it does not know shows that it works with an older copy of its state.
@@ -90,20 +90,20 @@ class MailboxPage(Wire):
     last_message_id: Id | None
 
 
-class Acknowledge(Wire):
+class Acknowledge(WireModel):
     """Everything up to here is safe with the device; the node forgets it."""
 
     seq: Count
     head: Head
 
 
-class Acknowledged(Wire):
+class Acknowledged(WireModel):
     """The acknowledged point after it."""
 
     cursor: Cursor
 
 
-class Park(Wire):
+class Park(WireModel):
     """Set one entry aside that the device can do nothing with."""
 
     seq: Seq

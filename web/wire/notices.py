@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from web.wire.shapes import Count, DeviceNumber, Id, Wire
+from web.wire.shapes import Count, DeviceNumber, Id, WireModel
 
 
-class PrekeysLow(Wire):
+class PrekeysLow(WireModel):
     """This device should upload one-time keys."""
 
     name: Literal["prekeysLow"]
@@ -15,7 +15,7 @@ class PrekeysLow(Wire):
     pq_remaining: Count
 
 
-class DevicesChanged(Wire):
+class DevicesChanged(WireModel):
     """An account this one talks to has other devices now."""
 
     name: Literal["devicesChanged"]
@@ -24,7 +24,7 @@ class DevicesChanged(Wire):
     identity_changed: bool
 
 
-class DeviceLinked(Wire):
+class DeviceLinked(WireModel):
     """The own account has one device more."""
 
     name: Literal["deviceLinked"]
@@ -33,7 +33,7 @@ class DeviceLinked(Wire):
     platform: Literal["ios", "android", "web", "desktop", "cli"]
 
 
-class DeviceIdle(Wire):
+class DeviceIdle(WireModel):
     """A linked device of the own account ends on that day unless it is used before."""
 
     name: Literal["deviceIdle"]
@@ -41,41 +41,41 @@ class DeviceIdle(Wire):
     ends_on: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 
-class PinChanged(Wire):
+class PinChanged(WireModel):
     """The PIN of the own account is another one, or there is none any more."""
 
     name: Literal["pinChanged"]
     change: Literal["set", "changed", "removed", "reset"]
 
 
-class PinFailed(Wire):
+class PinFailed(WireModel):
     """Somebody gave a wrong PIN for the own account."""
 
     name: Literal["pinFailed"]
     attempts_remaining: Count
 
 
-class RegistrationAttempted(Wire):
+class RegistrationAttempted(WireModel):
     """Somebody proved the own number and was stopped by the registration lock."""
 
     name: Literal["registrationAttempted"]
 
 
-class TokenReused(Wire):
+class TokenReused(WireModel):
     """A refresh token of a device of the own account was used twice: its sessions have ended."""
 
     name: Literal["tokenReused"]
     device_id: DeviceNumber
 
 
-class AccountDeleted(Wire):
+class AccountDeleted(WireModel):
     """An account this one talked to is gone."""
 
     name: Literal["accountDeleted"]
     user_id: Id
 
 
-class ConversationChanged(Wire):
+class ConversationChanged(WireModel):
     """A conversation is another one now, in what is said of it or in who belongs to it; who is no member any more is told too."""
 
     name: Literal["conversationChanged"]
@@ -83,13 +83,13 @@ class ConversationChanged(Wire):
     version: Count
 
 
-class GroupInvited(Wire):
+class GroupInvited(WireModel):
     """The own account is invited into a group; told of the first that waits."""
 
     name: Literal["groupInvited"]
 
 
-class CallMissed(Wire):
+class CallMissed(WireModel):
     """Somebody called, and no device of the account took it."""
 
     name: Literal["callMissed"]

@@ -5,16 +5,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vyry.circles import friends as friendship
-from vyry.circles import people
-from vyry.circles.blocks import BlockPage
-from web.wire.shapes import Base64, Id, Moment, Wire
+from vyry.contacts import discovery as people
+from vyry.contacts import friends as friendship
+from vyry.contacts.blocks import BlockPage
+from web.wire.shapes import Base64, Id, Timestamp, WireModel
 
 
 _Limit = Annotated[int, Field(ge=1, le=200)]
 
 
-class Person(Wire):
+class Person(WireModel):
     """Somebody as whoever finds them sees them."""
 
     user_id: Id
@@ -23,7 +23,7 @@ class Person(Wire):
     picture_attachment_id: Id | None
 
     @classmethod
-    def of(cls, person: people.Person) -> "Person":
+    def from_domain(cls, person: people.Person) -> "Person":
         """As the wire has it."""
         return cls(
             user_id=person.user_id,
@@ -33,7 +33,7 @@ class Person(Wire):
         )
 
 
-class PublicProfile(Wire):
+class PublicProfile(WireModel):
     """Somebody as friends and members of a shared conversation see them."""
 
     user_id: Id
@@ -44,7 +44,7 @@ class PublicProfile(Wire):
     sealed_profile: Base64 | None
 
     @classmethod
-    def of(cls, profile: people.PublicProfile) -> "PublicProfile":
+    def from_domain(cls, profile: people.PublicProfile) -> "PublicProfile":
         """As the wire has it."""
         return cls(
             user_id=profile.person.user_id,
@@ -56,13 +56,13 @@ class PublicProfile(Wire):
         )
 
 
-class LookUp(Wire):
+class LookUp(WireModel):
     """Numbers in E.164, of an address book for instance."""
 
     phone_numbers: Annotated[list[str], Field(max_length=100)]
 
 
-class FoundByNumber(Wire):
+class FoundByNumber(WireModel):
     """Somebody who can be found by this number."""
 
     phone_number: str
@@ -70,13 +70,13 @@ class FoundByNumber(Wire):
     display_name: str | None
 
 
-class FoundByNumbers(Wire):
+class FoundByNumbers(WireModel):
     """Those who can be found, in the order of the numbers."""
 
     users: Sequence[FoundByNumber]
 
     @classmethod
-    def of(cls, found: people.Found) -> "FoundByNumbers":
+    def from_domain(cls, found: people.LookupResult) -> "FoundByNumbers":
         """As the wire has it."""
         return cls(
             users=[
@@ -86,14 +86,14 @@ class FoundByNumbers(Wire):
         )
 
 
-class PeopleQuery(Wire):
+class PeopleQuery(WireModel):
     """Which part of a list; the cursor is the `nextCursor` of the part before."""
 
     limit: _Limit = 50
     cursor: Id | None = None
 
 
-class RequestsQuery(Wire):
+class RequestsQuery(WireModel):
     """Which requests: those to the caller, or the caller's own."""
 
     direction: Literal["incoming", "outgoing"] = "incoming"
@@ -101,13 +101,13 @@ class RequestsQuery(Wire):
     cursor: Id | None = None
 
 
-class AskFriend(Wire):
+class AskFriend(WireModel):
     """Whom to ask."""
 
     user_id: Id
 
 
-class AskedFriend(Wire):
+class AskedFriend(WireModel):
     """What came of it: a request that waits, or a friendship."""
 
     user_id: Id
@@ -117,60 +117,60 @@ class AskedFriend(Wire):
 class Friend(Person):
     """A friend."""
 
-    since: Moment
+    since: Timestamp
 
 
-class FriendList(Wire):
+class FriendList(WireModel):
     """A part of the caller's friends."""
 
     friends: Sequence[Friend]
     next_cursor: Id | None
 
     @classmethod
-    def of(cls, page: friendship.FriendPage) -> "FriendList":
+    def from_domain(cls, page: friendship.FriendPage) -> "FriendList":
         """As the wire has it."""
-        shown = [Friend(**dict(Person.of(each.person)), since=each.since) for each in page.friends]
+        shown = [Friend(**dict(Person.from_domain(each.person)), since=each.since) for each in page.friends]
         return cls(friends=shown, next_cursor=page.next_cursor)
 
 
 class FriendRequest(Person):
     """A request that waits for an answer: `userId` is the other. Of somebody who is asked nothing else is told."""
 
-    requested_at: Moment
+    requested_at: Timestamp
 
 
-class RequestList(Wire):
+class RequestList(WireModel):
     """A part of the requests."""
 
     requests: Sequence[FriendRequest]
     next_cursor: Id | None
 
     @classmethod
-    def of(cls, page: friendship.RequestPage) -> "RequestList":
+    def from_domain(cls, page: friendship.RequestPage) -> "RequestList":
         """As the wire has it."""
-        return cls(requests=[_request(each) for each in page.requests], next_cursor=page.next_cursor)
+        return cls(requests=[_request_shape(each) for each in page.requests], next_cursor=page.next_cursor)
 
 
-class Block(Wire):
+class Block(WireModel):
     """Somebody who is blocked."""
 
     user_id: Id
-    blocked_at: Moment
+    blocked_at: Timestamp
 
 
-class BlockList(Wire):
+class BlockList(WireModel):
     """A part of those whom the caller blocks."""
 
     blocks: Sequence[Block]
     next_cursor: Id | None
 
     @classmethod
-    def of(cls, page: BlockPage) -> "BlockList":
+    def from_domain(cls, page: BlockPage) -> "BlockList":
         """As the wire has it."""
         shown = [Block(user_id=each.user_id, blocked_at=each.at) for each in page.blocks]
         return cls(blocks=shown, next_cursor=page.next_cursor)
 
 
-def _request(request: friendship.FriendRequest) -> FriendRequest:
+def _request_shape(request: friendship.FriendRequest) -> FriendRequest:
     person = request.person or people.Person(request.user_id, None, None, None)
-    return FriendRequest(**dict(Person.of(person)), requested_at=request.at)
+    return FriendRequest(**dict(Person.from_domain(person)), requested_at=request.at)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from web.wire.shapes import Count, Id, Moment, Wire
+from web.wire.shapes import Count, Id, Timestamp, WireModel
 
 
 #: As it is typed; whether it is worth having is decided where the account's number is known.
@@ -12,16 +12,16 @@ Pin = Annotated[str, Field(min_length=1, max_length=128, examples=["739251"])]
 NewPin = Annotated[str, Field(min_length=6, max_length=128, examples=["739251"])]
 
 
-class PinStanding(Wire):
+class PinStanding(WireModel):
     """How the PIN stands."""
 
     is_set: bool
     registration_lock: bool
     attempts_remaining: Count
-    locked_until: Moment | None
+    locked_until: Timestamp | None
 
 
-class SetPin(Wire):
+class SetPin(WireModel):
     """A first PIN, or another one in the place of `currentPin`. Without `registrationLock` the lock stays as it is, off at first."""
 
     pin: NewPin
@@ -29,13 +29,13 @@ class SetPin(Wire):
     registration_lock: bool | None = None
 
 
-class GivenPin(Wire):
+class GivenPin(WireModel):
     """The PIN."""
 
     pin: Pin
 
 
-class ResetPin(Wire):
+class ResetPin(WireModel):
     """A new PIN for a forgotten one, by a code of purpose pinReset."""
 
     challenge_id: Id
@@ -43,7 +43,7 @@ class ResetPin(Wire):
     new_pin: NewPin
 
 
-class PinVerified(Wire):
+class PinVerified(WireModel):
     """It is the PIN."""
 
     verified: Literal[True]

@@ -7,27 +7,29 @@ from typing import Final
 
 from aiohttp import web
 
+from vyry.attachments.attachment import Attachment
 from vyry.errors import RangeNotSatisfiable
-from vyry.files.attachments import Attachment
 
 
-_ONE: Final = re.compile(r"bytes=[ \t]*(?:([0-9]{1,15})-([0-9]{1,15})?|-([0-9]{1,15}))[ \t]*", re.ASCII | re.IGNORECASE)
-_SEVERAL: Final = re.compile(r"bytes=[0-9\-, \t]*,[0-9\-, \t]*", re.ASCII | re.IGNORECASE)
+_SINGLE_RANGE: Final = re.compile(
+    r"bytes=[ \t]*(?:([0-9]{1,15})-([0-9]{1,15})?|-([0-9]{1,15}))[ \t]*", re.ASCII | re.IGNORECASE
+)
+_MULTIPLE_RANGES: Final = re.compile(r"bytes=[0-9\-, \t]*,[0-9\-, \t]*", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ByteRange:
     """Bytes of a whole."""
 
     start: int
     length: int
-    is_part: bool
+    is_partial: bool
 
 
-def facts(found: Attachment) -> dict[str, str]:
+def cache_headers(found: Attachment) -> dict[str, str]:
     """The headers that are the same for all, parts and nothing. A copy may be kept, and asked about before each use: it is gone when the original is."""
     return {
-        "ETag": _tag(found),
+        "ETag": _etag(found),
         "Last-Modified": format_datetime(found.completed_at or found.created_at, usegmt=True),
         "Cache-Control": "private, no-cache",
         "Accept-Ranges": "bytes",
@@ -35,27 +37,27 @@ def facts(found: Attachment) -> dict[str, str]:
     }
 
 
-def is_known(request: web.Request, found: Attachment) -> bool:
+def is_not_modified(request: web.Request, found: Attachment) -> bool:
     """Whether the client has it. Where it names tags, times count for nothing."""
     if "If-None-Match" in request.headers:
         tags = [tag.strip() for line in request.headers.getall("If-None-Match") for tag in line.split(",")]
-        return "*" in tags or _tag(found) in [tag.removeprefix("W/") for tag in tags]
+        return "*" in tags or _etag(found) in [tag.removeprefix("W/") for tag in tags]
     since = request.if_modified_since
     return since is not None and (found.completed_at or found.created_at).replace(microsecond=0) <= since
 
 
-def wanted(request: web.Request, found: Attachment) -> Span:
+def requested_range(request: web.Request, found: Attachment) -> ByteRange:
     """Which bytes are asked for. What is no range of bytes asks for all, and so does a range of something else than this (If-Range).
 
     Raises RangeNotSatisfiable for a range that begins behind the end, and for several at once, of which no client of ours has a use.
     """
-    whole = Span(0, found.length, is_part=False)
+    whole = ByteRange(0, found.length, is_partial=False)
     said = request.headers.getall("Range", [])
-    if len(said) != 1 or not _is_still(request, found):
+    if len(said) != 1 or not _matches_if_range(request, found):
         return whole
-    if _SEVERAL.fullmatch(said[0]):
+    if _MULTIPLE_RANGES.fullmatch(said[0]):
         raise RangeNotSatisfiable(found.length)
-    match = _ONE.fullmatch(said[0])
+    match = _SINGLE_RANGE.fullmatch(said[0])
     if match is None:
         return whole
     first, last, final = (None if each is None else int(each) for each in match.groups())
@@ -65,14 +67,14 @@ def wanted(request: web.Request, found: Attachment) -> Span:
     end = found.length if last is None else min(last + 1, found.length)
     if start >= end:
         raise RangeNotSatisfiable(found.length)
-    return Span(start, end - start, is_part=True)
+    return ByteRange(start, end - start, is_partial=True)
 
 
-def _is_still(request: web.Request, found: Attachment) -> bool:
+def _matches_if_range(request: web.Request, found: Attachment) -> bool:
     """Whether the range is one of this very content."""
     said = request.headers.get("If-Range")
-    return said is None or said in (_tag(found), facts(found)["Last-Modified"])
+    return said is None or said in (_etag(found), cache_headers(found)["Last-Modified"])
 
 
-def _tag(found: Attachment) -> str:
+def _etag(found: Attachment) -> str:
     return f'"{found.attachment_id}"'

@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vyry import errors
 from web.wire.mailbox import Cursor
-from web.wire.shapes import Count, DeviceNumber, Id, RegistrationId, Wire
+from web.wire.shapes import Count, DeviceNumber, Id, RegistrationId, WireModel
 
 
-class WrongField(Wire):
+class WrongField(WireModel):
     """One field that is not as it must be: its dotted path and what is wrong with it."""
 
     field: str
@@ -35,14 +35,14 @@ class Attempts(BaseModel):
     attempts_remaining: Count
 
 
-class DeviceOf(Wire):
+class DeviceOf(WireModel):
     """A device of an account."""
 
     user_id: Id
     device_id: DeviceNumber
 
 
-class RegisteredDevice(Wire):
+class RegisteredDevice(WireModel):
     """A device of an account under its present registration."""
 
     user_id: Id
@@ -50,7 +50,7 @@ class RegisteredDevice(Wire):
     registration_id: RegistrationId
 
 
-class DeviceDifference(Wire):
+class DeviceDifference(WireModel):
     """How the devices named differ from the present ones: exact, so that the next post can be right."""
 
     missing: list[RegisteredDevice]
@@ -60,7 +60,7 @@ class DeviceDifference(Wire):
     conversation_version: Count
 
 
-class PresentCursor(Wire):
+class PresentCursor(WireModel):
     """The point at which the node stands."""
 
     cursor: Cursor
@@ -85,7 +85,7 @@ class Patience(BaseModel):
 
 
 #: What a code adds to the error body.
-MEMBERS: Final[Mapping[type[errors.VyryError], type[BaseModel]]] = {
+EXTRA_MEMBERS: Final[Mapping[type[errors.VyryError], type[BaseModel]]] = {
     errors.InvalidOtp: Attempts,
     errors.InvalidPin: Attempts,
     errors.StaleDevices: DeviceDifference,

@@ -23,12 +23,12 @@ _DIGIT = "[A-Za-z0-9+/]"
 #: How base64 ends when 0, 1 or 2 bytes are left over after the threes.
 _ENDS = ("", f"{_DIGIT}[AQgw]==", f"{_DIGIT}{{2}}[AEIMQUYcgkosw048]=")
 ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-MOMENT_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
-_IS_ID = re.compile(ID_PATTERN).fullmatch
-_IS_MOMENT = re.compile(MOMENT_PATTERN, re.ASCII).fullmatch
+TIMESTAMP_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
+_match_id = re.compile(ID_PATTERN).fullmatch
+_match_timestamp = re.compile(TIMESTAMP_PATTERN, re.ASCII).fullmatch
 
 
-class Wire(BaseModel):
+class WireModel(BaseModel):
     """A shape of a body, a frame or a part of one. Unknown fields are refused; nothing is converted silently."""
 
     model_config = ConfigDict(
@@ -43,16 +43,16 @@ class Wire(BaseModel):
     )
 
 
-class Nothing(Wire):
+class Nothing(WireModel):
     """`{}`: there is nothing to say beyond the status."""
 
 
 @dataclass(frozen=True, slots=True)
-class Octets:
+class Base64Bytes:
     """Marks `bytes` that are standard base64 with padding in JSON, and bin in MessagePack; sizes count decoded bytes."""
 
-    at_least: int = 0
-    at_most: int = 192 << 10
+    min_size: int = 0
+    max_size: int = 192 << 10
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
@@ -64,21 +64,21 @@ class Octets:
             "type": "string",
             "contentEncoding": "base64",
             "pattern": self._pattern(),
-            "minLength": (self.at_least + 2) // 3 * 4,
-            "maxLength": (self.at_most + 2) // 3 * 4,
-            "examples": [to_base64(bytes(self.at_least))],
+            "minLength": (self.min_size + 2) // 3 * 4,
+            "maxLength": (self.max_size + 2) // 3 * 4,
+            "examples": [to_base64(bytes(self.min_size))],
         }
 
     def _pattern(self) -> str:
-        if self.at_least == self.at_most:
-            threes, left_over = divmod(self.at_least, 3)
+        if self.min_size == self.max_size:
+            threes, left_over = divmod(self.min_size, 3)
             return f"^{_DIGIT}{{{threes * 4}}}{_ENDS[left_over]}$"
         return f"^(?:{_DIGIT}{{4}})*(?:{_ENDS[1]}|{_ENDS[2]})?$"
 
     def _read(self, value: object) -> bytes:
         octets = value if isinstance(value, bytes) else from_base64(value)
-        if not self.at_least <= len(octets) <= self.at_most:
-            raise ValueError(f"must be {_range(self.at_least, self.at_most)} bytes")
+        if not self.min_size <= len(octets) <= self.max_size:
+            raise ValueError(f"must be {_range(self.min_size, self.max_size)} bytes")
         return octets
 
 
@@ -88,7 +88,7 @@ class CanonicalId:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            to_id, serialization=core_schema.plain_serializer_function_ser_schema(str, when_used="json")
+            parse_id, serialization=core_schema.plain_serializer_function_ser_schema(str, when_used="json")
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -96,22 +96,23 @@ class CanonicalId:
 
 
 @dataclass(frozen=True, slots=True)
-class Milliseconds:
+class Rfc3339:
     """Marks a datetime that is RFC 3339 in UTC with milliseconds and Z."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            to_moment, serialization=core_schema.plain_serializer_function_ser_schema(to_rfc3339, when_used="json")
+            parse_timestamp,
+            serialization=core_schema.plain_serializer_function_ser_schema(to_rfc3339, when_used="json"),
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", "format": "date-time", "pattern": MOMENT_PATTERN}
+        return {"type": "string", "format": "date-time", "pattern": TIMESTAMP_PATTERN}
 
 
 #: Bytes of any length that fits a body. For exact sizes write Annotated[bytes, Octets(32, 32)].
-Base64 = Annotated[bytes, Octets()]
+Base64 = Annotated[bytes, Base64Bytes()]
 Id = Annotated[UUID, CanonicalId()]
-Moment = Annotated[datetime, Milliseconds()]
+Timestamp = Annotated[datetime, Rfc3339()]
 Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 DeviceNumber = Annotated[int, Field(ge=1, le=127)]
 RegistrationId = Annotated[int, Field(ge=1, le=16_380)]
@@ -135,7 +136,7 @@ def from_base64(text: object) -> bytes:
     return octets
 
 
-def to_id(value: object) -> UUID:
+def parse_id(value: object) -> UUID:
     """The UUID that this canonical text names; anything else is a ValueError."""
     if type(value) is str:
         return _read_id(value)
@@ -147,16 +148,16 @@ def to_id(value: object) -> UUID:
 @lru_cache(maxsize=65_536)
 def _read_id(text: str) -> UUID:
     """People and conversations are named again and again."""
-    if not _IS_ID(text):
+    if not _match_id(text):
         raise ValueError("must be a UUID in lower case")
     return UUID(int=int(text.replace("-", ""), 16))
 
 
-def to_moment(value: object) -> datetime:
+def parse_timestamp(value: object) -> datetime:
     """An aware moment in UTC from itself or from its text on the wire; anything else is a ValueError."""
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC)
-    if isinstance(value, str) and _IS_MOMENT(value):
+    if isinstance(value, str) and _match_timestamp(value):
         return datetime.fromisoformat(value)
     raise ValueError("must be a time in RFC 3339, UTC, with milliseconds and Z")
 

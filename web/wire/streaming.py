@@ -10,27 +10,27 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from vyry.errors import InvalidRequest
 from vyry.telemetry import ATTACHMENT_BYTES
-from web.keys import PATIENCE
-from web.wire.strict import invite
+from web.app_keys import TIMEOUTS
+from web.wire.strict import send_continue
 
 
 #: So much has to come within `Patience.piece`.
-_PIECE: Final = 64 << 10
+_CHUNK_BYTES: Final = 64 << 10
 
 
-async def pieces(request: web.Request) -> AsyncGenerator[bytes, None]:
+async def read_chunks(request: web.Request) -> AsyncGenerator[bytes, None]:
     """The body as it comes. Raises InvalidRequest when it breaks off, or comes so slowly that it holds a place in vain."""
-    patience, clock = request.app[PATIENCE], asyncio.get_running_loop().time
-    await invite(request)
+    patience, clock = request.app[TIMEOUTS], asyncio.get_running_loop().time
+    await send_continue(request)
     came, since = 0, clock()
     try:
         while chunk := await asyncio.wait_for(request.content.readany(), patience.body):
             ATTACHMENT_BYTES.labels("in").inc(len(chunk))
             yield chunk
             came += len(chunk)
-            if came >= _PIECE:
+            if came >= _CHUNK_BYTES:
                 came, since = 0, clock()
-            elif clock() - since > patience.piece:
+            elif clock() - since > patience.chunk:
                 raise InvalidRequest("The body comes too slowly.")
     except TimeoutError:
         raise InvalidRequest("The body did not arrive in time.") from None
@@ -38,7 +38,7 @@ async def pieces(request: web.Request) -> AsyncGenerator[bytes, None]:
         raise InvalidRequest("The body is not framed as HTTP wants it, or broke off.") from None
 
 
-async def sent(
+async def send_stream(
     request: web.Request, response: web.StreamResponse, content: AsyncGenerator[bytes, None]
 ) -> web.StreamResponse:
     """Answer with bytes of a known length. What goes wrong with the first of them is refused as ever; later the connection breaks off."""
@@ -61,7 +61,7 @@ async def sent(
     return response
 
 
-async def streamed(request: web.Request, pieces: AsyncGenerator[bytes, None]) -> web.StreamResponse:
+async def send_json_stream(request: web.Request, pieces: AsyncGenerator[bytes, None]) -> web.StreamResponse:
     """Answer with JSON that comes in pieces.
 
     Whatever goes wrong with the first two is refused as ever; later the connection breaks off, so that nobody takes half an answer for a whole one.

@@ -11,31 +11,31 @@ from jiter import from_json
 from pydantic import BaseModel, ValidationError
 
 from vyry.errors import InvalidRequest, NotFound, PayloadTooLarge, UnsupportedMediaType
-from web.keys import PATIENCE, ROUTE
-from web.wire.shapes import MAX_INTEGER, Wire, to_id
+from web.app_keys import ROUTE, TIMEOUTS
+from web.wire.shapes import MAX_INTEGER, WireModel, parse_id
 
 
 MAX_DEPTH: Final = 8
 #: More wrong fields than this are not listed.
-_FIELDS: Final = 20
+_MAX_LISTED_FIELDS: Final = 20
 _NO_PATTERN: Final = "has another form than docs/protocol.md says"
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
-def parse(raw: bytes) -> object:
+def parse_json(raw: bytes) -> object:
     """What this JSON says. Used for bodies and socket frames alike.
 
     Raises:
         InvalidRequest: not UTF-8 or not JSON, a byte-order mark, duplicate keys, NaN or infinity, nesting over 8, an integer beyond 2^53-1,
             a lone surrogate, or a NUL character (which no database text can hold).
     """
-    value = parse_quickly(raw)
+    value = parse_json_unchecked(raw)
     check_values(value)
     return value
 
 
-def parse_quickly(raw: bytes) -> object:
+def parse_json_unchecked(raw: bytes) -> object:
     """As `parse`, without a look at depth, ranges and NUL: enough for what a closed shape is held against at once."""
     try:
         return from_json(raw, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
@@ -47,15 +47,15 @@ def check_values(value: object) -> None:
     """Look at a parsed value level by level, so that depth costs no recursion. Raises InvalidRequest as `parse` does."""
     level: Sequence[object] = [value]
     for _ in range(MAX_DEPTH):
-        level = _below(level)
+        level = _child_values(level)
         if not level:
             return
     if any(type(value) in (dict, list) for value in level):
         raise InvalidRequest(f"This is nested deeper than {MAX_DEPTH}.")
-    _below(level)
+    _child_values(level)
 
 
-def _below(level: Sequence[object]) -> list[object]:
+def _child_values(level: Sequence[object]) -> list[object]:
     """Check the values of one level and answer those one level deeper. It runs for each frame, so it asks for exact types, which is fastest."""
     below: list[object] = []
     for value in level:
@@ -74,7 +74,7 @@ def _below(level: Sequence[object]) -> list[object]:
     return below
 
 
-async def read(request: web.Request, shape: type[Shape]) -> Shape:
+async def read_body(request: web.Request, shape: type[Shape]) -> Shape:
     """The body of this request as `shape`. The door has looked at its headers before the handler runs (`check_headers`).
 
     Raises:
@@ -82,11 +82,11 @@ async def read(request: web.Request, shape: type[Shape]) -> Shape:
         InvalidRequest: the body is not strict JSON or not of this shape, or it did not arrive in time.
     """
     if request[ROUTE].is_body_optional and not request.body_exists:
-        return understand({}, shape)
-    return understand(parse(await _receive(request)), shape)
+        return validate({}, shape)
+    return validate(parse_json(await _receive_body(request)), shape)
 
 
-def understand(value: object, shape: type[Shape]) -> Shape:
+def validate(value: object, shape: type[Shape]) -> Shape:
     """A parsed body or payload as `shape`, or InvalidRequest with the `fields` that are wrong."""
     try:
         return shape.model_validate(value, by_alias=True, by_name=False)
@@ -94,7 +94,7 @@ def understand(value: object, shape: type[Shape]) -> Shape:
         raise _refusal(error) from None
 
 
-def parameters(request: web.Request, shape: type[Shape]) -> Shape:
+def read_query(request: web.Request, shape: type[Shape]) -> Shape:
     """The query of this request as `shape`: each parameter once, none unknown."""
     query = request.query
     if len(query) != len(set(query)):
@@ -107,15 +107,15 @@ def parameters(request: web.Request, shape: type[Shape]) -> Shape:
         raise _refusal(error) from None
 
 
-def named(request: web.Request, name: str) -> UUID:
+def path_id(request: web.Request, name: str) -> UUID:
     """The id that stands in the path under `name`. What is no id names nothing: NotFound."""
     try:
-        return to_id(request.match_info[name])
+        return parse_id(request.match_info[name])
     except ValueError:
         raise NotFound from None
 
 
-def numbered(request: web.Request, name: str) -> int:
+def path_device_id(request: web.Request, name: str) -> int:
     """The small number (1..127, a device) that stands in the path under `name`, else NotFound."""
     text = request.match_info[name]
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and str(int(text)) == text):
@@ -123,7 +123,7 @@ def numbered(request: web.Request, name: str) -> int:
     return int(text)
 
 
-def answer(shape: Wire, status: int = 200) -> web.Response:
+def json_response(shape: WireModel, status: int = 200) -> web.Response:
     """`shape` as the body of an answer."""
     body = shape.__pydantic_serializer__.to_json(shape, by_alias=True)
     return web.Response(body=body, status=status, content_type="application/json")
@@ -133,7 +133,7 @@ def check_headers(request: web.Request) -> None:
     """Refuse a body by its headers alone: 413 for an announced length over the route's limit, 415 for an encoding or another media type."""
     if (request.content_length or 0) > request[ROUTE].body_limit:
         raise PayloadTooLarge
-    stream = request[ROUTE].stream
+    stream = request[ROUTE].stream_media_type
     is_right = request.content_type == stream if stream else _is_json(request)
     if "Content-Encoding" in request.headers or not is_right:
         raise UnsupportedMediaType
@@ -143,20 +143,20 @@ def _is_json(request: web.Request) -> bool:
     return request.content_type == "application/json" and (request.charset or "utf-8").lower() in ("utf-8", "utf8")
 
 
-async def invite(request: web.Request) -> None:
+async def send_continue(request: web.Request) -> None:
     """Ask for the body, if the client waits to be asked."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
 
 
-async def _receive(request: web.Request) -> bytes:
+async def _receive_body(request: web.Request) -> bytes:
     """The whole body, unless it grows over the route's limit or takes too long; what lies beyond the limit is never kept."""
     limit = request[ROUTE].body_limit
     body = bytearray()
-    await invite(request)
+    await send_continue(request)
     try:
-        async with asyncio.timeout(request.app[PATIENCE].body):
+        async with asyncio.timeout(request.app[TIMEOUTS].body):
             while chunk := await request.content.readany():
                 body += chunk
                 if len(body) > limit:
@@ -173,7 +173,7 @@ def _refusal(error: ValidationError) -> InvalidRequest:
     return InvalidRequest(
         fields=[
             {"field": ".".join(map(str, p["loc"]))[:64], "problem": _problem(p["type"], p["msg"])}
-            for p in problems[:_FIELDS]
+            for p in problems[:_MAX_LISTED_FIELDS]
         ]
     )
 

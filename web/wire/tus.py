@@ -10,51 +10,51 @@ from typing import Final
 
 from aiohttp import web
 
+from vyry.attachments.attachment import Attachment
+from vyry.attachments.upload import ALGORITHMS, Checksum
 from vyry.errors import InvalidRequest, UnsupportedVersion
-from vyry.files.attachments import Attachment
-from vyry.files.uploading import ALGORITHMS, Checksum
 
 
 VERSION: Final = "1.0.0"
 MEDIA_TYPE: Final = "application/offset+octet-stream"
 #: Of every answer.
-CARRIED: Final[Mapping[str, str]] = {"Tus-Resumable": VERSION, "Tus-Version": VERSION}
+TUS_HEADERS: Final[Mapping[str, str]] = {"Tus-Resumable": VERSION, "Tus-Version": VERSION}
 EXTENSIONS: Final = "creation,checksum,expiration,termination"
 _NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
-def check_version(request: web.Request) -> None:
+def require_version(request: web.Request) -> None:
     """Whoever speaks another version, or does not say which, is not served."""
     if request.headers.getall("Tus-Resumable", []) != [VERSION]:
         raise UnsupportedVersion
 
 
-def number(request: web.Request, name: str) -> int:
+def byte_count_header(request: web.Request, name: str) -> int:
     """The count of bytes that this header tells."""
     said = request.headers.getall(name, [])
     if len(said) != 1 or not _NUMBER.fullmatch(said[0]):
-        raise _wrong(name, "must stand there once, as a count of bytes")
+        raise _header_error(name, "must stand there once, as a count of bytes")
     return int(said[0])
 
 
-def checksum(request: web.Request) -> Checksum | None:
+def read_checksum(request: web.Request) -> Checksum | None:
     """What the body must hash to, if that is said."""
     said = request.headers.getall("Upload-Checksum", [])
     if not said:
         return None
     algorithm, _, digest = said[0].partition(" ")
     if len(said) > 1 or algorithm not in ALGORITHMS:
-        raise _wrong("Upload-Checksum", f"must be one of {', '.join(ALGORITHMS)}, a blank and base64")
+        raise _header_error("Upload-Checksum", f"must be one of {', '.join(ALGORITHMS)}, a blank and base64")
     try:
         octets = a2b_base64(digest.encode("ascii"), strict_mode=True)
     except (NotBase64, UnicodeEncodeError):
-        raise _wrong("Upload-Checksum", "must end in base64") from None
+        raise _header_error("Upload-Checksum", "must end in base64") from None
     if len(octets) != new_hash(algorithm, usedforsecurity=False).digest_size:
-        raise _wrong("Upload-Checksum", "has not the length of its algorithm")
+        raise _header_error("Upload-Checksum", "has not the length of its algorithm")
     return Checksum(algorithm, octets)
 
 
-def progress(attachment: Attachment) -> dict[str, str]:
+def progress_headers(attachment: Attachment) -> dict[str, str]:
     """How far an upload is, and until when it is kept."""
     return {
         "Upload-Offset": str(attachment.received),
@@ -63,7 +63,7 @@ def progress(attachment: Attachment) -> dict[str, str]:
     }
 
 
-def terms(most_bytes: int) -> dict[str, str]:
+def capability_headers(most_bytes: int) -> dict[str, str]:
     """What this server can do."""
     return {
         "Tus-Extension": EXTENSIONS,
@@ -72,5 +72,5 @@ def terms(most_bytes: int) -> dict[str, str]:
     }
 
 
-def _wrong(header: str, problem: str) -> InvalidRequest:
+def _header_error(header: str, problem: str) -> InvalidRequest:
     return InvalidRequest(fields=[{"field": header, "problem": problem}])

@@ -5,12 +5,12 @@ from typing import Final
 
 from cyclopts import App
 
-from vyry.cli.client.examples import MESSAGE, examples
+from vyry.cli.client.examples import EXAMPLE_MESSAGE_ID, format_examples
 
 
 app = App(name="client", help="Chat from the terminal: end to end, with keys that stay in this profile.")
 
-_DIGITS: Final = "12345 67890 12345 67890 12345 67890 12345 67890 12345 67890 12345 67890"
+_EXAMPLE_DIGITS: Final = "12345 67890 12345 67890 12345 67890 12345 67890 12345 67890 12345 67890"
 #: Each command: where it is, what the list of commands says of it, and the examples that end its help.
 COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
     (
@@ -37,57 +37,53 @@ COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
         "Show or change what others see of you; or show what somebody else shows.",
         ("profile", 'profile --username ann --name "Ann Lee"', 'profile --sealed-name "Ann"', "profile @bo"),
     ),
-    ("pins:app", "The PIN of your account.", ()),
-    ("people:app", "Friends, requests and blocks. WHO is a user id, a @username or a number (+...).", ()),
+    ("pin:app", "The PIN of your account.", ()),
+    ("friends:app", "Friends, requests and blocks. WHO is a user id, a @username or a number (+...).", ()),
     ("groups:app", "Groups. GROUP is a title or an id; WHO is a user id, a @username or a number (+...).", ()),
-    ("chatting:chat", "Chat on the whole screen.", ("chat", "chat @bo")),
-    ("hearing:chats", "List your conversations, and what you have to decide about them.", ("chats",)),
+    ("chat_command:chat", "Chat on the whole screen.", ("chat", "chat @bo")),
+    ("conversations:chats", "List your conversations, and what you have to decide about them.", ("chats",)),
     (
-        "talking:send",
+        "messages:send",
         "Send a message, and wait until the node has it.",
         (
             'send @bo "hello"',
             "send @bo < letter.txt",
-            f'send @bo "yes" --reply-to {MESSAGE}',
+            f'send @bo "yes" --reply-to {EXAMPLE_MESSAGE_ID}',
             'send @bo "look" --file photo.jpg',
         ),
     ),
     ("files:app", "Send files, and fetch what others sent.", ()),
     (
-        "talking:react",
+        "messages:react",
         "Put an emoji on a message; without one, take it back.",
-        (f"react @bo {MESSAGE} 👍", f"react @bo {MESSAGE}"),
+        (f"react @bo {EXAMPLE_MESSAGE_ID} 👍", f"react @bo {EXAMPLE_MESSAGE_ID}"),
     ),
-    ("talking:edit", "Edit a message you sent (within 24 hours).", (f'edit @bo {MESSAGE} "hello!"',)),
-    ("talking:unsend", "Take back a message you sent (within 24 hours).", (f"unsend @bo {MESSAGE}",)),
+    ("messages:edit", "Edit a message you sent (within 24 hours).", (f'edit @bo {EXAMPLE_MESSAGE_ID} "hello!"',)),
+    ("messages:unsend", "Take back a message you sent (within 24 hours).", (f"unsend @bo {EXAMPLE_MESSAGE_ID}",)),
     (
-        "hearing:receive",
+        "conversations:receive",
         "Print what came since the last time.",
         ("receive --follow", "receive --json", "receive --follow --live"),
     ),
-    ("hearing:history", "Print the messages of a conversation, your own included.", ("history @bo --limit 10",)),
-    ("hearing:read", "Mark the messages of a conversation as read.", ("read @bo",)),
+    ("conversations:history", "Print the messages of a conversation, your own included.", ("history @bo --limit 10",)),
+    ("conversations:read", "Mark the messages of a conversation as read.", ("read @bo",)),
     (
         "whois:whois",
         "Print the account that a name means in this profile.",
-        ("whois @bo", "whois @bo --refresh", f"whois @bo --take {MESSAGE}"),
+        ("whois @bo", "whois @bo --refresh", f"whois @bo --take {EXAMPLE_MESSAGE_ID}"),
     ),
     (
-        "trust:safety",
+        "safety:safety",
         "Print and compare safety numbers; accept a changed key.",
-        ("safety @bo", f"safety @bo --verify {_DIGITS}", f'safety @bo --accept "{_DIGITS}"'),
+        ("safety @bo", f"safety @bo --verify {_EXAMPLE_DIGITS}", f'safety @bo --accept "{_EXAMPLE_DIGITS}"'),
     ),
     ("devices:app", "The devices of your account.", ()),
     ("account:export", "Write everything that the node knows of the account into a file.", ("export account.json",)),
     ("account:logout", "End this device.", ("logout",)),
 )
-#: Groups of commands that are called otherwise than their module; each ends its help with examples of its own.
-_NAMES: Final = {"people": "friends", "pins": "pin"}
-
-
 for _target, _help, _examples in COMMANDS:
     _module, _, _function = _target.partition(":")
     if _function == "app":
-        app.command(f"vyry.cli.client.{_target}", name=_NAMES.get(_module, _module), help=_help)
+        app.command(f"vyry.cli.client.{_target}", name=_module, help=_help)
     else:
-        app.command(f"vyry.cli.client.{_target}", name=_function, help=_help, help_epilogue=examples(*_examples))
+        app.command(f"vyry.cli.client.{_target}", name=_function, help=_help, help_epilogue=format_examples(*_examples))

@@ -2,69 +2,69 @@
 
 from cyclopts import App
 
-from vyry.cli.client.confirming import Yes, confirm
-from vyry.cli.client.examples import examples
-from vyry.cli.client.plain import quoted, tame
-from vyry.cli.client.where import HERE, Where
-from vyry.cli.typed import Words
-from vyry.client.client import Client
+from vyry.cli.client.confirmation import YesFlag, confirm
+from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
+from vyry.cli.client.examples import format_examples
+from vyry.cli.client.terminal_text import quote_name, sanitize_fields
+from vyry.cli.command_line import FreeText
+from vyry.client.api.client import Client
 
 
 app = App(
     name="devices",
     help="The devices of your account.",
-    help_epilogue=examples("devices list", 'devices rename 1 "the old laptop"', "devices remove 2"),
+    help_epilogue=format_examples("devices list", 'devices rename 1 "the old laptop"', "devices remove 2"),
 )
 
 
 @app.command(name="list")
-def list_all(*, where: Where = HERE) -> None:
+def list_all(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """List them; * is this one.
 
     Args:
-        where: Which device, and its node.
+        context: Which device, and its node.
     """
 
     async def act(client: Client) -> None:
         for each in await client.devices.list():
-            mark, shown = "*" if each["isCurrent"] else " ", tame(each)
+            mark, shown = "*" if each["isCurrent"] else " ", sanitize_fields(each)
             seen = shown["lastSeenOn"] or "never"
-            text = f"{mark} {shown['deviceId']:3}  {shown['kind']:8} {quoted(each['name'])} (seen {seen})"
-            where.say(text, each)
+            text = f"{mark} {shown['deviceId']:3}  {shown['kind']:8} {quote_name(each['name'])} (seen {seen})"
+            context.print_result(text, each)
 
-    where.run(act)
+    context.run(act)
 
 
 @app.command
-def rename(device_id: int, name: Words, /, *, where: Where = HERE) -> None:
+def rename(device_id: int, name: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """Call a device something else.
 
     Args:
         device_id: Its number in the list.
         name: What to call it.
-        where: Which device, and its node.
+        context: Which device, and its node.
     """
 
     async def act(client: Client) -> None:
         told = await client.devices.rename(device_id, name)
-        where.say(f"Device {device_id} is {quoted(told['name'])} now.", told)
+        context.print_result(f"Device {device_id} is {quote_name(told['name'])} now.", told)
 
-    where.run(act)
+    context.run(act)
 
 
 @app.command
-def remove(device_id: int, /, *, yes: Yes = False, where: Where = HERE) -> None:
+def remove(device_id: int, /, *, yes: YesFlag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """End a device within a second: it gets no mail any more.
 
     Args:
         device_id: Its number in the list.
         yes: Do it without asking.
-        where: Which device, and its node.
+        context: Which device, and its node.
     """
 
     async def act(client: Client) -> None:
         await confirm(f"This ends device {device_id}, and mail that waits for it is lost.", yes=yes)
         await client.devices.remove(device_id)
-        where.say(f"Device {device_id} has ended.", {"deviceId": device_id, "ended": True})
+        context.print_result(f"Device {device_id} has ended.", {"deviceId": device_id, "ended": True})
 
-    where.run(act)
+    context.run(act)

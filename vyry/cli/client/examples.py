@@ -4,9 +4,9 @@ from typing import Final
 
 
 #: The id of a message.
-MESSAGE: Final = "0197f6a2-5b1c-7000-8000-3f6d2a9c1e55"
+EXAMPLE_MESSAGE_ID: Final = "0197f6a2-5b1c-7000-8000-3f6d2a9c1e55"
 
 
-def examples(*lines: str) -> str:
+def format_examples(*lines: str) -> str:
     """The end of the help: each line as it is typed."""
     return "\n\n".join(f"vyry client {line}" for line in lines)

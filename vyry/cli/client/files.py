@@ -12,29 +12,31 @@ from uuid import UUID
 
 from cyclopts import App, Parameter
 
-from vyry.cli.client.deciding import settled
-from vyry.cli.client.examples import MESSAGE, examples
-from vyry.cli.client.exits import Ended, Exit
-from vyry.cli.client.naming import REMEMBERED, conversation
-from vyry.cli.client.where import HERE, Where
-from vyry.cli.refusals import WrongLine
-from vyry.cli.typed import FilePath, Words
-from vyry.client import files
-from vyry.client.client import Client
-from vyry.client.events import Attachment, Message
-from vyry.client.saving import safe_name
+from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
+from vyry.cli.client.decision_texts import wait_until_sent
+from vyry.cli.client.examples import EXAMPLE_MESSAGE_ID, format_examples
+from vyry.cli.client.exit_codes import CommandFailed, Exit
+from vyry.cli.client.names import HISTORY_SEARCH_LIMIT, resolve_conversation
+from vyry.cli.command_line import FilePath, FreeText
+from vyry.cli.errors import UsageError
+from vyry.client.api import files
+from vyry.client.api.client import Client
+from vyry.client.store.downloads import safe_name
+from vyry.client.store.events import Attachment, Message
 
 
 app: Final = App(
     name="files",
     help="Send files, and fetch what others sent.",
-    help_epilogue=examples('files send @bo photo.jpg "look"', f"files get @ann {MESSAGE} ~/Downloads"),
+    help_epilogue=format_examples(
+        'files send @bo photo.jpg "look"', f"files get @ann {EXAMPLE_MESSAGE_ID} ~/Downloads"
+    ),
 )
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class FileHow:
+class FileOptions:
     """How a file is sent.
 
     Attributes:
@@ -42,75 +44,77 @@ class FileHow:
         id: A UUID of your own, by which the message is known for ever: a line with one that was given before sends nothing again. For scripts that try again.
     """
 
-    name: Words | None = None
+    name: FreeText | None = None
     id: UUID | None = None
 
 
-PLAINLY: Final = FileHow()
+DEFAULT_FILE_OPTIONS: Final = FileOptions()
 
 
 @app.command
 def send(
-    to: Words,
+    conversation: FreeText,
     file: FilePath,
-    text: Words = "",
+    text: FreeText = "",
     /,
     *,
-    how: FileHow = PLAINLY,
-    where: Where = HERE,
+    how: FileOptions = DEFAULT_FILE_OPTIONS,
+    context: CommandContext = DEFAULT_CONTEXT,
 ) -> None:
     """Send a file, and wait until the node has it. Broken off, the same line goes on where it was, and sends the file once.
 
     Args:
-        to: A user id, @username, number (+...), or the title or id of a conversation.
+        conversation: A user id, @username, number (+...), or the title or id of a conversation.
         file: Which; - is standard input.
         text: What to say with it.
         how: Under which name and id.
-        where: Which device, and its node.
+        context: Which device, and its node.
     """
-    check_input(file)
+    require_stdin_content(file)
 
     async def act(client: Client) -> None:
-        chat = await conversation(client, to)
-        with source(file, how.name) as read, bar(where, read.name or "file") as progress:
+        chat = await resolve_conversation(client, conversation)
+        with open_source(file, how.name) as read, progress_display(context, read.name or "file") as progress:
             content_id = await client.files.send(chat, read, text, id=how.id, progress=progress)
-        await settled(client, where, chat, content_id)
-        where.say("Sent.", {"id": str(content_id), "conversationId": str(chat)})
+        await wait_until_sent(client, context, chat, content_id)
+        context.print_result("Sent.", {"id": str(content_id), "conversationId": str(chat)})
 
-    where.run(act)
+    context.run(act)
 
 
 @app.command
-def get(to: Words, message: UUID, into: FilePath = Path(), /, *, where: Where = HERE) -> None:
+def get(
+    conversation: FreeText, message: UUID, into: FilePath = Path(), /, *, context: CommandContext = DEFAULT_CONTEXT
+) -> None:
     """Fetch the files of a message. Broken off, the same line goes on where it was; nothing that is there already is overwritten.
 
     Args:
-        to: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
+        conversation: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
         message: Its id, as `receive --json` and `history` tell it.
         into: A folder; for a message with one file also what that is to be called.
-        where: Which device, and its node.
+        context: Which device, and its node.
     """
 
     async def act(client: Client) -> None:
-        chat = await conversation(client, to)
-        for pointer in _pointers(client, chat, message):
-            with bar(where, safe_name(pointer.file_name)) as progress:
+        chat = await resolve_conversation(client, conversation)
+        for pointer in _find_attachments(client, chat, message):
+            with progress_display(context, safe_name(pointer.file_name)) as progress:
                 saved = await client.files.download(pointer, into, progress)
             body = {"file": str(saved), "size": pointer.size, "mediaType": pointer.media_type}
-            where.say(f"Written to {saved}.", body)
+            context.print_result(f"Written to {saved}.", body)
 
-    where.run(act)
+    context.run(act)
 
 
-def check_input(file: Path) -> None:
+def require_stdin_content(file: Path) -> None:
     """Wait for standard input, where that is the file. A program that failed hands over nothing; a file of a name may be empty. Raises WrongLine."""
     read = sys.stdin.buffer
     if str(file) == "-" and isinstance(read, BufferedReader) and not read.peek(1):
-        raise WrongLine("There is nothing to send: standard input is empty.")
+        raise UsageError("There is nothing to send: standard input is empty.")
 
 
 @contextmanager
-def source(file: Path, name: Words | None = None) -> Iterator[files.Stream]:
+def open_source(file: Path, name: FreeText | None = None) -> Iterator[files.Stream]:
     """What is to be sent: a file, or standard input for -. Raises Ended."""
     if str(file) == "-":
         yield files.Stream(sys.stdin.buffer, name)
@@ -119,23 +123,23 @@ def source(file: Path, name: Words | None = None) -> Iterator[files.Stream]:
         opened = file.open("rb")
     except OSError as failed:
         code = Exit.NOT_FOUND if isinstance(failed, FileNotFoundError) else Exit.FAILED
-        raise Ended(code, f"{file} cannot be read ({failed.strerror}).") from None
+        raise CommandFailed(code, f"{file} cannot be read ({failed.strerror}).") from None
     with opened:
         yield files.Stream(opened, name or file.name)
 
 
 @contextmanager
-def bar(where: Where, name: str) -> Iterator[files.Progress | None]:
+def progress_display(context: CommandContext, name: str) -> Iterator[files.ProgressCallback | None]:
     """How far a file is, on standard error, where a person sits before it."""
-    if where.json or not sys.stderr.isatty():
+    if context.json or not sys.stderr.isatty():
         yield None
         return
     with import_module("vyry.cli.client.progress").shown(name) as progress:
         yield progress
 
 
-def _pointers(client: Client, chat: UUID, message: UUID) -> tuple[Attachment, ...]:
-    for event in client.conversations.history(chat, REMEMBERED):
+def _find_attachments(client: Client, chat: UUID, message: UUID) -> tuple[Attachment, ...]:
+    for event in client.conversations.history(chat, HISTORY_SEARCH_LIMIT):
         if isinstance(event, Message) and event.id == message and event.attachments:
             return event.attachments
-    raise Ended(Exit.NOT_FOUND, f"No message {message} with files is in this conversation.")
+    raise CommandFailed(Exit.NOT_FOUND, f"No message {message} with files is in this conversation.")

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from vyry.client import files
+from vyry.client.api import files
 
 
 @contextmanager
-def shown(name: str) -> Iterator[files.Progress]:
+def progress_bar(name: str) -> Iterator[files.ProgressCallback]:
     """A bar on standard error for a file of this name, until the context ends."""
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description}", markup=False), *columns, console=Console(stderr=True)) as bar:

@@ -21,32 +21,34 @@ from textual.widgets import Footer, OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 from textual.worker import Worker
 
-from vyry.cli.client.chat.deeds import Deeds
-from vyry.cli.client.chat.desk import PAGE, Desk, is_named
-from vyry.cli.client.chat.widgets import Composer, History
-from vyry.cli.client.chat.writing import Writing
-from vyry.cli.client.exits import FAILURES, Ended
-from vyry.cli.client.naming import Names
-from vyry.cli.client.plain import word
-from vyry.client.client import Client
-from vyry.client.events import MemberAdded, Notice, Read, Receipt, Said, Target, Typing, Unreadable
-from vyry.client.live import TYPING_MILLISECONDS
+from vyry.cli.client.chat.actions import ChatActions
+from vyry.cli.client.chat.chat_model import PAGE_SIZE, ChatModel, has_title
+from vyry.cli.client.chat.draft import Draft
+from vyry.cli.client.chat.widgets import Composer, MessageList
+from vyry.cli.client.exit_codes import FAILURES, CommandFailed
+from vyry.cli.client.names import DisplayNames
+from vyry.cli.client.terminal_text import sanitize_line
+from vyry.client.api.client import Client
+from vyry.client.store.events import ContentEvent, MemberAdded, Notice, Read, Receipt, Target, Typing, Unreadable
+from vyry.client.transport.live_signals import TYPING_MILLISECONDS
 
 
 #: While somebody types it is said this often.
-_TYPING_SECONDS: Final = 4.0
+_TYPING_INTERVAL_SECONDS: Final = 4.0
 #: What comes close together is shown together.
-_TOGETHER_SECONDS: Final = 0.05
-_LOOK_SECONDS: Final = 0.5
+_REDRAW_DELAY_SECONDS: Final = 0.05
+_STATUS_INTERVAL_SECONDS: Final = 0.5
 _LONGEST_LINE: Final = 1_000
 #: Columns of the list of rows that no text has: its edges, the bar beside it, the indent of a text.
-_EDGES: Final = 8
-_NARROWEST: Final = 20
+_RESERVED_COLUMNS: Final = 8
+_MIN_WIDTH: Final = 20
 _Given = ParamSpec("_Given")
 _Answer = TypeVar("_Answer")
 
 
-def unless_leaving(act: Callable[Concatenate["Chat", _Given], None]) -> Callable[Concatenate["Chat", _Given], None]:
+def skip_when_leaving(
+    act: Callable[Concatenate["ChatApp", _Given], None],
+) -> Callable[Concatenate["ChatApp", _Given], None]:
     """It does nothing once the screen is leaving: timers, callbacks and workers may outlive the widgets they show on.
 
     What acts on widgets is synchronous, so nothing can leave between this check and the last line of it; what awaits
@@ -54,14 +56,14 @@ def unless_leaving(act: Callable[Concatenate["Chat", _Given], None]) -> Callable
     """
 
     @wraps(act)
-    def checked(chat: "Chat", /, *args: _Given.args, **kwargs: _Given.kwargs) -> None:
+    def checked(chat: "ChatApp", /, *args: _Given.args, **kwargs: _Given.kwargs) -> None:
         if not chat.is_leaving():
             act(chat, *args, **kwargs)
 
     return checked
 
 
-class Chat(App[None]):
+class ChatApp(App[None]):
     """Shows what happens until it is quit."""
 
     CSS_PATH = "screen.tcss"
@@ -77,12 +79,12 @@ class Chat(App[None]):
 
     def __init__(self, client: Client, me: UUID, first: UUID | None = None) -> None:
         super().__init__()
-        self.desk: Final = Desk(client, me, Names(client), open=first)
+        self.model: Final = ChatModel(client, me, DisplayNames(client), open_id=first)
         self._client = client
-        self._deeds = Deeds(self, self.desk, client)
-        self._writing = Writing(self, self.desk, client)
-        self._due: Timer | None = None
-        self._typed_at = -_TYPING_SECONDS
+        self._chat_actions = ChatActions(self, self.model, client)
+        self._draft = Draft(self, self.model, client)
+        self._redraw_timer: Timer | None = None
+        self._typing_sent_at = -_TYPING_INTERVAL_SECONDS
         self._is_loaded = False
 
     def compose(self) -> ComposeResult:
@@ -91,7 +93,7 @@ class Chat(App[None]):
             yield OptionList(id="chats")
             with Vertical():
                 yield Static(id="title")
-                yield History(id="history")
+                yield MessageList(id="history")
                 yield Static(id="typing")
                 yield Composer(id="composer", placeholder="Write here: Enter sends, Ctrl+J makes a new line")
                 yield Static(id="state")
@@ -99,186 +101,194 @@ class Chat(App[None]):
 
     def _on_mount(self) -> None:
         self.query_one(Composer).focus()
-        _: Worker[None] = self.run_worker(self._hear)
-        self.set_interval(_LOOK_SECONDS, self._look)
-        self._look()
+        _: Worker[None] = self.run_worker(self._consume_events)
+        self.set_interval(_STATUS_INTERVAL_SECONDS, self._refresh_status)
+        self._refresh_status()
 
     @on(Resize)
-    def _resized(self) -> None:
+    def _on_resize_event(self) -> None:
         """What fits into a line is another text now."""
-        self.touch()
+        self.schedule_redraw()
 
     def is_leaving(self) -> bool:
         """Whether it was quit or is being taken down: from then on nothing is shown, asked or begun."""
         return not (self.is_running and self.default_screen.is_attached)
 
-    @unless_leaving
-    def attempt(self, deed: Callable[[], Awaitable[object]]) -> None:
+    @skip_when_leaving
+    def run_task(self, deed: Callable[[], Awaitable[object]]) -> None:
         """Do something beside; what goes wrong is said in one line."""
         # Functions, not coroutines: one that is quit before it began leaves nothing unawaited behind.
-        _: Worker[None] = self.run_worker(partial(self._guarded, deed))
+        _: Worker[None] = self.run_worker(partial(self._run_guarded, deed))
 
-    async def _guarded(self, deed: Callable[[], Awaitable[object]]) -> None:
+    async def _run_guarded(self, deed: Callable[[], Awaitable[object]]) -> None:
         try:
             await deed()
-        except (*FAILURES, Ended, OSError) as problem:
-            self.say(str(problem), "error")
-        self.touch()
+        except (*FAILURES, CommandFailed, OSError) as problem:
+            self.show_message(str(problem), "error")
+        self.schedule_redraw()
 
-    async def ask(self, box: ModalScreen[_Answer]) -> _Answer | None:
+    async def show_dialog(self, box: ModalScreen[_Answer]) -> _Answer | None:
         """What a person answers; it waits for that. Once the screen is leaving its caller ends as workers do: cancelled."""
         if self.is_leaving():
             raise asyncio.CancelledError
         # Not push_screen_wait: that runs pending callbacks first, and the screen may leave meanwhile.
         return await asyncio.shield(self.push_screen(box, wait_for_dismiss=True))
 
-    @unless_leaving
-    def say(self, text: str, severity: SeverityLevel = "information") -> None:
+    @skip_when_leaving
+    def show_message(self, text: str, severity: SeverityLevel = "information") -> None:
         """Show one line for a while."""
-        self.notify(word(text, _LONGEST_LINE), severity=severity, markup=False)
+        self.notify(sanitize_line(text, _LONGEST_LINE), severity=severity, markup=False)
 
-    @unless_leaving
-    def touch(self) -> None:
+    @skip_when_leaving
+    def schedule_redraw(self) -> None:
         """What is shown may have changed."""
-        if self._due is None:
-            self._due = self.set_timer(_TOGETHER_SECONDS, self._paint)
+        if self._redraw_timer is None:
+            self._redraw_timer = self.set_timer(_REDRAW_DELAY_SECONDS, self._redraw)
 
-    @unless_leaving
-    def _look(self) -> None:
+    @skip_when_leaving
+    def _refresh_status(self) -> None:
         """Whether the node is there; once it is, the conversations are asked for."""
         is_connected = self._client.presence.is_connected
-        doing = self._deeds.doing or self._writing.doing
+        doing = self._chat_actions.transfer_status or self._draft.mode_text
         state = (
             f"{'Connected' if is_connected else 'Not connected: what you write is sent later'}{doing and ' · '}{doing}"
         )
         self.query_one("#state", Static).update(Content(state))
         if is_connected and not self._is_loaded:
             self._is_loaded = True
-            self.attempt(self._load)
+            self.run_task(self._load_conversations)
 
-    async def _load(self) -> None:
-        await self.desk.load()
-        if self.desk.open is None and self.desk.order:
-            self.desk.open = self.desk.order[0]
+    async def _load_conversations(self) -> None:
+        await self.model.load()
+        if self.model.open_id is None and self.model.order:
+            self.model.open_id = self.model.order[0]
 
-    async def _hear(self) -> None:
+    async def _consume_events(self) -> None:
         async for event in self._client.events():
-            self.desk.note(event)
+            self.model.record_event(event)
             if isinstance(event, Typing):
                 self._show_typing(event)
             elif isinstance(event, Notice):
                 # Who is where, or what it is called, may be another thing now.
-                self.attempt(self.desk.load)
-            elif isinstance(event, Said) and not is_named(self.desk.told.get(event.conversation_id)):
-                self.attempt(self.desk.load)
-            elif isinstance(event, Said | Receipt | Read | Unreadable | MemberAdded) or self.desk.alerts:
-                self.touch()
+                self.run_task(self.model.load)
+            elif isinstance(event, ContentEvent) and not has_title(self.model.conversations.get(event.conversation_id)):
+                self.run_task(self.model.load)
+            elif isinstance(event, ContentEvent | Receipt | Read | Unreadable | MemberAdded) or self.model.alerts:
+                self.schedule_redraw()
 
-    async def _paint(self) -> None:
+    async def _redraw(self) -> None:
         """Show all of it as it stands now, and say that it was read."""
-        self._due = None
+        self._redraw_timer = None
         if self.is_leaving():
             return
-        self.desk.width = max(self.query_one(History).size.width - _EDGES, _NARROWEST)
-        shown = await self.desk.read()
+        self.model.width = max(self.query_one(MessageList).size.width - _RESERVED_COLUMNS, _MIN_WIDTH)
+        shown = await self.model.load_rows()
         if self.is_leaving():
             return
-        self.query_one(History).put(shown)
-        if self.desk.open is not None:
-            decide = self.desk.waiting.in_short(self.desk.open)
+        self.query_one(MessageList).replace_rows(shown)
+        if self.model.open_id is not None:
+            decide = self.model.pending.summary(self.model.open_id)
             self.query_one("#title", Static).update(
-                Content.assemble(self.desk.title(self.desk.open), (f" · decide: {decide}" if decide else "", "$error"))
+                Content.assemble(
+                    self.model.title(self.model.open_id), (f" · decide: {decide}" if decide else "", "$error")
+                )
             )
-            await self._client.messages.read(self.desk.open, self._client.conversations.unread(self.desk.open, PAGE))
-        self._put_chats()
+            await self._client.messages.read(
+                self.model.open_id, self._client.conversations.unread(self.model.open_id, PAGE_SIZE)
+            )
+        self._show_chats()
 
-    @unless_leaving
-    def _put_chats(self) -> None:
+    @skip_when_leaving
+    def _show_chats(self) -> None:
         chats = self.query_one("#chats", OptionList)
         chats.clear_options()
-        chats.add_options([Option(line, id=str(each)) for each, line in self.desk.lines()])
-        if self.desk.open in self.desk.order:
-            chats.highlighted = self.desk.order.index(self.desk.open)
+        chats.add_options([Option(line, id=str(each)) for each, line in self.model.conversation_lines()])
+        if self.model.open_id in self.model.order:
+            chats.highlighted = self.model.order.index(self.model.open_id)
 
-    @unless_leaving
+    @skip_when_leaving
     def _show_typing(self, event: Typing) -> None:
-        if event.conversation_id == self.desk.open:
-            self._put_typing(f"{self.desk.name_of(event.user_id)} types …" if event.is_typing else "")
+        if event.conversation_id == self.model.open_id:
+            self._set_typing_text(f"{self.model.name_of(event.user_id)} types …" if event.is_typing else "")
             if event.is_typing:
-                self.set_timer(TYPING_MILLISECONDS / 1_000, self._put_typing)
+                self.set_timer(TYPING_MILLISECONDS / 1_000, self._set_typing_text)
 
-    @unless_leaving
-    def _put_typing(self, line: str = "") -> None:
+    @skip_when_leaving
+    def _set_typing_text(self, line: str = "") -> None:
         self.query_one("#typing", Static).update(Content(line))
 
     @on(OptionList.OptionSelected, "#chats")
-    @unless_leaving
-    def _opened(self, event: OptionList.OptionSelected) -> None:
-        self.desk.open, self.desk.limit = UUID(event.option_id), PAGE
-        self._writing.forget()
-        self._put_typing()
+    @skip_when_leaving
+    def _open_selected(self, event: OptionList.OptionSelected) -> None:
+        self.model.open_id, self.model.limit = UUID(event.option_id), PAGE_SIZE
+        self._draft.reset()
+        self._set_typing_text()
         self.query_one(Composer).focus()
-        self.touch()
+        self.schedule_redraw()
 
-    @on(History.Older)
-    def _wants_older(self) -> None:
-        if len(self.desk.rows) >= self.desk.limit // 2:
-            self.desk.limit += PAGE
-            self.touch()
+    @on(MessageList.OlderRequested)
+    def _load_older(self) -> None:
+        if len(self.model.rows) >= self.model.limit // 2:
+            self.model.limit += PAGE_SIZE
+            self.schedule_redraw()
 
-    @on(Composer.Said)
-    async def _said(self, event: Composer.Said) -> None:
+    @on(Composer.Submitted)
+    async def _send_submitted(self, event: Composer.Submitted) -> None:
         """Kept before anything that follows is handled: leaving, too."""
-        self._typed_at = -_TYPING_SECONDS
-        await self._guarded(partial(self._writing.say, event.text))
+        self._typing_sent_at = -_TYPING_INTERVAL_SECONDS
+        await self._run_guarded(partial(self._draft.send, event.text))
 
-    @on(Composer.Left)
-    def _left(self) -> None:
+    @on(Composer.QuitRequested)
+    def _exit_after_composer(self) -> None:
         self.exit()
 
     @on(TextArea.Changed, "#composer")
-    def _typed(self, event: TextArea.Changed) -> None:
-        if self.desk.open is None or not event.text_area.text or monotonic() - self._typed_at < _TYPING_SECONDS:
+    def _send_typing(self, event: TextArea.Changed) -> None:
+        if (
+            self.model.open_id is None
+            or not event.text_area.text
+            or monotonic() - self._typing_sent_at < _TYPING_INTERVAL_SECONDS
+        ):
             return
-        self._typed_at = monotonic()
-        self.attempt(partial(self._client.messages.typing, self.desk.open))
+        self._typing_sent_at = monotonic()
+        self.run_task(partial(self._client.messages.typing, self.model.open_id))
 
-    def _chosen(self) -> Target | None:
+    def _selected_target(self) -> Target | None:
         """What the cursor stands on."""
         if self.is_leaving():
             return None
-        at = self.query_one(History).highlighted
-        return None if at is None or at >= len(self.desk.rows) else self.desk.rows[at].target
+        at = self.query_one(MessageList).highlighted
+        return None if at is None or at >= len(self.model.rows) else self.model.rows[at].target
 
-    @unless_leaving
+    @skip_when_leaving
     def _action_quit(self) -> None:
-        self.query_one(Composer).leave()
+        self.query_one(Composer).request_quit()
 
-    @unless_leaving
+    @skip_when_leaving
     def _action_write(self) -> None:
-        self._writing.forget()
+        self._draft.reset()
         self.query_one(Composer).focus()
 
     def _action_reply(self) -> None:
-        self._writing.answer(self._chosen())
+        self._draft.start_reply(self._selected_target())
 
     def _action_edit(self) -> None:
-        self._writing.change(self._chosen())
+        self._draft.start_edit(self._selected_target())
 
     async def _action_unsend(self) -> None:
-        await self._guarded(partial(self._deeds.unsend, self._chosen()))
+        await self._run_guarded(partial(self._chat_actions.unsend, self._selected_target()))
 
     def _action_react(self) -> None:
-        self.attempt(partial(self._deeds.react, self._chosen()))
+        self.run_task(partial(self._chat_actions.react, self._selected_target()))
 
     def _action_save(self) -> None:
-        self.attempt(partial(self._deeds.save, self._chosen(), Path.cwd()))
+        self.run_task(partial(self._chat_actions.save, self._selected_target(), Path.cwd()))
 
     def _action_attach(self) -> None:
-        self.attempt(self._deeds.attach)
+        self.run_task(self._chat_actions.attach)
 
     def _action_safety(self) -> None:
-        self.attempt(self._deeds.safety)
+        self.run_task(self._chat_actions.safety)
 
     def _action_help(self) -> None:
-        self.attempt(self._deeds.help)
+        self.run_task(self._chat_actions.help)

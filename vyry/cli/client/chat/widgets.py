@@ -12,10 +12,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static, TextArea
 
 
-class History(OptionList):
+class MessageList(OptionList):
     """What was said, the newest at the bottom."""
 
-    class Older(Message):
+    class OlderRequested(Message):
         """Somebody wants to see what stands above the first row."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -30,11 +30,11 @@ class History(OptionList):
     def action_cursor_up(self) -> None:
         """See OptionList; above the first row there may be older ones."""
         if not self.highlighted:
-            self.post_message(self.Older())
+            self.post_message(self.OlderRequested())
         else:
             super().action_cursor_up()
 
-    def put(self, rows: list[Content]) -> None:
+    def replace_rows(self, rows: list[Content]) -> None:
         """Show these rows; who looked at the newest sees the newest again, who looked at another one keeps it."""
         before, chosen = self.option_count, self.highlighted
         is_at_end = chosen is None or chosen >= before - 1
@@ -48,19 +48,19 @@ class History(OptionList):
 class Composer(TextArea):
     """Where one writes: Enter sends, Ctrl+J makes a new line."""
 
-    class Said(Message):
+    class Submitted(Message):
         """What was written is to be sent."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
-    class Left(Message):
+    class QuitRequested(Message):
         """Everything typed before was handled: it is time to quit."""
 
-    def leave(self) -> None:
+    def request_quit(self) -> None:
         """Post Left behind what is typed already: keys come here by a longer way than the one that quits."""
-        self.call_later(self.post_message, self.Left())
+        self.call_later(self.post_message, self.QuitRequested())
 
     async def _on_key(self, event: events.Key) -> None:
         if event.key in ("enter", "ctrl+j"):
@@ -69,13 +69,13 @@ class Composer(TextArea):
             if event.key == "ctrl+j":
                 self.insert("\n")
             elif self.text.strip():
-                self.post_message(self.Said(self.text))
+                self.post_message(self.Submitted(self.text))
                 self.clear()
             return
         await super()._on_key(event)
 
 
-class Ask(ModalScreen[str | None]):
+class PromptDialog(ModalScreen[str | None]):
     """A question with an answer of one line, which may be empty; Escape: none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
@@ -95,7 +95,7 @@ class Ask(ModalScreen[str | None]):
         _ = self.dismiss(event.value.strip())
 
 
-class Tell(ModalScreen[None]):
+class TextDialog(ModalScreen[None]):
     """Something to read."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "dismiss(None)", "Close")]

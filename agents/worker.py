@@ -1,0 +1,184 @@
+"""The sorting room: the mailbox agents and the sweeper of one process. Kafka may come and go; the sweeper works on, and nothing here ends the process."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Final, Never
+
+import faust
+
+from agents.app import in_process_app, kafka_app
+from agents.in_process import WorkRecordSource
+from agents.sweeper import MAX_BATCH, PeriodicTask, Sweeper
+from vyry.composition.services import Services
+from vyry.mail.work_record import parse_brokers
+from vyry.outage import OutageTracker
+from vyry.settings import Settings
+from vyry.telemetry import PARTITION_LAG, log
+
+
+RETENTION_SECONDS: Final = 600.0
+#: A deleted account is gone within a minute, and the last of it is held for a quarter of one (vyry/accounts/deletion.py).
+ERASE_SECONDS: Final = 2.0
+IDLE_SECONDS: Final = 600.0
+#: What a clock that was ahead has dated counts against nobody for longer than this and its window.
+REDATE_SECONDS: Final = 60.0
+#: What an owner or a deleted account leaves of attachments is gone within a minute.
+FILES_SECONDS: Final = 5.0
+#: One step of the round through all that is kept: 256 of them on a disk.
+STRAYS_SECONDS: Final = 120.0
+#: A call that nobody took rings so much longer at most.
+CALLS_SECONDS: Final = 2.0
+#: How long a notice may wait in the outbox; a security notice later than this would be news from yesterday.
+NOTICES_SECONDS: Final = 0.5
+#: Leaving the group cleanly takes milliseconds; a stuck broker must not hold up the end.
+STOP_TIMEOUT_SECONDS: Final = 5.0
+_START_TIMEOUT_SECONDS: Final = 20.0
+_LAG_SECONDS: Final = 1.0
+_CONNECT_TIMEOUT_SECONDS: Final = 5.0
+
+
+@asynccontextmanager
+async def run_worker(settings: Settings, services: Services) -> AsyncIterator[None]:
+    """Sort while the context is open: on Kafka when it is set, else on the mailbags of this process. Closes within `STOP_SECONDS` and a moment."""
+    sweeper = _sweeper(settings, services)
+    threading.excepthook = _log_thread_end
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(sweeper.run()),
+            tasks.create_task(services.push.wakeups.run()),
+            tasks.create_task(keep_running(_app_factory(settings, services, sweeper), OutageTracker("mailbox agents"))),
+        ]
+        yield
+        for task in running:
+            task.cancel()
+
+
+def _sweeper(settings: Settings, services: Services) -> Sweeper:
+    async def forget() -> int:
+        return await services.account_upkeep.delete_expired(services.clock.confirmed_now(), MAX_BATCH)
+
+    async def redate() -> int:
+        is_sure = not services.clock_monitor.is_in_doubt
+        await services.account_upkeep.clamp_future_dates(
+            services.clock.now(), services.pins.tries.lock, is_sure=is_sure
+        )
+        return 0
+
+    async def look_for_idle() -> int:
+        return await services.idle_devices.sweep(MAX_BATCH)
+
+    async def clear_files() -> int:
+        return await services.attachments.upkeep.delete_expired(MAX_BATCH)
+
+    async def lapse_calls() -> int:
+        return await services.signals.calls.expire_unanswered(MAX_BATCH)
+
+    async def forget_calls() -> int:
+        return await services.signals.calls.delete_finished(MAX_BATCH)
+
+    return Sweeper(
+        services.mail_store.upkeep,
+        services.depositor,
+        services.clock,
+        timedelta(milliseconds=settings.handover_ms),
+        [
+            PeriodicTask("forget", RETENTION_SECONDS, forget),
+            PeriodicTask("redate", REDATE_SECONDS, redate),
+            PeriodicTask("erase", ERASE_SECONDS, partial(services.deletion.erase, MAX_BATCH)),
+            PeriodicTask("idle", IDLE_SECONDS, look_for_idle),
+            PeriodicTask("files", FILES_SECONDS, clear_files),
+            PeriodicTask("strays", STRAYS_SECONDS, services.attachments.upkeep.delete_orphans),
+            PeriodicTask("missed calls", CALLS_SECONDS, lapse_calls),
+            PeriodicTask("calls", RETENTION_SECONDS, forget_calls),
+            PeriodicTask("notices", NOTICES_SECONDS, services.notice_poster.post_pending),
+        ],
+    )
+
+
+def _app_factory(settings: Settings, services: Services, sweeper: Sweeper) -> Callable[[], Awaitable[faust.App]]:
+    if settings.kafka_url is None:
+        bags = services.work_topic
+        assert isinstance(bags, WorkRecordSource), "without Kafka the mailbags are those of this process"
+        return build_immediately(lambda: in_process_app(bags, services.depositor))
+    url = settings.kafka_url.get_secret_value()
+    return build_when_reachable(url, lambda: kafka_app(url, services.depositor, lambda _: sweeper.request_sweep()))
+
+
+def build_immediately(build: Callable[[], faust.App]) -> Callable[[], Awaitable[faust.App]]:
+    """Make the app without waiting for anything."""
+
+    async def made() -> faust.App:
+        return build()
+
+    return made
+
+
+def build_when_reachable(url: str, build: Callable[[], faust.App]) -> Callable[[], Awaitable[faust.App]]:
+    """Make the app only when some broker lets itself be called: Faust's own way to fail is a page of tracebacks per attempt."""
+
+    async def made() -> faust.App:
+        async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
+            for number, server in enumerate(servers := parse_brokers(url), 1):
+                host, _, port = server.rpartition(":")
+                try:
+                    _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+                except OSError:
+                    if number == len(servers):
+                        raise
+                    continue
+                writer.close()
+                break
+        return build()
+
+    return made
+
+
+async def keep_running(build: Callable[[], Awaitable[faust.App]], outage: OutageTracker) -> Never:
+    """Keep an app running, a new one after each failure, until cancelled."""
+    while True:
+        try:
+            async with _running(await build()) as app:
+                outage.record_success()
+                await _report_lag(app)
+                wait = outage.record_failure(app.crash_reason or RuntimeError("stopped"))
+        except Exception as problem:  # noqa: BLE001
+            # Whatever Faust and its driver throw when the broker is away: the sweeper does the work meanwhile.
+            wait = outage.record_failure(problem)
+        await asyncio.sleep(wait)
+
+
+@asynccontextmanager
+async def _running(app: faust.App) -> AsyncIterator[faust.App]:
+    try:
+        async with asyncio.timeout(_START_TIMEOUT_SECONDS):
+            await app.start()
+        yield app
+    finally:
+        await _stop(app)
+
+
+async def _report_lag(app: faust.App) -> None:
+    """Tell how far behind each partition is, until the app stops or crashes."""
+    while not (app.should_stop or app.crashed):
+        for tp in app.consumer.assignment():
+            # Both are None until the first fetch, whatever Faust's types say.
+            behind = (app.consumer.highwater(tp) or 0) - (await app.consumer.position(tp) or 0)
+            PARTITION_LAG.labels(str(tp.partition)).set(max(0, behind))
+        await app.sleep(_LAG_SECONDS)
+
+
+def _log_thread_end(end: threading.ExceptHookArgs) -> None:
+    """One line for the end of Faust's consumer thread without a broker, in place of a page beside the log."""
+    log.warning("thread ended", error=end.exc_type.__name__)
+
+
+async def _stop(app: faust.App) -> None:
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
+            await app.stop()
+    except Exception as problem:  # noqa: BLE001 - the next app, or the end of the process, must not wait for this one
+        log.warning("mailbox agents did not stop cleanly", error=type(problem).__name__)

@@ -1,0 +1,135 @@
+"""What every mail store promises about the last message of a device: the newest that was accepted, by order of acceptance and no clock."""
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.support.mail_store_harness import NOON, MailStoreHarness, make_message
+from vyry.kernel.ids import MailboxKey, MessageId, UserId
+from vyry.mail.envelope import Lane
+from vyry.mail.store import MailboxCaps, MailStore, Preconditions
+
+
+@pytest.fixture
+def caps() -> MailboxCaps:
+    return MailboxCaps(mail_entries=2)
+
+
+async def last(store: MailStore, mailbox: MailboxKey) -> MessageId | None:
+    """What a device with this mailbox is told at hello, and likewise by REST."""
+    greeting = await store.open_mailbox(mailbox, 0, None)
+    assert await store.upkeep.load_resume_info(mailbox) == greeting
+    return greeting.last_message_id
+
+
+async def test_a_device_that_never_posted_has_no_last_message(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    await room.post(make_message(ann, sender=bo))
+
+    assert await last(room.store, ann) is None
+
+
+async def test_each_answered_post_is_the_last_one_on_every_node(room: MailStoreHarness, twin: MailStore) -> None:
+    ann, stores = await room.add_mailbox(), (room.store, twin)
+
+    for n in range(6):
+        message = make_message(sender=ann, lane=Lane.CONTROL if n % 3 else Lane.MAIL)
+        await stores[n % 2].post([message], Preconditions())
+
+        assert [await last(store, ann) for store in stores] == [message.message_id] * 2
+
+
+async def test_of_a_batch_the_last_one_counts_and_others_messages_do_not(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    first, second, third = make_message(bo, sender=ann), make_message(ann, sender=bo), make_message(bo, sender=ann)
+
+    await room.post(first, second, third, make_message(ann))
+
+    assert (await last(room.store, ann), await last(room.store, bo)) == (third.message_id, second.message_id)
+
+
+async def test_a_node_whose_clock_is_ahead_changes_nothing(room: MailStoreHarness, twin: MailStore) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    newer = make_message(bo, sender=ann)
+
+    await room.post(make_message(bo, sender=ann, at=NOON + timedelta(hours=1)))
+    await twin.post([newer], Preconditions())
+
+    assert await last(room.store, ann) == newer.message_id
+
+
+async def test_a_repeat_is_no_new_message(room: MailStoreHarness, twin: MailStore) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    first, second = make_message(bo, sender=ann), make_message(bo, sender=ann)
+
+    await room.post(first, second)
+    await twin.post([first], Preconditions())
+
+    assert await last(room.store, ann) == second.message_id
+
+
+async def test_what_was_not_stored_was_not_accepted(room: MailStoreHarness) -> None:
+    ann, bo = await room.add_mailbox(), await room.add_mailbox()
+    accepted = make_message(bo, sender=ann)
+    await room.post(accepted, make_message(bo))
+    await room.store.deposit([bo])
+
+    (refused,) = await room.post(make_message(bo, sender=ann))
+
+    assert not any(refused.numbers)
+    assert await last(room.store, ann) == accepted.message_id
+
+
+async def test_a_partly_skipped_message_was_accepted(room: MailStoreHarness) -> None:
+    ann, full, free = await room.add_mailbox(), await room.add_mailbox(), await room.add_mailbox()
+    await room.post_and_deposit(full, b"1", b"2")
+    message = make_message(free, full, sender=ann)
+
+    await room.post(message)
+
+    assert await last(room.store, ann) == message.message_id
+
+
+async def test_a_device_number_given_again_tells_nothing_of_the_former_device(room: MailStoreHarness) -> None:
+    user = UserId(uuid4())
+    former = await room.add_mailbox(user, 1)
+    await room.post(make_message(sender=former))
+    await room.registry.end_mailbox(former)
+
+    again = await room.add_mailbox(user, 2)
+
+    assert await last(room.store, again) is None
+
+
+async def test_a_retired_message_is_forgotten_and_a_new_one_counts_again(room: MailStoreHarness) -> None:
+    ann = await room.add_mailbox()
+    await room.post(make_message(sender=ann), make_message(sender=ann))
+    await room.upkeep.delete_old_outcomes(NOON + timedelta(days=31), 10)
+    forgotten, newer = await last(room.store, ann), make_message(sender=ann)
+
+    await room.post(newer)
+
+    assert (forgotten, await last(room.store, ann)) == (None, newer.message_id)
+
+
+async def test_an_unknown_mailbox_is_not_found(room: MailStoreHarness) -> None:
+    assert await room.store.upkeep.load_resume_info(MailboxKey(987_654)) is None
+
+
+async def test_posts_on_two_nodes_at_once_never_hide_an_answered_one(room: MailStoreHarness, twin: MailStore) -> None:
+    ann = await room.add_mailbox()
+    answered: set[MessageId] = set()
+
+    async def post_and_look(store: MailStore) -> None:
+        for _ in range(15):
+            before, messages = set(answered), [make_message(sender=ann) for _ in range(3)]
+            await store.post(messages, Preconditions())
+            answered.update(each.message_id for each in messages)
+            greeting = await store.upkeep.load_resume_info(ann)
+            assert greeting is not None
+            assert greeting.last_message_id not in before | {each.message_id for each in messages[:2]}
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(post_and_look(store) for store in (room.store, twin) * 2))

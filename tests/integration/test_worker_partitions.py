@@ -1,0 +1,82 @@
+"""Several workers on one topic: the partitions are shared out, and go on with the others when one leaves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from faust.types import TP
+
+from agents.app import kafka_app
+from agents.worker import build_when_reachable, keep_running
+from vyry.kafka.work_topic import KafkaWorkTopic, ensure_topic
+from vyry.kernel.ids import MailboxKey
+from vyry.outage import OutageTracker
+
+
+class Worker:
+    """The agents of one worker: what it owns, and what it was fed."""
+
+    def __init__(self, changed: asyncio.Event) -> None:
+        self.changed = changed
+        self.owned: set[int] = set()
+        self.fed: set[MailboxKey] = set()
+
+    def assigned(self, partitions: set[TP]) -> None:
+        self.owned = {tp.partition for tp in partitions}
+        self.changed.set()
+
+    def add(self, mailboxes: Iterable[MailboxKey]) -> None:
+        self.fed.update(mailboxes)
+
+
+@asynccontextmanager
+async def open_worker(url: str, changed: asyncio.Event) -> AsyncIterator[Worker]:
+    worker = Worker(changed)
+    async with asyncio.TaskGroup() as tasks:
+        agents = build_when_reachable(url, lambda: kafka_app(url, worker, worker.assigned))
+        running = tasks.create_task(keep_running(agents, OutageTracker("agents")))
+        yield worker
+        running.cancel()
+
+
+@asynccontextmanager
+async def open_topic(url: str) -> AsyncIterator[KafkaWorkTopic]:
+    bags = KafkaWorkTopic(url, partitions=4)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(bags.run())
+        yield bags
+        running.cancel()
+
+
+async def wait_for_assignment(workers: list[Worker], share: int) -> None:
+    """Wait until each worker owns as many partitions as that, no two the same."""
+    async with asyncio.timeout(40):
+        while [len(worker.owned) for worker in workers] != [share] * len(workers):
+            await workers[0].changed.wait()
+            workers[0].changed.clear()
+    assert sorted(partition for worker in workers for partition in worker.owned) == [0, 1, 2, 3]
+
+
+async def delivered(bags: KafkaWorkTopic, workers: list[Worker], numbers: Iterable[int]) -> None:
+    """Add these until all have come: hints during a rebalance may be lost, which the sweeper mends."""
+    wanted = {MailboxKey(number) for number in numbers}
+    async with asyncio.timeout(20):
+        while missing := wanted - {mailbox for worker in workers for mailbox in worker.fed}:
+            for mailbox in missing:
+                bags.add(mailbox)
+            await asyncio.sleep(0.1)
+
+
+async def test_two_workers_share_the_partitions_and_one_takes_over_when_the_other_leaves(
+    kafka_url: str, topic_prefix: str
+) -> None:
+    url, changed = f"{kafka_url}/{topic_prefix}", asyncio.Event()
+    await ensure_topic(url, partitions=4)
+    async with open_topic(url) as bags, open_worker(url, changed) as first:
+        async with open_worker(url, changed) as second:
+            await wait_for_assignment([first, second], share=2)
+            await delivered(bags, [first, second], range(1, 41))
+            assert {mailbox % 4 for mailbox in second.fed} == second.owned
+
+        await wait_for_assignment([first], share=4)
+        await delivered(bags, [first], range(101, 141))

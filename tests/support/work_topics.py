@@ -1,0 +1,65 @@
+"""A way of mailbags in a test's own process: what carries them, the agents, and a depositor that only notes what it is fed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from agents.app import kafka_app
+from agents.worker import build_when_reachable, keep_running
+from vyry.kafka.work_topic import KafkaWorkTopic
+from vyry.kernel.ids import MailboxKey
+from vyry.mail.routing import WorkTopic
+from vyry.outage import OutageTracker
+
+
+class RecordingDepositor:
+    """A depositor that only notes what it is fed."""
+
+    def __init__(self) -> None:
+        self.mailboxes: list[MailboxKey] = []
+        self._more = asyncio.Event()
+
+    def add(self, mailboxes: Iterable[MailboxKey]) -> None:
+        self.mailboxes += mailboxes
+        self._more.set()
+
+    async def wait_for(self, wanted: set[MailboxKey]) -> None:
+        """Wait until all of these have come."""
+        async with asyncio.timeout(20):
+            while not wanted <= set(self.mailboxes):
+                self._more.clear()
+                await self._more.wait()
+
+
+@dataclass
+class WorkTopicSetup:
+    mailbags: WorkTopic
+    depositor: RecordingDepositor
+
+
+@asynccontextmanager
+async def run_tasks(*loops: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """These loops, for as long as the context is open."""
+    async with asyncio.TaskGroup() as tasks:
+        started = [tasks.create_task(loop) for loop in loops]
+        yield
+        for task in started:
+            task.cancel()
+
+
+@asynccontextmanager
+async def open_kafka_topic(url: str) -> AsyncIterator[WorkTopicSetup]:
+    """The way over the brokers of this URL, open for bags."""
+    fed = RecordingDepositor()
+    bags = KafkaWorkTopic(url, partitions=3)
+    agents = keep_running(
+        build_when_reachable(url, lambda: kafka_app(url, fed, lambda _: None)), OutageTracker("agents")
+    )
+    async with run_tasks(bags.run(), agents):
+        # A new group hears what comes after its first fetch: knock until it opens.
+        async with asyncio.timeout(40):
+            while not fed.mailboxes:
+                bags.add(MailboxKey(999))
+                await asyncio.sleep(0.05)
+        yield WorkTopicSetup(bags, fed)

@@ -1,0 +1,81 @@
+"""Mailbags and hints as bytes, and the agent that takes them."""
+
+from collections.abc import AsyncIterator, Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.mailbox import process_work_records
+from vyry.kernel.ids import MailboxKey
+from vyry.mail import work_record as mailbag
+from vyry.redis.hints import Hint, HintKind
+from vyry.telemetry import POISON_WORK
+
+
+KEYS = st.lists(st.integers(1, (1 << 63) - 1).map(MailboxKey), min_size=1, max_size=50)
+
+
+class RecordingDepositor:
+    def __init__(self) -> None:
+        self.mailboxes: list[MailboxKey] = []
+
+    def add(self, mailboxes: Iterable[MailboxKey]) -> None:
+        self.mailboxes += mailboxes
+
+
+async def stream(*records: bytes) -> AsyncIterator[bytes]:
+    for record in records:
+        yield record
+
+
+@given(KEYS)
+def test_a_mailbag_unpacks_to_what_was_packed(mailboxes: list[MailboxKey]) -> None:
+    assert mailbag.unpack(mailbag.pack(mailboxes)) == tuple(mailboxes)
+
+
+@given(KEYS, st.sampled_from(HintKind), st.binary(max_size=100))
+def test_a_hint_unpacks_to_what_was_packed(mailboxes: list[MailboxKey], what: HintKind, argument: bytes) -> None:
+    assert Hint.unpack(Hint(what, argument, mailboxes).pack()) == Hint(what, argument, tuple(mailboxes))
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_a_mailbag_or_refused(packed: bytes) -> None:
+    if len(packed) % 8 == 0 and packed:
+        assert mailbag.pack(mailbag.unpack(packed)) == packed
+    else:
+        with pytest.raises(ValueError, match="no mailbag"):
+            mailbag.unpack(packed)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_a_hint_or_refused(packed: bytes) -> None:
+    try:
+        hint = Hint.unpack(packed)
+    except ValueError:
+        return
+    assert hint.mailboxes or hint.kind in {HintKind.CHANGED, HintKind.PRESENCE}
+
+
+def test_twenty_thousand_mailboxes_fill_three_bags() -> None:
+    mailboxes = [MailboxKey(number) for number in range(20_000)]
+
+    bags = list(mailbag.pack_records(mailboxes))
+
+    assert [len(bag) // 8 for bag in bags] == [8_000, 8_000, 4_000]
+
+
+def test_brokers_and_prefix_are_read_from_the_url() -> None:
+    url = "kafka://one:9092,two/house"
+
+    assert mailbag.parse_brokers(url) == ["one:9092", "two:9092"]
+    assert (mailbag.topic_name(url), mailbag.topic_name("kafka://one:9092")) == ("house.vyry-mailbags", "vyry-mailbags")
+
+
+async def test_poison_is_counted_and_the_next_bag_is_sorted() -> None:
+    fed, before = RecordingDepositor(), POISON_WORK._value.get()
+
+    await process_work_records(stream(b"poison", b"", mailbag.pack([MailboxKey(5)])), fed)
+
+    assert fed.mailboxes == [MailboxKey(5)]
+    assert POISON_WORK._value.get() - before == 2

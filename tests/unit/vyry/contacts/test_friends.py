@@ -1,0 +1,102 @@
+"""Asking, answering and blocking: what it costs, and who is told."""
+
+from collections.abc import Collection
+
+import pytest
+
+from tests.support.directory_harness import MemoryDirectory, new_caller
+from tests.unit.vyry.devices.test_prekeys import CountingLimiter, FrozenClock
+from vyry.accounts.account import Caller
+from vyry.contacts.blocks import Blocks
+from vyry.contacts.friends import Friends, RequestDirection
+from vyry.errors import InvalidRequest, NotFound, RateLimited
+from vyry.kernel.ids import ConversationId, UserId, new_id
+
+
+class RecordingListener:
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.people: list[set[UserId]] = []
+        self.conversations: list[ConversationId] = []
+
+    async def accounts_changed(self, users: Collection[UserId]) -> None:
+        self.people.append(set(users))
+
+    async def conversations_changed(self, ids: Collection[ConversationId]) -> None:
+        self.conversations += ids
+
+
+@pytest.fixture
+def room() -> MemoryDirectory:
+    return MemoryDirectory()
+
+
+@pytest.fixture
+def told() -> RecordingListener:
+    return RecordingListener()
+
+
+@pytest.fixture
+def friends(room: MemoryDirectory, told: RecordingListener) -> Friends:
+    return Friends(room.friends, CountingLimiter(), FrozenClock(), told)
+
+
+async def person(room: MemoryDirectory) -> Caller:
+    """Somebody signed in."""
+    return new_caller(await room.add_account(), 1, 1)
+
+
+async def test_asking_a_stranger_is_a_new_contact_and_nothing_else_is(friends: Friends, room: MemoryDirectory) -> None:
+    ann, *others = [await person(room) for _ in range(24)]
+    await room.conversations.open_direct(ann.user_id, others[21].user_id, FrozenClock().now())
+    await friends.send_request(others[22], ann.user_id)
+    for other in others[:20]:
+        assert (await friends.send_request(ann, other.user_id)).grants
+
+    with pytest.raises(RateLimited):
+        await friends.send_request(ann, others[20].user_id)
+
+    for known in (others[0], others[21], others[22]):
+        assert not (await friends.send_request(ann, known.user_id)).grants
+    assert (await room.friends.list_requests(others[20].user_id, RequestDirection.INCOMING, 9, None)).requests == []
+
+
+async def test_nobody_who_is_not_there_costs_anything(friends: Friends, room: MemoryDirectory) -> None:
+    ann, bo = await person(room), await person(room)
+
+    for _ in range(30):
+        with pytest.raises(NotFound):
+            await friends.send_request(ann, UserId(new_id()))
+
+    assert not (await friends.send_request(ann, bo.user_id)).are_friends
+    with pytest.raises(InvalidRequest):
+        await friends.send_request(ann, ann.user_id)
+
+
+async def test_everybody_is_told_when_two_become_friends_and_when_they_part(
+    friends: Friends, room: MemoryDirectory, told: RecordingListener
+) -> None:
+    ann, bo = await person(room), await person(room)
+
+    await friends.send_request(ann, bo.user_id)
+    before = list(told.people)
+    await friends.accept(bo, ann.user_id)
+    await friends.remove(ann, bo.user_id)
+
+    assert (before, told.people) == ([], [{ann.user_id, bo.user_id}] * 2)
+
+
+async def test_everybody_is_told_of_a_block_and_of_the_conversation_it_changes(
+    room: MemoryDirectory, told: RecordingListener
+) -> None:
+    blocks, ann, bo = Blocks(room.blocks, FrozenClock(), told), await person(room), await person(room)
+    opened, _ = await room.conversations.open_direct(ann.user_id, bo.user_id, FrozenClock().now())
+
+    await blocks.block(ann, bo.user_id)
+    await blocks.unblock(ann, bo.user_id)
+
+    assert told.people == [{ann.user_id, bo.user_id}] * 2
+    assert told.conversations == [opened.conversation_id] * 2
+    with pytest.raises(InvalidRequest):
+        await blocks.block(ann, ann.user_id)

@@ -1,0 +1,53 @@
+"""Route: to this node's own depositor where somebody here waits, else into a mailbag."""
+
+from collections.abc import Iterable
+
+from vyry.kernel.ids import MailboxKey
+from vyry.mail.routing import Router
+
+
+class RecordingNode:
+    """Mailbags, depositor and sockets in one: remembers what it was given."""
+
+    def __init__(self, *held: int) -> None:
+        self.held = held
+        self.bagged: list[int] = []
+        self.fed: list[int] = []
+        self.expected: dict[int, bytes] = {}
+
+    def has_reader(self, mailbox: MailboxKey) -> bool:
+        return mailbox in self.held
+
+    def cache_envelope(self, number: int, packed: bytes) -> None:
+        self.expected[number] = packed
+
+
+class RecordingWorkTopic(RecordingNode):
+    def add(self, mailbox: MailboxKey) -> None:
+        self.bagged.append(mailbox)
+
+
+class RecordingDepositor(RecordingNode):
+    def add(self, mailboxes: Iterable[MailboxKey]) -> None:
+        self.fed += mailboxes
+
+
+COPIES = [(MailboxKey(box), 100 + box, b"%d" % box) for box in (1, 2, 3)]
+
+
+def test_what_is_held_here_is_deposited_here_and_the_rest_goes_into_bags() -> None:
+    bags, feed, here = RecordingWorkTopic(), RecordingDepositor(), RecordingNode(2)
+    router = Router(bags, feed)
+    router.set_local_sockets(here)
+
+    router.route(COPIES)
+
+    assert (bags.bagged, feed.fed, here.expected) == ([1, 3], [2], {102: b"2"})
+
+
+def test_without_sockets_everything_goes_into_bags() -> None:
+    bags, feed = RecordingWorkTopic(), RecordingDepositor()
+
+    Router(bags, feed).route(COPIES)
+
+    assert (bags.bagged, feed.fed) == ([1, 2, 3], [])

@@ -1,0 +1,83 @@
+"""The plans of the mail statements on SQLite: each finds its rows by a key or an index, none reads a whole table."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+
+from tests.support.mail_store_harness import NOON, MailStoreHarness, make_message, open_mail_store
+from vyry.kernel.ids import ConversationId, UserId
+from vyry.mail.store import MailboxCaps, Preconditions
+
+
+TABLES = ("message", "content", "envelope", "fate", "mailbox", "device", "account", "conversation")
+#: The metrics read the mailboxes, one row a device, every few seconds.
+ALLOWED = {"sum(seq - acknowledged_seq)"}
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Every statement that the store runs, with its values."""
+    seen: set[str] = set()
+    connect = sqlite3.connect
+
+    def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        connection.set_trace_callback(seen.add)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    return seen
+
+
+@pytest.fixture
+async def room(sqlite_url: str, statements: set[str]) -> AsyncIterator[MailStoreHarness]:
+    async with open_mail_store(sqlite_url, MailboxCaps()) as room:
+        yield room
+
+
+async def use_every_statement(room: MailStoreHarness) -> None:
+    user, conversation = UserId(uuid4()), ConversationId(uuid4())
+    ann, bo = await room.add_mailbox(user), await room.add_mailbox()
+    await room.registry.add_conversation(conversation, 1)
+    message = make_message(ann, bo, sender=ann, lifetime=timedelta(seconds=1))
+    for _ in range(2):
+        await room.post(message, make_message(ann), guards=Preconditions({user: 1}, {conversation: 1}))
+    deposited = await room.store.deposit([ann, bo])
+    await room.store.open_mailbox(ann, 0, None)
+    await room.store.record_sent(ann, 1)
+    await room.numbered_entries(ann)
+    await room.store.discard(bo, 1)
+    await room.upkeep.find_unnumbered(NOON, 10)
+    await room.upkeep.expire(NOON + timedelta(seconds=1), 10)
+    for entry in deposited:
+        await room.acknowledge(entry.mailbox, entry.seq, entry.head)
+    await room.upkeep.copy_statuses(user, message.message_id)
+    await room.upkeep.measure_backlog()
+    await room.upkeep.delete_old_outcomes(NOON + timedelta(days=1), 10)
+
+
+def scans(connection: sqlite3.Connection, statement: str) -> list[str]:
+    """What this statement reads from end to end."""
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    return [
+        step
+        for step in plan
+        if step.startswith("SCAN") and "INDEX" not in step and step.split()[1] in {*TABLES, "e", "m"}
+    ]
+
+
+async def test_no_statement_reads_a_whole_table(room: MailStoreHarness, sqlite_url: str, statements: set[str]) -> None:
+    await use_every_statement(room)
+
+    ours = [each for each in statements if each.lstrip().startswith(("SELECT", "WITH", "INSERT", "UPDATE", "DELETE"))]
+    with closing(sqlite3.connect(Path(urlsplit(sqlite_url).path))) as connection:
+        found = {each: scans(connection, each) for each in ours if not any(text in each for text in ALLOWED)}
+    assert len(found) > 30
+    assert {statement: steps for statement, steps in found.items() if steps} == {}

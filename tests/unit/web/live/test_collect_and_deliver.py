@@ -1,0 +1,231 @@
+"""Collect and deliver, whatever comes in between: a device is shown every number once, in order, within its window, in frames of the promised size.
+
+The history is random: posts, deposits by this node or by another, hints that come or are lost, reads that deposits overtake, acknowledgements.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import uuid4
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.fakes.mail import MemoryMailStore
+from tests.support.chain_checker import ChainChecker
+from tests.support.mail_store_harness import NOON, MailStoreHarness, MemoryRegistry, make_message
+from tests.support.posting_harness import PostingHarness
+from vyry.accounts.account import Caller
+from vyry.in_process.routing import InProcessNotifier
+from vyry.kernel.ids import DeviceId, MailboxKey, UserId
+from vyry.mail.store import CollectRequest, Entry
+from web.live.codec import JSON
+from web.live.collector import Collector
+from web.live.delivery import DeliveryLoop
+from web.live.hint_dispatcher import HintDispatcher
+from web.live.send_window import WINDOW_BYTES, WINDOW_ENTRIES, SendWindow
+from web.live.session import SocketSession, encode_queued
+
+
+class DeliveryHarness:
+    """The live half of a node over a mail store in memory, one step at a time, and the device that listens."""
+
+    def __init__(self, store: MemoryMailStore, box: MailboxKey) -> None:
+        self.store = store
+        self.box = box
+        self.sessions: dict[MailboxKey, SocketSession] = {}
+        self.delivery = DeliveryLoop(10.0)
+        self.collector = Collector(store, self.sessions)
+        self.hearing = HintDispatcher(self.sessions, self.collector, self.delivery, InProcessNotifier())
+        room = store.room.mailboxes[box]
+        caller = Caller(room.address.user_id, DeviceId(1), uuid4(), box, room.mailbox_id, True, NOON)
+        switchboard = SimpleNamespace(
+            delivery=self.delivery, collector=self.collector, services=SimpleNamespace(clock=store.room.clock)
+        )
+        self.session = SocketSession(cast("Any", None), caller, JSON, cast("Any", switchboard))
+        self.chain = ChainChecker(str(room.mailbox_id))
+        self.drained: list[int] = []
+        self.acknowledged = 0
+
+    async def hello(self) -> None:
+        """The device resumes at the beginning."""
+        state = (await self.store.open_mailbox(self.box, 0, None)).state
+        self.session.window = SendWindow(0, state.acknowledged.head)
+        self.session.drain_target = state.last.seq
+        self.sessions[self.box] = self.session
+        self.session.is_behind = True
+        self.collector.mark([self.box])
+
+    async def post(self, count: int, size: int) -> None:
+        """Accept so many envelopes whose sockets are here."""
+        for message in [make_message(self.box, text=bytes(size), lifetime=timedelta(days=9)) for _ in range(count)]:
+            stored = await self.store.post([message], cast("Any", SimpleNamespace(epochs={}, versions={})))
+            assert isinstance(stored, list)
+            self.hearing.cache_envelope(stored[0].numbers[0] or 0, message.contents[0].packed)
+
+    async def deposit(self, where: str) -> None:
+        """Number what waits: here, elsewhere with a ring, or elsewhere with the ring lost."""
+        rows = await self.store.deposit([self.box])
+        if where == "here" and rows:
+            await self.hearing.on_deposited(rows)
+        elif where == "rung":
+            self.hearing.on_notify([self.box])
+
+    async def collect(self, *, is_overtaken: bool = False) -> None:
+        """One read for all that are marked; a deposit made here may overtake its answer."""
+        wants: list[CollectRequest] = self.collector._pop_requests()
+        entries: Sequence[Entry] = await self.store.collect(wants) if wants else []
+        if is_overtaken:
+            await self.post(2, 10)
+            await self.deposit("here")
+        self.collector._distribute(wants, entries)
+
+    def hear(self) -> None:
+        """The device takes what was put out for it, and checks every promise."""
+        for raw in [encode_queued(self.session, waiting) for waiting in self.session.outgoing]:
+            assert len(raw) <= 256 << 10
+            frame = orjson.loads(raw)
+            if frame["type"] == "drained":
+                self.drained.append(frame["payload"]["seq"])
+            for entry in frame["payload"].get("entries", ()):
+                self.chain.advance(entry)
+        self.session.outgoing.clear()
+        window = self.session.window
+        assert window is None or (
+            0 <= window.remaining()[0] <= WINDOW_ENTRIES and 0 <= window.remaining()[1] <= WINDOW_BYTES
+        )
+
+    async def acknowledge(self, back: int) -> None:
+        """The device acknowledges what it has, but for the newest so many."""
+        seq = max(self.acknowledged, self.chain.seq - back)
+        window = self.session.window
+        if window is not None and seq > self.acknowledged:
+            self.acknowledged = seq
+            window.release(seq)
+            self.collector.mark_if_behind(self.session)
+
+
+MOVES = st.one_of(
+    st.tuples(st.just("post"), st.integers(1, 150), st.sampled_from([0, 10, 700, 30_000, 65_536])),
+    st.tuples(st.just("deposit"), st.sampled_from(["here", "rung", "lost"])),
+    st.tuples(st.just("collect"), st.booleans()),
+    st.tuples(st.just("acknowledge"), st.integers(0, 300)),
+    st.tuples(st.just("hello")),
+)
+
+
+async def run_moves(node: DeliveryHarness, moves: list[tuple[Any, ...]]) -> None:
+    """Do all of this, then let the node catch up until everything was heard."""
+    for name, *rest in moves:
+        if name == "hello" and not node.sessions:
+            await node.hello()
+        elif name == "collect":
+            await node.collect(is_overtaken=rest[0])
+        elif name != "hello":
+            await getattr(node, name)(*rest)
+        node.hear()
+    if not node.sessions:
+        await node.hello()
+    await node.deposit("lost")
+    last = node.store.room.mailboxes[node.box].last_cursor.seq
+    for _ in range(2 * last + 10):
+        node.collector.mark([node.box])
+        await node.collect()
+        node.hear()
+        await node.acknowledge(0)
+
+
+def make_harness() -> DeliveryHarness:
+    store = PostingHarness().store
+    return DeliveryHarness(store, store.room.add_mailbox(UserId(uuid4()), DeviceId(1)))
+
+
+@given(st.lists(MOVES, max_size=25))
+@example(
+    [("hello",), ("collect", False), ("post", 200, 700), ("deposit", "here"), ("post", 100, 700), ("deposit", "here")]
+)
+@example([("post", 17, 65_536), ("deposit", "lost"), ("hello",), *[("collect", True)] * 4, ("acknowledge", 3)])
+@example([("post", 40, 30_000), ("deposit", "lost"), ("hello",), *[("collect", False)] * 9])
+def test_a_device_hears_everything_once_in_order_and_within_its_window(moves: list[tuple[Any, ...]]) -> None:
+    async def history() -> None:
+        node = make_harness()
+        await run_moves(node, moves)
+
+        assert node.chain.seq == node.store.room.mailboxes[node.box].last_cursor.seq
+        assert len(node.drained) == 1
+
+    asyncio.run(history())
+
+
+async def test_a_full_window_is_not_read_for_again_before_it_has_room() -> None:
+    node = make_harness()
+    await node.post(17, 65_000)
+    await node.deposit("lost")
+    await node.hello()
+    for _ in range(10):
+        await node.collect()
+        node.hear()
+
+    assert node.chain.seq == 16
+    node.collector.mark([node.box])
+    assert node.collector._pop_requests() == []
+    await node.acknowledge(0)
+    assert [want.after_seq for want in node.collector._pop_requests()] == [16]
+
+
+async def test_a_deposit_made_here_is_delivered_without_reading() -> None:
+    node = make_harness()
+    await node.hello()
+    await node.collect()
+
+    await node.post(3, 10)
+    await node.deposit("here")
+    node.hear()
+
+    assert node.chain.seq == 3
+    assert node.collector._pop_requests() == []
+
+
+async def test_contents_that_somebody_else_deposited_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.live.hint_dispatcher.EXPECTED_BYTES", 100_000)
+    node = make_harness()
+
+    await node.post(50, 10_000)
+    await node.deposit("lost")
+
+    kept = node.hearing._cached_envelopes.values()
+    assert sum(map(len, kept)) == node.hearing._cached_bytes <= 100_000
+
+
+async def test_what_expires_while_a_slow_device_takes_nothing_goes_out_as_a_loss() -> None:
+    node = make_harness()
+    await node.hello()
+    await node.collect()
+    await node.post(2, 10)
+    await node.deposit("here")
+
+    cast("Any", node.store.room.clock).moment += timedelta(days=9)
+    (_, waiting) = node.session.outgoing
+    shown = orjson.loads(encode_queued(node.session, waiting))["payload"]["entries"]
+
+    assert [(row["throughSeq"], row["tombstone"]) for row in shown] == [(2, {"reason": "expired", "count": 2})]
+    node.hear()
+    assert node.chain.seq == 2
+
+
+async def test_an_entry_that_was_lost_here_is_read_as_a_tombstone() -> None:
+    node = make_harness()
+    room = MailStoreHarness("", node.store, MemoryRegistry(node.store.room), cast("Any", node.store.room.clock))
+    await node.hello()
+    await node.collect()
+    await room.post(make_message(node.box, at=NOON - timedelta(days=2), lifetime=timedelta(days=1)))
+
+    await node.deposit("here")
+    await node.collect()
+    node.hear()
+
+    assert (node.chain.seq, node.drained) == (1, [0])

@@ -1,0 +1,135 @@
+"""Entries on the wire: envelopes, notices, and losses with their neighbours merged."""
+
+from uuid import UUID
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.api_conformance import assert_frame_documented
+from tests.support.chain_checker import ChainChecker
+from vyry.kernel.ids import MailboxId, MailboxKey, MessageId, new_id
+from vyry.mail.envelope import CAP_DIGEST, NIL_ID, Envelope, Lane, LossReason, first_head, next_head
+from vyry.mail.store import Entry
+from web.wire.entries import wire_entries
+from web.wire.shapes import to_base64
+
+
+BOX = MailboxId(new_id())
+SENDER, CONVERSATION = new_id(), new_id()
+POSTED = 1_767_268_800_123
+
+
+def envelope(content: bytes = b"hello", *, notice: bool = False) -> Envelope:
+    """An envelope by somebody, or one by the node."""
+    whose = (NIL_ID, 0, MessageId(new_id()), NIL_ID) if notice else (SENDER, 3, MessageId(new_id()), CONVERSATION)
+    lane, kind = (Lane.CONTROL, 0) if notice else (Lane.MAIL, 200)
+    return Envelope(*whose, POSTED, POSTED + 60_000, lane, kind, content)
+
+
+def chained(*contents: Envelope | LossReason) -> list[Entry]:
+    """These as they are numbered in one mailbox, from 1 on."""
+    head, entries = first_head(BOX), []
+    for seq, each in enumerate(contents, 1):
+        head = next_head(head, seq, CAP_DIGEST if isinstance(each, LossReason) else each.digest())
+        loss, packed = (each, None) if isinstance(each, LossReason) else (None, each.pack())
+        entries.append(Entry(MailboxKey(1), seq, head, 1000 + seq, loss, packed))
+    return entries
+
+
+def test_an_envelope_shows_every_field() -> None:
+    sent = envelope()
+    (entry,) = chained(sent)
+
+    (row,) = wire_entries([entry], to_base64, POSTED)
+
+    number = UUID(str(row.pop("envelopeId")))
+    assert (number.version, number.int >> 80) == (7, POSTED)
+    assert row == {
+        "seq": 1,
+        "head": to_base64(entry.head),
+        "messageId": str(sent.message_id),
+        "conversationId": str(CONVERSATION),
+        "senderId": str(SENDER),
+        "senderDeviceId": 3,
+        "lane": "mail",
+        "kind": 200,
+        "content": to_base64(b"hello"),
+        "postedAt": "2026-01-01T12:00:00.123Z",
+        "expiresAt": "2026-01-01T12:01:00.123Z",
+    }
+
+
+def test_an_envelope_has_one_id_however_often_it_is_asked_for() -> None:
+    first, second = chained(envelope(), envelope())
+
+    shown = [
+        [row["envelopeId"] for row in wire_entries(entries, bytes, POSTED)] for entries in ([first], [first, second])
+    ]
+
+    assert shown[0][0] == shown[1][0] != shown[1][1]
+
+
+def test_a_notice_has_its_object_instead_of_sender_kind_and_content() -> None:
+    said = {"name": "prekeysLow", "oneTimeRemaining": 4, "pqRemaining": 19}
+    entries = chained(envelope(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), notice=True))
+
+    (row,) = wire_entries(entries, to_base64, POSTED)
+
+    assert row["notice"] == said
+    assert (row["conversationId"], row["lane"]) == (None, "control")
+    assert not {"senderId", "senderDeviceId", "kind", "content"} & row.keys()
+    ChainChecker(str(BOX)).advance(row)
+
+
+def test_what_is_over_when_it_is_shown_is_an_expired_one_and_the_chain_goes_on() -> None:
+    sent = envelope()
+    entries = chained(sent, envelope())
+
+    rows = wire_entries(entries, to_base64, sent.expires_at_ms)
+
+    assert [row["tombstone"] for row in rows] == [{"reason": "expired", "count": 2}]
+    assert "content" not in rows[0]
+    assert wire_entries(entries[:1], to_base64, sent.expires_at_ms - 1)[0]["content"] == to_base64(b"hello")
+    ChainChecker(str(BOX)).advance(rows[0])
+
+
+def test_neighbouring_losses_of_one_reason_are_one_tombstone() -> None:
+    contents: list[Envelope | LossReason] = [
+        LossReason.EXPIRED,
+        LossReason.EXPIRED,
+        LossReason.CAP,
+        envelope(),
+        LossReason.CAP,
+        LossReason.PARKED,
+        LossReason.OPERATOR,
+    ]
+    entries = chained(*contents)
+
+    rows = wire_entries(entries, to_base64, POSTED)
+
+    assert [(row["seq"], row.get("throughSeq"), row.get("tombstone")) for row in rows] == [
+        (1, 2, {"reason": "expired", "count": 2}),
+        (3, 3, {"reason": "cap", "count": 1}),
+        (4, None, None),
+        (5, 5, {"reason": "cap", "count": 1}),
+        (6, 6, {"reason": "parked", "count": 1}),
+        (7, 7, {"reason": "operator", "count": 1}),
+    ]
+    assert rows[0]["head"] == to_base64(entries[1].head)
+
+
+KINDS = st.sampled_from([None, *LossReason])
+
+
+@given(st.lists(KINDS, max_size=30))
+def test_a_device_walks_the_chain_over_whatever_is_shown(kinds: list[LossReason | None]) -> None:
+    entries = chained(*(envelope() if kind is None else kind for kind in kinds))
+    rows = wire_entries(entries, to_base64, POSTED)
+    chain = ChainChecker(str(BOX))
+
+    for row in rows:
+        chain.advance(row)
+
+    assert chain.seq == len(kinds)
+    assert_frame_documented({"type": "entries", "payload": {"entries": rows}})

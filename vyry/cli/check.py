@@ -1,0 +1,208 @@
+"""`vyry check`: what is wrong with this node, a line for each thing, and what to do about it."""
+
+import asyncio
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Final
+
+import asyncpg
+from cyclopts import Parameter
+from pydantic import SecretStr
+
+from vyry.cli.findings import Finding, State
+from vyry.cli.phone_number_findings import check_phone_numbers
+from vyry.clock import JUMP_THRESHOLD, SystemClock
+from vyry.clock_monitor import ClockRecord
+from vyry.errors import SchemaTooNew, SchemaTooOld, Unavailable
+from vyry.operator.health import Dependency, probe
+from vyry.settings import Role, Settings, SettingsError, exposed_files, folder_problems, load_settings, unsafe_settings
+from vyry.storage.clock import TortoiseClock
+from vyry.storage.database import is_postgres, open_database
+from vyry.storage.migrator import pending_migrations, refuse_unknown
+
+
+MAX_SKEW_SECONDS: Final = 2.0
+#: Below the first nothing can be promised any more, below the second it is time to act.
+DISK_FULL_BYTES: Final = 256 << 20
+DISK_LOW_BYTES: Final = 2 << 30
+MIN_POSTGRES_VERSION: Final = 150_000
+_CONNECT_TIMEOUT_SECONDS: Final = 3.0
+_DELETION_PAUSED: Final = (
+    "nothing is deleted for good until the clocks agree, or `vyry clock confirm` (see docs/operations.md)."
+)
+_SERVER_FACTS_SQL: Final = """
+SELECT clock_timestamp() AS now, current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding,
+       current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
+       current_setting('full_page_writes') AS full_page_writes
+"""
+_REMEDIES: Final = {
+    "database": "Start it, or correct DATABASE_URL; until then requests get 503 and nothing is lost.",
+    "redis": "Start it, or correct REDIS_URL; until then mail is slower and tickets fail.",
+    "kafka": "Start it, or correct KAFKA_URL; until then the sweeper carries the mail, up to a second later.",
+}
+_ALL_APPLIED: Final = "All applied."
+_STATE_LABELS: Final = {"ok": "ok  ", "warning": "warn", "failed": "FAIL"}
+
+
+def check(*, as_json: Annotated[bool, Parameter(name="--json", negative=())] = False) -> int:
+    """Tell what is wrong: settings, secrets, disk, database, migrations, clock, Redis, Kafka. Exit code 1 if anything failed.
+
+    Args:
+        as_json: Answer with one JSON object.
+    """
+    with _silenced_logger("aiokafka"):
+        findings = asyncio.run(_run_checks())
+    is_fine = all(each.state != "failed" for each in findings)
+    if as_json:
+        print(json.dumps({"ok": is_fine, "findings": [asdict(each) for each in findings]}, indent=2))
+    else:
+        print(*(f"{_STATE_LABELS[each.state]}  {each.subject:<11} {each.text}" for each in findings), sep="\n")
+    return 0 if is_fine else 1
+
+
+@contextmanager
+def _silenced_logger(library: str) -> Iterator[None]:
+    """What it has to say of an outage stands in the finding."""
+    logger = logging.getLogger(library)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+async def _run_checks() -> list[Finding]:
+    try:
+        settings = load_settings(Role.TOOL)
+    except SettingsError as error:
+        return [Finding("settings", "failed", line) for line in error.problems]
+    found = [*_check_settings(settings), _check_data_folder(settings), _check_disk(settings)]
+    url = settings.database_url.get_secret_value()
+    for service in await probe(url, _secret_text(settings.redis_url), _secret_text(settings.kafka_url)):
+        found.append(_dependency_finding(service))
+        if service.name == "database" and service.is_up:
+            migrations = await _check_migrations(url)
+            found += [migrations, *(await _check_postgres(url) if is_postgres(url) else ())]
+            found += [await _check_store_clock(url)] if migrations.text == _ALL_APPLIED else []
+            if migrations.state == "ok":
+                found += await check_phone_numbers(settings)
+    return found
+
+
+def _secret_text(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+def _check_settings(settings: Settings) -> Iterator[Finding]:
+    role = Role.START if settings.is_single_process else Role.WEB
+    warnings = dict.fromkeys([*unsafe_settings(settings), *exposed_files(settings)])
+    yield from (Finding("settings", "warning", line) for line in warnings)
+    try:
+        load_settings(role, makes_secrets=False)
+    except SettingsError as error:
+        yield from (Finding("settings", "failed", line) for line in error.problems)
+        return
+    yield Finding("settings", "ok", f"They do for `vyry {role.value}`, in {settings.env}.")
+
+
+def _check_data_folder(settings: Settings) -> Finding:
+    folder = settings.data_dir
+    for line in folder_problems(folder):
+        return Finding("data folder", "failed", line)
+    return Finding(
+        "data folder", "ok", f"{folder}{'' if folder.exists() else ' is not there yet; `vyry start` makes it'}."
+    )
+
+
+def _check_disk(settings: Settings) -> Finding:
+    folder = next(each for each in (settings.data_dir, *settings.data_dir.parents) if each.exists())
+    free = shutil.disk_usage(folder).free
+    line = f"{free / (1 << 30):.1f} GiB free at {folder}."
+    if free < DISK_LOW_BYTES:
+        return Finding(
+            "disk", "failed" if free < DISK_FULL_BYTES else "warning", f"{line} Make room, or move VYRY_DATA_DIR."
+        )
+    return Finding("disk", "ok", line)
+
+
+def _dependency_finding(service: Dependency) -> Finding:
+    if service.is_up:
+        return Finding(service.name, "ok", f"{service.version}.")
+    return Finding(
+        service.name, "failed", f"{service.problem[:1].upper()}{service.problem[1:]}. {_REMEDIES[service.name]}"
+    )
+
+
+async def _check_migrations(url: str) -> Finding:
+    try:
+        await refuse_unknown(url)
+        waiting = await pending_migrations(url)
+    except Unavailable as problem:
+        return Finding("migrations", "failed", problem.problem)
+    except (SchemaTooNew, SchemaTooOld) as problem:
+        return Finding("migrations", "failed", str(problem))
+    if waiting:
+        state: State = "failed" if is_postgres(url) else "warning"
+        return Finding("migrations", state, f"{len(waiting)} not applied: run `vyry migrate` (`vyry start` does it).")
+    return Finding("migrations", "ok", _ALL_APPLIED)
+
+
+async def _check_postgres(url: str) -> list[Finding]:
+    try:
+        connection = await asyncpg.connect(
+            url, timeout=_CONNECT_TIMEOUT_SECONDS, command_timeout=_CONNECT_TIMEOUT_SECONDS
+        )
+    except (OSError, asyncpg.PostgresError):
+        return [Finding("clock", "warning", "The database went away while it was asked.")]
+    try:
+        (row,) = await connection.fetch(_SERVER_FACTS_SQL)
+        skew = abs((SystemClock().now() - row["now"]).total_seconds())
+    finally:
+        connection.terminate()
+    return [_clock_skew_finding(skew), *_check_durability(dict(row))]
+
+
+def _clock_skew_finding(skew: float) -> Finding:
+    if skew > MAX_SKEW_SECONDS:
+        return Finding(
+            "clock", "warning", f"This machine and the database are {skew:.0f} s apart: let both follow NTP."
+        )
+    return Finding("clock", "ok", f"Within {max(skew, 0.1):.1f} s of the database's.")
+
+
+async def _check_store_clock(url: str) -> Finding:
+    try:
+        async with open_database(url):
+            reading = await TortoiseClock().read()
+    except Unavailable as problem:
+        return Finding("time", "warning", problem.problem)
+    return _store_clock_finding(reading, SystemClock().now())
+
+
+def _store_clock_finding(reading: ClockRecord, now: datetime) -> Finding:
+    """What the store has seen, beside this machine's clock and a clock in doubt."""
+    if reading.claimed_at is not None:
+        said = f"A node's clock says {reading.claimed_at:%Y-%m-%d %H:%M}Z, the store has seen {reading.confirmed_at:%Y-%m-%d %H:%M}Z"
+        return Finding("time", "warning", f"{said}: {_DELETION_PAUSED}")
+    if reading.confirmed_at is not None and abs(now - reading.confirmed_at) > JUMP_THRESHOLD:
+        said = f"This machine's clock says {now:%Y-%m-%d %H:%M}Z, the store has seen {reading.confirmed_at:%Y-%m-%d %H:%M}Z"
+        return Finding("time", "warning", f"{said}. A node that starts now is in doubt: {_DELETION_PAUSED}")
+    return Finding("time", "ok", "The store has seen this machine's time, or none yet.")
+
+
+def _check_durability(row: Mapping[str, object]) -> Iterator[Finding]:
+    if int(str(row["version"])) < MIN_POSTGRES_VERSION:
+        yield Finding(
+            "database", "failed", f"It is older than PostgreSQL {MIN_POSTGRES_VERSION // 10_000}: upgrade it."
+        )
+    if row["encoding"] != "UTF8":
+        yield Finding("database", "failed", "Its encoding is not UTF8: make the database anew with ENCODING 'UTF8'.")
+    for name in ("fsync", "synchronous_commit", "full_page_writes"):
+        if row[name] == "off":
+            yield Finding("database", "warning", f"{name} is off: a power cut can take accepted mail. Set it to on.")

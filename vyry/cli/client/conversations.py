@@ -1,0 +1,118 @@
+"""Commands that tell what was said, and where."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+from uuid import UUID
+
+from cyclopts import Parameter, validators
+
+from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
+from vyry.cli.client.decision_texts import account_names, decision_fields, summarize_decisions
+from vyry.cli.client.event_texts import event_line
+from vyry.cli.client.execution import flush_outbox
+from vyry.cli.client.names import HISTORY_SEARCH_LIMIT, DisplayNames, resolve_conversation
+from vyry.cli.client.terminal_text import quote_name, sanitize_line
+from vyry.cli.command_line import FreeText
+from vyry.client.api.client import Client
+from vyry.client.store.events import Message, Presence, Typing
+
+
+Flag = Annotated[bool, Parameter(negative=())]
+
+
+def receive(*, follow: Flag = False, live: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
+    """Print what came since the last time.
+
+    Args:
+        follow: Go on until interrupted. Other commands of the profile have their turn in between.
+        live: While following, print who types and which friends come and go, too.
+        context: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        names = DisplayNames(client)
+        if live:
+            await client.presence.watch([UUID(each["userId"]) for each in await client.friends.list()])
+        async for event in client.events(follow=follow):
+            if isinstance(event, Typing | Presence) and not live:
+                continue
+            text = "" if context.json else await event_line(event, names)
+            context.print_result(text, {"event": event.name, **event.body})
+
+    context.run(act, is_following=follow)
+
+
+def history(
+    conversation: FreeText,
+    /,
+    *,
+    limit: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 50,
+    context: CommandContext = DEFAULT_CONTEXT,
+) -> None:
+    """Print what was said in a conversation, one's own words included; nothing is marked as received.
+
+    Args:
+        conversation: A user id, @username, number (+...), or the title or id of a conversation.
+        limit: So many of the newest.
+        context: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        names = DisplayNames(client)
+        chat = await resolve_conversation(client, conversation)
+        for event in client.conversations.history(chat, limit):
+            text = "" if context.json else f"{event.body.get('id', '-'):36}  {await event_line(event, names)}"
+            context.print_result(text, {"event": event.name, **event.body})
+
+    context.run(act)
+
+
+def read(conversation: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
+    """Tell the others in a conversation that you have read what they said, unless your account tells nobody.
+
+    Args:
+        conversation: A user id, @username, number (+...) or conversation id.
+        context: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        chat = await resolve_conversation(client, conversation)
+        said = client.conversations.history(chat, HISTORY_SEARCH_LIMIT)
+        targets = [event.target for event in said if isinstance(event, Message) and not event.is_own]
+        await client.messages.read(chat, targets)
+        await flush_outbox(client)
+        context.print_result("Read.", {"conversationId": str(chat), "messages": len(targets)})
+
+    context.run(act)
+
+
+def chats(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
+    """List one's conversations, newest made first, each with what a person has to decide about it, and how much waits for that.
+
+    Args:
+        context: Which device, and its node.
+    """
+
+    async def act(client: Client) -> None:
+        names = DisplayNames(client)
+        await client.conversations.wait_until_drained()
+        listed = await client.conversations.list()
+        decisions = client.conversations.decisions.all(UUID(told["conversationId"]) for told in listed)
+        for told in listed:
+            here = [each for each in decisions if str(each.conversation_id) == told["conversationId"]]
+            mark = f"  decide: {summarize_decisions(here, await account_names(names, here))}" if here else ""
+            context.print_result(
+                f"{await _conversation_line(told, client, names)}{mark}", {**told, **decision_fields(here)}
+            )
+
+    context.run(act)
+
+
+async def _conversation_line(told: Mapping[str, Any], client: Client, names: DisplayNames) -> str:
+    title = f"{quote_name(told['title'])}: " if told["title"] else ""
+    peer = client.conversations.peer(UUID(told["conversationId"]))
+    members = [UUID(each["userId"]) for each in told["members"]] if peer is None else [peer]
+    others = [each for each in members if each != client.user_id]
+    named = [await names.load(each) for each in others[:5]]
+    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+    return f"{sanitize_line(told['conversationId'])}  {sanitize_line(told['kind']):6}  {title}{', '.join(named)}{more}"

@@ -1,0 +1,88 @@
+"""What a person has to decide, in words: what it is, what waits for it, and the next command."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from vyry.cli.client.context import CommandContext
+from vyry.cli.client.execution import flush_outbox
+from vyry.cli.client.exit_codes import DECISIONS, CommandFailed, Exit, decision_for_reason
+from vyry.cli.client.names import DisplayNames, remembered_name
+from vyry.cli.client.terminal_text import sanitize_line
+from vyry.client.api.client import Client
+from vyry.client.sync.pending_decisions import Decision
+
+
+_EXIT_CODES: Final = {"NOT_FOUND": Exit.NOT_FOUND, **dict.fromkeys(DECISIONS, Exit.DECIDE)}
+#: What happened, by `decide`; {who} is the account that it is about.
+_DECISION_TEXTS: Final = {
+    "identityChanged": "the key of {who} has changed",
+    "identityForged": "the node lists devices here whose keys do not verify",
+    "conversationForged": "the node tells other members, or another kind, of this conversation than before",
+}
+#: What to do about what no command can accept.
+_NO_COMMAND_TEXT: Final = (
+    "nothing is sent while the node says so; ask the other side over another way, and the operator of the node"
+)
+
+
+async def wait_until_sent(client: Client, context: CommandContext, chat: UUID, content_id: UUID) -> None:
+    """Wait until the node has it. Raises Ended when it was refused, waits for a decision of the person here, or is kept and goes out later."""
+    refused = (await flush_outbox(client, chat, content_id)).get(content_id)
+    if not refused:
+        return
+    code, decision = _EXIT_CODES.get(refused, Exit.REFUSED), decision_for_reason(refused)
+    if not decision:
+        raise CommandFailed(code, f"{sanitize_line(refused)}: this was not sent.")
+    body = {**decision, "id": str(content_id), "conversationId": str(chat), "kept": True}
+    raise CommandFailed(code, f"{refused}: {await _kept_text(client, context, chat, decision['decide'])}", body)
+
+
+def next_step(context: CommandContext, decide: str, who: str) -> str:
+    """What to type, or do, about it."""
+    if decide != "identityChanged":
+        return _NO_COMMAND_TEXT
+    return f"compare the new number with {who}, then type: {context.command_line('safety', who, '--accept')} DIGITS"
+
+
+def summarize_decisions(decisions: Sequence[Decision], names: Sequence[str]) -> str:
+    """What happened and how much waits, in a few words; `names` of the accounts, in the same order. Empty when nothing is to be decided."""
+    parts = [decision_text(each.decide, name) for each, name in zip(decisions, names, strict=True)]
+    waiting = max((each.waiting for each in decisions), default=0)
+    held = sum(each.held for each in decisions)
+    counts = [_count_text(waiting, "waits", "wait") + " to be sent"] if waiting else []
+    counts += [_count_text(held, "waits", "wait") + " to be opened"] if held else []
+    return "; ".join([*dict.fromkeys(parts), *counts])
+
+
+def decision_text(decide: str, who: str) -> str:
+    """What happened."""
+    return _DECISION_TEXTS[decide].format(who=who)
+
+
+def decision_fields(decisions: Sequence[Decision]) -> dict[str, Any]:
+    """The same for programs, as fields of a conversation: what stops most, all accounts that it is about, and how much waits. Empty when nothing is to be decided."""
+    if not decisions:
+        return {}
+    about = sorted(str(each.user_id) for each in decisions if each.user_id is not None)
+    waiting, held = max(each.waiting for each in decisions), sum(each.held for each in decisions)
+    return {"decide": decisions[0].decide, "decideAbout": about, "waiting": waiting, "held": held}
+
+
+async def account_names(names: DisplayNames, decisions: Sequence[Decision]) -> list[str]:
+    """The names of the accounts that these are about; empty where it is about none."""
+    return [await names.load(each.user_id) if each.user_id is not None else "" for each in decisions]
+
+
+async def _kept_text(client: Client, context: CommandContext, chat: UUID, decide: str) -> str:
+    found = [
+        each for each in client.conversations.decisions.of(chat) if each.decide == decide and each.user_id is not None
+    ]
+    user_id = found[0].user_id if found else None
+    who = (remembered_name(client, user_id) or str(user_id)) if user_id is not None else "the other side"
+    step = next_step(context, decide, who)
+    return f"{decision_text(decide, who)}. The message is kept and is sent after you decide: {step}"
+
+
+def _count_text(number: int, one: str, more: str) -> str:
+    return f"{number} message {one}" if number == 1 else f"{number} messages {more}"

@@ -1,0 +1,68 @@
+"""Events in words."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+from uuid import UUID
+
+from vyry.cli.client.alert_texts import ALERT_TEXTS, Body
+from vyry.cli.client.names import DisplayNames
+from vyry.cli.client.notices import notice
+from vyry.cli.client.terminal_text import quote_name, sanitize, sanitize_fields, sanitize_line
+from vyry.client.store.downloads import safe_name
+from vyry.client.store.events import Event
+from vyry.kernel.display_text import display_length
+
+
+async def event_line(event: Event, names: DisplayNames) -> str:
+    """For people: one line of the one that it is about; a message may have line ends, which `Where.say` sets in. An event that this version has no words for is named."""
+    body = event.body
+    about = body.get("senderId") or body.get("userId")
+    who = await names.load(UUID(about)) if about else ""
+    return describe_event(event, who)
+
+
+def describe_event(event: Event, who: str) -> str:
+    """The same, about somebody of that name."""
+    told, body = _EVENT_TEXTS.get(event.name), event.body
+    # Whatever somebody else wrote is fit for the middle of a line; the text of a message alone may have more of them, and `said` looks after names of files.
+    own = {"text": sanitize(body["text"])} if "text" in body else {}
+    own |= {"attachments": body["attachments"]} if "attachments" in body else {}
+    return told(who, {**sanitize_fields(body), **own}) if told else f"({event.name})"
+
+
+def message_text(body: Body) -> str:
+    """The words of a message, and the names of its files."""
+    files = [
+        f"[{safe_name(each['fileName']) if 'fileName' in each else sanitize_line(each['mediaType'])}]"
+        for each in body.get("attachments", ())
+    ]
+    return " ".join([*([body["text"]] if body["text"] else []), *files])
+
+
+def reaction_text(emoji: str) -> str:
+    """A reaction: one sign as it is; whatever else somebody put there is in quotes, and short."""
+    shown = sanitize_line(emoji)
+    return shown if display_length(shown) == 1 and not shown.isascii() else quote_name(shown, _MAX_REACTION)
+
+
+_MAX_REACTION: Final = 8
+_EVENT_TEXTS: Final[Mapping[str, Callable[[str, Body], str]]] = {
+    "message": lambda who, body: f"{who}: {message_text(body)}",
+    "edit": lambda who, body: f"{who} edits {body['target']['id']}: {body['text']}",
+    "unsend": lambda who, body: f"{who} takes {body['target']['id']} back.",
+    "reaction": lambda who, body: (
+        f"{who} puts {reaction_text(body['emoji']) if body.get('emoji') else 'nothing'} on {body['target']['id']}."
+    ),
+    "location": lambda who, body: f"{who} is at {body['latitude']}, {body['longitude']}.",
+    "timer": lambda who, body: f"{who} lets messages disappear after {body['seconds']} s.",
+    "unknown": lambda who, body: f"{who} sent something that needs a newer version ({body['kind']}).",
+    "receipt": lambda who, body: f"{who}: {body['state']} ({len(body['targets'])}).",
+    "read": lambda _, body: f"Read on another device ({len(body['targets'])}).",
+    "typing": lambda who, body: f"{who} types." if body["isTyping"] else f"{who} stops typing.",
+    "presence": lambda who, body: f"{who} is there." if body["isOnline"] else f"{who} is away.",
+    "notice": notice,
+    "decided": lambda who, body: (
+        f"On another device you {'compared' if body['isVerified'] else 'accepted'} the key of {who}."
+    ),
+    **ALERT_TEXTS,
+}

@@ -1,0 +1,106 @@
+"""How a command ends: a number for each kind of refusal, so that a script can tell them apart without reading English."""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any, Final
+
+from vyry.cli.errors import CommandError
+from vyry.client.errors import (
+    BadNumber,
+    ChainBroken,
+    ClientError,
+    InClear,
+    LinkEnded,
+    NameChanged,
+    NobodyFound,
+    NotCompared,
+    NotRegistered,
+    Refused,
+    SessionEnded,
+    StoreFull,
+    StoreLocked,
+    Unreachable,
+)
+from vyry.signal_protocol.refusals import Refusal
+
+
+class Exit(IntEnum):
+    """The exit codes of `vyry client`; docs/cli.md says the same."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_LINE = 2
+    NO_ACCOUNT = 3
+    REFUSED = 4
+    NODE_AWAY = 5
+    STORE_LOCKED = 6
+    NOT_FOUND = 7
+    TOO_MUCH = 8
+    STORE_FULL = 9
+    UNSAFE = 10
+    DECIDE = 11
+    KEPT = 12
+
+
+#: What a command may end with: everything else is a fault of ours, and shows where.
+FAILURES: Final = (ClientError, Refusal)
+#: Refusals of the protocol (docs/signal-protocol.md, "Refusals") after which a person has to decide.
+DECISIONS: Final = frozenset({"IdentityChanged", "IdentityForged", "ConversationForged"})
+
+
+class CommandFailed(CommandError):
+    """A command of `vyry client` gave up. `decision`: for programs, what a person has to decide or what is kept; empty when it is nothing of that kind."""
+
+    def __init__(self, code: Exit, text: str, decision: Mapping[str, Any] | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.details: Final = {**decision, "error": text} if decision else {}
+
+
+def to_command_failure(problem: BaseException) -> CommandFailed:
+    """What a failure means for whoever called."""
+    return (
+        problem
+        if isinstance(problem, CommandFailed)
+        else CommandFailed(_exit_code(problem), str(problem), _decision_for_error(problem))
+    )
+
+
+def decision_for_reason(reason: str) -> Mapping[str, Any]:
+    """The same for a refusal of this name: empty when there is nothing to decide."""
+    return {"decide": f"{reason[0].lower()}{reason[1:]}"} if reason in DECISIONS else {}
+
+
+def _decision_for_error(problem: BaseException) -> Mapping[str, Any]:
+    match problem:
+        case NameChanged():
+            accounts = {"userId": str(problem.held), "newUserId": str(problem.told)}
+            return {"decide": "nameChanged", "name": problem.name, **accounts}
+        case NotCompared():
+            return {"decide": "notCompared"}
+        case _:
+            return decision_for_reason(type(problem).__name__)
+
+
+def _exit_code(problem: BaseException) -> Exit:
+    if isinstance(problem, Refused):
+        return {404: Exit.NOT_FOUND, 429: Exit.TOO_MUCH}.get(problem.status, Exit.REFUSED)
+    if isinstance(problem, Refusal) and problem.name in DECISIONS:
+        return Exit.DECIDE
+    return next((code for kind, code in _EXIT_CODE_BY_ERROR.items() if isinstance(problem, kind)), Exit.FAILED)
+
+
+_EXIT_CODE_BY_ERROR: Final[dict[type[BaseException], Exit]] = {
+    NotRegistered: Exit.NO_ACCOUNT,
+    SessionEnded: Exit.NO_ACCOUNT,
+    LinkEnded: Exit.REFUSED,
+    Unreachable: Exit.NODE_AWAY,
+    StoreLocked: Exit.STORE_LOCKED,
+    StoreFull: Exit.STORE_FULL,
+    ChainBroken: Exit.UNSAFE,
+    NameChanged: Exit.DECIDE,
+    NotCompared: Exit.DECIDE,
+    NobodyFound: Exit.NOT_FOUND,
+    BadNumber: Exit.WRONG_LINE,
+    InClear: Exit.WRONG_LINE,
+}

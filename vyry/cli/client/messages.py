@@ -1,0 +1,154 @@
+"""Commands that say something."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from cyclopts import Parameter
+
+from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
+from vyry.cli.client.decision_texts import wait_until_sent
+from vyry.cli.client.files import open_source, progress_display, require_stdin_content
+from vyry.cli.client.names import find_target, resolve_conversation
+from vyry.cli.command_line import FilePath, FreeText
+from vyry.cli.errors import UsageError
+from vyry.cli.stdio import read_stdin_text
+from vyry.client.api.client import Client
+from vyry.client.store.events import Target
+from vyry.kernel.display_text import clean_line
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class SendOptions:
+    """How something is said.
+
+    Attributes:
+        reply_to: The id of the message that this answers.
+        file: A file that goes with it; - is standard input.
+        id: A UUID of your own, by which the message is known for ever: a line with one that was given before sends nothing again. For scripts that try again.
+    """
+
+    reply_to: UUID | None = None
+    file: FilePath | None = None
+    id: UUID | None = None
+
+
+DEFAULT_SEND_OPTIONS: Final = SendOptions()
+
+
+def send(
+    conversation: FreeText,
+    text: FreeText | None = None,
+    /,
+    *,
+    how: SendOptions = DEFAULT_SEND_OPTIONS,
+    context: CommandContext = DEFAULT_CONTEXT,
+) -> None:
+    """Send a message, and wait until the node has it. When it cannot be sent in time, or the key of the other side has changed, the message is kept and goes out later (exit codes 12 and 11); while it waits, the same line does not send it twice.
+
+    Args:
+        conversation: A user id, @username, number (+...), or the title or id of a conversation.
+        text: What to say; without it, and without a file, standard input is read.
+        how: In answer to what, with which file, under which id.
+        context: Which device, and its node.
+    """
+    said = text if text is not None else "" if how.file else read_stdin_text()
+    if how.file is None:
+        _require_visible_text(said)
+    else:
+        require_stdin_content(how.file)
+
+    async def send_content(client: Client, chat: UUID) -> UUID:
+        answered = find_target(client, chat, how.reply_to) if how.reply_to else None
+        if how.file is None:
+            return await _send_text(client, chat, said, answered, how.id)
+        with open_source(how.file) as read, progress_display(context, read.name or "file") as progress:
+            return await client.files.send(chat, read, said, reply_to=answered, id=how.id, progress=progress)
+
+    _run_send(conversation, send_content, context)
+
+
+async def _send_text(client: Client, chat: UUID, said: str, answered: Target | None, id: UUID | None) -> UUID:
+    """Say it; what a command that was broken off has said already goes out under its id."""
+    fields = {"text": said} | ({"replyTo": answered.as_json()} if answered is not None else {})
+    return await client.messages.text(
+        chat, said, reply_to=answered, id=id or client.unsent_messages.find(chat, "text", fields)
+    )
+
+
+def react(
+    conversation: FreeText,
+    message: UUID,
+    emoji: FreeText | None = None,
+    /,
+    *,
+    context: CommandContext = DEFAULT_CONTEXT,
+) -> None:
+    """Put an emoji on a message; without one, take it back.
+
+    Args:
+        conversation: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
+        message: Its id, as `send --json`, `receive --json` and `history` tell it.
+        emoji: What to put on it.
+        context: Which device, and its node.
+    """
+    _run_send(
+        conversation, _on_message(message, lambda client, chat, of: client.messages.react(chat, of, emoji)), context
+    )
+
+
+def edit(
+    conversation: FreeText, message: UUID, text: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT
+) -> None:
+    """Put other words in the place of one's own, for a day.
+
+    Args:
+        conversation: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
+        message: Its id, as `send --json`, `receive --json` and `history` tell it.
+        text: What to say instead.
+        context: Which device, and its node.
+    """
+    _require_visible_text(text)
+    _run_send(
+        conversation, _on_message(message, lambda client, chat, of: client.messages.edit(chat, of, text)), context
+    )
+
+
+def unsend(conversation: FreeText, message: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
+    """Take back what one said, for a day.
+
+    Args:
+        conversation: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
+        message: Its id, as `send --json`, `receive --json` and `history` tell it.
+        context: Which device, and its node.
+    """
+    _run_send(conversation, _on_message(message, lambda client, chat, of: client.messages.unsend(chat, of)), context)
+
+
+def _require_visible_text(text: str) -> None:
+    """A line of a timetable that had nothing to say sends nothing. Raises WrongLine."""
+    if not clean_line(text):
+        lack = "nothing in the text can be seen" if text.strip() else "the text is empty"
+        raise UsageError(f"There is nothing to send: {lack}. A text that is called like an option goes behind --.")
+
+
+SendAction = Callable[[Client, UUID], Awaitable[UUID]]
+
+
+def _on_message(message: UUID, change: Callable[[Client, UUID, Target], Awaitable[UUID]]) -> SendAction:
+    async def send_change(client: Client, chat: UUID) -> UUID:
+        return await change(client, chat, find_target(client, chat, message))
+
+    return send_change
+
+
+def _run_send(conversation: str, say: SendAction, context: CommandContext) -> None:
+    async def act(client: Client) -> None:
+        chat = await resolve_conversation(client, conversation)
+        content_id = await say(client, chat)
+        await wait_until_sent(client, context, chat, content_id)
+        context.print_result("Sent.", {"id": str(content_id), "conversationId": str(chat)})
+
+    context.run(act)

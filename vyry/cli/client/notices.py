@@ -1,0 +1,53 @@
+"""What the node itself says, in words."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from vyry.cli.client.terminal_text import quote_name
+
+
+Body = Mapping[str, Any]
+
+
+def notice(who: str, body: Body) -> str:
+    """A notice in words, about somebody of that name; one that this version does not know is named."""
+    told = _WORDS.get(body["name"])
+    try:
+        return told(who, body) if told else f"Notice: {body['name']}"
+    except KeyError:
+        # A node may leave out what it should say.
+        return f"Notice: {body['name']}"
+
+
+def _changed(who: str, body: Body) -> str:
+    return f"{who} signed up anew, as the node says." if body["identityChanged"] else f"{who} has other devices now."
+
+
+_WORDS: Final[Mapping[str, Callable[[str, Body], str]]] = {
+    "prekeysLow": lambda *_: "Few prekeys of this device were left: it uploads more.",
+    "devicesChanged": _changed,
+    "deviceLinked": lambda _, body: (
+        f"The node lists a new device of your account: {quote_name(body['deviceName'])}, {body['platform']}, number {body['deviceId']}."
+    ),
+    "deviceIdle": lambda _, body: (
+        f"Device {body['deviceId']} has not been used for long and is removed on {body['endsOn']}, unless it is used before."
+    ),
+    "pinChanged": lambda _, body: f"The PIN of your account was {body['change']} on another device.",
+    "pinFailed": lambda _, body: (
+        f"Somebody gave a wrong PIN of your account: {body['attemptsRemaining']} tries are left before it is locked."
+    ),
+    "registrationAttempted": lambda *_: (
+        "Somebody proved your number and was stopped by the registration lock. If it was not you, ask your carrier."
+    ),
+    "tokenReused": lambda _, body: (
+        f"A token of device {body['deviceId']} was used twice, so its sessions ended: somebody may have a copy of its store."
+    ),
+    "accountDeleted": lambda who, _: f"The account {who} was deleted.",
+    "conversationChanged": lambda _, body: (
+        f"Conversation {body['conversationId']} has changed: `vyry client chats` shows it."
+    ),
+    "groupInvited": lambda *_: (
+        "Somebody invites you into a group: `vyry client groups invitations` shows who, `vyry client groups accept` takes it up."
+    ),
+    "callMissed": lambda who, _: f"{who} called, and no device took the call.",
+}

@@ -1,0 +1,114 @@
+"""Safety numbers and what a person says about them: shown, typed in, noted."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from vyry.cli.client.context import CommandContext
+from vyry.cli.client.execution import flush_outbox
+from vyry.cli.client.exit_codes import CommandFailed, Exit
+from vyry.cli.client.terminal_text import indent_continuation
+from vyry.cli.prompts import read_line
+from vyry.cli.stdio import is_interactive
+from vyry.client.api.client import Client
+from vyry.client.api.safety import SafetyNumbers
+
+
+#: How the two numbers are marked while the node tells another key than the held one.
+OLD_NUMBER_TITLE: Final = "old: the key held until now"
+NEW_NUMBER_TITLE: Final = "new: the key that the node tells now"
+_DIGITS: Final = re.compile(r"[0-9]{60}")
+
+
+class KeyState(StrEnum):
+    """What is known of somebody's key."""
+
+    VERIFIED = "compared"
+    UNVERIFIED = "not compared"
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyComparison:
+    """Numbers of an account, and what a person says about them. `who`: the account as it was typed."""
+
+    client: Client
+    context: CommandContext
+    who: str
+    user_id: UUID
+
+    async def apply_digits(self, digits: str, *, is_accepted: bool, is_verified: bool) -> None:
+        """Accept the new key, note that the number was compared, or both. Raises Ended, NotCompared: then nothing is noted."""
+        numbers = await self.client.safety.numbers(self.user_id)
+        typed = "".join((digits or await self._read_digits(numbers)).split())
+        if (problem := self._mismatch_text(numbers, typed, is_accepted=is_accepted)) is not None:
+            raise _not_compared_error(problem)
+        if is_accepted:
+            await self.client.safety.accept(self.user_id, typed)
+        if is_verified:
+            await self.client.safety.verify(self.user_id, typed)
+        # What waited is sent by this very command, and own other devices learn what was decided.
+        await flush_outbox(self.client)
+
+    def describe(self, numbers: SafetyNumbers) -> tuple[Sequence[str], Mapping[str, Any]]:
+        """The numbers and what to do next, for people and for programs."""
+        is_verified = self.client.safety.is_verified(self.user_id)
+        state = KeyState.VERIFIED if is_verified else KeyState.UNVERIFIED
+        number = numbers.held or numbers.new or ""
+        body = {"userId": str(self.user_id), "safetyNumber": number, "isVerified": is_verified}
+        ask = f"Ask {self.who} over another way for the digits shown there. If they are the same"
+        if numbers.held is not None and numbers.new is not None:
+            step = f"{ask} as the new ones: {self._command_line('--accept')}"
+            lines = [
+                OLD_NUMBER_TITLE,
+                *_digit_lines(numbers.held),
+                state,
+                NEW_NUMBER_TITLE,
+                *_digit_lines(numbers.new),
+                step,
+            ]
+            return lines, {**body, "newSafetyNumber": numbers.new, "decide": "identityChanged"}
+        steps = [] if is_verified else [f"{ask}: {self._command_line('--verify')}"]
+        return [*_digit_lines(number), state, *steps], body
+
+    def _mismatch_text(self, numbers: SafetyNumbers, typed: str, *, is_accepted: bool) -> str | None:
+        """Why these digits decide nothing."""
+        if not _DIGITS.fullmatch(typed):
+            return "These are not the 60 digits of a safety number: nothing was noted."
+        if is_accepted and numbers.new is None and typed != numbers.held:
+            return f"The key of {self.who} has not changed, and these are not its digits: nothing was noted."
+        if not is_accepted and typed == numbers.new and numbers.held is not None:
+            return (
+                f"These are the digits of the new key of {self.who}. To go on with it: {self._command_line('--accept')}"
+            )
+        return None
+
+    async def _read_digits(self, numbers: SafetyNumbers) -> str:
+        """The digits that a person types: the number is not shown before, so that they come from the other side. Without a terminal it is shown, and the command ends. Raises Ended."""
+        if is_interactive():
+            return await read_line(indent_continuation(f"The 60 digits that {self.who} sees: ")) or ""
+        lines, body = self.describe(numbers)
+        if not self.context.json:
+            self.context.print_result(lines, body)
+        raise _not_compared_error(
+            "Nothing was noted: give the 60 digits that the device of the other side shows.", body
+        )
+
+    def _command_line(self, flag: str) -> str:
+        return f"{self.context.command_line('safety', self.who, flag)} DIGITS"
+
+
+def _not_compared_error(text: str, body: Mapping[str, Any] | None = None) -> CommandFailed:
+    return CommandFailed(Exit.DECIDE, text, {**(body or {}), "decide": "notCompared"})
+
+
+def format_digits(digits: str) -> str:
+    """Twelve groups of five, four in a line, as people read them aloud."""
+    return "\n".join(_digit_lines(digits))
+
+
+def _digit_lines(digits: str) -> list[str]:
+    groups = [digits[at : at + 5] for at in range(0, len(digits), 5)]
+    return [" ".join(groups[at : at + 4]) for at in range(0, len(groups), 4)]

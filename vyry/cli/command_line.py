@@ -1,0 +1,119 @@
+"""What was typed, sorted: the words of people come behind `--`, where nothing is an option. What somebody says, is called, or calls a file may begin with anything."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import App, Argument, ArgumentCollection, Parameter
+from cyclopts.utils import UNSET
+
+from vyry.cli.errors import UsageError
+
+
+#: Words of people: they are never options, whatever they begin with.
+FreeText = Annotated[str, Parameter(allow_leading_hyphen=True)]
+FilePath = Annotated[Path, Parameter(allow_leading_hyphen=True)]
+_END_OF_OPTIONS: Final = "--"
+#: Alone in the first place of a command they ask about it; with more words they are a title like any other.
+_HELP_FLAGS: Final = ("--help", "-h", "--version")
+
+
+def sort_arguments(app: App, words: Sequence[str]) -> list[str]:
+    """The same command line, its options first and what people say behind `--`. One that does not do stays as it was typed, for its error. Raises WrongLine for words that are no text.
+
+    After the first word of a command everything in the place of words is such, but the options of the command: `send @bo --help` sends `--help`, and `groups create --help @bo` makes a group of that title.
+    """
+    commands, apps, rest = app.parse_commands(list(words))
+    for each in apps[1:]:
+        if each.default_command is not None:
+            # The short text is for the list of commands: of itself each says what its function does.
+            each.help = None
+    if commands and commands[-1].startswith("-"):
+        commands, apps, rest = commands[:-1], apps[:-1], [commands[-1], *rest]
+    found = apps[-1]
+    if found.default_command is None:
+        return list(words)
+    known = found.assemble_argument_collection()
+    for ends_options in (True, False):
+        line = _CommandLine(known)
+        if line.parse(rest, ends_options=ends_options):
+            return [*commands, *line.options, _END_OF_OPTIONS, *line.positional]
+    return list(words)
+
+
+@dataclass
+class _CommandLine:
+    """A command line while it is sorted."""
+
+    arguments: ArgumentCollection
+    options: list[str] = field(default_factory=list)
+    positional: list[str] = field(default_factory=list)
+    requests_help: bool = False
+
+    def parse(self, words: Sequence[str], *, ends_options: bool) -> bool:
+        """Whether each word has a place. `ends_options`: `--` is the end of the options; else it is a word. Raises WrongLine."""
+        waiting = list(words)
+        while waiting:
+            word = waiting.pop(0)
+            if word == _END_OF_OPTIONS and ends_options:
+                self.positional += waiting
+                break
+            option = self._parse_option(word, waiting)
+            if option is not None:
+                self.options.append(option)
+            elif not word.startswith("-") or word == "-" or self._is_free_text_position():
+                self.requests_help |= not self.positional and word in _HELP_FLAGS
+                self.positional.append(word)
+            else:
+                return False
+        if self.requests_help and len(self.positional) == 1:
+            return False
+        return all(self._fits_position(place, word) for place, word in enumerate(self.positional))
+
+    def _parse_option(self, word: str, waiting: list[str]) -> str | None:
+        """The word as an option of this command, with its value, which is taken from what waits; None when it is none, or has no value."""
+        name, equals, value = word.partition("=")
+        found = _match_argument(self.arguments, name) if word.startswith("-") else None
+        if found is None:
+            return None
+        argument, takes_value = found
+        if takes_value and not equals:
+            if not waiting or (waiting[0].startswith("-") and not argument.parameter.allow_leading_hyphen):
+                return None
+            value = waiting.pop(0)
+            word = f"{name}={value}"
+        _check_text(argument, value)
+        return word
+
+    def _is_free_text_position(self) -> bool:
+        found = _match_argument(self.arguments, len(self.positional))
+        return bool(found and found[0].parameter.allow_leading_hyphen)
+
+    def _fits_position(self, place: int, word: str) -> bool:
+        found = _match_argument(self.arguments, place)
+        if found is None:
+            return False
+        _check_text(found[0], word)
+        return True
+
+
+def _match_argument(known: ArgumentCollection, term: str | int) -> tuple[Argument, bool] | None:
+    """What an option or a place is, and whether it takes a value."""
+    try:
+        argument, _, implicit = known.match(term)
+    except ValueError:
+        return None
+    return argument, implicit is UNSET
+
+
+def _check_text(argument: Argument, word: str) -> None:
+    """A name of a file may be any bytes; everything else is text. Raises WrongLine."""
+    if argument.hint is Path or argument.hint == Path | None:
+        return
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{word!a} is no text in UTF-8: convert it, or have the terminal work in UTF-8 (see `locale`)."
+        ) from None

@@ -1,0 +1,92 @@
+"""`vyry web`: the front door of a cluster, in one process or several."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Annotated, Final
+
+from cyclopts import Parameter, validators
+
+from vyry.cli.errors import CommandError
+from vyry.cli.process import require_migrated, require_original_secrets, run_process
+from vyry.cli.supervisor import Supervisor
+from vyry.cli.tls_certificate import load_certificate, reloading_tls_context
+from vyry.composition.services import Services, open_services
+from vyry.errors import Unavailable
+from vyry.operator.admin_server import serve_admin
+from vyry.settings import Role, Settings, load_settings
+from vyry.telemetry import configure_logging, log
+from web.app import build_app, serve_app
+from web.app_keys import DRAINING, SOCKET_HUB
+
+
+#: With the 10 s that requests under way may take, and the closing of pools, this stays within running.STOP_SECONDS.
+DRAIN_SECONDS: Final = 8.0
+
+
+def web(*, processes: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=64))] = None) -> int:
+    """Run the front door of a cluster: REST and sockets on SERVER_HOST and SERVER_PORT.
+
+    Needs DATABASE_URL, REDIS_URL, KAFKA_URL and JWT_SECRET; in production VYRY_PEPPER_FILE too.
+
+    Args:
+        processes: How many processes share the port, so that more than one core is used (VYRY_PROCESSES).
+            Each has its own metrics, on VYRY_ADMIN_PORT and the ports after it.
+    """
+    settings = load_settings(Role.WEB)
+    configure_logging(settings.log_level)
+    check_listen_address(settings)
+    require_migrated(settings)
+    # A database that is away may come back: the node starts, and says so on /ready.
+    with suppress(Unavailable):
+        asyncio.run(require_original_secrets(settings))
+    count = processes or settings.processes
+    if count == 1:
+        return run_process(partial(serve_web, settings))
+    return Supervisor(
+        lambda parent: run_process(partial(serve_web, settings, reuse_port=True), parent=parent), count
+    ).run()
+
+
+def check_listen_address(settings: Settings) -> None:
+    """Say in one line that the port or the certificate cannot be had, before anything is opened. Raises CannotServe."""
+    load_certificate(settings)
+    port = settings.server_port
+    for host in settings.server_hosts:
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        except OSError as problem:
+            why = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else str(problem)
+            raise CommandError(
+                f"Cannot listen on {host}, port {port} ({why}): end what listens there, or set SERVER_PORT and SERVER_HOST."
+            ) from None
+
+
+async def serve_web(settings: Settings, stop: asyncio.Event, *, reuse_port: bool = False) -> None:
+    """Be a web node until `stop` is set."""
+    async with open_services(settings, Role.WEB) as services, web_server(settings, services, reuse_port=reuse_port):
+        await stop.wait()
+
+
+@asynccontextmanager
+async def web_server(settings: Settings, services: Services, *, reuse_port: bool = False) -> AsyncIterator[int]:
+    """Listen for clients and for the operator; yields the clients' port.
+
+    At the end the node is not ready any more, says goodbye on its sockets, and finishes the requests it has.
+    """
+    app = build_app(settings, services)
+    async with (
+        serve_admin(settings.admin_host, settings.admin_port, services.health),
+        reloading_tls_context(settings) as tls,
+        serve_app(app, settings.server_hosts, settings.server_port, reuse_port=reuse_port, tls=tls) as port,
+    ):
+        log.info("listening", host=settings.server_host, port=port)
+        yield port
+        app[DRAINING].set()
+        # A socket that does not take its goodbye is cut a moment later.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await app[SOCKET_HUB].drain()

@@ -1,0 +1,31 @@
+"""`vyry worker`: the sorting room of a cluster."""
+
+import asyncio
+from functools import partial
+
+from agents.worker import run_worker
+from vyry.cli.process import require_migrated, run_process
+from vyry.composition.services import open_services
+from vyry.operator.admin_server import serve_admin
+from vyry.settings import Role, Settings, load_settings
+from vyry.telemetry import configure_logging
+
+
+def worker() -> int:
+    """Run the sorting room of a cluster: mailbox agents on their partitions of the Kafka topic, and the sweeper.
+
+    Needs DATABASE_URL, REDIS_URL and KAFKA_URL. As many workers share the work as the topic has partitions; metrics are on VYRY_ADMIN_PORT.
+    """
+    settings = load_settings(Role.WORKER)
+    configure_logging(settings.log_level)
+    require_migrated(settings)
+    return run_process(partial(_serve_worker, settings))
+
+
+async def _serve_worker(settings: Settings, stop: asyncio.Event) -> None:
+    async with (
+        open_services(settings, Role.WORKER) as services,
+        serve_admin(settings.admin_host, settings.admin_port, services.health),
+        run_worker(settings, services),
+    ):
+        await stop.wait()

@@ -1,0 +1,203 @@
+"""Linking (docs/signal-protocol.md, "Linking"): a new device shows a QR, one that the account has approves it, and two people, or one with two screens, compare six digits."""
+
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from vyry.client.crypto.group_keys import GroupKeys
+from vyry.client.crypto.local_device import LocalDevice
+from vyry.client.crypto.pin_registry import PinRegistry
+from vyry.client.crypto.pin_transfer import PinTransfer
+from vyry.client.crypto.prekey_publisher import PrekeyPublisher
+from vyry.client.crypto.sealed_profiles import Profiles
+from vyry.client.errors import CodeNotShown, LinkEnded, Refused
+from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
+from vyry.client.store.store import Store
+from vyry.client.transport.rest import RestClient
+from vyry.client.transport.validation import read_device_id, read_text, read_uuid
+from vyry.signal_protocol.linking import LinkOffer, LinkSecrets
+from vyry.signal_protocol.primitives import KEY_BYTES, Address, DhPair
+from vyry.signal_protocol.provisioning import Provisioning
+from vyry.signal_protocol.refusals import LinkMismatch
+
+
+#: How long one look at the link waits for news.
+POLL_SECONDS: Final = 25
+_LONGEST_TOKEN: Final = 4_096
+
+
+CompleteLink = Callable[[Provisioning, str], Awaitable[UUID]]
+
+
+@dataclass(slots=True)
+class LinkAttempt:
+    """One attempt of a new device; it ends after two minutes, and what it made is forgotten with it. Made by `Links.begin`."""
+
+    #: The text of the QR. Only a device of the own account may see it.
+    uri: str = field(repr=False)
+    _offer: LinkOffer = field(repr=False)
+    _pair: DhPair = field(repr=False)
+    _rest: RestClient = field(repr=False)
+    _headers: dict[str, str] = field(repr=False)
+    _complete_link: CompleteLink = field(repr=False)
+    _secrets: LinkSecrets | None = field(default=None, repr=False)
+
+    @classmethod
+    async def begin(cls, rest: RestClient, name: str, become: CompleteLink) -> "LinkAttempt":
+        """Announce the new device to the node, which never sees the QR's secret. Raises Refused, Unreachable."""
+        pair = DhPair.generate()
+        asked = {"publicKey": encode_base64(pair.public), "name": name, "platform": "cli"}
+        link = await rest.call_unauthenticated("POST", "/devices/links", asked)
+        with rest.validated_response():
+            offer = LinkOffer(read_uuid(link["linkId"]), pair.public, secrets.token_bytes(KEY_BYTES))
+            headers = {"X-Link-Secret": read_text(link["linkSecret"])}
+        return cls(offer.uri(), offer, pair, rest, headers, become)
+
+    async def code(self) -> str:
+        """Six digits, once the QR was scanned: show them, so that they are typed in or compared at the other device. Raises LinkEnded, Unreachable."""
+        scanned = await self._poll("scanned", "approved")
+        with self._rest.validated_response():
+            approver_key = decode_bytes(scanned["approverPublicKey"])
+        self._secrets = LinkSecrets.derive(self._offer, self._pair, approver_key)
+        return self._secrets.compare_code
+
+    async def complete(self) -> UUID:
+        """Wait until the other device has approved, and be its equal; messages from before do not come.
+
+        Raises CodeNotShown when `code` was not asked before, LinkEnded, LinkMismatch, Refused, Unreachable.
+        """
+        if self._secrets is None:
+            raise CodeNotShown
+        approved = await self._poll("approved")
+        with self._rest.validated_response():
+            approver_key, sealed = decode_bytes(approved["approverPublicKey"]), decode_bytes(approved["provisioning"])
+            token = read_text(approved["linkToken"], _LONGEST_TOKEN)
+        if approver_key != self._secrets.approver_key:
+            raise LinkMismatch
+        return await self._complete_link(Provisioning.read(self._secrets.open(sealed)), token)
+
+    async def _poll(self, *wanted: str) -> dict[str, Any]:
+        while True:
+            path = f"/devices/links/{self._offer.link_id}?wait={POLL_SECONDS}"
+            try:
+                link = await self._rest.call_unauthenticated("GET", path, headers=self._headers)
+            except Refused as refused:
+                raise LinkEnded("The link has expired: begin a new one.") from refused
+            status = link.get("status")
+            if status in wanted:
+                return link
+            if status in ("rejected", "expired"):
+                raise LinkEnded(f"The link was {status}: begin a new one.")
+
+
+async def complete_link(store: Store, rest: RestClient, handed: tuple[Provisioning, str], now: int) -> None:
+    """Become a device of the account that was handed over; keys are kept before the node knows of them. Raises Refused, Unreachable, LinkEnded."""
+    provisioning, token = handed
+    me = LocalDevice.from_provisioning(provisioning)
+    with store.transaction():
+        me, keys = PrekeyPublisher(store).make_key_set(me, now)
+    try:
+        session = await rest.call_unauthenticated("POST", "/devices/links/complete", {**keys, "linkToken": token})
+    except Refused as refused:
+        if refused.code in ("INVALID_TOKEN", "ALREADY_USED"):
+            raise LinkEnded("The link has expired: begin a new one.") from refused
+        raise
+    with rest.validated_response():
+        user_id, device_id = read_uuid(session["userId"]), read_device_id(session["deviceId"])
+    if user_id != provisioning.user_id:
+        raise LinkMismatch
+    with store.transaction():
+        rest.save_tokens(session)
+        me.with_device_id(device_id).save(store)
+        # What the account shows was perhaps sealed by the other device: the key goes to whom this one writes to, too.
+        Profiles(store).mark_published()
+        PinRegistry(store).merge(provisioning.pins, now)
+        for each in provisioning.group_keys:
+            GroupKeys(store).accept(each.conversation_id, Address(me.user_id, 0), each.generation, each.key)
+
+
+class Links:
+    """Both sides: a new device begins, one that the account has scans."""
+
+    def __init__(self, store: Store, rest: RestClient, become: CompleteLink, handing: PinTransfer) -> None:
+        self._store = store
+        self._pin_transfer = handing
+        self._rest = rest
+        self._complete_link = become
+
+    async def begin(self, name: str = "vyry") -> LinkAttempt:
+        """Become another device of an account: show `attempt.uri` as a QR to one of its devices, compare `await attempt.code()`, then `await attempt.complete()`. Raises Refused, Unreachable."""
+        return await LinkAttempt.begin(self._rest, name, self._complete_link)
+
+    async def scan(self, uri: str) -> "ScannedLink":
+        """Take the QR of a new device. Raises Malformed, UnknownVersion, LinkMismatch (the node shows another key), Refused, Unreachable."""
+        offer, pair = LinkOffer.read(uri), DhPair.generate()
+        asked = {"publicKey": encode_base64(pair.public)}
+        seen = await self._rest.call("POST", f"/devices/links/{offer.link_id}/scan", asked)
+        with self._rest.validated_response():
+            shown, name, network = (
+                decode_bytes(seen["publicKey"]),
+                read_text(seen["name"]),
+                read_text(seen["requestedFrom"]),
+            )
+        if shown != offer.public_key:
+            await self._rest.call("POST", f"/devices/links/{offer.link_id}/reject")
+            raise LinkMismatch
+        made = LinkSecrets.derive(offer, pair, pair.public)
+        return ScannedLink(made.compare_code, name, network, offer.link_id, made, self)
+
+    async def approve(self, scanned: "ScannedLink", pin: str | None) -> None:
+        """See Scanned.approve."""
+        await self._pin_transfer.refresh_own_list()
+        body: dict[str, object] = {"provisioning": encode_base64(scanned.sealed_provisioning(self._provisioning_bytes))}
+        if pin is not None:
+            body["pin"] = pin
+        await self._rest.call("POST", f"/devices/links/{scanned.link_id}/approve", body)
+
+    def _provisioning_bytes(self) -> bytes:
+        me = LocalDevice.load(self._store)
+        made = Provisioning(me.user_id, me.identity, me.profile_key, GroupKeys(self._store).keys_for_new_device())
+        return self._pin_transfer.add_pins(made).pack()
+
+    async def reject(self, scanned: "ScannedLink") -> None:
+        """See Scanned.reject."""
+        await self._rest.call("POST", f"/devices/links/{scanned.link_id}/reject")
+
+
+@dataclass(slots=True)
+class ScannedLink:
+    """A new device that waits: approve it only if it shows the same six digits."""
+
+    #: Better than showing them is to have them typed in from the new device's screen, and to ask `matches`: a person who is shown digits says yes from habit.
+    code: str
+    name: str
+    #: The network that it asks from.
+    requested_from: str
+    link_id: UUID
+    link_secrets: LinkSecrets = field(repr=False)
+    _links: Links = field(repr=False)
+    _provisioning: bytes | None = field(default=None, repr=False)
+
+    def matches(self, digits: str) -> bool:
+        """Whether these are the six digits, with or without spaces; compared in constant time."""
+        return hmac.compare_digest("".join(digits.split()).encode("utf-8", "replace"), self.code.encode())
+
+    def sealed_provisioning(self, plaintext: Callable[[], bytes]) -> bytes:
+        """What is posted: sealed at the first call, the very same bytes at each later one."""
+        if self._provisioning is None:
+            self._provisioning = self.link_secrets.seal(plaintext())
+        return self._provisioning
+
+    async def approve(self, pin: str | None = None) -> None:
+        """Hand the account over. After a wrong PIN, or when no answer came, call it again: the same bytes are posted.
+
+        Raises Refused (PIN_REQUIRED, INVALID_PIN, DEVICE_LIMIT ...; ALREADY_USED also when the call that got no answer had reached the node), Unreachable.
+        """
+        await self._links.approve(self, pin)
+
+    async def reject(self) -> None:
+        """Let it in no more. Raises Refused, Unreachable."""
+        await self._links.reject(self)

@@ -1,0 +1,122 @@
+"""This device: who it is, its long-term keys, and the prekeys it published."""
+
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import Final
+from uuid import UUID
+
+from vyry.client.errors import NotRegistered
+from vyry.client.store.mailbox_chain import MailboxPosition
+from vyry.client.store.packing import pack, unpack
+from vyry.client.store.store import Store
+from vyry.signal_protocol.keys import DhPrekey, KemPrekey, OwnDevice
+from vyry.signal_protocol.primitives import Address, DhPair, SigningPair
+from vyry.signal_protocol.provisioning import Provisioning
+from vyry.signal_protocol.sessions import AcceptedHandshake
+
+
+_MAX_REGISTRATION_ID: Final = 16_380
+_ME: Final = "me"
+SIGNED_KIND: Final = "signed prekey"
+LAST_RESORT_KIND: Final = "pq last-resort prekey"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRecord:
+    """A handshake without one-time keys that was answered, and for which signed prekey."""
+
+    signed_prekey_id: int
+    transcript: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDevice:
+    """A registered device. `point` is what is safe here of its mailbox, None before the first look; `next_id` is the first prekey id never used."""
+
+    user_id: UUID
+    device_id: int
+    registration_id: int
+    identity: SigningPair = field(repr=False)
+    dh: DhPair = field(repr=False)
+    point: MailboxPosition | None = None
+    next_id: int = 1
+    #: Opens what one shows as one's profile.
+    profile_key: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def generate(cls, user_id: UUID, device_id: int) -> "LocalDevice":
+        """A device with new keys, on a new account."""
+        registration_id = 1 + secrets.randbelow(_MAX_REGISTRATION_ID)
+        key = secrets.token_bytes(32)
+        return cls(user_id, device_id, registration_id, SigningPair.generate(), DhPair.generate(), profile_key=key)
+
+    @classmethod
+    def from_provisioning(cls, provisioning: Provisioning) -> "LocalDevice":
+        """A device with new keys, on an account that another device hands over; its number comes from the node (`numbered`)."""
+        made = cls.generate(provisioning.user_id, 0)
+        return replace(made, identity=provisioning.identity, profile_key=provisioning.profile_key)
+
+    def with_device_id(self, device_id: int) -> "LocalDevice":
+        """This device, as the node counts it."""
+        return replace(self, device_id=device_id)
+
+    @property
+    def protocol_device(self) -> OwnDevice:
+        """As the protocol has it."""
+        return OwnDevice(Address(self.user_id, self.device_id), self.registration_id, self.identity, self.dh)
+
+    @classmethod
+    def load(cls, store: Store) -> "LocalDevice":
+        """The device of this profile. Raises NotRegistered."""
+        found = cls.load_or_none(store)
+        if found is None:
+            raise NotRegistered("This profile has no account yet: register first.")
+        return found
+
+    @classmethod
+    def load_or_none(cls, store: Store) -> "LocalDevice | None":
+        """The device of this profile, if there is one."""
+        kept = store.get(_ME)
+        return unpack(cls, kept) if kept is not None else None
+
+    def save(self, store: Store) -> None:
+        """Store it."""
+        store.put(_ME, "", pack(self))
+
+
+class PrekeyStore:
+    """The private halves of what was published: a `Keeper` of the protocol."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def signed_prekey(self, prekey_id: int) -> DhPrekey | None:
+        """See Keeper."""
+        return self._load_dh(SIGNED_KIND, prekey_id)
+
+    def one_time_prekey(self, prekey_id: int) -> DhPrekey | None:
+        """See Keeper."""
+        return self._load_dh("one-time prekey", prekey_id)
+
+    def pq_prekey(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
+        """See Keeper."""
+        kept = self._store.get(LAST_RESORT_KIND if is_last_resort else "pq prekey", str(prekey_id))
+        return unpack(KemPrekey, kept) if kept else None
+
+    def has_answered(self, transcript: bytes) -> bool:
+        """See Keeper."""
+        return self._store.get("replay", transcript.hex()) is not None
+
+    def record_handshake(self, answered: AcceptedHandshake) -> None:
+        """Delete what a handshake used up, and remember it if it could be replayed."""
+        if answered.one_time_prekey_id:
+            self._store.put("one-time prekey", str(answered.one_time_prekey_id), None)
+        if not answered.pq_is_last_resort:
+            self._store.put("pq prekey", str(answered.pq_prekey_id), None)
+        if answered.replay is not None:
+            note = ReplayRecord(answered.signed_prekey_id, answered.replay)
+            self._store.put("replay", answered.replay.hex(), pack(note))
+
+    def _load_dh(self, kind: str, prekey_id: int) -> DhPrekey | None:
+        kept = self._store.get(kind, str(prekey_id))
+        return unpack(DhPrekey, kept) if kept else None

@@ -1,0 +1,99 @@
+"""All pins of this profile, as they are handed to another own device, and those that another one hands over: they never overwrite what is held."""
+
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+from vyry.client.crypto.identity_decisions import IdentityDecisions
+from vyry.client.crypto.local_device import LocalDevice
+from vyry.client.crypto.peers import Peers, known_identities, mark_verified, record_changed_key
+from vyry.client.store.conversation_pins import ConversationPin, ConversationPins
+from vyry.client.store.events import ConversationForged
+from vyry.client.store.journal import Journal, newest_number
+from vyry.client.store.remembered_names import RememberedNames
+from vyry.client.store.store import Store
+from vyry.signal_protocol.pins import MAX_MEMBERS, DirectPin, GroupPin, HandedPins, IdentityPin, NamePin, Pin, is_name
+
+
+class PinRegistry:
+    """Reads and writes them, inside the transaction of the caller."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._peers = Peers(store)
+        self._pins = ConversationPins(store)
+        self._names = RememberedNames(store)
+        self._decisions = IdentityDecisions(store)
+        self._journal = Journal(store)
+
+    def all_pins(self) -> Sequence[Pin]:
+        """Every pin: people before groups, people with a compared key first, then by what was said with them last."""
+        found: dict[UUID, list[Pin]] = {}
+        recent: dict[UUID, int] = {}
+        for user_id, _ in known_identities(self._store):
+            if (state := self._decisions.current_pin(user_id)) is not None:
+                found.setdefault(user_id, []).append(state)
+        groups: list[tuple[int, Pin]] = []
+        for conversation_id, pin in self._pins.all():
+            newest = newest_number(self._store, conversation_id)
+            if pin.is_group:
+                members = tuple(sorted(pin.members))[:MAX_MEMBERS]
+                groups.append((-newest, GroupPin(conversation_id, members)))
+            elif pin.peer is not None:
+                recent[pin.peer] = newest
+                found.setdefault(pin.peer, []).append(DirectPin(conversation_id, pin.peer))
+        for user_id, name in self._all_names():
+            found.setdefault(user_id, []).append(NamePin(name, user_id))
+        people = sorted(found.items(), key=lambda each: (not _is_compared(each[1]), -recent.get(each[0], 0)))
+        in_order = [pin for _, pins in people for pin in pins]
+        return in_order + [pin for _, pin in sorted(groups, key=lambda each: each[0])]
+
+    def merge(self, handed: HandedPins, now: int) -> None:
+        """Pin what another own device has pinned. What is pinned otherwise here stays, and becomes an event: `identityChanged`, `conversationForged`."""
+        me = LocalDevice.load(self._store).user_id
+        for each in handed.identities:
+            if each.user_id != me:
+                self._merge_identity(each)
+        for direct in handed.directs:
+            self._merge_conversation(direct.conversation_id, ConversationPin(is_group=False, peer=direct.user_id), now)
+        for group in handed.groups:
+            self._merge_conversation(group.conversation_id, ConversationPin(is_group=True, members=group.members), now)
+        for name in handed.names:
+            if self._names.account(name.name) is None:
+                self._names.save(name.name, name.user_id)
+
+    def _merge_identity(self, handed: IdentityPin) -> None:
+        """A mark comes with the key that it was made for, and not when a person decided here since."""
+        held, decided_at = self._peers.identity_key(handed.user_id), self._decisions.decided_at(handed.user_id)
+        if handed.at < decided_at:
+            return
+        if held not in (None, handed.identity_key):
+            record_changed_key(self._store, handed.user_id, handed.identity_key)
+            return
+        if held is not None:
+            if handed.at > decided_at:
+                self._decisions.apply(handed)
+            return
+        self._peers.save_identity(handed.user_id, handed.identity_key)
+        mark_verified(self._store, handed.user_id, is_verified=handed.is_verified)
+        self._decisions.set_decided_at(handed.user_id, handed.at)
+
+    def _merge_conversation(self, conversation_id: UUID, handed: ConversationPin, now: int) -> None:
+        held = self._pins.get(conversation_id)
+        if held is None:
+            self._pins.save(conversation_id, handed)
+        elif held.is_group != handed.is_group:
+            self._journal.add_once(ConversationForged(conversation_id=conversation_id, reason="kind"), now)
+        elif held.peer is None and handed.peer is not None:
+            self._pins.save(conversation_id, handed)
+        elif held.peer != handed.peer:
+            strange = (handed.peer,) if handed.peer is not None else ()
+            event = ConversationForged(conversation_id=conversation_id, reason="member", user_ids=strange)
+            self._journal.add_once(event, now)
+
+    def _all_names(self) -> Iterator[tuple[UUID, str]]:
+        for each in self._names.all():
+            yield from ((each.user_id, name) for name in each.names if is_name(name))
+
+
+def _is_compared(pins: Sequence[Pin]) -> bool:
+    return any(isinstance(each, IdentityPin) and each.is_verified for each in pins)

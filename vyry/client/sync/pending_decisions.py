@@ -1,0 +1,147 @@
+"""What waits for a decision of the person here, as it is kept: per conversation and account, also after a restart."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from uuid import UUID
+
+from vyry.client.crypto.conversation_members import forged_conversations
+from vyry.client.crypto.peers import changed_accounts
+from vyry.client.crypto.unsealing import IncomingEnvelope
+from vyry.client.store.conversation_pins import ConversationPins
+from vyry.client.store.events import Event, IdentityChanged, NotSent
+from vyry.client.store.held_conversations import HeldConversations
+from vyry.client.store.outgoing import SendQueue
+from vyry.client.store.packing import unpack
+from vyry.client.store.store import Store
+from vyry.signal_protocol import refusals
+
+
+#: From the one that stops most to the one that stops least.
+_ORDER: Final = ("conversationForged", "identityForged", "identityChanged")
+_LOG: Final = logging.getLogger("vyry.client")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Something that a person has to decide.
+
+    `decide`: identityChanged (`user_id` has another key), conversationForged (the node tells other members or another kind of a conversation), or
+    identityForged (the node insists on devices whose keys do not verify). `waiting`: own messages that go out after it; `held`: contents of that account
+    that are opened after it. `conversation_id` is None while it concerns no conversation that is known.
+    """
+
+    decide: str
+    conversation_id: UUID | None = None
+    user_id: UUID | None = None
+    waiting: int = 0
+    held: int = 0
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """Its fields in camelCase, without those that are None."""
+        names = {"conversationId": self.conversation_id, "userId": self.user_id}
+        known = {name: str(each) for name, each in names.items() if each is not None}
+        return {"decide": self.decide, **known, "waiting": self.waiting, "held": self.held}
+
+
+class PendingDecisions:
+    """Reads what waits for the person here. Nothing is asked of the node."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pins = ConversationPins(store)
+        self._queue = SendQueue(store)
+        self._stopped = HeldConversations(store)
+
+    def all(self, among: Iterable[UUID] = ()) -> list[Decision]:
+        """Everything that waits, what stops most first. In the conversations `among` it is shown also while no message waits there."""
+        waiting: dict[UUID, int] = {}
+        for outgoing in self._queue.pending():
+            if outgoing.lane == "mail":
+                waiting[outgoing.conversation_id] = waiting.get(outgoing.conversation_id, 0) + 1
+        stopped, found = self._stopped.all(), self._changed_key_decisions({*among}, waiting)
+        for conversation_id in {*forged_conversations(self._store), *stopped}:
+            reason = stopped.get(conversation_id)
+            if reason == refusals.IdentityChanged.__name__:
+                continue
+            decide = _lower_first(reason or refusals.ConversationForged.__name__)
+            count = waiting.get(conversation_id, 0)
+            found.append(Decision(decide=decide, conversation_id=conversation_id, waiting=count))
+        return sorted(found, key=_rank)
+
+    def of(self, conversation_id: UUID) -> list[Decision]:
+        """What waits in this conversation."""
+        return [each for each in self.all([conversation_id]) if each.conversation_id == conversation_id]
+
+    def count_for(self, user_id: UUID) -> tuple[int, int]:
+        """How many own messages, and contents of this account, wait for a decision about its key."""
+        found = [each for each in self.all() if each.decide == "identityChanged" and each.user_id == user_id]
+        return sum(each.waiting for each in found), sum(each.held for each in found)
+
+    def unsent(self, conversation_id: UUID) -> frozenset[UUID]:
+        """Contents of one's own that wait to be sent there, for whatever reason."""
+        return frozenset(each.content_id for each in self._queue.pending() if each.conversation_id == conversation_id)
+
+    def is_over(self, event: Event) -> bool:
+        """Whether it says that a content waits for a decision, and that content waits no more: it is no news."""
+        return isinstance(event, NotSent) and bool(event.is_kept) and event.id not in self.unsent(event.conversation_id)
+
+    def _changed_key_decisions(self, among: set[UUID], waiting: dict[UUID, int]) -> list[Decision]:
+        """A decision for each account with another key, and conversation that it concerns."""
+        places = {*among, *waiting}
+        held = [unpack(tuple[int, IncomingEnvelope], kept)[1] for kept in self._store.all("held")]
+        found: list[Decision] = []
+        for user_id in changed_accounts(self._store):
+            theirs = [each.conversation_id for each in held if each.sender.user_id == user_id]
+            concerned = {each for each in places if self._has_member(user_id, each)} | {*theirs}
+            nowhere: set[UUID | None] = {None}
+            for place in concerned or nowhere:
+                # In a group the others get it meanwhile: nothing waits.
+                count = waiting.get(place, 0) if place is not None and not self._is_group(place) else 0
+                number = len(theirs) if place is None else theirs.count(place)
+                about = {"conversation_id": place, "user_id": user_id}
+                found.append(Decision(decide="identityChanged", **about, waiting=count, held=number))
+        return found
+
+    def _has_member(self, user_id: UUID, conversation_id: UUID) -> bool:
+        pin = self._pins.get(conversation_id)
+        return pin is not None and user_id in (pin.peer, *pin.members)
+
+    def _is_group(self, conversation_id: UUID) -> bool:
+        pin = self._pins.get(conversation_id)
+        return pin is not None and pin.is_group
+
+
+def _rank(each: Decision) -> tuple[int, str, str]:
+    return _ORDER.index(each.decide), str(each.conversation_id), str(each.user_id)
+
+
+def _lower_first(name: str) -> str:
+    return f"{name[0].lower()}{name[1:]}"
+
+
+class KeyReminders:
+    """Keys that had changed before the profile was opened and that nobody has decided about: whoever listens is told of each once more."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._decisions = PendingDecisions(store)
+        self._accounts = changed_accounts(store)
+
+    def next_event(self) -> IdentityChanged | None:
+        """The next one, unless it was told or decided meanwhile."""
+        while self._accounts:
+            told = self.with_counts(IdentityChanged(user_id=self._accounts[0]))
+            if told.user_id in changed_accounts(self._store):
+                return told
+        return None
+
+    def with_counts(self, event: IdentityChanged) -> IdentityChanged:
+        """The event with what waits behind it now; a reminder of it is not due any more."""
+        if event.user_id in self._accounts:
+            self._accounts.remove(event.user_id)
+        waiting, held = self._decisions.count_for(event.user_id)
+        _LOG.warning("the key of %s has changed: %d to be sent, %d to be opened", event.user_id, waiting, held)
+        return replace(event, waiting=waiting, held=held)

@@ -1,0 +1,72 @@
+"""The wiring of push, part of vyry/composition/services.py: who carries wake-ups, by the operator's settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vyry.clock import Clock
+from vyry.delivery.push.apns import APNS_URL, ApnsKey, ApnsPusher
+from vyry.delivery.push.fcm import FCM_URL, FcmPusher, ServiceAccount
+from vyry.delivery.push.web_push import WebPusher
+from vyry.delivery.push.web_push_crypto import VapidSigner, create_vapid_key
+from vyry.devices.endpoints import EndpointPolicy
+from vyry.devices.push import PushKind, PushTargets
+from vyry.devices.push_wakeups import DisabledPusher, Pusher, PushPool, WakeupSender
+from vyry.settings import Role, Settings
+from vyry.storage.push_targets import TortoisePushTargets
+from vyry.storage.wakeups import TortoiseWakeups
+from vyry.telemetry import log
+
+
+#: How many wake-ups of a lane are under way at once.
+WEB_PUSH_CONCURRENCY, FCM_CONCURRENCY, APNS_CONCURRENCY = 128, 64, 64
+
+
+@dataclass(frozen=True, slots=True)
+class PushServices:
+    """How devices are woken."""
+
+    targets: PushTargets
+    wakeups: WakeupSender
+
+
+def vapid_path(settings: Settings) -> Path:
+    """Where the key lies that signs Web Push."""
+    return settings.vapid_key_file or settings.data_dir / "vapid-key"
+
+
+def _load_vapid(settings: Settings, role: Role, clock: Clock) -> VapidSigner | None:
+    """The key of Web Push; a node that is alone makes it. None, with a line that says so, where there is none."""
+    path = vapid_path(settings)
+    if role is Role.START:
+        create_vapid_key(path)
+    if not path.exists():
+        log.info("no web push", reason="there is no VAPID key: vyry secrets makes one for all nodes")
+        return None
+    return VapidSigner(path.read_bytes(), settings.push_contact, clock)
+
+
+def build_push(settings: Settings, role: Role, clock: Clock) -> PushServices:
+    """What devices may say about being woken, and who wakes them: a lane for each that may hang by itself."""
+    vapid, reach = _load_vapid(settings, role, clock), EndpointPolicy(settings.push_hosts)
+    targets = PushTargets(TortoisePushTargets(), vapid.public_key if vapid else None, reach)
+    web = WebPusher(vapid, clock, reach)
+    lanes = [
+        PushPool((PushKind.WEBPUSH, PushKind.UNIFIEDPUSH), web, WEB_PUSH_CONCURRENCY),
+        PushPool((PushKind.FCM,), _fcm(settings, clock), FCM_CONCURRENCY),
+        PushPool((PushKind.APNS,), _apns(settings, clock), APNS_CONCURRENCY),
+    ]
+    return PushServices(targets, WakeupSender(TortoiseWakeups(), lanes))
+
+
+def _fcm(settings: Settings, clock: Clock) -> Pusher:
+    if settings.fcm_file is None:
+        return DisabledPusher()
+    return FcmPusher(ServiceAccount.read(settings.fcm_file.read_bytes()), clock, settings.fcm_url or FCM_URL)
+
+
+def _apns(settings: Settings, clock: Clock) -> Pusher:
+    if settings.apns_key_file is None:
+        return DisabledPusher()
+    pem = settings.apns_key_file.read_text(encoding="utf-8")
+    key = ApnsKey(settings.apns_key_id or "", settings.apns_team_id or "", pem)
+    return ApnsPusher(key, clock, settings.apns_url or APNS_URL)

@@ -1,0 +1,189 @@
+"""What most services of a node stand on; vyry/composition/services.py lays it once and wires everything else upon it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from vyry.accounts.device_status import DeviceStatusCache, SessionRevocations
+from vyry.accounts.otp import OneTimeCodes
+from vyry.accounts.otp import OtpOptions as CodeTerms
+from vyry.accounts.otp_limits import UNLIMITED, OtpLimits, Tariff
+from vyry.accounts.phone import Pepper
+from vyry.accounts.pin import Pins, PinTryLimit
+from vyry.accounts.pin_checks import CountedHasher
+from vyry.accounts.signing import KeyRing
+from vyry.accounts.tokens import Tokens
+from vyry.attachments.attachment import MIB, AttachmentLimits, PartStore
+from vyry.attachments.upload import AttachmentStorage
+from vyry.clock import CheckedClock, Clock
+from vyry.conversations.conversations import CachedConversations
+from vyry.delivery.sms.senders import SenderSecrets, open_sender
+from vyry.devices.device_lists import CachedDeviceLists
+from vyry.devices.restore_detection import RestoreDetector
+from vyry.in_process.pin_hasher import ArgonPinHasher
+from vyry.in_process.routing import InProcessNotifier, InProcessWorkTopic
+from vyry.kafka.work_topic import KafkaWorkTopic
+from vyry.limits import Quota, QuotaWindow, Unlimited, apply_overrides
+from vyry.local_limits import BucketLimiter
+from vyry.mail.depositing import Depositor
+from vyry.mail.notices import NoticePoster
+from vyry.mail.routing import CacheInvalidation, Router
+from vyry.mail.store import MailStore
+from vyry.operator.restore_marker import RestoreMarkerFile, TortoiseRestoreMarkers
+from vyry.operator.secret_files import read_peppers, read_signing_keys
+from vyry.redis.limiter import RedisLimiter, RedisLimitKeys
+from vyry.redis.notifier import RedisNotifier
+from vyry.redis.presence import InProcessPresence, RedisPresence
+from vyry.redis.slots import RedisConnectionSlots
+from vyry.settings import Settings
+from vyry.signals.presence import Presence, PresenceTiming
+from vyry.storage.attachment_disk import DiskParts
+from vyry.storage.attachment_s3 import S3Location, open_s3_parts
+from vyry.storage.attachments import TortoiseAttachments
+from vyry.storage.conversations import TortoiseConversations
+from vyry.storage.deferred_notices import TortoiseDeferredNotices
+from vyry.storage.notice_outbox import TortoiseNoticeOutbox
+from vyry.storage.otp import TortoiseOtp
+from vyry.storage.pins import TortoisePins
+from vyry.storage.prekeys import TortoiseDeviceLists
+from vyry.storage.presence_privacy import TortoisePresencePrivacy
+from vyry.storage.sessions import TortoiseSessions
+
+
+@dataclass(frozen=True, slots=True)
+class Infrastructure:
+    """What carries the domain in this process."""
+
+    mail_store: MailStore
+    redis: Redis
+    notifier: InProcessNotifier | RedisNotifier
+    work_topic: InProcessWorkTopic | KafkaWorkTopic
+    #: None where no other node counts.
+    slots: RedisConnectionSlots | None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedServices:
+    """What most services stand on."""
+
+    settings: Settings
+    infrastructure: Infrastructure
+    clock: CheckedClock
+    quotas: Mapping[str, Quota]
+    limiter: RedisLimiter | Unlimited
+    pepper: Pepper
+    pins: Pins
+    tokens: Tokens
+    one_time_codes: OneTimeCodes
+    device_statuses: DeviceStatusCache
+    revocations: SessionRevocations
+    conversations: CachedConversations
+    device_lists: CachedDeviceLists
+    depositor: Depositor
+    router: Router
+    notices: NoticePoster
+    claim_ledger: RestoreDetector
+    cache_invalidation: CacheInvalidation
+    #: Limits on what happens per envelope or frame, and on PINs.
+    buckets: BucketLimiter
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether rates are counted."""
+        return self.settings.limits == "on"
+
+
+def build_shared_services(settings: Settings, infrastructure: Infrastructure, clock: CheckedClock) -> SharedServices:
+    """What the services of this process will stand on."""
+    secret = settings.jwt_secret.get_secret_value().encode()
+    quotas = apply_overrides(settings.limit_overrides)
+    buckets = BucketLimiter(quotas, is_on=settings.limits == "on")
+    peppers = read_peppers(settings.pepper.get_secret_value())
+    pepper = Pepper(peppers, min(peppers))
+    sender = open_sender(
+        settings.sms.get_secret_value(), SenderSecrets(secret, settings.sms_secret, settings.sms_url or ""), clock
+    )
+    standings = DeviceStatusCache(TortoiseSessions(), clock)
+    keys = KeyRing(read_signing_keys(settings.key_ring_file, secret), clock)
+    depositor = Depositor(infrastructure.mail_store, infrastructure.notifier)
+    router = Router(infrastructure.work_topic, depositor)
+    return SharedServices(
+        settings,
+        infrastructure,
+        clock,
+        quotas,
+        RedisLimiter(infrastructure.redis, quotas, limit_keys(settings)) if settings.limits == "on" else Unlimited(),
+        pepper,
+        _pins(pepper, clock, quotas["pin_tries"].windows[0], buckets),
+        Tokens(keys, settings.jwt_expiration, settings.refresh_token_expiration, clock),
+        OneTimeCodes(TortoiseOtp(), sender, pepper, clock, _code_terms(settings, quotas)),
+        standings,
+        SessionRevocations(standings, infrastructure.notifier),
+        CachedConversations(TortoiseConversations()),
+        CachedDeviceLists(TortoiseDeviceLists()),
+        depositor,
+        router,
+        NoticePoster(infrastructure.mail_store, router, clock, TortoiseNoticeOutbox(), TortoiseDeferredNotices()),
+        RestoreDetector(TortoiseRestoreMarkers(), RestoreMarkerFile(settings.data_dir), clock),
+        CacheInvalidation(infrastructure.notifier),
+        buckets,
+    )
+
+
+def limit_keys(settings: Settings) -> RedisLimitKeys:
+    """What hides whom the shared counters count."""
+    # The oldest pepper: nodes that know a newer one already count with the others.
+    peppers = read_peppers(settings.pepper.get_secret_value())
+    return RedisLimitKeys(peppers[min(peppers)])
+
+
+def build_presence(shared: SharedServices) -> Presence:
+    """The presence of this node's sockets and of whom they watch."""
+    carriers, pace = shared.infrastructure, PresenceTiming(lease_seconds=shared.settings.presence_seconds)
+    if isinstance(carriers.notifier, RedisNotifier):
+        return Presence(RedisPresence(carriers.redis, carriers.notifier, pace), TortoisePresencePrivacy(), pace)
+    return Presence(InProcessPresence(pace), TortoisePresencePrivacy(), pace)
+
+
+def build_attachment_storage(settings: Settings, clock: Clock) -> AttachmentStorage:
+    """Where the attachments of this node are kept."""
+    terms = AttachmentLimits(
+        max_bytes=settings.attachment_mib * MIB,
+        quota_bytes=settings.attachment_quota_mib * MIB,
+        lifetime=timedelta(days=settings.attachment_days),
+    )
+    return AttachmentStorage(TortoiseAttachments(), _part_store(settings), terms, clock)
+
+
+def _part_store(settings: Settings) -> PartStore:
+    if settings.bucket is None:
+        folder = Path(settings.attachments or settings.data_dir / "attachments").absolute()
+        return DiskParts(folder, settings.attachment_reserve_mib * MIB)
+    name, prefix = settings.bucket
+    key, endpoint = settings.s3_access_key or "", settings.s3_endpoint
+    return open_s3_parts(S3Location(name, prefix, settings.s3_region, key, settings.s3_secret, endpoint))
+
+
+def _pins(pepper: Pepper, clock: Clock, max_tries: QuotaWindow, buckets: BucketLimiter) -> Pins:
+    most = PinTryLimit(max_tries.limit, timedelta(seconds=max_tries.seconds))
+    return Pins(TortoisePins(), CountedHasher(ArgonPinHasher(), buckets), pepper, clock, most)
+
+
+def _code_terms(settings: Settings, quotas: Mapping[str, Quota]) -> CodeTerms:
+    number, total, network = (quotas[name].windows for name in ("otp_number", "otp_total", "otp_network"))
+    prefix = QuotaWindow(settings.sms_per_prefix, 3600) if settings.sms_per_prefix else None
+    rules = (
+        OtpLimits(number=number, total=total, network=network, prefix=prefix) if settings.limits == "on" else UNLIMITED
+    )
+    cap = None if settings.sms_daily_cap is None else _millionths(settings.sms_daily_cap)
+    prices = {country: _millionths(price) for country, price in settings.sms_prices.items()}
+    tariff = Tariff(settings.sms_countries, _millionths(settings.sms_price or Decimal(0)), prices)
+    return CodeTerms(replace(rules, daily_cap=cap), tariff, quotas["otp_guesses"].windows[0].limit)
+
+
+def _millionths(money: Decimal) -> int:
+    return int(money * 1_000_000)

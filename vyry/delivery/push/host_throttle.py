@@ -1,0 +1,72 @@
+"""How push services that anybody may name are kept apart: so many requests at once to each, and none for a while to one that fails."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+
+#: Requests under way to one host.
+MAX_IN_FLIGHT: Final = 32
+#: After so many failures in a row a host is left alone, ever longer.
+_FAILURES: Final = 3
+_FIRST_SECONDS: Final = 5.0
+_LONGEST_SECONDS: Final = 600.0
+#: A host that has no free place is asked again after so long.
+_BUSY_WAIT_SECONDS: Final = 1.0
+#: Hosts whose failures are remembered.
+_MAX_HOSTS: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Host:
+    in_flight: int = 0
+    failures: int = 0
+    paused_until: float = 0.0
+
+
+class HostRequest:
+    """One request; it failed unless somebody says that the host did its work."""
+
+    has_succeeded = False
+
+
+class HostThrottle:
+    """What is known of each host."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, _Host] = {}
+
+    def wait_seconds(self, name: str) -> float:
+        """How many seconds to leave the host alone; 0 if it may be asked now."""
+        host = self._hosts.get(name)
+        if host is None:
+            return 0.0
+        if host.failures >= _FAILURES and host.in_flight:
+            # One at a time finds out whether it is back.
+            return _BUSY_WAIT_SECONDS
+        return _BUSY_WAIT_SECONDS if host.in_flight >= MAX_IN_FLIGHT else max(0.0, host.paused_until - time.monotonic())
+
+    @contextmanager
+    def track_request(self, name: str) -> Iterator[HostRequest]:
+        """Count a request to the host, and what came of it."""
+        host, visit = self._hosts.setdefault(name, _Host()), HostRequest()
+        host.in_flight += 1
+        try:
+            yield visit
+        finally:
+            host.in_flight -= 1
+            host.failures = 0 if visit.has_succeeded else host.failures + 1
+            if host.failures >= _FAILURES:
+                wait = min(_FIRST_SECONDS * 2.0 ** min(host.failures - _FAILURES, 20), _LONGEST_SECONDS)
+                host.paused_until = time.monotonic() + wait
+            self._evict(name, host)
+
+    def _evict(self, name: str, host: _Host) -> None:
+        if not host.in_flight and not host.failures:
+            self._hosts.pop(name, None)
+        if len(self._hosts) > _MAX_HOSTS:
+            idle = next((other for other, known in self._hosts.items() if not known.in_flight), None)
+            if idle is not None:
+                del self._hosts[idle]

@@ -1,0 +1,94 @@
+"""Route and ring inside one process: what Kafka and Redis do for several. Nothing here waits, and nothing can be lost."""
+
+import asyncio
+import time
+from collections.abc import Collection
+from typing import Final
+from uuid import UUID
+
+from vyry.kernel.ids import MailboxKey
+from vyry.mail.routing import SESSION_ENDED, CacheTopic, NotificationListener
+from vyry.mail.work_record import pack_records, partition_of
+from vyry.telemetry import record
+
+
+#: Two partitions and a tick of 2 ms were the cheapest of those measured for Faust inside the process (docs/performance.md).
+PARTITIONS: Final = 2
+TICK_SECONDS: Final = 0.002
+
+
+class InProcessWorkTopic:
+    """The bags, handed to whoever collects them in this process: Faust on its in-process transport (agents/in_process.py)."""
+
+    def __init__(self, partitions: int = PARTITIONS, tick_seconds: float = TICK_SECONDS) -> None:
+        self._partitions = partitions
+        self._tick_seconds = tick_seconds
+        self._bags: list[set[MailboxKey]] = [set() for _ in range(partitions)]
+        self._wake = asyncio.Event()
+        self._collected_at = 0.0
+
+    @property
+    def partitions(self) -> int:
+        """How many streams the mailboxes are spread over."""
+        return self._partitions
+
+    def add(self, mailbox: MailboxKey) -> None:
+        self._bags[partition_of(mailbox, self._partitions)].add(mailbox)
+        self._wake.set()
+
+    async def receive(self) -> dict[int, list[bytes]]:
+        """Wait for mail and give all filled bags by partition: the first at once, then at most one lot each tick."""
+        await self._wake.wait()
+        loop = asyncio.get_running_loop()
+        early = self._collected_at + self._tick_seconds - loop.time()
+        if early > 0:
+            await asyncio.sleep(early)
+        self._collected_at = loop.time()
+        self._wake.clear()
+        bags, self._bags = self._bags, [set() for _ in range(self._partitions)]
+        return {partition: list(pack_records(bag)) for partition, bag in enumerate(bags) if bag}
+
+
+class InProcessNotifier:
+    """The doorbell of the only node there is."""
+
+    def __init__(self) -> None:
+        self._held: dict[MailboxKey, int] = {}
+        self._listener: NotificationListener | None = None
+
+    def set_listener(self, listener: NotificationListener) -> None:
+        self._listener = listener
+
+    async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
+        began = time.perf_counter()
+        here = self._held.keys() & mailboxes
+        if here and self._listener is not None:
+            self._listener.on_notify(here)
+        record("ring", len(here), time.perf_counter() - began)
+
+    async def register_socket(self, mailbox: MailboxKey, connection: int) -> None:
+        older = self._held.get(mailbox)
+        if older is None or older <= connection:
+            self._held[mailbox] = connection
+        if older is not None and older != connection and self._listener is not None:
+            self._listener.on_displaced(mailbox, max(older, connection))
+
+    async def unregister_socket(self, mailbox: MailboxKey, connection: int) -> None:
+        if self._held.get(mailbox) == connection:
+            del self._held[mailbox]
+
+    async def close_sockets(self, mailboxes: Collection[MailboxKey]) -> None:
+        for mailbox in self._held.keys() & mailboxes:
+            del self._held[mailbox]
+            if self._listener is not None:
+                self._listener.on_displaced(mailbox, SESSION_ENDED)
+
+    async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
+        here = self._held.keys() & mailboxes
+        if here and self._listener is not None:
+            self._listener.on_relay(here, frame)
+        return here
+
+    async def invalidate(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
+        if self._listener is not None:
+            self._listener.on_invalidated(topic, ids)

@@ -1,0 +1,232 @@
+"""Counting in this process: limits while Redis is away, and at any time for what happens per envelope or frame, where nothing may be waited for."""
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from vyry.limits import (
+    MAX_EXACT_LIMIT,
+    QUOTAS,
+    Grant,
+    Quota,
+    QuotaWindow,
+    rate_limit_error,
+    unused_grant,
+    unused_grants,
+)
+
+
+#: What a window remembers: for a bucket when it is full again, for a sliding one its moments and what was taken in each.
+_State = float | list[tuple[float, int]]
+#: A sum of thirds is not exact: a millionth of a second is no reason to refuse.
+_SLACK = 1e-6
+
+
+class LocalLimiter:
+    """The same answers as those for all nodes together, for one process alone and without waiting.
+
+    `quotas` are those of `overridden`, `is_on` is VYRY_LIMITS. At most `capacity` subjects are remembered: the one forgotten first is the one whose last
+    take is longest ago.
+    """
+
+    def __init__(self, quotas: Mapping[str, Quota] = QUOTAS, *, is_on: bool = True, capacity: int = 100_000) -> None:
+        self._quotas = quotas
+        self._is_on = is_on
+        self._capacity = capacity
+        self._states: OrderedDict[tuple[str, str], list[_State]] = OrderedDict()
+
+    def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
+        """Take `cost` of the quota for the subject. Raises RateLimited with the true wait; a refused take counts for nothing."""
+        if not self._is_on:
+            return unused_grant(quota)
+        quota, now = self._quotas.get(quota.name, quota), time.monotonic()
+        before = self._current_states(quota, (quota.name, subject), now)
+        waits = [_seconds_until_free(each, state, now, cost) for each, state in zip(quota.windows, before, strict=True)]
+        longest = max(waits)
+        if longest > _SLACK:
+            raise rate_limit_error(quota, waits.index(longest), longest)
+        return self._record(quota, subject, cost, now)
+
+    def charge(self, quota: Quota, subject: str, cost: int) -> Grant:
+        """Count `cost` for the subject, whatever is left."""
+        if not self._is_on:
+            return unused_grant(quota)
+        return self._record(self._quotas.get(quota.name, quota), subject, cost, time.monotonic())
+
+    def _record(self, quota: Quota, subject: str, cost: int, now: float) -> Grant:
+        key = (quota.name, subject)
+        before = self._current_states(quota, key, now)
+        after = [_add_usage(each, state, now, cost) for each, state in zip(quota.windows, before, strict=True)]
+        self._states[key] = after
+        self._states.move_to_end(key)
+        if len(self._states) > self._capacity:
+            self._states.popitem(last=False)
+        lefts = (_remaining(each, state, now) for each, state in zip(quota.windows, after, strict=True))
+        return min(lefts, key=lambda grant: grant.remaining)
+
+    def peek(self, quota: Quota, subject: str) -> tuple[Grant, ...]:
+        """What each window has left; takes nothing."""
+        quota, now = self._quotas.get(quota.name, quota), time.monotonic()
+        states = self._current_states(quota, (quota.name, subject), now)
+        return tuple(_remaining(each, state, now) for each, state in zip(quota.windows, states, strict=True))
+
+    def _current_states(self, quota: Quota, key: tuple[str, str], now: float) -> list[_State]:
+        states = self._states.get(key) or [now if each.is_bucket else [] for each in quota.windows]
+        return [
+            max(state, now) if isinstance(state, float) else [entry for entry in state if entry[0] + each.seconds > now]
+            for each, state in zip(quota.windows, states, strict=True)
+        ]
+
+
+def _seconds_until_free(window: QuotaWindow, state: _State, now: float, cost: int) -> float:
+    """In how many seconds the window has room for so much; 0 or less: now."""
+    if isinstance(state, float):
+        return state + cost * window.seconds / window.limit - now - window.seconds
+    excess = sum(count for _, count in state) + cost - window.limit
+    if excess <= 0:
+        return 0.0
+    for moment, count in state:
+        excess -= count
+        if excess <= 0:
+            return moment + window.seconds - now
+    return float(window.seconds)
+
+
+def _add_usage(window: QuotaWindow, state: _State, now: float, cost: int) -> _State:
+    if isinstance(state, float):
+        return state + cost * window.seconds / window.limit
+    moment = now if window.limit <= MAX_EXACT_LIMIT else math.ceil(now / window.grain_seconds) * window.grain_seconds
+    if state and state[-1][0] >= moment:
+        return [*state[:-1], (state[-1][0], state[-1][1] + cost)]
+    return [*state, (moment, cost)]
+
+
+def _remaining(window: QuotaWindow, state: _State, now: float) -> Grant:
+    if isinstance(state, float):
+        return _bucket_remaining(window, state - now)
+    used = sum(count for _, count in state)
+    back = state[-1][0] + window.seconds - now if state else 0
+    return Grant(window.limit, max(0, window.limit - used), math.ceil(back), window.seconds)
+
+
+def _bucket_remaining(window: QuotaWindow, debt_seconds: float) -> Grant:
+    remaining = int((window.seconds - debt_seconds) * window.limit / window.seconds + _SLACK)
+    return Grant(window.limit, max(0, remaining), math.ceil(debt_seconds), window.seconds)
+
+
+class Consumption(NamedTuple):
+    """What this process took of one bucket since it last told the others."""
+
+    quota: str
+    subject: str
+    cost: int
+
+
+class _Bucket:
+    """One quota: when it is full again for each subject that has taken lately, in monotonic seconds."""
+
+    __slots__ = ("consumed", "full_at", "quota", "seconds_per_token", "window")
+
+    def __init__(self, quota: Quota) -> None:
+        self.quota = quota
+        self.window = quota.windows[0]
+        self.seconds_per_token = self.window.seconds / self.window.limit
+        self.full_at: OrderedDict[str, float] = OrderedDict()
+        self.consumed: dict[str, int] = {}
+
+    def store(self, subject: str, full_at: float, now: float) -> None:
+        """Remember, and forget a few whose bucket is full again: they need no memory, so what is kept is bounded by what was taken lately."""
+        self.full_at[subject] = full_at
+        self.full_at.move_to_end(subject)
+        for _ in range(2):
+            oldest = next(iter(self.full_at), None)
+            if oldest is None or self.full_at[oldest] > now:
+                break
+            del self.full_at[oldest]
+
+
+class BucketLimiter:
+    """Buckets that are taken from without waiting, and joined with those of the other nodes a moment later.
+
+    Theory: a bucket is one number, the moment when it is full again, and takes add to it in any order. So each node decides at once by what it knows; every
+    50 ms or so somebody (vyry/redis/shared_buckets.py) adds what was taken here to the number that all nodes share, and learns that number. What
+    the nodes grant too much is bounded by what each of them can grant in one such moment.
+    """
+
+    def __init__(self, quotas: Mapping[str, Quota] = QUOTAS, *, is_on: bool = True, capacity: int = 100_000) -> None:
+        self._is_on = is_on
+        self._capacity = capacity
+        self._quotas = quotas
+        self._buckets: dict[str, _Bucket] = {}
+        #: Set when something was taken that the others have not been told.
+        self.has_consumed = asyncio.Event()
+
+    def consume(self, subject: str, *costs: tuple[Quota, int]) -> None:
+        """Take all of these for the subject, or nothing. Raises RateLimited with the true wait."""
+        if not self._is_on:
+            return
+        now = time.monotonic()
+        after = []
+        for quota, cost in costs:
+            bucket = self._buckets.get(quota.name) or self._bucket(quota)
+            full_at = max(bucket.full_at.get(subject, now), now) + cost * bucket.seconds_per_token
+            wait = full_at - now - bucket.window.seconds
+            if wait > _SLACK:
+                raise rate_limit_error(bucket.quota, 0, wait)
+            after.append((bucket, full_at, cost))
+        for bucket, full_at, cost in after:
+            self._record(bucket, subject, full_at, cost)
+        self.has_consumed.set()
+
+    def charge(self, subject: str, quota: Quota, cost: int) -> None:
+        """Count `cost` whatever is left: what the bucket does not have is owed. A negative cost gives back what was taken too much."""
+        if self._is_on and cost:
+            bucket, now = self._bucket(quota), time.monotonic()
+            self._record(
+                bucket, subject, max(bucket.full_at.get(subject, now), now) + cost * bucket.seconds_per_token, cost
+            )
+            self.has_consumed.set()
+
+    def _record(self, bucket: _Bucket, subject: str, full_at: float, cost: int) -> None:
+        bucket.store(subject, full_at, time.monotonic())
+        bucket.consumed[subject] = bucket.consumed.get(subject, 0) + cost
+        if len(bucket.full_at) > self._capacity:
+            bucket.full_at.popitem(last=False)
+        if len(bucket.consumed) > self._capacity:
+            bucket.consumed.clear()
+
+    def peek(self, quota: Quota, subject: str) -> Grant:
+        """What is left; takes nothing."""
+        if not self._is_on:
+            return unused_grants(quota)[0]
+        bucket, now = self._bucket(quota), time.monotonic()
+        return _bucket_remaining(bucket.window, max(0.0, bucket.full_at.get(subject, now) - now))
+
+    def pop_consumed(self) -> list[Consumption]:
+        """What was taken since the last call: the caller tells the others."""
+        self.has_consumed.clear()
+        found = []
+        for name, bucket in self._buckets.items():
+            taken, bucket.consumed = bucket.consumed, {}
+            found += [Consumption(name, subject, cost) for subject, cost in taken.items()]
+        return found
+
+    def merge(self, quota: str, subject: str, debt_seconds: float, measured_at: float) -> None:
+        """At `at` (monotonic) it was so long until this bucket is full again, all that was told included. What was taken here since then adds to it."""
+        bucket, now = self._buckets[quota], time.monotonic()
+        full_at = measured_at + debt_seconds + bucket.consumed.get(subject, 0) * bucket.seconds_per_token
+        if full_at > max(now, bucket.full_at.get(subject, 0.0)):
+            bucket.store(subject, full_at, now)
+
+    def window(self, quota: str) -> QuotaWindow:
+        """How large this bucket is and how fast it refills."""
+        return self._buckets[quota].window
+
+    def _bucket(self, quota: Quota) -> _Bucket:
+        found = self._buckets.get(quota.name)
+        if found is None:
+            found = self._buckets[quota.name] = _Bucket(self._quotas.get(quota.name, quota))
+        return found

@@ -1,0 +1,227 @@
+"""What operators see of accounts and do to them, straight in the database: each act in one transaction with its line in the log."""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.accounts.account import EndedDevice
+from vyry.accounts.events import AccountEvent, EventName
+from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.phone import Pepper, PhoneNumber
+from vyry.errors import NotFound
+from vyry.kernel.ids import UserId
+from vyry.operator.audit import record_action
+from vyry.storage.account_deletion import delete_account
+from vyry.storage.account_events import record_event
+from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.devices import end_devices
+from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
+
+
+_PAGE: Final = 200
+_LOCK: Final = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING phone_sealed"
+_SUSPEND: Final = "UPDATE account SET suspended_at = $2 WHERE id = $1 AND suspended_at IS NULL RETURNING id"
+_RESUME: Final = "UPDATE account SET suspended_at = NULL WHERE id = $1 AND suspended_at IS NOT NULL RETURNING id"
+_UNWARN: Final = "UPDATE device SET idle_warned_at = NULL WHERE account_id = $1 AND ended_at IS NULL"
+_BY_ID: Final = "SELECT id FROM account WHERE id = $1 AND deleted_at IS NULL"
+_BY_USERNAME: Final = "SELECT id FROM account WHERE username = $1 AND deleted_at IS NULL"
+_BY_NUMBER: Final = "SELECT id FROM account WHERE phone_hash = ANY($1) AND deleted_at IS NULL"
+_LIVE: Final = "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL"
+_ACCOUNT: Final = """
+    SELECT a.id, a.username, a.display_name, a.phone_sealed, a.created_at, a.suspended_at, p.registration_lock, p.locked_until,
+        CASE WHEN p.account_id IS NULL THEN 0 ELSE 1 END AS has_pin
+    FROM account a LEFT JOIN account_pin p ON p.account_id = a.id WHERE a.id = $1 AND a.deleted_at IS NULL"""
+_DEVICES: Final = """
+    SELECT d.device_id, d.name, d.platform, d.is_primary, d.linked_at, d.last_seen_on, m.mail_entries + m.control_entries AS waiting
+    FROM device d JOIN mailbox m ON m.id = d.mailbox WHERE d.account_id = $1 AND d.ended_at IS NULL ORDER BY d.device_id"""
+_LIST: Final = """
+    SELECT a.id, a.username, a.created_at, a.suspended_at,
+        (SELECT count(*) FROM device d WHERE d.account_id = a.id AND d.ended_at IS NULL) AS devices,
+        (SELECT max(d.last_seen_on) FROM device d WHERE d.account_id = a.id) AS last_seen_on
+    FROM account a WHERE a.deleted_at IS NULL AND a.id > $1 ORDER BY a.id LIMIT $2"""
+_BEFORE_ALL: Final = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDetails:
+    """A live device as operators see it. `waiting` counts the entries in its mailbox."""
+
+    device_id: int
+    name: str
+    platform: str
+    is_primary: bool
+    linked_at: datetime
+    last_seen_on: date
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDetails:
+    """An account as operators see it: nothing that it wrote, and of its number no more than its owner is shown."""
+
+    user_id: UUID
+    username: str | None
+    display_name: str | None
+    #: None without the pepper.
+    phone_number: PhoneNumber | None
+    created_at: datetime
+    suspended_at: datetime | None
+    has_pin: bool
+    has_registration_lock: bool
+    pin_locked_until: datetime | None
+    devices: Sequence[DeviceDetails]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """One account of all."""
+
+    user_id: UUID
+    username: str | None
+    created_at: datetime
+    suspended_at: datetime | None
+    devices: int
+    last_seen_on: date | None
+
+
+async def find_account(identifier: UUID | PhoneNumber | str, pepper: Pepper | None) -> UserId:
+    """The account with this id, number or username. A number is found with the pepper only. Raises NotFound, Unavailable."""
+    value: object = identifier
+    match identifier:
+        case UUID():
+            sql = _BY_ID
+        case PhoneNumber():
+            sql, value = _BY_NUMBER, list(pepper.hide(identifier).hashes.values()) if pepper else []
+        case _:
+            sql, value = _BY_USERNAME, identifier.lower()
+    async with database_guard():
+        found = await fetch(connection(), sql, value)
+    if not found:
+        raise NotFound
+    return UserId(to_uuid(found[0]["id"]))
+
+
+async def load_account(user_id: UserId, pepper: Pepper | None, act: OperatorAction) -> AccountDetails:
+    """The account; that it was looked at is noted. Raises NotFound."""
+    async with transaction() as inside:
+        await record_action(inside, act)
+        found = await fetch(inside, _ACCOUNT, user_id)
+        if not found:
+            raise NotFound
+        devices = [_device(row) for row in await fetch(inside, _DEVICES, user_id)]
+    row = found[0]
+    return AccountDetails(
+        user_id,
+        row["username"],
+        row["display_name"],
+        pepper.unseal(row["phone_sealed"]) if pepper else None,
+        to_datetime(row["created_at"]),
+        _optional_datetime(row["suspended_at"]),
+        bool(row["has_pin"]),
+        bool(row["registration_lock"]),
+        _optional_datetime(row["locked_until"]),
+        devices,
+    )
+
+
+async def list_accounts(act: OperatorAction) -> AsyncIterator[AccountSummary]:
+    """All accounts, oldest first, a page at a time; that they were listed is noted."""
+    async with transaction() as inside:
+        await record_action(inside, act)
+    after = _BEFORE_ALL
+    while True:
+        async with database_guard():
+            page = await fetch(connection(), _LIST, after, _PAGE)
+        for row in page:
+            yield _summary_from_row(row)
+        if len(page) < _PAGE:
+            return
+        after = to_uuid(page[-1]["id"])
+
+
+async def record_number_shown(user_id: UserId, act: OperatorAction) -> None:
+    """Note, also for the owner, that the number was looked at in full."""
+    async with transaction() as inside:
+        await _lock_account(inside, user_id)
+        await _record_action(inside, user_id, "numberShown", act)
+
+
+async def suspend_account(user_id: UserId, act: OperatorAction) -> bool:
+    """Let no token of the account be good until it is resumed; False if it is suspended already. Raises NotFound."""
+    async with transaction() as inside:
+        await _lock_account(inside, user_id)
+        if not await fetch(inside, _SUSPEND, user_id, act.at):
+            return False
+        await _record_action(inside, user_id, "suspended", act)
+    return True
+
+
+async def resume_account(user_id: UserId, act: OperatorAction) -> bool:
+    """Let it go on as if nothing had been; False if it is not suspended. Raises NotFound."""
+    async with transaction() as inside:
+        await _lock_account(inside, user_id)
+        if not await fetch(inside, _RESUME, user_id):
+            return False
+        # Its devices could not be used meanwhile: who was warned of it gets another week.
+        await fetch(inside, _UNWARN, user_id)
+        await _record_action(inside, user_id, "resumed", act)
+    return True
+
+
+async def end_all_devices(user_id: UserId, act: OperatorAction) -> Sequence[EndedDevice]:
+    """End all devices of the account: its owner signs up again. Answers those that ended. Raises NotFound."""
+    async with transaction() as inside:
+        await _lock_account(inside, user_id)
+        live = [to_uuid(row["id"]) for row in await fetch(inside, _LIVE, user_id)]
+        ended = await end_devices(inside, user_id, live, act.at)
+        await record_action(inside, act)
+    return ended
+
+
+async def delete_account_as_operator(user_id: UserId, pepper: Pepper | None, act: OperatorAction) -> None:
+    """Delete the account as its owner would: the sweeper clears away the rest. Raises NotFound."""
+    async with transaction() as inside:
+        sealed = await _lock_account(inside, user_id)
+        hashes: Collection[str] = pepper.hide(pepper.unseal(sealed)).hashes.values() if pepper else ()
+        await delete_account(inside, user_id, hashes, act.at)
+        await record_action(inside, act)
+
+
+async def _record_action(inside: BaseDBAsyncClient, user_id: UserId, name: EventName, act: OperatorAction) -> None:
+    """For the owner, and for the log."""
+    await record_event(inside, AccountEvent(user_id, name, act.at))
+    await record_action(inside, act)
+
+
+async def _lock_account(inside: BaseDBAsyncClient, user_id: UserId) -> bytes:
+    """Lock the account; answers its sealed number. Raises NotFound."""
+    found = await fetch(inside, _LOCK, user_id)
+    if not found:
+        raise NotFound
+    return bytes(found[0]["phone_sealed"])
+
+
+def _device(row: dict[str, Any]) -> DeviceDetails:
+    return DeviceDetails(
+        row["device_id"],
+        row["name"],
+        row["platform"],
+        bool(row["is_primary"]),
+        to_datetime(row["linked_at"]),
+        to_date(row["last_seen_on"]),
+        row["waiting"],
+    )
+
+
+def _summary_from_row(row: dict[str, Any]) -> AccountSummary:
+    last_seen_on = None if row["last_seen_on"] is None else to_date(row["last_seen_on"])
+    moments = to_datetime(row["created_at"]), _optional_datetime(row["suspended_at"])
+    return AccountSummary(to_uuid(row["id"]), row["username"], *moments, row["devices"], last_seen_on)
+
+
+def _optional_datetime(value: Any) -> datetime | None:
+    return None if value is None else to_datetime(value)

@@ -1,0 +1,80 @@
+"""The operator's listener: metrics and readiness, on loopback unless told otherwise, never on the public one."""
+
+import errno
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from vyry.operator.health import Health
+from vyry.telemetry import log, render_metrics
+
+
+#: How many ports further a process looks: each has a listener of its own, and several may live on one host.
+_TRIES: Final = 64
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serve_admin(host: str, port: int, health: Health) -> AsyncIterator[int]:
+    """Answer `GET /metrics` and `GET /ready` while the block lasts; yields the port: the one asked for, or the next free one."""
+
+    async def metrics(_: web.Request) -> web.Response:
+        await health.check()
+        return web.Response(body=render_metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def ready(_: web.Request) -> web.Response:
+        found = await health.check()
+        is_ready = all(each.is_up for each in found if each.is_needed)
+        return web.json_response([asdict(each) for each in found], status=200 if is_ready else 503)
+
+    app = web.Application(middlewares=[_host_check_middleware({host, "localhost", socket.gethostname()})])
+    app.on_response_prepare.append(_drop_server_header)
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/ready", ready)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        taken = await _bind_free_port(runner, host, port)
+        log.info("metrics", host=host, port=taken)
+        yield taken
+    finally:
+        await runner.cleanup()
+
+
+def _host_check_middleware(names: Collection[str]) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Answer requests for these names and the address that was connected to, and those of HTTP/1.0 that name no host.
+
+    A page whose name was made to resolve to this listener (DNS rebinding) asks for its own name, and gets nothing.
+    """
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        address = request.get_extra_info("sockname", [""])[0]
+        if "Host" in request.headers and urlsplit(f"//{request.host}").hostname not in {*names, address}:
+            return web.Response(status=421, text="This listener answers requests for its own host only.\n")
+        return await handler(request)
+
+    return check
+
+
+async def _drop_server_header(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.popall("Server", None)
+
+
+async def _bind_free_port(runner: web.AppRunner, host: str, port: int) -> int:
+    for candidate in range(port, min(port + _TRIES, 65536)):
+        try:
+            await web.TCPSite(runner, host, candidate).start()
+        except OSError as problem:
+            if problem.errno != errno.EADDRINUSE:
+                raise
+        else:
+            taken: int = runner.addresses[0][1]
+            return taken
+    raise OSError(errno.EADDRINUSE, f"no free port from {port} on")

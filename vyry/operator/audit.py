@@ -1,0 +1,53 @@
+"""The log of operators' acts. The database refuses to change or delete a line (migration 0002), also to Vyry itself."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Final
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.accounts.operator_actions import OperatorAction
+from vyry.storage.database import database_guard
+from vyry.storage.models import OperatorActionRow
+
+
+_PAGE: Final = 500
+#: What the columns hold; a longer reason is cut rather than lost.
+_OPERATOR: Final = 100
+_REASON: Final = 500
+
+
+async def record_action(inside: BaseDBAsyncClient, act: OperatorAction) -> None:
+    """Write the line, in the transaction that does what it tells of."""
+    _ = await OperatorActionRow.create(
+        inside,
+        at=act.at,
+        operator=act.operator[:_OPERATOR],
+        act=act.action,
+        subject=act.subject,
+        reason=act.reason[:_REASON],
+    )
+
+
+async def has_action(act: str) -> bool:
+    """Whether any operator did this, ever. Raises Unavailable."""
+    async with database_guard():
+        return await OperatorActionRow.filter(act=act).exists()
+
+
+async def read_acts(since: datetime | None) -> AsyncIterator[OperatorAction]:
+    """All lines from that moment on, oldest first, a page at a time. Raises Unavailable."""
+    after = 0
+    while True:
+        lines = (
+            OperatorActionRow.filter(id__gt=after)
+            if since is None
+            else OperatorActionRow.filter(id__gt=after, at__gte=since)
+        )
+        async with database_guard():
+            page = await lines.order_by("id").limit(_PAGE)
+        for row in page:
+            yield OperatorAction(row.at, row.operator, row.act, row.reason, row.subject)
+        if len(page) < _PAGE:
+            return
+        after = page[-1].id

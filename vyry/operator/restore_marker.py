@@ -1,0 +1,173 @@
+"""The two places of the marks that tell whether a database is older than it was: the table `witness`, and a file in the data folder."""
+
+import asyncio
+import fcntl
+import json
+import os
+import time
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID, uuid5
+
+from vyry.accounts.operator_actions import OperatorAction
+from vyry.devices.restore_detection import RestoreMarkers
+from vyry.errors import Unavailable
+from vyry.operator.audit import record_action
+from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
+from vyry.storage.raw_sql import fetch, to_uuid
+from vyry.telemetry import log
+
+
+LOCK_TIMEOUT_SECONDS: Final = 4.0
+_PAUSE_SECONDS: Final = 0.005
+#: The row of the database itself: its mark is its fingerprint.
+_DATABASE: Final = UUID("00000000-0000-0000-0000-000000000001")
+_FINGERPRINT: Final = """
+    SELECT s.system_identifier::text || ' ' || c.timeline_id || ' ' || d.oid || ' ' || 'witness'::regclass::oid AS fingerprint
+    FROM pg_control_system() s, pg_control_checkpoint() c, pg_database d WHERE d.datname = current_database()"""
+_MARK: Final = "SELECT mark FROM witness WHERE node = $1"
+_ADVANCE: Final = "UPDATE witness SET mark = $3, at = $4 WHERE node = $1 AND mark = $2 RETURNING node"
+_ADOPT: Final = """
+    INSERT INTO witness (node, mark, at) VALUES ($1, $2, $3) ON CONFLICT (node) DO UPDATE SET mark = excluded.mark, at = excluded.at"""
+#: As every change of keys this begins with the rows of the accounts.
+_NEXT_ACCOUNTS: Final = """
+    UPDATE account SET device_list_epoch = device_list_epoch
+    WHERE id IN (SELECT id FROM account WHERE id > $1 ORDER BY id LIMIT $2) RETURNING id"""
+_BURN_SETS: Final = """
+    UPDATE key_set SET issued_through_one_time = uploaded_through_one_time, issued_through_pq = uploaded_through_pq, is_low_told = TRUE
+    WHERE mailbox IN (SELECT mailbox FROM device WHERE account_id = ANY($1)) RETURNING mailbox"""
+_BURN_KEYS: Final = "DELETE FROM one_time_prekey WHERE mailbox = ANY($1)"
+_OWNERS: Final = "SELECT DISTINCT account_id FROM device WHERE mailbox = ANY($1) AND ended_at IS NULL"
+
+
+class TortoiseRestoreMarkers:
+    """LedgerStore on PostgreSQL or SQLite."""
+
+    async def load_marker(self, node: UUID) -> UUID | None:
+        async with database_guard():
+            found = await fetch(connection(), _MARK, node)
+        return to_uuid(found[0]["mark"]) if found else None
+
+    async def advance_marker(self, node: UUID, old: UUID, new: UUID, now: datetime) -> bool:
+        async with database_guard():
+            return bool(await fetch(connection(), _ADVANCE, node, old, new, now))
+
+    async def reset_marker(self, node: UUID, mark: UUID, now: datetime) -> None:
+        fingerprint = await self._fingerprint()
+        async with transaction() as inside:
+            await fetch(inside, _ADOPT, node, mark, now)
+            if fingerprint is not None:
+                await fetch(inside, _ADOPT, _DATABASE, fingerprint, now)
+
+    async def is_other_database(self) -> bool:
+        kept, found = await self.load_marker(_DATABASE), await self._fingerprint()
+        return kept is not None and kept != found
+
+    async def discard_keys(self, after_id: UUID, limit: int, now: datetime) -> UUID | None:
+        async with transaction() as inside:
+            accounts = sorted(to_uuid(row["id"]) for row in await fetch(inside, _NEXT_ACCOUNTS, after_id, limit))
+            mailboxes = [row["mailbox"] for row in await fetch(inside, _BURN_SETS, accounts)]
+            await fetch(inside, _BURN_KEYS, mailboxes)
+            body = {"name": "prekeysLow", "oneTimeRemaining": 0, "pqRemaining": 0}
+            for row in await fetch(inside, _OWNERS, mailboxes):
+                await enqueue_notice(inside, NewNotice(to_uuid(row["account_id"]), Audience.OWN, body, now))
+        return accounts[-1] if len(accounts) == limit else None
+
+    async def record_discard(self, operator: str, reason: str, now: datetime) -> None:
+        async with transaction() as inside:
+            await record_action(inside, OperatorAction(now, operator, "restored", reason))
+
+    async def _fingerprint(self) -> UUID | None:
+        """What no copy of this database has: which server, which time line of it, which database, which table. None on SQLite, which has no such thing."""
+        if connection().capabilities.dialect == "sqlite":
+            return None
+        async with database_guard():
+            found = await fetch(connection(), _FINGERPRINT)
+        return uuid5(_DATABASE, found[0]["fingerprint"])
+
+
+class RestoreMarkerFile:
+    """Folder: one small file, replaced as a whole. A folder that cannot be written keeps the marks for the life of this process."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "witness"
+        self._kept: RestoreMarkers | None = None
+        self._lock: int | None = None
+        self._is_told = False
+
+    async def lock(self) -> None:
+        until = time.monotonic() + LOCK_TIMEOUT_SECONDS
+        while True:
+            try:
+                self._lock = self._lock_file()
+            except BlockingIOError:
+                # Another process of this machine has it for some milliseconds.
+                if time.monotonic() > until:
+                    raise Unavailable("The witness file is in use.") from None
+                await asyncio.sleep(_PAUSE_SECONDS)
+            except OSError as problem:
+                self._warn_once(problem)
+                return
+            else:
+                return
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def read(self) -> RestoreMarkers | None:
+        if self._lock is None:
+            return self._kept
+        try:
+            said = json.loads(await asyncio.to_thread(self._path.read_text))
+            pending = UUID(said["pending"]) if said["pending"] else None
+            return RestoreMarkers(UUID(said["node"]), UUID(said["sure"]), pending, int(said["burns"]))
+        except FileNotFoundError:
+            return self._kept
+        except (OSError, ValueError, TypeError, KeyError) as problem:
+            # Who may have put another file there wants keys to be handed out twice: nothing is handed out until somebody has looked.
+            raise Unavailable("The witness file cannot be read.") from problem
+
+    async def write(self, marks: RestoreMarkers) -> None:
+        self._kept = marks
+        if self._lock is None:
+            return
+        pending = str(marks.pending) if marks.pending else None
+        text = json.dumps(
+            {"node": str(marks.node), "sure": str(marks.sure), "pending": pending, "burns": marks.discards}
+        )
+        try:
+            await asyncio.to_thread(self._replace, text)
+        except OSError as problem:
+            raise Unavailable("The witness file cannot be written.") from problem
+
+    def _lock_file(self) -> int:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise
+        return lock
+
+    def _replace(self, text: str) -> None:
+        fresh = self._path.with_suffix(".new")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        with suppress(OSError):
+            os.fsync(folder)
+        os.close(folder)
+
+    def _warn_once(self, problem: OSError) -> None:
+        if not self._is_told:
+            log.warning("witness", outcome="not kept", error=type(problem).__name__)
+        self._is_told = True

@@ -1,0 +1,297 @@
+"""The doorbell over Redis: which node holds which mailbox (a leased key each), and one channel per node for hints.
+
+Theory: Redis may vanish, forget everything or lose messages at any time. So nothing waits for it longer than a second, a failed call silences the next
+ones for a moment, and whoever holds mailboxes says so again: each 20 s, at once after a reconnect, and when its own mark is found missing (FLUSHALL).
+After every (re)connect the listener is told of a gap, and looks at the truth.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from functools import partial
+from itertools import islice
+from typing import Final, TypeVar, assert_never
+from uuid import UUID
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from vyry.kernel.ids import MailboxKey
+from vyry.mail.routing import SESSION_ENDED, CacheTopic, NotificationListener
+from vyry.mail.work_record import pack
+from vyry.outage import OutageTracker
+from vyry.redis.hints import CLAIM_SCRIPT, PUBLISH_SCRIPT, RELEASE_SCRIPT, Hint, HintKind
+from vyry.telemetry import log, record
+
+
+DEADLINE_SECONDS: Final = 1.0
+#: A storm of hellos queues for these rather than take Redis for away.
+CONNECTIONS: Final = 32
+LEASE_SECONDS: Final = 60
+#: How often a node looks whether Redis still knows it, and half of the longest silence of a channel that is believed to live.
+CHECK_SECONDS: Final = 4
+#: Every so many checks the leases are renewed, missing or not.
+CHECKS_PER_REFRESH: Final = 5
+#: Keys of one call: far below what Lua can unpack, and short enough not to hold up the others.
+_BATCH: Final = 500
+#: Rings kept while Redis is away; beyond that they are dropped, and the listeners look for themselves.
+_MAX_PENDING: Final = 100_000
+_REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
+_T = TypeVar("_T")
+
+
+def connect_redis(url: str) -> Redis:
+    """A client that never tries twice by itself; its callers set the deadlines. When all its connections are busy, the next caller waits for one.
+
+    With a socket_timeout redis-py 8 sends through asyncio.wait_for, which on Python 3.11 can swallow a cancellation (python/cpython#86296) and costs a
+    task for each command.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=DEADLINE_SECONDS,
+        socket_timeout=None,
+        socket_connect_timeout=DEADLINE_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Redis.from_pool(pool)
+
+
+class RedisNotifier:
+    """Hints between nodes. They leave and arrive while `run` runs."""
+
+    def __init__(self, redis: Redis, prefix: str = "vyry") -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._node = secrets.token_hex(8)
+        #: Where this node hears what concerns it alone, and all nodes what concerns all.
+        self.channel = self._channel_name(self._node)
+        self._all_nodes = f"{prefix}:nodes"
+        #: Who hears that accounts which this node watches came or went.
+        self.on_presence: Callable[[bytes], object] = bytes
+        self._held: dict[MailboxKey, int] = {}
+        #: Held, and not yet announced to the other nodes.
+        self._unannounced: set[MailboxKey] = set()
+        self._announcing = asyncio.Lock()
+        self._rings: dict[MailboxKey, None] = {}
+        self._wake = asyncio.Event()
+        self._listener: NotificationListener | None = None
+        self._outage = OutageTracker("redis", longest_seconds=1.0)
+        self._silent_until = 0.0
+        self._tell_script = redis.register_script(PUBLISH_SCRIPT)
+        self._hold_script = redis.register_script(CLAIM_SCRIPT)
+        self._release_script = redis.register_script(RELEASE_SCRIPT)
+
+    def set_listener(self, listener: NotificationListener) -> None:
+        self._listener = listener
+
+    async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
+        # Rings gather while the one before is on its way, and whoever rings never waits for Redis.
+        if len(self._rings) < _MAX_PENDING:
+            self._rings.update(dict.fromkeys(mailboxes))
+            self._wake.set()
+
+    async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
+        held, _ = await self._publish(Hint(HintKind.RELAY, frame, mailboxes))
+        return held
+
+    async def close_sockets(self, mailboxes: Collection[MailboxKey]) -> None:
+        await self._publish(Hint.displacement(SESSION_ENDED, mailboxes))
+
+    async def invalidate(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
+        hint = Hint.change(topic, ids)
+        self._dispatch(hint)
+        await self._call_redis(lambda: self._redis.publish(self._all_nodes, hint.pack()))
+
+    async def register_socket(self, mailbox: MailboxKey, connection: int) -> None:
+        older = self._held.get(mailbox)
+        if older is None or older <= connection:
+            self._held[mailbox] = connection
+            self._unannounced.add(mailbox)
+            await self._announce_pending()
+        if older is not None and older != connection:
+            self._dispatch(Hint.displacement(max(older, connection), [mailbox]))
+
+    async def unregister_socket(self, mailbox: MailboxKey, connection: int) -> None:
+        if self._held.get(mailbox) == connection:
+            del self._held[mailbox]
+            keys, said = [self._location_key(mailbox)], [f"{self._node}:{connection}"]
+            await self._call_redis(lambda: self._release_script(keys=keys, args=said))
+
+    async def run(self) -> None:
+        """Ring, hear this node's channel and keep its leases, whatever Redis does; until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._notify_loop())
+            tasks.create_task(self._subscribe_loop())
+            tasks.create_task(self._lease_loop())
+
+    async def _notify_loop(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            mailboxes, self._rings = self._rings, {}
+            began = time.perf_counter()
+            told, missed = await self._publish(Hint(HintKind.NOTIFY, b"", mailboxes.keys()))
+            record("ring", len(told), time.perf_counter() - began)
+            if missed:
+                await asyncio.sleep(max(0.0, self._silent_until - time.monotonic()))
+                await self.notify(missed)
+
+    async def _subscribe_loop(self) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub() as channel:
+                    async with asyncio.timeout(DEADLINE_SECONDS):
+                        await channel.subscribe(self.channel, self._all_nodes)
+                    await self._read_channel(channel)
+            except _REDIS_ERRORS as problem:
+                await asyncio.sleep(self._outage.record_failure(problem))
+
+    async def _read_channel(self, channel: PubSub) -> None:
+        is_quiet = False
+        while True:
+            async with asyncio.timeout(CHECK_SECONDS + DEADLINE_SECONDS):
+                message = await channel.get_message(timeout=CHECK_SECONDS)
+                if message is None and is_quiet:
+                    # A path that died without a word is noticed only by an answer that does not come.
+                    raise TimeoutError("the channel is dead")
+                if message is None:
+                    await channel.ping()
+            is_quiet = message is None
+            if message is None:
+                continue
+            # Of its own channel and that of all nodes, whichever is confirmed last.
+            if message["type"] == "subscribe" and message["data"] == 2:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._announce_all()
+                self._silent_until = 0.0
+                self._outage.record_success()
+                self._report_gap()
+            elif message["type"] == "message":
+                self._parse_and_dispatch(message["data"])
+
+    async def _lease_loop(self) -> None:
+        checks = 0
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            checks += 1
+            is_known = await self._call_redis(lambda: self._redis.exists(self.channel))
+            if is_known == 0 or checks % CHECKS_PER_REFRESH == 0:
+                await self._call_redis(self._announce_all)
+            await self._announce_pending()
+            if is_known == 0:
+                self._report_gap()
+
+    async def _announce_all(self) -> None:
+        await self._announce(dict(self._held))
+        # The mark has the channel's name: when it is missing, Redis has forgotten everything, and all has to be said again before it is set.
+        await self._redis.set(self.channel, 1, ex=LEASE_SECONDS)
+
+    async def _announce_pending(self) -> None:
+        """Announce together all mailboxes that were taken while the announcement before was under way; what Redis did not take waits for the next."""
+        async with self._announcing:
+            waiting, self._unannounced = self._unannounced, set()
+            held = {mailbox: self._held[mailbox] for mailbox in waiting if mailbox in self._held}
+            if not held:
+                return
+            try:
+                is_announced = await self._call_redis(lambda: self._announce(held))
+                if is_announced:
+                    held.clear()
+            finally:
+                self._unannounced |= held.keys()
+
+    async def _announce(self, held: Mapping[MailboxKey, int]) -> bool:
+        """Say that this node holds these mailboxes; hear which of them are held by newer connections elsewhere. True, for Redis has answered."""
+        for part in _batches(held):
+            args: list[str | bytes | int] = [self._node, LEASE_SECONDS * 1000, self._channel_name("")]
+            for mailbox in part:
+                args += (held[mailbox], Hint.displacement(held[mailbox], [mailbox]).pack())
+            newer = await self._hold_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
+            for mailbox, connection in zip(part, newer, strict=True):
+                if connection:
+                    self._dispatch(Hint.displacement(int(connection), [mailbox]))
+        return True
+
+    async def _publish(self, hint: Hint) -> tuple[set[MailboxKey], list[MailboxKey]]:
+        """Tell whoever holds the mailboxes; answers those believed to be held, and those that could not be asked for."""
+        held = self._held.keys() & hint.mailboxes
+        missed = []
+        if held:
+            self._dispatch(Hint(hint.kind, hint.argument, set(held)))
+        for part in _batches([mailbox for mailbox in hint.mailboxes if mailbox not in held]):
+            told = await self._call_redis(partial(self._publish_batch, hint, part))
+            if told is None:
+                missed += part
+            else:
+                held |= told
+        return held, missed
+
+    async def _publish_batch(self, hint: Hint, part: list[MailboxKey]) -> set[MailboxKey]:
+        args: list[str | bytes] = [self._channel_name(""), hint.header(), *(pack([mailbox]) for mailbox in part)]
+        held = await self._tell_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
+        return {part[index] for index in held}
+
+    def _parse_and_dispatch(self, packed: bytes) -> None:
+        try:
+            self._dispatch(Hint.unpack(packed))
+        except ValueError:
+            # A node of another version: what it means is found at the next look.
+            log.warning("hint not understood", size=len(packed))
+
+    def _dispatch(self, hint: Hint) -> None:
+        if self._listener is None:
+            return
+        match hint.kind:
+            case HintKind.NOTIFY:
+                self._listener.on_notify(hint.mailboxes)
+            case HintKind.RELAY:
+                self._listener.on_relay(hint.mailboxes, hint.argument)
+            case HintKind.DISPLACED:
+                self._apply_displacement(hint.mailboxes, hint.connection)
+            case HintKind.CHANGED:
+                self._listener.on_invalidated(*hint.changes)
+            case HintKind.PRESENCE:
+                self.on_presence(hint.argument)
+            case _:
+                assert_never(hint.what)
+
+    def _apply_displacement(self, mailboxes: Collection[MailboxKey], connection: int) -> None:
+        for mailbox in mailboxes:
+            if self._held.get(mailbox, connection) < connection:
+                del self._held[mailbox]
+            if self._listener is not None:
+                self._listener.on_displaced(mailbox, connection)
+
+    def _report_gap(self) -> None:
+        if self._listener is not None:
+            self._listener.on_hints_lost()
+
+    async def _call_redis(self, call: Callable[[], Awaitable[_T]]) -> _T | None:
+        """What the call answers; None at once while Redis is believed away, and after a second at the latest."""
+        if time.monotonic() < self._silent_until:
+            return None
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                answer = await call()
+        except _REDIS_ERRORS as problem:
+            self._silent_until = time.monotonic() + self._outage.record_failure(problem)
+            return None
+        self._outage.record_success()
+        return answer
+
+    def _location_key(self, mailbox: MailboxKey) -> str:
+        return f"{self._prefix}:where:{mailbox}"
+
+    def _channel_name(self, node: str) -> str:
+        return f"{self._prefix}:node:{node}"
+
+
+def _batches(mailboxes: Collection[MailboxKey]) -> Iterator[list[MailboxKey]]:
+    rest = iter(mailboxes)
+    while part := list(islice(rest, _BATCH)):
+        yield part

@@ -1,0 +1,243 @@
+"""Leases of presence: in Redis for several nodes, or in this process for the only one.
+
+In Redis an account that is online has a hash: mailbox -> "connection:end of its lease", by Redis' own clock; one that is watched has another: channel of a
+node -> until when it wants to hear. Whatever changes how an account stands tells those nodes in the same step, and no others.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final, TypeVar
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from vyry.kernel.ids import MailboxKey, UserId
+from vyry.redis.guard import RedisGuard
+from vyry.redis.hints import HintKind
+from vyry.redis.notifier import RedisNotifier
+from vyry.signals.presence import DeviceSocket, PresenceListener, PresenceState, PresenceTiming
+
+
+#: Accounts of one call: two keys each, far below what Lua can unpack.
+_BATCH: Final = 250
+_T = TypeVar("_T")
+
+#: `ends` is when the last lease of an account ends, or 0. A lease that lasts for longer than any is one of before the clock was set back.
+_LUA_PRESENCE: Final = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local stamp = string.format('%.0f', clock[1] * 1000000 + clock[2])
+local lease, grace, what = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local function ends(key)
+  local latest, fields = 0, redis.call('HGETALL', key)
+  for i = 1, #fields, 2 do
+    local last = tonumber(string.match(fields[i + 1], ':(%d+)$'))
+    if last <= now or last > now + lease then redis.call('HDEL', key, fields[i]) else latest = math.max(latest, last) end
+  end
+  return latest
+end
+local news = {}
+local function tell(watchers, user, last)
+  local item = user .. ':' .. string.format('%.0f', math.max(0, last - now))
+  local channels = redis.call('HGETALL', watchers)
+  for i = 1, #channels, 2 do
+    if tonumber(channels[i + 1]) <= now then
+      redis.call('HDEL', watchers, channels[i])
+    else
+      local items = news[channels[i]] or {stamp}
+      items[#items + 1] = item
+      news[channels[i]] = items
+    end
+  end
+end
+local function send()
+  for channel, items in pairs(news) do
+    local text = table.concat(items, ' ')
+    redis.call('PUBLISH', channel, struct.pack('>BI4', what, #text) .. text)
+  end
+end
+local function write(key, mailbox, connection, last)
+  redis.call('HSET', key, mailbox, connection .. ':' .. string.format('%.0f', last))
+  redis.call('PEXPIRE', key, lease)
+end
+"""
+
+#: KEYS: for each seat its account's leases and watchers. ARGV: lease and grace in milliseconds, the kind of hint, then for each mailbox, connection, account.
+CLAIM_SCRIPT: Final = (
+    _LUA_PRESENCE
+    + """
+for i = 1, #KEYS / 2 do
+  local key, mailbox, connection, user = KEYS[2 * i - 1], ARGV[3 * i + 1], ARGV[3 * i + 2], ARGV[3 * i + 3]
+  local last = ends(key)
+  local held = string.match(redis.call('HGET', key, mailbox) or '', '^(%d+):')
+  if not held or tonumber(held) <= tonumber(connection) then
+    write(key, mailbox, connection, now + lease)
+    if last - now < lease / 2 then tell(KEYS[2 * i], user, now + lease) end
+  end
+end
+send()
+return 0
+"""
+)
+
+#: The same for those who leave.
+LEAVE_SCRIPT: Final = (
+    _LUA_PRESENCE
+    + """
+for i = 1, #KEYS / 2 do
+  local key, mailbox, connection, user = KEYS[2 * i - 1], ARGV[3 * i + 1], ARGV[3 * i + 2], ARGV[3 * i + 3]
+  local before = ends(key)
+  local held, last = string.match(redis.call('HGET', key, mailbox) or '', '^(%d+):(%d+)$')
+  if held and tonumber(held) <= tonumber(connection) then
+    write(key, mailbox, connection, math.min(tonumber(last), now + grace))
+    local after = ends(key)
+    if after < before then tell(KEYS[2 * i], user, after) end
+  end
+end
+send()
+return 0
+"""
+)
+
+#: KEYS: for each account its leases and watchers. ARGV: as above, then the node's channel. Answers the stamp, then for how many milliseconds each is online.
+WATCH_SCRIPT: Final = (
+    _LUA_PRESENCE
+    + """
+local answer = {stamp}
+for i = 1, #KEYS / 2 do
+  redis.call('HSET', KEYS[2 * i], ARGV[4], string.format('%.0f', now + lease))
+  redis.call('PEXPIRE', KEYS[2 * i], lease)
+  answer[i + 1] = math.max(0, ends(KEYS[2 * i - 1]) - now)
+end
+return answer
+"""
+)
+
+#: KEYS: the watchers of each account. ARGV: the node's channel.
+UNWATCH_SCRIPT: Final = """
+for _, key in ipairs(KEYS) do redis.call('HDEL', key, ARGV[1]) end
+return 0
+"""
+
+
+class RedisPresence:
+    """PresenceLeases over Redis; news of other nodes come with this one's doorbell."""
+
+    def __init__(self, redis: Redis, notifier: RedisNotifier, pace: PresenceTiming, prefix: str = "vyry") -> None:
+        self._prefix = prefix
+        self._channel = notifier.channel
+        self._pace = [round(pace.lease_seconds * 1000), round(pace.grace_seconds * 1000), int(HintKind.PRESENCE)]
+        self._take = redis.register_script(CLAIM_SCRIPT)
+        self._leave = redis.register_script(LEAVE_SCRIPT)
+        self._watch = redis.register_script(WATCH_SCRIPT)
+        self._unwatch = redis.register_script(UNWATCH_SCRIPT)
+        self._asking = RedisGuard()
+        self._heard: PresenceListener = _ignore
+        notifier.on_presence = self._parse_news
+
+    def set_listener(self, heard: PresenceListener) -> None:
+        self._heard = heard
+
+    async def acquire(self, seats: Collection[DeviceSocket]) -> None:
+        for part in _batches(list(seats)):
+            keys, args = self._keys([seat.user_id for seat in part]), self._script_args(part)
+            await self._asking.call(partial(self._take, keys=keys, args=args))
+
+    async def release(self, seats: Collection[DeviceSocket]) -> None:
+        for part in _batches(list(seats)):
+            keys, args = self._keys([seat.user_id for seat in part]), self._script_args(part)
+            await self._asking.call(partial(self._leave, keys=keys, args=args))
+
+    async def watch(self, users: Collection[UserId]) -> Mapping[UserId, PresenceState] | None:
+        found: dict[UserId, PresenceState] = {}
+        for part in _batches(list(users)):
+            args: list[str | int] = [*self._pace, self._channel]
+            answer = await self._asking.call(partial(self._watch, keys=self._keys(part), args=args))
+            if answer is None:
+                return None
+            stamp = int(answer[0])
+            found |= {user: PresenceState(left / 1000, stamp) for user, left in zip(part, answer[1:], strict=True)}
+        return found
+
+    async def unwatch(self, users: Collection[UserId]) -> None:
+        for part in _batches(list(users)):
+            keys = self._keys(part)[1::2]
+            await self._asking.call(partial(self._unwatch, keys=keys, args=[self._channel]))
+
+    def _parse_news(self, news: bytes) -> None:
+        """Raises ValueError for what this version does not say."""
+        stamp, *items = news.decode().split(" ")
+        pairs = (item.split(":") for item in items)
+        self._heard({UserId(UUID(user)): PresenceState(int(left) / 1000, int(stamp)) for user, left in pairs})
+
+    def _keys(self, users: Sequence[UserId]) -> list[str]:
+        return [f"{self._prefix}:{kind}:{user.hex}" for user in users for kind in ("present", "watched")]
+
+    def _script_args(self, seats: Sequence[DeviceSocket]) -> list[str | int]:
+        named = [(seat.mailbox, seat.connection, seat.user_id.hex) for seat in seats]
+        return [*self._pace, *(each for one in named for each in one)]
+
+
+class InProcessPresence:
+    """PresenceLeases of the only node there is."""
+
+    def __init__(self, pace: PresenceTiming) -> None:
+        self._pace = pace
+        #: By account and mailbox: the connection, and when its lease ends.
+        self._leases: dict[UserId, dict[MailboxKey, tuple[int, float]]] = {}
+        self._watched: set[UserId] = set()
+        self._heard: PresenceListener = _ignore
+
+    def set_listener(self, heard: PresenceListener) -> None:
+        self._heard = heard
+
+    async def acquire(self, seats: Collection[DeviceSocket]) -> None:
+        for seat in seats:
+            before, now = self._lease_end(seat.user_id), time.monotonic()
+            mine = self._leases.setdefault(seat.user_id, {})
+            if mine.get(seat.mailbox, (0, 0.0))[0] <= seat.connection:
+                mine[seat.mailbox] = (seat.connection, now + self._pace.lease_seconds)
+                if before - now < self._pace.lease_seconds / 2:
+                    self._publish(seat.user_id)
+
+    async def release(self, seats: Collection[DeviceSocket]) -> None:
+        for seat in seats:
+            before = self._lease_end(seat.user_id)
+            mine = self._leases.get(seat.user_id, {})
+            connection, ends = mine.get(seat.mailbox, (seat.connection + 1, 0.0))
+            if connection <= seat.connection:
+                mine[seat.mailbox] = (seat.connection, min(ends, time.monotonic() + self._pace.grace_seconds))
+                if self._lease_end(seat.user_id) < before:
+                    self._publish(seat.user_id)
+
+    async def watch(self, users: Collection[UserId]) -> Mapping[UserId, PresenceState] | None:
+        self._watched.update(users)
+        return {user: self._state(user) for user in users}
+
+    async def unwatch(self, users: Collection[UserId]) -> None:
+        self._watched.difference_update(users)
+
+    def _state(self, user: UserId) -> PresenceState:
+        now = time.monotonic()
+        return PresenceState(max(0.0, self._lease_end(user) - now), round(now * 1_000_000))
+
+    def _lease_end(self, user: UserId) -> float:
+        """When the last lease of an account ends, or 0."""
+        now = time.monotonic()
+        mine = {box: lease for box, lease in self._leases.pop(user, {}).items() if lease[1] > now}
+        if mine:
+            self._leases[user] = mine
+        return max((ends for _, ends in mine.values()), default=0.0)
+
+    def _publish(self, user: UserId) -> None:
+        if user in self._watched:
+            self._heard({user: self._state(user)})
+
+
+def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
+
+
+def _ignore(_news: Mapping[UserId, PresenceState]) -> None:
+    """Hears nothing."""

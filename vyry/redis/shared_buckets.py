@@ -1,0 +1,79 @@
+"""Joins the buckets of all nodes: every 50 ms in which something was taken, one call to Redis adds it to what the nodes share, and learns what the others took."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from vyry.local_limits import BucketLimiter, Consumption
+from vyry.outage import OutageTracker
+from vyry.redis.limiter import LUA_LONGEST_DEBT, RedisLimitKeys
+
+
+#: What the nodes may grant too much is what each of them can grant in such a moment.
+INTERVAL_SECONDS: Final = 0.05
+DEADLINE_SECONDS: Final = 1.0
+#: Far below what Lua can unpack, and short enough not to hold up the others.
+_BATCH: Final = 500
+_REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
+
+#: KEYS: buckets, kept as TAKE of limiter.py keeps them: the millisecond when each is full again. ARGV: for each how many milliseconds of refilling were
+#: taken, and how long an empty bucket takes. Answers for each in how many microseconds it will be full.
+MERGE_SCRIPT: Final = (
+    LUA_LONGEST_DEBT
+    + """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + clock[2] / 1000
+local answer = {}
+for i, key in ipairs(KEYS) do
+  local full, length = math.max(tonumber(redis.call('GET', key) or now), now), tonumber(ARGV[2 * i])
+  if full > now + longest_debt(length) then full = now + length end
+  full = full + tonumber(ARGV[2 * i - 1])
+  redis.call('SET', key, string.format('%.3f', full), 'PX', math.ceil(math.max(full - now, 1)))
+  answer[i] = math.ceil((full - now) * 1000)
+end
+return answer
+"""
+)
+
+
+class SharedBuckets:
+    """Tells the other nodes what this one took. With Redis away each goes on by what it knows; what was not told by then stays untold."""
+
+    def __init__(self, redis: Redis, buckets: BucketLimiter, keys: RedisLimitKeys) -> None:
+        self._buckets = buckets
+        self._keys = keys
+        self._merge = redis.register_script(MERGE_SCRIPT)
+        self._outage = OutageTracker("redis", longest_seconds=1.0)
+
+    async def run(self) -> None:
+        """Tell and learn until cancelled; while nothing is taken, nothing is done."""
+        while True:
+            await self._buckets.has_consumed.wait()
+            await asyncio.sleep(INTERVAL_SECONDS)
+            try:
+                async with asyncio.timeout(DEADLINE_SECONDS):
+                    await self.sync()
+            except _REDIS_ERRORS as problem:
+                await asyncio.sleep(self._outage.record_failure(problem))
+            else:
+                self._outage.record_success()
+
+    async def sync(self) -> None:
+        """Tell what was taken since the last time, and learn how these buckets stand. Raises what the driver raises."""
+        told = self._buckets.pop_consumed()
+        for start in range(0, len(told), _BATCH):
+            await self._merge_batch(told[start : start + _BATCH])
+
+    async def _merge_batch(self, part: Sequence[Consumption]) -> None:
+        args: list[float] = []
+        for quota, _, cost in part:
+            window = self._buckets.window(quota)
+            args += [cost * window.seconds * 1000 / window.limit, window.seconds * 1000]
+        at = time.monotonic()
+        debts = await self._merge(keys=[self._keys.key(taken.quota, taken.subject) for taken in part], args=args)
+        for taken, debt in zip(part, debts, strict=True):
+            self._buckets.merge(taken.quota, taken.subject, debt / 1e6, at)

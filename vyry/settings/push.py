@@ -1,0 +1,95 @@
+"""The settings of push, part of `Settings` (settings.py): who the node is to push services, and its accounts with Google and Apple."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import BaseSettings
+
+from vyry.kernel.url_safety import is_confidential, is_loopback
+
+
+_ACCOUNT: Final = ("project_id", "client_email", "token_uri", "private_key_id", "private_key")
+
+
+def _contact(value: str) -> str:
+    if not re.fullmatch(r"mailto:[^@\s]+@[^@\s]+|https://[^\s/]+(/\S*)?", value):
+        raise ValueError("must be mailto:ADDRESS or https://...")
+    return value
+
+
+def _hosts(value: object) -> object:
+    names = [part.strip().lower() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    if isinstance(names, list) and not all(re.fullmatch(r"[a-z0-9.\-]+(:[0-9]{1,5})?", name) for name in names):
+        raise ValueError("must be hosts such as ntfy.example.org or 192.168.1.5:8443, separated by commas")
+    if isinstance(names, list) and any(is_loopback(name) for name in names):
+        raise ValueError(
+            "must name a port of this machine, such as 127.0.0.1:8443: any other may be a service of its own"
+        )
+    return names
+
+
+def _service(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/?#@\s]+", value):
+        raise ValueError("must be an address such as https://api.sandbox.push.apple.com")
+    return value
+
+
+ServiceUrl = Annotated[str, AfterValidator(_service)]
+
+
+class PushSettings(BaseSettings):
+    """How devices are woken."""
+
+    #: What signs Web Push: a private key of P-256 (PEM). `vyry start` and `vyry secrets` make it.
+    vapid_key_file: Path | None = None
+    #: Whom push services write to when something is wrong; Apple's wants one.
+    push_contact: Annotated[str, AfterValidator(_contact)] | None = None
+    #: Hosts of endpoints that may lie in a private network, at any port: the operator's own push server. On this machine a port has to be named.
+    push_hosts: Annotated[frozenset[str], BeforeValidator(_hosts)] = frozenset()
+    #: The service account (JSON) that may send by Firebase.
+    fcm_file: Path | None = None
+    fcm_url: ServiceUrl | None = None
+    #: The key (.p8), and whose it is, that may send by Apple's service.
+    apns_key_file: Path | None = None
+    apns_key_id: str | None = None
+    apns_team_id: str | None = None
+    apns_url: ServiceUrl | None = None
+
+
+def push_conflicts(settings: PushSettings) -> Iterator[str]:
+    """A line for each setting of push that does not go with the others."""
+    given = [settings.apns_key_file, settings.apns_key_id, settings.apns_team_id]
+    if any(given) and not all(given):
+        yield "VYRY_APNS_KEY_FILE, VYRY_APNS_KEY_ID and VYRY_APNS_TEAM_ID belong together: set all three, or none."
+    for name, path in (("VAPID_KEY", settings.vapid_key_file), ("APNS_KEY", settings.apns_key_file)):
+        if path is not None and (name != "VAPID_KEY" or path.exists()) and "PRIVATE KEY-----" not in _read_text(path):
+            yield f"VYRY_{name}_FILE must hold a private key (PEM) that can be read."
+    if settings.fcm_file is not None and not _is_account(_read_text(settings.fcm_file)):
+        yield "VYRY_FCM_FILE must hold the service account as Google gives it (JSON)."
+    if settings.apns_url is not None and not settings.apns_url.startswith("https://"):
+        yield "VYRY_APNS_URL must begin with https://."
+
+
+def unsafe_push_settings(settings: PushSettings) -> Iterator[str]:
+    """A line for each setting of push that production may not have."""
+    if settings.fcm_url is not None and not is_confidential(settings.fcm_url):
+        yield "VYRY_FCM_URL sends tokens unencrypted: production needs https://..."
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
+def _is_account(text: str) -> bool:
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and all(isinstance(said.get(name), str) and said[name] for name in _ACCOUNT)

@@ -1,0 +1,51 @@
+"""A secret in a file, made where nobody gave one: for a new database. Beside an old one a new secret would be that of another installation."""
+
+import contextlib
+import os
+import secrets
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def create_secret(path: Path) -> None:
+    """Make a secret file (0600) in a folder of its own (0700), whole or not at all; a file that is there already stays."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        # A link fails where a rename would replace what another process has just made.
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
+
+
+def lost_secret_problems(url: str, pepper_file: Path, signing_key_file: Path | None = None) -> Iterator[str]:
+    """A line for each of these files that is not there while the SQLite database is, about what its loss means and what to do."""
+    if not _has_served(Path(url.removeprefix("sqlite://").partition("?")[0])):
+        return
+    if not pepper_file.exists():
+        yield (
+            f"There is a database and no pepper ({pepper_file}): put the file back from a backup. "
+            "Without it no account is found by its number, so no other is made."
+        )
+    if signing_key_file is not None and not signing_key_file.exists():
+        yield (
+            f"There is a database and no {signing_key_file}: put the file back from a backup, or make another with `vyry secrets`; "
+            "all access tokens end then, and clients refresh by themselves."
+        )
+
+
+def _has_served(database: Path) -> bool:
+    """Whether a node has run on this file: it noted its pepper there."""
+    if not database.is_file():
+        return False
+    address = f"{database.absolute().as_uri()}?mode=ro"
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(address, uri=True)) as opened:
+        return bool(opened.execute("SELECT EXISTS (SELECT 1 FROM pepper)").fetchone()[0])
+    return False

@@ -1,0 +1,73 @@
+"""The types of the settings: how the text of a variable becomes a value, and what is said of a text that does not."""
+
+import re
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+
+MIN_SECRET: Final = 32
+
+
+def split_commas(value: object) -> object:
+    """The parts of a text between commas."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise ValueError("must be a whole number of seconds")
+    return timedelta(seconds=int(value))
+
+
+def _network(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValueError("must be addresses or networks such as 10.0.0.0/8, separated by commas") from None
+
+
+def _origin(value: str) -> str:
+    if value != "*" and not re.fullmatch(r"https?://[a-z0-9.\-\[\]:]+", value):
+        raise ValueError("must be origins such as https://chat.example.org (lower case, no path), separated by commas")
+    return value
+
+
+def url_with_scheme(*schemes: str) -> AfterValidator:
+    """A secret URL of one of these schemes."""
+
+    def check(value: SecretStr) -> SecretStr:
+        scheme, _, rest = value.get_secret_value().partition("://")
+        if scheme not in schemes or not rest:
+            raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        try:
+            urlsplit(value.get_secret_value())
+        except ValueError:
+            raise ValueError("cannot be read as a URL: write [ and ] of a user or password as %5B and %5D") from None
+        return value
+
+    return AfterValidator(check)
+
+
+def check_secret(value: SecretStr) -> SecretStr:
+    """A text of at least MIN_SECRET characters."""
+    if len(value.get_secret_value()) < MIN_SECRET:
+        raise ValueError(f"must have at least {MIN_SECRET} characters")
+    # What a shell hands over that is no UTF-8 comes as lone surrogates, which can be encoded no more.
+    if re.search("[\ud800-\udfff]", value.get_secret_value()):
+        raise ValueError("must be text in UTF-8")
+    return value
+
+
+Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Rate = tuple[int, timedelta]
+Origin = Annotated[str, AfterValidator(_origin)]
+Port = Annotated[int, Field(ge=0, le=65535)]

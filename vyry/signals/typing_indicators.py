@@ -1,0 +1,129 @@
+"""Typing: passed on to sockets that are there, on whichever node, and never stored. Who no longer says so is no longer shown to type."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Never, Protocol
+
+from vyry.accounts.account import Caller
+from vyry.clock import Clock
+from vyry.conversations.conversations import CachedConversations, Conversation
+from vyry.devices.device_lists import CachedDeviceLists
+from vyry.errors import NotAMember, Unavailable
+from vyry.kernel.ids import ConversationId, MailboxKey, UserId
+from vyry.signals.relay import FrameRelay, mailboxes_of, relay_frame
+
+
+#: Beginning to type is passed on so often at most; clients say it again while it goes on.
+RELAY_INTERVAL: Final = timedelta(seconds=3)
+#: Who has not said it again for so long has stopped.
+TYPING_TIMEOUT: Final = timedelta(seconds=10)
+#: A process remembers so many; those that have said nothing for longest are over first.
+MAX_TYPISTS: Final = 20_000
+_CHECK_SECONDS: Final = 1.0
+
+
+class TypingPrivacy(Protocol):
+    """Knows who neither shows that they type nor wants to see it, and between whom there is a block."""
+
+    async def filter_hidden(self, typist: UserId, users: Collection[UserId]) -> set[UserId]:
+        """Those of these who have switched `typingIndicators` off, who block the typist, or whom the typist blocks. Raises Unavailable."""
+        ...
+
+
+@dataclass(slots=True)
+class _Typist:
+    caller: Caller
+    is_typing: bool
+    relayed_at: datetime
+    last_signal_at: datetime
+
+
+class TypingIndicators:
+    """Passes typing on between the members of a conversation. What reaches nobody is gone."""
+
+    def __init__(
+        self,
+        conversations: CachedConversations,
+        lists: CachedDeviceLists,
+        relay: FrameRelay,
+        privacy: TypingPrivacy,
+        clock: Clock,
+    ) -> None:
+        self._conversations = conversations
+        self._lists = lists
+        self._relay = relay
+        self._privacy = privacy
+        self._clock = clock
+        #: Who was heard last stands last.
+        self._typists: dict[tuple[MailboxKey, ConversationId], _Typist] = {}
+
+    async def set_typing(self, caller: Caller, conversation_id: ConversationId, is_typing: bool) -> None:  # noqa: FBT001  the frame's own field
+        """Tell the other members' devices that somebody types, or no longer, unless they were told just now. Raises NotAMember."""
+        conversation = await self._conversation(caller, conversation_id)
+        if conversation is None or caller.user_id not in conversation.members:
+            raise NotAMember
+        key, now = (caller.mailbox, conversation_id), self._clock.now()
+        known = self._typists.pop(key, None)
+        is_news = known is None or now - known.relayed_at >= RELAY_INTERVAL or (known.is_typing and not is_typing)
+        if known is None or is_news:
+            # An end does not make room for the next beginning: who flickers is shown once in 3 seconds.
+            began = known.relayed_at if known is not None and not is_typing else now
+            self._typists[key] = _Typist(caller, is_typing, began, now)
+            await self._relay_state(caller, conversation, is_typing)
+        else:
+            known.last_signal_at = now
+            self._typists[key] = known
+
+    async def run(self) -> Never:
+        """Let those stop who say nothing more, until cancelled."""
+        while True:
+            await asyncio.sleep(_CHECK_SECONDS)
+            await self.expire()
+
+    async def expire(self) -> None:
+        """Have those stop who have said nothing for too long, and forget them."""
+        now = self._clock.now()
+        late: list[tuple[MailboxKey, ConversationId]] = []
+        for key, typist in self._typists.items():
+            if now - typist.last_signal_at < TYPING_TIMEOUT and len(self._typists) - len(late) <= MAX_TYPISTS:
+                break
+            late.append(key)
+        for key in late:
+            typist = self._typists.pop(key)
+            if typist.is_typing:
+                await self._stop(typist.caller, key[1])
+
+    async def _stop(self, caller: Caller, conversation_id: ConversationId) -> None:
+        try:
+            conversation = (await self._conversations.get([conversation_id])).get(conversation_id)
+            if conversation is not None and caller.user_id in conversation.members:
+                await self._relay_state(caller, conversation, is_typing=False)
+        except Unavailable:
+            # Nobody can be told now; clients let it end by themselves, too.
+            return
+
+    async def _relay_state(self, caller: Caller, conversation: Conversation, is_typing: bool) -> None:  # noqa: FBT001  the frame's own field
+        # Where one blocks the other it is as if nobody were there; in a group, `silent` knows of it.
+        others = set() if conversation.is_blocked else set(conversation.members) - {caller.user_id}
+        if not others:
+            return
+        silent = await self._privacy.filter_hidden(caller.user_id, {*others, caller.user_id})
+        if caller.user_id in silent:
+            return
+        payload = {
+            "conversationId": str(conversation.conversation_id),
+            "userId": str(caller.user_id),
+            "deviceId": caller.device_id,
+            "isTyping": is_typing,
+        }
+        await relay_frame(self._relay, "typing", payload, await mailboxes_of(self._lists, others - silent))
+
+    async def _conversation(self, caller: Caller, conversation_id: ConversationId) -> Conversation | None:
+        """The conversation as it is remembered; nobody is refused before it was read anew."""
+        known = (await self._conversations.get([conversation_id])).get(conversation_id)
+        if known is None or caller.user_id in known.members:
+            return known
+        self._conversations.invalidate([conversation_id])
+        return (await self._conversations.get([conversation_id])).get(conversation_id)

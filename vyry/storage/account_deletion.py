@@ -1,0 +1,205 @@
+"""How accounts end in PostgreSQL or SQLite.
+
+Theory: `delete` leaves a row of the account without number and name, its ended devices, and what hangs on them. `erase` goes on from whatever it finds,
+one transaction a step, each begun by locking the account's row, so that the sweepers of several workers take turns. The account's row goes last: as long
+as something may be left, somebody knows of it. The peers are found through the memberships, so these stay until no notice of the account waits any more.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.accounts.account import EndedDevice
+from vyry.accounts.deletion import ERASE_DELAY
+from vyry.accounts.usernames import UsernameRules
+from vyry.errors import NotFound
+from vyry.kernel.ids import MailboxKey, UserId
+from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.devices import delete_mail, end_devices
+from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_conversation_changed, enqueue_notice
+from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
+from vyry.storage.reserved_usernames import reserve_username
+
+
+#: So many accounts one turn looks at, and so many rows with others hanging on them one transaction takes.
+_ACCOUNTS: Final = 100
+_ROWS_PER_STEP: Final = 50
+
+_LOCK: Final = (
+    "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING phone_hash, username"
+)
+_ANONYMIZE: Final = """
+    UPDATE account SET deleted_at = $2, phone_hash = $3, phone_sealed = $4, username = NULL, display_name = NULL, bio = NULL,
+        picture_attachment_id = NULL, sealed_profile = NULL, settings = '{}', suite = NULL, identity_key = NULL
+    WHERE id = $1"""
+_LIVE: Final = "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL"
+#: What was sent goes on counting against the limits of networks and prefixes and the day's spend, without the number.
+_FORGET_NUMBER: Final = (
+    "DELETE FROM otp_challenge WHERE phone_hash = ANY($1)",
+    "UPDATE otp_sent SET phone_hash = '' WHERE phone_hash = ANY($1)",
+    "DELETE FROM proven_network WHERE phone_hash = ANY($1)",
+)
+_FORGET_ACCOUNT: Final = (
+    "DELETE FROM account_pin WHERE account_id = $1",
+    "DELETE FROM registration WHERE account_id = $1",
+    "DELETE FROM link WHERE account_id = $1",
+    "DELETE FROM friend WHERE account_id = $1 OR friend_id = $1",
+    "DELETE FROM friend_request WHERE account_id = $1 OR to_id = $1",
+    "DELETE FROM invite WHERE account_id = $1",
+    "DELETE FROM group_invitation WHERE account_id = $1 OR to_id = $1",
+    # The rows go when their bytes are gone (vyry/attachments/upkeep.py); until then they are nobody's.
+    "UPDATE attachment SET account_id = NULL, expires_at = created_at WHERE account_id = $1",
+    "DELETE FROM call WHERE account_id = $1 OR to_id = $1",
+    "UPDATE resting_name SET account_id = NULL WHERE account_id = $1",
+)
+_DELETED: Final = "SELECT id FROM account WHERE deleted_at IS NOT NULL ORDER BY deleted_at LIMIT $1"
+_LOCK_DELETED: Final = (
+    "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NOT NULL RETURNING deleted_at"
+)
+_MAILBOXES: Final = "SELECT mailbox FROM device WHERE account_id = $1"
+_MESSAGES: Final = """
+    DELETE FROM message WHERE (sender, message_id) IN (
+        SELECT sender, message_id FROM message WHERE sender IN (SELECT mailbox FROM device WHERE account_id = $1) LIMIT $2) RETURNING 1"""
+#: The rows of a table without a key, by where they lie.
+_FATES: Final = {
+    "postgres": """
+    DELETE FROM fate WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM fate WHERE mailbox IN (SELECT mailbox FROM device WHERE account_id = $1) LIMIT $2)) RETURNING 1""",
+    "sqlite": """
+    DELETE FROM fate WHERE id IN (
+        SELECT id FROM fate WHERE mailbox IN (SELECT mailbox FROM device WHERE account_id = $1) LIMIT $2) RETURNING 1""",
+}
+_EVENTS: Final = """
+    DELETE FROM account_event WHERE id IN (SELECT id FROM account_event WHERE account_id = $1 LIMIT $2) RETURNING 1"""
+_HAS_NO_NOTICES: Final = (
+    "SELECT 1 FROM account WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM notice WHERE account_id = $1)"
+)
+_CONVERSATIONS: Final = """
+    SELECT id FROM conversation WHERE id IN (SELECT conversation_id FROM member WHERE account_id = $1 LIMIT $2) ORDER BY id FOR UPDATE"""
+#: They say who is not told, so they stay as long as the memberships.
+_UNBLOCK: Final = "DELETE FROM block WHERE account_id = $1 OR blocked_id = $1"
+_RAISE: Final = "UPDATE conversation SET version = version + 1 WHERE id = ANY($1)"
+_LEAVE: Final = """
+    DELETE FROM member WHERE conversation_id = ANY($2)
+        AND (account_id = $1 OR conversation_id IN (SELECT id FROM conversation WHERE id = ANY($2) AND kind = 'direct')) RETURNING 1"""
+#: A group that is left without an admin has the member of longest standing for one.
+_PROMOTE_ADMIN: Final = """
+    UPDATE member SET role = 'admin' WHERE id IN (
+        SELECT (SELECT x.id FROM member x WHERE x.conversation_id = c.id ORDER BY x.joined_at, x.id LIMIT 1)
+        FROM conversation c WHERE c.id = ANY($1) AND c.kind = 'group'
+            AND NOT EXISTS (SELECT 1 FROM member y WHERE y.conversation_id = c.id AND y.role = 'admin'))"""
+_CLOSE_INVITES: Final = tuple(
+    f"DELETE FROM {table} WHERE conversation_id = ANY($1) AND NOT EXISTS (SELECT 1 FROM conversation c WHERE c.id = {table}.conversation_id)"  # nosemgrep: sql-only-from-constants - names of this module
+    for table in ("invite", "group_invitation")
+)
+_REMAINING: Final = "SELECT id, version FROM conversation WHERE id = ANY($1) ORDER BY id"
+_CLOSE: Final = """
+    DELETE FROM conversation WHERE id = ANY($1) AND NOT EXISTS (SELECT 1 FROM member m WHERE m.conversation_id = conversation.id) RETURNING 1"""
+_DEVICES: Final = """
+    DELETE FROM device WHERE id IN (SELECT id FROM device WHERE account_id = $1 ORDER BY id LIMIT $2) RETURNING id, mailbox"""
+
+
+class TortoiseDeletion:
+    """DeletionStore."""
+
+    async def delete(self, user_id: UserId, numbers: Collection[str], now: datetime) -> Sequence[EndedDevice]:
+        async with transaction() as inside:
+            return await delete_account(inside, user_id, numbers, now)
+
+    async def erase(self, now: datetime, limit: int) -> int:
+        async with database_guard():
+            deleted = [to_uuid(row["id"]) for row in await fetch(connection(), _DELETED, _ACCOUNTS)]
+        gone = 0
+        for account_id in deleted:
+            while gone < limit and (went := await _erase_step(account_id, now, limit - gone)):
+                gone += went
+        return gone
+
+
+async def delete_account(
+    inside: BaseDBAsyncClient, user_id: UserId, numbers: Collection[str], now: datetime
+) -> Sequence[EndedDevice]:
+    """DeletionStore.delete, in a transaction that does more (an operator's)."""
+    found = await fetch(inside, _LOCK, user_id)
+    if not found:
+        raise NotFound
+    live = [to_uuid(row["id"]) for row in await fetch(inside, _LIVE, user_id)]
+    ended = await end_devices(inside, user_id, live, now)
+    body = {"name": "accountDeleted", "userId": str(user_id)}
+    await enqueue_notice(inside, NewNotice(user_id, Audience.PEERS, body, now))
+    for statement in _FORGET_NUMBER:
+        await fetch(inside, statement, sorted({found[0]["phone_hash"], *numbers}))
+    for statement in _FORGET_ACCOUNT:
+        await fetch(inside, statement, user_id)
+    # The column is unique and never null: this is no hash, and nobody's number.
+    await fetch(inside, _ANONYMIZE, user_id, now, f"deleted:{user_id.hex}", b"")
+    if found[0]["username"] is not None:
+        await reserve_username(inside, found[0]["username"], None, UsernameRules(now).released_on)
+    return ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Remainder:
+    """A deleted account, and how much of what it left may go now."""
+
+    account_id: UUID
+    limit: int
+    is_past_grace: bool
+    now: datetime
+
+
+async def _erase_step(account_id: UUID, now: datetime, limit: int) -> int:
+    """One step: the first kind of rows of which there are any. 0 when there is nothing left, or nothing that may go yet."""
+    async with transaction() as inside:
+        locked = await fetch(inside, _LOCK_DELETED, account_id)
+        if not locked:
+            return 0
+        left = _Remainder(account_id, limit, now >= to_datetime(locked[0]["deleted_at"]) + ERASE_DELAY, now)
+        for step in (_erase_outcomes, _erase_memberships, _erase_devices):
+            if went := await step(inside, left):
+                return went
+        return 0
+
+
+async def _erase_outcomes(inside: BaseDBAsyncClient, left: _Remainder) -> int:
+    for statement in (_MESSAGES, _FATES[inside.capabilities.dialect], _EVENTS):
+        if gone := await fetch(inside, statement, left.account_id, left.limit):
+            return len(gone)
+    return 0
+
+
+async def _erase_memberships(inside: BaseDBAsyncClient, left: _Remainder) -> int:
+    """Leave groups, and close direct conversations for both. Who stays in a group is told, and one of them leads it."""
+    if not await fetch(inside, _HAS_NO_NOTICES, left.account_id):
+        return 0
+    await fetch(inside, _UNBLOCK, left.account_id)
+    ids = [to_uuid(row["id"]) for row in await fetch(inside, _CONVERSATIONS, left.account_id, _ROWS_PER_STEP)]
+    await fetch(inside, _RAISE, ids)
+    gone = len(await fetch(inside, _LEAVE, left.account_id, ids))
+    await fetch(inside, _PROMOTE_ADMIN, ids)
+    gone += len(await fetch(inside, _CLOSE, ids))
+    for statement in _CLOSE_INVITES:
+        await fetch(inside, statement, ids)
+    for row in await fetch(inside, _REMAINING, ids):
+        await enqueue_conversation_changed(inside, (to_uuid(row["id"]), row["version"]), (), left.now)
+    return gone
+
+
+async def _erase_devices(inside: BaseDBAsyncClient, left: _Remainder) -> int:
+    """Mailboxes with what came in at the last moment, devices, and the account itself, once nothing can come any more."""
+    if not left.is_past_grace or not await fetch(inside, _HAS_NO_NOTICES, left.account_id):
+        return 0
+    devices = await fetch(inside, _DEVICES, left.account_id, _ROWS_PER_STEP)
+    for mailbox in sorted(MailboxKey(row["mailbox"]) for row in devices):
+        await fetch(inside, "UPDATE mailbox SET is_ended = TRUE WHERE id = $1", mailbox)
+        await delete_mail(inside, mailbox)
+        await fetch(inside, "DELETE FROM mailbox WHERE id = $1", mailbox)
+    await fetch(inside, "DELETE FROM ending WHERE device = ANY($1)", [to_uuid(row["id"]) for row in devices])
+    if not devices:
+        await fetch(inside, "DELETE FROM ending WHERE account_id = $1", left.account_id)
+        await fetch(inside, "DELETE FROM account WHERE id = $1", left.account_id)
+    return len(devices) or 1

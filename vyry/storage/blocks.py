@@ -1,0 +1,77 @@
+"""Blocks in PostgreSQL or SQLite; see vyry/storage/relationships.py for what keeps two at once apart."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.contacts.blocks import MAX_BLOCKS, Block, BlockPage
+from vyry.errors import Forbidden, NotFound
+from vyry.kernel.ids import ConversationId, UserId
+from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.groups import wait_for_posts
+from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
+from vyry.storage.relationships import lock_accounts, pair_key
+
+
+#: Whether $1 knows of $2: they share a conversation, or $2 does not block $1.
+_RELATIONSHIP: Final = """
+    SELECT EXISTS (SELECT 1 FROM block WHERE account_id = $1 AND blocked_id = $2) AS is_blocked,
+        EXISTS (SELECT 1 FROM block WHERE account_id = $2 AND blocked_id = $1) AND NOT EXISTS (
+            SELECT 1 FROM member x JOIN member y ON y.conversation_id = x.conversation_id
+            WHERE x.account_id = $1 AND y.account_id = $2) AS is_hidden,
+        (SELECT count(*) FROM block WHERE account_id = $1) AS blocks"""
+_RAISE: Final = "UPDATE conversation SET version = version + 1 WHERE pair = $1 RETURNING id"
+_BLOCK: Final = "INSERT INTO block (account_id, blocked_id, at) VALUES ($1, $2, $3)"
+_UNBLOCK: Final = "DELETE FROM block WHERE account_id = $1 AND blocked_id = $2 RETURNING 1"
+_UNFRIEND: Final = (
+    "DELETE FROM friend WHERE (account_id = $1 AND friend_id = $2) OR (account_id = $2 AND friend_id = $1)",
+    "DELETE FROM friend_request WHERE (account_id = $1 AND to_id = $2) OR (account_id = $2 AND to_id = $1)",
+    "DELETE FROM group_invitation WHERE (account_id = $1 AND to_id = $2) OR (account_id = $2 AND to_id = $1)",
+)
+_PAGE: Final = """
+    SELECT blocked_id AS id, at FROM block WHERE account_id = $1 AND blocked_id > $2 ORDER BY blocked_id LIMIT $3"""
+_BEFORE_ALL: Final = UUID(int=0)
+
+
+class TortoiseBlocks:
+    """BlockStore."""
+
+    async def block(self, owner: UserId, other: UserId, now: datetime) -> ConversationId | None:
+        async with transaction() as inside:
+            there = await lock_accounts(inside, owner, other)
+            between = (await fetch(inside, _RELATIONSHIP, owner, other))[0]
+            if other not in there or between["is_hidden"]:
+                raise NotFound
+            if between["is_blocked"]:
+                return None
+            if between["blocks"] >= MAX_BLOCKS:
+                raise Forbidden("You block as many people as one can block.")
+            changed = await _bump_version(inside, owner, other)
+            await fetch(inside, _BLOCK, owner, other, now)
+            for statement in _UNFRIEND:
+                await fetch(inside, statement, owner, other)
+        if changed is not None:
+            await wait_for_posts()
+        return changed
+
+    async def unblock(self, owner: UserId, other: UserId) -> ConversationId | None:
+        async with transaction() as inside:
+            await lock_accounts(inside, owner, other)
+            changed = await _bump_version(inside, owner, other)
+            if not await fetch(inside, _UNBLOCK, owner, other):
+                raise NotFound
+            return changed
+
+    async def list(self, owner: UserId, limit: int, after: UserId | None) -> BlockPage:
+        async with database_guard():
+            rows = await fetch(connection(), _PAGE, owner, after or _BEFORE_ALL, limit + 1)
+        page = [Block(UserId(to_uuid(row["id"])), to_datetime(row["at"])) for row in rows[:limit]]
+        return BlockPage(page, page[-1].user_id if len(rows) > limit else None)
+
+
+async def _bump_version(inside: BaseDBAsyncClient, one: UserId, other: UserId) -> ConversationId | None:
+    """Have every node load the direct conversation of the two anew before it posts there."""
+    changed = await fetch(inside, _RAISE, pair_key(one, other))
+    return ConversationId(to_uuid(changed[0]["id"])) if changed else None

@@ -1,0 +1,66 @@
+"""Notices that wait for room, on PostgreSQL or SQLite. A trigger makes them due once their mailbox has more room (migrations/0001_postgres_triggers.sql)."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.kernel.ids import MailboxKey, MessageId
+from vyry.mail.deferred_notices import DeferredNotice
+from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.notice_models import DeferredNoticeRow
+from vyry.storage.raw_sql import fetch
+
+
+#: Due at once; the trigger writes the same.
+_NOW: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: Whoever claims some and dies has them tried again after this long.
+CLAIM_LEASE: Final = timedelta(minutes=1)
+#: In turns: whatever one mailbox makes due by reading a notice at a time, the others have their first one tried before its second.
+_CLAIM: Final = """
+    UPDATE held_notice SET try_at = $2 WHERE id IN (
+        SELECT id FROM held_notice WHERE id IN (
+            SELECT id FROM (
+                SELECT id, row_number() OVER (PARTITION BY mailbox ORDER BY try_at, id) AS turn FROM held_notice WHERE try_at <= $1) due
+            ORDER BY turn, id LIMIT $3)
+        FOR UPDATE SKIP LOCKED) RETURNING id"""
+_FORGET: Final = """
+    DELETE FROM held_notice WHERE mailbox = ANY($1) AND (
+        notice_id = ANY($2) OR NOT EXISTS (SELECT 1 FROM mailbox m WHERE m.id = held_notice.mailbox AND NOT m.is_ended))"""
+#: Not those that the trigger has made due since they were claimed.
+_WAIT_FOR_CAPACITY: Final = (
+    "UPDATE held_notice SET try_at = NULL WHERE mailbox = ANY($1) AND notice_id = ANY($2) AND try_at > $3"
+)
+
+
+async def defer_notices(inside: BaseDBAsyncClient, notices: Collection[DeferredNotice]) -> None:
+    """Have these wait, in the place of older ones of the same subject.
+
+    They are tried at once: their mailboxes may have been emptied since they were found full, and no trigger would say so any more.
+    """
+    newest = {(each.mailbox, each.subject): each for each in notices}
+    rows = [
+        DeferredNoticeRow(mailbox=mailbox, subject=subject, notice_id=each.notice_id, body=dict(each.body), try_at=_NOW)
+        for (mailbox, subject), each in sorted(newest.items(), key=lambda item: item[0])
+    ]
+    replaced = ["notice_id", "body", "try_at"]
+    await DeferredNoticeRow.bulk_create(
+        rows, on_conflict=["mailbox", "subject"], update_fields=replaced, using_db=inside, batch_size=500
+    )
+
+
+class TortoiseDeferredNotices:
+    """HeldNotices."""
+
+    async def claim(self, now: datetime, limit: int) -> list[DeferredNotice]:
+        async with database_guard():
+            ids = [row["id"] for row in await fetch(connection(), _CLAIM, now, now + CLAIM_LEASE, limit)]
+            rows = await DeferredNoticeRow.filter(id__in=ids).order_by("id") if ids else []
+        return [DeferredNotice(MessageId(row.notice_id), MailboxKey(row.mailbox), row.body) for row in rows]
+
+    async def record_outcomes(self, posted: Collection[DeferredNotice], full: Collection[DeferredNotice]) -> None:
+        async with transaction() as inside:
+            boxes = sorted({each.mailbox for each in (*posted, *full)})
+            await fetch(inside, _FORGET, boxes, [each.notice_id for each in posted])
+            await fetch(inside, _WAIT_FOR_CAPACITY, boxes, [each.notice_id for each in full], _NOW)

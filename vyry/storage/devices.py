@@ -1,0 +1,115 @@
+"""Devices in the database, and the one way in which they end.
+
+Locks are taken in one order: account, device, mailbox, then what hangs on them. Whoever rotates or kills tokens takes the device's lock too.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.accounts.account import Device, DeviceListing, EndedDevice, Platform
+from vyry.accounts.events import AccountEvent
+from vyry.errors import NotFound
+from vyry.kernel.ids import DeviceId, MailboxKey, UserId
+from vyry.storage.account_events import record_event
+from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.models import DeviceRow
+from vyry.storage.notice_outbox import enqueue_devices_changed
+from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
+
+
+class TortoiseDevices:
+    """DeviceStore on PostgreSQL or SQLite."""
+
+    async def list(self, user_id: UserId) -> DeviceListing:
+        # One statement: the epoch and the devices are of one moment, and an account without devices still answers.
+        sql = (
+            "SELECT a.device_list_epoch, d.id, d.device_id, d.name, d.platform, d.is_primary, d.linked_at, d.last_seen_on"
+            " FROM account a LEFT JOIN device d ON d.account_id = a.id AND d.ended_at IS NULL WHERE a.id = $1 ORDER BY d.device_id"
+        )
+        async with database_guard():
+            found = await fetch(connection(), sql, user_id)
+        if not found:
+            raise NotFound
+        devices = tuple(_device(row) for row in found if row["id"] is not None)
+        return DeviceListing(devices, found[0]["device_list_epoch"])
+
+    async def rename(self, user_id: UserId, device_id: DeviceId, name: str) -> None:
+        async with database_guard():
+            live = DeviceRow.filter(account_id=user_id, device_id=device_id, ended_at=None)
+            if not await live.update(name=name):
+                raise NotFound
+
+    async def end(self, user_id: UserId, device: UUID, now: datetime) -> EndedDevice:
+        async with transaction() as inside:
+            ended = await end_devices(inside, user_id, [device], now)
+            if not ended:
+                raise NotFound
+        return ended[0]
+
+
+async def end_devices(
+    inside: BaseDBAsyncClient,
+    account_id: UUID,
+    devices: Collection[UUID],
+    now: datetime,
+    *,
+    identity_changed: bool = False,
+) -> Sequence[EndedDevice]:
+    """End those of these devices of the account that live: tokens, keys, waiting mail and mailboxes; the device-list epoch rises, and peers are told.
+
+    Answers the devices that this call ended. It is no business of the callers what an ended device leaves behind: nothing but its row.
+    `identity_changed`: the account gets another identity key.
+    """
+    rise = "UPDATE account SET device_list_epoch = device_list_epoch + 1 WHERE id = $1 RETURNING device_list_epoch"
+    risen = await fetch(inside, rise, account_id)
+    end = (
+        "UPDATE device SET ended_at = $1 WHERE account_id = $2 AND id = ANY($3) AND ended_at IS NULL"
+        " RETURNING id, mailbox, device_id, registration_id"
+    )
+    found = await fetch(inside, end, now, account_id, list(devices))
+    ended = [EndedDevice(to_uuid(row["id"]), MailboxKey(row["mailbox"])) for row in found]
+    if any(row["registration_id"] is not None for row in found):
+        epoch = risen[0]["device_list_epoch"]
+        await enqueue_devices_changed(inside, account_id, epoch, now, identity_changed=identity_changed)
+    for row in found:
+        await record_event(inside, AccountEvent(account_id, "deviceEnded", now, row["device_id"]))
+    mailboxes = sorted(device.mailbox for device in ended)
+    for mailbox in mailboxes:
+        await fetch(inside, "UPDATE mailbox SET is_ended = TRUE WHERE id = $1", mailbox)
+        await delete_mail(inside, mailbox)
+    await fetch(inside, "DELETE FROM one_time_prekey WHERE mailbox = ANY($1)", mailboxes)
+    await fetch(inside, "DELETE FROM key_set WHERE mailbox = ANY($1)", mailboxes)
+    gone = [device.device for device in ended]
+    await fetch(inside, "DELETE FROM refresh_token WHERE device = ANY($1)", gone)
+    await fetch(inside, "DELETE FROM push_target WHERE device = ANY($1)", gone)
+    await fetch(inside, "DELETE FROM push_wake WHERE device = ANY($1)", gone)
+    return ended
+
+
+def _device(row: dict[str, Any]) -> Device:
+    return Device(
+        to_uuid(row["id"]),
+        DeviceId(row["device_id"]),
+        row["name"],
+        Platform(row["platform"]),
+        bool(row["is_primary"]),
+        to_datetime(row["linked_at"]),
+        to_date(row["last_seen_on"]),
+    )
+
+
+async def delete_mail(inside: BaseDBAsyncClient, mailbox: MailboxKey) -> None:
+    """Delete what waits in a mailbox and for it. A body shared with other mailboxes stays until its last copy goes."""
+    await fetch(inside, "DELETE FROM held_notice WHERE mailbox = $1", mailbox)
+    await fetch(inside, "DELETE FROM mailbox_share WHERE mailbox = $1", mailbox)
+    gone = await fetch(inside, "DELETE FROM envelope WHERE mailbox = $1 RETURNING content, loss", mailbox)
+    # By their ids, for which no planner has anything better than the key: a join takes minutes where it believes that few bodies have no reader.
+    bodies = [row["content"] for row in gone if row["loss"] is None]
+    await fetch(inside, "DELETE FROM content WHERE id = ANY($1) AND copies = 1", bodies)
+    await fetch(inside, "SELECT id FROM content WHERE id = ANY($1) ORDER BY id FOR UPDATE", bodies)
+    await fetch(inside, "UPDATE content SET copies = copies - 1 WHERE id = ANY($1)", bodies)
+    await fetch(inside, "DELETE FROM content WHERE id = ANY($1) AND copies <= 0", bodies)

@@ -1,0 +1,210 @@
+"""Groups in PostgreSQL or SQLite.
+
+Theory: every change begins by locking the conversation's row, reads it whole, has the domain say what it becomes, and writes the difference, the version
+and the notices, all in one transaction. So changes of one conversation follow each other on whichever node they are made. A post guards itself by the
+version inside its statement but takes no lock, so one that is under way may have looked just before: `settle_posts` waits for these to end before a change
+is answered. On SQLite there is one writer, and nothing to wait for.
+"""
+
+import asyncio
+import json
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.conversations.conversations import Conversation, ConversationKind, Role
+from vyry.conversations.groups import MAX_GROUPS, ConversationChange, MemberCandidate, check_admin
+from vyry.errors import Forbidden, NotFound
+from vyry.kernel.ids import ConversationId, UserId, new_id
+from vyry.storage.conversations import TortoiseConversations
+from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.new_invitations import add_invitations
+from vyry.storage.notice_outbox import enqueue_conversation_changed
+from vyry.storage.raw_sql import fetch, to_uuid
+
+
+_CREATE: Final = """
+    INSERT INTO conversation (id, kind, sealed_info, version, created_at, last_activity_at) VALUES ($1, 'group', $2, 1, $3, $3)"""
+_LOCK: Final = "UPDATE conversation SET version = version WHERE id = $1 RETURNING id"
+_WRITE: Final = """
+    UPDATE conversation SET version = $2, sealed_info = $3, message_timer_seconds = $4 WHERE id = $1"""
+_JOIN: Final = """
+    INSERT INTO member (conversation_id, account_id, role, joined_at)
+    SELECT $1, id, 'member', $3 FROM account WHERE id = ANY($2) AND deleted_at IS NULL RETURNING account_id"""
+_ASSIGN: Final = "UPDATE member SET role = $3 WHERE conversation_id = $1 AND account_id = ANY($2)"
+_LEAVE: Final = "DELETE FROM member WHERE conversation_id = $1 AND account_id = ANY($2)"
+#: Whoever made an invite knows its token: it ends with their being an admin.
+_REVOKE: Final = (
+    "DELETE FROM invite WHERE conversation_id = $1 AND account_id = ANY($2)",
+    "DELETE FROM group_invitation WHERE conversation_id = $1 AND account_id = ANY($2)",
+)
+#: Who has come in needs no invitation any more.
+_DELETE_INVITATIONS: Final = "DELETE FROM group_invitation WHERE conversation_id = $1 AND to_id = ANY($2)"
+_CLOSE: Final = (
+    "DELETE FROM invite WHERE conversation_id = $1",
+    "DELETE FROM group_invitation WHERE conversation_id = $1",
+    "DELETE FROM notice WHERE conversation_id = $1",
+    "DELETE FROM conversation WHERE id = $1",
+)
+#: A group that somebody leads whom one blocks does not count, up to as many again.
+_OVER_GROUP_LIMIT: Final = """
+    SELECT m.account_id FROM member m JOIN conversation c ON c.id = m.conversation_id AND c.kind = 'group'
+    WHERE m.account_id = ANY($1) GROUP BY m.account_id HAVING count(*) > $2 AND (count(*) > 2 * $2 OR $2 < (
+        SELECT count(*) FROM member n JOIN conversation g ON g.id = n.conversation_id AND g.kind = 'group'
+        WHERE n.account_id = m.account_id AND NOT EXISTS (
+            SELECT 1 FROM member lead JOIN block b ON b.account_id = n.account_id AND b.blocked_id = lead.account_id
+            WHERE lead.conversation_id = n.conversation_id AND lead.role = 'admin'))) LIMIT 1"""
+_CONTACTS: Final = """
+    SELECT a.id, a.settings,
+        EXISTS (SELECT 1 FROM friend f WHERE f.account_id = $1 AND f.friend_id = a.id) AS is_friend,
+        EXISTS (SELECT 1 FROM member theirs JOIN member mine ON mine.conversation_id = theirs.conversation_id AND mine.account_id = $1
+            WHERE theirs.account_id = a.id) AS is_met,
+        EXISTS (SELECT 1 FROM member their JOIN conversation d ON d.id = their.conversation_id AND d.kind = 'direct'
+            JOIN member mine ON mine.conversation_id = d.id AND mine.account_id = $1
+            WHERE their.account_id = a.id AND their.has_written) AS has_written
+    FROM account a WHERE a.id = ANY($2) AND a.deleted_at IS NULL
+        AND NOT EXISTS (SELECT 1 FROM block b WHERE b.account_id = a.id AND b.blocked_id = $1)
+        AND NOT EXISTS (SELECT 1 FROM block b WHERE b.account_id = $1 AND b.blocked_id = a.id)"""
+#: The posts of all nodes that run at this moment: every transaction holds a lock on its own virtual id until after its commit.
+_RUNNING_POSTS: Final = """
+    SELECT l.virtualtransaction AS post FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'virtualxid'
+    WHERE a.datname = current_database() AND a.application_name = 'vyry-post'"""
+_LOOK_SECONDS: Final = 0.002
+
+
+class TortoiseGroups:
+    """GroupStore."""
+
+    async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
+        return await TortoiseConversations().load(ids)
+
+    async def create(
+        self,
+        creator: UserId,
+        others: Collection[UserId],
+        invited: Collection[UserId],
+        sealed_info: bytes | None,
+        now: datetime,
+    ) -> Conversation:
+        key = ConversationId(new_id())
+        async with transaction() as inside:
+            await fetch(inside, _CREATE, key, sealed_info, now)
+            await _add_members(inside, key, {creator, *others}, now)
+            await fetch(inside, _ASSIGN, key, [creator], Role.ADMIN.value)
+            made = await _load(inside, key)
+            if others:
+                await enqueue_conversation_changed(inside, (key, made.version), (), now)
+            await add_invitations(inside, made, creator, invited, now)
+        return made
+
+    async def invite(
+        self, admin: UserId, conversation_id: ConversationId, users: Collection[UserId], now: datetime
+    ) -> None:
+        async with transaction() as inside:
+            present = await lock_conversation(inside, conversation_id)
+            check_admin(present, admin)
+            await add_invitations(inside, present, admin, users, now)
+
+    async def change(self, conversation_id: ConversationId, change: ConversationChange, now: datetime) -> Conversation:
+        async with transaction() as inside:
+            before = await lock_conversation(inside, conversation_id)
+            after = await apply_change(inside, before, change(before), now)
+        if after.version != before.version:
+            await wait_for_posts()
+        return after
+
+    async def load_candidates(self, adder: UserId, users: Collection[UserId]) -> dict[UserId, MemberCandidate]:
+        async with database_guard():
+            found = await fetch(connection(), _CONTACTS, adder, list(users))
+        return {UserId(to_uuid(row["id"])): _contact(row) for row in found}
+
+
+async def lock_conversation(inside: BaseDBAsyncClient, conversation_id: ConversationId) -> Conversation:
+    """The conversation as it is; nobody else changes it before this transaction is over. Raises NotFound."""
+    if not await fetch(inside, _LOCK, conversation_id):
+        raise NotFound
+    return await _load(inside, conversation_id)
+
+
+async def apply_change(
+    inside: BaseDBAsyncClient, before: Conversation, wanted: Conversation, now: datetime
+) -> Conversation:
+    """Make a locked conversation what is wanted, under the next version, and have everybody told. Raises NotFound, Forbidden: see GroupStore.alter."""
+    if wanted == before:
+        return before
+    key, after = before.conversation_id, replace(wanted, version=before.version + 1)
+    gone = sorted(before.members.keys() - after.members.keys())
+    if gone:
+        await fetch(inside, _LEAVE, key, gone)
+    await enqueue_conversation_changed(inside, (key, after.version), gone, now)
+    if not after.members:
+        for statement in _CLOSE:
+            await fetch(inside, statement, key)
+        return after
+    await fetch(inside, _WRITE, key, after.version, after.sealed_info, after.message_timer_seconds)
+    await _add_members(inside, key, after.members.keys() - before.members.keys(), now)
+    for role in Role:
+        moved = [user for user, held in before.members.items() if _has_new_role(held.role, after, user, role)]
+        if moved:
+            await fetch(inside, _ASSIGN, key, moved, role.value)
+    await _revoke_invites(inside, before, after)
+    return after
+
+
+async def wait_for_posts() -> None:
+    """Come back when no post is under way any more, on any node, that may have looked at a conversation before this was called."""
+    if connection().capabilities.dialect == "sqlite":
+        return
+    async with database_guard():
+        waited_for = await _running_posts()
+        while waited_for:
+            await asyncio.sleep(_LOOK_SECONDS)
+            waited_for &= await _running_posts()
+
+
+async def _running_posts() -> set[str]:
+    return {row["post"] for row in await fetch(connection(), _RUNNING_POSTS)}
+
+
+def _has_new_role(held: Role, after: Conversation, user: UserId, role: Role) -> bool:
+    member = after.members.get(user)
+    return member is not None and member.role is role and held is not role
+
+
+async def _load(inside: BaseDBAsyncClient, key: ConversationId) -> Conversation:
+    return (await TortoiseConversations().load([key], inside))[key]
+
+
+async def _add_members(
+    inside: BaseDBAsyncClient, key: ConversationId, users: Collection[UserId], now: datetime
+) -> None:
+    if not users:
+        return
+    if len(await fetch(inside, _JOIN, key, sorted(users), now)) < len(users):
+        raise NotFound
+    await fetch(inside, _DELETE_INVITATIONS, key, sorted(users))
+    if await fetch(inside, _OVER_GROUP_LIMIT, sorted(users), MAX_GROUPS):
+        raise Forbidden("One of them is in as many groups as one may be.")
+
+
+async def _revoke_invites(inside: BaseDBAsyncClient, before: Conversation, after: Conversation) -> None:
+    was, now_is = admins(before), admins(after)
+    if before.kind is ConversationKind.GROUP and was - now_is:
+        for statement in _REVOKE:
+            await fetch(inside, statement, before.conversation_id, sorted(was - now_is))
+
+
+def admins(conversation: Conversation) -> set[UserId]:
+    """Who may change it."""
+    return {user for user, member in conversation.members.items() if member.role is Role.ADMIN}
+
+
+def _contact(row: dict[str, Any]) -> MemberCandidate:
+    settings = row["settings"]
+    chosen = json.loads(settings) if isinstance(settings, str) else settings
+    is_friend = bool(row["is_friend"])
+    is_open = is_friend or chosen.get("messagesFrom") != "friends"
+    return MemberCandidate(is_open, is_friend or bool(row["is_met"]), is_friend or bool(row["has_written"]))

@@ -1,0 +1,175 @@
+"""A batch of posts as columns: what one call of mail_post takes, and how its answer becomes outcomes."""
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
+from typing import Final
+from uuid import UUID
+
+from vyry.kernel.ids import MailboxKey, MessageId
+from vyry.mail.capacity import CapacityRequest, LaneCapacity
+from vyry.mail.envelope import Lane
+from vyry.mail.store import Copy, MailboxCaps, Message, PostOutcome
+
+
+Key = tuple[MailboxKey, MessageId]
+#: Whether the sender `k.account` is no stranger to the owner of the mailbox, `d.account_id`; on both databases.
+IS_ACQUAINTANCE: Final = """(
+    EXISTS (SELECT 1 FROM friend f WHERE f.account_id = d.account_id AND f.friend_id = k.account)
+    OR EXISTS (SELECT 1 FROM member x JOIN conversation c ON c.id = x.conversation_id AND (c.kind = 'group' OR x.has_written)
+        JOIN member y ON y.conversation_id = x.conversation_id AND y.account_id = k.account WHERE x.account_id = d.account_id))"""
+
+
+class PostBatch:
+    """The distinct messages of a batch, in order; copies for full mailboxes can be struck out, and messages left without any are withheld."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        self.messages = list({(m.sender, m.message_id): m for m in reversed(messages)}.values())[::-1]
+        self.rejected: list[Message] = []
+        self._struck: dict[Key, frozenset[int]] = {}
+        self._shares: dict[tuple[MailboxKey, MessageId, MailboxKey], UUID] = {}
+
+    @property
+    def has_notice(self) -> bool:
+        """Whether the node itself says something here."""
+        return any(message.lane is Lane.NOTICE for message in self.messages)
+
+    def capacity_requests(self, boxes: Collection[MailboxKey]) -> dict[CapacityRequest, int]:
+        """Where copies for these mailboxes ask for room, and the size of the largest of each place."""
+        wanted, sizes = frozenset(boxes), dict[CapacityRequest, int]()
+        for message in self.messages:
+            for copy in message.copies:
+                if copy.mailbox in wanted:
+                    place = message.capacity_request(copy)
+                    sizes[place] = max(sizes.get(place, 0), message.contents[copy.content].size)
+        return sizes
+
+    def largest_copies(self) -> tuple[list[MailboxKey], list[int]]:
+        """The mailboxes of the batch, each once, and the size of the largest copy for each."""
+        sizes: dict[MailboxKey, int] = {}
+        for message in self.messages:
+            for copy in message.copies:
+                sizes[copy.mailbox] = max(sizes.get(copy.mailbox, 0), message.contents[copy.content].size)
+        return list(sizes), list(sizes.values())
+
+    def drop_overflow(self, rooms: Mapping[CapacityRequest, LaneCapacity | None], caps: MailboxCaps) -> None:
+        """Strike out the copies that do not fit into what room their mailboxes have (None: the mailbox has ended); note for whom the others count."""
+        kept = []
+        for message in self.messages:
+            struck = frozenset(i for i, copy in enumerate(message.copies) if not self._fits(message, copy, rooms, caps))
+            if struck and len(struck) == len(message.copies):
+                self.rejected.append(message)
+                continue
+            self._struck[message.sender, message.message_id] = struck
+            kept.append(message)
+        self.messages = kept
+
+    def _fits(
+        self, message: Message, copy: Copy, rooms: Mapping[CapacityRequest, LaneCapacity | None], caps: MailboxCaps
+    ) -> bool:
+        place = message.capacity_request(copy)
+        if place not in rooms:
+            return True
+        limit, size = caps.for_lane(message.lane), message.contents[copy.content].size
+        room = rooms[place]
+        if room is None or not room.fits(limit, size):
+            return False
+        if share := room.counted_owner(limit, size):
+            self._shares[message.sender, message.message_id, copy.mailbox] = share
+        return True
+
+    def columns(self) -> list[Sequence[object]]:
+        """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters; last what is urgent, for whom copies count, and where it was said."""
+        messages = self.messages
+        ends = list(accumulate(len(m.copies) for m in messages))
+        contents: list[tuple[object, ...]] = []
+        copies: list[tuple[object, ...]] = []
+        for n, message in enumerate(messages, 1):
+            struck = self._struck.get((message.sender, message.message_id))
+            if struck or len(message.contents) != len(message.copies):
+                self._add_shared_contents(n, message, struck or frozenset(), (contents, copies))
+                continue
+            for copy in message.copies:
+                content = message.contents[copy.content]
+                place = len(copies) + 1
+                contents.append((n, place, 1, content.packed))
+                copies.append((n, copy.mailbox, len(contents), content.digest, content.size))
+        return [
+            [m.sender for m in messages],
+            [m.message_id for m in messages],
+            [m.fingerprint for m in messages],
+            [m.accepted_at for m in messages],
+            [m.expires_at for m in messages],
+            [int(m.lane) for m in messages],
+            [end - len(m.copies) + 1 for end, m in zip(ends, messages, strict=True)],
+            ends,
+            *_columns(contents, 4),
+            *_columns(copies, 5),
+            [m.is_urgent for m in messages],
+            self._share_column() if self._shares else [None] * len(copies),
+            [m.conversation_id for m in messages],
+        ]
+
+    def _share_column(self) -> list[UUID | None]:
+        return [self._shares.get((m.sender, m.message_id, copy.mailbox)) for m in self.messages for copy in m.copies]
+
+    def _add_shared_contents(
+        self,
+        n: int,
+        message: Message,
+        struck: frozenset[int],
+        rows: tuple[list[tuple[object, ...]], list[tuple[object, ...]]],
+    ) -> None:
+        """Add a message some of whose contents have several readers, or none."""
+        contents, copies = rows
+        uses: dict[int, list[int]] = {}
+        for i, copy in enumerate(message.copies):
+            if i not in struck:
+                uses.setdefault(copy.content, []).append(len(copies) + i + 1)
+        places = {content: len(contents) + i for i, content in enumerate(uses, 1)}
+        contents.extend(
+            (n, firsts[0], len(firsts), message.contents[content].packed) for content, firsts in uses.items()
+        )
+        for i, copy in enumerate(message.copies):
+            content = message.contents[copy.content]
+            place = 0 if i in struck else places[copy.content]
+            copies.append((n, copy.mailbox, place, content.digest, content.size))
+
+    def new_outcomes(self, numbers: Sequence[int], is_fresh: Sequence[bool]) -> dict[Key, PostOutcome]:
+        """The outcomes of the messages that this call stored."""
+        found: dict[Key, PostOutcome] = {}
+        at = 0
+        for message, is_ours in zip(self.messages, is_fresh, strict=True):
+            drawn, at = numbers[at : at + len(message.copies)], at + len(message.copies)
+            if is_ours:
+                boxes = [copy.mailbox for copy in message.copies]
+                found[message.sender, message.message_id] = PostOutcome(
+                    message.fingerprint, message.accepted_at, boxes, [n or None for n in drawn], is_repeat=False
+                )
+        return found
+
+
+def merge_outcomes(
+    messages: Sequence[Message], stored: Mapping[Key, PostOutcome], known: Mapping[Key, PostOutcome]
+) -> list[PostOutcome]:
+    """One outcome per message asked for: stored now, stored before, or (nothing stored) no room anywhere."""
+    answered: set[Key] = set()
+    found = []
+    for message in messages:
+        key = message.sender, message.message_id
+        outcome = stored.get(key) or known.get(key) or _rejected_outcome(message)
+        if key in answered and not outcome.is_repeat and any(outcome.numbers):
+            outcome = PostOutcome(
+                outcome.fingerprint, outcome.accepted_at, outcome.mailboxes, outcome.numbers, is_repeat=True
+            )
+        answered.add(key)
+        found.append(outcome)
+    return found
+
+
+def _rejected_outcome(message: Message) -> PostOutcome:
+    boxes = [copy.mailbox for copy in message.copies]
+    return PostOutcome(message.fingerprint, message.accepted_at, boxes, [None] * len(boxes), is_repeat=False)
+
+
+def _columns(rows: list[tuple[object, ...]], width: int) -> list[Sequence[object]]:
+    return list(zip(*rows, strict=True)) if rows else [()] * width

@@ -1,0 +1,166 @@
+"""Deposit and acknowledge on SQLite: the two ends of a numbered mailbox. Both run inside a write transaction, so nobody comes between."""
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from vyry.kernel.ids import MailboxKey
+from vyry.mail.envelope import CAP_DIGEST, Lane, LossReason, next_head
+from vyry.mail.store import Acknowledgement, CopyState, Cursor, Deposited, MailboxCaps
+from vyry.storage.mail_sqlite.columns import json_list
+from vyry.storage.mail_sqlite.removal import (
+    ENVELOPE_COLUMNS,
+    RemovedEnvelope,
+    count_shares,
+    free_capacity,
+    record_fates,
+    release_contents,
+)
+
+
+_UNNUMBERED: Final = f"""
+SELECT {ENVELOPE_COLUMNS}, digest, expires_at FROM envelope
+WHERE mailbox IN (SELECT value FROM json_each(?)) AND seq IS NULL ORDER BY mailbox, id"""
+_BOXES: Final = """
+SELECT id, seq, head, mail_entries, mail_bytes, control_entries, control_bytes, notice_entries, notice_bytes, is_ended FROM mailbox
+WHERE id IN (SELECT value FROM json_each(?))"""
+_NUMBER: Final = "UPDATE envelope SET seq = ?, head = ?, loss = ? WHERE id = ?"
+_MOVE: Final = """
+UPDATE mailbox SET seq = ?, head = ?, mail_entries = ?, mail_bytes = ?, control_entries = ?, control_bytes = ?, notice_entries = ?, notice_bytes = ?
+WHERE id = ?"""
+_DISCARD: Final = "DELETE FROM envelope WHERE id = ?"
+#: The present points, and the heads of those claimed. Parameter: a list of [mailbox, seq].
+_POINTS: Final = """
+SELECT m.id, m.acknowledged_seq, m.acknowledged_head, m.sent_seq,
+  (SELECT e.head FROM envelope e WHERE e.mailbox = m.id AND e.seq = json_extract(p.value, '$[1]'))
+FROM json_each(?) p JOIN mailbox m ON m.id = json_extract(p.value, '$[0]')"""
+#: Parameter: a list of [mailbox, seq].
+_FORGET: Final = f"""
+DELETE FROM envelope WHERE id IN (
+  SELECT e.id FROM json_each(?) p CROSS JOIN envelope e
+  WHERE e.mailbox = json_extract(p.value, '$[0]') AND e.seq <= json_extract(p.value, '$[1]'))
+RETURNING {ENVELOPE_COLUMNS}, loss, expires_at"""
+_ACKNOWLEDGED: Final = "UPDATE mailbox SET acknowledged_seq = ?, acknowledged_head = ? WHERE id = ?"
+
+
+@dataclass(slots=True)
+class _MailboxCounters:
+    """A mailbox while it is being numbered: its last point, and what waits in each lane."""
+
+    key: MailboxKey
+    seq: int
+    head: bytes
+    entries: list[int]
+    sizes: list[int]
+    is_ended: bool
+
+    def count_if_fits(self, envelope: RemovedEnvelope, caps: MailboxCaps) -> bool:
+        """Count one more envelope, unless its lane is full."""
+        lane, size = envelope.lane, envelope.size
+        most, largest = caps.for_lane(Lane(lane))
+        if self.entries[lane] >= most or self.sizes[lane] + size > largest:
+            return False
+        self.entries[lane] += 1
+        self.sizes[lane] += size
+        return True
+
+
+@dataclass(slots=True)
+class _DepositRows:
+    """The rows to be written by one deposit."""
+
+    now: int
+    caps: MailboxCaps
+    deposited: list[Deposited] = field(default_factory=list)
+    expired: list[RemovedEnvelope] = field(default_factory=list)
+    dropped: list[RemovedEnvelope] = field(default_factory=list)
+    discarded: list[RemovedEnvelope] = field(default_factory=list)
+    admitted: list[RemovedEnvelope] = field(default_factory=list)
+
+    def add(self, box: _MailboxCounters, envelope: RemovedEnvelope, digest: bytes, expires_at: int) -> None:
+        """The next number of this mailbox, for an envelope or for its loss."""
+        loss = None
+        if box.is_ended:
+            self.discarded.append(envelope)
+            return
+        if expires_at <= self.now:
+            loss = LossReason.EXPIRED
+            self.expired.append(envelope)
+        elif not box.count_if_fits(envelope, self.caps):
+            loss = LossReason.CAP
+            digest = CAP_DIGEST
+            self.dropped.append(envelope)
+        else:
+            self.admitted.append(envelope)
+        box.seq += 1
+        box.head = next_head(box.head, box.seq, digest)
+        self.deposited.append(Deposited(box.key, box.seq, box.head, envelope.number, loss))
+
+
+def deposit(
+    connection: sqlite3.Connection, mailboxes: Collection[MailboxKey], caps: MailboxCaps, now: int
+) -> list[Deposited]:
+    """See MailStore.deposit."""
+    keys = json_list(mailboxes)
+    rows = connection.execute(_UNNUMBERED, [keys]).fetchall()
+    if not rows:
+        return []
+    boxes = {
+        key: _MailboxCounters(key, seq, head, counts[0::2], counts[1::2], bool(is_ended))
+        for key, seq, head, *counts, is_ended in connection.execute(_BOXES, [keys])
+    }
+    numbering = _DepositRows(now, caps)
+    for *columns, digest, expires_at in rows:
+        envelope = RemovedEnvelope(*columns)
+        numbering.add(boxes[envelope.mailbox], envelope, digest, expires_at)
+    _write(connection, numbering, boxes)
+    return numbering.deposited
+
+
+def _write(connection: sqlite3.Connection, numbering: _DepositRows, boxes: dict[MailboxKey, _MailboxCounters]) -> None:
+    done = numbering.deposited
+    connection.executemany(_NUMBER, [(each.seq, each.head, each.loss_reason, each.number) for each in done])
+    changed = [boxes[mailbox] for mailbox in dict.fromkeys(each.mailbox for each in done)]
+    connection.executemany(
+        _MOVE,
+        [
+            (box.seq, box.head, *(count[lane] for lane in Lane for count in (box.entries, box.sizes)), box.key)
+            for box in changed
+        ],
+    )
+    count_shares(connection, numbering.admitted)
+    if lost := numbering.expired + numbering.dropped + numbering.discarded:
+        connection.executemany(_DISCARD, [(each.number,) for each in numbering.discarded])
+        release_contents(connection, lost)
+        record_fates(connection, numbering.expired, CopyState.EXPIRED, numbering.now)
+        record_fates(connection, numbering.dropped + numbering.discarded, CopyState.DROPPED, numbering.now)
+
+
+def acknowledge(connection: sqlite3.Connection, points: Sequence[Acknowledgement], now: int) -> list[Cursor | None]:
+    """See MailStore.acknowledge."""
+    present: dict[MailboxKey, Cursor] = {}
+    right: list[Acknowledgement] = []
+    claims = {point.mailbox: point for point in points}
+    for key, seq, head, sent, claimed in connection.execute(_POINTS, [json_list([(p.mailbox, p.seq) for p in points])]):
+        point = claims[key]
+        present[key] = Cursor(seq, head)
+        if seq < point.seq <= max(point.sent_seq, sent) and claimed == point.head:
+            right.append(point)
+    forgotten = connection.execute(_FORGET, [json_list([(point.mailbox, point.seq) for point in right])])
+    late: list[RemovedEnvelope] = []
+    read: list[RemovedEnvelope] = []
+    for *columns, loss, expires_at in forgotten:
+        if loss is None:
+            (late if expires_at <= now else read).append(RemovedEnvelope(*columns))
+    connection.executemany(_ACKNOWLEDGED, [(point.seq, point.head, point.mailbox) for point in right])
+    free_capacity(connection, read + late)
+    release_contents(connection, read + late)
+    record_fates(connection, read, CopyState.ACKNOWLEDGED, now)
+    record_fates(connection, late, CopyState.EXPIRED, now)
+    present |= {point.mailbox: Cursor(point.seq, point.head) for point in right}
+    return [_cursor_for(point, present.get(point.mailbox)) for point in points]
+
+
+def _cursor_for(point: Acknowledgement, present: Cursor | None) -> Cursor | None:
+    return present if present is not None and point.seq <= present.seq else None

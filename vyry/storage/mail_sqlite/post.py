@@ -1,0 +1,184 @@
+"""Post on SQLite: a batch of messages, written with three statements whatever it holds."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+from uuid import UUID
+
+import orjson
+
+from vyry.clock import to_milliseconds
+from vyry.kernel.ids import ConversationId, MailboxKey, MessageId, UserId
+from vyry.mail.capacity import STRANGERS_OWNER, CapacityRequest, LaneCapacity, Usage
+from vyry.mail.store import MailboxCaps, Message, Outdated, PostOutcome, Preconditions
+from vyry.storage.mail_batch import IS_ACQUAINTANCE, PostBatch
+from vyry.storage.mail_sqlite.columns import json_list, moment, pack_numbers, unpack_numbers
+
+
+Key = tuple[MailboxKey, MessageId]
+#: So many fit into one statement on every SQLite.
+_KEYS_AT_ONCE: Final = 400
+#: The cross join has SQLite look up each key; of its own accord it would read the whole table for `IN (VALUES ...)`.
+_OUTCOMES: Final = """
+WITH k (sender, message_id) AS (VALUES {})
+SELECT m.sender, m.message_id, m.fingerprint, m.accepted_at, m.mailboxes, m.numbers
+FROM k CROSS JOIN message m WHERE m.sender = k.sender AND m.message_id = k.message_id"""
+_EPOCHS: Final = "SELECT id, device_list_epoch FROM account WHERE id IN (SELECT value FROM json_each(?))"
+_VERSIONS: Final = "SELECT id, version FROM conversation WHERE id IN (SELECT value FROM json_each(?))"
+_LAST_NUMBER: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'envelope'"
+_MAILBOX_COUNTERS: Final = """
+SELECT id, mail_entries, mail_bytes, control_entries, control_bytes, notice_entries, notice_bytes FROM mailbox
+WHERE id IN (SELECT value FROM json_each(?)) AND NOT is_ended"""
+#: Parameter: a list of [mailbox, lane, account, is_near].
+_SHARES: Final = f"""
+SELECT w.n, w.share, coalesce(s.entries, 0), coalesce(s.size, 0)
+FROM (
+  SELECT k.n, k.mailbox, k.lane, CASE WHEN k.account IS NULL OR k.account = d.account_id THEN NULL WHEN k.is_near OR {IS_ACQUAINTANCE} THEN k.account ELSE :strangers END AS share
+  FROM (
+    SELECT p.key AS n, json_extract(p.value, '$[0]') AS mailbox, json_extract(p.value, '$[1]') AS lane,
+      json_extract(p.value, '$[2]') AS account, json_extract(p.value, '$[3]') AS is_near FROM json_each(:places) p
+  ) k LEFT JOIN device d ON d.mailbox = k.mailbox
+) w LEFT JOIN mailbox_share s ON s.mailbox = w.mailbox AND s.share = w.share AND s.lane = w.lane"""
+#: There is one writer, so counting on from the sender's last one is exact; of what was retired nobody asks.
+_MESSAGE: Final = """
+INSERT INTO message (sender, message_id, fingerprint, accepted_at, mailboxes, numbers, conversation_id, ordinal)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT coalesce(max(ordinal), 0) + 1 FROM message WHERE sender = ?1))"""
+_CONTENT: Final = "INSERT INTO content (id, copies, packed) VALUES (?, ?, ?)"
+_ENVELOPE: Final = """
+INSERT INTO envelope (id, mailbox, content, digest, size, share, lane, expires_at, accepted_at, is_urgent)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+#: An unknown or ended mailbox has no room at all.
+Capacities = dict[CapacityRequest, LaneCapacity]
+
+
+def post(
+    connection: sqlite3.Connection, messages: Sequence[Message], guards: Preconditions, caps: MailboxCaps
+) -> list[PostOutcome] | Outdated:
+    """See MailStore.post; runs inside a write transaction."""
+    outdated = _find_outdated(connection, guards)
+    if outdated.users or outdated.conversations:
+        return outdated
+    batch = _PostRows(
+        connection.execute(_LAST_NUMBER).fetchone()[0],
+        _load_capacities(connection, PostBatch(messages), caps),
+        caps,
+    )
+    before = load_outcomes(connection, [(message.sender, message.message_id) for message in messages])
+    outcomes = [
+        batch.find_repeat(each) or before.get((each.sender, each.message_id)) or batch.add(each) for each in messages
+    ]
+    connection.executemany(_MESSAGE, batch.messages)
+    connection.executemany(_CONTENT, batch.contents)
+    connection.executemany(_ENVELOPE, batch.envelopes)
+    return outcomes
+
+
+def _find_outdated(connection: sqlite3.Connection, guards: Preconditions) -> Outdated:
+    users: set[UserId] = set()
+    conversations: set[ConversationId] = set()
+    if guards.epochs:
+        epochs = dict(connection.execute(_EPOCHS, [json_list(map(str, guards.epochs))]))
+        users = {user for user, epoch in guards.epochs.items() if epochs.get(str(user)) != epoch}
+    if guards.versions:
+        versions = dict(connection.execute(_VERSIONS, [json_list(map(str, guards.versions))]))
+        conversations = {each for each, version in guards.versions.items() if versions.get(str(each)) != version}
+    return Outdated(frozenset(users), frozenset(conversations))
+
+
+def _load_capacities(connection: sqlite3.Connection, batch: PostBatch, caps: MailboxCaps) -> Capacities:
+    boxes, _ = batch.largest_copies()
+    lanes = {key: held for key, *held in connection.execute(_MAILBOX_COUNTERS, [json_list(boxes)])}
+    asked = batch.capacity_requests(lanes)
+    rooms = {place: LaneCapacity(Usage(*lanes[place.mailbox][2 * place.lane : 2 * place.lane + 2])) for place in asked}
+    # Where a lane is nearly empty, nothing is counted by sender.
+    busy = [place for place, size in asked.items() if not rooms[place].is_nearly_empty(caps.for_lane(place.lane), size)]
+    if busy:
+        places = orjson.dumps([list(place) for place in busy]).decode()
+        for n, share, *held in connection.execute(_SHARES, {"places": places, "strangers": str(STRANGERS_OWNER)}):
+            rooms[busy[n]] = LaneCapacity(rooms[busy[n]].lane_usage, share and UUID(share), Usage(*held))
+    return rooms
+
+
+def load_outcomes(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, PostOutcome]:
+    """The stored outcomes of those of these messages that were accepted before."""
+    found: dict[Key, PostOutcome] = {}
+    rest = iter(keys)
+    while some := list(islice(rest, _KEYS_AT_ONCE)):
+        values = ", ".join(["(?, ?)"] * len(some))
+        parameters = [part for sender, message_id in some for part in (sender, message_id.bytes)]
+        for sender, message_id, fingerprint, accepted_at, mailboxes, numbers in connection.execute(
+            _OUTCOMES.format(values), parameters
+        ):
+            found[sender, MessageId(UUID(bytes=message_id))] = PostOutcome(
+                fingerprint,
+                moment(accepted_at),
+                [MailboxKey(key) for key in unpack_numbers(mailboxes)],
+                [number or None for number in unpack_numbers(numbers)],
+                is_repeat=True,
+            )
+    return found
+
+
+@dataclass(slots=True)
+class _PostRows:
+    """The rows to be written. A content is stored under the number of its first copy, so it needs no counter of its own."""
+
+    last_number: int
+    rooms: Capacities
+    caps: MailboxCaps
+    messages: list[tuple[object, ...]] = field(default_factory=list)
+    contents: list[tuple[int, int, bytes]] = field(default_factory=list)
+    envelopes: list[tuple[object, ...]] = field(default_factory=list)
+    _outcomes: dict[Key, PostOutcome] = field(default_factory=dict)
+
+    def find_repeat(self, message: Message) -> PostOutcome | None:
+        """The outcome of an earlier message of this batch with the same key."""
+        first = self._outcomes.get((message.sender, message.message_id))
+        return None if first is None else first._replace(is_repeat=True)
+
+    def add(self, message: Message) -> PostOutcome:
+        """Number the copies that fit, and note the rows. If none does, nothing is noted: the key stays free."""
+        accepted_at = to_milliseconds(message.accepted_at)
+        mailboxes = [copy.mailbox for copy in message.copies]
+        numbers = self._number(message, accepted_at)
+        stored = PostOutcome(message.fingerprint, moment(accepted_at), mailboxes, numbers, is_repeat=False)
+        if mailboxes and not any(numbers):
+            return stored
+        self.messages.append(
+            (
+                message.sender,
+                message.message_id.bytes,
+                message.fingerprint,
+                accepted_at,
+                pack_numbers(mailboxes),
+                pack_numbers([number or 0 for number in numbers]),
+                message.conversation_id and message.conversation_id.bytes,
+            )
+        )
+        self._outcomes[message.sender, message.message_id] = stored
+        return stored
+
+    def _number(self, message: Message, accepted_at: int) -> list[int | None]:
+        numbers: list[int | None] = []
+        first_of: dict[int, int] = {}
+        copies: Counter[int] = Counter()
+        facts = int(message.lane), to_milliseconds(message.expires_at), accepted_at, message.is_urgent
+        for copy in message.copies:
+            content, limit = message.contents[copy.content], self.caps.for_lane(message.lane)
+            room = self.rooms.get(message.capacity_request(copy))
+            if room is None or not room.fits(limit, content.size):
+                numbers.append(None)
+                continue
+            share = room.counted_owner(limit, content.size)
+            self.last_number = number = self.last_number + 1
+            first = first_of.setdefault(copy.content, number)
+            copies[copy.content] += 1
+            whose = share and str(share)
+            self.envelopes.append((number, copy.mailbox, first, content.digest, content.size, whose, *facts))
+            numbers.append(number)
+        self.contents += [(first, copies[at], message.contents[at].packed) for at, first in first_of.items()]
+        return numbers

@@ -1,0 +1,107 @@
+"""What envelopes leave behind on SQLite: a fate for their sender, a body less, room in their mailbox."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vyry.kernel.ids import MailboxKey
+from vyry.mail.envelope import Lane, LossReason
+from vyry.mail.store import CopyState
+from vyry.storage.mail_sqlite.columns import pack_numbers
+
+
+#: The states of table fate.
+STATE_NUMBERS: Final = {CopyState.ACKNOWLEDGED: 1, CopyState.EXPIRED: 2, CopyState.DROPPED: 3}
+STATES_BY_NUMBER: Final = {number: state for state, number in STATE_NUMBERS.items()}
+#: What `Gone` is read from.
+ENVELOPE_COLUMNS: Final = "id, mailbox, content, lane, size, share"
+
+_FATE: Final = "INSERT INTO fate (mailbox, at, state, numbers) VALUES (?, ?, ?, ?)"
+_LAST_READER: Final = "DELETE FROM content WHERE id = ? AND copies <= ?"
+_ONE_OF_MANY: Final = "UPDATE content SET copies = copies - ? WHERE id = ?"
+_LOSE: Final = "UPDATE envelope SET loss = ? WHERE id = ?"
+_FREE_CAPACITY: Final = """
+UPDATE mailbox SET mail_entries = mail_entries - ?, mail_bytes = mail_bytes - ?,
+  control_entries = control_entries - ?, control_bytes = control_bytes - ?, notice_entries = notice_entries - ?, notice_bytes = notice_bytes - ? WHERE id = ?"""
+_COUNT: Final = """
+INSERT INTO mailbox_share (mailbox, share, lane, entries, size) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (mailbox, share, lane) DO UPDATE SET entries = entries + excluded.entries, size = size + excluded.size"""
+_COUNT_OFF: Final = (
+    "UPDATE mailbox_share SET entries = entries - ?, size = size - ? WHERE mailbox = ? AND share = ? AND lane = ?"
+)
+_NOTHING_LEFT: Final = "DELETE FROM mailbox_share WHERE mailbox = ? AND share = ? AND lane = ? AND entries <= 0"
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedEnvelope:
+    """An envelope whose content is needed no more."""
+
+    number: int
+    mailbox: MailboxKey
+    content: int
+    lane: int
+    size: int
+    #: For whom it counts in `mailbox_share`; None for nobody.
+    share: str | None
+
+
+def mark_lost(connection: sqlite3.Connection, envelopes: Sequence[RemovedEnvelope], loss: LossReason, at: int) -> None:
+    """Turn numbered envelopes into losses: number and head stay."""
+    connection.executemany(_LOSE, [(int(loss), each.number) for each in envelopes])
+    free_capacity(connection, envelopes)
+    release_contents(connection, envelopes)
+    record_fates(connection, envelopes, CopyState.EXPIRED if loss is LossReason.EXPIRED else CopyState.DROPPED, at)
+
+
+def count_shares(connection: sqlite3.Connection, envelopes: Iterable[RemovedEnvelope]) -> None:
+    """These are numbered now, and count for those in whose name they were accepted."""
+    connection.executemany(_COUNT, [(*of, entries, size) for of, (entries, size) in _shares(envelopes).items()])
+
+
+def _shares(envelopes: Iterable[RemovedEnvelope]) -> dict[tuple[MailboxKey, str, int], tuple[int, int]]:
+    found: dict[tuple[MailboxKey, str, int], tuple[int, int]] = {}
+    for each in envelopes:
+        if each.share is not None:
+            entries, size = found.get((each.mailbox, each.share, each.lane), (0, 0))
+            found[each.mailbox, each.share, each.lane] = entries + 1, size + each.size
+    return found
+
+
+def free_capacity(connection: sqlite3.Connection, envelopes: Sequence[RemovedEnvelope]) -> None:
+    """These count against no cap any more, and for nobody."""
+    if shares := _shares(envelopes):
+        connection.executemany(_COUNT_OFF, [(*held, *of) for of, held in shares.items()])
+        connection.executemany(_NOTHING_LEFT, list(shares))
+    entries: Counter[tuple[MailboxKey, int]] = Counter()
+    sizes: Counter[tuple[MailboxKey, int]] = Counter()
+    for each in envelopes:
+        entries[each.mailbox, each.lane] += 1
+        sizes[each.mailbox, each.lane] += each.size
+    connection.executemany(
+        _FREE_CAPACITY,
+        [
+            (*(count[box, lane] for lane in Lane for count in (entries, sizes)), box)
+            for box in {mailbox for mailbox, _ in entries}
+        ],
+    )
+
+
+def release_contents(connection: sqlite3.Connection, envelopes: Iterable[RemovedEnvelope]) -> None:
+    """Delete the bodies whose last copy this was; the others have so many copies less."""
+    copies = Counter(each.content for each in envelopes)
+    if connection.executemany(_LAST_READER, copies.items()).rowcount < len(copies):
+        connection.executemany(_ONE_OF_MANY, [(count, content) for content, count in copies.items()])
+
+
+def record_fates(
+    connection: sqlite3.Connection, envelopes: Iterable[RemovedEnvelope], state: CopyState, at: int
+) -> None:
+    """Write down what became of these, one row a mailbox."""
+    numbers: dict[MailboxKey, list[int]] = {}
+    for each in envelopes:
+        numbers.setdefault(each.mailbox, []).append(each.number)
+    connection.executemany(
+        _FATE, [(mailbox, at, STATE_NUMBERS[state], pack_numbers(inside)) for mailbox, inside in numbers.items()]
+    )

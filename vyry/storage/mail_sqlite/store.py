@@ -1,0 +1,145 @@
+"""The mail store on a SQLite file: one writer thread runs all waiting jobs in one transaction, one reader thread reads beside it.
+
+Nothing is told before it is committed, and a commit is on the disk (synchronous=FULL); so the reader sees all that anybody was told.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from vyry.clock import Clock, to_milliseconds
+from vyry.errors import NotFound, StaleHead
+from vyry.kernel.ids import MailboxKey
+from vyry.mail.envelope import LossReason
+from vyry.mail.store import (
+    Acknowledgement,
+    CollectRequest,
+    Cursor,
+    Deposited,
+    Entry,
+    MailboxCaps,
+    MailboxState,
+    MailUpkeep,
+    Message,
+    Outdated,
+    PostOutcome,
+    Preconditions,
+    ResumeInfo,
+)
+from vyry.storage.mail_sqlite.columns import json_list
+from vyry.storage.mail_sqlite.deposit import acknowledge, deposit
+from vyry.storage.mail_sqlite.post import post
+from vyry.storage.mail_sqlite.removal import ENVELOPE_COLUMNS, RemovedEnvelope, mark_lost
+from vyry.storage.mail_sqlite.thread import SqliteThread, open_thread
+from vyry.storage.mail_sqlite.upkeep import (
+    LAST_MESSAGE,
+    STATE_COLUMNS,
+    SqliteMailUpkeep,
+    greeting_from_row,
+    state_from_row,
+)
+
+
+_DEFAULT_CAPS: Final = MailboxCaps()
+_STATES: Final = f"SELECT {STATE_COLUMNS} FROM mailbox WHERE id IN (SELECT value FROM json_each(?))"
+_OPEN: Final = f"""
+UPDATE mailbox SET connection = connection + 1, sent_seq = max(sent_seq, :after)
+WHERE id = :mailbox AND NOT is_ended AND (
+  :after = acknowledged_seq AND (:head = acknowledged_head OR :head IS NULL AND :after = 0)
+  OR :after > acknowledged_seq
+  AND EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq = :after AND e.head = :head))
+RETURNING {STATE_COLUMNS}, {LAST_MESSAGE}"""
+_SENT: Final = "UPDATE mailbox SET sent_seq = ? WHERE id = ? AND sent_seq < ?"
+_ENTRIES: Final = """
+SELECT e.seq, e.head, e.id, e.loss, e.expires_at, e.size, c.packed FROM envelope e LEFT JOIN content c ON c.id = e.content
+WHERE e.mailbox = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"""
+_ENTRY: Final = f"SELECT {ENVELOPE_COLUMNS}, loss FROM envelope WHERE mailbox = ? AND seq = ?"
+
+
+@asynccontextmanager
+async def open_sqlite_mail(
+    path: Path, clock: Clock, caps: MailboxCaps = _DEFAULT_CAPS
+) -> AsyncIterator["SqliteMailStore"]:
+    """The store in this migrated file, for as long as the block lasts. Several processes may have the file open."""
+    async with open_thread(path, "BEGIN IMMEDIATE") as writer, open_thread(path, "BEGIN") as reader:
+        yield SqliteMailStore(writer, reader, clock, caps)
+
+
+class SqliteMailStore:
+    """MailStore on SQLite."""
+
+    def __init__(self, writer: SqliteThread, reader: SqliteThread, clock: Clock, caps: MailboxCaps) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._clock = clock
+        self._caps = caps
+        self.upkeep: MailUpkeep = SqliteMailUpkeep(writer, reader, clock)
+
+    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
+        return await self._writer.run(lambda connection: post(connection, messages, guards, self._caps))
+
+    async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
+        now = self._now()
+        return await self._writer.run(lambda connection: deposit(connection, mailboxes, self._caps, now))
+
+    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
+        return await self._writer.run(lambda connection: _open_mailbox(connection, mailbox, after, head))
+
+    async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
+        await self._writer.run(lambda connection: connection.execute(_SENT, [seq, mailbox, seq]))
+
+    async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
+        rows = await self._reader.run(lambda connection: connection.execute(_STATES, [json_list(mailboxes)]).fetchall())
+        return [state_from_row(row) for row in rows]
+
+    async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
+        now = self._now()
+        return await self._reader.run(
+            lambda connection: [entry for want in wants for entry in _collect(connection, want, now)]
+        )
+
+    async def acknowledge(self, points: Sequence[Acknowledgement]) -> list[Cursor | None]:
+        now = self._now()
+        return await self._writer.run(lambda connection: acknowledge(connection, points, now))
+
+    async def discard(self, mailbox: MailboxKey, seq: int) -> bool:
+        now = self._now()
+        return await self._writer.run(lambda connection: _discard(connection, mailbox, seq, now))
+
+    def _now(self) -> int:
+        # What its life ended is lost for good: a clock in doubt does not decide that.
+        return to_milliseconds(self._clock.confirmed_now())
+
+
+def _open_mailbox(connection: sqlite3.Connection, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
+    row = connection.execute(_OPEN, {"mailbox": mailbox, "after": after, "head": head}).fetchone()
+    if row is not None:
+        return greeting_from_row(row)
+    states = [state_from_row(each) for each in connection.execute(_STATES, [json_list([mailbox])])]
+    if not states or states[0].is_ended:
+        raise NotFound
+    raise StaleHead(cursor=states[0].acknowledged)
+
+
+def _collect(connection: sqlite3.Connection, want: CollectRequest, now: int) -> Iterator[Entry]:
+    """Rows are fetched one by one, so a body beyond the window is never read."""
+    total = 0
+    rows = connection.execute(_ENTRIES, [want.mailbox, want.after_seq, want.max_entries])
+    for position, (seq, head, number, loss, expires_at, size, packed) in enumerate(rows):
+        lost = LossReason(loss) if loss else LossReason.EXPIRED if expires_at <= now else None
+        total += 0 if lost else size
+        if position and total > want.max_bytes:
+            return
+        yield Entry(want.mailbox, seq, head, number, lost, None if lost else packed)
+
+
+def _discard(connection: sqlite3.Connection, mailbox: MailboxKey, seq: int, now: int) -> bool:
+    row = connection.execute(_ENTRY, [mailbox, seq]).fetchone()
+    if row is None:
+        return False
+    *columns, loss = row
+    if loss is None:
+        mark_lost(connection, [RemovedEnvelope(*columns)], LossReason.PARKED, now)
+    return True

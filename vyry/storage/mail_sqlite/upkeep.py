@@ -1,0 +1,175 @@
+"""What the sweeper, the metrics and a curious sender ask of the mail store on SQLite."""
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from vyry.clock import Clock, to_milliseconds
+from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
+from vyry.mail.envelope import LossReason
+from vyry.mail.store import CopyState, CopyStatus, Cursor, MailboxState, PostOutcome, ResumeInfo
+from vyry.storage.mail_sqlite.columns import json_list, moment, unpack_numbers
+from vyry.storage.mail_sqlite.post import load_outcomes
+from vyry.storage.mail_sqlite.removal import ENVELOPE_COLUMNS, STATES_BY_NUMBER, RemovedEnvelope, mark_lost
+from vyry.storage.mail_sqlite.thread import SqliteThread
+
+
+STATE_COLUMNS: Final = "id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended"
+#: One step into an index: see LAST of the store on PostgreSQL.
+LAST_MESSAGE: Final = """
+(SELECT p.message_id FROM message p WHERE p.sender = mailbox.id AND p.ordinal IS NOT NULL ORDER BY p.ordinal DESC LIMIT 1)"""
+_LOAD_MAILBOX: Final = f"SELECT {STATE_COLUMNS}, {LAST_MESSAGE} FROM mailbox WHERE id = ?"
+_UNNUMBERED: Final = """
+SELECT mailbox FROM envelope WHERE seq IS NULL AND accepted_at < ?
+GROUP BY mailbox ORDER BY min(accepted_at) LIMIT ?"""
+_EXPIRED: Final = f"""
+SELECT {ENVELOPE_COLUMNS} FROM envelope WHERE seq IS NOT NULL AND loss IS NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"""
+_RETIRE_MESSAGES: Final = """
+DELETE FROM message WHERE (sender, message_id) IN (SELECT sender, message_id FROM message WHERE accepted_at < ? LIMIT ?)"""
+_RETIRE_FATES: Final = "DELETE FROM fate WHERE id IN (SELECT id FROM fate WHERE at < ? LIMIT ?)"
+_MESSAGES: Final = """
+SELECT m.mailboxes, m.numbers, m.accepted_at, m.conversation_id FROM device d JOIN message m ON m.sender = d.mailbox
+WHERE d.account_id = ? AND m.message_id = ?"""
+_ADDRESSES: Final = """
+SELECT mailbox, account_id, device_id FROM device WHERE mailbox IN (SELECT value FROM json_each(?))"""
+_STORED: Final = """
+SELECT id, seq, expires_at FROM envelope WHERE id IN (SELECT value FROM json_each(?)) AND loss IS NULL"""
+_FATES: Final = """
+SELECT state, at, numbers FROM fate WHERE mailbox IN (SELECT value FROM json_each(?)) AND at >= ?"""
+#: A fate is younger than its message; so much may the clocks of two processes differ.
+_CLOCK_STEP_MILLISECONDS: Final = 3_600_000
+_WAITING: Final = "SELECT coalesce(sum(seq - acknowledged_seq), 0) FROM mailbox WHERE NOT is_ended"
+_OLDEST: Final = "SELECT min(accepted_at) FROM envelope WHERE seq IS NULL"
+
+
+class SqliteMailUpkeep:
+    """MailUpkeep on SQLite."""
+
+    def __init__(self, writer: SqliteThread, reader: SqliteThread, clock: Clock) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._clock = clock
+
+    async def find_unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
+        rows = await self._reader.run(
+            lambda connection: connection.execute(_UNNUMBERED, [to_milliseconds(older_than), limit]).fetchall()
+        )
+        return [MailboxKey(key) for (key,) in rows]
+
+    async def expire(self, now: datetime, limit: int) -> int:
+        return await self._writer.run(lambda connection: _expire(connection, to_milliseconds(now), limit))
+
+    async def delete_old_outcomes(self, before: datetime, limit: int) -> int:
+        return await self._writer.run(lambda connection: _retire(connection, to_milliseconds(before), limit))
+
+    async def copy_statuses(self, account: UserId, message_id: MessageId) -> list[CopyStatus] | None:
+        now = to_milliseconds(self._clock.confirmed_now())
+        return await self._reader.run(lambda connection: _fates(connection, (account, message_id), now))
+
+    async def load_outcomes(
+        self, keys: Collection[tuple[MailboxKey, MessageId]]
+    ) -> dict[tuple[MailboxKey, MessageId], PostOutcome]:
+        return await self._reader.run(lambda connection: load_outcomes(connection, list(keys)))
+
+    async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
+        row = await self._reader.run(lambda connection: connection.execute(_LOAD_MAILBOX, [mailbox]).fetchone())
+        return None if row is None else greeting_from_row(row)
+
+    async def measure_backlog(self) -> tuple[int, float]:
+        now = to_milliseconds(self._clock.now())
+        return await self._reader.run(lambda connection: _depth(connection, now))
+
+
+def _expire(connection: sqlite3.Connection, now: int, limit: int) -> int:
+    late = [RemovedEnvelope(*row) for row in connection.execute(_EXPIRED, [now, limit])]
+    if late:
+        mark_lost(connection, late, LossReason.EXPIRED, now)
+    return len(late)
+
+
+def _retire(connection: sqlite3.Connection, before: int, limit: int) -> int:
+    messages = connection.execute(_RETIRE_MESSAGES, [before, limit]).rowcount
+    return messages + connection.execute(_RETIRE_FATES, [before, limit - messages]).rowcount
+
+
+def _fates(connection: sqlite3.Connection, message: tuple[UserId, MessageId], now: int) -> list[CopyStatus] | None:
+    account, message_id = message
+    messages = connection.execute(_MESSAGES, [str(account), message_id.bytes]).fetchall()
+    if not messages:
+        return None
+    copies = [
+        (mailbox, number, accepted_at, said_in)
+        for mailboxes, numbers, accepted_at, said_in in messages
+        for mailbox, number in zip(unpack_numbers(mailboxes), unpack_numbers(numbers), strict=True)
+    ]
+    boxes = json_list([mailbox for mailbox, *_ in copies])
+    addresses = {
+        mailbox: DeviceAddress(UserId(UUID(user)), DeviceId(device))
+        for mailbox, user, device in connection.execute(_ADDRESSES, [boxes])
+    }
+    numbers = {number for _, number, *_ in copies}
+    since = min(now, *(accepted_at for *_, accepted_at, _ in messages)) - _CLOCK_STEP_MILLISECONDS
+    known = _stored_states(connection, numbers, now) | _recorded_states(connection, numbers, boxes, since)
+    return [
+        CopyStatus(
+            addresses[mailbox],
+            state,
+            moment(at or accepted_at),
+            moment(accepted_at),
+            None if said_in is None else ConversationId(UUID(bytes=said_in)),
+        )
+        for mailbox, number, accepted_at, said_in in copies
+        if mailbox in addresses
+        # Neither here nor noted: it was skipped, or it went with its mailbox.
+        for state, at in [known.get(number, (CopyState.DROPPED, None))]
+    ]
+
+
+def _stored_states(
+    connection: sqlite3.Connection, numbers: set[int], now: int
+) -> dict[int, tuple[CopyState, int | None]]:
+    return {
+        number: (CopyState.ACCEPTED, None)
+        if seq is None
+        else (CopyState.EXPIRED, expires_at)
+        if expires_at <= now
+        else (CopyState.DEPOSITED, None)
+        for number, seq, expires_at in connection.execute(_STORED, [json_list(numbers)])
+    }
+
+
+def _recorded_states(
+    connection: sqlite3.Connection, numbers: set[int], boxes: str, since: int
+) -> dict[int, tuple[CopyState, int | None]]:
+    return {
+        number: (STATES_BY_NUMBER[state], at)
+        for state, at, packed in connection.execute(_FATES, [boxes, since])
+        for number in numbers.intersection(unpack_numbers(packed))
+    }
+
+
+def _depth(connection: sqlite3.Connection, now: int) -> tuple[int, float]:
+    (waiting,) = connection.execute(_WAITING).fetchone()
+    (oldest,) = connection.execute(_OLDEST).fetchone()
+    return waiting, 0.0 if oldest is None else (now - oldest) / 1000
+
+
+def greeting_from_row(row: Sequence[Any]) -> ResumeInfo:
+    """The mailbox of a row with STATE and LAST, and its last message."""
+    *state, last = row
+    return ResumeInfo(state_from_row(state), None if last is None else MessageId(UUID(bytes=last)))
+
+
+def state_from_row(row: Sequence[Any]) -> MailboxState:
+    """The mailbox of a row with STATE."""
+    key, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, opened, is_ended = row
+    return MailboxState(
+        key,
+        MailboxId(UUID(mailbox_id)),
+        Cursor(seq, head),
+        Cursor(acknowledged_seq, acknowledged_head),
+        opened,
+        bool(is_ended),
+    )

@@ -1,0 +1,153 @@
+"""Notices in flight: written in the transaction that they tell of, taken from there into mailboxes by the sorting room. A crash loses none.
+
+Many of them may be caused by one account, for many recipients each. So of those that a later one of the same kind makes void only the last waits, and
+the sorting room takes turns: the first notice that each account caused, then the second of each (docs/adr/0027-notices-take-turns.md).
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.kernel.ids import ConversationId, MailboxKey, MessageId, UserId, new_id
+from vyry.mail.deferred_notices import DeferredNotice
+from vyry.mail.notices import PendingNotice
+from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.deferred_notices import defer_notices
+from vyry.storage.models import NoticeRow
+from vyry.storage.raw_sql import fetch, to_uuid
+
+
+class Audience(Enum):
+    """Who is told."""
+
+    #: All live devices of the account.
+    OWN = "own"
+    #: All live devices of those who share a conversation with it, but not a direct one in which one blocks the other.
+    PEERS = "peers"
+    #: All live devices of the members of the conversation, which stands in the place of the account.
+    MEMBERS = "members"
+
+
+_MAILBOXES = {
+    Audience.OWN: "SELECT mailbox FROM device WHERE account_id = $1 AND ended_at IS NULL ORDER BY mailbox",
+    Audience.PEERS: """
+        SELECT mailbox FROM device WHERE ended_at IS NULL AND account_id IN (
+            SELECT theirs.account_id FROM member mine JOIN member theirs ON theirs.conversation_id = mine.conversation_id
+            JOIN conversation c ON c.id = mine.conversation_id
+            WHERE mine.account_id = $1 AND theirs.account_id <> $1 AND (c.kind = 'group' OR NOT EXISTS (
+                SELECT 1 FROM block b WHERE (b.account_id = $1 AND b.blocked_id = theirs.account_id)
+                    OR (b.account_id = theirs.account_id AND b.blocked_id = $1))))
+        ORDER BY mailbox""",
+    Audience.MEMBERS: """
+        SELECT mailbox FROM device WHERE ended_at IS NULL AND account_id IN (SELECT account_id FROM member WHERE conversation_id = $1)
+        ORDER BY mailbox""",
+}
+_REPLACED = "DELETE FROM notice WHERE conversation_id = $1"
+_OLDER = """
+    DELETE FROM notice WHERE account_id = $1 AND audience = $2 AND body->>'name' = $3 AND COALESCE(body->>'conversationId', '') = $4
+    RETURNING body->>'identityChanged' AS identity_changed"""
+#: Group changes have many recipients and are no news of security: they come after all else.
+_NEXT_IDS = """
+    SELECT id FROM (
+        SELECT id, at, audience, row_number() OVER (PARTITION BY COALESCE(caused_by, account_id) ORDER BY at, id) AS turn FROM notice) waiting
+    ORDER BY audience = 'members', turn, audience <> 'own', at, id LIMIT $1"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewNotice:
+    """Who of or around an account is to be told what. `body` is the `notice` object of api.md section 7; the device `without` knows already."""
+
+    account_id: UUID
+    audience: Audience
+    body: Mapping[str, object]
+    at: datetime
+    excluded_mailbox: MailboxKey | None = None
+    #: In whose turn it is posted, when that is not the account: another account, or the conversation whose change it is.
+    caused_by: UUID | None = None
+
+
+async def enqueue_notice(
+    inside: BaseDBAsyncClient, notice: NewNotice, conversation_id: ConversationId | None = None
+) -> None:
+    """Have them told once the transaction is committed. With a conversation it is the one notice of it that waits."""
+    _ = await NoticeRow.create(
+        inside,
+        id=new_id(),
+        account_id=notice.account_id,
+        audience=notice.audience.value,
+        without=notice.excluded_mailbox,
+        body=dict(notice.body),
+        at=notice.at,
+        conversation_id=conversation_id,
+        caused_by=notice.caused_by,
+    )
+
+
+async def enqueue_conversation_changed(
+    inside: BaseDBAsyncClient, changed: tuple[UUID, int], gone: Collection[UserId], at: datetime
+) -> None:
+    """Have the members told which version the conversation has, and those who are `gone`. Inside the transaction that holds its lock.
+
+    What waits of it is replaced, under another id: a node that is just posting the older one loses nothing, and tells of both.
+    """
+    key, version = changed
+    body = {"name": "conversationChanged", "conversationId": str(key), "version": version}
+    await fetch(inside, _REPLACED, key)
+    await enqueue_notice(inside, NewNotice(key, Audience.MEMBERS, body, at), ConversationId(key))
+    for user in gone:
+        telling = NewNotice(user, Audience.OWN, body, at, caused_by=key)
+        await _delete_older(inside, telling)
+        await enqueue_notice(inside, telling)
+
+
+async def enqueue_devices_changed(
+    inside: BaseDBAsyncClient, account_id: UUID, epoch: int, at: datetime, *, identity_changed: bool = False
+) -> None:
+    """Have the peers told that the device list of this account is another one. Inside the transaction that holds the account's lock.
+
+    What waits of it is replaced, as for `conversation_changed`; that the identity changed is told as long as one of those replaced said so.
+    """
+    body = {"name": "devicesChanged", "userId": str(account_id), "epoch": epoch, "identityChanged": identity_changed}
+    telling = NewNotice(account_id, Audience.PEERS, body, at)
+    # JSON's true is a word on PostgreSQL and 1 on SQLite.
+    if any(said in ("true", 1) for said in await _delete_older(inside, telling)):
+        body["identityChanged"] = True
+    await enqueue_notice(inside, telling)
+
+
+async def _delete_older(inside: BaseDBAsyncClient, notice: NewNotice) -> list[object]:
+    """Drop what waits of the same kind for the same audience; answers what each of those said of the identity."""
+    kind = str(notice.body["name"]), str(notice.body.get("conversationId", ""))
+    older = await fetch(inside, _OLDER, notice.account_id, notice.audience.value, *kind)
+    return [row["identity_changed"] for row in older]
+
+
+class TortoiseNoticeOutbox:
+    """NoticeOutbox on PostgreSQL or SQLite."""
+
+    async def load_pending(self, limit: int, copies: int) -> list[PendingNotice]:
+        async with database_guard():
+            ids = [to_uuid(row["id"]) for row in await fetch(connection(), _NEXT_IDS, limit)]
+            rows = {row.id: row for row in await NoticeRow.filter(id__in=ids)}
+            found: list[PendingNotice] = []
+            # One that another worker has posted meanwhile is not there any more.
+            for row in (rows[each] for each in ids if each in rows):
+                found.append(PendingNotice(MessageId(row.id), row.body, await self._mailboxes(row)))
+                copies -= len(found[-1].mailboxes)
+                if copies <= 0:
+                    break
+            return found
+
+    async def complete(self, notices: Collection[MessageId], deferred: Collection[DeferredNotice] = ()) -> None:
+        async with transaction() as inside:
+            await NoticeRow.filter(id__in=list(notices)).using_db(inside).delete()
+            if deferred:
+                await defer_notices(inside, deferred)
+
+    async def _mailboxes(self, row: NoticeRow) -> list[MailboxKey]:
+        found = await fetch(connection(), _MAILBOXES[Audience(row.audience)], row.account_id)
+        return [MailboxKey(each["mailbox"]) for each in found if each["mailbox"] != row.without]

@@ -1,0 +1,205 @@
+"""One-time-code challenges in the database, and what was sent."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.accounts.otp import Challenge, CodeHashes, Guess, PhoneHashes, Purpose
+from vyry.accounts.otp_limits import (
+    CODE_LIFETIME,
+    DAY,
+    HOUR,
+    PROVEN_AGE,
+    OtpAdmission,
+    OtpCounterKeys,
+    OtpHistory,
+    OtpLimits,
+    OtpRefusal,
+    decide,
+)
+from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.models import OtpChallengeRow
+from vyry.storage.raw_sql import fetch, to_datetime
+
+
+#: The lock that everybody takes who spends, on PostgreSQL.
+_SPENDING: Final = 0x0719_5AFE
+_LOCK: Final = "SELECT pg_advisory_xact_lock(subject) FROM unnest($1::bigint[]) AS subject"
+_MOMENTS: Final = """
+SELECT 'number' AS subject, at
+FROM (SELECT at FROM otp_sent WHERE phone_hash = $1 AND network = $2 AND at > $4 ORDER BY at DESC LIMIT $8) AS of_number
+UNION ALL
+SELECT 'total' AS subject, at FROM (SELECT at FROM otp_sent WHERE phone_hash = $1 AND at > $5 ORDER BY at DESC LIMIT $9) AS of_total
+UNION ALL
+SELECT 'network' AS subject, at FROM (SELECT at FROM otp_sent WHERE network = $2 AND at > $6 ORDER BY at DESC LIMIT $10) AS of_network
+UNION ALL
+SELECT 'prefix' AS subject, at
+FROM (SELECT at FROM otp_sent WHERE prefix = $3 AND at > $7 AND NOT is_verified ORDER BY at DESC LIMIT $11) AS of_prefix
+"""
+_IS_PROVEN: Final = "SELECT 1 FROM proven_network WHERE phone_hash = $1 AND network = $2 AND proven_on > $3"
+_AREA: Final = """
+SELECT (SELECT until FROM otp_breaker WHERE area = $1) AS paused_until,
+       (SELECT COUNT(*) FROM otp_sent WHERE area = $1 AND at > $2 AND (is_verified OR at <= $3)) AS known,
+       (SELECT COUNT(*) FROM otp_sent WHERE area = $1 AND at > $2 AND is_verified) AS verified
+"""
+_SPENT: Final = "SELECT COALESCE(SUM(cost), 0) AS spent FROM otp_sent WHERE at > $1"
+#: The newest code that has to be a day old before so much less is spent than now.
+_LAST_CODE_OVER_CAP: Final = """
+SELECT MAX(at) AS at
+FROM (SELECT at, SUM(cost) OVER (ORDER BY at DESC, id DESC) AS spent_since FROM otp_sent WHERE at > $1 AND cost > 0) AS spending
+WHERE spent_since > $2
+"""
+_TRIP: Final = """
+INSERT INTO otp_breaker (area, until) VALUES ($1, $2) ON CONFLICT (area) DO UPDATE SET until = excluded.until RETURNING area
+"""
+_COUNT: Final = """
+INSERT INTO otp_sent (at, phone_hash, network, prefix, area, cost, is_verified) VALUES ($1, $2, $3, $4, $5, $6, FALSE) RETURNING id
+"""
+#: One statement counts and judges. It compares keyed hashes, so the time it takes says nothing about the code. An unused challenge that comes back used
+#: was used by this very guess.
+_CHECK_CODE: Final = """
+UPDATE otp_challenge SET guesses_left = guesses_left - 1, is_used = (code_hash IN ($1, $2))
+WHERE id = $3 AND purpose = $4 AND guesses_left > 0 AND NOT is_used AND expires_at > $5
+"""
+_AND_NUMBER: Final = " AND phone_hash = ANY($6)"
+_RETURNING_RESULT: Final = " RETURNING is_used, guesses_left, phone_hash, phone_sealed, network, created_at"
+#: Which code it was. A node of the release before stores no network with its challenges.
+_WHERE_SENT_CODE: Final = " WHERE phone_hash = $1 AND at = $2 AND (network = $3 OR $3 = '') RETURNING id"
+_VERIFIED: Final = "UPDATE otp_sent SET is_verified = TRUE" + _WHERE_SENT_CODE
+_PROVEN: Final = """
+INSERT INTO proven_network (phone_hash, network, proven_on) VALUES ($1, $2, $3)
+ON CONFLICT (phone_hash, network) DO UPDATE SET proven_on = excluded.proven_on RETURNING id
+"""
+#: A code that was not sent costs nothing and says nothing about its prefix.
+_MARK_UNSENT: Final = "UPDATE otp_sent SET cost = 0, prefix = '', area = ''" + _WHERE_SENT_CODE
+_WITHDRAW: Final = "DELETE FROM otp_challenge WHERE id = $1 RETURNING network"
+
+
+class TortoiseOtp:
+    """OtpStore on PostgreSQL or SQLite."""
+
+    async def open_challenge(
+        self, challenge: Challenge, subjects: OtpCounterKeys, rules: OtpLimits
+    ) -> OtpAdmission | OtpRefusal:
+        now = challenge.created_at
+        async with transaction() as inside:
+            await _lock(inside, subjects, rules)
+            decision = decide(rules, subjects, await _load_sent(inside, subjects, rules, now), now)
+            if isinstance(decision, OtpAdmission):
+                await _store(inside, challenge, subjects)
+            elif decision.trips_breaker:
+                await fetch(inside, _TRIP, subjects.area, decision.retry_at)
+        return decision
+
+    async def judge_guess(
+        self,
+        challenge_id: UUID,
+        purpose: Purpose,
+        code_hashes: CodeHashes,
+        now: datetime,
+        phone_hashes: PhoneHashes = None,
+    ) -> Guess | None:
+        values = (*code_hashes, challenge_id, purpose.value, now)
+        async with transaction() as inside:
+            if phone_hashes is None:
+                found = await fetch(inside, _CHECK_CODE + _RETURNING_RESULT, *values)
+            else:
+                found = await fetch(inside, _CHECK_CODE + _AND_NUMBER + _RETURNING_RESULT, *values, list(phone_hashes))
+            if not found:
+                return None
+            row = found[0]
+            if row["is_used"]:
+                await fetch(inside, _VERIFIED, row["phone_hash"], to_datetime(row["created_at"]), row["network"])
+                if row["network"]:
+                    await fetch(inside, _PROVEN, row["phone_hash"], row["network"], now.date())
+        return Guess(bool(row["is_used"]), row["guesses_left"], row["phone_hash"], row["phone_sealed"])
+
+    async def withdraw_challenge(self, challenge: Challenge, *, is_certain: bool) -> None:
+        async with transaction() as inside:
+            for row in await fetch(inside, _WITHDRAW, challenge.challenge_id):
+                if is_certain:
+                    await fetch(inside, _MARK_UNSENT, challenge.phone_hash, challenge.created_at, row["network"])
+
+    async def load_history(self, subjects: OtpCounterKeys, rules: OtpLimits, now: datetime) -> OtpHistory:
+        async with database_guard():
+            return await _load_sent(connection(), subjects, rules, now)
+
+
+async def _lock(inside: BaseDBAsyncClient, subjects: OtpCounterKeys, rules: OtpLimits) -> None:
+    """Keep everybody else waiting who is counted by one of these; on SQLite a transaction is alone from its beginning."""
+    if inside.capabilities.dialect == "sqlite":
+        return
+    named = [subjects.number]
+    named += [subjects.network] if rules.network else []
+    named += [subjects.prefix] if rules.prefix else []
+    named += [subjects.area] if rules.has_breaker else []
+    locks = {int.from_bytes(bytes.fromhex(each)[:8], signed=True) for each in named}
+    if rules.daily_cap is not None:
+        locks.add(_SPENDING)
+    # In one order for everybody, so that nobody waits in a circle.
+    await fetch(inside, _LOCK, sorted(locks))
+
+
+async def _store(inside: BaseDBAsyncClient, challenge: Challenge, subjects: OtpCounterKeys) -> None:
+    _ = await OtpChallengeRow.create(
+        inside,
+        id=challenge.challenge_id,
+        phone_hash=challenge.phone_hash,
+        phone_sealed=challenge.phone_sealed,
+        network=subjects.network,
+        purpose=challenge.purpose.value,
+        code_hash=challenge.code_hash,
+        guesses_left=challenge.guesses,
+        created_at=challenge.created_at,
+        expires_at=challenge.expires_at,
+    )
+    counted = (subjects.number, subjects.network, subjects.prefix, subjects.area, subjects.cost)
+    await fetch(inside, _COUNT, challenge.created_at, *counted)
+
+
+async def _load_sent(
+    client: BaseDBAsyncClient, subjects: OtpCounterKeys, rules: OtpLimits, now: datetime
+) -> OtpHistory:
+    prefix = (rules.prefix,) if rules.prefix else ()
+    windows = (rules.number_windows, rules.total, rules.network, prefix)
+    since = [now - timedelta(seconds=max((each.seconds for each in some), default=0)) for some in windows]
+    most = [max((each.limit for each in some), default=0) for some in windows]
+    rows = await fetch(client, _MOMENTS, subjects.number, subjects.network, subjects.prefix, *since, *most)
+    moments = sorted(((to_datetime(row["at"]), row["subject"]) for row in rows), reverse=True)
+    return OtpHistory(
+        is_proven=await _is_proven(client, subjects, now),
+        number=[at for at, subject in moments if subject == "number"],
+        total=[at for at, subject in moments if subject == "total"],
+        network=[at for at, subject in moments if subject == "network"],
+        prefix=[at for at, subject in moments if subject == "prefix"],
+        **(await _area_statistics(client, subjects, now) if rules.has_breaker else {}),
+        **await _spending(client, subjects.cost, rules.daily_cap, now),
+    )
+
+
+async def _is_proven(client: BaseDBAsyncClient, subjects: OtpCounterKeys, now: datetime) -> bool:
+    return bool(await fetch(client, _IS_PROVEN, subjects.number, subjects.network, (now - PROVEN_AGE).date()))
+
+
+async def _area_statistics(client: BaseDBAsyncClient, subjects: OtpCounterKeys, now: datetime) -> Mapping[str, Any]:
+    (row,) = await fetch(client, _AREA, subjects.area, now - HOUR, now - CODE_LIFETIME)
+    paused = row["paused_until"]
+    return {
+        "area_paused_until": None if paused is None else to_datetime(paused),
+        "area_known": row["known"],
+        "area_verified": row["verified"],
+    }
+
+
+async def _spending(client: BaseDBAsyncClient, cost: int, cap: int | None, now: datetime) -> Mapping[str, Any]:
+    if cap is None:
+        return {}
+    (row,) = await fetch(client, _SPENT, now - DAY)
+    spent = int(row["spent"])
+    if spent + cost <= cap:
+        return {"spent": spent}
+    (row,) = await fetch(client, _LAST_CODE_OVER_CAP, now - DAY, cap - cost)
+    return {"spent": spent, "affordable_at": to_datetime(row["at"]) + DAY if row["at"] and cost <= cap else None}

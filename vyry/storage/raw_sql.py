@@ -1,0 +1,56 @@
+"""Raw statements, written once in the words of PostgreSQL ($1, `= ANY($2)`, row locks) and run on both databases."""
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+
+_AMONG = re.compile(r"= ANY\((\$\d+)\)")
+_LOCK = re.compile(r"\s+FOR (?:NO KEY )?UPDATE(?: OF \w+)?(?: SKIP LOCKED)?")
+
+
+async def fetch(connection: BaseDBAsyncClient, sql: str, *values: object) -> list[dict[str, Any]]:
+    """Run one statement and answer its rows.
+
+    On SQLite `= ANY($1)` becomes a look into a JSON list, and a row lock nothing: there a transaction that began with a write is alone.
+    """
+    if connection.capabilities.dialect != "sqlite":
+        return await connection.execute_query_dict(sql, list(values))
+    return await connection.execute_query_dict(_for_sqlite(sql), [_sqlite_value(value) for value in values])
+
+
+@lru_cache(maxsize=256)
+def _for_sqlite(sql: str) -> str:
+    return _LOCK.sub("", _AMONG.sub(r"IN (SELECT value FROM json_each(\1))", sql)).replace("$", "?")
+
+
+def _sqlite_value(value: object) -> object:
+    """The value as Tortoise keeps it on SQLite: UUIDs and moments are text there."""
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat(" ")
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return json.dumps([str(each) if isinstance(each, UUID) else each for each in value])
+    return value
+
+
+def to_uuid(value: Any) -> UUID:
+    """A UUID as a raw row holds it, on either database."""
+    return value if isinstance(value, UUID) else UUID(str(value))
+
+
+def to_datetime(value: Any) -> datetime:
+    """A moment as a raw row holds it, on either database."""
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+def to_date(value: Any) -> date:
+    """A date as a raw row holds it, on either database."""
+    return value if isinstance(value, date) else date.fromisoformat(value)

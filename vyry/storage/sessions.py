@@ -1,0 +1,127 @@
+"""Refresh tokens and the standing of devices in the database."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.accounts.account import EndedDevice
+from vyry.accounts.device_status import DeviceStatus, Revocation
+from vyry.accounts.events import AccountEvent
+from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
+from vyry.kernel.ids import DeviceId, MailboxId, MailboxKey, UserId
+from vyry.storage.account_events import record_event
+from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.models import DeviceRow, RefreshTokenRow
+from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
+from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
+
+
+class TortoiseSessions:
+    """SessionStore and StandingStore on PostgreSQL or SQLite."""
+
+    async def load_statuses(self, devices: Collection[UUID]) -> Mapping[UUID, DeviceStatus]:
+        sql = (
+            "SELECT d.id, d.account_id, d.device_id, d.mailbox, d.mailbox_id, d.is_primary, d.session_generation, d.last_seen_on"
+            " FROM device d JOIN account a ON a.id = d.account_id"
+            " WHERE d.ended_at IS NULL AND a.suspended_at IS NULL AND a.deleted_at IS NULL AND d.id = ANY($1)"
+        )
+        async with database_guard():
+            found = [_status_from_row(row) for row in await fetch(connection(), sql, list(devices))]
+        return {standing.device: standing for standing in found}
+
+    async def record_last_seen(self, devices: Collection[UUID], day: date) -> None:
+        async with database_guard():
+            live = DeviceRow.filter(id__in=list(devices), last_seen_on__lt=day)
+            await live.update(last_seen_on=day, idle_warned_at=None)
+
+    async def load_revocations(self, after: int | None) -> Sequence[Revocation]:
+        newest = "SELECT id, device, account_id FROM ending ORDER BY id DESC LIMIT 1"
+        later = "SELECT id, device, account_id FROM ending WHERE id > $1 ORDER BY id"
+        async with database_guard():
+            found = await (fetch(connection(), newest) if after is None else fetch(connection(), later, after))
+        return [_revocation_from_row(row) for row in found]
+
+    async def rotate(self, rotation: Rotation) -> RotationOutcome:
+        # The lock of the device comes first: rotations, the end of the family and the end of the device happen one after the other.
+        lock = (
+            "UPDATE device SET last_seen_on = CASE WHEN last_seen_on > $1 THEN last_seen_on ELSE $1 END, idle_warned_at = NULL"
+            " WHERE id = (SELECT device FROM refresh_token WHERE hash = $2) AND ended_at IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM account a WHERE a.id = device.account_id AND (a.suspended_at IS NOT NULL OR a.deleted_at IS NOT NULL))"
+            " RETURNING id, account_id, device_id, mailbox, session_generation"
+        )
+        async with transaction() as inside:
+            device = await fetch(inside, lock, rotation.now.date(), rotation.hash)
+            if not device:
+                return None
+            return await _rotate(inside, rotation, device[0])
+
+
+async def _rotate(inside: BaseDBAsyncClient, rotation: Rotation, device: dict[str, Any]) -> RotationOutcome:
+    use = (
+        "UPDATE refresh_token SET used_at = $1, attempt_id = $2, successor = $3 WHERE hash = $4 AND used_at IS NULL AND expires_at > $5"
+        " RETURNING family_ends_at"
+    )
+    used = await fetch(
+        inside, use, rotation.now, rotation.attempt_id, rotation.successor, rotation.hash, rotation.judged_at
+    )
+    if used:
+        return await _add_successor(inside, rotation, device, to_datetime(used[0]["family_ends_at"]))
+    token = await RefreshTokenRow.get_or_none(hash=rotation.hash, using_db=inside)
+    if token is None or token.used_at is None:
+        return None
+    is_retry = token.attempt_id == rotation.attempt_id and abs(rotation.now - token.used_at) <= rotation.retry_window
+    unseen = "DELETE FROM refresh_token WHERE hash = $1 AND used_at IS NULL RETURNING family_ends_at"
+    dead = await fetch(inside, unseen, token.successor) if is_retry else []
+    if not dead:
+        return await _end_family(inside, device, rotation.now)
+    await fetch(inside, "UPDATE refresh_token SET successor = $1 WHERE hash = $2", rotation.successor, rotation.hash)
+    return await _add_successor(inside, rotation, device, to_datetime(dead[0]["family_ends_at"]))
+
+
+async def _add_successor(
+    inside: BaseDBAsyncClient, rotation: Rotation, device: dict[str, Any], family_ends_at: datetime
+) -> Rotated:
+    expires_at = min(rotation.now + rotation.idle_lifetime, family_ends_at)
+    _ = await RefreshTokenRow.create(
+        inside,
+        hash=rotation.successor,
+        device=to_uuid(device["id"]),
+        expires_at=expires_at,
+        family_ends_at=family_ends_at,
+    )
+    user_id = UserId(to_uuid(device["account_id"]))
+    return Rotated(user_id, to_uuid(device["id"]), device["session_generation"], expires_at)
+
+
+async def _end_family(inside: BaseDBAsyncClient, device: dict[str, Any], now: datetime) -> Reused:
+    """Kill every token of the device, and tell all devices of the account. The device itself stays, for its mail waits for whoever signs up again."""
+    ended = EndedDevice(to_uuid(device["id"]), MailboxKey(device["mailbox"]))
+    raise_generation = "UPDATE device SET session_generation = session_generation + 1 WHERE id = $1"
+    await fetch(inside, raise_generation, ended.device)
+    await fetch(inside, "DELETE FROM refresh_token WHERE device = $1", ended.device)
+    account_id = to_uuid(device["account_id"])
+    body = {"name": "tokenReused", "deviceId": device["device_id"]}
+    await enqueue_notice(inside, NewNotice(account_id, Audience.OWN, body, now))
+    await record_event(inside, AccountEvent(account_id, "tokenReused", now, device["device_id"]))
+    return Reused(ended)
+
+
+def _revocation_from_row(row: dict[str, Any]) -> Revocation:
+    device, account_id = row["device"], row["account_id"]
+    return Revocation(row["id"], device and to_uuid(device), account_id and UserId(to_uuid(account_id)))
+
+
+def _status_from_row(row: dict[str, Any]) -> DeviceStatus:
+    return DeviceStatus(
+        to_uuid(row["id"]),
+        UserId(to_uuid(row["account_id"])),
+        DeviceId(row["device_id"]),
+        MailboxKey(row["mailbox"]),
+        MailboxId(to_uuid(row["mailbox_id"])),
+        bool(row["is_primary"]),
+        row["session_generation"],
+        to_date(row["last_seen_on"]),
+    )

@@ -1,0 +1,138 @@
+"""Planned wake-ups in the database. Deposits plan them by a trigger (migrations/0001_postgres_triggers.sql); the database's own clock says what is due."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from vyry.clock import SystemClock
+from vyry.devices.push import PushKind, PushTarget
+from vyry.devices.push_wakeups import Wakeup
+from vyry.kernel.ids import MailboxKey
+from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
+
+
+#: Longer than any try takes.
+CLAIM_LEASE: Final = timedelta(seconds=30)
+#: A device that acknowledges is awake: it is looked at again after so long.
+RECHECK_AFTER: Final = timedelta(seconds=3)
+#: A device that was woken in the last seconds is not rung up again.
+_RECENTLY: Final = timedelta(seconds=10)
+#: An empty mailbox needs no waking, nor does a device that has acknowledged something since: what still waits is on its way to it. The last branch of
+#: `due_at` says of which type the parameters are.
+_CLAIM: Final = """
+    UPDATE push_wake AS w SET
+        due_at = CASE WHEN k.is_asleep THEN $2 WHEN k.is_waiting THEN $3 ELSE nullif(w.due_at, w.due_at) END,
+        attempts = CASE WHEN k.is_asleep THEN w.attempts + 1 ELSE 0 END,
+        wakes = CASE WHEN k.is_asleep THEN w.wakes ELSE 0 END,
+        rest_until = CASE WHEN k.is_asleep THEN w.rest_until END,
+        acknowledged_seq = CASE WHEN k.is_asleep THEN w.acknowledged_seq ELSE k.point END,
+        seq = k.last_seq
+    FROM (
+        SELECT x.device AS id, m.seq AS last_seq, m.acknowledged_seq AS point, m.seq > m.acknowledged_seq AND t.device IS NOT NULL AS is_waiting,
+            t.device IS NOT NULL AND (x.is_ring OR m.seq > m.acknowledged_seq AND m.acknowledged_seq <= x.acknowledged_seq) AS is_asleep
+        FROM push_wake x JOIN mailbox m ON m.id = x.mailbox LEFT JOIN push_target t ON t.device = x.device
+        WHERE x.due_at <= $1 AND (t.device IS NULL OR t.kind = ANY($4)) ORDER BY x.due_at LIMIT $5 FOR UPDATE OF x SKIP LOCKED
+    ) k WHERE w.device = k.id
+    RETURNING device, due_at, is_urgent, wakes, attempts"""
+_TARGETS: Final = "SELECT device, kind, endpoint, p256dh, auth, token, topic FROM push_target WHERE device = ANY($1)"
+#: A deposit under way has the mailbox: wait for it, or what it deposits is not seen and wakes nobody. It has the mailbox before the wake-up, as here.
+_WAIT_FOR_DEPOSIT: Final = (
+    "SELECT id FROM mailbox WHERE id = (SELECT mailbox FROM push_wake WHERE device = $1) FOR NO KEY UPDATE"
+)
+_SENT: Final = """
+    UPDATE push_wake AS w SET
+        due_at = CASE WHEN m.acknowledged_seq >= m.seq THEN nullif(w.due_at, w.due_at) WHEN m.acknowledged_seq > w.acknowledged_seq THEN $3
+            WHEN m.seq > w.seq THEN $4 END,
+        wakes = CASE WHEN m.acknowledged_seq > w.acknowledged_seq THEN 0 ELSE w.wakes + 1 END,
+        rest_until = CASE WHEN m.acknowledged_seq > w.acknowledged_seq THEN nullif(w.due_at, w.due_at) WHEN w.is_urgent THEN $4 ELSE w.rest_until END,
+        acknowledged_seq = m.acknowledged_seq, attempts = 0, is_ring = FALSE, sent_at = $5
+    FROM mailbox m WHERE m.id = w.mailbox AND w.device = $1 AND w.due_at = $2"""
+_LATER: Final = "UPDATE push_wake SET due_at = $3 WHERE device = $1 AND due_at = $2"
+_UNCLAIM: Final = "UPDATE push_wake SET due_at = $3, attempts = attempts - 1 WHERE device = $1 AND due_at = $2"
+_GIVE_UP: Final = "UPDATE push_wake SET due_at = NULL, attempts = 0, is_ring = FALSE WHERE device = $1 AND due_at = $2"
+_LOCK: Final = "UPDATE device SET ended_at = ended_at WHERE id = $1"
+#: Deposits look for no target any more.
+UNMARK_PUSHED: Final = "UPDATE mailbox SET is_pushed = FALSE WHERE id = (SELECT mailbox FROM device WHERE id = $1)"
+_DROP: Final = """
+    DELETE FROM push_target WHERE device = $1 AND kind = $2 AND coalesce(endpoint, '') = $3 AND coalesce(token, '') = $4 RETURNING device"""
+_RING: Final = """
+    INSERT INTO push_wake AS w (device, mailbox, due_at, is_ring, acknowledged_seq)
+    SELECT d.id, m.id, $2, TRUE, m.acknowledged_seq FROM mailbox m JOIN device d ON d.mailbox = m.id JOIN push_target t ON t.device = d.id
+    WHERE m.id = ANY($1) AND m.is_pushed ORDER BY m.id
+    ON CONFLICT (device) DO UPDATE SET due_at = excluded.due_at, is_ring = TRUE, is_urgent = TRUE, attempts = 0
+    WHERE NOT w.is_ring AND (w.sent_at IS NULL OR w.sent_at < $3)"""
+
+
+class TortoiseWakeups:
+    """WakeStore on PostgreSQL or SQLite."""
+
+    async def claim(self, kinds: Collection[PushKind], limit: int) -> list[Wakeup]:
+        async with database_guard():
+            now = await _database_now(connection())
+            names = [kind.value for kind in kinds]
+            claimed = await fetch(connection(), _CLAIM, now, now + CLAIM_LEASE, now + RECHECK_AFTER, names, limit)
+            # What is not to be sent has no attempts.
+            due = {to_uuid(row["device"]): row for row in claimed if row["attempts"]}
+            found = await fetch(connection(), _TARGETS, list(due)) if due else []
+        targets = {to_uuid(row["device"]): _target(row) for row in found}
+        return [_wake(device, targets[device], row) for device, row in due.items() if device in targets]
+
+    async def record_sent(self, wake: Wakeup, rest: timedelta) -> None:
+        async with transaction() as inside:
+            await fetch(inside, _WAIT_FOR_DEPOSIT, wake.device)
+            now = await _database_now(inside)
+            await fetch(inside, _SENT, wake.device, wake.lease_ends_at, now + RECHECK_AFTER, now + rest, now)
+
+    async def reschedule(self, wake: Wakeup, wait: timedelta | None) -> None:
+        async with database_guard():
+            if wait is None:
+                await fetch(connection(), _GIVE_UP, wake.device, wake.lease_ends_at)
+            else:
+                await fetch(
+                    connection(), _LATER, wake.device, wake.lease_ends_at, await _database_now(connection()) + wait
+                )
+
+    async def release(self, wake: Wakeup, wait: timedelta) -> None:
+        async with database_guard():
+            await fetch(
+                connection(), _UNCLAIM, wake.device, wake.lease_ends_at, await _database_now(connection()) + wait
+            )
+
+    async def delete_target(self, wake: Wakeup) -> None:
+        target = wake.target
+        async with transaction() as inside:
+            await fetch(inside, _LOCK, wake.device)
+            known = target.kind.value, target.endpoint or "", target.token or ""
+            if await fetch(inside, _DROP, wake.device, *known):
+                await fetch(inside, UNMARK_PUSHED, wake.device)
+                await delete_wakeup(inside, wake.device)
+
+    async def plan_urgent(self, mailboxes: Collection[MailboxKey]) -> None:
+        async with database_guard():
+            now = await _database_now(connection())
+            await fetch(connection(), _RING, sorted(mailboxes), now, now - _RECENTLY)
+
+
+async def delete_wakeup(inside: BaseDBAsyncClient, device: UUID) -> None:
+    """Forget what was planned for a device."""
+    await fetch(inside, "DELETE FROM push_wake WHERE device = $1", device)
+
+
+async def _database_now(asked: BaseDBAsyncClient) -> datetime:
+    """What time it is by the clock that the triggers read."""
+    if asked.capabilities.dialect == "sqlite":
+        return SystemClock().now()
+    (row,) = await fetch(asked, "SELECT clock_timestamp() AS now")
+    return to_datetime(row["now"])
+
+
+def _wake(device: UUID, target: PushTarget, row: dict[str, Any]) -> Wakeup:
+    return Wakeup(device, target, bool(row["is_urgent"]), row["wakes"], row["attempts"], to_datetime(row["due_at"]))
+
+
+def _target(row: dict[str, Any]) -> PushTarget:
+    return PushTarget(PushKind(row["kind"]), row["endpoint"], row["p256dh"], row["auth"], row["token"], row["topic"])

@@ -1,0 +1,248 @@
+"""One connection: how long it may take for what, what becomes of it when there are too many, and its answer to what is no HTTP.
+
+aiohttp 3.14 itself ends a connection whose next head is not whole within the keep-alive time, the first head counted from the accept on. What it lacks
+is added here: a head has a size, an answer that nobody takes ends, and a node that is full says so.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from aiohttp import EMPTY_PAYLOAD, StreamReader, web
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.web_protocol import RequestHandler
+
+from vyry.errors import InvalidRequest, RateLimited, Unavailable, VyryError
+from vyry.kernel.ids import new_id
+from vyry.limits import network_key
+from vyry.telemetry import log
+from web.app_keys import Timeouts
+from web.middlewares import error_response, internal_error_response
+from web.websocket_frames import FrameReader, FrameValidator
+
+
+if TYPE_CHECKING:
+    from aiohttp.http_websocket import WebSocketReader
+
+#: All header lines together; a single one has 8 KiB at most.
+MAX_HEAD_BYTES: Final = 64 << 10
+#: So many connections beyond the limit are told that the node is full; what comes on top is cut.
+MAX_REJECTIONS: Final = 100
+#: And so many of one address beyond its share.
+MAX_REJECTIONS_PER_ADDRESS: Final = 10
+#: When to come back to a node that is full.
+RETRY_SECONDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionQuota:
+    """How many connections there may be: in all, and of one address or IPv6 /64 that is no trusted proxy (None: no bound)."""
+
+    total: int
+    per_address: int | None = None
+    trusted_proxies: Sequence[IPv4Network | IPv6Network] = ()
+
+
+class BoundedServer(web.Server):
+    """Makes a `Door` for each connection, and knows how many there are, in all and of each address."""
+
+    def __init__(self, timeouts: Timeouts, quota: ConnectionQuota, headers: Mapping[str, str], **more: Any) -> None:
+        self.timeouts = timeouts
+        self._quota = quota
+        self._connections_per_address: Counter[str] = Counter()
+        #: Those that every answer carries.
+        self.headers = headers
+        super().__init__(**more)
+
+    @property
+    def excess(self) -> int:
+        """How many connections there are beyond the limit."""
+        return len(self._connections) - self._quota.total
+
+    def add_connection(self, address: str) -> int:
+        """Count a connection; answers how many its address holds beyond its share, 0 for the first of them, negative within it."""
+        if self._quota.per_address is None or not self._is_counted(address):
+            return -1
+        held = self._connections_per_address[network_key(address)]
+        self._connections_per_address[network_key(address)] += 1
+        return held - self._quota.per_address
+
+    def remove_connection(self, address: str) -> None:
+        """A connection has ended: count it off, if it was counted."""
+        if not self._is_counted(address):
+            return
+        key = network_key(address)
+        if self._connections_per_address[key] > 1:
+            self._connections_per_address[key] -= 1
+        else:
+            del self._connections_per_address[key]
+
+    def _is_counted(self, address: str) -> bool:
+        if not address:
+            return False
+        peer = ip_address(address)
+        return not any(peer in network for network in self._quota.trusted_proxies)
+
+    def __call__(self) -> RequestHandler:
+        """A new connection."""
+        return ClientConnection(self, loop=self._loop, **self._kwargs)
+
+
+class ClientConnection(RequestHandler):
+    """One connection of a client."""
+
+    __slots__ = ("_address", "_body", "_head_bytes", "_server", "_stall_timer")
+
+    def __init__(self, server: BoundedServer, **more: Any) -> None:
+        super().__init__(server, **more)
+        self._server = server
+        self._head_bytes = 0
+        self._address = ""
+        #: Of the request whose head came last, whether a handler has it yet or not.
+        self._body: StreamReader = EMPTY_PAYLOAD
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let it in, if there is room."""
+        self._address = _peer_address(transport)
+        beyond_share = self._server.add_connection(self._address)
+        if self._server.excess >= MAX_REJECTIONS or beyond_share >= MAX_REJECTIONS_PER_ADDRESS:
+            cast("asyncio.Transport", transport).abort()
+            # No handler was started, so nobody hears of this one again.
+            self._manager = None
+            return
+        if self._server.excess >= 0 or beyond_share >= 0:
+            self._request_handler = self._reject_node_full if self._server.excess >= 0 else self._reject_address_full
+            self._keepalive_timeout = self._server.timeouts.linger
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It is gone."""
+        self._server.remove_connection(self._address)
+        self._cancel_stall_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; a head that grows without end is no head."""
+        super().data_received(data)
+        self._track_body()
+        while self._upgraded and self._body is not EMPTY_PAYLOAD and self._parser is not None:
+            # An upgrade with a body is none. aiohttp 3.14 would keep what follows for ever, depending on how it is cut into pieces.
+            self._parser.set_upgraded(False)
+            self._upgraded = False
+            rest, self._message_tail = self._message_tail, b""
+            if not rest:
+                break
+            super().data_received(rest)
+            self._track_body()
+        if self._waiter is None or self._waiter.done():
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self.force_close()
+
+    def _track_body(self) -> None:
+        if self._messages:
+            message, body = self._messages[-1]
+            if isinstance(message, RawRequestMessage):
+                self._body = body
+            else:
+                self._fail_bodies()
+
+    def _fail_bodies(self) -> None:
+        """What came is no HTTP. Of a body in whose middle it came aiohttp 3.14 tells nobody: its reader is told now, not when its patience ends."""
+        bodies = [self._body, *(body for _, body in self._messages)]
+        for body in bodies:
+            if not body.is_eof():
+                body.set_exception(BadHttpMessage("The body breaks off."))
+                # The answer to this request is the last one, and nothing more is awaited.
+                self._close, self._lingering_time = True, 0.0
+
+    def pause_writing(self) -> None:
+        """What was answered piles up: the client has a while to take some of it. Sockets have a time of their own (web/live/delivery.py)."""
+        super().pause_writing()
+        if not self._upgraded and self.transport is not None:
+            self._stall_timer = self._loop.call_later(self._server.timeouts.stalled_write, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It took some."""
+        self._cancel_stall_timer()
+        super().resume_writing()
+
+    def _cancel_stall_timer(self) -> None:
+        """Nothing piles up."""
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    async def start(self) -> None:
+        """Serve requests until the connection ends. What the client does not take of the last answer is not kept for it for ever."""
+        transport = self.transport
+        try:
+            await super().start()
+        finally:
+            self._cancel_stall_timer()
+            if self._manager is not None and transport is not None:
+                # It is closing, and not closed.
+                self._stall_timer = self._loop.call_later(self._server.timeouts.stalled_write, transport.abort)
+
+    def set_parser(self, parser: "WebSocketReader", data_received_cb: Callable[[], None] | None = None) -> None:
+        """From now on frames come."""
+        strict = FrameValidator(cast("FrameReader", parser))
+        super().set_parser(cast("WebSocketReader", strict), data_received_cb)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  aiohttp's signature
+    ) -> web.StreamResponse:
+        """The answer to a request that never reached a handler; the connection ends with it."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("The answer was under way when it failed.")
+        request_id = str(new_id())
+        if status < 500:
+            answer = error_response(InvalidRequest("This is not the HTTP that the node speaks."), request_id)
+        else:
+            log.error("broken", request_id=request_id, exc_info=exc)
+            answer = internal_error_response(request_id)
+        return self._closing_response(answer, request_id)
+
+    async def _reject_node_full(self, _: web.BaseRequest) -> web.StreamResponse:
+        return self._reject(Unavailable("The node is full.", RETRY_SECONDS))
+
+    async def _reject_address_full(self, _: web.BaseRequest) -> web.StreamResponse:
+        return self._reject(RateLimited(RETRY_SECONDS, "Your address holds too many connections."))
+
+    def _reject(self, refusal: VyryError) -> web.Response:
+        request_id = str(new_id())
+        return self._closing_response(error_response(refusal, request_id), request_id)
+
+    def _closing_response(self, answer: web.Response, request_id: str) -> web.Response:
+        farewell = _ClosingResponse(body=answer.body, status=answer.status, headers=answer.headers)
+        farewell.headers.update({**self._server.headers, "X-Request-Id": request_id})
+        farewell.force_close()
+        return farewell
+
+
+def _peer_address(transport: asyncio.BaseTransport) -> str:
+    """The address of the other side; empty where there is none. An IPv4 address that came through an IPv6 socket is itself."""
+    peer = transport.get_extra_info("peername")
+    if not isinstance(peer, tuple):
+        return ""
+    address = ip_address(peer[0].partition("%")[0])
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+class _ClosingResponse(web.Response):
+    """aiohttp calls no signal for an answer outside of the application, so this one drops the Server header itself."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall("Server", None)

@@ -1,0 +1,127 @@
+"""What this node hears of the mail: deposits made here, and the doorbell."""
+
+from collections import OrderedDict
+from collections.abc import Collection, MutableMapping, Sequence
+from typing import Final, Protocol, assert_never
+from uuid import UUID
+
+import msgpack
+
+from vyry.conversations.conversations import CachedConversations
+from vyry.kernel.ids import ConversationId, MailboxKey
+from vyry.mail.routing import SESSION_ENDED, CacheTopic, Notifier
+from vyry.mail.store import Deposited, Entry
+from vyry.signals.presence import Presence
+from web.live.collector import Collector
+from web.live.delivery import DeliveryLoop
+from web.live.session import CloseCode, SocketSession
+
+
+#: How much is kept, in bytes, of envelopes that this node is about to deposit: what somebody else deposited first stays until then.
+MAX_CACHED_BYTES: Final = 32 << 20
+
+
+class NodeCaches(Protocol):
+    """What this node remembers that others may change (vyry/composition/services.py)."""
+
+    @property
+    def presence(self) -> Presence:
+        """Who is shown to whom."""
+        ...
+
+    @property
+    def conversations(self) -> CachedConversations:
+        """Who belongs to which conversation."""
+        ...
+
+
+class HintDispatcher:
+    """Takes hints and deposits to the sockets they concern. It is the node's NearBy and DoorbellListener (vyry/mail/routing.py)."""
+
+    def __init__(
+        self,
+        sessions: MutableMapping[MailboxKey, SocketSession],
+        collector: Collector,
+        delivery: DeliveryLoop,
+        notifier: Notifier,
+        caches: NodeCaches | None = None,
+    ) -> None:
+        self._sessions = sessions
+        self._collector = collector
+        self._delivery = delivery
+        self._notifier = notifier
+        self._caches = caches
+        self._cached_envelopes: OrderedDict[int, bytes] = OrderedDict()
+        self._cached_bytes = 0
+
+    def has_reader(self, mailbox: MailboxKey) -> bool:
+        """See NearBy."""
+        return mailbox in self._sessions or bool(self._collector.polled_mailboxes((mailbox,)))
+
+    def cache_envelope(self, number: int, packed: bytes) -> None:
+        """See NearBy."""
+        self._cached_envelopes[number] = packed
+        self._cached_bytes += len(packed)
+        while self._cached_bytes > MAX_CACHED_BYTES:
+            self._cached_bytes -= len(self._cached_envelopes.popitem(last=False)[1])
+
+    async def on_deposited(self, rows: Sequence[Deposited]) -> None:
+        """This node's depositor numbered these: deliver what belongs to sockets here, ring for the rest."""
+        elsewhere: set[MailboxKey] = set()
+        here: dict[MailboxKey, list[Entry]] = {}
+        for row in rows:
+            packed = self._cached_envelopes.pop(row.number, None)
+            if packed is not None:
+                self._cached_bytes -= len(packed)
+            if row.mailbox in self._sessions:
+                entry = Entry(
+                    row.mailbox, row.seq, row.head, row.number, row.loss_reason, None if row.loss_reason else packed
+                )
+                here.setdefault(row.mailbox, []).append(entry)
+            else:
+                elsewhere.add(row.mailbox)
+        for mailbox, entries in here.items():
+            if not self._sessions[mailbox].try_deliver(entries):
+                self._collector.mark([mailbox])
+        self._collector.mark(self._collector.polled_mailboxes(elsewhere))
+        if elsewhere:
+            await self._notifier.notify(elsewhere)
+
+    def on_notify(self, mailboxes: Collection[MailboxKey]) -> None:
+        """See DoorbellListener."""
+        self._collector.mark(mailboxes)
+
+    def on_displaced(self, mailbox: MailboxKey, connection: int) -> None:
+        """See DoorbellListener."""
+        session = self._sessions.get(mailbox)
+        if session is not None and session.connection < connection:
+            self._delivery.request_close(
+                session, CloseCode.TOKEN_ENDED if connection >= SESSION_ENDED else CloseCode.TAKEN_OVER
+            )
+
+    def on_relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> None:
+        """See DoorbellListener."""
+        name, payload = msgpack.unpackb(frame)
+        for mailbox in mailboxes:
+            session = self._sessions.get(mailbox)
+            if session is not None:
+                session.send(name, payload)
+
+    def on_invalidated(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
+        """See DoorbellListener."""
+        if self._caches is None:
+            return
+        match topic:
+            case CacheTopic.ACCOUNTS:
+                self._caches.presence.invalidate(ids)
+            case CacheTopic.CONVERSATIONS:
+                self._caches.conversations.invalidate([ConversationId(each) for each in ids])
+            case _:
+                assert_never(topic)
+
+    def on_hints_lost(self) -> None:
+        """See DoorbellListener."""
+        self._collector.mark(list(self._sessions))
+        if self._caches is not None:
+            self._caches.presence.invalidate()
+            self._caches.conversations.invalidate_all()
