@@ -124,10 +124,18 @@ class SignupResult:
 
 
 class RevocationListener(Protocol):
-    """Hears that the sockets of these mailboxes must close; best effort, sockets look for themselves too."""
+    """Is notified when sessions end. Best effort: sockets check their session themselves, too."""
 
     async def close_sockets(self, mailboxes: Collection[MailboxKey]) -> None:
-        """Close every socket of these mailboxes, on whichever node it is."""
+        """Close every socket of these mailboxes, on all nodes."""
+        ...
+
+
+class AccountListener(Protocol):
+    """Is notified when an account changes, so that all nodes drop what they have cached of it. Best effort, within a second."""
+
+    async def accounts_changed(self, users: Collection[UserId]) -> None:
+        """The settings, friends or blocks of these accounts have changed."""
         ...
 
 

@@ -5,7 +5,6 @@ second is the sweeper's: bounded batches that begin where the last one ended, so
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
@@ -14,6 +13,7 @@ from vyry.accounts.account import AccountStore, Caller, EndedDevice
 from vyry.accounts.device_status import SessionRevocations
 from vyry.accounts.otp import Guess, Purpose
 from vyry.accounts.phone import Pepper
+from vyry.accounts.pin import PinGuard
 from vyry.clock import Clock
 from vyry.errors import InvalidToken, NotFound
 from vyry.kernel.ids import UserId
@@ -49,38 +49,26 @@ class OtpRedeemer(Protocol):
         ...
 
 
-class PinGuard(Protocol):
-    """Judges PINs."""
-
-    async def require(self, caller: Caller, pin: str | None) -> None:
-        """Pass if this is the account's PIN, or it has none. Raises InvalidPin, PinLocked."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class DeletionProofs:
-    """What proves that the owner wants it."""
-
-    codes: OtpRedeemer
-    pins: PinGuard
-    pepper: Pepper
-
-
 class Deletion:
     """Deletes the caller's account."""
 
     def __init__(
         self,
         store: DeletionStore,
+        *,
         accounts: AccountStore,
-        proofs: DeletionProofs,
-        endings: SessionRevocations,
+        codes: OtpRedeemer,
+        pins: PinGuard,
+        pepper: Pepper,
+        revocations: SessionRevocations,
         clock: Clock,
     ) -> None:
         self._store = store
         self._accounts = accounts
-        self._proofs = proofs
-        self._revocations = endings
+        self._codes = codes
+        self._pins = pins
+        self._pepper = pepper
+        self._revocations = revocations
         self._clock = clock
 
     async def delete(self, caller: Caller, challenge_id: UUID, otp: str, pin: str | None) -> None:
@@ -90,9 +78,9 @@ class Deletion:
         """
         try:
             account = await self._accounts.load(caller.user_id)
-            await self._proofs.pins.require(caller, pin)
+            await self._pins.require(caller, pin)
             sealed = account.phone_sealed
-            await self._proofs.codes.redeem(challenge_id, Purpose.DELETE_ACCOUNT, otp, phone_sealed=sealed)
+            await self._codes.redeem(challenge_id, Purpose.DELETE_ACCOUNT, otp, phone_sealed=sealed)
             ended = await self._store.delete(caller.user_id, self._hashes(sealed), self._clock.now())
         except NotFound:
             raise InvalidToken from None
@@ -104,5 +92,4 @@ class Deletion:
 
     def _hashes(self, sealed: bytes) -> Collection[str]:
         """The names that a sealed number has or had in the database."""
-        pepper = self._proofs.pepper
-        return pepper.hide(pepper.unseal(sealed)).hashes.values()
+        return self._pepper.hide(self._pepper.unseal(sealed)).hashes.values()
