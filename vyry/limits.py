@@ -232,3 +232,9 @@ def network_key(address: str) -> str:
     """What a limit per address counts: the IPv4 address itself, and of IPv6 the /64, all of which one party has."""
     found = ip_address(address.partition("%")[0])
     return str(found) if found.version == 4 else str(ip_network((found, 64), strict=False))
+
+
+def network_prefix(address: str) -> str:
+    """The /24 (IPv4) or /64 (IPv6) of an address: the network that one-time codes are counted by, and that a link shows."""
+    found = ip_address(address.partition("%")[0])
+    return str(ip_network((found, 24 if found.version == 4 else 64), strict=False))

@@ -59,11 +59,11 @@ SWEEPER_FOUND: Final = Counter("vyry_sweeper_found", "Mailboxes with undeposited
 OTP_SENT: Final = Counter(
     "vyry_otp_sent", "One-time codes handed to the sender: sent, failed, or unclear.", ["outcome"]
 )
-OTP_REFUSED: Final = Counter("vyry_otp_refused", "One-time codes that a limit held back.", ["limit"])
+OTP_REFUSED: Final = Counter("vyry_otp_refused", "One-time codes refused by a rate limit.", ["limit"])
 OTP_GUESSES: Final = Counter("vyry_otp_guesses", "Guesses at one-time codes: right or wrong.", ["outcome"])
 ATTACHMENT_BYTES: Final = Counter("vyry_attachment_bytes", "Bytes of attachments that went in or out.", ["direction"])
 ATTACHMENTS_CLEARED: Final = Counter(
-    "vyry_attachments_cleared", "Attachments whose bytes were removed: over, or stray, without a row.", ["reason"]
+    "vyry_attachments_cleared", "Attachments whose bytes were removed: expired (over), or orphaned without a row (stray).", ["reason"]
 )
 PUSHED: Final = Counter(
     "vyry_push", "Push attempts by kind and outcome: sent, gone, refused, later, busy, or closed.", ["kind", "outcome"]

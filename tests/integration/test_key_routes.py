@@ -14,9 +14,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.support.account_harness import AccountHarness, open_stores
 from tests.support.device_keys import DeviceKeys, base64_text
-from tests.unit.vyry.devices.test_prekeys import CountingLimiter, RecordingListener
+from tests.unit.vyry.devices.test_prekeys import CountingLimiter, build_prekeys
 from vyry.conversations.conversations import Conversations
-from vyry.devices.prekeys import Prekeys
 from vyry.local_limits import BucketLimiter
 from vyry.settings import Role, load_settings
 from vyry.storage.conversations import TortoiseConversations
@@ -75,7 +74,7 @@ async def node(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Node]:
             buckets=BucketLimiter(),
             clock=room.clock,
             sessions=room.sessions,
-            prekeys=Prekeys(TortoisePrekeys(), CountingLimiter(), room.clock, RecordingListener()),
+            prekeys=build_prekeys(TortoisePrekeys(), clock=room.clock),
             conversations=Conversations(TortoiseConversations(), CountingLimiter(), room.clock),
         )
         settings = load_settings(Role.START, {"VYRY_DATA_DIR": str(tmp_path)})

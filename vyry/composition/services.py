@@ -12,17 +12,17 @@ from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from vyry.accounts.account import AccountUpkeep
-from vyry.accounts.deletion import Deletion, DeletionProofs
+from vyry.accounts.deletion import Deletion
 from vyry.accounts.device_status import RevocationWatcher
 from vyry.accounts.events import AccountEvents
 from vyry.accounts.export import Exports
 from vyry.accounts.idle_devices import IdleDevices
 from vyry.accounts.own_devices import OwnDevices
-from vyry.accounts.own_pin import OwnPin, PinDependencies
+from vyry.accounts.own_pin import OwnPin
 from vyry.accounts.pin import Pins
 from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Registration
-from vyry.accounts.remaining_quotas import QuotaSources, RemainingQuotas
+from vyry.accounts.remaining_quotas import RemainingQuotas
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.signup import Signup
 from vyry.accounts.signup_guard import NoGuard, ProofOfWork, SignupGuard
@@ -35,7 +35,8 @@ from vyry.composition.push import PushServices, build_push
 from vyry.composition.shared import (
     Infrastructure,
     SharedServices,
-    build_attachment_storage,
+    attachment_limits,
+    build_part_store,
     build_presence,
     build_shared_services,
     limit_keys,
@@ -82,7 +83,7 @@ from vyry.storage.account_events import TortoiseAccountEvents
 from vyry.storage.account_export import TortoiseExportSource
 from vyry.storage.account_upkeep import TortoiseAccountUpkeep
 from vyry.storage.accounts import TortoiseAccounts
-from vyry.storage.attachments import TortoiseAttachmentUpkeep
+from vyry.storage.attachments import TortoiseAttachments, TortoiseAttachmentUpkeep
 from vyry.storage.blocks import TortoiseBlocks
 from vyry.storage.calls import TortoiseCalls
 from vyry.storage.clock import TortoiseClock
@@ -272,7 +273,13 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         devices=OwnDevices(TortoiseDevices(), shared.revocations, shared.clock),
         push=push,
         linking=Linking(TortoiseLinks(), shared.pins, shared.limiter, shared.tokens, shared.settings.max_devices),
-        prekeys=Prekeys(TortoisePrekeys(), shared.limiter, shared.clock, shared.notices, shared.claim_ledger),
+        prekeys=Prekeys(
+            TortoisePrekeys(),
+            limiter=shared.limiter,
+            clock=shared.clock,
+            listener=shared.notices,
+            restore_guard=shared.claim_ledger,
+        ),
         claim_ledger=shared.claim_ledger,
         contacts=_contacts(shared),
         attachments=_attachments(shared),
@@ -302,8 +309,15 @@ def _connection_slots(shared: SharedServices) -> ConnectionSlots:
 
 
 def _deletion(shared: SharedServices) -> Deletion:
-    proofs = DeletionProofs(shared.one_time_codes, shared.pins, shared.pepper)
-    return Deletion(TortoiseDeletion(), TortoiseAccounts(), proofs, shared.revocations, shared.clock)
+    return Deletion(
+        TortoiseDeletion(),
+        accounts=TortoiseAccounts(),
+        codes=shared.one_time_codes,
+        pins=shared.pins,
+        pepper=shared.pepper,
+        revocations=shared.revocations,
+        clock=shared.clock,
+    )
 
 
 def _exports(shared: SharedServices) -> Exports:
@@ -343,9 +357,11 @@ def _contacts(shared: SharedServices) -> ContactServices:
 
 
 def _attachments(shared: SharedServices) -> AttachmentServices:
-    keeping = build_attachment_storage(shared.settings, shared.clock)
-    upkeep = AttachmentUpkeep(TortoiseAttachmentUpkeep(), keeping.parts, shared.clock)
-    return AttachmentServices(service=Attachments(keeping, shared.limiter), upkeep=upkeep)
+    parts, limits = build_part_store(shared.settings), attachment_limits(shared.settings)
+    return AttachmentServices(
+        service=Attachments(TortoiseAttachments(), parts, limits=limits, limiter=shared.limiter, clock=shared.clock),
+        upkeep=AttachmentUpkeep(TortoiseAttachmentUpkeep(), parts, shared.clock),
+    )
 
 
 def _idle_devices(shared: SharedServices) -> IdleDevices:
@@ -358,16 +374,16 @@ def _usernames(shared: SharedServices) -> Usernames:
 
 
 def _remaining_quotas(shared: SharedServices, connection_slots: ConnectionSlots) -> RemainingQuotas:
-    counters = QuotaSources(
-        TortoiseAccounts(),
-        _usernames(shared),
-        shared.one_time_codes,
-        shared.pins,
-        shared.limiter,
-        shared.buckets,
-        connection_slots,
+    return RemainingQuotas(
+        shared.quotas,
+        accounts=TortoiseAccounts(),
+        usernames=_usernames(shared),
+        codes=shared.one_time_codes,
+        pins=shared.pins,
+        shared=shared.limiter,
+        buckets=shared.buckets,
+        sockets=connection_slots,
     )
-    return RemainingQuotas(shared.quotas, counters)
 
 
 def _secret_reloader(shared: SharedServices) -> SecretReloader:
@@ -383,8 +399,14 @@ def _registration(shared: SharedServices) -> Registration:
 
 
 def _own_pin(shared: SharedServices) -> OwnPin:
-    means = PinDependencies(TortoisePins(), TortoiseAccounts(), shared.one_time_codes, shared.pepper, shared.clock)
-    return OwnPin(shared.pins, means)
+    return OwnPin(
+        shared.pins,
+        store=TortoisePins(),
+        accounts=TortoiseAccounts(),
+        codes=shared.one_time_codes,
+        pepper=shared.pepper,
+        clock=shared.clock,
+    )
 
 
 def _signup_guard(shared: SharedServices) -> SignupGuard:

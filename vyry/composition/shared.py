@@ -18,7 +18,6 @@ from vyry.accounts.pin_checks import CountedHasher
 from vyry.accounts.signing import KeyRing
 from vyry.accounts.tokens import Tokens
 from vyry.attachments.attachment import MIB, AttachmentLimits, PartStore
-from vyry.attachments.upload import AttachmentStorage
 from vyry.clock import CheckedClock, Clock
 from vyry.conversations.conversations import CachedConversations
 from vyry.delivery.sms.senders import SenderSecrets, open_sender
@@ -43,7 +42,6 @@ from vyry.settings import Settings
 from vyry.signals.presence import Presence, PresenceTiming
 from vyry.storage.attachment_disk import DiskParts
 from vyry.storage.attachment_s3 import S3Location, open_s3_parts
-from vyry.storage.attachments import TortoiseAttachments
 from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.deferred_notices import TortoiseDeferredNotices
 from vyry.storage.notice_outbox import TortoiseNoticeOutbox
@@ -149,17 +147,17 @@ def build_presence(shared: SharedServices) -> Presence:
     return Presence(InProcessPresence(pace), TortoisePresencePrivacy(), pace)
 
 
-def build_attachment_storage(settings: Settings, clock: Clock) -> AttachmentStorage:
-    """Where the attachments of this node are kept."""
-    terms = AttachmentLimits(
+def attachment_limits(settings: Settings) -> AttachmentLimits:
+    """How much an account may keep, and for how long."""
+    return AttachmentLimits(
         max_bytes=settings.attachment_mib * MIB,
         quota_bytes=settings.attachment_quota_mib * MIB,
         lifetime=timedelta(days=settings.attachment_days),
     )
-    return AttachmentStorage(TortoiseAttachments(), _part_store(settings), terms, clock)
 
 
-def _part_store(settings: Settings) -> PartStore:
+def build_part_store(settings: Settings) -> PartStore:
+    """Where the bytes of attachments are stored: a folder or a bucket."""
     if settings.bucket is None:
         folder = Path(settings.attachments or settings.data_dir / "attachments").absolute()
         return DiskParts(folder, settings.attachment_reserve_mib * MIB)
