@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
-from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from vyry.errors import LimitPolicy, RateLimited, Unavailable
@@ -50,11 +49,10 @@ class SocketNode:
         return [grant.remaining for _, grant in await self.places.remaining(user, address)]
 
 
-@pytest.fixture(params=["fakeredis", "redis"])
-async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
-    opened = FakeAsyncRedis() if request.param == "fakeredis" else connect_redis(request.getfixturevalue("redis_url"))
-    yield opened
-    await opened.aclose()
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with connect_redis(redis_url) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import Protocol
 
 import pytest
-from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from vyry.errors import LimitPolicy, RateLimited, Unavailable
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.limits import (
     CLAIM_ALL,
     CLAIM_OTHERS,
@@ -22,7 +22,6 @@ from vyry.limits import (
     Quota,
     QuotaWindow,
 )
-from vyry.local_limits import LocalLimiter
 from vyry.redis.limiter import RedisLimiter, RedisLimitKeys
 from vyry.redis.notifier import connect_redis
 
@@ -40,35 +39,16 @@ class Counter(Protocol):
     async def peek(self, asked: list[tuple[Quota, str]]) -> list[tuple[Grant, ...]]: ...
 
 
-class Local:
-    """The limiter of one process behind the awaited protocol."""
-
-    def __init__(self) -> None:
-        self._local = LocalLimiter()
-
-    async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        return self._local.consume(quota, subject, cost)
-
-    async def charge(self, quota: Quota, subject: str, cost: int) -> Grant:
-        return self._local.charge(quota, subject, cost)
-
-    async def peek(self, asked: list[tuple[Quota, str]]) -> list[tuple[Grant, ...]]:
-        return [self._local.peek(quota, subject) for quota, subject in asked]
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with connect_redis(redis_url) as opened:
+        yield opened
 
 
-@pytest.fixture(params=["fakeredis", "redis"])
-async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
-    opened = FakeAsyncRedis() if request.param == "fakeredis" else connect_redis(request.getfixturevalue("redis_url"))
-    yield opened
-    await opened.aclose()
-
-
-@pytest.fixture(params=["local", "fakeredis", "redis"])
+@pytest.fixture(params=["in_process", "redis"])
 async def limiter(request: pytest.FixtureRequest) -> AsyncIterator[Counter]:
-    if request.param == "local":
-        yield Local()
-    elif request.param == "fakeredis":
-        yield RedisLimiter(FakeAsyncRedis())
+    if request.param == "in_process":
+        yield InProcessLimiter()
     else:
         async with connect_redis(request.getfixturevalue("redis_url")) as redis:
             yield RedisLimiter(redis)

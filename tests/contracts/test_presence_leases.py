@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.support.recording_listener import RecordingListener
+from vyry.in_process.presence import InProcessPresence
 from vyry.kernel.ids import MailboxKey, UserId, new_id
 from vyry.redis.notifier import RedisNotifier, connect_redis
-from vyry.redis.presence import InProcessPresence, RedisPresence
+from vyry.redis.presence import RedisPresence
 from vyry.signals.presence import DeviceSocket, PresenceLeases, PresenceState, PresenceTiming
 
 

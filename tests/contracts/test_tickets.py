@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from fakeredis import FakeAsyncRedis
 
-from tests.fakes.accounts import MemoryTickets
 from tests.support.account_harness import FakeClock
 from vyry.accounts.sessions import Tickets
 from vyry.errors import Unavailable
+from vyry.in_process.tickets import InProcessTickets
 from vyry.redis.notifier import connect_redis
 from vyry.redis.tickets import RedisTickets
 
@@ -18,13 +17,12 @@ from vyry.redis.tickets import RedisTickets
 SOON = timedelta(seconds=30)
 
 
-@pytest.fixture(params=["memory", "embedded", "redis"])
+@pytest.fixture(params=["in_process", "redis"])
 async def tickets(request: pytest.FixtureRequest) -> AsyncIterator[Tickets]:
-    if request.param == "memory":
-        yield MemoryTickets(FakeClock())
+    if request.param == "in_process":
+        yield InProcessTickets(FakeClock())
         return
-    embedded = request.param == "embedded"
-    async with FakeAsyncRedis() if embedded else connect_redis(request.getfixturevalue("redis_url")) as redis:
+    async with connect_redis(request.getfixturevalue("redis_url")) as redis:
         yield RedisTickets(redis)
 
 
@@ -41,6 +39,20 @@ async def test_a_ticket_that_was_never_kept_is_nothing(tickets: Tickets) -> None
 
     assert await tickets.pop("b") is None
     assert await tickets.pop("a") == b"value"
+
+
+async def test_a_ticket_of_one_process_ends_in_time_and_is_forgotten() -> None:
+    clock = FakeClock()
+    tickets = InProcessTickets(clock)
+    await tickets.save("a", b"value", SOON)
+    clock.current_time += SOON
+
+    assert await tickets.pop("a") is None
+    await tickets.save("b", b"value", SOON)
+    clock.current_time += SOON
+    await tickets.save("c", b"value", SOON)
+    clock.current_time -= SOON / 2
+    assert [await tickets.pop(key) for key in "bc"] == [None, b"value"]
 
 
 async def test_a_ticket_ends_in_time(redis_url: str) -> None:

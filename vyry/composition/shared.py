@@ -24,7 +24,9 @@ from vyry.conversations.conversations import CachedConversations
 from vyry.delivery.sms.senders import SenderSecrets, open_sender
 from vyry.devices.device_lists import CachedDeviceLists
 from vyry.devices.restore_detection import RestoreDetector
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.in_process.pin_hasher import ArgonPinHasher
+from vyry.in_process.presence import InProcessPresence
 from vyry.in_process.routing import InProcessNotifier, InProcessWorkTopic
 from vyry.kafka.work_topic import KafkaWorkTopic
 from vyry.limits import Quota, QuotaWindow, Unlimited, apply_overrides
@@ -37,7 +39,7 @@ from vyry.operator.restore_marker import RestoreMarkerFile, TortoiseRestoreMarke
 from vyry.operator.secret_files import read_peppers, read_signing_keys
 from vyry.redis.limiter import RedisLimiter, RedisLimitKeys
 from vyry.redis.notifier import RedisNotifier
-from vyry.redis.presence import InProcessPresence, RedisPresence
+from vyry.redis.presence import RedisPresence
 from vyry.redis.slots import RedisConnectionSlots
 from vyry.settings import Settings
 from vyry.signals.presence import Presence, PresenceTiming
@@ -59,7 +61,8 @@ class Infrastructure:
     """What carries the domain in this process."""
 
     mail_store: MailStore
-    redis: Redis
+    #: None for a node that runs alone.
+    redis: Redis | None
     notifier: InProcessNotifier | RedisNotifier
     work_topic: InProcessWorkTopic | KafkaWorkTopic
     #: None where no other node counts.
@@ -74,7 +77,7 @@ class SharedServices:
     infrastructure: Infrastructure
     clock: CheckedClock
     quotas: Mapping[str, Quota]
-    limiter: RedisLimiter | Unlimited
+    limiter: RedisLimiter | InProcessLimiter | Unlimited
     pepper: Pepper
     pins: Pins
     tokens: Tokens
@@ -116,7 +119,7 @@ def build_shared_services(settings: Settings, infrastructure: Infrastructure, cl
         infrastructure,
         clock,
         quotas,
-        RedisLimiter(infrastructure.redis, quotas, limit_keys(settings)) if settings.limits == "on" else Unlimited(),
+        _limiter(settings, infrastructure.redis, quotas),
         pepper,
         _pins(pepper, clock, quotas["pin_tries"].windows[0], buckets),
         Tokens(keys, settings.jwt_expiration, settings.refresh_token_expiration, clock),
@@ -134,6 +137,14 @@ def build_shared_services(settings: Settings, infrastructure: Infrastructure, cl
     )
 
 
+def _limiter(
+    settings: Settings, redis: Redis | None, quotas: Mapping[str, Quota]
+) -> RedisLimiter | InProcessLimiter | Unlimited:
+    if settings.limits == "off":
+        return Unlimited()
+    return InProcessLimiter(quotas) if redis is None else RedisLimiter(redis, quotas, limit_keys(settings))
+
+
 def limit_keys(settings: Settings) -> RedisLimitKeys:
     """What hides whom the shared counters count."""
     # The oldest pepper: nodes that know a newer one already count with the others.
@@ -144,7 +155,7 @@ def limit_keys(settings: Settings) -> RedisLimitKeys:
 def build_presence(shared: SharedServices) -> Presence:
     """The presence of this node's sockets and of whom they watch."""
     carriers, pace = shared.infrastructure, PresenceTiming(lease_seconds=shared.settings.presence_seconds)
-    if isinstance(carriers.notifier, RedisNotifier):
+    if isinstance(carriers.notifier, RedisNotifier) and carriers.redis is not None:
         return Presence(RedisPresence(carriers.redis, carriers.notifier, pace), TortoisePresencePrivacy(), pace)
     return Presence(InProcessPresence(pace), TortoisePresencePrivacy(), pace)
 

@@ -141,7 +141,7 @@ class RedisLimitKeys:
 
 
 class RedisLimiter:
-    """Limiter over Redis (or fakeredis, when the node is alone)."""
+    """Limiter over Redis."""
 
     def __init__(self, redis: Redis, quotas: Mapping[str, Quota] = QUOTAS, keys: RedisLimitKeys | None = None) -> None:
         self._quotas = quotas

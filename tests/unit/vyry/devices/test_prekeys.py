@@ -13,9 +13,9 @@ from vyry.accounts.account import Caller
 from vyry.devices.keyset import HighestIds, KeyRefill, KeyState, OneTimePrekey, Suite
 from vyry.devices.prekeys import Prekeys
 from vyry.errors import InvalidKeys, NotFound, RateLimited, Unavailable
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import MailboxKey, UserId, new_id
 from vyry.limits import Grant, Quota
-from vyry.local_limits import LocalLimiter
 
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -30,16 +30,6 @@ class FrozenClock:
 
     def latest(self) -> datetime:
         return NOON
-
-
-class CountingLimiter:
-    """A limiter of this process behind the awaited protocol."""
-
-    def __init__(self) -> None:
-        self._local = LocalLimiter()
-
-    async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        return self._local.consume(quota, subject, cost)
 
 
 class UnavailableLimiter:
@@ -82,7 +72,7 @@ def told() -> RecordingListener:
 
 @pytest.fixture
 def prekeys(room: MemoryDirectory, told: RecordingListener) -> Prekeys:
-    return Prekeys(room.prekeys, CountingLimiter(), FrozenClock(), told)
+    return Prekeys(room.prekeys, InProcessLimiter(), FrozenClock(), told)
 
 
 @pytest.fixture
@@ -245,7 +235,7 @@ async def test_nothing_is_claimed_while_claims_cannot_be_counted(
 
 async def test_nothing_is_answered_that_the_ledger_did_not_seal(room: MemoryDirectory, ann: Caller, bo: Caller) -> None:
     await room.prekeys.replace(bo, make_upload(), NOON)
-    prekeys = Prekeys(room.prekeys, CountingLimiter(), FrozenClock(), RecordingListener(), FailingLedgerSeal())
+    prekeys = Prekeys(room.prekeys, InProcessLimiter(), FrozenClock(), RecordingListener(), FailingLedgerSeal())
 
     with pytest.raises(Unavailable):
         await prekeys.claim(ann, bo.user_id, None)
