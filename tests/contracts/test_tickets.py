@@ -10,7 +10,8 @@ from tests.support.account_harness import FakeClock
 from vyry.accounts.sessions import Tickets
 from vyry.errors import Unavailable
 from vyry.in_process.tickets import InProcessTickets
-from vyry.redis.notifier import connect_redis
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
 from vyry.redis.tickets import RedisTickets
 
 
@@ -23,7 +24,7 @@ async def tickets(request: pytest.FixtureRequest) -> AsyncIterator[Tickets]:
         yield InProcessTickets(FakeClock())
         return
     async with connect_redis(request.getfixturevalue("redis_url")) as redis:
-        yield RedisTickets(redis)
+        yield RedisTickets(RedisGuard(redis))
 
 
 async def test_a_ticket_is_taken_once_even_by_many_at_once(tickets: Tickets) -> None:
@@ -57,14 +58,14 @@ async def test_a_ticket_of_one_process_ends_in_time_and_is_forgotten() -> None:
 
 async def test_a_ticket_ends_in_time(redis_url: str) -> None:
     async with connect_redis(redis_url) as redis:
-        await RedisTickets(redis).save("a", b"value", SOON)
+        await RedisTickets(RedisGuard(redis)).save("a", b"value", SOON)
 
         assert 29_000 < await redis.pttl("vyry:ticket:a") <= 30_000
 
 
 async def test_without_redis_tickets_are_unavailable() -> None:
     async with connect_redis("redis://127.0.0.1:9/0") as redis:
-        away = RedisTickets(redis)
+        away = RedisTickets(RedisGuard(redis))
 
         with pytest.raises(Unavailable):
             await away.save("a", b"value", SOON)

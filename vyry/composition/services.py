@@ -8,8 +8,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from redis.asyncio import Redis
-
 from vyry.accounts.account import AccountUpkeep
 from vyry.accounts.deletion import Deletion, DeletionProofs
 from vyry.accounts.device_status import RevocationWatcher
@@ -46,7 +44,7 @@ from vyry.conversations.conversations import CachedConversations, Conversations
 from vyry.conversations.groups import Groups
 from vyry.conversations.invitations import Invitations
 from vyry.conversations.invite_links import InviteLinks
-from vyry.delivery.sms.senders import webhook_key
+from vyry.delivery.webhook_signing import webhook_key
 from vyry.delivery.webhook_signup_guard import WebhookSignupGuard
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
@@ -67,7 +65,9 @@ from vyry.mail.routing import Notifier, Router, WorkTopic
 from vyry.mail.store import MailStore
 from vyry.operator.health import Health
 from vyry.operator.secret_reloader import SecretReloader
-from vyry.redis.notifier import RedisNotifier, connect_redis
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.notifier import RedisNotifier
 from vyry.redis.shared_buckets import SharedBuckets
 from vyry.redis.slots import RedisConnectionSlots
 from vyry.redis.tickets import RedisTickets
@@ -244,14 +244,14 @@ def _open_mail(database: str, clock: Clock) -> AbstractAsyncContextManager[MailS
 
 
 @asynccontextmanager
-async def _open_redis(settings: Settings) -> AsyncIterator[Redis | None]:
+async def _open_redis(settings: Settings) -> AsyncIterator[RedisGuard | None]:
     """Yields None for a node that runs alone."""
     if settings.redis_url is None:
         yield None
         return
     redis = connect_redis(settings.redis_url.get_secret_value())
     try:
-        yield redis
+        yield RedisGuard(redis)
     finally:
         await redis.aclose()
 

@@ -6,8 +6,6 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from redis.asyncio import Redis
-
 from vyry.accounts.device_status import DeviceStatusCache, SessionRevocations
 from vyry.accounts.otp import OneTimeCodes
 from vyry.accounts.otp import OtpOptions as CodeTerms
@@ -37,7 +35,9 @@ from vyry.mail.routing import CacheInvalidation, Router
 from vyry.mail.store import MailStore
 from vyry.operator.restore_marker import RestoreMarkerFile, TortoiseRestoreMarkers
 from vyry.operator.secret_files import read_peppers, read_signing_keys
-from vyry.redis.limiter import RedisLimiter, RedisLimitKeys
+from vyry.redis.guard import RedisGuard
+from vyry.redis.keys import RedisLimitKeys
+from vyry.redis.limiter import RedisLimiter
 from vyry.redis.notifier import RedisNotifier
 from vyry.redis.presence import RedisPresence
 from vyry.redis.slots import RedisConnectionSlots
@@ -62,7 +62,7 @@ class Infrastructure:
 
     mail_store: MailStore
     #: None for a node that runs alone.
-    redis: Redis | None
+    redis: RedisGuard | None
     notifier: InProcessNotifier | RedisNotifier
     work_topic: InProcessWorkTopic | KafkaWorkTopic
     #: None where no other node counts.
@@ -138,7 +138,7 @@ def build_shared_services(settings: Settings, infrastructure: Infrastructure, cl
 
 
 def _limiter(
-    settings: Settings, redis: Redis | None, quotas: Mapping[str, Quota]
+    settings: Settings, redis: RedisGuard | None, quotas: Mapping[str, Quota]
 ) -> RedisLimiter | InProcessLimiter | Unlimited:
     if settings.limits == "off":
         return Unlimited()

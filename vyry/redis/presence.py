@@ -9,8 +9,6 @@ from functools import partial
 from typing import Final, TypeVar
 from uuid import UUID
 
-from redis.asyncio import Redis
-
 from vyry.kernel.ids import UserId
 from vyry.redis.guard import RedisGuard
 from vyry.redis.hints import HintKind
@@ -123,15 +121,15 @@ return 0
 class RedisPresence:
     """PresenceLeases over Redis; news of other nodes come with this one's doorbell."""
 
-    def __init__(self, redis: Redis, notifier: RedisNotifier, pace: PresenceTiming, prefix: str = "vyry") -> None:
+    def __init__(self, guard: RedisGuard, notifier: RedisNotifier, pace: PresenceTiming, prefix: str = "vyry") -> None:
         self._prefix = prefix
         self._channel = notifier.channel
         self._pace = [round(pace.lease_seconds * 1000), round(pace.grace_seconds * 1000), int(HintKind.PRESENCE)]
-        self._take = redis.register_script(CLAIM_SCRIPT)
-        self._leave = redis.register_script(LEAVE_SCRIPT)
-        self._watch = redis.register_script(WATCH_SCRIPT)
-        self._unwatch = redis.register_script(UNWATCH_SCRIPT)
-        self._asking = RedisGuard()
+        self._take = guard.redis.register_script(CLAIM_SCRIPT)
+        self._leave = guard.redis.register_script(LEAVE_SCRIPT)
+        self._watch = guard.redis.register_script(WATCH_SCRIPT)
+        self._unwatch = guard.redis.register_script(UNWATCH_SCRIPT)
+        self._guard = guard
         self._heard: PresenceListener = _ignore
         notifier.on_presence = self._parse_news
 
@@ -141,18 +139,18 @@ class RedisPresence:
     async def acquire(self, seats: Collection[DeviceSocket]) -> None:
         for part in _batches(list(seats)):
             keys, args = self._keys([seat.user_id for seat in part]), self._script_args(part)
-            await self._asking.call(partial(self._take, keys=keys, args=args))
+            await self._guard.call(partial(self._take, keys=keys, args=args))
 
     async def release(self, seats: Collection[DeviceSocket]) -> None:
         for part in _batches(list(seats)):
             keys, args = self._keys([seat.user_id for seat in part]), self._script_args(part)
-            await self._asking.call(partial(self._leave, keys=keys, args=args))
+            await self._guard.call(partial(self._leave, keys=keys, args=args))
 
     async def watch(self, users: Collection[UserId]) -> Mapping[UserId, PresenceState] | None:
         found: dict[UserId, PresenceState] = {}
         for part in _batches(list(users)):
             args: list[str | int] = [*self._pace, self._channel]
-            answer = await self._asking.call(partial(self._watch, keys=self._keys(part), args=args))
+            answer = await self._guard.call(partial(self._watch, keys=self._keys(part), args=args))
             if answer is None:
                 return None
             stamp = int(answer[0])
@@ -162,7 +160,7 @@ class RedisPresence:
     async def unwatch(self, users: Collection[UserId]) -> None:
         for part in _batches(list(users)):
             keys = self._keys(part)[1::2]
-            await self._asking.call(partial(self._unwatch, keys=keys, args=[self._channel]))
+            await self._guard.call(partial(self._unwatch, keys=keys, args=[self._channel]))
 
     def _parse_news(self, news: bytes) -> None:
         """Raises ValueError for what this version does not say."""
