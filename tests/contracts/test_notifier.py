@@ -11,7 +11,9 @@ from tests.support.recording_listener import RecordingListener
 from vyry.in_process.routing import InProcessNotifier
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import CacheTopic, Notifier
-from vyry.redis.notifier import RedisNotifier, connect_redis
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.notifier import RedisNotifier
 
 
 ANN, BO, CY = MailboxKey(11), MailboxKey(12), MailboxKey(1 << 62)
@@ -31,7 +33,7 @@ async def node(request: pytest.FixtureRequest) -> AsyncIterator[Node]:
         yield Node(silent, heard)
         return
     async with connect_redis(request.getfixturevalue("redis_url")) as redis, asyncio.TaskGroup() as tasks:
-        bell = RedisNotifier(redis)
+        bell = RedisNotifier(RedisGuard(redis))
         bell.set_listener(heard := RecordingListener())
         running = tasks.create_task(bell.run())
         assert await heard.next_event() == ("gap",)

@@ -15,7 +15,9 @@ from tests.support.recording_listener import RecordingListener
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import CacheTopic
 from vyry.redis import notifier as redis_module
-from vyry.redis.notifier import RedisNotifier, connect_redis
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.notifier import RedisNotifier
 
 
 ANN, BO = MailboxKey(11), MailboxKey(12)
@@ -30,7 +32,7 @@ class Node:
 @asynccontextmanager
 async def listening(url: str) -> AsyncIterator[Node]:
     async with connect_redis(url) as redis, asyncio.TaskGroup() as tasks:
-        bell = RedisNotifier(redis)
+        bell = RedisNotifier(RedisGuard(redis))
         bell.set_listener(heard := RecordingListener())
         running = tasks.create_task(bell.run())
         yield Node(bell, heard)
