@@ -85,6 +85,8 @@ class Route:
 
     method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
     path: str
+    #: The route's OpenAPI tag and name, "tag.name": a promise to generated clients, so it stays when a handler or its module is renamed.
+    operation: str
     handler: Handler
     summary: str
     auth: Literal["token", "open", "socket"] = "token"

@@ -80,7 +80,7 @@ def _shapes(routes: Iterable[Route]) -> Iterable[Shape]:
 
 def _operation(route: Route, references: Any, components: Schema) -> Schema:
     operation: Schema = {
-        "operationId": f"{_tag(route)}_{route.handler.__name__}",
+        "operationId": route.operation.replace(".", "_"),
         "tags": [_tag(route)],
         "summary": route.summary,
         "responses": _responses(route, references, components),
@@ -204,4 +204,4 @@ def _error_schema(code: str, text: str, members: list[Schema]) -> Schema:
 
 
 def _tag(route: Route) -> str:
-    return route.handler.__module__.rpartition(".")[2]
+    return route.operation.partition(".")[0]

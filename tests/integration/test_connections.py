@@ -27,7 +27,7 @@ async def quick(_: web.Request) -> web.Response:
     return json_response(Nothing())
 
 
-ROUTES = (Route(method="GET", path="/quick", handler=quick, summary="", auth="open"),)
+ROUTES = (Route(method="GET", path="/quick", operation="test.quick", handler=quick, summary="", auth="open"),)
 
 
 class Clients:

@@ -89,16 +89,45 @@ async def counted(request: web.Request) -> web.Response:
 
 
 ROUTES = (
-    Route(method="POST", path="/echo", handler=echo, summary="", auth="open", body=Word, body_limit=1000),
-    Route(method="GET", path="/page", handler=page, summary="", auth="open", query=Page),
-    Route(method="GET", path="/place/{userId}/{deviceId}", handler=place, summary="", auth="open"),
-    Route(method="GET", path="/crash", handler=crash, summary="", auth="open"),
-    Route(method="GET", path="/commit", handler=commit, summary="", auth="open"),
-    Route(method="GET", path="/late-socket", handler=late_socket, summary="", auth="open"),
-    Route(method="GET", path="/late-fault", handler=late_fault, summary="", auth="open"),
-    Route(method="GET", path="/too-often", handler=too_often, summary="", auth="open", quota=CLAIM_ALL),
-    Route(method="GET", path="/counted", handler=counted, summary="", auth="open", quota=CLAIM_ALL),
-    Route(method="POST", path="/private", handler=echo, summary="", body=Word),
+    Route(
+        method="POST",
+        path="/echo",
+        operation="test.echo",
+        handler=echo,
+        summary="",
+        auth="open",
+        body=Word,
+        body_limit=1000,
+    ),
+    Route(method="GET", path="/page", operation="test.page", handler=page, summary="", auth="open", query=Page),
+    Route(
+        method="GET", path="/place/{userId}/{deviceId}", operation="test.place", handler=place, summary="", auth="open"
+    ),
+    Route(method="GET", path="/crash", operation="test.crash", handler=crash, summary="", auth="open"),
+    Route(method="GET", path="/commit", operation="test.commit", handler=commit, summary="", auth="open"),
+    Route(
+        method="GET", path="/late-socket", operation="test.late_socket", handler=late_socket, summary="", auth="open"
+    ),
+    Route(method="GET", path="/late-fault", operation="test.late_fault", handler=late_fault, summary="", auth="open"),
+    Route(
+        method="GET",
+        path="/too-often",
+        operation="test.too_often",
+        handler=too_often,
+        summary="",
+        auth="open",
+        quota=CLAIM_ALL,
+    ),
+    Route(
+        method="GET",
+        path="/counted",
+        operation="test.counted",
+        handler=counted,
+        summary="",
+        auth="open",
+        quota=CLAIM_ALL,
+    ),
+    Route(method="POST", path="/private", operation="test.echo", handler=echo, summary="", body=Word),
 )
 
 

@@ -52,10 +52,12 @@ async def endless(request: web.Request) -> web.StreamResponse:
 
 
 ROUTES = (
-    Route(method="GET", path="/quick", handler=quick, summary="", auth="open"),
-    Route(method="POST", path="/written", handler=written, summary="", auth="open", body=Nothing),
-    Route(method="GET", path="/long", handler=long, summary="", auth="open"),
-    Route(method="GET", path="/endless", handler=endless, summary="", auth="open"),
+    Route(method="GET", path="/quick", operation="test.quick", handler=quick, summary="", auth="open"),
+    Route(
+        method="POST", path="/written", operation="test.written", handler=written, summary="", auth="open", body=Nothing
+    ),
+    Route(method="GET", path="/long", operation="test.long", handler=long, summary="", auth="open"),
+    Route(method="GET", path="/endless", operation="test.endless", handler=endless, summary="", auth="open"),
 )
 
 

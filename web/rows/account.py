@@ -15,6 +15,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/account",
+        operation="account.show",
         handler=account.show,
         summary="The caller's account",
         responses={200: Account},
@@ -22,6 +23,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="PATCH",
         path="/api/v1/account",
+        operation="account.change",
         handler=account.change,
         summary="Change what is named; null clears",
         body=ChangeAccount,

@@ -15,6 +15,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/account/events",
+        operation="account_life.events",
         handler=account_life.events,
         summary="What happened to the security of the account, newest first",
         query=EventsQuery,
@@ -23,6 +24,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/account/export",
+        operation="account_life.export",
         handler=account_life.export,
         summary="An archive of all that the node holds about the account",
         responses={200: AccountArchive},
@@ -31,6 +33,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/account/delete",
+        operation="account_life.delete",
         handler=account_life.delete,
         summary="Delete the account: at once what it can do, within a minute all there is of it",
         body=DeleteAccount,

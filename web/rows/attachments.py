@@ -37,6 +37,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="OPTIONS",
         path=_COLLECTION_PATH,
+        operation="attachments.tell",
         handler=attachments.tell,
         summary="What uploads can do (tus 1.0.0)",
         auth="open",
@@ -51,6 +52,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path=_COLLECTION_PATH,
+        operation="attachments.begin",
         handler=attachments.begin,
         summary="Begin an upload of a known length (tus creation)",
         responses={201: None},
@@ -64,6 +66,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="HEAD",
         path=_ITEM_PATH,
+        operation="attachments.look",
         handler=attachments.look,
         summary="How far an upload of one's own is (tus)",
         responses={200: None},
@@ -76,6 +79,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="PATCH",
         path=_ITEM_PATH,
+        operation="attachments.add",
         handler=attachments.add,
         summary="Add to an upload of one's own (tus); what is answered is safe",
         stream_media_type=MEDIA_TYPE,
@@ -90,6 +94,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="DELETE",
         path=_ITEM_PATH,
+        operation="attachments.end",
         handler=attachments.end,
         summary="End an attachment of one's own, whole or not (tus termination)",
         responses={204: None},
@@ -101,6 +106,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path=_ITEM_PATH,
+        operation="attachments.fetch",
         handler=attachments.fetch,
         summary="The bytes of a whole attachment, or one range of them",
         responses={200: "application/octet-stream", 206: "application/octet-stream", 304: None},

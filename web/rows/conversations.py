@@ -15,6 +15,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/conversations",
+        operation="conversations.open_one",
         handler=conversations.open_one,
         summary="Open the direct conversation with somebody (200 if there is one already), or make a group",
         body=OpenConversation,
@@ -25,6 +26,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/conversations",
+        operation="conversations.index",
         handler=conversations.index,
         summary="The caller's conversations, newest made first",
         query=ConversationsQuery,
@@ -34,6 +36,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/conversations/invitations",
+        operation="invitations.index",
         handler=invitations.index,
         summary="The groups into which the caller is invited, newest made first",
         query=ConversationsQuery,
@@ -42,6 +45,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/conversations/invitations/{conversationId}/accept",
+        operation="invitations.accept",
         handler=invitations.accept,
         summary="Become a member of a group into which one is invited",
         responses={200: ConversationView},
@@ -50,6 +54,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="DELETE",
         path="/api/v1/conversations/invitations/{conversationId}",
+        operation="invitations.decline",
         handler=invitations.decline,
         summary="Decline to be in a group; nobody is told",
         responses={200: Nothing},
@@ -58,6 +63,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/conversations/{conversationId}",
+        operation="conversations.show",
         handler=conversations.show,
         summary="A conversation the caller belongs to",
         responses={200: ConversationView},

@@ -17,6 +17,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/devices",
+        operation="devices.show",
         handler=devices.show,
         summary="The devices of the caller's account",
         query=DevicesPage,
@@ -25,6 +26,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="PATCH",
         path="/api/v1/devices/{deviceId}",
+        operation="devices.rename",
         handler=devices.rename,
         summary="Give a device of the caller's account another name",
         body=RenameDevice,
@@ -34,6 +36,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="DELETE",
         path="/api/v1/devices/{deviceId}",
+        operation="devices.end",
         handler=devices.end,
         summary="End a device: the primary any, a linked one itself",
         responses={200: Nothing},

@@ -14,6 +14,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/health",
+        operation="health.alive",
         handler=health.alive,
         summary="Whether this process runs",
         auth="open",
@@ -22,6 +23,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/ready",
+        operation="health.ready",
         handler=health.ready,
         summary="Whether this process is ready for work, with a line for each thing it depends on",
         auth="open",
@@ -31,6 +33,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/openapi.json",
+        operation="documents.openapi",
         handler=documents.openapi,
         summary="This document",
         auth="open",
@@ -39,6 +42,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/asyncapi.json",
+        operation="documents.asyncapi",
         handler=documents.asyncapi,
         summary="The frames of the socket as AsyncAPI 3.0",
         auth="open",
@@ -47,6 +51,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/docs",
+        operation="documents.docs",
         handler=documents.docs,
         summary="All of it for people",
         auth="open",

@@ -27,6 +27,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="PATCH",
         path=_CONVERSATION_PATH,
+        operation="groups.edit",
         handler=groups.edit,
         summary="Change what is said of a conversation: an admin of a group, either of two",
         body=EditConversation,
@@ -37,6 +38,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path=f"{_CONVERSATION_PATH}/members",
+        operation="groups.members",
         handler=groups.members,
         summary="The members by rising id, page by page",
         query=MembersQuery,
@@ -46,6 +48,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path=f"{_CONVERSATION_PATH}/members",
+        operation="groups.add",
         handler=groups.add,
         summary="Add members to a group (admins); who is one already stays what they are",
         body=AddMembers,
@@ -56,6 +59,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="DELETE",
         path=f"{_CONVERSATION_PATH}/members/{{userId}}",
+        operation="groups.remove",
         handler=groups.remove,
         summary="Leave a group, or remove somebody (admins)",
         responses={200: Nothing},
@@ -64,6 +68,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="PATCH",
         path=f"{_CONVERSATION_PATH}/members/{{userId}}",
+        operation="groups.assign",
         handler=groups.assign,
         summary="Give a member another role (admins)",
         body=AssignRole,
@@ -74,6 +79,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path=f"{_CONVERSATION_PATH}/invites",
+        operation="invites.create",
         handler=invites.create,
         summary="A way into the group for whoever has its token (admins)",
         body=CreateInvite,
@@ -84,6 +90,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path=f"{_CONVERSATION_PATH}/invites",
+        operation="invites.index",
         handler=invites.index,
         summary="The invites that hold (admins)",
         query=InvitesQuery,
@@ -93,6 +100,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="DELETE",
         path=f"{_CONVERSATION_PATH}/invites/{{inviteId}}",
+        operation="invites.withdraw",
         handler=invites.withdraw,
         summary="Withdraw an invite (admins)",
         responses={200: Nothing},
@@ -101,6 +109,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/invites/{token}/join",
+        operation="invites.join",
         handler=invites.join,
         summary="Join a group by an invite; a member uses nothing",
         responses={200: ConversationView},

@@ -17,6 +17,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="PUT",
         path="/api/v1/keys",
+        operation="keys.replace",
         handler=keys.replace,
         summary="Publish this device's whole key set in the place of the present one",
         body=KeySet,
@@ -27,6 +28,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/keys/prekeys",
+        operation="keys.refill",
         handler=keys.refill,
         summary="Add prekeys to this device's set",
         body=MoreKeys,
@@ -37,6 +39,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/keys/status",
+        operation="keys.status",
         handler=keys.status,
         summary="What the node holds for this device",
         responses={200: KeyStatus},
@@ -44,6 +47,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/keys/{userId}",
+        operation="keys.show",
         handler=keys.show,
         summary="An account's identity key and its devices with keys; consumes nothing",
         responses={200: KeyListing},
@@ -52,6 +56,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/keys/{userId}/claim",
+        operation="keys.claim",
         handler=keys.claim,
         summary="Bundles to begin sessions with an account's devices; one-time keys in them are never given again",
         body=Claim,

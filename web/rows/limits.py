@@ -11,6 +11,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/limits",
+        operation="limits.show",
         handler=limits.show,
         summary="Every limit, and what it leaves to the caller; looking takes nothing",
         responses={200: Limits},

@@ -27,6 +27,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/devices/links",
+        operation="links.create",
         handler=links.create,
         summary="Ask to be linked: a new device gets a link for 120 s",
         auth="open",
@@ -37,6 +38,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/devices/links/{linkId}",
+        operation="links.show",
         handler=links.show,
         summary="How a link stands, for the device that holds its secret; waits for news",
         auth="open",
@@ -48,6 +50,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/devices/links/{linkId}/scan",
+        operation="links.scan",
         handler=links.scan,
         summary="Take a link for the caller's account; only once, and for nobody else from then on",
         body=ScanLink,
@@ -57,6 +60,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/devices/links/{linkId}/approve",
+        operation="links.approve",
         handler=links.approve,
         summary="Let the new device in, with the PIN if one is set; only by the device that scanned",
         body=ApproveLink,
@@ -67,6 +71,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/devices/links/{linkId}/reject",
+        operation="links.reject",
         handler=links.reject,
         summary="Keep the new device out, approved or not",
         responses={200: Nothing},
@@ -75,6 +80,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/devices/links/complete",
+        operation="links.complete",
         handler=links.complete,
         summary="Come to life with the link's token and a whole key set: a session of the new device",
         auth="open",

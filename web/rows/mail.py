@@ -26,6 +26,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/messages",
+        operation="messages.post",
         handler=messages.post,
         summary="Post to devices: durable once answered; the same messageId again gives the same answer",
         body=Post,
@@ -37,6 +38,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/messages/{messageId}",
+        operation="messages.fate",
         handler=messages.fate,
         summary="What became of a message of this account: each own copy, and one receipt for each other account",
         responses={200: MessageFate},
@@ -47,6 +49,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/mailbox",
+        operation="mailbox.page",
         handler=mailbox.page,
         summary="Entries behind a number; waits for some when asked to",
         query=MailboxQuery,
@@ -59,6 +62,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/mailbox/acknowledge",
+        operation="mailbox.acknowledge",
         handler=mailbox.acknowledge,
         summary="Everything up to this point is safe with the device",
         body=Acknowledge,
@@ -69,6 +73,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/mailbox/park",
+        operation="mailbox.park",
         handler=mailbox.park,
         summary="Set one entry aside that the device can do nothing with",
         body=Park,
@@ -79,6 +84,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/ws",
+        operation="socket.open_socket",
         handler=open_socket,
         summary="The socket (see /asyncapi.json)",
         auth="socket",

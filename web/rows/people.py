@@ -26,6 +26,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/users/by-username/{username}",
+        operation="people.by_username",
         handler=people.by_username,
         summary="Who has this username, however it is written",
         responses={200: Person},
@@ -35,6 +36,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/users/lookup",
+        operation="people.look_up",
         handler=people.look_up,
         summary="Who can be found by these telephone numbers, of which nothing is kept",
         body=LookUp,
@@ -44,6 +46,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/users/{userId}",
+        operation="people.profile",
         handler=people.profile,
         summary="The public profile of oneself, a friend or a member of a shared conversation",
         responses={200: PublicProfile},
@@ -52,6 +55,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/friends/requests",
+        operation="friends.ask",
         handler=friends.ask,
         summary="Ask somebody to be a friend; who has asked the caller is one at once",
         body=AskFriend,
@@ -62,6 +66,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/friends/requests",
+        operation="friends.requests",
         handler=friends.requests,
         summary="Requests that wait: to the caller, or the caller's own",
         query=RequestsQuery,
@@ -70,6 +75,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/friends/requests/{userId}/accept",
+        operation="friends.accept",
         handler=friends.accept,
         summary="Become the friend of somebody who asked",
         responses={200: Nothing},
@@ -78,6 +84,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/friends/requests/{userId}/decline",
+        operation="friends.decline",
         handler=friends.decline,
         summary="Forget that somebody asked",
         responses={200: Nothing},
@@ -86,6 +93,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="DELETE",
         path="/api/v1/friends/requests/{userId}",
+        operation="friends.cancel",
         handler=friends.cancel,
         summary="Take a request of the caller back",
         responses={200: Nothing},
@@ -94,6 +102,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/friends",
+        operation="friends.index",
         handler=friends.index,
         summary="The caller's friends",
         query=PeopleQuery,
@@ -102,6 +111,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="DELETE",
         path="/api/v1/friends/{userId}",
+        operation="friends.part",
         handler=friends.part,
         summary="End a friendship, for both",
         responses={200: Nothing},
@@ -110,6 +120,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/blocks",
+        operation="blocks.index",
         handler=blocks.index,
         summary="Whom the caller blocks",
         query=PeopleQuery,
@@ -118,6 +129,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="PUT",
         path="/api/v1/blocks/{userId}",
+        operation="blocks.block",
         handler=blocks.block,
         summary="Neither exists for the other from now on, but in groups of both",
         responses={200: Nothing},
@@ -126,6 +138,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="DELETE",
         path="/api/v1/blocks/{userId}",
+        operation="blocks.unblock",
         handler=blocks.unblock,
         summary="Take a block back",
         responses={200: Nothing},

@@ -13,6 +13,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/account/pin",
+        operation="pin.show",
         handler=pin.show,
         summary="Whether there is a PIN, and how many tries are left",
         responses={200: PinStanding},
@@ -20,6 +21,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="PUT",
         path="/api/v1/account/pin",
+        operation="pin.replace",
         handler=pin.replace,
         summary="Set the PIN, or change it with the present one as proof; all devices are told",
         body=SetPin,
@@ -30,6 +32,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/account/pin/verify",
+        operation="pin.verify",
         handler=pin.verify,
         summary="Whether this is the PIN; a wrong one is a try less",
         body=GivenPin,
@@ -40,6 +43,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/account/pin/reset",
+        operation="pin.reset",
         handler=pin.reset,
         summary="Set another PIN by a code sent to the account's number; a lock is lifted",
         body=ResetPin,
@@ -50,6 +54,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/account/pin/remove",
+        operation="pin.remove",
         handler=pin.remove,
         summary="Have no PIN any more",
         body=GivenPin,

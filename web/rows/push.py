@@ -13,6 +13,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/api/v1/push/vapid-key",
+        operation="push.vapid_key",
         handler=push.vapid_key,
         summary="The node's public key of Web Push, which a browser binds its subscription to",
         responses={200: VapidKey},
@@ -21,6 +22,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="PUT",
         path="/api/v1/devices/current/push",
+        operation="push.register",
         handler=push.register,
         summary="Wake this device by push when mail waits; pushes carry no content",
         body=RegisterPush,
@@ -29,6 +31,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="DELETE",
         path="/api/v1/devices/current/push",
+        operation="push.withdraw",
         handler=push.withdraw,
         summary="Wake this device no more",
         responses={200: Nothing},

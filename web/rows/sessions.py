@@ -21,6 +21,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/auth/request-otp",
+        operation="auth.request_otp",
         handler=auth.request_otp,
         summary="Send a one-time code to a number, known or not",
         auth="open",
@@ -31,6 +32,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/auth/verify-otp",
+        operation="auth.verify_otp",
         handler=auth.verify_otp,
         summary="Sign up with the code: a new primary device; all others of the account end. A registration lock asks for the PIN first",
         auth="open",
@@ -41,6 +43,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/auth/unlock",
+        operation="auth.unlock",
         handler=auth.unlock,
         summary="Pass a registration lock with the PIN",
         auth="open",
@@ -52,6 +55,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/auth/refresh-token",
+        operation="auth.refresh_token",
         handler=auth.refresh_token,
         summary="Exchange the refresh token for new tokens; used twice, it ends its whole family",
         auth="open",
@@ -62,6 +66,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/auth/logout",
+        operation="auth.logout",
         handler=auth.logout,
         summary="End this device: tokens, sockets, keys and mailbox",
         responses={200: Nothing},
@@ -70,6 +75,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/api/v1/auth/ws-ticket",
+        operation="auth.ws_ticket",
         handler=auth.ws_ticket,
         summary="A ticket that opens one socket, for clients that can set no headers",
         responses={200: WsTicket},
