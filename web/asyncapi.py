@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from vyry import __version__
-from web.app_keys import BODY_LIMIT
 from web.json_schema import REQUEST_MODE, RESPONSE_MODE, Mode, Schema, example_of, schemas_of
+from web.route import BODY_LIMIT
 from web.wire.frames import Frame
 
 

@@ -7,10 +7,9 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from vyry import __version__, errors
-from web.app_keys import Route
-from web.errors import INTERNAL_ERROR, STATUS
 from web.json_schema import REQUEST_MODE, RESPONSE_MODE, Schema, Shape, example_of, resolve_reference, schemas_of
-from web.wire.refusals import EXTRA_MEMBERS, Refusal
+from web.route import Route
+from web.wire.errors import EXTRA_MEMBERS, INTERNAL_ERROR, STATUS, Refusal
 
 
 _DESCRIPTION: Final = """\

@@ -15,10 +15,12 @@ from structlog.testing import capture_logs
 from vyry.errors import LimitPolicy, RateLimited
 from vyry.limits import CLAIM_ALL, Grant
 from vyry.settings import Role, load_settings
-from web.app import BoundedRunner, build_rest_app, serve_app
-from web.app_keys import GRANTS, REQUEST_ID, Route, Timeouts
+from web.app import build_rest_app
+from web.app_keys import GRANTS, REQUEST_ID, Timeouts
+from web.bodies import json_response, path_device_id, path_id, read_body, read_query
+from web.connection import BoundedRunner, serve_app
+from web.route import Route
 from web.wire.shapes import WireModel
-from web.wire.strict import json_response, path_device_id, path_id, read_body, read_query
 
 
 CLOSE = "Host: vyry\r\nConnection: close\r\n"

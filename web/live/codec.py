@@ -9,8 +9,8 @@ import msgpack
 import orjson
 
 from vyry.errors import InvalidRequest
+from web.bodies import parse_json_unchecked
 from web.wire.shapes import to_base64
-from web.wire.strict import parse_json_unchecked
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
 from vyry.mail.store import Acknowledgement, Cursor
 from vyry.signals.presence import Watch as People
+from web.bodies import check_values, validate
 from web.live.send_window import WINDOW_BYTES, WINDOW_ENTRIES, SendWindow
 from web.live.session import CloseCode, SocketSession
 from web.wire.frames import Hello, Renew, Signal, Typing, Watch
 from web.wire.mailbox import Acknowledge, Park
 from web.wire.messages import Post
 from web.wire.shapes import Nothing, to_rfc3339
-from web.wire.strict import check_values, validate
 
 
 #: The sizes this node holds clients to, as `welcome` says them.
@@ -34,7 +34,6 @@ MAX_OVERLOAD_REFUSALS: Final = 64
 _CLOSING: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _FRAME_FIELDS: Final = frozenset({"type", "id", "payload"})
 _FRAME_FIELDS_PROBLEM: Final = "a frame is an object with type, id and payload, and nothing else"
-
 FrameHandler = Callable[[SocketSession, object, str], Awaitable[None]]
 
 

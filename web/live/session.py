@@ -19,10 +19,10 @@ from vyry.errors import VyryError
 from vyry.kernel.ids import MailboxKey, new_id
 from vyry.mail.store import CollectRequest, Entry
 from vyry.signals.presence import Watch
-from web.errors import error_body
 from web.live.codec import Codec
 from web.live.send_window import SendWindow, content_size
-from web.wire.entries import wire_entries
+from web.wire.errors import error_body
+from web.wire.mailbox import wire_entries
 
 
 if TYPE_CHECKING:

@@ -5,16 +5,15 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from web.wire.errors import Refusal
 from web.wire.mailbox import Acknowledge, Acknowledged, Cursor, Entry, Head, Park
 from web.wire.messages import Accepted, Post
-from web.wire.refusals import Refusal
 from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, Nothing, Timestamp, WireModel
 
 
 SIGNAL_BYTES = 16 << 10
 #: Of one frame; a socket watches 1,000 in all (vyry/signals/presence.py).
 WATCH_USERS = 200
-
 FrameId = Annotated[str, Field(min_length=1, max_length=64)]
 SignalKind = Literal["offer", "answer", "candidate", "end"]
 SignalContent = Annotated[bytes, Base64Bytes(0, SIGNAL_BYTES)]

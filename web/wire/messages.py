@@ -1,18 +1,15 @@
-"""Shapes of posting: what a client says, what it is told, and what became of it (docs/protocol.md, "Post")."""
+"""Posts and what became of them, for REST, sockets and the archive (docs/protocol.md, "Post")."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from vyry.mail.draft import MONTH_SECONDS
-from vyry.mail.receipts import Receipt as AccountReceipt
-from vyry.mail.store import CopyStatus as Fate
 from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, RegistrationId, Timestamp, WireModel
 
 
 CONTENT_BYTES = 65_536
 COPIES = 1_000
-
 Content = Annotated[bytes, Base64Bytes(1, CONTENT_BYTES)]
 
 
@@ -79,17 +76,3 @@ class Receipt(WireModel):
     user_id: Id
     state: Literal["accepted", "delivered", "expired", "dropped"]
     at: Timestamp
-
-
-class MessageFate(WireModel):
-    """What became of a message."""
-
-    copies: list[CopyFate | Receipt]
-
-
-def fate_shape(fate: Fate | AccountReceipt) -> CopyFate | Receipt:
-    """What the sender is told."""
-    if isinstance(fate, AccountReceipt):
-        return Receipt(user_id=fate.user_id, state=fate.state.value, at=fate.at)
-    address = fate.address
-    return CopyFate(user_id=address.user_id, device_id=address.device_id, state=fate.state.value, at=fate.since)

@@ -15,7 +15,7 @@ from vyry.errors import RateLimited
 from vyry.kernel.ids import UserId
 from vyry.limits import EXPORT
 from vyry.redis.limiter import RedisLimiter
-from web.wire.export import write_archive
+from web.wire.archive_writer import write_archive
 
 
 PROOF = {"proven_on": NOON.date()}

@@ -11,7 +11,7 @@ from tests.support.chain_checker import ChainChecker
 from vyry.kernel.ids import MailboxId, MailboxKey, MessageId, new_id
 from vyry.mail.envelope import CAP_DIGEST, NIL_ID, Envelope, Lane, LossReason, first_head, next_head
 from vyry.mail.store import Entry
-from web.wire.entries import wire_entries
+from web.wire.mailbox import wire_entries
 from web.wire.shapes import to_base64
 
 
