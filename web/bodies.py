@@ -1,7 +1,7 @@
 """Reading request bodies strictly, and bodies that pass through in pieces."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, TypeVar
 from uuid import UUID
@@ -14,12 +14,14 @@ from pydantic import BaseModel, ValidationError
 from vyry.errors import InvalidRequest, NotFound, PayloadTooLarge, UnsupportedMediaType
 from vyry.telemetry import ATTACHMENT_BYTES
 from web.app_keys import ROUTE, TIMEOUTS
-from web.wire.shapes import MAX_INTEGER, WireModel, parse_id
+from web.wire.shapes import MAX_INTEGER, WireModel, encode_json, parse_id
 
 
 MAX_DEPTH: Final = 8
 #: More wrong fields than this are not listed.
 _MAX_LISTED_FIELDS: Final = 20
+_BODY_LATE: Final = "The body did not arrive in time."
+_BODY_MALFORMED: Final = "The request body is malformed or incomplete."
 _NO_PATTERN: Final = "has another form than docs/protocol.md says"
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -124,9 +126,12 @@ def path_device_id(request: web.Request, name: str) -> int:
     return int(text)
 
 
-def json_response(shape: WireModel, status: int = 200) -> web.Response:
-    """`shape` as the body of an answer."""
-    body = shape.__pydantic_serializer__.to_json(shape, by_alias=True)
+def json_response(payload: WireModel | Mapping[str, object], status: int = 200) -> web.Response:
+    """A response with this body. Hot routes pass the members themselves, named as on the wire."""
+    if isinstance(payload, WireModel):
+        body = payload.__pydantic_serializer__.to_json(payload, by_alias=True)
+    else:
+        body = encode_json(payload)
     return web.Response(body=body, status=status, content_type="application/json")
 
 
@@ -163,9 +168,9 @@ async def _receive_body(request: web.Request) -> bytes:
                 if len(body) > limit:
                     raise PayloadTooLarge
     except TimeoutError:
-        raise InvalidRequest("The body did not arrive in time.") from None
+        raise InvalidRequest(_BODY_LATE) from None
     except (HttpProcessingError, ConnectionError):
-        raise InvalidRequest("The body is not framed as HTTP wants it.") from None
+        raise InvalidRequest(_BODY_MALFORMED) from None
     return bytes(body)
 
 
@@ -201,55 +206,47 @@ async def read_chunks(request: web.Request) -> AsyncGenerator[bytes, None]:
             if came >= _CHUNK_BYTES:
                 came, since = 0, clock()
             elif clock() - since > patience.chunk:
-                raise InvalidRequest("The body comes too slowly.")
+                raise InvalidRequest("The request body is sent too slowly.")
     except TimeoutError:
-        raise InvalidRequest("The body did not arrive in time.") from None
+        raise InvalidRequest(_BODY_LATE) from None
     except (HttpProcessingError, ConnectionError):
-        raise InvalidRequest("The body is not framed as HTTP wants it, or broke off.") from None
+        raise InvalidRequest(_BODY_MALFORMED) from None
 
 
 async def send_stream(
     request: web.Request, response: web.StreamResponse, content: AsyncGenerator[bytes, None]
 ) -> web.StreamResponse:
-    """Answer with bytes of a known length. What goes wrong with the first of them is refused as ever; later the connection breaks off."""
+    """Send `response` with content of the length that its headers name. An error before the first chunk is an error response; a later one cuts the connection."""
     async with aclosing(content):
-        begun = await anext(content, b"")
-        await response.prepare(request)
-        try:
-            await response.write(begun)
-            async for piece in content:
-                await response.write(piece)
+        first = await anext(content, b"")
+        if await _send_chunks(request, response, first, content):
             ATTACHMENT_BYTES.labels("out").inc(response.content_length or 0)
-            await response.write_eof()
-        except ConnectionError:
-            # The client has left, or took nothing for too long.
-            return response
-        except BaseException:
-            if request.transport is not None:
-                request.transport.abort()
-            raise
     return response
 
 
-async def send_json_stream(request: web.Request, pieces: AsyncGenerator[bytes, None]) -> web.StreamResponse:
-    """Answer with JSON that comes in pieces.
-
-    Whatever goes wrong with the first two is refused as ever; later the connection breaks off, so that nobody takes half an answer for a whole one.
-    """
-    async with aclosing(pieces):
-        begun = [await anext(pieces), await anext(pieces)]
+async def send_json_stream(request: web.Request, chunks: AsyncGenerator[bytes, None]) -> web.StreamResponse:
+    """Send JSON as it is produced. An error before the second chunk is an error response; a later one cuts the connection, so half a document never looks whole."""
+    async with aclosing(chunks):
+        first = await anext(chunks) + await anext(chunks)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
-        try:
-            await response.write(b"".join(begun))
-            async for piece in pieces:
-                await response.write(piece)
-        except ConnectionError:
-            # The client has left, or took nothing for too long.
-            return response
-        except BaseException:
-            if request.transport is not None:
-                request.transport.abort()
-            raise
-        await response.write_eof()
+        await _send_chunks(request, response, first, chunks)
     return response
+
+
+async def _send_chunks(
+    request: web.Request, response: web.StreamResponse, first: bytes, rest: AsyncGenerator[bytes, None]
+) -> bool:
+    """Send the whole response. False when the client disconnected or read too slowly."""
+    await response.prepare(request)
+    try:
+        await response.write(first)
+        async for chunk in rest:
+            await response.write(chunk)
+        await response.write_eof()
+    except ConnectionError:
+        return False
+    except BaseException:
+        if request.transport is not None:
+            request.transport.abort()
+        raise
+    return True

@@ -24,6 +24,7 @@ from vyry.kernel.ids import new_id
 from vyry.limits import network_key
 from vyry.telemetry import log
 from web.app_keys import SETTINGS, TIMEOUTS, Timeouts
+from web.auth import parse_address
 from web.middlewares import (
     error_response,
     internal_error_response,
@@ -244,8 +245,7 @@ def _peer_address(transport: asyncio.BaseTransport) -> str:
     peer = transport.get_extra_info("peername")
     if not isinstance(peer, tuple):
         return ""
-    address = ip_address(peer[0].partition("%")[0])
-    return str(getattr(address, "ipv4_mapped", None) or address)
+    return str(parse_address(peer[0].partition("%")[0]) or "")
 
 
 class _ClosingResponse(web.Response):

@@ -66,7 +66,7 @@ def route_refusals(route: Route) -> list[type[errors.VyryError]]:
 
 def _is_limited(route: Route) -> bool:
     """Whether a quota of its own or the general budget holds for it."""
-    return route.quota is not None or (route.auth == "token" and route.cost > 0)
+    return route.documented_quota is not None or (route.auth == "token" and route.cost > 0)
 
 
 def _shapes(routes: Iterable[Route]) -> Iterable[Shape]:
@@ -154,7 +154,7 @@ def _headers(route: Route) -> Schema:
     headers: Schema = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
     headers |= {name: {"schema": {"const": value}} for name, value in route.fixed_headers.items()}
     headers |= {
-        name: {"description": said, "schema": {"type": "string"}} for name, said in route.response_headers.items()
+        name: {"description": said, "schema": {"type": "string"}} for name, said in route.documented_headers.items()
     }
     if _is_limited(route):
         headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}

@@ -47,10 +47,10 @@ class Route:
     precheck: Callable[[web.Request], None] | None = None
     #: Headers of every answer, refusals too; and of those of success, by what they say.
     fixed_headers: Mapping[str, str] = field(default_factory=dict)
-    response_headers: Mapping[str, str] = field(default_factory=dict)
+    documented_headers: Mapping[str, str] = field(default_factory=dict)
     responses: Mapping[int, type[BaseModel] | str | None] = field(default_factory=dict)
     refusals: tuple[type[VyryError], ...] = ()
-    quota: "Quota | None" = None
+    documented_quota: "Quota | None" = None
     #: What a request takes of `budget` before it runs; what its answer costs beyond that is owed, and what is left of it given back (web/budget.py).
     cost: int = 1
     #: For so many bytes of the answer a request costs one more.

@@ -118,7 +118,7 @@ ROUTES = (
         handler=too_often,
         summary="",
         auth="open",
-        quota=CLAIM_ALL,
+        documented_quota=CLAIM_ALL,
     ),
     Route(
         method="GET",
@@ -127,7 +127,7 @@ ROUTES = (
         handler=counted,
         summary="",
         auth="open",
-        quota=CLAIM_ALL,
+        documented_quota=CLAIM_ALL,
     ),
     Route(method="POST", path="/private", operation="test.echo", handler=echo, summary="", body=Word),
 )

@@ -15,9 +15,21 @@ from vyry.limits import EXPORT, PIN_CHECKS, USERNAMES
 from web.app_keys import CALLER, GRANTS, SERVICES
 from web.bodies import json_response, read_body, read_query, send_json_stream
 from web.route import Route
-from web.wire.account import Event, Pin
+from web.wire.account import Event
 from web.wire.archive_writer import AccountArchive, write_archive
-from web.wire.shapes import Base64Bytes, Bio, Id, Name, Nothing, PageLimit, Timestamp, Username, WireModel
+from web.wire.shapes import (
+    Base64Bytes,
+    Bio,
+    Id,
+    Name,
+    Nothing,
+    OneTimeCode,
+    PageLimit,
+    Pin,
+    Timestamp,
+    Username,
+    WireModel,
+)
 
 
 SealedProfile = Annotated[bytes, Base64Bytes(0, 8 << 10)]
@@ -75,7 +87,7 @@ class DeleteAccount(WireModel):
     """What proves that the owner wants it: a code for deleteAccount, and the PIN if there is one."""
 
     challenge_id: Id
-    otp: Annotated[str, Field(min_length=1, max_length=16)]
+    otp: OneTimeCode
     pin: Pin | None = None
 
 
@@ -174,7 +186,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=ChangeAccount,
         responses={200: Account},
         refusals=(UsernameTaken,),
-        quota=USERNAMES,
+        documented_quota=USERNAMES,
     ),
     Route(
         method="GET",
@@ -192,7 +204,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         handler=export,
         summary="An archive of all that the node holds about the account",
         responses={200: AccountArchive},
-        quota=EXPORT,
+        documented_quota=EXPORT,
     ),
     Route(
         method="POST",
@@ -203,6 +215,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=DeleteAccount,
         responses={200: Nothing},
         refusals=(InvalidOtp, InvalidPin, PinLocked),
-        quota=PIN_CHECKS,
+        documented_quota=PIN_CHECKS,
     ),
 )

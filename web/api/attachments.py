@@ -249,7 +249,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         auth="open",
         responses={204: None},
         fixed_headers=TUS_HEADERS,
-        response_headers={
+        documented_headers={
             "Tus-Extension": "What is spoken beyond the core.",
             "Tus-Max-Size": "The largest attachment.",
             "Tus-Checksum-Algorithm": "What Upload-Checksum may be.",
@@ -266,8 +266,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         request_headers={**_VERSION, "Upload-Length": True, "Upload-Metadata": False},
         precheck=require_version,
         fixed_headers=TUS_HEADERS,
-        response_headers={**_PROGRESS_HEADERS, "Location": "The path of the attachment, whose last part is its id."},
-        quota=UPLOAD,
+        documented_headers={**_PROGRESS_HEADERS, "Location": "The path of the attachment, whose last part is its id."},
+        documented_quota=UPLOAD,
     ),
     Route(
         method="HEAD",
@@ -280,7 +280,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         request_headers=_VERSION,
         precheck=require_version,
         fixed_headers=TUS_HEADERS,
-        response_headers=_PROGRESS_HEADERS,
+        documented_headers=_PROGRESS_HEADERS,
     ),
     Route(
         method="PATCH",
@@ -295,7 +295,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         request_headers={**_VERSION, "Upload-Offset": True, "Upload-Checksum": False},
         precheck=require_version,
         fixed_headers=TUS_HEADERS,
-        response_headers=_PROGRESS_HEADERS,
+        documented_headers=_PROGRESS_HEADERS,
     ),
     Route(
         method="DELETE",
@@ -318,6 +318,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         responses={200: "application/octet-stream", 206: "application/octet-stream", 304: None},
         refusals=(RangeNotSatisfiable, RateLimited),
         request_headers={"Range": False, "If-Range": False, "If-None-Match": False, "If-Modified-Since": False},
-        response_headers=_CACHE_HEADERS,
+        documented_headers=_CACHE_HEADERS,
     ),
 )

@@ -15,7 +15,6 @@ from vyry.accounts.registration import RequestOrigin
 from vyry.accounts.registration_lock import TOKEN_LIFETIME
 from vyry.accounts.sessions import TICKET_LIFETIME
 from vyry.accounts.signup_guard import PROOF_HEADER
-from vyry.accounts.tokens import TokenPair
 from vyry.errors import Forbidden, InvalidOtp, InvalidPin, InvalidToken, PinLocked, PinRequired
 from vyry.kernel.phone_numbers import MAX_LENGTH
 from vyry.limits import DEVICE_REQUESTS, OTP_NUMBER, PIN_CHECKS
@@ -23,8 +22,8 @@ from web.app_keys import CALLER, GRANTS, SERVICES
 from web.auth import client_address
 from web.bodies import json_response, read_body
 from web.route import Route
-from web.wire.account import OpaqueToken, Pin, Session, Tokens
-from web.wire.shapes import Count, Id, Name, Nothing, WireModel
+from web.wire.account import OpaqueToken, Session, Tokens
+from web.wire.shapes import Count, Id, Name, Nothing, OneTimeCode, Pin, PlatformName, WireModel
 
 
 class RequestOtp(WireModel):
@@ -47,14 +46,14 @@ class DeviceDescription(WireModel):
     """What a new device says of itself."""
 
     name: Name
-    platform: Literal["ios", "android", "web", "desktop", "cli"]
+    platform: PlatformName
 
 
 class VerifyOtp(WireModel):
     """The code that came, and the device that signs up with it."""
 
     challenge_id: Id
-    otp: Annotated[str, Field(min_length=1, max_length=16, examples=["012345"])]
+    otp: OneTimeCode
     device: DeviceDescription
 
 
@@ -139,7 +138,7 @@ async def refresh_token(request: web.Request) -> web.Response:
     """POST /auth/refresh-token: new tokens; the old refresh token is dead."""
     body = await read_body(request, RefreshTokens)
     pair = await request.app[SERVICES].sessions.refresh(body.refresh_token, body.attempt_id)
-    return json_response(_tokens(pair))
+    return json_response(Tokens.from_domain(pair))
 
 
 async def log_out(request: web.Request) -> web.Response:
@@ -154,15 +153,6 @@ async def ws_ticket(request: web.Request) -> web.Response:
     return json_response(WsTicket(ticket=ticket, expires_in_seconds=round(TICKET_LIFETIME.total_seconds())))
 
 
-def _tokens(pair: TokenPair) -> Tokens:
-    return Tokens(
-        access_token=pair.access,
-        refresh_token=pair.refresh,
-        expires_in_seconds=round(pair.access_lifetime.total_seconds()),
-        refresh_expires_in_seconds=round(pair.refresh_lifetime.total_seconds()),
-    )
-
-
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
@@ -173,7 +163,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         auth="open",
         body=RequestOtp,
         responses={200: CodeSent},
-        quota=OTP_NUMBER,
+        documented_quota=OTP_NUMBER,
     ),
     Route(
         method="POST",
@@ -196,7 +186,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=Unlock,
         responses={200: Session},
         refusals=(InvalidToken, InvalidPin, PinLocked, PinRequired, Forbidden),
-        quota=PIN_CHECKS,
+        documented_quota=PIN_CHECKS,
     ),
     Route(
         method="POST",

@@ -280,7 +280,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Who has this username, however it is written",
         responses={200: Person},
         refusals=(NotFound,),
-        quota=SEARCH,
+        documented_quota=SEARCH,
     ),
     Route(
         method="POST",
@@ -290,7 +290,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Who can be found by these telephone numbers, of which nothing is kept",
         body=LookUp,
         responses={200: FoundByNumbers},
-        quota=LOOKUP,
+        documented_quota=LOOKUP,
     ),
     Route(
         method="GET",
@@ -310,7 +310,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=AskFriend,
         responses={201: AskedFriend},
         refusals=(NotFound, Forbidden),
-        quota=NEW_CONTACTS,
+        documented_quota=NEW_CONTACTS,
     ),
     Route(
         method="GET",

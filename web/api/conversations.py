@@ -161,7 +161,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=OpenConversation,
         responses={201: OpenedView, 200: OpenedView},
         refusals=(NotFound, Forbidden),
-        quota=NEW_CONTACTS,
+        documented_quota=NEW_CONTACTS,
     ),
     Route(
         method="GET",

@@ -13,15 +13,15 @@ from vyry.limits import DEVICE_REQUESTS
 from web.app_keys import CALLER, SERVICES, SETTINGS
 from web.bodies import json_response, path_device_id, read_body, read_query
 from web.route import Route
-from web.wire.shapes import Count, Name, Nothing, PageLimit, Timestamp, WireModel
+from web.wire.shapes import Count, DeviceNumber, Name, Nothing, PageLimit, PlatformName, Timestamp, WireModel
 
 
 class Device(WireModel):
     """One device of the caller's account."""
 
-    device_id: Annotated[int, Field(ge=1, le=127)]
+    device_id: DeviceNumber
     name: str
-    platform: Literal["ios", "android", "web", "desktop", "cli"]
+    platform: PlatformName
     kind: Literal["primary", "linked"]
     linked_at: Timestamp
     last_seen_on: date

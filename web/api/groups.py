@@ -234,7 +234,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=EditConversation,
         responses={200: ConversationView},
         refusals=(NotFound, Forbidden, VersionMismatch),
-        quota=CONVERSATION_CHANGES,
+        documented_quota=CONVERSATION_CHANGES,
     ),
     Route(
         method="GET",
@@ -255,7 +255,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=AddMembers,
         responses={200: OpenedView},
         refusals=(NotFound, Forbidden),
-        quota=NEW_CONTACTS,
+        documented_quota=NEW_CONTACTS,
     ),
     Route(
         method="DELETE",
@@ -275,7 +275,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=AssignRole,
         responses={200: ConversationView},
         refusals=(NotFound, Forbidden, LastAdmin),
-        quota=CONVERSATION_CHANGES,
+        documented_quota=CONVERSATION_CHANGES,
     ),
     Route(
         method="POST",
@@ -315,6 +315,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Join a group by an invite; a member uses nothing",
         responses={200: ConversationView},
         refusals=(NotFound, Forbidden),
-        quota=CONVERSATION_CHANGES,
+        documented_quota=CONVERSATION_CHANGES,
     ),
 )

@@ -21,10 +21,7 @@ from web.app_keys import CALLER, GRANTS, SERVICES
 from web.bodies import json_response, path_id, read_body
 from web.route import Route
 from web.wire.keys import KeySet, SignedKey, SuiteName, UncheckedRegistrationId, UnsignedKey
-from web.wire.shapes import Base64, Base64Bytes, Count, DeviceNumber, Id, WireModel
-
-
-Sha256 = Annotated[bytes, Base64Bytes(32, 32)]
+from web.wire.shapes import Base64, Count, DeviceNumber, Id, Sha256, WireModel
 
 
 class MoreKeys(WireModel):
@@ -219,7 +216,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=KeySet,
         responses={200: KeyStatus},
         refusals=(InvalidKeys, IdentityMismatch),
-        quota=KEYS,
+        documented_quota=KEYS,
     ),
     Route(
         method="POST",
@@ -230,7 +227,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=MoreKeys,
         responses={200: KeyStatus},
         refusals=(InvalidKeys,),
-        quota=KEYS,
+        documented_quota=KEYS,
     ),
     Route(
         method="GET",
@@ -259,6 +256,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         is_body_optional=True,
         responses={200: ClaimedBundles},
         refusals=(NotFound,),
-        quota=CLAIM_TARGET,
+        documented_quota=CLAIM_TARGET,
     ),
 )

@@ -30,7 +30,7 @@ from web.bodies import json_response, path_id, read_body, read_query
 from web.route import Route
 from web.wire.account import OpaqueToken, Session
 from web.wire.keys import KeySet
-from web.wire.shapes import Base64, Base64Bytes, Id, Name, Nothing, PlatformName, Timestamp, WireModel
+from web.wire.shapes import Base64, Base64Bytes, Id, Name, Nothing, Pin, PlatformName, Timestamp, WireModel
 
 
 LinkKey = Annotated[bytes, Base64Bytes(32, 32)]
@@ -115,7 +115,7 @@ class ApproveLink(WireModel):
     """The digits are the same: let the new device in."""
 
     provisioning: Annotated[bytes, Base64Bytes(1, 64 << 10)]
-    pin: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    pin: Pin | None = None
 
 
 class CompleteLink(KeySet):
@@ -184,7 +184,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         auth="open",
         body=NewLink,
         responses={201: OpenLink},
-        quota=LINK_SESSIONS,
+        documented_quota=LINK_SESSIONS,
     ),
     Route(
         method="GET",
@@ -217,7 +217,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=ApproveLink,
         responses={200: Nothing},
         refusals=(Forbidden, InvalidPin, NotFound, AlreadyUsed, DeviceLimit, PinLocked),
-        quota=PIN_CHECKS,
+        documented_quota=PIN_CHECKS,
     ),
     Route(
         method="POST",

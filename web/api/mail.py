@@ -4,7 +4,6 @@ import asyncio
 from datetime import datetime
 from typing import Annotated, Final
 
-import orjson
 from aiohttp import web
 from pydantic import Field
 
@@ -26,12 +25,11 @@ from vyry.mail.mailbox import Page
 from vyry.mail.receipts import Receipt as AccountReceipt
 from vyry.mail.store import Acknowledgement
 from vyry.mail.store import CopyStatus as Fate
-from vyry.mail.store import Cursor as MailboxCursor
 from web.app_keys import CALLER, GRANTS, SERVICES, SOCKET_HUB
 from web.bodies import json_response, path_id, read_body, read_query
 from web.route import Route
-from web.wire.mailbox import Acknowledge, Acknowledged, Cursor, Entry, Park, wire_entries
-from web.wire.messages import Accepted, CopyFate, Post, Receipt, Skipped
+from web.wire.mailbox import Acknowledge, Acknowledged, Cursor, Entry, Park, cursor_payload, wire_entries
+from web.wire.messages import Accepted, CopyFate, Post, Receipt, accepted_payload
 from web.wire.shapes import (
     Count,
     Id,
@@ -86,17 +84,7 @@ async def post(request: web.Request) -> web.Response:
     request[GRANTS] = [(quota.name, buckets.peek(quota, subject)) for quota in (POST, POST_BYTES)]
     sender = Sender(caller.user_id, caller.device_id, caller.mailbox)
     accepted = await request.app[SERVICES].posting.post_and_wait(sender, draft)
-    return json_response(
-        Accepted(
-            message_id=accepted.message_id,
-            accepted_at=accepted.accepted_at,
-            copies=accepted.copies,
-            is_repeat=accepted.is_repeat,
-            skipped=[
-                Skipped(user_id=a.user_id, device_id=a.device_id, reason="MAILBOX_FULL") for a in accepted.skipped
-            ],
-        )
-    )
+    return json_response(accepted_payload(accepted))
 
 
 async def show_status(request: web.Request) -> web.Response:
@@ -130,7 +118,7 @@ async def acknowledge(request: web.Request) -> web.Response:
         Acknowledgement(mailbox, body.seq, body.head, sent)
     )
     request.app[SOCKET_HUB].release_acknowledged(mailbox, cursor.seq)
-    return json_response(Acknowledged(cursor=Cursor(seq=cursor.seq, head=cursor.head)))
+    return json_response({"cursor": cursor_payload(cursor, to_base64)})
 
 
 async def park(request: web.Request) -> web.Response:
@@ -165,15 +153,11 @@ def _page_response(found: Page, now: datetime) -> web.Response:
     body = {
         "entries": wire_entries(found.entries, to_base64, to_milliseconds(now)),
         "drained": found.is_drained,
-        "cursor": _cursor(found.state.acknowledged),
+        "cursor": cursor_payload(found.state.acknowledged, to_base64),
         "mailboxId": str(found.state.mailbox_id),
         "lastMessageId": found.last_message_id and str(found.last_message_id),
     }
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
-
-
-def _cursor(cursor: MailboxCursor) -> dict[str, object]:
-    return {"seq": cursor.seq, "head": to_base64(cursor.head)}
+    return json_response(body)
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -186,7 +170,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=Post,
         responses={200: Accepted},
         refusals=(NotAMember, NotFound, StaleDevices, IdempotencyMismatch, MailboxFull, RateLimited),
-        quota=POST,
+        documented_quota=POST,
         cost=0,
     ),
     Route(

@@ -13,8 +13,7 @@ from vyry.limits import PIN_CHECKS
 from web.app_keys import CALLER, GRANTS, SERVICES
 from web.bodies import json_response, read_body
 from web.route import Route
-from web.wire.account import Pin
-from web.wire.shapes import Count, Id, Timestamp, WireModel
+from web.wire.shapes import Count, Id, OneTimeCode, Pin, Timestamp, WireModel
 
 
 NewPin = Annotated[str, Field(min_length=6, max_length=128, examples=["739251"])]
@@ -47,7 +46,7 @@ class ResetPin(WireModel):
     """A new PIN for a forgotten one, by a code of purpose pinReset."""
 
     challenge_id: Id
-    otp: Annotated[str, Field(min_length=1, max_length=16, examples=["012345"])]
+    otp: OneTimeCode
     new_pin: NewPin
 
 
@@ -127,7 +126,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=SetPin,
         responses={200: PinStanding},
         refusals=(InvalidPin, PinLocked),
-        quota=PIN_CHECKS,
+        documented_quota=PIN_CHECKS,
     ),
     Route(
         method="POST",
@@ -138,7 +137,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=GivenPin,
         responses={200: PinVerified},
         refusals=(InvalidPin, PinLocked),
-        quota=PIN_CHECKS,
+        documented_quota=PIN_CHECKS,
     ),
     Route(
         method="POST",
@@ -149,7 +148,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=ResetPin,
         responses={200: PinStanding},
         refusals=(InvalidOtp,),
-        quota=PIN_CHECKS,
+        documented_quota=PIN_CHECKS,
     ),
     Route(
         method="POST",
@@ -160,6 +159,6 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=GivenPin,
         responses={200: PinStanding},
         refusals=(InvalidPin, PinLocked),
-        quota=PIN_CHECKS,
+        documented_quota=PIN_CHECKS,
     ),
 )

@@ -12,7 +12,7 @@ from aiohttp.http import WS_CLOSING_MESSAGE
 
 from vyry.accounts.sessions import Sessions
 from vyry.errors import InvalidToken, StaleHead, Unavailable, VyryError
-from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, UserId
+from vyry.kernel.ids import ConversationId, DeviceId, UserId
 from vyry.limits import POST, POST_BYTES, SIGNAL
 from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
@@ -21,14 +21,15 @@ from vyry.signals.presence import Watch as People
 from web.bodies import check_values, validate
 from web.live.send_window import WINDOW_BYTES, WINDOW_ENTRIES, SendWindow
 from web.live.session import CloseCode, SocketSession
+from web.route import BODY_LIMIT
 from web.wire.frames import Hello, Renew, Signal, Typing, Watch
-from web.wire.mailbox import Acknowledge, Park
-from web.wire.messages import Post
+from web.wire.mailbox import Acknowledge, Park, cursor_payload
+from web.wire.messages import CONTENT_BYTES, COPIES, Post, accepted_payload
 from web.wire.shapes import Nothing, to_rfc3339
 
 
 #: The sizes this node holds clients to, as `welcome` says them.
-LIMITS: Final = {"frameBytes": 256 << 10, "contentBytes": 65_536, "copies": 1_000}
+LIMITS: Final = {"frameBytes": BODY_LIMIT, "contentBytes": CONTENT_BYTES, "copies": COPIES}
 #: So many posts in a row may be refused by an overloaded node before it closes the socket.
 MAX_OVERLOAD_REFUSALS: Final = 64
 _CLOSING: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
@@ -190,21 +191,6 @@ def _answer_post(session: SocketSession, ref: str, outcome: Accepted | VyryError
         session.send("accepted", accepted_payload(outcome), ref)
 
 
-def accepted_payload(accepted: Accepted) -> dict[str, object]:
-    """The answer to a post, for both doors."""
-    return {
-        "messageId": str(accepted.message_id),
-        "acceptedAt": to_rfc3339(accepted.accepted_at),
-        "copies": accepted.copies,
-        "isRepeat": accepted.is_repeat,
-        "skipped": [_skipped(address) for address in accepted.skipped],
-    }
-
-
-def _skipped(address: DeviceAddress) -> dict[str, object]:
-    return {"userId": str(address.user_id), "deviceId": address.device_id, "reason": "MAILBOX_FULL"}
-
-
 def _acknowledge(session: SocketSession, payload: object, ref: str) -> None:
     window = session.window
     assert window is not None
@@ -223,11 +209,7 @@ def _answer_acknowledge(session: SocketSession, ref: str, outcome: Cursor | Vyry
     if isinstance(outcome, VyryError):
         session.send_refusal(outcome, ref)
         return
-    session.send("acknowledged", {"cursor": _cursor(session, outcome)}, ref)
-
-
-def _cursor(session: SocketSession, cursor: Cursor) -> dict[str, object]:
-    return {"seq": cursor.seq, "head": session.codec.encode_bytes(cursor.head)}
+    session.send("acknowledged", {"cursor": cursor_payload(outcome, session.codec.encode_bytes)}, ref)
 
 
 async def _hello(session: SocketSession, payload: object, ref: str) -> None:
@@ -241,7 +223,7 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
     except StaleHead as stale:
         cursor = stale.members["cursor"]
         assert isinstance(cursor, Cursor)
-        raise StaleHead(cursor=_cursor(session, cursor)) from None
+        raise StaleHead(cursor=cursor_payload(cursor, session.codec.encode_bytes)) from None
     state = greeting.state
     session.connection = state.connection
     session.window = SendWindow(hello.after, hello.head or state.acknowledged.head)
@@ -253,7 +235,7 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
             "deviceId": session.caller.device_id,
             "mailboxId": str(state.mailbox_id),
             "lastMessageId": greeting.last_message_id and str(greeting.last_message_id),
-            "cursor": _cursor(session, state.acknowledged),
+            "cursor": cursor_payload(state.acknowledged, session.codec.encode_bytes),
             "windowEntries": WINDOW_ENTRIES,
             "windowBytes": WINDOW_BYTES,
             "heartbeatSeconds": round(session.hub.timeouts.ping_after),

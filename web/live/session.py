@@ -21,6 +21,7 @@ from vyry.mail.store import CollectRequest, Entry
 from vyry.signals.presence import Watch
 from web.live.codec import Codec
 from web.live.send_window import SendWindow, content_size
+from web.route import BODY_LIMIT
 from web.wire.errors import error_body
 from web.wire.mailbox import wire_entries
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 PAGE_ENTRIES: Final = 128
 PAGE_BYTES: Final = 256 << 10
 #: An entries frame stays under the frame limit: base64 and the other fields of an entry are counted for.
-MAX_FRAME_BYTES: Final = (256 << 10) - 1024
+ENTRIES_FRAME_BYTES: Final = BODY_LIMIT - 1024
 ENTRY_BYTES: Final = 512
 #: A reader for whom more frames than this wait is cut off: answers and signals know no window.
 OUTGOING_FRAMES: Final = 4_096
@@ -206,7 +207,7 @@ class SocketSession:
         size = 0
         for entry in entries:
             octets = _wire_size(entry)
-            if page and size + octets > MAX_FRAME_BYTES:
+            if page and size + octets > ENTRIES_FRAME_BYTES:
                 self._enqueue(page)
                 page, size = [], 0
             page.append(entry)

@@ -13,7 +13,7 @@ from web.auth import client_address
 from web.live.codec import CODECS, JSON
 from web.live.reader import read_frames
 from web.live.session import SocketSession
-from web.route import Route
+from web.route import BODY_LIMIT, Route
 from web.wire.shapes import WireModel
 
 
@@ -21,9 +21,6 @@ class SocketQuery(WireModel):
     """A browser, which can set no header, names its ticket."""
 
     ticket: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-
-
-MAX_FRAME_BYTES: Final = 256 << 10
 
 
 async def open_socket(request: web.Request) -> web.StreamResponse:
@@ -42,7 +39,7 @@ async def _serve_socket(request: web.Request, place: ConnectionSlot) -> web.WebS
     switchboard = request.app[SOCKET_HUB]
     # aiohttp refuses what is as long as its limit, we what is longer.
     socket = web.WebSocketResponse(
-        protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=MAX_FRAME_BYTES + 1, timeout=3.0
+        protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=BODY_LIMIT + 1, timeout=3.0
     )
     await socket.prepare(request)
     # They are sent, and an idle socket need not remember them: they weigh 1 KiB.
@@ -66,5 +63,5 @@ SOCKET_ROUTE: Final = Route(
     query=SocketQuery,
     responses={101: None},
     refusals=(Forbidden,),
-    quota=SOCKETS_ACCOUNT,
+    documented_quota=SOCKETS_ACCOUNT,
 )

@@ -37,7 +37,7 @@ class Session(Tokens):
     """A session that has just begun, and whose it is."""
 
     user_id: Id
-    device_id: Annotated[int, Field(ge=1, le=127)]
+    device_id: DeviceNumber
     is_new_user: bool
     requires_profile_setup: bool
 
@@ -51,10 +51,6 @@ class Session(Tokens):
             is_new_user=made.is_new_user,
             requires_profile_setup=made.requires_profile_setup,
         )
-
-
-#: As it is typed; whether it is worth having is decided where the account's number is known.
-Pin = Annotated[str, Field(min_length=1, max_length=128, examples=["739251"])]
 
 
 class Event(WireModel):

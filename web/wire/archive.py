@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Literal
 
-from web.wire.mailbox import Entry, Head
+from web.wire.mailbox import Entry
 from web.wire.messages import CopyFate, Receipt
-from web.wire.shapes import Base64, Count, DeviceNumber, Id, Timestamp, WireModel
+from web.wire.shapes import Base64, Count, DeviceNumber, Id, Sha256, Timestamp, WireModel
 
 
 class ExportedAccount(WireModel):
@@ -79,9 +79,9 @@ class ExportedMailbox(WireModel):
 
     mailbox_id: Id
     seq: Count
-    head: Head
+    head: Sha256
     acknowledged_seq: Count
-    acknowledged_head: Head
+    acknowledged_head: Sha256
     sent_seq: Count
     mail_entries: Count
     mail_bytes: Count

@@ -1,15 +1,13 @@
 """The one table from refusals to HTTP status, the error body and its shapes (docs/protocol.md, "Errors")."""
 
-from binascii import b2a_base64
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from vyry import errors
 from web.wire.mailbox import Cursor
-from web.wire.shapes import Count, DeviceNumber, Id, RegistrationId, WireModel
+from web.wire.shapes import Count, DeviceNumber, Id, RegistrationId, WireModel, encode_json
 
 
 STATUS: Final[Mapping[type[errors.VyryError], int]] = {
@@ -66,13 +64,7 @@ def internal_error_body(request_id: str) -> dict[str, object]:
 
 def encode_error_body(body: Mapping[str, object]) -> bytes:
     """The bytes of an error body. Values of the domain in its members (a cursor) are written as on the wire."""
-    return orjson.dumps(body, default=_as_text)
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, bytes):
-        return b2a_base64(value, newline=False).decode("ascii")
-    raise TypeError(type(value).__name__)
+    return encode_json(body)
 
 
 class WrongField(WireModel):

@@ -6,21 +6,20 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, Field
 
 from web.wire.errors import Refusal
-from web.wire.mailbox import Acknowledge, Acknowledged, Cursor, Entry, Head, Park
+from web.wire.mailbox import Acknowledge, Acknowledged, Cursor, Entry, Park
 from web.wire.messages import Accepted, Post
-from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, Nothing, Timestamp, WireModel
+from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, Nothing, Sha256, Timestamp, WireModel
 
 
 SIGNAL_BYTES = 16 << 10
 #: Of one frame; a socket watches 1,000 in all (vyry/signals/presence.py).
 WATCH_USERS = 200
-FrameId = Annotated[str, Field(min_length=1, max_length=64)]
 SignalKind = Literal["offer", "answer", "candidate", "end"]
 SignalContent = Annotated[bytes, Base64Bytes(0, SIGNAL_BYTES)]
 
 
 class Client(WireModel):
-    """Which program speaks; for the operator's eyes only."""
+    """The client program. The node accepts it and does not read it."""
 
     name: Annotated[str, Field(max_length=64)]
     version: Annotated[str, Field(max_length=32)]
@@ -30,7 +29,7 @@ class Hello(WireModel):
     """The resume point: the last entry that is safe with the device, and its head (null at 0)."""
 
     after: Count
-    head: Head | None = None
+    head: Sha256 | None = None
     client: Client | None = None
 
 

@@ -10,8 +10,19 @@ from pydantic import Field
 from vyry.clock import from_milliseconds
 from vyry.kernel.ids import envelope_id
 from vyry.mail.envelope import HEADER_BYTES, NIL_ID, LossReason, is_expired, unpack_header
+from vyry.mail.store import Cursor as StoredCursor
 from vyry.mail.store import Entry as StoredEntry
-from web.wire.shapes import Base64, Base64Bytes, Count, DeviceNumber, Id, Timestamp, WireModel, to_rfc3339
+from web.wire.shapes import (
+    Base64,
+    Count,
+    DeviceNumber,
+    Id,
+    PlatformName,
+    Sha256,
+    Timestamp,
+    WireModel,
+    to_rfc3339,
+)
 
 
 class PrekeysLow(WireModel):
@@ -37,7 +48,7 @@ class DeviceLinked(WireModel):
     name: Literal["deviceLinked"]
     device_id: DeviceNumber
     device_name: str
-    platform: Literal["ios", "android", "web", "desktop", "cli"]
+    platform: PlatformName
 
 
 class DeviceIdle(WireModel):
@@ -118,7 +129,6 @@ Notice = (
     | GroupInvited
     | CallMissed
 )
-Head = Annotated[bytes, Base64Bytes(32, 32)]
 Seq = Annotated[int, Field(ge=1, le=2**53 - 1)]
 
 
@@ -126,14 +136,14 @@ class Cursor(WireModel):
     """A point of the chain: everything up to `seq`, whose head is `head`."""
 
     seq: Count
-    head: Head
+    head: Sha256
 
 
 class EnvelopeEntry(WireModel):
     """One envelope under its number."""
 
     seq: Seq
-    head: Head
+    head: Sha256
     envelope_id: Id
     message_id: Id
     conversation_id: Id | None
@@ -150,7 +160,7 @@ class NoticeEntry(WireModel):
     """Something the node itself has to say, numbered like mail."""
 
     seq: Seq
-    head: Head
+    head: Sha256
     envelope_id: Id
     message_id: Id
     conversation_id: None
@@ -172,7 +182,7 @@ class LossEntry(WireModel):
 
     seq: Seq
     through_seq: Seq
-    head: Head
+    head: Sha256
     tombstone: Tombstone
 
 
@@ -183,7 +193,7 @@ class Acknowledge(WireModel):
     """Everything up to here is safe with the device; the node forgets it."""
 
     seq: Count
-    head: Head
+    head: Sha256
 
 
 class Acknowledged(WireModel):
@@ -196,7 +206,8 @@ class Park(WireModel):
     """Set one entry aside that the device can do nothing with."""
 
     seq: Seq
-    reason: Annotated[str, Field(max_length=64)]
+    #: For the client's own records; the node ignores it.
+    reason: Annotated[str, Field(max_length=64)] | None = None
 
 
 BytesEncoder = Callable[[bytes], object]
@@ -227,6 +238,11 @@ def wire_entries(entries: Sequence[StoredEntry], octets: BytesEncoder, now: int)
         found.append(row)
         last = loss, row
     return found
+
+
+def cursor_payload(cursor: StoredCursor, octets: BytesEncoder) -> dict[str, object]:
+    """A cursor as `Cursor` describes it."""
+    return {"seq": cursor.seq, "head": octets(cursor.head)}
 
 
 def _extend_tombstone(row: WireEntry, entry: StoredEntry, octets: BytesEncoder) -> None:

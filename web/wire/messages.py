@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from vyry.mail import posting
 from vyry.mail.draft import MONTH_SECONDS
-from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, RegistrationId, Timestamp, WireModel
+from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, RegistrationId, Timestamp, WireModel, to_rfc3339
 
 
 CONTENT_BYTES = 65_536
@@ -26,7 +27,8 @@ class PostRecipient(WireModel):
     """One account, and exactly those of its devices that have keys."""
 
     user_id: Id
-    epoch: Count
+    #: A hint: the node reads its own device lists.
+    epoch: Count | None = None
     devices: Annotated[list[PostDevice], Field(max_length=127)]
 
 
@@ -76,3 +78,17 @@ class Receipt(WireModel):
     user_id: Id
     state: Literal["accepted", "delivered", "expired", "dropped"]
     at: Timestamp
+
+
+def accepted_payload(accepted: posting.Accepted) -> dict[str, object]:
+    """The response to a post as `Accepted` describes it, over REST and on a socket; a dict, which is built faster than a shape."""
+    return {
+        "messageId": str(accepted.message_id),
+        "acceptedAt": to_rfc3339(accepted.accepted_at),
+        "copies": accepted.copies,
+        "isRepeat": accepted.is_repeat,
+        "skipped": [
+            {"userId": str(address.user_id), "deviceId": address.device_id, "reason": "MAILBOX_FULL"}
+            for address in accepted.skipped
+        ],
+    }

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
@@ -120,6 +121,12 @@ Id = Annotated[UUID, CanonicalId()]
 Timestamp = Annotated[datetime, Rfc3339()]
 Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 DeviceNumber = Annotated[int, Field(ge=1, le=127)]
+PlatformName = Literal["ios", "android", "web", "desktop", "cli"]
+#: A one-time code as the person typed it.
+OneTimeCode = Annotated[str, Field(min_length=1, max_length=16, examples=["012345"])]
+#: A PIN as the person typed it; the domain judges its strength, because that depends on the phone number.
+Pin = Annotated[str, Field(min_length=1, max_length=128, examples=["739251"])]
+Sha256 = Annotated[bytes, Base64Bytes(32, 32)]
 PageLimit = Annotated[int, Field(ge=1, le=200)]
 RegistrationId = Annotated[int, Field(ge=1, le=16_380)]
 
@@ -127,6 +134,17 @@ RegistrationId = Annotated[int, Field(ge=1, le=16_380)]
 def to_base64(octets: bytes) -> str:
     """Standard base64 with padding, in one line."""
     return b2a_base64(octets, newline=False).decode("ascii")
+
+
+def encode_json(value: object) -> bytes:
+    """`value` as JSON on the wire; bytes in it become base64."""
+    return orjson.dumps(value, default=_encode_value)
+
+
+def _encode_value(value: object) -> str:
+    if isinstance(value, bytes):
+        return to_base64(value)
+    raise TypeError(type(value).__name__)
 
 
 def from_base64(text: object) -> bytes:
@@ -219,7 +237,6 @@ class NamedUser:
 Username = Annotated[str, NamedUser()]
 Name = Annotated[str, CleanText(validate_line, 100)]
 Bio = Annotated[str, CleanText(validate_lines, 500)]
-PlatformName = Literal["ios", "android", "web", "desktop", "cli"]
 
 
 class PageQuery(WireModel):
