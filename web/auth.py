@@ -76,4 +76,4 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 @lru_cache(maxsize=64)
 def _warn_unreadable(proxy: str, header: str) -> None:
     """Say once for each proxy that it writes what cannot be read: all its clients count as one. The hop itself is a client's and stays out of the log."""
-    log.warning("forwarded address not read", proxy=proxy, header=header)
+    log.warning("forwarded_header_unreadable", proxy=proxy, header=header)

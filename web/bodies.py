@@ -22,7 +22,7 @@ MAX_DEPTH: Final = 8
 _MAX_LISTED_FIELDS: Final = 20
 _BODY_LATE: Final = "The body did not arrive in time."
 _BODY_MALFORMED: Final = "The request body is malformed or incomplete."
-_NO_PATTERN: Final = "has another form than docs/protocol.md says"
+_NO_PATTERN: Final = "does not have the format of docs/protocol.md"
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
@@ -54,7 +54,7 @@ def check_values(value: object) -> None:
         if not level:
             return
     if any(type(value) in (dict, list) for value in level):
-        raise InvalidRequest(f"This is nested deeper than {MAX_DEPTH}.")
+        raise InvalidRequest(f"The JSON is nested more than {MAX_DEPTH} levels deep.")
     _child_values(level)
 
 
@@ -64,7 +64,7 @@ def _child_values(level: Sequence[object]) -> list[object]:
     for value in level:
         if type(value) is str:
             if "\x00" in value:
-                raise InvalidRequest("Text must not hold NUL characters.")
+                raise InvalidRequest("Text must not contain NUL characters.")
         elif type(value) is dict:
             below += value
             below += value.values()
@@ -73,7 +73,7 @@ def _child_values(level: Sequence[object]) -> list[object]:
         elif (
             type(value) is int or type(value) is float
         ) and not -MAX_INTEGER <= value <= MAX_INTEGER:  # NaN is in no range
-            raise InvalidRequest("A number is beyond 2^53-1.")
+            raise InvalidRequest("A number is outside -(2^53-1) to 2^53-1.")
     return below
 
 
@@ -101,9 +101,9 @@ def read_query(request: web.Request, shape: type[Shape]) -> Shape:
     """The query of this request as `shape`: each parameter once, none unknown."""
     query = request.query
     if len(query) != len(set(query)):
-        raise InvalidRequest("A query parameter is given twice.")
+        raise InvalidRequest("A query parameter is given more than once.")
     if any("\x00" in value for value in query.values()):
-        raise InvalidRequest("Text must not hold NUL characters.")
+        raise InvalidRequest("Text must not contain NUL characters.")
     try:
         return shape.model_validate_strings(dict(query), by_alias=True, by_name=False)
     except ValidationError as error:

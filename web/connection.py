@@ -168,7 +168,7 @@ class ClientConnection(RequestHandler):
         bodies = [self._body, *(body for _, body in self._messages)]
         for body in bodies:
             if not body.is_eof():
-                body.set_exception(BadHttpMessage("The body breaks off."))
+                body.set_exception(BadHttpMessage("The body is incomplete."))
                 # The answer to this request is the last one, and nothing more is awaited.
                 self._close, self._lingering_time = True, 0.0
 
@@ -214,20 +214,20 @@ class ClientConnection(RequestHandler):
     ) -> web.StreamResponse:
         """The answer to a request that never reached a handler; the connection ends with it."""
         if request.writer.output_size > 0:
-            raise ConnectionError("The answer was under way when it failed.")
+            raise ConnectionError("The response had already started.")
         request_id = str(new_id())
         if status < 500:
-            answer = error_response(InvalidRequest("This is not the HTTP that the node speaks."), request_id)
+            answer = error_response(InvalidRequest("Malformed HTTP request."), request_id)
         else:
-            log.error("broken", request_id=request_id, exc_info=exc)
+            log.error("unhandled_error", request_id=request_id, exc_info=exc)
             answer = internal_error_response(request_id)
         return self._closing_response(answer, request_id)
 
     async def _reject_node_full(self, _: web.BaseRequest) -> web.StreamResponse:
-        return self._reject(Unavailable("The node is full.", RETRY_SECONDS))
+        return self._reject(Unavailable("The node has reached its connection limit.", RETRY_SECONDS))
 
     async def _reject_address_full(self, _: web.BaseRequest) -> web.StreamResponse:
-        return self._reject(RateLimited(RETRY_SECONDS, "Your address holds too many connections."))
+        return self._reject(RateLimited(RETRY_SECONDS, "Too many connections from your address."))
 
     def _reject(self, refusal: VyryError) -> web.Response:
         request_id = str(new_id())

@@ -53,13 +53,13 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
     with bound_contextvars(request_id=request_id):
         response = await _run_handler(request, handler, request_id)
         if request.writer.output_size and not response.prepared:
-            raise ConnectionError("An answer was under way when the handler failed.")
+            raise ConnectionError("The handler failed after the response had started.")
         if request.headers.get("Upgrade", "websocket").lower() != "websocket":
             # aiohttp 3.14 forgets what came behind an offer of another protocol: what comes next would be read from its middle.
             response.force_close()
         say = log.info if response.status >= 400 else log.debug
         say(
-            "answered",
+            "request_finished",
             method=request.method,
             route=_route_path(request),
             status=response.status,
@@ -85,7 +85,7 @@ def _unhandled_error_response(request: web.Request, problem: Exception, request_
     """The answer to an exception nobody expected. That nothing can be written to a client that is gone is no fault of the node."""
     if isinstance(problem, ConnectionError) and (request.transport is None or request.transport.is_closing()):
         return web.Response(status=CLIENT_GONE)
-    log.exception("broken", route=_route_path(request))
+    log.exception("unhandled_error", route=_route_path(request))
     return internal_error_response(request_id)
 
 
@@ -199,7 +199,7 @@ def _check_upgrade(request: web.Request) -> None:
         or len(keys) != 1
         or not _WEBSOCKET_KEY.fullmatch(keys[0])
     ):
-        raise errors.InvalidRequest("This is no upgrade to a WebSocket of version 13.")
+        raise errors.InvalidRequest("Not a valid WebSocket upgrade (RFC 6455, version 13).")
 
 
 def _framework_error_response(request: web.Request, refusal: web.HTTPException, request_id: str) -> web.Response:

@@ -13,10 +13,10 @@ from web.wire.errors import EXTRA_MEMBERS, INTERNAL_ERROR, STATUS, Refusal
 
 
 _DESCRIPTION: Final = """\
-The REST surface of a Vyry node. The rules that hold for all routes (ids, times, base64, order of checks, retries) and the socket's frames are told in docs/protocol.md;
-the frames are described in /asyncapi.json.
+The REST surface of a Vyry node. The rules that hold for all routes (ids, times, base64, order of checks, retries) and the socket's frames are described in docs/protocol.md;
+/asyncapi.json describes the frames.
 
-Every answer carries `X-Request-Id`. Clients ignore unknown fields of answers; the node refuses unknown fields of requests."""
+Every response carries `X-Request-Id`. Clients ignore unknown fields of responses; the node rejects unknown fields of requests."""
 _JSON: Final = "application/json"
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _RETRY_AFTER_HEADER: Final = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
@@ -162,7 +162,7 @@ def _headers(route: Route) -> Schema:
 
 
 def _components(routes: Sequence[Route], references: Any, components: Schema) -> Schema:
-    codes: dict[str, Schema] = {INTERNAL_ERROR: _error_schema(INTERNAL_ERROR, "Something went wrong on our side.", [])}
+    codes: dict[str, Schema] = {INTERNAL_ERROR: _error_schema(INTERNAL_ERROR, "Internal error.", [])}
     for refusal in sorted(STATUS, key=lambda each: each.code):
         members = [references[EXTRA_MEMBERS[refusal], RESPONSE_MODE]] if refusal in EXTRA_MEMBERS else []
         codes[refusal.code] = _error_schema(refusal.code, (refusal.__doc__ or "").splitlines()[0], members)
@@ -177,7 +177,7 @@ def _components(routes: Sequence[Route], references: Any, components: Schema) ->
                 "type": "apiKey",
                 "in": "query",
                 "name": "ticket",
-                "description": "Of POST /api/v1/auth/ws-ticket; good once.",
+                "description": "From POST /api/v1/auth/ws-ticket; valid once.",
             },
         },
         "headers": {
@@ -190,8 +190,8 @@ def _components(routes: Sequence[Route], references: Any, components: Schema) ->
                 "description": "Seconds; equals `retry_after_seconds`.",
                 "schema": {"type": "integer", "minimum": 1},
             },
-            "RateLimit": {"description": "What is left, by quota, and in how many seconds all of it is back.", **text},
-            "RateLimit-Policy": {"description": "How much there is, by quota, in how many seconds.", **text},
+            "RateLimit": {"description": "Remaining requests per quota and seconds until it is full again.", **text},
+            "RateLimit-Policy": {"description": "Limit per quota and its window in seconds.", **text},
         },
         "schemas": {name: schema for name, schema in components.items() if name not in queries} | codes,
     }

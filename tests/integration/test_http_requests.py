@@ -435,7 +435,7 @@ async def test_a_client_that_is_gone_is_no_fault_of_the_node(node: RawClient, up
         await asyncio.wait_for(node.app[ENDED].wait(), 5)
 
     told = [(line["event"], line["log_level"], line["status"]) for line in lines if "late" in line.get("route", "")]
-    assert told == [("answered", "info", 499)]
+    assert told == [("request_finished", "info", 499)]
 
 
 def test_the_node_does_not_run_on_the_lenient_parser(monkeypatch: pytest.MonkeyPatch) -> None:

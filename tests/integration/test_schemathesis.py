@@ -45,7 +45,7 @@ def node() -> Iterator[AllInOneProcess]:
         yield alone
         # Whatever was said: nothing of it was a surprise.
         assert "Traceback" not in alone.log()
-        assert '"event":"broken"' not in alone.log()
+        assert '"event":"unhandled_error"' not in alone.log()
 
 
 @pytest.fixture

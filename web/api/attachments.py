@@ -49,7 +49,7 @@ def byte_count_header(request: web.Request, name: str) -> int:
     """The count of bytes that this header tells."""
     said = request.headers.getall(name, [])
     if len(said) != 1 or not _NUMBER.fullmatch(said[0]):
-        raise _header_error(name, "must stand there once, as a count of bytes")
+        raise _header_error(name, "must be given exactly once, as a decimal number of bytes")
     return int(said[0])
 
 
@@ -60,13 +60,13 @@ def read_checksum(request: web.Request) -> Checksum | None:
         return None
     algorithm, _, digest = said[0].partition(" ")
     if len(said) > 1 or algorithm not in ALGORITHMS:
-        raise _header_error("Upload-Checksum", f"must be one of {', '.join(ALGORITHMS)}, a blank and base64")
+        raise _header_error("Upload-Checksum", f"must be one of {', '.join(ALGORITHMS)}, a space and base64")
     try:
         octets = a2b_base64(digest.encode("ascii"), strict_mode=True)
     except (NotBase64, UnicodeEncodeError):
         raise _header_error("Upload-Checksum", "must end in base64") from None
     if len(octets) != new_hash(algorithm, usedforsecurity=False).digest_size:
-        raise _header_error("Upload-Checksum", "has not the length of its algorithm")
+        raise _header_error("Upload-Checksum", "has the wrong length for its algorithm")
     return Checksum(algorithm, octets)
 
 
@@ -230,13 +230,13 @@ _VERSION: Final[Mapping[str, bool]] = {"Tus-Resumable": True}
 #: How large an attachment may be is a setting, and how much of it is missing differs: uploads look themselves.
 _ANY_SIZE: Final = 1 << 53
 _PROGRESS_HEADERS: Final[Mapping[str, str]] = {
-    "Upload-Offset": "How many bytes are safe.",
-    "Upload-Length": "How many it will be.",
-    "Upload-Expires": "Until when it is kept; an unfinished one is kept anew with each addition.",
+    "Upload-Offset": "Bytes stored so far.",
+    "Upload-Length": "Length of the whole attachment.",
+    "Upload-Expires": "When it expires; each append extends an unfinished upload.",
 }
 _CACHE_HEADERS: Final[Mapping[str, str]] = {
     "ETag": "Strong: the content of an attachment never changes.",
-    "Last-Modified": "When it was whole.",
+    "Last-Modified": "When the upload was completed.",
     "Accept-Ranges": "bytes",
 }
 ROUTES: Final[tuple[Route, ...]] = (
@@ -245,14 +245,14 @@ ROUTES: Final[tuple[Route, ...]] = (
         path=_COLLECTION_PATH,
         operation="attachments.tell",
         handler=show_capabilities,
-        summary="What uploads can do (tus 1.0.0)",
+        summary="Upload capabilities (tus 1.0.0)",
         auth="open",
         responses={204: None},
         fixed_headers=TUS_HEADERS,
         documented_headers={
-            "Tus-Extension": "What is spoken beyond the core.",
+            "Tus-Extension": "Supported tus extensions.",
             "Tus-Max-Size": "The largest attachment.",
-            "Tus-Checksum-Algorithm": "What Upload-Checksum may be.",
+            "Tus-Checksum-Algorithm": "Algorithms for Upload-Checksum.",
         },
     ),
     Route(
@@ -260,13 +260,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         path=_COLLECTION_PATH,
         operation="attachments.begin",
         handler=create_upload,
-        summary="Begin an upload of a known length (tus creation)",
+        summary="Create an upload of a known length (tus creation)",
         responses={201: None},
         refusals=(UnsupportedVersion, RateLimited),
         request_headers={**_VERSION, "Upload-Length": True, "Upload-Metadata": False},
         precheck=require_version,
         fixed_headers=TUS_HEADERS,
-        documented_headers={**_PROGRESS_HEADERS, "Location": "The path of the attachment, whose last part is its id."},
+        documented_headers={**_PROGRESS_HEADERS, "Location": "The path of the attachment; its last segment is the id."},
         documented_quota=UPLOAD,
     ),
     Route(
@@ -274,7 +274,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path=_ITEM_PATH,
         operation="attachments.look",
         handler=show_progress,
-        summary="How far an upload of one's own is (tus)",
+        summary="Offset of the caller's upload (tus)",
         responses={200: None},
         refusals=(UnsupportedVersion,),
         request_headers=_VERSION,
@@ -287,7 +287,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path=_ITEM_PATH,
         operation="attachments.add",
         handler=append,
-        summary="Add to an upload of one's own (tus); what is answered is safe",
+        summary="Append to the caller's upload (tus); acknowledged bytes are durable",
         stream_media_type=MEDIA_TYPE,
         body_limit=_ANY_SIZE,
         responses={204: None},
@@ -302,7 +302,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path=_ITEM_PATH,
         operation="attachments.end",
         handler=delete,
-        summary="End an attachment of one's own, whole or not (tus termination)",
+        summary="Delete the caller's attachment, complete or not (tus termination)",
         responses={204: None},
         refusals=(UnsupportedVersion,),
         request_headers=_VERSION,
@@ -314,7 +314,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path=_ITEM_PATH,
         operation="attachments.fetch",
         handler=download,
-        summary="The bytes of a whole attachment, or one range of them",
+        summary="Download a complete attachment, or one range of it",
         responses={200: "application/octet-stream", 206: "application/octet-stream", 304: None},
         refusals=(RangeNotSatisfiable, RateLimited),
         request_headers={"Range": False, "If-Range": False, "If-None-Match": False, "If-Modified-Since": False},

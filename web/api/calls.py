@@ -48,7 +48,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/api/v1/calls/relays",
         operation="calls.relays",
         handler=list_relays,
-        summary="The node's TURN servers, with credentials that are good for a while",
+        summary="The node's TURN servers, with short-lived credentials",
         responses={200: Relays},
     ),
 )

@@ -32,7 +32,7 @@ class OpenConversation(WireModel):
         if self.kind == "direct":
             _reject_fields("direct", {"memberIds": self.member_ids, "sealedInfo": self.sealed_info})
             if self.user_id is None:
-                raise InvalidRequest(fields=[{"field": "userId", "problem": "direct needs userId"}])
+                raise InvalidRequest(fields=[{"field": "userId", "problem": "userId is required for kind direct"}])
             return self.user_id
         _reject_fields("group", {"userId": self.user_id})
         return None
@@ -40,7 +40,9 @@ class OpenConversation(WireModel):
 
 def _reject_fields(kind: str, strange: Mapping[str, object]) -> None:
     if named := [name for name, value in strange.items() if value is not None]:
-        raise InvalidRequest(fields=[{"field": name, "problem": f"{kind} has no {name}"} for name in named])
+        raise InvalidRequest(
+            fields=[{"field": name, "problem": f"{name} is not allowed for kind {kind}"} for name in named]
+        )
 
 
 class ConversationList(WireModel):
@@ -157,7 +159,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/api/v1/conversations",
         operation="conversations.open_one",
         handler=create,
-        summary="Open the direct conversation with somebody (200 if there is one already), or make a group",
+        summary="Open a direct conversation (200 if it exists), or create a group",
         body=OpenConversation,
         responses={201: OpenedView, 200: OpenedView},
         refusals=(NotFound, Forbidden),
@@ -168,7 +170,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/api/v1/conversations",
         operation="conversations.index",
         handler=list_conversations,
-        summary="The caller's conversations, newest made first",
+        summary="The caller's conversations, newest first",
         query=PageQuery,
         responses={200: ConversationList},
         cost=50,
@@ -178,7 +180,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/api/v1/conversations/invitations",
         operation="invitations.index",
         handler=list_invitations,
-        summary="The groups into which the caller is invited, newest made first",
+        summary="The caller's group invitations, newest group first",
         query=PageQuery,
         responses={200: InvitationList},
     ),
@@ -187,7 +189,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/api/v1/conversations/invitations/{conversationId}/accept",
         operation="invitations.accept",
         handler=accept_invitation,
-        summary="Become a member of a group into which one is invited",
+        summary="Accept a group invitation",
         responses={200: ConversationView},
         refusals=(NotFound, Forbidden),
     ),
@@ -196,7 +198,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/api/v1/conversations/invitations/{conversationId}",
         operation="invitations.decline",
         handler=decline_invitation,
-        summary="Decline to be in a group; nobody is told",
+        summary="Decline a group invitation; no one is notified",
         responses={200: Nothing},
         refusals=(NotFound,),
     ),
@@ -205,7 +207,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/api/v1/conversations/{conversationId}",
         operation="conversations.show",
         handler=show,
-        summary="A conversation the caller belongs to",
+        summary="A conversation of the caller",
         responses={200: ConversationView},
         refusals=(NotFound,),
         cost=5,

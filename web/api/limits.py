@@ -45,7 +45,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/api/v1/limits",
         operation="limits.show",
         handler=show,
-        summary="Every limit, and what it leaves to the caller; looking takes nothing",
+        summary="Every limit and what remains to the caller; reading this costs no quota",
         responses={200: Limits},
     ),
 )

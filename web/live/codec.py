@@ -54,12 +54,12 @@ def _decode_msgpack(raw: bytes) -> object:
 def _reject_duplicate_names(pairs: list[tuple[object, object]]) -> dict[object, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise InvalidRequest("A name stands twice.")
+        raise InvalidRequest("A MessagePack map has a duplicate key.")
     return found
 
 
 def _no_extension(_code: int, _raw: bytes) -> object:
-    raise InvalidRequest("There are no extension types here.")
+    raise InvalidRequest("MessagePack extension types are not allowed.")
 
 
 JSON: Final = Codec("vyry.v1.json", True, to_base64, encode_json, parse_json_unchecked)  # noqa: FBT003

@@ -34,7 +34,7 @@ LIMITS: Final = {"frameBytes": BODY_LIMIT, "contentBytes": CONTENT_BYTES, "copie
 MAX_OVERLOAD_REFUSALS: Final = 64
 _CLOSING: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _FRAME_FIELDS: Final = frozenset({"type", "id", "payload"})
-_FRAME_FIELDS_PROBLEM: Final = "a frame is an object with type, id and payload, and nothing else"
+_FRAME_FIELDS_PROBLEM: Final = "a frame is an object with exactly type, id and payload (payload optional)"
 FrameHandler = Callable[[SocketSession, object, str], Awaitable[None]]
 
 
@@ -73,7 +73,7 @@ async def read_frames(session: SocketSession) -> CloseCode | None:
         session.close_reason = problem.reason
         return problem.code
     except TimeoutError:
-        session.close_reason = f"no hello came within {session.hub.timeouts.hello:g} s"
+        session.close_reason = f"no hello within {session.hub.timeouts.hello:g} s"
         return CloseCode.SILENT
 
 
@@ -140,7 +140,7 @@ def _decode_frame(session: SocketSession, raw: bytes) -> tuple[str, str, object]
     try:
         frame = session.codec.decode(raw)
     except VyryError:
-        raise BadFrame(f"this is not one {'JSON' if session.codec.is_text else 'MessagePack'} value") from None
+        raise BadFrame(f"the frame is not one {'JSON' if session.codec.is_text else 'MessagePack'} value") from None
     if type(frame) is not dict:
         raise BadFrame(_FRAME_FIELDS_PROBLEM)
     name, ref = frame.get("type"), frame.get("id")
@@ -149,7 +149,7 @@ def _decode_frame(session: SocketSession, raw: bytes) -> tuple[str, str, object]
     assert type(name) is str
     assert type(ref) is str
     if session.window is None and name != "hello":
-        raise BadFrame("the first frame is hello, and nothing else is taken before its welcome")
+        raise BadFrame("the first frame must be hello; wait for welcome before sending others")
     return name, ref, frame.get("payload", {})
 
 
@@ -160,7 +160,7 @@ def _frame_problem(frame: dict[object, object], name: object, ref: object) -> st
     if type(name) is not str or name not in _FRAME_NAMES:
         return "type is missing or unknown; the types are in docs/protocol.md, WebSocket"
     if type(ref) is not str or not 1 <= len(ref) <= 64:
-        return "id is missing or no string of 1 to 64 characters"
+        return "id is missing or not a string of 1 to 64 characters"
     return ""
 
 
@@ -215,7 +215,7 @@ def _answer_acknowledge(session: SocketSession, ref: str, outcome: Cursor | Vyry
 async def _hello(session: SocketSession, payload: object, ref: str) -> None:
     hello = validate(payload, Hello)
     if session.window is not None:
-        raise BadFrame("hello was answered already: a second one needs another connection")
+        raise BadFrame("hello was already answered; open a new connection")
     # What was accepted before this hello waits for the device: `drained` may not be said before it was sent.
     await session.hub.services.depositor.flush(session.mailbox)
     try:

@@ -59,13 +59,13 @@ class CloseCode(IntEnum):
 
 
 _CLOSE_TEXTS: Final = {
-    CloseCode.GOING_AWAY: "the node goes away: come back after the seconds of goodbye",
-    CloseCode.BAD_FRAME: "this is no frame",
+    CloseCode.GOING_AWAY: "the node is shutting down; reconnect after goodbye.retryAfterSeconds",
+    CloseCode.BAD_FRAME: "malformed frame",
     CloseCode.TOKEN_ENDED: "the access token has ended: refresh, then connect again",
-    CloseCode.SILENT: "nothing was heard of this device, not even a pong",
+    CloseCode.SILENT: "no frame and no pong from the device",
     CloseCode.TAKEN_OVER: "another connection of this device took over",
     CloseCode.TOO_FAST: "more frames than the rate allows",
-    CloseCode.OVERLOADED: "the node is overloaded: come back later",
+    CloseCode.OVERLOADED: "the node is overloaded; reconnect later",
 }
 
 

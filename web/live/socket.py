@@ -27,7 +27,7 @@ async def open_socket(request: web.Request) -> web.StreamResponse:
     """Find a place for one more socket, upgrade, then serve frames until either side closes."""
     switchboard, caller = request.app[SOCKET_HUB], request[CALLER]
     if switchboard.is_draining:
-        raise Unavailable("This node is going away.", 1)
+        raise Unavailable("This node is shutting down.", 1)
     async with switchboard.services.connection_slots.acquire(
         caller.user_id, caller.mailbox, client_address(request)
     ) as place:
@@ -58,7 +58,7 @@ SOCKET_ROUTE: Final = Route(
     path="/api/v1/ws",
     operation="socket.open_socket",
     handler=open_socket,
-    summary="The socket (see /asyncapi.json)",
+    summary="Open the socket (see /asyncapi.json)",
     auth="socket",
     query=SocketQuery,
     responses={101: None},

@@ -13,7 +13,7 @@ from web.wire.shapes import Base64, Base64Bytes, Count, Id, Timestamp, WireModel
 
 def _reject_duplicates(ids: list[UUID]) -> list[UUID]:
     if len(set(ids)) < len(ids):
-        raise ValueError("somebody is named twice")
+        raise ValueError("duplicate user id")
     return ids
 
 

@@ -59,7 +59,7 @@ def error_body(refusal: errors.VyryError, request_id: str) -> dict[str, object]:
 
 def internal_error_body(request_id: str) -> dict[str, object]:
     """What is said about a fault of ours: that there was one, and the id to ask about."""
-    return {"error": "Something went wrong on our side.", "error_code": INTERNAL_ERROR, "request_id": request_id}
+    return {"error": "Internal error.", "error_code": INTERNAL_ERROR, "request_id": request_id}
 
 
 def encode_error_body(body: Mapping[str, object]) -> bytes:

@@ -203,7 +203,7 @@ class Acknowledged(WireModel):
 
 
 class Park(WireModel):
-    """Set one entry aside that the device can do nothing with."""
+    """Discard one entry that the device cannot process."""
 
     seq: Seq
     #: For the client's own records; the node ignores it.
