@@ -14,7 +14,7 @@ from vyry.cli.client.names import DisplayNames, resolve_account, resolve_group
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
 from vyry.cli.command_line import FreeText
 from vyry.client.api.client import Client
-from vyry.client.api.link_codes import check_no_link_code
+from vyry.client.api.linking import check_no_link_code
 from vyry.client.store.pending_groups import checked_title
 
 
