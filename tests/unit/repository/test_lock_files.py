@@ -24,7 +24,8 @@ def pins(lock: str) -> dict[str, list[str]]:
 def floors() -> dict[str, Requirement]:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    wanted = [Requirement(line) for line in setup["options"]["install_requires"].split("\n") if line]
+    lines = [*setup["options"]["install_requires"].split("\n"), *setup["options.extras_require"]["node"].split("\n")]
+    wanted = [Requirement(line) for line in lines if line]
     return {each.name: each for each in wanted}
 
 
