@@ -24,8 +24,8 @@ def mail_url(request: pytest.FixtureRequest) -> str | None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy this machine is, Redis does not count as away: that is for other tests."""
-    for module in ("limiter", "redis"):
-        monkeypatch.setattr(f"vyry.storage.{module}.DEADLINE_SECONDS", 30.0)
+    for module in ("limiter", "notifier"):
+        monkeypatch.setattr(f"vyry.redis.{module}.DEADLINE_SECONDS", 30.0)
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
+
 PACKAGES = ("vyry/", "web/", "agents/", "migrations/")
 
 

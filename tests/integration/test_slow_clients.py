@@ -213,7 +213,7 @@ async def test_a_full_node_says_so_and_when_to_come_again(open_node: Open) -> No
 
 
 async def test_what_comes_beyond_a_full_node_is_cut(open_node: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("web.connection.TOLD", 1)
+    monkeypatch.setattr("web.connection.MAX_REJECTIONS", 1)
     async with open_node(Timeouts(), VYRY_MAX_CONNECTIONS="1") as clients:
         await clients.dial()
         await clients.dial()

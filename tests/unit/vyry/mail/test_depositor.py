@@ -114,7 +114,7 @@ async def test_poison_is_parked_and_counted_and_the_others_go_on() -> None:
 
 
 async def test_what_was_parked_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depositing, "PARKED_SECONDS", 0.0)
+    monkeypatch.setattr(depositing, "POISON_RETRY_SECONDS", 0.0)
     store = FailingStore()
     store.poison = set(mailbox_keys(5))
     async with run_depositor(store) as (depositor, told):
@@ -184,7 +184,7 @@ async def test_only_a_deposit_that_began_afterwards_settles_a_mailbox() -> None:
 
 
 async def test_nobody_waits_long_for_a_mailbox_that_cannot_be_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depositing, "SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(depositing, "FLUSH_TIMEOUT_SECONDS", 0.05)
     store = FailingStore()
     store.go.clear()
     async with run_depositor(store) as (depositor, _), asyncio.timeout(5):

@@ -191,7 +191,7 @@ async def test_a_deposit_made_here_is_delivered_without_reading() -> None:
 
 
 async def test_contents_that_somebody_else_deposited_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("web.live.hint_dispatcher.EXPECTED_BYTES", 100_000)
+    monkeypatch.setattr("web.live.hint_dispatcher.MAX_CACHED_BYTES", 100_000)
     node = make_harness()
 
     await node.post(50, 10_000)
