@@ -13,8 +13,9 @@ from tests.support.mail_store_harness import NOON, MailStoreHarness, contents_of
 from vyry.accounts.account import EndedDevice, SignupResult
 from vyry.in_process.routing import InProcessNotifier, InProcessWorkTopic
 from vyry.kernel.ids import MailboxKey, UserId
+from vyry.kernel.sizes import MAX_COPIES
 from vyry.mail.depositing import Depositor
-from vyry.mail.notices import MAX_COPIES, NoticePoster
+from vyry.mail.notices import NoticePoster
 from vyry.mail.routing import Router
 from vyry.storage.accounts import TortoiseAccounts
 from vyry.storage.conversations import TortoiseConversations

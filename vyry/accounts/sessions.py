@@ -16,9 +16,10 @@ from uuid import UUID
 from vyry.accounts.account import Caller, EndedDevice
 from vyry.accounts.device_status import DeviceStatus, DeviceStatusCache, SessionRevocations
 from vyry.accounts.tokens import LEEWAY, Claims, TokenPair, Tokens, hash_token
-from vyry.clock import JUMP_THRESHOLD, from_milliseconds, to_milliseconds
+from vyry.clock import JUMP_THRESHOLD
 from vyry.errors import InvalidToken
 from vyry.kernel.ids import UserId
+from vyry.kernel.time import from_milliseconds, to_milliseconds
 
 
 TICKET_LIFETIME: Final = timedelta(seconds=30)

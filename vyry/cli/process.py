@@ -33,7 +33,7 @@ def require_migrated(settings: Settings) -> None:
     try:
         waiting = asyncio.run(pending_migrations(settings.database_url.get_secret_value()))
     except Unavailable:
-        log.warning("away", dependency="database")
+        log.warning("dependency_down", dependency="database")
         return
     if waiting:
         raise CommandError(f"The database lacks {', '.join(waiting)}: run `vyry migrate` first.")

@@ -74,12 +74,16 @@ class OpenedConversation:
     invited: Sequence[UserId] = ()
 
 
-class ConversationStore(Protocol):
-    """Where conversations are kept."""
+class ConversationSource(Protocol):
+    """Loads conversations."""
 
     async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
         """Those of these conversations that exist."""
         ...
+
+
+class ConversationStore(ConversationSource, Protocol):
+    """Where conversations are kept."""
 
     async def find_direct(self, opener: UserId, other: UserId) -> Conversation | None:
         """The direct conversation of these two, if there is one.
@@ -120,7 +124,7 @@ class CachedConversations:
     What it answers may be outdated: the post that relies on it is guarded by the version.
     """
 
-    def __init__(self, source: ConversationStore, capacity: int = 150_000) -> None:
+    def __init__(self, source: ConversationSource, capacity: int = 150_000) -> None:
         self._source = source
         self._capacity = capacity
         self._weight = 0
@@ -143,11 +147,6 @@ class CachedConversations:
         for key in ids:
             if (known := self._cache.pop(key, None)) is not None:
                 self._weight -= _weight(known)
-
-    @property
-    def cached_members(self) -> int:
-        """How many members the conversations have that are remembered, all together."""
-        return self._weight - len(self._cache)
 
     def invalidate_all(self) -> None:
         """Load everything anew next time."""

@@ -12,11 +12,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from vyry.accounts.account import Caller, Platform
-from vyry.accounts.registration import network_prefix
+from vyry.accounts.pin import PinGuard
 from vyry.accounts.signup import FIRST_GENERATION, NewSession
 from vyry.accounts.tokens import Tokens, hash_token
 from vyry.devices.key_validation import check_upload
@@ -36,21 +36,13 @@ from vyry.devices.links import (
 )
 from vyry.errors import NotFound
 from vyry.kernel.ids import MailboxId, new_id
-from vyry.limits import KEYS, LINK_SESSIONS, Grant, Limiter, network_key
+from vyry.limits import KEYS, LINK_SESSIONS, Grant, Limiter, network_key, network_prefix
 
 
 #: A request that waits looks this often whether its client is still there.
 CONNECTION_CHECK_SECONDS: Final = 1.0
 #: So many links are remembered with what was said of them last.
 _REMEMBERED: Final = 10_000
-
-
-class PinGuard(Protocol):
-    """The second thing that its owner knows."""
-
-    async def require(self, caller: Caller, pin: str | None) -> None:
-        """Refuse unless the account has no PIN or this is it. Raises InvalidPin, PinLocked, Unavailable."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,7 @@ class WakeupSender:
             return []
         except Exception:  # noqa: BLE001
             # The other lanes go on, and so does this one.
-            log.exception("chore failed", reason="wakes")
+            log.exception("periodic_task_failed", task="wakeups")
             return []
 
     async def _send(self, lane: PushPool, wake: Wakeup) -> None:

@@ -4,10 +4,11 @@ Ids made by the node are UUIDs of version 7 (RFC 9562); a `MailboxKey` is the na
 """
 
 import secrets
-import time
 from dataclasses import dataclass
 from typing import NewType
 from uuid import UUID
+
+from vyry.kernel.time import now_milliseconds
 
 
 UserId = NewType("UserId", UUID)
@@ -37,7 +38,7 @@ class DeviceAddress:
 def new_id() -> UUID:
     """A fresh UUID of version 7: 48 bits of milliseconds, 74 random bits."""
     bits = secrets.randbits(74)
-    return UUID(int=_uuid7(time.time_ns() // 1_000_000, bits >> 62, bits & _LOW_62))
+    return UUID(int=_uuid7(now_milliseconds(), bits >> 62, bits & _LOW_62))
 
 
 def envelope_id(posted_at_ms: int, number: int) -> int:

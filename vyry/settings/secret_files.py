@@ -5,7 +5,7 @@ import os
 import secrets
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -23,6 +23,19 @@ def create_secret(path: Path) -> None:
             os.link(name, path)
     finally:
         Path(name).unlink()
+
+
+def secret_problems(name: str, read: Callable[[], str | bytes], min_length: int = 1) -> Iterator[str]:
+    """A line when the secret of the setting `name` cannot be read, is empty or is too short."""
+    try:
+        secret = read()
+    except (OSError, ValueError) as error:
+        yield f"{name} cannot be read: {type(error).__name__}."
+        return
+    if not secret:
+        yield f"{name} is empty."
+    elif len(secret) < min_length:
+        yield f"{name} holds less than {min_length} characters: it is no secret."
 
 
 def lost_secret_problems(url: str, pepper_file: Path, signing_key_file: Path | None = None) -> Iterator[str]:

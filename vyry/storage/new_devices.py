@@ -6,8 +6,8 @@ from datetime import datetime
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.accounts.account import Caller, NewDevice
+from vyry.kernel.chain import first_head
 from vyry.kernel.ids import DeviceId, MailboxKey, UserId
-from vyry.mail.envelope import first_head
 from vyry.storage.models import DeviceRow, MailboxRow, RefreshTokenRow
 
 

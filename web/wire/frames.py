@@ -5,23 +5,21 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from web.wire.mailbox import Acknowledge, Acknowledged, Cursor, Entry, Head, Park
+from web.wire.errors import Refusal
+from web.wire.mailbox import Acknowledge, Acknowledged, Cursor, Entry, Park
 from web.wire.messages import Accepted, Post
-from web.wire.refusals import Refusal
-from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, Nothing, Timestamp, WireModel
+from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, Nothing, Sha256, Timestamp, WireModel
 
 
 SIGNAL_BYTES = 16 << 10
 #: Of one frame; a socket watches 1,000 in all (vyry/signals/presence.py).
 WATCH_USERS = 200
-
-FrameId = Annotated[str, Field(min_length=1, max_length=64)]
 SignalKind = Literal["offer", "answer", "candidate", "end"]
 SignalContent = Annotated[bytes, Base64Bytes(0, SIGNAL_BYTES)]
 
 
 class Client(WireModel):
-    """Which program speaks; for the operator's eyes only."""
+    """The client program. The node accepts it and does not read it."""
 
     name: Annotated[str, Field(max_length=64)]
     version: Annotated[str, Field(max_length=32)]
@@ -31,7 +29,7 @@ class Hello(WireModel):
     """The resume point: the last entry that is safe with the device, and its head (null at 0)."""
 
     after: Count
-    head: Head | None = None
+    head: Sha256 | None = None
     client: Client | None = None
 
 
@@ -155,24 +153,26 @@ FRAMES: Final[tuple[Frame, ...]] = (
     Frame("hello", "client", Hello, "The first frame, within 10 s: where to resume", ("welcome", "refused")),
     Frame("renew", "client", Renew, "Keep the socket beyond the end of its token", ("renewed", "refused")),
     Frame("post", "client", Post, "The same as POST /messages", ("accepted", "refused")),
-    Frame("acknowledge", "client", Acknowledge, "Everything up to here is safe", ("acknowledged", "refused")),
-    Frame("park", "client", Park, "Set one entry aside", ("parked", "refused")),
-    Frame("typing", "client", Typing, "To the members of a conversation who are there", ("refused",)),
-    Frame("signal", "client", Signal, "To the devices of an account that are there", ("refused",)),
-    Frame("watch", "client", Watch, "Tell of the presence of these friends", ("refused",)),
-    Frame("unwatch", "client", Watch, "Tell no more of it", ("refused",)),
-    Frame("ping", "client", Nothing, "Is anybody there?", ("pong",)),
+    Frame(
+        "acknowledge", "client", Acknowledge, "Entries up to here are stored on the device", ("acknowledged", "refused")
+    ),
+    Frame("park", "client", Park, "Discard one entry that the device cannot process", ("parked", "refused")),
+    Frame("typing", "client", Typing, "Typing state for the connected members of a conversation", ("refused",)),
+    Frame("signal", "client", Signal, "Call set-up for the connected devices of an account", ("refused",)),
+    Frame("watch", "client", Watch, "Send presence updates for these friends", ("refused",)),
+    Frame("unwatch", "client", Watch, "Stop presence updates for these friends", ("refused",)),
+    Frame("ping", "client", Nothing, "Liveness check", ("pong",)),
     Frame("welcome", "node", Welcome, "The socket is open from the resume point on"),
     Frame("entries", "node", Entries, "The next entries, within the unacknowledged window"),
-    Frame("drained", "node", Drained, "Said once: what was waiting has been sent"),
+    Frame("drained", "node", Drained, "Sent once: everything that waited at hello has been sent"),
     Frame("accepted", "node", Accepted, "The post is durable"),
     Frame("acknowledged", "node", Acknowledged, "The acknowledged point"),
-    Frame("parked", "node", Nothing, "The entry was set aside"),
-    Frame("renewed", "node", Renewed, "The socket lives as long as the new token"),
+    Frame("parked", "node", Nothing, "The entry was discarded"),
+    Frame("renewed", "node", Renewed, "The new token's expiry now applies to the socket"),
     Frame("refused", "node", Refusal, "The frame was not carried out; the payload is an error body"),
     Frame("pong", "node", Nothing, "The answer to ping"),
     Frame("typing", "node", TypingOf, "A member types"),
-    Frame("signal", "node", SignalOf, "Call set-up by another device"),
-    Frame("presence", "node", PresenceOf, "A friend is there, or not"),
+    Frame("signal", "node", SignalOf, "Call set-up from another device"),
+    Frame("presence", "node", PresenceOf, "A friend is online, or not"),
     Frame("goodbye", "node", Goodbye, "Before a planned close"),
 )

@@ -1,19 +1,15 @@
-"""Shapes of posting: what a client says, what it is told, and what became of it (docs/protocol.md, "Post")."""
+"""Posts and what became of them, for REST, sockets and the archive (docs/protocol.md, "Post")."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vyry.mail.draft import MONTH_SECONDS
-from vyry.mail.receipts import Receipt as AccountReceipt
-from vyry.mail.store import CopyStatus as Fate
-from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, RegistrationId, Timestamp, WireModel
+from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_COPIES, MAX_LIFE_SECONDS
+from vyry.mail import posting
+from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, RegistrationId, Timestamp, WireModel, to_rfc3339
 
 
-CONTENT_BYTES = 65_536
-COPIES = 1_000
-
-Content = Annotated[bytes, Base64Bytes(1, CONTENT_BYTES)]
+Content = Annotated[bytes, Base64Bytes(1, MAX_CONTENT_BYTES)]
 
 
 class PostDevice(WireModel):
@@ -29,7 +25,8 @@ class PostRecipient(WireModel):
     """One account, and exactly those of its devices that have keys."""
 
     user_id: Id
-    epoch: Count
+    #: A hint: the node reads its own device lists.
+    epoch: Count | None = None
     devices: Annotated[list[PostDevice], Field(max_length=127)]
 
 
@@ -41,9 +38,9 @@ class Post(WireModel):
     conversation_version: Count | None = None
     lane: Literal["mail", "control"] = "mail"
     urgent: bool = True
-    expires_in_seconds: Annotated[int, Field(ge=1, le=MONTH_SECONDS)] = MONTH_SECONDS
+    expires_in_seconds: Annotated[int, Field(ge=1, le=MAX_LIFE_SECONDS)] = MAX_LIFE_SECONDS
     content: Content | None = None
-    recipients: Annotated[list[PostRecipient], Field(min_length=1, max_length=COPIES)]
+    recipients: Annotated[list[PostRecipient], Field(min_length=1, max_length=MAX_COPIES)]
 
 
 class Skipped(WireModel):
@@ -81,15 +78,15 @@ class Receipt(WireModel):
     at: Timestamp
 
 
-class MessageFate(WireModel):
-    """What became of a message."""
-
-    copies: list[CopyFate | Receipt]
-
-
-def fate_shape(fate: Fate | AccountReceipt) -> CopyFate | Receipt:
-    """What the sender is told."""
-    if isinstance(fate, AccountReceipt):
-        return Receipt(user_id=fate.user_id, state=fate.state.value, at=fate.at)
-    address = fate.address
-    return CopyFate(user_id=address.user_id, device_id=address.device_id, state=fate.state.value, at=fate.since)
+def accepted_payload(accepted: posting.Accepted) -> dict[str, object]:
+    """The response to a post as `Accepted` describes it, over REST and on a socket; a dict, which is built faster than a shape."""
+    return {
+        "messageId": str(accepted.message_id),
+        "acceptedAt": to_rfc3339(accepted.accepted_at),
+        "copies": accepted.copies,
+        "isRepeat": accepted.is_repeat,
+        "skipped": [
+            {"userId": str(address.user_id), "deviceId": address.device_id, "reason": "MAILBOX_FULL"}
+            for address in accepted.skipped
+        ],
+    }

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.paths import ROOT
 from web.asyncapi import build_asyncapi, message_key
+from web.bodies import validate
 from web.wire.frames import FRAMES, Frame
-from web.wire.strict import validate
 
 
 DOCUMENT = build_asyncapi(FRAMES)

@@ -8,12 +8,12 @@ import pytest
 from openapi_spec_validator import validate as validate_openapi
 
 from tests.support.paths import ROOT
-from web.app_keys import Route
-from web.errors import INTERNAL_ERROR, STATUS
+from web.bodies import validate
 from web.json_schema import Schema
 from web.openapi import build_openapi, route_refusals
+from web.route import Route
 from web.routes import ROUTES
-from web.wire.strict import validate
+from web.wire.errors import INTERNAL_ERROR, STATUS
 
 
 DOCUMENT = build_openapi(ROUTES)

@@ -10,11 +10,12 @@ import aiohttp
 import jwt
 import orjson
 
-from vyry.clock import Clock, to_milliseconds
+from vyry.clock import Clock
 from vyry.delivery.gateway import CircuitBreaker
 from vyry.delivery.push.web_push import parse_retry_after
 from vyry.devices.push import PushTarget
 from vyry.devices.push_wakeups import PushOutcome, PushResult
+from vyry.kernel.time import to_milliseconds
 
 
 FCM_URL: Final = "https://fcm.googleapis.com"

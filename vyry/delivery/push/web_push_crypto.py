@@ -28,7 +28,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from vyry.clock import Clock, to_milliseconds
+from vyry.clock import Clock
+from vyry.kernel.time import to_milliseconds
 
 
 _RECORD_OCTETS: Final = 4096

@@ -15,9 +15,10 @@ from typing import Final
 import orjson
 
 from vyry.accounts.otp import OtpMessage, OtpSender, SendFailed
-from vyry.clock import Clock, to_milliseconds
+from vyry.clock import Clock
 from vyry.delivery.gateway import Gateway, GatewayRequest, GatewayResponse
 from vyry.delivery.sms.carriers import CarrierAccount, TwilioSender, VonageSender
+from vyry.kernel.time import to_milliseconds
 
 
 #: Three tries of 2.5 s and the pauses between them stay below 10 s.

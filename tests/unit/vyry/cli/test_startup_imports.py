@@ -10,7 +10,7 @@ from vyry.cli.client.app import COMMANDS
 
 
 #: What a node is made of.
-NODE = {"tortoise", "asyncpg", "aiosqlite", "aiokafka", "faust", "redis", "fakeredis", "pydantic_settings", "structlog"}
+NODE = {"tortoise", "asyncpg", "aiosqlite", "aiokafka", "faust", "redis", "pydantic_settings", "structlog"}
 NODE |= {"vyry.settings", "vyry.storage", "vyry.composition.services", "web", "agents"}
 
 

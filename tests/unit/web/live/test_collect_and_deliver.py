@@ -208,7 +208,7 @@ async def test_what_expires_while_a_slow_device_takes_nothing_goes_out_as_a_loss
     await node.post(2, 10)
     await node.deposit("here")
 
-    cast("Any", node.store.room.clock).moment += timedelta(days=9)
+    cast("Any", node.store.room.clock).advance(days=9)
     (_, waiting) = node.session.outgoing
     shown = orjson.loads(encode_queued(node.session, waiting))["payload"]["entries"]
 
