@@ -22,8 +22,9 @@ from packaging.requirements import Requirement
 
 from scripts.services import end_with_parent, free_port
 
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
+
 PACKAGES = ("vyry/", "web/", "agents/", "migrations/")
 #: What a machine that only chats does not need.
 NODE_PACKAGES = {

@@ -45,7 +45,7 @@ def vonage(carrier: SmsProviderServer, sender: str = FROM) -> OtpSender:
 
 @pytest.fixture
 async def carrier(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SmsProviderServer]:
-    monkeypatch.setattr(gateways, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(gateways, "RETRY_DELAYS", (0.0, 0.0))
     async with open_sms_provider() as opened:
         yield opened
 

@@ -55,7 +55,7 @@ async def sending(gateway: Gateway) -> AsyncIterator[WebhookSender]:
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateways, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(gateways, "RETRY_DELAYS", (0.0, 0.0))
 
 
 async def test_a_file_gets_one_line_a_code_and_is_private(tmp_path: Path) -> None:
