@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import time
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from uuid import UUID, uuid5
 from vyry.accounts.operator_actions import OperatorAction
 from vyry.devices.restore_detection import RestoreMarkers
 from vyry.errors import Unavailable
+from vyry.kernel.atomic_files import replace_file
 from vyry.operator.audit import record_action
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
@@ -141,7 +141,7 @@ class RestoreMarkerFile:
             {"node": str(marks.node), "sure": str(marks.sure), "pending": pending, "burns": marks.discards}
         )
         try:
-            await asyncio.to_thread(self._replace, text)
+            await asyncio.to_thread(replace_file, self._path, text.encode())
         except OSError as problem:
             raise Unavailable("The witness file cannot be written.") from problem
 
@@ -154,18 +154,6 @@ class RestoreMarkerFile:
             os.close(lock)
             raise
         return lock
-
-    def _replace(self, text: str) -> None:
-        fresh = self._path.with_suffix(".new")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        with suppress(OSError):
-            os.fsync(folder)
-        os.close(folder)
 
     def _warn_once(self, problem: OSError) -> None:
         if not self._is_told:
