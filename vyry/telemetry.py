@@ -16,7 +16,7 @@ import structlog
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 
-Verb = Literal["post", "route", "deposit", "ring", "collect", "deliver", "acknowledge"]
+Verb = Literal["post", "route", "deposit", "notify", "collect", "deliver", "acknowledge"]
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 
 #: The only log fields that keep their value. A name added here must never carry content, a secret, or a number of a person.

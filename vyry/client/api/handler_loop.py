@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,6 +23,7 @@ from vyry.client.store.events import Event
 from vyry.client.store.journal import DeadLetterEvents, Journal
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
+from vyry.kernel.backoff import jittered
 
 
 #: So often an event is given to a handler that raises.
@@ -165,7 +165,7 @@ class HandlerLoop:
             else:
                 self._dead_letters.record_success(event.number)
                 return True
-            if await self._wait_or_stop(wait * (0.5 + secrets.randbelow(1_000) / 1_000)):
+            if await self._wait_or_stop(jittered(wait, 0.5, 1.5)):
                 return False
             wait = min(wait * 2, _LONGEST_WAIT)
 

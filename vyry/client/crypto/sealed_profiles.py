@@ -15,6 +15,7 @@ from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
 from vyry.client.store.outgoing import Outgoing, SendQueue, new_id
 from vyry.client.store.packing import pack
 from vyry.client.store.store import Store
+from vyry.kernel.batches import batched
 from vyry.kernel.display_text import InvalidText, clean_line, validate_line
 from vyry.signal_protocol.blobs import BlobKind, open_blob, seal_blob
 from vyry.signal_protocol.contents import Content, base64_text
@@ -89,9 +90,8 @@ class ProfileKeySender:
         with suppress(Refused):
             untold = await self._missing_recipients(conversation_id)
             with self._store.transaction():
-                people = list(untold)
-                for start in range(0, len(people), _AT_ONCE):
-                    self._queue.add(self._key_for(conversation_id, tuple(people[start : start + _AT_ONCE])))
+                for people in batched(untold, _AT_ONCE):
+                    self._queue.add(self._key_for(conversation_id, people))
                 for person, devices in untold.items():
                     self._store.put(PROFILE_KEY_SENT_KIND, str(person), devices)
 

@@ -5,7 +5,7 @@ A device seals only under a key that it made itself, for then it knows who holds
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -22,6 +22,7 @@ from vyry.client.store.pending_groups import PendingGroups
 from vyry.client.store.store import Store
 from vyry.client.transport.rest import Body, RestClient
 from vyry.client.transport.validation import INVALID_SHAPE, read_uuid
+from vyry.kernel.batches import batched
 from vyry.signal_protocol.blobs import BlobKind, seal_blob
 from vyry.signal_protocol.contents import Content, base64_text
 from vyry.signal_protocol.primitives import KEY_BYTES
@@ -144,7 +145,7 @@ class GroupInfo:
         fields = {"groupKey": base64_text(key.key), "generation": key.generation}
         content = Content("groupKey", new_id(self._now()), self._now(), conversation_id, fields)
         # A key that nobody else is told goes to one's own other devices alone.
-        for some in list(_chunks(people)) or [()]:
+        for some in list(batched(people, RECIPIENTS_PER_POST)) or [()]:
             telling = Outgoing.from_content(content, self._now(), "control")
             self._queue.add(replace(telling, own=telling.plaintext, people=tuple(some), is_pairwise=True))
         told = replace(key, told=tuple(dict.fromkeys((*key.told, *people))))
@@ -158,8 +159,3 @@ class GroupInfo:
     def _is_admin(self, said: Info) -> bool:
         me = str(LocalDevice.load(self._store).user_id)
         return any(member["userId"] == me and member.get("role") == "admin" for member in said["members"])
-
-
-def _chunks(people: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
-    for place in range(0, len(people), RECIPIENTS_PER_POST):
-        yield people[place : place + RECIPIENTS_PER_POST]

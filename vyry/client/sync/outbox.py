@@ -26,6 +26,7 @@ from vyry.client.sync.changed_key_policy import ChangedKeyPolicy
 from vyry.client.sync.content_processor import DELIVERY_RECEIPTS_DUE, READ_RECEIPTS_DUE, ContentProcessor, queue_receipt
 from vyry.client.sync.receipt_policy import ReceiptPolicy, ReceiptSettings
 from vyry.client.transport.rest import RestClient
+from vyry.kernel.batches import batched
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.padding import pad
 from vyry.signal_protocol.primitives import Address
@@ -92,7 +93,7 @@ class Outbox:
             for each in fresh:
                 processor.start_timer(each.id, each.sender_id, now)
                 queue_receipt(self._store, conversation_id, each.sender_id, each.id, READ_RECEIPTS_DUE)
-            for some in _chunks(fresh):
+            for some in batched(fresh, _AT_ONCE):
                 sync = {"sync": {"read": [each.as_json() for each in some]}}
                 content = Content("sync", new_id(now), now, conversation_id, sync)
                 self._queue.add(
@@ -244,7 +245,7 @@ class Outbox:
                 is_told = standing.delivery_receipts and self.receipt_policy.allows_delivery_receipt(
                     standing, conversation_id, person
                 )
-            for some in _chunks(targets) if is_told and person not in standing.blocked else ():
+            for some in batched(targets, _AT_ONCE) if is_told and person not in standing.blocked else ():
                 fields: dict[str, Any] = {"state": state, "targets": [str(each) for each in some]}
                 content = Content("receipt", new_id(self._now()), self._now(), conversation_id, fields)
                 self._queue.add(
@@ -262,7 +263,3 @@ class Outbox:
 def _not_sent(outgoing: Outgoing, reason: str, *, is_kept: bool = False) -> NotSent:
     where: dict[str, Any] = {"conversation_id": outgoing.conversation_id, "id": outgoing.content_id}
     return NotSent(**where, kind=outgoing.kind, reason=reason, is_kept=is_kept or None)
-
-
-def _chunks(items: Sequence[Item]) -> list[Sequence[Item]]:
-    return [items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE)]

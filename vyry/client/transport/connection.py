@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from vyry.client.transport.entries import read_entry, read_position
 from vyry.client.transport.live_signals import LiveSignals
 from vyry.client.transport.rest import RestClient
 from vyry.client.transport.validation import read_object, read_text, read_uuid
+from vyry.kernel.backoff import jittered
 
 
 FIRST_WAIT: Final = 0.2
@@ -80,7 +80,7 @@ class Connection:
             if code == _TOKEN_ENDED:
                 with suppress(Unreachable):
                     await self._rest.renew_token(token)
-            await asyncio.sleep(wait * (0.5 + secrets.randbelow(1_000) / 1_000))
+            await asyncio.sleep(jittered(wait, 0.5, 1.5))
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _run_connection(self, token: str) -> int:
