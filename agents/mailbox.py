@@ -10,7 +10,7 @@ from vyry.mail.work_record import unpack
 from vyry.telemetry import POISON_WORK, log
 
 
-async def process_work_records(records: AsyncIterable[bytes], depositor: DepositQueue) -> None:
+async def deposit_work_records(records: AsyncIterable[bytes], depositor: DepositQueue) -> None:
     """Feed every mailbox of every bag; a record that is no mailbag is counted and passed over."""
     async for packed in records:
         try:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.mailbox import process_work_records
+from agents.mailbox import deposit_work_records
 from vyry.kernel.ids import MailboxKey
 from vyry.mail import work_record as mailbag
 from vyry.redis.hints import Hint, HintKind
@@ -75,7 +75,7 @@ def test_brokers_and_prefix_are_read_from_the_url() -> None:
 async def test_poison_is_counted_and_the_next_bag_is_sorted() -> None:
     fed, before = RecordingDepositor(), POISON_WORK._value.get()
 
-    await process_work_records(stream(b"poison", b"", mailbag.pack([MailboxKey(5)])), fed)
+    await deposit_work_records(stream(b"poison", b"", mailbag.pack([MailboxKey(5)])), fed)
 
     assert fed.mailboxes == [MailboxKey(5)]
     assert POISON_WORK._value.get() - before == 2
