@@ -57,28 +57,28 @@ class TortoiseRestoreMarkers:
 
     async def reset_marker(self, node: UUID, mark: UUID, now: datetime) -> None:
         fingerprint = await self._fingerprint()
-        async with transaction() as inside:
-            await fetch(inside, _ADOPT, node, mark, now)
+        async with transaction() as tx:
+            await fetch(tx, _ADOPT, node, mark, now)
             if fingerprint is not None:
-                await fetch(inside, _ADOPT, _DATABASE, fingerprint, now)
+                await fetch(tx, _ADOPT, _DATABASE, fingerprint, now)
 
     async def is_other_database(self) -> bool:
         kept, found = await self.load_marker(_DATABASE), await self._fingerprint()
         return kept is not None and kept != found
 
     async def discard_keys(self, after_id: UUID, limit: int, now: datetime) -> UUID | None:
-        async with transaction() as inside:
-            accounts = sorted(to_uuid(row["id"]) for row in await fetch(inside, _NEXT_ACCOUNTS, after_id, limit))
-            mailboxes = [row["mailbox"] for row in await fetch(inside, _BURN_SETS, accounts)]
-            await fetch(inside, _BURN_KEYS, mailboxes)
+        async with transaction() as tx:
+            accounts = sorted(to_uuid(row["id"]) for row in await fetch(tx, _NEXT_ACCOUNTS, after_id, limit))
+            mailboxes = [row["mailbox"] for row in await fetch(tx, _BURN_SETS, accounts)]
+            await fetch(tx, _BURN_KEYS, mailboxes)
             body = {"name": "prekeysLow", "oneTimeRemaining": 0, "pqRemaining": 0}
-            for row in await fetch(inside, _OWNERS, mailboxes):
-                await enqueue_notice(inside, NewNotice(to_uuid(row["account_id"]), Audience.OWN, body, now))
+            for row in await fetch(tx, _OWNERS, mailboxes):
+                await enqueue_notice(tx, NewNotice(to_uuid(row["account_id"]), Audience.OWN, body, now))
         return accounts[-1] if len(accounts) == limit else None
 
     async def record_discard(self, operator: str, reason: str, now: datetime) -> None:
-        async with transaction() as inside:
-            await record_action(inside, OperatorAction(now, operator, "restored", reason))
+        async with transaction() as tx:
+            await record_action(tx, OperatorAction(now, operator, "restored", reason))
 
     async def _fingerprint(self) -> UUID | None:
         """What no copy of this database has: which server, which time line of it, which database, which table. None on SQLite, which has no such thing."""
