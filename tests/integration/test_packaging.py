@@ -21,7 +21,6 @@ import pytest
 from packaging.requirements import Requirement
 
 from scripts.services import end_with_parent, free_port
-
 from tests.support.paths import ROOT
 
 

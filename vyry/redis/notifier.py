@@ -8,14 +8,14 @@ After every (re)connect the listener is told of a gap, and looks at the truth.
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Final, assert_never
 from uuid import UUID
 
 from redis.asyncio.client import PubSub
 
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import SESSION_ENDED, CacheTopic, NotificationListener
 from vyry.mail.work_record import pack
@@ -179,7 +179,7 @@ class RedisNotifier:
 
     async def _announce(self, held: Mapping[MailboxKey, int]) -> bool:
         """Say that this node holds these mailboxes; hear which of them are held by newer connections elsewhere. True, for Redis has answered."""
-        for part in _batches(held):
+        for part in batched(held, _BATCH):
             args: list[str | bytes | int] = [self._node, LEASE_SECONDS * 1000, self._channel_name("")]
             for mailbox in part:
                 args += (held[mailbox], Hint.displacement(held[mailbox], [mailbox]).pack())
@@ -192,10 +192,10 @@ class RedisNotifier:
     async def _publish(self, hint: Hint) -> tuple[set[MailboxKey], list[MailboxKey]]:
         """Tell whoever holds the mailboxes; answers those believed to be held, and those that could not be asked for."""
         held = self._held.keys() & hint.mailboxes
-        missed = []
+        missed: list[MailboxKey] = []
         if held:
             self._dispatch(Hint(hint.kind, hint.argument, set(held)))
-        for part in _batches([mailbox for mailbox in hint.mailboxes if mailbox not in held]):
+        for part in batched([mailbox for mailbox in hint.mailboxes if mailbox not in held], _BATCH):
             told = await self._guard.call(partial(self._publish_batch, hint, part))
             if told is None:
                 missed += part
@@ -203,7 +203,7 @@ class RedisNotifier:
                 held |= told
         return held, missed
 
-    async def _publish_batch(self, hint: Hint, part: list[MailboxKey]) -> set[MailboxKey]:
+    async def _publish_batch(self, hint: Hint, part: Sequence[MailboxKey]) -> set[MailboxKey]:
         args: list[str | bytes] = [self._channel_name(""), hint.header(), *(pack([mailbox]) for mailbox in part)]
         held = await self._tell_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
         return {part[index] for index in held}
@@ -248,9 +248,3 @@ class RedisNotifier:
 
     def _channel_name(self, node: str) -> str:
         return f"{self._prefix}:node:{node}"
-
-
-def _batches(mailboxes: Collection[MailboxKey]) -> Iterator[list[MailboxKey]]:
-    rest = iter(mailboxes)
-    while part := list(islice(rest, _BATCH)):
-        yield part

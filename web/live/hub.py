@@ -1,7 +1,6 @@
 """The sockets open in this process: who joins, who is looked after, who leaves."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -10,6 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from vyry.errors import Unavailable
+from vyry.kernel.backoff import jittered
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
 from vyry.signals.presence import DeviceSocket
 from vyry.signals.socket_quotas import ConnectionSlot
@@ -149,9 +150,8 @@ class SocketHub:
     async def drain(self) -> None:
         """Say goodbye to everybody, each with another moment to come back, and close; ends when all sockets are closed."""
         self.is_draining = True
-        spread = secrets.SystemRandom()
         for session in list(self._open_sockets):
-            after = round(spread.uniform(0, self.timeouts.reconnect_spread), 1)
+            after = round(jittered(self.timeouts.reconnect_spread, 0, 1), 1)
             session.send("goodbye", {"reason": "shutdown", "retryAfterSeconds": after})
         # What was posted before is answered first.
         with suppress(TimeoutError):
@@ -188,13 +188,11 @@ class SocketHub:
 
     async def _catch_up(self) -> None:
         """Look at every mailbox held here, hint or no hint."""
-        spread = secrets.SystemRandom()
         while True:
-            await asyncio.sleep(self.timeouts.catch_up_interval * spread.uniform(0.8, 1.2))
-            held = list(self._sessions)
-            for start in range(0, len(held), MAX_MAILBOXES):
+            await asyncio.sleep(jittered(self.timeouts.catch_up_interval, 0.8, 1.2))
+            for mailboxes in batched(list(self._sessions), MAX_MAILBOXES):
                 try:
-                    await self._check_mailboxes(held[start : start + MAX_MAILBOXES])
+                    await self._check_mailboxes(mailboxes)
                 except Unavailable:
                     break
 

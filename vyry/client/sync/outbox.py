@@ -25,7 +25,7 @@ from vyry.client.sync.content_processor import ContentProcessor, queue_receipt
 from vyry.client.sync.pending_decisions import ChangedKeyPolicy
 from vyry.client.sync.receipt_policy import ReceiptPolicy, ReceiptSettings
 from vyry.client.transport.rest import RestClient, rate_limit_as_unreachable
-from vyry.kernel.batches import batches
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.frame import pad
@@ -100,7 +100,7 @@ class Outbox:
             for each in fresh:
                 processor.start_timer(each.id, each.sender_id, now)
                 queue_receipt(self._store, conversation_id, each.sender_id, each.id, kinds.READ_RECEIPTS_DUE)
-            for some in batches(fresh, _AT_ONCE):
+            for some in batched(fresh, _AT_ONCE):
                 sync = {"sync": {"read": [each.as_json() for each in some]}}
                 content = Content("sync", new_id(now), now, conversation_id, sync)
                 self._queue.add(Outgoing.to_own_devices(content, now))
@@ -244,7 +244,7 @@ class Outbox:
                 is_told = standing.delivery_receipts and self.receipt_policy.allows_delivery_receipt(
                     standing, conversation_id, person
                 )
-            for some in batches(targets, _AT_ONCE) if is_told and person not in standing.blocked else ():
+            for some in batched(targets, _AT_ONCE) if is_told and person not in standing.blocked else ():
                 fields: dict[str, Any] = {"state": state, "targets": [str(each) for each in some]}
                 content = Content("receipt", new_id(self._now()), self._now(), conversation_id, fields)
                 self._queue.add(Outgoing.to_people(content, self._now(), (person,)))

@@ -18,7 +18,7 @@ from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPag
 from vyry.client.transport.live_signals import LiveSignals
 from vyry.client.transport.rest import RestClient
 from vyry.client.transport.validation import read_entry, read_object, read_position, read_text, read_uuid
-from vyry.kernel.jitter import jittered
+from vyry.kernel.backoff import jittered
 from vyry.kernel.sizes import MAX_FRAME_BYTES
 
 
@@ -79,7 +79,7 @@ class Connection:
             if code == _TOKEN_ENDED:
                 with suppress(Unreachable):
                     await self._rest.renew_token(token)
-            await asyncio.sleep(jittered(wait))
+            await asyncio.sleep(jittered(wait, 0.5, 1.5))
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _run_connection(self, token: str) -> int:

@@ -22,9 +22,8 @@ from vyry.delivery.sms.senders import (
     SenderSecrets,
     WebhookSender,
     open_sender,
-    webhook_key,
-    webhook_signature,
 )
+from vyry.delivery.webhook_signing import webhook_key, webhook_signature
 
 
 MESSAGE = OtpMessage(UUID(int=5), PhoneNumber(NUMBER), "012345", Purpose.LOGIN, Channel.VOICE, NOON)
