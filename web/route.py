@@ -1,4 +1,4 @@
-"""What a row of the route table is."""
+"""A row of the route table."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,18 +23,18 @@ BODY_LIMIT = MAX_FRAME_BYTES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One row of the table (web/rows/): what the app serves, what OpenAPI says and what docs/protocol.md promises.
+    """One row of the table (web/routes.py): the app serves it, OpenAPI describes it and docs/protocol.md promises it.
 
-    `auth` is "token" (bearer, sets CALLER), "open" (nobody is asked) or "socket" (bearer or ?ticket=, and a trusted Origin when there is one).
-    `answers` maps each status of success to its shape; a media type stands for a whole document, None for no body. `refusals` are those of the route itself:
-    what every route can answer (INVALID_REQUEST, the token's, sizes, RATE_LIMITED with a quota, ...) is added by OpenAPI.
-    A route without `body` takes none (or `{}`); one without `query` takes no query parameters. One with `stream` takes bytes of that media type instead,
-    which its handler reads in pieces (web/wire/streaming.py).
+    `auth` is "token" (bearer), "open" (no authentication) or "socket" (bearer or ?ticket=, and a trusted Origin if there is one); "token" and "socket" set CALLER.
+    `responses` maps each success status to its shape; a media type stands for a whole document, None for no body. `refusals` are the route's own:
+    OpenAPI adds those of every route (INVALID_REQUEST, token, sizes, RATE_LIMITED of a route with a quota or a cost).
+    A route without `body` takes none (or `{}`); one without `query` takes no query parameters. A route with `stream_media_type` takes bytes of that type,
+    which its handler reads in chunks (`web.bodies.read_chunks`).
     """
 
     method: Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
     path: str
-    #: The route's OpenAPI tag and name, "tag.name": a promise to generated clients, so it stays when a handler or its module is renamed.
+    #: OpenAPI tag and operation, "tag.name". Generated clients depend on it, so it does not follow renames of handlers.
     operation: str
     handler: Handler
     summary: str
@@ -42,21 +42,23 @@ class Route:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     stream_media_type: str = ""
-    #: Headers of a request that the route reads, and whether it can do without.
+    #: Request headers that the handler reads, and whether they are required. For OpenAPI; the handler checks them.
     request_headers: Mapping[str, bool] = field(default_factory=dict)
-    #: Looked at right behind the token, before everything else.
+    #: Runs after authentication and before every other check.
     precheck: Callable[[web.Request], None] | None = None
-    #: Headers of every answer, refusals too; and of those of success, by what they say.
+    #: Headers of every response, errors too.
     fixed_headers: Mapping[str, str] = field(default_factory=dict)
+    #: Headers that the handler sets on success, with their descriptions. For OpenAPI.
     documented_headers: Mapping[str, str] = field(default_factory=dict)
     responses: Mapping[int, type[BaseModel] | str | None] = field(default_factory=dict)
     refusals: tuple[type[VyryError], ...] = ()
+    #: The quota that the handler or its service charges. For OpenAPI: no middleware charges it.
     documented_quota: "Quota | None" = None
-    #: What a request takes of `budget` before it runs; what its answer costs beyond that is owed, and what is left of it given back (web/budget.py).
+    #: Units of `shared_quota` charged before the handler runs; the response's real cost corrects it afterwards (`run_charged`).
     cost: int = 1
-    #: For so many bytes of the answer a request costs one more.
+    #: A response costs one more unit for each of so many bytes.
     bytes_per_cost: int = 2 << 10
     shared_quota: "Quota" = REQUESTS
     body_limit: int = BODY_LIMIT
-    #: No body at all says the same as `{}`.
+    #: An absent body means `{}`.
     is_body_optional: bool = False

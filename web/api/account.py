@@ -36,7 +36,7 @@ SealedProfile = Annotated[bytes, Base64Bytes(0, 8 << 10)]
 
 
 class Settings(WireModel):
-    """Every setting with the value that holds."""
+    """Every setting with its effective value."""
 
     messages_from: Literal["everyone", "friends"]
     discoverable_by_phone: bool
@@ -47,7 +47,7 @@ class Settings(WireModel):
 
 
 class SettingsChange(WireModel):
-    """Settings to change; null restores the default, what is absent stays."""
+    """Settings to change; null restores the default, an absent field keeps its value."""
 
     messages_from: Literal["everyone", "friends"] | None = None
     discoverable_by_phone: bool | None = None
@@ -58,7 +58,7 @@ class SettingsChange(WireModel):
 
 
 class ChangeAccount(WireModel):
-    """What to change; null clears, what is absent stays."""
+    """Fields to change; null clears, an absent field keeps its value."""
 
     username: Username | None = None
     display_name: Name | None = None
@@ -69,7 +69,7 @@ class ChangeAccount(WireModel):
 
 
 class Account(WireModel):
-    """The account as its owner sees it."""
+    """The account as its owner reads it."""
 
     user_id: Id
     #: Masked: country code and last two digits.
@@ -84,7 +84,7 @@ class Account(WireModel):
 
 
 class DeleteAccount(WireModel):
-    """What proves that the owner wants it: a code for deleteAccount, and the PIN if there is one."""
+    """The owner's proof: a code of purpose deleteAccount, and the PIN if one is set."""
 
     challenge_id: Id
     otp: OneTimeCode
@@ -92,7 +92,7 @@ class DeleteAccount(WireModel):
 
 
 class EventsQuery(WireModel):
-    """Which part of the list; the cursor is the `nextCursor` of the part before."""
+    """A page of a list; `cursor` is the `nextCursor` of the previous page."""
 
     limit: PageLimit = 50
     cursor: Annotated[str, Field(pattern="^[0-9]{1,18}$")] | None = None
@@ -111,7 +111,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def change(request: web.Request) -> web.Response:
-    """PATCH /account: what is named changes, null clears."""
+    """PATCH /account: changes the named fields; null clears."""
     body = await read_body(request, ChangeAccount)
     accounts = request.app[SERVICES].accounts
     own = await accounts.change(request[CALLER], _account_change(body))
@@ -153,14 +153,14 @@ async def list_events(request: web.Request) -> web.Response:
 
 
 async def export(request: web.Request) -> web.StreamResponse:
-    """GET /account/export: written while it is read."""
+    """GET /account/export: streamed."""
     opened = await request.app[SERVICES].exports.open(request[CALLER])
     request[GRANTS] = opened.grants
     return await send_json_stream(request, write_archive(opened.started_at, opened.pages))
 
 
 async def delete(request: web.Request) -> web.Response:
-    """POST /account/delete: tokens and sockets end within a second, everything else is gone within a minute."""
+    """POST /account/delete: tokens and sockets end within a second, all data is deleted within a minute."""
     body = await read_body(request, DeleteAccount)
     services = request.app[SERVICES]
     await services.deletion.delete(request[CALLER], body.challenge_id, body.otp, body.pin)

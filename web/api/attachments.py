@@ -33,20 +33,20 @@ from web.route import Route
 
 VERSION: Final = "1.0.0"
 MEDIA_TYPE: Final = "application/offset+octet-stream"
-#: Of every answer.
+#: Headers of every tus response.
 TUS_HEADERS: Final[Mapping[str, str]] = {"Tus-Resumable": VERSION, "Tus-Version": VERSION}
 EXTENSIONS: Final = "creation,checksum,expiration,termination"
 _NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 def require_version(request: web.Request) -> None:
-    """Whoever speaks another version, or does not say which, is not served."""
+    """Raise UnsupportedVersion unless the request names tus 1.0.0."""
     if request.headers.getall("Tus-Resumable", []) != [VERSION]:
         raise UnsupportedVersion
 
 
 def byte_count_header(request: web.Request, name: str) -> int:
-    """The count of bytes that this header tells."""
+    """The number of bytes in this header. Raises InvalidRequest."""
     said = request.headers.getall(name, [])
     if len(said) != 1 or not _NUMBER.fullmatch(said[0]):
         raise _header_error(name, "must be given exactly once, as a decimal number of bytes")
@@ -54,7 +54,7 @@ def byte_count_header(request: web.Request, name: str) -> int:
 
 
 def read_checksum(request: web.Request) -> Checksum | None:
-    """What the body must hash to, if that is said."""
+    """The checksum in Upload-Checksum; None without that header. Raises InvalidRequest."""
     said = request.headers.getall("Upload-Checksum", [])
     if not said:
         return None
@@ -71,7 +71,7 @@ def read_checksum(request: web.Request) -> Checksum | None:
 
 
 def progress_headers(attachment: Attachment) -> dict[str, str]:
-    """How far an upload is, and until when it is kept."""
+    """Offset, length and expiry of an upload."""
     return {
         "Upload-Offset": str(attachment.received),
         "Upload-Length": str(attachment.length),
@@ -80,7 +80,7 @@ def progress_headers(attachment: Attachment) -> dict[str, str]:
 
 
 def capability_headers(most_bytes: int) -> dict[str, str]:
-    """What this server can do."""
+    """Extensions, maximum size and checksum algorithms."""
     return {
         "Tus-Extension": EXTENSIONS,
         "Tus-Max-Size": str(most_bytes),
@@ -100,7 +100,7 @@ _MULTIPLE_RANGES: Final = re.compile(r"bytes=[0-9\-, \t]*,[0-9\-, \t]*", re.ASCI
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """Bytes of a whole."""
+    """A range of the bytes of an attachment."""
 
     start: int
     length: int
@@ -108,7 +108,7 @@ class ByteRange:
 
 
 def cache_headers(found: Attachment) -> dict[str, str]:
-    """The headers that are the same for all, parts and nothing. A copy may be kept, and asked about before each use: it is gone when the original is."""
+    """The headers that 200, 206 and 304 share. A client may cache the attachment, and must revalidate before each use: it expires with the original."""
     return {
         "ETag": _etag(found),
         "Last-Modified": format_datetime(found.completed_at or found.created_at, usegmt=True),
@@ -119,7 +119,7 @@ def cache_headers(found: Attachment) -> dict[str, str]:
 
 
 def is_not_modified(request: web.Request, found: Attachment) -> bool:
-    """Whether the client has it. Where it names tags, times count for nothing."""
+    """Whether the client's copy is current. If-None-Match takes precedence over If-Modified-Since."""
     if "If-None-Match" in request.headers:
         tags = [tag.strip() for line in request.headers.getall("If-None-Match") for tag in line.split(",")]
         return "*" in tags or _etag(found) in [tag.removeprefix("W/") for tag in tags]
@@ -128,9 +128,9 @@ def is_not_modified(request: web.Request, found: Attachment) -> bool:
 
 
 def requested_range(request: web.Request, found: Attachment) -> ByteRange:
-    """Which bytes are asked for. What is no range of bytes asks for all, and so does a range of something else than this (If-Range).
+    """The requested range. A malformed Range, or an If-Range that does not match, requests the whole attachment.
 
-    Raises RangeNotSatisfiable for a range that begins behind the end, and for several at once, of which no client of ours has a use.
+    Raises RangeNotSatisfiable for a range that starts beyond the end, and for multiple ranges.
     """
     whole = ByteRange(0, found.length, is_partial=False)
     said = request.headers.getall("Range", [])
@@ -152,7 +152,7 @@ def requested_range(request: web.Request, found: Attachment) -> ByteRange:
 
 
 def _matches_if_range(request: web.Request, found: Attachment) -> bool:
-    """Whether the range is one of this very content."""
+    """Whether If-Range is absent or names this content."""
     said = request.headers.get("If-Range")
     return said is None or said in (_etag(found), cache_headers(found)["Last-Modified"])
 
@@ -215,7 +215,7 @@ async def download(request: web.Request) -> web.StreamResponse:
 
 
 def _abort_connection(request: web.Request) -> None:
-    """End the connection: another transfer needs the place of this one, which goes on later where it was."""
+    """Abort the connection: another transfer takes this one's slot, and the client resumes later at its offset."""
     if request.transport is not None:
         request.transport.abort()
 
@@ -227,7 +227,7 @@ def _attachment_id(request: web.Request) -> AttachmentId:
 _COLLECTION_PATH: Final = "/api/v1/attachments"
 _ITEM_PATH: Final = "/api/v1/attachments/{attachmentId}"
 _VERSION: Final[Mapping[str, bool]] = {"Tus-Resumable": True}
-#: How large an attachment may be is a setting, and how much of it is missing differs: uploads look themselves.
+#: The maximum size is a setting and the rest of an upload varies, so the upload service checks the size.
 _ANY_SIZE: Final = 1 << 53
 _PROGRESS_HEADERS: Final[Mapping[str, str]] = {
     "Upload-Offset": "Bytes stored so far.",

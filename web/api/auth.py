@@ -27,7 +27,7 @@ from web.wire.shapes import Count, Id, Name, Nothing, OneTimeCode, Pin, Platform
 
 
 class RequestOtp(WireModel):
-    """Send a code to this number."""
+    """Request a one-time code for this phone number."""
 
     phone_number: Annotated[str, Field(min_length=1, max_length=MAX_LENGTH, examples=["+41791234567"])]
     channel: Literal["sms", "voice"] = "sms"
@@ -35,7 +35,7 @@ class RequestOtp(WireModel):
 
 
 class CodeSent(WireModel):
-    """A code is on its way, whoever has the number."""
+    """The code was sent; the response is the same for every number."""
 
     challenge_id: Id
     expires_in_seconds: Count
@@ -43,14 +43,14 @@ class CodeSent(WireModel):
 
 
 class DeviceDescription(WireModel):
-    """What a new device says of itself."""
+    """Name and platform of a new device."""
 
     name: Name
     platform: PlatformName
 
 
 class VerifyOtp(WireModel):
-    """The code that came, and the device that signs up with it."""
+    """The one-time code, and the device that signs up with it."""
 
     challenge_id: Id
     otp: OneTimeCode
@@ -58,7 +58,7 @@ class VerifyOtp(WireModel):
 
 
 class Unlock(WireModel):
-    """The PIN of an account whose registration lock holds, and the device that signs up with it."""
+    """The PIN of an account with a registration lock, and the device that signs up."""
 
     registration_token: OpaqueToken
     pin: Pin
@@ -66,14 +66,14 @@ class Unlock(WireModel):
 
 
 class RefreshTokens(WireModel):
-    """Exchange a refresh token. `attemptId` is new for each attempt and repeated on a retry of it."""
+    """Exchange a refresh token. A retry repeats the `attemptId` of its attempt."""
 
     refresh_token: OpaqueToken
     attempt_id: Id
 
 
 class PinAsked(WireModel):
-    """A registration lock holds and nothing has changed yet: give the PIN beside this token."""
+    """The account has a registration lock and nothing has changed yet: send the PIN with this token."""
 
     requires_pin: Literal[True]
     registration_token: str
@@ -82,13 +82,13 @@ class PinAsked(WireModel):
 
     @classmethod
     def from_domain(cls, asked: arrival.PinChallenge) -> "PinAsked":
-        """As the wire has it."""
+        """The shape of this domain value."""
         seconds = round(TOKEN_LIFETIME.total_seconds())
         return cls(requires_pin=True, registration_token=asked.token, expires_in_seconds=seconds, user_id=None)
 
 
 class SignedUp(RootModel[Session | PinAsked]):
-    """A session, or the PIN is asked for first."""
+    """A session, or a request for the PIN."""
 
 
 class WsTicket(WireModel):
@@ -99,7 +99,7 @@ class WsTicket(WireModel):
 
 
 async def request_otp(request: web.Request) -> web.Response:
-    """POST /auth/request-otp: the same answer for every number."""
+    """POST /auth/request-otp: the same response for every number."""
     body = await read_body(request, RequestOtp)
     registration = request.app[SERVICES].registration
     purpose, channel = Purpose(body.purpose), Channel(body.channel)
@@ -116,7 +116,7 @@ async def request_otp(request: web.Request) -> web.Response:
 
 
 async def verify_otp(request: web.Request) -> web.Response:
-    """POST /auth/verify-otp: a session on a new primary device, or the PIN is asked for first."""
+    """POST /auth/verify-otp: a session on a new primary device, or a request for the PIN."""
     body = await read_body(request, VerifyOtp)
     registration = request.app[SERVICES].registration
     made = await registration.verify_otp(body.challenge_id, body.otp, body.device.name, Platform(body.device.platform))
@@ -126,7 +126,7 @@ async def verify_otp(request: web.Request) -> web.Response:
 
 
 async def unlock(request: web.Request) -> web.Response:
-    """POST /auth/unlock: past a registration lock with the PIN."""
+    """POST /auth/unlock: a session, with the PIN of a registration lock."""
     body = await read_body(request, Unlock)
     device, services = body.device, request.app[SERVICES]
     made = await services.registration.unlock(body.registration_token, body.pin, device.name, Platform(device.platform))
@@ -135,20 +135,20 @@ async def unlock(request: web.Request) -> web.Response:
 
 
 async def refresh_token(request: web.Request) -> web.Response:
-    """POST /auth/refresh-token: new tokens; the old refresh token is dead."""
+    """POST /auth/refresh-token: new tokens; the old refresh token is no longer valid."""
     body = await read_body(request, RefreshTokens)
     pair = await request.app[SERVICES].sessions.refresh(body.refresh_token, body.attempt_id)
     return json_response(Tokens.from_domain(pair))
 
 
 async def log_out(request: web.Request) -> web.Response:
-    """POST /auth/logout: the calling device ends."""
+    """POST /auth/logout: removes the calling device."""
     await request.app[SERVICES].devices.end_current(request[CALLER])
     return json_response(Nothing())
 
 
 async def ws_ticket(request: web.Request) -> web.Response:
-    """POST /auth/ws-ticket: good for one socket."""
+    """POST /auth/ws-ticket: a ticket for one socket."""
     ticket = await request.app[SERVICES].sessions.issue_ticket(request[CALLER])
     return json_response(WsTicket(ticket=ticket, expires_in_seconds=round(TICKET_LIFETIME.total_seconds())))
 

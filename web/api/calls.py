@@ -12,7 +12,7 @@ from web.wire.shapes import WireModel
 
 
 class RelayServer(WireModel):
-    """A TURN server and credentials for it, as RTCIceServer has them."""
+    """A TURN server with credentials, in the form of RTCIceServer."""
 
     urls: tuple[str, ...]
     username: str
@@ -20,13 +20,13 @@ class RelayServer(WireModel):
 
 
 class Relays(WireModel):
-    """The relays of the node; none where its operator runs none."""
+    """The node's TURN servers; empty if the operator configured none."""
 
     ice_servers: list[RelayServer]
 
     @classmethod
     def from_domain(cls, servers: list[IceServer]) -> "Relays":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(
             ice_servers=[
                 RelayServer(urls=each.urls, username=each.username, credential=each.credential) for each in servers

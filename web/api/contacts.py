@@ -20,7 +20,7 @@ from web.wire.shapes import Base64, Id, Nothing, PageLimit, PageQuery, Timestamp
 
 
 class Person(WireModel):
-    """Somebody as whoever finds them sees them."""
+    """A user in search results."""
 
     user_id: Id
     username: str | None
@@ -29,7 +29,7 @@ class Person(WireModel):
 
     @classmethod
     def from_domain(cls, person: people.Person) -> "Person":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(
             user_id=person.user_id,
             username=person.username,
@@ -39,7 +39,7 @@ class Person(WireModel):
 
 
 class PublicProfile(WireModel):
-    """Somebody as friends and members of a shared conversation see them."""
+    """A user's profile for friends and members of a shared conversation."""
 
     user_id: Id
     username: str | None
@@ -50,7 +50,7 @@ class PublicProfile(WireModel):
 
     @classmethod
     def from_domain(cls, profile: people.PublicProfile) -> "PublicProfile":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(
             user_id=profile.person.user_id,
             username=profile.person.username,
@@ -62,13 +62,13 @@ class PublicProfile(WireModel):
 
 
 class LookUp(WireModel):
-    """Numbers in E.164, of an address book for instance."""
+    """Phone numbers in E.164, for example from an address book."""
 
     phone_numbers: Annotated[list[str], Field(max_length=100)]
 
 
 class FoundByNumber(WireModel):
-    """Somebody who can be found by this number."""
+    """The discoverable user with this number."""
 
     phone_number: str
     user_id: Id
@@ -76,13 +76,13 @@ class FoundByNumber(WireModel):
 
 
 class FoundByNumbers(WireModel):
-    """Those who can be found, in the order of the numbers."""
+    """The discoverable users, in the order of the numbers."""
 
     users: Sequence[FoundByNumber]
 
     @classmethod
     def from_domain(cls, found: people.LookupResult) -> "FoundByNumbers":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(
             users=[
                 FoundByNumber(phone_number=number.e164, user_id=person.user_id, display_name=person.display_name)
@@ -92,7 +92,7 @@ class FoundByNumbers(WireModel):
 
 
 class RequestsQuery(WireModel):
-    """Which requests: those to the caller, or the caller's own."""
+    """A page of incoming or outgoing friend requests."""
 
     direction: Literal["incoming", "outgoing"] = "incoming"
     limit: PageLimit = 50
@@ -100,13 +100,13 @@ class RequestsQuery(WireModel):
 
 
 class AskFriend(WireModel):
-    """Whom to ask."""
+    """The user to befriend."""
 
     user_id: Id
 
 
 class AskedFriend(WireModel):
-    """What came of it: a request that waits, or a friendship."""
+    """The result: an open request, or a friendship."""
 
     user_id: Id
     status: Literal["requested", "friends"]
@@ -119,52 +119,52 @@ class Friend(Person):
 
 
 class FriendList(WireModel):
-    """A part of the caller's friends."""
+    """A page of the caller's friends."""
 
     friends: Sequence[Friend]
     next_cursor: Id | None
 
     @classmethod
     def from_domain(cls, page: friendship.FriendPage) -> "FriendList":
-        """As the wire has it."""
+        """The shape of this domain value."""
         shown = [Friend(**dict(Person.from_domain(each.person)), since=each.since) for each in page.friends]
         return cls(friends=shown, next_cursor=page.next_cursor)
 
 
 class FriendRequest(Person):
-    """A request that waits for an answer: `userId` is the other. Of somebody who is asked nothing else is told."""
+    """An open request; `userId` is the other user. The other fields of an outgoing request are null."""
 
     requested_at: Timestamp
 
 
 class RequestList(WireModel):
-    """A part of the requests."""
+    """A page of friend requests."""
 
     requests: Sequence[FriendRequest]
     next_cursor: Id | None
 
     @classmethod
     def from_domain(cls, page: friendship.RequestPage) -> "RequestList":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(requests=[_request_shape(each) for each in page.requests], next_cursor=page.next_cursor)
 
 
 class Block(WireModel):
-    """Somebody who is blocked."""
+    """A blocked user."""
 
     user_id: Id
     blocked_at: Timestamp
 
 
 class BlockList(WireModel):
-    """A part of those whom the caller blocks."""
+    """A page of blocked users."""
 
     blocks: Sequence[Block]
     next_cursor: Id | None
 
     @classmethod
     def from_domain(cls, page: BlockPage) -> "BlockList":
-        """As the wire has it."""
+        """The shape of this domain value."""
         shown = [Block(user_id=each.user_id, blocked_at=each.at) for each in page.blocks]
         return cls(blocks=shown, next_cursor=page.next_cursor)
 

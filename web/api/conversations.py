@@ -20,7 +20,7 @@ from web.wire.shapes import Id, Nothing, PageQuery, Timestamp, WireModel
 
 
 class OpenConversation(WireModel):
-    """With whom to talk: direct has `userId`; group has `memberIds` (everybody but oneself) and `sealedInfo`, or not."""
+    """The conversation to open: direct needs `userId`; group takes `memberIds` (all but the caller) and `sealedInfo`, both optional."""
 
     kind: Literal["direct", "group"]
     user_id: Id | None = None
@@ -28,7 +28,7 @@ class OpenConversation(WireModel):
     sealed_info: SealedInfo | None = None
 
     def direct_user_id(self) -> UUID | None:
-        """With whom, if it is a direct one. Raises InvalidRequest when the fields are not those of its kind."""
+        """The other user of a direct conversation; None for a group. Raises InvalidRequest for a field of the other kind."""
         if self.kind == "direct":
             _reject_fields("direct", {"memberIds": self.member_ids, "sealedInfo": self.sealed_info})
             if self.user_id is None:
@@ -46,14 +46,14 @@ def _reject_fields(kind: str, strange: Mapping[str, object]) -> None:
 
 
 class ConversationList(WireModel):
-    """A part of the caller's conversations, newest made first."""
+    """A page of the caller's conversations, newest first."""
 
     conversations: Sequence[ConversationView]
     next_cursor: Id | None
 
     @classmethod
     def from_domain(cls, page: ConversationPage) -> "ConversationList":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(
             conversations=[ConversationView.from_domain(each) for each in page.conversations],
             next_cursor=page.next_cursor,
@@ -61,7 +61,7 @@ class ConversationList(WireModel):
 
 
 class InvitationView(WireModel):
-    """A group, and who wants the caller in it."""
+    """A group, and the user that invited the caller."""
 
     conversation_id: Id
     user_id: Id
@@ -72,7 +72,7 @@ class InvitationView(WireModel):
 
     @classmethod
     def from_domain(cls, invitation: Invitation) -> "InvitationView":
-        """As the wire has it."""
+        """The shape of this domain value."""
         inviter = invitation.inviter
         return cls(
             conversation_id=invitation.conversation_id,
@@ -85,14 +85,14 @@ class InvitationView(WireModel):
 
 
 class InvitationList(WireModel):
-    """A part of the caller's invitations, newest made group first."""
+    """A page of the caller's invitations, newest group first."""
 
     invitations: Sequence[InvitationView]
     next_cursor: Id | None
 
     @classmethod
     def from_domain(cls, page: InvitationPage) -> "InvitationList":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(
             invitations=[InvitationView.from_domain(each) for each in page.invitations], next_cursor=page.next_cursor
         )

@@ -29,7 +29,7 @@ class Device(WireModel):
 
 
 class Devices(WireModel):
-    """The devices of the caller's account by rising number, and the epoch of its device list."""
+    """The devices of the caller's account by rising id, and the epoch of its device list."""
 
     devices: list[Device]
     epoch: Count
@@ -38,14 +38,14 @@ class Devices(WireModel):
 
 
 class DevicesPage(WireModel):
-    """Which part of the list."""
+    """A page of the list."""
 
     limit: PageLimit = 50
     cursor: Annotated[str, Field(pattern="^[0-9]{1,3}$")] | None = None
 
 
 class RenameDevice(WireModel):
-    """Another name for a device."""
+    """A new name for a device."""
 
     name: Name
 
@@ -74,7 +74,7 @@ async def rename(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """DELETE /devices/{deviceId}: its tokens and sockets die within a second."""
+    """DELETE /devices/{deviceId}: its tokens and sockets end within a second."""
     await request.app[SERVICES].devices.end(request[CALLER], DeviceId(path_device_id(request, "deviceId")))
     return json_response(Nothing())
 

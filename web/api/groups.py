@@ -28,61 +28,61 @@ from web.wire.shapes import Count, Id, Nothing, PageQuery, Timestamp, WireModel
 
 
 class EditConversation(WireModel):
-    """What is to be another; what is not named stays, null clears. `version` is the one that the editor saw."""
+    """Fields to change; an absent field keeps its value, null clears. `version` is the one that the editor read."""
 
     version: Annotated[int, Field(ge=1, le=2**31 - 1)]
     sealed_info: SealedInfo | None = None
     message_timer_seconds: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
 
     def to_domain(self) -> ConversationEdit:
-        """As the domain has it."""
+        """The domain value of this shape."""
         named = self.model_fields_set
         info = "sealed_info" in named, self.sealed_info
         return ConversationEdit(self.version, *info, "message_timer_seconds" in named, self.message_timer_seconds)
 
 
 class AddMembers(WireModel):
-    """Who is to be a member."""
+    """Users to add."""
 
     user_ids: Annotated[DistinctIds, Field(min_length=1, max_length=999)]
 
 
 class AssignRole(WireModel):
-    """What a member may do from now on."""
+    """The new role of a member."""
 
     role: Literal["admin", "member"]
 
     def to_domain(self) -> Role:
-        """As the domain has it."""
+        """The domain value of this shape."""
         return Role(self.role)
 
 
 class MemberList(WireModel):
-    """A part of the members, by rising id."""
+    """A page of members, by rising id."""
 
     members: Sequence[ConversationMember]
     next_cursor: Id | None
 
     @classmethod
     def from_domain(cls, page: MemberPage) -> "MemberList":
-        """As the wire has it."""
+        """The shape of this domain value."""
         members = [ConversationMember.from_domain(user, member) for user, member in page.members.items()]
         return cls(members=members, next_cursor=page.next_cursor)
 
 
 class CreateInvite(WireModel):
-    """How long it is to hold, and how many may join by it."""
+    """Lifetime and maximum uses of an invite link."""
 
     expires_in_seconds: Annotated[int, Field(ge=1, le=2_592_000)] = 604_800
     max_uses: Annotated[int, Field(ge=1, le=1_000)] = 100
 
     def to_domain(self) -> InviteLinkTerms:
-        """As the domain has it."""
+        """The domain value of this shape."""
         return InviteLinkTerms(timedelta(seconds=self.expires_in_seconds), self.max_uses)
 
 
 class NewInvite(WireModel):
-    """An invite with its token, which is told this once. `url` holds the token behind `#`, where no server sees it."""
+    """An invite with its token, which no later response contains. `url` has the token after `#`, which browsers do not send to a server."""
 
     invite_id: Id
     token: str
@@ -92,7 +92,7 @@ class NewInvite(WireModel):
 
     @classmethod
     def from_domain(cls, invite: InviteLink, token: str, origin: str) -> "NewInvite":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(
             invite_id=invite.invite_id,
             token=token,
@@ -103,7 +103,7 @@ class NewInvite(WireModel):
 
 
 class HeldInvite(WireModel):
-    """An invite that holds; `userId` made it."""
+    """A valid invite; `userId` created it."""
 
     invite_id: Id
     user_id: Id
@@ -114,14 +114,14 @@ class HeldInvite(WireModel):
 
 
 class InviteList(WireModel):
-    """A part of the invites that hold, newest made first."""
+    """A page of valid invites, newest first."""
 
     invites: Sequence[HeldInvite]
     next_cursor: Id | None
 
     @classmethod
     def from_domain(cls, page: InviteLinkPage) -> "InviteList":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(
             invites=[
                 HeldInvite(
@@ -193,7 +193,7 @@ async def create_invite(request: web.Request) -> web.Response:
     body = await read_body(request, CreateInvite)
     invites, whose = request.app[SERVICES].contacts.invites, request[CALLER].user_id
     invite, token = await invites.create(whose, _conversation_id(request), body.to_domain())
-    # A production node that others can reach stands behind TLS, be it that of a balancer.
+    # A reachable production node is behind TLS, possibly a load balancer's.
     place = f"{request.scheme}://{request.host}"
     if request.app[SETTINGS].env == "production" and not is_confidential(place):
         place = f"https://{request.host}"

@@ -25,7 +25,7 @@ from web.wire.shapes import Base64, Count, DeviceNumber, Id, Sha256, WireModel
 
 
 class MoreKeys(WireModel):
-    """Keys on top of the present set (POST /keys/prekeys)."""
+    """Keys to add to the current set (POST /keys/prekeys)."""
 
     one_time_prekeys: Annotated[list[UnsignedKey], Field(default_factory=list, max_length=100)]
     pq_prekeys: Annotated[list[SignedKey], Field(default_factory=list, max_length=100)]
@@ -33,7 +33,7 @@ class MoreKeys(WireModel):
     pq_last_resort: SignedKey | None = None
 
     def to_domain(self) -> KeyRefill:
-        """As the domain has it."""
+        """The domain value of this shape."""
         return KeyRefill(
             [prekey.to_domain() for prekey in self.one_time_prekeys],
             [prekey.to_domain() for prekey in self.pq_prekeys],
@@ -43,14 +43,14 @@ class MoreKeys(WireModel):
 
 
 class IssuedThrough(WireModel):
-    """The highest ids ever handed out, 0 for none."""
+    """The highest prekey ids ever issued, 0 for none."""
 
     one_time: Count
     pq: Count
 
 
 class KeyStatus(WireModel):
-    """What the node holds for the caller's device; null where nothing was uploaded yet."""
+    """Status of the caller's keys; null before the first upload."""
 
     one_time_remaining: Count
     pq_remaining: Count
@@ -62,7 +62,7 @@ class KeyStatus(WireModel):
 
     @classmethod
     def from_domain(cls, state: KeyState, now: datetime) -> "KeyStatus":
-        """As the wire has it."""
+        """The shape of this domain value."""
         age = now - state.signed_prekey_at if state.signed_prekey_at else None
         return cls(
             one_time_remaining=len(state.one_time),
@@ -95,7 +95,7 @@ class KeyListing(WireModel):
 
     @classmethod
     def from_domain(cls, keys: AccountKeys) -> "KeyListing":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(
             user_id=keys.user_id,
             identity_key=keys.identity_key,
@@ -114,17 +114,17 @@ class KeyListing(WireModel):
 
 
 class Claim(WireModel):
-    """Which devices to begin sessions with (POST /keys/{userId}/claim); without `deviceIds` all but the caller."""
+    """Devices to start sessions with (POST /keys/{userId}/claim); without `deviceIds` all but the caller."""
 
     device_ids: Annotated[list[DeviceNumber], Field(min_length=1, max_length=127)] | None = None
 
     def to_domain(self) -> frozenset[DeviceId] | None:
-        """As the domain has it."""
+        """The domain value of this shape."""
         return None if self.device_ids is None else frozenset(map(DeviceId, self.device_ids))
 
 
 class ClaimedBundle(WireModel):
-    """What begins a session with one device."""
+    """The keys that start a session with one device."""
 
     device_id: DeviceNumber
     registration_id: UncheckedRegistrationId
@@ -139,7 +139,7 @@ class ClaimedBundle(WireModel):
 
     @classmethod
     def from_domain(cls, bundle: Bundle) -> "ClaimedBundle":
-        """As the wire has it."""
+        """The shape of this domain value."""
         identity, one_time = bundle.device.identity, bundle.one_time
         return cls(
             device_id=bundle.device.device_id,
@@ -156,14 +156,14 @@ class ClaimedBundle(WireModel):
 
 
 class ClaimedBundles(WireModel):
-    """The bundles of one claim, and the epoch of the device list they belong to."""
+    """The bundles of one claim, and the epoch of their device list."""
 
     epoch: Count
     bundles: Sequence[ClaimedBundle]
 
     @classmethod
     def from_domain(cls, claimed: ClaimResult) -> "ClaimedBundles":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(epoch=claimed.epoch, bundles=[ClaimedBundle.from_domain(bundle) for bundle in claimed.bundles])
 
 

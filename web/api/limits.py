@@ -1,4 +1,4 @@
-"""What the limits leave to the caller."""
+"""Remaining quotas of the caller."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ from web.wire.shapes import WireModel
 
 
 class Limit(WireModel):
-    """One window of one limit: so much in so many seconds (0: at any one time), and what of it is left to the caller now."""
+    """One window of one limit: `limit` in `windowSeconds` (0: concurrently), and what remains to the caller."""
 
     name: str
     limit: int
@@ -21,7 +21,7 @@ class Limit(WireModel):
 
 
 class Limits(WireModel):
-    """Every limit of the node; one with several windows stands there once for each."""
+    """Every limit of the node; a limit with several windows has one item per window."""
 
     limits: list[Limit]
 

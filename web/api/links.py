@@ -37,7 +37,7 @@ LinkKey = Annotated[bytes, Base64Bytes(32, 32)]
 
 
 class NewLink(WireModel):
-    """A device that wants to be linked, and its key for this one purpose."""
+    """The device to link, and its single-purpose key."""
 
     public_key: LinkKey
     name: Name
@@ -45,7 +45,7 @@ class NewLink(WireModel):
 
 
 class OpenLink(WireModel):
-    """A link that waits to be scanned. The secret belongs to the new device alone."""
+    """A link to be scanned. Only the new device may know the secret."""
 
     link_id: Id
     link_secret: str
@@ -53,18 +53,18 @@ class OpenLink(WireModel):
 
     @classmethod
     def from_domain(cls, opened: OpenedLink) -> "OpenLink":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(link_id=opened.link_id, link_secret=opened.secret, expires_at=opened.expires_at)
 
 
 class LinkWait(WireModel):
-    """How long to wait for news, in seconds."""
+    """How long to wait for a change of the link, in seconds."""
 
     wait: Annotated[int, Field(ge=0, le=30)] = 0
 
 
 class Link(WireModel):
-    """How a link stands. `provisioning` and `linkToken` are given once, together with the status approved."""
+    """Status of a link. `provisioning` and `linkToken` are present once, in the first response with status approved."""
 
     status: Literal["waiting", "scanned", "approved", "rejected", "expired"]
     approver_public_key: LinkKey | None
@@ -73,7 +73,7 @@ class Link(WireModel):
 
     @classmethod
     def from_domain(cls, news: LinkUpdate) -> "Link":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls.model_validate(
             {
                 "status": news.status.value,
@@ -85,13 +85,13 @@ class Link(WireModel):
 
 
 class ScanLink(WireModel):
-    """The key of the device that scanned."""
+    """The key of the device that scanned the link."""
 
     public_key: LinkKey
 
 
 class Scanned(WireModel):
-    """What the owner is shown: whose key it is, how that device calls itself, and from which network it asks."""
+    """What the owner compares: the new device's key, its name and platform, and the network it requests from."""
 
     public_key: LinkKey
     name: str
@@ -101,7 +101,7 @@ class Scanned(WireModel):
 
     @classmethod
     def from_domain(cls, scanned: ScannedLink) -> "Scanned":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(
             public_key=scanned.public_key,
             name=scanned.name,
@@ -112,14 +112,14 @@ class Scanned(WireModel):
 
 
 class ApproveLink(WireModel):
-    """The digits are the same: let the new device in."""
+    """Approval of the new device, after the owner compared the digits."""
 
     provisioning: Annotated[bytes, Base64Bytes(1, 64 << 10)]
     pin: Pin | None = None
 
 
 class CompleteLink(KeySet):
-    """The new device with its keys; `linkToken` is good once."""
+    """The new device's key set; `linkToken` is valid once."""
 
     link_token: OpaqueToken
 
@@ -134,7 +134,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def wait_for_link(request: web.Request) -> web.Response:
-    """GET /devices/links/{linkId}: for the device that holds the link's secret."""
+    """GET /devices/links/{linkId}: for the device with the link's secret."""
     wait, switchboard = read_query(request, LinkWait).wait, request.app[SOCKET_HUB]
     question = StatusRequest(
         path_id(request, "linkId"),

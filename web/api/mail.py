@@ -41,13 +41,13 @@ from web.wire.shapes import (
 
 
 class MessageFate(WireModel):
-    """What became of a message."""
+    """Status of each copy of a message."""
 
     copies: list[CopyFate | Receipt]
 
 
 def fate_shape(fate: Fate | AccountReceipt) -> CopyFate | Receipt:
-    """What the sender is told."""
+    """The shape of a copy's status."""
     if isinstance(fate, AccountReceipt):
         return Receipt(user_id=fate.user_id, state=fate.state.value, at=fate.at)
     address = fate.address
@@ -55,7 +55,7 @@ def fate_shape(fate: Fate | AccountReceipt) -> CopyFate | Receipt:
 
 
 class MailboxQuery(WireModel):
-    """Where to read on, how much, and how many seconds to wait when there is nothing yet."""
+    """The sequence number to read after, the page size, and how many seconds to wait for an entry."""
 
     after: Count = 0
     limit: PageLimit = 100
@@ -63,9 +63,9 @@ class MailboxQuery(WireModel):
 
 
 class MailboxPage(WireModel):
-    """Entries in order; `drained` when nothing waits behind them; `cursor` is the acknowledged point.
+    """Entries in order; `drained` if no entry follows; `cursor` is the acknowledged one.
 
-    `lastMessageId` is the last message accepted from this device: one that it does not know shows that it works with an older copy of its state.
+    `lastMessageId` is the last message accepted from this device: a device that does not know this id runs on an older copy of its state.
     """
 
     entries: list[Entry]
@@ -94,7 +94,7 @@ async def show_status(request: web.Request) -> web.Response:
     return json_response(MessageFate(copies=[fate_shape(each) for each in fates]))
 
 
-#: A hint may be lost: a long poll looks for itself this often.
+#: A hint may be lost, so a long poll reads the mailbox this often.
 POLL_CHECK_SECONDS: Final = 1.0
 
 
@@ -129,7 +129,7 @@ async def park(request: web.Request) -> web.Response:
 
 
 async def _wait_for_entries(request: web.Request, caller: Caller, query: MailboxQuery) -> Page:
-    """The first page with something in it, or the empty one at the end of the wait or when the device polls again. Raises InvalidToken if the session ends meanwhile."""
+    """The first page with an entry, or an empty one when the wait ends or the device polls again. Raises InvalidToken if the session ends meanwhile."""
     mailboxes = request.app[SERVICES].mailboxes
     loop = asyncio.get_running_loop()
     until = loop.time() + query.wait
@@ -137,7 +137,7 @@ async def _wait_for_entries(request: web.Request, caller: Caller, query: Mailbox
         while True:
             poll.wake_event.clear()
             found = await mailboxes.page(caller.mailbox, query.after, query.limit)
-            # Who began to wait may have lost the session meanwhile: what came since is not theirs.
+            # The session may have ended during the wait: its device must not read later entries.
             await request.app[SERVICES].sessions.check_still_valid(caller)
             left = until - loop.time()
             if found.entries or left <= 0 or poll.is_displaced or request.app[SOCKET_HUB].is_draining:
@@ -194,7 +194,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         responses={200: MailboxPage},
         refusals=(StaleHead,),
         shared_quota=DEVICE_REQUESTS,
-        # Mail is what the node is for.
+        # Reading mail is the node's purpose, so its bytes cost little.
         bytes_per_cost=64 << 10,
     ),
     Route(

@@ -1,4 +1,4 @@
-"""What the node says of itself: health, readiness, OpenAPI, AsyncAPI and the docs page."""
+"""The node about itself: health, readiness, OpenAPI, AsyncAPI and the docs page."""
 
 from typing import Final, Literal
 
@@ -13,7 +13,7 @@ from web.wire.shapes import WireModel
 
 
 class Health(WireModel):
-    """This process runs. Says nothing about what it depends on."""
+    """The process is running. Dependencies are not checked."""
 
     status: Literal["ok"]
     service: Literal["vyry-api"]
@@ -21,7 +21,7 @@ class Health(WireModel):
 
 
 class DependencyLine(WireModel):
-    """One thing the node depends on, and what is wrong with it (empty when it is up)."""
+    """A dependency of the node, and its problem (empty if it is up)."""
 
     name: str
     is_up: bool
@@ -29,19 +29,19 @@ class DependencyLine(WireModel):
 
 
 class Ready(WireModel):
-    """The node takes work. Redis or Kafka may still be away: mail then goes on later or slower, and the line says so."""
+    """The node accepts requests. Redis or Kafka may be down: mail is then delivered later, and their line says so."""
 
     status: Literal["ready"]
     dependencies: list[DependencyLine]
 
 
 async def health(_: web.Request) -> web.Response:
-    """GET /health: touches nothing, so it answers whatever else is away."""
+    """GET /health: checks no dependency, so it responds while they are down."""
     return json_response(Health(status="ok", service="vyry-api", version=__version__))
 
 
 async def readiness(request: web.Request) -> web.Response:
-    """GET /ready: refused while something that is needed is away, and once the node was told to stop."""
+    """GET /ready: 503 while a required dependency is down or the node is stopping."""
     found = await request.app[SERVICES].health.check()
     lines = [DependencyLine(name=each.name, is_up=each.is_up, problem=each.problem) for each in found]
     if request.app[DRAINING].is_set() or any(each.is_needed and not each.is_up for each in found):
@@ -62,7 +62,7 @@ async def asyncapi(request: web.Request) -> web.Response:
 
 
 async def docs(request: web.Request) -> web.Response:
-    """GET /docs: the only answer with a policy of its own, for its own style and script."""
+    """GET /docs: the only response with its own Content-Security-Policy, for its style and script."""
     return _document(request, "docs")
 
 

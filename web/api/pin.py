@@ -20,7 +20,7 @@ NewPin = Annotated[str, Field(min_length=6, max_length=128, examples=["739251"])
 
 
 class PinStanding(WireModel):
-    """How the PIN stands."""
+    """Status of the PIN."""
 
     is_set: bool
     registration_lock: bool
@@ -29,7 +29,7 @@ class PinStanding(WireModel):
 
 
 class SetPin(WireModel):
-    """A first PIN, or another one in the place of `currentPin`. Without `registrationLock` the lock stays as it is, off at first."""
+    """A first PIN, or a new one that replaces `currentPin`. Without `registrationLock` the lock is unchanged (off by default)."""
 
     pin: NewPin
     current_pin: Pin | None = None
@@ -37,13 +37,13 @@ class SetPin(WireModel):
 
 
 class GivenPin(WireModel):
-    """The PIN."""
+    """The current PIN."""
 
     pin: Pin
 
 
 class ResetPin(WireModel):
-    """A new PIN for a forgotten one, by a code of purpose pinReset."""
+    """A new PIN for a forgotten one, with a code of purpose pinReset."""
 
     challenge_id: Id
     otp: OneTimeCode
@@ -51,7 +51,7 @@ class ResetPin(WireModel):
 
 
 class PinVerified(WireModel):
-    """It is the PIN."""
+    """The PIN is correct."""
 
     verified: Literal[True]
 
@@ -62,7 +62,7 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def replace(request: web.Request) -> web.Response:
-    """PUT /account/pin: a first PIN, or another one for the present one."""
+    """PUT /account/pin: sets a first PIN, or replaces the current one."""
     body = await read_body(request, SetPin)
     wish = own_pin.PinUpdate(body.pin, body.current_pin, body.registration_lock)
     return _pin_response(request, await request.app[SERVICES].own_pin.set(request[CALLER], wish))
@@ -77,7 +77,7 @@ async def verify(request: web.Request) -> web.Response:
 
 
 async def reset(request: web.Request) -> web.Response:
-    """POST /account/pin/reset: by a code sent to the account's number."""
+    """POST /account/pin/reset: with a code sent to the account's number."""
     body = await read_body(request, ResetPin)
     given = own_pin.PinReset(body.challenge_id, body.otp, body.new_pin)
     return _pin_response(request, await request.app[SERVICES].own_pin.reset(request[CALLER], given))
@@ -90,7 +90,7 @@ async def remove(request: web.Request) -> web.Response:
 
 
 def _pin_response(request: web.Request, standing: own_pin.PinStatus) -> web.Response:
-    """The answer to a request that hashed a PIN."""
+    """The PIN's status, with the remaining PIN checks in the headers."""
     _set_grants(request)
     return json_response(_pin_shape(standing))
 

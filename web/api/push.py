@@ -14,24 +14,24 @@ from web.wire.shapes import Base64, Nothing, WireModel
 
 
 class VapidKey(WireModel):
-    """`publicKey`: an uncompressed point of P-256 (65 bytes), what browsers call applicationServerKey."""
+    """`publicKey`: an uncompressed point of P-256 (65 bytes), the applicationServerKey of browsers."""
 
     public_key: Base64
 
 
 class RegisterPush(WireModel):
-    """How the calling device wants to be woken: webpush has `endpoint`, `p256dh`, `auth`; unifiedpush `endpoint`; fcm `token`; apns `token`, `topic`."""
+    """The push target of the calling device: webpush has `endpoint`, `p256dh`, `auth`; unifiedpush `endpoint`; fcm `token`; apns `token`, `topic`."""
 
     kind: Literal["webpush", "unifiedpush", "fcm", "apns"]
     endpoint: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
-    #: Named as browsers name it; a letter after digits would become a capital.
+    #: The browsers' name; to_camel would capitalise the letter after the digits.
     p256dh: Annotated[Base64 | None, Field(alias="p256dh")] = None
     auth: Base64 | None = None
     token: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     topic: Annotated[str, Field(min_length=1, max_length=255)] | None = None
 
     def to_domain(self) -> PushTarget:
-        """As the domain has it."""
+        """The domain value of this shape."""
         return PushTarget(PushKind(self.kind), self.endpoint, self.p256dh, self.auth, self.token, self.topic)
 
 

@@ -10,12 +10,12 @@ from vyry.accounts.tokens import TokenPair
 from web.wire.shapes import Count, DeviceNumber, Id, Timestamp, WireModel
 
 
-#: The opaque tokens have 43 characters; anything longer is none of ours.
+#: The node's opaque tokens have 43 characters.
 OpaqueToken = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class Tokens(WireModel):
-    """The tokens of a session; the refresh token is good once."""
+    """The tokens of a session; the refresh token is valid once."""
 
     access_token: str
     refresh_token: str
@@ -24,7 +24,7 @@ class Tokens(WireModel):
 
     @classmethod
     def from_domain(cls, pair: TokenPair) -> "Tokens":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return Tokens(
             access_token=pair.access,
             refresh_token=pair.refresh,
@@ -34,7 +34,7 @@ class Tokens(WireModel):
 
 
 class Session(Tokens):
-    """A session that has just begun, and whose it is."""
+    """A new session, with its user and device."""
 
     user_id: Id
     device_id: DeviceNumber
@@ -43,7 +43,7 @@ class Session(Tokens):
 
     @classmethod
     def from_new_session(cls, made: NewSession) -> "Session":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(
             **Tokens.from_domain(made.tokens).model_dump(by_alias=False),
             user_id=made.user_id,
@@ -54,7 +54,7 @@ class Session(Tokens):
 
 
 class Event(WireModel):
-    """Something about the security of the account. `deviceId` did it, or it was done to it."""
+    """A security event of the account. `deviceId` is the device that caused it or that it concerns."""
 
     at: Timestamp
     name: str

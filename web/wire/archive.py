@@ -10,7 +10,7 @@ from web.wire.shapes import Base64, Count, DeviceNumber, Id, Sha256, Timestamp, 
 
 
 class ExportedAccount(WireModel):
-    """The account, with its number in clear; `settings` are those that were set."""
+    """The account, with its phone number unmasked; `settings` has only the values that were set."""
 
     user_id: Id
     phone_number: str
@@ -40,7 +40,7 @@ class ExportedPin(WireModel):
 
 
 class ExportedDevice(WireModel):
-    """A device, live or lately ended; `mailboxId` names it in the other sections."""
+    """A device, active or recently removed; `mailboxId` identifies it in the other sections."""
 
     device_id: DeviceNumber
     mailbox_id: Id
@@ -56,7 +56,7 @@ class ExportedDevice(WireModel):
 
 
 class ExportedSession(WireModel):
-    """A refresh token, without itself."""
+    """A refresh token's record, without the token."""
 
     mailbox_id: Id
     attempt_id: Id | None
@@ -66,7 +66,7 @@ class ExportedSession(WireModel):
 
 
 class ExportedPushTarget(WireModel):
-    """Where a device wants to be woken, without its secrets."""
+    """The push target of a device, without its secrets."""
 
     mailbox_id: Id
     kind: str
@@ -127,7 +127,7 @@ class ExportedPrekey(WireModel):
 
 
 class ExportedLink(WireModel):
-    """A device that was being linked."""
+    """A link of a new device."""
 
     link_id: Id
     public_key: Base64
@@ -140,13 +140,13 @@ class ExportedLink(WireModel):
 
 
 class ExportedRegistration(WireModel):
-    """A sign-up that the registration lock holds."""
+    """A sign-up that waits for the PIN of the registration lock."""
 
     expires_at: Timestamp
 
 
 class ExportedCode(WireModel):
-    """A one-time code, without itself."""
+    """A one-time code's record, without the code."""
 
     purpose: str
     guesses_left: Count
@@ -164,13 +164,13 @@ class ExportedSending(WireModel):
 
 
 class ExportedProof(WireModel):
-    """The day on which a code of the number was last verified in some network."""
+    """The day on which a code of the number was last verified from one network."""
 
     proven_on: date
 
 
 class ExportedNotice(WireModel):
-    """A notice on its way into mailboxes."""
+    """A notice that is not yet in the mailboxes."""
 
     at: Timestamp
     audience: Literal["own", "peers", "members"]
@@ -185,13 +185,13 @@ class ExportedHeldNotice(WireModel):
 
 
 class ExportedRestingName(WireModel):
-    """A username that was given up, which nobody else can take before that day; the node keeps no name."""
+    """A released username that is reserved until that day; the node does not store the name."""
 
     free_on: date
 
 
 class ExportedMail(WireModel):
-    """An entry that waits in a mailbox, as its device would collect it."""
+    """An unacknowledged mailbox entry, as its device would collect it."""
 
     mailbox_id: Id
     entry: Entry
@@ -207,7 +207,7 @@ class ExportedPost(WireModel):
 
 
 class ExportedReceipts(WireModel):
-    """How much of the mail to a device came to which end at that moment."""
+    """How much of the mail to a device was acknowledged, expired or dropped at that moment."""
 
     mailbox_id: Id
     at: Timestamp
@@ -224,21 +224,21 @@ class ExportedFriend(WireModel):
 
 
 class ExportedFriendRequest(WireModel):
-    """A request to or of somebody that waits for an answer."""
+    """An open friend request."""
 
     user_id: Id
     at: Timestamp
 
 
 class ExportedBlock(WireModel):
-    """Somebody to whom the account does not exist."""
+    """A blocked user."""
 
     user_id: Id
     at: Timestamp
 
 
 class ExportedInvite(WireModel):
-    """A way into a group that the account made, without its token."""
+    """An invite link of the account, without its token."""
 
     invite_id: Id
     conversation_id: Id
@@ -249,7 +249,7 @@ class ExportedInvite(WireModel):
 
 
 class ExportedInvitation(WireModel):
-    """A group, and who the account invited into it, or was invited by."""
+    """A group, and the user that the account invited, or that invited the account."""
 
     conversation_id: Id
     user_id: Id
@@ -268,7 +268,7 @@ class ExportedAttachment(WireModel):
 
 
 class ExportedWakeUp(WireModel):
-    """How a device is and was woken."""
+    """Push state of a device."""
 
     mailbox_id: Id
     due_at: Timestamp | None

@@ -1,4 +1,4 @@
-"""The archive of an account (docs/protocol.md, "Account"): its shape, and how it is written piece by piece."""
+"""The archive of an account (docs/protocol.md, "Account"): its shape, and the code that streams it."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import datetime
@@ -45,7 +45,7 @@ from web.wire.shapes import Timestamp, WireModel, to_base64, to_rfc3339
 
 
 class AccountArchive(WireModel):
-    """All that the node holds about the account. Each section is of a moment of its own."""
+    """Everything that the node stores about the account. Each section is read at its own moment."""
 
     format: Literal["vyry account 1"]
     exported_at: Timestamp
@@ -81,7 +81,7 @@ class AccountArchive(WireModel):
     receipts: Sequence[ExportedReceipts]
 
 
-#: Sections of which there is one at most.
+#: Sections with at most one row.
 _SINGLE_SECTIONS: Final = ("account", "pin")
 _SECTION_SHAPES: Final[Mapping[str, type[BaseModel]]] = {
     "account": ExportedAccount,
@@ -116,7 +116,7 @@ _SECTION_SHAPES: Final[Mapping[str, type[BaseModel]]] = {
 
 
 async def write_archive(at: datetime, pages: AsyncIterator[Page]) -> AsyncGenerator[bytes, None]:
-    """The archive as JSON: a piece for its beginning, one for each page, one for its end."""
+    """The archive as JSON: one chunk for its start, one for each page, one for its end."""
     yield b'{"format":"vyry account 1","exportedAt":' + orjson.dumps(to_rfc3339(at))
     section, has_rows = "", False
     async for page in pages:
@@ -143,7 +143,7 @@ def _section_end(section: str) -> bytes:
 def _encode_row(section: str, row: Mapping[str, Any]) -> bytes:
     match row:
         case {"entry": StoredEntry() as entry, "mailbox_id": mailbox_id}:
-            # An export shows what is stored, as the store judged it.
+            # Time 0: the export shows the stored entry, expired or not.
             (shown,) = wire_entries([entry], to_base64, 0)
             return orjson.dumps({"mailboxId": str(mailbox_id), "entry": shown})
         case {"conversation": Conversation() as conversation}:

@@ -17,14 +17,14 @@ def _reject_duplicates(ids: list[UUID]) -> list[UUID]:
     return ids
 
 
-#: Title and picture, as the members encrypt them.
+#: Title and picture, encrypted by the members.
 SealedInfo = Annotated[bytes, Base64Bytes(0, 8 << 10)]
-#: People, each once.
+#: User ids without duplicates.
 DistinctIds = Annotated[list[Id], AfterValidator(_reject_duplicates), Field(json_schema_extra={"uniqueItems": True})]
 
 
 class ConversationMember(WireModel):
-    """Somebody's place in a conversation."""
+    """A member of a conversation."""
 
     user_id: Id
     role: Literal["admin", "member"]
@@ -32,12 +32,12 @@ class ConversationMember(WireModel):
 
     @classmethod
     def from_domain(cls, user: UserId, member: Member) -> "ConversationMember":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(user_id=user, role=member.role.value, joined_at=member.joined_at)
 
 
 class ConversationView(WireModel):
-    """A conversation as its members see it."""
+    """A conversation, as its members read it."""
 
     conversation_id: Id
     kind: Literal["direct", "group"]
@@ -50,7 +50,7 @@ class ConversationView(WireModel):
 
     @classmethod
     def from_domain(cls, conversation: Conversation) -> "ConversationView":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(
             conversation_id=conversation.conversation_id,
             kind=conversation.kind.value,
@@ -64,12 +64,12 @@ class ConversationView(WireModel):
 
 
 class OpenedView(ConversationView):
-    """A conversation, and those who were invited instead of added: strangers come in when they accept."""
+    """A conversation, and the users that were invited instead of added: non-friends join when they accept."""
 
     invited: Sequence[Id]
 
     @classmethod
     def from_opened(cls, opened: OpenedConversation) -> "OpenedView":
-        """As the wire has it."""
+        """The shape of this domain value."""
         view = ConversationView.from_domain(opened.conversation)
         return cls(**{name: getattr(view, name) for name in ConversationView.model_fields}, invited=opened.invited)

@@ -42,14 +42,14 @@ STATUS: Final[Mapping[type[errors.VyryError], int]] = {
     errors.ChecksumMismatch: 460,
     errors.Unavailable: 503,
 }
-#: The one code without a refusal: something broke that nobody foresaw.
+#: The one code without a VyryError class: an unexpected exception.
 INTERNAL_ERROR: Final = "INTERNAL_ERROR"
-#: Said with 429 and 503 where the refusal itself names no time.
+#: Retry time of a 429 or 503 whose error names none.
 _DEFAULT_RETRY_SECONDS: Final = 60
 
 
 def error_body(refusal: errors.VyryError, request_id: str) -> dict[str, object]:
-    """The members of the error body; frames carry the same (`refused`)."""
+    """The error body of a REST response; the payload of the frame `refused` is the same."""
     body: dict[str, object] = {"error": refusal.problem, "error_code": refusal.code, **refusal.members}
     if STATUS[type(refusal)] in (429, 503):
         body.setdefault("retry_after_seconds", _DEFAULT_RETRY_SECONDS)
@@ -58,24 +58,24 @@ def error_body(refusal: errors.VyryError, request_id: str) -> dict[str, object]:
 
 
 def internal_error_body(request_id: str) -> dict[str, object]:
-    """What is said about a fault of ours: that there was one, and the id to ask about."""
+    """The error body of an unexpected exception: no detail but the request id."""
     return {"error": "Internal error.", "error_code": INTERNAL_ERROR, "request_id": request_id}
 
 
 def encode_error_body(body: Mapping[str, object]) -> bytes:
-    """The bytes of an error body. Values of the domain in its members (a cursor) are written as on the wire."""
+    """The error body as JSON; domain values in it (a cursor) are written as on the wire."""
     return encode_json(body)
 
 
 class WrongField(WireModel):
-    """One field that is not as it must be: its dotted path and what is wrong with it."""
+    """An invalid field: its dotted path and the problem."""
 
     field: str
     problem: str
 
 
 class Refusal(BaseModel):
-    """Why the node did not do it. `error` is for people, `error_code` for programs; `request_id` equals the header X-Request-Id."""
+    """The error body. `error` is for people, `error_code` for programs; `request_id` equals the header X-Request-Id."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -87,7 +87,7 @@ class Refusal(BaseModel):
 
 
 class Attempts(BaseModel):
-    """How many guesses are left."""
+    """Remaining attempts."""
 
     attempts_remaining: Count
 
@@ -100,7 +100,7 @@ class DeviceOf(WireModel):
 
 
 class RegisteredDevice(WireModel):
-    """A device of an account under its present registration."""
+    """A device of an account with its current registration id."""
 
     user_id: Id
     device_id: DeviceNumber
@@ -108,7 +108,7 @@ class RegisteredDevice(WireModel):
 
 
 class DeviceDifference(WireModel):
-    """How the devices named differ from the present ones: exact, so that the next post can be right."""
+    """The exact difference between the posted devices and the current ones."""
 
     missing: list[RegisteredDevice]
     extra: list[DeviceOf]
@@ -118,30 +118,30 @@ class DeviceDifference(WireModel):
 
 
 class PresentCursor(WireModel):
-    """The point at which the node stands."""
+    """The node's current cursor."""
 
     cursor: Cursor
 
 
 class PresentVersion(BaseModel):
-    """The version that there is now."""
+    """The current version."""
 
     version: Count
 
 
 class WholeLength(BaseModel):
-    """How many bytes there are."""
+    """The length of the attachment."""
 
     length: Count
 
 
 class Patience(BaseModel):
-    """After how many seconds it is worth trying again; equal to Retry-After where that header stands."""
+    """Seconds until a retry makes sense; equals the header Retry-After if it is present."""
 
     retry_after_seconds: Annotated[int, Field(ge=1)]
 
 
-#: What a code adds to the error body.
+#: Extra members of the error body, by error.
 EXTRA_MEMBERS: Final[Mapping[type[errors.VyryError], type[BaseModel]]] = {
     errors.InvalidOtp: Attempts,
     errors.InvalidPin: Attempts,

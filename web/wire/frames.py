@@ -1,4 +1,8 @@
-"""Every frame of the socket: its payload's shape and the one table of both directions (docs/protocol.md, "WebSocket")."""
+"""Every frame of the socket: its payload's shape, and one table for both directions (docs/protocol.md, "WebSocket").
+
+The node validates clients' frames with these shapes. It builds its own frames as dicts (web/live), which is faster: for them the shapes are
+documentation, and the tests check the frames against it.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
@@ -12,7 +16,7 @@ from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, Nothing, Sha25
 
 
 SIGNAL_BYTES = 16 << 10
-#: Of one frame; a socket watches 1,000 in all (vyry/signals/presence.py).
+#: Per frame; a socket watches at most 1,000 users in all (vyry/signals/presence.py).
 WATCH_USERS = 200
 SignalKind = Literal["offer", "answer", "candidate", "end"]
 SignalContent = Annotated[bytes, Base64Bytes(0, SIGNAL_BYTES)]
@@ -26,7 +30,7 @@ class Client(WireModel):
 
 
 class Hello(WireModel):
-    """The resume point: the last entry that is safe with the device, and its head (null at 0)."""
+    """The resume point: the last entry that the device has stored, and its head (null at 0)."""
 
     after: Count
     head: Sha256 | None = None
@@ -34,26 +38,26 @@ class Hello(WireModel):
 
 
 class Renew(WireModel):
-    """A newer access token of the same device, so that the socket outlives the old one."""
+    """A newer access token of the same device; the socket stays open until it expires."""
 
     access_token: Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 class Renewed(WireModel):
-    """When the socket's token ends now."""
+    """The new expiry of the socket's token."""
 
     expires_at: Timestamp
 
 
 class Typing(WireModel):
-    """The caller types, or no longer."""
+    """The caller started or stopped typing."""
 
     conversation_id: Id
     is_typing: bool
 
 
 class TypingOf(WireModel):
-    """Somebody types, or no longer."""
+    """A member started or stopped typing."""
 
     conversation_id: Id
     user_id: Id
@@ -62,7 +66,7 @@ class TypingOf(WireModel):
 
 
 class Signal(WireModel):
-    """Call set-up for whoever is there: never stored. Without `deviceId` it goes to all connected devices of the account."""
+    """Call set-up for connected devices; never stored. Without `deviceId` it goes to all connected devices of the account."""
 
     user_id: Id
     device_id: DeviceNumber | None = None
@@ -72,7 +76,7 @@ class Signal(WireModel):
 
 
 class SignalOf(WireModel):
-    """Call set-up from somebody."""
+    """Call set-up from another device."""
 
     user_id: Id
     device_id: DeviceNumber
@@ -82,20 +86,20 @@ class SignalOf(WireModel):
 
 
 class Watch(WireModel):
-    """Whose presence the socket wants to be told of, or no longer. There is no telling from the answers who of them are people at all."""
+    """Users whose presence the socket subscribes to or unsubscribes from. The node does not reveal which of them exist."""
 
     user_ids: Annotated[list[Id], Field(max_length=WATCH_USERS)]
 
 
 class PresenceOf(WireModel):
-    """A friend who shows it is there, or no longer."""
+    """A friend with visible presence came online or went offline."""
 
     user_id: Id
     is_online: bool
 
 
 class SocketLimits(WireModel):
-    """Sizes that this node holds clients to."""
+    """Size limits that the node enforces."""
 
     frame_bytes: Count
     content_bytes: Count
@@ -103,9 +107,9 @@ class SocketLimits(WireModel):
 
 
 class Welcome(WireModel):
-    """The resume point was right; what follows it comes now.
+    """The resume point is valid; the entries after it follow.
 
-    `lastMessageId` is the last message accepted from this device: one that it does not know shows that it works with an older copy of its state.
+    `lastMessageId` is the last message accepted from this device: a device that does not know this id runs on an older copy of its state.
     """
 
     user_id: Id
@@ -126,13 +130,13 @@ class Entries(WireModel):
 
 
 class Drained(WireModel):
-    """What was waiting at hello has been sent, up to this number."""
+    """All entries that waited at hello have been sent, up to this sequence number."""
 
     seq: Count
 
 
 class Goodbye(WireModel):
-    """The node closes this socket soon; come back after so many seconds."""
+    """The node closes this socket soon; reconnect after `retryAfterSeconds`."""
 
     reason: str
     retry_after_seconds: Annotated[float, Field(ge=0)]
@@ -140,7 +144,7 @@ class Goodbye(WireModel):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One row of the table. `name` is its `type` on the wire; `answers` names the frames that may answer it."""
+    """One row of the table. `name` is its `type` on the wire; `replies` names the frames that may answer it."""
 
     name: str
     sender: Literal["client", "node"]

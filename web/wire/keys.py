@@ -23,7 +23,7 @@ class UnsignedKey(WireModel):
     key: Base64
 
     def to_domain(self) -> OneTimePrekey:
-        """As the domain has it."""
+        """The domain value of this shape."""
         return OneTimePrekey(self.id, self.key)
 
 
@@ -35,12 +35,12 @@ class SignedKey(WireModel):
     signature: Base64
 
     def to_domain(self) -> SignedPrekey:
-        """As the domain has it."""
+        """The domain value of this shape."""
         return SignedPrekey(self.id, self.key, self.signature)
 
     @classmethod
     def from_domain(cls, prekey: SignedPrekey) -> "SignedKey":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(id=prekey.id, key=prekey.key, signature=prekey.signature)
 
 
@@ -58,7 +58,7 @@ class KeySet(WireModel):
     pq_prekeys: Annotated[list[SignedKey], Field(max_length=100)]
 
     def to_domain(self) -> KeyUpload:
-        """As the domain has it."""
+        """The domain value of this shape."""
         identity = Identity(Suite(self.suite), self.identity_key, self.identity_dh_key, self.identity_dh_signature)
         return KeyUpload(
             self.registration_id,

@@ -34,7 +34,7 @@ class PrekeysLow(WireModel):
 
 
 class DevicesChanged(WireModel):
-    """An account this one talks to has other devices now."""
+    """The devices of a contact's account changed."""
 
     name: Literal["devicesChanged"]
     user_id: Id
@@ -43,7 +43,7 @@ class DevicesChanged(WireModel):
 
 
 class DeviceLinked(WireModel):
-    """The own account has one device more."""
+    """A device was linked to the account."""
 
     name: Literal["deviceLinked"]
     device_id: DeviceNumber
@@ -52,7 +52,7 @@ class DeviceLinked(WireModel):
 
 
 class DeviceIdle(WireModel):
-    """A linked device of the own account ends on that day unless it is used before."""
+    """A linked device of the account is removed on that day unless it is used before."""
 
     name: Literal["deviceIdle"]
     device_id: DeviceNumber
@@ -60,41 +60,41 @@ class DeviceIdle(WireModel):
 
 
 class PinChanged(WireModel):
-    """The PIN of the own account is another one, or there is none any more."""
+    """The account's PIN was set, changed, removed or reset."""
 
     name: Literal["pinChanged"]
     change: Literal["set", "changed", "removed", "reset"]
 
 
 class PinFailed(WireModel):
-    """Somebody gave a wrong PIN for the own account."""
+    """A wrong PIN was given for the account."""
 
     name: Literal["pinFailed"]
     attempts_remaining: Count
 
 
 class RegistrationAttempted(WireModel):
-    """Somebody proved the own number and was stopped by the registration lock."""
+    """A sign-up verified the account's number and was stopped by the registration lock."""
 
     name: Literal["registrationAttempted"]
 
 
 class TokenReused(WireModel):
-    """A refresh token of a device of the own account was used twice: its sessions have ended."""
+    """A refresh token of a device of the account was used twice: the device's sessions have ended."""
 
     name: Literal["tokenReused"]
     device_id: DeviceNumber
 
 
 class AccountDeleted(WireModel):
-    """An account this one talked to is gone."""
+    """A contact's account was deleted."""
 
     name: Literal["accountDeleted"]
     user_id: Id
 
 
 class ConversationChanged(WireModel):
-    """A conversation is another one now, in what is said of it or in who belongs to it; who is no member any more is told too."""
+    """A conversation's info or members changed; a removed member gets this notice too."""
 
     name: Literal["conversationChanged"]
     conversation_id: Id
@@ -102,13 +102,13 @@ class ConversationChanged(WireModel):
 
 
 class GroupInvited(WireModel):
-    """The own account is invited into a group; told of the first that waits."""
+    """The account is invited into a group; sent for the first open invitation."""
 
     name: Literal["groupInvited"]
 
 
 class CallMissed(WireModel):
-    """Somebody called, and no device of the account took it."""
+    """A call that no device of the account answered."""
 
     name: Literal["callMissed"]
     user_id: Id
@@ -133,14 +133,14 @@ Seq = Annotated[int, Field(ge=1, le=2**53 - 1)]
 
 
 class Cursor(WireModel):
-    """A point of the chain: everything up to `seq`, whose head is `head`."""
+    """A position in the hash chain: the entries up to `seq`, with the head of `seq`."""
 
     seq: Count
     head: Sha256
 
 
 class EnvelopeEntry(WireModel):
-    """One envelope under its number."""
+    """One envelope with its sequence number."""
 
     seq: Seq
     head: Sha256
@@ -157,7 +157,7 @@ class EnvelopeEntry(WireModel):
 
 
 class NoticeEntry(WireModel):
-    """Something the node itself has to say, numbered like mail."""
+    """A notice of the node, with a sequence number like mail."""
 
     seq: Seq
     head: Sha256
@@ -171,14 +171,14 @@ class NoticeEntry(WireModel):
 
 
 class Tombstone(WireModel):
-    """Why these numbers hold nothing any more, and how many they are."""
+    """The reason for the lost entries, and their count."""
 
     reason: Literal["expired", "cap", "operator", "parked"]
     count: Seq
 
 
 class LossEntry(WireModel):
-    """Numbers `seq` to `throughSeq` are lost; `head` is that of `throughSeq`, to be adopted."""
+    """The entries `seq` to `throughSeq` are lost; the device continues from `head`, the head of `throughSeq`."""
 
     seq: Seq
     through_seq: Seq
@@ -190,14 +190,14 @@ Entry = EnvelopeEntry | NoticeEntry | LossEntry
 
 
 class Acknowledge(WireModel):
-    """Everything up to here is safe with the device; the node forgets it."""
+    """The device has stored all entries up to here; the node deletes them."""
 
     seq: Count
     head: Sha256
 
 
 class Acknowledged(WireModel):
-    """The acknowledged point after it."""
+    """The acknowledged cursor."""
 
     cursor: Cursor
 
@@ -218,9 +218,9 @@ _NOBODY = NIL_ID.bytes
 
 
 def wire_entries(entries: Sequence[StoredEntry], octets: BytesEncoder, now: int) -> list[WireEntry]:
-    """Entries for the wire; neighbouring losses of one reason become one tombstone. `octets` is what bytes become.
+    """Entries for the wire; adjacent losses with the same reason become one tombstone. `octets` encodes bytes.
 
-    What is late at `now` (milliseconds since 1970) is shown as expired, however fresh it was when the store gave it.
+    An envelope that is expired at `now` (milliseconds since 1970) becomes a loss, even if the store returned it before.
     """
     found: list[WireEntry] = []
     last: tuple[LossReason, WireEntry] | None = None
@@ -241,7 +241,7 @@ def wire_entries(entries: Sequence[StoredEntry], octets: BytesEncoder, now: int)
 
 
 def cursor_payload(cursor: StoredCursor, octets: BytesEncoder) -> dict[str, object]:
-    """A cursor as `Cursor` describes it."""
+    """The wire form of a cursor (`Cursor`)."""
     return {"seq": cursor.seq, "head": octets(cursor.head)}
 
 
@@ -278,12 +278,12 @@ def _envelope(entry: StoredEntry, packed: bytes, octets: BytesEncoder) -> WireEn
 
 @lru_cache(maxsize=65_536)
 def _uuid_text(raw: bytes) -> str:
-    """People and conversations come again and again."""
+    """The text of a UUID; cached, because the same users and conversations recur."""
     return _format_uuid(raw.hex())
 
 
 def _format_uuid(digits: str) -> str:
-    """A UUID of 32 hexadecimal digits as it stands on the wire; several times faster than by way of uuid.UUID."""
+    """The wire form of a UUID from its 32 hexadecimal digits; several times faster than uuid.UUID."""
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 

@@ -1,4 +1,4 @@
-"""Posts and what became of them, for REST, sockets and the archive (docs/protocol.md, "Post")."""
+"""Posts and the status of their copies, for REST, sockets and the archive (docs/protocol.md, "Post")."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ Content = Annotated[bytes, Base64Bytes(1, MAX_CONTENT_BYTES)]
 
 
 class PostDevice(WireModel):
-    """One copy: for this device, with its own content or the shared one."""
+    """A copy for one device, with its own content or the shared one."""
 
     device_id: DeviceNumber
     registration_id: RegistrationId
@@ -22,16 +22,16 @@ class PostDevice(WireModel):
 
 
 class PostRecipient(WireModel):
-    """One account, and exactly those of its devices that have keys."""
+    """One account, and exactly its devices with keys."""
 
     user_id: Id
-    #: A hint: the node reads its own device lists.
+    #: Not read: the node compares the devices with its own lists.
     epoch: Count | None = None
     devices: Annotated[list[PostDevice], Field(max_length=127)]
 
 
 class Post(WireModel):
-    """A message from this device to devices. The same `messageId` with the same body is stored once, however often it is sent."""
+    """A message to devices. The same `messageId` with the same body is stored once, however often it is posted."""
 
     message_id: Id
     conversation_id: Id
@@ -44,7 +44,7 @@ class Post(WireModel):
 
 
 class Skipped(WireModel):
-    """A copy that was not stored because the device's mailbox has no room."""
+    """A copy that was not stored because the device's mailbox is full."""
 
     user_id: Id
     device_id: DeviceNumber
@@ -52,7 +52,7 @@ class Skipped(WireModel):
 
 
 class Accepted(WireModel):
-    """The message is durable from here. `copies` counts the stored ones."""
+    """The message is durable. `copies` counts the stored copies."""
 
     message_id: Id
     accepted_at: Timestamp
@@ -62,7 +62,7 @@ class Accepted(WireModel):
 
 
 class CopyFate(WireModel):
-    """What became of the copy for a device of the account's own, and when."""
+    """Status of the copy for one of the account's own devices, and since when."""
 
     user_id: Id
     device_id: DeviceNumber
@@ -71,7 +71,7 @@ class CopyFate(WireModel):
 
 
 class Receipt(WireModel):
-    """What became of the copies for another account; `accepted` until it has written there itself or is a friend. `at` is the end of a minute."""
+    """Status of the copies for another account; `accepted` until that account has posted to the conversation or is a friend. `at` is rounded up to a minute."""
 
     user_id: Id
     state: Literal["accepted", "delivered", "expired", "dropped"]
