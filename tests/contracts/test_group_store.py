@@ -8,12 +8,12 @@ import pytest
 
 from tests.support.account_harness import FakeClock
 from tests.support.directory_harness import NOON, DirectoryHarness, open_directory
-from tests.unit.vyry.devices.test_prekeys import CountingLimiter
-from vyry.conversations.conversations import CachedConversations, Conversation, Role
+from vyry.conversations.conversations import CachedConversations, Conversation, ConversationSource, Role
 from vyry.conversations.groups import ConversationEdit, Groups, add_members
 from vyry.conversations.invitations import Invitations
 from vyry.conversations.invite_links import InviteLinks, InviteLinkTerms
 from vyry.errors import Forbidden, InvalidRequest, LastAdmin, NotFound, RateLimited, VersionMismatch, VyryError
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import ConversationId, UserId, new_id
 
 
@@ -30,6 +30,18 @@ class RecordingListener:
         self.heard += ids
 
 
+class RecordingSource:
+    """A store that records which conversations are loaded from it."""
+
+    def __init__(self, store: ConversationSource) -> None:
+        self._store = store
+        self.loaded: list[set[ConversationId]] = []
+
+    async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
+        self.loaded.append(set(ids))
+        return await self._store.load(ids)
+
+
 class GroupHarness:
     """Groups and invites over one store, as a node has them."""
 
@@ -37,7 +49,7 @@ class GroupHarness:
         self.room = room
         self.hearing = RecordingListener()
         self.clock = FakeClock()
-        self.groups = Groups(room.groups, self.hearing, CountingLimiter(), self.clock)
+        self.groups = Groups(room.groups, self.hearing, InProcessLimiter(), self.clock)
         self.invites = InviteLinks(room.invites, self.hearing, self.clock)
         self.invitations = Invitations(room.invitations, self.hearing, self.clock)
 
@@ -307,10 +319,12 @@ async def test_what_is_remembered_is_bounded_by_members(circle: GroupHarness) ->
     ann, bo = await circle.friends(2)
     large, small = await circle.group(ann), await circle.group(ann, bo)
     await circle.grow(large, 30)
-    remembered = CachedConversations(circle.room.conversations, capacity=20)
+    source = RecordingSource(circle.room.conversations)
+    cached = CachedConversations(source, capacity=20)
 
-    found = await remembered.get([large, small])
-    await remembered.get([small])
+    found = await cached.get([large])
+    await cached.get([small])
+    await cached.get([large, small])
 
-    assert found.keys() == {large, small}
-    assert remembered.cached_members == 2
+    assert found.keys() == {large}
+    assert source.loaded == [{large}, {small}, {large}]

@@ -42,9 +42,8 @@ async def test_posters_and_depositors_on_two_nodes_leave_every_mailbox_whole(
 
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         orders = boxes, boxes[::-1], boxes[2:], boxes[4::-1]
-        depositors = [
-            group.create_task(deposit_until(store, order, done)) for store, order in zip(stores, orders, strict=True)
-        ]
+        work = zip(stores, orders, strict=True)
+        depositors = [group.create_task(deposit_until(store, order, done)) for store, order in work]
         posted = await asyncio.gather(*(post_one_by_one(store, boxes) for store in stores))
         done.set()
 
@@ -55,9 +54,8 @@ async def test_posters_and_depositors_on_two_nodes_leave_every_mailbox_whole(
         entries = await room.numbered_entries(box)
         envelopes = [Envelope.unpack(entry.packed or b"") for entry in entries]
         assert [entry.seq for entry in entries] == list(range(1, expected[box] + 1))
-        assert [entry.head for entry in entries] == expected_heads(
-            room.mailbox_ids[box], [each.digest() for each in envelopes]
-        )
+        heads = expected_heads(room.mailbox_ids[box], [each.digest() for each in envelopes])
+        assert [entry.head for entry in entries] == heads
         for batch in posted:
             mine = [message.message_id for message in batch if box in {copy.mailbox for copy in message.copies}]
             assert [each.message_id for each in envelopes if each.message_id in mine] == mine

@@ -22,7 +22,7 @@ class Recorder(Lie):
     """Changes nothing: notes what the client had been told of the newcomer whenever a post with an envelope for them was about to leave."""
 
     name = "recorder"
-    tells = ("nothing",)
+    detected_by = ("nothing",)
 
     def __init__(self, here: HostileHarness, group: UUID, newcomer: UUID) -> None:
         super().__init__()

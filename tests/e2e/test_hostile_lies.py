@@ -109,7 +109,7 @@ async def test_a_device_of_a_peer_that_the_node_hides_is_told(alone: AllInOnePro
         told = {event.name for event in await pending_events(here.ann, upto="from the laptop")}
 
     assert lie.was_seen
-    assert told & set(lie.tells)
+    assert told & set(lie.detected_by)
 
 
 async def test_an_own_device_that_the_node_hides_is_told(alone: AllInOneProcess, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_an_own_device_that_the_node_hides_is_told(alone: AllInOneProcess,
         told = await here.event_names()
 
     assert lie.was_seen
-    assert told & set(lie.tells)
+    assert told & set(lie.detected_by)
 
 
 @pytest.mark.parametrize(

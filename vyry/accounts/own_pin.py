@@ -41,23 +41,25 @@ class PinReset:
     pin: str
 
 
-@dataclass(frozen=True, slots=True)
-class PinDependencies:
-    """What keeping a PIN takes."""
-
-    store: PinStore
-    accounts: AccountStore
-    codes: OneTimeCodes
-    pepper: Pepper
-    clock: Clock
-
-
 class OwnPin:
     """Shows, sets, changes, resets and removes the caller's PIN."""
 
-    def __init__(self, pins: Pins, means: PinDependencies) -> None:
+    def __init__(
+        self,
+        pins: Pins,
+        *,
+        store: PinStore,
+        accounts: AccountStore,
+        codes: OneTimeCodes,
+        pepper: Pepper,
+        clock: Clock,
+    ) -> None:
         self._pins = pins
-        self._deps = means
+        self._store = store
+        self._accounts = accounts
+        self._codes = codes
+        self._pepper = pepper
+        self._clock = clock
 
     async def status(self, caller: Caller) -> PinStatus:
         """How the PIN stands."""
@@ -89,9 +91,8 @@ class OwnPin:
             if record is not None and update.current is not None:
                 proven = await self._pins.prove_in_slot(place, by, update.current)
             verifier = await self._pins.make_verifier(place, caller.user_id, update.pin)
-        new = NewPin(by, self._deps.clock.now(), verifier, update.registration_lock)
-        store = self._deps.store
-        if not (await store.replace(new, proven) if proven else await store.add(new)):
+        new = NewPin(by, self._clock.now(), verifier, update.registration_lock)
+        if not (await self._store.replace(new, proven) if proven else await self._store.add(new)):
             # Another device was quicker: what was proven here is not the PIN any more.
             raise InvalidPin(await self._pins.tries_left(caller.user_id))
         return await self.status(caller)
@@ -101,25 +102,23 @@ class OwnPin:
         sealed = await self._check(caller, reset.pin, "newPin")
         # The place comes first: a code is not used up for an answer of 503.
         async with self._pins.hasher.acquire_slot(Guesser.from_caller(caller)) as place:
-            _ = await self._deps.codes.redeem(reset.challenge_id, Purpose.PIN_RESET, reset.otp, phone_sealed=sealed)
+            _ = await self._codes.redeem(reset.challenge_id, Purpose.PIN_RESET, reset.otp, phone_sealed=sealed)
             verifier = await self._pins.make_verifier(place, caller.user_id, reset.pin)
-        await self._deps.store.reset(NewPin(Guesser.from_caller(caller), self._deps.clock.now(), verifier))
+        await self._store.reset(NewPin(Guesser.from_caller(caller), self._clock.now(), verifier))
         return await self.status(caller)
 
     async def remove(self, caller: Caller, pin: str) -> PinStatus:
         """Have no PIN any more. Raises InvalidPin (also if there is none), PinLocked, RateLimited, Unavailable."""
         proven = await self._pins.prove(Guesser.from_caller(caller), pin)
-        if proven is None or not await self._deps.store.remove(
-            Guesser.from_caller(caller), proven, self._deps.clock.now()
-        ):
+        if proven is None or not await self._store.remove(Guesser.from_caller(caller), proven, self._clock.now()):
             raise InvalidPin(await self._pins.tries_left(caller.user_id))
         return await self.status(caller)
 
     async def _check(self, caller: Caller, pin: str, field: str) -> bytes:
         """Refuse a PIN that is easy to guess; answers the account's sealed number."""
         try:
-            account = await self._deps.accounts.load(caller.user_id)
+            account = await self._accounts.load(caller.user_id)
         except NotFound:
             raise InvalidToken from None
-        check_new_pin(pin, self._deps.pepper.unseal(account.phone_sealed).e164, field)
+        check_new_pin(pin, self._pepper.unseal(account.phone_sealed).e164, field)
         return account.phone_sealed

@@ -206,8 +206,16 @@ class PinHasher(Protocol):
         ...
 
 
+class PinGuard(Protocol):
+    """Requires the account's PIN before a step."""
+
+    async def require(self, caller: Caller, pin: str | None) -> None:
+        """Return if this is the PIN of the caller's account, or the account has none. Raises InvalidPin, PinLocked, RateLimited, Unavailable."""
+        ...
+
+
 class Pins:
-    """Proves PINs."""
+    """Verifies PINs; the PinGuard of the node."""
 
     def __init__(self, store: PinStore, hasher: PinHasher, pepper: Pepper, clock: Clock, tries: PinTryLimit) -> None:
         self._store = store

@@ -1,16 +1,15 @@
 """An account as its owner sees and changes it."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
-from vyry.accounts.account import Account, AccountChange, AccountStore, Caller
+from vyry.accounts.account import Account, AccountChange, AccountListener, AccountStore, Caller
 from vyry.accounts.phone import Pepper
 from vyry.accounts.usernames import Usernames
 from vyry.errors import InvalidRequest
-from vyry.kernel.ids import UserId
 
 
 _USERNAME: Final = re.compile(r"[a-z0-9_.]{3,30}")
@@ -47,18 +46,10 @@ def read_username(text: str) -> str:
     return username
 
 
-class SettingsListener(Protocol):
-    """Hears, on every node, whose settings must not be remembered any longer; best effort, within a second."""
-
-    async def accounts_changed(self, users: Collection[UserId]) -> None:
-        """The settings of these accounts are others now."""
-        ...
-
-
 class Accounts:
     """Shows and changes the caller's own account."""
 
-    def __init__(self, store: AccountStore, pepper: Pepper, listener: SettingsListener, names: Usernames) -> None:
+    def __init__(self, store: AccountStore, pepper: Pepper, listener: AccountListener, names: Usernames) -> None:
         self._store = store
         self._pepper = pepper
         self._listener = listener

@@ -1,8 +1,6 @@
 """Signing up: a code sent to a number, and for the right code an account and its new primary device."""
 
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
-from typing import Final
 from uuid import UUID
 
 from vyry.accounts.account import Platform
@@ -10,9 +8,7 @@ from vyry.accounts.otp import Channel, OneTimeCodes, Purpose, SentCode
 from vyry.accounts.phone import read_number
 from vyry.accounts.signup import NewSession, PinChallenge, Signup
 from vyry.accounts.signup_guard import SignupGuard
-
-
-_NETWORK_BITS: Final = {4: 24, 6: 64}
+from vyry.limits import network_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +17,6 @@ class RequestOrigin:
 
     address: str
     proof: str | None = None
-
-
-def network_prefix(address: str) -> str:
-    """The /24 or /64 that an address belongs to: what one party is counted by."""
-    found = ip_address(address.partition("%")[0])
-    return str(ip_network((found, _NETWORK_BITS[found.version]), strict=False))
 
 
 class Registration:

@@ -5,9 +5,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from vyry.accounts.account import Caller
-from vyry.attachments.attachment import Attachment, AttachmentId, Usage
+from vyry.attachments.attachment import (
+    PART_BYTES,
+    Attachment,
+    AttachmentId,
+    AttachmentLimits,
+    AttachmentStore,
+    PartStore,
+    Usage,
+)
 from vyry.attachments.slots import SMALL_BYTES, Slot, Slots
-from vyry.attachments.upload import AttachmentStorage, Incoming, Upload, check_append
+from vyry.attachments.upload import Incoming, Upload, check_append
+from vyry.clock import Clock
 from vyry.errors import NotFound, PayloadTooLarge, RateLimited
 from vyry.kernel.ids import UserId, new_id
 from vyry.limits import UPLOAD, UPLOAD_BYTES, Grant, Limiter, Quota
@@ -35,16 +44,29 @@ class NewAttachment:
 class Attachments:
     """The attachments of this node. What is not the caller's answers NotFound to all but fetching."""
 
-    def __init__(self, keeping: AttachmentStorage, limiter: Limiter) -> None:
-        self._storage = keeping
+    def __init__(
+        self,
+        attachments: AttachmentStore,
+        parts: PartStore,
+        *,
+        limits: AttachmentLimits,
+        limiter: Limiter,
+        clock: Clock,
+        part_bytes: int = PART_BYTES,
+    ) -> None:
+        self._attachments = attachments
+        self._parts = parts
+        self._limits = limits
         self._limiter = limiter
+        self._clock = clock
+        self._part_bytes = part_bytes
         self._uploads = _slots(*UPLOADS)
         self._downloads = _slots(*DOWNLOADS)
 
     @property
     def max_bytes(self) -> int:
         """The longest attachment that there may be."""
-        return self._storage.limits.max_bytes
+        return self._limits.max_bytes
 
     async def create(self, caller: Caller, length: int) -> NewAttachment:
         """Room for a new attachment of this length.
@@ -54,13 +76,13 @@ class Attachments:
             RateLimited: too many, too much in a day, or too many unfinished.
             Unavailable: the store is full.
         """
-        keeping, terms = self._storage, self._storage.limits
+        terms = self._limits
         if length > terms.max_bytes:
             raise PayloadTooLarge(f"An attachment has at most {terms.max_bytes} bytes.")
-        now = keeping.clock.now()
+        now = self._clock.now()
         # Looked at before the limits, which would count what is refused here.
-        self._check(await keeping.attachments.usage(caller.user_id, now), length)
-        await keeping.parts.check_capacity(length)
+        self._check(await self._attachments.usage(caller.user_id, now), length)
+        await self._parts.check_capacity(length)
         taken = [
             (quota.name, await self._limiter.consume(quota, str(caller.user_id), cost))
             for quota, cost in _costs(length)
@@ -72,13 +94,13 @@ class Attachments:
             completed_at=None if length else now,
             expires_at=now + (terms.unfinished_lifetime if length else terms.lifetime),
         )
-        if not await keeping.attachments.create(caller.user_id, new, terms):
-            raise self._too_much(await keeping.attachments.usage(caller.user_id, now))
+        if not await self._attachments.create(caller.user_id, new, terms):
+            raise self._too_much(await self._attachments.usage(caller.user_id, now))
         return NewAttachment(new, taken)
 
     async def load_own(self, owner: UserId, attachment_id: AttachmentId) -> Attachment:
         """How far an own one is."""
-        found = await self._storage.attachments.find_own(owner, attachment_id, self._storage.clock.confirmed_now())
+        found = await self._attachments.find_own(owner, attachment_id, self._clock.confirmed_now())
         if found is None:
             raise NotFound
         return found
@@ -94,21 +116,28 @@ class Attachments:
         length = SMALL_BYTES + 1 if incoming.announced is None else incoming.announced
         with self._uploads.acquire(owner, length, cut) as slot:
             incoming = replace(incoming, content=_counted(incoming.content, slot))
-            moment = self._storage.clock.confirmed_now()
-            check_append(await self._storage.attachments.find_own(owner, attachment_id, moment), incoming)
-            taken_up = check_append(
-                await self._storage.attachments.claim_writer(owner, attachment_id, moment), incoming
+            moment = self._clock.confirmed_now()
+            check_append(await self._attachments.find_own(owner, attachment_id, moment), incoming)
+            taken_up = check_append(await self._attachments.claim_writer(owner, attachment_id, moment), incoming)
+            upload = Upload(
+                taken_up,
+                incoming.checksum,
+                attachments=self._attachments,
+                parts=self._parts,
+                limits=self._limits,
+                clock=self._clock,
+                part_bytes=self._part_bytes,
             )
-            return await Upload(self._storage, taken_up, incoming.checksum).receive(incoming)
+            return await upload.receive(incoming)
 
     async def expire(self, owner: UserId, attachment_id: AttachmentId) -> None:
         """An own one is there for nobody from now on."""
-        if not await self._storage.attachments.expire(owner, attachment_id, self._storage.clock.confirmed_now()):
+        if not await self._attachments.expire(owner, attachment_id, self._clock.confirmed_now()):
             raise NotFound
 
     async def load_complete(self, attachment_id: AttachmentId) -> Attachment:
         """A whole one, anybody's."""
-        found = await self._storage.attachments.find(attachment_id, self._storage.clock.confirmed_now())
+        found = await self._attachments.find(attachment_id, self._clock.confirmed_now())
         if found is None or found.completed_at is None:
             raise NotFound
         return found
@@ -121,7 +150,7 @@ class Attachments:
         Raises Unavailable when they are out of reach; RateLimited and Unavailable for too many at once.
         """
         with self._downloads.acquire(reader, length, cut) as slot:
-            store, end, at = self._storage.parts, start + length, 0
+            store, end, at = self._parts, start + length, 0
             for part in found.parts:
                 first, last = max(start - at, 0), min(end - at, part.length)
                 for place in range(first, last, store.piece_bytes):
@@ -131,14 +160,14 @@ class Attachments:
                 at += part.length
 
     def _check(self, usage: Usage, length: int) -> None:
-        terms = self._storage.limits
+        terms = self._limits
         if usage.unfinished >= terms.max_unfinished:
             raise RateLimited(UNFINISHED_RETRY_SECONDS, "Finish or end some of your uploads first.")
         if usage.total_bytes + length > terms.quota_bytes or usage.count >= terms.max_files:
             raise self._too_much(usage)
 
     def _too_much(self, usage: Usage) -> PayloadTooLarge:
-        members = {"quotaBytes": self._storage.limits.quota_bytes, "usedBytes": usage.total_bytes}
+        members = {"quotaBytes": self._limits.quota_bytes, "usedBytes": usage.total_bytes}
         return PayloadTooLarge("Your attachments would take more room than you have.", **members)
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
-from vyry.attachments.attachment import PART_BYTES, Attachment, AttachmentLimits, AttachmentStore, Part, PartStore
+from vyry.attachments.attachment import Attachment, AttachmentLimits, AttachmentStore, Part, PartStore
 from vyry.clock import Clock
 from vyry.errors import ChecksumMismatch, InvalidRequest, NotFound, OffsetMismatch, PayloadTooLarge, Unavailable
 
@@ -41,26 +41,29 @@ class Incoming:
     checksum: Checksum | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AttachmentStorage:
-    """Where attachments are kept, and on which terms."""
-
-    attachments: AttachmentStore
-    parts: PartStore
-    limits: AttachmentLimits
-    clock: Clock
-    part_bytes: int = PART_BYTES
-
-
 class Upload:
     """Adds to one attachment. Parts with a checksum are entered all together at the end."""
 
-    def __init__(self, keeping: AttachmentStorage, taken_up: Attachment, checksum: Checksum | None) -> None:
-        self._storage = keeping
-        self.attachment = taken_up
+    def __init__(
+        self,
+        attachment: Attachment,
+        checksum: Checksum | None,
+        *,
+        attachments: AttachmentStore,
+        parts: PartStore,
+        limits: AttachmentLimits,
+        clock: Clock,
+        part_bytes: int,
+    ) -> None:
+        self.attachment = attachment
+        self._attachments = attachments
+        self._store = parts
+        self._limits = limits
+        self._clock = clock
+        self._part_bytes = part_bytes
         self._checksum = checksum
         self._hash = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
-        self._parts = list(taken_up.parts)
+        self._parts = list(attachment.parts)
         self._gathered = bytearray()
         self._new_parts: list[str] = []
         self._count = 0
@@ -93,7 +96,7 @@ class Upload:
         if self._hash is not None:
             self._hash.update(piece)
         self._gathered += piece
-        size = self._storage.part_bytes
+        size = self._part_bytes
         while len(self._gathered) >= size:
             full, self._gathered = self._gathered[:size], self._gathered[size:]
             await self._write_part(full)
@@ -109,21 +112,21 @@ class Upload:
 
     async def _write_part(self, content: bytes | bytearray) -> None:
         """Keep this as one part, together with smaller ones before it."""
-        while self._parts and self._parts[-1].length <= min(2 * len(content), self._storage.part_bytes - len(content)):
+        while self._parts and self._parts[-1].length <= min(2 * len(content), self._part_bytes - len(content)):
             last = self._parts.pop()
             content = await self._read(last) + content
         name = f"{self.attachment.writer}-{self._count}"
         self._count += 1
-        await self._storage.parts.put(self.attachment.attachment_id, name, content)
+        await self._store.put(self.attachment.attachment_id, name, content)
         self._new_parts.append(name)
         self._parts.append(Part(name, len(content)))
 
     async def _read(self, part: Part) -> bytes:
-        return await self._storage.parts.read(self.attachment.attachment_id, part.name, 0, part.length)
+        return await self._store.read(self.attachment.attachment_id, part.name, 0, part.length)
 
     async def _record_parts(self) -> None:
         """Put down in the ledger what is safe now."""
-        now, terms = self._storage.clock.now(), self._storage.limits
+        now, terms = self._clock.now(), self._limits
         longer = replace(self.attachment, parts=tuple(self._parts), expires_at=now + terms.unfinished_lifetime)
         if longer.received == longer.length:
             longer = replace(longer, completed_at=now, expires_at=now + terms.lifetime)
@@ -131,7 +134,7 @@ class Upload:
             return
         # Should this stay without an answer, what was made stays too: it may count.
         made, self._new_parts = self._new_parts, []
-        if not await self._storage.attachments.extend(longer, self._storage.clock.confirmed_now()):
+        if not await self._attachments.extend(longer, self._clock.confirmed_now()):
             await self._drop(made)
             raise OffsetMismatch
         before, self.attachment = self.attachment, longer
@@ -142,9 +145,9 @@ class Upload:
         keep = {part.name for part in self.attachment.parts}
         try:
             if self.attachment.completed_at:
-                await self._storage.parts.clear(self.attachment.attachment_id, keep)
+                await self._store.clear(self.attachment.attachment_id, keep)
             elif old := {part.name for part in before.parts} - keep:
-                await self._storage.parts.drop(self.attachment.attachment_id, old)
+                await self._store.drop(self.attachment.attachment_id, old)
         except Unavailable:
             return
 
@@ -168,7 +171,7 @@ class Upload:
     async def _drop(self, made: Collection[str]) -> None:
         """Remove parts that never counted."""
         try:
-            await self._storage.parts.drop(self.attachment.attachment_id, made)
+            await self._store.drop(self.attachment.attachment_id, made)
         except Unavailable:
             # They go with the attachment.
             return

@@ -8,21 +8,18 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from fakeredis import FakeAsyncRedis
-from redis.asyncio import Redis
-
 from vyry.accounts.account import AccountUpkeep
-from vyry.accounts.deletion import Deletion, DeletionProofs
+from vyry.accounts.deletion import Deletion
 from vyry.accounts.device_status import RevocationWatcher
 from vyry.accounts.events import AccountEvents
 from vyry.accounts.export import Exports
 from vyry.accounts.idle_devices import IdleDevices
 from vyry.accounts.own_devices import OwnDevices
-from vyry.accounts.own_pin import OwnPin, PinDependencies
+from vyry.accounts.own_pin import OwnPin
 from vyry.accounts.pin import Pins
 from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Registration
-from vyry.accounts.remaining_quotas import QuotaSources, RemainingQuotas
+from vyry.accounts.remaining_quotas import RemainingQuotas
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.signup import Signup
 from vyry.accounts.signup_guard import NoGuard, ProofOfWork, SignupGuard
@@ -35,7 +32,8 @@ from vyry.composition.push import PushServices, build_push
 from vyry.composition.shared import (
     Infrastructure,
     SharedServices,
-    build_attachment_storage,
+    attachment_limits,
+    build_part_store,
     build_presence,
     build_shared_services,
     limit_keys,
@@ -47,7 +45,7 @@ from vyry.conversations.conversations import CachedConversations, Conversations
 from vyry.conversations.groups import Groups
 from vyry.conversations.invitations import Invitations
 from vyry.conversations.invite_links import InviteLinks
-from vyry.delivery.sms.senders import webhook_key
+from vyry.delivery.webhook_signing import webhook_key
 from vyry.delivery.webhook_signup_guard import WebhookSignupGuard
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
@@ -55,6 +53,7 @@ from vyry.devices.push_wakeups import WakeupSender
 from vyry.devices.restore_detection import RestoreDetector
 from vyry.errors import Unavailable
 from vyry.in_process.routing import InProcessNotifier, InProcessWorkTopic
+from vyry.in_process.tickets import InProcessTickets
 from vyry.kafka.work_topic import KafkaWorkTopic
 from vyry.limits import FRAMES, USERNAMES, Limiter, QuotaWindow
 from vyry.local_limits import BucketLimiter
@@ -67,7 +66,9 @@ from vyry.mail.routing import Notifier, Router, WorkTopic
 from vyry.mail.store import MailStore
 from vyry.operator.health import Health
 from vyry.operator.secret_reloader import SecretReloader
-from vyry.redis.notifier import RedisNotifier, connect_redis
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.notifier import RedisNotifier
 from vyry.redis.shared_buckets import SharedBuckets
 from vyry.redis.slots import RedisConnectionSlots
 from vyry.redis.tickets import RedisTickets
@@ -82,7 +83,7 @@ from vyry.storage.account_events import TortoiseAccountEvents
 from vyry.storage.account_export import TortoiseExportSource
 from vyry.storage.account_upkeep import TortoiseAccountUpkeep
 from vyry.storage.accounts import TortoiseAccounts
-from vyry.storage.attachments import TortoiseAttachmentUpkeep
+from vyry.storage.attachments import TortoiseAttachments, TortoiseAttachmentUpkeep
 from vyry.storage.blocks import TortoiseBlocks
 from vyry.storage.calls import TortoiseCalls
 from vyry.storage.clock import TortoiseClock
@@ -198,11 +199,10 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         clock = CheckedClock()
         mail = await stack.enter_async_context(_open_mail(database, clock))
         redis = await stack.enter_async_context(_open_redis(settings))
-        is_alone = settings.redis_url is None
-        doorbell = InProcessNotifier() if is_alone else RedisNotifier(redis)
+        doorbell = InProcessNotifier() if redis is None else RedisNotifier(redis)
         url = settings.kafka_url.get_secret_value() if settings.kafka_url else None
         mailbags = InProcessWorkTopic() if url is None else KafkaWorkTopic(url, settings.partitions)
-        places = None if is_alone else RedisConnectionSlots(redis, limit_keys(settings))
+        places = None if redis is None else RedisConnectionSlots(redis, limit_keys(settings))
         services = _build_services(
             build_shared_services(settings, Infrastructure(mail, redis, doorbell, mailbags, places), clock), role
         )
@@ -219,7 +219,7 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         loops += [
             carrier.run for carrier in (doorbell, mailbags) if isinstance(carrier, RedisNotifier | KafkaWorkTopic)
         ]
-        if places is not None:
+        if redis is not None and places is not None:
             loops.append(SharedBuckets(redis, services.buckets, limit_keys(settings)).run)
             loops.append(partial(places.run, services.connection_slots.device_slots))
         if role is not Role.WORKER:
@@ -245,11 +245,14 @@ def _open_mail(database: str, clock: Clock) -> AbstractAsyncContextManager[MailS
 
 
 @asynccontextmanager
-async def _open_redis(settings: Settings) -> AsyncIterator[Redis]:
-    """Redis, or the same inside this process: one-shots and limits run the same scripts."""
-    redis = connect_redis(settings.redis_url.get_secret_value()) if settings.redis_url else FakeAsyncRedis()
+async def _open_redis(settings: Settings) -> AsyncIterator[RedisGuard | None]:
+    """Yields None for a node that runs alone."""
+    if settings.redis_url is None:
+        yield None
+        return
+    redis = connect_redis(settings.redis_url.get_secret_value())
     try:
-        yield redis
+        yield RedisGuard(redis)
     finally:
         await redis.aclose()
 
@@ -272,7 +275,13 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         devices=OwnDevices(TortoiseDevices(), shared.revocations, shared.clock),
         push=push,
         linking=Linking(TortoiseLinks(), shared.pins, shared.limiter, shared.tokens, shared.settings.max_devices),
-        prekeys=Prekeys(TortoisePrekeys(), shared.limiter, shared.clock, shared.notices, shared.claim_ledger),
+        prekeys=Prekeys(
+            TortoisePrekeys(),
+            limiter=shared.limiter,
+            clock=shared.clock,
+            listener=shared.notices,
+            restore_guard=shared.claim_ledger,
+        ),
         claim_ledger=shared.claim_ledger,
         contacts=_contacts(shared),
         attachments=_attachments(shared),
@@ -302,8 +311,15 @@ def _connection_slots(shared: SharedServices) -> ConnectionSlots:
 
 
 def _deletion(shared: SharedServices) -> Deletion:
-    proofs = DeletionProofs(shared.one_time_codes, shared.pins, shared.pepper)
-    return Deletion(TortoiseDeletion(), TortoiseAccounts(), proofs, shared.revocations, shared.clock)
+    return Deletion(
+        TortoiseDeletion(),
+        accounts=TortoiseAccounts(),
+        codes=shared.one_time_codes,
+        pins=shared.pins,
+        pepper=shared.pepper,
+        revocations=shared.revocations,
+        clock=shared.clock,
+    )
 
 
 def _exports(shared: SharedServices) -> Exports:
@@ -343,9 +359,11 @@ def _contacts(shared: SharedServices) -> ContactServices:
 
 
 def _attachments(shared: SharedServices) -> AttachmentServices:
-    keeping = build_attachment_storage(shared.settings, shared.clock)
-    upkeep = AttachmentUpkeep(TortoiseAttachmentUpkeep(), keeping.parts, shared.clock)
-    return AttachmentServices(service=Attachments(keeping, shared.limiter), upkeep=upkeep)
+    parts, limits = build_part_store(shared.settings), attachment_limits(shared.settings)
+    return AttachmentServices(
+        service=Attachments(TortoiseAttachments(), parts, limits=limits, limiter=shared.limiter, clock=shared.clock),
+        upkeep=AttachmentUpkeep(TortoiseAttachmentUpkeep(), parts, shared.clock),
+    )
 
 
 def _idle_devices(shared: SharedServices) -> IdleDevices:
@@ -358,16 +376,16 @@ def _usernames(shared: SharedServices) -> Usernames:
 
 
 def _remaining_quotas(shared: SharedServices, connection_slots: ConnectionSlots) -> RemainingQuotas:
-    counters = QuotaSources(
-        TortoiseAccounts(),
-        _usernames(shared),
-        shared.one_time_codes,
-        shared.pins,
-        shared.limiter,
-        shared.buckets,
-        connection_slots,
+    return RemainingQuotas(
+        shared.quotas,
+        accounts=TortoiseAccounts(),
+        usernames=_usernames(shared),
+        codes=shared.one_time_codes,
+        pins=shared.pins,
+        shared=shared.limiter,
+        buckets=shared.buckets,
+        sockets=connection_slots,
     )
-    return RemainingQuotas(shared.quotas, counters)
 
 
 def _secret_reloader(shared: SharedServices) -> SecretReloader:
@@ -383,8 +401,14 @@ def _registration(shared: SharedServices) -> Registration:
 
 
 def _own_pin(shared: SharedServices) -> OwnPin:
-    means = PinDependencies(TortoisePins(), TortoiseAccounts(), shared.one_time_codes, shared.pepper, shared.clock)
-    return OwnPin(shared.pins, means)
+    return OwnPin(
+        shared.pins,
+        store=TortoisePins(),
+        accounts=TortoiseAccounts(),
+        codes=shared.one_time_codes,
+        pepper=shared.pepper,
+        clock=shared.clock,
+    )
 
 
 def _signup_guard(shared: SharedServices) -> SignupGuard:
@@ -397,7 +421,8 @@ def _signup_guard(shared: SharedServices) -> SignupGuard:
 
 
 def _sessions(shared: SharedServices) -> Sessions:
-    tickets = RedisTickets(shared.infrastructure.redis)
+    redis = shared.infrastructure.redis
+    tickets = InProcessTickets(shared.clock) if redis is None else RedisTickets(redis)
     return Sessions(TortoiseSessions(), tickets, shared.tokens, shared.device_statuses, shared.revocations)
 
 

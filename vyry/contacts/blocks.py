@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from vyry.accounts.account import Caller
+from vyry.accounts.account import AccountListener, Caller
 from vyry.clock import Clock
-from vyry.contacts.friends import RelationshipListener
 from vyry.errors import InvalidRequest
 from vyry.kernel.ids import ConversationId, UserId
 
@@ -55,12 +54,16 @@ class BlockStore(Protocol):
         ...
 
 
-class BlockListener(RelationshipListener, Protocol):
-    """Hears of changed conversations, too."""
+class ConversationListener(Protocol):
+    """Is notified when a conversation changes, so that all nodes drop what they have cached of it. Best effort, never raises."""
 
     async def conversations_changed(self, ids: Collection[ConversationId]) -> None:
-        """These have another version."""
+        """These conversations have a new version."""
         ...
+
+
+class BlockListener(AccountListener, ConversationListener, Protocol):
+    """Is notified of both: a block changes two accounts and their direct conversation."""
 
 
 class Blocks:

@@ -4,13 +4,13 @@ Of any number of requests, answers and blocks at once each happens before or aft
 beside it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Final, Protocol
 
-from vyry.accounts.account import Caller
+from vyry.accounts.account import AccountListener, Caller
 from vyry.clock import Clock
 from vyry.contacts.discovery import Person
 from vyry.errors import InvalidRequest
@@ -23,16 +23,6 @@ MAX_FRIENDS: Final = 5_000
 MAX_REQUESTS: Final = 1_000
 #: Why a conversation is not opened with somebody whose `messagesFrom` is friends.
 FRIENDS_ONLY: Final = "This person hears from friends only."
-
-
-class Relationship(Enum):
-    """What two people are to each other when one asks for friendship."""
-
-    #: They have nothing to do with each other.
-    STRANGERS = "strangers"
-    #: They talk, or one has asked already.
-    ACQUAINTED = "acquainted"
-    FRIENDS = "friends"
 
 
 class RequestDirection(Enum):
@@ -86,14 +76,17 @@ class RequestOutcome:
 class FriendStore(Protocol):
     """Where friendships and requests are kept. Everything between two people happens one after the other."""
 
-    async def relationship(self, asker: UserId, other: UserId) -> Relationship:
-        """What they are to each other. Raises NotFound when there is no account `other`, or one blocks the other."""
+    async def is_new_contact(self, asker: UserId, other: UserId) -> bool:
+        """Whether the two have no friendship, no direct conversation and no request in either direction.
+
+        Raises NotFound when there is no account `other`, or one blocks the other.
+        """
         ...
 
     async def send_request(self, asker: UserId, other: UserId, now: datetime) -> bool:
         """Note the request; if the other has asked too, or they are friends, they are friends: True. Asking again changes nothing.
 
-        Raises NotFound as `standing`, Forbidden where one of the two has as many requests or friends as one can have.
+        Raises NotFound as `is_new_contact`, Forbidden where one of the two has as many requests or friends as one can have.
         """
         ...
 
@@ -120,18 +113,10 @@ class FriendStore(Protocol):
         ...
 
 
-class RelationshipListener(Protocol):
-    """Hears, on every node, what must not be remembered any longer; best effort, within a second."""
-
-    async def accounts_changed(self, users: Collection[UserId]) -> None:
-        """What is between these people is not what it was."""
-        ...
-
-
 class Friends:
     """What a person may do about friends."""
 
-    def __init__(self, store: FriendStore, limiter: Limiter, clock: Clock, listener: RelationshipListener) -> None:
+    def __init__(self, store: FriendStore, limiter: Limiter, clock: Clock, listener: AccountListener) -> None:
         self._store = store
         self._limiter = limiter
         self._clock = clock
@@ -145,7 +130,7 @@ class Friends:
         if other == caller.user_id:
             raise InvalidRequest(fields=[{"field": "userId", "problem": "this is yourself"}])
         grants = []
-        if await self._store.relationship(caller.user_id, other) is Relationship.STRANGERS:
+        if await self._store.is_new_contact(caller.user_id, other):
             grants.append((NEW_CONTACTS.name, await self._limiter.consume(NEW_CONTACTS, str(caller.user_id))))
         are_friends = await self._store.send_request(caller.user_id, other, self._clock.now())
         if are_friends:

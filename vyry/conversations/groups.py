@@ -10,7 +10,15 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from vyry.clock import Clock
-from vyry.conversations.conversations import Conversation, ConversationKind, Member, OpenedConversation, Role
+from vyry.contacts.blocks import ConversationListener
+from vyry.conversations.conversations import (
+    Conversation,
+    ConversationKind,
+    ConversationSource,
+    Member,
+    OpenedConversation,
+    Role,
+)
 from vyry.errors import Forbidden, InvalidRequest, LastAdmin, NotFound, VersionMismatch
 from vyry.kernel.ids import ConversationId, UserId
 from vyry.limits import CONVERSATION_CHANGES, GROUP_MEMBERS, GROUPS, NEW_CONTACTS, Grant, Limiter
@@ -55,12 +63,8 @@ class MemberPage:
     next_cursor: UserId | None
 
 
-class GroupStore(Protocol):
-    """Where groups are kept, and what their members are told of."""
-
-    async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
-        """Those of these conversations that exist."""
-        ...
+class GroupStore(ConversationSource, Protocol):
+    """Where groups are kept. Every change notifies the members."""
 
     async def create(
         self,
@@ -90,14 +94,6 @@ class GroupStore(Protocol):
 
     async def load_candidates(self, adder: UserId, users: Collection[UserId]) -> dict[UserId, MemberCandidate]:
         """How these people stand to somebody. To whom one of them is unknown, or blocks them, for them that one is absent."""
-        ...
-
-
-class ConversationListener(Protocol):
-    """Who hears of changes."""
-
-    async def conversations_changed(self, ids: Collection[ConversationId]) -> None:
-        """Have all nodes forget what they remember of these. A hint: never raises."""
         ...
 
 

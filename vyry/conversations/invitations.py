@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from vyry.clock import Clock
+from vyry.contacts.blocks import ConversationListener
 from vyry.contacts.discovery import Person
 from vyry.conversations.conversations import Conversation
-from vyry.conversations.groups import ConversationListener
 from vyry.kernel.ids import ConversationId, UserId
 
 

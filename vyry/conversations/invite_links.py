@@ -4,13 +4,14 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Final, Protocol
 from uuid import UUID
 
+from vyry.accounts.tokens import hash_token
 from vyry.clock import Clock
+from vyry.contacts.blocks import ConversationListener
 from vyry.conversations.conversations import Conversation
-from vyry.conversations.groups import MAX_MEMBERS, ConversationListener, add_members
+from vyry.conversations.groups import MAX_MEMBERS, add_members
 from vyry.errors import Forbidden
 from vyry.kernel.ids import ConversationId, UserId, new_id
 
@@ -87,7 +88,7 @@ class InviteLinks:
         """A new invite and its token, which is told this once. Raises NotFound, Forbidden."""
         token, now = secrets.token_urlsafe(_TOKEN_BYTES), self._clock.now()
         invite = InviteLink(new_id(), conversation_id, maker, terms.max_uses, 0, now, now + terms.lifetime)
-        await self._store.create(invite, _hashed(token))
+        await self._store.create(invite, hash_token(token))
         return invite, token
 
     async def list(
@@ -104,7 +105,7 @@ class InviteLinks:
 
     async def join(self, user: UserId, token: str) -> Conversation:
         """Become a member by an invite. Raises NotFound, Forbidden."""
-        joined = await self._store.join(user, _hashed(token), self._clock.now())
+        joined = await self._store.join(user, hash_token(token), self._clock.now())
         await self._listener.conversations_changed([joined.conversation_id])
         return joined
 
@@ -115,7 +116,3 @@ def join_by_link(conversation: Conversation, user: UserId, now: datetime) -> Con
     if len(grown.members) > MAX_MEMBERS:
         raise Forbidden("The group is full.")
     return grown
-
-
-def _hashed(token: str) -> str:
-    return sha256(token.encode()).hexdigest()

@@ -8,15 +8,14 @@ is not part of it hears what is said of a link that does not exist. Everything e
 import asyncio
 import hmac
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from vyry.accounts.account import Caller, Platform
-from vyry.accounts.registration import network_prefix
+from vyry.accounts.pin import PinGuard
 from vyry.accounts.signup import FIRST_GENERATION, NewSession
 from vyry.accounts.tokens import Tokens, hash_token
 from vyry.devices.key_validation import check_upload
@@ -36,21 +35,14 @@ from vyry.devices.links import (
 )
 from vyry.errors import NotFound
 from vyry.kernel.ids import MailboxId, new_id
-from vyry.limits import KEYS, LINK_SESSIONS, Grant, Limiter, network_key
+from vyry.kernel.lru_cache import LruCache
+from vyry.limits import KEYS, LINK_SESSIONS, Grant, Limiter, network_key, network_prefix
 
 
 #: A request that waits looks this often whether its client is still there.
 CONNECTION_CHECK_SECONDS: Final = 1.0
 #: So many links are remembered with what was said of them last.
 _REMEMBERED: Final = 10_000
-
-
-class PinGuard(Protocol):
-    """The second thing that its owner knows."""
-
-    async def require(self, caller: Caller, pin: str | None) -> None:
-        """Refuse unless the account has no PIN or this is it. Raises InvalidPin, PinLocked, Unavailable."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +85,7 @@ class Linking:
         self._tokens = tokens
         self._max_devices = max_devices
         self._watcher = LinkWatcher(store, tokens.clock)
-        self._last_reported: OrderedDict[UUID, LinkStatus] = OrderedDict()
+        self._last_reported: LruCache[UUID, LinkStatus] = LruCache(_REMEMBERED)
 
     async def run(self) -> None:
         """Look for those who wait, until cancelled."""
@@ -120,7 +112,7 @@ class Linking:
             news = await self._build_update(
                 question, waiting.state, can_take=question.is_connected() and not waiting.is_displaced
             )
-        self._record_reported(question.link_id, news.status)
+        self._last_reported.put(question.link_id, news.status)
         return news
 
     async def scan(self, caller: Caller, link_id: UUID, public_key: bytes) -> ScannedLink:
@@ -175,7 +167,7 @@ class Linking:
         """Until there is news, nobody waits any more, or the time is over."""
         loop = asyncio.get_running_loop()
         until = loop.time() + question.wait_seconds
-        said = self._last_reported.get(question.link_id, LinkStatus.WAITING)
+        said = self._last_reported.get(question.link_id) or LinkStatus.WAITING
         while (state := waiting.state) is not None and state.status is said and state.status in PENDING:
             left = until - loop.time()
             if left <= 0 or waiting.is_displaced or not question.is_connected():
@@ -195,12 +187,6 @@ class Linking:
             # Told as news only with what belongs to it: whoever asks next gets both, or hears that the link has ended.
             return LinkUpdate(LinkStatus.SCANNED, state.approver_public_key)
         return LinkUpdate(LinkStatus.APPROVED, state.approver_public_key, provisioning, token)
-
-    def _record_reported(self, link_id: UUID, status: LinkStatus) -> None:
-        self._last_reported[link_id] = status
-        self._last_reported.move_to_end(link_id)
-        while len(self._last_reported) > _REMEMBERED:
-            self._last_reported.popitem(last=False)
 
     def _now(self) -> datetime:
         return self._tokens.clock.now()

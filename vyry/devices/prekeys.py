@@ -122,33 +122,23 @@ class RestoreGuard(Protocol):
         ...
 
 
-class NoRestoreGuard:
-    """For a directory of which there are no copies."""
-
-    async def begin_claim(self) -> int:
-        """It is as it was."""
-        return 0
-
-    async def confirm_claim(self, begun: int) -> None:
-        """Nothing can be put back."""
-
-
 class Prekeys:
     """What a device may do with keys."""
 
     def __init__(
         self,
         store: PrekeyStore,
+        *,
         limiter: Limiter,
         clock: Clock,
-        low: LowPrekeyListener,
-        ledger: RestoreGuard | None = None,
+        listener: LowPrekeyListener,
+        restore_guard: RestoreGuard,
     ) -> None:
         self._store = store
         self._limiter = limiter
         self._clock = clock
-        self._low_listener = low
-        self._restore_guard = ledger or NoRestoreGuard()
+        self._listener = listener
+        self._restore_guard = restore_guard
 
     async def consume_upload_quota(self, caller: Caller) -> Grant:
         """Count an upload before anything of it is read or verified. Raises RateLimited."""
@@ -198,7 +188,7 @@ class Prekeys:
         if any(bundle.one_time or not bundle.is_last_resort for bundle in claimed.bundles):
             await self._restore_guard.confirm_claim(begun)
         if claimed.low_counts:
-            await self._low_listener.prekeys_low(claimed.low_counts)
+            await self._listener.prekeys_low(claimed.low_counts)
         return claimed, [(CLAIM_TARGET.name, own), *share]
 
     async def _consume_claim_quotas(

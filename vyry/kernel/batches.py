@@ -1,12 +1,15 @@
-"""Splits a sequence into parts of a limited size."""
+"""Splitting what is too much for one request."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 
-Item = TypeVar("Item")
+_T = TypeVar("_T")
 
 
-def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    """The items in order, at most `size` in each part; nothing for an empty sequence."""
-    return (items[start : start + size] for start in range(0, len(items), size))
+def batched(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:
+    """The items in tuples of `size`, the last one shorter: `itertools.batched`, which Python 3.11 does not have."""
+    rest = iter(items)
+    while batch := tuple(islice(rest, size)):
+        yield batch

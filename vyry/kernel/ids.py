@@ -4,10 +4,11 @@ Ids made by the node are UUIDs of version 7 (RFC 9562); a `MailboxKey` is the na
 """
 
 import secrets
-import time
 from dataclasses import dataclass
 from typing import NewType
 from uuid import UUID
+
+from vyry.kernel.time import now_milliseconds
 
 
 UserId = NewType("UserId", UUID)
@@ -37,7 +38,7 @@ class DeviceAddress:
 def new_id(now_ms: int | None = None) -> UUID:
     """A fresh UUID of version 7: 48 bits of milliseconds (the system's clock unless `now_ms` is given), 74 random bits."""
     bits = secrets.randbits(74)
-    now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    now_ms = now_milliseconds() if now_ms is None else now_ms
     return UUID(int=_uuid7(now_ms, bits >> 62, bits & _LOW_62))
 
 

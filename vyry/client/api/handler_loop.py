@@ -24,7 +24,7 @@ from vyry.client.store.events import Event
 from vyry.client.store.journal import DeadLetterEvents, Journal
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
-from vyry.kernel.jitter import jittered
+from vyry.kernel.backoff import jittered
 
 
 #: How often an event is given to a handler that fails.
@@ -165,7 +165,7 @@ class HandlerLoop:
             else:
                 self._dead_letters.record_success(event.number)
                 return True
-            if await self._wait_or_stop(jittered(wait)):
+            if await self._wait_or_stop(jittered(wait, 0.5, 1.5)):
                 return False
             wait = min(wait * 2, _LONGEST_WAIT)
 

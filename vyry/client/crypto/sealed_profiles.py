@@ -16,7 +16,7 @@ from vyry.client.store.outgoing import RECIPIENTS_PER_POST, Outgoing, SendQueue
 from vyry.client.store.packing import pack
 from vyry.client.store.store import Store
 from vyry.kernel.base64_text import encode_base64
-from vyry.kernel.batches import batches
+from vyry.kernel.batches import batched
 from vyry.kernel.display_text import InvalidText, clean_line, validate_line
 from vyry.kernel.ids import new_id
 from vyry.signal_protocol.blobs import BlobKind, open_blob, seal_blob
@@ -87,7 +87,7 @@ class ProfileKeySender:
         with suppress(Refused):
             missing = await self._missing_recipients(conversation_id)
             with self._store.transaction():
-                for people in batches(list(missing), RECIPIENTS_PER_POST):
+                for people in batched(missing, RECIPIENTS_PER_POST):
                     self._queue.add(self._key_for(conversation_id, people))
                 for person, devices in missing.items():
                     self._store.put(kinds.PROFILE_KEY_SENT, str(person), devices)

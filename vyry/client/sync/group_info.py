@@ -22,7 +22,7 @@ from vyry.client.store.store import Store
 from vyry.client.transport.rest import Body, RestClient, rate_limit_as_unreachable
 from vyry.client.transport.validation import INVALID_SHAPE, read_uuid
 from vyry.kernel.base64_text import encode_base64
-from vyry.kernel.batches import batches
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import new_id
 from vyry.signal_protocol.blobs import BlobKind, seal_blob
 from vyry.signal_protocol.contents import Content
@@ -140,7 +140,7 @@ class GroupInfo:
         fields = {"groupKey": encode_base64(key.key), "generation": key.generation}
         content = Content("groupKey", new_id(self._now()), self._now(), conversation_id, fields)
         # Without other members the key goes to the account's other devices alone.
-        for some in list(batches(people, RECIPIENTS_PER_POST)) or [()]:
+        for some in list(batched(people, RECIPIENTS_PER_POST)) or [()]:
             self._queue.add(Outgoing.to_people(content, self._now(), some, with_own_devices=True))
         updated = replace(key, told=tuple(dict.fromkeys((*key.told, *people))))
         self.keys.save_own(conversation_id, updated)

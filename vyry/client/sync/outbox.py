@@ -28,7 +28,7 @@ from vyry.client.sync.content_processor import ContentProcessor, queue_receipt
 from vyry.client.sync.pending_decisions import ChangedKeyPolicy
 from vyry.client.sync.receipt_policy import ReceiptPolicy, ReceiptSettings
 from vyry.client.transport.rest import RestClient, rate_limit_as_unreachable
-from vyry.kernel.batches import batches
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.frame import pad
@@ -107,7 +107,7 @@ class Outbox:
             for each in newly_read:
                 processor.start_timer(each.id, each.sender_id, now)
                 queue_receipt(self._store, conversation_id, each.sender_id, each.id, kinds.READ_RECEIPTS_DUE)
-            for some in batches(newly_read, _TARGETS_PER_RECEIPT):
+            for some in batched(newly_read, _TARGETS_PER_RECEIPT):
                 sync = {"sync": {"read": [each.as_json() for each in some]}}
                 content = Content("sync", new_id(now), now, conversation_id, sync)
                 self._queue.add(Outgoing.to_own_devices(content, now))
@@ -251,7 +251,7 @@ class Outbox:
                 is_allowed = settings.delivery_receipts and self.receipt_policy.allows_delivery_receipt(
                     settings, conversation_id, person
                 )
-            for some in batches(targets, _TARGETS_PER_RECEIPT) if is_allowed and person not in settings.blocked else ():
+            for some in batched(targets, _TARGETS_PER_RECEIPT) if is_allowed and person not in settings.blocked else ():
                 fields: dict[str, Any] = {"state": state, "targets": [str(each) for each in some]}
                 content = Content("receipt", new_id(self._now()), self._now(), conversation_id, fields)
                 self._queue.add(Outgoing.to_people(content, self._now(), (person,)))

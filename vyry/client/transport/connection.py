@@ -18,7 +18,8 @@ from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPag
 from vyry.client.transport.live_signals import LiveSignals
 from vyry.client.transport.rest import RestClient
 from vyry.client.transport.validation import read_entry, read_object, read_position, read_text, read_uuid
-from vyry.kernel.jitter import jittered
+from vyry.kernel.backoff import jittered
+from vyry.kernel.sizes import MAX_FRAME_BYTES
 
 
 FIRST_WAIT: Final = 0.2
@@ -30,7 +31,6 @@ CONNECT_SECONDS: Final = 30.0
 #: Seconds between pings: the node closes after 30 s of silence, which a page on a slow line may take.
 _PING_SECONDS: Final = 10.0
 _LOG: Final = logging.getLogger("vyry.client")
-_FRAME_BYTES: Final = 256 << 10
 _TOKEN_ENDED: Final = 4401
 _CLOSED_TYPES: Final = (
     aiohttp.WSMsgType.CLOSE,
@@ -84,7 +84,7 @@ class Connection:
             if code == _TOKEN_ENDED:
                 with suppress(Unreachable):
                     await self._rest.renew_token(token)
-            await asyncio.sleep(jittered(wait))
+            await asyncio.sleep(jittered(wait, 0.5, 1.5))
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _run_connection(self, token: str) -> int:
@@ -94,7 +94,7 @@ class Connection:
                 f"{self._rest.url}/api/v1/ws",
                 headers={"Authorization": f"Bearer {token}"},
                 protocols=["vyry.v1.msgpack"],
-                max_msg_size=_FRAME_BYTES + 1,
+                max_msg_size=MAX_FRAME_BYTES + 1,
                 heartbeat=HEARTBEAT_SECONDS,
             )
         self._socket = socket

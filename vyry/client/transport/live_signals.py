@@ -10,7 +10,7 @@ from uuid import UUID
 from vyry.client.errors import ClientError
 from vyry.client.store.events import Event, Presence, Typing
 from vyry.client.transport.validation import INVALID_SHAPE, read_device_id, read_uuid
-from vyry.kernel.batches import batches
+from vyry.kernel.batches import batched
 
 
 #: Accounts in one frame, and in all (docs/protocol.md, "Presence").
@@ -90,7 +90,7 @@ class LiveSignals:
         self._event_ready.set()
 
     async def _send_watch(self, name: str, people: Sequence[UUID]) -> None:
-        for some in batches(people, _IDS_PER_FRAME):
+        for some in batched(people, _IDS_PER_FRAME):
             await self._send(name, {"userIds": [str(each) for each in some]})
 
     async def _send(self, name: str, payload: dict[str, Any]) -> None:

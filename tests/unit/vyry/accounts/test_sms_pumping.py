@@ -107,6 +107,6 @@ async def test_without_prefix_and_breaker_the_botnet_would_drain_the_cap() -> No
     with capture_logs() as logs:
         await trace.live("2609712")
 
-    assert [line["event"] for line in logs] == ["sending paused"]
+    assert [line["event"] for line in logs] == ["otp_sending_paused"]
     assert trace.spent == CAP
     assert trace.served < 0.99 * trace.people

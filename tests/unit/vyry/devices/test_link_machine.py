@@ -62,7 +62,7 @@ class ForgetsTheTime(MemoryLinks):
 
 
 class ForgetsTheLimit(MemoryLinks):
-    def _room(self, user_id: UUID, most: int) -> set[int]:
+    def _live_device_ids(self, user_id: UUID, most: int) -> set[int]:
         return super()._live_device_ids(user_id, most + 1)  # type: ignore[arg-type]
 
 
@@ -71,7 +71,7 @@ class ForgetsTheLimit(MemoryLinks):
 )
 def test_the_machine_finds_each_planted_bug(broken: type[MemoryLinks]) -> None:
     class OverBroken(LinkMachine):
-        def change(self, room: LinkHarness) -> None:
+        def plant_bug(self, room: LinkHarness) -> None:
             ledger, people = room.links._ledger, room.links._people  # type: ignore[attr-defined]
             room.links = broken(ledger, people)
 

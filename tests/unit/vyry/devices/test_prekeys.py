@@ -10,12 +10,13 @@ import pytest
 from tests.support.directory_harness import MemoryDirectory, make_upload
 from tests.unit.vyry.devices.test_key_suites import libsignal_upload, vyry_upload
 from vyry.accounts.account import Caller
+from vyry.clock import Clock
 from vyry.devices.keyset import HighestIds, KeyRefill, KeyState, OneTimePrekey, Suite
-from vyry.devices.prekeys import Prekeys
+from vyry.devices.prekeys import LowPrekeyListener, Prekeys, PrekeyStore, RestoreGuard
 from vyry.errors import InvalidKeys, NotFound, RateLimited, Unavailable
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import MailboxKey, UserId, new_id
-from vyry.limits import Grant, Quota
-from vyry.local_limits import LocalLimiter
+from vyry.limits import Grant, Limiter, Quota
 
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -32,16 +33,6 @@ class FrozenClock:
         return NOON
 
 
-class CountingLimiter:
-    """A limiter of this process behind the awaited protocol."""
-
-    def __init__(self) -> None:
-        self._local = LocalLimiter()
-
-    async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        return self._local.consume(quota, subject, cost)
-
-
 class UnavailableLimiter:
     """A limiter whose counts are out of reach."""
 
@@ -50,8 +41,18 @@ class UnavailableLimiter:
         raise Unavailable
 
 
-class FailingLedgerSeal:
-    """A ledger that finds, once a claim was committed, that the directory is an old copy."""
+class PassingRestoreGuard:
+    """A guard of a database that is never restored."""
+
+    async def begin_claim(self) -> int:
+        return 0
+
+    async def confirm_claim(self, begun: int) -> None:
+        """Pass."""
+
+
+class FailingRestoreGuard:
+    """A guard that finds, after a claim was committed, that the database was restored."""
 
     async def begin_claim(self) -> int:
         return 0
@@ -70,6 +71,24 @@ class RecordingListener:
         self.remaining |= remaining
 
 
+def build_prekeys(
+    store: PrekeyStore,
+    *,
+    limiter: Limiter | None = None,
+    clock: Clock | None = None,
+    listener: LowPrekeyListener | None = None,
+    restore_guard: RestoreGuard | None = None,
+) -> Prekeys:
+    """The service with fakes for what a test does not look at."""
+    return Prekeys(
+        store,
+        limiter=limiter or InProcessLimiter(),
+        clock=clock or FrozenClock(),
+        listener=listener or RecordingListener(),
+        restore_guard=restore_guard or PassingRestoreGuard(),
+    )
+
+
 @pytest.fixture
 def room() -> MemoryDirectory:
     return MemoryDirectory()
@@ -82,7 +101,7 @@ def told() -> RecordingListener:
 
 @pytest.fixture
 def prekeys(room: MemoryDirectory, told: RecordingListener) -> Prekeys:
-    return Prekeys(room.prekeys, CountingLimiter(), FrozenClock(), told)
+    return build_prekeys(room.prekeys, listener=told)
 
 
 @pytest.fixture
@@ -234,9 +253,7 @@ async def test_nothing_is_claimed_while_claims_cannot_be_counted(
     await room.prekeys.replace(bo, make_upload(), NOON)
 
     with pytest.raises(Unavailable):
-        await Prekeys(room.prekeys, UnavailableLimiter(), FrozenClock(), RecordingListener()).claim(
-            ann, bo.user_id, None
-        )
+        await build_prekeys(room.prekeys, limiter=UnavailableLimiter()).claim(ann, bo.user_id, None)
 
     state = await room.prekeys.state(bo.mailbox)
     assert state
@@ -245,7 +262,7 @@ async def test_nothing_is_claimed_while_claims_cannot_be_counted(
 
 async def test_nothing_is_answered_that_the_ledger_did_not_seal(room: MemoryDirectory, ann: Caller, bo: Caller) -> None:
     await room.prekeys.replace(bo, make_upload(), NOON)
-    prekeys = Prekeys(room.prekeys, CountingLimiter(), FrozenClock(), RecordingListener(), FailingLedgerSeal())
+    prekeys = build_prekeys(room.prekeys, restore_guard=FailingRestoreGuard())
 
     with pytest.raises(Unavailable):
         await prekeys.claim(ann, bo.user_id, None)

@@ -4,13 +4,13 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
+from tests.support.paths import ROOT
 from vyry.signal_protocol import refusals
 from vyry.signal_protocol.refusals import Refusal
 
 
-FOLDER = Path(__file__).parents[4] / "vyry" / "signal_protocol"
+FOLDER = ROOT / "vyry" / "signal_protocol"
 #: Runs vector files; has no real secrets.
 RUNNER = ("vectors.py", "vector_cases.py", "vector_values.py", "session_cases.py")
 #: Compared with == or !=: numbers, lengths, names, and values that are sent in clear.
