@@ -13,7 +13,7 @@ from tests.support.fake_node import open_fake_node
 from tests.support.protocol_devices import ProtocolDevice
 from vyry.client.api.client import Client, Profile
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
+from vyry.client.crypto.peers import OwnSenderKeys
 from vyry.client.crypto.prekey_publisher import PrekeyPublisher
 from vyry.client.store import kinds
 from vyry.client.store.events import Lost
