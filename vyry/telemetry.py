@@ -62,7 +62,9 @@ OTP_REFUSED: Final = Counter("vyry_otp_refused", "One-time codes refused by a ra
 OTP_GUESSES: Final = Counter("vyry_otp_guesses", "Guesses at one-time codes: right or wrong.", ["outcome"])
 ATTACHMENT_BYTES: Final = Counter("vyry_attachment_bytes", "Bytes of attachments that went in or out.", ["direction"])
 ATTACHMENTS_CLEARED: Final = Counter(
-    "vyry_attachments_cleared", "Attachments whose bytes were removed: expired (over), or orphaned without a row (stray).", ["reason"]
+    "vyry_attachments_cleared",
+    "Attachments whose bytes were removed: expired (over), or orphaned without a row (stray).",
+    ["reason"],
 )
 PUSHED: Final = Counter(
     "vyry_push", "Tries to wake a device by push: sent, gone, refused, later, busy, or closed.", ["kind", "outcome"]

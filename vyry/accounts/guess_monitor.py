@@ -32,7 +32,9 @@ class GuessMonitor:
         wrong = sum(not each for _, each in self._recent)
         is_alarming = len(self._recent) >= MIN_GUESSES and wrong * 2 > len(self._recent)
         if is_alarming and not self._is_alarmed:
-            log.warning("otp_guessing_detected", count=len(self._recent), failures=wrong, seconds=MONITOR_WINDOW.total_seconds())
+            log.warning(
+                "otp_guessing_detected", count=len(self._recent), failures=wrong, seconds=MONITOR_WINDOW.total_seconds()
+            )
         elif self._is_alarmed and wrong * 3 < len(self._recent):
             log.info("otp_guessing_ended", count=len(self._recent), failures=wrong)
             self._is_alarmed = False

@@ -222,7 +222,7 @@ def test_points_of_small_order_and_strange_spellings_are_refused(u: int, problem
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (with_identity(dh_key=bytes(32)), "identityDhKey: suite libsignal has none"),
+        (with_identity(dh_key=bytes(32)), "identityDhKey: suite libsignal has no identityDhKey"),
         (with_identity(key=bytes([6, *range(32)])), "identityKey: the first byte must be 05"),
         (with_identity(key=b"\5" + little(9 + (1 << 255))), "identityKey: not a canonical"),
         (with_one_time(1, key=bytes([4, *range(32)])), "oneTimePrekeys.0.key: the first byte must be 05"),

@@ -153,7 +153,7 @@ async def test_keys_are_added_under_the_identity_of_the_device(prekeys: Prekeys,
 
 
 async def test_there_must_be_a_set_to_add_to(prekeys: Prekeys, bo: Caller) -> None:
-    with pytest.raises(InvalidKeys, match="no set to add to"):
+    with pytest.raises(InvalidKeys, match="no keys yet"):
         await prekeys.refill(bo, KeyRefill())
 
     assert await prekeys.state(bo) == KeyState()
