@@ -1,4 +1,4 @@
-"""What every key directory promises: see PrekeyStore."""
+"""Contract of PrekeyStore."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -359,7 +359,7 @@ async def test_nothing_is_given_twice_while_the_set_is_replaced(room: DirectoryH
 
 
 async def replace_often(room: DirectoryHarness, owner: Caller) -> None:
-    """A whole new set under the same ids, time and again; refused where one of them was handed out meanwhile."""
+    """Upload complete sets with overlapping ids, repeatedly; a set with a claimed id is refused."""
     for lowest in range(1, 60):
         with suppress(InvalidKeys):
             await room.prekeys.replace(owner, make_upload(range(lowest, 101), range(lowest, 101)), NOON)

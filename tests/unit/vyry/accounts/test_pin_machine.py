@@ -1,4 +1,4 @@
-"""The PIN machine, and the proof that it bites: each planted bug is found."""
+"""The PIN state machine finds each planted bug."""
 
 from datetime import date, datetime
 from typing import Any

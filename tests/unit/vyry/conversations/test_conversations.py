@@ -1,4 +1,4 @@
-"""Who may open, see and list conversations."""
+"""Opening, reading and listing conversations."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The link machine over memory and SQLite, and the proof that it bites: each planted bug is found."""
+"""The link state machine over memory and SQLite finds each planted bug."""
 
 import shutil
 from datetime import datetime
