@@ -45,14 +45,12 @@ class SocketHub:
         self.delivery = DeliveryLoop(timeouts.slow_reader)
         self.collector = Collector(services.mail_store, self._sessions)
         self.revocation = RevokedSocketCloser(services, self._open_sockets.keys(), self.delivery)
-        self.hints = HintDispatcher(self._sessions, self.collector, self.delivery, services.notifier, services.signals)
+        self.hints = HintDispatcher(self._sessions, self.collector, self.delivery, services.signals)
 
     @asynccontextmanager
     async def run_loops(self) -> AsyncIterator[None]:
         """Serve for as long as the context is open."""
-        self.services.router.set_local_sockets(self.hints)
-        self.services.notifier.set_listener(self.hints)
-        self.services.depositor.set_listener(self.hints.on_deposited)
+        self.services.sockets.attach(self.hints)
         async with asyncio.TaskGroup() as tasks:
             loops = [
                 tasks.create_task(loop())
