@@ -4,7 +4,6 @@ Whatever the stream layer does, an envelope without a number is found here after
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Final, Never
 
 from vyry.clock import Clock
 from vyry.errors import Unavailable
+from vyry.kernel.backoff import jittered
 from vyry.mail.routing import DepositQueue
 from vyry.mail.store import OUTCOME_DAYS, MailUpkeep
 from vyry.outage import OutageTracker
@@ -75,7 +75,7 @@ class Sweeper:
 
     async def _repeat(self, chore: PeriodicTask, at_once: asyncio.Event) -> Never:
         while True:
-            wait = chore.seconds * (0.75 + secrets.randbelow(500) / 1000)
+            wait = jittered(chore.seconds, 0.75, 1.25)
             try:
                 while await chore.run_batch() >= MAX_BATCH:
                     pass

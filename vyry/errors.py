@@ -1,4 +1,4 @@
-"""Every refusal Vyry can utter: a code word and what belongs to it. The HTTP status is the web's business (web/errors.py).
+"""Every refusal Vyry can utter: a code word and what belongs to it. The HTTP status is the web's business (web/wire/errors.py).
 
 A class's docstring is its text for people; `problem` says more about this one case. Neither ever holds a secret.
 `members` are the code's own extra members of the error body, named as on the wire (api.md section 1).

@@ -15,7 +15,7 @@ from tests.support.node_server import NodeBackends, NodeServer, open_node_server
 from tests.support.rest_device import Device, RequestRefused
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import NoSockets
-from web.live.timeouts import SOCKET_TIMEOUTS, SocketTimeouts
+from web.live.hub import SOCKET_TIMEOUTS, SocketTimeouts
 
 
 Opener = Callable[[SocketTimeouts], AbstractAsyncContextManager[NodeServer]]

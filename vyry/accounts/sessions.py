@@ -6,7 +6,6 @@ exception is a client whose answer got lost: it repeats its attempt under the sa
 
 import secrets
 import struct
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -19,6 +18,7 @@ from vyry.accounts.tokens import LEEWAY, Claims, TokenPair, Tokens, hash_token
 from vyry.clock import JUMP_THRESHOLD
 from vyry.errors import InvalidToken
 from vyry.kernel.ids import UserId
+from vyry.kernel.lru_cache import LruCache
 from vyry.kernel.time import from_milliseconds, to_milliseconds
 
 
@@ -108,7 +108,7 @@ class Sessions:
         self._tokens = tokens
         self._device_statuses = standings
         self._revocations = endings
-        self._verified: OrderedDict[bytes, Claims] = OrderedDict()
+        self._verified: LruCache[bytes, Claims] = LruCache(REMEMBERED)
 
     async def authenticate(self, token: str) -> Caller:
         """Who this access token speaks for. An ended device or family is refused within a second. Raises InvalidToken, Unavailable."""
@@ -166,11 +166,8 @@ class Sessions:
         key = sha256(token.encode("utf-8", "surrogatepass")).digest()
         claims = self._verified.get(key)
         if claims is None:
-            claims = self._verified[key] = self._tokens.verify(token)
-            if len(self._verified) > REMEMBERED:
-                self._verified.popitem(last=False)
-        else:
-            self._verified.move_to_end(key)
+            claims = self._tokens.verify(token)
+            self._verified.put(key, claims)
         return claims
 
     async def _authenticate_claims(self, claims: Claims) -> Caller:

@@ -44,7 +44,7 @@ from vyry.conversations.conversations import CachedConversations, Conversations
 from vyry.conversations.groups import Groups
 from vyry.conversations.invitations import Invitations
 from vyry.conversations.invite_links import InviteLinks
-from vyry.delivery.sms.senders import webhook_key
+from vyry.delivery.webhook_signing import webhook_key
 from vyry.delivery.webhook_signup_guard import WebhookSignupGuard
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys

@@ -8,7 +8,6 @@ is not part of it hears what is said of a link that does not exist. Everything e
 import asyncio
 import hmac
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,6 +35,7 @@ from vyry.devices.links import (
 )
 from vyry.errors import NotFound
 from vyry.kernel.ids import MailboxId, new_id
+from vyry.kernel.lru_cache import LruCache
 from vyry.limits import KEYS, LINK_SESSIONS, Grant, Limiter, network_key, network_prefix
 
 
@@ -85,7 +85,7 @@ class Linking:
         self._tokens = tokens
         self._max_devices = max_devices
         self._watcher = LinkWatcher(store, tokens.clock)
-        self._last_reported: OrderedDict[UUID, LinkStatus] = OrderedDict()
+        self._last_reported: LruCache[UUID, LinkStatus] = LruCache(_REMEMBERED)
 
     async def run(self) -> None:
         """Look for those who wait, until cancelled."""
@@ -112,7 +112,7 @@ class Linking:
             news = await self._build_update(
                 question, waiting.state, can_take=question.is_connected() and not waiting.is_displaced
             )
-        self._record_reported(question.link_id, news.status)
+        self._last_reported.put(question.link_id, news.status)
         return news
 
     async def scan(self, caller: Caller, link_id: UUID, public_key: bytes) -> ScannedLink:
@@ -167,7 +167,7 @@ class Linking:
         """Until there is news, nobody waits any more, or the time is over."""
         loop = asyncio.get_running_loop()
         until = loop.time() + question.wait_seconds
-        said = self._last_reported.get(question.link_id, LinkStatus.WAITING)
+        said = self._last_reported.get(question.link_id) or LinkStatus.WAITING
         while (state := waiting.state) is not None and state.status is said and state.status in PENDING:
             left = until - loop.time()
             if left <= 0 or waiting.is_displaced or not question.is_connected():
@@ -187,12 +187,6 @@ class Linking:
             # Told as news only with what belongs to it: whoever asks next gets both, or hears that the link has ended.
             return LinkUpdate(LinkStatus.SCANNED, state.approver_public_key)
         return LinkUpdate(LinkStatus.APPROVED, state.approver_public_key, provisioning, token)
-
-    def _record_reported(self, link_id: UUID, status: LinkStatus) -> None:
-        self._last_reported[link_id] = status
-        self._last_reported.move_to_end(link_id)
-        while len(self._last_reported) > _REMEMBERED:
-            self._last_reported.popitem(last=False)
 
     def _now(self) -> datetime:
         return self._tokens.clock.now()

@@ -11,6 +11,7 @@ import orjson
 from vyry.clock import Clock
 from vyry.devices.keyset import HighestIds
 from vyry.errors import Unavailable
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey, MessageId, new_id
 from vyry.kernel.sizes import MAX_COPIES
 from vyry.kernel.time import to_milliseconds
@@ -70,11 +71,11 @@ class NoticePoster:
         await self._post_deferred()
         left: list[DeferredNotice] = []
         for notice in waiting:
-            for place in range(0, len(notice.mailboxes), MAX_COPIES):
-                message_id = notice.notice_id if not place else MessageId(uuid5(notice.notice_id, str(place)))
-                (stored,) = await self._post(
-                    [self._message(message_id, notice.mailboxes[place : place + MAX_COPIES], notice.body)]
+            for number, mailboxes in enumerate(batched(notice.mailboxes, MAX_COPIES)):
+                message_id = (
+                    MessageId(uuid5(notice.notice_id, str(number * MAX_COPIES))) if number else notice.notice_id
                 )
+                (stored,) = await self._post([self._message(message_id, mailboxes, notice.body)])
                 left += deferred_copies(notice.notice_id, notice.body, stored)
         if waiting:
             await self._outbox.complete([notice.notice_id for notice in waiting], left)

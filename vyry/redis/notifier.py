@@ -8,14 +8,14 @@ After every (re)connect the listener is told of a gap, and looks at the truth.
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Final, assert_never
 from uuid import UUID
 
 from redis.asyncio.client import PubSub
 
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import SESSION_ENDED, CacheTopic, NodeSockets
 from vyry.mail.work_record import pack
@@ -184,7 +184,7 @@ class RedisNotifier:
 
     async def _announce(self, held: Mapping[MailboxKey, int]) -> bool:
         """Say that this node holds these mailboxes; hear which of them are held by newer connections elsewhere. True, for Redis has answered."""
-        for part in _batches(held):
+        for part in batched(held, _BATCH):
             args: list[str | bytes | int] = [self._node, LEASE_SECONDS * 1000, channel_name("", self._prefix)]
             for mailbox in part:
                 args += (held[mailbox], Hint.displacement(held[mailbox], [mailbox]).pack())
@@ -197,10 +197,10 @@ class RedisNotifier:
     async def _publish(self, hint: Hint) -> tuple[set[MailboxKey], list[MailboxKey]]:
         """Tell whoever holds the mailboxes; answers those believed to be held, and those that could not be asked for."""
         held = self._held.keys() & hint.mailboxes
-        missed = []
+        missed: list[MailboxKey] = []
         if held:
             self._dispatch(Hint(hint.kind, hint.argument, set(held)))
-        for part in _batches([mailbox for mailbox in hint.mailboxes if mailbox not in held]):
+        for part in batched([mailbox for mailbox in hint.mailboxes if mailbox not in held], _BATCH):
             told = await self._guard.call(partial(self._publish_batch, hint, part))
             if told is None:
                 missed += part
@@ -208,7 +208,7 @@ class RedisNotifier:
                 held |= told
         return held, missed
 
-    async def _publish_batch(self, hint: Hint, part: list[MailboxKey]) -> set[MailboxKey]:
+    async def _publish_batch(self, hint: Hint, part: Sequence[MailboxKey]) -> set[MailboxKey]:
         args: list[str | bytes] = [
             channel_name("", self._prefix),
             hint.header(),
@@ -261,9 +261,3 @@ def new_node_name() -> str:
 def channel_name(node: str, prefix: str = "vyry") -> str:
     """The channel of the hints for this node."""
     return f"{prefix}:node:{node}"
-
-
-def _batches(mailboxes: Collection[MailboxKey]) -> Iterator[list[MailboxKey]]:
-    rest = iter(mailboxes)
-    while part := list(islice(rest, _BATCH)):
-        yield part

@@ -4,11 +4,12 @@ An account that is online has a hash: mailbox -> "connection:end of its lease", 
 node -> until when it wants to hear. Whatever changes how an account stands tells those nodes in the same step, and no others.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import UserId
 from vyry.redis.guard import RedisGuard
 from vyry.redis.hints import HintKind
@@ -17,7 +18,6 @@ from vyry.signals.presence import DeviceSocket, PresenceState, PresenceTiming
 
 #: Accounts of one call: two keys each, far below what Lua can unpack.
 _BATCH: Final = 250
-_T = TypeVar("_T")
 
 #: `ends` is when the last lease of an account ends, or 0. A lease that lasts for longer than any is one of before the clock was set back.
 _LUA_PRESENCE: Final = """
@@ -138,18 +138,18 @@ class RedisPresence:
         self._guard = guard
 
     async def acquire(self, seats: Collection[DeviceSocket]) -> None:
-        for part in _batches(list(seats)):
+        for part in batched(seats, _BATCH):
             keys, args = self._keys([seat.user_id for seat in part]), self._script_args(part)
             await self._guard.call(partial(self._take, keys=keys, args=args))
 
     async def release(self, seats: Collection[DeviceSocket]) -> None:
-        for part in _batches(list(seats)):
+        for part in batched(seats, _BATCH):
             keys, args = self._keys([seat.user_id for seat in part]), self._script_args(part)
             await self._guard.call(partial(self._leave, keys=keys, args=args))
 
     async def watch(self, users: Collection[UserId]) -> Mapping[UserId, PresenceState] | None:
         found: dict[UserId, PresenceState] = {}
-        for part in _batches(list(users)):
+        for part in batched(users, _BATCH):
             args: list[str | int] = [*self._pace, self._channel]
             answer = await self._guard.call(partial(self._watch, keys=self._keys(part), args=args))
             if answer is None:
@@ -159,7 +159,7 @@ class RedisPresence:
         return found
 
     async def unwatch(self, users: Collection[UserId]) -> None:
-        for part in _batches(list(users)):
+        for part in batched(users, _BATCH):
             keys = self._keys(part)[1::2]
             await self._guard.call(partial(self._unwatch, keys=keys, args=[self._channel]))
 
@@ -169,7 +169,3 @@ class RedisPresence:
     def _script_args(self, seats: Sequence[DeviceSocket]) -> list[str | int]:
         named = [(seat.mailbox, seat.connection, seat.user_id.hex) for seat in seats]
         return [*self._pace, *(each for one in named for each in one)]
-
-
-def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))

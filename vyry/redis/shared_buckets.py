@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from vyry.kernel.batches import batched
 from vyry.local_limits import BucketLimiter, Consumption
 from vyry.redis.guard import RedisGuard
 from vyry.redis.keys import RedisLimitKeys
@@ -56,8 +57,8 @@ class SharedBuckets:
     async def sync(self) -> int:
         """Add what this node consumed since the last call to the shared buckets, and take over their state; returns how many. Raises what the driver raises."""
         consumed = self._buckets.pop_consumed()
-        for start in range(0, len(consumed), _BATCH):
-            await self._merge_batch(consumed[start : start + _BATCH])
+        for part in batched(consumed, _BATCH):
+            await self._merge_batch(part)
         return len(consumed)
 
     async def _merge_batch(self, part: Sequence[Consumption]) -> None:

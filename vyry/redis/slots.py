@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
 from vyry.redis.guard import RedisGuard
 from vyry.redis.keys import RedisLimitKeys
@@ -121,9 +122,7 @@ class RedisConnectionSlots:
 
     async def renew(self, held: Iterable[tuple[SocketQuota, SlotOwner]]) -> None:
         """Renew these leases; while Redis is away, none."""
-        places = list(held)
-        for start in range(0, len(places), _BATCH):
-            part = places[start : start + _BATCH]
+        for part in batched(held, _BATCH):
             await self._guard.call(partial(self._renew_batch, part))
 
     async def _renew_batch(self, part: Sequence[tuple[SocketQuota, SlotOwner]]) -> None:

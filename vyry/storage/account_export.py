@@ -69,8 +69,8 @@ class TortoiseExportSource:
         self._receipts = Receipts(mail.upkeep, TortoiseReceipts())
 
     async def record_export(self, caller: Caller, now: datetime) -> None:
-        async with transaction() as inside:
-            await record_event(inside, AccountEvent(caller.user_id, "exported", now, caller.device_id))
+        async with transaction() as tx:
+            await record_event(tx, AccountEvent(caller.user_id, "exported", now, caller.device_id))
 
     async def pages(self, user_id: UserId, numbers: Collection[str]) -> AsyncIterator[Page]:
         async with database_guard():

@@ -73,9 +73,9 @@ class TortoiseAccountUpkeep:
         forget = (
             f"DELETE FROM device WHERE id IN ({old}) RETURNING mailbox"  # nosemgrep: sql-only-from-constants - a number
         )
-        async with transaction() as inside:
-            mailboxes = [row["mailbox"] for row in await fetch(inside, forget, before)]
-            await fetch(inside, "DELETE FROM mailbox WHERE id = ANY($1)", mailboxes)
+        async with transaction() as tx:
+            mailboxes = [row["mailbox"] for row in await fetch(tx, forget, before)]
+            await fetch(tx, "DELETE FROM mailbox WHERE id = ANY($1)", mailboxes)
         return len(mailboxes)
 
     async def clamp_future_dates(self, now: datetime, pin_lock: timedelta, *, is_sure: bool) -> int:

@@ -1,12 +1,12 @@
 """The table of limits in docs/protocol.md says what vyry/limits.py does."""
 
 import re
-from pathlib import Path
 
+from tests.support.paths import ROOT
 from vyry.limits import OTP_GUESSES, PIN_TRIES, QUOTAS, USERNAMES, Quota
 
 
-PROTOCOL = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 #: | `name` | counted for | windows | without Redis | remarks |
 ROW = re.compile(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| (database|closed|node) \| ([^|]+) \|$", re.MULTILINE)
 DAY, MIB = 86_400, 1 << 20

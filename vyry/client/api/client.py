@@ -14,9 +14,8 @@ import aiohttp
 from vyry.client.api.account import Account, Devices
 from vyry.client.api.conversations import Conversations
 from vyry.client.api.files import Files
-from vyry.client.api.groups import Groups
+from vyry.client.api.groups import Groups, Invitations
 from vyry.client.api.handler_loop import DeadLetters, HandlerLoop, StopSignal
-from vyry.client.api.invitations import Invitations
 from vyry.client.api.linking import Links, complete_link
 from vyry.client.api.messages import Messages
 from vyry.client.api.people import Friends, People
@@ -28,26 +27,26 @@ from vyry.client.crypto.identity_decisions import IdentityDecisions
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.sealed_profiles import Profiles
 from vyry.client.errors import Unreachable
+from vyry.client.store import kinds
 from vyry.client.store.events import Event, IdentityChanged, Target
 from vyry.client.store.journal import Journal
 from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage
-from vyry.client.store.outgoing import new_id
+from vyry.client.store.outgoing import UnsentMessages
 from vyry.client.store.profile import Profile, is_other_machine, record_machine
 from vyry.client.store.remembered_names import RememberedNames
 from vyry.client.store.store import Store
-from vyry.client.store.unsent_messages import UnsentMessages
-from vyry.client.sync.changed_key_policy import ChangedKeyPolicy, OnChangedKey
 from vyry.client.sync.group_info import GroupInfo
 from vyry.client.sync.inbox import Inbox
 from vyry.client.sync.key_maintenance import KeyMaintenance
 from vyry.client.sync.outbox import Outbox
-from vyry.client.sync.pending_decisions import KeyReminders
+from vyry.client.sync.pending_decisions import ChangedKeyPolicy, KeyReminders, OnChangedKey
 from vyry.client.sync.prefetch import Prefetcher
 from vyry.client.transport.connection import Connection, MailboxHandlers
 from vyry.client.transport.live_signals import LiveSignals, PresenceSubscriptions
 from vyry.client.transport.rest import RestClient, rate_limit_as_unreachable
 from vyry.client.transport.validation import read_device_id, read_uuid
 from vyry.client.transport.waits import DEFAULT_WAITS, ProgressTimer, Waits
+from vyry.kernel.ids import new_id
 from vyry.kernel.time import now_milliseconds
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.provisioning import Provisioning
@@ -301,7 +300,7 @@ class Client:
             if await self._policy.accept_changed():
                 self._outbox.release_held()
             await self._outbox.post_all()
-            if self._store.get("refill") is not None:
+            if self._store.get(kinds.REFILL) is not None:
                 await self._upkeep.refill_and_rotate()
 
     async def _maintenance_loop(self) -> None:

@@ -1,6 +1,5 @@
 """The mailbox as this device has seen it: numbers without a hole, each head made of the one before (docs/protocol.md, "Mailbox")."""
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from uuid import UUID
 import orjson
 
 from vyry.client.errors import ChainBroken
+from vyry.kernel.base64_text import decode_base64
 from vyry.kernel.chain import envelope_digest, first_head, next_head
 from vyry.kernel.time import to_milliseconds
 
@@ -82,12 +82,7 @@ def _lane_number(entry: Entry) -> int:
 
 def decode_bytes(value: str | bytes) -> bytes:
     """Bytes of the wire: base64 text in JSON, bin in MessagePack."""
-    return value if isinstance(value, bytes) else base64.b64decode(value, validate=True)
-
-
-def encode_base64(value: bytes) -> str:
-    """Bytes as JSON has them."""
-    return base64.b64encode(value).decode()
+    return value if isinstance(value, bytes) else decode_base64(value)
 
 
 def parse_timestamp(moment: str) -> int:

@@ -14,7 +14,7 @@ from vyry.errors import RateLimited
 from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import UserId
 from vyry.limits import EXPORT
-from web.wire.export import write_archive
+from web.wire.archive_writer import write_archive
 
 
 PROOF = {"proven_on": NOON.date()}

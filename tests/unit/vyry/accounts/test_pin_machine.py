@@ -61,11 +61,11 @@ def is_never_left(self: RegistrationLock, today: date) -> bool:
 @pytest.mark.parametrize(
     ("place", "name", "bug"),
     [
-        (MemoryPins, "take", takes_without_counting),
-        (MemoryPins, "take", locks_one_too_late),
-        (MemoryPins, "give_back", keeps_the_misses),
-        (RegistrationLock, "holds", never_holds),
-        (RegistrationLock, "is_left", is_never_left),
+        (MemoryPins, "count_try", takes_without_counting),
+        (MemoryPins, "count_try", locks_one_too_late),
+        (MemoryPins, "restore_tries", keeps_the_misses),
+        (RegistrationLock, "requires_pin", never_holds),
+        (RegistrationLock, "is_abandoned", is_never_left),
     ],
 )
 def test_a_planted_bug_is_found(place: type, name: str, bug: object, monkeypatch: pytest.MonkeyPatch) -> None:
