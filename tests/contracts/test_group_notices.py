@@ -19,7 +19,7 @@ from vyry.kernel.ids import ConversationId, DeviceId
 from vyry.kernel.sizes import MAX_COPIES
 from vyry.mail.draft import Draft, Sender
 from vyry.mail.posting import Accepted, Posting
-from vyry.mail.routing import Router
+from vyry.mail.routing import NodeSockets, Router
 from vyry.storage.account_deletion import TortoiseDeletion
 from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.groups import TortoiseGroups
@@ -138,10 +138,16 @@ class CachedPosting:
     """The posting service of one node, with its caches."""
 
     def __init__(self, room: MailStoreHarness) -> None:
-        lists, store = CachedDeviceLists(TortoiseDeviceLists()), TortoiseConversations()
-        router = Router(RecordingRouter(), RecordingRouter())
-        conversations = CachedConversations(store), store, TortoiseReceipts()
-        self.office = Posting(room.store, lists, conversations, router, room.clock)
+        store = TortoiseConversations()
+        self.office = Posting(
+            room.store,
+            device_lists=CachedDeviceLists(TortoiseDeviceLists()),
+            conversations=CachedConversations(store),
+            conversation_store=store,
+            receipts=TortoiseReceipts(),
+            router=Router(RecordingRouter(), depositor=RecordingRouter(), sockets=NodeSockets()),
+            clock=room.clock,
+        )
 
     async def post(self, sender: Person, body: Draft) -> Accepted | VyryError:
         """The outcome of the post."""

@@ -13,7 +13,7 @@ from vyry.kernel.backoff import jittered
 from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
 from vyry.signals.presence import DeviceSocket
-from vyry.signals.socket_quotas import ConnectionSlot
+from vyry.signals.socket_quotas import HELLO_TIMEOUT_SECONDS, ConnectionSlot
 from vyry.telemetry import SOCKETS
 from web.live.collector import MAX_MAILBOXES, Collector
 from web.live.delivery import DeliveryLoop
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class SocketTimeouts:
     """The patience of a node with its sockets, in seconds (docs/protocol.md, "WebSocket"); tests are in more of a hurry."""
 
-    hello: float = 10.0
+    hello: float = HELLO_TIMEOUT_SECONDS
     #: After so much silence the node pings, and after that much it closes.
     ping_after: float = 20.0
     close_after: float = 30.0
@@ -65,14 +65,12 @@ class SocketHub:
         self.delivery = DeliveryLoop(timeouts.slow_reader)
         self.collector = Collector(services.mail_store, self._sessions)
         self.revocation = RevokedSocketCloser(services, self._open_sockets.keys(), self.delivery)
-        self.hints = HintDispatcher(self._sessions, self.collector, self.delivery, services.notifier, services.signals)
+        self.hints = HintDispatcher(self._sessions, self.collector, self.delivery, services.signals)
 
     @asynccontextmanager
     async def run_loops(self) -> AsyncIterator[None]:
         """Serve for as long as the context is open."""
-        self.services.router.set_local_sockets(self.hints)
-        self.services.notifier.set_listener(self.hints)
-        self.services.depositor.set_listener(self.hints.on_deposited)
+        self.services.sockets.attach(self.hints)
         async with asyncio.TaskGroup() as tasks:
             loops = [
                 tasks.create_task(loop())
