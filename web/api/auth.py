@@ -81,10 +81,10 @@ class PinAsked(WireModel):
     user_id: None
 
     @classmethod
-    def from_domain(cls, asked: arrival.PinChallenge) -> "PinAsked":
+    def from_domain(cls, challenge: arrival.PinChallenge) -> "PinAsked":
         """The shape of this domain value."""
         seconds = round(TOKEN_LIFETIME.total_seconds())
-        return cls(requires_pin=True, registration_token=asked.token, expires_in_seconds=seconds, user_id=None)
+        return cls(requires_pin=True, registration_token=challenge.token, expires_in_seconds=seconds, user_id=None)
 
 
 class SignedUp(RootModel[Session | PinAsked]):

@@ -176,10 +176,10 @@ def _request_shape(request: friendship.FriendRequest) -> FriendRequest:
 
 async def find_by_username(request: web.Request) -> web.Response:
     """GET /users/by-username/{username}."""
-    people = request.app[SERVICES].contacts.discovery
-    request[GRANTS] = [(SEARCH.name, await people.consume_search_quota(request[CALLER]))]
+    discovery = request.app[SERVICES].contacts.discovery
+    request[GRANTS] = [(SEARCH.name, await discovery.consume_search_quota(request[CALLER]))]
     return json_response(
-        Person.from_domain(await people.find_by_username(request[CALLER], request.match_info["username"]))
+        Person.from_domain(await discovery.find_by_username(request[CALLER], request.match_info["username"]))
     )
 
 
@@ -193,9 +193,9 @@ async def find_by_numbers(request: web.Request) -> web.Response:
 
 async def show_profile(request: web.Request) -> web.Response:
     """GET /users/{userId}."""
-    people = request.app[SERVICES].contacts.discovery
+    discovery = request.app[SERVICES].contacts.discovery
     return json_response(
-        PublicProfile.from_domain(await people.load_profile(request[CALLER], UserId(path_id(request, "userId"))))
+        PublicProfile.from_domain(await discovery.load_profile(request[CALLER], UserId(path_id(request, "userId"))))
     )
 
 

@@ -75,19 +75,19 @@ class Collector:
         """Read until cancelled."""
         while True:
             await self._wake.wait()
-            wants = self._pop_requests()
-            if not wants:
+            requests = self._pop_requests()
+            if not requests:
                 continue
             began = time.perf_counter()
             try:
-                entries = await self._store.collect(wants)
+                entries = await self._store.collect(requests)
             except Unavailable:
                 record("collect", 1, time.perf_counter() - began, failures=1)
                 await asyncio.sleep(_RETRY_SECONDS)
-                self.mark([want.mailbox for want in wants])
+                self.mark([request.mailbox for request in requests])
                 continue
             record("collect", len(entries), time.perf_counter() - began)
-            self._distribute(wants, entries)
+            self._distribute(requests, entries)
 
     def _pop_requests(self) -> list[CollectRequest]:
         batch = list(self._dirty)[:MAX_MAILBOXES]
@@ -96,20 +96,20 @@ class Collector:
         if not self._dirty:
             self._wake.clear()
         sessions = (self._sessions.get(mailbox) for mailbox in batch)
-        wants = [(session, session.collect_request()) for session in sessions if session is not None]
-        for session, want in wants:
-            if want is not None:
+        requests = [(session, session.collect_request()) for session in sessions if session is not None]
+        for session, request in requests:
+            if request is not None:
                 session.is_behind = False
-        return [want for _, want in wants if want is not None]
+        return [request for _, request in requests if request is not None]
 
-    def _distribute(self, wants: Sequence[CollectRequest], entries: Sequence[Entry]) -> None:
-        pages: dict[MailboxKey, list[Entry]] = {want.mailbox: [] for want in wants}
+    def _distribute(self, requests: Sequence[CollectRequest], entries: Sequence[Entry]) -> None:
+        pages: dict[MailboxKey, list[Entry]] = {request.mailbox: [] for request in requests}
         for entry in entries:
             pages[entry.mailbox].append(entry)
-        for want in wants:
-            session = self._sessions.get(want.mailbox)
+        for request in requests:
+            session = self._sessions.get(request.mailbox)
             if session is not None:
                 was_marked = session.is_behind
-                session.deliver_collected(pages[want.mailbox], want)
+                session.deliver_collected(pages[request.mailbox], request)
                 session.is_behind = session.is_behind or was_marked
                 self.mark_if_behind(session)

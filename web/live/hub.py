@@ -110,10 +110,10 @@ class SocketHub:
         self.services.depositor.add([session.mailbox])
 
     @asynccontextmanager
-    async def track(self, session: SocketSession, place: ConnectionSlot) -> AsyncIterator[None]:
+    async def track(self, session: SocketSession, slot: ConnectionSlot) -> AsyncIterator[None]:
         """Count and watch a socket from its upgrade to its end."""
         session.last_heard_at = time.monotonic()
-        self._open_sockets[session] = place
+        self._open_sockets[session] = slot
         self._all_closed.clear()
         SOCKETS.inc()
         try:
@@ -124,7 +124,7 @@ class SocketHub:
                 self._all_closed.set()
             SOCKETS.dec()
             session.is_closing = True
-            place.is_owned_elsewhere = session.close_code is CloseCode.TAKEN_OVER
+            slot.is_owned_elsewhere = session.close_code is CloseCode.TAKEN_OVER
             if session.presence_watch is not None:
                 self.services.signals.presence.unwatch(session.presence_watch, set(session.presence_watch.users))
             if self._sessions.get(session.mailbox) is session:

@@ -57,13 +57,13 @@ class BadFrame(CloseSocket):
 async def read_frames(session: SocketSession) -> CloseCode | None:
     """Serve the socket until it closes; answers the code it should be closed with, or None when the other side closed it."""
     try:
-        async with asyncio.timeout(session.hub.timeouts.hello) as patience:
+        async with asyncio.timeout(session.hub.timeouts.hello) as deadline:
             while session.window is None:
                 message = await _receive(session)
                 if message.type in _CLOSING:
                     return session.close_code
                 await _handle_message(session, message)
-            patience.reschedule(None)
+            deadline.reschedule(None)
         while True:
             message = await _receive(session)
             if message.type in _CLOSING:
@@ -194,11 +194,11 @@ def _answer_post(session: SocketSession, ref: str, outcome: Accepted | VyryError
 def _acknowledge(session: SocketSession, payload: object, ref: str) -> None:
     window = session.window
     assert window is not None
-    asked = validate(payload, Acknowledge)
-    point = Acknowledgement(session.mailbox, asked.seq, asked.head, window.sent)
-    if window.matches_head(asked.seq, asked.head):
+    body = validate(payload, Acknowledge)
+    point = Acknowledgement(session.mailbox, body.seq, body.head, window.sent)
+    if window.matches_head(body.seq, body.head):
         # The device has it: there is room for more, whatever becomes of the deletion.
-        if window.release(asked.seq):
+        if window.release(body.seq):
             # It answers what the node sent at a pace of its own: that is no frame too many.
             session.frames_allowed_at -= _frame_seconds(session)
         session.hub.collector.mark_if_behind(session)
@@ -270,19 +270,19 @@ async def _typing(session: SocketSession, payload: object, ref: str) -> None:  #
 
 
 async def _signal(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
-    asked = validate(payload, Signal)
+    body = validate(payload, Signal)
     session.hub.buckets.consume(str(session.caller.device), (SIGNAL, 1))
-    device = None if asked.device_id is None else DeviceId(asked.device_id)
-    to = UserId(asked.user_id), device
-    await session.hub.services.signals.calls.signal(session.caller, to, asked.call_id, asked.kind, asked.content)
+    device = None if body.device_id is None else DeviceId(body.device_id)
+    to = UserId(body.user_id), device
+    await session.hub.services.signals.calls.signal(session.caller, to, body.call_id, body.kind, body.content)
 
 
 async def _watch(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
-    asked = validate(payload, Watch)
+    body = validate(payload, Watch)
     session.hub.buckets.consume(str(session.caller.device), (SIGNAL, 1))
     if session.presence_watch is None:
         session.presence_watch = People(session.caller.user_id, partial(_send_presence, session))
-    users = [UserId(user) for user in asked.user_ids]
+    users = [UserId(user) for user in body.user_ids]
     session.hub.services.signals.presence.watch(session.presence_watch, users)
 
 
@@ -291,10 +291,10 @@ def _send_presence(session: SocketSession, user_id: UserId, is_online: bool) -> 
 
 
 async def _unwatch(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
-    asked = validate(payload, Watch)
+    body = validate(payload, Watch)
     session.hub.buckets.consume(str(session.caller.device), (SIGNAL, 1))
     if session.presence_watch is not None:
-        users = [UserId(user) for user in asked.user_ids]
+        users = [UserId(user) for user in body.user_ids]
         session.hub.services.signals.presence.unwatch(session.presence_watch, users)
 
 

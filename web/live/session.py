@@ -95,11 +95,11 @@ class SocketSession:
         "window",
     )
 
-    def __init__(self, socket: web.WebSocketResponse, caller: Caller, codec: Codec, switchboard: "SocketHub") -> None:
+    def __init__(self, socket: web.WebSocketResponse, caller: Caller, codec: Codec, hub: "SocketHub") -> None:
         self.socket = socket
         self.caller = caller
         self.codec = codec
-        self.hub = switchboard
+        self.hub = hub
         #: Frames, and pages of entries: what expires while it waits must not go out any more.
         self.outgoing: list[bytes | Sequence[Entry]] = []
         #: None until hello was right.
@@ -164,7 +164,7 @@ class SocketSession:
             else None
         )
 
-    def deliver_collected(self, entries: Sequence[Entry], asked: CollectRequest) -> None:
+    def deliver_collected(self, entries: Sequence[Entry], request: CollectRequest) -> None:
         """Deliver what a collect brought, as far as it is new and fits; remember whether there may be more behind it."""
         window = self.window
         if window is None:
@@ -178,9 +178,9 @@ class SocketSession:
                 break
             window.push(entry)
             fresh.append(entry)
-        self.is_behind = len(entries) >= asked.max_entries or (bool(entries) and entries[-1].seq > window.sent)
+        self.is_behind = len(entries) >= request.max_entries or (bool(entries) and entries[-1].seq > window.sent)
         # A page that stopped at the byte budget is shorter than asked for: the next one tells whether it was the last.
-        self.is_behind = self.is_behind or sum(map(content_size, entries)) + (64 << 10) > asked.max_bytes
+        self.is_behind = self.is_behind or sum(map(content_size, entries)) + (64 << 10) > request.max_bytes
         if not self.is_behind and self.drain_target is not None:
             # What was acknowledged elsewhere meanwhile is not sent here any more.
             self.drain_target = min(self.drain_target, window.sent)

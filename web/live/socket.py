@@ -25,18 +25,16 @@ class SocketQuery(WireModel):
 
 async def open_socket(request: web.Request) -> web.StreamResponse:
     """Find a place for one more socket, upgrade, then serve frames until either side closes."""
-    switchboard, caller = request.app[SOCKET_HUB], request[CALLER]
-    if switchboard.is_draining:
+    hub, caller = request.app[SOCKET_HUB], request[CALLER]
+    if hub.is_draining:
         raise Unavailable("This node is shutting down.", 1)
-    async with switchboard.services.connection_slots.acquire(
-        caller.user_id, caller.mailbox, client_address(request)
-    ) as place:
-        request[GRANTS], place.grants = list(place.grants), ()
-        return await _serve_socket(request, place)
+    async with hub.services.connection_slots.acquire(caller.user_id, caller.mailbox, client_address(request)) as slot:
+        request[GRANTS], slot.grants = list(slot.grants), ()
+        return await _serve_socket(request, slot)
 
 
-async def _serve_socket(request: web.Request, place: ConnectionSlot) -> web.WebSocketResponse:
-    switchboard = request.app[SOCKET_HUB]
+async def _serve_socket(request: web.Request, slot: ConnectionSlot) -> web.WebSocketResponse:
+    hub = request.app[SOCKET_HUB]
     # aiohttp refuses what is as long as its limit, we what is longer.
     socket = web.WebSocketResponse(
         protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=BODY_LIMIT + 1, timeout=3.0
@@ -45,11 +43,11 @@ async def _serve_socket(request: web.Request, place: ConnectionSlot) -> web.WebS
     # They are sent, and an idle socket need not remember them: they weigh 1 KiB.
     socket.headers.clear()
     codec = CODECS.get(socket.ws_protocol or "", JSON)
-    session = SocketSession(socket, request[CALLER], codec, switchboard)
-    async with switchboard.track(session, place):
+    session = SocketSession(socket, request[CALLER], codec, hub)
+    async with hub.track(session, slot):
         code = await read_frames(session)
         if code is not None:
-            await switchboard.delivery.close(session, code)
+            await hub.delivery.close(session, code)
     return socket
 
 
