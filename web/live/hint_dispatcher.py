@@ -1,4 +1,4 @@
-"""What this node hears of the mail: deposits made here, and the doorbell."""
+"""Hints about mail, from this node's deposits and from other nodes, dispatched to sockets and long polls."""
 
 from collections import OrderedDict
 from collections.abc import Collection, MutableMapping, Sequence
@@ -17,26 +17,26 @@ from web.live.delivery import DeliveryLoop
 from web.live.session import CloseCode, SocketSession
 
 
-#: How much is kept, in bytes, of envelopes that this node is about to deposit: what somebody else deposited first stays until then.
+#: Limit in bytes of cached envelopes that this node is about to deposit. An envelope that another node deposits first is only evicted by this limit.
 MAX_CACHED_BYTES: Final = 32 << 20
 
 
 class NodeCaches(Protocol):
-    """What this node remembers that others may change (vyry/composition/services.py)."""
+    """Caches of this node that changes on other nodes invalidate (vyry/composition/services.py)."""
 
     @property
     def presence(self) -> Presence:
-        """Who is shown to whom."""
+        """Cache of presence permissions."""
         ...
 
     @property
     def conversations(self) -> CachedConversations:
-        """Who belongs to which conversation."""
+        """Cache of conversation members."""
         ...
 
 
 class HintDispatcher:
-    """Takes hints and deposits to the sockets they concern. It is the node's NearBy and DoorbellListener (vyry/mail/routing.py)."""
+    """Dispatches hints and deposits to the sockets they concern. Implements LocalSockets and NotificationListener (vyry/mail/routing.py)."""
 
     def __init__(
         self,
@@ -55,18 +55,18 @@ class HintDispatcher:
         self._cached_bytes = 0
 
     def has_reader(self, mailbox: MailboxKey) -> bool:
-        """See NearBy."""
+        """See LocalSockets."""
         return mailbox in self._sessions or bool(self._collector.polled_mailboxes((mailbox,)))
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
-        """See NearBy."""
+        """See LocalSockets."""
         self._cached_envelopes[number] = packed
         self._cached_bytes += len(packed)
         while self._cached_bytes > MAX_CACHED_BYTES:
             self._cached_bytes -= len(self._cached_envelopes.popitem(last=False)[1])
 
     async def on_deposited(self, rows: Sequence[Deposited]) -> None:
-        """This node's depositor numbered these: deliver what belongs to sockets here, ring for the rest."""
+        """Deliver the rows that this node deposited to its sockets, and notify the other nodes of the rest."""
         elsewhere: set[MailboxKey] = set()
         here: dict[MailboxKey, list[Entry]] = {}
         for row in rows:
@@ -88,11 +88,11 @@ class HintDispatcher:
             await self._notifier.notify(elsewhere)
 
     def on_notify(self, mailboxes: Collection[MailboxKey]) -> None:
-        """See DoorbellListener."""
+        """See NotificationListener."""
         self._collector.mark(mailboxes)
 
     def on_displaced(self, mailbox: MailboxKey, connection: int) -> None:
-        """See DoorbellListener."""
+        """See NotificationListener."""
         session = self._sessions.get(mailbox)
         if session is not None and session.connection < connection:
             self._delivery.request_close(
@@ -100,7 +100,7 @@ class HintDispatcher:
             )
 
     def on_relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> None:
-        """See DoorbellListener."""
+        """See NotificationListener."""
         name, payload = msgpack.unpackb(frame)
         for mailbox in mailboxes:
             session = self._sessions.get(mailbox)
@@ -108,7 +108,7 @@ class HintDispatcher:
                 session.send(name, payload)
 
     def on_invalidated(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
-        """See DoorbellListener."""
+        """See NotificationListener."""
         if self._caches is None:
             return
         match topic:
@@ -120,7 +120,7 @@ class HintDispatcher:
                 assert_never(topic)
 
     def on_hints_lost(self) -> None:
-        """See DoorbellListener."""
+        """See NotificationListener."""
         self._collector.mark(list(self._sessions))
         if self._caches is not None:
             self._caches.presence.invalidate()
