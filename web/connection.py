@@ -84,9 +84,9 @@ class BoundedServer(web.Server):
         """Count a connection. Returns its index beyond the address's share: 0 for the first one beyond, negative within the share."""
         if self._quota.per_address is None or not self._is_counted(address):
             return -1
-        held = self._connections_per_address[network_key(address)]
+        count = self._connections_per_address[network_key(address)]
         self._connections_per_address[network_key(address)] += 1
-        return held - self._quota.per_address
+        return count - self._quota.per_address
 
     def remove_connection(self, address: str) -> None:
         """Stop counting a connection that ended."""
@@ -292,7 +292,7 @@ class BoundedRunner(web.AppRunner):
 
     def __init__(self, app: web.Application) -> None:
         if not http_parser.HttpRequestParser.__module__.endswith("._http_parser"):
-            raise RuntimeError("aiohttp runs without its C parser, on whose strictness this node relies")
+            raise RuntimeError("aiohttp runs without its C parser; the node relies on its strictness")
         self.timeouts = app.get(TIMEOUTS) or Timeouts()
         super().__init__(
             app,

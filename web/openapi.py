@@ -154,8 +154,7 @@ def _headers(route: Route) -> Schema:
     headers: Schema = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
     headers |= {name: {"schema": {"const": value}} for name, value in route.fixed_headers.items()}
     headers |= {
-        name: {"description": refusals, "schema": {"type": "string"}}
-        for name, refusals in route.documented_headers.items()
+        name: {"description": text, "schema": {"type": "string"}} for name, text in route.documented_headers.items()
     }
     if _is_limited(route):
         headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}

@@ -63,7 +63,7 @@ def _operations(rest: Schema, tag: str) -> Iterable[str]:
 
 
 def _operation(operation: Schema, components: Schema) -> str:
-    parts = ["<p>Needs an access token.</p>" if "security" in operation else "<p>Open to everybody.</p>"]
+    parts = ["<p>Needs an access token.</p>" if "security" in operation else "<p>Needs no access token.</p>"]
     if "parameters" in operation:
         rows = [(each["name"], each["in"], _type_of(each["schema"])) for each in operation["parameters"]]
         parts.append(_table(("parameter", "in", "type"), rows))
@@ -78,7 +78,7 @@ def _operation(operation: Schema, components: Schema) -> str:
         else:
             parts.append(f"<h3>{status} {escape(response['description'])}</h3>")
             parts.append(_body(content, components) if "example" in content else "")
-    return "".join([*parts, "<h3>Refusals</h3>", _table(("status", "code"), refusals)])
+    return "".join([*parts, "<h3>Errors</h3>", _table(("status", "code"), refusals)])
 
 
 def _frames(socket: Schema) -> Iterable[str]:

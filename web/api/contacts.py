@@ -202,10 +202,10 @@ async def show_profile(request: web.Request) -> web.Response:
 async def send_request(request: web.Request) -> web.Response:
     """POST /friends/requests."""
     user_id = UserId((await read_body(request, AskFriend)).user_id)
-    asked = await request.app[SERVICES].contacts.friends.send_request(request[CALLER], user_id)
-    request[GRANTS] = list(asked.grants)
+    sent = await request.app[SERVICES].contacts.friends.send_request(request[CALLER], user_id)
+    request[GRANTS] = list(sent.grants)
     return json_response(
-        AskedFriend(user_id=user_id, status="friends" if asked.are_friends else "requested"), status=201
+        AskedFriend(user_id=user_id, status="friends" if sent.are_friends else "requested"), status=201
     )
 
 

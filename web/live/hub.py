@@ -192,10 +192,10 @@ class SocketHub:
         spread = secrets.SystemRandom()
         while True:
             await asyncio.sleep(self.timeouts.catch_up_interval * spread.uniform(0.8, 1.2))
-            held = list(self._sessions)
-            for start in range(0, len(held), MAX_MAILBOXES):
+            mailboxes = list(self._sessions)
+            for start in range(0, len(mailboxes), MAX_MAILBOXES):
                 try:
-                    await self._check_mailboxes(held[start : start + MAX_MAILBOXES])
+                    await self._check_mailboxes(mailboxes[start : start + MAX_MAILBOXES])
                 except Unavailable:
                     break
 
@@ -251,7 +251,7 @@ class RevokedSocketCloser:
 
     async def close_revoked(self, sessions: Sequence[SocketSession]) -> None:
         """Close the sockets whose sessions have ended; one statement checks all of them."""
-        asked = (self._services.sessions.check_still_valid(session.caller) for session in sessions)
-        for session, problem in zip(sessions, await asyncio.gather(*asked, return_exceptions=True), strict=True):
+        checks = (self._services.sessions.check_still_valid(session.caller) for session in sessions)
+        for session, problem in zip(sessions, await asyncio.gather(*checks, return_exceptions=True), strict=True):
             if isinstance(problem, InvalidToken):
                 self._delivery.request_close(session, CloseCode.TOKEN_ENDED)

@@ -17,7 +17,7 @@ from vyry.limits import POST, POST_BYTES, SIGNAL
 from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
 from vyry.mail.store import Acknowledgement, Cursor
-from vyry.signals.presence import Watch as People
+from vyry.signals.presence import Watch as PresenceWatch
 from web.bodies import check_values, validate
 from web.live.send_window import WINDOW_BYTES, WINDOW_ENTRIES, SendWindow
 from web.live.session import CloseCode, SocketSession
@@ -281,7 +281,7 @@ async def _watch(session: SocketSession, payload: object, ref: str) -> None:  # 
     body = validate(payload, Watch)
     session.hub.buckets.consume(str(session.caller.device), (SIGNAL, 1))
     if session.presence_watch is None:
-        session.presence_watch = People(session.caller.user_id, partial(_send_presence, session))
+        session.presence_watch = PresenceWatch(session.caller.user_id, partial(_send_presence, session))
     users = [UserId(user) for user in body.user_ids]
     session.hub.services.signals.presence.watch(session.presence_watch, users)
 
