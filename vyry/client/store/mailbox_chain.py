@@ -1,4 +1,4 @@
-"""The mailbox as this device has seen it: numbers without a hole, each head made of the one before (docs/protocol.md, "Mailbox")."""
+"""The mailbox as this device has seen it: consecutive sequence numbers, each hash computed from the one before (docs/protocol.md, "Mailbox")."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,23 +21,23 @@ _LANES = {"mail": 0, "control": 1}
 
 @dataclass(frozen=True, slots=True)
 class MailboxPosition:
-    """The last entry that is safe with this device."""
+    """The last entry that this device has stored safely."""
 
     seq: int
     head: bytes
 
     @classmethod
     def initial(cls, mailbox_id: UUID) -> "MailboxPosition":
-        """Before everything."""
+        """The position before the first entry."""
         return cls(0, first_head(mailbox_id))
 
     def advance(self, entry: Entry) -> "MailboxPosition":
-        """The point behind this entry. Raises ChainBroken when it does not follow."""
+        """The position after this entry. Raises ChainBroken when it does not follow."""
         seq, head = entry["seq"], decode_bytes(entry["head"])
         if seq != self.seq + 1:
             raise ChainBroken(f"Number {seq} came after {self.seq}.")
         if "tombstone" in entry:
-            # A loss of no numbers would let any head follow, and one of fewer would show again what was there before.
+            # A tombstone of no entries would accept any hash, and one of fewer would repeat earlier entries.
             if entry["throughSeq"] < seq or entry["throughSeq"] - seq + 1 != entry["tombstone"]["count"]:
                 raise ChainBroken(f"The loss at {seq} does not say which numbers it took.")
             return MailboxPosition(entry["throughSeq"], head)
@@ -55,12 +55,12 @@ class ProcessedPage:
 
 
 def entry_digest(entry: Entry) -> bytes:
-    """What the chain holds for an envelope or a notice."""
-    nobody = bytes(16)
+    """The digest of an envelope or a notice in the chain."""
+    no_id = bytes(16)
     message_id, posted_at = UUID(entry["messageId"]).bytes, parse_timestamp(entry["postedAt"])
     if "notice" in entry:
         content = orjson.dumps(entry["notice"], option=orjson.OPT_SORT_KEYS)
-        facts = (nobody, 0, message_id, nobody, posted_at, _LANES["control"], 0)
+        facts = (no_id, 0, message_id, no_id, posted_at, _LANES["control"], 0)
         return envelope_digest(facts, sha256(content).digest())
     facts = (
         UUID(entry["senderId"]).bytes,
@@ -81,10 +81,10 @@ def _lane_number(entry: Entry) -> int:
 
 
 def decode_bytes(value: str | bytes) -> bytes:
-    """Bytes of the wire: base64 text in JSON, bin in MessagePack."""
+    """Bytes from the wire: base64 text in JSON, bin in MessagePack."""
     return value if isinstance(value, bytes) else decode_base64(value)
 
 
 def parse_timestamp(moment: str) -> int:
-    """A time of the wire as ms since 1970."""
+    """A timestamp from the wire as ms since 1970."""
     return to_milliseconds(datetime.fromisoformat(moment))

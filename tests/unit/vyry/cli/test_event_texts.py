@@ -10,7 +10,7 @@ import pytest
 
 from vyry.cli.client.event_texts import describe_event
 from vyry.client.store.events import (
-    _STORED,
+    _STORED_TYPES,
     ConversationForged,
     DeviceListDiffers,
     Event,
@@ -60,7 +60,7 @@ def sample_value(hint: Any) -> Any:
     return VALUES.get(hint, "some words")
 
 
-@pytest.mark.parametrize("kind", _STORED.values(), ids=_STORED)
+@pytest.mark.parametrize("kind", _STORED_TYPES.values(), ids=_STORED_TYPES)
 def test_every_stored_event_has_words(kind: type[Event]) -> None:
     said = describe_event(make_event(kind), "@bo")
 

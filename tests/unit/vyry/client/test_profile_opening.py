@@ -1,4 +1,4 @@
-"""What opens a profile: the file `store-key`, its kinds, a crash while it is made, a changed passphrase, an earlier version, another machine."""
+"""Unlocking a profile: the file `store-key`, its kinds, a crash while it is created, a changed passphrase, an earlier version, another machine."""
 
 import sqlite3
 import sys
@@ -23,7 +23,7 @@ SECRET = Profile(Path(), "", passphrase="a passphrase")
 
 
 class MemoryKeyring(ModuleType):
-    """A keyring as the package `keyring` shows it, over memory."""
+    """A keyring with the interface of the package `keyring`, in memory."""
 
     def __init__(self) -> None:
         super().__init__("keyring")
@@ -40,7 +40,7 @@ class MemoryKeyring(ModuleType):
 
 
 def kept(profile: Profile) -> bytes | None:
-    """Open it, read what was kept, and keep something."""
+    """Open it, return what was stored, and store something."""
     with profile.open_store() as store:
         found = store.get("thing")
         store.put("thing", "", b"kept")
@@ -123,7 +123,7 @@ def test_what_a_keyring_has_that_is_no_key_opens_nothing(
 
 
 class HomelessKeyring(MemoryKeyring):
-    """What the package does where there is no home folder."""
+    """How the package behaves without a home folder."""
 
     def get_keyring(self) -> object:
         raise RuntimeError("Could not determine home directory.")
@@ -161,7 +161,7 @@ def test_who_may_not_make_a_profile_makes_nothing(tmp_path: Path) -> None:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """What stands in a folder, but the lock."""
+    """The files of a folder, without the lock."""
     if not folder.exists():
         return {}
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix != ".lock"}

@@ -1,4 +1,4 @@
-"""Names as a profile remembers them: in one form, for one account, and readable by nobody without the key."""
+"""Remembered names of a profile: in one form, for one account, and unreadable without the key."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Waits count what has moved, and say what they wait for; a turn with a profile is asked for."""
+"""Waits measure progress, and say what they wait for; another process asks for the lock of a profile."""
 
 import asyncio
 from pathlib import Path
