@@ -202,8 +202,8 @@ class _SoakRun:
         return 0 if is_clean else 1
 
     def _print_event(self, event: str, body: Mapping[str, Any]) -> None:
-        told = {"event": event, "seconds": round(time.monotonic() - self._started_at, 1), **body}
-        print(orjson.dumps(told).decode() if self.as_json else _format_event(told), flush=True)
+        line = {"event": event, "seconds": round(time.monotonic() - self._started_at, 1), **body}
+        print(orjson.dumps(line).decode() if self.as_json else _format_event(line), flush=True)
 
 
 _FAULT_BY_EVENT: Final = {"unreadable": "unreadable", "notSent": "refused", "lost": "tombstones"}
@@ -224,6 +224,6 @@ async def _completes_within(seconds: float, what: Awaitable[object]) -> bool:
     return True
 
 
-def _format_event(told: Mapping[str, Any]) -> str:
-    facts = ", ".join(f"{name} {value}" for name, value in told.items() if name not in ("event", "seconds"))
-    return f"{told['seconds']:>8.1f} s  {told['event']}: {facts}"
+def _format_event(line: Mapping[str, Any]) -> str:
+    facts = ", ".join(f"{name} {value}" for name, value in line.items() if name not in ("event", "seconds"))
+    return f"{line['seconds']:>8.1f} s  {line['event']}: {facts}"

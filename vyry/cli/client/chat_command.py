@@ -1,4 +1,4 @@
-"""`vyry client chat`: a screen for people; scripts have `send` and `receive --json`."""
+"""`vyry client chat`: starts the full-screen client. Textual is imported only then."""
 
 import sys
 from importlib import import_module
