@@ -1,4 +1,4 @@
-"""`vyry check`: what is wrong with this node, a line for each thing, and what to do about it."""
+"""`vyry check`: tests settings, data folder, disk, database, clock, phone numbers, Redis and Kafka; one line and a remedy for each finding."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from vyry.storage.migrator import pending_migrations, refuse_unknown
 
 
 MAX_SKEW_SECONDS: Final = 2.0
-#: Below the first nothing can be promised any more, below the second it is time to act.
+#: Free disk space: `failed` below the first, `warning` below the second.
 DISK_FULL_BYTES: Final = 256 << 20
 DISK_LOW_BYTES: Final = 2 << 30
 MIN_POSTGRES_VERSION: Final = 150_000
@@ -83,7 +83,7 @@ def check(*, as_json: JsonFlag = False) -> int:
 
 @contextmanager
 def _silenced_logger(library: str) -> Iterator[None]:
-    """What it has to say of an outage stands in the finding."""
+    """Turn the log of a library off: the finding reports the outage."""
     logger = logging.getLogger(library)
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -202,7 +202,7 @@ async def _check_store_clock(url: str) -> Finding:
 
 
 def _store_clock_finding(reading: ClockRecord, now: datetime) -> Finding:
-    """What the store has seen, beside this machine's clock and a clock in doubt."""
+    """Compare the latest stored time with this machine's clock and with the clock of a node that is not trusted."""
     if reading.claimed_at is not None:
         said = f"A node's clock says {reading.claimed_at:%Y-%m-%d %H:%M}Z, the store has seen {reading.confirmed_at:%Y-%m-%d %H:%M}Z"
         return Finding("time", "warning", f"{said}: {_DELETION_PAUSED}")
@@ -225,7 +225,7 @@ def _check_durability(row: Mapping[str, object]) -> Iterator[Finding]:
 
 
 async def _check_phone_numbers(settings: Settings) -> list[Finding]:
-    """Look at every stored number. Nothing where this machine has no pepper: without it a number cannot be read."""
+    """Scan all stored phone numbers. No findings when this machine has no pepper file: numbers cannot be decrypted without it."""
     pepper = load_pepper(settings)
     if pepper is None:
         return []

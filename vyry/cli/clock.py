@@ -1,4 +1,4 @@
-"""`vyry clock`: the time that the store has seen, and the operator's word that this machine's clock is right (docs/adr/0028)."""
+"""`vyry clock`: shows the latest time stored in the database, and confirms that this machine's clock is right (docs/adr/0028)."""
 
 from cyclopts import App
 
@@ -49,7 +49,7 @@ def confirm(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
 
 
 def clock_lines(reading: ClockRecord) -> list[str]:
-    """What is known of the time, a line each."""
+    """The known times, one line each."""
     moments = {
         "this machine": SystemClock().now(),
         "the store has seen": reading.confirmed_at,

@@ -1,4 +1,4 @@
-"""`vyry demo`: a throwaway node and two people on it, who chat in this terminal."""
+"""`vyry demo`: a temporary node and two users who chat in this terminal."""
 
 import asyncio
 import itertools
@@ -54,7 +54,7 @@ def demo(
 
 @dataclass
 class _DemoUser:
-    """Somebody on the stage."""
+    """A user of the demo."""
 
     name: str
     client: Client
@@ -63,7 +63,7 @@ class _DemoUser:
 
 @dataclass
 class _Demo:
-    """What happens, told as it does."""
+    """One run of the demo; prints each step."""
 
     node: NodeHandle
     as_json: bool
@@ -71,7 +71,7 @@ class _Demo:
     message_count: int = 0
 
     async def run(self, seconds: float | None) -> int:
-        """From the sign-up to the end; answers the exit code."""
+        """Run from registration to the end and return the exit code."""
         self._print_event(f"A node is up on {self.node.url}, for as long as this runs.", "node", {"url": self.node.url})
         async with self._registered_user("Ann") as ann, self._registered_user("Bo") as bo:
             self.users = {"Ann": ann, "Bo": bo}
@@ -102,7 +102,7 @@ class _Demo:
             yield _DemoUser(name, client, client.events())
 
     async def _send_and_wait(self, chat: UUID, name: str, text: str) -> None:
-        """One says it, the other reads it."""
+        """Send a message and wait until the other user has received it."""
         began = time.monotonic()
         await self.users[name].client.send_text(chat, text)
         (reader,) = self.users.keys() - {name}
@@ -118,7 +118,7 @@ class _Demo:
         self._print_event(f"{name:>5} | {read}   ({reader} read it after {took:.0f} ms)", "said", body)
 
     async def _chat_automatically(self, chat: UUID, seconds: float) -> None:
-        """They go on alone, a line a moment."""
+        """Both users write by themselves, a message each half second."""
         end = time.monotonic() + seconds
         for number in itertools.count(1):
             if time.monotonic() >= end:
@@ -128,7 +128,7 @@ class _Demo:
             await asyncio.sleep(min(0.5, max(0.0, end - time.monotonic())))
 
     async def _chat_interactively(self, chat: UUID) -> None:
-        """Whoever sits here is Ann."""
+        """The user at the keyboard is Ann."""
         if is_interactive():
             print("You are Ann now: type a line for Bo. An empty line ends.", flush=True)
         for answer in itertools.cycle(_CANNED_REPLIES):

@@ -1,6 +1,6 @@
-"""The command `vyry`: parses, runs, and turns whatever goes wrong into one line that says what to do, and an exit code.
+"""The command `vyry`: parses the command line, runs the command, and turns an error into one line that says what to do and an exit code.
 
-0 done · 1 it failed, or `check` found something · 2 the command line or the settings are wrong; `vyry client` has more (docs/cli.md).
+0 done · 1 failed, or `check` found something · 2 wrong command line or settings · 130 Ctrl-C · 143 SIGTERM; `vyry client` has more (docs/cli.md).
 Each command's module is imported only when the command runs: a web process never loads Faust.
 """
 
@@ -48,7 +48,7 @@ _COMMANDS = {
     "asyncapi": ("documents:asyncapi", "Print the AsyncAPI 3.0 document of the socket's frames."),
     "version": ("main:version", "Print the version."),
 }
-#: A module of these that cannot be imported is a bug, and no package that is not installed.
+#: Packages of this distribution: an import error inside them is a bug.
 _OWN_PACKAGES = ("vyry", "web", "agents", "migrations")
 
 app = App(name="vyry", help=_HELP, version=__version__, help_format="plaintext")
@@ -57,14 +57,14 @@ for _name, (_target, _text) in _COMMANDS.items():
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; answers the exit code."""
+    """Run one command and return the exit code."""
     open_standard_streams()
     code, lines = _run_command(sys.argv[1:] if words is None else words)
     lost = flush_stdout()
     if lost:
         code, lines = code or 1, [lost]
     for line in lines:
-        # What went wrong may have been said by a node, or hold what somebody else wrote.
+        # The text may come from a node or contain what another user wrote.
         print_error(indent_continuation(f"vyry: {line}"))
     return code
 
@@ -120,7 +120,7 @@ def _run_command(words: Sequence[str]) -> tuple[int, Sequence[str]]:
 
 
 def _missing_node_text(command: str, problem: ImportError) -> str:
-    """For a command of the node where only the client is installed. Raises the error again when it is none of that kind."""
+    """The error of a node command when only the client is installed. Raises an error that has another cause."""
     missing = problem.__cause__ if isinstance(problem.__cause__, ImportError) else problem
     if command == "client" or str(missing.name).partition(".")[0] in _OWN_PACKAGES:
         raise problem

@@ -1,4 +1,4 @@
-"""One-time codes in the file of a node that sends none (VYRY_SMS=file:PATH). On its own: `vyry client` reads them without loading a node."""
+"""One-time codes in the file of a node that sends none (VYRY_SMS=file:PATH). A module of its own: `vyry client` reads codes without loading the node."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from vyry.cli.errors import CommandError
 
 
 async def read_latest_code(codes: Path, phone_number: str) -> str:
-    """The newest code in a file that a node writes (VYRY_SMS=file:PATH). Raises CannotServe."""
+    """The newest code in a file that a node writes (VYRY_SMS=file:PATH). Raises CommandError."""
     try:
         lines = (await asyncio.to_thread(codes.read_text, encoding="utf-8")).splitlines()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""`vyry restored`: the operator says that the database was put back to an older state."""
+"""`vyry restored`: run by the operator after restoring a database backup."""
 
 from vyry.cli.command_line import Flag
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database

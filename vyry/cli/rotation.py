@@ -23,11 +23,11 @@ from vyry.settings import Role, Settings, load_settings
 from vyry.storage.peppers import PepperEntry, list_peppers
 
 
-#: A new key signs once every node knows it: nodes read the file each few seconds; the rest is for clocks that differ.
+#: A new key signs once every node has loaded it: nodes read the file every few seconds; the rest allows for clock skew.
 _KEY_LEAD_SECONDS: Final = 60
-#: The same for a pepper that all nodes have in their files: they ask the database which one is in use.
+#: As above for a pepper that all nodes have in their files: nodes read from the database which one is in use.
 _PEPPER_LEAD_SECONDS: Final = round(5 * RELOAD_SECONDS)
-#: Codes, and numbers that wait for their PIN, are forgotten by then.
+#: One-time codes and registrations that wait for a PIN expire within this time.
 _RETIRE_AFTER: Final = timedelta(hours=1)
 _SECRET_BYTES: Final = 48
 Seconds = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=86_400 * 7))]
@@ -69,7 +69,7 @@ def rotate_keys(*, by: Operator = CURRENT_OPERATOR, now: Flag = False, after: Se
 
 
 def _expiring_keys(old: Sequence[SigningKey], until: datetime) -> list[SigningKey]:
-    """The keys that are still good, each until the tokens it signed have ended."""
+    """The keys that are still valid, each until the tokens that it signed expire."""
     moment = SystemClock().now()
     good = [key for key in old if key.is_good(moment)]
     return [SigningKey(key.key_id, key.secret, key.signs_from, key.good_until or until) for key in good]
@@ -122,7 +122,7 @@ def _load_used_peppers(settings: Settings) -> list[PepperEntry]:
 
 
 def _load_complete_ring(settings: Settings, used: Sequence[PepperEntry]) -> dict[int, bytes]:
-    """What the file holds, which must be all that the installation uses. Raises CannotServe."""
+    """The peppers of the file. Raises CommandError when it lacks one that the database uses."""
     ring = read_peppers(settings.pepper.get_secret_value())
     for each in used:
         if each.pepper_id not in ring or fingerprint(ring[each.pepper_id]) != each.fingerprint:

@@ -1,4 +1,4 @@
-"""`vyry migrate`, `vyry rollback` and `vyry secrets`: what is done once, before anything serves."""
+"""`vyry migrate`, `vyry rollback` and `vyry secrets`: run once, before a node starts."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ async def _make_topic(url: str, settings: Settings) -> None:
     try:
         is_new = await ensure_topic(url, partitions=settings.partitions)
     except (KafkaError, OSError) as problem:
-        # Kafka carries hints alone: without the topic mail goes on, by the sweeper.
+        # Kafka carries hints only: without the topic the sweeper delivers mail.
         print(
             f"vyry: Kafka is away, its topic was not made ({type(problem).__name__}); run `vyry migrate` again once it is there.",
             file=sys.stderr,

@@ -1,4 +1,4 @@
-"""`vyry start`: a whole node in one process, on a file of its own."""
+"""`vyry start`: a complete node in one process, with SQLite."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ def start() -> int:
     With nothing set it makes the folder and its secrets, migrates, and serves on http://127.0.0.1:8000. It behaves as in production unless
     VYRY_ENV=development is set; unsafe settings are warned about, and with VYRY_ENV=production they are refused.
     """
-    # What this process makes is nobody else's to read.
+    # Files that this process creates are readable by their owner only.
     os.umask(0o077)
     settings = load_settings(Role.START)
     configure_logging(settings.log_level)
@@ -33,7 +33,7 @@ def start() -> int:
 
 
 async def serve_all(settings: Settings, stop: asyncio.Event) -> None:
-    """Be a whole node until `stop` is set."""
+    """Run a complete node until `stop` is set."""
     url = settings.database_url.get_secret_value()
     if applied := await migrate(url):
         await write_audit_entry_async(
@@ -45,7 +45,7 @@ async def serve_all(settings: Settings, stop: asyncio.Event) -> None:
         run_worker(settings, services),
         web_server(settings, services) as port,
     ):
-        # Whoever started it may not look: a standard output that is closed or full stops no node.
+        # A standard output that is closed or full does not stop the node.
         print(_startup_text(settings, port))
         flush_stdout()
         await stop.wait()

@@ -185,7 +185,7 @@ def canonical_numbers(*, by: Operator = CURRENT_OPERATOR) -> int:
 def _run_action(
     action: str, user: str, by: ConfirmedOperator, work: Callable[[UserId], Coroutine[None, None, str]]
 ) -> int:
-    """Find the account, ask, act, and tell."""
+    """Find the account, ask for confirmation, do it, and print the outcome."""
     settings = load_settings(Role.TOOL)
     user_id = _run_or_not_found(settings, lambda: _find_account(user, settings))
     if not confirm_operation(f"This would {action} {user_id}", yes=by.yes):
@@ -210,7 +210,7 @@ def _parse_account(user: str, settings: Settings) -> UUID | PhoneNumber | str:
     with suppress(ValueError):
         return UUID(user)
     if not (looks_like_number(user) and user.startswith(("+", "00"))):
-        # Written as others show it.
+        # Other commands print usernames with @.
         return user.removeprefix("@")
     require_pepper(settings)
     try:
@@ -228,7 +228,7 @@ def _to_json(shown: AccountDetails, *, in_full: bool) -> dict[str, Any]:
 
 
 def _json_values(row: dict[str, Any]) -> dict[str, Any]:
-    """The values as JSON has them."""
+    """The values in JSON types."""
     return {
         name: value.isoformat()
         if isinstance(value, (datetime, date))

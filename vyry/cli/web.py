@@ -1,4 +1,4 @@
-"""`vyry web`: the front door of a cluster, in one process or several."""
+"""`vyry web`: a web node of a cluster, in one process or several."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ from web.app_keys import DRAINING, SOCKET_HUB
 from web.connection import serve_app
 
 
-#: With the 10 s that requests under way may take, and the closing of pools, this stays within running.STOP_SECONDS.
+#: Together with the 10 s for running requests and the closing of pools this stays below process.STOP_SECONDS.
 DRAIN_SECONDS: Final = 8.0
 
 
@@ -41,7 +41,7 @@ def web(*, processes: Annotated[int | None, Parameter(validator=validators.Numbe
     configure_logging(settings.log_level)
     check_listen_address(settings)
     require_migrated(settings)
-    # A database that is away may come back: the node starts, and says so on /ready.
+    # A database that is down is no error: the node starts, and /ready reports it.
     with suppress(Unavailable):
         asyncio.run(require_original_secrets(settings))
     count = processes or settings.processes
@@ -53,7 +53,7 @@ def web(*, processes: Annotated[int | None, Parameter(validator=validators.Numbe
 
 
 def check_listen_address(settings: Settings) -> None:
-    """Say in one line that the port or the certificate cannot be had, before anything is opened. Raises CannotServe."""
+    """Raises CommandError when the port is in use or the certificate is invalid, before anything is opened."""
     load_certificate(settings)
     port = settings.server_port
     for host in settings.server_hosts:
@@ -67,7 +67,7 @@ def check_listen_address(settings: Settings) -> None:
 
 
 async def serve_web(settings: Settings, stop: asyncio.Event, *, reuse_port: bool = False) -> None:
-    """Be a web node until `stop` is set."""
+    """Run a web node until `stop` is set."""
     async with open_services(settings, Role.WEB) as services, web_server(settings, services, reuse_port=reuse_port):
         await stop.wait()
 
@@ -76,7 +76,7 @@ async def serve_web(settings: Settings, stop: asyncio.Event, *, reuse_port: bool
 async def web_server(settings: Settings, services: Services, *, reuse_port: bool = False) -> AsyncIterator[int]:
     """Listen for clients and for the operator; yields the clients' port.
 
-    At the end the node is not ready any more, says goodbye on its sockets, and finishes the requests it has.
+    At the end /ready reports draining, sockets are closed with a close frame, and running requests finish.
     """
     app = build_app(settings, services)
     async with (
@@ -87,7 +87,7 @@ async def web_server(settings: Settings, services: Services, *, reuse_port: bool
         log.info("listening", host=settings.server_host, port=port)
         yield port
         app[DRAINING].set()
-        # A socket that does not take its goodbye is cut a moment later.
+        # A socket that does not answer the close frame is cut a moment later.
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await app[SOCKET_HUB].drain()

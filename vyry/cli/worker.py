@@ -1,4 +1,4 @@
-"""`vyry worker`: the sorting room of a cluster."""
+"""`vyry worker`: a worker of a cluster."""
 
 import asyncio
 from functools import partial

@@ -1,4 +1,4 @@
-"""Commands about the account of a profile: sign up, who one is, what one shows, what the node knows."""
+"""Commands about the account of a profile: register, show and change its profile, export its data, log out."""
 
 import asyncio
 import os
@@ -50,7 +50,7 @@ def register(
 
     def should_retry(refused: Refused) -> bool:
         wrong.append(refused)
-        # Behind a wrong code in a pipe the right one may come.
+        # In a pipe the right code may follow the wrong one.
         is_code = refused.code == "INVALID_OTP"
         return is_typed.get(refused.code, False) and can_retry(refused, is_piped_too=is_code)
 
@@ -66,7 +66,7 @@ def register(
     context.run(act, may_create=True)
 
 
-#: Of a name, in characters.
+#: Characters of a name that are shown.
 _MAX_NAME: Final = 100
 
 
@@ -109,32 +109,32 @@ def profile(
 
     async def act(client: Client) -> None:
         if who is not None:
-            told = await client.people.profile(await resolve_account(client, who))
-            name = profile_name(client, told)
-            _print_profile(context, told, name if name.startswith("another ") else told["username"])
+            found = await client.people.profile(await resolve_account(client, who))
+            name = profile_name(client, found)
+            _print_profile(context, found, name if name.startswith("another ") else found["username"])
             return
-        told = await client.account.update(**fields) if fields else await client.account.get()
+        own = await client.account.update(**fields) if fields else await client.account.get()
         if changes.sealed_name is not None or changes.about is not None:
-            told = await client.account.show(name=changes.sealed_name, about=changes.about)
-        _print_profile(context, told, told["username"])
+            own = await client.account.show(name=changes.sealed_name, about=changes.about)
+        _print_profile(context, own, own["username"])
 
     context.run(act)
 
 
-def _print_profile(context: CommandContext, told: dict[str, Any], username: str | None) -> None:
+def _print_profile(context: CommandContext, account: dict[str, Any], username: str | None) -> None:
     lines: dict[str, str | None] = {
-        key: told[key] for key in ("userId", "username", "displayName", "bio", "phoneNumber") if key in told
+        key: account[key] for key in ("userId", "username", "displayName", "bio", "phoneNumber") if key in account
     }
-    lines |= {"username": username, "sealedName": told["profile"]["name"], "about": told["profile"]["about"]}
-    context.print_result([f"{key:12} {_field_text(key, said)}" for key, said in lines.items()], told)
+    lines |= {"username": username, "sealedName": account["profile"]["name"], "about": account["profile"]["about"]}
+    context.print_result([f"{key:12} {_field_text(key, value)}" for key, value in lines.items()], account)
 
 
-def _field_text(key: str, said: str | None) -> str:
-    """A name that somebody chose is in quotes: it is no username. What goes on in another line stands below the first."""
-    if not said:
+def _field_text(key: str, value: str | None) -> str:
+    """Names chosen by a user are quoted: they are no usernames. Further lines of a text are indented."""
+    if not value:
         return "-"
     return (
-        quote_name(said, _MAX_NAME) if key in ("displayName", "sealedName") else str(said).replace("\n", f"\n{'':11}")
+        quote_name(value, _MAX_NAME) if key in ("displayName", "sealedName") else str(value).replace("\n", f"\n{'':11}")
     )
 
 

@@ -1,4 +1,4 @@
-"""Events about keys, lists, members and losses in words: what happened, and what to do about it."""
+"""Texts of alerts (keys, device lists, members, losses): what happened and what the user has to do."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -7,7 +7,7 @@ from vyry.cli.client.terminal_text import quote_name
 
 
 Body = Mapping[str, Any]
-#: What of a conversation cannot be, by `reason`.
+#: What the node claims about a conversation, by `reason`.
 _FORGED_FACTS: Final[Mapping[str, str]] = {
     "member": "other members of a direct conversation than the two it is for",
     "kind": "that a direct conversation is a group, or a group a direct conversation",
@@ -61,7 +61,7 @@ def _list_differs(who: str, body: Body) -> str:
     return f"{seen}. Ask {who} over another way to look at `vyry client devices list`."
 
 
-#: By the name of the event: the words, about somebody of a name.
+#: By the name of the event: its text, given the name of the user that it is about.
 ALERT_TEXTS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     "unreadable": _unreadable,
     "lost": lambda _, body: _lost(body),

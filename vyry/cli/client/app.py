@@ -1,4 +1,4 @@
-"""`vyry client` and its commands, each with lines to learn from. A command's module is loaded when the command runs, so that each starts soon."""
+"""The commands of `vyry client` and their examples. The module of a command is imported when the command runs, to keep the start short."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,7 +11,7 @@ app = App(name="client", help="Chat from the terminal: end to end, with keys tha
 #: The id of a message in the examples.
 EXAMPLE_MESSAGE_ID: Final = "0197f6a2-5b1c-7000-8000-3f6d2a9c1e55"
 _EXAMPLE_DIGITS: Final = "12345 67890 12345 67890 12345 67890 12345 67890 12345 67890 12345 67890"
-#: Each command: where it is, what the list of commands says of it, and the examples that end its help.
+#: Each command: its module and function, its line in the list of commands, and the examples at the end of its help.
 COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
     (
         "account:register",

@@ -1,4 +1,4 @@
-"""`vyry client chat`: a screen for people; scripts have `send` and `receive --json`."""
+"""`vyry client chat`: starts the full-screen client. Textual is imported only then."""
 
 import sys
 from importlib import import_module
@@ -28,6 +28,6 @@ def chat(conversation: FreeText | None = None, /, *, context: CommandContext = D
         me = client.user_id
         first = None if conversation is None else await resolve_conversation(client, conversation)
         screen = import_module("vyry.cli.client.chat.screen")
-        await screen.Chat(client, me, first).run_async()
+        await screen.ChatApp(client, me, first).run_async()
 
     context.run(act)

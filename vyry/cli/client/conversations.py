@@ -1,4 +1,4 @@
-"""Commands that tell what was said, and where."""
+"""Commands that print messages and conversations."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -94,22 +94,23 @@ def chats(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
         names = DisplayNames(client)
         await client.conversations.wait_until_drained()
         listed = await client.conversations.list()
-        decisions = client.conversations.decisions.all(UUID(told["conversationId"]) for told in listed)
-        for told in listed:
-            here = [each for each in decisions if str(each.conversation_id) == told["conversationId"]]
+        decisions = client.conversations.decisions.all(UUID(each["conversationId"]) for each in listed)
+        for conversation in listed:
+            here = [each for each in decisions if str(each.conversation_id) == conversation["conversationId"]]
             mark = f"  decide: {summarize_decisions(here, await account_names(names, here))}" if here else ""
             context.print_result(
-                f"{await _conversation_line(told, client, names)}{mark}", {**told, **decision_fields(here)}
+                f"{await _conversation_line(conversation, client, names)}{mark}",
+                {**conversation, **decision_fields(here)},
             )
 
     context.run(act)
 
 
-async def _conversation_line(told: Mapping[str, Any], client: Client, names: DisplayNames) -> str:
-    title = f"{quote_name(told['title'])}: " if told["title"] else ""
-    peer = client.conversations.peer(UUID(told["conversationId"]))
-    members = [UUID(each["userId"]) for each in told["members"]] if peer is None else [peer]
+async def _conversation_line(conversation: Mapping[str, Any], client: Client, names: DisplayNames) -> str:
+    title = f"{quote_name(conversation['title'])}: " if conversation["title"] else ""
+    peer = client.conversations.peer(UUID(conversation["conversationId"]))
+    members = [UUID(each["userId"]) for each in conversation["members"]] if peer is None else [peer]
     others = [each for each in members if each != client.user_id]
     named = [await names.load(each) for each in others[:5]]
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-    return f"{sanitize_line(told['conversationId'])}  {sanitize_line(told['kind']):6}  {title}{', '.join(named)}{more}"
+    return f"{sanitize_line(conversation['conversationId'])}  {sanitize_line(conversation['kind']):6}  {title}{', '.join(named)}{more}"

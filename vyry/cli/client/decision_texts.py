@@ -1,4 +1,4 @@
-"""What a person has to decide, in words: what it is, what waits for it, and the next command."""
+"""Texts of pending decisions: what happened, how many messages wait, and the next command."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,20 +14,20 @@ from vyry.client.sync.pending_decisions import Decision
 
 
 _EXIT_CODES: Final = {"NOT_FOUND": Exit.NOT_FOUND, **dict.fromkeys(DECISIONS, Exit.DECIDE)}
-#: What happened, by `decide`; {who} is the account that it is about.
+#: What happened, by `decide`; {who} is the account.
 _DECISION_TEXTS: Final = {
     "identityChanged": "the key of {who} has changed",
     "identityForged": "the node lists devices here whose keys do not verify",
     "conversationForged": "the node tells other members, or another kind, of this conversation than before",
 }
-#: What to do about what no command can accept.
+#: The next step where no command can accept the change.
 _NO_COMMAND_TEXT: Final = (
     "nothing is sent while the node says so; ask the other side over another way, and the operator of the node"
 )
 
 
 async def wait_until_sent(client: Client, context: CommandContext, chat: UUID, content_id: UUID) -> None:
-    """Wait until the node has it. Raises Ended when it was refused, waits for a decision of the person here, or is kept and goes out later."""
+    """Wait until the node has accepted the message. Raises CommandFailed when it was rejected, waits for a decision, or is sent later."""
     refused = (await flush_outbox(client, chat, content_id)).get(content_id)
     if not refused:
         return
@@ -39,14 +39,14 @@ async def wait_until_sent(client: Client, context: CommandContext, chat: UUID, c
 
 
 def next_step(context: CommandContext, decide: str, who: str) -> str:
-    """What to type, or do, about it."""
+    """The next step for the user."""
     if decide != "identityChanged":
         return _NO_COMMAND_TEXT
     return f"compare the new number with {who}, then type: {context.command_line('safety', who, '--accept')} DIGITS"
 
 
 def summarize_decisions(decisions: Sequence[Decision], names: Sequence[str]) -> str:
-    """What happened and how much waits, in a few words; `names` of the accounts, in the same order. Empty when nothing is to be decided."""
+    """What happened and how many messages wait, in a few words; `names` are those of the accounts, in the same order. Empty without decisions."""
     parts = [decision_text(each.decide, name) for each, name in zip(decisions, names, strict=True)]
     waiting = max((each.waiting for each in decisions), default=0)
     held = sum(each.held for each in decisions)
@@ -61,7 +61,7 @@ def decision_text(decide: str, who: str) -> str:
 
 
 def decision_fields(decisions: Sequence[Decision]) -> dict[str, Any]:
-    """The same for programs, as fields of a conversation: what stops most, all accounts that it is about, and how much waits. Empty when nothing is to be decided."""
+    """JSON fields of a conversation: the first decision, the accounts, and how many messages wait. Empty without decisions."""
     if not decisions:
         return {}
     about = sorted(str(each.user_id) for each in decisions if each.user_id is not None)
@@ -70,7 +70,7 @@ def decision_fields(decisions: Sequence[Decision]) -> dict[str, Any]:
 
 
 async def account_names(names: DisplayNames, decisions: Sequence[Decision]) -> list[str]:
-    """The names of the accounts that these are about; empty where it is about none."""
+    """The names of the accounts of these decisions; an empty text for a decision without an account."""
     return [await names.load(each.user_id) if each.user_id is not None else "" for each in decisions]
 
 

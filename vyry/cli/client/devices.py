@@ -1,4 +1,4 @@
-"""`vyry client devices`: what else is signed in to the account."""
+"""`vyry client devices`: the devices of the account."""
 
 from cyclopts import App
 
@@ -46,8 +46,8 @@ def rename(device_id: int, name: FreeText, /, *, context: CommandContext = DEFAU
     """
 
     async def act(client: Client) -> None:
-        told = await client.devices.rename(device_id, name)
-        context.print_result(f"Device {device_id} is {quote_name(told['name'])} now.", told)
+        renamed = await client.devices.rename(device_id, name)
+        context.print_result(f"Device {device_id} is {quote_name(renamed['name'])} now.", renamed)
 
     context.run(act)
 

@@ -1,4 +1,4 @@
-"""Commands about files, and the bar that shows how far one is."""
+"""`vyry client files`: send and download files, with a progress bar."""
 
 import sys
 from collections.abc import Iterator
@@ -107,7 +107,7 @@ def get(
 
 
 def require_stdin_content(file: Path) -> None:
-    """Wait for standard input, where that is the file. A program that failed hands over nothing; a file of a name may be empty. Raises WrongLine."""
+    """Raises UsageError when the file is standard input and it is empty, as after a failed program in a pipe. A named file may be empty."""
     read = sys.stdin.buffer
     if str(file) == "-" and isinstance(read, BufferedReader) and not read.peek(1):
         raise UsageError("There is nothing to send: standard input is empty.")
@@ -115,7 +115,7 @@ def require_stdin_content(file: Path) -> None:
 
 @contextmanager
 def open_source(file: Path, name: FreeText | None = None) -> Iterator[files.Stream]:
-    """What is to be sent: a file, or standard input for -. Raises Ended."""
+    """Open the file to send; - is standard input. Raises CommandFailed."""
     if str(file) == "-":
         yield files.Stream(sys.stdin.buffer, name)
         return
@@ -130,7 +130,7 @@ def open_source(file: Path, name: FreeText | None = None) -> Iterator[files.Stre
 
 @contextmanager
 def progress_display(context: CommandContext, name: str) -> Iterator[files.ProgressCallback | None]:
-    """How far a file is, on standard error, where a person sits before it."""
+    """Progress of a transfer on standard error, if that is a terminal."""
     if context.json or not sys.stderr.isatty():
         yield None
         return

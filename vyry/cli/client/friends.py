@@ -1,4 +1,4 @@
-"""`vyry client friends`: who agreed to be one, who asks, and who is kept away."""
+"""`vyry client friends`: friends, friend requests and blocks."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -148,21 +148,21 @@ def blocks(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     context.run(act)
 
 
-def _run_action(who: str, deed: FriendAction, status: str, context: CommandContext) -> None:
+def _run_action(who: str, action: FriendAction, status: str, context: CommandContext) -> None:
     async def act(client: Client) -> None:
         user_id = await resolve_account(client, who)
-        await deed(client, user_id)
+        await action(client, user_id)
         context.print_result(f"{status.capitalize()}.", {"userId": str(user_id), "status": status})
 
     context.run(act)
 
 
-def _friend_line(client: Client, told: dict[str, Any]) -> str:
-    name = profile_name(client, told)
-    chosen = read_line(told, "displayName", 100) if told["username"] else None
+def _friend_line(client: Client, friend: dict[str, Any]) -> str:
+    name = profile_name(client, friend)
+    chosen = read_line(friend, "displayName", 100) if friend["username"] else None
     parts = (
-        sanitize_line(told["userId"]),
-        "" if name == told["userId"] else name,
+        sanitize_line(friend["userId"]),
+        "" if name == friend["userId"] else name,
         quote_name(chosen) if chosen else "",
     )
     return "  ".join(part for part in parts if part)

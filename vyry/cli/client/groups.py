@@ -1,4 +1,4 @@
-"""`vyry client groups`: who is in a group, and what it is called."""
+"""`vyry client groups`: create and change groups and their members."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, Literal
@@ -67,12 +67,12 @@ def rename(group: FreeText, title: FreeText, /, *, context: CommandContext = DEF
         context: Which device, and its node.
     """
 
-    async def deed(client: Client, chat: UUID) -> Body:
+    async def change(client: Client, chat: UUID) -> Body:
         checked_title(title)
         await client.groups.rename(chat, title)
         return {"title": title}
 
-    _run_action(group, deed, f"It is called {quote_name(title)} now.", context)
+    _run_action(group, change, f"It is called {quote_name(title)} now.", context)
 
 
 @app.command
@@ -110,12 +110,12 @@ def remove(group: FreeText, who: str, /, *, context: CommandContext = DEFAULT_CO
         context: Which device, and its node.
     """
 
-    async def deed(client: Client, chat: UUID) -> Body:
+    async def change(client: Client, chat: UUID) -> Body:
         user_id = await resolve_account(client, who)
         await client.groups.remove(chat, user_id)
         return {"userId": str(user_id), "removed": True}
 
-    _run_action(group, deed, "Removed.", context)
+    _run_action(group, change, "Removed.", context)
 
 
 @app.command
@@ -128,12 +128,12 @@ def leave(group: FreeText, /, *, yes: Flag = False, context: CommandContext = DE
         context: Which device, and its node.
     """
 
-    async def deed(client: Client, chat: UUID) -> Body:
+    async def change(client: Client, chat: UUID) -> Body:
         await confirm(f"You leave {group}, and come back only when a member takes you in.", yes=yes)
         await client.groups.leave(chat)
         return {"left": True}
 
-    _run_action(group, deed, "You are in it no more.", context)
+    _run_action(group, change, "You are in it no more.", context)
 
 
 @app.command
@@ -149,12 +149,12 @@ def role(
         context: Which device, and its node.
     """
 
-    async def deed(client: Client, chat: UUID) -> Body:
+    async def change(client: Client, chat: UUID) -> Body:
         user_id = await resolve_account(client, who)
         await client.groups.set_role(chat, user_id, new)
         return {"userId": str(user_id), "role": new}
 
-    _run_action(group, deed, f"{who} is {new} now.", context)
+    _run_action(group, change, f"{who} is {new} now.", context)
 
 
 @app.command
@@ -172,8 +172,8 @@ def invite(
     limits = {key: value for key, value in (("maxUses", uses), ("expiresInSeconds", seconds)) if value}
 
     async def act(client: Client) -> None:
-        told = await client.groups.invite(await resolve_group(client, group), **limits)
-        context.print_result(sanitize_line(told["token"]), told)
+        created = await client.groups.invite(await resolve_group(client, group), **limits)
+        context.print_result(sanitize_line(created["token"]), created)
 
     context.run(act)
 
@@ -263,7 +263,7 @@ def members(group: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) ->
 
 
 async def _invited_text(client: Client, chat: UUID) -> tuple[str, Body]:
-    """Who was invited instead of added, for the end of a line and for JSON; nothing where there is nobody."""
+    """The users who were invited instead of added, as text and as JSON; both empty without any."""
     invited, names = client.groups.invited.get(chat, ()), DisplayNames(client)
     if not invited:
         return "", {}
@@ -271,11 +271,11 @@ async def _invited_text(client: Client, chat: UUID) -> tuple[str, Body]:
     return f" Invited, as they do not know you: {words}.", {"invited": list(map(str, invited))}
 
 
-def _run_action(group: str, deed: GroupAction, text: str, context: CommandContext) -> None:
+def _run_action(group: str, change: GroupAction, text: str, context: CommandContext) -> None:
     async def act(client: Client) -> None:
         chat = await resolve_group(client, group)
-        told = await deed(client, chat)
+        body = await change(client, chat)
         await flush_outbox(client)
-        context.print_result(text, {"conversationId": str(chat), **told})
+        context.print_result(text, {"conversationId": str(chat), **body})
 
     context.run(act)

@@ -1,4 +1,4 @@
-"""`vyry client link` and `vyry client approve`: another device of the account, by a QR and six digits that the new device shows and a person types in."""
+"""`vyry client link` and `vyry client approve`: link a new device by a QR code and six digits that it shows and the user types at the other device."""
 
 import sys
 from typing import Final
@@ -19,7 +19,7 @@ from vyry.client.errors import Refused
 from vyry.signal_protocol.refusals import Malformed
 
 
-#: So often the digits may be typed.
+#: How often the digits may be typed.
 MAX_ATTEMPTS: Final = 3
 
 
@@ -36,7 +36,7 @@ def link(*, name: FreeText = "vyry", yes: Flag = False, context: CommandContext 
         await confirm_account_replacement(client, context, yes=yes)
         attempt = await client.links.begin(name)
         if not context.json:
-            # Not on standard output: that is for programs to read.
+            # On standard error: programs read standard output.
             segno.make(attempt.uri, error="l").terminal(out=sys.stderr, compact=True)
         context.print_result(
             f"Scan this within two minutes, or type there: vyry client approve '{attempt.uri}'", {"uri": attempt.uri}
@@ -80,7 +80,7 @@ def approve(uri: FreeText, /, *, pin_file: FilePath | None = None, context: Comm
 
 
 async def _approve_with_pin(scanned: ScannedLink, pin: str | None) -> None:
-    """Hand the account over; a person who gave no PIN where one is needed, or mistyped it, is asked for it. Raises Refused, Unreachable."""
+    """Approve the device. Asks for the PIN when it is required or was mistyped. Raises Refused, Unreachable."""
     is_typed = pin is None
     while True:
         try:
@@ -93,7 +93,7 @@ async def _approve_with_pin(scanned: ScannedLink, pin: str | None) -> None:
 
 
 async def _confirm_digits(scanned: ScannedLink) -> bool:
-    """Whether a person typed what the new device shows. The digits are not shown here: they would be copied without a look at the other screen."""
+    """Whether the user typed the digits that the new device shows. They are not printed here: the user has to read them from the other screen."""
     network = sanitize_line(scanned.requested_from, MAX_NAME)
     asked = f"A device that calls itself {quote_name(scanned.name)} asks from {network} to be let into your account."
     print(indent_continuation(asked), file=sys.stderr)

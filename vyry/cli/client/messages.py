@@ -1,4 +1,4 @@
-"""Commands that say something."""
+"""Commands that send messages, reactions, edits and deletions."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def send(
 
 
 async def _send_text(client: Client, chat: UUID, said: str, answered: Target | None, id: UUID | None) -> UUID:
-    """Say it; what a command that was broken off has said already goes out under its id."""
+    """Send a text. One that an interrupted command left in the outbox is sent under its first id."""
     fields = {"text": said} | ({"replyTo": answered.as_json()} if answered is not None else {})
     return await client.messages.text(
         chat, said, reply_to=answered, id=id or client.unsent_messages.find(chat, "text", fields)
@@ -128,7 +128,7 @@ def unsend(conversation: FreeText, message: UUID, /, *, context: CommandContext 
 
 
 def _require_visible_text(text: str) -> None:
-    """A line of a timetable that had nothing to say sends nothing. Raises WrongLine."""
+    """Raises UsageError for an empty or invisible text, such as the output of a cron job without a result."""
     if not clean_line(text):
         lack = "nothing in the text can be seen" if text.strip() else "the text is empty"
         raise UsageError(f"There is nothing to send: {lack}. A text that is called like an option goes behind --.")
@@ -144,10 +144,10 @@ def _on_message(message: UUID, change: Callable[[Client, UUID, Target], Awaitabl
     return send_change
 
 
-def _run_send(conversation: str, say: SendAction, context: CommandContext) -> None:
+def _run_send(conversation: str, send: SendAction, context: CommandContext) -> None:
     async def act(client: Client) -> None:
         chat = await resolve_conversation(client, conversation)
-        content_id = await say(client, chat)
+        content_id = await send(client, chat)
         await wait_until_sent(client, context, chat, content_id)
         context.print_result("Sent.", {"id": str(content_id), "conversationId": str(chat)})
 

@@ -1,4 +1,4 @@
-"""`vyry client pin`: what a new device, or whoever gets the number, has to know besides. A PIN is typed or lies in a file: never on a command line."""
+"""`vyry client pin`: the PIN that a new device, or a new registration of the number, requires. It is typed or read from a file, never given on the command line."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -67,13 +67,13 @@ def set_pin(
         new = await pin_reader(pin_file, "The new PIN: ")()
         while True:
             try:
-                standing = await client.account.set_pin(new, current, registration_lock=lock)
+                status = await client.account.set_pin(new, current, registration_lock=lock)
             except Refused as refused:
                 if current_file is not None or not can_retry(refused):
                     raise
                 current = await pin_reader(None, "The present PIN: ")()
             else:
-                return _print_status(standing, context)
+                return _print_status(status, context)
 
     context.run(act)
 
@@ -99,12 +99,12 @@ def remove(*, pin_file: FilePath | None = None, context: CommandContext = DEFAUL
 
 
 def read_pin_file(file: Path) -> str:
-    """The PIN on the first line of this file. Raises CannotServe."""
+    """The PIN on the first line of this file. Raises CommandError."""
     return read_first_line(file, "No PIN: it")
 
 
 def pin_reader(file: Path | None, ask: str = "The account's PIN: ") -> Callable[[], Awaitable[str]]:
-    """What reads the PIN when it is needed: from the file, or typed unseen."""
+    """A function that reads the PIN when it is needed: from the file, or typed without echo."""
 
     async def read() -> str:
         if file is not None:
@@ -117,7 +117,7 @@ def pin_reader(file: Path | None, ask: str = "The account's PIN: ") -> Callable[
     return read
 
 
-def _print_status(standing: Body, context: CommandContext) -> None:
-    lock = "; signing up asks for it" if standing["registrationLock"] else ""
-    left = f"A PIN is set, {sanitize_line(standing['attemptsRemaining'])} tries are left{lock}."
-    context.print_result(left if standing["isSet"] else "No PIN is set.", standing)
+def _print_status(status: Body, context: CommandContext) -> None:
+    lock = "; signing up asks for it" if status["registrationLock"] else ""
+    left = f"A PIN is set, {sanitize_line(status['attemptsRemaining'])} tries are left{lock}."
+    context.print_result(left if status["isSet"] else "No PIN is set.", status)

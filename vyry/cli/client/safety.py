@@ -1,4 +1,4 @@
-"""`vyry client safety`: whether the other side is who it says."""
+"""`vyry client safety`: print and compare safety numbers, accept a changed key."""
 
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.exit_codes import CommandFailed, Exit

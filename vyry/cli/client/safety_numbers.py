@@ -1,4 +1,4 @@
-"""Safety numbers and what a person says about them: shown, typed in, noted."""
+"""Safety numbers: printed, typed by the user, and stored as verified."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ from vyry.client.api.client import Client
 from vyry.client.api.safety import SafetyNumbers
 
 
-#: How the two numbers are marked while the node tells another key than the held one.
+#: The headings of the two numbers while the node lists another key than the accepted one.
 OLD_NUMBER_TITLE: Final = "old: the key held until now"
 NEW_NUMBER_TITLE: Final = "new: the key that the node tells now"
 _DIGITS: Final = re.compile(r"[0-9]{60}")
 
 
 class KeyState(StrEnum):
-    """What is known of somebody's key."""
+    """Whether the key of another user was verified."""
 
     VERIFIED = "compared"
     UNVERIFIED = "not compared"
@@ -32,7 +32,7 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SafetyComparison:
-    """Numbers of an account, and what a person says about them. `who`: the account as it was typed."""
+    """The safety numbers of an account and the digits that the user types. `who`: the account as it was typed."""
 
     client: Client
     context: CommandContext
@@ -40,7 +40,7 @@ class SafetyComparison:
     user_id: UUID
 
     async def apply_digits(self, digits: str, *, is_accepted: bool, is_verified: bool) -> None:
-        """Accept the new key, note that the number was compared, or both. Raises Ended, NotCompared: then nothing is noted."""
+        """Accept the new key, mark it as verified, or both. Raises CommandFailed, NotCompared; then nothing has changed."""
         numbers = await self.client.safety.numbers(self.user_id)
         typed = "".join((digits or await self._read_digits(numbers)).split())
         if (problem := self._mismatch_text(numbers, typed, is_accepted=is_accepted)) is not None:
@@ -49,11 +49,11 @@ class SafetyComparison:
             await self.client.safety.accept(self.user_id, typed)
         if is_verified:
             await self.client.safety.verify(self.user_id, typed)
-        # What waited is sent by this very command, and own other devices learn what was decided.
+        # Send the messages that waited, and the decision to the other devices of the account.
         await flush_outbox(self.client)
 
     def describe(self, numbers: SafetyNumbers) -> tuple[Sequence[str], Mapping[str, Any]]:
-        """The numbers and what to do next, for people and for programs."""
+        """The numbers and the next step, as lines and as JSON."""
         is_verified = self.client.safety.is_verified(self.user_id)
         state = KeyState.VERIFIED if is_verified else KeyState.UNVERIFIED
         number = numbers.held or numbers.new or ""
@@ -74,7 +74,7 @@ class SafetyComparison:
         return [*_digit_lines(number), state, *steps], body
 
     def _mismatch_text(self, numbers: SafetyNumbers, typed: str, *, is_accepted: bool) -> str | None:
-        """Why these digits decide nothing."""
+        """Why these digits are not accepted, or None."""
         if not _DIGITS.fullmatch(typed):
             return "These are not the 60 digits of a safety number: nothing was noted."
         if is_accepted and numbers.new is None and typed != numbers.held:
@@ -86,7 +86,7 @@ class SafetyComparison:
         return None
 
     async def _read_digits(self, numbers: SafetyNumbers) -> str:
-        """The digits that a person types: the number is not shown before, so that they come from the other side. Without a terminal it is shown, and the command ends. Raises Ended."""
+        """The digits that the user types. The number is not printed before, since it has to come from the other side. Without a terminal it is printed, and CommandFailed is raised."""
         if is_interactive():
             return await read_line(indent_continuation(f"The 60 digits that {self.who} sees: ")) or ""
         lines, body = self.describe(numbers)
@@ -105,7 +105,7 @@ def _not_compared_error(text: str, body: Mapping[str, Any] | None = None) -> Com
 
 
 def format_digits(digits: str) -> str:
-    """Twelve groups of five, four in a line, as people read them aloud."""
+    """Twelve groups of five digits, four in a line, to be read aloud."""
     return "\n".join(_digit_lines(digits))
 
 

@@ -1,4 +1,4 @@
-"""`vyry client whois`: which account a name means in this profile."""
+"""`vyry client whois`: the account that a name refers to in this profile."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""What one can do in the full-screen client, besides looking and writing: take back, react, files, safety numbers."""
+"""Actions of the full-screen client: unsend, react, send and save files, compare safety numbers."""
 
 import asyncio
 from pathlib import Path
@@ -36,37 +36,37 @@ Everywhere:
 waits: not sent yet   ✓ the node has it   ✓✓ it was delivered   ✓✓ read"""
 
 
-_Answer = TypeVar("_Answer")
+_Result = TypeVar("_Result")
 
 
 class DialogHost(Protocol):
-    """The screen these are shown on. Once it is leaving, `ask` raises CancelledError and `say` does nothing."""
+    """The screen that shows dialogs. Once it is closing, `show_dialog` raises CancelledError and `show_message` does nothing."""
 
-    async def show_dialog(self, box: ModalScreen[_Answer]) -> _Answer | None:
-        """What a person answers in a box."""
+    async def show_dialog(self, dialog: ModalScreen[_Result]) -> _Result | None:
+        """Show a dialog and return what the user entered."""
 
     def show_message(self, text: str) -> None:
         """Show one line for a while."""
 
 
 class ChatActions:
-    """Each says what went wrong by raising: a ClientError, a Refusal, Ended, OSError."""
+    """The actions. Each may raise ClientError, Refusal, CommandFailed, OSError."""
 
-    def __init__(self, chat: DialogHost, desk: ChatModel, client: Client) -> None:
+    def __init__(self, chat: DialogHost, model: ChatModel, client: Client) -> None:
         self._chat = chat
-        self._model = desk
+        self._model = model
         self._client = client
-        #: Which file is under way.
+        #: The running file transfer, for the status line.
         self.transfer_status = ""
 
     async def unsend(self, target: Target | None) -> None:
-        """Take it back, if one said it oneself."""
+        """Unsend a message, if it is an own one."""
         row = find_row(self._model.rows, target)
         if target is not None and row is not None and row.is_own:
             await self._client.messages.unsend(self._model.require_open(), target)
 
     async def react(self, target: Target | None) -> None:
-        """Put an emoji on it."""
+        """React to a message."""
         if target is None:
             return
         emoji = await self._chat.show_dialog(PromptDialog("An emoji to put on it (empty takes yours back):", "👍"))
@@ -75,15 +75,15 @@ class ChatActions:
 
     async def attach(self) -> None:
         """Send a file."""
-        where = self._model.require_open()
+        conversation_id = self._model.require_open()
         path = await self._chat.show_dialog(PromptDialog("The file to send:"))
         if path:
             file = await asyncio.to_thread(Path(path).expanduser)
-            await self._client.files.send(where, file, progress=self._progress(file.name))
+            await self._client.files.send(conversation_id, file, progress=self._progress(file.name))
             self.transfer_status = ""
 
     async def save(self, target: Target | None, folder: Path) -> None:
-        """Save the files of it where this was started, or where one says."""
+        """Save the files of a message to a folder that the user confirms."""
         row = find_row(self._model.rows, target)
         event = row.event if row is not None else None
         if not isinstance(event, Message) or not event.attachments:
@@ -98,7 +98,7 @@ class ChatActions:
         self.transfer_status = ""
 
     async def safety(self) -> None:
-        """Show the number of the other one, or the old and the new one, and take the digits that the other side sees. Raises NotCompared."""
+        """Show the safety number, or the old and the new one, and check the digits that the user types. Raises NotCompared."""
         others = self._model.other_members(self._model.require_open())
         if len(others) != 1:
             raise CommandFailed(
@@ -121,7 +121,7 @@ class ChatActions:
             self._chat.show_message("Noted as compared; the note falls when the key changes.")
 
     def _safety_text(self, user_id: UUID, numbers: SafetyNumbers) -> str:
-        """The number, or both, and what to type."""
+        """The number, or both, and the prompt."""
         who = self._model.name_of(user_id)
         state = KeyState.VERIFIED if self._client.safety.is_verified(user_id) else KeyState.UNVERIFIED
         ask = f"Type the 60 digits that {who} sees, as you hear or see them there (Escape: close):"
@@ -130,11 +130,11 @@ class ChatActions:
         return f"{format_digits(numbers.held or numbers.new or '')}\n{state}\n\n{ask}"
 
     async def help(self) -> None:
-        """Show the keys."""
+        """Show the key bindings."""
         await self._chat.show_dialog(TextDialog(HELP_TEXT))
 
     def _progress(self, name: str) -> ProgressCallback:
-        def tell(done: int, total: int) -> None:
+        def update(done: int, total: int) -> None:
             self.transfer_status = f"{name}: {100 * done // max(total, 1)} %"
 
-        return tell
+        return update
