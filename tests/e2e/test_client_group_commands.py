@@ -37,8 +37,8 @@ class Trio:
 
 
 @pytest.fixture(scope="module")
-def trio(alone: AllInOneProcess, tmp_path_factory: pytest.TempPathFactory) -> Trio:
-    terminal = CliRunner(alone, tmp_path_factory.mktemp("home"))
+def trio(all_in_one: AllInOneProcess, tmp_path_factory: pytest.TempPathFactory) -> Trio:
+    terminal = CliRunner(all_in_one, tmp_path_factory.mktemp("home"))
     ann, *others = [terminal.sign_up(name) for name in ("ann", "bo", "cy")]
     for name, other in zip(("bo", "cy"), others, strict=True):
         terminal.run_client_json("ann", "friends", "add", other)

@@ -48,17 +48,17 @@ async def wait_for_traffic(lines: AsyncIterator[dict[str, Any]]) -> dict[str, An
 
 
 async def test_a_soak_over_a_node_that_is_killed_loses_and_doubles_nothing(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    where = ("--url", alone.url, "--codes", str(alone.otp_file))
+    where = ("--url", all_in_one.url, "--codes", str(all_in_one.otp_file))
     soak = await started(
         "soak", "--minutes", "5", "--rate", "20", "--every", "0.1", "--json", *where, temporary=tmp_path
     )
     lines = report_lines(soak)
 
     first = await wait_for_traffic(lines)
-    await asyncio.to_thread(alone.kill)
-    await asyncio.to_thread(alone.start)
+    await asyncio.to_thread(all_in_one.kill)
+    await asyncio.to_thread(all_in_one.start)
     soak.send_signal(signal.SIGTERM)
     *_, last = [first, *[line async for line in lines]]
 
@@ -78,11 +78,11 @@ async def test_a_soak_that_brings_its_own_node_leaves_nothing(tmp_path: Path) ->
 
 
 async def test_a_node_that_forgets_what_it_showed_ends_a_soak_with_exit_code_1(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    with closing(sqlite3.connect(f"{alone.folder}/data/vyry.db", isolation_level=None)) as database:
+    with closing(sqlite3.connect(f"{all_in_one.folder}/data/vyry.db", isolation_level=None)) as database:
         older = database.execute("SELECT coalesce(max(id), 0) FROM mailbox").fetchone()
-        where = ("--people", "2", "--url", alone.url, "--codes", str(alone.otp_file))
+        where = ("--people", "2", "--url", all_in_one.url, "--codes", str(all_in_one.otp_file))
         soak = await started("soak", "--minutes", "5", "--every", "0.1", "--json", *where, temporary=tmp_path)
         lines = report_lines(soak)
         await wait_for_traffic(lines)

@@ -78,9 +78,9 @@ class FileTransferHarness:
 
 
 @pytest.fixture
-async def room(small_house: NodeServer, tmp_path: Path) -> AsyncIterator[FileTransferHarness]:
-    async with open_faulty_proxy(small_house.node.url) as line:
-        yield FileTransferHarness(small_house, line, tmp_path)
+async def room(sqlite_node_server: NodeServer, tmp_path: Path) -> AsyncIterator[FileTransferHarness]:
+    async with open_faulty_proxy(sqlite_node_server.node.url) as line:
+        yield FileTransferHarness(sqlite_node_server, line, tmp_path)
 
 
 async def broken_off(doing: Any, is_far: asyncio.Event) -> None:
