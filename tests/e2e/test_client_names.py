@@ -73,7 +73,7 @@ def test_asking_again_stops_at_another_account_and_changes_nothing(taken: Userna
     asked = taken.ann("whois", taken.name, "--refresh")
 
     assert (asked.code, asked.out, len(asked.err.splitlines())) == (Exit.DECIDE, "", 1)
-    assert f"{taken.name} is another account now" in asked.err
+    assert f"another account for {taken.name}" in asked.err
     assert f"vyry client whois {taken.name} --take {taken.eve}" in asked.err
     assert taken.ann("whois", taken.name).out == f"{taken.bo}  {taken.name}\n"
     assert taken.ann("send", taken.name, "still for Bo").code == Exit.DONE
@@ -119,7 +119,7 @@ def test_lists_and_profiles_mark_who_took_a_name_too(taken: UsernameTakeover) ->
     taken.terminal.run_client_json("eve", "send", ann, "hello")
     other = f"another {taken.name} ({taken.eve[-8:]})"
 
-    assert taken.ann("friends", "requests").out == f"{taken.eve}  {other} asks\n"
+    assert taken.ann("friends", "requests").out == f"{taken.eve}  {other} (received)\n"
     told = taken.ann("profile", taken.eve).out.splitlines()
     assert [line for line in told if line.startswith("username")] == [f"username     {other}"]
 
@@ -150,7 +150,7 @@ def test_a_group_takes_no_remembered_name_even_when_the_node_hides_it(taken: Use
     done = taken.ann("send", bare, "secret")
 
     assert (done.code, done.out) == (Exit.FAILED, "")
-    assert f"say {taken.name}" in done.err
+    assert f"use {taken.name}" in done.err
 
 
 def test_a_remembered_name_is_not_asked_for(taken: UsernameTakeover) -> None:

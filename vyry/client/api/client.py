@@ -287,7 +287,7 @@ class Client:
                 self._send_problem = ""
             except Unreachable as away:
                 seconds = away.retry_after_seconds or RETRY_SECONDS
-                self._send_problem = f"{away} What is to be sent is tried again in {seconds:g} s."
+                self._send_problem = f"{away} Sending is retried in {seconds:g} s."
                 _LOG.info("sending waits %g s: %s", seconds, away)
                 await asyncio.sleep(seconds)
                 self._send_requested.set()

@@ -93,5 +93,5 @@ def _checked_length(text: str) -> Iterator[None]:
             raise
         most = length * MAX_PADDED // octets // 1_000 * 1_000
         raise TextTooLong(
-            "text", f"a message holds about {most:,} characters like these; this has {length:,}. Send it as a file"
+            "text", f"a message can have about {most:,} of these characters; this one has {length:,}. Send it as a file"
         ) from None

@@ -195,7 +195,11 @@ class Sealing:
         if outgoing.lane == "mail" and not roll.conversation.is_group and all(_is_own(each, roll) for each in copies):
             # Nobody would get it: that is no message sent.
             raise Refused(
-                404, {"error_code": "NOT_FOUND", "error": "The other side has no device that it can be sealed for."}
+                404,
+                {
+                    "error_code": "NOT_FOUND",
+                    "error": "The recipient has no device that the message can be encrypted for.",
+                },
             )
         sent = SentContent(outgoing.plaintext, outgoing.own, tuple(real), is_group=False)
         # In a group somebody may leave at any time: by the version the node tells who it was.

@@ -51,7 +51,7 @@ class Backoff:
         if self._tries >= MAX_TRIES or is_over:
             raise problem
         if wait > REPORT_AFTER_SECONDS:
-            self._waits.told(f"{problem} The next try is in {wait:.0f} s.")
+            self._waits.told(f"{problem} Retrying in {wait:.0f} s.")
         await asyncio.sleep(wait)
 
 
@@ -87,7 +87,7 @@ class AttachmentTransfer:
             try:
                 return UUID(answer.headers.get("Location", "").rpartition("/")[2])
             except ValueError:
-                raise Unreachable("The node tells no place for the file.") from None
+                raise Unreachable("The node returned no upload URL for the file.") from None
 
     async def upload_offset(self, attachment_id: UUID, length: int) -> int | None:
         """How much of an own blob of this length is there; None when there is no such one."""
@@ -147,7 +147,7 @@ class AttachmentTransfer:
                     self._rest.progress.advance()
                     yield answer, limit
         except (aiohttp.ClientError, OSError, TimeoutError) as lost:
-            raise Unreachable(f"{self._rest.url} does not answer ({type(lost).__name__}).") from lost
+            raise Unreachable(f"Cannot reach {self._rest.url} ({type(lost).__name__}).") from lost
 
     async def _check(self, answer: aiohttp.ClientResponse, token: str) -> None:
         if answer.status in _DONE:
@@ -158,12 +158,14 @@ class AttachmentTransfer:
             said = None
         body = said if isinstance(said, dict) else {}
         if answer.status >= 500:
-            raise Unreachable(f"{self._rest.url} cannot do it now ({answer.status}).", body.get("retry_after_seconds"))
+            raise Unreachable(
+                f"{self._rest.url} is temporarily unavailable ({answer.status}).", body.get("retry_after_seconds")
+            )
         if answer.status == 401:
             await self._rest.renew_token(token)
-            raise Unreachable("The access token had ended.")
+            raise Unreachable("The access token has expired.")
         if answer.status < 400:
-            raise Unreachable(f"{self._rest.url} does not answer as a node does ({answer.status}).")
+            raise Unreachable(f"{self._rest.url} did not respond like a Vyry node ({answer.status}). Check --url.")
         raise Refused(answer.status, body)
 
 
@@ -177,7 +179,7 @@ async def _extending_timeout(pieces: AsyncIterator[bytes], alive: Callable[[], N
 def _int_header(answer: aiohttp.ClientResponse, name: str) -> int:
     said = answer.headers.get(name, "")
     if not re.fullmatch(r"\d{1,16}", said, re.ASCII):
-        raise Unreachable(f"The node does not answer as a node does ({name}).")
+        raise Unreachable(f"The node sent an invalid response ({name}).")
     return int(said)
 
 
@@ -187,5 +189,5 @@ def _content_range(answer: aiohttp.ClientResponse, start: int) -> tuple[int, int
         return 0, _int_header(answer, "Content-Length")
     found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     if found is None or int(found[1]) != start:
-        raise Unreachable("The node does not answer as a node does (Content-Range).")
+        raise Unreachable("The node sent an invalid response (Content-Range).")
     return start, int(found[3])

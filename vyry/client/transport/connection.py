@@ -160,7 +160,9 @@ class Connection:
         """The node and this device remember the mailbox differently: one of them was restored, or the node lies."""
         point = read_position(refused.body.get("cursor"))
         if point is None or point.seq == self._mailbox.position().seq:
-            raise ChainBroken("The node remembers another mailbox than this device does.") from refused
+            raise ChainBroken(
+                "The mailbox position on the node does not match the one stored on this device."
+            ) from refused
         await self._mailbox.adopt_position(point)
 
     async def _send_frame(self, socket: aiohttp.ClientWebSocketResponse, name: str, payload: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ def read_entry(said: object) -> Entry:
     try:
         return _validate(read_object(said))
     except INVALID_SHAPE:
-        raise ChainBroken("The node sent an entry of the mailbox that has not the form of one.") from None
+        raise ChainBroken("The node sent a malformed mailbox entry.") from None
 
 
 def read_position(said: object) -> MailboxPosition | None:

@@ -68,12 +68,12 @@ class RestClient:
                 ):
                     said = await self._read(answer, limit)
         except (aiohttp.ClientError, OSError, TimeoutError, RecursionError, ValueError) as lost:
-            raise Unreachable(f"{self.url} does not answer ({type(lost).__name__}).") from lost
+            raise Unreachable(f"Cannot reach {self.url} ({type(lost).__name__}).") from lost
         if answer.status >= 500:
             wait = said.get("retry_after_seconds") if isinstance(said, dict) else None
-            raise Unreachable(f"{self.url} cannot do it now ({answer.status}).", wait)
+            raise Unreachable(f"{self.url} is temporarily unavailable ({answer.status}).", wait)
         if not isinstance(said, dict):
-            raise Unreachable(f"{self.url} does not answer as a node does ({answer.status}).")
+            raise Unreachable(f"{self.url} did not respond like a Vyry node ({answer.status}). Check --url.")
         if answer.status >= 400:
             raise Refused(answer.status, said)
         self.progress.advance()
@@ -128,7 +128,9 @@ class RestClient:
         try:
             yield
         except INVALID_SHAPE as strange:
-            raise Unreachable(f"{self.url} does not answer as a node does ({type(strange).__name__}).") from strange
+            raise Unreachable(
+                f"{self.url} did not respond like a Vyry node ({type(strange).__name__}). Check --url."
+            ) from strange
 
     def access_token(self) -> str:
         """The access token as it is kept."""
@@ -155,14 +157,14 @@ class RestClient:
                 if refused.status != 401:
                     # No word about the session: it may be limited, or the node is not well.
                     raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
-                raise SessionEnded("The node has ended this device: register or link it anew.") from None
+                raise SessionEnded("The node has removed this device: register or link it again.") from None
             self.save_tokens(session)
             return str(session["accessToken"])
 
     def _load_tokens(self) -> Tokens:
         kept = self._store.get(_TOKENS)
         if kept is None:
-            raise NotRegistered("This profile has no account yet.")
+            raise NotRegistered("This profile has no account yet: run `vyry client register` or `vyry client link`.")
         return unpack(Tokens, kept)
 
 

@@ -197,7 +197,7 @@ def test_nobody_is_named_twice(town: PostingHarness, twice: str) -> None:
 def test_a_device_needs_some_content(town: PostingHarness) -> None:
     ann, bo = town.add_account(), town.add_account()
 
-    with pytest.raises(InvalidRequest, match="shape") as refused:
+    with pytest.raises(InvalidRequest, match="not valid") as refused:
         validate_draft(town.sender_of(ann), make_draft(town.add_conversation(ann, bo), (bo, [1]), content=None))
 
     assert "without any content" in str(refused.value.members)
