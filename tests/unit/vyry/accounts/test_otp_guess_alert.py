@@ -1,4 +1,4 @@
-"""The one line in the log when most guesses at codes are wrong."""
+"""The log event when most guesses are wrong."""
 
 from structlog.testing import capture_logs
 

@@ -1,4 +1,4 @@
-"""Signing up: codes, their limits, and what a new session says."""
+"""Sign-up: codes, their limits, and the new session."""
 
 from datetime import timedelta
 
