@@ -29,7 +29,7 @@ app = App(
 )
 
 
-@app.command
+@app.command(name="show")
 def show_status(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """Show whether a PIN is set and how many attempts are left.
 
