@@ -29,7 +29,7 @@ def confirm(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
     """Confirm that this machine's clock is right. Nodes whose clock agrees resume deletion and expiry within seconds.
 
     Args:
-        by: Who does it, and why.
+        by: The operator and the reason.
         yes: Skip the confirmation prompt.
     """
     settings = load_settings(Role.TOOL)

@@ -31,7 +31,7 @@ T = TypeVar("T")
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Who does it, and why.
+    """The operator of a command and the reason, for the audit log.
 
     Args:
         operator: Operator name for the audit log (default: your system user).

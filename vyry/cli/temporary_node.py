@@ -41,7 +41,7 @@ class NodeHandle:
 @contextmanager
 def temporary_node() -> Iterator[NodeHandle]:
     """A new node that runs until the context ends and is then deleted. It forks: call it before any thread or event loop runs."""
-    folder = Path(tempfile.mkdtemp(prefix="vyry-throwaway-"))
+    folder = Path(tempfile.mkdtemp(prefix="vyry-temporary-"))
     reading, writing = os.pipe()
     port, admin_port = _free_ports()
     place = NodeHandle(f"http://127.0.0.1:{port}", folder / "codes.jsonl", folder / "profiles")
