@@ -7,6 +7,7 @@ import pytest
 from tests.support.account_harness import AccountStores, open_stores
 from tests.support.mail_store_harness import MailStoreHarness, open_mail_store, open_store
 from vyry.mail.store import MailboxCaps, MailStore
+from vyry.redis import guard
 
 
 @pytest.fixture
@@ -24,8 +25,7 @@ def mail_url(request: pytest.FixtureRequest) -> str | None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy this machine is, Redis does not count as away: that is for other tests."""
-    for module in ("limiter", "redis"):
-        monkeypatch.setattr(f"vyry.storage.{module}.DEADLINE_SECONDS", 30.0)
+    monkeypatch.setattr(guard, "DEADLINE_SECONDS", 30.0)
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from vyry.devices.prekeys import Relationship
 from vyry.errors import NotFound, RateLimited
 from vyry.kernel.ids import UserId, new_id
 from vyry.limits import LOOKUP, Quota, QuotaWindow
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
 from vyry.redis.limiter import RedisLimiter
-from vyry.redis.notifier import connect_redis
 from vyry.storage.blocks import TortoiseBlocks
 from vyry.storage.conversation_models import ConversationRow, MemberRow
 from vyry.storage.database import open_database
@@ -112,7 +113,7 @@ def two_nodes(redis: Redis, window: QuotaWindow) -> tuple[list[ContactDiscovery]
         # They signed up under the older pepper.
         store.numbers[PEPPER.hide(read_number(number)).hashes[1]] = user
     quotas = {LOOKUP.name: Quota(LOOKUP.name, (window,))}
-    nodes = [ContactDiscovery(store, PEPPER, RedisLimiter(redis, quotas)) for _ in range(2)]
+    nodes = [ContactDiscovery(store, PEPPER, RedisLimiter(RedisGuard(redis), quotas)) for _ in range(2)]
     return nodes, new_caller(UserId(new_id()), 1, 1), numbers
 
 

@@ -37,9 +37,9 @@ def caps() -> MailboxCaps:
 
 async def post_notice(person: Person, **body: object) -> None:
     """News for the account, each a millisecond after the one before: of the same moment any may come first."""
-    async with transaction() as inside:
+    async with transaction() as tx:
         await enqueue_notice(
-            inside, NewNotice(person.user_id, Audience.OWN, body, NOON + timedelta(milliseconds=next(_MOMENTS)))
+            tx, NewNotice(person.user_id, Audience.OWN, body, NOON + timedelta(milliseconds=next(_MOMENTS)))
         )
 
 
@@ -126,11 +126,9 @@ async def test_whoever_has_room_is_told_at_once(room: MailStoreHarness) -> None:
 async def test_mailboxes_take_turns_at_having_theirs_tried(room: MailStoreHarness) -> None:
     ann, bo = await sign_up_with_conversations("a", "b")
     of_ann = [DeferredNotice(MessageId(new_id()), ann.mailbox, {"name": "callMissed", "userId": n}) for n in range(3)]
-    async with transaction() as inside:
-        await defer_notices(inside, of_ann)
-        await defer_notices(
-            inside, [DeferredNotice(MessageId(new_id()), bo.mailbox, {"name": "registrationAttempted"})]
-        )
+    async with transaction() as tx:
+        await defer_notices(tx, of_ann)
+        await defer_notices(tx, [DeferredNotice(MessageId(new_id()), bo.mailbox, {"name": "registrationAttempted"})])
 
     claimed = await TortoiseDeferredNotices().claim(NOON, 2)
 
@@ -142,8 +140,8 @@ async def test_a_mailbox_emptied_while_its_notice_was_put_aside_gets_it_all_the_
     notice = DeferredNotice(MessageId(new_id()), ann.mailbox, {"name": "registrationAttempted"})
     await read(room, ann)
 
-    async with transaction() as inside:
-        await defer_notices(inside, [notice])
+    async with transaction() as tx:
+        await defer_notices(tx, [notice])
     await notices(room).post_pending()
 
     assert await notices_in(room, ann.mailbox) == [{"name": "registrationAttempted"}]
@@ -197,9 +195,9 @@ async def test_nothing_waits_for_a_device_that_has_ended(room: MailStoreHarness)
     await notices(room).post_pending()
     late = DeferredNotice(MessageId(new_id()), ann.mailbox, {"name": "pinChanged"})
 
-    async with transaction() as inside:
-        await end_devices(inside, ann.user_id, [ann.device], NOON)
-        await defer_notices(inside, [late])
+    async with transaction() as tx:
+        await end_devices(tx, ann.user_id, [ann.device], NOON)
+        await defer_notices(tx, [late])
     await notices(room).post_pending()
 
     assert await DeferredNoticeRow.all().count() == 0

@@ -291,9 +291,11 @@ async def test_who_hears_from_friends_only_is_reached_by_friends_only(
 async def test_there_is_an_end_to_requests_friends_and_blocks(
     room: DirectoryHarness, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for adapter in ("friends", "blocks", "memory_ties"):
-        for name in ("MOST_REQUESTS", "MOST_FRIENDS", "MOST_BLOCKS"):
-            monkeypatch.setattr(f"vyry.storage.{adapter}.{name}", 1, raising=False)
+    for name in ("MAX_REQUESTS", "MAX_FRIENDS"):
+        monkeypatch.setattr(f"vyry.storage.friends.{name}", 1)
+        monkeypatch.setattr(f"tests.fakes.relationships.{name}", 1)
+    for module in ("vyry.storage.blocks", "tests.fakes.relationships"):
+        monkeypatch.setattr(f"{module}.MAX_BLOCKS", 1)
     cy = await room.add_account()
     await room.friends.send_request(ann, bo, NOON)
     await room.friends.send_request(ann, bo, NOON)
@@ -314,8 +316,8 @@ async def test_there_is_an_end_to_requests_friends_and_blocks(
 async def test_strangers_cannot_keep_others_from_asking(
     room: DirectoryHarness, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for adapter in ("friends", "memory_ties"):
-        monkeypatch.setattr(f"vyry.storage.{adapter}.MOST_REQUESTS", 2)
+    for module in ("vyry.storage.friends", "tests.fakes.relationships"):
+        monkeypatch.setattr(f"{module}.MAX_REQUESTS", 2)
     known, stranger, another = ann, await room.add_account(), await room.add_account()
     await room.conversations.open_direct(known, bo, NOON)
     await room.friends.send_request(known, bo, NOON)

@@ -16,8 +16,8 @@ from vyry.conversations.groups import add_members, assign_role, remove_member
 from vyry.devices.device_lists import CachedDeviceLists
 from vyry.errors import NotAMember, NotFound, StaleDevices, VyryError
 from vyry.kernel.ids import ConversationId, DeviceId
+from vyry.kernel.sizes import MAX_COPIES
 from vyry.mail.draft import Draft, Sender
-from vyry.mail.notices import MAX_COPIES
 from vyry.mail.posting import Accepted, Posting
 from vyry.mail.routing import Router
 from vyry.storage.account_deletion import TortoiseDeletion

@@ -8,12 +8,12 @@ import pytest
 
 from tests.support.account_harness import FakeClock
 from tests.support.directory_harness import NOON, DirectoryHarness, open_directory
-from tests.unit.vyry.devices.test_prekeys import CountingLimiter
 from vyry.conversations.conversations import CachedConversations, Conversation, ConversationSource, Role
 from vyry.conversations.groups import ConversationEdit, Groups, add_members
 from vyry.conversations.invitations import Invitations
 from vyry.conversations.invite_links import InviteLinks, InviteLinkTerms
 from vyry.errors import Forbidden, InvalidRequest, LastAdmin, NotFound, RateLimited, VersionMismatch, VyryError
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import ConversationId, UserId, new_id
 
 
@@ -49,7 +49,7 @@ class GroupHarness:
         self.room = room
         self.hearing = RecordingListener()
         self.clock = FakeClock()
-        self.groups = Groups(room.groups, self.hearing, CountingLimiter(), self.clock)
+        self.groups = Groups(room.groups, self.hearing, InProcessLimiter(), self.clock)
         self.invites = InviteLinks(room.invites, self.hearing, self.clock)
         self.invitations = Invitations(room.invitations, self.hearing, self.clock)
 

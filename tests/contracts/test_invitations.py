@@ -134,8 +134,8 @@ async def test_invitations_are_shown_page_by_page(circle: GroupHarness, bo: User
 async def test_groups_of_whom_one_blocks_do_not_count(
     circle: GroupHarness, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("groups", "memory_groups"):
-        monkeypatch.setattr(f"vyry.storage.{module}.MAX_GROUPS", 2)
+    for module in ("vyry.storage.groups", "tests.fakes.groups"):
+        monkeypatch.setattr(f"{module}.MAX_GROUPS", 2)
     cy = await circle.room.add_account()
     for _ in range(2):
         await circle.room.groups.create(ann, [bo], [], None, NOON)

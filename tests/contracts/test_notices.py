@@ -13,8 +13,9 @@ from tests.support.mail_store_harness import NOON, MailStoreHarness, contents_of
 from vyry.accounts.account import EndedDevice, SignupResult
 from vyry.in_process.routing import InProcessNotifier, InProcessWorkTopic
 from vyry.kernel.ids import MailboxKey, UserId
+from vyry.kernel.sizes import MAX_COPIES
 from vyry.mail.depositing import Depositor
-from vyry.mail.notices import MAX_COPIES, NoticePoster
+from vyry.mail.notices import NoticePoster
 from vyry.mail.routing import Router
 from vyry.storage.accounts import TortoiseAccounts
 from vyry.storage.conversations import TortoiseConversations
@@ -73,8 +74,8 @@ async def notices_in(room: MailStoreHarness, mailbox: MailboxKey) -> list[dict[s
 
 
 async def tell_own(person: Person, without: MailboxKey | None = None) -> None:
-    async with transaction() as inside:
-        await enqueue_notice(inside, NewNotice(person.user_id, Audience.OWN, {"name": "pinChanged"}, NOON, without))
+    async with transaction() as tx:
+        await enqueue_notice(tx, NewNotice(person.user_id, Audience.OWN, {"name": "pinChanged"}, NOON, without))
 
 
 def own_notice(person: Person, at: datetime = NOON) -> NewNotice:
@@ -82,19 +83,19 @@ def own_notice(person: Person, at: datetime = NOON) -> NewNotice:
 
 
 async def enqueue_notices(*tellings: NewNotice) -> None:
-    async with transaction() as inside:
+    async with transaction() as tx:
         for telling in tellings:
-            await enqueue_notice(inside, telling)
+            await enqueue_notice(tx, telling)
 
 
 async def change_devices(person: Person, epoch: int, *, identity_changed: bool = False) -> None:
-    async with transaction() as inside:
-        await enqueue_devices_changed(inside, person.user_id, epoch, NOON, identity_changed=identity_changed)
+    async with transaction() as tx:
+        await enqueue_devices_changed(tx, person.user_id, epoch, NOON, identity_changed=identity_changed)
 
 
 async def end(person: Person) -> list[EndedDevice]:
-    async with transaction() as inside:
-        return list(await end_devices(inside, person.user_id, [person.device], NOON))
+    async with transaction() as tx:
+        return list(await end_devices(tx, person.user_id, [person.device], NOON))
 
 
 async def test_the_end_of_a_device_is_told_to_everybody_who_shares_a_conversation(room: MailStoreHarness) -> None:
@@ -217,8 +218,8 @@ async def test_what_was_rolled_back_is_told_to_nobody(room: MailStoreHarness) ->
 
 
 async def _enqueue_and_fail(person: Person) -> None:
-    async with transaction() as inside:
-        await enqueue_notice(inside, NewNotice(person.user_id, Audience.OWN, {"name": "pinChanged"}, NOON))
+    async with transaction() as tx:
+        await enqueue_notice(tx, NewNotice(person.user_id, Audience.OWN, {"name": "pinChanged"}, NOON))
         raise ZeroDivisionError
 
 

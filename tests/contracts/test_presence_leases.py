@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.support.recording_listener import RecordingListener
+from vyry.in_process.presence import InProcessPresence
 from vyry.kernel.ids import MailboxKey, UserId, new_id
-from vyry.redis.notifier import RedisNotifier, connect_redis
-from vyry.redis.presence import InProcessPresence, RedisPresence
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.notifier import RedisNotifier
+from vyry.redis.presence import RedisPresence
 from vyry.signals.presence import DeviceSocket, PresenceLeases, PresenceState, PresenceTiming
 
 
@@ -49,11 +52,11 @@ async def node(request: pytest.FixtureRequest, pace: PresenceTiming) -> AsyncIte
         yield Node(InProcessPresence(pace))
         return
     async with connect_redis(request.getfixturevalue("redis_url")) as redis, asyncio.TaskGroup() as tasks:
-        bell = RedisNotifier(redis)
+        bell = RedisNotifier(RedisGuard(redis))
         running = tasks.create_task(bell.run())
         bell.set_listener(heard := RecordingListener())
         assert await heard.next_event() == ("gap",)
-        yield Node(RedisPresence(redis, bell, pace))
+        yield Node(RedisPresence(RedisGuard(redis), bell, pace))
         running.cancel()
 
 

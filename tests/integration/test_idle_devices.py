@@ -120,12 +120,12 @@ async def test_they_are_found_by_the_index_of_linked_devices(house: NodeServer) 
     is_sqlite = connection().capabilities.dialect == "sqlite"
     explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
 
-    async with transaction() as inside:
+    async with transaction() as tx:
         if not is_sqlite:
             # In a small table nobody needs an index.
-            await inside.execute_query("SET LOCAL enable_seqscan = off")
+            await tx.execute_query("SET LOCAL enable_seqscan = off")
         plans = [
-            await fetch(inside, f"{explain} {sql}", *values)
+            await fetch(tx, f"{explain} {sql}", *values)
             for sql, values in ((FIND_UNWARNED, (today, 9)), (FIND_WARNED, (now, today, 9)))
         ]
 

@@ -32,8 +32,8 @@ async def befriend(one: Device, other: Device) -> None:
 
 async def post_notice(house: NodeServer, device: Device, name: str) -> None:
     """The node has news for this account."""
-    async with transaction() as inside:
-        await enqueue_notice(inside, NewNotice(UUID(device.user_id), Audience.OWN, {"name": name}, datetime.now(UTC)))
+    async with transaction() as tx:
+        await enqueue_notice(tx, NewNotice(UUID(device.user_id), Audience.OWN, {"name": name}, datetime.now(UTC)))
     await house.services.notice_poster.post_pending()
 
 

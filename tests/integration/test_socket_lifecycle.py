@@ -13,7 +13,7 @@ import pytest
 from tests.support.device_socket import DeviceSocket
 from tests.support.node_server import NodeBackends, NodeServer, open_node_server, wait_until
 from tests.support.rest_device import Device, RequestRefused
-from web.live.timeouts import SOCKET_TIMEOUTS, SocketTimeouts
+from web.live.hub import SOCKET_TIMEOUTS, SocketTimeouts
 
 
 Opener = Callable[[SocketTimeouts], AbstractAsyncContextManager[NodeServer]]

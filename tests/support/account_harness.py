@@ -12,7 +12,6 @@ from tests.fakes.accounts import (
     MemoryAccounts,
     MemoryDevices,
     MemorySessions,
-    MemoryTickets,
 )
 from tests.fakes.otp import MemoryOtp
 from tests.fakes.pins import MemoryPins
@@ -37,6 +36,7 @@ from vyry.accounts.tokens import Tokens
 from vyry.accounts.usernames import Usernames
 from vyry.errors import Unavailable
 from vyry.in_process.pin_hasher import ArgonCost, ArgonPinHasher
+from vyry.in_process.tickets import InProcessTickets
 from vyry.kernel.ids import MailboxId, MailboxKey, UserId, new_id
 from vyry.limits import OTP_NUMBER
 from vyry.storage.account_deletion import TortoiseDeletion
@@ -171,7 +171,7 @@ class AccountHarness:
         self.standings = DeviceStatusCache(stores.sessions, self.clock)
         endings = SessionRevocations(self.standings, self.listener)
         self.codes = OneTimeCodes(stores.otp, self.otp_sender, self.pepper, self.clock, terms)
-        self.sessions = Sessions(stores.sessions, MemoryTickets(self.clock), self.tokens, self.standings, endings)
+        self.sessions = Sessions(stores.sessions, InProcessTickets(self.clock), self.tokens, self.standings, endings)
         # Crowds of one account are tried here: all of them may wait.
         self.pins = Pins(stores.pins, ArgonPinHasher(CHEAP_PIN_COST, each=1000), self.pepper, self.clock, PinTryLimit())
         self.arrivals = Signup(stores.accounts, stores.locks, self.pins, self.tokens, endings)

@@ -15,22 +15,11 @@ from vyry.attachments.service import Attachments
 from vyry.attachments.upkeep import AttachmentUpkeep
 from vyry.attachments.upload import Checksum, Incoming
 from vyry.errors import InvalidRequest
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import DeviceId, MailboxId, MailboxKey, UserId, new_id
-from vyry.limits import Grant, Quota
-from vyry.local_limits import LocalLimiter
 
 
 TERMS = AttachmentLimits(max_bytes=10 << 20, quota_bytes=20 << 20, max_unfinished=5)
-
-
-class CountingLimiter:
-    """Limiter, of one process."""
-
-    def __init__(self) -> None:
-        self._counts = LocalLimiter()
-
-    async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        return self._counts.consume(quota, subject, cost)
 
 
 class AttachmentHarness:
@@ -47,7 +36,7 @@ class AttachmentHarness:
         self.store: MemoryParts = beside.store if beside else MemoryParts()
         self.limits = terms
         self.attachments = Attachments(
-            self.ledger, self.store, limits=terms, limiter=CountingLimiter(), clock=self.clock, part_bytes=part_bytes
+            self.ledger, self.store, limits=terms, limiter=InProcessLimiter(), clock=self.clock, part_bytes=part_bytes
         )
         self.upkeep = AttachmentUpkeep(MemoryAttachmentUpkeep(self.ledger), self.store, self.clock)
 

@@ -15,7 +15,7 @@ class RecordingListener:
         self._events: asyncio.Queue[tuple[object, ...]] = asyncio.Queue()
 
     def on_notify(self, mailboxes: Collection[MailboxKey]) -> None:
-        self._events.put_nowait(("ring", set(mailboxes)))
+        self._events.put_nowait(("notify", set(mailboxes)))
 
     def on_displaced(self, mailbox: MailboxKey, connection: int) -> None:
         self._events.put_nowait(("displaced", mailbox, connection))

@@ -4,7 +4,7 @@ Concurrent requests share one statement: while one batch is being queried, the n
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from vyry.accounts.account import EndedDevice, RevocationListener
 from vyry.clock import Clock
 from vyry.errors import Unavailable
 from vyry.kernel.ids import DeviceId, MailboxId, MailboxKey, UserId
+from vyry.kernel.lru_cache import LruCache
 
 
 #: Half of the second within which an ended session must be refused: the query takes time too, more on a busy node.
@@ -78,7 +79,7 @@ class DeviceStatusCache:
     def __init__(self, store: DeviceStatusStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._cache: OrderedDict[UUID, tuple[DeviceStatus | None, datetime]] = OrderedDict()
+        self._cache: LruCache[UUID, tuple[DeviceStatus | None, datetime]] = LruCache(REMEMBERED)
         self._open_batch: _Batch | None = None
         self._query_lock = asyncio.Lock()
 
@@ -93,7 +94,7 @@ class DeviceStatusCache:
     def invalidate(self, devices: Collection[UUID]) -> None:
         """Query these devices again at their next use."""
         for device in devices:
-            self._cache.pop(device, None)
+            self._cache.pop(device)
 
     async def _load_batched(self, device: UUID) -> Mapping[UUID, DeviceStatus]:
         if self._open_batch is not None:
@@ -117,10 +118,7 @@ class DeviceStatusCache:
         asked_at = self._clock.now()
         found = await self._store.load_statuses(devices)
         for device in devices:
-            self._cache[device] = (found.get(device), asked_at)
-            self._cache.move_to_end(device)
-        while len(self._cache) > REMEMBERED:
-            self._cache.popitem(last=False)
+            self._cache.put(device, (found.get(device), asked_at))
         today = asked_at.date()
         unseen = [device for device, status in found.items() if status.last_seen_on < today]
         if unseen:

@@ -9,7 +9,6 @@ is in no message: reading the message is not enough to use the code.
 
 import math
 import secrets
-from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,6 +34,7 @@ from vyry.accounts.phone import HiddenNumber, Pepper, PhoneNumber
 from vyry.clock import Clock
 from vyry.errors import InvalidOtp, LimitPolicy, RateLimited, Unavailable
 from vyry.kernel.ids import new_id
+from vyry.kernel.lru_cache import LruCache
 from vyry.limits import OTP_NETWORK, OTP_NUMBER, OTP_TOTAL, Grant
 from vyry.telemetry import OTP_REFUSED, OTP_SENT, log
 
@@ -273,7 +273,7 @@ class _RefusalCache:
 
     def __init__(self) -> None:
         self._spent_until = datetime.min.replace(tzinfo=UTC)
-        self._until: OrderedDict[str, OtpRefusal] = OrderedDict()
+        self._until: LruCache[str, OtpRefusal] = LruCache(_REMEMBERED)
 
     def find(self, subjects: OtpCounterKeys, now: datetime) -> OtpRefusal | None:
         found = (self._until.get(subject) for subject in (_pair(subjects), subjects.network))
@@ -282,9 +282,9 @@ class _RefusalCache:
 
     def remember(self, subjects: OtpCounterKeys, refusal: OtpRefusal, now: datetime) -> None:
         if refusal.limit is OtpLimitKind.NUMBER:
-            self._until[_pair(subjects)] = refusal
+            self._until.put(_pair(subjects), refusal)
         elif refusal.limit is OtpLimitKind.NETWORK:
-            self._until[subjects.network] = refusal
+            self._until.put(subjects.network, refusal)
         elif refusal.limit is OtpLimitKind.SPEND and self._spent_until <= now:
             self._spent_until = refusal.retry_at
             log.warning(
@@ -298,8 +298,6 @@ class _RefusalCache:
                 reason="few codes are verified",
                 seconds=round((refusal.retry_at - now).total_seconds()),
             )
-        if len(self._until) > _REMEMBERED:
-            self._until.popitem(last=False)
 
 
 def _pair(subjects: OtpCounterKeys) -> str:

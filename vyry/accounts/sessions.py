@@ -6,19 +6,19 @@ whole family. One exception: a client that got no response repeats the request w
 
 import secrets
 import struct
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Final, Protocol, TypeAlias
 from uuid import UUID
 
 from vyry.accounts.account import Caller, EndedDevice
 from vyry.accounts.device_status import DeviceStatus, DeviceStatusCache, SessionRevocations
 from vyry.accounts.tokens import LEEWAY, Claims, TokenPair, Tokens, hash_token
-from vyry.clock import JUMP_THRESHOLD, from_milliseconds, to_milliseconds
+from vyry.clock import JUMP_THRESHOLD
 from vyry.errors import InvalidToken
 from vyry.kernel.ids import UserId
+from vyry.kernel.lru_cache import LruCache
+from vyry.kernel.time import from_milliseconds, to_milliseconds
 
 
 TICKET_LIFETIME: Final = timedelta(seconds=30)
@@ -107,7 +107,7 @@ class Sessions:
         self._tokens = tokens
         self._device_statuses = device_statuses
         self._revocations = revocations
-        self._verified: OrderedDict[bytes, Claims] = OrderedDict()
+        self._verified: LruCache[str, Claims] = LruCache(REMEMBERED)
 
     async def authenticate(self, token: str) -> Caller:
         """The caller of an access token. A revoked one is refused within a second. Raises InvalidToken, Unavailable."""
@@ -162,14 +162,11 @@ class Sessions:
 
     def _verified_claims(self, token: str) -> Claims:
         """The claims of a token; its signature is verified now or was before."""
-        key = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        key = hash_token(token)
         claims = self._verified.get(key)
         if claims is None:
-            claims = self._verified[key] = self._tokens.verify(token)
-            if len(self._verified) > REMEMBERED:
-                self._verified.popitem(last=False)
-        else:
-            self._verified.move_to_end(key)
+            claims = self._tokens.verify(token)
+            self._verified.put(key, claims)
         return claims
 
     async def _authenticate_claims(self, claims: Claims) -> Caller:

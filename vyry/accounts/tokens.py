@@ -16,9 +16,10 @@ from uuid import UUID
 import jwt
 
 from vyry.accounts.signing import ALGORITHM, KeyRing
-from vyry.clock import Clock, from_milliseconds
+from vyry.clock import Clock
 from vyry.errors import InvalidToken
 from vyry.kernel.ids import UserId
+from vyry.kernel.time import from_milliseconds
 
 
 ISSUER: Final = "vyry"

@@ -8,9 +8,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from fakeredis import FakeAsyncRedis
-from redis.asyncio import Redis
-
 from vyry.accounts.account import AccountUpkeep
 from vyry.accounts.deletion import Deletion
 from vyry.accounts.device_status import RevocationWatcher
@@ -48,7 +45,7 @@ from vyry.conversations.conversations import CachedConversations, Conversations
 from vyry.conversations.groups import Groups
 from vyry.conversations.invitations import Invitations
 from vyry.conversations.invite_links import InviteLinks
-from vyry.delivery.sms.senders import webhook_key
+from vyry.delivery.webhook_signing import webhook_key
 from vyry.delivery.webhook_signup_guard import WebhookSignupGuard
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
@@ -56,6 +53,7 @@ from vyry.devices.push_wakeups import WakeupSender
 from vyry.devices.restore_detection import RestoreDetector
 from vyry.errors import Unavailable
 from vyry.in_process.routing import InProcessNotifier, InProcessWorkTopic
+from vyry.in_process.tickets import InProcessTickets
 from vyry.kafka.work_topic import KafkaWorkTopic
 from vyry.limits import FRAMES, USERNAMES, Limiter, QuotaWindow
 from vyry.local_limits import BucketLimiter
@@ -68,7 +66,9 @@ from vyry.mail.routing import Notifier, Router, WorkTopic
 from vyry.mail.store import MailStore
 from vyry.operator.health import Health
 from vyry.operator.secret_reloader import SecretReloader
-from vyry.redis.notifier import RedisNotifier, connect_redis
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.notifier import RedisNotifier
 from vyry.redis.shared_buckets import SharedBuckets
 from vyry.redis.slots import RedisConnectionSlots
 from vyry.redis.tickets import RedisTickets
@@ -199,11 +199,10 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         clock = CheckedClock()
         mail = await stack.enter_async_context(_open_mail(database, clock))
         redis = await stack.enter_async_context(_open_redis(settings))
-        is_alone = settings.redis_url is None
-        doorbell = InProcessNotifier() if is_alone else RedisNotifier(redis)
+        doorbell = InProcessNotifier() if redis is None else RedisNotifier(redis)
         url = settings.kafka_url.get_secret_value() if settings.kafka_url else None
         mailbags = InProcessWorkTopic() if url is None else KafkaWorkTopic(url, settings.partitions)
-        places = None if is_alone else RedisConnectionSlots(redis, limit_keys(settings))
+        places = None if redis is None else RedisConnectionSlots(redis, limit_keys(settings))
         services = _build_services(
             build_shared_services(settings, Infrastructure(mail, redis, doorbell, mailbags, places), clock), role
         )
@@ -220,7 +219,7 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         loops += [
             carrier.run for carrier in (doorbell, mailbags) if isinstance(carrier, RedisNotifier | KafkaWorkTopic)
         ]
-        if places is not None:
+        if redis is not None and places is not None:
             loops.append(SharedBuckets(redis, services.buckets, limit_keys(settings)).run)
             loops.append(partial(places.run, services.connection_slots.device_slots))
         if role is not Role.WORKER:
@@ -246,11 +245,14 @@ def _open_mail(database: str, clock: Clock) -> AbstractAsyncContextManager[MailS
 
 
 @asynccontextmanager
-async def _open_redis(settings: Settings) -> AsyncIterator[Redis]:
-    """Redis, or the same inside this process: one-shots and limits run the same scripts."""
-    redis = connect_redis(settings.redis_url.get_secret_value()) if settings.redis_url else FakeAsyncRedis()
+async def _open_redis(settings: Settings) -> AsyncIterator[RedisGuard | None]:
+    """Yields None for a node that runs alone."""
+    if settings.redis_url is None:
+        yield None
+        return
+    redis = connect_redis(settings.redis_url.get_secret_value())
     try:
-        yield redis
+        yield RedisGuard(redis)
     finally:
         await redis.aclose()
 
@@ -419,7 +421,8 @@ def _signup_guard(shared: SharedServices) -> SignupGuard:
 
 
 def _sessions(shared: SharedServices) -> Sessions:
-    tickets = RedisTickets(shared.infrastructure.redis)
+    redis = shared.infrastructure.redis
+    tickets = InProcessTickets(shared.clock) if redis is None else RedisTickets(redis)
     return Sessions(TortoiseSessions(), tickets, shared.tokens, shared.device_statuses, shared.revocations)
 
 

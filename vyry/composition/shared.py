@@ -6,8 +6,6 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from redis.asyncio import Redis
-
 from vyry.accounts.device_status import DeviceStatusCache, SessionRevocations
 from vyry.accounts.otp import OneTimeCodes
 from vyry.accounts.otp import OtpOptions as CodeTerms
@@ -23,7 +21,9 @@ from vyry.conversations.conversations import CachedConversations
 from vyry.delivery.sms.senders import SenderSecrets, open_sender
 from vyry.devices.device_lists import CachedDeviceLists
 from vyry.devices.restore_detection import RestoreDetector
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.in_process.pin_hasher import ArgonPinHasher
+from vyry.in_process.presence import InProcessPresence
 from vyry.in_process.routing import InProcessNotifier, InProcessWorkTopic
 from vyry.kafka.work_topic import KafkaWorkTopic
 from vyry.limits import Quota, QuotaWindow, Unlimited, apply_overrides
@@ -34,9 +34,11 @@ from vyry.mail.routing import CacheInvalidation, Router
 from vyry.mail.store import MailStore
 from vyry.operator.restore_marker import RestoreMarkerFile, TortoiseRestoreMarkers
 from vyry.operator.secret_files import read_peppers, read_signing_keys
-from vyry.redis.limiter import RedisLimiter, RedisLimitKeys
+from vyry.redis.guard import RedisGuard
+from vyry.redis.keys import RedisLimitKeys
+from vyry.redis.limiter import RedisLimiter
 from vyry.redis.notifier import RedisNotifier
-from vyry.redis.presence import InProcessPresence, RedisPresence
+from vyry.redis.presence import RedisPresence
 from vyry.redis.slots import RedisConnectionSlots
 from vyry.settings import Settings
 from vyry.signals.presence import Presence, PresenceTiming
@@ -57,7 +59,8 @@ class Infrastructure:
     """What carries the domain in this process."""
 
     mail_store: MailStore
-    redis: Redis
+    #: None for a node that runs alone.
+    redis: RedisGuard | None
     notifier: InProcessNotifier | RedisNotifier
     work_topic: InProcessWorkTopic | KafkaWorkTopic
     #: None where no other node counts.
@@ -72,7 +75,7 @@ class SharedServices:
     infrastructure: Infrastructure
     clock: CheckedClock
     quotas: Mapping[str, Quota]
-    limiter: RedisLimiter | Unlimited
+    limiter: RedisLimiter | InProcessLimiter | Unlimited
     pepper: Pepper
     pins: Pins
     tokens: Tokens
@@ -114,7 +117,7 @@ def build_shared_services(settings: Settings, infrastructure: Infrastructure, cl
         infrastructure,
         clock,
         quotas,
-        RedisLimiter(infrastructure.redis, quotas, limit_keys(settings)) if settings.limits == "on" else Unlimited(),
+        _limiter(settings, infrastructure.redis, quotas),
         pepper,
         _pins(pepper, clock, quotas["pin_tries"].windows[0], buckets),
         Tokens(keys, settings.jwt_expiration, settings.refresh_token_expiration, clock),
@@ -132,6 +135,14 @@ def build_shared_services(settings: Settings, infrastructure: Infrastructure, cl
     )
 
 
+def _limiter(
+    settings: Settings, redis: RedisGuard | None, quotas: Mapping[str, Quota]
+) -> RedisLimiter | InProcessLimiter | Unlimited:
+    if settings.limits == "off":
+        return Unlimited()
+    return InProcessLimiter(quotas) if redis is None else RedisLimiter(redis, quotas, limit_keys(settings))
+
+
 def limit_keys(settings: Settings) -> RedisLimitKeys:
     """What hides whom the shared counters count."""
     # The oldest pepper: nodes that know a newer one already count with the others.
@@ -142,7 +153,7 @@ def limit_keys(settings: Settings) -> RedisLimitKeys:
 def build_presence(shared: SharedServices) -> Presence:
     """The presence of this node's sockets and of whom they watch."""
     carriers, pace = shared.infrastructure, PresenceTiming(lease_seconds=shared.settings.presence_seconds)
-    if isinstance(carriers.notifier, RedisNotifier):
+    if isinstance(carriers.notifier, RedisNotifier) and carriers.redis is not None:
         return Presence(RedisPresence(carriers.redis, carriers.notifier, pace), TortoisePresencePrivacy(), pace)
     return Presence(InProcessPresence(pace), TortoisePresencePrivacy(), pace)
 

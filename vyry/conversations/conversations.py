@@ -1,6 +1,5 @@
 """Conversations: only members may post to each other. Two accounts have at most one direct conversation."""
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Final, Protocol
 from vyry.clock import Clock
 from vyry.errors import InvalidRequest, NotFound
 from vyry.kernel.ids import ConversationId, UserId
+from vyry.kernel.lru_cache import LruCache
 from vyry.limits import NEW_CONTACTS, Grant, Limiter
 
 
@@ -126,15 +126,11 @@ class CachedConversations:
 
     def __init__(self, source: ConversationSource, capacity: int = 150_000) -> None:
         self._source = source
-        self._capacity = capacity
-        self._weight = 0
-        self._cache: OrderedDict[ConversationId, Conversation] = OrderedDict()
+        self._cache: LruCache[ConversationId, Conversation] = LruCache(capacity, _weight)
 
     async def get(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
         """Those of these conversations that exist, loading only what is not cached. Their `last_activity_at` may be old."""
-        found = {key: self._cache[key] for key in ids if key in self._cache}
-        for key in found:
-            self._cache.move_to_end(key)
+        found = {key: known for key in ids if (known := self._cache.get(key)) is not None}
         missing = {key for key in ids if key not in found}
         if missing:
             loaded = await self._source.load(missing)
@@ -145,8 +141,7 @@ class CachedConversations:
     def invalidate(self, ids: Collection[ConversationId]) -> None:
         """Drop these from the cache."""
         for key in ids:
-            if (known := self._cache.pop(key, None)) is not None:
-                self._weight -= _weight(known)
+            self._cache.pop(key)
 
     def invalidate_all(self) -> None:
         """Drop everything from the cache."""
@@ -157,11 +152,7 @@ class CachedConversations:
             held = self._cache.get(key)
             # A slow load may end after a newer one: versions only rise, so the higher one is current.
             if held is None or held.version <= conversation.version:
-                self.invalidate([key])
-                self._cache[key] = conversation
-                self._weight += _weight(conversation)
-        while self._weight > self._capacity and self._cache:
-            self._weight -= _weight(self._cache.popitem(last=False)[1])
+                self._cache.put(key, conversation)
 
 
 def _weight(conversation: Conversation) -> int:

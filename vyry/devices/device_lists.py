@@ -3,12 +3,12 @@
 A process may cache a list without an age limit: the database checks every post against the epoch of the list.
 """
 
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from vyry.kernel.ids import DeviceId, MailboxKey, UserId
+from vyry.kernel.lru_cache import LruCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,11 @@ class CachedDeviceLists:
 
     def __init__(self, source: DeviceListStore, capacity: int = 50_000) -> None:
         self._source = source
-        self._capacity = capacity
-        self._cache: OrderedDict[UserId, Recipient] = OrderedDict()
+        self._cache: LruCache[UserId, Recipient] = LruCache(capacity)
 
     async def get(self, users: Collection[UserId]) -> dict[UserId, Recipient]:
         """The lists of these accounts, loading only what is not cached; unknown accounts are absent (and never cached)."""
-        found = {user: self._cache[user] for user in users if user in self._cache}
-        for user in found:
-            self._cache.move_to_end(user)
+        found = {user: known for user in users if (known := self._cache.get(user)) is not None}
         missing = {user for user in users if user not in found}
         if missing:
             loaded = await self._source.load_lists(missing)
@@ -59,13 +56,11 @@ class CachedDeviceLists:
     def invalidate(self, users: Collection[UserId]) -> None:
         """Drop these from the cache."""
         for user in users:
-            self._cache.pop(user, None)
+            self._cache.pop(user)
 
     def _cache_loaded(self, loaded: Mapping[UserId, Recipient]) -> None:
         for user, recipient in loaded.items():
             held = self._cache.get(user)
             # A slow load may end after a newer one: epochs only rise, so the higher one is current.
             if held is None or held.epoch <= recipient.epoch:
-                self._cache[user] = recipient
-        while len(self._cache) > self._capacity:
-            self._cache.popitem(last=False)
+                self._cache.put(user, recipient)

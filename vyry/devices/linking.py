@@ -8,7 +8,6 @@ the same responses as for an unknown link. A link ends after 120 s, and with the
 import asyncio
 import hmac
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,6 +35,7 @@ from vyry.devices.links import (
 )
 from vyry.errors import NotFound
 from vyry.kernel.ids import MailboxId, new_id
+from vyry.kernel.lru_cache import LruCache
 from vyry.limits import KEYS, LINK_SESSIONS, Grant, Limiter, network_key, network_prefix
 
 
@@ -85,7 +85,7 @@ class Linking:
         self._tokens = tokens
         self._max_devices = max_devices
         self._watcher = LinkWatcher(store, tokens.clock)
-        self._last_reported: OrderedDict[UUID, LinkStatus] = OrderedDict()
+        self._last_reported: LruCache[UUID, LinkStatus] = LruCache(_REMEMBERED)
 
     async def run(self) -> None:
         """Poll for waiting requests, until cancelled."""
@@ -112,7 +112,7 @@ class Linking:
             update = await self._build_update(
                 request, subscription.state, can_take=request.is_connected() and not subscription.is_displaced
             )
-        self._record_reported(request.link_id, update.status)
+        self._last_reported.put(request.link_id, update.status)
         return update
 
     async def scan(self, caller: Caller, link_id: UUID, public_key: bytes) -> ScannedLink:
@@ -170,7 +170,7 @@ class Linking:
         """Wait until the status changes, the request is displaced, its client has disconnected or its wait is over."""
         loop = asyncio.get_running_loop()
         until = loop.time() + request.wait_seconds
-        reported = self._last_reported.get(request.link_id, LinkStatus.WAITING)
+        reported = self._last_reported.get(request.link_id) or LinkStatus.WAITING
         while (state := subscription.state) is not None and state.status is reported and state.status in PENDING:
             left = until - loop.time()
             if left <= 0 or subscription.is_displaced or not request.is_connected():
@@ -190,12 +190,6 @@ class Linking:
             # Approved is reported only with its provisioning: the next request gets both, or learns that the link has ended.
             return LinkUpdate(LinkStatus.SCANNED, state.approver_public_key)
         return LinkUpdate(LinkStatus.APPROVED, state.approver_public_key, provisioning, token)
-
-    def _record_reported(self, link_id: UUID, status: LinkStatus) -> None:
-        self._last_reported[link_id] = status
-        self._last_reported.move_to_end(link_id)
-        while len(self._last_reported) > _REMEMBERED:
-            self._last_reported.popitem(last=False)
 
     def _now(self) -> datetime:
         return self._tokens.clock.now()

@@ -5,7 +5,6 @@ dies, another one claims them after it. Each push service has a pool of its own,
 """
 
 import asyncio
-import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from uuid import UUID
 
 from vyry.devices.push import PushKind, PushTarget
 from vyry.errors import Unavailable
+from vyry.kernel.backoff import backoff_seconds, jittered
 from vyry.kernel.ids import MailboxKey
 from vyry.telemetry import PUSHED, log
 
@@ -44,7 +44,7 @@ class PushResult(Enum):
     #: Not attempted: too many pushes to this host, or its circuit breaker is open.
     BUSY = "busy"
     #: Not attempted: the circuit breaker of the whole pool is open.
-    CLOSED = "closed"
+    CIRCUIT_OPEN = "circuit_open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class WakeupSender:
                     if len(running) >= pool.max_concurrent:
                         await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     else:
-                        await asyncio.sleep(POLL_SECONDS * (0.75 + secrets.randbelow(500) / 1000))
+                        await asyncio.sleep(jittered(POLL_SECONDS, 0.75, 1.25))
         finally:
             await pool.pusher.close()
 
@@ -182,7 +182,7 @@ class WakeupSender:
     async def _send(self, pool: PushPool, wake: Wakeup) -> None:
         outcome = await _push_once(pool.pusher, wake)
         PUSHED.labels(wake.target.kind.value, outcome.result.value).inc()
-        if outcome.result is PushResult.CLOSED:
+        if outcome.result is PushResult.CIRCUIT_OPEN:
             self._reopens_at[pool.kinds[0]] = asyncio.get_running_loop().time() + outcome.wait_seconds
         try:
             await self._record_outcome(wake, outcome)
@@ -195,7 +195,7 @@ class WakeupSender:
             await self._store.record_sent(wake, WAKEUP_COOLDOWNS[min(wake.times_woken, len(WAKEUP_COOLDOWNS) - 1)])
         elif outcome.result is PushResult.GONE:
             await self._store.delete_target(wake)
-        elif outcome.result in (PushResult.BUSY, PushResult.CLOSED):
+        elif outcome.result in (PushResult.BUSY, PushResult.CIRCUIT_OPEN):
             await self._store.release(wake, timedelta(seconds=outcome.wait_seconds))
         elif outcome.result is PushResult.REFUSED or wake.attempts >= MOST_ATTEMPTS:
             await self._store.reschedule(wake, None)
@@ -214,6 +214,6 @@ async def _push_once(pusher: Pusher, wake: Wakeup) -> PushOutcome:
 
 
 def _backoff(wake: Wakeup, outcome: PushOutcome) -> timedelta:
-    own = min(FIRST_WAIT_SECONDS * 2.0 ** max(0, wake.attempts - 1), LONGEST_WAIT_SECONDS)
+    own = backoff_seconds(wake.attempts, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
     asked = min(outcome.wait_seconds, LONGEST_WAIT_SECONDS)
-    return timedelta(seconds=max(own, asked) * (1 + secrets.randbelow(250) / 1000))
+    return timedelta(seconds=jittered(max(own, asked), 1, 1.25))

@@ -64,7 +64,7 @@ class InProcessNotifier:
         here = self._held.keys() & mailboxes
         if here and self._listener is not None:
             self._listener.on_notify(here)
-        record("ring", len(here), time.perf_counter() - began)
+        record("notify", len(here), time.perf_counter() - began)
 
     async def register_socket(self, mailbox: MailboxKey, connection: int) -> None:
         older = self._held.get(mailbox)

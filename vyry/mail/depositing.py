@@ -9,7 +9,7 @@ from vyry.errors import Unavailable
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import Notifier
 from vyry.mail.store import Deposited, MailStore
-from vyry.telemetry import POISON_WORK, log, record
+from vyry.telemetry import POISONED_MAILBOXES, log, record
 
 
 #: How many mailboxes one transaction takes: enough to share its cost, few enough to keep its locks short.
@@ -113,9 +113,14 @@ class Depositor:
     async def _bisect(self, batch: list[MailboxKey], problem: Exception) -> None:
         """Find the mailbox that fails by halving the batch, and park it."""
         if len(batch) == 1:
-            POISON_WORK.inc()
+            POISONED_MAILBOXES.inc()
             self._poisoned[batch[0]] = time.monotonic() + POISON_RETRY_SECONDS
-            log.error("deposit", outcome="parked", mailbox=batch[0], problem=type(problem).__name__)
+            log.error(
+                "mailbox_poisoned",
+                mailbox=batch[0],
+                error=type(problem).__name__,
+                retry_after_seconds=POISON_RETRY_SECONDS,
+            )
             return
         middle = len(batch) // 2
         await self._deposit(batch[:middle])

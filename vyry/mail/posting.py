@@ -13,8 +13,8 @@ from vyry.conversations.conversations import CachedConversations, ConversationSt
 from vyry.devices.device_lists import CachedDeviceLists, Recipient
 from vyry.errors import IdempotencyMismatch, MailboxFull, Unavailable, VyryError
 from vyry.kernel.ids import ConversationId, DeviceAddress, MailboxKey, UserId
+from vyry.kernel.sizes import MAX_COPIES, MAX_LIFE_SECONDS
 from vyry.mail.draft import (
-    MONTH_SECONDS,
     CheckedDraft,
     ConversationMembers,
     Draft,
@@ -36,7 +36,7 @@ from vyry.telemetry import log, record
 
 #: At most so many posts share a transaction, and so many copies; a post larger than that goes alone.
 MAX_BATCH_POSTS = 256
-MAX_BATCH_COPIES = 1_000
+MAX_BATCH_COPIES = MAX_COPIES
 #: A belief that does not hold is loaded anew; after so many changes in a row the sender is asked to come again.
 MAX_ATTEMPTS = 5
 #: A batch that failed is tried one by one for so long: what takes longer is no poison, and the others wait.
@@ -92,7 +92,7 @@ class Posting:
     """Takes posts. An answer says `accepted` only after the commit; Unavailable says that the outcome is not known: come again with the same id."""
 
     #: Seconds after which nothing is delivered any more, whatever its sender asked for.
-    max_life_seconds: int = MONTH_SECONDS
+    max_life_seconds: int = MAX_LIFE_SECONDS
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class Posting:
         try:
             if await self._store_all(posts):
                 return 0
-            refusal = Unavailable("The recipients' devices change too quickly.")
+            refusal = Unavailable("The recipients' device lists change too quickly; try again.")
         except Unavailable as away:
             # Those who came meanwhile have waited long enough for a database that is away: nobody waits for two of its deadlines.
             waiting = [*self._pending]
@@ -197,7 +197,7 @@ class Posting:
         except Exception as problem:  # noqa: BLE001  each post must be answered, whatever broke
             refusal = Unavailable()
             if len(posts) == 1:
-                log.exception("post", outcome="failed", problem=type(problem).__name__)
+                log.exception("post_failed", error=type(problem).__name__)
         if len(posts) > 1:
             return await self._retry_one_by_one(posts)
         return _fail_all(posts, refusal)

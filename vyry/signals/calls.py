@@ -11,8 +11,9 @@ from vyry.devices.device_lists import CachedDeviceLists
 from vyry.errors import NotFound
 from vyry.kernel.ids import DeviceId, MailboxKey, UserId
 from vyry.limits import CALL, Limiter
+from vyry.mail.routing import Notifier
 from vyry.signals.call_store import Call, CallKey, CallStore
-from vyry.signals.relay import FrameRelay, mailboxes_of, relay_frame
+from vyry.signals.relay import mailboxes_of, relay_frame
 
 
 class SharedConversations(Protocol):
@@ -54,7 +55,7 @@ class Calls:
         self,
         shared_conversations: SharedConversations,
         lists: CachedDeviceLists,
-        relay_and_waker: tuple[FrameRelay, CallWaker],
+        relay_and_waker: tuple[Notifier, CallWaker],
         store_and_limiter: tuple[CallStore, Limiter],
         clock: Clock,
     ) -> None:

@@ -12,7 +12,8 @@ from vyry.conversations.conversations import CachedConversations, Conversation
 from vyry.devices.device_lists import CachedDeviceLists
 from vyry.errors import NotAMember, Unavailable
 from vyry.kernel.ids import ConversationId, MailboxKey, UserId
-from vyry.signals.relay import FrameRelay, mailboxes_of, relay_frame
+from vyry.mail.routing import Notifier
+from vyry.signals.relay import mailboxes_of, relay_frame
 
 
 #: Beginning to type is passed on so often at most; clients say it again while it goes on.
@@ -47,7 +48,7 @@ class TypingIndicators:
         self,
         conversations: CachedConversations,
         lists: CachedDeviceLists,
-        relay: FrameRelay,
+        relay: Notifier,
         privacy: TypingPrivacy,
         clock: Clock,
     ) -> None:

@@ -1,6 +1,5 @@
 """What this node hears of the mail: deposits made here, and the doorbell."""
 
-from collections import OrderedDict
 from collections.abc import Collection, MutableMapping, Sequence
 from typing import Final, Protocol, assert_never
 from uuid import UUID
@@ -9,6 +8,7 @@ import msgpack
 
 from vyry.conversations.conversations import CachedConversations
 from vyry.kernel.ids import ConversationId, MailboxKey
+from vyry.kernel.lru_cache import LruCache
 from vyry.mail.routing import SESSION_ENDED, CacheTopic, Notifier
 from vyry.mail.store import Deposited, Entry
 from vyry.signals.presence import Presence
@@ -51,8 +51,7 @@ class HintDispatcher:
         self._delivery = delivery
         self._notifier = notifier
         self._caches = caches
-        self._cached_envelopes: OrderedDict[int, bytes] = OrderedDict()
-        self._cached_bytes = 0
+        self._cached_envelopes: LruCache[int, bytes] = LruCache(MAX_CACHED_BYTES, len)
 
     def has_reader(self, mailbox: MailboxKey) -> bool:
         """See NearBy."""
@@ -60,19 +59,14 @@ class HintDispatcher:
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
         """See NearBy."""
-        self._cached_envelopes[number] = packed
-        self._cached_bytes += len(packed)
-        while self._cached_bytes > MAX_CACHED_BYTES:
-            self._cached_bytes -= len(self._cached_envelopes.popitem(last=False)[1])
+        self._cached_envelopes.put(number, packed)
 
     async def on_deposited(self, rows: Sequence[Deposited]) -> None:
         """This node's depositor numbered these: deliver what belongs to sockets here, ring for the rest."""
         elsewhere: set[MailboxKey] = set()
         here: dict[MailboxKey, list[Entry]] = {}
         for row in rows:
-            packed = self._cached_envelopes.pop(row.number, None)
-            if packed is not None:
-                self._cached_bytes -= len(packed)
+            packed = self._cached_envelopes.pop(row.number)
             if row.mailbox in self._sessions:
                 entry = Entry(
                     row.mailbox, row.seq, row.head, row.number, row.loss_reason, None if row.loss_reason else packed

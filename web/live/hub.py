@@ -1,14 +1,16 @@
 """The sockets open in this process: who joins, who is looked after, who leaves."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from vyry.errors import Unavailable
+from vyry.kernel.backoff import jittered
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
 from vyry.signals.presence import DeviceSocket
 from vyry.signals.socket_quotas import ConnectionSlot
@@ -18,13 +20,31 @@ from web.live.delivery import DeliveryLoop
 from web.live.hint_dispatcher import HintDispatcher
 from web.live.revocation import RevokedSocketCloser
 from web.live.session import CloseCode, SocketSession, buffered_bytes
-from web.live.timeouts import SOCKET_TIMEOUTS, SocketTimeouts
 
 
 if TYPE_CHECKING:
     from vyry.composition.services import Services
 
 
+@dataclass(frozen=True, slots=True)
+class SocketTimeouts:
+    """The patience of a node with its sockets, in seconds (docs/protocol.md, "WebSocket"); tests are in more of a hurry."""
+
+    hello: float = 10.0
+    #: After so much silence the node pings, and after that much it closes.
+    ping_after: float = 20.0
+    close_after: float = 30.0
+    #: How often silence and ends of tokens are looked at.
+    check_interval: float = 1.0
+    #: A socket that takes nothing for so long is cut off.
+    slow_reader: float = 10.0
+    #: Hints may be lost: every mailbox held here is looked at this often anyway, give or take a fifth.
+    catch_up_interval: float = 5.0
+    #: Over so much time clients are asked to spread their coming back.
+    reconnect_spread: float = 10.0
+
+
+SOCKET_TIMEOUTS = SocketTimeouts()
 #: How long a node that goes away waits for the posts under way: longer than the store takes to say that it is away.
 DRAIN_SECONDS: Final = 5.0
 
@@ -130,9 +150,8 @@ class SocketHub:
     async def drain(self) -> None:
         """Say goodbye to everybody, each with another moment to come back, and close; ends when all sockets are closed."""
         self.is_draining = True
-        spread = secrets.SystemRandom()
         for session in list(self._open_sockets):
-            after = round(spread.uniform(0, self.timeouts.reconnect_spread), 1)
+            after = round(jittered(self.timeouts.reconnect_spread, 0, 1), 1)
             session.send("goodbye", {"reason": "shutdown", "retryAfterSeconds": after})
         # What was posted before is answered first.
         with suppress(TimeoutError):
@@ -169,13 +188,11 @@ class SocketHub:
 
     async def _catch_up(self) -> None:
         """Look at every mailbox held here, hint or no hint."""
-        spread = secrets.SystemRandom()
         while True:
-            await asyncio.sleep(self.timeouts.catch_up_interval * spread.uniform(0.8, 1.2))
-            held = list(self._sessions)
-            for start in range(0, len(held), MAX_MAILBOXES):
+            await asyncio.sleep(jittered(self.timeouts.catch_up_interval, 0.8, 1.2))
+            for mailboxes in batched(list(self._sessions), MAX_MAILBOXES):
                 try:
-                    await self._check_mailboxes(held[start : start + MAX_MAILBOXES])
+                    await self._check_mailboxes(mailboxes)
                 except Unavailable:
                     break
 

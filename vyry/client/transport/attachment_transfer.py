@@ -3,7 +3,6 @@
 import asyncio
 import math
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ import orjson
 from vyry.client.errors import Refused, Unreachable
 from vyry.client.transport.rest import RestClient
 from vyry.client.transport.waits import REPORT_AFTER_SECONDS, Waits
+from vyry.kernel.backoff import jittered
 from vyry.signal_protocol.refusals import AttachmentBroken, AttachmentTruncated
 
 
@@ -46,7 +46,7 @@ class Backoff:
         if at > self._at:
             self._tries, self._at, self._moved_at = 0, at, time.monotonic()
         self._tries += 1
-        wait = (problem.retry_after_seconds or _FIRST_WAIT * 2**self._tries) * (0.5 + secrets.randbelow(1_000) / 1_000)
+        wait = jittered(problem.retry_after_seconds or _FIRST_WAIT * 2**self._tries, 0.5, 1.5)
         is_over = time.monotonic() + wait - self._moved_at > (self._waits.seconds or math.inf)
         if self._tries >= MAX_TRIES or is_over:
             raise problem

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 from vyry.client.errors import ClientError
 from vyry.client.store.events import Event, Presence, Typing
 from vyry.client.transport.validation import INVALID_SHAPE, read_device_id, read_uuid
+from vyry.kernel.batches import batched
 
 
 #: As docs/protocol.md, "Presence", has it: people in one frame, and in all.
@@ -87,7 +88,7 @@ class LiveSignals:
         self._event_ready.set()
 
     async def _send_watch(self, name: str, people: Sequence[UUID]) -> None:
-        for some in _chunks(people):
+        for some in batched(people, _AT_ONCE):
             await self._send(name, {"userIds": [str(each) for each in some]})
 
     async def _send(self, name: str, payload: dict[str, Any]) -> None:
@@ -115,8 +116,3 @@ class PresenceSubscriptions:
     async def unwatch(self, user_ids: Sequence[UUID]) -> None:
         """Hear no more of them."""
         await self._live.unwatch(user_ids)
-
-
-def _chunks(people: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
-    for start in range(0, len(people), _AT_ONCE):
-        yield people[start : start + _AT_ONCE]

@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import get_args
 
+from tests.support.paths import ROOT
 from vyry.accounts.events import EventName
 
 
-ROOT = Path(__file__).parents[4]
 TEXT = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
 
 

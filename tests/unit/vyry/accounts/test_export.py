@@ -6,16 +6,15 @@ from datetime import datetime
 from uuid import uuid4
 
 import pytest
-from fakeredis import FakeAsyncRedis
 
 from tests.support.account_harness import NOON, NUMBER, AccountHarness, open_stores
 from vyry.accounts.account import Caller
 from vyry.accounts.export import Exports, Page
 from vyry.errors import RateLimited
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import UserId
 from vyry.limits import EXPORT
-from vyry.redis.limiter import RedisLimiter
-from web.wire.export import write_archive
+from web.wire.archive_writer import write_archive
 
 
 PROOF = {"proven_on": NOON.date()}
@@ -82,7 +81,7 @@ async def test_an_account_has_five_archives_an_hour() -> None:
         room = AccountHarness(stores)
         session = await room.sign_up()
         caller = await room.sessions.authenticate(session.tokens.access)
-        exports = Exports(CountingArchive(), stores.accounts, room.pepper, RedisLimiter(FakeAsyncRedis()), room.clock)
+        exports = Exports(CountingArchive(), stores.accounts, room.pepper, InProcessLimiter(), room.clock)
 
         for _ in range(EXPORT.windows[0].limit):
             await exports.open(caller)

@@ -13,6 +13,7 @@ from vyry.accounts.signing import SigningKey
 from vyry.accounts.tokens import TokenPair
 from vyry.errors import InvalidToken, Unavailable
 from vyry.kernel.ids import UserId
+from vyry.kernel.lru_cache import LruCache
 
 
 @pytest.fixture
@@ -274,9 +275,8 @@ async def test_a_remembered_token_still_expires(room: AccountHarness) -> None:
         await room.sessions.authenticate(token)
 
 
-async def test_memories_stay_bounded(room: AccountHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vyry.accounts.device_status.REMEMBERED", 10)
-    monkeypatch.setattr("vyry.accounts.sessions.REMEMBERED", 10)
+async def test_memories_stay_bounded(room: AccountHarness) -> None:
+    room.standings._cache, room.sessions._verified = LruCache(10), LruCache(10)
     caller = await room.sessions.authenticate((await signed_up(room)).access)
 
     for _ in range(30):

@@ -13,7 +13,7 @@ from vyry.accounts.otp import Channel, Purpose
 from vyry.accounts.phone import PhoneNumber
 from vyry.accounts.registration import Registration, RequestOrigin
 from vyry.accounts.signup_guard import PROOF_HEADER, PROOF_MAX_AGE, NoGuard, ProofOfWork, SignupGuard, leading_zero_bits
-from vyry.delivery.sms.senders import webhook_signature
+from vyry.delivery.webhook_signing import webhook_signature
 from vyry.delivery.webhook_signup_guard import WebhookSignupGuard
 from vyry.errors import InvalidRequest, Unavailable
 

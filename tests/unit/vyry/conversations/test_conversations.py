@@ -3,9 +3,10 @@
 import pytest
 
 from tests.support.directory_harness import MemoryDirectory
-from tests.unit.vyry.devices.test_prekeys import CountingLimiter, FrozenClock
+from tests.unit.vyry.devices.test_prekeys import FrozenClock
 from vyry.conversations.conversations import Conversations
 from vyry.errors import InvalidRequest, NotFound, RateLimited
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import ConversationId, UserId, new_id
 
 
@@ -16,7 +17,7 @@ def room() -> MemoryDirectory:
 
 @pytest.fixture
 def conversations(room: MemoryDirectory) -> Conversations:
-    return Conversations(room.conversations, CountingLimiter(), FrozenClock())
+    return Conversations(room.conversations, InProcessLimiter(), FrozenClock())
 
 
 async def test_both_see_the_conversation_that_one_opened(conversations: Conversations, room: MemoryDirectory) -> None:

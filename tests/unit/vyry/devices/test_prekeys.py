@@ -14,9 +14,9 @@ from vyry.clock import Clock
 from vyry.devices.keyset import HighestIds, KeyRefill, KeyState, OneTimePrekey, Suite
 from vyry.devices.prekeys import LowPrekeyListener, Prekeys, PrekeyStore, RestoreGuard
 from vyry.errors import InvalidKeys, NotFound, RateLimited, Unavailable
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import MailboxKey, UserId, new_id
 from vyry.limits import Grant, Limiter, Quota
-from vyry.local_limits import LocalLimiter
 
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -31,16 +31,6 @@ class FrozenClock:
 
     def latest(self) -> datetime:
         return NOON
-
-
-class CountingLimiter:
-    """A limiter of one process."""
-
-    def __init__(self) -> None:
-        self._local = LocalLimiter()
-
-    async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        return self._local.consume(quota, subject, cost)
 
 
 class UnavailableLimiter:
@@ -92,7 +82,7 @@ def build_prekeys(
     """The service, with fakes for the other dependencies."""
     return Prekeys(
         store,
-        limiter=limiter or CountingLimiter(),
+        limiter=limiter or InProcessLimiter(),
         clock=clock or FrozenClock(),
         listener=listener or RecordingListener(),
         restore_guard=restore_guard or PassingRestoreGuard(),

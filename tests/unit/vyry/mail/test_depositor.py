@@ -15,7 +15,7 @@ from vyry.kernel.ids import MailboxKey
 from vyry.mail import depositing
 from vyry.mail.depositing import MAX_BATCH_MAILBOXES, Depositor
 from vyry.mail.store import Deposited
-from vyry.telemetry import POISON_WORK
+from vyry.telemetry import POISONED_MAILBOXES
 
 
 class FailingStore(MemoryMailStore):
@@ -100,7 +100,7 @@ async def test_a_batch_has_a_limit() -> None:
 async def test_poison_is_parked_and_counted_and_the_others_go_on() -> None:
     store = FailingStore()
     store.poison = set(mailbox_keys(5))
-    before = POISON_WORK._value.get()
+    before = POISONED_MAILBOXES._value.get()
     async with run_depositor(store) as (depositor, told):
         depositor.add(mailbox_keys(*range(10)))
         others = set(await told.count(9))
@@ -109,12 +109,12 @@ async def test_poison_is_parked_and_counted_and_the_others_go_on() -> None:
         await told.count(10)
 
     assert others == set(mailbox_keys(*range(10))) - store.poison
-    assert POISON_WORK._value.get() == before + 1
+    assert POISONED_MAILBOXES._value.get() == before + 1
     assert sum(5 in batch for batch in store.asked[-2:]) == 0
 
 
 async def test_what_was_parked_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depositing, "PARKED_SECONDS", 0.0)
+    monkeypatch.setattr(depositing, "POISON_RETRY_SECONDS", 0.0)
     store = FailingStore()
     store.poison = set(mailbox_keys(5))
     async with run_depositor(store) as (depositor, told):
@@ -165,7 +165,7 @@ async def test_without_a_follower_the_doorbell_rings() -> None:
 
     depositor.add(mailbox_keys(1, 2))
 
-    assert await heard.next_event() == ("ring", {1})
+    assert await heard.next_event() == ("notify", {1})
     work.cancel()
 
 
@@ -184,7 +184,7 @@ async def test_only_a_deposit_that_began_afterwards_settles_a_mailbox() -> None:
 
 
 async def test_nobody_waits_long_for_a_mailbox_that_cannot_be_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depositing, "SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(depositing, "FLUSH_TIMEOUT_SECONDS", 0.05)
     store = FailingStore()
     store.go.clear()
     async with run_depositor(store) as (depositor, _), asyncio.timeout(5):

@@ -157,7 +157,7 @@ async def test_who_has_switched_it_off_neither_shows_it_nor_sees_it(node: Node) 
 
 
 async def test_no_more_are_remembered_than_a_process_has_room_for(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vyry.signals.typing_indicators.MOST", 1)
+    monkeypatch.setattr("vyry.signals.typing_indicators.MAX_TYPISTS", 1)
     await node.say(True, 1)
     await node.say(True, 2)
     await node.typists.expire()
