@@ -275,13 +275,7 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         devices=OwnDevices(TortoiseDevices(), shared.revocations, shared.clock),
         push=push,
         linking=Linking(TortoiseLinks(), shared.pins, shared.limiter, shared.tokens, shared.settings.max_devices),
-        prekeys=Prekeys(
-            TortoisePrekeys(),
-            limiter=shared.limiter,
-            clock=shared.clock,
-            listener=shared.notices,
-            restore_guard=shared.claim_ledger,
-        ),
+        prekeys=_prekeys(shared),
         claim_ledger=shared.claim_ledger,
         contacts=_contacts(shared),
         attachments=_attachments(shared),
@@ -319,6 +313,16 @@ def _deletion(shared: SharedServices) -> Deletion:
         pepper=shared.pepper,
         revocations=shared.revocations,
         clock=shared.clock,
+    )
+
+
+def _prekeys(shared: SharedServices) -> Prekeys:
+    return Prekeys(
+        TortoisePrekeys(),
+        limiter=shared.limiter,
+        clock=shared.clock,
+        listener=shared.notices,
+        restore_guard=shared.claim_ledger,
     )
 
 
