@@ -26,12 +26,10 @@ from vyry.accounts.own_pin import OwnPin
 from vyry.accounts.phone import HiddenNumber, Pepper
 from vyry.accounts.pin import Pins, PinTryLimit
 from vyry.accounts.profile import Accounts
-from vyry.accounts.registration import Registration, RequestOrigin
 from vyry.accounts.registration_lock import LockStore
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.signing import KeyRing, SigningKey
-from vyry.accounts.signup import NewSession, Signup
-from vyry.accounts.signup_guard import NoGuard
+from vyry.accounts.signup import NewSession, NoGuard, Registration, RequestOrigin, Signup
 from vyry.accounts.tokens import Tokens
 from vyry.accounts.usernames import Usernames
 from vyry.errors import Unavailable
