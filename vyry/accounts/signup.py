@@ -16,7 +16,7 @@ from vyry.accounts.device_status import SessionRevocations
 from vyry.accounts.otp import Channel, OneTimeCodes, Purpose, SentCode
 from vyry.accounts.phone import HiddenNumber, PhoneNumber, read_number
 from vyry.accounts.pin import Guesser, Pins
-from vyry.accounts.registration_lock import TOKEN_LIFETIME, LockStore, PendingToken, RegistrationLocked
+from vyry.accounts.registration_lock import TOKEN_LIFETIME, PendingToken, RegistrationLocked, UnlockTokenStore
 from vyry.accounts.tokens import RefreshToken, TokenPair, Tokens, hash_token
 from vyry.clock import Clock
 from vyry.errors import InvalidRequest, InvalidToken
@@ -96,7 +96,12 @@ class Signup:
     """Signs up verified numbers."""
 
     def __init__(
-        self, accounts: AccountStore, locks: LockStore, pins: Pins, tokens: Tokens, revocations: SessionRevocations
+        self,
+        accounts: AccountStore,
+        locks: UnlockTokenStore,
+        pins: Pins,
+        tokens: Tokens,
+        revocations: SessionRevocations,
     ) -> None:
         self._accounts = accounts
         self._locks = locks

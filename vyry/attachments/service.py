@@ -24,9 +24,6 @@ from vyry.limits import UPLOAD, UPLOAD_BYTES, Grant, Limiter, Quota
 from vyry.telemetry import ATTACHMENTS_CLEARED
 
 
-#: Transfers at once: of a process, of one account, and how many slots of the process are reserved for small ones. An upload buffers up to two parts.
-UPLOADS: Final = (64, 8, 16)
-DOWNLOADS: Final = (256, 16, 64)
 #: The Retry-After for too many unfinished uploads.
 UNFINISHED_RETRY_SECONDS: Final = 3600
 #: How many attachments one statement reads.
@@ -64,8 +61,9 @@ class Attachments:
         self._limiter = limiter
         self._clock = clock
         self._part_bytes = part_bytes
-        self._uploads = _slots(*UPLOADS)
-        self._downloads = _slots(*DOWNLOADS)
+        # An upload buffers up to two parts, a download a piece.
+        self._uploads = Slots(total=64, each=8, reserved=16)
+        self._downloads = Slots(total=256, each=16, reserved=64)
 
     @property
     def max_bytes(self) -> int:
@@ -173,10 +171,6 @@ class Attachments:
     def _too_much(self, usage: Usage) -> PayloadTooLarge:
         members = {"quotaBytes": self._limits.quota_bytes, "usedBytes": usage.total_bytes}
         return PayloadTooLarge("This attachment would exceed your storage quota.", **members)
-
-
-def _slots(total: int, each: int, reserved: int) -> Slots:
-    return Slots(total, each, reserved=reserved)
 
 
 async def _counted(content: AsyncIterator[bytes], slot: Slot) -> AsyncIterator[bytes]:
