@@ -43,6 +43,7 @@ class Sweeper:
     def __init__(
         self,
         upkeep: MailUpkeep,
+        *,
         depositor: DepositQueue,
         clock: Clock,
         handover_time: timedelta,

@@ -82,10 +82,10 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
 
     return Sweeper(
         services.mail_store.upkeep,
-        services.depositor,
-        services.clock,
-        timedelta(milliseconds=settings.handover_ms),
-        [
+        depositor=services.depositor,
+        clock=services.clock,
+        handover_time=timedelta(milliseconds=settings.handover_ms),
+        tasks=[
             PeriodicTask("forget", RETENTION_SECONDS, forget),
             PeriodicTask("redate", REDATE_SECONDS, redate),
             PeriodicTask("erase", ERASE_SECONDS, partial(services.deletion.erase, MAX_BATCH)),

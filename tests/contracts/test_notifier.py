@@ -10,7 +10,7 @@ import pytest
 from tests.support.recording_listener import RecordingListener
 from vyry.in_process.routing import InProcessNotifier
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.routing import CacheTopic, Notifier
+from vyry.mail.routing import CacheTopic, NodeSockets, Notifier
 from vyry.redis.connection import connect_redis
 from vyry.redis.guard import RedisGuard
 from vyry.redis.notifier import RedisNotifier
@@ -28,13 +28,10 @@ class Node:
 @pytest.fixture(params=["in_process", "redis"])
 async def node(request: pytest.FixtureRequest) -> AsyncIterator[Node]:
     if request.param == "in_process":
-        silent = InProcessNotifier()
-        silent.set_listener(heard := RecordingListener())
-        yield Node(silent, heard)
+        yield Node(InProcessNotifier(NodeSockets(heard := RecordingListener())), heard)
         return
     async with connect_redis(request.getfixturevalue("redis_url")) as redis, asyncio.TaskGroup() as tasks:
-        bell = RedisNotifier(RedisGuard(redis))
-        bell.set_listener(heard := RecordingListener())
+        bell = RedisNotifier(RedisGuard(redis), sockets=NodeSockets(heard := RecordingListener()))
         running = tasks.create_task(bell.run())
         assert await heard.next_event() == ("gap",)
         yield Node(bell, heard)

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from tests.support.recording_listener import RecordingListener
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.routing import CacheTopic
+from vyry.mail.routing import CacheTopic, NodeSockets
 from vyry.redis import notifier as redis_module
 from vyry.redis.connection import connect_redis
 from vyry.redis.guard import RedisGuard
@@ -32,8 +32,7 @@ class Node:
 @asynccontextmanager
 async def listening(url: str) -> AsyncIterator[Node]:
     async with connect_redis(url) as redis, asyncio.TaskGroup() as tasks:
-        bell = RedisNotifier(RedisGuard(redis))
-        bell.set_listener(heard := RecordingListener())
+        bell = RedisNotifier(RedisGuard(redis), sockets=NodeSockets(heard := RecordingListener()))
         running = tasks.create_task(bell.run())
         yield Node(bell, heard)
         running.cancel()

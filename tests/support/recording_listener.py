@@ -5,10 +5,10 @@ from collections.abc import Collection
 from uuid import UUID
 
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.routing import CacheTopic
+from vyry.mail.routing import CacheTopic, NoSockets
 
 
-class RecordingListener:
+class RecordingListener(NoSockets):
     """Each event once, as a tuple whose first word says what it was."""
 
     def __init__(self) -> None:

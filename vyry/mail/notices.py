@@ -57,7 +57,7 @@ class NoticePoster:
     """Posts notices: those that wait in the outbox at least once, as repeats of themselves; the hints about prekeys at most once."""
 
     def __init__(
-        self, store: MailStore, router: Router, clock: Clock, outbox: NoticeOutbox, deferred: DeferredNoticeStore
+        self, store: MailStore, *, router: Router, clock: Clock, outbox: NoticeOutbox, deferred: DeferredNoticeStore
     ) -> None:
         self._store = store
         self._router = router

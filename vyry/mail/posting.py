@@ -91,22 +91,26 @@ class _Batch:
 class Posting:
     """Takes posts. An answer says `accepted` only after the commit; Unavailable says that the outcome is not known: come again with the same id."""
 
-    #: Seconds after which nothing is delivered any more, whatever its sender asked for.
-    max_life_seconds: int = MAX_LIFE_SECONDS
-
     def __init__(
         self,
         store: MailStore,
-        lists: CachedDeviceLists,
-        conversations: tuple[CachedConversations, ConversationStore, ReceiptStore],
+        *,
+        device_lists: CachedDeviceLists,
+        conversations: CachedConversations,
+        conversation_store: ConversationStore,
+        receipts: ReceiptStore,
         router: Router,
         clock: Clock,
+        max_life_seconds: int = MAX_LIFE_SECONDS,
     ) -> None:
         self._store = store
-        self._lists = lists
-        self._conversations, self._conversation_store, receipts = conversations
+        self._device_lists = device_lists
+        self._conversations = conversations
+        self._conversation_store = conversation_store
         self._router = router
         self._clock = clock
+        #: No envelope lives longer, whatever its sender asks for.
+        self._max_life_seconds = max_life_seconds
         self._pending: deque[_PendingPost] = deque()
         self._pending_bytes = 0
         self._received_count = self._answered_count = 0
@@ -221,13 +225,15 @@ class Posting:
                 # What is remembered may be outdated: nobody is refused before it was read anew.
                 self._invalidate_caches(batch.refused)
                 continue
+            # A post becomes durable here: the store commits the whole batch in one transaction.
+            # Nothing before this line is stored, and no callback says `accepted` before it.
             stored = await self._store.post(batch.messages, beliefs.guards) if batch.posts else []
             if not isinstance(stored, Outdated):
                 await self._refuse(batch.refused)
                 await self._record_writers(_new_writers(batch, stored, beliefs))
                 await self._answer(batch, stored)
                 return True
-            self._lists.invalidate(stored.users)
+            self._device_lists.invalidate(stored.users)
             self._conversations.invalidate(stored.conversations)
         return False
 
@@ -237,7 +243,7 @@ class Posting:
 
     def _invalidate_caches(self, refused: list[tuple[_PendingPost, VyryError]]) -> None:
         for post, _ in refused:
-            self._lists.invalidate(post.checked.users)
+            self._device_lists.invalidate(post.checked.users)
             self._conversations.invalidate([ConversationId(post.checked.draft.conversation_id)])
 
     async def _load_state(self, posts: list[_PendingPost]) -> _CachedState:
@@ -248,7 +254,7 @@ class Posting:
             if post.checked.draft.conversation_version is not None:
                 conversation = conversations.get(ConversationId(post.checked.draft.conversation_id))
                 users |= conversation.members.keys() if conversation else set()
-        lists = await self._lists.get(users)
+        lists = await self._device_lists.get(users)
         circles = {key: ConversationMembers(lists, conversations.get(key)) for key in ids}
         guards = Preconditions(
             {user: recipient.epoch for user, recipient in lists.items()},
@@ -270,7 +276,7 @@ class Posting:
                 continue
             batch.posts.append(post)
             batch.messages.append(
-                with_quota_owner(post.checked, circle, build_message(post.checked, circle, now, self.max_life_seconds))
+                with_quota_owner(post.checked, circle, build_message(post.checked, circle, now, self._max_life_seconds))
             )
         return batch
 

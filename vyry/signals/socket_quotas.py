@@ -69,7 +69,7 @@ class ConnectionSlots:
     """The sockets of this node, counted together with those of the others where these can be asked."""
 
     def __init__(
-        self, quotas: Mapping[str, Quota], shared: SharedConnectionSlots | None, max_sockets: int, *, has_limits: bool
+        self, quotas: Mapping[str, Quota], *, shared: SharedConnectionSlots | None, max_sockets: int, has_limits: bool
     ) -> None:
         #: With VYRY_LIMITS=off only the node as a whole has a number of places: a benchmark opens all its sockets from one address.
         kinds = (SOCKETS_ACCOUNT, SOCKETS_ADDRESS) if has_limits else ()

@@ -47,14 +47,15 @@ class TypingIndicators:
     def __init__(
         self,
         conversations: CachedConversations,
-        lists: CachedDeviceLists,
-        relay: Notifier,
+        *,
+        device_lists: CachedDeviceLists,
+        notifier: Notifier,
         privacy: TypingPrivacy,
         clock: Clock,
     ) -> None:
         self._conversations = conversations
-        self._lists = lists
-        self._relay = relay
+        self._device_lists = device_lists
+        self._notifier = notifier
         self._privacy = privacy
         self._clock = clock
         #: Who was heard last stands last.
@@ -119,7 +120,7 @@ class TypingIndicators:
             "deviceId": caller.device_id,
             "isTyping": is_typing,
         }
-        await relay_frame(self._relay, "typing", payload, await mailboxes_of(self._lists, others - silent))
+        await relay_frame(self._notifier, "typing", payload, await mailboxes_of(self._device_lists, others - silent))
 
     async def _conversation(self, caller: Caller, conversation_id: ConversationId) -> Conversation | None:
         """The conversation as it is remembered; nobody is refused before it was read anew."""

@@ -47,7 +47,7 @@ async def sweeping(
     room: MailStoreHarness, fed: RecordingDepositor, chores: Collection[PeriodicTask] = ()
 ) -> AsyncIterator[Sweeper]:
     async with asyncio.TaskGroup() as tasks:
-        sweeper = Sweeper(room.upkeep, fed, room.clock, HANDOVER, list(chores))
+        sweeper = Sweeper(room.upkeep, depositor=fed, clock=room.clock, handover_time=HANDOVER, tasks=list(chores))
         running = tasks.create_task(sweeper.run())
         yield sweeper
         running.cancel()

@@ -14,6 +14,7 @@ from vyry.in_process.routing import InProcessNotifier
 from vyry.kernel.ids import MailboxKey
 from vyry.mail import depositing
 from vyry.mail.depositing import MAX_BATCH_MAILBOXES, Depositor
+from vyry.mail.routing import NodeSockets, NoSockets
 from vyry.mail.store import Deposited
 from vyry.telemetry import POISONED_MAILBOXES
 
@@ -40,30 +41,32 @@ class FailingStore(MemoryMailStore):
         return [Deposited(mailbox, 1, bytes(32), 1, None) for mailbox in mailboxes]
 
 
-class RecordingObserver:
-    """Follows a depositor."""
+class RecordingObserver(NoSockets):
+    """The sockets of a node, which are told of all deposits."""
 
     def __init__(self) -> None:
         self.mailboxes: list[MailboxKey] = []
-        self._news = asyncio.Condition()
+        self._news = asyncio.Event()
 
-    async def deposited(self, rows: Sequence[Deposited]) -> None:
-        async with self._news:
-            self.mailboxes += [row.mailbox for row in rows]
-            self._news.notify_all()
+    def on_deposited(self, rows: Sequence[Deposited]) -> set[MailboxKey]:
+        self.mailboxes += [row.mailbox for row in rows]
+        self._news.set()
+        return set()
 
     async def count(self, count: int) -> list[MailboxKey]:
         """The first so many, once they are there."""
-        async with asyncio.timeout(5), self._news:
-            await self._news.wait_for(lambda: len(self.mailboxes) >= count)
+        async with asyncio.timeout(5):
+            while len(self.mailboxes) < count:
+                self._news.clear()
+                await self._news.wait()
         return self.mailboxes
 
 
 @asynccontextmanager
 async def run_depositor(store: FailingStore) -> AsyncIterator[tuple[Depositor, RecordingObserver]]:
     told = RecordingObserver()
-    depositor = Depositor(store, InProcessNotifier())
-    depositor.set_listener(told.deposited)
+    sockets = NodeSockets(told)
+    depositor = Depositor(store, notifier=InProcessNotifier(sockets), sockets=sockets)
     work = asyncio.create_task(depositor.run())
     yield depositor, told
     work.cancel()
@@ -157,10 +160,10 @@ async def test_a_database_that_goes_away_in_the_hunt_for_poison_loses_nothing(mo
 
 
 async def test_without_a_follower_the_doorbell_rings() -> None:
-    bell, heard = InProcessNotifier(), RecordingListener()
-    bell.set_listener(heard)
-    await bell.register_socket(MailboxKey(1), 1)
-    depositor = Depositor(FailingStore(), bell)
+    sockets = NodeSockets(heard := RecordingListener())
+    notifier = InProcessNotifier(sockets)
+    await notifier.register_socket(MailboxKey(1), 1)
+    depositor = Depositor(FailingStore(), notifier=notifier, sockets=sockets)
     work = asyncio.create_task(depositor.run())
 
     depositor.add(mailbox_keys(1, 2))

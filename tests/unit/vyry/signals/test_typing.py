@@ -65,9 +65,10 @@ TO_BO = {21, 22}
 async def node() -> Node:
     room, clock, settings = await open_signals_harness(), FakeClock(), Settings()
     lists = CachedDeviceLists(StaticDeviceLists())
-    return Node(
-        room, TypingIndicators(CachedConversations(room.store), lists, room.notifier, settings, clock), clock, settings
+    typing = TypingIndicators(
+        CachedConversations(room.store), device_lists=lists, notifier=room.notifier, privacy=settings, clock=clock
     )
+    return Node(room, typing, clock, settings)
 
 
 async def test_typing_reaches_all_devices_of_the_other_members(node: Node) -> None:
