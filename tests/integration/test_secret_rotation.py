@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.account_harness import NOON, AccountHarness, AccountStores, new_device, open_stores
 from tests.support.node_server import NodeBackends, open_node_server
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.phone import Pepper, PhoneNumber, fingerprint
 from vyry.errors import Unavailable
 from vyry.operator import pepper_rotation as rehashing

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from cyclopts import Parameter
 
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.phone import Pepper
 from vyry.cli.client.terminal_text import sanitize_line
 from vyry.cli.command_line import FreeText, JsonFlag

@@ -18,14 +18,11 @@ from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.own_pin import OwnPin
 from vyry.accounts.pin import Pins
 from vyry.accounts.profile import Accounts
-from vyry.accounts.registration import Registration
 from vyry.accounts.remaining_quotas import RemainingQuotas
 from vyry.accounts.sessions import Sessions
-from vyry.accounts.signup import Signup
-from vyry.accounts.signup_guard import NoGuard, ProofOfWork, SignupGuard
+from vyry.accounts.signup import NoGuard, ProofOfWork, Registration, Signup, SignupGuard
 from vyry.accounts.usernames import Usernames
-from vyry.attachments.service import Attachments
-from vyry.attachments.upkeep import AttachmentUpkeep
+from vyry.attachments.service import Attachments, AttachmentUpkeep
 from vyry.clock import CheckedClock, Clock, SteadyClock
 from vyry.clock_monitor import ClockMonitor
 from vyry.composition.push import PushServices, build_push
@@ -261,13 +258,7 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         devices=OwnDevices(TortoiseDevices(), shared.revocations, shared.clock),
         push=push,
         linking=Linking(TortoiseLinks(), shared.pins, shared.limiter, shared.tokens, shared.settings.max_devices),
-        prekeys=Prekeys(
-            TortoisePrekeys(),
-            limiter=shared.limiter,
-            clock=shared.clock,
-            listener=shared.notices,
-            restore_guard=shared.claim_ledger,
-        ),
+        prekeys=_prekeys(shared),
         claim_ledger=shared.claim_ledger,
         contacts=_contacts(shared),
         attachments=_attachments(shared),
@@ -309,6 +300,16 @@ def _deletion(shared: SharedServices) -> Deletion:
         pepper=shared.pepper,
         revocations=shared.revocations,
         clock=shared.clock,
+    )
+
+
+def _prekeys(shared: SharedServices) -> Prekeys:
+    return Prekeys(
+        TortoisePrekeys(),
+        limiter=shared.limiter,
+        clock=shared.clock,
+        listener=shared.notices,
+        restore_guard=shared.claim_ledger,
     )
 
 

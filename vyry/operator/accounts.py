@@ -9,8 +9,7 @@ from uuid import UUID
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.accounts.account import EndedDevice
-from vyry.accounts.events import AccountEvent, EventName
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import AccountEvent, EventName, OperatorAction
 from vyry.accounts.phone import Pepper, PhoneNumber
 from vyry.errors import NotFound
 from vyry.kernel.ids import UserId

@@ -6,7 +6,7 @@ from typing import Final
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.storage.database import database_guard
 from vyry.storage.models import OperatorActionRow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid5
 
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.devices.restore_detection import RestoreMarkers
 from vyry.errors import Unavailable
 from vyry.kernel.atomic_files import replace_file

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.phone import Pepper, PhoneNumber
 from vyry.errors import Unavailable
 from vyry.kernel.phone_numbers import InvalidPhoneNumber, normalize_number

@@ -51,7 +51,7 @@ _FORGET_ACCOUNT: Final = (
     "DELETE FROM friend_request WHERE account_id = $1 OR to_id = $1",
     "DELETE FROM invite WHERE account_id = $1",
     "DELETE FROM group_invitation WHERE account_id = $1 OR to_id = $1",
-    # The rows go when their bytes are gone (vyry/attachments/upkeep.py); until then they are nobody's.
+    # The rows go when their bytes are gone (vyry/attachments/service.py); until then they are nobody's.
     "UPDATE attachment SET account_id = NULL, expires_at = created_at WHERE account_id = $1",
     "DELETE FROM call WHERE account_id = $1 OR to_id = $1",
     "UPDATE resting_name SET account_id = NULL WHERE account_id = $1",

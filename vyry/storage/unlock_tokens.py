@@ -16,7 +16,7 @@ from vyry.storage.raw_sql import fetch, to_date, to_uuid
 
 
 class TortoiseUnlockTokens:
-    """LockStore on PostgreSQL or SQLite."""
+    """UnlockTokenStore on PostgreSQL or SQLite."""
 
     async def save_token(self, account_id: UUID, pending: PendingToken, now: datetime) -> None:
         lock = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING id"
