@@ -92,18 +92,15 @@ from vyry.storage.device_links import TortoiseLinks
 from vyry.storage.devices import TortoiseDevices
 from vyry.storage.discovery import TortoiseDiscovery
 from vyry.storage.friends import TortoiseFriends
-from vyry.storage.group_invitations import TortoiseInvitations
 from vyry.storage.groups import TortoiseGroups
 from vyry.storage.idle_devices import TortoiseIdleDevices
-from vyry.storage.invite_links import TortoiseInviteLinks
+from vyry.storage.invitations import TortoiseInvitations, TortoiseInviteLinks
 from vyry.storage.mail_postgres.store import open_postgres_mail
 from vyry.storage.mail_sqlite.store import open_sqlite_mail
-from vyry.storage.pins import TortoisePins
+from vyry.storage.pins import TortoisePins, TortoiseUnlockTokens
 from vyry.storage.prekeys import TortoisePrekeys
-from vyry.storage.receipts import TortoiseReceipts
+from vyry.storage.privacy import TortoiseReceipts, TortoiseTypingPrivacy
 from vyry.storage.sessions import TortoiseSessions
-from vyry.storage.typing_privacy import TortoiseTypingPrivacy
-from vyry.storage.unlock_tokens import TortoiseUnlockTokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

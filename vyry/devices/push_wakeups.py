@@ -27,7 +27,7 @@ LONGEST_WAIT_SECONDS: Final = 900.0
 #: Then it is given up: the next mail plans a new one.
 MOST_ATTEMPTS: Final = 12
 POLL_SECONDS: Final = 0.5
-#: One try, whatever the carrier does. A lease (vyry/storage/wakeups.py) is longer.
+#: One try, whatever the carrier does. A lease (vyry/storage/push.py) is longer.
 TRY_SECONDS: Final = 15.0
 
 

@@ -36,10 +36,10 @@ class FairQueue:
     def check_capacity(self, account: UUID) -> None:
         """Raises RateLimited when too many of this account wait, Unavailable when too many accounts wait: with the time until one more may."""
         if len(self._queues.get(account, ())) >= self._each:
-            raise RateLimited(self._estimate_wait(1), "Too many of this account wait.")
+            raise RateLimited(self._estimate_wait(1), "Too many PIN requests of this account are queued.")
         if account not in self._queues and len(self._queues) >= self._accounts and not self._free:
             shortest = min((len(queue) for queue in self._queues.values()), default=1)
-            raise Unavailable("Too many accounts wait.", self._estimate_wait(shortest))
+            raise Unavailable("The PIN queue is full.", self._estimate_wait(shortest))
 
     @asynccontextmanager
     async def acquire_slot(self, account: UUID) -> AsyncIterator[None]:

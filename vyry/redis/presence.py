@@ -1,7 +1,7 @@
 """Leases of presence in Redis.
 
-An account that is online has a hash: mailbox -> "connection:end of its lease", by Redis' own clock; one that is watched has another: channel of a
-node -> until when it wants to hear. Whatever changes how an account stands tells those nodes in the same step, and no others.
+An online account has a hash: mailbox -> "connection:end of its lease", by the clock of Redis. A watched account has another hash: channel of a node -> end of
+the watch. The script that changes the state of an account publishes it to the watching nodes in the same step.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +20,7 @@ from vyry.signals.presence import DeviceSocket, PresenceListener, PresenceState,
 #: Accounts of one call: two keys each, far below what Lua can unpack.
 _BATCH: Final = 250
 
-#: `ends` is when the last lease of an account ends, or 0. A lease that lasts for longer than any is one of before the clock was set back.
+#: `ends` returns when the last lease of an account ends, or 0. A lease that is longer than a lease was written before the clock was set back.
 _LUA_PRESENCE: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -60,7 +60,7 @@ local function write(key, mailbox, connection, last)
 end
 """
 
-#: KEYS: for each seat its account's leases and watchers. ARGV: lease and grace in milliseconds, the kind of hint, then for each mailbox, connection, account.
+#: KEYS: for each socket its account's leases and watchers. ARGV: lease and grace in milliseconds, the kind of hint, then for each mailbox, connection, account.
 CLAIM_SCRIPT: Final = (
     _LUA_PRESENCE
     + """
@@ -78,7 +78,7 @@ return 0
 """
 )
 
-#: The same for those who leave.
+#: The same for sockets that close.
 LEAVE_SCRIPT: Final = (
     _LUA_PRESENCE
     + """
@@ -97,7 +97,7 @@ return 0
 """
 )
 
-#: KEYS: for each account its leases and watchers. ARGV: as above, then the node's channel. Answers the stamp, then for how many milliseconds each is online.
+#: KEYS: for each account its leases and watchers. ARGV: as above, then the channel of the node. Returns the stamp, then for how many milliseconds each is online.
 WATCH_SCRIPT: Final = (
     _LUA_PRESENCE
     + """
@@ -119,7 +119,7 @@ return 0
 
 
 class RedisPresence:
-    """PresenceLeases over Redis; news of other nodes come with this one's doorbell."""
+    """PresenceLeases over Redis; changes on other nodes arrive through the notifier."""
 
     def __init__(self, guard: RedisGuard, notifier: RedisNotifier, pace: PresenceTiming, prefix: str = "vyry") -> None:
         self._prefix = prefix
@@ -163,7 +163,7 @@ class RedisPresence:
             await self._guard.call(partial(self._unwatch, keys=keys, args=[self._channel]))
 
     def _parse_news(self, news: bytes) -> None:
-        """Raises ValueError for what this version does not say."""
+        """Raises ValueError for a malformed message."""
         stamp, *items = news.decode().split(" ")
         pairs = (item.split(":") for item in items)
         self._heard({UserId(UUID(user)): PresenceState(int(left) / 1000, int(stamp)) for user, left in pairs})
@@ -177,4 +177,4 @@ class RedisPresence:
 
 
 def _ignore(_news: Mapping[UserId, PresenceState]) -> None:
-    """Hears nothing."""
+    """The listener before one is set."""

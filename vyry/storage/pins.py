@@ -1,6 +1,6 @@
-"""PINs in the database.
+"""PINs and the registration lock.
 
-Whatever changes a PIN locks its account first, as all that is account-sized does. Tries are counted without that: by one statement on the PIN's own row.
+A change of a PIN locks the account first. Counting a try does not: it is one statement on the row of the PIN.
 """
 
 from datetime import datetime
@@ -21,14 +21,17 @@ from vyry.accounts.pin import (
     Verifier,
     WrongTry,
 )
+from vyry.accounts.registration_lock import PendingToken, PendingUnlock, RegistrationLock
 from vyry.errors import InvalidToken
 from vyry.storage.account_events import record_event
 from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.locks import lock_account
+from vyry.storage.models import UnlockTokenRow
 from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
-from vyry.storage.raw_sql import fetch, to_datetime
+from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
 
 
-#: A lock that is over counts as no misses. The NULLIF is a null with the type of a moment, which a bare parameter has not.
+#: After a lock has ended wrong tries count from 0. The NULLIF is a null with the type timestamp, which a parameter does not have.
 _COUNT_TRY: Final = (
     "UPDATE account_pin SET"
     " misses = 1 + CASE WHEN locked_until IS NULL THEN misses ELSE 0 END,"
@@ -37,7 +40,7 @@ _COUNT_TRY: Final = (
     " WHERE account_id = $1 AND (locked_until IS NULL OR locked_until <= $4)"
     " RETURNING verifier, pepper_id, misses, locked_until"
 )
-#: The same at the registration lock, which has tries of its own.
+#: The same for the registration lock, whose tries are counted apart.
 _COUNT_TRY_AT_LOCK: Final = (
     "UPDATE account_pin SET"
     " lock_misses = 1 + CASE WHEN lock_locked_until IS NULL THEN lock_misses ELSE 0 END,"
@@ -102,7 +105,7 @@ class TortoisePins:
         record = await self.load(account_id)
         if record is None:
             return None
-        # Without a lock by now it was lifted between the two statements: the caller may ask again, in a second at the latest.
+        # The lock may have ended between the two statements: the caller may retry at once.
         return PinLockout((record.lock_locked_until if is_at_lock else record.locked_until) or now)
 
     async def restore_tries(
@@ -162,9 +165,7 @@ class TortoisePins:
 
 
 async def _lock_account(tx: BaseDBAsyncClient, account_id: UUID) -> None:
-    """A write that changes nothing. An account that was deleted meanwhile has no callers."""
-    lock = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING id"
-    if not await fetch(tx, lock, account_id):
+    if await lock_account(tx, account_id) is None:
         raise InvalidToken
 
 
@@ -185,3 +186,65 @@ def _verifier(row: dict[str, Any]) -> Verifier:
 
 def _optional_datetime(value: Any) -> datetime | None:
     return None if value is None else to_datetime(value)
+
+
+class TortoiseUnlockTokens:
+    """LockStore on PostgreSQL or SQLite."""
+
+    async def save_token(self, account_id: UUID, pending: PendingToken, now: datetime) -> None:
+        async with transaction() as tx:
+            if await lock_account(tx, account_id) is None:
+                return
+            _ = await UnlockTokenRow.create(
+                tx, token_hash=pending.hash, account_id=account_id, expires_at=pending.expires_at
+            )
+            await record_event(tx, AccountEvent(account_id, "registrationLocked", now))
+            await enqueue_notice(tx, NewNotice(account_id, Audience.OWN, {"name": "registrationAttempted"}, now))
+
+    async def find_pending(self, token_hash: str, now: datetime) -> PendingUnlock | None:
+        find = "SELECT account_id FROM registration WHERE token_hash = $1 AND expires_at > $2"
+        async with database_guard():
+            found = await fetch(connection(), find, token_hash, now)
+            if not found:
+                return None
+            account_id = to_uuid(found[0]["account_id"])
+            pin = await load_registration_lock(connection(), account_id)
+        return PendingUnlock(account_id, pin is not None and pin.requires_pin(now.date()))
+
+
+async def load_registration_lock(tx: BaseDBAsyncClient, account_id: UUID) -> RegistrationLock | None:
+    """The PIN and registration lock that a sign-up to this account must check; None without a PIN."""
+    find = (
+        "SELECT verifier, pepper_id, registration_lock, (SELECT MAX(last_seen_on) FROM device WHERE account_id = $1) AS last_seen_on"
+        " FROM account_pin WHERE account_id = $1"
+    )
+    found = await fetch(tx, find, account_id)
+    if not found:
+        return None
+    row = found[0]
+    seen = None if row["last_seen_on"] is None else to_date(row["last_seen_on"])
+    return RegistrationLock(Verifier(row["verifier"], row["pepper_id"]), bool(row["registration_lock"]), seen)
+
+
+async def consume_registration_token(tx: BaseDBAsyncClient, token_hash: str, now: datetime) -> UUID | None:
+    """Use up the token, and lock its account; returns the account, None for an invalid token."""
+    lock = (
+        "UPDATE account SET created_at = created_at WHERE deleted_at IS NULL"
+        " AND id IN (SELECT account_id FROM registration WHERE token_hash = $1 AND expires_at > $2) RETURNING id"
+    )
+    take = "DELETE FROM registration WHERE token_hash = $1 RETURNING account_id"
+    if not await fetch(tx, lock, token_hash, now):
+        return None
+    taken = await fetch(tx, take, token_hash)
+    return to_uuid(taken[0]["account_id"]) if taken else None
+
+
+async def delete_registrations(tx: BaseDBAsyncClient, account_id: UUID) -> None:
+    """After a sign-up: earlier verifications of the number are void."""
+    await fetch(tx, "DELETE FROM registration WHERE account_id = $1", account_id)
+
+
+async def delete_abandoned_pin(tx: BaseDBAsyncClient, account_id: UUID, now: datetime) -> None:
+    """Remove the PIN of an account that was not used for so long that the number may have a new owner."""
+    await fetch(tx, "DELETE FROM account_pin WHERE account_id = $1", account_id)
+    await record_event(tx, AccountEvent(account_id, "pinRemoved", now))
