@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable
 
 from vyry.mail.routing import DepositQueue
 from vyry.mail.work_record import unpack
-from vyry.telemetry import POISON_WORK, log
+from vyry.telemetry import REJECTED_WORK_RECORDS, log
 
 
 async def deposit_work_records(records: AsyncIterable[bytes], depositor: DepositQueue) -> None:
@@ -16,5 +16,5 @@ async def deposit_work_records(records: AsyncIterable[bytes], depositor: Deposit
         try:
             depositor.add(unpack(packed))
         except (ValueError, TypeError) as problem:
-            POISON_WORK.inc()
-            log.warning("mailbag parked", error=str(problem), size=len(packed or b""))
+            REJECTED_WORK_RECORDS.inc()
+            log.warning("work_record_rejected", error=str(problem), size=len(packed or b""))

@@ -16,7 +16,7 @@ from vyry.kernel.backoff import jittered
 from vyry.mail.routing import DepositQueue
 from vyry.mail.store import OUTCOME_DAYS, MailUpkeep
 from vyry.outage import OutageTracker
-from vyry.telemetry import MAILBOX_DEPTH, OLDEST_UNNUMBERED, SWEEPER_FOUND, log
+from vyry.telemetry import MAILBOX_DEPTH, OLDEST_UNDEPOSITED, SWEEPER_FOUND, log
 
 
 SWEEP_SECONDS: Final = 0.25
@@ -43,6 +43,7 @@ class Sweeper:
     def __init__(
         self,
         upkeep: MailUpkeep,
+        *,
         depositor: DepositQueue,
         clock: Clock,
         handover_time: timedelta,
@@ -84,7 +85,7 @@ class Sweeper:
             except Exception:  # noqa: BLE001
                 # Neither the worker nor the other chores end with a chore that fails.
                 wait = max(wait, ERROR_RETRY_SECONDS)
-                log.exception("chore failed", reason=chore.name)
+                log.exception("periodic_task_failed", task=chore.name)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await at_once.wait()
@@ -111,5 +112,5 @@ class Sweeper:
     async def _measure(self) -> int:
         depth, oldest_seconds = await self._upkeep.measure_backlog()
         MAILBOX_DEPTH.set(depth)
-        OLDEST_UNNUMBERED.set(oldest_seconds)
+        OLDEST_UNDEPOSITED.set(oldest_seconds)
         return 0

@@ -156,8 +156,8 @@ _KEY_MUTATIONS: Final = (
     Mutation(
         "settings are handed to a new device again",
         "vyry/signal_protocol/provisioning.py",
-        '                "profileKey": base64_text(self.profile_key),\n',
-        '                "profileKey": base64_text(self.profile_key),\n                "settings": {},\n',
+        '                "profileKey": encode_base64(self.profile_key),\n',
+        '                "profileKey": encode_base64(self.profile_key),\n                "settings": {},\n',
         "tests/unit/vyry/signal_protocol/test_provisioning.py::test_its_fields_are_those_of_the_document",
     ),
 )

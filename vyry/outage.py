@@ -20,7 +20,7 @@ class OutageTracker:
         """Note a failure; answers how many seconds to wait before the next attempt."""
         if self._since is None:
             self._since = time.monotonic()
-            log.warning("away", dependency=self._dependency, error=type(problem).__name__)
+            log.warning("dependency_down", dependency=self._dependency, error=type(problem).__name__)
             DEPENDENCY_UP.labels(self._dependency).set(0)
         self._failures += 1
         return jittered(backoff_seconds(self._failures, self._first_seconds, self._longest_seconds), 0.75, 1.25)
@@ -28,7 +28,7 @@ class OutageTracker:
     def record_success(self) -> None:
         """Note a success."""
         if self._since is not None:
-            log.info("back", dependency=self._dependency, seconds=round(time.monotonic() - self._since, 1))
+            log.info("dependency_up", dependency=self._dependency, seconds=round(time.monotonic() - self._since, 1))
             DEPENDENCY_UP.labels(self._dependency).set(1)
         self._since = None
         self._failures = 0

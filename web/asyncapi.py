@@ -4,15 +4,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from vyry import __version__
-from web.app_keys import BODY_LIMIT
 from web.json_schema import REQUEST_MODE, RESPONSE_MODE, Mode, Schema, example_of, schemas_of
+from web.route import BODY_LIMIT
 from web.wire.frames import Frame
 
 
 PATH: Final = "/api/v1/ws"
 _DESCRIPTION: Final = f"""\
 The socket of a Vyry node. Subprotocols `vyry.v1.json` (text frames, bytes are base64) and `vyry.v1.msgpack` (binary frames, bytes are bin); the same frames in both. At most {BODY_LIMIT} bytes a frame.
-A client's frame has an `id`; what answers it carries the id as `ref`. The rules (resume points, window, displacement, close codes) are told in docs/protocol.md."""
+A client's frame has an `id`; the frame that answers it carries the id as `ref`. The rules (resume points, window, displacement, close codes) are described in docs/protocol.md."""
 
 
 def build_asyncapi(frames: Sequence[Frame]) -> Schema:

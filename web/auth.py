@@ -39,7 +39,7 @@ async def authenticate_socket(request: web.Request) -> Caller:
 def client_address(request: web.Request) -> str:
     """The address that asks: the peer, or behind trusted proxies the right-most hop that is none of them. What a client claims is never believed."""
     settings = request.app[SETTINGS]
-    address = _read_address(request.remote or "") or ip_address("::1")
+    address = parse_address(request.remote or "") or ip_address("::1")
     for hop in reversed(_forwarded_hops(request, settings.forwarded_header)):
         if not any(address in network for network in settings.trusted_proxies):
             break
@@ -61,10 +61,10 @@ def _forwarded_hops(request: web.Request, header: str) -> list[str]:
 def _read_hop(text: str) -> IPv4Address | IPv6Address | None:
     """The address of a hop, which proxies write bare, in brackets, in quotes and with a port (RFC 7239 section 6)."""
     hop = _HOP.fullmatch(text.strip())
-    return _read_address(hop["ipv6"] or hop["ipv4"] or hop["bare"]) if hop else None
+    return parse_address(hop["ipv6"] or hop["ipv4"] or hop["bare"]) if hop else None
 
 
-def _read_address(text: str) -> IPv4Address | IPv6Address | None:
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """The address that this text names; an IPv4 address that came through an IPv6 socket is itself."""
     try:
         address = ip_address(text)
@@ -76,4 +76,4 @@ def _read_address(text: str) -> IPv4Address | IPv6Address | None:
 @lru_cache(maxsize=64)
 def _warn_unreadable(proxy: str, header: str) -> None:
     """Say once for each proxy that it writes what cannot be read: all its clients count as one. The hop itself is a client's and stays out of the log."""
-    log.warning("forwarded address not read", proxy=proxy, header=header)
+    log.warning("forwarded_header_unreadable", proxy=proxy, header=header)

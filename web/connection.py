@@ -5,13 +5,16 @@ is added here: a head has a size, an answer that nobody takes ends, and a node t
 """
 
 import asyncio
+import resource
+import ssl
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import EMPTY_PAYLOAD, StreamReader, web
+from aiohttp import EMPTY_PAYLOAD, StreamReader, http_parser, web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_protocol import RequestHandler
@@ -20,13 +23,19 @@ from vyry.errors import InvalidRequest, RateLimited, Unavailable, VyryError
 from vyry.kernel.ids import new_id
 from vyry.limits import network_key
 from vyry.telemetry import log
-from web.app_keys import Timeouts
-from web.middlewares import error_response, internal_error_response
+from web.app_keys import SETTINGS, TIMEOUTS, Timeouts
+from web.auth import parse_address
+from web.middlewares import (
+    error_response,
+    internal_error_response,
+    security_headers,
+)
 from web.websocket_frames import FrameReader, FrameValidator
 
 
 if TYPE_CHECKING:
     from aiohttp.http_websocket import WebSocketReader
+
 
 #: All header lines together; a single one has 8 KiB at most.
 MAX_HEAD_BYTES: Final = 64 << 10
@@ -159,7 +168,7 @@ class ClientConnection(RequestHandler):
         bodies = [self._body, *(body for _, body in self._messages)]
         for body in bodies:
             if not body.is_eof():
-                body.set_exception(BadHttpMessage("The body breaks off."))
+                body.set_exception(BadHttpMessage("The body is incomplete."))
                 # The answer to this request is the last one, and nothing more is awaited.
                 self._close, self._lingering_time = True, 0.0
 
@@ -205,20 +214,20 @@ class ClientConnection(RequestHandler):
     ) -> web.StreamResponse:
         """The answer to a request that never reached a handler; the connection ends with it."""
         if request.writer.output_size > 0:
-            raise ConnectionError("The answer was under way when it failed.")
+            raise ConnectionError("The response had already started.")
         request_id = str(new_id())
         if status < 500:
-            answer = error_response(InvalidRequest("This is not the HTTP that the node speaks."), request_id)
+            answer = error_response(InvalidRequest("Malformed HTTP request."), request_id)
         else:
-            log.error("broken", request_id=request_id, exc_info=exc)
+            log.error("unhandled_error", request_id=request_id, exc_info=exc)
             answer = internal_error_response(request_id)
         return self._closing_response(answer, request_id)
 
     async def _reject_node_full(self, _: web.BaseRequest) -> web.StreamResponse:
-        return self._reject(Unavailable("The node is full.", RETRY_SECONDS))
+        return self._reject(Unavailable("The node has reached its connection limit.", RETRY_SECONDS))
 
     async def _reject_address_full(self, _: web.BaseRequest) -> web.StreamResponse:
-        return self._reject(RateLimited(RETRY_SECONDS, "Your address holds too many connections."))
+        return self._reject(RateLimited(RETRY_SECONDS, "Too many connections from your address."))
 
     def _reject(self, refusal: VyryError) -> web.Response:
         request_id = str(new_id())
@@ -236,8 +245,7 @@ def _peer_address(transport: asyncio.BaseTransport) -> str:
     peer = transport.get_extra_info("peername")
     if not isinstance(peer, tuple):
         return ""
-    address = ip_address(peer[0].partition("%")[0])
-    return str(getattr(address, "ipv4_mapped", None) or address)
+    return str(parse_address(peer[0].partition("%")[0]) or "")
 
 
 class _ClosingResponse(web.Response):
@@ -246,3 +254,103 @@ class _ClosingResponse(web.Response):
     async def _prepare_headers(self) -> None:
         await super()._prepare_headers()
         self.headers.popall("Server", None)
+
+
+MAX_HEADER_BYTES: Final = 8190
+MAX_HEADERS: Final = 99
+#: How long requests under way may take once the node was told to stop.
+SHUTDOWN_SECONDS: Final = 10
+_BACKLOG: Final = 1024
+#: Files of a process that are no connections of clients: pools, logs, and those that are told that it is full.
+_RESERVED_FILES: Final = 150 + MAX_REJECTIONS
+
+
+@asynccontextmanager
+async def serve_app(
+    app: web.Application,
+    hosts: str | Sequence[str],
+    port: int,
+    *,
+    reuse_port: bool = False,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[int]:
+    """Serve `app` on these addresses, by TLS alone if it is given; yields the port, which is a free one when 0 was asked for (of one address)."""
+    runner = BoundedRunner(app)
+    await runner.setup()
+    try:
+        for host in (hosts,) if isinstance(hosts, str) else hosts:
+            await _BoundedSite(runner, host, port, reuse_port=reuse_port, backlog=_BACKLOG, ssl_context=tls).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+class BoundedRunner(web.AppRunner):
+    """Runs an application with the time and size limits of this house, over `Door` connections.
+
+    A client that goes away never cancels its handler (aiohttp's default): a commit half done would have an unknown outcome.
+    """
+
+    def __init__(self, app: web.Application) -> None:
+        if not http_parser.HttpRequestParser.__module__.endswith("._http_parser"):
+            raise RuntimeError("aiohttp runs without its C parser, on whose strictness this node relies")
+        self.timeouts = app.get(TIMEOUTS) or Timeouts()
+        super().__init__(
+            app,
+            handle_signals=False,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            access_log=None,
+            keepalive_timeout=self.timeouts.request_head,
+            lingering_time=self.timeouts.linger,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
+            auto_decompress=False,
+        )
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        settings = self.app[SETTINGS]
+        return BoundedServer(
+            self.timeouts,
+            ConnectionQuota(
+                connection_capacity(settings.max_connections),
+                settings.max_connections_address if settings.limits == "on" else None,
+                settings.trusted_proxies,
+            ),
+            security_headers(settings.env),
+            handler=server.request_handler,
+            request_factory=server.request_factory,
+            loop=asyncio.get_running_loop(),
+            debug=False,
+            **self._kwargs,
+        )
+
+
+class _BoundedSite(web.TCPSite):
+    """Gives a TLS handshake a time of its own: asyncio's would be a minute."""
+
+    async def start(self) -> None:
+        await web.BaseSite.start(self)
+        server, runner = self._runner.server, self._runner
+        assert server is not None
+        assert isinstance(runner, BoundedRunner)
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            self._host,
+            self._port,
+            ssl=self._ssl_context,
+            ssl_handshake_timeout=runner.timeouts.handshake if self._ssl_context else None,
+            backlog=self._backlog,
+            reuse_port=self._reuse_port,
+        )
+
+
+def connection_capacity(connections: int) -> int:
+    """How many connections this process can hold: as many as are wanted, unless the system gives it fewer files. It asks for as many as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _RESERVED_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(connections, soft - _RESERVED_FILES))

@@ -14,7 +14,6 @@ Shape = tuple[type[BaseModel], Mode]
 #: A shape that clients send is described as it is validated, one that the node sends as it is serialized.
 REQUEST_MODE: Final[Mode] = "validation"
 RESPONSE_MODE: Final[Mode] = "serialization"
-
 _COMPONENTS: Final = "#/components/schemas/"
 _EXAMPLE_ID: Final = "0198c2d4-7a00-7000-8000-000000000000"
 _EXAMPLE_MOMENT: Final = "2026-01-31T12:00:00.000Z"

@@ -9,15 +9,16 @@ from aiohttp import HttpVersion11, web
 from structlog.contextvars import bound_contextvars
 
 from vyry import errors
+from vyry.accounts.account import Caller
 from vyry.kernel.ids import new_id
-from vyry.limits import Grant, exhausted_grants
+from vyry.limits import REQUESTS, Grant, Quota, exhausted_grants
 from vyry.telemetry import log
-from web.app_keys import CALLER, GRANTS, REQUEST_ID, ROUTE, SETTINGS, Handler, Route
+from web.app_keys import CALLER, GRANTS, REQUEST_ID, ROUTE, SERVICES, SETTINGS
 from web.auth import authenticate, authenticate_socket
-from web.budget import run_charged
-from web.errors import STATUS, encode_error_body, error_body, internal_error_body
+from web.bodies import check_headers, read_body
+from web.route import Handler, Route
+from web.wire.errors import STATUS, encode_error_body, error_body, internal_error_body
 from web.wire.shapes import Nothing
-from web.wire.strict import check_headers, read_body
 
 
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
@@ -52,13 +53,13 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
     with bound_contextvars(request_id=request_id):
         response = await _run_handler(request, handler, request_id)
         if request.writer.output_size and not response.prepared:
-            raise ConnectionError("An answer was under way when the handler failed.")
+            raise ConnectionError("The handler failed after the response had started.")
         if request.headers.get("Upgrade", "websocket").lower() != "websocket":
             # aiohttp 3.14 forgets what came behind an offer of another protocol: what comes next would be read from its middle.
             response.force_close()
         say = log.info if response.status >= 400 else log.debug
         say(
-            "answered",
+            "request_finished",
             method=request.method,
             route=_route_path(request),
             status=response.status,
@@ -84,7 +85,7 @@ def _unhandled_error_response(request: web.Request, problem: Exception, request_
     """The answer to an exception nobody expected. That nothing can be written to a client that is gone is no fault of the node."""
     if isinstance(problem, ConnectionError) and (request.transport is None or request.transport.is_closing()):
         return web.Response(status=CLIENT_GONE)
-    log.exception("broken", route=_route_path(request))
+    log.exception("unhandled_error", route=_route_path(request))
     return internal_error_response(request_id)
 
 
@@ -198,7 +199,7 @@ def _check_upgrade(request: web.Request) -> None:
         or len(keys) != 1
         or not _WEBSOCKET_KEY.fullmatch(keys[0])
     ):
-        raise errors.InvalidRequest("This is no upgrade to a WebSocket of version 13.")
+        raise errors.InvalidRequest("Not a valid WebSocket upgrade (RFC 6455, version 13).")
 
 
 def _framework_error_response(request: web.Request, refusal: web.HTTPException, request_id: str) -> web.Response:
@@ -246,3 +247,40 @@ def _route_path(request: web.Request) -> str:
     """The path as the table writes it: never what the client typed, which may hold secrets."""
     route = request.get(ROUTE)
     return route.path if route else "-"
+
+
+async def run_charged(request: web.Request, route: Route) -> web.StreamResponse:
+    """The answer of the route's handler, charged to the caller. Raises RateLimited before anything is done when the budget is used up.
+
+    A costly route takes an estimate first: however many of it are asked at once, no more run than the budget has.
+    """
+    if route.auth != "token" or not route.cost:
+        return await route.handler(request)
+    quota, buckets = route.shared_quota, request.app[SERVICES].buckets
+    subject = _subject(request[CALLER], quota)
+    # A setting may make the whole bucket smaller than the estimate.
+    estimate = min(route.cost, buckets.peek(quota, subject).limit)
+    buckets.consume(subject, (quota, estimate))
+    mine = request[GRANTS] = _remaining_grants(request, quota, subject)
+    answer = await route.handler(request)
+    cost = response_cost(answer, route)
+    if cost != estimate:
+        buckets.charge(subject, quota, cost - estimate)
+        if request[GRANTS] is mine:
+            request[GRANTS] = _remaining_grants(request, quota, subject)
+    return answer
+
+
+def response_cost(answer: web.StreamResponse, route: Route) -> int:
+    """What this answer of the route costs. What goes out in pieces has places of its own, and costs as a plain request."""
+    body = answer.body if isinstance(answer, web.Response) else None
+    length = len(body) if isinstance(body, bytes) else 0
+    return 1 + length // route.bytes_per_cost
+
+
+def _remaining_grants(request: web.Request, quota: Quota, subject: str) -> list[tuple[str, Grant]]:
+    return [(quota.name, request.app[SERVICES].buckets.peek(quota, subject))]
+
+
+def _subject(caller: Caller, quota: Quota) -> str:
+    return str(caller.user_id if quota.name == REQUESTS.name else caller.device)

@@ -7,17 +7,16 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from vyry import __version__, errors
-from web.app_keys import Route
-from web.errors import INTERNAL_ERROR, STATUS
 from web.json_schema import REQUEST_MODE, RESPONSE_MODE, Schema, Shape, example_of, resolve_reference, schemas_of
-from web.wire.refusals import EXTRA_MEMBERS, Refusal
+from web.route import Route
+from web.wire.errors import EXTRA_MEMBERS, INTERNAL_ERROR, STATUS, Refusal
 
 
 _DESCRIPTION: Final = """\
-The REST surface of a Vyry node. The rules that hold for all routes (ids, times, base64, order of checks, retries) and the socket's frames are told in docs/protocol.md;
-the frames are described in /asyncapi.json.
+The REST surface of a Vyry node. The rules that hold for all routes (ids, times, base64, order of checks, retries) and the socket's frames are described in docs/protocol.md;
+/asyncapi.json describes the frames.
 
-Every answer carries `X-Request-Id`. Clients ignore unknown fields of answers; the node refuses unknown fields of requests."""
+Every response carries `X-Request-Id`. Clients ignore unknown fields of responses; the node rejects unknown fields of requests."""
 _JSON: Final = "application/json"
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _RETRY_AFTER_HEADER: Final = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
@@ -67,7 +66,7 @@ def route_refusals(route: Route) -> list[type[errors.VyryError]]:
 
 def _is_limited(route: Route) -> bool:
     """Whether a quota of its own or the general budget holds for it."""
-    return route.quota is not None or (route.auth == "token" and route.cost > 0)
+    return route.documented_quota is not None or (route.auth == "token" and route.cost > 0)
 
 
 def _shapes(routes: Iterable[Route]) -> Iterable[Shape]:
@@ -80,7 +79,7 @@ def _shapes(routes: Iterable[Route]) -> Iterable[Shape]:
 
 def _operation(route: Route, references: Any, components: Schema) -> Schema:
     operation: Schema = {
-        "operationId": f"{_tag(route)}_{route.handler.__name__}",
+        "operationId": route.operation.replace(".", "_"),
         "tags": [_tag(route)],
         "summary": route.summary,
         "responses": _responses(route, references, components),
@@ -155,7 +154,7 @@ def _headers(route: Route) -> Schema:
     headers: Schema = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
     headers |= {name: {"schema": {"const": value}} for name, value in route.fixed_headers.items()}
     headers |= {
-        name: {"description": said, "schema": {"type": "string"}} for name, said in route.response_headers.items()
+        name: {"description": said, "schema": {"type": "string"}} for name, said in route.documented_headers.items()
     }
     if _is_limited(route):
         headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}
@@ -163,7 +162,7 @@ def _headers(route: Route) -> Schema:
 
 
 def _components(routes: Sequence[Route], references: Any, components: Schema) -> Schema:
-    codes: dict[str, Schema] = {INTERNAL_ERROR: _error_schema(INTERNAL_ERROR, "Something went wrong on our side.", [])}
+    codes: dict[str, Schema] = {INTERNAL_ERROR: _error_schema(INTERNAL_ERROR, "Internal error.", [])}
     for refusal in sorted(STATUS, key=lambda each: each.code):
         members = [references[EXTRA_MEMBERS[refusal], RESPONSE_MODE]] if refusal in EXTRA_MEMBERS else []
         codes[refusal.code] = _error_schema(refusal.code, (refusal.__doc__ or "").splitlines()[0], members)
@@ -178,7 +177,7 @@ def _components(routes: Sequence[Route], references: Any, components: Schema) ->
                 "type": "apiKey",
                 "in": "query",
                 "name": "ticket",
-                "description": "Of POST /api/v1/auth/ws-ticket; good once.",
+                "description": "From POST /api/v1/auth/ws-ticket; valid once.",
             },
         },
         "headers": {
@@ -191,8 +190,8 @@ def _components(routes: Sequence[Route], references: Any, components: Schema) ->
                 "description": "Seconds; equals `retry_after_seconds`.",
                 "schema": {"type": "integer", "minimum": 1},
             },
-            "RateLimit": {"description": "What is left, by quota, and in how many seconds all of it is back.", **text},
-            "RateLimit-Policy": {"description": "How much there is, by quota, in how many seconds.", **text},
+            "RateLimit": {"description": "Remaining requests per quota and seconds until it is full again.", **text},
+            "RateLimit-Policy": {"description": "Limit per quota and its window in seconds.", **text},
         },
         "schemas": {name: schema for name, schema in components.items() if name not in queries} | codes,
     }
@@ -204,4 +203,4 @@ def _error_schema(code: str, text: str, members: list[Schema]) -> Schema:
 
 
 def _tag(route: Route) -> str:
-    return route.handler.__module__.rpartition(".")[2]
+    return route.operation.partition(".")[0]

@@ -1,42 +1,42 @@
-"""The whole surface as one table: what the app serves, OpenAPI describes and docs/protocol.md promises. Rows are added in their room, and nowhere else."""
+"""Every REST route in one table: the app serves it, OpenAPI describes it and docs/protocol.md promises it. A new route is a new row in its feature's file."""
 
 from typing import Final
 
-from web.app_keys import Route
-from web.rows import (
+from web.api import (
     account,
-    account_life,
     attachments,
+    auth,
     calls,
+    contacts,
     conversations,
     devices,
-    documents,
     groups,
     keys,
     limits,
     links,
     mail,
-    people,
+    node,
     pin,
     push,
-    sessions,
 )
+from web.live.socket import SOCKET_ROUTE
+from web.route import Route
 
 
 ROUTES: Final[tuple[Route, ...]] = (
-    *documents.ROUTES,
-    *sessions.ROUTES,
+    *node.ROUTES,
+    *auth.ROUTES,
     *account.ROUTES,
-    *account_life.ROUTES,
     *pin.ROUTES,
     *devices.ROUTES,
     *links.ROUTES,
     *push.ROUTES,
     *keys.ROUTES,
-    *people.ROUTES,
+    *contacts.ROUTES,
     *conversations.ROUTES,
     *groups.ROUTES,
     *mail.ROUTES,
+    SOCKET_ROUTE,
     *attachments.ROUTES,
     *calls.ROUTES,
     *limits.ROUTES,

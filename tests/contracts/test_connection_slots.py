@@ -26,7 +26,7 @@ class SocketNode:
 
     def __init__(self, shared: RedisConnectionSlots | None, *, most: int = 1000, is_on: bool = True) -> None:
         self.shared = shared
-        self.places = ConnectionSlots(QUOTAS, shared, most, has_limits=is_on)
+        self.places = ConnectionSlots(QUOTAS, shared=shared, max_sockets=most, has_limits=is_on)
         self.open: dict[ConnectionSlot, AsyncExitStack] = {}
 
     async def dial(self, user: UserId, mailbox: int, address: str = HOME) -> ConnectionSlot:

@@ -1,4 +1,4 @@
-"""What the members of a group are told, and by when a change holds for posts on every node."""
+"""Notices to the members of a group, and from when on a change applies to posts on every node."""
 
 import asyncio
 from datetime import timedelta
@@ -16,10 +16,10 @@ from vyry.conversations.groups import add_members, assign_role, remove_member
 from vyry.devices.device_lists import CachedDeviceLists
 from vyry.errors import NotAMember, NotFound, StaleDevices, VyryError
 from vyry.kernel.ids import ConversationId, DeviceId
+from vyry.kernel.sizes import MAX_COPIES
 from vyry.mail.draft import Draft, Sender
-from vyry.mail.notices import MAX_COPIES
 from vyry.mail.posting import Accepted, Posting
-from vyry.mail.routing import Router
+from vyry.mail.routing import NodeSockets, Router
 from vyry.storage.account_deletion import TortoiseDeletion
 from vyry.storage.conversation_models import NoticeRow
 from vyry.storage.conversations import TortoiseConversations
@@ -32,12 +32,12 @@ from vyry.storage.privacy import TortoiseReceipts
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def mail_url(request: pytest.FixtureRequest) -> str:
-    """Notices wait in the transaction that they tell of: memory has none."""
+    """Notices are queued in the transaction of their change; a memory store has no transactions."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 async def group_of(*names: str) -> tuple[ConversationId, list[Person]]:
-    """A group of new people, whose devices have keys; the first is its admin, the next ones came a second after each other."""
+    """A group of new accounts with keys; the first is its admin, the others joined a second apart."""
     people = [await sign_up(name, name) for name in names]
     await DeviceRow.all().update(registration_id=10)
     made = await TortoiseGroups().create(people[0].user_id, [], [], None, NOON)
@@ -136,16 +136,22 @@ async def test_whoever_is_longest_in_a_group_leads_it_when_its_admin_deletes_the
 
 
 class CachedPosting:
-    """The post office of one node, which remembers what it read."""
+    """The posting service of one node, with its caches."""
 
     def __init__(self, room: MailStoreHarness) -> None:
-        lists, store = CachedDeviceLists(TortoiseDeviceLists()), TortoiseConversations()
-        router = Router(RecordingRouter(), RecordingRouter())
-        conversations = CachedConversations(store), store, TortoiseReceipts()
-        self.office = Posting(room.store, lists, conversations, router, room.clock)
+        store = TortoiseConversations()
+        self.office = Posting(
+            room.store,
+            device_lists=CachedDeviceLists(TortoiseDeviceLists()),
+            conversations=CachedConversations(store),
+            conversation_store=store,
+            receipts=TortoiseReceipts(),
+            router=Router(RecordingRouter(), depositor=RecordingRouter(), sockets=NodeSockets()),
+            clock=room.clock,
+        )
 
     async def post(self, sender: Person, body: Draft) -> Accepted | VyryError:
-        """What becomes of it."""
+        """The outcome of the post."""
         work = asyncio.create_task(self.office.run())
         try:
             return await self.office.post_and_wait(Sender(sender.user_id, DeviceId(1), sender.mailbox), body)

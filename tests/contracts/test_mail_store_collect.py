@@ -6,8 +6,9 @@ from uuid import UUID
 import pytest
 
 from tests.support.mail_store_harness import MailStoreHarness, contents_of, make_message
+from vyry.kernel.chain import first_head
 from vyry.kernel.ids import MailboxId, MailboxKey
-from vyry.mail.envelope import Envelope, LossReason, first_head
+from vyry.mail.envelope import Envelope, LossReason
 from vyry.mail.store import CollectRequest, Cursor
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from uuid import UUID
 
 from tests.support.mail_store_harness import NODE, MailStoreHarness, contents_of, expected_heads, make_message
-from vyry.clock import from_milliseconds
 from vyry.kernel.ids import MailboxId, MailboxKey, MessageId
+from vyry.kernel.time import from_milliseconds
 from vyry.mail.envelope import CAP_DIGEST, Envelope, Lane, LossReason
 from vyry.mail.store import Content, Copy, MailStore, Message
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.support.mail_store_harness import MailStoreHarness
 from vyry.errors import NotFound, StaleHead
+from vyry.kernel.chain import first_head
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.envelope import first_head
 from vyry.mail.store import Cursor, MailStore
 
 

@@ -13,9 +13,10 @@ from tests.support.mail_store_harness import NOON, MailStoreHarness, contents_of
 from vyry.accounts.account import EndedDevice, SignupResult
 from vyry.in_process.routing import InProcessNotifier, InProcessWorkTopic
 from vyry.kernel.ids import MailboxKey, UserId
+from vyry.kernel.sizes import MAX_COPIES
 from vyry.mail.depositing import Depositor
-from vyry.mail.notices import MAX_COPIES, NoticePoster
-from vyry.mail.routing import Router
+from vyry.mail.notices import NoticePoster
+from vyry.mail.routing import NodeSockets, Router
 from vyry.storage.accounts import TortoiseAccounts
 from vyry.storage.conversation_models import NoticeRow
 from vyry.storage.conversations import TortoiseConversations
@@ -63,8 +64,15 @@ async def sign_up_with_conversations(*names: str) -> list[Person]:
 
 def notices(room: MailStoreHarness) -> NoticePoster:
     """As a node has them; every call is another node."""
-    router = Router(InProcessWorkTopic(), Depositor(room.store, InProcessNotifier()))
-    return NoticePoster(room.store, router, room.clock, TortoiseNoticeOutbox(), TortoiseDeferredNotices())
+    sockets = NodeSockets()
+    depositor = Depositor(room.store, notifier=InProcessNotifier(sockets), sockets=sockets)
+    return NoticePoster(
+        room.store,
+        router=Router(InProcessWorkTopic(), depositor=depositor, sockets=sockets),
+        clock=room.clock,
+        outbox=TortoiseNoticeOutbox(),
+        deferred=TortoiseDeferredNotices(),
+    )
 
 
 async def notices_in(room: MailStoreHarness, mailbox: MailboxKey) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""What every wake store promises: a deposit plans a wake-up exactly when a device sleeps, and a planned one is sent until somebody says it was."""
+"""Contract of WakeupStore: a deposit plans a wake-up exactly if the device is offline, and it is sent until its result is recorded."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Wake-ups while somebody deposits on another connection: what comes at that moment wakes too, and nobody waits for the other for ever."""
+"""Wake-ups during a deposit on another connection: the new mail wakes the device too, and neither waits for the other for ever."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databa
 
 @pytest.fixture(params=["postgres"])
 def mail_url(request: pytest.FixtureRequest) -> str:
-    """Where transactions run beside each other."""
+    """A database with concurrent transactions."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
@@ -34,7 +34,7 @@ async def waking(room: MailStoreHarness) -> AsyncIterator[WakeHarness]:
 
 @asynccontextmanager
 async def open_other_transaction(room: WakeHarness) -> AsyncIterator[asyncpg.Connection]:
-    """Another node's connection, in a transaction that is committed at the end."""
+    """The connection of another node, in a transaction that commits at the end."""
     other = await asyncpg.connect(room.mail.url)
     try:
         async with other.transaction():
@@ -44,7 +44,7 @@ async def open_other_transaction(room: WakeHarness) -> AsyncIterator[asyncpg.Con
 
 
 async def wait_for_lock(room: WakeHarness, running: asyncio.Task[None]) -> None:
-    """Come back when the task waits for a lock, or is over."""
+    """Return when the task waits for a row lock, or has ended."""
     watcher = await asyncpg.connect(room.mail.url)
     # Nobody rings when a connection begins to wait.
     while not running.done() and not await watcher.fetchval(_WAITING):  # noqa: ASYNC110 - as said

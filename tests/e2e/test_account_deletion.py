@@ -13,10 +13,10 @@ import pytest
 
 from scripts.nodes import AllInOneProcess, Cluster, VyryProcess
 from tests.support.device_socket import DeviceSocket
+from tests.support.paths import ROOT
 from tests.support.rest_device import Device, NodeClient, RequestRefused
 
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())")
 
 

@@ -112,7 +112,7 @@ async def test_a_full_disk_refuses_uploads_and_nothing_else(http: aiohttp.Client
         assert (await send_request(bo, "GET", kept[0])).body == bytes(8 * MIB)
         await send_request(ann, "DELETE", kept[0])
         await _succeeds(lambda: append_bytes(ann, paths[-1], 0, bytes(8 * MIB)))
-        assert '"event":"broken"' not in node.log()
+        assert '"event":"unhandled_error"' not in node.log()
 
 
 async def test_memory_stays_flat_however_long_an_attachment_is(http: aiohttp.ClientSession) -> None:

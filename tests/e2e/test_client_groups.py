@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,9 +21,11 @@ from vyry.client.crypto.group_keys import GroupKeys
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.unsealing import EnvelopeOpener, IncomingEnvelope
 from vyry.client.errors import Refused, Unreachable
-from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
-from vyry.client.store.outgoing import Outgoing, new_id
+from vyry.client.store.mailbox_chain import decode_bytes
+from vyry.client.store.outgoing import Outgoing, SendQueue
 from vyry.client.transport.rest import RestClient
+from vyry.kernel.base64_text import encode_base64
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.blobs import BlobKind, open_blob, seal_blob
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.refusals import BadContent, DuplicateMessage, Refusal, SenderKeyUnknown, TooLarge
@@ -98,7 +100,7 @@ def stored_keys(client: Client) -> GroupKeys:
 def key_for(group: UUID, *people: UUID) -> Outgoing:
     """A key of a group that nobody has asked for, on its way to them."""
     content = Content("groupKey", new_id(1), 1, group, {"groupKey": encode_base64(bytes(32)), "generation": 2**53 - 1})
-    return replace(Outgoing.from_content(content, 1, "control"), people=people, is_pairwise=True)
+    return Outgoing.to_people(content, 1, people)
 
 
 async def sealed_info(client: Client, group: UUID) -> bytes:
@@ -240,7 +242,7 @@ async def test_nobody_misses_a_message_because_somebody_has_just_left(people: Pe
     await ann.sent()
     # As if the node's notice had not come yet.
     ann._store.put("conversation", str(group), as_it_was)
-    ann._outbox.add(key_for(group, bo.user_id, cy.user_id))
+    SendQueue(ann._store).add(key_for(group, bo.user_id, cy.user_id))
     await ann.send_text(group, "to Bo")
 
     assert await ann.sent() == {}
@@ -323,7 +325,7 @@ async def test_no_member_chooses_the_key_of_the_others(people: People) -> None:
     group = await ann.groups.create([bo.user_id, cy.user_id], "Walks")
     await people.hear(group, bo, cy)
 
-    bo._outbox.add(key_for(group, ann.user_id, cy.user_id))
+    SendQueue(bo._store).add(key_for(group, ann.user_id, cy.user_id))
     await bo.send_text(group, "told")
     for each in (ann, cy):
         await wait_for_text(each, "told")

@@ -14,8 +14,9 @@ from tests.e2e.test_client_presence import pair
 from tests.e2e.test_sdk import events_until, next_texts, open_client
 from vyry.client.api.client import Client
 from vyry.client.store.events import Message, Unreadable
-from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
+from vyry.client.store.mailbox_chain import decode_bytes
 from vyry.client.store.outgoing import Outgoing
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.contents import Content
 
 

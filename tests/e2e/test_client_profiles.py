@@ -14,7 +14,8 @@ from tests.e2e.test_sdk import accept, open_client, register
 from tests.support.rest_device import unused_number
 from vyry.client.api.client import Client
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
+from vyry.client.store.mailbox_chain import decode_bytes
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.blobs import BlobKind, seal_blob
 from vyry.signal_protocol.refusals import TooLarge
 

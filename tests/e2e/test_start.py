@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from scripts.services import end_with_parent, free_port
+from tests.support.paths import ROOT
 
 
-ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())", "start"]
 
 

@@ -11,6 +11,7 @@ from msgpack import UnpackException, fallback
 from pydantic import BaseModel
 
 from vyry.errors import InvalidRequest, NotFound
+from web.bodies import MAX_DEPTH, check_values, parse_json, path_device_id, path_id, read_query, validate
 from web.live import reader
 from web.live.codec import JSON, MSGPACK, Codec
 from web.live.session import SocketSession
@@ -18,7 +19,6 @@ from web.routes import ROUTES
 from web.websocket_frames import FrameValidator
 from web.wire.frames import FRAMES
 from web.wire.shapes import MAX_INTEGER, from_base64, parse_id, parse_timestamp, to_base64, to_rfc3339
-from web.wire.strict import MAX_DEPTH, check_values, parse_json, path_device_id, path_id, read_query, validate
 
 
 #: Every shape that a client fills, by name.

@@ -21,7 +21,7 @@ from vyry.accounts.operator_actions import OperatorAction
 from vyry.kernel.ids import UserId
 from vyry.operator import accounts as operating
 from vyry.storage.models import DeviceRow
-from web.app_keys import Route
+from web.route import Route
 from web.routes import ROUTES
 
 

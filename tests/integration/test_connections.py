@@ -12,11 +12,12 @@ import pytest
 from aiohttp import web
 
 from vyry.settings import Role, load_settings
-from web.app import build_rest_app, serve_app
-from web.app_keys import Route, Timeouts
-from web.connection import BoundedServer, ConnectionQuota
+from web.app import build_rest_app
+from web.app_keys import Timeouts
+from web.bodies import json_response
+from web.connection import BoundedServer, ConnectionQuota, serve_app
+from web.route import Route
 from web.wire.shapes import Nothing
-from web.wire.strict import json_response
 
 
 ASKED = b"GET /quick HTTP/1.1\r\nHost: vyry\r\nConnection: close\r\n\r\n"
@@ -27,7 +28,7 @@ async def quick(_: web.Request) -> web.Response:
     return json_response(Nothing())
 
 
-ROUTES = (Route(method="GET", path="/quick", handler=quick, summary="", auth="open"),)
+ROUTES = (Route(method="GET", path="/quick", operation="test.quick", handler=quick, summary="", auth="open"),)
 
 
 class Clients:

@@ -13,7 +13,8 @@ import pytest
 
 from vyry.composition.services import open_services
 from vyry.settings import Role, load_settings
-from web.app import build_app, serve_app
+from web.app import build_app
+from web.connection import serve_app
 
 
 @dataclass(slots=True)

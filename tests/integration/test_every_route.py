@@ -12,8 +12,9 @@ import pytest_asyncio
 from tests.support.api_conformance import assert_documented
 from vyry import __version__
 from vyry.settings import Role, load_settings
-from web.app import build_rest_app, serve_app
-from web.app_keys import Route
+from web.app import build_rest_app
+from web.connection import serve_app
+from web.route import Route
 from web.routes import ROUTES
 
 

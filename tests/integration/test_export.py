@@ -13,7 +13,7 @@ from tests.support.rest_device import Body, Device
 from vyry.errors import Unavailable
 from vyry.storage.account_export_tables import EXPORT_TABLES, EXPORTED_ELSEWHERE, WITHHELD_COLUMNS
 from vyry.storage.models import AccountPinRow, OtpChallengeRow, RefreshTokenRow
-from web.wire.export import AccountArchive
+from web.wire.archive_writer import AccountArchive
 
 
 async def archive(house: NodeServer) -> tuple[Device, Device, Body]:
@@ -35,7 +35,7 @@ async def test_every_table_and_column_is_told_or_withheld_for_a_reason(house: No
         and f"{table}.{column}" not in WITHHELD_COLUMNS
     }
 
-    # What stands here is new: tell it (vyry/storage/account_export_tables.py, web/wire/export.py), or say why not.
+    # What stands here is new: tell it (vyry/storage/account_export_tables.py, web/wire/archive.py), or say why not.
     assert found == set()
     assert {table.section for table in EXPORT_TABLES} < AccountArchive.model_fields.keys()
 

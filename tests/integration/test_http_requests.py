@@ -15,10 +15,12 @@ from structlog.testing import capture_logs
 from vyry.errors import LimitPolicy, RateLimited
 from vyry.limits import CLAIM_ALL, Grant
 from vyry.settings import Role, load_settings
-from web.app import BoundedRunner, build_rest_app, serve_app
-from web.app_keys import GRANTS, REQUEST_ID, Route, Timeouts
+from web.app import build_rest_app
+from web.app_keys import GRANTS, REQUEST_ID, Timeouts
+from web.bodies import json_response, path_device_id, path_id, read_body, read_query
+from web.connection import BoundedRunner, serve_app
+from web.route import Route
 from web.wire.shapes import WireModel
-from web.wire.strict import json_response, path_device_id, path_id, read_body, read_query
 
 
 CLOSE = "Host: vyry\r\nConnection: close\r\n"
@@ -89,16 +91,45 @@ async def counted(request: web.Request) -> web.Response:
 
 
 ROUTES = (
-    Route(method="POST", path="/echo", handler=echo, summary="", auth="open", body=Word, body_limit=1000),
-    Route(method="GET", path="/page", handler=page, summary="", auth="open", query=Page),
-    Route(method="GET", path="/place/{userId}/{deviceId}", handler=place, summary="", auth="open"),
-    Route(method="GET", path="/crash", handler=crash, summary="", auth="open"),
-    Route(method="GET", path="/commit", handler=commit, summary="", auth="open"),
-    Route(method="GET", path="/late-socket", handler=late_socket, summary="", auth="open"),
-    Route(method="GET", path="/late-fault", handler=late_fault, summary="", auth="open"),
-    Route(method="GET", path="/too-often", handler=too_often, summary="", auth="open", quota=CLAIM_ALL),
-    Route(method="GET", path="/counted", handler=counted, summary="", auth="open", quota=CLAIM_ALL),
-    Route(method="POST", path="/private", handler=echo, summary="", body=Word),
+    Route(
+        method="POST",
+        path="/echo",
+        operation="test.echo",
+        handler=echo,
+        summary="",
+        auth="open",
+        body=Word,
+        body_limit=1000,
+    ),
+    Route(method="GET", path="/page", operation="test.page", handler=page, summary="", auth="open", query=Page),
+    Route(
+        method="GET", path="/place/{userId}/{deviceId}", operation="test.place", handler=place, summary="", auth="open"
+    ),
+    Route(method="GET", path="/crash", operation="test.crash", handler=crash, summary="", auth="open"),
+    Route(method="GET", path="/commit", operation="test.commit", handler=commit, summary="", auth="open"),
+    Route(
+        method="GET", path="/late-socket", operation="test.late_socket", handler=late_socket, summary="", auth="open"
+    ),
+    Route(method="GET", path="/late-fault", operation="test.late_fault", handler=late_fault, summary="", auth="open"),
+    Route(
+        method="GET",
+        path="/too-often",
+        operation="test.too_often",
+        handler=too_often,
+        summary="",
+        auth="open",
+        documented_quota=CLAIM_ALL,
+    ),
+    Route(
+        method="GET",
+        path="/counted",
+        operation="test.counted",
+        handler=counted,
+        summary="",
+        auth="open",
+        documented_quota=CLAIM_ALL,
+    ),
+    Route(method="POST", path="/private", operation="test.echo", handler=echo, summary="", body=Word),
 )
 
 
@@ -404,7 +435,7 @@ async def test_a_client_that_is_gone_is_no_fault_of_the_node(node: RawClient, up
         await asyncio.wait_for(node.app[ENDED].wait(), 5)
 
     told = [(line["event"], line["log_level"], line["status"]) for line in lines if "late" in line.get("route", "")]
-    assert told == [("answered", "info", 499)]
+    assert told == [("request_finished", "info", 499)]
 
 
 def test_the_node_does_not_run_on_the_lenient_parser(monkeypatch: pytest.MonkeyPatch) -> None:

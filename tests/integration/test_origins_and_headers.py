@@ -15,8 +15,9 @@ from scripts.nodes import AllInOneProcess
 from tests.support.raw_websocket import RawSocket, upgrade_request
 from tests.support.rest_device import NodeClient
 from vyry.settings import Role, load_settings
-from web.app import build_rest_app, serve_app
-from web.app_keys import Route
+from web.app import build_rest_app
+from web.connection import serve_app
+from web.route import Route
 from web.routes import ROUTES
 
 

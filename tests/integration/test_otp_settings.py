@@ -24,7 +24,8 @@ from vyry.accounts.phone import PhoneNumber
 from vyry.accounts.signup_guard import leading_zero_bits
 from vyry.composition.services import open_services
 from vyry.settings import Role, load_settings
-from web.app import build_app, serve_app
+from web.app import build_app
+from web.connection import serve_app
 
 
 NUMBER, PATH = "+41791234567", "/api/v1/auth/request-otp"

@@ -14,7 +14,7 @@ from web.live.reader import MAX_OVERLOAD_REFUSALS
 @pytest.fixture
 def overloaded(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No post may wait any more."""
-    monkeypatch.setattr(posting, "WAITING_POSTS", 0)
+    monkeypatch.setattr(posting, "MAX_PENDING_POSTS", 0)
     return monkeypatch
 
 
@@ -48,7 +48,7 @@ async def test_who_goes_on_posting_is_closed(small_house: NodeServer, overloaded
 
 
 async def test_the_bytes_that_wait_are_bounded_too(small_house: NodeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posting, "WAITING_BYTES", 1)
+    monkeypatch.setattr(posting, "MAX_PENDING_BYTES", 1)
     ann, bo, conversation = await small_house.sign_up_pair()
     bodies = [ann.build_post(conversation, [bo.user_id], b"x" * 1000) for _ in range(3)]
 

@@ -193,7 +193,7 @@ DEVICE = "recipients.0.devices.0"
         ("recipients", []),
         ("recipients", {}),
         ("more", 1),
-        ("recipients.0.epoch", None),
+        ("recipients.0.epoch", -1),
         (f"{DEVICE}.deviceId", 0),
         (f"{DEVICE}.deviceId", 128),
         (f"{DEVICE}.kind", 256),

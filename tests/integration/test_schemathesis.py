@@ -12,9 +12,9 @@ from schemathesis.config import SchemathesisConfig
 
 from scripts.nodes import AllInOneProcess
 from tests.support.rest_device import NodeClient
+from web.api.attachments import MEDIA_TYPE
 from web.openapi import build_openapi
 from web.routes import ROUTES
-from web.wire.tus import MEDIA_TYPE
 
 
 CHECKS = {
@@ -45,7 +45,7 @@ def node() -> Iterator[AllInOneProcess]:
         yield alone
         # Whatever was said: nothing of it was a surprise.
         assert "Traceback" not in alone.log()
-        assert '"event":"broken"' not in alone.log()
+        assert '"event":"unhandled_error"' not in alone.log()
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ import pytest
 from aiohttp import web
 
 from vyry.settings import Role, load_settings
-from web.app import build_rest_app, connection_capacity, serve_app
-from web.app_keys import Route, Timeouts
-from web.connection import MAX_HEAD_BYTES
+from web.app import build_rest_app
+from web.app_keys import Timeouts
+from web.bodies import json_response, read_body
+from web.connection import MAX_HEAD_BYTES, connection_capacity, serve_app
+from web.route import Route
 from web.wire.shapes import Nothing
-from web.wire.strict import json_response, read_body
 
 
 HASTE = Timeouts(request_head=0.5, body=0.5, stalled_write=0.5, linger=0.1)
@@ -52,10 +53,12 @@ async def endless(request: web.Request) -> web.StreamResponse:
 
 
 ROUTES = (
-    Route(method="GET", path="/quick", handler=quick, summary="", auth="open"),
-    Route(method="POST", path="/written", handler=written, summary="", auth="open", body=Nothing),
-    Route(method="GET", path="/long", handler=long, summary="", auth="open"),
-    Route(method="GET", path="/endless", handler=endless, summary="", auth="open"),
+    Route(method="GET", path="/quick", operation="test.quick", handler=quick, summary="", auth="open"),
+    Route(
+        method="POST", path="/written", operation="test.written", handler=written, summary="", auth="open", body=Nothing
+    ),
+    Route(method="GET", path="/long", operation="test.long", handler=long, summary="", auth="open"),
+    Route(method="GET", path="/endless", operation="test.endless", handler=endless, summary="", auth="open"),
 )
 
 
@@ -213,7 +216,7 @@ async def test_a_full_node_says_so_and_when_to_come_again(open_node: Open) -> No
 
 
 async def test_what_comes_beyond_a_full_node_is_cut(open_node: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("web.connection.TOLD", 1)
+    monkeypatch.setattr("web.connection.MAX_REJECTIONS", 1)
     async with open_node(Timeouts(), VYRY_MAX_CONNECTIONS="1") as clients:
         await clients.dial()
         await clients.dial()

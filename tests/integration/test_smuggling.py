@@ -136,7 +136,7 @@ def alone() -> Iterator[AllInOneProcess]:
     with AllInOneProcess() as node:
         yield node
         assert "Traceback" not in node.log()
-        assert '"event":"broken"' not in node.log()
+        assert '"event":"unhandled_error"' not in node.log()
 
 
 @pytest.fixture(scope="module")

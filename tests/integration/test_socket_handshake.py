@@ -23,7 +23,7 @@ def alone() -> Iterator[AllInOneProcess]:
         yield node
         # Whatever was sent: nothing of it was a surprise.
         assert "Traceback" not in node.log()
-        assert '"event":"broken"' not in node.log()
+        assert '"event":"unhandled_error"' not in node.log()
 
 
 @pytest_asyncio.fixture

@@ -32,7 +32,7 @@ ENVIRONMENT = {
 def alone() -> Iterator[AllInOneProcess]:
     with AllInOneProcess(ENVIRONMENT) as node:
         yield node
-        assert '"event":"broken"' not in node.log()
+        assert '"event":"unhandled_error"' not in node.log()
 
 
 @pytest_asyncio.fixture

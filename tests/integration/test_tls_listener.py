@@ -18,8 +18,9 @@ from tests.support.rest_device import NodeClient
 from vyry.cli.errors import CommandError
 from vyry.cli.tls_certificate import TlsCertificate, load_certificate
 from vyry.settings import Role, SettingsError, load_settings
-from web.app import build_rest_app, serve_app
+from web.app import build_rest_app
 from web.app_keys import Timeouts
+from web.connection import serve_app
 
 
 class SecureAlone(AllInOneProcess):

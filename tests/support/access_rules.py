@@ -12,8 +12,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from tests.support.device_keys import base64_text
-from web.app_keys import Route
-from web.wire.tus import MEDIA_TYPE
+from web.api.attachments import MEDIA_TYPE
+from web.route import Route
 
 
 #: Fields that name something: an object, or a secret that stands for one.

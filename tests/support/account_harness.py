@@ -22,7 +22,7 @@ from vyry.accounts.device_status import DeviceStatusCache, SessionRevocations
 from vyry.accounts.otp import Channel, OneTimeCodes, OtpMessage, OtpOptions, OtpStore, Purpose, SendFailed
 from vyry.accounts.otp_limits import OtpLimits
 from vyry.accounts.own_devices import OwnDevices
-from vyry.accounts.own_pin import OwnPin, PinDependencies
+from vyry.accounts.own_pin import OwnPin
 from vyry.accounts.phone import HiddenNumber, Pepper
 from vyry.accounts.pin import Pins, PinTryLimit
 from vyry.accounts.profile import Accounts
@@ -175,8 +175,14 @@ class AccountHarness:
         self.pins = Pins(stores.pins, ArgonPinHasher(CHEAP_PIN_COST, each=1000), self.pepper, self.clock, PinTryLimit())
         self.arrivals = Signup(stores.accounts, stores.locks, self.pins, self.tokens, endings)
         self.registration = Registration(self.codes, NoGuard(), self.arrivals)
-        means = PinDependencies(stores.pins, stores.accounts, self.codes, self.pepper, self.clock)
-        self.own_pin = OwnPin(self.pins, means)
+        self.own_pin = OwnPin(
+            self.pins,
+            store=stores.pins,
+            accounts=stores.accounts,
+            codes=self.codes,
+            pepper=self.pepper,
+            clock=self.clock,
+        )
         self.accounts = Accounts(stores.accounts, self.pepper, self.listener, Usernames(stores.accounts, self.clock))
         self.devices = OwnDevices(stores.devices, endings, self.clock)
 

@@ -8,13 +8,13 @@ import jsonschema_rs
 import orjson
 
 from tests.support.device_keys import base64_text
-from web.app_keys import Route
 from web.asyncapi import build_asyncapi as describe_frames
 from web.json_schema import Schema
 from web.openapi import build_openapi
+from web.route import Route
 from web.routes import ROUTES
+from web.wire.errors import EXTRA_MEMBERS
 from web.wire.frames import FRAMES
-from web.wire.refusals import EXTRA_MEMBERS
 
 
 def assert_documented(method: str, path: str, status: int, body: Any) -> None:

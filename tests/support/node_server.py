@@ -19,15 +19,15 @@ from vyry.accounts.tokens import Tokens
 from vyry.clock import SystemClock
 from vyry.composition.services import Services, open_services
 from vyry.in_process.routing import InProcessWorkTopic
+from vyry.kernel.chain import first_head
 from vyry.kernel.ids import UserId, new_id
-from vyry.mail.envelope import first_head
 from vyry.mail.work_record import unpack
 from vyry.settings import Role, Settings, load_settings
 from vyry.storage.models import DeviceRow, MailboxRow
-from web.app import build_app, serve_app
+from web.app import build_app
 from web.app_keys import SOCKET_HUB
-from web.live.hub import SocketHub
-from web.live.timeouts import SOCKET_TIMEOUTS, SocketTimeouts
+from web.connection import serve_app
+from web.live.hub import SOCKET_TIMEOUTS, SocketHub, SocketTimeouts
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,20 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Final, Literal
 
 import asyncpg
-from cyclopts import Parameter
 from pydantic import SecretStr
 
-from vyry.cli.findings import Finding, State
-from vyry.cli.phone_number_findings import check_phone_numbers
+from vyry.cli.command_line import JsonFlag
+from vyry.cli.operator import load_pepper
 from vyry.clock import JUMP_THRESHOLD, SystemClock
 from vyry.clock_monitor import ClockRecord
 from vyry.errors import SchemaTooNew, SchemaTooOld, Unavailable
 from vyry.operator.health import Dependency, probe
+from vyry.operator.stored_numbers import NumberScan, scan_numbers
 from vyry.settings import Role, Settings, SettingsError, exposed_files, folder_problems, load_settings, unsafe_settings
 from vyry.storage.clock import TortoiseClock
 from vyry.storage.database import is_postgres, open_database
@@ -47,9 +47,25 @@ _REMEDIES: Final = {
 }
 _ALL_APPLIED: Final = "All applied."
 _STATE_LABELS: Final = {"ok": "ok  ", "warning": "warn", "failed": "FAIL"}
+#: So many phone numbers that two accounts share are listed.
+_MAX_DUPLICATES: Final = 5
+State = Literal["ok", "warning", "failed"]
 
 
-def check(*, as_json: Annotated[bool, Parameter(name="--json", negative=())] = False) -> int:
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check."""
+
+    subject: str
+    state: State
+    text: str
+
+    def to_json(self) -> Mapping[str, str]:
+        """The finding as `vyry check --json` prints it."""
+        return {"about": self.subject, "state": self.state, "line": self.text}
+
+
+def check(*, as_json: JsonFlag = False) -> int:
     """Tell what is wrong: settings, secrets, disk, database, migrations, clock, Redis, Kafka. Exit code 1 if anything failed.
 
     Args:
@@ -59,7 +75,7 @@ def check(*, as_json: Annotated[bool, Parameter(name="--json", negative=())] = F
         findings = asyncio.run(_run_checks())
     is_fine = all(each.state != "failed" for each in findings)
     if as_json:
-        print(json.dumps({"ok": is_fine, "findings": [asdict(each) for each in findings]}, indent=2))
+        print(json.dumps({"ok": is_fine, "findings": [each.to_json() for each in findings]}, indent=2))
     else:
         print(*(f"{_STATE_LABELS[each.state]}  {each.subject:<11} {each.text}" for each in findings), sep="\n")
     return 0 if is_fine else 1
@@ -91,7 +107,7 @@ async def _run_checks() -> list[Finding]:
             found += [migrations, *(await _check_postgres(url) if is_postgres(url) else ())]
             found += [await _check_store_clock(url)] if migrations.text == _ALL_APPLIED else []
             if migrations.state == "ok":
-                found += await check_phone_numbers(settings)
+                found += await _check_phone_numbers(settings)
     return found
 
 
@@ -206,3 +222,37 @@ def _check_durability(row: Mapping[str, object]) -> Iterator[Finding]:
     for name in ("fsync", "synchronous_commit", "full_page_writes"):
         if row[name] == "off":
             yield Finding("database", "warning", f"{name} is off: a power cut can take accepted mail. Set it to on.")
+
+
+async def _check_phone_numbers(settings: Settings) -> list[Finding]:
+    """Look at every stored number. Nothing where this machine has no pepper: without it a number cannot be read."""
+    pepper = load_pepper(settings)
+    if pepper is None:
+        return []
+    try:
+        async with open_database(settings.database_url.get_secret_value()):
+            found = await scan_numbers(pepper)
+    except Unavailable as problem:
+        return [Finding("numbers", "warning", f"They could not be looked at: {problem.problem}")]
+    return _phone_number_findings(found) or [Finding("numbers", "ok", "Each is stored once, in canonical form.")]
+
+
+def _phone_number_findings(found: NumberScan) -> list[Finding]:
+    lines = []
+    if found.duplicated:
+        groups = "; ".join(" and ".join(map(str, group)) for group in found.duplicated[:_MAX_DUPLICATES])
+        more = (
+            f" (and {len(found.duplicated) - _MAX_DUPLICATES} more numbers)"
+            if len(found.duplicated) > _MAX_DUPLICATES
+            else ""
+        )
+        ask = "Look at them with `vyry user show`, and delete the one that its owner does not use with `vyry user delete`."
+        lines.append(f"One number has two accounts: {groups}{more}. {ask}")
+    if found.outdated:
+        count = len(found.outdated)
+        lines.append(
+            f"{count} stored in an old form, so that their owners cannot sign in: run `vyry user canonical-numbers`."
+        )
+    if found.unreadable:
+        lines.append(f"{found.unreadable} cannot be read, or are none by today's rules: see `vyry user show`.")
+    return [Finding("numbers", "warning", line) for line in lines]

@@ -1,11 +1,10 @@
 """`vyry clock`: the time that the store has seen, and the operator's word that this machine's clock is right (docs/adr/0028)."""
 
-import sys
-from typing import Annotated
+from cyclopts import App
 
-from cyclopts import App, Parameter
-
+from vyry.cli.command_line import Flag
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database
+from vyry.cli.prompts import confirm_operation
 from vyry.clock import SystemClock
 from vyry.clock_monitor import ClockRecord
 from vyry.operator.audit import record_action
@@ -26,7 +25,7 @@ def show() -> int:
 
 
 @app.command
-def confirm(*, by: Operator = CURRENT_OPERATOR, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
+def confirm(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
     """Say that this machine's clock is right: nodes with the same time go on deleting and expiring within seconds.
 
     Args:
@@ -35,7 +34,7 @@ def confirm(*, by: Operator = CURRENT_OPERATOR, yes: Annotated[bool, Parameter(n
     """
     settings = load_settings(Role.TOOL)
     print(*clock_lines(run_in_database(settings, TortoiseClock().read)), sep="\n")
-    if not yes and not _confirm_interactively():
+    if not confirm_operation("This lets nodes delete data that has expired by this machine's clock", yes=yes):
         return 1
 
     async def work() -> None:
@@ -58,10 +57,3 @@ def clock_lines(reading: ClockRecord) -> list[str]:
         "a clock in doubt says": reading.claimed_at,
     }
     return [f"{name:<22} {at:%Y-%m-%d %H:%M:%S}Z" for name, at in moments.items() if at is not None]
-
-
-def _confirm_interactively() -> bool:
-    if not sys.stdin.isatty():
-        print("This lets nodes delete what is over by this machine's clock: --yes confirms it.")
-        return False
-    return input("Is the time of this machine right? Type yes: ").strip() == "yes"

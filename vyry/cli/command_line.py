@@ -12,8 +12,11 @@ from vyry.cli.errors import UsageError
 
 
 #: Words of people: they are never options, whatever they begin with.
-FreeText = Annotated[str, Parameter(allow_leading_hyphen=True)]
+FreeText = Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False)]
 FilePath = Annotated[Path, Parameter(allow_leading_hyphen=True)]
+#: An option without a value, and without a --no- form.
+Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 _END_OF_OPTIONS: Final = "--"
 #: Alone in the first place of a command they ask about it; with more words they are a title like any other.
 _HELP_FLAGS: Final = ("--help", "-h", "--version")

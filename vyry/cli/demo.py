@@ -13,6 +13,7 @@ import orjson
 from cyclopts import Parameter, validators
 
 from vyry.cli.client.terminal_text import indent_continuation
+from vyry.cli.command_line import JsonFlag
 from vyry.cli.prompts import read_line
 from vyry.cli.stdio import is_interactive
 from vyry.cli.temporary_node import NodeHandle, random_phone_number, temporary_node
@@ -37,7 +38,7 @@ _CANNED_REPLIES: Final = (
 def demo(
     *,
     seconds: Annotated[float | None, Parameter(validator=validators.Number(gt=0))] = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: JsonFlag = False,
 ) -> int:
     """Show the whole thing in one command: a throwaway node, two people who sign up, and a chat between them in which you are Ann.
 

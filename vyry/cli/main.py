@@ -6,6 +6,7 @@ Each command's module is imported only when the command runs: a web process neve
 
 import sys
 from collections.abc import Sequence
+from typing import Literal
 
 from cyclopts import App, CycloptsError
 
@@ -41,12 +42,14 @@ _COMMANDS = {
     "client": ("client.app:app", "Chat from the terminal, end to end."),
     "demo": ("demo:demo", "Two people chat on a throwaway node: the whole thing in one command."),
     "soak": ("soak:soak", "Let clients chat under load, and count what is lost."),
-    "audit": ("audit:audit", "Read what operators did."),
-    "completion": ("completion:completion", "Print what bash, zsh or fish needs to complete this command."),
+    "audit": ("operator:audit", "Read what operators did."),
+    "completion": ("main:completion", "Print what bash, zsh or fish needs to complete this command."),
     "openapi": ("documents:openapi", "Print the OpenAPI 3.1 document of the REST surface."),
     "asyncapi": ("documents:asyncapi", "Print the AsyncAPI 3.0 document of the socket's frames."),
-    "version": ("documents:version", "Print the version."),
+    "version": ("main:version", "Print the version."),
 }
+#: A module of these that cannot be imported is a bug, and no package that is not installed.
+_OWN_PACKAGES = ("vyry", "web", "agents", "migrations")
 
 app = App(name="vyry", help=_HELP, version=__version__, help_format="plaintext")
 for _name, (_target, _text) in _COMMANDS.items():
@@ -66,6 +69,29 @@ def main(words: Sequence[str] | None = None) -> int:
     return code
 
 
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print the completion of all commands and options for a shell.
+
+    bash: `source <(vyry completion bash)`. zsh: `vyry completion zsh > ~/.zfunc/_vyry`, with ~/.zfunc in fpath before compinit.
+    fish: `vyry completion fish > ~/.config/fish/completions/vyry.fish`.
+
+    Args:
+        shell: Which one.
+    """
+    for name in _COMMANDS:
+        try:
+            app[name]
+        except ImportError as problem:
+            _missing_node_text(name, problem)
+            del app[name]
+    print(app.generate_completion(prog_name="vyry", shell=shell))  # nosec B604 - the name of a shell, which runs nothing
+
+
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
 def _run_command(words: Sequence[str]) -> tuple[int, Sequence[str]]:
     code = 0
     try:
@@ -76,8 +102,10 @@ def _run_command(words: Sequence[str]) -> tuple[int, Sequence[str]]:
     except Terminated:
         code = 143
     except BrokenPipeError:
-        # Whoever read our output has seen enough.
+        # The reader of standard output has closed it: not an error.
         code = 0
+    except ImportError as problem:
+        return 1, [_missing_node_text(words[0], problem)]
     except (
         CycloptsError,
         ConfigurationError,
@@ -89,6 +117,14 @@ def _run_command(words: Sequence[str]) -> tuple[int, Sequence[str]]:
     ) as problem:
         return _error_lines(problem)
     return code, []
+
+
+def _missing_node_text(command: str, problem: ImportError) -> str:
+    """For a command of the node where only the client is installed. Raises the error again when it is none of that kind."""
+    missing = problem.__cause__ if isinstance(problem.__cause__, ImportError) else problem
+    if command == "client" or str(missing.name).partition(".")[0] in _OWN_PACKAGES:
+        raise problem
+    return f"vyry {command} needs the node: pip install 'vyry[node]'"
 
 
 def _error_lines(problem: Exception) -> tuple[int, Sequence[str]]:

@@ -33,7 +33,7 @@ def require_migrated(settings: Settings) -> None:
     try:
         waiting = asyncio.run(pending_migrations(settings.database_url.get_secret_value()))
     except Unavailable:
-        log.warning("away", dependency="database")
+        log.warning("dependency_down", dependency="database")
         return
     if waiting:
         raise CommandError(f"The database lacks {', '.join(waiting)}: run `vyry migrate` first.")
@@ -64,7 +64,8 @@ async def require_original_secrets(settings: Settings) -> None:
 def run_process(serve: Serve, *, parent: int | None = None) -> int:
     """Run `serve` until it returns; the event it gets is set when the process is asked to stop.
 
-    `parent` is the reading end of a pipe whose closing means the same: the supervisor is gone.
+    `parent` is the reading end of a pipe that closes when the supervisor exits, which stops the process too. Returns the exit code: 1 after an
+    unexpected exception, which is logged as `crashed`.
     """
 
     async def serve_until_stopped() -> None:
@@ -121,4 +122,4 @@ def _request_stop(stop: asyncio.Event, reason: str) -> None:
 def _on_supervisor_exit(stop: asyncio.Event, parent: int) -> None:
     asyncio.get_running_loop().remove_reader(parent)
     if not stop.is_set():
-        _request_stop(stop, "the supervisor is gone")
+        _request_stop(stop, "supervisor exited")

@@ -93,8 +93,10 @@ async def ask_yes(question: str) -> bool:
     return ((await read_line(f"{question} Type yes: ")) or "").strip() == "yes"
 
 
-def confirm_operation(consequence: str) -> bool:
-    """Whether whoever sits at the keyboard agrees to `what` an operator's command would do; nobody there is a no, and hears of --yes."""
+def confirm_operation(consequence: str, *, yes: bool) -> bool:
+    """Whether the operator agrees: by --yes, or by typing yes. Without a terminal the answer is no, and --yes is named."""
+    if yes:
+        return True
     if is_interactive():
         return run_until_signal(ask_yes(f"{consequence}."))
     print(f"{consequence}: --yes does it.")

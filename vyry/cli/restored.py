@@ -1,9 +1,6 @@
 """`vyry restored`: the operator says that the database was put back to an older state."""
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
+from vyry.cli.command_line import Flag
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database
 from vyry.cli.prompts import confirm_operation
 from vyry.clock import SystemClock
@@ -12,7 +9,7 @@ from vyry.operator.restore_marker import TortoiseRestoreMarkers
 from vyry.settings import Role, load_settings
 
 
-def restored(*, by: Operator = CURRENT_OPERATOR, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
+def restored(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
     """Burn all one-time prekeys of a database that was restored, before a node serves from it.
 
     Nodes find most restores themselves; not one that brought their data folder back too. Devices are told to upload new keys. May be repeated.
@@ -21,7 +18,7 @@ def restored(*, by: Operator = CURRENT_OPERATOR, yes: Annotated[bool, Parameter(
         by: Who does it, and why.
         yes: Do it without asking.
     """
-    if not yes and not confirm_operation("This would burn all one-time prekeys of the database"):
+    if not confirm_operation("This would burn all one-time prekeys of the database", yes=yes):
         return 1
     act = by.audit_entry("restored")
 

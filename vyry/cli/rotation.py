@@ -12,8 +12,9 @@ from cyclopts import Parameter, validators
 from vyry.accounts.phone import Pepper, fingerprint
 from vyry.accounts.signing import SigningKey
 from vyry.accounts.tokens import LEEWAY
+from vyry.cli.command_line import Flag
 from vyry.cli.errors import CommandError
-from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database, write_audit_entry
+from vyry.cli.operator import CURRENT_OPERATOR, Operator, require_pepper, run_in_database, write_audit_entry
 from vyry.clock import SystemClock
 from vyry.operator import pepper_rotation as rehashing
 from vyry.operator.secret_files import read_peppers, read_signing_keys, write_peppers, write_signing_keys
@@ -30,7 +31,6 @@ _PEPPER_LEAD_SECONDS: Final = round(5 * RELOAD_SECONDS)
 _RETIRE_AFTER: Final = timedelta(hours=1)
 _SECRET_BYTES: Final = 48
 Seconds = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=86_400 * 7))]
-Flag = Annotated[bool, Parameter(negative=())]
 
 
 def rotate_keys(*, by: Operator = CURRENT_OPERATOR, now: Flag = False, after: Seconds = _KEY_LEAD_SECONDS) -> int:
@@ -92,8 +92,7 @@ def rotate_pepper(
         retire: Take this old pepper out of the file, if nothing needs it any more.
     """
     settings = load_settings(Role.TOOL)
-    if not settings.pepper_file.exists():
-        raise CommandError(f"There is no pepper at {settings.pepper_file}: run this where the nodes' pepper is.")
+    require_pepper(settings)
     if retire is not None:
         return _retire_pepper(settings, retire, by)
     used = _load_used_peppers(settings)
@@ -102,6 +101,8 @@ def rotate_pepper(
     waiting = run_in_database(settings, lambda: rehashing.count_on_older_peppers(newest))
     if waiting == 0 and max(ring) <= newest:
         ring = _add_pepper(settings, ring)
+    elif add and max(ring) <= newest:
+        raise CommandError(f"Pepper {newest} is in use and its rehash is not finished: run `vyry rotate-pepper` first.")
     elif add:
         print(f"{settings.pepper_file}: pepper {max(ring)} is there already.")
     if add:

@@ -3,20 +3,17 @@
 import asyncio
 import os
 import sys
-from typing import Annotated
 
 from aiokafka.errors import KafkaError
-from cyclopts import Parameter
 
+from vyry.cli.command_line import Flag
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, write_audit_entry
+from vyry.cli.prompts import confirm_operation
 from vyry.composition.push import vapid_path
 from vyry.delivery.push.web_push_crypto import create_vapid_key
 from vyry.kafka.work_topic import ensure_topic
 from vyry.settings import Role, Settings, load_settings, make_secrets, mask_url
 from vyry.storage import migrator as migrating
-
-
-_NOTHING_APPLIED = "No migration is applied."
 
 
 def migrate(*, by: Operator = CURRENT_OPERATOR) -> int:
@@ -52,28 +49,24 @@ async def _make_topic(url: str, settings: Settings) -> None:
     print(f"{mask_url(url)}: topic {'made' if is_new else 'there'}")
 
 
-def rollback(*, by: Operator = CURRENT_OPERATOR, yes: Annotated[bool, Parameter(negative=())] = False) -> int:
+def rollback(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
     """Undo the newest migration, and lose what only it had room for.
 
     Args:
         by: Who does it, and why.
-        yes: Do it; without it the command only tells what it would undo.
+        yes: Skip the confirmation prompt.
     """
     url = load_settings(Role.TOOL).database_url.get_secret_value()
     asyncio.run(migrating.refuse_unknown(url))
     applied = asyncio.run(migrating.applied_migrations(url))
-    if not yes:
-        print(
-            f"This would undo {applied[-1]} and lose what it holds: `vyry rollback --yes` does it."
-            if applied
-            else _NOTHING_APPLIED
-        )
-        return 1 if applied else 0
-    if applied:
-        # Before the rollback, which may drop the log itself.
-        write_audit_entry(url, by.audit_entry("rollback", details=applied[-1]))
-    undone = asyncio.run(migrating.rollback(url))
-    print(f"undone: {undone}" if undone else _NOTHING_APPLIED)
+    if not applied:
+        print("No migration is applied.")
+        return 0
+    if not confirm_operation(f"This would undo {applied[-1]} and delete its data", yes=yes):
+        return 1
+    # Before the rollback, which may drop the audit log itself.
+    write_audit_entry(url, by.audit_entry("rollback", details=applied[-1]))
+    print(f"undone: {asyncio.run(migrating.rollback(url))}")
     return 0
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 from cyclopts import Parameter, validators
 
-from vyry.cli.command_line import FilePath
+from vyry.cli.command_line import FilePath, JsonFlag
 from vyry.cli.delivery_stats import DeliveryStats, SentMessage
 from vyry.cli.errors import CommandError, flatten_exceptions
 from vyry.cli.temporary_node import NodeHandle, random_phone_number, temporary_node
@@ -56,7 +56,7 @@ def soak(
     load: SoakLoad = _DEFAULT_LOAD,
     url: str | None = None,
     codes: FilePath | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    as_json: JsonFlag = False,
 ) -> int:
     """Let clients chat under load, and count: exit code 1 if a message was lost, doubled or out of order, or a hash chain broke.
 

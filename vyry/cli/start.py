@@ -28,7 +28,7 @@ def start() -> int:
     asyncio.run(refuse_unknown(settings.database_url.get_secret_value()))
     check_listen_address(settings)
     for line in unsafe_settings(settings):
-        log.warning("unsafe", setting=line)
+        log.warning("unsafe_setting", setting=line)
     return run_process(partial(serve_all, settings))
 
 

@@ -71,10 +71,10 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(status)
         if self._is_stopping:
             return abs(code)
-        log.error("child ended", process=pid, status=code)
+        log.error("child_exited", process=pid, status=code)
         self._failed_starts = self._failed_starts + 1 if age < _MIN_UPTIME_SECONDS else 0
         if self._failed_starts >= _MAX_FAILED_STARTS:
-            log.error("giving up", reason="the children do not start")
+            log.error("supervisor_failed", reason="children exit at start")
             self._stop(signal.SIGTERM, None)
             return 1
         time.sleep(self._pause * (2**self._failed_starts - 1))

@@ -33,7 +33,7 @@ class TlsCertificate:
             try:
                 self._reload_if_changed()
             except (OSError, ValueError) as problem:
-                log.warning("certificate not taken", error=type(problem).__name__)
+                log.warning("certificate_reload_failed", error=type(problem).__name__)
 
     def _reload_if_changed(self) -> None:
         stamp = self._file_stamps()
@@ -43,7 +43,7 @@ class TlsCertificate:
         self._load_context()
         self.context.load_cert_chain(*self._files)
         self._loaded_stamp = stamp
-        log.info("certificate taken")
+        log.info("certificate_reloaded")
 
     def _file_stamps(self) -> tuple[tuple[int, int, int], ...]:
         facts = [file.stat() for file in self._files]

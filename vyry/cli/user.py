@@ -5,17 +5,16 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from cyclopts import App, Parameter
 
 from vyry.accounts.phone import PhoneNumber
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
-from vyry.cli.command_line import FreeText
+from vyry.cli.command_line import Flag, FreeText, JsonFlag
 from vyry.cli.errors import CommandError
-from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database
-from vyry.cli.peppers import load_pepper
+from vyry.cli.operator import CURRENT_OPERATOR, Operator, load_pepper, require_pepper, run_in_database
 from vyry.cli.prompts import confirm_operation
 from vyry.errors import NotFound
 from vyry.kernel.ids import UserId
@@ -27,8 +26,6 @@ from vyry.settings import Role, Settings, load_settings
 
 
 T = TypeVar("T")
-AsJson = Annotated[bool, Parameter(name="--json", negative=())]
-Flag = Annotated[bool, Parameter(negative=())]
 
 app = App(
     name="user", help="Look at an account, suspend or resume it, end its devices, delete it; every act is logged."
@@ -49,11 +46,11 @@ class ConfirmedOperator(Operator):
 
     reason: FreeText
     yes: Flag = False
-    as_json: AsJson = False
+    as_json: JsonFlag = False
 
 
 @app.command
-def show(user: str, *, by: Operator = CURRENT_OPERATOR, as_json: AsJson = False, number: Flag = False) -> int:
+def show(user: str, *, by: Operator = CURRENT_OPERATOR, as_json: JsonFlag = False, number: Flag = False) -> int:
     """Tell what the node knows of an account: devices, PIN, suspension. The number is masked.
 
     Args:
@@ -80,7 +77,7 @@ def show(user: str, *, by: Operator = CURRENT_OPERATOR, as_json: AsJson = False,
 
 
 @app.command(name="list")
-def list_all(*, by: Operator = CURRENT_OPERATOR, suspended: Flag = False, as_json: AsJson = False) -> int:
+def list_all(*, by: Operator = CURRENT_OPERATOR, suspended: Flag = False, as_json: JsonFlag = False) -> int:
     """List all accounts, oldest first, a line each: without numbers.
 
     Args:
@@ -174,9 +171,7 @@ def canonical_numbers(*, by: Operator = CURRENT_OPERATOR) -> int:
         by: Who does it, and why.
     """
     settings = load_settings(Role.TOOL)
-    pepper = load_pepper(settings)
-    if pepper is None:
-        raise CommandError(f"There is no pepper at {settings.pepper_file}: run this where the nodes' pepper is.")
+    pepper = require_pepper(settings)
 
     async def work() -> str:
         found = await scan_numbers(pepper)
@@ -193,16 +188,11 @@ def _run_action(
     """Find the account, ask, act, and tell."""
     settings = load_settings(Role.TOOL)
     user_id = _run_or_not_found(settings, lambda: _find_account(user, settings))
-    if not by.yes and not _confirm(action, user_id):
+    if not confirm_operation(f"This would {action} {user_id}", yes=by.yes):
         return 1
     outcome = _run_or_not_found(settings, lambda: work(user_id))
     print(json.dumps({"userId": str(user_id), "outcome": outcome}) if by.as_json else f"{user_id}: {outcome}")
     return 0
-
-
-def _confirm(what: str, user_id: UserId) -> bool:
-    """Ask whoever sits at the keyboard; nobody there is a no."""
-    return confirm_operation(f"This would {what} {user_id}")
 
 
 def _run_or_not_found(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
@@ -222,8 +212,7 @@ def _parse_account(user: str, settings: Settings) -> UUID | PhoneNumber | str:
     if not (looks_like_number(user) and user.startswith(("+", "00"))):
         # Written as others show it.
         return user.removeprefix("@")
-    if load_pepper(settings) is None:
-        raise CommandError(f"There is no pepper at {settings.pepper_file}: without it no number can be looked up.")
+    require_pepper(settings)
     try:
         return PhoneNumber(normalize_number(user))
     except InvalidPhoneNumber as problem:

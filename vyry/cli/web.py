@@ -19,8 +19,9 @@ from vyry.errors import Unavailable
 from vyry.operator.admin_server import serve_admin
 from vyry.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging, log
-from web.app import build_app, serve_app
+from web.app import build_app
 from web.app_keys import DRAINING, SOCKET_HUB
+from web.connection import serve_app
 
 
 #: With the 10 s that requests under way may take, and the closing of pools, this stays within running.STOP_SECONDS.

@@ -3,8 +3,9 @@
 import hmac
 from typing import Final
 
-from vyry.clock import Clock, to_milliseconds
+from vyry.clock import Clock
 from vyry.delivery.gateway import GatewayRequest
+from vyry.kernel.time import to_milliseconds
 
 
 SIGNATURE_HEADER: Final = "Vyry-Signature"

@@ -10,15 +10,12 @@ from vyry.signals.presence import DeviceSocket, PresenceListener, PresenceState,
 class InProcessPresence:
     """PresenceLeases of the only node there is."""
 
-    def __init__(self, pace: PresenceTiming) -> None:
+    def __init__(self, pace: PresenceTiming, listener: PresenceListener) -> None:
         self._pace = pace
         #: By account and mailbox: the connection, and when its lease ends.
         self._leases: dict[UserId, dict[MailboxKey, tuple[int, float]]] = {}
         self._watched: set[UserId] = set()
-        self._heard: PresenceListener = _ignore
-
-    def set_listener(self, heard: PresenceListener) -> None:
-        self._heard = heard
+        self._listener = listener
 
     async def acquire(self, seats: Collection[DeviceSocket]) -> None:
         for seat in seats:
@@ -60,8 +57,4 @@ class InProcessPresence:
 
     def _publish(self, user: UserId) -> None:
         if user in self._watched:
-            self._heard({user: self._state(user)})
-
-
-def _ignore(_news: Mapping[UserId, PresenceState]) -> None:
-    """The listener before one is set."""
+            self._listener({user: self._state(user)})

@@ -17,7 +17,7 @@ from redis.asyncio.client import PubSub
 
 from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.routing import SESSION_ENDED, CacheTopic, NotificationListener
+from vyry.mail.routing import SESSION_ENDED, CacheTopic, NodeSockets
 from vyry.mail.work_record import pack
 from vyry.redis.guard import DEADLINE_SECONDS, REDIS_ERRORS, RedisGuard
 from vyry.redis.hints import CLAIM_SCRIPT, PUBLISH_SCRIPT, RELEASE_SCRIPT, Hint, HintKind
@@ -38,29 +38,34 @@ _MAX_PENDING: Final = 100_000
 class RedisNotifier:
     """Hints between nodes. They leave and arrive while `run` runs."""
 
-    def __init__(self, guard: RedisGuard, prefix: str = "vyry") -> None:
+    def __init__(
+        self,
+        guard: RedisGuard,
+        *,
+        sockets: NodeSockets,
+        on_presence: Callable[[bytes], object] = bytes,
+        node: str | None = None,
+        prefix: str = "vyry",
+    ) -> None:
         self._guard = guard
         self._redis = guard.redis
         self._prefix = prefix
-        self._node = secrets.token_hex(8)
+        self._node = node or new_node_name()
         #: The channel of this node, and that of all nodes.
-        self.channel = self._channel_name(self._node)
+        self.channel = channel_name(self._node, prefix)
         self._all_nodes = f"{prefix}:nodes"
-        #: Called with the presence changes of watched accounts.
-        self.on_presence: Callable[[bytes], object] = bytes
+        #: Receives the presence changes of the accounts that this node watches.
+        self._on_presence = on_presence
         self._held: dict[MailboxKey, int] = {}
         #: Mailboxes with a socket here that are not announced in Redis yet.
         self._unannounced: set[MailboxKey] = set()
         self._announcing = asyncio.Lock()
         self._pending: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
-        self._listener: NotificationListener | None = None
+        self._sockets = sockets
         self._publish_script = guard.redis.register_script(PUBLISH_SCRIPT)
         self._claim_script = guard.redis.register_script(CLAIM_SCRIPT)
         self._release_script = guard.redis.register_script(RELEASE_SCRIPT)
-
-    def set_listener(self, listener: NotificationListener) -> None:
-        self._listener = listener
 
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         # Notifications are collected while the previous call runs, so the caller never waits for Redis.
@@ -180,7 +185,7 @@ class RedisNotifier:
     async def _announce(self, held: Mapping[MailboxKey, int]) -> bool:
         """Announce the mailboxes, and displace those that have a newer connection on another node. Returns True (None is a failed call)."""
         for part in batched(held, _BATCH):
-            args: list[str | bytes | int] = [self._node, LEASE_SECONDS * 1000, self._channel_name("")]
+            args: list[str | bytes | int] = [self._node, LEASE_SECONDS * 1000, channel_name("", self._prefix)]
             for mailbox in part:
                 args += (held[mailbox], Hint.displacement(held[mailbox], [mailbox]).pack())
             newer = await self._claim_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
@@ -204,7 +209,11 @@ class RedisNotifier:
         return held, missed
 
     async def _publish_batch(self, hint: Hint, part: Sequence[MailboxKey]) -> set[MailboxKey]:
-        args: list[str | bytes] = [self._channel_name(""), hint.header(), *(pack([mailbox]) for mailbox in part)]
+        args: list[str | bytes] = [
+            channel_name("", self._prefix),
+            hint.header(),
+            *(pack([mailbox]) for mailbox in part),
+        ]
         held = await self._publish_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
         return {part[index] for index in held}
 
@@ -216,19 +225,18 @@ class RedisNotifier:
             log.warning("hint_unreadable", size=len(packed))
 
     def _dispatch(self, hint: Hint) -> None:
-        if self._listener is None:
-            return
+        listener = self._sockets.current
         match hint.kind:
             case HintKind.NOTIFY:
-                self._listener.on_notify(hint.mailboxes)
+                listener.on_notify(hint.mailboxes)
             case HintKind.RELAY:
-                self._listener.on_relay(hint.mailboxes, hint.argument)
+                listener.on_relay(hint.mailboxes, hint.argument)
             case HintKind.DISPLACED:
                 self._apply_displacement(hint.mailboxes, hint.connection)
             case HintKind.CHANGED:
-                self._listener.on_invalidated(*hint.changes)
+                listener.on_invalidated(*hint.changes)
             case HintKind.PRESENCE:
-                self.on_presence(hint.argument)
+                self._on_presence(hint.argument)
             case _:
                 assert_never(hint.what)
 
@@ -236,15 +244,20 @@ class RedisNotifier:
         for mailbox in mailboxes:
             if self._held.get(mailbox, connection) < connection:
                 del self._held[mailbox]
-            if self._listener is not None:
-                self._listener.on_displaced(mailbox, connection)
+            self._sockets.current.on_displaced(mailbox, connection)
 
     def _report_gap(self) -> None:
-        if self._listener is not None:
-            self._listener.on_hints_lost()
+        self._sockets.current.on_hints_lost()
 
     def _location_key(self, mailbox: MailboxKey) -> str:
         return f"{self._prefix}:where:{mailbox}"
 
-    def _channel_name(self, node: str) -> str:
-        return f"{self._prefix}:node:{node}"
+
+def new_node_name() -> str:
+    """A random name for a node."""
+    return secrets.token_hex(8)
+
+
+def channel_name(node: str, prefix: str = "vyry") -> str:
+    """The channel of the hints for this node."""
+    return f"{prefix}:node:{node}"

@@ -13,8 +13,7 @@ from vyry.kernel.batches import batched
 from vyry.kernel.ids import UserId
 from vyry.redis.guard import RedisGuard
 from vyry.redis.hints import HintKind
-from vyry.redis.notifier import RedisNotifier
-from vyry.signals.presence import DeviceSocket, PresenceListener, PresenceState, PresenceTiming
+from vyry.signals.presence import DeviceSocket, PresenceState, PresenceTiming
 
 
 #: Accounts of one call: two keys each, far below what Lua can unpack.
@@ -118,23 +117,25 @@ return 0
 """
 
 
-class RedisPresence:
-    """PresenceLeases over Redis; changes on other nodes arrive through the notifier."""
+def parse_states(news: bytes) -> dict[UserId, PresenceState]:
+    """The states in a presence hint, which the notifier of this node receives. Raises ValueError for the format of another version."""
+    stamp, *items = news.decode().split(" ")
+    pairs = (item.split(":") for item in items)
+    return {UserId(UUID(user)): PresenceState(int(left) / 1000, int(stamp)) for user, left in pairs}
 
-    def __init__(self, guard: RedisGuard, notifier: RedisNotifier, pace: PresenceTiming, prefix: str = "vyry") -> None:
+
+class RedisPresence:
+    """PresenceLeases over Redis. Redis publishes changes to the channels of the nodes that watch."""
+
+    def __init__(self, guard: RedisGuard, pace: PresenceTiming, *, channel: str, prefix: str = "vyry") -> None:
         self._prefix = prefix
-        self._channel = notifier.channel
+        self._channel = channel
         self._pace = [round(pace.lease_seconds * 1000), round(pace.grace_seconds * 1000), int(HintKind.PRESENCE)]
         self._take = guard.redis.register_script(CLAIM_SCRIPT)
         self._leave = guard.redis.register_script(LEAVE_SCRIPT)
         self._watch = guard.redis.register_script(WATCH_SCRIPT)
         self._unwatch = guard.redis.register_script(UNWATCH_SCRIPT)
         self._guard = guard
-        self._heard: PresenceListener = _ignore
-        notifier.on_presence = self._parse_news
-
-    def set_listener(self, heard: PresenceListener) -> None:
-        self._heard = heard
 
     async def acquire(self, seats: Collection[DeviceSocket]) -> None:
         for part in batched(seats, _BATCH):
@@ -162,19 +163,9 @@ class RedisPresence:
             keys = self._keys(part)[1::2]
             await self._guard.call(partial(self._unwatch, keys=keys, args=[self._channel]))
 
-    def _parse_news(self, news: bytes) -> None:
-        """Raises ValueError for a malformed message."""
-        stamp, *items = news.decode().split(" ")
-        pairs = (item.split(":") for item in items)
-        self._heard({UserId(UUID(user)): PresenceState(int(left) / 1000, int(stamp)) for user, left in pairs})
-
     def _keys(self, users: Sequence[UserId]) -> list[str]:
         return [f"{self._prefix}:{kind}:{user.hex}" for user in users for kind in ("present", "watched")]
 
     def _script_args(self, seats: Sequence[DeviceSocket]) -> list[str | int]:
         named = [(seat.mailbox, seat.connection, seat.user_id.hex) for seat in seats]
         return [*self._pace, *(each for one in named for each in one)]
-
-
-def _ignore(_news: Mapping[UserId, PresenceState]) -> None:
-    """The listener before one is set."""

@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vyry.kernel.atomic_files import create_file
@@ -13,6 +13,19 @@ def create_secret(path: Path) -> None:
     """Create a file with a random secret, unless it exists."""
     if not path.exists():
         create_file(path, secrets.token_urlsafe(48).encode())
+
+
+def secret_problems(name: str, read: Callable[[], str | bytes], min_length: int = 1) -> Iterator[str]:
+    """A line when the secret of the setting `name` cannot be read, is empty or is too short."""
+    try:
+        secret = read()
+    except (OSError, ValueError) as error:
+        yield f"{name} cannot be read: {type(error).__name__}."
+        return
+    if not secret:
+        yield f"{name} is empty."
+    elif len(secret) < min_length:
+        yield f"{name} holds less than {min_length} characters: it is no secret."
 
 
 def lost_secret_problems(url: str, pepper_file: Path, signing_key_file: Path | None = None) -> Iterator[str]:

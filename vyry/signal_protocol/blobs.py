@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any, Final
 
 from vyry.signal_protocol.contents import parse_object, write_object
-from vyry.signal_protocol.padding import pad, unpad
+from vyry.signal_protocol.frame import pad, unpad
 from vyry.signal_protocol.primitives import TAG_BYTES, Z32, hkdf, label, seal, unseal
 from vyry.signal_protocol.refusals import Malformed, UnknownVersion
 

@@ -1,13 +1,13 @@
 """What people say, as JSON inside the seal (section 9)."""
 
-import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Never
 from uuid import UUID
 
+from vyry.kernel.base64_text import decode_base64, encode_base64
+from vyry.kernel.ids import parse_uuid
 from vyry.signal_protocol.refusals import BadContent, ContextMismatch, UnknownVersion
 
 
@@ -97,28 +97,20 @@ def may_change(change: Content, changer: UUID, target_sender: UUID, target_at: i
 def read_id(value: object) -> UUID:
     """An id in its one text form: lower case, with hyphens. Raises BadContent."""
     try:
-        found = UUID(str(value))
+        return parse_uuid(value)
     except ValueError:
         raise BadContent from None
-    if str(found) != value:
-        raise BadContent
-    return found
 
 
 def read_bytes(value: object, length: int) -> bytes:
     """So many bytes in their one text form, standard base64 with padding. Raises BadContent."""
     try:
-        octets = base64.b64decode(value, validate=True) if isinstance(value, str) else b""
-    except (binascii.Error, ValueError):
+        found = decode_base64(value) if isinstance(value, str) else b""
+    except ValueError:
         raise BadContent from None
-    if len(octets) != length or base64_text(octets) != value:
+    if len(found) != length or encode_base64(found) != value:
         raise BadContent
-    return octets
-
-
-def base64_text(octets: bytes) -> str:
-    """Bytes as JSON carries them."""
-    return base64.b64encode(octets).decode()
+    return found
 
 
 def _check(value: object, depth: int = 0) -> None:

@@ -3,7 +3,7 @@
 from enum import IntEnum
 from typing import Final
 
-from vyry.signal_protocol.refusals import Malformed, TooLarge, UnknownType, UnknownVersion
+from vyry.signal_protocol.refusals import BadPadding, Malformed, TooLarge, UnknownType, UnknownVersion
 
 
 VERSION: Final = 1
@@ -39,3 +39,26 @@ def check_frame(content: bytes, wanted: ContentType, shortest: int) -> None:
         raise Malformed
     if content_type(content) is not wanted:
         raise UnknownType
+
+
+STEP: Final = 512
+MAX_PADDED: Final = 63_488
+_MARK: Final = b"\x80"
+
+
+def pad(plaintext: bytes) -> bytes:
+    """PAD. Raises TooLarge for more than 63,487 bytes."""
+    if len(plaintext) >= MAX_PADDED:
+        raise TooLarge
+    marked = plaintext + _MARK
+    return marked + bytes(-len(marked) % STEP)
+
+
+def unpad(padded: bytes) -> bytes:
+    """What was padded. Raises BadPadding for anything that `pad` does not make."""
+    if not padded or len(padded) % STEP:
+        raise BadPadding
+    stripped = padded.rstrip(b"\0")
+    if not stripped.endswith(_MARK) or len(padded) - len(stripped) >= STEP:
+        raise BadPadding
+    return stripped[:-1]

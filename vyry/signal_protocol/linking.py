@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from uuid import UUID
 
-from vyry.signal_protocol.padding import pad, unpad
+from vyry.signal_protocol.frame import pad, unpad
 from vyry.signal_protocol.primitives import KEY_BYTES, DhPair, hkdf, label, seal, unseal
 from vyry.signal_protocol.refusals import BadMessage, LinkMismatch, Malformed, UnknownType, UnknownVersion
 

@@ -6,7 +6,8 @@ from itertools import pairwise
 from typing import Any, ClassVar, Final, Self, TypeVar
 from uuid import UUID
 
-from vyry.signal_protocol.contents import base64_text, read_bytes, read_id, write_object
+from vyry.kernel.base64_text import encode_base64
+from vyry.signal_protocol.contents import read_bytes, read_id, write_object
 from vyry.signal_protocol.primitives import KEY_BYTES
 from vyry.signal_protocol.refusals import BadContent
 
@@ -31,7 +32,7 @@ class IdentityPin:
 
     def fields(self) -> dict[str, Any]:
         """As JSON has it."""
-        key = {"userId": str(self.user_id), "identityKey": base64_text(self.identity_key)}
+        key = {"userId": str(self.user_id), "identityKey": encode_base64(self.identity_key)}
         return {**key, "isVerified": self.is_verified, "at": self.at}
 
     @classmethod
@@ -74,7 +75,7 @@ class GroupPin:
     def fields(self) -> dict[str, Any]:
         """As JSON has it: the ids of the members are 16 bytes each, strictly rising, so that a large group fits."""
         members = b"".join(sorted(each.bytes for each in self.members))
-        return {"conversationId": str(self.conversation_id), "members": base64_text(members)}
+        return {"conversationId": str(self.conversation_id), "members": encode_base64(members)}
 
     @classmethod
     def read(cls, said: object) -> Self:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final, Self
 from uuid import UUID
 
-from vyry.signal_protocol.contents import base64_text, parse_object, read_bytes, read_id, write_object
+from vyry.kernel.base64_text import encode_base64
+from vyry.signal_protocol.contents import parse_object, read_bytes, read_id, write_object
 from vyry.signal_protocol.pins import HandedPins
 from vyry.signal_protocol.primitives import KEY_BYTES, SigningPair
 from vyry.signal_protocol.refusals import BadContent, LinkMismatch, UnknownVersion
@@ -13,8 +14,6 @@ from vyry.signal_protocol.refusals import BadContent, LinkMismatch, UnknownVersi
 
 VERSION: Final = 1
 KIND: Final = "provisioning"
-#: Milliseconds after which an attempt is dropped, with its keys.
-ATTEMPT_MILLISECONDS: Final = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Provisioning:
         group_keys = [
             {
                 "conversationId": str(each.conversation_id),
-                "groupKey": base64_text(each.key),
+                "groupKey": encode_base64(each.key),
                 "generation": each.generation,
             }
             for each in self.group_keys
@@ -54,9 +53,9 @@ class Provisioning:
                 "v": VERSION,
                 "kind": KIND,
                 "userId": str(self.user_id),
-                "identityKey": base64_text(self.identity.public),
-                "identityPrivateKey": base64_text(self.identity.private),
-                "profileKey": base64_text(self.profile_key),
+                "identityKey": encode_base64(self.identity.public),
+                "identityPrivateKey": encode_base64(self.identity.private),
+                "profileKey": encode_base64(self.profile_key),
                 **({"groupKeys": group_keys} if group_keys else {}),
                 **({"pins": self.pins.fields()} if self.pins.all() else {}),
             }

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Self
 
-from vyry.signal_protocol.frame import VERSION, ContentType, check_frame
+from vyry.signal_protocol.frame import VERSION, ContentType, check_frame, pad, unpad
 from vyry.signal_protocol.handshake import SESSION_ID_BYTES, Handshake
-from vyry.signal_protocol.padding import pad, unpad
 from vyry.signal_protocol.primitives import TAG_BYTES, Z32, DhPair, hkdf, label, mac, seal, unseal
 from vyry.signal_protocol.refusals import BadMessage, DuplicateMessage, JumpTooFar
 from vyry.signal_protocol.replay_record import add_record, check_not_opened, ratchet_position

@@ -9,7 +9,8 @@ from enum import Enum
 from typing import Any, ClassVar, Final, Self, TypeVar
 from uuid import UUID
 
-from vyry.signal_protocol.contents import Content, base64_text, read_bytes, read_id
+from vyry.kernel.base64_text import encode_base64
+from vyry.signal_protocol.contents import Content, read_bytes, read_id
 from vyry.signal_protocol.frame import ContentType
 from vyry.signal_protocol.refusals import (
     BadContent,
@@ -92,7 +93,7 @@ class Retry:
     def fields(self) -> dict[str, Any]:
         """As a content carries it."""
         found = {"messageId": str(self.message_id), "reason": self.reason}
-        return found if self.sender_key_id is None else {**found, "senderKeyId": base64_text(self.sender_key_id)}
+        return found if self.sender_key_id is None else {**found, "senderKeyId": encode_base64(self.sender_key_id)}
 
     @classmethod
     def read(cls, content: Content) -> Self:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
-from vyry.signal_protocol.contents import Content, base64_text, read_bytes
-from vyry.signal_protocol.frame import VERSION, ContentType, check_frame
-from vyry.signal_protocol.padding import pad, unpad
+from vyry.kernel.base64_text import encode_base64
+from vyry.signal_protocol.contents import Content, read_bytes
+from vyry.signal_protocol.frame import VERSION, ContentType, check_frame, pad, unpad
 from vyry.signal_protocol.primitives import (
     KEY_BYTES,
     SIGNATURE_BYTES,
@@ -82,8 +82,8 @@ class Distribution:
 
     def fields(self) -> dict[str, Any]:
         """As a content carries it."""
-        keys = {"chainKey": base64_text(self.chain_key), "signingKey": base64_text(self.signing_key)}
-        return {"senderKeyId": base64_text(self.sender_key_id), "iteration": self.iteration, **keys}
+        keys = {"chainKey": encode_base64(self.chain_key), "signingKey": encode_base64(self.signing_key)}
+        return {"senderKeyId": encode_base64(self.sender_key_id), "iteration": self.iteration, **keys}
 
     @classmethod
     def read(cls, content: Content) -> Self:

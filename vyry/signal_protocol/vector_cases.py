@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+from vyry.kernel.base64_text import decode_base64
 from vyry.signal_protocol import attachments, linking, safety, session_cases
 from vyry.signal_protocol.handshake import Handshake, Prefix, Prekeys, answer, begin
 from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey, OwnDevice
@@ -19,7 +20,7 @@ from vyry.signal_protocol.sender_keys import (
     sender_message_secrets,
 )
 from vyry.signal_protocol.sessions import find_prekeys
-from vyry.signal_protocol.vector_values import Found, Mismatch, Value, address_of, compare, device_of, octets, shown
+from vyry.signal_protocol.vector_values import Found, Mismatch, Value, address_of, compare, device_of, shown
 
 
 #: A case of millions of steps, or of a file that fills the memory, is a slip, and would hold up all others.
@@ -37,16 +38,16 @@ def _pqxdh(case: Mapping[str, Any]) -> Found:
     given = case["input"]
     alice, bob = device_of(given["initiator"]), device_of(given["responder"])
     keys = given["responder"]
-    signed = DhPrekey(keys["signedPrekey"]["id"], DhPair.from_private(octets(keys["signedPrekey"]["private"])))
+    signed = DhPrekey(keys["signedPrekey"]["id"], DhPair.from_private(decode_base64(keys["signedPrekey"]["private"])))
     one_time = keys.get("oneTimePrekey")
-    once = DhPrekey(one_time["id"], DhPair.from_private(octets(one_time["private"]))) if one_time else None
+    once = DhPrekey(one_time["id"], DhPair.from_private(decode_base64(one_time["private"]))) if one_time else None
     pq = keys["pqPrekey"]
-    kem = KemPrekey(pq["id"], KemPair.from_seed(octets(pq["seed"])), pq["isLastResort"])
-    ephemeral = DhPair.from_private(octets(given["initiator"]["ephemeralPrivate"]))
-    shared = Encapsulated(octets(given["pqCiphertext"]), octets(given["pqSharedSecret"]))
+    kem = KemPrekey(pq["id"], KemPair.from_seed(decode_base64(pq["seed"])), pq["isLastResort"])
+    ephemeral = DhPair.from_private(decode_base64(given["initiator"]["ephemeralPrivate"]))
+    shared = Encapsulated(decode_base64(given["pqCiphertext"]), decode_base64(given["pqSharedSecret"]))
     prekeys = Prekeys(signed, once, kem)
     if "prefix" in given:
-        return _answered(bob, alice.address, octets(given["prefix"]), prekeys)
+        return _answered(bob, alice.address, decode_base64(given["prefix"]), prekeys)
     bundle = _bundle(bob, prekeys)
     prefix, handshake = begin(alice, bundle, ephemeral=ephemeral, encapsulated=shared)
     if answer(bob, alice.address, Prefix.unpack(prefix.pack()), prekeys) != handshake:
@@ -126,8 +127,8 @@ def _published(who: str, device: OwnDevice) -> Found:
 
 def _ratchet(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    handshake = Handshake(octets(given["transcript"]), octets(given["rootKey"]))
-    signed = DhPair.from_private(octets(given["signedPrekeyPrivate"]))
+    handshake = Handshake(decode_base64(given["transcript"]), decode_base64(given["rootKey"]))
+    signed = DhPair.from_private(decode_base64(given["signedPrekeyPrivate"]))
     fresh = {side: _in_order(given[f"{side}RatchetPrivates"]) for side in ("initiator", "responder")}
     sides = {
         "initiator": Ratchet.initiator(handshake, signed.public, fresh["initiator"].__next__),
@@ -153,7 +154,7 @@ def _ratchet_step(step: Value, said: "Said", state: Ratchet, fresh: Iterator[DhP
 
 
 def _in_order(privates: Sequence[str]) -> Iterator[DhPair]:
-    return (DhPair.from_private(octets(private)) for private in privates)
+    return (DhPair.from_private(decode_base64(private)) for private in privates)
 
 
 #: By the number of a message: its content, and what was said in it.
@@ -166,7 +167,7 @@ def _seal(
     step: Value, said: Said, state: Sealing, chain: Chain | None, secrets_of: Callable[[bytes], tuple[bytes, bytes]]
 ) -> Sealing:
     """Seal what a step says, and hold what comes out against it."""
-    expected, plaintext = _values(step, "plaintext"), octets(step["plaintext"])
+    expected, plaintext = _values(step, "plaintext"), decode_base64(step["plaintext"])
     try:
         after, content = state.seal(plaintext)
     except Refusal as refused:
@@ -189,7 +190,7 @@ def _discard(step: Value, state: Sealing) -> Sealing:
 
 def _open(step: Value, said: Said, state: Opening, act: Callable[[bytes], tuple[Opening, bytes]]) -> Opening:
     """Open the content of a step, and hold what comes out against it."""
-    content = octets(step["content"]) if "content" in step else said[step["message"]][0]
+    content = decode_base64(step["content"]) if "content" in step else said[step["message"]][0]
     expected = _values(step, "content")
     try:
         after, plaintext = act(content)
@@ -226,8 +227,8 @@ def _final(state: Ratchet) -> Found:
 def _sender_keys(case: Mapping[str, Any]) -> Found:
     given = case["input"]
     where = SenderKeyScope(UUID(given["conversationId"]), address_of(given["sender"]))
-    signing = SigningPair.from_private(octets(given["signingPrivate"]))
-    key = SenderKey(where, octets(given["senderKeyId"]), signing, Chain(octets(given["chainKey"])))
+    signing = SigningPair.from_private(decode_base64(given["signingPrivate"]))
+    key = SenderKey(where, decode_base64(given["senderKeyId"]), signing, Chain(decode_base64(given["chainKey"])))
     reader = Generations(where).accept(key.distribution())
     said: Said = {}
     for step in case["steps"]:
@@ -252,14 +253,14 @@ def _told(told: Distribution) -> Found:
 
 def _attachment(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    key, size = octets(given["key"]), _bounded(given["size"], MAX_FILE)
+    key, size = decode_base64(given["key"]), _bounded(given["size"], MAX_FILE)
     # It repeats after 256 bytes, whatever the step.
     period = bytes((given["fillStart"] + given["fillStep"] * at) % 256 for at in range(256))
     file = (period * (size // 256 + 1))[:size]
     sealer = attachments.AttachmentSealer(key)
     pieces = [*sealer.update(file), *sealer.finish()]
     order = given.get("pieceOrder", range(len(pieces)))
-    digest = octets(given["digest"]) if "digest" in given else sealer.digest
+    digest = decode_base64(given["digest"]) if "digest" in given else sealer.digest
     opener = attachments.AttachmentOpener(key, size, digest)
     opened = b"".join(part for at in order for part in opener.update(pieces[at]))
     opener.finish()
@@ -281,14 +282,14 @@ def _attachment(case: Mapping[str, Any]) -> Found:
 def _linking(case: Mapping[str, Any]) -> Found:
     given = case["input"]
     new, approver = (
-        DhPair.from_private(octets(given["newPrivate"])),
-        DhPair.from_private(octets(given["approverPrivate"])),
+        DhPair.from_private(decode_base64(given["newPrivate"])),
+        DhPair.from_private(decode_base64(given["approverPrivate"])),
     )
-    offer = linking.LinkOffer(UUID(given["linkId"]), new.public, octets(given["qrSecret"]))
+    offer = linking.LinkOffer(UUID(given["linkId"]), new.public, decode_base64(given["qrSecret"]))
     here = linking.LinkSecrets.derive(offer, new, approver.public)
     there = linking.LinkSecrets.derive(linking.LinkOffer.read(offer.uri()), approver, approver.public)
-    plaintext = octets(given["provisioning"])
-    sealed = octets(given["sealed"]) if "sealed" in given else there.seal(plaintext)
+    plaintext = decode_base64(given["provisioning"])
+    sealed = decode_base64(given["sealed"]) if "sealed" in given else there.seal(plaintext)
     if here.open(sealed) != plaintext or here != there:
         raise Mismatch("the two sides differ")
     return {
@@ -305,10 +306,10 @@ def _linking(case: Mapping[str, Any]) -> Found:
 
 def _safety_number(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    people = [(UUID(given[name]["userId"]), octets(given[name]["identityKey"])) for name in ("one", "two")]
+    people = [(UUID(given[name]["userId"]), decode_base64(given[name]["identityKey"])) for name in ("one", "two")]
     one, two = (safety.fingerprint(*person) for person in people)
     rows = [
-        safety.ListedKeys(row["deviceId"], row["registrationId"], octets(row["identityDhKey"]))
+        safety.ListedKeys(row["deviceId"], row["registrationId"], decode_base64(row["identityDhKey"]))
         for row in given.get("devicesOfOne", [])
     ]
     listed = safety.device_list_fingerprint(*people[0], rows)
@@ -324,13 +325,15 @@ def _safety_number(case: Mapping[str, Any]) -> Found:
 
 def _signature(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    verify(octets(given["publicKey"]), octets(given["signature"]), octets(given["message"]))
+    verify(decode_base64(given["publicKey"]), decode_base64(given["signature"]), decode_base64(given["message"]))
     return {"isValid": True}
 
 
 def _agreement(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    return {"sharedSecret": DhPair.from_private(octets(given["privateKey"])).agree(octets(given["publicKey"]))}
+    return {
+        "sharedSecret": DhPair.from_private(decode_base64(given["privateKey"])).agree(decode_base64(given["publicKey"]))
+    }
 
 
 #: Topics whose cases may expect all they expect in their steps.

@@ -1,10 +1,10 @@
 """How values stand in a vector file, and how what comes out of a case is compared with what it expects (docs/signal-protocol.md, "Vectors")."""
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from vyry.kernel.base64_text import decode_base64, encode_base64
 from vyry.signal_protocol.keys import OwnDevice
 from vyry.signal_protocol.primitives import Address, DhPair, SigningPair
 
@@ -15,11 +15,6 @@ Found = dict[str, object]
 
 class Mismatch(Exception):
     """A case expects something else than what this implementation makes."""
-
-
-def octets(text: str) -> bytes:
-    """Bytes as a vector file holds them."""
-    return base64.b64decode(text, validate=True)
 
 
 def compare(found: Mapping[str, object], expected: Mapping[str, Any], where: str = "") -> None:
@@ -38,7 +33,7 @@ def compare(found: Mapping[str, object], expected: Mapping[str, Any], where: str
 def shown(value: object) -> object:
     """A value as a vector file holds it."""
     if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
+        return encode_base64(value)
     if isinstance(value, dict):
         return {name: shown(each) for name, each in value.items()}
     return [shown(each) for each in value] if isinstance(value, list) else value
@@ -52,7 +47,7 @@ def address_of(device: Value) -> Address:
 def device_of(device: Value) -> OwnDevice:
     """A device with its private keys, as a case gives it."""
     identity, dh = (
-        SigningPair.from_private(octets(device["identityPrivate"])),
-        DhPair.from_private(octets(device["identityDhPrivate"])),
+        SigningPair.from_private(decode_base64(device["identityPrivate"])),
+        DhPair.from_private(decode_base64(device["identityDhPrivate"])),
     )
     return OwnDevice(address_of(device), device.get("registrationId", 1), identity, dh)

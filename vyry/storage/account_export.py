@@ -12,9 +12,9 @@ from tortoise.models import Model
 from vyry.accounts.account import Caller
 from vyry.accounts.events import AccountEvent
 from vyry.accounts.export import Page
-from vyry.clock import from_milliseconds
 from vyry.errors import NotFound
 from vyry.kernel.ids import MailboxKey, MessageId, UserId
+from vyry.kernel.time import from_milliseconds
 from vyry.mail.receipts import Receipt, Receipts
 from vyry.mail.store import CollectRequest, CopyStatus, MailStore
 from vyry.storage.account_events import record_event

@@ -10,9 +10,9 @@ from vyry.accounts.otp_limits import CODE_LIFETIME, HOUR, PROVEN_AGE
 from vyry.accounts.registration_lock import TOKEN_LIFETIME
 from vyry.accounts.tokens import FAMILY_LIFETIME
 from vyry.accounts.usernames import RESERVATION
-from vyry.clock import to_milliseconds
 from vyry.devices.links import EXPIRED_LINK_RETENTION, LINK_LIFETIME
 from vyry.devices.push_wakeups import WAKEUP_COOLDOWNS as WAKES_REST
+from vyry.kernel.time import to_milliseconds
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.deferred_notices import CLAIM_LEASE
 from vyry.storage.raw_sql import fetch

@@ -11,8 +11,8 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from vyry.accounts.account import Caller, Device, DeviceListing, EndedDevice, NewDevice, Platform
 from vyry.accounts.events import AccountEvent
 from vyry.errors import NotFound
+from vyry.kernel.chain import first_head
 from vyry.kernel.ids import DeviceId, MailboxKey, UserId
-from vyry.mail.envelope import first_head
 from vyry.storage.account_events import record_event
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.models import DeviceRow, MailboxRow, RefreshTokenRow

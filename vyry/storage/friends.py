@@ -12,7 +12,6 @@ from vyry.contacts.friends import (
     Friend,
     FriendPage,
     FriendRequest,
-    Relationship,
     RequestDirection,
     RequestPage,
 )
@@ -26,9 +25,9 @@ from vyry.storage.relationships import IS_BLOCKED, pair_key
 
 
 _ARE_FRIENDS: Final = "EXISTS (SELECT 1 FROM friend WHERE account_id = $1 AND friend_id = $2)"
-_RELATIONSHIP: Final = f"""
-    SELECT {_ARE_FRIENDS} AS are_friends, EXISTS (SELECT 1 FROM conversation WHERE pair = $3)
-        OR EXISTS (SELECT 1 FROM friend_request WHERE (account_id = $1 AND to_id = $2) OR (account_id = $2 AND to_id = $1)) AS are_acquainted
+_HAS_CONTACT: Final = f"""
+    SELECT {_ARE_FRIENDS} OR EXISTS (SELECT 1 FROM conversation WHERE pair = $3)
+        OR EXISTS (SELECT 1 FROM friend_request WHERE (account_id = $1 AND to_id = $2) OR (account_id = $2 AND to_id = $1)) AS has_contact
     FROM account WHERE id = $2 AND deleted_at IS NULL AND NOT {IS_BLOCKED}"""
 _RELATION: Final = f"SELECT {IS_BLOCKED} AS is_barred, {_ARE_FRIENDS} AS are_friends"
 _DELETE_REQUEST: Final = "DELETE FROM friend_request WHERE account_id = $1 AND to_id = $2 RETURNING 1"
@@ -64,14 +63,12 @@ _BEFORE_ALL: Final = UUID(int=0)
 class TortoiseFriends:
     """FriendStore on PostgreSQL or SQLite."""
 
-    async def relationship(self, asker: UserId, other: UserId) -> Relationship:
+    async def is_new_contact(self, asker: UserId, other: UserId) -> bool:
         async with database_guard():
-            found = await fetch(connection(), _RELATIONSHIP, asker, other, pair_key(asker, other))
+            found = await fetch(connection(), _HAS_CONTACT, asker, other, pair_key(asker, other))
         if not found:
             raise NotFound
-        if found[0]["are_friends"]:
-            return Relationship.FRIENDS
-        return Relationship.ACQUAINTED if found[0]["are_acquainted"] else Relationship.STRANGERS
+        return not found[0]["has_contact"]
 
     async def send_request(self, asker: UserId, other: UserId, now: datetime) -> bool:
         async with transaction() as tx:

@@ -49,7 +49,7 @@ async def add_first_pepper(pepper: PepperEntry) -> None:
 async def check_known_peppers(tx: BaseDBAsyncClient, known: Collection[int], now: datetime) -> None:
     """Raises Unavailable if this node lacks a pepper in use: it would create a second account for a number."""
     if await fetch(tx, "SELECT id FROM pepper WHERE used_from <= $1 AND NOT (id = ANY($2))", now, sorted(known)):
-        raise Unavailable("This node lacks a pepper that is in use.")
+        raise Unavailable("This node lacks a pepper that the installation uses.")
 
 
 async def lock_account_by_number(tx: BaseDBAsyncClient, number: HiddenNumber) -> list[dict[str, Any]]:

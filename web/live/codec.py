@@ -6,11 +6,10 @@ from typing import Final
 from uuid import UUID
 
 import msgpack
-import orjson
 
 from vyry.errors import InvalidRequest
-from web.wire.shapes import to_base64
-from web.wire.strict import parse_json_unchecked
+from web.bodies import parse_json_unchecked
+from web.wire.shapes import encode_json, to_base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +23,6 @@ class Codec:
     encode: Callable[[object], bytes]
     #: Raises InvalidRequest for what is no value or names something twice; depth and ranges are the reader's to check (`check_values`).
     decode: Callable[[bytes], object]
-
-
-def _json_default(value: object) -> str:
-    if isinstance(value, bytes):
-        return to_base64(value)
-    raise TypeError(type(value).__name__)
-
-
-def _encode_json(value: object) -> bytes:
-    return orjson.dumps(value, default=_json_default)
 
 
 def _msgpack_default(value: object) -> object:
@@ -65,14 +54,14 @@ def _decode_msgpack(raw: bytes) -> object:
 def _reject_duplicate_names(pairs: list[tuple[object, object]]) -> dict[object, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise InvalidRequest("A name stands twice.")
+        raise InvalidRequest("A MessagePack map has a duplicate key.")
     return found
 
 
 def _no_extension(_code: int, _raw: bytes) -> object:
-    raise InvalidRequest("There are no extension types here.")
+    raise InvalidRequest("MessagePack extension types are not allowed.")
 
 
-JSON: Final = Codec("vyry.v1.json", True, to_base64, _encode_json, parse_json_unchecked)  # noqa: FBT003
+JSON: Final = Codec("vyry.v1.json", True, to_base64, encode_json, parse_json_unchecked)  # noqa: FBT003
 MSGPACK: Final = Codec("vyry.v1.msgpack", False, lambda octets: octets, _encode_msgpack, _decode_msgpack)  # noqa: FBT003
 CODECS: Final = {codec.name: codec for codec in (JSON, MSGPACK)}

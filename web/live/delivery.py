@@ -63,7 +63,7 @@ class DeliveryLoop:
                 async with asyncio.timeout(self._slow_seconds):
                     await session.write(session.outgoing.pop(0))
         except TimeoutError:
-            log.info("deliver", outcome="slow reader closed", mailbox=session.mailbox)
+            log.info("deliver", outcome="slow_client_disconnected", mailbox=session.mailbox)
             session.outgoing.clear()
             abort_connection(session)
         finally:

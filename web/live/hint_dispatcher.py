@@ -9,7 +9,7 @@ import msgpack
 from vyry.conversations.conversations import CachedConversations
 from vyry.kernel.ids import ConversationId, MailboxKey
 from vyry.kernel.lru_cache import LruCache
-from vyry.mail.routing import SESSION_ENDED, CacheTopic, Notifier
+from vyry.mail.routing import SESSION_ENDED, CacheTopic
 from vyry.mail.store import Deposited, Entry
 from vyry.signals.presence import Presence
 from web.live.collector import Collector
@@ -36,33 +36,31 @@ class NodeCaches(Protocol):
 
 
 class HintDispatcher:
-    """Takes hints and deposits to the sockets they concern. It is the node's NearBy and DoorbellListener (vyry/mail/routing.py)."""
+    """Takes hints and deposits to the sockets they concern: the LocalSockets of a node (vyry/mail/routing.py)."""
 
     def __init__(
         self,
         sessions: MutableMapping[MailboxKey, SocketSession],
         collector: Collector,
         delivery: DeliveryLoop,
-        notifier: Notifier,
         caches: NodeCaches | None = None,
     ) -> None:
         self._sessions = sessions
         self._collector = collector
         self._delivery = delivery
-        self._notifier = notifier
         self._caches = caches
         self._cached_envelopes: LruCache[int, bytes] = LruCache(MAX_CACHED_BYTES, len)
 
     def has_reader(self, mailbox: MailboxKey) -> bool:
-        """See NearBy."""
+        """See LocalSockets."""
         return mailbox in self._sessions or bool(self._collector.polled_mailboxes((mailbox,)))
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
-        """See NearBy."""
+        """See LocalSockets."""
         self._cached_envelopes.put(number, packed)
 
-    async def on_deposited(self, rows: Sequence[Deposited]) -> None:
-        """This node's depositor numbered these: deliver what belongs to sockets here, ring for the rest."""
+    def on_deposited(self, rows: Sequence[Deposited]) -> set[MailboxKey]:
+        """See LocalSockets."""
         elsewhere: set[MailboxKey] = set()
         here: dict[MailboxKey, list[Entry]] = {}
         for row in rows:
@@ -78,15 +76,14 @@ class HintDispatcher:
             if not self._sessions[mailbox].try_deliver(entries):
                 self._collector.mark([mailbox])
         self._collector.mark(self._collector.polled_mailboxes(elsewhere))
-        if elsewhere:
-            await self._notifier.notify(elsewhere)
+        return elsewhere
 
     def on_notify(self, mailboxes: Collection[MailboxKey]) -> None:
-        """See DoorbellListener."""
+        """See LocalSockets."""
         self._collector.mark(mailboxes)
 
     def on_displaced(self, mailbox: MailboxKey, connection: int) -> None:
-        """See DoorbellListener."""
+        """See LocalSockets."""
         session = self._sessions.get(mailbox)
         if session is not None and session.connection < connection:
             self._delivery.request_close(
@@ -94,7 +91,7 @@ class HintDispatcher:
             )
 
     def on_relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> None:
-        """See DoorbellListener."""
+        """See LocalSockets."""
         name, payload = msgpack.unpackb(frame)
         for mailbox in mailboxes:
             session = self._sessions.get(mailbox)
@@ -102,7 +99,7 @@ class HintDispatcher:
                 session.send(name, payload)
 
     def on_invalidated(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
-        """See DoorbellListener."""
+        """See LocalSockets."""
         if self._caches is None:
             return
         match topic:
@@ -114,7 +111,7 @@ class HintDispatcher:
                 assert_never(topic)
 
     def on_hints_lost(self) -> None:
-        """See DoorbellListener."""
+        """See LocalSockets."""
         self._collector.mark(list(self._sessions))
         if self._caches is not None:
             self._caches.presence.invalidate()

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -12,20 +13,38 @@ from vyry.kernel.backoff import jittered
 from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
 from vyry.signals.presence import DeviceSocket
-from vyry.signals.socket_quotas import ConnectionSlot
+from vyry.signals.socket_quotas import HELLO_TIMEOUT_SECONDS, ConnectionSlot
 from vyry.telemetry import SOCKETS
 from web.live.collector import MAX_MAILBOXES, Collector
 from web.live.delivery import DeliveryLoop
 from web.live.hint_dispatcher import HintDispatcher
 from web.live.revocation import RevokedSocketCloser
 from web.live.session import CloseCode, SocketSession, buffered_bytes
-from web.live.timeouts import SOCKET_TIMEOUTS, SocketTimeouts
 
 
 if TYPE_CHECKING:
     from vyry.composition.services import Services
 
 
+@dataclass(frozen=True, slots=True)
+class SocketTimeouts:
+    """The patience of a node with its sockets, in seconds (docs/protocol.md, "WebSocket"); tests are in more of a hurry."""
+
+    hello: float = HELLO_TIMEOUT_SECONDS
+    #: After so much silence the node pings, and after that much it closes.
+    ping_after: float = 20.0
+    close_after: float = 30.0
+    #: How often silence and ends of tokens are looked at.
+    check_interval: float = 1.0
+    #: A socket that takes nothing for so long is cut off.
+    slow_reader: float = 10.0
+    #: Hints may be lost: every mailbox held here is looked at this often anyway, give or take a fifth.
+    catch_up_interval: float = 5.0
+    #: Over so much time clients are asked to spread their coming back.
+    reconnect_spread: float = 10.0
+
+
+SOCKET_TIMEOUTS = SocketTimeouts()
 #: How long a node that goes away waits for the posts under way: longer than the store takes to say that it is away.
 DRAIN_SECONDS: Final = 5.0
 
@@ -46,14 +65,12 @@ class SocketHub:
         self.delivery = DeliveryLoop(timeouts.slow_reader)
         self.collector = Collector(services.mail_store, self._sessions)
         self.revocation = RevokedSocketCloser(services, self._open_sockets.keys(), self.delivery)
-        self.hints = HintDispatcher(self._sessions, self.collector, self.delivery, services.notifier, services.signals)
+        self.hints = HintDispatcher(self._sessions, self.collector, self.delivery, services.signals)
 
     @asynccontextmanager
     async def run_loops(self) -> AsyncIterator[None]:
         """Serve for as long as the context is open."""
-        self.services.router.set_local_sockets(self.hints)
-        self.services.notifier.set_listener(self.hints)
-        self.services.depositor.set_listener(self.hints.on_deposited)
+        self.services.sockets.attach(self.hints)
         async with asyncio.TaskGroup() as tasks:
             loops = [
                 tasks.create_task(loop())

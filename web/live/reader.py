@@ -12,29 +12,29 @@ from aiohttp.http import WS_CLOSING_MESSAGE
 
 from vyry.accounts.sessions import Sessions
 from vyry.errors import InvalidToken, StaleHead, Unavailable, VyryError
-from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, UserId
+from vyry.kernel.ids import ConversationId, DeviceId, UserId
+from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_COPIES, MAX_FRAME_BYTES
 from vyry.limits import POST, POST_BYTES, SIGNAL
 from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
 from vyry.mail.store import Acknowledgement, Cursor
 from vyry.signals.presence import Watch as People
+from web.bodies import check_values, validate
 from web.live.send_window import WINDOW_BYTES, WINDOW_ENTRIES, SendWindow
 from web.live.session import CloseCode, SocketSession
 from web.wire.frames import Hello, Renew, Signal, Typing, Watch
-from web.wire.mailbox import Acknowledge, Park
-from web.wire.messages import Post
+from web.wire.mailbox import Acknowledge, Park, cursor_payload
+from web.wire.messages import Post, accepted_payload
 from web.wire.shapes import Nothing, to_rfc3339
-from web.wire.strict import check_values, validate
 
 
 #: The sizes this node holds clients to, as `welcome` says them.
-LIMITS: Final = {"frameBytes": 256 << 10, "contentBytes": 65_536, "copies": 1_000}
+LIMITS: Final = {"frameBytes": MAX_FRAME_BYTES, "contentBytes": MAX_CONTENT_BYTES, "copies": MAX_COPIES}
 #: So many posts in a row may be refused by an overloaded node before it closes the socket.
 MAX_OVERLOAD_REFUSALS: Final = 64
 _CLOSING: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _FRAME_FIELDS: Final = frozenset({"type", "id", "payload"})
-_FRAME_FIELDS_PROBLEM: Final = "a frame is an object with type, id and payload, and nothing else"
-
+_FRAME_FIELDS_PROBLEM: Final = "a frame is an object with exactly type, id and payload (payload optional)"
 FrameHandler = Callable[[SocketSession, object, str], Awaitable[None]]
 
 
@@ -73,7 +73,7 @@ async def read_frames(session: SocketSession) -> CloseCode | None:
         session.close_reason = problem.reason
         return problem.code
     except TimeoutError:
-        session.close_reason = f"no hello came within {session.hub.timeouts.hello:g} s"
+        session.close_reason = f"no hello within {session.hub.timeouts.hello:g} s"
         return CloseCode.SILENT
 
 
@@ -140,7 +140,7 @@ def _decode_frame(session: SocketSession, raw: bytes) -> tuple[str, str, object]
     try:
         frame = session.codec.decode(raw)
     except VyryError:
-        raise BadFrame(f"this is not one {'JSON' if session.codec.is_text else 'MessagePack'} value") from None
+        raise BadFrame(f"the frame is not one {'JSON' if session.codec.is_text else 'MessagePack'} value") from None
     if type(frame) is not dict:
         raise BadFrame(_FRAME_FIELDS_PROBLEM)
     name, ref = frame.get("type"), frame.get("id")
@@ -149,7 +149,7 @@ def _decode_frame(session: SocketSession, raw: bytes) -> tuple[str, str, object]
     assert type(name) is str
     assert type(ref) is str
     if session.window is None and name != "hello":
-        raise BadFrame("the first frame is hello, and nothing else is taken before its welcome")
+        raise BadFrame("the first frame must be hello; wait for welcome before sending others")
     return name, ref, frame.get("payload", {})
 
 
@@ -160,7 +160,7 @@ def _frame_problem(frame: dict[object, object], name: object, ref: object) -> st
     if type(name) is not str or name not in _FRAME_NAMES:
         return "type is missing or unknown; the types are in docs/protocol.md, WebSocket"
     if type(ref) is not str or not 1 <= len(ref) <= 64:
-        return "id is missing or no string of 1 to 64 characters"
+        return "id is missing or not a string of 1 to 64 characters"
     return ""
 
 
@@ -191,21 +191,6 @@ def _answer_post(session: SocketSession, ref: str, outcome: Accepted | VyryError
         session.send("accepted", accepted_payload(outcome), ref)
 
 
-def accepted_payload(accepted: Accepted) -> dict[str, object]:
-    """The answer to a post, for both doors."""
-    return {
-        "messageId": str(accepted.message_id),
-        "acceptedAt": to_rfc3339(accepted.accepted_at),
-        "copies": accepted.copies,
-        "isRepeat": accepted.is_repeat,
-        "skipped": [_skipped(address) for address in accepted.skipped],
-    }
-
-
-def _skipped(address: DeviceAddress) -> dict[str, object]:
-    return {"userId": str(address.user_id), "deviceId": address.device_id, "reason": "MAILBOX_FULL"}
-
-
 def _acknowledge(session: SocketSession, payload: object, ref: str) -> None:
     window = session.window
     assert window is not None
@@ -224,17 +209,13 @@ def _answer_acknowledge(session: SocketSession, ref: str, outcome: Cursor | Vyry
     if isinstance(outcome, VyryError):
         session.send_refusal(outcome, ref)
         return
-    session.send("acknowledged", {"cursor": _cursor(session, outcome)}, ref)
-
-
-def _cursor(session: SocketSession, cursor: Cursor) -> dict[str, object]:
-    return {"seq": cursor.seq, "head": session.codec.encode_bytes(cursor.head)}
+    session.send("acknowledged", {"cursor": cursor_payload(outcome, session.codec.encode_bytes)}, ref)
 
 
 async def _hello(session: SocketSession, payload: object, ref: str) -> None:
     hello = validate(payload, Hello)
     if session.window is not None:
-        raise BadFrame("hello was answered already: a second one needs another connection")
+        raise BadFrame("hello was already answered; open a new connection")
     # What was accepted before this hello waits for the device: `drained` may not be said before it was sent.
     await session.hub.services.depositor.flush(session.mailbox)
     try:
@@ -242,7 +223,7 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
     except StaleHead as stale:
         cursor = stale.members["cursor"]
         assert isinstance(cursor, Cursor)
-        raise StaleHead(cursor=_cursor(session, cursor)) from None
+        raise StaleHead(cursor=cursor_payload(cursor, session.codec.encode_bytes)) from None
     state = greeting.state
     session.connection = state.connection
     session.window = SendWindow(hello.after, hello.head or state.acknowledged.head)
@@ -254,7 +235,7 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
             "deviceId": session.caller.device_id,
             "mailboxId": str(state.mailbox_id),
             "lastMessageId": greeting.last_message_id and str(greeting.last_message_id),
-            "cursor": _cursor(session, state.acknowledged),
+            "cursor": cursor_payload(state.acknowledged, session.codec.encode_bytes),
             "windowEntries": WINDOW_ENTRIES,
             "windowBytes": WINDOW_BYTES,
             "heartbeatSeconds": round(session.hub.timeouts.ping_after),

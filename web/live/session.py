@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import WSMsgType, web
 
 from vyry.accounts.account import Caller
-from vyry.clock import to_milliseconds
 from vyry.errors import VyryError
 from vyry.kernel.ids import MailboxKey, new_id
+from vyry.kernel.sizes import MAX_FRAME_BYTES
+from vyry.kernel.time import to_milliseconds
 from vyry.mail.store import CollectRequest, Entry
 from vyry.signals.presence import Watch
-from web.errors import error_body
 from web.live.codec import Codec
 from web.live.send_window import SendWindow, content_size
-from web.wire.entries import wire_entries
+from web.wire.errors import error_body
+from web.wire.mailbox import wire_entries
 
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 PAGE_ENTRIES: Final = 128
 PAGE_BYTES: Final = 256 << 10
 #: An entries frame stays under the frame limit: base64 and the other fields of an entry are counted for.
-MAX_FRAME_BYTES: Final = (256 << 10) - 1024
+ENTRIES_FRAME_BYTES: Final = MAX_FRAME_BYTES - 1024
 ENTRY_BYTES: Final = 512
 #: A reader for whom more frames than this wait is cut off: answers and signals know no window.
 OUTGOING_FRAMES: Final = 4_096
@@ -58,13 +59,13 @@ class CloseCode(IntEnum):
 
 
 _CLOSE_TEXTS: Final = {
-    CloseCode.GOING_AWAY: "the node goes away: come back after the seconds of goodbye",
-    CloseCode.BAD_FRAME: "this is no frame",
+    CloseCode.GOING_AWAY: "the node is shutting down; reconnect after goodbye.retryAfterSeconds",
+    CloseCode.BAD_FRAME: "malformed frame",
     CloseCode.TOKEN_ENDED: "the access token has ended: refresh, then connect again",
-    CloseCode.SILENT: "nothing was heard of this device, not even a pong",
+    CloseCode.SILENT: "no frame and no pong from the device",
     CloseCode.TAKEN_OVER: "another connection of this device took over",
     CloseCode.TOO_FAST: "more frames than the rate allows",
-    CloseCode.OVERLOADED: "the node is overloaded: come back later",
+    CloseCode.OVERLOADED: "the node is overloaded; reconnect later",
 }
 
 
@@ -206,7 +207,7 @@ class SocketSession:
         size = 0
         for entry in entries:
             octets = _wire_size(entry)
-            if page and size + octets > MAX_FRAME_BYTES:
+            if page and size + octets > ENTRIES_FRAME_BYTES:
                 self._enqueue(page)
                 page, size = [], 0
             page.append(entry)

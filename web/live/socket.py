@@ -1,26 +1,34 @@
 """GET /ws: the upgrade, and the life of one socket."""
 
-from typing import Final
+from typing import Annotated, Final
 
 from aiohttp import web
+from pydantic import Field
 
-from vyry.errors import Unavailable
+from vyry.errors import Forbidden, Unavailable
+from vyry.kernel.sizes import MAX_FRAME_BYTES
+from vyry.limits import SOCKETS_ACCOUNT
 from vyry.signals.socket_quotas import ConnectionSlot
 from web.app_keys import CALLER, GRANTS, SOCKET_HUB
 from web.auth import client_address
 from web.live.codec import CODECS, JSON
 from web.live.reader import read_frames
 from web.live.session import SocketSession
+from web.route import Route
+from web.wire.shapes import WireModel
 
 
-MAX_FRAME_BYTES: Final = 256 << 10
+class SocketQuery(WireModel):
+    """A browser, which can set no header, names its ticket."""
+
+    ticket: Annotated[str, Field(min_length=1, max_length=128)] | None = None
 
 
 async def open_socket(request: web.Request) -> web.StreamResponse:
     """Find a place for one more socket, upgrade, then serve frames until either side closes."""
     switchboard, caller = request.app[SOCKET_HUB], request[CALLER]
     if switchboard.is_draining:
-        raise Unavailable("This node is going away.", 1)
+        raise Unavailable("This node is shutting down.", 1)
     async with switchboard.services.connection_slots.acquire(
         caller.user_id, caller.mailbox, client_address(request)
     ) as place:
@@ -44,3 +52,17 @@ async def _serve_socket(request: web.Request, place: ConnectionSlot) -> web.WebS
         if code is not None:
             await switchboard.delivery.close(session, code)
     return socket
+
+
+SOCKET_ROUTE: Final = Route(
+    method="GET",
+    path="/api/v1/ws",
+    operation="socket.open_socket",
+    handler=open_socket,
+    summary="Open the socket (see /asyncapi.json)",
+    auth="socket",
+    query=SocketQuery,
+    responses={101: None},
+    refusals=(Forbidden,),
+    documented_quota=SOCKETS_ACCOUNT,
+)

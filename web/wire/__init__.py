@@ -1,1 +1,1 @@
-"""Request and answer shapes of the REST surface."""
+"""Shapes of requests, responses and frames that several parts of web share."""

@@ -1,57 +1,62 @@
-"""Shapes of the account (docs/protocol.md, "Account, profile, PIN")."""
+"""Shapes that several features of an account share: sessions and account events."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated
 
-from web.wire.shapes import Base64Bytes, Id, Timestamp, WireModel
-from web.wire.texts import Bio, Name, Username
+from pydantic import Field
 
-
-SealedProfile = Annotated[bytes, Base64Bytes(0, 8 << 10)]
-
-
-class Settings(WireModel):
-    """Every setting with the value that holds."""
-
-    messages_from: Literal["everyone", "friends"]
-    discoverable_by_phone: bool
-    show_presence: bool
-    delivery_receipts: bool
-    read_receipts: bool
-    typing_indicators: bool
+from vyry.accounts.signup import NewSession
+from vyry.accounts.tokens import TokenPair
+from web.wire.shapes import Count, DeviceNumber, Id, Timestamp, WireModel
 
 
-class SettingsChange(WireModel):
-    """Settings to change; null restores the default, what is absent stays."""
-
-    messages_from: Literal["everyone", "friends"] | None = None
-    discoverable_by_phone: bool | None = None
-    show_presence: bool | None = None
-    delivery_receipts: bool | None = None
-    read_receipts: bool | None = None
-    typing_indicators: bool | None = None
+#: The node's opaque tokens have 43 characters.
+OpaqueToken = Annotated[str, Field(min_length=1, max_length=128)]
 
 
-class ChangeAccount(WireModel):
-    """What to change; null clears, what is absent stays."""
+class Tokens(WireModel):
+    """The tokens of a session; the refresh token is valid once."""
 
-    username: Username | None = None
-    display_name: Name | None = None
-    bio: Bio | None = None
-    picture_attachment_id: Id | None = None
-    sealed_profile: SealedProfile | None = None
-    settings: SettingsChange | None = None
+    access_token: str
+    refresh_token: str
+    expires_in_seconds: Count
+    refresh_expires_in_seconds: Count
+
+    @classmethod
+    def from_domain(cls, pair: TokenPair) -> "Tokens":
+        """The shape of this domain value."""
+        return Tokens(
+            access_token=pair.access,
+            refresh_token=pair.refresh,
+            expires_in_seconds=round(pair.access_lifetime.total_seconds()),
+            refresh_expires_in_seconds=round(pair.refresh_lifetime.total_seconds()),
+        )
 
 
-class Account(WireModel):
-    """The account as its owner sees it."""
+class Session(Tokens):
+    """A new session, with its user and device."""
 
     user_id: Id
-    #: Masked: country code and last two digits.
-    phone_number: str
-    username: str | None
-    display_name: str | None
-    bio: str | None
-    picture_attachment_id: Id | None
-    sealed_profile: SealedProfile | None
-    settings: Settings
-    created_at: Timestamp
+    device_id: DeviceNumber
+    is_new_user: bool
+    requires_profile_setup: bool
+
+    @classmethod
+    def from_new_session(cls, made: NewSession) -> "Session":
+        """The shape of this domain value."""
+        return cls(
+            **Tokens.from_domain(made.tokens).model_dump(by_alias=False),
+            user_id=made.user_id,
+            device_id=made.device_id,
+            is_new_user=made.is_new_user,
+            requires_profile_setup=made.requires_profile_setup,
+        )
+
+
+class Event(WireModel):
+    """A security event of the account. `deviceId` is the device that caused it or that it concerns."""
+
+    at: Timestamp
+    name: str
+    device_id: DeviceNumber | None
+    detail: Mapping[str, object]

@@ -1,33 +1,18 @@
-"""Shapes of the key directory (docs/protocol.md, "Keys").
+"""Key sets of devices: for publishing and for linking (docs/protocol.md, "Keys").
 
-Only types, counts and base64 are held here; ids, lengths, points and signatures are the domain's (INVALID_KEYS), so their limits are told but not checked.
+Only types, counts and base64 are checked here; ids, lengths, points and signatures are the domain's (INVALID_KEYS).
 """
 
-from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vyry.devices.keyset import (
-    AccountKeys,
-    Bundle,
-    ClaimResult,
-    Identity,
-    KeyRefill,
-    KeyState,
-    KeyUpload,
-    OneTimePrekey,
-    SignedPrekey,
-    Suite,
-)
-from vyry.kernel.ids import DeviceId
-from web.wire.shapes import Base64, Base64Bytes, Count, DeviceNumber, Id, WireModel
+from vyry.devices.keyset import Identity, KeyUpload, OneTimePrekey, SignedPrekey, Suite
+from web.wire.shapes import Base64, WireModel
 
 
 PrekeyId = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 2**31 - 1})]
-RegistrationId = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 16380})]
-Sha256 = Annotated[bytes, Base64Bytes(32, 32)]
+UncheckedRegistrationId = Annotated[int, Field(json_schema_extra={"minimum": 1, "maximum": 16380})]
 SuiteName = Literal["vyry", "libsignal"]
 
 
@@ -38,7 +23,7 @@ class UnsignedKey(WireModel):
     key: Base64
 
     def to_domain(self) -> OneTimePrekey:
-        """As the domain has it."""
+        """The domain value of this shape."""
         return OneTimePrekey(self.id, self.key)
 
 
@@ -50,12 +35,12 @@ class SignedKey(WireModel):
     signature: Base64
 
     def to_domain(self) -> SignedPrekey:
-        """As the domain has it."""
+        """The domain value of this shape."""
         return SignedPrekey(self.id, self.key, self.signature)
 
     @classmethod
     def from_domain(cls, prekey: SignedPrekey) -> "SignedKey":
-        """As the wire has it."""
+        """The shape of this domain value."""
         return cls(id=prekey.id, key=prekey.key, signature=prekey.signature)
 
 
@@ -63,7 +48,7 @@ class KeySet(WireModel):
     """A whole set of keys for the caller's device (PUT /keys)."""
 
     suite: SuiteName
-    registration_id: RegistrationId
+    registration_id: UncheckedRegistrationId
     identity_key: Base64
     identity_dh_key: Base64 | None = None
     identity_dh_signature: Base64 | None = None
@@ -73,7 +58,7 @@ class KeySet(WireModel):
     pq_prekeys: Annotated[list[SignedKey], Field(max_length=100)]
 
     def to_domain(self) -> KeyUpload:
-        """As the domain has it."""
+        """The domain value of this shape."""
         identity = Identity(Suite(self.suite), self.identity_key, self.identity_dh_key, self.identity_dh_signature)
         return KeyUpload(
             self.registration_id,
@@ -83,146 +68,3 @@ class KeySet(WireModel):
             [prekey.to_domain() for prekey in self.one_time_prekeys],
             [prekey.to_domain() for prekey in self.pq_prekeys],
         )
-
-
-class MoreKeys(WireModel):
-    """Keys on top of the present set (POST /keys/prekeys)."""
-
-    one_time_prekeys: Annotated[list[UnsignedKey], Field(default_factory=list, max_length=100)]
-    pq_prekeys: Annotated[list[SignedKey], Field(default_factory=list, max_length=100)]
-    signed_prekey: SignedKey | None = None
-    pq_last_resort: SignedKey | None = None
-
-    def to_domain(self) -> KeyRefill:
-        """As the domain has it."""
-        return KeyRefill(
-            [prekey.to_domain() for prekey in self.one_time_prekeys],
-            [prekey.to_domain() for prekey in self.pq_prekeys],
-            self.signed_prekey.to_domain() if self.signed_prekey else None,
-            self.pq_last_resort.to_domain() if self.pq_last_resort else None,
-        )
-
-
-class IssuedThrough(WireModel):
-    """The highest ids ever handed out, 0 for none."""
-
-    one_time: Count
-    pq: Count
-
-
-class KeyStatus(WireModel):
-    """What the node holds for the caller's device; null where nothing was uploaded yet."""
-
-    one_time_remaining: Count
-    pq_remaining: Count
-    signed_prekey_id: Count | None
-    signed_prekey_age_seconds: Count | None
-    last_resort_uses: Count
-    issued_through: IssuedThrough
-    digest: Sha256
-
-    @classmethod
-    def from_domain(cls, state: KeyState, now: datetime) -> "KeyStatus":
-        """As the wire has it."""
-        age = now - state.signed_prekey_at if state.signed_prekey_at else None
-        return cls(
-            one_time_remaining=len(state.one_time),
-            pq_remaining=len(state.pq),
-            signed_prekey_id=state.signed_prekey_id,
-            signed_prekey_age_seconds=None if age is None else max(0, int(age.total_seconds())),
-            last_resort_uses=state.last_resort_uses,
-            issued_through=IssuedThrough(one_time=state.issued_through.one_time, pq=state.issued_through.pq),
-            digest=state.digest(),
-        )
-
-
-class ListedDevice(WireModel):
-    """A device with keys."""
-
-    device_id: DeviceNumber
-    registration_id: RegistrationId
-    identity_dh_key: Base64 | None
-    identity_dh_signature: Base64 | None
-
-
-class KeyListing(WireModel):
-    """An account's identity and its devices with keys; `identityKey` and `suite` are null before the first upload."""
-
-    user_id: Id
-    identity_key: Base64 | None
-    suite: SuiteName | None
-    epoch: Count
-    devices: Sequence[ListedDevice]
-
-    @classmethod
-    def from_domain(cls, keys: AccountKeys) -> "KeyListing":
-        """As the wire has it."""
-        return cls(
-            user_id=keys.user_id,
-            identity_key=keys.identity_key,
-            suite=keys.suite.value if keys.suite else None,
-            epoch=keys.epoch,
-            devices=[
-                ListedDevice(
-                    device_id=device.device_id,
-                    registration_id=device.registration_id,
-                    identity_dh_key=device.identity.dh_key,
-                    identity_dh_signature=device.identity.dh_signature,
-                )
-                for device in keys.devices
-            ],
-        )
-
-
-class Claim(WireModel):
-    """Which devices to begin sessions with (POST /keys/{userId}/claim); without `deviceIds` all but the caller."""
-
-    device_ids: Annotated[list[DeviceNumber], Field(min_length=1, max_length=127)] | None = None
-
-    def to_domain(self) -> frozenset[DeviceId] | None:
-        """As the domain has it."""
-        return None if self.device_ids is None else frozenset(map(DeviceId, self.device_ids))
-
-
-class ClaimedBundle(WireModel):
-    """What begins a session with one device."""
-
-    device_id: DeviceNumber
-    registration_id: RegistrationId
-    suite: SuiteName
-    identity_key: Base64
-    identity_dh_key: Base64 | None
-    identity_dh_signature: Base64 | None
-    signed_prekey: SignedKey
-    one_time_prekey: UnsignedKey | None
-    pq_prekey: SignedKey
-    pq_prekey_is_last_resort: bool
-
-    @classmethod
-    def from_domain(cls, bundle: Bundle) -> "ClaimedBundle":
-        """As the wire has it."""
-        identity, one_time = bundle.device.identity, bundle.one_time
-        return cls(
-            device_id=bundle.device.device_id,
-            registration_id=bundle.device.registration_id,
-            suite=identity.suite.value,
-            identity_key=identity.key,
-            identity_dh_key=identity.dh_key,
-            identity_dh_signature=identity.dh_signature,
-            signed_prekey=SignedKey.from_domain(bundle.signed_prekey),
-            one_time_prekey=UnsignedKey(id=one_time.id, key=one_time.key) if one_time else None,
-            pq_prekey=SignedKey.from_domain(bundle.pq),
-            pq_prekey_is_last_resort=bundle.is_last_resort,
-        )
-
-
-class ClaimedBundles(WireModel):
-    """The bundles of one claim, and the epoch of the device list they belong to."""
-
-    epoch: Count
-    bundles: Sequence[ClaimedBundle]
-
-    @classmethod
-    def from_domain(cls, claimed: ClaimResult) -> "ClaimedBundles":
-        """As the wire has it."""
-        return cls(epoch=claimed.epoch, bundles=[ClaimedBundle.from_domain(bundle) for bundle in claimed.bundles])

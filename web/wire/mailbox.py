@@ -1,29 +1,149 @@
-"""Shapes of a mailbox as its device reads it (docs/protocol.md, "Mailbox")."""
+"""Mailbox entries, notices and acknowledgements, for REST, sockets and the archive (docs/protocol.md, "Mailbox" and "Notices")."""
 
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Annotated, Literal
 
+import orjson
 from pydantic import Field
 
-from web.wire.notices import Notice
-from web.wire.shapes import Base64, Base64Bytes, Count, DeviceNumber, Id, Timestamp, WireModel
+from vyry.kernel.ids import envelope_id
+from vyry.kernel.time import from_milliseconds
+from vyry.mail.envelope import HEADER_BYTES, NIL_ID, LossReason, is_expired, unpack_header
+from vyry.mail.store import Cursor as StoredCursor
+from vyry.mail.store import Entry as StoredEntry
+from web.wire.shapes import (
+    Base64,
+    Count,
+    DeviceNumber,
+    Id,
+    PlatformName,
+    Sha256,
+    Timestamp,
+    WireModel,
+    to_rfc3339,
+)
 
 
-Head = Annotated[bytes, Base64Bytes(32, 32)]
+class PrekeysLow(WireModel):
+    """This device should upload one-time keys."""
+
+    name: Literal["prekeysLow"]
+    one_time_remaining: Count
+    pq_remaining: Count
+
+
+class DevicesChanged(WireModel):
+    """The devices of a contact's account changed."""
+
+    name: Literal["devicesChanged"]
+    user_id: Id
+    epoch: Count
+    identity_changed: bool
+
+
+class DeviceLinked(WireModel):
+    """A device was linked to the account."""
+
+    name: Literal["deviceLinked"]
+    device_id: DeviceNumber
+    device_name: str
+    platform: PlatformName
+
+
+class DeviceIdle(WireModel):
+    """A linked device of the account is removed on that day unless it is used before."""
+
+    name: Literal["deviceIdle"]
+    device_id: DeviceNumber
+    ends_on: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+
+
+class PinChanged(WireModel):
+    """The account's PIN was set, changed, removed or reset."""
+
+    name: Literal["pinChanged"]
+    change: Literal["set", "changed", "removed", "reset"]
+
+
+class PinFailed(WireModel):
+    """A wrong PIN was given for the account."""
+
+    name: Literal["pinFailed"]
+    attempts_remaining: Count
+
+
+class RegistrationAttempted(WireModel):
+    """A sign-up verified the account's number and was stopped by the registration lock."""
+
+    name: Literal["registrationAttempted"]
+
+
+class TokenReused(WireModel):
+    """A refresh token of a device of the account was used twice: the device's sessions have ended."""
+
+    name: Literal["tokenReused"]
+    device_id: DeviceNumber
+
+
+class AccountDeleted(WireModel):
+    """A contact's account was deleted."""
+
+    name: Literal["accountDeleted"]
+    user_id: Id
+
+
+class ConversationChanged(WireModel):
+    """A conversation's info or members changed; a removed member gets this notice too."""
+
+    name: Literal["conversationChanged"]
+    conversation_id: Id
+    version: Count
+
+
+class GroupInvited(WireModel):
+    """The account is invited into a group; sent for the first open invitation."""
+
+    name: Literal["groupInvited"]
+
+
+class CallMissed(WireModel):
+    """A call that no device of the account answered."""
+
+    name: Literal["callMissed"]
+    user_id: Id
+    call_id: Id
+
+
+Notice = (
+    PrekeysLow
+    | DevicesChanged
+    | DeviceLinked
+    | DeviceIdle
+    | PinChanged
+    | PinFailed
+    | RegistrationAttempted
+    | TokenReused
+    | AccountDeleted
+    | ConversationChanged
+    | GroupInvited
+    | CallMissed
+)
 Seq = Annotated[int, Field(ge=1, le=2**53 - 1)]
 
 
 class Cursor(WireModel):
-    """A point of the chain: everything up to `seq`, whose head is `head`."""
+    """A position in the hash chain: the entries up to `seq`, with the head of `seq`."""
 
     seq: Count
-    head: Head
+    head: Sha256
 
 
 class EnvelopeEntry(WireModel):
-    """One envelope under its number."""
+    """One envelope with its sequence number."""
 
     seq: Seq
-    head: Head
+    head: Sha256
     envelope_id: Id
     message_id: Id
     conversation_id: Id | None
@@ -37,10 +157,10 @@ class EnvelopeEntry(WireModel):
 
 
 class NoticeEntry(WireModel):
-    """Something the node itself has to say, numbered like mail."""
+    """A notice of the node, with a sequence number like mail."""
 
     seq: Seq
-    head: Head
+    head: Sha256
     envelope_id: Id
     message_id: Id
     conversation_id: None
@@ -51,60 +171,122 @@ class NoticeEntry(WireModel):
 
 
 class Tombstone(WireModel):
-    """Why these numbers hold nothing any more, and how many they are."""
+    """The reason for the lost entries, and their count."""
 
     reason: Literal["expired", "cap", "operator", "parked"]
     count: Seq
 
 
 class LossEntry(WireModel):
-    """Numbers `seq` to `throughSeq` are lost; `head` is that of `throughSeq`, to be adopted."""
+    """The entries `seq` to `throughSeq` are lost; the device continues from `head`, the head of `throughSeq`."""
 
     seq: Seq
     through_seq: Seq
-    head: Head
+    head: Sha256
     tombstone: Tombstone
 
 
 Entry = EnvelopeEntry | NoticeEntry | LossEntry
 
 
-class MailboxQuery(WireModel):
-    """Where to read on, how much, and how many seconds to wait when there is nothing yet."""
-
-    after: Count = 0
-    limit: Annotated[int, Field(ge=1, le=200)] = 100
-    wait: Annotated[int, Field(ge=0, le=30)] = 0
-
-
-class MailboxPage(WireModel):
-    """Entries in order; `drained` when nothing waits behind them; `cursor` is the acknowledged point.
-
-    `lastMessageId` is the last message accepted from this device: one that it does not know shows that it works with an older copy of its state.
-    """
-
-    entries: list[Entry]
-    drained: bool
-    cursor: Cursor
-    mailbox_id: Id
-    last_message_id: Id | None
-
-
 class Acknowledge(WireModel):
-    """Everything up to here is safe with the device; the node forgets it."""
+    """The device has stored all entries up to here; the node deletes them."""
 
     seq: Count
-    head: Head
+    head: Sha256
 
 
 class Acknowledged(WireModel):
-    """The acknowledged point after it."""
+    """The acknowledged cursor."""
 
     cursor: Cursor
 
 
 class Park(WireModel):
-    """Set one entry aside that the device can do nothing with."""
+    """Discard one entry that the device cannot process."""
 
     seq: Seq
-    reason: Annotated[str, Field(max_length=64)]
+    #: For the client's own records; the node ignores it.
+    reason: Annotated[str, Field(max_length=64)] | None = None
+
+
+BytesEncoder = Callable[[bytes], object]
+WireEntry = dict[str, object]
+_REASONS = {loss: loss.name.lower() for loss in LossReason}
+_LANES = ("mail", "control")
+_NOBODY = NIL_ID.bytes
+
+
+def wire_entries(entries: Sequence[StoredEntry], octets: BytesEncoder, now: int) -> list[WireEntry]:
+    """Entries for the wire; adjacent losses with the same reason become one tombstone. `octets` encodes bytes.
+
+    An envelope that is expired at `now` (milliseconds since 1970) becomes a loss, even if the store returned it before.
+    """
+    found: list[WireEntry] = []
+    last: tuple[LossReason, WireEntry] | None = None
+    for entry in entries:
+        if entry.packed is not None and not is_expired(entry.packed, now):
+            found.append(_envelope(entry, entry.packed, octets))
+            last = None
+            continue
+        loss = entry.loss_reason or (LossReason.OPERATOR if entry.packed is None else LossReason.EXPIRED)
+        if last is not None and last[0] is loss:
+            _extend_tombstone(last[1], entry, octets)
+            continue
+        tombstone = {"reason": _REASONS[loss], "count": 1}
+        row: WireEntry = {"seq": entry.seq, "throughSeq": entry.seq, "head": octets(entry.head), "tombstone": tombstone}
+        found.append(row)
+        last = loss, row
+    return found
+
+
+def cursor_payload(cursor: StoredCursor, octets: BytesEncoder) -> dict[str, object]:
+    """The wire form of a cursor (`Cursor`)."""
+    return {"seq": cursor.seq, "head": octets(cursor.head)}
+
+
+def _extend_tombstone(row: WireEntry, entry: StoredEntry, octets: BytesEncoder) -> None:
+    tombstone = row["tombstone"]
+    assert isinstance(tombstone, dict)
+    row |= {"throughSeq": entry.seq, "head": octets(entry.head)}
+    tombstone["count"] += 1
+
+
+def _envelope(entry: StoredEntry, packed: bytes, octets: BytesEncoder) -> WireEntry:
+    sender, device, message, conversation, posted, expires, lane, kind = unpack_header(packed)
+    row: WireEntry = {
+        "seq": entry.seq,
+        "head": octets(entry.head),
+        "envelopeId": _format_uuid(f"{envelope_id(posted, entry.number):032x}"),
+        "messageId": _format_uuid(message.hex()),
+        "conversationId": None,
+        "lane": _LANES[lane],
+        "postedAt": _timestamp_text(posted),
+        "expiresAt": _timestamp_text(expires),
+    }
+    content = packed[HEADER_BYTES:]
+    if sender == _NOBODY:
+        row["notice"] = orjson.loads(content)
+        return row
+    row["conversationId"] = _uuid_text(conversation)
+    row["senderId"] = _uuid_text(sender)
+    row["senderDeviceId"] = device
+    row["kind"] = kind
+    row["content"] = octets(content)
+    return row
+
+
+@lru_cache(maxsize=65_536)
+def _uuid_text(raw: bytes) -> str:
+    """The text of a UUID; cached, because the same users and conversations recur."""
+    return _format_uuid(raw.hex())
+
+
+def _format_uuid(digits: str) -> str:
+    """The wire form of a UUID from its 32 hexadecimal digits; several times faster than uuid.UUID."""
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+@lru_cache(maxsize=4096)
+def _timestamp_text(milliseconds: int) -> str:
+    return to_rfc3339(from_milliseconds(milliseconds))

@@ -1,23 +1,19 @@
-"""Shapes of posting: what a client says, what it is told, and what became of it (docs/protocol.md, "Post")."""
+"""Posts and the status of their copies, for REST, sockets and the archive (docs/protocol.md, "Post")."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vyry.mail.draft import MONTH_SECONDS
-from vyry.mail.receipts import Receipt as AccountReceipt
-from vyry.mail.store import CopyStatus as Fate
-from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, RegistrationId, Timestamp, WireModel
+from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_COPIES, MAX_LIFE_SECONDS
+from vyry.mail import posting
+from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, RegistrationId, Timestamp, WireModel, to_rfc3339
 
 
-CONTENT_BYTES = 65_536
-COPIES = 1_000
-
-Content = Annotated[bytes, Base64Bytes(1, CONTENT_BYTES)]
+Content = Annotated[bytes, Base64Bytes(1, MAX_CONTENT_BYTES)]
 
 
 class PostDevice(WireModel):
-    """One copy: for this device, with its own content or the shared one."""
+    """A copy for one device, with its own content or the shared one."""
 
     device_id: DeviceNumber
     registration_id: RegistrationId
@@ -26,28 +22,29 @@ class PostDevice(WireModel):
 
 
 class PostRecipient(WireModel):
-    """One account, and exactly those of its devices that have keys."""
+    """One account, and exactly its devices with keys."""
 
     user_id: Id
-    epoch: Count
+    #: Not read: the node compares the devices with its own lists.
+    epoch: Count | None = None
     devices: Annotated[list[PostDevice], Field(max_length=127)]
 
 
 class Post(WireModel):
-    """A message from this device to devices. The same `messageId` with the same body is stored once, however often it is sent."""
+    """A message to devices. The same `messageId` with the same body is stored once, however often it is posted."""
 
     message_id: Id
     conversation_id: Id
     conversation_version: Count | None = None
     lane: Literal["mail", "control"] = "mail"
     urgent: bool = True
-    expires_in_seconds: Annotated[int, Field(ge=1, le=MONTH_SECONDS)] = MONTH_SECONDS
+    expires_in_seconds: Annotated[int, Field(ge=1, le=MAX_LIFE_SECONDS)] = MAX_LIFE_SECONDS
     content: Content | None = None
-    recipients: Annotated[list[PostRecipient], Field(min_length=1, max_length=COPIES)]
+    recipients: Annotated[list[PostRecipient], Field(min_length=1, max_length=MAX_COPIES)]
 
 
 class Skipped(WireModel):
-    """A copy that was not stored because the device's mailbox has no room."""
+    """A copy that was not stored because the device's mailbox is full."""
 
     user_id: Id
     device_id: DeviceNumber
@@ -55,7 +52,7 @@ class Skipped(WireModel):
 
 
 class Accepted(WireModel):
-    """The message is durable from here. `copies` counts the stored ones."""
+    """The message is durable. `copies` counts the stored copies."""
 
     message_id: Id
     accepted_at: Timestamp
@@ -65,7 +62,7 @@ class Accepted(WireModel):
 
 
 class CopyFate(WireModel):
-    """What became of the copy for a device of the account's own, and when."""
+    """Status of the copy for one of the account's own devices, and since when."""
 
     user_id: Id
     device_id: DeviceNumber
@@ -74,22 +71,22 @@ class CopyFate(WireModel):
 
 
 class Receipt(WireModel):
-    """What became of the copies for another account; `accepted` until it has written there itself or is a friend. `at` is the end of a minute."""
+    """Status of the copies for another account; `accepted` until that account has posted to the conversation or is a friend. `at` is rounded up to a minute."""
 
     user_id: Id
     state: Literal["accepted", "delivered", "expired", "dropped"]
     at: Timestamp
 
 
-class MessageFate(WireModel):
-    """What became of a message."""
-
-    copies: list[CopyFate | Receipt]
-
-
-def fate_shape(fate: Fate | AccountReceipt) -> CopyFate | Receipt:
-    """What the sender is told."""
-    if isinstance(fate, AccountReceipt):
-        return Receipt(user_id=fate.user_id, state=fate.state.value, at=fate.at)
-    address = fate.address
-    return CopyFate(user_id=address.user_id, device_id=address.device_id, state=fate.state.value, at=fate.since)
+def accepted_payload(accepted: posting.Accepted) -> dict[str, object]:
+    """The response to a post as `Accepted` describes it, over REST and on a socket; a dict, which is built faster than a shape."""
+    return {
+        "messageId": str(accepted.message_id),
+        "acceptedAt": to_rfc3339(accepted.accepted_at),
+        "copies": accepted.copies,
+        "isRepeat": accepted.is_repeat,
+        "skipped": [
+            {"userId": str(address.user_id), "deviceId": address.device_id, "reason": "MAILBOX_FULL"}
+            for address in accepted.skipped
+        ],
+    }

@@ -6,16 +6,22 @@ Shapes are pydantic models below `Wire`. In Python their fields are named snake_
 import re
 from binascii import Error as NotBase64
 from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
+
+from vyry.accounts.profile import USERNAME_RULE, read_username
+from vyry.errors import InvalidRequest
+from vyry.kernel.display_text import validate_line, validate_lines
 
 
 MAX_INTEGER = 2**53 - 1
@@ -115,12 +121,30 @@ Id = Annotated[UUID, CanonicalId()]
 Timestamp = Annotated[datetime, Rfc3339()]
 Count = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 DeviceNumber = Annotated[int, Field(ge=1, le=127)]
+PlatformName = Literal["ios", "android", "web", "desktop", "cli"]
+#: A one-time code as the person typed it.
+OneTimeCode = Annotated[str, Field(min_length=1, max_length=16, examples=["012345"])]
+#: A PIN as the person typed it; the domain judges its strength, because that depends on the phone number.
+Pin = Annotated[str, Field(min_length=1, max_length=128, examples=["739251"])]
+Sha256 = Annotated[bytes, Base64Bytes(32, 32)]
+PageLimit = Annotated[int, Field(ge=1, le=200)]
 RegistrationId = Annotated[int, Field(ge=1, le=16_380)]
 
 
 def to_base64(octets: bytes) -> str:
     """Standard base64 with padding, in one line."""
     return b2a_base64(octets, newline=False).decode("ascii")
+
+
+def encode_json(value: object) -> bytes:
+    """`value` as JSON on the wire; bytes in it become base64."""
+    return orjson.dumps(value, default=_encode_value)
+
+
+def _encode_value(value: object) -> str:
+    if isinstance(value, bytes):
+        return to_base64(value)
+    raise TypeError(type(value).__name__)
 
 
 def from_base64(text: object) -> bytes:
@@ -170,3 +194,53 @@ def to_rfc3339(moment: datetime) -> str:
 
 def _range(least: int, most: int) -> str:
     return str(least) if least == most else f"{least} to {most}"
+
+
+#: The columns count as Unicode does: what is made of several characters counts as several.
+_CODE_POINTS_PER_CHARACTER: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CleanText:
+    """Marks text that is kept as it is shown: trimmed, composed (NFC), without controls and what cannot be seen."""
+
+    clean: Callable[[str, int, int], str]
+    max_length: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._read, core_schema.str_schema(strict=True))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "minLength": int(self.clean is validate_line), "maxLength": self.max_length}
+
+    def _read(self, text: str) -> str:
+        return self.clean(text, self.max_length, _CODE_POINTS_PER_CHARACTER)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedUser:
+    """Marks a username in either case; a refusal says the rule in words."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._read, core_schema.str_schema(strict=True))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "minLength": 3, "maxLength": 30, "pattern": "^[A-Za-z0-9_.]+$"}
+
+    def _read(self, text: str) -> str:
+        try:
+            return read_username(text)
+        except InvalidRequest:
+            raise ValueError(USERNAME_RULE) from None
+
+
+Username = Annotated[str, NamedUser()]
+Name = Annotated[str, CleanText(validate_line, 100)]
+Bio = Annotated[str, CleanText(validate_lines, 500)]
+
+
+class PageQuery(WireModel):
+    """Which part of a list; the cursor is the `nextCursor` of the part before."""
+
+    limit: PageLimit = 50
+    cursor: Id | None = None

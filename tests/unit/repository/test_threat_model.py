@@ -4,12 +4,12 @@ import ast
 import re
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
+
 DOCUMENT = ROOT / "docs" / "threat-model.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
 #: One line of the list of tests of an entry.

@@ -105,8 +105,8 @@ def test_a_hop_that_cannot_be_read_is_one_line_in_the_log_for_each_proxy() -> No
             client_address(asking(proxy, [("X-Forwarded-For", "rubbish")]))
 
     assert [(line["event"], line["proxy"]) for line in lines] == [
-        ("forwarded address not read", "10.0.0.77"),
-        ("forwarded address not read", "10.0.0.78"),
+        ("forwarded_header_unreadable", "10.0.0.77"),
+        ("forwarded_header_unreadable", "10.0.0.78"),
     ]
     assert "rubbish" not in str(lines)
 

@@ -1,26 +1,26 @@
 """OpenAPI against the code: the same routes, valid by the standard, with examples that the shapes themselves accept."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 from openapi_spec_validator import validate as validate_openapi
 
-from web.app_keys import Route
-from web.errors import INTERNAL_ERROR, STATUS
+from tests.support.paths import ROOT
+from web.bodies import validate
 from web.json_schema import Schema
 from web.openapi import build_openapi, route_refusals
+from web.route import Route
 from web.routes import ROUTES
-from web.wire.strict import validate
+from web.wire.errors import INTERNAL_ERROR, STATUS
 
 
 DOCUMENT = build_openapi(ROUTES)
 #: Each row of a route table in docs/protocol.md begins like this.
 PROMISED_ROUTE = re.compile(r"^\| `(GET|HEAD|OPTIONS|POST|PUT|PATCH|DELETE) (/[^`?]*)", re.MULTILINE)
 PROMISED_CODE = re.compile(r"`([A-Z][A-Z_]+)`")
-PROTOCOL = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 
 
 def named(route: Route) -> str:

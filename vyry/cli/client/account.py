@@ -11,13 +11,13 @@ from typing import Any, Final
 import orjson
 from cyclopts import Parameter
 
-from vyry.cli.client.confirmation import YesFlag, can_retry, confirm, confirm_account_replacement
+from vyry.cli.client.confirmation import can_retry, confirm, confirm_account_replacement
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.exit_codes import CommandFailed, Exit, to_command_failure
 from vyry.cli.client.names import profile_name, resolve_account
 from vyry.cli.client.pin import pin_reader
 from vyry.cli.client.terminal_text import quote_name
-from vyry.cli.command_line import FilePath, FreeText
+from vyry.cli.command_line import FilePath, Flag, FreeText
 from vyry.cli.otp_file import read_latest_code
 from vyry.cli.prompts import read_line
 from vyry.client.api.client import Client
@@ -32,7 +32,7 @@ def register(
     *,
     codes: FilePath | None = None,
     pin_file: FilePath | None = None,
-    yes: YesFlag = False,
+    yes: Flag = False,
     context: CommandContext = DEFAULT_CONTEXT,
 ) -> None:
     """Sign up with a telephone number; the code that it is sent is asked for. All other devices of the account end.
@@ -154,7 +154,7 @@ def export(file: FilePath, /, *, context: CommandContext = DEFAULT_CONTEXT) -> N
     context.run(act)
 
 
-def logout(*, yes: YesFlag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
+def logout(*, yes: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """End this device: its tokens, keys and mailbox at the node are gone. What was said stays in the profile.
 
     Args:

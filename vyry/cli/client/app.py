@@ -5,11 +5,11 @@ from typing import Final
 
 from cyclopts import App
 
-from vyry.cli.client.examples import EXAMPLE_MESSAGE_ID, format_examples
-
 
 app = App(name="client", help="Chat from the terminal: end to end, with keys that stay in this profile.")
 
+#: The id of a message in the examples.
+EXAMPLE_MESSAGE_ID: Final = "0197f6a2-5b1c-7000-8000-3f6d2a9c1e55"
 _EXAMPLE_DIGITS: Final = "12345 67890 12345 67890 12345 67890 12345 67890 12345 67890 12345 67890"
 #: Each command: where it is, what the list of commands says of it, and the examples that end its help.
 COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
@@ -81,6 +81,13 @@ COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
     ("account:export", "Write everything that the node knows of the account into a file.", ("export account.json",)),
     ("account:logout", "End this device.", ("logout",)),
 )
+
+
+def format_examples(*lines: str) -> str:
+    """The examples at the end of a help page, one per line."""
+    return "\n\n".join(f"vyry client {line}" for line in lines)
+
+
 for _target, _help, _examples in COMMANDS:
     _module, _, _function = _target.partition(":")
     if _function == "app":

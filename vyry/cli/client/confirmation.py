@@ -1,9 +1,7 @@
 """What cannot be undone is asked about, or said with --yes; and what was mistyped is asked for again."""
 
 import sys
-from typing import Annotated, Final
-
-from cyclopts import Parameter
+from typing import Final
 
 from vyry.cli.client.context import CommandContext
 from vyry.cli.client.exit_codes import CommandFailed, Exit
@@ -14,8 +12,6 @@ from vyry.client.api.client import Client
 from vyry.client.errors import NotRegistered, Refused
 
 
-#: Do it without asking.
-YesFlag = Annotated[bool, Parameter(negative=())]
 _WRONG_TEXTS: Final = {"INVALID_OTP": "That code is wrong", "INVALID_PIN": "That PIN is wrong"}
 
 

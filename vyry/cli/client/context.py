@@ -17,7 +17,7 @@ from cyclopts import Parameter, validators
 from vyry.cli.client.execution import command_timeouts, run_following
 from vyry.cli.client.exit_codes import FAILURES, CommandFailed, Exit, to_command_failure
 from vyry.cli.client.terminal_text import escape_json, indent_continuation
-from vyry.cli.command_line import FilePath
+from vyry.cli.command_line import FilePath, Flag
 from vyry.cli.errors import CommandError
 from vyry.cli.prompts import read_first_line, read_line, run_until_signal
 from vyry.cli.stdio import is_interactive, is_stdout_utf8
@@ -53,8 +53,8 @@ class CommandContext:
 
     profile: str = "default"
     url: str | None = None
-    clear: Annotated[bool, Parameter(negative=())] = False
-    json: Annotated[bool, Parameter(negative=())] = False
+    clear: Flag = False
+    json: Flag = False
     passphrase_file: FilePath | None = None
     timeout: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 30.0
 

@@ -12,12 +12,9 @@ from vyry.cli.client.event_texts import event_line
 from vyry.cli.client.execution import flush_outbox
 from vyry.cli.client.names import HISTORY_SEARCH_LIMIT, DisplayNames, resolve_conversation
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
-from vyry.cli.command_line import FreeText
+from vyry.cli.command_line import Flag, FreeText
 from vyry.client.api.client import Client
 from vyry.client.store.events import Message, Presence, Typing
-
-
-Flag = Annotated[bool, Parameter(negative=())]
 
 
 def receive(*, follow: Flag = False, live: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:

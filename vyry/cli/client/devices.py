@@ -2,11 +2,11 @@
 
 from cyclopts import App
 
-from vyry.cli.client.confirmation import YesFlag, confirm
+from vyry.cli.client.app import format_examples
+from vyry.cli.client.confirmation import confirm
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
-from vyry.cli.client.examples import format_examples
 from vyry.cli.client.terminal_text import quote_name, sanitize_fields
-from vyry.cli.command_line import FreeText
+from vyry.cli.command_line import Flag, FreeText
 from vyry.client.api.client import Client
 
 
@@ -53,7 +53,7 @@ def rename(device_id: int, name: FreeText, /, *, context: CommandContext = DEFAU
 
 
 @app.command
-def remove(device_id: int, /, *, yes: YesFlag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
+def remove(device_id: int, /, *, yes: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """End a device within a second: it gets no mail any more.
 
     Args:

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from cyclopts import App, Parameter
 
+from vyry.cli.client.app import EXAMPLE_MESSAGE_ID, format_examples
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.decision_texts import wait_until_sent
-from vyry.cli.client.examples import EXAMPLE_MESSAGE_ID, format_examples
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.names import HISTORY_SEARCH_LIMIT, resolve_conversation
 from vyry.cli.command_line import FilePath, FreeText
@@ -134,7 +134,7 @@ def progress_display(context: CommandContext, name: str) -> Iterator[files.Progr
     if context.json or not sys.stderr.isatty():
         yield None
         return
-    with import_module("vyry.cli.client.progress").shown(name) as progress:
+    with import_module("vyry.cli.client.progress").progress_bar(name) as progress:
         yield progress
 
 

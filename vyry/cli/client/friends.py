@@ -6,8 +6,8 @@ from uuid import UUID
 
 from cyclopts import App
 
+from vyry.cli.client.app import format_examples
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
-from vyry.cli.client.examples import format_examples
 from vyry.cli.client.names import DisplayNames, profile_name, resolve_account
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
 from vyry.client.api.client import Client

@@ -6,15 +6,15 @@ from uuid import UUID
 
 from cyclopts import App, Parameter, validators
 
-from vyry.cli.client.confirmation import YesFlag, confirm
+from vyry.cli.client.app import format_examples
+from vyry.cli.client.confirmation import confirm
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
-from vyry.cli.client.examples import format_examples
 from vyry.cli.client.execution import flush_outbox
 from vyry.cli.client.names import DisplayNames, resolve_account, resolve_group
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
-from vyry.cli.command_line import FreeText
+from vyry.cli.command_line import Flag, FreeText
 from vyry.client.api.client import Client
-from vyry.client.api.link_codes import check_no_link_code
+from vyry.client.api.linking import check_no_link_code
 from vyry.client.store.pending_groups import checked_title
 
 
@@ -119,7 +119,7 @@ def remove(group: FreeText, who: str, /, *, context: CommandContext = DEFAULT_CO
 
 
 @app.command
-def leave(group: FreeText, /, *, yes: YesFlag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
+def leave(group: FreeText, /, *, yes: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """Go. What was said stays in the profile; the last admin hands over first (`groups role`).
 
     Args:

@@ -5,12 +5,12 @@ from typing import Final
 
 import segno
 
-from vyry.cli.client.confirmation import YesFlag, can_retry, confirm_account_replacement
+from vyry.cli.client.confirmation import can_retry, confirm_account_replacement
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.pin import pin_reader, read_pin_file
 from vyry.cli.client.terminal_text import MAX_NAME, indent_continuation, quote_name, sanitize_line
-from vyry.cli.command_line import FilePath, FreeText
+from vyry.cli.command_line import FilePath, Flag, FreeText
 from vyry.cli.prompts import read_line
 from vyry.cli.stdio import is_interactive
 from vyry.client.api.client import Client
@@ -23,7 +23,7 @@ from vyry.signal_protocol.refusals import Malformed
 MAX_ATTEMPTS: Final = 3
 
 
-def link(*, name: FreeText = "vyry", yes: YesFlag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
+def link(*, name: FreeText = "vyry", yes: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """Make this profile another device of an account: show its QR to a device that the account has, and type the six digits shown here there.
 
     Args:

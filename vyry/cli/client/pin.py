@@ -7,9 +7,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from vyry.cli.client.app import format_examples
 from vyry.cli.client.confirmation import can_retry
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
-from vyry.cli.client.examples import format_examples
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.terminal_text import sanitize_line
 from vyry.cli.command_line import FilePath
@@ -19,7 +19,7 @@ from vyry.client.errors import Refused
 from vyry.client.transport.rest import Body
 
 
-Flag = Annotated[bool | None, Parameter(negative="--no-lock")]
+LockFlag = Annotated[bool | None, Parameter(negative="--no-lock")]
 
 app = App(
     name="pin",
@@ -49,7 +49,7 @@ def set_pin(
     *,
     pin_file: FilePath | None = None,
     current_file: FilePath | None = None,
-    lock: Flag = None,
+    lock: LockFlag = None,
     context: CommandContext = DEFAULT_CONTEXT,
 ) -> None:
     """Set a PIN, or another one: 6 to 128 characters.

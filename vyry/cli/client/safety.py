@@ -1,17 +1,11 @@
 """`vyry client safety`: whether the other side is who it says."""
 
-from typing import Annotated
-
-from cyclopts import Parameter
-
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.names import resolve_account
 from vyry.cli.client.safety_numbers import SafetyComparison
+from vyry.cli.command_line import Flag
 from vyry.client.api.client import Client
-
-
-Flag = Annotated[bool, Parameter(negative=())]
 
 
 def safety(

@@ -1,17 +1,12 @@
 """`vyry client whois`: which account a name means in this profile."""
 
-from typing import Annotated
 from uuid import UUID
-
-from cyclopts import Parameter
 
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.names import is_user_id, resolve_account
+from vyry.cli.command_line import Flag
 from vyry.client.api.client import Client
-
-
-Flag = Annotated[bool, Parameter(negative=())]
 
 
 def whois(

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -15,9 +14,8 @@ import aiohttp
 from vyry.client.api.account import Account, Devices
 from vyry.client.api.conversations import Conversations
 from vyry.client.api.files import Files
-from vyry.client.api.groups import Groups
+from vyry.client.api.groups import Groups, Invitations
 from vyry.client.api.handler_loop import DeadLetters, HandlerLoop, StopSignal
-from vyry.client.api.invitations import Invitations
 from vyry.client.api.linking import Links, complete_link
 from vyry.client.api.messages import Messages
 from vyry.client.api.people import Friends, People
@@ -29,26 +27,27 @@ from vyry.client.crypto.identity_decisions import IdentityDecisions
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.sealed_profiles import Profiles
 from vyry.client.errors import Unreachable
+from vyry.client.store import kinds
 from vyry.client.store.events import Event, IdentityChanged, Target
 from vyry.client.store.journal import Journal
 from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage
-from vyry.client.store.outgoing import new_id
+from vyry.client.store.outgoing import UnsentMessages
 from vyry.client.store.profile import Profile, is_other_machine, record_machine
 from vyry.client.store.remembered_names import RememberedNames
 from vyry.client.store.store import Store
-from vyry.client.store.unsent_messages import UnsentMessages
-from vyry.client.sync.changed_key_policy import ChangedKeyPolicy, OnChangedKey
 from vyry.client.sync.group_info import GroupInfo
 from vyry.client.sync.inbox import Inbox
 from vyry.client.sync.key_maintenance import KeyMaintenance
 from vyry.client.sync.outbox import Outbox
-from vyry.client.sync.pending_decisions import KeyReminders
+from vyry.client.sync.pending_decisions import ChangedKeyPolicy, KeyReminders, OnChangedKey
 from vyry.client.sync.prefetch import Prefetcher
 from vyry.client.transport.connection import Connection, MailboxHandlers
 from vyry.client.transport.live_signals import LiveSignals, PresenceSubscriptions
 from vyry.client.transport.rest import RestClient, rate_limit_as_unreachable
 from vyry.client.transport.validation import read_device_id, read_uuid
 from vyry.client.transport.waits import DEFAULT_WAITS, ProgressTimer, Waits
+from vyry.kernel.ids import new_id
+from vyry.kernel.time import now_milliseconds
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.provisioning import Provisioning
 
@@ -83,10 +82,10 @@ class Client:
         self._journal = Journal(store)
         self._reminders = KeyReminders(store)
         self._policy = ChangedKeyPolicy(store, rest, self._inbox, on_changed_key)
-        self._outbox = Outbox(store, rest, _now, self._policy)
-        self._upkeep = KeyMaintenance(store, rest, _now)
+        self._outbox = Outbox(store, rest, now_milliseconds, self._policy)
+        self._upkeep = KeyMaintenance(store, rest, now_milliseconds)
         self._lock, self._event_ready = asyncio.Lock(), asyncio.Event()
-        self._live = LiveSignals(self._event_ready, _now)
+        self._live = LiveSignals(self._event_ready, now_milliseconds)
         self._connection = Connection(
             rest,
             MailboxHandlers(
@@ -101,8 +100,8 @@ class Client:
         #: What to say, in rooms of their own.
         self.messages: Final = Messages(self, self._mark_read, self._live)
         self.unsent_messages: Final = UnsentMessages(store)
-        self.files: Final = Files(store, rest, self.messages, _now, self.unsent_messages)
-        self._group_info = GroupInfo(store, rest, _now)
+        self.files: Final = Files(store, rest, self.messages, now_milliseconds, self.unsent_messages)
+        self._group_info = GroupInfo(store, rest, now_milliseconds)
         self.conversations: Final = Conversations(store, rest, self._group_info, self._wait_until_drained)
         self.groups: Final = Groups(store, rest, self._group_info, self._send_requested.set)
         self.invitations: Final = Invitations(rest, self._group_info.directory)
@@ -115,7 +114,7 @@ class Client:
         self.links: Final = Links(store, rest, self._complete_link, self._outbox.pin_transfer)
         self.presence: Final = PresenceSubscriptions(self._live)
         self.safety: Final = Safety(store, rest, self._accept_identity, on_verified=self._on_verified)
-        self.dead_letters: Final = DeadLetters(store, _now, self._event_ready.set)
+        self.dead_letters: Final = DeadLetters(store, now_milliseconds, self._event_ready.set)
         self.stop: Final = StopSignal(self._event_ready)
         self.run: Final = HandlerLoop(self.events, self.dead_letters, self.stop)
 
@@ -185,7 +184,7 @@ class Client:
 
     async def send(self, conversation_id: UUID, kind: str, fields: dict[str, Any], id: UUID | None = None) -> UUID:
         """Send a content of any kind (docs/signal-protocol.md, section 9); under an id that was sent before, nothing. Raises TooLarge, BadContent."""
-        content = Content(kind, id or new_id(_now()), _now(), conversation_id, fields)
+        content = Content(kind, id or new_id(now_milliseconds()), now_milliseconds(), conversation_id, fields)
         async with self._lock:
             await asyncio.to_thread(self._outbox.queue_content, content, self._inbox.processor)
         self._send_requested.set()
@@ -234,7 +233,7 @@ class Client:
         self._send_requested.set()
 
     async def _complete_link(self, provisioning: Provisioning, link_token: str) -> UUID:
-        await complete_link(self._store, self._rest, (provisioning, link_token), _now())
+        await complete_link(self._store, self._rest, (provisioning, link_token), now_milliseconds())
         await self._upkeep.load_mailbox_start()
         self._start_syncing()
         return self.user_id
@@ -301,7 +300,7 @@ class Client:
             if await self._policy.accept_changed():
                 self._outbox.release_held()
             await self._outbox.post_all()
-            if self._store.get("refill") is not None:
+            if self._store.get(kinds.REFILL) is not None:
                 await self._upkeep.refill_and_rotate()
 
     async def _maintenance_loop(self) -> None:
@@ -317,14 +316,14 @@ class Client:
     async def _process_entries(self, entries: Sequence[Entry]) -> ProcessedPage:
         async with self._lock:
             await Prefetcher(self._store, self._outbox.directory).prefetch(entries)
-            taken = await asyncio.to_thread(self._inbox.process, entries, _now())
+            taken = await asyncio.to_thread(self._inbox.process, entries, now_milliseconds())
         self._event_ready.set()
         self._send_requested.set()
         return taken
 
     async def _on_welcome(self, last_message_id: UUID | None) -> None:
         async with self._lock:
-            await asyncio.to_thread(self._inbox.on_welcome, last_message_id, _now())
+            await asyncio.to_thread(self._inbox.on_welcome, last_message_id, now_milliseconds())
         self._event_ready.set()
 
     async def _on_drained(self) -> None:
@@ -340,13 +339,13 @@ class Client:
 
     async def _accept_identity(self, user_id: UUID, identity_key: bytes) -> None:
         async with self._lock:
-            await asyncio.to_thread(self._inbox.accept_identity, user_id, identity_key, _now())
+            await asyncio.to_thread(self._inbox.accept_identity, user_id, identity_key, now_milliseconds())
             self._outbox.release_held()
         self._event_ready.set()
         self._send_requested.set()
 
     def _on_verified(self, user_id: UUID) -> None:
-        IdentityDecisions(self._store).record_local(user_id, _now())
+        IdentityDecisions(self._store).record_local(user_id, now_milliseconds())
         self._send_requested.set()
 
     async def _apply_remote_decisions(self) -> None:
@@ -386,8 +385,3 @@ def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     for each in group.exceptions:
         found += _flatten(each) if isinstance(each, BaseExceptionGroup) else [each]
     return found
-
-
-def _now() -> int:
-    """Ms since 1970."""
-    return time.time_ns() // 1_000_000

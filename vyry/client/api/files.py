@@ -15,24 +15,23 @@ from vyry.client.api.messages import Messages
 from vyry.client.crypto.content_parser import read_attachment, read_media_type
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.errors import Unreachable
+from vyry.client.store import kinds
 from vyry.client.store.downloads import append, choose_path, decrypt_to, open_part, truncate
 from vyry.client.store.events import Attachment, Target
 from vyry.client.store.journal import Journal
-from vyry.client.store.outgoing import new_id
+from vyry.client.store.outgoing import UnsentMessages
 from vyry.client.store.packing import pack
 from vyry.client.store.store import DAY_MS, Store
-from vyry.client.store.unsent_messages import UnsentMessages
 from vyry.client.store.uploads import KEEP_DAYS, PendingUpload, UploadStore, translated_disk_errors
 from vyry.client.transport.attachment_transfer import AttachmentTransfer, Backoff
 from vyry.client.transport.rest import RestClient
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.attachments import sealed_size
 from vyry.signal_protocol.refusals import AttachmentBroken, AttachmentTruncated, UnknownVersion
 
 
 ProgressCallback = Callable[[int, int], None]
 _ANYTHING: Final = "application/octet-stream"
-#: By the words and the file: the id under which they were said last.
-_SAID: Final = "file said"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ class Files:
 
     def _find_unsent(self, words: bytes) -> UUID | None:
         """The id of these words with this file, if they waited to be sent as the profile was opened."""
-        kept = self._store.get(_SAID, words.hex())
+        kept = self._store.get(kinds.FILE_CONTENT_ID, words.hex())
         said = UUID(bytes=kept) if kept is not None else None
         return said if said in self._unsent_messages.ids else None
 
@@ -148,7 +147,9 @@ class Files:
         waiting = replace(waiting, said=(words, content_id))
         with self._store.transaction():
             self._uploads.save(waiting)
-            self._store.put(_SAID, words.hex(), content_id.bytes, until=self._now() + KEEP_DAYS * DAY_MS)
+            self._store.put(
+                kinds.FILE_CONTENT_ID, words.hex(), content_id.bytes, until=self._now() + KEEP_DAYS * DAY_MS
+            )
         return waiting, content_id
 
     async def _prepare_upload(

@@ -6,17 +6,24 @@ from typing import Any, Final, Literal
 from urllib.parse import quote
 from uuid import UUID
 
-from vyry.client.api.link_codes import check_no_link_code
-from vyry.client.crypto.conversation_members import ExpectedMembers
+from vyry.client.api.linking import check_no_link_code
+from vyry.client.crypto.conversation_members import ExpectedMembers, MemberDirectory
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.errors import Refused
-from vyry.client.store.group_tasks import GroupTask, GroupTasks
-from vyry.client.store.mailbox_chain import encode_base64
-from vyry.client.store.pending_groups import PendingGroup, PendingGroups, checked_title, group_request_key
+from vyry.client.store import kinds
+from vyry.client.store.pending_groups import (
+    GroupTask,
+    GroupTasks,
+    PendingGroup,
+    PendingGroups,
+    checked_title,
+    group_request_key,
+)
 from vyry.client.store.store import Store
 from vyry.client.sync.group_info import GroupInfo
 from vyry.client.transport.rest import Body, RestClient
 from vyry.client.transport.validation import read_uuid
+from vyry.kernel.base64_text import encode_base64
 
 
 class Groups:
@@ -89,7 +96,7 @@ class Groups:
             )
             with self._store.transaction():
                 self._info.keys.delete(conversation_id)
-                self._store.put("conversation", str(conversation_id), None)
+                self._store.put(kinds.MEMBERS, str(conversation_id), None)
 
     async def set_role(self, conversation_id: UUID, user_id: UUID, role: Literal["admin", "member"]) -> None:
         """Make somebody an admin, or one of the others. Admins do."""
@@ -148,3 +155,24 @@ class Groups:
             if said.get("sealedInfo") == encode_base64(begun.sealed):
                 return said
         return None
+
+
+class Invitations:
+    """What waits for one's word."""
+
+    def __init__(self, rest: RestClient, circles: MemberDirectory) -> None:
+        self._rest = rest
+        self._directory = circles
+
+    async def list(self) -> list[Body]:
+        """The groups into which one is invited: `conversationId`, `userId` of who invites, `username`, `displayName`, `invitedAt`."""
+        return await self._rest.list_all("/conversations/invitations", "invitations")
+
+    async def accept(self, conversation_id: UUID) -> None:
+        """Come in. The title is told by the device that sealed it, once that is there."""
+        said = await self._rest.call("POST", f"/conversations/invitations/{conversation_id}/accept")
+        self._directory.record(said, conversation_id)
+
+    async def decline(self, conversation_id: UUID) -> None:
+        """Say no; nobody is told."""
+        await self._rest.call("DELETE", f"/conversations/invitations/{conversation_id}")

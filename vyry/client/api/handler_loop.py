@@ -19,6 +19,7 @@ from vyry.client.errors import (
     StoreLocked,
     Unreachable,
 )
+from vyry.client.store import kinds
 from vyry.client.store.events import Event
 from vyry.client.store.journal import DeadLetterEvents, Journal
 from vyry.client.store.packing import pack, unpack
@@ -30,9 +31,6 @@ from vyry.kernel.backoff import jittered
 MAX_TRIES: Final = 5
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 60.0
-_KIND: Final = "dead letter"
-#: How often the handler has raised at an event, by its number.
-_RAISED: Final = "handler raised"
 #: So long what is known of an event that was put aside is kept.
 _DAYS: Final = 365
 #: After these nothing more can be done with this profile by trying again.
@@ -91,25 +89,27 @@ class DeadLetters:
     def record_failure(self, number: int, error: str, tries: int) -> int:
         """The handler raised; answers how often by now, over restarts. After so many `tries` the event is put aside."""
         with self._store.transaction():
-            count = int(self._store.get(_RAISED, str(number)) or 0) + 1
+            count = int(self._store.get(kinds.HANDLER_FAILURES, str(number)) or 0) + 1
             is_over = count >= tries
-            self._store.put(_RAISED, str(number), None if is_over else str(count).encode(), until=self._until())
+            self._store.put(
+                kinds.HANDLER_FAILURES, str(number), None if is_over else str(count).encode(), until=self._until()
+            )
             if is_over:
                 self._events.set_dead(number, is_dead=True)
-                self._store.put(_KIND, str(number), pack((error, count, self._now())), until=self._until())
+                self._store.put(kinds.DEAD_LETTER, str(number), pack((error, count, self._now())), until=self._until())
         return count
 
     def record_success(self, number: int) -> None:
         """The handler came to its end."""
-        if self._store.get(_RAISED, str(number)) is not None:
-            self._store.put(_RAISED, str(number), None)
+        if self._store.get(kinds.HANDLER_FAILURES, str(number)) is not None:
+            self._store.put(kinds.HANDLER_FAILURES, str(number), None)
 
     def _load_failure(self, number: int) -> tuple[str, int, int]:
-        kept = self._store.get(_KIND, str(number))
+        kept = self._store.get(kinds.DEAD_LETTER, str(number))
         return unpack(tuple[str, int, int], kept) if kept else ("", 0, 0)
 
     def _delete(self, number: int) -> None:
-        for kind in (_KIND, _RAISED):
+        for kind in (kinds.DEAD_LETTER, kinds.HANDLER_FAILURES):
             self._store.put(kind, str(number), None)
 
     def _until(self) -> int:

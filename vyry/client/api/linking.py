@@ -1,6 +1,7 @@
 """Linking (docs/signal-protocol.md, "Linking"): a new device shows a QR, one that the account has approves it, and two people, or one with two screens, compare six digits."""
 
 import hmac
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,11 +14,12 @@ from vyry.client.crypto.pin_registry import PinRegistry
 from vyry.client.crypto.pin_transfer import PinTransfer
 from vyry.client.crypto.prekey_publisher import PrekeyPublisher
 from vyry.client.crypto.sealed_profiles import Profiles
-from vyry.client.errors import CodeNotShown, LinkEnded, Refused
-from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
+from vyry.client.errors import CodeNotShown, LinkCode, LinkEnded, Refused
+from vyry.client.store.mailbox_chain import decode_bytes
 from vyry.client.store.store import Store
 from vyry.client.transport.rest import RestClient
 from vyry.client.transport.validation import read_device_id, read_text, read_uuid
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.linking import LinkOffer, LinkSecrets
 from vyry.signal_protocol.primitives import KEY_BYTES, Address, DhPair
 from vyry.signal_protocol.provisioning import Provisioning
@@ -201,3 +203,13 @@ class ScannedLink:
     async def reject(self) -> None:
         """Let it in no more. Raises Refused, Unreachable."""
         await self._links.reject(self)
+
+
+#: The whole code, or what is left of it when only the part behind the last slash was taken.
+_LINK_CODE: Final = re.compile(r"(?:^|[/:])link\?", re.IGNORECASE)
+
+
+def check_no_link_code(text: str) -> None:
+    """Call it before a text of a person goes to the node as a name or token: a link code holds a secret that the node must not see. Raises LinkCode."""
+    if _LINK_CODE.search(text.strip()):
+        raise LinkCode

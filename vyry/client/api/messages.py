@@ -9,7 +9,7 @@ from vyry.client.errors import TextTooLong
 from vyry.client.store.events import Attachment, Target
 from vyry.client.transport.live_signals import LiveSignals
 from vyry.kernel.display_text import display_length
-from vyry.signal_protocol.padding import MAX_PADDED
+from vyry.signal_protocol.frame import MAX_PADDED
 from vyry.signal_protocol.refusals import TooLarge
 
 
@@ -70,7 +70,7 @@ class Messages:
         return await self._sender.send(conversation_id, "location", {"latitude": latitude, "longitude": longitude}, id)
 
     async def timer(self, conversation_id: UUID, seconds: int, *, id: UUID | None = None) -> UUID:
-        """From now on what is said disappears so long after it was read; 0: it stays."""
+        """Set the timer of the conversation: texts that the account sends there from now on carry it and disappear that many seconds after they were read; 0 turns it off. Either side sets it for its own and the other's."""
         return await self._sender.send(conversation_id, "timer", {"seconds": seconds}, id)
 
     async def read(self, conversation_id: UUID, targets: Sequence[Target]) -> None:

@@ -5,7 +5,7 @@ from typing import Final, Literal
 from urllib.parse import quote
 from uuid import UUID
 
-from vyry.client.api.link_codes import check_no_link_code
+from vyry.client.api.linking import check_no_link_code
 from vyry.client.crypto.sealed_profiles import Profiles
 from vyry.client.errors import NobodyFound
 from vyry.client.store.remembered_names import RememberedNames, canonical_name, read_number

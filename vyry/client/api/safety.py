@@ -9,6 +9,7 @@ from uuid import UUID
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.peers import Peers, clear_changed_key, is_verified, mark_verified, record_changed_key
 from vyry.client.errors import NotCompared
+from vyry.client.store import kinds
 from vyry.client.store.mailbox_chain import decode_bytes
 from vyry.client.store.store import Store
 from vyry.client.transport.rest import RestClient
@@ -16,8 +17,6 @@ from vyry.signal_protocol.safety import fingerprint, safety_number
 
 
 Accept = Callable[[UUID, bytes], Awaitable[None]]
-#: By account: the key whose number was shown here last and that is not held.
-_SHOWN = "key shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Safety:
                 clear_changed_key(self._store, user_id)
             elif held is not None:
                 record_changed_key(self._store, user_id, told)
-            self._store.put(_SHOWN, str(user_id), None if told == held else told)
+            self._store.put(kinds.SHOWN_KEY, str(user_id), None if told == held else told)
         new = None if told == held else await self._safety_number(user_id, told)
         return SafetyNumbers(None if held is None else await self._safety_number(user_id, held), new)
 
@@ -68,7 +67,7 @@ class Safety:
         Before first contact the key whose number was shown is held from now on. Raises NotCompared when the digits are of no such key, or nothing was shown.
         """
         held = self._peers.identity_key(user_id)
-        key = held or self._store.get(_SHOWN, str(user_id))
+        key = held or self._store.get(kinds.SHOWN_KEY, str(user_id))
         if key is None or not await self._matches_digits(user_id, key, digits):
             raise NotCompared(
                 "These are not the digits of the key that is held: show the number again, and compare it with the other side."
@@ -81,7 +80,7 @@ class Safety:
             if self._on_verified is not None:
                 self._on_verified(user_id)
             if held is None:
-                self._store.put(_SHOWN, str(user_id), None)
+                self._store.put(kinds.SHOWN_KEY, str(user_id), None)
 
     def is_verified(self, user_id: UUID) -> bool:
         """Whether the number of the held key was compared."""
@@ -95,14 +94,14 @@ class Safety:
         told = await self._fetch_identity_key(user_id)
         if told == self._peers.identity_key(user_id):
             return
-        shown = self._store.get(_SHOWN, str(user_id))
+        shown = self._store.get(kinds.SHOWN_KEY, str(user_id))
         is_shown = shown is not None and hmac.compare_digest(shown, told)
         if not (await self._matches_digits(user_id, told, digits) if digits is not None else is_shown):
             raise NotCompared(
                 "The node tells a key whose number was not shown: show the number of the new key, and compare it with the other side."
             )
         await self._accept(user_id, told)
-        self._store.put(_SHOWN, str(user_id), None)
+        self._store.put(kinds.SHOWN_KEY, str(user_id), None)
 
     async def _matches_digits(self, user_id: UUID, key: bytes, digits: str | None) -> bool:
         if digits is None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-from uuid import UUID
 
 from vyry.client.store.events import (
     Attachment,
@@ -20,7 +19,7 @@ from vyry.client.store.events import (
 )
 from vyry.client.store.mailbox_chain import decode_bytes
 from vyry.client.store.packing import pack
-from vyry.signal_protocol.contents import Content
+from vyry.signal_protocol.contents import Content, read_id
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import BadContent
 
@@ -90,17 +89,6 @@ def read_target(value: object) -> Target:
     if not isinstance(value, dict):
         raise BadContent
     return Target(read_id(value.get("id")), read_id(value.get("senderId")))
-
-
-def read_id(value: object) -> UUID:
-    """An id in its one text form. Raises BadContent."""
-    try:
-        found = UUID(value) if isinstance(value, str) else None
-    except ValueError:
-        raise BadContent from None
-    if found is None or str(found) != value:
-        raise BadContent
-    return found
 
 
 def read_bytes(fields: Fields, name: str, size: int) -> bytes:

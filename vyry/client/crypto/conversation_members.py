@@ -8,6 +8,7 @@ from uuid import UUID
 from vyry.client.crypto.device_lists import DeviceList, DeviceLists, invalidate_device_list
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.peers import Peers, is_verified
+from vyry.client.store import kinds
 from vyry.client.store.conversation_pins import ConversationPin, ConversationPins
 from vyry.client.store.events import ConversationForged as ForgedEvent
 from vyry.client.store.events import MemberAdded
@@ -20,9 +21,6 @@ from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import ConversationForged
 
 
-_CIRCLE: Final = "conversation"
-#: By conversation: its id, while the node tells of it what cannot be.
-_FORGED: Final = "conversation forged"
 _KINDS: Final = {"group": True, "direct": False}
 
 
@@ -66,7 +64,7 @@ class MemberDirectory:
         """The conversation. That of the account with itself, under its own id, is not asked for. Raises ConversationForged, Refused, Unreachable."""
         if conversation_id == (me := LocalDevice.load(self._store).user_id):
             return ConversationMembers(is_group=False, version=1, members=(me,))
-        kept = self._store.get(_CIRCLE, str(conversation_id))
+        kept = self._store.get(kinds.MEMBERS, str(conversation_id))
         return unpack_cached(ConversationMembers, kept) if kept is not None else await self.refresh(conversation_id)
 
     async def refresh(self, conversation_id: UUID) -> ConversationMembers:
@@ -89,7 +87,7 @@ class MemberDirectory:
             circle = ConversationMembers(_KINDS[said["kind"]], read_int(said["version"]), members)
         with self._store.transaction():
             forged = self._is_forged(conversation_id, circle, expected)
-            self._store.put(_CIRCLE, str(conversation_id), None if forged else pack(circle))
+            self._store.put(kinds.MEMBERS, str(conversation_id), None if forged else pack(circle))
         if forged:
             raise ConversationForged
         return circle
@@ -103,13 +101,13 @@ class MemberDirectory:
             if pin is not None
             else None
         )
-        if lie is not None or self._store.get(_FORGED, str(conversation_id)) is not None:
+        if lie is not None or self._store.get(kinds.FORGED_CONVERSATION, str(conversation_id)) is not None:
             with self._store.transaction():
                 self._record_contradiction(conversation_id, lie)
 
     def known_members(self, conversation_id: UUID, me: UUID) -> list[str]:
         """Everybody else there, as far as it is known without asking."""
-        kept = self._store.get(_CIRCLE, str(conversation_id))
+        kept = self._store.get(kinds.MEMBERS, str(conversation_id))
         return [str(each) for each in unpack_cached(ConversationMembers, kept).members if each != me] if kept else []
 
     async def device_list(self, user_id: UUID) -> DeviceList:
@@ -124,7 +122,7 @@ class MemberDirectory:
                     invalidate_device_list(self._store, read_uuid(each["userId"]))
             for each in stale.get("extra", ()):
                 self._peers.expire_sessions(Address(read_uuid(each["userId"]), read_device_id(each["deviceId"])), now)
-            self._store.put(_CIRCLE, str(conversation_id), None)
+            self._store.put(kinds.MEMBERS, str(conversation_id), None)
 
     def _is_forged(self, conversation_id: UUID, circle: ConversationMembers, expected: ExpectedMembers) -> bool:
         """Whether the node tells something that cannot be; else the pin follows."""
@@ -156,10 +154,10 @@ class MemberDirectory:
     def _record_contradiction(self, conversation_id: UUID, lie: ForgedEvent | None) -> None:
         name = str(conversation_id)
         if lie is not None:
-            self._store.put(_FORGED, name, conversation_id.bytes)
+            self._store.put(kinds.FORGED_CONVERSATION, name, conversation_id.bytes)
             self._add_event(lie)
-        elif self._store.get(_FORGED, name) is not None:
-            self._store.put(_FORGED, name, None)
+        elif self._store.get(kinds.FORGED_CONVERSATION, name) is not None:
+            self._store.put(kinds.FORGED_CONVERSATION, name, None)
 
     def _without_self(self, members: Collection[UUID]) -> list[UUID]:
         me = LocalDevice.load(self._store).user_id
@@ -193,4 +191,4 @@ def add_member_event(store: Store, conversation_id: UUID, user_id: UUID) -> None
 
 def forged_conversations(store: Store) -> list[UUID]:
     """Conversations of which the node tells what cannot be, as of the last look."""
-    return sorted(UUID(bytes=kept) for kept in store.all(_FORGED))
+    return sorted(UUID(bytes=kept) for kept in store.all(kinds.FORGED_CONVERSATION))

@@ -7,6 +7,7 @@ from uuid import UUID
 from vyry.client.crypto.content_parser import read_bytes
 from vyry.client.crypto.device_lists import DeviceListHistory, KnownDevices, invalidate_device_list
 from vyry.client.crypto.unsealing import IncomingEnvelope, OpenedContent
+from vyry.client.store import kinds
 from vyry.client.store.events import DeviceListDiffers
 from vyry.client.store.journal import Journal
 from vyry.client.store.packing import pack, unpack
@@ -20,7 +21,6 @@ from vyry.signal_protocol.sessions import PeerDevice
 MIN_DIFFERENCE_MS: Final = 60_000
 #: Ms for which contents may name a list from before the newest one: the node refuses what is posted under an old list, so that only what waited in the mailbox does.
 LATE_LIST_MS: Final = 3_600_000
-_KIND: Final = "list differs"
 _FINGERPRINT_BYTES: Final = 32
 
 
@@ -58,18 +58,20 @@ class DeviceListCheck:
 
     def needs_refresh(self, user_id: UUID) -> bool:
         """Whether contents named another list: then it is asked for again."""
-        return self._store.get(_KIND, str(user_id)) is not None and self._known.current(user_id) is None
+        return self._store.get(kinds.LIST_DIFFERENCE, str(user_id)) is not None and self._known.current(user_id) is None
 
     def _compare(self, letter: IncomingEnvelope, seen: DeviceListHistory, named: bytes) -> None:
         person = letter.sender.user_id
         if named == seen.newest.fingerprint(person):
-            self._store.put(_KIND, str(person), None)
+            self._store.put(kinds.LIST_DIFFERENCE, str(person), None)
             return
         if named in seen.fingerprints and letter.at - seen.since <= LATE_LIST_MS:
             return
-        kept = self._store.get(_KIND, str(person))
+        kept = self._store.get(kinds.LIST_DIFFERENCE, str(person))
         if kept is None:
-            self._store.put(_KIND, str(person), pack(ListDifference(letter.at)), until=letter.at + 30 * DAY_MS)
+            self._store.put(
+                kinds.LIST_DIFFERENCE, str(person), pack(ListDifference(letter.at)), until=letter.at + 30 * DAY_MS
+            )
             invalidate_device_list(self._store, person)
         elif (
             letter.at - unpack(ListDifference, kept).since >= MIN_DIFFERENCE_MS

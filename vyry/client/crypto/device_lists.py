@@ -11,13 +11,14 @@ from uuid import UUID
 
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.peers import LATE_DAYS, Peers, clear_changed_key, record_changed_key
-from vyry.client.errors import Refused, Unreachable
+from vyry.client.errors import Refused
+from vyry.client.store import kinds
 from vyry.client.store.events import DeviceListDiffers, OwnDeviceAdded, OwnIdentityForged
 from vyry.client.store.journal import Journal
 from vyry.client.store.mailbox_chain import decode_bytes
 from vyry.client.store.packing import pack, unpack_cached
 from vyry.client.store.store import DAY_MS, Store
-from vyry.client.transport.rest import RestClient
+from vyry.client.transport.rest import RestClient, rate_limit_as_unreachable
 from vyry.client.transport.validation import read_device_id, read_int, read_registration_id, read_text_or_none
 from vyry.signal_protocol.keys import dh_key_message
 from vyry.signal_protocol.primitives import Address, verify
@@ -26,10 +27,6 @@ from vyry.signal_protocol.safety import ListedKeys, device_list_fingerprint
 from vyry.signal_protocol.sessions import PeerDevice
 
 
-_LIST: Final = "device list"
-_SEEN: Final = "devices seen"
-#: The ids of accounts of which devices ended lately.
-_ENDED: Final = "devices ended"
 _SUITE: Final = "vyry"
 #: So many earlier lists of an account are known by their fingerprints.
 _FINGERPRINTS: Final = 20
@@ -202,14 +199,14 @@ class KnownDevices:
 
     def current(self, user_id: UUID) -> DeviceList | None:
         """The list as it was verified, unless it was forgotten or another identity key is held since."""
-        kept = self._store.get(_LIST, str(user_id))
+        kept = self._store.get(kinds.DEVICE_LIST, str(user_id))
         listed = unpack_cached(DeviceList, kept) if kept is not None else None
         held = self._peers.identity_key(user_id)
         return listed if listed is not None and held in (None, listed.identity_key) else None
 
     def history(self, user_id: UUID) -> DeviceListHistory | None:
         """Everything that lists under the held identity key have shown."""
-        kept = self._store.get(_SEEN, str(user_id))
+        kept = self._store.get(kinds.DEVICE_HISTORY, str(user_id))
         seen = unpack_cached(DeviceListHistory, kept) if kept is not None else None
         held = self._peers.identity_key(user_id)
         return seen if seen is not None and held in (None, seen.newest.identity_key) else None
@@ -242,29 +239,28 @@ class KnownDevices:
         """Remember a verified list."""
         seen = self.history(user_id)
         after = DeviceListHistory(listed, since=now) if seen is None else seen.with_list(user_id, listed, now)
-        self._store.put(_LIST, str(user_id), pack(listed))
-        self._store.put(_SEEN, str(user_id), pack(after))
+        self._store.put(kinds.DEVICE_LIST, str(user_id), pack(listed))
+        self._store.put(kinds.DEVICE_HISTORY, str(user_id), pack(after))
         if after.ended:
-            self._store.put(_ENDED, str(user_id), user_id.bytes)
+            self._store.put(kinds.DEVICES_ENDED, str(user_id), user_id.bytes)
 
     def delete_ended(self, before: int) -> None:
         """All mail that was accepted before this moment (ms since 1970) is here: devices that had ended by then have nothing more to say."""
-        for user_id in (UUID(bytes=kept) for kept in self._store.all(_ENDED)):
+        for user_id in (UUID(bytes=kept) for kept in self._store.all(kinds.DEVICES_ENDED)):
             seen = self.history(user_id)
             left = () if seen is None else tuple(each for each in seen.ended if each.ended_at > before)
             if seen is not None:
-                self._store.put(_SEEN, str(user_id), pack(replace(seen, ended=left)))
+                self._store.put(kinds.DEVICE_HISTORY, str(user_id), pack(replace(seen, ended=left)))
             if not left:
-                self._store.put(_ENDED, str(user_id), None)
+                self._store.put(kinds.DEVICES_ENDED, str(user_id), None)
 
 
 async def fetch_identity_key(rest: RestClient, user_id: UUID) -> bytes | None:
     """The identity key that the node tells now; nothing is remembered. None when it knows no such account, or no key of it. Raises Unreachable."""
     try:
-        said = await rest.call("GET", f"/keys/{user_id}")
-    except Refused as refused:
-        if refused.code == "RATE_LIMITED":
-            raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
+        with rate_limit_as_unreachable():
+            said = await rest.call("GET", f"/keys/{user_id}")
+    except Refused:
         return None
     with rest.validated_response():
         return decode_bytes(said["identityKey"]) if said["identityKey"] else None
@@ -272,7 +268,7 @@ async def fetch_identity_key(rest: RestClient, user_id: UUID) -> bytes | None:
 
 def invalidate_device_list(store: Store, user_id: UUID) -> None:
     """The list of this account is asked for again."""
-    store.put(_LIST, str(user_id), None)
+    store.put(kinds.DEVICE_LIST, str(user_id), None)
 
 
 def _verify_rows(identity_key: bytes, said: Mapping[str, Any]) -> tuple[DeviceList, list[int]]:

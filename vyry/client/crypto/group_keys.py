@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import UUID
 
-from vyry.client.store.group_tasks import GroupTask, GroupTasks
+from vyry.client.store import kinds
 from vyry.client.store.packing import pack, unpack
-from vyry.client.store.pending_groups import MAX_TITLE, PendingGroups
+from vyry.client.store.pending_groups import MAX_TITLE, GroupTask, GroupTasks, PendingGroups
 from vyry.client.store.store import Store
 from vyry.kernel.display_text import clean_line, truncate
 from vyry.signal_protocol.blobs import BlobKind, open_blob
@@ -28,7 +28,6 @@ MAX_KEYS: Final = 64
 LAST_GENERATION: Final = 2**53 - 1
 #: A new device is handed at most so many: they have to fit into one blob.
 MAX_KEYS_FOR_LINK: Final = 300
-_KIND: Final = "group keys"
 #: A device tells itself nothing: its own keys have no sender.
 _NOBODY: Final = (UUID(int=0), 0)
 #: So many times the characters that are shown are looked at: the rest may be made of what cannot be seen.
@@ -94,16 +93,16 @@ class GroupKeys:
 
     def delete(self, conversation_id: UUID) -> None:
         """This person is in it no more."""
-        self._store.put(_KIND, str(conversation_id), None)
+        self._store.put(kinds.GROUP_KEYS, str(conversation_id), None)
 
     def keys_for_new_device(self) -> tuple[HandedKey, ...]:
         """What a new device of the account is given: for each group the key in use."""
-        groups = [unpack(StoredGroupKeys, kept) for kept in self._store.all(_KIND)][:MAX_KEYS_FOR_LINK]
+        groups = [unpack(StoredGroupKeys, kept) for kept in self._store.all(kinds.GROUP_KEYS)][:MAX_KEYS_FOR_LINK]
         return tuple(HandedKey(each.conversation_id, each.keys[0].key, each.keys[0].generation) for each in groups)
 
     def remove_recipient(self, user_id: UUID) -> None:
         """Somebody has other keys than before: what they were told is lost to them."""
-        for kept in self._store.all(_KIND):
+        for kept in self._store.all(kinds.GROUP_KEYS):
             group = unpack(StoredGroupKeys, kept)
             if any(user_id in key.told for key in group.keys):
                 less = [replace(key, told=tuple(each for each in key.told if each != user_id)) for key in group.keys]
@@ -135,11 +134,11 @@ class GroupKeys:
         self._save(conversation_id, [*first, *newest, *rest][:MAX_KEYS])
 
     def _load(self, conversation_id: UUID) -> tuple[GroupKey, ...]:
-        kept = self._store.get(_KIND, str(conversation_id))
+        kept = self._store.get(kinds.GROUP_KEYS, str(conversation_id))
         return unpack(StoredGroupKeys, kept).keys if kept else ()
 
     def _save(self, conversation_id: UUID, keys: Sequence[GroupKey]) -> None:
-        self._store.put(_KIND, str(conversation_id), pack(StoredGroupKeys(conversation_id, tuple(keys))))
+        self._store.put(kinds.GROUP_KEYS, str(conversation_id), pack(StoredGroupKeys(conversation_id, tuple(keys))))
 
 
 def new_own_key(generation: int, key: bytes) -> GroupKey:

@@ -2,25 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 from uuid import UUID
 
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.peers import Peers, is_verified, mark_verified, record_changed_key
+from vyry.client.store import kinds
 from vyry.client.store.events import Decided
 from vyry.client.store.journal import Journal
-from vyry.client.store.outgoing import Outgoing, SendQueue, new_id
+from vyry.client.store.outgoing import Outgoing, SendQueue
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.pins import IdentityPin
 from vyry.signal_protocol.refusals import BadContent
-
-
-#: By account: when a person decided last (ms since 1970).
-_AT: Final = "decided at"
-#: By account: a decision of another own device for a key that is not held here; it waits until that key was seen.
-_WAITING: Final = "decision waiting"
 
 
 class IdentityDecisions:
@@ -32,11 +27,11 @@ class IdentityDecisions:
 
     def decided_at(self, user_id: UUID) -> int:
         """When a person decided about this account last; 0: never."""
-        return int(self._store.get(_AT, str(user_id)) or 0)
+        return int(self._store.get(kinds.DECIDED_AT, str(user_id)) or 0)
 
     def set_decided_at(self, user_id: UUID, at: int) -> None:
         """What was decided before this moment counts no more."""
-        self._store.put(_AT, str(user_id), str(at).encode() if at else None)
+        self._store.put(kinds.DECIDED_AT, str(user_id), str(at).encode() if at else None)
 
     def current_pin(self, user_id: UUID) -> IdentityPin | None:
         """What is held for an account; None before the first contact."""
@@ -51,26 +46,25 @@ class IdentityDecisions:
         if user_id == me.user_id:
             return
         self.set_decided_at(user_id, max(now, self.decided_at(user_id) + 1))
-        self._store.put(_WAITING, str(user_id), None)
+        self._store.put(kinds.PENDING_DECISION, str(user_id), None)
         decided = self.current_pin(user_id)
         assert decided is not None
         content = Content("sync", new_id(now), now, me.user_id, {"sync": {"decided": decided.fields()}})
-        telling = Outgoing.from_content(content, now, "control")
-        SendQueue(self._store).add(replace(telling, own=content.pack(), people=(), is_pairwise=True))
+        SendQueue(self._store).add(Outgoing.to_own_devices(content, now))
 
     def apply_remote(self, decided: IdentityPin) -> None:
         """A person decided on another own device. One that is older than the last decision about the account changes nothing; one for another key than the held one waits (`waiting`). Raises BadContent for the own account."""
         user_id = decided.user_id
         if user_id == LocalDevice.load(self._store).user_id:
             raise BadContent
-        waiting = self._store.get(_WAITING, str(user_id))
+        waiting = self._store.get(kinds.PENDING_DECISION, str(user_id))
         last = unpack(IdentityPin, waiting).at if waiting is not None else 0
         if decided.at <= max(last, self.decided_at(user_id)):
             return
         if self._peers.identity_key(user_id) in (None, decided.identity_key):
             self.apply(decided)
         else:
-            self._store.put(_WAITING, str(user_id), pack(decided))
+            self._store.put(kinds.PENDING_DECISION, str(user_id), pack(decided))
 
     def apply(self, decided: IdentityPin, *, has_event: bool = False) -> None:
         """From now on this counts. An event says so if it is another state than before, unless there was one (`is_told`)."""
@@ -78,15 +72,15 @@ class IdentityDecisions:
         self._peers.save_identity(user_id, decided.identity_key)
         mark_verified(self._store, user_id, is_verified=decided.is_verified)
         self.set_decided_at(user_id, decided.at)
-        self._store.put(_WAITING, str(user_id), None)
+        self._store.put(kinds.PENDING_DECISION, str(user_id), None)
         if not has_event and (before is None or replace(before, at=decided.at) != decided):
             Journal(self._store).add(Decided(user_id=user_id, is_verified=decided.is_verified))
 
     def pending(self) -> Sequence[IdentityPin]:
         """Decisions for another key than the held one."""
-        return [unpack(IdentityPin, kept) for kept in self._store.all(_WAITING)]
+        return [unpack(IdentityPin, kept) for kept in self._store.all(kinds.PENDING_DECISION)]
 
     def reject(self, decided: IdentityPin) -> None:
         """The node tells another key than the decided one, which is kept as seen: the person is asked here too."""
-        self._store.put(_WAITING, str(decided.user_id), None)
+        self._store.put(kinds.PENDING_DECISION, str(decided.user_id), None)
         record_changed_key(self._store, decided.user_id, decided.identity_key)

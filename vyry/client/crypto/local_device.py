@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from vyry.client.errors import NotRegistered
+from vyry.client.store import kinds
 from vyry.client.store.mailbox_chain import MailboxPosition
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
@@ -16,9 +17,6 @@ from vyry.signal_protocol.sessions import AcceptedHandshake
 
 
 _MAX_REGISTRATION_ID: Final = 16_380
-_ME: Final = "me"
-SIGNED_KIND: Final = "signed prekey"
-LAST_RESORT_KIND: Final = "pq last-resort prekey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +74,12 @@ class LocalDevice:
     @classmethod
     def load_or_none(cls, store: Store) -> "LocalDevice | None":
         """The device of this profile, if there is one."""
-        kept = store.get(_ME)
+        kept = store.get(kinds.LOCAL_DEVICE)
         return unpack(cls, kept) if kept is not None else None
 
     def save(self, store: Store) -> None:
         """Store it."""
-        store.put(_ME, "", pack(self))
+        store.put(kinds.LOCAL_DEVICE, "", pack(self))
 
 
 class PrekeyStore:
@@ -92,30 +90,30 @@ class PrekeyStore:
 
     def signed_prekey(self, prekey_id: int) -> DhPrekey | None:
         """See Keeper."""
-        return self._load_dh(SIGNED_KIND, prekey_id)
+        return self._load_dh(kinds.SIGNED_PREKEY, prekey_id)
 
     def one_time_prekey(self, prekey_id: int) -> DhPrekey | None:
         """See Keeper."""
-        return self._load_dh("one-time prekey", prekey_id)
+        return self._load_dh(kinds.ONE_TIME_PREKEY, prekey_id)
 
     def pq_prekey(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
         """See Keeper."""
-        kept = self._store.get(LAST_RESORT_KIND if is_last_resort else "pq prekey", str(prekey_id))
+        kept = self._store.get(kinds.PQ_LAST_RESORT if is_last_resort else kinds.PQ_PREKEY, str(prekey_id))
         return unpack(KemPrekey, kept) if kept else None
 
     def has_answered(self, transcript: bytes) -> bool:
         """See Keeper."""
-        return self._store.get("replay", transcript.hex()) is not None
+        return self._store.get(kinds.REPLAY, transcript.hex()) is not None
 
     def record_handshake(self, answered: AcceptedHandshake) -> None:
         """Delete what a handshake used up, and remember it if it could be replayed."""
         if answered.one_time_prekey_id:
-            self._store.put("one-time prekey", str(answered.one_time_prekey_id), None)
+            self._store.put(kinds.ONE_TIME_PREKEY, str(answered.one_time_prekey_id), None)
         if not answered.pq_is_last_resort:
-            self._store.put("pq prekey", str(answered.pq_prekey_id), None)
+            self._store.put(kinds.PQ_PREKEY, str(answered.pq_prekey_id), None)
         if answered.replay is not None:
             note = ReplayRecord(answered.signed_prekey_id, answered.replay)
-            self._store.put("replay", answered.replay.hex(), pack(note))
+            self._store.put(kinds.REPLAY, answered.replay.hex(), pack(note))
 
     def _load_dh(self, kind: str, prekey_id: int) -> DhPrekey | None:
         kept = self._store.get(kind, str(prekey_id))

@@ -1,16 +1,13 @@
 """This device's own sender keys: one generation in each group, and which devices were told it."""
 
 from collections.abc import Collection
-from typing import Final
 from uuid import UUID
 
+from vyry.client.store import kinds
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.sender_keys import KeyRecipient, OwnSenderKey, SenderKeyScope
-
-
-_KIND: Final = "own sender key"
 
 
 class OwnSenderKeys:
@@ -21,12 +18,12 @@ class OwnSenderKeys:
 
     def get(self, conversation_id: UUID) -> OwnSenderKey | None:
         """The present generation."""
-        kept = self._store.get(_KIND, str(conversation_id))
+        kept = self._store.get(kinds.OWN_SENDER_KEY, str(conversation_id))
         return unpack(OwnSenderKey, kept) if kept else None
 
     def save(self, conversation_id: UUID, own: OwnSenderKey | None) -> None:
         """Store it; None: the next message makes a new one."""
-        self._store.put(_KIND, str(conversation_id), pack(own) if own else None)
+        self._store.put(kinds.OWN_SENDER_KEY, str(conversation_id), pack(own) if own else None)
 
     def current(self, where: SenderKeyScope, readers: Collection[KeyRecipient], now: int) -> OwnSenderKey:
         """The generation for the next message to these devices, a new one if the rules ask for it."""
@@ -38,7 +35,7 @@ class OwnSenderKeys:
 
     def delete_for_account(self, user_id: UUID) -> None:
         """An account gave up its identity key: generations that any of its devices was told are not used any more."""
-        for kept in self._store.all(_KIND):
+        for kept in self._store.all(kinds.OWN_SENDER_KEY):
             held = unpack(OwnSenderKey, kept)
             if any(reader.address.user_id == user_id for reader in held.told):
                 self.save(held.key.where.conversation_id, None)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.own_sender_keys import OwnSenderKeys
+from vyry.client.store import kinds
 from vyry.client.store.events import IdentityChanged
 from vyry.client.store.journal import Journal
 from vyry.client.store.mailbox_chain import decode_bytes
@@ -21,23 +22,7 @@ from vyry.signal_protocol.sessions import PeerDevice, Sessions
 MAX_DEVICE = 127
 #: Late mail of a device that has ended is opened for so long: as long as mail can wait.
 LATE_DAYS = 30
-#: The ids of accounts with another key that the node told.
-_CHANGED_ACCOUNT = "changed account"
-#: By account: the key that is held.
-_IDENTITY = "identity"
-#: The ids of those accounts: names of rows are hashes.
-_IDENTITY_ACCOUNT = "identity account"
-#: By account: the key whose number was compared.
-_VERIFIED = "verified"
-#: By account: the other key that the node told.
-_CHANGED = "changed"
-#: By device: the listed one that its sessions were last held against.
-_MET = "device met"
-#: By account: the keys that were held before others were accepted.
-_GIVEN_UP = "given up"
 _MOST_GIVEN_UP = 20
-#: By account: the devices that it had when one's own profile key was told to it.
-PROFILE_KEY_SENT_KIND = "profile told"
 
 
 class Peers:
@@ -48,28 +33,28 @@ class Peers:
 
     def sessions(self, address: Address) -> Sessions:
         """The sessions with this device."""
-        kept = self._store.get("sessions", _device_key(address))
+        kept = self._store.get(kinds.SESSIONS, _device_key(address))
         return unpack(Sessions, kept) if kept else Sessions()
 
     def save_sessions(self, address: Address, sessions: Sessions, *, until: int | None = None) -> None:
         """Store them; until that moment when the device has ended."""
-        self._store.put("sessions", _device_key(address), pack(sessions), until=until)
+        self._store.put(kinds.SESSIONS, _device_key(address), pack(sessions), until=until)
 
     def match_listed(self, address: Address, listed: PeerDevice, now: int) -> None:
         """A verified list has this device: sessions with another one under its number are not used for sending any more."""
         mark = pack(listed)
-        if self._store.get(_MET, _device_key(address)) == mark:
+        if self._store.get(kinds.MATCHED_DEVICE, _device_key(address)) == mark:
             # Looked at for each device at each post: a group has many.
             return
         sessions = self.sessions(address)
         met = sessions.retire_unlisted(listed, now)
         if met != sessions:
             self.save_sessions(address, met)
-        self._store.put(_MET, _device_key(address), mark)
+        self._store.put(kinds.MATCHED_DEVICE, _device_key(address), mark)
 
     def clear_match(self, address: Address) -> None:
         """A session came that was held against no list: it is, before anything is sealed in it."""
-        self._store.put(_MET, _device_key(address), None)
+        self._store.put(kinds.MATCHED_DEVICE, _device_key(address), None)
 
     def expire_sessions(self, address: Address, now: int) -> None:
         """The node lists this device no more."""
@@ -79,15 +64,15 @@ class Peers:
 
     def identity_key(self, user_id: UUID) -> bytes | None:
         """The identity key held for this account; None before the first contact. One's own is the one that this device was made with."""
-        held = self._store.get(_IDENTITY, str(user_id))
+        held = self._store.get(kinds.IDENTITY, str(user_id))
         if held is None and (me := LocalDevice.load_or_none(self._store)) is not None and me.user_id == user_id:
             return me.identity.public
         return held
 
     def save_identity(self, user_id: UUID, identity_key: bytes) -> None:
         """Hold this one from now on."""
-        self._store.put(_IDENTITY, str(user_id), identity_key)
-        self._store.put(_IDENTITY_ACCOUNT, str(user_id), user_id.bytes)
+        self._store.put(kinds.IDENTITY, str(user_id), identity_key)
+        self._store.put(kinds.IDENTITY_ACCOUNT, str(user_id), user_id.bytes)
 
     def delete_sessions(self) -> None:
         """This store is older than it should be: what it would seal with was used already."""
@@ -96,35 +81,35 @@ class Peers:
 
 def known_identities(store: Store) -> Iterator[tuple[UUID, bytes]]:
     """Every account whose identity key is held, and the key."""
-    for user_id in (UUID(bytes=kept) for kept in store.all(_IDENTITY_ACCOUNT)):
-        held = store.get(_IDENTITY, str(user_id))
+    for user_id in (UUID(bytes=kept) for kept in store.all(kinds.IDENTITY_ACCOUNT)):
+        held = store.get(kinds.IDENTITY, str(user_id))
         if held is not None:
             yield user_id, held
 
 
 def record_changed_key(store: Store, user_id: UUID, identity_key: bytes) -> None:
     """The node tells another identity key for this account than the one held: it is kept apart as seen, and the person here is asked, once for each key. One's own is never another."""
-    if not _is_own(store, user_id) and store.get(_CHANGED, str(user_id)) != identity_key:
-        store.put(_CHANGED, str(user_id), identity_key)
-        store.put(_CHANGED_ACCOUNT, str(user_id), user_id.bytes)
+    if not _is_own(store, user_id) and store.get(kinds.CHANGED_KEY, str(user_id)) != identity_key:
+        store.put(kinds.CHANGED_KEY, str(user_id), identity_key)
+        store.put(kinds.CHANGED_ACCOUNT, str(user_id), user_id.bytes)
         Journal(store).add(IdentityChanged(user_id=user_id))
 
 
 def clear_changed_key(store: Store, user_id: UUID) -> None:
     """The node tells the held key again: nothing is to be decided."""
-    if store.get(_CHANGED_ACCOUNT, str(user_id)) is not None:
-        store.put(_CHANGED_ACCOUNT, str(user_id), None)
-    store.put(_CHANGED, str(user_id), None)
+    if store.get(kinds.CHANGED_ACCOUNT, str(user_id)) is not None:
+        store.put(kinds.CHANGED_ACCOUNT, str(user_id), None)
+    store.put(kinds.CHANGED_KEY, str(user_id), None)
 
 
 def changed_accounts(store: Store) -> list[UUID]:
     """The accounts with another key that the person here has not decided about."""
-    return sorted(UUID(bytes=kept) for kept in store.all(_CHANGED_ACCOUNT))
+    return sorted(UUID(bytes=kept) for kept in store.all(kinds.CHANGED_ACCOUNT))
 
 
 def changed_key(store: Store, user_id: UUID) -> bytes | None:
     """The other key that the node told for this account, while the person here has not decided about it."""
-    return store.get(_CHANGED, str(user_id))
+    return store.get(kinds.CHANGED_KEY, str(user_id))
 
 
 def accept_identity(store: Store, user_id: UUID, identity_key: bytes) -> None:
@@ -138,12 +123,19 @@ def accept_identity(store: Store, user_id: UUID, identity_key: bytes) -> None:
             peers.save_sessions(Address(user_id, device), sessions.restrict_to_identity(identity_key))
             peers.clear_match(Address(user_id, device))
     OwnSenderKeys(store).delete_for_account(user_id)
-    for kind in (_CHANGED, _CHANGED_ACCOUNT, _VERIFIED, "device list", "devices seen", PROFILE_KEY_SENT_KIND):
+    for kind in (
+        kinds.CHANGED_KEY,
+        kinds.CHANGED_ACCOUNT,
+        kinds.VERIFIED,
+        kinds.DEVICE_LIST,
+        kinds.DEVICE_HISTORY,
+        kinds.PROFILE_KEY_SENT,
+    ):
         store.put(kind, str(user_id), None)
     before = peers.identity_key(user_id)
     if before not in (None, identity_key):
         given_up = (*_former_keys(store, user_id), before)[-_MOST_GIVEN_UP:]
-        store.put(_GIVEN_UP, str(user_id), pack(given_up))
+        store.put(kinds.FORMER_KEYS, str(user_id), pack(given_up))
     peers.save_identity(user_id, identity_key)
 
 
@@ -158,7 +150,7 @@ def is_former_key(store: Store, user_id: UUID, identity_key: bytes) -> bool:
 
 
 def _former_keys(store: Store, user_id: UUID) -> tuple[bytes, ...]:
-    kept = store.get(_GIVEN_UP, str(user_id))
+    kept = store.get(kinds.FORMER_KEYS, str(user_id))
     return unpack(tuple[bytes, ...], kept) if kept else ()
 
 
@@ -191,10 +183,10 @@ def _device_key(address: Address) -> str:
 
 def is_verified(store: Store, user_id: UUID) -> bool:
     """Whether the safety number of the held key was compared."""
-    held = store.get(_IDENTITY, str(user_id))
-    return held is not None and store.get(_VERIFIED, str(user_id)) == held
+    held = store.get(kinds.IDENTITY, str(user_id))
+    return held is not None and store.get(kinds.VERIFIED, str(user_id)) == held
 
 
 def mark_verified(store: Store, user_id: UUID, *, is_verified: bool) -> None:
     """Note whether the number of the key that is held now was compared; the note falls when the key changes."""
-    store.put(_VERIFIED, str(user_id), store.get(_IDENTITY, str(user_id)) if is_verified else None)
+    store.put(kinds.VERIFIED, str(user_id), store.get(kinds.IDENTITY, str(user_id)) if is_verified else None)

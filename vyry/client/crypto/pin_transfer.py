@@ -8,16 +8,17 @@ from vyry.client.crypto.conversation_members import MemberDirectory
 from vyry.client.crypto.device_lists import DeviceList, KnownDevices
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.pin_registry import PinRegistry
-from vyry.client.store.outgoing import Outgoing, PriorityContents, hash_device, new_id
+from vyry.client.store import kinds
+from vyry.client.store.outgoing import Outgoing, PriorityContents, hash_device
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content
-from vyry.signal_protocol.padding import MAX_PADDED
+from vyry.signal_protocol.frame import MAX_PADDED
 from vyry.signal_protocol.pins import HandedPins, Pin, chunk_pins, split_pins
 from vyry.signal_protocol.provisioning import Provisioning
 
 
-_DUE: Final = "pins due"
 #: What stands around the pins: `"pins":` in a provisioning, the common fields in a content.
 _AROUND_HANDED: Final = 16
 _AROUND_SENT: Final = 512
@@ -59,7 +60,7 @@ class PinTransfer:
             before = self._load_pending()
             count = before.count + 1 if before is not None else 1
             common = handed if before is None else _intersection(before.handed, handed)
-            self._store.put(_DUE, "", pack(PendingPins(count, self._own_devices(), common)))
+            self._store.put(kinds.PINS_DUE, "", pack(PendingPins(count, self._own_devices(), common)))
         return replace(provisioning, pins=handed)
 
     async def queue_pending(self) -> None:
@@ -78,7 +79,7 @@ class PinTransfer:
                 self._queue_for(listed, device_id, due.handed)
             left = replace(due, count=due.count - len(new), known=(*due.known, *new))
             if new:
-                self._store.put(_DUE, "", pack(left) if left.count > 0 else None)
+                self._store.put(kinds.PINS_DUE, "", pack(left) if left.count > 0 else None)
 
     def check_order(self, listed: DeviceList, outgoing: Outgoing) -> None:
         """Before anything is sealed for own devices. Raises PinsFirst."""
@@ -94,15 +95,12 @@ class PinTransfer:
         waiting = []
         for part in chunk_pins(rest, MAX_PADDED - 1 - _AROUND_SENT):
             content = Content("sync", new_id(now), now, me.user_id, {"sync": {"pins": part.fields()}})
-            sending = replace(
-                Outgoing.from_content(content, now, "control"), own=content.pack(), people=(), is_pairwise=True
-            )
-            to = (me.user_id, device_id)
-            waiting.append(replace(sending, device=to, device_hash=hash_device(peer)))
+            outgoing = Outgoing.to_own_devices(content, now)
+            waiting.append(replace(outgoing, device=(me.user_id, device_id), device_hash=hash_device(peer)))
         self._priority_contents.add(waiting)
 
     def _load_pending(self) -> PendingPins | None:
-        kept = self._store.get(_DUE)
+        kept = self._store.get(kinds.PINS_DUE)
         return unpack(PendingPins, kept) if kept is not None else None
 
     def _own_devices(self) -> tuple[tuple[int, bytes], ...]:

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from vyry.client.crypto.local_device import LAST_RESORT_KIND, SIGNED_KIND, LocalDevice, ReplayRecord
-from vyry.client.store.mailbox_chain import encode_base64
+from vyry.client.crypto.local_device import LocalDevice, ReplayRecord
+from vyry.client.store import kinds
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.keys import DhPrekey, KemPrekey, PublicPrekey
 from vyry.signal_protocol.primitives import DhPair, KemPair
 
@@ -19,7 +20,6 @@ SIGNED_DAYS: Final = 7
 RETIRED_DAYS: Final = 30
 #: A one-time key that was given away is kept so long: twice as long as mail can wait.
 ISSUED_DAYS: Final = 60
-_ISSUED: Final = "issued through"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,40 +57,40 @@ class PrekeyPublisher:
         own, number = me.protocol_device, me.next_id
         signed = DhPrekey(number, DhPair.generate())
         last = KemPrekey(number, KemPair.generate(), is_last_resort=True)
-        self._store.put(SIGNED_KIND, str(number), pack(signed))
-        self._store.put(LAST_RESORT_KIND, str(number), pack(last))
-        kept = self._store.get("signed prekeys")
+        self._store.put(kinds.SIGNED_PREKEY, str(number), pack(signed))
+        self._store.put(kinds.PQ_LAST_RESORT, str(number), pack(last))
+        kept = self._store.get(kinds.SIGNED_PREKEYS)
         made = unpack(tuple[SignedPrekeyRecord, ...], kept) if kept else ()
-        self._store.put("signed prekeys", "", pack((*made, SignedPrekeyRecord(number, now))))
+        self._store.put(kinds.SIGNED_PREKEYS, "", pack((*made, SignedPrekeyRecord(number, now))))
         body = {"signedPrekey": _as_body(signed.publish(own)), "pqLastResort": _as_body(last.publish(own))}
         return replace(me, next_id=number + 1), body
 
     def expire_old(self, now: int) -> None:
         """The newest signed prekey is published: those before, and what could be replayed of them, are deleted when the last mail for them has expired."""
-        kept = self._store.get("signed prekeys")
+        kept = self._store.get(kinds.SIGNED_PREKEYS)
         *old, newest = unpack(tuple[SignedPrekeyRecord, ...], kept) if kept else (SignedPrekeyRecord(0, now),)
         until = now + RETIRED_DAYS * DAY_MS
         for each in old:
-            for kind in (SIGNED_KIND, LAST_RESORT_KIND):
+            for kind in (kinds.SIGNED_PREKEY, kinds.PQ_LAST_RESORT):
                 self._store.put(kind, str(each.id), self._store.get(kind, str(each.id)), until=until)
-            for note in (unpack(ReplayRecord, value) for value in self._store.all("replay")):
+            for note in (unpack(ReplayRecord, value) for value in self._store.all(kinds.REPLAY)):
                 if note.signed_prekey_id == each.id:
-                    self._store.put("replay", note.transcript.hex(), pack(note), until=until)
-        self._store.put("signed prekeys", "", pack((newest,)))
+                    self._store.put(kinds.REPLAY, note.transcript.hex(), pack(note), until=until)
+        self._store.put(kinds.SIGNED_PREKEYS, "", pack((newest,)))
 
     def expire_issued(self, issued: Mapping[str, int], now: int) -> None:
         """The node gave away one-time keys up to these ids (`issuedThrough`): one that opened nothing within 60 days is deleted, for no mail for it can come any more."""
-        for kind, through in (("one-time prekey", issued["oneTime"]), ("pq prekey", issued["pq"])):
-            marked = int(self._store.get(_ISSUED, kind) or b"0")
+        for kind, through in ((kinds.ONE_TIME_PREKEY, issued["oneTime"]), (kinds.PQ_PREKEY, issued["pq"])):
+            marked = int(self._store.get(kinds.ISSUED_THROUGH, kind) or b"0")
             for number in range(marked + 1, through + 1):
                 kept = self._store.get(kind, str(number))
                 if kept is not None:
                     self._store.put(kind, str(number), kept, until=now + ISSUED_DAYS * DAY_MS)
-            self._store.put(_ISSUED, kind, str(max(marked, through)).encode())
+            self._store.put(kinds.ISSUED_THROUGH, kind, str(max(marked, through)).encode())
 
     def newest_signed(self) -> tuple[int, int]:
         """Id of the newest signed prekey, and when it was made (ms since 1970)."""
-        kept = self._store.get("signed prekeys")
+        kept = self._store.get(kinds.SIGNED_PREKEYS)
         made = unpack(tuple[SignedPrekeyRecord, ...], kept)[-1] if kept else SignedPrekeyRecord(0, 0)
         return made.id, made.at
 
@@ -99,7 +99,7 @@ class PrekeyPublisher:
         own, ids = me.protocol_device, range(me.next_id, me.next_id + PREKEYS_PER_SET)
         once = [DhPrekey(number, DhPair.generate()) for number in ids]
         kem = [KemPrekey(number, KemPair.generate()) for number in ids]
-        for kind, prekeys in (("one-time prekey", once), ("pq prekey", kem)):
+        for kind, prekeys in ((kinds.ONE_TIME_PREKEY, once), (kinds.PQ_PREKEY, kem)):
             self._save(kind, prekeys)
         body = {
             "oneTimePrekeys": [_as_body(prekey.unsigned()) for prekey in once],

@@ -1,32 +1,31 @@
 """What people show of themselves, sealed: the node keeps it and cannot read it. Its key is told to those whom one writes to, once for the devices that they have."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
 from vyry.client.crypto.conversation_members import MemberDirectory
 from vyry.client.crypto.group_keys import read_line
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.crypto.peers import PROFILE_KEY_SENT_KIND, changed_key
+from vyry.client.crypto.peers import changed_key
 from vyry.client.errors import Refused, TextTooLong
-from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
-from vyry.client.store.outgoing import Outgoing, SendQueue, new_id
+from vyry.client.store import kinds
+from vyry.client.store.mailbox_chain import decode_bytes
+from vyry.client.store.outgoing import Outgoing, SendQueue
 from vyry.client.store.packing import pack
 from vyry.client.store.store import Store
+from vyry.kernel.base64_text import encode_base64
 from vyry.kernel.batches import batched
 from vyry.kernel.display_text import InvalidText, clean_line, validate_line
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.blobs import BlobKind, open_blob, seal_blob
-from vyry.signal_protocol.contents import Content, base64_text
+from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.refusals import Refusal
 
 
 #: What is shown, and the longest that it may be, in characters.
 MAX_LENGTHS: Final = {"name": 100, "about": 500}
-#: The profile keys of others.
-PROFILE_KEY_KIND: Final = "profile key"
-_SHOWN: Final = "profile shown"
 #: So many people are told a key in one post: their devices have to fit into a body.
 _AT_ONCE: Final = 10
 
@@ -49,15 +48,15 @@ class Profiles:
 
     def mark_published(self) -> None:
         """There is something that one shows: from here on its key is told."""
-        self._store.put(_SHOWN, "", b"yes")
+        self._store.put(kinds.PROFILE_PUBLISHED, "", b"yes")
 
     def is_published(self) -> bool:
         """Whether there is."""
-        return self._store.get(_SHOWN) is not None
+        return self._store.get(kinds.PROFILE_PUBLISHED) is not None
 
     def _open(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
         user_id, me = UUID(said["userId"]), LocalDevice.load(self._store)
-        key = me.profile_key if user_id == me.user_id else self._store.get(PROFILE_KEY_KIND, str(user_id))
+        key = me.profile_key if user_id == me.user_id else self._store.get(kinds.PROFILE_KEY, str(user_id))
         try:
             return open_blob(key, BlobKind.PROFILE, decode_bytes(said["sealedProfile"])) if key else {}
         except (Refusal, TypeError, ValueError):
@@ -93,7 +92,7 @@ class ProfileKeySender:
                 for people in batched(untold, _AT_ONCE):
                     self._queue.add(self._key_for(conversation_id, people))
                 for person, devices in untold.items():
-                    self._store.put(PROFILE_KEY_SENT_KIND, str(person), devices)
+                    self._store.put(kinds.PROFILE_KEY_SENT, str(person), devices)
 
     async def _missing_recipients(self, conversation_id: UUID) -> Mapping[UUID, bytes]:
         """Whoever there was not told on all devices, and the devices."""
@@ -101,12 +100,11 @@ class ProfileKeySender:
         for person in (await self._directory.get(conversation_id)).members:
             if person != me and changed_key(self._store, person) is None:
                 devices = pack((await self._directory.device_list(person)).fingerprint(person))
-                if devices != self._store.get(PROFILE_KEY_SENT_KIND, str(person)):
+                if devices != self._store.get(kinds.PROFILE_KEY_SENT, str(person)):
                     found[person] = devices
         return found
 
-    def _key_for(self, conversation_id: UUID, people: tuple[UUID, ...]) -> Outgoing:
-        fields = {"profileKey": base64_text(LocalDevice.load(self._store).profile_key)}
+    def _key_for(self, conversation_id: UUID, people: Sequence[UUID]) -> Outgoing:
+        fields = {"profileKey": encode_base64(LocalDevice.load(self._store).profile_key)}
         content = Content("profileKey", new_id(self._now()), self._now(), conversation_id, fields)
-        telling = Outgoing.from_content(content, self._now(), "control")
-        return replace(telling, own=telling.plaintext, people=people, is_pairwise=True)
+        return Outgoing.to_people(content, self._now(), people, with_own_devices=True)

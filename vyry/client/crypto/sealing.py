@@ -19,14 +19,14 @@ from vyry.client.crypto.pin_transfer import PinTransfer
 from vyry.client.errors import Refused
 from vyry.client.store.events import DeviceListDiffers, OwnIdentityForged
 from vyry.client.store.journal import Journal
-from vyry.client.store.mailbox_chain import encode_base64
-from vyry.client.store.outgoing import Outgoing, SentContent, SentTo, hash_device, new_id
+from vyry.client.store.outgoing import Outgoing, SentContent, SentTo, hash_device
 from vyry.client.store.store import Store
 from vyry.client.transport.rest import RestClient
+from vyry.kernel.base64_text import encode_base64
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content, parse_object, write_object
-from vyry.signal_protocol.frame import ContentType
+from vyry.signal_protocol.frame import MAX_PADDED, ContentType
 from vyry.signal_protocol.keys import Bundle
-from vyry.signal_protocol.padding import MAX_PADDED
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import IdentityChanged, Refusal
 from vyry.signal_protocol.sender_keys import Distribution, KeyRecipient, OwnSenderKey, SenderKeyScope
@@ -146,8 +146,7 @@ class Sealing:
     async def _send_sender_key(self, own: OwnSenderKey, roll: RecipientSet, post: Post) -> OwnSenderKey:
         where, now = own.key.where, self._now()
         content = Content(Distribution.KIND, new_id(now), now, where.conversation_id, own.key.distribution().fields())
-        telling = replace(Outgoing.from_content(content, now, "control"), own=content.pack(), is_pairwise=True)
-        body, _ = await self._seal_pairwise(telling, roll)
+        body, _ = await self._seal_pairwise(Outgoing.to_people(content, now, None, with_own_devices=True), roll)
         if body is not None:
             await post(body)
         own = own.with_recipients(roll.key_recipients())

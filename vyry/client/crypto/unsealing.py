@@ -6,6 +6,7 @@ from uuid import UUID
 from vyry.client.crypto.device_lists import KnownDevices
 from vyry.client.crypto.local_device import LocalDevice, PrekeyStore
 from vyry.client.crypto.peers import Peers
+from vyry.client.store import kinds
 from vyry.client.store.mailbox_chain import Entry, decode_bytes
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
@@ -39,11 +40,6 @@ class IncomingEnvelope:
     def sender_key_id(self) -> bytes | None:
         """Under which sender key it was written, if it was."""
         return self.content[_SENDER_KEY_ID] if self.content[1:2] == bytes([ContentType.SENDER_KEY]) else None
-
-    @property
-    def name(self) -> str:
-        """What tells it from all others."""
-        return f"{self.message_id}/{self.sender.user_id}/{self.sender.device_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +95,8 @@ class EnvelopeOpener:
         self._save_generations(self._load_generations(where).accept(told, now=now, sure_at=sure_at))
 
     def _load_generations(self, where: SenderKeyScope) -> Generations:
-        kept = self._store.get("sender keys", where.pack().hex())
+        kept = self._store.get(kinds.SENDER_KEYS, where.pack().hex())
         return unpack(Generations, kept) if kept else Generations(where)
 
     def _save_generations(self, generations: Generations) -> None:
-        self._store.put("sender keys", generations.where.pack().hex(), pack(generations))
+        self._store.put(kinds.SENDER_KEYS, generations.where.pack().hex(), pack(generations))

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
+from vyry.client.store import kinds
 from vyry.client.store.packing import pack, unpack_cached
 from vyry.client.store.store import Store
 from vyry.signal_protocol.refusals import ConversationForged
 
 
-_PIN: Final = "conversation pin"
 #: So many accounts that left a group are remembered: late mail and keys of theirs are no lie.
 _FORMER: Final = 200
 
@@ -61,18 +61,18 @@ class ConversationPins:
 
     def get(self, conversation_id: UUID) -> ConversationPin | None:
         """The pin; None before the first look."""
-        kept = self._store.get(_PIN, str(conversation_id))
+        kept = self._store.get(kinds.CONVERSATION_PIN, str(conversation_id))
         return unpack_cached(StoredPin, kept).pin if kept is not None else None
 
     def all(self) -> Iterator[tuple[UUID, ConversationPin]]:
         """Every pin."""
-        for kept in self._store.all(_PIN):
+        for kept in self._store.all(kinds.CONVERSATION_PIN):
             found = unpack_cached(StoredPin, kept)
             yield found.conversation_id, found.pin
 
     def save(self, conversation_id: UUID, pin: ConversationPin) -> None:
         """Store it."""
-        self._store.put(_PIN, str(conversation_id), pack(StoredPin(conversation_id, pin)))
+        self._store.put(kinds.CONVERSATION_PIN, str(conversation_id), pack(StoredPin(conversation_id, pin)))
 
     def pin_direct(self, conversation_id: UUID, peer: UUID) -> None:
         """This is the direct conversation with that account, for ever. Raises ConversationForged when it is pinned otherwise."""

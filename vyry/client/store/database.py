@@ -1,5 +1,6 @@
 """The SQLite file under a store: transactions and parts of them, a log without deleted values, and rows that nothing else has changed."""
 
+import errno
 import fcntl
 import hmac
 import os
@@ -231,7 +232,9 @@ def _tampered_text(folder: Path) -> str:
     )
 
 
-#: All but the first are what a quota looks like.
+#: What the system says when no more can be written: a full disk, or a quota.
+DISK_FULL_ERRNOS: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+#: The same from SQLite. All but the first are what a quota looks like.
 _NO_ROOM: Final = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMOPEN")
 
 

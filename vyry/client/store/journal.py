@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from uuid import UUID
 
+from vyry.client.store import kinds
 from vyry.client.store.events import Event, pack_event, unpack_event
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
@@ -11,7 +12,6 @@ from vyry.client.store.store import DAY_MS, Store
 
 #: Contents are known again for so long: longer than mail can wait on a node.
 KNOWN_DAYS = 60
-_TOLD = "event added"
 _TOLD_DAYS = 30
 _EVENT = b"event"
 #: `is_taken` of an event that a handler was not done with.
@@ -52,8 +52,8 @@ class Journal:
         """Keep an event about a lie or a change of the node, unless the very same was added within 30 days: the node could repeat it for ever."""
         written = pack_event(event)
         name = sha256(written).hexdigest()
-        if self._store.get(_TOLD, name) is None:
-            self._store.put(_TOLD, name, b"added", until=now + _TOLD_DAYS * DAY_MS)
+        if self._store.get(kinds.ADDED_ONCE, name) is None:
+            self._store.put(kinds.ADDED_ONCE, name, b"added", until=now + _TOLD_DAYS * DAY_MS)
             self.add(event)
 
     def next_event(self) -> Event | None:
@@ -78,7 +78,7 @@ class Journal:
 
     def find_content(self, content_id: UUID, sender_id: UUID) -> KnownContent | None:
         """What is known of a content, if it was said."""
-        kept = self._store.get("said", f"{content_id}/{sender_id}")
+        kept = self._store.get(kinds.KNOWN_CONTENT, f"{content_id}/{sender_id}")
         return unpack(KnownContent, kept) if kept else None
 
     def remember_content(self, content_id: UUID, sender_id: UUID, known: KnownContent, now: int) -> None:
@@ -86,7 +86,7 @@ class Journal:
         before = self.find_content(content_id, sender_id)
         devices = known.devices if before is None else (*before.devices, *known.devices)
         told = replace(before or known, devices=devices)
-        self._store.put("said", f"{content_id}/{sender_id}", pack(told), until=now + KNOWN_DAYS * DAY_MS)
+        self._store.put(kinds.KNOWN_CONTENT, f"{content_id}/{sender_id}", pack(told), until=now + KNOWN_DAYS * DAY_MS)
 
     def set_expiry(self, number: int, at: int) -> None:
         """It disappears at this moment (ms since 1970), or earlier if that was said before."""

@@ -1,7 +1,5 @@
 """The mailbox as this device has seen it: numbers without a hole, each head made of the one before (docs/protocol.md, "Mailbox")."""
 
-import base64
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +10,12 @@ from uuid import UUID
 import orjson
 
 from vyry.client.errors import ChainBroken
+from vyry.kernel.base64_text import decode_base64
+from vyry.kernel.chain import envelope_digest, first_head, next_head
+from vyry.kernel.time import to_milliseconds
 
 
 Entry = Mapping[str, Any]
-_FACTS = struct.Struct(">16sI16s16sQBI32s")
 _LANES = {"mail": 0, "control": 1}
 
 
@@ -29,7 +29,7 @@ class MailboxPosition:
     @classmethod
     def initial(cls, mailbox_id: UUID) -> "MailboxPosition":
         """Before everything."""
-        return cls(0, sha256(b"vyry mailbox 1" + mailbox_id.bytes).digest())
+        return cls(0, first_head(mailbox_id))
 
     def advance(self, entry: Entry) -> "MailboxPosition":
         """The point behind this entry. Raises ChainBroken when it does not follow."""
@@ -41,7 +41,7 @@ class MailboxPosition:
             if entry["throughSeq"] < seq or entry["throughSeq"] - seq + 1 != entry["tombstone"]["count"]:
                 raise ChainBroken(f"The loss at {seq} does not say which numbers it took.")
             return MailboxPosition(entry["throughSeq"], head)
-        if head != sha256(self.head + seq.to_bytes(8, "big") + entry_digest(entry)).digest():
+        if head != next_head(self.head, seq, entry_digest(entry)):
             raise ChainBroken(f"The head of {seq} does not follow.")
         return MailboxPosition(seq, head)
 
@@ -60,20 +60,18 @@ def entry_digest(entry: Entry) -> bytes:
     message_id, posted_at = UUID(entry["messageId"]).bytes, parse_timestamp(entry["postedAt"])
     if "notice" in entry:
         content = orjson.dumps(entry["notice"], option=orjson.OPT_SORT_KEYS)
-        facts = _FACTS.pack(nobody, 0, message_id, nobody, posted_at, _LANES["control"], 0, sha256(content).digest())
-        return sha256(facts).digest()
-    return sha256(
-        _FACTS.pack(
-            UUID(entry["senderId"]).bytes,
-            entry["senderDeviceId"],
-            message_id,
-            UUID(entry["conversationId"]).bytes,
-            posted_at,
-            _lane_number(entry),
-            entry["kind"],
-            sha256(decode_bytes(entry["content"])).digest(),
-        )
-    ).digest()
+        facts = (nobody, 0, message_id, nobody, posted_at, _LANES["control"], 0)
+        return envelope_digest(facts, sha256(content).digest())
+    facts = (
+        UUID(entry["senderId"]).bytes,
+        entry["senderDeviceId"],
+        message_id,
+        UUID(entry["conversationId"]).bytes,
+        posted_at,
+        _lane_number(entry),
+        entry["kind"],
+    )
+    return envelope_digest(facts, sha256(decode_bytes(entry["content"])).digest())
 
 
 def _lane_number(entry: Entry) -> int:
@@ -84,14 +82,9 @@ def _lane_number(entry: Entry) -> int:
 
 def decode_bytes(value: str | bytes) -> bytes:
     """Bytes of the wire: base64 text in JSON, bin in MessagePack."""
-    return value if isinstance(value, bytes) else base64.b64decode(value, validate=True)
-
-
-def encode_base64(value: bytes) -> str:
-    """Bytes as JSON has them."""
-    return base64.b64encode(value).decode()
+    return value if isinstance(value, bytes) else decode_base64(value)
 
 
 def parse_timestamp(moment: str) -> int:
     """A time of the wire as ms since 1970."""
-    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+    return to_milliseconds(datetime.fromisoformat(moment))

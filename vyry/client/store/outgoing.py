@@ -1,25 +1,24 @@
 """What is to be sent, as it is kept until the node has it, and what was sent, kept for those who could not read it (docs/signal-protocol.md, "Retry")."""
 
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
 
+from vyry.client.store import kinds
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.primitives import Address
+from vyry.signal_protocol.refusals import Refusal
 from vyry.signal_protocol.retries import MAX_SENT, SENT_MILLISECONDS, may_resend
 from vyry.signal_protocol.sessions import PeerDevice
 
 
-_KIND = "outgoing"
-#: By messageId: the number of the device that has to get it first.
-_FIRST = "outgoing first"
 #: Contents that tell keys.
 KEY_KINDS = ("senderKey", "groupKey", "profileKey")
 #: Fields that every content has.
@@ -55,8 +54,22 @@ class Outgoing:
 
     @classmethod
     def from_content(cls, content: Content, now: int, lane: str = "mail") -> "Outgoing":
-        """For everybody in the conversation."""
+        """For every member of the conversation."""
         return cls(new_id(now), 0, content.kind, content.id, content.conversation_id, lane, content.pack())
+
+    @classmethod
+    def to_people(
+        cls, content: Content, now: int, people: Collection[UUID] | None, *, with_own_devices: bool = False
+    ) -> "Outgoing":
+        """A control content, sealed pairwise for these members (None: all), and with `with_own_devices` for the account's other devices."""
+        made = cls.from_content(content, now, "control")
+        own = made.plaintext if with_own_devices else None
+        return replace(made, own=own, people=None if people is None else tuple(people), is_pairwise=True)
+
+    @classmethod
+    def to_own_devices(cls, content: Content, now: int) -> "Outgoing":
+        """A control content for the account's other devices alone."""
+        return cls.to_people(content, now, (), with_own_devices=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,23 +110,25 @@ class SendQueue:
 
     def add(self, outgoing: Outgoing) -> None:
         """From here on it is sent, whatever happens, behind all that was added before."""
-        number = int(self._store.get("outgoing number") or b"0") + 1
-        self._store.put("outgoing number", "", str(number).encode())
+        number = int(self._store.get(kinds.OUTGOING_NUMBER) or b"0") + 1
+        self._store.put(kinds.OUTGOING_NUMBER, "", str(number).encode())
         self.save(replace(outgoing, number=number))
 
     def save(self, outgoing: Outgoing) -> None:
         """Store it in its present state."""
-        self._store.put(_KIND, str(outgoing.message_id), pack(outgoing))
+        self._store.put(kinds.OUTGOING, str(outgoing.message_id), pack(outgoing))
 
     def delete(self, outgoing: Outgoing) -> None:
         """It is sent, or never will be."""
-        self._store.put(_KIND, str(outgoing.message_id), None)
+        self._store.put(kinds.OUTGOING, str(outgoing.message_id), None)
         if outgoing.is_first:
-            self._store.put(_FIRST, str(outgoing.message_id), None)
+            self._store.put(kinds.OUTGOING_FIRST, str(outgoing.message_id), None)
 
     def pending(self) -> list[Outgoing]:
         """Everything that is still to be sent, in order."""
-        return sorted((unpack(Outgoing, kept) for kept in self._store.all(_KIND)), key=lambda each: each.number)
+        return sorted(
+            (unpack(Outgoing, kept) for kept in self._store.all(kinds.OUTGOING)), key=lambda each: each.number
+        )
 
     def record_sent(self, message_id: UUID, sent: SentContent, now: int) -> None:
         """Keep what was sent, for those who cannot read it; of too many the oldest go. What is viewed once or ends within seconds is kept no longer than it may be read."""
@@ -124,20 +139,20 @@ class SendQueue:
             # A key that could not be read is told again as it is then: what was told is not kept.
             plain = {name: content[name] for name in COMMON_FIELDS}
             sent = replace(sent, plaintext=orjson.dumps(plain), own=None)
-        number = int(self._store.get("sent number") or b"0") + 1
-        self._store.put("sent number", "", str(number).encode())
+        number = int(self._store.get(kinds.SENT_NUMBER) or b"0") + 1
+        self._store.put(kinds.SENT_NUMBER, "", str(number).encode())
         until = now + min(SENT_MILLISECONDS, int(content.get("timerSeconds") or 0) * 1_000 or SENT_MILLISECONDS)
-        before = self._store.get("sent place", str(number % MAX_SENT))
+        before = self._store.get(kinds.SENT_PLACE, str(number % MAX_SENT))
         if before is not None:
-            self._store.put("sent", str(UUID(bytes=before)), None)
-        self._store.put("sent place", str(number % MAX_SENT), message_id.bytes, until=until)
+            self._store.put(kinds.SENT, str(UUID(bytes=before)), None)
+        self._store.put(kinds.SENT_PLACE, str(number % MAX_SENT), message_id.bytes, until=until)
         self._store.put(
-            "sent", str(message_id), pack(replace(sent, at=now, message_id=message_id, until=until)), until=until
+            kinds.SENT, str(message_id), pack(replace(sent, at=now, message_id=message_id, until=until)), until=until
         )
 
     def find_sent(self, message_id: UUID, now: int) -> SentContent | None:
         """What was posted under this id, as long as it is kept."""
-        kept = self._store.get("sent", str(message_id))
+        kept = self._store.get(kinds.SENT, str(message_id))
         found = unpack(SentContent, kept) if kept else None
         return found if found is not None and now < found.until else None
 
@@ -145,20 +160,20 @@ class SendQueue:
         """This content was taken back: nobody gets it again."""
         for sent in self._all_sent():
             if read_fields(sent.plaintext).get("id") == str(content_id):
-                self._store.put("sent", str(sent.message_id), None)
+                self._store.put(kinds.SENT, str(sent.message_id), None)
 
     def forget_recipient(self, user_id: UUID) -> None:
         """An account gave up its identity key: what was sealed for the old one is not sent to the next, nor are answers on their way to it."""
         for sent in self._all_sent():
             less = sent.without_account(user_id)
             if less != sent:
-                self._store.put("sent", str(sent.message_id), pack(less), until=sent.until)
+                self._store.put(kinds.SENT, str(sent.message_id), pack(less), until=sent.until)
         for outgoing in self.pending():
             if outgoing.device is not None and outgoing.device[0] == user_id:
                 self.delete(outgoing)
 
     def _all_sent(self) -> list[SentContent]:
-        return [unpack(SentContent, kept) for kept in self._store.all("sent")]
+        return [unpack(SentContent, kept) for kept in self._store.all(kinds.SENT)]
 
 
 class PriorityContents:
@@ -174,11 +189,11 @@ class PriorityContents:
         for number, each in enumerate(contents, min(before, 1) - len(contents)):
             assert each.device is not None
             self._queue.save(replace(each, number=number, is_first=True))
-            self._store.put(_FIRST, str(each.message_id), str(each.device[1]).encode())
+            self._store.put(kinds.OUTGOING_FIRST, str(each.message_id), str(each.device[1]).encode())
 
     def waiting_devices(self) -> frozenset[int]:
         """Numbers of own devices for which such a content waits."""
-        return frozenset(map(int, self._store.all(_FIRST)))
+        return frozenset(map(int, self._store.all(kinds.OUTGOING_FIRST)))
 
 
 class PostedIds:
@@ -191,24 +206,18 @@ class PostedIds:
         """It is about to be posted; of too many the oldest go."""
         if self.contains(message_id):
             return
-        number = int(self._store.get("posted number") or b"0") + 1
+        number = int(self._store.get(kinds.POSTED_NUMBER) or b"0") + 1
         place = str(number % MAX_POSTED)
-        before = self._store.get("posted place", place)
+        before = self._store.get(kinds.POSTED_PLACE, place)
         if before is not None:
-            self._store.put("posted", str(UUID(bytes=before)), None)
-        self._store.put("posted number", "", str(number).encode())
-        self._store.put("posted place", place, message_id.bytes)
-        self._store.put("posted", str(message_id), b"posted")
+            self._store.put(kinds.POSTED, str(UUID(bytes=before)), None)
+        self._store.put(kinds.POSTED_NUMBER, "", str(number).encode())
+        self._store.put(kinds.POSTED_PLACE, place, message_id.bytes)
+        self._store.put(kinds.POSTED, str(message_id), b"posted")
 
     def contains(self, message_id: UUID) -> bool:
         """Whether this store knows of the post."""
-        return self._store.get("posted", str(message_id)) is not None
-
-
-def new_id(now: int) -> UUID:
-    """A UUID of version 7 (RFC 9562 section 5.7): ids sort by the time they were made."""
-    number = (now << 80) | (7 << 76) | (secrets.randbits(12) << 64) | (2 << 62) | secrets.randbits(62)
-    return UUID(int=number)
+        return self._store.get(kinds.POSTED, str(message_id)) is not None
 
 
 def read_fields(plaintext: bytes) -> Mapping[str, Any]:
@@ -225,3 +234,46 @@ def hash_device(peer: PeerDevice) -> bytes:
 def device_key(address: Address) -> tuple[UUID, int]:
     """A device as it is kept here."""
     return address.user_id, address.device_id
+
+
+class HeldConversations:
+    """Conversations in which sending has stopped, and why; inside the transaction of the caller."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def add(self, conversation_id: UUID, refusal: Refusal) -> None:
+        """Nothing is sent there until the person decides."""
+        self._store.put(kinds.STOPPED, str(conversation_id), pack((conversation_id, refusal.name)))
+
+    def remove(self, conversation_id: UUID) -> None:
+        """Something was sent there again, or given up."""
+        if self._store.get(kinds.STOPPED, str(conversation_id)) is not None:
+            self._store.put(kinds.STOPPED, str(conversation_id), None)
+
+    def all(self) -> dict[UUID, str]:
+        """The name of the refusal, by conversation."""
+        return dict(unpack(tuple[UUID, str], kept) for kept in self._store.all(kinds.STOPPED))
+
+
+class UnsentMessages:
+    """Own messages that waited to be sent when the profile was opened; a look at the queue of that moment, for they may go out at once."""
+
+    def __init__(self, store: Store) -> None:
+        waiting = [each for each in SendQueue(store).pending() if each.lane == "mail"]
+        self._ids_by_digest: Final = {
+            _content_digest(each.conversation_id, read_fields(each.plaintext)): each.content_id for each in waiting
+        }
+        #: Their ids.
+        self.ids: Final = frozenset(self._ids_by_digest.values())
+
+    def find(self, conversation_id: UUID, kind: str, fields: Mapping[str, Any]) -> UUID | None:
+        """The id of one that says exactly this there."""
+        return self._ids_by_digest.get(_content_digest(conversation_id, {"kind": kind, **fields}))
+
+
+def _content_digest(conversation_id: UUID, content: Mapping[str, Any]) -> bytes:
+    # The outbox adds the conversation's timer: the same text is the same message with and without it.
+    added = {*COMMON_FIELDS, "timerSeconds"} - {"kind"}
+    fields = {name: value for name, value in content.items() if name not in added}
+    return sha256(conversation_id.bytes + orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).digest()

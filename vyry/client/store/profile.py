@@ -1,7 +1,5 @@
 """Where a device lives, and what opens its store: a given key, a passphrase, the keyring of the system, or a file for its owner alone."""
 
-import base64
-import errno
 import importlib
 import secrets
 from collections.abc import Callable, Iterator
@@ -12,9 +10,11 @@ from pathlib import Path
 from typing import IO, Final, Protocol, cast
 
 from vyry.client.errors import ClientError, InClear, NotRegistered, StoreFull, StoreLocked
-from vyry.client.store.database import lock_store, other_version_text
+from vyry.client.store import kinds
+from vyry.client.store.database import DISK_FULL_ERRNOS, lock_store, other_version_text
 from vyry.client.store.store import KEY_BYTES, Store
 from vyry.client.store.store_key import STORE_KEY, Argon2, UnlockMethod, WrappedKey, file_key
+from vyry.kernel.base64_text import decode_base64, encode_base64
 from vyry.kernel.url_safety import is_confidential
 from vyry.signal_protocol.primitives import label
 
@@ -22,8 +22,7 @@ from vyry.signal_protocol.primitives import label
 _STORE: Final = "vyry.db"
 _KEY: Final = "key"
 _SERVICE: Final = "vyry"
-_FULL: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-_MACHINE: Final = "machine"
+
 _MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
@@ -161,7 +160,7 @@ def keyring_key(keyring: Keyring, folder: Path, *, is_new: bool) -> bytes:
     try:
         kept = keyring.get_password(_SERVICE, name)
         if kept is None and is_new:
-            kept = base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+            kept = encode_base64(secrets.token_bytes(KEY_BYTES))
             keyring.set_password(_SERVICE, name, kept)
     except Exception as failed:  # noqa: BLE001 - each backend has errors of its own: locked, cancelled, no session
         raise StoreLocked(
@@ -173,7 +172,7 @@ def keyring_key(keyring: Keyring, folder: Path, *, is_new: bool) -> bytes:
             "Move the profile back to where it was made, or restore the keyring."
         )
     try:
-        key = base64.b64decode(kept, validate=True)
+        key = decode_base64(kept)
     except ValueError:
         key = b""
     if len(key) != KEY_BYTES:
@@ -205,7 +204,7 @@ def machine_id() -> str | None:
 
 def is_other_machine(store: Store, read_id: Callable[[], str | None] = machine_id) -> bool:
     """Whether `note_machine` saw another machine in this store: the profile was copied or moved, and the other copy may be in use. A hint: copies on one machine, and machines without an id, are not told apart."""
-    kept, here = store.get(_MACHINE), _machine_hash(read_id)
+    kept, here = store.get(kinds.MACHINE), _machine_hash(read_id)
     return kept is not None and here is not None and kept != here
 
 
@@ -213,7 +212,7 @@ def record_machine(store: Store, read_id: Callable[[], str | None] = machine_id)
     """Remember this machine, if it has an id, in the place of the one before."""
     here = _machine_hash(read_id)
     if here is not None:
-        store.put(_MACHINE, "", here)
+        store.put(kinds.MACHINE, "", here)
 
 
 def _machine_hash(read_id: Callable[[], str | None]) -> bytes | None:
@@ -229,6 +228,6 @@ def _opener_text(opener: UnlockMethod) -> str:
 
 
 def _folder_error(folder: Path, failed: OSError) -> ClientError:
-    if failed.errno in _FULL:
+    if failed.errno in DISK_FULL_ERRNOS:
         return StoreFull(f"The disk of {folder} is full, or takes no more of you: what is kept is whole.")
     return StoreLocked(f"{folder} cannot be used ({failed.strerror}).")

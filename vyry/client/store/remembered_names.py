@@ -2,19 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 from uuid import UUID
 
 from vyry.client.errors import BadNumber, NameChanged
+from vyry.client.store import kinds
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
 from vyry.kernel.phone_numbers import InvalidPhoneNumber, looks_like_number, normalize_number
-
-
-#: By name: the account.
-_ACCOUNT: Final = "name"
-#: By account: `AccountNames`.
-_NAMES: Final = "names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +48,17 @@ class RememberedNames:
 
     def account(self, word: str) -> UUID | None:
         """The account that this name is remembered for. Raises BadNumber."""
-        kept = self._store.get(_ACCOUNT, canonical_name(word))
+        kept = self._store.get(kinds.NAME_ACCOUNT, canonical_name(word))
         return UUID(bytes=kept) if kept else None
 
     def of(self, user_id: UUID) -> tuple[str, ...]:
         """All names that are remembered for this account, the newest last."""
-        kept = self._store.get(_NAMES, str(user_id))
+        kept = self._store.get(kinds.ACCOUNT_NAMES, str(user_id))
         return unpack(AccountNames, kept).names if kept else ()
 
     def all(self) -> Iterator[AccountNames]:
         """Every account with a name."""
-        for kept in self._store.all(_NAMES):
+        for kept in self._store.all(kinds.ACCOUNT_NAMES):
             yield unpack(AccountNames, kept)
 
     def save(self, word: str, user_id: UUID) -> None:
@@ -76,7 +70,7 @@ class RememberedNames:
                 return
             if before is not None:
                 self._save_names(before, tuple(each for each in self.of(before) if each != name))
-            self._store.put(_ACCOUNT, name, user_id.bytes)
+            self._store.put(kinds.NAME_ACCOUNT, name, user_id.bytes)
             self._save_names(user_id, (*self.of(user_id), name))
 
     def confirm(self, word: str, told: UUID) -> UUID:
@@ -90,4 +84,4 @@ class RememberedNames:
         return told
 
     def _save_names(self, user_id: UUID, names: tuple[str, ...]) -> None:
-        self._store.put(_NAMES, str(user_id), pack(AccountNames(user_id, names)) if names else None)
+        self._store.put(kinds.ACCOUNT_NAMES, str(user_id), pack(AccountNames(user_id, names)) if names else None)

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from vyry.client.errors import StoreLocked
+from vyry.client.store import kinds
 from vyry.client.store.database import Database, lock_store
 from vyry.client.store.row_checksum import RowChecksum
 from vyry.signal_protocol.primitives import Z32, hkdf, label
@@ -21,8 +22,6 @@ from vyry.signal_protocol.primitives import Z32, hkdf, label
 KEY_BYTES: Final = 32
 DAY_MS: Final = 86_400_000
 _NONCE: Final = 12
-#: The first value of every store: it says whether a key is the right one.
-_CHECK: Final = "check"
 
 
 class ValueCipher:
@@ -109,9 +108,9 @@ class Store(Database):
             with self.transaction():
                 self._create()
                 self._install_triggers()
-                self.put(_CHECK, "", b"vyry")
+                self.put(kinds.CHECK, "", b"vyry")
             return
         # Raises StoreLocked under a wrong key, by which no name would be found.
-        self.all(_CHECK)
+        self.all(kinds.CHECK)
         self._check_rows()
         self._install_triggers()

@@ -1,6 +1,5 @@
 """The file `store-key` of a profile: the key of its store, random, wrapped under what opens the profile. So a passphrase is changed, or its price raised, without sealing all values again."""
 
-import base64
 import os
 import secrets
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from vyry.client.errors import StoreLocked
 from vyry.client.store.store import KEY_BYTES
+from vyry.kernel.base64_text import decode_base64, encode_base64
 from vyry.signal_protocol.primitives import Z32, hkdf, label
 
 
@@ -100,11 +100,11 @@ class WrappedKey:
         opener, argon2 = UnlockMethod(said["opener"]), _parse_argon2(said["argon2"])
         if (opener is UnlockMethod.PASSPHRASE) != (argon2 is not None):
             raise ValueError
-        return cls(opener, argon2, base64.b64decode(said["sealed"], validate=True))
+        return cls(opener, argon2, decode_base64(said["sealed"]))
 
     def write(self, path: Path) -> None:
         """Put it in this file, whole or not at all."""
-        said = {**_plain_fields(self.opener, self.argon2), "sealed": base64.b64encode(self.sealed).decode()}
+        said = {**_plain_fields(self.opener, self.argon2), "sealed": encode_base64(self.sealed)}
         write_private(path, orjson.dumps(said))
 
 
@@ -149,7 +149,7 @@ def _cipher(key: bytes) -> AESGCM:
 
 def _plain_fields(opener: UnlockMethod, argon2: Argon2 | None) -> dict[str, Any]:
     """What stands beside the wrapped key in clear."""
-    shown = None if argon2 is None else {**asdict(argon2), "salt": base64.b64encode(argon2.salt).decode()}
+    shown = None if argon2 is None else {**asdict(argon2), "salt": encode_base64(argon2.salt)}
     return {"version": _VERSION, "opener": opener.value, "argon2": shown}
 
 
@@ -161,7 +161,7 @@ def _header(opener: UnlockMethod, argon2: Argon2 | None) -> bytes:
 def _parse_argon2(said: dict[str, Any] | None) -> Argon2 | None:
     if said is None:
         return None
-    made = Argon2(**{**said, "salt": base64.b64decode(said["salt"], validate=True)})
+    made = Argon2(**{**said, "salt": decode_base64(said["salt"])})
     bounds = ((made.memory_kib, _MAX_MEMORY_KIB), (made.rounds, _MAX_ROUNDS), (made.lanes, _MAX_LANES))
     if not all(type(each) is int and 1 <= each <= most for each, most in bounds) or made.memory_kib < 8 * made.lanes:
         raise ValueError

@@ -7,11 +7,11 @@ from where it was first seen ahead. Nothing is deleted meanwhile (docs/adr/0028)
 from dataclasses import dataclass
 from typing import Final
 
+from vyry.client.store import kinds
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
 
 
-_KIND: Final = "clock"
 _JUMP: Final = 7 * DAY_MS
 #: Less than the time between two sweeps of a client that runs on.
 _HELD: Final = 3_000_000
@@ -38,11 +38,11 @@ def record_time(store: Store, now: int) -> None:
     seen = _load_record(store)
     if seen is None or now - seen.seen_at <= _JUMP or (seen.claimed_at and now - seen.claimed_at >= _HELD):
         if seen is None or seen.claimed_at or abs(now - seen.seen_at) >= _NOTE_EVERY:
-            store.put(_KIND, "", pack(ClockRecord(now)))
+            store.put(kinds.CLOCK, "", pack(ClockRecord(now)))
     elif not seen.claimed_at or now < seen.claimed_at:
-        store.put(_KIND, "", pack(ClockRecord(seen.seen_at, now)))
+        store.put(kinds.CLOCK, "", pack(ClockRecord(seen.seen_at, now)))
 
 
 def _load_record(store: Store) -> ClockRecord | None:
-    kept = store.get(_KIND)
+    kept = store.get(kinds.CLOCK)
     return unpack(ClockRecord, kept) if kept else None

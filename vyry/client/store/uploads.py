@@ -1,7 +1,6 @@
 """Files that wait to be uploaded: sealed once, into the folder of the profile, so that an upload that goes on later carries the very same bytes."""
 
 import asyncio
-import errno
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,6 +11,8 @@ from typing import BinaryIO, Final
 from uuid import UUID
 
 from vyry.client.errors import FileFailed, Refused, StoreFull
+from vyry.client.store import kinds
+from vyry.client.store.database import DISK_FULL_ERRNOS
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
 from vyry.signal_protocol.attachments import AttachmentSealer, sealed_size
@@ -22,8 +23,6 @@ from vyry.signal_protocol.primitives import KEY_BYTES
 KEEP_DAYS: Final = 7
 #: So much of a file is in memory at a time.
 CHUNK_BYTES: Final = 1 << 20
-_KIND: Final = "upload"
-_FULL: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +65,11 @@ class UploadStore:
 
     def save(self, waiting: PendingUpload) -> None:
         """From here on it goes on where it was, also after a restart."""
-        self._store.put(_KIND, waiting.content.hex(), pack(waiting), until=self._now() + KEEP_DAYS * DAY_MS)
+        self._store.put(kinds.UPLOAD, waiting.content.hex(), pack(waiting), until=self._now() + KEEP_DAYS * DAY_MS)
 
     def delete(self, waiting: PendingUpload) -> None:
         """It has arrived, and its key was told."""
-        self._store.put(_KIND, waiting.content.hex(), None)
+        self._store.put(kinds.UPLOAD, waiting.content.hex(), None)
         self._unlink(waiting)
 
     async def chunks(self, waiting: PendingUpload, offset: int) -> AsyncIterator[bytes]:
@@ -81,7 +80,7 @@ class UploadStore:
                 yield piece
 
     def _find_existing(self, content: bytes) -> PendingUpload | None:
-        kept = self._store.get(_KIND, content.hex())
+        kept = self._store.get(kinds.UPLOAD, content.hex())
         held = unpack(PendingUpload, kept) if kept else None
         with suppress(FileNotFoundError):
             if held and (self._folder / held.blob).stat().st_size == held.sealed_length:
@@ -104,7 +103,7 @@ class UploadStore:
         """What no upload needs: a seal that was broken off, and uploads whose time is over."""
         if not self._folder.is_dir():
             return
-        needed = {unpack(PendingUpload, kept).blob for kept in self._store.all(_KIND)}
+        needed = {unpack(PendingUpload, kept).blob for kept in self._store.all(kinds.UPLOAD)}
         for file in self._folder.iterdir():
             if file.name not in needed:
                 file.unlink(missing_ok=True)
@@ -119,7 +118,7 @@ def translated_disk_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as failed:
-        if failed.errno in _FULL:
+        if failed.errno in DISK_FULL_ERRNOS:
             raise StoreFull(f"The disk is full, or takes no more of you: {what} could not be written.") from None
         raise FileFailed(f"{what} cannot be used ({failed.strerror}).") from None
 

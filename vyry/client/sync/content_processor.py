@@ -6,23 +6,16 @@ from uuid import UUID
 
 import orjson
 
-from vyry.client.crypto.content_parser import (
-    content_event,
-    read_bytes,
-    read_count,
-    read_id,
-    read_sync_event,
-    receipt_event,
-)
+from vyry.client.crypto.content_parser import content_event, read_bytes, read_count, read_sync_event, receipt_event
 from vyry.client.crypto.conversation_members import add_member_event
 from vyry.client.crypto.device_list_check import DeviceListCheck
 from vyry.client.crypto.group_keys import GroupKeys
 from vyry.client.crypto.identity_decisions import IdentityDecisions
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.pin_registry import PinRegistry
-from vyry.client.crypto.sealed_profiles import PROFILE_KEY_KIND as PROFILE_KEY
 from vyry.client.crypto.sealed_profiles import Profiles
 from vyry.client.crypto.unsealing import EnvelopeOpener, IncomingEnvelope, OpenedContent
+from vyry.client.store import kinds
 from vyry.client.store.conversation_pins import ConversationPin, ConversationPins
 from vyry.client.store.events import ContentEvent, Edit, TimerSet, Unreadable, Unsend
 from vyry.client.store.journal import Journal, KnownContent
@@ -32,9 +25,8 @@ from vyry.client.store.read_receipts import ReadReceipts
 from vyry.client.store.store import Store
 from vyry.client.sync.receipt_policy import mark_answered
 from vyry.client.sync.retries import Retries
-from vyry.signal_protocol.contents import Content, may_change, read_content
+from vyry.signal_protocol.contents import Content, may_change, read_content, read_id
 from vyry.signal_protocol.pins import HandedPins, IdentityPin
-from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import BadContent, IdentityForged, MemberForged
 from vyry.signal_protocol.sender_keys import Distribution, SenderKeyScope
 
@@ -43,9 +35,6 @@ from vyry.signal_protocol.sender_keys import Distribution, SenderKeyScope
 _SILENT: Final = ("call",)
 #: Kinds that tell keys of a group.
 _GROUP_KEYS: Final = ("senderKey", "groupKey")
-#: Receipts that are due.
-DELIVERY_RECEIPTS_DUE: Final = "receipt due"
-READ_RECEIPTS_DUE: Final = "read due"
 
 
 class ContentProcessor:
@@ -95,7 +84,9 @@ class ContentProcessor:
         if isinstance(said, Unsend) and said.is_own:
             SendQueue(self._store).delete_sent(said.of.id)
         if isinstance(said, TimerSet):
-            self._store.put("timer", str(said.conversation_id), str(said.seconds).encode())
+            self._store.put(
+                kinds.TIMER, str(said.conversation_id), str(said.seconds).encode() if said.seconds else None
+            )
 
     def _check_member(
         self, me: LocalDevice, content: Content, letter: IncomingEnvelope, unsealed: OpenedContent
@@ -212,7 +203,7 @@ class ContentProcessor:
             # Another own device shows something: this one tells the key too.
             Profiles(self._store).mark_published()
             return
-        self._store.put(PROFILE_KEY, str(sender_id), key)
+        self._store.put(kinds.PROFILE_KEY, str(sender_id), key)
 
     def _process_retry(self, content: Content, letter: IncomingEnvelope, unsealed: OpenedContent) -> None:
         if unsealed.session is None:
@@ -239,15 +230,10 @@ def unreadable_event(
 
 
 def queue_receipt(
-    store: Store, conversation_id: UUID, person: UUID, content_id: UUID, kind: str = DELIVERY_RECEIPTS_DUE
+    store: Store, conversation_id: UUID, person: UUID, content_id: UUID, kind: str = kinds.DELIVERY_RECEIPTS_DUE
 ) -> None:
     """A receipt is due: those of one conversation go together."""
     name = f"{conversation_id}/{person}"
     kept = store.get(kind, name)
     due: tuple[Any, ...] = unpack(tuple[UUID, UUID, tuple[UUID, ...]], kept) if kept else (conversation_id, person, ())
     store.put(kind, name, pack((conversation_id, person, (*due[2], content_id))))
-
-
-def own_address(me: LocalDevice) -> Address:
-    """Where this device is."""
-    return Address(me.user_id, me.device_id)

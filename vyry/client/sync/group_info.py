@@ -14,17 +14,18 @@ from uuid import UUID
 from vyry.client.crypto.conversation_members import MemberDirectory
 from vyry.client.crypto.group_keys import LAST_GENERATION, GroupKey, GroupKeys, new_own_key
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.errors import Refused, Unreachable
-from vyry.client.store.group_tasks import GroupTask, GroupTasks
-from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
-from vyry.client.store.outgoing import Outgoing, SendQueue, new_id
-from vyry.client.store.pending_groups import PendingGroups
+from vyry.client.errors import Refused
+from vyry.client.store.mailbox_chain import decode_bytes
+from vyry.client.store.outgoing import Outgoing, SendQueue
+from vyry.client.store.pending_groups import GroupTask, GroupTasks, PendingGroups
 from vyry.client.store.store import Store
-from vyry.client.transport.rest import Body, RestClient
+from vyry.client.transport.rest import Body, RestClient, rate_limit_as_unreachable
 from vyry.client.transport.validation import INVALID_SHAPE, read_uuid
+from vyry.kernel.base64_text import encode_base64
 from vyry.kernel.batches import batched
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.blobs import BlobKind, seal_blob
-from vyry.signal_protocol.contents import Content, base64_text
+from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.primitives import KEY_BYTES
 from vyry.signal_protocol.refusals import Refusal
 
@@ -91,14 +92,9 @@ class GroupInfo:
         found = self._tasks.pending()
         for due in found:
             async with self.lock:
-                try:
+                # A Refusal: the information cannot be sealed again and stays as it is.
+                with suppress(Refused, Refusal), rate_limit_as_unreachable():
                     await self.distribute_key(due, await self.fetch(due.conversation_id))
-                except Refused as refused:
-                    if refused.code == "RATE_LIMITED":
-                        raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
-                except Refusal:
-                    # What is said there cannot be sealed again: it stays as it is.
-                    pass
                 self._tasks.complete(due)
         return bool(found)
 
@@ -142,12 +138,11 @@ class GroupInfo:
 
     def _queue_key(self, conversation_id: UUID, key: GroupKey, people: Sequence[UUID]) -> GroupKey:
         """From here on it is told to them, and to one's own other devices, whatever happens."""
-        fields = {"groupKey": base64_text(key.key), "generation": key.generation}
+        fields = {"groupKey": encode_base64(key.key), "generation": key.generation}
         content = Content("groupKey", new_id(self._now()), self._now(), conversation_id, fields)
         # A key that nobody else is told goes to one's own other devices alone.
         for some in list(batched(people, RECIPIENTS_PER_POST)) or [()]:
-            telling = Outgoing.from_content(content, self._now(), "control")
-            self._queue.add(replace(telling, own=telling.plaintext, people=tuple(some), is_pairwise=True))
+            self._queue.add(Outgoing.to_people(content, self._now(), some, with_own_devices=True))
         told = replace(key, told=tuple(dict.fromkeys((*key.told, *people))))
         self.keys.save_own(conversation_id, told)
         return told

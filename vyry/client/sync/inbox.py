@@ -12,6 +12,7 @@ from vyry.client.crypto.identity_decisions import IdentityDecisions
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.peers import Peers, accept_identity, changed_key, is_former_key, record_changed_key
 from vyry.client.crypto.unsealing import EnvelopeOpener, IncomingEnvelope
+from vyry.client.store import kinds
 from vyry.client.store.conversation_pins import ConversationPins
 from vyry.client.store.events import ConversationForged, Decided, Event, Lost, MemberForged, Notice, OwnIdentityForged
 from vyry.client.store.journal import Journal
@@ -20,7 +21,6 @@ from vyry.client.store.outgoing import PostedIds, SendQueue
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
 from vyry.client.sync.content_processor import ContentProcessor, unreadable_event
-from vyry.client.sync.key_maintenance import KEYS_DUE
 from vyry.client.sync.retries import Retries
 from vyry.client.transport.validation import INVALID_SHAPE, read_uuid
 from vyry.signal_protocol import refusals
@@ -87,10 +87,10 @@ class Inbox:
             self._store.truncate_wal()
             SendQueue(self._store).forget_recipient(user_id)
             self._group_keys.remove_recipient(user_id)
-            held = sorted(unpack(tuple[int, IncomingEnvelope], kept) for kept in self._store.all("held"))
+            held = sorted(unpack(tuple[int, IncomingEnvelope], kept) for kept in self._store.all(kinds.HELD))
             for number, letter in held:
                 if letter.sender.user_id == user_id:
-                    self._store.put("held", str(number), None)
+                    self._store.put(kinds.HELD, str(number), None)
                     self._process_envelope(LocalDevice.load(self._store), letter)
 
     def pending_decisions(self) -> Sequence[IdentityPin]:
@@ -137,7 +137,7 @@ class Inbox:
             if last_message_id is None or posted.contains(last_message_id):
                 return
             posted.add(last_message_id)
-            if self._store.get(KEYS_DUE) is None:
+            if self._store.get(kinds.KEYS_DUE) is None:
                 # Else the mailbox has shown it before, in this greeting.
                 seq = self._position().seq
                 self._journal.add(Lost(seq=seq, through_seq=seq, reason="rolledBack", count=0))
@@ -153,7 +153,7 @@ class Inbox:
         with self._store.transaction():
             self._peers.delete_sessions()
             self._store.truncate_wal()
-            self._store.put(KEYS_DUE, "", b"due")
+            self._store.put(kinds.KEYS_DUE, "", b"due")
 
     def _position(self) -> MailboxPosition:
         point = LocalDevice.load(self._store).point
@@ -213,9 +213,9 @@ class Inbox:
             self._journal.add(unreadable_event(letter, changed.name, letter.message_id))
             return
         if self._store.execute("SELECT count(*) FROM value WHERE kind = 'held'")[0][0] < MAX_HELD:
-            number = int(self._store.get("held number") or b"0") + 1
-            self._store.put("held number", "", str(number).encode())
-            self._store.put("held", str(number), pack((number, letter)))
+            number = int(self._store.get(kinds.HELD_NUMBER) or b"0") + 1
+            self._store.put(kinds.HELD_NUMBER, "", str(number).encode())
+            self._store.put(kinds.HELD, str(number), pack((number, letter)))
         else:
             self._journal.add(unreadable_event(letter, changed.name, letter.message_id))
         record_changed_key(self._store, letter.sender.user_id, prefix.identity_key)
@@ -237,10 +237,10 @@ class Inbox:
             case "deviceLinked":
                 invalidate_device_list(self._store, me.user_id)
             case "prekeysLow":
-                self._store.put("refill", "", b"due")
+                self._store.put(kinds.REFILL, "", b"due")
             case "conversationChanged":
                 changed = read_uuid(notice["conversationId"])
-                self._store.put("conversation", str(changed), None)
+                self._store.put(kinds.MEMBERS, str(changed), None)
                 self._group_keys.schedule_check(changed)
             case _:
                 pass

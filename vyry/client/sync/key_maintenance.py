@@ -7,6 +7,7 @@ from typing import Final
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.prekey_publisher import SIGNED_DAYS, PrekeyPublisher
 from vyry.client.errors import Refused
+from vyry.client.store import kinds
 from vyry.client.store.mailbox_chain import MailboxPosition
 from vyry.client.store.store import DAY_MS, Store
 from vyry.client.store.trusted_time import record_time, trusted_time
@@ -15,8 +16,6 @@ from vyry.client.transport.validation import read_int, read_uuid
 from vyry.signal_protocol.keys import MAX_ID
 
 
-#: A whole key set has to be published before anything is sent.
-KEYS_DUE: Final = "keys due"
 #: Below so many unused one-time keys of a kind more are published.
 REFILL_BELOW: Final = 20
 #: An id beyond this leaves no room for a new set.
@@ -56,7 +55,7 @@ class KeyMaintenance:
 
     async def publish_if_due(self) -> None:
         """Publish a whole set of keys if one is due (`Inbox.begin_anew`). Raises Refused, Unreachable."""
-        if self._store.get(KEYS_DUE) is None:
+        if self._store.get(kinds.KEYS_DUE) is None:
             return
         # A later state of this store may have published ids that this one does not know.
         status = await self._fetch_status()
@@ -69,7 +68,7 @@ class KeyMaintenance:
         await self._rest.call("PUT", "/keys", body)
         with self._store.transaction():
             self._publishing.expire_old(self._now())
-            self._store.put(KEYS_DUE, "", None)
+            self._store.put(kinds.KEYS_DUE, "", None)
 
     async def load_mailbox_start(self) -> None:
         """Learn where the mailbox begins. Raises Refused, Unreachable."""
@@ -84,7 +83,9 @@ class KeyMaintenance:
         """Whether there is anything to do at the node."""
         _, made_at = self._publishing.newest_signed()
         return (
-            self._store.get("refill") is not None or self._now() - made_at > SIGNED_DAYS * DAY_MS or self._is_rotating()
+            self._store.get(kinds.REFILL) is not None
+            or self._now() - made_at > SIGNED_DAYS * DAY_MS
+            or self._is_rotating()
         )
 
     async def refill_and_rotate(self) -> None:
@@ -95,18 +96,18 @@ class KeyMaintenance:
             last_made = LocalDevice.load(self._store).next_id - 1
             issued = {kind: min(last, last_made) for kind, last in status.issued_through.items()}
             self._publishing.expire_issued(issued, self._now())
-        if self._store.get("refill") is not None:
+        if self._store.get(kinds.REFILL) is not None:
             if status.remaining < REFILL_BELOW:
                 await self._publish_prekeys(PrekeyPublisher.make_one_time)
-            self._store.put("refill", "", None)
+            self._store.put(kinds.REFILL, "", None)
         newest, made_at = self._publishing.newest_signed()
         if self._now() - made_at > SIGNED_DAYS * DAY_MS or (self._is_rotating() and status.signed_prekey_id != newest):
-            self._store.put("rotating", "", b"begun")
+            self._store.put(kinds.ROTATING, "", b"begun")
             await self._publish_prekeys(lambda publishing, me: publishing.rotate_signed(me, self._now()))
         if self._is_rotating():
             with self._store.transaction():
                 self._publishing.expire_old(self._now())
-                self._store.put("rotating", "", None)
+                self._store.put(kinds.ROTATING, "", None)
 
     def delete_expired(self) -> None:
         """Delete what has had its time for sure."""
@@ -125,7 +126,7 @@ class KeyMaintenance:
             return KeyStatus(remaining, 0 if signed is None else read_int(signed, most=_LAST_ID), issued)
 
     def _is_rotating(self) -> bool:
-        return self._store.get("rotating") is not None
+        return self._store.get(kinds.ROTATING) is not None
 
     async def _publish_prekeys(
         self, make: Callable[[PrekeyPublisher, LocalDevice], tuple[LocalDevice, dict[str, object]]]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -13,22 +13,22 @@ from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.pin_transfer import PinsPending
 from vyry.client.crypto.sealed_profiles import ProfileKeySender
 from vyry.client.crypto.sealing import ListsOutdated, Sealing
-from vyry.client.errors import Refused, Unreachable
+from vyry.client.errors import Refused
+from vyry.client.store import kinds
 from vyry.client.store.events import NotSent, Target
-from vyry.client.store.group_tasks import GROUP_TASK_KIND as GROUP_DUE
-from vyry.client.store.held_conversations import HeldConversations
 from vyry.client.store.journal import Journal
-from vyry.client.store.outgoing import Outgoing, PostedIds, SendQueue, new_id
+from vyry.client.store.outgoing import HeldConversations, Outgoing, PostedIds, SendQueue
 from vyry.client.store.packing import unpack
 from vyry.client.store.read_receipts import ReadReceipts
 from vyry.client.store.store import Store
-from vyry.client.sync.changed_key_policy import ChangedKeyPolicy
-from vyry.client.sync.content_processor import DELIVERY_RECEIPTS_DUE, READ_RECEIPTS_DUE, ContentProcessor, queue_receipt
+from vyry.client.sync.content_processor import ContentProcessor, queue_receipt
+from vyry.client.sync.pending_decisions import ChangedKeyPolicy
 from vyry.client.sync.receipt_policy import ReceiptPolicy, ReceiptSettings
-from vyry.client.transport.rest import RestClient
+from vyry.client.transport.rest import RestClient, rate_limit_as_unreachable
 from vyry.kernel.batches import batched
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content
-from vyry.signal_protocol.padding import pad
+from vyry.signal_protocol.frame import pad
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import ConversationForged, IdentityChanged, IdentityForged, Refusal
 
@@ -41,7 +41,6 @@ _FLEETING: Final = ("receipt", "retry", "resync")
 _DECISIONS: Final = (IdentityChanged, IdentityForged, ConversationForged)
 #: What one receipt tells of: more would not fit into a content.
 _AT_ONCE: Final = 500
-Item = TypeVar("Item")
 
 
 class Outbox:
@@ -73,6 +72,7 @@ class Outbox:
             me = LocalDevice.load(self._store)
             if Journal(self._store).find_content(content.id, me.user_id) is not None:
                 return
+            content = self._with_timer(content)
             processor.record(
                 content_event(content, Address(me.user_id, me.device_id), is_own=True), self._now(), is_handled=True
             )
@@ -84,6 +84,13 @@ class Outbox:
             pad(own)
             self._queue.add(replace(Outgoing.from_content(content, self._now()), own=own))
 
+    def _with_timer(self, content: Content) -> Content:
+        """A text without a timer of its own gets the timer of its conversation."""
+        seconds = self._store.get(kinds.TIMER, str(content.conversation_id))
+        if seconds is None or content.kind != "text" or "timerSeconds" in content.fields:
+            return content
+        return replace(content, fields={**content.fields, "timerSeconds": int(seconds)})
+
     def mark_read(self, conversation_id: UUID, targets: Sequence[Target], processor: ContentProcessor) -> None:
         """Contents of others were read here: their senders get a receipt, own other devices are told, timers run."""
         with self._store.transaction():
@@ -92,25 +99,18 @@ class Outbox:
             fresh = [each for each in targets if each.sender_id != me.user_id and marks.mark_read(each, now)]
             for each in fresh:
                 processor.start_timer(each.id, each.sender_id, now)
-                queue_receipt(self._store, conversation_id, each.sender_id, each.id, READ_RECEIPTS_DUE)
+                queue_receipt(self._store, conversation_id, each.sender_id, each.id, kinds.READ_RECEIPTS_DUE)
             for some in batched(fresh, _AT_ONCE):
                 sync = {"sync": {"read": [each.as_json() for each in some]}}
                 content = Content("sync", new_id(now), now, conversation_id, sync)
-                self._queue.add(
-                    replace(
-                        Outgoing.from_content(content, now, "control"), own=content.pack(), people=(), is_pairwise=True
-                    )
-                )
-
-    def add(self, outgoing: Outgoing) -> None:
-        """Something about keys, receipts or devices."""
-        with self._store.transaction():
-            self._queue.add(outgoing)
+                self._queue.add(Outgoing.to_own_devices(content, now))
 
     def has_pending(self) -> bool:
         """Whether anything is still to be sent that waits for no decision."""
         waiting = any(each.message_id not in self._held for each in self._queue.pending())
-        return waiting or any(self._store.all(kind) for kind in (DELIVERY_RECEIPTS_DUE, READ_RECEIPTS_DUE, GROUP_DUE))
+        return waiting or any(
+            self._store.all(kind) for kind in (kinds.DELIVERY_RECEIPTS_DUE, kinds.READ_RECEIPTS_DUE, kinds.GROUP_TASK)
+        )
 
     def release_held(self) -> None:
         """The person has decided: what waited for it is to be sent."""
@@ -134,10 +134,9 @@ class Outbox:
     async def _post_or_give_up(self, outgoing: Outgoing) -> Refusal | None:
         """What the person here has to decide before this, and what comes after it in its conversation, is sent."""
         try:
-            await self._post_by_policy(outgoing)
+            with rate_limit_as_unreachable():
+                await self._post_by_policy(outgoing)
         except Refused as refused:
-            if refused.code == "RATE_LIMITED":
-                raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
             self._give_up(outgoing, refused.code)
         except _DECISIONS as decision:
             self._hold_for_decision(outgoing, decision)
@@ -229,28 +228,26 @@ class Outbox:
 
     async def _write_receipts(self) -> None:
         """One receipt for each person and conversation, about all that came, or was read, since the last one; to strangers none that something has come, across a block none at all."""
-        if not any(self._store.all(kind) for kind in (DELIVERY_RECEIPTS_DUE, READ_RECEIPTS_DUE)):
+        if not any(self._store.all(kind) for kind in (kinds.DELIVERY_RECEIPTS_DUE, kinds.READ_RECEIPTS_DUE)):
             return
         standing = await self.receipt_policy.load_settings()
         with self._store.transaction():
-            self._queue_receipts(DELIVERY_RECEIPTS_DUE, "delivered", standing)
-            self._queue_receipts(READ_RECEIPTS_DUE, "read", standing)
+            self._queue_receipts(kinds.DELIVERY_RECEIPTS_DUE, "delivered", standing)
+            self._queue_receipts(kinds.READ_RECEIPTS_DUE, "read", standing)
 
     def _queue_receipts(self, kind: str, state: str, standing: ReceiptSettings) -> None:
         for kept in self._store.all(kind):
             conversation_id, person, targets = unpack(tuple[UUID, UUID, tuple[UUID, ...]], kept)
             self._store.put(kind, f"{conversation_id}/{person}", None)
             is_told = standing.read_receipts
-            if kind == DELIVERY_RECEIPTS_DUE:
+            if kind == kinds.DELIVERY_RECEIPTS_DUE:
                 is_told = standing.delivery_receipts and self.receipt_policy.allows_delivery_receipt(
                     standing, conversation_id, person
                 )
             for some in batched(targets, _AT_ONCE) if is_told and person not in standing.blocked else ():
                 fields: dict[str, Any] = {"state": state, "targets": [str(each) for each in some]}
                 content = Content("receipt", new_id(self._now()), self._now(), conversation_id, fields)
-                self._queue.add(
-                    replace(Outgoing.from_content(content, self._now(), "control"), people=(person,), is_pairwise=True)
-                )
+                self._queue.add(Outgoing.to_people(content, self._now(), (person,)))
 
     def _give_up(self, outgoing: Outgoing, reason: str) -> None:
         with self._store.transaction():

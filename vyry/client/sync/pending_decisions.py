@@ -1,20 +1,24 @@
 """What waits for a decision of the person here, as it is kept: per conversation and account, also after a restart."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from vyry.client.crypto.conversation_members import forged_conversations
-from vyry.client.crypto.peers import changed_accounts
+from vyry.client.crypto.device_lists import fetch_identity_key
+from vyry.client.crypto.peers import changed_accounts, changed_key, is_verified
 from vyry.client.crypto.unsealing import IncomingEnvelope
+from vyry.client.store import kinds
 from vyry.client.store.conversation_pins import ConversationPins
 from vyry.client.store.events import Event, IdentityChanged, NotSent
-from vyry.client.store.held_conversations import HeldConversations
-from vyry.client.store.outgoing import SendQueue
+from vyry.client.store.outgoing import HeldConversations, SendQueue
 from vyry.client.store.packing import unpack
 from vyry.client.store.store import Store
+from vyry.client.sync.inbox import Inbox
+from vyry.client.transport.rest import RestClient
 from vyry.signal_protocol import refusals
 
 
@@ -91,7 +95,7 @@ class PendingDecisions:
     def _changed_key_decisions(self, among: set[UUID], waiting: dict[UUID, int]) -> list[Decision]:
         """A decision for each account with another key, and conversation that it concerns."""
         places = {*among, *waiting}
-        held = [unpack(tuple[int, IncomingEnvelope], kept)[1] for kept in self._store.all("held")]
+        held = [unpack(tuple[int, IncomingEnvelope], kept)[1] for kept in self._store.all(kinds.HELD)]
         found: list[Decision] = []
         for user_id in changed_accounts(self._store):
             theirs = [each.conversation_id for each in held if each.sender.user_id == user_id]
@@ -145,3 +149,34 @@ class KeyReminders:
         waiting, held = self._decisions.count_for(event.user_id)
         _LOG.warning("the key of %s has changed: %d to be sent, %d to be opened", event.user_id, waiting, held)
         return replace(event, waiting=waiting, held=held)
+
+
+#: `ask`: nothing is sent or opened until `safety.accept`. `accept`: as at first contact the node is believed, but for accounts whose number was compared.
+OnChangedKey = Literal["ask", "accept"]
+
+
+class ChangedKeyPolicy:
+    """Decides about changed keys, as far as it may."""
+
+    def __init__(self, store: Store, rest: RestClient, inbox: Inbox, on_changed_key: OnChangedKey) -> None:
+        self._store = store
+        self._rest = rest
+        self._inbox = inbox
+        self._is_accepting = on_changed_key == "accept"
+
+    async def accept_changed(self) -> bool:
+        """Hold the changed keys that the policy accepts and the node tells; says whether there was one. The account's other devices are told nothing: no person has decided. Raises Unreachable."""
+        accounts = (
+            [each for each in changed_accounts(self._store) if not is_verified(self._store, each)]
+            if self._is_accepting
+            else []
+        )
+        return any([await self._accept(each) for each in accounts])
+
+    async def _accept(self, user_id: UUID) -> bool:
+        told = await fetch_identity_key(self._rest, user_id)
+        if told is None or told != changed_key(self._store, user_id):
+            return False
+        await asyncio.to_thread(self._inbox.accept_identity, user_id, told)
+        _LOG.warning("the changed key of %s was accepted, as on_changed_key says", user_id)
+        return True

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from vyry.client.store import kinds
 from vyry.client.store.store import Store
 from vyry.client.transport.rest import RestClient
 from vyry.client.transport.validation import read_bool, read_uuid
 
 
-_WRITTEN: Final = "written in"
 #: What the node said of friends, blocks and settings counts for so long, unless they were changed here.
 _KNOWN_MILLISECONDS: Final = 60_000
 
@@ -56,9 +56,9 @@ class ReceiptPolicy:
 
     def allows_delivery_receipt(self, standing: ReceiptSettings, conversation_id: UUID, person: UUID) -> bool:
         """Whether this person is a friend, or was answered there."""
-        return person in standing.friends or self._store.get(_WRITTEN, str(conversation_id)) is not None
+        return person in standing.friends or self._store.get(kinds.ANSWERED, str(conversation_id)) is not None
 
 
 def mark_answered(store: Store, conversation_id: UUID) -> None:
     """Something was said there from here, or from another own device."""
-    store.put(_WRITTEN, str(conversation_id), b"1")
+    store.put(kinds.ANSWERED, str(conversation_id), b"1")

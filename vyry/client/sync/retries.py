@@ -7,9 +7,9 @@ from uuid import UUID
 
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.own_sender_keys import OwnSenderKeys
-from vyry.client.crypto.peers import PROFILE_KEY_SENT_KIND, Peers
+from vyry.client.crypto.peers import Peers
 from vyry.client.crypto.unsealing import IncomingEnvelope, SourceSession
-from vyry.client.store.group_tasks import GroupTask, GroupTasks
+from vyry.client.store import kinds
 from vyry.client.store.outgoing import (
     KEY_KINDS,
     Outgoing,
@@ -18,11 +18,12 @@ from vyry.client.store.outgoing import (
     SentTo,
     device_key,
     hash_device,
-    new_id,
     read_fields,
 )
 from vyry.client.store.packing import pack, unpack
+from vyry.client.store.pending_groups import GroupTask, GroupTasks
 from vyry.client.store.store import DAY_MS, Store
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content, read_content
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import JumpTooFar, Refusal, SenderRewound
@@ -50,8 +51,8 @@ class Retries:
     def request_resend(self, letter: IncomingEnvelope, refusal: Refusal) -> bool:
         """Ask for a letter again, if the rules allow it; says whether it was asked for."""
         way = remedy(refusal, letter.content)
-        is_first = not self._load_history("asked", letter).has_recent(letter.at)
-        if way is None or not self._consume_allowance("asked", letter.message_id, letter):
+        is_first = not self._load_history(kinds.RETRIES_ASKED, letter).has_recent(letter.at)
+        if way is None or not self._consume_allowance(kinds.RETRIES_ASKED, letter.message_id, letter):
             return False
         sessions = self._peers.sessions(letter.sender)
         # Anybody on the way can make bytes that open nowhere: one such envelope ends no session that is in use.
@@ -64,7 +65,7 @@ class Retries:
     def answer_retry(self, asked: Content, letter: IncomingEnvelope, session: SourceSession) -> None:
         """A device could not read what it names: send it again, if it was sealed for that very device, or say that it is gone. Raises BadContent."""
         wanted = Retry.read(asked)
-        if not self._consume_allowance("answered", wanted.message_id, letter):
+        if not self._consume_allowance(kinds.RETRIES_ANSWERED, wanted.message_id, letter):
             return
         self.activate_session(letter.sender, session)
         asker = SentTo(letter.sender.user_id, letter.sender.device_id, hash_device(session.peer))
@@ -92,7 +93,7 @@ class Retries:
             case "groupKey":
                 GroupTasks(self._store).add(GroupTask(letter.conversation_id, (letter.sender.user_id,)))
             case _:
-                self._store.put(PROFILE_KEY_SENT_KIND, str(letter.sender.user_id), None)
+                self._store.put(kinds.PROFILE_KEY_SENT, str(letter.sender.user_id), None)
 
     def _resend_sender_key(self, letter: IncomingEnvelope, asker: SentTo, *, is_lost: bool) -> None:
         """The present sender key goes before what was written under it; one that ran away from its reader is replaced, once an hour."""
@@ -105,11 +106,11 @@ class Retries:
 
     def _may_replace(self, letter: IncomingEnvelope) -> bool:
         """A member could have the others told a new generation for ever: one an hour and conversation is enough for an honest one."""
-        kept = self._store.get("generation forced", str(letter.conversation_id))
+        kept = self._store.get(kinds.FORCED_GENERATION, str(letter.conversation_id))
         if kept is not None and letter.at - int(kept) < _FORCED_MILLISECONDS:
             return False
         self._store.put(
-            "generation forced", str(letter.conversation_id), str(letter.at).encode(), until=letter.at + DAY_MS
+            kinds.FORCED_GENERATION, str(letter.conversation_id), str(letter.at).encode(), until=letter.at + DAY_MS
         )
         return True
 
@@ -128,17 +129,9 @@ class Retries:
 
     def _queue_for_device(self, content: Content, letter: IncomingEnvelope, asker: SentTo | None) -> None:
         """To that device alone, and, where an answer goes out, to no other one that may come under its number."""
-        to = Outgoing.from_content(content, letter.at, "control")
+        outgoing = Outgoing.to_people(content, letter.at, (letter.sender.user_id,))
         hashed = asker.device_hash if asker is not None else None
-        self._queue.add(
-            replace(
-                to,
-                people=(letter.sender.user_id,),
-                device=device_key(letter.sender),
-                device_hash=hashed,
-                is_pairwise=True,
-            )
-        )
+        self._queue.add(replace(outgoing, device=device_key(letter.sender), device_hash=hashed))
 
     def _consume_allowance(self, what: str, message_id: UUID, letter: IncomingEnvelope) -> bool:
         """Once for each envelope, and five in an hour for each device; for what is asked as for what is answered."""

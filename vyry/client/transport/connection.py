@@ -15,11 +15,11 @@ import msgpack
 from vyry import __version__
 from vyry.client.errors import ChainBroken, Refused, Unreachable
 from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage
-from vyry.client.transport.entries import read_entry, read_position
 from vyry.client.transport.live_signals import LiveSignals
 from vyry.client.transport.rest import RestClient
-from vyry.client.transport.validation import read_object, read_text, read_uuid
+from vyry.client.transport.validation import read_entry, read_object, read_position, read_text, read_uuid
 from vyry.kernel.backoff import jittered
+from vyry.kernel.sizes import MAX_FRAME_BYTES
 
 
 FIRST_WAIT: Final = 0.2
@@ -31,7 +31,6 @@ CONNECT_SECONDS: Final = 30.0
 #: How often this device says that it is there: the node closes after 30 s of silence, which a page of the mailbox on a slow line may take.
 _PING_SECONDS: Final = 10.0
 _LOG: Final = logging.getLogger("vyry.client")
-_FRAME_BYTES: Final = 256 << 10
 _TOKEN_ENDED: Final = 4401
 _ENDED: Final = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
 
@@ -90,7 +89,7 @@ class Connection:
                 f"{self._rest.url}/api/v1/ws",
                 headers={"Authorization": f"Bearer {token}"},
                 protocols=["vyry.v1.msgpack"],
-                max_msg_size=_FRAME_BYTES + 1,
+                max_msg_size=MAX_FRAME_BYTES + 1,
                 heartbeat=HEARTBEAT_SECONDS,
             )
         self._socket = socket

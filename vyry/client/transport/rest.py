@@ -12,6 +12,7 @@ import aiohttp
 import orjson
 
 from vyry.client.errors import NotRegistered, Refused, SessionEnded, Unreachable
+from vyry.client.store import kinds
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
 from vyry.client.transport.validation import INVALID_SHAPE, read_int, read_object, read_text
@@ -22,7 +23,6 @@ from vyry.client.transport.waits import DEFAULT_WAITS, ProgressTimer, Waits
 MAX_SILENCE_SECONDS: Final = 40.0
 #: In the path of a call that the node answers when something happens.
 _HELD: Final = "?wait="
-_TOKENS: Final = "tokens"
 _LONGEST_TOKEN: Final = 4_096
 _LONGEST_CURSOR: Final = 1_024
 #: A list that goes on beyond this is none.
@@ -138,7 +138,7 @@ class RestClient:
         """Keep the tokens of a session that the node has just given. Raises Unreachable for what are none."""
         with self.validated_response():
             tokens = Tokens(_token(session["accessToken"]), _token(session["refreshToken"]))
-        self._store.put(_TOKENS, "", pack(tokens))
+        self._store.put(kinds.TOKENS, "", pack(tokens))
 
     async def renew_token(self, stale: str) -> str:
         """Another access token than this one. Raises SessionEnded, Unreachable."""
@@ -147,7 +147,7 @@ class RestClient:
             if tokens.access != stale:
                 return tokens.access
             attempt = replace(tokens, attempt_id=tokens.attempt_id or uuid4())
-            self._store.put(_TOKENS, "", pack(attempt))
+            self._store.put(kinds.TOKENS, "", pack(attempt))
             asked = {"refreshToken": tokens.refresh, "attemptId": str(attempt.attempt_id)}
             try:
                 session = await self.call_unauthenticated("POST", "/auth/refresh-token", asked)
@@ -160,7 +160,7 @@ class RestClient:
             return str(session["accessToken"])
 
     def _load_tokens(self) -> Tokens:
-        kept = self._store.get(_TOKENS)
+        kept = self._store.get(kinds.TOKENS)
         if kept is None:
             raise NotRegistered("This profile has no account yet.")
         return unpack(Tokens, kept)

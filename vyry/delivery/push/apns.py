@@ -11,11 +11,12 @@ import httpx2
 import jwt
 import orjson
 
-from vyry.clock import Clock, to_milliseconds
+from vyry.clock import Clock
 from vyry.delivery.circuit_breaker import CircuitBreaker
 from vyry.delivery.push.outcome import TRY_SECONDS, parse_retry_after, push_guarded
 from vyry.devices.push import PushTarget
 from vyry.devices.push_wakeups import PushOutcome, PushResult
+from vyry.kernel.time import to_milliseconds
 
 
 APNS_URL: Final = "https://api.push.apple.com"

@@ -10,12 +10,13 @@ import aiohttp
 import jwt
 import orjson
 
-from vyry.clock import Clock, to_milliseconds
+from vyry.clock import Clock
 from vyry.delivery.circuit_breaker import CircuitBreaker
 from vyry.delivery.gateway import MAX_RESPONSE_BYTES
 from vyry.delivery.push.outcome import TRY_SECONDS, parse_retry_after, push_guarded
 from vyry.devices.push import PushTarget
 from vyry.devices.push_wakeups import PushOutcome, PushResult
+from vyry.kernel.time import to_milliseconds
 
 
 FCM_URL: Final = "https://fcm.googleapis.com"

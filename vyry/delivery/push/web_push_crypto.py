@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from vyry.clock import Clock, to_milliseconds
+from vyry.clock import Clock
 from vyry.kernel.atomic_files import create_file
+from vyry.kernel.time import to_milliseconds
 
 
 _RECORD_OCTETS: Final = 4096

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import orjson
 
-from vyry.clock import from_milliseconds, to_milliseconds
 from vyry.kernel.batches import batched
 from vyry.kernel.ids import ConversationId, MailboxKey, MessageId, UserId
+from vyry.kernel.time import from_milliseconds, to_milliseconds
 from vyry.mail.capacity import STRANGERS_OWNER, CapacityRequest, LaneCapacity, Usage
 from vyry.mail.store import MailboxCaps, Message, Outdated, PostOutcome, Preconditions
 from vyry.storage.mail_batch import IS_ACQUAINTANCE, PostBatch

@@ -1,4 +1,4 @@
-"""An archive is written while it is read, and not too often."""
+"""An archive is streamed, and rate limited."""
 
 import json
 from collections.abc import AsyncIterator, Collection
@@ -14,7 +14,7 @@ from vyry.errors import RateLimited
 from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import UserId
 from vyry.limits import EXPORT
-from web.wire.export import write_archive
+from web.wire.archive_writer import write_archive
 
 
 PROOF = {"proven_on": NOON.date()}
@@ -32,7 +32,7 @@ ACCOUNT: dict[str, object] = {
 
 
 class CountingArchive:
-    """An Archive that counts the pages it gave."""
+    """An Archive that counts the pages it yields."""
 
     def __init__(self, *pages: Page) -> None:
         self._pages = pages

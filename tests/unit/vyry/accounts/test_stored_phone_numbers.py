@@ -1,4 +1,4 @@
-"""Telephone numbers: read in one form, stored blind, shown masked."""
+"""Phone numbers: canonical form, storage, masking."""
 
 from uuid import UUID
 

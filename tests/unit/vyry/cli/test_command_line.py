@@ -48,6 +48,16 @@ def test_help_names_every_command(capsys: Said) -> None:
     )
 
 
+@pytest.mark.parametrize("words", [["user", "show"], ["restored"], ["client", "send"]], ids=" ".join)
+def test_help_shows_no_default_that_means_nothing(capsys: Said, words: list[str]) -> None:
+    assert main([*words, "--help"]) == 0
+
+    text = capsys.readouterr().out
+    assert "--" in text
+    assert '[default: ""]' not in text
+    assert "[default: False]" not in text
+
+
 @pytest.mark.parametrize(
     "words", [["strat"], ["migrate", "--frob"], ["web", "--processes", "0"], ["web", "--processes", "two"]]
 )

@@ -23,7 +23,7 @@ from vyry.client.store.events import (
     Target,
     Unreadable,
 )
-from web.wire.notices import Notice as NodeNotice
+from web.wire.mailbox import Notice as NodeNotice
 
 
 ID = UUID(int=7)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from vyry.cli.main import main
 
 
-ROOT = Path(__file__).parents[4]
 VYRY = f"{sys.executable} -m vyry.cli.main"
 
 

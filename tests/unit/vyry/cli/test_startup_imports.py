@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 from vyry.cli.client.app import COMMANDS
 
 
-ROOT = Path(__file__).parents[4]
 #: What a node is made of.
 NODE = {"tortoise", "asyncpg", "aiosqlite", "aiokafka", "faust", "redis", "pydantic_settings", "structlog"}
 NODE |= {"vyry.settings", "vyry.storage", "vyry.composition.services", "web", "agents"}

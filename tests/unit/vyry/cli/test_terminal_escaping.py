@@ -21,8 +21,7 @@ from vyry.cli.client.exit_codes import to_command_failure
 from vyry.cli.client.names import group_label
 from vyry.cli.client.terminal_text import escape_json, indent_continuation, quote_name, sanitize_fields, sanitize_line
 from vyry.client.errors import Refused
-from vyry.client.store.event_values import Attachment
-from vyry.client.store.events import _STORED, Event, Message, Presence, Typing, Unknown
+from vyry.client.store.events import _STORED, Attachment, Event, Message, Presence, Typing, Unknown
 
 
 Said = pytest.CaptureFixture[str]

@@ -14,9 +14,10 @@ from tests.support import chain_checker as chain
 from vyry.client.errors import ChainBroken, StoreFailed, StoreLocked
 from vyry.client.store.events import Lost
 from vyry.client.store.journal import Journal
-from vyry.client.store.mailbox_chain import MailboxPosition, encode_base64
+from vyry.client.store.mailbox_chain import MailboxPosition
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
+from vyry.kernel.base64_text import encode_base64
 
 
 MAILBOX = uuid4()

@@ -11,9 +11,8 @@ import pytest
 from vyry.client.crypto.conversation_members import MemberDirectory
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.peers import Peers, accept_identity, clear_changed_key, record_changed_key
-from vyry.client.store.held_conversations import HeldConversations
 from vyry.client.store.journal import Journal
-from vyry.client.store.outgoing import Outgoing, SendQueue
+from vyry.client.store.outgoing import HeldConversations, Outgoing, SendQueue
 from vyry.client.store.store import Store
 from vyry.client.sync.pending_decisions import PendingDecisions
 from vyry.client.transport.rest import RestClient

@@ -24,8 +24,8 @@ from vyry.client.crypto.peers import Peers, changed_key
 from vyry.client.crypto.sealing import Sealing
 from vyry.client.errors import Refused, Unreachable
 from vyry.client.store.events import DeviceListDiffers, OwnDeviceAdded, OwnIdentityForged
-from vyry.client.store.mailbox_chain import encode_base64
 from vyry.client.store.outgoing import Outgoing
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.primitives import Address
 
 

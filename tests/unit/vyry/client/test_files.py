@@ -17,9 +17,9 @@ from vyry.client.crypto.content_parser import read_attachment
 from vyry.client.errors import FileAlreadyExists, FileFailed
 from vyry.client.store.downloads import append, decrypt_to, open_part, safe_name
 from vyry.client.store.events import Attachment
-from vyry.client.store.mailbox_chain import encode_base64
 from vyry.client.store.store import DAY_MS, Store
 from vyry.client.store.uploads import KEEP_DAYS, UploadStore
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.attachments import AttachmentOpener, AttachmentSealer
 from vyry.signal_protocol.refusals import AttachmentBroken, BadContent
 

@@ -29,7 +29,7 @@ from vyry.client.sync.inbox import Inbox
 from vyry.client.sync.retries import Retries
 from vyry.client.transport.rest import RestClient
 from vyry.signal_protocol.contents import Content
-from vyry.signal_protocol.padding import MAX_PADDED
+from vyry.signal_protocol.frame import MAX_PADDED
 from vyry.signal_protocol.pins import DirectPin, GroupPin, HandedPins, IdentityPin, NamePin
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.provisioning import Provisioning

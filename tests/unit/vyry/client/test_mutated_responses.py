@@ -19,18 +19,20 @@ from vyry.client.crypto.conversation_members import MemberDirectory
 from vyry.client.crypto.group_keys import GroupKeys, new_own_key
 from vyry.client.crypto.sealing import ListsOutdated, Sealing
 from vyry.client.errors import ChainBroken, Refused, Unreachable
-from vyry.client.store.group_tasks import GroupTask, GroupTasks
-from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage, encode_base64, entry_digest
+from vyry.client.store import kinds
+from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage, entry_digest
 from vyry.client.store.outgoing import Outgoing
-from vyry.client.sync.content_processor import READ_RECEIPTS_DUE, queue_receipt
+from vyry.client.store.pending_groups import GroupTask, GroupTasks
+from vyry.client.sync.content_processor import queue_receipt
 from vyry.client.sync.group_info import GroupInfo
-from vyry.client.sync.key_maintenance import KEYS_DUE, KeyMaintenance
+from vyry.client.sync.key_maintenance import KeyMaintenance
 from vyry.client.sync.outbox import Outbox
 from vyry.client.sync.prefetch import Prefetcher
 from vyry.client.transport.connection import Connection, MailboxHandlers
-from vyry.client.transport.entries import read_entry
 from vyry.client.transport.live_signals import LiveSignals
 from vyry.client.transport.rest import RestClient
+from vyry.client.transport.validation import read_entry
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.keys import Bundle
 from vyry.signal_protocol.refusals import Refusal
@@ -219,14 +221,14 @@ async def repair(ann: InboxHarness, rest: RestClient) -> None:
 
 
 async def receipts(ann: InboxHarness, rest: RestClient) -> None:
-    queue_receipt(ann.store, CONVERSATION, BO.address.user_id, uuid4(), READ_RECEIPTS_DUE)
+    queue_receipt(ann.store, CONVERSATION, BO.address.user_id, uuid4(), kinds.READ_RECEIPTS_DUE)
     await Outbox(ann.store, rest, lambda: NOW)._write_receipts()
 
 
 async def refill_prekeys(ann: InboxHarness, rest: RestClient) -> None:
     before = ann.local_device
     ann.store.put("refill", "", b"due")
-    ann.store.put(KEYS_DUE, "", b"due")
+    ann.store.put(kinds.KEYS_DUE, "", b"due")
     upkeep = KeyMaintenance(ann.store, rest, lambda: NOW)
     await upkeep.refill_and_rotate()
     before.save(ann.store)

@@ -22,8 +22,8 @@ from vyry.client.crypto.device_lists import DeviceList, DeviceLists, ListedDevic
 from vyry.client.crypto.peers import LATE_DAYS, Peers, accept_identity, changed_key, record_changed_key
 from vyry.client.crypto.sealing import RecipientSet
 from vyry.client.store.events import DeviceListDiffers, Message, OwnIdentityForged
-from vyry.client.store.mailbox_chain import encode_base64
 from vyry.client.store.store import DAY_MS
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import IdentityForged
 from vyry.signal_protocol.sender_keys import OwnSenderKey, SenderKey, SenderKeyScope

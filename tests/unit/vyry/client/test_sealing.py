@@ -15,9 +15,9 @@ from vyry.client.crypto.device_lists import KnownDevices
 from vyry.client.crypto.peers import Peers
 from vyry.client.crypto.sealing import ListsOutdated, Sealing
 from vyry.client.store.events import DeviceListDiffers, OwnIdentityForged
-from vyry.client.store.mailbox_chain import encode_base64
 from vyry.client.store.outgoing import Outgoing
 from vyry.client.transport.rest import RestClient
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.keys import Bundle, PublicPrekey
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import BadSignature, IdentityChanged

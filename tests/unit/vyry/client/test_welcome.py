@@ -15,10 +15,10 @@ from vyry.client.api.client import Client, Profile
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.own_sender_keys import OwnSenderKeys
 from vyry.client.crypto.prekey_publisher import PrekeyPublisher
+from vyry.client.store import kinds
 from vyry.client.store.events import Lost
 from vyry.client.store.mailbox_chain import MailboxPosition
 from vyry.client.store.outgoing import PostedIds
-from vyry.client.sync.key_maintenance import KEYS_DUE
 from vyry.signal_protocol.sender_keys import KeyRecipient, SenderKeyScope
 
 
@@ -39,7 +39,11 @@ def ann(tmp_path: Path) -> Iterator[InboxHarness]:
 def is_whole(ann: InboxHarness) -> bool:
     """Whether what was held to seal with is there still, and no new keys are due."""
     sessions = ann.store.all("sessions")
-    return bool(sessions) and OwnSenderKeys(ann.store).get(CONVERSATION) is not None and ann.store.get(KEYS_DUE) is None
+    return (
+        bool(sessions)
+        and OwnSenderKeys(ann.store).get(CONVERSATION) is not None
+        and ann.store.get(kinds.KEYS_DUE) is None
+    )
 
 
 def test_a_post_that_this_store_does_not_know_ends_all_that_it_would_seal_with(ann: InboxHarness) -> None:
@@ -47,7 +51,7 @@ def test_a_post_that_this_store_does_not_know_ends_all_that_it_would_seal_with(a
 
     assert [(each.reason, each.count) for each in ann.pop_events() if isinstance(each, Lost)] == [("rolledBack", 0)]
     assert (ann.store.all("sessions"), OwnSenderKeys(ann.store).get(CONVERSATION)) == ([], None)
-    assert ann.store.get(KEYS_DUE) is not None
+    assert ann.store.get(kinds.KEYS_DUE) is not None
     # From here on it is known.
     ann.inbox.on_welcome(later, NOW)
     assert ann.pop_events() == []

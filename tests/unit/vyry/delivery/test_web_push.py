@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 from tests.support.account_harness import FakeClock
 from tests.support.push_server import CONTACT, PushServer, open_push_server
 from tests.support.sms_provider_server import FaultHandler, drop_connection, never_respond, respond_with
-from vyry.clock import to_milliseconds
 from vyry.delivery.push import host_throttle as push_hosts
 from vyry.delivery.push.outcome import parse_retry_after
 from vyry.delivery.push.web_push import WebPusher
@@ -18,6 +17,7 @@ from vyry.delivery.push.web_push_crypto import VapidSigner, create_vapid_key, en
 from vyry.devices.endpoints import EndpointPolicy
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push_wakeups import PushOutcome, PushResult
+from vyry.kernel.time import to_milliseconds
 
 
 #: RFC 8291, section 5 and appendix A.

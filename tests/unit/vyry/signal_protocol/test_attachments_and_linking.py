@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vyry.signal_protocol.attachments import CHUNK_BYTES, AttachmentOpener, AttachmentSealer, padded_size, sealed_size
+from vyry.signal_protocol.frame import MAX_PADDED
 from vyry.signal_protocol.linking import AlreadySealed, LinkOffer, LinkSecrets
-from vyry.signal_protocol.padding import MAX_PADDED
 from vyry.signal_protocol.primitives import DhPair
 from vyry.signal_protocol.refusals import (
     AttachmentBroken,

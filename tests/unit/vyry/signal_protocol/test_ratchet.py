@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.protocol_sessions import make_session_pair
-from vyry.signal_protocol.padding import MAX_PADDED, pad, unpad
+from vyry.signal_protocol.frame import MAX_PADDED, pad, unpad
 from vyry.signal_protocol.primitives import Address, SigningPair
 from vyry.signal_protocol.ratchet import CHAIN_END, KEPT_MILLISECONDS, MAX_JUMP, MAX_KEPT, Chain, Ratchet
 from vyry.signal_protocol.refusals import (

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from scripts.make_vectors import make
+from tests.support.paths import ROOT
 from vyry.signal_protocol.session_cases import expected_in
 from vyry.signal_protocol.vector_values import Mismatch
 from vyry.signal_protocol.vectors import main, run
 
 
-FOLDER = Path(__file__).parents[3] / "vectors"
+FOLDER = ROOT / "tests" / "vectors"
 FILES = sorted(FOLDER.glob("*.json"))
 CASES = [
     (json.loads(file.read_text())["topic"], case) for file in FILES for case in json.loads(file.read_text())["cases"]
@@ -57,7 +58,7 @@ def test_the_command_names_what_failed(tmp_path: Path, capsys: pytest.CaptureFix
 def vectors(*words: str) -> subprocess.CompletedProcess[str]:
     """One run of the command, in a process of its own."""
     command = [sys.executable, "-m", "vyry.signal_protocol.vectors", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=FOLDER.parents[1])
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
 
 
 def test_the_command_ends_with_0_when_all_passed_and_with_1_when_a_case_or_a_file_failed(tmp_path: Path) -> None:

@@ -57,11 +57,13 @@ def clock() -> FakeClock:
 @pytest.fixture
 def calls(room: SignalsHarness, woken: RecordingWaker, clock: FakeClock) -> Calls:
     return Calls(
-        room.store,
-        CachedDeviceLists(StaticDeviceLists()),
-        (room.notifier, woken),
-        (MemoryCalls(), InProcessLimiter()),
-        clock,
+        MemoryCalls(),
+        conversations=room.store,
+        device_lists=CachedDeviceLists(StaticDeviceLists()),
+        notifier=room.notifier,
+        waker=woken,
+        limiter=InProcessLimiter(),
+        clock=clock,
     )
 
 

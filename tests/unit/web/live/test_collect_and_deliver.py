@@ -20,7 +20,6 @@ from tests.support.chain_checker import ChainChecker
 from tests.support.mail_store_harness import NOON, MailStoreHarness, MemoryRegistry, make_message
 from tests.support.posting_harness import PostingHarness
 from vyry.accounts.account import Caller
-from vyry.in_process.routing import InProcessNotifier
 from vyry.kernel.ids import DeviceId, MailboxKey, UserId
 from vyry.mail.store import CollectRequest, Entry
 from web.live.codec import JSON
@@ -40,7 +39,7 @@ class DeliveryHarness:
         self.sessions: dict[MailboxKey, SocketSession] = {}
         self.delivery = DeliveryLoop(10.0)
         self.collector = Collector(store, self.sessions)
-        self.hearing = HintDispatcher(self.sessions, self.collector, self.delivery, InProcessNotifier())
+        self.hearing = HintDispatcher(self.sessions, self.collector, self.delivery)
         room = store.room.mailboxes[box]
         caller = Caller(room.address.user_id, DeviceId(1), uuid4(), box, room.mailbox_id, True, NOON)
         switchboard = SimpleNamespace(
@@ -71,7 +70,7 @@ class DeliveryHarness:
         """Number what waits: here, elsewhere with a ring, or elsewhere with the ring lost."""
         rows = await self.store.deposit([self.box])
         if where == "here" and rows:
-            await self.hearing.on_deposited(rows)
+            self.hearing.on_deposited(rows)
         elif where == "rung":
             self.hearing.on_notify([self.box])
 
@@ -207,7 +206,7 @@ async def test_what_expires_while_a_slow_device_takes_nothing_goes_out_as_a_loss
     await node.post(2, 10)
     await node.deposit("here")
 
-    cast("Any", node.store.room.clock).moment += timedelta(days=9)
+    cast("Any", node.store.room.clock).advance(days=9)
     (_, waiting) = node.session.outgoing
     shown = orjson.loads(encode_queued(node.session, waiting))["payload"]["entries"]
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vyry.errors import InvalidRequest
+from web.bodies import validate
 from web.wire.shapes import Base64, Base64Bytes, Count, Id, Timestamp, WireModel, from_base64, to_base64
-from web.wire.strict import validate
 
 
 PERSON = "0198c2d4-7a00-7000-8000-000000000000"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vyry.errors import InvalidRequest
-from web.wire.strict import parse_json
+from web.bodies import parse_json
 
 
 LARGEST = 2**53 - 1

@@ -4,12 +4,12 @@ import pytest
 from pydantic import BaseModel
 
 from vyry.errors import InvalidRequest
-from web.wire.account import ChangeAccount
-from web.wire.auth import DeviceDescription
-from web.wire.devices import RenameDevice
-from web.wire.links import NewLink
+from web.api.account import ChangeAccount
+from web.api.auth import DeviceDescription
+from web.api.devices import RenameDevice
+from web.api.links import NewLink
+from web.bodies import validate
 from web.wire.shapes import to_base64
-from web.wire.strict import validate
 
 
 KEY = to_base64(bytes(32))

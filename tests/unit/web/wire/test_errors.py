@@ -1,0 +1,75 @@
+"""The table from refusals to status: complete, and as the contract has it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from vyry import errors
+from web.wire.errors import STATUS, error_body
+
+
+PROMISED = {
+    400: {"INVALID_REQUEST", "INVALID_OTP", "INVALID_KEYS"},
+    401: {"UNAUTHORIZED", "INVALID_TOKEN"},
+    403: {"FORBIDDEN", "INVALID_PIN", "NOT_A_MEMBER"},
+    404: {"NOT_FOUND"},
+    405: {"METHOD_NOT_ALLOWED"},
+    409: {
+        *("STALE_DEVICES", "IDEMPOTENCY_MISMATCH", "USERNAME_TAKEN", "DEVICE_LIMIT", "ALREADY_USED"),
+        *("IDENTITY_MISMATCH", "STALE_HEAD", "VERSION_MISMATCH", "LAST_ADMIN", "OFFSET_MISMATCH"),
+    },
+    412: {"UNSUPPORTED_VERSION"},
+    413: {"PAYLOAD_TOO_LARGE"},
+    415: {"UNSUPPORTED_MEDIA_TYPE"},
+    416: {"RANGE_NOT_SATISFIABLE"},
+    423: {"PIN_REQUIRED", "PIN_LOCKED"},
+    429: {"RATE_LIMITED", "MAILBOX_FULL"},
+    460: {"CHECKSUM_MISMATCH"},
+    503: {"UNAVAILABLE"},
+}
+
+
+def leaves(kind: type[errors.VyryError] = errors.VyryError) -> Iterator[type[errors.VyryError]]:
+    below = kind.__subclasses__()
+    if not below:
+        yield kind
+    for each in below:
+        yield from leaves(each)
+
+
+def test_every_refusal_has_a_status_and_no_other_has() -> None:
+    assert set(leaves()) == set(STATUS)
+
+
+def test_every_code_belongs_to_one_refusal() -> None:
+    assert len({refusal.code for refusal in STATUS}) == len(STATUS)
+
+
+def test_every_status_is_the_promised_one() -> None:
+    assert {
+        refusal.code: status for refusal, status in STATUS.items() if refusal.code not in PROMISED.get(status, ())
+    } == {}
+
+
+@pytest.mark.parametrize("refusal", list(STATUS), ids=lambda refusal: refusal.code)
+def test_every_refusal_says_itself_in_a_sentence_for_people(refusal: type[errors.VyryError]) -> None:
+    text = (refusal.__doc__ or "").splitlines()[0]
+
+    assert text.endswith(".")
+    assert 10 < len(text) <= 120
+
+
+def test_an_error_body_has_only_the_members_that_apply() -> None:
+    assert error_body(errors.NotFound(), "id") == {
+        "error": "The resource was not found.",
+        "error_code": "NOT_FOUND",
+        "request_id": "id",
+    }
+
+
+@pytest.mark.parametrize("refusal", [errors.RateLimited(7), errors.MailboxFull(), errors.Unavailable()])
+def test_who_has_to_wait_is_told_how_long(refusal: errors.VyryError) -> None:
+    seconds = error_body(refusal, "id")["retry_after_seconds"]
+
+    assert isinstance(seconds, int)
+    assert seconds >= 1

@@ -1,1 +1,0 @@
-"""REST handlers, one island a feature."""

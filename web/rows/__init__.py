@@ -1,1 +1,0 @@
-"""The routes, room by room."""
