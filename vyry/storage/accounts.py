@@ -20,6 +20,7 @@ from vyry.accounts.usernames import UsernameRules, name_hash
 from vyry.errors import Forbidden, InvalidToken, NotFound, PinRequired, UsernameTaken
 from vyry.kernel.ids import DeviceId, UserId, new_id
 from vyry.storage.account_events import record_event
+from vyry.storage.conversation_models import ReservedUsernameRow
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.devices import DeviceAssignment, add_device, end_devices
 from vyry.storage.locks import lock_account
@@ -31,7 +32,7 @@ from vyry.storage.pins import (
     delete_registrations,
     load_registration_lock,
 )
-from vyry.storage.raw_sql import fetch, to_date, to_uuid
+from vyry.storage.raw_sql import fetch, to_uuid
 
 
 #: Device numbers start again with a new sign-up.
@@ -106,7 +107,7 @@ class TortoiseAccounts:
                 merged = {} if change.settings is None else {**row.settings, **change.settings}
                 row.settings = {name: value for name, value in merged.items() if value is not None}
                 await row.save(tx, update_fields=[*change.profile, "settings"])
-                await apply_rename(tx, user_id, (former, row.username), names)
+                await _apply_rename(tx, user_id, former, row.username, names)
         except IntegrityError as error:
             raise UsernameTaken from error
         return _account(row)
@@ -151,21 +152,18 @@ _RESERVE: Final = """
     ON CONFLICT (hash) DO UPDATE SET account_id = excluded.account_id, free_on = excluded.free_on"""
 _IS_RESERVED: Final = """
     SELECT 1 FROM resting_name WHERE hash = $1 AND free_on > $2 AND (account_id IS NULL OR account_id <> $3)"""
-_RELEASE: Final = "DELETE FROM resting_name WHERE hash = $1"
-_OWN: Final = "SELECT free_on FROM resting_name WHERE account_id = $1 AND free_on > $2 ORDER BY free_on"
 
 
-async def apply_rename(
-    tx: BaseDBAsyncClient, user_id: UserId, names: tuple[str | None, str | None], rules: UsernameRules
+async def _apply_rename(
+    tx: BaseDBAsyncClient, user_id: UserId, former: str | None, present: str | None, rules: UsernameRules
 ) -> None:
-    """Release the former of these usernames and take the present one, for an account whose row is locked. Raises UsernameTaken, RateLimited."""
-    former, present = names
+    """Release the former username and take the present one, for a locked account. Raises UsernameTaken, RateLimited."""
     if former == present:
         return
     if present is not None:
         if await fetch(tx, _IS_RESERVED, name_hash(present), rules.today, user_id):
             raise UsernameTaken
-        await fetch(tx, _RELEASE, name_hash(present))
+        await ReservedUsernameRow.filter(hash=name_hash(present)).using_db(tx).delete()
     if former is not None:
         rules.check_reserved(await list_release_dates(tx, user_id, rules.today))
         await reserve_username(tx, former, user_id, rules.released_on)
@@ -178,4 +176,5 @@ async def reserve_username(tx: BaseDBAsyncClient, username: str, account_id: UUI
 
 async def list_release_dates(tx: BaseDBAsyncClient, user_id: UserId, today: date) -> list[date]:
     """The days on which the usernames that this account released become free, from tomorrow on."""
-    return [to_date(row["free_on"]) for row in await fetch(tx, _OWN, user_id, today)]
+    own = ReservedUsernameRow.filter(account_id=user_id, free_on__gt=today).using_db(tx)
+    return [row.free_on for row in await own.order_by("free_on")]

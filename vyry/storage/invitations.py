@@ -4,7 +4,7 @@ Joining uses up an invitation or one use of a link by one statement, in the tran
 """
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from vyry.conversations.conversations import Conversation
@@ -13,23 +13,23 @@ from vyry.conversations.invitations import Invitation, InvitationPage
 from vyry.conversations.invite_links import MAX_INVITE_LINKS, InviteLink, join_by_link
 from vyry.errors import Forbidden, NotFound
 from vyry.kernel.ids import ConversationId, UserId
+from vyry.storage.conversation_models import InviteRow
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.discovery import person_from_row
 from vyry.storage.groups import admins, apply_change, lock_conversation, wait_for_posts
 from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
 
 
-_CREATE: Final = """
-    INSERT INTO invite (id, conversation_id, account_id, token_hash, max_uses, uses, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, 0, $6, $7)"""
-_FORGET_ENDED: Final = "DELETE FROM invite WHERE conversation_id = $1 AND expires_at <= $2"
-_COUNT: Final = "SELECT count(*) AS held FROM invite WHERE conversation_id = $1"
-_LIST: Final = "SELECT * FROM invite WHERE conversation_id = $1 AND expires_at > $2 ORDER BY id DESC"
-_WITHDRAW: Final = "DELETE FROM invite WHERE conversation_id = $1 AND id = $2 RETURNING id"
-_FIND_CONVERSATION: Final = "SELECT conversation_id FROM invite WHERE token_hash = $1 AND expires_at > $2"
 _CLAIM_USE: Final = """
     UPDATE invite SET uses = uses + 1 WHERE token_hash = $1 AND expires_at > $2 AND uses < max_uses RETURNING id"""
-_IS_VALID: Final = "SELECT 1 FROM invite WHERE token_hash = $1 AND expires_at > $2"
+_CLAIM_INVITATION: Final = "DELETE FROM group_invitation WHERE conversation_id = $1 AND to_id = $2 RETURNING account_id"
+_PENDING_INVITATIONS: Final = """
+    SELECT i.conversation_id, i.at, a.id, a.username, a.display_name, a.picture_attachment_id
+    FROM group_invitation i JOIN account a ON a.id = i.account_id AND a.deleted_at IS NULL
+    WHERE i.to_id = $1 AND i.conversation_id < $2 AND NOT EXISTS (
+        SELECT 1 FROM block b WHERE (b.account_id = $1 AND b.blocked_id = a.id) OR (b.account_id = a.id AND b.blocked_id = $1))
+    ORDER BY i.conversation_id DESC LIMIT $3"""
+_BEYOND_ALL: Final = UUID(int=2**128 - 1)
 
 
 class TortoiseInviteLinks:
@@ -39,34 +39,45 @@ class TortoiseInviteLinks:
         key = invite.conversation_id
         async with transaction() as tx:
             check_admin(await lock_conversation(tx, key), invite.user_id)
-            await fetch(tx, _FORGET_ENDED, key, invite.created_at)
-            if (await fetch(tx, _COUNT, key))[0]["held"] >= MAX_INVITE_LINKS:
+            links = InviteRow.filter(conversation_id=key).using_db(tx)
+            await links.filter(expires_at__lte=invite.created_at).delete()
+            if await links.count() >= MAX_INVITE_LINKS:
                 raise Forbidden("The group has reached its limit of invite links; revoke one.")
-            ids = invite.invite_id, key, invite.user_id
-            await fetch(tx, _CREATE, *ids, token_hash, invite.max_uses, invite.created_at, invite.expires_at)
+            _ = await InviteRow.create(
+                tx,
+                id=invite.invite_id,
+                conversation_id=key,
+                account_id=invite.user_id,
+                token_hash=token_hash,
+                max_uses=invite.max_uses,
+                created_at=invite.created_at,
+                expires_at=invite.expires_at,
+            )
 
     async def list_active(self, admin: UserId, conversation_id: ConversationId, now: datetime) -> list[InviteLink]:
         async with transaction() as tx:
             check_admin(await lock_conversation(tx, conversation_id), admin)
-            return [_invite(row) for row in await fetch(tx, _LIST, conversation_id, now)]
+            links = InviteRow.filter(conversation_id=conversation_id, expires_at__gt=now).using_db(tx)
+            return [_invite(row) for row in await links.order_by("-id")]
 
     async def revoke(self, admin: UserId, conversation_id: ConversationId, invite_id: UUID) -> None:
         async with transaction() as tx:
             check_admin(await lock_conversation(tx, conversation_id), admin)
-            if not await fetch(tx, _WITHDRAW, conversation_id, invite_id):
+            if not await InviteRow.filter(conversation_id=conversation_id, id=invite_id).using_db(tx).delete():
                 raise NotFound
 
     async def join(self, user: UserId, token_hash: str, now: datetime) -> Conversation:
+        valid = InviteRow.filter(token_hash=token_hash, expires_at__gt=now)
         async with database_guard():
-            found = await fetch(connection(), _FIND_CONVERSATION, token_hash, now)
-        if not found:
+            link = await valid.first()
+        if link is None:
             raise NotFound
-        key = ConversationId(to_uuid(found[0]["conversation_id"]))
+        key = ConversationId(link.conversation_id)
         async with transaction() as tx:
             before = await lock_conversation(tx, key)
             is_member = user in before.members
             # Checked again under the lock: the link may have been revoked or used up meanwhile.
-            if not await fetch(tx, _IS_VALID if is_member else _CLAIM_USE, token_hash, now):
+            if not (await valid.using_db(tx).exists() if is_member else await fetch(tx, _CLAIM_USE, token_hash, now)):
                 raise NotFound
             after = await apply_change(tx, before, join_by_link(before, user, now), now)
         if not is_member:
@@ -74,26 +85,16 @@ class TortoiseInviteLinks:
         return after
 
 
-def _invite(row: dict[str, Any]) -> InviteLink:
+def _invite(row: InviteRow) -> InviteLink:
     return InviteLink(
-        to_uuid(row["id"]),
-        ConversationId(to_uuid(row["conversation_id"])),
-        UserId(to_uuid(row["account_id"])),
-        row["max_uses"],
-        row["uses"],
-        to_datetime(row["created_at"]),
-        to_datetime(row["expires_at"]),
+        row.id,
+        ConversationId(row.conversation_id),
+        UserId(row.account_id),
+        row.max_uses,
+        row.uses,
+        row.created_at,
+        row.expires_at,
     )
-
-
-_CLAIM_INVITATION: Final = "DELETE FROM group_invitation WHERE conversation_id = $1 AND to_id = $2 RETURNING account_id"
-_PENDING_INVITATIONS: Final = """
-    SELECT i.conversation_id, i.at, a.id, a.username, a.display_name, a.picture_attachment_id
-    FROM group_invitation i JOIN account a ON a.id = i.account_id AND a.deleted_at IS NULL
-    WHERE i.to_id = $1 AND i.conversation_id < $2 AND NOT EXISTS (
-        SELECT 1 FROM block b WHERE (b.account_id = $1 AND b.blocked_id = a.id) OR (b.account_id = a.id AND b.blocked_id = $1))
-    ORDER BY i.conversation_id DESC LIMIT $3"""
-_BEYOND_ALL: Final = UUID(int=2**128 - 1)
 
 
 class TortoiseInvitations:

@@ -11,7 +11,8 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from vyry.accounts.phone import HiddenNumber
 from vyry.errors import Unavailable
 from vyry.storage.database import connection, database_guard
-from vyry.storage.raw_sql import fetch, to_datetime
+from vyry.storage.models import PepperRow
+from vyry.storage.raw_sql import fetch
 
 
 _USE: Final = (
@@ -31,8 +32,8 @@ class PepperEntry:
 async def list_peppers() -> list[PepperEntry]:
     """All peppers by rising id. Raises Unavailable."""
     async with database_guard():
-        found = await fetch(connection(), "SELECT id, fingerprint, used_from FROM pepper ORDER BY id")
-    return [PepperEntry(row["id"], row["fingerprint"], to_datetime(row["used_from"])) for row in found]
+        rows = await PepperRow.all().order_by("id")
+    return [PepperEntry(row.id, row.fingerprint, row.used_from) for row in rows]
 
 
 async def add_pepper(tx: BaseDBAsyncClient, pepper: PepperEntry) -> bool:

@@ -26,7 +26,7 @@ from vyry.errors import InvalidToken
 from vyry.storage.account_events import record_event
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.locks import lock_account
-from vyry.storage.models import UnlockTokenRow
+from vyry.storage.models import AccountPinRow, UnlockTokenRow
 from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
 from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
 
@@ -49,14 +49,9 @@ _COUNT_TRY_AT_LOCK: Final = (
     " WHERE account_id = $1 AND (lock_locked_until IS NULL OR lock_locked_until <= $4)"
     " RETURNING verifier, pepper_id, lock_misses AS misses, lock_locked_until AS locked_until"
 )
-_RESET_TRIES: Final = (
-    "UPDATE account_pin SET misses = 0, locked_until = NULL, verifier = $3, pepper_id = $4"
-    " WHERE account_id = $1 AND verifier = $2 RETURNING account_id"
-)
-_RESET_TRIES_AT_LOCK: Final = (
-    "UPDATE account_pin SET misses = 0, locked_until = NULL, lock_misses = 0, lock_locked_until = NULL, verifier = $3, pepper_id = $4"
-    " WHERE account_id = $1 AND verifier = $2 RETURNING account_id"
-)
+#: What a correct PIN resets: at a device the tries of devices, at the registration lock both.
+_RESET: Final = {"misses": 0, "locked_until": None}
+_RESET_BOTH: Final = {**_RESET, "lock_misses": 0, "lock_locked_until": None}
 _EVENT_NAMES: dict[PinChange, EventName] = {
     PinChange.SET: "pinSet",
     PinChange.CHANGED: "pinChanged",
@@ -69,20 +64,18 @@ class TortoisePins:
     """PinStore on PostgreSQL or SQLite."""
 
     async def load(self, account_id: UUID) -> PinRecord | None:
-        find = (
-            "SELECT verifier, pepper_id, registration_lock, misses, locked_until, lock_misses, lock_locked_until"
-            " FROM account_pin WHERE account_id = $1"
-        )
         async with database_guard():
-            found = await fetch(connection(), find, account_id)
-        if not found:
+            row = await AccountPinRow.get_or_none(account_id=account_id)
+        if row is None:
             return None
-        row = found[0]
-        devices, lock = (
-            (row[misses], _optional_datetime(row[until]))
-            for misses, until in (("misses", "locked_until"), ("lock_misses", "lock_locked_until"))
+        return PinRecord(
+            Verifier(row.verifier, row.pepper_id),
+            row.registration_lock,
+            row.misses,
+            row.locked_until,
+            row.lock_misses,
+            row.lock_locked_until,
         )
-        return PinRecord(_verifier(row), bool(row["registration_lock"]), *devices, *lock)
 
     async def count_try(
         self,
@@ -111,9 +104,9 @@ class TortoisePins:
     async def restore_tries(
         self, account_id: UUID, proven: Verifier, renewed: Verifier, *, is_at_lock: bool = False
     ) -> bool:
-        statement = _RESET_TRIES_AT_LOCK if is_at_lock else _RESET_TRIES
+        changes = {**(_RESET_BOTH if is_at_lock else _RESET), "verifier": renewed.text, "pepper_id": renewed.pepper_id}
         async with database_guard():
-            return bool(await fetch(connection(), statement, account_id, proven.text, renewed.text, renewed.pepper_id))
+            return bool(await AccountPinRow.filter(account_id=account_id, verifier=proven.text).update(**changes))
 
     async def record_wrong_try(self, miss: WrongTry) -> None:
         by, left = miss.guesser, miss.counted_try.tries_left
@@ -136,13 +129,18 @@ class TortoisePins:
             return bool(is_added) and await _record_change(tx, PinChange.SET, new.guesser, new.at)
 
     async def replace(self, new: NewPin, proven: Verifier) -> bool:
-        replace = (
-            "UPDATE account_pin SET verifier = $2, pepper_id = $3, registration_lock = COALESCE($4, registration_lock), misses = 0,"
-            " locked_until = NULL, lock_misses = 0, lock_locked_until = NULL, changed_at = $5 WHERE account_id = $1 AND verifier = $6 RETURNING account_id"
-        )
+        changes = {
+            **_RESET_BOTH,
+            "verifier": new.verifier.text,
+            "pepper_id": new.verifier.pepper_id,
+            "changed_at": new.at,
+        }
+        if new.registration_lock is not None:
+            changes["registration_lock"] = new.registration_lock
         async with transaction() as tx:
             await _lock_account(tx, new.guesser.account_id)
-            is_replaced = await fetch(tx, replace, *_pin_columns(new), new.registration_lock, new.at, proven.text)
+            proven_pin = AccountPinRow.filter(account_id=new.guesser.account_id, verifier=proven.text).using_db(tx)
+            is_replaced = await proven_pin.update(**changes)
             return bool(is_replaced) and await _record_change(tx, PinChange.CHANGED, new.guesser, new.at)
 
     async def reset(self, new: NewPin) -> None:
@@ -157,10 +155,11 @@ class TortoisePins:
             await _record_change(tx, PinChange.RESET, new.guesser, new.at)
 
     async def remove(self, by: Guesser, proven: Verifier, now: datetime) -> bool:
-        remove = "DELETE FROM account_pin WHERE account_id = $1 AND verifier = $2 RETURNING account_id"
         async with transaction() as tx:
             await _lock_account(tx, by.account_id)
-            is_removed = await fetch(tx, remove, by.account_id, proven.text)
+            is_removed = (
+                await AccountPinRow.filter(account_id=by.account_id, verifier=proven.text).using_db(tx).delete()
+            )
             return bool(is_removed) and await _record_change(tx, PinChange.REMOVED, by, now)
 
 
@@ -241,10 +240,10 @@ async def consume_registration_token(tx: BaseDBAsyncClient, token_hash: str, now
 
 async def delete_registrations(tx: BaseDBAsyncClient, account_id: UUID) -> None:
     """After a sign-up: earlier verifications of the number are void."""
-    await fetch(tx, "DELETE FROM registration WHERE account_id = $1", account_id)
+    await UnlockTokenRow.filter(account_id=account_id).using_db(tx).delete()
 
 
 async def delete_abandoned_pin(tx: BaseDBAsyncClient, account_id: UUID, now: datetime) -> None:
     """Remove the PIN of an account that was not used for so long that the number may have a new owner."""
-    await fetch(tx, "DELETE FROM account_pin WHERE account_id = $1", account_id)
+    await AccountPinRow.filter(account_id=account_id).using_db(tx).delete()
     await record_event(tx, AccountEvent(account_id, "pinRemoved", now))

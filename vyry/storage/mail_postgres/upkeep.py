@@ -45,6 +45,7 @@ LEFT JOIN LATERAL (SELECT x.id, x.seq, x.loss, x.expires_at FROM envelope x WHER
 LEFT JOIN LATERAL (SELECT y.state, y.at FROM fate y WHERE y.mailbox = c.mailbox AND y.at >= least(m.accepted_at, $3) - interval '1 hour' AND c.number = ANY(y.numbers)
   ORDER BY y.at LIMIT 1) f ON true
 WHERE s.account_id = $1 ORDER BY c.n"""
+#: The number of entries is the planner's estimate of the rows of the table: it includes tombstones and undeposited envelopes, and is 0 before the first ANALYZE.
 _DEPTH = """
 SELECT greatest(0, (SELECT reltuples FROM pg_class WHERE oid = 'envelope'::regclass))::bigint AS waiting,
   coalesce(extract(epoch FROM coalesce($1, clock_timestamp()) - (SELECT min(accepted_at) FROM envelope WHERE seq IS NULL)), 0)::float8 AS age"""

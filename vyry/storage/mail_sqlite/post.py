@@ -14,11 +14,10 @@ from vyry.kernel.ids import ConversationId, MailboxKey, MessageId, UserId
 from vyry.kernel.time import from_milliseconds, to_milliseconds
 from vyry.mail.capacity import STRANGERS_OWNER, CapacityRequest, LaneCapacity, Usage
 from vyry.mail.store import MailboxCaps, Message, Outdated, PostOutcome, Preconditions
-from vyry.storage.mail_batch import IS_ACQUAINTANCE, PostBatch
+from vyry.storage.mail_batch import IS_ACQUAINTANCE, Key, PostBatch
 from vyry.storage.mail_sqlite.rows import json_list, pack_numbers, unpack_numbers
 
 
-Key = tuple[MailboxKey, MessageId]
 #: Every SQLite accepts so many in one statement.
 _KEYS_AT_ONCE: Final = 400
 #: With the cross join SQLite looks up each key; for `IN (VALUES ...)` it would read the whole table.
