@@ -134,7 +134,7 @@ async def test_a_crawler_gets_a_thousand_misses_a_day_over_all_nodes(redis_url: 
                 await node.find_by_numbers(eve, strange(5_000, 1))
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("redis_never_times_out")
 async def test_however_much_is_asked_at_once_no_more_numbers_are_looked_up_than_a_day_has(redis_url: str) -> None:
     async with connect_redis(redis_url) as redis:
         nodes, eve, _ = two_nodes(redis, LOOKUP.windows[1])

@@ -45,13 +45,13 @@ class RecordingSource:
 class GroupHarness:
     """Groups, invite links and invitations over one store, as on a node."""
 
-    def __init__(self, room: DirectoryHarness) -> None:
-        self.room = room
+    def __init__(self, mail_harness: DirectoryHarness) -> None:
+        self.room = mail_harness
         self.hearing = RecordingListener()
         self.clock = FakeClock()
-        self.groups = Groups(room.groups, self.hearing, InProcessLimiter(), self.clock)
-        self.invites = InviteLinks(room.invites, self.hearing, self.clock)
-        self.invitations = Invitations(room.invitations, self.hearing, self.clock)
+        self.groups = Groups(mail_harness.groups, self.hearing, InProcessLimiter(), self.clock)
+        self.invites = InviteLinks(mail_harness.invites, self.hearing, self.clock)
+        self.invitations = Invitations(mail_harness.invitations, self.hearing, self.clock)
 
     async def friends(self, count: int) -> list[UserId]:
         """New accounts; each of the others has written to the first one."""

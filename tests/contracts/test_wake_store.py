@@ -18,8 +18,8 @@ def caps() -> MailboxCaps:
 
 
 @pytest.fixture
-async def waking(room: MailStoreHarness) -> AsyncIterator[WakeHarness]:
-    async with open_wake_harness(room) as opened:
+async def waking(mail_harness: MailStoreHarness) -> AsyncIterator[WakeHarness]:
+    async with open_wake_harness(mail_harness) as opened:
         yield opened
 
 

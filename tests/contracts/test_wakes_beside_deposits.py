@@ -27,15 +27,15 @@ def mail_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def waking(room: MailStoreHarness) -> AsyncIterator[WakeHarness]:
-    async with open_wake_harness(room) as opened:
+async def waking(mail_harness: MailStoreHarness) -> AsyncIterator[WakeHarness]:
+    async with open_wake_harness(mail_harness) as opened:
         yield opened
 
 
 @asynccontextmanager
-async def open_other_transaction(room: WakeHarness) -> AsyncIterator[asyncpg.Connection]:
+async def open_other_transaction(mail_harness: WakeHarness) -> AsyncIterator[asyncpg.Connection]:
     """The connection of another node, in a transaction that commits at the end."""
-    other = await asyncpg.connect(room.mail.url)
+    other = await asyncpg.connect(mail_harness.mail.url)
     try:
         async with other.transaction():
             yield other
@@ -43,9 +43,9 @@ async def open_other_transaction(room: WakeHarness) -> AsyncIterator[asyncpg.Con
         await other.close()
 
 
-async def wait_for_lock(room: WakeHarness, running: asyncio.Task[None]) -> None:
+async def wait_for_lock(mail_harness: WakeHarness, running: asyncio.Task[None]) -> None:
     """Return when the task waits for a row lock, or has ended."""
-    watcher = await asyncpg.connect(room.mail.url)
+    watcher = await asyncpg.connect(mail_harness.mail.url)
     # Nobody rings when a connection begins to wait.
     while not running.done() and not await watcher.fetchval(_WAITING):  # noqa: ASYNC110 - as said
         await asyncio.sleep(0)

@@ -176,10 +176,10 @@ def _request_shape(request: friendship.FriendRequest) -> FriendRequest:
 
 async def find_by_username(request: web.Request) -> web.Response:
     """GET /users/by-username/{username}."""
-    people = request.app[SERVICES].contacts.discovery
-    request[GRANTS] = [(SEARCH.name, await people.consume_search_quota(request[CALLER]))]
+    discovery = request.app[SERVICES].contacts.discovery
+    request[GRANTS] = [(SEARCH.name, await discovery.consume_search_quota(request[CALLER]))]
     return json_response(
-        Person.from_domain(await people.find_by_username(request[CALLER], request.match_info["username"]))
+        Person.from_domain(await discovery.find_by_username(request[CALLER], request.match_info["username"]))
     )
 
 
@@ -193,19 +193,19 @@ async def find_by_numbers(request: web.Request) -> web.Response:
 
 async def show_profile(request: web.Request) -> web.Response:
     """GET /users/{userId}."""
-    people = request.app[SERVICES].contacts.discovery
+    discovery = request.app[SERVICES].contacts.discovery
     return json_response(
-        PublicProfile.from_domain(await people.load_profile(request[CALLER], UserId(path_id(request, "userId"))))
+        PublicProfile.from_domain(await discovery.load_profile(request[CALLER], UserId(path_id(request, "userId"))))
     )
 
 
 async def send_request(request: web.Request) -> web.Response:
     """POST /friends/requests."""
     user_id = UserId((await read_body(request, AskFriend)).user_id)
-    asked = await request.app[SERVICES].contacts.friends.send_request(request[CALLER], user_id)
-    request[GRANTS] = list(asked.grants)
+    sent = await request.app[SERVICES].contacts.friends.send_request(request[CALLER], user_id)
+    request[GRANTS] = list(sent.grants)
     return json_response(
-        AskedFriend(user_id=user_id, status="friends" if asked.are_friends else "requested"), status=201
+        AskedFriend(user_id=user_id, status="friends" if sent.are_friends else "requested"), status=201
     )
 
 

@@ -1,4 +1,4 @@
-"""A direct conversation has its two people and a conversation its kind, whatever the node says; newcomers of a group are told, and nobody else gives it keys."""
+"""A direct conversation keeps its two people and a conversation its kind, whatever the node reports; new members of a group are reported to the user, and only members give it keys."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -226,7 +226,7 @@ def test_a_message_that_was_moved_is_read_where_it_belongs(ann: InboxHarness, bo
     [refused] = ann.pop_events()
     assert isinstance(refused, Unreadable)
     assert refused.reason == "ContextMismatch"
-    # The node learns that it was set aside, not what was found inside.
+    # The node learns that it was discarded, not what was found inside.
     assert [reason for _, reason in taken.discarded] == ["BadContent"]
 
     moved(ann, sealed, bo, CONVERSATION)

@@ -1,4 +1,4 @@
-"""A group that one makes, renames or enlarges is the one that was asked for, whatever conversation the node answers with."""
+"""A group that is created, renamed or extended is the requested one, whatever conversation the node answers with."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Answers and frames of another shape than docs/protocol.md has: nothing is kept of them, and the profile works on."""
+"""Responses and frames of another shape than docs/protocol.md: nothing of them is stored, and the profile continues to work."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
