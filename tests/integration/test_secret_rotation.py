@@ -239,7 +239,7 @@ def test_a_ring_that_cannot_be_understood_is_one_line(tmp_path: Path, sqlite_url
     (tmp_path / "key-ring").write_text('{"keys": [{"id": "k1"}]}')
     environ = {"VYRY_DATA_DIR": str(tmp_path), "DATABASE_URL": sqlite_url, "PATH": os.environ["PATH"]}
 
-    with pytest.raises(AssertionError, match="key-ring is no ring of keys"):
+    with pytest.raises(AssertionError, match="key-ring is malformed"):
         command(environ, ["rotate-keys"])
 
 

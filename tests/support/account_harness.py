@@ -42,9 +42,8 @@ from vyry.storage.accounts import TortoiseAccounts
 from vyry.storage.database import open_database
 from vyry.storage.devices import TortoiseDevices
 from vyry.storage.otp import TortoiseOtp
-from vyry.storage.pins import TortoisePins
+from vyry.storage.pins import TortoisePins, TortoiseUnlockTokens
 from vyry.storage.sessions import TortoiseSessions
-from vyry.storage.unlock_tokens import TortoiseUnlockTokens
 
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -15,6 +15,7 @@ from vyry.storage.conversation_models import (
     AttachmentRow,
     BlockRow,
     CallRow,
+    DeferredNoticeRow,
     FriendRequestRow,
     FriendRow,
     GroupInvitationRow,
@@ -34,7 +35,6 @@ from vyry.storage.models import (
     PushWakeupRow,
     UnlockTokenRow,
 )
-from vyry.storage.notice_models import DeferredNoticeRow
 from vyry.storage.raw_sql import fetch
 
 

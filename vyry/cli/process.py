@@ -19,7 +19,7 @@ from vyry.settings import Settings
 from vyry.storage.database import open_database
 from vyry.storage.migrator import pending_migrations
 from vyry.storage.peppers import list_peppers
-from vyry.storage.push_targets import has_web_push
+from vyry.storage.push import has_web_push
 from vyry.telemetry import log
 
 

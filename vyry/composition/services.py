@@ -22,30 +22,28 @@ from vyry.accounts.remaining_quotas import RemainingQuotas
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.signup import NoGuard, ProofOfWork, Registration, Signup, SignupGuard
 from vyry.accounts.usernames import Usernames
-from vyry.attachments.service import Attachments, AttachmentUpkeep
-from vyry.clock import CheckedClock, Clock, SteadyClock
+from vyry.clock import CheckedClock, Clock
 from vyry.clock_monitor import ClockMonitor
+from vyry.composition.features import (
+    AttachmentServices,
+    ContactServices,
+    SignalServices,
+    build_attachments,
+    build_contacts,
+    build_signals,
+)
 from vyry.composition.push import PushServices, build_push
 from vyry.composition.shared import (
     SharedServices,
-    attachment_limits,
     build_infrastructure,
-    build_part_store,
     build_shared_services,
     limit_keys,
 )
-from vyry.contacts.blocks import Blocks
-from vyry.contacts.discovery import ContactDiscovery
-from vyry.contacts.friends import Friends
-from vyry.conversations.conversations import CachedConversations, Conversations
-from vyry.conversations.groups import Groups
-from vyry.conversations.invitations import Invitations
-from vyry.conversations.invite_links import InviteLinks
+from vyry.conversations.conversations import Conversations
 from vyry.delivery.webhook_signing import webhook_key
 from vyry.delivery.webhook_signup_guard import WebhookSignupGuard
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
-from vyry.devices.push_wakeups import WakeupSender
 from vyry.devices.restore_detection import RestoreDetector
 from vyry.errors import Unavailable
 from vyry.in_process.tickets import InProcessTickets
@@ -56,7 +54,6 @@ from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import NoticePoster
 from vyry.mail.posting import Posting
-from vyry.mail.receipts import Receipts
 from vyry.mail.routing import NodeSockets, Notifier, WorkTopic
 from vyry.mail.store import MailStore
 from vyry.operator.health import Health
@@ -67,66 +64,20 @@ from vyry.redis.notifier import RedisNotifier
 from vyry.redis.shared_buckets import SharedBuckets
 from vyry.redis.tickets import RedisTickets
 from vyry.settings import Role, Settings
-from vyry.signals.calls import Calls
-from vyry.signals.presence import Presence
 from vyry.signals.socket_quotas import ConnectionSlots
-from vyry.signals.turn import TurnCredentials
-from vyry.signals.typing_indicators import TypingIndicators
 from vyry.storage.account_deletion import TortoiseDeletion
 from vyry.storage.account_events import TortoiseAccountEvents
 from vyry.storage.account_export import TortoiseExportSource
 from vyry.storage.account_upkeep import TortoiseAccountUpkeep
-from vyry.storage.attachments import TortoiseAttachments, TortoiseAttachmentUpkeep
-from vyry.storage.blocks import TortoiseBlocks
-from vyry.storage.calls import TortoiseCalls
 from vyry.storage.clock import TortoiseClock
 from vyry.storage.database import is_postgres, open_database, sqlite_path
 from vyry.storage.device_links import TortoiseLinks
 from vyry.storage.devices import TortoiseDevices
-from vyry.storage.discovery import TortoiseDiscovery
-from vyry.storage.friends import TortoiseFriends
-from vyry.storage.group_invitations import TortoiseInvitations
-from vyry.storage.groups import TortoiseGroups
 from vyry.storage.idle_devices import TortoiseIdleDevices
-from vyry.storage.invite_links import TortoiseInviteLinks
 from vyry.storage.mail_postgres.store import open_postgres_mail
 from vyry.storage.mail_sqlite.store import open_sqlite_mail
+from vyry.storage.pins import TortoiseUnlockTokens
 from vyry.storage.prekeys import TortoisePrekeys
-from vyry.storage.typing_privacy import TortoiseTypingPrivacy
-from vyry.storage.unlock_tokens import TortoiseUnlockTokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalServices:
-    """What is passed on and never stored."""
-
-    typing: TypingIndicators
-    calls: Calls
-    turn: TurnCredentials
-    presence: Presence
-    #: What typists and others remember of conversations.
-    conversations: CachedConversations
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContactServices:
-    """People and what is between them."""
-
-    discovery: ContactDiscovery
-    friends: Friends
-    blocks: Blocks
-    groups: Groups
-    invites: InviteLinks
-    invitations: Invitations
-    receipts: Receipts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttachmentServices:
-    """Attachments, and clearing them away."""
-
-    service: Attachments
-    upkeep: AttachmentUpkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,8 +211,8 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         linking=Linking(TortoiseLinks(), shared.pins, shared.limiter, shared.tokens, shared.settings.max_devices),
         prekeys=_prekeys(shared),
         claim_ledger=shared.claim_ledger,
-        contacts=_contacts(shared),
-        attachments=_attachments(shared),
+        contacts=build_contacts(shared),
+        attachments=build_attachments(shared),
         conversations=Conversations(shared.stores.conversations, shared.limiter, shared.clock),
         notice_poster=shared.notices,
         posting=_posting(shared),
@@ -271,7 +222,7 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         work_topic=shared.infrastructure.work_topic,
         sockets=shared.infrastructure.sockets,
         notifier=shared.infrastructure.notifier,
-        signals=_signals(shared, push.wakeups),
+        signals=build_signals(shared, push.wakeups),
         limiter=shared.limiter,
         buckets=shared.buckets,
         connection_slots=places,
@@ -316,51 +267,6 @@ def _prekeys(shared: SharedServices) -> Prekeys:
 def _exports(shared: SharedServices) -> Exports:
     archive = TortoiseExportSource(shared.infrastructure.mail_store)
     return Exports(archive, shared.stores.accounts, shared.pepper, shared.limiter, shared.clock)
-
-
-def _signals(shared: SharedServices, waker: WakeupSender) -> SignalServices:
-    notifier = shared.infrastructure.notifier
-    return SignalServices(
-        typing=TypingIndicators(
-            shared.conversations,
-            device_lists=shared.device_lists,
-            notifier=notifier,
-            privacy=TortoiseTypingPrivacy(),
-            clock=SteadyClock(),
-        ),
-        calls=Calls(
-            TortoiseCalls(),
-            conversations=shared.stores.conversations,
-            device_lists=shared.device_lists,
-            notifier=notifier,
-            waker=waker,
-            limiter=shared.limiter,
-            clock=shared.clock,
-        ),
-        turn=TurnCredentials(shared.settings.turn_urls, shared.settings.turn_secret, shared.settings.turn_seconds),
-        presence=shared.infrastructure.presence,
-        conversations=shared.conversations,
-    )
-
-
-def _contacts(shared: SharedServices) -> ContactServices:
-    return ContactServices(
-        discovery=ContactDiscovery(TortoiseDiscovery(), shared.pepper, shared.limiter),
-        friends=Friends(TortoiseFriends(), shared.limiter, shared.clock, shared.cache_invalidation),
-        blocks=Blocks(TortoiseBlocks(), shared.clock, shared.cache_invalidation),
-        groups=Groups(TortoiseGroups(), shared.cache_invalidation, shared.limiter, shared.clock),
-        invites=InviteLinks(TortoiseInviteLinks(), shared.cache_invalidation, shared.clock),
-        invitations=Invitations(TortoiseInvitations(), shared.cache_invalidation, shared.clock),
-        receipts=Receipts(shared.infrastructure.mail_store.upkeep, shared.stores.receipts),
-    )
-
-
-def _attachments(shared: SharedServices) -> AttachmentServices:
-    parts, limits = build_part_store(shared.settings), attachment_limits(shared.settings)
-    return AttachmentServices(
-        service=Attachments(TortoiseAttachments(), parts, limits=limits, limiter=shared.limiter, clock=shared.clock),
-        upkeep=AttachmentUpkeep(TortoiseAttachmentUpkeep(), parts, shared.clock),
-    )
 
 
 def _idle_devices(shared: SharedServices) -> IdleDevices:

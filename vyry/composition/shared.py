@@ -50,8 +50,7 @@ from vyry.storage.notice_outbox import TortoiseNoticeOutbox
 from vyry.storage.otp import TortoiseOtp
 from vyry.storage.pins import TortoisePins
 from vyry.storage.prekeys import TortoiseDeviceLists
-from vyry.storage.presence_privacy import TortoisePresencePrivacy
-from vyry.storage.receipts import TortoiseReceipts
+from vyry.storage.privacy import TortoisePresencePrivacy, TortoiseReceipts
 from vyry.storage.sessions import TortoiseSessions
 
 

@@ -27,7 +27,7 @@ LONGEST_WAIT_SECONDS: Final = 900.0
 #: After so many attempts a wake-up is dropped; new mail plans another one.
 MOST_ATTEMPTS: Final = 12
 POLL_SECONDS: Final = 0.5
-#: The timeout of one attempt. A lease (vyry/storage/wakeups.py) is longer.
+#: The timeout of one attempt. A lease (vyry/storage/push.py) is longer.
 TRY_SECONDS: Final = 15.0
 
 
