@@ -16,7 +16,7 @@ from vyry.kernel.ids import MailboxKey
 from vyry.storage.push_targets import TortoisePushTargets
 
 
-_DEPOSIT = "SELECT * FROM mail_deposit($1, 100, 1000000, 100, 1000000, $2)"
+_DEPOSIT = "SELECT * FROM mail_deposit($1, 100, 1000000, 100, 1000000, 100, 1000000, $2)"
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
