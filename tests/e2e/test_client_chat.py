@@ -58,7 +58,7 @@ async def test_what_is_typed_is_sent_and_what_comes_is_shown_and_told_as_read(
     async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, None) as pilot:
         await until(pilot, lambda: "hello" in shown(pilot))
         await bo.messages.typing(chat)
-        await until(pilot, lambda: "types" in str(pilot.app.query_one("#typing", Static).content))
+        await until(pilot, lambda: "is typing" in str(pilot.app.query_one("#typing", Static).content))
         said = await bo.send_text(chat, "look here")
         await until(pilot, lambda: "look here" in shown(pilot))
         await type_in(pilot, "I see")
@@ -103,7 +103,7 @@ async def test_messages_are_answered_changed_taken_back_and_reacted_to(
         reaction = (await events_until(bo, Reaction))[-1]
         pilot.app.query_one(MessageList).focus()
         await pilot.press("end", "u")
-        await until(pilot, lambda: "taken back" in shown(pilot))
+        await until(pilot, lambda: "message unsent" in shown(pilot))
         unsent = (await events_until(bo, Unsend))[-1]
 
     assert answer.body["replyTo"]["senderId"] == reaction.body["target"]["senderId"]

@@ -69,20 +69,22 @@ async def test_a_changed_key_is_shown_wherever_one_looks_until_it_is_accepted(
         title = pilot.app.query_one("#title", Static)
         await until(pilot, lambda: "hello" in shown(pilot))
         await type_in(pilot, "is it you?")
-        await until(pilot, lambda: "1 message waits to be sent" in shown(pilot))
-        await until(pilot, lambda: "has changed; 1 message waits" in shown(pilot, "#chats"))
+        await until(pilot, lambda: "1 message is waiting to be sent" in shown(pilot))
+        await until(pilot, lambda: "has changed; 1 message is waiting" in shown(pilot, "#chats"))
         assert "has changed" in str(title.content)
         assert "waits\n  is it you?" in shown(pilot)
-        assert "Ctrl+T compares" in shown(pilot).splitlines()[-1]
+        assert "Press Ctrl+T to compare" in shown(pilot).splitlines()[-1]
         await pilot.press("ctrl+t")
         await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
         asked = dialog_text(pilot)
         await pilot.press("escape")
         await compare(pilot, old)
-        await until(pilot, lambda: "old digits" in toast_texts(pilot))
+        await until(pilot, lambda: "old safety number" in toast_texts(pilot))
         await compare(pilot, await anew.safety.number(ann.user_id))
         assert await next_texts(anew, 1) == ["is it you?"]
-        await until(pilot, lambda: "decide" not in f"{shown(pilot)}{shown(pilot, '#chats')}{title.content}".lower())
+        await until(
+            pilot, lambda: "decision needed" not in f"{shown(pilot)}{shown(pilot, '#chats')}{title.content}".lower()
+        )
         assert ann.safety.is_verified(anew.user_id)
 
     assert (OLD_NUMBER_TITLE in asked, NEW_NUMBER_TITLE in asked) == (True, True)
@@ -92,10 +94,10 @@ async def test_digits_that_do_not_fit_note_nothing(all_in_one: AllInOneProcess, 
     async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await until(pilot, lambda: "hello Ann" in shown(pilot))
         await compare(pilot, "1" * 60)
-        await until(pilot, lambda: "not the digits" in toast_texts(pilot))
+        await until(pilot, lambda: "digits do not match" in toast_texts(pilot))
         assert not ann.safety.is_verified(bo.user_id)
         await compare(pilot, f" {await bo.safety.number(ann.user_id)} ")
-        await until(pilot, lambda: "Noted as compared" in toast_texts(pilot))
+        await until(pilot, lambda: "Marked as verified" in toast_texts(pilot))
         assert ann.safety.is_verified(bo.user_id)
 
 
@@ -106,7 +108,7 @@ async def test_what_waits_is_shown_after_a_restart_too(all_in_one: AllInOneProce
         assert [each.name async for each in ann.events(follow=False)]
         before = ann.conversations.decisions.all()
     async with open_client(all_in_one, tmp_path / "ann") as ann, screen(ann, None) as pilot:
-        await until(pilot, lambda: "1 message waits to be sent" in shown(pilot))
+        await until(pilot, lambda: "1 message is waiting to be sent" in shown(pilot))
         assert ann.conversations.decisions.all() == before
 
     assert [each.body["waiting"] for each in before] == [1]
@@ -129,7 +131,7 @@ async def test_a_new_member_is_shown_in_the_group(all_in_one: AllInOneProcess, t
         added = [each.user_id for each in bo.conversations.history(group) if isinstance(each, MemberAdded)]
         assert added == [eve.user_id]
 
-    assert "not compared" in rows
+    assert "not verified" in rows
 
 
 async def test_forged_keys_of_ones_own_account_stay_below_everything(
@@ -143,7 +145,7 @@ async def test_forged_keys_of_ones_own_account_stay_below_everything(
         for each in ("one", "two"):
             await bo.send_text(chat, each)
             await until(pilot, lambda: each in shown(pilot))  # noqa: B023
-            assert "keys for your own account" in shown(pilot).splitlines()[-1]
+            assert "keys for your account" in shown(pilot).splitlines()[-1]
 
 
 def add_member(all_in_one: AllInOneProcess, chat: UUID, user_id: UUID) -> None:
@@ -170,9 +172,9 @@ async def test_another_member_of_a_direct_conversation_stops_it_and_is_shown(
             "PATCH", f"/conversations/{chat}", {"version": told["version"], "messageTimerSeconds": 86_400}
         )
         async with screen(ann, chat) as pilot:
-            await until(pilot, lambda: "of this conversation than before" in shown(pilot))
+            await until(pilot, lambda: "for this conversation than before" in shown(pilot))
             await type_in(pilot, "the key is under the stone")
-            await until(pilot, lambda: "1 message waits to be sent" in shown(pilot, "#chats"))
+            await until(pilot, lambda: "1 message is waiting to be sent" in shown(pilot, "#chats"))
         decisions = ann.conversations.decisions.of(chat)
         read = [each.name async for each in eve.events(follow=False)]
 

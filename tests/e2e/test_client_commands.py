@@ -46,7 +46,7 @@ def test_a_profile_remembers_its_node(cli: CliRunner) -> None:
 
 
 def test_what_is_asked_of_an_empty_profile_says_to_register(cli: CliRunner) -> None:
-    refused(cli.run_client("nobody", "whoami"), Exit.NO_ACCOUNT, "register first")
+    refused(cli.run_client("nobody", "whoami"), Exit.NO_ACCOUNT, "client register")
 
 
 def test_a_node_that_is_away_is_named(cli: CliRunner) -> None:
@@ -68,13 +68,13 @@ def test_a_code_that_nobody_types_registers_nothing(cli: CliRunner) -> None:
 
     assert (done.code, done.out) == (Exit.FAILED, "")
     assert done.err.endswith("nothing was registered.\n")
-    refused(cli.run_client("new", "whoami"), Exit.NO_ACCOUNT, "register first")
+    refused(cli.run_client("new", "whoami"), Exit.NO_ACCOUNT, "client register")
 
 
 def test_a_profile_in_use_is_left_alone(cli: CliRunner) -> None:
     with (cli.home / ".vyry/ann/vyry.db.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        refused(cli.run_client("ann", "whoami", "--timeout", "0.2"), Exit.STORE_LOCKED, "Another process")
+        refused(cli.run_client("ann", "whoami", "--timeout", "0.2"), Exit.STORE_LOCKED, "in use by another process")
 
     assert cli.run_client_json("ann", "whoami")[0]["userId"] == cli.variables["ANN"]
 
@@ -129,7 +129,7 @@ def test_what_was_said_is_answered_changed_and_taken_back_by_its_id(cli: CliRunn
 
 
 def test_a_message_that_nobody_knows_is_not_found(cli: CliRunner) -> None:
-    refused(cli.run_client("ann", "react", cli.variables["BO"], str(uuid4()), "+1"), Exit.NOT_FOUND, "No message")
+    refused(cli.run_client("ann", "react", cli.variables["BO"], str(uuid4()), "+1"), Exit.NOT_FOUND, "has no message")
 
 
 def test_people_are_found_by_name_and_by_number(cli: CliRunner) -> None:
@@ -144,7 +144,7 @@ def test_people_are_found_by_name_and_by_number(cli: CliRunner) -> None:
     assert by_name["conversationId"] == by_number["conversationId"]
     assert f"{by_name['conversationId']}  direct  @cleo_{cleo[-12:]}\n" in chats
     refused(cli.run_client("ann", "send", "@no_such_person", "x"), Exit.NOT_FOUND, "NOT_FOUND")
-    refused(cli.run_client("ann", "send", unused_number(), "x"), Exit.NOT_FOUND, "can be found")
+    refused(cli.run_client("ann", "send", unused_number(), "x"), Exit.NOT_FOUND, "was found")
 
 
 def test_friends_are_asked_and_blocked_people_are_gone(cli: CliRunner) -> None:
@@ -170,7 +170,7 @@ def test_a_passphrase_opens_its_profile_and_nothing_else_does(cli: CliRunner, tm
     me = cli.run_client_json("gil", "register", unused_number(), *known, "--passphrase-file", str(right))[0]["userId"]
 
     refused(cli.run_client("gil", "whoami"), Exit.STORE_LOCKED, "passphrase")
-    refused(cli.run_client("gil", "whoami", "--passphrase-file", str(wrong)), Exit.STORE_LOCKED, "does not open")
+    refused(cli.run_client("gil", "whoami", "--passphrase-file", str(wrong)), Exit.STORE_LOCKED, "is wrong")
     refused(cli.run_client("gil", "whoami", "--passphrase-file", f"{tmp_path}/none"), Exit.STORE_LOCKED, "passphrase")
     assert cli.run_client_json("gil", "whoami", "--passphrase-file", str(right))[0]["userId"] == me
 
@@ -197,7 +197,11 @@ def test_a_pin_is_set_asked_for_and_removed(cli: CliRunner, tmp_path: Path) -> N
 
     assert (wrong.code, wrong.out, anew.code) == (Exit.REFUSED, "", Exit.DONE), (wrong, anew)
     assert "INVALID_PIN" in wrong.err
-    refused(cli.run_client("ida anew", "pin", "remove", "--pin-file", f"{tmp_path}/none"), Exit.FAILED, "No PIN")
+    refused(
+        cli.run_client("ida anew", "pin", "remove", "--pin-file", f"{tmp_path}/none"),
+        Exit.FAILED,
+        "Cannot read the PIN",
+    )
     assert cli.run_client("ida anew", "pin", "remove", typed="correct horse 7\n").out == "No PIN is set.\n"
 
 
@@ -219,7 +223,7 @@ def test_a_device_that_logs_out_has_ended(cli: CliRunner) -> None:
 
     cli.run_client_json("hal", "logout", "--yes")
 
-    refused(cli.run_client("hal", "devices", "list"), Exit.NO_ACCOUNT, "ended")
+    refused(cli.run_client("hal", "devices", "list"), Exit.NO_ACCOUNT, "has removed this device")
     # The account has no device any more that could read it.
     refused(cli.run_client("ann", "send", hal, "hello?"), Exit.NOT_FOUND, "NOT_FOUND")
 

@@ -64,14 +64,14 @@ async def test_what_cannot_be_sent_in_time_is_kept_and_the_same_line_sends_it_on
     ]
 
     assert [(run.code, run.json_objects[0]["kept"]) for run in runs] == [(Exit.KEPT, True)] * 2
-    assert "Kept, goes out later" in runs[0].err
+    assert "Not sent yet; stored" in runs[0].err
     assert "RATE_LIMITED" in runs[0].err
     assert runs[0].json_objects[0]["id"] == runs[1].json_objects[0]["id"]
 
     sending = await vyry(tmp_path, "send", bo, "ALERT", "--profile", "ann", "--timeout", "200")
     await line_of(sending.stderr, "Waiting: ")
     sending.send_signal(signal.SIGINT)
-    assert "Kept, goes out later" in (await sending.communicate())[1].decode()
+    assert "Not sent yet; stored" in (await sending.communicate())[1].decode()
     assert sending.returncode == Exit.KEPT
 
 
@@ -144,4 +144,4 @@ async def test_a_profile_that_stays_in_use_is_waited_for_and_left_alone(
     await following.wait()
 
     assert (second.code, second.out) == (Exit.STORE_LOCKED, "")
-    assert "Waiting: Another process works with" in second.err
+    assert "Waiting: The profile" in second.err

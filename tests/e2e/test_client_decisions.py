@@ -49,7 +49,7 @@ def test_a_number_is_noted_as_compared_by_the_digits_that_the_other_side_shows(c
     theirs, fay = number(cli, "fay", "ANN"), cli.variables["FAY"]
     before = cli.run_client("ann", "safety", fay)
 
-    refused(cli.run_client("ann", "safety", fay, "--verify", WRONG), Exit.DECIDE, "not the digits")
+    refused(cli.run_client("ann", "safety", fay, "--verify", WRONG), Exit.DECIDE, "digits do not match")
     refused(cli.run_client("ann", "safety", fay, "--verify", theirs[:-1]), Exit.DECIDE, "60 digits")
     refused(cli.run_client("ann", "safety", fay, theirs), Exit.WRONG_LINE, "--verify")
     assert cli.run_client_json("ann", "safety", fay)[0] == {"userId": fay, "safetyNumber": theirs, "isVerified": False}
@@ -57,7 +57,7 @@ def test_a_number_is_noted_as_compared_by_the_digits_that_the_other_side_shows(c
 
     assert compared == {"userId": fay, "safetyNumber": theirs, "isVerified": True}
     assert f"vyry client safety {fay} --verify --profile ann DIGITS" in before.out
-    assert cli.run_client("ann", "safety", fay).out.splitlines()[-1] == "compared"
+    assert cli.run_client("ann", "safety", fay).out.splitlines()[-1] == "verified"
 
 
 def test_without_digits_and_without_a_terminal_the_number_is_printed_and_nothing_noted(cli: CliRunner) -> None:
@@ -67,7 +67,7 @@ def test_without_digits_and_without_a_terminal_the_number_is_printed_and_nothing
     told = cli.run_client("ann", "safety", fay, "--verify", "--json")
 
     assert (done.code, " ".join(spaced(number(cli, "fay", "ANN"))[:4]) in done.out) == (Exit.DECIDE, True)
-    assert "give the 60 digits" in done.err
+    assert "add the 60 digits" in done.err
     assert (told.code, told.json_objects[0]["decide"], len(told.json_objects)) == (Exit.DECIDE, "notCompared", 1)
     assert told.json_objects[0]["safetyNumber"] == number(cli, "fay", "ANN")
     assert cli.run_client_json("ann", "safety", fay)[0]["isVerified"] is False
@@ -80,8 +80,8 @@ def test_on_a_terminal_the_digits_are_asked_for_before_the_number_is_shown(cli: 
     right = cli.run(*words, "--profile", "ann", typed=f"{' '.join(spaced(theirs))}\n", is_person=True)
 
     assert (wrong.code, wrong.out) == (Exit.DECIDE, "")
-    assert "The 60 digits that" in right.err
-    assert (right.code, right.out.splitlines()[-1]) == (Exit.DONE, "compared")
+    assert "Safety number shown to" in right.err
+    assert (right.code, right.out.splitlines()[-1]) == (Exit.DONE, "verified")
 
 
 def test_before_first_contact_the_compared_key_is_the_one_that_is_held(cli: CliRunner) -> None:
@@ -105,8 +105,8 @@ def test_what_waits_for_a_changed_key_is_kept_and_sent_once_it_is_accepted(cli: 
     kept = cli.run_client("ann", "send", fay, "are you there?", "--json").json_objects[0]
     both = cli.run_client("ann", "safety", fay).out
     new = number(cli, "fay anew", "ANN")
-    refused(cli.run_client("ann", "safety", fay, "--accept", WRONG), Exit.DECIDE, "was not shown")
-    refused(cli.run_client("ann", "safety", fay, "--verify", new), Exit.DECIDE, "digits of the new key")
+    refused(cli.run_client("ann", "safety", fay, "--accept", WRONG), Exit.DECIDE, "do not match the new key")
+    refused(cli.run_client("ann", "safety", fay, "--verify", new), Exit.DECIDE, "safety number of the new key")
 
     accepted = cli.run_client_json("ann", "safety", fay, "--accept", new)[0]
 
@@ -132,7 +132,10 @@ def test_conversations_show_what_is_to_be_decided_and_how_much_waits(cli: CliRun
     cli.run_client_json("ann", "safety", fay, "--accept", "--verify", new)
     after = cli.run_client_json("ann", "chats")[0]
 
-    assert f"decide: the key of {fay} has changed; 2 messages wait to be sent; 1 message waits to be opened" in shown
+    assert (
+        f"decision needed: the key of {fay} has changed; 2 messages are waiting to be sent; 1 message is waiting to be decrypted"
+        in shown
+    )
     assert (told["decide"], told["decideAbout"], told["waiting"], told["held"]) == ("identityChanged", [fay], 2, 1)
     assert "decide" not in after
     assert cli.run_client_json("ann", "safety", fay)[0]["isVerified"] is True
@@ -177,8 +180,8 @@ async def test_what_is_said_in_a_forged_conversation_is_kept_and_named(cli: CliR
         "conversationForged",
         True,
     )
-    assert "over another way" in kept.err
-    assert "than before; 1 message waits to be sent" in shown.out
+    assert "in another way" in kept.err
+    assert "than before; 1 message is waiting to be sent" in shown.out
     assert (fay in shown.out, eve in shown.out) == (True, False)
     assert not [
         each for each in await asyncio.to_thread(cli.run_client_json, "eve", "receive") if each["event"] == "message"

@@ -58,8 +58,8 @@ def test_a_file_is_sent_and_fetched(cli: CliRunner, tmp_path: Path) -> None:
     assert got == [{"file": f"{tmp_path}/in/photo.jpg", "size": 3 << 20, "mediaType": "image/jpeg"}]
     assert (tmp_path / "in/photo.jpg").read_bytes() == content
     # Once more: nothing is overwritten.
-    assert cli.run_client("bo", "files", "get", *into).out == f"Written to {tmp_path}/in/photo (2).jpg.\n"
-    refused(cli.run_client("bo", "files", "get", *into[:2], got[0]["file"]), Exit.FAILED, "is there already")
+    assert cli.run_client("bo", "files", "get", *into).out == f"Saved to {tmp_path}/in/photo (2).jpg.\n"
+    refused(cli.run_client("bo", "files", "get", *into[:2], got[0]["file"]), Exit.FAILED, "already exists")
 
 
 def test_standard_input_and_a_file_of_a_message_are_files_too(cli: CliRunner, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_what_is_not_there_is_not_found(cli: CliRunner, tmp_path: Path) -> None:
 
     refused(cli.run_client("ann", "files", "send", bo, f"{tmp_path}/nothing"), Exit.NOT_FOUND, "No such file")
     refused(cli.run_client("ann", "files", "send", bo, f"{tmp_path}"), Exit.FAILED, "Is a directory")
-    refused(cli.run_client("ann", "files", "get", bo, str(uuid4())), Exit.NOT_FOUND, "No message")
+    refused(cli.run_client("ann", "files", "get", bo, str(uuid4())), Exit.NOT_FOUND, "has no message")
 
 
 def test_what_others_wrote_does_not_steer_the_terminal(cli: CliRunner, tmp_path: Path) -> None:

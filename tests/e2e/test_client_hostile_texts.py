@@ -111,7 +111,7 @@ def test_a_message_that_is_too_long_says_so_in_characters(eve: tuple[CliRunner, 
 
     assert (
         refused.err
-        == "vyry: text: a message holds about 21,000 characters like these; this has 30,000. Send it as a file.\n"
+        == "vyry: text: a message can have about 21,000 of these characters; this one has 30,000. Send it as a file.\n"
     )
 
 

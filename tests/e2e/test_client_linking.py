@@ -174,7 +174,7 @@ def test_two_terminals_link_a_laptop(all_in_one: AllInOneProcess, tmp_path: Path
 
     assert (approver.returncode, json.loads(said)["approved"]) == (0, True)
     assert code not in asked
-    assert "other digits" in asked
+    assert "digits do not match" in asked
     assert next_json_line(new) == {"userId": ann}
     assert new.wait(30) == 0
     assert here.run_client_json("laptop", "whoami")[0]["userId"] == ann
@@ -193,7 +193,7 @@ def test_a_device_whose_digits_are_not_typed_is_not_let_in(
     refused = here.run_client("ann", "approve", "-", typed=f"{uri}\n{typed}")
 
     _, said = new.communicate(timeout=30)
-    assert "Type the six digits that it shows" in refused.err
+    assert "Enter the six digits that it shows" in refused.err
     assert refused.code == Exit.REFUSED
     assert new.returncode == Exit.REFUSED
     assert "was rejected" in said
@@ -208,5 +208,5 @@ def test_a_terminal_takes_no_link_code_for_an_invite(all_in_one: AllInOneProcess
         refused = here.run_client("ann", *words)
 
         assert refused.code == Exit.FAILED
-        assert "link code of a device" in refused.err
+        assert "device link code" in refused.err
         assert "approve" in refused.err

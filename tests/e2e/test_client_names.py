@@ -73,7 +73,7 @@ def test_asking_again_stops_at_another_account_and_changes_nothing(takeover: Use
     asked = takeover.ann("whois", takeover.name, "--refresh")
 
     assert (asked.code, asked.out, len(asked.err.splitlines())) == (Exit.DECIDE, "", 1)
-    assert f"{takeover.name} is another account now" in asked.err
+    assert f"another account for {takeover.name}" in asked.err
     assert f"vyry client whois {takeover.name} --take {takeover.eve}" in asked.err
     assert takeover.ann("whois", takeover.name).out == f"{takeover.bo}  {takeover.name}\n"
     assert takeover.ann("send", takeover.name, "still for Bo").code == Exit.DONE
@@ -119,7 +119,7 @@ def test_lists_and_profiles_mark_who_took_a_name_too(takeover: UsernameTakeover)
     takeover.terminal.run_client_json("eve", "send", ann, "hello")
     other = f"another {takeover.name} ({takeover.eve[-8:]})"
 
-    assert takeover.ann("friends", "requests").out == f"{takeover.eve}  {other} asks\n"
+    assert takeover.ann("friends", "requests").out == f"{takeover.eve}  {other} (received)\n"
     told = takeover.ann("profile", takeover.eve).out.splitlines()
     assert [line for line in told if line.startswith("username")] == [f"username     {other}"]
 
@@ -150,7 +150,7 @@ def test_a_group_takes_no_remembered_name_even_when_the_node_hides_it(takeover: 
     done = takeover.ann("send", bare, "secret")
 
     assert (done.code, done.out) == (Exit.FAILED, "")
-    assert f"say {takeover.name}" in done.err
+    assert f"use {takeover.name}" in done.err
 
 
 def test_a_remembered_name_is_not_asked_for(takeover: UsernameTakeover) -> None:

@@ -72,7 +72,7 @@ def code_for(node: AllInOneProcess, number: str) -> str:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_prompt_at_once(cli: CliRunner, number: signal.Signals, code: int) -> None:
     with open_terminal(cli, "register", unused_number(), "--profile", "new", "--url", cli.node.url) as seat:
-        seat.until("sent: ")
+        seat.until("message: ")
         seat.run.send_signal(number)
 
         assert seat.run.wait(30) == code
@@ -81,11 +81,11 @@ def test_a_signal_ends_a_prompt_at_once(cli: CliRunner, number: signal.Signals, 
 def test_a_mistyped_code_is_asked_for_again(cli: CliRunner) -> None:
     number = unused_number()
     with open_terminal(cli, "register", number, "--profile", "typist", "--url", cli.node.url) as seat:
-        seat.until("sent: ")
+        seat.until("message: ")
         right = code_for(cli.node, number)
         seat.type(f"{(int(right) + 1) % 10**6:06d}")
-        seat.until("tries left")
-        seat.until("sent: ")
+        seat.until("attempts left")
+        seat.until("message: ")
         seat.type(right)
 
         assert seat.run.wait(30) == 0
@@ -104,7 +104,7 @@ def test_a_passphrase_is_typed_unseen(cli: CliRunner) -> None:
 def test_a_script_is_asked_again_until_its_lines_end(cli: CliRunner) -> None:
     done = cli.run_client("script", "register", unused_number(), "--url", cli.node.url, typed="000000\n000000\n")
 
-    assert (done.code, done.err.count("INVALID_OTP"), "tries left" in done.err) == (Exit.REFUSED, 1, True)
+    assert (done.code, done.err.count("INVALID_OTP"), "attempts left" in done.err) == (Exit.REFUSED, 1, True)
 
 
 def test_a_mistyped_pin_is_asked_for_again(cli: CliRunner, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_mistyped_pin_is_asked_for_again(cli: CliRunner, tmp_path: Path) -> No
     done = cli.run("client", "pin", "remove", "--profile", "ann", typed=typed, is_person=True)
 
     assert (done.code, done.out) == (0, "No PIN is set.\n")
-    assert "tries left" in done.err
+    assert "attempts left" in done.err
 
 
 DESTROYING = [
@@ -166,9 +166,9 @@ def test_with_the_flag_another_account_takes_the_place(cli: CliRunner) -> None:
 @pytest.mark.parametrize(
     ("typed", "word"),
     [
-        (b"", "nothing to send"),
-        (b" \n", "nothing to send"),
-        (b"\xef\xbb\xbf\xe2\x80\x8b", "nothing to send"),
+        (b"", "Nothing to send"),
+        (b" \n", "Nothing to send"),
+        (b"\xef\xbb\xbf\xe2\x80\x8b", "Nothing to send"),
         (b"na\xefve", "UTF-8"),
         (b"a\0b", "NUL"),
     ],
@@ -195,14 +195,14 @@ def test_what_is_no_link_of_a_new_device_is_refused_in_words_about_it(cli: CliRu
     done = cli.run_client("ann", "approve", uri)
 
     assert (done.code, done.out) == (Exit.WRONG_LINE, "")
-    assert "no link of a new device" in done.err
+    assert "Not a valid device link" in done.err
 
 
 def test_codes_that_cannot_be_read_are_named(cli: CliRunner) -> None:
     done = cli.run_client("eve", "register", unused_number(), "--codes", str(cli.home), "--url", cli.node.url)
 
     assert (done.code, done.out) == (Exit.FAILED, "")
-    assert f"{cli.home} cannot be read" in done.err
+    assert f"Cannot read the one-time codes in {cli.home}" in done.err
 
 
 def test_an_empty_text_is_no_message(cli: CliRunner) -> None:

@@ -136,12 +136,12 @@ async def wait_for_failed_post(client: Client) -> Event:
 async def test_one_profile_is_open_once_and_needs_its_key(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
     async with open_client(all_in_one, tmp_path / "ann") as ann:
         await register(ann, all_in_one)
-        with pytest.raises(StoreLocked, match="Another process"):
+        with pytest.raises(StoreLocked, match="in use by another process"):
             async with open_client(all_in_one, tmp_path / "ann"):
                 raise AssertionError("opened twice")
 
     other = bytes(32)
-    with pytest.raises(StoreLocked, match="does not open"):
+    with pytest.raises(StoreLocked, match="is wrong"):
         async with Client.open(Profile(tmp_path / "ann", all_in_one.url, other)):
             raise AssertionError("opened with another key")
 

@@ -205,7 +205,7 @@ async def test_people_sign_up_while_the_whole_rotation_runs(sqlite_url: str, tmp
             await asyncio.wait({rotation}, timeout=0.5)
         said = rotation.result()
 
-        assert "hidden under pepper 2" in said
+        assert "moved to pepper 2" in said
         assert {row.pepper_id for row in await AccountRow.all()} == {2}
         assert await AccountRow.all().count() == len(people)
         again = await house.node.sign_up(people[1].number, with_keys=False)

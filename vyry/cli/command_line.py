@@ -119,5 +119,5 @@ def _check_text(argument: Argument, word: str) -> None:
         word.encode()
     except UnicodeEncodeError:
         raise UsageError(
-            f"{word!a} is no text in UTF-8: convert it, or have the terminal work in UTF-8 (see `locale`)."
+            f"{word!a} is not valid UTF-8: convert it, or set the terminal to UTF-8 (see `locale`)."
         ) from None

@@ -24,8 +24,8 @@ from vyry.client.store.events import Event
 _SCRIPTED_MESSAGES: Final = (
     ("Ann", "Hello Bo, the node cannot read this."),
     ("Bo", "Nor this, Ann: it holds public keys and sealed envelopes, nothing else."),
-    ("Ann", "And when it dies in between?"),
-    ("Bo", "Then this waits here until it is back, and arrives once and in order."),
+    ("Ann", "And when it crashes in between?"),
+    ("Bo", "Then this message waits on my device until the node is back, and arrives once and in order."),
 )
 _CANNED_REPLIES: Final = (
     "I got that.",
@@ -40,13 +40,15 @@ def demo(
     seconds: Annotated[float | None, Parameter(validator=validators.Number(gt=0))] = None,
     as_json: JsonFlag = False,
 ) -> int:
-    """Show the whole thing in one command: a throwaway node, two people who sign up, and a chat between them in which you are Ann.
+    """Run a demo: two users chat on a temporary node.
 
-    What you type goes to Bo, end to end encrypted, and he answers; an empty line ends. Nothing is left afterwards.
+    It starts the node, registers two users, and chats between them. You are Ann.
+
+    What you type is sent to Bo, end-to-end encrypted, and he answers. An empty line ends the demo; all its data is then deleted.
 
     Args:
-        seconds: Let the two chat alone for so long instead.
-        as_json: One JSON object a line.
+        seconds: Let the two users chat automatically for this many seconds instead.
+        as_json: Print one JSON object per line.
     """
     with temporary_node() as place:
         return asyncio.run(_Demo(place, as_json=as_json).run(seconds))
@@ -72,7 +74,7 @@ class _Demo:
 
     async def run(self, seconds: float | None) -> int:
         """Run from registration to the end and return the exit code."""
-        self._print_event(f"A node is up on {self.node.url}, for as long as this runs.", "node", {"url": self.node.url})
+        self._print_event(f"A temporary node is running on {self.node.url}.", "node", {"url": self.node.url})
         async with self._registered_user("Ann") as ann, self._registered_user("Bo") as bo:
             self.users = {"Ann": ann, "Bo": bo}
             chat = await ann.client.direct(bo.client.user_id)
@@ -83,7 +85,7 @@ class _Demo:
             else:
                 await self._chat_automatically(chat, seconds)
         self._print_event(
-            f"{self.message_count} messages, each there once. Nothing is left of it all.",
+            f"{self.message_count} messages, each received exactly once. The node and all its data are deleted.",
             "end",
             {"messages": self.message_count},
         )
@@ -95,7 +97,7 @@ class _Demo:
             number = random_phone_number()
             user_id = await client.register(number, lambda: self.node.latest_code(number))
             self._print_event(
-                f"{name} signed up as {user_id}; the private keys stay in a sealed file of {name}'s.",
+                f"{name} registered as {user_id}; the private keys stay in an encrypted file on {name}'s device.",
                 "signedUp",
                 {"name": name, "userId": str(user_id)},
             )

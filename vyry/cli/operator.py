@@ -34,8 +34,8 @@ class Operator:
     """Who does it, and why.
 
     Args:
-        operator: Who stands in the log; the user of this system unless given.
-        reason: Why; stands in the log.
+        operator: Operator name for the audit log (default: your system user).
+        reason: Reason for the audit log.
     """
 
     operator: FreeText = ""
@@ -100,11 +100,13 @@ def require_pepper(settings: Settings) -> Pepper:
 
 
 def audit(*, since: datetime | None = None, as_json: JsonFlag = False) -> int:
-    """Read the log of what operators did, oldest first. The database lets nobody change or delete a line of it.
+    """Print the audit log of operator actions.
+
+    Oldest first. Entries cannot be changed or deleted.
 
     Args:
-        since: Only from this moment on (2026-01-31 or 2026-01-31T12:00:00, UTC unless it says otherwise).
-        as_json: A JSON object a line.
+        since: Print only entries from this time on (2026-01-31 or 2026-01-31T12:00:00; UTC unless an offset is given).
+        as_json: Print one JSON object per line.
     """
     begin = since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
 

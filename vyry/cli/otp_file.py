@@ -14,8 +14,8 @@ async def read_latest_code(codes: Path, phone_number: str) -> str:
     except FileNotFoundError:
         lines = []
     except OSError as failed:
-        raise CommandError(f"{codes} cannot be read ({failed.strerror}).") from None
+        raise CommandError(f"Cannot read the one-time codes in {codes} ({failed.strerror}).") from None
     sent = [said["otp"] for said in map(json.loads, lines) if said["phoneNumber"] == phone_number]
     if not sent:
-        raise CommandError(f"No code for this number is in {codes}: is the node's VYRY_SMS file:{codes}?")
+        raise CommandError(f"{codes} has no code for this number. Check that the node runs with VYRY_SMS=file:{codes}.")
     return str(sent[-1])

@@ -36,7 +36,7 @@ def require_migrated(settings: Settings) -> None:
         log.warning("dependency_down", dependency="database")
         return
     if waiting:
-        raise CommandError(f"The database lacks {', '.join(waiting)}: run `vyry migrate` first.")
+        raise CommandError(f"Migrations not applied: {', '.join(waiting)}. Run `vyry migrate` first.")
 
 
 async def require_original_secrets(settings: Settings) -> None:
@@ -46,13 +46,13 @@ async def require_original_secrets(settings: Settings) -> None:
     prints = set(map(fingerprint, read_peppers(settings.pepper.get_secret_value()).values()))
     if used and prints.isdisjoint(each.fingerprint for each in used):
         raise CommandError(
-            f"{settings.pepper_file} is not the pepper that this database was used with, so no account would be found by its number: "
-            "put the file back from a backup, or correct VYRY_PEPPER_FILE."
+            f"{settings.pepper_file} is not the pepper of this database; accounts cannot be found by phone number with it: "
+            "restore the file from a backup, or correct VYRY_PEPPER_FILE."
         )
     if is_rotated and not settings.key_ring_file.exists():
         raise CommandError(
-            f"The keys were rotated, and {settings.key_ring_file} is not there: JWT_SECRET may be what leaked then. "
-            "Put the file back from a backup, or run `vyry rotate-keys --now`: clients refresh by themselves."
+            f"The signing keys were rotated, but {settings.key_ring_file} does not exist, and JWT_SECRET alone may be a leaked key. "
+            "Restore the file from a backup, or run `vyry rotate-keys --now` (clients refresh by themselves)."
         )
     if is_subscribed and not (key := vapid_path(settings)).exists():
         raise CommandError(

@@ -81,10 +81,10 @@ def read_first_line(file: Path, what: str) -> str:
     try:
         content = file.read_bytes()
     except OSError as failed:
-        raise CommandError(f"{what} cannot be read from {file} ({failed.strerror}).") from None
+        raise CommandError(f"Cannot read {what} from {file} ({failed.strerror}).") from None
     found = decode_text(content, f"{file}").splitlines()
     if not found or not found[0]:
-        raise CommandError(f"{what} cannot be read from {file}: its first line is empty.")
+        raise CommandError(f"Cannot read {what} from {file}: the first line is empty.")
     return found[0]
 
 
@@ -99,7 +99,7 @@ def confirm_operation(consequence: str, *, yes: bool) -> bool:
         return True
     if is_interactive():
         return run_until_signal(ask_yes(f"{consequence}."))
-    print(f"{consequence}: --yes does it.")
+    print(f"{consequence}. Run again with --yes to confirm.")
     return False
 
 
@@ -110,9 +110,9 @@ async def _read_line_from(number: int) -> str | None:
         await _wait_readable(number)
         piece = os.read(number, 1)
         if piece in (b"", b"\n"):
-            return decode_text(bytes(found), "What was typed").rstrip("\r") if piece or found else None
+            return decode_text(bytes(found), "The input").rstrip("\r") if piece or found else None
         found += piece
-    raise UsageError("What was typed is longer than any answer.")
+    raise UsageError("The input line is too long (limit 64 KiB).")
 
 
 async def _wait_readable(number: int) -> None:

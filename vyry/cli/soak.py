@@ -36,10 +36,10 @@ class SoakLoad:
     """How much is said.
 
     Attributes:
-        minutes: How long; afterwards everything still has to arrive.
-        people: How many write, each to each.
-        rate: Messages a second of each of them. A node with its limits on takes one a second of a device.
-        every: Seconds between two reports.
+        minutes: How long to send. The run then waits for outstanding messages.
+        people: Number of users; each writes to every other one.
+        rate: Messages per second of each user. A node with rate limits accepts one per second from a device.
+        every: Seconds between two progress reports.
     """
 
     minutes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 1.0
@@ -58,15 +58,17 @@ def soak(
     codes: FilePath | None = None,
     as_json: JsonFlag = False,
 ) -> int:
-    """Let clients chat under load, and count: exit code 1 if a message was lost, doubled or out of order, or a hash chain broke.
+    """Soak test: clients send messages under load and count losses.
 
-    Without `--url` a throwaway node is started for it. A node that dies in between is waited for. Ctrl-C ends early, with a report.
+    Exit code 1 if a message was lost, duplicated or out of order, or a hash chain broke.
+
+    Without `--url` it starts a temporary node. If the node goes down, clients wait for it. Ctrl-C ends the run early, with a report.
 
     Args:
         load: How much is said.
-        url: The node to load, instead of a throwaway one.
-        codes: The file that this node writes one-time codes to (its VYRY_SMS is file:PATH).
-        as_json: One JSON object a line.
+        url: The node to test, instead of a temporary one.
+        codes: The file to which that node writes one-time codes (its VYRY_SMS=file:PATH).
+        as_json: Print one JSON object per line.
     """
     refusals: list[BaseException] = []
     with _node_under_test(url, codes) as place:
@@ -74,7 +76,7 @@ def soak(
             return asyncio.run(_SoakRun(load, place, as_json=as_json).run())
         except* (ClientError, CommandError) as problems:
             refusals += flatten_exceptions(problems)
-    raise CommandError(f"The clients could not begin: {refusals[0]}")
+    raise CommandError(f"The clients could not start: {refusals[0]}")
 
 
 @contextmanager
@@ -85,7 +87,7 @@ def _node_under_test(url: str | None, codes: Path | None) -> Iterator[NodeHandle
         return
     if codes is None:
         raise CommandError(
-            "With --url say --codes too: the file named by the node's VYRY_SMS=file:PATH, which the clients read to sign up."
+            "--url requires --codes: the file of the node's VYRY_SMS=file:PATH, from which the clients read their codes."
         )
     with tempfile.TemporaryDirectory(prefix="vyry-soak-") as folder:
         yield NodeHandle(url, codes, Path(folder))

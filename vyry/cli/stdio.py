@@ -50,15 +50,15 @@ def read_stdin_text() -> str:
 def decode_text(content: bytes, where: str) -> str:
     """These bytes as text; `where` they come from begins the error. Raises UsageError when they are not UTF-8."""
     if len(content) > _LONGEST_TEXT:
-        raise UsageError(f"{where} is longer than any message: send it as a file (`vyry client files send`).")
+        raise UsageError(f"{where} is too long for a message: send it as a file (`vyry client files send`).")
     try:
         text = content.decode()
     except UnicodeDecodeError as wrong:
         raise UsageError(
-            f"{where} is no text in UTF-8 (byte {wrong.start + 1}): convert it (iconv -t UTF-8), or send it as a file."
+            f"{where} is not valid UTF-8 (byte {wrong.start + 1}): convert it (iconv -t UTF-8), or send it as a file."
         ) from None
     if "\0" in text:
-        raise UsageError(f"{where} has a NUL character in it, so it is no text: send it as a file.")
+        raise UsageError(f"{where} contains a NUL character: send it as a file.")
     return text
 
 
@@ -84,7 +84,7 @@ def is_stdout_error(problem: OSError) -> bool:
 
 def stdout_error_text(problem: OSError) -> str:
     """The error as a sentence."""
-    return f"Standard output cannot be written ({problem.strerror}): not everything was shown."
+    return f"Cannot write to standard output ({problem.strerror}): the output is incomplete."
 
 
 def print_error(line: str) -> None:

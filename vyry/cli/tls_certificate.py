@@ -68,7 +68,7 @@ def load_certificate(settings: Settings) -> TlsCertificate | None:
     try:
         return TlsCertificate(cert, key)
     except OSError as problem:
-        why = problem.strerror if problem.filename else "they are no certificate and its key"
+        why = problem.strerror if problem.filename else "not a PEM certificate with its matching key"
         raise CommandError(
             f"Cannot use VYRY_TLS_CERT_FILE={cert} and VYRY_TLS_KEY_FILE={key}: {problem.filename or why}"
             f"{f' ({why})' if problem.filename else ''}."

@@ -29,13 +29,15 @@ DRAIN_SECONDS: Final = 8.0
 
 
 def web(*, processes: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=64))] = None) -> int:
-    """Run the front door of a cluster: REST and sockets on SERVER_HOST and SERVER_PORT.
+    """Run a web node of a cluster: REST API and WebSockets.
 
-    Needs DATABASE_URL, REDIS_URL, KAFKA_URL and JWT_SECRET; in production VYRY_PEPPER_FILE too.
+    It listens on SERVER_HOST and SERVER_PORT.
+
+    Requires DATABASE_URL, REDIS_URL, KAFKA_URL and JWT_SECRET; in production also VYRY_PEPPER_FILE.
 
     Args:
-        processes: How many processes share the port, so that more than one core is used (VYRY_PROCESSES).
-            Each has its own metrics, on VYRY_ADMIN_PORT and the ports after it.
+        processes: Number of processes that share the port, to use several cores (VYRY_PROCESSES).
+            Each process serves its metrics on its own port, from VYRY_ADMIN_PORT upwards.
     """
     settings = load_settings(Role.WEB)
     configure_logging(settings.log_level)
@@ -62,7 +64,7 @@ def check_listen_address(settings: Settings) -> None:
         except OSError as problem:
             why = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else str(problem)
             raise CommandError(
-                f"Cannot listen on {host}, port {port} ({why}): end what listens there, or set SERVER_PORT and SERVER_HOST."
+                f"Cannot listen on {host}, port {port} ({why}): stop the process that uses this port, or set SERVER_PORT and SERVER_HOST."
             ) from None
 
 

@@ -61,7 +61,7 @@ class ChainBroken(ClientError):
 
 
 class NotRegistered(ClientError):
-    """This profile has no account yet: register first."""
+    """This profile has no account yet: run `vyry client register` or `vyry client link`."""
 
 
 class SessionEnded(ClientError):
@@ -84,8 +84,8 @@ class NameChanged(ClientError):
 
     def __init__(self, name: str, held: UUID, told: UUID) -> None:
         super().__init__(
-            f"{name} is another account now: it was {held}, the node says {told}. It still means the first; "
-            f"ask the person over another way, and only if the second is right: vyry client whois {name} --take {told}"
+            f"The node now reports another account for {name}: {told} instead of {held}. The profile still uses {held}; "
+            f"check with the person in another way, and only if {told} is right run: vyry client whois {name} --take {told}"
         )
         self.name = name
         self.held = held
@@ -103,7 +103,7 @@ class NothingToSee(ClientError, BadContent):
     """A name or a title has no visible characters; the text says which."""
 
     def __init__(self, field: str) -> None:
-        Exception.__init__(self, f"{field}: nothing in it can be seen.")
+        Exception.__init__(self, f"{field}: has no visible characters.")
 
 
 class NotCompared(ClientError):
@@ -115,14 +115,14 @@ class LinkEnded(ClientError):
 
 
 class CodeNotShown(ClientError):
-    """The six digits of this link were not asked for: show `await attempt.code()` to a person first, who compares them."""
+    """The six digits of this link were not shown: show `await attempt.code()` to the user for comparison first."""
 
     def __init__(self) -> None:
         super().__init__((type(self).__doc__ or "").splitlines()[0])
 
 
 class LinkCode(ClientError):
-    """That is the link code of a device, nothing else: it lets that device into your account. Give it to `approve` only if the device is yours."""
+    """This is a device link code: it links a device to your account. Use it with `approve`, and only if the device is yours."""
 
     def __init__(self) -> None:
         super().__init__((type(self).__doc__ or "").splitlines()[0])

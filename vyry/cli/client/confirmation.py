@@ -12,7 +12,7 @@ from vyry.client.api.client import Client
 from vyry.client.errors import NotRegistered, Refused
 
 
-_WRONG_TEXTS: Final = {"INVALID_OTP": "That code is wrong", "INVALID_PIN": "That PIN is wrong"}
+_WRONG_TEXTS: Final = {"INVALID_OTP": "The code is wrong", "INVALID_PIN": "The PIN is wrong"}
 
 
 async def confirm(consequence: str, *, yes: bool) -> None:
@@ -20,7 +20,9 @@ async def confirm(consequence: str, *, yes: bool) -> None:
     if yes:
         return
     if not is_interactive():
-        raise CommandFailed(Exit.DECIDE, f"{consequence} Nothing was done: --yes does it.", {"decide": "notConfirmed"})
+        raise CommandFailed(
+            Exit.DECIDE, f"{consequence} Nothing was done. Run again with --yes to confirm.", {"decide": "notConfirmed"}
+        )
     if not await ask_yes(consequence):
         raise CommandFailed(Exit.DECIDE, "Nothing was done.", {"decide": "notConfirmed"})
 
@@ -32,8 +34,8 @@ async def confirm_account_replacement(client: Client, context: CommandContext, *
     except NotRegistered:
         return
     await confirm(
-        f"{context.folder} has the account {held}: another one in its place cannot read what is sent to that, and nobody is told. "
-        "A second account belongs into another --profile.",
+        f"{context.folder} already has the account {held}. The new account replaces it here and cannot read its messages; your contacts are not notified. "
+        "To keep both accounts, use another --profile.",
         yes=yes,
     )
 
@@ -44,5 +46,5 @@ def can_retry(refused: Refused, *, is_piped_too: bool = False) -> bool:
     is_wrong = refused.code in _WRONG_TEXTS and isinstance(left, int) and left > 0
     if not is_wrong or not (is_piped_too or is_interactive()):
         return False
-    print(indent_continuation(f"{_WRONG_TEXTS[refused.code]}; tries left: {left}."), file=sys.stderr, flush=True)
+    print(indent_continuation(f"{_WRONG_TEXTS[refused.code]}; attempts left: {left}."), file=sys.stderr, flush=True)
     return True

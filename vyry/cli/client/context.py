@@ -43,12 +43,12 @@ class CommandContext:
     """Which device speaks, and to which node.
 
     Attributes:
-        profile: The device: a name under ~/.vyry, or a path with a slash.
-        url: Its node; a profile remembers it, a new one takes http://127.0.0.1:8000.
-        clear: Speak to a node beyond this machine without TLS (http://), where everybody on the way reads who writes to whom.
-        json: One JSON object a line, for bots and scripts.
-        passphrase_file: What opens the profile, on the first line of this file; - asks for it.
-        timeout: Give up after so many seconds without progress: while the node, or another process with this profile, does nothing.
+        profile: The profile (one device): a name under ~/.vyry, or a path with a slash.
+        url: URL of the node (default: the saved one, or http://127.0.0.1:8000 for a new profile).
+        clear: Allow http:// (no TLS) to a remote node. The network can then see who writes to whom and steal the session.
+        json: Print one JSON object per line, for bots and scripts.
+        passphrase_file: Read the passphrase of the profile from the first line of this file; - asks for it.
+        timeout: Give up after this many seconds without progress (node unreachable, or profile in use by another process).
     """
 
     profile: str = "default"
@@ -64,13 +64,13 @@ class CommandContext:
         if "/" in self.profile:
             return Path(self.profile)
         if self.profile in ("", ".", ".."):
-            raise CommandFailed(Exit.WRONG_LINE, "A profile has a name, or a path with a slash.")
+            raise CommandFailed(Exit.WRONG_LINE, "Invalid profile: give a name, or a path with a slash.")
         try:
             return Path.home() / ".vyry" / self.profile
         except RuntimeError:
             raise CommandFailed(
                 Exit.WRONG_LINE,
-                "There is no home folder here: set HOME, or name the profile by a path (--profile ./NAME).",
+                "No home folder: set HOME, or give the profile as a path (--profile ./NAME).",
             ) from None
 
     @property
@@ -151,13 +151,13 @@ class CommandContext:
         is_asked_for = str(self.passphrase_file) == "-"
         if self.passphrase_file is not None and not is_asked_for:
             try:
-                return read_first_line(self.passphrase_file, "The passphrase")
+                return read_first_line(self.passphrase_file, "the passphrase")
             except CommandError as problem:
                 raise CommandFailed(Exit.STORE_LOCKED, str(problem)) from None
         if is_asked_for or (Profile(self.folder, "").asks_for_passphrase() and is_interactive()):
-            typed = run_until_signal(read_line(f"Passphrase of {self.folder}: ", is_hidden=True))
+            typed = run_until_signal(read_line(f"Passphrase for {self.folder}: ", is_hidden=True))
             if not typed:
-                raise CommandFailed(Exit.STORE_LOCKED, "No passphrase was typed.")
+                raise CommandFailed(Exit.STORE_LOCKED, "No passphrase entered; the profile was not opened.")
             return typed
         return None
 

@@ -17,13 +17,11 @@ _EXIT_CODES: Final = {"NOT_FOUND": Exit.NOT_FOUND, **dict.fromkeys(DECISIONS, Ex
 #: What happened, by `decide`; {who} is the account.
 _DECISION_TEXTS: Final = {
     "identityChanged": "the key of {who} has changed",
-    "identityForged": "the node lists devices here whose keys do not verify",
-    "conversationForged": "the node tells other members, or another kind, of this conversation than before",
+    "identityForged": "the node lists devices whose signatures do not verify",
+    "conversationForged": "the node reports other members or another kind for this conversation than before",
 }
 #: The next step where no command can accept the change.
-_NO_COMMAND_TEXT: Final = (
-    "nothing is sent while the node says so; ask the other side over another way, and the operator of the node"
-)
+_NO_COMMAND_TEXT: Final = "nothing is sent until the node reports it correctly; ask the other person in another way, and ask the operator of the node"
 
 
 async def wait_until_sent(client: Client, context: CommandContext, chat: UUID, content_id: UUID) -> None:
@@ -33,7 +31,7 @@ async def wait_until_sent(client: Client, context: CommandContext, chat: UUID, c
         return
     code, decision = _EXIT_CODES.get(refused, Exit.REFUSED), decision_for_reason(refused)
     if not decision:
-        raise CommandFailed(code, f"{sanitize_line(refused)}: this was not sent.")
+        raise CommandFailed(code, f"Not sent: {sanitize_line(refused)}.")
     body = {**decision, "id": str(content_id), "conversationId": str(chat), "kept": True}
     raise CommandFailed(code, f"{refused}: {await _kept_text(client, context, chat, decision['decide'])}", body)
 
@@ -42,7 +40,9 @@ def next_step(context: CommandContext, decide: str, who: str) -> str:
     """The next step for the user."""
     if decide != "identityChanged":
         return _NO_COMMAND_TEXT
-    return f"compare the new number with {who}, then type: {context.command_line('safety', who, '--accept')} DIGITS"
+    return (
+        f"compare the new safety number with {who}, then run: {context.command_line('safety', who, '--accept')} DIGITS"
+    )
 
 
 def summarize_decisions(decisions: Sequence[Decision], names: Sequence[str]) -> str:
@@ -50,8 +50,8 @@ def summarize_decisions(decisions: Sequence[Decision], names: Sequence[str]) -> 
     parts = [decision_text(each.decide, name) for each, name in zip(decisions, names, strict=True)]
     waiting = max((each.waiting for each in decisions), default=0)
     held = sum(each.held for each in decisions)
-    counts = [_count_text(waiting, "waits", "wait") + " to be sent"] if waiting else []
-    counts += [_count_text(held, "waits", "wait") + " to be opened"] if held else []
+    counts = [_count_text(waiting, "is waiting", "are waiting") + " to be sent"] if waiting else []
+    counts += [_count_text(held, "is waiting", "are waiting") + " to be decrypted"] if held else []
     return "; ".join([*dict.fromkeys(parts), *counts])
 
 
@@ -79,9 +79,9 @@ async def _kept_text(client: Client, context: CommandContext, chat: UUID, decide
         each for each in client.conversations.decisions.of(chat) if each.decide == decide and each.user_id is not None
     ]
     user_id = found[0].user_id if found else None
-    who = (remembered_name(client, user_id) or str(user_id)) if user_id is not None else "the other side"
+    who = (remembered_name(client, user_id) or str(user_id)) if user_id is not None else "the other person"
     step = next_step(context, decide, who)
-    return f"{decision_text(decide, who)}. The message is kept and is sent after you decide: {step}"
+    return f"{decision_text(decide, who)}. The message is stored and will be sent after you decide: {step}"
 
 
 def _count_text(number: int, one: str, more: str) -> str:

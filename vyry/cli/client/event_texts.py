@@ -48,21 +48,21 @@ def reaction_text(emoji: str) -> str:
 _MAX_REACTION: Final = 8
 _EVENT_TEXTS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     "message": lambda who, body: f"{who}: {message_text(body)}",
-    "edit": lambda who, body: f"{who} edits {body['target']['id']}: {body['text']}",
-    "unsend": lambda who, body: f"{who} takes {body['target']['id']} back.",
+    "edit": lambda who, body: f"{who} edited {body['target']['id']}: {body['text']}",
+    "unsend": lambda who, body: f"{who} unsent {body['target']['id']}.",
     "reaction": lambda who, body: (
-        f"{who} puts {reaction_text(body['emoji']) if body.get('emoji') else 'nothing'} on {body['target']['id']}."
+        f"{who} {'reacted with ' + reaction_text(body['emoji']) + ' to' if body.get('emoji') else 'removed the reaction to'} {body['target']['id']}."
     ),
-    "location": lambda who, body: f"{who} is at {body['latitude']}, {body['longitude']}.",
-    "timer": lambda who, body: f"{who} lets messages disappear after {body['seconds']} s.",
-    "unknown": lambda who, body: f"{who} sent something that needs a newer version ({body['kind']}).",
-    "receipt": lambda who, body: f"{who}: {body['state']} ({len(body['targets'])}).",
-    "read": lambda _, body: f"Read on another device ({len(body['targets'])}).",
-    "typing": lambda who, body: f"{who} types." if body["isTyping"] else f"{who} stops typing.",
-    "presence": lambda who, body: f"{who} is there." if body["isOnline"] else f"{who} is away.",
+    "location": lambda who, body: f"{who} shared a location: {body['latitude']}, {body['longitude']}.",
+    "timer": lambda who, body: f"{who} set messages to disappear after {body['seconds']} s.",
+    "unknown": lambda who, body: f"{who} sent something that this version cannot show ({body['kind']}). Update Vyry.",
+    "receipt": lambda who, body: f"{who}: {body['state']} (messages: {len(body['targets'])}).",
+    "read": lambda _, body: f"Read on another device of yours (messages: {len(body['targets'])}).",
+    "typing": lambda who, body: f"{who} is typing." if body["isTyping"] else f"{who} stopped typing.",
+    "presence": lambda who, body: f"{who} is online." if body["isOnline"] else f"{who} is offline.",
     "notice": notice,
     "decided": lambda who, body: (
-        f"On another device you {'compared' if body['isVerified'] else 'accepted'} the key of {who}."
+        f"On another device you {'verified' if body['isVerified'] else 'accepted'} the key of {who}."
     ),
     **ALERT_TEXTS,
 }

@@ -58,5 +58,5 @@ async def flush_outbox(client: "Client", chat: UUID | None = None, content_id: U
             return {}
         why = str(stopped) or "it was interrupted"
         names = {} if content_id is None else {"id": str(content_id), "conversationId": str(chat)}
-        text = f"Kept, goes out later: with the next command of this profile that reaches the node. The same line does not send it twice. ({why})"
+        text = f"Not sent yet; stored and sent by the next command of this profile that reaches the node. Running the same command again does not send it twice. ({why})"
         raise CommandFailed(Exit.KEPT, text, {"kept": True, **names}) from None

@@ -60,7 +60,9 @@ async def resolve_group(client: Client, word: str) -> UUID:
     """The group with this id or title. Raises CommandFailed, Refused, Unreachable."""
     found = _parse_id(word) or await _find_group_by_title(client, word)
     if found is None:
-        raise CommandFailed(Exit.NOT_FOUND, f"No group is called {word}.")
+        raise CommandFailed(
+            Exit.NOT_FOUND, f"No group has the title or id {word}. Run `vyry client chats` to list your groups."
+        )
     return found
 
 
@@ -71,7 +73,7 @@ async def _find_group_by_title(client: Client, word: str) -> UUID | None:
     found = [each for each in listed if each["title"] and comparison_key(each["title"]) == comparison_key(word)]
     if len(found) > 1:
         raise CommandFailed(
-            Exit.FAILED, f"{len(found)} groups are called {word}: say the id, as `vyry client chats` shows it."
+            Exit.FAILED, f"{len(found)} groups have the title {word}: use the id, as shown by `vyry client chats`."
         )
     return UUID(found[0]["conversationId"]) if found else None
 
@@ -84,7 +86,9 @@ async def _refuse_ambiguous_name(client: Client, word: str) -> None:
             await client.people.by_username(word)
     except (BadNumber, Refused):
         return
-    raise CommandFailed(Exit.FAILED, f"A group is called {word}, and somebody is: say @{word}, or the id of the group.")
+    raise CommandFailed(
+        Exit.FAILED, f"{word} is both a group title and a username: use @{word} for the user, or the id of the group."
+    )
 
 
 def find_target(client: Client, conversation_id: UUID, message_id: UUID) -> Target:
@@ -92,7 +96,7 @@ def find_target(client: Client, conversation_id: UUID, message_id: UUID) -> Targ
     for event in client.conversations.history(conversation_id, HISTORY_SEARCH_LIMIT):
         if event.body.get("id") == str(message_id):
             return Target(message_id, UUID(event.body["senderId"]))
-    raise CommandFailed(Exit.NOT_FOUND, f"No message {message_id} is in this conversation.")
+    raise CommandFailed(Exit.NOT_FOUND, f"This conversation has no message {message_id}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from vyry.client.crypto.local_device import LocalDevice
 
 
 def whoami(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Print the user id by which others find you.
+    """Print your user id.
 
     Args:
         context: Which device, and its node.

@@ -285,7 +285,7 @@ class Client:
                 self._send_problem = ""
             except Unreachable as problem:
                 seconds = problem.retry_after_seconds or RETRY_SECONDS
-                self._send_problem = f"{problem} What is to be sent is tried again in {seconds:g} s."
+                self._send_problem = f"{problem} Sending is retried in {seconds:g} s."
                 _LOG.info("sending paused, retry in %g s: %s", seconds, problem)
                 await asyncio.sleep(seconds)
                 self._send_requested.set()

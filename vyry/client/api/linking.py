@@ -86,12 +86,12 @@ class LinkAttempt:
             try:
                 link = await self._rest.call_unauthenticated("GET", path, headers=self._headers)
             except Refused as refused:
-                raise LinkEnded("The link has expired: begin a new one.") from refused
+                raise LinkEnded("The link has expired: start a new one.") from refused
             status = link.get("status")
             if status in wanted:
                 return link
             if status in ("rejected", "expired"):
-                raise LinkEnded(f"The link was {status}: begin a new one.")
+                raise LinkEnded(f"The link was {status}: start a new one.")
 
 
 async def complete_link(store: Store, rest: RestClient, link: tuple[Provisioning, str], now: int) -> None:
@@ -104,7 +104,7 @@ async def complete_link(store: Store, rest: RestClient, link: tuple[Provisioning
         session = await rest.call_unauthenticated("POST", "/devices/links/complete", {**keys, "linkToken": token})
     except Refused as refused:
         if refused.code in ("INVALID_TOKEN", "ALREADY_USED"):
-            raise LinkEnded("The link has expired: begin a new one.") from refused
+            raise LinkEnded("The link has expired: start a new one.") from refused
         raise
     with rest.validated_response():
         user_id, device_id = read_uuid(session["userId"]), read_device_id(session["deviceId"])

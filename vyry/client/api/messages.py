@@ -93,5 +93,6 @@ def _checked_length(text: str) -> Iterator[None]:
             raise
         limit = length * MAX_PADDED // size // 1_000 * 1_000
         raise TextTooLong(
-            "text", f"a message holds about {limit:,} characters like these; this has {length:,}. Send it as a file"
+            "text",
+            f"a message can have about {limit:,} of these characters; this one has {length:,}. Send it as a file",
         ) from None

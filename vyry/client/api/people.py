@@ -74,7 +74,7 @@ class People:
         else:
             users = await self.lookup([name])
             if not users:
-                raise NobodyFound(f"Nobody with the number {name} can be found.")
+                raise NobodyFound(f"No account with the phone number {name} was found.")
             found = users[0]
         with self._rest.validated_response():
             return read_uuid(found["userId"])

@@ -29,7 +29,7 @@ async def acquire_profile_lock(store: Path, waits: Waits) -> IO[bytes]:
         return lock_store(store)
     progress, owner = ProgressTimer(), _read_owner(store)
     try:
-        async with progress.limit_wait(waits, lambda: f"Another process works with {store.parent}."):
+        async with progress.limit_wait(waits, lambda: f"The profile {store.parent} is in use by another process."):
             tries = 0
             while True:
                 if waits.requests_profile and tries % _ASK_EVERY == 0:

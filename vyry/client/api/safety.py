@@ -70,11 +70,11 @@ class Safety:
         key = stored or self._store.get(kinds.SHOWN_KEY, str(user_id))
         if key is None or not await self._matches_digits(user_id, key, digits):
             raise NotCompared(
-                "These are not the digits of the key that is held: show the number again, and compare it with the other side."
+                "The digits do not match the stored key: show the safety number again and compare it with the other person."
             )
         with self._store.transaction():
             if self._peers.identity_key(user_id) not in (None, key):
-                raise NotCompared("Another key is held by now: show the number again.")
+                raise NotCompared("The stored key has changed meanwhile: show the safety number again.")
             self._peers.save_identity(user_id, key)
             mark_verified(self._store, user_id, is_verified=True)
             if self._on_verified is not None:
@@ -98,7 +98,7 @@ class Safety:
         is_shown = shown is not None and hmac.compare_digest(shown, reported)
         if not (await self._matches_digits(user_id, reported, digits) if digits is not None else is_shown):
             raise NotCompared(
-                "The node tells a key whose number was not shown: show the number of the new key, and compare it with the other side."
+                "The digits do not match the new key that the node reports: show its safety number and compare it with the other person."
             )
         await self._accept(user_id, reported)
         self._store.put(kinds.SHOWN_KEY, str(user_id), None)

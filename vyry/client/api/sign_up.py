@@ -37,7 +37,13 @@ async def sign_up(rest: RestClient, phone_number: str, name: str, proofs: Proofs
         return session
     read_pin = proofs.pin
     if read_pin is None:
-        raise Refused(423, {"error_code": "PIN_REQUIRED", "error": "This number is locked: give the account's PIN."})
+        raise Refused(
+            423,
+            {
+                "error_code": "PIN_REQUIRED",
+                "error": "The registration lock of this number is on: enter the PIN of the account.",
+            },
+        )
     with rest.validated_response():
         token = read_text(session["registrationToken"], MAX_TOKEN)
 

@@ -68,7 +68,7 @@ class LocalDevice:
         """The device of this profile. Raises NotRegistered."""
         found = cls.load_or_none(store)
         if found is None:
-            raise NotRegistered("This profile has no account yet: register first.")
+            raise NotRegistered("This profile has no account yet: run `vyry client register` or `vyry client link`.")
         return found
 
     @classmethod

@@ -198,7 +198,11 @@ class Sealing:
         ):
             # No recipient would get it: the message counts as not sent.
             raise Refused(
-                404, {"error_code": "NOT_FOUND", "error": "The other side has no device that it can be sealed for."}
+                404,
+                {
+                    "error_code": "NOT_FOUND",
+                    "error": "The recipient has no device that the message can be encrypted for.",
+                },
             )
         sent = SentContent(outgoing.plaintext, outgoing.own, tuple(sent_to), is_group=False)
         # A member of a group may leave at any time: the version tells the node which members are meant.

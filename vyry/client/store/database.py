@@ -126,7 +126,7 @@ class Database:
         with self._thread_lock:
             if self._is_in_block and not self._in_transaction:
                 # Otherwise the rest of the block would be stored without its beginning.
-                raise StoreFailed("The store has undone this transaction after an error: begin it again.")
+                raise StoreFailed("The store rolled back this transaction after an error: start it again.")
             if not self._is_in_block and not statement.startswith(_OUTSIDE_TRANSACTION):
                 with self.transaction():
                     return self._run(statement, *values)
@@ -247,7 +247,7 @@ def _translated_errors(folder: Path | None) -> Iterator[None]:
         where = f" of {folder}" if folder else ""
         if getattr(failed, "sqlite_errorname", "") in _DISK_FULL_ERRORS:
             raise StoreFull(
-                f"The disk{where} is full, or takes no more of you: what is kept is whole, but nothing more can be kept."
+                f"The disk{where} is full or your quota is exceeded. Stored data is intact, but nothing more can be saved: free disk space."
             ) from None
         raise StoreFailed(
             f"The store{where} cannot be used ({failed}; {getattr(failed, 'sqlite_errorname', '')})."
@@ -262,7 +262,7 @@ def lock_store(path: Path) -> IO[bytes]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise StoreLocked(f"Another process works with {path.parent}.") from None
+        raise StoreLocked(f"The profile {path.parent} is in use by another process: wait for it or stop it.") from None
     with suppress(OSError):
         # A waiting process sees that the owner has changed (api/profile_lock.py). A full disk does not matter here.
         file.truncate(0)

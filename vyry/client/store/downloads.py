@@ -58,11 +58,11 @@ def choose_path(attachment: Attachment, path: Path) -> Path:
     is_folder = path.is_dir()
     final = path / safe_name(attachment.file_name) if is_folder else path
     if not is_folder and os.path.lexists(path):
-        raise FileAlreadyExists(f"{path} is there already.")
+        raise FileAlreadyExists(f"{path} already exists; nothing was overwritten.")
     with translated_disk_errors(f"{final.parent}"):
         free = shutil.disk_usage(final.parent).free
     if free < attachment.size:
-        raise StoreFull(f"{final.parent} has no room for {attachment.size} bytes.")
+        raise StoreFull(f"Not enough disk space in {final.parent} for {attachment.size} bytes.")
     return final
 
 
@@ -76,7 +76,7 @@ def open_part(attachment_id: UUID, folder: Path) -> Iterator[BinaryIO]:
         try:
             fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise FileFailed(f"{path} is written by another download.") from None
+            raise FileFailed(f"Another download is writing {path}: wait for it to finish.") from None
         try:
             yield part
         finally:
@@ -130,7 +130,7 @@ def _link_unique(opening: Path, final: Path, *, is_numbered: bool) -> Path:
             _claim_name(opening, name)
         except FileExistsError:
             if not is_numbered:
-                raise FileAlreadyExists(f"{final} is there already.") from None
+                raise FileAlreadyExists(f"{final} already exists; nothing was overwritten.") from None
             name = final.with_name(f"{final.stem} ({number}){final.suffix}")
         else:
             break

@@ -35,14 +35,14 @@ class MailboxPosition:
         """The position after this entry. Raises ChainBroken when it does not follow."""
         seq, head = entry["seq"], decode_bytes(entry["head"])
         if seq != self.seq + 1:
-            raise ChainBroken(f"Number {seq} came after {self.seq}.")
+            raise ChainBroken(f"The node sent entry {seq} after entry {self.seq}: entries must be consecutive.")
         if "tombstone" in entry:
             # A tombstone of no entries would accept any hash, and one of fewer would repeat earlier entries.
             if entry["throughSeq"] < seq or entry["throughSeq"] - seq + 1 != entry["tombstone"]["count"]:
-                raise ChainBroken(f"The loss at {seq} does not say which numbers it took.")
+                raise ChainBroken(f"The tombstone at {seq} does not state a valid range of lost entries.")
             return MailboxPosition(entry["throughSeq"], head)
         if head != next_head(self.head, seq, entry_digest(entry)):
-            raise ChainBroken(f"The head of {seq} does not follow.")
+            raise ChainBroken(f"The hash of entry {seq} does not follow from the previous entry.")
         return MailboxPosition(seq, head)
 
 
@@ -76,7 +76,7 @@ def entry_digest(entry: Entry) -> bytes:
 
 def _lane_number(entry: Entry) -> int:
     if entry["lane"] not in _LANES:
-        raise ChainBroken(f"Number {entry['seq']} came on no lane.")
+        raise ChainBroken(f"Entry {entry['seq']} has no known lane.")
     return _LANES[entry["lane"]]
 
 

@@ -66,13 +66,13 @@ class Profile:
         """Raises InClear when others on the network could see who writes to whom and steal the session."""
         if not self.allows_clear and not is_confidential(self.url):
             raise InClear(
-                f"{self.url} is not on this machine and has no TLS: everybody on the way reads who writes to whom, and can take the session over. Use https://, or ask for it (`allows_clear`, --clear)."
+                f"{self.url} is a remote node without TLS: others on the network can see who writes to whom and steal the session. Use https://, or allow it with --clear (SDK: `allows_clear`)."
             )
 
     def check_exists(self) -> None:
         """Raises NotRegistered when the profile does not exist and may not be created."""
         if not self.may_create and not self.store_path.exists():
-            raise NotRegistered("This profile has no account yet: register first.")
+            raise NotRegistered("This profile has no account yet: run `vyry client register` or `vyry client link`.")
 
     def open_store(self, lock: IO[bytes] | None = None) -> Store:
         """The store, created when it does not exist; `lock` if this process has it already. Raises NotRegistered when it may not be created; StoreLocked (also for a profile of an earlier version, which is left as it is), StoreFull, StoreFailed."""
@@ -98,7 +98,7 @@ class Profile:
         # The key file is on the disk before the store is created.
         if (self.folder / _STORE).exists():
             raise StoreLocked(
-                f"{path} is not there, and nothing else opens {_STORE} beside it: put it back from a copy of the profile. "
+                f"The key file {path} is missing, and {_STORE} cannot be opened without it: restore it from a backup of the profile. "
                 f"If there never was one, {other_version_text(self.folder)}"
             )
         store_key, opener = secrets.token_bytes(KEY_BYTES), self._new_opener()
@@ -120,17 +120,17 @@ class Profile:
             return self.key
         if self.passphrase is not None:
             if argon2 is None:
-                raise StoreLocked(f"{self.folder} is opened by a {_opener_text(opener)}, not by a passphrase.")
+                raise StoreLocked(f"{self.folder} is protected by a {_opener_text(opener)}, not by a passphrase.")
             return argon2.derive_key(self.passphrase)
         if opener in (UnlockMethod.PASSPHRASE, UnlockMethod.KEY):
-            raise StoreLocked(f"{self.folder} is opened by a {_opener_text(opener)}: give it.")
+            raise StoreLocked(f"{self.folder} is protected by a {_opener_text(opener)}: provide it.")
         if opener is UnlockMethod.FILE:
             return file_key(self.folder / _KEY, is_new=is_new)
         keyring = system_keyring()
         if keyring is None:
             raise StoreLocked(
-                f"{self.folder} is opened by the keyring of the system, and there is none here: "
-                "run this in the session that it was made in (cron and ssh have no keyring). Nothing was changed."
+                f"{self.folder} is protected by the system keyring, which is not available here: "
+                "run this in the desktop session in which the profile was created (cron and ssh have no keyring). Nothing was changed."
             )
         return keyring_key(keyring, self.folder, is_new=is_new)
 
@@ -142,7 +142,7 @@ def change_passphrase(profile: Profile, passphrase: str) -> None:
     """
     path, key_file = profile.folder / STORE_KEY, profile.folder / _KEY
     if not path.exists():
-        raise StoreLocked(f"{profile.folder} has no key that could be wrapped anew: open the profile first.")
+        raise StoreLocked(f"{profile.folder} has no key to re-encrypt yet: open the profile first.")
     try:
         with lock_store(profile.folder / _STORE):
             store_key = profile._store_key()  # noqa: SLF001  part of Profile, called with its lock
@@ -164,7 +164,7 @@ def keyring_key(keyring: Keyring, folder: Path, *, is_new: bool) -> bytes:
             keyring.set_password(_SERVICE, name, stored)
     except Exception as failed:  # noqa: BLE001 - each backend has its own errors: locked, cancelled, no session
         raise StoreLocked(
-            f"The keyring of the system cannot be used ({type(failed).__name__}): unlock it, or run this where it is unlocked."
+            f"Cannot use the system keyring ({type(failed).__name__}): unlock it, or run this where it is unlocked."
         ) from None
     if stored is None:
         raise StoreLocked(
@@ -177,7 +177,7 @@ def keyring_key(keyring: Keyring, folder: Path, *, is_new: bool) -> bytes:
         key = b""
     if len(key) != KEY_BYTES:
         raise StoreLocked(
-            f"What the keyring has for {folder.resolve()} is no key of {KEY_BYTES} bytes: restore the keyring."
+            f"The keyring entry for {folder.resolve()} is not a key of {KEY_BYTES} bytes: restore the keyring."
         )
     return key
 

@@ -32,12 +32,8 @@ def read_number(text: str) -> str:
     try:
         return normalize_number(text)
     except InvalidPhoneNumber as wrong:
-        hint = (
-            ""
-            if text.lstrip()[:1] in ("+", "(", "0")
-            else f" (a username of digits is written with @: @{text.strip()})"
-        )
-        raise BadNumber(f"{text.strip()!r} is no telephone number: {wrong}.{hint}") from None
+        hint = "" if text.lstrip()[:1] in ("+", "(", "0") else f" (for a username of digits, write @{text.strip()})"
+        raise BadNumber(f"{text.strip()!r} is not a valid phone number: {wrong}.{hint}") from None
 
 
 class RememberedNames:

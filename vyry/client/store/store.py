@@ -29,7 +29,7 @@ class ValueCipher:
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
-            raise StoreLocked(f"The key of a store has {KEY_BYTES} bytes.")
+            raise StoreLocked(f"The store key must have {KEY_BYTES} bytes.")
         self._name_key = hkdf(Z32, key, label("store places"), KEY_BYTES)
         self._aead = AESGCM(hkdf(Z32, key, label("store values"), KEY_BYTES))
 
@@ -47,7 +47,7 @@ class ValueCipher:
         try:
             return self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], row)
         except (InvalidTag, ValueError):
-            raise StoreLocked("The key does not open this profile.") from None
+            raise StoreLocked("The key or passphrase of this profile is wrong.") from None
 
 
 class Store(Database):

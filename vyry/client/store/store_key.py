@@ -81,7 +81,7 @@ class WrappedKey:
             header = _header(self.opener, self.argon2)
             return _cipher(key).decrypt(self.sealed[:_NONCE_BYTES], self.sealed[_NONCE_BYTES:], header)
         except (InvalidTag, ValueError):
-            raise StoreLocked("The key does not open this profile.") from None
+            raise StoreLocked("The key or passphrase of this profile is wrong.") from None
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -90,7 +90,7 @@ class WrappedKey:
             return cls._parse(orjson.loads(path.read_bytes()))
         except (ValueError, TypeError, KeyError):
             raise StoreLocked(
-                f"{path} is no wrapped key of this version: restore it from a copy of the profile."
+                f"{path} is not a valid encrypted key file: restore it from a backup of the profile."
             ) from None
 
     @classmethod
@@ -130,20 +130,20 @@ def file_key(path: Path, *, is_new: bool) -> bytes:
     if not path.exists():
         if not is_new:
             raise StoreLocked(
-                f"The key of this profile, {path}, is not there: put it back from a copy. Without it nothing opens the profile, and no other key is made."
+                f"The key file {path} is missing: restore it from a backup. Without it the profile cannot be opened; no new key is created."
             )
         write_private(path, secrets.token_bytes(KEY_BYTES))
     if path.stat().st_mode & 0o077:
-        raise StoreLocked(f"{path} can be read by others: run `chmod 600 {path}`.")
+        raise StoreLocked(f"{path} is readable by other users: run `chmod 600 {path}`.")
     key = path.read_bytes()
     if len(key) != KEY_BYTES:
-        raise StoreLocked(f"{path} is no key of {KEY_BYTES} bytes.")
+        raise StoreLocked(f"{path} is not a key of {KEY_BYTES} bytes: restore it from a backup of the profile.")
     return key
 
 
 def _cipher(key: bytes) -> AESGCM:
     if len(key) != KEY_BYTES:
-        raise StoreLocked(f"The key of a profile has {KEY_BYTES} bytes.")
+        raise StoreLocked(f"The profile key must have {KEY_BYTES} bytes.")
     return AESGCM(hkdf(Z32, key, _LABEL, KEY_BYTES))
 
 

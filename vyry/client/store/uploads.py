@@ -119,8 +119,8 @@ def translated_disk_errors(what: str) -> Iterator[None]:
         yield
     except OSError as failed:
         if failed.errno in DISK_FULL_ERRNOS:
-            raise StoreFull(f"The disk is full, or takes no more of you: {what} could not be written.") from None
-        raise FileFailed(f"{what} cannot be used ({failed.strerror}).") from None
+            raise StoreFull(f"The disk is full or your quota is exceeded: {what} was not written.") from None
+        raise FileFailed(f"Cannot read or write {what} ({failed.strerror}).") from None
 
 
 async def _seal_into(blob: BinaryIO, source: BinaryIO, name: str, most_bytes: int) -> PendingUpload:
@@ -128,7 +128,7 @@ async def _seal_into(blob: BinaryIO, source: BinaryIO, name: str, most_bytes: in
     sealer = AttachmentSealer(key)
     while data := await asyncio.to_thread(_read, source):
         if sealed_size(sealer.size + len(data)) > most_bytes:
-            text = f"A sealed file may have {most_bytes} bytes on this node."
+            text = f"The file is too large: this node accepts at most {most_bytes} bytes after encryption."
             raise Refused(413, {"error_code": "PAYLOAD_TOO_LARGE", "error": text})
         content.update(data)
         await asyncio.to_thread(_write, blob, sealer.update(data))

@@ -51,7 +51,7 @@ class Backoff:
         if self._tries >= MAX_TRIES or is_too_long:
             raise problem
         if wait > REPORT_AFTER_SECONDS:
-            self._waits.told(f"{problem} The next try is in {wait:.0f} s.")
+            self._waits.told(f"{problem} Retrying in {wait:.0f} s.")
         await asyncio.sleep(wait)
 
 
@@ -87,7 +87,7 @@ class AttachmentTransfer:
             try:
                 return UUID(response.headers.get("Location", "").rpartition("/")[2])
             except ValueError:
-                raise Unreachable("The node tells no place for the file.") from None
+                raise Unreachable("The node returned no upload URL for the file.") from None
 
     async def upload_offset(self, attachment_id: UUID, length: int) -> int | None:
         """Bytes of an own upload that the node has; None without an upload of this id and length."""
@@ -147,7 +147,7 @@ class AttachmentTransfer:
                     self._rest.progress.advance()
                     yield response, limit
         except (aiohttp.ClientError, OSError, TimeoutError) as lost:
-            raise Unreachable(f"{self._rest.url} does not answer ({type(lost).__name__}).") from lost
+            raise Unreachable(f"Cannot reach {self._rest.url} ({type(lost).__name__}).") from lost
 
     async def _check(self, response: aiohttp.ClientResponse, token: str) -> None:
         if response.status in _OK_STATUSES:
@@ -159,13 +159,13 @@ class AttachmentTransfer:
         body = decoded if isinstance(decoded, dict) else {}
         if response.status >= 500:
             raise Unreachable(
-                f"{self._rest.url} cannot do it now ({response.status}).", body.get("retry_after_seconds")
+                f"{self._rest.url} is temporarily unavailable ({response.status}).", body.get("retry_after_seconds")
             )
         if response.status == 401:
             await self._rest.renew_token(token)
-            raise Unreachable("The access token had ended.")
+            raise Unreachable("The access token has expired.")
         if response.status < 400:
-            raise Unreachable(f"{self._rest.url} does not answer as a node does ({response.status}).")
+            raise Unreachable(f"{self._rest.url} did not respond like a Vyry node ({response.status}). Check --url.")
         raise Refused(response.status, body)
 
 
@@ -179,7 +179,7 @@ async def _extending_timeout(pieces: AsyncIterator[bytes], extend_timeout: Calla
 def _int_header(response: aiohttp.ClientResponse, name: str) -> int:
     text = response.headers.get(name, "")
     if not re.fullmatch(r"\d{1,16}", text, re.ASCII):
-        raise Unreachable(f"The node does not answer as a node does ({name}).")
+        raise Unreachable(f"The node sent an invalid response ({name}).")
     return int(text)
 
 
@@ -189,5 +189,5 @@ def _content_range(response: aiohttp.ClientResponse, start: int) -> tuple[int, i
         return 0, _int_header(response, "Content-Length")
     found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if found is None or int(found[1]) != start:
-        raise Unreachable("The node does not answer as a node does (Content-Range).")
+        raise Unreachable("The node sent an invalid response (Content-Range).")
     return start, int(found[3])

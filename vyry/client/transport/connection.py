@@ -164,7 +164,9 @@ class Connection:
         """The positions of the node and this device differ: one of them was restored, or the node lies."""
         position = read_position(refused.body.get("cursor"))
         if position is None or position.seq == self._mailbox.position().seq:
-            raise ChainBroken("The node remembers another mailbox than this device does.") from refused
+            raise ChainBroken(
+                "The mailbox position on the node does not match the one stored on this device."
+            ) from refused
         await self._mailbox.adopt_position(position)
 
     async def _send_frame(self, socket: aiohttp.ClientWebSocketResponse, name: str, payload: dict[str, Any]) -> None:

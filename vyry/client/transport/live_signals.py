@@ -76,7 +76,7 @@ class LiveSignals:
     async def watch(self, user_ids: Sequence[UUID]) -> None:
         """See PresenceSubscriptions."""
         if len(self._watched.union(user_ids)) > MAX_WATCHED:
-            raise ClientError(f"A device watches {MAX_WATCHED:,} people at most: unwatch some first.")
+            raise ClientError(f"A device can watch the presence of at most {MAX_WATCHED:,} users: unwatch some first.")
         self._watched.update(user_ids)
         await self._send_watch("watch", user_ids)
 

@@ -69,12 +69,12 @@ class RestClient:
                 ):
                     decoded = await self._read(response, limit)
         except (aiohttp.ClientError, OSError, TimeoutError, RecursionError, ValueError) as lost:
-            raise Unreachable(f"{self.url} does not answer ({type(lost).__name__}).") from lost
+            raise Unreachable(f"Cannot reach {self.url} ({type(lost).__name__}).") from lost
         if response.status >= 500:
             wait = decoded.get("retry_after_seconds") if isinstance(decoded, dict) else None
-            raise Unreachable(f"{self.url} cannot do it now ({response.status}).", wait)
+            raise Unreachable(f"{self.url} is temporarily unavailable ({response.status}).", wait)
         if not isinstance(decoded, dict):
-            raise Unreachable(f"{self.url} does not answer as a node does ({response.status}).")
+            raise Unreachable(f"{self.url} did not respond like a Vyry node ({response.status}). Check --url.")
         if response.status >= 400:
             raise Refused(response.status, decoded)
         self.progress.advance()
@@ -131,7 +131,9 @@ class RestClient:
         try:
             yield
         except INVALID_SHAPE as strange:
-            raise Unreachable(f"{self.url} does not answer as a node does ({type(strange).__name__}).") from strange
+            raise Unreachable(
+                f"{self.url} did not respond like a Vyry node ({type(strange).__name__}). Check --url."
+            ) from strange
 
     def access_token(self) -> str:
         """The stored access token."""
@@ -158,14 +160,14 @@ class RestClient:
                 if refused.status != 401:
                     # This decides nothing about the session: a rate limit, or an error of the node.
                     raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
-                raise SessionEnded("The node has ended this device: register or link it anew.") from None
+                raise SessionEnded("The node has removed this device: register or link it again.") from None
             self.save_tokens(session)
             return str(session["accessToken"])
 
     def _load_tokens(self) -> Tokens:
         packed = self._store.get(kinds.TOKENS)
         if packed is None:
-            raise NotRegistered("This profile has no account yet.")
+            raise NotRegistered("This profile has no account yet: run `vyry client register` or `vyry client link`.")
         return unpack(Tokens, packed)
 
 

@@ -89,7 +89,7 @@ def read_entry(value: object) -> Entry:
     try:
         return _validate(read_object(value))
     except INVALID_SHAPE:
-        raise ChainBroken("The node sent an entry of the mailbox that has not the form of one.") from None
+        raise ChainBroken("The node sent a malformed mailbox entry.") from None
 
 
 def read_position(value: object) -> MailboxPosition | None:

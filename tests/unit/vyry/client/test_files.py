@@ -248,7 +248,7 @@ def test_two_downloads_never_write_the_same_part(tmp_path: Path) -> None:
 
     with (
         open_part(attachment_id, tmp_path),
-        pytest.raises(FileFailed, match="another download"),
+        pytest.raises(FileFailed, match="Another download"),
         open_part(attachment_id, tmp_path),
     ):
         raise AssertionError("both have it")

@@ -229,7 +229,7 @@ def test_a_transaction_that_sqlite_undid_itself_takes_nothing_more_in(store: Sto
         store.execute("ROLLBACK")
         store.put("kind", "b", b"after")
 
-    with pytest.raises(StoreFailed, match="begin it again"), store.transaction():
+    with pytest.raises(StoreFailed, match="start it again"), store.transaction():
         go_on()
 
     store.put("kind", "c", b"kept")
@@ -269,7 +269,7 @@ def test_names_values_and_rows_are_kept_under_keys_of_their_own(store: Store) ->
 def test_a_wrong_key_opens_no_store(tmp_path: Path) -> None:
     Store(tmp_path / "vyry.db", bytes(32)).close()
 
-    with pytest.raises(StoreLocked, match="does not open"):
+    with pytest.raises(StoreLocked, match="is wrong"):
         Store(tmp_path / "vyry.db", bytes([1]) * 32)
 
 

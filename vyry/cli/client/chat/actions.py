@@ -19,21 +19,21 @@ from vyry.client.errors import NotCompared
 from vyry.client.store.events import Message, Target
 
 
-HELP_TEXT: Final = """Enter sends, Ctrl+J makes a new line, Tab goes from part to part, arrows choose.
-In the list of conversations Enter opens one.
+HELP_TEXT: Final = """Enter sends, Ctrl+J starts a new line, Tab moves between the panes, arrows select.
+In the conversation list, Enter opens a conversation.
 
-On a message (Tab to what was said, then arrows):
-  r  answer it              e  edit it, if it is yours
-  u  unsend it              +  react to it
-  s  save its files here    Up, on the first: older ones
+On a message (Tab to the message list, then arrows):
+  r  reply                  e  edit (your own)
+  u  unsend (your own)      +  react
+  s  save its files         Up on the first message: load older ones
 
 Everywhere:
   Ctrl+O  send a file       Ctrl+T  safety number
-  Escape  back to writing   Ctrl+Q  quit
-  F1      this
+  Escape  back to input     Ctrl+Q  quit
+  F1      this help help
 
-! something to decide: Ctrl+T shows both safety numbers after a change of key
-waits: not sent yet   ✓ the node has it   ✓✓ it was delivered   ✓✓ read"""
+! decision needed: after a key change, Ctrl+T shows both safety numbers
+waits: not sent yet   ✓ accepted by the node   ✓✓ delivered   ✓✓ read"""
 
 
 _Result = TypeVar("_Result")
@@ -69,14 +69,14 @@ class ChatActions:
         """React to a message."""
         if target is None:
             return
-        emoji = await self._chat.show_dialog(PromptDialog("An emoji to put on it (empty takes yours back):", "👍"))
+        emoji = await self._chat.show_dialog(PromptDialog("Reaction emoji (empty removes your reaction):", "👍"))
         if emoji is not None:
             await self._client.messages.react(self._model.require_open(), target, emoji or None)
 
     async def attach(self) -> None:
         """Send a file."""
         conversation_id = self._model.require_open()
-        path = await self._chat.show_dialog(PromptDialog("The file to send:"))
+        path = await self._chat.show_dialog(PromptDialog("Path of the file to send:"))
         if path:
             file = await asyncio.to_thread(Path(path).expanduser)
             await self._client.files.send(conversation_id, file, progress=self._progress(file.name))
@@ -88,7 +88,7 @@ class ChatActions:
         event = row.event if row is not None else None
         if not isinstance(event, Message) or not event.attachments:
             return
-        path = await self._chat.show_dialog(PromptDialog("The folder to save to:", str(folder)))
+        path = await self._chat.show_dialog(PromptDialog("Folder to save to:", str(folder)))
         if not path:
             return
         into = await asyncio.to_thread(Path(path).expanduser)
@@ -102,7 +102,8 @@ class ChatActions:
         others = self._model.other_members(self._model.require_open())
         if len(others) != 1:
             raise CommandFailed(
-                Exit.FAILED, "Safety numbers are compared by two: open the conversation with one person."
+                Exit.FAILED,
+                "Safety numbers exist for direct conversations only: open the conversation with one person.",
             )
         user_id, who = others[0], self._model.name_of(others[0])
         numbers = await self._client.safety.numbers(user_id)
@@ -113,18 +114,18 @@ class ChatActions:
         if digits == numbers.new:
             await self._client.safety.accept(user_id, digits)
             await self._client.safety.verify(user_id, digits)
-            self._chat.show_message(f"The new key of {who} is held now, and noted as compared. What waited is sent.")
+            self._chat.show_message(f"The new key of {who} is accepted and verified. Held messages are being sent.")
         elif digits == numbers.held and numbers.new is not None:
-            raise NotCompared(f"These are the old digits: {who} has another key now. Nothing was noted.")
+            raise NotCompared(f"This is the old safety number; {who} has a new key. Nothing was changed.")
         else:
             await self._client.safety.verify(user_id, digits)
-            self._chat.show_message("Noted as compared; the note falls when the key changes.")
+            self._chat.show_message("Marked as verified, until the key changes.")
 
     def _safety_text(self, user_id: UUID, numbers: SafetyNumbers) -> str:
         """The number, or both, and the prompt."""
         who = self._model.name_of(user_id)
         state = KeyState.VERIFIED if self._client.safety.is_verified(user_id) else KeyState.UNVERIFIED
-        ask = f"Type the 60 digits that {who} sees, as you hear or see them there (Escape: close):"
+        ask = f"Enter the 60 digits that {who} sees on their device (Escape: cancel):"
         if numbers.held is not None and numbers.new is not None:
             return f"{OLD_NUMBER_TITLE}\n{format_digits(numbers.held)}\n\n{NEW_NUMBER_TITLE}\n{format_digits(numbers.new)}\n\n{ask}"
         return f"{format_digits(numbers.held or numbers.new or '')}\n{state}\n\n{ask}"

@@ -126,13 +126,13 @@ class ChatModel:
             ("! " if decide else "", "bold $error"),
             (self.title(conversation_id), "bold" if unread else ""),
             (mark, "$accent"),
-            (f"\n  decide: {decide}" if decide else "", "$error"),
+            (f"\n  decision needed: {decide}" if decide else "", "$error"),
         )
 
     def require_open(self) -> UUID:
         """The open conversation. Raises CommandFailed."""
         if self.open_id is None:
-            raise CommandFailed(Exit.NOT_FOUND, "No conversation is open: begin one with `vyry client chat WHO`.")
+            raise CommandFailed(Exit.NOT_FOUND, "No conversation is open. Start one with `vyry client chat WHO`.")
         return self.open_id
 
     def other_members(self, conversation_id: UUID) -> list[UUID]:

@@ -39,7 +39,7 @@ class Draft:
         """Send the next text as a reply to this message."""
         if target is not None:
             self.reset()
-            self._reply_target, self.mode_text = target, "answering; Escape ends it"
+            self._reply_target, self.mode_text = target, "replying; Escape cancels"
             self._chat.query_one(Composer).focus()
 
     def start_edit(self, target: Target | None) -> None:
@@ -47,7 +47,7 @@ class Draft:
         row = find_row(self._model.rows, target)
         if target is not None and row is not None and row.is_own:
             self.reset()
-            self._edit_target, self.mode_text = target, "editing; Escape ends it"
+            self._edit_target, self.mode_text = target, "editing; Escape cancels"
             composer = self._chat.query_one(Composer)
             composer.text = row.text
             composer.focus()

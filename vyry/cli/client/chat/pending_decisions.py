@@ -42,7 +42,7 @@ class PendingDecisions:
         if conversation_id is None or not here:
             return []
         is_key = any(each.decide == "identityChanged" for each in self._for_conversation(conversation_id))
-        return [f"Decide: {here}{'. Ctrl+T compares the numbers.' if is_key else ''}"]
+        return [f"Decision needed: {here}{'. Press Ctrl+T to compare the safety numbers.' if is_key else ''}"]
 
     def _for_conversation(self, conversation_id: UUID) -> list[Decision]:
         return [each for each in self.decisions if each.conversation_id == conversation_id]

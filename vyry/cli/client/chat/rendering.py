@@ -55,7 +55,7 @@ def event_text(event: Event, name_of: NameOf) -> str:
 
 def _row_body(row: Row, event: ContentEvent, name_of: NameOf, width: int | None) -> list[tuple[str, str]]:
     if row.is_unsent:
-        return [("\n  taken back", "dim italic")]
+        return [("\n  message unsent", "dim italic")]
     if not isinstance(event, Message):
         return [(f"\n  {event_text(event, name_of)}", "italic")]
     quoted = [(f"\n  ┃ {_truncate_line(event.reply_text or 'an earlier message')}", "dim")] if event.reply_to else []

@@ -95,7 +95,7 @@ class ChatApp(App[None]):
                 yield Static(id="title")
                 yield MessageList(id="history")
                 yield Static(id="typing")
-                yield Composer(id="composer", placeholder="Write here: Enter sends, Ctrl+J makes a new line")
+                yield Composer(id="composer", placeholder="Message: Enter sends, Ctrl+J starts a new line")
                 yield Static(id="state")
         yield Footer()
 
@@ -150,7 +150,9 @@ class ChatApp(App[None]):
         """Show whether the node is connected; load the conversations once it is."""
         is_connected = self._client.presence.is_connected
         activity = self._chat_actions.transfer_status or self._draft.mode_text
-        state = f"{'Connected' if is_connected else 'Not connected: what you write is sent later'}{activity and ' · '}{activity}"
+        state = (
+            f"{'Connected' if is_connected else 'Not connected: messages are sent later'}{activity and ' · '}{activity}"
+        )
         self.query_one("#state", Static).update(Content(state))
         if is_connected and not self._is_loaded:
             self._is_loaded = True
@@ -188,7 +190,7 @@ class ChatApp(App[None]):
             decide = self.model.pending.summary(self.model.open_id)
             self.query_one("#title", Static).update(
                 Content.assemble(
-                    self.model.title(self.model.open_id), (f" · decide: {decide}" if decide else "", "$error")
+                    self.model.title(self.model.open_id), (f" · decision needed: {decide}" if decide else "", "$error")
                 )
             )
             await self._client.messages.read(
@@ -207,7 +209,7 @@ class ChatApp(App[None]):
     @skip_when_leaving
     def _show_typing(self, event: Typing) -> None:
         if event.conversation_id == self.model.open_id:
-            self._set_typing_text(f"{self.model.name_of(event.user_id)} types …" if event.is_typing else "")
+            self._set_typing_text(f"{self.model.name_of(event.user_id)} is typing …" if event.is_typing else "")
             if event.is_typing:
                 self.set_timer(TYPING_MILLISECONDS / 1_000, self._set_typing_text)
 
