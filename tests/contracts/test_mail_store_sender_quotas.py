@@ -80,7 +80,7 @@ async def test_strangers_find_their_room_also_behind_friends(mail_harness: MailS
 async def test_who_posts_in_a_shared_group_is_no_stranger(mail_harness: MailStoreHarness) -> None:
     _, box, _ = await owner_and_friends(mail_harness, 0)
 
-    assert await flood(mail_harness, box, uuid4(), is_near=True) > ENTRIES // 2
+    assert await flood(mail_harness, box, uuid4(), is_from_acquaintance=True) > ENTRIES // 2
 
 
 async def test_the_own_devices_are_held_by_the_limit_alone(mail_harness: MailStoreHarness) -> None:

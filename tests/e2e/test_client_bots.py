@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_sdk import next_texts, open_client, register
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import next_texts, open_client, register
 from vyry.client.api.client import Client, Profile
 from vyry.client.errors import NotRegistered, Unreachable
 from vyry.client.store.events import Event, IdentityChanged, Message

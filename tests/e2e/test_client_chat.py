@@ -1,23 +1,16 @@
 """`vyry client chat`: what people see and type on the whole screen, against a real node."""
 
 import asyncio
-import os
-import pty
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from textual.pilot import Pilot
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, Static
 
-from scripts.nodes import ROOT, AllInOneProcess
-from tests.e2e.test_client_presence import pair
-from tests.e2e.test_sdk import events_until, next_texts
+from scripts.nodes import AllInOneProcess
+from tests.support.chat_screen import Screen, screen, shown, type_in, until
 from tests.support.cli_runner import CliRunner
-from vyry.cli.client.chat.screen import ChatApp
+from tests.support.sdk_clients import events_until, next_texts, pair
 from vyry.cli.client.chat.widgets import MessageList
 from vyry.cli.client.exit_codes import Exit
 from vyry.client.api.client import Client
@@ -26,30 +19,6 @@ from vyry.client.store.events import Message, Reaction, Receipt, Unsend
 
 pytestmark = pytest.mark.timeout(120)
 HOSTILE = "[red]x[/red] \x1b[2J\x07 \u202eabc " + "long " * 2_000
-
-
-@asynccontextmanager
-async def screen(client: Client, chat: UUID | None) -> AsyncIterator[Pilot[None]]:
-    app = ChatApp(client, client.user_id, chat)
-    async with app.run_test(size=(110, 32)) as pilot:
-        yield pilot
-
-
-def shown(pilot: Pilot[None], where: str = "#history") -> str:
-    """The rows of a list as they are painted."""
-    rows = pilot.app.query_one(where, OptionList).options
-    return "\n".join(str(row.prompt) for row in rows)
-
-
-async def until(pilot: Pilot[None], claim: Callable[[], bool]) -> None:
-    """Come back when the screen shows it."""
-    async with asyncio.timeout(20):
-        while not claim():
-            await pilot.pause(0.02)
-
-
-async def type_in(pilot: Pilot[None], words: str) -> None:
-    await pilot.press(*("space" if letter == " " else letter for letter in words), "enter")
 
 
 async def test_what_is_typed_is_sent_and_what_comes_is_shown_and_told_as_read(
@@ -176,38 +145,6 @@ async def test_a_node_that_goes_away_is_told_and_what_is_written_is_sent_later(
         await type_in(pilot, "meanwhile")
         await asyncio.to_thread(all_in_one.start)
         assert await next_texts(bo, 1) == ["meanwhile"]
-
-
-class Screen:
-    """A real terminal with `vyry client chat` in it."""
-
-    def __init__(self, home: Path, *words: str) -> None:
-        self.seen = b""
-        self._pid, self._line = pty.fork()
-        if self._pid == 0:
-            os.environ.update(HOME=str(home), TERM="xterm-256color", COLUMNS="100", LINES="30", PYTHONPATH=str(ROOT))
-            os.execv(sys.executable, [sys.executable, "-m", "vyry.cli.main", "client", "chat", *words])
-
-    async def shows(self, words: bytes) -> None:
-        """Come back when this was painted."""
-        async with asyncio.timeout(30):
-            while words not in self.seen:
-                self.seen += await asyncio.to_thread(os.read, self._line, 65_536)
-
-    def press(self, keys: bytes) -> None:
-        os.write(self._line, keys)
-
-    async def ended(self) -> int:
-        """The exit code, once everything it painted was read."""
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    self.seen += await asyncio.to_thread(os.read, self._line, 65_536)
-                except OSError:
-                    break
-        _, status = await asyncio.to_thread(os.waitpid, self._pid, 0)
-        os.close(self._line)
-        return os.waitstatus_to_exitcode(status)
 
 
 async def test_it_runs_in_a_real_terminal_and_leaves_it_as_it_was(all_in_one: AllInOneProcess, tmp_path: Path) -> None:

@@ -11,11 +11,10 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_chat import screen, shown, type_in, until
-from tests.e2e.test_client_presence import pair
-from tests.e2e.test_sdk import next_texts, open_client, register
+from tests.support.chat_screen import screen, shown, type_in, until
 from tests.support.friendship import befriend
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import next_texts, open_client, pair, register
 from vyry.cli.client.chat.screen import ChatApp
 from vyry.cli.client.safety_numbers import NEW_NUMBER_TITLE, OLD_NUMBER_TITLE
 from vyry.client.api.client import Client

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_chat import screen, shown, until
-from tests.e2e.test_sdk import open_client, register
+from tests.support.chat_screen import screen, shown, until
+from tests.support.sdk_clients import open_client, register
 
 
 @pytest.mark.timeout(120)

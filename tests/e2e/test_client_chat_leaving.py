@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_chat import Screen, screen, shown, until
-from tests.e2e.test_client_presence import pair
+from tests.support.chat_screen import Screen, screen, shown, until
 from tests.support.cli_runner import CliRunner
+from tests.support.sdk_clients import pair
 from vyry.client.api.client import Client
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.support.cli_runner import CliResult, CliRunner
+from tests.support.cli_runner import CliRunner, refused
 from tests.support.rest_device import unused_number
 from vyry.cli.client.exit_codes import Exit
 
@@ -24,12 +24,6 @@ def cli(all_in_one: AllInOneProcess, tmp_path_factory: pytest.TempPathFactory) -
     made = CliRunner(all_in_one, tmp_path_factory.mktemp("home"))
     made.variables = {"ANN": made.sign_up("ann"), "BO": made.sign_up("bo")}
     return made
-
-
-def refused(done: CliResult, code: Exit, word: str) -> None:
-    """One line on standard error, nothing on standard output, and the code of that kind."""
-    assert (done.code, done.out, len(done.err.splitlines())) == (code, "", 1), done
-    assert word in done.err
 
 
 def test_two_people_chat_in_words_and_in_json(cli: CliRunner) -> None:

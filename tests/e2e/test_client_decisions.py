@@ -8,10 +8,9 @@ import pytest
 
 from scripts.nodes import AllInOneProcess
 from tests.e2e.test_client_chat_decisions import add_member
-from tests.e2e.test_client_commands import refused
-from tests.e2e.test_sdk import open_client
-from tests.support.cli_runner import CliRunner
+from tests.support.cli_runner import CliRunner, refused
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import open_client
 from vyry.cli.client.exit_codes import Exit
 from vyry.cli.client.safety_numbers import NEW_NUMBER_TITLE, OLD_NUMBER_TITLE
 

@@ -13,9 +13,9 @@ from uuid import uuid4
 import pytest
 
 from scripts.nodes import ROOT, AllInOneProcess
-from tests.e2e.test_sdk import open_client, register
-from tests.support.cli_runner import CliResult, CliRunner
+from tests.support.cli_runner import CliRunner, refused
 from tests.support.faulty_proxy import open_faulty_proxy
+from tests.support.sdk_clients import open_client, register
 from vyry.cli.client.context import CommandContext
 from vyry.cli.client.exit_codes import Exit
 from vyry.cli.client.files import progress_display
@@ -37,11 +37,6 @@ def received(cli: CliRunner) -> dict[str, str]:
     """The last message that Bo got."""
     found: dict[str, str] = [line for line in cli.run_client_json("bo", "receive") if line["event"] == "message"][-1]
     return found
-
-
-def refused(done: CliResult, code: Exit, word: str) -> None:
-    assert (done.code, done.out, len(done.err.splitlines())) == (code, "", 1), done
-    assert word in done.err
 
 
 def test_a_file_is_sent_and_fetched(cli: CliRunner, tmp_path: Path) -> None:

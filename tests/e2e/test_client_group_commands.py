@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.support.cli_runner import CliResult, CliRunner
+from tests.support.cli_runner import CliRunner, refused
 from vyry.cli.client.exit_codes import Exit
 
 
@@ -44,12 +44,6 @@ def trio(all_in_one: AllInOneProcess, tmp_path_factory: pytest.TempPathFactory) 
         terminal.run_client_json("ann", "friends", "add", other)
         terminal.run_client_json(name, "friends", "accept", ann)
     return Trio(terminal, ann, *others)
-
-
-def refused(done: CliResult, code: Exit, word: str) -> None:
-    """One line on standard error, nothing on standard output, and the code of that kind."""
-    assert (done.code, done.out, len(done.err.splitlines())) == (code, "", 1), done
-    assert word in done.err
 
 
 def test_a_group_is_found_by_its_title_and_by_its_id(trio: Trio) -> None:

@@ -13,9 +13,8 @@ import aiohttp
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import next_texts, open_client, register
 from tests.support.friendship import befriend
+from tests.support.sdk_clients import link_clients, next_texts, open_client, register
 from vyry.client.api.client import Client, Profile
 from vyry.client.crypto.group_keys import GroupKeys
 from vyry.client.crypto.local_device import LocalDevice

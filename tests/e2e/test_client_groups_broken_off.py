@@ -8,9 +8,9 @@ import pytest
 
 from scripts.nodes import AllInOneProcess
 from tests.e2e.test_client_groups import sealed_info, stored_keys, title, wait_for_text
-from tests.e2e.test_sdk import accept, open_client, register
 from tests.support.friendship import befriend
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import accept, open_client, register
 from vyry.client.api.client import Client
 from vyry.client.errors import Unreachable
 

@@ -10,8 +10,7 @@ import orjson
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_presence import pair
-from tests.e2e.test_sdk import events_until, next_texts, open_client
+from tests.support.sdk_clients import events_until, next_texts, open_client, pair
 from vyry.client.api.client import Client
 from vyry.client.store.events import Message, Unreadable
 from vyry.client.store.mailbox_chain import decode_bytes

@@ -15,8 +15,8 @@ from uuid import uuid4
 import pytest
 
 from scripts.nodes import ROOT, AllInOneProcess
-from tests.e2e.test_sdk import next_texts, open_client, register
 from tests.support.cli_runner import CliRunner
+from tests.support.sdk_clients import link_clients, next_texts, open_client, register
 from vyry.cli.client.exit_codes import Exit
 from vyry.client.api.client import Client
 from vyry.client.errors import CodeNotShown, LinkCode, LinkEnded, NotRegistered, Refused
@@ -25,17 +25,6 @@ from vyry.signal_protocol.linking import LinkOffer
 
 pytestmark = pytest.mark.timeout(120)
 COMMAND = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())")
-
-
-async def link_clients(device: Client, new: Client) -> tuple[str, str]:
-    """The codes of both devices; the one that the new device shows was typed in at the other."""
-    attempt = await new.links.begin("a laptop")
-    scanned = await device.links.scan(attempt.uri)
-    codes = scanned.code, await attempt.code()
-    assert scanned.matches(codes[1])
-    await scanned.approve()
-    await attempt.complete()
-    return codes
 
 
 async def next_messages(client: Client, count: int) -> list[tuple[str, bool]]:

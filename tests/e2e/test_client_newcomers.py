@@ -6,12 +6,12 @@ from uuid import UUID
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_sdk import open_client, register
 from tests.hostile_node.lie import Lie
 from tests.hostile_node.proxy import Proxy
 from tests.hostile_node.wire import Request, Response
 from tests.support.friendship import befriend
 from tests.support.hostile_harness import HostileHarness, compare_safety_number, open_hostile_harness, pending_events
+from tests.support.sdk_clients import open_client, register
 from vyry.client.store.events import MemberAdded
 
 

@@ -9,9 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import events_until, next_texts, open_client, register
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import events_until, link_clients, next_texts, open_client, register
 from vyry.client.api.client import Client
 from vyry.client.api.linking import LinkAttempt
 from vyry.client.crypto.peers import Peers, known_identities

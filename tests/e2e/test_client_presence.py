@@ -1,17 +1,14 @@
 """What devices of the SDK tell each other besides mail: who types, who is there, and what was read."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import events_until, next_texts, open_client, register
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import events_until, link_clients, next_texts, open_client, pair, register
 from vyry.client.api.client import Client
 from vyry.client.errors import ClientError, Refused
 from vyry.client.store.events import Message, Notice, Presence, Read, Receipt, Target, Typing
@@ -19,21 +16,6 @@ from vyry.client.transport.live_signals import MAX_WATCHED
 
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@asynccontextmanager
-async def pair(all_in_one: AllInOneProcess, folder: Path) -> AsyncIterator[tuple[Client, Client, UUID]]:
-    """Two people who are both connected, and their conversation."""
-    async with open_client(all_in_one, folder / "ann") as ann, open_client(all_in_one, folder / "bo") as bo:
-        await register(ann, all_in_one)
-        chat = await ann.direct(await register(bo, all_in_one))
-        await ann.send_text(chat, "hello")
-        assert await next_texts(bo, 1) == ["hello"]
-        await bo.send_text(chat, "hello Ann")
-        assert await next_texts(ann, 1) == ["hello Ann"]
-        for each in (ann, bo):
-            assert [event async for event in each.events(follow=False)]
-        yield ann, bo, chat
 
 
 async def test_whoever_types_is_seen_at_once_and_kept_nowhere(all_in_one: AllInOneProcess, tmp_path: Path) -> None:

@@ -9,9 +9,8 @@ import pytest
 
 from scripts.nodes import AllInOneProcess
 from tests.e2e.test_client_groups import People, people, wait_for_text
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import accept, open_client, register
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import accept, link_clients, open_client, register
 from vyry.client.api.client import Client
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.store.mailbox_chain import decode_bytes

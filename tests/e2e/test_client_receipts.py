@@ -6,8 +6,7 @@ from uuid import UUID
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_presence import pair
-from tests.e2e.test_sdk import events_until, open_client, register
+from tests.support.sdk_clients import events_until, open_client, pair, register
 from vyry.client.api.client import Client
 from vyry.client.store.events import Message, Receipt
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_sdk import open_client, register
+from tests.support.sdk_clients import open_client, register
 from vyry.client.api.client import Client
 from vyry.client.crypto.peers import Peers
 from vyry.client.store import profile as opening

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import next_texts, open_client
 from tests.hostile_node.lie import Lie
 from tests.hostile_node.lies_devices import (
     HiddenDeviceLie,
@@ -45,6 +43,7 @@ from tests.support.hostile_harness import (
     pending_events,
 )
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import link_clients, next_texts, open_client
 from vyry.client.api.client import Client
 from vyry.client.errors import Refused
 

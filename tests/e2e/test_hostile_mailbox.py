@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import next_texts, open_client
 from tests.hostile_node.lie import Lie
 from tests.hostile_node.lies_mailbox import (
     EntryRepeated,
@@ -23,6 +21,7 @@ from tests.hostile_node.lies_mailbox import (
     WelcomeOfAnother,
 )
 from tests.support.hostile_harness import QUIET, HostileHarness, open_hostile_harness, pending_events
+from tests.support.sdk_clients import link_clients, next_texts, open_client
 from vyry.client.store.events import Lost, Unreadable
 
 

@@ -6,8 +6,6 @@ import aiohttp
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import next_texts, open_client, register
 from tests.hostile_node.ghosts import GhostLie
 from tests.hostile_node.lie import Lie
 from tests.hostile_node.lies_devices import (
@@ -26,6 +24,7 @@ from tests.support.device_socket import Codec, DeviceSocket
 from tests.support.hostile_harness import QUIET, open_hostile_harness, pending_events
 from tests.support.hostile_rest_pair import RestPair
 from tests.support.rest_device import RequestRefused
+from tests.support.sdk_clients import link_clients, next_texts, open_client, register
 
 
 pytestmark = pytest.mark.timeout(120)

@@ -11,8 +11,8 @@ import pytest
 
 from scripts.nodes import AllInOneProcess
 from tests.e2e.test_examples import EXAMPLES, started
-from tests.e2e.test_sdk import open_client, register
 from tests.support.cli_runner import CliRunner
+from tests.support.sdk_clients import open_client, register
 from vyry.client.api.client import Client
 from vyry.client.store.events import Message
 

@@ -1,64 +1,19 @@
 """The SDK against a real node: two people chat, whatever is killed or away in between."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
 from scripts.nodes import AllInOneProcess
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import events_until, next_texts, open_client, register
 from vyry.client.api.client import Client, Profile
-from vyry.client.api.sign_up import ReadInput
 from vyry.client.errors import StoreLocked
 from vyry.client.store.events import ContentEvent, Event, Reaction, Receipt, Target, Unsend
 
 
 pytestmark = pytest.mark.timeout(120)
-
-
-async def register(
-    client: Client, node: AllInOneProcess, number: str | None = None, read_pin: ReadInput | None = None
-) -> UUID:
-    number = number or unused_number()
-
-    async def code() -> str:
-        """The newest code sent to that number: it is in the file before the node answers."""
-        lines = await asyncio.to_thread(node.otp_file.read_text)
-        sent = [json.loads(line) for line in lines.splitlines()]
-        return str([line["otp"] for line in sent if line["phoneNumber"] == number][-1])
-
-    return await client.register(number, code, read_pin=read_pin)
-
-
-@asynccontextmanager
-async def open_client(node: AllInOneProcess, folder: Path) -> AsyncIterator[Client]:
-    async with Client.open(Profile(folder, node.url)) as client:
-        yield client
-
-
-async def accept(client: Client, user_id: UUID) -> None:
-    """Compare the number of another's new key, and go on with it."""
-    numbers = await client.safety.numbers(user_id)
-    assert numbers.new is not None
-    await client.safety.accept(user_id, numbers.new)
-
-
-async def next_texts(client: Client, count: int) -> list[str]:
-    """The next so many messages, in order; notices, receipts and linked devices are passed over."""
-    found: list[str] = []
-    async with asyncio.timeout(30):
-        async for event in client.events():
-            assert event.name in ("message", "notice", "receipt", "ownDeviceAdded"), event
-            if event.name == "message":
-                found.append(event.body["text"])
-            if len(found) == count:
-                # Asking for the next one is what takes an event; here nobody asks any more.
-                break
-    return found
 
 
 async def test_two_people_chat(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
@@ -159,17 +114,6 @@ async def test_nothing_that_is_kept_lies_in_clear(all_in_one: AllInOneProcess, t
         assert str(ann_id).encode() not in kept
         assert str(bo_id).encode() not in kept
         assert file.stat().st_mode & 0o077 == 0 or file.name.endswith(".lock")
-
-
-async def events_until(client: Client, kind: type[Event]) -> list[Event]:
-    """What happens until, and with, an event of that kind."""
-    found: list[Event] = []
-    async with asyncio.timeout(30):
-        async for event in client.events():
-            found.append(event)
-            if isinstance(event, kind):
-                break
-    return found
 
 
 async def test_what_is_said_is_changed_taken_back_and_reacted_to(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
