@@ -19,7 +19,7 @@ from web.wire.frames import FRAMES
 
 if TYPE_CHECKING:
     from vyry.composition.services import Services
-    from vyry.settings import Settings
+    from vyry.settings.settings import Settings
 
 
 #: A path with a word in the place of an id is another path: GET /keys/prekeys is not GET /keys/{userId}, nor PATCH /devices/links PATCH /devices/{deviceId}.

@@ -61,13 +61,7 @@ def length(node: Function) -> int:
 
 
 def parameters(node: Function) -> int:
-    return len(
-        [
-            argument
-            for argument in node.args.args + node.args.posonlyargs + node.args.kwonlyargs
-            if argument.arg not in {"self", "cls"}
-        ]
-    )
+    return len([argument for argument in node.args.posonlyargs + node.args.args if argument.arg not in {"self", "cls"}])
 
 
 def public_methods(node: ast.ClassDef) -> int:

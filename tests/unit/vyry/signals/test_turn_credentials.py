@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from vyry.kernel.ids import UserId
-from vyry.settings import Role, SettingsError, load_settings
+from vyry.settings.settings import Role, SettingsError, load_settings
 from vyry.signals.turn import TurnCredentials
 
 
