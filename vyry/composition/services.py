@@ -72,10 +72,9 @@ from vyry.redis.guard import RedisGuard
 from vyry.redis.notifier import RedisNotifier
 from vyry.redis.shared_buckets import SharedBuckets
 from vyry.settings.settings import Role, Settings
-from vyry.signals.calls import Calls
+from vyry.signals.calls import Calls, TurnCredentials
 from vyry.signals.presence import Presence
 from vyry.signals.socket_quotas import ConnectionSlots
-from vyry.signals.turn import TurnCredentials
 from vyry.signals.typing_indicators import TypingIndicators
 from vyry.storage.account_events import TortoiseAccountEvents
 from vyry.storage.account_upkeep import TortoiseAccountUpkeep

@@ -1,7 +1,10 @@
 """Call signals: passed on to sockets that are there, on whichever node. What is stored of a call is who took it, while it rings and shortly after."""
 
-from collections.abc import Collection
+import base64
+import hmac
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -169,3 +172,38 @@ class Calls:
         user_id, device_id = target
         mailboxes = await mailboxes_of(self._device_lists, {user_id}, device_id) - {except_mailbox}
         return mailboxes - await relay_frame(self._notifier, "signal", signal.payload(), mailboxes)
+
+
+@dataclass(frozen=True, slots=True)
+class IceServer:
+    """A TURN server as the RTCIceServer of WebRTC."""
+
+    urls: tuple[str, ...]
+    username: str
+    credential: str
+
+
+class TurnCredentials:
+    """Credentials for the operator's TURN server, which relays calls between networks that allow no other way.
+
+    The scheme is `use-auth-secret` of coturn (draft-uberti-behave-turn-rest-00, section 2.2): the server checks credentials with the same secret.
+    """
+
+    def __init__(self, urls: Sequence[str], secret: bytes, seconds: int) -> None:
+        self._urls = tuple(urls)
+        self._secret = secret
+        self._seconds = seconds
+
+    def ice_servers(self, user_id: UserId, now: datetime) -> list[IceServer]:
+        """Credentials for this account, valid for `seconds`; empty without a TURN server.
+
+        The username has no user id: a relay must not learn the account. With the secret one can check whether a username is that of an account.
+        """
+        if not self._urls:
+            return []
+        ends = str(round(now.timestamp()) + self._seconds)
+        whose = hmac.digest(self._secret, f"{ends}:{user_id}".encode(), "sha256").hex()[:16]
+        username = f"{ends}:{whose}"
+        # SHA-1 is what TURN's REST scheme is defined with; as a MAC it is unbroken.
+        credential = base64.b64encode(hmac.digest(self._secret, username.encode(), "sha1")).decode()
+        return [IceServer(self._urls, username, credential)]

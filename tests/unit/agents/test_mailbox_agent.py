@@ -45,7 +45,7 @@ def test_any_bytes_are_a_mailbag_or_refused(packed: bytes) -> None:
     if len(packed) % 8 == 0 and packed:
         assert mailbag.pack(mailbag.unpack(packed)) == packed
     else:
-        with pytest.raises(ValueError, match="no mailbag"):
+        with pytest.raises(ValueError, match="not a work record"):
             mailbag.unpack(packed)
 
 
