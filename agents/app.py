@@ -12,8 +12,9 @@ from faust.types import TP, StreamT
 
 from agents.in_process import InProcessTransport, WorkRecordSource
 from agents.mailbox import deposit_work_records
+from vyry.kafka.url import parse_access, parse_brokers, topic_name
 from vyry.mail.routing import DepositQueue
-from vyry.mail.work_record import TOPIC, parse_access, parse_brokers, topic_name
+from vyry.mail.work_record import TOPIC
 
 
 SESSION_SECONDS: Final = 10.0

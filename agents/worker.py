@@ -14,9 +14,9 @@ from agents.app import in_process_app, kafka_app
 from agents.in_process import WorkRecordSource
 from agents.sweeper import MAX_BATCH, PeriodicTask, Sweeper
 from vyry.composition.services import Services
-from vyry.mail.work_record import parse_brokers
+from vyry.kafka.url import parse_brokers
 from vyry.outage import OutageTracker
-from vyry.settings import Settings
+from vyry.settings.settings import Settings
 from vyry.telemetry import PARTITION_LAG, log
 
 

@@ -38,7 +38,7 @@ from vyry.kernel.ids import UserId
 from vyry.mail import work_record as mailbag
 from vyry.mail.envelope import HEADER_BYTES, Envelope, pack_with_digest, unpack_header
 from vyry.redis.hints import Hint
-from vyry.settings import Role, Settings, SettingsError, load_settings
+from vyry.settings.settings import Role, Settings, SettingsError, load_settings
 from web.app_keys import SETTINGS
 from web.auth import client_address
 

@@ -20,7 +20,7 @@ from vyry.accounts.signup import Registration, RequestOrigin
 from vyry.composition.services import open_services
 from vyry.errors import InvalidOtp, RateLimited, Unavailable
 from vyry.kernel.ids import new_id
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from vyry.storage.database import is_postgres
 
 

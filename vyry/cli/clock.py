@@ -8,7 +8,7 @@ from vyry.cli.prompts import confirm_operation
 from vyry.clock import SystemClock
 from vyry.clock_monitor import ClockRecord
 from vyry.operator.audit import record_action
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from vyry.storage.clock import TortoiseClock
 from vyry.storage.database import transaction
 

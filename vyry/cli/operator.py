@@ -21,7 +21,7 @@ from vyry.cli.process import require_migrated
 from vyry.clock import SystemClock
 from vyry.operator.audit import read_acts, record_action
 from vyry.operator.secret_files import read_peppers
-from vyry.settings import Role, Settings, load_settings
+from vyry.settings.settings import Role, Settings, load_settings
 from vyry.storage.database import open_database, transaction
 
 

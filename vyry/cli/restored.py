@@ -6,7 +6,7 @@ from vyry.cli.prompts import confirm_operation
 from vyry.clock import SystemClock
 from vyry.devices.restore_detection import discard_all_keys
 from vyry.operator.restore_marker import TortoiseRestoreMarkers
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 
 
 def restored(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:

@@ -19,7 +19,7 @@ from vyry.clock import SystemClock
 from vyry.operator import pepper_rotation as rehashing
 from vyry.operator.secret_files import read_peppers, read_signing_keys, write_peppers, write_signing_keys
 from vyry.operator.secret_reloader import RELOAD_SECONDS
-from vyry.settings import Role, Settings, load_settings
+from vyry.settings.settings import Role, Settings, load_settings
 from vyry.storage.peppers import PepperEntry, list_peppers
 
 

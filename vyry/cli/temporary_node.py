@@ -18,7 +18,7 @@ from vyry.cli.errors import CommandError
 from vyry.cli.otp_file import read_latest_code
 from vyry.cli.process import run_process
 from vyry.cli.start import serve_all
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from vyry.telemetry import configure_logging
 
 

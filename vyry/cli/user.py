@@ -22,7 +22,7 @@ from vyry.kernel.phone_numbers import InvalidPhoneNumber, looks_like_number, nor
 from vyry.operator import accounts as operating
 from vyry.operator.accounts import AccountDetails
 from vyry.operator.stored_numbers import scan_numbers, store_canonical_numbers
-from vyry.settings import Role, Settings, load_settings
+from vyry.settings.settings import Role, Settings, load_settings
 
 
 T = TypeVar("T")

@@ -18,9 +18,8 @@ from vyry.conversations.invitations import Invitations
 from vyry.conversations.invite_links import InviteLinks
 from vyry.devices.push_wakeups import WakeupSender
 from vyry.mail.receipts import Receipts
-from vyry.signals.calls import Calls
+from vyry.signals.calls import Calls, TurnCredentials
 from vyry.signals.presence import Presence
-from vyry.signals.turn import TurnCredentials
 from vyry.signals.typing_indicators import TypingIndicators
 from vyry.storage.attachments import TortoiseAttachments, TortoiseAttachmentUpkeep
 from vyry.storage.blocks import TortoiseBlocks

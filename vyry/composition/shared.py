@@ -1,4 +1,4 @@
-"""What most services of a node stand on; vyry/composition/services.py lays it once and wires everything else upon it."""
+"""What most services of a node depend on: its stores, its connections to the database and to other nodes, and the services used by others."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,7 @@ from vyry.redis.limiter import RedisLimiter
 from vyry.redis.notifier import RedisNotifier, channel_name, new_node_name
 from vyry.redis.presence import RedisPresence, parse_states
 from vyry.redis.slots import RedisConnectionSlots
-from vyry.settings import Settings
+from vyry.settings.settings import Settings
 from vyry.signals.presence import Presence, PresenceLeases, PresenceListener, PresenceTiming
 from vyry.storage.accounts import TortoiseAccounts
 from vyry.storage.attachment_disk import DiskParts
@@ -66,7 +66,7 @@ class Infrastructure:
     redis: RedisGuard | None
     notifier: InProcessNotifier | RedisNotifier
     work_topic: InProcessWorkTopic | KafkaWorkTopic
-    #: None where no other node counts.
+    #: None for a node that runs alone.
     slots: RedisConnectionSlots | None
 
 
@@ -104,7 +104,7 @@ class SharedServices:
     notices: NoticePoster
     claim_ledger: RestoreDetector
     cache_invalidation: CacheInvalidation
-    #: Limits on what happens per envelope or frame, and on PINs.
+    #: Limits per envelope, frame and PIN.
     buckets: BucketLimiter
 
     @property
@@ -200,8 +200,8 @@ def _limiter(
 
 
 def limit_keys(settings: Settings) -> RedisLimitKeys:
-    """What hides whom the shared counters count."""
-    # The oldest pepper: nodes that know a newer one already count with the others.
+    """The key that hides accounts and addresses in the counters of Redis."""
+    # The oldest pepper: nodes that have a newer one already share the counters of the others.
     peppers = read_peppers(settings.pepper.get_secret_value())
     return RedisLimitKeys(peppers[min(peppers)])
 

@@ -15,8 +15,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
+from vyry.kafka.url import parse_access, parse_brokers, topic_name
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.work_record import KEYS_PER_RECORD, pack_records, parse_access, parse_brokers, partition_of, topic_name
+from vyry.mail.work_record import KEYS_PER_RECORD, pack_records, partition_of
 from vyry.outage import OutageTracker
 from vyry.telemetry import record
 

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.support.account_harness import NUMBER, AccountHarness, open_stores
 from vyry.local_limits import BucketLimiter
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from web.app import build_rest_app
 from web.routes import ROUTES
 
