@@ -59,7 +59,7 @@ async def test_who_says_no_hello_is_closed(opened: Opener) -> None:
         socket = await raw(await house.node.sign_up(with_keys=False))
 
         closed = await next_of(socket, aiohttp.WSMsgType.CLOSE)
-        assert (closed.data, closed.extra) == (4408, "no hello came within 0.2 s")
+        assert (closed.data, closed.extra) == (4408, "no hello within 0.2 s")
 
 
 async def test_pings_are_no_hello(opened: Opener) -> None:
