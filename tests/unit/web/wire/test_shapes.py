@@ -1,4 +1,4 @@
-"""The types that all shapes share, and how wrong fields are told."""
+"""The types that all shapes share, and the errors of invalid fields."""
 
 from base64 import b64encode
 from datetime import UTC, datetime
