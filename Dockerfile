@@ -9,7 +9,7 @@ COPY vyry vyry
 COPY web web
 COPY agents agents
 COPY migrations migrations
-RUN /opt/vyry/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+RUN /opt/vyry/bin/pip install --no-cache-dir --no-deps --no-build-isolation ".[node]"
 
 # Run: nothing but the environment, and nobody but vyry.
 FROM python:3.11-slim

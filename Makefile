@@ -62,9 +62,9 @@ coverage: .venv/tested services ## which lines the tests reach
 lock: .venv/installed ## resolve setup.cfg anew into the four lock files
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile setup.cfg --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
-		--extra build -o requirements.lock
+		--extra node --extra build -o requirements.lock
 	$(BIN)/uv pip compile setup.cfg --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
-		--extra build --extra test --extra dev -c requirements.lock -o requirements-test.lock
+		--extra node --extra build --extra test --extra dev -c requirements.lock -o requirements-test.lock
 	for each in scan fuzz; do sed -n "/^$$each =/,/^[^ ]/s/^    //p" setup.cfg | $(BIN)/uv pip compile - --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet -o requirements-$$each.lock || exit 1; done
 
@@ -79,7 +79,7 @@ services:
 
 .venv/installed: .venv/bin/python requirements.lock setup.cfg
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e ".[node]"
 	touch $@
 
 .venv/tested: .venv/installed requirements-test.lock

@@ -11,7 +11,7 @@ from faust.app.base import BootStrategy
 from faust.types import TP, StreamT
 
 from agents.in_process import InProcessTransport, WorkRecordSource
-from agents.mailbox import process_work_records
+from agents.mailbox import deposit_work_records
 from vyry.mail.routing import DepositQueue
 from vyry.mail.work_record import TOPIC, parse_access, parse_brokers, topic_name
 
@@ -96,7 +96,7 @@ def _with_agent(app: faust.App, topic: str, depositor: DepositQueue) -> faust.Ap
     mailbags = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     async def sort(stream: StreamT[bytes]) -> None:
-        await process_work_records(stream, depositor)
+        await deposit_work_records(stream, depositor)
 
     # Concurrency 1: with more, Faust commits past unfinished work (faust#606).
     app.agent(mailbags, concurrency=1, name="mailbox")(sort)

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterable
 
 from vyry.mail.routing import DepositQueue
 from vyry.mail.work_record import unpack
-from vyry.telemetry import POISON_WORK, log
+from vyry.telemetry import REJECTED_WORK_RECORDS, log
 
 
-async def process_work_records(records: AsyncIterable[bytes], depositor: DepositQueue) -> None:
+async def deposit_work_records(records: AsyncIterable[bytes], depositor: DepositQueue) -> None:
     """Feed every mailbox of every bag; a record that is no mailbag is counted and passed over."""
     async for packed in records:
         try:
             depositor.add(unpack(packed))
         except (ValueError, TypeError) as problem:
-            POISON_WORK.inc()
-            log.warning("mailbag parked", error=str(problem), size=len(packed or b""))
+            REJECTED_WORK_RECORDS.inc()
+            log.warning("work_record_rejected", error=str(problem), size=len(packed or b""))

@@ -4,7 +4,6 @@ Whatever the stream layer does, an envelope without a number is found here after
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from typing import Final, Never
 
 from vyry.clock import Clock
 from vyry.errors import Unavailable
+from vyry.kernel.backoff import jittered
 from vyry.mail.routing import DepositQueue
 from vyry.mail.store import OUTCOME_DAYS, MailUpkeep
 from vyry.outage import OutageTracker
-from vyry.telemetry import MAILBOX_DEPTH, OLDEST_UNNUMBERED, SWEEPER_FOUND, log
+from vyry.telemetry import MAILBOX_DEPTH, OLDEST_UNDEPOSITED, SWEEPER_FOUND, log
 
 
 SWEEP_SECONDS: Final = 0.25
@@ -43,6 +43,7 @@ class Sweeper:
     def __init__(
         self,
         upkeep: MailUpkeep,
+        *,
         depositor: DepositQueue,
         clock: Clock,
         handover_time: timedelta,
@@ -74,7 +75,7 @@ class Sweeper:
 
     async def _repeat(self, chore: PeriodicTask, at_once: asyncio.Event) -> Never:
         while True:
-            wait = chore.seconds * (0.75 + secrets.randbelow(500) / 1000)
+            wait = jittered(chore.seconds, 0.75, 1.25)
             try:
                 while await chore.run_batch() >= MAX_BATCH:
                     pass
@@ -84,7 +85,7 @@ class Sweeper:
             except Exception:  # noqa: BLE001
                 # Neither the worker nor the other chores end with a chore that fails.
                 wait = max(wait, ERROR_RETRY_SECONDS)
-                log.exception("chore failed", reason=chore.name)
+                log.exception("periodic_task_failed", task=chore.name)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await at_once.wait()
@@ -111,5 +112,5 @@ class Sweeper:
     async def _measure(self) -> int:
         depth, oldest_seconds = await self._upkeep.measure_backlog()
         MAILBOX_DEPTH.set(depth)
-        OLDEST_UNNUMBERED.set(oldest_seconds)
+        OLDEST_UNDEPOSITED.set(oldest_seconds)
         return 0

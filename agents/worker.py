@@ -82,10 +82,10 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
 
     return Sweeper(
         services.mail_store.upkeep,
-        services.depositor,
-        services.clock,
-        timedelta(milliseconds=settings.handover_ms),
-        [
+        depositor=services.depositor,
+        clock=services.clock,
+        handover_time=timedelta(milliseconds=settings.handover_ms),
+        tasks=[
             PeriodicTask("forget", RETENTION_SECONDS, forget),
             PeriodicTask("redate", REDATE_SECONDS, redate),
             PeriodicTask("erase", ERASE_SECONDS, partial(services.deletion.erase, MAX_BATCH)),
@@ -173,7 +173,7 @@ async def _report_lag(app: faust.App) -> None:
 
 def _log_thread_end(end: threading.ExceptHookArgs) -> None:
     """One line for the end of Faust's consumer thread without a broker, in place of a page beside the log."""
-    log.warning("thread ended", error=end.exc_type.__name__)
+    log.warning("consumer_thread_ended", error=end.exc_type.__name__)
 
 
 async def _stop(app: faust.App) -> None:
@@ -181,4 +181,4 @@ async def _stop(app: faust.App) -> None:
         async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
             await app.stop()
     except Exception as problem:  # noqa: BLE001 - the next app, or the end of the process, must not wait for this one
-        log.warning("mailbox agents did not stop cleanly", error=type(problem).__name__)
+        log.warning("agents_stop_failed", error=type(problem).__name__)

@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from scripts import edge_vectors, session_vectors
+from vyry.kernel.base64_text import decode_base64
 from vyry.signal_protocol.handshake import Handshake
 from vyry.signal_protocol.primitives import KEM_CIPHERTEXT_BYTES, Address, DhPair, KemPair, SigningPair
 from vyry.signal_protocol.ratchet import Chain, Ratchet, message_secrets
 from vyry.signal_protocol.refusals import Refusal
 from vyry.signal_protocol.sender_keys import Generations, SenderKey, SenderKeyScope, sender_message_secrets
 from vyry.signal_protocol.vector_cases import TOPICS
-from vyry.signal_protocol.vector_values import octets, shown
+from vyry.signal_protocol.vector_values import shown
 from vyry.signal_protocol.vectors import SUITE, VERSION
 
 
@@ -70,7 +71,7 @@ def pqxdh(draw: SeededSource) -> list[Case]:
     kinds = [(once, last) for once in (True, False) for last in (True, False)]
     cases = [_handshake(draw, has_one_time=once, is_last_resort=last) for once, last in kinds]
     good = cases[0]
-    prefix = octets(good["expected"]["prefix"])
+    prefix = decode_base64(good["expected"]["prefix"])
     for place in (0, 1, 2, 6, 40, 75, 170, 174, 178):
         changed = prefix[:place] + bytes([prefix[place] ^ 4]) + prefix[place + 1 :]
         given = {**good["input"], "prefix": shown(changed)}
@@ -112,9 +113,9 @@ def _session(
     """The input of a case, the ratchet keys of each side, and both sides with what they take them from."""
     given = {name: draw.encoded_bytes(32) for name in ("transcript", "rootKey", "signedPrekeyPrivate")}
     privates = {side: [draw.encoded_bytes(32) for _ in range(turns)] for side in SIDES}
-    fresh = {side: iter([DhPair.from_private(octets(each)) for each in privates[side]]) for side in SIDES}
-    handshake = Handshake(octets(given["transcript"]), octets(given["rootKey"]))
-    signed = DhPair.from_private(octets(given["signedPrekeyPrivate"]))
+    fresh = {side: iter([DhPair.from_private(decode_base64(each)) for each in privates[side]]) for side in SIDES}
+    handshake = Handshake(decode_base64(given["transcript"]), decode_base64(given["rootKey"]))
+    signed = DhPair.from_private(decode_base64(given["signedPrekeyPrivate"]))
     sides = {
         "initiator": Ratchet.initiator(handshake, signed.public, fresh["initiator"].__next__),
         "responder": Ratchet.responder(handshake, signed),
@@ -218,8 +219,10 @@ def _sender_key(draw: SeededSource) -> tuple[dict[str, Any], SenderKey]:
     where = SenderKeyScope(
         UUID(given["conversationId"]), Address(UUID(given["sender"]["userId"]), given["sender"]["deviceId"])
     )
-    signing = SigningPair.from_private(octets(given["signingPrivate"]))
-    return given, SenderKey(where, octets(given["senderKeyId"]), signing, Chain(octets(given["chainKey"])))
+    signing = SigningPair.from_private(decode_base64(given["signingPrivate"]))
+    return given, SenderKey(
+        where, decode_base64(given["senderKeyId"]), signing, Chain(decode_base64(given["chainKey"]))
+    )
 
 
 def _said_to_all(draw: SeededSource, key: SenderKey, number: int) -> tuple[SenderKey, Step, bytes]:
@@ -292,7 +295,7 @@ def linking(draw: SeededSource) -> list[Case]:
         given = {"linkId": str(UUID(bytes=draw.random_bytes(16))), "provisioning": draw.encoded_bytes(size)}
         given |= {name: draw.encoded_bytes(32) for name in ("newPrivate", "approverPrivate", "qrSecret")}
         cases.append(_expecting("linking", {"name": f"{size} bytes", "input": given}))
-    sealed = octets(cases[0]["expected"]["sealed"])
+    sealed = decode_base64(cases[0]["expected"]["sealed"])
     for place in (0, 1, 2, 40, len(sealed) - 1):
         changed = sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :]
         spoiled = {**cases[0]["input"], "sealed": shown(changed)}

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
+from vyry.kernel.base64_text import decode_base64
 from vyry.signal_protocol.primitives import KEM_CIPHERTEXT_BYTES, KemPair
 from vyry.signal_protocol.session_cases import CaseDevices
 from vyry.signal_protocol.sessions import LATE_MS, MAX_ARCHIVED
-from vyry.signal_protocol.vector_values import octets, shown
+from vyry.signal_protocol.vector_values import shown
 
 
 Step: TypeAlias = dict[str, Any]
@@ -78,7 +79,7 @@ class Scene:
         pq, ciphertext = keys["pqPrekeys"][number], self._draw.random_bytes(KEM_CIPHERTEXT_BYTES)
         drawn = {name: self._draw.encoded_bytes(32) for name in ("ephemeralPrivate", "ratchetPrivate")}
         drawn |= {"pqCiphertext": str(shown(ciphertext))}
-        drawn |= {"pqSharedSecret": str(shown(KemPair.from_seed(octets(pq["seed"])).decapsulate(ciphertext)))}
+        drawn |= {"pqSharedSecret": str(shown(KemPair.from_seed(decode_base64(pq["seed"])).decapsulate(ciphertext)))}
         once = None if is_last_resort else keys["oneTimePrekeys"][number - 1]["id"]
         named = {"oneTimePrekey": once, "pqPrekey": pq["id"], "isLastResort": is_last_resort}
         return self.add_step(side, "begin", **{"with": to}, at=self.at, **named, **drawn)

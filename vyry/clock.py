@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+from vyry.kernel.time import from_milliseconds, now_milliseconds
+
 
 #: A clock that moves further than this against the time that passed has jumped.
 JUMP_THRESHOLD: Final = timedelta(hours=1)
@@ -33,7 +35,7 @@ class SystemClock:
 
     def now(self) -> datetime:
         """The present moment, aware, UTC, whole milliseconds."""
-        return from_milliseconds(time.time_ns() // 1_000_000)
+        return from_milliseconds(now_milliseconds())
 
     def confirmed_now(self) -> datetime:
         """The same: this clock is never in doubt."""
@@ -103,13 +105,3 @@ class CheckedClock:
 def elapsed_seconds() -> float:
     """Seconds that passed since the machine started; where the system can tell, those count too in which it slept."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def to_milliseconds(moment: datetime) -> int:
-    """Milliseconds since 1970, as the hash chain counts them."""
-    return round(moment.timestamp() * 1000)
-
-
-def from_milliseconds(count: int) -> datetime:
-    """The moment `count` milliseconds after 1970."""
-    return datetime.fromtimestamp(count / 1000, UTC)

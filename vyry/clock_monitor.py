@@ -115,7 +115,7 @@ class ClockMonitor:
     async def _accept(self, reading: ClockRecord, now: datetime) -> None:
         self.clock.confirm(now)
         if self._jump is not None:
-            log.info("clock agrees", seconds=0)
+            log.info("clock_ok", seconds=0)
         self._jump = None
         CLOCK_JUMP.set(0)
         if reading.confirmed_at is None or now - reading.confirmed_at >= RECORD_INTERVAL:
@@ -131,7 +131,7 @@ class ClockMonitor:
         jump, doubt, elapsed = now - expected, self._jump, self.clock.elapsed()
         CLOCK_JUMP.set(jump.total_seconds())
         if doubt is None or abs(now - doubt.reading - timedelta(seconds=elapsed - doubt.since)) > JUMP_THRESHOLD:
-            log.warning("clock jumped", seconds=round(jump.total_seconds()), state="in doubt", problem=_ADVICE)
+            log.warning("clock_jump_detected", seconds=round(jump.total_seconds()), reason=_ADVICE)
         elif not is_moved:
             if elapsed - doubt.since >= required_stability(jump).total_seconds() and await self._accept_jump(
                 reading, now

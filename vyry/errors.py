@@ -46,7 +46,7 @@ class VyryError(Exception):
 
 
 class InvalidRequest(VyryError):
-    """The request is not of the shape this route takes."""
+    """The request is not valid for this route."""
 
     code = "INVALID_REQUEST"
 
@@ -64,13 +64,13 @@ class InvalidOtp(VyryError):
 
 
 class InvalidKeys(VyryError):
-    """A key, id or signature is not acceptable."""
+    """A key, key id or signature is not valid."""
 
     code = "INVALID_KEYS"
 
 
 class Unauthorized(VyryError):
-    """An access token is needed."""
+    """An access token is required."""
 
     code = "UNAUTHORIZED"
 
@@ -82,7 +82,7 @@ class InvalidToken(VyryError):
 
 
 class Forbidden(VyryError):
-    """This is not allowed to you."""
+    """You are not allowed to do this."""
 
     code = "FORBIDDEN"
 
@@ -103,43 +103,43 @@ class NotAMember(VyryError):
 
 
 class NotFound(VyryError):
-    """There is no such thing."""
+    """The resource was not found."""
 
     code = "NOT_FOUND"
 
 
 class MethodNotAllowed(VyryError):
-    """This route does not know that method."""
+    """This route does not support the method."""
 
     code = "METHOD_NOT_ALLOWED"
 
 
 class StaleDevices(VyryError):
-    """The devices named are not the recipients' present devices; nothing was stored."""
+    """The device list does not match the recipients' current devices; nothing was stored. Correct the list and send again."""
 
     code = "STALE_DEVICES"
 
 
 class IdempotencyMismatch(VyryError):
-    """This messageId was used for another body."""
+    """This messageId was already used for a different request."""
 
     code = "IDEMPOTENCY_MISMATCH"
 
 
 class UsernameTaken(VyryError):
-    """Somebody has this username."""
+    """This username is taken."""
 
     code = "USERNAME_TAKEN"
 
 
 class DeviceLimit(VyryError):
-    """The account has as many devices as it may; end one first."""
+    """The account has the maximum number of devices; remove one first."""
 
     code = "DEVICE_LIMIT"
 
 
 class AlreadyUsed(VyryError):
-    """This was used before, and works once only."""
+    """This can be used once only and was already used."""
 
     code = "ALREADY_USED"
 
@@ -151,13 +151,13 @@ class IdentityMismatch(VyryError):
 
 
 class StaleHead(VyryError):
-    """This is not a point of the mailbox that was sent to the device."""
+    """The acknowledged seq and head were never sent to this device."""
 
     code = "STALE_HEAD"
 
 
 class VersionMismatch(VyryError):
-    """It was changed meanwhile; look again, and change what is there now."""
+    """The resource was changed meanwhile: fetch it again and repeat the change."""
 
     code = "VERSION_MISMATCH"
 
@@ -166,25 +166,25 @@ class VersionMismatch(VyryError):
 
 
 class LastAdmin(VyryError):
-    """A group needs an admin: hand over first."""
+    """A group needs an admin: appoint another admin first."""
 
     code = "LAST_ADMIN"
 
 
 class OffsetMismatch(VyryError):
-    """The upload is not there; ask with HEAD how far it is."""
+    """Upload-Offset does not match the upload: send HEAD for the current offset."""
 
     code = "OFFSET_MISMATCH"
 
 
 class UnsupportedVersion(VyryError):
-    """This speaks tus 1.0.0, and the header Tus-Resumable must say so."""
+    """Unsupported tus version: send the header Tus-Resumable: 1.0.0."""
 
     code = "UNSUPPORTED_VERSION"
 
 
 class RangeNotSatisfiable(VyryError):
-    """There are no such bytes, or more than one range was asked for."""
+    """The range is outside the file, or more than one range was requested."""
 
     code = "RANGE_NOT_SATISFIABLE"
 
@@ -193,25 +193,25 @@ class RangeNotSatisfiable(VyryError):
 
 
 class ChecksumMismatch(VyryError):
-    """What came is not what was sent; nothing of it was kept."""
+    """The checksum does not match the received bytes; they were discarded."""
 
     code = "CHECKSUM_MISMATCH"
 
 
 class PayloadTooLarge(VyryError):
-    """This is larger than the node takes."""
+    """The request is larger than the node accepts."""
 
     code = "PAYLOAD_TOO_LARGE"
 
 
 class UnsupportedMediaType(VyryError):
-    """The body must be of the type that the route takes, without Content-Encoding."""
+    """The body must have the media type of this route and no Content-Encoding."""
 
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
 class PinRequired(VyryError):
-    """A registration lock holds: give the PIN."""
+    """The registration lock is on: send the PIN."""
 
     code = "PIN_REQUIRED"
 
@@ -226,7 +226,7 @@ class PinLocked(VyryError):
 
 
 class RateLimited(VyryError):
-    """Too many of these; wait and try again."""
+    """Too many requests; wait and try again."""
 
     code = "RATE_LIMITED"
 
@@ -237,13 +237,13 @@ class RateLimited(VyryError):
 
 
 class MailboxFull(VyryError):
-    """No mailbox of the recipients has room; nothing was stored."""
+    """The mailboxes of all recipients are full; nothing was stored."""
 
     code = "MAILBOX_FULL"
 
 
 class Unavailable(VyryError):
-    """A service this needs is away; nothing is decided, try again with the same ids."""
+    """A service is unavailable and the outcome is not known: try again with the same ids."""
 
     code = "UNAVAILABLE"
 

@@ -45,8 +45,6 @@ class Quota:
 
     name: str
     windows: tuple[QuotaWindow, ...]
-    #: VYRY_LIMITS=off leaves it on, as it is no rate: guesses, resting names.
-    is_always_on: bool = False
     #: While Redis is away nothing is granted (503), because what it guards does not grow back; the others are counted by each node alone.
     is_fail_closed: bool = False
 
@@ -67,9 +65,9 @@ OTP_NUMBER: Final = Quota("otp_number", (QuotaWindow(1, 30), QuotaWindow(3, 600)
 OTP_TOTAL: Final = Quota("otp_total", (QuotaWindow(12, 600), QuotaWindow(30, _DAY)))
 OTP_NETWORK: Final = Quota("otp_network", (QuotaWindow(10, 600), QuotaWindow(50, _DAY)))
 #: The seconds are those that a code lives; only the number can be set.
-OTP_GUESSES: Final = Quota("otp_guesses", (QuotaWindow(5, 180),), is_always_on=True)
+OTP_GUESSES: Final = Quota("otp_guesses", (QuotaWindow(5, 180),))
 #: The seconds are those that a PIN stays locked after so many wrong ones.
-PIN_TRIES: Final = Quota("pin_tries", (QuotaWindow(10, _DAY),), is_always_on=True)
+PIN_TRIES: Final = Quota("pin_tries", (QuotaWindow(10, _DAY),))
 #: Requests that hash a PIN: right or wrong, given or set, and where none is set.
 PIN_CHECKS: Final = Quota("pin_checks", (QuotaWindow(60, 1200, is_bucket=True),))
 #: Uploads of keys, whichever route takes them: each has up to 103 signatures and 200 rows.
@@ -95,7 +93,7 @@ CONVERSATION_CHANGES: Final = Quota("conversation_changes", (QuotaWindow(120, 12
 LOOKUP: Final = Quota("lookup", (QuotaWindow(1_000, 4_000, is_bucket=True), QuotaWindow(5_000, _DAY)))
 SEARCH: Final = Quota("search", (QuotaWindow(60, 60),))
 #: How many names that an account gave up may rest at once (vyry/accounts/usernames.py); the database counts them.
-USERNAMES: Final = Quota("usernames", (QuotaWindow(3, 0),), is_always_on=True)
+USERNAMES: Final = Quota("usernames", (QuotaWindow(3, 0),))
 UPLOAD: Final = Quota("upload", (QuotaWindow(50, 60, is_bucket=True),))
 UPLOAD_BYTES: Final = Quota("upload_bytes", (QuotaWindow(1024 * _MIB, _DAY),))
 #: Reading everything of an account is dear.
@@ -234,3 +232,9 @@ def network_key(address: str) -> str:
     """What a limit per address counts: the IPv4 address itself, and of IPv6 the /64, all of which one party has."""
     found = ip_address(address.partition("%")[0])
     return str(found) if found.version == 4 else str(ip_network((found, 64), strict=False))
+
+
+def network_prefix(address: str) -> str:
+    """The /24 (IPv4) or /64 (IPv6) of an address: the network that one-time codes are counted by, and that a link shows."""
+    found = ip_address(address.partition("%")[0])
+    return str(ip_network((found, 24 if found.version == 4 else 64), strict=False))

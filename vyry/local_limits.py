@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from vyry.kernel.lru_cache import LruCache
 from vyry.limits import (
     MAX_EXACT_LIMIT,
     QUOTAS,
@@ -28,15 +29,13 @@ _SLACK = 1e-6
 class LocalLimiter:
     """The same answers as those for all nodes together, for one process alone and without waiting.
 
-    `quotas` are those of `overridden`, `is_on` is VYRY_LIMITS. At most `capacity` subjects are remembered: the one forgotten first is the one whose last
-    take is longest ago.
+    `quotas` are those of `apply_overrides`, `is_on` is VYRY_LIMITS. At most `capacity` subjects are remembered.
     """
 
     def __init__(self, quotas: Mapping[str, Quota] = QUOTAS, *, is_on: bool = True, capacity: int = 100_000) -> None:
         self._quotas = quotas
         self._is_on = is_on
-        self._capacity = capacity
-        self._states: OrderedDict[tuple[str, str], list[_State]] = OrderedDict()
+        self._states: LruCache[tuple[str, str], list[_State]] = LruCache(capacity)
 
     def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
         """Take `cost` of the quota for the subject. Raises RateLimited with the true wait; a refused take counts for nothing."""
@@ -60,10 +59,7 @@ class LocalLimiter:
         key = (quota.name, subject)
         before = self._current_states(quota, key, now)
         after = [_add_usage(each, state, now, cost) for each, state in zip(quota.windows, before, strict=True)]
-        self._states[key] = after
-        self._states.move_to_end(key)
-        if len(self._states) > self._capacity:
-            self._states.popitem(last=False)
+        self._states.put(key, after)
         lefts = (_remaining(each, state, now) for each, state in zip(quota.windows, after, strict=True))
         return min(lefts, key=lambda grant: grant.remaining)
 

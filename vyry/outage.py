@@ -1,8 +1,8 @@
 """One line when a dependency goes away, one when it is back: not one per attempt."""
 
-import secrets
 import time
 
+from vyry.kernel.backoff import backoff_seconds, jittered
 from vyry.telemetry import DEPENDENCY_UP, log
 
 
@@ -20,16 +20,15 @@ class OutageTracker:
         """Note a failure; answers how many seconds to wait before the next attempt."""
         if self._since is None:
             self._since = time.monotonic()
-            log.warning("away", dependency=self._dependency, error=type(problem).__name__)
+            log.warning("dependency_down", dependency=self._dependency, error=type(problem).__name__)
             DEPENDENCY_UP.labels(self._dependency).set(0)
-        wait = min(self._first_seconds * 2.0**self._failures, self._longest_seconds)
-        self._failures = min(self._failures + 1, 30)
-        return wait * (0.75 + secrets.randbelow(500) / 1000)
+        self._failures += 1
+        return jittered(backoff_seconds(self._failures, self._first_seconds, self._longest_seconds), 0.75, 1.25)
 
     def record_success(self) -> None:
         """Note a success."""
         if self._since is not None:
-            log.info("back", dependency=self._dependency, seconds=round(time.monotonic() - self._since, 1))
+            log.info("dependency_up", dependency=self._dependency, seconds=round(time.monotonic() - self._since, 1))
             DEPENDENCY_UP.labels(self._dependency).set(1)
         self._since = None
         self._failures = 0

@@ -16,7 +16,7 @@ import structlog
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
 
-Verb = Literal["post", "route", "deposit", "ring", "collect", "deliver", "acknowledge"]
+Verb = Literal["post", "route", "deposit", "notify", "collect", "deliver", "acknowledge"]
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 
 #: The only log fields that keep their value. A name added here must never carry content, a secret, or a number of a person.
@@ -26,7 +26,7 @@ LOGGED_FIELDS: Final = frozenset(
         "count", "failures", "problem", "outcome", "milliseconds", "seconds", "attempt", "retry_after_seconds", "reason", "error", "error_code",
         "request_id", "method", "route", "status", "peer", "close_code", "connection",
         "user_id", "device_id", "mailbox", "message_id", "envelope", "seq",
-        "partition", "partitions", "offset", "topic", "lag", "node", "process", "host", "port", "signal",
+        "partition", "partitions", "offset", "task", "topic", "lag", "node", "process", "host", "port", "signal",
         "dependency", "state", "setting", "proxy", "header", "version", "migration", "limit", "path", "size", "bytes", "depth", "sockets",
     }
 )  # fmt: skip
@@ -48,24 +48,27 @@ _SECONDS: Final = {
 }
 
 SOCKETS: Final = Gauge("vyry_sockets", "Sockets open in this process.")
-MAILBOX_DEPTH: Final = Gauge("vyry_mailbox_depth", "Numbered entries that wait in all mailboxes.")
-OLDEST_UNNUMBERED: Final = Gauge(
-    "vyry_oldest_unnumbered_seconds", "Age of the oldest accepted envelope without a number."
+MAILBOX_DEPTH: Final = Gauge("vyry_mailbox_depth", "Deposited entries that wait in all mailboxes.")
+OLDEST_UNDEPOSITED: Final = Gauge(
+    "vyry_oldest_undeposited_seconds", "Age of the oldest accepted envelope that is not deposited yet."
 )
-PARTITION_LAG: Final = Gauge("vyry_partition_lag", "Mailbags not yet taken up.", ["partition"])
-POISON_WORK: Final = Counter("vyry_parked", "Units of work set aside because they cannot be done.")
-SWEEPER_FOUND: Final = Counter("vyry_sweeper_found", "Mailboxes with forgotten envelopes that the sweeper found.")
+PARTITION_LAG: Final = Gauge("vyry_partition_lag", "Work records not yet consumed, per partition.", ["partition"])
+POISONED_MAILBOXES: Final = Counter("vyry_poisoned_mailboxes", "Deposits that failed for one mailbox alone.")
+REJECTED_WORK_RECORDS: Final = Counter("vyry_rejected_work_records", "Work records that are malformed.")
+SWEEPER_FOUND: Final = Counter("vyry_sweeper_found", "Mailboxes with undeposited envelopes that the sweeper found.")
 OTP_SENT: Final = Counter(
     "vyry_otp_sent", "One-time codes handed to the sender: sent, failed, or unclear.", ["outcome"]
 )
-OTP_REFUSED: Final = Counter("vyry_otp_refused", "One-time codes that a limit held back.", ["limit"])
+OTP_REFUSED: Final = Counter("vyry_otp_refused", "One-time codes refused by a rate limit.", ["limit"])
 OTP_GUESSES: Final = Counter("vyry_otp_guesses", "Guesses at one-time codes: right or wrong.", ["outcome"])
 ATTACHMENT_BYTES: Final = Counter("vyry_attachment_bytes", "Bytes of attachments that went in or out.", ["direction"])
 ATTACHMENTS_CLEARED: Final = Counter(
-    "vyry_attachments_cleared", "Attachments whose bytes were removed: over, or stray, without a row.", ["reason"]
+    "vyry_attachments_cleared",
+    "Attachments whose bytes were removed: expired (over), or orphaned without a row (stray).",
+    ["reason"],
 )
 PUSHED: Final = Counter(
-    "vyry_push", "Tries to wake a device by push: sent, gone, refused, later, busy, or closed.", ["kind", "outcome"]
+    "vyry_push", "Push attempts by kind and outcome: sent, gone, refused, later, busy, or closed.", ["kind", "outcome"]
 )
 CLOCK_JUMP: Final = Gauge(
     "vyry_clock_jump_seconds",

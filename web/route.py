@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from vyry.errors import VyryError
+from vyry.kernel.sizes import MAX_FRAME_BYTES
 from vyry.limits import REQUESTS
 
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 #: The largest body a route takes unless its row says otherwise, and the largest frame of a socket.
-BODY_LIMIT = 256 << 10
+BODY_LIMIT = MAX_FRAME_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
-from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from vyry.errors import LimitPolicy, RateLimited, Unavailable
 from vyry.kernel.ids import MailboxKey, UserId, new_id
 from vyry.limits import QUOTAS
-from vyry.redis.limiter import RedisLimitKeys
-from vyry.redis.notifier import connect_redis
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.keys import RedisLimitKeys
 from vyry.redis.slots import RedisConnectionSlots
 from vyry.signals.socket_quotas import ConnectionSlot, ConnectionSlots
 
@@ -26,7 +26,7 @@ class SocketNode:
 
     def __init__(self, shared: RedisConnectionSlots | None, *, most: int = 1000, is_on: bool = True) -> None:
         self.shared = shared
-        self.places = ConnectionSlots(QUOTAS, shared, most, has_limits=is_on)
+        self.places = ConnectionSlots(QUOTAS, shared=shared, max_sockets=most, has_limits=is_on)
         self.open: dict[ConnectionSlot, AsyncExitStack] = {}
 
     async def dial(self, user: UserId, mailbox: int, address: str = HOME) -> ConnectionSlot:
@@ -50,17 +50,18 @@ class SocketNode:
         return [grant.remaining for _, grant in await self.places.remaining(user, address)]
 
 
-@pytest.fixture(params=["fakeredis", "redis"])
-async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
-    opened = FakeAsyncRedis() if request.param == "fakeredis" else connect_redis(request.getfixturevalue("redis_url"))
-    yield opened
-    await opened.aclose()
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with connect_redis(redis_url) as opened:
+        yield opened
 
 
 @pytest.fixture
 def nodes(redis: Redis) -> tuple[SocketNode, SocketNode]:
     keys = RedisLimitKeys(b"one")
-    return SocketNode(RedisConnectionSlots(redis, keys)), SocketNode(RedisConnectionSlots(redis, keys))
+    return SocketNode(RedisConnectionSlots(RedisGuard(redis), keys)), SocketNode(
+        RedisConnectionSlots(RedisGuard(redis), keys)
+    )
 
 
 @pytest.fixture
@@ -148,8 +149,8 @@ async def test_of_a_hundred_at_once_on_two_nodes_no_more_than_six_get_in(
 
 async def test_the_places_of_a_dead_node_become_free_and_those_of_a_living_one_stay(redis: Redis, ann: UserId) -> None:
     keys = RedisLimitKeys(b"one")
-    dead = SocketNode(RedisConnectionSlots(redis, keys, lease_seconds=0.4))
-    alive = SocketNode(RedisConnectionSlots(redis, keys, lease_seconds=0.4))
+    dead = SocketNode(RedisConnectionSlots(RedisGuard(redis), keys, lease_seconds=0.4))
+    alive = SocketNode(RedisConnectionSlots(RedisGuard(redis), keys, lease_seconds=0.4))
     for mailbox in range(3):
         await dead.live(ann, mailbox)
         await alive.live(ann, 10 + mailbox)
@@ -159,7 +160,10 @@ async def test_the_places_of_a_dead_node_become_free_and_those_of_a_living_one_s
         await asyncio.sleep(0.2)
         await alive.shared.renew(alive.places.device_slots())
 
-    assert (await dead.slots_left(ann), await SocketNode(RedisConnectionSlots(redis, keys)).slots_left(ann)) == (
+    assert (
+        await dead.slots_left(ann),
+        await SocketNode(RedisConnectionSlots(RedisGuard(redis), keys)).slots_left(ann),
+    ) == (
         [3, 47],
         [3, 47],
     )
@@ -183,7 +187,7 @@ async def test_after_redis_forgot_everything_renewing_tells_it_again(
 @pytest.mark.parametrize("redis_is", ["none", "away"])
 async def test_without_redis_a_node_counts_exactly(redis_is: str, ann: UserId) -> None:
     async with connect_redis("redis://127.0.0.1:1") as nothing:
-        node = SocketNode(None if redis_is == "none" else RedisConnectionSlots(nothing, RedisLimitKeys()))
+        node = SocketNode(None if redis_is == "none" else RedisConnectionSlots(RedisGuard(nothing), RedisLimitKeys()))
         live = [await node.live(ann, mailbox) for mailbox in range(6)]
 
         with pytest.raises(RateLimited):

@@ -1,4 +1,4 @@
-"""What every store promises in which people are found: see PeopleStore; and what finding them costs over two nodes."""
+"""Contract of DiscoveryStore, and what look-ups cost over two nodes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,8 +16,9 @@ from vyry.devices.prekeys import Relationship
 from vyry.errors import NotFound, RateLimited
 from vyry.kernel.ids import UserId, new_id
 from vyry.limits import LOOKUP, Quota, QuotaWindow
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
 from vyry.redis.limiter import RedisLimiter
-from vyry.redis.notifier import connect_redis
 from vyry.storage.blocks import TortoiseBlocks
 from vyry.storage.conversation_models import ConversationRow, MemberRow
 from vyry.storage.database import open_database
@@ -104,7 +105,7 @@ async def test_in_a_group_keys_are_seen_through_a_block_and_profiles_are_not(sto
 
 
 def two_nodes(redis: Redis, window: QuotaWindow) -> tuple[list[ContactDiscovery], Caller, list[str]]:
-    """Two nodes that count together, somebody who asks, and the numbers of three who can be found."""
+    """Two nodes with shared quotas, a caller, and the numbers of three accounts that can be found."""
     store, numbers = MemoryDiscovery(), [f"+4915112345{each:03d}" for each in range(3)]
     for number in numbers:
         user = UserId(new_id())
@@ -112,12 +113,12 @@ def two_nodes(redis: Redis, window: QuotaWindow) -> tuple[list[ContactDiscovery]
         # They signed up under the older pepper.
         store.numbers[PEPPER.hide(read_number(number)).hashes[1]] = user
     quotas = {LOOKUP.name: Quota(LOOKUP.name, (window,))}
-    nodes = [ContactDiscovery(store, PEPPER, RedisLimiter(redis, quotas)) for _ in range(2)]
+    nodes = [ContactDiscovery(store, PEPPER, RedisLimiter(RedisGuard(redis), quotas)) for _ in range(2)]
     return nodes, new_caller(UserId(new_id()), 1, 1), numbers
 
 
 def strange(first: int, count: int) -> list[str]:
-    """Numbers of nobody."""
+    """Numbers without an account."""
     return [f"+4915199{first + each:06d}" for each in range(count)]
 
 
@@ -133,7 +134,7 @@ async def test_a_crawler_gets_a_thousand_misses_a_day_over_all_nodes(redis_url: 
                 await node.find_by_numbers(eve, strange(5_000, 1))
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("redis_never_times_out")
 async def test_however_much_is_asked_at_once_no_more_numbers_are_looked_up_than_a_day_has(redis_url: str) -> None:
     async with connect_redis(redis_url) as redis:
         nodes, eve, _ = two_nodes(redis, LOOKUP.windows[1])

@@ -1,4 +1,4 @@
-"""What every store of friends and blocks promises: see FriendStore, BlockStore, and ConversationStore where it minds them."""
+"""Contract of FriendStore and BlockStore, and of ConversationStore where it depends on them."""
 
 import asyncio
 import random
@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from tests.support.directory_harness import NOON, DirectoryHarness, open_directory
-from vyry.contacts.friends import Relationship, RequestDirection
+from vyry.contacts.friends import RequestDirection
 from vyry.errors import Forbidden, NotFound
 from vyry.kernel.ids import UserId, new_id
 
@@ -39,13 +39,13 @@ async def friends_of(room: DirectoryHarness, user: UserId) -> list[UserId]:
 
 
 async def incoming_requests(room: DirectoryHarness, user: UserId) -> list[UserId]:
-    """Who asks the user."""
+    """The senders of the user's incoming requests."""
     page = await room.friends.list_requests(user, RequestDirection.INCOMING, 200, None)
     return [each.user_id for each in page.requests]
 
 
 async def outgoing_requests(room: DirectoryHarness, user: UserId) -> list[UserId]:
-    """Whom the user asks."""
+    """The targets of the user's outgoing requests."""
     page = await room.friends.list_requests(user, RequestDirection.OUTGOING, 200, None)
     return [each.user_id for each in page.requests]
 
@@ -134,7 +134,7 @@ async def test_a_friendship_ends_for_both(room: DirectoryHarness, ann: UserId, b
 async def test_nobody_asks_somebody_who_is_not_there(room: DirectoryHarness, ann: UserId) -> None:
     for attempt in (
         room.friends.send_request(ann, UserId(new_id()), NOON),
-        room.friends.relationship(ann, UserId(new_id())),
+        room.friends.is_new_contact(ann, UserId(new_id())),
     ):
         with pytest.raises(NotFound):
             await attempt
@@ -146,18 +146,15 @@ async def test_strangers_are_those_who_have_nothing_to_do_with_each_other(
     room: DirectoryHarness, ann: UserId, bo: UserId
 ) -> None:
     cy, dee = await room.add_account(), await room.add_account()
-    before = await room.friends.relationship(ann, bo)
+    before = await room.friends.is_new_contact(ann, bo)
     await room.friends.send_request(ann, bo, NOON)
     await room.conversations.open_direct(cy, ann, NOON)
     await room.friends.send_request(dee, ann, NOON)
     await room.friends.accept(ann, dee, NOON)
 
-    assert before is Relationship.STRANGERS
-    assert (
-        await room.friends.relationship(ann, bo) is await room.friends.relationship(bo, ann) is Relationship.ACQUAINTED
-    )
-    assert await room.friends.relationship(ann, cy) is Relationship.ACQUAINTED
-    assert await room.friends.relationship(ann, dee) is Relationship.FRIENDS
+    assert before
+    for pair in ((ann, bo), (bo, ann), (ann, cy), (ann, dee)):
+        assert not await room.friends.is_new_contact(*pair)
 
 
 async def test_lists_come_in_pages(room: DirectoryHarness, ann: UserId) -> None:
@@ -217,7 +214,7 @@ async def test_neither_finds_the_other_where_one_blocks(
 
     for attempt in (
         room.friends.send_request(ann, bo, NOON),
-        room.friends.relationship(ann, bo),
+        room.friends.is_new_contact(ann, bo),
         room.conversations.find_direct(ann, bo),
         room.conversations.open_direct(ann, bo, NOON),
     ):
@@ -231,7 +228,7 @@ async def test_a_block_can_be_taken_back_and_leaves_them_strangers(
     await room.blocks.block(ann, bo, NOON)
     await room.blocks.unblock(ann, bo)
 
-    assert await room.friends.relationship(bo, ann) is Relationship.STRANGERS
+    assert await room.friends.is_new_contact(bo, ann)
     with pytest.raises(NotFound):
         await room.blocks.unblock(ann, bo)
 
@@ -294,9 +291,11 @@ async def test_who_hears_from_friends_only_is_reached_by_friends_only(
 async def test_there_is_an_end_to_requests_friends_and_blocks(
     room: DirectoryHarness, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for adapter in ("friends", "blocks", "memory_ties"):
-        for name in ("MOST_REQUESTS", "MOST_FRIENDS", "MOST_BLOCKS"):
-            monkeypatch.setattr(f"vyry.storage.{adapter}.{name}", 1, raising=False)
+    for name in ("MAX_REQUESTS", "MAX_FRIENDS"):
+        monkeypatch.setattr(f"vyry.storage.friends.{name}", 1)
+        monkeypatch.setattr(f"tests.fakes.relationships.{name}", 1)
+    for module in ("vyry.storage.blocks", "tests.fakes.relationships"):
+        monkeypatch.setattr(f"{module}.MAX_BLOCKS", 1)
     cy = await room.add_account()
     await room.friends.send_request(ann, bo, NOON)
     await room.friends.send_request(ann, bo, NOON)
@@ -317,8 +316,8 @@ async def test_there_is_an_end_to_requests_friends_and_blocks(
 async def test_strangers_cannot_keep_others_from_asking(
     room: DirectoryHarness, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for adapter in ("friends", "memory_ties"):
-        monkeypatch.setattr(f"vyry.storage.{adapter}.MOST_REQUESTS", 2)
+    for module in ("vyry.storage.friends", "tests.fakes.relationships"):
+        monkeypatch.setattr(f"{module}.MAX_REQUESTS", 2)
     known, stranger, another = ann, await room.add_account(), await room.add_account()
     await room.conversations.open_direct(known, bo, NOON)
     await room.friends.send_request(known, bo, NOON)

@@ -1,4 +1,4 @@
-"""What every store of groups and invites promises: see GroupStore and InviteStore, and the rules of vyry/conversations/groups.py on top of them."""
+"""Contract of GroupStore and InviteLinkStore, under the rules of vyry/conversations/groups.py."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -8,12 +8,12 @@ import pytest
 
 from tests.support.account_harness import FakeClock
 from tests.support.directory_harness import NOON, DirectoryHarness, open_directory
-from tests.unit.vyry.devices.test_prekeys import CountingLimiter
-from vyry.conversations.conversations import CachedConversations, Conversation, Role
+from vyry.conversations.conversations import CachedConversations, Conversation, ConversationSource, Role
 from vyry.conversations.groups import ConversationEdit, Groups, add_members
 from vyry.conversations.invitations import Invitations
 from vyry.conversations.invite_links import InviteLinks, InviteLinkTerms
 from vyry.errors import Forbidden, InvalidRequest, LastAdmin, NotFound, RateLimited, VersionMismatch, VyryError
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import ConversationId, UserId, new_id
 
 
@@ -21,7 +21,7 @@ WEEK = InviteLinkTerms(timedelta(days=7), 10)
 
 
 class RecordingListener:
-    """Hears which conversations changed."""
+    """Records which conversations have changed."""
 
     def __init__(self) -> None:
         self.heard: list[ConversationId] = []
@@ -30,19 +30,31 @@ class RecordingListener:
         self.heard += ids
 
 
-class GroupHarness:
-    """Groups and invites over one store, as a node has them."""
+class RecordingSource:
+    """A store that records which conversations are loaded from it."""
 
-    def __init__(self, room: DirectoryHarness) -> None:
-        self.room = room
+    def __init__(self, store: ConversationSource) -> None:
+        self._store = store
+        self.loaded: list[set[ConversationId]] = []
+
+    async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
+        self.loaded.append(set(ids))
+        return await self._store.load(ids)
+
+
+class GroupHarness:
+    """Groups, invite links and invitations over one store, as on a node."""
+
+    def __init__(self, mail_harness: DirectoryHarness) -> None:
+        self.room = mail_harness
         self.hearing = RecordingListener()
         self.clock = FakeClock()
-        self.groups = Groups(room.groups, self.hearing, CountingLimiter(), self.clock)
-        self.invites = InviteLinks(room.invites, self.hearing, self.clock)
-        self.invitations = Invitations(room.invitations, self.hearing, self.clock)
+        self.groups = Groups(mail_harness.groups, self.hearing, InProcessLimiter(), self.clock)
+        self.invites = InviteLinks(mail_harness.invites, self.hearing, self.clock)
+        self.invitations = Invitations(mail_harness.invitations, self.hearing, self.clock)
 
     async def friends(self, count: int) -> list[UserId]:
-        """Each of the others has written to the first of them."""
+        """New accounts; each of the others has written to the first one."""
         people = [await self.room.add_account() for _ in range(count)]
         for other in people[1:]:
             direct, _ = await self.room.conversations.open_direct(people[0], other, NOON)
@@ -50,7 +62,7 @@ class GroupHarness:
         return people
 
     async def group(self, *people: UserId) -> ConversationId:
-        """A group of these people; the first is its admin."""
+        """A group of these accounts; the first is its admin."""
         return (await self.groups.create(people[0], people[1:], b"title")).conversation.conversation_id
 
     async def seen(self, group: ConversationId) -> Conversation:
@@ -60,7 +72,7 @@ class GroupHarness:
         return {user: member.role for user, member in (await self.seen(group)).members.items()}
 
     async def grow(self, group: ConversationId, count: int) -> None:
-        """So many strangers more, past what a person may do in a day."""
+        """Add so many new accounts, without the quotas of the service."""
         users = [await self.room.add_account() for _ in range(count)]
         await self.room.groups.change(group, lambda present: add_members(present, users, NOON), NOON)
 
@@ -216,7 +228,7 @@ async def test_members_are_shown_page_by_page_though_some_leave_between(circle: 
 
 
 async def refused(circle: GroupHarness, person: UserId, group: ConversationId, other: UserId) -> list[type[VyryError]]:
-    """How everything that only admins do is refused to this person."""
+    """The errors of all operations for admins, for this account."""
     attempts = (
         circle.groups.edit(person, group, ConversationEdit(1, True, b"mine", False, None)),
         circle.groups.add(person, group, [other]),
@@ -307,10 +319,12 @@ async def test_what_is_remembered_is_bounded_by_members(circle: GroupHarness) ->
     ann, bo = await circle.friends(2)
     large, small = await circle.group(ann), await circle.group(ann, bo)
     await circle.grow(large, 30)
-    remembered = CachedConversations(circle.room.conversations, capacity=20)
+    source = RecordingSource(circle.room.conversations)
+    cached = CachedConversations(source, capacity=20)
 
-    found = await remembered.get([large, small])
-    await remembered.get([small])
+    found = await cached.get([large])
+    await cached.get([small])
+    await cached.get([large, small])
 
-    assert found.keys() == {large, small}
-    assert remembered.cached_members == 2
+    assert found.keys() == {large}
+    assert source.loaded == [{large}, {small}, {large}]

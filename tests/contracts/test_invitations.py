@@ -1,4 +1,4 @@
-"""Strangers invite and do not add: see GroupStore.invite and InvitationStore, and the rules of vyry/conversations/groups.py on top of them."""
+"""Strangers invite instead of adding: contract of GroupStore.invite and InvitationStore, under the rules of vyry/conversations/groups.py."""
 
 from collections.abc import AsyncIterator
 
@@ -30,7 +30,7 @@ async def bo(circle: GroupHarness) -> UserId:
 
 
 async def waiting(circle: GroupHarness, user: UserId) -> list[tuple[ConversationId, UserId]]:
-    """The groups that wait for the word of this person, and who invites."""
+    """The open invitations of this account: groups and inviters."""
     page = await circle.invitations.list(user, 200, None)
     return [(each.conversation_id, each.inviter.user_id) for each in page.invitations]
 
@@ -134,8 +134,8 @@ async def test_invitations_are_shown_page_by_page(circle: GroupHarness, bo: User
 async def test_groups_of_whom_one_blocks_do_not_count(
     circle: GroupHarness, ann: UserId, bo: UserId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("groups", "memory_groups"):
-        monkeypatch.setattr(f"vyry.storage.{module}.MAX_GROUPS", 2)
+    for module in ("vyry.storage.groups", "tests.fakes.groups"):
+        monkeypatch.setattr(f"{module}.MAX_GROUPS", 2)
     cy = await circle.room.add_account()
     for _ in range(2):
         await circle.room.groups.create(ann, [bo], [], None, NOON)

@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import Protocol
 
 import pytest
-from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from vyry.errors import LimitPolicy, RateLimited, Unavailable
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.limits import (
     CLAIM_ALL,
     CLAIM_OTHERS,
@@ -22,9 +22,10 @@ from vyry.limits import (
     Quota,
     QuotaWindow,
 )
-from vyry.local_limits import LocalLimiter
-from vyry.redis.limiter import RedisLimiter, RedisLimitKeys
-from vyry.redis.notifier import connect_redis
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.keys import RedisLimitKeys
+from vyry.redis.limiter import RedisLimiter
 
 
 WINDOW = Quota("ten", (QuotaWindow(10, 60),))
@@ -40,38 +41,19 @@ class Counter(Protocol):
     async def peek(self, asked: list[tuple[Quota, str]]) -> list[tuple[Grant, ...]]: ...
 
 
-class Local:
-    """The limiter of one process behind the awaited protocol."""
-
-    def __init__(self) -> None:
-        self._local = LocalLimiter()
-
-    async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        return self._local.consume(quota, subject, cost)
-
-    async def charge(self, quota: Quota, subject: str, cost: int) -> Grant:
-        return self._local.charge(quota, subject, cost)
-
-    async def peek(self, asked: list[tuple[Quota, str]]) -> list[tuple[Grant, ...]]:
-        return [self._local.peek(quota, subject) for quota, subject in asked]
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with connect_redis(redis_url) as opened:
+        yield opened
 
 
-@pytest.fixture(params=["fakeredis", "redis"])
-async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
-    opened = FakeAsyncRedis() if request.param == "fakeredis" else connect_redis(request.getfixturevalue("redis_url"))
-    yield opened
-    await opened.aclose()
-
-
-@pytest.fixture(params=["local", "fakeredis", "redis"])
+@pytest.fixture(params=["in_process", "redis"])
 async def limiter(request: pytest.FixtureRequest) -> AsyncIterator[Counter]:
-    if request.param == "local":
-        yield Local()
-    elif request.param == "fakeredis":
-        yield RedisLimiter(FakeAsyncRedis())
+    if request.param == "in_process":
+        yield InProcessLimiter()
     else:
         async with connect_redis(request.getfixturevalue("redis_url")) as redis:
-            yield RedisLimiter(redis)
+            yield RedisLimiter(RedisGuard(redis))
 
 
 async def granted(limiter: Counter, quota: Quota, subject: str) -> int:
@@ -83,7 +65,7 @@ async def granted(limiter: Counter, quota: Quota, subject: str) -> int:
 
 
 @KINDS
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("redis_never_times_out")
 async def test_of_a_hundred_at_once_exactly_ten_are_granted_to_each(limiter: Counter, quota: Quota) -> None:
     subjects = [f"subject {number}" for number in range(8)]
 
@@ -94,10 +76,10 @@ async def test_of_a_hundred_at_once_exactly_ten_are_granted_to_each(limiter: Cou
 
 
 @KINDS
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("redis_never_times_out")
 async def test_a_hundred_subjects_of_two_hundred_takes_each_get_exactly_their_ten(redis_url: str, quota: Quota) -> None:
     async with connect_redis(redis_url) as one, connect_redis(redis_url) as other:
-        nodes = [RedisLimiter(one), RedisLimiter(other)]
+        nodes = [RedisLimiter(RedisGuard(one)), RedisLimiter(RedisGuard(other))]
 
         answers = []
         # All at once they would stall a slow machine for longer than a Redis that answers may take.
@@ -178,7 +160,7 @@ async def test_looking_at_what_is_left_takes_nothing(limiter: Counter) -> None:
 
 async def test_no_subject_can_be_found_in_redis_by_trying_all_there_are(redis: Redis) -> None:
     number, keys = "+436641234567", RedisLimitKeys(b"a secret")
-    await RedisLimiter(redis, keys=keys).consume(WINDOW, number)
+    await RedisLimiter(RedisGuard(redis), keys=keys).consume(WINDOW, number)
 
     names = str(await redis.keys("vyry:limit:*"))
 
@@ -190,7 +172,7 @@ async def test_no_subject_can_be_found_in_redis_by_trying_all_there_are(redis: R
 async def test_redis_keeps_nothing_longer_than_the_limit_needs(redis: Redis) -> None:
     keys = RedisLimitKeys(b"one")
     for quota in (WINDOW, BUCKET):
-        await RedisLimiter(redis, keys=keys).consume(quota, "ann")
+        await RedisLimiter(RedisGuard(redis), keys=keys).consume(quota, "ann")
 
     lives = [await redis.pttl(keys.key(quota.name, "ann")) for quota in (WINDOW, BUCKET)]
 
@@ -200,7 +182,7 @@ async def test_redis_keeps_nothing_longer_than_the_limit_needs(redis: Redis) -> 
 
 async def test_without_redis_a_node_counts_for_itself() -> None:
     async with connect_redis("redis://127.0.0.1:1") as redis:
-        limiter = RedisLimiter(redis)
+        limiter = RedisLimiter(RedisGuard(redis))
 
         assert [await granted(limiter, BUCKET, "ann") for _ in range(12)] == [1] * 10 + [0] * 2
         assert (await limiter.peek([(BUCKET, "ann")]))[0][0].remaining == 0
@@ -211,7 +193,7 @@ async def test_without_redis_a_node_counts_for_itself() -> None:
 )
 async def test_without_redis_nothing_is_granted_of_what_does_not_grow_back(quota: Quota) -> None:
     async with connect_redis("redis://127.0.0.1:1") as redis:
-        limiter = RedisLimiter(redis)
+        limiter = RedisLimiter(RedisGuard(redis))
 
         for _ in range(2):
             with pytest.raises(Unavailable):
@@ -220,7 +202,7 @@ async def test_without_redis_nothing_is_granted_of_what_does_not_grow_back(quota
 
 async def test_all_other_limits_stay_open_without_redis() -> None:
     async with connect_redis("redis://127.0.0.1:1") as redis:
-        limiter = RedisLimiter(redis)
+        limiter = RedisLimiter(RedisGuard(redis))
 
         assert {quota.name for quota in QUOTAS.values() if quota.is_fail_closed} == {
             "claim_target",
@@ -253,7 +235,7 @@ async def test_what_is_charged_counts_whatever_is_left(limiter: Counter, quota: 
 async def test_what_was_written_while_the_clock_was_ahead_counts_for_one_window_more(
     redis: Redis, quota: Quota
 ) -> None:
-    limiter, key = RedisLimiter(redis), RedisLimitKeys().key(quota.name, "ann")
+    limiter, key = RedisLimiter(RedisGuard(redis)), RedisLimitKeys().key(quota.name, "ann")
     ahead = str(((await redis.time())[0] + 172_800) * 1000)
     await (redis.set(key, ahead) if quota is BUCKET else redis.hset(key, ahead, "10"))
 

@@ -10,8 +10,10 @@ import pytest
 from tests.support.recording_listener import RecordingListener
 from vyry.in_process.routing import InProcessNotifier
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.routing import CacheTopic, Notifier
-from vyry.redis.notifier import RedisNotifier, connect_redis
+from vyry.mail.routing import CacheTopic, NodeSockets, Notifier
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.notifier import RedisNotifier
 
 
 ANN, BO, CY = MailboxKey(11), MailboxKey(12), MailboxKey(1 << 62)
@@ -26,13 +28,10 @@ class Node:
 @pytest.fixture(params=["in_process", "redis"])
 async def node(request: pytest.FixtureRequest) -> AsyncIterator[Node]:
     if request.param == "in_process":
-        silent = InProcessNotifier()
-        silent.set_listener(heard := RecordingListener())
-        yield Node(silent, heard)
+        yield Node(InProcessNotifier(NodeSockets(heard := RecordingListener())), heard)
         return
     async with connect_redis(request.getfixturevalue("redis_url")) as redis, asyncio.TaskGroup() as tasks:
-        bell = RedisNotifier(redis)
-        bell.set_listener(heard := RecordingListener())
+        bell = RedisNotifier(RedisGuard(redis), sockets=NodeSockets(heard := RecordingListener()))
         running = tasks.create_task(bell.run())
         assert await heard.next_event() == ("gap",)
         yield Node(bell, heard)
@@ -46,7 +45,7 @@ async def test_a_ring_is_heard_for_the_mailboxes_held_here_and_no_others(node: N
     await node.bell.notify([BO])
     await node.bell.notify([ANN, BO, CY])
 
-    assert await node.heard.next_event() == ("ring", {ANN, CY})
+    assert await node.heard.next_event() == ("notify", {ANN, CY})
 
 
 async def test_a_released_mailbox_is_not_rung_for(node: Node) -> None:
@@ -56,7 +55,7 @@ async def test_a_released_mailbox_is_not_rung_for(node: Node) -> None:
     await node.bell.unregister_socket(ANN, 1)
     await node.bell.notify([ANN, BO])
 
-    assert await node.heard.next_event() == ("ring", {BO})
+    assert await node.heard.next_event() == ("notify", {BO})
 
 
 async def test_a_late_release_of_an_older_connection_releases_nothing(node: Node) -> None:
@@ -67,7 +66,7 @@ async def test_a_late_release_of_an_older_connection_releases_nothing(node: Node
     await node.bell.unregister_socket(ANN, 1)
     await node.bell.notify([ANN])
 
-    assert await node.heard.next_event() == ("ring", {ANN})
+    assert await node.heard.next_event() == ("notify", {ANN})
 
 
 async def test_a_newer_connection_displaces_the_older(node: Node) -> None:

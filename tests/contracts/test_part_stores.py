@@ -1,4 +1,4 @@
-"""What a store of parts promises, on every store there is."""
+"""Contract of PartStore."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from vyry.storage.attachment_s3 import S3Location, open_s3_parts
 
 @pytest.fixture(params=["memory", "disk", "s3"])
 def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], PartStore]:
-    """Opens the store, the same one each time: what another node, or this one after a crash, finds."""
+    """Opens the same store again: as another node does, or this one after a crash."""
     if request.param == "memory":
         memory = MemoryParts()
         return lambda: memory
@@ -31,7 +31,7 @@ def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Par
 
 @pytest.fixture
 def store(reopened: Callable[[], PartStore]) -> PartStore:
-    """The store as one node has it."""
+    """The store of one node."""
     return reopened()
 
 
@@ -40,7 +40,7 @@ def fresh() -> AttachmentId:
 
 
 async def all_held(store: PartStore) -> set[AttachmentId]:
-    """What a whole round finds."""
+    """The attachments found in a whole round."""
     found, place = set[AttachmentId](), ""
     while True:
         ids, place = await store.list_attachments(place)

@@ -1,16 +1,19 @@
 """What all leases of presence promise: who is online, until when, and who is told of a change."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 
 from tests.support.recording_listener import RecordingListener
+from vyry.in_process.presence import InProcessPresence
 from vyry.kernel.ids import MailboxKey, UserId, new_id
-from vyry.redis.notifier import RedisNotifier, connect_redis
-from vyry.redis.presence import InProcessPresence, RedisPresence
-from vyry.signals.presence import DeviceSocket, PresenceLeases, PresenceState, PresenceTiming
+from vyry.mail.routing import NodeSockets
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.notifier import RedisNotifier, channel_name, new_node_name
+from vyry.redis.presence import RedisPresence, parse_states
+from vyry.signals.presence import DeviceSocket, PresenceLeases, PresenceListener, PresenceState, PresenceTiming
 
 
 PACE = PresenceTiming(lease_seconds=6.0)
@@ -18,15 +21,13 @@ HASTY = PresenceTiming(lease_seconds=0.3)
 ANN, BO = UserId(new_id()), UserId(new_id())
 
 
-@dataclass
 class Node:
-    leases: PresenceLeases
-    heard: asyncio.Queue[dict[UserId, float]] = field(default_factory=asyncio.Queue)
+    def __init__(self, build_leases: Callable[[PresenceListener], PresenceLeases]) -> None:
+        self.heard: asyncio.Queue[dict[UserId, float]] = asyncio.Queue()
+        self.leases = build_leases(self.on_states)
 
-    def __post_init__(self) -> None:
-        self.leases.set_listener(
-            lambda news: self.heard.put_nowait({user: each.remaining_seconds for user, each in news.items()})
-        )
+    def on_states(self, states: Mapping[UserId, PresenceState]) -> None:
+        self.heard.put_nowait({user: each.remaining_seconds for user, each in states.items()})
 
     async def next(self) -> dict[UserId, float]:
         async with asyncio.timeout(5):
@@ -46,14 +47,20 @@ def pace() -> PresenceTiming:
 @pytest.fixture(params=["in_process", "redis"])
 async def node(request: pytest.FixtureRequest, pace: PresenceTiming) -> AsyncIterator[Node]:
     if request.param == "in_process":
-        yield Node(InProcessPresence(pace))
+        yield Node(lambda listener: InProcessPresence(pace, listener))
         return
     async with connect_redis(request.getfixturevalue("redis_url")) as redis, asyncio.TaskGroup() as tasks:
-        bell = RedisNotifier(redis)
-        running = tasks.create_task(bell.run())
-        bell.set_listener(heard := RecordingListener())
+        name = new_node_name()
+        node = Node(lambda _: RedisPresence(RedisGuard(redis), pace, channel=channel_name(name)))
+        notifier = RedisNotifier(
+            RedisGuard(redis),
+            sockets=NodeSockets(heard := RecordingListener()),
+            on_presence=lambda news: node.on_states(parse_states(news)),
+            node=name,
+        )
+        running = tasks.create_task(notifier.run())
         assert await heard.next_event() == ("gap",)
-        yield Node(RedisPresence(redis, bell, pace))
+        yield node
         running.cancel()
 
 

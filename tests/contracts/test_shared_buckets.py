@@ -5,14 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
-from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from vyry.errors import RateLimited
 from vyry.limits import POST, POST_BYTES
 from vyry.local_limits import BucketLimiter
-from vyry.redis.limiter import RedisLimiter, RedisLimitKeys
-from vyry.redis.notifier import connect_redis
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.keys import RedisLimitKeys
+from vyry.redis.limiter import RedisLimiter
 from vyry.redis.shared_buckets import SharedBuckets
 
 
@@ -24,7 +25,7 @@ class Node:
 
     def __init__(self, redis: Redis) -> None:
         self.buckets = BucketLimiter()
-        self.shared = SharedBuckets(redis, self.buckets, KEYS)
+        self.shared = SharedBuckets(RedisGuard(redis), self.buckets, KEYS)
 
     def post(self, subject: str, times: int = 1) -> int:
         """How many of so many posts in a row are granted."""
@@ -36,11 +37,10 @@ class Node:
         return granted
 
 
-@pytest.fixture(params=["fakeredis", "redis"])
-async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
-    opened = FakeAsyncRedis() if request.param == "fakeredis" else connect_redis(request.getfixturevalue("redis_url"))
-    yield opened
-    await opened.aclose()
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with connect_redis(redis_url) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ async def test_who_has_no_buckets_of_its_own_sees_the_same_in_redis(nodes: tuple
     nodes[0].post("ann", 12)
     await meet(nodes[0])
 
-    looked = await RedisLimiter(redis, keys=KEYS).peek([(POST, "ann"), (POST_BYTES, "ann")])
+    looked = await RedisLimiter(RedisGuard(redis), keys=KEYS).peek([(POST, "ann"), (POST_BYTES, "ann")])
 
     assert [grants[0].remaining for grants in looked] == [48, pytest.approx((128 << 20) - 12_000, abs=2_000)]
 
@@ -126,10 +126,12 @@ async def test_a_node_tells_by_itself_soon_after(nodes: tuple[Node, Node], redis
     one.post("ann", 7)
     for _ in range(500):
         await asyncio.sleep(0.01)
-        if (await RedisLimiter(redis, keys=KEYS).peek([(POST, "ann")]))[0][0].remaining < 60:
+        if (await RedisLimiter(RedisGuard(redis), keys=KEYS).peek([(POST, "ann")]))[0][0].remaining < 60:
             break
 
-    assert (await RedisLimiter(redis, keys=KEYS).peek([(POST, "ann")]))[0][0].remaining == pytest.approx(53, abs=1)
+    assert (await RedisLimiter(RedisGuard(redis), keys=KEYS).peek([(POST, "ann")]))[0][0].remaining == pytest.approx(
+        53, abs=1
+    )
 
     talking.cancel()
 

@@ -1,31 +1,30 @@
-"""What every keeper of socket tickets promises."""
+"""Contract of Tickets."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from fakeredis import FakeAsyncRedis
 
-from tests.fakes.accounts import MemoryTickets
 from tests.support.account_harness import FakeClock
 from vyry.accounts.sessions import Tickets
 from vyry.errors import Unavailable
-from vyry.redis.notifier import connect_redis
+from vyry.in_process.tickets import InProcessTickets
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
 from vyry.redis.tickets import RedisTickets
 
 
 SOON = timedelta(seconds=30)
 
 
-@pytest.fixture(params=["memory", "embedded", "redis"])
+@pytest.fixture(params=["in_process", "redis"])
 async def tickets(request: pytest.FixtureRequest) -> AsyncIterator[Tickets]:
-    if request.param == "memory":
-        yield MemoryTickets(FakeClock())
+    if request.param == "in_process":
+        yield InProcessTickets(FakeClock())
         return
-    embedded = request.param == "embedded"
-    async with FakeAsyncRedis() if embedded else connect_redis(request.getfixturevalue("redis_url")) as redis:
-        yield RedisTickets(redis)
+    async with connect_redis(request.getfixturevalue("redis_url")) as redis:
+        yield RedisTickets(RedisGuard(redis))
 
 
 async def test_a_ticket_is_taken_once_even_by_many_at_once(tickets: Tickets) -> None:
@@ -43,16 +42,30 @@ async def test_a_ticket_that_was_never_kept_is_nothing(tickets: Tickets) -> None
     assert await tickets.pop("a") == b"value"
 
 
+async def test_a_ticket_of_one_process_ends_in_time_and_is_forgotten() -> None:
+    clock = FakeClock()
+    tickets = InProcessTickets(clock)
+    await tickets.save("a", b"value", SOON)
+    clock.current_time += SOON
+
+    assert await tickets.pop("a") is None
+    await tickets.save("b", b"value", SOON)
+    clock.current_time += SOON
+    await tickets.save("c", b"value", SOON)
+    clock.current_time -= SOON / 2
+    assert [await tickets.pop(key) for key in "bc"] == [None, b"value"]
+
+
 async def test_a_ticket_ends_in_time(redis_url: str) -> None:
     async with connect_redis(redis_url) as redis:
-        await RedisTickets(redis).save("a", b"value", SOON)
+        await RedisTickets(RedisGuard(redis)).save("a", b"value", SOON)
 
         assert 29_000 < await redis.pttl("vyry:ticket:a") <= 30_000
 
 
 async def test_without_redis_tickets_are_unavailable() -> None:
     async with connect_redis("redis://127.0.0.1:9/0") as redis:
-        away = RedisTickets(redis)
+        away = RedisTickets(RedisGuard(redis))
 
         with pytest.raises(Unavailable):
             await away.save("a", b"value", SOON)

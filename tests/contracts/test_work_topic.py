@@ -16,7 +16,7 @@ from vyry.kafka.work_topic import KafkaWorkTopic, new_producer
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.work_record import parse_brokers, topic_name
 from vyry.outage import OutageTracker
-from vyry.telemetry import POISON_WORK
+from vyry.telemetry import REJECTED_WORK_RECORDS
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ async def test_bags_go_on_after_a_pause(route: WorkTopicSetup) -> None:
 async def test_what_is_no_mailbag_is_counted_and_passed_over(
     on_kafka: WorkTopicSetup, kafka_url: str, topic_prefix: str
 ) -> None:
-    before = POISON_WORK._value.get()
+    before = REJECTED_WORK_RECORDS._value.get()
     producer = AIOKafkaProducer(bootstrap_servers=parse_brokers(kafka_url))
     async with producer:
         for poison in (b"seven b", b"", b"x" * 80_008):
@@ -87,7 +87,7 @@ async def test_what_is_no_mailbag_is_counted_and_passed_over(
     on_kafka.mailbags.add(MailboxKey(3))
 
     await on_kafka.depositor.wait_for({MailboxKey(3)})
-    assert POISON_WORK._value.get() - before == 3
+    assert REJECTED_WORK_RECORDS._value.get() - before == 3
 
 
 async def test_bags_without_a_broker_are_dropped_and_hold_nobody_up() -> None:

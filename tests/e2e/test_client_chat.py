@@ -53,12 +53,12 @@ async def type_in(pilot: Pilot[None], words: str) -> None:
 
 
 async def test_what_is_typed_is_sent_and_what_comes_is_shown_and_told_as_read(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, None) as pilot:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, None) as pilot:
         await until(pilot, lambda: "hello" in shown(pilot))
         await bo.messages.typing(chat)
-        await until(pilot, lambda: "types" in str(pilot.app.query_one("#typing", Static).content))
+        await until(pilot, lambda: "is typing" in str(pilot.app.query_one("#typing", Static).content))
         said = await bo.send_text(chat, "look here")
         await until(pilot, lambda: "look here" in shown(pilot))
         await type_in(pilot, "I see")
@@ -84,8 +84,10 @@ async def read_receipt(client: Client) -> list[UUID]:
     return read
 
 
-async def test_messages_are_answered_changed_taken_back_and_reacted_to(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+async def test_messages_are_answered_changed_taken_back_and_reacted_to(
+    all_in_one: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await until(pilot, lambda: "hello Ann" in shown(pilot))
         pilot.app.query_one(MessageList).focus()
         await pilot.press("r")
@@ -101,15 +103,15 @@ async def test_messages_are_answered_changed_taken_back_and_reacted_to(alone: Al
         reaction = (await events_until(bo, Reaction))[-1]
         pilot.app.query_one(MessageList).focus()
         await pilot.press("end", "u")
-        await until(pilot, lambda: "taken back" in shown(pilot))
+        await until(pilot, lambda: "message unsent" in shown(pilot))
         unsent = (await events_until(bo, Unsend))[-1]
 
     assert answer.body["replyTo"]["senderId"] == reaction.body["target"]["senderId"]
     assert (reaction.body["emoji"], unsent.body["target"]["id"]) == ("👍", answer.body["id"])
 
 
-async def test_escape_in_the_box_of_reactions_changes_none(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+async def test_escape_in_the_box_of_reactions_changes_none(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await until(pilot, lambda: "hello Ann" in shown(pilot))
         pilot.app.query_one(MessageList).focus()
         await pilot.press("end", "plus")
@@ -122,8 +124,10 @@ async def test_escape_in_the_box_of_reactions_changes_none(alone: AllInOneProces
     assert not [event for event in came if isinstance(event, Reaction)]
 
 
-async def test_words_of_others_neither_paint_nor_steer_the_terminal(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+async def test_words_of_others_neither_paint_nor_steer_the_terminal(
+    all_in_one: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await bo.account.update(displayName="[b]Bo\u202e")
         await bo.send_text(chat, HOSTILE)
         await until(pilot, lambda: "characters)" in shown(pilot))
@@ -135,13 +139,13 @@ async def test_words_of_others_neither_paint_nor_steer_the_terminal(alone: AllIn
 
 
 async def test_files_go_and_come_and_safety_numbers_are_compared(
-    alone: AllInOneProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    all_in_one: AllInOneProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = tmp_path / "saved" / "notes.txt"
     (tmp_path / "notes.txt").write_text("some notes")
     saved.parent.mkdir()
     monkeypatch.chdir(saved.parent)
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await until(pilot, lambda: "hello Ann" in shown(pilot))
         await bo.files.send(chat, tmp_path / "notes.txt")
         await until(pilot, lambda: "[notes.txt, 10 bytes]" in shown(pilot))
@@ -162,15 +166,15 @@ async def test_files_go_and_come_and_safety_numbers_are_compared(
 
 
 async def test_a_node_that_goes_away_is_told_and_what_is_written_is_sent_later(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         state = pilot.app.query_one("#state", Static)
         await until(pilot, lambda: str(state.content) == "Connected")
-        await asyncio.to_thread(alone.kill)
+        await asyncio.to_thread(all_in_one.kill)
         await until(pilot, lambda: "Not connected" in str(state.content))
         await type_in(pilot, "meanwhile")
-        await asyncio.to_thread(alone.start)
+        await asyncio.to_thread(all_in_one.start)
         assert await next_texts(bo, 1) == ["meanwhile"]
 
 
@@ -206,8 +210,8 @@ class Screen:
         return os.waitstatus_to_exitcode(status)
 
 
-async def test_it_runs_in_a_real_terminal_and_leaves_it_as_it_was(alone: AllInOneProcess, tmp_path: Path) -> None:
-    terminal = CliRunner(alone, tmp_path)
+async def test_it_runs_in_a_real_terminal_and_leaves_it_as_it_was(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    terminal = CliRunner(all_in_one, tmp_path)
     ann, bo = await asyncio.to_thread(terminal.sign_up, "ann"), await asyncio.to_thread(terminal.sign_up, "bo")
     real = Screen(tmp_path, bo, "--profile", "ann")
 
@@ -226,8 +230,8 @@ async def test_it_runs_in_a_real_terminal_and_leaves_it_as_it_was(alone: AllInOn
     assert b"\x1b[?1049l" in real.seen
 
 
-def test_without_a_terminal_it_says_what_to_take(alone: AllInOneProcess, tmp_path: Path) -> None:
-    done = CliRunner(alone, tmp_path).run_client("ann", "chat")
+def test_without_a_terminal_it_says_what_to_take(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    done = CliRunner(all_in_one, tmp_path).run_client("ann", "chat")
 
     assert (done.code, done.out) == (Exit.WRONG_LINE, "")
     assert "receive --json" in done.err

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,9 +21,11 @@ from vyry.client.crypto.group_keys import GroupKeys
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.unsealing import EnvelopeOpener, IncomingEnvelope
 from vyry.client.errors import Refused, Unreachable
-from vyry.client.store.mailbox_chain import decode_bytes, encode_base64
-from vyry.client.store.outgoing import Outgoing, new_id
+from vyry.client.store.mailbox_chain import decode_bytes
+from vyry.client.store.outgoing import Outgoing, SendQueue
 from vyry.client.transport.rest import RestClient
+from vyry.kernel.base64_text import encode_base64
+from vyry.kernel.ids import new_id
 from vyry.signal_protocol.blobs import BlobKind, open_blob, seal_blob
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.refusals import BadContent, DuplicateMessage, Refusal, SenderKeyUnknown, TooLarge
@@ -57,11 +59,13 @@ class People:
 
 
 @pytest.fixture
-async def people(alone: AllInOneProcess, tmp_path: Path) -> AsyncIterator[People]:
+async def people(all_in_one: AllInOneProcess, tmp_path: Path) -> AsyncIterator[People]:
     async with AsyncExitStack() as stack:
-        found = [await stack.enter_async_context(open_client(alone, tmp_path / name)) for name in ("ann", "bo", "cy")]
+        found = [
+            await stack.enter_async_context(open_client(all_in_one, tmp_path / name)) for name in ("ann", "bo", "cy")
+        ]
         for client in found:
-            await register(client, alone)
+            await register(client, all_in_one)
         await befriend(*found)
         yield People(*found)
 
@@ -98,7 +102,7 @@ def stored_keys(client: Client) -> GroupKeys:
 def key_for(group: UUID, *people: UUID) -> Outgoing:
     """A key of a group that nobody has asked for, on its way to them."""
     content = Content("groupKey", new_id(1), 1, group, {"groupKey": encode_base64(bytes(32)), "generation": 2**53 - 1})
-    return replace(Outgoing.from_content(content, 1, "control"), people=people, is_pairwise=True)
+    return Outgoing.to_people(content, 1, people)
 
 
 async def sealed_info(client: Client, group: UUID) -> bytes:
@@ -141,11 +145,11 @@ async def test_somebody_who_is_added_or_invited_reads_the_title(people: People) 
 
 
 async def test_the_first_words_after_an_invitation_was_accepted_are_heard(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_client(alone, tmp_path / "eve") as eve, open_client(alone, tmp_path / "ann") as ann:
+    async with open_client(all_in_one, tmp_path / "eve") as eve, open_client(all_in_one, tmp_path / "ann") as ann:
         for client in (eve, ann):
-            await register(client, alone)
+            await register(client, all_in_one)
         group = await eve.groups.create([ann.user_id], "walks")
         await ann.invitations.accept(group)
 
@@ -197,21 +201,21 @@ async def test_another_admin_removes_and_who_left_reads_no_new_title(people: Peo
     assert await title(ann, group) == "Three again"
 
 
-async def letters(alone: AllInOneProcess, folder: Path) -> list[IncomingEnvelope]:
+async def letters(all_in_one: AllInOneProcess, folder: Path) -> list[IncomingEnvelope]:
     """What waits for a device that is closed and was written under sender keys."""
-    with Profile(folder, alone.url).open_store() as store:
+    with Profile(folder, all_in_one.url).open_store() as store:
         async with aiohttp.ClientSession() as http:
-            page = await RestClient(http, alone.url, store).call("GET", "/mailbox?limit=100")
+            page = await RestClient(http, all_in_one.url, store).call("GET", "/mailbox?limit=100")
     found = [IncomingEnvelope.from_entry(entry, 0) for entry in page["entries"] if "content" in entry]
     return [letter for letter in found if letter.sender_key_id]
 
 
 async def test_what_is_said_after_a_removal_is_closed_to_who_was_removed(
-    alone: AllInOneProcess, people: People, tmp_path: Path
+    all_in_one: AllInOneProcess, people: People, tmp_path: Path
 ) -> None:
     ann, cy = people.ann, people.cy
-    async with open_client(alone, tmp_path / "dan") as dan:
-        dan_id = await register(dan, alone)
+    async with open_client(all_in_one, tmp_path / "dan") as dan:
+        dan_id = await register(dan, all_in_one)
         await befriend(ann, dan)
     group = await ann.groups.create([dan_id, cy.user_id], "Walks")
     await ann.send_text(group, "with Cy")
@@ -220,12 +224,12 @@ async def test_what_is_said_after_a_removal_is_closed_to_who_was_removed(
     await ann.groups.remove(group, cy.user_id)
     await ann.send_text(group, "without Cy")
     assert await ann.sent() == {}
-    before, after = await letters(alone, tmp_path / "dan")
+    before, after = await letters(all_in_one, tmp_path / "dan")
 
     for letter, refusal in ((before, DuplicateMessage), (after, SenderKeyUnknown)):
         with pytest.raises(refusal):
             EnvelopeOpener(cy._store).open(LocalDevice.load(cy._store), letter)
-    async with open_client(alone, tmp_path / "dan") as dan:
+    async with open_client(all_in_one, tmp_path / "dan") as dan:
         assert await next_texts(dan, 2) == ["with Cy", "without Cy"]
 
 
@@ -240,7 +244,7 @@ async def test_nobody_misses_a_message_because_somebody_has_just_left(people: Pe
     await ann.sent()
     # As if the node's notice had not come yet.
     ann._store.put("conversation", str(group), as_it_was)
-    ann._outbox.add(key_for(group, bo.user_id, cy.user_id))
+    SendQueue(ann._store).add(key_for(group, bo.user_id, cy.user_id))
     await ann.send_text(group, "to Bo")
 
     assert await ann.sent() == {}
@@ -323,7 +327,7 @@ async def test_no_member_chooses_the_key_of_the_others(people: People) -> None:
     group = await ann.groups.create([bo.user_id, cy.user_id], "Walks")
     await people.hear(group, bo, cy)
 
-    bo._outbox.add(key_for(group, ann.user_id, cy.user_id))
+    SendQueue(bo._store).add(key_for(group, ann.user_id, cy.user_id))
     await bo.send_text(group, "told")
     for each in (ann, cy):
         await wait_for_text(each, "told")
@@ -365,10 +369,10 @@ async def test_a_title_has_words_and_an_end(people: People) -> None:
 
 
 async def test_a_linked_device_knows_the_titles_of_before_and_after(
-    alone: AllInOneProcess, people: People, tmp_path: Path
+    all_in_one: AllInOneProcess, people: People, tmp_path: Path
 ) -> None:
     ann, bo = people.ann, people.bo
-    async with open_client(alone, tmp_path / "laptop") as laptop:
+    async with open_client(all_in_one, tmp_path / "laptop") as laptop:
         before = await ann.groups.create([bo.user_id], "Before")
         await people.hear(before, bo)
         await link_clients(bo, laptop)

@@ -22,7 +22,7 @@ class Recorder(Lie):
     """Changes nothing: notes what the client had been told of the newcomer whenever a post with an envelope for them was about to leave."""
 
     name = "recorder"
-    tells = ("nothing",)
+    detected_by = ("nothing",)
 
     def __init__(self, here: HostileHarness, group: UUID, newcomer: UUID) -> None:
         super().__init__()
@@ -45,10 +45,10 @@ class Recorder(Lie):
 
 @pytest.mark.parametrize("is_compared", [False, True], ids=["not compared", "compared"])
 async def test_a_newcomer_is_told_before_anything_is_sealed_for_them(
-    alone: AllInOneProcess, tmp_path: Path, *, is_compared: bool
+    all_in_one: AllInOneProcess, tmp_path: Path, *, is_compared: bool
 ) -> None:
-    async with open_hostile_harness(alone, tmp_path) as here, open_client(alone, tmp_path / "cy") as cy:
-        await register(cy, alone)
+    async with open_hostile_harness(all_in_one, tmp_path) as here, open_client(all_in_one, tmp_path / "cy") as cy:
+        await register(cy, all_in_one)
         await befriend(here.ann, here.bo, cy)
         if is_compared:
             assert await compare_safety_number(here.ann, cy.user_id, "") == ""

@@ -61,10 +61,10 @@ async def next_texts(client: Client, count: int) -> list[str]:
     return found
 
 
-async def test_two_people_chat(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
-        await register(ann, alone)
-        bo_id = await register(bo, alone)
+async def test_two_people_chat(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "bo") as bo:
+        await register(ann, all_in_one)
+        bo_id = await register(bo, all_in_one)
         chat = await ann.direct(bo_id)
 
         for number in range(20):
@@ -76,49 +76,49 @@ async def test_two_people_chat(alone: AllInOneProcess, tmp_path: Path) -> None:
 
 
 async def test_what_is_sent_while_the_node_is_away_arrives_once_it_is_back(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
-        await register(ann, alone)
-        chat = await ann.direct(await register(bo, alone))
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "bo") as bo:
+        await register(ann, all_in_one)
+        chat = await ann.direct(await register(bo, all_in_one))
         await ann.send_text(chat, "before")
         await ann.sent()
 
-        await asyncio.to_thread(alone.kill)
+        await asyncio.to_thread(all_in_one.kill)
         for number in range(3):
             await ann.send_text(chat, f"meanwhile {number}")
-        await asyncio.to_thread(alone.start)
+        await asyncio.to_thread(all_in_one.start)
 
         assert await next_texts(bo, 4) == ["before", *(f"meanwhile {number}" for number in range(3))]
 
 
-async def test_a_client_that_was_closed_goes_on_where_it_was(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann:
-        await register(ann, alone)
-        async with open_client(alone, tmp_path / "bo") as bo:
-            chat = await ann.direct(await register(bo, alone))
+async def test_a_client_that_was_closed_goes_on_where_it_was(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
+        await register(ann, all_in_one)
+        async with open_client(all_in_one, tmp_path / "bo") as bo:
+            chat = await ann.direct(await register(bo, all_in_one))
             await ann.send_text(chat, "one")
             assert await next_texts(bo, 1) == ["one"]
         for number in range(5):
             await ann.send_text(chat, f"offline {number}")
         await ann.sent()
 
-        async with open_client(alone, tmp_path / "bo") as bo:
+        async with open_client(all_in_one, tmp_path / "bo") as bo:
             # The last event was not done with: it comes again, and everything behind it once.
             assert await next_texts(bo, 6) == ["one", *(f"offline {number}" for number in range(5))]
 
 
-async def test_a_new_device_of_the_other_is_found_by_itself(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann:
-        await register(ann, alone)
+async def test_a_new_device_of_the_other_is_found_by_itself(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
+        await register(ann, all_in_one)
         number = unused_number()
-        async with open_client(alone, tmp_path / "bo") as bo:
-            bo_id = await register(bo, alone, number)
+        async with open_client(all_in_one, tmp_path / "bo") as bo:
+            bo_id = await register(bo, all_in_one, number)
             chat = await ann.direct(bo_id)
             await ann.send_text(chat, "one")
             assert await next_texts(bo, 1) == ["one"]
-        async with open_client(alone, tmp_path / "bo again") as again:
-            assert await register(again, alone, number) == bo_id
+        async with open_client(all_in_one, tmp_path / "bo again") as again:
+            assert await register(again, all_in_one, number) == bo_id
             await ann.send_text(chat, "two")
             refused = await wait_for_failed_post(ann)
 
@@ -133,23 +133,23 @@ async def wait_for_failed_post(client: Client) -> Event:
     raise AssertionError("the events ended")
 
 
-async def test_one_profile_is_open_once_and_needs_its_key(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann:
-        await register(ann, alone)
-        with pytest.raises(StoreLocked, match="Another process"):
-            async with open_client(alone, tmp_path / "ann"):
+async def test_one_profile_is_open_once_and_needs_its_key(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
+        await register(ann, all_in_one)
+        with pytest.raises(StoreLocked, match="in use by another process"):
+            async with open_client(all_in_one, tmp_path / "ann"):
                 raise AssertionError("opened twice")
 
     other = bytes(32)
-    with pytest.raises(StoreLocked, match="does not open"):
-        async with Client.open(Profile(tmp_path / "ann", alone.url, other)):
+    with pytest.raises(StoreLocked, match="is wrong"):
+        async with Client.open(Profile(tmp_path / "ann", all_in_one.url, other)):
             raise AssertionError("opened with another key")
 
 
-async def test_nothing_that_is_kept_lies_in_clear(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
-        ann_id = await register(ann, alone)
-        bo_id = await register(bo, alone)
+async def test_nothing_that_is_kept_lies_in_clear(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "bo") as bo:
+        ann_id = await register(ann, all_in_one)
+        bo_id = await register(bo, all_in_one)
         await ann.send_text(await ann.direct(bo_id), "the words of a canary")
         assert await next_texts(bo, 1) == ["the words of a canary"]
 
@@ -172,10 +172,10 @@ async def events_until(client: Client, kind: type[Event]) -> list[Event]:
     return found
 
 
-async def test_what_is_said_is_changed_taken_back_and_reacted_to(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
-        ann_id = await register(ann, alone)
-        chat = await ann.conversations.direct(await register(bo, alone))
+async def test_what_is_said_is_changed_taken_back_and_reacted_to(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "bo") as bo:
+        ann_id = await register(ann, all_in_one)
+        chat = await ann.conversations.direct(await register(bo, all_in_one))
         await bo.friends.request(ann_id)
         await ann.friends.accept(bo.user_id)
         first = Target(await ann.messages.text(chat, "helo"), ann_id)

@@ -56,8 +56,7 @@ async def test_mail_from_another_node_wakes_a_sleeping_device_once(
     await write(ann, last, 1)
     await wait_for_push(services, "last")
     await line.close()
-    for device in (bo, awake, lost, last):
-        await device.call("DELETE", PATH)
+    await asyncio.gather(*(device.call("DELETE", PATH) for device in (bo, awake, lost, last)))
 
     assert [(each.name, each.content) for each in services.pushed] == [("bo", b"{}"), ("last", b"{}")]
     await bo.collect(wait=5)

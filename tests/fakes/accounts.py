@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from itertools import count
 from uuid import UUID
 
@@ -22,7 +22,6 @@ from vyry.accounts.phone import HiddenNumber
 from vyry.accounts.registration_lock import RegistrationLock, RegistrationLocked
 from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
 from vyry.accounts.usernames import UsernameRules
-from vyry.clock import Clock
 from vyry.errors import InvalidToken, NotFound, PinRequired, UsernameTaken
 from vyry.kernel.ids import DeviceId, MailboxId, MailboxKey, UserId, new_id
 
@@ -286,18 +285,3 @@ class MemorySessions:
         self._ledger.add_revocation(device)
         self._ledger.drop_tokens([device])
         return Reused(EndedDevice(device, known.mailbox))
-
-
-class MemoryTickets:
-    """Tickets."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._kept: dict[str, tuple[bytes, datetime]] = {}
-
-    async def save(self, key: str, value: bytes, lifetime: timedelta) -> None:
-        self._kept[key] = (value, self._clock.now() + lifetime)
-
-    async def pop(self, key: str) -> bytes | None:
-        value, ends_at = self._kept.pop(key, (None, self._clock.now()))
-        return value if ends_at > self._clock.now() else None

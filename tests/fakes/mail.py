@@ -10,9 +10,10 @@ from uuid import UUID
 
 from vyry.clock import Clock
 from vyry.errors import NotFound, StaleHead
+from vyry.kernel.chain import first_head, next_head
 from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId, new_id
 from vyry.mail.capacity import STRANGERS_OWNER, CapacityRequest, LaneCapacity, Usage
-from vyry.mail.envelope import CAP_DIGEST, Lane, LossReason, first_head, next_head
+from vyry.mail.envelope import CAP_DIGEST, Lane, LossReason
 from vyry.mail.store import (
     Acknowledgement,
     CollectRequest,

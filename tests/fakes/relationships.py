@@ -12,7 +12,6 @@ from vyry.contacts.friends import (
     Friend,
     FriendPage,
     FriendRequest,
-    Relationship,
     RequestDirection,
     RequestPage,
 )
@@ -57,13 +56,11 @@ class MemoryFriends:
         self._people = people
         self._ties = ties
 
-    async def relationship(self, asker: UserId, other: UserId) -> Relationship:
+    async def is_new_contact(self, asker: UserId, other: UserId) -> bool:
         self._check_visible(asker, other)
-        if (asker, other) in self._ties.friends:
-            return Relationship.FRIENDS
         requests = self._ties.requests.keys() & {(asker, other), (other, asker)}
-        is_known = requests or frozenset({asker, other}) in self._ties.direct_conversations
-        return Relationship.ACQUAINTED if is_known else Relationship.STRANGERS
+        has_conversation = frozenset({asker, other}) in self._ties.direct_conversations
+        return not requests and not has_conversation and (asker, other) not in self._ties.friends
 
     async def send_request(self, asker: UserId, other: UserId, now: datetime) -> bool:
         self._check_visible(asker, other)

@@ -10,10 +10,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+
+from tests.support.paths import ROOT
 
 
-ROOT = Path(__file__).parents[2]
 GROWN_CORPUS = ROOT / ".fuzz"
 #: Bytes; the largest seed is a set of keys.
 MAX_INPUT_BYTES = 16_384

@@ -6,7 +6,7 @@ import msgpack
 import orjson
 
 from tests.fuzz.client_targets import BO, CONVERSATION, DEVICE, ME, OWN, wrapped_key
-from vyry.client.store.mailbox_chain import encode_base64
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.keys import DhPrekey, KemPrekey, OwnDevice
 from vyry.signal_protocol.primitives import DhPair, KemPair

@@ -6,9 +6,9 @@ from uuid import UUID
 from vyry.accounts.pin_rules import LEAST, MOST, check_new_pin, normalize_pin
 from vyry.errors import InvalidRequest
 from vyry.signal_protocol.contents import read_content
+from vyry.signal_protocol.frame import pad, unpad
 from vyry.signal_protocol.handshake import Prefix
 from vyry.signal_protocol.linking import LinkOffer
-from vyry.signal_protocol.padding import pad, unpad
 from vyry.signal_protocol.refusals import Refusal
 
 

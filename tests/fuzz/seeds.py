@@ -23,9 +23,9 @@ from vyry.mail.envelope import Envelope
 from vyry.mail.routing import CacheTopic
 from vyry.redis.hints import Hint, HintKind
 from vyry.signal_protocol.contents import Content
+from vyry.signal_protocol.frame import pad
 from vyry.signal_protocol.handshake import Prefix
 from vyry.signal_protocol.linking import LinkOffer
-from vyry.signal_protocol.padding import pad
 from vyry.signal_protocol.pins import DirectPin, GroupPin, HandedPins, IdentityPin, NamePin
 from vyry.signal_protocol.primitives import SigningPair
 from vyry.signal_protocol.provisioning import GroupKey, Provisioning

@@ -25,7 +25,7 @@ class OwnGhostDevice(GhostLie):
     """One device more of the client's own account, whose keys are under another identity; its line in the list is copied from a true one."""
 
     name = "own-ghost-device"
-    tells = ("ownIdentityForged",)
+    detected_by = ("ownIdentityForged",)
 
     async def begin(self, proxy: "Proxy") -> None:
         """The node says that it was linked."""
@@ -76,7 +76,7 @@ class PeerGhostDevice(GhostLie):
     """One device more of a peer, whose bundle is under another identity; its line in the list is copied from a true one."""
 
     name = "peer-ghost-device"
-    tells: ClassVar[tuple[str, ...]] = ("identityChanged", "deviceListDiffers")
+    detected_by: ClassVar[tuple[str, ...]] = ("identityChanged", "deviceListDiffers")
 
     async def begin(self, proxy: "Proxy") -> None:
         """The node says that their devices are others now."""
@@ -110,7 +110,7 @@ class HiddenDeviceLie(Lie):
     """A device is left out of the list; copies for it that were not sealed are filled in, so that the post passes."""
 
     name = "peer-device-hidden"
-    tells: ClassVar[tuple[str, ...]] = ("deviceListDiffers",)
+    detected_by: ClassVar[tuple[str, ...]] = ("deviceListDiffers",)
     device_id = 2
 
     def __init__(self) -> None:
@@ -168,7 +168,7 @@ class OwnDeviceHidden(HiddenDeviceLie):
     """Another device of the client's own account is left out of the list."""
 
     name = "own-device-hidden"
-    tells = ("deviceListDiffers", "ownIdentityForged")
+    detected_by = ("deviceListDiffers", "ownIdentityForged")
 
     async def begin(self, proxy: "Proxy") -> None:
         """The node says that a device was linked, so that the list is asked for again."""

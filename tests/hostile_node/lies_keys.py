@@ -19,7 +19,7 @@ class KeySwapped(Lie):
     """All keys of a peer are the attacker's from now on; what is sealed for those never comes to the peer."""
 
     name = "key-swapped"
-    tells: ClassVar[tuple[str, ...]] = ("identityChanged",)
+    detected_by: ClassVar[tuple[str, ...]] = ("identityChanged",)
     #: How many looks at the list are still answered with the truth.
     true_looks: ClassVar[int] = 0
 
@@ -77,7 +77,7 @@ class KeySwappedLater(KeySwapped):
     """The first look at a peer's keys shows the true ones, each later look the attacker's: what is shown is not what is kept."""
 
     name = "key-swapped-later"
-    tells = ("identityChanged", "NotCompared")
+    detected_by = ("identityChanged", "NotCompared")
     true_looks = 1
 
 
@@ -85,7 +85,7 @@ class StaleBundle(Lie):
     """A claim is answered with a bundle of the peer that was given out, and used, before; garbage in the peer's name has the client claim."""
 
     name = "stale-bundle"
-    tells = ("nothing", "unreadable")
+    detected_by = ("nothing", "unreadable")
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class OldSessionRevived(Lie):
     """Whoever held the key of a peer before it was changed writes once more in the old session."""
 
     name = "old-session-revived"
-    tells = ("nothing", "unreadable", "identityChanged")
+    detected_by = ("nothing", "unreadable", "identityChanged")
     text = "sealed by the one before"
 
     async def begin(self, proxy: "Proxy") -> None:
@@ -128,7 +128,7 @@ class RetryAfterAccept(Lie):
     """Whoever has a peer's new key, accepted by the person, asks for what was sealed for the one before."""
 
     name = "retry-after-accept"
-    tells = ("nothing", "identityChanged")
+    detected_by = ("nothing", "identityChanged")
 
     async def begin(self, proxy: "Proxy") -> None:
         """For each message that was posted to the peer."""
@@ -148,7 +148,7 @@ class UsernameReassigned(Lie):
     """A username belongs to the attacker from now on."""
 
     name = "username-reassigned"
-    tells = ("NameChanged",)
+    detected_by = ("NameChanged",)
 
     async def answer(self, proxy: "Proxy", request: Request, answer: Response) -> Response:
         """Whoever is asked for."""
@@ -162,7 +162,7 @@ class PinRefusedOnce(Lie):
     """The first approval of a link is refused for its PIN, and the settings told for the second differ: what is sealed twice shall not be sealed under one key and nonce."""
 
     name = "pin-refused-once"
-    tells = ("nothing",)
+    detected_by = ("nothing",)
 
     def __init__(self) -> None:
         super().__init__()

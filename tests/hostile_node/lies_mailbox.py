@@ -18,7 +18,7 @@ class HeadForged(Lie):
     """An entry comes with a head that does not follow from what was told before."""
 
     name = "head-forged"
-    tells = ("ChainBroken",)
+    detected_by = ("ChainBroken",)
 
     async def begin(self, proxy: "Proxy") -> None:
         """At once, with a notice."""
@@ -31,7 +31,7 @@ class HeadsCut(Lie):
     """An entry is left out, and the next one keeps its number."""
 
     name = "heads-cut"
-    tells = ("ChainBroken",)
+    detected_by = ("ChainBroken",)
 
     async def begin(self, proxy: "Proxy") -> None:
         """At once, with two notices of which one comes."""
@@ -46,7 +46,7 @@ class LossOfNothing(Lie):
     """A loss of no entries: the chain would go on from any head."""
 
     name = "loss-of-nothing"
-    tells = ("ChainBroken",)
+    detected_by = ("ChainBroken",)
     count = 0
 
     async def begin(self, proxy: "Proxy") -> None:
@@ -71,7 +71,7 @@ class EntryRepeated(Lie):
     """Each envelope comes twice, the second time under the next number."""
 
     name = "entry-repeated"
-    tells = ("nothing",)
+    detected_by = ("nothing",)
 
     def entries(self, proxy: "Proxy", entry: Body) -> Entries:
         """Bit for bit."""
@@ -85,7 +85,7 @@ class MessageMoved(Lie):
     """Each message comes in another conversation first, and then in its own."""
 
     name = "message-moved"
-    tells = ("unreadable",)
+    detected_by = ("unreadable",)
 
     def entries(self, proxy: "Proxy", entry: Body) -> Entries:
         """The group and the direct conversation change places."""
@@ -101,7 +101,7 @@ class SyncReplayed(Lie):
     """An old envelope of another own device comes again."""
 
     name = "sync-replayed"
-    tells = ("nothing", "unreadable")
+    detected_by = ("nothing", "unreadable")
 
     async def begin(self, proxy: "Proxy") -> None:
         """The oldest there is, and the newest."""
@@ -114,7 +114,7 @@ class Replayed(Lie):
     """The oldest envelope of a peer comes again, against the session that is in use."""
 
     name = "replayed"
-    tells = ("nothing", "unreadable")
+    detected_by = ("nothing", "unreadable")
 
     async def begin(self, proxy: "Proxy") -> None:
         """Once under its own messageId, and once under another."""
@@ -127,7 +127,7 @@ class Garbage(Lie):
     """Bytes that mean nothing come in the name of a peer's device, against the session that is in use."""
 
     name = "garbage"
-    tells: ClassVar[tuple[str, ...]] = ("unreadable",)
+    detected_by: ClassVar[tuple[str, ...]] = ("unreadable",)
 
     async def begin(self, proxy: "Proxy") -> None:
         """Once."""
@@ -157,7 +157,7 @@ class WelcomeOfAnother(Lie):
     """The node's `welcome` names a last message that this device never posted."""
 
     name = "welcome-of-another"
-    tells = ("lost",)
+    detected_by = ("lost",)
 
     def frame(self, proxy: "Proxy", frame: Body) -> Body:
         """At the next greeting."""

@@ -19,7 +19,7 @@ class GhostMember(GhostLie):
     """One member more in a direct conversation, the attacker under their own name."""
 
     name = "ghost-member-direct"
-    tells = ("conversationForged",)
+    detected_by = ("conversationForged",)
     has_account = False
 
     def __init__(self) -> None:
@@ -79,8 +79,8 @@ class GhostMemberGroup(GhostMember):
     """One member more in a group. Rosters will refuse it; until then it is told before anything is sealed for them."""
 
     name = "ghost-member-group"
-    tells = ("memberAdded",)
-    needs = ("group",)
+    detected_by = ("memberAdded",)
+    required_state = ("group",)
 
     def _chosen(self, proxy: "Proxy") -> str:
         return proxy.known.group
@@ -101,8 +101,8 @@ class KeyOfAnOutsider(Lie):
     """The attacker, who is not in the group, tells a sender key for it and says something under it."""
 
     name = "sender-key-by-outsider"
-    tells = ("memberForged",)
-    needs = ("group",)
+    detected_by = ("memberForged",)
+    required_state = ("group",)
     text = "words of an outsider"
 
     async def begin(self, proxy: "Proxy") -> None:

@@ -71,7 +71,7 @@ class RunTotals:
 async def run_many(seed: int, runs: int, *, is_honest: bool = False, seconds: float = 0.0) -> RunTotals:
     """So many runs, or as many as fit into these seconds."""
     total, began = RunTotals(), time.monotonic()
-    with patch.object(publishing, "PREKEYS", PREKEYS):
+    with patch.object(publishing, "PREKEYS_PER_SET", PREKEYS):
         for first in range(seed, seed + runs, BATCH):
             async with _open_world() as (bo, url, otp_file):
                 for each in range(first, min(first + BATCH, seed + runs)):

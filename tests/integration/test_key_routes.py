@@ -14,9 +14,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.support.account_harness import AccountHarness, open_stores
 from tests.support.device_keys import DeviceKeys, base64_text
-from tests.unit.vyry.devices.test_prekeys import CountingLimiter, RecordingListener
+from tests.unit.vyry.devices.test_prekeys import build_prekeys
 from vyry.conversations.conversations import Conversations
-from vyry.devices.prekeys import Prekeys
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.local_limits import BucketLimiter
 from vyry.settings import Role, load_settings
 from vyry.storage.conversations import TortoiseConversations
@@ -75,8 +75,8 @@ async def node(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Node]:
             buckets=BucketLimiter(),
             clock=room.clock,
             sessions=room.sessions,
-            prekeys=Prekeys(TortoisePrekeys(), CountingLimiter(), room.clock, RecordingListener()),
-            conversations=Conversations(TortoiseConversations(), CountingLimiter(), room.clock),
+            prekeys=build_prekeys(TortoisePrekeys(), clock=room.clock),
+            conversations=Conversations(TortoiseConversations(), InProcessLimiter(), room.clock),
         )
         settings = load_settings(Role.START, {"VYRY_DATA_DIR": str(tmp_path)})
         async with TestClient(TestServer(build_rest_app(settings, cast("Services", services), ROUTES))) as http:

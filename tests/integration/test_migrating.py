@@ -17,12 +17,13 @@ from tortoise.utils import generate_schema_for_client
 
 from scripts.services import Postgres
 from tests.support.databases import database_url, temporary_database
+from tests.support.paths import ROOT
 from vyry.errors import SchemaTooOld, Unavailable
 from vyry.storage.database import tortoise_config
 from vyry.storage.migrator import applied_migrations, migrate, pending_migrations, rollback
 
 
-MIGRATIONS = sorted(path for path in (Path(__file__).parents[2] / "migrations").glob("[0-9]*.py"))
+MIGRATIONS = sorted(path for path in (ROOT / "migrations").glob("[0-9]*.py"))
 NAMES = [path.stem for path in MIGRATIONS]
 MIGRATE = (
     "import asyncio, sys; from vyry.storage.migrator import migrate; print(len(asyncio.run(migrate(sys.argv[1]))))"
@@ -67,7 +68,7 @@ def empty_database() -> object:
 
 async def run(*arguments: str) -> str:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", MIGRATE, *arguments, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+        sys.executable, "-c", MIGRATE, *arguments, stdout=asyncio.subprocess.PIPE, cwd=ROOT
     )
     out, _ = await process.communicate()
     assert process.returncode == 0
@@ -104,7 +105,7 @@ def test_a_node_refuses_a_database_that_was_not_migrated(empty_database: str) ->
     done = subprocess.run(
         [sys.executable, "-m", "vyry.cli.main", "worker"],
         env={"PATH": "/usr/bin", **variables},
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -112,7 +113,7 @@ def test_a_node_refuses_a_database_that_was_not_migrated(empty_database: str) ->
 
     assert (done.returncode, done.stderr) == (
         1,
-        f"vyry: The database lacks {', '.join(NAMES)}: run `vyry migrate` first.\n",
+        f"vyry: Migrations not applied: {', '.join(NAMES)}. Run `vyry migrate` first.\n",
     )
 
 
@@ -129,7 +130,7 @@ async def test_a_schema_newer_than_the_program_is_refused_in_one_line(tmp_path: 
         subprocess.run,
         [sys.executable, "-m", "vyry.cli.main", *words],
         env={"PATH": "/usr/bin", "VYRY_DATA_DIR": str(tmp_path), "SERVER_PORT": "0"},
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

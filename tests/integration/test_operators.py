@@ -115,8 +115,8 @@ async def test_accounts_are_found_by_id_and_username_and_shown_without_a_number(
 )
 async def test_the_database_refuses_to_change_what_happened(stores: AccountStores, change: str) -> None:
     await stores.sign_up()
-    async with transaction() as inside:
-        await record_action(inside, make_act("userShow"))
+    async with transaction() as tx:
+        await record_action(tx, make_act("userShow"))
 
     with pytest.raises((BaseORMException, asyncpg.PostgresError)):
         await connection().execute_query(change)
@@ -127,7 +127,7 @@ async def test_the_database_refuses_to_change_what_happened(stores: AccountStore
 
 async def test_the_log_is_read_from_a_moment_on(stores: AccountStores) -> None:
     for hours in range(3):
-        async with transaction() as inside:
-            await record_action(inside, make_act(f"act{hours}", at=NOON + timedelta(hours=hours)))
+        async with transaction() as tx:
+            await record_action(tx, make_act(f"act{hours}", at=NOON + timedelta(hours=hours)))
 
     assert [each.action async for each in read_acts((NOON + timedelta(hours=1)).astimezone(UTC))] == ["act1", "act2"]

@@ -35,7 +35,7 @@ class ExplainedLine(PostgresConnection):
         super().__init__(url, name, PINNED_PLANS | EXPLAINING)
         self.plans: list[str] = []
 
-    async def _opened(self) -> asyncpg.Connection:
+    async def _connect(self) -> asyncpg.Connection:
         is_new = self._connection is None
         opened: asyncpg.Connection = await super()._connect()
         if is_new:

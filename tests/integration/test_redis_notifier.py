@@ -13,9 +13,11 @@ from redis.asyncio import Redis
 
 from tests.support.recording_listener import RecordingListener
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.routing import CacheTopic
+from vyry.mail.routing import CacheTopic, NodeSockets
 from vyry.redis import notifier as redis_module
-from vyry.redis.notifier import RedisNotifier, connect_redis
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.notifier import RedisNotifier
 
 
 ANN, BO = MailboxKey(11), MailboxKey(12)
@@ -30,8 +32,7 @@ class Node:
 @asynccontextmanager
 async def listening(url: str) -> AsyncIterator[Node]:
     async with connect_redis(url) as redis, asyncio.TaskGroup() as tasks:
-        bell = RedisNotifier(redis)
-        bell.set_listener(heard := RecordingListener())
+        bell = RedisNotifier(RedisGuard(redis), sockets=NodeSockets(heard := RecordingListener()))
         running = tasks.create_task(bell.run())
         yield Node(bell, heard)
         running.cancel()
@@ -52,7 +53,7 @@ async def test_a_ring_reaches_the_node_that_holds_the_socket(nodes: tuple[Node, 
 
     await here.bell.notify([ANN, BO])
 
-    assert await there.heard.next_event() == ("ring", {ANN})
+    assert await there.heard.next_event() == ("notify", {ANN})
 
 
 async def test_six_hundred_rings_go_out_together(nodes: tuple[Node, Node]) -> None:
@@ -74,7 +75,7 @@ async def test_a_storm_of_hellos_is_announced_whole(nodes: tuple[Node, Node]) ->
     await asyncio.gather(*(there.bell.register_socket(mailbox, 1) for mailbox in mailboxes))
     await here.bell.notify(mailboxes)
 
-    assert await there.heard.next_event() == ("ring", mailboxes)
+    assert await there.heard.next_event() == ("notify", mailboxes)
 
 
 async def test_a_socket_that_comes_back_elsewhere_displaces_the_older(nodes: tuple[Node, Node]) -> None:
@@ -85,7 +86,7 @@ async def test_a_socket_that_comes_back_elsewhere_displaces_the_older(nodes: tup
 
     assert await there.heard.next_event() == ("displaced", ANN, 2)
     await there.bell.notify([ANN])
-    assert await here.heard.next_event() == ("ring", {ANN})
+    assert await here.heard.next_event() == ("notify", {ANN})
 
 
 async def test_a_hello_that_was_overtaken_elsewhere_is_displaced(nodes: tuple[Node, Node]) -> None:
@@ -137,7 +138,7 @@ async def test_a_redis_that_forgot_everything_is_told_again(redis_url: str, monk
 
         assert await there.heard.next_event() == ("gap",)
         await here.bell.notify([ANN, BO])
-        assert await there.heard.next_event() == ("ring", {ANN, BO})
+        assert await there.heard.next_event() == ("notify", {ANN, BO})
 
 
 async def test_connections_that_were_cut_come_back_and_a_gap_is_told(nodes: tuple[Node, Node], redis_url: str) -> None:
@@ -149,7 +150,7 @@ async def test_connections_that_were_cut_come_back_and_a_gap_is_told(nodes: tupl
 
     assert await there.heard.next_event() == ("gap",)
     await here.bell.notify([ANN])
-    assert await there.heard.next_event() == ("ring", {ANN})
+    assert await there.heard.next_event() == ("notify", {ANN})
 
 
 async def test_a_stalled_redis_holds_nobody_up_and_rings_come_late(nodes: tuple[Node, Node], redis_url: str) -> None:
@@ -165,7 +166,7 @@ async def test_a_stalled_redis_holds_nobody_up_and_rings_come_late(nodes: tuple[
 
     assert held == set()
     assert time.monotonic() - began < 3.0
-    assert await there.heard.next_event() == ("ring", {ANN})
+    assert await there.heard.next_event() == ("notify", {ANN})
 
 
 async def test_a_hello_during_a_stall_is_announced_when_redis_is_back(
@@ -184,7 +185,7 @@ async def test_a_hello_during_a_stall_is_announced_when_redis_is_back(
                 await asyncio.sleep(0.05)
         await here.bell.notify([ANN])
 
-        assert await there.heard.next_event() == ("ring", {ANN})
+        assert await there.heard.next_event() == ("notify", {ANN})
 
 
 async def test_without_redis_everything_returns_within_a_second(unused_port: int) -> None:

@@ -205,17 +205,33 @@ async def test_people_sign_up_while_the_whole_rotation_runs(sqlite_url: str, tmp
             await asyncio.wait({rotation}, timeout=0.5)
         said = rotation.result()
 
-        assert "hidden under pepper 2" in said
+        assert "moved to pepper 2" in said
         assert {row.pepper_id for row in await AccountRow.all()} == {2}
         assert await AccountRow.all().count() == len(people)
         again = await house.node.sign_up(people[1].number, with_keys=False)
         assert again.user_id == people[1].user_id
 
 
+async def test_no_pepper_is_added_while_the_rehash_of_the_last_one_is_not_finished(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    async with open_node_server(NodeBackends(sqlite_url, None, tmp_path)) as house:
+        await house.node.sign_up(with_keys=False)
+        environ = {"VYRY_DATA_DIR": str(tmp_path), "DATABASE_URL": sqlite_url, "PATH": os.environ["PATH"]}
+        await asyncio.to_thread(command, environ, ["rotate-pepper", "--add"])
+        ring = read_peppers((tmp_path / "pepper").read_bytes())
+        await rehashing.activate_pepper(PepperEntry(2, fingerprint(ring[2]), house.services.clock.now()), ACT)
+
+        with pytest.raises(AssertionError, match="its rehash is not finished"):
+            await asyncio.to_thread(command, environ, ["rotate-pepper", "--add"])
+
+        assert read_peppers((tmp_path / "pepper").read_bytes()) == ring
+
+
 def test_a_host_without_the_nodes_pepper_cannot_rotate_it(tmp_path: Path, sqlite_url: str) -> None:
     environ = {"VYRY_DATA_DIR": str(tmp_path), "DATABASE_URL": sqlite_url, "PATH": os.environ["PATH"]}
 
-    with pytest.raises(AssertionError, match="There is no pepper at"):
+    with pytest.raises(AssertionError, match="No pepper file at"):
         command(environ, ["rotate-pepper"])
 
 

@@ -4,15 +4,14 @@ import os
 import select
 import subprocess
 import sys
-from pathlib import Path
 
 import asyncpg
 import pytest
 
 from scripts.services import Kafka, Postgres, Redis, Server, is_listening
+from tests.support.paths import ROOT
 
 
-ROOT = Path(__file__).parents[2]
 STARTER = """
 import time
 from scripts.services import Redis

@@ -13,6 +13,8 @@ import pytest
 from tests.support.device_socket import DeviceSocket
 from tests.support.node_server import NodeBackends, NodeServer, open_node_server, wait_until
 from tests.support.rest_device import Device, RequestRefused
+from vyry.kernel.ids import MailboxKey
+from vyry.mail.routing import NoSockets
 from web.live.hub import SOCKET_TIMEOUTS, SocketTimeouts
 
 
@@ -137,7 +139,7 @@ async def test_an_ended_device_that_nobody_told_of_is_found(opened: Opener) -> N
     async with opened(SocketTimeouts(catch_up_interval=0.2)) as house:
         ann = await house.node.sign_up(with_keys=False)
         line = await DeviceSocket.connect_and_resume(ann, codec="json")
-        house.services.notifier.__dict__["_listener"] = None
+        house.services.sockets.attach(NoSockets())
 
         await ann.call("POST", "/auth/logout")
 
@@ -148,9 +150,7 @@ async def test_a_lost_hint_is_made_up_for(opened: Opener) -> None:
     async with opened(SocketTimeouts(catch_up_interval=0.2)) as house:
         ann, bo, together = await house.sign_up_pair()
         line = await DeviceSocket.connect_and_resume(bo)
-        mail = house.services
-        mail.router.set_local_sockets(UnawareNode())
-        mail.depositor.set_listener(skip_notice)
+        house.services.sockets.attach(UnawareNode())
 
         await ann.post(together, bo, b"hello")
         await line.wait_for_entries(1)
@@ -159,18 +159,11 @@ async def test_a_lost_hint_is_made_up_for(opened: Opener) -> None:
         await line.close()
 
 
-class UnawareNode:
-    """A node that believes it holds no sockets."""
+class UnawareNode(NoSockets):
+    """A node that believes it holds no sockets, and whose notices of deposits are lost."""
 
-    def has_reader(self, mailbox: object) -> bool:
-        return False
-
-    def cache_envelope(self, number: int, packed: bytes) -> None:
-        """Nothing is expected."""
-
-
-async def skip_notice(rows: object) -> None:
-    """Nobody is told."""
+    def on_deposited(self, rows: object) -> set[MailboxKey]:
+        return set()
 
 
 async def test_a_draining_node_says_goodbye_and_takes_nobody_new(opened: Opener) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts.services import end_with_parent
+from tests.support.paths import ROOT
 
 
 PROGRAM = """
@@ -41,7 +42,7 @@ class Supervised:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
         )
         end_with_parent(self.process.pid)
 

@@ -19,7 +19,7 @@ from vyry.errors import Unavailable
 from vyry.kafka.work_topic import ensure_topic
 from vyry.kernel.ids import MailboxKey
 from vyry.operator.health import Dependency, probe
-from vyry.redis.notifier import connect_redis
+from vyry.redis.connection import connect_redis
 from vyry.storage.database import connection, open_database
 from vyry.storage.mail_postgres.connection import PostgresConnection
 

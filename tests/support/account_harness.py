@@ -12,7 +12,6 @@ from tests.fakes.accounts import (
     MemoryAccounts,
     MemoryDevices,
     MemorySessions,
-    MemoryTickets,
 )
 from tests.fakes.otp import MemoryOtp
 from tests.fakes.pins import MemoryPins
@@ -23,7 +22,7 @@ from vyry.accounts.device_status import DeviceStatusCache, SessionRevocations
 from vyry.accounts.otp import Channel, OneTimeCodes, OtpMessage, OtpOptions, OtpStore, Purpose, SendFailed
 from vyry.accounts.otp_limits import OtpLimits
 from vyry.accounts.own_devices import OwnDevices
-from vyry.accounts.own_pin import OwnPin, PinDependencies
+from vyry.accounts.own_pin import OwnPin
 from vyry.accounts.phone import HiddenNumber, Pepper
 from vyry.accounts.pin import Pins, PinTryLimit
 from vyry.accounts.profile import Accounts
@@ -37,6 +36,7 @@ from vyry.accounts.tokens import Tokens
 from vyry.accounts.usernames import Usernames
 from vyry.errors import Unavailable
 from vyry.in_process.pin_hasher import ArgonCost, ArgonPinHasher
+from vyry.in_process.tickets import InProcessTickets
 from vyry.kernel.ids import MailboxId, MailboxKey, UserId, new_id
 from vyry.limits import OTP_NUMBER
 from vyry.storage.account_deletion import TortoiseDeletion
@@ -171,13 +171,19 @@ class AccountHarness:
         self.standings = DeviceStatusCache(stores.sessions, self.clock)
         endings = SessionRevocations(self.standings, self.listener)
         self.codes = OneTimeCodes(stores.otp, self.otp_sender, self.pepper, self.clock, terms)
-        self.sessions = Sessions(stores.sessions, MemoryTickets(self.clock), self.tokens, self.standings, endings)
+        self.sessions = Sessions(stores.sessions, InProcessTickets(self.clock), self.tokens, self.standings, endings)
         # Crowds of one account are tried here: all of them may wait.
         self.pins = Pins(stores.pins, ArgonPinHasher(CHEAP_PIN_COST, each=1000), self.pepper, self.clock, PinTryLimit())
         self.arrivals = Signup(stores.accounts, stores.locks, self.pins, self.tokens, endings)
         self.registration = Registration(self.codes, NoGuard(), self.arrivals)
-        means = PinDependencies(stores.pins, stores.accounts, self.codes, self.pepper, self.clock)
-        self.own_pin = OwnPin(self.pins, means)
+        self.own_pin = OwnPin(
+            self.pins,
+            store=stores.pins,
+            accounts=stores.accounts,
+            codes=self.codes,
+            pepper=self.pepper,
+            clock=self.clock,
+        )
         self.accounts = Accounts(stores.accounts, self.pepper, self.listener, Usernames(stores.accounts, self.clock))
         self.devices = OwnDevices(stores.devices, endings, self.clock)
 

@@ -13,24 +13,13 @@ from vyry.accounts.account import Caller
 from vyry.attachments.attachment import PART_BYTES, Attachment, AttachmentId, AttachmentLimits
 from vyry.attachments.service import Attachments
 from vyry.attachments.upkeep import AttachmentUpkeep
-from vyry.attachments.upload import AttachmentStorage, Checksum, Incoming
+from vyry.attachments.upload import Checksum, Incoming
 from vyry.errors import InvalidRequest
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import DeviceId, MailboxId, MailboxKey, UserId, new_id
-from vyry.limits import Grant, Quota
-from vyry.local_limits import LocalLimiter
 
 
 TERMS = AttachmentLimits(max_bytes=10 << 20, quota_bytes=20 << 20, max_unfinished=5)
-
-
-class CountingLimiter:
-    """Limiter, of one process."""
-
-    def __init__(self) -> None:
-        self._counts = LocalLimiter()
-
-    async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        return self._counts.consume(quota, subject, cost)
 
 
 class AttachmentHarness:
@@ -45,8 +34,10 @@ class AttachmentHarness:
         people = {self.ann.user_id, self.bo.user_id}
         self.ledger: MemoryAttachments = beside.ledger if beside else MemoryAttachments(people)
         self.store: MemoryParts = beside.store if beside else MemoryParts()
-        self.slots = AttachmentStorage(self.ledger, self.store, terms, self.clock, part_bytes)
-        self.attachments = Attachments(self.slots, CountingLimiter())
+        self.limits = terms
+        self.attachments = Attachments(
+            self.ledger, self.store, limits=terms, limiter=InProcessLimiter(), clock=self.clock, part_bytes=part_bytes
+        )
         self.upkeep = AttachmentUpkeep(MemoryAttachmentUpkeep(self.ledger), self.store, self.clock)
 
     async def begin(self, length: int) -> AttachmentId:

@@ -15,9 +15,10 @@ from vyry.client.crypto.prekey_publisher import PrekeyPublisher
 from vyry.client.store.conversation_pins import ConversationPin, ConversationPins
 from vyry.client.store.events import Event
 from vyry.client.store.journal import Journal
-from vyry.client.store.mailbox_chain import MailboxPosition, ProcessedPage, encode_base64, entry_digest
+from vyry.client.store.mailbox_chain import MailboxPosition, ProcessedPage, entry_digest
 from vyry.client.store.store import Store
 from vyry.client.sync.inbox import Inbox
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.keys import Bundle
 from vyry.signal_protocol.primitives import Address

@@ -12,9 +12,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.support.protocol_devices import ProtocolDevice
-from vyry.client.store.mailbox_chain import encode_base64
 from vyry.client.store.store import Store
 from vyry.client.transport.rest import RestClient
+from vyry.kernel.base64_text import encode_base64
 
 
 Body = dict[str, Any]

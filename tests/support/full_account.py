@@ -76,9 +76,9 @@ async def add_account_rows(device: Device) -> None:
     ]
     for row in rows + _relationship_rows(account.id, now):
         await row.save(force_create=True)
-    async with transaction() as inside:
-        await fetch(inside, _SHARE, primary.mailbox, account.id)
-        await record_action(inside, OperatorAction(now, "op", "userShow", "a test", account.id))
+    async with transaction() as tx:
+        await fetch(tx, _SHARE, primary.mailbox, account.id)
+        await record_action(tx, OperatorAction(now, "op", "userShow", "a test", account.id))
 
 
 def _relationship_rows(account_id: UUID, now: datetime) -> list[Model]:

@@ -10,10 +10,11 @@ from typing import Any
 
 import orjson
 
+from tests.support.paths import ROOT
 from tests.support.rest_device import Device
 
 
-PROGRAM = Path(__file__).parents[1] / "libsignal"
+PROGRAM = ROOT / "tests" / "libsignal"
 
 
 def library_folder() -> Path:

@@ -64,7 +64,7 @@ class LinkMachine(RuleBasedStateMachine):
         self.devices = {ann.user_id: 2, eve.user_id: 1}
 
     def teardown(self) -> None:
-        if hasattr(self, "door"):
+        if hasattr(self, "notifier"):
             self.runner.run(self.notifier.__aexit__(None, None, None))
         self.runner.close()
 

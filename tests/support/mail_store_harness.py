@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from tests.fakes.mail import MemoryMailboxes, MemoryMailStore
-from vyry.clock import to_milliseconds
+from vyry.kernel.chain import first_head
 from vyry.kernel.ids import ConversationId, DeviceId, MailboxId, MailboxKey, MessageId, UserId, new_id
-from vyry.mail.envelope import Envelope, Lane, first_head
+from vyry.kernel.time import to_milliseconds
+from vyry.mail.envelope import Envelope, Lane
 from vyry.mail.store import (
     Acknowledgement,
     CollectRequest,

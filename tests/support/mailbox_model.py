@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from vyry.kernel.chain import first_head, next_head
 from vyry.kernel.ids import MailboxId, MailboxKey, MessageId, UserId
-from vyry.mail.envelope import CAP_DIGEST, Envelope, Lane, LossReason, first_head, next_head
+from vyry.mail.envelope import CAP_DIGEST, Envelope, Lane, LossReason
 from vyry.mail.store import Entry, MailboxCaps, Message, PostOutcome
 
 

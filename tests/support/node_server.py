@@ -19,8 +19,8 @@ from vyry.accounts.tokens import Tokens
 from vyry.clock import SystemClock
 from vyry.composition.services import Services, open_services
 from vyry.in_process.routing import InProcessWorkTopic
+from vyry.kernel.chain import first_head
 from vyry.kernel.ids import UserId, new_id
-from vyry.mail.envelope import first_head
 from vyry.mail.work_record import unpack
 from vyry.settings import Role, Settings, load_settings
 from vyry.storage.models import DeviceRow, MailboxRow

@@ -16,7 +16,7 @@ from vyry.devices.device_lists import CachedDeviceLists, ListedDevice, Recipient
 from vyry.kernel.ids import ConversationId, DeviceId, MailboxKey, UserId, new_id
 from vyry.mail.draft import Draft, Sender
 from vyry.mail.posting import Posting
-from vyry.mail.routing import Router
+from vyry.mail.routing import NodeSockets, Router
 from vyry.mail.store import MailboxCaps
 from web.wire.messages import Post
 
@@ -109,10 +109,12 @@ async def open_posting(town: PostingHarness, store: Any = None) -> AsyncIterator
     routed = RecordingRouter()
     office = Posting(
         store or town.store,
-        CachedDeviceLists(town),
-        (CachedConversations(town), town, MemoryReceipts(town.ties)),
-        Router(routed, routed),
-        town.clock,
+        device_lists=CachedDeviceLists(town),
+        conversations=CachedConversations(town),
+        conversation_store=town,
+        receipts=MemoryReceipts(town.ties),
+        router=Router(routed, depositor=routed, sockets=NodeSockets()),
+        clock=town.clock,
     )
     work = asyncio.create_task(office.run())
     try:

@@ -5,17 +5,17 @@ from collections.abc import Collection
 from uuid import UUID
 
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.routing import CacheTopic
+from vyry.mail.routing import CacheTopic, NoSockets
 
 
-class RecordingListener:
+class RecordingListener(NoSockets):
     """Each event once, as a tuple whose first word says what it was."""
 
     def __init__(self) -> None:
         self._events: asyncio.Queue[tuple[object, ...]] = asyncio.Queue()
 
     def on_notify(self, mailboxes: Collection[MailboxKey]) -> None:
-        self._events.put_nowait(("ring", set(mailboxes)))
+        self._events.put_nowait(("notify", set(mailboxes)))
 
     def on_displaced(self, mailbox: MailboxKey, connection: int) -> None:
         self._events.put_nowait(("displaced", mailbox, connection))

@@ -11,6 +11,7 @@ from vyry.accounts.account import Caller
 from vyry.devices.device_lists import ListedDevice, Recipient
 from vyry.in_process.routing import InProcessNotifier
 from vyry.kernel.ids import ConversationId, DeviceId, MailboxId, MailboxKey, UserId
+from vyry.mail.routing import NodeSockets
 
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -51,8 +52,8 @@ async def open_signals_harness() -> SignalsHarness:
     """Everybody is there and listens."""
     store = MemoryConversations([ANN, BO, CY])
     together, _ = await store.open_direct(ANN, BO, NOON)
-    bell, heard = InProcessNotifier(), RecordingListener()
-    bell.set_listener(heard)
+    heard = RecordingListener()
+    bell = InProcessNotifier(NodeSockets(heard))
     for box in MAILBOX_NUMBERS.values():
         await bell.register_socket(MailboxKey(box), 1)
     return SignalsHarness(store, bell, heard, together.conversation_id)

@@ -7,10 +7,10 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from uuid import UUID
 
 from tests.support.account_harness import AccountStores, open_stores
+from tests.support.paths import ROOT
 from vyry.accounts.account import AccountChange
 from vyry.accounts.usernames import UsernameRules
 from vyry.errors import UsernameTaken
@@ -43,7 +43,7 @@ class OtherNode:
             *(sys.executable, "-m", "tests.support.username_race", url, name, at.isoformat(), *map(str, users)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
         )
         assert process.stdout is not None
         assert await process.stdout.readline() == b"ready\n"

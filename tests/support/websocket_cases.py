@@ -195,8 +195,8 @@ def reserved_cases() -> Iterator[Case]:
         )
 
 
-def length_and_mask_cases() -> Iterator[Case]:
-    """5.1 and 5.2: each length in its shortest form, each frame masked."""
+def length_cases() -> Iterator[Case]:
+    """5.2: each length in its shortest form."""
     for size in (0, 1, 64, 125):
         yield make_case(
             f"{size} in 16 bits",
@@ -224,6 +224,10 @@ def length_and_mask_cases() -> Iterator[Case]:
         encode_frame(TEXT, b"", FrameOptions(length_form=64, claimed_length=(1 << 64) - 1)),
         CLOSE_PROTOCOL_ERROR,
     )
+
+
+def mask_cases() -> Iterator[Case]:
+    """5.1: each frame of a client is masked."""
     for opcode, payload in (
         (TEXT, ping_text()),
         (BINARY, "x"),
@@ -267,6 +271,12 @@ def fragmentation_cases() -> Iterator[Case]:
         "pong ref",
     )
     yield make_case("a close in between", head + encode_frame(CLOSE, b"\x03\xe8"), "close 1000")
+
+
+def misplaced_fragment_cases() -> Iterator[Case]:
+    """5.4: fragments of different messages are not interleaved, and control frames are not fragmented."""
+    text = ping_text()
+    head = encode_frame(TEXT, text[:9], UNFINISHED_FRAME)
     for opcode in (TEXT, BINARY):
         for odd, kind in ((UNFINISHED_FRAME, "begun"), (FrameOptions(), "whole")):
             yield make_case(
@@ -390,8 +400,10 @@ CASES: Final = [
     *text_and_binary_cases(),
     *ping_pong_cases(),
     *reserved_cases(),
-    *length_and_mask_cases(),
+    *length_cases(),
+    *mask_cases(),
     *fragmentation_cases(),
+    *misplaced_fragment_cases(),
     *utf8_cases(),
     *close_cases(),
     *limit_cases(),

@@ -1,6 +1,6 @@
-"""People and their devices as values, and what the account services ask of a database.
+"""Accounts and their devices as values, and the stores of the account services.
 
-`Caller` is who a valid access token speaks for; every other part of the node takes it as proven.
+A `Caller` is made from a valid access token only; every other part of the node takes it as authenticated.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,12 +16,12 @@ from vyry.accounts.usernames import ReservedUsernames, UsernameRules
 from vyry.kernel.ids import DeviceId, MailboxId, MailboxKey, UserId
 
 
-#: How long an ended device is remembered: longer than the outcomes of posts, which name it.
+#: How long the row of an ended device is kept: longer than the outcomes of posts, which refer to it.
 KEEP_ENDED: Final = timedelta(days=31)
 
 
 class Platform(Enum):
-    """What a device says it runs on."""
+    """The platform a device reports."""
 
     IOS = "ios"
     ANDROID = "android"
@@ -32,7 +32,7 @@ class Platform(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a valid access token speaks for. `device` is the row id (claim "sid"); `expires_at` is the token's own end."""
+    """The account and device of a valid access token. `device` is the row id (claim "sid"); `expires_at` is when the token expires."""
 
     user_id: UserId
     device_id: DeviceId
@@ -49,7 +49,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A person. `settings` holds only what was set; the defaults are the reader's business."""
+    """An account. `settings` has the values that the owner set; profile.py has the defaults."""
 
     user_id: UserId
     phone_sealed: bytes = field(repr=False)
@@ -64,7 +64,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class AccountChange:
-    """What to change: columns by their name in `Account` (None clears), settings merged by name (None clears; `settings` None clears all)."""
+    """A change of an account: profile columns by their name in `Account`, settings merged by name. None clears a value; `settings` None clears all."""
 
     profile: Mapping[str, object]
     settings: Mapping[str, object] | None = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class DeviceListing:
-    """All live devices of an account, by rising number, and the epoch of its device list."""
+    """All live devices of an account in order of their device id, and the epoch of the device list."""
 
     devices: tuple[Device, ...]
     epoch: int
@@ -93,7 +93,7 @@ class DeviceListing:
 
 @dataclass(frozen=True, slots=True)
 class NewDevice:
-    """A device about to come to life, with ids already made and the hash of its first refresh token."""
+    """A device to be created, with its ids and the hash of its first refresh token."""
 
     device: UUID
     mailbox_id: MailboxId
@@ -106,7 +106,7 @@ class NewDevice:
 
 @dataclass(frozen=True, slots=True)
 class EndedDevice:
-    """A device whose sessions are over."""
+    """A device whose sessions have ended."""
 
     device: UUID
     mailbox: MailboxKey
@@ -114,7 +114,7 @@ class EndedDevice:
 
 @dataclass(frozen=True, slots=True)
 class SignupResult:
-    """What a sign-up made: the new primary device, and the devices that ended for it."""
+    """The outcome of a sign-up: the new primary device, and the devices that ended."""
 
     user_id: UserId
     device_id: DeviceId
@@ -124,27 +124,38 @@ class SignupResult:
 
 
 class RevocationListener(Protocol):
-    """Hears that the sockets of these mailboxes must close; best effort, sockets look for themselves too."""
+    """Is notified when sessions end. Best effort: sockets check their session themselves, too."""
 
     async def close_sockets(self, mailboxes: Collection[MailboxKey]) -> None:
-        """Close every socket of these mailboxes, on whichever node it is."""
+        """Close every socket of these mailboxes, on all nodes."""
+        ...
+
+
+class AccountListener(Protocol):
+    """Is notified when an account changes, so that all nodes drop what they have cached of it. Best effort, within a second."""
+
+    async def accounts_changed(self, users: Collection[UserId]) -> None:
+        """The settings, friends or blocks of these accounts have changed."""
         ...
 
 
 class AccountStore(ReservedUsernames, Protocol):
-    """The truth about accounts. Every method raises `Unavailable` when the database is away."""
+    """Stores accounts. Every method raises `Unavailable` while the database is down."""
 
     async def sign_up(
         self, number: HiddenNumber, device: NewDevice, now: datetime, *, confirmed: datetime | None = None
     ) -> SignupResult:
-        """Find or make the account of this number and give it one new primary device, numbered 1, in one transaction.
+        """Find or create the account of this number and give it a new primary device with device id 1, in one transaction.
 
-        All other devices of the account end in the same transaction (mailboxes, keys and tokens too) and its identity key is reset.
-        Of two at once for one number, one ends the device of the other; there is never a second account, whichever peppers their nodes use.
-        An account under an older pepper moves to the one in use. Raises Unavailable when the installation uses a pepper that `number` does not know.
-        Raises Forbidden while the operator has suspended the account, RegistrationHeld (vyry/accounts/registration_lock.py) while its registration lock holds: nothing
-        changes then. The PIN of an account that nobody uses any more goes; whoever else waits at the lock has to prove the number again.
-        Whether nobody uses it is judged by `confirmed` (Clock.confirmed), or by `now` without it.
+        All other devices of the account end in the same transaction (with mailboxes, keys and tokens), and its identity key is reset.
+        Of two concurrent sign-ups to one number, one ends the device of the other; a number never gets a second account, whichever peppers the nodes use.
+        An account stored under an older pepper is moved to the current one. An abandoned account loses its PIN, and all its unlock tokens are
+        deleted; it counts as abandoned by `confirmed` (Clock.confirmed_now), or by `now` if that is None.
+
+        Raises:
+            Forbidden: the operator has suspended the account.
+            RegistrationLocked: the registration lock requires the PIN; nothing has changed.
+            Unavailable: the installation uses a pepper that is not among `number.hashes`.
         """
         ...
 
@@ -157,55 +168,55 @@ class AccountStore(ReservedUsernames, Protocol):
         *,
         confirmed: datetime | None = None,
     ) -> SignupResult:
-        """Sign up as `sign_up` does, to the account whose number waits with this token (vyry/accounts/registration_lock.py), and use the token up.
+        """Sign up as `sign_up` does, to the account of this unlock token, and consume the token.
 
-        `proven` is the verifier of the PIN that was given. Raises InvalidToken; PinRequired while the lock holds and `proven` is not the PIN (the token stays
-        good); Forbidden.
+        `proven` is the verifier of the PIN that was given. Raises InvalidToken; PinRequired if the lock is on and `proven` is not the stored
+        verifier (the token stays valid); Forbidden.
         """
         ...
 
     async def load(self, user_id: UserId) -> Account:
-        """The account. Raises NotFound."""
+        """Load an account. Raises NotFound."""
         ...
 
     async def change(self, user_id: UserId, change: AccountChange, names: UsernameRules) -> Account:
-        """Change the account and answer it whole. Settings of concurrent changes merge.
+        """Change the account and return it. Settings of concurrent changes merge.
 
-        A username that it had rests from then on; taking one back ends its rest. Of many that take a name at once, on any nodes, one has it.
-        Raises NotFound; UsernameTaken for a name that another account has, or that rests and was not this account's; RateLimited if too many rest.
+        Its former username becomes reserved; taking a reserved name back ends the reservation. Of concurrent claims of one name, one succeeds.
+        Raises NotFound; UsernameTaken for a name of another account or reserved for another; RateLimited if too many names are reserved.
         """
         ...
 
 
 class DeviceStore(Protocol):
-    """The devices of an account as their owner sees them."""
+    """Stores the devices of accounts."""
 
     async def list(self, user_id: UserId) -> DeviceListing:
-        """The live devices and the epoch, of one moment. Raises NotFound."""
+        """The live devices and the epoch, read in one snapshot. Raises NotFound."""
         ...
 
     async def rename(self, user_id: UserId, device_id: DeviceId, name: str) -> None:
-        """Give a live device another name. Raises NotFound."""
+        """Rename a live device. Raises NotFound."""
         ...
 
     async def end(self, user_id: UserId, device: UUID, now: datetime) -> EndedDevice:
-        """End one live device: mailbox, waiting mail, keys and tokens go, the epoch rises, all in one transaction. Raises NotFound."""
+        """End a live device in one transaction: delete its mailbox, mail, keys and tokens, and raise the epoch. Raises NotFound."""
         ...
 
 
 class AccountUpkeep(Protocol):
-    """What the sweeper does about accounts."""
+    """The sweeper's tasks on accounts."""
 
     async def delete_expired(self, now: datetime, limit: int) -> int:
-        """Delete at most `limit` rows of each kind that mean nothing any more; answers how many went.
+        """Delete at most `limit` expired rows of each kind and return how many were deleted. `now` is a confirmed time.
 
-        `now` is a confirmed moment. These are expired codes, refresh and registration tokens and links, and devices that ended more than KEEP_ENDED ago with their mailboxes.
+        These are one-time codes, refresh tokens, unlock tokens and links, and devices that ended more than KEEP_ENDED ago, with their mailboxes.
         """
         ...
 
     async def clamp_future_dates(self, now: datetime, pin_lock: timedelta, *, is_sure: bool) -> int:
-        """Rows that a clock which was ahead dated later than any written now could be are dated as if written now; answers how many.
+        """Date rows from the future, written while a clock was ahead, as if written now; returns how many.
 
-        So nothing counts against a person for longer than its window. What would be taken away or unlocked by it waits until the clock `is_sure`.
+        Otherwise a limit would count them for longer than its window. Rows whose change deletes or unlocks something wait until the clock `is_sure`.
         """
         ...

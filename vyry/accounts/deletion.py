@@ -1,11 +1,10 @@
-"""The end of an account: its devices, number and name at once, everything else within a minute.
+"""Deletion of an account: its devices, number and username at once, everything else within a minute.
 
-The first part is one transaction, asked for by the owner (with the code of a message to the account's own number, and the PIN) or by the operator. The
-second is the sweeper's: bounded batches that begin where the last one ended, so that a crash costs time and leaves nothing behind.
+The first step is one transaction, requested by the owner (with a one-time code sent to the account's number, and the PIN) or by the operator. The sweeper
+then erases the remaining rows in bounded batches; after a crash it continues.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
@@ -14,56 +13,41 @@ from vyry.accounts.account import AccountStore, Caller, EndedDevice
 from vyry.accounts.device_status import SessionRevocations
 from vyry.accounts.otp import Guess, Purpose
 from vyry.accounts.phone import Pepper
+from vyry.accounts.pin import PinGuard
 from vyry.clock import Clock
 from vyry.errors import InvalidToken, NotFound
 from vyry.kernel.ids import UserId
 
 
-#: What was begun before the deletion (a post that still saw the mailboxes, a conversation just opened) is over by then, whatever happened to it.
+#: Transactions that began before the deletion (a post that read the mailboxes, a new conversation) have ended by then.
 ERASE_DELAY: Final = timedelta(seconds=15)
 
 
 class DeletionStore(Protocol):
-    """Where accounts end. Both methods raise `Unavailable` when the database is away."""
+    """Deletes accounts. Both methods raise `Unavailable` while the database is down."""
 
     async def delete(self, user_id: UserId, numbers: Collection[str], now: datetime) -> Sequence[EndedDevice]:
-        """End all devices, set the number free, let its usernames rest (nobody can take them back), have the peers told, and mark the account as deleted, all in one transaction.
+        """Mark the account as deleted, end its devices, release its number, reserve its usernames for no account and queue notices to its peers, in one transaction.
 
-        `numbers` are all hashes that its number may stand under, whose codes go too. Answers the devices that ended. Raises NotFound for an account that is deleted.
+        `numbers` are the hashes of its number under every pepper; their one-time codes are deleted too. Returns the devices that ended. Raises
+        NotFound if the account is deleted already.
         """
         ...
 
     async def erase(self, now: datetime, limit: int) -> int:
-        """Delete at most some `limit` rows of what deleted accounts left, in steps each of which stands by itself; answers how many went.
+        """Delete at most about `limit` remaining rows of deleted accounts, each step in its own transaction; returns how many were deleted.
 
-        Nothing of an account is left SETTLED after its deletion and a moment. What its people were sent by it and have not fetched yet stays theirs.
+        It begins ERASE_DELAY after the deletion. Envelopes that the account sent and that were not collected yet stay in the mailboxes of their recipients.
         """
         ...
 
 
 class OtpRedeemer(Protocol):
-    """Judges one-time codes."""
+    """Redeems one-time codes."""
 
     async def redeem(self, challenge_id: UUID, purpose: Purpose, code: str, phone_sealed: bytes | None = None) -> Guess:
-        """Use up a code for the number that is sealed in `of`; of any other it is unknown. Raises InvalidOtp."""
+        """Consume a code that was sent to the number in `phone_sealed`; a challenge of another number is unknown. Raises InvalidOtp."""
         ...
-
-
-class PinGuard(Protocol):
-    """Judges PINs."""
-
-    async def require(self, caller: Caller, pin: str | None) -> None:
-        """Pass if this is the account's PIN, or it has none. Raises InvalidPin, PinLocked."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class DeletionProofs:
-    """What proves that the owner wants it."""
-
-    codes: OtpRedeemer
-    pins: PinGuard
-    pepper: Pepper
 
 
 class Deletion:
@@ -72,37 +56,41 @@ class Deletion:
     def __init__(
         self,
         store: DeletionStore,
+        *,
         accounts: AccountStore,
-        proofs: DeletionProofs,
-        endings: SessionRevocations,
+        codes: OtpRedeemer,
+        pins: PinGuard,
+        pepper: Pepper,
+        revocations: SessionRevocations,
         clock: Clock,
     ) -> None:
         self._store = store
         self._accounts = accounts
-        self._proofs = proofs
-        self._revocations = endings
+        self._codes = codes
+        self._pins = pins
+        self._pepper = pepper
+        self._revocations = revocations
         self._clock = clock
 
     async def delete(self, caller: Caller, challenge_id: UUID, otp: str, pin: str | None) -> None:
         """Delete the account: its tokens and sockets end within a second. Raises InvalidPin, PinLocked, InvalidOtp, InvalidToken.
 
-        The PIN comes first, for a wrong one leaves the code good.
+        The PIN is checked first: a wrong PIN leaves the code valid.
         """
         try:
             account = await self._accounts.load(caller.user_id)
-            await self._proofs.pins.require(caller, pin)
+            await self._pins.require(caller, pin)
             sealed = account.phone_sealed
-            await self._proofs.codes.redeem(challenge_id, Purpose.DELETE_ACCOUNT, otp, phone_sealed=sealed)
+            await self._codes.redeem(challenge_id, Purpose.DELETE_ACCOUNT, otp, phone_sealed=sealed)
             ended = await self._store.delete(caller.user_id, self._hashes(sealed), self._clock.now())
         except NotFound:
             raise InvalidToken from None
         await self._revocations.announce(ended)
 
     async def erase(self, limit: int) -> int:
-        """What the sweeper does about accounts that were deleted; answers how much that was."""
+        """Erase remaining rows of deleted accounts, for the sweeper; returns how many were deleted."""
         return await self._store.erase(self._clock.now(), limit)
 
     def _hashes(self, sealed: bytes) -> Collection[str]:
-        """The names that a sealed number has or had in the database."""
-        pepper = self._proofs.pepper
-        return pepper.hide(pepper.unseal(sealed)).hashes.values()
+        """The hashes of a sealed number under every pepper."""
+        return self._pepper.hide(self._pepper.unseal(sealed)).hashes.values()

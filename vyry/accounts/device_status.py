@@ -1,10 +1,10 @@
-"""Whether devices still stand, remembered for less than a second: what makes recognising a token cheap and its revocation quick.
+"""Whether devices are live, cached for half a second: authentication is cheap, and a revoked token is refused within a second.
 
-Requests that need the database at the same time share one statement: while one round is being asked, the next one gathers.
+Concurrent requests share one statement: while one batch is being queried, the next one collects devices.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,18 +16,19 @@ from vyry.accounts.account import EndedDevice, RevocationListener
 from vyry.clock import Clock
 from vyry.errors import Unavailable
 from vyry.kernel.ids import DeviceId, MailboxId, MailboxKey, UserId
+from vyry.kernel.lru_cache import LruCache
 
 
-#: Half of the second in which an ended session must be refused: the look itself takes time too, more on a busy node.
+#: Half of the second within which an ended session must be refused: the query takes time too, more on a busy node.
 CACHE_AGE: Final = timedelta(milliseconds=500)
 REMEMBERED: Final = 20_000
-#: No transaction of ours lasts that long: PostgreSQL ends it before.
+#: Longer than any transaction of the node: PostgreSQL's timeouts end it before.
 LOOKBACK_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatus:
-    """A live device as its tokens are checked against it."""
+    """A live device; access tokens are checked against it."""
 
     device: UUID
     user_id: UserId
@@ -41,7 +42,7 @@ class DeviceStatus:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """Sessions that ended, or may go on again: of one device, or of all devices of an account. Numbers rise, but may come to light out of turn."""
+    """Sessions of a device, or of all devices of an account, that ended or were resumed. Numbers rise, but rows may become visible out of order."""
 
     number: int
     device: UUID | None
@@ -49,51 +50,51 @@ class Revocation:
 
 
 class DeviceStatusStore(Protocol):
-    """Where devices are looked up. All methods raise `Unavailable` when the database is away."""
+    """Looks devices up. All methods raise `Unavailable` while the database is down."""
 
     async def load_statuses(self, devices: Collection[UUID]) -> Mapping[UUID, DeviceStatus]:
-        """Those of these devices that live, of accounts that are neither suspended nor deleted, by one statement."""
+        """The live devices among these, of accounts that are neither suspended nor deleted, by one statement."""
         ...
 
     async def load_revocations(self, after: int | None) -> Sequence[Revocation]:
-        """What ended beyond this number, by one statement that asks for no device; without a number the last one alone."""
+        """All revocations after this number, by one statement; only the latest one if `after` is None."""
         ...
 
     async def record_last_seen(self, devices: Collection[UUID], day: date) -> None:
-        """Note the day on which these devices were last seen; it never goes back."""
+        """Record the day on which these devices were last seen; an earlier day changes nothing."""
         ...
 
 
 @dataclass(eq=False, slots=True)
 class _Batch:
-    """Devices asked about by one statement."""
+    """Devices queried by one statement."""
 
     done: asyncio.Future[Mapping[UUID, DeviceStatus]]
     devices: set[UUID] = field(default_factory=set)
 
 
 class DeviceStatusCache:
-    """The live devices, at most MEMORY old."""
+    """Caches device statuses for CACHE_AGE."""
 
     def __init__(self, store: DeviceStatusStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._cache: OrderedDict[UUID, tuple[DeviceStatus | None, datetime]] = OrderedDict()
+        self._cache: LruCache[UUID, tuple[DeviceStatus | None, datetime]] = LruCache(REMEMBERED)
         self._open_batch: _Batch | None = None
         self._query_lock = asyncio.Lock()
 
     async def get(self, device: UUID) -> DeviceStatus | None:
-        """The device as it stands, or None when it has ended or never was. Raises Unavailable rather than guess."""
+        """The status of a device; None if it has ended or never existed. Raises Unavailable rather than answer from an old entry."""
         known = self._cache.get(device)
-        # A clock that was set back makes the age negative: that is no reason to trust the answer.
+        # A clock that was set back makes the age negative: then the entry is not used.
         if known is not None and timedelta(0) <= self._clock.now() - known[1] <= CACHE_AGE:
             return known[0]
         return (await self._load_batched(device)).get(device)
 
     def invalidate(self, devices: Collection[UUID]) -> None:
-        """Look again at the next question about these."""
+        """Query these devices again at their next use."""
         for device in devices:
-            self._cache.pop(device, None)
+            self._cache.pop(device)
 
     async def _load_batched(self, device: UUID) -> Mapping[UUID, DeviceStatus]:
         if self._open_batch is not None:
@@ -108,7 +109,7 @@ class DeviceStatusCache:
             if self._open_batch is current:
                 self._open_batch = None
             current.done.set_exception(error if isinstance(error, Exception) else Unavailable())
-            current.done.exception()  # Nobody else may be waiting, and then the loop would complain of an error unseen.
+            current.done.exception()  # Without another waiter, asyncio would log the exception as never retrieved.
             raise
         current.done.set_result(found)
         return found
@@ -117,36 +118,33 @@ class DeviceStatusCache:
         asked_at = self._clock.now()
         found = await self._store.load_statuses(devices)
         for device in devices:
-            self._cache[device] = (found.get(device), asked_at)
-            self._cache.move_to_end(device)
-        while len(self._cache) > REMEMBERED:
-            self._cache.popitem(last=False)
+            self._cache.put(device, (found.get(device), asked_at))
         today = asked_at.date()
-        unseen = [device for device, standing in found.items() if standing.last_seen_on < today]
+        unseen = [device for device, status in found.items() if status.last_seen_on < today]
         if unseen:
             await self._store.record_last_seen(unseen, today)
         return found
 
 
 class RevocationWatcher:
-    """Hears of every end on any node from the database itself, whatever becomes of hints: one small statement each time, however many sockets there are.
+    """Polls the database for revocations on all nodes, in case a hint is lost: one small statement a poll, however many sockets there are.
 
-    Theory: numbers are given before a transaction commits, so a lower one may appear after a higher one. Each look therefore begins again where the
-    numbers stood OVERLAP ago, longer than any transaction lives.
+    Theory: a number is drawn before its transaction commits, so a lower one may become visible after a higher one. Each poll therefore starts at the
+    number that was the highest LOOKBACK_SECONDS ago, longer than any transaction takes.
     """
 
-    def __init__(self, store: DeviceStatusStore, standings: DeviceStatusCache) -> None:
+    def __init__(self, store: DeviceStatusStore, statuses: DeviceStatusCache) -> None:
         self._store = store
-        self._statuses = standings
+        self._statuses = statuses
         self._marks: deque[tuple[float, int]] = deque()
         self._reported: set[int] = set()
 
     def invalidate(self, devices: Collection[UUID]) -> None:
-        """What is remembered of these is from before."""
+        """Drop these devices from the cache."""
         self._statuses.invalidate(devices)
 
     async def poll(self, now: float) -> tuple[Collection[UUID], Collection[UserId]]:
-        """The devices and the accounts about which something new was written since the last look. `now` is in seconds, monotonic. Raises Unavailable."""
+        """The devices and the accounts with a new revocation since the last poll. `now` is monotonic, in seconds. Raises Unavailable."""
         found = await self._store.load_revocations(self._marks[0][1] if self._marks else None)
         fresh = [each for each in found if each.number not in self._reported] if self._marks else []
         highest = max((each.number for each in found), default=self._marks[-1][1] if self._marks else 0)
@@ -159,14 +157,14 @@ class RevocationWatcher:
 
 
 class SessionRevocations:
-    """What must happen once sessions have ended in the database: this node forgets the devices, and their sockets are told everywhere."""
+    """Announces sessions that have ended in the database: drops the devices from this node's cache and closes their sockets on all nodes."""
 
-    def __init__(self, standings: DeviceStatusCache, listener: RevocationListener) -> None:
-        self._statuses = standings
+    def __init__(self, statuses: DeviceStatusCache, listener: RevocationListener) -> None:
+        self._statuses = statuses
         self._listener = listener
 
     async def announce(self, ended: Collection[EndedDevice]) -> None:
-        """Spread the word. Never fails: the end is already true, and sockets look for themselves as well."""
+        """Announce them. Never raises: the database has the revocation, and RevocationWatcher finds it as well."""
         if not ended:
             return
         self._statuses.invalidate([device.device for device in ended])

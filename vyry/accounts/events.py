@@ -1,4 +1,4 @@
-"""What happens to the security of an account, as its owner can read it."""
+"""Security events of an account, for its owner."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from uuid import UUID
 from vyry.kernel.ids import UserId
 
 
-#: How long the owner can read of it.
+#: How long an event is kept.
 KEEP_EVENTS: Final = timedelta(days=180)
 #: Every event there is (docs/protocol.md, "Account events").
 EventName: TypeAlias = Literal[
@@ -34,7 +34,7 @@ EventName: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class AccountEvent:
-    """One line. `detail` holds names and numbers of the wire, never a secret or an address in full; `device_id` did it, or it was done to it."""
+    """One event. `detail` has names and values of the wire, never a secret or a whole address; `device_id` is the device that acted or was acted on."""
 
     account_id: UUID
     name: EventName
@@ -45,15 +45,15 @@ class AccountEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Some events, newest first. `next_before` is where the next page begins; None at the end."""
+    """A page of events, newest first. `next_before` is the cursor of the next page; None on the last one."""
 
     events: Sequence[AccountEvent]
     next_before: int | None
 
 
 class AccountEvents(Protocol):
-    """What happened, for the owner. Raises `Unavailable` when the database is away."""
+    """Reads events. Raises `Unavailable` while the database is down."""
 
     async def page(self, user_id: UserId, limit: int, before: int | None) -> EventPage:
-        """At most so many events, newest first; with `before`, those behind that place."""
+        """At most `limit` events, newest first, from the cursor `before` on."""
         ...

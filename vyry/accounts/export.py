@@ -1,4 +1,4 @@
-"""The archive of an account: all that the node holds about it, for its owner. It is read page by page, so that its size costs no memory."""
+"""The archive of an account: everything that the node stores about it, for its owner. It is read page by page, so memory stays bounded."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ from vyry.limits import EXPORT, Grant, Limiter
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some rows of a section of the archive, by the names of their columns. A section without any has one empty page."""
+    """Rows of one section of the archive, by column name. A section without rows has one empty page."""
 
     section: str
     rows: Sequence[Mapping[str, object]]
 
 
 class Archive(Protocol):
-    """Where everything is read. Each page is of a moment of its own. Raises `Unavailable` when the database is away."""
+    """Reads the rows. Each page is a snapshot of its own. Raises `Unavailable` while the database is down."""
 
     def pages(self, user_id: UserId, numbers: Collection[str]) -> AsyncIterator[Page]:
-        """Everything about the account, section after section; `numbers` are the hashes that its number may stand under."""
+        """The pages of the account, section by section; `numbers` are the hashes of its number under every pepper."""
         ...
 
     async def record_export(self, caller: Caller, now: datetime) -> None:
-        """Note, for the owner, that this device takes an archive."""
+        """Record an account event: this device exports the archive."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """An archive about to be read."""
+    """An opened archive. `pages` reads it; `grants` are the remaining quotas."""
 
     started_at: datetime
     pages: AsyncIterator[Page]
@@ -55,7 +55,7 @@ class Exports:
         self._clock = clock
 
     async def open(self, caller: Caller) -> Export:
-        """The archive of the caller's account, with its number in clear. Raises RateLimited, InvalidToken, Unavailable."""
+        """Open the archive of the caller's account, with its number in plain text. Raises RateLimited, InvalidToken, Unavailable."""
         grant = await self._limiter.consume(EXPORT, str(caller.user_id))
         try:
             account = await self._accounts.load(caller.user_id)

@@ -1,4 +1,4 @@
-"""An eye on all guesses at codes together: one line in the log when most of them are wrong, one when that is over."""
+"""Watches the guesses at all one-time codes: logs once when most of them are wrong, and once when that has ended."""
 
 from collections import deque
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from vyry.clock import Clock
 from vyry.telemetry import OTP_GUESSES, log
 
 
-#: What is looked at: the last guesses of so long, at most so many, and nothing is said of fewer than FEW.
+#: The guesses of this window count, at most MAX_GUESSES of them; below MIN_GUESSES nothing is logged.
 MONITOR_WINDOW: Final = timedelta(minutes=10)
 MAX_GUESSES: Final = 1000
 MIN_GUESSES: Final = 30
@@ -23,7 +23,7 @@ class GuessMonitor:
         self._is_alarmed = False
 
     def record(self, *, is_right: bool) -> None:
-        """One more guess."""
+        """Count a guess."""
         OTP_GUESSES.labels("right" if is_right else "wrong").inc()
         now = self._clock.now()
         self._recent.append((now, is_right))
@@ -32,8 +32,10 @@ class GuessMonitor:
         wrong = sum(not each for _, each in self._recent)
         is_alarming = len(self._recent) >= MIN_GUESSES and wrong * 2 > len(self._recent)
         if is_alarming and not self._is_alarmed:
-            log.warning("guessing", count=len(self._recent), failures=wrong, seconds=MONITOR_WINDOW.total_seconds())
+            log.warning(
+                "otp_guessing_detected", count=len(self._recent), failures=wrong, seconds=MONITOR_WINDOW.total_seconds()
+            )
         elif self._is_alarmed and wrong * 3 < len(self._recent):
-            log.info("guessing over", count=len(self._recent), failures=wrong)
+            log.info("otp_guessing_ended", count=len(self._recent), failures=wrong)
             self._is_alarmed = False
         self._is_alarmed |= is_alarming

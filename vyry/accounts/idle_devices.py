@@ -1,7 +1,7 @@
-"""Linked devices that nobody uses any more: they are warned, and a week later they end.
+"""Idle linked devices: the node warns them, and ends them a week later.
 
-A lost or forgotten device keeps reading along for as long as its sessions are renewed, and its mailbox fills for nobody. The primary device never ends
-by itself: it is the account, and its owner may be on a long journey.
+A lost device could read along for as long as it renews its session, and its mailbox would fill unread. The primary device never ends this way: without
+it the account cannot be used, and its owner may be on a long journey.
 """
 
 from collections.abc import Sequence
@@ -14,55 +14,55 @@ from vyry.accounts.device_status import SessionRevocations
 from vyry.clock import Clock
 
 
-#: How long before its end a device is warned, at least.
+#: The least time between the warning and the end.
 WARNING: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class IdleCutoffs:
-    """Which devices are idle at a moment: those last seen on `seen_by` or before. Warned ones end WARNING after the warning, and not before `lifetime`."""
+    """Which devices are idle at `now`, by the day they were last seen. A device ends `lifetime` after that day, and WARNING after its warning at the earliest."""
 
     now: datetime
     lifetime: timedelta
 
     @property
     def warn_if_seen_by(self) -> date:
-        """The last day of use that calls for a warning."""
+        """Devices last seen on this day or before are warned."""
         return (self.now - self.lifetime + WARNING).date()
 
     @property
     def end_if_seen_by(self) -> date:
-        """The last day of use that calls for the end."""
+        """Devices last seen on this day or before end."""
         return (self.now - self.lifetime).date()
 
     def ends_on(self, last_seen_on: date) -> date:
-        """The day that a device warned now is told."""
+        """The day on which a device warned now ends."""
         return max(last_seen_on + self.lifetime, (self.now + WARNING).date())
 
 
 class IdleStore(Protocol):
-    """Where idle devices are found; devices of suspended accounts are none. Both methods raise `Unavailable` when the database is away."""
+    """Finds idle devices; those of suspended accounts are left out. Both methods raise `Unavailable` while the database is down."""
 
     async def warn(self, idle: IdleCutoffs, limit: int) -> int:
-        """Warn at most so many that were not warned since they were last used, them and the other devices of their accounts; answers how many."""
+        """Warn at most `limit` idle devices not warned since they were last seen, and notify the other devices of their accounts; returns how many were warned."""
         ...
 
     async def end(self, idle: IdleCutoffs, limit: int) -> Sequence[EndedDevice]:
-        """End at most so many that were warned long enough ago, and were not used since."""
+        """End at most `limit` devices that were warned at least WARNING ago and not seen since."""
         ...
 
 
 class IdleDevices:
-    """What the sweeper does about devices that nobody uses."""
+    """Warns and ends idle devices, for the sweeper."""
 
-    def __init__(self, store: IdleStore, endings: SessionRevocations, clock: Clock, lifetime: timedelta) -> None:
+    def __init__(self, store: IdleStore, revocations: SessionRevocations, clock: Clock, lifetime: timedelta) -> None:
         self._store = store
-        self._revocations = endings
+        self._revocations = revocations
         self._clock = clock
         self._lifetime = lifetime
 
     async def sweep(self, limit: int) -> int:
-        """Warn some, end some; answers how many that were. Raises Unavailable."""
+        """End and warn at most `limit` devices each; returns how many in all. Raises Unavailable."""
         idle = IdleCutoffs(self._clock.confirmed_now(), self._lifetime)
         ended = await self._store.end(idle, limit)
         await self._revocations.announce(ended)

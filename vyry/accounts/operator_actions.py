@@ -1,4 +1,4 @@
-"""What operators do, for the log that nobody can change."""
+"""Actions of operators, as the audit log records them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """One line: `operator` did `act` at that moment, and says why. `subject` is the account it was done to; None is the whole node."""
+    """One action and its reason. `subject` is the account concerned; None is the whole node."""
 
     at: datetime
     operator: str

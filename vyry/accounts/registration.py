@@ -1,8 +1,6 @@
-"""Signing up: a code sent to a number, and for the right code an account and its new primary device."""
+"""Sign-up: the node sends a one-time code to a number, and exchanges it for a session of a new primary device."""
 
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
-from typing import Final
 from uuid import UUID
 
 from vyry.accounts.account import Platform
@@ -10,37 +8,29 @@ from vyry.accounts.otp import Channel, OneTimeCodes, Purpose, SentCode
 from vyry.accounts.phone import read_number
 from vyry.accounts.signup import NewSession, PinChallenge, Signup
 from vyry.accounts.signup_guard import SignupGuard
-
-
-_NETWORK_BITS: Final = {4: 24, 6: 64}
+from vyry.limits import network_prefix
 
 
 @dataclass(frozen=True, slots=True)
 class RequestOrigin:
-    """Who asks for a code: the client's address, and the proof it shows (docs/protocol.md, "Proof")."""
+    """The client that requests a code: its address, and its proof (docs/protocol.md, "Proof")."""
 
     address: str
     proof: str | None = None
 
 
-def network_prefix(address: str) -> str:
-    """The /24 or /64 that an address belongs to: what one party is counted by."""
-    found = ip_address(address.partition("%")[0])
-    return str(ip_network((found, _NETWORK_BITS[found.version]), strict=False))
-
-
 class Registration:
-    """The way into the node."""
+    """Requests and redeems sign-up codes."""
 
-    def __init__(self, codes: OneTimeCodes, door: SignupGuard, arrivals: Signup) -> None:
+    def __init__(self, codes: OneTimeCodes, signup_guard: SignupGuard, signup: Signup) -> None:
         self._codes = codes
-        self._signup_guard = door
-        self._signup = arrivals
+        self._signup_guard = signup_guard
+        self._signup = signup
 
     async def request_otp(
         self, phone_number: str, purpose: Purpose, channel: Channel, origin: RequestOrigin
     ) -> SentCode:
-        """Send a code, whether the number is known or not. Raises InvalidRequest, RateLimited, Unavailable."""
+        """Send a code, whether or not the number has an account. Raises InvalidRequest, RateLimited, Unavailable."""
         number = read_number(phone_number)
         await self._signup_guard.check_proof(origin.proof, number, origin.address)
         return await self._codes.send(number, purpose, channel, network_prefix(origin.address))
@@ -48,10 +38,10 @@ class Registration:
     async def verify_otp(
         self, challenge_id: UUID, otp: str, name: str, platform: Platform
     ) -> NewSession | PinChallenge:
-        """Sign up with the right code: all other devices of the account end, unless its registration lock holds. Raises InvalidOtp, Forbidden, Unavailable."""
+        """Sign up with a code, which ends all other devices of the account; returns a PinChallenge if the registration lock is on. Raises InvalidOtp, Forbidden, Unavailable."""
         guess = await self._codes.redeem(challenge_id, Purpose.LOGIN, otp)
         return await self._signup.sign_up(self._codes.reseal(guess.phone_sealed), name, platform)
 
     async def unlock(self, token: str, pin: str, name: str, platform: Platform) -> NewSession:
-        """Pass a registration lock with the PIN. Raises InvalidToken, InvalidPin, PinLocked, PinRequired, Forbidden, Unavailable."""
+        """Complete a sign-up at the registration lock with the PIN. Raises InvalidToken, InvalidPin, PinLocked, PinRequired, Forbidden, Unavailable."""
         return await self._signup.unlock(token, pin, name, platform)

@@ -1,13 +1,11 @@
-"""What every limit leaves to a caller: GET /limits, which takes nothing of any."""
+"""The remaining quotas of a caller (GET /limits); reading them consumes nothing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from vyry.accounts.account import AccountStore, Caller
 from vyry.accounts.otp import OneTimeCodes
 from vyry.accounts.pin import Pins
-from vyry.accounts.registration import network_prefix
 from vyry.accounts.usernames import Usernames
 from vyry.kernel.ids import UserId
 from vyry.limits import (
@@ -38,12 +36,13 @@ from vyry.limits import (
     Quota,
     QuotaReader,
     network_key,
+    network_prefix,
     unused_grants,
 )
 from vyry.local_limits import BucketLimiter
 
 
-#: What all nodes count together: for the account, if nothing else is said below.
+#: The quotas that all nodes share; counted by account, unless `_read_shared` has another subject.
 SHARED: Final = (
     PIN_CHECKS,
     KEYS,
@@ -73,60 +72,64 @@ class SocketCounter(Protocol):
     """Counts sockets."""
 
     async def remaining(self, user_id: UserId, address: str) -> Sequence[tuple[str, Grant]]:
-        """What is left of the places of this account and address."""
+        """The free connection slots of this account and address."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class QuotaSources:
-    """Whoever counts something."""
-
-    accounts: AccountStore
-    names: Usernames
-    codes: OneTimeCodes
-    pins: Pins
-    shared: QuotaReader
-    buckets: BucketLimiter
-    sockets: SocketCounter
-
-
 class RemainingQuotas:
-    """Looks at all limits for a caller."""
+    """Reads all quotas of a caller."""
 
-    def __init__(self, quotas: Mapping[str, Quota], counters: QuotaSources) -> None:
+    def __init__(
+        self,
+        quotas: Mapping[str, Quota],
+        *,
+        accounts: AccountStore,
+        usernames: Usernames,
+        codes: OneTimeCodes,
+        pins: Pins,
+        shared: QuotaReader,
+        buckets: BucketLimiter,
+        sockets: SocketCounter,
+    ) -> None:
         self._quotas = quotas
-        self._sources = counters
+        self._accounts = accounts
+        self._usernames = usernames
+        self._codes = codes
+        self._pins = pins
+        self._shared = shared
+        self._buckets = buckets
+        self._sockets = sockets
 
     async def report(self, caller: Caller, address: str) -> list[tuple[str, Grant]]:
-        """Every window of every limit, by the name of the limit, in the order of the table.
+        """Every window of every quota, by the name of the quota, in the order of the table.
 
-        What is counted for something that the caller does not name here (a challenge, the target of claims, one socket's frames) is told as untouched.
+        A quota with another subject (a challenge, the target of claims, the frames of one socket) is reported as unused.
         """
         found = {name: unused_grants(quota) for name, quota in self._quotas.items()}
-        found |= await self._shared(caller, address)
-        found |= await self._codes(caller, address)
+        found |= await self._read_shared(caller, address)
+        found |= await self._read_codes(caller, address)
         tries = self._quotas[PIN_TRIES.name].windows[0]
-        left = await self._sources.pins.tries_left(caller.user_id)
+        left = await self._pins.tries_left(caller.user_id)
         found[PIN_TRIES.name] = (Grant(tries.limit, left, 0, tries.seconds),)
-        found[USERNAMES.name] = (await self._sources.names.remaining(caller.user_id),)
-        for name, grant in await self._sources.sockets.remaining(caller.user_id, address):
+        found[USERNAMES.name] = (await self._usernames.remaining(caller.user_id),)
+        for name, grant in await self._sockets.remaining(caller.user_id, address):
             found[name] = (grant,)
         return [(name, grant) for name, grants in found.items() for grant in grants]
 
-    async def _shared(self, caller: Caller, address: str) -> dict[str, tuple[Grant, ...]]:
+    async def _read_shared(self, caller: Caller, address: str) -> dict[str, tuple[Grant, ...]]:
         account = str(caller.user_id)
         device = str(caller.device)
         subjects = {LINK_SESSIONS.name: network_key(address), SIGNAL.name: device, DEVICE_REQUESTS.name: device}
-        asked = [(self._quotas[quota.name], subjects.get(quota.name, account)) for quota in SHARED]
-        looked = await self._sources.shared.peek(asked)
-        found = {quota.name: grants for (quota, _), grants in zip(asked, looked, strict=True)}
+        queries = [(self._quotas[quota.name], subjects.get(quota.name, account)) for quota in SHARED]
+        remaining = await self._shared.peek(queries)
+        found = {quota.name: grants for (quota, _), grants in zip(queries, remaining, strict=True)}
         for quota in (PIN_CHECKS, REQUESTS, DEVICE_REQUESTS, POST, POST_BYTES, SIGNAL):
-            # What was taken here a moment ago is not told to the other nodes yet.
-            here = self._sources.buckets.peek(quota, subjects.get(quota.name, account))
+            # The other nodes do not know yet what this node granted a moment ago.
+            here = self._buckets.peek(quota, subjects.get(quota.name, account))
             found[quota.name] = (min(here, *found[quota.name], key=lambda grant: grant.remaining),)
         return found
 
-    async def _codes(self, caller: Caller, address: str) -> dict[str, tuple[Grant, ...]]:
-        account = await self._sources.accounts.load(caller.user_id)
-        left = await self._sources.codes.remaining(account.phone_sealed, network_prefix(address))
+    async def _read_codes(self, caller: Caller, address: str) -> dict[str, tuple[Grant, ...]]:
+        account = await self._accounts.load(caller.user_id)
+        left = await self._codes.remaining(account.phone_sealed, network_prefix(address))
         return {name: grants for name, grants in left.items() if grants}

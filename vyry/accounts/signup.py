@@ -1,4 +1,4 @@
-"""What follows once a number is proven: a session on a new primary device, or the PIN is asked for first."""
+"""The last step of a sign-up: a session of a new primary device, or a PinChallenge if the registration lock is on."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ from vyry.errors import InvalidToken
 from vyry.kernel.ids import DeviceId, MailboxId, UserId, new_id
 
 
-#: A fresh device starts with the sessions of this generation.
+#: The session generation of a new device.
 FIRST_GENERATION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A device just signed up."""
+    """The session of a new device."""
 
     tokens: TokenPair
     user_id: UserId
@@ -30,47 +30,47 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class PinChallenge:
-    """A registration lock holds: nothing has changed, and this token with the PIN passes it within TOKEN_LIFETIME."""
+    """The registration lock is on and nothing has changed. The token, with the PIN, completes the sign-up within TOKEN_LIFETIME."""
 
     token: str = field(repr=False)
 
 
 class Signup:
-    """Lets people in whose number is proven."""
+    """Signs up verified numbers."""
 
     def __init__(
-        self, accounts: AccountStore, locks: LockStore, pins: Pins, tokens: Tokens, endings: SessionRevocations
+        self, accounts: AccountStore, locks: LockStore, pins: Pins, tokens: Tokens, revocations: SessionRevocations
     ) -> None:
         self._accounts = accounts
         self._locks = locks
         self._pins = pins
         self._tokens = tokens
-        self._revocations = endings
+        self._revocations = revocations
 
     async def sign_up(self, number: HiddenNumber, name: str, platform: Platform) -> NewSession | PinChallenge:
-        """A new primary device, with which all others of the account end, unless its lock holds. Raises Forbidden, Unavailable."""
+        """Create a new primary device and end all others of the account, unless its lock is on. Raises Forbidden, Unavailable."""
         refresh, now = self._tokens.new_refresh_token(), self._tokens.clock.now()
         device = _device(refresh, name, platform)
         try:
             made = await self._accounts.sign_up(number, device, now, confirmed=self._tokens.clock.confirmed_now())
-        except RegistrationLocked as held:
+        except RegistrationLocked as lock:
             token = secrets.token_urlsafe(32)
-            await self._locks.save_token(held.account_id, PendingToken(hash_token(token), now + TOKEN_LIFETIME), now)
+            await self._locks.save_token(lock.account_id, PendingToken(hash_token(token), now + TOKEN_LIFETIME), now)
             return PinChallenge(token)
         return await self._open_session(made, device, refresh)
 
     async def unlock(self, token: str, pin: str, name: str, platform: Platform) -> NewSession:
-        """Sign up with the PIN, too; the token is good once, and stays good for a wrong PIN.
+        """Complete a sign-up with the token and the PIN. A wrong PIN does not consume the token.
 
-        Raises InvalidToken, InvalidPin, PinLocked, PinRequired (a lock was set this moment), Forbidden, Unavailable.
+        Raises InvalidToken, InvalidPin, PinLocked, PinRequired (the lock was set meanwhile), Forbidden, Unavailable.
         """
         token_hash = hash_token(token)
         clock = self._tokens.clock
-        waiting = await self._locks.find_pending(token_hash, clock.confirmed_now())
-        if waiting is None:
+        pending = await self._locks.find_pending(token_hash, clock.confirmed_now())
+        if pending is None:
             raise InvalidToken
-        # Where no lock holds any more the number alone would do: so it does here.
-        proven = await self._pins.prove(Guesser(waiting.account_id), pin) if waiting.is_locked else None
+        # If the lock is no longer on, the PIN is not needed.
+        proven = await self._pins.prove(Guesser(pending.account_id), pin) if pending.is_locked else None
         refresh = self._tokens.new_refresh_token()
         device = _device(refresh, name, platform)
         verifier = None if proven is None else proven.text

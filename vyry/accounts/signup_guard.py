@@ -1,6 +1,6 @@
-"""What somebody has to show before a code is sent: nothing, a proof of work, or the proof of another service (a captcha) that a webhook judges.
+"""The proof that a request for a sign-up code needs: none, a proof of work, or a token (a captcha) that a webhook verifies.
 
-The proof stands in the header `X-Vyry-Proof`, and is asked for before anything is counted or looked up.
+The proof is in the header `X-Vyry-Proof`, and is verified before anything is counted or looked up.
 """
 
 from datetime import timedelta
@@ -13,35 +13,35 @@ from vyry.errors import InvalidRequest
 
 
 PROOF_HEADER: Final = "X-Vyry-Proof"
-#: How far a proof's time and the node's may be apart. Within it a proof serves its number again, which has a pace of its own.
+#: How far the time of a proof may differ from the node's. Within it a proof can be reused for its number, which has a rate limit of its own.
 PROOF_MAX_AGE: Final = timedelta(minutes=5)
 _LONGEST: Final = 100
 
 
 class SignupGuard(Protocol):
-    """Decides who may ask for a code."""
+    """Verifies the proof of a request for a code."""
 
     async def check_proof(self, proof: str | None, number: PhoneNumber, address: str) -> None:
-        """Pass if the proof does. Raises InvalidRequest, or Unavailable if that cannot be known."""
+        """Return if the proof is valid. Raises InvalidRequest, or Unavailable if it cannot be verified."""
         ...
 
 
 class NoGuard:
-    """Asks nobody for anything."""
+    """Requires no proof."""
 
     async def check_proof(self, proof: str | None, number: PhoneNumber, address: str) -> None:
         """Pass."""
 
 
 class ProofOfWork:
-    """Asks for work: a text SECONDS:NONCE (seconds since 1970, any nonce) for which SHA-256 of `vyry proof 1:NUMBER:SECONDS:NONCE` begins with `bits` zeros."""
+    """Requires a proof of work: a text SECONDS:NONCE (seconds since 1970, any nonce) for which SHA-256 of `vyry proof 1:NUMBER:SECONDS:NONCE` begins with `bits` zero bits."""
 
     def __init__(self, bits: int, clock: Clock) -> None:
         self._bits = bits
         self._clock = clock
 
-    async def check_proof(self, proof: str | None, number: PhoneNumber, address: str) -> None:  # noqa: ARG002  the port's
-        """Pass if the work was done for this number, and lately."""
+    async def check_proof(self, proof: str | None, number: PhoneNumber, address: str) -> None:  # noqa: ARG002  the protocol's
+        """Return if the proof is for this number and not older than PROOF_MAX_AGE."""
         seconds = (proof or "").partition(":")[0]
         is_dated = seconds.isascii() and seconds.isdigit() and len(proof or "") <= _LONGEST
         age = abs(self._clock.now().timestamp() - int(seconds)) if is_dated else PROOF_MAX_AGE.total_seconds() + 1
@@ -56,5 +56,5 @@ def leading_zero_bits(number: PhoneNumber, proof: str) -> int:
 
 
 def invalid_proof(problem: str) -> InvalidRequest:
-    """The refusal of whoever has no good proof; it says what is asked for."""
+    """The error for a missing or invalid proof, with the requirement."""
     return InvalidRequest(fields=[{"field": PROOF_HEADER, "problem": problem}])

@@ -1,4 +1,4 @@
-"""Clearing away: attachments whose time is over, and bytes of which no row knows. Several nodes at once do each other no harm."""
+"""Deletes expired attachments, and parts without a row. Several nodes can do this at once."""
 
 from typing import Final
 
@@ -8,47 +8,47 @@ from vyry.errors import Unavailable
 from vyry.telemetry import ATTACHMENTS_CLEARED
 
 
-#: What one statement takes.
+#: How many attachments one statement reads.
 _FEW: Final = 50
 
 
 class AttachmentUpkeep:
-    """What the sweeper does for attachments."""
+    """The sweeper's tasks on attachments."""
 
-    def __init__(self, ledger: AttachmentUpkeepStore, store: PartStore, clock: Clock) -> None:
-        self._attachments = ledger
-        self._store = store
+    def __init__(self, attachments: AttachmentUpkeepStore, parts: PartStore, clock: Clock) -> None:
+        self._attachments = attachments
+        self._parts = parts
         self._clock = clock
-        #: How far the round through the store has come.
+        #: The cursor of the round through the part store.
         self._cursor = ""
 
     async def delete_expired(self, limit: int) -> int:
-        """Clear away what is over: bytes first, so that none are forgotten. Answers how many attachments went."""
-        gone = 0
-        while gone < limit and (
-            over := await self._attachments.list_expired(self._clock.confirmed_now(), min(_FEW, limit - gone))
+        """Delete expired attachments, the parts before the row. Returns how many were deleted."""
+        deleted = 0
+        while deleted < limit and (
+            expired := await self._attachments.list_expired(self._clock.confirmed_now(), min(_FEW, limit - deleted))
         ):
-            cleared = [each for each in over if await self._clear(each)]
+            cleared = [each for each in expired if await self._clear(each)]
             if not cleared:
-                raise Unavailable("The bytes of attachments cannot be removed.")
+                raise Unavailable("The parts of attachments cannot be deleted.")
             await self._attachments.delete(cleared)
             ATTACHMENTS_CLEARED.labels("over").inc(len(cleared))
-            gone += len(cleared)
-        return gone
+            deleted += len(cleared)
+        return deleted
 
     async def delete_orphans(self) -> int:
-        """One step of a round through the store: bytes without a row go. A row is there before the first of its bytes, so these are of one that is gone."""
-        held, self._cursor = await self._store.list_attachments(self._cursor)
-        known = await self._attachments.find_existing(held)
-        strays = [each for each in held if each not in known]
-        for each in strays:
-            await self._store.clear(each)
-        ATTACHMENTS_CLEARED.labels("stray").inc(len(strays))
+        """One step of a round through the part store: delete parts without a row. A row is created before its parts, so these are of a deleted attachment."""
+        stored, self._cursor = await self._parts.list_attachments(self._cursor)
+        known = await self._attachments.find_existing(stored)
+        orphans = [each for each in stored if each not in known]
+        for each in orphans:
+            await self._parts.clear(each)
+        ATTACHMENTS_CLEARED.labels("stray").inc(len(orphans))
         return 0
 
     async def _clear(self, attachment_id: AttachmentId) -> bool:
         try:
-            await self._store.clear(attachment_id)
+            await self._parts.clear(attachment_id)
         except Unavailable:
             return False
         return True

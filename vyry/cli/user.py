@@ -5,17 +5,16 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from cyclopts import App, Parameter
 
 from vyry.accounts.phone import PhoneNumber
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
-from vyry.cli.command_line import FreeText
+from vyry.cli.command_line import Flag, FreeText, JsonFlag
 from vyry.cli.errors import CommandError
-from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database
-from vyry.cli.peppers import load_pepper
+from vyry.cli.operator import CURRENT_OPERATOR, Operator, load_pepper, require_pepper, run_in_database
 from vyry.cli.prompts import confirm_operation
 from vyry.errors import NotFound
 from vyry.kernel.ids import UserId
@@ -27,12 +26,8 @@ from vyry.settings import Role, Settings, load_settings
 
 
 T = TypeVar("T")
-AsJson = Annotated[bool, Parameter(name="--json", negative=())]
-Flag = Annotated[bool, Parameter(negative=())]
 
-app = App(
-    name="user", help="Look at an account, suspend or resume it, end its devices, delete it; every act is logged."
-)
+app = App(name="user")
 
 
 @Parameter(name="*")
@@ -41,30 +36,30 @@ class ConfirmedOperator(Operator):
     """As By, for what is not done without a reason and a second thought.
 
     Args:
-        operator: Who stands in the log; the user of this system unless given.
-        reason: Why; stands in the log.
-        yes: Do it without asking.
-        as_json: Answer with one JSON object.
+        operator: Operator name for the audit log (default: your system user).
+        reason: Reason for the audit log (required).
+        yes: Skip the confirmation prompt.
+        as_json: Print one JSON object.
     """
 
     reason: FreeText
     yes: Flag = False
-    as_json: AsJson = False
+    as_json: JsonFlag = False
 
 
 @app.command
-def show(user: str, *, by: Operator = CURRENT_OPERATOR, as_json: AsJson = False, number: Flag = False) -> int:
-    """Tell what the node knows of an account: devices, PIN, suspension. The number is masked.
+def show(user: str, *, by: Operator = CURRENT_OPERATOR, as_json: JsonFlag = False, number: Flag = False) -> int:
+    """Show what the node stores about an account: devices, PIN, suspension. The phone number is masked.
 
     Args:
-        user: The userId, username or number (+...) of the account.
-        as_json: Answer with one JSON object.
-        number: Show the number in full; that is logged, the owner can read of it, and it needs a --reason.
+        user: The account: user id, username or phone number (+...).
+        as_json: Print one JSON object.
+        number: Show the full phone number. Requires --reason; the access is logged and visible to the account owner.
         by: Who does it, and why.
     """
     settings = load_settings(Role.TOOL)
     if number and not by.reason:
-        raise CommandError("Say why the number is to be seen in full: --reason TEXT.")
+        raise CommandError("--number requires a reason: add --reason TEXT.")
 
     async def work() -> AccountDetails:
         pepper = load_pepper(settings)
@@ -80,13 +75,13 @@ def show(user: str, *, by: Operator = CURRENT_OPERATOR, as_json: AsJson = False,
 
 
 @app.command(name="list")
-def list_all(*, by: Operator = CURRENT_OPERATOR, suspended: Flag = False, as_json: AsJson = False) -> int:
-    """List all accounts, oldest first, a line each: without numbers.
+def list_all(*, by: Operator = CURRENT_OPERATOR, suspended: Flag = False, as_json: JsonFlag = False) -> int:
+    """List all accounts, oldest first, one per line, without phone numbers.
 
     Args:
         by: Who does it, and why.
-        suspended: Only those that are suspended.
-        as_json: A JSON object a line.
+        suspended: List suspended accounts only.
+        as_json: Print one JSON object per line.
     """
     settings = load_settings(Role.TOOL)
 
@@ -102,10 +97,10 @@ def list_all(*, by: Operator = CURRENT_OPERATOR, suspended: Flag = False, as_jso
 
 @app.command
 def suspend(user: str, *, by: ConfirmedOperator) -> int:
-    """Let no token of the account be good, within a second, until it is resumed. Its mailboxes go on receiving.
+    """Suspend an account: its tokens stop working within a second. Its mailboxes still receive messages.
 
     Args:
-        user: The userId, username or number (+...) of the account.
+        user: The account: user id, username or phone number (+...).
         by: Who does it, and why.
     """
 
@@ -118,10 +113,10 @@ def suspend(user: str, *, by: ConfirmedOperator) -> int:
 
 @app.command
 def resume(user: str, *, by: ConfirmedOperator) -> int:
-    """Let a suspended account go on as if nothing had been.
+    """Resume a suspended account: its tokens work again.
 
     Args:
-        user: The userId, username or number (+...) of the account.
+        user: The account: user id, username or phone number (+...).
         by: Who does it, and why.
     """
 
@@ -134,26 +129,26 @@ def resume(user: str, *, by: ConfirmedOperator) -> int:
 
 @app.command
 def end_devices(user: str, *, by: ConfirmedOperator) -> int:
-    """End all devices of the account, with their mailboxes: its owner signs up again.
+    """Revoke all devices of an account and delete their mailboxes. The owner has to register again.
 
     Args:
-        user: The userId, username or number (+...) of the account.
+        user: The account: user id, username or phone number (+...).
         by: Who does it, and why.
     """
 
     async def work(user_id: UserId) -> str:
         ended = await operating.end_all_devices(user_id, by.audit_entry("userEndDevices", user_id))
-        return f"{len(ended)} devices ended"
+        return f"{len(ended)} devices revoked"
 
-    return _run_action("end all devices of", user, by, work)
+    return _run_action("revoke all devices of", user, by, work)
 
 
 @app.command
 def delete(user: str, *, by: ConfirmedOperator) -> int:
-    """Delete the account: at once what it can do, within a minute (by a worker) all there is of it. Its number is free.
+    """Delete an account: its tokens stop working at once, a worker deletes its data within a minute. Its phone number can be registered again.
 
     Args:
-        user: The userId, username or number (+...) of the account.
+        user: The account: user id, username or phone number (+...).
         by: Who does it, and why.
     """
 
@@ -168,20 +163,18 @@ def delete(user: str, *, by: ConfirmedOperator) -> int:
 
 @app.command
 def canonical_numbers(*, by: Operator = CURRENT_OPERATOR) -> int:
-    """Store in canonical form the numbers that an older release stored in another one, so that their owners can sign in. Accounts that share a number stay as they are.
+    """Convert phone numbers stored by an older release to canonical form, so that their owners can sign in. Accounts that share a number are left unchanged.
 
     Args:
         by: Who does it, and why.
     """
     settings = load_settings(Role.TOOL)
-    pepper = load_pepper(settings)
-    if pepper is None:
-        raise CommandError(f"There is no pepper at {settings.pepper_file}: run this where the nodes' pepper is.")
+    pepper = require_pepper(settings)
 
     async def work() -> str:
         found = await scan_numbers(pepper)
         stored = await store_canonical_numbers(pepper, found, by.audit_entry("userCanonicalNumbers"))
-        return f"{stored} stored in canonical form, {len(found.duplicated)} numbers have two accounts: `vyry check` names them."
+        return f"{stored} numbers converted to canonical form; {len(found.duplicated)} numbers have two accounts: run `vyry check` to list them."
 
     print(run_in_database(settings, work))
     return 0
@@ -190,26 +183,21 @@ def canonical_numbers(*, by: Operator = CURRENT_OPERATOR) -> int:
 def _run_action(
     action: str, user: str, by: ConfirmedOperator, work: Callable[[UserId], Coroutine[None, None, str]]
 ) -> int:
-    """Find the account, ask, act, and tell."""
+    """Find the account, ask for confirmation, do it, and print the outcome."""
     settings = load_settings(Role.TOOL)
     user_id = _run_or_not_found(settings, lambda: _find_account(user, settings))
-    if not by.yes and not _confirm(action, user_id):
+    if not confirm_operation(f"This would {action} {user_id}", yes=by.yes):
         return 1
     outcome = _run_or_not_found(settings, lambda: work(user_id))
     print(json.dumps({"userId": str(user_id), "outcome": outcome}) if by.as_json else f"{user_id}: {outcome}")
     return 0
 
 
-def _confirm(what: str, user_id: UserId) -> bool:
-    """Ask whoever sits at the keyboard; nobody there is a no."""
-    return confirm_operation(f"This would {what} {user_id}")
-
-
 def _run_or_not_found(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
     try:
         return run_in_database(settings, work)
     except NotFound:
-        raise CommandError("There is no such account.") from None
+        raise CommandError("No account found. Check the user id, username or phone number.") from None
 
 
 async def _find_account(user: str, settings: Settings) -> UserId:
@@ -220,14 +208,13 @@ def _parse_account(user: str, settings: Settings) -> UUID | PhoneNumber | str:
     with suppress(ValueError):
         return UUID(user)
     if not (looks_like_number(user) and user.startswith(("+", "00"))):
-        # Written as others show it.
+        # Other commands print usernames with @.
         return user.removeprefix("@")
-    if load_pepper(settings) is None:
-        raise CommandError(f"There is no pepper at {settings.pepper_file}: without it no number can be looked up.")
+    require_pepper(settings)
     try:
         return PhoneNumber(normalize_number(user))
     except InvalidPhoneNumber as problem:
-        raise CommandError(f"This is no telephone number: {problem}.") from None
+        raise CommandError(f"Not a valid phone number: {problem}.") from None
 
 
 def _to_json(shown: AccountDetails, *, in_full: bool) -> dict[str, Any]:
@@ -239,7 +226,7 @@ def _to_json(shown: AccountDetails, *, in_full: bool) -> dict[str, Any]:
 
 
 def _json_values(row: dict[str, Any]) -> dict[str, Any]:
-    """The values as JSON has them."""
+    """The values in JSON types."""
     return {
         name: value.isoformat()
         if isinstance(value, (datetime, date))
@@ -259,6 +246,6 @@ def _format_account(found: dict[str, Any]) -> str:
     for each in devices:
         kind = "primary" if each["is_primary"] else "linked"
         lines.append(
-            f"device {each['device_id']:<15} {kind}, {each['platform']}, {quote_name(each['name'])}, last seen {each['last_seen_on']}, {each['waiting']} waiting"
+            f"device {each['device_id']:<15} {kind}, {each['platform']}, {quote_name(each['name'])}, last seen {each['last_seen_on']}, {each['waiting']} messages queued"
         )
     return "\n".join(lines)

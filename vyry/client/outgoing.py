@@ -1,8 +1,6 @@
 """Ids for idempotent sends."""
 
-from vyry.client.store.outgoing import (
-    new_id,
-)
+from vyry.kernel.ids import new_id
 
 
 __all__ = [

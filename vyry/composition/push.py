@@ -40,7 +40,7 @@ def _load_vapid(settings: Settings, role: Role, clock: Clock) -> VapidSigner | N
     if role is Role.START:
         create_vapid_key(path)
     if not path.exists():
-        log.info("no web push", reason="there is no VAPID key: vyry secrets makes one for all nodes")
+        log.info("web_push_disabled", reason="No VAPID key; create one for all nodes with `vyry secrets`.")
         return None
     return VapidSigner(path.read_bytes(), settings.push_contact, clock)
 

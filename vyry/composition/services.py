@@ -8,21 +8,18 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from fakeredis import FakeAsyncRedis
-from redis.asyncio import Redis
-
 from vyry.accounts.account import AccountUpkeep
-from vyry.accounts.deletion import Deletion, DeletionProofs
+from vyry.accounts.deletion import Deletion
 from vyry.accounts.device_status import RevocationWatcher
 from vyry.accounts.events import AccountEvents
 from vyry.accounts.export import Exports
 from vyry.accounts.idle_devices import IdleDevices
 from vyry.accounts.own_devices import OwnDevices
-from vyry.accounts.own_pin import OwnPin, PinDependencies
+from vyry.accounts.own_pin import OwnPin
 from vyry.accounts.pin import Pins
 from vyry.accounts.profile import Accounts
 from vyry.accounts.registration import Registration
-from vyry.accounts.remaining_quotas import QuotaSources, RemainingQuotas
+from vyry.accounts.remaining_quotas import RemainingQuotas
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.signup import Signup
 from vyry.accounts.signup_guard import NoGuard, ProofOfWork, SignupGuard
@@ -33,10 +30,10 @@ from vyry.clock import CheckedClock, Clock, SteadyClock
 from vyry.clock_monitor import ClockMonitor
 from vyry.composition.push import PushServices, build_push
 from vyry.composition.shared import (
-    Infrastructure,
     SharedServices,
-    build_attachment_storage,
-    build_presence,
+    attachment_limits,
+    build_infrastructure,
+    build_part_store,
     build_shared_services,
     limit_keys,
 )
@@ -47,14 +44,14 @@ from vyry.conversations.conversations import CachedConversations, Conversations
 from vyry.conversations.groups import Groups
 from vyry.conversations.invitations import Invitations
 from vyry.conversations.invite_links import InviteLinks
-from vyry.delivery.sms.senders import webhook_key
+from vyry.delivery.webhook_signing import webhook_key
 from vyry.delivery.webhook_signup_guard import WebhookSignupGuard
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
 from vyry.devices.push_wakeups import WakeupSender
 from vyry.devices.restore_detection import RestoreDetector
 from vyry.errors import Unavailable
-from vyry.in_process.routing import InProcessNotifier, InProcessWorkTopic
+from vyry.in_process.tickets import InProcessTickets
 from vyry.kafka.work_topic import KafkaWorkTopic
 from vyry.limits import FRAMES, USERNAMES, Limiter, QuotaWindow
 from vyry.local_limits import BucketLimiter
@@ -63,13 +60,14 @@ from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import NoticePoster
 from vyry.mail.posting import Posting
 from vyry.mail.receipts import Receipts
-from vyry.mail.routing import Notifier, Router, WorkTopic
+from vyry.mail.routing import NodeSockets, Notifier, WorkTopic
 from vyry.mail.store import MailStore
 from vyry.operator.health import Health
 from vyry.operator.secret_reloader import SecretReloader
-from vyry.redis.notifier import RedisNotifier, connect_redis
+from vyry.redis.connection import connect_redis
+from vyry.redis.guard import RedisGuard
+from vyry.redis.notifier import RedisNotifier
 from vyry.redis.shared_buckets import SharedBuckets
-from vyry.redis.slots import RedisConnectionSlots
 from vyry.redis.tickets import RedisTickets
 from vyry.settings import Role, Settings
 from vyry.signals.calls import Calls
@@ -81,12 +79,10 @@ from vyry.storage.account_deletion import TortoiseDeletion
 from vyry.storage.account_events import TortoiseAccountEvents
 from vyry.storage.account_export import TortoiseExportSource
 from vyry.storage.account_upkeep import TortoiseAccountUpkeep
-from vyry.storage.accounts import TortoiseAccounts
-from vyry.storage.attachments import TortoiseAttachmentUpkeep
+from vyry.storage.attachments import TortoiseAttachments, TortoiseAttachmentUpkeep
 from vyry.storage.blocks import TortoiseBlocks
 from vyry.storage.calls import TortoiseCalls
 from vyry.storage.clock import TortoiseClock
-from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.database import is_postgres, open_database, sqlite_path
 from vyry.storage.device_links import TortoiseLinks
 from vyry.storage.devices import TortoiseDevices
@@ -98,10 +94,7 @@ from vyry.storage.idle_devices import TortoiseIdleDevices
 from vyry.storage.invite_links import TortoiseInviteLinks
 from vyry.storage.mail_postgres.store import open_postgres_mail
 from vyry.storage.mail_sqlite.store import open_sqlite_mail
-from vyry.storage.pins import TortoisePins
 from vyry.storage.prekeys import TortoisePrekeys
-from vyry.storage.receipts import TortoiseReceipts
-from vyry.storage.sessions import TortoiseSessions
 from vyry.storage.typing_privacy import TortoiseTypingPrivacy
 from vyry.storage.unlock_tokens import TortoiseUnlockTokens
 
@@ -169,7 +162,7 @@ class Services:
     mail_store: MailStore
     depositor: Depositor
     work_topic: WorkTopic
-    router: Router
+    sockets: NodeSockets
     notifier: Notifier
     signals: SignalServices
     limiter: Limiter
@@ -198,14 +191,8 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         clock = CheckedClock()
         mail = await stack.enter_async_context(_open_mail(database, clock))
         redis = await stack.enter_async_context(_open_redis(settings))
-        is_alone = settings.redis_url is None
-        doorbell = InProcessNotifier() if is_alone else RedisNotifier(redis)
-        url = settings.kafka_url.get_secret_value() if settings.kafka_url else None
-        mailbags = InProcessWorkTopic() if url is None else KafkaWorkTopic(url, settings.partitions)
-        places = None if is_alone else RedisConnectionSlots(redis, limit_keys(settings))
-        services = _build_services(
-            build_shared_services(settings, Infrastructure(mail, redis, doorbell, mailbags, places), clock), role
-        )
+        infrastructure = build_infrastructure(settings, mail, redis)
+        services = _build_services(build_shared_services(settings, infrastructure, clock), role)
         await _run_first_checks(services, role)
         loops = [
             services.posting.run,
@@ -216,12 +203,11 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
             services.claim_ledger.run,
             services.clock_monitor.run,
         ]
-        loops += [
-            carrier.run for carrier in (doorbell, mailbags) if isinstance(carrier, RedisNotifier | KafkaWorkTopic)
-        ]
-        if places is not None:
+        remote = (infrastructure.notifier, infrastructure.work_topic)
+        loops += [each.run for each in remote if isinstance(each, RedisNotifier | KafkaWorkTopic)]
+        if redis is not None and infrastructure.slots is not None:
             loops.append(SharedBuckets(redis, services.buckets, limit_keys(settings)).run)
-            loops.append(partial(places.run, services.connection_slots.device_slots))
+            loops.append(partial(infrastructure.slots.run, services.connection_slots.device_slots))
         if role is not Role.WORKER:
             loops.append(services.secret_reloader.run)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -245,11 +231,14 @@ def _open_mail(database: str, clock: Clock) -> AbstractAsyncContextManager[MailS
 
 
 @asynccontextmanager
-async def _open_redis(settings: Settings) -> AsyncIterator[Redis]:
-    """Redis, or the same inside this process: one-shots and limits run the same scripts."""
-    redis = connect_redis(settings.redis_url.get_secret_value()) if settings.redis_url else FakeAsyncRedis()
+async def _open_redis(settings: Settings) -> AsyncIterator[RedisGuard | None]:
+    """Yields None for a node that runs alone."""
+    if settings.redis_url is None:
+        yield None
+        return
+    redis = connect_redis(settings.redis_url.get_secret_value())
     try:
-        yield redis
+        yield RedisGuard(redis)
     finally:
         await redis.aclose()
 
@@ -260,8 +249,8 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         clock_monitor=ClockMonitor(shared.clock, TortoiseClock()),
         registration=_registration(shared),
         sessions=_sessions(shared),
-        revocation_watcher=RevocationWatcher(TortoiseSessions(), shared.device_statuses),
-        accounts=Accounts(TortoiseAccounts(), shared.pepper, shared.cache_invalidation, _usernames(shared)),
+        revocation_watcher=RevocationWatcher(shared.stores.sessions, shared.device_statuses),
+        accounts=Accounts(shared.stores.accounts, shared.pepper, shared.cache_invalidation, _usernames(shared)),
         account_events=TortoiseAccountEvents(),
         account_upkeep=TortoiseAccountUpkeep(),
         deletion=_deletion(shared),
@@ -272,18 +261,24 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         devices=OwnDevices(TortoiseDevices(), shared.revocations, shared.clock),
         push=push,
         linking=Linking(TortoiseLinks(), shared.pins, shared.limiter, shared.tokens, shared.settings.max_devices),
-        prekeys=Prekeys(TortoisePrekeys(), shared.limiter, shared.clock, shared.notices, shared.claim_ledger),
+        prekeys=Prekeys(
+            TortoisePrekeys(),
+            limiter=shared.limiter,
+            clock=shared.clock,
+            listener=shared.notices,
+            restore_guard=shared.claim_ledger,
+        ),
         claim_ledger=shared.claim_ledger,
         contacts=_contacts(shared),
         attachments=_attachments(shared),
-        conversations=Conversations(TortoiseConversations(), shared.limiter, shared.clock),
+        conversations=Conversations(shared.stores.conversations, shared.limiter, shared.clock),
         notice_poster=shared.notices,
         posting=_posting(shared),
         mailboxes=Mailboxes(shared.infrastructure.mail_store),
         mail_store=shared.infrastructure.mail_store,
         depositor=shared.depositor,
         work_topic=shared.infrastructure.work_topic,
-        router=shared.router,
+        sockets=shared.infrastructure.sockets,
         notifier=shared.infrastructure.notifier,
         signals=_signals(shared, push.wakeups),
         limiter=shared.limiter,
@@ -297,35 +292,52 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
 
 
 def _connection_slots(shared: SharedServices) -> ConnectionSlots:
-    settings, carriers = shared.settings, shared.infrastructure
-    return ConnectionSlots(shared.quotas, carriers.slots, settings.max_sockets, has_limits=shared.has_limits)
+    return ConnectionSlots(
+        shared.quotas,
+        shared=shared.infrastructure.slots,
+        max_sockets=shared.settings.max_sockets,
+        has_limits=shared.has_limits,
+    )
 
 
 def _deletion(shared: SharedServices) -> Deletion:
-    proofs = DeletionProofs(shared.one_time_codes, shared.pins, shared.pepper)
-    return Deletion(TortoiseDeletion(), TortoiseAccounts(), proofs, shared.revocations, shared.clock)
+    return Deletion(
+        TortoiseDeletion(),
+        accounts=shared.stores.accounts,
+        codes=shared.one_time_codes,
+        pins=shared.pins,
+        pepper=shared.pepper,
+        revocations=shared.revocations,
+        clock=shared.clock,
+    )
 
 
 def _exports(shared: SharedServices) -> Exports:
     archive = TortoiseExportSource(shared.infrastructure.mail_store)
-    return Exports(archive, TortoiseAccounts(), shared.pepper, shared.limiter, shared.clock)
+    return Exports(archive, shared.stores.accounts, shared.pepper, shared.limiter, shared.clock)
 
 
-def _signals(shared: SharedServices, wakes: WakeupSender) -> SignalServices:
-    doorbell = shared.infrastructure.notifier
+def _signals(shared: SharedServices, waker: WakeupSender) -> SignalServices:
+    notifier = shared.infrastructure.notifier
     return SignalServices(
         typing=TypingIndicators(
-            shared.conversations, shared.device_lists, doorbell, TortoiseTypingPrivacy(), SteadyClock()
+            shared.conversations,
+            device_lists=shared.device_lists,
+            notifier=notifier,
+            privacy=TortoiseTypingPrivacy(),
+            clock=SteadyClock(),
         ),
         calls=Calls(
-            TortoiseConversations(),
-            shared.device_lists,
-            (doorbell, wakes),
-            (TortoiseCalls(), shared.limiter),
-            shared.clock,
+            TortoiseCalls(),
+            conversations=shared.stores.conversations,
+            device_lists=shared.device_lists,
+            notifier=notifier,
+            waker=waker,
+            limiter=shared.limiter,
+            clock=shared.clock,
         ),
         turn=TurnCredentials(shared.settings.turn_urls, shared.settings.turn_secret, shared.settings.turn_seconds),
-        presence=build_presence(shared),
+        presence=shared.infrastructure.presence,
         conversations=shared.conversations,
     )
 
@@ -338,14 +350,16 @@ def _contacts(shared: SharedServices) -> ContactServices:
         groups=Groups(TortoiseGroups(), shared.cache_invalidation, shared.limiter, shared.clock),
         invites=InviteLinks(TortoiseInviteLinks(), shared.cache_invalidation, shared.clock),
         invitations=Invitations(TortoiseInvitations(), shared.cache_invalidation, shared.clock),
-        receipts=Receipts(shared.infrastructure.mail_store.upkeep, TortoiseReceipts()),
+        receipts=Receipts(shared.infrastructure.mail_store.upkeep, shared.stores.receipts),
     )
 
 
 def _attachments(shared: SharedServices) -> AttachmentServices:
-    keeping = build_attachment_storage(shared.settings, shared.clock)
-    upkeep = AttachmentUpkeep(TortoiseAttachmentUpkeep(), keeping.parts, shared.clock)
-    return AttachmentServices(service=Attachments(keeping, shared.limiter), upkeep=upkeep)
+    parts, limits = build_part_store(shared.settings), attachment_limits(shared.settings)
+    return AttachmentServices(
+        service=Attachments(TortoiseAttachments(), parts, limits=limits, limiter=shared.limiter, clock=shared.clock),
+        upkeep=AttachmentUpkeep(TortoiseAttachmentUpkeep(), parts, shared.clock),
+    )
 
 
 def _idle_devices(shared: SharedServices) -> IdleDevices:
@@ -354,20 +368,20 @@ def _idle_devices(shared: SharedServices) -> IdleDevices:
 
 
 def _usernames(shared: SharedServices) -> Usernames:
-    return Usernames(TortoiseAccounts(), shared.clock, shared.quotas[USERNAMES.name])
+    return Usernames(shared.stores.accounts, shared.clock, shared.quotas[USERNAMES.name])
 
 
 def _remaining_quotas(shared: SharedServices, connection_slots: ConnectionSlots) -> RemainingQuotas:
-    counters = QuotaSources(
-        TortoiseAccounts(),
-        _usernames(shared),
-        shared.one_time_codes,
-        shared.pins,
-        shared.limiter,
-        shared.buckets,
-        connection_slots,
+    return RemainingQuotas(
+        shared.quotas,
+        accounts=shared.stores.accounts,
+        usernames=_usernames(shared),
+        codes=shared.one_time_codes,
+        pins=shared.pins,
+        shared=shared.limiter,
+        buckets=shared.buckets,
+        sockets=connection_slots,
     )
-    return RemainingQuotas(shared.quotas, counters)
 
 
 def _secret_reloader(shared: SharedServices) -> SecretReloader:
@@ -378,13 +392,19 @@ def _secret_reloader(shared: SharedServices) -> SecretReloader:
 
 
 def _registration(shared: SharedServices) -> Registration:
-    arrivals = Signup(TortoiseAccounts(), TortoiseUnlockTokens(), shared.pins, shared.tokens, shared.revocations)
+    arrivals = Signup(shared.stores.accounts, TortoiseUnlockTokens(), shared.pins, shared.tokens, shared.revocations)
     return Registration(shared.one_time_codes, _signup_guard(shared), arrivals)
 
 
 def _own_pin(shared: SharedServices) -> OwnPin:
-    means = PinDependencies(TortoisePins(), TortoiseAccounts(), shared.one_time_codes, shared.pepper, shared.clock)
-    return OwnPin(shared.pins, means)
+    return OwnPin(
+        shared.pins,
+        store=shared.stores.pins,
+        accounts=shared.stores.accounts,
+        codes=shared.one_time_codes,
+        pepper=shared.pepper,
+        clock=shared.clock,
+    )
 
 
 def _signup_guard(shared: SharedServices) -> SignupGuard:
@@ -397,15 +417,22 @@ def _signup_guard(shared: SharedServices) -> SignupGuard:
 
 
 def _sessions(shared: SharedServices) -> Sessions:
-    tickets = RedisTickets(shared.infrastructure.redis)
-    return Sessions(TortoiseSessions(), tickets, shared.tokens, shared.device_statuses, shared.revocations)
+    redis = shared.infrastructure.redis
+    tickets = InProcessTickets(shared.clock) if redis is None else RedisTickets(redis)
+    return Sessions(shared.stores.sessions, tickets, shared.tokens, shared.device_statuses, shared.revocations)
 
 
 def _posting(shared: SharedServices) -> Posting:
-    conversations = (shared.conversations, TortoiseConversations(), TortoiseReceipts())
-    office = Posting(shared.infrastructure.mail_store, shared.device_lists, conversations, shared.router, shared.clock)
-    office.max_life_seconds = shared.settings.max_life_seconds
-    return office
+    return Posting(
+        shared.infrastructure.mail_store,
+        device_lists=shared.device_lists,
+        conversations=shared.conversations,
+        conversation_store=shared.stores.conversations,
+        receipts=shared.stores.receipts,
+        router=shared.router,
+        clock=shared.clock,
+        max_life_seconds=shared.settings.max_life_seconds,
+    )
 
 
 def _health(settings: Settings) -> Health:

@@ -1,12 +1,10 @@
 """What most services of a node stand on; vyry/composition/services.py lays it once and wires everything else upon it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-
-from redis.asyncio import Redis
 
 from vyry.accounts.device_status import DeviceStatusCache, SessionRevocations
 from vyry.accounts.otp import OneTimeCodes
@@ -18,32 +16,35 @@ from vyry.accounts.pin_checks import CountedHasher
 from vyry.accounts.signing import KeyRing
 from vyry.accounts.tokens import Tokens
 from vyry.attachments.attachment import MIB, AttachmentLimits, PartStore
-from vyry.attachments.upload import AttachmentStorage
 from vyry.clock import CheckedClock, Clock
 from vyry.conversations.conversations import CachedConversations
 from vyry.delivery.sms.senders import SenderSecrets, open_sender
 from vyry.devices.device_lists import CachedDeviceLists
 from vyry.devices.restore_detection import RestoreDetector
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.in_process.pin_hasher import ArgonPinHasher
+from vyry.in_process.presence import InProcessPresence
 from vyry.in_process.routing import InProcessNotifier, InProcessWorkTopic
 from vyry.kafka.work_topic import KafkaWorkTopic
 from vyry.limits import Quota, QuotaWindow, Unlimited, apply_overrides
 from vyry.local_limits import BucketLimiter
 from vyry.mail.depositing import Depositor
 from vyry.mail.notices import NoticePoster
-from vyry.mail.routing import CacheInvalidation, Router
+from vyry.mail.routing import CacheInvalidation, NodeSockets, Router
 from vyry.mail.store import MailStore
 from vyry.operator.restore_marker import RestoreMarkerFile, TortoiseRestoreMarkers
 from vyry.operator.secret_files import read_peppers, read_signing_keys
-from vyry.redis.limiter import RedisLimiter, RedisLimitKeys
-from vyry.redis.notifier import RedisNotifier
-from vyry.redis.presence import InProcessPresence, RedisPresence
+from vyry.redis.guard import RedisGuard
+from vyry.redis.keys import RedisLimitKeys
+from vyry.redis.limiter import RedisLimiter
+from vyry.redis.notifier import RedisNotifier, channel_name, new_node_name
+from vyry.redis.presence import RedisPresence, parse_states
 from vyry.redis.slots import RedisConnectionSlots
 from vyry.settings import Settings
-from vyry.signals.presence import Presence, PresenceTiming
+from vyry.signals.presence import Presence, PresenceLeases, PresenceListener, PresenceTiming
+from vyry.storage.accounts import TortoiseAccounts
 from vyry.storage.attachment_disk import DiskParts
 from vyry.storage.attachment_s3 import S3Location, open_s3_parts
-from vyry.storage.attachments import TortoiseAttachments
 from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.deferred_notices import TortoiseDeferredNotices
 from vyry.storage.notice_outbox import TortoiseNoticeOutbox
@@ -51,15 +52,20 @@ from vyry.storage.otp import TortoiseOtp
 from vyry.storage.pins import TortoisePins
 from vyry.storage.prekeys import TortoiseDeviceLists
 from vyry.storage.presence_privacy import TortoisePresencePrivacy
+from vyry.storage.receipts import TortoiseReceipts
 from vyry.storage.sessions import TortoiseSessions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Infrastructure:
-    """What carries the domain in this process."""
+    """What connects this process with its database and with the other nodes."""
 
     mail_store: MailStore
-    redis: Redis
+    #: The sockets of this process: the web application attaches them.
+    sockets: NodeSockets
+    presence: Presence
+    #: None for a node that runs alone.
+    redis: RedisGuard | None
     notifier: InProcessNotifier | RedisNotifier
     work_topic: InProcessWorkTopic | KafkaWorkTopic
     #: None where no other node counts.
@@ -67,14 +73,26 @@ class Infrastructure:
 
 
 @dataclass(frozen=True, slots=True)
+class Stores:
+    """The stores that several services use; each is built once. A store with one user is built beside that user."""
+
+    accounts: TortoiseAccounts = field(default_factory=TortoiseAccounts)
+    conversations: TortoiseConversations = field(default_factory=TortoiseConversations)
+    pins: TortoisePins = field(default_factory=TortoisePins)
+    receipts: TortoiseReceipts = field(default_factory=TortoiseReceipts)
+    sessions: TortoiseSessions = field(default_factory=TortoiseSessions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SharedServices:
-    """What most services stand on."""
+    """What most services depend on."""
 
     settings: Settings
+    stores: Stores
     infrastructure: Infrastructure
     clock: CheckedClock
     quotas: Mapping[str, Quota]
-    limiter: RedisLimiter | Unlimited
+    limiter: RedisLimiter | InProcessLimiter | Unlimited
     pepper: Pepper
     pins: Pins
     tokens: Tokens
@@ -98,40 +116,89 @@ class SharedServices:
 
 
 def build_shared_services(settings: Settings, infrastructure: Infrastructure, clock: CheckedClock) -> SharedServices:
-    """What the services of this process will stand on."""
-    secret = settings.jwt_secret.get_secret_value().encode()
+    """Build what most services of this process depend on."""
+    stores, mail_store, notifier = Stores(), infrastructure.mail_store, infrastructure.notifier
     quotas = apply_overrides(settings.limit_overrides)
     buckets = BucketLimiter(quotas, is_on=settings.limits == "on")
     peppers = read_peppers(settings.pepper.get_secret_value())
     pepper = Pepper(peppers, min(peppers))
+    statuses = DeviceStatusCache(stores.sessions, clock)
+    depositor = Depositor(mail_store, notifier=notifier, sockets=infrastructure.sockets)
+    router = Router(infrastructure.work_topic, depositor=depositor, sockets=infrastructure.sockets)
+    return SharedServices(
+        settings=settings,
+        stores=stores,
+        infrastructure=infrastructure,
+        clock=clock,
+        quotas=quotas,
+        limiter=_limiter(settings, infrastructure.redis, quotas),
+        pepper=pepper,
+        pins=_pins(stores.pins, pepper, clock, quotas["pin_tries"].windows[0], buckets),
+        tokens=_tokens(settings, clock),
+        one_time_codes=_one_time_codes(settings, quotas, pepper, clock),
+        device_statuses=statuses,
+        revocations=SessionRevocations(statuses, notifier),
+        conversations=CachedConversations(stores.conversations),
+        device_lists=CachedDeviceLists(TortoiseDeviceLists()),
+        depositor=depositor,
+        router=router,
+        notices=NoticePoster(
+            mail_store, router=router, clock=clock, outbox=TortoiseNoticeOutbox(), deferred=TortoiseDeferredNotices()
+        ),
+        claim_ledger=RestoreDetector(TortoiseRestoreMarkers(), RestoreMarkerFile(settings.data_dir), clock),
+        cache_invalidation=CacheInvalidation(notifier),
+        buckets=buckets,
+    )
+
+
+def build_infrastructure(settings: Settings, mail_store: MailStore, redis: RedisGuard | None) -> Infrastructure:
+    """Build what connects this process with the others; without `redis` it is the only one."""
+    sockets, node = NodeSockets(), new_node_name()
+    timing = PresenceTiming(lease_seconds=settings.presence_seconds)
+
+    def build_leases(listener: PresenceListener) -> PresenceLeases:
+        if redis is None:
+            return InProcessPresence(timing, listener)
+        return RedisPresence(redis, timing, channel=channel_name(node))
+
+    def on_presence(news: bytes) -> None:
+        presence.on_states(parse_states(news))
+
+    presence = Presence(build_leases=build_leases, privacy=TortoisePresencePrivacy(), timing=timing)
+    url = settings.kafka_url.get_secret_value() if settings.kafka_url else None
+    return Infrastructure(
+        mail_store=mail_store,
+        sockets=sockets,
+        presence=presence,
+        redis=redis,
+        notifier=InProcessNotifier(sockets)
+        if redis is None
+        else RedisNotifier(redis, sockets=sockets, on_presence=on_presence, node=node),
+        work_topic=InProcessWorkTopic() if url is None else KafkaWorkTopic(url, settings.partitions),
+        slots=None if redis is None else RedisConnectionSlots(redis, limit_keys(settings)),
+    )
+
+
+def _tokens(settings: Settings, clock: Clock) -> Tokens:
+    secret = settings.jwt_secret.get_secret_value().encode()
+    keys = KeyRing(read_signing_keys(settings.key_ring_file, secret), clock)
+    return Tokens(keys, settings.jwt_expiration, settings.refresh_token_expiration, clock)
+
+
+def _one_time_codes(settings: Settings, quotas: Mapping[str, Quota], pepper: Pepper, clock: Clock) -> OneTimeCodes:
+    secret = settings.jwt_secret.get_secret_value().encode()
     sender = open_sender(
         settings.sms.get_secret_value(), SenderSecrets(secret, settings.sms_secret, settings.sms_url or ""), clock
     )
-    standings = DeviceStatusCache(TortoiseSessions(), clock)
-    keys = KeyRing(read_signing_keys(settings.key_ring_file, secret), clock)
-    depositor = Depositor(infrastructure.mail_store, infrastructure.notifier)
-    router = Router(infrastructure.work_topic, depositor)
-    return SharedServices(
-        settings,
-        infrastructure,
-        clock,
-        quotas,
-        RedisLimiter(infrastructure.redis, quotas, limit_keys(settings)) if settings.limits == "on" else Unlimited(),
-        pepper,
-        _pins(pepper, clock, quotas["pin_tries"].windows[0], buckets),
-        Tokens(keys, settings.jwt_expiration, settings.refresh_token_expiration, clock),
-        OneTimeCodes(TortoiseOtp(), sender, pepper, clock, _code_terms(settings, quotas)),
-        standings,
-        SessionRevocations(standings, infrastructure.notifier),
-        CachedConversations(TortoiseConversations()),
-        CachedDeviceLists(TortoiseDeviceLists()),
-        depositor,
-        router,
-        NoticePoster(infrastructure.mail_store, router, clock, TortoiseNoticeOutbox(), TortoiseDeferredNotices()),
-        RestoreDetector(TortoiseRestoreMarkers(), RestoreMarkerFile(settings.data_dir), clock),
-        CacheInvalidation(infrastructure.notifier),
-        buckets,
-    )
+    return OneTimeCodes(TortoiseOtp(), sender, pepper, clock, _code_terms(settings, quotas))
+
+
+def _limiter(
+    settings: Settings, redis: RedisGuard | None, quotas: Mapping[str, Quota]
+) -> RedisLimiter | InProcessLimiter | Unlimited:
+    if settings.limits == "off":
+        return Unlimited()
+    return InProcessLimiter(quotas) if redis is None else RedisLimiter(redis, quotas, limit_keys(settings))
 
 
 def limit_keys(settings: Settings) -> RedisLimitKeys:
@@ -141,25 +208,17 @@ def limit_keys(settings: Settings) -> RedisLimitKeys:
     return RedisLimitKeys(peppers[min(peppers)])
 
 
-def build_presence(shared: SharedServices) -> Presence:
-    """The presence of this node's sockets and of whom they watch."""
-    carriers, pace = shared.infrastructure, PresenceTiming(lease_seconds=shared.settings.presence_seconds)
-    if isinstance(carriers.notifier, RedisNotifier):
-        return Presence(RedisPresence(carriers.redis, carriers.notifier, pace), TortoisePresencePrivacy(), pace)
-    return Presence(InProcessPresence(pace), TortoisePresencePrivacy(), pace)
-
-
-def build_attachment_storage(settings: Settings, clock: Clock) -> AttachmentStorage:
-    """Where the attachments of this node are kept."""
-    terms = AttachmentLimits(
+def attachment_limits(settings: Settings) -> AttachmentLimits:
+    """How much an account may keep, and for how long."""
+    return AttachmentLimits(
         max_bytes=settings.attachment_mib * MIB,
         quota_bytes=settings.attachment_quota_mib * MIB,
         lifetime=timedelta(days=settings.attachment_days),
     )
-    return AttachmentStorage(TortoiseAttachments(), _part_store(settings), terms, clock)
 
 
-def _part_store(settings: Settings) -> PartStore:
+def build_part_store(settings: Settings) -> PartStore:
+    """Where the bytes of attachments are stored: a folder or a bucket."""
     if settings.bucket is None:
         folder = Path(settings.attachments or settings.data_dir / "attachments").absolute()
         return DiskParts(folder, settings.attachment_reserve_mib * MIB)
@@ -168,9 +227,9 @@ def _part_store(settings: Settings) -> PartStore:
     return open_s3_parts(S3Location(name, prefix, settings.s3_region, key, settings.s3_secret, endpoint))
 
 
-def _pins(pepper: Pepper, clock: Clock, max_tries: QuotaWindow, buckets: BucketLimiter) -> Pins:
+def _pins(store: TortoisePins, pepper: Pepper, clock: Clock, max_tries: QuotaWindow, buckets: BucketLimiter) -> Pins:
     most = PinTryLimit(max_tries.limit, timedelta(seconds=max_tries.seconds))
-    return Pins(TortoisePins(), CountedHasher(ArgonPinHasher(), buckets), pepper, clock, most)
+    return Pins(store, CountedHasher(ArgonPinHasher(), buckets), pepper, clock, most)
 
 
 def _code_terms(settings: Settings, quotas: Mapping[str, Quota]) -> CodeTerms:

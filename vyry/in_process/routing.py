@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.routing import SESSION_ENDED, CacheTopic, NotificationListener
+from vyry.mail.routing import SESSION_ENDED, CacheTopic, NodeSockets
 from vyry.mail.work_record import pack_records, partition_of
 from vyry.telemetry import record
 
@@ -52,26 +52,23 @@ class InProcessWorkTopic:
 class InProcessNotifier:
     """The doorbell of the only node there is."""
 
-    def __init__(self) -> None:
+    def __init__(self, sockets: NodeSockets) -> None:
         self._held: dict[MailboxKey, int] = {}
-        self._listener: NotificationListener | None = None
-
-    def set_listener(self, listener: NotificationListener) -> None:
-        self._listener = listener
+        self._sockets = sockets
 
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         began = time.perf_counter()
         here = self._held.keys() & mailboxes
-        if here and self._listener is not None:
-            self._listener.on_notify(here)
-        record("ring", len(here), time.perf_counter() - began)
+        if here:
+            self._sockets.current.on_notify(here)
+        record("notify", len(here), time.perf_counter() - began)
 
     async def register_socket(self, mailbox: MailboxKey, connection: int) -> None:
         older = self._held.get(mailbox)
         if older is None or older <= connection:
             self._held[mailbox] = connection
-        if older is not None and older != connection and self._listener is not None:
-            self._listener.on_displaced(mailbox, max(older, connection))
+        if older is not None and older != connection:
+            self._sockets.current.on_displaced(mailbox, max(older, connection))
 
     async def unregister_socket(self, mailbox: MailboxKey, connection: int) -> None:
         if self._held.get(mailbox) == connection:
@@ -80,15 +77,13 @@ class InProcessNotifier:
     async def close_sockets(self, mailboxes: Collection[MailboxKey]) -> None:
         for mailbox in self._held.keys() & mailboxes:
             del self._held[mailbox]
-            if self._listener is not None:
-                self._listener.on_displaced(mailbox, SESSION_ENDED)
+            self._sockets.current.on_displaced(mailbox, SESSION_ENDED)
 
     async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
         here = self._held.keys() & mailboxes
-        if here and self._listener is not None:
-            self._listener.on_relay(here, frame)
+        if here:
+            self._sockets.current.on_relay(here, frame)
         return here
 
     async def invalidate(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
-        if self._listener is not None:
-            self._listener.on_invalidated(topic, ids)
+        self._sockets.current.on_invalidated(topic, ids)

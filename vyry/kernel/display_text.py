@@ -50,7 +50,7 @@ def validate_line(text: str, max_length: int, codepoints_per_character: int = CO
     """`clean_line`. Raises UnfitText when nothing can be seen of it, or it is longer than so many characters as people count them, each made of so many of Unicode's on average."""
     found = clean_line(text)
     if not found:
-        raise InvalidText("nothing in it can be seen")
+        raise InvalidText("has no visible characters")
     return _check_length(found, max_length, codepoints_per_character)
 
 

@@ -4,10 +4,11 @@ Ids made by the node are UUIDs of version 7 (RFC 9562); a `MailboxKey` is the na
 """
 
 import secrets
-import time
 from dataclasses import dataclass
 from typing import NewType
 from uuid import UUID
+
+from vyry.kernel.time import now_milliseconds
 
 
 UserId = NewType("UserId", UUID)
@@ -34,10 +35,19 @@ class DeviceAddress:
         return f"{self.user_id}.{self.device_id}"
 
 
-def new_id() -> UUID:
-    """A fresh UUID of version 7: 48 bits of milliseconds, 74 random bits."""
+def new_id(now_ms: int | None = None) -> UUID:
+    """A fresh UUID of version 7: 48 bits of milliseconds (the system's clock unless `now_ms` is given), 74 random bits."""
     bits = secrets.randbits(74)
-    return UUID(int=_uuid7(time.time_ns() // 1_000_000, bits >> 62, bits & _LOW_62))
+    now_ms = now_milliseconds() if now_ms is None else now_ms
+    return UUID(int=_uuid7(now_ms, bits >> 62, bits & _LOW_62))
+
+
+def parse_uuid(value: object) -> UUID:
+    """The id of its canonical text: lower case, with hyphens. Raises ValueError for anything else."""
+    found = UUID(value) if isinstance(value, str) else None
+    if found is None or str(found) != value:
+        raise ValueError(f"{type(value).__name__} is no id")
+    return found
 
 
 def envelope_id(posted_at_ms: int, number: int) -> int:

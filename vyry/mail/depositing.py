@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 
 from vyry.errors import Unavailable
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.routing import Notifier
-from vyry.mail.store import Deposited, MailStore
-from vyry.telemetry import POISON_WORK, log, record
+from vyry.mail.routing import NodeSockets, Notifier
+from vyry.mail.store import MailStore
+from vyry.telemetry import POISONED_MAILBOXES, log, record
 
 
 #: How many mailboxes one transaction takes: enough to share its cost, few enough to keep its locks short.
@@ -21,9 +21,6 @@ POISON_RETRY_SECONDS = 60.0
 FLUSH_TIMEOUT_SECONDS = 0.5
 
 
-DepositListener = Callable[[Sequence[Deposited]], Awaitable[None]]
-
-
 class Depositor:
     """Numbers what waits in dirty mailboxes, batch by batch; while one batch commits, the next one gathers.
 
@@ -31,21 +28,14 @@ class Depositor:
     never holds up the others.
     """
 
-    def __init__(self, store: MailStore, notifier: Notifier) -> None:
+    def __init__(self, store: MailStore, *, notifier: Notifier, sockets: NodeSockets) -> None:
         self._store = store
         self._notifier = notifier
-        self._listener: DepositListener = self._notify
+        self._sockets = sockets
         self._dirty: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
         self._poisoned: dict[MailboxKey, float] = {}
         self._flush_waiters: dict[MailboxKey, asyncio.Event] = {}
-
-    def set_listener(self, listener: DepositListener) -> None:
-        """Tell somebody else of the batches: a web node, which delivers to its own sockets and rings for the rest."""
-        self._listener = listener
-
-    async def _notify(self, rows: Sequence[Deposited]) -> None:
-        await self._notifier.notify({row.mailbox for row in rows})
 
     def add(self, mailboxes: Iterable[MailboxKey]) -> None:
         """Mark mailboxes as having unnumbered envelopes, perhaps. Cheap, and harmless when repeated."""
@@ -107,15 +97,20 @@ class Depositor:
             await self._bisect(batch, problem)
             return
         record("deposit", len(rows), time.perf_counter() - began)
-        if rows:
-            await self._listener(rows)
+        if rows and (elsewhere := self._sockets.current.on_deposited(rows)):
+            await self._notifier.notify(elsewhere)
 
     async def _bisect(self, batch: list[MailboxKey], problem: Exception) -> None:
         """Find the mailbox that fails by halving the batch, and park it."""
         if len(batch) == 1:
-            POISON_WORK.inc()
+            POISONED_MAILBOXES.inc()
             self._poisoned[batch[0]] = time.monotonic() + POISON_RETRY_SECONDS
-            log.error("deposit", outcome="parked", mailbox=batch[0], problem=type(problem).__name__)
+            log.error(
+                "mailbox_poisoned",
+                mailbox=batch[0],
+                error=type(problem).__name__,
+                retry_after_seconds=POISON_RETRY_SECONDS,
+            )
             return
         middle = len(batch) // 2
         await self._deposit(batch[:middle])

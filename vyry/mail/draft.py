@@ -8,18 +8,16 @@ from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
-from vyry.clock import to_milliseconds
 from vyry.conversations.conversations import Conversation, ConversationKind, Member, Role
 from vyry.devices.device_lists import ListedDevice, Recipient
 from vyry.errors import InvalidRequest, NotAMember, NotFound, StaleDevices
 from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, MailboxKey, MessageId, UserId
+from vyry.kernel.sizes import MAX_COPIES
+from vyry.kernel.time import to_milliseconds
 from vyry.mail.envelope import Lane, pack_with_digest
 from vyry.mail.store import Content, Copy, Message
 
 
-MAX_COPIES: Final = 1_000
-#: How long a post lives unless it says less.
-MONTH_SECONDS: Final = 2_592_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _POST: Final = struct.Struct(">16s??I")
 _COPY: Final = struct.Struct(">16sBHB")
@@ -135,7 +133,10 @@ def validate_draft(sender: Sender, draft: Draft) -> CheckedDraft:
         for copy in devices:
             digest = shared if copy.content is None else sha256(copy.content).digest()
             if digest is None:
-                problem = {"field": "recipients.devices.content", "problem": "a device without any content"}
+                problem = {
+                    "field": "recipients.devices.content",
+                    "problem": "no content for a device, and no shared content",
+                }
                 raise InvalidRequest(fields=[problem])
             hashes.append(digest)
             rows.append(_COPY.pack(user.bytes, copy.device_id, copy.registration_id, copy.kind) + digest)

@@ -6,7 +6,8 @@ from enum import IntEnum
 from hashlib import sha256
 from uuid import UUID
 
-from vyry.kernel.ids import ConversationId, MailboxId, MessageId
+from vyry.kernel.chain import envelope_digest
+from vyry.kernel.ids import ConversationId, MessageId
 
 
 class Lane(IntEnum):
@@ -19,11 +20,13 @@ class Lane(IntEnum):
 
 
 class LossReason(IntEnum):
-    """Why a number has no envelope any more."""
+    """Why an entry has no envelope any more. The values are stored."""
 
     EXPIRED = 1
     CAP = 2
+    #: Reserved for decisions of an operator: no code writes it yet.
     OPERATOR = 3
+    #: The device discarded the entry.
     PARKED = 4
 
 
@@ -31,8 +34,6 @@ class LossReason(IntEnum):
 CAP_DIGEST = sha256(b"tombstone cap").digest()
 NIL_ID = UUID(int=0)
 _HEADER = struct.Struct(">16sI16s16sQQBI")
-_CHAINED = struct.Struct(">16sI16s16sQBI")
-_SEQ = struct.Struct(">Q")
 HEADER_BYTES = _HEADER.size
 
 
@@ -87,18 +88,16 @@ class Envelope:
 
     def digest(self) -> bytes:
         """What the chain holds for this envelope: SHA-256 over its facts and the hash of its content."""
-        return sha256(
-            _CHAINED.pack(
-                self.sender_id.bytes,
-                self.sender_device_id,
-                self.message_id.bytes,
-                self.conversation_id.bytes,
-                self.posted_at_ms,
-                self.lane,
-                self.kind,
-            )
-            + sha256(self.content).digest()
-        ).digest()
+        facts = (
+            self.sender_id.bytes,
+            self.sender_device_id,
+            self.message_id.bytes,
+            self.conversation_id.bytes,
+            self.posted_at_ms,
+            self.lane,
+            self.kind,
+        )
+        return envelope_digest(facts, sha256(self.content).digest())
 
 
 def pack_with_digest(
@@ -106,7 +105,7 @@ def pack_with_digest(
 ) -> tuple[bytes, bytes]:
     """The packed form and the digest of an envelope, straight from its facts (the order of `Envelope`, UUIDs as bytes): the path of every post."""
     sender, device, message, conversation, posted, _, lane, kind = header
-    digest = sha256(_CHAINED.pack(sender, device, message, conversation, posted, lane, kind) + content_hash).digest()
+    digest = envelope_digest((sender, device, message, conversation, posted, lane, kind), content_hash)
     return _HEADER.pack(*header) + content, digest
 
 
@@ -118,13 +117,3 @@ def unpack_header(packed: bytes) -> tuple[bytes, int, bytes, bytes, int, int, in
 def is_expired(packed: bytes, now: int) -> bool:
     """Whether the life of this envelope is over at `now`, in milliseconds since 1970."""
     return bool(_HEADER.unpack_from(packed)[5] <= now)
-
-
-def first_head(mailbox_id: MailboxId | UUID) -> bytes:
-    """head_0, before anything is numbered."""
-    return sha256(b"vyry mailbox 1" + mailbox_id.bytes).digest()
-
-
-def next_head(head: bytes, seq: int, digest: bytes) -> bytes:
-    """head_n = H(head_(n-1) || n || digest)."""
-    return sha256(head + _SEQ.pack(seq) + digest).digest()

@@ -64,7 +64,7 @@ class Mailboxes:
         """Put an acknowledgement into the next batch; `answer` is called once, in the event loop, after the commit. Raises Unavailable."""
         waiting = self._pending.setdefault(point.mailbox, [])
         if len(waiting) >= MAX_PENDING_ACKNOWLEDGEMENTS:
-            raise Unavailable("Too many acknowledgements wait.", 1)
+            raise Unavailable("Too many pending acknowledgements.", 1)
         waiting.append((point, callback))
         self._wake.set()
 

@@ -8,10 +8,13 @@ from uuid import uuid5
 
 import orjson
 
-from vyry.clock import Clock, to_milliseconds
+from vyry.clock import Clock
 from vyry.devices.keyset import HighestIds
 from vyry.errors import Unavailable
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey, MessageId, new_id
+from vyry.kernel.sizes import MAX_COPIES
+from vyry.kernel.time import to_milliseconds
 from vyry.mail.deferred_notices import DeferredNotice, DeferredNoticeStore, deferred_copies, notice_quota_owner
 from vyry.mail.envelope import NIL_ID, Envelope, Lane
 from vyry.mail.routing import Router
@@ -21,10 +24,6 @@ from vyry.telemetry import log
 
 #: Senders have mailboxes from 1 on; this one stands for the node.
 NODE_MAILBOX = MailboxKey(0)
-
-
-#: A post has at most so many copies, a notice too.
-MAX_COPIES: Final = 1_000
 #: Notices that one pass takes up, and after how many copies it ends: a pass is short, so that what comes meanwhile has its turn soon.
 _BATCH: Final = 100
 _MAX_COPIES_PER_PASS: Final = 10 * MAX_COPIES
@@ -58,7 +57,7 @@ class NoticePoster:
     """Posts notices: those that wait in the outbox at least once, as repeats of themselves; the hints about prekeys at most once."""
 
     def __init__(
-        self, store: MailStore, router: Router, clock: Clock, outbox: NoticeOutbox, deferred: DeferredNoticeStore
+        self, store: MailStore, *, router: Router, clock: Clock, outbox: NoticeOutbox, deferred: DeferredNoticeStore
     ) -> None:
         self._store = store
         self._router = router
@@ -72,11 +71,11 @@ class NoticePoster:
         await self._post_deferred()
         left: list[DeferredNotice] = []
         for notice in waiting:
-            for place in range(0, len(notice.mailboxes), MAX_COPIES):
-                message_id = notice.notice_id if not place else MessageId(uuid5(notice.notice_id, str(place)))
-                (stored,) = await self._post(
-                    [self._message(message_id, notice.mailboxes[place : place + MAX_COPIES], notice.body)]
+            for number, mailboxes in enumerate(batched(notice.mailboxes, MAX_COPIES)):
+                message_id = (
+                    MessageId(uuid5(notice.notice_id, str(number * MAX_COPIES))) if number else notice.notice_id
                 )
+                (stored,) = await self._post([self._message(message_id, mailboxes, notice.body)])
                 left += deferred_copies(notice.notice_id, notice.body, stored)
         if waiting:
             await self._outbox.complete([notice.notice_id for notice in waiting], left)
@@ -109,7 +108,7 @@ class NoticePoster:
             if full := [each for each, outcome in zip(hints, stored, strict=True) if not any(outcome.numbers)]:
                 await self._outbox.complete([], full)
         except Unavailable:
-            log.warning("post", outcome="notices lost", count=len(hints))
+            log.warning("prekey_hints_lost", count=len(hints))
 
     async def _post(self, messages: Sequence[Message]) -> list[PostOutcome]:
         stored = await self._store.post(messages, Preconditions())

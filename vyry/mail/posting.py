@@ -13,8 +13,8 @@ from vyry.conversations.conversations import CachedConversations, ConversationSt
 from vyry.devices.device_lists import CachedDeviceLists, Recipient
 from vyry.errors import IdempotencyMismatch, MailboxFull, Unavailable, VyryError
 from vyry.kernel.ids import ConversationId, DeviceAddress, MailboxKey, UserId
+from vyry.kernel.sizes import MAX_COPIES, MAX_LIFE_SECONDS
 from vyry.mail.draft import (
-    MONTH_SECONDS,
     CheckedDraft,
     ConversationMembers,
     Draft,
@@ -36,7 +36,7 @@ from vyry.telemetry import log, record
 
 #: At most so many posts share a transaction, and so many copies; a post larger than that goes alone.
 MAX_BATCH_POSTS = 256
-MAX_BATCH_COPIES = 1_000
+MAX_BATCH_COPIES = MAX_COPIES
 #: A belief that does not hold is loaded anew; after so many changes in a row the sender is asked to come again.
 MAX_ATTEMPTS = 5
 #: A batch that failed is tried one by one for so long: what takes longer is no poison, and the others wait.
@@ -91,22 +91,26 @@ class _Batch:
 class Posting:
     """Takes posts. An answer says `accepted` only after the commit; Unavailable says that the outcome is not known: come again with the same id."""
 
-    #: Seconds after which nothing is delivered any more, whatever its sender asked for.
-    max_life_seconds: int = MONTH_SECONDS
-
     def __init__(
         self,
         store: MailStore,
-        lists: CachedDeviceLists,
-        conversations: tuple[CachedConversations, ConversationStore, ReceiptStore],
+        *,
+        device_lists: CachedDeviceLists,
+        conversations: CachedConversations,
+        conversation_store: ConversationStore,
+        receipts: ReceiptStore,
         router: Router,
         clock: Clock,
+        max_life_seconds: int = MAX_LIFE_SECONDS,
     ) -> None:
         self._store = store
-        self._lists = lists
-        self._conversations, self._conversation_store, receipts = conversations
+        self._device_lists = device_lists
+        self._conversations = conversations
+        self._conversation_store = conversation_store
         self._router = router
         self._clock = clock
+        #: No envelope lives longer, whatever its sender asks for.
+        self._max_life_seconds = max_life_seconds
         self._pending: deque[_PendingPost] = deque()
         self._pending_bytes = 0
         self._received_count = self._answered_count = 0
@@ -187,7 +191,7 @@ class Posting:
         try:
             if await self._store_all(posts):
                 return 0
-            refusal = Unavailable("The recipients' devices change too quickly.")
+            refusal = Unavailable("The recipients' device lists change too quickly; try again.")
         except Unavailable as away:
             # Those who came meanwhile have waited long enough for a database that is away: nobody waits for two of its deadlines.
             waiting = [*self._pending]
@@ -197,7 +201,7 @@ class Posting:
         except Exception as problem:  # noqa: BLE001  each post must be answered, whatever broke
             refusal = Unavailable()
             if len(posts) == 1:
-                log.exception("post", outcome="failed", problem=type(problem).__name__)
+                log.exception("post_failed", error=type(problem).__name__)
         if len(posts) > 1:
             return await self._retry_one_by_one(posts)
         return _fail_all(posts, refusal)
@@ -221,13 +225,15 @@ class Posting:
                 # What is remembered may be outdated: nobody is refused before it was read anew.
                 self._invalidate_caches(batch.refused)
                 continue
+            # A post becomes durable here: the store commits the whole batch in one transaction.
+            # Nothing before this line is stored, and no callback says `accepted` before it.
             stored = await self._store.post(batch.messages, beliefs.guards) if batch.posts else []
             if not isinstance(stored, Outdated):
                 await self._refuse(batch.refused)
                 await self._record_writers(_new_writers(batch, stored, beliefs))
                 await self._answer(batch, stored)
                 return True
-            self._lists.invalidate(stored.users)
+            self._device_lists.invalidate(stored.users)
             self._conversations.invalidate(stored.conversations)
         return False
 
@@ -237,7 +243,7 @@ class Posting:
 
     def _invalidate_caches(self, refused: list[tuple[_PendingPost, VyryError]]) -> None:
         for post, _ in refused:
-            self._lists.invalidate(post.checked.users)
+            self._device_lists.invalidate(post.checked.users)
             self._conversations.invalidate([ConversationId(post.checked.draft.conversation_id)])
 
     async def _load_state(self, posts: list[_PendingPost]) -> _CachedState:
@@ -248,7 +254,7 @@ class Posting:
             if post.checked.draft.conversation_version is not None:
                 conversation = conversations.get(ConversationId(post.checked.draft.conversation_id))
                 users |= conversation.members.keys() if conversation else set()
-        lists = await self._lists.get(users)
+        lists = await self._device_lists.get(users)
         circles = {key: ConversationMembers(lists, conversations.get(key)) for key in ids}
         guards = Preconditions(
             {user: recipient.epoch for user, recipient in lists.items()},
@@ -270,7 +276,7 @@ class Posting:
                 continue
             batch.posts.append(post)
             batch.messages.append(
-                with_quota_owner(post.checked, circle, build_message(post.checked, circle, now, self.max_life_seconds))
+                with_quota_owner(post.checked, circle, build_message(post.checked, circle, now, self._max_life_seconds))
             )
         return batch
 

@@ -1,12 +1,13 @@
 """Route and ring: who is told that a mailbox has work, and who is told that it has mail. Both are hints; losing one costs latency only."""
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from enum import IntEnum
 from typing import Final, Protocol
 from uuid import UUID
 
 from vyry.kernel.ids import ConversationId, MailboxKey, UserId
+from vyry.mail.store import Deposited
 from vyry.telemetry import record
 
 
@@ -31,15 +32,27 @@ class WorkTopic(Protocol):
         ...
 
 
-class NotificationListener(Protocol):
-    """What a node does when it hears the doorbell; called in its event loop."""
+class LocalSockets(Protocol):
+    """The sockets of this process, as the router, the depositor and the notifier see them; called in its event loop."""
+
+    def has_reader(self, mailbox: MailboxKey) -> bool:
+        """Whether a socket or a long poll of this process waits for this mailbox."""
+        ...
+
+    def cache_envelope(self, number: int, packed: bytes) -> None:
+        """Keep the content of an envelope that this process is about to deposit: it need not be read again to be delivered."""
+        ...
+
+    def on_deposited(self, rows: Sequence[Deposited]) -> set[MailboxKey]:
+        """Deliver what belongs to sockets of this process; returns the mailboxes whose readers, if any, are on other nodes."""
+        ...
 
     def on_notify(self, mailboxes: Collection[MailboxKey]) -> None:
-        """These mailboxes may have something new."""
+        """These mailboxes may have new entries."""
         ...
 
     def on_displaced(self, mailbox: MailboxKey, connection: int) -> None:
-        """Sockets of this mailbox with a lower connection number have been taken over."""
+        """Close the sockets of this mailbox with a lower connection number: a newer connection has displaced them."""
         ...
 
     def on_relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> None:
@@ -47,20 +60,60 @@ class NotificationListener(Protocol):
         ...
 
     def on_invalidated(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
-        """These accounts or conversations are not what they were."""
+        """Invalidate what caches of this process have about these accounts or conversations."""
         ...
 
     def on_hints_lost(self) -> None:
-        """Hints may have been lost: look at every mailbox held here, and believe nothing that hints keep true."""
+        """Hints may have been lost: check every mailbox with a socket here, and invalidate all caches that hints keep fresh."""
         ...
+
+
+class NoSockets:
+    """LocalSockets of a process without any: no mailbox has a reader here, and hints are dropped."""
+
+    def has_reader(self, mailbox: MailboxKey) -> bool:  # noqa: ARG002 - the protocol's signature, here and below
+        """Never."""
+        return False
+
+    def cache_envelope(self, number: int, packed: bytes) -> None:
+        """Keep nothing."""
+
+    def on_deposited(self, rows: Sequence[Deposited]) -> set[MailboxKey]:
+        """All readers are on other nodes."""
+        return {row.mailbox for row in rows}
+
+    def on_notify(self, mailboxes: Collection[MailboxKey]) -> None:
+        """Ignored."""
+
+    def on_displaced(self, mailbox: MailboxKey, connection: int) -> None:
+        """Ignored."""
+
+    def on_relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> None:
+        """Ignored."""
+
+    def on_invalidated(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
+        """Ignored."""
+
+    def on_hints_lost(self) -> None:
+        """Ignored."""
+
+
+class NodeSockets:
+    """The one late binding of the composition: which LocalSockets the router, the depositor and the notifier use.
+
+    These three are built before the web application, which attaches its sockets when it starts. A worker attaches none.
+    """
+
+    def __init__(self, sockets: LocalSockets | None = None) -> None:
+        self.current: LocalSockets = sockets or NoSockets()
+
+    def attach(self, sockets: LocalSockets) -> None:
+        """Use these sockets from now on."""
+        self.current = sockets
 
 
 class Notifier(Protocol):
     """Hints between the nodes. Every method is best effort: it never raises and never takes longer than a second."""
-
-    def set_listener(self, listener: NotificationListener) -> None:
-        """Name who hears; called once, before anything is held."""
-        ...
 
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         """Tell the nodes that hold the sockets of these mailboxes."""
@@ -102,18 +155,6 @@ class CacheInvalidation:
         await self._notifier.invalidate(CacheTopic.CONVERSATIONS, ids)
 
 
-class LocalSockets(Protocol):
-    """The sockets of this very node, as the router sees them."""
-
-    def has_reader(self, mailbox: MailboxKey) -> bool:
-        """Whether somebody on this node waits for this mailbox."""
-        ...
-
-    def cache_envelope(self, number: int, packed: bytes) -> None:
-        """Content of an envelope that this node is about to deposit: it need not be read again to be delivered."""
-        ...
-
-
 class DepositQueue(Protocol):
     """What takes dirty mailboxes: the depositor."""
 
@@ -125,24 +166,20 @@ class DepositQueue(Protocol):
 class Router:
     """Route: mailboxes whose socket is here go to this node's own depositor, all others into a mailbag."""
 
-    def __init__(self, work_topic: WorkTopic, depositor: DepositQueue) -> None:
+    def __init__(self, work_topic: WorkTopic, *, depositor: DepositQueue, sockets: NodeSockets) -> None:
         self._work_topic = work_topic
         self._depositor = depositor
-        self._local_sockets: LocalSockets | None = None
-
-    def set_local_sockets(self, local_sockets: LocalSockets) -> None:
-        """Name who holds this node's sockets; called once, when the web starts."""
-        self._local_sockets = local_sockets
+        self._sockets = sockets
 
     def route(self, copies: Iterable[tuple[MailboxKey, int, bytes]]) -> None:
         """Hand over stored envelopes, given as (mailbox, number, packed). Never blocks, never raises."""
-        began = time.perf_counter()
+        began, local_sockets = time.perf_counter(), self._sockets.current
         here: list[MailboxKey] = []
         count = 0
         for mailbox, number, packed in copies:
             count += 1
-            if self._local_sockets is not None and self._local_sockets.has_reader(mailbox):
-                self._local_sockets.cache_envelope(number, packed)
+            if local_sockets.has_reader(mailbox):
+                local_sockets.cache_envelope(number, packed)
                 here.append(mailbox)
             else:
                 self._work_topic.add(mailbox)

@@ -4,10 +4,10 @@ import ssl
 import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
 
 
@@ -79,6 +79,4 @@ def unpack(packed: bytes) -> tuple[MailboxKey, ...]:
 
 def pack_records(mailboxes: Collection[MailboxKey]) -> Iterator[bytes]:
     """The packed bags that these mailboxes fill."""
-    rest = iter(mailboxes)
-    while bag := list(islice(rest, KEYS_PER_RECORD)):
-        yield pack(bag)
+    return (pack(batch) for batch in batched(mailboxes, KEYS_PER_RECORD))

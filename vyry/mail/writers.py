@@ -6,8 +6,9 @@ process remembers who was noted, and asks the database only about others, in one
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
+from vyry.conversations.conversations import ConversationStore
 from vyry.errors import Unavailable
 from vyry.kernel.ids import ConversationId, UserId
 
@@ -24,18 +25,10 @@ class Writer(NamedTuple):
     joined_at: datetime
 
 
-class WriterStore(Protocol):
-    """Where it is noted."""
-
-    async def note_writers(self, writers: Collection[tuple[ConversationId, UserId]]) -> None:
-        """See ConversationStore."""
-        ...
-
-
 class WriterLog:
     """Notes who has written where."""
 
-    def __init__(self, store: WriterStore) -> None:
+    def __init__(self, store: ConversationStore) -> None:
         self._store = store
         self._recorded: set[Writer] = set()
         self._pending: set[Writer] = set()

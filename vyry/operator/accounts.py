@@ -107,12 +107,12 @@ async def find_account(identifier: UUID | PhoneNumber | str, pepper: Pepper | No
 
 async def load_account(user_id: UserId, pepper: Pepper | None, act: OperatorAction) -> AccountDetails:
     """The account; that it was looked at is noted. Raises NotFound."""
-    async with transaction() as inside:
-        await record_action(inside, act)
-        found = await fetch(inside, _ACCOUNT, user_id)
+    async with transaction() as tx:
+        await record_action(tx, act)
+        found = await fetch(tx, _ACCOUNT, user_id)
         if not found:
             raise NotFound
-        devices = [_device(row) for row in await fetch(inside, _DEVICES, user_id)]
+        devices = [_device(row) for row in await fetch(tx, _DEVICES, user_id)]
     row = found[0]
     return AccountDetails(
         user_id,
@@ -130,8 +130,8 @@ async def load_account(user_id: UserId, pepper: Pepper | None, act: OperatorActi
 
 async def list_accounts(act: OperatorAction) -> AsyncIterator[AccountSummary]:
     """All accounts, oldest first, a page at a time; that they were listed is noted."""
-    async with transaction() as inside:
-        await record_action(inside, act)
+    async with transaction() as tx:
+        await record_action(tx, act)
     after = _BEFORE_ALL
     while True:
         async with database_guard():
@@ -145,61 +145,61 @@ async def list_accounts(act: OperatorAction) -> AsyncIterator[AccountSummary]:
 
 async def record_number_shown(user_id: UserId, act: OperatorAction) -> None:
     """Note, also for the owner, that the number was looked at in full."""
-    async with transaction() as inside:
-        await _lock_account(inside, user_id)
-        await _record_action(inside, user_id, "numberShown", act)
+    async with transaction() as tx:
+        await _lock_account(tx, user_id)
+        await _record_action(tx, user_id, "numberShown", act)
 
 
 async def suspend_account(user_id: UserId, act: OperatorAction) -> bool:
     """Let no token of the account be good until it is resumed; False if it is suspended already. Raises NotFound."""
-    async with transaction() as inside:
-        await _lock_account(inside, user_id)
-        if not await fetch(inside, _SUSPEND, user_id, act.at):
+    async with transaction() as tx:
+        await _lock_account(tx, user_id)
+        if not await fetch(tx, _SUSPEND, user_id, act.at):
             return False
-        await _record_action(inside, user_id, "suspended", act)
+        await _record_action(tx, user_id, "suspended", act)
     return True
 
 
 async def resume_account(user_id: UserId, act: OperatorAction) -> bool:
     """Let it go on as if nothing had been; False if it is not suspended. Raises NotFound."""
-    async with transaction() as inside:
-        await _lock_account(inside, user_id)
-        if not await fetch(inside, _RESUME, user_id):
+    async with transaction() as tx:
+        await _lock_account(tx, user_id)
+        if not await fetch(tx, _RESUME, user_id):
             return False
         # Its devices could not be used meanwhile: who was warned of it gets another week.
-        await fetch(inside, _UNWARN, user_id)
-        await _record_action(inside, user_id, "resumed", act)
+        await fetch(tx, _UNWARN, user_id)
+        await _record_action(tx, user_id, "resumed", act)
     return True
 
 
 async def end_all_devices(user_id: UserId, act: OperatorAction) -> Sequence[EndedDevice]:
     """End all devices of the account: its owner signs up again. Answers those that ended. Raises NotFound."""
-    async with transaction() as inside:
-        await _lock_account(inside, user_id)
-        live = [to_uuid(row["id"]) for row in await fetch(inside, _LIVE, user_id)]
-        ended = await end_devices(inside, user_id, live, act.at)
-        await record_action(inside, act)
+    async with transaction() as tx:
+        await _lock_account(tx, user_id)
+        live = [to_uuid(row["id"]) for row in await fetch(tx, _LIVE, user_id)]
+        ended = await end_devices(tx, user_id, live, act.at)
+        await record_action(tx, act)
     return ended
 
 
 async def delete_account_as_operator(user_id: UserId, pepper: Pepper | None, act: OperatorAction) -> None:
     """Delete the account as its owner would: the sweeper clears away the rest. Raises NotFound."""
-    async with transaction() as inside:
-        sealed = await _lock_account(inside, user_id)
+    async with transaction() as tx:
+        sealed = await _lock_account(tx, user_id)
         hashes: Collection[str] = pepper.hide(pepper.unseal(sealed)).hashes.values() if pepper else ()
-        await delete_account(inside, user_id, hashes, act.at)
-        await record_action(inside, act)
+        await delete_account(tx, user_id, hashes, act.at)
+        await record_action(tx, act)
 
 
-async def _record_action(inside: BaseDBAsyncClient, user_id: UserId, name: EventName, act: OperatorAction) -> None:
+async def _record_action(tx: BaseDBAsyncClient, user_id: UserId, name: EventName, act: OperatorAction) -> None:
     """For the owner, and for the log."""
-    await record_event(inside, AccountEvent(user_id, name, act.at))
-    await record_action(inside, act)
+    await record_event(tx, AccountEvent(user_id, name, act.at))
+    await record_action(tx, act)
 
 
-async def _lock_account(inside: BaseDBAsyncClient, user_id: UserId) -> bytes:
+async def _lock_account(tx: BaseDBAsyncClient, user_id: UserId) -> bytes:
     """Lock the account; answers its sealed number. Raises NotFound."""
-    found = await fetch(inside, _LOCK, user_id)
+    found = await fetch(tx, _LOCK, user_id)
     if not found:
         raise NotFound
     return bytes(found[0]["phone_sealed"])

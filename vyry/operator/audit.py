@@ -17,10 +17,10 @@ _OPERATOR: Final = 100
 _REASON: Final = 500
 
 
-async def record_action(inside: BaseDBAsyncClient, act: OperatorAction) -> None:
+async def record_action(tx: BaseDBAsyncClient, act: OperatorAction) -> None:
     """Write the line, in the transaction that does what it tells of."""
     _ = await OperatorActionRow.create(
-        inside,
+        tx,
         at=act.at,
         operator=act.operator[:_OPERATOR],
         act=act.action,

@@ -20,7 +20,7 @@ from redis.exceptions import AuthenticationError, RedisError
 
 from vyry.kafka.work_topic import client_options
 from vyry.mail.work_record import topic_name
-from vyry.redis.notifier import connect_redis
+from vyry.redis.connection import connect_redis
 from vyry.storage.database import is_postgres, sqlite_path
 from vyry.telemetry import DEPENDENCY_UP
 

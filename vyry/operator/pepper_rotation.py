@@ -52,9 +52,9 @@ async def count_on_older_peppers(pepper_id: int) -> int:
 
 async def activate_pepper(pepper: PepperEntry, act: OperatorAction) -> None:
     """Have every node use this pepper from its moment on. Raises Unavailable."""
-    async with transaction() as inside:
-        await add_pepper(inside, pepper)
-        await record_action(inside, act)
+    async with transaction() as tx:
+        await add_pepper(tx, pepper)
+        await record_action(tx, act)
 
 
 async def rehash_numbers(pepper: Pepper, pepper_id: int, report_progress: Callable[[int, int], None]) -> RehashResult:
@@ -68,32 +68,32 @@ async def rehash_numbers(pepper: Pepper, pepper_id: int, report_progress: Callab
             page = await fetch(connection(), _PAGE, last, pepper_id)
         if not page:
             return RehashResult(moved, unreadable)
-        async with transaction() as inside:
+        async with transaction() as tx:
             for row in page:
-                is_moved = await _rehash_account(inside, pepper, row)
+                is_moved = await _rehash_account(tx, pepper, row)
                 moved += is_moved
                 unreadable += not is_moved
         last = to_uuid(page[-1]["id"])
         report_progress(moved, total)
 
 
-async def _rehash_account(inside: BaseDBAsyncClient, pepper: Pepper, row: dict[str, Any]) -> bool:
+async def _rehash_account(tx: BaseDBAsyncClient, pepper: Pepper, row: dict[str, Any]) -> bool:
     try:
         number = pepper.hide(pepper.unseal(row["phone_sealed"]))
     except Unavailable:
         return False
     values = (number.hash, number.sealed, number.pepper_id, to_uuid(row["id"]), row["pepper_id"])
-    await fetch(inside, _MOVE, *values)
+    await fetch(tx, _MOVE, *values)
     return True
 
 
 async def retire_pepper(pepper_id: int, before: datetime, act: OperatorAction) -> None:
     """Have the installation forget a pepper whose successor came into use before that moment. Raises StillNeeded, Unavailable."""
-    async with transaction() as inside:
-        gone = await fetch(inside, _FORGET, pepper_id, before)
+    async with transaction() as tx:
+        gone = await fetch(tx, _FORGET, pepper_id, before)
         for what, count in _IN_USE_CHECKS.items():
-            if needed := (await fetch(inside, count, pepper_id))[0]["n"]:
+            if needed := (await fetch(tx, count, pepper_id))[0]["n"]:
                 raise PepperInUse(f"{needed} {what}")
         if not gone:
             raise PepperInUse("it is in use, unknown, or its successor has been in use for less than an hour.")
-        await record_action(inside, act)
+        await record_action(tx, act)

@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import time
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from uuid import UUID, uuid5
 from vyry.accounts.operator_actions import OperatorAction
 from vyry.devices.restore_detection import RestoreMarkers
 from vyry.errors import Unavailable
+from vyry.kernel.atomic_files import replace_file
 from vyry.operator.audit import record_action
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
@@ -57,28 +57,28 @@ class TortoiseRestoreMarkers:
 
     async def reset_marker(self, node: UUID, mark: UUID, now: datetime) -> None:
         fingerprint = await self._fingerprint()
-        async with transaction() as inside:
-            await fetch(inside, _ADOPT, node, mark, now)
+        async with transaction() as tx:
+            await fetch(tx, _ADOPT, node, mark, now)
             if fingerprint is not None:
-                await fetch(inside, _ADOPT, _DATABASE, fingerprint, now)
+                await fetch(tx, _ADOPT, _DATABASE, fingerprint, now)
 
     async def is_other_database(self) -> bool:
         kept, found = await self.load_marker(_DATABASE), await self._fingerprint()
         return kept is not None and kept != found
 
     async def discard_keys(self, after_id: UUID, limit: int, now: datetime) -> UUID | None:
-        async with transaction() as inside:
-            accounts = sorted(to_uuid(row["id"]) for row in await fetch(inside, _NEXT_ACCOUNTS, after_id, limit))
-            mailboxes = [row["mailbox"] for row in await fetch(inside, _BURN_SETS, accounts)]
-            await fetch(inside, _BURN_KEYS, mailboxes)
+        async with transaction() as tx:
+            accounts = sorted(to_uuid(row["id"]) for row in await fetch(tx, _NEXT_ACCOUNTS, after_id, limit))
+            mailboxes = [row["mailbox"] for row in await fetch(tx, _BURN_SETS, accounts)]
+            await fetch(tx, _BURN_KEYS, mailboxes)
             body = {"name": "prekeysLow", "oneTimeRemaining": 0, "pqRemaining": 0}
-            for row in await fetch(inside, _OWNERS, mailboxes):
-                await enqueue_notice(inside, NewNotice(to_uuid(row["account_id"]), Audience.OWN, body, now))
+            for row in await fetch(tx, _OWNERS, mailboxes):
+                await enqueue_notice(tx, NewNotice(to_uuid(row["account_id"]), Audience.OWN, body, now))
         return accounts[-1] if len(accounts) == limit else None
 
     async def record_discard(self, operator: str, reason: str, now: datetime) -> None:
-        async with transaction() as inside:
-            await record_action(inside, OperatorAction(now, operator, "restored", reason))
+        async with transaction() as tx:
+            await record_action(tx, OperatorAction(now, operator, "restored", reason))
 
     async def _fingerprint(self) -> UUID | None:
         """What no copy of this database has: which server, which time line of it, which database, which table. None on SQLite, which has no such thing."""
@@ -141,7 +141,7 @@ class RestoreMarkerFile:
             {"node": str(marks.node), "sure": str(marks.sure), "pending": pending, "burns": marks.discards}
         )
         try:
-            await asyncio.to_thread(self._replace, text)
+            await asyncio.to_thread(replace_file, self._path, text.encode())
         except OSError as problem:
             raise Unavailable("The witness file cannot be written.") from problem
 
@@ -154,18 +154,6 @@ class RestoreMarkerFile:
             os.close(lock)
             raise
         return lock
-
-    def _replace(self, text: str) -> None:
-        fresh = self._path.with_suffix(".new")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        with suppress(OSError):
-            os.fsync(folder)
-        os.close(folder)
 
     def _warn_once(self, problem: OSError) -> None:
         if not self._is_told:

@@ -4,8 +4,6 @@ They are replaced whole or not at all (0600). What a file holds is read strictly
 """
 
 import json
-import os
-import tempfile
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -16,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from vyry.accounts.phone import FIRST_PEPPER
 from vyry.accounts.signing import FIRST_KEY, SigningKey
+from vyry.kernel.atomic_files import replace_file
 
 
 _RING_OF_PEPPERS: Final = b'{"peppers"'
@@ -65,7 +64,7 @@ def read_peppers(content: bytes) -> dict[int, bytes]:
 def write_peppers(path: Path, peppers_by_id: Mapping[int, bytes]) -> None:
     """Replace the pepper file."""
     peppers = [{"id": number, "secret": b64encode(secret).decode()} for number, secret in sorted(peppers_by_id.items())]
-    _write_atomically(path, json.dumps({"peppers": peppers}))
+    replace_file(path, json.dumps({"peppers": peppers}).encode())
 
 
 def read_signing_keys(path: Path, jwt_secret: bytes) -> list[SigningKey]:
@@ -92,7 +91,7 @@ def write_signing_keys(path: Path, keys: Iterable[SigningKey]) -> None:
         }
         for key in keys
     ]
-    _write_atomically(path, json.dumps({"keys": entries}, indent=1))
+    replace_file(path, json.dumps({"keys": entries}, indent=1).encode())
 
 
 def _signing_key(entry: _Key, first: bytes) -> SigningKey:
@@ -111,22 +110,3 @@ def _decode_secret(text: str) -> bytes:
 
 def _isoformat(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".ring-")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

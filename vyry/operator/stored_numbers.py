@@ -64,12 +64,12 @@ async def scan_numbers(pepper: Pepper) -> NumberScan:
 async def store_canonical_numbers(pepper: Pepper, found: NumberScan, act: OperatorAction) -> int:
     """Store the outdated numbers in canonical form, so that their owners can sign in again; answers how many. Raises Unavailable."""
     stored = 0
-    async with transaction() as inside:
-        await record_action(inside, act)
+    async with transaction() as tx:
+        await record_action(tx, act)
         for account_id, number in found.outdated:
             hidden = pepper.hide(number)
             values = (hidden.hash, hidden.sealed, hidden.pepper_id, account_id, sorted(hidden.hashes.values()))
-            stored += len(await fetch(inside, _STORE, *values))
+            stored += len(await fetch(tx, _STORE, *values))
     return stored
 
 

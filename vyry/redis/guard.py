@@ -1,36 +1,70 @@
-"""Asking Redis for what may as well not be known: no call takes longer than a second, and a failed one silences the next for a moment."""
+"""Calls to a Redis that may be down."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from vyry.errors import Unavailable
 from vyry.outage import OutageTracker
 
 
 DEADLINE_SECONDS: Final = 1.0
-_REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
+#: What a call raises while Redis is down.
+REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 _T = TypeVar("_T")
 
 
 class RedisGuard:
-    """Makes calls to a Redis that may be away."""
+    """The Redis of this process. A call takes at most a second; after a failure all calls fail at once until the next attempt is due.
 
-    def __init__(self) -> None:
+    All users of one Redis share one guard, so that an outage is noticed, logged and shown in the metrics once.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
         self._outage = OutageTracker("redis", longest_seconds=1.0)
         self._silent_until = 0.0
 
     async def call(self, call: Callable[[], Awaitable[_T]]) -> _T | None:
-        """What the call answers; None at once while Redis is believed away, and after a second at the latest."""
-        if time.monotonic() < self._silent_until:
+        """Returns what the call returns, and None while Redis is down."""
+        try:
+            return await self.require(call)
+        except Unavailable:
             return None
+
+    async def require(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """Returns what the call returns. Raises Unavailable while Redis is down."""
+        if self.seconds_until_retry > 0:
+            raise self.unavailable()
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 answer = await call()
-        except _REDIS_ERRORS as problem:
-            self._silent_until = time.monotonic() + self._outage.record_failure(problem)
-            return None
+        except REDIS_ERRORS as problem:
+            self._silent_until = time.monotonic() + self.record_failure(problem)
+            raise self.unavailable() from problem
         self._outage.record_success()
         return answer
+
+    @property
+    def seconds_until_retry(self) -> float:
+        """How long calls fail without an attempt; 0 while Redis is up."""
+        return max(0.0, self._silent_until - time.monotonic())
+
+    def unavailable(self) -> Unavailable:
+        """The error for a request that needs Redis."""
+        wait = math.ceil(self.seconds_until_retry)
+        return Unavailable("Redis is unavailable.", retry_after_seconds=max(1, wait))
+
+    def record_failure(self, problem: BaseException) -> float:
+        """Note a failure outside `call`; returns the seconds to wait before the next attempt."""
+        return self._outage.record_failure(problem)
+
+    def record_success(self) -> None:
+        """Note that Redis answers: the next call is attempted at once."""
+        self._silent_until = 0.0
+        self._outage.record_success()

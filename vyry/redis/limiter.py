@@ -8,22 +8,14 @@ With Redis away each node counts for itself, except what is closed then (docs/op
 
 import asyncio
 import math
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-from vyry.errors import Unavailable
 from vyry.limits import QUOTAS, Grant, Quota, QuotaWindow, rate_limit_error
 from vyry.local_limits import LocalLimiter
-from vyry.outage import OutageTracker
+from vyry.redis.guard import RedisGuard
+from vyry.redis.keys import RedisLimitKeys
 
-
-DEADLINE_SECONDS: Final = 1.0
-_REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 
 #: What is charged unasked may owe some windows. A bucket that is full later than that was written while Redis' clock was ahead.
 LUA_LONGEST_DEBT: Final = """
@@ -126,37 +118,24 @@ return answer
 )
 
 
-class RedisLimitKeys:
-    """The keys in Redis. Subjects (numbers, addresses, accounts) stand there under a keyed hash: nobody finds them there by trying all there are."""
-
-    def __init__(self, secret: bytes = b"", prefix: str = "vyry") -> None:
-        # Derived, so that the secret's other uses have nothing to do with this one.
-        self._secret = blake2b(secret, digest_size=32, person=b"vyry limits").digest()
-        self._prefix = prefix
-
-    def key(self, quota: str, subject: str, number: int = 0) -> str:
-        """The key of one window. All windows of a quota and subject share one slot of a Redis cluster."""
-        name = blake2b(subject.encode(), key=self._secret, digest_size=16).hexdigest()
-        return f"{self._prefix}:limit:{{{quota}:{name}}}:{number}"
-
-
 class RedisLimiter:
-    """Limiter over Redis (or fakeredis, when the node is alone)."""
+    """Limiter over Redis."""
 
-    def __init__(self, redis: Redis, quotas: Mapping[str, Quota] = QUOTAS, keys: RedisLimitKeys | None = None) -> None:
+    def __init__(
+        self, guard: RedisGuard, quotas: Mapping[str, Quota] = QUOTAS, keys: RedisLimitKeys | None = None
+    ) -> None:
+        self._guard = guard
         self._quotas = quotas
         self._keys = keys or RedisLimitKeys()
-        self._take = redis.register_script(CONSUME_SCRIPT)
-        self._peek = redis.register_script(PEEK_SCRIPT)
+        self._consume = guard.redis.register_script(CONSUME_SCRIPT)
+        self._peek = guard.redis.register_script(PEEK_SCRIPT)
         self._local = LocalLimiter(quotas)
-        self._outage = OutageTracker("redis")
-        self._silent_until = 0.0
-        self._line = asyncio.Semaphore(16)
+        self._queue = asyncio.Semaphore(16)
 
     async def charge(self, quota: Quota, subject: str, cost: int) -> Grant:
         quota = self._quotas.get(quota.name, quota)
         args = [cost, *_script_args([quota]), 1]
-        answer = await self._call_redis(lambda: self._take(keys=self._window_keys(quota, subject), args=args))
+        answer = await self._call_redis(lambda: self._consume(keys=self._window_keys(quota, subject), args=args))
         if answer is None:
             return self._local.charge(quota, subject, cost)
         _, number, left, reset = answer
@@ -165,11 +144,10 @@ class RedisLimiter:
     async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
         quota = self._quotas.get(quota.name, quota)
         args = [cost, *_script_args([quota]), 0]
-        answer = await self._call_redis(lambda: self._take(keys=self._window_keys(quota, subject), args=args))
+        answer = await self._call_redis(lambda: self._consume(keys=self._window_keys(quota, subject), args=args))
         if answer is None:
             if quota.is_fail_closed:
-                wait = math.ceil(self._silent_until - time.monotonic())
-                raise Unavailable("This cannot be counted now.", retry_after_seconds=max(1, wait))
+                raise self._guard.unavailable()
             return self._local.consume(quota, subject, cost)
         wait, number, left, reset = answer
         if wait:
@@ -191,19 +169,10 @@ class RedisLimiter:
         return [self._keys.key(quota.name, subject, number) for number in range(len(quota.windows))]
 
     async def _call_redis(self, call: Callable[[], Awaitable[list[int]]]) -> list[int] | None:
-        """What the call answers; None while Redis is away."""
-        # A flood waits in line here, where it is not taken for a Redis that does not answer.
-        async with self._line:
-            if time.monotonic() < self._silent_until:
-                return None
-            try:
-                async with asyncio.timeout(DEADLINE_SECONDS):
-                    answer = await call()
-            except _REDIS_ERRORS as problem:
-                self._silent_until = time.monotonic() + self._outage.record_failure(problem)
-                return None
-        self._outage.record_success()
-        return answer
+        """Returns None while Redis is down."""
+        # A flood of requests queues here, or the guard would take it for a Redis that does not answer.
+        async with self._queue:
+            return await self._guard.call(call)
 
 
 def _grant(window: QuotaWindow, left: int, back: int) -> Grant:

@@ -8,29 +8,22 @@ After every (re)connect the listener is told of a gap, and looks at the truth.
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from itertools import islice
-from typing import Final, TypeVar, assert_never
+from typing import Final, assert_never
 from uuid import UUID
 
-from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.routing import SESSION_ENDED, CacheTopic, NotificationListener
+from vyry.mail.routing import SESSION_ENDED, CacheTopic, NodeSockets
 from vyry.mail.work_record import pack
-from vyry.outage import OutageTracker
+from vyry.redis.guard import DEADLINE_SECONDS, REDIS_ERRORS, RedisGuard
 from vyry.redis.hints import CLAIM_SCRIPT, PUBLISH_SCRIPT, RELEASE_SCRIPT, Hint, HintKind
 from vyry.telemetry import log, record
 
 
-DEADLINE_SECONDS: Final = 1.0
-#: A storm of hellos queues for these rather than take Redis for away.
-CONNECTIONS: Final = 32
 LEASE_SECONDS: Final = 60
 #: How often a node looks whether Redis still knows it, and half of the longest silence of a channel that is believed to live.
 CHECK_SECONDS: Final = 4
@@ -40,54 +33,39 @@ CHECKS_PER_REFRESH: Final = 5
 _BATCH: Final = 500
 #: Rings kept while Redis is away; beyond that they are dropped, and the listeners look for themselves.
 _MAX_PENDING: Final = 100_000
-_REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
-_T = TypeVar("_T")
-
-
-def connect_redis(url: str) -> Redis:
-    """A client that never tries twice by itself; its callers set the deadlines. When all its connections are busy, the next caller waits for one.
-
-    With a socket_timeout redis-py 8 sends through asyncio.wait_for, which on Python 3.11 can swallow a cancellation (python/cpython#86296) and costs a
-    task for each command.
-    """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=CONNECTIONS,
-        timeout=DEADLINE_SECONDS,
-        socket_timeout=None,
-        socket_connect_timeout=DEADLINE_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return Redis.from_pool(pool)
 
 
 class RedisNotifier:
     """Hints between nodes. They leave and arrive while `run` runs."""
 
-    def __init__(self, redis: Redis, prefix: str = "vyry") -> None:
-        self._redis = redis
+    def __init__(
+        self,
+        guard: RedisGuard,
+        *,
+        sockets: NodeSockets,
+        on_presence: Callable[[bytes], object] = bytes,
+        node: str | None = None,
+        prefix: str = "vyry",
+    ) -> None:
+        self._guard = guard
+        self._redis = guard.redis
         self._prefix = prefix
-        self._node = secrets.token_hex(8)
+        self._node = node or new_node_name()
         #: Where this node hears what concerns it alone, and all nodes what concerns all.
-        self.channel = self._channel_name(self._node)
+        self.channel = channel_name(self._node, prefix)
         self._all_nodes = f"{prefix}:nodes"
-        #: Who hears that accounts which this node watches came or went.
-        self.on_presence: Callable[[bytes], object] = bytes
+        #: Receives the presence changes of the accounts that this node watches.
+        self._on_presence = on_presence
         self._held: dict[MailboxKey, int] = {}
         #: Held, and not yet announced to the other nodes.
         self._unannounced: set[MailboxKey] = set()
         self._announcing = asyncio.Lock()
         self._rings: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
-        self._listener: NotificationListener | None = None
-        self._outage = OutageTracker("redis", longest_seconds=1.0)
-        self._silent_until = 0.0
-        self._tell_script = redis.register_script(PUBLISH_SCRIPT)
-        self._hold_script = redis.register_script(CLAIM_SCRIPT)
-        self._release_script = redis.register_script(RELEASE_SCRIPT)
-
-    def set_listener(self, listener: NotificationListener) -> None:
-        self._listener = listener
+        self._sockets = sockets
+        self._tell_script = guard.redis.register_script(PUBLISH_SCRIPT)
+        self._hold_script = guard.redis.register_script(CLAIM_SCRIPT)
+        self._release_script = guard.redis.register_script(RELEASE_SCRIPT)
 
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         # Rings gather while the one before is on its way, and whoever rings never waits for Redis.
@@ -105,7 +83,7 @@ class RedisNotifier:
     async def invalidate(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
         hint = Hint.change(topic, ids)
         self._dispatch(hint)
-        await self._call_redis(lambda: self._redis.publish(self._all_nodes, hint.pack()))
+        await self._guard.call(lambda: self._redis.publish(self._all_nodes, hint.pack()))
 
     async def register_socket(self, mailbox: MailboxKey, connection: int) -> None:
         older = self._held.get(mailbox)
@@ -120,7 +98,7 @@ class RedisNotifier:
         if self._held.get(mailbox) == connection:
             del self._held[mailbox]
             keys, said = [self._location_key(mailbox)], [f"{self._node}:{connection}"]
-            await self._call_redis(lambda: self._release_script(keys=keys, args=said))
+            await self._guard.call(lambda: self._release_script(keys=keys, args=said))
 
     async def run(self) -> None:
         """Ring, hear this node's channel and keep its leases, whatever Redis does; until cancelled."""
@@ -136,9 +114,9 @@ class RedisNotifier:
             mailboxes, self._rings = self._rings, {}
             began = time.perf_counter()
             told, missed = await self._publish(Hint(HintKind.NOTIFY, b"", mailboxes.keys()))
-            record("ring", len(told), time.perf_counter() - began)
+            record("notify", len(told), time.perf_counter() - began)
             if missed:
-                await asyncio.sleep(max(0.0, self._silent_until - time.monotonic()))
+                await asyncio.sleep(self._guard.seconds_until_retry)
                 await self.notify(missed)
 
     async def _subscribe_loop(self) -> None:
@@ -148,8 +126,8 @@ class RedisNotifier:
                     async with asyncio.timeout(DEADLINE_SECONDS):
                         await channel.subscribe(self.channel, self._all_nodes)
                     await self._read_channel(channel)
-            except _REDIS_ERRORS as problem:
-                await asyncio.sleep(self._outage.record_failure(problem))
+            except REDIS_ERRORS as problem:
+                await asyncio.sleep(self._guard.record_failure(problem))
 
     async def _read_channel(self, channel: PubSub) -> None:
         is_quiet = False
@@ -168,8 +146,7 @@ class RedisNotifier:
             if message["type"] == "subscribe" and message["data"] == 2:
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self._announce_all()
-                self._silent_until = 0.0
-                self._outage.record_success()
+                self._guard.record_success()
                 self._report_gap()
             elif message["type"] == "message":
                 self._parse_and_dispatch(message["data"])
@@ -179,9 +156,9 @@ class RedisNotifier:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             checks += 1
-            is_known = await self._call_redis(lambda: self._redis.exists(self.channel))
+            is_known = await self._guard.call(lambda: self._redis.exists(self.channel))
             if is_known == 0 or checks % CHECKS_PER_REFRESH == 0:
-                await self._call_redis(self._announce_all)
+                await self._guard.call(self._announce_all)
             await self._announce_pending()
             if is_known == 0:
                 self._report_gap()
@@ -199,7 +176,7 @@ class RedisNotifier:
             if not held:
                 return
             try:
-                is_announced = await self._call_redis(lambda: self._announce(held))
+                is_announced = await self._guard.call(lambda: self._announce(held))
                 if is_announced:
                     held.clear()
             finally:
@@ -207,8 +184,8 @@ class RedisNotifier:
 
     async def _announce(self, held: Mapping[MailboxKey, int]) -> bool:
         """Say that this node holds these mailboxes; hear which of them are held by newer connections elsewhere. True, for Redis has answered."""
-        for part in _batches(held):
-            args: list[str | bytes | int] = [self._node, LEASE_SECONDS * 1000, self._channel_name("")]
+        for part in batched(held, _BATCH):
+            args: list[str | bytes | int] = [self._node, LEASE_SECONDS * 1000, channel_name("", self._prefix)]
             for mailbox in part:
                 args += (held[mailbox], Hint.displacement(held[mailbox], [mailbox]).pack())
             newer = await self._hold_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
@@ -220,19 +197,23 @@ class RedisNotifier:
     async def _publish(self, hint: Hint) -> tuple[set[MailboxKey], list[MailboxKey]]:
         """Tell whoever holds the mailboxes; answers those believed to be held, and those that could not be asked for."""
         held = self._held.keys() & hint.mailboxes
-        missed = []
+        missed: list[MailboxKey] = []
         if held:
             self._dispatch(Hint(hint.kind, hint.argument, set(held)))
-        for part in _batches([mailbox for mailbox in hint.mailboxes if mailbox not in held]):
-            told = await self._call_redis(partial(self._publish_batch, hint, part))
+        for part in batched([mailbox for mailbox in hint.mailboxes if mailbox not in held], _BATCH):
+            told = await self._guard.call(partial(self._publish_batch, hint, part))
             if told is None:
                 missed += part
             else:
                 held |= told
         return held, missed
 
-    async def _publish_batch(self, hint: Hint, part: list[MailboxKey]) -> set[MailboxKey]:
-        args: list[str | bytes] = [self._channel_name(""), hint.header(), *(pack([mailbox]) for mailbox in part)]
+    async def _publish_batch(self, hint: Hint, part: Sequence[MailboxKey]) -> set[MailboxKey]:
+        args: list[str | bytes] = [
+            channel_name("", self._prefix),
+            hint.header(),
+            *(pack([mailbox]) for mailbox in part),
+        ]
         held = await self._tell_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
         return {part[index] for index in held}
 
@@ -244,19 +225,18 @@ class RedisNotifier:
             log.warning("hint not understood", size=len(packed))
 
     def _dispatch(self, hint: Hint) -> None:
-        if self._listener is None:
-            return
+        listener = self._sockets.current
         match hint.kind:
             case HintKind.NOTIFY:
-                self._listener.on_notify(hint.mailboxes)
+                listener.on_notify(hint.mailboxes)
             case HintKind.RELAY:
-                self._listener.on_relay(hint.mailboxes, hint.argument)
+                listener.on_relay(hint.mailboxes, hint.argument)
             case HintKind.DISPLACED:
                 self._apply_displacement(hint.mailboxes, hint.connection)
             case HintKind.CHANGED:
-                self._listener.on_invalidated(*hint.changes)
+                listener.on_invalidated(*hint.changes)
             case HintKind.PRESENCE:
-                self.on_presence(hint.argument)
+                self._on_presence(hint.argument)
             case _:
                 assert_never(hint.what)
 
@@ -264,34 +244,20 @@ class RedisNotifier:
         for mailbox in mailboxes:
             if self._held.get(mailbox, connection) < connection:
                 del self._held[mailbox]
-            if self._listener is not None:
-                self._listener.on_displaced(mailbox, connection)
+            self._sockets.current.on_displaced(mailbox, connection)
 
     def _report_gap(self) -> None:
-        if self._listener is not None:
-            self._listener.on_hints_lost()
-
-    async def _call_redis(self, call: Callable[[], Awaitable[_T]]) -> _T | None:
-        """What the call answers; None at once while Redis is believed away, and after a second at the latest."""
-        if time.monotonic() < self._silent_until:
-            return None
-        try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                answer = await call()
-        except _REDIS_ERRORS as problem:
-            self._silent_until = time.monotonic() + self._outage.record_failure(problem)
-            return None
-        self._outage.record_success()
-        return answer
+        self._sockets.current.on_hints_lost()
 
     def _location_key(self, mailbox: MailboxKey) -> str:
         return f"{self._prefix}:where:{mailbox}"
 
-    def _channel_name(self, node: str) -> str:
-        return f"{self._prefix}:node:{node}"
+
+def new_node_name() -> str:
+    """A random name for a node."""
+    return secrets.token_hex(8)
 
 
-def _batches(mailboxes: Collection[MailboxKey]) -> Iterator[list[MailboxKey]]:
-    rest = iter(mailboxes)
-    while part := list(islice(rest, _BATCH)):
-        yield part
+def channel_name(node: str, prefix: str = "vyry") -> str:
+    """The channel of the hints for this node."""
+    return f"{prefix}:node:{node}"

@@ -1,27 +1,23 @@
-"""Leases of presence: in Redis for several nodes, or in this process for the only one.
+"""Leases of presence in Redis.
 
-In Redis an account that is online has a hash: mailbox -> "connection:end of its lease", by Redis' own clock; one that is watched has another: channel of a
+An account that is online has a hash: mailbox -> "connection:end of its lease", by Redis' own clock; one that is watched has another: channel of a
 node -> until when it wants to hear. Whatever changes how an account stands tells those nodes in the same step, and no others.
 """
 
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
-from redis.asyncio import Redis
-
-from vyry.kernel.ids import MailboxKey, UserId
+from vyry.kernel.batches import batched
+from vyry.kernel.ids import UserId
 from vyry.redis.guard import RedisGuard
 from vyry.redis.hints import HintKind
-from vyry.redis.notifier import RedisNotifier
-from vyry.signals.presence import DeviceSocket, PresenceListener, PresenceState, PresenceTiming
+from vyry.signals.presence import DeviceSocket, PresenceState, PresenceTiming
 
 
 #: Accounts of one call: two keys each, far below what Lua can unpack.
 _BATCH: Final = 250
-_T = TypeVar("_T")
 
 #: `ends` is when the last lease of an account ends, or 0. A lease that lasts for longer than any is one of before the clock was set back.
 _LUA_PRESENCE: Final = """
@@ -121,39 +117,41 @@ return 0
 """
 
 
+def parse_states(news: bytes) -> dict[UserId, PresenceState]:
+    """The states in a presence hint, which the notifier of this node receives. Raises ValueError for the format of another version."""
+    stamp, *items = news.decode().split(" ")
+    pairs = (item.split(":") for item in items)
+    return {UserId(UUID(user)): PresenceState(int(left) / 1000, int(stamp)) for user, left in pairs}
+
+
 class RedisPresence:
-    """PresenceLeases over Redis; news of other nodes come with this one's doorbell."""
+    """PresenceLeases over Redis. Redis publishes changes to the channels of the nodes that watch."""
 
-    def __init__(self, redis: Redis, notifier: RedisNotifier, pace: PresenceTiming, prefix: str = "vyry") -> None:
+    def __init__(self, guard: RedisGuard, pace: PresenceTiming, *, channel: str, prefix: str = "vyry") -> None:
         self._prefix = prefix
-        self._channel = notifier.channel
+        self._channel = channel
         self._pace = [round(pace.lease_seconds * 1000), round(pace.grace_seconds * 1000), int(HintKind.PRESENCE)]
-        self._take = redis.register_script(CLAIM_SCRIPT)
-        self._leave = redis.register_script(LEAVE_SCRIPT)
-        self._watch = redis.register_script(WATCH_SCRIPT)
-        self._unwatch = redis.register_script(UNWATCH_SCRIPT)
-        self._asking = RedisGuard()
-        self._heard: PresenceListener = _ignore
-        notifier.on_presence = self._parse_news
-
-    def set_listener(self, heard: PresenceListener) -> None:
-        self._heard = heard
+        self._take = guard.redis.register_script(CLAIM_SCRIPT)
+        self._leave = guard.redis.register_script(LEAVE_SCRIPT)
+        self._watch = guard.redis.register_script(WATCH_SCRIPT)
+        self._unwatch = guard.redis.register_script(UNWATCH_SCRIPT)
+        self._guard = guard
 
     async def acquire(self, seats: Collection[DeviceSocket]) -> None:
-        for part in _batches(list(seats)):
+        for part in batched(seats, _BATCH):
             keys, args = self._keys([seat.user_id for seat in part]), self._script_args(part)
-            await self._asking.call(partial(self._take, keys=keys, args=args))
+            await self._guard.call(partial(self._take, keys=keys, args=args))
 
     async def release(self, seats: Collection[DeviceSocket]) -> None:
-        for part in _batches(list(seats)):
+        for part in batched(seats, _BATCH):
             keys, args = self._keys([seat.user_id for seat in part]), self._script_args(part)
-            await self._asking.call(partial(self._leave, keys=keys, args=args))
+            await self._guard.call(partial(self._leave, keys=keys, args=args))
 
     async def watch(self, users: Collection[UserId]) -> Mapping[UserId, PresenceState] | None:
         found: dict[UserId, PresenceState] = {}
-        for part in _batches(list(users)):
+        for part in batched(users, _BATCH):
             args: list[str | int] = [*self._pace, self._channel]
-            answer = await self._asking.call(partial(self._watch, keys=self._keys(part), args=args))
+            answer = await self._guard.call(partial(self._watch, keys=self._keys(part), args=args))
             if answer is None:
                 return None
             stamp = int(answer[0])
@@ -161,15 +159,9 @@ class RedisPresence:
         return found
 
     async def unwatch(self, users: Collection[UserId]) -> None:
-        for part in _batches(list(users)):
+        for part in batched(users, _BATCH):
             keys = self._keys(part)[1::2]
-            await self._asking.call(partial(self._unwatch, keys=keys, args=[self._channel]))
-
-    def _parse_news(self, news: bytes) -> None:
-        """Raises ValueError for what this version does not say."""
-        stamp, *items = news.decode().split(" ")
-        pairs = (item.split(":") for item in items)
-        self._heard({UserId(UUID(user)): PresenceState(int(left) / 1000, int(stamp)) for user, left in pairs})
+            await self._guard.call(partial(self._unwatch, keys=keys, args=[self._channel]))
 
     def _keys(self, users: Sequence[UserId]) -> list[str]:
         return [f"{self._prefix}:{kind}:{user.hex}" for user in users for kind in ("present", "watched")]
@@ -177,67 +169,3 @@ class RedisPresence:
     def _script_args(self, seats: Sequence[DeviceSocket]) -> list[str | int]:
         named = [(seat.mailbox, seat.connection, seat.user_id.hex) for seat in seats]
         return [*self._pace, *(each for one in named for each in one)]
-
-
-class InProcessPresence:
-    """PresenceLeases of the only node there is."""
-
-    def __init__(self, pace: PresenceTiming) -> None:
-        self._pace = pace
-        #: By account and mailbox: the connection, and when its lease ends.
-        self._leases: dict[UserId, dict[MailboxKey, tuple[int, float]]] = {}
-        self._watched: set[UserId] = set()
-        self._heard: PresenceListener = _ignore
-
-    def set_listener(self, heard: PresenceListener) -> None:
-        self._heard = heard
-
-    async def acquire(self, seats: Collection[DeviceSocket]) -> None:
-        for seat in seats:
-            before, now = self._lease_end(seat.user_id), time.monotonic()
-            mine = self._leases.setdefault(seat.user_id, {})
-            if mine.get(seat.mailbox, (0, 0.0))[0] <= seat.connection:
-                mine[seat.mailbox] = (seat.connection, now + self._pace.lease_seconds)
-                if before - now < self._pace.lease_seconds / 2:
-                    self._publish(seat.user_id)
-
-    async def release(self, seats: Collection[DeviceSocket]) -> None:
-        for seat in seats:
-            before = self._lease_end(seat.user_id)
-            mine = self._leases.get(seat.user_id, {})
-            connection, ends = mine.get(seat.mailbox, (seat.connection + 1, 0.0))
-            if connection <= seat.connection:
-                mine[seat.mailbox] = (seat.connection, min(ends, time.monotonic() + self._pace.grace_seconds))
-                if self._lease_end(seat.user_id) < before:
-                    self._publish(seat.user_id)
-
-    async def watch(self, users: Collection[UserId]) -> Mapping[UserId, PresenceState] | None:
-        self._watched.update(users)
-        return {user: self._state(user) for user in users}
-
-    async def unwatch(self, users: Collection[UserId]) -> None:
-        self._watched.difference_update(users)
-
-    def _state(self, user: UserId) -> PresenceState:
-        now = time.monotonic()
-        return PresenceState(max(0.0, self._lease_end(user) - now), round(now * 1_000_000))
-
-    def _lease_end(self, user: UserId) -> float:
-        """When the last lease of an account ends, or 0."""
-        now = time.monotonic()
-        mine = {box: lease for box, lease in self._leases.pop(user, {}).items() if lease[1] > now}
-        if mine:
-            self._leases[user] = mine
-        return max((ends for _, ends in mine.values()), default=0.0)
-
-    def _publish(self, user: UserId) -> None:
-        if user in self._watched:
-            self._heard({user: self._state(user)})
-
-
-def _batches(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    return (items[start : start + _BATCH] for start in range(0, len(items), _BATCH))
-
-
-def _ignore(_news: Mapping[UserId, PresenceState]) -> None:
-    """Hears nothing."""

@@ -5,20 +5,17 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
+from vyry.kernel.batches import batched
 from vyry.local_limits import BucketLimiter, Consumption
-from vyry.outage import OutageTracker
-from vyry.redis.limiter import LUA_LONGEST_DEBT, RedisLimitKeys
+from vyry.redis.guard import RedisGuard
+from vyry.redis.keys import RedisLimitKeys
+from vyry.redis.limiter import LUA_LONGEST_DEBT
 
 
 #: What the nodes may grant too much is what each of them can grant in such a moment.
 INTERVAL_SECONDS: Final = 0.05
-DEADLINE_SECONDS: Final = 1.0
 #: Far below what Lua can unpack, and short enough not to hold up the others.
 _BATCH: Final = 500
-_REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 
 #: KEYS: buckets, kept as TAKE of limiter.py keeps them: the millisecond when each is full again. ARGV: for each how many milliseconds of refilling were
 #: taken, and how long an empty bucket takes. Answers for each in how many microseconds it will be full.
@@ -43,30 +40,26 @@ return answer
 class SharedBuckets:
     """Tells the other nodes what this one took. With Redis away each goes on by what it knows; what was not told by then stays untold."""
 
-    def __init__(self, redis: Redis, buckets: BucketLimiter, keys: RedisLimitKeys) -> None:
+    def __init__(self, guard: RedisGuard, buckets: BucketLimiter, keys: RedisLimitKeys) -> None:
+        self._guard = guard
         self._buckets = buckets
         self._keys = keys
-        self._merge = redis.register_script(MERGE_SCRIPT)
-        self._outage = OutageTracker("redis", longest_seconds=1.0)
+        self._merge = guard.redis.register_script(MERGE_SCRIPT)
 
     async def run(self) -> None:
         """Tell and learn until cancelled; while nothing is taken, nothing is done."""
         while True:
             await self._buckets.has_consumed.wait()
             await asyncio.sleep(INTERVAL_SECONDS)
-            try:
-                async with asyncio.timeout(DEADLINE_SECONDS):
-                    await self.sync()
-            except _REDIS_ERRORS as problem:
-                await asyncio.sleep(self._outage.record_failure(problem))
-            else:
-                self._outage.record_success()
+            if await self._guard.call(self.sync) is None:
+                await asyncio.sleep(self._guard.seconds_until_retry)
 
-    async def sync(self) -> None:
-        """Tell what was taken since the last time, and learn how these buckets stand. Raises what the driver raises."""
-        told = self._buckets.pop_consumed()
-        for start in range(0, len(told), _BATCH):
-            await self._merge_batch(told[start : start + _BATCH])
+    async def sync(self) -> int:
+        """Add what this node consumed since the last call to the shared buckets, and take over their state; returns how many. Raises what the driver raises."""
+        consumed = self._buckets.pop_consumed()
+        for part in batched(consumed, _BATCH):
+            await self._merge_batch(part)
+        return len(consumed)
 
     async def _merge_batch(self, part: Sequence[Consumption]) -> None:
         args: list[float] = []

@@ -2,26 +2,20 @@
 
 import asyncio
 import secrets
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
-from vyry.outage import OutageTracker
-from vyry.redis.limiter import RedisLimitKeys
+from vyry.redis.guard import RedisGuard
+from vyry.redis.keys import RedisLimitKeys
 from vyry.signals.socket_quotas import SlotOwner, SocketQuota
 
 
-DEADLINE_SECONDS: Final = 1.0
 #: The places of a node that dies are free after this time. Whoever comes back to its own place need not wait for that.
 LEASE_SECONDS: Final = 120.0
-_REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 _BATCH: Final = 500
-_T = TypeVar("_T")
 
 _NOW: Final = """
 local clock = redis.call('TIME')
@@ -91,23 +85,22 @@ return found
 class RedisConnectionSlots:
     """SharedPlaces over Redis. `run` renews the leases of what this node holds."""
 
-    def __init__(self, redis: Redis, keys: RedisLimitKeys, lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, guard: RedisGuard, keys: RedisLimitKeys, lease_seconds: float = LEASE_SECONDS) -> None:
+        self._guard = guard
         self._node = secrets.token_hex(8)
         self._keys = keys
         self._lease_seconds = lease_seconds
         self._lease = round(lease_seconds * 1000)
-        self._enter = redis.register_script(CLAIM_SCRIPT)
-        self._renew = redis.register_script(RENEW_SCRIPT)
-        self._swap = redis.register_script(SWAP_SCRIPT)
-        self._count = redis.register_script(COUNT_SCRIPT)
-        self._outage = OutageTracker("redis", longest_seconds=1.0)
-        self._silent_until = 0.0
+        self._enter = guard.redis.register_script(CLAIM_SCRIPT)
+        self._renew = guard.redis.register_script(RENEW_SCRIPT)
+        self._swap = guard.redis.register_script(SWAP_SCRIPT)
+        self._count = guard.redis.register_script(COUNT_SCRIPT)
 
     async def acquire(
         self, quotas: Mapping[SocketQuota, int], owner: SlotOwner, own_mailbox: MailboxKey
     ) -> Mapping[SocketQuota, int] | None:
         args: list[str | int] = [self._lease, self._owner_name(owner), self._owner_name(own_mailbox), *quotas.values()]
-        others = await self._call_redis(lambda: self._enter(keys=self._quota_keys(quotas), args=args))
+        others = await self._guard.call(lambda: self._enter(keys=self._quota_keys(quotas), args=args))
         return None if others is None else dict(zip(quotas, others, strict=True))
 
     async def transfer(self, quotas: Sequence[SocketQuota], old_owner: SlotOwner, new_owner: SlotOwner | None) -> None:
@@ -116,10 +109,10 @@ class RedisConnectionSlots:
             self._owner_name(old_owner),
             "" if new_owner is None else self._owner_name(new_owner),
         ]
-        await self._call_redis(lambda: self._swap(keys=self._quota_keys(quotas), args=args))
+        await self._guard.call(lambda: self._swap(keys=self._quota_keys(quotas), args=args))
 
     async def count(self, quotas: Sequence[SocketQuota]) -> Sequence[int] | None:
-        return await self._call_redis(lambda: self._count(keys=self._quota_keys(quotas)))
+        return await self._guard.call(lambda: self._count(keys=self._quota_keys(quotas)))
 
     async def run(self, held: Callable[[], Iterable[tuple[SocketQuota, SlotOwner]]]) -> None:
         """Renew what is held until cancelled: long before a lease ends, and so also soon after Redis forgot everything."""
@@ -129,10 +122,8 @@ class RedisConnectionSlots:
 
     async def renew(self, held: Iterable[tuple[SocketQuota, SlotOwner]]) -> None:
         """Renew these leases; while Redis is away, none."""
-        places = list(held)
-        for start in range(0, len(places), _BATCH):
-            part = places[start : start + _BATCH]
-            await self._call_redis(partial(self._renew_batch, part))
+        for part in batched(held, _BATCH):
+            await self._guard.call(partial(self._renew_batch, part))
 
     async def _renew_batch(self, part: Sequence[tuple[SocketQuota, SlotOwner]]) -> None:
         args: list[str | int] = [self._lease, *(self._owner_name(holder) for _, holder in part)]
@@ -144,16 +135,3 @@ class RedisConnectionSlots:
     def _owner_name(self, holder: SlotOwner) -> str:
         """A mailbox has one name on all nodes; what is only this node's has a name that no other node gives."""
         return str(holder) if holder >= 0 else f"{self._node}:{-holder}"
-
-    async def _call_redis(self, call: Callable[[], Awaitable[_T]]) -> _T | None:
-        """What the call answers; None at once while Redis is believed away, and after a second at the latest."""
-        if time.monotonic() < self._silent_until:
-            return None
-        try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                answer = await call()
-        except _REDIS_ERRORS as problem:
-            self._silent_until = time.monotonic() + self._outage.record_failure(problem)
-            return None
-        self._outage.record_success()
-        return answer

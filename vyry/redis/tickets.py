@@ -1,37 +1,23 @@
-"""Socket tickets in Redis: kept under their hash for half a minute, taken by GETDEL."""
+"""Socket tickets in Redis: stored under their hash, removed by the GETDEL that returns them."""
 
-import asyncio
 from datetime import timedelta
-from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-from vyry.errors import Unavailable
-
-
-DEADLINE_SECONDS: Final = 1.0
-_REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
+from vyry.redis.guard import RedisGuard
 
 
 class RedisTickets:
-    """Tickets, for all nodes together."""
+    """Tickets of all nodes."""
 
-    def __init__(self, redis: Redis, prefix: str = "vyry") -> None:
-        self._redis = redis
+    def __init__(self, guard: RedisGuard, prefix: str = "vyry") -> None:
+        self._guard = guard
         self._prefix = prefix
 
     async def save(self, key: str, value: bytes, lifetime: timedelta) -> None:
-        try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                await self._redis.set(f"{self._prefix}:ticket:{key}", value, px=lifetime)
-        except _REDIS_ERRORS as error:
-            raise Unavailable("Tickets cannot be kept just now.") from error
+        await self._guard.require(lambda: self._guard.redis.set(self._key(key), value, px=lifetime))
 
     async def pop(self, key: str) -> bytes | None:
-        try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                value = await self._redis.getdel(f"{self._prefix}:ticket:{key}")
-        except _REDIS_ERRORS as error:
-            raise Unavailable("Tickets cannot be looked up just now.") from error
+        value = await self._guard.require(lambda: self._guard.redis.getdel(self._key(key)))
         return value if isinstance(value, bytes) else None
+
+    def _key(self, key: str) -> str:
+        return f"{self._prefix}:ticket:{key}"

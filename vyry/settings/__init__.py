@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretBytes, Secret
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from vyry.errors import ConfigurationError
+from vyry.kernel.sizes import MAX_LIFE_SECONDS
 from vyry.kernel.url_safety import is_loopback
 from vyry.limits import QUOTAS
 from vyry.settings.attachments import AttachmentSettings, attachment_conflicts, unsafe_attachment_settings
@@ -126,7 +127,7 @@ class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     max_devices: int = Field(6, ge=1, le=127)
     #: No envelope lives longer, whatever its sender asks for.
-    max_life_seconds: int = Field(2_592_000, ge=1, le=2_592_000)
+    max_life_seconds: int = Field(MAX_LIFE_SECONDS, ge=1, le=MAX_LIFE_SECONDS)
     #: After so many days without use a linked device ends; it is warned a week before.
     idle_device_days: int = Field(90, ge=14, le=3650)
     #: Of one process, sockets included.

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings
 
 from vyry.kernel.url_safety import is_confidential
+from vyry.settings.secret_files import secret_problems
 
 
 _S3: Final = re.compile(
@@ -67,13 +68,7 @@ def attachment_conflicts(settings: AttachmentSettings) -> Iterator[str]:
     if settings.s3_access_key is None or settings.s3_secret_file is None:
         yield "VYRY_ATTACHMENTS names an S3: set VYRY_S3_ACCESS_KEY, put its secret into a file (mode 0600) and name that by VYRY_S3_SECRET_FILE."
         return
-    try:
-        secret = settings.s3_secret
-    except (OSError, ValueError) as error:
-        yield f"VYRY_S3_SECRET_FILE cannot be read: {type(error).__name__}."
-        return
-    if not secret:
-        yield "VYRY_S3_SECRET_FILE is empty."
+    yield from secret_problems("VYRY_S3_SECRET_FILE", lambda: settings.s3_secret)
 
 
 def unsafe_attachment_settings(settings: AttachmentSettings) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """The settings of calls, part of `Settings` (settings.py): the TURN server that relays them."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
@@ -8,16 +7,18 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings
 
+from vyry.settings.secret_files import secret_problems
+from vyry.settings.types import split_matching
+
 
 _URL: Final = r"(turns?|stuns?):[^\s/?#@,]+(\?transport=(udp|tcp))?"
 MIN_SECRET: Final = 16
 
 
 def _urls(value: object) -> object:
-    urls = tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-    if isinstance(urls, tuple) and not all(re.fullmatch(_URL, url) for url in urls):
-        raise ValueError("must be addresses such as turn:turn.example.org:3478?transport=udp, separated by commas")
-    return urls
+    return split_matching(
+        value, _URL, "must be addresses such as turn:turn.example.org:3478?transport=udp, separated by commas"
+    )
 
 
 class CallSettings(BaseSettings):
@@ -40,10 +41,5 @@ def call_conflicts(settings: CallSettings) -> Iterator[str]:
     if bool(settings.turn_urls) != (settings.turn_secret_file is not None):
         yield "VYRY_TURN_URLS and VYRY_TURN_SECRET_FILE belong together: set both, or neither."
         return
-    try:
-        secret = settings.turn_secret
-    except OSError as error:
-        yield f"VYRY_TURN_SECRET_FILE cannot be read: {type(error).__name__}."
-        return
-    if settings.turn_urls and len(secret) < MIN_SECRET:
-        yield f"VYRY_TURN_SECRET_FILE holds less than {MIN_SECRET} characters: it is no secret."
+    if settings.turn_urls:
+        yield from secret_problems("VYRY_TURN_SECRET_FILE", lambda: settings.turn_secret, MIN_SECRET)

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from vyry.kernel.url_safety import is_confidential
+from vyry.settings.secret_files import secret_problems
+from vyry.settings.types import split_matching
 
 
 _CARRIER_PATTERN: Final = r"(?P<account>[A-Za-z0-9-]{1,64})@(?P<sender>\+?[A-Za-z0-9 ]{1,34})"
@@ -21,6 +23,7 @@ _SMS: Final = {
     "twilio": _CARRIER_PATTERN,
     "vonage": _CARRIER_PATTERN,
 }
+_COUNTRY: Final = "[A-Z]{2}"
 _CAPTCHA: Final = r"webhook:https?://.+|hashcash:([1-9]|[12][0-9]|3[0-2])"
 
 
@@ -55,19 +58,14 @@ def _http(value: str) -> str:
 
 
 def _countries(value: object) -> object:
-    names = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-    if isinstance(names, list) and not all(re.fullmatch("[A-Z]{2}", name) for name in names):
-        raise ValueError("must be countries by their two letters, such as CH,DE")
-    return names
+    return split_matching(value, _COUNTRY, "must be countries by their two letters, such as CH,DE")
 
 
 def _prices(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    pairs = [part.strip().partition("=") for part in value.split(",") if part.strip()]
-    if not all(re.fullmatch("[A-Z]{2}", country) for country, _, _ in pairs):
-        raise ValueError("must be prices by country, such as CH=0.05,DE=0.08")
-    return {country: price for country, _, price in pairs}
+    items = split_matching(value, f"{_COUNTRY}(=.*)?", "must be prices by country, such as CH=0.05,DE=0.08")
+    if not isinstance(items, tuple):
+        return items
+    return {country: price for country, _, price in (item.partition("=") for item in items)}
 
 
 Money = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6)]
@@ -118,14 +116,11 @@ def _secret_conflicts(settings: CodeSettings) -> Iterator[str]:
     if settings.sms_secret_file is None:
         yield "VYRY_SMS names a carrier: put its secret into a file (mode 0600) and name that by VYRY_SMS_SECRET_FILE."
         return
-    try:
-        secret = settings.sms_secret
-    except (OSError, ValueError) as error:
-        yield f"VYRY_SMS_SECRET_FILE cannot be read: {type(error).__name__}."
+    problems = list(secret_problems("VYRY_SMS_SECRET_FILE", lambda: settings.sms_secret))
+    yield from problems
+    if problems:
         return
-    if not secret:
-        yield "VYRY_SMS_SECRET_FILE is empty."
-    if settings.sms.get_secret_value().startswith("vonage:") and "PRIVATE KEY-----" not in secret:
+    if settings.sms.get_secret_value().startswith("vonage:") and "PRIVATE KEY-----" not in settings.sms_secret:
         yield "VYRY_SMS_SECRET_FILE must hold the private key of the Vonage application (PEM)."
 
 

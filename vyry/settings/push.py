@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import BaseSettings
 
 from vyry.kernel.url_safety import is_confidential, is_loopback
+from vyry.settings.types import split_matching
 
 
 _ACCOUNT: Final = ("project_id", "client_email", "token_uri", "private_key_id", "private_key")
@@ -22,10 +23,12 @@ def _contact(value: str) -> str:
 
 
 def _hosts(value: object) -> object:
-    names = [part.strip().lower() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-    if isinstance(names, list) and not all(re.fullmatch(r"[a-z0-9.\-]+(:[0-9]{1,5})?", name) for name in names):
-        raise ValueError("must be hosts such as ntfy.example.org or 192.168.1.5:8443, separated by commas")
-    if isinstance(names, list) and any(is_loopback(name) for name in names):
+    names = split_matching(
+        value.lower() if isinstance(value, str) else value,
+        r"[a-z0-9.\-]+(:[0-9]{1,5})?",
+        "must be hosts such as ntfy.example.org or 192.168.1.5:8443, separated by commas",
+    )
+    if isinstance(names, tuple) and any(is_loopback(name) for name in names):
         raise ValueError(
             "must name a port of this machine, such as 127.0.0.1:8443: any other may be a service of its own"
         )

@@ -1,28 +1,31 @@
 """A secret in a file, made where nobody gave one: for a new database. Beside an old one a new secret would be that of another installation."""
 
 import contextlib
-import os
 import secrets
 import sqlite3
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from vyry.kernel.atomic_files import create_file
 
 
 def create_secret(path: Path) -> None:
-    """Make a secret file (0600) in a folder of its own (0700), whole or not at all; a file that is there already stays."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")
+    """Create a file with a random secret, unless it exists."""
+    if not path.exists():
+        create_file(path, secrets.token_urlsafe(48).encode())
+
+
+def secret_problems(name: str, read: Callable[[], str | bytes], min_length: int = 1) -> Iterator[str]:
+    """A line when the secret of the setting `name` cannot be read, is empty or is too short."""
     try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            os.fsync(file.fileno())
-        # A link fails where a rename would replace what another process has just made.
-        with contextlib.suppress(FileExistsError):
-            os.link(name, path)
-    finally:
-        Path(name).unlink()
+        secret = read()
+    except (OSError, ValueError) as error:
+        yield f"{name} cannot be read: {type(error).__name__}."
+        return
+    if not secret:
+        yield f"{name} is empty."
+    elif len(secret) < min_length:
+        yield f"{name} holds less than {min_length} characters: it is no secret."
 
 
 def lost_secret_problems(url: str, pepper_file: Path, signing_key_file: Path | None = None) -> Iterator[str]:

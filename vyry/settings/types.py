@@ -1,4 +1,4 @@
-"""The types of the settings: how the text of a variable becomes a value, and what is said of a text that does not."""
+"""The types of the settings: how the text of a variable becomes a value, and the error for a text that is not valid."""
 
 import re
 from datetime import timedelta
@@ -13,8 +13,16 @@ MIN_SECRET: Final = 32
 
 
 def split_commas(value: object) -> object:
-    """The parts of a text between commas."""
+    """The items of a text between commas, without blanks around them; any other value as it is."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def split_matching(value: object, pattern: str, problem: str) -> object:
+    """The items of a text between commas. Raises ValueError(problem) when one does not match the pattern."""
+    items = split_commas(value)
+    if isinstance(items, tuple) and not all(re.fullmatch(pattern, item) for item in items):
+        raise ValueError(problem)
+    return items
 
 
 def _seconds(value: object) -> object:

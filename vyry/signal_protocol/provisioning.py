@@ -1,11 +1,12 @@
-"""What the existing device hands to the new one inside `provisioning` (section 11, step 3)."""
+"""What the approving device gives to a new one inside `provisioning` (section 11, step 3)."""
 
 import hmac
 from dataclasses import dataclass, field
 from typing import Final, Self
 from uuid import UUID
 
-from vyry.signal_protocol.contents import base64_text, parse_object, read_bytes, read_id, write_object
+from vyry.kernel.base64_text import encode_base64
+from vyry.signal_protocol.contents import parse_object, read_bytes, read_id, write_object
 from vyry.signal_protocol.pins import HandedPins
 from vyry.signal_protocol.primitives import KEY_BYTES, SigningPair
 from vyry.signal_protocol.refusals import BadContent, LinkMismatch, UnknownVersion
@@ -13,13 +14,11 @@ from vyry.signal_protocol.refusals import BadContent, LinkMismatch, UnknownVersi
 
 VERSION: Final = 1
 KIND: Final = "provisioning"
-#: Milliseconds after which an attempt is dropped, with its keys.
-ATTEMPT_MILLISECONDS: Final = 120_000
 
 
 @dataclass(frozen=True, slots=True)
 class GroupKey:
-    """What opens the title of a group."""
+    """The key that opens the information of a group."""
 
     conversation_id: UUID
     key: bytes = field(repr=False)
@@ -28,9 +27,9 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class Provisioning:
-    """An account as its new device gets it: messages from before are not part of it, and nothing that the node tells.
+    """An account as its new device receives it: without earlier messages, and without anything that the node reports.
 
-    The new device reads the settings from the node, whose they are. A field `settings` of older devices is ignored.
+    The new device fetches the settings from the node. A field `settings` of older devices is ignored.
     """
 
     user_id: UUID
@@ -44,7 +43,7 @@ class Provisioning:
         group_keys = [
             {
                 "conversationId": str(each.conversation_id),
-                "groupKey": base64_text(each.key),
+                "groupKey": encode_base64(each.key),
                 "generation": each.generation,
             }
             for each in self.group_keys
@@ -54,9 +53,9 @@ class Provisioning:
                 "v": VERSION,
                 "kind": KIND,
                 "userId": str(self.user_id),
-                "identityKey": base64_text(self.identity.public),
-                "identityPrivateKey": base64_text(self.identity.private),
-                "profileKey": base64_text(self.profile_key),
+                "identityKey": encode_base64(self.identity.public),
+                "identityPrivateKey": encode_base64(self.identity.private),
+                "profileKey": encode_base64(self.profile_key),
                 **({"groupKeys": group_keys} if group_keys else {}),
                 **({"pins": self.pins.fields()} if self.pins.all() else {}),
             }
@@ -64,26 +63,26 @@ class Provisioning:
 
     @classmethod
     def read(cls, plaintext: bytes) -> Self:
-        """What was opened. Raises BadContent, UnknownVersion; LinkMismatch when the private identity key does not make the public one."""
-        said = parse_object(plaintext)
-        if type(said.get("v")) is not int:
+        """The plaintext as a value. Raises BadContent, UnknownVersion; LinkMismatch when the private identity key does not match the public one."""
+        fields = parse_object(plaintext)
+        if type(fields.get("v")) is not int:
             raise BadContent
-        if said["v"] != VERSION:
+        if fields["v"] != VERSION:
             raise UnknownVersion
-        groups = said.get("groupKeys", [])
-        if said.get("kind") != KIND or not isinstance(groups, list):
+        groups = fields.get("groupKeys", [])
+        if fields.get("kind") != KIND or not isinstance(groups, list):
             raise BadContent
-        identity = SigningPair.from_private(read_bytes(said.get("identityPrivateKey"), KEY_BYTES))
-        if not hmac.compare_digest(identity.public, read_bytes(said.get("identityKey"), KEY_BYTES)):
+        identity = SigningPair.from_private(read_bytes(fields.get("identityPrivateKey"), KEY_BYTES))
+        if not hmac.compare_digest(identity.public, read_bytes(fields.get("identityKey"), KEY_BYTES)):
             raise LinkMismatch
-        profile_key = read_bytes(said.get("profileKey"), KEY_BYTES)
-        pins = HandedPins.read(said.get("pins", {}))
-        return cls(read_id(said.get("userId")), identity, profile_key, tuple(map(_group_key, groups)), pins)
+        profile_key = read_bytes(fields.get("profileKey"), KEY_BYTES)
+        pins = HandedPins.read(fields.get("pins", {}))
+        return cls(read_id(fields.get("userId")), identity, profile_key, tuple(map(_group_key, groups)), pins)
 
 
-def _group_key(said: object) -> GroupKey:
-    if not isinstance(said, dict) or type(said.get("generation")) is not int or said["generation"] < 0:
+def _group_key(fields: object) -> GroupKey:
+    if not isinstance(fields, dict) or type(fields.get("generation")) is not int or fields["generation"] < 0:
         raise BadContent
     return GroupKey(
-        read_id(said.get("conversationId")), read_bytes(said.get("groupKey"), KEY_BYTES), said["generation"]
+        read_id(fields.get("conversationId")), read_bytes(fields.get("groupKey"), KEY_BYTES), fields["generation"]
     )

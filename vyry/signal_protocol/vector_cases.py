@@ -1,10 +1,11 @@
-"""What the cases of a vector file do, topic by topic (docs/signal-protocol.md, "Vectors")."""
+"""The cases of a vector file, topic by topic (docs/signal-protocol.md, "Vectors")."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+from vyry.kernel.base64_text import decode_base64
 from vyry.signal_protocol import attachments, linking, safety, session_cases
 from vyry.signal_protocol.handshake import Handshake, Prefix, Prekeys, answer, begin
 from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey, OwnDevice
@@ -19,10 +20,10 @@ from vyry.signal_protocol.sender_keys import (
     sender_message_secrets,
 )
 from vyry.signal_protocol.sessions import find_prekeys
-from vyry.signal_protocol.vector_values import Found, Mismatch, Value, address_of, compare, device_of, octets, shown
+from vyry.signal_protocol.vector_values import Found, Mismatch, Value, address_of, compare, device_of, shown
 
 
-#: A case of millions of steps, or of a file that fills the memory, is a slip, and would hold up all others.
+#: Limits for a case: millions of steps, or a file that fills the memory, are a mistake.
 MAX_DISCARDED: Final = 100_000
 MAX_FILE: Final = 2**28
 
@@ -37,16 +38,16 @@ def _pqxdh(case: Mapping[str, Any]) -> Found:
     given = case["input"]
     alice, bob = device_of(given["initiator"]), device_of(given["responder"])
     keys = given["responder"]
-    signed = DhPrekey(keys["signedPrekey"]["id"], DhPair.from_private(octets(keys["signedPrekey"]["private"])))
+    signed = DhPrekey(keys["signedPrekey"]["id"], DhPair.from_private(decode_base64(keys["signedPrekey"]["private"])))
     one_time = keys.get("oneTimePrekey")
-    once = DhPrekey(one_time["id"], DhPair.from_private(octets(one_time["private"]))) if one_time else None
+    once = DhPrekey(one_time["id"], DhPair.from_private(decode_base64(one_time["private"]))) if one_time else None
     pq = keys["pqPrekey"]
-    kem = KemPrekey(pq["id"], KemPair.from_seed(octets(pq["seed"])), pq["isLastResort"])
-    ephemeral = DhPair.from_private(octets(given["initiator"]["ephemeralPrivate"]))
-    shared = Encapsulated(octets(given["pqCiphertext"]), octets(given["pqSharedSecret"]))
+    kem = KemPrekey(pq["id"], KemPair.from_seed(decode_base64(pq["seed"])), pq["isLastResort"])
+    ephemeral = DhPair.from_private(decode_base64(given["initiator"]["ephemeralPrivate"]))
+    shared = Encapsulated(decode_base64(given["pqCiphertext"]), decode_base64(given["pqSharedSecret"]))
     prekeys = Prekeys(signed, once, kem)
     if "prefix" in given:
-        return _answered(bob, alice.address, octets(given["prefix"]), prekeys)
+        return _answered(bob, alice.address, decode_base64(given["prefix"]), prekeys)
     bundle = _bundle(bob, prekeys)
     prefix, handshake = begin(alice, bundle, ephemeral=ephemeral, encapsulated=shared)
     if answer(bob, alice.address, Prefix.unpack(prefix.pack()), prekeys) != handshake:
@@ -73,7 +74,7 @@ def _pqxdh(case: Mapping[str, Any]) -> Found:
 
 @dataclass(frozen=True, slots=True)
 class _GivenPrekeys:
-    """A keeper of just these prekeys."""
+    """A PrekeyProvider with just these prekeys."""
 
     prekeys: Prekeys
     replays: frozenset[bytes] = frozenset()
@@ -82,19 +83,19 @@ class _GivenPrekeys:
         return self.prekeys.signed if self.prekeys.signed.id == prekey_id else None
 
     def one_time_prekey(self, prekey_id: int) -> DhPrekey | None:
-        held = self.prekeys.one_time
-        return held if held is not None and held.id == prekey_id else None
+        prekey = self.prekeys.one_time
+        return prekey if prekey is not None and prekey.id == prekey_id else None
 
     def pq_prekey(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
-        held = self.prekeys.pq
-        return held if (held.id, held.is_last_resort) == (prekey_id, is_last_resort) else None
+        prekey = self.prekeys.pq
+        return prekey if (prekey.id, prekey.is_last_resort) == (prekey_id, is_last_resort) else None
 
     def has_answered(self, transcript: bytes) -> bool:
         return transcript in self.replays
 
 
 def _answered(bob: OwnDevice, initiator: Address, packed: bytes, prekeys: Prekeys) -> Found:
-    """What the responder makes of a prefix that was given."""
+    """The responder's result for a given prefix."""
     prefix = Prefix.unpack(packed)
     handshake = answer(bob, initiator, prefix, find_prekeys(prefix, _GivenPrekeys(prekeys)))
     names = {"transcript": handshake.transcript, "sessionId": handshake.session_id, "rootKey": handshake.root_key}
@@ -126,54 +127,54 @@ def _published(who: str, device: OwnDevice) -> Found:
 
 def _ratchet(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    handshake = Handshake(octets(given["transcript"]), octets(given["rootKey"]))
-    signed = DhPair.from_private(octets(given["signedPrekeyPrivate"]))
+    handshake = Handshake(decode_base64(given["transcript"]), decode_base64(given["rootKey"]))
+    signed = DhPair.from_private(decode_base64(given["signedPrekeyPrivate"]))
     fresh = {side: _in_order(given[f"{side}RatchetPrivates"]) for side in ("initiator", "responder")}
     sides = {
         "initiator": Ratchet.initiator(handshake, signed.public, fresh["initiator"].__next__),
         "responder": Ratchet.responder(handshake, signed),
     }
-    said: Said = {}
+    messages: Said = {}
     for step in case["steps"]:
         side = step["side"]
-        sides[side] = _ratchet_step(step, said, sides[side], fresh[side])
+        sides[side] = _ratchet_step(step, messages, sides[side], fresh[side])
     return {"final": {name: _final(state) for name, state in sides.items()}}
 
 
-def _ratchet_step(step: Value, said: "Said", state: Ratchet, fresh: Iterator[DhPair]) -> Ratchet:
+def _ratchet_step(step: Value, messages: "Said", state: Ratchet, fresh: Iterator[DhPair]) -> Ratchet:
     match step["do"]:
         case "open":
-            return _open(step, said, state, lambda content: state.open(content, fresh=fresh.__next__))
+            return _open(step, messages, state, lambda content: state.open(content, fresh=fresh.__next__))
         case "discard":
             return _discard(step, state)
         case "seal":
-            return _seal(step, said, state, state.sending, message_secrets)
+            return _seal(step, messages, state, state.sending, message_secrets)
         case _:
             raise Mismatch(f"the step {step['do']} is not known")
 
 
 def _in_order(privates: Sequence[str]) -> Iterator[DhPair]:
-    return (DhPair.from_private(octets(private)) for private in privates)
+    return (DhPair.from_private(decode_base64(private)) for private in privates)
 
 
-#: By the number of a message: its content, and what was said in it.
+#: By the number of a message: its content and plaintext.
 Said = dict[int, tuple[bytes, bytes]]
 Sealing = TypeVar("Sealing", Ratchet, SenderKey)
 Opening = TypeVar("Opening", Ratchet, Generations)
 
 
 def _seal(
-    step: Value, said: Said, state: Sealing, chain: Chain | None, secrets_of: Callable[[bytes], tuple[bytes, bytes]]
+    step: Value, messages: Said, state: Sealing, chain: Chain | None, secrets_of: Callable[[bytes], tuple[bytes, bytes]]
 ) -> Sealing:
-    """Seal what a step says, and hold what comes out against it."""
-    expected, plaintext = _values(step, "plaintext"), octets(step["plaintext"])
+    """Run a sealing step, and compare its result."""
+    expected, plaintext = _values(step, "plaintext"), decode_base64(step["plaintext"])
     try:
         after, content = state.seal(plaintext)
     except Refusal as refused:
         compare({"refusal": refused.name}, expected or {"refusal": None}, _which(step))
         return state
     assert chain is not None
-    said[step["message"]] = content, plaintext
+    messages[step["message"]] = content, plaintext
     message_key, _ = chain.step()
     key, nonce = secrets_of(message_key)
     found = {"messageKey": message_key, "aesKey": key, "nonce": nonce, "content": content, "iteration": chain.number}
@@ -187,9 +188,9 @@ def _discard(step: Value, state: Sealing) -> Sealing:
     return state
 
 
-def _open(step: Value, said: Said, state: Opening, act: Callable[[bytes], tuple[Opening, bytes]]) -> Opening:
-    """Open the content of a step, and hold what comes out against it."""
-    content = octets(step["content"]) if "content" in step else said[step["message"]][0]
+def _open(step: Value, messages: Said, state: Opening, act: Callable[[bytes], tuple[Opening, bytes]]) -> Opening:
+    """Run an opening step, and compare its result."""
+    content = decode_base64(step["content"]) if "content" in step else messages[step["message"]][0]
     expected = _values(step, "content")
     try:
         after, plaintext = act(content)
@@ -197,13 +198,13 @@ def _open(step: Value, said: Said, state: Opening, act: Callable[[bytes], tuple[
         compare({"refusal": refused.name}, {"refusal": None, **expected}, _which(step))
         return state
     if not expected:
-        expected["plaintext"] = shown(said[step["message"]][1])
+        expected["plaintext"] = shown(messages[step["message"]][1])
     compare({"plaintext": plaintext, "refusal": None}, expected, _which(step))
     return after
 
 
 def _values(step: Value, *given: str) -> Value:
-    """What a step expects: all but what it gives."""
+    """The expected results of a step."""
     return {name: value for name, value in step.items() if name not in ("do", "side", "message", *given)}
 
 
@@ -225,41 +226,45 @@ def _final(state: Ratchet) -> Found:
 
 def _sender_keys(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    where = SenderKeyScope(UUID(given["conversationId"]), address_of(given["sender"]))
-    signing = SigningPair.from_private(octets(given["signingPrivate"]))
-    key = SenderKey(where, octets(given["senderKeyId"]), signing, Chain(octets(given["chainKey"])))
-    reader = Generations(where).accept(key.distribution())
-    said: Said = {}
+    scope = SenderKeyScope(UUID(given["conversationId"]), address_of(given["sender"]))
+    signing = SigningPair.from_private(decode_base64(given["signingPrivate"]))
+    key = SenderKey(scope, decode_base64(given["senderKeyId"]), signing, Chain(decode_base64(given["chainKey"])))
+    reader = Generations(scope).accept(key.distribution())
+    messages: Said = {}
     for step in case["steps"]:
         match step["do"]:
             case "join":
                 compare(_told(key.distribution()), _values(step))
-                reader = Generations(where).accept(key.distribution())
+                reader = Generations(scope).accept(key.distribution())
             case "open":
-                reader = _open(step, said, reader, reader.open)
+                reader = _open(step, messages, reader, reader.open)
             case "discard":
                 key = _discard(step, key)
             case "seal":
-                key = _seal(step, said, key, key.chain, sender_message_secrets)
+                key = _seal(step, messages, key, key.chain, sender_message_secrets)
             case other:
                 raise Mismatch(f"the step {other} is not known")
     return {"signingKey": signing.public, "finalChainKey": key.chain.key, "finalIteration": key.chain.number}
 
 
-def _told(told: Distribution) -> Found:
-    return {"iteration": told.iteration, "chainKey": told.chain_key, "signingKey": told.signing_key}
+def _told(distribution: Distribution) -> Found:
+    return {
+        "iteration": distribution.iteration,
+        "chainKey": distribution.chain_key,
+        "signingKey": distribution.signing_key,
+    }
 
 
 def _attachment(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    key, size = octets(given["key"]), _bounded(given["size"], MAX_FILE)
+    key, size = decode_base64(given["key"]), _bounded(given["size"], MAX_FILE)
     # It repeats after 256 bytes, whatever the step.
     period = bytes((given["fillStart"] + given["fillStep"] * at) % 256 for at in range(256))
     file = (period * (size // 256 + 1))[:size]
     sealer = attachments.AttachmentSealer(key)
     pieces = [*sealer.update(file), *sealer.finish()]
     order = given.get("pieceOrder", range(len(pieces)))
-    digest = octets(given["digest"]) if "digest" in given else sealer.digest
+    digest = decode_base64(given["digest"]) if "digest" in given else sealer.digest
     opener = attachments.AttachmentOpener(key, size, digest)
     opened = b"".join(part for at in order for part in opener.update(pieces[at]))
     opener.finish()
@@ -273,7 +278,7 @@ def _attachment(case: Mapping[str, Any]) -> Found:
         "sealedSize": sum(map(len, pieces)),
         "digest": sealer.digest,
         "tags": [piece[-16:] for piece in pieces[1:]],
-        # Long blobs are known by their digest.
+        # Long blobs are compared by their digest.
         "blob": b"".join(pieces) if case["expected"].get("blob") else None,
     }
 
@@ -281,34 +286,34 @@ def _attachment(case: Mapping[str, Any]) -> Found:
 def _linking(case: Mapping[str, Any]) -> Found:
     given = case["input"]
     new, approver = (
-        DhPair.from_private(octets(given["newPrivate"])),
-        DhPair.from_private(octets(given["approverPrivate"])),
+        DhPair.from_private(decode_base64(given["newPrivate"])),
+        DhPair.from_private(decode_base64(given["approverPrivate"])),
     )
-    offer = linking.LinkOffer(UUID(given["linkId"]), new.public, octets(given["qrSecret"]))
-    here = linking.LinkSecrets.derive(offer, new, approver.public)
-    there = linking.LinkSecrets.derive(linking.LinkOffer.read(offer.uri()), approver, approver.public)
-    plaintext = octets(given["provisioning"])
-    sealed = octets(given["sealed"]) if "sealed" in given else there.seal(plaintext)
-    if here.open(sealed) != plaintext or here != there:
+    offer = linking.LinkOffer(UUID(given["linkId"]), new.public, decode_base64(given["qrSecret"]))
+    new_side = linking.LinkSecrets.derive(offer, new, approver.public)
+    approver_side = linking.LinkSecrets.derive(linking.LinkOffer.read(offer.uri()), approver, approver.public)
+    plaintext = decode_base64(given["provisioning"])
+    sealed = decode_base64(given["sealed"]) if "sealed" in given else approver_side.seal(plaintext)
+    if new_side.open(sealed) != plaintext or new_side != approver_side:
         raise Mismatch("the two sides differ")
     return {
         "newKey": new.public,
         "approverKey": approver.public,
         "uri": offer.uri(),
         "sharedSecret": approver.agree(new.public),
-        "aesKey": here.key,
-        "nonce": here.nonce,
+        "aesKey": new_side.key,
+        "nonce": new_side.nonce,
         "sealed": sealed,
-        "compareCode": here.compare_code,
+        "compareCode": new_side.compare_code,
     }
 
 
 def _safety_number(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    people = [(UUID(given[name]["userId"]), octets(given[name]["identityKey"])) for name in ("one", "two")]
+    people = [(UUID(given[name]["userId"]), decode_base64(given[name]["identityKey"])) for name in ("one", "two")]
     one, two = (safety.fingerprint(*person) for person in people)
     rows = [
-        safety.ListedKeys(row["deviceId"], row["registrationId"], octets(row["identityDhKey"]))
+        safety.ListedKeys(row["deviceId"], row["registrationId"], decode_base64(row["identityDhKey"]))
         for row in given.get("devicesOfOne", [])
     ]
     listed = safety.device_list_fingerprint(*people[0], rows)
@@ -324,16 +329,18 @@ def _safety_number(case: Mapping[str, Any]) -> Found:
 
 def _signature(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    verify(octets(given["publicKey"]), octets(given["signature"]), octets(given["message"]))
+    verify(decode_base64(given["publicKey"]), decode_base64(given["signature"]), decode_base64(given["message"]))
     return {"isValid": True}
 
 
 def _agreement(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    return {"sharedSecret": DhPair.from_private(octets(given["privateKey"])).agree(octets(given["publicKey"]))}
+    return {
+        "sharedSecret": DhPair.from_private(decode_base64(given["privateKey"])).agree(decode_base64(given["publicKey"]))
+    }
 
 
-#: Topics whose cases may expect all they expect in their steps.
+#: Topics whose cases may state all expected results in their steps.
 STEPPED: Final = frozenset({"ratchet", "sessions", "sender-keys"})
 TOPICS: Final[Mapping[str, Callable[[Mapping[str, Any]], Found]]] = {
     "pqxdh": _pqxdh,

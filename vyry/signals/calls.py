@@ -11,8 +11,9 @@ from vyry.devices.device_lists import CachedDeviceLists
 from vyry.errors import NotFound
 from vyry.kernel.ids import DeviceId, MailboxKey, UserId
 from vyry.limits import CALL, Limiter
+from vyry.mail.routing import Notifier
 from vyry.signals.call_store import Call, CallKey, CallStore
-from vyry.signals.relay import FrameRelay, mailboxes_of, relay_frame
+from vyry.signals.relay import mailboxes_of, relay_frame
 
 
 class SharedConversations(Protocol):
@@ -52,16 +53,21 @@ class Calls:
 
     def __init__(
         self,
-        shared_conversations: SharedConversations,
-        lists: CachedDeviceLists,
-        relay_and_waker: tuple[FrameRelay, CallWaker],
-        store_and_limiter: tuple[CallStore, Limiter],
+        store: CallStore,
+        *,
+        conversations: SharedConversations,
+        device_lists: CachedDeviceLists,
+        notifier: Notifier,
+        waker: CallWaker,
+        limiter: Limiter,
         clock: Clock,
     ) -> None:
-        self._shared_conversations = shared_conversations
-        self._lists = lists
-        self._relay, self._waker = relay_and_waker
-        self._store, self._limiter = store_and_limiter
+        self._store = store
+        self._conversations = conversations
+        self._device_lists = device_lists
+        self._notifier = notifier
+        self._waker = waker
+        self._limiter = limiter
         self._clock = clock
 
     async def signal(
@@ -72,13 +78,11 @@ class Calls:
         Raises NotFound for people out of reach and for unknown devices, RateLimited for more calls than anybody makes.
         """
         user_id, device_id = target
-        if user_id != caller.user_id and not await self._shared_conversations.share_conversation(
-            caller.user_id, user_id
-        ):
+        if user_id != caller.user_id and not await self._conversations.share_conversation(caller.user_id, user_id):
             raise NotFound
         # Nothing guards what is passed on by an epoch, as posts are: a call to a device that is no more would ring nowhere.
-        self._lists.invalidate({user_id})
-        if device_id is not None and not await mailboxes_of(self._lists, {user_id}, device_id):
+        self._device_lists.invalidate({user_id})
+        if device_id is not None and not await mailboxes_of(self._device_lists, {user_id}, device_id):
             raise NotFound
         signal = _Signal(caller.user_id, caller.device_id, call_id, kind, content)
         if user_id == caller.user_id or kind == "candidate":
@@ -128,7 +132,7 @@ class Calls:
             ender = key.caller if call.is_over else key.callee
             device = call.device_id if call.is_over else call.answered_by or call.device_id
             over = _Signal(ender, device, key.call_id, "end", b"")
-            await relay_frame(self._relay, "signal", over.payload(), {own})
+            await relay_frame(self._notifier, "signal", over.payload(), {own})
             return
         await self._relay_signal(signal, target)
         if has_won:
@@ -155,7 +159,7 @@ class Calls:
 
     async def _end_on_other_devices(self, signal: _Signal, own: MailboxKey) -> None:
         over = _Signal(signal.user_id, signal.device_id, signal.call_id, "end", b"")
-        self._lists.invalidate({signal.user_id})
+        self._device_lists.invalidate({signal.user_id})
         await self._relay_signal(over, (signal.user_id, None), own)
 
     async def _relay_signal(
@@ -163,5 +167,5 @@ class Calls:
     ) -> set[MailboxKey]:
         """Pass it on; answers the mailboxes that no socket is known of."""
         user_id, device_id = target
-        mailboxes = await mailboxes_of(self._lists, {user_id}, device_id) - {except_mailbox}
-        return mailboxes - await relay_frame(self._relay, "signal", signal.payload(), mailboxes)
+        mailboxes = await mailboxes_of(self._device_lists, {user_id}, device_id) - {except_mailbox}
+        return mailboxes - await relay_frame(self._notifier, "signal", signal.payload(), mailboxes)

@@ -77,10 +77,6 @@ PresenceListener = Callable[[Mapping[UserId, PresenceState]], None]
 class PresenceLeases(Protocol):
     """Who is online, for all nodes together. Best effort: no method raises, or takes longer than a second for a batch."""
 
-    def set_listener(self, listener: PresenceListener) -> None:
-        """Name who hears of changes of the accounts that are watched here; called once, in the node's event loop."""
-        ...
-
     async def acquire(self, sockets: Collection[DeviceSocket]) -> None:
         """Begin or renew the leases of these, except where a newer connection of the mailbox has one."""
         ...
@@ -138,8 +134,15 @@ class _WatchedAccount:
 class Presence:
     """The presence of the sockets of this node, and of whom they watch. Methods return at once; `run` does the work, for all of them together."""
 
-    def __init__(self, leases: PresenceLeases, privacy: PresencePrivacy, timing: PresenceTiming) -> None:
-        self._leases = leases
+    def __init__(
+        self,
+        *,
+        build_leases: Callable[[PresenceListener], PresenceLeases],
+        privacy: PresencePrivacy,
+        timing: PresenceTiming,
+    ) -> None:
+        #: Leases of this process call `on_states` with changes of watched accounts; those of other nodes arrive with the notifier.
+        self._leases = build_leases(self.on_states)
         self._privacy = privacy
         self._timing = timing
         self._list_sockets: Callable[[], Iterable[DeviceSocket]] = tuple
@@ -162,7 +165,6 @@ class Presence:
         #: When the first of those who are online is not, unless it is told anew; 0 is never.
         self._next_expiry = 0.0
         self._wake = asyncio.Event()
-        leases.set_listener(self._on_states)
 
     def socket_opened(self, socket: DeviceSocket) -> None:
         """A device said hello."""
@@ -250,7 +252,7 @@ class Presence:
             if seat.user_id in self._visible_users:
                 self._opened.setdefault(seat.mailbox, seat)
         heard_of = [user for user, watched in self._watched.items() if watched.is_subscribed]
-        self._on_states(await self._leases.watch(heard_of) or {})
+        self.on_states(await self._leases.watch(heard_of) or {})
         self._pending_checks = self._unreadable | self._pending_checks
         self._unreadable = {}
 
@@ -308,7 +310,7 @@ class Presence:
         if standings is not None:
             for user in self._watched.keys() & new:
                 self._watched[user].is_subscribed = True
-            self._on_states(standings)
+            self.on_states(standings)
 
     def _apply_check(self, key: _WatchKey, *, is_shown: bool, must_say: bool) -> None:
         watch, user = key
@@ -334,7 +336,8 @@ class Presence:
         if must_say or (is_online, told) in {(True, None), (True, False), (False, True)}:
             watch.on_change(user, is_online)
 
-    def _on_states(self, standings: Mapping[UserId, PresenceState]) -> None:
+    def on_states(self, standings: Mapping[UserId, PresenceState]) -> None:
+        """The states of these accounts have changed; called in the node's event loop."""
         now = time.monotonic()
         for user in self._watched.keys() & standings.keys():
             watched, standing = self._watched[user], standings[user]

@@ -69,7 +69,7 @@ class ConnectionSlots:
     """The sockets of this node, counted together with those of the others where these can be asked."""
 
     def __init__(
-        self, quotas: Mapping[str, Quota], shared: SharedConnectionSlots | None, max_sockets: int, *, has_limits: bool
+        self, quotas: Mapping[str, Quota], *, shared: SharedConnectionSlots | None, max_sockets: int, has_limits: bool
     ) -> None:
         #: With VYRY_LIMITS=off only the node as a whole has a number of places: a benchmark opens all its sockets from one address.
         kinds = (SOCKETS_ACCOUNT, SOCKETS_ADDRESS) if has_limits else ()
@@ -84,7 +84,7 @@ class ConnectionSlots:
     async def acquire(self, user_id: UserId, mailbox: MailboxKey, address: str) -> AsyncIterator[ConnectionSlot]:
         """A place for one more socket, for as long as the context is open. Raises RateLimited (account, address), Unavailable (the node is full)."""
         if self._open_count >= self._max_sockets:
-            raise Unavailable("This node has no room for more sockets.", HELLO_TIMEOUT_SECONDS)
+            raise Unavailable("This node has reached its socket limit.", HELLO_TIMEOUT_SECONDS)
         place = ConnectionSlot(tuple(self._quotas_of(user_id, address)), -next(self._numbers))
         others = {room: self._count_others(room, mailbox) for room in place.quotas}
         self._check_capacity(others)

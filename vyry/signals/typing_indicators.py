@@ -12,7 +12,8 @@ from vyry.conversations.conversations import CachedConversations, Conversation
 from vyry.devices.device_lists import CachedDeviceLists
 from vyry.errors import NotAMember, Unavailable
 from vyry.kernel.ids import ConversationId, MailboxKey, UserId
-from vyry.signals.relay import FrameRelay, mailboxes_of, relay_frame
+from vyry.mail.routing import Notifier
+from vyry.signals.relay import mailboxes_of, relay_frame
 
 
 #: Beginning to type is passed on so often at most; clients say it again while it goes on.
@@ -46,14 +47,15 @@ class TypingIndicators:
     def __init__(
         self,
         conversations: CachedConversations,
-        lists: CachedDeviceLists,
-        relay: FrameRelay,
+        *,
+        device_lists: CachedDeviceLists,
+        notifier: Notifier,
         privacy: TypingPrivacy,
         clock: Clock,
     ) -> None:
         self._conversations = conversations
-        self._lists = lists
-        self._relay = relay
+        self._device_lists = device_lists
+        self._notifier = notifier
         self._privacy = privacy
         self._clock = clock
         #: Who was heard last stands last.
@@ -118,7 +120,7 @@ class TypingIndicators:
             "deviceId": caller.device_id,
             "isTyping": is_typing,
         }
-        await relay_frame(self._relay, "typing", payload, await mailboxes_of(self._lists, others - silent))
+        await relay_frame(self._notifier, "typing", payload, await mailboxes_of(self._device_lists, others - silent))
 
     async def _conversation(self, caller: Caller, conversation_id: ConversationId) -> Conversation | None:
         """The conversation as it is remembered; nobody is refused before it was read anew."""

@@ -107,8 +107,8 @@ class TortoiseDeletion:
     """DeletionStore."""
 
     async def delete(self, user_id: UserId, numbers: Collection[str], now: datetime) -> Sequence[EndedDevice]:
-        async with transaction() as inside:
-            return await delete_account(inside, user_id, numbers, now)
+        async with transaction() as tx:
+            return await delete_account(tx, user_id, numbers, now)
 
     async def erase(self, now: datetime, limit: int) -> int:
         async with database_guard():
@@ -121,24 +121,24 @@ class TortoiseDeletion:
 
 
 async def delete_account(
-    inside: BaseDBAsyncClient, user_id: UserId, numbers: Collection[str], now: datetime
+    tx: BaseDBAsyncClient, user_id: UserId, numbers: Collection[str], now: datetime
 ) -> Sequence[EndedDevice]:
     """DeletionStore.delete, in a transaction that does more (an operator's)."""
-    found = await fetch(inside, _LOCK, user_id)
+    found = await fetch(tx, _LOCK, user_id)
     if not found:
         raise NotFound
-    live = [to_uuid(row["id"]) for row in await fetch(inside, _LIVE, user_id)]
-    ended = await end_devices(inside, user_id, live, now)
+    live = [to_uuid(row["id"]) for row in await fetch(tx, _LIVE, user_id)]
+    ended = await end_devices(tx, user_id, live, now)
     body = {"name": "accountDeleted", "userId": str(user_id)}
-    await enqueue_notice(inside, NewNotice(user_id, Audience.PEERS, body, now))
+    await enqueue_notice(tx, NewNotice(user_id, Audience.PEERS, body, now))
     for statement in _FORGET_NUMBER:
-        await fetch(inside, statement, sorted({found[0]["phone_hash"], *numbers}))
+        await fetch(tx, statement, sorted({found[0]["phone_hash"], *numbers}))
     for statement in _FORGET_ACCOUNT:
-        await fetch(inside, statement, user_id)
+        await fetch(tx, statement, user_id)
     # The column is unique and never null: this is no hash, and nobody's number.
-    await fetch(inside, _ANONYMIZE, user_id, now, f"deleted:{user_id.hex}", b"")
+    await fetch(tx, _ANONYMIZE, user_id, now, f"deleted:{user_id.hex}", b"")
     if found[0]["username"] is not None:
-        await reserve_username(inside, found[0]["username"], None, UsernameRules(now).released_on)
+        await reserve_username(tx, found[0]["username"], None, UsernameRules(now).released_on)
     return ended
 
 
@@ -154,52 +154,52 @@ class _Remainder:
 
 async def _erase_step(account_id: UUID, now: datetime, limit: int) -> int:
     """One step: the first kind of rows of which there are any. 0 when there is nothing left, or nothing that may go yet."""
-    async with transaction() as inside:
-        locked = await fetch(inside, _LOCK_DELETED, account_id)
+    async with transaction() as tx:
+        locked = await fetch(tx, _LOCK_DELETED, account_id)
         if not locked:
             return 0
         left = _Remainder(account_id, limit, now >= to_datetime(locked[0]["deleted_at"]) + ERASE_DELAY, now)
         for step in (_erase_outcomes, _erase_memberships, _erase_devices):
-            if went := await step(inside, left):
+            if went := await step(tx, left):
                 return went
         return 0
 
 
-async def _erase_outcomes(inside: BaseDBAsyncClient, left: _Remainder) -> int:
-    for statement in (_MESSAGES, _FATES[inside.capabilities.dialect], _EVENTS):
-        if gone := await fetch(inside, statement, left.account_id, left.limit):
+async def _erase_outcomes(tx: BaseDBAsyncClient, left: _Remainder) -> int:
+    for statement in (_MESSAGES, _FATES[tx.capabilities.dialect], _EVENTS):
+        if gone := await fetch(tx, statement, left.account_id, left.limit):
             return len(gone)
     return 0
 
 
-async def _erase_memberships(inside: BaseDBAsyncClient, left: _Remainder) -> int:
+async def _erase_memberships(tx: BaseDBAsyncClient, left: _Remainder) -> int:
     """Leave groups, and close direct conversations for both. Who stays in a group is told, and one of them leads it."""
-    if not await fetch(inside, _HAS_NO_NOTICES, left.account_id):
+    if not await fetch(tx, _HAS_NO_NOTICES, left.account_id):
         return 0
-    await fetch(inside, _UNBLOCK, left.account_id)
-    ids = [to_uuid(row["id"]) for row in await fetch(inside, _CONVERSATIONS, left.account_id, _ROWS_PER_STEP)]
-    await fetch(inside, _RAISE, ids)
-    gone = len(await fetch(inside, _LEAVE, left.account_id, ids))
-    await fetch(inside, _PROMOTE_ADMIN, ids)
-    gone += len(await fetch(inside, _CLOSE, ids))
+    await fetch(tx, _UNBLOCK, left.account_id)
+    ids = [to_uuid(row["id"]) for row in await fetch(tx, _CONVERSATIONS, left.account_id, _ROWS_PER_STEP)]
+    await fetch(tx, _RAISE, ids)
+    gone = len(await fetch(tx, _LEAVE, left.account_id, ids))
+    await fetch(tx, _PROMOTE_ADMIN, ids)
+    gone += len(await fetch(tx, _CLOSE, ids))
     for statement in _CLOSE_INVITES:
-        await fetch(inside, statement, ids)
-    for row in await fetch(inside, _REMAINING, ids):
-        await enqueue_conversation_changed(inside, (to_uuid(row["id"]), row["version"]), (), left.now)
+        await fetch(tx, statement, ids)
+    for row in await fetch(tx, _REMAINING, ids):
+        await enqueue_conversation_changed(tx, (to_uuid(row["id"]), row["version"]), (), left.now)
     return gone
 
 
-async def _erase_devices(inside: BaseDBAsyncClient, left: _Remainder) -> int:
+async def _erase_devices(tx: BaseDBAsyncClient, left: _Remainder) -> int:
     """Mailboxes with what came in at the last moment, devices, and the account itself, once nothing can come any more."""
-    if not left.is_past_grace or not await fetch(inside, _HAS_NO_NOTICES, left.account_id):
+    if not left.is_past_grace or not await fetch(tx, _HAS_NO_NOTICES, left.account_id):
         return 0
-    devices = await fetch(inside, _DEVICES, left.account_id, _ROWS_PER_STEP)
+    devices = await fetch(tx, _DEVICES, left.account_id, _ROWS_PER_STEP)
     for mailbox in sorted(MailboxKey(row["mailbox"]) for row in devices):
-        await fetch(inside, "UPDATE mailbox SET is_ended = TRUE WHERE id = $1", mailbox)
-        await delete_mail(inside, mailbox)
-        await fetch(inside, "DELETE FROM mailbox WHERE id = $1", mailbox)
-    await fetch(inside, "DELETE FROM ending WHERE device = ANY($1)", [to_uuid(row["id"]) for row in devices])
+        await fetch(tx, "UPDATE mailbox SET is_ended = TRUE WHERE id = $1", mailbox)
+        await delete_mail(tx, mailbox)
+        await fetch(tx, "DELETE FROM mailbox WHERE id = $1", mailbox)
+    await fetch(tx, "DELETE FROM ending WHERE device = ANY($1)", [to_uuid(row["id"]) for row in devices])
     if not devices:
-        await fetch(inside, "DELETE FROM ending WHERE account_id = $1", left.account_id)
-        await fetch(inside, "DELETE FROM account WHERE id = $1", left.account_id)
+        await fetch(tx, "DELETE FROM ending WHERE account_id = $1", left.account_id)
+        await fetch(tx, "DELETE FROM account WHERE id = $1", left.account_id)
     return len(devices) or 1

@@ -10,10 +10,10 @@ from vyry.storage.database import database_guard
 from vyry.storage.models import AccountEventRow
 
 
-async def record_event(inside: BaseDBAsyncClient, event: AccountEvent) -> None:
+async def record_event(tx: BaseDBAsyncClient, event: AccountEvent) -> None:
     """Add a line to what the owner can read."""
     _ = await AccountEventRow.create(
-        inside,
+        tx,
         account_id=event.account_id,
         name=event.name,
         at=event.at,

@@ -12,9 +12,9 @@ from tortoise.models import Model
 from vyry.accounts.account import Caller
 from vyry.accounts.events import AccountEvent
 from vyry.accounts.export import Page
-from vyry.clock import from_milliseconds
 from vyry.errors import NotFound
 from vyry.kernel.ids import MailboxKey, MessageId, UserId
+from vyry.kernel.time import from_milliseconds
 from vyry.mail.receipts import Receipt, Receipts
 from vyry.mail.store import CollectRequest, CopyStatus, MailStore
 from vyry.storage.account_events import record_event
@@ -69,8 +69,8 @@ class TortoiseExportSource:
         self._receipts = Receipts(mail.upkeep, TortoiseReceipts())
 
     async def record_export(self, caller: Caller, now: datetime) -> None:
-        async with transaction() as inside:
-            await record_event(inside, AccountEvent(caller.user_id, "exported", now, caller.device_id))
+        async with transaction() as tx:
+            await record_event(tx, AccountEvent(caller.user_id, "exported", now, caller.device_id))
 
     async def pages(self, user_id: UserId, numbers: Collection[str]) -> AsyncIterator[Page]:
         async with database_guard():

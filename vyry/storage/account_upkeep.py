@@ -10,9 +10,9 @@ from vyry.accounts.otp_limits import CODE_LIFETIME, HOUR, PROVEN_AGE
 from vyry.accounts.registration_lock import TOKEN_LIFETIME
 from vyry.accounts.tokens import FAMILY_LIFETIME
 from vyry.accounts.usernames import RESERVATION
-from vyry.clock import to_milliseconds
 from vyry.devices.links import EXPIRED_LINK_RETENTION, LINK_LIFETIME
 from vyry.devices.push_wakeups import WAKEUP_COOLDOWNS as WAKES_REST
+from vyry.kernel.time import to_milliseconds
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.deferred_notices import CLAIM_LEASE
 from vyry.storage.raw_sql import fetch
@@ -73,9 +73,9 @@ class TortoiseAccountUpkeep:
         forget = (
             f"DELETE FROM device WHERE id IN ({old}) RETURNING mailbox"  # nosemgrep: sql-only-from-constants - a number
         )
-        async with transaction() as inside:
-            mailboxes = [row["mailbox"] for row in await fetch(inside, forget, before)]
-            await fetch(inside, "DELETE FROM mailbox WHERE id = ANY($1)", mailboxes)
+        async with transaction() as tx:
+            mailboxes = [row["mailbox"] for row in await fetch(tx, forget, before)]
+            await fetch(tx, "DELETE FROM mailbox WHERE id = ANY($1)", mailboxes)
         return len(mailboxes)
 
     async def clamp_future_dates(self, now: datetime, pin_lock: timedelta, *, is_sure: bool) -> int:

@@ -42,20 +42,20 @@ class TortoiseAccounts:
     ) -> SignupResult:
         # The first statements make or lock the account: whoever signs up with the same number at the same time waits here.
         fresh = UserId(new_id())
-        async with transaction() as inside:
-            found = await lock_account_by_number(inside, number) or await create_account(inside, fresh, number, now)
-            await check_known_peppers(inside, number.hashes, now)
+        async with transaction() as tx:
+            found = await lock_account_by_number(tx, number) or await create_account(tx, fresh, number, now)
+            await check_known_peppers(tx, number.hashes, now)
             user_id = UserId(to_uuid(found[0]["id"]))
             if found[0]["suspended_at"] is not None:
                 raise Forbidden(_SUSPENDED)
-            pin = await load_registration_lock(inside, user_id)
+            pin = await load_registration_lock(tx, user_id)
             if pin is not None and pin.requires_pin((confirmed or now).date()):
                 raise RegistrationLocked(user_id)
             if pin is not None and pin.is_abandoned((confirmed or now).date()):
-                await delete_abandoned_pin(inside, user_id, now)
-            await store_number(inside, user_id, number)
-            ended = await self._end_all_devices(inside, user_id, now) if user_id != fresh else ()
-            await self._install_primary_device(inside, user_id, device, now)
+                await delete_abandoned_pin(tx, user_id, now)
+            await store_number(tx, user_id, number)
+            ended = await self._end_all_devices(tx, user_id, now) if user_id != fresh else ()
+            await self._install_primary_device(tx, user_id, device, now)
         return SignupResult(user_id, _FIRST_NUMBER, user_id == fresh, found[0]["display_name"] is not None, ended)
 
     async def unlock(
@@ -68,18 +68,18 @@ class TortoiseAccounts:
         confirmed: datetime | None = None,
     ) -> SignupResult:
         look = "SELECT display_name, suspended_at FROM account WHERE id = $1"
-        async with transaction() as inside:
-            account_id = await consume_registration_token(inside, token_hash, now)
+        async with transaction() as tx:
+            account_id = await consume_registration_token(tx, token_hash, now)
             if account_id is None:
                 raise InvalidToken
-            user_id, found = UserId(account_id), await fetch(inside, look, account_id)
+            user_id, found = UserId(account_id), await fetch(tx, look, account_id)
             if found[0]["suspended_at"] is not None:
                 raise Forbidden(_SUSPENDED)
-            pin = await load_registration_lock(inside, user_id)
+            pin = await load_registration_lock(tx, user_id)
             if pin is not None and pin.requires_pin((confirmed or now).date()) and pin.verifier.text != proven:
                 raise PinRequired
-            ended = await self._end_all_devices(inside, user_id, now)
-            await self._install_primary_device(inside, user_id, device, now)
+            ended = await self._end_all_devices(tx, user_id, now)
+            await self._install_primary_device(tx, user_id, device, now)
         return SignupResult(user_id, _FIRST_NUMBER, False, found[0]["display_name"] is not None, ended)  # noqa: FBT003 - the account was there
 
     async def load(self, user_id: UserId) -> Account:
@@ -93,16 +93,16 @@ class TortoiseAccounts:
         # A write that changes nothing locks the account first, so that settings changed at the same time merge.
         lock = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING id"
         try:
-            async with transaction() as inside:
-                if not await fetch(inside, lock, user_id):
+            async with transaction() as tx:
+                if not await fetch(tx, lock, user_id):
                     raise NotFound
-                row = await AccountRow.get(id=user_id, using_db=inside)
+                row = await AccountRow.get(id=user_id, using_db=tx)
                 former = row.username
                 _ = row.update_from_dict(dict(change.profile))
                 merged = {} if change.settings is None else {**row.settings, **change.settings}
                 row.settings = {name: value for name, value in merged.items() if value is not None}
-                await row.save(inside, update_fields=[*change.profile, "settings"])
-                await apply_rename(inside, user_id, (former, row.username), names)
+                await row.save(tx, update_fields=[*change.profile, "settings"])
+                await apply_rename(tx, user_id, (former, row.username), names)
         except IntegrityError as error:
             raise UsernameTaken from error
         return _account(row)
@@ -112,21 +112,19 @@ class TortoiseAccounts:
             return await list_release_dates(connection(), user_id, today)
 
     async def _install_primary_device(
-        self, inside: BaseDBAsyncClient, user_id: UserId, device: NewDevice, now: datetime
+        self, tx: BaseDBAsyncClient, user_id: UserId, device: NewDevice, now: datetime
     ) -> None:
         """Give the account, which is locked, to a new primary device: identity and numbers of devices begin anew."""
         reset = "UPDATE account SET suite = NULL, identity_key = NULL, last_device_id = $1 WHERE id = $2"
-        await fetch(inside, reset, int(_FIRST_NUMBER), user_id)
-        await delete_registrations(inside, user_id)
-        await add_device(inside, DeviceAssignment(user_id, _FIRST_NUMBER, is_primary=True), device, now)
-        await record_event(inside, AccountEvent(user_id, "signedUp", now, _FIRST_NUMBER))
+        await fetch(tx, reset, int(_FIRST_NUMBER), user_id)
+        await delete_registrations(tx, user_id)
+        await add_device(tx, DeviceAssignment(user_id, _FIRST_NUMBER, is_primary=True), device, now)
+        await record_event(tx, AccountEvent(user_id, "signedUp", now, _FIRST_NUMBER))
 
-    async def _end_all_devices(
-        self, inside: BaseDBAsyncClient, user_id: UserId, now: datetime
-    ) -> tuple[EndedDevice, ...]:
-        live = await fetch(inside, "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL", user_id)
+    async def _end_all_devices(self, tx: BaseDBAsyncClient, user_id: UserId, now: datetime) -> tuple[EndedDevice, ...]:
+        live = await fetch(tx, "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL", user_id)
         devices = [to_uuid(row["id"]) for row in live]
-        return tuple(await end_devices(inside, user_id, devices, now, identity_changed=True))
+        return tuple(await end_devices(tx, user_id, devices, now, identity_changed=True))
 
 
 def _account(row: AccountRow) -> Account:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from vyry.attachments.attachment import AttachmentId
 from vyry.errors import Unavailable
+from vyry.kernel.atomic_files import sync_folder
 from vyry.outage import OutageTracker
 
 
@@ -100,7 +101,7 @@ class DiskParts:
             raise
         half.rename(place / name)
         for folder in (place, place.parent, self._folder) if is_new else (place,):
-            _sync(folder)
+            sync_folder(folder)
 
 
 def _write(path: Path, content: bytes | bytearray) -> None:
@@ -109,14 +110,6 @@ def _write(path: Path, content: bytes | bytearray) -> None:
         while rest:
             rest = rest[file.write(rest) :]
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path, start: int, length: int) -> bytes:

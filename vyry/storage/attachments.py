@@ -40,10 +40,10 @@ class TortoiseAttachments:
             return await _usage(connection(), owner, now)
 
     async def create(self, owner: UserId, new: Attachment, terms: AttachmentLimits) -> bool:
-        async with transaction() as inside:
-            if not await fetch(inside, _LOCK, owner):
+        async with transaction() as tx:
+            if not await fetch(tx, _LOCK, owner):
                 raise InvalidToken
-            before = await _usage(inside, owner, new.created_at)
+            before = await _usage(tx, owner, new.created_at)
             if (
                 before.total_bytes + new.length > terms.quota_bytes
                 or before.count >= terms.max_files
@@ -58,7 +58,7 @@ class TortoiseAttachments:
                 completed_at=new.completed_at,
                 expires_at=new.expires_at,
             )
-            await row.save(force_create=True, using_db=inside)
+            await row.save(force_create=True, using_db=tx)
             return True
 
     async def find(self, attachment_id: AttachmentId, now: datetime) -> Attachment | None:
@@ -97,8 +97,8 @@ class TortoiseAttachmentUpkeep:
             await fetch(connection(), _FORGET, sorted(ids))
 
 
-async def _usage(inside: BaseDBAsyncClient, owner: UserId, now: datetime) -> Usage:
-    row = (await fetch(inside, _USAGE, owner, now))[0]
+async def _usage(tx: BaseDBAsyncClient, owner: UserId, now: datetime) -> Usage:
+    row = (await fetch(tx, _USAGE, owner, now))[0]
     # PostgreSQL sums up to a Decimal.
     return Usage(row["files"], row["unfinished"], int(row["length"]))
 

@@ -39,28 +39,28 @@ class TortoiseBlocks:
     """BlockStore."""
 
     async def block(self, owner: UserId, other: UserId, now: datetime) -> ConversationId | None:
-        async with transaction() as inside:
-            there = await lock_accounts(inside, owner, other)
-            between = (await fetch(inside, _RELATIONSHIP, owner, other))[0]
+        async with transaction() as tx:
+            there = await lock_accounts(tx, owner, other)
+            between = (await fetch(tx, _RELATIONSHIP, owner, other))[0]
             if other not in there or between["is_hidden"]:
                 raise NotFound
             if between["is_blocked"]:
                 return None
             if between["blocks"] >= MAX_BLOCKS:
                 raise Forbidden("You block as many people as one can block.")
-            changed = await _bump_version(inside, owner, other)
-            await fetch(inside, _BLOCK, owner, other, now)
+            changed = await _bump_version(tx, owner, other)
+            await fetch(tx, _BLOCK, owner, other, now)
             for statement in _UNFRIEND:
-                await fetch(inside, statement, owner, other)
+                await fetch(tx, statement, owner, other)
         if changed is not None:
             await wait_for_posts()
         return changed
 
     async def unblock(self, owner: UserId, other: UserId) -> ConversationId | None:
-        async with transaction() as inside:
-            await lock_accounts(inside, owner, other)
-            changed = await _bump_version(inside, owner, other)
-            if not await fetch(inside, _UNBLOCK, owner, other):
+        async with transaction() as tx:
+            await lock_accounts(tx, owner, other)
+            changed = await _bump_version(tx, owner, other)
+            if not await fetch(tx, _UNBLOCK, owner, other):
                 raise NotFound
             return changed
 
@@ -71,7 +71,7 @@ class TortoiseBlocks:
         return BlockPage(page, page[-1].user_id if len(rows) > limit else None)
 
 
-async def _bump_version(inside: BaseDBAsyncClient, one: UserId, other: UserId) -> ConversationId | None:
+async def _bump_version(tx: BaseDBAsyncClient, one: UserId, other: UserId) -> ConversationId | None:
     """Have every node load the direct conversation of the two anew before it posts there."""
-    changed = await fetch(inside, _RAISE, pair_key(one, other))
+    changed = await fetch(tx, _RAISE, pair_key(one, other))
     return ConversationId(to_uuid(changed[0]["id"])) if changed else None

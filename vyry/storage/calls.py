@@ -35,11 +35,11 @@ class TortoiseCalls:
 
     async def start_ringing(self, call: Call, now: datetime) -> None:
         key = call.key
-        async with transaction() as inside:
-            if inside.capabilities.dialect != "sqlite":
-                await fetch(inside, _LOCK_CALLER, str(key.caller))
-            await fetch(inside, _RING, key.call_id, key.caller, key.callee, call.device_id, now)
-            if (await fetch(inside, _RINGING, key.caller))[0]["ringing"] > MAX_RINGING:
+        async with transaction() as tx:
+            if tx.capabilities.dialect != "sqlite":
+                await fetch(tx, _LOCK_CALLER, str(key.caller))
+            await fetch(tx, _RING, key.call_id, key.caller, key.callee, call.device_id, now)
+            if (await fetch(tx, _RINGING, key.caller))[0]["ringing"] > MAX_RINGING:
                 raise RateLimited(round(RING_TIMEOUT.total_seconds()))
 
     async def find(self, key: CallKey) -> Call | None:
@@ -52,17 +52,17 @@ class TortoiseCalls:
             return bool(await fetch(connection(), _CLAIM, key.call_id, key.caller, key.callee, device_id))
 
     async def end(self, key: CallKey, now: datetime, *, is_missed: bool) -> bool:
-        async with transaction() as inside:
-            has_ended = bool(await fetch(inside, _CLAIM, key.call_id, key.caller, key.callee, UNANSWERED))
+        async with transaction() as tx:
+            has_ended = bool(await fetch(tx, _CLAIM, key.call_id, key.caller, key.callee, UNANSWERED))
             if has_ended and is_missed:
-                await _enqueue_call_missed(inside, key, now)
+                await _enqueue_call_missed(tx, key, now)
         return has_ended
 
     async def expire_unanswered(self, now: datetime, limit: int) -> list[Call]:
-        async with transaction() as inside:
-            calls = [_call(row) for row in await fetch(inside, _EXPIRE, UNANSWERED, now - RING_TIMEOUT, limit)]
+        async with transaction() as tx:
+            calls = [_call(row) for row in await fetch(tx, _EXPIRE, UNANSWERED, now - RING_TIMEOUT, limit)]
             for call in calls:
-                await _enqueue_call_missed(inside, call.key, now)
+                await _enqueue_call_missed(tx, call.key, now)
         return calls
 
     async def delete_finished(self, now: datetime, limit: int) -> int:
@@ -70,9 +70,9 @@ class TortoiseCalls:
             return len(await fetch(connection(), _FORGET, now - CALL_RETENTION, limit))
 
 
-async def _enqueue_call_missed(inside: BaseDBAsyncClient, key: CallKey, now: datetime) -> None:
+async def _enqueue_call_missed(tx: BaseDBAsyncClient, key: CallKey, now: datetime) -> None:
     body = {"name": "callMissed", "userId": str(key.caller), "callId": str(key.call_id)}
-    await enqueue_notice(inside, NewNotice(key.callee, Audience.OWN, body, now, caused_by=key.caller))
+    await enqueue_notice(tx, NewNotice(key.callee, Audience.OWN, body, now, caused_by=key.caller))
 
 
 def _call(row: dict[str, Any]) -> Call:

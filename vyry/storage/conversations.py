@@ -64,10 +64,10 @@ class TortoiseConversations:
     """ConversationStore, and who shares a conversation with whom."""
 
     async def load(
-        self, ids: Collection[ConversationId], inside: BaseDBAsyncClient | None = None
+        self, ids: Collection[ConversationId], tx: BaseDBAsyncClient | None = None
     ) -> dict[ConversationId, Conversation]:
         async with database_guard():
-            found = await fetch(inside or connection(), _LOAD, list(ids))
+            found = await fetch(tx or connection(), _LOAD, list(ids))
         by_id: dict[ConversationId, list[dict[str, Any]]] = {}
         for row in found:
             by_id.setdefault(ConversationId(to_uuid(row["id"])), []).append(row)
@@ -79,14 +79,14 @@ class TortoiseConversations:
         return (await self.load([key])).popitem()[1] if key else None
 
     async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
-        async with transaction() as conn:
-            await lock_accounts(conn, opener, other)
-            if await _find_direct_id(conn, opener, other) is None:
-                made = await fetch(conn, _OPEN, new_id(), pair_key(opener, other), now, other)
+        async with transaction() as tx:
+            await lock_accounts(tx, opener, other)
+            if await _find_direct_id(tx, opener, other) is None:
+                made = await fetch(tx, _OPEN, new_id(), pair_key(opener, other), now, other)
             else:
                 made = []
             if made:
-                await fetch(conn, _JOIN, to_uuid(made[0]["id"]), opener, other, now)
+                await fetch(tx, _JOIN, to_uuid(made[0]["id"]), opener, other, now)
         conversation = await self.find_direct(opener, other)
         if conversation is None:
             raise Unavailable("The conversation was deleted just now.")
@@ -107,18 +107,18 @@ class TortoiseConversations:
             return bool(await fetch(connection(), _SHARE, one, other))
 
     async def record_activity(self, ids: Collection[ConversationId], at: datetime) -> None:
-        async with transaction() as conn:
-            await fetch(conn, _TOUCH, list(ids), at)
+        async with transaction() as tx:
+            await fetch(tx, _TOUCH, list(ids), at)
 
     async def note_writers(self, writers: Collection[tuple[ConversationId, UserId]]) -> None:
-        async with transaction() as conn:
-            statement = _HAS_WRITTEN.format(_WRITERS[conn.capabilities.dialect])
-            await fetch(conn, statement, [key for key, _ in writers], [user for _, user in writers])
+        async with transaction() as tx:
+            statement = _HAS_WRITTEN.format(_WRITERS[tx.capabilities.dialect])
+            await fetch(tx, statement, [key for key, _ in writers], [user for _, user in writers])
 
 
-async def _find_direct_id(conn: BaseDBAsyncClient, opener: UserId, other: UserId) -> ConversationId | None:
+async def _find_direct_id(tx: BaseDBAsyncClient, opener: UserId, other: UserId) -> ConversationId | None:
     """Their direct conversation. Raises NotFound and Forbidden as `find_direct`."""
-    found = await fetch(conn, _FIND_DIRECT, opener, other, pair_key(opener, other))
+    found = await fetch(tx, _FIND_DIRECT, opener, other, pair_key(opener, other))
     if not found:
         raise NotFound
     if found[0]["id"] is None and found[0]["is_reserved"]:

@@ -34,7 +34,7 @@ _WAIT_FOR_CAPACITY: Final = (
 )
 
 
-async def defer_notices(inside: BaseDBAsyncClient, notices: Collection[DeferredNotice]) -> None:
+async def defer_notices(tx: BaseDBAsyncClient, notices: Collection[DeferredNotice]) -> None:
     """Have these wait, in the place of older ones of the same subject.
 
     They are tried at once: their mailboxes may have been emptied since they were found full, and no trigger would say so any more.
@@ -46,7 +46,7 @@ async def defer_notices(inside: BaseDBAsyncClient, notices: Collection[DeferredN
     ]
     replaced = ["notice_id", "body", "try_at"]
     await DeferredNoticeRow.bulk_create(
-        rows, on_conflict=["mailbox", "subject"], update_fields=replaced, using_db=inside, batch_size=500
+        rows, on_conflict=["mailbox", "subject"], update_fields=replaced, using_db=tx, batch_size=500
     )
 
 
@@ -60,7 +60,7 @@ class TortoiseDeferredNotices:
         return [DeferredNotice(MessageId(row.notice_id), MailboxKey(row.mailbox), row.body) for row in rows]
 
     async def record_outcomes(self, posted: Collection[DeferredNotice], full: Collection[DeferredNotice]) -> None:
-        async with transaction() as inside:
+        async with transaction() as tx:
             boxes = sorted({each.mailbox for each in (*posted, *full)})
-            await fetch(inside, _FORGET, boxes, [each.notice_id for each in posted])
-            await fetch(inside, _WAIT_FOR_CAPACITY, boxes, [each.notice_id for each in full], _NOW)
+            await fetch(tx, _FORGET, boxes, [each.notice_id for each in posted])
+            await fetch(tx, _WAIT_FOR_CAPACITY, boxes, [each.notice_id for each in full], _NOW)

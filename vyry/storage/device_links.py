@@ -96,21 +96,21 @@ class TortoiseLinks:
         return {to_uuid(row["id"]): _state_from_row(row, now) for row in found}
 
     async def claim_provisioning(self, link_id: UUID, token_hash: str, now: datetime) -> bytes | None:
-        async with transaction() as inside:
-            found = await fetch(inside, _CLAIM, link_id, token_hash, now)
+        async with transaction() as tx:
+            found = await fetch(tx, _CLAIM, link_id, token_hash, now)
             if not found:
                 return None
-            await fetch(inside, _CLEAR_PROVISIONING, link_id)
+            await fetch(tx, _CLEAR_PROVISIONING, link_id)
         return bytes(found[0]["provisioning"])
 
     async def scan(self, scan: Scan) -> ScannedLink:
         by = scan.caller
-        async with transaction() as inside:
+        async with transaction() as tx:
             taken = await fetch(
-                inside, _SCAN, scan.link_id, by.user_id, by.device, by.generation, scan.public_key, scan.now
+                tx, _SCAN, scan.link_id, by.user_id, by.device, by.generation, scan.public_key, scan.now
             )
             if not taken:
-                raise step_error(await _load_for_refusal(inside, scan.link_id), by, scan.now)
+                raise step_error(await _load_for_refusal(tx, scan.link_id), by, scan.now)
         row = taken[0]
         return ScannedLink(
             row["public_key"],
@@ -122,18 +122,18 @@ class TortoiseLinks:
 
     async def approve(self, approval: Approval) -> None:
         by, now = approval.caller, approval.now
-        async with transaction() as inside:
-            if not await fetch(inside, _LOCK_ACCOUNT, by.user_id):
+        async with transaction() as tx:
+            if not await fetch(tx, _LOCK_ACCOUNT, by.user_id):
                 raise NotFound
             step = (approval.link_id, by.user_id, by.device, approval.provisioning, now)
-            if not await fetch(inside, _APPROVE, *step):
-                raise step_error(await _load_for_refusal(inside, approval.link_id), by, now, only_scanner=True)
-            await _live_device_ids(inside, by.user_id, approval.max_devices)
+            if not await fetch(tx, _APPROVE, *step):
+                raise step_error(await _load_for_refusal(tx, approval.link_id), by, now, only_scanner=True)
+            await _live_device_ids(tx, by.user_id, approval.max_devices)
 
     async def reject(self, link_id: UUID, by: Caller, now: datetime) -> None:
-        async with transaction() as inside:
-            if not await fetch(inside, _REJECT, link_id, by.user_id, now):
-                raise step_error(await _load_for_refusal(inside, link_id), by, now)
+        async with transaction() as tx:
+            if not await fetch(tx, _REJECT, link_id, by.user_id, now):
+                raise step_error(await _load_for_refusal(tx, link_id), by, now)
 
     async def find_account(self, token_hash: str, now: datetime) -> UserId:
         async with database_guard():
@@ -144,19 +144,19 @@ class TortoiseLinks:
         # Which account is to be locked; all that decides is asked again under its lock.
         async with database_guard():
             user_id = await _find_account(connection(), completion.token_hash, now)
-        async with transaction() as inside:
-            account = await fetch(inside, _LOCK_ACCOUNT, user_id)
-            link = await fetch(inside, _COMPLETE, completion.token_hash, now) if account else []
+        async with transaction() as tx:
+            account = await fetch(tx, _LOCK_ACCOUNT, user_id)
+            link = await fetch(tx, _COMPLETE, completion.token_hash, now) if account else []
             if not link:
-                await _find_account(inside, completion.token_hash, now)
+                await _find_account(tx, completion.token_hash, now)
                 raise InvalidToken
-            live = await _live_device_ids(inside, user_id, completion.max_devices)
+            live = await _live_device_ids(tx, user_id, completion.max_devices)
             number = next_device_id(account[0]["last_device_id"], live)
-            await fetch(inside, _SET_LAST_DEVICE_ID, user_id, int(number))
+            await fetch(tx, _SET_LAST_DEVICE_ID, user_id, int(number))
             new = completion.new_device(link[0]["name"], Platform(link[0]["platform"]))
-            caller = await add_device(inside, DeviceAssignment(user_id, number, is_primary=False), new, now)
-            await publish_keys(inside, caller, completion.upload, now)
-            await _enqueue_device_linked(inside, caller, link[0], now)
+            caller = await add_device(tx, DeviceAssignment(user_id, number, is_primary=False), new, now)
+            await publish_keys(tx, caller, completion.upload, now)
+            await _enqueue_device_linked(tx, caller, link[0], now)
         return LinkedDevice(user_id, number, account[0]["display_name"] is not None)
 
 
@@ -168,8 +168,8 @@ def _state_from_row(row: Row, now: datetime) -> LinkState:
     return LinkState(status, user_id, row["secret_hash"], row["approver_public_key"], bool(row["is_given"]))
 
 
-async def _load_for_refusal(inside: BaseDBAsyncClient, link_id: UUID) -> LinkRecord | None:
-    found = await fetch(inside, _LOAD_FOR_REFUSAL, link_id)
+async def _load_for_refusal(tx: BaseDBAsyncClient, link_id: UUID) -> LinkRecord | None:
+    found = await fetch(tx, _LOAD_FOR_REFUSAL, link_id)
     if not found:
         return None
     row = found[0]
@@ -181,9 +181,9 @@ async def _load_for_refusal(inside: BaseDBAsyncClient, link_id: UUID) -> LinkRec
     )
 
 
-async def _find_account(conn: BaseDBAsyncClient, token_hash: str, now: datetime) -> UserId:
+async def _find_account(tx: BaseDBAsyncClient, token_hash: str, now: datetime) -> UserId:
     """Whose link this token completes. Raises AlreadyUsed, InvalidToken."""
-    found = await fetch(conn, _BY_TOKEN, token_hash)
+    found = await fetch(tx, _BY_TOKEN, token_hash)
     if not found:
         raise InvalidToken
     status = visible_status(
@@ -199,15 +199,15 @@ async def _find_account(conn: BaseDBAsyncClient, token_hash: str, now: datetime)
     return UserId(to_uuid(found[0]["account_id"]))
 
 
-async def _live_device_ids(inside: BaseDBAsyncClient, user_id: UserId, most: int) -> set[int]:
+async def _live_device_ids(tx: BaseDBAsyncClient, user_id: UserId, most: int) -> set[int]:
     """The numbers of the live devices, when there is room for one more. Raises DeviceLimit."""
-    live = {row["device_id"] for row in await fetch(inside, _LIVE, user_id)}
+    live = {row["device_id"] for row in await fetch(tx, _LIVE, user_id)}
     if len(live) >= most:
         raise DeviceLimit
     return live
 
 
-async def _enqueue_device_linked(inside: BaseDBAsyncClient, caller: Caller, link: Row, now: datetime) -> None:
+async def _enqueue_device_linked(tx: BaseDBAsyncClient, caller: Caller, link: Row, now: datetime) -> None:
     """The other devices of the account, and its owner's log. The peers were told when the keys were published."""
     body = {
         "name": "deviceLinked",
@@ -215,7 +215,7 @@ async def _enqueue_device_linked(inside: BaseDBAsyncClient, caller: Caller, link
         "deviceName": link["name"],
         "platform": link["platform"],
     }
-    await enqueue_notice(inside, NewNotice(caller.user_id, Audience.OWN, body, now, excluded_mailbox=caller.mailbox))
-    found = await fetch(inside, "SELECT device_id FROM device WHERE id = $1", link["approver"])
+    await enqueue_notice(tx, NewNotice(caller.user_id, Audience.OWN, body, now, excluded_mailbox=caller.mailbox))
+    found = await fetch(tx, "SELECT device_id FROM device WHERE id = $1", link["approver"])
     detail = {"approvedBy": found[0]["device_id"], "platform": link["platform"]}
-    await record_event(inside, AccountEvent(caller.user_id, "deviceLinked", now, int(caller.device_id), detail))
+    await record_event(tx, AccountEvent(caller.user_id, "deviceLinked", now, int(caller.device_id), detail))

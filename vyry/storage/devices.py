@@ -44,15 +44,15 @@ class TortoiseDevices:
                 raise NotFound
 
     async def end(self, user_id: UserId, device: UUID, now: datetime) -> EndedDevice:
-        async with transaction() as inside:
-            ended = await end_devices(inside, user_id, [device], now)
+        async with transaction() as tx:
+            ended = await end_devices(tx, user_id, [device], now)
             if not ended:
                 raise NotFound
         return ended[0]
 
 
 async def end_devices(
-    inside: BaseDBAsyncClient,
+    tx: BaseDBAsyncClient,
     account_id: UUID,
     devices: Collection[UUID],
     now: datetime,
@@ -65,28 +65,28 @@ async def end_devices(
     `identity_changed`: the account gets another identity key.
     """
     rise = "UPDATE account SET device_list_epoch = device_list_epoch + 1 WHERE id = $1 RETURNING device_list_epoch"
-    risen = await fetch(inside, rise, account_id)
+    risen = await fetch(tx, rise, account_id)
     end = (
         "UPDATE device SET ended_at = $1 WHERE account_id = $2 AND id = ANY($3) AND ended_at IS NULL"
         " RETURNING id, mailbox, device_id, registration_id"
     )
-    found = await fetch(inside, end, now, account_id, list(devices))
+    found = await fetch(tx, end, now, account_id, list(devices))
     ended = [EndedDevice(to_uuid(row["id"]), MailboxKey(row["mailbox"])) for row in found]
     if any(row["registration_id"] is not None for row in found):
         epoch = risen[0]["device_list_epoch"]
-        await enqueue_devices_changed(inside, account_id, epoch, now, identity_changed=identity_changed)
+        await enqueue_devices_changed(tx, account_id, epoch, now, identity_changed=identity_changed)
     for row in found:
-        await record_event(inside, AccountEvent(account_id, "deviceEnded", now, row["device_id"]))
+        await record_event(tx, AccountEvent(account_id, "deviceEnded", now, row["device_id"]))
     mailboxes = sorted(device.mailbox for device in ended)
     for mailbox in mailboxes:
-        await fetch(inside, "UPDATE mailbox SET is_ended = TRUE WHERE id = $1", mailbox)
-        await delete_mail(inside, mailbox)
-    await fetch(inside, "DELETE FROM one_time_prekey WHERE mailbox = ANY($1)", mailboxes)
-    await fetch(inside, "DELETE FROM key_set WHERE mailbox = ANY($1)", mailboxes)
+        await fetch(tx, "UPDATE mailbox SET is_ended = TRUE WHERE id = $1", mailbox)
+        await delete_mail(tx, mailbox)
+    await fetch(tx, "DELETE FROM one_time_prekey WHERE mailbox = ANY($1)", mailboxes)
+    await fetch(tx, "DELETE FROM key_set WHERE mailbox = ANY($1)", mailboxes)
     gone = [device.device for device in ended]
-    await fetch(inside, "DELETE FROM refresh_token WHERE device = ANY($1)", gone)
-    await fetch(inside, "DELETE FROM push_target WHERE device = ANY($1)", gone)
-    await fetch(inside, "DELETE FROM push_wake WHERE device = ANY($1)", gone)
+    await fetch(tx, "DELETE FROM refresh_token WHERE device = ANY($1)", gone)
+    await fetch(tx, "DELETE FROM push_target WHERE device = ANY($1)", gone)
+    await fetch(tx, "DELETE FROM push_wake WHERE device = ANY($1)", gone)
     return ended
 
 
@@ -102,14 +102,14 @@ def _device(row: dict[str, Any]) -> Device:
     )
 
 
-async def delete_mail(inside: BaseDBAsyncClient, mailbox: MailboxKey) -> None:
+async def delete_mail(tx: BaseDBAsyncClient, mailbox: MailboxKey) -> None:
     """Delete what waits in a mailbox and for it. A body shared with other mailboxes stays until its last copy goes."""
-    await fetch(inside, "DELETE FROM held_notice WHERE mailbox = $1", mailbox)
-    await fetch(inside, "DELETE FROM mailbox_share WHERE mailbox = $1", mailbox)
-    gone = await fetch(inside, "DELETE FROM envelope WHERE mailbox = $1 RETURNING content, loss", mailbox)
+    await fetch(tx, "DELETE FROM held_notice WHERE mailbox = $1", mailbox)
+    await fetch(tx, "DELETE FROM mailbox_share WHERE mailbox = $1", mailbox)
+    gone = await fetch(tx, "DELETE FROM envelope WHERE mailbox = $1 RETURNING content, loss", mailbox)
     # By their ids, for which no planner has anything better than the key: a join takes minutes where it believes that few bodies have no reader.
     bodies = [row["content"] for row in gone if row["loss"] is None]
-    await fetch(inside, "DELETE FROM content WHERE id = ANY($1) AND copies = 1", bodies)
-    await fetch(inside, "SELECT id FROM content WHERE id = ANY($1) ORDER BY id FOR UPDATE", bodies)
-    await fetch(inside, "UPDATE content SET copies = copies - 1 WHERE id = ANY($1)", bodies)
-    await fetch(inside, "DELETE FROM content WHERE id = ANY($1) AND copies <= 0", bodies)
+    await fetch(tx, "DELETE FROM content WHERE id = ANY($1) AND copies = 1", bodies)
+    await fetch(tx, "SELECT id FROM content WHERE id = ANY($1) ORDER BY id FOR UPDATE", bodies)
+    await fetch(tx, "UPDATE content SET copies = copies - 1 WHERE id = ANY($1)", bodies)
+    await fetch(tx, "DELETE FROM content WHERE id = ANY($1) AND copies <= 0", bodies)

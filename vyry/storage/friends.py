@@ -12,7 +12,6 @@ from vyry.contacts.friends import (
     Friend,
     FriendPage,
     FriendRequest,
-    Relationship,
     RequestDirection,
     RequestPage,
 )
@@ -25,9 +24,9 @@ from vyry.storage.relationships import IS_BLOCKED, lock_accounts, pair_key
 
 
 _ARE_FRIENDS: Final = "EXISTS (SELECT 1 FROM friend WHERE account_id = $1 AND friend_id = $2)"
-_RELATIONSHIP: Final = f"""
-    SELECT {_ARE_FRIENDS} AS are_friends, EXISTS (SELECT 1 FROM conversation WHERE pair = $3)
-        OR EXISTS (SELECT 1 FROM friend_request WHERE (account_id = $1 AND to_id = $2) OR (account_id = $2 AND to_id = $1)) AS are_acquainted
+_HAS_CONTACT: Final = f"""
+    SELECT {_ARE_FRIENDS} OR EXISTS (SELECT 1 FROM conversation WHERE pair = $3)
+        OR EXISTS (SELECT 1 FROM friend_request WHERE (account_id = $1 AND to_id = $2) OR (account_id = $2 AND to_id = $1)) AS has_contact
     FROM account WHERE id = $2 AND deleted_at IS NULL AND NOT {IS_BLOCKED}"""
 _RELATION: Final = f"SELECT {IS_BLOCKED} AS is_barred, {_ARE_FRIENDS} AS are_friends"
 _DELETE_REQUEST: Final = "DELETE FROM friend_request WHERE account_id = $1 AND to_id = $2 RETURNING 1"
@@ -63,37 +62,35 @@ _BEFORE_ALL: Final = UUID(int=0)
 class TortoiseFriends:
     """FriendStore."""
 
-    async def relationship(self, asker: UserId, other: UserId) -> Relationship:
+    async def is_new_contact(self, asker: UserId, other: UserId) -> bool:
         async with database_guard():
-            found = await fetch(connection(), _RELATIONSHIP, asker, other, pair_key(asker, other))
+            found = await fetch(connection(), _HAS_CONTACT, asker, other, pair_key(asker, other))
         if not found:
             raise NotFound
-        if found[0]["are_friends"]:
-            return Relationship.FRIENDS
-        return Relationship.ACQUAINTED if found[0]["are_acquainted"] else Relationship.STRANGERS
+        return not found[0]["has_contact"]
 
     async def send_request(self, asker: UserId, other: UserId, now: datetime) -> bool:
-        async with transaction() as inside:
-            if await _lock_and_check_friends(inside, asker, other):
+        async with transaction() as tx:
+            if await _lock_and_check_friends(tx, asker, other):
                 return True
-            if await fetch(inside, _DELETE_REQUEST, other, asker):
-                await _add_friendship(inside, asker, other, now)
+            if await fetch(tx, _DELETE_REQUEST, other, asker):
+                await _add_friendship(tx, asker, other, now)
                 return True
-            waiting = (await fetch(inside, _REQUESTS_WAITING, asker, other))[0]
+            waiting = (await fetch(tx, _REQUESTS_WAITING, asker, other))[0]
             if waiting["of_asker"] >= MAX_REQUESTS:
                 raise Forbidden("Too many requests wait for an answer.")
             if waiting["to_other"] >= MAX_REQUESTS:
-                await fetch(inside, _DROP_OLDEST, other, asker)
-            await fetch(inside, _REQUEST, asker, other, now)
+                await fetch(tx, _DROP_OLDEST, other, asker)
+            await fetch(tx, _REQUEST, asker, other, now)
             return False
 
     async def accept(self, user: UserId, asker: UserId, now: datetime) -> None:
-        async with transaction() as inside:
-            if await _lock_and_check_friends(inside, user, asker):
+        async with transaction() as tx:
+            if await _lock_and_check_friends(tx, user, asker):
                 return
-            if not await fetch(inside, _DELETE_REQUEST, asker, user):
+            if not await fetch(tx, _DELETE_REQUEST, asker, user):
                 raise NotFound
-            await _add_friendship(inside, user, asker, now)
+            await _add_friendship(tx, user, asker, now)
 
     async def delete_request(self, asker: UserId, other: UserId) -> None:
         async with database_guard():
@@ -101,9 +98,9 @@ class TortoiseFriends:
                 raise NotFound
 
     async def remove(self, user: UserId, friend: UserId) -> None:
-        async with transaction() as inside:
-            await lock_accounts(inside, user, friend)
-            if not await fetch(inside, _UNFRIEND, user, friend):
+        async with transaction() as tx:
+            await lock_accounts(tx, user, friend)
+            if not await fetch(tx, _UNFRIEND, user, friend):
                 raise NotFound
 
     async def list_friends(self, user: UserId, limit: int, after: UserId | None) -> FriendPage:
@@ -127,18 +124,18 @@ class TortoiseFriends:
         return RequestPage(page, page[-1].user_id if len(rows) > limit else None)
 
 
-async def _lock_and_check_friends(inside: BaseDBAsyncClient, user: UserId, other: UserId) -> bool:
+async def _lock_and_check_friends(tx: BaseDBAsyncClient, user: UserId, other: UserId) -> bool:
     """Lock both, and say whether they are friends already. Raises NotFound where one does not exist for the other."""
-    if other not in await lock_accounts(inside, user, other):
+    if other not in await lock_accounts(tx, user, other):
         raise NotFound
-    between = (await fetch(inside, _RELATION, user, other))[0]
+    between = (await fetch(tx, _RELATION, user, other))[0]
     if between["is_barred"]:
         raise NotFound
     return bool(between["are_friends"])
 
 
-async def _add_friendship(inside: BaseDBAsyncClient, one: UserId, other: UserId, now: datetime) -> None:
-    if any(row["had"] >= MAX_FRIENDS for row in await fetch(inside, _FRIENDS_HAD, [one, other])):
+async def _add_friendship(tx: BaseDBAsyncClient, one: UserId, other: UserId, now: datetime) -> None:
+    if any(row["had"] >= MAX_FRIENDS for row in await fetch(tx, _FRIENDS_HAD, [one, other])):
         raise Forbidden("One of you has as many friends as one can have.")
-    await fetch(inside, _BEFRIEND, one, other, now)
-    await fetch(inside, _DELETE_REQUEST, one, other)
+    await fetch(tx, _BEFRIEND, one, other, now)
+    await fetch(tx, _DELETE_REQUEST, one, other)

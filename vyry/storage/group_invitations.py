@@ -38,16 +38,16 @@ class TortoiseInvitations:
         return InvitationPage(page, page[-1].conversation_id if len(rows) > limit else None)
 
     async def accept(self, user: UserId, conversation_id: ConversationId, now: datetime) -> Conversation:
-        async with transaction() as inside:
-            before = await lock_conversation(inside, conversation_id)
-            found = await fetch(inside, _CLAIM, conversation_id, user)
+        async with transaction() as tx:
+            before = await lock_conversation(tx, conversation_id)
+            found = await fetch(tx, _CLAIM, conversation_id, user)
             if not found or UserId(to_uuid(found[0]["account_id"])) not in admins(before):
                 raise NotFound
-            after = await apply_change(inside, before, join_by_link(before, user, now), now)
+            after = await apply_change(tx, before, join_by_link(before, user, now), now)
         await wait_for_posts()
         return after
 
     async def decline(self, user: UserId, conversation_id: ConversationId) -> None:
-        async with transaction() as inside:
-            if not await fetch(inside, _CLAIM, conversation_id, user):
+        async with transaction() as tx:
+            if not await fetch(tx, _CLAIM, conversation_id, user):
                 raise NotFound

@@ -90,28 +90,28 @@ class TortoiseGroups:
         now: datetime,
     ) -> Conversation:
         key = ConversationId(new_id())
-        async with transaction() as inside:
-            await fetch(inside, _CREATE, key, sealed_info, now)
-            await _add_members(inside, key, {creator, *others}, now)
-            await fetch(inside, _ASSIGN, key, [creator], Role.ADMIN.value)
-            made = await _load(inside, key)
+        async with transaction() as tx:
+            await fetch(tx, _CREATE, key, sealed_info, now)
+            await _add_members(tx, key, {creator, *others}, now)
+            await fetch(tx, _ASSIGN, key, [creator], Role.ADMIN.value)
+            made = await _load(tx, key)
             if others:
-                await enqueue_conversation_changed(inside, (key, made.version), (), now)
-            await add_invitations(inside, made, creator, invited, now)
+                await enqueue_conversation_changed(tx, (key, made.version), (), now)
+            await add_invitations(tx, made, creator, invited, now)
         return made
 
     async def invite(
         self, admin: UserId, conversation_id: ConversationId, users: Collection[UserId], now: datetime
     ) -> None:
-        async with transaction() as inside:
-            present = await lock_conversation(inside, conversation_id)
+        async with transaction() as tx:
+            present = await lock_conversation(tx, conversation_id)
             check_admin(present, admin)
-            await add_invitations(inside, present, admin, users, now)
+            await add_invitations(tx, present, admin, users, now)
 
     async def change(self, conversation_id: ConversationId, change: ConversationChange, now: datetime) -> Conversation:
-        async with transaction() as inside:
-            before = await lock_conversation(inside, conversation_id)
-            after = await apply_change(inside, before, change(before), now)
+        async with transaction() as tx:
+            before = await lock_conversation(tx, conversation_id)
+            after = await apply_change(tx, before, change(before), now)
         if after.version != before.version:
             await wait_for_posts()
         return after
@@ -122,15 +122,15 @@ class TortoiseGroups:
         return {UserId(to_uuid(row["id"])): _contact(row) for row in found}
 
 
-async def lock_conversation(inside: BaseDBAsyncClient, conversation_id: ConversationId) -> Conversation:
+async def lock_conversation(tx: BaseDBAsyncClient, conversation_id: ConversationId) -> Conversation:
     """The conversation as it is; nobody else changes it before this transaction is over. Raises NotFound."""
-    if not await fetch(inside, _LOCK, conversation_id):
+    if not await fetch(tx, _LOCK, conversation_id):
         raise NotFound
-    return await _load(inside, conversation_id)
+    return await _load(tx, conversation_id)
 
 
 async def apply_change(
-    inside: BaseDBAsyncClient, before: Conversation, wanted: Conversation, now: datetime
+    tx: BaseDBAsyncClient, before: Conversation, wanted: Conversation, now: datetime
 ) -> Conversation:
     """Make a locked conversation what is wanted, under the next version, and have everybody told. Raises NotFound, Forbidden: see GroupStore.alter."""
     if wanted == before:
@@ -138,19 +138,19 @@ async def apply_change(
     key, after = before.conversation_id, replace(wanted, version=before.version + 1)
     gone = sorted(before.members.keys() - after.members.keys())
     if gone:
-        await fetch(inside, _LEAVE, key, gone)
-    await enqueue_conversation_changed(inside, (key, after.version), gone, now)
+        await fetch(tx, _LEAVE, key, gone)
+    await enqueue_conversation_changed(tx, (key, after.version), gone, now)
     if not after.members:
         for statement in _CLOSE:
-            await fetch(inside, statement, key)
+            await fetch(tx, statement, key)
         return after
-    await fetch(inside, _WRITE, key, after.version, after.sealed_info, after.message_timer_seconds)
-    await _add_members(inside, key, after.members.keys() - before.members.keys(), now)
+    await fetch(tx, _WRITE, key, after.version, after.sealed_info, after.message_timer_seconds)
+    await _add_members(tx, key, after.members.keys() - before.members.keys(), now)
     for role in Role:
         moved = [user for user, held in before.members.items() if _has_new_role(held.role, after, user, role)]
         if moved:
-            await fetch(inside, _ASSIGN, key, moved, role.value)
-    await _revoke_invites(inside, before, after)
+            await fetch(tx, _ASSIGN, key, moved, role.value)
+    await _revoke_invites(tx, before, after)
     return after
 
 
@@ -174,27 +174,25 @@ def _has_new_role(held: Role, after: Conversation, user: UserId, role: Role) -> 
     return member is not None and member.role is role and held is not role
 
 
-async def _load(inside: BaseDBAsyncClient, key: ConversationId) -> Conversation:
-    return (await TortoiseConversations().load([key], inside))[key]
+async def _load(tx: BaseDBAsyncClient, key: ConversationId) -> Conversation:
+    return (await TortoiseConversations().load([key], tx))[key]
 
 
-async def _add_members(
-    inside: BaseDBAsyncClient, key: ConversationId, users: Collection[UserId], now: datetime
-) -> None:
+async def _add_members(tx: BaseDBAsyncClient, key: ConversationId, users: Collection[UserId], now: datetime) -> None:
     if not users:
         return
-    if len(await fetch(inside, _JOIN, key, sorted(users), now)) < len(users):
+    if len(await fetch(tx, _JOIN, key, sorted(users), now)) < len(users):
         raise NotFound
-    await fetch(inside, _DELETE_INVITATIONS, key, sorted(users))
-    if await fetch(inside, _OVER_GROUP_LIMIT, sorted(users), MAX_GROUPS):
+    await fetch(tx, _DELETE_INVITATIONS, key, sorted(users))
+    if await fetch(tx, _OVER_GROUP_LIMIT, sorted(users), MAX_GROUPS):
         raise Forbidden("One of them is in as many groups as one may be.")
 
 
-async def _revoke_invites(inside: BaseDBAsyncClient, before: Conversation, after: Conversation) -> None:
+async def _revoke_invites(tx: BaseDBAsyncClient, before: Conversation, after: Conversation) -> None:
     was, now_is = admins(before), admins(after)
     if before.kind is ConversationKind.GROUP and was - now_is:
         for statement in _REVOKE:
-            await fetch(inside, statement, before.conversation_id, sorted(was - now_is))
+            await fetch(tx, statement, before.conversation_id, sorted(was - now_is))
 
 
 def admins(conversation: Conversation) -> set[UserId]:

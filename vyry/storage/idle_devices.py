@@ -42,8 +42,8 @@ class TortoiseIdleDevices:
             found = await fetch(connection(), FIND_UNWARNED, idle.warn_if_seen_by, limit)
         warned = 0
         for row in found:
-            async with transaction() as inside:
-                warned += await _warn_device(inside, to_uuid(row["account_id"]), to_uuid(row["id"]), idle)
+            async with transaction() as tx:
+                warned += await _warn_device(tx, to_uuid(row["account_id"]), to_uuid(row["id"]), idle)
         return warned
 
     async def end(self, idle: IdleCutoffs, limit: int) -> Sequence[EndedDevice]:
@@ -53,25 +53,21 @@ class TortoiseIdleDevices:
         ended: list[EndedDevice] = []
         for row in found:
             account_id = to_uuid(row["account_id"])
-            async with transaction() as inside:
+            async with transaction() as tx:
                 # Meanwhile it may have been used, ended or suspended.
-                if not await fetch(inside, _LOCK, account_id):
+                if not await fetch(tx, _LOCK, account_id):
                     continue
-                still = [
-                    to_uuid(each["id"]) for each in await fetch(inside, _STILL_IDLE, row["id"], warned_by, seen_by)
-                ]
-                ended += await end_devices(inside, account_id, still, idle.now) if still else []
+                still = [to_uuid(each["id"]) for each in await fetch(tx, _STILL_IDLE, row["id"], warned_by, seen_by)]
+                ended += await end_devices(tx, account_id, still, idle.now) if still else []
         return ended
 
 
-async def _warn_device(inside: BaseDBAsyncClient, account_id: UUID, device: UUID, idle: IdleCutoffs) -> int:
-    locked = await fetch(inside, _LOCK, account_id)
-    found = locked and await fetch(inside, _WARN, device, idle.now, idle.warn_if_seen_by)
+async def _warn_device(tx: BaseDBAsyncClient, account_id: UUID, device: UUID, idle: IdleCutoffs) -> int:
+    locked = await fetch(tx, _LOCK, account_id)
+    found = locked and await fetch(tx, _WARN, device, idle.now, idle.warn_if_seen_by)
     for row in found:
         ends_on = idle.ends_on(to_date(row["last_seen_on"])).isoformat()
         body = {"name": "deviceIdle", "deviceId": row["device_id"], "endsOn": ends_on}
-        await enqueue_notice(inside, NewNotice(account_id, Audience.OWN, body, idle.now))
-        await record_event(
-            inside, AccountEvent(account_id, "deviceIdle", idle.now, row["device_id"], {"endsOn": ends_on})
-        )
+        await enqueue_notice(tx, NewNotice(account_id, Audience.OWN, body, idle.now))
+        await record_event(tx, AccountEvent(account_id, "deviceIdle", idle.now, row["device_id"], {"endsOn": ends_on}))
     return len(found)

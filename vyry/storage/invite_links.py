@@ -32,23 +32,23 @@ class TortoiseInviteLinks:
 
     async def create(self, invite: InviteLink, token_hash: str) -> None:
         key = invite.conversation_id
-        async with transaction() as inside:
-            check_admin(await lock_conversation(inside, key), invite.user_id)
-            await fetch(inside, _FORGET_ENDED, key, invite.created_at)
-            if (await fetch(inside, _COUNT, key))[0]["held"] >= MAX_INVITE_LINKS:
+        async with transaction() as tx:
+            check_admin(await lock_conversation(tx, key), invite.user_id)
+            await fetch(tx, _FORGET_ENDED, key, invite.created_at)
+            if (await fetch(tx, _COUNT, key))[0]["held"] >= MAX_INVITE_LINKS:
                 raise Forbidden("The group has as many invites as it may; withdraw one.")
             whose = invite.invite_id, key, invite.user_id
-            await fetch(inside, _CREATE, *whose, token_hash, invite.max_uses, invite.created_at, invite.expires_at)
+            await fetch(tx, _CREATE, *whose, token_hash, invite.max_uses, invite.created_at, invite.expires_at)
 
     async def list_active(self, admin: UserId, conversation_id: ConversationId, now: datetime) -> list[InviteLink]:
-        async with transaction() as inside:
-            check_admin(await lock_conversation(inside, conversation_id), admin)
-            return [_invite(row) for row in await fetch(inside, _LIST, conversation_id, now)]
+        async with transaction() as tx:
+            check_admin(await lock_conversation(tx, conversation_id), admin)
+            return [_invite(row) for row in await fetch(tx, _LIST, conversation_id, now)]
 
     async def revoke(self, admin: UserId, conversation_id: ConversationId, invite_id: UUID) -> None:
-        async with transaction() as inside:
-            check_admin(await lock_conversation(inside, conversation_id), admin)
-            if not await fetch(inside, _WITHDRAW, conversation_id, invite_id):
+        async with transaction() as tx:
+            check_admin(await lock_conversation(tx, conversation_id), admin)
+            if not await fetch(tx, _WITHDRAW, conversation_id, invite_id):
                 raise NotFound
 
     async def join(self, user: UserId, token_hash: str, now: datetime) -> Conversation:
@@ -57,13 +57,13 @@ class TortoiseInviteLinks:
         if not found:
             raise NotFound
         key = ConversationId(to_uuid(found[0]["conversation_id"]))
-        async with transaction() as inside:
-            before = await lock_conversation(inside, key)
+        async with transaction() as tx:
+            before = await lock_conversation(tx, key)
             is_member = user in before.members
             # Under the lock: it may have been withdrawn, or have been used up, since it was looked at.
-            if not await fetch(inside, _IS_VALID if is_member else _CLAIM, token_hash, now):
+            if not await fetch(tx, _IS_VALID if is_member else _CLAIM, token_hash, now):
                 raise NotFound
-            after = await apply_change(inside, before, join_by_link(before, user, now), now)
+            after = await apply_change(tx, before, join_by_link(before, user, now), now)
         if not is_member:
             await wait_for_posts()
         return after

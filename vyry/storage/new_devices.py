@@ -6,8 +6,8 @@ from datetime import datetime
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.accounts.account import Caller, NewDevice
+from vyry.kernel.chain import first_head
 from vyry.kernel.ids import DeviceId, MailboxKey, UserId
-from vyry.mail.envelope import first_head
 from vyry.storage.models import DeviceRow, MailboxRow, RefreshTokenRow
 
 
@@ -20,12 +20,12 @@ class DeviceAssignment:
     is_primary: bool
 
 
-async def add_device(inside: BaseDBAsyncClient, assignment: DeviceAssignment, new: NewDevice, now: datetime) -> Caller:
+async def add_device(tx: BaseDBAsyncClient, assignment: DeviceAssignment, new: NewDevice, now: datetime) -> Caller:
     """Make this device, without keys; answers who it is. The account's row must be locked."""
     head = first_head(new.mailbox_id)
-    mailbox = await MailboxRow.create(inside, mailbox_id=new.mailbox_id, head=head, acknowledged_head=head)
+    mailbox = await MailboxRow.create(tx, mailbox_id=new.mailbox_id, head=head, acknowledged_head=head)
     _ = await DeviceRow.create(
-        inside,
+        tx,
         id=new.device,
         account_id=assignment.user_id,
         device_id=assignment.device_id,
@@ -38,7 +38,7 @@ async def add_device(inside: BaseDBAsyncClient, assignment: DeviceAssignment, ne
         last_seen_on=now.date(),
     )
     _ = await RefreshTokenRow.create(
-        inside,
+        tx,
         hash=new.refresh_hash,
         device=new.device,
         expires_at=new.refresh_expires_at,

@@ -27,17 +27,15 @@ _TRIM_ALL: Final = """
 
 
 async def add_invitations(
-    inside: BaseDBAsyncClient, group: Conversation, inviter: UserId, users: Collection[UserId], now: datetime
+    tx: BaseDBAsyncClient, group: Conversation, inviter: UserId, users: Collection[UserId], now: datetime
 ) -> None:
     """Each who is no member. Whoever has invitations waiting was told of the first and is told of no other."""
     for user in sorted(set(users) - group.members.keys()):
-        waiting = (await fetch(inside, _WAITING, user))[0]["waiting"]
-        if not await fetch(inside, _INVITE, group.conversation_id, inviter, user, now):
+        waiting = (await fetch(tx, _WAITING, user))[0]["waiting"]
+        if not await fetch(tx, _INVITE, group.conversation_id, inviter, user, now):
             continue
-        await fetch(inside, _TRIM_ONE, user, inviter, MAX_PER_INVITER)
-        await fetch(inside, _TRIM_ALL, user, MAX_PENDING)
+        await fetch(tx, _TRIM_ONE, user, inviter, MAX_PER_INVITER)
+        await fetch(tx, _TRIM_ALL, user, MAX_PENDING)
         if not waiting:
             # In the turn of the inviter, who may cause a thousand of these at once.
-            await enqueue_notice(
-                inside, NewNotice(user, Audience.OWN, {"name": "groupInvited"}, now, caused_by=inviter)
-            )
+            await enqueue_notice(tx, NewNotice(user, Audience.OWN, {"name": "groupInvited"}, now, caused_by=inviter))

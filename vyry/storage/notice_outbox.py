@@ -71,11 +71,11 @@ class NewNotice:
 
 
 async def enqueue_notice(
-    inside: BaseDBAsyncClient, notice: NewNotice, conversation_id: ConversationId | None = None
+    tx: BaseDBAsyncClient, notice: NewNotice, conversation_id: ConversationId | None = None
 ) -> None:
     """Have them told once the transaction is committed. With a conversation it is the one notice of it that waits."""
     _ = await NoticeRow.create(
-        inside,
+        tx,
         id=new_id(),
         account_id=notice.account_id,
         audience=notice.audience.value,
@@ -88,7 +88,7 @@ async def enqueue_notice(
 
 
 async def enqueue_conversation_changed(
-    inside: BaseDBAsyncClient, changed: tuple[UUID, int], gone: Collection[UserId], at: datetime
+    tx: BaseDBAsyncClient, changed: tuple[UUID, int], gone: Collection[UserId], at: datetime
 ) -> None:
     """Have the members told which version the conversation has, and those who are `gone`. Inside the transaction that holds its lock.
 
@@ -96,16 +96,16 @@ async def enqueue_conversation_changed(
     """
     key, version = changed
     body = {"name": "conversationChanged", "conversationId": str(key), "version": version}
-    await fetch(inside, _REPLACED, key)
-    await enqueue_notice(inside, NewNotice(key, Audience.MEMBERS, body, at), ConversationId(key))
+    await fetch(tx, _REPLACED, key)
+    await enqueue_notice(tx, NewNotice(key, Audience.MEMBERS, body, at), ConversationId(key))
     for user in gone:
         telling = NewNotice(user, Audience.OWN, body, at, caused_by=key)
-        await _delete_older(inside, telling)
-        await enqueue_notice(inside, telling)
+        await _delete_older(tx, telling)
+        await enqueue_notice(tx, telling)
 
 
 async def enqueue_devices_changed(
-    inside: BaseDBAsyncClient, account_id: UUID, epoch: int, at: datetime, *, identity_changed: bool = False
+    tx: BaseDBAsyncClient, account_id: UUID, epoch: int, at: datetime, *, identity_changed: bool = False
 ) -> None:
     """Have the peers told that the device list of this account is another one. Inside the transaction that holds the account's lock.
 
@@ -114,15 +114,15 @@ async def enqueue_devices_changed(
     body = {"name": "devicesChanged", "userId": str(account_id), "epoch": epoch, "identityChanged": identity_changed}
     telling = NewNotice(account_id, Audience.PEERS, body, at)
     # JSON's true is a word on PostgreSQL and 1 on SQLite.
-    if any(said in ("true", 1) for said in await _delete_older(inside, telling)):
+    if any(said in ("true", 1) for said in await _delete_older(tx, telling)):
         body["identityChanged"] = True
-    await enqueue_notice(inside, telling)
+    await enqueue_notice(tx, telling)
 
 
-async def _delete_older(inside: BaseDBAsyncClient, notice: NewNotice) -> list[object]:
+async def _delete_older(tx: BaseDBAsyncClient, notice: NewNotice) -> list[object]:
     """Drop what waits of the same kind for the same audience; answers what each of those said of the identity."""
     kind = str(notice.body["name"]), str(notice.body.get("conversationId", ""))
-    older = await fetch(inside, _OLDER, notice.account_id, notice.audience.value, *kind)
+    older = await fetch(tx, _OLDER, notice.account_id, notice.audience.value, *kind)
     return [row["identity_changed"] for row in older]
 
 
@@ -143,10 +143,10 @@ class TortoiseNoticeOutbox:
             return found
 
     async def complete(self, notices: Collection[MessageId], deferred: Collection[DeferredNotice] = ()) -> None:
-        async with transaction() as inside:
-            await NoticeRow.filter(id__in=list(notices)).using_db(inside).delete()
+        async with transaction() as tx:
+            await NoticeRow.filter(id__in=list(notices)).using_db(tx).delete()
             if deferred:
-                await defer_notices(inside, deferred)
+                await defer_notices(tx, deferred)
 
     async def _mailboxes(self, row: NoticeRow) -> list[MailboxKey]:
         found = await fetch(connection(), _MAILBOXES[Audience(row.audience)], row.account_id)

@@ -85,13 +85,13 @@ class TortoiseOtp:
         self, challenge: Challenge, subjects: OtpCounterKeys, rules: OtpLimits
     ) -> OtpAdmission | OtpRefusal:
         now = challenge.created_at
-        async with transaction() as inside:
-            await _lock(inside, subjects, rules)
-            decision = decide(rules, subjects, await _load_sent(inside, subjects, rules, now), now)
+        async with transaction() as tx:
+            await _lock(tx, subjects, rules)
+            decision = decide(rules, subjects, await _load_sent(tx, subjects, rules, now), now)
             if isinstance(decision, OtpAdmission):
-                await _store(inside, challenge, subjects)
+                await _store(tx, challenge, subjects)
             elif decision.trips_breaker:
-                await fetch(inside, _TRIP, subjects.area, decision.retry_at)
+                await fetch(tx, _TRIP, subjects.area, decision.retry_at)
         return decision
 
     async def judge_guess(
@@ -103,34 +103,34 @@ class TortoiseOtp:
         phone_hashes: PhoneHashes = None,
     ) -> Guess | None:
         values = (*code_hashes, challenge_id, purpose.value, now)
-        async with transaction() as inside:
+        async with transaction() as tx:
             if phone_hashes is None:
-                found = await fetch(inside, _CHECK_CODE + _RETURNING_RESULT, *values)
+                found = await fetch(tx, _CHECK_CODE + _RETURNING_RESULT, *values)
             else:
-                found = await fetch(inside, _CHECK_CODE + _AND_NUMBER + _RETURNING_RESULT, *values, list(phone_hashes))
+                found = await fetch(tx, _CHECK_CODE + _AND_NUMBER + _RETURNING_RESULT, *values, list(phone_hashes))
             if not found:
                 return None
             row = found[0]
             if row["is_used"]:
-                await fetch(inside, _VERIFIED, row["phone_hash"], to_datetime(row["created_at"]), row["network"])
+                await fetch(tx, _VERIFIED, row["phone_hash"], to_datetime(row["created_at"]), row["network"])
                 if row["network"]:
-                    await fetch(inside, _PROVEN, row["phone_hash"], row["network"], now.date())
+                    await fetch(tx, _PROVEN, row["phone_hash"], row["network"], now.date())
         return Guess(bool(row["is_used"]), row["guesses_left"], row["phone_hash"], row["phone_sealed"])
 
     async def withdraw_challenge(self, challenge: Challenge, *, is_certain: bool) -> None:
-        async with transaction() as inside:
-            for row in await fetch(inside, _WITHDRAW, challenge.challenge_id):
+        async with transaction() as tx:
+            for row in await fetch(tx, _WITHDRAW, challenge.challenge_id):
                 if is_certain:
-                    await fetch(inside, _MARK_UNSENT, challenge.phone_hash, challenge.created_at, row["network"])
+                    await fetch(tx, _MARK_UNSENT, challenge.phone_hash, challenge.created_at, row["network"])
 
     async def load_history(self, subjects: OtpCounterKeys, rules: OtpLimits, now: datetime) -> OtpHistory:
         async with database_guard():
             return await _load_sent(connection(), subjects, rules, now)
 
 
-async def _lock(inside: BaseDBAsyncClient, subjects: OtpCounterKeys, rules: OtpLimits) -> None:
+async def _lock(tx: BaseDBAsyncClient, subjects: OtpCounterKeys, rules: OtpLimits) -> None:
     """Keep everybody else waiting who is counted by one of these; on SQLite a transaction is alone from its beginning."""
-    if inside.capabilities.dialect == "sqlite":
+    if tx.capabilities.dialect == "sqlite":
         return
     named = [subjects.number]
     named += [subjects.network] if rules.network else []
@@ -140,12 +140,12 @@ async def _lock(inside: BaseDBAsyncClient, subjects: OtpCounterKeys, rules: OtpL
     if rules.daily_cap is not None:
         locks.add(_SPENDING)
     # In one order for everybody, so that nobody waits in a circle.
-    await fetch(inside, _LOCK, sorted(locks))
+    await fetch(tx, _LOCK, sorted(locks))
 
 
-async def _store(inside: BaseDBAsyncClient, challenge: Challenge, subjects: OtpCounterKeys) -> None:
+async def _store(tx: BaseDBAsyncClient, challenge: Challenge, subjects: OtpCounterKeys) -> None:
     _ = await OtpChallengeRow.create(
-        inside,
+        tx,
         id=challenge.challenge_id,
         phone_hash=challenge.phone_hash,
         phone_sealed=challenge.phone_sealed,
@@ -157,35 +157,33 @@ async def _store(inside: BaseDBAsyncClient, challenge: Challenge, subjects: OtpC
         expires_at=challenge.expires_at,
     )
     counted = (subjects.number, subjects.network, subjects.prefix, subjects.area, subjects.cost)
-    await fetch(inside, _COUNT, challenge.created_at, *counted)
+    await fetch(tx, _COUNT, challenge.created_at, *counted)
 
 
-async def _load_sent(
-    client: BaseDBAsyncClient, subjects: OtpCounterKeys, rules: OtpLimits, now: datetime
-) -> OtpHistory:
+async def _load_sent(tx: BaseDBAsyncClient, subjects: OtpCounterKeys, rules: OtpLimits, now: datetime) -> OtpHistory:
     prefix = (rules.prefix,) if rules.prefix else ()
     windows = (rules.number_windows, rules.total, rules.network, prefix)
     since = [now - timedelta(seconds=max((each.seconds for each in some), default=0)) for some in windows]
     most = [max((each.limit for each in some), default=0) for some in windows]
-    rows = await fetch(client, _MOMENTS, subjects.number, subjects.network, subjects.prefix, *since, *most)
+    rows = await fetch(tx, _MOMENTS, subjects.number, subjects.network, subjects.prefix, *since, *most)
     moments = sorted(((to_datetime(row["at"]), row["subject"]) for row in rows), reverse=True)
     return OtpHistory(
-        is_proven=await _is_proven(client, subjects, now),
+        is_proven=await _is_proven(tx, subjects, now),
         number=[at for at, subject in moments if subject == "number"],
         total=[at for at, subject in moments if subject == "total"],
         network=[at for at, subject in moments if subject == "network"],
         prefix=[at for at, subject in moments if subject == "prefix"],
-        **(await _area_statistics(client, subjects, now) if rules.has_breaker else {}),
-        **await _spending(client, subjects.cost, rules.daily_cap, now),
+        **(await _area_statistics(tx, subjects, now) if rules.has_breaker else {}),
+        **await _spending(tx, subjects.cost, rules.daily_cap, now),
     )
 
 
-async def _is_proven(client: BaseDBAsyncClient, subjects: OtpCounterKeys, now: datetime) -> bool:
-    return bool(await fetch(client, _IS_PROVEN, subjects.number, subjects.network, (now - PROVEN_AGE).date()))
+async def _is_proven(tx: BaseDBAsyncClient, subjects: OtpCounterKeys, now: datetime) -> bool:
+    return bool(await fetch(tx, _IS_PROVEN, subjects.number, subjects.network, (now - PROVEN_AGE).date()))
 
 
-async def _area_statistics(client: BaseDBAsyncClient, subjects: OtpCounterKeys, now: datetime) -> Mapping[str, Any]:
-    (row,) = await fetch(client, _AREA, subjects.area, now - HOUR, now - CODE_LIFETIME)
+async def _area_statistics(tx: BaseDBAsyncClient, subjects: OtpCounterKeys, now: datetime) -> Mapping[str, Any]:
+    (row,) = await fetch(tx, _AREA, subjects.area, now - HOUR, now - CODE_LIFETIME)
     paused = row["paused_until"]
     return {
         "area_paused_until": None if paused is None else to_datetime(paused),
@@ -194,12 +192,12 @@ async def _area_statistics(client: BaseDBAsyncClient, subjects: OtpCounterKeys, 
     }
 
 
-async def _spending(client: BaseDBAsyncClient, cost: int, cap: int | None, now: datetime) -> Mapping[str, Any]:
+async def _spending(tx: BaseDBAsyncClient, cost: int, cap: int | None, now: datetime) -> Mapping[str, Any]:
     if cap is None:
         return {}
-    (row,) = await fetch(client, _SPENT, now - DAY)
+    (row,) = await fetch(tx, _SPENT, now - DAY)
     spent = int(row["spent"])
     if spent + cost <= cap:
         return {"spent": spent}
-    (row,) = await fetch(client, _LAST_CODE_OVER_CAP, now - DAY, cap - cost)
+    (row,) = await fetch(tx, _LAST_CODE_OVER_CAP, now - DAY, cap - cost)
     return {"spent": spent, "affordable_at": to_datetime(row["at"]) + DAY if row["at"] and cost <= cap else None}

@@ -35,9 +35,9 @@ async def list_peppers() -> list[PepperEntry]:
     return [PepperEntry(row["id"], row["fingerprint"], to_datetime(row["used_from"])) for row in found]
 
 
-async def add_pepper(inside: BaseDBAsyncClient, pepper: PepperEntry) -> bool:
+async def add_pepper(tx: BaseDBAsyncClient, pepper: PepperEntry) -> bool:
     """Have every node use this one from its moment on. False if there is one under its id already."""
-    return bool(await fetch(inside, _USE, pepper.pepper_id, pepper.fingerprint, pepper.used_from))
+    return bool(await fetch(tx, _USE, pepper.pepper_id, pepper.fingerprint, pepper.used_from))
 
 
 async def add_first_pepper(pepper: PepperEntry) -> None:
@@ -46,33 +46,33 @@ async def add_first_pepper(pepper: PepperEntry) -> None:
         await add_pepper(connection(), pepper)
 
 
-async def check_known_peppers(inside: BaseDBAsyncClient, known: Collection[int], now: datetime) -> None:
+async def check_known_peppers(tx: BaseDBAsyncClient, known: Collection[int], now: datetime) -> None:
     """A node that lacks a pepper of the installation would make a second account for a number. Raises Unavailable."""
-    if await fetch(inside, "SELECT id FROM pepper WHERE used_from <= $1 AND NOT (id = ANY($2))", now, sorted(known)):
-        raise Unavailable("This node lacks a pepper that is in use.")
+    if await fetch(tx, "SELECT id FROM pepper WHERE used_from <= $1 AND NOT (id = ANY($2))", now, sorted(known)):
+        raise Unavailable("This node lacks a pepper that the installation uses.")
 
 
-async def lock_account_by_number(inside: BaseDBAsyncClient, number: HiddenNumber) -> list[dict[str, Any]]:
+async def lock_account_by_number(tx: BaseDBAsyncClient, number: HiddenNumber) -> list[dict[str, Any]]:
     """Lock the account of this number, under whichever pepper it is known. Nothing changes."""
     hashes = sorted(number.hashes.values())
-    if inside.capabilities.dialect == "postgres":
+    if tx.capabilities.dialect == "postgres":
         # Nodes change over to a new pepper one after the other: two that sign the same number up at once share a hash, and so take turns.
         turn = "SELECT pg_advisory_xact_lock(hashtextextended(hash, 0)) FROM unnest($1::text[]) hash"
-        await fetch(inside, turn, hashes)
+        await fetch(tx, turn, hashes)
     lock = (
         "UPDATE account SET created_at = created_at WHERE phone_hash = ANY($1) RETURNING id, display_name, suspended_at"
     )
-    return await fetch(inside, lock, hashes)
+    return await fetch(tx, lock, hashes)
 
 
-async def store_number(inside: BaseDBAsyncClient, account_id: UUID, number: HiddenNumber) -> None:
+async def store_number(tx: BaseDBAsyncClient, account_id: UUID, number: HiddenNumber) -> None:
     """Keep the number of this account under the pepper in use from now on."""
     move = "UPDATE account SET phone_hash = $1, phone_sealed = $2, pepper_id = $3 WHERE id = $4"
-    await fetch(inside, move, number.hash, number.sealed, number.pepper_id, account_id)
+    await fetch(tx, move, number.hash, number.sealed, number.pepper_id, account_id)
 
 
 async def create_account(
-    inside: BaseDBAsyncClient, fresh: UUID, number: HiddenNumber, now: datetime
+    tx: BaseDBAsyncClient, fresh: UUID, number: HiddenNumber, now: datetime
 ) -> list[dict[str, Any]]:
     """A new account for this number. Nodes of an older release take no turns: of two that insert, the later one finds the account."""
     insert = (
@@ -80,7 +80,7 @@ async def create_account(
         " VALUES ($1, $2, $3, $4, $5, 1, 0, $6) ON CONFLICT (phone_hash) DO UPDATE"
         " SET created_at = account.created_at RETURNING id, display_name, suspended_at"
     )
-    return await fetch(inside, insert, fresh, number.hash, number.sealed, number.pepper_id, "{}", now)
+    return await fetch(tx, insert, fresh, number.hash, number.sealed, number.pepper_id, "{}", now)
 
 
 def current_pepper_id(fingerprints: Mapping[int, str], entries: Sequence[PepperEntry], now: datetime) -> int | None:

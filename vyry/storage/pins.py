@@ -114,33 +114,33 @@ class TortoisePins:
 
     async def record_wrong_try(self, miss: WrongTry) -> None:
         by, left = miss.guesser, miss.counted_try.tries_left
-        async with transaction() as inside:
-            await _lock_account(inside, by.account_id)
-            await record_event(inside, AccountEvent(by.account_id, "pinWrong", miss.at, by.device_id, {"left": left}))
+        async with transaction() as tx:
+            await _lock_account(tx, by.account_id)
+            await record_event(tx, AccountEvent(by.account_id, "pinWrong", miss.at, by.device_id, {"left": left}))
             if left == 0:
-                await record_event(inside, AccountEvent(by.account_id, "pinLocked", miss.at, by.device_id))
+                await record_event(tx, AccountEvent(by.account_id, "pinLocked", miss.at, by.device_id))
             body = {"name": "pinFailed", "attemptsRemaining": left}
-            await enqueue_notice(inside, NewNotice(by.account_id, Audience.OWN, body, miss.at, by.mailbox))
+            await enqueue_notice(tx, NewNotice(by.account_id, Audience.OWN, body, miss.at, by.mailbox))
 
     async def add(self, new: NewPin) -> bool:
         add = (
             "INSERT INTO account_pin (account_id, verifier, pepper_id, registration_lock, misses, changed_at)"
             " VALUES ($1, $2, $3, $4, 0, $5) ON CONFLICT (account_id) DO NOTHING RETURNING account_id"
         )
-        async with transaction() as inside:
-            await _lock_account(inside, new.guesser.account_id)
-            is_added = await fetch(inside, add, *_pin_columns(new), bool(new.registration_lock), new.at)
-            return bool(is_added) and await _record_change(inside, PinChange.SET, new.guesser, new.at)
+        async with transaction() as tx:
+            await _lock_account(tx, new.guesser.account_id)
+            is_added = await fetch(tx, add, *_pin_columns(new), bool(new.registration_lock), new.at)
+            return bool(is_added) and await _record_change(tx, PinChange.SET, new.guesser, new.at)
 
     async def replace(self, new: NewPin, proven: Verifier) -> bool:
         replace = (
             "UPDATE account_pin SET verifier = $2, pepper_id = $3, registration_lock = COALESCE($4, registration_lock), misses = 0,"
             " locked_until = NULL, lock_misses = 0, lock_locked_until = NULL, changed_at = $5 WHERE account_id = $1 AND verifier = $6 RETURNING account_id"
         )
-        async with transaction() as inside:
-            await _lock_account(inside, new.guesser.account_id)
-            is_replaced = await fetch(inside, replace, *_pin_columns(new), new.registration_lock, new.at, proven.text)
-            return bool(is_replaced) and await _record_change(inside, PinChange.CHANGED, new.guesser, new.at)
+        async with transaction() as tx:
+            await _lock_account(tx, new.guesser.account_id)
+            is_replaced = await fetch(tx, replace, *_pin_columns(new), new.registration_lock, new.at, proven.text)
+            return bool(is_replaced) and await _record_change(tx, PinChange.CHANGED, new.guesser, new.at)
 
     async def reset(self, new: NewPin) -> None:
         put = (
@@ -148,30 +148,30 @@ class TortoisePins:
             " VALUES ($1, $2, $3, FALSE, 0, $4) ON CONFLICT (account_id) DO UPDATE SET verifier = excluded.verifier,"
             " pepper_id = excluded.pepper_id, misses = 0, locked_until = NULL, lock_misses = 0, lock_locked_until = NULL, changed_at = excluded.changed_at"
         )
-        async with transaction() as inside:
-            await _lock_account(inside, new.guesser.account_id)
-            await fetch(inside, put, *_pin_columns(new), new.at)
-            await _record_change(inside, PinChange.RESET, new.guesser, new.at)
+        async with transaction() as tx:
+            await _lock_account(tx, new.guesser.account_id)
+            await fetch(tx, put, *_pin_columns(new), new.at)
+            await _record_change(tx, PinChange.RESET, new.guesser, new.at)
 
     async def remove(self, by: Guesser, proven: Verifier, now: datetime) -> bool:
         remove = "DELETE FROM account_pin WHERE account_id = $1 AND verifier = $2 RETURNING account_id"
-        async with transaction() as inside:
-            await _lock_account(inside, by.account_id)
-            is_removed = await fetch(inside, remove, by.account_id, proven.text)
-            return bool(is_removed) and await _record_change(inside, PinChange.REMOVED, by, now)
+        async with transaction() as tx:
+            await _lock_account(tx, by.account_id)
+            is_removed = await fetch(tx, remove, by.account_id, proven.text)
+            return bool(is_removed) and await _record_change(tx, PinChange.REMOVED, by, now)
 
 
-async def _lock_account(inside: BaseDBAsyncClient, account_id: UUID) -> None:
+async def _lock_account(tx: BaseDBAsyncClient, account_id: UUID) -> None:
     """A write that changes nothing. An account that was deleted meanwhile has no callers."""
     lock = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING id"
-    if not await fetch(inside, lock, account_id):
+    if not await fetch(tx, lock, account_id):
         raise InvalidToken
 
 
-async def _record_change(inside: BaseDBAsyncClient, change: PinChange, by: Guesser, now: datetime) -> bool:
-    await record_event(inside, AccountEvent(by.account_id, _EVENT_NAMES[change], now, by.device_id))
+async def _record_change(tx: BaseDBAsyncClient, change: PinChange, by: Guesser, now: datetime) -> bool:
+    await record_event(tx, AccountEvent(by.account_id, _EVENT_NAMES[change], now, by.device_id))
     body = {"name": "pinChanged", "change": change.value}
-    await enqueue_notice(inside, NewNotice(by.account_id, Audience.OWN, body, now, by.mailbox))
+    await enqueue_notice(tx, NewNotice(by.account_id, Audience.OWN, body, now, by.mailbox))
     return True
 
 

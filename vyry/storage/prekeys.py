@@ -103,22 +103,22 @@ class TortoisePrekeys:
     """PrekeyStore."""
 
     async def replace(self, owner: Caller, upload: KeyUpload, now: datetime) -> None:
-        async with transaction() as conn:
-            await publish_keys(conn, owner, upload, now)
+        async with transaction() as tx:
+            await publish_keys(tx, owner, upload, now)
 
     async def refill(self, owner: Caller, verified_under: Identity, refill: KeyRefill, now: datetime) -> None:
-        async with transaction() as conn:
-            await fetch(conn, _LOCK_ACCOUNT, owner.user_id)
-            await _load_live_device(conn, owner)
-            held = await KeySetRow.get_or_none(mailbox=owner.mailbox, using_db=conn)
-            if held is None or await _identity(conn, owner.mailbox) != verified_under:
+        async with transaction() as tx:
+            await fetch(tx, _LOCK_ACCOUNT, owner.user_id)
+            await _load_live_device(tx, owner)
+            held = await KeySetRow.get_or_none(mailbox=owner.mailbox, using_db=tx)
+            if held is None or await _identity(tx, owner.mailbox) != verified_under:
                 raise InvalidKeys("The set was replaced meanwhile.")
             check_new_ids(refill, HighestIds(held.uploaded_through_one_time, held.uploaded_through_pq))
-            await _check_capacity(conn, owner.mailbox, refill)
+            await _check_capacity(tx, owner.mailbox, refill)
             _fill_key_set(held, held, refill, now)
             held.is_low_told = held.is_low_told and not (refill.one_time or refill.pq)
-            await held.save(using_db=conn)
-            await _insert(conn, owner.mailbox, refill)
+            await held.save(using_db=tx)
+            await _insert(tx, owner.mailbox, refill)
 
     async def identity(self, mailbox: MailboxKey) -> Identity | None:
         async with database_guard():
@@ -168,29 +168,29 @@ class TortoisePrekeys:
         *,
         takes_one_time: bool = True,
     ) -> ClaimResult:
-        async with transaction() as conn:
-            account = await fetch(conn, _LOCK_ACCOUNT, user_id)
+        async with transaction() as tx:
+            account = await fetch(tx, _LOCK_ACCOUNT, user_id)
             if not account:
                 raise NotFound
-            present = {row["device_id"]: row for row in await fetch(conn, _CLAIMABLE, user_id)}
+            present = {row["device_id"]: row for row in await fetch(tx, _CLAIMABLE, user_id)}
             if device_ids is None:
                 wanted = [row for row in present.values() if row["mailbox"] != exclude_mailbox]
             elif not present.keys() >= set(device_ids):
                 raise NotFound("This account has no such device with keys.")
             else:
                 wanted = [row for number, row in present.items() if number in device_ids]
-            taken = await fetch(conn, _POP_ONE_TIME, [row["mailbox"] for row in wanted] if takes_one_time else [])
-            bundles, low = await _build_bundles(conn, account[0]["identity_key"], wanted, taken)
+            taken = await fetch(tx, _POP_ONE_TIME, [row["mailbox"] for row in wanted] if takes_one_time else [])
+            bundles, low = await _build_bundles(tx, account[0]["identity_key"], wanted, taken)
         return ClaimResult(account[0]["device_list_epoch"], bundles, low)
 
 
-async def publish_keys(conn: BaseDBAsyncClient, owner: Caller, upload: KeyUpload, now: datetime) -> None:
+async def publish_keys(tx: BaseDBAsyncClient, owner: Caller, upload: KeyUpload, now: datetime) -> None:
     """Put this set in the place of the device's present one, inside a transaction. As PrekeyStore.replace."""
     identity = upload.identity
-    if not await fetch(conn, _LOCK_ACCOUNT_UNDER, owner.user_id, identity.key, identity.suite.value):
+    if not await fetch(tx, _LOCK_ACCOUNT_UNDER, owner.user_id, identity.key, identity.suite.value):
         raise IdentityMismatch
-    await _register(conn, owner, upload.registration_id, now)
-    held = await KeySetRow.get_or_none(mailbox=owner.mailbox, using_db=conn)
+    await _register(tx, owner, upload.registration_id, now)
+    held = await KeySetRow.get_or_none(mailbox=owner.mailbox, using_db=tx)
     issued = _issued(held) if held else HighestIds()
     check_new_ids(upload, issued)
     fresh = KeySetRow(
@@ -204,9 +204,9 @@ async def publish_keys(conn: BaseDBAsyncClient, owner: Caller, upload: KeyUpload
         uploaded_through_pq=issued.pq,
     )
     _fill_key_set(fresh, held, upload, now)
-    await fresh.save(using_db=conn, force_create=held is None, force_update=held is not None)
-    await OneTimePrekeyRow.filter(mailbox=owner.mailbox).using_db(conn).delete()
-    await _insert(conn, owner.mailbox, upload)
+    await fresh.save(using_db=tx, force_create=held is None, force_update=held is not None)
+    await OneTimePrekeyRow.filter(mailbox=owner.mailbox).using_db(tx).delete()
+    await _insert(tx, owner.mailbox, upload)
 
 
 class TortoiseDeviceLists:
@@ -224,31 +224,31 @@ class TortoiseDeviceLists:
         return {user: Recipient(user, epoch, devices) for user, (epoch, devices) in listed.items()}
 
 
-async def _register(conn: BaseDBAsyncClient, owner: Caller, registration_id: int, now: datetime) -> None:
+async def _register(tx: BaseDBAsyncClient, owner: Caller, registration_id: int, now: datetime) -> None:
     """Note the registration id of a new device, which changes the device list: peers who may know an older one are told. Raises InvalidKeys."""
-    device = await _load_live_device(conn, owner)
-    earlier = await fetch(conn, _EARLIER_REGISTRATIONS, owner.user_id, device["device_id"], owner.mailbox)
+    device = await _load_live_device(tx, owner)
+    earlier = await fetch(tx, _EARLIER_REGISTRATIONS, owner.user_id, device["device_id"], owner.mailbox)
     check_registration_id(registration_id, device["registration_id"], [row["registration_id"] for row in earlier])
     if device["registration_id"] is not None:
         return
-    await fetch(conn, _REGISTER, owner.mailbox, registration_id)
-    risen = await fetch(conn, _RAISE_EPOCH, owner.user_id)
-    if not await fetch(conn, _OTHER_WITH_KEYS, owner.user_id, owner.mailbox):
+    await fetch(tx, _REGISTER, owner.mailbox, registration_id)
+    risen = await fetch(tx, _RAISE_EPOCH, owner.user_id)
+    if not await fetch(tx, _OTHER_WITH_KEYS, owner.user_id, owner.mailbox):
         return
     # The identity changes with a new sign-up only, and that makes a new primary device.
     epoch, is_new = risen[0]["device_list_epoch"], bool(device["is_primary"])
-    await enqueue_devices_changed(conn, owner.user_id, epoch, now, identity_changed=is_new)
+    await enqueue_devices_changed(tx, owner.user_id, epoch, now, identity_changed=is_new)
 
 
-async def _load_live_device(conn: BaseDBAsyncClient, owner: Caller) -> Row:
-    found = await fetch(conn, _LIVE_DEVICE, owner.mailbox)
+async def _load_live_device(tx: BaseDBAsyncClient, owner: Caller) -> Row:
+    found = await fetch(tx, _LIVE_DEVICE, owner.mailbox)
     if not found:
         raise InvalidToken("This device has ended.")
     return found[0]
 
 
-async def _identity(conn: BaseDBAsyncClient, mailbox: MailboxKey) -> Identity | None:
-    found = await fetch(conn, _IDENTITY, mailbox)
+async def _identity(tx: BaseDBAsyncClient, mailbox: MailboxKey) -> Identity | None:
+    found = await fetch(tx, _IDENTITY, mailbox)
     return _device_identity(found[0], found[0]["identity_key"]) if found else None
 
 
@@ -278,15 +278,15 @@ def _fill_key_set(row: KeySetRow, held: KeySetRow | None, keys: KeyUpload | KeyR
     row.uploaded_through_pq = keys.pq[-1].id if keys.pq else row.uploaded_through_pq
 
 
-async def _check_capacity(conn: BaseDBAsyncClient, mailbox: MailboxKey, refill: KeyRefill) -> None:
-    there = OneTimePrekeyRow.filter(mailbox=mailbox).using_db(conn)
+async def _check_capacity(tx: BaseDBAsyncClient, mailbox: MailboxKey, refill: KeyRefill) -> None:
+    there = OneTimePrekeyRow.filter(mailbox=mailbox).using_db(tx)
     check_unused_count(
         await there.filter(kind="ec").count() + len(refill.one_time),
         await there.filter(kind="pq").count() + len(refill.pq),
     )
 
 
-async def _insert(conn: BaseDBAsyncClient, mailbox: MailboxKey, keys: KeyUpload | KeyRefill) -> None:
+async def _insert(tx: BaseDBAsyncClient, mailbox: MailboxKey, keys: KeyUpload | KeyRefill) -> None:
     unsigned = [
         OneTimePrekeyRow(mailbox=mailbox, kind="ec", key_id=each.id, public_key=each.key) for each in keys.one_time
     ]
@@ -294,7 +294,7 @@ async def _insert(conn: BaseDBAsyncClient, mailbox: MailboxKey, keys: KeyUpload 
         OneTimePrekeyRow(mailbox=mailbox, kind="pq", key_id=each.id, public_key=each.key, signature=each.signature)
         for each in keys.pq
     ]
-    await OneTimePrekeyRow.bulk_create([*unsigned, *signed], using_db=conn)
+    await OneTimePrekeyRow.bulk_create([*unsigned, *signed], using_db=tx)
 
 
 def _unused(found: Sequence[Row], kind: str) -> list[OneTimePrekey]:
@@ -302,7 +302,7 @@ def _unused(found: Sequence[Row], kind: str) -> list[OneTimePrekey]:
 
 
 async def _build_bundles(
-    conn: BaseDBAsyncClient, identity_key: bytes, wanted: Sequence[Row], taken: Sequence[Row]
+    tx: BaseDBAsyncClient, identity_key: bytes, wanted: Sequence[Row], taken: Sequence[Row]
 ) -> tuple[list[Bundle], Mapping[MailboxKey, HighestIds]]:
     """The bundles of these devices with the one-time keys that were taken of them; what is given is counted."""
     by_place = {(row["mailbox"], row["kind"]): row for row in taken}
@@ -315,7 +315,7 @@ async def _build_bundles(
         if crosses_low_water(before, left) and not row["is_low_told"]:
             low[mailbox] = left
         await fetch(
-            conn,
+            tx,
             _COUNT,
             mailbox,
             one_time["key_id"] if one_time else row["issued_through_one_time"],

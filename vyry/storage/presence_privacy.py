@@ -1,9 +1,9 @@
 """Who lets whom know of being there, as the database has it."""
 
 from collections.abc import Collection
-from itertools import islice
 from typing import Final
 
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import UserId
 from vyry.signals.presence import WatchPair
 from vyry.storage.database import connection, database_guard
@@ -34,8 +34,7 @@ class TortoisePresencePrivacy:
 
     async def filter_visible(self, pairs: Collection[WatchPair]) -> set[WatchPair]:
         found: set[WatchPair] = set()
-        rest = iter(pairs)
-        while part := list(islice(rest, _BATCH)):
+        for part in batched(pairs, _BATCH):
             async with database_guard():
                 conn = connection()
                 statement = _SHOWN[conn.capabilities.dialect]
@@ -45,8 +44,7 @@ class TortoisePresencePrivacy:
 
     async def filter_showing(self, users: Collection[UserId]) -> set[UserId]:
         found: set[UserId] = set()
-        rest = iter(users)
-        while part := list(islice(rest, _BATCH)):
+        for part in batched(users, _BATCH):
             async with database_guard():
                 rows = await fetch(connection(), _SHOWING, part)
             found |= {UserId(to_uuid(row["id"])) for row in rows}

@@ -33,16 +33,16 @@ class TortoisePushTargets:
 
     async def save(self, device: UUID, target: PushTarget) -> bool:
         values = (target.kind.value, target.endpoint, target.p256dh, target.auth, target.token, target.topic)
-        async with transaction() as inside:
-            await fetch(inside, _LOCK, device)
-            await fetch(inside, _MARK, device)
+        async with transaction() as tx:
+            await fetch(tx, _LOCK, device)
+            await fetch(tx, _MARK, device)
             # Whoever registers is awake.
-            await delete_wakeup(inside, device)
-            return bool(await fetch(inside, _KEEP, device, *values))
+            await delete_wakeup(tx, device)
+            return bool(await fetch(tx, _KEEP, device, *values))
 
     async def delete(self, device: UUID) -> None:
-        async with transaction() as inside:
-            await fetch(inside, _LOCK, device)
-            await fetch(inside, UNMARK_PUSHED, device)
-            await delete_wakeup(inside, device)
-            await fetch(inside, "DELETE FROM push_target WHERE device = $1", device)
+        async with transaction() as tx:
+            await fetch(tx, _LOCK, device)
+            await fetch(tx, UNMARK_PUSHED, device)
+            await delete_wakeup(tx, device)
+            await fetch(tx, "DELETE FROM push_target WHERE device = $1", device)

@@ -34,9 +34,9 @@ _BARRED_AMONG: Final = """
     UNION SELECT account_id FROM block WHERE blocked_id = $1 AND account_id = ANY($2)"""
 
 
-async def lock_accounts(inside: BaseDBAsyncClient, *users: UserId) -> set[UserId]:
+async def lock_accounts(tx: BaseDBAsyncClient, *users: UserId) -> set[UserId]:
     """Lock these accounts, as the first thing a transaction does; answers those that there are."""
-    return {UserId(to_uuid(row["id"])) for row in await fetch(inside, _LOCK, list(users))}
+    return {UserId(to_uuid(row["id"])) for row in await fetch(tx, _LOCK, list(users))}
 
 
 def pair_key(one: UserId, other: UserId) -> str:
@@ -44,6 +44,6 @@ def pair_key(one: UserId, other: UserId) -> str:
     return "".join(sorted((one.hex, other.hex)))
 
 
-async def barred_from(inside: BaseDBAsyncClient, user: UserId, others: Collection[UserId]) -> set[UserId]:
+async def barred_from(tx: BaseDBAsyncClient, user: UserId, others: Collection[UserId]) -> set[UserId]:
     """Those of the others who block the user, or whom the user blocks."""
-    return {UserId(to_uuid(row["id"])) for row in await fetch(inside, _BARRED_AMONG, user, list(others))}
+    return {UserId(to_uuid(row["id"])) for row in await fetch(tx, _BARRED_AMONG, user, list(others))}

@@ -27,26 +27,26 @@ _OWN: Final = "SELECT free_on FROM resting_name WHERE account_id = $1 AND free_o
 
 
 async def apply_rename(
-    inside: BaseDBAsyncClient, user_id: UserId, names: tuple[str | None, str | None], rules: UsernameRules
+    tx: BaseDBAsyncClient, user_id: UserId, names: tuple[str | None, str | None], rules: UsernameRules
 ) -> None:
     """The account, whose row is locked, had the first of these names and has just been given the second. Raises UsernameTaken, RateLimited."""
     former, present = names
     if former == present:
         return
     if present is not None:
-        if await fetch(inside, _IS_RESERVED, name_hash(present), rules.today, user_id):
+        if await fetch(tx, _IS_RESERVED, name_hash(present), rules.today, user_id):
             raise UsernameTaken
-        await fetch(inside, _RELEASE, name_hash(present))
+        await fetch(tx, _RELEASE, name_hash(present))
     if former is not None:
-        rules.check_reserved(await list_release_dates(inside, user_id, rules.today))
-        await reserve_username(inside, former, user_id, rules.released_on)
+        rules.check_reserved(await list_release_dates(tx, user_id, rules.today))
+        await reserve_username(tx, former, user_id, rules.released_on)
 
 
-async def reserve_username(inside: BaseDBAsyncClient, username: str, account_id: UUID | None, free_on: date) -> None:
+async def reserve_username(tx: BaseDBAsyncClient, username: str, account_id: UUID | None, free_on: date) -> None:
     """Let this name rest, for this account to take back; of nobody, when the account is deleted."""
-    await fetch(inside, _RESERVE, name_hash(username), account_id, free_on)
+    await fetch(tx, _RESERVE, name_hash(username), account_id, free_on)
 
 
-async def list_release_dates(inside: BaseDBAsyncClient, user_id: UserId, today: date) -> list[date]:
+async def list_release_dates(tx: BaseDBAsyncClient, user_id: UserId, today: date) -> list[date]:
     """When the names that this account gave up are free, those that are free already left out."""
-    return [to_date(row["free_on"]) for row in await fetch(inside, _OWN, user_id, today)]
+    return [to_date(row["free_on"]) for row in await fetch(tx, _OWN, user_id, today)]

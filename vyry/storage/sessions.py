@@ -52,41 +52,41 @@ class TortoiseSessions:
             " AND NOT EXISTS (SELECT 1 FROM account a WHERE a.id = device.account_id AND (a.suspended_at IS NOT NULL OR a.deleted_at IS NOT NULL))"
             " RETURNING id, account_id, device_id, mailbox, session_generation"
         )
-        async with transaction() as inside:
-            device = await fetch(inside, lock, rotation.now.date(), rotation.hash)
+        async with transaction() as tx:
+            device = await fetch(tx, lock, rotation.now.date(), rotation.hash)
             if not device:
                 return None
-            return await _rotate(inside, rotation, device[0])
+            return await _rotate(tx, rotation, device[0])
 
 
-async def _rotate(inside: BaseDBAsyncClient, rotation: Rotation, device: dict[str, Any]) -> RotationOutcome:
+async def _rotate(tx: BaseDBAsyncClient, rotation: Rotation, device: dict[str, Any]) -> RotationOutcome:
     use = (
         "UPDATE refresh_token SET used_at = $1, attempt_id = $2, successor = $3 WHERE hash = $4 AND used_at IS NULL AND expires_at > $5"
         " RETURNING family_ends_at"
     )
     used = await fetch(
-        inside, use, rotation.now, rotation.attempt_id, rotation.successor, rotation.hash, rotation.judged_at
+        tx, use, rotation.now, rotation.attempt_id, rotation.successor, rotation.hash, rotation.judged_at
     )
     if used:
-        return await _add_successor(inside, rotation, device, to_datetime(used[0]["family_ends_at"]))
-    token = await RefreshTokenRow.get_or_none(hash=rotation.hash, using_db=inside)
+        return await _add_successor(tx, rotation, device, to_datetime(used[0]["family_ends_at"]))
+    token = await RefreshTokenRow.get_or_none(hash=rotation.hash, using_db=tx)
     if token is None or token.used_at is None:
         return None
     is_retry = token.attempt_id == rotation.attempt_id and abs(rotation.now - token.used_at) <= rotation.retry_window
     unseen = "DELETE FROM refresh_token WHERE hash = $1 AND used_at IS NULL RETURNING family_ends_at"
-    dead = await fetch(inside, unseen, token.successor) if is_retry else []
+    dead = await fetch(tx, unseen, token.successor) if is_retry else []
     if not dead:
-        return await _end_family(inside, device, rotation.now)
-    await fetch(inside, "UPDATE refresh_token SET successor = $1 WHERE hash = $2", rotation.successor, rotation.hash)
-    return await _add_successor(inside, rotation, device, to_datetime(dead[0]["family_ends_at"]))
+        return await _end_family(tx, device, rotation.now)
+    await fetch(tx, "UPDATE refresh_token SET successor = $1 WHERE hash = $2", rotation.successor, rotation.hash)
+    return await _add_successor(tx, rotation, device, to_datetime(dead[0]["family_ends_at"]))
 
 
 async def _add_successor(
-    inside: BaseDBAsyncClient, rotation: Rotation, device: dict[str, Any], family_ends_at: datetime
+    tx: BaseDBAsyncClient, rotation: Rotation, device: dict[str, Any], family_ends_at: datetime
 ) -> Rotated:
     expires_at = min(rotation.now + rotation.idle_lifetime, family_ends_at)
     _ = await RefreshTokenRow.create(
-        inside,
+        tx,
         hash=rotation.successor,
         device=to_uuid(device["id"]),
         expires_at=expires_at,
@@ -96,16 +96,16 @@ async def _add_successor(
     return Rotated(user_id, to_uuid(device["id"]), device["session_generation"], expires_at)
 
 
-async def _end_family(inside: BaseDBAsyncClient, device: dict[str, Any], now: datetime) -> Reused:
+async def _end_family(tx: BaseDBAsyncClient, device: dict[str, Any], now: datetime) -> Reused:
     """Kill every token of the device, and tell all devices of the account. The device itself stays, for its mail waits for whoever signs up again."""
     ended = EndedDevice(to_uuid(device["id"]), MailboxKey(device["mailbox"]))
     raise_generation = "UPDATE device SET session_generation = session_generation + 1 WHERE id = $1"
-    await fetch(inside, raise_generation, ended.device)
-    await fetch(inside, "DELETE FROM refresh_token WHERE device = $1", ended.device)
+    await fetch(tx, raise_generation, ended.device)
+    await fetch(tx, "DELETE FROM refresh_token WHERE device = $1", ended.device)
     account_id = to_uuid(device["account_id"])
     body = {"name": "tokenReused", "deviceId": device["device_id"]}
-    await enqueue_notice(inside, NewNotice(account_id, Audience.OWN, body, now))
-    await record_event(inside, AccountEvent(account_id, "tokenReused", now, device["device_id"]))
+    await enqueue_notice(tx, NewNotice(account_id, Audience.OWN, body, now))
+    await record_event(tx, AccountEvent(account_id, "tokenReused", now, device["device_id"]))
     return Reused(ended)
 
 

@@ -20,14 +20,14 @@ class TortoiseUnlockTokens:
 
     async def save_token(self, account_id: UUID, pending: PendingToken, now: datetime) -> None:
         lock = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING id"
-        async with transaction() as inside:
-            if not await fetch(inside, lock, account_id):
+        async with transaction() as tx:
+            if not await fetch(tx, lock, account_id):
                 return
             _ = await UnlockTokenRow.create(
-                inside, token_hash=pending.hash, account_id=account_id, expires_at=pending.expires_at
+                tx, token_hash=pending.hash, account_id=account_id, expires_at=pending.expires_at
             )
-            await record_event(inside, AccountEvent(account_id, "registrationLocked", now))
-            await enqueue_notice(inside, NewNotice(account_id, Audience.OWN, {"name": "registrationAttempted"}, now))
+            await record_event(tx, AccountEvent(account_id, "registrationLocked", now))
+            await enqueue_notice(tx, NewNotice(account_id, Audience.OWN, {"name": "registrationAttempted"}, now))
 
     async def find_pending(self, token_hash: str, now: datetime) -> PendingUnlock | None:
         find = "SELECT account_id FROM registration WHERE token_hash = $1 AND expires_at > $2"
@@ -40,13 +40,13 @@ class TortoiseUnlockTokens:
         return PendingUnlock(account_id, pin is not None and pin.requires_pin(now.date()))
 
 
-async def load_registration_lock(inside: BaseDBAsyncClient, account_id: UUID) -> RegistrationLock | None:
+async def load_registration_lock(tx: BaseDBAsyncClient, account_id: UUID) -> RegistrationLock | None:
     """What a sign-up to this account has to look at first."""
     find = (
         "SELECT verifier, pepper_id, registration_lock, (SELECT MAX(last_seen_on) FROM device WHERE account_id = $1) AS last_seen_on"
         " FROM account_pin WHERE account_id = $1"
     )
-    found = await fetch(inside, find, account_id)
+    found = await fetch(tx, find, account_id)
     if not found:
         return None
     row = found[0]
@@ -54,25 +54,25 @@ async def load_registration_lock(inside: BaseDBAsyncClient, account_id: UUID) ->
     return RegistrationLock(Verifier(row["verifier"], row["pepper_id"]), bool(row["registration_lock"]), seen)
 
 
-async def consume_registration_token(inside: BaseDBAsyncClient, token_hash: str, now: datetime) -> UUID | None:
+async def consume_registration_token(tx: BaseDBAsyncClient, token_hash: str, now: datetime) -> UUID | None:
     """Lock the account whose number waits with this token, and take the token, which is good once. None: it is not good."""
     lock = (
         "UPDATE account SET created_at = created_at WHERE deleted_at IS NULL"
         " AND id IN (SELECT account_id FROM registration WHERE token_hash = $1 AND expires_at > $2) RETURNING id"
     )
     take = "DELETE FROM registration WHERE token_hash = $1 RETURNING account_id"
-    if not await fetch(inside, lock, token_hash, now):
+    if not await fetch(tx, lock, token_hash, now):
         return None
-    taken = await fetch(inside, take, token_hash)
+    taken = await fetch(tx, take, token_hash)
     return to_uuid(taken[0]["account_id"]) if taken else None
 
 
-async def delete_registrations(inside: BaseDBAsyncClient, account_id: UUID) -> None:
+async def delete_registrations(tx: BaseDBAsyncClient, account_id: UUID) -> None:
     """Somebody signed up: whoever else proved the number before has to prove it again."""
-    await fetch(inside, "DELETE FROM registration WHERE account_id = $1", account_id)
+    await fetch(tx, "DELETE FROM registration WHERE account_id = $1", account_id)
 
 
-async def delete_abandoned_pin(inside: BaseDBAsyncClient, account_id: UUID, now: datetime) -> None:
+async def delete_abandoned_pin(tx: BaseDBAsyncClient, account_id: UUID, now: datetime) -> None:
     """Remove the PIN of somebody who has not used the account for so long that it is somebody else's by now."""
-    await fetch(inside, "DELETE FROM account_pin WHERE account_id = $1", account_id)
-    await record_event(inside, AccountEvent(account_id, "pinRemoved", now))
+    await fetch(tx, "DELETE FROM account_pin WHERE account_id = $1", account_id)
+    await record_event(tx, AccountEvent(account_id, "pinRemoved", now))

@@ -82,10 +82,10 @@ class TortoiseWakeups:
         return [_wake(device, targets[device], row) for device, row in due.items() if device in targets]
 
     async def record_sent(self, wake: Wakeup, rest: timedelta) -> None:
-        async with transaction() as inside:
-            await fetch(inside, _WAIT_FOR_DEPOSIT, wake.device)
-            now = await _database_now(inside)
-            await fetch(inside, _SENT, wake.device, wake.lease_ends_at, now + RECHECK_AFTER, now + rest, now)
+        async with transaction() as tx:
+            await fetch(tx, _WAIT_FOR_DEPOSIT, wake.device)
+            now = await _database_now(tx)
+            await fetch(tx, _SENT, wake.device, wake.lease_ends_at, now + RECHECK_AFTER, now + rest, now)
 
     async def reschedule(self, wake: Wakeup, wait: timedelta | None) -> None:
         async with database_guard():
@@ -104,12 +104,12 @@ class TortoiseWakeups:
 
     async def delete_target(self, wake: Wakeup) -> None:
         target = wake.target
-        async with transaction() as inside:
-            await fetch(inside, _LOCK, wake.device)
+        async with transaction() as tx:
+            await fetch(tx, _LOCK, wake.device)
             known = target.kind.value, target.endpoint or "", target.token or ""
-            if await fetch(inside, _DROP, wake.device, *known):
-                await fetch(inside, UNMARK_PUSHED, wake.device)
-                await delete_wakeup(inside, wake.device)
+            if await fetch(tx, _DROP, wake.device, *known):
+                await fetch(tx, UNMARK_PUSHED, wake.device)
+                await delete_wakeup(tx, wake.device)
 
     async def plan_urgent(self, mailboxes: Collection[MailboxKey]) -> None:
         async with database_guard():
@@ -117,16 +117,16 @@ class TortoiseWakeups:
             await fetch(connection(), _RING, sorted(mailboxes), now, now - _RECENTLY)
 
 
-async def delete_wakeup(inside: BaseDBAsyncClient, device: UUID) -> None:
+async def delete_wakeup(tx: BaseDBAsyncClient, device: UUID) -> None:
     """Forget what was planned for a device."""
-    await fetch(inside, "DELETE FROM push_wake WHERE device = $1", device)
+    await fetch(tx, "DELETE FROM push_wake WHERE device = $1", device)
 
 
-async def _database_now(asked: BaseDBAsyncClient) -> datetime:
+async def _database_now(database: BaseDBAsyncClient) -> datetime:
     """What time it is by the clock that the triggers read."""
-    if asked.capabilities.dialect == "sqlite":
+    if database.capabilities.dialect == "sqlite":
         return SystemClock().now()
-    (row,) = await fetch(asked, "SELECT clock_timestamp() AS now")
+    (row,) = await fetch(database, "SELECT clock_timestamp() AS now")
     return to_datetime(row["now"])
 
 

@@ -9,7 +9,6 @@ from aiohttp import web
 from pydantic import Field
 
 from vyry.accounts.account import Caller
-from vyry.clock import to_milliseconds
 from vyry.errors import (
     IdempotencyMismatch,
     MailboxFull,
@@ -20,6 +19,7 @@ from vyry.errors import (
     StaleHead,
 )
 from vyry.kernel.ids import MessageId
+from vyry.kernel.time import to_milliseconds
 from vyry.limits import DEVICE_REQUESTS, POST, POST_BYTES
 from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.mailbox import Page

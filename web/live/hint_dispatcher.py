@@ -1,6 +1,5 @@
 """Hints about mail, from this node's deposits and from other nodes, dispatched to sockets and long polls."""
 
-from collections import OrderedDict
 from collections.abc import Collection, MutableMapping, Sequence
 from typing import Final, Protocol, assert_never
 from uuid import UUID
@@ -9,7 +8,8 @@ import msgpack
 
 from vyry.conversations.conversations import CachedConversations
 from vyry.kernel.ids import ConversationId, MailboxKey
-from vyry.mail.routing import SESSION_ENDED, CacheTopic, Notifier
+from vyry.kernel.lru_cache import LruCache
+from vyry.mail.routing import SESSION_ENDED, CacheTopic
 from vyry.mail.store import Deposited, Entry
 from vyry.signals.presence import Presence
 from web.live.collector import Collector
@@ -36,23 +36,20 @@ class NodeCaches(Protocol):
 
 
 class HintDispatcher:
-    """Dispatches hints and deposits to the sockets they concern. Implements LocalSockets and NotificationListener (vyry/mail/routing.py)."""
+    """Dispatches hints and deposits to the sockets they concern: the LocalSockets of a node (vyry/mail/routing.py)."""
 
     def __init__(
         self,
         sessions: MutableMapping[MailboxKey, SocketSession],
         collector: Collector,
         delivery: DeliveryLoop,
-        notifier: Notifier,
         caches: NodeCaches | None = None,
     ) -> None:
         self._sessions = sessions
         self._collector = collector
         self._delivery = delivery
-        self._notifier = notifier
         self._caches = caches
-        self._cached_envelopes: OrderedDict[int, bytes] = OrderedDict()
-        self._cached_bytes = 0
+        self._cached_envelopes: LruCache[int, bytes] = LruCache(MAX_CACHED_BYTES, len)
 
     def has_reader(self, mailbox: MailboxKey) -> bool:
         """See LocalSockets."""
@@ -60,19 +57,14 @@ class HintDispatcher:
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
         """See LocalSockets."""
-        self._cached_envelopes[number] = packed
-        self._cached_bytes += len(packed)
-        while self._cached_bytes > MAX_CACHED_BYTES:
-            self._cached_bytes -= len(self._cached_envelopes.popitem(last=False)[1])
+        self._cached_envelopes.put(number, packed)
 
-    async def on_deposited(self, rows: Sequence[Deposited]) -> None:
-        """Deliver the rows that this node deposited to its sockets, and notify the other nodes of the rest."""
+    def on_deposited(self, rows: Sequence[Deposited]) -> set[MailboxKey]:
+        """See LocalSockets."""
         elsewhere: set[MailboxKey] = set()
         here: dict[MailboxKey, list[Entry]] = {}
         for row in rows:
-            packed = self._cached_envelopes.pop(row.number, None)
-            if packed is not None:
-                self._cached_bytes -= len(packed)
+            packed = self._cached_envelopes.pop(row.number)
             if row.mailbox in self._sessions:
                 entry = Entry(
                     row.mailbox, row.seq, row.head, row.number, row.loss_reason, None if row.loss_reason else packed
@@ -84,15 +76,14 @@ class HintDispatcher:
             if not self._sessions[mailbox].try_deliver(entries):
                 self._collector.mark([mailbox])
         self._collector.mark(self._collector.polled_mailboxes(elsewhere))
-        if elsewhere:
-            await self._notifier.notify(elsewhere)
+        return elsewhere
 
     def on_notify(self, mailboxes: Collection[MailboxKey]) -> None:
-        """See NotificationListener."""
+        """See LocalSockets."""
         self._collector.mark(mailboxes)
 
     def on_displaced(self, mailbox: MailboxKey, connection: int) -> None:
-        """See NotificationListener."""
+        """See LocalSockets."""
         session = self._sessions.get(mailbox)
         if session is not None and session.connection < connection:
             self._delivery.request_close(
@@ -100,7 +91,7 @@ class HintDispatcher:
             )
 
     def on_relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> None:
-        """See NotificationListener."""
+        """See LocalSockets."""
         name, payload = msgpack.unpackb(frame)
         for mailbox in mailboxes:
             session = self._sessions.get(mailbox)
@@ -108,7 +99,7 @@ class HintDispatcher:
                 session.send(name, payload)
 
     def on_invalidated(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
-        """See NotificationListener."""
+        """See LocalSockets."""
         if self._caches is None:
             return
         match topic:
@@ -120,7 +111,7 @@ class HintDispatcher:
                 assert_never(topic)
 
     def on_hints_lost(self) -> None:
-        """See NotificationListener."""
+        """See LocalSockets."""
         self._collector.mark(list(self._sessions))
         if self._caches is not None:
             self._caches.presence.invalidate()

@@ -1,7 +1,6 @@
 """The sockets of this process: their registration, the loops that serve and check them, and the shutdown."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -10,9 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from vyry.errors import InvalidToken, Unavailable
+from vyry.kernel.backoff import jittered
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
 from vyry.signals.presence import DeviceSocket
-from vyry.signals.socket_quotas import ConnectionSlot
+from vyry.signals.socket_quotas import HELLO_TIMEOUT_SECONDS, ConnectionSlot
 from vyry.telemetry import SOCKETS
 from web.live.collector import MAX_MAILBOXES, Collector
 from web.live.delivery import DeliveryLoop
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class SocketTimeouts:
     """Time limits of sockets, in seconds (docs/protocol.md, "WebSocket"); tests use shorter ones."""
 
-    hello: float = 10.0
+    hello: float = HELLO_TIMEOUT_SECONDS
     #: Seconds without a frame or pong until the node pings, and until it closes the socket.
     ping_after: float = 20.0
     close_after: float = 30.0
@@ -65,14 +66,12 @@ class SocketHub:
         self.delivery = DeliveryLoop(timeouts.slow_reader)
         self.collector = Collector(services.mail_store, self._sessions)
         self.revocation = RevokedSocketCloser(services, self._open_sockets.keys(), self.delivery)
-        self.hints = HintDispatcher(self._sessions, self.collector, self.delivery, services.notifier, services.signals)
+        self.hints = HintDispatcher(self._sessions, self.collector, self.delivery, services.signals)
 
     @asynccontextmanager
     async def run_loops(self) -> AsyncIterator[None]:
         """Run the loops while the context is open."""
-        self.services.router.set_local_sockets(self.hints)
-        self.services.notifier.set_listener(self.hints)
-        self.services.depositor.set_listener(self.hints.on_deposited)
+        self.services.sockets.attach(self.hints)
         async with asyncio.TaskGroup() as tasks:
             loops = [
                 tasks.create_task(loop())
@@ -150,9 +149,8 @@ class SocketHub:
     async def drain(self) -> None:
         """Send goodbye to every socket, each with its own time to reconnect, and close them; returns when all are closed."""
         self.is_draining = True
-        spread = secrets.SystemRandom()
         for session in list(self._open_sockets):
-            after = round(spread.uniform(0, self.timeouts.reconnect_spread), 1)
+            after = round(jittered(self.timeouts.reconnect_spread, 0, 1), 1)
             session.send("goodbye", {"reason": "shutdown", "retryAfterSeconds": after})
         # Earlier posts are answered first.
         with suppress(TimeoutError):
@@ -189,13 +187,11 @@ class SocketHub:
 
     async def _catch_up(self) -> None:
         """Read every mailbox with a socket here, in case a hint was lost."""
-        spread = secrets.SystemRandom()
         while True:
-            await asyncio.sleep(self.timeouts.catch_up_interval * spread.uniform(0.8, 1.2))
-            mailboxes = list(self._sessions)
-            for start in range(0, len(mailboxes), MAX_MAILBOXES):
+            await asyncio.sleep(jittered(self.timeouts.catch_up_interval, 0.8, 1.2))
+            for mailboxes in batched(list(self._sessions), MAX_MAILBOXES):
                 try:
-                    await self._check_mailboxes(mailboxes[start : start + MAX_MAILBOXES])
+                    await self._check_mailboxes(mailboxes)
                 except Unavailable:
                     break
 

@@ -13,6 +13,7 @@ from aiohttp.http import WS_CLOSING_MESSAGE
 from vyry.accounts.sessions import Sessions
 from vyry.errors import InvalidToken, StaleHead, Unavailable, VyryError
 from vyry.kernel.ids import ConversationId, DeviceId, UserId
+from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_COPIES, MAX_FRAME_BYTES
 from vyry.limits import POST, POST_BYTES, SIGNAL
 from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
@@ -21,15 +22,14 @@ from vyry.signals.presence import Watch as PresenceWatch
 from web.bodies import check_values, validate
 from web.live.send_window import WINDOW_BYTES, WINDOW_ENTRIES, SendWindow
 from web.live.session import CloseCode, SocketSession
-from web.route import BODY_LIMIT
 from web.wire.frames import Hello, Renew, Signal, Typing, Watch
 from web.wire.mailbox import Acknowledge, Park, cursor_payload
-from web.wire.messages import CONTENT_BYTES, COPIES, Post, accepted_payload
+from web.wire.messages import Post, accepted_payload
 from web.wire.shapes import Nothing, to_rfc3339
 
 
 #: Size limits, as `welcome` states them.
-LIMITS: Final = {"frameBytes": BODY_LIMIT, "contentBytes": CONTENT_BYTES, "copies": COPIES}
+LIMITS: Final = {"frameBytes": MAX_FRAME_BYTES, "contentBytes": MAX_CONTENT_BYTES, "copies": MAX_COPIES}
 #: An overloaded node rejects so many posts in a row before it closes the socket.
 MAX_OVERLOAD_REFUSALS: Final = 64
 _CLOSING: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)

@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import WSMsgType, web
 
 from vyry.accounts.account import Caller
-from vyry.clock import to_milliseconds
 from vyry.errors import VyryError
 from vyry.kernel.ids import MailboxKey, new_id
+from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_FRAME_BYTES
+from vyry.kernel.time import to_milliseconds
 from vyry.mail.store import CollectRequest, Entry
 from vyry.signals.presence import Watch
 from web.live.codec import Codec
 from web.live.send_window import SendWindow, content_size
-from web.route import BODY_LIMIT
 from web.wire.errors import error_body
 from web.wire.mailbox import wire_entries
-from web.wire.messages import CONTENT_BYTES
 
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 PAGE_ENTRIES: Final = 128
 PAGE_BYTES: Final = 256 << 10
 #: An entries frame stays below the frame limit. Base64 and an entry's other fields (ENTRY_BYTES) are included.
-ENTRIES_FRAME_BYTES: Final = BODY_LIMIT - 1024
+ENTRIES_FRAME_BYTES: Final = MAX_FRAME_BYTES - 1024
 ENTRY_BYTES: Final = 512
 #: A client with more waiting frames is disconnected: the window does not bound responses and signals.
 OUTGOING_FRAMES: Final = 4_096
@@ -186,7 +185,7 @@ class SocketSession:
             len(entries) >= request.max_entries
             or (bool(entries) and entries[-1].seq > window.sent)
             # A page that reached the byte limit may be short: the next one shows whether it was the last.
-            or sum(map(content_size, entries)) + CONTENT_BYTES > request.max_bytes
+            or sum(map(content_size, entries)) + MAX_CONTENT_BYTES > request.max_bytes
         )
         if not self.is_behind and self.drain_target is not None:
             # Entries that were acknowledged elsewhere meanwhile are not sent here.

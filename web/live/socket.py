@@ -6,6 +6,7 @@ from aiohttp import web
 from pydantic import Field
 
 from vyry.errors import Forbidden, Unavailable
+from vyry.kernel.sizes import MAX_FRAME_BYTES
 from vyry.limits import SOCKETS_ACCOUNT
 from vyry.signals.socket_quotas import ConnectionSlot
 from web.app_keys import CALLER, GRANTS, SOCKET_HUB
@@ -13,7 +14,7 @@ from web.auth import client_address
 from web.live.codec import CODECS, JSON
 from web.live.reader import read_frames
 from web.live.session import SocketSession
-from web.route import BODY_LIMIT, Route
+from web.route import Route
 from web.wire.shapes import WireModel
 
 
@@ -37,7 +38,7 @@ async def _serve_socket(request: web.Request, slot: ConnectionSlot) -> web.WebSo
     hub = request.app[SOCKET_HUB]
     # aiohttp rejects frames as long as its limit, the node only longer ones.
     socket = web.WebSocketResponse(
-        protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=BODY_LIMIT + 1, timeout=3.0
+        protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=MAX_FRAME_BYTES + 1, timeout=3.0
     )
     await socket.prepare(request)
     # The headers are sent, and would take 1 KiB per idle socket.

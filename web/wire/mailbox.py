@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import Field
 
-from vyry.clock import from_milliseconds
 from vyry.kernel.ids import envelope_id
+from vyry.kernel.time import from_milliseconds
 from vyry.mail.envelope import HEADER_BYTES, NIL_ID, LossReason, is_expired, unpack_header
 from vyry.mail.store import Cursor as StoredCursor
 from vyry.mail.store import Entry as StoredEntry

@@ -4,14 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_COPIES, MAX_LIFE_SECONDS
 from vyry.mail import posting
-from vyry.mail.draft import MONTH_SECONDS
 from web.wire.shapes import Base64Bytes, Count, DeviceNumber, Id, RegistrationId, Timestamp, WireModel, to_rfc3339
 
 
-CONTENT_BYTES = 65_536
-COPIES = 1_000
-Content = Annotated[bytes, Base64Bytes(1, CONTENT_BYTES)]
+Content = Annotated[bytes, Base64Bytes(1, MAX_CONTENT_BYTES)]
 
 
 class PostDevice(WireModel):
@@ -40,9 +38,9 @@ class Post(WireModel):
     conversation_version: Count | None = None
     lane: Literal["mail", "control"] = "mail"
     urgent: bool = True
-    expires_in_seconds: Annotated[int, Field(ge=1, le=MONTH_SECONDS)] = MONTH_SECONDS
+    expires_in_seconds: Annotated[int, Field(ge=1, le=MAX_LIFE_SECONDS)] = MAX_LIFE_SECONDS
     content: Content | None = None
-    recipients: Annotated[list[PostRecipient], Field(min_length=1, max_length=COPIES)]
+    recipients: Annotated[list[PostRecipient], Field(min_length=1, max_length=MAX_COPIES)]
 
 
 class Skipped(WireModel):

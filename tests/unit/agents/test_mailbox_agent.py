@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.mailbox import process_work_records
+from agents.mailbox import deposit_work_records
 from vyry.kernel.ids import MailboxKey
 from vyry.mail import work_record as mailbag
 from vyry.redis.hints import Hint, HintKind
-from vyry.telemetry import POISON_WORK
+from vyry.telemetry import REJECTED_WORK_RECORDS
 
 
 KEYS = st.lists(st.integers(1, (1 << 63) - 1).map(MailboxKey), min_size=1, max_size=50)
@@ -73,9 +73,9 @@ def test_brokers_and_prefix_are_read_from_the_url() -> None:
 
 
 async def test_poison_is_counted_and_the_next_bag_is_sorted() -> None:
-    fed, before = RecordingDepositor(), POISON_WORK._value.get()
+    fed, before = RecordingDepositor(), REJECTED_WORK_RECORDS._value.get()
 
-    await process_work_records(stream(b"poison", b"", mailbag.pack([MailboxKey(5)])), fed)
+    await deposit_work_records(stream(b"poison", b"", mailbag.pack([MailboxKey(5)])), fed)
 
     assert fed.mailboxes == [MailboxKey(5)]
-    assert POISON_WORK._value.get() - before == 2
+    assert REJECTED_WORK_RECORDS._value.get() - before == 2

@@ -47,7 +47,7 @@ async def sweeping(
     room: MailStoreHarness, fed: RecordingDepositor, chores: Collection[PeriodicTask] = ()
 ) -> AsyncIterator[Sweeper]:
     async with asyncio.TaskGroup() as tasks:
-        sweeper = Sweeper(room.upkeep, fed, room.clock, HANDOVER, list(chores))
+        sweeper = Sweeper(room.upkeep, depositor=fed, clock=room.clock, handover_time=HANDOVER, tasks=list(chores))
         running = tasks.create_task(sweeper.run())
         yield sweeper
         running.cancel()
@@ -124,7 +124,7 @@ async def test_a_chore_with_more_to_do_goes_on_at_once(room: MailStoreHarness) -
 async def test_a_chore_that_fails_is_tried_again_and_ends_nothing(
     room: MailStoreHarness, problem: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeper_module, "AFTER_A_BUG_SECONDS", 0.01)
+    monkeypatch.setattr(sweeper_module, "ERROR_RETRY_SECONDS", 0.01)
     calls, again = [], asyncio.Event()
 
     async def work() -> int:

@@ -6,8 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.support.chain_checker import BrokenChain, ChainChecker
+from vyry.kernel.chain import first_head, next_head
 from vyry.kernel.ids import MessageId
-from vyry.mail.envelope import Envelope, first_head, next_head
+from vyry.mail.envelope import Envelope
 
 
 MAILBOX = uuid4()

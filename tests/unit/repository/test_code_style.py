@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
+
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "misc", "data"}
 VAGUE_PREFIXES = ("handle_", "process_", "async_")
 #: Overrides that the framework has named.

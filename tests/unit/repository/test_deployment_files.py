@@ -1,12 +1,11 @@
 """docker-compose.yml, the Dockerfile and the Procfile describe the same processes, and the command line knows each of them."""
 
-from pathlib import Path
-
 import pytest
 import yaml
 
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
+
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 PROCFILE = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
 SERVICES = COMPOSE["services"]

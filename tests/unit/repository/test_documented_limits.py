@@ -1,12 +1,12 @@
 """The table of limits in docs/protocol.md says what vyry/limits.py does."""
 
 import re
-from pathlib import Path
 
-from vyry.limits import QUOTAS, Quota
+from tests.support.paths import ROOT
+from vyry.limits import OTP_GUESSES, PIN_TRIES, QUOTAS, USERNAMES, Quota
 
 
-PROTOCOL = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 #: | `name` | counted for | windows | without Redis | remarks |
 ROW = re.compile(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| (database|closed|node) \| ([^|]+) \|$", re.MULTILINE)
 DAY, MIB = 86_400, 1 << 20
@@ -67,7 +67,7 @@ def test_the_table_says_what_is_closed_without_redis_and_what_is_always_on() -> 
     always = {name for name, _, _, remark in rows if "lways on" in remark}
 
     assert closed == {quota.name for quota in QUOTAS.values() if quota.is_fail_closed}
-    assert always == {quota.name for quota in QUOTAS.values() if quota.is_always_on}
+    assert always == {OTP_GUESSES.name, PIN_TRIES.name, USERNAMES.name}
 
 
 def test_the_limits_are_those_of_the_contract() -> None:

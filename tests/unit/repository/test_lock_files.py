@@ -1,14 +1,14 @@
 """What is installed is what was looked at: the lock files pin every package by hash, and none is older than the known holes."""
 
 import configparser
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
+
 LOCKS = ("requirements.lock", "requirements-test.lock", "requirements-scan.lock", "requirements-fuzz.lock")
 #: Versions that mend what docs/threat-model.md counts on: request smuggling by a GET upgrade with a body, and the algorithm and key confusions of JWT.
 FLOORS = {"aiohttp": "3.14.5", "pyjwt": "2.15.1"}
@@ -24,7 +24,8 @@ def pins(lock: str) -> dict[str, list[str]]:
 def floors() -> dict[str, Requirement]:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    wanted = [Requirement(line) for line in setup["options"]["install_requires"].split("\n") if line]
+    lines = [*setup["options"]["install_requires"].split("\n"), *setup["options.extras_require"]["node"].split("\n")]
+    wanted = [Requirement(line) for line in lines if line]
     return {each.name: each for each in wanted}
 
 

@@ -1,13 +1,13 @@
 """docs/operations.md tells of the commands and metrics there are, and of no others."""
 
 import re
-from pathlib import Path
 
+from tests.support.paths import ROOT
 from vyry.cli.main import app
 from vyry.telemetry import VERBS, render_metrics
 
 
-TEXT = (Path(__file__).parents[3] / "docs/operations.md").read_text()
+TEXT = (ROOT / "docs/operations.md").read_text()
 
 
 def test_every_metric_is_told_and_every_metric_told_exists() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
+
 DOCUMENT = (ROOT / "docs" / "signal-protocol.md").read_text()
 COMMANDS = re.findall(r"^python (.+)$", DOCUMENT, re.MULTILINE)
 

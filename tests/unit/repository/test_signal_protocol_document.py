@@ -1,13 +1,12 @@
 """docs/signal-protocol.md and the code name the same refusals, labels and limits."""
 
 import re
-from pathlib import Path
 
+from tests.support.paths import ROOT
 from vyry.signal_protocol import ratchet, refusals, sender_keys, sessions
 from vyry.signal_protocol.refusals import Refusal
 
 
-ROOT = Path(__file__).parents[3]
 DOCUMENT = (ROOT / "docs" / "signal-protocol.md").read_text()
 CODE = "\n".join(path.read_text() for path in sorted((ROOT / "vyry" / "signal_protocol").glob("*.py")))
 

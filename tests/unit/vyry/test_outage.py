@@ -14,7 +14,10 @@ def test_an_outage_is_told_when_it_begins_and_when_it_ends() -> None:
         outage.record_success()
         outage.record_success()
 
-    assert [(line["event"], line["dependency"]) for line in lines] == [("away", "redis"), ("back", "redis")]
+    assert [(line["event"], line["dependency"]) for line in lines] == [
+        ("dependency_down", "redis"),
+        ("dependency_up", "redis"),
+    ]
 
 
 def test_waits_double_up_to_the_longest_and_begin_anew_after_a_success() -> None:

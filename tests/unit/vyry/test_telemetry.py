@@ -5,15 +5,12 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import structlog
 
+from tests.support.paths import ROOT
 from vyry.telemetry import LOGGED_FIELDS, VERBS, configure_logging, record, render_metrics
-
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -2,19 +2,19 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 
+from tests.support.paths import ROOT
 from web.asyncapi import build_asyncapi, message_key
 from web.bodies import validate
 from web.wire.frames import FRAMES, Frame
 
 
 DOCUMENT = build_asyncapi(FRAMES)
-TESTS = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
 PROMISED_FRAME = re.compile(r"^\| `([a-z]+)` \|", re.MULTILINE)
 
 

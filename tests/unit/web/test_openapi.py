@@ -1,13 +1,13 @@
 """OpenAPI against the code: valid, the same routes, with examples that the shapes accept."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
 import pytest
 from openapi_spec_validator import validate as validate_openapi
 
+from tests.support.paths import ROOT
 from web.bodies import validate
 from web.json_schema import Schema
 from web.openapi import build_openapi, route_refusals
@@ -20,7 +20,7 @@ DOCUMENT = build_openapi(ROUTES)
 #: Each row of a route table in docs/protocol.md begins like this.
 PROMISED_ROUTE = re.compile(r"^\| `(GET|HEAD|OPTIONS|POST|PUT|PATCH|DELETE) (/[^`?]*)", re.MULTILINE)
 PROMISED_CODE = re.compile(r"`([A-Z][A-Z_]+)`")
-PROTOCOL = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text(encoding="utf-8")
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 
 
 def named(route: Route) -> str:

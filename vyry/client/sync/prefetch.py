@@ -1,17 +1,18 @@
-"""What has to be known before mail is opened: what a conversation is and who is in it, and the verified device lists of those who write."""
+"""Fetches what has to be known before mail is opened: conversations and their members, and the verified device lists of senders."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from uuid import UUID
 
 from vyry.client.crypto.conversation_members import MemberDirectory
 from vyry.client.crypto.device_list_check import DeviceListCheck
 from vyry.client.crypto.device_lists import KnownDevices
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.errors import Refused, Unreachable
+from vyry.client.errors import Refused
 from vyry.client.store.conversation_pins import ConversationPins
 from vyry.client.store.mailbox_chain import Entry
 from vyry.client.store.store import Store
+from vyry.client.transport.rest import rate_limit_as_unreachable
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import ConversationForged
 
@@ -19,44 +20,34 @@ from vyry.signal_protocol.refusals import ConversationForged
 class Prefetcher:
     """Asks the node for what a page of entries needs and this device does not know."""
 
-    def __init__(self, store: Store, circles: MemberDirectory) -> None:
-        self._directory = circles
+    def __init__(self, store: Store, directory: MemberDirectory) -> None:
+        self._directory = directory
         self._store = store
         self._pins = ConversationPins(store)
         self._known = KnownDevices(store)
         self._list_check = DeviceListCheck(store)
 
     async def prefetch(self, entries: Iterable[Entry]) -> None:
-        """Ask once for each conversation and account. What the node refuses to say stays unknown. Raises Unreachable: then nothing of the page may be opened."""
-        me, letters = LocalDevice.load(self._store).user_id, list(_senders(entries))
+        """Ask once for each conversation and account. What the node refuses stays unknown. Raises Unreachable: then nothing of the page may be opened."""
+        me, senders = LocalDevice.load(self._store).user_id, list(_senders(entries))
         for conversation_id in dict.fromkeys(
-            where for where, sender in letters if self._needs_members(me, where, sender)
+            conversation_id for conversation_id, sender in senders if self._needs_members(me, conversation_id, sender)
         ):
-            with suppress(ConversationForged), _ignoring_refusals():
+            with suppress(ConversationForged, Refused), rate_limit_as_unreachable():
                 await self._directory.refresh(conversation_id)
-        for user_id in dict.fromkeys(sender.user_id for _, sender in letters if self._needs_devices(sender)):
-            with _ignoring_refusals():
+        for user_id in dict.fromkeys(sender.user_id for _, sender in senders if self._needs_devices(sender)):
+            with suppress(Refused), rate_limit_as_unreachable():
                 await self._directory.device_lists.refresh(user_id)
 
     def _needs_members(self, me: UUID, conversation_id: UUID, sender: Address) -> bool:
         pin = self._pins.get(conversation_id)
         if conversation_id == me:
-            # That of the account with itself: the node has nothing to say about it.
+            # The account's conversation with itself is not on the node.
             return False
         return pin is None or not (sender.user_id == me or pin.allows_sender(sender.user_id))
 
     def _needs_devices(self, sender: Address) -> bool:
         return self._known.is_new(sender) or self._list_check.needs_refresh(sender.user_id)
-
-
-@contextmanager
-def _ignoring_refusals() -> Iterator[None]:
-    """Around a question that the node may refuse to answer. That it limits the rate decides nothing: Unreachable."""
-    try:
-        yield
-    except Refused as refused:
-        if refused.code == "RATE_LIMITED":
-            raise Unreachable(str(refused), refused.body.get("retry_after_seconds")) from None
 
 
 def _senders(entries: Iterable[Entry]) -> Iterator[tuple[UUID, Address]]:

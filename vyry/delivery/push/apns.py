@@ -1,4 +1,4 @@
-"""Wake-ups by Apple's push service: HTTP/2 alone, one connection for all, and a provider token that is signed anew twice an hour."""
+"""Wakeups by Apple's push service: HTTP/2 only, one connection for all, and a provider token that is renewed twice an hour."""
 
 import asyncio
 import re
@@ -11,21 +11,19 @@ import httpx2
 import jwt
 import orjson
 
-from vyry.clock import Clock, to_milliseconds
-from vyry.delivery.gateway import CircuitBreaker
-from vyry.delivery.push.web_push import parse_retry_after
+from vyry.clock import Clock
+from vyry.delivery.circuit_breaker import CircuitBreaker
+from vyry.delivery.push.outcome import TRY_SECONDS, parse_retry_after, push_guarded
 from vyry.devices.push import PushTarget
 from vyry.devices.push_wakeups import PushOutcome, PushResult
+from vyry.kernel.time import to_milliseconds
 
 
 APNS_URL: Final = "https://api.push.apple.com"
-TRY_SECONDS: Final = 10.0
-#: While nothing gets through.
-_PAUSE_SECONDS: Final = 3.0
 #: Apple refuses tokens older than an hour, and more than one in twenty minutes.
 _TOKEN_SECONDS: Final = 1800
 _LIFE_SECONDS: Final = 28 * 86_400
-#: The app shows something else in its place once it has fetched its mail (a notification service extension).
+#: A notification service extension of the app replaces this text when it has fetched the mail.
 _ALERT: Final = orjson.dumps(
     {"aps": {"alert": {"body": "You may have new messages"}, "mutable-content": 1, "sound": "default"}}
 )
@@ -33,7 +31,7 @@ _BACKGROUND: Final = orjson.dumps({"aps": {"content-available": 1}})
 _GONE_REASONS: Final = frozenset(
     {"BadDeviceToken", "DeviceTokenNotForTopic", "Unregistered", "ExpiredToken", "TopicDisallowed", "BadTopic"}
 )
-#: The provider token, or the key that signed it: the operator's business, and not the device's.
+#: The provider token is wrong, or the key that signed it: the operator must act, the push target is good.
 _AUTH_STATUSES: Final = (403, 405)
 
 
@@ -47,7 +45,7 @@ class ApnsKey:
 
 
 class ApnsPusher:
-    """Carries to Apple's devices."""
+    """Sends wakeups to Apple's devices."""
 
     def __init__(self, key: ApnsKey, clock: Clock, url: str = APNS_URL, tls: ssl.SSLContext | None = None) -> None:
         self._key = key
@@ -60,34 +58,27 @@ class ApnsPusher:
 
     async def push(self, target: PushTarget, *, is_urgent: bool) -> PushOutcome:
         if not re.fullmatch("[0-9a-fA-F]+", target.token or ""):
-            # From before it was looked at; it would be a part of the path.
+            # Stored before tokens were validated; it would become part of the path.
             return PushOutcome(PushResult.GONE)
-        if self._breaker.is_open:
-            return PushOutcome(PushResult.CLOSED, _PAUSE_SECONDS)
-        try:
-            answer = await self._send(target, is_urgent=is_urgent)
-        except (httpx2.HTTPError, OSError, TimeoutError) as problem:
-            self._breaker.record_failure(problem)
-            return PushOutcome(PushResult.LATER)
-        found = self._outcome(answer)
-        if found.result is PushResult.LATER:
-            self._breaker.record_failure(RuntimeError("told to come again"))
-        else:
-            self._breaker.record_success()
-        return found
+        return await push_guarded(
+            self._breaker,
+            lambda: self._send(target, is_urgent=is_urgent),
+            (httpx2.HTTPError, OSError, TimeoutError),
+        )
 
     async def close(self) -> None:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
 
-    async def _send(self, target: PushTarget, *, is_urgent: bool) -> httpx2.Response:
+    async def _send(self, target: PushTarget, *, is_urgent: bool) -> PushOutcome:
         async with asyncio.timeout(TRY_SECONDS):
-            return await self._http().post(
+            response = await self._http().post(
                 f"/3/device/{target.token}",
                 content=_ALERT if is_urgent else _BACKGROUND,
                 headers=self._headers(target, is_urgent=is_urgent),
             )
+        return self._outcome(response)
 
     def _headers(self, target: PushTarget, *, is_urgent: bool) -> Mapping[str, str]:
         now = to_milliseconds(self._clock.now()) // 1000
@@ -118,7 +109,7 @@ class ApnsPusher:
 
     def _http(self) -> httpx2.AsyncClient:
         if self._client is None:
-            # One connection, however many wake-ups: Apple takes many for an attack.
+            # Apple treats many connections as an attack.
             limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None)
             self._client = httpx2.AsyncClient(
                 base_url=self._url,

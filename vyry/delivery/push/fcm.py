@@ -1,4 +1,4 @@
-"""Wake-ups by Firebase Cloud Messaging, HTTP v1: a service account's signature is exchanged for a token, and each wake-up is a message without content."""
+"""Wakeups by Firebase Cloud Messaging, HTTP v1: a signature of the service account is exchanged for an access token; a wakeup is a message without content."""
 
 import asyncio
 import time
@@ -10,31 +10,29 @@ import aiohttp
 import jwt
 import orjson
 
-from vyry.clock import Clock, to_milliseconds
-from vyry.delivery.gateway import CircuitBreaker
-from vyry.delivery.push.web_push import parse_retry_after
+from vyry.clock import Clock
+from vyry.delivery.circuit_breaker import CircuitBreaker
+from vyry.delivery.gateway import MAX_RESPONSE_BYTES
+from vyry.delivery.push.outcome import TRY_SECONDS, parse_retry_after, push_guarded
 from vyry.devices.push import PushTarget
 from vyry.devices.push_wakeups import PushOutcome, PushResult
+from vyry.kernel.time import to_milliseconds
 
 
 FCM_URL: Final = "https://fcm.googleapis.com"
-TRY_SECONDS: Final = 10.0
-#: While nothing gets through.
-_PAUSE_SECONDS: Final = 3.0
 _SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 _GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _TOKEN_SECONDS: Final = 3600
-#: A token is renewed so long before its end.
+#: A token is renewed so long before it expires.
 _MARGIN_SECONDS: Final = 120.0
 _TTL: Final = f"{28 * 86_400}s"
-_ANSWER_BYTES: Final = 64 << 10
-#: The app was removed, or the token is none; all else in the message is always the same, so an argument that is wrong is the token.
+#: The app was removed, or the token is malformed: the rest of the message is constant, so an invalid argument can only be the token.
 _GONE_CODES: Final = frozenset({"UNREGISTERED", "INVALID_ARGUMENT", "SENDER_ID_MISMATCH"})
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """What Google's JSON file of a service account says, as far as it is needed."""
+    """The fields that are needed of Google's JSON file of a service account."""
 
     project: str
     email: str
@@ -44,11 +42,11 @@ class ServiceAccount:
 
     @classmethod
     def read(cls, content: bytes) -> "ServiceAccount":
-        """Raises ValueError for what is no such file."""
+        """Parse the file. Raises ValueError."""
         try:
-            said = orjson.loads(content)
+            fields = orjson.loads(content)
             names = ("project_id", "client_email", "token_uri", "private_key_id", "private_key")
-            values = [said[name] for name in names]
+            values = [fields[name] for name in names]
         except (KeyError, TypeError):
             raise ValueError("no service account") from None
         if not all(isinstance(value, str) and value for value in values):
@@ -57,7 +55,7 @@ class ServiceAccount:
 
 
 class FcmPusher:
-    """Carries to Android, and to whatever else has FCM tokens."""
+    """Sends wakeups to Android, and to other apps with FCM tokens."""
 
     def __init__(self, account: ServiceAccount, clock: Clock, url: str = FCM_URL) -> None:
         self._account = account
@@ -69,18 +67,11 @@ class FcmPusher:
         self._bearer, self._good_until = "", 0.0
 
     async def push(self, target: PushTarget, *, is_urgent: bool) -> PushOutcome:
-        if self._breaker.is_open:
-            return PushOutcome(PushResult.CLOSED, _PAUSE_SECONDS)
-        try:
-            answer = await self._send(target, is_urgent=is_urgent)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as problem:
-            self._breaker.record_failure(problem)
-            return PushOutcome(PushResult.LATER)
-        if answer.result is PushResult.LATER:
-            self._breaker.record_failure(RuntimeError("told to come again"))
-        else:
-            self._breaker.record_success()
-        return answer
+        return await push_guarded(
+            self._breaker,
+            lambda: self._send(target, is_urgent=is_urgent),
+            (aiohttp.ClientError, OSError, TimeoutError, ValueError),
+        )
 
     async def close(self) -> None:
         if self._session is not None:
@@ -91,20 +82,20 @@ class FcmPusher:
         android = {"priority": "HIGH" if is_urgent else "NORMAL", "ttl": _TTL, "collapse_key": "mail"}
         message = {"token": target.token, "data": {"wake": "1"}, "android": android}
         headers = {"Authorization": f"Bearer {await self._token()}", "Content-Type": "application/json"}
-        body = orjson.dumps({"message": message})
-        async with self._http().post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
-            said = await answer.content.read(_ANSWER_BYTES)
-            if answer.status == 401:
-                # Perhaps it was withdrawn; the next one is fetched anew.
+        content = orjson.dumps({"message": message})
+        async with self._http().post(self._url, data=content, headers=headers, allow_redirects=False) as response:
+            body = await response.content.read(MAX_RESPONSE_BYTES)
+            if response.status == 401:
+                # The token may have been revoked: the next push fetches another.
                 self._good_until = 0.0
-            return self._outcome(answer.status, answer.headers, said)
+            return self._outcome(response.status, response.headers, body)
 
-    def _outcome(self, status: int, headers: Mapping[str, str], said: bytes) -> PushOutcome:
+    def _outcome(self, status: int, headers: Mapping[str, str], body: bytes) -> PushOutcome:
         if status == 200:
             return PushOutcome(PushResult.SENT)
-        if status in (400, 403, 404) and _error_codes(said) & _GONE_CODES:
+        if status in (400, 403, 404) and _error_codes(body) & _GONE_CODES:
             return PushOutcome(PushResult.GONE)
-        # An account that is not let in, a project that is no more: wake-ups wait until the operator has mended that.
+        # The service account may be rejected, or the project deleted: wakeups wait until the operator has corrected that.
         return PushOutcome(PushResult.LATER, parse_retry_after(headers.get("Retry-After", ""), self._clock))
 
     async def _token(self) -> str:
@@ -125,11 +116,11 @@ class FcmPusher:
         }
         signed = jwt.encode(claims, account.key, algorithm="RS256", headers={"kid": account.key_id})
         form = {"grant_type": _GRANT, "assertion": signed}
-        async with self._http().post(account.token_url, data=form, allow_redirects=False) as answer:
-            said = orjson.loads(await answer.content.read(_ANSWER_BYTES))
-        if not isinstance(said, dict) or not isinstance(said.get("access_token"), str):
-            raise ValueError("no token given")  # noqa: TRY004  whatever was answered
-        return said["access_token"], float(said.get("expires_in", _TOKEN_SECONDS))
+        async with self._http().post(account.token_url, data=form, allow_redirects=False) as response:
+            body = orjson.loads(await response.content.read(MAX_RESPONSE_BYTES))
+        if not isinstance(body, dict) or not isinstance(body.get("access_token"), str):
+            raise ValueError("the response has no token")  # noqa: TRY004  as for any other response
+        return body["access_token"], float(body.get("expires_in", _TOKEN_SECONDS))
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -138,10 +129,10 @@ class FcmPusher:
         return self._session
 
 
-def _error_codes(said: bytes) -> set[object]:
-    """The error codes that an answer names: FCM's own in the details, Google's status beside them."""
+def _error_codes(body: bytes) -> set[object]:
+    """The error codes of a response: FCM's own in the details, and Google's status."""
     try:
-        error = orjson.loads(said)["error"]
+        error = orjson.loads(body)["error"]
         return {error.get("status"), *(each.get("errorCode") for each in error.get("details", ()))}
     except (ValueError, KeyError, TypeError, AttributeError):
         return set()

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from vyry.kernel.backoff import backoff_seconds
+
 
 #: Requests under way to one host.
 MAX_IN_FLIGHT: Final = 32
@@ -59,7 +61,7 @@ class HostThrottle:
             host.in_flight -= 1
             host.failures = 0 if visit.has_succeeded else host.failures + 1
             if host.failures >= _FAILURES:
-                wait = min(_FIRST_SECONDS * 2.0 ** min(host.failures - _FAILURES, 20), _LONGEST_SECONDS)
+                wait = backoff_seconds(host.failures - _FAILURES + 1, _FIRST_SECONDS, _LONGEST_SECONDS)
                 host.paused_until = time.monotonic() + wait
             self._evict(name, host)
 

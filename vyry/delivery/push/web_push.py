@@ -1,17 +1,17 @@
-"""Wake-ups by Web Push (RFC 8030, 8291, 8292) and by UnifiedPush, which is the same without keys. The content is always the same two bytes."""
+"""Wakeups by Web Push (RFC 8030, 8291, 8292) and by UnifiedPush, which is Web Push without keys. The content is always the same two bytes."""
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
 from yarl import URL
 
 from vyry.clock import Clock
+from vyry.delivery.gateway import MAX_RESPONSE_BYTES
 from vyry.delivery.push.host_throttle import HostThrottle
 from vyry.delivery.push.outbound import public_only_session, trusted_session
+from vyry.delivery.push.outcome import TRY_SECONDS, parse_retry_after
 from vyry.delivery.push.web_push_crypto import VapidSigner, encrypt_push
 from vyry.devices.endpoints import EndpointPolicy
 from vyry.devices.push import PushKind, PushTarget
@@ -19,23 +19,21 @@ from vyry.devices.push_wakeups import PushOutcome, PushResult
 
 
 PUSH_BODY: Final = b"{}"
-TRY_SECONDS: Final = 10.0
-#: A service keeps a wake-up as long as mail lives at most, but no longer than most services do; a newer one takes its place (RFC 8030 section 5.4).
+#: How long a push service keeps a wakeup: the longest life of mail, or less if the service says so. A newer one replaces it (RFC 8030 section 5.4).
 _TTL_SECONDS: Final = 28 * 86_400
 _TOPIC: Final = "mail"
-_ANSWER_BYTES: Final = 64 << 10
 _GONE_STATUSES: Final = (404, 410)
-#: The service may take the very same later.
+#: The service may accept the same request later.
 _LATER: Final = (408, 413, 429)
 
 
 class WebPusher:
-    """Carries to whatever endpoint a device has named, as far as the reach goes."""
+    """Posts wakeups to the endpoints of devices: to public addresses, and to the hosts that the operator allows."""
 
-    def __init__(self, vapid: VapidSigner | None, clock: Clock, reach: EndpointPolicy) -> None:
+    def __init__(self, vapid: VapidSigner | None, clock: Clock, policy: EndpointPolicy) -> None:
         self._vapid = vapid
         self._clock = clock
-        self._reach = reach
+        self._policy = policy
         self._hosts = HostThrottle()
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
@@ -47,13 +45,13 @@ class WebPusher:
         if wait := self._hosts.wait_seconds(host):
             return PushOutcome(PushResult.BUSY, wait)
         headers, body = self._build_request(target, url, is_urgent=is_urgent)
-        with self._hosts.track_request(host) as visit:
+        with self._hosts.track_request(host) as request:
             try:
-                answer = await self._post(url, headers, body)
+                outcome = await self._post(url, headers, body)
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
                 return PushOutcome(PushResult.LATER)
-            visit.has_succeeded = answer.result is not PushResult.LATER
-            return answer
+            request.has_succeeded = outcome.result is not PushResult.LATER
+            return outcome
 
     async def close(self) -> None:
         await asyncio.gather(*(session.close() for session in self._sessions.values()))
@@ -69,13 +67,13 @@ class WebPusher:
 
     async def _post(self, url: URL, headers: Mapping[str, str], body: bytes) -> PushOutcome:
         session = self._session(url)
-        async with session.post(url, data=body, headers=dict(headers), allow_redirects=False) as answer:
-            # So that the connection can be used again; who says more than that loses it.
-            await answer.content.read(_ANSWER_BYTES)
-            return outcome_of_status(answer.status, answer.headers, self._clock)
+        async with session.post(url, data=body, headers=dict(headers), allow_redirects=False) as response:
+            # Read, so that the connection can be used again; a longer response loses it.
+            await response.content.read(MAX_RESPONSE_BYTES)
+            return outcome_of_status(response.status, response.headers, self._clock)
 
     def _session(self, url: URL) -> aiohttp.ClientSession:
-        is_trusted = self._reach.allows(str(url.host), url.port)
+        is_trusted = self._policy.allows(str(url.host), url.port)
         if is_trusted not in self._sessions:
             open_session = trusted_session if is_trusted else public_only_session
             self._sessions[is_trusted] = open_session(TRY_SECONDS)
@@ -83,7 +81,7 @@ class WebPusher:
 
 
 def outcome_of_status(status: int, headers: Mapping[str, str], clock: Clock) -> PushOutcome:
-    """What an answer means, as push services give it."""
+    """What a status of a Web Push service means."""
     if 200 <= status < 300:
         return PushOutcome(PushResult.SENT)
     if status in _GONE_STATUSES:
@@ -91,18 +89,3 @@ def outcome_of_status(status: int, headers: Mapping[str, str], clock: Clock) -> 
     if status in _LATER or status >= 500:
         return PushOutcome(PushResult.LATER, parse_retry_after(headers.get("Retry-After", ""), clock))
     return PushOutcome(PushResult.REFUSED)
-
-
-def parse_retry_after(value: str, clock: Clock) -> float:
-    """The seconds that a Retry-After asks for, as a number or as a date; 0 for anything else."""
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    return max(0.0, (_aware(moment) - clock.now()).total_seconds())
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

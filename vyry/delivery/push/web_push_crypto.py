@@ -1,10 +1,7 @@
-"""What Web Push adds to HTTP: a body that only the subscription can read (RFC 8188, 8291), and a signature that says which node sends (VAPID, RFC 8292)."""
+"""The cryptography of Web Push: the encrypted body (RFC 8188, 8291), and the signature that identifies the node (VAPID, RFC 8292)."""
 
 import base64
-import os
 import secrets
-import tempfile
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -28,27 +25,29 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from vyry.clock import Clock, to_milliseconds
+from vyry.clock import Clock
+from vyry.kernel.atomic_files import create_file
+from vyry.kernel.time import to_milliseconds
 
 
 _RECORD_OCTETS: Final = 4096
 #: The last record of a body ends so (RFC 8188 section 2).
 _LAST: Final = b"\x02"
-#: At most 24 hours (RFC 8292 section 2); one signature serves all pushes to a service until half of it is over.
+#: At most 24 hours (RFC 8292 section 2). One token serves all pushes to a service for half of that.
 _TOKEN_LIFE: Final = timedelta(hours=12)
 #: Of so many push services a signature is remembered.
 _MAX_CACHED: Final = 1_000
 
 
 def encrypt_push(content: bytes, p256dh: bytes, auth: bytes) -> bytes:
-    """The body that only the holder of the subscription's keys can open, by aes128gcm with a key used once."""
+    """The body that only the holder of the subscription's keys can decrypt, by aes128gcm with a single-use key."""
     return encrypt_push_with(content, (p256dh, auth), generate_private_key(SECP256R1()), secrets.token_bytes(16))
 
 
 def encrypt_push_with(
     content: bytes, subscription: tuple[bytes, bytes], own: EllipticCurvePrivateKey, salt: bytes
 ) -> bytes:
-    """`seal` with its random parts given: for the vector of RFC 8291."""
+    """`encrypt_push` with its random parts given, for the test vector of RFC 8291."""
     p256dh, auth = subscription
     own_point = public_point(own)
     shared = own.exchange(ECDH(), EllipticCurvePublicKey.from_encoded_point(SECP256R1(), p256dh))
@@ -69,10 +68,10 @@ def _derive(secret: bytes, salt: bytes, info: bytes, length: int) -> bytes:
 
 
 class VapidSigner:
-    """The node's identity before push services; browsers bind subscriptions to its public key."""
+    """The node's key for push services; browsers bind subscriptions to its public key."""
 
     def __init__(self, pem: bytes, contact: str | None, clock: Clock) -> None:
-        """Raises ValueError for what is no private key of P-256."""
+        """Raises ValueError unless `pem` is a private key of P-256."""
         key = load_pem_private_key(pem, None)
         if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
             raise ValueError("no private key of P-256")  # noqa: TRY004  as for any other text
@@ -96,20 +95,8 @@ class VapidSigner:
 
 
 def create_vapid_key(path: Path) -> bool:
-    """Make a key file (0600), whole or not at all; False if there is one already."""
+    """Create the key file; returns False if it exists."""
     if path.exists():
         return False
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pem = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        # A link fails where a rename would replace what another process has just made.
-        with suppress(FileExistsError):
-            os.link(name, path)
-    finally:
-        Path(name).unlink()
-    return True
+    key = generate_private_key(SECP256R1())
+    return create_file(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

@@ -15,8 +15,9 @@ import orjson
 
 from vyry.accounts.otp import Channel, OtpMessage, SendFailed
 from vyry.accounts.phone import PhoneNumber
-from vyry.clock import Clock, to_milliseconds
+from vyry.clock import Clock
 from vyry.delivery.gateway import Gateway, GatewayRequest, GatewayResponse
+from vyry.kernel.time import to_milliseconds
 
 
 TRY_SECONDS: Final = 6.0

@@ -1,10 +1,9 @@
-"""How one-time codes reach people: on the console, in a file (both for development), by an operator's gateway, by a carrier.
+"""Senders of one-time codes: console and file (both for development), the operator's webhook, a carrier.
 
-No sender logs a code or a number; an error names neither, nor the gateway's URL.
+No sender logs a code, a phone number or the gateway's URL; no error contains one.
 """
 
 import asyncio
-import hmac
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -15,31 +14,29 @@ from typing import Final
 import orjson
 
 from vyry.accounts.otp import OtpMessage, OtpSender, SendFailed
-from vyry.clock import Clock, to_milliseconds
-from vyry.delivery.gateway import Gateway, GatewayRequest, GatewayResponse
+from vyry.clock import Clock
+from vyry.delivery.gateway import Gateway, GatewayResponse
 from vyry.delivery.sms.carriers import CarrierAccount, TwilioSender, VonageSender
+from vyry.delivery.webhook_signing import signed_request, webhook_key
 
 
-#: Three tries of 2.5 s and the pauses between them stay below 10 s.
+#: Three attempts of 2.5 s and the delays between them stay below 10 s.
 TRY_SECONDS: Final = 2.5
-SIGNATURE_HEADER: Final = "Vyry-Signature"
-TIMESTAMP_HEADER: Final = "Vyry-Timestamp"
 
 
 class ConsoleSender:
-    """Shows codes on standard output."""
+    """Prints codes on standard output."""
 
     async def send(self, message: OtpMessage) -> None:
         try:
             sys.stdout.write(f"\n  code for {message.number.e164} ({message.purpose.value}): {message.otp}\n\n")
             sys.stdout.flush()
         except OSError as problem:
-            # Closed, full, or cut off: nobody has seen the code.
             raise SendFailed(is_certain=True) from problem
 
 
 class FileSender:
-    """Appends one JSON line a code to a file that only its owner may read."""
+    """Appends each code as a JSON line to a file that only its owner may read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -60,10 +57,10 @@ class FileSender:
 
 
 class WebhookSender:
-    """Posts codes to a gateway.
+    """Posts codes to the operator's gateway.
 
     The body is JSON {phoneNumber, otp, purpose, at, channel, id}; `Vyry-Timestamp` has seconds since 1970, `Vyry-Signature` is "v1=" and the hex HMAC-SHA-256 of
-    timestamp, ".", body under the node's webhook key. A repeated try carries the same id, so a gateway can drop what it has sent.
+    timestamp, ".", body under the node's webhook key. A retry has the same id, so the gateway can recognise it.
     """
 
     def __init__(self, url: str, key: bytes, clock: Clock, try_seconds: float = TRY_SECONDS) -> None:
@@ -79,30 +76,9 @@ class WebhookSender:
         await self._gateway.post(signed_request(self._url, self._key, self._clock, body), _is_success)
 
 
-def signed_request(url: str, key: bytes, clock: Clock, body: bytes) -> GatewayRequest:
-    """A JSON body as every webhook of the node gets it."""
-    timestamp = str(to_milliseconds(clock.now()) // 1000)
-    headers = {
-        "Content-Type": "application/json",
-        TIMESTAMP_HEADER: timestamp,
-        SIGNATURE_HEADER: f"v1={webhook_signature(key, timestamp, body)}",
-    }
-    return GatewayRequest(url, body, headers)
-
-
-def webhook_signature(key: bytes, timestamp: str, body: bytes) -> str:
-    """The hex signature over a timestamp and a body."""
-    return hmac.digest(key, timestamp.encode() + b"." + body, "sha256").hex()
-
-
-def webhook_key(jwt_secret: bytes) -> bytes:
-    """The key gateways verify with: derived, so that no further secret must be kept, and of no use for tokens."""
-    return hmac.digest(jwt_secret, b"vyry sms webhook 1", "sha256")
-
-
 @dataclass(frozen=True, slots=True)
 class SenderSecrets:
-    """What a sender signs or signs in with: the secret of the node, and that of an account with a carrier; `url` is its address if it is not its own."""
+    """The node's secret (signs webhooks), the secret of the carrier account, and the carrier's URL if it is not the default."""
 
     jwt_secret: bytes = field(repr=False)
     secret: str = field(default="", repr=False)
@@ -110,7 +86,7 @@ class SenderSecrets:
 
 
 def open_sender(setting: str, keys: SenderSecrets, clock: Clock) -> OtpSender:
-    """The sender that a value of VYRY_SMS names: console, file:PATH, webhook:URL, twilio:ACCOUNT@FROM or vonage:APPLICATION@FROM."""
+    """The sender of a VYRY_SMS value: console, file:PATH, webhook:URL, twilio:ACCOUNT@FROM or vonage:APPLICATION@FROM."""
     kind, _, target = setting.partition(":")
     name, _, sender = target.partition("@")
     account = CarrierAccount(name, sender, keys.secret, keys.url)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from vyry.clock import from_milliseconds as moment
+from vyry.kernel.time import from_milliseconds as moment
 
 
 __all__ = ["json_list", "moment", "pack_numbers", "unpack_numbers"]

@@ -5,8 +5,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from vyry.kernel.chain import next_head
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.envelope import CAP_DIGEST, Lane, LossReason, next_head
+from vyry.mail.envelope import CAP_DIGEST, Lane, LossReason
 from vyry.mail.store import Acknowledgement, CopyState, Cursor, Deposited, MailboxCaps
 from vyry.storage.mail_sqlite.columns import json_list
 from vyry.storage.mail_sqlite.removal import (

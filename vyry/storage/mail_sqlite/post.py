@@ -4,14 +4,14 @@ import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 from uuid import UUID
 
 import orjson
 
-from vyry.clock import to_milliseconds
+from vyry.kernel.batches import batched
 from vyry.kernel.ids import ConversationId, MailboxKey, MessageId, UserId
+from vyry.kernel.time import to_milliseconds
 from vyry.mail.capacity import STRANGERS_OWNER, CapacityRequest, LaneCapacity, Usage
 from vyry.mail.store import MailboxCaps, Message, Outdated, PostOutcome, Preconditions
 from vyry.storage.mail_batch import IS_ACQUAINTANCE, PostBatch
@@ -106,8 +106,7 @@ def _load_capacities(connection: sqlite3.Connection, batch: PostBatch, caps: Mai
 def load_outcomes(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, PostOutcome]:
     """The stored outcomes of those of these messages that were accepted before."""
     found: dict[Key, PostOutcome] = {}
-    rest = iter(keys)
-    while some := list(islice(rest, _KEYS_AT_ONCE)):
+    for some in batched(keys, _KEYS_AT_ONCE):
         values = ", ".join(["(?, ?)"] * len(some))
         parameters = [part for sender, message_id in some for part in (sender, message_id.bytes)]
         for sender, message_id, fingerprint, accepted_at, mailboxes, numbers in connection.execute(

@@ -103,5 +103,9 @@ def record_fates(
     for each in envelopes:
         numbers.setdefault(each.mailbox, []).append(each.number)
     connection.executemany(
-        _FATE, [(mailbox, at, STATE_NUMBERS[state], pack_numbers(inside)) for mailbox, inside in numbers.items()]
+        _FATE,
+        [
+            (mailbox, at, STATE_NUMBERS[state], pack_numbers(numbers_there))
+            for mailbox, numbers_there in numbers.items()
+        ],
     )

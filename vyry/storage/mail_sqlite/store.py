@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from vyry.clock import Clock, to_milliseconds
+from vyry.clock import Clock
 from vyry.errors import NotFound, StaleHead
 from vyry.kernel.ids import MailboxKey
+from vyry.kernel.time import to_milliseconds
 from vyry.mail.envelope import LossReason
 from vyry.mail.store import (
     Acknowledgement,

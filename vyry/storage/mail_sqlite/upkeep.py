@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from vyry.clock import Clock, to_milliseconds
+from vyry.clock import Clock
 from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
+from vyry.kernel.time import to_milliseconds
 from vyry.mail.envelope import LossReason
 from vyry.mail.store import CopyState, CopyStatus, Cursor, MailboxState, PostOutcome, ResumeInfo
 from vyry.storage.mail_sqlite.columns import json_list, moment, unpack_numbers

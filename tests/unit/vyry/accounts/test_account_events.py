@@ -1,19 +1,19 @@
-"""The account events that are documented are those that the code knows."""
+"""The documented account events are those of the code."""
 
 import ast
 import re
 from pathlib import Path
 from typing import get_args
 
+from tests.support.paths import ROOT
 from vyry.accounts.events import EventName
 
 
-ROOT = Path(__file__).parents[4]
 TEXT = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
 
 
 def words(path: Path) -> set[str]:
-    """Every text that stands in this module by itself."""
+    """All string literals of this module."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 

@@ -1,4 +1,4 @@
-"""An archive is written while it is read, and not too often."""
+"""An archive is streamed, and rate limited."""
 
 import json
 from collections.abc import AsyncIterator, Collection
@@ -6,15 +6,14 @@ from datetime import datetime
 from uuid import uuid4
 
 import pytest
-from fakeredis import FakeAsyncRedis
 
 from tests.support.account_harness import NOON, NUMBER, AccountHarness, open_stores
 from vyry.accounts.account import Caller
 from vyry.accounts.export import Exports, Page
 from vyry.errors import RateLimited
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import UserId
 from vyry.limits import EXPORT
-from vyry.redis.limiter import RedisLimiter
 from web.wire.archive_writer import write_archive
 
 
@@ -33,7 +32,7 @@ ACCOUNT: dict[str, object] = {
 
 
 class CountingArchive:
-    """An Archive that counts the pages it gave."""
+    """An Archive that counts the pages it yields."""
 
     def __init__(self, *pages: Page) -> None:
         self._pages = pages
@@ -82,7 +81,7 @@ async def test_an_account_has_five_archives_an_hour() -> None:
         room = AccountHarness(stores)
         session = await room.sign_up()
         caller = await room.sessions.authenticate(session.tokens.access)
-        exports = Exports(CountingArchive(), stores.accounts, room.pepper, RedisLimiter(FakeAsyncRedis()), room.clock)
+        exports = Exports(CountingArchive(), stores.accounts, room.pepper, InProcessLimiter(), room.clock)
 
         for _ in range(EXPORT.windows[0].limit):
             await exports.open(caller)

@@ -1,4 +1,4 @@
-"""The line before a few places: accounts take turns, and each delays itself alone."""
+"""The fair queue for hashing slots: accounts take turns, and an account delays only itself."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -14,7 +14,7 @@ ANN, BO, CY = UUID(int=1), UUID(int=2), UUID(int=3)
 
 
 class Counter:
-    """A line of one place that is held, and the accounts in the order in which they have had it since."""
+    """A queue for one slot, and the accounts in the order in which they got it."""
 
     def __init__(self, accounts: int = 10, each: int = 50) -> None:
         self.line = FairQueue(1, accounts, each)
@@ -25,7 +25,7 @@ class Counter:
             self.served.append(account)
 
     async def hold(self, stack: AsyncExitStack, *waiting: UUID) -> list[asyncio.Task[None]]:
-        """Take the place, and have these ask for it."""
+        """Acquire the slot, and queue these accounts."""
         await stack.enter_async_context(self.line.acquire_slot(CY))
         tasks = [asyncio.create_task(self.ask(account)) for account in waiting]
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What a code is made of, and what is stored of it."""
+"""The form of a code, and how it is stored."""
 
 from uuid import UUID
 

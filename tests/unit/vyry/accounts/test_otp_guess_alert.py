@@ -1,4 +1,4 @@
-"""The one line in the log when most guesses at codes are wrong."""
+"""The log event when most guesses are wrong."""
 
 from structlog.testing import capture_logs
 
@@ -19,7 +19,7 @@ def test_a_wave_of_wrong_guesses_is_told_once_and_its_end_once() -> None:
         for _ in range(MIN_GUESSES * 7):
             watch.record(is_right=True)
 
-    assert events(logs) == ["guessing", "guessing over"]  # type: ignore[arg-type]  # structlog's own mapping
+    assert events(logs) == ["otp_guessing_detected", "otp_guessing_ended"]  # type: ignore[arg-type]  # structlog's own mapping
     assert (logs[0]["count"], logs[0]["failures"], logs[0]["log_level"]) == (MIN_GUESSES, MIN_GUESSES, "warning")
 
 
@@ -42,7 +42,7 @@ def test_a_wave_that_ebbs_and_flows_is_one_wave() -> None:
         for number in range(MIN_GUESSES * 4):
             watch.record(is_right=number % 2 == 0)
 
-    assert events(logs) == ["guessing"]  # type: ignore[arg-type]  # structlog's own mapping
+    assert events(logs) == ["otp_guessing_detected"]  # type: ignore[arg-type]  # structlog's own mapping
 
 
 def test_wrong_guesses_of_long_ago_do_not_count() -> None:

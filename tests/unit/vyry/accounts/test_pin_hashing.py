@@ -1,4 +1,4 @@
-"""The places where PINs are hashed: few, bounded, off the event loop."""
+"""The slots for hashing PINs: few, with a bounded queue, off the event loop."""
 
 import asyncio
 import threading
@@ -80,7 +80,7 @@ async def test_hashing_leaves_the_event_loop_free(monkeypatch: pytest.MonkeyPatc
         assert may_end.wait(30)
         return PinMatch.RIGHT if verifier and secret else PinMatch.WRONG
 
-    monkeypatch.setattr(_ArgonSlot, "_fits", held)
+    monkeypatch.setattr(_ArgonSlot, "_verify", held)
     hasher = ArgonPinHasher(CHEAP)
     async with hasher.acquire_slot(ANN) as one, hasher.acquire_slot(ANN) as other:
         judged = [asyncio.create_task(place.match_verifier("v", b"s")) for place in (one, other)]

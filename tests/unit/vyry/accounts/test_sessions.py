@@ -1,4 +1,4 @@
-"""Sessions: recognised cheaply, refused within a second of their end, rotated without a second use."""
+"""Sessions: cheap authentication, refused within a second of a revocation, rotation without reuse."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -13,6 +13,7 @@ from vyry.accounts.signing import SigningKey
 from vyry.accounts.tokens import TokenPair
 from vyry.errors import InvalidToken, Unavailable
 from vyry.kernel.ids import UserId
+from vyry.kernel.lru_cache import LruCache
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ async def stores() -> AccountStores:
 
 
 class CountingStatusStore:
-    """A store of standings that counts what it is asked, answers when told to, and breaks when told to."""
+    """A DeviceStatusStore that counts its queries, and whose response and error the test controls."""
 
     def __init__(self, stores: AccountStores) -> None:
         self.stores = stores
@@ -56,7 +57,7 @@ def room(stores: AccountStores) -> AccountHarness:
 
 @pytest.fixture
 def counted(room: AccountHarness) -> CountingStatusStore:
-    """The store of standings behind the room's sessions, counted."""
+    """The DeviceStatusStore of the harness, counted."""
     counted = CountingStatusStore(room.stores)
     room.standings._store = counted
     return counted
@@ -274,9 +275,8 @@ async def test_a_remembered_token_still_expires(room: AccountHarness) -> None:
         await room.sessions.authenticate(token)
 
 
-async def test_memories_stay_bounded(room: AccountHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vyry.accounts.device_status.REMEMBERED", 10)
-    monkeypatch.setattr("vyry.accounts.sessions.REMEMBERED", 10)
+async def test_memories_stay_bounded(room: AccountHarness) -> None:
+    room.standings._cache, room.sessions._verified = LruCache(10), LruCache(10)
     caller = await room.sessions.authenticate((await signed_up(room)).access)
 
     for _ in range(30):

@@ -1,4 +1,4 @@
-"""Adding to an attachment: however it comes and whatever breaks, what is promised is safe and nothing else counts."""
+"""Appending to an attachment: after any interruption, acknowledged bytes are durable and no others count."""
 
 from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
@@ -39,7 +39,7 @@ async def test_what_is_answered_is_safe_and_the_last_byte_makes_it_whole(room: A
     whole = await room.add(one, make_incoming(4, TEN[4:]))
 
     assert (whole.received, whole.completed_at) == (10, room.clock.now())
-    assert whole.expires_at - room.clock.now() == room.slots.limits.lifetime
+    assert whole.expires_at - room.clock.now() == room.limits.lifetime
     assert await room.content(one) == TEN
     assert await room.content(one, 2, 5) == TEN[2:7]
 

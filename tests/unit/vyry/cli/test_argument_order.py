@@ -71,7 +71,7 @@ def test_the_value_of_an_option_is_a_text(name: str, text: str) -> None:
     )
 
     assert getattr(arguments.kwargs["changes"], name[2:].replace("-", "_")) == text
-    assert arguments.kwargs["where"].profile == "ann"
+    assert arguments.kwargs["context"].profile == "ann"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_options_work_wherever_they_stand(words: Sequence[str]) -> None:
     _, arguments, _ = app.parse_args(sort_arguments(app, words), exit_on_error=False, print_error=False)
 
     assert arguments.args == ("@bo", "hello")
-    assert (arguments.kwargs["where"].profile, arguments.kwargs["where"].json) == ("ann", True)
+    assert (arguments.kwargs["context"].profile, arguments.kwargs["context"].json) == ("ann", True)
 
 
 def test_the_name_of_an_option_is_a_text_behind_the_end_of_options() -> None:

@@ -48,6 +48,16 @@ def test_help_names_every_command(capsys: Said) -> None:
     )
 
 
+@pytest.mark.parametrize("words", [["user", "show"], ["restored"], ["client", "send"]], ids=" ".join)
+def test_help_shows_no_default_that_means_nothing(capsys: Said, words: list[str]) -> None:
+    assert main([*words, "--help"]) == 0
+
+    text = capsys.readouterr().out
+    assert "--" in text
+    assert '[default: ""]' not in text
+    assert "[default: False]" not in text
+
+
 @pytest.mark.parametrize(
     "words", [["strat"], ["migrate", "--frob"], ["web", "--processes", "0"], ["web", "--processes", "two"]]
 )
@@ -93,7 +103,7 @@ def test_secrets_are_made_once(capsys: Said, folder: Path) -> None:
     pepper = (folder / "pepper").read_text()
 
     assert main(["secrets"]) == 0
-    assert "Nothing is missing" in capsys.readouterr().out
+    assert "All secret files exist" in capsys.readouterr().out
     assert (folder / "pepper").read_text() == pepper
 
 

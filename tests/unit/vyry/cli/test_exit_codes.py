@@ -3,11 +3,11 @@
 import re
 import shlex
 import subprocess
-from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from tests.support.paths import ROOT
 from vyry.cli.client.app import app
 from vyry.cli.client.exit_codes import DECISIONS, Exit, decision_for_reason, to_command_failure
 from vyry.cli.main import main
@@ -27,7 +27,7 @@ from vyry.client.errors import (
 from vyry.signal_protocol.refusals import BadContent, IdentityChanged, Refusal
 
 
-CLI_DOCUMENT = (Path(__file__).parents[4] / "docs" / "cli.md").read_text(encoding="utf-8")
+CLI_DOCUMENT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the SDK holds the node to: a mailbox without holes, and a store without half acts."""
+"""The SDK accepts only a mailbox without gaps, and a store without half-written transactions."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +14,10 @@ from tests.support import chain_checker as chain
 from vyry.client.errors import ChainBroken, StoreFailed, StoreLocked
 from vyry.client.store.events import Lost
 from vyry.client.store.journal import Journal
-from vyry.client.store.mailbox_chain import MailboxPosition, encode_base64
+from vyry.client.store.mailbox_chain import MailboxPosition
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
+from vyry.kernel.base64_text import encode_base64
 
 
 MAILBOX = uuid4()
@@ -35,7 +36,7 @@ def envelope(seq: int, head: bytes = b"", **more: Any) -> dict[str, Any]:
 
 
 def follow(point: MailboxPosition, entry: dict[str, Any]) -> dict[str, Any]:
-    """The entry with the head that the contract asks for, made by the tests' own reading of it."""
+    """The entry with the hash that the protocol requires, computed by the tests' own code."""
     head = sha256(point.head + entry["seq"].to_bytes(8, "big") + chain.entry_digest(entry)).digest()
     return {**entry, "head": encode_base64(head)}
 

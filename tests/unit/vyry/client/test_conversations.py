@@ -1,4 +1,4 @@
-"""A direct conversation has its two people and a conversation its kind, whatever the node says; newcomers of a group are told, and nobody else gives it keys."""
+"""A direct conversation keeps its two people and a conversation its kind, whatever the node reports; new members of a group are reported to the user, and only members give it keys."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,9 +15,9 @@ from vyry.client.crypto.peers import Peers
 from vyry.client.store.conversation_pins import ConversationPins
 from vyry.client.store.events import ConversationForged, MemberAdded, MemberForged, Message, Unreadable
 from vyry.client.store.mailbox_chain import ProcessedPage
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol import refusals
 from vyry.signal_protocol.blobs import BlobKind, seal_blob
-from vyry.signal_protocol.contents import base64_text
 from vyry.signal_protocol.sender_keys import SenderKey, SenderKeyScope
 
 
@@ -161,7 +161,7 @@ def test_a_key_of_a_title_counts_only_from_a_member(ann: InboxHarness, bo: Proto
     if is_known:
         ann.pin_conversation(bo.address.user_id)
 
-    ann.receive_content(eve, make_content("groupKey", groupKey=base64_text(evil), generation=0))
+    ann.receive_content(eve, make_content("groupKey", groupKey=encode_base64(evil), generation=0))
 
     sealed = seal_blob(evil, BlobKind.GROUP_INFO, {"title": "Board - pay to account 666"})
     assert GroupKeys(ann.store).open_info(CONVERSATION, sealed) == (None, {})
@@ -176,7 +176,7 @@ def test_who_left_gives_no_key_of_a_title_any_more_and_late_mail_of_theirs_is_re
     ConversationPins(ann.store).save(CONVERSATION, pin.with_members([CY], 1))
     evil = b"\2" * 32
 
-    assert ann.receive_content(bo, make_content("groupKey", groupKey=base64_text(evil), generation=9)) == []
+    assert ann.receive_content(bo, make_content("groupKey", groupKey=encode_base64(evil), generation=9)) == []
     assert [each.name for each in ann.receive_content(bo, make_content())] == ["message"]
 
     assert GroupKeys(ann.store).open_info(CONVERSATION, seal_blob(evil, BlobKind.GROUP_INFO, {"title": "x"})) == (
@@ -193,7 +193,7 @@ async def test_who_came_and_went_between_two_looks_is_told_and_heard(
     await circles.get(CONVERSATION)
     told.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id, kind="group", version=3)
     await circles.refresh(CONVERSATION)
-    evil = base64_text(bytes(32))
+    evil = encode_base64(bytes(32))
 
     assert [each.name for each in ann.receive_content(dan, make_content("groupKey", groupKey=evil, generation=0))] == [
         "memberForged"
@@ -226,7 +226,7 @@ def test_a_message_that_was_moved_is_read_where_it_belongs(ann: InboxHarness, bo
     [refused] = ann.pop_events()
     assert isinstance(refused, Unreadable)
     assert refused.reason == "ContextMismatch"
-    # The node learns that it was set aside, not what was found inside.
+    # The node learns that it was discarded, not what was found inside.
     assert [reason for _, reason in taken.discarded] == ["BadContent"]
 
     moved(ann, sealed, bo, CONVERSATION)

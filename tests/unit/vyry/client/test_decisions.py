@@ -1,4 +1,4 @@
-"""What waits for a decision of the person here, by conversation and account: noted where it arises, gone once it is decided."""
+"""Pending decisions of the user, by conversation and account: recorded where they arise, gone once decided."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,9 +11,8 @@ import pytest
 from vyry.client.crypto.conversation_members import MemberDirectory
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.peers import Peers, accept_identity, clear_changed_key, record_changed_key
-from vyry.client.store.held_conversations import HeldConversations
 from vyry.client.store.journal import Journal
-from vyry.client.store.outgoing import Outgoing, SendQueue
+from vyry.client.store.outgoing import HeldConversations, Outgoing, SendQueue
 from vyry.client.store.store import Store
 from vyry.client.sync.pending_decisions import PendingDecisions
 from vyry.client.transport.rest import RestClient
@@ -28,7 +27,7 @@ OLD, NEW = bytes(32), bytes([1]) * 32
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """Ann's, who holds a key of Bo."""
+    """Ann's store, with a key of Bo."""
     with Store(tmp_path / "vyry.db", bytes(32)) as opened:
         LocalDevice.generate(ANN, 1).save(opened)
         with opened.transaction():
@@ -38,7 +37,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture(autouse=True)
 async def circles(store: Store) -> AsyncIterator[MemberDirectory]:
-    """Her conversations: a direct one with Bo. No node is asked."""
+    """Her conversations: a direct one with Bo. The node is not asked."""
     async with aiohttp.ClientSession() as http:
         made = MemberDirectory(store, RestClient(http, "http://127.0.0.1:1", store), lambda: 0)
         made.record(conversation_row(CHAT, ANN, BO))
@@ -46,7 +45,7 @@ async def circles(store: Store) -> AsyncIterator[MemberDirectory]:
 
 
 def add_waiting_message(store: Store, where: UUID, lane: str = "mail") -> UUID:
-    """A message that waits there."""
+    """Queue a message there."""
     content = Content("text", uuid4(), 5, where, {"text": "hello"})
     with store.transaction():
         SendQueue(store).add(Outgoing.from_content(content, 5, lane))
@@ -54,7 +53,7 @@ def add_waiting_message(store: Store, where: UUID, lane: str = "mail") -> UUID:
 
 
 def conversation_row(where: UUID, *members: UUID, kind: str = "direct") -> dict[str, Any]:
-    """A conversation as the node lists it."""
+    """A conversation in the node's list."""
     listed = [{"userId": str(each), "role": "member"} for each in members]
     return {"conversationId": str(where), "kind": kind, "version": 1, "members": listed}
 

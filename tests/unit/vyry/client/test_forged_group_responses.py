@@ -1,4 +1,4 @@
-"""A group that one makes, renames or enlarges is the one that was asked for, whatever conversation the node answers with."""
+"""A group that is created, renamed or extended is the requested one, whatever conversation the node answers with."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,9 +13,9 @@ from vyry.client.crypto.conversation_members import ExpectedMembers, MemberDirec
 from vyry.client.crypto.group_keys import GroupKeys, new_own_key
 from vyry.client.errors import Refused, Unreachable
 from vyry.client.store.events import ConversationForged, MemberAdded
-from vyry.client.store.group_tasks import GroupTasks
-from vyry.client.store.mailbox_chain import encode_base64
+from vyry.client.store.pending_groups import GroupTasks
 from vyry.client.sync.group_info import GroupInfo
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol import refusals
 from vyry.signal_protocol.blobs import BlobKind, seal_blob
 

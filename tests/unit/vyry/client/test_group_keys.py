@@ -1,4 +1,4 @@
-"""Keys of titles as a device holds them: what others tell never takes the place of what is in use."""
+"""Group keys of a device: keys of others never replace the one in use."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,8 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from vyry.client.crypto.group_keys import MAX_KEYS, GroupKeys, new_own_key, read_title
-from vyry.client.store.group_tasks import GroupTask, GroupTasks
-from vyry.client.store.pending_groups import PendingGroups
+from vyry.client.store.pending_groups import GroupTask, GroupTasks, PendingGroups
 from vyry.client.store.store import Store
 from vyry.signal_protocol.blobs import BlobKind, seal_blob
 from vyry.signal_protocol.primitives import Address

@@ -1,4 +1,4 @@
-"""Answers and frames of another shape than docs/protocol.md has: nothing is kept of them, and the profile works on."""
+"""Responses and frames of another shape than docs/protocol.md: nothing of them is stored, and the profile continues to work."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,7 +12,8 @@ from aiohttp.test_utils import TestServer
 from tests.support.client_inbox import NOW, InboxHarness, open_inbox
 from tests.support.fake_node import FakeNode, open_fake_node
 from vyry.client.errors import Unreachable
-from vyry.client.sync.key_maintenance import KEYS_DUE, KeyMaintenance
+from vyry.client.store import kinds
+from vyry.client.sync.key_maintenance import KeyMaintenance
 from vyry.client.transport.rest import RestClient
 
 
@@ -54,7 +55,7 @@ async def test_ids_that_leave_no_others_are_not_counted_from(
     ann: InboxHarness, node: tuple[FakeNode, RestClient], issued: object
 ) -> None:
     (told, rest), before = node, ann.local_device.next_id
-    ann.store.put(KEYS_DUE, "", b"due")
+    ann.store.put(kinds.KEYS_DUE, "", b"due")
     told.answers["GET /keys/status"] = {"signedPrekeyId": 3, "issuedThrough": {"oneTime": issued}}
 
     with pytest.raises(Unreachable):

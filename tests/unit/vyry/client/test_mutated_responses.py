@@ -1,4 +1,4 @@
-"""Whatever the node sends or answers is read, or ends in one clear refusal: nothing of it ends the client, and nothing is kept that could not be read again."""
+"""Whatever the node sends is accepted or ends in one clear error: it never ends the client, and nothing is stored that could not be read again."""
 
 import asyncio
 import json
@@ -19,18 +19,20 @@ from vyry.client.crypto.conversation_members import MemberDirectory
 from vyry.client.crypto.group_keys import GroupKeys, new_own_key
 from vyry.client.crypto.sealing import ListsOutdated, Sealing
 from vyry.client.errors import ChainBroken, Refused, Unreachable
-from vyry.client.store.group_tasks import GroupTask, GroupTasks
-from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage, encode_base64, entry_digest
+from vyry.client.store import kinds
+from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage, entry_digest
 from vyry.client.store.outgoing import Outgoing
-from vyry.client.sync.content_processor import READ_RECEIPTS_DUE, queue_receipt
+from vyry.client.store.pending_groups import GroupTask, GroupTasks
+from vyry.client.sync.content_processor import queue_receipt
 from vyry.client.sync.group_info import GroupInfo
-from vyry.client.sync.key_maintenance import KEYS_DUE, KeyMaintenance
+from vyry.client.sync.key_maintenance import KeyMaintenance
 from vyry.client.sync.outbox import Outbox
 from vyry.client.sync.prefetch import Prefetcher
 from vyry.client.transport.connection import Connection, MailboxHandlers
-from vyry.client.transport.entries import read_entry
 from vyry.client.transport.live_signals import LiveSignals
 from vyry.client.transport.rest import RestClient
+from vyry.client.transport.validation import read_entry
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.keys import Bundle
 from vyry.signal_protocol.refusals import Refusal
@@ -67,7 +69,7 @@ ENTRIES = [
 
 
 def mutants(good: Any) -> Iterator[Any]:
-    """With something odd in each place, and without each thing."""
+    """Copies with an unexpected value in each position, and without each field."""
     yield from ODD
     if isinstance(good, dict):
         for name, value in good.items():
@@ -78,7 +80,7 @@ def mutants(good: Any) -> Iterator[Any]:
 
 
 def chained(point_head: bytes, entry: Any) -> Any:
-    """With the head that follows, if there can be one."""
+    """The entry with the hash that follows, if there can be one."""
     with suppress(Exception):
         return {**entry, "head": sha256(point_head + entry["seq"].to_bytes(8, "big") + entry_digest(entry)).digest()}
     return {**entry, "head": bytes(32)} if isinstance(entry, dict) else entry
@@ -107,7 +109,7 @@ async def test_an_odd_entry_is_read_or_breaks_the_chain(
             read = read_entry(chained(me.point.head, entry))
             await lookups.prefetch([read])
             ann.inbox.process([read], NOW)
-        # What was kept can be read.
+        # What was stored can be read.
         ann.pop_events()
         me.save(ann.store)
 
@@ -122,14 +124,14 @@ FRAMES = {
 
 
 class Socket:
-    """Where nobody listens."""
+    """A socket without a reader."""
 
     async def send_bytes(self, _: bytes) -> None:
-        """It goes nowhere."""
+        """Discards the bytes."""
 
 
 def packed(kind: str, payload: Any) -> bytes | None:
-    """As it comes over the socket; None for what MessagePack does not carry."""
+    """The frame as it comes over the socket; None for what MessagePack cannot encode."""
     with suppress(ValueError, OverflowError, TypeError):
         frame: bytes = msgpack.packb({"type": kind, "id": "1", "payload": payload})
         return frame
@@ -137,7 +139,7 @@ def packed(kind: str, payload: Any) -> bytes | None:
 
 
 def open_connection(ann: InboxHarness, rest: RestClient, live: LiveSignals) -> Connection:
-    """The socket of that device."""
+    """The connection of that device."""
     point = ann.local_device.point
     assert point is not None
 
@@ -184,7 +186,7 @@ Ask = Callable[[InboxHarness, RestClient], Awaitable[object]]
 
 
 def claimed_row(bundle: Bundle) -> dict[str, Any]:
-    """As a claim has it."""
+    """A row of a claim."""
     named = {
         "oneTimePrekey": bundle.one_time_prekey,
         "signedPrekey": bundle.signed_prekey,
@@ -219,14 +221,14 @@ async def repair(ann: InboxHarness, rest: RestClient) -> None:
 
 
 async def receipts(ann: InboxHarness, rest: RestClient) -> None:
-    queue_receipt(ann.store, CONVERSATION, BO.address.user_id, uuid4(), READ_RECEIPTS_DUE)
+    queue_receipt(ann.store, CONVERSATION, BO.address.user_id, uuid4(), kinds.READ_RECEIPTS_DUE)
     await Outbox(ann.store, rest, lambda: NOW)._write_receipts()
 
 
 async def refill_prekeys(ann: InboxHarness, rest: RestClient) -> None:
     before = ann.local_device
     ann.store.put("refill", "", b"due")
-    ann.store.put(KEYS_DUE, "", b"due")
+    ann.store.put(kinds.KEYS_DUE, "", b"due")
     upkeep = KeyMaintenance(ann.store, rest, lambda: NOW)
     await upkeep.refill_and_rotate()
     before.save(ann.store)
@@ -258,7 +260,7 @@ ASKS: dict[str, Ask] = {
 
 
 def set_honest_answers(told: FakeNode, ann: InboxHarness) -> None:
-    """What an honest node answers."""
+    """The responses of an honest node."""
     told.set_conversation(CONVERSATION, ann.local_device.user_id, BO.address.user_id)
     told.set_device_list(BO.address.user_id, BO)
     told.answers |= {
@@ -286,6 +288,6 @@ async def test_an_odd_answer_is_read_or_decides_nothing(
             told.answers[name] = json.loads(json.dumps(answer))
         with suppress(Unreachable, Refused, Refusal, ListsOutdated):
             await ASKS[name](ann, rest)
-        # Whatever was kept can be read.
+        # Everything that was stored can be read.
         ann.pop_events()
         rest.access_token()

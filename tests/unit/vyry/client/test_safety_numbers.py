@@ -1,4 +1,4 @@
-"""Numbers are bound to the key that they were made of: no other key is accepted or noted as compared."""
+"""Safety numbers are bound to the key that they were made of: no other key is accepted or recorded as compared."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ def bo() -> ProtocolDevice:
 
 @pytest.fixture
 async def node(ann: InboxHarness, bo: ProtocolDevice) -> AsyncIterator[tuple[FakeNode, Safety]]:
-    """Bo's key is held, and the node tells another one."""
+    """A stored key of Bo, and a node that reports another one."""
     Peers(ann.store).save_identity(bo.address.user_id, bo.person.device.identity.public)
 
     async def accept(user_id: UUID, key: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What is sealed goes to the devices of verified lists alone: a bundle that is of another one begins no session, and newcomers are told before anything is posted for them."""
+"""Contents are sealed only for devices of verified lists: a bundle of another device starts no session, and new members are reported before anything is posted for them."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
@@ -15,9 +15,9 @@ from vyry.client.crypto.device_lists import KnownDevices
 from vyry.client.crypto.peers import Peers
 from vyry.client.crypto.sealing import ListsOutdated, Sealing
 from vyry.client.store.events import DeviceListDiffers, OwnIdentityForged
-from vyry.client.store.mailbox_chain import encode_base64
 from vyry.client.store.outgoing import Outgoing
 from vyry.client.transport.rest import RestClient
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.keys import Bundle, PublicPrekey
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import BadSignature, IdentityChanged
@@ -26,7 +26,7 @@ from vyry.signal_protocol.sessions import Sessions
 
 @dataclass
 class SealingHarness:
-    """A device that seals, and the node that it asks. `posted`: what was told before each post of a sender key."""
+    """A device that seals, and the node that it asks. `posted`: the events before each post of a sender key."""
 
     ann: InboxHarness
     events_before_post: FakeNode
@@ -34,12 +34,12 @@ class SealingHarness:
     posted: list[list[str]]
 
     def claims(self, device: ProtocolDevice, **changes: Any) -> None:
-        """The node gives this device's bundle for its number."""
+        """The node returns this device's bundle for its id."""
         bundle = {**wire(device.kept.bundle(40)), **changes}
         self.events_before_post.answers[f"POST /keys/{device.address.user_id}/claim"] = {"bundles": [bundle]}
 
     async def seal(self) -> dict[str, int]:
-        """A text for everybody there: how many devices get a copy, by person."""
+        """Seal a text for every member: how many devices get a copy, by account."""
         sealing = Sealing(self.ann.store, self.rest, lambda: NOW)
         body, _ = await sealing.seal(Outgoing.from_content(make_content(), NOW), self.post)
         return {each["userId"]: len(each["devices"]) for each in orjson.loads(body or b"{}")["recipients"]}
@@ -52,7 +52,7 @@ class SealingHarness:
 
 
 def wire(bundle: Bundle) -> dict[str, Any]:
-    """As a claim gives it."""
+    """The bundle as a claim returns it."""
 
     def prekey(key: PublicPrekey) -> dict[str, Any]:
         return {
@@ -86,7 +86,7 @@ def bo() -> ProtocolDevice:
 
 
 def own_device(ann: InboxHarness, number: int) -> ProtocolDevice:
-    """A device of one's own account: number 1 is this one."""
+    """A device of the own account: number 1 is this one."""
     made = ProtocolDevice()
     device = (
         ann.local_device.protocol_device
@@ -100,7 +100,7 @@ def own_device(ann: InboxHarness, number: int) -> ProtocolDevice:
 
 @pytest.fixture
 async def room(ann: InboxHarness, bo: ProtocolDevice) -> AsyncIterator[SealingHarness]:
-    """A direct conversation with Bo, all of it true."""
+    """A direct conversation with Bo, reported correctly."""
     async with open_fake_node(ann.store) as (told, rest):
         told.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id)
         told.set_device_list(ann.local_device.user_id, own_device(ann, 1))

@@ -1,4 +1,4 @@
-"""The node's greeting names the last post that it accepted: one that this store does not know was made by a later state of it."""
+"""The welcome frame names the last post that the node accepted: one that this store does not know was made by a later state of it."""
 
 import time
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from vyry.client.api.client import Client, Profile
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.own_sender_keys import OwnSenderKeys
 from vyry.client.crypto.prekey_publisher import PrekeyPublisher
+from vyry.client.store import kinds
 from vyry.client.store.events import Lost
 from vyry.client.store.mailbox_chain import MailboxPosition
 from vyry.client.store.outgoing import PostedIds
-from vyry.client.sync.key_maintenance import KEYS_DUE
 from vyry.signal_protocol.sender_keys import KeyRecipient, SenderKeyScope
 
 
 @pytest.fixture
 def ann(tmp_path: Path) -> Iterator[InboxHarness]:
-    """With a session and an own sender key."""
+    """A device with a session and an own sender key."""
     with open_inbox(tmp_path) as opened:
         bo = ProtocolDevice()
         opened.receive_content(bo, make_content())
@@ -37,9 +37,13 @@ def ann(tmp_path: Path) -> Iterator[InboxHarness]:
 
 
 def is_whole(ann: InboxHarness) -> bool:
-    """Whether what was held to seal with is there still, and no new keys are due."""
+    """Whether the keys for sealing are still there, and no new key set is due."""
     sessions = ann.store.all("sessions")
-    return bool(sessions) and OwnSenderKeys(ann.store).get(CONVERSATION) is not None and ann.store.get(KEYS_DUE) is None
+    return (
+        bool(sessions)
+        and OwnSenderKeys(ann.store).get(CONVERSATION) is not None
+        and ann.store.get(kinds.KEYS_DUE) is None
+    )
 
 
 def test_a_post_that_this_store_does_not_know_ends_all_that_it_would_seal_with(ann: InboxHarness) -> None:
@@ -47,8 +51,8 @@ def test_a_post_that_this_store_does_not_know_ends_all_that_it_would_seal_with(a
 
     assert [(each.reason, each.count) for each in ann.pop_events() if isinstance(each, Lost)] == [("rolledBack", 0)]
     assert (ann.store.all("sessions"), OwnSenderKeys(ann.store).get(CONVERSATION)) == ([], None)
-    assert ann.store.get(KEYS_DUE) is not None
-    # From here on it is known.
+    assert ann.store.get(kinds.KEYS_DUE) is not None
+    # From now on it is known.
     ann.inbox.on_welcome(later, NOW)
     assert ann.pop_events() == []
 
@@ -64,7 +68,7 @@ async def test_nothing_is_asked_for_and_posted_before_the_node_has_greeted(tmp_p
             await client.send_text(CONVERSATION, "too early")
             await told.wait_for_request("GET /ws", 2)
 
-    # The socket is all that was tried.
+    # Nothing but the socket was tried.
     assert set(told.requests) == {"GET /ws"}
 
 

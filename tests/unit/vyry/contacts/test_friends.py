@@ -1,20 +1,21 @@
-"""Asking, answering and blocking: what it costs, and who is told."""
+"""Requests, acceptances and blocks: quotas and notifications."""
 
 from collections.abc import Collection
 
 import pytest
 
 from tests.support.directory_harness import MemoryDirectory, new_caller
-from tests.unit.vyry.devices.test_prekeys import CountingLimiter, FrozenClock
+from tests.unit.vyry.devices.test_prekeys import FrozenClock
 from vyry.accounts.account import Caller
 from vyry.contacts.blocks import Blocks
 from vyry.contacts.friends import Friends, RequestDirection
 from vyry.errors import InvalidRequest, NotFound, RateLimited
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import ConversationId, UserId, new_id
 
 
 class RecordingListener:
-    """Keeps what it was told."""
+    """Records notifications."""
 
     def __init__(self) -> None:
         self.people: list[set[UserId]] = []
@@ -39,11 +40,11 @@ def told() -> RecordingListener:
 
 @pytest.fixture
 def friends(room: MemoryDirectory, told: RecordingListener) -> Friends:
-    return Friends(room.friends, CountingLimiter(), FrozenClock(), told)
+    return Friends(room.friends, InProcessLimiter(), FrozenClock(), told)
 
 
 async def person(room: MemoryDirectory) -> Caller:
-    """Somebody signed in."""
+    """An authenticated caller."""
     return new_caller(await room.add_account(), 1, 1)
 
 

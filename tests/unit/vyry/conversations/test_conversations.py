@@ -1,11 +1,12 @@
-"""Who may open, see and list conversations."""
+"""Opening, reading and listing conversations."""
 
 import pytest
 
 from tests.support.directory_harness import MemoryDirectory
-from tests.unit.vyry.devices.test_prekeys import CountingLimiter, FrozenClock
+from tests.unit.vyry.devices.test_prekeys import FrozenClock
 from vyry.conversations.conversations import Conversations
 from vyry.errors import InvalidRequest, NotFound, RateLimited
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import ConversationId, UserId, new_id
 
 
@@ -16,7 +17,7 @@ def room() -> MemoryDirectory:
 
 @pytest.fixture
 def conversations(room: MemoryDirectory) -> Conversations:
-    return Conversations(room.conversations, CountingLimiter(), FrozenClock())
+    return Conversations(room.conversations, InProcessLimiter(), FrozenClock())
 
 
 async def test_both_see_the_conversation_that_one_opened(conversations: Conversations, room: MemoryDirectory) -> None:
@@ -44,7 +45,7 @@ async def test_nobody_opens_one_with_themselves(conversations: Conversations, ro
     with pytest.raises(InvalidRequest) as refusal:
         await conversations.open_direct(ann, ann)
 
-    assert refusal.value.members["fields"] == [{"field": "userId", "problem": "this is yourself"}]
+    assert refusal.value.members["fields"] == [{"field": "userId", "problem": "is your own account"}]
 
 
 async def test_somebody_who_is_not_there_is_not_found(conversations: Conversations, room: MemoryDirectory) -> None:

@@ -116,8 +116,8 @@ async def test_an_outage_is_told_once_and_closes_the_line(apple: ApnsServer, pus
     with capture_logs() as logs:
         fates = [(await pusher.push(TARGET, is_urgent=True)).result for _ in range(5)]
 
-    assert fates == [PushResult.LATER] * 3 + [PushResult.CLOSED] * 2
-    assert [each["event"] for each in logs] == ["away"]
+    assert fates == [PushResult.LATER] * 3 + [PushResult.CIRCUIT_OPEN] * 2
+    assert [each["event"] for each in logs] == ["dependency_down"]
 
 
 @pytest.mark.parametrize("token", ["../../3/other", "ab?x=y", "ab cd", ""])

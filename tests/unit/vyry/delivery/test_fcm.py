@@ -104,8 +104,8 @@ async def test_an_outage_is_told_once_and_closes_the_line(services: PushServer, 
     with capture_logs() as logs:
         fates = [(await pusher.push(TARGET, is_urgent=True)).result for _ in range(6)]
 
-    assert fates == [PushResult.LATER] * 3 + [PushResult.CLOSED] * 3
-    assert [each["event"] for each in logs] == ["away"]
+    assert fates == [PushResult.LATER] * 3 + [PushResult.CIRCUIT_OPEN] * 3
+    assert [each["event"] for each in logs] == ["dependency_down"]
     assert services.request_count == 3
 
 

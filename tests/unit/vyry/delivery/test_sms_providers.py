@@ -25,6 +25,7 @@ from tests.support.sms_provider_server import (
 from vyry.accounts.otp import Channel, OtpMessage, OtpSender, Purpose, SendFailed
 from vyry.accounts.phone import PhoneNumber
 from vyry.delivery import gateway as gateways
+from vyry.delivery.circuit_breaker import CircuitBreaker
 from vyry.delivery.sms.carriers import CarrierAccount, TwilioSender, VonageSender
 
 
@@ -45,7 +46,7 @@ def vonage(carrier: SmsProviderServer, sender: str = FROM) -> OtpSender:
 
 @pytest.fixture
 async def carrier(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SmsProviderServer]:
-    monkeypatch.setattr(gateways, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(gateways, "RETRY_DELAYS", (0.0, 0.0))
     async with open_sms_provider() as opened:
         yield opened
 
@@ -161,17 +162,17 @@ async def test_numbers_that_the_carrier_refuses_do_not_close_the_line(carrier: S
 
 
 def test_a_line_that_was_closed_lets_one_through_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    breaker, moment = gateways.CircuitBreaker("sms"), [100.0]
+    breaker, moment = CircuitBreaker("sms"), [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: moment[0])
     for _ in range(3):
         breaker.record_failure(SendFailed(is_certain=True))
-    states = [breaker.is_open]
+    states = [breaker.admit_call()]
     moment[0] += 2
 
-    states += [breaker.is_open, breaker.is_open]
+    states += [breaker.admit_call(), breaker.admit_call()]
     breaker.record_success()
 
-    assert [*states, breaker.is_open] == [True, False, True, False]
+    assert [*states, breaker.admit_call()] == [False, True, False, True]
 
 
 async def test_no_log_and_no_error_tells_number_code_or_secret(carrier: SmsProviderServer) -> None:

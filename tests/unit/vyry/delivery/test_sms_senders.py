@@ -22,9 +22,8 @@ from vyry.delivery.sms.senders import (
     SenderSecrets,
     WebhookSender,
     open_sender,
-    webhook_key,
-    webhook_signature,
 )
+from vyry.delivery.webhook_signing import webhook_key, webhook_signature
 
 
 MESSAGE = OtpMessage(UUID(int=5), PhoneNumber(NUMBER), "012345", Purpose.LOGIN, Channel.VOICE, NOON)
@@ -55,7 +54,7 @@ async def sending(gateway: Gateway) -> AsyncIterator[WebhookSender]:
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateways, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(gateways, "RETRY_DELAYS", (0.0, 0.0))
 
 
 async def test_a_file_gets_one_line_a_code_and_is_private(tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ async def test_a_carrier_that_raises_tells_no_endpoint(room: WakeHarness) -> Non
         async with waking(room, [PushPool(WEB, broken, 4)]):
             await until(lambda: broken.asked == 1)
 
-    assert [(each["event"], each["error"]) for each in logs] == [("not pushed", "ZeroDivisionError")]
+    assert [(each["event"], each["error"]) for each in logs] == [("push_failed", "ZeroDivisionError")]
     assert "push.example" not in str(logs)
 
 

@@ -10,13 +10,14 @@ from structlog.testing import capture_logs
 from tests.support.account_harness import FakeClock
 from tests.support.push_server import CONTACT, PushServer, open_push_server
 from tests.support.sms_provider_server import FaultHandler, drop_connection, never_respond, respond_with
-from vyry.clock import to_milliseconds
 from vyry.delivery.push import host_throttle as push_hosts
-from vyry.delivery.push.web_push import WebPusher, parse_retry_after
+from vyry.delivery.push.outcome import parse_retry_after
+from vyry.delivery.push.web_push import WebPusher
 from vyry.delivery.push.web_push_crypto import VapidSigner, create_vapid_key, encrypt_push_with, public_point
 from vyry.devices.endpoints import EndpointPolicy
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push_wakeups import PushOutcome, PushResult
+from vyry.kernel.time import to_milliseconds
 
 
 #: RFC 8291, section 5 and appendix A.

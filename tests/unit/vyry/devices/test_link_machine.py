@@ -1,4 +1,4 @@
-"""The link machine over memory and SQLite, and the proof that it bites: each planted bug is found."""
+"""The link state machine over memory and SQLite finds each planted bug."""
 
 import shutil
 from datetime import datetime
@@ -17,7 +17,7 @@ from vyry.devices.links import Approval, LinkStatus, Scan, ScannedLink
 
 
 LIVES = settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
-HUNT = settings(LIVES, max_examples=400, derandomize=True, database=None, phases=[Phase.generate])
+HUNT = settings(LIVES, max_examples=1500, derandomize=True, database=None, phases=[Phase.generate])
 
 
 def test_links_in_memory_follow_the_model() -> None:
@@ -62,7 +62,7 @@ class ForgetsTheTime(MemoryLinks):
 
 
 class ForgetsTheLimit(MemoryLinks):
-    def _room(self, user_id: UUID, most: int) -> set[int]:
+    def _live_device_ids(self, user_id: UUID, most: int) -> set[int]:
         return super()._live_device_ids(user_id, most + 1)  # type: ignore[arg-type]
 
 
@@ -71,7 +71,7 @@ class ForgetsTheLimit(MemoryLinks):
 )
 def test_the_machine_finds_each_planted_bug(broken: type[MemoryLinks]) -> None:
     class OverBroken(LinkMachine):
-        def change(self, room: LinkHarness) -> None:
+        def plant_bug(self, room: LinkHarness) -> None:
             ledger, people = room.links._ledger, room.links._people  # type: ignore[attr-defined]
             room.links = broken(ledger, people)
 

@@ -1,4 +1,4 @@
-"""The key directory as devices use it: checks, limits and the hint that keys run low."""
+"""The key directory: checks, limits and the notice that keys run low."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,12 +10,13 @@ import pytest
 from tests.support.directory_harness import MemoryDirectory, make_upload
 from tests.unit.vyry.devices.test_key_suites import libsignal_upload, vyry_upload
 from vyry.accounts.account import Caller
+from vyry.clock import Clock
 from vyry.devices.keyset import HighestIds, KeyRefill, KeyState, OneTimePrekey, Suite
-from vyry.devices.prekeys import Prekeys
+from vyry.devices.prekeys import LowPrekeyListener, Prekeys, PrekeyStore, RestoreGuard
 from vyry.errors import InvalidKeys, NotFound, RateLimited, Unavailable
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import MailboxKey, UserId, new_id
-from vyry.limits import Grant, Quota
-from vyry.local_limits import LocalLimiter
+from vyry.limits import Grant, Limiter, Quota
 
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -32,26 +33,26 @@ class FrozenClock:
         return NOON
 
 
-class CountingLimiter:
-    """A limiter of this process behind the awaited protocol."""
-
-    def __init__(self) -> None:
-        self._local = LocalLimiter()
-
-    async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        return self._local.consume(quota, subject, cost)
-
-
 class UnavailableLimiter:
-    """A limiter whose counts are out of reach."""
+    """A limiter that is down."""
 
     async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
         assert quota.is_fail_closed
         raise Unavailable
 
 
-class FailingLedgerSeal:
-    """A ledger that finds, once a claim was committed, that the directory is an old copy."""
+class PassingRestoreGuard:
+    """A guard of a database that is never restored."""
+
+    async def begin_claim(self) -> int:
+        return 0
+
+    async def confirm_claim(self, begun: int) -> None:
+        """Accept the claim."""
+
+
+class FailingRestoreGuard:
+    """A guard that finds, after a claim was committed, that the database was restored."""
 
     async def begin_claim(self) -> int:
         return 0
@@ -61,13 +62,31 @@ class FailingLedgerSeal:
 
 
 class RecordingListener:
-    """Keeps what it was told."""
+    """Records notifications."""
 
     def __init__(self) -> None:
         self.remaining: dict[MailboxKey, HighestIds] = {}
 
     async def prekeys_low(self, remaining: Mapping[MailboxKey, HighestIds]) -> None:
         self.remaining |= remaining
+
+
+def build_prekeys(
+    store: PrekeyStore,
+    *,
+    limiter: Limiter | None = None,
+    clock: Clock | None = None,
+    listener: LowPrekeyListener | None = None,
+    restore_guard: RestoreGuard | None = None,
+) -> Prekeys:
+    """The service, with fakes for the other dependencies."""
+    return Prekeys(
+        store,
+        limiter=limiter or InProcessLimiter(),
+        clock=clock or FrozenClock(),
+        listener=listener or RecordingListener(),
+        restore_guard=restore_guard or PassingRestoreGuard(),
+    )
 
 
 @pytest.fixture
@@ -82,7 +101,7 @@ def told() -> RecordingListener:
 
 @pytest.fixture
 def prekeys(room: MemoryDirectory, told: RecordingListener) -> Prekeys:
-    return Prekeys(room.prekeys, CountingLimiter(), FrozenClock(), told)
+    return build_prekeys(room.prekeys, listener=told)
 
 
 @pytest.fixture
@@ -124,7 +143,7 @@ async def test_keys_are_added_under_the_identity_of_the_device(prekeys: Prekeys,
 
 
 async def test_there_must_be_a_set_to_add_to(prekeys: Prekeys, bo: Caller) -> None:
-    with pytest.raises(InvalidKeys, match="no set to add to"):
+    with pytest.raises(InvalidKeys, match="no keys yet"):
         await prekeys.refill(bo, KeyRefill())
 
     assert await prekeys.state(bo) == KeyState()
@@ -149,7 +168,7 @@ async def strangers(room: MemoryDirectory, count: int) -> list[Caller]:
 
 
 async def use_up_claims(prekeys: Prekeys, crowd: list[Caller], user: UserId) -> None:
-    """Claim as often as each of these devices may."""
+    """Claim as often as the quota of each device allows."""
     await asyncio.gather(*(prekeys.claim(each, user, None) for each in crowd for _ in range(6)))
 
 
@@ -234,9 +253,7 @@ async def test_nothing_is_claimed_while_claims_cannot_be_counted(
     await room.prekeys.replace(bo, make_upload(), NOON)
 
     with pytest.raises(Unavailable):
-        await Prekeys(room.prekeys, UnavailableLimiter(), FrozenClock(), RecordingListener()).claim(
-            ann, bo.user_id, None
-        )
+        await build_prekeys(room.prekeys, limiter=UnavailableLimiter()).claim(ann, bo.user_id, None)
 
     state = await room.prekeys.state(bo.mailbox)
     assert state
@@ -245,7 +262,7 @@ async def test_nothing_is_claimed_while_claims_cannot_be_counted(
 
 async def test_nothing_is_answered_that_the_ledger_did_not_seal(room: MemoryDirectory, ann: Caller, bo: Caller) -> None:
     await room.prekeys.replace(bo, make_upload(), NOON)
-    prekeys = Prekeys(room.prekeys, CountingLimiter(), FrozenClock(), RecordingListener(), FailingLedgerSeal())
+    prekeys = build_prekeys(room.prekeys, restore_guard=FailingRestoreGuard())
 
     with pytest.raises(Unavailable):
         await prekeys.claim(ann, bo.user_id, None)

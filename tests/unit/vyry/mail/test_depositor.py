@@ -14,8 +14,9 @@ from vyry.in_process.routing import InProcessNotifier
 from vyry.kernel.ids import MailboxKey
 from vyry.mail import depositing
 from vyry.mail.depositing import MAX_BATCH_MAILBOXES, Depositor
+from vyry.mail.routing import NodeSockets, NoSockets
 from vyry.mail.store import Deposited
-from vyry.telemetry import POISON_WORK
+from vyry.telemetry import POISONED_MAILBOXES
 
 
 class FailingStore(MemoryMailStore):
@@ -40,30 +41,32 @@ class FailingStore(MemoryMailStore):
         return [Deposited(mailbox, 1, bytes(32), 1, None) for mailbox in mailboxes]
 
 
-class RecordingObserver:
-    """Follows a depositor."""
+class RecordingObserver(NoSockets):
+    """The sockets of a node, which are told of all deposits."""
 
     def __init__(self) -> None:
         self.mailboxes: list[MailboxKey] = []
-        self._news = asyncio.Condition()
+        self._news = asyncio.Event()
 
-    async def deposited(self, rows: Sequence[Deposited]) -> None:
-        async with self._news:
-            self.mailboxes += [row.mailbox for row in rows]
-            self._news.notify_all()
+    def on_deposited(self, rows: Sequence[Deposited]) -> set[MailboxKey]:
+        self.mailboxes += [row.mailbox for row in rows]
+        self._news.set()
+        return set()
 
     async def count(self, count: int) -> list[MailboxKey]:
         """The first so many, once they are there."""
-        async with asyncio.timeout(5), self._news:
-            await self._news.wait_for(lambda: len(self.mailboxes) >= count)
+        async with asyncio.timeout(5):
+            while len(self.mailboxes) < count:
+                self._news.clear()
+                await self._news.wait()
         return self.mailboxes
 
 
 @asynccontextmanager
 async def run_depositor(store: FailingStore) -> AsyncIterator[tuple[Depositor, RecordingObserver]]:
     told = RecordingObserver()
-    depositor = Depositor(store, InProcessNotifier())
-    depositor.set_listener(told.deposited)
+    sockets = NodeSockets(told)
+    depositor = Depositor(store, notifier=InProcessNotifier(sockets), sockets=sockets)
     work = asyncio.create_task(depositor.run())
     yield depositor, told
     work.cancel()
@@ -100,7 +103,7 @@ async def test_a_batch_has_a_limit() -> None:
 async def test_poison_is_parked_and_counted_and_the_others_go_on() -> None:
     store = FailingStore()
     store.poison = set(mailbox_keys(5))
-    before = POISON_WORK._value.get()
+    before = POISONED_MAILBOXES._value.get()
     async with run_depositor(store) as (depositor, told):
         depositor.add(mailbox_keys(*range(10)))
         others = set(await told.count(9))
@@ -109,12 +112,12 @@ async def test_poison_is_parked_and_counted_and_the_others_go_on() -> None:
         await told.count(10)
 
     assert others == set(mailbox_keys(*range(10))) - store.poison
-    assert POISON_WORK._value.get() == before + 1
+    assert POISONED_MAILBOXES._value.get() == before + 1
     assert sum(5 in batch for batch in store.asked[-2:]) == 0
 
 
 async def test_what_was_parked_is_tried_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depositing, "PARKED_SECONDS", 0.0)
+    monkeypatch.setattr(depositing, "POISON_RETRY_SECONDS", 0.0)
     store = FailingStore()
     store.poison = set(mailbox_keys(5))
     async with run_depositor(store) as (depositor, told):
@@ -157,15 +160,15 @@ async def test_a_database_that_goes_away_in_the_hunt_for_poison_loses_nothing(mo
 
 
 async def test_without_a_follower_the_doorbell_rings() -> None:
-    bell, heard = InProcessNotifier(), RecordingListener()
-    bell.set_listener(heard)
-    await bell.register_socket(MailboxKey(1), 1)
-    depositor = Depositor(FailingStore(), bell)
+    sockets = NodeSockets(heard := RecordingListener())
+    notifier = InProcessNotifier(sockets)
+    await notifier.register_socket(MailboxKey(1), 1)
+    depositor = Depositor(FailingStore(), notifier=notifier, sockets=sockets)
     work = asyncio.create_task(depositor.run())
 
     depositor.add(mailbox_keys(1, 2))
 
-    assert await heard.next_event() == ("ring", {1})
+    assert await heard.next_event() == ("notify", {1})
     work.cancel()
 
 
@@ -184,7 +187,7 @@ async def test_only_a_deposit_that_began_afterwards_settles_a_mailbox() -> None:
 
 
 async def test_nobody_waits_long_for_a_mailbox_that_cannot_be_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depositing, "SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(depositing, "FLUSH_TIMEOUT_SECONDS", 0.05)
     store = FailingStore()
     store.go.clear()
     async with run_depositor(store) as (depositor, _), asyncio.timeout(5):

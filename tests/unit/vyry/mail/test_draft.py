@@ -12,8 +12,8 @@ from tests.support.mail_store_harness import NOON
 from tests.support.posting_harness import PostingHarness, make_draft
 from vyry.errors import InvalidRequest, NotAMember, NotFound, StaleDevices
 from vyry.kernel.ids import ConversationId, DeviceId, UserId
+from vyry.kernel.sizes import MAX_LIFE_SECONDS
 from vyry.mail.draft import (
-    MONTH_SECONDS,
     ConversationMembers,
     Draft,
     build_message,
@@ -31,7 +31,7 @@ def town() -> PostingHarness:
 
 
 def accepted_message(
-    town: PostingHarness, user: UserId, posted: Draft, number: int = 1, life: int = MONTH_SECONDS
+    town: PostingHarness, user: UserId, posted: Draft, number: int = 1, life: int = MAX_LIFE_SECONDS
 ) -> Message:
     """The message that this device's post becomes, if it may be posted."""
     circle = ConversationMembers(town.people, town.circles.get(ConversationId(posted.conversation_id)))
@@ -67,11 +67,11 @@ def test_nothing_lives_longer_than_the_node_lets_it(town: PostingHarness) -> Non
     ann, bo = town.add_account(), town.add_account()
     posted = make_draft(town.add_conversation(ann, bo), (bo, [1]))
 
-    lives = [accepted_message(town, ann, posted, life=life) for life in (60, MONTH_SECONDS, 2 * MONTH_SECONDS)]
+    lives = [accepted_message(town, ann, posted, life=life) for life in (60, MAX_LIFE_SECONDS, 2 * MAX_LIFE_SECONDS)]
 
-    assert [(each.expires_at - NOON).total_seconds() for each in lives] == [60, MONTH_SECONDS, MONTH_SECONDS]
+    assert [(each.expires_at - NOON).total_seconds() for each in lives] == [60, MAX_LIFE_SECONDS, MAX_LIFE_SECONDS]
     told = [Envelope.unpack(each.contents[0].packed) for each in lives]
-    assert [each.expires_at_ms - each.posted_at_ms for each in told] == [60_000, *[MONTH_SECONDS * 1000] * 2]
+    assert [each.expires_at_ms - each.posted_at_ms for each in told] == [60_000, *[MAX_LIFE_SECONDS * 1000] * 2]
 
 
 def test_a_missing_an_extra_and_a_stale_device_are_named_exactly(town: PostingHarness) -> None:
@@ -197,10 +197,10 @@ def test_nobody_is_named_twice(town: PostingHarness, twice: str) -> None:
 def test_a_device_needs_some_content(town: PostingHarness) -> None:
     ann, bo = town.add_account(), town.add_account()
 
-    with pytest.raises(InvalidRequest, match="shape") as refused:
+    with pytest.raises(InvalidRequest, match="not valid for this route") as refused:
         validate_draft(town.sender_of(ann), make_draft(town.add_conversation(ann, bo), (bo, [1]), content=None))
 
-    assert "without any content" in str(refused.value.members)
+    assert "no content for a device" in str(refused.value.members)
 
 
 @pytest.mark.parametrize("count", [1_000, 1_001])

@@ -309,7 +309,7 @@ async def test_a_poison_post_spoils_nothing_of_its_batch(mail: PostingSession) -
 async def test_the_hunt_for_poison_does_not_go_on_for_ever(
     mail: PostingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(posting, "DIVIDE_SECONDS", -1.0)
+    monkeypatch.setattr(posting, "RETRY_ONE_BY_ONE_SECONDS", -1.0)
     posts = [mail.draft(b"one"), mail.draft(b"poison")]
 
     outcomes = await asyncio.gather(*map(mail.post, posts))

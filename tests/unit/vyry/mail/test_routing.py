@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.routing import Router
+from vyry.mail.routing import NodeSockets, NoSockets, Router
 
 
-class RecordingNode:
+class RecordingNode(NoSockets):
     """Mailbags, depositor and sockets in one: remembers what it was given."""
 
     def __init__(self, *held: int) -> None:
@@ -37,8 +37,7 @@ COPIES = [(MailboxKey(box), 100 + box, b"%d" % box) for box in (1, 2, 3)]
 
 def test_what_is_held_here_is_deposited_here_and_the_rest_goes_into_bags() -> None:
     bags, feed, here = RecordingWorkTopic(), RecordingDepositor(), RecordingNode(2)
-    router = Router(bags, feed)
-    router.set_local_sockets(here)
+    router = Router(bags, depositor=feed, sockets=NodeSockets(here))
 
     router.route(COPIES)
 
@@ -48,6 +47,6 @@ def test_what_is_held_here_is_deposited_here_and_the_rest_goes_into_bags() -> No
 def test_without_sockets_everything_goes_into_bags() -> None:
     bags, feed = RecordingWorkTopic(), RecordingDepositor()
 
-    Router(bags, feed).route(COPIES)
+    Router(bags, depositor=feed, sockets=NodeSockets()).route(COPIES)
 
     assert (bags.bagged, feed.fed) == ([1, 2, 3], [])

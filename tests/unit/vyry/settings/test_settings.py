@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from tests.support.paths import ROOT
 from vyry.settings import (
     EXAMPLE_SECRET,
     Role,
@@ -389,7 +390,7 @@ def test_settings_do_not_change(cluster: dict[str, str]) -> None:
 
 
 def test_the_example_shows_every_setting_once_and_loads(tmp_path: Path) -> None:
-    lines = (Path(__file__).parents[4] / ".env.example").read_text().splitlines()
+    lines = (ROOT / ".env.example").read_text().splitlines()
     shown = [
         line.removeprefix("#").partition("=")[::2]
         for line in lines

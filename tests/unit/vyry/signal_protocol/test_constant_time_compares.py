@@ -1,28 +1,27 @@
-"""Secrets, tags, digests and codes are compared in constant time: every compare of the protocol is listed here, with what it compares."""
+"""Secrets, tags, digests and codes are compared in constant time: every comparison of the protocol is listed here, with what it compares."""
 
 import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
+from tests.support.paths import ROOT
 from vyry.signal_protocol import refusals
 from vyry.signal_protocol.refusals import Refusal
 
 
-FOLDER = Path(__file__).parents[4] / "vyry" / "signal_protocol"
-#: Runs vector files; holds nobody's secrets.
-RUNNER = ("vectors.py", "vector_cases.py", "vector_values.py", "session_cases.py", "case_devices.py")
-#: What is compared with == or !=: numbers, lengths, names, and values that travel in clear.
+FOLDER = ROOT / "vyry" / "signal_protocol"
+#: Runs vector files; has no real secrets.
+RUNNER = ("vectors.py", "vector_cases.py", "vector_values.py", "session_cases.py")
+#: Compared with == or !=: numbers, lengths, names, and values that are sent in clear.
 PUBLIC = {
     "contents": {
         "found['v'] != VERSION",
-        "said_in != conversation_id",
-        "len(octets) != length",
+        "stated_conversation != conversation_id",
+        "len(found) != length",
         "len(found) != len(pairs)",
-        "text_of(octets) != value",
+        "encode_base64(found) != value",
         "changer == target_sender",
-        "str(found) != value",
     },
     "frame": {"content[0] != VERSION"},
     "handshake": {
@@ -36,9 +35,9 @@ PUBLIC = {
     "linking": {
         "found[1] != '1'",
         "own.public == offer.public_key",
-        "provisioning[0] != HEAD[0]",
-        "provisioning[1] != HEAD[1]",
-        # The text of a QR that this device has just scanned: is it in its one form?
+        "provisioning[0] != HEADER[0]",
+        "provisioning[1] != HEADER[1]",
+        # The text of a QR code that this device has just scanned: is it canonical?
         "_text(octets) != text",
     },
     "pins": {"len(set(values)) != len(values)"},
@@ -47,7 +46,7 @@ PUBLIC = {
     "ratchet": {
         "session_id != self.session_id",
         "number == CHAIN_END",
-        "place != (ratchet_key, number)",
+        "position_key != (ratchet_key, number)",
         "ratchet_key != self.theirs",
     },
     "retries": {"content[1:2] == bytes([ContentType.SENDER_KEY])", "known != message_id", "content.kind != cls.KIND"},
@@ -64,7 +63,7 @@ PUBLIC = {
         "each.session_id == session.session_id",
         "self.active.session_id == session.session_id",
         "each.session_id == session_id",
-        # Identity keys, and what a list says of a device, are public.
+        # Identity keys and device lists are public.
         "each.peer.identity_key == identity_key",
         "self.active.peer != listed",
         "session.peer == listed",
@@ -73,11 +72,11 @@ PUBLIC = {
 }
 CONSTANT_TIME = {
     "attachments": {"self._hash.digest(), self._digest"},
-    "linking": {"header[len(HEAD):], self.approver_key"},
-    "provisioning": {"identity.public, read_octets(said.get('identityKey'), KEY_BYTES)"},
-    "safety": {"scanned, scannable(theirs, own)"},
+    "linking": {"header[len(HEADER):], self.approver_key"},
+    "provisioning": {"identity.public, read_bytes(said.get('identityKey'), KEY_BYTES)"},
+    "safety": {"scanned, qr_payload(theirs, own)"},
     "sender_keys": {"known.signing_key, told.signing_key"},
-    "spent": {"known, short_digest(content)"},
+    "replay_record": {"known, short_digest(content)"},
     "sessions": {"held.prefix_hash or b'', prefix_hash"},
 }
 
@@ -123,7 +122,7 @@ for module in pkgutil.iter_modules(vyry.signal_protocol.__path__, "vyry.signal_p
     importlib.import_module(module.name)
 new = {name.partition(".")[0] for name in set(sys.modules) - known}
 print(*sorted(new - set(sys.stdlib_module_names) - {"_cffi_backend", "_openssl"}))
-print(*sorted(name for name in sys.modules if name.startswith("vyry.") and not name.startswith("vyry.signal_protocol")))
+print(*sorted(name for name in sys.modules if name.startswith("vyry.") and not name.startswith(("vyry.signal_protocol", "vyry.kernel"))))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
 

@@ -1,4 +1,4 @@
-"""The Double Ratchet and sender keys: whatever is lost, late or doubled, each message opens exactly once; whatever is changed does not open."""
+"""The Double Ratchet and sender keys: with any loss, delay or repetition each message opens exactly once; a changed one never opens."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.protocol_sessions import make_session_pair
-from vyry.signal_protocol.padding import MAX_PADDED, pad, unpad
+from vyry.signal_protocol.frame import MAX_PADDED, pad, unpad
 from vyry.signal_protocol.primitives import Address, SigningPair
 from vyry.signal_protocol.ratchet import CHAIN_END, KEPT_MILLISECONDS, MAX_JUMP, MAX_KEPT, Chain, Ratchet
 from vyry.signal_protocol.refusals import (

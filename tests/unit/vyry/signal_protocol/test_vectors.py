@@ -1,4 +1,4 @@
-"""The published vectors, unchanged, further ones, and that the runner tells what does not fit, and what is no file for it."""
+"""The published vectors, unchanged, further ones, and what the runner reports about mismatches and invalid files."""
 
 import json
 import subprocess
@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 
 from scripts.make_vectors import make
+from tests.support.paths import ROOT
 from vyry.signal_protocol.session_cases import expected_in
 from vyry.signal_protocol.vector_values import Mismatch
 from vyry.signal_protocol.vectors import main, run
 
 
-FOLDER = Path(__file__).parents[3] / "vectors"
+FOLDER = ROOT / "tests" / "vectors"
 FILES = sorted(FOLDER.glob("*.json"))
 CASES = [
     (json.loads(file.read_text())["topic"], case) for file in FILES for case in json.loads(file.read_text())["cases"]
 ]
-#: Those that are in the further files alone: of three topics, and of copied states.
+#: Vectors only in the further files: of three topics, and of copied states.
 EDGES = [
     (topic, case)
     for topic in ("signature", "agreement", "sessions", "ratchet", "sender-keys")
@@ -55,9 +56,9 @@ def test_the_command_names_what_failed(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def vectors(*words: str) -> subprocess.CompletedProcess[str]:
-    """One run of the command, in a process of its own."""
+    """One run of the command, in its own process."""
     command = [sys.executable, "-m", "vyry.signal_protocol.vectors", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=FOLDER.parents[1])
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
 
 
 def test_the_command_ends_with_0_when_all_passed_and_with_1_when_a_case_or_a_file_failed(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_what_a_step_expects_is_never_passed_over() -> None:
 
 
 def flipped(text: str) -> str:
-    """The text with one other character in its middle."""
+    """The text with another character in its middle."""
     at = len(text) // 2
     return text[:at] + ("B" if text[at] in "Aa" else "A") + text[at + 1 :]
 
@@ -156,7 +157,7 @@ def different_value(value: object) -> object:
 
 
 def value_paths(value: object, *path: str | int) -> Iterator[tuple[str | int, ...]]:
-    """Where the single values in it stand."""
+    """The paths of the single values in it."""
     if isinstance(value, dict | list) and value:
         for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from value_paths(inner, *path, name)
@@ -165,7 +166,7 @@ def value_paths(value: object, *path: str | int) -> Iterator[tuple[str | int, ..
 
 
 def changed(case: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, Any]:
-    """The case with another value in this place."""
+    """The case with another value at this path."""
     other = deepcopy(case)
     place: Any = other
     for name in path[:-1]:
@@ -175,7 +176,7 @@ def changed(case: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, Any]
 
 
 def expectations(case: dict[str, Any]) -> Iterator[tuple[str | int, ...]]:
-    """Where a case says what must come out; the number of a message is only its name, and what is opened is given."""
+    """The paths of expected results; the number of a message is only its name, and what is opened is given."""
     yield from value_paths(case.get("expected"), "expected")
     for number, step in enumerate(case.get("steps", [])):
         given = ("message", "content") if step["do"] == "open" else ("message",)

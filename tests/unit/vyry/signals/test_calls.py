@@ -10,7 +10,6 @@ import pytest
 
 from tests.fakes.calls import MemoryCalls
 from tests.support.account_harness import FakeClock
-from tests.support.attachment_harness import CountingLimiter
 from tests.support.signals_harness import (
     ANN,
     BO,
@@ -22,6 +21,7 @@ from tests.support.signals_harness import (
 )
 from vyry.devices.device_lists import CachedDeviceLists
 from vyry.errors import NotFound, RateLimited
+from vyry.in_process.limiter import InProcessLimiter
 from vyry.kernel.ids import DeviceId, MailboxKey, UserId
 from vyry.signals.calls import Calls
 
@@ -57,11 +57,13 @@ def clock() -> FakeClock:
 @pytest.fixture
 def calls(room: SignalsHarness, woken: RecordingWaker, clock: FakeClock) -> Calls:
     return Calls(
-        room.store,
-        CachedDeviceLists(StaticDeviceLists()),
-        (room.notifier, woken),
-        (MemoryCalls(), CountingLimiter()),
-        clock,
+        MemoryCalls(),
+        conversations=room.store,
+        device_lists=CachedDeviceLists(StaticDeviceLists()),
+        notifier=room.notifier,
+        waker=woken,
+        limiter=InProcessLimiter(),
+        clock=clock,
     )
 
 

@@ -65,9 +65,10 @@ TO_BO = {21, 22}
 async def node() -> Node:
     room, clock, settings = await open_signals_harness(), FakeClock(), Settings()
     lists = CachedDeviceLists(StaticDeviceLists())
-    return Node(
-        room, TypingIndicators(CachedConversations(room.store), lists, room.notifier, settings, clock), clock, settings
+    typing = TypingIndicators(
+        CachedConversations(room.store), device_lists=lists, notifier=room.notifier, privacy=settings, clock=clock
     )
+    return Node(room, typing, clock, settings)
 
 
 async def test_typing_reaches_all_devices_of_the_other_members(node: Node) -> None:
@@ -157,7 +158,7 @@ async def test_who_has_switched_it_off_neither_shows_it_nor_sees_it(node: Node) 
 
 
 async def test_no_more_are_remembered_than_a_process_has_room_for(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vyry.signals.typing_indicators.MOST", 1)
+    monkeypatch.setattr("vyry.signals.typing_indicators.MAX_TYPISTS", 1)
     await node.say(True, 1)
     await node.say(True, 2)
     await node.typists.expire()

@@ -145,7 +145,7 @@ async def test_a_caller_who_left_before_its_turn_costs_nothing(writer: SqliteThr
 
 
 async def test_nobody_waits_longer_than_promised(writer: SqliteThread, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_thread, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite_thread, "TIMEOUT_SECONDS", 0.05)
     entered, gate = threading.Event(), threading.Event()
     first = hold(writer, entered, gate)
     await asyncio.to_thread(entered.wait)

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from tests.support.api_conformance import assert_frame_documented
 from tests.support.chain_checker import ChainChecker
+from vyry.kernel.chain import first_head, next_head
 from vyry.kernel.ids import MailboxId, MailboxKey, MessageId, new_id
-from vyry.mail.envelope import CAP_DIGEST, NIL_ID, Envelope, Lane, LossReason, first_head, next_head
+from vyry.mail.envelope import CAP_DIGEST, NIL_ID, Envelope, Lane, LossReason
 from vyry.mail.store import Entry
 from web.wire.mailbox import wire_entries
 from web.wire.shapes import to_base64

@@ -61,7 +61,7 @@ def test_every_refusal_says_itself_in_a_sentence_for_people(refusal: type[errors
 
 def test_an_error_body_has_only_the_members_that_apply() -> None:
     assert error_body(errors.NotFound(), "id") == {
-        "error": "There is no such thing.",
+        "error": "The resource was not found.",
         "error_code": "NOT_FOUND",
         "request_id": "id",
     }
