@@ -11,7 +11,7 @@ from vyry.telemetry import REJECTED_WORK_RECORDS, log
 
 
 async def deposit_work_records(records: AsyncIterable[bytes], depositor: DepositQueue) -> None:
-    """Feed every mailbox of every bag; a record that is no mailbag is counted and passed over."""
+    """Feed every mailbox of every work record to the depositor; a malformed record is counted and skipped."""
     async for packed in records:
         try:
             depositor.add(unpack(packed))

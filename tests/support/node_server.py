@@ -49,7 +49,7 @@ class NodeServer:
     app: web.Application
 
     @property
-    def switchboard(self) -> SocketHub:
+    def socket_hub(self) -> SocketHub:
         """The sockets of the node."""
         return self.app[SOCKET_HUB]
 

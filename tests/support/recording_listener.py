@@ -1,4 +1,4 @@
-"""A doorbell listener that remembers what it heard, in order."""
+"""A notification listener that records what it received, in order."""
 
 import asyncio
 from collections.abc import Collection

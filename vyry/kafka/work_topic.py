@@ -161,7 +161,7 @@ class _PendingRecords:
             self._pending[0][2].result()
             self._pending.popleft()
         if self._pending and now - self._pending[0][0] > DEADLINE_SECONDS:
-            raise TimeoutError("a mailbag is overdue")
+            raise TimeoutError("a work record was not sent in time")
 
 
 def _is_delivered(outcome: asyncio.Future[object]) -> bool:

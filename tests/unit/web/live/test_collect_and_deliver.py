@@ -42,10 +42,10 @@ class DeliveryHarness:
         self.hints = HintDispatcher(self.sessions, self.collector, self.delivery)
         room = store.room.mailboxes[mailbox]
         caller = Caller(room.address.user_id, DeviceId(1), uuid4(), mailbox, room.mailbox_id, True, NOON)
-        switchboard = SimpleNamespace(
+        hub = SimpleNamespace(
             delivery=self.delivery, collector=self.collector, services=SimpleNamespace(clock=store.room.clock)
         )
-        self.session = SocketSession(cast("Any", None), caller, JSON, cast("Any", switchboard))
+        self.session = SocketSession(cast("Any", None), caller, JSON, cast("Any", hub))
         self.chain = ChainChecker(str(room.mailbox_id))
         self.drained: list[int] = []
         self.acknowledged = 0
