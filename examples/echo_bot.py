@@ -1,4 +1,4 @@
-"""Says back what it hears, once, whatever is killed in between. First `vyry client register NUMBER --profile ./echo`, then `python examples/echo_bot.py ./echo [URL]`."""
+"""Answers each message with the same text, once, also after a crash. First `vyry client register NUMBER --profile ./echo`, then `python examples/echo_bot.py ./echo [URL]`."""
 
 import asyncio
 import sys
@@ -11,7 +11,7 @@ from vyry.client.events import Message
 
 
 async def main(folder: str, url: str = "http://127.0.0.1:8000") -> None:
-    """An event that was not done with comes again after a crash; what is said under an id that was said before is not said again."""
+    """After a crash the last uncompleted event is delivered again. A content with an id that was already sent is not sent again."""
     async with Client.open(Profile(Path(folder), url)) as client:
         async for event in client.events():
             if isinstance(event, Message) and not event.is_own:

@@ -114,14 +114,14 @@ _KEY_MUTATIONS: Final = (
     Mutation(
         "a key that was given up is asked about again",
         "vyry/client/sync/inbox.py",
-        "if is_former_key(self._store, letter.sender.user_id, prefix.identity_key):",
+        "if is_former_key(self._store, envelope.sender.user_id, prefix.identity_key):",
         "if False:",
         f"{_IDENTITIES}::test_a_late_handshake_of_an_identity_that_was_given_up_asks_nobody_again",
     ),
     Mutation(
         "a key is accepted by any digits",
         "vyry/client/api/safety.py",
-        "if not (await self._matches_digits(user_id, told, digits) if digits is not None else is_shown):",
+        "if not (await self._matches_digits(user_id, reported, digits) if digits is not None else is_shown):",
         "if digits is None and not is_shown:",
         f"{_SAFETY}::test_a_key_is_accepted_by_its_own_digits_alone",
     ),
@@ -142,8 +142,8 @@ _KEY_MUTATIONS: Final = (
     Mutation(
         "a name follows the node to another account",
         "vyry/client/store/remembered_names.py",
-        "                raise NameChanged(canonical_name(word), held, told)\n",
-        "                self.keep(word, told)\n",
+        "                raise NameChanged(canonical_name(word), remembered, reported)\n",
+        "                self.save(word, reported)\n",
         "tests/unit/vyry/client/test_remembered_names.py::test_the_first_answer_is_remembered_and_another_one_is_refused",
     ),
     Mutation(
@@ -173,8 +173,8 @@ _DEVICE_LIST_MUTATIONS: Final = (
     Mutation(
         "rows of a list are taken without their signature",
         "vyry/client/crypto/device_lists.py",
-        "if is_double or not _is_signed(",
-        "if is_double or False and not _is_signed(",
+        "if is_duplicate or not _is_signed(",
+        "if is_duplicate or False and not _is_signed(",
         f"{_LISTS}::test_a_device_that_the_identity_key_did_not_sign_is_none",
     ),
     Mutation(
@@ -187,35 +187,35 @@ _DEVICE_LIST_MUTATIONS: Final = (
     Mutation(
         "a list under another identity key is taken",
         "vyry/client/crypto/device_lists.py",
-        "if held is not None and identity_key != held:",
+        "if stored is not None and identity_key != stored:",
         "if False:",
         f"{_LISTS}::test_a_list_under_another_identity_is_not_taken",
     ),
     Mutation(
         "a bundle of another device than the listed one is used",
         "vyry/client/crypto/sealing.py",
-        "if roll.device(bundle.address) != peer_device(bundle):",
+        "if recipients.device(bundle.address) != peer_device(bundle):",
         "if False:",
         f"{_SEALING}::test_a_bundle_of_another_device_than_the_listed_one_begins_no_session",
     ),
     Mutation(
         "a bundle of the own account under another identity key is an error of its device",
         "vyry/client/crypto/sealing.py",
-        "if is_own and bundle.identity_key != roll.me.identity.public:",
+        "if is_own and bundle.identity_key != recipients.me.identity.public:",
         "if False:",
         f"{_SEALING}::test_a_bundle_of_the_own_account_under_another_identity_gets_nothing",
     ),
     Mutation(
         "a list that its owner does not know is nothing to tell",
         "vyry/client/crypto/device_list_check.py",
-        'self._add_event(person, _find_unseen_device(person, seen, named), "node", letter.at)',
+        'self._add_event(user_id, _find_unseen_device(user_id, history, named), "node", envelope.at)',
         "return",
         f"{_LISTS}::test_a_list_that_its_owner_does_not_know_is_told_once_it_lasts",
     ),
     Mutation(
         "a sync counts from a device on no list",
         "vyry/client/crypto/device_list_check.py",
-        "return seen is not None and seen.contains(address.device_id, peer.dh_key, now)",
+        "return history is not None and history.contains(address.device_id, peer.dh_key, now)",
         "return True",
         f"{_IDENTITIES}::test_a_sync_counts_only_from_a_device_of_the_own_verified_list",
     ),
@@ -232,7 +232,7 @@ _CONVERSATION_MUTATIONS: Final = (
     Mutation(
         "a conversation becomes one of another kind",
         "vyry/client/crypto/conversation_members.py",
-        "if pin is not None and pin.is_group != circle.is_group:",
+        "if pin is not None and pin.is_group != conversation.is_group:",
         "if False:",
         f"{_CONVERSATIONS}::test_a_conversation_never_becomes_one_of_another_kind",
     ),
@@ -246,7 +246,7 @@ _CONVERSATION_MUTATIONS: Final = (
     Mutation(
         "others are heard in a direct conversation",
         "vyry/client/sync/inbox.py",
-        "letter.sender.user_id not in (me.user_id, pin.peer):",
+        "envelope.sender.user_id not in (me.user_id, pin.peer):",
         "False:",
         f"{_CONVERSATIONS}::test_in_a_direct_conversation_nobody_else_is_heard",
     ),
@@ -260,7 +260,7 @@ _CONVERSATION_MUTATIONS: Final = (
     Mutation(
         "a key of a title is taken from a former member",
         "vyry/client/sync/content_processor.py",
-        "if pin is not None and letter.sender.user_id in pin.former:",
+        "if pin is not None and envelope.sender.user_id in pin.former:",
         "if False:",
         f"{_CONVERSATIONS}::test_who_left_gives_no_key_of_a_title_any_more_and_late_mail_of_theirs_is_read",
     ),
@@ -312,7 +312,7 @@ _STORE_MUTATIONS: Final = (
     Mutation(
         "rows of the store are not compared with their sum",
         "vyry/client/store/database.py",
-        "if len(kept) != 1 or not hmac.compare_digest(kept[0], self._sum.mac()):",
+        "if len(stored) != 1 or not hmac.compare_digest(stored[0], self._sum.mac()):",
         "if len(kept) != 1:",
         "tests/unit/vyry/client/test_store.py::test_single_rows_put_back_added_or_removed_are_noticed_at_opening",
     ),
@@ -357,7 +357,7 @@ _CLOCK_MUTATIONS: Final = (
     Mutation(
         "a client believes a clock that is ahead once",
         "vyry/client/store/trusted_time.py",
-        "return now if seen is None or now - seen.seen_at <= _JUMP else seen.seen_at",
+        "return now if record is None or now - record.seen_at <= _MAX_JUMP_MS else record.seen_at",
         "return now",
         "tests/unit/vyry/client/test_trusted_time.py::test_a_clock_that_is_ahead_once_costs_nothing",
     ),

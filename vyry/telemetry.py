@@ -68,7 +68,9 @@ ATTACHMENTS_CLEARED: Final = Counter(
     ["reason"],
 )
 PUSHED: Final = Counter(
-    "vyry_push", "Push attempts by kind and outcome: sent, gone, refused, later, busy, or closed.", ["kind", "outcome"]
+    "vyry_push",
+    "Push attempts by kind and outcome: sent, gone, refused, later, busy, or circuit_open.",
+    ["kind", "outcome"],
 )
 CLOCK_JUMP: Final = Gauge(
     "vyry_clock_jump_seconds",

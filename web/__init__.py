@@ -1,1 +1,1 @@
-"""The front door: aiohttp application, handlers, live sockets."""
+"""The HTTP and WebSocket server: aiohttp application, REST API, sockets."""

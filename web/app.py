@@ -1,4 +1,4 @@
-"""The aiohttp application, its routes out of the one table, each behind its door; and the server that carries it."""
+"""The aiohttp application: every route of the table behind its checks, and the socket hub."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vyry.settings.settings import Settings
 
 
-#: A path with a word in the place of an id is another path: GET /keys/prekeys is not GET /keys/{userId}, nor PATCH /devices/links PATCH /devices/{deviceId}.
+#: An id parameter matches ids only: GET /keys/prekeys is not GET /keys/{userId}, and PATCH /devices/links is not PATCH /devices/{deviceId}.
 _ID: Final = re.compile(r"\{(\w+Id)\}")
 _ID_ONLY: Final = r"{\1:[0-9A-Fa-f-]{36}}"
 _NUMBER_ONLY: Final = "{deviceId:(?!links$)[^/]+}"
@@ -34,7 +34,7 @@ def build_app(
     socket_timeouts: SocketTimeouts = SOCKET_TIMEOUTS,
     timeouts: Timeouts | None = None,
 ) -> web.Application:
-    """The application over services that are open already and are closed by whoever opened them."""
+    """The application over open services; the caller closes them."""
     app = build_rest_app(settings, services, ROUTES, timeouts)
     app[SOCKET_HUB] = SocketHub(services, socket_timeouts)
     app.cleanup_ctx.append(_run_hub)
@@ -44,7 +44,7 @@ def build_app(
 def build_rest_app(
     settings: "Settings", services: "Services", routes: Sequence[Route], timeouts: Timeouts | None = None
 ) -> web.Application:
-    """These routes behind the door, without sockets."""
+    """An application with these routes and their checks, without sockets."""
     app = web.Application(middlewares=[request_middleware], client_max_size=BODY_LIMIT)
     app[SETTINGS] = settings
     app[SERVICES] = services
@@ -54,7 +54,7 @@ def build_rest_app(
     app.on_response_prepare.append(add_common_headers)
     for route in routes:
         path = _ID.sub(_ID_ONLY, route.path.replace("{deviceId}", _NUMBER_ONLY))
-        # Monitors ask the open routes by HEAD; what they get is the answer to GET without its body.
+        # Monitors request the open routes with HEAD: the response is that of GET without its body.
         methods = ("GET", "HEAD") if route.method == "GET" and route.auth == "open" else (route.method,)
         for method in methods:
             app.router.add_route(method, path, build_handler(route), expect_handler=_defer_continue)
@@ -67,7 +67,7 @@ async def _run_hub(app: web.Application) -> AsyncIterator[None]:
 
 
 def build_documents() -> Mapping[str, Document]:
-    """What the node says about itself, made of its own tables."""
+    """OpenAPI, AsyncAPI and the docs page, built from the tables of routes and frames."""
     rest, frames = openapi.build_openapi(ROUTES), asyncapi.build_asyncapi(FRAMES)
     return {
         "openapi": Document(orjson.dumps(rest), "application/json"),
@@ -77,4 +77,4 @@ def build_documents() -> Mapping[str, Document]:
 
 
 async def _defer_continue(_: web.Request) -> None:
-    """Say nothing yet to `Expect: 100-continue`: the body is invited when it is read, after token and size were looked at."""
+    """Send no `100 Continue` yet: `send_continue` does when the body is read, after token and size were checked."""

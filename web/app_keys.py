@@ -1,4 +1,4 @@
-"""The names under which the app and a request keep their values, and what a row of the route table is."""
+"""The keys of the values that an application and a request keep, and the types of those values."""
 
 import asyncio
 from collections.abc import Mapping
@@ -21,43 +21,43 @@ if TYPE_CHECKING:
 SETTINGS: web.AppKey["Settings"] = web.AppKey("settings")
 SERVICES: web.AppKey["Services"] = web.AppKey("services")
 #: The sockets of this process.
-SOCKET_HUB: web.AppKey["SocketHub"] = web.AppKey("switchboard")
-#: How long a connection may take for what.
-TIMEOUTS: web.AppKey["Timeouts"] = web.AppKey("patience")
+SOCKET_HUB: web.AppKey["SocketHub"] = web.AppKey("socket_hub")
+#: Time limits of HTTP connections.
+TIMEOUTS: web.AppKey["Timeouts"] = web.AppKey("timeouts")
 DOCUMENTS: web.AppKey[Mapping[str, "Document"]] = web.AppKey("documents")
-#: Set once the node was told to stop: it finishes what it has and is not ready for more.
+#: Set when the node starts to shut down: requests under way finish, and /ready gives 503.
 DRAINING: web.AppKey[asyncio.Event] = web.AppKey("draining", asyncio.Event)
-#: Who asks: set on every route with auth "token" or "socket" before the handler runs.
+#: The authenticated caller; set before the handler on routes with auth "token" or "socket".
 CALLER: web.RequestKey["Caller"] = web.RequestKey("caller")
-#: The id of this request, as in X-Request-Id and in the error body.
+#: The request id, as in X-Request-Id and the error body.
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
-#: What the limiter granted for this request, by the quota's name; it becomes the RateLimit headers.
+#: The rate limiter's grants for this request, by quota name; they become the RateLimit headers. A later setter replaces an earlier one.
 GRANTS: web.RequestKey[list[tuple[str, "Grant"]]] = web.RequestKey("grants")
-#: The row of the table that this request asks for.
+#: The route table's row for this request.
 ROUTE: web.RequestKey[Route] = web.RequestKey("route")
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """What the node grants a connection, in seconds (docs/protocol.md, "Common rules"); sockets have a `Pace` of their own."""
+    """Time limits of an HTTP connection, in seconds (docs/protocol.md, "Common rules"); sockets have `SocketTimeouts`."""
 
-    #: Until the head of a request is whole, counted from the connection or the answer before.
+    #: Until a request's headers are complete, from the accept or the previous response.
     request_head: float = 15.0
-    #: Until the body is whole; of a body that is taken in pieces, until more of it comes.
+    #: Until the body is complete; for a streamed body, until its next bytes.
     body: float = 10.0
-    #: Until 64 KiB more of a body have come that is taken in pieces.
+    #: Until the next 64 KiB of a streamed body.
     chunk: float = 30.0
-    #: Until some of an answer is taken that piles up.
+    #: Until the client reads some of a buffered response.
     stalled_write: float = 30.0
-    #: For what is left of a body that nobody wants any more, and for a request that came to a full node.
+    #: For the unread rest of a body, and for a request to a node at its connection limit.
     linger: float = 2.0
-    #: Until TLS is agreed on.
+    #: Until the TLS handshake is complete.
     handshake: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A page that is the same for everybody; `policy` is its own Content-Security-Policy where it has one."""
+    """A static document; `policy` is its Content-Security-Policy, empty for the default."""
 
     body: bytes
     media_type: str

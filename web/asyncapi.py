@@ -1,4 +1,4 @@
-"""AsyncAPI 3.0 out of the one table of frames: what clients and node say on the socket."""
+"""AsyncAPI 3.0, generated from the frame table."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -46,7 +46,7 @@ def build_asyncapi(frames: Sequence[Frame]) -> Schema:
 
 
 def message_key(frame: Frame) -> str:
-    """The name of a frame in the document: some types are said in both directions."""
+    """The name of a frame in the document: some types exist in both directions."""
     return f"{frame.sender}.{frame.name}"
 
 

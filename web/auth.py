@@ -1,4 +1,4 @@
-"""Who is asking: the bearer token of a request, or the ticket of a browser's socket; and from which address."""
+"""Authentication by bearer token or socket ticket, and the address of a client."""
 
 import re
 from functools import lru_cache
@@ -19,7 +19,7 @@ _HOP: Final = re.compile(
 
 
 async def authenticate(request: web.Request) -> Caller:
-    """The caller whose access token stands in the Authorization header. Raises Unauthorized without one, InvalidToken for a bad one."""
+    """The caller of the access token in the Authorization header. Raises Unauthorized without a token, InvalidToken for a bad one."""
     header = request.headers.getall("Authorization", [])
     if not header:
         raise Unauthorized
@@ -30,14 +30,14 @@ async def authenticate(request: web.Request) -> Caller:
 
 
 async def authenticate_socket(request: web.Request) -> Caller:
-    """The caller of a socket: by header, or by the one-time ticket that stands in the URL because browsers can set no header."""
+    """The caller of a socket: by header, or by the one-time ticket in the URL, because browsers cannot set headers."""
     if "ticket" in request.query and "Authorization" not in request.headers:
         return await request.app[SERVICES].sessions.redeem_ticket(request.query["ticket"])
     return await authenticate(request)
 
 
 def client_address(request: web.Request) -> str:
-    """The address that asks: the peer, or behind trusted proxies the right-most hop that is none of them. What a client claims is never believed."""
+    """The client's address: the peer, or behind trusted proxies the right-most hop that is not one of them. Hops that a client adds itself are ignored."""
     settings = request.app[SETTINGS]
     address = parse_address(request.remote or "") or ip_address("::1")
     for hop in reversed(_forwarded_hops(request, settings.forwarded_header)):
@@ -52,20 +52,20 @@ def client_address(request: web.Request) -> str:
 
 
 def _forwarded_hops(request: web.Request, header: str) -> list[str]:
-    """The hops that the header names, the nearest last. RFC 7239 section 4, or the older form without names."""
+    """The hops in the forwarded header, the nearest last (RFC 7239 section 4, or X-Forwarded-For)."""
     if header == "forwarded":
         return [hop.get("for", "") for hop in request.forwarded]
     return [hop for line in request.headers.getall("X-Forwarded-For", []) for hop in line.split(",")]
 
 
 def _read_hop(text: str) -> IPv4Address | IPv6Address | None:
-    """The address of a hop, which proxies write bare, in brackets, in quotes and with a port (RFC 7239 section 6)."""
+    """The address of a hop; proxies write it bare, in brackets, in quotes or with a port (RFC 7239 section 6). None if unreadable."""
     hop = _HOP.fullmatch(text.strip())
     return parse_address(hop["ipv6"] or hop["ipv4"] or hop["bare"]) if hop else None
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address that this text names; an IPv4 address that came through an IPv6 socket is itself."""
+    """The address in this text, None if it is not one. An IPv4-mapped IPv6 address becomes IPv4."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -75,5 +75,5 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 @lru_cache(maxsize=64)
 def _warn_unreadable(proxy: str, header: str) -> None:
-    """Say once for each proxy that it writes what cannot be read: all its clients count as one. The hop itself is a client's and stays out of the log."""
+    """Log once per proxy that its header is unreadable: all its clients then share one address. The hop itself is client data and is not logged."""
     log.warning("forwarded_header_unreadable", proxy=proxy, header=header)

@@ -1,4 +1,4 @@
-"""Reading request bodies strictly, and bodies that pass through in pieces."""
+"""Reading requests and writing responses: strict JSON, validation against shapes, path ids, and streamed bodies."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -18,7 +18,7 @@ from web.wire.shapes import MAX_INTEGER, WireModel, encode_json, parse_id
 
 
 MAX_DEPTH: Final = 8
-#: More wrong fields than this are not listed.
+#: An error lists at most so many invalid fields.
 _MAX_LISTED_FIELDS: Final = 20
 _BODY_LATE: Final = "The body did not arrive in time."
 _BODY_MALFORMED: Final = "The request body is malformed or incomplete."
@@ -27,7 +27,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 
 
 def parse_json(raw: bytes) -> object:
-    """What this JSON says. Used for bodies and socket frames alike.
+    """The value of this JSON text.
 
     Raises:
         InvalidRequest: not UTF-8 or not JSON, a byte-order mark, duplicate keys, NaN or infinity, nesting over 8, an integer beyond 2^53-1,
@@ -39,7 +39,7 @@ def parse_json(raw: bytes) -> object:
 
 
 def parse_json_unchecked(raw: bytes) -> object:
-    """As `parse`, without a look at depth, ranges and NUL: enough for what a closed shape is held against at once."""
+    """As `parse_json`, without the checks of depth, ranges and NUL: enough for a value that a closed shape validates next."""
     try:
         return from_json(raw, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
     except ValueError:
@@ -47,7 +47,7 @@ def parse_json_unchecked(raw: bytes) -> object:
 
 
 def check_values(value: object) -> None:
-    """Look at a parsed value level by level, so that depth costs no recursion. Raises InvalidRequest as `parse` does."""
+    """Check depth, ranges and NUL of a parsed value, level by level without recursion. Raises InvalidRequest."""
     level: Sequence[object] = [value]
     for _ in range(MAX_DEPTH):
         level = _child_values(level)
@@ -59,7 +59,7 @@ def check_values(value: object) -> None:
 
 
 def _child_values(level: Sequence[object]) -> list[object]:
-    """Check the values of one level and answer those one level deeper. It runs for each frame, so it asks for exact types, which is fastest."""
+    """Check the values of one level and return those of the next. Runs for each frame: comparing exact types is fastest."""
     below: list[object] = []
     for value in level:
         if type(value) is str:
@@ -78,10 +78,10 @@ def _child_values(level: Sequence[object]) -> list[object]:
 
 
 async def read_body(request: web.Request, shape: type[Shape]) -> Shape:
-    """The body of this request as `shape`. The door has looked at its headers before the handler runs (`check_headers`).
+    """The body of this request as `shape`. `check_headers` has run before the handler.
 
     Raises:
-        PayloadTooLarge: more bytes came than the route takes.
+        PayloadTooLarge: the body exceeds the route's limit.
         InvalidRequest: the body is not strict JSON or not of this shape, or it did not arrive in time.
     """
     if request[ROUTE].is_body_optional and not request.body_exists:
@@ -90,7 +90,7 @@ async def read_body(request: web.Request, shape: type[Shape]) -> Shape:
 
 
 def validate(value: object, shape: type[Shape]) -> Shape:
-    """A parsed body or payload as `shape`, or InvalidRequest with the `fields` that are wrong."""
+    """A parsed body or payload as `shape`. Raises InvalidRequest with the invalid `fields`."""
     try:
         return shape.model_validate(value, by_alias=True, by_name=False)
     except ValidationError as error:
@@ -98,7 +98,7 @@ def validate(value: object, shape: type[Shape]) -> Shape:
 
 
 def read_query(request: web.Request, shape: type[Shape]) -> Shape:
-    """The query of this request as `shape`: each parameter once, none unknown."""
+    """The query of this request as `shape`. Raises InvalidRequest, also for a repeated or unknown parameter."""
     query = request.query
     if len(query) != len(set(query)):
         raise InvalidRequest("A query parameter is given more than once.")
@@ -111,7 +111,7 @@ def read_query(request: web.Request, shape: type[Shape]) -> Shape:
 
 
 def path_id(request: web.Request, name: str) -> UUID:
-    """The id that stands in the path under `name`. What is no id names nothing: NotFound."""
+    """The id in the path under `name`. A malformed id raises NotFound."""
     try:
         return parse_id(request.match_info[name])
     except ValueError:
@@ -119,7 +119,7 @@ def path_id(request: web.Request, name: str) -> UUID:
 
 
 def path_device_id(request: web.Request, name: str) -> int:
-    """The small number (1..127, a device) that stands in the path under `name`, else NotFound."""
+    """The device id in the path under `name`. Raises NotFound for anything but a decimal number of up to three digits."""
     text = request.match_info[name]
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and str(int(text)) == text):
         raise NotFound
@@ -136,7 +136,7 @@ def json_response(payload: WireModel | Mapping[str, object], status: int = 200) 
 
 
 def check_headers(request: web.Request) -> None:
-    """Refuse a body by its headers alone: 413 for an announced length over the route's limit, 415 for an encoding or another media type."""
+    """Check the body's headers: raises PayloadTooLarge for a length over the route's limit, UnsupportedMediaType for an encoding or another media type."""
     if (request.content_length or 0) > request[ROUTE].body_limit:
         raise PayloadTooLarge
     stream = request[ROUTE].stream_media_type
@@ -150,14 +150,14 @@ def _is_json(request: web.Request) -> bool:
 
 
 async def send_continue(request: web.Request) -> None:
-    """Ask for the body, if the client waits to be asked."""
+    """Send `100 Continue` if the client waits for it."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
 
 
 async def _receive_body(request: web.Request) -> bytes:
-    """The whole body, unless it grows over the route's limit or takes too long; what lies beyond the limit is never kept."""
+    """The whole body. Raises PayloadTooLarge over the route's limit, InvalidRequest when it is late or malformed."""
     limit = request[ROUTE].body_limit
     body = bytearray()
     await send_continue(request)
@@ -185,27 +185,27 @@ def _refusal(error: ValidationError) -> InvalidRequest:
 
 
 def _problem(kind: str, text: str) -> str:
-    """What is wrong with a field, in words: a pattern says nothing to people."""
+    """The problem of a field, in words: pydantic's message would show the pattern."""
     return _NO_PATTERN if kind == "string_pattern_mismatch" else text.removeprefix("Value error, ")
 
 
-#: So much has to come within `Patience.piece`.
+#: So many bytes must arrive within `Timeouts.chunk`.
 _CHUNK_BYTES: Final = 64 << 10
 
 
 async def read_chunks(request: web.Request) -> AsyncGenerator[bytes, None]:
-    """The body as it comes. Raises InvalidRequest when it breaks off, or comes so slowly that it holds a place in vain."""
-    patience, clock = request.app[TIMEOUTS], asyncio.get_running_loop().time
+    """The body in chunks, as it arrives. Raises InvalidRequest when it is incomplete, late or too slow."""
+    timeouts, clock = request.app[TIMEOUTS], asyncio.get_running_loop().time
     await send_continue(request)
-    came, since = 0, clock()
+    received, since = 0, clock()
     try:
-        while chunk := await asyncio.wait_for(request.content.readany(), patience.body):
+        while chunk := await asyncio.wait_for(request.content.readany(), timeouts.body):
             ATTACHMENT_BYTES.labels("in").inc(len(chunk))
             yield chunk
-            came += len(chunk)
-            if came >= _CHUNK_BYTES:
-                came, since = 0, clock()
-            elif clock() - since > patience.chunk:
+            received += len(chunk)
+            if received >= _CHUNK_BYTES:
+                received, since = 0, clock()
+            elif clock() - since > timeouts.chunk:
                 raise InvalidRequest("The request body is sent too slowly.")
     except TimeoutError:
         raise InvalidRequest(_BODY_LATE) from None

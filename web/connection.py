@@ -1,7 +1,8 @@
-"""One connection: how long it may take for what, what becomes of it when there are too many, and its answer to what is no HTTP.
+"""The HTTP server: time, size and connection limits, and the response to malformed HTTP.
 
-aiohttp 3.14 itself ends a connection whose next head is not whole within the keep-alive time, the first head counted from the accept on. What it lacks
-is added here: a head has a size, an answer that nobody takes ends, and a node that is full says so.
+aiohttp 3.14 itself ends a connection whose next headers are not complete within the keep-alive time. This module adds a size limit for all headers together,
+an end to responses that the client does not read, and a response from a node at its connection limit. It depends on private members of aiohttp 3.14:
+`_messages`, `_upgraded`, `_message_tail`, `_parser`, `_waiter`, `_close`, `_lingering_time`, `_keepalive_timeout`, `_manager`, `_request_handler`.
 """
 
 import asyncio
@@ -37,19 +38,26 @@ if TYPE_CHECKING:
     from aiohttp.http_websocket import WebSocketReader
 
 
-#: All header lines together; a single one has 8 KiB at most.
+#: All header lines together; a single one has at most 8 KiB.
 MAX_HEAD_BYTES: Final = 64 << 10
-#: So many connections beyond the limit are told that the node is full; what comes on top is cut.
+#: So many connections beyond the limit get a 503; further ones are aborted.
 MAX_REJECTIONS: Final = 100
-#: And so many of one address beyond its share.
+#: So many connections of one address beyond its share get a 429.
 MAX_REJECTIONS_PER_ADDRESS: Final = 10
-#: When to come back to a node that is full.
+#: Retry-After of these responses.
 RETRY_SECONDS: Final = 5
+MAX_HEADER_BYTES: Final = 8190
+MAX_HEADERS: Final = 99
+#: Seconds for requests under way when the node shuts down.
+SHUTDOWN_SECONDS: Final = 10
+_BACKLOG: Final = 1024
+#: File descriptors other than client connections: pools, logs, rejected connections.
+_RESERVED_FILES: Final = 150 + MAX_REJECTIONS
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionQuota:
-    """How many connections there may be: in all, and of one address or IPv6 /64 that is no trusted proxy (None: no bound)."""
+    """The maximum of connections in all, and per address or IPv6 /64 that is not a trusted proxy (None: unlimited)."""
 
     total: int
     per_address: int | None = None
@@ -57,31 +65,31 @@ class ConnectionQuota:
 
 
 class BoundedServer(web.Server):
-    """Makes a `Door` for each connection, and knows how many there are, in all and of each address."""
+    """Creates a `ClientConnection` per connection, and counts connections in all and per address."""
 
     def __init__(self, timeouts: Timeouts, quota: ConnectionQuota, headers: Mapping[str, str], **more: Any) -> None:
         self.timeouts = timeouts
         self._quota = quota
         self._connections_per_address: Counter[str] = Counter()
-        #: Those that every answer carries.
+        #: Headers of every response.
         self.headers = headers
         super().__init__(**more)
 
     @property
     def excess(self) -> int:
-        """How many connections there are beyond the limit."""
+        """The number of connections beyond the limit."""
         return len(self._connections) - self._quota.total
 
     def add_connection(self, address: str) -> int:
-        """Count a connection; answers how many its address holds beyond its share, 0 for the first of them, negative within it."""
+        """Count a connection. Returns its index beyond the address's share: 0 for the first one beyond, negative within the share."""
         if self._quota.per_address is None or not self._is_counted(address):
             return -1
-        held = self._connections_per_address[network_key(address)]
+        count = self._connections_per_address[network_key(address)]
         self._connections_per_address[network_key(address)] += 1
-        return held - self._quota.per_address
+        return count - self._quota.per_address
 
     def remove_connection(self, address: str) -> None:
-        """A connection has ended: count it off, if it was counted."""
+        """Stop counting a connection that ended."""
         if not self._is_counted(address):
             return
         key = network_key(address)
@@ -111,17 +119,17 @@ class ClientConnection(RequestHandler):
         self._server = server
         self._head_bytes = 0
         self._address = ""
-        #: Of the request whose head came last, whether a handler has it yet or not.
+        #: The body of the latest request, whether its handler has started or not.
         self._body: StreamReader = EMPTY_PAYLOAD
         self._stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let it in, if there is room."""
+        """Accept the connection; beyond a limit, answer with an error or abort it."""
         self._address = _peer_address(transport)
         beyond_share = self._server.add_connection(self._address)
         if self._server.excess >= MAX_REJECTIONS or beyond_share >= MAX_REJECTIONS_PER_ADDRESS:
             cast("asyncio.Transport", transport).abort()
-            # No handler was started, so nobody hears of this one again.
+            # No handler started: without a manager, aiohttp's connection_lost does nothing.
             self._manager = None
             return
         if self._server.excess >= 0 or beyond_share >= 0:
@@ -130,17 +138,17 @@ class ClientConnection(RequestHandler):
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """It is gone."""
+        """Count the connection off."""
         self._server.remove_connection(self._address)
         self._cancel_stall_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; a head that grows without end is no head."""
+        """Parse received bytes; close a connection whose headers exceed MAX_HEAD_BYTES."""
         super().data_received(data)
         self._track_body()
         while self._upgraded and self._body is not EMPTY_PAYLOAD and self._parser is not None:
-            # An upgrade with a body is none. aiohttp 3.14 would keep what follows for ever, depending on how it is cut into pieces.
+            # An upgrade request with a body is invalid. aiohttp 3.14 would buffer the bytes behind it without end, depending on how they are split.
             self._parser.set_upgraded(False)
             self._upgraded = False
             rest, self._message_tail = self._message_tail, b""
@@ -164,44 +172,44 @@ class ClientConnection(RequestHandler):
                 self._fail_bodies()
 
     def _fail_bodies(self) -> None:
-        """What came is no HTTP. Of a body in whose middle it came aiohttp 3.14 tells nobody: its reader is told now, not when its patience ends."""
+        """Fail the bodies being read: the bytes are not HTTP. aiohttp 3.14 does not, so their readers would wait for the timeout."""
         bodies = [self._body, *(body for _, body in self._messages)]
         for body in bodies:
             if not body.is_eof():
                 body.set_exception(BadHttpMessage("The body is incomplete."))
-                # The answer to this request is the last one, and nothing more is awaited.
+                # The response to this request is the last one of the connection.
                 self._close, self._lingering_time = True, 0.0
 
     def pause_writing(self) -> None:
-        """What was answered piles up: the client has a while to take some of it. Sockets have a time of their own (web/live/delivery.py)."""
+        """The client does not read: start the stall timer. Sockets have their own limit (web/live/delivery.py)."""
         super().pause_writing()
         if not self._upgraded and self.transport is not None:
             self._stall_timer = self._loop.call_later(self._server.timeouts.stalled_write, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It took some."""
+        """The client reads again: stop the timer."""
         self._cancel_stall_timer()
         super().resume_writing()
 
     def _cancel_stall_timer(self) -> None:
-        """Nothing piles up."""
+        """Stop the stall timer."""
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
 
     async def start(self) -> None:
-        """Serve requests until the connection ends. What the client does not take of the last answer is not kept for it for ever."""
+        """Serve requests until the connection ends. A last response that the client does not read is dropped after the stall time."""
         transport = self.transport
         try:
             await super().start()
         finally:
             self._cancel_stall_timer()
             if self._manager is not None and transport is not None:
-                # It is closing, and not closed.
+                # The transport is closing, but has unsent bytes.
                 self._stall_timer = self._loop.call_later(self._server.timeouts.stalled_write, transport.abort)
 
     def set_parser(self, parser: "WebSocketReader", data_received_cb: Callable[[], None] | None = None) -> None:
-        """From now on frames come."""
+        """Switch to WebSocket frames, validated by `FrameValidator`."""
         strict = FrameValidator(cast("FrameReader", parser))
         super().set_parser(cast("WebSocketReader", strict), data_received_cb)
 
@@ -212,16 +220,16 @@ class ClientConnection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  aiohttp's signature
     ) -> web.StreamResponse:
-        """The answer to a request that never reached a handler; the connection ends with it."""
+        """The response to a request that never reached a handler; the connection ends with it."""
         if request.writer.output_size > 0:
             raise ConnectionError("The response had already started.")
         request_id = str(new_id())
         if status < 500:
-            answer = error_response(InvalidRequest("Malformed HTTP request."), request_id)
+            response = error_response(InvalidRequest("Malformed HTTP request."), request_id)
         else:
             log.error("unhandled_error", request_id=request_id, exc_info=exc)
-            answer = internal_error_response(request_id)
-        return self._closing_response(answer, request_id)
+            response = internal_error_response(request_id)
+        return self._closing_response(response, request_id)
 
     async def _reject_node_full(self, _: web.BaseRequest) -> web.StreamResponse:
         return self._reject(Unavailable("The node has reached its connection limit.", RETRY_SECONDS))
@@ -233,15 +241,15 @@ class ClientConnection(RequestHandler):
         request_id = str(new_id())
         return self._closing_response(error_response(refusal, request_id), request_id)
 
-    def _closing_response(self, answer: web.Response, request_id: str) -> web.Response:
-        farewell = _ClosingResponse(body=answer.body, status=answer.status, headers=answer.headers)
-        farewell.headers.update({**self._server.headers, "X-Request-Id": request_id})
-        farewell.force_close()
-        return farewell
+    def _closing_response(self, response: web.Response, request_id: str) -> web.Response:
+        closing = _ClosingResponse(body=response.body, status=response.status, headers=response.headers)
+        closing.headers.update({**self._server.headers, "X-Request-Id": request_id})
+        closing.force_close()
+        return closing
 
 
 def _peer_address(transport: asyncio.BaseTransport) -> str:
-    """The address of the other side; empty where there is none. An IPv4 address that came through an IPv6 socket is itself."""
+    """The peer's address; empty if there is none."""
     peer = transport.get_extra_info("peername")
     if not isinstance(peer, tuple):
         return ""
@@ -249,20 +257,11 @@ def _peer_address(transport: asyncio.BaseTransport) -> str:
 
 
 class _ClosingResponse(web.Response):
-    """aiohttp calls no signal for an answer outside of the application, so this one drops the Server header itself."""
+    """A response outside of the application. aiohttp runs no on_response_prepare for it, so it removes the Server header itself."""
 
     async def _prepare_headers(self) -> None:
         await super()._prepare_headers()
         self.headers.popall("Server", None)
-
-
-MAX_HEADER_BYTES: Final = 8190
-MAX_HEADERS: Final = 99
-#: How long requests under way may take once the node was told to stop.
-SHUTDOWN_SECONDS: Final = 10
-_BACKLOG: Final = 1024
-#: Files of a process that are no connections of clients: pools, logs, and those that are told that it is full.
-_RESERVED_FILES: Final = 150 + MAX_REJECTIONS
 
 
 @asynccontextmanager
@@ -274,7 +273,7 @@ async def serve_app(
     reuse_port: bool = False,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
-    """Serve `app` on these addresses, by TLS alone if it is given; yields the port, which is a free one when 0 was asked for (of one address)."""
+    """Serve `app` on these addresses, over TLS only if `tls` is given. Yields the port; port 0 picks a free one (for one address)."""
     runner = BoundedRunner(app)
     await runner.setup()
     try:
@@ -286,14 +285,14 @@ async def serve_app(
 
 
 class BoundedRunner(web.AppRunner):
-    """Runs an application with the time and size limits of this house, over `Door` connections.
+    """Runs an application with the node's time and size limits, over `ClientConnection`s.
 
-    A client that goes away never cancels its handler (aiohttp's default): a commit half done would have an unknown outcome.
+    A client that disconnects does not cancel its handler (aiohttp's default): an interrupted commit would have an unknown outcome.
     """
 
     def __init__(self, app: web.Application) -> None:
         if not http_parser.HttpRequestParser.__module__.endswith("._http_parser"):
-            raise RuntimeError("aiohttp runs without its C parser, on whose strictness this node relies")
+            raise RuntimeError("aiohttp runs without its C parser; the node relies on its strictness")
         self.timeouts = app.get(TIMEOUTS) or Timeouts()
         super().__init__(
             app,
@@ -328,7 +327,7 @@ class BoundedRunner(web.AppRunner):
 
 
 class _BoundedSite(web.TCPSite):
-    """Gives a TLS handshake a time of its own: asyncio's would be a minute."""
+    """Sets the timeout of a TLS handshake; asyncio's default is a minute."""
 
     async def start(self) -> None:
         await web.BaseSite.start(self)
@@ -347,7 +346,7 @@ class _BoundedSite(web.TCPSite):
 
 
 def connection_capacity(connections: int) -> int:
-    """How many connections this process can hold: as many as are wanted, unless the system gives it fewer files. It asks for as many as it may."""
+    """How many of `connections` the process can serve: raises its limit of open files as far as the system permits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _RESERVED_FILES
     if soft < wanted:

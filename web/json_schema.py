@@ -1,4 +1,4 @@
-"""JSON Schemas of the shapes, for OpenAPI and AsyncAPI alike: what is read is closed, what is answered is open to new fields."""
+"""JSON Schemas of the shapes, for OpenAPI and AsyncAPI: request schemas are closed, response schemas permit new fields."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, cast
@@ -11,7 +11,7 @@ from pydantic_core import core_schema
 Schema = dict[str, Any]
 Mode = Literal["validation", "serialization"]
 Shape = tuple[type[BaseModel], Mode]
-#: A shape that clients send is described as it is validated, one that the node sends as it is serialized.
+#: Request shapes are described as validated, response shapes as serialized.
 REQUEST_MODE: Final[Mode] = "validation"
 RESPONSE_MODE: Final[Mode] = "serialization"
 _COMPONENTS: Final = "#/components/schemas/"
@@ -21,7 +21,7 @@ _EXAMPLE_MOMENT: Final = "2026-01-31T12:00:00.000Z"
 
 class _Generator(GenerateJsonSchema):
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        """The schema of one shape. Clients ignore unknown fields of answers, so these are not said to be closed."""
+        """The schema of one shape. A response schema has no additionalProperties, because clients ignore unknown fields."""
         described = super().model_schema(schema)
         if self.mode == RESPONSE_MODE:
             described.pop("additionalProperties", None)
@@ -33,7 +33,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def schemas_of(shapes: Iterable[Shape]) -> tuple[Mapping[Shape, Schema], Schema]:
-    """For each shape a reference into the components, and the components."""
+    """A reference into the components for each shape, and the components."""
     references, definitions = models_json_schema(
         list(dict.fromkeys(shapes)), by_alias=True, ref_template=f"{_COMPONENTS}{{model}}", schema_generator=_Generator
     )
@@ -41,7 +41,7 @@ def schemas_of(shapes: Iterable[Shape]) -> tuple[Mapping[Shape, Schema], Schema]
 
 
 def resolve_reference(reference: Schema, components: Schema) -> Schema:
-    """The component behind a reference."""
+    """The component of a reference."""
     found: Schema = components[reference["$ref"].removeprefix(_COMPONENTS)]
     return found
 
@@ -50,10 +50,10 @@ def example_of(schema: Schema, components: Schema) -> Any:
     """A small value that is valid under `schema`."""
     if "$ref" in schema:
         return example_of(resolve_reference(schema, components), components)
-    said = [schema[key] for key in ("const", "default") if schema.get(key) is not None]
-    said += [each for key in ("examples", "enum") for each in schema.get(key, ())]
-    if said:
-        return said[0]
+    candidates = [schema[key] for key in ("const", "default") if schema.get(key) is not None]
+    candidates += [each for key in ("examples", "enum") for each in schema.get(key, ())]
+    if candidates:
+        return candidates[0]
     if variants := schema.get("anyOf"):
         return example_of(variants[0], components)
     return _plain_example(schema, components)

@@ -1,4 +1,4 @@
-"""Around every handler: the door with its order of checks, the request's id, refusals turned into error bodies, the headers of every answer."""
+"""Around every handler: the checks in their order, the request id, the request cost, error responses and the headers of every response."""
 
 import re
 import time
@@ -31,9 +31,9 @@ _PRODUCTION_HEADERS: Final = {
     **SECURITY_HEADERS,
     "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
 }
-#: Stands in the log for an answer that the client did not wait for.
+#: The logged status of a response whose client disconnected.
 CLIENT_GONE: Final = 499
-#: 16 bytes as base64.
+#: Base64 of 16 bytes.
 _WEBSOCKET_KEY: Final = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 _CORS_EXPOSED_HEADERS: Final = (
     "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, "
@@ -47,7 +47,7 @@ _CORS_ALLOWED_HEADERS: Final = (
 
 @web.middleware
 async def request_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request an id, run it, and turn whatever it raises into an answer. The outermost middleware."""
+    """The outermost middleware: gives the request an id, runs it, and turns every exception into a response."""
     request_id = request[REQUEST_ID] = str(new_id())
     started = time.perf_counter()
     with bound_contextvars(request_id=request_id):
@@ -55,10 +55,10 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
         if request.writer.output_size and not response.prepared:
             raise ConnectionError("The handler failed after the response had started.")
         if request.headers.get("Upgrade", "websocket").lower() != "websocket":
-            # aiohttp 3.14 forgets what came behind an offer of another protocol: what comes next would be read from its middle.
+            # aiohttp 3.14 drops the bytes behind an offer of another protocol: the next request would be parsed from its middle.
             response.force_close()
-        say = log.info if response.status >= 400 else log.debug
-        say(
+        write_log = log.info if response.status >= 400 else log.debug
+        write_log(
             "request_finished",
             method=request.method,
             route=_route_path(request),
@@ -77,12 +77,12 @@ async def _run_handler(request: web.Request, handler: Handler, request_id: str) 
         return error_response(refusal, request_id)
     except web.HTTPException as refusal:
         return _framework_error_response(request, refusal, request_id)
-    except Exception as problem:  # noqa: BLE001  whatever it is: the log gets it all, the client gets its id
+    except Exception as problem:  # noqa: BLE001  the log gets the exception, the client gets the request id
         return _unhandled_error_response(request, problem, request_id)
 
 
 def _unhandled_error_response(request: web.Request, problem: Exception, request_id: str) -> web.Response:
-    """The answer to an exception nobody expected. That nothing can be written to a client that is gone is no fault of the node."""
+    """The response to an unexpected exception. A failed write to a disconnected client is not logged as an error."""
     if isinstance(problem, ConnectionError) and (request.transport is None or request.transport.is_closing()):
         return web.Response(status=CLIENT_GONE)
     log.exception("unhandled_error", route=_route_path(request))
@@ -90,28 +90,28 @@ def _unhandled_error_response(request: web.Request, problem: Exception, request_
 
 
 def error_response(refusal: errors.VyryError, request_id: str) -> web.Response:
-    """The answer to a refusal: its status, its body, and Retry-After where the body names a time."""
+    """The response to an expected error: its status, its body, and Retry-After if the body has a time."""
     status = STATUS[type(refusal)]
     body = error_body(refusal, request_id)
-    answer = web.Response(body=encode_error_body(body), status=status, content_type="application/json")
+    response = web.Response(body=encode_error_body(body), status=status, content_type="application/json")
     if "retry_after_seconds" in body and status in (429, 503):
-        answer.headers["Retry-After"] = str(body["retry_after_seconds"])
+        response.headers["Retry-After"] = str(body["retry_after_seconds"])
     if status == 416:
-        answer.headers["Content-Range"] = f"bytes */{body['length']}"
+        response.headers["Content-Range"] = f"bytes */{body['length']}"
     if status == 401:
-        answer.headers["WWW-Authenticate"] = "Bearer"
-    return answer
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 def internal_error_response(request_id: str) -> web.Response:
-    """The answer to a fault of ours: generic, with the id that stands in the log."""
+    """The response to an unexpected exception: generic, with the request id of the log entry."""
     return web.Response(
         body=encode_error_body(internal_error_body(request_id)), status=500, content_type="application/json"
     )
 
 
 def build_handler(route: Route) -> Handler:
-    """The handler of `route` behind its door: token (401), size and media type (413, 415), query and needless body (400), rate (429)."""
+    """The handler of `route` after the checks: preflight, Origin (403) and upgrade (400) of a socket, token (401), the route's precheck, size and media type (413, 415), body and query (400), request cost (429)."""
 
     async def enter(request: web.Request) -> web.StreamResponse:
         if _is_preflight(request):
@@ -130,26 +130,26 @@ def build_handler(route: Route) -> Handler:
 
 
 async def _check_request(request: web.Request, route: Route) -> None:
-    """What can be seen before the handler reads a body of the route's own."""
+    """The checks that need no body."""
     if route.precheck is not None:
         route.precheck(request)
     if request.body_exists or route.stream_media_type or (route.body is not None and not route.is_body_optional):
         check_headers(request)
     if route.body is None and not route.stream_media_type and request.body_exists:
         await read_body(request, Nothing)
-    # Monitors put a number behind the open routes, past caches.
+    # Monitors add a query to the open routes to bypass caches.
     is_probed = route.auth == "open" and route.method == "GET"
     if route.query is None and request.query and not is_probed:
         raise errors.InvalidRequest("This route takes no query parameters.")
 
 
 def security_headers(env: str) -> Mapping[str, str]:
-    """Those that every answer of this node carries, bad HTTP and sockets included."""
+    """The headers of every response, also of malformed HTTP and sockets."""
     return _PRODUCTION_HEADERS if env == "production" else SECURITY_HEADERS
 
 
 async def add_common_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Put the headers on that every answer carries (signal on_response_prepare: it sees sockets and errors too)."""
+    """Add the headers of every response (signal on_response_prepare, which runs for sockets and errors too)."""
     headers = response.headers
     headers.popall("Server", None)
     headers["X-Request-Id"] = request.get(REQUEST_ID) or str(new_id())
@@ -169,12 +169,12 @@ async def add_common_headers(request: web.Request, response: web.StreamResponse)
 
 
 def _over(grant: Grant) -> str:
-    """The seconds of a policy; what holds at any one time has none."""
+    """The window of a RateLimit-Policy; a concurrency limit has none."""
     return f";w={grant.window}" if grant.window else ""
 
 
 def is_trusted_origin(request: web.Request) -> bool:
-    """Whether a page of this Origin may use the node: its own pages, those of the settings, any in development. False without Origin."""
+    """Whether a page of this Origin may use the node: its own host, the configured origins, any in development. False without Origin."""
     origin = request.headers.get("Origin")
     if origin is None:
         return False
@@ -184,13 +184,13 @@ def is_trusted_origin(request: web.Request) -> bool:
 
 
 def _check_origin(request: web.Request) -> None:
-    """A page of a strange origin must not open a socket in its visitor's name."""
+    """Raise Forbidden for a page of an untrusted origin: it must not open a socket for its visitor."""
     if "Origin" in request.headers and (len(request.headers.getall("Origin")) > 1 or not is_trusted_origin(request)):
         raise errors.Forbidden
 
 
 def _check_upgrade(request: web.Request) -> None:
-    """Version 13, one well-formed key, no body (RFC 6455, 4.2.1): aiohttp 3.14 takes versions 7 and 8 too, and keys that are no base64."""
+    """Require version 13, one valid key and no body (RFC 6455, 4.2.1): aiohttp 3.14 accepts versions 7 and 8 too, and keys that are not base64."""
     versions, keys = (request.headers.getall(f"Sec-WebSocket-{name}", []) for name in ("Version", "Key"))
     if (
         request.body_exists
@@ -203,7 +203,7 @@ def _check_upgrade(request: web.Request) -> None:
 
 
 def _framework_error_response(request: web.Request, refusal: web.HTTPException, request_id: str) -> web.Response:
-    """What aiohttp itself refuses: an unknown path, another method, an upgrade that is none."""
+    """The response to an error of aiohttp: unknown path, wrong method, invalid upgrade."""
     if isinstance(refusal, web.HTTPMethodNotAllowed):
         return _method_not_allowed_response(request, refusal, request_id)
     if isinstance(refusal, web.HTTPNotFound):
@@ -214,66 +214,68 @@ def _framework_error_response(request: web.Request, refusal: web.HTTPException, 
 def _method_not_allowed_response(
     request: web.Request, refusal: web.HTTPMethodNotAllowed, request_id: str
 ) -> web.Response:
-    """405 with what is allowed; or, when a browser asks before it sends, which methods and headers a trusted page may use."""
+    """405 with the allowed methods; or the response to a preflight."""
     if not _is_preflight(request):
-        answer = error_response(errors.MethodNotAllowed(), request_id)
-        answer.headers["Allow"] = refusal.headers["Allow"]
-        return answer
+        response = error_response(errors.MethodNotAllowed(), request_id)
+        response.headers["Allow"] = refusal.headers["Allow"]
+        return response
     return _preflight_response(request, refusal.allowed_methods)
 
 
 def _is_preflight(request: web.Request) -> bool:
-    """Whether a browser asks what it may send."""
+    """Whether the request is a CORS preflight."""
     return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
 
 
 def _preflight_response(request: web.Request, methods: Iterable[str]) -> web.Response:
-    answer = web.Response(status=204)
+    response = web.Response(status=204)
     if is_trusted_origin(request):
-        answer.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(methods))
-        answer.headers["Access-Control-Allow-Headers"] = _CORS_ALLOWED_HEADERS
-        answer.headers["Access-Control-Max-Age"] = "600"
-    return answer
+        response.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(methods))
+        response.headers["Access-Control-Allow-Headers"] = _CORS_ALLOWED_HEADERS
+        response.headers["Access-Control-Max-Age"] = "600"
+    return response
 
 
 def _methods(request: web.Request) -> set[str]:
-    """Those of all routes of this path."""
-    asked = request.match_info.route.resource
+    """The methods of all routes with this path."""
+    resource = request.match_info.route.resource
     routes = request.app.router.routes()
-    return {each.method for each in routes if asked and each.resource and each.resource.canonical == asked.canonical}
+    return {
+        each.method for each in routes if resource and each.resource and each.resource.canonical == resource.canonical
+    }
 
 
 def _route_path(request: web.Request) -> str:
-    """The path as the table writes it: never what the client typed, which may hold secrets."""
+    """The path of the route table: never the requested one, which may contain secrets."""
     route = request.get(ROUTE)
     return route.path if route else "-"
 
 
 async def run_charged(request: web.Request, route: Route) -> web.StreamResponse:
-    """The answer of the route's handler, charged to the caller. Raises RateLimited before anything is done when the budget is used up.
+    """Run the handler and charge its response to the caller's request quota. Raises RateLimited before the handler runs when the quota is used up.
 
-    A costly route takes an estimate first: however many of it are asked at once, no more run than the budget has.
+    An estimate is charged first, so that concurrent requests of a costly route cannot exceed the quota.
     """
     if route.auth != "token" or not route.cost:
         return await route.handler(request)
     quota, buckets = route.shared_quota, request.app[SERVICES].buckets
     subject = _subject(request[CALLER], quota)
-    # A setting may make the whole bucket smaller than the estimate.
+    # A setting may make the bucket smaller than the estimate.
     estimate = min(route.cost, buckets.peek(quota, subject).limit)
     buckets.consume(subject, (quota, estimate))
-    mine = request[GRANTS] = _remaining_grants(request, quota, subject)
-    answer = await route.handler(request)
-    cost = response_cost(answer, route)
+    charged = request[GRANTS] = _remaining_grants(request, quota, subject)
+    response = await route.handler(request)
+    cost = response_cost(response, route)
     if cost != estimate:
         buckets.charge(subject, quota, cost - estimate)
-        if request[GRANTS] is mine:
+        if request[GRANTS] is charged:
             request[GRANTS] = _remaining_grants(request, quota, subject)
-    return answer
+    return response
 
 
-def response_cost(answer: web.StreamResponse, route: Route) -> int:
-    """What this answer of the route costs. What goes out in pieces has places of its own, and costs as a plain request."""
-    body = answer.body if isinstance(answer, web.Response) else None
+def response_cost(response: web.StreamResponse, route: Route) -> int:
+    """The cost of this response. A streamed response (attachment, export) costs one unit: its own quotas limit it."""
+    body = response.body if isinstance(response, web.Response) else None
     length = len(body) if isinstance(body, bytes) else 0
     return 1 + length // route.bytes_per_cost
 

@@ -1,4 +1,4 @@
-"""OpenAPI 3.1 out of the one table of routes and the shapes they name: nothing in it is written twice."""
+"""OpenAPI 3.1, generated from the route table and its shapes."""
 
 import re
 from collections import defaultdict
@@ -44,28 +44,28 @@ def build_openapi(routes: Sequence[Route]) -> Schema:
 
 
 def route_refusals(route: Route) -> list[type[errors.VyryError]]:
-    """Everything this route can refuse with: its own refusals and those that its door can utter."""
-    said: list[type[errors.VyryError]] = [
+    """Every error of this route: its own, and those of the checks before its handler."""
+    refusals: list[type[errors.VyryError]] = [
         errors.InvalidRequest,
         errors.PayloadTooLarge,
         errors.UnsupportedMediaType,
         *route.refusals,
     ]
     if route.auth != "open":
-        said += [errors.Unauthorized, errors.InvalidToken]
+        refusals += [errors.Unauthorized, errors.InvalidToken]
     if route.auth != "open" or route.body is not None:
-        said.append(errors.Unavailable)
+        refusals.append(errors.Unavailable)
     if route.auth == "socket":
-        said.append(errors.Forbidden)
+        refusals.append(errors.Forbidden)
     if "{" in route.path:
-        said.append(errors.NotFound)
+        refusals.append(errors.NotFound)
     if _is_limited(route):
-        said.append(errors.RateLimited)
-    return sorted(set(said), key=lambda refusal: (STATUS[refusal], refusal.code))
+        refusals.append(errors.RateLimited)
+    return sorted(set(refusals), key=lambda refusal: (STATUS[refusal], refusal.code))
 
 
 def _is_limited(route: Route) -> bool:
-    """Whether a quota of its own or the general budget holds for it."""
+    """Whether the route has its own quota or a request cost."""
     return route.documented_quota is not None or (route.auth == "token" and route.cost > 0)
 
 
@@ -154,7 +154,7 @@ def _headers(route: Route) -> Schema:
     headers: Schema = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
     headers |= {name: {"schema": {"const": value}} for name, value in route.fixed_headers.items()}
     headers |= {
-        name: {"description": said, "schema": {"type": "string"}} for name, said in route.documented_headers.items()
+        name: {"description": text, "schema": {"type": "string"}} for name, text in route.documented_headers.items()
     }
     if _is_limited(route):
         headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in ("RateLimit", "RateLimit-Policy")}

@@ -20,7 +20,7 @@ _SCRIPT: Final = (_HERE / "docs.js").read_text(encoding="utf-8")
 
 
 def content_security_policy() -> str:
-    """What the page may do: its own style and script, told by their hashes, and nothing else."""
+    """The page's policy: its own style and script by their hashes, nothing else."""
     style, script = (b64encode(sha256(text.encode()).digest()).decode() for text in (_STYLE, _SCRIPT))
     return (
         f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
@@ -63,7 +63,7 @@ def _operations(rest: Schema, tag: str) -> Iterable[str]:
 
 
 def _operation(operation: Schema, components: Schema) -> str:
-    parts = ["<p>Needs an access token.</p>" if "security" in operation else "<p>Open to everybody.</p>"]
+    parts = ["<p>Needs an access token.</p>" if "security" in operation else "<p>Needs no access token.</p>"]
     if "parameters" in operation:
         rows = [(each["name"], each["in"], _type_of(each["schema"])) for each in operation["parameters"]]
         parts.append(_table(("parameter", "in", "type"), rows))
@@ -71,14 +71,14 @@ def _operation(operation: Schema, components: Schema) -> str:
         ((media_type, content),) = operation["requestBody"]["content"].items()
         parts += ["<h3>Request</h3>", _body(content, components) if content else f"<p>{escape(media_type)}</p>"]
     refusals = []
-    for status, answer in operation["responses"].items():
-        content = answer.get("content", {}).get("application/json", {})
+    for status, response in operation["responses"].items():
+        content = response.get("content", {}).get("application/json", {})
         if status >= "400":
-            refusals.append((status, answer["description"]))
+            refusals.append((status, response["description"]))
         else:
-            parts.append(f"<h3>{status} {escape(answer['description'])}</h3>")
+            parts.append(f"<h3>{status} {escape(response['description'])}</h3>")
             parts.append(_body(content, components) if "example" in content else "")
-    return "".join([*parts, "<h3>Refusals</h3>", _table(("status", "code"), refusals)])
+    return "".join([*parts, "<h3>Errors</h3>", _table(("status", "code"), refusals)])
 
 
 def _frames(socket: Schema) -> Iterable[str]:
@@ -136,22 +136,22 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _type_of(schema: Schema) -> str:
-    """What may stand in a field, in a few words."""
+    """A short description of a field's type."""
     match schema:
         case {"$ref": reference}:
-            said = str(reference).rpartition("/")[2]
+            text = str(reference).rpartition("/")[2]
         case {"const": word}:
-            said = json.dumps(word)
+            text = json.dumps(word)
         case {"enum": words}:
-            said = " | ".join(map(json.dumps, words))
+            text = " | ".join(map(json.dumps, words))
         case {"anyOf": variants}:
-            said = " or ".join(map(_type_of, variants))
+            text = " or ".join(map(_type_of, variants))
         case {"type": "array", "items": item}:
-            said = f"list of {_type_of(item)}{_bounds(schema, 'minItems', 'maxItems')}"
+            text = f"list of {_type_of(item)}{_bounds(schema, 'minItems', 'maxItems')}"
         case _:
             name = schema.get("contentEncoding") or schema.get("format") or schema.get("type", "anything")
-            said = f"{name}{_bounds(schema, 'minimum', 'maximum')}{_bounds(schema, 'minLength', 'maxLength')}"
-    return said
+            text = f"{name}{_bounds(schema, 'minimum', 'maximum')}{_bounds(schema, 'minLength', 'maxLength')}"
+    return text
 
 
 def _bounds(schema: Schema, least: str, most: str) -> str:

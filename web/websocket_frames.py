@@ -1,4 +1,4 @@
-"""RFC 6455 where aiohttp 3.14 reads it more kindly: what its frame reader lets pass is refused before it sees it.
+"""RFC 6455 where aiohttp 3.14 is more lenient: frames that its reader accepts against the RFC are rejected first.
 
 These are frames without a mask (5.1), lengths written longer than need be (5.2), a new message in the middle of a fragmented one whose fragments so far
 are empty (5.4), and close codes that no peer may send (7.4.1).
@@ -7,47 +7,47 @@ are empty (5.4), and close codes that no peer may send (7.4.1).
 from typing import Final, Protocol
 
 
-#: Reserved bits: the reader answers this one with 1002, after whatever came before it.
+#: A frame with reserved bits: the reader closes with 1002, after the frames before it.
 _INVALID_FRAME: Final = b"\xf0\x80"
 _CONTINUATION, _CLOSE = 0x0, 0x8
 _CLOSE_CODES: Final = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
 
 
 class FrameReader(Protocol):
-    """What a connection wants of whoever reads its frames."""
+    """aiohttp's interface for a reader of frames."""
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Take bytes; the first member says whether the stream is over."""
+        """Parse bytes. The first item is True when the stream has ended."""
 
     def feed_eof(self) -> None:
-        """Nothing more comes."""
+        """The stream has ended."""
 
 
 class _Violation(Exception):
-    """This is no frame of a client."""
+    """The bytes are not a valid client frame."""
 
 
 class FrameValidator:
-    """Walks from header to header beside the reader. A header is handed on when it is whole, and a close frame too."""
+    """Checks each frame header and passes the bytes on to the reader. A header and a close frame are passed on when complete."""
 
     __slots__ = ("_buffer", "_is_fragmented", "_is_violated", "_payload_left", "_reader")
 
     def __init__(self, reader: FrameReader) -> None:
         self._reader = reader
-        #: The beginning of a header, or of a close frame.
+        #: An incomplete header or close frame.
         self._buffer = b""
-        #: Bytes of payload that belong to the frame begun.
+        #: Remaining payload bytes of the current frame.
         self._payload_left = 0
-        #: Whether a fragmented message has begun and not ended.
+        #: Whether a fragmented message is incomplete.
         self._is_fragmented = False
         self._is_violated = False
 
     def feed_eof(self) -> None:
-        """Nothing more comes."""
+        """The stream has ended."""
         self._reader.feed_eof()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Look at the headers in these bytes and hand them on; after a violation nothing is."""
+        """Check the headers in these bytes and pass the bytes on. After a violation nothing is passed on."""
         if self._is_violated:
             return True, b""
         if self._buffer:
@@ -67,7 +67,7 @@ class FrameValidator:
         return self._reader.feed_data(data)
 
     def _frame_size(self, data: bytes, place: int) -> int:
-        """Of the frame that begins here, header and payload; 0 when more has to come first. Raises _Violation."""
+        """The size of the frame that starts here, header and payload; 0 if its header is incomplete. Raises _Violation."""
         there = len(data) - place
         if there < 2:
             return 0

@@ -23,25 +23,25 @@ def mail_url(request: pytest.FixtureRequest) -> str | None:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def redis_never_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy this machine is, Redis does not count as away: that is for other tests."""
     monkeypatch.setattr(guard, "DEADLINE_SECONDS", 30.0)
 
 
 @pytest.fixture
-async def room(mail_url: str | None, caps: MailboxCaps) -> AsyncIterator[MailStoreHarness]:
+async def mail_harness(mail_url: str | None, caps: MailboxCaps) -> AsyncIterator[MailStoreHarness]:
     """A mail store and all around it."""
     async with open_mail_store(mail_url, caps) as room:
         yield room
 
 
 @pytest.fixture
-async def twin(room: MailStoreHarness, caps: MailboxCaps) -> AsyncIterator[MailStore]:
+async def second_node_store(mail_harness: MailStoreHarness, caps: MailboxCaps) -> AsyncIterator[MailStore]:
     """The mail store of another node on the same database (of memory there is only one)."""
-    if not room.url:
-        yield room.store
+    if not mail_harness.url:
+        yield mail_harness.store
         return
-    async with open_store(room.url, room.clock, caps) as store:
+    async with open_store(mail_harness.url, mail_harness.clock, caps) as store:
         yield store
 
 

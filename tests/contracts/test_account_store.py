@@ -1,4 +1,4 @@
-"""What every account and device store promises."""
+"""Contract of account and device stores: AccountStore, DeviceStore."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What the ledger of attachments promises, on every store."""
+"""Contract of attachment stores: AttachmentStore, AttachmentUpkeepStore."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ TERMS = AttachmentLimits(quota_bytes=1000, max_unfinished=60, max_files=70)
 
 @dataclass(slots=True)
 class LedgerHarness:
-    """A ledger, and two people."""
+    """A store with two accounts."""
 
     ledger: AttachmentStore
     upkeep: AttachmentUpkeepStore
@@ -40,18 +40,18 @@ class LedgerHarness:
     async def begin(
         self, length: int = 10, owner: UserId | None = None, terms: AttachmentLimits = TERMS
     ) -> Attachment | None:
-        """A new attachment, unless there was no room."""
+        """A new attachment; None if it would exceed the limits."""
         new = Attachment(attachment_id=AttachmentId(new_id()), length=length, created_at=NOON, expires_at=NOON + DAY)
         return new if await self.ledger.create(owner or self.ann, new, terms) else None
 
     async def begun_upload(self, length: int = 10) -> Attachment:
-        """A new attachment for which there is room."""
+        """A new attachment within the limits."""
         new = await self.begin(length)
         assert new is not None
         return new
 
     async def taken_up(self, attachment: Attachment) -> Attachment:
-        """It, with Ann as its writer."""
+        """Claim it for Ann as its writer."""
         found = await self.ledger.claim_writer(self.ann, attachment.attachment_id, NOON)
         assert found is not None
         return found

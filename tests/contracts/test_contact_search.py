@@ -1,4 +1,4 @@
-"""What every store promises in which people are found: see PeopleStore; and what finding them costs over two nodes."""
+"""Contract of DiscoveryStore, and what look-ups cost over two nodes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -105,7 +105,7 @@ async def test_in_a_group_keys_are_seen_through_a_block_and_profiles_are_not(sto
 
 
 def two_nodes(redis: Redis, window: QuotaWindow) -> tuple[list[ContactDiscovery], Caller, list[str]]:
-    """Two nodes that count together, somebody who asks, and the numbers of three who can be found."""
+    """Two nodes with shared quotas, a caller, and the numbers of three accounts that can be found."""
     store, numbers = MemoryDiscovery(), [f"+4915112345{each:03d}" for each in range(3)]
     for number in numbers:
         user = UserId(new_id())
@@ -118,7 +118,7 @@ def two_nodes(redis: Redis, window: QuotaWindow) -> tuple[list[ContactDiscovery]
 
 
 def strange(first: int, count: int) -> list[str]:
-    """Numbers of nobody."""
+    """Numbers without an account."""
     return [f"+4915199{first + each:06d}" for each in range(count)]
 
 
@@ -134,7 +134,7 @@ async def test_a_crawler_gets_a_thousand_misses_a_day_over_all_nodes(redis_url: 
                 await node.find_by_numbers(eve, strange(5_000, 1))
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("redis_never_times_out")
 async def test_however_much_is_asked_at_once_no_more_numbers_are_looked_up_than_a_day_has(redis_url: str) -> None:
     async with connect_redis(redis_url) as redis:
         nodes, eve, _ = two_nodes(redis, LOOKUP.windows[1])

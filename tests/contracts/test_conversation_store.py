@@ -1,4 +1,4 @@
-"""What every conversation store promises: see ConversationStore."""
+"""Contract of ConversationStore."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What every store promises about the end of an account."""
+"""Contract of DeletionStore."""
 
 import asyncio
 from datetime import timedelta

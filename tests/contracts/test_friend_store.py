@@ -1,4 +1,4 @@
-"""What every store of friends and blocks promises: see FriendStore, BlockStore, and ConversationStore where it minds them."""
+"""Contract of FriendStore and BlockStore, and of ConversationStore where it depends on them."""
 
 import asyncio
 import random
@@ -39,13 +39,13 @@ async def friends_of(room: DirectoryHarness, user: UserId) -> list[UserId]:
 
 
 async def incoming_requests(room: DirectoryHarness, user: UserId) -> list[UserId]:
-    """Who asks the user."""
+    """The senders of the user's incoming requests."""
     page = await room.friends.list_requests(user, RequestDirection.INCOMING, 200, None)
     return [each.user_id for each in page.requests]
 
 
 async def outgoing_requests(room: DirectoryHarness, user: UserId) -> list[UserId]:
-    """Whom the user asks."""
+    """The targets of the user's outgoing requests."""
     page = await room.friends.list_requests(user, RequestDirection.OUTGOING, 200, None)
     return [each.user_id for each in page.requests]
 

@@ -1,4 +1,4 @@
-"""What the members of a group are told, and by when a change holds for posts on every node."""
+"""Notices to the members of a group, and from when on a change applies to posts on every node."""
 
 import asyncio
 from datetime import timedelta
@@ -21,22 +21,23 @@ from vyry.mail.draft import Draft, Sender
 from vyry.mail.posting import Accepted, Posting
 from vyry.mail.routing import NodeSockets, Router
 from vyry.storage.account_deletion import TortoiseDeletion
+from vyry.storage.conversation_models import NoticeRow
 from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.groups import TortoiseGroups
-from vyry.storage.models import DeviceRow, NoticeRow
+from vyry.storage.models import DeviceRow
 from vyry.storage.notice_outbox import TortoiseNoticeOutbox
 from vyry.storage.prekeys import TortoiseDeviceLists
-from vyry.storage.receipts import TortoiseReceipts
+from vyry.storage.privacy import TortoiseReceipts
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def mail_url(request: pytest.FixtureRequest) -> str:
-    """Notices wait in the transaction that they tell of: memory has none."""
+    """Notices are queued in the transaction of their change; a memory store has no transactions."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 async def group_of(*names: str) -> tuple[ConversationId, list[Person]]:
-    """A group of new people, whose devices have keys; the first is its admin, the next ones came a second after each other."""
+    """A group of new accounts with keys; the first is its admin, the others joined a second apart."""
     people = [await sign_up(name, name) for name in names]
     await DeviceRow.all().update(registration_id=10)
     made = await TortoiseGroups().create(people[0].user_id, [], [], None, NOON)
@@ -58,17 +59,19 @@ def notice(group: ConversationId, version: int) -> dict[str, object]:
     return {"name": "conversationChanged", "conversationId": str(group), "version": version}
 
 
-async def test_many_changes_are_told_once_and_by_the_last(room: MailStoreHarness) -> None:
+async def test_many_changes_are_told_once_and_by_the_last(mail_harness: MailStoreHarness) -> None:
     group, (ann, bo, cy) = await group_of("a", "b", "c")
 
     await remove(group, ann, cy)
-    await notices(room).post_pending()
+    await notices(mail_harness).post_pending()
 
-    assert await notices_in(room, ann.mailbox) == await notices_in(room, bo.mailbox) == [notice(group, 4)]
-    assert await notices_in(room, cy.mailbox) == [notice(group, 4)]
+    assert (
+        await notices_in(mail_harness, ann.mailbox) == await notices_in(mail_harness, bo.mailbox) == [notice(group, 4)]
+    )
+    assert await notices_in(mail_harness, cy.mailbox) == [notice(group, 4)]
 
 
-async def test_who_invites_many_waits_for_the_turn_of_others(room: MailStoreHarness) -> None:
+async def test_who_invites_many_waits_for_the_turn_of_others(mail_harness: MailStoreHarness) -> None:
     group, (ann,) = await group_of("a")
     strangers = [await sign_up(name, name) for name in ("b", "c", "d")]
 
@@ -76,23 +79,23 @@ async def test_who_invites_many_waits_for_the_turn_of_others(room: MailStoreHarn
 
     rows = await NoticeRow.filter(account_id__in=[each.user_id for each in strangers])
     assert [row.caused_by for row in rows] == [ann.user_id] * 3
-    await notices(room).post_pending()
-    assert [await notices_in(room, each.mailbox) for each in strangers] == [[{"name": "groupInvited"}]] * 3
+    await notices(mail_harness).post_pending()
+    assert [await notices_in(mail_harness, each.mailbox) for each in strangers] == [[{"name": "groupInvited"}]] * 3
 
 
-async def test_who_is_removed_again_and_again_is_told_once(room: MailStoreHarness) -> None:
+async def test_who_is_removed_again_and_again_is_told_once(mail_harness: MailStoreHarness) -> None:
     group, (ann, _, cy) = await group_of("a", "b", "c")
 
     for _ in range(3):
         await remove(group, ann, cy)
         await join(group, cy)
     await remove(group, ann, cy)
-    await notices(room).post_pending()
+    await notices(mail_harness).post_pending()
 
-    assert await notices_in(room, cy.mailbox) == [notice(group, 10)]
+    assert await notices_in(mail_harness, cy.mailbox) == [notice(group, 10)]
 
 
-async def test_a_change_while_the_one_before_is_being_told_is_told_too(room: MailStoreHarness) -> None:
+async def test_a_change_while_the_one_before_is_being_told_is_told_too(mail_harness: MailStoreHarness) -> None:
     group, (ann, bo) = await group_of("a", "b")
     outbox = TortoiseNoticeOutbox()
     (before,) = await outbox.load_pending(10, MAX_COPIES)
@@ -101,56 +104,56 @@ async def test_a_change_while_the_one_before_is_being_told_is_told_too(room: Mai
         group, lambda present: assign_role(present, ann.user_id, bo.user_id, Role.ADMIN), NOON
     )
     await outbox.complete([before.notice_id])
-    await notices(room).post_pending()
+    await notices(mail_harness).post_pending()
 
-    assert await notices_in(room, bo.mailbox) == [notice(group, 3)]
+    assert await notices_in(mail_harness, bo.mailbox) == [notice(group, 3)]
 
 
-async def test_nothing_waits_for_a_group_that_is_gone(room: MailStoreHarness) -> None:
+async def test_nothing_waits_for_a_group_that_is_gone(mail_harness: MailStoreHarness) -> None:
     group, (ann,) = await group_of("a")
 
     await remove(group, ann, ann)
 
     assert await NoticeRow.filter(conversation_id=group).count() == 0
-    await notices(room).post_pending()
-    assert await notices_in(room, ann.mailbox) == [notice(group, 2)]
+    await notices(mail_harness).post_pending()
+    assert await notices_in(mail_harness, ann.mailbox) == [notice(group, 2)]
 
 
 async def test_whoever_is_longest_in_a_group_leads_it_when_its_admin_deletes_the_account(
-    room: MailStoreHarness,
+    mail_harness: MailStoreHarness,
 ) -> None:
     group, (ann, bo, cy) = await group_of("a", "b", "c")
     await TortoiseDeletion().delete(ann.user_id, [], NOON)
-    await notices(room).post_pending()
+    await notices(mail_harness).post_pending()
 
     while await TortoiseDeletion().erase(NOON + ERASE_DELAY, 100):
-        await notices(room).post_pending()
+        await notices(mail_harness).post_pending()
 
     seen = (await TortoiseConversations().load([group]))[group]
     assert {user: member.role for user, member in seen.members.items()} == {
         bo.user_id: Role.ADMIN,
         cy.user_id: Role.MEMBER,
     }
-    assert (await notices_in(room, cy.mailbox))[-1] == notice(group, seen.version) == notice(group, 4)
+    assert (await notices_in(mail_harness, cy.mailbox))[-1] == notice(group, seen.version) == notice(group, 4)
 
 
 class CachedPosting:
-    """The post office of one node, which remembers what it read."""
+    """The posting service of one node, with its caches."""
 
-    def __init__(self, room: MailStoreHarness) -> None:
+    def __init__(self, mail_harness: MailStoreHarness) -> None:
         store = TortoiseConversations()
         self.office = Posting(
-            room.store,
+            mail_harness.store,
             device_lists=CachedDeviceLists(TortoiseDeviceLists()),
             conversations=CachedConversations(store),
             conversation_store=store,
             receipts=TortoiseReceipts(),
             router=Router(RecordingRouter(), depositor=RecordingRouter(), sockets=NodeSockets()),
-            clock=room.clock,
+            clock=mail_harness.clock,
         )
 
     async def post(self, sender: Person, body: Draft) -> Accepted | VyryError:
-        """What becomes of it."""
+        """The outcome of the post."""
         work = asyncio.create_task(self.office.run())
         try:
             return await self.office.post_and_wait(Sender(sender.user_id, DeviceId(1), sender.mailbox), body)
@@ -160,9 +163,9 @@ class CachedPosting:
             work.cancel()
 
 
-async def test_who_was_removed_gets_no_later_post_of_any_node(room: MailStoreHarness) -> None:
+async def test_who_was_removed_gets_no_later_post_of_any_node(mail_harness: MailStoreHarness) -> None:
     group, (ann, bo, cy) = await group_of("a", "b", "c")
-    nodes = [CachedPosting(room), CachedPosting(room)]
+    nodes = [CachedPosting(mail_harness), CachedPosting(mail_harness)]
     everybody = [(bo.user_id, [1]), (cy.user_id, [1])]
     before = [await node.post(ann, make_draft(group, *everybody, conversationVersion=3)) for node in nodes]
 
@@ -180,11 +183,11 @@ async def test_who_was_removed_gets_no_later_post_of_any_node(room: MailStoreHar
     assert [type(each) for each in theirs] == [NotAMember] * 2
 
 
-async def test_a_post_for_an_older_version_forgets_nobody_who_joined(room: MailStoreHarness) -> None:
+async def test_a_post_for_an_older_version_forgets_nobody_who_joined(mail_harness: MailStoreHarness) -> None:
     group, (ann, bo) = await group_of("a", "b")
     cy = await sign_up("c", "c")
     await DeviceRow.all().update(registration_id=10)
-    nodes = [CachedPosting(room), CachedPosting(room)]
+    nodes = [CachedPosting(mail_harness), CachedPosting(mail_harness)]
     for node in nodes:
         await node.post(ann, make_draft(group, (bo.user_id, [1]), conversationVersion=2))
 
@@ -200,9 +203,9 @@ async def test_a_post_for_an_older_version_forgets_nobody_who_joined(room: MailS
 
 
 @pytest.mark.parametrize("mail_url", ["postgres"], indirect=True)
-async def test_a_change_is_answered_after_the_posts_that_did_not_see_it(room: MailStoreHarness) -> None:
+async def test_a_change_is_answered_after_the_posts_that_did_not_see_it(mail_harness: MailStoreHarness) -> None:
     group, (ann, bo) = await group_of("a", "b")
-    post = await asyncpg.connect(room.url, server_settings={"application_name": "vyry-post"})
+    post = await asyncpg.connect(mail_harness.url, server_settings={"application_name": "vyry-post"})
     under_way = post.transaction()
     await under_way.start()
     seen = await post.fetchval("SELECT version FROM conversation WHERE id = $1", group)

@@ -1,4 +1,4 @@
-"""What every store of groups and invites promises: see GroupStore and InviteStore, and the rules of vyry/conversations/groups.py on top of them."""
+"""Contract of GroupStore and InviteLinkStore, under the rules of vyry/conversations/groups.py."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -21,7 +21,7 @@ WEEK = InviteLinkTerms(timedelta(days=7), 10)
 
 
 class RecordingListener:
-    """Hears which conversations changed."""
+    """Records which conversations have changed."""
 
     def __init__(self) -> None:
         self.heard: list[ConversationId] = []
@@ -43,18 +43,18 @@ class RecordingSource:
 
 
 class GroupHarness:
-    """Groups and invites over one store, as a node has them."""
+    """Groups, invite links and invitations over one store, as on a node."""
 
-    def __init__(self, room: DirectoryHarness) -> None:
-        self.room = room
+    def __init__(self, mail_harness: DirectoryHarness) -> None:
+        self.room = mail_harness
         self.hearing = RecordingListener()
         self.clock = FakeClock()
-        self.groups = Groups(room.groups, self.hearing, InProcessLimiter(), self.clock)
-        self.invites = InviteLinks(room.invites, self.hearing, self.clock)
-        self.invitations = Invitations(room.invitations, self.hearing, self.clock)
+        self.groups = Groups(mail_harness.groups, self.hearing, InProcessLimiter(), self.clock)
+        self.invites = InviteLinks(mail_harness.invites, self.hearing, self.clock)
+        self.invitations = Invitations(mail_harness.invitations, self.hearing, self.clock)
 
     async def friends(self, count: int) -> list[UserId]:
-        """Each of the others has written to the first of them."""
+        """New accounts; each of the others has written to the first one."""
         people = [await self.room.add_account() for _ in range(count)]
         for other in people[1:]:
             direct, _ = await self.room.conversations.open_direct(people[0], other, NOON)
@@ -62,7 +62,7 @@ class GroupHarness:
         return people
 
     async def group(self, *people: UserId) -> ConversationId:
-        """A group of these people; the first is its admin."""
+        """A group of these accounts; the first is its admin."""
         return (await self.groups.create(people[0], people[1:], b"title")).conversation.conversation_id
 
     async def seen(self, group: ConversationId) -> Conversation:
@@ -72,7 +72,7 @@ class GroupHarness:
         return {user: member.role for user, member in (await self.seen(group)).members.items()}
 
     async def grow(self, group: ConversationId, count: int) -> None:
-        """So many strangers more, past what a person may do in a day."""
+        """Add so many new accounts, without the quotas of the service."""
         users = [await self.room.add_account() for _ in range(count)]
         await self.room.groups.change(group, lambda present: add_members(present, users, NOON), NOON)
 
@@ -228,7 +228,7 @@ async def test_members_are_shown_page_by_page_though_some_leave_between(circle: 
 
 
 async def refused(circle: GroupHarness, person: UserId, group: ConversationId, other: UserId) -> list[type[VyryError]]:
-    """How everything that only admins do is refused to this person."""
+    """The errors of all operations for admins, for this account."""
     attempts = (
         circle.groups.edit(person, group, ConversationEdit(1, True, b"mine", False, None)),
         circle.groups.add(person, group, [other]),

@@ -1,4 +1,4 @@
-"""Strangers invite and do not add: see GroupStore.invite and InvitationStore, and the rules of vyry/conversations/groups.py on top of them."""
+"""Strangers invite instead of adding: contract of GroupStore.invite and InvitationStore, under the rules of vyry/conversations/groups.py."""
 
 from collections.abc import AsyncIterator
 
@@ -30,7 +30,7 @@ async def bo(circle: GroupHarness) -> UserId:
 
 
 async def waiting(circle: GroupHarness, user: UserId) -> list[tuple[ConversationId, UserId]]:
-    """The groups that wait for the word of this person, and who invites."""
+    """The open invitations of this account: groups and inviters."""
     page = await circle.invitations.list(user, 200, None)
     return [(each.conversation_id, each.inviter.user_id) for each in page.invitations]
 

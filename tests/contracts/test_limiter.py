@@ -65,7 +65,7 @@ async def granted(limiter: Counter, quota: Quota, subject: str) -> int:
 
 
 @KINDS
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("redis_never_times_out")
 async def test_of_a_hundred_at_once_exactly_ten_are_granted_to_each(limiter: Counter, quota: Quota) -> None:
     subjects = [f"subject {number}" for number in range(8)]
 
@@ -76,7 +76,7 @@ async def test_of_a_hundred_at_once_exactly_ten_are_granted_to_each(limiter: Cou
 
 
 @KINDS
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("redis_never_times_out")
 async def test_a_hundred_subjects_of_two_hundred_takes_each_get_exactly_their_ten(redis_url: str, quota: Quota) -> None:
     async with connect_redis(redis_url) as one, connect_redis(redis_url) as other:
         nodes = [RedisLimiter(RedisGuard(one)), RedisLimiter(RedisGuard(other))]

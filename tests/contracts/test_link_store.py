@@ -1,4 +1,4 @@
-"""What every store of links promises: see LinkStore. Each theft of a link is tried at each of its stages."""
+"""Contract of LinkStore. Each theft of a link is attempted at each of its stages."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -35,10 +35,10 @@ async def deposit_until(store: MailStore, boxes: Sequence[MailboxKey], done: asy
 
 
 async def test_posters_and_depositors_on_two_nodes_leave_every_mailbox_whole(
-    room: MailStoreHarness, twin: MailStore
+    mail_harness: MailStoreHarness, second_node_store: MailStore
 ) -> None:
-    boxes = [await room.add_mailbox() for _ in range(6)]
-    stores, done = [room.store, twin] * 2, asyncio.Event()
+    boxes = [await mail_harness.add_mailbox() for _ in range(6)]
+    stores, done = [mail_harness.store, second_node_store] * 2, asyncio.Event()
 
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         orders = boxes, boxes[::-1], boxes[2:], boxes[4::-1]
@@ -51,54 +51,64 @@ async def test_posters_and_depositors_on_two_nodes_leave_every_mailbox_whole(
     numbered = [each for depositor in depositors for each in depositor.result()]
     assert len({each.number for each in numbered}) == len(numbered) == sum(expected.values())
     for box in boxes:
-        entries = await room.numbered_entries(box)
+        entries = await mail_harness.numbered_entries(box)
         envelopes = [Envelope.unpack(entry.packed or b"") for entry in entries]
         assert [entry.seq for entry in entries] == list(range(1, expected[box] + 1))
-        heads = expected_heads(room.mailbox_ids[box], [each.digest() for each in envelopes])
+        heads = expected_heads(mail_harness.mailbox_ids[box], [each.digest() for each in envelopes])
         assert [entry.head for entry in entries] == heads
         for batch in posted:
             mine = [message.message_id for message in batch if box in {copy.mailbox for copy in message.copies}]
             assert [each.message_id for each in envelopes if each.message_id in mine] == mine
 
 
-async def test_the_order_of_one_poster_is_kept_whoever_deposits(room: MailStoreHarness, twin: MailStore) -> None:
-    box, done = await room.add_mailbox(), asyncio.Event()
+async def test_the_order_of_one_poster_is_kept_whoever_deposits(
+    mail_harness: MailStoreHarness, second_node_store: MailStore
+) -> None:
+    box, done = await mail_harness.add_mailbox(), asyncio.Event()
 
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        for store in (room.store, twin):
+        for store in (mail_harness.store, second_node_store):
             group.create_task(deposit_until(store, [box], done))
-        posted = await post_one_by_one(twin, [box])
+        posted = await post_one_by_one(second_node_store, [box])
         done.set()
 
     mine = [message.message_id for message in posted if message.copies]
-    assert [Envelope.unpack(entry.packed or b"").message_id for entry in await room.numbered_entries(box)] == mine
+    assert [
+        Envelope.unpack(entry.packed or b"").message_id for entry in await mail_harness.numbered_entries(box)
+    ] == mine
 
 
-async def test_acknowledging_while_mail_arrives_loses_nothing(room: MailStoreHarness, twin: MailStore) -> None:
-    box, done = await room.add_mailbox(), asyncio.Event()
+async def test_acknowledging_while_mail_arrives_loses_nothing(
+    mail_harness: MailStoreHarness, second_node_store: MailStore
+) -> None:
+    box, done = await mail_harness.add_mailbox(), asyncio.Event()
     seen: list[int] = []
 
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        group.create_task(deposit_until(twin, [box], done))
-        poster = group.create_task(post_one_by_one(room.store, [box]))
+        group.create_task(deposit_until(second_node_store, [box], done))
+        poster = group.create_task(post_one_by_one(mail_harness.store, [box]))
         while not (poster.done() and done.is_set()):
             done.set() if poster.done() else None
-            for entry in (await room.numbered_entries(box, len(seen)))[:5]:
+            for entry in (await mail_harness.numbered_entries(box, len(seen)))[:5]:
                 seen.append(entry.seq)
-                await twin.acknowledge([Acknowledgement(box, entry.seq, entry.head, entry.seq)])
+                await second_node_store.acknowledge([Acknowledgement(box, entry.seq, entry.head, entry.seq)])
             await asyncio.sleep(0)
 
-    await room.store.deposit([box])
-    seen += [entry.seq for entry in await room.numbered_entries(box, len(seen))]
+    await mail_harness.store.deposit([box])
+    seen += [entry.seq for entry in await mail_harness.numbered_entries(box, len(seen))]
     assert seen == list(range(1, POSTS + 1))
 
 
-async def test_one_point_acknowledged_twice_at_once_is_answered_alike(room: MailStoreHarness, twin: MailStore) -> None:
-    box = await room.add_mailbox()
-    deposited = await room.post_and_deposit(box, b"1", b"2")
+async def test_one_point_acknowledged_twice_at_once_is_answered_alike(
+    mail_harness: MailStoreHarness, second_node_store: MailStore
+) -> None:
+    box = await mail_harness.add_mailbox()
+    deposited = await mail_harness.post_and_deposit(box, b"1", b"2")
     point = Acknowledgement(box, 2, deposited[1].head, 2)
 
-    answers = await asyncio.gather(*(store.acknowledge([point]) for store in (room.store, twin) * 4))
+    answers = await asyncio.gather(
+        *(store.acknowledge([point]) for store in (mail_harness.store, second_node_store) * 4)
+    )
 
     assert answers == [[Cursor(2, deposited[1].head)]] * 8
-    assert await room.registry.count_contents() == 0
+    assert await mail_harness.registry.count_contents() == 0

@@ -18,11 +18,12 @@ from vyry.mail.depositing import Depositor
 from vyry.mail.notices import NoticePoster
 from vyry.mail.routing import NodeSockets, Router
 from vyry.storage.accounts import TortoiseAccounts
+from vyry.storage.conversation_models import NoticeRow
 from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.database import transaction
 from vyry.storage.deferred_notices import TortoiseDeferredNotices
 from vyry.storage.devices import end_devices
-from vyry.storage.models import DeviceRow, NoticeRow
+from vyry.storage.models import DeviceRow
 from vyry.storage.notice_outbox import (
     Audience,
     NewNotice,
@@ -61,23 +62,25 @@ async def sign_up_with_conversations(*names: str) -> list[Person]:
     return people
 
 
-def notices(room: MailStoreHarness) -> NoticePoster:
+def notices(mail_harness: MailStoreHarness) -> NoticePoster:
     """As a node has them; every call is another node."""
     sockets = NodeSockets()
-    depositor = Depositor(room.store, notifier=InProcessNotifier(sockets), sockets=sockets)
+    depositor = Depositor(mail_harness.store, notifier=InProcessNotifier(sockets), sockets=sockets)
     return NoticePoster(
-        room.store,
+        mail_harness.store,
         router=Router(InProcessWorkTopic(), depositor=depositor, sockets=sockets),
-        clock=room.clock,
+        clock=mail_harness.clock,
         outbox=TortoiseNoticeOutbox(),
         deferred=TortoiseDeferredNotices(),
     )
 
 
-async def notices_in(room: MailStoreHarness, mailbox: MailboxKey) -> list[dict[str, object]]:
+async def notices_in(mail_harness: MailStoreHarness, mailbox: MailboxKey) -> list[dict[str, object]]:
     """The notices in a mailbox, in order."""
-    await room.store.deposit([mailbox])
-    return [orjson.loads(text) for text in contents_of(await room.numbered_entries(mailbox)) if text is not None]
+    await mail_harness.store.deposit([mailbox])
+    return [
+        orjson.loads(text) for text in contents_of(await mail_harness.numbered_entries(mailbox)) if text is not None
+    ]
 
 
 async def tell_own(person: Person, without: MailboxKey | None = None) -> None:
@@ -105,32 +108,34 @@ async def end(person: Person) -> list[EndedDevice]:
         return list(await end_devices(tx, person.user_id, [person.device], NOON))
 
 
-async def test_the_end_of_a_device_is_told_to_everybody_who_shares_a_conversation(room: MailStoreHarness) -> None:
+async def test_the_end_of_a_device_is_told_to_everybody_who_shares_a_conversation(
+    mail_harness: MailStoreHarness,
+) -> None:
     ann, bo, cy = await sign_up_with_conversations("a", "b", "c")
     stranger = await sign_up("d", "d")
 
     await end(ann)
-    assert await notices(room).post_pending() == 1
+    assert await notices(mail_harness).post_pending() == 1
 
     notice = {"name": "devicesChanged", "userId": str(ann.user_id), "epoch": 2, "identityChanged": False}
-    assert await notices_in(room, bo.mailbox) == await notices_in(room, cy.mailbox) == [notice]
-    assert await notices_in(room, stranger.mailbox) == []
+    assert await notices_in(mail_harness, bo.mailbox) == await notices_in(mail_harness, cy.mailbox) == [notice]
+    assert await notices_in(mail_harness, stranger.mailbox) == []
 
 
-async def test_a_new_sign_up_says_that_the_identity_changed(room: MailStoreHarness) -> None:
+async def test_a_new_sign_up_says_that_the_identity_changed(mail_harness: MailStoreHarness) -> None:
     ann, bo = await sign_up_with_conversations("a", "b")
 
     again = await sign_up("a", "again")
-    await notices(room).post_pending()
+    await notices(mail_harness).post_pending()
 
-    (notice,) = await notices_in(room, bo.mailbox)
+    (notice,) = await notices_in(mail_harness, bo.mailbox)
     assert (notice["name"], notice["identityChanged"]) == ("devicesChanged", True)
     assert again.user_id == ann.user_id
-    assert await notices_in(room, again.mailbox) == []
+    assert await notices_in(mail_harness, again.mailbox) == []
 
 
 async def test_of_several_changes_of_devices_the_last_is_told_and_that_the_identity_changed(
-    room: MailStoreHarness,
+    mail_harness: MailStoreHarness,
 ) -> None:
     ann, bo, _ = await sign_up_with_conversations("a", "b", "c")
 
@@ -139,24 +144,24 @@ async def test_of_several_changes_of_devices_the_last_is_told_and_that_the_ident
     for epoch in (8, 9):
         await change_devices(ann, epoch)
 
-    assert await notices(room).post_pending() == 2
-    (notice,) = await notices_in(room, bo.mailbox)
+    assert await notices(mail_harness).post_pending() == 2
+    (notice,) = await notices_in(mail_harness, bo.mailbox)
     assert (notice["userId"], notice["epoch"], notice["identityChanged"]) == (str(ann.user_id), 9, True)
 
 
-async def test_a_change_while_the_one_before_is_being_told_is_told_too(room: MailStoreHarness) -> None:
+async def test_a_change_while_the_one_before_is_being_told_is_told_too(mail_harness: MailStoreHarness) -> None:
     ann, bo = await sign_up_with_conversations("a", "b")
     await change_devices(ann, 7)
     (before,) = await TortoiseNoticeOutbox().load_pending(10, MAX_COPIES)
 
     await change_devices(ann, 8)
     await TortoiseNoticeOutbox().complete([before.notice_id])
-    await notices(room).post_pending()
+    await notices(mail_harness).post_pending()
 
-    assert [each["epoch"] for each in await notices_in(room, bo.mailbox)] == [8]
+    assert [each["epoch"] for each in await notices_in(mail_harness, bo.mailbox)] == [8]
 
 
-async def test_who_causes_many_notices_waits_for_the_turn_of_others(room: MailStoreHarness) -> None:
+async def test_who_causes_many_notices_waits_for_the_turn_of_others(mail_harness: MailStoreHarness) -> None:
     ann, bo, cy = await sign_up_with_conversations("a", "b", "c")
     moments = [NOON + timedelta(seconds=n) for n in range(5)]
     bodies = [{"name": "callMissed", "callId": n} for n in range(3)]
@@ -173,7 +178,7 @@ async def test_who_causes_many_notices_waits_for_the_turn_of_others(room: MailSt
     assert [each.mailboxes for each in waiting] == [[box] for box in boxes]
 
 
-async def test_changes_of_groups_wait_for_all_other_notices(room: MailStoreHarness) -> None:
+async def test_changes_of_groups_wait_for_all_other_notices(mail_harness: MailStoreHarness) -> None:
     ann, bo = await sign_up_with_conversations("a", "b")
     later = NOON + timedelta(seconds=1)
 
@@ -185,7 +190,7 @@ async def test_changes_of_groups_wait_for_all_other_notices(room: MailStoreHarne
     assert names == ["pinChanged", "devicesChanged", "pinChanged", "conversationChanged"]
 
 
-async def test_a_pass_ends_after_so_many_copies(room: MailStoreHarness) -> None:
+async def test_a_pass_ends_after_so_many_copies(mail_harness: MailStoreHarness) -> None:
     people = await sign_up_with_conversations("a", "b", "c")
 
     await enqueue_notices(*(own_notice(each) for each in people))
@@ -195,33 +200,33 @@ async def test_a_pass_ends_after_so_many_copies(room: MailStoreHarness) -> None:
     assert len(await outbox.load_pending(2, 4)) == 2
 
 
-async def test_the_end_of_a_device_without_keys_is_news_to_nobody(room: MailStoreHarness) -> None:
+async def test_the_end_of_a_device_without_keys_is_news_to_nobody(mail_harness: MailStoreHarness) -> None:
     ann, bo = await sign_up_with_conversations("a", "b")
     await DeviceRow.filter(id=ann.device).update(registration_id=None)
 
     await end(ann)
 
-    assert await notices(room).post_pending() == 0
-    assert await notices_in(room, bo.mailbox) == []
+    assert await notices(mail_harness).post_pending() == 0
+    assert await notices_in(mail_harness, bo.mailbox) == []
 
 
-async def test_the_device_that_knows_is_not_told(room: MailStoreHarness) -> None:
+async def test_the_device_that_knows_is_not_told(mail_harness: MailStoreHarness) -> None:
     (ann,) = await sign_up_with_conversations("a")
 
     await tell_own(ann)
     await tell_own(ann, without=ann.mailbox)
-    await notices(room).post_pending()
+    await notices(mail_harness).post_pending()
 
-    assert await notices_in(room, ann.mailbox) == [{"name": "pinChanged"}]
+    assert await notices_in(mail_harness, ann.mailbox) == [{"name": "pinChanged"}]
 
 
-async def test_what_was_rolled_back_is_told_to_nobody(room: MailStoreHarness) -> None:
+async def test_what_was_rolled_back_is_told_to_nobody(mail_harness: MailStoreHarness) -> None:
     (ann,) = await sign_up_with_conversations("a")
 
     with pytest.raises(ZeroDivisionError):
         await _enqueue_and_fail(ann)
 
-    assert await notices(room).post_pending() == 0
+    assert await notices(mail_harness).post_pending() == 0
 
 
 async def _enqueue_and_fail(person: Person) -> None:
@@ -230,36 +235,36 @@ async def _enqueue_and_fail(person: Person) -> None:
         raise ZeroDivisionError
 
 
-async def test_a_crash_after_the_post_tells_nobody_twice(room: MailStoreHarness) -> None:
+async def test_a_crash_after_the_post_tells_nobody_twice(mail_harness: MailStoreHarness) -> None:
     (ann,) = await sign_up_with_conversations("a")
     await tell_own(ann)
     row = await NoticeRow.get()
-    await notices(room).post_pending()
+    await notices(mail_harness).post_pending()
 
     # As if the process had died before it could forget the notice.
     _ = await NoticeRow.create(id=row.id, account_id=row.account_id, audience=row.audience, body=row.body, at=row.at)
-    room.clock.advance(seconds=1)
-    await notices(room).post_pending()
+    mail_harness.clock.advance(seconds=1)
+    await notices(mail_harness).post_pending()
 
-    assert await notices_in(room, ann.mailbox) == [{"name": "pinChanged"}]
+    assert await notices_in(mail_harness, ann.mailbox) == [{"name": "pinChanged"}]
 
 
-async def test_two_nodes_that_deliver_at_once_tell_once(room: MailStoreHarness) -> None:
+async def test_two_nodes_that_deliver_at_once_tell_once(mail_harness: MailStoreHarness) -> None:
     (ann,) = await sign_up_with_conversations("a")
     for _ in range(5):
         await tell_own(ann)
 
-    await asyncio.gather(*(notices(room).post_pending() for _ in range(4)))
+    await asyncio.gather(*(notices(mail_harness).post_pending() for _ in range(4)))
 
-    assert len(await notices_in(room, ann.mailbox)) == 5
+    assert len(await notices_in(mail_harness, ann.mailbox)) == 5
     assert await TortoiseNoticeOutbox().load_pending(10, MAX_COPIES) == []
 
 
-async def test_more_devices_than_a_post_has_copies_are_told_too(room: MailStoreHarness) -> None:
+async def test_more_devices_than_a_post_has_copies_are_told_too(mail_harness: MailStoreHarness) -> None:
     (ann,) = await sign_up_with_conversations("a")
-    boxes = [await room.add_mailbox(ann.user_id, number % 127 + 1) for number in range(MAX_COPIES)]
+    boxes = [await mail_harness.add_mailbox(ann.user_id, number % 127 + 1) for number in range(MAX_COPIES)]
 
     await tell_own(ann)
-    await notices(room).post_pending()
+    await notices(mail_harness).post_pending()
 
-    assert [len(await notices_in(room, box)) for box in (ann.mailbox, boxes[0], boxes[-1])] == [1, 1, 1]
+    assert [len(await notices_in(mail_harness, box)) for box in (ann.mailbox, boxes[0], boxes[-1])] == [1, 1, 1]

@@ -1,4 +1,4 @@
-"""What every store of one-time codes promises about how many are sent: decided one after the other, by what is in the database."""
+"""Contract of OtpStore for the limits on sent codes: decisions are serialised, by the history in the database."""
 
 import asyncio
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""What every store of one-time codes promises about challenges and guesses; what may be sent is in test_otp_limits.py."""
+"""Contract of OtpStore for challenges and guesses; test_otp_limits.py has the limits."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ from vyry.accounts.otp_limits import RESEND_AFTER, UNLIMITED, OtpAdmission
 
 
 async def opened(stores: AccountStores, which: Challenge | None = None) -> Challenge:
-    """A challenge that waits for guesses."""
+    """An open challenge."""
     which = which or make_challenge()
     assert isinstance(await stores.otp.open_challenge(which, make_subjects(which.phone_hash), UNLIMITED), OtpAdmission)
     return which

@@ -1,4 +1,4 @@
-"""What a store of parts promises, on every store there is."""
+"""Contract of PartStore."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from vyry.storage.attachment_s3 import S3Location, open_s3_parts
 
 @pytest.fixture(params=["memory", "disk", "s3"])
 def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], PartStore]:
-    """Opens the store, the same one each time: what another node, or this one after a crash, finds."""
+    """Opens the same store again: as another node does, or this one after a crash."""
     if request.param == "memory":
         memory = MemoryParts()
         return lambda: memory
@@ -31,7 +31,7 @@ def reopened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Par
 
 @pytest.fixture
 def store(reopened: Callable[[], PartStore]) -> PartStore:
-    """The store as one node has it."""
+    """The store of one node."""
     return reopened()
 
 
@@ -40,7 +40,7 @@ def fresh() -> AttachmentId:
 
 
 async def all_held(store: PartStore) -> set[AttachmentId]:
-    """What a whole round finds."""
+    """The attachments found in a whole round."""
     found, place = set[AttachmentId](), ""
     while True:
         ids, place = await store.list_attachments(place)
@@ -114,9 +114,9 @@ async def test_a_round_finds_every_attachment_of_which_there_is_anything(store: 
 async def test_a_disk_that_would_become_too_full_takes_nothing(tmp_path: Path) -> None:
     greedy = DiskParts(tmp_path, reserve_bytes=1 << 60)
 
-    with pytest.raises(Unavailable, match="no room") as refusal:
+    with pytest.raises(Unavailable, match="is full") as refusal:
         await greedy.check_capacity(1)
-    with pytest.raises(Unavailable, match="no room"):
+    with pytest.raises(Unavailable, match="is full"):
         await greedy.put(fresh(), "1-0", b"x")
 
     assert refusal.value.members["retry_after_seconds"] == 60
@@ -129,7 +129,7 @@ async def test_a_write_that_finds_no_room_leaves_nothing(tmp_path: Path) -> None
     # Whatever is written there, the kernel finds no room for.
     (place / ".1-1").symlink_to("/dev/full")
 
-    with pytest.raises(Unavailable, match="no room"):
+    with pytest.raises(Unavailable, match="is full"):
         await store.put(one, "1-1", b"x")
 
     assert os.listdir(place) == ["1-0"]  # noqa: PTH208  as blocking as iterdir

@@ -1,4 +1,4 @@
-"""What every store of PINs promises: tries are counted before anybody looks, by one step each."""
+"""Contract of PinStore: a try is counted before the PIN is verified, atomically."""
 
 import asyncio
 from dataclasses import replace

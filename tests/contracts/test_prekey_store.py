@@ -1,4 +1,4 @@
-"""What every key directory promises: see PrekeyStore."""
+"""Contract of PrekeyStore."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -81,7 +81,7 @@ async def test_a_live_device_keeps_its_registration_id_and_its_epoch(room: Direc
     first = (await room.prekeys.keys(bo.user_id)).epoch
 
     await room.prekeys.replace(bo, make_upload(range(4, 6)), NOON)
-    with pytest.raises(InvalidKeys, match="registrationId: must be 77 as long as this device lives"):
+    with pytest.raises(InvalidKeys, match="registrationId: must stay 77"):
         await room.prekeys.replace(bo, make_upload(range(6, 8), registration_id=78), NOON)
 
     keys, state = await room.prekeys.keys(bo.user_id), await room.prekeys.state(bo.mailbox)
@@ -272,7 +272,7 @@ async def test_a_replacing_upload_goes_beyond_what_was_handed_out(room: Director
 async def test_added_keys_come_after_all_that_were_there(room: DirectoryHarness, bo: Caller) -> None:
     await room.prekeys.replace(bo, make_upload(), NOON)
 
-    with pytest.raises(InvalidKeys, match=r"oneTimePrekeys\.0\.id: must be beyond 3"):
+    with pytest.raises(InvalidKeys, match=r"oneTimePrekeys\.0\.id: must be above 3"):
         await room.prekeys.refill(bo, IDENTITY, make_refill(range(3, 5)), NOON)
     await room.prekeys.refill(bo, IDENTITY, make_refill(range(4, 6), range(3, 4)), NOON)
 
@@ -359,7 +359,7 @@ async def test_nothing_is_given_twice_while_the_set_is_replaced(room: DirectoryH
 
 
 async def replace_often(room: DirectoryHarness, owner: Caller) -> None:
-    """A whole new set under the same ids, time and again; refused where one of them was handed out meanwhile."""
+    """Upload complete sets with overlapping ids, repeatedly; a set with a claimed id is refused."""
     for lowest in range(1, 60):
         with suppress(InvalidKeys):
             await room.prekeys.replace(owner, make_upload(range(lowest, 101), range(lowest, 101)), NOON)

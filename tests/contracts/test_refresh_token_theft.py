@@ -1,4 +1,4 @@
-"""The thief of refresh tokens (tests/support/refresh_token_theft.py) at both databases."""
+"""Theft of refresh tokens (tests/support/refresh_token_theft.py), over both databases."""
 
 import asyncio
 from uuid import uuid4

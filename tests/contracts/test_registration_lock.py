@@ -1,4 +1,4 @@
-"""What every store promises of the registration lock: it holds before anything has changed, and each token passes it once."""
+"""Contract of stores for the registration lock: the PIN is required before anything changes, and an unlock token is valid once."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -23,14 +23,14 @@ TEN_MINUTES = timedelta(seconds=600)
 
 @pytest.fixture
 async def owner(stores: AccountStores) -> UserId:
-    """Somebody with a PIN and a lock, last seen on the day of NOON."""
+    """An account with a PIN and a registration lock, last seen on the day of NOON."""
     user_id = (await stores.sign_up()).user_id
     await stores.pins.add(NewPin(Guesser(user_id), NOON, PIN, registration_lock=True))
     return user_id
 
 
 async def open_lock(stores: AccountStores, user_id: UserId, token: str = "t", at: datetime = NOON) -> str:
-    """Stand before the lock with this token; answers it."""
+    """Save an unlock token of this account, and return it."""
     await stores.locks.save_token(user_id, PendingToken(token, at + TEN_MINUTES), at)
     return token
 

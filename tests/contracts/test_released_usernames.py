@@ -1,4 +1,4 @@
-"""What every store promises about usernames that were given up: they rest for 90 days, and then belong to whoever takes them first."""
+"""Contract of stores for released usernames: reserved for 90 days, then free."""
 
 from datetime import date, datetime, timedelta
 
@@ -16,7 +16,7 @@ FREE = datetime(2026, 4, 2, tzinfo=NOON.tzinfo)
 
 
 async def person(stores: AccountStores, name: str) -> UserId:
-    """A new account whose number has a hash of these letters."""
+    """A new account; the hash of its number is of these letters."""
     return (await stores.sign_up(name * 64, refresh=name)).user_id
 
 
@@ -25,7 +25,7 @@ async def claim_username(stores: AccountStores, user: UserId, name: str | None, 
 
 
 async def is_refused(stores: AccountStores, user: UserId, name: str, at: datetime = NOON) -> bool:
-    """Whether this account is refused the name; nothing has changed then."""
+    """Whether the name is refused to this account, without a change."""
     before = await stores.accounts.load(user)
     with pytest.raises(UsernameTaken) as refusal:
         await stores.accounts.change(user, AccountChange({"username": name, "bio": "not kept"}), UsernameRules(at))

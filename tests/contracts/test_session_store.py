@@ -1,4 +1,4 @@
-"""What every store of refresh tokens and standings promises."""
+"""Contract of SessionStore and DeviceStatusStore."""
 
 import asyncio
 from dataclasses import replace
@@ -13,7 +13,7 @@ SOON = NOON + timedelta(seconds=5)
 
 
 def exchange(old: str, new: str, attempt: UUID | None = None) -> Rotation:
-    """An attempt to exchange one token for another, five seconds after sign-up."""
+    """A request to exchange one token for another, five seconds after sign-up."""
     return Rotation(old, new, attempt or uuid4(), SOON, WEEK)
 
 

@@ -1,4 +1,4 @@
-"""What every keeper of socket tickets promises."""
+"""Contract of Tickets."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What every wake store promises: a deposit plans a wake-up exactly when a device sleeps, and a planned one is sent until somebody says it was."""
+"""Contract of WakeupStore: a deposit plans a wake-up exactly if the device is offline, and it is sent until its result is recorded."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,8 +18,8 @@ def caps() -> MailboxCaps:
 
 
 @pytest.fixture
-async def waking(room: MailStoreHarness) -> AsyncIterator[WakeHarness]:
-    async with open_wake_harness(room) as opened:
+async def waking(mail_harness: MailStoreHarness) -> AsyncIterator[WakeHarness]:
+    async with open_wake_harness(mail_harness) as opened:
         yield opened
 
 

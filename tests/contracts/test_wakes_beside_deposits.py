@@ -1,4 +1,4 @@
-"""Wake-ups while somebody deposits on another connection: what comes at that moment wakes too, and nobody waits for the other for ever."""
+"""Wake-ups during a deposit on another connection: the new mail wakes the device too, and neither waits for the other for ever."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,29 +13,29 @@ from tests.support.wake_harness import MINUTE, WakeHarness, open_wake_harness
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push_wakeups import Wakeup
 from vyry.kernel.ids import MailboxKey
-from vyry.storage.push_targets import TortoisePushTargets
+from vyry.storage.push import TortoisePushTargets
 
 
-_DEPOSIT = "SELECT * FROM mail_deposit($1, 100, 1000000, 100, 1000000, $2)"
+_DEPOSIT = "SELECT * FROM mail_deposit($1, 100, 1000000, 100, 1000000, 100, 1000000, $2)"
 _WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture(params=["postgres"])
 def mail_url(request: pytest.FixtureRequest) -> str:
-    """Where transactions run beside each other."""
+    """A database with concurrent transactions."""
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture
-async def waking(room: MailStoreHarness) -> AsyncIterator[WakeHarness]:
-    async with open_wake_harness(room) as opened:
+async def waking(mail_harness: MailStoreHarness) -> AsyncIterator[WakeHarness]:
+    async with open_wake_harness(mail_harness) as opened:
         yield opened
 
 
 @asynccontextmanager
-async def open_other_transaction(room: WakeHarness) -> AsyncIterator[asyncpg.Connection]:
-    """Another node's connection, in a transaction that is committed at the end."""
-    other = await asyncpg.connect(room.mail.url)
+async def open_other_transaction(mail_harness: WakeHarness) -> AsyncIterator[asyncpg.Connection]:
+    """The connection of another node, in a transaction that commits at the end."""
+    other = await asyncpg.connect(mail_harness.mail.url)
     try:
         async with other.transaction():
             yield other
@@ -43,9 +43,9 @@ async def open_other_transaction(room: WakeHarness) -> AsyncIterator[asyncpg.Con
         await other.close()
 
 
-async def wait_for_lock(room: WakeHarness, running: asyncio.Task[None]) -> None:
-    """Come back when the task waits for a lock, or is over."""
-    watcher = await asyncpg.connect(room.mail.url)
+async def wait_for_lock(mail_harness: WakeHarness, running: asyncio.Task[None]) -> None:
+    """Return when the task waits for a row lock, or has ended."""
+    watcher = await asyncpg.connect(mail_harness.mail.url)
     # Nobody rings when a connection begins to wait.
     while not running.done() and not await watcher.fetchval(_WAITING):  # noqa: ASYNC110 - as said
         await asyncio.sleep(0)

@@ -25,14 +25,14 @@ def kept_logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def installation() -> Iterator[Cluster]:
+def running_cluster() -> Iterator[Cluster]:
     """Two web nodes and two workers on services of their own, which tests may break and must mend."""
     with open_cluster(webs=2, workers=2) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def alone() -> Iterator[AllInOneProcess]:
+def all_in_one() -> Iterator[AllInOneProcess]:
     """`vyry start`."""
     with AllInOneProcess() as node:
         yield node
@@ -45,20 +45,20 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def nodes(installation: Cluster, http: aiohttp.ClientSession) -> list[NodeClient]:
+def nodes(running_cluster: Cluster, http: aiohttp.ClientSession) -> list[NodeClient]:
     """The two front doors of the cluster."""
-    return [NodeClient(http, web.url, installation.otp_file) for web in installation.webs]
+    return [NodeClient(http, web.url, running_cluster.otp_file) for web in running_cluster.webs]
 
 
 @pytest.fixture
-async def flow(nodes: list[NodeClient]) -> AsyncIterator[Traffic]:
+async def steady_traffic(nodes: list[NodeClient]) -> AsyncIterator[Traffic]:
     """Steady traffic over both front doors."""
     async with traffic(nodes, MARKED_CONTENT) as made:
         yield made
 
 
 @pytest.fixture
-async def raw(alone: AllInOneProcess, http: aiohttp.ClientSession) -> AsyncIterator[RestPair]:
+async def rest_pair(all_in_one: AllInOneProcess, http: aiohttp.ClientSession) -> AsyncIterator[RestPair]:
     """Two devices of no SDK, one of them behind a lying node."""
-    async with open_rest_pair(alone, http) as made:
+    async with open_rest_pair(all_in_one, http) as made:
         yield made

@@ -81,7 +81,7 @@ async def test_a_deletion_goes_on_after_kill_9_and_is_done_within_a_minute(http:
 
 
 async def test_a_suspension_holds_on_every_node_within_a_second_and_a_resumption_restores_all(
-    installation: Cluster, nodes: list[NodeClient]
+    running_cluster: Cluster, nodes: list[NodeClient]
 ) -> None:
     here, there = nodes
     ann, bo = await here.sign_up(), await there.sign_up()
@@ -89,7 +89,7 @@ async def test_a_suspension_holds_on_every_node_within_a_second_and_a_resumption
     line = await DeviceSocket.connect_and_resume(ann, there.url)
     sure = ["--yes", "--json", "--reason", "spam", "--operator", "olga"]
 
-    await run_operator_command(installation.webs[0], "user", "suspend", ann.user_id, *sure)
+    await run_operator_command(running_cluster.webs[0], "user", "suspend", ann.user_id, *sure)
     assert await line.wait_closed(1) == 4401
 
     for node in nodes:
@@ -98,13 +98,13 @@ async def test_a_suspension_holds_on_every_node_within_a_second_and_a_resumption
     with pytest.raises(RequestRefused, match="FORBIDDEN"):
         await here.sign_up(ann.number)
     await bo.post(conversation, ann, b"while you were away")
-    await run_operator_command(installation.webs[1], "user", "resume", ann.user_id, *sure)
+    await run_operator_command(running_cluster.webs[1], "user", "resume", ann.user_id, *sure)
     async with asyncio.timeout(2):
         await wait_for_session(ann)
 
     await ann.collect(wait=5)
     assert ann.contents == [b"while you were away"]
-    assert await operator_acts_on(ann, installation.webs[0]) == [("olga", "userSuspend"), ("olga", "userResume")]
+    assert await operator_acts_on(ann, running_cluster.webs[0]) == [("olga", "userSuspend"), ("olga", "userResume")]
 
 
 async def operator_acts_on(device: Device, beside: VyryProcess) -> list[tuple[str, str]]:

@@ -65,16 +65,18 @@ async def in_pieces(content: bytes, hold: asyncio.Event, after: int) -> AsyncIte
 
 
 @pytest.fixture(params=["disk", "s3"])
-def kept(request: pytest.FixtureRequest) -> AllInOneProcess:
+def attachment_node(request: pytest.FixtureRequest) -> AllInOneProcess:
     """A node with attachments on its disk, or in an S3."""
     if request.param == "disk":
         return AllInOneProcess()
     return AllInOneProcess(request.getfixturevalue("s3").environment(f"killed/{secrets.token_hex(4)}"))
 
 
-async def test_an_upload_outlives_kill_9_again_and_again(kept: AllInOneProcess, http: aiohttp.ClientSession) -> None:
+async def test_an_upload_outlives_kill_9_again_and_again(
+    attachment_node: AllInOneProcess, http: aiohttp.ClientSession
+) -> None:
     content = secrets.token_bytes(21 * MIB)
-    with kept as node:
+    with attachment_node as node:
         ann = await signed_up(node, http)
         path, at = await create_upload(ann, len(content)), 0
         for _ in range(1 if "VYRY_S3_ENDPOINT" in node.environment else 2):
@@ -129,12 +131,12 @@ async def test_memory_stays_flat_however_long_an_attachment_is(http: aiohttp.Cli
         assert _peak(node.pid) - before < 40 * MIB
 
 
-def test_the_official_python_client_uploads_and_resumes(alone: AllInOneProcess) -> None:
+def test_the_official_python_client_uploads_and_resumes(all_in_one: AllInOneProcess) -> None:
     content = secrets.token_bytes(3 * MIB + 7)
 
     async def sign_up() -> Device:
         async with aiohttp.ClientSession() as http:
-            return await signed_up(alone, http)
+            return await signed_up(all_in_one, http)
 
     async def fetch(device: Device, url: str | None) -> bytes:
         assert url is not None
@@ -142,7 +144,7 @@ def test_the_official_python_client_uploads_and_resumes(alone: AllInOneProcess) 
             return await (await http.get(url)).read()
 
     ann = asyncio.run(sign_up())
-    client = TusClient(alone.url + UPLOADS_PATH, headers={"Authorization": f"Bearer {ann.token}"})
+    client = TusClient(all_in_one.url + UPLOADS_PATH, headers={"Authorization": f"Bearer {ann.token}"})
     first = client.uploader(
         file_stream=BytesIO(content), chunk_size=MIB, metadata={"filename": "file"}, upload_checksum=True
     )

@@ -19,8 +19,8 @@ def lines() -> list[str]:
 
 
 @pytest.mark.timeout(120)
-def test_each_line_of_the_document_works(alone: AllInOneProcess, tmp_path: Path) -> None:
-    terminal = CliRunner(alone, tmp_path)
+def test_each_line_of_the_document_works(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    terminal = CliRunner(all_in_one, tmp_path)
 
     for line in lines():
         done = terminal.run_documented_line(line)

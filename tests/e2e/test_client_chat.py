@@ -1,23 +1,16 @@
 """`vyry client chat`: what people see and type on the whole screen, against a real node."""
 
 import asyncio
-import os
-import pty
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from textual.pilot import Pilot
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, Static
 
-from scripts.nodes import ROOT, AllInOneProcess
-from tests.e2e.test_client_presence import pair
-from tests.e2e.test_sdk import events_until, next_texts
+from scripts.nodes import AllInOneProcess
+from tests.support.chat_screen import Screen, screen, shown, type_in, until
 from tests.support.cli_runner import CliRunner
-from vyry.cli.client.chat.screen import ChatApp
+from tests.support.sdk_clients import events_until, next_texts, pair
 from vyry.cli.client.chat.widgets import MessageList
 from vyry.cli.client.exit_codes import Exit
 from vyry.client.api.client import Client
@@ -28,37 +21,13 @@ pytestmark = pytest.mark.timeout(120)
 HOSTILE = "[red]x[/red] \x1b[2J\x07 \u202eabc " + "long " * 2_000
 
 
-@asynccontextmanager
-async def screen(client: Client, chat: UUID | None) -> AsyncIterator[Pilot[None]]:
-    app = ChatApp(client, client.user_id, chat)
-    async with app.run_test(size=(110, 32)) as pilot:
-        yield pilot
-
-
-def shown(pilot: Pilot[None], where: str = "#history") -> str:
-    """The rows of a list as they are painted."""
-    rows = pilot.app.query_one(where, OptionList).options
-    return "\n".join(str(row.prompt) for row in rows)
-
-
-async def until(pilot: Pilot[None], claim: Callable[[], bool]) -> None:
-    """Come back when the screen shows it."""
-    async with asyncio.timeout(20):
-        while not claim():
-            await pilot.pause(0.02)
-
-
-async def type_in(pilot: Pilot[None], words: str) -> None:
-    await pilot.press(*("space" if letter == " " else letter for letter in words), "enter")
-
-
 async def test_what_is_typed_is_sent_and_what_comes_is_shown_and_told_as_read(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, None) as pilot:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, None) as pilot:
         await until(pilot, lambda: "hello" in shown(pilot))
         await bo.messages.typing(chat)
-        await until(pilot, lambda: "types" in str(pilot.app.query_one("#typing", Static).content))
+        await until(pilot, lambda: "is typing" in str(pilot.app.query_one("#typing", Static).content))
         said = await bo.send_text(chat, "look here")
         await until(pilot, lambda: "look here" in shown(pilot))
         await type_in(pilot, "I see")
@@ -84,8 +53,10 @@ async def read_receipt(client: Client) -> list[UUID]:
     return read
 
 
-async def test_messages_are_answered_changed_taken_back_and_reacted_to(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+async def test_messages_are_answered_changed_taken_back_and_reacted_to(
+    all_in_one: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await until(pilot, lambda: "hello Ann" in shown(pilot))
         pilot.app.query_one(MessageList).focus()
         await pilot.press("r")
@@ -101,15 +72,15 @@ async def test_messages_are_answered_changed_taken_back_and_reacted_to(alone: Al
         reaction = (await events_until(bo, Reaction))[-1]
         pilot.app.query_one(MessageList).focus()
         await pilot.press("end", "u")
-        await until(pilot, lambda: "taken back" in shown(pilot))
+        await until(pilot, lambda: "message unsent" in shown(pilot))
         unsent = (await events_until(bo, Unsend))[-1]
 
     assert answer.body["replyTo"]["senderId"] == reaction.body["target"]["senderId"]
     assert (reaction.body["emoji"], unsent.body["target"]["id"]) == ("👍", answer.body["id"])
 
 
-async def test_escape_in_the_box_of_reactions_changes_none(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+async def test_escape_in_the_box_of_reactions_changes_none(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await until(pilot, lambda: "hello Ann" in shown(pilot))
         pilot.app.query_one(MessageList).focus()
         await pilot.press("end", "plus")
@@ -122,8 +93,10 @@ async def test_escape_in_the_box_of_reactions_changes_none(alone: AllInOneProces
     assert not [event for event in came if isinstance(event, Reaction)]
 
 
-async def test_words_of_others_neither_paint_nor_steer_the_terminal(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+async def test_words_of_others_neither_paint_nor_steer_the_terminal(
+    all_in_one: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await bo.account.update(displayName="[b]Bo\u202e")
         await bo.send_text(chat, HOSTILE)
         await until(pilot, lambda: "characters)" in shown(pilot))
@@ -135,13 +108,13 @@ async def test_words_of_others_neither_paint_nor_steer_the_terminal(alone: AllIn
 
 
 async def test_files_go_and_come_and_safety_numbers_are_compared(
-    alone: AllInOneProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    all_in_one: AllInOneProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = tmp_path / "saved" / "notes.txt"
     (tmp_path / "notes.txt").write_text("some notes")
     saved.parent.mkdir()
     monkeypatch.chdir(saved.parent)
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await until(pilot, lambda: "hello Ann" in shown(pilot))
         await bo.files.send(chat, tmp_path / "notes.txt")
         await until(pilot, lambda: "[notes.txt, 10 bytes]" in shown(pilot))
@@ -162,52 +135,20 @@ async def test_files_go_and_come_and_safety_numbers_are_compared(
 
 
 async def test_a_node_that_goes_away_is_told_and_what_is_written_is_sent_later(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         state = pilot.app.query_one("#state", Static)
         await until(pilot, lambda: str(state.content) == "Connected")
-        await asyncio.to_thread(alone.kill)
+        await asyncio.to_thread(all_in_one.kill)
         await until(pilot, lambda: "Not connected" in str(state.content))
         await type_in(pilot, "meanwhile")
-        await asyncio.to_thread(alone.start)
+        await asyncio.to_thread(all_in_one.start)
         assert await next_texts(bo, 1) == ["meanwhile"]
 
 
-class Screen:
-    """A real terminal with `vyry client chat` in it."""
-
-    def __init__(self, home: Path, *words: str) -> None:
-        self.seen = b""
-        self._pid, self._line = pty.fork()
-        if self._pid == 0:
-            os.environ.update(HOME=str(home), TERM="xterm-256color", COLUMNS="100", LINES="30", PYTHONPATH=str(ROOT))
-            os.execv(sys.executable, [sys.executable, "-m", "vyry.cli.main", "client", "chat", *words])
-
-    async def shows(self, words: bytes) -> None:
-        """Come back when this was painted."""
-        async with asyncio.timeout(30):
-            while words not in self.seen:
-                self.seen += await asyncio.to_thread(os.read, self._line, 65_536)
-
-    def press(self, keys: bytes) -> None:
-        os.write(self._line, keys)
-
-    async def ended(self) -> int:
-        """The exit code, once everything it painted was read."""
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    self.seen += await asyncio.to_thread(os.read, self._line, 65_536)
-                except OSError:
-                    break
-        _, status = await asyncio.to_thread(os.waitpid, self._pid, 0)
-        os.close(self._line)
-        return os.waitstatus_to_exitcode(status)
-
-
-async def test_it_runs_in_a_real_terminal_and_leaves_it_as_it_was(alone: AllInOneProcess, tmp_path: Path) -> None:
-    terminal = CliRunner(alone, tmp_path)
+async def test_it_runs_in_a_real_terminal_and_leaves_it_as_it_was(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    terminal = CliRunner(all_in_one, tmp_path)
     ann, bo = await asyncio.to_thread(terminal.sign_up, "ann"), await asyncio.to_thread(terminal.sign_up, "bo")
     real = Screen(tmp_path, bo, "--profile", "ann")
 
@@ -226,8 +167,8 @@ async def test_it_runs_in_a_real_terminal_and_leaves_it_as_it_was(alone: AllInOn
     assert b"\x1b[?1049l" in real.seen
 
 
-def test_without_a_terminal_it_says_what_to_take(alone: AllInOneProcess, tmp_path: Path) -> None:
-    done = CliRunner(alone, tmp_path).run_client("ann", "chat")
+def test_without_a_terminal_it_says_what_to_take(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    done = CliRunner(all_in_one, tmp_path).run_client("ann", "chat")
 
     assert (done.code, done.out) == (Exit.WRONG_LINE, "")
     assert "receive --json" in done.err

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_chat import Screen, screen, shown, until
-from tests.e2e.test_client_presence import pair
+from tests.support.chat_screen import Screen, screen, shown, until
 from tests.support.cli_runner import CliRunner
+from tests.support.sdk_clients import pair
 from vyry.client.api.client import Client
 
 
@@ -38,9 +38,9 @@ async def busy(client: Client, chat: UUID) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("keys", [(), ("ctrl+q",)], ids=["closed", "quit"])
 async def test_a_screen_left_while_events_arrive_ends_quietly(
-    alone: AllInOneProcess, tmp_path: Path, keys: tuple[str, ...]
+    all_in_one: AllInOneProcess, tmp_path: Path, keys: tuple[str, ...]
 ) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat):
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat):
         for moment in MOMENTS:
             async with busy(bo, chat), screen(ann, chat) as pilot:
                 await until(pilot, lambda: "hello Ann" in shown(pilot))
@@ -51,8 +51,10 @@ async def test_a_screen_left_while_events_arrive_ends_quietly(
 
 
 @pytest.mark.parametrize("key", ["f1", "ctrl+o", "ctrl+t"])
-async def test_a_screen_left_while_a_box_opens_ends_quietly(alone: AllInOneProcess, tmp_path: Path, key: str) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat):
+async def test_a_screen_left_while_a_box_opens_ends_quietly(
+    all_in_one: AllInOneProcess, tmp_path: Path, key: str
+) -> None:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat):
         for moment in MOMENTS[::2]:
             async with busy(bo, chat), screen(ann, chat) as pilot:
                 await until(pilot, lambda: "hello Ann" in shown(pilot))
@@ -62,8 +64,8 @@ async def test_a_screen_left_while_a_box_opens_ends_quietly(alone: AllInOneProce
             assert (pilot.app.return_code or 0, pilot.app.screen_stack) == (0, [])
 
 
-async def test_under_an_open_box_the_screen_still_shows_what_comes(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
+async def test_under_an_open_box_the_screen_still_shows_what_comes(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), screen(ann, chat) as pilot:
         await until(pilot, lambda: "hello Ann" in shown(pilot))
         for key in ("f1", "ctrl+o", "ctrl+t"):
             said = f"under {key}"
@@ -75,8 +77,8 @@ async def test_under_an_open_box_the_screen_still_shows_what_comes(alone: AllInO
             await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
 
 
-async def test_what_is_entered_right_before_quitting_is_kept(alone: AllInOneProcess, tmp_path: Path) -> None:
-    terminal = CliRunner(alone, tmp_path)
+async def test_what_is_entered_right_before_quitting_is_kept(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    terminal = CliRunner(all_in_one, tmp_path)
     await asyncio.to_thread(terminal.sign_up, "ann")
     bo = await asyncio.to_thread(terminal.sign_up, "bo")
     real = Screen(tmp_path, bo, "--profile", "ann")

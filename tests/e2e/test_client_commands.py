@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.support.cli_runner import CliResult, CliRunner
+from tests.support.cli_runner import CliRunner, refused
 from tests.support.rest_device import unused_number
 from vyry.cli.client.exit_codes import Exit
 
@@ -19,246 +19,244 @@ NOWHERE = "http://127.0.0.1:1"
 
 
 @pytest.fixture(scope="module")
-def here(alone: AllInOneProcess, tmp_path_factory: pytest.TempPathFactory) -> CliRunner:
+def cli(all_in_one: AllInOneProcess, tmp_path_factory: pytest.TempPathFactory) -> CliRunner:
     """A terminal with two people in it."""
-    made = CliRunner(alone, tmp_path_factory.mktemp("home"))
+    made = CliRunner(all_in_one, tmp_path_factory.mktemp("home"))
     made.variables = {"ANN": made.sign_up("ann"), "BO": made.sign_up("bo")}
     return made
 
 
-def refused(done: CliResult, code: Exit, word: str) -> None:
-    """One line on standard error, nothing on standard output, and the code of that kind."""
-    assert (done.code, done.out, len(done.err.splitlines())) == (code, "", 1), done
-    assert word in done.err
-
-
-def test_two_people_chat_in_words_and_in_json(here: CliRunner) -> None:
-    assert here.run_client("ann", "send", here.variables["BO"], "hello").out == "Sent.\n"
-    assert here.run_client("ann", "send", here.variables["BO"], typed="from a pipe").out == "Sent.\n"
-    told = here.run_client_json("bo", "receive")
+def test_two_people_chat_in_words_and_in_json(cli: CliRunner) -> None:
+    assert cli.run_client("ann", "send", cli.variables["BO"], "hello").out == "Sent.\n"
+    assert cli.run_client("ann", "send", cli.variables["BO"], typed="from a pipe").out == "Sent.\n"
+    told = cli.run_client_json("bo", "receive")
 
     assert [line["text"] for line in told if line["event"] == "message"] == ["hello", "from a pipe"]
-    assert here.run_client("bo", "receive").out == ""
+    assert cli.run_client("bo", "receive").out == ""
 
 
-def test_a_profile_remembers_its_node(here: CliRunner) -> None:
-    assert here.run_client_json("ann", "whoami") == [{"userId": here.variables["ANN"], "node": here.node.url}]
+def test_a_profile_remembers_its_node(cli: CliRunner) -> None:
+    assert cli.run_client_json("ann", "whoami") == [{"userId": cli.variables["ANN"], "node": cli.node.url}]
 
 
-def test_what_is_asked_of_an_empty_profile_says_to_register(here: CliRunner) -> None:
-    refused(here.run_client("nobody", "whoami"), Exit.NO_ACCOUNT, "register first")
+def test_what_is_asked_of_an_empty_profile_says_to_register(cli: CliRunner) -> None:
+    refused(cli.run_client("nobody", "whoami"), Exit.NO_ACCOUNT, "client register")
 
 
-def test_a_node_that_is_away_is_named(here: CliRunner) -> None:
-    refused(here.run_client("new", "register", "+491512345678", "--url", NOWHERE), Exit.NODE_AWAY, NOWHERE)
+def test_a_node_that_is_away_is_named(cli: CliRunner) -> None:
+    refused(cli.run_client("new", "register", "+491512345678", "--url", NOWHERE), Exit.NODE_AWAY, NOWHERE)
 
 
-def test_what_the_node_refuses_ends_with_its_word(here: CliRunner) -> None:
-    nobody = here.run_client("ann", "send", str(uuid4()), "hello")
+def test_what_the_node_refuses_ends_with_its_word(cli: CliRunner) -> None:
+    nobody = cli.run_client("ann", "send", str(uuid4()), "hello")
 
     refused(nobody, Exit.NOT_FOUND, "NOT_FOUND")
 
 
-def test_what_is_no_number_is_refused_before_the_node_is_asked(here: CliRunner) -> None:
-    refused(here.run_client("new", "register", "12", "--url", NOWHERE), Exit.WRONG_LINE, "no country code")
+def test_what_is_no_number_is_refused_before_the_node_is_asked(cli: CliRunner) -> None:
+    refused(cli.run_client("new", "register", "12", "--url", NOWHERE), Exit.WRONG_LINE, "no country code")
 
 
-def test_a_code_that_nobody_types_registers_nothing(here: CliRunner) -> None:
-    done = here.run_client("new", "register", "+491512345678", "--url", here.node.url)
+def test_a_code_that_nobody_types_registers_nothing(cli: CliRunner) -> None:
+    done = cli.run_client("new", "register", "+491512345678", "--url", cli.node.url)
 
     assert (done.code, done.out) == (Exit.FAILED, "")
     assert done.err.endswith("nothing was registered.\n")
-    refused(here.run_client("new", "whoami"), Exit.NO_ACCOUNT, "register first")
+    refused(cli.run_client("new", "whoami"), Exit.NO_ACCOUNT, "client register")
 
 
-def test_a_profile_in_use_is_left_alone(here: CliRunner) -> None:
-    with (here.home / ".vyry/ann/vyry.db.lock").open("wb") as lock:
+def test_a_profile_in_use_is_left_alone(cli: CliRunner) -> None:
+    with (cli.home / ".vyry/ann/vyry.db.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        refused(here.run_client("ann", "whoami", "--timeout", "0.2"), Exit.STORE_LOCKED, "Another process")
+        refused(cli.run_client("ann", "whoami", "--timeout", "0.2"), Exit.STORE_LOCKED, "in use by another process")
 
-    assert here.run_client_json("ann", "whoami")[0]["userId"] == here.variables["ANN"]
+    assert cli.run_client_json("ann", "whoami")[0]["userId"] == cli.variables["ANN"]
 
 
 @pytest.mark.parametrize(("key", "mode"), [(b"\0" * 32, 0o600), (b"short", 0o600), (None, 0o644)])
-def test_a_wrong_key_opens_nothing_and_breaks_nothing(here: CliRunner, key: bytes | None, mode: int) -> None:
-    file = here.home / ".vyry/ann/key"
+def test_a_wrong_key_opens_nothing_and_breaks_nothing(cli: CliRunner, key: bytes | None, mode: int) -> None:
+    file = cli.home / ".vyry/ann/key"
     right = file.read_bytes()
     file.write_bytes(right if key is None else key)
     file.chmod(mode)
 
-    refused(here.run_client("ann", "whoami"), Exit.STORE_LOCKED, "key")
+    refused(cli.run_client("ann", "whoami"), Exit.STORE_LOCKED, "key")
 
     file.chmod(0o600)
     file.write_bytes(right)
-    assert here.run_client_json("ann", "whoami")[0]["userId"] == here.variables["ANN"]
+    assert cli.run_client_json("ann", "whoami")[0]["userId"] == cli.variables["ANN"]
 
 
-def test_a_wrong_command_line_ends_with_2(here: CliRunner) -> None:
-    done = here.run_client("ann", "send")
+def test_a_wrong_command_line_ends_with_2(cli: CliRunner) -> None:
+    done = cli.run_client("ann", "send")
 
     assert (done.code, done.out) == (Exit.WRONG_LINE, "")
 
 
-def test_nothing_but_the_node_is_readable_in_a_profile(here: CliRunner) -> None:
-    folder: Path = here.home / ".vyry/bo"
+def test_nothing_but_the_node_is_readable_in_a_profile(cli: CliRunner) -> None:
+    folder: Path = cli.home / ".vyry/bo"
 
-    assert json.loads(here.run_client("bo", "whoami", "--json").out)["node"] == (folder / "node").read_text().strip()
-    assert here.variables["BO"].encode() not in (folder / "vyry.db").read_bytes()
+    assert json.loads(cli.run_client("bo", "whoami", "--json").out)["node"] == (folder / "node").read_text().strip()
+    assert cli.variables["BO"].encode() not in (folder / "vyry.db").read_bytes()
     assert oct(folder.stat().st_mode & 0o777) == "0o700"
 
 
-def test_what_was_said_is_answered_changed_and_taken_back_by_its_id(here: CliRunner) -> None:
-    ann, bo = here.variables["ANN"], here.variables["BO"]
-    said = here.run_client_json("ann", "send", bo, "helo")[0]
-    here.run_client_json("ann", "edit", bo, said["id"], "hello")
-    here.run_client_json("bo", "receive")
-    here.run_client_json("bo", "react", said["conversationId"], said["id"], "+1")
-    answer = here.run_client_json("bo", "send", ann, "hi", "--reply-to", said["id"])[0]
-    here.run_client_json("bo", "unsend", ann, answer["id"])
+def test_what_was_said_is_answered_changed_and_taken_back_by_its_id(cli: CliRunner) -> None:
+    ann, bo = cli.variables["ANN"], cli.variables["BO"]
+    said = cli.run_client_json("ann", "send", bo, "helo")[0]
+    cli.run_client_json("ann", "edit", bo, said["id"], "hello")
+    cli.run_client_json("bo", "receive")
+    cli.run_client_json("bo", "react", said["conversationId"], said["id"], "+1")
+    answer = cli.run_client_json("bo", "send", ann, "hi", "--reply-to", said["id"])[0]
+    cli.run_client_json("bo", "unsend", ann, answer["id"])
 
     heard = [
-        line for line in here.run_client_json("ann", "receive") if line["event"] in ("reaction", "message", "unsend")
+        line for line in cli.run_client_json("ann", "receive") if line["event"] in ("reaction", "message", "unsend")
     ]
 
     target = {"id": said["id"], "senderId": ann}
     assert [line["event"] for line in heard] == ["reaction", "message", "unsend"]
     assert (heard[0]["target"], heard[0]["emoji"], heard[1]["replyTo"]) == (target, "+1", target)
-    assert [line["event"] for line in here.run_client_json("ann", "history", bo, "--limit", "3")] == [
+    assert [line["event"] for line in cli.run_client_json("ann", "history", bo, "--limit", "3")] == [
         line["event"] for line in heard
     ]
 
 
-def test_a_message_that_nobody_knows_is_not_found(here: CliRunner) -> None:
-    refused(here.run_client("ann", "react", here.variables["BO"], str(uuid4()), "+1"), Exit.NOT_FOUND, "No message")
+def test_a_message_that_nobody_knows_is_not_found(cli: CliRunner) -> None:
+    refused(cli.run_client("ann", "react", cli.variables["BO"], str(uuid4()), "+1"), Exit.NOT_FOUND, "has no message")
 
 
-def test_people_are_found_by_name_and_by_number(here: CliRunner) -> None:
+def test_people_are_found_by_name_and_by_number(cli: CliRunner) -> None:
     number = unused_number()
-    cleo = here.sign_up("cleo", number)
-    here.run_client_json("cleo", "profile", "--username", f"cleo_{cleo[-12:]}", "--name", "Cleo")
+    cleo = cli.sign_up("cleo", number)
+    cli.run_client_json("cleo", "profile", "--username", f"cleo_{cleo[-12:]}", "--name", "Cleo")
 
-    by_name = here.run_client_json("ann", "send", f"@cleo_{cleo[-12:]}", "by name")[0]
-    by_number = here.run_client_json("ann", "send", number, "by number")[0]
-    chats = here.run_client("ann", "chats").out
+    by_name = cli.run_client_json("ann", "send", f"@cleo_{cleo[-12:]}", "by name")[0]
+    by_number = cli.run_client_json("ann", "send", number, "by number")[0]
+    chats = cli.run_client("ann", "chats").out
 
     assert by_name["conversationId"] == by_number["conversationId"]
     assert f"{by_name['conversationId']}  direct  @cleo_{cleo[-12:]}\n" in chats
-    refused(here.run_client("ann", "send", "@no_such_person", "x"), Exit.NOT_FOUND, "NOT_FOUND")
-    refused(here.run_client("ann", "send", unused_number(), "x"), Exit.NOT_FOUND, "can be found")
+    refused(cli.run_client("ann", "send", "@no_such_person", "x"), Exit.NOT_FOUND, "NOT_FOUND")
+    refused(cli.run_client("ann", "send", unused_number(), "x"), Exit.NOT_FOUND, "was found")
 
 
-def test_friends_are_asked_and_blocked_people_are_gone(here: CliRunner) -> None:
-    dan = here.sign_up("dan")
-    bo = here.variables["BO"]
-    assert here.run_client_json("dan", "friends", "add", bo) == [{"userId": bo, "status": "requested"}]
-    assert here.run_client_json("bo", "friends", "requests")[0]["direction"] == "incoming"
-    assert here.run_client_json("bo", "friends", "add", dan) == [{"userId": dan, "status": "friends"}]
-    assert [each["userId"] for each in here.run_client_json("dan", "friends", "list")] == [bo]
+def test_friends_are_asked_and_blocked_people_are_gone(cli: CliRunner) -> None:
+    dan = cli.sign_up("dan")
+    bo = cli.variables["BO"]
+    assert cli.run_client_json("dan", "friends", "add", bo) == [{"userId": bo, "status": "requested"}]
+    assert cli.run_client_json("bo", "friends", "requests")[0]["direction"] == "incoming"
+    assert cli.run_client_json("bo", "friends", "add", dan) == [{"userId": dan, "status": "friends"}]
+    assert [each["userId"] for each in cli.run_client_json("dan", "friends", "list")] == [bo]
 
-    here.run_client_json("bo", "friends", "block", dan)
+    cli.run_client_json("bo", "friends", "block", dan)
 
-    refused(here.run_client("dan", "send", bo, "hello?"), Exit.NOT_FOUND, "NOT_FOUND")
-    assert here.run_client_json("dan", "friends", "list") == []
-    assert [each["userId"] for each in here.run_client_json("bo", "friends", "blocks")] == [dan]
+    refused(cli.run_client("dan", "send", bo, "hello?"), Exit.NOT_FOUND, "NOT_FOUND")
+    assert cli.run_client_json("dan", "friends", "list") == []
+    assert [each["userId"] for each in cli.run_client_json("bo", "friends", "blocks")] == [dan]
 
 
-def test_a_passphrase_opens_its_profile_and_nothing_else_does(here: CliRunner, tmp_path: Path) -> None:
+def test_a_passphrase_opens_its_profile_and_nothing_else_does(cli: CliRunner, tmp_path: Path) -> None:
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     right.write_text("correct horse\n")
     wrong.write_text("battery staple\n")
-    known = ("--codes", str(here.node.otp_file), "--url", here.node.url)
-    me = here.run_client_json("gil", "register", unused_number(), *known, "--passphrase-file", str(right))[0]["userId"]
+    known = ("--codes", str(cli.node.otp_file), "--url", cli.node.url)
+    me = cli.run_client_json("gil", "register", unused_number(), *known, "--passphrase-file", str(right))[0]["userId"]
 
-    refused(here.run_client("gil", "whoami"), Exit.STORE_LOCKED, "passphrase")
-    refused(here.run_client("gil", "whoami", "--passphrase-file", str(wrong)), Exit.STORE_LOCKED, "does not open")
-    refused(here.run_client("gil", "whoami", "--passphrase-file", f"{tmp_path}/none"), Exit.STORE_LOCKED, "passphrase")
-    assert here.run_client_json("gil", "whoami", "--passphrase-file", str(right))[0]["userId"] == me
+    refused(cli.run_client("gil", "whoami"), Exit.STORE_LOCKED, "passphrase")
+    refused(cli.run_client("gil", "whoami", "--passphrase-file", str(wrong)), Exit.STORE_LOCKED, "is wrong")
+    refused(cli.run_client("gil", "whoami", "--passphrase-file", f"{tmp_path}/none"), Exit.STORE_LOCKED, "passphrase")
+    assert cli.run_client_json("gil", "whoami", "--passphrase-file", str(right))[0]["userId"] == me
 
 
-def test_what_the_node_knows_is_exported_once_and_for_the_owner_alone(here: CliRunner, tmp_path: Path) -> None:
+def test_what_the_node_knows_is_exported_once_and_for_the_owner_alone(cli: CliRunner, tmp_path: Path) -> None:
     file = tmp_path / "account.json"
-    here.run_client_json("bo", "export", str(file))
+    cli.run_client_json("bo", "export", str(file))
 
-    assert json.loads(file.read_bytes())["account"]["userId"] == here.variables["BO"]
+    assert json.loads(file.read_bytes())["account"]["userId"] == cli.variables["BO"]
     assert oct(file.stat().st_mode & 0o777) == "0o600"
-    refused(here.run_client("bo", "export", str(file)), Exit.FAILED, "File exists")
+    refused(cli.run_client("bo", "export", str(file)), Exit.FAILED, "File exists")
 
 
-def test_a_pin_is_set_asked_for_and_removed(here: CliRunner, tmp_path: Path) -> None:
+def test_a_pin_is_set_asked_for_and_removed(cli: CliRunner, tmp_path: Path) -> None:
     number, pin = unused_number(), tmp_path / "pin"
     pin.write_text("correct horse 7\n")
-    here.sign_up("ida", number)
-    assert here.run_client("ida", "pin", "show").out == "No PIN is set.\n"
-    assert here.run_client_json("ida", "pin", "set", "--lock", "--pin-file", str(pin))[0]["registrationLock"] is True
-    known = ("register", number, "--codes", str(here.node.otp_file), "--url", here.node.url)
+    cli.sign_up("ida", number)
+    assert cli.run_client("ida", "pin", "show").out == "No PIN is set.\n"
+    assert cli.run_client_json("ida", "pin", "set", "--lock", "--pin-file", str(pin))[0]["registrationLock"] is True
+    known = ("register", number, "--codes", str(cli.node.otp_file), "--url", cli.node.url)
 
-    wrong = here.run_client("ida anew", *known, typed="battery staple\n")
-    anew = here.run_client("ida anew", *known, "--pin-file", str(pin))
+    wrong = cli.run_client("ida anew", *known, typed="battery staple\n")
+    anew = cli.run_client("ida anew", *known, "--pin-file", str(pin))
 
     assert (wrong.code, wrong.out, anew.code) == (Exit.REFUSED, "", Exit.DONE), (wrong, anew)
     assert "INVALID_PIN" in wrong.err
-    refused(here.run_client("ida anew", "pin", "remove", "--pin-file", f"{tmp_path}/none"), Exit.FAILED, "No PIN")
-    assert here.run_client("ida anew", "pin", "remove", typed="correct horse 7\n").out == "No PIN is set.\n"
+    refused(
+        cli.run_client("ida anew", "pin", "remove", "--pin-file", f"{tmp_path}/none"),
+        Exit.FAILED,
+        "Cannot read the PIN",
+    )
+    assert cli.run_client("ida anew", "pin", "remove", typed="correct horse 7\n").out == "No PIN is set.\n"
 
 
-def test_what_was_read_is_told_to_who_said_it(here: CliRunner) -> None:
-    joe, kim = here.sign_up("joe"), here.sign_up("kim")
-    said = here.run_client_json("joe", "send", kim, "read me")[0]["id"]
-    here.run_client_json("kim", "receive")
+def test_what_was_read_is_told_to_who_said_it(cli: CliRunner) -> None:
+    joe, kim = cli.sign_up("joe"), cli.sign_up("kim")
+    said = cli.run_client_json("joe", "send", kim, "read me")[0]["id"]
+    cli.run_client_json("kim", "receive")
 
-    assert here.run_client_json("kim", "read", joe)[0]["messages"] == 1
+    assert cli.run_client_json("kim", "read", joe)[0]["messages"] == 1
 
-    told = [line for line in here.run_client_json("joe", "receive") if line["event"] == "receipt"]
+    told = [line for line in cli.run_client_json("joe", "receive") if line["event"] == "receipt"]
     assert ("read", [said]) in [(line["state"], line["targets"]) for line in told]
 
 
-def test_a_device_that_logs_out_has_ended(here: CliRunner) -> None:
-    hal = here.sign_up("hal")
-    assert [each["isCurrent"] for each in here.run_client_json("hal", "devices", "list")] == [True]
-    assert here.run_client_json("hal", "devices", "rename", "1", "the old laptop")[0]["name"] == "the old laptop"
+def test_a_device_that_logs_out_has_ended(cli: CliRunner) -> None:
+    hal = cli.sign_up("hal")
+    assert [each["isCurrent"] for each in cli.run_client_json("hal", "devices", "list")] == [True]
+    assert cli.run_client_json("hal", "devices", "rename", "1", "the old laptop")[0]["name"] == "the old laptop"
 
-    here.run_client_json("hal", "logout", "--yes")
+    cli.run_client_json("hal", "logout", "--yes")
 
-    refused(here.run_client("hal", "devices", "list"), Exit.NO_ACCOUNT, "ended")
+    refused(cli.run_client("hal", "devices", "list"), Exit.NO_ACCOUNT, "has removed this device")
     # The account has no device any more that could read it.
-    refused(here.run_client("ann", "send", hal, "hello?"), Exit.NOT_FOUND, "NOT_FOUND")
+    refused(cli.run_client("ann", "send", hal, "hello?"), Exit.NOT_FOUND, "NOT_FOUND")
 
 
-def test_a_disk_that_takes_no_more_is_named_and_the_profile_stays_whole(here: CliRunner) -> None:
+def test_a_disk_that_takes_no_more_is_named_and_the_profile_stays_whole(cli: CliRunner) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
-        done = here.run_client("bo", "send", here.variables["ANN"], "x" * 5_000)
+        done = cli.run_client("bo", "send", cli.variables["ANN"], "x" * 5_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     refused(done, Exit.STORE_FULL, "full")
-    assert here.run_client_json("bo", "send", here.variables["ANN"], "there is room again")
+    assert cli.run_client_json("bo", "send", cli.variables["ANN"], "there is room again")
 
 
-def test_a_disk_that_is_full_while_mail_comes_keeps_it_on_the_node(here: CliRunner) -> None:
-    here.run_client_json("ann", "send", here.variables["BO"], "wait for room " + "x" * 20_000)
+def test_a_disk_that_is_full_while_mail_comes_keeps_it_on_the_node(cli: CliRunner) -> None:
+    cli.run_client_json("ann", "send", cli.variables["BO"], "wait for room " + "x" * 20_000)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, limits[1]))
     try:
-        done = here.run_client("bo", "receive")
+        done = cli.run_client("bo", "receive")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     refused(done, Exit.STORE_FULL, "full")
-    assert any(line.get("text", "").startswith("wait for room") for line in here.run_client_json("bo", "receive"))
+    assert any(line.get("text", "").startswith("wait for room") for line in cli.run_client_json("bo", "receive"))
 
 
 @pytest.mark.parametrize("spoil", [lambda _: b"no database " * 1_000, lambda good: good[: len(good) // 2]])
-def test_a_store_that_is_none_is_named_and_left_as_it_is(here: CliRunner, spoil: Callable[[bytes], bytes]) -> None:
+def test_a_store_that_is_none_is_named_and_left_as_it_is(cli: CliRunner, spoil: Callable[[bytes], bytes]) -> None:
     lou = f"lou {uuid4()}"
-    here.sign_up(lou)
-    file = here.home / ".vyry" / lou / "vyry.db"
+    cli.sign_up(lou)
+    file = cli.home / ".vyry" / lou / "vyry.db"
     good = file.read_bytes()
     file.write_bytes(spoil(good))
 
-    refused(here.run_client(lou, "chats"), Exit.FAILED, "cannot be used")
+    refused(cli.run_client(lou, "chats"), Exit.FAILED, "cannot be used")
     assert file.read_bytes() == spoil(good)
 
     file.write_bytes(good)
-    assert here.run_client_json(lou, "chats") == []
+    assert cli.run_client_json(lou, "chats") == []

@@ -64,19 +64,19 @@ async def test_what_cannot_be_sent_in_time_is_kept_and_the_same_line_sends_it_on
     ]
 
     assert [(run.code, run.json_objects[0]["kept"]) for run in runs] == [(Exit.KEPT, True)] * 2
-    assert "Kept, goes out later" in runs[0].err
+    assert "Not sent yet; stored" in runs[0].err
     assert "RATE_LIMITED" in runs[0].err
     assert runs[0].json_objects[0]["id"] == runs[1].json_objects[0]["id"]
 
     sending = await vyry(tmp_path, "send", bo, "ALERT", "--profile", "ann", "--timeout", "200")
     await line_of(sending.stderr, "Waiting: ")
     sending.send_signal(signal.SIGINT)
-    assert "Kept, goes out later" in (await sending.communicate())[1].decode()
+    assert "Not sent yet; stored" in (await sending.communicate())[1].decode()
     assert sending.returncode == Exit.KEPT
 
 
-async def test_a_line_with_an_id_sends_once(alone: AllInOneProcess, tmp_path: Path) -> None:
-    here = await asyncio.to_thread(people, alone, tmp_path)
+async def test_a_line_with_an_id_sends_once(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    here = await asyncio.to_thread(people, all_in_one, tmp_path)
     bo, file = here.variables["BO"], tmp_path / "notes.txt"
     file.write_text("notes")
     ids = [str(uuid4()) for _ in range(4)]
@@ -96,8 +96,8 @@ async def test_a_line_with_an_id_sends_once(alone: AllInOneProcess, tmp_path: Pa
     assert await asyncio.to_thread(said) == ["text", "with", "file"]
 
 
-async def test_a_node_that_says_nothing_is_told_of_and_given_up(alone: AllInOneProcess, tmp_path: Path) -> None:
-    here = await asyncio.to_thread(people, alone, tmp_path)
+async def test_a_node_that_says_nothing_is_told_of_and_given_up(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    here = await asyncio.to_thread(people, all_in_one, tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         for words in (("send", here.variables["BO"], "hello"), ("receive",)):
@@ -107,8 +107,8 @@ async def test_a_node_that_says_nothing_is_told_of_and_given_up(alone: AllInOneP
             assert run.err.startswith(f"vyry: Waiting: {url}")
 
 
-async def test_other_commands_have_their_turn_while_one_follows(alone: AllInOneProcess, tmp_path: Path) -> None:
-    here = await asyncio.to_thread(people, alone, tmp_path)
+async def test_other_commands_have_their_turn_while_one_follows(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    here = await asyncio.to_thread(people, all_in_one, tmp_path)
     ann, bo = here.variables["ANN"], here.variables["BO"]
     following = await vyry(tmp_path, "receive", "--follow", "--json", "--profile", "ann")
     await asyncio.to_thread(here.run_client_json, "bo", "send", ann, "first")
@@ -130,8 +130,10 @@ async def test_other_commands_have_their_turn_while_one_follows(alone: AllInOneP
     assert sorted(heard) == [f"beside {number}" for number in range(3)]
 
 
-async def test_a_profile_that_stays_in_use_is_waited_for_and_left_alone(alone: AllInOneProcess, tmp_path: Path) -> None:
-    here = await asyncio.to_thread(people, alone, tmp_path)
+async def test_a_profile_that_stays_in_use_is_waited_for_and_left_alone(
+    all_in_one: AllInOneProcess, tmp_path: Path
+) -> None:
+    here = await asyncio.to_thread(people, all_in_one, tmp_path)
     following = await vyry(tmp_path, "receive", "--follow", "--profile", "ann")
     await asyncio.to_thread(here.run_client_json, "bo", "send", here.variables["ANN"], "there")
     await line_of(following.stdout, "there")
@@ -142,4 +144,4 @@ async def test_a_profile_that_stays_in_use_is_waited_for_and_left_alone(alone: A
     await following.wait()
 
     assert (second.code, second.out) == (Exit.STORE_LOCKED, "")
-    assert "Waiting: Another process works with" in second.err
+    assert "Waiting: The profile" in second.err

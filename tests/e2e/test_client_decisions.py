@@ -8,10 +8,9 @@ import pytest
 
 from scripts.nodes import AllInOneProcess
 from tests.e2e.test_client_chat_decisions import add_member
-from tests.e2e.test_client_commands import refused
-from tests.e2e.test_sdk import open_client
-from tests.support.cli_runner import CliRunner
+from tests.support.cli_runner import CliRunner, refused
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import open_client
 from vyry.cli.client.exit_codes import Exit
 from vyry.cli.client.safety_numbers import NEW_NUMBER_TITLE, OLD_NUMBER_TITLE
 
@@ -21,9 +20,9 @@ WRONG = "0" * 60
 
 
 @pytest.fixture
-def here(alone: AllInOneProcess, tmp_path: Path) -> CliRunner:
+def cli(all_in_one: AllInOneProcess, tmp_path: Path) -> CliRunner:
     """A terminal with Ann in it, and Fay, whose number is FAY'S NUMBER; they have written to each other."""
-    made = CliRunner(alone, tmp_path)
+    made = CliRunner(all_in_one, tmp_path)
     number = unused_number()
     made.variables = {"ANN": made.sign_up("ann"), "FAY": made.sign_up("fay", number), "FAY'S NUMBER": number}
     made.run_client_json("ann", "send", made.variables["FAY"], "hello")
@@ -31,13 +30,13 @@ def here(alone: AllInOneProcess, tmp_path: Path) -> CliRunner:
     return made
 
 
-def change_key(here: CliRunner) -> None:
+def change_key(cli: CliRunner) -> None:
     """Fay signs up on another device."""
-    assert here.sign_up("fay anew", here.variables["FAY'S NUMBER"]) == here.variables["FAY"]
+    assert cli.sign_up("fay anew", cli.variables["FAY'S NUMBER"]) == cli.variables["FAY"]
 
 
-def number(here: CliRunner, profile: str, of: str) -> str:
-    return str(here.run_client_json(profile, "safety", here.variables[of])[0]["safetyNumber"])
+def number(cli: CliRunner, profile: str, of: str) -> str:
+    return str(cli.run_client_json(profile, "safety", cli.variables[of])[0]["safetyNumber"])
 
 
 def spaced(digits: str) -> list[str]:
@@ -45,73 +44,73 @@ def spaced(digits: str) -> list[str]:
     return [digits[at : at + 5] for at in range(0, 60, 5)]
 
 
-def test_a_number_is_noted_as_compared_by_the_digits_that_the_other_side_shows(here: CliRunner) -> None:
-    theirs, fay = number(here, "fay", "ANN"), here.variables["FAY"]
-    before = here.run_client("ann", "safety", fay)
+def test_a_number_is_noted_as_compared_by_the_digits_that_the_other_side_shows(cli: CliRunner) -> None:
+    theirs, fay = number(cli, "fay", "ANN"), cli.variables["FAY"]
+    before = cli.run_client("ann", "safety", fay)
 
-    refused(here.run_client("ann", "safety", fay, "--verify", WRONG), Exit.DECIDE, "not the digits")
-    refused(here.run_client("ann", "safety", fay, "--verify", theirs[:-1]), Exit.DECIDE, "60 digits")
-    refused(here.run_client("ann", "safety", fay, theirs), Exit.WRONG_LINE, "--verify")
-    assert here.run_client_json("ann", "safety", fay)[0] == {"userId": fay, "safetyNumber": theirs, "isVerified": False}
-    compared = here.run_client_json("ann", "safety", fay, "--verify", *spaced(theirs))[0]
+    refused(cli.run_client("ann", "safety", fay, "--verify", WRONG), Exit.DECIDE, "digits do not match")
+    refused(cli.run_client("ann", "safety", fay, "--verify", theirs[:-1]), Exit.DECIDE, "60 digits")
+    refused(cli.run_client("ann", "safety", fay, theirs), Exit.WRONG_LINE, "--verify")
+    assert cli.run_client_json("ann", "safety", fay)[0] == {"userId": fay, "safetyNumber": theirs, "isVerified": False}
+    compared = cli.run_client_json("ann", "safety", fay, "--verify", *spaced(theirs))[0]
 
     assert compared == {"userId": fay, "safetyNumber": theirs, "isVerified": True}
     assert f"vyry client safety {fay} --verify --profile ann DIGITS" in before.out
-    assert here.run_client("ann", "safety", fay).out.splitlines()[-1] == "compared"
+    assert cli.run_client("ann", "safety", fay).out.splitlines()[-1] == "verified"
 
 
-def test_without_digits_and_without_a_terminal_the_number_is_printed_and_nothing_noted(here: CliRunner) -> None:
-    fay = here.variables["FAY"]
+def test_without_digits_and_without_a_terminal_the_number_is_printed_and_nothing_noted(cli: CliRunner) -> None:
+    fay = cli.variables["FAY"]
 
-    done = here.run_client("ann", "safety", fay, "--verify")
-    told = here.run_client("ann", "safety", fay, "--verify", "--json")
+    done = cli.run_client("ann", "safety", fay, "--verify")
+    told = cli.run_client("ann", "safety", fay, "--verify", "--json")
 
-    assert (done.code, " ".join(spaced(number(here, "fay", "ANN"))[:4]) in done.out) == (Exit.DECIDE, True)
-    assert "give the 60 digits" in done.err
+    assert (done.code, " ".join(spaced(number(cli, "fay", "ANN"))[:4]) in done.out) == (Exit.DECIDE, True)
+    assert "add the 60 digits" in done.err
     assert (told.code, told.json_objects[0]["decide"], len(told.json_objects)) == (Exit.DECIDE, "notCompared", 1)
-    assert told.json_objects[0]["safetyNumber"] == number(here, "fay", "ANN")
-    assert here.run_client_json("ann", "safety", fay)[0]["isVerified"] is False
+    assert told.json_objects[0]["safetyNumber"] == number(cli, "fay", "ANN")
+    assert cli.run_client_json("ann", "safety", fay)[0]["isVerified"] is False
 
 
-def test_on_a_terminal_the_digits_are_asked_for_before_the_number_is_shown(here: CliRunner) -> None:
-    theirs, words = number(here, "fay", "ANN"), ("client", "safety", here.variables["FAY"], "--verify")
+def test_on_a_terminal_the_digits_are_asked_for_before_the_number_is_shown(cli: CliRunner) -> None:
+    theirs, words = number(cli, "fay", "ANN"), ("client", "safety", cli.variables["FAY"], "--verify")
 
-    wrong = here.run(*words, "--profile", "ann", typed=f"{WRONG}\n", is_person=True)
-    right = here.run(*words, "--profile", "ann", typed=f"{' '.join(spaced(theirs))}\n", is_person=True)
+    wrong = cli.run(*words, "--profile", "ann", typed=f"{WRONG}\n", is_person=True)
+    right = cli.run(*words, "--profile", "ann", typed=f"{' '.join(spaced(theirs))}\n", is_person=True)
 
     assert (wrong.code, wrong.out) == (Exit.DECIDE, "")
-    assert "The 60 digits that" in right.err
-    assert (right.code, right.out.splitlines()[-1]) == (Exit.DONE, "compared")
+    assert "Safety number shown to" in right.err
+    assert (right.code, right.out.splitlines()[-1]) == (Exit.DONE, "verified")
 
 
-def test_before_first_contact_the_compared_key_is_the_one_that_is_held(here: CliRunner) -> None:
+def test_before_first_contact_the_compared_key_is_the_one_that_is_held(cli: CliRunner) -> None:
     gus_number = unused_number()
-    gus = here.variables["GUS"] = here.sign_up("gus", gus_number)
-    digits = number(here, "gus", "ANN")
-    assert here.run_client_json("ann", "safety", gus)[0]["safetyNumber"] == digits
-    assert here.run_client_json("ann", "safety", gus, "--verify", digits)[0]["isVerified"] is True
+    gus = cli.variables["GUS"] = cli.sign_up("gus", gus_number)
+    digits = number(cli, "gus", "ANN")
+    assert cli.run_client_json("ann", "safety", gus)[0]["safetyNumber"] == digits
+    assert cli.run_client_json("ann", "safety", gus, "--verify", digits)[0]["isVerified"] is True
 
-    here.sign_up("gus anew", gus_number)
+    cli.sign_up("gus anew", gus_number)
 
-    refused(here.run_client("ann", "send", gus, "is it you?"), Exit.DECIDE, "has changed")
+    refused(cli.run_client("ann", "send", gus, "is it you?"), Exit.DECIDE, "has changed")
 
 
-def test_what_waits_for_a_changed_key_is_kept_and_sent_once_it_is_accepted(here: CliRunner) -> None:
-    fay = here.variables["FAY"]
-    change_key(here)
+def test_what_waits_for_a_changed_key_is_kept_and_sent_once_it_is_accepted(cli: CliRunner) -> None:
+    fay = cli.variables["FAY"]
+    change_key(cli)
     refused(
-        here.run_client("ann", "send", fay, "is it you?"), Exit.DECIDE, f"safety {fay} --accept --profile ann DIGITS"
+        cli.run_client("ann", "send", fay, "is it you?"), Exit.DECIDE, f"safety {fay} --accept --profile ann DIGITS"
     )
-    kept = here.run_client("ann", "send", fay, "are you there?", "--json").json_objects[0]
-    both = here.run_client("ann", "safety", fay).out
-    new = number(here, "fay anew", "ANN")
-    refused(here.run_client("ann", "safety", fay, "--accept", WRONG), Exit.DECIDE, "was not shown")
-    refused(here.run_client("ann", "safety", fay, "--verify", new), Exit.DECIDE, "digits of the new key")
+    kept = cli.run_client("ann", "send", fay, "are you there?", "--json").json_objects[0]
+    both = cli.run_client("ann", "safety", fay).out
+    new = number(cli, "fay anew", "ANN")
+    refused(cli.run_client("ann", "safety", fay, "--accept", WRONG), Exit.DECIDE, "do not match the new key")
+    refused(cli.run_client("ann", "safety", fay, "--verify", new), Exit.DECIDE, "safety number of the new key")
 
-    accepted = here.run_client_json("ann", "safety", fay, "--accept", new)[0]
+    accepted = cli.run_client_json("ann", "safety", fay, "--accept", new)[0]
 
-    received = [each["text"] for each in here.run_client_json("fay anew", "receive") if each["event"] == "message"]
-    assert "waits for you to decide" not in here.run_client("ann", "receive").out
+    received = [each["text"] for each in cli.run_client_json("fay anew", "receive") if each["event"] == "message"]
+    assert "waits for you to decide" not in cli.run_client("ann", "receive").out
     assert (kept["decide"], kept["kept"]) == ("identityChanged", True)
     assert {"id", "conversationId", "error"} < kept.keys()
     assert OLD_NUMBER_TITLE in both and both.index(OLD_NUMBER_TITLE) < both.index(NEW_NUMBER_TITLE)  # noqa: PT018  one order of two lines
@@ -119,67 +118,70 @@ def test_what_waits_for_a_changed_key_is_kept_and_sent_once_it_is_accepted(here:
     assert accepted == {"userId": fay, "safetyNumber": new, "isVerified": False}
 
 
-def test_conversations_show_what_is_to_be_decided_and_how_much_waits(here: CliRunner) -> None:
-    fay = here.variables["FAY"]
-    change_key(here)
+def test_conversations_show_what_is_to_be_decided_and_how_much_waits(cli: CliRunner) -> None:
+    fay = cli.variables["FAY"]
+    change_key(cli)
     for each in ("is it you?", "hello?"):
-        assert here.run_client("ann", "send", fay, each).code == Exit.DECIDE
-    assert here.run_client("fay anew", "send", here.variables["ANN"], "a new telephone").code == Exit.DONE
-    here.run_client_json("ann", "receive")
+        assert cli.run_client("ann", "send", fay, each).code == Exit.DECIDE
+    assert cli.run_client("fay anew", "send", cli.variables["ANN"], "a new telephone").code == Exit.DONE
+    cli.run_client_json("ann", "receive")
 
-    shown, told = here.run_client("ann", "chats").out, here.run_client_json("ann", "chats")[0]
-    new = number(here, "fay anew", "ANN")
-    here.run_client_json("ann", "safety", fay, "--accept", "--verify", new)
-    after = here.run_client_json("ann", "chats")[0]
+    shown, told = cli.run_client("ann", "chats").out, cli.run_client_json("ann", "chats")[0]
+    new = number(cli, "fay anew", "ANN")
+    cli.run_client_json("ann", "safety", fay, "--accept", "--verify", new)
+    after = cli.run_client_json("ann", "chats")[0]
 
-    assert f"decide: the key of {fay} has changed; 2 messages wait to be sent; 1 message waits to be opened" in shown
+    assert (
+        f"decision needed: the key of {fay} has changed; 2 messages are waiting to be sent; 1 message is waiting to be decrypted"
+        in shown
+    )
     assert (told["decide"], told["decideAbout"], told["waiting"], told["held"]) == ("identityChanged", [fay], 2, 1)
     assert "decide" not in after
-    assert here.run_client_json("ann", "safety", fay)[0]["isVerified"] is True
-    assert [each["text"] for each in here.run_client_json("ann", "history", fay)][-1] == "a new telephone"
+    assert cli.run_client_json("ann", "safety", fay)[0]["isVerified"] is True
+    assert [each["text"] for each in cli.run_client_json("ann", "history", fay)][-1] == "a new telephone"
 
 
-def test_a_file_for_a_changed_key_waits_too(here: CliRunner, tmp_path: Path) -> None:
+def test_a_file_for_a_changed_key_waits_too(cli: CliRunner, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("some notes")
-    change_key(here)
+    change_key(cli)
 
-    kept = here.run_client("ann", "files", "send", here.variables["FAY"], str(file), "--json")
-    here.run_client_json("ann", "safety", here.variables["FAY"], "--accept", number(here, "fay anew", "ANN"))
+    kept = cli.run_client("ann", "files", "send", cli.variables["FAY"], str(file), "--json")
+    cli.run_client_json("ann", "safety", cli.variables["FAY"], "--accept", number(cli, "fay anew", "ANN"))
 
     assert (kept.code, kept.json_objects[0]["kept"]) == (Exit.DECIDE, True)
-    assert here.run_client_json("fay anew", "receive")[-1]["attachments"][0]["fileName"] == "notes.txt"
+    assert cli.run_client_json("fay anew", "receive")[-1]["attachments"][0]["fileName"] == "notes.txt"
 
 
-def test_nothing_is_to_be_decided_about_others(here: CliRunner) -> None:
-    hal = here.sign_up("hal")
-    change_key(here)
-    assert here.run_client("ann", "send", here.variables["FAY"], "is it you?").code == Exit.DECIDE
+def test_nothing_is_to_be_decided_about_others(cli: CliRunner) -> None:
+    hal = cli.sign_up("hal")
+    change_key(cli)
+    assert cli.run_client("ann", "send", cli.variables["FAY"], "is it you?").code == Exit.DECIDE
 
-    assert here.run_client("ann", "send", hal, "hello").out == "Sent.\n"
-    assert {"decide" in each for each in here.run_client_json("ann", "chats")} == {True, False}
+    assert cli.run_client("ann", "send", hal, "hello").out == "Sent.\n"
+    assert {"decide" in each for each in cli.run_client_json("ann", "chats")} == {True, False}
 
 
-async def test_what_is_said_in_a_forged_conversation_is_kept_and_named(here: CliRunner) -> None:
-    fay, eve = here.variables["FAY"], await asyncio.to_thread(here.sign_up, "eve")
-    chat = (await asyncio.to_thread(here.run_client_json, "ann", "chats"))[0]["conversationId"]
-    add_member(here.node, UUID(chat), UUID(eve))
-    async with open_client(here.node, here.home / ".vyry/fay") as client:
+async def test_what_is_said_in_a_forged_conversation_is_kept_and_named(cli: CliRunner) -> None:
+    fay, eve = cli.variables["FAY"], await asyncio.to_thread(cli.sign_up, "eve")
+    chat = (await asyncio.to_thread(cli.run_client_json, "ann", "chats"))[0]["conversationId"]
+    add_member(cli.node, UUID(chat), UUID(eve))
+    async with open_client(cli.node, cli.home / ".vyry/fay") as client:
         told = await client.conversations.get(UUID(chat))
         change = {"version": told["version"], "messageTimerSeconds": 86_400}
         await client._rest.call("PATCH", f"/conversations/{chat}", change)
 
-    kept = await asyncio.to_thread(here.run_client, "ann", "send", fay, "between us", "--json")
-    shown = await asyncio.to_thread(here.run_client, "ann", "chats")
+    kept = await asyncio.to_thread(cli.run_client, "ann", "send", fay, "between us", "--json")
+    shown = await asyncio.to_thread(cli.run_client, "ann", "chats")
 
     assert (kept.code, kept.json_objects[0]["decide"], kept.json_objects[0]["kept"]) == (
         Exit.DECIDE,
         "conversationForged",
         True,
     )
-    assert "over another way" in kept.err
-    assert "than before; 1 message waits to be sent" in shown.out
+    assert "in another way" in kept.err
+    assert "than before; 1 message is waiting to be sent" in shown.out
     assert (fay in shown.out, eve in shown.out) == (True, False)
     assert not [
-        each for each in await asyncio.to_thread(here.run_client_json, "eve", "receive") if each["event"] == "message"
+        each for each in await asyncio.to_thread(cli.run_client_json, "eve", "receive") if each["event"] == "message"
     ]

@@ -13,9 +13,8 @@ import aiohttp
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import next_texts, open_client, register
 from tests.support.friendship import befriend
+from tests.support.sdk_clients import link_clients, next_texts, open_client, register
 from vyry.client.api.client import Client, Profile
 from vyry.client.crypto.group_keys import GroupKeys
 from vyry.client.crypto.local_device import LocalDevice
@@ -59,11 +58,13 @@ class People:
 
 
 @pytest.fixture
-async def people(alone: AllInOneProcess, tmp_path: Path) -> AsyncIterator[People]:
+async def people(all_in_one: AllInOneProcess, tmp_path: Path) -> AsyncIterator[People]:
     async with AsyncExitStack() as stack:
-        found = [await stack.enter_async_context(open_client(alone, tmp_path / name)) for name in ("ann", "bo", "cy")]
+        found = [
+            await stack.enter_async_context(open_client(all_in_one, tmp_path / name)) for name in ("ann", "bo", "cy")
+        ]
         for client in found:
-            await register(client, alone)
+            await register(client, all_in_one)
         await befriend(*found)
         yield People(*found)
 
@@ -143,11 +144,11 @@ async def test_somebody_who_is_added_or_invited_reads_the_title(people: People) 
 
 
 async def test_the_first_words_after_an_invitation_was_accepted_are_heard(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_client(alone, tmp_path / "eve") as eve, open_client(alone, tmp_path / "ann") as ann:
+    async with open_client(all_in_one, tmp_path / "eve") as eve, open_client(all_in_one, tmp_path / "ann") as ann:
         for client in (eve, ann):
-            await register(client, alone)
+            await register(client, all_in_one)
         group = await eve.groups.create([ann.user_id], "walks")
         await ann.invitations.accept(group)
 
@@ -199,21 +200,21 @@ async def test_another_admin_removes_and_who_left_reads_no_new_title(people: Peo
     assert await title(ann, group) == "Three again"
 
 
-async def letters(alone: AllInOneProcess, folder: Path) -> list[IncomingEnvelope]:
+async def letters(all_in_one: AllInOneProcess, folder: Path) -> list[IncomingEnvelope]:
     """What waits for a device that is closed and was written under sender keys."""
-    with Profile(folder, alone.url).open_store() as store:
+    with Profile(folder, all_in_one.url).open_store() as store:
         async with aiohttp.ClientSession() as http:
-            page = await RestClient(http, alone.url, store).call("GET", "/mailbox?limit=100")
+            page = await RestClient(http, all_in_one.url, store).call("GET", "/mailbox?limit=100")
     found = [IncomingEnvelope.from_entry(entry, 0) for entry in page["entries"] if "content" in entry]
     return [letter for letter in found if letter.sender_key_id]
 
 
 async def test_what_is_said_after_a_removal_is_closed_to_who_was_removed(
-    alone: AllInOneProcess, people: People, tmp_path: Path
+    all_in_one: AllInOneProcess, people: People, tmp_path: Path
 ) -> None:
     ann, cy = people.ann, people.cy
-    async with open_client(alone, tmp_path / "dan") as dan:
-        dan_id = await register(dan, alone)
+    async with open_client(all_in_one, tmp_path / "dan") as dan:
+        dan_id = await register(dan, all_in_one)
         await befriend(ann, dan)
     group = await ann.groups.create([dan_id, cy.user_id], "Walks")
     await ann.send_text(group, "with Cy")
@@ -222,12 +223,12 @@ async def test_what_is_said_after_a_removal_is_closed_to_who_was_removed(
     await ann.groups.remove(group, cy.user_id)
     await ann.send_text(group, "without Cy")
     assert await ann.sent() == {}
-    before, after = await letters(alone, tmp_path / "dan")
+    before, after = await letters(all_in_one, tmp_path / "dan")
 
     for letter, refusal in ((before, DuplicateMessage), (after, SenderKeyUnknown)):
         with pytest.raises(refusal):
             EnvelopeOpener(cy._store).open(LocalDevice.load(cy._store), letter)
-    async with open_client(alone, tmp_path / "dan") as dan:
+    async with open_client(all_in_one, tmp_path / "dan") as dan:
         assert await next_texts(dan, 2) == ["with Cy", "without Cy"]
 
 
@@ -367,10 +368,10 @@ async def test_a_title_has_words_and_an_end(people: People) -> None:
 
 
 async def test_a_linked_device_knows_the_titles_of_before_and_after(
-    alone: AllInOneProcess, people: People, tmp_path: Path
+    all_in_one: AllInOneProcess, people: People, tmp_path: Path
 ) -> None:
     ann, bo = people.ann, people.bo
-    async with open_client(alone, tmp_path / "laptop") as laptop:
+    async with open_client(all_in_one, tmp_path / "laptop") as laptop:
         before = await ann.groups.create([bo.user_id], "Before")
         await people.hear(before, bo)
         await link_clients(bo, laptop)

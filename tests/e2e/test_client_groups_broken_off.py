@@ -8,9 +8,9 @@ import pytest
 
 from scripts.nodes import AllInOneProcess
 from tests.e2e.test_client_groups import sealed_info, stored_keys, title, wait_for_text
-from tests.e2e.test_sdk import accept, open_client, register
 from tests.support.friendship import befriend
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import accept, open_client, register
 from vyry.client.api.client import Client
 from vyry.client.errors import Unreachable
 
@@ -33,18 +33,18 @@ def break_off(client: Client, method: str, *, is_heard: bool = False) -> None:
 
 
 async def test_a_group_that_was_made_when_the_process_ended_is_made_once_and_told(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_client(alone, tmp_path / "bo") as bo:
-        bo_id = await register(bo, alone)
-        async with open_client(alone, tmp_path / "ann") as ann:
-            await register(ann, alone)
+    async with open_client(all_in_one, tmp_path / "bo") as bo:
+        bo_id = await register(bo, all_in_one)
+        async with open_client(all_in_one, tmp_path / "ann") as ann:
+            await register(ann, all_in_one)
             await befriend(ann, bo)
             break_off(ann, "POST", is_heard=True)
             with pytest.raises(Unreachable):
                 await ann.groups.create([bo_id], "Walks")
 
-        async with open_client(alone, tmp_path / "ann") as ann:
+        async with open_client(all_in_one, tmp_path / "ann") as ann:
             group = await ann.groups.create([bo_id], "Walks")
             await ann.send_text(group, "told")
             await wait_for_text(bo, "told")
@@ -53,18 +53,18 @@ async def test_a_group_that_was_made_when_the_process_ended_is_made_once_and_tol
 
 
 async def test_a_group_that_was_made_when_the_process_ended_is_told_without_asking_again(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_client(alone, tmp_path / "bo") as bo:
-        bo_id = await register(bo, alone)
-        async with open_client(alone, tmp_path / "ann") as ann:
-            await register(ann, alone)
+    async with open_client(all_in_one, tmp_path / "bo") as bo:
+        bo_id = await register(bo, all_in_one)
+        async with open_client(all_in_one, tmp_path / "ann") as ann:
+            await register(ann, all_in_one)
             await befriend(ann, bo)
             break_off(ann, "POST", is_heard=True)
             with pytest.raises(Unreachable):
                 await ann.groups.create([bo_id], "Walks")
 
-        async with open_client(alone, tmp_path / "ann") as ann:
+        async with open_client(all_in_one, tmp_path / "ann") as ann:
             await ann.send_text(await ann.direct(bo_id), "here again")
             await ann.sent()
             await ann.send_text(await ann.direct(bo_id), "told")
@@ -72,11 +72,11 @@ async def test_a_group_that_was_made_when_the_process_ended_is_told_without_aski
             assert "Walks" in [each["title"] for each in await bo.conversations.list()]
 
 
-async def test_a_removal_that_was_broken_off_is_brought_to_its_end(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "bo") as bo, open_client(alone, tmp_path / "cy") as cy:
-        people = [await register(bo, alone), await register(cy, alone)]
-        async with open_client(alone, tmp_path / "dan") as dan:
-            await register(dan, alone)
+async def test_a_removal_that_was_broken_off_is_brought_to_its_end(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "bo") as bo, open_client(all_in_one, tmp_path / "cy") as cy:
+        people = [await register(bo, all_in_one), await register(cy, all_in_one)]
+        async with open_client(all_in_one, tmp_path / "dan") as dan:
+            await register(dan, all_in_one)
             await befriend(dan, bo, cy)
             group = await dan.groups.create([*people], "Walks")
             await dan.groups.set_role(group, people[0], "admin")
@@ -89,7 +89,7 @@ async def test_a_removal_that_was_broken_off_is_brought_to_its_end(alone: AllInO
         break_off(bo, "PATCH")
         with pytest.raises(Unreachable):
             await bo.groups.remove(group, people[1])
-    async with open_client(alone, tmp_path / "bo") as bo, open_client(alone, tmp_path / "cy") as cy:
+    async with open_client(all_in_one, tmp_path / "bo") as bo, open_client(all_in_one, tmp_path / "cy") as cy:
         await bo.sent()
         after = await sealed_info(bo, group)
 
@@ -99,17 +99,19 @@ async def test_a_removal_that_was_broken_off_is_brought_to_its_end(alone: AllInO
         assert stored_keys(cy).open_info(group, after) == (None, {})
 
 
-async def test_who_comes_back_with_other_keys_is_told_the_title_again(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann:
-        await register(ann, alone)
-        async with open_client(alone, tmp_path / "bo") as bo:
-            bo_id = await register(bo, alone, number := unused_number())
+async def test_who_comes_back_with_other_keys_is_told_the_title_again(
+    all_in_one: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
+        await register(ann, all_in_one)
+        async with open_client(all_in_one, tmp_path / "bo") as bo:
+            bo_id = await register(bo, all_in_one, number := unused_number())
             await befriend(ann, bo)
             group = await ann.groups.create([bo_id], "Walks")
             await ann.send_text(group, "told")
             await wait_for_text(bo, "told")
-        async with open_client(alone, tmp_path / "bo again") as again:
-            assert await register(again, alone, number) == bo_id
+        async with open_client(all_in_one, tmp_path / "bo again") as again:
+            assert await register(again, all_in_one, number) == bo_id
             async with asyncio.timeout(30):
                 async for event in ann.events():
                     if event.body.get("name") == "devicesChanged" and event.body["identityChanged"]:
@@ -127,12 +129,12 @@ async def test_who_comes_back_with_other_keys_is_told_the_title_again(alone: All
 
 
 async def test_an_admin_who_adds_somebody_tells_the_title_also_when_who_wrote_it_is_away(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_client(alone, tmp_path / "bo") as bo, open_client(alone, tmp_path / "cy") as cy:
-        bo_id, cy_id = await register(bo, alone), await register(cy, alone)
-        async with open_client(alone, tmp_path / "ann") as ann:
-            await register(ann, alone)
+    async with open_client(all_in_one, tmp_path / "bo") as bo, open_client(all_in_one, tmp_path / "cy") as cy:
+        bo_id, cy_id = await register(bo, all_in_one), await register(cy, all_in_one)
+        async with open_client(all_in_one, tmp_path / "ann") as ann:
+            await register(ann, all_in_one)
             await befriend(ann, bo, cy)
             group = await ann.groups.create([bo_id], "Walks")
             await ann.groups.set_role(group, bo_id, "admin")

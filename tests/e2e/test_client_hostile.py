@@ -10,8 +10,7 @@ import orjson
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_presence import pair
-from tests.e2e.test_sdk import events_until, next_texts, open_client
+from tests.support.sdk_clients import events_until, next_texts, open_client, pair
 from vyry.client.api.client import Client
 from vyry.client.store.events import Message, Unreadable
 from vyry.client.store.mailbox_chain import decode_bytes
@@ -75,10 +74,10 @@ async def fate(client: Client, message_id: str) -> str:
 
 @pytest.mark.parametrize("change", CHANGES)
 async def test_bytes_that_no_client_sends_are_named_and_the_next_message_is_read(
-    alone: AllInOneProcess, tmp_path: Path, change: str
+    all_in_one: AllInOneProcess, tmp_path: Path, change: str
 ) -> None:
     spoil, reason = CHANGES[change]
-    async with pair(alone, tmp_path) as (ann, bo, chat):
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat):
         await befriend(ann, bo)
         message_id = await post(bo, await sealed(bo, chat, words(chat, "spoiled")), spoil)
         await bo.send_text(chat, "behind it")
@@ -91,9 +90,9 @@ async def test_bytes_that_no_client_sends_are_named_and_the_next_message_is_read
 
 
 async def test_a_message_of_another_conversation_or_without_sense_is_set_aside(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat):
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat):
         await befriend(ann, bo)
         group = await bo.groups.create([ann.user_id], "elsewhere")
         nonsense = await sealed(bo, chat, b"no JSON at all")
@@ -108,14 +107,14 @@ async def test_a_message_of_another_conversation_or_without_sense_is_set_aside(
 
 
 async def test_a_message_that_comes_twice_is_read_once_also_after_a_restart(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with pair(alone, tmp_path) as (_, bo, chat):
+    async with pair(all_in_one, tmp_path) as (_, bo, chat):
         body = await sealed(bo, chat, words(chat, "once"))
         for _again in range(3):
             await post(bo, body)
         await bo.send_text(chat, "behind it")
         await bo.sent()
 
-    async with open_client(alone, tmp_path / "ann") as ann:
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
         assert await next_texts(ann, 2) == ["once", "behind it"]

@@ -22,9 +22,9 @@ WROTE = HOSTILE.replace("\0", "")
 
 
 @pytest.fixture
-def eve(alone: AllInOneProcess, tmp_path: Path) -> tuple[CliRunner, str, str]:
+def eve(all_in_one: AllInOneProcess, tmp_path: Path) -> tuple[CliRunner, str, str]:
     """Eve wrote to Ann, in a group too, under a name and with words that are made to deceive; answers both ids."""
-    terminal = CliRunner(alone, tmp_path)
+    terminal = CliRunner(all_in_one, tmp_path)
     ann, eve = terminal.sign_up("ann"), terminal.sign_up("eve")
     terminal.run_client_json(
         "eve", "profile", "--name", "@bo_lee", "--bio", WROTE, "--sealed-name", WROTE, "--about", WROTE
@@ -111,7 +111,7 @@ def test_a_message_that_is_too_long_says_so_in_characters(eve: tuple[CliRunner, 
 
     assert (
         refused.err
-        == "vyry: text: a message holds about 21,000 characters like these; this has 30,000. Send it as a file.\n"
+        == "vyry: text: a message can have about 21,000 of these characters; this one has 30,000. Send it as a file.\n"
     )
 
 
@@ -129,11 +129,11 @@ async def lying_node() -> AsyncIterator[str]:
 
 
 async def test_what_a_node_says_when_it_refuses_is_one_line_that_steers_nothing(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    terminal = CliRunner(alone, tmp_path)
+    terminal = CliRunner(all_in_one, tmp_path)
     async with lying_node() as url:
-        known = ("--codes", str(alone.otp_file), "--url", url)
+        known = ("--codes", str(all_in_one.otp_file), "--url", url)
         refused = await asyncio.to_thread(terminal.run_client, "new", "register", unused_number(), *known)
 
     assert refused.code == Exit.REFUSED

@@ -15,8 +15,8 @@ from uuid import uuid4
 import pytest
 
 from scripts.nodes import ROOT, AllInOneProcess
-from tests.e2e.test_sdk import next_texts, open_client, register
 from tests.support.cli_runner import CliRunner
+from tests.support.sdk_clients import link_clients, next_texts, open_client, register
 from vyry.cli.client.exit_codes import Exit
 from vyry.client.api.client import Client
 from vyry.client.errors import CodeNotShown, LinkCode, LinkEnded, NotRegistered, Refused
@@ -25,17 +25,6 @@ from vyry.signal_protocol.linking import LinkOffer
 
 pytestmark = pytest.mark.timeout(120)
 COMMAND = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())")
-
-
-async def link_clients(device: Client, new: Client) -> tuple[str, str]:
-    """The codes of both devices; the one that the new device shows was typed in at the other."""
-    attempt = await new.links.begin("a laptop")
-    scanned = await device.links.scan(attempt.uri)
-    codes = scanned.code, await attempt.code()
-    assert scanned.matches(codes[1])
-    await scanned.approve()
-    await attempt.complete()
-    return codes
 
 
 async def next_messages(client: Client, count: int) -> list[tuple[str, bool]]:
@@ -50,14 +39,14 @@ async def next_messages(client: Client, count: int) -> list[tuple[str, bool]]:
     return found
 
 
-async def test_a_linked_device_writes_and_reads_like_the_first(alone: AllInOneProcess, tmp_path: Path) -> None:
+async def test_a_linked_device_writes_and_reads_like_the_first(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
     async with (
-        open_client(alone, tmp_path / "ann") as ann,
-        open_client(alone, tmp_path / "laptop") as laptop,
-        open_client(alone, tmp_path / "bo") as bo,
+        open_client(all_in_one, tmp_path / "ann") as ann,
+        open_client(all_in_one, tmp_path / "laptop") as laptop,
+        open_client(all_in_one, tmp_path / "bo") as bo,
     ):
-        await register(ann, alone)
-        bo_id = await register(bo, alone)
+        await register(ann, all_in_one)
+        bo_id = await register(bo, all_in_one)
         codes = await link_clients(ann, laptop)
 
         assert codes[0] == codes[1]
@@ -72,9 +61,9 @@ async def test_a_linked_device_writes_and_reads_like_the_first(alone: AllInOnePr
         assert heard == [("from the laptop", True), ("to both", False)]
 
 
-async def test_a_device_that_is_rejected_stays_nobody(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "laptop") as laptop:
-        await register(ann, alone)
+async def test_a_device_that_is_rejected_stays_nobody(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "laptop") as laptop:
+        await register(ann, all_in_one)
         attempt = await laptop.links.begin()
         await (await ann.links.scan(attempt.uri)).reject()
 
@@ -85,9 +74,9 @@ async def test_a_device_that_is_rejected_stays_nobody(alone: AllInOneProcess, tm
         assert len(await ann.devices.list()) == 1
 
 
-async def test_a_link_is_not_completed_before_its_code_was_shown(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "laptop") as laptop:
-        await register(ann, alone)
+async def test_a_link_is_not_completed_before_its_code_was_shown(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "laptop") as laptop:
+        await register(ann, all_in_one)
         attempt = await laptop.links.begin()
         await (await ann.links.scan(attempt.uri)).approve()
 
@@ -96,9 +85,9 @@ async def test_a_link_is_not_completed_before_its_code_was_shown(alone: AllInOne
         assert len(await ann.devices.list()) == 1
 
 
-async def test_a_wrong_pin_may_be_followed_by_the_right_one(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "laptop") as laptop:
-        await register(ann, alone)
+async def test_a_wrong_pin_may_be_followed_by_the_right_one(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "laptop") as laptop:
+        await register(ann, all_in_one)
         await ann.account.set_pin("482913")
         attempt = await laptop.links.begin()
         scanned = await ann.links.scan(attempt.uri)
@@ -114,9 +103,9 @@ async def test_a_wrong_pin_may_be_followed_by_the_right_one(alone: AllInOneProce
         assert await attempt.complete() == laptop.user_id == ann.user_id
 
 
-async def test_a_link_code_is_taken_for_no_invite_and_no_name(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "eve") as eve:
-        await register(ann, alone)
+async def test_a_link_code_is_taken_for_no_invite_and_no_name(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "eve") as eve:
+        await register(ann, all_in_one)
         uri = (await eve.links.begin()).uri
 
         for text in (uri, uri.upper(), uri.rpartition("/")[2]):
@@ -151,9 +140,9 @@ class LinkProcess:
 
 
 @pytest.fixture
-def laptop(alone: AllInOneProcess, tmp_path: Path) -> Iterator[LinkProcess]:
+def laptop(all_in_one: AllInOneProcess, tmp_path: Path) -> Iterator[LinkProcess]:
     with ExitStack() as runs:
-        yield LinkProcess(alone, tmp_path, runs)
+        yield LinkProcess(all_in_one, tmp_path, runs)
 
 
 def next_json_line(run: "subprocess.Popen[str]") -> dict[str, Any]:
@@ -163,8 +152,8 @@ def next_json_line(run: "subprocess.Popen[str]") -> dict[str, Any]:
     return found
 
 
-def test_two_terminals_link_a_laptop(alone: AllInOneProcess, tmp_path: Path, laptop: LinkProcess) -> None:
-    here = CliRunner(alone, tmp_path)
+def test_two_terminals_link_a_laptop(all_in_one: AllInOneProcess, tmp_path: Path, laptop: LinkProcess) -> None:
+    here = CliRunner(all_in_one, tmp_path)
     ann = here.sign_up("ann")
     new, uri = laptop.linking()
     approver = laptop.start("approve", uri, "--profile", "ann", "--json")
@@ -174,7 +163,7 @@ def test_two_terminals_link_a_laptop(alone: AllInOneProcess, tmp_path: Path, lap
 
     assert (approver.returncode, json.loads(said)["approved"]) == (0, True)
     assert code not in asked
-    assert "other digits" in asked
+    assert "digits do not match" in asked
     assert next_json_line(new) == {"userId": ann}
     assert new.wait(30) == 0
     assert here.run_client_json("laptop", "whoami")[0]["userId"] == ann
@@ -184,23 +173,23 @@ def test_two_terminals_link_a_laptop(alone: AllInOneProcess, tmp_path: Path, lap
     "typed", ["no\nyes\n\n", "", "yes\n"], ids=["three wrong ones", "nothing", "yes, and then nothing"]
 )
 def test_a_device_whose_digits_are_not_typed_is_not_let_in(
-    alone: AllInOneProcess, tmp_path: Path, laptop: LinkProcess, typed: str
+    all_in_one: AllInOneProcess, tmp_path: Path, laptop: LinkProcess, typed: str
 ) -> None:
-    here = CliRunner(alone, tmp_path)
+    here = CliRunner(all_in_one, tmp_path)
     here.sign_up("ann")
     new, uri = laptop.linking()
 
     refused = here.run_client("ann", "approve", "-", typed=f"{uri}\n{typed}")
 
     _, said = new.communicate(timeout=30)
-    assert "Type the six digits that it shows" in refused.err
+    assert "Enter the six digits that it shows" in refused.err
     assert refused.code == Exit.REFUSED
     assert new.returncode == Exit.REFUSED
     assert "was rejected" in said
 
 
-def test_a_terminal_takes_no_link_code_for_an_invite(alone: AllInOneProcess, tmp_path: Path) -> None:
-    here = CliRunner(alone, tmp_path)
+def test_a_terminal_takes_no_link_code_for_an_invite(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    here = CliRunner(all_in_one, tmp_path)
     here.sign_up("ann")
     uri = LinkOffer(uuid4(), bytes(32), bytes(32)).uri()
 
@@ -208,5 +197,5 @@ def test_a_terminal_takes_no_link_code_for_an_invite(alone: AllInOneProcess, tmp
         refused = here.run_client("ann", *words)
 
         assert refused.code == Exit.FAILED
-        assert "link code of a device" in refused.err
+        assert "device link code" in refused.err
         assert "approve" in refused.err

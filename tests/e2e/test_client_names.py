@@ -49,133 +49,133 @@ def forget_resting_names(node: AllInOneProcess) -> None:
 
 
 @pytest.fixture
-def taken(alone: AllInOneProcess, tmp_path: Path) -> UsernameTakeover:
-    terminal, name = CliRunner(alone, tmp_path), f"bo_lee_{next(_numbers)}"
+def takeover(all_in_one: AllInOneProcess, tmp_path: Path) -> UsernameTakeover:
+    terminal, name = CliRunner(all_in_one, tmp_path), f"bo_lee_{next(_numbers)}"
     _, bo, eve = (terminal.sign_up(each) for each in ("ann", "bo", "eve"))
     terminal.run_client_json("bo", "profile", "--username", name)
     terminal.run_client_json("ann", "send", f"@{name}", "hello")
     terminal.run_client_json("bo", "receive")
     terminal.run_client_json("bo", "profile", "--username", f"{name}_new")
-    forget_resting_names(alone)
+    forget_resting_names(all_in_one)
     terminal.run_client_json("eve", "profile", "--username", name)
     return UsernameTakeover(terminal, f"@{name}", bo, eve)
 
 
-def test_a_name_that_was_taken_over_still_reaches_the_first_account(taken: UsernameTakeover) -> None:
-    for word in (taken.name, taken.name.upper(), taken.name.removeprefix("@")):
-        assert taken.ann("send", word, "for Bo alone").code == Exit.DONE
+def test_a_name_that_was_taken_over_still_reaches_the_first_account(takeover: UsernameTakeover) -> None:
+    for word in (takeover.name, takeover.name.upper(), takeover.name.removeprefix("@")):
+        assert takeover.ann("send", word, "for Bo alone").code == Exit.DONE
 
-    assert taken.texts("bo") == ["for Bo alone"] * 3
-    assert taken.texts("eve") == []
+    assert takeover.texts("bo") == ["for Bo alone"] * 3
+    assert takeover.texts("eve") == []
 
 
-def test_asking_again_stops_at_another_account_and_changes_nothing(taken: UsernameTakeover) -> None:
-    asked = taken.ann("whois", taken.name, "--refresh")
+def test_asking_again_stops_at_another_account_and_changes_nothing(takeover: UsernameTakeover) -> None:
+    asked = takeover.ann("whois", takeover.name, "--refresh")
 
     assert (asked.code, asked.out, len(asked.err.splitlines())) == (Exit.DECIDE, "", 1)
-    assert f"{taken.name} is another account now" in asked.err
-    assert f"vyry client whois {taken.name} --take {taken.eve}" in asked.err
-    assert taken.ann("whois", taken.name).out == f"{taken.bo}  {taken.name}\n"
-    assert taken.ann("send", taken.name, "still for Bo").code == Exit.DONE
-    assert taken.texts("bo") == ["still for Bo"]
+    assert f"another account for {takeover.name}" in asked.err
+    assert f"vyry client whois {takeover.name} --take {takeover.eve}" in asked.err
+    assert takeover.ann("whois", takeover.name).out == f"{takeover.bo}  {takeover.name}\n"
+    assert takeover.ann("send", takeover.name, "still for Bo").code == Exit.DONE
+    assert takeover.texts("bo") == ["still for Bo"]
 
 
-def test_programs_read_what_a_person_has_to_decide(taken: UsernameTakeover) -> None:
-    asked = taken.ann("whois", taken.name, "--refresh", "--json")
+def test_programs_read_what_a_person_has_to_decide(takeover: UsernameTakeover) -> None:
+    asked = takeover.ann("whois", takeover.name, "--refresh", "--json")
 
     (told,) = asked.json_objects
     assert asked.code == Exit.DECIDE
     assert f"vyry: {told.pop('error')}\n" == asked.err
-    assert told == {"decide": "nameChanged", "name": taken.name, "userId": taken.bo, "newUserId": taken.eve}
+    assert told == {"decide": "nameChanged", "name": takeover.name, "userId": takeover.bo, "newUserId": takeover.eve}
 
 
-def test_once_a_person_takes_the_other_account_the_name_reaches_that(taken: UsernameTakeover) -> None:
-    told = taken.terminal.run_client_json("ann", "whois", taken.name, "--take", taken.eve)
+def test_once_a_person_takes_the_other_account_the_name_reaches_that(takeover: UsernameTakeover) -> None:
+    told = takeover.terminal.run_client_json("ann", "whois", takeover.name, "--take", takeover.eve)
 
-    assert told == [{"userId": taken.eve, "names": [taken.name]}]
-    assert taken.ann("whois", taken.name, "--refresh").code == Exit.DONE
-    taken.ann("send", taken.name, "for Eve now")
-    assert (taken.texts("eve"), taken.texts("bo")) == (["for Eve now"], [])
-    assert taken.ann("whois", taken.bo, "--take", taken.eve).code == Exit.WRONG_LINE
+    assert told == [{"userId": takeover.eve, "names": [takeover.name]}]
+    assert takeover.ann("whois", takeover.name, "--refresh").code == Exit.DONE
+    takeover.ann("send", takeover.name, "for Eve now")
+    assert (takeover.texts("eve"), takeover.texts("bo")) == (["for Eve now"], [])
+    assert takeover.ann("whois", takeover.bo, "--take", takeover.eve).code == Exit.WRONG_LINE
 
 
-def test_who_took_a_name_does_not_look_like_who_had_it(taken: UsernameTakeover) -> None:
-    ann = taken.terminal.run_client_json("ann", "whoami")[0]["userId"]
-    taken.terminal.run_client_json("bo", "send", ann, "it is me")
-    taken.terminal.run_client_json("eve", "send", ann, f"me\n{taken.name}: me too")
+def test_who_took_a_name_does_not_look_like_who_had_it(takeover: UsernameTakeover) -> None:
+    ann = takeover.terminal.run_client_json("ann", "whoami")[0]["userId"]
+    takeover.terminal.run_client_json("bo", "send", ann, "it is me")
+    takeover.terminal.run_client_json("eve", "send", ann, f"me\n{takeover.name}: me too")
 
-    heard, chats = taken.ann("receive").out, taken.ann("chats").out
+    heard, chats = takeover.ann("receive").out, takeover.ann("chats").out
 
-    other = f"another {taken.name} ({taken.eve[-8:]})"
-    lines = [f"{taken.name}: it is me", f"{other}: me", f"  {taken.name}: me too"]
+    other = f"another {takeover.name} ({takeover.eve[-8:]})"
+    lines = [f"{takeover.name}: it is me", f"{other}: me", f"  {takeover.name}: me too"]
     assert [line for line in heard.splitlines() if "me" in line.split(": ")[-1]] == lines
-    assert sorted(line.split("direct  ")[1] for line in chats.splitlines()) == sorted([taken.name, other])
+    assert sorted(line.split("direct  ")[1] for line in chats.splitlines()) == sorted([takeover.name, other])
 
 
-def test_lists_and_profiles_mark_who_took_a_name_too(taken: UsernameTakeover) -> None:
-    ann = taken.terminal.run_client_json("ann", "whoami")[0]["userId"]
-    taken.terminal.run_client_json("eve", "profile", "--bio", f"words\nusername     {taken.name[1:]}")
-    taken.terminal.run_client_json("eve", "friends", "add", ann)
-    taken.terminal.run_client_json("eve", "send", ann, "hello")
-    other = f"another {taken.name} ({taken.eve[-8:]})"
+def test_lists_and_profiles_mark_who_took_a_name_too(takeover: UsernameTakeover) -> None:
+    ann = takeover.terminal.run_client_json("ann", "whoami")[0]["userId"]
+    takeover.terminal.run_client_json("eve", "profile", "--bio", f"words\nusername     {takeover.name[1:]}")
+    takeover.terminal.run_client_json("eve", "friends", "add", ann)
+    takeover.terminal.run_client_json("eve", "send", ann, "hello")
+    other = f"another {takeover.name} ({takeover.eve[-8:]})"
 
-    assert taken.ann("friends", "requests").out == f"{taken.eve}  {other} asks\n"
-    told = taken.ann("profile", taken.eve).out.splitlines()
+    assert takeover.ann("friends", "requests").out == f"{takeover.eve}  {other} (received)\n"
+    told = takeover.ann("profile", takeover.eve).out.splitlines()
     assert [line for line in told if line.startswith("username")] == [f"username     {other}"]
 
 
-def test_ones_own_account_is_called_what_it_is_called_now(taken: UsernameTakeover) -> None:
-    own, new = f"ann_{taken.name[1:]}", f"new_{taken.name[1:]}"
-    taken.terminal.run_client_json("ann", "profile", "--username", own)
-    taken.terminal.run_client_json("ann", "whois", own)
-    taken.terminal.run_client_json("ann", "profile", "--username", new)
-    taken.terminal.run_client_json("ann", "groups", "create", f"Alone {own}")
+def test_ones_own_account_is_called_what_it_is_called_now(takeover: UsernameTakeover) -> None:
+    own, new = f"ann_{takeover.name[1:]}", f"new_{takeover.name[1:]}"
+    takeover.terminal.run_client_json("ann", "profile", "--username", own)
+    takeover.terminal.run_client_json("ann", "whois", own)
+    takeover.terminal.run_client_json("ann", "profile", "--username", new)
+    takeover.terminal.run_client_json("ann", "groups", "create", f"Alone {own}")
 
-    assert taken.ann("groups", "members", f"Alone {own}").out == f"admin   @{new}\n"
-
-
-def test_a_name_that_somebody_chose_is_in_quotes(taken: UsernameTakeover) -> None:
-    ann, cy = taken.terminal.run_client_json("ann", "whoami")[0]["userId"], taken.terminal.sign_up("cy")
-    taken.terminal.run_client_json("cy", "profile", "--name", taken.name)
-    taken.terminal.run_client_json("cy", "send", ann, "believe me")
-
-    assert f'"{taken.name}" ({cy[-8:]}): believe me\n' in taken.ann("receive").out
+    assert takeover.ann("groups", "members", f"Alone {own}").out == f"admin   @{new}\n"
 
 
-def test_a_group_takes_no_remembered_name_even_when_the_node_hides_it(taken: UsernameTakeover) -> None:
-    bare = taken.name.removeprefix("@")
-    taken.terminal.run_client_json("eve", "profile", "--username", f"{bare}_gone")
-    taken.terminal.run_client_json("ann", "groups", "create", bare, taken.eve)
+def test_a_name_that_somebody_chose_is_in_quotes(takeover: UsernameTakeover) -> None:
+    ann, cy = takeover.terminal.run_client_json("ann", "whoami")[0]["userId"], takeover.terminal.sign_up("cy")
+    takeover.terminal.run_client_json("cy", "profile", "--name", takeover.name)
+    takeover.terminal.run_client_json("cy", "send", ann, "believe me")
 
-    done = taken.ann("send", bare, "secret")
+    assert f'"{takeover.name}" ({cy[-8:]}): believe me\n' in takeover.ann("receive").out
+
+
+def test_a_group_takes_no_remembered_name_even_when_the_node_hides_it(takeover: UsernameTakeover) -> None:
+    bare = takeover.name.removeprefix("@")
+    takeover.terminal.run_client_json("eve", "profile", "--username", f"{bare}_gone")
+    takeover.terminal.run_client_json("ann", "groups", "create", bare, takeover.eve)
+
+    done = takeover.ann("send", bare, "secret")
 
     assert (done.code, done.out) == (Exit.FAILED, "")
-    assert f"say {taken.name}" in done.err
+    assert f"use {takeover.name}" in done.err
 
 
-def test_a_remembered_name_is_not_asked_for(taken: UsernameTakeover) -> None:
+def test_a_remembered_name_is_not_asked_for(takeover: UsernameTakeover) -> None:
     """Neither its owner nor another one has it any more: mail still goes to the account."""
-    taken.terminal.run_client_json("eve", "profile", "--username", f"{taken.name[1:]}_gone")
+    takeover.terminal.run_client_json("eve", "profile", "--username", f"{takeover.name[1:]}_gone")
 
-    assert taken.ann("send", taken.name, "hello again").code == Exit.DONE
-    assert taken.ann("whois", taken.name, "--refresh").code == Exit.NOT_FOUND
-    assert taken.texts("bo") == ["hello again"]
+    assert takeover.ann("send", takeover.name, "hello again").code == Exit.DONE
+    assert takeover.ann("whois", takeover.name, "--refresh").code == Exit.NOT_FOUND
+    assert takeover.texts("bo") == ["hello again"]
 
 
-def test_programs_of_the_sdk_remember_names_and_numbers(taken: UsernameTakeover) -> None:
-    number, folder = unused_number(), taken.terminal.home / ".vyry" / "ann"
-    cy, spaced = UUID(taken.terminal.sign_up("cy", number)), f"{number[:3]} {number[3:6]}-{number[6:]}"
+def test_programs_of_the_sdk_remember_names_and_numbers(takeover: UsernameTakeover) -> None:
+    number, folder = unused_number(), takeover.terminal.home / ".vyry" / "ann"
+    cy, spaced = UUID(takeover.terminal.sign_up("cy", number)), f"{number[:3]} {number[3:6]}-{number[6:]}"
 
     async def act() -> None:
-        async with Client.open(Profile(folder, taken.terminal.node.url)) as ann:
+        async with Client.open(Profile(folder, takeover.terminal.node.url)) as ann:
             assert await ann.people.resolve(spaced) == await ann.people.resolve(number, refresh=True) == cy
             assert ann.people.names.of(cy) == (number,)
-            assert await ann.people.resolve(taken.name) == UUID(taken.bo)
+            assert await ann.people.resolve(takeover.name) == UUID(takeover.bo)
             with pytest.raises(NobodyFound):
                 await ann.people.resolve(unused_number())
             with pytest.raises(NameChanged):
-                await ann.people.resolve(taken.name, refresh=True)
-            ann.people.remember(taken.name, UUID(taken.eve))
-            assert await ann.people.resolve(taken.name, refresh=True) == UUID(taken.eve)
+                await ann.people.resolve(takeover.name, refresh=True)
+            ann.people.remember(takeover.name, UUID(takeover.eve))
+            assert await ann.people.resolve(takeover.name, refresh=True) == UUID(takeover.eve)
 
     asyncio.run(act())

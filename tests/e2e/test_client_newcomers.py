@@ -6,12 +6,12 @@ from uuid import UUID
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_sdk import open_client, register
 from tests.hostile_node.lie import Lie
 from tests.hostile_node.proxy import Proxy
 from tests.hostile_node.wire import Request, Response
 from tests.support.friendship import befriend
 from tests.support.hostile_harness import HostileHarness, compare_safety_number, open_hostile_harness, pending_events
+from tests.support.sdk_clients import open_client, register
 from vyry.client.store.events import MemberAdded
 
 
@@ -45,10 +45,10 @@ class Recorder(Lie):
 
 @pytest.mark.parametrize("is_compared", [False, True], ids=["not compared", "compared"])
 async def test_a_newcomer_is_told_before_anything_is_sealed_for_them(
-    alone: AllInOneProcess, tmp_path: Path, *, is_compared: bool
+    all_in_one: AllInOneProcess, tmp_path: Path, *, is_compared: bool
 ) -> None:
-    async with open_hostile_harness(alone, tmp_path) as here, open_client(alone, tmp_path / "cy") as cy:
-        await register(cy, alone)
+    async with open_hostile_harness(all_in_one, tmp_path) as here, open_client(all_in_one, tmp_path / "cy") as cy:
+        await register(cy, all_in_one)
         await befriend(here.ann, here.bo, cy)
         if is_compared:
             assert await compare_safety_number(here.ann, cy.user_id, "") == ""

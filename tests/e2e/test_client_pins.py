@@ -9,9 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import events_until, next_texts, open_client, register
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import events_until, link_clients, next_texts, open_client, register
 from vyry.client.api.client import Client
 from vyry.client.api.linking import LinkAttempt
 from vyry.client.crypto.peers import Peers, known_identities
@@ -46,16 +45,16 @@ class Pair:
 
 
 @pytest.fixture
-async def pair(alone: AllInOneProcess, tmp_path: Path) -> AsyncIterator[Pair]:
+async def pair(all_in_one: AllInOneProcess, tmp_path: Path) -> AsyncIterator[Pair]:
     number = unused_number()
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "laptop") as laptop:
-        await register(ann, alone)
-        async with open_client(alone, tmp_path / "bo") as bo:
-            bo_id = await register(bo, alone, number)
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "laptop") as laptop:
+        await register(ann, all_in_one)
+        async with open_client(all_in_one, tmp_path / "bo") as bo:
+            bo_id = await register(bo, all_in_one, number)
             chat = await ann.direct(bo_id)
             await ann.send_text(chat, "hello")
             assert await next_texts(bo, 1) == ["hello"]
-        yield Pair(alone, tmp_path, ann, bo_id, laptop, chat, number)
+        yield Pair(all_in_one, tmp_path, ann, bo_id, laptop, chat, number)
 
 
 async def test_a_linked_device_has_pins_before_it_meets_anybody(pair: Pair) -> None:
@@ -112,15 +111,15 @@ async def test_a_key_accepted_on_one_device_is_accepted_on_the_other(pair: Pair)
 
 
 async def test_an_account_without_conversations_decides_for_all_its_devices(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
     async with (
-        open_client(alone, tmp_path / "ann") as ann,
-        open_client(alone, tmp_path / "bo") as bo,
-        open_client(alone, tmp_path / "laptop") as laptop,
+        open_client(all_in_one, tmp_path / "ann") as ann,
+        open_client(all_in_one, tmp_path / "bo") as bo,
+        open_client(all_in_one, tmp_path / "laptop") as laptop,
     ):
-        await register(ann, alone)
-        bo_id = await register(bo, alone)
+        await register(ann, all_in_one)
+        bo_id = await register(bo, all_in_one)
         await link_clients(ann, laptop)
 
         await laptop.safety.verify(bo_id, await laptop.safety.number(bo_id))
@@ -161,17 +160,17 @@ async def all_pins_before_a_message(laptop: Client, ann: Client) -> None:
 
 
 async def test_pins_that_did_not_fit_arrive_before_anything_else_also_after_a_restart(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_client(alone, tmp_path / "laptop") as laptop, open_client(alone, tmp_path / "bo") as bo:
-        bo_id = await register(bo, alone)
-        async with open_client(alone, tmp_path / "ann") as ann:
-            await register(ann, alone)
+    async with open_client(all_in_one, tmp_path / "laptop") as laptop, open_client(all_in_one, tmp_path / "bo") as bo:
+        bo_id = await register(bo, all_in_one)
+        async with open_client(all_in_one, tmp_path / "ann") as ann:
+            await register(ann, all_in_one)
             await ann.send_text(await ann.direct(bo_id), "hello")
             await ann.sent()
             attempt = await approved(ann, laptop)
         await attempt.complete()
-        async with open_client(alone, tmp_path / "ann") as ann:
+        async with open_client(all_in_one, tmp_path / "ann") as ann:
             await ann.send_text(await ann.direct(bo_id), "the first content")
 
             await all_pins_before_a_message(laptop, ann)

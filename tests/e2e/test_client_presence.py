@@ -1,17 +1,14 @@
 """What devices of the SDK tell each other besides mail: who types, who is there, and what was read."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import events_until, next_texts, open_client, register
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import events_until, link_clients, next_texts, open_client, pair, register
 from vyry.client.api.client import Client
 from vyry.client.errors import ClientError, Refused
 from vyry.client.store.events import Message, Notice, Presence, Read, Receipt, Target, Typing
@@ -21,23 +18,8 @@ from vyry.client.transport.live_signals import MAX_WATCHED
 pytestmark = pytest.mark.timeout(120)
 
 
-@asynccontextmanager
-async def pair(alone: AllInOneProcess, folder: Path) -> AsyncIterator[tuple[Client, Client, UUID]]:
-    """Two people who are both connected, and their conversation."""
-    async with open_client(alone, folder / "ann") as ann, open_client(alone, folder / "bo") as bo:
-        await register(ann, alone)
-        chat = await ann.direct(await register(bo, alone))
-        await ann.send_text(chat, "hello")
-        assert await next_texts(bo, 1) == ["hello"]
-        await bo.send_text(chat, "hello Ann")
-        assert await next_texts(ann, 1) == ["hello Ann"]
-        for each in (ann, bo):
-            assert [event async for event in each.events(follow=False)]
-        yield ann, bo, chat
-
-
-async def test_whoever_types_is_seen_at_once_and_kept_nowhere(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat):
+async def test_whoever_types_is_seen_at_once_and_kept_nowhere(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat):
         await ann.messages.typing(chat)
         began = (await events_until(bo, Typing))[-1]
         await ann.messages.typing(chat, is_typing=False)
@@ -63,23 +45,23 @@ async def seen(client: Client, user_id: UUID, *, is_online: bool) -> None:
 
 
 async def test_a_friend_who_shows_it_is_seen_to_come_and_go_also_after_the_connection_was_lost(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann:
-        await register(ann, alone)
-        async with open_client(alone, tmp_path / "bo") as bo:
-            bo_id = await register(bo, alone)
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
+        await register(ann, all_in_one)
+        async with open_client(all_in_one, tmp_path / "bo") as bo:
+            bo_id = await register(bo, all_in_one)
             await friends(ann, bo)
             await ann.presence.watch([bo_id])
             await seen(ann, bo_id, is_online=True)
-            await asyncio.to_thread(alone.kill)
-            await asyncio.to_thread(alone.start)
+            await asyncio.to_thread(all_in_one.kill)
+            await asyncio.to_thread(all_in_one.start)
             await seen(ann, bo_id, is_online=True)
         await seen(ann, bo_id, is_online=False)
 
 
-async def test_nobody_watches_more_people_than_the_node_takes(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann:
+async def test_nobody_watches_more_people_than_the_node_takes(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
         people = [UUID(int=number) for number in range(MAX_WATCHED + 1)]
         await ann.presence.watch(people[:-1])
         with pytest.raises(ClientError, match="unwatch"):
@@ -89,9 +71,9 @@ async def test_nobody_watches_more_people_than_the_node_takes(alone: AllInOnePro
 
 
 async def test_what_was_read_is_told_once_to_its_sender_and_to_own_devices(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), open_client(alone, tmp_path / "laptop") as laptop:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), open_client(all_in_one, tmp_path / "laptop") as laptop:
         await link_clients(bo, laptop)
         await events_until(bo, Notice)
         said = Target(await ann.messages.text(chat, "read me"), ann.user_id)
@@ -111,8 +93,10 @@ async def test_what_was_read_is_told_once_to_its_sender_and_to_own_devices(
     assert told.count("read") == 1
 
 
-async def test_who_tells_nobody_what_was_read_tells_own_devices_alone(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat), open_client(alone, tmp_path / "laptop") as laptop:
+async def test_who_tells_nobody_what_was_read_tells_own_devices_alone(
+    all_in_one: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat), open_client(all_in_one, tmp_path / "laptop") as laptop:
         await link_clients(bo, laptop)
         await events_until(bo, Notice)
         await bo.account.update(settings={"readReceipts": False})
@@ -127,19 +111,19 @@ async def test_who_tells_nobody_what_was_read_tells_own_devices_alone(alone: All
     assert "read" not in told
 
 
-async def test_a_locked_number_is_signed_up_with_its_pin_alone(alone: AllInOneProcess, tmp_path: Path) -> None:
+async def test_a_locked_number_is_signed_up_with_its_pin_alone(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
     number, pin = unused_number(), "correct horse 7"
 
     async def read_pin() -> str:
         return pin
 
-    async with open_client(alone, tmp_path / "ann") as ann:
-        ann_id = await register(ann, alone, number)
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
+        ann_id = await register(ann, all_in_one, number)
         standing = await ann.account.set_pin(pin, registration_lock=True)
-    async with open_client(alone, tmp_path / "anew") as anew:
+    async with open_client(all_in_one, tmp_path / "anew") as anew:
         with pytest.raises(Refused, match="PIN_REQUIRED"):
-            await register(anew, alone, number)
-        again = await register(anew, alone, number, read_pin)
+            await register(anew, all_in_one, number)
+        again = await register(anew, all_in_one, number, read_pin)
         after = await anew.account.remove_pin(pin)
 
     assert (standing["isSet"], standing["registrationLock"], again, after["isSet"]) == (True, True, ann_id, False)

@@ -9,9 +9,8 @@ import pytest
 
 from scripts.nodes import AllInOneProcess
 from tests.e2e.test_client_groups import People, people, wait_for_text
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import accept, open_client, register
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import accept, link_clients, open_client, register
 from vyry.client.api.client import Client
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.store.mailbox_chain import decode_bytes
@@ -72,13 +71,16 @@ async def test_members_of_a_group_are_told_and_the_key_goes_out_once(people: Peo
 
 
 async def test_a_key_is_told_again_to_who_has_another_device_and_by_each_own_device(
-    alone: AllInOneProcess, tmp_path: Path, people: People
+    all_in_one: AllInOneProcess, tmp_path: Path, people: People
 ) -> None:
     ann, bo, cy = people.ann, people.bo, people.cy
     await ann.account.show(name="Ann")
     chat = await ann.direct(bo.user_id)
     await tell(ann, chat, bo)
-    async with open_client(alone, tmp_path / "laptop") as laptop, open_client(alone, tmp_path / "phone") as phone:
+    async with (
+        open_client(all_in_one, tmp_path / "laptop") as laptop,
+        open_client(all_in_one, tmp_path / "phone") as phone,
+    ):
         await link_clients(bo, laptop)
         await link_clients(ann, phone)
 
@@ -89,15 +91,15 @@ async def test_a_key_is_told_again_to_who_has_another_device_and_by_each_own_dev
 
 
 async def test_somebody_with_new_keys_is_told_again_once_they_are_accepted(
-    alone: AllInOneProcess, tmp_path: Path, people: People
+    all_in_one: AllInOneProcess, tmp_path: Path, people: People
 ) -> None:
     ann, number = people.ann, unused_number()
     await ann.account.show(name="Ann")
-    async with open_client(alone, tmp_path / "dan") as dan:
-        chat = await ann.direct(await register(dan, alone, number))
+    async with open_client(all_in_one, tmp_path / "dan") as dan:
+        chat = await ann.direct(await register(dan, all_in_one, number))
         await tell(ann, chat, dan)
-    async with open_client(alone, tmp_path / "dan anew") as anew:
-        await register(anew, alone, number)
+    async with open_client(all_in_one, tmp_path / "dan anew") as anew:
+        await register(anew, all_in_one, number)
         await ann.send_text(chat, "is it you?")
         await ann.sent()
         await accept(ann, anew.user_id)

@@ -23,8 +23,8 @@ COMMAND = [sys.executable, "-m", "vyry.cli.main", "client"]
 
 
 @pytest.fixture(scope="module")
-def here(alone: AllInOneProcess, tmp_path_factory: pytest.TempPathFactory) -> CliRunner:
-    made = CliRunner(alone, tmp_path_factory.mktemp("home"))
+def cli(all_in_one: AllInOneProcess, tmp_path_factory: pytest.TempPathFactory) -> CliRunner:
+    made = CliRunner(all_in_one, tmp_path_factory.mktemp("home"))
     made.variables = {"ANN": made.sign_up("ann"), "BO": made.sign_up("bo")}
     return made
 
@@ -50,10 +50,10 @@ class TerminalSession:
 
 
 @contextmanager
-def open_terminal(here: CliRunner, *words: str) -> Iterator[TerminalSession]:
+def open_terminal(cli: CliRunner, *words: str) -> Iterator[TerminalSession]:
     """The command on a terminal of its own; killed at the end if it still runs."""
     mine, its = pty.openpty()
-    variables = {"PATH": os.environ["PATH"], "HOME": str(here.home), "PYTHONPATH": str(ROOT)}
+    variables = {"PATH": os.environ["PATH"], "HOME": str(cli.home), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([*COMMAND, *words], env=variables, stdin=its, stderr=its, stdout=subprocess.PIPE) as run:
         os.close(its)
         try:
@@ -70,30 +70,30 @@ def code_for(node: AllInOneProcess, number: str) -> str:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_prompt_at_once(here: CliRunner, number: signal.Signals, code: int) -> None:
-    with open_terminal(here, "register", unused_number(), "--profile", "new", "--url", here.node.url) as seat:
-        seat.until("sent: ")
+def test_a_signal_ends_a_prompt_at_once(cli: CliRunner, number: signal.Signals, code: int) -> None:
+    with open_terminal(cli, "register", unused_number(), "--profile", "new", "--url", cli.node.url) as seat:
+        seat.until("message: ")
         seat.run.send_signal(number)
 
         assert seat.run.wait(30) == code
 
 
-def test_a_mistyped_code_is_asked_for_again(here: CliRunner) -> None:
+def test_a_mistyped_code_is_asked_for_again(cli: CliRunner) -> None:
     number = unused_number()
-    with open_terminal(here, "register", number, "--profile", "typist", "--url", here.node.url) as seat:
-        seat.until("sent: ")
-        right = code_for(here.node, number)
+    with open_terminal(cli, "register", number, "--profile", "typist", "--url", cli.node.url) as seat:
+        seat.until("message: ")
+        right = code_for(cli.node, number)
         seat.type(f"{(int(right) + 1) % 10**6:06d}")
-        seat.until("tries left")
-        seat.until("sent: ")
+        seat.until("attempts left")
+        seat.until("message: ")
         seat.type(right)
 
         assert seat.run.wait(30) == 0
 
 
-def test_a_passphrase_is_typed_unseen(here: CliRunner) -> None:
-    known = ("--codes", str(here.node.otp_file), "--url", here.node.url, "--passphrase-file", "-")
-    with open_terminal(here, "register", unused_number(), "--profile", "unseen", *known) as seat:
+def test_a_passphrase_is_typed_unseen(cli: CliRunner) -> None:
+    known = ("--codes", str(cli.node.otp_file), "--url", cli.node.url, "--passphrase-file", "-")
+    with open_terminal(cli, "register", unused_number(), "--profile", "unseen", *known) as seat:
         seat.until("unseen: ")
         seat.type("hidden words")
 
@@ -101,22 +101,22 @@ def test_a_passphrase_is_typed_unseen(here: CliRunner) -> None:
         assert seat.run.wait(30) == 0
 
 
-def test_a_script_is_asked_again_until_its_lines_end(here: CliRunner) -> None:
-    done = here.run_client("script", "register", unused_number(), "--url", here.node.url, typed="000000\n000000\n")
+def test_a_script_is_asked_again_until_its_lines_end(cli: CliRunner) -> None:
+    done = cli.run_client("script", "register", unused_number(), "--url", cli.node.url, typed="000000\n000000\n")
 
-    assert (done.code, done.err.count("INVALID_OTP"), "tries left" in done.err) == (Exit.REFUSED, 1, True)
+    assert (done.code, done.err.count("INVALID_OTP"), "attempts left" in done.err) == (Exit.REFUSED, 1, True)
 
 
-def test_a_mistyped_pin_is_asked_for_again(here: CliRunner, tmp_path: Path) -> None:
+def test_a_mistyped_pin_is_asked_for_again(cli: CliRunner, tmp_path: Path) -> None:
     pin = tmp_path / "pin"
     pin.write_text("correct horse 7\n")
-    here.run_client_json("ann", "pin", "set", "--pin-file", str(pin))
+    cli.run_client_json("ann", "pin", "set", "--pin-file", str(pin))
 
     typed = "battery staple\ncorrect horse 7\n"
-    done = here.run("client", "pin", "remove", "--profile", "ann", typed=typed, is_person=True)
+    done = cli.run("client", "pin", "remove", "--profile", "ann", typed=typed, is_person=True)
 
     assert (done.code, done.out) == (0, "No PIN is set.\n")
-    assert "tries left" in done.err
+    assert "attempts left" in done.err
 
 
 DESTROYING = [
@@ -131,93 +131,93 @@ DESTROYING = [
 @pytest.mark.parametrize("words", DESTROYING, ids=" ".join)
 @pytest.mark.parametrize(("typed", "is_person"), [("", False), ("no\n", True), ("", True)])
 def test_what_cannot_be_undone_is_not_done_unasked(
-    here: CliRunner, words: tuple[str, ...], typed: str, is_person: bool
+    cli: CliRunner, words: tuple[str, ...], typed: str, is_person: bool
 ) -> None:
-    if not any("Walks" in line for line in here.run_client("bo", "chats").out.splitlines()):
-        here.run_client_json("bo", "groups", "create", "Walks")
+    if not any("Walks" in line for line in cli.run_client("bo", "chats").out.splitlines()):
+        cli.run_client_json("bo", "groups", "create", "Walks")
 
-    done = here.run("client", *words, "--profile", "bo", typed=typed, is_person=is_person)
+    done = cli.run("client", *words, "--profile", "bo", typed=typed, is_person=is_person)
 
     assert done.code == Exit.DECIDE, done
     assert is_person or "--yes" in done.err
-    assert here.run_client_json("bo", "whoami")[0]["userId"] == here.variables["BO"]
-    assert len(here.run_client_json("bo", "devices", "list")) == 1
-    assert "Walks" in here.run_client("bo", "chats").out
+    assert cli.run_client_json("bo", "whoami")[0]["userId"] == cli.variables["BO"]
+    assert len(cli.run_client_json("bo", "devices", "list")) == 1
+    assert "Walks" in cli.run_client("bo", "chats").out
 
 
-def test_a_person_who_types_yes_goes_on(here: CliRunner) -> None:
-    here.sign_up("cy")
+def test_a_person_who_types_yes_goes_on(cli: CliRunner) -> None:
+    cli.sign_up("cy")
 
-    done = here.run("client", "logout", "--profile", "cy", typed="yes\n", is_person=True)
+    done = cli.run("client", "logout", "--profile", "cy", typed="yes\n", is_person=True)
 
     assert done.code == 0
-    assert here.run_client("cy", "devices", "list").code == Exit.NO_ACCOUNT
+    assert cli.run_client("cy", "devices", "list").code == Exit.NO_ACCOUNT
 
 
-def test_with_the_flag_another_account_takes_the_place(here: CliRunner) -> None:
-    before = here.sign_up("dan")
-    known = ("--codes", str(here.node.otp_file), "--url", here.node.url)
+def test_with_the_flag_another_account_takes_the_place(cli: CliRunner) -> None:
+    before = cli.sign_up("dan")
+    known = ("--codes", str(cli.node.otp_file), "--url", cli.node.url)
 
-    after = here.run_client_json("dan", "register", unused_number(), *known, "--yes")[0]["userId"]
+    after = cli.run_client_json("dan", "register", unused_number(), *known, "--yes")[0]["userId"]
 
-    assert here.run_client_json("dan", "whoami")[0]["userId"] == after != before
+    assert cli.run_client_json("dan", "whoami")[0]["userId"] == after != before
 
 
 @pytest.mark.parametrize(
     ("typed", "word"),
     [
-        (b"", "nothing to send"),
-        (b" \n", "nothing to send"),
-        (b"\xef\xbb\xbf\xe2\x80\x8b", "nothing to send"),
+        (b"", "Nothing to send"),
+        (b" \n", "Nothing to send"),
+        (b"\xef\xbb\xbf\xe2\x80\x8b", "Nothing to send"),
         (b"na\xefve", "UTF-8"),
         (b"a\0b", "NUL"),
     ],
 )
-def test_what_is_no_text_is_refused_in_words_about_it(here: CliRunner, typed: bytes, word: str) -> None:
-    done = run_with_input(here, "send", here.variables["BO"], "--profile", "ann", typed=typed)
+def test_what_is_no_text_is_refused_in_words_about_it(cli: CliRunner, typed: bytes, word: str) -> None:
+    done = run_with_input(cli, "send", cli.variables["BO"], "--profile", "ann", typed=typed)
 
     assert (done.code, done.out) == (Exit.WRONG_LINE, "")
     assert word in done.err
 
 
 @pytest.mark.parametrize("words", [("send", "TO", "look", "--file", "-"), ("files", "send", "TO", "-")])
-def test_an_empty_standard_input_is_no_file(here: CliRunner, words: tuple[str, ...]) -> None:
-    to = [here.variables["BO"] if each == "TO" else each for each in words]
+def test_an_empty_standard_input_is_no_file(cli: CliRunner, words: tuple[str, ...]) -> None:
+    to = [cli.variables["BO"] if each == "TO" else each for each in words]
 
-    done = run_with_input(here, *to, "--profile", "ann", typed=b"")
+    done = run_with_input(cli, *to, "--profile", "ann", typed=b"")
 
     assert (done.code, done.out) == (Exit.WRONG_LINE, "")
     assert "standard input is empty" in done.err
 
 
 @pytest.mark.parametrize("uri", ["vyry://x", "-5", "https://example.com"])
-def test_what_is_no_link_of_a_new_device_is_refused_in_words_about_it(here: CliRunner, uri: str) -> None:
-    done = here.run_client("ann", "approve", uri)
+def test_what_is_no_link_of_a_new_device_is_refused_in_words_about_it(cli: CliRunner, uri: str) -> None:
+    done = cli.run_client("ann", "approve", uri)
 
     assert (done.code, done.out) == (Exit.WRONG_LINE, "")
-    assert "no link of a new device" in done.err
+    assert "Not a valid device link" in done.err
 
 
-def test_codes_that_cannot_be_read_are_named(here: CliRunner) -> None:
-    done = here.run_client("eve", "register", unused_number(), "--codes", str(here.home), "--url", here.node.url)
+def test_codes_that_cannot_be_read_are_named(cli: CliRunner) -> None:
+    done = cli.run_client("eve", "register", unused_number(), "--codes", str(cli.home), "--url", cli.node.url)
 
     assert (done.code, done.out) == (Exit.FAILED, "")
-    assert f"{here.home} cannot be read" in done.err
+    assert f"Cannot read the one-time codes in {cli.home}" in done.err
 
 
-def test_an_empty_text_is_no_message(here: CliRunner) -> None:
-    done = here.run_client("ann", "send", here.variables["BO"], "  ")
+def test_an_empty_text_is_no_message(cli: CliRunner) -> None:
+    done = cli.run_client("ann", "send", cli.variables["BO"], "  ")
 
     assert (done.code, done.out) == (Exit.WRONG_LINE, "")
 
 
-def test_a_command_that_reads_makes_no_profile(here: CliRunner) -> None:
-    assert here.run_client("nobody at all", "history", "@bo").code == Exit.NO_ACCOUNT
-    assert not (here.home / ".vyry/nobody at all").exists()
+def test_a_command_that_reads_makes_no_profile(cli: CliRunner) -> None:
+    assert cli.run_client("nobody at all", "history", "@bo").code == Exit.NO_ACCOUNT
+    assert not (cli.home / ".vyry/nobody at all").exists()
 
 
-def run_with_input(here: CliRunner, *words: str, typed: bytes) -> CliResult:
+def run_with_input(cli: CliRunner, *words: str, typed: bytes) -> CliResult:
     """A command in a process of its own, with these bytes as standard input."""
-    variables = {"PATH": os.environ["PATH"], "HOME": str(here.home), "PYTHONPATH": str(ROOT)}
+    variables = {"PATH": os.environ["PATH"], "HOME": str(cli.home), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([*COMMAND, *words], env=variables, input=typed, capture_output=True, check=False)
     return CliResult(done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -6,8 +6,7 @@ from uuid import UUID
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_presence import pair
-from tests.e2e.test_sdk import events_until, open_client, register
+from tests.support.sdk_clients import events_until, open_client, pair, register
 from vyry.client.api.client import Client
 from vyry.client.store.events import Message, Receipt
 
@@ -29,11 +28,11 @@ async def delivered_texts(client: Client) -> set[UUID]:
 
 
 async def test_a_stranger_is_not_told_that_something_has_come_before_they_are_answered(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
-        await register(ann, alone)
-        chat = await ann.direct(await register(bo, alone))
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "bo") as bo:
+        await register(ann, all_in_one)
+        chat = await ann.direct(await register(bo, all_in_one))
         first = await ann.send_text(chat, "are you there?")
         await process_events(bo)
         await bo.send_text(chat, "who asks?")
@@ -48,9 +47,9 @@ async def test_a_stranger_is_not_told_that_something_has_come_before_they_are_an
 
 
 async def test_whose_setting_is_off_tells_nobody_that_something_has_come(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, chat):
+    async with pair(all_in_one, tmp_path) as (ann, bo, chat):
         await bo.account.update(settings={"deliveryReceipts": False})
         said = await ann.send_text(chat, "are you there?")
         await process_events(bo)
@@ -59,8 +58,8 @@ async def test_whose_setting_is_off_tells_nobody_that_something_has_come(
         assert said not in await delivered_texts(ann)
 
 
-async def test_in_a_group_too_nothing_is_told_across_a_block(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with pair(alone, tmp_path) as (ann, bo, _):
+async def test_in_a_group_too_nothing_is_told_across_a_block(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with pair(all_in_one, tmp_path) as (ann, bo, _):
         group = await ann.groups.create([bo.user_id], "together")
         await bo.send_text(group, "hello all")
         await process_events(ann)

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_sdk import open_client, register
+from tests.support.sdk_clients import open_client, register
 from vyry.client.api.client import Client
 from vyry.client.crypto.peers import Peers
 from vyry.client.store import profile as opening
@@ -35,11 +35,11 @@ def used(client: Client, user_id: UUID) -> bytes | None:
     return None if active is None else active.session_id
 
 
-async def two_who_talk(alone: AllInOneProcess, folder: Path) -> tuple[UUID, UUID, bytes | None]:
+async def two_who_talk(all_in_one: AllInOneProcess, folder: Path) -> tuple[UUID, UUID, bytes | None]:
     """Ann and Bo in a session that both have used, and Ann's folder copied; answers the conversation, Bo's id and the session."""
-    async with open_client(alone, folder / "ann") as ann, open_client(alone, folder / "bo") as bo:
-        await register(ann, alone)
-        bo_id = await register(bo, alone)
+    async with open_client(all_in_one, folder / "ann") as ann, open_client(all_in_one, folder / "bo") as bo:
+        await register(ann, all_in_one)
+        bo_id = await register(bo, all_in_one)
         chat = await ann.direct(bo_id)
         await ann.send_text(chat, "hello")
         await until(bo, "message", "hello")
@@ -54,10 +54,10 @@ async def two_who_talk(alone: AllInOneProcess, folder: Path) -> tuple[UUID, UUID
 
 @pytest.mark.parametrize("has_had_mail", [False, True])
 async def test_a_copy_says_so_and_seals_under_no_key_that_was_used(
-    alone: AllInOneProcess, tmp_path: Path, *, has_had_mail: bool
+    all_in_one: AllInOneProcess, tmp_path: Path, *, has_had_mail: bool
 ) -> None:
-    chat, bo_id, copied = await two_who_talk(alone, tmp_path)
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
+    chat, bo_id, copied = await two_who_talk(all_in_one, tmp_path)
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "bo") as bo:
         await ann.send_text(chat, "one")
         await until(bo, "message", "one")
         if has_had_mail:
@@ -65,7 +65,7 @@ async def test_a_copy_says_so_and_seals_under_no_key_that_was_used(
             await until(ann, "message", "two")
         await ann.sent()
 
-    async with open_client(alone, tmp_path / "copy") as copy, open_client(alone, tmp_path / "bo") as bo:
+    async with open_client(all_in_one, tmp_path / "copy") as copy, open_client(all_in_one, tmp_path / "bo") as bo:
         await copy.send_text(chat, "three")
         assert await copy.sent() == {}
         assert ("lost", "rolledBack") in await until(copy, "lost", "rolledBack")
@@ -75,11 +75,11 @@ async def test_a_copy_says_so_and_seals_under_no_key_that_was_used(
         assert ("message", "four") in await until(copy, "message", "four")
 
 
-async def test_an_honest_restart_says_nothing(alone: AllInOneProcess, tmp_path: Path) -> None:
-    chat, *_ = await two_who_talk(alone, tmp_path)
+async def test_an_honest_restart_says_nothing(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    chat, *_ = await two_who_talk(all_in_one, tmp_path)
 
     for number in range(3):
-        async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
+        async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "bo") as bo:
             await ann.send_text(chat, str(number))
             assert {name for name, _ in await until(bo, "message", str(number))} == {"message"}
             await bo.send_text(chat, f"answer {number}")
@@ -87,22 +87,22 @@ async def test_an_honest_restart_says_nothing(alone: AllInOneProcess, tmp_path: 
 
 
 async def test_a_copy_on_another_machine_begins_with_sessions_of_its_own(
-    alone: AllInOneProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    all_in_one: AllInOneProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chat, bo_id, _ = await two_who_talk(alone, tmp_path)
-    async with open_client(alone, tmp_path / "bo") as bo:
+    chat, bo_id, _ = await two_who_talk(all_in_one, tmp_path)
+    async with open_client(all_in_one, tmp_path / "bo") as bo:
         for act in (opening.is_other_machine, opening.record_machine):
             monkeypatch.setattr(act, "__defaults__", (lambda: "another machine",))
-        async with open_client(alone, tmp_path / "copy") as copy:
+        async with open_client(all_in_one, tmp_path / "copy") as copy:
             assert used(copy, bo_id) is None
             await copy.send_text(chat, "from here")
             assert {name for name, _ in await until(bo, "message", "from here")} == {"message"}
 
 
-async def test_nothing_is_posted_before_the_node_has_greeted(alone: AllInOneProcess, tmp_path: Path) -> None:
-    chat, *_ = await two_who_talk(alone, tmp_path)
+async def test_nothing_is_posted_before_the_node_has_greeted(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    chat, *_ = await two_who_talk(all_in_one, tmp_path)
 
-    async with open_client(alone, tmp_path / "ann") as ann:
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
         ann._connection.is_welcomed.clear()
         await ann.send_text(chat, "too early")
         assert ann._outbox.has_pending()

@@ -56,12 +56,12 @@ async def call_all(device: Device, wanted: Sequence[Call]) -> list[tuple[int, bo
 
 
 async def test_a_database_that_stands_still_is_told_within_five_seconds_and_used_again_at_once(
-    installation: Cluster, http: aiohttp.ClientSession, pair: tuple[Device, Device, str]
+    running_cluster: Cluster, http: aiohttp.ClientSession, pair: tuple[Device, Device, str]
 ) -> None:
     ann = pair[0]
     wanted = calls(*pair)
 
-    with freeze_server(installation.postgres):
+    with freeze_server(running_cluster.postgres):
         found = [await call_all(ann, wanted) for _ in range(2)]
         alive = await http.get(f"{ann.node.url}/health")
         ready = await http.get(f"{ann.node.url}/ready")

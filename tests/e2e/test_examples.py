@@ -22,8 +22,8 @@ async def started(*words: str) -> asyncio.subprocess.Process:
     )
 
 
-async def test_the_tour_shows_what_it_promises(alone: AllInOneProcess) -> None:
-    process = await started(str(EXAMPLES / "tour.py"), str(alone.otp_file), alone.url)
+async def test_the_tour_shows_what_it_promises(all_in_one: AllInOneProcess) -> None:
+    process = await started(str(EXAMPLES / "tour.py"), str(all_in_one.otp_file), all_in_one.url)
     said, complained = await process.communicate()
 
     assert (process.returncode, complained.decode()) == (0, "")
@@ -36,12 +36,12 @@ async def test_the_tour_shows_what_it_promises(alone: AllInOneProcess) -> None:
     assert lines[3].endswith(": True")
 
 
-async def test_the_echo_bot_answers_once_also_when_it_is_killed(alone: AllInOneProcess, tmp_path: Path) -> None:
-    terminal = CliRunner(alone, tmp_path)
+async def test_the_echo_bot_answers_once_also_when_it_is_killed(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    terminal = CliRunner(all_in_one, tmp_path)
     bot = await asyncio.to_thread(terminal.sign_up, f"{tmp_path}/bot")
     await asyncio.to_thread(terminal.sign_up, "ann")
     for number in range(3):
-        process = await started(str(EXAMPLES / "echo_bot.py"), f"{tmp_path}/bot", alone.url)
+        process = await started(str(EXAMPLES / "echo_bot.py"), f"{tmp_path}/bot", all_in_one.url)
         await asyncio.to_thread(terminal.run_client_json, "ann", "send", bot, f"echo {number}")
         heard: list[str] = []
         async with asyncio.timeout(30):

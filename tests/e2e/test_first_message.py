@@ -45,9 +45,9 @@ async def signed_up(home: Path, line: str, node: NodeClient) -> str:
 
 
 async def test_the_first_message_of_the_readme_goes_from_one_terminal_to_the_other(
-    alone: AllInOneProcess, http: aiohttp.ClientSession, tmp_path: Path
+    all_in_one: AllInOneProcess, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    node = NodeClient(http, alone.url, alone.otp_file)
+    node = NodeClient(http, all_in_one.url, all_in_one.otp_file)
     bo_signs_up, bo_waits, ann_signs_up, ann_writes = re.findall(r"^\.venv/bin/vyry client .*$", README, re.MULTILINE)
 
     async with asyncio.timeout(50):
@@ -72,8 +72,8 @@ async def started_example(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-async def test_the_example_tells_of_a_ciphertext_there_and_back(alone: AllInOneProcess) -> None:
-    process = await started_example("--url", alone.url, "--otp-file", str(alone.otp_file))
+async def test_the_example_tells_of_a_ciphertext_there_and_back(all_in_one: AllInOneProcess) -> None:
+    process = await started_example("--url", all_in_one.url, "--otp-file", str(all_in_one.otp_file))
 
     async with asyncio.timeout(30):
         output, _ = await process.communicate()
@@ -85,10 +85,10 @@ async def test_the_example_tells_of_a_ciphertext_there_and_back(alone: AllInOneP
 
 
 async def test_without_the_file_the_example_asks_for_the_codes(
-    alone: AllInOneProcess, http: aiohttp.ClientSession
+    all_in_one: AllInOneProcess, http: aiohttp.ClientSession
 ) -> None:
-    node = NodeClient(http, alone.url, alone.otp_file)
-    process = await started_example("--url", alone.url)
+    node = NodeClient(http, all_in_one.url, all_in_one.otp_file)
+    process = await started_example("--url", all_in_one.url)
     assert process.stdin is not None
     assert process.stdout is not None
 
@@ -104,9 +104,9 @@ async def test_without_the_file_the_example_asks_for_the_codes(
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 async def test_a_first_message_goes_there_and_back_over_sockets(
-    alone: AllInOneProcess, http: aiohttp.ClientSession, codec: Codec
+    all_in_one: AllInOneProcess, http: aiohttp.ClientSession, codec: Codec
 ) -> None:
-    node = NodeClient(http, alone.url, alone.otp_file)
+    node = NodeClient(http, all_in_one.url, all_in_one.otp_file)
     ann, bo = await node.sign_up(), await node.sign_up()
     conversation = await ann.open_direct(bo)
     anns, bos = (
@@ -124,19 +124,19 @@ async def test_a_first_message_goes_there_and_back_over_sockets(
     await bos.close()
 
 
-async def test_mail_outlives_a_crash_of_the_node(alone: AllInOneProcess, http: aiohttp.ClientSession) -> None:
-    node = NodeClient(http, alone.url, alone.otp_file)
+async def test_mail_outlives_a_crash_of_the_node(all_in_one: AllInOneProcess, http: aiohttp.ClientSession) -> None:
+    node = NodeClient(http, all_in_one.url, all_in_one.otp_file)
     ann, bo = await node.sign_up(), await node.sign_up()
     conversation = await ann.open_direct(bo)
     await ann.post(conversation, bo, b"before the crash")
 
-    crashed = alone.pid
-    await asyncio.to_thread(alone.kill)
-    await asyncio.to_thread(alone.start)
+    crashed = all_in_one.pid
+    await asyncio.to_thread(all_in_one.kill)
+    await asyncio.to_thread(all_in_one.start)
     await ann.post(conversation, bo, b"after it")
     line = await DeviceSocket.connect_and_resume(bo)
     await line.wait_for_entries(2)
     await line.close()
 
     assert bo.contents == [b"before the crash", b"after it"]
-    assert alone.pid != crashed
+    assert all_in_one.pid != crashed

@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import next_texts, open_client
 from tests.hostile_node.lie import Lie
 from tests.hostile_node.lies_devices import (
     HiddenDeviceLie,
@@ -45,6 +43,7 @@ from tests.support.hostile_harness import (
     pending_events,
 )
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import link_clients, next_texts, open_client
 from vyry.client.api.client import Client
 from vyry.client.errors import Refused
 
@@ -69,33 +68,36 @@ async def event_after_post(here: HostileHarness, lie: Lie) -> set[str]:
     ids=lambda kind: str(kind.name),
 )
 async def test_nothing_is_sealed_for_a_liar_and_the_person_is_told(
-    alone: AllInOneProcess, tmp_path: Path, kind: type[Lie]
+    all_in_one: AllInOneProcess, tmp_path: Path, kind: type[Lie]
 ) -> None:
     lie = kind()
-    async with open_hostile_harness(alone, tmp_path, lie) as here:
+    async with open_hostile_harness(all_in_one, tmp_path, lie) as here:
         assert await event_after_post(here, lie)
 
 
 @pytest.mark.parametrize("kind", [OwnGhostDevice, OwnGhostListed], ids=lambda kind: str(kind.name))
 async def test_a_forged_own_device_gets_nothing_and_the_peer_does(
-    alone: AllInOneProcess, tmp_path: Path, kind: type[Lie]
+    all_in_one: AllInOneProcess, tmp_path: Path, kind: type[Lie]
 ) -> None:
     lie = kind()
-    async with open_hostile_harness(alone, tmp_path, lie) as here:
+    async with open_hostile_harness(all_in_one, tmp_path, lie) as here:
         assert await event_after_post(here, lie)
         assert await next_texts(here.bo, 1) == [SECRET]
 
 
-async def test_words_of_a_forged_own_device_are_nobodys(alone: AllInOneProcess, tmp_path: Path) -> None:
+async def test_words_of_a_forged_own_device_are_nobodys(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
     lie = OwnGhostSpeaks()
-    async with open_hostile_harness(alone, tmp_path, lie) as here:
+    async with open_hostile_harness(all_in_one, tmp_path, lie) as here:
         assert (lie.text, True) not in here.history_texts()
         assert await event_after_post(here, lie)
         assert (lie.text, True) not in here.history_texts()
 
 
-async def test_a_device_of_a_peer_that_the_node_hides_is_told(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_hostile_harness(alone, tmp_path) as here, open_client(alone, tmp_path / "laptop") as laptop:
+async def test_a_device_of_a_peer_that_the_node_hides_is_told(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with (
+        open_hostile_harness(all_in_one, tmp_path) as here,
+        open_client(all_in_one, tmp_path / "laptop") as laptop,
+    ):
         await link_clients(here.bo, laptop)
         await here.post_text("to both")
         lie = HiddenDeviceLie()
@@ -112,8 +114,11 @@ async def test_a_device_of_a_peer_that_the_node_hides_is_told(alone: AllInOnePro
     assert told & set(lie.detected_by)
 
 
-async def test_an_own_device_that_the_node_hides_is_told(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_hostile_harness(alone, tmp_path) as here, open_client(alone, tmp_path / "laptop") as laptop:
+async def test_an_own_device_that_the_node_hides_is_told(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with (
+        open_hostile_harness(all_in_one, tmp_path) as here,
+        open_client(all_in_one, tmp_path / "laptop") as laptop,
+    ):
         await link_clients(here.ann, laptop)
         await here.post_text("with the laptop")
         lie = OwnDeviceHidden()
@@ -134,9 +139,9 @@ async def test_an_own_device_that_the_node_hides_is_told(alone: AllInOneProcess,
     ("kind", "name"), [(GhostMember, "conversationForged"), (KeySwapped, "identityChanged")], ids=["members", "key"]
 )
 async def test_a_lie_that_is_seen_while_looking_is_told_to_whoever_listens(
-    alone: AllInOneProcess, tmp_path: Path, kind: type[Lie], name: str
+    all_in_one: AllInOneProcess, tmp_path: Path, kind: type[Lie], name: str
 ) -> None:
-    async with open_hostile_harness(alone, tmp_path, kind()) as here:
+    async with open_hostile_harness(all_in_one, tmp_path, kind()) as here:
         await pending_events(here.ann)
         listening = asyncio.create_task(next_event(here.ann))
         await asyncio.sleep(0)
@@ -155,10 +160,10 @@ async def next_event(client: Client) -> str:
 
 
 async def test_a_newcomer_of_a_group_is_told_before_anything_is_sealed_for_them(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
     lie = GhostMemberGroup()
-    async with open_hostile_harness(alone, tmp_path) as here:
+    async with open_hostile_harness(all_in_one, tmp_path) as here:
         group = await here.ann.groups.create([here.bo.user_id], "walks")
         await here.post_text("before", group)
         await here.begin(lie)
@@ -173,10 +178,10 @@ async def test_a_newcomer_of_a_group_is_told_before_anything_is_sealed_for_them(
 
 @pytest.mark.parametrize("kind", [KeyOfAnOutsider, GroupKeyOfAnOutsider], ids=lambda kind: str(kind.name))
 async def test_keys_of_whoever_is_in_no_group_count_for_nothing(
-    alone: AllInOneProcess, tmp_path: Path, kind: type[KeyOfAnOutsider]
+    all_in_one: AllInOneProcess, tmp_path: Path, kind: type[KeyOfAnOutsider]
 ) -> None:
     lie = kind()
-    async with open_hostile_harness(alone, tmp_path) as here:
+    async with open_hostile_harness(all_in_one, tmp_path) as here:
         group = await here.ann.groups.create([here.bo.user_id], "walks")
         await here.post_text("before", group)
         await here.begin(lie)
@@ -191,10 +196,10 @@ async def test_keys_of_whoever_is_in_no_group_count_for_nothing(
 
 
 async def test_a_key_swapped_after_comparing_is_not_accepted_by_the_number_of_the_old_one(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
     lie = KeySwapped()
-    async with open_hostile_harness(alone, tmp_path) as here:
+    async with open_hostile_harness(all_in_one, tmp_path) as here:
         at_bo = await here.bo.safety.number(here.ann.user_id)
         first = await compare_safety_number(here.ann, here.bo.user_id, await here.ann.safety.number(here.bo.user_id))
         await here.begin(lie)
@@ -206,10 +211,10 @@ async def test_a_key_swapped_after_comparing_is_not_accepted_by_the_number_of_th
 
 
 async def test_a_key_swapped_between_showing_and_comparing_is_not_the_one_that_is_kept(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
     lie = KeySwappedLater()
-    async with open_hostile_harness(alone, tmp_path, has_met=False) as here:
+    async with open_hostile_harness(all_in_one, tmp_path, has_met=False) as here:
         here.chat = await here.ann.direct(here.bo.user_id)
         await here.begin(lie)
         shown, at_bo = await here.ann.safety.number(here.bo.user_id), await here.bo.safety.number(here.ann.user_id)
@@ -221,9 +226,9 @@ async def test_a_key_swapped_between_showing_and_comparing_is_not_the_one_that_i
     assert not here.proxy.mallory.has_read(SECRET) or said == "NotCompared"
 
 
-async def test_an_old_bundle_costs_nothing_but_a_second_try(alone: AllInOneProcess, tmp_path: Path) -> None:
+async def test_an_old_bundle_costs_nothing_but_a_second_try(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
     lie = StaleBundle()
-    async with open_hostile_harness(alone, tmp_path, lie) as here:
+    async with open_hostile_harness(all_in_one, tmp_path, lie) as here:
         await here.post_text("sealed by an old bundle")
         await pending_events(here.bo, upto="sealed by an old bundle")
         told = await here.event_names()
@@ -233,10 +238,10 @@ async def test_an_old_bundle_costs_nothing_but_a_second_try(alone: AllInOneProce
 
 
 async def test_a_session_of_a_key_that_was_replaced_opens_nothing_and_gets_nothing(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
     swap, late = KeySwapped(), OldSessionRevived()
-    async with open_hostile_harness(alone, tmp_path, has_met=False) as here:
+    async with open_hostile_harness(all_in_one, tmp_path, has_met=False) as here:
         here.chat = await here.ann.direct(here.bo.user_id)
         await here.begin(swap)
         await here.post_text("sealed for the first key")
@@ -259,10 +264,10 @@ async def test_a_session_of_a_key_that_was_replaced_opens_nothing_and_gets_nothi
 
 
 async def test_whoever_holds_a_new_key_gets_nothing_that_was_said_to_the_old_one(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
     swap, asking = KeySwapped(), RetryAfterAccept()
-    async with open_hostile_harness(alone, tmp_path) as here:
+    async with open_hostile_harness(all_in_one, tmp_path) as here:
         await here.post_text(SECRET)
         await here.begin(swap)
         await here.post_text("refused")
@@ -283,12 +288,12 @@ async def run_command(shell: CliRunner, *words: str) -> CliResult:
 
 
 async def test_a_name_is_the_account_that_it_was_and_another_one_stops_the_command(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_hostile_harness(alone, tmp_path) as here, open_proxy(alone.url) as proxy:
-        eve = CliRunner(alone, tmp_path)
+    async with open_hostile_harness(all_in_one, tmp_path) as here, open_proxy(all_in_one.url) as proxy:
+        eve = CliRunner(all_in_one, tmp_path)
         await here.bo.account.update(username=f"bo_{here.bo_number[1:]}")
-        name, known = f"@bo_{here.bo_number[1:]}", ("--codes", str(alone.otp_file), "--url", proxy.url)
+        name, known = f"@bo_{here.bo_number[1:]}", ("--codes", str(all_in_one.otp_file), "--url", proxy.url)
         assert (await run_command(eve, "register", unused_number(), *known)).code == 0
         first = await run_command(eve, "send", name, "hello")
         await proxy.begin(UsernameReassigned())
@@ -301,9 +306,14 @@ async def test_a_name_is_the_account_that_it_was_and_another_one_stops_the_comma
     assert not [each for each in proxy.mallory.posted if each.recipient == proxy.mallory.address]
 
 
-async def test_an_approval_that_is_refused_once_is_not_sealed_twice(alone: AllInOneProcess, tmp_path: Path) -> None:
+async def test_an_approval_that_is_refused_once_is_not_sealed_twice(
+    all_in_one: AllInOneProcess, tmp_path: Path
+) -> None:
     lie = PinRefusedOnce()
-    async with open_hostile_harness(alone, tmp_path, lie) as here, open_client(alone, tmp_path / "laptop") as laptop:
+    async with (
+        open_hostile_harness(all_in_one, tmp_path, lie) as here,
+        open_client(all_in_one, tmp_path / "laptop") as laptop,
+    ):
         attempt = await laptop.links.begin("a laptop")
         scanned = await here.ann.links.scan(attempt.uri)
         await attempt.code()

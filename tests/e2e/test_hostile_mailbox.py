@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import next_texts, open_client
 from tests.hostile_node.lie import Lie
 from tests.hostile_node.lies_mailbox import (
     EntryRepeated,
@@ -23,6 +21,7 @@ from tests.hostile_node.lies_mailbox import (
     WelcomeOfAnother,
 )
 from tests.support.hostile_harness import QUIET, HostileHarness, open_hostile_harness, pending_events
+from tests.support.sdk_clients import link_clients, next_texts, open_client
 from vyry.client.store.events import Lost, Unreadable
 
 
@@ -33,10 +32,10 @@ pytestmark = pytest.mark.timeout(120)
     "kind", [HeadForged, HeadsCut, LossOfNothing, LossBelowNothing], ids=lambda kind: str(kind.name)
 )
 async def test_a_chain_that_does_not_follow_ends_the_client(
-    alone: AllInOneProcess, tmp_path: Path, kind: type[Lie]
+    all_in_one: AllInOneProcess, tmp_path: Path, kind: type[Lie]
 ) -> None:
     lie = kind()
-    async with open_hostile_harness(alone, tmp_path, lie) as here:
+    async with open_hostile_harness(all_in_one, tmp_path, lie) as here:
         await here.bo.send_text(here.chat, "behind it")
         await here.wait_for_text("behind it")
         told = await here.event_names()
@@ -46,8 +45,8 @@ async def test_a_chain_that_does_not_follow_ends_the_client(
     assert told & set(lie.detected_by)
 
 
-async def test_what_comes_twice_is_shown_once_and_disturbs_nothing(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_hostile_harness(alone, tmp_path, EntryRepeated()) as here:
+async def test_what_comes_twice_is_shown_once_and_disturbs_nothing(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_hostile_harness(all_in_one, tmp_path, EntryRepeated()) as here:
         for number in range(3):
             await here.bo.send_text(here.chat, f"to ann {number}")
             await here.post_text(f"to bo {number}")
@@ -63,10 +62,10 @@ async def test_what_comes_twice_is_shown_once_and_disturbs_nothing(alone: AllInO
 
 
 async def test_a_message_told_in_another_conversation_is_not_lost_in_its_own(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
     lie = MessageMoved()
-    async with open_hostile_harness(alone, tmp_path) as here:
+    async with open_hostile_harness(all_in_one, tmp_path) as here:
         group = await here.ann.groups.create([here.bo.user_id], "walks")
         await here.begin(lie)
         await here.bo.send_text(here.chat, "come at once")
@@ -85,9 +84,12 @@ async def assert_delivered_once(here: HostileHarness, text: str) -> None:
     assert [event.conversation_id for event in told if isinstance(event, Unreadable)]
 
 
-async def test_an_old_sync_of_an_own_device_says_nothing_new(alone: AllInOneProcess, tmp_path: Path) -> None:
+async def test_an_old_sync_of_an_own_device_says_nothing_new(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
     lie = SyncReplayed()
-    async with open_hostile_harness(alone, tmp_path) as here, open_client(alone, tmp_path / "laptop") as laptop:
+    async with (
+        open_hostile_harness(all_in_one, tmp_path) as here,
+        open_client(all_in_one, tmp_path / "laptop") as laptop,
+    ):
         await link_clients(here.ann, laptop)
         for number in range(3):
             await laptop.send_text(here.chat, f"from the laptop {number}")
@@ -103,10 +105,10 @@ async def test_an_old_sync_of_an_own_device_says_nothing_new(alone: AllInOneProc
 
 @pytest.mark.parametrize("kind", [Replayed, Garbage], ids=lambda kind: str(kind.name))
 async def test_bytes_of_nobody_do_not_end_a_session_in_use(
-    alone: AllInOneProcess, tmp_path: Path, kind: type[Lie]
+    all_in_one: AllInOneProcess, tmp_path: Path, kind: type[Lie]
 ) -> None:
     lie = kind()
-    async with open_hostile_harness(alone, tmp_path) as here:
+    async with open_hostile_harness(all_in_one, tmp_path) as here:
         await exchange_messages(here)
         posted = len(here.proxy.mallory.posted)
         await here.begin(lie)
@@ -119,9 +121,11 @@ async def test_bytes_of_nobody_do_not_end_a_session_in_use(
     assert told <= QUIET | set(lie.detected_by)
 
 
-async def test_garbage_that_comes_again_costs_one_session_and_no_word(alone: AllInOneProcess, tmp_path: Path) -> None:
+async def test_garbage_that_comes_again_costs_one_session_and_no_word(
+    all_in_one: AllInOneProcess, tmp_path: Path
+) -> None:
     lie = GarbageTwice()
-    async with open_hostile_harness(alone, tmp_path) as here:
+    async with open_hostile_harness(all_in_one, tmp_path) as here:
         await exchange_messages(here)
         await here.begin(lie)
         await here.post_text("in another session")
@@ -142,10 +146,10 @@ async def exchange_messages(here: HostileHarness) -> None:
 
 
 async def test_a_welcome_that_names_what_was_never_posted_costs_new_keys_and_nothing_else(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
     lie = WelcomeOfAnother()
-    async with open_hostile_harness(alone, tmp_path, lie) as here:
+    async with open_hostile_harness(all_in_one, tmp_path, lie) as here:
         await here.restart_ann()
         await here.post_text("after it")
         told = await pending_events(here.ann)
@@ -157,9 +161,9 @@ async def test_a_welcome_that_names_what_was_never_posted_costs_new_keys_and_not
 
 @pytest.mark.parametrize("has_mail", [False, True], ids=["no mail since", "mail since"])
 async def test_a_profile_that_was_copied_is_told_that_it_is_old(
-    alone: AllInOneProcess, tmp_path: Path, has_mail: bool
+    all_in_one: AllInOneProcess, tmp_path: Path, has_mail: bool
 ) -> None:
-    async with open_hostile_harness(alone, tmp_path) as here:
+    async with open_hostile_harness(all_in_one, tmp_path) as here:
         await here.close_ann()
         shutil.copytree(tmp_path / "ann", tmp_path / "copy")
         await here.open_ann()
@@ -179,8 +183,8 @@ async def test_a_profile_that_was_copied_is_told_that_it_is_old(
     assert twice == 0
 
 
-async def test_what_a_copied_profile_says_comes(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_hostile_harness(alone, tmp_path) as here:
+async def test_what_a_copied_profile_says_comes(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_hostile_harness(all_in_one, tmp_path) as here:
         await here.close_ann()
         shutil.copytree(tmp_path / "ann", tmp_path / "copy")
         await here.open_ann()

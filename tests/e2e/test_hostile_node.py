@@ -6,8 +6,6 @@ import aiohttp
 import pytest
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_client_linking import link_clients
-from tests.e2e.test_sdk import next_texts, open_client, register
 from tests.hostile_node.ghosts import GhostLie
 from tests.hostile_node.lie import Lie
 from tests.hostile_node.lies_devices import (
@@ -26,13 +24,16 @@ from tests.support.device_socket import Codec, DeviceSocket
 from tests.support.hostile_harness import QUIET, open_hostile_harness, pending_events
 from tests.support.hostile_rest_pair import RestPair
 from tests.support.rest_device import RequestRefused
+from tests.support.sdk_clients import link_clients, next_texts, open_client, register
 
 
 pytestmark = pytest.mark.timeout(120)
 
 
-async def test_a_proxy_without_a_lie_changes_nothing_for_two_people(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_hostile_harness(alone, tmp_path) as here:
+async def test_a_proxy_without_a_lie_changes_nothing_for_two_people(
+    all_in_one: AllInOneProcess, tmp_path: Path
+) -> None:
+    async with open_hostile_harness(all_in_one, tmp_path) as here:
         for number in range(5):
             await here.ann.send_text(here.chat, f"to bo {number}")
             await here.bo.send_text(here.chat, f"to ann {number}")
@@ -44,9 +45,12 @@ async def test_a_proxy_without_a_lie_changes_nothing_for_two_people(alone: AllIn
 
 
 async def test_a_proxy_without_a_lie_lets_groups_links_and_reconnects_be(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_hostile_harness(alone, tmp_path) as here, open_client(alone, tmp_path / "laptop") as laptop:
+    async with (
+        open_hostile_harness(all_in_one, tmp_path) as here,
+        open_client(all_in_one, tmp_path / "laptop") as laptop,
+    ):
         await link_clients(here.ann, laptop)
         group = await here.ann.groups.create([here.bo.user_id], "walks")
         await here.ann.send_text(group, "first")
@@ -64,63 +68,67 @@ async def test_a_proxy_without_a_lie_lets_groups_links_and_reconnects_be(
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
-async def test_a_raw_client_reads_and_posts_through_the_proxy_in_both_subprotocols(raw: RestPair, codec: Codec) -> None:
-    line = await DeviceSocket.connect_and_resume(raw.ann, codec=codec)
-    await raw.post_text(b"one")
+async def test_a_raw_client_reads_and_posts_through_the_proxy_in_both_subprotocols(
+    rest_pair: RestPair, codec: Codec
+) -> None:
+    line = await DeviceSocket.connect_and_resume(rest_pair.ann, codec=codec)
+    await rest_pair.post_text(b"one")
     await line.wait_for_entries(1)
-    await raw.ann.fetch_device_list(raw.bo.user_id)
+    await rest_pair.ann.fetch_device_list(rest_pair.bo.user_id)
     content = base64_text(b"\1\2 from ann") if codec == "json" else b"\1\2 from ann"
-    body = raw.ann.build_post(raw.chat, [raw.bo.user_id], base64_text(b"\1\2 from ann"))
+    body = rest_pair.ann.build_post(rest_pair.chat, [rest_pair.bo.user_id], base64_text(b"\1\2 from ann"))
     for device in body["recipients"][0]["devices"]:
         device["content"] = content
     accepted = await line.request("post", **body)
     await line.close()
-    await raw.bo.collect()
+    await rest_pair.bo.collect()
 
-    assert (raw.ann.contents, raw.bo.contents, accepted["copies"]) == ([b"one"], [b"\1\2 from ann"], 1)
-    assert [each.content for each in raw.proxy.mallory.posted] == [b"\1\2 from ann"]
+    assert (rest_pair.ann.contents, rest_pair.bo.contents, accepted["copies"]) == ([b"one"], [b"\1\2 from ann"], 1)
+    assert [each.content for each in rest_pair.proxy.mallory.posted] == [b"\1\2 from ann"]
 
 
-async def test_entries_put_in_are_acknowledged_here_and_the_true_ones_at_the_node(raw: RestPair) -> None:
-    await raw.proxy.begin(EntryRepeated())
+async def test_entries_put_in_are_acknowledged_here_and_the_true_ones_at_the_node(rest_pair: RestPair) -> None:
+    await rest_pair.proxy.begin(EntryRepeated())
     for _ in range(3):
-        line = await DeviceSocket.connect_and_resume(raw.ann)
-        await raw.post_text(b"twice")
-        await line.wait_for_entries(len(raw.ann.received) + 2)
-        await line.request("acknowledge", seq=raw.ann.chain.seq, head=raw.ann.chain.head)  # type: ignore[union-attr]  # begun
+        line = await DeviceSocket.connect_and_resume(rest_pair.ann)
+        await rest_pair.post_text(b"twice")
+        await line.wait_for_entries(len(rest_pair.ann.received) + 2)
+        await line.request("acknowledge", seq=rest_pair.ann.chain.seq, head=rest_pair.ann.chain.head)  # type: ignore[union-attr]  # begun
         await line.close()
-    page = await raw.proxy.call("GET", "/mailbox")
+    page = await rest_pair.proxy.call("GET", "/mailbox")
 
-    assert raw.ann.contents == [b"twice"] * 6
+    assert rest_pair.ann.contents == [b"twice"] * 6
     assert (page["cursor"]["seq"], page["entries"]) == (3, [])
 
 
-async def test_a_raw_client_that_collects_by_rest_gets_the_told_mailbox_too(raw: RestPair) -> None:
-    await raw.proxy.begin(EntryRepeated())
+async def test_a_raw_client_that_collects_by_rest_gets_the_told_mailbox_too(rest_pair: RestPair) -> None:
+    await rest_pair.proxy.begin(EntryRepeated())
     for text in (b"one", b"two", b"three"):
-        await raw.post_text(text)
-    while not (await raw.ann.collect(limit=2))["drained"]:
-        await raw.ann.acknowledge()
-    await raw.ann.acknowledge()
-    again = await raw.ann.call("GET", "/mailbox?after=0")
+        await rest_pair.post_text(text)
+    while not (await rest_pair.ann.collect(limit=2))["drained"]:
+        await rest_pair.ann.acknowledge()
+    await rest_pair.ann.acknowledge()
+    again = await rest_pair.ann.call("GET", "/mailbox?after=0")
 
-    assert raw.ann.contents == [b"one", b"one", b"two", b"two", b"three", b"three"]
+    assert rest_pair.ann.contents == [b"one", b"one", b"two", b"two", b"three", b"three"]
     assert (again["entries"], again["cursor"]["seq"]) == ([], 6)
 
 
 @pytest.mark.parametrize("lie", [HeadForged, HeadsCut])
-async def test_heads_that_do_not_follow_are_seen_by_a_raw_client(raw: RestPair, lie: type[Lie]) -> None:
-    line = await DeviceSocket.connect_and_resume(raw.ann)
-    await raw.proxy.begin(lie())
+async def test_heads_that_do_not_follow_are_seen_by_a_raw_client(rest_pair: RestPair, lie: type[Lie]) -> None:
+    line = await DeviceSocket.connect_and_resume(rest_pair.ann)
+    await rest_pair.proxy.begin(lie())
 
     with pytest.raises(BrokenChain):
         await line.wait_closed()
 
 
 @pytest.mark.parametrize(("lie", "count"), [(LossOfNothing, 0), (LossBelowNothing, -1)])
-async def test_a_loss_of_nothing_comes_with_a_head_from_nowhere(raw: RestPair, lie: type[Lie], count: int) -> None:
-    line = await DeviceSocket.connect_and_resume(raw.ann)
-    await raw.proxy.begin(lie())
+async def test_a_loss_of_nothing_comes_with_a_head_from_nowhere(
+    rest_pair: RestPair, lie: type[Lie], count: int
+) -> None:
+    line = await DeviceSocket.connect_and_resume(rest_pair.ann)
+    await rest_pair.proxy.begin(lie())
 
     with pytest.raises(AssertionError, match=f"'count': {count}"):
         await line.wait_closed()
@@ -128,91 +136,95 @@ async def test_a_loss_of_nothing_comes_with_a_head_from_nowhere(raw: RestPair, l
 
 @pytest.mark.parametrize("lie", [OwnGhostDevice, OwnGhostListed, PeerGhostDevice, PeerGhostListed])
 async def test_a_ghost_stands_in_the_list_and_its_copies_stay_with_the_attacker(
-    raw: RestPair, lie: type[GhostLie]
+    rest_pair: RestPair, lie: type[GhostLie]
 ) -> None:
     ghost = lie()
-    await raw.proxy.begin(ghost)
-    true = len((await raw.proxy.call("GET", f"/keys/{ghost.user_id}"))["devices"])
-    listed = await raw.ann.fetch_device_list(ghost.user_id)
-    await raw.ann.fetch_device_list(raw.bo.user_id)
-    body = raw.ann.build_post(raw.chat, [raw.bo.user_id], b"\1\2 text")
-    if ghost.user_id == raw.ann.user_id:
-        body["recipients"] += raw.ann.build_post(raw.chat, [raw.ann.user_id], b"\1\2 text")["recipients"]
+    await rest_pair.proxy.begin(ghost)
+    true = len((await rest_pair.proxy.call("GET", f"/keys/{ghost.user_id}"))["devices"])
+    listed = await rest_pair.ann.fetch_device_list(ghost.user_id)
+    await rest_pair.ann.fetch_device_list(rest_pair.bo.user_id)
+    body = rest_pair.ann.build_post(rest_pair.chat, [rest_pair.bo.user_id], b"\1\2 text")
+    if ghost.user_id == rest_pair.ann.user_id:
+        body["recipients"] += rest_pair.ann.build_post(rest_pair.chat, [rest_pair.ann.user_id], b"\1\2 text")[
+            "recipients"
+        ]
         body["recipients"][-1]["devices"] = body["recipients"][-1]["devices"][1:]
-    await raw.ann.call("POST", "/messages", body)
-    await raw.bo.collect()
+    await rest_pair.ann.call("POST", "/messages", body)
+    await rest_pair.bo.collect()
 
     assert [each["deviceId"] for each in listed["devices"]] == [*range(1, true + 1), 2]
-    assert ghost.ghost.own.address in [each.recipient for each in raw.proxy.mallory.posted]
-    assert raw.bo.contents == [b"\1\2 text"]
+    assert ghost.ghost.own.address in [each.recipient for each in rest_pair.proxy.mallory.posted]
+    assert rest_pair.bo.contents == [b"\1\2 text"]
 
 
-async def test_a_ghost_that_is_not_named_is_missed_once(raw: RestPair) -> None:
-    await raw.proxy.begin(PeerGhostDevice())
-    raw.ann.device_lists[raw.bo.user_id] = await raw.proxy.call("GET", f"/keys/{raw.bo.user_id}")
-    body = raw.ann.build_post(raw.chat, [raw.bo.user_id], b"\1\2 text")
+async def test_a_ghost_that_is_not_named_is_missed_once(rest_pair: RestPair) -> None:
+    await rest_pair.proxy.begin(PeerGhostDevice())
+    rest_pair.ann.device_lists[rest_pair.bo.user_id] = await rest_pair.proxy.call(
+        "GET", f"/keys/{rest_pair.bo.user_id}"
+    )
+    body = rest_pair.ann.build_post(rest_pair.chat, [rest_pair.bo.user_id], b"\1\2 text")
 
     with pytest.raises(RequestRefused, match="STALE_DEVICES"):
-        await raw.ann.call("POST", "/messages", body)
-    assert (await raw.ann.call("POST", "/messages", body))["copies"] == 1
+        await rest_pair.ann.call("POST", "/messages", body)
+    assert (await rest_pair.ann.call("POST", "/messages", body))["copies"] == 1
 
 
-async def test_swapped_keys_are_in_list_and_bundle_and_keep_what_is_sealed_for_them(raw: RestPair) -> None:
-    await raw.proxy.begin(KeySwapped())
-    listed = await raw.ann.fetch_device_list(raw.bo.user_id)
-    claimed = await raw.ann.call("POST", f"/keys/{raw.bo.user_id}/claim", {"deviceIds": [1]})
-    await raw.ann.post(raw.chat, raw.bo, b"\1\2 text")
-    await raw.bo.collect()
+async def test_swapped_keys_are_in_list_and_bundle_and_keep_what_is_sealed_for_them(rest_pair: RestPair) -> None:
+    await rest_pair.proxy.begin(KeySwapped())
+    listed = await rest_pair.ann.fetch_device_list(rest_pair.bo.user_id)
+    claimed = await rest_pair.ann.call("POST", f"/keys/{rest_pair.bo.user_id}/claim", {"deviceIds": [1]})
+    await rest_pair.ann.post(rest_pair.chat, rest_pair.bo, b"\1\2 text")
+    await rest_pair.bo.collect()
 
-    swapped = base64_text(raw.proxy.mallory.identity.public)
+    swapped = base64_text(rest_pair.proxy.mallory.identity.public)
     assert (listed["identityKey"], claimed["bundles"][0]["identityKey"]) == (swapped, swapped)
-    assert raw.bo.contents == []
+    assert rest_pair.bo.contents == []
 
 
-async def test_keys_swapped_later_are_true_once(raw: RestPair) -> None:
-    await raw.proxy.begin(KeySwappedLater())
-    looks = [(await raw.ann.call("GET", f"/keys/{raw.bo.user_id}"))["identityKey"] for _ in range(3)]
+async def test_keys_swapped_later_are_true_once(rest_pair: RestPair) -> None:
+    await rest_pair.proxy.begin(KeySwappedLater())
+    looks = [(await rest_pair.ann.call("GET", f"/keys/{rest_pair.bo.user_id}"))["identityKey"] for _ in range(3)]
 
-    assert looks[0] == raw.bo.keys.upload()["identityKey"]
-    assert looks[1:] == [base64_text(raw.proxy.mallory.identity.public)] * 2
+    assert looks[0] == rest_pair.bo.keys.upload()["identityKey"]
+    assert looks[1:] == [base64_text(rest_pair.proxy.mallory.identity.public)] * 2
 
 
 @pytest.mark.parametrize(("lie", "kind"), [(GhostMember, "direct"), (DirectBecomesGroup, "group")])
 async def test_a_direct_conversation_is_told_with_a_member_more(
-    raw: RestPair, lie: type[GhostMember], kind: str
+    rest_pair: RestPair, lie: type[GhostMember], kind: str
 ) -> None:
-    await raw.proxy.begin(lie())
-    told = await raw.ann.call("GET", f"/conversations/{raw.chat}")
-    listed = (await raw.ann.call("GET", "/conversations"))["conversations"][0]
+    await rest_pair.proxy.begin(lie())
+    told = await rest_pair.ann.call("GET", f"/conversations/{rest_pair.chat}")
+    listed = (await rest_pair.ann.call("GET", "/conversations"))["conversations"][0]
 
     members = {each["userId"] for each in told["members"]}
-    assert members == {raw.ann.user_id, raw.bo.user_id, str(raw.proxy.mallory.user_id)}
+    assert members == {rest_pair.ann.user_id, rest_pair.bo.user_id, str(rest_pair.proxy.mallory.user_id)}
     assert (told["kind"], listed) == (kind, told)
 
 
 async def test_a_device_that_is_hidden_gets_a_copy_that_says_nothing(
-    raw: RestPair, alone: AllInOneProcess, tmp_path: Path
+    rest_pair: RestPair, all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_client(alone, tmp_path / "bo") as bo, open_client(alone, tmp_path / "laptop") as laptop:
-        await register(bo, alone)
+    async with open_client(all_in_one, tmp_path / "bo") as bo, open_client(all_in_one, tmp_path / "laptop") as laptop:
+        await register(bo, all_in_one)
         await link_clients(bo, laptop)
-        chat = await raw.ann.call("POST", "/conversations", {"kind": "direct", "userId": str(bo.user_id)})
-        await raw.proxy.begin(HiddenDeviceLie())
-        listed = await raw.ann.fetch_device_list(str(bo.user_id))
-        body = raw.ann.build_post(chat["conversationId"], [str(bo.user_id)], b"\1\2" + bytes(80))
-        said = await raw.ann.call("POST", "/messages", body)
+        chat = await rest_pair.ann.call("POST", "/conversations", {"kind": "direct", "userId": str(bo.user_id)})
+        await rest_pair.proxy.begin(HiddenDeviceLie())
+        listed = await rest_pair.ann.fetch_device_list(str(bo.user_id))
+        body = rest_pair.ann.build_post(chat["conversationId"], [str(bo.user_id)], b"\1\2" + bytes(80))
+        said = await rest_pair.ann.call("POST", "/messages", body)
 
     assert ([each["deviceId"] for each in listed["devices"]], said["copies"]) == ([1], 2)
 
 
-async def test_lies_are_switched_from_outside(raw: RestPair, http: aiohttp.ClientSession) -> None:
-    async with http.put(f"{raw.proxy.url}/hostile/{KeySwapped.name}") as answer:
+async def test_lies_are_switched_from_outside(rest_pair: RestPair, http: aiohttp.ClientSession) -> None:
+    async with http.put(f"{rest_pair.proxy.url}/hostile/{KeySwapped.name}") as answer:
         on = await answer.json()
-    listed = await raw.ann.fetch_device_list(raw.bo.user_id)
-    async with http.delete(f"{raw.proxy.url}/hostile/{KeySwapped.name}") as answer:
+    listed = await rest_pair.ann.fetch_device_list(rest_pair.bo.user_id)
+    async with http.delete(f"{rest_pair.proxy.url}/hostile/{KeySwapped.name}") as answer:
         off = await answer.json()
-    async with http.put(f"{raw.proxy.url}/hostile/none") as answer:
+    async with http.put(f"{rest_pair.proxy.url}/hostile/none") as answer:
         unknown = answer.status
 
     assert (on["lies"][0]["name"], off["lies"], unknown) == (KeySwapped.name, [], 404)
-    assert listed["identityKey"] == base64_text(raw.proxy.mallory.identity.public)
+    assert listed["identityKey"] == base64_text(rest_pair.proxy.mallory.identity.public)

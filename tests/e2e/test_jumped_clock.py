@@ -58,7 +58,7 @@ def test_a_node_whose_clock_is_ahead_says_so_and_goes_on_once_it_agrees(tmp_path
         _, later = get(variables["VYRY_ADMIN_PORT"], "/metrics")
 
     assert b"vyry_clock_jump_seconds 8.6" in metrics
-    assert "A node's clock says" in said
+    assert "A node reports" in said
     assert "clock_jump_detected" in (tmp_path / "log").read_text()
     assert b"vyry_clock_jump_seconds 0.0" in later
 
@@ -83,8 +83,8 @@ def test_an_operator_confirms_a_clock_that_is_right(tmp_path: Path) -> None:
     doubted, asked = command(variables, "check"), command(variables, "clock", "confirm")
     confirmed = command(variables, "clock", "confirm", "--yes", "--reason", "the battery was empty")
 
-    assert "A node that starts now is in doubt" in doubted
-    assert "--yes confirms it" in asked
+    assert "A node started now does not trust its clock" in doubted
+    assert "with --yes to confirm" in asked
     assert "Confirmed." in confirmed
-    assert "The store has seen this machine's time" in command(variables, "check")
+    assert "agrees with the time stored in the database" in command(variables, "check")
     assert "the battery was empty" in command(variables, "audit")

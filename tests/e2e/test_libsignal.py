@@ -15,9 +15,9 @@ PREKEY, WHISPER = 3, 2
 
 
 @pytest.fixture
-async def people(alone: AllInOneProcess, http: aiohttp.ClientSession) -> AsyncIterator[list[LibsignalDevice]]:
+async def people(all_in_one: AllInOneProcess, http: aiohttp.ClientSession) -> AsyncIterator[list[LibsignalDevice]]:
     """Ann and Bo, signed up; nobody has published keys."""
-    node = NodeClient(http, alone.url, alone.otp_file)
+    node = NodeClient(http, all_in_one.url, all_in_one.otp_file)
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(libsignal_device(await node.sign_up(with_keys=False))) for _ in range(2)]
 
@@ -62,7 +62,7 @@ async def test_two_who_begin_at_the_same_moment_read_one_another(people: list[Li
 
 
 async def test_when_one_time_keys_are_used_up_the_last_resort_still_opens_sessions(
-    people: list[LibsignalDevice], alone: AllInOneProcess, http: aiohttp.ClientSession
+    people: list[LibsignalDevice], all_in_one: AllInOneProcess, http: aiohttp.ClientSession
 ) -> None:
     ann, bo = people
     chat = await met(people, one_time=1, pq=1)
@@ -71,7 +71,9 @@ async def test_when_one_time_keys_are_used_up_the_last_resort_still_opens_sessio
 
     await ann.send(chat, bo, "by the last resort")
     assert await bo.receive() == ["by the last resort"]
-    async with libsignal_device(await NodeClient(http, alone.url, alone.otp_file).sign_up(with_keys=False)) as cleo:
+    async with libsignal_device(
+        await NodeClient(http, all_in_one.url, all_in_one.otp_file).sign_up(with_keys=False)
+    ) as cleo:
         await cleo.run_command("publish", oneTime=0, pq=0)
         assert await cleo.begin_session(bo) == [{"hasOneTime": False, "isLastResort": True}]
         await cleo.send(await cleo.account.open_direct(bo.account), bo, "once more by it")

@@ -18,36 +18,38 @@ LIMITS = {"VYRY_LIMITS": "on", "VYRY_LIMIT_OTP_NETWORK": "1000/60", "VYRY_LIMIT_
 
 
 @pytest.fixture(scope="module")
-def limited(installation: Cluster) -> Iterator[list[WebProcess]]:
+def limited(running_cluster: Cluster) -> Iterator[list[WebProcess]]:
     """Two front doors that count."""
-    shared = {name: value for name, value in installation.webs[0].environment.items() if name not in OWN}
+    shared = {name: value for name, value in running_cluster.webs[0].environment.items() if name not in OWN}
     with ExitStack() as stack:
         yield [stack.enter_context(WebProcess(shared | LIMITS)) for _ in range(2)]
 
 
 @pytest.fixture
-def doors(limited: list[WebProcess], installation: Cluster, http: aiohttp.ClientSession) -> list[NodeClient]:
-    return [NodeClient(http, web.url, installation.otp_file) for web in limited]
+def limited_nodes(limited: list[WebProcess], running_cluster: Cluster, http: aiohttp.ClientSession) -> list[NodeClient]:
+    return [NodeClient(http, web.url, running_cluster.otp_file) for web in limited]
 
 
 async def dial(device: Device, door: NodeClient) -> aiohttp.ClientWebSocketResponse:
     return await door.http.ws_connect(f"{door.url}/api/v1/ws", headers={"Authorization": f"Bearer {device.token}"})
 
 
-async def count_accepted_posts(doors: list[NodeClient], ann: Device, body_of: Callable[[], Body], count: int) -> int:
+async def count_accepted_posts(
+    limited_nodes: list[NodeClient], ann: Device, body_of: Callable[[], Body], count: int
+) -> int:
     """How many of so many posts, by turns at these doors, are taken."""
     taken = 0
     for number in range(count):
         with suppress(RequestRefused):
-            await doors[number % len(doors)].call("POST", "/messages", body_of(), ann.token)
+            await limited_nodes[number % len(limited_nodes)].call("POST", "/messages", body_of(), ann.token)
             taken += 1
     return taken
 
 
-async def until_left(doors: list[NodeClient], ann: Device, count: int) -> None:
+async def until_left(limited_nodes: list[NodeClient], ann: Device, count: int) -> None:
     """Come back when the nodes have told each other that so many are left."""
     async with asyncio.timeout(10):
-        while {await posts_left(door, ann) for door in doors} != {count}:
+        while {await posts_left(door, ann) for door in limited_nodes} != {count}:
             pass
 
 
@@ -57,30 +59,30 @@ async def posts_left(door: NodeClient, ann: Device) -> int:
     return int(next(each["remaining"] for each in said["limits"] if each["name"] == "post"))
 
 
-async def test_posts_by_turns_on_two_nodes_are_no_more_than_on_one(doors: list[NodeClient]) -> None:
-    ann, bo = await doors[0].sign_up(), await doors[0].sign_up()
+async def test_posts_by_turns_on_two_nodes_are_no_more_than_on_one(limited_nodes: list[NodeClient]) -> None:
+    ann, bo = await limited_nodes[0].sign_up(), await limited_nodes[0].sign_up()
     conversation = await ann.open_direct(bo)
     await ann.fetch_device_list(bo.user_id)
 
     def body_of() -> Body:
         return ann.build_post(conversation, [bo.user_id], b"x")
 
-    assert await count_accepted_posts(doors, ann, body_of, 56) == 56
-    await until_left(doors, ann, 4)
+    assert await count_accepted_posts(limited_nodes, ann, body_of, 56) == 56
+    await until_left(limited_nodes, ann, 4)
     # A node learns what the other took whenever it tells what it took itself.
-    for number, door in enumerate(doors, 1):
+    for number, door in enumerate(limited_nodes, 1):
         assert await count_accepted_posts([door], ann, body_of, 1) == 1
-        await until_left(doors, ann, 4 - number)
+        await until_left(limited_nodes, ann, 4 - number)
 
     # The second node knows that two are left, the first one does not know of the last post of the other.
-    assert 2 <= await count_accepted_posts(doors, ann, body_of, 20) <= 2 + 3
+    assert 2 <= await count_accepted_posts(limited_nodes, ann, body_of, 20) <= 2 + 3
 
 
-async def test_sockets_on_two_nodes_are_no_more_than_on_one(doors: list[NodeClient]) -> None:
-    ann = await doors[0].sign_up(with_keys=False)
-    sockets = [await dial(ann, doors[number % 2]) for number in range(6)]
+async def test_sockets_on_two_nodes_are_no_more_than_on_one(limited_nodes: list[NodeClient]) -> None:
+    ann = await limited_nodes[0].sign_up(with_keys=False)
+    sockets = [await dial(ann, limited_nodes[number % 2]) for number in range(6)]
 
-    for door in doors:
+    for door in limited_nodes:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await dial(ann, door)
         assert refused.value.status == 429

@@ -94,11 +94,11 @@ async def test_nobody_else_is_told_anything(nodes: list[NodeClient]) -> None:
 
 
 async def test_whose_node_is_killed_is_offline_when_its_lease_ends(
-    installation: Cluster, nodes: list[NodeClient], http: aiohttp.ClientSession
+    running_cluster: Cluster, nodes: list[NodeClient], http: aiohttp.ClientSession
 ) -> None:
-    shared = {name: value for name, value in installation.webs[0].environment.items() if not name.endswith("_PORT")}
+    shared = {name: value for name, value in running_cluster.webs[0].environment.items() if not name.endswith("_PORT")}
     with WebProcess(shared | {"VYRY_PRESENCE_SECONDS": "4"}) as doomed:
-        ann, bo = await friends([NodeClient(http, doomed.url, installation.otp_file), nodes[1]])
+        ann, bo = await friends([NodeClient(http, doomed.url, running_cluster.otp_file), nodes[1]])
         bos = await watching(bo, nodes[1].url, ann)
         assert await next_presence(bos) == {ann.user_id: False}
         anns = await DeviceSocket.connect_and_resume(ann, doomed.url)

@@ -16,10 +16,10 @@ from tests.support.rest_device import NodeClient
 
 
 @pytest.fixture
-def twin(installation: Cluster) -> Iterator[WebProcess]:
+def two_process_web(running_cluster: Cluster) -> Iterator[WebProcess]:
     """A third front door of the cluster, in two processes."""
     own = ("SERVER_PORT", "VYRY_ADMIN_PORT", "VYRY_DATA_DIR")
-    shared = {name: value for name, value in installation.webs[0].environment.items() if name not in own}
+    shared = {name: value for name, value in running_cluster.webs[0].environment.items() if name not in own}
     with WebProcess({**shared, "VYRY_PROCESSES": "2"}) as web:
         yield web
 
@@ -54,15 +54,15 @@ async def statuses(http: aiohttp.ClientSession, web: WebProcess, count: int) -> 
 
 
 async def test_two_processes_serve_one_port_and_outlive_each_other(
-    installation: Cluster, http: aiohttp.ClientSession, twin: WebProcess
+    running_cluster: Cluster, http: aiohttp.ClientSession, two_process_web: WebProcess
 ) -> None:
-    before = children(twin.pid)
-    node = NodeClient(http, twin.url, installation.otp_file)
-    await asyncio.to_thread(heard, twin, '"event":"listening"', 2)
+    before = children(two_process_web.pid)
+    node = NodeClient(http, two_process_web.url, running_cluster.otp_file)
+    await asyncio.to_thread(heard, two_process_web, '"event":"listening"', 2)
 
     await asyncio.to_thread(kill, min(before))
-    meanwhile = await statuses(http, twin, 20)
-    await asyncio.to_thread(heard, twin, '"event":"listening"', 3)
+    meanwhile = await statuses(http, two_process_web, 20)
+    await asyncio.to_thread(heard, two_process_web, '"event":"listening"', 3)
     ann, bo = await node.sign_up(), await node.sign_up()
     await ann.post(await ann.open_direct(bo), bo, b"over whichever process")
     await bo.collect(wait=5)
@@ -72,11 +72,11 @@ async def test_two_processes_serve_one_port_and_outlive_each_other(
     assert bo.contents == [b"over whichever process"]
 
 
-def test_told_to_stop_the_supervisor_and_its_processes_all_end_well(twin: WebProcess) -> None:
-    supervisor, both = twin.pid, children(twin.pid)
-    heard(twin, '"event":"listening"', 2)
+def test_told_to_stop_the_supervisor_and_its_processes_all_end_well(two_process_web: WebProcess) -> None:
+    supervisor, both = two_process_web.pid, children(two_process_web.pid)
+    heard(two_process_web, '"event":"listening"', 2)
 
-    twin.stop()
+    two_process_web.stop()
 
-    assert twin.log().count('"event":"stopped"') == 2
+    assert two_process_web.log().count('"event":"stopped"') == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in [supervisor, *both])

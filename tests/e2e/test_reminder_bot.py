@@ -11,8 +11,8 @@ import pytest
 
 from scripts.nodes import AllInOneProcess
 from tests.e2e.test_examples import EXAMPLES, started
-from tests.e2e.test_sdk import open_client, register
 from tests.support.cli_runner import CliRunner
+from tests.support.sdk_clients import open_client, register
 from vyry.client.api.client import Client
 from vyry.client.store.events import Message
 
@@ -32,20 +32,22 @@ async def heard_until(client: Client, words: str) -> list[str]:
     return found
 
 
-async def test_a_reminder_bot_that_is_killed_loses_and_doubles_nothing(alone: AllInOneProcess, tmp_path: Path) -> None:
+async def test_a_reminder_bot_that_is_killed_loses_and_doubles_nothing(
+    all_in_one: AllInOneProcess, tmp_path: Path
+) -> None:
     folder = tmp_path / "bot"
-    bot_id = await asyncio.to_thread(CliRunner(alone, tmp_path).sign_up, f"{folder}")
-    async with open_client(alone, tmp_path / "ann") as ann:
-        await register(ann, alone)
+    bot_id = await asyncio.to_thread(CliRunner(all_in_one, tmp_path).sign_up, f"{folder}")
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
+        await register(ann, all_in_one)
         chat = await ann.direct(UUID(bot_id))
         for number in range(3 * KILLS):
             await ann.send_text(chat, f"remind {number % 2} {number}")
         for _ in range(KILLS):
-            bot = await started(str(EXAMPLES / "reminder_bot.py"), str(folder), alone.url)
+            bot = await started(str(EXAMPLES / "reminder_bot.py"), str(folder), all_in_one.url)
             await asyncio.sleep(random.uniform(0, 6))
             bot.kill()
             await bot.communicate()
-        bot = await started(str(EXAMPLES / "reminder_bot.py"), str(folder), alone.url)
+        bot = await started(str(EXAMPLES / "reminder_bot.py"), str(folder), all_in_one.url)
         await ann.send_text(chat, "remind 2 end")
         heard = await heard_until(ann, "Now: end")
 

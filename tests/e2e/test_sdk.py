@@ -1,18 +1,14 @@
 """The SDK against a real node: two people chat, whatever is killed or away in between."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
 from scripts.nodes import AllInOneProcess
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import events_until, next_texts, open_client, register
 from vyry.client.api.client import Client, Profile
-from vyry.client.api.sign_up import ReadInput
 from vyry.client.errors import StoreLocked
 from vyry.client.store.events import ContentEvent, Event, Reaction, Receipt, Target, Unsend
 
@@ -20,51 +16,10 @@ from vyry.client.store.events import ContentEvent, Event, Reaction, Receipt, Tar
 pytestmark = pytest.mark.timeout(120)
 
 
-async def register(
-    client: Client, node: AllInOneProcess, number: str | None = None, read_pin: ReadInput | None = None
-) -> UUID:
-    number = number or unused_number()
-
-    async def code() -> str:
-        """The newest code sent to that number: it is in the file before the node answers."""
-        lines = await asyncio.to_thread(node.otp_file.read_text)
-        sent = [json.loads(line) for line in lines.splitlines()]
-        return str([line["otp"] for line in sent if line["phoneNumber"] == number][-1])
-
-    return await client.register(number, code, read_pin=read_pin)
-
-
-@asynccontextmanager
-async def open_client(node: AllInOneProcess, folder: Path) -> AsyncIterator[Client]:
-    async with Client.open(Profile(folder, node.url)) as client:
-        yield client
-
-
-async def accept(client: Client, user_id: UUID) -> None:
-    """Compare the number of another's new key, and go on with it."""
-    numbers = await client.safety.numbers(user_id)
-    assert numbers.new is not None
-    await client.safety.accept(user_id, numbers.new)
-
-
-async def next_texts(client: Client, count: int) -> list[str]:
-    """The next so many messages, in order; notices, receipts and linked devices are passed over."""
-    found: list[str] = []
-    async with asyncio.timeout(30):
-        async for event in client.events():
-            assert event.name in ("message", "notice", "receipt", "ownDeviceAdded"), event
-            if event.name == "message":
-                found.append(event.body["text"])
-            if len(found) == count:
-                # Asking for the next one is what takes an event; here nobody asks any more.
-                break
-    return found
-
-
-async def test_two_people_chat(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
-        await register(ann, alone)
-        bo_id = await register(bo, alone)
+async def test_two_people_chat(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "bo") as bo:
+        await register(ann, all_in_one)
+        bo_id = await register(bo, all_in_one)
         chat = await ann.direct(bo_id)
 
         for number in range(20):
@@ -76,49 +31,49 @@ async def test_two_people_chat(alone: AllInOneProcess, tmp_path: Path) -> None:
 
 
 async def test_what_is_sent_while_the_node_is_away_arrives_once_it_is_back(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
-        await register(ann, alone)
-        chat = await ann.direct(await register(bo, alone))
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "bo") as bo:
+        await register(ann, all_in_one)
+        chat = await ann.direct(await register(bo, all_in_one))
         await ann.send_text(chat, "before")
         await ann.sent()
 
-        await asyncio.to_thread(alone.kill)
+        await asyncio.to_thread(all_in_one.kill)
         for number in range(3):
             await ann.send_text(chat, f"meanwhile {number}")
-        await asyncio.to_thread(alone.start)
+        await asyncio.to_thread(all_in_one.start)
 
         assert await next_texts(bo, 4) == ["before", *(f"meanwhile {number}" for number in range(3))]
 
 
-async def test_a_client_that_was_closed_goes_on_where_it_was(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann:
-        await register(ann, alone)
-        async with open_client(alone, tmp_path / "bo") as bo:
-            chat = await ann.direct(await register(bo, alone))
+async def test_a_client_that_was_closed_goes_on_where_it_was(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
+        await register(ann, all_in_one)
+        async with open_client(all_in_one, tmp_path / "bo") as bo:
+            chat = await ann.direct(await register(bo, all_in_one))
             await ann.send_text(chat, "one")
             assert await next_texts(bo, 1) == ["one"]
         for number in range(5):
             await ann.send_text(chat, f"offline {number}")
         await ann.sent()
 
-        async with open_client(alone, tmp_path / "bo") as bo:
+        async with open_client(all_in_one, tmp_path / "bo") as bo:
             # The last event was not done with: it comes again, and everything behind it once.
             assert await next_texts(bo, 6) == ["one", *(f"offline {number}" for number in range(5))]
 
 
-async def test_a_new_device_of_the_other_is_found_by_itself(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann:
-        await register(ann, alone)
+async def test_a_new_device_of_the_other_is_found_by_itself(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
+        await register(ann, all_in_one)
         number = unused_number()
-        async with open_client(alone, tmp_path / "bo") as bo:
-            bo_id = await register(bo, alone, number)
+        async with open_client(all_in_one, tmp_path / "bo") as bo:
+            bo_id = await register(bo, all_in_one, number)
             chat = await ann.direct(bo_id)
             await ann.send_text(chat, "one")
             assert await next_texts(bo, 1) == ["one"]
-        async with open_client(alone, tmp_path / "bo again") as again:
-            assert await register(again, alone, number) == bo_id
+        async with open_client(all_in_one, tmp_path / "bo again") as again:
+            assert await register(again, all_in_one, number) == bo_id
             await ann.send_text(chat, "two")
             refused = await wait_for_failed_post(ann)
 
@@ -133,23 +88,23 @@ async def wait_for_failed_post(client: Client) -> Event:
     raise AssertionError("the events ended")
 
 
-async def test_one_profile_is_open_once_and_needs_its_key(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann:
-        await register(ann, alone)
-        with pytest.raises(StoreLocked, match="Another process"):
-            async with open_client(alone, tmp_path / "ann"):
+async def test_one_profile_is_open_once_and_needs_its_key(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann:
+        await register(ann, all_in_one)
+        with pytest.raises(StoreLocked, match="in use by another process"):
+            async with open_client(all_in_one, tmp_path / "ann"):
                 raise AssertionError("opened twice")
 
     other = bytes(32)
-    with pytest.raises(StoreLocked, match="does not open"):
-        async with Client.open(Profile(tmp_path / "ann", alone.url, other)):
+    with pytest.raises(StoreLocked, match="is wrong"):
+        async with Client.open(Profile(tmp_path / "ann", all_in_one.url, other)):
             raise AssertionError("opened with another key")
 
 
-async def test_nothing_that_is_kept_lies_in_clear(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
-        ann_id = await register(ann, alone)
-        bo_id = await register(bo, alone)
+async def test_nothing_that_is_kept_lies_in_clear(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "bo") as bo:
+        ann_id = await register(ann, all_in_one)
+        bo_id = await register(bo, all_in_one)
         await ann.send_text(await ann.direct(bo_id), "the words of a canary")
         assert await next_texts(bo, 1) == ["the words of a canary"]
 
@@ -161,21 +116,10 @@ async def test_nothing_that_is_kept_lies_in_clear(alone: AllInOneProcess, tmp_pa
         assert file.stat().st_mode & 0o077 == 0 or file.name.endswith(".lock")
 
 
-async def events_until(client: Client, kind: type[Event]) -> list[Event]:
-    """What happens until, and with, an event of that kind."""
-    found: list[Event] = []
-    async with asyncio.timeout(30):
-        async for event in client.events():
-            found.append(event)
-            if isinstance(event, kind):
-                break
-    return found
-
-
-async def test_what_is_said_is_changed_taken_back_and_reacted_to(alone: AllInOneProcess, tmp_path: Path) -> None:
-    async with open_client(alone, tmp_path / "ann") as ann, open_client(alone, tmp_path / "bo") as bo:
-        ann_id = await register(ann, alone)
-        chat = await ann.conversations.direct(await register(bo, alone))
+async def test_what_is_said_is_changed_taken_back_and_reacted_to(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+    async with open_client(all_in_one, tmp_path / "ann") as ann, open_client(all_in_one, tmp_path / "bo") as bo:
+        ann_id = await register(ann, all_in_one)
+        chat = await ann.conversations.direct(await register(bo, all_in_one))
         await bo.friends.request(ann_id)
         await ann.friends.accept(bo.user_id)
         first = Target(await ann.messages.text(chat, "helo"), ann_id)

@@ -122,37 +122,37 @@ def _refreshing(device: Device) -> Body:
     return {"refreshToken": device.session["refreshToken"], "attemptId": str(uuid.uuid4())}
 
 
-def all_written_bytes(installation: Cluster, kept_logs: Path) -> Iterator[tuple[str, bytes]]:
+def all_written_bytes(running_cluster: Cluster, kept_logs: Path) -> Iterator[tuple[str, bytes]]:
     """Everything that nodes and services wrote, by place."""
-    for node in installation.nodes:
+    for node in running_cluster.nodes:
         yield "log", node.log().encode()
         yield "metrics", repr(node.metrics()).encode()
     for path in kept_logs.iterdir():
         yield "log", path.read_bytes()
-    yield from (("Redis", value) for value in _redis(installation))
-    for path in (each for each in installation.kafka.folder.rglob("*") if each.is_file()):
+    yield from (("Redis", value) for value in _redis(running_cluster))
+    for path in (each for each in running_cluster.kafka.folder.rglob("*") if each.is_file()):
         # Kafka makes its files longer than what it writes into them.
         yield "Kafka", path.read_bytes().rstrip(b"\0")
-    yield "log of PostgreSQL", (installation.postgres.folder / "log").read_bytes()
-    yield "dump", _dumped(installation)
+    yield "log of PostgreSQL", (running_cluster.postgres.folder / "log").read_bytes()
+    yield "dump", _dumped(running_cluster)
 
 
-def _redis(installation: Cluster) -> Iterator[bytes]:
-    with Redis.from_url(installation.redis.url) as redis:
+def _redis(running_cluster: Cluster) -> Iterator[bytes]:
+    with Redis.from_url(running_cluster.redis.url) as redis:
         # A compressed value would hide what it holds.
         redis.config_set("rdbcompression", "no")
         for key in redis.scan_iter():
             yield key + b" " + (redis.dump(key) or b"")
 
 
-def _dumped(installation: Cluster) -> bytes:
-    dump = [postgres_program("pg_dump"), "--dbname", installation.postgres.url.replace("postgres:", "postgresql:")]
+def _dumped(running_cluster: Cluster) -> bytes:
+    dump = [postgres_program("pg_dump"), "--dbname", running_cluster.postgres.url.replace("postgres:", "postgresql:")]
     return subprocess.run(dump, capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
 
 
-def installation_secrets(installation: Cluster) -> list[tuple[str, bytes]]:
+def installation_secrets(running_cluster: Cluster) -> list[tuple[str, bytes]]:
     """The secrets of the installation itself."""
-    environment = installation.webs[0].environment
+    environment = running_cluster.webs[0].environment
     pepper = Path(environment["VYRY_PEPPER_FILE"]).read_bytes()
     return [
         ("JWT secret", environment["JWT_SECRET"].encode()),
@@ -163,16 +163,16 @@ def installation_secrets(installation: Cluster) -> list[tuple[str, bytes]]:
 
 
 async def test_nothing_secret_is_left_where_a_cluster_writes(
-    installation: Cluster, nodes: list[NodeClient], flow: Traffic, kept_logs: Path
+    running_cluster: Cluster, nodes: list[NodeClient], steady_traffic: Traffic, kept_logs: Path
 ) -> None:
     with collect_secrets() as fresh:
         for node in nodes:
             await use_all_secrets(node)
-    await flow.wait_for_progress(100)
-    assert await flow.stop_and_check() == []
+    await steady_traffic.wait_for_progress(100)
+    assert await steady_traffic.stop_and_check() == []
 
-    places = list(all_written_bytes(installation, kept_logs))
-    found = scan(installation_secrets(installation) + fresh, places) | scan_plain_form(long_secrets(), places)
+    places = list(all_written_bytes(running_cluster, kept_logs))
+    found = scan(installation_secrets(running_cluster) + fresh, places) | scan_plain_form(long_secrets(), places)
 
     assert found == set()
     assert {kind for kind, _ in fresh} >= {*SECRET_FIELDS.values()} - {"registration token"}
@@ -180,44 +180,44 @@ async def test_nothing_secret_is_left_where_a_cluster_writes(
 
 
 async def test_marked_contents_are_in_mailboxes_and_nowhere_else(
-    installation: Cluster, flow: Traffic, kept_logs: Path
+    running_cluster: Cluster, steady_traffic: Traffic, kept_logs: Path
 ) -> None:
-    await flow.wait_for_progress(100)
+    await steady_traffic.wait_for_progress(100)
 
-    found = scan([("mark", MARKED_CONTENT.encode())], all_written_bytes(installation, kept_logs))
+    found = scan([("mark", MARKED_CONTENT.encode())], all_written_bytes(running_cluster, kept_logs))
 
     assert found <= {FoundSecret("mark", "dump")}
-    assert await flow.stop_and_check() == []
+    assert await steady_traffic.stop_and_check() == []
 
 
 async def test_nothing_secret_is_left_in_the_file_of_a_node_alone(
-    alone: AllInOneProcess, http: aiohttp.ClientSession
+    all_in_one: AllInOneProcess, http: aiohttp.ClientSession
 ) -> None:
     with collect_secrets() as fresh:
-        await use_all_secrets(NodeClient(http, alone.url, alone.otp_file))
-    await asyncio.to_thread(alone.stop)
+        await use_all_secrets(NodeClient(http, all_in_one.url, all_in_one.otp_file))
+    await asyncio.to_thread(all_in_one.stop)
 
-    places = [(path.name, path.read_bytes()) for path in alone.folder.rglob("vyry.db*")]
-    places.append(("log", alone.log().encode()))
+    places = [(path.name, path.read_bytes()) for path in all_in_one.folder.rglob("vyry.db*")]
+    places.append(("log", all_in_one.log().encode()))
     found = scan([*fresh, ("content", CONTENT), ("provisioning", PROVISIONING)], places)
 
     assert found == set()
     assert {place for place, content in places if content} >= {"vyry.db", "log"}
 
 
-async def test_a_planted_secret_is_found_wherever_it_lies(installation: Cluster, kept_logs: Path) -> None:
+async def test_a_planted_secret_is_found_wherever_it_lies(running_cluster: Cluster, kept_logs: Path) -> None:
     """Keep this the last test of the file: what it plants stays."""
     planted = "+4915199990000999"
     (kept_logs / "planted").write_text(f"number={planted}", encoding="utf-8")
-    with Redis.from_url(installation.redis.url) as redis:
+    with Redis.from_url(running_cluster.redis.url) as redis:
         redis.hset("planted", "field", base64.b64encode(b"two" + planted.encode()))
-    producer = AIOKafkaProducer(bootstrap_servers=installation.kafka.url.removeprefix("kafka://"))
+    producer = AIOKafkaProducer(bootstrap_servers=running_cluster.kafka.url.removeprefix("kafka://"))
     async with producer:
         await producer.send_and_wait(TOPIC, planted.encode(), partition=0)
-    connection = await asyncpg.connect(installation.postgres.url)
+    connection = await asyncpg.connect(running_cluster.postgres.url)
     await connection.execute("CREATE TABLE planted AS SELECT $1::bytea AS what", planted.encode())
     await connection.close()
 
-    found = scan([("phone number", planted.encode())], all_written_bytes(installation, kept_logs))
+    found = scan([("phone number", planted.encode())], all_written_bytes(running_cluster, kept_logs))
 
     assert {each.location for each in found} == {"log", "Redis", "Kafka", "dump"}

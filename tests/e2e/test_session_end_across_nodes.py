@@ -64,12 +64,12 @@ async def test_what_ends_here_is_over_there_within_a_second(
 
 
 async def test_what_ends_here_is_over_there_within_a_second_also_without_redis(
-    installation: Cluster, nodes: list[NodeClient]
+    running_cluster: Cluster, nodes: list[NodeClient]
 ) -> None:
     here, there = nodes
     ends = {end: await here.sign_up() for end in (log_out, delete_it, use_its_refresh_token_twice)}
     lines = {end: await DeviceSocket.connect_and_resume(device, there.url) for end, device in ends.items()}
-    installation.redis.stop()
+    running_cluster.redis.stop()
     try:
         for end, device in ends.items():
             await there.call("GET", "/account", token=device.token)
@@ -81,7 +81,7 @@ async def test_what_ends_here_is_over_there_within_a_second_also_without_redis(
             assert time.monotonic() - ended_at < 1
             assert (refusal, close_code) == ("INVALID_TOKEN", 4401)
     finally:
-        await asyncio.to_thread(installation.redis.start)
+        await asyncio.to_thread(running_cluster.redis.start)
 
 
 async def test_of_parallel_exchanges_on_two_nodes_none_leaves_a_living_token(nodes: list[NodeClient]) -> None:

@@ -48,17 +48,17 @@ async def wait_for_traffic(lines: AsyncIterator[dict[str, Any]]) -> dict[str, An
 
 
 async def test_a_soak_over_a_node_that_is_killed_loses_and_doubles_nothing(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    where = ("--url", alone.url, "--codes", str(alone.otp_file))
+    where = ("--url", all_in_one.url, "--codes", str(all_in_one.otp_file))
     soak = await started(
         "soak", "--minutes", "5", "--rate", "20", "--every", "0.1", "--json", *where, temporary=tmp_path
     )
     lines = report_lines(soak)
 
     first = await wait_for_traffic(lines)
-    await asyncio.to_thread(alone.kill)
-    await asyncio.to_thread(alone.start)
+    await asyncio.to_thread(all_in_one.kill)
+    await asyncio.to_thread(all_in_one.start)
     soak.send_signal(signal.SIGTERM)
     *_, last = [first, *[line async for line in lines]]
 
@@ -78,11 +78,11 @@ async def test_a_soak_that_brings_its_own_node_leaves_nothing(tmp_path: Path) ->
 
 
 async def test_a_node_that_forgets_what_it_showed_ends_a_soak_with_exit_code_1(
-    alone: AllInOneProcess, tmp_path: Path
+    all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
-    with closing(sqlite3.connect(f"{alone.folder}/data/vyry.db", isolation_level=None)) as database:
+    with closing(sqlite3.connect(f"{all_in_one.folder}/data/vyry.db", isolation_level=None)) as database:
         older = database.execute("SELECT coalesce(max(id), 0) FROM mailbox").fetchone()
-        where = ("--people", "2", "--url", alone.url, "--codes", str(alone.otp_file))
+        where = ("--people", "2", "--url", all_in_one.url, "--codes", str(all_in_one.otp_file))
         soak = await started("soak", "--minutes", "5", "--every", "0.1", "--json", *where, temporary=tmp_path)
         lines = report_lines(soak)
         await wait_for_traffic(lines)
@@ -120,14 +120,14 @@ def test_in_the_demo_one_is_ann(tmp_path: Path) -> None:
 
     assert done.returncode == 0
     assert "Ann | Is there anybody?" in done.stdout
-    assert done.stdout.splitlines()[-1].endswith("Nothing is left of it all.")
+    assert done.stdout.splitlines()[-1].endswith("The node and all its data are deleted.")
 
 
 def test_a_soak_without_a_node_says_so_in_one_line(tmp_path: Path) -> None:
     done = vyry("soak", "--url", "http://127.0.0.1:1", "--codes", f"{tmp_path}/codes", temporary=tmp_path)
 
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "does not answer" in done.stderr
+    assert "Cannot reach" in done.stderr
 
 
 def test_a_soak_on_a_node_whose_codes_nobody_can_read_says_so(capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,7 +137,7 @@ def test_a_soak_on_a_node_whose_codes_nobody_can_read_says_so(capsys: pytest.Cap
 
 def test_a_throwaway_node_ends_with_the_process_that_made_it_and_leaves_nothing(tmp_path: Path) -> None:
     code = (
-        "import os, signal\nfrom pathlib import Path\nfrom vyry.cli.temporary_node import throwaway\nwith throwaway():\n"
+        "import os, signal\nfrom pathlib import Path\nfrom vyry.cli.temporary_node import temporary_node\nwith temporary_node():\n"
         "    print(Path(f'/proc/self/task/{os.getpid()}/children').read_text(), flush=True)\n"
         "    input()\n    os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -87,7 +87,7 @@ def test_from_nothing_to_a_node_that_tells_where_everything_is(tmp_path: Path) -
     assert b"vyry_deposit_total" in metrics[1]
     assert all(
         word in said
-        for word in (f"http://localhost:{variables['SERVER_PORT']}", str(tmp_path / "data"), "embedded", "try next")
+        for word in (f"http://localhost:{variables['SERVER_PORT']}", str(tmp_path / "data"), "in-process", "try next")
     )
     assert all(
         stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in [tmp_path / "data", *(tmp_path / "data").iterdir()]

@@ -13,7 +13,6 @@ from random import Random
 from typing import Any, Final
 from uuid import UUID
 
-from tests.e2e.test_client_linking import link_clients
 from tests.hostile_node.catalogue import LIES
 from tests.hostile_node.client_task import ClientTask, newest_code
 from tests.hostile_node.lie import Lie
@@ -22,6 +21,7 @@ from tests.hostile_node.lies_keys import OldSessionRevived
 from tests.hostile_node.lies_members import GhostMemberGroup, GroupKeyOfAnOutsider, KeyOfAnOutsider
 from tests.hostile_node.proxy import Proxy, open_proxy
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import link_clients
 from vyry.client.api.client import Client, Profile
 from vyry.client.errors import ClientError
 from vyry.client.store.events import Event, Message

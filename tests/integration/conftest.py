@@ -9,7 +9,7 @@ from tests.support.node_server import NodeBackends, NodeServer, open_node_server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> NodeBackends:
+def node_backends(request: pytest.FixtureRequest, tmp_path: Path) -> NodeBackends:
     """Services of this test's own, in both sizes."""
     if request.param == "sqlite":
         return NodeBackends(request.getfixturevalue("sqlite_url"), None, tmp_path)
@@ -17,14 +17,14 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> NodeBackends:
 
 
 @pytest.fixture
-async def house(place: NodeBackends) -> AsyncIterator[NodeServer]:
+async def node_server(node_backends: NodeBackends) -> AsyncIterator[NodeServer]:
     """A node in either size."""
-    async with open_node_server(place) as opened:
+    async with open_node_server(node_backends) as opened:
         yield opened
 
 
 @pytest.fixture
-async def small_house(sqlite_url: str, tmp_path: Path) -> AsyncIterator[NodeServer]:
+async def sqlite_node_server(sqlite_url: str, tmp_path: Path) -> AsyncIterator[NodeServer]:
     """A node on SQLite: for what does not depend on the services below."""
     async with open_node_server(NodeBackends(sqlite_url, None, tmp_path)) as opened:
         yield opened

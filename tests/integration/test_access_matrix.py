@@ -17,7 +17,7 @@ from tests.support.device_keys import base64_text
 from tests.support.node_server import NodeBackends as Rooms
 from tests.support.node_server import NodeServer, open_node_server
 from tests.support.rest_device import Body, Device
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.kernel.ids import UserId
 from vyry.operator import accounts as operating
 from vyry.storage.models import DeviceRow
@@ -42,8 +42,8 @@ SEEN = (
 class AccessActors:
     """Ann and her tablet, who talk to Bo; Eve with three devices, who talks to Mal; Cat alone; and those whose time is over."""
 
-    def __init__(self, house: NodeServer) -> None:
-        self.house = house
+    def __init__(self, node_server: NodeServer) -> None:
+        self.house = node_server
         self.callers: dict[str, Device] = {}
         self.ended: dict[str, str] = {}
         self.victims: list[Device] = []
@@ -176,11 +176,11 @@ async def people(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 async def answer(
-    house: NodeServer, route: Route, path: str, token: str | None, body: Any, **more: str
+    node_server: NodeServer, route: Route, path: str, token: str | None, body: Any, **more: str
 ) -> tuple[int, Body, Body]:
     """Status, body without its id (none where there is no body), headers without what is each answer's own."""
     headers = more | ({"Authorization": f"Bearer {token}"} if token else {})
-    node = house.node
+    node = node_server.node
     async with node.http.request(route.method, f"{node.url}{path}", json=body, headers=headers) as got:
         said = {} if route.method == "HEAD" else await got.json()
         kept = {name.lower(): value for name, value in got.headers.items() if name.lower() not in OWN}

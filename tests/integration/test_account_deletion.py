@@ -27,8 +27,8 @@ async def refusal(device: Device, body: Body) -> tuple[int, object]:
     return refused.value.status, refused.value.code
 
 
-async def test_the_own_code_deletes_and_ends_tokens_and_sockets_within_a_second(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
+async def test_the_own_code_deletes_and_ends_tokens_and_sockets_within_a_second(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
     proof = await code(ann)
     line = await DeviceSocket.connect_and_resume(ann)
 
@@ -43,11 +43,11 @@ async def test_the_own_code_deletes_and_ends_tokens_and_sockets_within_a_second(
     renewal = {"refreshToken": ann.session["refreshToken"], "attemptId": "0198c2d4-7a00-7000-8000-000000000000"}
     with pytest.raises(RequestRefused):
         await ann.node.call("POST", "/auth/refresh-token", renewal)
-    assert (await house.node.sign_up(ann.number)).session["isNewUser"]
+    assert (await node_server.node.sign_up(ann.number)).session["isNewUser"]
 
 
-async def test_a_code_for_another_number_purpose_or_time_deletes_nothing(house: NodeServer) -> None:
-    ann, bo = await house.node.sign_up(), await house.node.sign_up()
+async def test_a_code_for_another_number_purpose_or_time_deletes_nothing(node_server: NodeServer) -> None:
+    ann, bo = await node_server.node.sign_up(), await node_server.node.sign_up()
     good = await code(ann)
     wrong = f"{(int(good['otp']) + 1) % 10**6:06d}"
     tries: list[Any] = [await code(ann, number=bo.number), await code(ann, "pinReset"), {**good, "otp": wrong}]
@@ -60,8 +60,8 @@ async def test_a_code_for_another_number_purpose_or_time_deletes_nothing(house: 
     assert await ann.call("POST", "/account/delete", good) == {}
 
 
-async def test_a_pin_is_asked_for_and_a_wrong_one_leaves_the_code_good(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
+async def test_a_pin_is_asked_for_and_a_wrong_one_leaves_the_code_good(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
     await ann.call("PUT", "/account/pin", {"pin": PIN, "registrationLock": True})
     good = await code(ann)
 
@@ -70,14 +70,14 @@ async def test_a_pin_is_asked_for_and_a_wrong_one_leaves_the_code_good(house: No
     assert await ann.call("POST", "/account/delete", {**good, "pin": PIN}) == {}
 
     # Neither PIN nor lock outlive the account.
-    assert (await house.node.sign_up(ann.number)).session["isNewUser"]
+    assert (await node_server.node.sign_up(ann.number)).session["isNewUser"]
 
 
-async def test_a_code_deletes_once(small_house: NodeServer) -> None:
-    ann = await small_house.node.sign_up()
+async def test_a_code_deletes_once(sqlite_node_server: NodeServer) -> None:
+    ann = await sqlite_node_server.node.sign_up()
     good = await code(ann)
 
     await ann.call("POST", "/account/delete", good)
-    again = await small_house.node.sign_up(ann.number)
+    again = await sqlite_node_server.node.sign_up(ann.number)
 
     assert await refusal(again, good) == (400, "INVALID_OTP")

@@ -6,9 +6,9 @@ from tests.support.node_server import NodeServer
 from tests.support.rest_device import RequestRefused
 
 
-async def test_the_owner_reads_what_happened_newest_first(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    again = await house.node.sign_up(ann.number)
+async def test_the_owner_reads_what_happened_newest_first(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    again = await node_server.node.sign_up(ann.number)
 
     page = await again.call("GET", "/account/events")
 
@@ -20,10 +20,10 @@ async def test_the_owner_reads_what_happened_newest_first(house: NodeServer) -> 
     assert page["nextCursor"] is None
 
 
-async def test_pages_follow_each_other_without_a_gap(small_house: NodeServer) -> None:
-    ann = await small_house.node.sign_up()
+async def test_pages_follow_each_other_without_a_gap(sqlite_node_server: NodeServer) -> None:
+    ann = await sqlite_node_server.node.sign_up()
     for _ in range(2):
-        ann = await small_house.node.sign_up(ann.number)
+        ann = await sqlite_node_server.node.sign_up(ann.number)
     whole = (await ann.call("GET", "/account/events"))["events"]
 
     pages = [await ann.call("GET", "/account/events?limit=2")]
@@ -34,9 +34,9 @@ async def test_pages_follow_each_other_without_a_gap(small_house: NodeServer) ->
     assert [each for page in pages for each in page["events"]] == whole
 
 
-async def test_somebody_elses_place_in_the_list_shows_nothing_of_theirs(small_house: NodeServer) -> None:
-    await small_house.node.sign_up()
-    bo = await small_house.node.sign_up()
+async def test_somebody_elses_place_in_the_list_shows_nothing_of_theirs(sqlite_node_server: NodeServer) -> None:
+    await sqlite_node_server.node.sign_up()
+    bo = await sqlite_node_server.node.sign_up()
 
     page = await bo.call("GET", "/account/events?cursor=2")
 
@@ -44,8 +44,8 @@ async def test_somebody_elses_place_in_the_list_shows_nothing_of_theirs(small_ho
 
 
 @pytest.mark.parametrize("query", ["cursor=-1", "cursor=x", "limit=0", "limit=201", f"cursor={'9' * 30}"])
-async def test_a_cursor_that_is_none_is_refused(small_house: NodeServer, query: str) -> None:
-    ann = await small_house.node.sign_up()
+async def test_a_cursor_that_is_none_is_refused(sqlite_node_server: NodeServer, query: str) -> None:
+    ann = await sqlite_node_server.node.sign_up()
 
     with pytest.raises(RequestRefused) as refused:
         await ann.call("GET", f"/account/events?{query}")

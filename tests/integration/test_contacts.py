@@ -32,8 +32,8 @@ async def befriend(ann: Device, bo: Device) -> None:
         await one.call("POST", "/friends/requests", {"userId": other.user_id})
 
 
-async def test_a_username_is_found_however_it_is_written(small_house: NodeServer) -> None:
-    ann, bo = [await small_house.node.sign_up(with_keys=False) for _ in range(2)]
+async def test_a_username_is_found_however_it_is_written(sqlite_node_server: NodeServer) -> None:
+    ann, bo = [await sqlite_node_server.node.sign_up(with_keys=False) for _ in range(2)]
     await bo.call("PATCH", "/account", {"username": NAME, "displayName": "Bo", "bio": "not told"})
 
     found = await ann.call("GET", f"/users/by-username/{NAME.upper()}")
@@ -44,8 +44,8 @@ async def test_a_username_is_found_however_it_is_written(small_house: NodeServer
         assert await refused(ann, "GET", f"/users/by-username/{strange}") == "NOT_FOUND"
 
 
-async def test_numbers_find_those_who_let_themselves_be_found(house: NodeServer) -> None:
-    ann, bo, cy = [await house.node.sign_up(with_keys=False) for _ in range(3)]
+async def test_numbers_find_those_who_let_themselves_be_found(node_server: NodeServer) -> None:
+    ann, bo, cy = [await node_server.node.sign_up(with_keys=False) for _ in range(3)]
     await bo.call("PATCH", "/account", {"displayName": "Bo"})
     await cy.call("PATCH", "/account", {"settings": {"discoverableByPhone": False}})
     asked = [unused_number(), bo.number, cy.number, ann.number, bo.number]
@@ -59,8 +59,8 @@ async def test_numbers_find_those_who_let_themselves_be_found(house: NodeServer)
     assert await ann.call("POST", "/users/lookup", {"phoneNumbers": []}) == {"users": []}
 
 
-async def test_a_text_that_is_no_number_is_pointed_out(small_house: NodeServer) -> None:
-    ann = await small_house.node.sign_up(with_keys=False)
+async def test_a_text_that_is_no_number_is_pointed_out(sqlite_node_server: NodeServer) -> None:
+    ann = await sqlite_node_server.node.sign_up(with_keys=False)
 
     with pytest.raises(RequestRefused) as refusal:
         await ann.call("POST", "/users/lookup", {"phoneNumbers": [ann.number, "0151 23456", "+49"]})
@@ -69,8 +69,8 @@ async def test_a_text_that_is_no_number_is_pointed_out(small_house: NodeServer) 
     assert await refused(ann, "POST", "/users/lookup", {"phoneNumbers": [ann.number] * 101}) == "INVALID_REQUEST"
 
 
-async def test_profiles_are_for_oneself_friends_and_those_one_talks_with(small_house: NodeServer) -> None:
-    ann, bo, cy = [await small_house.node.sign_up(with_keys=False) for _ in range(3)]
+async def test_profiles_are_for_oneself_friends_and_those_one_talks_with(sqlite_node_server: NodeServer) -> None:
+    ann, bo, cy = [await sqlite_node_server.node.sign_up(with_keys=False) for _ in range(3)]
     await ann.call("PATCH", "/account", {"bio": "hello", "sealedProfile": base64_text(b"sealed")})
     assert await refused(bo, "GET", f"/users/{ann.user_id}") == "NOT_FOUND"
     await befriend(ann, bo)
@@ -82,8 +82,8 @@ async def test_profiles_are_for_oneself_friends_and_those_one_talks_with(small_h
     assert seen[0] == seen[1] == seen[2]
 
 
-async def test_a_request_is_seen_by_both_and_answered_by_one(small_house: NodeServer) -> None:
-    ann, bo = [await small_house.node.sign_up(with_keys=False) for _ in range(2)]
+async def test_a_request_is_seen_by_both_and_answered_by_one(sqlite_node_server: NodeServer) -> None:
+    ann, bo = [await sqlite_node_server.node.sign_up(with_keys=False) for _ in range(2)]
     await ann.call("PATCH", "/account", {"displayName": "Ann"})
 
     asked = await ann.call("POST", "/friends/requests", {"userId": bo.user_id})
@@ -99,8 +99,8 @@ async def test_a_request_is_seen_by_both_and_answered_by_one(small_house: NodeSe
     assert again == {"userId": ann.user_id, "status": "friends"}
 
 
-async def test_requests_are_declined_cancelled_and_friendships_ended(small_house: NodeServer) -> None:
-    ann, bo = [await small_house.node.sign_up(with_keys=False) for _ in range(2)]
+async def test_requests_are_declined_cancelled_and_friendships_ended(sqlite_node_server: NodeServer) -> None:
+    ann, bo = [await sqlite_node_server.node.sign_up(with_keys=False) for _ in range(2)]
 
     await ann.call("POST", "/friends/requests", {"userId": bo.user_id})
     await bo.call("POST", f"/friends/requests/{ann.user_id}/decline")
@@ -114,8 +114,8 @@ async def test_requests_are_declined_cancelled_and_friendships_ended(small_house
     assert await refused(ann, "POST", "/friends/requests", {"userId": ann.user_id}) == "INVALID_REQUEST"
 
 
-async def test_who_hears_from_friends_only_is_written_to_by_friends(small_house: NodeServer) -> None:
-    ann, bo = [await small_house.node.sign_up(with_keys=False) for _ in range(2)]
+async def test_who_hears_from_friends_only_is_written_to_by_friends(sqlite_node_server: NodeServer) -> None:
+    ann, bo = [await sqlite_node_server.node.sign_up(with_keys=False) for _ in range(2)]
     await bo.call("PATCH", "/account", {"settings": {"messagesFrom": "friends"}})
     wanted = {"kind": "direct", "userId": bo.user_id}
 
@@ -127,8 +127,8 @@ async def test_who_hears_from_friends_only_is_written_to_by_friends(small_house:
     assert await ann.open_direct(bo) == opened
 
 
-async def test_a_block_is_kept_once_and_taken_back(small_house: NodeServer) -> None:
-    ann, bo = [await small_house.node.sign_up(with_keys=False) for _ in range(2)]
+async def test_a_block_is_kept_once_and_taken_back(sqlite_node_server: NodeServer) -> None:
+    ann, bo = [await sqlite_node_server.node.sign_up(with_keys=False) for _ in range(2)]
 
     for _ in range(2):
         await ann.call("PUT", f"/blocks/{bo.user_id}")
@@ -169,8 +169,8 @@ async def said(device: Device, method: str, path: str, body: Body | None) -> tup
 
 
 @pytest.mark.parametrize("is_blocked", [True, False], ids=["the blocked", "the blocker"])
-async def test_a_block_looks_like_nobody_in_every_answer(house: NodeServer, is_blocked: bool) -> None:
-    ann, bo, _ = await house.sign_up_pair()
+async def test_a_block_looks_like_nobody_in_every_answer(node_server: NodeServer, is_blocked: bool) -> None:
+    ann, bo, _ = await node_server.sign_up_pair()
     await befriend(ann, bo)
     await bo.call("PATCH", "/account", {"username": "was_here"})
     blocker, blocked = (bo, ann) if is_blocked else (ann, bo)
@@ -183,8 +183,8 @@ async def test_a_block_looks_like_nobody_in_every_answer(house: NodeServer, is_b
             assert await said(ann, *one) == await said(ann, *other)
 
 
-async def test_posts_and_signals_between_them_find_nobody_until_it_is_taken_back(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_posts_and_signals_between_them_find_nobody_until_it_is_taken_back(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     lines = [await DeviceSocket.connect_and_resume(each, codec="json") for each in (ann, bo)]
     await ann.post(together, bo, b"before")
     await bo.call("PUT", f"/blocks/{ann.user_id}")
@@ -213,8 +213,8 @@ def queued(line: DeviceSocket) -> list[Body]:
     return [line.frames.get_nowait() for _ in range(line.frames.qsize())]
 
 
-async def test_a_block_holds_at_once_on_a_node_that_remembers(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_a_block_holds_at_once_on_a_node_that_remembers(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     await ann.post(together, bo, b"remembered now")
 
     # Another node takes the block, and its hint to this one is lost.
@@ -224,17 +224,17 @@ async def test_a_block_holds_at_once_on_a_node_that_remembers(house: NodeServer)
     assert await refused(ann, "POST", "/messages", body) == "NOT_FOUND"
 
 
-async def test_who_is_blocked_hears_of_no_device_and_no_end(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
-    dee = await house.node.sign_up()
+async def test_who_is_blocked_hears_of_no_device_and_no_end(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
+    dee = await node_server.node.sign_up()
     await bo.open_direct(dee)
     await bo.call("PUT", f"/blocks/{ann.user_id}")
 
-    again = await house.node.sign_up(bo.number)
-    await house.services.notice_poster.post_pending()
+    again = await node_server.node.sign_up(bo.number)
+    await node_server.services.notice_poster.post_pending()
     version = (await ann.call("GET", f"/conversations/{together}"))["version"]
     await delete(again)
-    await house.services.notice_poster.post_pending()
+    await node_server.services.notice_poster.post_pending()
 
     told = [entry["notice"]["name"] for entry in (await dee.collect(wait=5))["entries"]]
     assert (told[0], told[-1], version) == ("devicesChanged", "accountDeleted", 2)
@@ -249,13 +249,13 @@ async def delete(device: Device) -> None:
     await device.call("POST", "/account/delete", proof)
 
 
-async def test_numbers_that_are_asked_for_are_kept_nowhere(small_house: NodeServer) -> None:
-    ann = await small_house.node.sign_up(with_keys=False)
+async def test_numbers_that_are_asked_for_are_kept_nowhere(sqlite_node_server: NodeServer) -> None:
+    ann = await sqlite_node_server.node.sign_up(with_keys=False)
     number = unused_number()
     before = await AccountRow.all().count()
 
     await ann.call("POST", "/users/lookup", {"phoneNumbers": [number]})
 
-    folder = small_house.settings.data_dir
+    folder = sqlite_node_server.settings.data_dir
     kept = [path.name for path in folder.rglob("*") if path.is_file() and number[1:].encode() in path.read_bytes()]
     assert (kept, await AccountRow.all().count()) == ([], before)

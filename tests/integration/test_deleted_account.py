@@ -28,21 +28,21 @@ STAYS = {
 ABOUT_NOBODY = {"witness", "pepper", "otp_breaker", "ending", "clock"}
 
 
-async def delete(house: NodeServer, device: Device) -> datetime:
+async def delete(node_server: NodeServer, device: Device) -> datetime:
     """Delete the account in the store, and let the peers be told."""
     account, now = await AccountRow.get(id=device.user_id), datetime.now(UTC)
     await TortoiseDeletion().delete(UserId(account.id), [account.phone_hash], now)
     return now
 
 
-async def erase(house: NodeServer, at: datetime) -> None:
+async def erase(node_server: NodeServer, at: datetime) -> None:
     """What the sweeper does until there is nothing left to do at that moment."""
-    while await house.services.notice_poster.post_pending() + await TortoiseDeletion().erase(at, 3):
+    while await node_server.services.notice_poster.post_pending() + await TortoiseDeletion().erase(at, 3):
         pass
 
 
-async def test_every_table_that_can_name_an_account_does_so_before(house: NodeServer) -> None:
-    ann, _, _ = await exchange_messages(house)
+async def test_every_table_that_can_name_an_account_does_so_before(node_server: NodeServer) -> None:
+    ann, _, _ = await exchange_messages(node_server)
 
     found = {place.partition(".")[0] for place in await find_mentions(await identifying_values(ann))}
 
@@ -50,21 +50,21 @@ async def test_every_table_that_can_name_an_account_does_so_before(house: NodeSe
     assert found | ABOUT_NOBODY >= set(await table_names())
 
 
-async def test_no_row_anywhere_names_a_deleted_account(house: NodeServer) -> None:
-    ann, _, _ = await exchange_messages(house)
+async def test_no_row_anywhere_names_a_deleted_account(node_server: NodeServer) -> None:
+    ann, _, _ = await exchange_messages(node_server)
     names = await identifying_values(ann)
 
-    deleted_at = await delete(house, ann)
-    await erase(house, deleted_at + ERASE_DELAY)
+    deleted_at = await delete(node_server, ann)
+    await erase(node_server, deleted_at + ERASE_DELAY)
 
     assert await find_mentions(names) <= STAYS.keys()
     assert not await AccountRow.filter(id=ann.user_id).exists()
 
 
-async def test_what_peers_were_sent_stays_theirs_and_they_are_told(house: NodeServer) -> None:
-    ann, bo, _ = await exchange_messages(house)
+async def test_what_peers_were_sent_stays_theirs_and_they_are_told(node_server: NodeServer) -> None:
+    ann, bo, _ = await exchange_messages(node_server)
 
-    await erase(house, await delete(house, ann) + ERASE_DELAY)
+    await erase(node_server, await delete(node_server, ann) + ERASE_DELAY)
 
     while not (await bo.collect(wait=5))["drained"] or "notice" not in bo.received[-1]:
         pass
@@ -73,15 +73,15 @@ async def test_what_peers_were_sent_stays_theirs_and_they_are_told(house: NodeSe
     assert {"name": "accountDeleted", "userId": ann.user_id} in notices
 
 
-async def test_to_its_peers_a_deleted_account_is_unknown_at_once_and_for_ever(house: NodeServer) -> None:
-    ann, bo, conversation = await exchange_messages(house)
+async def test_to_its_peers_a_deleted_account_is_unknown_at_once_and_for_ever(node_server: NodeServer) -> None:
+    ann, bo, conversation = await exchange_messages(node_server)
     post = bo.build_post(conversation, [ann.user_id], b"too late")
 
-    deleted_at = await delete(house, ann)
+    deleted_at = await delete(node_server, ann)
     at_once = [await refusal(bo, "GET", f"/keys/{ann.user_id}"), await refusal(bo, "POST", "/messages", post)]
     opening = {"kind": "direct", "userId": ann.user_id}
     at_once += [await refusal(bo, "POST", "/conversations", opening)]
-    await erase(house, deleted_at + ERASE_DELAY)
+    await erase(node_server, deleted_at + ERASE_DELAY)
 
     assert at_once == ["NOT_FOUND", "NOT_FOUND", "NOT_FOUND"]
     assert await refusal(bo, "GET", f"/keys/{ann.user_id}") == "NOT_FOUND"
@@ -89,35 +89,35 @@ async def test_to_its_peers_a_deleted_account_is_unknown_at_once_and_for_ever(ho
     assert (await bo.call("GET", "/conversations"))["conversations"] == []
 
 
-async def test_what_is_not_settled_waits_and_a_step_undone_is_done_again(house: NodeServer) -> None:
-    ann, _, _ = await exchange_messages(house)
-    deleted_at = await delete(house, ann)
+async def test_what_is_not_settled_waits_and_a_step_undone_is_done_again(node_server: NodeServer) -> None:
+    ann, _, _ = await exchange_messages(node_server)
+    deleted_at = await delete(node_server, ann)
 
-    await erase(house, deleted_at + ERASE_DELAY / 2)
+    await erase(node_server, deleted_at + ERASE_DELAY / 2)
     held = await DeviceRow.filter(account_id=ann.user_id).count()
-    await erase(house, deleted_at + ERASE_DELAY)
+    await erase(node_server, deleted_at + ERASE_DELAY)
 
     assert (held, await DeviceRow.filter(account_id=ann.user_id).count()) == (2, 0)
 
 
-async def test_peers_are_told_before_they_are_forgotten(house: NodeServer) -> None:
-    ann, bo, _ = await exchange_messages(house)
+async def test_peers_are_told_before_they_are_forgotten(node_server: NodeServer) -> None:
+    ann, bo, _ = await exchange_messages(node_server)
 
-    deleted_at = await delete(house, ann)
+    deleted_at = await delete(node_server, ann)
     while await TortoiseDeletion().erase(deleted_at + ERASE_DELAY, 1000):
         pass
 
     assert await MemberRow.filter(account_id=ann.user_id).count() == 1
-    await erase(house, deleted_at + ERASE_DELAY)
+    await erase(node_server, deleted_at + ERASE_DELAY)
     await bo.collect(wait=5)
     assert "accountDeleted" in [entry["notice"]["name"] for entry in bo.received if "notice" in entry]
 
 
-async def test_the_number_is_free_at_once(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
+async def test_the_number_is_free_at_once(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
 
-    await delete(house, ann)
-    again = await house.node.sign_up(ann.number)
+    await delete(node_server, ann)
+    again = await node_server.node.sign_up(ann.number)
 
     assert again.session["isNewUser"]
     assert again.user_id != ann.user_id

@@ -11,8 +11,8 @@ TEN = b"0123456789"
 
 
 @pytest.fixture
-async def ann(small_house: NodeServer) -> Device:
-    return await small_house.node.sign_up()
+async def ann(sqlite_node_server: NodeServer) -> Device:
+    return await sqlite_node_server.node.sign_up()
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ async def test_an_empty_one_is_whole_and_has_no_range(ann: Device) -> None:
     assert (await send_request(ann, "GET", path, Range="bytes=0-")).status == 416
 
 
-async def test_bytes_that_are_not_on_this_node_are_unavailable(ann: Device, small_house: NodeServer) -> None:
+async def test_bytes_that_are_not_on_this_node_are_unavailable(ann: Device, sqlite_node_server: NodeServer) -> None:
     path = await upload_file(ann, TEN)
-    for each in (small_house.settings.data_dir / "attachments").rglob("*"):
+    for each in (sqlite_node_server.settings.data_dir / "attachments").rglob("*"):
         if each.is_file():
             each.unlink()
 

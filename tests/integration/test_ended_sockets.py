@@ -46,7 +46,7 @@ class ClientSession:
 
 
 @pytest.fixture
-async def visit(sqlite_url: str, tmp_path: Path) -> AsyncIterator[ClientSession]:
+async def client_session(sqlite_url: str, tmp_path: Path) -> AsyncIterator[ClientSession]:
     codes = tmp_path / "codes"
     names = {
         "VYRY_DATA_DIR": str(tmp_path),
@@ -63,46 +63,46 @@ async def visit(sqlite_url: str, tmp_path: Path) -> AsyncIterator[ClientSession]
             yield visit
 
 
-async def log_out(visit: ClientSession) -> None:
-    await visit.ask("POST", "/auth/logout")
+async def log_out(client_session: ClientSession) -> None:
+    await client_session.ask("POST", "/auth/logout")
 
 
-async def delete_the_device(visit: ClientSession) -> None:
-    await visit.ask("DELETE", "/devices/1")
+async def delete_the_device(client_session: ClientSession) -> None:
+    await client_session.ask("DELETE", "/devices/1")
 
 
-async def sign_up_again(visit: ClientSession) -> None:
-    await visit.sign_up()
+async def sign_up_again(client_session: ClientSession) -> None:
+    await client_session.sign_up()
 
 
-async def use_a_refresh_token_twice(visit: ClientSession) -> None:
-    token = visit.session["refreshToken"]
-    await visit.refresh(token)
-    await visit.refresh(token)
+async def use_a_refresh_token_twice(client_session: ClientSession) -> None:
+    token = client_session.session["refreshToken"]
+    await client_session.refresh(token)
+    await client_session.refresh(token)
 
 
 @pytest.mark.parametrize("end", [log_out, delete_the_device, sign_up_again, use_a_refresh_token_twice])
 async def test_what_ends_the_sessions_of_a_device_closes_its_socket(
-    visit: ClientSession, end: Callable[[ClientSession], Awaitable[None]]
+    client_session: ClientSession, end: Callable[[ClientSession], Awaitable[None]]
 ) -> None:
-    ticket = (await visit.ask("POST", "/auth/ws-ticket"))["ticket"]
+    ticket = (await client_session.ask("POST", "/auth/ws-ticket"))["ticket"]
     hello = {"type": "hello", "id": "1", "payload": {"after": 0, "head": None, "client": {"name": "t", "version": "1"}}}
-    async with visit.http.ws_connect(f"/api/v1/ws?ticket={ticket}") as socket:
+    async with client_session.http.ws_connect(f"/api/v1/ws?ticket={ticket}") as socket:
         await socket.send_json(hello)
         assert [(await socket.receive_json())["type"] for _ in range(2)] == ["welcome", "drained"]
 
-        await end(visit)
+        await end(client_session)
 
         async with asyncio.timeout(1):
             assert (await socket.receive()).data == 4401
 
 
-async def test_a_used_ticket_opens_no_second_socket(visit: ClientSession) -> None:
-    ticket = (await visit.ask("POST", "/auth/ws-ticket"))["ticket"]
-    async with visit.http.ws_connect(f"/api/v1/ws?ticket={ticket}"):
+async def test_a_used_ticket_opens_no_second_socket(client_session: ClientSession) -> None:
+    ticket = (await client_session.ask("POST", "/auth/ws-ticket"))["ticket"]
+    async with client_session.http.ws_connect(f"/api/v1/ws?ticket={ticket}"):
         pass
 
     with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
-        await visit.http.ws_connect(f"/api/v1/ws?ticket={ticket}")
+        await client_session.http.ws_connect(f"/api/v1/ws?ticket={ticket}")
 
     assert refusal.value.status == 401

@@ -16,13 +16,13 @@ from vyry.storage.models import AccountPinRow, OtpChallengeRow, RefreshTokenRow
 from web.wire.archive_writer import AccountArchive
 
 
-async def archive(house: NodeServer) -> tuple[Device, Device, Body]:
+async def archive(node_server: NodeServer) -> tuple[Device, Device, Body]:
     """Ann, Bo, and Ann's archive; every answer is held against OpenAPI by the client."""
-    ann, bo, _ = await exchange_messages(house)
+    ann, bo, _ = await exchange_messages(node_server)
     return ann, bo, await ann.call("GET", "/account/export")
 
 
-async def test_every_table_and_column_is_told_or_withheld_for_a_reason(house: NodeServer) -> None:
+async def test_every_table_and_column_is_told_or_withheld_for_a_reason(node_server: NodeServer) -> None:
     told = {table.model._meta.db_table: {*table.columns, table.owner} for table in EXPORT_TABLES}
 
     found = {
@@ -40,8 +40,8 @@ async def test_every_table_and_column_is_told_or_withheld_for_a_reason(house: No
     assert {table.section for table in EXPORT_TABLES} < AccountArchive.model_fields.keys()
 
 
-async def test_the_archive_tells_of_everything_that_there_is(house: NodeServer) -> None:
-    ann, bo, told = await archive(house)
+async def test_the_archive_tells_of_everything_that_there_is(node_server: NodeServer) -> None:
+    ann, bo, told = await archive(node_server)
 
     assert (told["account"]["userId"], told["account"]["phoneNumber"]) == (ann.user_id, ann.number)
     assert (told["pin"]["misses"], [each["deviceId"] for each in told["devices"]]) == (0, [1, 2])
@@ -52,16 +52,16 @@ async def test_the_archive_tells_of_everything_that_there_is(house: NodeServer) 
     ]
 
 
-async def test_waiting_mail_is_there_as_its_device_would_get_it(house: NodeServer) -> None:
-    _, bo, told = await archive(house)
+async def test_waiting_mail_is_there_as_its_device_would_get_it(node_server: NodeServer) -> None:
+    _, bo, told = await archive(node_server)
 
     waiting = [each["entry"]["content"] for each in told["mail"] if "content" in each["entry"]]
     assert waiting.count(base64_text(b"waiting")) == 2
     assert {each["entry"].get("senderId", bo.user_id) for each in told["mail"]} == {bo.user_id}
 
 
-async def test_posts_are_told_with_what_became_of_them_and_no_more_of_others_than_ever(house: NodeServer) -> None:
-    _, bo, told = await archive(house)
+async def test_posts_are_told_with_what_became_of_them_and_no_more_of_others_than_ever(node_server: NodeServer) -> None:
+    _, bo, told = await archive(node_server)
 
     copies = [copy for each in told["posts"] for copy in each["copies"]]
     states = sorted((copy["userId"], copy.get("deviceId"), copy["state"]) for copy in copies)
@@ -69,8 +69,8 @@ async def test_posts_are_told_with_what_became_of_them_and_no_more_of_others_tha
     assert sum(each["acknowledged"] for each in told["receipts"]) == 1
 
 
-async def test_no_secret_stands_in_it(house: NodeServer) -> None:
-    ann, bo, told = await archive(house)
+async def test_no_secret_stands_in_it(node_server: NodeServer) -> None:
+    ann, bo, told = await archive(node_server)
     text = json.dumps(told)
 
     secrets = {ann.session["refreshToken"], ann.token, bo.number}
@@ -80,8 +80,8 @@ async def test_no_secret_stands_in_it(house: NodeServer) -> None:
     assert [each for each in secrets if each in text] == []
 
 
-async def test_taking_it_is_an_event(small_house: NodeServer) -> None:
-    ann = await small_house.node.sign_up()
+async def test_taking_it_is_an_event(sqlite_node_server: NodeServer) -> None:
+    ann = await sqlite_node_server.node.sign_up()
 
     await ann.call("GET", "/account/export")
 
@@ -89,17 +89,17 @@ async def test_taking_it_is_an_event(small_house: NodeServer) -> None:
 
 
 async def test_an_archive_that_fails_midway_breaks_off(
-    small_house: NodeServer, monkeypatch: pytest.MonkeyPatch
+    sqlite_node_server: NodeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ann, _, _ = await exchange_messages(small_house)
+    ann, _, _ = await exchange_messages(sqlite_node_server)
 
     async def away(*_: object) -> None:
         raise Unavailable
 
-    monkeypatch.setattr(small_house.services.mail_store, "collect", away)
+    monkeypatch.setattr(sqlite_node_server.services.mail_store, "collect", away)
 
-    url, headers = f"{small_house.node.url}/api/v1/account/export", {"Authorization": f"Bearer {ann.token}"}
-    async with small_house.node.http.get(url, headers=headers) as answer:
+    url, headers = f"{sqlite_node_server.node.url}/api/v1/account/export", {"Authorization": f"Bearer {ann.token}"}
+    async with sqlite_node_server.node.http.get(url, headers=headers) as answer:
         assert answer.status == 200
         with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientConnectionError)):
             await answer.read()

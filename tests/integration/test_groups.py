@@ -12,9 +12,9 @@ from tests.support.node_server import NodeServer
 from tests.support.rest_device import Body, Device, RequestRefused
 
 
-async def people(house: NodeServer, count: int) -> list[Device]:
+async def people(node_server: NodeServer, count: int) -> list[Device]:
     """Friends; the first of them knows the devices of all."""
-    found = [await house.node.sign_up() for _ in range(count)]
+    found = [await node_server.node.sign_up() for _ in range(count)]
     await befriend_devices(*found)
     for each in found:
         await found[0].fetch_device_list(each.user_id)
@@ -35,8 +35,8 @@ async def refused(device: Device, method: str, path: str, body: Body | None = No
     return refusal.value.status, str(refusal.value.code), refusal.value.body
 
 
-async def test_a_group_lives_from_its_first_member_to_its_last(house: NodeServer) -> None:
-    ann, bo, cy = await people(house, 3)
+async def test_a_group_lives_from_its_first_member_to_its_last(node_server: NodeServer) -> None:
+    ann, bo, cy = await people(node_server, 3)
     group = await group_of(ann, bo)
     path = f"/conversations/{group['conversationId']}"
 
@@ -59,8 +59,8 @@ async def test_a_group_lives_from_its_first_member_to_its_last(house: NodeServer
     assert (await cy.call("GET", "/conversations"))["conversations"] == []
 
 
-async def test_a_change_for_another_version_is_refused_with_the_present_one(house: NodeServer) -> None:
-    ann, bo = await people(house, 2)
+async def test_a_change_for_another_version_is_refused_with_the_present_one(node_server: NodeServer) -> None:
+    ann, bo = await people(node_server, 2)
     path = f"/conversations/{(await group_of(ann, bo))['conversationId']}"
 
     changed = await ann.call("PATCH", path, {"version": 1, "messageTimerSeconds": 60})
@@ -83,16 +83,16 @@ async def test_a_change_for_another_version_is_refused_with_the_present_one(hous
         ({"kind": "group", "sealedInfo": base64_text(bytes(8193))}, "sealedInfo"),
     ],
 )
-async def test_fields_that_do_not_fit_are_named(small_house: NodeServer, body: Body, field: str) -> None:
-    ann = await small_house.node.sign_up(with_keys=False)
+async def test_fields_that_do_not_fit_are_named(sqlite_node_server: NodeServer, body: Body, field: str) -> None:
+    ann = await sqlite_node_server.node.sign_up(with_keys=False)
 
     status, code, said = await refused(ann, "POST", "/conversations", body)
 
     assert (status, code, said["fields"][0]["field"]) == (400, "INVALID_REQUEST", field)
 
 
-async def test_a_post_reaches_the_group_and_a_change_is_told_in_the_mailbox(house: NodeServer) -> None:
-    ann, bo, cy = await people(house, 3)
+async def test_a_post_reaches_the_group_and_a_change_is_told_in_the_mailbox(node_server: NodeServer) -> None:
+    ann, bo, cy = await people(node_server, 3)
     group = (await group_of(ann, bo, cy))["conversationId"]
     body = ann.build_post(group, [bo.user_id, cy.user_id], b"") | {
         "content": base64_text(b"shared"),
@@ -103,7 +103,7 @@ async def test_a_post_reaches_the_group_and_a_change_is_told_in_the_mailbox(hous
 
     accepted = await ann.call("POST", "/messages", body)
     await ann.call("DELETE", f"/conversations/{group}/members/{cy.user_id}")
-    await house.services.notice_poster.post_pending()
+    await node_server.services.notice_poster.post_pending()
     for device in (bo, cy):
         await device.collect(wait=5)
     late = await refused(ann, "POST", "/messages", body | {"messageId": str(uuid.uuid4())})
@@ -117,9 +117,9 @@ async def test_a_post_reaches_the_group_and_a_change_is_told_in_the_mailbox(hous
 
 
 async def test_an_invite_lets_in_whoever_has_its_token_and_no_log_holds_it(
-    small_house: NodeServer, capfd: pytest.CaptureFixture[str]
+    sqlite_node_server: NodeServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    ann, bo, cy = await people(small_house, 3)
+    ann, bo, cy = await people(sqlite_node_server, 3)
     path = f"/conversations/{(await group_of(ann))['conversationId']}/invites"
 
     with collect_secrets() as secrets:

@@ -19,39 +19,41 @@ from vyry.storage.models import AccountEventRow, DeviceRow
 
 
 async def status(
-    house: NodeServer, method: str, path: str, *, headers: dict[str, str] | None = None, body: Any = None
+    node_server: NodeServer, method: str, path: str, *, headers: dict[str, str] | None = None, body: Any = None
 ) -> tuple[int, str]:
     """What the node answers, status and code."""
-    url = f"{house.node.url}/api/v1{path}"
-    async with house.node.http.request(method, url, headers=headers, json=body) as answer:
+    url = f"{node_server.node.url}/api/v1{path}"
+    async with node_server.node.http.request(method, url, headers=headers, json=body) as answer:
         content = await answer.json(content_type=None)
         return answer.status, str((content or {}).get("error_code", ""))
 
 
-def forger(house: NodeServer, device: Device) -> TokenForger:
+def forger(node_server: NodeServer, device: Device) -> TokenForger:
     """Somebody with the node's secret and this device's token."""
     payload = device.token.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return TokenForger(house.settings.jwt_secret.get_secret_value().encode(), claims)
+    return TokenForger(node_server.settings.jwt_secret.get_secret_value().encode(), claims)
 
 
-async def test_no_hostile_token_gets_through_the_door(small_house: NodeServer) -> None:
-    device = await small_house.node.sign_up(with_keys=False)
-    attacker = forger(small_house, device)
+async def test_no_hostile_token_gets_through_the_door(sqlite_node_server: NodeServer) -> None:
+    device = await sqlite_node_server.node.sign_up(with_keys=False)
+    attacker = forger(sqlite_node_server, device)
     asked = {name: forge(attacker) for name, forge in HOSTILE_TOKENS.items()}
     # A header line cannot carry the rest: they are tried on the verifier alone (tests/unit/vyry/accounts/test_access_tokens.py).
     carried = {name: token for name, token in asked.items() if token.isascii() and token.isprintable()}
 
     answers = {
-        name: await status(small_house, "GET", "/account", headers={"Authorization": f"Bearer {token}"})
+        name: await status(sqlite_node_server, "GET", "/account", headers={"Authorization": f"Bearer {token}"})
         for name, token in carried.items()
     }
 
     assert len(answers) >= 180
     assert {name: said for name, said in answers.items() if said != (401, "INVALID_TOKEN")} == {}
-    assert (await status(small_house, "GET", "/account", headers={"Authorization": f"Bearer {attacker.good_token()}"}))[
-        0
-    ] == 200
+    assert (
+        await status(
+            sqlite_node_server, "GET", "/account", headers={"Authorization": f"Bearer {attacker.good_token()}"}
+        )
+    )[0] == 200
 
 
 async def secrets_of(device: Device) -> dict[str, str]:
@@ -67,19 +69,19 @@ async def secrets_of(device: Device) -> dict[str, str]:
     }
 
 
-async def test_a_secret_is_good_for_nothing_but_its_own_use(small_house: NodeServer) -> None:
-    device = await small_house.node.sign_up(with_keys=False)
+async def test_a_secret_is_good_for_nothing_but_its_own_use(sqlite_node_server: NodeServer) -> None:
+    device = await sqlite_node_server.node.sign_up(with_keys=False)
     attempt = str(uuid.uuid4())
 
     for kind, secret in (await secrets_of(device)).items():
         uses = {
-            "access": status(small_house, "GET", "/account", headers={"Authorization": f"Bearer {secret}"}),
+            "access": status(sqlite_node_server, "GET", "/account", headers={"Authorization": f"Bearer {secret}"}),
             "refresh": status(
-                small_house, "POST", "/auth/refresh-token", body={"refreshToken": secret, "attemptId": attempt}
+                sqlite_node_server, "POST", "/auth/refresh-token", body={"refreshToken": secret, "attemptId": attempt}
             ),
-            "ticket": status(small_house, "GET", f"/ws?ticket={secret}"),
+            "ticket": status(sqlite_node_server, "GET", f"/ws?ticket={secret}"),
             "registration": status(
-                small_house,
+                sqlite_node_server,
                 "POST",
                 "/auth/unlock",
                 body={"registrationToken": secret, "pin": "482913", "device": {"name": "x", "platform": "cli"}},
@@ -92,23 +94,25 @@ async def test_a_secret_is_good_for_nothing_but_its_own_use(small_house: NodeSer
 
 @pytest.mark.parametrize("path", ["/account?{}={}", "/ws?{}={}", "/mailbox?{}={}"])
 @pytest.mark.parametrize("name", ["token", "access_token", "accessToken", "ticket", "jwt"])
-async def test_a_token_in_a_url_opens_nothing_and_is_not_logged(small_house: NodeServer, path: str, name: str) -> None:
-    device = await small_house.node.sign_up(with_keys=False)
+async def test_a_token_in_a_url_opens_nothing_and_is_not_logged(
+    sqlite_node_server: NodeServer, path: str, name: str
+) -> None:
+    device = await sqlite_node_server.node.sign_up(with_keys=False)
 
     with capture_logs() as lines:
-        answer = await status(small_house, "GET", path.format(name, device.token))
+        answer = await status(sqlite_node_server, "GET", path.format(name, device.token))
 
     assert answer[0] == 401
     assert device.token not in str(lines)
     assert device.token.split(".")[2] not in str(lines)
 
 
-async def test_renewing_takes_only_a_living_token_of_the_same_device(house: NodeServer) -> None:
-    ann, bo = await house.node.sign_up(with_keys=False), await house.node.sign_up(with_keys=False)
+async def test_renewing_takes_only_a_living_token_of_the_same_device(node_server: NodeServer) -> None:
+    ann, bo = await node_server.node.sign_up(with_keys=False), await node_server.node.sign_up(with_keys=False)
     line = await DeviceSocket.connect_and_resume(ann)
-    ended = await house.node.sign_up(with_keys=False)
+    ended = await node_server.node.sign_up(with_keys=False)
     await ended.call("POST", "/auth/logout")
-    expired = forger(house, ann)
+    expired = forger(node_server, ann)
     expired.claims.update(iat=expired.now - 7200, exp=expired.now - 3600)
 
     for token in (bo.token, ended.token, expired.good_token(), ann.session["refreshToken"], "x"):
@@ -119,17 +123,17 @@ async def test_renewing_takes_only_a_living_token_of_the_same_device(house: Node
     await line.close()
 
 
-async def test_who_waits_for_mail_with_a_session_that_ends_gets_nothing_more(house: NodeServer) -> None:
-    bo = await house.node.sign_up()
+async def test_who_waits_for_mail_with_a_session_that_ends_gets_nothing_more(node_server: NodeServer) -> None:
+    bo = await node_server.node.sign_up()
     mailbox = MailboxKey((await DeviceRow.get(account_id=bo.user_id)).mailbox)
     thief = asyncio.create_task(
-        status(house, "GET", "/mailbox?wait=20", headers={"Authorization": f"Bearer {bo.token}"})
+        status(node_server, "GET", "/mailbox?wait=20", headers={"Authorization": f"Bearer {bo.token}"})
     )
-    await wait_until(lambda: bool(house.switchboard.collector.polled_mailboxes((mailbox,))))
+    await wait_until(lambda: bool(node_server.switchboard.collector.polled_mailboxes((mailbox,))))
     body = {"refreshToken": bo.session["refreshToken"]}
-    await house.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
+    await node_server.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
     with pytest.raises(RequestRefused, match="INVALID_TOKEN"):
-        await house.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
+        await node_server.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
 
     async with asyncio.timeout(3):
         assert await thief == (401, "INVALID_TOKEN")
@@ -137,9 +141,9 @@ async def test_who_waits_for_mail_with_a_session_that_ends_gets_nothing_more(hou
 
 @pytest.mark.parametrize("what", ["suspended_at", "deleted_at"])
 async def test_an_account_that_somebody_ends_in_the_database_alone_is_out_within_a_second(
-    house: NodeServer, what: str
+    node_server: NodeServer, what: str
 ) -> None:
-    device = await house.node.sign_up(with_keys=False)
+    device = await node_server.node.sign_up(with_keys=False)
     line = await DeviceSocket.connect_and_resume(device)
     word = {
         "suspended_at": "UPDATE account SET suspended_at = created_at",
@@ -150,21 +154,21 @@ async def test_an_account_that_somebody_ends_in_the_database_alone_is_out_within
         await connection().execute_query(word[what])
 
     assert await line.wait_closed(seconds=1) == 4401
-    assert (await status(house, "GET", "/account", headers={"Authorization": f"Bearer {device.token}"}))[0] == 401
+    assert (await status(node_server, "GET", "/account", headers={"Authorization": f"Bearer {device.token}"}))[0] == 401
     renewal = {"refreshToken": device.session["refreshToken"], "attemptId": str(uuid.uuid4())}
-    assert await status(house, "POST", "/auth/refresh-token", body=renewal) == (401, "INVALID_TOKEN")
+    assert await status(node_server, "POST", "/auth/refresh-token", body=renewal) == (401, "INVALID_TOKEN")
 
 
-async def test_all_devices_are_told_of_a_token_that_was_used_twice(house: NodeServer) -> None:
-    device = await house.node.sign_up()
-    linked = await house.add_linked_device(device)
+async def test_all_devices_are_told_of_a_token_that_was_used_twice(node_server: NodeServer) -> None:
+    device = await node_server.node.sign_up()
+    linked = await node_server.add_linked_device(device)
     line = await DeviceSocket.connect_and_resume(linked)
     body = {"refreshToken": device.session["refreshToken"]}
-    await house.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
+    await node_server.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
     with pytest.raises(RequestRefused, match="INVALID_TOKEN"):
-        await house.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
+        await node_server.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
 
-    await house.services.notice_poster.post_pending()
+    await node_server.services.notice_poster.post_pending()
     await line.wait_for_entries(1)
 
     assert [entry["notice"] for entry in linked.received] == [{"name": "tokenReused", "deviceId": 1}]

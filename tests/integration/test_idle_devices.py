@@ -7,8 +7,8 @@ import pytest
 from tests.support.account_harness import FakeClock
 from tests.support.node_server import NodeServer
 from tests.support.rest_device import Device, RequestRefused
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.idle_devices import WARNING, IdleDevices
-from vyry.accounts.operator_actions import OperatorAction
 from vyry.kernel.ids import UserId
 from vyry.operator import accounts as operating
 from vyry.storage.database import connection, transaction
@@ -23,11 +23,11 @@ LIFETIME = timedelta(days=90)
 class IdleDeviceHarness:
     """A person with a linked device last used so many days ago, and a sweeper whose clock the test holds."""
 
-    def __init__(self, house: NodeServer, owner: Device, linked: Device) -> None:
-        self.house, self.owner, self.linked = house, owner, linked
+    def __init__(self, node_server: NodeServer, owner: Device, linked: Device) -> None:
+        self.house, self.owner, self.linked = node_server, owner, linked
         self.clock = FakeClock()
         self.clock.current_time = datetime.now(UTC)
-        endings = house.services.devices._revocations  # the house's own
+        endings = node_server.services.devices._revocations  # the house's own
         self._idle = IdleDevices(TortoiseIdleDevices(), endings, self.clock, LIFETIME)
 
     async def sweep(self, days: float = 0) -> int:
@@ -42,12 +42,12 @@ class IdleDeviceHarness:
         return await DeviceRow.get(account_id=self.linked.user_id, device_id=self.linked.device_id)
 
 
-async def make_idle_device(house: NodeServer, days: int) -> IdleDeviceHarness:
-    ann = await house.node.sign_up()
-    linked = await house.add_linked_device(ann)
+async def make_idle_device(node_server: NodeServer, days: int) -> IdleDeviceHarness:
+    ann = await node_server.node.sign_up()
+    linked = await node_server.add_linked_device(ann)
     long_ago = datetime.now(UTC).date() - timedelta(days=days)
     await DeviceRow.filter(account_id=ann.user_id).update(last_seen_on=long_ago)
-    return IdleDeviceHarness(house, ann, linked)
+    return IdleDeviceHarness(node_server, ann, linked)
 
 
 async def idle_notices(device: Device) -> list[object]:
@@ -55,8 +55,8 @@ async def idle_notices(device: Device) -> list[object]:
     return [entry["notice"] for entry in device.received if entry.get("notice", {}).get("name") == "deviceIdle"]
 
 
-async def test_it_is_warned_a_week_before_by_mail_to_itself_and_its_siblings(house: NodeServer) -> None:
-    room = await make_idle_device(house, days=82)
+async def test_it_is_warned_a_week_before_by_mail_to_itself_and_its_siblings(node_server: NodeServer) -> None:
+    room = await make_idle_device(node_server, days=82)
 
     assert [await room.sweep(), await room.sweep(days=1), await room.sweep()] == [0, 1, 0]
 
@@ -67,8 +67,8 @@ async def test_it_is_warned_a_week_before_by_mail_to_itself_and_its_siblings(hou
     assert events[0]["name"] == "deviceIdle"
 
 
-async def test_it_ends_a_week_after_the_warning_and_not_before(house: NodeServer) -> None:
-    room = await make_idle_device(house, days=83)
+async def test_it_ends_a_week_after_the_warning_and_not_before(node_server: NodeServer) -> None:
+    room = await make_idle_device(node_server, days=83)
     await room.sweep()
 
     assert [await room.sweep(days=6.9), await room.sweep(days=0.2)] == [0, 1]
@@ -80,14 +80,14 @@ async def test_it_ends_a_week_after_the_warning_and_not_before(house: NodeServer
     assert [each["deviceId"] for each in (await room.owner.call("GET", "/devices"))["devices"]] == [1]
 
 
-async def test_long_idle_ones_get_their_week_too(house: NodeServer) -> None:
-    room = await make_idle_device(house, days=400)
+async def test_long_idle_ones_get_their_week_too(node_server: NodeServer) -> None:
+    room = await make_idle_device(node_server, days=400)
 
     assert [await room.sweep(), await room.sweep(days=3), await room.sweep(days=4.1)] == [1, 0, 1]
 
 
-async def test_one_that_is_used_again_is_neither_ended_nor_remembered_as_warned(house: NodeServer) -> None:
-    room = await make_idle_device(house, days=85)
+async def test_one_that_is_used_again_is_neither_ended_nor_remembered_as_warned(node_server: NodeServer) -> None:
+    room = await make_idle_device(node_server, days=85)
     await room.sweep()
 
     # For half a second the node believes to know when it was seen last.
@@ -100,8 +100,8 @@ async def test_one_that_is_used_again_is_neither_ended_nor_remembered_as_warned(
     assert await room.sweep(days=76) == 1
 
 
-async def test_a_suspension_makes_nobody_idle(house: NodeServer) -> None:
-    room = await make_idle_device(house, days=85)
+async def test_a_suspension_makes_nobody_idle(node_server: NodeServer) -> None:
+    room = await make_idle_device(node_server, days=85)
     await room.sweep()
     user = UserId((await room.row()).account_id)
     act = OperatorAction(room.clock.current_time, "olga", "userSuspend", "a test", user)
@@ -115,7 +115,7 @@ async def test_a_suspension_makes_nobody_idle(house: NodeServer) -> None:
     assert (await room.row()).ended_at is None
 
 
-async def test_they_are_found_by_the_index_of_linked_devices(house: NodeServer) -> None:
+async def test_they_are_found_by_the_index_of_linked_devices(node_server: NodeServer) -> None:
     today, now = datetime.now(UTC).date(), datetime.now(UTC)
     is_sqlite = connection().capabilities.dialect == "sqlite"
     explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"

@@ -25,9 +25,9 @@ async def refusal_of(step: Coroutine[Any, Any, Any]) -> tuple[int, str]:
     return refusal.value.status, str(refusal.value.code)
 
 
-async def test_a_device_is_linked(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_a_device_is_linked(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
     waiting = await newcomer.fetch_link()
     approver = await Approver.scan_offer(ann, newcomer)
     scanned = await newcomer.fetch_link()
@@ -49,17 +49,17 @@ async def test_a_device_is_linked(house: NodeServer) -> None:
     assert [(each["deviceId"], each["kind"], each["name"]) for each in shown][1] == (2, "linked", "tablet")
 
 
-async def test_a_link_lives_for_120_seconds(house: NodeServer) -> None:
-    newcomer = await NewDevice.request_link(house.node)
+async def test_a_link_lives_for_120_seconds(node_server: NodeServer) -> None:
+    newcomer = await NewDevice.request_link(node_server.node)
 
     left = datetime.fromisoformat(newcomer.link["expiresAt"]) - datetime.now(UTC)
 
     assert timedelta(seconds=110) < left <= timedelta(seconds=120)
 
 
-async def test_the_news_comes_while_the_device_waits(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_the_news_comes_while_the_device_waits(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
 
     first = asyncio.create_task(newcomer.fetch_link(wait=30))
     approver = await Approver.scan_offer(ann, newcomer)
@@ -72,9 +72,9 @@ async def test_the_news_comes_while_the_device_waits(house: NodeServer) -> None:
     assert approved["linkToken"]
 
 
-async def test_what_was_not_heard_yet_is_told_at_once(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_what_was_not_heard_yet_is_told_at_once(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
     approver = await Approver.scan_offer(ann, newcomer)
 
     scanned = await newcomer.fetch_link(wait=30)
@@ -85,9 +85,9 @@ async def test_what_was_not_heard_yet_is_told_at_once(house: NodeServer) -> None
     assert rejected["linkToken"] is None
 
 
-async def test_provisioning_and_token_are_given_once(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_provisioning_and_token_are_given_once(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
     await (await Approver.scan_offer(ann, newcomer)).approve()
 
     looks = await asyncio.gather(*(newcomer.fetch_link() for _ in range(8)))
@@ -102,9 +102,9 @@ async def test_provisioning_and_token_are_given_once(house: NodeServer) -> None:
     assert not any(each in str(row) for each in (newcomer.link["linkSecret"], given["linkToken"]))
 
 
-async def test_who_hangs_up_takes_nothing_along(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_who_hangs_up_takes_nothing_along(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
     approver = await Approver.scan_offer(ann, newcomer)
     await newcomer.fetch_link()
 
@@ -118,9 +118,9 @@ async def test_who_hangs_up_takes_nothing_along(house: NodeServer) -> None:
     assert (await newcomer.fetch_link(wait=30))["linkToken"]
 
 
-async def test_who_asks_again_is_answered_and_not_the_one_before(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_who_asks_again_is_answered_and_not_the_one_before(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
     approver = await Approver.scan_offer(ann, newcomer)
     await newcomer.fetch_link()
 
@@ -134,8 +134,8 @@ async def test_who_asks_again_is_answered_and_not_the_one_before(house: NodeServ
 
 
 @pytest.mark.parametrize("secret", ["", "x" * 43, "\udcff".encode("utf-8", "surrogatepass").decode("latin-1")])
-async def test_a_wrong_secret_finds_what_an_unknown_link_finds(house: NodeServer, secret: str) -> None:
-    newcomer, other = await NewDevice.request_link(house.node), await NewDevice.request_link(house.node)
+async def test_a_wrong_secret_finds_what_an_unknown_link_finds(node_server: NodeServer, secret: str) -> None:
+    newcomer, other = await NewDevice.request_link(node_server.node), await NewDevice.request_link(node_server.node)
     bodies = []
 
     for each in (secret, other.link["linkSecret"]):
@@ -149,9 +149,9 @@ async def test_a_wrong_secret_finds_what_an_unknown_link_finds(house: NodeServer
     assert bodies == [unknown.value.body | {"request_id": ""}] * 2
 
 
-async def test_a_foreign_account_gets_no_hold_of_a_link(house: NodeServer) -> None:
-    ann, eve = await house.node.sign_up(), await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_a_foreign_account_gets_no_hold_of_a_link(node_server: NodeServer) -> None:
+    ann, eve = await node_server.node.sign_up(), await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
     approver = await Approver.scan_offer(ann, newcomer)
     key = {"publicKey": base64_text(bytes(32))}
 
@@ -165,9 +165,9 @@ async def test_a_foreign_account_gets_no_hold_of_a_link(house: NodeServer) -> No
     assert (await newcomer.complete(await newcomer.fetch_link(), ann.number)).user_id == ann.user_id
 
 
-async def test_a_key_that_the_node_swaps_changes_the_digits(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_a_key_that_the_node_swaps_changes_the_digits(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
     approver = await Approver.scan_offer(ann, newcomer)
     mallory = DhPair.generate()
 
@@ -185,15 +185,15 @@ async def test_a_key_that_the_node_swaps_changes_the_digits(house: NodeServer) -
         await newcomer.complete(swapped | {"provisioning": (await newcomer.fetch_link())["provisioning"]}, ann.number)
 
 
-async def test_neither_provisioning_nor_token_is_good_twice(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_neither_provisioning_nor_token_is_good_twice(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
     await (await Approver.scan_offer(ann, newcomer)).approve()
     seen = await newcomer.fetch_link()
     await newcomer.complete(seen, ann.number)
 
     replays = [await refusal_of(newcomer.complete(seen, ann.number)) for _ in range(3)]
-    other = await NewDevice.request_link(house.node)
+    other = await NewDevice.request_link(node_server.node)
     await Approver.scan_offer(ann, other)
     with pytest.raises(LinkMismatch):
         other.derive_secrets(await other.fetch_link()).open(to_bytes(seen["provisioning"]))
@@ -202,24 +202,24 @@ async def test_neither_provisioning_nor_token_is_good_twice(house: NodeServer) -
     assert len((await ann.call("GET", "/devices"))["devices"]) == 2
 
 
-async def test_fifty_at_once_complete_one_link(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_fifty_at_once_complete_one_link(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
     await (await Approver.scan_offer(ann, newcomer)).approve()
     token = (await newcomer.fetch_link())["linkToken"]
     bodies = [{"linkToken": token} | DeviceKeys(ann.keys.identity).upload(0, 0) for _ in range(50)]
 
     outcomes = await asyncio.gather(
-        *(house.node.call("POST", "/devices/links/complete", body) for body in bodies), return_exceptions=True
+        *(node_server.node.call("POST", "/devices/links/complete", body) for body in bodies), return_exceptions=True
     )
 
     assert [isinstance(each, dict) for each in outcomes].count(True) == 1
     assert [each.code for each in outcomes if isinstance(each, RequestRefused)] == ["ALREADY_USED"] * 49
 
 
-async def test_an_expired_link_is_over_at_every_step(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    waiting, scanned, approved = [await NewDevice.request_link(house.node) for _ in range(3)]
+async def test_an_expired_link_is_over_at_every_step(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    waiting, scanned, approved = [await NewDevice.request_link(node_server.node) for _ in range(3)]
     late = await Approver.scan_offer(ann, scanned)
     await (await Approver.scan_offer(ann, approved)).approve()
     seen = await approved.fetch_link()
@@ -231,15 +231,17 @@ async def test_an_expired_link_is_over_at_every_step(house: NodeServer) -> None:
     assert {(await each.fetch_link(wait=30))["status"] for each in (waiting, scanned, approved)} == {"expired"}
 
 
-async def test_another_identity_leaves_the_token_good(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_another_identity_leaves_the_token_good(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
     await (await Approver.scan_offer(ann, newcomer)).approve()
     seen = await newcomer.fetch_link()
     stranger, broken = DeviceKeys().upload(), DeviceKeys(ann.keys.identity).upload() | {"registrationId": 0}
 
     answers = [
-        await refusal_of(house.node.call("POST", "/devices/links/complete", {"linkToken": seen["linkToken"]} | keys))
+        await refusal_of(
+            node_server.node.call("POST", "/devices/links/complete", {"linkToken": seen["linkToken"]} | keys)
+        )
         for keys in (stranger, broken)
     ]
 
@@ -247,9 +249,9 @@ async def test_another_identity_leaves_the_token_good(house: NodeServer) -> None
     assert (await newcomer.complete(seen, ann.number)).device_id == 2
 
 
-async def test_the_limit_reached_meanwhile_stops_the_completion(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    newcomer, later = await NewDevice.request_link(house.node), await NewDevice.request_link(house.node)
+async def test_the_limit_reached_meanwhile_stops_the_completion(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer, later = await NewDevice.request_link(node_server.node), await NewDevice.request_link(node_server.node)
     await (await Approver.scan_offer(ann, newcomer)).approve()
     waiting = await Approver.scan_offer(ann, later)
     seen = await newcomer.fetch_link()
@@ -264,26 +266,26 @@ async def test_the_limit_reached_meanwhile_stops_the_completion(house: NodeServe
 
 
 @pytest.mark.parametrize("how", ["logout", "new sign-up", "suspended"])
-async def test_who_approved_and_is_gone_lets_nobody_in(house: NodeServer, how: str) -> None:
-    ann = await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_who_approved_and_is_gone_lets_nobody_in(node_server: NodeServer, how: str) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
     await (await Approver.scan_offer(ann, newcomer)).approve()
     seen = await newcomer.fetch_link()
 
     if how == "logout":
         await ann.call("POST", "/auth/logout")
     elif how == "new sign-up":
-        await house.node.sign_up(ann.number, with_keys=False)
+        await node_server.node.sign_up(ann.number, with_keys=False)
     else:
         await AccountRow.filter(id=ann.user_id).update(suspended_at=datetime.now(UTC))
 
     assert await refusal_of(newcomer.complete(seen, ann.number)) == (401, "INVALID_TOKEN")
 
 
-async def test_with_a_pin_nobody_is_let_in_without_it(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
+async def test_with_a_pin_nobody_is_let_in_without_it(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
     await ann.call("PUT", "/account/pin", {"pin": "739518", "registrationLock": False})
-    newcomer = await NewDevice.request_link(house.node)
+    newcomer = await NewDevice.request_link(node_server.node)
     approver = await Approver.scan_offer(ann, newcomer)
 
     answers = [await refusal_of(approver.approve()), await refusal_of(approver.approve(pin="739519"))]
@@ -294,10 +296,10 @@ async def test_with_a_pin_nobody_is_let_in_without_it(house: NodeServer) -> None
     assert (await newcomer.fetch_link())["status"] == "approved"
 
 
-async def test_a_linked_device_links_another_and_alone_approves_what_it_scanned(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
+async def test_a_linked_device_links_another_and_alone_approves_what_it_scanned(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
     tablet = await link_device(ann)
-    newcomer = await NewDevice.request_link(house.node)
+    newcomer = await NewDevice.request_link(node_server.node)
     approver = await Approver.scan_offer(tablet, newcomer)
     theirs = {"provisioning": base64_text(b"x")}
 
@@ -307,12 +309,12 @@ async def test_a_linked_device_links_another_and_alone_approves_what_it_scanned(
     assert (await newcomer.complete(await newcomer.fetch_link(), ann.number)).device_id == 3
 
 
-async def test_everybody_is_told_of_a_new_device_but_itself(house: NodeServer) -> None:
-    ann, bo, _ = await house.sign_up_pair()
-    stranger = await house.node.sign_up()
+async def test_everybody_is_told_of_a_new_device_but_itself(node_server: NodeServer) -> None:
+    ann, bo, _ = await node_server.sign_up_pair()
+    stranger = await node_server.node.sign_up()
 
     tablet = await link_device(ann)
-    await house.services.notice_poster.post_pending()
+    await node_server.services.notice_poster.post_pending()
 
     notices = {}
     for name, device in (("ann", ann), ("bo", bo), ("stranger", stranger), ("tablet", tablet)):
@@ -324,8 +326,8 @@ async def test_everybody_is_told_of_a_new_device_but_itself(house: NodeServer) -
     assert notices == {"ann": [linked], "bo": [changed], "stranger": [], "tablet": []}
 
 
-async def test_a_new_device_has_no_history_and_gets_all_that_comes(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_a_new_device_has_no_history_and_gets_all_that_comes(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     await bo.post(together, ann, b"before")
     tablet = await link_device(ann)
 
@@ -350,16 +352,16 @@ async def test_a_new_device_has_no_history_and_gets_all_that_comes(house: NodeSe
         {"platform": "tv"},
     ],
 )
-async def test_a_strange_offer_is_refused(house: NodeServer, change: Body) -> None:
+async def test_a_strange_offer_is_refused(node_server: NodeServer, change: Body) -> None:
     body = {"publicKey": base64_text(bytes(32)), "name": "x", "platform": "web"} | change
 
-    assert await refusal_of(house.node.call("POST", "/devices/links", body)) == (400, "INVALID_REQUEST")
+    assert await refusal_of(node_server.node.call("POST", "/devices/links", body)) == (400, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize(("size", "is_taken"), [(1, True), (65_536, True), (65_537, False), (0, False)])
-async def test_provisioning_has_at_most_64_kib(house: NodeServer, size: int, is_taken: bool) -> None:
-    ann = await house.node.sign_up()
-    newcomer = await NewDevice.request_link(house.node)
+async def test_provisioning_has_at_most_64_kib(node_server: NodeServer, size: int, is_taken: bool) -> None:
+    ann = await node_server.node.sign_up()
+    newcomer = await NewDevice.request_link(node_server.node)
     await Approver.scan_offer(ann, newcomer)
     step = ann.call("POST", f"{newcomer.path}/approve", {"provisioning": base64_text(bytes(size))})
 
@@ -369,9 +371,9 @@ async def test_provisioning_has_at_most_64_kib(house: NodeServer, size: int, is_
         assert await refusal_of(step) == (400, "INVALID_REQUEST")
 
 
-async def test_links_that_are_over_are_forgotten(house: NodeServer) -> None:
-    newcomer = await NewDevice.request_link(house.node)
-    upkeep, expires_at = house.services.account_upkeep, datetime.fromisoformat(newcomer.link["expiresAt"])
+async def test_links_that_are_over_are_forgotten(node_server: NodeServer) -> None:
+    newcomer = await NewDevice.request_link(node_server.node)
+    upkeep, expires_at = node_server.services.account_upkeep, datetime.fromisoformat(newcomer.link["expiresAt"])
 
     await upkeep.delete_expired(expires_at + timedelta(minutes=9), 100)
     kept = await LinkRow.filter(id=newcomer.link["linkId"]).count()

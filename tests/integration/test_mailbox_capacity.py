@@ -30,20 +30,20 @@ async def befriend(one: Device, other: Device) -> None:
         _ = await FriendRow.create(account_id=mine.user_id, friend_id=theirs.user_id, since=datetime.now(UTC))
 
 
-async def post_notice(house: NodeServer, device: Device, name: str) -> None:
+async def post_notice(node_server: NodeServer, device: Device, name: str) -> None:
     """The node has news for this account."""
     async with transaction() as tx:
         await enqueue_notice(tx, NewNotice(UUID(device.user_id), Audience.OWN, {"name": name}, datetime.now(UTC)))
-    await house.services.notice_poster.post_pending()
+    await node_server.services.notice_poster.post_pending()
 
 
-async def test_a_stranger_who_fills_a_mailbox_hides_no_news_and_shuts_out_nobody(house: NodeServer) -> None:
-    stranger, victim, conversation = await house.sign_up_pair()
-    friend = await house.node.sign_up()
+async def test_a_stranger_who_fills_a_mailbox_hides_no_news_and_shuts_out_nobody(node_server: NodeServer) -> None:
+    stranger, victim, conversation = await node_server.sign_up_pair()
+    friend = await node_server.node.sign_up()
     await befriend(friend, victim)
 
     taken, code = await flood(stranger, victim, conversation)
-    await post_notice(house, victim, "registrationAttempted")
+    await post_notice(node_server, victim, "registrationAttempted")
     posted = await friend.post(await friend.open_direct(victim), victim, LARGEST, lane="control")
 
     assert (taken, code) == (16, "MAILBOX_FULL")
@@ -54,10 +54,10 @@ async def test_a_stranger_who_fills_a_mailbox_hides_no_news_and_shuts_out_nobody
     assert victim.received[-1]["senderId"] == friend.user_id
 
 
-async def test_what_the_owner_has_read_makes_room_for_strangers_again(house: NodeServer) -> None:
-    stranger, victim, conversation = await house.sign_up_pair()
+async def test_what_the_owner_has_read_makes_room_for_strangers_again(node_server: NodeServer) -> None:
+    stranger, victim, conversation = await node_server.sign_up_pair()
     # A stranger who was refused stays refused for a while, whatever the owner reads: others tell.
-    other = await house.node.sign_up()
+    other = await node_server.node.sign_up()
     await flood(stranger, victim, conversation)
 
     while not (await victim.collect(limit=200))["drained"]:

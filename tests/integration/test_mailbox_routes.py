@@ -56,13 +56,13 @@ class MailboxHarness:
 
 
 @pytest.fixture
-async def mail(house: NodeServer) -> MailboxHarness:
-    ann, bo, together = await house.sign_up_pair()
-    return MailboxHarness(house, ann, bo, together)
+async def mailbox_harness(node_server: NodeServer) -> MailboxHarness:
+    ann, bo, together = await node_server.sign_up_pair()
+    return MailboxHarness(node_server, ann, bo, together)
 
 
-async def test_an_empty_mailbox_stands_at_zero(mail: MailboxHarness) -> None:
-    page = await mail.page()
+async def test_an_empty_mailbox_stands_at_zero(mailbox_harness: MailboxHarness) -> None:
+    page = await mailbox_harness.page()
 
     head = base64_text(ChainChecker(page["mailboxId"]).head)
     assert page == {
@@ -74,79 +74,79 @@ async def test_an_empty_mailbox_stands_at_zero(mail: MailboxHarness) -> None:
     }
 
 
-async def test_what_was_accepted_is_there_at_once(mail: MailboxHarness) -> None:
+async def test_what_was_accepted_is_there_at_once(mailbox_harness: MailboxHarness) -> None:
     for count in range(1, 11):
-        await mail.ann.post(mail.together, mail.bo, b"x")
+        await mailbox_harness.ann.post(mailbox_harness.together, mailbox_harness.bo, b"x")
 
-        page = await mail.page()
+        page = await mailbox_harness.page()
 
         assert (len(page["entries"]), page["drained"]) == (count, True)
 
 
-async def test_pages_follow_each_other_without_a_gap(mail: MailboxHarness) -> None:
-    await mail.post(*(b"%d" % n for n in range(5)))
+async def test_pages_follow_each_other_without_a_gap(mailbox_harness: MailboxHarness) -> None:
+    await mailbox_harness.post(*(b"%d" % n for n in range(5)))
 
-    pages = [await mail.bo.collect(limit=2) for _ in range(4)]
+    pages = [await mailbox_harness.bo.collect(limit=2) for _ in range(4)]
 
     assert [[entry["seq"] for entry in page["entries"]] for page in pages] == [[1, 2], [3, 4], [5], []]
     assert [page["drained"] for page in pages] == [False, False, True, True]
-    assert mail.bo.contents == [b"%d" % n for n in range(5)]
+    assert mailbox_harness.bo.contents == [b"%d" % n for n in range(5)]
 
 
-async def test_what_was_acknowledged_never_comes_again(mail: MailboxHarness) -> None:
-    await mail.post(b"1", b"2", b"3")
-    heads = await mail.heads(3)
+async def test_what_was_acknowledged_never_comes_again(mailbox_harness: MailboxHarness) -> None:
+    await mailbox_harness.post(b"1", b"2", b"3")
+    heads = await mailbox_harness.heads(3)
 
-    answer = await mail.acknowledge(2, heads[2])
-    page = await mail.page("?after=0")
+    answer = await mailbox_harness.acknowledge(2, heads[2])
+    page = await mailbox_harness.page("?after=0")
 
     assert answer == {"cursor": {"seq": 2, "head": base64_text(heads[2])}}
     assert page["cursor"] == answer["cursor"]
     assert [entry["seq"] for entry in page["entries"]] == [3]
 
 
-async def test_the_present_point_and_a_lower_one_change_nothing(mail: MailboxHarness) -> None:
-    await mail.post(b"1", b"2")
-    heads = await mail.heads(2)
-    answer = await mail.acknowledge(2, heads[2])
+async def test_the_present_point_and_a_lower_one_change_nothing(mailbox_harness: MailboxHarness) -> None:
+    await mailbox_harness.post(b"1", b"2")
+    heads = await mailbox_harness.heads(2)
+    answer = await mailbox_harness.acknowledge(2, heads[2])
 
-    assert await mail.acknowledge(2, heads[2]) == answer
-    assert await mail.acknowledge(1, heads[1]) == answer
-    assert await mail.acknowledge(0, heads[0]) == answer
+    assert await mailbox_harness.acknowledge(2, heads[2]) == answer
+    assert await mailbox_harness.acknowledge(1, heads[1]) == answer
+    assert await mailbox_harness.acknowledge(0, heads[0]) == answer
 
 
-async def test_a_wrong_head_is_refused_with_the_point_and_changes_nothing(mail: MailboxHarness) -> None:
-    await mail.post(b"1", b"2")
-    heads = await mail.heads(2)
+async def test_a_wrong_head_is_refused_with_the_point_and_changes_nothing(mailbox_harness: MailboxHarness) -> None:
+    await mailbox_harness.post(b"1", b"2")
+    heads = await mailbox_harness.heads(2)
 
-    told = await mail.refused(2, heads[1])
+    told = await mailbox_harness.refused(2, heads[1])
 
     assert told["cursor"] == {"seq": 0, "head": base64_text(heads[0])}
-    assert len((await mail.page())["entries"]) == 2
+    assert len((await mailbox_harness.page())["entries"]) == 2
 
 
-async def test_what_was_never_sent_cannot_be_acknowledged(mail: MailboxHarness) -> None:
-    await mail.bo.collect()
+async def test_what_was_never_sent_cannot_be_acknowledged(mailbox_harness: MailboxHarness) -> None:
+    await mailbox_harness.bo.collect()
     for content in (b"1", b"2", b"3"):
-        await mail.ann.post(mail.together, mail.bo, content)
-    while len(mail.bo.received) < 2:
-        await mail.bo.collect(wait=5, limit=2 - len(mail.bo.received))
-    two, heads = mail.bo.chain, await true_heads(mail)
+        await mailbox_harness.ann.post(mailbox_harness.together, mailbox_harness.bo, content)
+    while len(mailbox_harness.bo.received) < 2:
+        await mailbox_harness.bo.collect(wait=5, limit=2 - len(mailbox_harness.bo.received))
+    two, heads = mailbox_harness.bo.chain, await true_heads(mailbox_harness)
     assert two is not None
 
-    told = await mail.refused(3, heads[3])
-    allowed = await mail.acknowledge(2, two.head)
+    told = await mailbox_harness.refused(3, heads[3])
+    allowed = await mailbox_harness.acknowledge(2, two.head)
 
     assert told["cursor"]["seq"] == 0
     assert allowed["cursor"]["seq"] == 2
 
 
-async def true_heads(mail: MailboxHarness) -> dict[int, bytes]:
+async def true_heads(mailbox_harness: MailboxHarness) -> dict[int, bytes]:
     """The true heads of all entries, read behind the node's back once all three are there."""
     sql = "SELECT seq, head FROM envelope WHERE seq IS NOT NULL"
     while len(rows := await connection().execute_query_dict(sql)) < 3:
-        mail.house.services.depositor.add([row["mailbox"] for row in await unnumbered()])
-        await mail.page("?wait=1")
+        mailbox_harness.house.services.depositor.add([row["mailbox"] for row in await unnumbered()])
+        await mailbox_harness.page("?wait=1")
     return {row["seq"]: bytes(row["head"]) for row in rows}
 
 
@@ -154,106 +154,111 @@ async def unnumbered() -> list[dict[str, Any]]:
     return list(await connection().execute_query_dict("SELECT mailbox FROM envelope WHERE seq IS NULL"))
 
 
-async def test_beyond_the_end_is_refused_with_the_point(mail: MailboxHarness) -> None:
-    await mail.post(b"1")
+async def test_beyond_the_end_is_refused_with_the_point(mailbox_harness: MailboxHarness) -> None:
+    await mailbox_harness.post(b"1")
 
     with pytest.raises(RequestRefused) as refusal:
-        await mail.page("?after=2")
+        await mailbox_harness.page("?after=2")
 
     assert (refusal.value.status, refusal.value.code) == (409, "STALE_HEAD")
-    assert refusal.value.body["cursor"] == (await mail.page())["cursor"]
+    assert refusal.value.body["cursor"] == (await mailbox_harness.page())["cursor"]
 
 
-async def test_behind_the_acknowledged_point_reading_starts_just_after_it(mail: MailboxHarness) -> None:
-    await mail.post(b"1", b"2", b"3")
-    await mail.acknowledge(2, (await mail.heads(2))[2])
+async def test_behind_the_acknowledged_point_reading_starts_just_after_it(mailbox_harness: MailboxHarness) -> None:
+    await mailbox_harness.post(b"1", b"2", b"3")
+    await mailbox_harness.acknowledge(2, (await mailbox_harness.heads(2))[2])
 
-    page = await mail.page("?after=1")
+    page = await mailbox_harness.page("?after=1")
 
     assert ([entry["seq"] for entry in page["entries"]], page["drained"]) == ([3], True)
 
 
-async def test_a_parked_entry_is_a_tombstone_from_now_on_and_the_sender_sees_it(mail: MailboxHarness) -> None:
-    await mail.bo.post(mail.together, mail.ann, b"we know each other")
-    _, second, third = await mail.post(b"1", b"2", b"3")
-    heads = await mail.heads(3)
+async def test_a_parked_entry_is_a_tombstone_from_now_on_and_the_sender_sees_it(
+    mailbox_harness: MailboxHarness,
+) -> None:
+    await mailbox_harness.bo.post(mailbox_harness.together, mailbox_harness.ann, b"we know each other")
+    _, second, third = await mailbox_harness.post(b"1", b"2", b"3")
+    heads = await mailbox_harness.heads(3)
 
-    for seq in (2, 3, 3):
-        assert await mail.bo.call("POST", "/mailbox/park", {"seq": seq, "reason": "unreadable"}) == {}
-    page = await mail.page()
+    for body in ({"seq": 2, "reason": "unreadable"}, {"seq": 3}, {"seq": 3, "reason": "again"}):
+        assert await mailbox_harness.bo.call("POST", "/mailbox/park", body) == {}
+    page = await mailbox_harness.page()
 
     head = base64_text(heads[3])
     tombstone = {"seq": 2, "throughSeq": 3, "head": head, "tombstone": {"reason": "parked", "count": 2}}
     assert page["entries"][1:] == [tombstone]
     for message in (second, third):
-        (copy,) = (await mail.ann.call("GET", f"/messages/{message}"))["copies"]
+        (copy,) = (await mailbox_harness.ann.call("GET", f"/messages/{message}"))["copies"]
         assert copy["state"] == "dropped"
-    assert (await mail.acknowledge(3, heads[3]))["cursor"]["seq"] == 3
+    assert (await mailbox_harness.acknowledge(3, heads[3]))["cursor"]["seq"] == 3
 
 
-async def test_what_is_not_there_cannot_be_parked(mail: MailboxHarness) -> None:
-    await mail.post(b"1")
-    await mail.acknowledge(1, (await mail.heads(1))[1])
+async def test_what_is_not_there_cannot_be_parked(mailbox_harness: MailboxHarness) -> None:
+    await mailbox_harness.post(b"1")
+    await mailbox_harness.acknowledge(1, (await mailbox_harness.heads(1))[1])
 
     for seq in (1, 2):
         with pytest.raises(RequestRefused) as refusal:
-            await mail.bo.call("POST", "/mailbox/park", {"seq": seq, "reason": ""})
+            await mailbox_harness.bo.call("POST", "/mailbox/park", {"seq": seq, "reason": ""})
         assert (refusal.value.status, refusal.value.code) == (404, "NOT_FOUND")
 
 
-async def test_what_is_past_its_expiry_comes_as_a_tombstone(mail: MailboxHarness) -> None:
-    await mail.bo.post(mail.together, mail.ann, b"we know each other")
-    message, _ = await mail.post(b"1", b"2")
+async def test_what_is_past_its_expiry_comes_as_a_tombstone(mailbox_harness: MailboxHarness) -> None:
+    await mailbox_harness.bo.post(mailbox_harness.together, mailbox_harness.ann, b"we know each other")
+    message, _ = await mailbox_harness.post(b"1", b"2")
     sql = "UPDATE envelope SET expires_at = accepted_at WHERE seq = 1"
     await connection().execute_query_dict(sql)
 
-    await mail.bo.collect()
-    await mail.house.services.mail_store.upkeep.expire(mail.house.services.clock.now(), 100)
-    await mail.bo.acknowledge()
+    await mailbox_harness.bo.collect()
+    await mailbox_harness.house.services.mail_store.upkeep.expire(mailbox_harness.house.services.clock.now(), 100)
+    await mailbox_harness.bo.acknowledge()
 
-    assert [entry.get("tombstone") for entry in mail.bo.received] == [{"reason": "expired", "count": 1}, None]
-    assert (await mail.ann.call("GET", f"/messages/{message}"))["copies"][0]["state"] == "expired"
+    assert [entry.get("tombstone") for entry in mailbox_harness.bo.received] == [
+        {"reason": "expired", "count": 1},
+        None,
+    ]
+    assert (await mailbox_harness.ann.call("GET", f"/messages/{message}"))["copies"][0]["state"] == "expired"
 
 
-async def test_a_long_poll_is_woken_by_a_post(mail: MailboxHarness) -> None:
-    await mail.bo.collect()
-    poll = asyncio.create_task(mail.bo.collect(wait=30))
-    await wait_until(lambda: bool(mail.house.switchboard.collector._polls))
+async def test_a_long_poll_is_woken_by_a_post(mailbox_harness: MailboxHarness) -> None:
+    await mailbox_harness.bo.collect()
+    poll = asyncio.create_task(mailbox_harness.bo.collect(wait=30))
+    await wait_until(lambda: bool(mailbox_harness.house.switchboard.collector._polls))
 
-    await mail.ann.post(mail.together, mail.bo, b"news")
+    await mailbox_harness.ann.post(mailbox_harness.together, mailbox_harness.bo, b"news")
 
     async with asyncio.timeout(10):
         page = await poll
-    assert (mail.bo.contents, page["drained"]) == ([b"news"], True)
+    assert (mailbox_harness.bo.contents, page["drained"]) == ([b"news"], True)
 
 
-async def test_a_long_poll_without_news_ends_empty(mail: MailboxHarness) -> None:
-    page = await mail.page("?wait=1")
+async def test_a_long_poll_without_news_ends_empty(mailbox_harness: MailboxHarness) -> None:
+    page = await mailbox_harness.page("?wait=1")
 
     assert (page["entries"], page["drained"]) == ([], True)
 
 
-async def test_of_the_long_polls_of_a_device_only_the_newest_waits(mail: MailboxHarness) -> None:
-    polls = mail.house.switchboard.collector._polls
-    older = asyncio.create_task(mail.page("?wait=30"))
+async def test_of_the_long_polls_of_a_device_only_the_newest_waits(mailbox_harness: MailboxHarness) -> None:
+    polls = mailbox_harness.house.switchboard.collector._polls
+    older = asyncio.create_task(mailbox_harness.page("?wait=30"))
     await wait_until(lambda: bool(polls))
     first = next(iter(polls.values()))
-    newer = asyncio.create_task(mail.page("?wait=30"))
+    newer = asyncio.create_task(mailbox_harness.page("?wait=30"))
 
     async with asyncio.timeout(10):
         page = await older
 
     await wait_until(lambda: len(polls) == 1 and first not in polls.values())
     assert (page["entries"], page["drained"], newer.done()) == ([], True, False)
-    await mail.house.switchboard.drain()
+    await mailbox_harness.house.switchboard.drain()
     await newer
 
 
-async def test_a_draining_node_lets_long_polls_go(mail: MailboxHarness) -> None:
-    poll = asyncio.create_task(mail.page("?wait=30"))
-    await wait_until(lambda: bool(mail.house.switchboard.collector._polls))
+async def test_a_draining_node_lets_long_polls_go(mailbox_harness: MailboxHarness) -> None:
+    poll = asyncio.create_task(mailbox_harness.page("?wait=30"))
+    await wait_until(lambda: bool(mailbox_harness.house.switchboard.collector._polls))
 
-    await mail.house.switchboard.drain()
+    await mailbox_harness.house.switchboard.drain()
 
     async with asyncio.timeout(10):
         assert (await poll)["entries"] == []
@@ -273,8 +278,8 @@ async def test_a_draining_node_lets_long_polls_go(mail: MailboxHarness) -> None:
         "?limit=",
     ],
 )
-async def test_a_wrong_query_is_refused(small_house: NodeServer, query: str) -> None:
-    device = await small_house.node.sign_up(with_keys=False)
+async def test_a_wrong_query_is_refused(sqlite_node_server: NodeServer, query: str) -> None:
+    device = await sqlite_node_server.node.sign_up(with_keys=False)
 
     with pytest.raises(RequestRefused) as refusal:
         await device.call("GET", f"/mailbox{query}")
@@ -294,11 +299,11 @@ HEAD = base64_text(bytes(32))
         ("acknowledge", {"seq": 2**53, "head": HEAD}),
         ("park", {"seq": 0, "reason": ""}),
         ("park", {"seq": 1, "reason": "x" * 65}),
-        ("park", {"seq": 1}),
+        ("park", {"reason": "x"}),
     ],
 )
-async def test_a_wrong_body_is_refused(small_house: NodeServer, path: str, body: Body) -> None:
-    device = await small_house.node.sign_up(with_keys=False)
+async def test_a_wrong_body_is_refused(sqlite_node_server: NodeServer, path: str, body: Body) -> None:
+    device = await sqlite_node_server.node.sign_up(with_keys=False)
 
     with pytest.raises(RequestRefused) as refusal:
         await device.call("POST", f"/mailbox/{path}", body)
@@ -306,15 +311,15 @@ async def test_a_wrong_body_is_refused(small_house: NodeServer, path: str, body:
     assert (refusal.value.status, refusal.value.code) == (400, "INVALID_REQUEST")
 
 
-async def test_one_mailbox_is_read_by_rest_and_socket_alike(mail: MailboxHarness) -> None:
-    await mail.post(b"1", b"2", b"3")
-    await mail.acknowledge(1, (await mail.heads(1))[1])
-    page = await mail.page()
-    mail.bo.chain = ChainChecker(page["mailboxId"])
-    mail.bo.chain.seq, mail.bo.chain.head = 1, to_bytes(page["cursor"]["head"])
+async def test_one_mailbox_is_read_by_rest_and_socket_alike(mailbox_harness: MailboxHarness) -> None:
+    await mailbox_harness.post(b"1", b"2", b"3")
+    await mailbox_harness.acknowledge(1, (await mailbox_harness.heads(1))[1])
+    page = await mailbox_harness.page()
+    mailbox_harness.bo.chain = ChainChecker(page["mailboxId"])
+    mailbox_harness.bo.chain.seq, mailbox_harness.bo.chain.head = 1, to_bytes(page["cursor"]["head"])
 
-    line = await DeviceSocket.connect_and_resume(mail.bo, codec="json")
+    line = await DeviceSocket.connect_and_resume(mailbox_harness.bo, codec="json")
     await line.wait_for_entries(2)
 
-    assert mail.bo.received == page["entries"]
+    assert mailbox_harness.bo.received == page["entries"]
     await line.close()

@@ -113,7 +113,7 @@ def test_a_node_refuses_a_database_that_was_not_migrated(empty_database: str) ->
 
     assert (done.returncode, done.stderr) == (
         1,
-        f"vyry: The database lacks {', '.join(NAMES)}: run `vyry migrate` first.\n",
+        f"vyry: Migrations not applied: {', '.join(NAMES)}. Run `vyry migrate` first.\n",
     )
 
 

@@ -24,15 +24,15 @@ async def statements(caplog: pytest.LogCaptureFixture) -> AsyncIterator[list[str
 
 @pytest.mark.parametrize("purpose", ["login", "pinReset", "deleteAccount"])
 async def test_a_known_number_takes_the_very_same_steps_as_an_unknown_one(
-    house: NodeServer, caplog: pytest.LogCaptureFixture, purpose: str
+    node_server: NodeServer, caplog: pytest.LogCaptureFixture, purpose: str
 ) -> None:
-    known = (await house.node.sign_up()).number
+    known = (await node_server.node.sign_up()).number
     steps, answers = [], []
 
     for number in (unused_number(), known, unused_number()):
         async with statements(caplog) as asked:
             answers.append(
-                await house.node.call("POST", "/auth/request-otp", {"phoneNumber": number, "purpose": purpose})
+                await node_server.node.call("POST", "/auth/request-otp", {"phoneNumber": number, "purpose": purpose})
             )
         steps.append(asked)
 
@@ -42,18 +42,18 @@ async def test_a_known_number_takes_the_very_same_steps_as_an_unknown_one(
 
 
 async def test_a_wrong_guess_takes_the_same_steps_for_known_and_unknown_numbers(
-    house: NodeServer, caplog: pytest.LogCaptureFixture
+    node_server: NodeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    known = (await house.node.sign_up()).number
+    known = (await node_server.node.sign_up()).number
     steps, refusals = [], []
 
     for number in (known, unused_number()):
-        challenge = (await house.node.call("POST", "/auth/request-otp", {"phoneNumber": number}))["challengeId"]
-        wrong = f"{(int(await house.node.latest_code(number)) + 1) % 10**6:06d}"
+        challenge = (await node_server.node.call("POST", "/auth/request-otp", {"phoneNumber": number}))["challengeId"]
+        wrong = f"{(int(await node_server.node.latest_code(number)) + 1) % 10**6:06d}"
         body = {"challengeId": challenge, "otp": wrong, "device": {"name": "phone", "platform": "cli"}}
         async with statements(caplog) as asked:
             with pytest.raises(RequestRefused) as refused:
-                await house.node.call("POST", "/auth/verify-otp", body)
+                await node_server.node.call("POST", "/auth/verify-otp", body)
         steps.append(asked)
         refusals.append({name: value for name, value in refused.value.body.items() if name != "request_id"})
 
@@ -61,14 +61,14 @@ async def test_a_wrong_guess_takes_the_same_steps_for_known_and_unknown_numbers(
     assert refusals[0] == refusals[1]
 
 
-async def test_no_log_tells_a_number_or_a_code(house: NodeServer) -> None:
+async def test_no_log_tells_a_number_or_a_code(node_server: NodeServer) -> None:
     number = unused_number()
 
     with capture_logs() as logs:
-        device = await house.node.sign_up(number)
+        device = await node_server.node.sign_up(number)
         with pytest.raises(RequestRefused):
-            await house.node.call("POST", "/auth/request-otp", {"phoneNumber": f"{number}999999"})
+            await node_server.node.call("POST", "/auth/request-otp", {"phoneNumber": f"{number}999999"})
 
     told = str(logs)
     assert device.user_id
-    assert [secret for secret in (number[1:], await house.node.latest_code(number)) if secret in told] == []
+    assert [secret for secret in (number[1:], await node_server.node.latest_code(number)) if secret in told] == []

@@ -8,7 +8,7 @@ import pytest
 from tortoise.exceptions import BaseORMException
 
 from tests.support.account_harness import NOON, AccountStores, open_stores
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.errors import Forbidden, NotFound
 from vyry.kernel.ids import UserId, new_id
 from vyry.operator import accounts as operating

@@ -21,7 +21,7 @@ from tests.support.sms_provider_server import (
     respond_with,
 )
 from vyry.accounts.phone import PhoneNumber
-from vyry.accounts.signup_guard import leading_zero_bits
+from vyry.accounts.signup import leading_zero_bits
 from vyry.composition.services import open_services
 from vyry.settings.settings import Role, load_settings
 from web.app import build_app
@@ -49,7 +49,7 @@ class OtpNode:
 
 
 @pytest.fixture
-async def carrier() -> AsyncIterator[SmsProviderServer]:
+async def sms_provider() -> AsyncIterator[SmsProviderServer]:
     async with open_sms_provider() as opened:
         yield opened
 
@@ -75,32 +75,32 @@ def kept(folder: Path, secret: str) -> str:
     ("sms", "secret"), [(f"twilio:{SID}@+15005550006", TOKEN), (f"vonage:{APPLICATION}@+15005550006", PRIVATE_KEY)]
 )
 async def test_codes_go_over_the_carrier_that_is_set(
-    sqlite_url: str, tmp_path: Path, carrier: SmsProviderServer, sms: str, secret: str
+    sqlite_url: str, tmp_path: Path, sms_provider: SmsProviderServer, sms: str, secret: str
 ) -> None:
     file = kept(tmp_path, secret)
 
     async with open_node(
-        tmp_path, sqlite_url, VYRY_SMS=sms, VYRY_SMS_SECRET_FILE=file, VYRY_SMS_URL=carrier.url
+        tmp_path, sqlite_url, VYRY_SMS=sms, VYRY_SMS_SECRET_FILE=file, VYRY_SMS_URL=sms_provider.url
     ) as node:
         text, call = await node.ask(), await node.ask("+41791234568", channel="voice")
 
     assert (text[0], call[0]) == (200, 200)
-    assert [str(each["resource"]).lower() for each in carrier.sent_messages] == ["messages", "calls"]
+    assert [str(each["resource"]).lower() for each in sms_provider.sent_messages] == ["messages", "calls"]
 
 
 async def test_a_carrier_that_refuses_is_503_costs_nothing_and_paces_the_number(
-    sqlite_url: str, tmp_path: Path, carrier: SmsProviderServer
+    sqlite_url: str, tmp_path: Path, sms_provider: SmsProviderServer
 ) -> None:
     more = {
         "VYRY_SMS": f"twilio:{SID}@Vyry",
         "VYRY_SMS_SECRET_FILE": kept(tmp_path, TOKEN),
-        "VYRY_SMS_URL": carrier.url,
+        "VYRY_SMS_URL": sms_provider.url,
     }
-    carrier.fault = respond_with(400, b'{"code": 21211}')
+    sms_provider.fault = respond_with(400, b'{"code": 21211}')
 
     async with open_node(tmp_path, sqlite_url, VYRY_SMS_PRICE="1", VYRY_SMS_DAILY_CAP="1", **more) as node:
         failed, paced = await node.ask(), await node.ask()
-        carrier.fault = None
+        sms_provider.fault = None
         sent, spent = await node.ask("+41791234568"), await node.ask("+41791234569")
 
     assert (failed[0], failed[1]["retry_after_seconds"]) == (503, 30)

@@ -12,16 +12,16 @@ from web.live.reader import MAX_OVERLOAD_REFUSALS
 
 
 @pytest.fixture
-def overloaded(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def overloaded_node(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """No post may wait any more."""
     monkeypatch.setattr(posting, "MAX_PENDING_POSTS", 0)
     return monkeypatch
 
 
 async def test_posts_are_refused_by_both_doors_and_taken_again_afterwards(
-    small_house: NodeServer, overloaded: pytest.MonkeyPatch
+    sqlite_node_server: NodeServer, overloaded_node: pytest.MonkeyPatch
 ) -> None:
-    ann, bo, conversation = await small_house.sign_up_pair()
+    ann, bo, conversation = await sqlite_node_server.sign_up_pair()
     line = await DeviceSocket.connect_and_resume(ann, codec="json")
     body = ann.build_post(conversation, [bo.user_id], b"one too many")
 
@@ -29,15 +29,17 @@ async def test_posts_are_refused_by_both_doors_and_taken_again_afterwards(
         await ann.call("POST", "/messages", body)
     with pytest.raises(OutcomeUnknown, match="UNAVAILABLE"):
         await line.request("post", **body)
-    overloaded.undo()
+    overloaded_node.undo()
 
     assert (await line.request("post", **body))["isRepeat"] is False
     await line.close()
 
 
-async def test_who_goes_on_posting_is_closed(small_house: NodeServer, overloaded: pytest.MonkeyPatch) -> None:
-    del overloaded
-    ann, bo, conversation = await small_house.sign_up_pair()
+async def test_who_goes_on_posting_is_closed(
+    sqlite_node_server: NodeServer, overloaded_node: pytest.MonkeyPatch
+) -> None:
+    del overloaded_node
+    ann, bo, conversation = await sqlite_node_server.sign_up_pair()
     line = await DeviceSocket.connect_and_resume(ann, codec="json")
     body = ann.build_post(conversation, [bo.user_id], b"one too many")
 
@@ -47,9 +49,11 @@ async def test_who_goes_on_posting_is_closed(small_house: NodeServer, overloaded
     assert await line.wait_closed() == 4503
 
 
-async def test_the_bytes_that_wait_are_bounded_too(small_house: NodeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_bytes_that_wait_are_bounded_too(
+    sqlite_node_server: NodeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(posting, "MAX_PENDING_BYTES", 1)
-    ann, bo, conversation = await small_house.sign_up_pair()
+    ann, bo, conversation = await sqlite_node_server.sign_up_pair()
     bodies = [ann.build_post(conversation, [bo.user_id], b"x" * 1000) for _ in range(3)]
 
     outcomes = await asyncio.gather(*(ann.call("POST", "/messages", body) for body in bodies), return_exceptions=True)
@@ -57,5 +61,5 @@ async def test_the_bytes_that_wait_are_bounded_too(small_house: NodeServer, monk
         if isinstance(outcome, OutcomeUnknown):
             await ann.call("POST", "/messages", body)
 
-    office = small_house.services.posting
+    office = sqlite_node_server.services.posting
     assert (office.is_full, office._pending_bytes) == (False, 0)

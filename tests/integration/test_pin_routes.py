@@ -45,8 +45,8 @@ async def lock(device: Device) -> None:
         assert (status, word, body["attempts_remaining"]) == (403, "INVALID_PIN", left)
 
 
-async def test_a_pin_is_set_proven_changed_reset_and_removed(house: NodeServer) -> None:
-    ann = await house.node.sign_up(with_keys=False)
+async def test_a_pin_is_set_proven_changed_reset_and_removed(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up(with_keys=False)
 
     assert await ann.call("GET", "/account/pin") == UNSET
     assert await ann.call("PUT", "/account/pin", {"pin": PIN, "registrationLock": True}) == {
@@ -65,8 +65,8 @@ async def test_a_pin_is_set_proven_changed_reset_and_removed(house: NodeServer) 
 
 
 @pytest.mark.parametrize("pin", ["12345", "123456", "000000", "password", "x" * 129])
-async def test_a_bad_pin_is_an_invalid_request_that_says_which_field(small_house: NodeServer, pin: str) -> None:
-    ann = await small_house.node.sign_up(with_keys=False)
+async def test_a_bad_pin_is_an_invalid_request_that_says_which_field(sqlite_node_server: NodeServer, pin: str) -> None:
+    ann = await sqlite_node_server.node.sign_up(with_keys=False)
 
     status, word, body = await refusal(ann, "/account/pin", {"pin": pin}, "PUT")
 
@@ -76,16 +76,16 @@ async def test_a_bad_pin_is_an_invalid_request_that_says_which_field(small_house
     assert await ann.call("GET", "/account/pin") == UNSET
 
 
-async def test_a_lock_outlives_a_restart_and_an_empty_redis_until_a_reset(place: NodeBackends) -> None:
-    async with open_node_server(place) as house:
+async def test_a_lock_outlives_a_restart_and_an_empty_redis_until_a_reset(node_backends: NodeBackends) -> None:
+    async with open_node_server(node_backends) as house:
         ann = await house.node.sign_up(with_keys=False)
         await ann.call("PUT", "/account/pin", {"pin": PIN})
         await lock(ann)
-    if place.redis:
-        async with Redis.from_url(place.redis) as redis:
+    if node_backends.redis:
+        async with Redis.from_url(node_backends.redis) as redis:
             await redis.flushall()
 
-    async with open_node_server(place) as house:
+    async with open_node_server(node_backends) as house:
         ann.node = house.node
         for path in ("/account/pin/verify", "/account/pin/remove"):
             status, word, body = await refusal(ann, path, {"pin": PIN})
@@ -97,8 +97,8 @@ async def test_a_lock_outlives_a_restart_and_an_empty_redis_until_a_reset(place:
         assert await ann.call("POST", "/account/pin/verify", {"pin": PIN}) == {"verified": True}
 
 
-async def test_sixty_wrong_pins_at_once_are_ten_tries(house: NodeServer) -> None:
-    ann = await house.node.sign_up(with_keys=False)
+async def test_sixty_wrong_pins_at_once_are_ten_tries(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up(with_keys=False)
     await ann.call("PUT", "/account/pin", {"pin": PIN})
 
     said = await asyncio.gather(*(refusal(ann, "/account/pin/verify", {"pin": WRONG}) for _ in range(60)))
@@ -107,8 +107,8 @@ async def test_sixty_wrong_pins_at_once_are_ten_tries(house: NodeServer) -> None
     assert [status for status, _, _ in said].count(423) == 50
 
 
-async def test_the_database_holds_argon2id_and_not_the_pin(house: NodeServer) -> None:
-    ann = await house.node.sign_up(with_keys=False)
+async def test_the_database_holds_argon2id_and_not_the_pin(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up(with_keys=False)
     await ann.call("PUT", "/account/pin", {"pin": PIN})
 
     row = await AccountPinRow.get(account_id=ann.user_id)
@@ -116,27 +116,27 @@ async def test_the_database_holds_argon2id_and_not_the_pin(house: NodeServer) ->
     assert PIN not in str([row.account_id, row.verifier, row.changed_at])
 
 
-async def test_the_other_devices_hear_of_it_in_their_mailboxes(house: NodeServer) -> None:
-    ann = await house.node.sign_up()
-    other = await house.add_linked_device(ann)
+async def test_the_other_devices_hear_of_it_in_their_mailboxes(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up()
+    other = await node_server.add_linked_device(ann)
 
     await ann.call("PUT", "/account/pin", {"pin": PIN})
     await refusal(ann, "/account/pin/verify", {"pin": WRONG})
 
-    told = await _notices(house, other)
+    told = await _notices(node_server, other)
     assert [notice for notice in told if notice["name"].startswith("pin")] == [
         {"name": "pinChanged", "change": "set"},
         {"name": "pinFailed", "attemptsRemaining": 9},
     ]
-    assert not [notice for notice in await _notices(house, ann) if notice["name"].startswith("pin")]
+    assert not [notice for notice in await _notices(node_server, ann) if notice["name"].startswith("pin")]
 
 
 async def test_while_all_places_are_taken_other_routes_answer_and_one_account_waits_with_few_pins(
-    small_house: NodeServer,
+    sqlite_node_server: NodeServer,
 ) -> None:
-    ann = await small_house.node.sign_up(with_keys=False)
+    ann = await sqlite_node_server.node.sign_up(with_keys=False)
     await ann.call("PUT", "/account/pin", {"pin": PIN})
-    hasher = small_house.services.pins.hasher = ArgonPinHasher(CHEAP_PIN_COST, threads=2, each=1)
+    hasher = sqlite_node_server.services.pins.hasher = ArgonPinHasher(CHEAP_PIN_COST, threads=2, each=1)
     async with AsyncExitStack() as stack:
         for _ in range(2):
             await stack.enter_async_context(hasher.acquire_slot(ELSE))
@@ -156,8 +156,8 @@ async def _status(device: Device, method: str, path: str, body: Any = None) -> t
         return answer.status, answer.headers.get("Retry-After")
 
 
-async def _notices(house: NodeServer, device: Device) -> list[Body]:
+async def _notices(node_server: NodeServer, device: Device) -> list[Body]:
     """What stands in the mailbox of this device."""
-    await house.services.notice_poster.post_pending()
+    await node_server.services.notice_poster.post_pending()
     page = await device.call("GET", "/mailbox?wait=2")
     return [entry["notice"] for entry in page["entries"] if "notice" in entry]

@@ -24,8 +24,8 @@ async def refused(device: Device, body: Body) -> RequestRefused:
     return by_rest.value
 
 
-async def test_an_accepted_post_is_delivered_with_what_it_said(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_an_accepted_post_is_delivered_with_what_it_said(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     body = ann.build_post(together, [bo.user_id], b"hello", lane="control", expiresInSeconds=3600)
     body["recipients"][0]["devices"][0]["kind"] = 255
 
@@ -46,9 +46,9 @@ async def test_an_accepted_post_is_delivered_with_what_it_said(house: NodeServer
     assert bo.contents == [b"hello"]
 
 
-async def test_a_post_reaches_every_device_of_both_people(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
-    tablet, laptop = await house.add_linked_device(ann), await house.add_linked_device(bo)
+async def test_a_post_reaches_every_device_of_both_people(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
+    tablet, laptop = await node_server.add_linked_device(ann), await node_server.add_linked_device(bo)
     for user in (ann.user_id, bo.user_id):
         await ann.fetch_device_list(user, again=True)
     body = ann.build_post(together, [ann.user_id, bo.user_id], b"hello")
@@ -63,11 +63,12 @@ async def test_a_post_reaches_every_device_of_both_people(house: NodeServer) -> 
     assert (await ann.collect())["entries"] == []
 
 
-async def test_shared_content_reaches_all_devices_from_one_copy(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
-    laptop = await house.add_linked_device(bo)
+async def test_shared_content_reaches_all_devices_from_one_copy(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
+    laptop = await node_server.add_linked_device(bo)
     await ann.fetch_device_list(bo.user_id, again=True)
     body = ann.build_post(together, [bo.user_id], b"") | {"content": base64_text(b"shared")}
+    body["recipients"][0].pop("epoch")
     for device in body["recipients"][0]["devices"]:
         del device["content"]
 
@@ -79,8 +80,8 @@ async def test_shared_content_reaches_all_devices_from_one_copy(house: NodeServe
         assert device.contents == [b"shared"]
 
 
-async def test_the_same_post_again_has_the_same_answer(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_the_same_post_again_has_the_same_answer(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     body = ann.build_post(together, [bo.user_id], b"hello")
     line = await DeviceSocket.connect_and_resume(ann)
 
@@ -94,8 +95,8 @@ async def test_the_same_post_again_has_the_same_answer(house: NodeServer) -> Non
     await line.close()
 
 
-async def test_another_body_under_the_same_id_is_a_mismatch(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_another_body_under_the_same_id_is_a_mismatch(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     body = ann.build_post(together, [bo.user_id], b"hello")
     await ann.call("POST", "/messages", body)
 
@@ -104,10 +105,10 @@ async def test_another_body_under_the_same_id_is_a_mismatch(house: NodeServer) -
     assert (refusal.code, refusal.status) == ("IDEMPOTENCY_MISMATCH", 409)
 
 
-async def test_stale_devices_are_told_exactly_and_the_id_stays_free(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_stale_devices_are_told_exactly_and_the_id_stays_free(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     body = ann.build_post(together, [bo.user_id], b"hello")
-    laptop = await house.add_linked_device(bo)
+    laptop = await node_server.add_linked_device(bo)
     body["recipients"][0]["devices"][0]["registrationId"] = bo.keys.registration_id % 16380 + 1
     body["recipients"][0]["devices"].append(body["recipients"][0]["devices"][0] | {"deviceId": 9})
 
@@ -128,11 +129,11 @@ async def test_stale_devices_are_told_exactly_and_the_id_stays_free(house: NodeS
     assert not (await ann.call("POST", "/messages", fresh))["isRepeat"]
 
 
-async def test_a_repeat_is_answered_though_the_recipient_is_another_now(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_a_repeat_is_answered_though_the_recipient_is_another_now(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     body = ann.build_post(together, [bo.user_id], b"hello")
     first = await ann.call("POST", "/messages", body)
-    await house.node.sign_up(bo.number)
+    await node_server.node.sign_up(bo.number)
 
     again = await ann.call("POST", "/messages", body)
     refusal = await refused(ann, ann.build_post(together, [bo.user_id], b"new"))
@@ -141,9 +142,9 @@ async def test_a_repeat_is_answered_though_the_recipient_is_another_now(house: N
     assert refusal.code == "STALE_DEVICES"
 
 
-async def test_a_foreign_conversation_is_refused_like_none(house: NodeServer) -> None:
-    _, bo, together = await house.sign_up_pair()
-    cy = await house.node.sign_up()
+async def test_a_foreign_conversation_is_refused_like_none(node_server: NodeServer) -> None:
+    _, bo, together = await node_server.sign_up_pair()
+    cy = await node_server.node.sign_up()
     await cy.fetch_device_list(bo.user_id)
 
     for conversation in (together, str(uuid.uuid4())):
@@ -151,9 +152,9 @@ async def test_a_foreign_conversation_is_refused_like_none(house: NodeServer) ->
         assert (refusal.code, refusal.status) == ("NOT_A_MEMBER", 403)
 
 
-async def test_who_is_no_member_is_not_found_like_nobody(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
-    cy = await house.node.sign_up()
+async def test_who_is_no_member_is_not_found_like_nobody(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
+    cy = await node_server.node.sign_up()
     await ann.fetch_device_list(cy.user_id)
     ann.device_lists[str(uuid.UUID(int=5))] = ann.device_lists[cy.user_id]
 
@@ -204,8 +205,8 @@ DEVICE = "recipients.0.devices.0"
         (f"{DEVICE}.registrationId", True),
     ],
 )
-async def test_a_post_of_the_wrong_shape_is_refused(small_house: NodeServer, path: str, value: Any) -> None:
-    ann = await small_house.node.sign_up()
+async def test_a_post_of_the_wrong_shape_is_refused(sqlite_node_server: NodeServer, path: str, value: Any) -> None:
+    ann = await sqlite_node_server.node.sign_up()
     ann.device_lists[ann.user_id] = await ann.fetch_device_list(ann.user_id)
     body = ann.build_post(str(uuid.uuid4()), [ann.user_id], b"hello")
     change(body, path, value)
@@ -215,8 +216,8 @@ async def test_a_post_of_the_wrong_shape_is_refused(small_house: NodeServer, pat
     assert (refusal.code, refusal.status) == ("INVALID_REQUEST", 400)
 
 
-async def test_the_largest_content_is_taken(small_house: NodeServer) -> None:
-    ann, bo, together = await small_house.sign_up_pair()
+async def test_the_largest_content_is_taken(sqlite_node_server: NodeServer) -> None:
+    ann, bo, together = await sqlite_node_server.sign_up_pair()
 
     await ann.post(together, bo, b"x" * 65_536)
     await bo.collect(wait=20)
@@ -224,8 +225,8 @@ async def test_the_largest_content_is_taken(small_house: NodeServer) -> None:
     assert bo.contents == [b"x" * 65_536]
 
 
-async def test_a_client_that_leaves_in_mid_post_has_posted(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_a_client_that_leaves_in_mid_post_has_posted(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     line = await DeviceSocket.connect_and_resume(ann)
     body = ann.build_post(together, [bo.user_id], b"hello")
 
@@ -246,9 +247,9 @@ async def states(device: Device, message_id: str) -> list[tuple[str, int | None,
     return [(copy["userId"], copy.get("deviceId"), copy["state"]) for copy in copies]
 
 
-async def test_the_sender_follows_copies_for_own_devices_to_their_end(house: NodeServer) -> None:
-    ann, _, _ = await house.sign_up_pair()
-    laptop, tablet = await house.add_linked_device(ann), await house.add_linked_device(ann, 3)
+async def test_the_sender_follows_copies_for_own_devices_to_their_end(node_server: NodeServer) -> None:
+    ann, _, _ = await node_server.sign_up_pair()
+    laptop, tablet = await node_server.add_linked_device(ann), await node_server.add_linked_device(ann, 3)
     await ann.fetch_device_list(ann.user_id, again=True)
     body = ann.build_post(ann.user_id, [ann.user_id], b"hello")
     body["recipients"][0]["devices"] = [each for each in body["recipients"][0]["devices"] if each["deviceId"] > 1]
@@ -264,9 +265,9 @@ async def test_the_sender_follows_copies_for_own_devices_to_their_end(house: Nod
     assert await states(ann, message_id) == [(ann.user_id, 2, "acknowledged"), (ann.user_id, 3, "dropped")]
 
 
-async def test_only_the_sending_account_may_ask_what_became_of_a_message(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
-    tablet = await house.add_linked_device(ann)
+async def test_only_the_sending_account_may_ask_what_became_of_a_message(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
+    tablet = await node_server.add_linked_device(ann)
     body = ann.build_post(together, [bo.user_id], b"hello")
     await ann.fetch_device_list(ann.user_id, again=True)
     own = ann.build_post(together, [ann.user_id], b"hello")["recipients"][0]
@@ -281,8 +282,8 @@ async def test_only_the_sending_account_may_ask_what_became_of_a_message(house: 
         assert (refusal.value.status, refusal.value.code) == (404, "NOT_FOUND")
 
 
-async def test_many_posters_at_once_keep_everybodys_order(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_many_posters_at_once_keep_everybodys_order(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     lines = [await DeviceSocket.connect_and_resume(ann), await DeviceSocket.connect_and_resume(bo)]
 
     async def post_all(line: DeviceSocket, other: Device) -> None:

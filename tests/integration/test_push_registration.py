@@ -57,8 +57,8 @@ async def kept(device: Device) -> list[PushTargetRow]:
 
 
 @pytest.mark.parametrize("target", GOOD, ids=lambda target: str(target["kind"]))
-async def test_a_device_registers_and_withdraws(small_house: NodeServer, target: dict[str, Any]) -> None:
-    device = await small_house.node.sign_up()
+async def test_a_device_registers_and_withdraws(sqlite_node_server: NodeServer, target: dict[str, Any]) -> None:
+    device = await sqlite_node_server.node.sign_up()
 
     await device.call("PUT", PATH, target)
     (found,) = await kept(device)
@@ -70,8 +70,8 @@ async def test_a_device_registers_and_withdraws(small_house: NodeServer, target:
 
 
 @pytest.mark.parametrize(("target", "field"), BAD)
-async def test_what_is_wrong_is_named(small_house: NodeServer, target: dict[str, Any], field: str) -> None:
-    device = await small_house.node.sign_up()
+async def test_what_is_wrong_is_named(sqlite_node_server: NodeServer, target: dict[str, Any], field: str) -> None:
+    device = await sqlite_node_server.node.sign_up()
 
     with pytest.raises(RequestRefused) as refused:
         await device.call("PUT", PATH, {name: value for name, value in target.items() if value is not None})
@@ -81,8 +81,8 @@ async def test_what_is_wrong_is_named(small_house: NodeServer, target: dict[str,
     assert await kept(device) == []
 
 
-async def test_a_target_takes_the_place_of_the_one_before_and_ends_with_its_device(house: NodeServer) -> None:
-    device = await house.node.sign_up()
+async def test_a_target_takes_the_place_of_the_one_before_and_ends_with_its_device(node_server: NodeServer) -> None:
+    device = await node_server.node.sign_up()
     for target in GOOD:
         await device.call("PUT", PATH, target)
 
@@ -145,8 +145,10 @@ def test_the_node_takes_endpoints_on_the_internet_and_where_the_operator_allows_
 @pytest.mark.parametrize(
     "endpoint", ["https://169.254.169.254/latest", "http://127.0.0.1:9/", "http://localhost:8001/metrics"]
 )
-async def test_a_node_answers_400_to_an_endpoint_inside_its_network(small_house: NodeServer, endpoint: str) -> None:
-    device = await small_house.node.sign_up()
+async def test_a_node_answers_400_to_an_endpoint_inside_its_network(
+    sqlite_node_server: NodeServer, endpoint: str
+) -> None:
+    device = await sqlite_node_server.node.sign_up()
 
     with pytest.raises(RequestRefused) as refused:
         await device.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": endpoint})

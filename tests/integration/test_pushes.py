@@ -18,7 +18,7 @@ from tests.support.wake_harness import WakeHarness
 from vyry.delivery.push.web_push_crypto import create_vapid_key
 from vyry.kernel.ids import MailboxKey
 from vyry.storage.models import DeviceRow, MailboxRow, PushTargetRow, PushWakeupRow
-from vyry.storage.wakeups import TortoiseWakeups
+from vyry.storage.push import TortoiseWakeups
 
 
 PATH = "/devices/current/push"
@@ -31,10 +31,10 @@ async def services() -> AsyncIterator[PushServer]:
 
 
 @asynccontextmanager
-async def waking(house: NodeServer) -> AsyncIterator[None]:
+async def waking(node_server: NodeServer) -> AsyncIterator[None]:
     """What the sorting room does beside the mail."""
     async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(house.services.push.wakeups.run())
+        running = tasks.create_task(node_server.services.push.wakeups.run())
         yield
         running.cancel()
 
@@ -44,10 +44,10 @@ async def planned(device: Device) -> list[PushWakeupRow]:
     return await PushWakeupRow.filter(device=row.id).exclude(due_at=None)
 
 
-async def pass_time(house: NodeServer, **span: float) -> None:
+async def pass_time(node_server: NodeServer, **span: float) -> None:
     """Everything planned comes nearer."""
-    url = house.settings.database_url.get_secret_value()
-    mail = MailStoreHarness(url, house.services.mail_store, RowRegistry(), FakeClock())
+    url = node_server.settings.database_url.get_secret_value()
+    mail = MailStoreHarness(url, node_server.services.mail_store, RowRegistry(), FakeClock())
     await WakeHarness(mail, TortoiseWakeups()).pass_time(**span)
 
 
@@ -76,17 +76,17 @@ async def until_acknowledged(device: Device, seq: int) -> None:
 
 
 async def test_mail_for_a_sleeping_device_wakes_it_with_nothing_to_read(
-    house: NodeServer, services: PushServer
+    node_server: NodeServer, services: PushServer
 ) -> None:
-    ann, bo, together = await house.sign_up_pair()
+    ann, bo, together = await node_server.sign_up_pair()
     subscription = services.subscribe()
     key = base64.b64decode((await bo.call("GET", "/push/vapid-key"))["publicKey"])
     await bo.call("PUT", PATH, subscription.registration_body(services.url))
 
     await ann.post(together, bo, b"a word between us")
     await until_planned(bo)
-    await pass_time(house, seconds=4)
-    async with waking(house):
+    await pass_time(node_server, seconds=4)
+    async with waking(node_server):
         await wait_until(lambda: bool(services.pushed))
 
     (pushed,) = services.pushed
@@ -95,8 +95,8 @@ async def test_mail_for_a_sleeping_device_wakes_it_with_nothing_to_read(
     assert [each for each in (ann.user_id, bo.user_id, together, ann.number) if each in said] == []
 
 
-async def test_a_device_with_a_socket_is_not_pushed_to(house: NodeServer, services: PushServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_a_device_with_a_socket_is_not_pushed_to(node_server: NodeServer, services: PushServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     await bo.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": f"{services.url}/push/bo"})
     line = await DeviceSocket.connect_and_resume(bo)
 
@@ -104,29 +104,29 @@ async def test_a_device_with_a_socket_is_not_pushed_to(house: NodeServer, servic
     await until_acknowledged(bo, 1)
     await line.close()
     was_planned = await planned(bo)
-    await pass_time(house, seconds=4)
+    await pass_time(node_server, seconds=4)
 
     async def is_done() -> bool:
         return not await planned(bo)
 
-    async with waking(house):
+    async with waking(node_server):
         await eventually(is_done)
 
     assert (len(was_planned), services.request_count) == (1, 0)
 
 
-async def test_a_target_that_is_gone_is_removed(house: NodeServer, services: PushServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_a_target_that_is_gone_is_removed(node_server: NodeServer, services: PushServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     await bo.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": f"{services.url}/push/bo"})
     services.fault = respond_with(410)
     await ann.post(together, bo, b"hello")
     await until_planned(bo)
-    await pass_time(house, seconds=4)
+    await pass_time(node_server, seconds=4)
 
     async def is_removed() -> bool:
         return not await PushTargetRow.all().count()
 
-    async with waking(house):
+    async with waking(node_server):
         await eventually(is_removed)
     await ann.post(together, bo, b"hello again")
     await bo.collect(wait=5)
@@ -134,19 +134,19 @@ async def test_a_target_that_is_gone_is_removed(house: NodeServer, services: Pus
     assert await planned(bo) == []
 
 
-async def test_mail_goes_its_way_while_push_services_hang(house: NodeServer, services: PushServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_mail_goes_its_way_while_push_services_hang(node_server: NodeServer, services: PushServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     services.fault = never_respond
-    others = [await house.add_linked_device(bo, number) for number in (2, 3)]
+    others = [await node_server.add_linked_device(bo, number) for number in (2, 3)]
     for device in (bo, *others):
         await device.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": f"{services.url}/push/{device.device_id}"})
     await ann.fetch_device_list(bo.user_id, again=True)
     await ann.post(together, bo, b"the first")
     for device in (bo, *others):
         await until_planned(device)
-    await pass_time(house, seconds=4)
+    await pass_time(node_server, seconds=4)
 
-    async with waking(house):
+    async with waking(node_server):
         await wait_until(lambda: services.request_count == 3)
         line = await DeviceSocket.connect_and_resume(bo)
         for number in range(20):
@@ -157,23 +157,23 @@ async def test_mail_goes_its_way_while_push_services_hang(house: NodeServer, ser
     assert bo.contents == [b"the first", *(b"%d" % number for number in range(20))]
 
 
-async def test_a_ring_wakes_a_device_without_mail(house: NodeServer, services: PushServer) -> None:
-    bo = await house.node.sign_up()
+async def test_a_ring_wakes_a_device_without_mail(node_server: NodeServer, services: PushServer) -> None:
+    bo = await node_server.node.sign_up()
     await bo.call("PUT", PATH, {"kind": "unifiedpush", "endpoint": f"{services.url}/push/bo"})
     row = await DeviceRow.get(account_id=bo.user_id)
 
-    async with waking(house):
-        await house.services.push.wakeups.wake_for_call([MailboxKey(row.mailbox)])
+    async with waking(node_server):
+        await node_server.services.push.wakeups.wake_for_call([MailboxKey(row.mailbox)])
         await wait_until(lambda: bool(services.pushed))
 
     assert services.pushed[0].headers["Urgency"] == "high"
 
 
-async def test_the_nodes_key_stays_over_a_restart(small_house: NodeServer) -> None:
-    device = await small_house.node.sign_up()
+async def test_the_nodes_key_stays_over_a_restart(sqlite_node_server: NodeServer) -> None:
+    device = await sqlite_node_server.node.sign_up()
 
     answer = await device.call("GET", "/push/vapid-key")
 
-    path = small_house.settings.data_dir / "vapid-key"
+    path = sqlite_node_server.settings.data_dir / "vapid-key"
     assert (create_vapid_key(path), path.stat().st_mode & 0o777) == (False, 0o600)
     assert len(base64.b64decode(answer["publicKey"])) == 65

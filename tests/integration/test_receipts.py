@@ -28,9 +28,9 @@ async def befriend(one: Device, other: Device) -> None:
     await other.call("POST", f"/friends/requests/{one.user_id}/accept")
 
 
-async def test_a_stranger_sees_that_it_was_accepted_whatever_has_become_of_it(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
-    laptop = await house.add_linked_device(bo)
+async def test_a_stranger_sees_that_it_was_accepted_whatever_has_become_of_it(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
+    laptop = await node_server.add_linked_device(bo)
     await ann.fetch_device_list(bo.user_id, again=True)
     brief = (await ann.post(together, bo, b"gone at once", expiresInSeconds=1))["messageId"]
     long = (await ann.post(together, bo, b"hello"))["messageId"]
@@ -44,8 +44,8 @@ async def test_a_stranger_sees_that_it_was_accepted_whatever_has_become_of_it(ho
         assert entry["at"].endswith(":00.000Z")
 
 
-async def test_it_is_delivered_once_the_other_has_answered_or_is_a_friend(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_it_is_delivered_once_the_other_has_answered_or_is_a_friend(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     message_id = (await ann.post(together, bo, b"hello"))["messageId"]
     await read(bo)
     await bo.post(together, ann, b"a receipt", lane="control")
@@ -59,8 +59,8 @@ async def test_it_is_delivered_once_the_other_has_answered_or_is_a_friend(house:
     assert entry["at"].endswith(":00.000Z")
 
 
-async def test_whose_setting_is_off_shows_nothing_to_friends_either(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_whose_setting_is_off_shows_nothing_to_friends_either(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     await befriend(ann, bo)
     message_id = (await ann.post(together, bo, b"hello"))["messageId"]
     await read(bo)
@@ -74,8 +74,8 @@ async def test_whose_setting_is_off_shows_nothing_to_friends_either(house: NodeS
 
 
 @pytest.mark.parametrize("is_asker", [True, False], ids=["blocks", "is blocked"])
-async def test_nothing_crosses_a_block_in_a_group_either(house: NodeServer, is_asker: bool) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_nothing_crosses_a_block_in_a_group_either(node_server: NodeServer, is_asker: bool) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     await befriend(ann, bo)
     asked = {"kind": "group", "memberIds": [bo.user_id], "sealedInfo": None}
     group = str((await ann.call("POST", "/conversations", asked))["conversationId"])

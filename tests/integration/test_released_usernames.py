@@ -11,7 +11,7 @@ from tests.support.node_server import NodeServer
 from tests.support.rest_device import Device, RequestRefused
 from tests.support.username_race import OtherNode, claim_by_all
 from vyry.accounts.account import AccountChange
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.usernames import RESERVATION, UsernameRules
 from vyry.kernel.ids import UserId
 from vyry.operator import accounts as operating
@@ -111,8 +111,8 @@ async def refusal(device: Device, method: str, path: str, username: str | None =
     return {name: value for name, value in refused.value.body.items() if name != "request_id"}
 
 
-async def test_a_resting_name_is_taken_to_takers_and_unknown_to_searchers(house: NodeServer) -> None:
-    ann, bo, cleo = [await house.node.sign_up(with_keys=False) for _ in range(3)]
+async def test_a_resting_name_is_taken_to_takers_and_unknown_to_searchers(node_server: NodeServer) -> None:
+    ann, bo, cleo = [await node_server.node.sign_up(with_keys=False) for _ in range(3)]
     await ann.call("PATCH", "/account", {"username": "Gone.Ann"})
     await cleo.call("PATCH", "/account", {"username": "cleo"})
     await ann.call("PATCH", "/account", {"username": None})
@@ -124,20 +124,20 @@ async def test_a_resting_name_is_taken_to_takers_and_unknown_to_searchers(house:
     assert (await bo.call("GET", "/users/by-username/gone.ann"))["userId"] == ann.user_id
 
 
-async def test_the_name_of_a_deleted_account_rests_for_who_signs_up_with_its_number(house: NodeServer) -> None:
-    ann = await house.node.sign_up(with_keys=False)
+async def test_the_name_of_a_deleted_account_rests_for_who_signs_up_with_its_number(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up(with_keys=False)
     await ann.call("PATCH", "/account", {"username": "gone.ann"})
     account = await AccountRow.get(id=ann.user_id)
     await TortoiseDeletion().delete(UserId(account.id), [account.phone_hash], datetime.now(UTC))
 
-    again = await house.node.sign_up(ann.number, with_keys=False)
+    again = await node_server.node.sign_up(ann.number, with_keys=False)
 
     assert (await refusal(again, "PATCH", "/account", "gone.ann"))["error_code"] == "USERNAME_TAKEN"
     assert (await refusal(again, "GET", "/users/by-username/gone.ann"))["error_code"] == "NOT_FOUND"
 
 
-async def test_the_fourth_name_is_kept_and_limits_say_so(house: NodeServer) -> None:
-    ann = await house.node.sign_up(with_keys=False)
+async def test_the_fourth_name_is_kept_and_limits_say_so(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up(with_keys=False)
     left = []
     for name in ("one1", "two2", "three3", "four4"):
         await ann.call("PATCH", "/account", {"username": name})

@@ -20,36 +20,38 @@ from vyry.operator.restore_marker import TortoiseRestoreMarkers
 from vyry.storage.models import OperatorActionRow
 
 
-def back_up(place: NodeBackends) -> Path:
+def back_up(node_backends: NodeBackends) -> Path:
     """What an operator does every night, while the node runs."""
-    copy = place.folder / "backup"
-    if place.database.startswith("sqlite"):
-        path = place.database.removeprefix("sqlite://")
+    copy = node_backends.folder / "backup"
+    if node_backends.database.startswith("sqlite"):
+        path = node_backends.database.removeprefix("sqlite://")
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
     else:
-        subprocess.run([postgres_program("pg_dump"), "-Fc", "-f", copy, place.database], check=True)
+        subprocess.run([postgres_program("pg_dump"), "-Fc", "-f", copy, node_backends.database], check=True)
     return copy
 
 
-def restore_database(place: NodeBackends, copy: Path) -> None:
+def restore_database(node_backends: NodeBackends, copy: Path) -> None:
     """What an operator does after a disaster, while no node runs."""
-    if place.database.startswith("sqlite"):
-        path = Path(place.database.removeprefix("sqlite://"))
+    if node_backends.database.startswith("sqlite"):
+        path = Path(node_backends.database.removeprefix("sqlite://"))
         for each in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
             each.unlink(missing_ok=True)
         shutil.copy(copy, path)
     else:
-        restore = ("--clean", "--if-exists", "--single-transaction", "-d", place.database, str(copy))
+        restore = ("--clean", "--if-exists", "--single-transaction", "-d", node_backends.database, str(copy))
         subprocess.run([str(postgres_program("pg_restore")), *restore], check=True)
 
 
 @asynccontextmanager
-async def restart_node(house: NodeServer, place: NodeBackends, *people: Device) -> AsyncIterator[NodeServer]:
+async def restart_node(
+    node_server: NodeServer, node_backends: NodeBackends, *people: Device
+) -> AsyncIterator[NodeServer]:
     """The node started anew, with the same people."""
-    async with open_node_server(place) as opened:
+    async with open_node_server(node_backends) as opened:
         for device in people:
-            device.node = NodeClient(opened.node.http, opened.node.url, house.node.otp_file)
+            device.node = NodeClient(opened.node.http, opened.node.url, node_server.node.otp_file)
         yield opened
 
 
@@ -63,9 +65,9 @@ async def claimed(ann: Device, bo: Device) -> tuple[int | None, int | None]:
     raise AssertionError("no claim was answered")
 
 
-async def people(house: NodeServer) -> tuple[Device, Device]:
+async def people(node_server: NodeServer) -> tuple[Device, Device]:
     """Ann, and Bo with three keys of each kind."""
-    ann, bo = await house.node.sign_up(), await house.node.sign_up()
+    ann, bo = await node_server.node.sign_up(), await node_server.node.sign_up()
     await bo.upload_keys(one_time=3, pq=3)
     return ann, bo
 
@@ -74,15 +76,15 @@ async def operator_acts() -> list[str]:
     return [row.act for row in await OperatorActionRow.all()]
 
 
-async def test_after_a_restore_no_key_is_handed_out_a_second_time(place: NodeBackends) -> None:
-    async with open_node_server(place) as house:
+async def test_after_a_restore_no_key_is_handed_out_a_second_time(node_backends: NodeBackends) -> None:
+    async with open_node_server(node_backends) as house:
         ann, bo = await people(house)
         first = await claimed(ann, bo)
-        copy = await asyncio.to_thread(back_up, place)
+        copy = await asyncio.to_thread(back_up, node_backends)
         second = await claimed(ann, bo)
-    await asyncio.to_thread(restore_database, place, copy)
+    await asyncio.to_thread(restore_database, node_backends, copy)
 
-    async with restart_node(house, place, ann, bo) as house:
+    async with restart_node(house, node_backends, ann, bo) as house:
         third = await claimed(ann, bo)
         status = await bo.call("GET", "/keys/status")
         more = await bo.call("POST", "/keys/prekeys", {"oneTimePrekeys": bo.keys.one_time_prekeys(1)})
@@ -96,14 +98,14 @@ async def test_after_a_restore_no_key_is_handed_out_a_second_time(place: NodeBac
     assert noted == ["restored"]
 
 
-async def test_the_devices_are_told_to_upload_anew(place: NodeBackends) -> None:
-    async with open_node_server(place) as house:
+async def test_the_devices_are_told_to_upload_anew(node_backends: NodeBackends) -> None:
+    async with open_node_server(node_backends) as house:
         ann, bo = await people(house)
-        copy = await asyncio.to_thread(back_up, place)
+        copy = await asyncio.to_thread(back_up, node_backends)
         await claimed(ann, bo)
-    await asyncio.to_thread(restore_database, place, copy)
+    await asyncio.to_thread(restore_database, node_backends, copy)
 
-    async with restart_node(house, place, ann, bo) as house:
+    async with restart_node(house, node_backends, ann, bo) as house:
         await claimed(ann, bo)
         await house.services.notice_poster.post_pending()
         page = await bo.collect(wait=10)
@@ -112,13 +114,13 @@ async def test_the_devices_are_told_to_upload_anew(place: NodeBackends) -> None:
     assert [entry["notice"] for entry in page["entries"]] == [low]
 
 
-async def test_a_node_that_starts_again_burns_nothing(place: NodeBackends) -> None:
-    async with open_node_server(place) as house:
+async def test_a_node_that_starts_again_burns_nothing(node_backends: NodeBackends) -> None:
+    async with open_node_server(node_backends) as house:
         ann, bo = await people(house)
         first = await claimed(ann, bo)
-    async with restart_node(house, place, ann, bo) as house:
+    async with restart_node(house, node_backends, ann, bo) as house:
         await house.services.claim_ledger.begin_claim()
-    async with restart_node(house, place, ann, bo) as house:
+    async with restart_node(house, node_backends, ann, bo) as house:
         second = await claimed(ann, bo)
         noted = await operator_acts()
 
@@ -155,18 +157,20 @@ async def test_postgres_tells_of_a_restore_also_to_a_node_with_a_new_folder(
         assert await claimed(ann, bo) == (None, None)
 
 
-async def test_a_spoilt_witness_lets_no_key_out(small_house: NodeServer) -> None:
-    ann, bo = await people(small_house)
-    (small_house.settings.data_dir / "witness").write_text("{}")
+async def test_a_spoilt_witness_lets_no_key_out(sqlite_node_server: NodeServer) -> None:
+    ann, bo = await people(sqlite_node_server)
+    (sqlite_node_server.settings.data_dir / "witness").write_text("{}")
 
     with pytest.raises(Unavailable):
-        await small_house.services.claim_ledger.confirm_claim(await small_house.services.claim_ledger.begin_claim())
+        await sqlite_node_server.services.claim_ledger.confirm_claim(
+            await sqlite_node_server.services.claim_ledger.begin_claim()
+        )
     with pytest.raises(OutcomeUnknown):
         await ann.call("POST", f"/keys/{bo.user_id}/claim", {})
 
 
-async def test_what_the_operator_burns_stays_burned_and_the_last_resort_goes_on(small_house: NodeServer) -> None:
-    ann, bo = await people(small_house)
+async def test_what_the_operator_burns_stays_burned_and_the_last_resort_goes_on(sqlite_node_server: NodeServer) -> None:
+    ann, bo = await people(sqlite_node_server)
 
     for _ in range(2):
         await discard_all_keys(TortoiseRestoreMarkers(), SystemClock().now())

@@ -38,10 +38,10 @@ async def slow(device: Device, path: str) -> TusResponse | None:
     return None
 
 
-async def test_fifty_slow_uploads_give_way_and_go_on_where_they_were(small_house: NodeServer) -> None:
+async def test_fifty_slow_uploads_give_way_and_go_on_where_they_were(sqlite_node_server: NodeServer) -> None:
     clock = Clock()
-    slots = small_house.services.attachments.service._uploads = Slots(50, 10, reserved=5, clock=clock)
-    people = [await small_house.node.sign_up(with_keys=False) for _ in range(6)]
+    slots = sqlite_node_server.services.attachments.service._uploads = Slots(50, 10, reserved=5, clock=clock)
+    people = [await sqlite_node_server.node.sign_up(with_keys=False) for _ in range(6)]
     paths = [(person, await create_upload(person, LARGE)) for person in people[:5] for _ in range(9)]
     tasks = [asyncio.create_task(slow(person, path)) for person, path in paths]
     await wait_until(lambda: sum(slot.speed > 0 for slot in slots._slots) == 45)
@@ -60,10 +60,10 @@ async def test_fifty_slow_uploads_give_way_and_go_on_where_they_were(small_house
     await wait_until(lambda: not slots._slots)
 
 
-async def test_downloads_of_who_holds_more_places_give_way(small_house: NodeServer) -> None:
+async def test_downloads_of_who_holds_more_places_give_way(sqlite_node_server: NodeServer) -> None:
     clock = Clock()
-    slots = small_house.services.attachments.service._downloads = Slots(2, 2, clock=clock)
-    ann, bo = [await small_house.node.sign_up(with_keys=False) for _ in range(2)]
+    slots = sqlite_node_server.services.attachments.service._downloads = Slots(2, 2, clock=clock)
+    ann, bo = [await sqlite_node_server.node.sign_up(with_keys=False) for _ in range(2)]
     path = await upload_file(ann, bytes(24 << 20))
     url, token = f"{ann.node.url}{path}", {"Authorization": f"Bearer {ann.token}"}
     async with AsyncExitStack() as stack:

@@ -63,17 +63,19 @@ class SocketMailHarness:
 
 
 @pytest.fixture
-async def letters(house: NodeServer) -> SocketMailHarness:
-    return SocketMailHarness(house, *await house.sign_up_pair())
+async def socket_mail(node_server: NodeServer) -> SocketMailHarness:
+    return SocketMailHarness(node_server, *await node_server.sign_up_pair())
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
-async def test_welcome_says_who_and_where_one_is(letters: SocketMailHarness, codec: Literal["json", "msgpack"]) -> None:
-    line = await letters.line(codec)
+async def test_welcome_says_who_and_where_one_is(
+    socket_mail: SocketMailHarness, codec: Literal["json", "msgpack"]
+) -> None:
+    line = await socket_mail.line(codec)
     head = ChainChecker(line.welcome["mailboxId"]).head
 
     assert line.welcome == {
-        "userId": letters.bo.user_id,
+        "userId": socket_mail.bo.user_id,
         "deviceId": 1,
         "mailboxId": line.welcome["mailboxId"],
         "lastMessageId": None,
@@ -88,116 +90,116 @@ async def test_welcome_says_who_and_where_one_is(letters: SocketMailHarness, cod
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 async def test_what_waited_comes_in_order_and_then_drained_once(
-    letters: SocketMailHarness, codec: Literal["json", "msgpack"]
+    socket_mail: SocketMailHarness, codec: Literal["json", "msgpack"]
 ) -> None:
-    await letters.post(5)
-    await letters.bo.collect(wait=5)
-    await letters.bo.acknowledge()
-    first = letters.bo.chain.seq if letters.bo.chain else 0
-    letters.bo.received.clear()
+    await socket_mail.post(5)
+    await socket_mail.bo.collect(wait=5)
+    await socket_mail.bo.acknowledge()
+    first = socket_mail.bo.chain.seq if socket_mail.bo.chain else 0
+    socket_mail.bo.received.clear()
 
-    line = await letters.line(codec, acknowledges=True)
-    await letters.post(3, first=5)
+    line = await socket_mail.line(codec, acknowledges=True)
+    await socket_mail.post(3, first=5)
     await line.wait_for_entries(8 - first)
     await line.request("ping")
 
-    assert letters.numbers == list(range(first + 1, 9))
-    assert len(letters.drained()) == 1
-    assert letters.drained()[0] >= first
+    assert socket_mail.numbers == list(range(first + 1, 9))
+    assert len(socket_mail.drained()) == 1
+    assert socket_mail.drained()[0] >= first
     await line.close()
 
 
-async def test_what_was_accepted_the_moment_before_comes_before_drained(letters: SocketMailHarness) -> None:
+async def test_what_was_accepted_the_moment_before_comes_before_drained(socket_mail: SocketMailHarness) -> None:
     for count in (5, 10, 15):
-        await letters.post(5, first=count - 5)
+        await socket_mail.post(5, first=count - 5)
 
-        line = await letters.line()
+        line = await socket_mail.line()
         await asyncio.wait_for(line.drained.wait(), 5)
 
-        assert letters.drained()[-1] == letters.numbers[-1] == count
+        assert socket_mail.drained()[-1] == socket_mail.numbers[-1] == count
         await line.close()
 
 
-async def test_an_empty_mailbox_is_drained_at_once(letters: SocketMailHarness) -> None:
-    line = await letters.line()
+async def test_an_empty_mailbox_is_drained_at_once(socket_mail: SocketMailHarness) -> None:
+    line = await socket_mail.line()
     await asyncio.wait_for(line.drained.wait(), 5)
 
-    assert letters.drained() == [0]
+    assert socket_mail.drained() == [0]
     await line.close()
 
 
-async def test_both_subprotocols_show_the_same_entries(letters: SocketMailHarness) -> None:
-    await letters.post(2, b"\x00\xff")
-    line = await letters.line("json")
+async def test_both_subprotocols_show_the_same_entries(socket_mail: SocketMailHarness) -> None:
+    await socket_mail.post(2, b"\x00\xff")
+    line = await socket_mail.line("json")
     await line.wait_for_entries(2)
     await line.close()
-    as_json = list(letters.bo.received)
-    letters.bo.received.clear()
-    letters.bo.chain = None
+    as_json = list(socket_mail.bo.received)
+    socket_mail.bo.received.clear()
+    socket_mail.bo.chain = None
 
-    line = await letters.line("msgpack")
+    line = await socket_mail.line("msgpack")
     await line.wait_for_entries(2)
 
     decoded = [entry | {"head": to_bytes(entry["head"]), "content": to_bytes(entry["content"])} for entry in as_json]
-    assert letters.bo.received == decoded
-    assert type(letters.bo.received[0]["content"]) is bytes
+    assert socket_mail.bo.received == decoded
+    assert type(socket_mail.bo.received[0]["content"]) is bytes
     await line.close()
 
 
-async def test_never_more_than_256_entries_wait_for_acknowledgement(letters: SocketMailHarness) -> None:
-    await letters.post(300)
-    line = await letters.line()
+async def test_never_more_than_256_entries_wait_for_acknowledgement(socket_mail: SocketMailHarness) -> None:
+    await socket_mail.post(300)
+    line = await socket_mail.line()
     await line.wait_for_entries(256)
     for _ in range(3):
         await line.request("ping")
 
-    assert len(letters.numbers) == 256
-    await letters.acknowledge(line, 10)
+    assert len(socket_mail.numbers) == 256
+    await socket_mail.acknowledge(line, 10)
     await line.wait_for_entries(266)
     for _ in range(3):
         await line.request("ping")
-    assert letters.numbers == list(range(1, 267))
-    await letters.acknowledge(line, 266)
+    assert socket_mail.numbers == list(range(1, 267))
+    await socket_mail.acknowledge(line, 266)
     await line.wait_for_entries(300)
     await asyncio.wait_for(line.drained.wait(), 5)
-    assert letters.drained() == [300]
+    assert socket_mail.drained() == [300]
     await line.close()
 
 
-async def test_who_acknowledges_by_rest_is_sent_more_on_his_socket(letters: SocketMailHarness) -> None:
-    await letters.post(260)
-    line = await letters.line()
+async def test_who_acknowledges_by_rest_is_sent_more_on_his_socket(socket_mail: SocketMailHarness) -> None:
+    await socket_mail.post(260)
+    line = await socket_mail.line()
     await line.wait_for_entries(256)
 
-    await letters.bo.acknowledge()
+    await socket_mail.bo.acknowledge()
     await line.wait_for_entries(260)
 
-    assert letters.numbers == list(range(1, 261))
+    assert socket_mail.numbers == list(range(1, 261))
     await line.close()
 
 
-async def test_never_more_than_a_mebibyte_waits_for_acknowledgement(letters: SocketMailHarness) -> None:
-    await letters.post(20, bytes(65_000))
-    line = await letters.line("msgpack")
+async def test_never_more_than_a_mebibyte_waits_for_acknowledgement(socket_mail: SocketMailHarness) -> None:
+    await socket_mail.post(20, bytes(65_000))
+    line = await socket_mail.line("msgpack")
     await line.wait_for_entries(16)
     for _ in range(3):
         await line.request("ping")
 
-    assert letters.numbers == list(range(1, 17))
-    await letters.acknowledge(line, 1)
+    assert socket_mail.numbers == list(range(1, 17))
+    await socket_mail.acknowledge(line, 1)
     await line.wait_for_entries(17)
     await line.request("ping")
-    assert letters.numbers[-1] == 17
-    await letters.acknowledge(line, 17)
+    assert socket_mail.numbers[-1] == 17
+    await socket_mail.acknowledge(line, 17)
     await line.wait_for_entries(20)
     await line.close()
 
 
-async def test_a_full_window_costs_no_reading(letters: SocketMailHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    await letters.post(17, bytes(65_000))
-    line = await letters.line("msgpack")
+async def test_a_full_window_costs_no_reading(socket_mail: SocketMailHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    await socket_mail.post(17, bytes(65_000))
+    line = await socket_mail.line("msgpack")
     await line.wait_for_entries(16)
-    store, reads = letters.house.services.mail_store, 0
+    store, reads = socket_mail.house.services.mail_store, 0
     collect = store.collect
 
     async def counted(_: MailStore, wants: Sequence[CollectRequest]) -> list[Entry]:
@@ -214,36 +216,36 @@ async def test_a_full_window_costs_no_reading(letters: SocketMailHarness, monkey
 
 
 @pytest.mark.parametrize("size", [1, 630, 3_000])
-async def test_no_frame_is_larger_than_promised(letters: SocketMailHarness, size: int) -> None:
-    await letters.post(256, bytes(size))
-    line = await letters.line("json")
+async def test_no_frame_is_larger_than_promised(socket_mail: SocketMailHarness, size: int) -> None:
+    await socket_mail.post(256, bytes(size))
+    line = await socket_mail.line("json")
 
     await line.wait_for_entries(256)
 
-    assert letters.numbers == list(range(1, 257))
+    assert socket_mail.numbers == list(range(1, 257))
     assert line.ws.close_code is None
     await line.close()
 
 
-async def test_acknowledgement_is_cumulative_and_final(letters: SocketMailHarness) -> None:
-    await letters.post(5)
-    line = await letters.line()
+async def test_acknowledgement_is_cumulative_and_final(socket_mail: SocketMailHarness) -> None:
+    await socket_mail.post(5)
+    line = await socket_mail.line()
     await line.wait_for_entries(5)
 
-    answer = await letters.acknowledge(line, 3)
-    lower = await letters.acknowledge(line, 2)
-    again = await letters.acknowledge(line, 3)
+    answer = await socket_mail.acknowledge(line, 3)
+    lower = await socket_mail.acknowledge(line, 2)
+    again = await socket_mail.acknowledge(line, 3)
     await line.close()
 
-    assert answer == lower == again == {"cursor": {"seq": 3, "head": letters.bo.received[2]["head"]}}
-    assert [entry["seq"] for entry in (await letters.bo.call("GET", "/mailbox"))["entries"]] == [4, 5]
+    assert answer == lower == again == {"cursor": {"seq": 3, "head": socket_mail.bo.received[2]["head"]}}
+    assert [entry["seq"] for entry in (await socket_mail.bo.call("GET", "/mailbox"))["entries"]] == [4, 5]
 
 
-async def test_nobody_acknowledges_beyond_what_he_was_sent(letters: SocketMailHarness) -> None:
-    await letters.post(257)
-    line = await letters.line()
+async def test_nobody_acknowledges_beyond_what_he_was_sent(socket_mail: SocketMailHarness) -> None:
+    await socket_mail.post(257)
+    line = await socket_mail.line()
     await line.wait_for_entries(256)
-    entry = await head_beyond(letters, 257)
+    entry = await head_beyond(socket_mail, 257)
 
     with pytest.raises(RequestRefused) as refused:
         await line.request("acknowledge", seq=257, head=line.encode_bytes(entry))
@@ -251,21 +253,21 @@ async def test_nobody_acknowledges_beyond_what_he_was_sent(letters: SocketMailHa
 
     assert refused.value.code == "STALE_HEAD"
     assert refused.value.body["cursor"] == line.welcome["cursor"]
-    assert len(letters.numbers) == 256
-    await letters.acknowledge(line, 256)
+    assert len(socket_mail.numbers) == 256
+    await socket_mail.acknowledge(line, 256)
     await line.wait_for_entries(257)
     await line.close()
 
 
-async def head_beyond(letters: SocketMailHarness, seq: int) -> bytes:
+async def head_beyond(socket_mail: SocketMailHarness, seq: int) -> bytes:
     """The true head of an entry that Bo was not sent, as the node's store has it."""
     (row,) = await connection().execute_query_dict(f"SELECT head FROM envelope WHERE seq = {seq}")
     return bytes(row["head"])
 
 
-async def test_a_wrong_head_is_refused_and_the_window_stays(letters: SocketMailHarness) -> None:
-    await letters.post(257)
-    line = await letters.line()
+async def test_a_wrong_head_is_refused_and_the_window_stays(socket_mail: SocketMailHarness) -> None:
+    await socket_mail.post(257)
+    line = await socket_mail.line()
     await line.wait_for_entries(256)
 
     for seq in (1, 256, 300):
@@ -273,154 +275,154 @@ async def test_a_wrong_head_is_refused_and_the_window_stays(letters: SocketMailH
             await line.request("acknowledge", seq=seq, head=line.encode_bytes(bytes(32)))
         assert refused.value.body["cursor"] == line.welcome["cursor"]
 
-    assert len(letters.numbers) == 256
+    assert len(socket_mail.numbers) == 256
     await line.close()
 
 
-async def test_a_later_point_with_the_right_head_is_a_good_start(letters: SocketMailHarness) -> None:
-    await letters.post(5)
-    line = await letters.line()
+async def test_a_later_point_with_the_right_head_is_a_good_start(socket_mail: SocketMailHarness) -> None:
+    await socket_mail.post(5)
+    line = await socket_mail.line()
     await line.wait_for_entries(5)
-    await letters.acknowledge(line, 1)
+    await socket_mail.acknowledge(line, 1)
     await line.close()
-    heads = [to_bytes(entry["head"]) for entry in letters.bo.received]
-    letters.bo.chain = ChainChecker(line.welcome["mailboxId"])
-    letters.bo.chain.seq, letters.bo.chain.head = 3, heads[2]
-    letters.bo.received.clear()
+    heads = [to_bytes(entry["head"]) for entry in socket_mail.bo.received]
+    socket_mail.bo.chain = ChainChecker(line.welcome["mailboxId"])
+    socket_mail.bo.chain.seq, socket_mail.bo.chain.head = 3, heads[2]
+    socket_mail.bo.received.clear()
 
-    line = await letters.line()
+    line = await socket_mail.line()
     await line.wait_for_entries(2)
     answer = await line.request("acknowledge", seq=3, head=line.encode_bytes(heads[2]))
 
-    assert letters.numbers == [4, 5]
+    assert socket_mail.numbers == [4, 5]
     assert line.welcome["cursor"]["seq"] == 1
     assert answer["cursor"]["seq"] == 3
     await line.close()
 
 
-async def test_a_wrong_resume_point_is_told_the_right_one_and_may_try_again(letters: SocketMailHarness) -> None:
-    await letters.post(5)
-    line = await letters.line()
+async def test_a_wrong_resume_point_is_told_the_right_one_and_may_try_again(socket_mail: SocketMailHarness) -> None:
+    await socket_mail.post(5)
+    line = await socket_mail.line()
     await line.wait_for_entries(5)
-    await letters.acknowledge(line, 3)
+    await socket_mail.acknowledge(line, 3)
     await line.close()
-    heads = [to_bytes(entry["head"]) for entry in letters.bo.received]
+    heads = [to_bytes(entry["head"]) for entry in socket_mail.bo.received]
     rolled_back, ahead, wrong, headless = (2, heads[1]), (6, heads[4]), (4, heads[4]), (3, None)
 
-    line = await DeviceSocket.connect(letters.bo, codec="json")
+    line = await DeviceSocket.connect(socket_mail.bo, codec="json")
     line.acknowledges = False
     for point in (rolled_back, ahead, wrong, headless, (0, None)):
         with pytest.raises(RequestRefused) as refused:
-            await letters.resume(line, *point)
+            await socket_mail.resume(line, *point)
         assert refused.value.code == "STALE_HEAD"
         assert refused.value.body["cursor"] == {"seq": 3, "head": line.encode_bytes(heads[2])}
-    letters.bo.chain = ChainChecker(line.device.chain.mailbox_id if line.device.chain else "")
-    letters.bo.chain.seq, letters.bo.chain.head = 3, heads[2]
-    await letters.resume(line, 3, heads[2])
+    socket_mail.bo.chain = ChainChecker(line.device.chain.mailbox_id if line.device.chain else "")
+    socket_mail.bo.chain.seq, socket_mail.bo.chain.head = 3, heads[2]
+    await socket_mail.resume(line, 3, heads[2])
     await line.wait_for_entries(7)
 
-    assert letters.numbers == [1, 2, 3, 4, 5, 4, 5]
+    assert socket_mail.numbers == [1, 2, 3, 4, 5, 4, 5]
     await line.close()
 
 
-async def test_what_was_not_acknowledged_comes_again_and_the_rest_never(letters: SocketMailHarness) -> None:
-    await letters.post(4)
-    line = await letters.line()
+async def test_what_was_not_acknowledged_comes_again_and_the_rest_never(socket_mail: SocketMailHarness) -> None:
+    await socket_mail.post(4)
+    line = await socket_mail.line()
     await line.wait_for_entries(4)
-    await letters.acknowledge(line, 2)
+    await socket_mail.acknowledge(line, 2)
     await line.close()
-    letters.bo.chain = ChainChecker(line.welcome["mailboxId"])
-    letters.bo.chain.seq, letters.bo.chain.head = 2, to_bytes(letters.bo.received[1]["head"])
+    socket_mail.bo.chain = ChainChecker(line.welcome["mailboxId"])
+    socket_mail.bo.chain.seq, socket_mail.bo.chain.head = 2, to_bytes(socket_mail.bo.received[1]["head"])
 
-    line = await letters.line()
+    line = await socket_mail.line()
     await line.wait_for_entries(6)
 
-    assert letters.numbers == [1, 2, 3, 4, 3, 4]
+    assert socket_mail.numbers == [1, 2, 3, 4, 3, 4]
     await line.close()
 
 
-async def test_a_parked_entry_is_answered_and_comes_as_a_tombstone(letters: SocketMailHarness) -> None:
-    await letters.post(3)
-    line = await letters.line()
+async def test_a_parked_entry_is_answered_and_comes_as_a_tombstone(socket_mail: SocketMailHarness) -> None:
+    await socket_mail.post(3)
+    line = await socket_mail.line()
     await line.wait_for_entries(3)
 
     assert await line.request("park", seq=2, reason="unreadable") == {}
     with pytest.raises(RequestRefused) as refused:
         await line.request("park", seq=4, reason="")
     await line.close()
-    letters.bo.chain = None
-    line = await letters.line()
+    socket_mail.bo.chain = None
+    line = await socket_mail.line()
     await line.wait_for_entries(6)
 
     assert refused.value.code == "NOT_FOUND"
-    assert letters.bo.received[4]["tombstone"] == {"reason": "parked", "count": 1}
+    assert socket_mail.bo.received[4]["tombstone"] == {"reason": "parked", "count": 1}
     await line.close()
 
 
-async def test_what_expired_meanwhile_comes_as_a_tombstone(letters: SocketMailHarness) -> None:
-    await letters.post(3)
-    while not (await letters.bo.collect(wait=5))["drained"] or len(letters.bo.received) < 3:
+async def test_what_expired_meanwhile_comes_as_a_tombstone(socket_mail: SocketMailHarness) -> None:
+    await socket_mail.post(3)
+    while not (await socket_mail.bo.collect(wait=5))["drained"] or len(socket_mail.bo.received) < 3:
         pass
     await connection().execute_query_dict("UPDATE envelope SET expires_at = accepted_at WHERE seq < 3")
-    letters.bo.chain = None
-    letters.bo.received.clear()
+    socket_mail.bo.chain = None
+    socket_mail.bo.received.clear()
 
-    line = await letters.line()
+    line = await socket_mail.line()
     await line.wait_for_entries(2)
 
-    assert [entry.get("tombstone") for entry in letters.bo.received] == [{"reason": "expired", "count": 2}, None]
+    assert [entry.get("tombstone") for entry in socket_mail.bo.received] == [{"reason": "expired", "count": 2}, None]
     await line.close()
 
 
-async def test_a_live_socket_hears_of_new_mail_at_once(letters: SocketMailHarness) -> None:
-    line = await letters.line(acknowledges=True)
+async def test_a_live_socket_hears_of_new_mail_at_once(socket_mail: SocketMailHarness) -> None:
+    line = await socket_mail.line(acknowledges=True)
 
     for n in range(1, 11):
-        await letters.ann.post(letters.together, letters.bo, b"%d" % n)
+        await socket_mail.ann.post(socket_mail.together, socket_mail.bo, b"%d" % n)
         await line.wait_for_entries(n, seconds=5)
 
-    assert letters.bo.contents == [b"%d" % n for n in range(1, 11)]
+    assert socket_mail.bo.contents == [b"%d" % n for n in range(1, 11)]
     await line.close()
 
 
-async def test_the_newer_connection_takes_over(letters: SocketMailHarness) -> None:
-    older = await letters.line()
-    newer = await letters.line(acknowledges=True)
+async def test_the_newer_connection_takes_over(socket_mail: SocketMailHarness) -> None:
+    older = await socket_mail.line()
+    newer = await socket_mail.line(acknowledges=True)
 
     assert await older.wait_closed(5) == 4409
-    await letters.post(3)
+    await socket_mail.post(3)
     await newer.wait_for_entries(3)
     assert await newer.request("ping") == {}
     await newer.close()
 
 
-async def test_a_second_hello_after_welcome_closes_the_socket(letters: SocketMailHarness) -> None:
-    line = await letters.line()
+async def test_a_second_hello_after_welcome_closes_the_socket(socket_mail: SocketMailHarness) -> None:
+    line = await socket_mail.line()
 
     await line.send("hello", after=0, head=None)
 
     assert await line.wait_closed(5) == 4400
 
 
-async def test_a_socket_without_hello_displaces_nobody(letters: SocketMailHarness) -> None:
-    line = await letters.line()
-    silent = await DeviceSocket.connect(letters.bo)
+async def test_a_socket_without_hello_displaces_nobody(socket_mail: SocketMailHarness) -> None:
+    line = await socket_mail.line()
+    silent = await DeviceSocket.connect(socket_mail.bo)
 
     assert await line.request("ping") == {}
     await silent.close()
     await line.close()
 
 
-async def test_ten_that_say_hello_at_once_leave_one_that_hears(letters: SocketMailHarness) -> None:
-    lines = [await DeviceSocket.connect(letters.bo, codec="json") for _ in range(10)]
-    await asyncio.gather(*(letters.resume(line, 0, None) for line in lines), return_exceptions=True)
-    letters.bo.chain = ChainChecker((await letters.bo.call("GET", "/mailbox"))["mailboxId"])
+async def test_ten_that_say_hello_at_once_leave_one_that_hears(socket_mail: SocketMailHarness) -> None:
+    lines = [await DeviceSocket.connect(socket_mail.bo, codec="json") for _ in range(10)]
+    await asyncio.gather(*(socket_mail.resume(line, 0, None) for line in lines), return_exceptions=True)
+    socket_mail.bo.chain = ChainChecker((await socket_mail.bo.call("GET", "/mailbox"))["mailboxId"])
 
-    await letters.post(1)
+    await socket_mail.post(1)
     await wait_until(lambda: sum(line.ws.closed for line in lines) == 9)
     (last,) = (line for line in lines if not line.ws.closed)
     await last.wait_for_entries(1)
 
     assert [line.ws.close_code for line in lines if line is not last] == [4409] * 9
-    assert letters.bo.contents == [b"0 x"]
+    assert socket_mail.bo.contents == [b"0 x"]
     await last.close()

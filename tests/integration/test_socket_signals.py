@@ -48,9 +48,9 @@ async def call(line: DeviceSocket, to: Device, **more: Any) -> None:
     await wait_for_pong(line)
 
 
-async def test_typing_is_told_to_the_others_alone(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
-    cy = await house.node.sign_up()
+async def test_typing_is_told_to_the_others_alone(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
+    cy = await node_server.node.sign_up()
     lines = [await DeviceSocket.connect_and_resume(device, codec="json") for device in (ann, bo, cy)]
 
     await lines[0].send("typing", conversationId=together, isTyping=True)
@@ -64,9 +64,9 @@ async def test_typing_is_told_to_the_others_alone(house: NodeServer) -> None:
         await line.close()
 
 
-async def test_typing_in_a_foreign_conversation_is_refused_like_in_none(house: NodeServer) -> None:
-    _, _, together = await house.sign_up_pair()
-    line = await DeviceSocket.connect_and_resume(await house.node.sign_up(), codec="json")
+async def test_typing_in_a_foreign_conversation_is_refused_like_in_none(node_server: NodeServer) -> None:
+    _, _, together = await node_server.sign_up_pair()
+    line = await DeviceSocket.connect_and_resume(await node_server.node.sign_up(), codec="json")
 
     for conversation in (together, NOBODY):
         assert await refused(line, "typing", conversationId=conversation, isTyping=False) == "NOT_A_MEMBER"
@@ -75,9 +75,9 @@ async def test_typing_in_a_foreign_conversation_is_refused_like_in_none(house: N
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
-async def test_a_signal_reaches_the_devices_of_the_one_it_is_for(house: NodeServer, codec: Any) -> None:
-    ann, bo, _ = await house.sign_up_pair()
-    laptop = await house.add_linked_device(bo)
+async def test_a_signal_reaches_the_devices_of_the_one_it_is_for(node_server: NodeServer, codec: Any) -> None:
+    ann, bo, _ = await node_server.sign_up_pair()
+    laptop = await node_server.add_linked_device(bo)
     from_ann, to_bo = await DeviceSocket.connect_and_resume(ann), await DeviceSocket.connect_and_resume(bo, codec=codec)
     to_laptop = await DeviceSocket.connect_and_resume(laptop, codec=codec)
 
@@ -90,9 +90,9 @@ async def test_a_signal_reaches_the_devices_of_the_one_it_is_for(house: NodeServ
         await line.close()
 
 
-async def test_a_signal_may_name_one_device(house: NodeServer) -> None:
-    ann, bo, _ = await house.sign_up_pair()
-    laptop = await house.add_linked_device(bo)
+async def test_a_signal_may_name_one_device(node_server: NodeServer) -> None:
+    ann, bo, _ = await node_server.sign_up_pair()
+    laptop = await node_server.add_linked_device(bo)
     from_ann, to_bo, to_laptop = [await DeviceSocket.connect_and_resume(device) for device in (ann, bo, laptop)]
 
     await call(from_ann, bo, deviceId=2)
@@ -103,10 +103,10 @@ async def test_a_signal_may_name_one_device(house: NodeServer) -> None:
         await line.close()
 
 
-async def test_a_signal_reaches_who_is_another_device_now(house: NodeServer) -> None:
-    ann, bo, together = await house.sign_up_pair()
+async def test_a_signal_reaches_who_is_another_device_now(node_server: NodeServer) -> None:
+    ann, bo, together = await node_server.sign_up_pair()
     await ann.post(together, bo, b"now the node knows Bo's devices")
-    again = await house.node.sign_up(bo.number)
+    again = await node_server.node.sign_up(bo.number)
     from_ann, to_bo = await DeviceSocket.connect_and_resume(ann), await DeviceSocket.connect_and_resume(again)
 
     await call(from_ann, again)
@@ -116,9 +116,9 @@ async def test_a_signal_reaches_who_is_another_device_now(house: NodeServer) -> 
     await to_bo.close()
 
 
-async def test_a_signal_out_of_reach_is_not_found(house: NodeServer) -> None:
-    ann, bo, _ = await house.sign_up_pair()
-    stranger = await house.node.sign_up()
+async def test_a_signal_out_of_reach_is_not_found(node_server: NodeServer) -> None:
+    ann, bo, _ = await node_server.sign_up_pair()
+    stranger = await node_server.node.sign_up()
     line = await DeviceSocket.connect_and_resume(ann, codec="json")
     signal = {"callId": CALL, "kind": "end", "content": ""}
 
@@ -128,8 +128,8 @@ async def test_a_signal_out_of_reach_is_not_found(house: NodeServer) -> None:
     await line.close()
 
 
-async def test_a_signal_is_never_stored(house: NodeServer) -> None:
-    ann, bo, _ = await house.sign_up_pair()
+async def test_a_signal_is_never_stored(node_server: NodeServer) -> None:
+    ann, bo, _ = await node_server.sign_up_pair()
     line = await DeviceSocket.connect_and_resume(ann)
 
     await call(line, bo)
@@ -141,8 +141,8 @@ async def test_a_signal_is_never_stored(house: NodeServer) -> None:
     await line.close()
 
 
-async def test_a_signal_has_a_largest_content(house: NodeServer) -> None:
-    ann, bo, _ = await house.sign_up_pair()
+async def test_a_signal_has_a_largest_content(node_server: NodeServer) -> None:
+    ann, bo, _ = await node_server.sign_up_pair()
     from_ann, to_bo = (
         await DeviceSocket.connect_and_resume(ann, codec="json"),
         await DeviceSocket.connect_and_resume(bo, codec="json"),

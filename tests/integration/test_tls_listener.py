@@ -151,9 +151,9 @@ async def test_a_handshake_that_does_not_go_on_is_cut_off(tmp_path: Path, papers
     [
         ("nowhere.pem", "node-key.pem", "No such file"),
         ("node.pem", "nowhere.pem", "No such file"),
-        ("node.pem", "other-key.pem", "no certificate and its key"),
-        ("node-key.pem", "node.pem", "no certificate and its key"),
-        ("node.pem", "empty.pem", "no certificate and its key"),
+        ("node.pem", "other-key.pem", "not a PEM certificate with its matching key"),
+        ("node-key.pem", "node.pem", "not a PEM certificate with its matching key"),
+        ("node.pem", "empty.pem", "not a PEM certificate with its matching key"),
     ],
 )
 def test_files_that_do_not_do_stop_the_start_with_one_line(

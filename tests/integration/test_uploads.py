@@ -33,13 +33,13 @@ TEN = b"0123456789"
 
 
 @pytest.fixture
-async def ann(small_house: NodeServer) -> Device:
-    return await small_house.node.sign_up()
+async def ann(sqlite_node_server: NodeServer) -> Device:
+    return await sqlite_node_server.node.sign_up()
 
 
 @pytest.fixture
-async def bo(small_house: NodeServer) -> Device:
-    return await small_house.node.sign_up()
+async def bo(sqlite_node_server: NodeServer) -> Device:
+    return await sqlite_node_server.node.sign_up()
 
 
 def sum_of(content: bytes, algorithm: str) -> str:
@@ -52,8 +52,8 @@ def arrived() -> float:
     return REGISTRY.get_sample_value("vyry_attachment_bytes_total", {"direction": "in"}) or 0
 
 
-async def test_a_node_says_what_it_speaks_to_anybody(small_house: NodeServer) -> None:
-    node = small_house.node
+async def test_a_node_says_what_it_speaks_to_anybody(sqlite_node_server: NodeServer) -> None:
+    node = sqlite_node_server.node
 
     async with node.http.options(f"{node.url}{UPLOADS_PATH}") as answer:
         told = {name: answer.headers[name] for name in answer.headers if name.startswith("Tus-")}
@@ -137,8 +137,8 @@ async def test_a_length_over_the_limit_is_refused(ann: Device) -> None:
     assert b"quotaBytes" not in said.body
 
 
-async def test_of_fifty_uploads_begun_at_once_no_more_than_the_quota_are(house: NodeServer) -> None:
-    ann = await house.node.sign_up(with_keys=False)
+async def test_of_fifty_uploads_begun_at_once_no_more_than_the_quota_are(node_server: NodeServer) -> None:
+    ann = await node_server.node.sign_up(with_keys=False)
     length = str(100 << 20)
 
     said = await asyncio.gather(*[send_request(ann, "POST", UPLOADS_PATH, Upload_Length=length) for _ in range(50)])
@@ -200,9 +200,9 @@ async def test_more_than_was_announced_is_refused_also_without_a_length(ann: Dev
     assert (await send_request(ann, "GET", path)).status == 404
 
 
-async def test_what_came_before_the_line_broke_is_kept(ann: Device, small_house: NodeServer) -> None:
+async def test_what_came_before_the_line_broke_is_kept(ann: Device, sqlite_node_server: NodeServer) -> None:
     path = await create_upload(ann)
-    raw = RawSocket(int(small_house.node.url.rpartition(":")[2]))
+    raw = RawSocket(int(sqlite_node_server.node.url.rpartition(":")[2]))
     head = (
         f"PATCH {path} HTTP/1.1\r\nHost: vyry\r\nAuthorization: Bearer {ann.token}\r\nTus-Resumable: 1.0.0\r\n"
         f"Content-Type: {OCTET_STREAM_HEADERS['Content-Type']}\r\nUpload-Offset: 0\r\nContent-Length: 10\r\n\r\n"
@@ -244,25 +244,25 @@ async def test_what_is_anothers_is_not_there(ann: Device, bo: Device) -> None:
     assert await upload_offset(ann, path) == 0
 
 
-async def test_an_ended_one_is_gone_at_once_and_its_bytes_soon(ann: Device, small_house: NodeServer) -> None:
-    path, folder = await upload_file(ann, TEN), small_house.settings.data_dir / "attachments"
+async def test_an_ended_one_is_gone_at_once_and_its_bytes_soon(ann: Device, sqlite_node_server: NodeServer) -> None:
+    path, folder = await upload_file(ann, TEN), sqlite_node_server.settings.data_dir / "attachments"
 
     ended = await send_request(ann, "DELETE", path)
 
     assert (ended.status, ended.body) == (204, b"")
     assert [(await send_request(ann, method, path)).status for method in ("GET", "HEAD", "DELETE")] == [404] * 3
-    await small_house.services.attachments.upkeep.delete_expired(100)
+    await sqlite_node_server.services.attachments.upkeep.delete_expired(100)
     assert [each for each in folder.rglob("*") if each.is_file()] == []
 
 
-async def test_a_deleted_account_leaves_no_byte(ann: Device, small_house: NodeServer) -> None:
+async def test_a_deleted_account_leaves_no_byte(ann: Device, sqlite_node_server: NodeServer) -> None:
     for path in (await upload_file(ann, TEN), await create_upload(ann)):
         await append_bytes(ann, path, 0, TEN)
 
     await ann.call("POST", "/account/delete", await code(ann))
-    await small_house.services.attachments.upkeep.delete_expired(100)
+    await sqlite_node_server.services.attachments.upkeep.delete_expired(100)
 
-    files = [each for each in (small_house.settings.data_dir / "attachments").rglob("*") if each.is_file()]
+    files = [each for each in (sqlite_node_server.settings.data_dir / "attachments").rglob("*") if each.is_file()]
     assert (files, await AttachmentRow.all().count()) == ([], 0)
 
 
@@ -299,7 +299,7 @@ async def test_a_page_may_upload_and_read_how_far_it_is(ann: Device) -> None:
     assert {"Location", "Upload-Offset", "Upload-Length", "Upload-Expires", "Tus-Resumable"} <= set(exposed)
 
 
-async def test_what_clients_call_their_files_is_kept_nowhere(ann: Device, small_house: NodeServer) -> None:
+async def test_what_clients_call_their_files_is_kept_nowhere(ann: Device, sqlite_node_server: NodeServer) -> None:
     await send_request(
         ann,
         "POST",
@@ -308,8 +308,8 @@ async def test_what_clients_call_their_files_is_kept_nowhere(ann: Device, small_
         Upload_Metadata=f"filename {base64.b64encode(b'love letter').decode()}",
     )
 
-    database = (small_house.settings.data_dir / "vyry.db").read_bytes()
-    journal = (small_house.settings.data_dir / "vyry.db-wal").read_bytes()
+    database = (sqlite_node_server.settings.data_dir / "vyry.db").read_bytes()
+    journal = (sqlite_node_server.settings.data_dir / "vyry.db-wal").read_bytes()
 
     assert await AttachmentRow.all().count() == 1
     for trace in (b"love letter", base64.b64encode(b"love letter")):

@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 from scripts.nodes import AllInOneProcess
 from tests.support.rest_device import unused_number
+from vyry.cli.client.exit_codes import Exit
 from vyry.cli.main import main
 
 
@@ -95,3 +96,9 @@ class CliRunner:
 def _expand_words(line: str, variables: Mapping[str, str]) -> list[str]:
     words = shlex.split(line, comments=True)
     return [variables[word[1:]] if word.startswith("$") else word for word in words]
+
+
+def refused(done: CliResult, code: Exit, word: str) -> None:
+    """One line on standard error, nothing on standard output, and the code of that kind."""
+    assert (done.code, done.out, len(done.err.splitlines())) == (code, "", 1), done
+    assert word in done.err

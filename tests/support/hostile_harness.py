@@ -7,12 +7,12 @@ from pathlib import Path
 from uuid import UUID
 
 from scripts.nodes import AllInOneProcess
-from tests.e2e.test_sdk import open_client, register
 from tests.hostile_node.client_task import ClientTask
 from tests.hostile_node.lie import Lie
 from tests.hostile_node.proxy import Proxy, open_proxy
 from tests.support.node_server import wait_until
 from tests.support.rest_device import unused_number
+from tests.support.sdk_clients import open_client, register
 from vyry.client.api.client import Client, Profile
 from vyry.client.errors import ClientError
 from vyry.client.store.events import Event, Message

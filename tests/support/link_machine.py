@@ -46,8 +46,8 @@ class LinkMachine(RuleBasedStateMachine):
 
     @initialize()
     def set_up(self) -> None:
-        self.notifier = open_link_harness(self.url)
-        self.room: LinkHarness = self.runner.run(self.notifier.__aenter__())
+        self.open_harness = open_link_harness(self.url)
+        self.room: LinkHarness = self.runner.run(self.open_harness.__aenter__())
         self.runner.run(self._open_harness())
         self.plant_bug(self.room)
 
@@ -64,8 +64,8 @@ class LinkMachine(RuleBasedStateMachine):
         self.devices = {ann.user_id: 2, eve.user_id: 1}
 
     def teardown(self) -> None:
-        if hasattr(self, "notifier"):
-            self.runner.run(self.notifier.__aexit__(None, None, None))
+        if hasattr(self, "open_harness"):
+            self.runner.run(self.open_harness.__aexit__(None, None, None))
         self.runner.close()
 
     @rule(target=links)

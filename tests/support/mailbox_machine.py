@@ -41,7 +41,7 @@ message_lists = st.lists(st.tuples(mailbox_index_sets, mailbox_indexes, lanes, l
 
 
 class MailboxMachine(RuleBasedStateMachine):
-    """Subclasses say where the mail is kept: `url` of a migrated database, or the memory store of class `memory`."""
+    """A subclass sets `url` (a migrated database) or `memory_store_class` (the fake of the mail store)."""
 
     url: ClassVar[str | None] = None
     memory_store_class: ClassVar[type[MemoryMailStore]] = MemoryMailStore

@@ -1,22 +1,22 @@
-"""One-time codes: sent to a number, good once, for one purpose, for three minutes and five guesses.
+"""One-time codes: sent to a phone number, valid once, for one purpose, for three minutes and five guesses.
 
-Nothing here looks whether the number has an account, so known and unknown numbers cannot be told apart. A code lives in the database as a keyed hash;
-guesses and success are counted by the one statement that judges them, so no number of parallel tries gets a sixth guess or a second success. What may be
-sent is counted in the database too (sending.py). A challenge stays good to its end whatever else is asked for or guessed at: anybody may ask for a code of
-any number, and nobody must end the code of its owner. So the guesses at a number are five for each code that may be sent to it, and no more. The challenge's id is the secret of the device that asked: it travels with no message, so whoever reads
-a code on its way cannot use it.
+Nothing here looks the account of a number up, so known and unknown numbers cannot be distinguished. The database stores a keyed hash of the code; one
+statement counts and judges a guess, so parallel guesses never get a sixth guess or a second success. otp_limits.py decides whether a code may be sent.
+A challenge stays valid until it expires, whatever else is requested or guessed: anyone may request a code for any number, and must not end the code of
+its owner. So a number gets five guesses for each code that may be sent to it. The id of a challenge is the secret of the device that requested it and
+is in no message: reading the message is not enough to use the code.
 """
 
 import math
 import secrets
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
 
-from vyry.accounts.guess_monitor import GuessMonitor
 from vyry.accounts.otp_limits import (
     CODE_LIFETIME,
     RESEND_AFTER,
@@ -36,20 +36,24 @@ from vyry.errors import InvalidOtp, LimitPolicy, RateLimited, Unavailable
 from vyry.kernel.ids import new_id
 from vyry.kernel.lru_cache import LruCache
 from vyry.limits import OTP_NETWORK, OTP_NUMBER, OTP_TOTAL, Grant
-from vyry.telemetry import OTP_REFUSED, OTP_SENT, log
+from vyry.telemetry import OTP_GUESSES, OTP_REFUSED, OTP_SENT, log
 
 
 GUESSES: Final = 5
-#: What the hash of the right code may be: under the pepper in use, and under the one before.
+#: The hashes of a code under the current pepper and the one before.
 CodeHashes = tuple[bytes, bytes]
-#: Hashes of one number, under all peppers; None: any number.
+#: The hashes of one number under every pepper; None: any number.
 PhoneHashes = Collection[str] | None
-#: So many refusals are remembered by a process, to repeat them without asking the database.
+#: How many refusals a process caches, to repeat them without the database.
 _REMEMBERED: Final = 10_000
+#: The guesses of this window count, at most MAX_GUESSES of them; below MIN_GUESSES nothing is logged.
+MONITOR_WINDOW: Final = timedelta(minutes=10)
+MAX_GUESSES: Final = 1000
+MIN_GUESSES: Final = 30
 
 
 class Purpose(Enum):
-    """What a code is good for."""
+    """The purpose of a code; it is valid for no other."""
 
     LOGIN = "login"
     PIN_RESET = "pinReset"
@@ -57,7 +61,7 @@ class Purpose(Enum):
 
 
 class Channel(Enum):
-    """How a code travels."""
+    """How a code is sent."""
 
     SMS = "sms"
     VOICE = "voice"
@@ -65,7 +69,7 @@ class Channel(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OtpMessage:
-    """A code on its way to a person. `message_id` lets a gateway drop a message it has sent already; it is not the challenge's."""
+    """A code to send. By `message_id` a gateway drops a message that it has sent already; it is not the id of the challenge."""
 
     message_id: UUID
     number: PhoneNumber
@@ -76,7 +80,7 @@ class OtpMessage:
 
 
 class SendFailed(Exception):
-    """A sender failed. `is_certain`: no message is on its way; else nobody knows, and it counts as sent and paid for."""
+    """A sender failed. `is_certain`: no message was sent; otherwise the outcome is unknown, and the message counts as sent and paid for."""
 
     def __init__(self, *, is_certain: bool) -> None:
         super().__init__(is_certain)
@@ -84,10 +88,10 @@ class SendFailed(Exception):
 
 
 class OtpSender(Protocol):
-    """Carries codes to people."""
+    """Sends codes."""
 
     async def send(self, message: OtpMessage) -> None:
-        """Hand the code over, or raise NotSent within 10 s."""
+        """Send the code, or raise SendFailed, within 10 s."""
         ...
 
 
@@ -107,7 +111,7 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A guess that was counted, and the number whose code it was about."""
+    """A counted guess, and the number that the code was sent to."""
 
     is_right: bool
     guesses_left: int
@@ -116,14 +120,14 @@ class Guess:
 
 
 class OtpStore(Protocol):
-    """The truth about challenges and about what was sent. Every method raises `Unavailable` when the database is away."""
+    """Stores challenges and the history of sent codes. Every method raises `Unavailable` while the database is down."""
 
     async def open_challenge(
         self, challenge: Challenge, subjects: OtpCounterKeys, rules: OtpLimits
     ) -> OtpAdmission | OtpRefusal:
-        """Do what `decide` says of all that was sent before: store the challenge beside the older ones and count it; or nothing.
+        """Store and count the challenge if `decide` admits it, given the history; else change nothing.
 
-        Parallel calls, on any node, are decided one after the other if they have a number, a network, a prefix or a budget in common.
+        Concurrent calls on all nodes are serialised if they share a number, a network, a prefix or the budget.
         """
         ...
 
@@ -135,24 +139,24 @@ class OtpStore(Protocol):
         now: datetime,
         phone_hashes: PhoneHashes = None,
     ) -> Guess | None:
-        """Count and judge one guess in one step; a right one uses the challenge up, and proves its number for the network that asked for it. None: nothing there to guess at (any more).
+        """Count and judge a guess, atomically. A right one consumes the challenge and marks its number as verified from the network of the request.
 
-        With `of` (hashes of a number) a challenge for any other number is not there.
+        None: the challenge is unknown, expired, consumed or out of guesses, or its number is not among `phone_hashes`.
         """
         ...
 
     async def withdraw_challenge(self, challenge: Challenge, *, is_certain: bool) -> None:
-        """Forget a challenge whose code was not sent; if that is certain, it cost nothing and says nothing about its prefix."""
+        """Delete a challenge whose code was not sent. If that is certain, it does not count for its cost and its prefix."""
         ...
 
     async def load_history(self, subjects: OtpCounterKeys, rules: OtpLimits, now: datetime) -> OtpHistory:
-        """What was sent to and from these."""
+        """The history of the codes with these keys."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SentCode:
-    """A code is on its way; what the limits have left is told with it, by their names."""
+    """A code was sent. `grants` are the remaining quotas, by name."""
 
     challenge_id: UUID
     grants: Sequence[tuple[str, Grant]]
@@ -171,27 +175,30 @@ class OneTimeCodes:
     """Sends codes and judges guesses."""
 
     def __init__(
-        self, store: OtpStore, sender: OtpSender, pepper: Pepper, clock: Clock, terms: OtpOptions | None = None
+        self, store: OtpStore, sender: OtpSender, pepper: Pepper, clock: Clock, options: OtpOptions | None = None
     ) -> None:
         self._store = store
         self._sender = sender
         self._pepper = pepper
         self._clock = clock
-        self._terms = terms or OtpOptions()
+        self._options = options or OtpOptions()
         self._refused = _RefusalCache()
-        self._watch = GuessMonitor(clock)
+        self._monitor = GuessMonitor(clock)
 
     async def send(self, number: PhoneNumber, purpose: Purpose, channel: Channel, network: str) -> SentCode:
-        """Send a fresh code; older ones stay good to their ends. `network` is who asks.
+        """Send a new code; earlier ones stay valid. `network` is the network prefix of the client.
 
-        Raises InvalidRequest for a country that gets no codes, RateLimited with the true wait, Unavailable if nothing may be spent or it could not be sent.
+        Raises:
+            InvalidRequest: the country of the number gets no codes.
+            RateLimited: a limit is reached; it has the exact wait.
+            Unavailable: the daily budget is spent, or the sender failed.
         """
-        subjects = self._subjects(number, network, self._terms.tariff.cost_of(number))
+        subjects = self._subjects(number, network, self._options.tariff.cost_of(number))
         code = f"{secrets.randbelow(10**6):06d}"
         challenge = self._challenge(number, purpose, code)
         now = challenge.created_at
         answer = self._refused.find(subjects, now) or await self._store.open_challenge(
-            challenge, subjects, self._terms.limits
+            challenge, subjects, self._options.limits
         )
         if isinstance(answer, OtpRefusal):
             self._refused.remember(subjects, answer, now)
@@ -201,16 +208,16 @@ class OneTimeCodes:
         except SendFailed as failure:
             OTP_SENT.labels("failed" if failure.is_certain else "unclear").inc()
             await self._store.withdraw_challenge(challenge, is_certain=failure.is_certain)
-            # The pace of the number stands, for the message may have got through: a wait shorter than that would be a lie.
-            wait = round(RESEND_AFTER.total_seconds()) if self._terms.limits.number else 1
-            raise Unavailable("The message could not be sent.", retry_after_seconds=wait) from failure
+            # The message may have been sent, so the number keeps its rate limit: a shorter wait would be refused.
+            wait = round(RESEND_AFTER.total_seconds()) if self._options.limits.number else 1
+            raise Unavailable("The code could not be sent.", retry_after_seconds=wait) from failure
         OTP_SENT.labels("sent").inc()
-        told = ((OTP_NUMBER.name, answer.number), (OTP_NETWORK.name, answer.network))
-        return SentCode(challenge.challenge_id, [(name, grant) for name, grant in told if grant])
+        grants = ((OTP_NUMBER.name, answer.number), (OTP_NETWORK.name, answer.network))
+        return SentCode(challenge.challenge_id, [(name, grant) for name, grant in grants if grant])
 
     async def remaining(self, phone_sealed: bytes, network: str) -> dict[str, tuple[Grant, ...]]:
-        """What each window has left, by the limit's name, of a number (sealed) from this network, from all, and of this network; takes nothing."""
-        rules, now = self._terms.limits, self._clock.now()
+        """The remaining quota of each window for a sealed number: from this network, from all networks, and of this network to all numbers."""
+        rules, now = self._options.limits, self._clock.now()
         subjects = self._subjects(self._pepper.unseal(phone_sealed), network, 0)
         sent = await self._store.load_history(subjects, rules, now)
         return {
@@ -220,13 +227,13 @@ class OneTimeCodes:
         }
 
     def reseal(self, sealed: bytes) -> HiddenNumber:
-        """The number behind a seal, as it is to be stored from now on. Raises Unavailable."""
+        """Hash and seal a sealed number again, under the current pepper. Raises Unavailable."""
         return self._pepper.hide(self._pepper.unseal(sealed))
 
     async def redeem(self, challenge_id: UUID, purpose: Purpose, code: str, phone_sealed: bytes | None = None) -> Guess:
-        """Use a code up: it is right and nobody used it before. Raises InvalidOtp.
+        """Consume a code. Raises InvalidOtp.
 
-        With `of`, the sealed number of the caller's account, a challenge for another number is unknown: it loses no guess and stays good for its owner.
+        With `phone_sealed`, the sealed number of the caller's account, a challenge for another number is unknown: it loses no guess.
         """
         hashes = self._pepper.guess_hashes(challenge_id, purpose.value, code)
         numbers = (
@@ -235,7 +242,7 @@ class OneTimeCodes:
             else tuple(self._pepper.hide(self._pepper.unseal(phone_sealed)).hashes.values())
         )
         guess = await self._store.judge_guess(challenge_id, purpose, hashes, self._clock.now(), numbers)
-        self._watch.record(is_right=guess is not None and guess.is_right)
+        self._monitor.record(is_right=guess is not None and guess.is_right)
         if guess is None or not guess.is_right:
             raise InvalidOtp(guess.guesses_left if guess else 0)
         return guess
@@ -261,12 +268,12 @@ class OneTimeCodes:
             self._pepper.hash_code(challenge_id, purpose.value, code),
             now,
             now + CODE_LIFETIME,
-            self._terms.guesses,
+            self._options.guesses,
         )
 
 
 class _RefusalCache:
-    """Refusals that only time can end, so that a flood of the same is answered without the database, and the operator hears of each pause once."""
+    """Caches refusals until they end, so repeated requests do not reach the database, and logs each pause once."""
 
     def __init__(self) -> None:
         self._spent_until = datetime.min.replace(tzinfo=UTC)
@@ -285,29 +292,29 @@ class _RefusalCache:
         elif refusal.limit is OtpLimitKind.SPEND and self._spent_until <= now:
             self._spent_until = refusal.retry_at
             log.warning(
-                "sending paused",
+                "otp_sending_paused",
                 reason="the daily cap is reached",
                 seconds=round((refusal.retry_at - now).total_seconds()),
             )
         if refusal.trips_breaker:
             log.warning(
-                "sending paused",
+                "otp_sending_paused",
                 reason="few codes are verified",
                 seconds=round((refusal.retry_at - now).total_seconds()),
             )
 
 
 def _pair(subjects: OtpCounterKeys) -> str:
-    """A number and the network that asks."""
+    """The cache key of a number and a network."""
     return f"{subjects.number} {subjects.network}"
 
 
 def _as_error(refusal: OtpRefusal, now: datetime) -> RateLimited | Unavailable:
-    """What the caller is told."""
+    """The error for a refused code."""
     wait = max(1, math.ceil((refusal.retry_at - now).total_seconds()))
     OTP_REFUSED.labels(refusal.limit.value).inc()
     if refusal.limit is OtpLimitKind.SPEND:
-        return Unavailable("No more codes are sent for now.", retry_after_seconds=wait)
+        return Unavailable("The daily limit for sending codes is reached.", retry_after_seconds=wait)
     names = {
         OtpLimitKind.NUMBER: OTP_NUMBER.name,
         OtpLimitKind.TOTAL: OTP_TOTAL.name,
@@ -316,3 +323,30 @@ def _as_error(refusal: OtpRefusal, now: datetime) -> RateLimited | Unavailable:
     window, name = refusal.window, names.get(refusal.limit)
     policy = LimitPolicy(name, window.limit, window.seconds) if name and window else None
     return RateLimited(wait, policy=policy)
+
+
+class GuessMonitor:
+    """Counts the guesses of this process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._recent: deque[tuple[datetime, bool]] = deque(maxlen=MAX_GUESSES)
+        self._is_alarmed = False
+
+    def record(self, *, is_right: bool) -> None:
+        """Count a guess."""
+        OTP_GUESSES.labels("right" if is_right else "wrong").inc()
+        now = self._clock.now()
+        self._recent.append((now, is_right))
+        while self._recent[0][0] <= now - MONITOR_WINDOW:
+            self._recent.popleft()
+        wrong = sum(not each for _, each in self._recent)
+        is_alarming = len(self._recent) >= MIN_GUESSES and wrong * 2 > len(self._recent)
+        if is_alarming and not self._is_alarmed:
+            log.warning(
+                "otp_guessing_detected", count=len(self._recent), failures=wrong, seconds=MONITOR_WINDOW.total_seconds()
+            )
+        elif self._is_alarmed and wrong * 3 < len(self._recent):
+            log.info("otp_guessing_ended", count=len(self._recent), failures=wrong)
+            self._is_alarmed = False
+        self._is_alarmed |= is_alarming

@@ -1,12 +1,12 @@
-"""Whether one more code may be sent: the paces of numbers and networks, of prefixes of numbers, and what a day may cost.
+"""Whether a one-time code may be sent: rate limits of a number, a network and a number prefix, a circuit breaker, and a daily budget.
 
-A number is counted for each network that asks, so that nobody elsewhere can use up what its owner gets, and once more for all networks together, so that
-nobody is flooded. Where a code of this number was verified lately (its owner is there), the counts that others can fill do not hold: those of the number
-from all networks, of its prefix and of its area.
+A number has one limit for each network, so requests from elsewhere cannot use up the owner's quota, and one for all networks together, against floods.
+From a network in which a code of the number was verified lately, the shared limits do not apply: those of the number from all networks, of its prefix
+and of its area.
 
-`decide` is pure: a store hands it what was sent before, read under the locks of everything that is counted, and does what it says in the same transaction.
-A code that was not sent counts for the pace of its number and network alone. A code that was verified no longer counts for its prefix: real people never
-use it up, whoever pumps messages to numbers of his own always does.
+`decide` is a pure function: the store calls it with the history, read under row locks, and applies the decision in the same transaction. A code that
+was not sent counts for its number and its network only. A verified code no longer counts for its prefix: SMS pumping (codes sent to an attacker's own
+numbers, never verified) fills that limit, real sign-ups do not.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,16 +23,16 @@ from vyry.limits import OTP_NETWORK, OTP_NUMBER, OTP_TOTAL, Grant, QuotaWindow
 
 
 RESEND_AFTER: Final = timedelta(seconds=30)
-#: How long a code lives; until then nobody knows whether it will be verified.
+#: How long a code is valid; until then it is open whether it will be verified.
 CODE_LIFETIME: Final = timedelta(seconds=180)
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
-#: How long a network is remembered from which a number was proven.
+#: How long a network counts as one in which the number was verified.
 PROVEN_AGE: Final = timedelta(days=180)
-#: Of an area as many codes in an hour, of which less than one in five was verified, pause it for an hour.
+#: So many codes of an area in an hour, with fewer than one in five verified, pause the area for an hour.
 BREAKER_CODES: Final = 50
 BREAKER_SHARE: Final = 5
-#: Of a prefix, not counting the codes that were verified.
+#: The limit of a prefix; verified codes do not count.
 PER_PREFIX: Final = QuotaWindow(20, 3600)
 _PREFIX_DIGITS: Final = 7
 _AREA_DIGITS: Final = 6
@@ -40,7 +40,7 @@ _PACE: Final = QuotaWindow(1, round(RESEND_AFTER.total_seconds()))
 
 
 class OtpLimitKind(Enum):
-    """Why a code is not sent."""
+    """The limit that refused a code."""
 
     NUMBER = "number"
     TOTAL = "total"
@@ -52,7 +52,7 @@ class OtpLimitKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OtpCounterKeys:
-    """What a code is counted by, as keyed hashes in hex, and its price in millionths."""
+    """The keys that a code is counted by, as keyed hashes in hex, and its price in millionths."""
 
     number: str
     network: str
@@ -64,52 +64,52 @@ class OtpCounterKeys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtpLimits:
-    """What holds for all codes of this node. A limit that is None or has no windows does not hold."""
+    """The limits of this node. A limit that is None or has no windows is off."""
 
-    #: Of a number from one network, and from all.
+    #: To a number, from one network and from all networks.
     number: tuple[QuotaWindow, ...] = OTP_NUMBER.windows
     total: tuple[QuotaWindow, ...] = OTP_TOTAL.windows
     network: tuple[QuotaWindow, ...] = OTP_NETWORK.windows
     prefix: QuotaWindow | None = PER_PREFIX
     has_breaker: bool = True
-    #: What all codes of any 24 hours may cost, in millionths.
+    #: The budget of any 24 hours, in millionths.
     daily_cap: int | None = None
 
     @property
     def number_windows(self) -> tuple[QuotaWindow, ...]:
-        """The windows of a number and network: whatever else is set, no code is sent sooner than resendAfterSeconds after the last one."""
+        """The windows of a number and network, with the least time between two codes (`resendAfterSeconds`)."""
         return (_PACE, *self.number) if self.number else ()
 
 
-#: VYRY_LIMITS=off: no rate holds. What money may be spent is no rate.
+#: VYRY_LIMITS=off: no rate limits. The budget stays.
 UNLIMITED: Final = OtpLimits(number=(), total=(), network=(), prefix=None, has_breaker=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtpHistory:
-    """What was sent before. Moments are newest first."""
+    """The codes sent before. Times are newest first."""
 
     #: To the number from this network, to the number from all, and from this network to all numbers.
     number: Sequence[datetime] = ()
     total: Sequence[datetime] = ()
     network: Sequence[datetime] = ()
-    #: A code of this number, asked for from this network, was verified lately.
+    #: A code of this number was verified lately from this network.
     is_proven: bool = False
-    #: Of the last hour, without those verified.
+    #: To the prefix in the last hour, without verified codes.
     prefix: Sequence[datetime] = ()
-    #: Of the last hour: those whose fate is known, and those of them that were verified.
+    #: To the area in the last hour: codes that expired or were verified, and how many of them were verified.
     area_known: int = 0
     area_verified: int = 0
     area_paused_until: datetime | None = None
-    #: In the last 24 hours.
+    #: The cost of the last 24 hours.
     spent: int = 0
-    #: When enough of it is older than that to pay for one more code; None if it never will be.
+    #: When enough of that cost is older than 24 hours to pay for one more code; None: never.
     affordable_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OtpRefusal:
-    """No code is sent before `retry_at`. `is_trip`: the area is to be paused until then."""
+    """No code is sent before `retry_at`. `trips_breaker`: the store has to pause the area until then."""
 
     limit: OtpLimitKind
     retry_at: datetime
@@ -119,7 +119,7 @@ class OtpRefusal:
 
 @dataclass(frozen=True, slots=True)
 class OtpAdmission:
-    """A code may be sent; what its number and its network have left then."""
+    """A code may be sent; the remaining quotas of its number and its network."""
 
     number: Grant | None
     network: Grant | None
@@ -127,14 +127,14 @@ class OtpAdmission:
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """To which countries (ISO 3166, two letters; none: all) codes are sent, and what one costs in millionths of the operator's currency."""
+    """The countries that get codes (ISO 3166, two letters; empty: all), and the price of a code in millionths of the operator's currency."""
 
     countries: frozenset[str] = frozenset()
     price: int = 0
     prices: Mapping[str, int] = field(default_factory=dict)
 
     def cost_of(self, number: PhoneNumber) -> int:
-        """What a code to this number costs. Raises InvalidRequest, whether the number is known or not, if its country gets none."""
+        """The price of a code to this number. Raises InvalidRequest if its country gets no codes."""
         country = region_code_for_number(parse(number.e164)) or ""
         if self.countries and country not in self.countries:
             raise InvalidRequest(fields=[{"field": "phoneNumber", "problem": "no codes are sent to this country"}])
@@ -142,13 +142,13 @@ class Tariff:
 
 
 def prefix_and_area(number: PhoneNumber) -> tuple[str, str]:
-    """The leading digits that numbers are counted by: seven for the pace, six for the breaker. They begin with the country's code."""
+    """The leading digits, with the country code: seven for the rate limit, six for the circuit breaker."""
     digits = number.e164[1:]
     return digits[:_PREFIX_DIGITS], digits[:_AREA_DIGITS]
 
 
 def decide(rules: OtpLimits, subjects: OtpCounterKeys, sent: OtpHistory, now: datetime) -> OtpAdmission | OtpRefusal:
-    """May a code be sent now? A refusal is the one that lasts longest: by its moment the same code is sent, if no other is meanwhile."""
+    """Decide whether a code may be sent now. Of several refusals the one with the latest `retry_at` is returned: a retry then succeeds."""
     refusals = [*_per_network_refusals(rules, sent, now), *_spend(rules, subjects.cost, sent, now)]
     if not sent.is_proven:
         refusals += [*_shared_refusals(rules, sent, now), *_breaker(rules, sent, now)]
@@ -163,7 +163,7 @@ def decide(rules: OtpLimits, subjects: OtpCounterKeys, sent: OtpHistory, now: da
 def remaining_grants(
     windows: Sequence[QuotaWindow], moments: Sequence[datetime], now: datetime, taking: int = 0
 ) -> tuple[Grant, ...]:
-    """What each window has left after as many more."""
+    """The remaining quota of each window after `taking` more codes."""
     return tuple(_left(window, [at for at in moments if at > now - _length(window)], now, taking) for window in windows)
 
 
@@ -178,13 +178,13 @@ def _tightest(grants: Sequence[Grant]) -> Grant | None:
 
 
 def _per_network_refusals(rules: OtpLimits, sent: OtpHistory, now: datetime) -> Iterator[OtpRefusal]:
-    """What nobody in another network can fill."""
+    """Limits that requests from other networks cannot use up."""
     yield from _full(OtpLimitKind.NUMBER, rules.number_windows, sent.number, now)
     yield from _full(OtpLimitKind.NETWORK, rules.network, sent.network, now)
 
 
 def _shared_refusals(rules: OtpLimits, sent: OtpHistory, now: datetime) -> Iterator[OtpRefusal]:
-    """What anybody can fill."""
+    """Limits that requests from any network can use up."""
     yield from _full(OtpLimitKind.TOTAL, rules.total, sent.total, now)
     yield from _full(OtpLimitKind.PREFIX, (rules.prefix,) if rules.prefix else (), sent.prefix, now)
 

@@ -1,4 +1,4 @@
-"""The PIN of an account in the hands of its owner."""
+"""The PIN of an account, for its owner."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from vyry.errors import InvalidPin, InvalidToken, NotFound
 
 @dataclass(frozen=True, slots=True)
 class PinStatus:
-    """What the owner is shown of the PIN."""
+    """The state of the PIN, for the owner."""
 
     is_set: bool
     registration_lock: bool
@@ -25,7 +25,7 @@ class PinStatus:
 
 @dataclass(frozen=True, slots=True)
 class PinUpdate:
-    """A PIN that the owner wants, the present one as proof, and whether it shall guard new sign-ups (None: as before)."""
+    """A new PIN, the current one as proof, and whether sign-ups need the PIN (None: as before)."""
 
     pin: str
     current: str | None
@@ -34,7 +34,7 @@ class PinUpdate:
 
 @dataclass(frozen=True, slots=True)
 class PinReset:
-    """A new PIN for one that was forgotten, with a code sent to the account's number as proof."""
+    """A new PIN in place of a forgotten one, with a one-time code sent to the account's number as proof."""
 
     challenge_id: UUID
     otp: str
@@ -62,7 +62,7 @@ class OwnPin:
         self._clock = clock
 
     async def status(self, caller: Caller) -> PinStatus:
-        """How the PIN stands."""
+        """The state of the PIN."""
         record = await self._pins.current_record(caller.user_id)
         left = self._pins.record_tries_left(record)
         if record is None:
@@ -75,47 +75,47 @@ class OwnPin:
         )
 
     async def verify(self, caller: Caller, pin: str) -> None:
-        """This is the PIN. Raises InvalidPin (also if there is none), PinLocked, RateLimited, Unavailable."""
+        """Return if this is the PIN. Raises InvalidPin (also without a PIN), PinLocked, RateLimited, Unavailable."""
         if await self._pins.prove(Guesser.from_caller(caller), pin) is None:
             raise InvalidPin(self._pins.tries.limit)
 
     async def set(self, caller: Caller, update: PinUpdate) -> PinStatus:
-        """Set a first PIN, or change the present one, which counts as a try at it. Raises InvalidRequest, InvalidPin, PinLocked, RateLimited, Unavailable."""
+        """Set a first PIN, or change the current one, which costs a try. Raises InvalidRequest, InvalidPin, PinLocked, RateLimited, Unavailable."""
         await self._check(caller, update.pin, "pin")
         if (record := await self._pins.current_record(caller.user_id)) is not None:
             self._pins.check_not_locked(record)
             if update.current is None:
                 raise InvalidPin(self._pins.record_tries_left(record))
-        by, proven = Guesser.from_caller(caller), None
-        async with self._pins.hasher.acquire_slot(by) as place:
+        guesser, proven = Guesser.from_caller(caller), None
+        async with self._pins.hasher.acquire_slot(guesser) as slot:
             if record is not None and update.current is not None:
-                proven = await self._pins.prove_in_slot(place, by, update.current)
-            verifier = await self._pins.make_verifier(place, caller.user_id, update.pin)
-        new = NewPin(by, self._clock.now(), verifier, update.registration_lock)
+                proven = await self._pins.prove_in_slot(slot, guesser, update.current)
+            verifier = await self._pins.make_verifier(slot, caller.user_id, update.pin)
+        new = NewPin(guesser, self._clock.now(), verifier, update.registration_lock)
         if not (await self._store.replace(new, proven) if proven else await self._store.add(new)):
-            # Another device was quicker: what was proven here is not the PIN any more.
+            # Another device has changed the PIN meanwhile.
             raise InvalidPin(await self._pins.tries_left(caller.user_id))
         return await self.status(caller)
 
     async def reset(self, caller: Caller, reset: PinReset) -> PinStatus:
-        """Set a PIN by a code sent to the account's own number; a lock is lifted. Raises InvalidRequest, InvalidOtp, RateLimited, Unavailable."""
+        """Set a PIN with a one-time code sent to the account's number, and unlock it. Raises InvalidRequest, InvalidOtp, RateLimited, Unavailable."""
         sealed = await self._check(caller, reset.pin, "newPin")
-        # The place comes first: a code is not used up for an answer of 503.
-        async with self._pins.hasher.acquire_slot(Guesser.from_caller(caller)) as place:
+        # The slot is acquired first: a 503 does not consume the code.
+        async with self._pins.hasher.acquire_slot(Guesser.from_caller(caller)) as slot:
             _ = await self._codes.redeem(reset.challenge_id, Purpose.PIN_RESET, reset.otp, phone_sealed=sealed)
-            verifier = await self._pins.make_verifier(place, caller.user_id, reset.pin)
+            verifier = await self._pins.make_verifier(slot, caller.user_id, reset.pin)
         await self._store.reset(NewPin(Guesser.from_caller(caller), self._clock.now(), verifier))
         return await self.status(caller)
 
     async def remove(self, caller: Caller, pin: str) -> PinStatus:
-        """Have no PIN any more. Raises InvalidPin (also if there is none), PinLocked, RateLimited, Unavailable."""
+        """Remove the PIN. Raises InvalidPin (also without a PIN), PinLocked, RateLimited, Unavailable."""
         proven = await self._pins.prove(Guesser.from_caller(caller), pin)
         if proven is None or not await self._store.remove(Guesser.from_caller(caller), proven, self._clock.now()):
             raise InvalidPin(await self._pins.tries_left(caller.user_id))
         return await self.status(caller)
 
     async def _check(self, caller: Caller, pin: str, field: str) -> bytes:
-        """Refuse a PIN that is easy to guess; answers the account's sealed number."""
+        """Check a new PIN against the rules, and return the account's sealed number. Raises InvalidRequest, InvalidToken."""
         try:
             account = await self._accounts.load(caller.user_id)
         except NotFound:

@@ -1,6 +1,6 @@
-"""Telephone numbers: how they are read, hidden in the database and shown.
+"""Phone numbers: parsing, masking, and how the database stores them.
 
-Promise: without the pepper, which never is in the database, what is stored neither names a number nor can be searched by guessing numbers.
+The database has a keyed hash and a ciphertext of a number. Without the pepper, which is never in the database, it reveals no number, not even by guessing.
 """
 
 import hmac
@@ -22,7 +22,7 @@ from vyry.kernel.phone_numbers import InvalidPhoneNumber, normalize_number
 
 _NONCE_BYTES: Final = 12
 _SHOWN_DIGITS: Final = 2
-#: A pepper file that holds nothing but one secret is this one.
+#: The id of the pepper in a file with a single secret.
 FIRST_PEPPER: Final = 1
 _NUMBER: Final = b"vyry phone 1"
 _CODE: Final = b"vyry otp 1"
@@ -30,7 +30,7 @@ _CODE: Final = b"vyry otp 1"
 
 @dataclass(frozen=True, slots=True)
 class PhoneNumber:
-    """A number in E.164 whose text form is masked; `e164` is for the sender of messages and the owner alone."""
+    """A number in E.164. Its text form is masked; `e164` is for the sender of codes and for the owner only."""
 
     e164: str
 
@@ -49,7 +49,7 @@ class PhoneNumber:
 
 
 def read_number(text: str) -> PhoneNumber:
-    """The number this text names, in the one form that is stored, counted and sent to. Raises InvalidRequest, which says what is wrong with it."""
+    """Parse a number into its canonical form. Raises InvalidRequest with the problem."""
     try:
         return PhoneNumber(normalize_number(text))
     except InvalidPhoneNumber as wrong:
@@ -58,7 +58,7 @@ def read_number(text: str) -> PhoneNumber:
 
 @dataclass(frozen=True, slots=True)
 class HiddenNumber:
-    """A number as the database may know it: sealed and hashed under the pepper in use, and its hashes under all peppers of the ring, to find it by."""
+    """A number as the database stores it: sealed and hashed under the current pepper, and its hashes under every pepper, for look-ups."""
 
     pepper_id: int
     hash: str
@@ -68,7 +68,7 @@ class HiddenNumber:
 
 
 class _Secret:
-    """One pepper of the ring."""
+    """A pepper."""
 
     __slots__ = ("_key", "_seal")
 
@@ -88,10 +88,10 @@ class _Secret:
 
 
 class Pepper:
-    """The node's secrets over everything guessable: numbers, one-time codes, PINs.
+    """The node's secrets for values that can be guessed: phone numbers, one-time codes, PINs.
 
-    It is a ring: one pepper is in use, what the others of the ring made is still found and read. Every method raises Unavailable while the
-    installation uses a pepper that this node lacks, rather than make what the other nodes cannot find.
+    One of the peppers is current; hashes and ciphertexts under the others can still be found and read. Every method raises Unavailable while the
+    installation uses a pepper that this node lacks: the other nodes could not find what it would write.
     """
 
     def __init__(self, peppers: bytes | Mapping[int, bytes], in_use: int = FIRST_PEPPER) -> None:
@@ -104,56 +104,56 @@ class Pepper:
 
     @property
     def in_use(self) -> int:
-        """The id of the pepper under which everything new is made."""
+        """The id of the current pepper."""
         self._secret(None)
         return self._in_use
 
     def replace(self, peppers: Mapping[int, bytes], in_use: int) -> None:
-        """From now on these are the peppers, and this is the one in use."""
+        """Replace all peppers; `in_use` is the id of the current one."""
         self._keys = {pepper_id: _Secret(key) for pepper_id, key in sorted(peppers.items(), reverse=True)}
         self._in_use = in_use
 
     def hash_number(self, number: PhoneNumber) -> str:
-        """The name of a number in counters and limits, in hex: a keyed hash under the pepper in use. An account is found by `hide(number).hashes`."""
+        """The key of a number in rate limits: its hash under the current pepper, in hex. An account is found by `hide(number).hashes`."""
         return self.keyed_hash(_NUMBER, number.e164.encode()).hex()
 
     def hide(self, number: PhoneNumber) -> HiddenNumber:
-        """All that may be stored of a number."""
+        """Hash and seal a number for the database."""
         plain = number.e164.encode()
-        current, ring, pepper_id = self._secret(None), self._keys, self._in_use
-        hashes = {each: secret.mac(_NUMBER, plain).hex() for each, secret in ring.items()}
+        current, peppers, pepper_id = self._secret(None), self._keys, self._in_use
+        hashes = {each: secret.mac(_NUMBER, plain).hex() for each, secret in peppers.items()}
         return HiddenNumber(pepper_id, hashes[pepper_id], current.seal(plain), hashes)
 
     def unseal(self, sealed: bytes) -> PhoneNumber:
-        """The number that was sealed, under whichever pepper of the ring."""
+        """Decrypt a number that was sealed under any of the peppers."""
         for secret in self._keys.values():
             with suppress(InvalidTag):
                 return PhoneNumber(secret.unseal(sealed).decode())
-        raise Unavailable("This node lacks the pepper of a number.")
+        raise Unavailable("This node lacks the pepper of this phone number.")
 
     def hash_code(self, challenge: UUID, purpose: str, code: str) -> bytes:
-        """What is stored of a one-time code: bound to its challenge and purpose, worthless for any other."""
+        """The stored hash of a one-time code: bound to its challenge and purpose."""
         return self.keyed_hash(_CODE, _code(challenge, purpose, code))
 
     def guess_hashes(self, challenge: UUID, purpose: str, code: str) -> tuple[bytes, bytes]:
-        """What a right guess may be stored as: under the two newest peppers, for a code lives for three minutes and nodes change over within seconds."""
+        """The hashes of a code under the two newest peppers: a code is valid for three minutes, and nodes switch peppers within seconds."""
         self._secret(None)
         newest = [secret.mac(_CODE, _code(challenge, purpose, code)) for secret in islice(self._keys.values(), 2)]
         return newest[0], newest[-1]
 
     def keyed_hash(self, label: bytes, message: bytes, pepper_id: int | None = None) -> bytes:
-        """A keyed hash of 32 bytes for the use that `label` names, under the pepper in use or the one that a row names."""
+        """A keyed hash of 32 bytes for the use `label`, under the current pepper or `pepper_id`."""
         return self._secret(pepper_id).mac(label, message)
 
     def _secret(self, pepper_id: int | None) -> _Secret:
         found = self._keys.get(self._in_use if pepper_id is None else pepper_id)
         if found is None:
-            raise Unavailable("This node lacks a pepper that is in use.")
+            raise Unavailable("This node lacks a pepper that the installation uses.")
         return found
 
 
 def fingerprint(secret: bytes) -> str:
-    """By which nodes tell that they have the same pepper; it tells nothing else, for a pepper cannot be guessed."""
+    """Identifies a pepper, so nodes can compare theirs. It reveals nothing else: a pepper cannot be guessed."""
     return hmac.digest(secret, b"vyry pepper fingerprint 1", "sha256").hex()
 
 

@@ -1,6 +1,6 @@
-"""Which PINs are worth having: long enough, and not among those that people try first.
+"""Rules for new PINs: long enough, and not easy to guess.
 
-Ten tries a day are little against a PIN that was drawn, and plenty against 123456.
+Ten tries a day are few against a random PIN, and enough against 123456.
 """
 
 import unicodedata
@@ -12,10 +12,10 @@ from vyry.errors import InvalidRequest
 
 LEAST: Final = 6
 MOST: Final = 128
-#: What is repeated over and over (121212, abcabc) is as short as what is repeated.
+#: A PIN that repeats a unit of up to so many characters (121212, abcabc) is a pattern.
 _UNIT: Final = 3
 
-#: Those people choose most, as published counts of leaked PINs and passwords agree, and walks over keyboards.
+#: The most frequent PINs and passwords of published leaks, and keyboard walks.
 _WORDS: Final = """
 112233 445566 332211 123321 321123 147258 147852 258369 369258 159753 357159 753159 159357 789456 456789 123654 741852 852963 963852 258456
 142536 147369 135790 246810 102030 010203 101010 110110 112358 131313 123789 987123 520520 521521 147896 789654 456123 321654 654123 123459
@@ -36,24 +36,24 @@ _TRIMMINGS: Final = "0123456789!?.,-_*#@$ "
 
 
 def normalize_pin(pin: str) -> str:
-    """The one form of a PIN, however a keyboard composed its letters and digits."""
+    """The canonical form of a PIN (NFKC, ASCII digits), independent of the keyboard."""
     composed = unicodedata.normalize("NFKC", pin)
     return "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in composed)
 
 
 def check_new_pin(pin: str, number: str, field: str) -> None:
-    """Raises InvalidRequest for a PIN that is too short, too long or too easy to guess. `number` is the account's own, in E.164."""
+    """Check a new PIN against the rules. `number` is the account's own, in E.164. Raises InvalidRequest."""
     text = normalize_pin(pin)
     if not LEAST <= len(text) <= MOST:
         raise _refused(field, f"must have {LEAST} to {MOST} characters")
     if _is_pattern(text) or _is_common(text.casefold()):
         raise _refused(field, "is too easy to guess")
     if text.isdecimal() and text.removeprefix("0") in number:
-        raise _refused(field, "must not be part of the account's telephone number")
+        raise _refused(field, "must not be part of the account's phone number")
 
 
 def _is_pattern(text: str) -> bool:
-    """A short thing repeated, two characters only, or steps of one length: 654321, 135791, abcdef."""
+    """A repeated unit, only two different characters, or equal steps: 654321, 135791, abcdef."""
     codes = [int(each) if each.isdecimal() else ord(each) for each in text.casefold()]
     size = 10 if text.isdecimal() else 0x110000
     steps = {(after - before) % size for before, after in pairwise(codes)}

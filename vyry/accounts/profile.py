@@ -1,4 +1,4 @@
-"""An account as its owner sees and changes it."""
+"""The profile and settings of an account, for its owner."""
 
 import re
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from vyry.errors import InvalidRequest
 
 
 _USERNAME: Final = re.compile(r"[a-z0-9_.]{3,30}")
-#: What a refused username is told.
+#: The problem text of an invalid username.
 USERNAME_RULE: Final = "must be 3 to 30 of the letters a-z, digits, _ and ."
 
-#: What holds until the owner says otherwise (docs/protocol.md).
+#: The settings of a new account (docs/protocol.md).
 DEFAULT_SETTINGS: Final[Mapping[str, object]] = MappingProxyType(
     {
         "messagesFrom": "everyone",
@@ -31,7 +31,7 @@ DEFAULT_SETTINGS: Final[Mapping[str, object]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class OwnAccount:
-    """The account, its masked number, and every setting with a value."""
+    """The account, its masked number, and all settings with defaults filled in."""
 
     account: Account
     phone_number: str
@@ -39,7 +39,7 @@ class OwnAccount:
 
 
 def read_username(text: str) -> str:
-    """The one form of a username: lower case. Raises InvalidRequest."""
+    """The canonical form of a username: lower case. Raises InvalidRequest."""
     username = text.lower() if text.isascii() else ""
     if not _USERNAME.fullmatch(username):
         raise InvalidRequest(fields=[{"field": "username", "problem": USERNAME_RULE}])
@@ -60,7 +60,7 @@ class Accounts:
         return self._own(await self._store.load(caller.user_id))
 
     async def change(self, caller: Caller, change: AccountChange) -> OwnAccount:
-        """Change what is named, leave the rest. Raises InvalidRequest, UsernameTaken, RateLimited."""
+        """Change the given fields only. Raises InvalidRequest, UsernameTaken, RateLimited."""
         username = change.profile.get("username")
         if isinstance(username, str):
             change = AccountChange({**change.profile, "username": read_username(username)}, change.settings)

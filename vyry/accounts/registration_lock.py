@@ -1,7 +1,7 @@
-"""The registration lock: whoever proves the number of an account has to know its PIN, too, until nobody has used the account for a week.
+"""The registration lock: signing up to an existing account needs its PIN, until the account has not been used for a week.
 
-So a number taken over (a swapped SIM, a provider's mistake) does not give the account away, and a number that was given to somebody else is not
-locked for ever. A lock that holds changes nothing about the account; its devices are told.
+So a number taken over (a swapped SIM, an error of the provider) does not give the account away, and a number assigned to a new subscriber is not locked
+for ever. A sign-up that waits at the lock changes nothing about the account and notifies its devices.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from uuid import UUID
 from vyry.accounts.pin import Verifier
 
 
-#: How long after its account was last seen a lock holds.
+#: How long after the account was last used the lock is on.
 LOCK_AGE: Final = timedelta(days=7)
-#: How long a proven number waits for the PIN.
+#: How long an unlock token is valid.
 TOKEN_LIFETIME: Final = timedelta(seconds=600)
 
 
 class RegistrationLocked(Exception):
-    """The registration lock of this account holds; nothing has changed."""
+    """The registration lock of this account is on; nothing has changed."""
 
     def __init__(self, account_id: UUID) -> None:
         super().__init__()
@@ -28,14 +28,14 @@ class RegistrationLocked(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RegistrationLock:
-    """The PIN of an account that somebody signs up to, and the last day on which any of its devices was seen, ended ones too."""
+    """The lock of an account, and the last day on which any of its devices was seen, ended ones included."""
 
     verifier: Verifier
     is_enabled: bool
     last_seen_on: date | None
 
     def is_abandoned(self, today: date) -> bool:
-        """Whether nobody has used the account for so long that it may be somebody else's by now."""
+        """Whether the account was unused for so long that its number may have a new subscriber."""
         return self.last_seen_on is None or today - self.last_seen_on > LOCK_AGE
 
     def requires_pin(self, today: date) -> bool:
@@ -45,7 +45,7 @@ class RegistrationLock:
 
 @dataclass(frozen=True, slots=True)
 class PendingToken:
-    """A registration token as it is stored: as a hash."""
+    """An unlock token as it is stored: its hash."""
 
     hash: str
     expires_at: datetime
@@ -53,19 +53,19 @@ class PendingToken:
 
 @dataclass(frozen=True, slots=True)
 class PendingUnlock:
-    """Whose number was proven, and whether the lock holds still."""
+    """The account of an unlock token, and whether its lock is still on."""
 
     account_id: UUID
     is_locked: bool
 
 
-class LockStore(Protocol):
-    """Where proven numbers wait for the PIN. Both methods raise `Unavailable` when the database is away."""
+class UnlockTokenStore(Protocol):
+    """Stores unlock tokens. Both methods raise `Unavailable` while the database is down."""
 
     async def save_token(self, account_id: UUID, pending: PendingToken, now: datetime) -> None:
-        """Keep the token, tell the owner's devices and note it."""
+        """Save the token, notify the devices of the account and record an account event."""
         ...
 
     async def find_pending(self, token_hash: str, now: datetime) -> PendingUnlock | None:
-        """Who waits with this token. None: nobody (any more)."""
+        """Find the account of a token. None: the token is unknown or expired."""
         ...

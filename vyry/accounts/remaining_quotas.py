@@ -1,4 +1,4 @@
-"""What every limit leaves to a caller: GET /limits, which takes nothing of any."""
+"""The remaining quotas of a caller (GET /limits); reading them consumes nothing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
@@ -42,7 +42,7 @@ from vyry.limits import (
 from vyry.local_limits import BucketLimiter
 
 
-#: What all nodes count together: for the account, if nothing else is said below.
+#: The quotas that all nodes share; counted by account, unless `_read_shared` has another subject.
 SHARED: Final = (
     PIN_CHECKS,
     KEYS,
@@ -72,12 +72,12 @@ class SocketCounter(Protocol):
     """Counts sockets."""
 
     async def remaining(self, user_id: UserId, address: str) -> Sequence[tuple[str, Grant]]:
-        """What is left of the places of this account and address."""
+        """The free connection slots of this account and address."""
         ...
 
 
 class RemainingQuotas:
-    """Looks at all limits for a caller."""
+    """Reads all quotas of a caller."""
 
     def __init__(
         self,
@@ -101,9 +101,9 @@ class RemainingQuotas:
         self._sockets = sockets
 
     async def report(self, caller: Caller, address: str) -> list[tuple[str, Grant]]:
-        """Every window of every limit, by the name of the limit, in the order of the table.
+        """Every window of every quota, by the name of the quota, in the order of the table.
 
-        What is counted for something that the caller does not name here (a challenge, the target of claims, one socket's frames) is told as untouched.
+        A quota with another subject (a challenge, the target of claims, the frames of one socket) is reported as unused.
         """
         found = {name: unused_grants(quota) for name, quota in self._quotas.items()}
         found |= await self._read_shared(caller, address)
@@ -120,11 +120,11 @@ class RemainingQuotas:
         account = str(caller.user_id)
         device = str(caller.device)
         subjects = {LINK_SESSIONS.name: network_key(address), SIGNAL.name: device, DEVICE_REQUESTS.name: device}
-        asked = [(self._quotas[quota.name], subjects.get(quota.name, account)) for quota in SHARED]
-        looked = await self._shared.peek(asked)
-        found = {quota.name: grants for (quota, _), grants in zip(asked, looked, strict=True)}
+        queries = [(self._quotas[quota.name], subjects.get(quota.name, account)) for quota in SHARED]
+        remaining = await self._shared.peek(queries)
+        found = {quota.name: grants for (quota, _), grants in zip(queries, remaining, strict=True)}
         for quota in (PIN_CHECKS, REQUESTS, DEVICE_REQUESTS, POST, POST_BYTES, SIGNAL):
-            # What was taken here a moment ago is not told to the other nodes yet.
+            # The other nodes do not know yet what this node granted a moment ago.
             here = self._buckets.peek(quota, subjects.get(quota.name, account))
             found[quota.name] = (min(here, *found[quota.name], key=lambda grant: grant.remaining),)
         return found

@@ -1,14 +1,13 @@
-"""Who is calling: access tokens, socket tickets and the rotation of refresh tokens.
+"""Authentication: access tokens, socket tickets and the rotation of refresh tokens.
 
-A refresh token is good once. Whoever presents a used one is either a thief or robbed by one, and nobody can tell which: the whole family ends. The one
-exception is a client whose answer got lost: it repeats its attempt under the same attemptId within 30 s, and the successor it never saw dies unused.
+A refresh token is valid once. A used one that is presented again was stolen, from or by its sender: the node cannot distinguish the two and ends the
+whole family. One exception: a client that got no response repeats the request with the same attemptId within 30 s; the successor it missed is revoked.
 """
 
 import secrets
 import struct
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Final, Protocol, TypeAlias
 from uuid import UUID
 
@@ -24,14 +23,14 @@ from vyry.kernel.time import from_milliseconds, to_milliseconds
 
 TICKET_LIFETIME: Final = timedelta(seconds=30)
 RETRY_WINDOW: Final = timedelta(seconds=30)
-#: Verified tokens that are remembered, so that their signatures are checked once.
+#: How many verified tokens are cached, so a signature is verified once.
 REMEMBERED: Final = 20_000
 _TICKET: Final = struct.Struct(">16s16sIQ")
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """An attempt to exchange the refresh token `hash` for `successor`."""
+    """A request to exchange the refresh token `hash` for `successor`."""
 
     hash: str
     successor: str
@@ -39,18 +38,18 @@ class Rotation:
     now: datetime
     idle_lifetime: timedelta
     retry_window: timedelta = field(default=RETRY_WINDOW)
-    #: What the end of a token is judged by (Clock.confirmed); `now` unless given.
+    #: The time that expiry is judged by (Clock.confirmed_now); None: `now`.
     confirmed: datetime | None = None
 
     @property
     def judged_at(self) -> datetime:
-        """A token that ends by then has ended."""
+        """A token that expires by then has expired."""
         return self.confirmed or self.now
 
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """The exchange was made: the successor is good until `expires_at`."""
+    """The token was exchanged; its successor is valid until `expires_at`."""
 
     user_id: UserId
     device: UUID
@@ -60,7 +59,7 @@ class Rotated:
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """A used token was presented: the tokens of this device have just ended, every one."""
+    """A used token was presented: all tokens of this device were revoked."""
 
     ended: EndedDevice
 
@@ -69,63 +68,63 @@ RotationOutcome: TypeAlias = Rotated | Reused | None
 
 
 class SessionStore(Protocol):
-    """The truth about refresh tokens."""
+    """Stores refresh tokens."""
 
     async def rotate(self, rotation: Rotation) -> RotationOutcome:
-        """Exchange a token for its successor, in one transaction under the lock of the device: of parallel exchanges one wins.
+        """Exchange a token for its successor, in one transaction under the row lock of the device: of concurrent exchanges one succeeds.
 
-        None: the token is unknown, expired, or its device has ended. Reused: it was exchanged before, and this is no retry of that attempt within the
-        window with the successor still unused (that one dies and the new one takes its place). Raises Unavailable.
+        None: the token is unknown or expired, or its device has ended. Reused: the token was exchanged before, and this is no retry. A retry has the same
+        attempt id, comes within the retry window and finds the earlier successor unused: that one is replaced. Raises Unavailable.
         """
         ...
 
 
 class Tickets(Protocol):
-    """Short-lived values that can be taken once."""
+    """Short-lived values that can be read once."""
 
     async def save(self, key: str, value: bytes, lifetime: timedelta) -> None:
-        """Keep a value for this long. Raises Unavailable."""
+        """Save a value for this time. Raises Unavailable."""
         ...
 
     async def pop(self, key: str) -> bytes | None:
-        """The value, to the first who asks; None to everyone else. Raises Unavailable."""
+        """Return and delete the value, atomically; None if it is gone. Raises Unavailable."""
         ...
 
 
 class Sessions:
-    """Recognises callers, and keeps their sessions going."""
+    """Authenticates callers and renews their sessions."""
 
     def __init__(
         self,
         store: SessionStore,
         tickets: Tickets,
         tokens: Tokens,
-        standings: DeviceStatusCache,
-        endings: SessionRevocations,
+        device_statuses: DeviceStatusCache,
+        revocations: SessionRevocations,
     ) -> None:
         self._store = store
         self._tickets = tickets
         self._tokens = tokens
-        self._device_statuses = standings
-        self._revocations = endings
-        self._verified: LruCache[bytes, Claims] = LruCache(REMEMBERED)
+        self._device_statuses = device_statuses
+        self._revocations = revocations
+        self._verified: LruCache[str, Claims] = LruCache(REMEMBERED)
 
     async def authenticate(self, token: str) -> Caller:
-        """Who this access token speaks for. An ended device or family is refused within a second. Raises InvalidToken, Unavailable."""
+        """The caller of an access token. A revoked one is refused within a second. Raises InvalidToken, Unavailable."""
         return await self._authenticate_claims(self._verified_claims(token))
 
     async def check_still_valid(self, caller: Caller) -> None:
-        """Whether somebody recognised before still may speak: for sockets, which outlive their upgrade. Raises InvalidToken, Unavailable."""
+        """Check the session of an authenticated caller again, for open sockets. Raises InvalidToken, Unavailable."""
         await self._authenticate_claims(
             Claims(caller.user_id, caller.device, caller.generation, caller.expires_at, caller.key_id)
         )
 
     def has_valid_key(self, caller: Caller) -> bool:
-        """Whether the key that signed the caller's token is still one of ours: a leaked one is dropped at once."""
+        """Whether the key that signed the caller's token is still valid; a leaked key is dropped at once."""
         return self._tokens.keys.is_valid(caller.key_id)
 
     async def issue_ticket(self, caller: Caller) -> str:
-        """A ticket that stands for this caller once, for 30 s."""
+        """A socket ticket for this caller: valid once, for 30 s."""
         text = secrets.token_urlsafe(32)
         expires_at = to_milliseconds(caller.expires_at)
         value = (
@@ -136,7 +135,7 @@ class Sessions:
         return text
 
     async def redeem_ticket(self, ticket: str) -> Caller:
-        """Who this socket ticket speaks for; a ticket is good once. Raises InvalidToken, Unavailable."""
+        """The caller of a socket ticket, which is consumed. Raises InvalidToken, Unavailable."""
         value = await self._tickets.pop(hash_token(ticket))
         if value is None:
             raise InvalidToken
@@ -146,7 +145,7 @@ class Sessions:
         return await self._authenticate_claims(claims)
 
     async def refresh(self, token: str, attempt_id: UUID) -> TokenPair:
-        """New tokens for a refresh token, which is dead from now on. Raises InvalidToken (a reused token ends the whole family), Unavailable."""
+        """Exchange a refresh token for new tokens. Raises InvalidToken (a reused token ends the whole family), Unavailable."""
         fresh = self._tokens.new_refresh_token()
         clock, lifetime = self._tokens.clock, self._tokens.idle_lifetime
         rotation = Rotation(
@@ -162,8 +161,8 @@ class Sessions:
                 raise InvalidToken
 
     def _verified_claims(self, token: str) -> Claims:
-        """The claims of a token whose signature is checked now or was before."""
-        key = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        """The claims of a token; its signature is verified now or was before."""
+        key = hash_token(token)
         claims = self._verified.get(key)
         if claims is None:
             claims = self._tokens.verify(token)
@@ -172,27 +171,27 @@ class Sessions:
 
     async def _authenticate_claims(self, claims: Claims) -> Caller:
         now = self._tokens.clock.now()
-        # A token made while the clock was ahead would outlive all others.
+        # A token issued while the clock was ahead would be valid for too long.
         is_late_or_ahead = (
             not claims.expires_at - self._tokens.access_lifetime - JUMP_THRESHOLD <= now < claims.expires_at + LEEWAY
         )
         if is_late_or_ahead or not self._tokens.keys.is_valid(claims.key_id):
             raise InvalidToken
-        standing = await self._device_statuses.get(claims.device)
-        if standing is None or (standing.user_id, standing.generation) != (claims.user_id, claims.generation):
+        status = await self._device_statuses.get(claims.device)
+        if status is None or (status.user_id, status.generation) != (claims.user_id, claims.generation):
             raise InvalidToken
-        return _caller(standing, claims)
+        return _caller(status, claims)
 
 
-def _caller(standing: DeviceStatus, claims: Claims) -> Caller:
+def _caller(status: DeviceStatus, claims: Claims) -> Caller:
     return Caller(
-        standing.user_id,
-        standing.device_id,
-        standing.device,
-        standing.mailbox,
-        standing.mailbox_id,
-        standing.is_primary,
+        status.user_id,
+        status.device_id,
+        status.device,
+        status.mailbox,
+        status.mailbox_id,
+        status.is_primary,
         claims.expires_at,
-        standing.generation,
+        status.generation,
         claims.key_id,
     )

@@ -1,7 +1,6 @@
-"""The keys that sign access tokens: JWT_SECRET first, then those that an operator added since.
+"""The keys that sign access tokens: JWT_SECRET, and the keys that an operator added later.
 
-A token names its key by its header, and that header is compared as a whole, byte for byte, with those that this node itself would write: whatever else
-a header may say is refused before any of it is read.
+The header of a token identifies its key. It is compared byte by byte with the headers that this node would write; any other header is refused unparsed.
 """
 
 from collections.abc import Sequence
@@ -16,13 +15,13 @@ from vyry.clock import Clock
 
 ALGORITHM: Final = "HS256"
 TYPE: Final = "at+jwt"
-#: JWT_SECRET has no name: the header of its tokens has no `kid`.
+#: The id of JWT_SECRET: the header of its tokens has no `kid`.
 FIRST_KEY: Final = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key of the ring. All nodes know it well before `signs_from`; from `good_until` on nothing it signed is good."""
+    """A key of the key ring. All nodes load it well before `signs_from`; from `good_until` on its signatures are invalid."""
 
     key_id: str
     secret: bytes = field(repr=False)
@@ -30,23 +29,23 @@ class SigningKey:
     good_until: datetime | None = None
 
     def is_good(self, now: datetime) -> bool:
-        """Whether what it signed may still be good."""
+        """Whether its signatures are still valid."""
         return self.good_until is None or now < self.good_until
 
     @classmethod
     def first(cls, secret: bytes) -> Self:
-        """JWT_SECRET, which was there before all others."""
+        """JWT_SECRET as the oldest key."""
         return cls(FIRST_KEY, secret, datetime.min.replace(tzinfo=UTC))
 
     @property
     def header(self) -> dict[str, object]:
-        """What the header of its tokens says, and nothing else."""
-        said: dict[str, object] = {"typ": TYPE, "alg": ALGORITHM}
-        return said | {"kid": self.key_id} if self.key_id else said
+        """The header of its tokens."""
+        header: dict[str, object] = {"typ": TYPE, "alg": ALGORITHM}
+        return header | {"kid": self.key_id} if self.key_id else header
 
 
 class KeyRing:
-    """The keys a node knows, in memory."""
+    """The keys of a node, in memory."""
 
     def __init__(self, keys: Sequence[SigningKey], clock: Clock) -> None:
         self._clock = clock
@@ -55,26 +54,26 @@ class KeyRing:
         self.replace(keys)
 
     def replace(self, keys: Sequence[SigningKey]) -> None:
-        """From now on these are the keys; at least one."""
+        """Replace all keys; at least one is required."""
         self._keys = {key.key_id: key for key in keys}
         self._by_header = {
             jwt.encode({}, key.secret, ALGORITHM, key.header).partition(".")[0]: key for key in self._keys.values()
         }
 
     def current_key(self) -> SigningKey:
-        """The key to sign with: the newest whose time has come."""
+        """The key to sign with: the newest one that may sign already."""
         now = self._clock.now()
         good = [key for key in self._keys.values() if key.is_good(now)] or list(self._keys.values())
         active = [key for key in good if key.signs_from <= now]
         return max(active, key=_age) if active else min(good, key=_age)
 
     def find_by_header(self, header: str) -> SigningKey | None:
-        """The key of a token with exactly this header, as it stands in the token, unless its time is over."""
+        """The key whose tokens have exactly this encoded header; None if it is unknown or no longer valid."""
         key = self._by_header.get(header)
         return key if key is not None and key.is_good(self._clock.now()) else None
 
     def is_valid(self, key_id: str) -> bool:
-        """Whether what this key signed is still good."""
+        """Whether the signatures of this key are still valid."""
         key = self._keys.get(key_id)
         return key is not None and key.is_good(self._clock.now())
 

@@ -1,7 +1,7 @@
 """The two tokens of a session: a short-lived signed access token, and an opaque refresh token of which only the hash is kept.
 
-One algorithm, one header per key: a token whose header is another one is refused before its signature is looked at (see vyry/accounts/signing.py), and so is
-what is not written in the one way we write it. Time is asked of the Clock, so tests can pin it. Expiry has a leeway of 10 s for clocks that differ.
+There is one algorithm, and one header for each key: a token with another header is refused before its signature is verified (see
+vyry/accounts/signing.py), and so is a token in another encoding. Expiry has a leeway of 10 s for clocks that differ.
 """
 
 import json
@@ -26,7 +26,7 @@ ISSUER: Final = "vyry"
 AUDIENCE: Final = "vyry-api"
 LEEWAY: Final = timedelta(seconds=10)
 FAMILY_LIFETIME: Final = timedelta(days=30)
-#: Ours have some 450 characters; nothing longer is parsed.
+#: Tokens of the node have some 450 characters; longer ones are not parsed.
 MAX_TOKEN: Final = 2048
 
 #: Three parts of base64url, the last of 32 bytes.
@@ -40,19 +40,19 @@ _GENERATIONS: Final = 2**31
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a good access token says: a device of a user, and which generation of the device's sessions it belongs to."""
+    """The claims of a valid access token: the user, the device, and the session generation."""
 
     user_id: UserId
     device: UUID
     generation: int
     expires_at: datetime
-    #: Which key of the ring signed it.
+    #: The key that signed it.
     key_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token just made. `text` is for the client alone, `hash` for the store."""
+    """A new refresh token. `text` goes to the client only, `hash` to the store."""
 
     text: str = field(repr=False)
     hash: str
@@ -62,7 +62,7 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """Both tokens of a session as the client gets them."""
+    """The tokens of a session, for the client."""
 
     access: str = field(repr=False)
     refresh: str = field(repr=False)
@@ -71,13 +71,13 @@ class TokenPair:
 
 
 def hash_token(text: str) -> str:
-    """What is stored of an opaque token: SHA-256, in hex. Its 256 random bits need no key."""
-    # A header or a query can hold what is no text at all: it hashes to nothing we know, and must not break.
+    """The stored form of an opaque token: SHA-256, in hex. Its random bits (192 or more) need no key."""
+    # A header or a query may have lone surrogates: the hash is then unknown, and encoding must not raise.
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Tokens:
-    """Makes tokens and verifies access tokens."""
+    """Issues tokens and verifies access tokens."""
 
     def __init__(self, keys: KeyRing, access_lifetime: timedelta, idle_lifetime: timedelta, clock: Clock) -> None:
         self.keys = keys
@@ -95,12 +95,12 @@ class Tokens:
     def issue_pair(
         self, user_id: UserId, device: UUID, generation: int, refresh: str, refresh_expires_at: datetime
     ) -> TokenPair:
-        """A session: a fresh access token for this device beside the refresh token given."""
+        """A new access token for this device, with the given refresh token."""
         access = self.issue(user_id, device, generation)
         return TokenPair(access, refresh, self.access_lifetime, refresh_expires_at - self.clock.now())
 
     def issue(self, user_id: UserId, device: UUID, generation: int) -> str:
-        """An access token for this device, good from now on for the access lifetime."""
+        """An access token for this device, valid from now on for the access lifetime."""
         now = int(self.clock.now().timestamp())
         claims = {
             "iss": ISSUER,
@@ -116,26 +116,26 @@ class Tokens:
         return jwt.encode(claims, key.secret, ALGORITHM, key.header)
 
     def verify(self, token: str) -> Claims:
-        """What the token says, if it is ours and in time. Raises InvalidToken."""
+        """The claims of a valid token. Raises InvalidToken."""
         if len(token) > MAX_TOKEN or not _SHAPE.fullmatch(token):
             raise InvalidToken
         key = self.keys.find_by_header(token.partition(".")[0])
         if key is None:
             raise InvalidToken
         try:
-            # It takes base64url in its one form alone (2.15.1): no second text is the same token.
-            said = jwt.PyJWS().decode(token, key.secret, algorithms=[ALGORITHM])
-            found = json.loads(said, object_pairs_hook=_unique)
+            # PyJWT accepts canonical base64url only (2.15.1): a token has one text.
+            payload = jwt.PyJWS().decode(token, key.secret, algorithms=[ALGORITHM])
+            found = json.loads(payload, object_pairs_hook=_unique)
             return _read(found, key.key_id, self.clock.now())
         except (jwt.PyJWTError, ValueError, RecursionError):
             raise InvalidToken from None
 
 
 def _read(found: object, key_id: str, now: datetime) -> Claims:
-    """The claims, all of them, of the right type, and in time. Raises ValueError otherwise."""
-    # By type itself, because to Python a boolean is an int, too.
+    """The claims. Raises ValueError if one is missing, unknown, of the wrong type or out of time."""
+    # type() and not isinstance(): a boolean is an int, too.
     if not isinstance(found, dict) or {name: type(value) for name, value in found.items()} != _CLAIMS:
-        raise ValueError("not our claims")
+        raise ValueError("unexpected claims")
     match found:
         case {
             "iss": "vyry",
@@ -148,25 +148,25 @@ def _read(found: object, key_id: str, now: datetime) -> Claims:
         }:
             pass
         case _:
-            raise ValueError("not our claims")
+            raise ValueError("unexpected claims")
     if not (0 <= iat < exp <= min(iat + _LONGEST, _LAST_SECOND) and 1 <= generation < _GENERATIONS):
-        raise ValueError("no times of ours")
+        raise ValueError("impossible times")
     begin, end = (from_milliseconds(seconds * 1000) for seconds in (iat, exp))
     if now >= end + LEEWAY or now < begin - LEEWAY:
-        raise ValueError("not in time")
+        raise ValueError("expired or not valid yet")
     return Claims(UserId(_uuid(user)), _uuid(device), generation, end, key_id)
 
 
 def _uuid(text: str) -> UUID:
-    """A UUID in its one form."""
+    """A UUID in canonical form."""
     found = UUID(text)
     if str(found) != text:
-        raise ValueError("not in the one form")
+        raise ValueError("not in canonical form")
     return found
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name stands twice")
+        raise ValueError("duplicate name")
     return found

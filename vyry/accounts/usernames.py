@@ -1,6 +1,6 @@
-"""Usernames rest when they are given up: for 90 days nobody but the former owner can take one, so that nobody is taken for who had it before.
+"""Released usernames are reserved: for 90 days only the former owner can take the name, so no other account is mistaken for it.
 
-Of a resting name the database keeps a hash, the day on which it is free, and whose it was as long as that account lives (docs/adr/0023).
+The database stores a hash of a reserved name, the day on which it becomes free, and its former owner until that account is deleted (docs/adr/0023).
 """
 
 import hashlib
@@ -15,60 +15,60 @@ from vyry.kernel.ids import UserId
 from vyry.limits import USERNAMES, Grant, Quota, rate_limit_error
 
 
-#: How long a name rests, at least: to the end of the day.
+#: How long a name is reserved, at least: to the end of that day.
 RESERVATION: Final = timedelta(days=90)
 _LABEL: Final = b"vyry username 1\0"
 
 
 def name_hash(username: str) -> str:
-    """What a resting name is stored as, in hex. It keeps a name from being read, not from being tried by who has the database."""
+    """The stored hash of a reserved name, in hex. It hides the name, but a copy of the database allows guesses."""
     return hashlib.sha256(_LABEL + username.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class UsernameRules:
-    """What holds for usernames at a moment: so many of one account may rest at once."""
+    """The rules for usernames at a given time; the quota is how many names of one account may be reserved at once."""
 
     now: datetime
     quota: Quota = USERNAMES
-    #: What says that a name is free (Clock.confirmed); `now` unless given.
+    #: The time that decides whether a name is free (Clock.confirmed_now); None: `now`.
     confirmed: datetime | None = None
 
     @property
     def today(self) -> date:
-        """A name is free from its day on."""
+        """The day by which a name is free or reserved."""
         return (self.confirmed or self.now).date()
 
     @property
     def released_on(self) -> date:
-        """The day on which a name given up now is free. A day and no moment, so that it does not tell which deletion it belongs to."""
+        """The day on which a name released now becomes free. A day and not a time: a time would link the name to a deletion."""
         return (self.now + RESERVATION).date() + timedelta(days=1)
 
-    def check_reserved(self, resting: Sequence[date]) -> None:
-        """May an account of which these names rest give up another one? Raises RateLimited with the wait for the first of them."""
-        if len(resting) >= self.quota.windows[0].limit:
-            raise rate_limit_error(self.quota, 0, self._seconds_until(min(resting, default=self.released_on)))
+    def check_reserved(self, reserved: Sequence[date]) -> None:
+        """Check whether an account with these reserved names may release another one. Raises RateLimited with the wait for the first of them."""
+        if len(reserved) >= self.quota.windows[0].limit:
+            raise rate_limit_error(self.quota, 0, self._seconds_until(min(reserved, default=self.released_on)))
 
-    def remaining(self, resting: Sequence[date]) -> Grant:
-        """How many more names may come to rest."""
+    def remaining(self, reserved: Sequence[date]) -> Grant:
+        """How many more names the account may release."""
         limit = self.quota.windows[0].limit
-        seconds = self._seconds_until(max(resting)) if resting else 0
-        return Grant(limit, max(0, limit - len(resting)), seconds, self.quota.windows[0].seconds)
+        seconds = self._seconds_until(max(reserved)) if reserved else 0
+        return Grant(limit, max(0, limit - len(reserved)), seconds, self.quota.windows[0].seconds)
 
     def _seconds_until(self, day: date) -> int:
         return math.ceil((datetime.combine(day, time(), UTC) - self.now).total_seconds())
 
 
 class ReservedUsernames(Protocol):
-    """Knows which names rest."""
+    """Looks reserved names up."""
 
     async def reserved_until(self, user_id: UserId, today: date) -> Sequence[date]:
-        """For each name that this account gave up and nobody else can take yet: the day on which it is free. Raises Unavailable."""
+        """For each reserved name of this account: the day on which it becomes free. Raises Unavailable."""
         ...
 
 
 class Usernames:
-    """The rules for usernames, and what they leave to an account."""
+    """The rules for usernames, and the remaining quota of an account."""
 
     def __init__(self, store: ReservedUsernames, clock: Clock, quota: Quota = USERNAMES) -> None:
         self._store = store
@@ -76,10 +76,10 @@ class Usernames:
         self._quota = quota
 
     def rules(self) -> UsernameRules:
-        """What holds now."""
+        """The rules at this time."""
         return UsernameRules(self._clock.now(), self._quota, self._clock.confirmed_now())
 
     async def remaining(self, user_id: UserId) -> Grant:
-        """How many more names of this account may come to rest. Raises Unavailable."""
+        """How many more names this account may release. Raises Unavailable."""
         rules = self.rules()
         return rules.remaining(await self._store.reserved_until(user_id, rules.today))

@@ -1,1 +1,4 @@
-"""Attachments: files of ciphertext that people send each other, uploaded in pieces that survive any interruption."""
+"""Attachments: encrypted files that accounts send each other, with resumable uploads.
+
+attachment.py has the values and stores, service.py the operations of a caller and of the sweeper, slots.py limits transfers, upload.py writes parts.
+"""

@@ -1,9 +1,9 @@
-"""What an attachment is, and what the node asks of the two that keep it: a ledger (the database) and a store of parts (a disk, or S3).
+"""Attachments as values, and their two stores: rows in the database, and parts (the bytes) on a disk or in S3.
 
-Theory: the bytes lie in the store as *parts*, each written once under a name that is never used again; the row in the ledger names the parts that count.
-A part is safe before its row names it, and a row goes only when its parts are gone. So after a crash at any point nothing that was promised is missing, and
-what lies about is found by its attachment. Who begins to write raises the row's `writer`; what a writer before adds after that does not count. That holds
-over all nodes without a lock, and an upload that hangs somewhere never stands in the way of the same upload tried again.
+Theory: a *part* is written once, under a name that is never reused; the row lists the parts that count. A part is durable before the row lists it, and
+a row is deleted after its parts. So after a crash at any point no acknowledged byte is missing, and leftover parts can be found by their attachment.
+A new writer raises the `writer` of the row, and parts of an earlier writer no longer count. This works on all nodes without a lock, and an upload that
+hangs does not block its own retry.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,13 +18,13 @@ from vyry.kernel.ids import UserId
 AttachmentId = NewType("AttachmentId", UUID)
 
 MIB: Final = 1 << 20
-#: The largest part, and so what an upload keeps in memory.
+#: The size of the largest part; an upload buffers as much in memory.
 PART_BYTES: Final = 4 * MIB
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes in the store."""
+    """A part: its name in the store and its length."""
 
     name: str
     length: int
@@ -32,7 +32,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A file, whole or on its way. Its parts follow one another; `writer` counts those who began to add to it."""
+    """An attachment, complete or not. Its parts are in order; `writer` counts its writers."""
 
     attachment_id: AttachmentId
     length: int
@@ -44,18 +44,18 @@ class Attachment:
 
     @property
     def received(self) -> int:
-        """How much of it is safe."""
+        """How many bytes are durable."""
         return sum(part.length for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class AttachmentLimits:
-    """How much an account may keep, and for how long."""
+    """How much an account may store, and for how long."""
 
     max_bytes: int = 100 * MIB
     quota_bytes: int = 1024 * MIB
     lifetime: timedelta = timedelta(days=30)
-    #: An upload to which nothing was added for so long is given up.
+    #: An upload without progress for so long expires.
     unfinished_lifetime: timedelta = timedelta(days=1)
     max_unfinished: int = 100
     max_files: int = 10_000
@@ -63,91 +63,91 @@ class AttachmentLimits:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an account keeps now, by announced lengths."""
+    """The attachments of an account, by their announced lengths."""
 
     count: int
     unfinished: int
-    #: Of all of them together.
+    #: Of all of them.
     total_bytes: int
 
 
 class AttachmentStore(Protocol):
-    """Where the attachments stand. What is past its `expires_at` is not there for anybody."""
+    """Stores the rows of attachments. An attachment past its `expires_at` is not found."""
 
     async def usage(self, owner: UserId, now: datetime) -> Usage:
-        """What this account keeps."""
+        """The usage of this account."""
         ...
 
     async def create(self, owner: UserId, new: Attachment, terms: AttachmentLimits) -> bool:
-        """Enter a new one, unless the account would then keep more than the terms allow; however many ask at once, it never does.
+        """Create an attachment; False if the account would exceed the limits, also with concurrent calls.
 
-        Raises InvalidToken when the account is no more.
+        Raises InvalidToken if the account has been deleted.
         """
         ...
 
     async def find(self, attachment_id: AttachmentId, now: datetime) -> Attachment | None:
-        """Anybody's."""
+        """Find an attachment of any account."""
         ...
 
     async def find_own(self, owner: UserId, attachment_id: AttachmentId, now: datetime) -> Attachment | None:
-        """One of this account's."""
+        """Find an attachment of this account."""
         ...
 
     async def claim_writer(self, owner: UserId, attachment_id: AttachmentId, now: datetime) -> Attachment | None:
-        """One of this account's, of which the caller is the only writer from now on."""
+        """Find an attachment of this account and raise its `writer`: earlier writers can no longer extend it."""
         ...
 
     async def extend(self, longer: Attachment, now: datetime) -> bool:
-        """Enter parts and times of this one. False, and nothing changes, when there is a later writer or it is there no more."""
+        """Save its parts and times. False, without a change, if there is a later writer or it is gone."""
         ...
 
     async def expire(self, owner: UserId, attachment_id: AttachmentId, now: datetime) -> bool:
-        """Have it expire at once. False when the account has no such one."""
+        """Expire it now. False if the account has no such attachment."""
         ...
 
 
 class AttachmentUpkeepStore(Protocol):
-    """What the sweeper asks of the ledger."""
+    """The rows, for the sweeper."""
 
     async def list_expired(self, now: datetime, limit: int) -> Sequence[AttachmentId]:
-        """Some whose time is over, longest over first."""
+        """At most `limit` expired attachments, the oldest first."""
         ...
 
     async def find_existing(self, ids: Collection[AttachmentId]) -> Collection[AttachmentId]:
-        """Those of these that have a row."""
+        """The ids among these that have a row."""
         ...
 
     async def delete(self, ids: Collection[AttachmentId]) -> None:
-        """Delete the rows of these: their parts are gone."""
+        """Delete the rows of these, whose parts have been deleted."""
         ...
 
 
 class PartStore(Protocol):
-    """Where the bytes lie. Raises Unavailable whenever it cannot do what it is asked for."""
+    """Stores parts. Every method raises Unavailable if it fails."""
 
-    #: How much is best read at once.
+    #: The preferred size of one read.
     piece_bytes: int
 
     async def check_capacity(self, length: int) -> None:
-        """Raises Unavailable when it has no room for so many bytes more."""
+        """Raises Unavailable without capacity for so many more bytes."""
         ...
 
     async def put(self, attachment_id: AttachmentId, name: str, content: bytes | bytearray) -> None:
-        """Keep a part, whole or not at all. Once this is done it outlives a power cut."""
+        """Write a part, atomically. When this returns, it survives a power failure."""
         ...
 
     async def read(self, attachment_id: AttachmentId, name: str, start: int, length: int) -> bytes:
-        """So many bytes of a part."""
+        """Read `length` bytes of a part."""
         ...
 
     async def drop(self, attachment_id: AttachmentId, names: Collection[str]) -> None:
-        """Remove these parts of it, as far as they are there."""
+        """Delete these parts, as far as they exist."""
         ...
 
     async def clear(self, attachment_id: AttachmentId, keep: Collection[str] = ()) -> None:
-        """Remove all of its parts but these, half-written ones too."""
+        """Delete all other parts, incomplete ones included."""
         ...
 
     async def list_attachments(self, after: str) -> tuple[Collection[AttachmentId], str]:
-        """Some attachments of which there are parts, and the place behind them: "" at the end. It begins at "", and goes round in bounded steps."""
+        """A bounded number of attachments with parts, and the next cursor. A round starts with the cursor "" and ends with it."""
         ...

@@ -1,8 +1,8 @@
-"""How many may do something at once, in one process: each holds memory or a connection.
+"""Slots for transfers: how many run at once in one process. Each uses memory or a connection.
 
-Theory: places must not be held by whoever takes longest. Small transfers have places that large ones cannot take. When all are taken, a newcomer gets the
-place of the slowest that is slow beyond reason, or that belongs to an owner with more places than the newcomer's: so places even out, and equals never
-drive each other out. What is ended goes on later where it was (tus, ranges).
+Theory: slow transfers must not occupy all slots. Some slots are reserved for small transfers. If all are in use, a new transfer gets the slot of the
+slowest one that is below `SLOW`, or whose owner has more slots than the owner of the new one: slots even out, and owners with equal shares never evict
+each other. The client can resume an evicted transfer (tus, range requests).
 """
 
 import time
@@ -13,32 +13,32 @@ from typing import Final
 from vyry.errors import RateLimited, Unavailable
 
 
-#: When to come back.
+#: The Retry-After of a refusal.
 RETRY_SECONDS: Final = 2
-#: Up to here a transfer is small.
+#: The size of the largest small transfer.
 SMALL_BYTES: Final = 256 << 10
-#: Nobody is ended earlier, and speed is that of about so long.
+#: A younger transfer is never evicted; the speed is measured over about this time.
 GRACE_SECONDS: Final = 5.0
-#: Pieces are large: within so long one of them passes at more than `SLOW`.
+#: A transfer without a piece for so long counts as stalled: at `SLOW` a piece takes less.
 STALLED_SECONDS: Final = 20.0
-#: Bytes in a second; who is slower gives way to anybody.
+#: Bytes per second; a slower transfer can be evicted by any owner.
 SLOW: Final = 32 << 10
 
 
 class Slot:
-    """One place. Its holder counts what has passed."""
+    """A slot in use. Its transfer counts the bytes."""
 
-    def __init__(self, owner: Hashable, end: Callable[[], None], clock: Callable[[], float], *, is_small: bool) -> None:
+    def __init__(self, owner: Hashable, cut: Callable[[], None], clock: Callable[[], float], *, is_small: bool) -> None:
         self.owner = owner
-        self.cut = end
+        self.cut = cut
         self.is_small = is_small
         self._clock = clock
         self.started_at = self._since = self._latest = self._counted_at = clock()
-        #: What passed between `_since` and `_latest`, and after that.
+        #: The bytes between `_since` and `_latest`, and those after it.
         self._before = self._now = 0
 
     def count(self, length: int) -> None:
-        """So many bytes have passed."""
+        """Count transferred bytes."""
         now = self._clock()
         if now - self._latest >= GRACE_SECONDS:
             self._since, self._before = self._latest, self._now
@@ -48,14 +48,14 @@ class Slot:
 
     @property
     def speed(self) -> float:
-        """Bytes in a second, of the last seconds; 0 when nothing passes any more."""
+        """Bytes per second over the last seconds; 0 for a stalled transfer."""
         now = self._clock()
         is_stalled = now - self._counted_at >= STALLED_SECONDS
         return 0.0 if is_stalled else (self._before + self._now) / max(now - self._since, 0.001)
 
 
 class Slots:
-    """`total` places, of which `reserved` are for small transfers, and of which one owner takes `each` at most."""
+    """`total` slots, of which `reserved` are for small transfers; one owner gets at most `each`."""
 
     def __init__(
         self, total: int, each: int, *, reserved: int = 0, clock: Callable[[], float] = time.monotonic
@@ -68,12 +68,12 @@ class Slots:
 
     @contextmanager
     def acquire(self, owner: Hashable, length: int, cut: Callable[[], None]) -> Iterator[Slot]:
-        """A place for the length of the block, for a transfer of so many bytes. `end` is called if it has to give way to another.
+        """A slot for the block, for a transfer of `length` bytes. `cut` is called if it is evicted.
 
-        Raises RateLimited when the owner has all of its own, Unavailable when all are taken and none gives way.
+        Raises RateLimited if the owner has its maximum, Unavailable if all slots are in use and none can be evicted.
         """
         if self._count_of_owner(owner) >= self._each:
-            raise RateLimited(RETRY_SECONDS, "You do too many of these at once.")
+            raise RateLimited(RETRY_SECONDS, "Too many transfers at once for this account.")
         slot = Slot(owner, cut, self._clock, is_small=length <= SMALL_BYTES)
         self._evict_if_full(slot)
         self._slots.append(slot)
@@ -95,13 +95,13 @@ class Slots:
         if is_full:
             slowest = min(self._evictable(newcomer, rivals), key=lambda slot: slot.speed, default=None)
             if slowest is None:
-                raise Unavailable("The node does too many of these at once.", RETRY_SECONDS)
-            # It has no place from now on, and ends as soon as it hears of it.
+                raise Unavailable("Too many transfers at once for this node.", RETRY_SECONDS)
+            # Its slot is free from now on; the transfer ends when `cut` takes effect.
             self._slots.remove(slowest)
             slowest.cut()
 
     def _evictable(self, newcomer: Slot, rivals: list[Slot]) -> Iterator[Slot]:
-        """Those that have to give way to this one."""
+        """The slots that this transfer may evict."""
         share = self._count_of_owner(newcomer.owner) + 1
         for slot in rivals:
             is_settled = newcomer.started_at - slot.started_at >= GRACE_SECONDS

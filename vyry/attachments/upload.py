@@ -1,8 +1,8 @@
-"""One writer of an attachment: takes bytes as they come, keeps them as parts, and enters in the ledger what is safe.
+"""One writer of an attachment: buffers bytes, stores them as parts, and records the durable parts in the row.
 
-Theory of the sizes: bytes gather until they fill a part. What is left at the end of a request becomes a smaller part, which takes up the parts before it as
-long as they are at most twice its size. So however small the requests are, small parts stay few (each is less than half of the one before), and each byte is
-written again some twenty times at most.
+Theory of the sizes: bytes are buffered until they fill a part. The rest at the end of a request becomes a smaller part, merged with the parts before it
+while they are at most twice its size. So even with small requests there are few small parts (each less than half of the one before), and a byte is
+rewritten about twenty times at most.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from vyry.clock import Clock
 from vyry.errors import ChecksumMismatch, InvalidRequest, NotFound, OffsetMismatch, PayloadTooLarge, Unavailable
 
 
-#: Names of algorithms as on the wire, which are those of hashlib.
+#: The algorithms, named as on the wire and in hashlib.
 ALGORITHMS: Final = ("sha1", "sha256", "sha512")
 
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """What the bytes of one request must hash to. It guards against faults of the way; sha1 is the one that every tus server must know."""
+    """The expected hash of the bytes of one request, against transmission errors. Every tus server has to support sha1."""
 
     algorithm: str
     digest: bytes
@@ -30,9 +30,9 @@ class Checksum:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """Bytes on their way to their place in an attachment; `announced` says how many, if that is known.
+    """The content of one request, for `offset` of an attachment; `announced` is its length, if known.
 
-    The content raises InvalidRequest when it breaks off: what came before is kept, unless it was to be held against a checksum.
+    Iterating the content raises InvalidRequest if it is interrupted: the bytes before are kept, unless there is a checksum.
     """
 
     offset: int
@@ -42,7 +42,7 @@ class Incoming:
 
 
 class Upload:
-    """Adds to one attachment. Parts with a checksum are entered all together at the end."""
+    """Appends to one attachment. With a checksum, the parts are recorded at the end, all at once."""
 
     def __init__(
         self,
@@ -64,21 +64,21 @@ class Upload:
         self._checksum = checksum
         self._hash = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
         self._parts = list(attachment.parts)
-        self._gathered = bytearray()
+        self._buffer = bytearray()
         self._new_parts: list[str] = []
         self._count = 0
 
     async def receive(self, incoming: Incoming) -> Attachment:
-        """Take all of it; answers the attachment as it is then.
+        """Store the content; returns the attachment after it.
 
         Raises:
-            PayloadTooLarge: more came than was announced when the attachment was begun.
-            ChecksumMismatch: nothing of this was kept.
-            OffsetMismatch: somebody else has begun to write meanwhile.
+            PayloadTooLarge: the content exceeds the length of the attachment.
+            ChecksumMismatch: nothing of the request was kept.
+            OffsetMismatch: another writer has started meanwhile.
         """
         try:
             async for piece in incoming.content:
-                await self._gather(piece)
+                await self._add(piece)
         except InvalidRequest:
             await self._break_off()
             raise
@@ -89,29 +89,29 @@ class Upload:
         await self._finish()
         return self.attachment
 
-    async def _gather(self, piece: bytes) -> None:
-        room = self.attachment.length - sum(part.length for part in self._parts) - len(self._gathered)
-        if len(piece) > room:
-            raise PayloadTooLarge("This is more than was announced.")
+    async def _add(self, piece: bytes) -> None:
+        missing = self.attachment.length - sum(part.length for part in self._parts) - len(self._buffer)
+        if len(piece) > missing:
+            raise PayloadTooLarge("The content exceeds the announced length.")
         if self._hash is not None:
             self._hash.update(piece)
-        self._gathered += piece
+        self._buffer += piece
         size = self._part_bytes
-        while len(self._gathered) >= size:
-            full, self._gathered = self._gathered[:size], self._gathered[size:]
+        while len(self._buffer) >= size:
+            full, self._buffer = self._buffer[:size], self._buffer[size:]
             await self._write_part(full)
             if self._checksum is None:
                 await self._record_parts()
 
     async def _finish(self) -> None:
-        """Keep the rest, too."""
-        rest, self._gathered = self._gathered, bytearray()
+        """Store the rest of the buffer."""
+        rest, self._buffer = self._buffer, bytearray()
         if rest:
             await self._write_part(rest)
         await self._record_parts()
 
     async def _write_part(self, content: bytes | bytearray) -> None:
-        """Keep this as one part, together with smaller ones before it."""
+        """Write a part, merged with smaller ones before it."""
         while self._parts and self._parts[-1].length <= min(2 * len(content), self._part_bytes - len(content)):
             last = self._parts.pop()
             content = await self._read(last) + content
@@ -125,14 +125,14 @@ class Upload:
         return await self._store.read(self.attachment.attachment_id, part.name, 0, part.length)
 
     async def _record_parts(self) -> None:
-        """Put down in the ledger what is safe now."""
+        """Record the durable parts in the row."""
         now, terms = self._clock.now(), self._limits
         longer = replace(self.attachment, parts=tuple(self._parts), expires_at=now + terms.unfinished_lifetime)
         if longer.received == longer.length:
             longer = replace(longer, completed_at=now, expires_at=now + terms.lifetime)
         if longer.parts == self.attachment.parts:
             return
-        # Should this stay without an answer, what was made stays too: it may count.
+        # If the outcome stays unknown, the new parts stay: they may count.
         made, self._new_parts = self._new_parts, []
         if not await self._attachments.extend(longer, self._clock.confirmed_now()):
             await self._drop(made)
@@ -141,7 +141,7 @@ class Upload:
         await self._delete_obsolete(before)
 
     async def _delete_obsolete(self, before: Attachment) -> None:
-        """Remove what counts no more. What cannot be removed now goes with the attachment."""
+        """Delete parts that no longer count. Those that cannot be deleted now are deleted with the attachment."""
         keep = {part.name for part in self.attachment.parts}
         try:
             if self.attachment.completed_at:
@@ -162,33 +162,33 @@ class Upload:
             raise ChecksumMismatch
 
     async def _break_off(self) -> None:
-        """The client is gone: what is half-checked is nothing, the rest is kept."""
+        """The content was interrupted: keep the bytes, unless there is a checksum."""
         if self._checksum is None:
             await self._finish()
         else:
             await self._drop(self._new_parts)
 
     async def _drop(self, made: Collection[str]) -> None:
-        """Remove parts that never counted."""
+        """Delete parts that never counted."""
         try:
             await self._store.drop(self.attachment.attachment_id, made)
         except Unavailable:
-            # They go with the attachment.
+            # They are deleted with the attachment.
             return
 
 
 def check_append(found: Attachment | None, incoming: Incoming) -> Attachment:
-    """The attachment to which this may be added.
+    """Check that the content can be appended; returns the attachment.
 
     Raises:
-        NotFound: there is none.
-        OffsetMismatch: it is to be added elsewhere than at the end.
-        PayloadTooLarge: it is longer than what is missing.
+        NotFound: there is no such attachment.
+        OffsetMismatch: the offset is not the end of the received bytes.
+        PayloadTooLarge: the content is longer than the missing bytes.
     """
     if found is None:
         raise NotFound
     if incoming.offset != found.received:
         raise OffsetMismatch
     if (incoming.announced or 0) > found.length - found.received:
-        raise PayloadTooLarge("This is more than was announced.")
+        raise PayloadTooLarge("The content exceeds the announced length.")
     return found

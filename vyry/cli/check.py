@@ -1,4 +1,4 @@
-"""`vyry check`: what is wrong with this node, a line for each thing, and what to do about it."""
+"""`vyry check`: tests settings, data folder, disk, database, clock, phone numbers, Redis and Kafka; one line and a remedy for each finding."""
 
 import asyncio
 import json
@@ -35,13 +35,13 @@ from vyry.storage.migrator import pending_migrations, refuse_unknown
 
 
 MAX_SKEW_SECONDS: Final = 2.0
-#: Below the first nothing can be promised any more, below the second it is time to act.
+#: Free disk space: `failed` below the first, `warning` below the second.
 DISK_FULL_BYTES: Final = 256 << 20
 DISK_LOW_BYTES: Final = 2 << 30
 MIN_POSTGRES_VERSION: Final = 150_000
 _CONNECT_TIMEOUT_SECONDS: Final = 3.0
 _DELETION_PAUSED: Final = (
-    "nothing is deleted for good until the clocks agree, or `vyry clock confirm` (see docs/operations.md)."
+    "nodes delete nothing permanently until the clocks agree or you run `vyry clock confirm` (see docs/operations.md)."
 )
 _SERVER_FACTS_SQL: Final = """
 SELECT clock_timestamp() AS now, current_setting('server_version_num') AS version, current_setting('server_encoding') AS encoding,
@@ -49,11 +49,11 @@ SELECT clock_timestamp() AS now, current_setting('server_version_num') AS versio
        current_setting('full_page_writes') AS full_page_writes
 """
 _REMEDIES: Final = {
-    "database": "Start it, or correct DATABASE_URL; until then requests get 503 and nothing is lost.",
-    "redis": "Start it, or correct REDIS_URL; until then mail is slower and tickets fail.",
-    "kafka": "Start it, or correct KAFKA_URL; until then the sweeper carries the mail, up to a second later.",
+    "database": "Start the database, or correct DATABASE_URL. Until then requests get 503; no message is lost.",
+    "redis": "Start Redis, or correct REDIS_URL. Until then delivery is slower and WebSocket tickets fail.",
+    "kafka": "Start Kafka, or correct KAFKA_URL. Until then the sweeper deposits messages, up to a second later.",
 }
-_ALL_APPLIED: Final = "All applied."
+_ALL_APPLIED: Final = "All migrations are applied."
 _STATE_LABELS: Final = {"ok": "ok  ", "warning": "warn", "failed": "FAIL"}
 #: So many phone numbers that two accounts share are listed.
 _MAX_DUPLICATES: Final = 5
@@ -74,10 +74,12 @@ class Finding:
 
 
 def check(*, as_json: JsonFlag = False) -> int:
-    """Tell what is wrong: settings, secrets, disk, database, migrations, clock, Redis, Kafka. Exit code 1 if anything failed.
+    """Check settings, services, clock and disk.
+
+    It also checks secrets, the data folder, migrations and stored phone numbers. Exit code 1 if a check failed.
 
     Args:
-        as_json: Answer with one JSON object.
+        as_json: Print one JSON object.
     """
     with _silenced_logger("aiokafka"):
         findings = asyncio.run(_run_checks())
@@ -91,7 +93,7 @@ def check(*, as_json: JsonFlag = False) -> int:
 
 @contextmanager
 def _silenced_logger(library: str) -> Iterator[None]:
-    """What it has to say of an outage stands in the finding."""
+    """Turn the log of a library off: the finding reports the outage."""
     logger = logging.getLogger(library)
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -132,7 +134,7 @@ def _check_settings(settings: Settings) -> Iterator[Finding]:
     except SettingsError as error:
         yield from (Finding("settings", "failed", line) for line in error.problems)
         return
-    yield Finding("settings", "ok", f"They do for `vyry {role.value}`, in {settings.env}.")
+    yield Finding("settings", "ok", f"Valid for `vyry {role.value}` in {settings.env}.")
 
 
 def _check_data_folder(settings: Settings) -> Finding:
@@ -140,7 +142,7 @@ def _check_data_folder(settings: Settings) -> Finding:
     for line in folder_problems(folder):
         return Finding("data folder", "failed", line)
     return Finding(
-        "data folder", "ok", f"{folder}{'' if folder.exists() else ' is not there yet; `vyry start` makes it'}."
+        "data folder", "ok", f"{folder}{'' if folder.exists() else ' does not exist yet; `vyry start` creates it'}."
     )
 
 
@@ -150,7 +152,7 @@ def _check_disk(settings: Settings) -> Finding:
     line = f"{free / (1 << 30):.1f} GiB free at {folder}."
     if free < DISK_LOW_BYTES:
         return Finding(
-            "disk", "failed" if free < DISK_FULL_BYTES else "warning", f"{line} Make room, or move VYRY_DATA_DIR."
+            "disk", "failed" if free < DISK_FULL_BYTES else "warning", f"{line} Free disk space, or move VYRY_DATA_DIR."
         )
     return Finding("disk", "ok", line)
 
@@ -173,7 +175,11 @@ async def _check_migrations(url: str) -> Finding:
         return Finding("migrations", "failed", str(problem))
     if waiting:
         state: State = "failed" if is_postgres(url) else "warning"
-        return Finding("migrations", state, f"{len(waiting)} not applied: run `vyry migrate` (`vyry start` does it).")
+        return Finding(
+            "migrations",
+            state,
+            f"{len(waiting)} migrations not applied: run `vyry migrate` (`vyry start` applies them itself).",
+        )
     return Finding("migrations", "ok", _ALL_APPLIED)
 
 
@@ -183,7 +189,11 @@ async def _check_postgres(url: str) -> list[Finding]:
             url, timeout=_CONNECT_TIMEOUT_SECONDS, command_timeout=_CONNECT_TIMEOUT_SECONDS
         )
     except (OSError, asyncpg.PostgresError):
-        return [Finding("clock", "warning", "The database went away while it was asked.")]
+        return [
+            Finding(
+                "clock", "warning", "The connection to the database was lost during the check. Run `vyry check` again."
+            )
+        ]
     try:
         (row,) = await connection.fetch(_SERVER_FACTS_SQL)
         skew = abs((SystemClock().now() - row["now"]).total_seconds())
@@ -195,9 +205,11 @@ async def _check_postgres(url: str) -> list[Finding]:
 def _clock_skew_finding(skew: float) -> Finding:
     if skew > MAX_SKEW_SECONDS:
         return Finding(
-            "clock", "warning", f"This machine and the database are {skew:.0f} s apart: let both follow NTP."
+            "clock",
+            "warning",
+            f"The clocks of this machine and the database differ by {skew:.0f} s: synchronize both with NTP.",
         )
-    return Finding("clock", "ok", f"Within {max(skew, 0.1):.1f} s of the database's.")
+    return Finding("clock", "ok", f"Within {max(skew, 0.1):.1f} s of the database clock.")
 
 
 async def _check_store_clock(url: str) -> Finding:
@@ -210,30 +222,34 @@ async def _check_store_clock(url: str) -> Finding:
 
 
 def _store_clock_finding(reading: ClockRecord, now: datetime) -> Finding:
-    """What the store has seen, beside this machine's clock and a clock in doubt."""
+    """Compare the latest stored time with this machine's clock and with the clock of a node that is not trusted."""
     if reading.claimed_at is not None:
-        said = f"A node's clock says {reading.claimed_at:%Y-%m-%d %H:%M}Z, the store has seen {reading.confirmed_at:%Y-%m-%d %H:%M}Z"
+        said = f"A node reports {reading.claimed_at:%Y-%m-%d %H:%M}Z, but the latest time stored in the database is {reading.confirmed_at:%Y-%m-%d %H:%M}Z"
         return Finding("time", "warning", f"{said}: {_DELETION_PAUSED}")
     if reading.confirmed_at is not None and abs(now - reading.confirmed_at) > JUMP_THRESHOLD:
-        said = f"This machine's clock says {now:%Y-%m-%d %H:%M}Z, the store has seen {reading.confirmed_at:%Y-%m-%d %H:%M}Z"
-        return Finding("time", "warning", f"{said}. A node that starts now is in doubt: {_DELETION_PAUSED}")
-    return Finding("time", "ok", "The store has seen this machine's time, or none yet.")
+        said = f"This machine's clock is {now:%Y-%m-%d %H:%M}Z, but the latest time stored in the database is {reading.confirmed_at:%Y-%m-%d %H:%M}Z"
+        return Finding("time", "warning", f"{said}. A node started now does not trust its clock: {_DELETION_PAUSED}")
+    return Finding(
+        "time", "ok", "This machine's clock agrees with the time stored in the database, or none is stored yet."
+    )
 
 
 def _check_durability(row: Mapping[str, object]) -> Iterator[Finding]:
     if int(str(row["version"])) < MIN_POSTGRES_VERSION:
         yield Finding(
-            "database", "failed", f"It is older than PostgreSQL {MIN_POSTGRES_VERSION // 10_000}: upgrade it."
+            "database", "failed", f"The server is older than PostgreSQL {MIN_POSTGRES_VERSION // 10_000}: upgrade it."
         )
     if row["encoding"] != "UTF8":
-        yield Finding("database", "failed", "Its encoding is not UTF8: make the database anew with ENCODING 'UTF8'.")
+        yield Finding("database", "failed", "The encoding is not UTF8: create the database again with ENCODING 'UTF8'.")
     for name in ("fsync", "synchronous_commit", "full_page_writes"):
         if row[name] == "off":
-            yield Finding("database", "warning", f"{name} is off: a power cut can take accepted mail. Set it to on.")
+            yield Finding(
+                "database", "warning", f"{name} is off: a power failure can lose accepted messages. Set it to on."
+            )
 
 
 async def _check_phone_numbers(settings: Settings) -> list[Finding]:
-    """Look at every stored number. Nothing where this machine has no pepper: without it a number cannot be read."""
+    """Scan all stored phone numbers. No findings when this machine has no pepper file: numbers cannot be decrypted without it."""
     pepper = load_pepper(settings)
     if pepper is None:
         return []
@@ -241,8 +257,10 @@ async def _check_phone_numbers(settings: Settings) -> list[Finding]:
         async with open_database(settings.database_url.get_secret_value()):
             found = await scan_numbers(pepper)
     except Unavailable as problem:
-        return [Finding("numbers", "warning", f"They could not be looked at: {problem.problem}")]
-    return _phone_number_findings(found) or [Finding("numbers", "ok", "Each is stored once, in canonical form.")]
+        return [Finding("numbers", "warning", f"Cannot read the phone numbers: {problem.problem}")]
+    return _phone_number_findings(found) or [
+        Finding("numbers", "ok", "Every phone number is stored once, in canonical form.")
+    ]
 
 
 def _phone_number_findings(found: NumberScan) -> list[Finding]:
@@ -254,13 +272,13 @@ def _phone_number_findings(found: NumberScan) -> list[Finding]:
             if len(found.duplicated) > _MAX_DUPLICATES
             else ""
         )
-        ask = "Look at them with `vyry user show`, and delete the one that its owner does not use with `vyry user delete`."
+        ask = "Compare them with `vyry user show`, then delete the unused one with `vyry user delete`."
         lines.append(f"One number has two accounts: {groups}{more}. {ask}")
     if found.outdated:
         count = len(found.outdated)
         lines.append(
-            f"{count} stored in an old form, so that their owners cannot sign in: run `vyry user canonical-numbers`."
+            f"{count} phone numbers are stored in an old form, and their owners cannot sign in: run `vyry user canonical-numbers`."
         )
     if found.unreadable:
-        lines.append(f"{found.unreadable} cannot be read, or are none by today's rules: see `vyry user show`.")
+        lines.append(f"{found.unreadable} phone numbers cannot be decrypted or are not valid: see `vyry user show`.")
     return [Finding("numbers", "warning", line) for line in lines]

@@ -1,4 +1,4 @@
-"""`vyry clock`: the time that the store has seen, and the operator's word that this machine's clock is right (docs/adr/0028)."""
+"""`vyry clock`: shows the latest time stored in the database, and confirms that this machine's clock is right (docs/adr/0028)."""
 
 from cyclopts import App
 
@@ -13,12 +13,12 @@ from vyry.storage.clock import TortoiseClock
 from vyry.storage.database import transaction
 
 
-app = App(name="clock", help="Look at the time that the store has seen, or confirm this machine's clock.")
+app = App(name="clock")
 
 
 @app.command
 def show() -> int:
-    """Tell what this machine's clock says, what the store has seen last, and what a clock in doubt claims."""
+    """Show this machine's clock, the latest time stored in the database, and the time of a node whose clock is not trusted."""
     settings = load_settings(Role.TOOL)
     print(*clock_lines(run_in_database(settings, TortoiseClock().read)), sep="\n")
     return 0
@@ -26,11 +26,11 @@ def show() -> int:
 
 @app.command
 def confirm(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
-    """Say that this machine's clock is right: nodes with the same time go on deleting and expiring within seconds.
+    """Confirm that this machine's clock is right. Nodes whose clock agrees resume deletion and expiry within seconds.
 
     Args:
-        by: Who does it, and why.
-        yes: Do it without asking.
+        by: The operator and the reason.
+        yes: Skip the confirmation prompt.
     """
     settings = load_settings(Role.TOOL)
     print(*clock_lines(run_in_database(settings, TortoiseClock().read)), sep="\n")
@@ -44,16 +44,16 @@ def confirm(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
             await record_action(inside, by.audit_entry("clockConfirmed", details=now.isoformat(timespec="seconds")))
 
     run_in_database(settings, work)
-    print("Confirmed. Nodes whose clock agrees go on within seconds; one that does not stays in doubt.")
+    print("Confirmed. Nodes whose clock agrees resume deletion within seconds; a node whose clock differs does not.")
     return 0
 
 
 def clock_lines(reading: ClockRecord) -> list[str]:
-    """What is known of the time, a line each."""
+    """The known times, one line each."""
     moments = {
         "this machine": SystemClock().now(),
-        "the store has seen": reading.confirmed_at,
+        "latest stored time": reading.confirmed_at,
         "the database server": reading.database_time,
-        "a clock in doubt says": reading.claimed_at,
+        "untrusted node clock": reading.claimed_at,
     }
     return [f"{name:<22} {at:%Y-%m-%d %H:%M:%S}Z" for name, at in moments.items() if at is not None]

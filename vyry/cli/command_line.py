@@ -1,4 +1,4 @@
-"""What was typed, sorted: the words of people come behind `--`, where nothing is an option. What somebody says, is called, or calls a file may begin with anything."""
+"""Reorders a command line: options first, free text behind `--`. A message, a name or a path may begin with a hyphen and is then no option."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,21 +11,22 @@ from cyclopts.utils import UNSET
 from vyry.cli.errors import UsageError
 
 
-#: Words of people: they are never options, whatever they begin with.
+#: Text that a user chose: never an option, whatever it begins with.
 FreeText = Annotated[str, Parameter(allow_leading_hyphen=True, show_default=False)]
 FilePath = Annotated[Path, Parameter(allow_leading_hyphen=True)]
 #: An option without a value, and without a --no- form.
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 _END_OF_OPTIONS: Final = "--"
-#: Alone in the first place of a command they ask about it; with more words they are a title like any other.
+#: As the only argument of a command these print its help; followed by others they are free text.
 _HELP_FLAGS: Final = ("--help", "-h", "--version")
 
 
 def sort_arguments(app: App, words: Sequence[str]) -> list[str]:
-    """The same command line, its options first and what people say behind `--`. One that does not do stays as it was typed, for its error. Raises WrongLine for words that are no text.
+    """The same command line with the options first and free text behind `--`. A line that does not fit is returned unchanged, and Cyclopts reports the error. Raises UsageError for words that are not UTF-8.
 
-    After the first word of a command everything in the place of words is such, but the options of the command: `send @bo --help` sends `--help`, and `groups create --help @bo` makes a group of that title.
+    Behind the first positional argument every word that is no option of the command is free text: `send @bo --help` sends `--help`, and `groups create --help @bo`
+    creates a group of that title.
     """
     commands, apps, rest = app.parse_commands(list(words))
     for each in apps[1:]:
@@ -47,7 +48,7 @@ def sort_arguments(app: App, words: Sequence[str]) -> list[str]:
 
 @dataclass
 class _CommandLine:
-    """A command line while it is sorted."""
+    """A command line while it is parsed."""
 
     arguments: ArgumentCollection
     options: list[str] = field(default_factory=list)
@@ -55,7 +56,7 @@ class _CommandLine:
     requests_help: bool = False
 
     def parse(self, words: Sequence[str], *, ends_options: bool) -> bool:
-        """Whether each word has a place. `ends_options`: `--` is the end of the options; else it is a word. Raises WrongLine."""
+        """Whether every word fits. `ends_options`: `--` ends the options; else it is free text. Raises UsageError."""
         waiting = list(words)
         while waiting:
             word = waiting.pop(0)
@@ -75,7 +76,7 @@ class _CommandLine:
         return all(self._fits_position(place, word) for place, word in enumerate(self.positional))
 
     def _parse_option(self, word: str, waiting: list[str]) -> str | None:
-        """The word as an option of this command, with its value, which is taken from what waits; None when it is none, or has no value."""
+        """The word as an option with its value, which is taken from the words that follow; None when it is no option or has no value."""
         name, equals, value = word.partition("=")
         found = _match_argument(self.arguments, name) if word.startswith("-") else None
         if found is None:
@@ -102,7 +103,7 @@ class _CommandLine:
 
 
 def _match_argument(known: ArgumentCollection, term: str | int) -> tuple[Argument, bool] | None:
-    """What an option or a place is, and whether it takes a value."""
+    """The argument with this option name or position, and whether it takes a value."""
     try:
         argument, _, implicit = known.match(term)
     except ValueError:
@@ -111,12 +112,12 @@ def _match_argument(known: ArgumentCollection, term: str | int) -> tuple[Argumen
 
 
 def _check_text(argument: Argument, word: str) -> None:
-    """A name of a file may be any bytes; everything else is text. Raises WrongLine."""
+    """A path may be any bytes; every other argument is UTF-8. Raises UsageError."""
     if argument.hint is Path or argument.hint == Path | None:
         return
     try:
         word.encode()
     except UnicodeEncodeError:
         raise UsageError(
-            f"{word!a} is no text in UTF-8: convert it, or have the terminal work in UTF-8 (see `locale`)."
+            f"{word!a} is not valid UTF-8: convert it, or set the terminal to UTF-8 (see `locale`)."
         ) from None

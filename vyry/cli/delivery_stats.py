@@ -1,4 +1,4 @@
-"""What people in a soak run have said and heard: every message once and in order, or it is counted by what went wrong with it."""
+"""Counts the messages of a soak test: each one has to be delivered once and in order, everything else is counted as a fault."""
 
 import math
 from collections import Counter
@@ -10,7 +10,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class SentMessage:
-    """A message as the run made it: the conversation, who wrote it, and its number among theirs there, from 1."""
+    """A message of the run: its conversation, its sender, and its number among the messages of that sender there, from 1."""
 
     chat: UUID
     sender: UUID
@@ -18,7 +18,7 @@ class SentMessage:
 
 
 class DeliveryStats:
-    """Counts. `readers` of a conversation are all who have to hear a message in it."""
+    """The counts of a run. The recipients of a conversation are all users who have to receive its messages."""
 
     def __init__(self) -> None:
         self.faults: Counter[str] = Counter(
@@ -32,18 +32,18 @@ class DeliveryStats:
         self._delays: list[float] = []
 
     def record_sent(self, chat: UUID, sender: UUID, recipients: Sequence[UUID], now: float) -> SentMessage:
-        """The next message of this sender there."""
+        """Count the next message of this sender and return it."""
         self._recipients[chat] = recipients
         self._last_numbers[chat, sender] += 1
-        said = SentMessage(chat, sender, self._last_numbers[chat, sender])
-        self._sent_at[said] = now
+        message = SentMessage(chat, sender, self._last_numbers[chat, sender])
+        self._sent_at[message] = now
         self.sent += len([reader for reader in recipients if reader != sender])
-        return said
+        return message
 
     def record_received(self, recipient: UUID, message: SentMessage, now: float) -> None:
-        """A reader was given this message."""
-        ear = self._receivers.setdefault((message.chat, message.sender, recipient), _ReceiverState())
-        fault = ear.record(message.number)
+        """Count a message that a recipient received."""
+        state = self._receivers.setdefault((message.chat, message.sender, recipient), _ReceiverState())
+        fault = state.record(message.number)
         if fault is not None:
             self.faults[fault] += 1
         if fault == "doubled":
@@ -54,32 +54,32 @@ class DeliveryStats:
 
     @property
     def missing_count(self) -> int:
-        """Copies that nobody has heard yet; when the run is over they are lost."""
+        """Copies that were not received yet; at the end of the run they are lost."""
         return self.sent - self.received
 
     def is_clean(self) -> bool:
-        """Whether everything was heard, once and in order, and no chain broke."""
+        """Whether everything was received, once and in order, and no hash chain broke."""
         return self.missing_count == 0 and not any(self.faults.values())
 
     def counts(self) -> Mapping[str, Any]:
-        """As a report tells them."""
+        """The counts for a report."""
         return {"sent": self.sent, "received": self.received, "waiting": self.missing_count, **self.faults}
 
     def latency(self) -> Mapping[str, float | None]:
-        """From `send` to the other's event, in milliseconds."""
+        """From `send` to the event at the recipient, in milliseconds."""
         found = sorted(self._delays)
         return {name: _quantile(found, part) for name, part in (("median", 0.5), ("p99", 0.99))}
 
 
 @dataclass(slots=True)
 class _ReceiverState:
-    """What one reader heard of one sender in one conversation."""
+    """What one recipient received from one sender in one conversation."""
 
     last_number: int = 0
     missing_numbers: set[int] = field(default_factory=set)
 
     def record(self, number: int) -> str | None:
-        """What is wrong with this number coming now, if anything."""
+        """The fault of receiving this number now, or None."""
         if number > self.last_number:
             self.missing_numbers.update(range(self.last_number + 1, number))
             self.last_number = number

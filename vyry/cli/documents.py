@@ -10,12 +10,18 @@ from web.wire.frames import FRAMES
 
 
 def openapi() -> int:
-    """Print the OpenAPI 3.1 document of the REST surface: what /openapi.json answers."""
+    """Print the OpenAPI 3.1 document of the REST API.
+
+    The node serves it at /openapi.json.
+    """
     return _print_json(rest_document.build_openapi(ROUTES))
 
 
 def asyncapi() -> int:
-    """Print the AsyncAPI 3.0 document of the socket's frames: what /asyncapi.json answers."""
+    """Print the AsyncAPI 3.0 document of the WebSocket frames.
+
+    The node serves it at /asyncapi.json.
+    """
     return _print_json(socket_document.build_asyncapi(FRAMES))
 
 

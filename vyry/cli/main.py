@@ -1,6 +1,6 @@
-"""The command `vyry`: parses, runs, and turns whatever goes wrong into one line that says what to do, and an exit code.
+"""The command `vyry`: parses the command line, runs the command, and turns an error into one line that says what to do and an exit code.
 
-0 done · 1 it failed, or `check` found something · 2 the command line or the settings are wrong; `vyry client` has more (docs/cli.md).
+0 done · 1 failed, or `check` found something · 2 wrong command line or settings · 130 Ctrl-C · 143 SIGTERM; `vyry client` has more (docs/cli.md).
 Each command's module is imported only when the command runs: a web process never loads Faust.
 """
 
@@ -21,64 +21,68 @@ from vyry.errors import ConfigurationError, SchemaTooNew, SchemaTooOld, Unavaila
 
 _HELP = """A self-hosted, end-to-end-encrypted messaging node.
 
-`vyry start` needs nothing else and is the way to begin. A cluster runs `vyry migrate` once per release, then any number of
-`vyry web` and `vyry worker`, on PostgreSQL, Redis and Kafka. Settings come from the environment: see .env.example."""
-_COMMANDS = {
-    "start": ("start:start", "Run a whole node in this process, on a file: for a laptop or a small team."),
-    "web": ("web:web", "Run the front door of a cluster: REST and sockets."),
-    "worker": ("worker:worker", "Run the sorting room of a cluster: mailbox agents and sweeper."),
-    "migrate": ("schema:migrate", "Bring database and topic to this version; safe from several places at once."),
-    "rollback": ("schema:rollback", "Undo the newest migration, and lose what only it had room for."),
-    "check": ("check:check", "Tell what is wrong with settings, services, clock and disk."),
-    "clock": ("clock:app", "Look at the time that the store has seen, or confirm this machine's clock."),
-    "rotate-keys": ("rotation:rotate_keys", "Sign access tokens with a new key; after a leak drop all others."),
-    "rotate-pepper": ("rotation:rotate_pepper", "Hide all phone numbers under a new pepper while nodes run."),
-    "secrets": ("schema:secrets", "Make the secret files that are missing in the data folder."),
+To begin, run `vyry start`: it needs no other service. For a cluster, run `vyry migrate` once per release, then any number of
+`vyry web` and `vyry worker` processes, with PostgreSQL, Redis and Kafka. Settings are environment variables: see .env.example."""
+#: Each command: its module and function, and the first line of its help.
+COMMANDS = {
+    "start": ("start:start", "Run a complete node in one process with SQLite: for a laptop or a small team."),
+    "web": ("web:web", "Run a web node of a cluster: REST API and WebSockets."),
+    "worker": ("worker:worker", "Run a worker of a cluster: mailbox agents and sweeper."),
+    "migrate": ("schema:migrate", "Migrate the database and create the Kafka topic. Safe to run concurrently."),
+    "rollback": ("schema:rollback", "Undo the newest migration and delete the data stored in what it added."),
+    "check": ("check:check", "Check settings, services, clock and disk."),
+    "clock": ("clock:app", "Show the latest time stored in the database, or confirm this machine's clock."),
+    "rotate-keys": ("rotation:rotate_keys", "Rotate the key that signs access tokens."),
+    "rotate-pepper": (
+        "rotation:rotate_pepper",
+        "Rotate the pepper that protects stored phone numbers, while nodes run.",
+    ),
+    "secrets": ("schema:secrets", "Create missing secret files in the data folder."),
     "restored": (
         "restored:restored",
-        "Say that the database was put back to an older state: burn its one-time prekeys.",
+        "Delete all one-time prekeys after a database backup was restored.",
     ),
-    "user": ("user:app", "Look at an account, suspend or resume it, end its devices, delete it."),
-    "client": ("client.app:app", "Chat from the terminal, end to end."),
-    "demo": ("demo:demo", "Two people chat on a throwaway node: the whole thing in one command."),
-    "soak": ("soak:soak", "Let clients chat under load, and count what is lost."),
-    "audit": ("operator:audit", "Read what operators did."),
-    "completion": ("main:completion", "Print what bash, zsh or fish needs to complete this command."),
-    "openapi": ("documents:openapi", "Print the OpenAPI 3.1 document of the REST surface."),
-    "asyncapi": ("documents:asyncapi", "Print the AsyncAPI 3.0 document of the socket's frames."),
+    "user": ("user:app", "Show, suspend, resume or delete an account, or revoke its devices. Every action is logged."),
+    "client": ("client.app:app", "Chat from the terminal, end-to-end encrypted. The keys stay in the profile."),
+    "demo": ("demo:demo", "Run a demo: two users chat on a temporary node."),
+    "soak": ("soak:soak", "Soak test: clients send messages under load and count losses."),
+    "audit": ("operator:audit", "Print the audit log of operator actions."),
+    "completion": ("main:completion", "Print the shell completion script for bash, zsh or fish."),
+    "openapi": ("documents:openapi", "Print the OpenAPI 3.1 document of the REST API."),
+    "asyncapi": ("documents:asyncapi", "Print the AsyncAPI 3.0 document of the WebSocket frames."),
     "version": ("main:version", "Print the version."),
 }
-#: A module of these that cannot be imported is a bug, and no package that is not installed.
+#: Packages of this distribution: an import error inside them is a bug.
 _OWN_PACKAGES = ("vyry", "web", "agents", "migrations")
 
 app = App(name="vyry", help=_HELP, version=__version__, help_format="plaintext")
-for _name, (_target, _text) in _COMMANDS.items():
+for _name, (_target, _text) in COMMANDS.items():
     app.command(f"vyry.cli.{_target}", name=_name, help=_text)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run one command; answers the exit code."""
+    """Run one command and return the exit code."""
     open_standard_streams()
     code, lines = _run_command(sys.argv[1:] if words is None else words)
     lost = flush_stdout()
     if lost:
         code, lines = code or 1, [lost]
     for line in lines:
-        # What went wrong may have been said by a node, or hold what somebody else wrote.
+        # The text may come from a node or contain what another user wrote.
         print_error(indent_continuation(f"vyry: {line}"))
     return code
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
-    """Print the completion of all commands and options for a shell.
+    """Print the shell completion script for bash, zsh or fish.
 
     bash: `source <(vyry completion bash)`. zsh: `vyry completion zsh > ~/.zfunc/_vyry`, with ~/.zfunc in fpath before compinit.
     fish: `vyry completion fish > ~/.config/fish/completions/vyry.fish`.
 
     Args:
-        shell: Which one.
+        shell: The shell.
     """
-    for name in _COMMANDS:
+    for name in COMMANDS:
         try:
             app[name]
         except ImportError as problem:
@@ -120,7 +124,7 @@ def _run_command(words: Sequence[str]) -> tuple[int, Sequence[str]]:
 
 
 def _missing_node_text(command: str, problem: ImportError) -> str:
-    """For a command of the node where only the client is installed. Raises the error again when it is none of that kind."""
+    """The error of a node command when only the client is installed. Raises an error that has another cause."""
     missing = problem.__cause__ if isinstance(problem.__cause__, ImportError) else problem
     if command == "client" or str(missing.name).partition(".")[0] in _OWN_PACKAGES:
         raise problem
@@ -130,11 +134,13 @@ def _missing_node_text(command: str, problem: ImportError) -> str:
 def _error_lines(problem: Exception) -> tuple[int, Sequence[str]]:
     match problem:
         case CycloptsError():
-            return 2, [f"{str(problem).strip()} `vyry --help` shows what there is."]
+            return 2, [f"{str(problem).strip()} Run `vyry --help` for the list of commands."]
         case ConfigurationError():
-            return 2, [*problem.problems, "Settings come from the environment; .env.example tells them all."]
+            return 2, [*problem.problems, "Settings are environment variables; .env.example lists them all."]
         case Unavailable():
-            return 1, [f"{problem.problem} Is it running, and is DATABASE_URL right? `vyry check` tells more."]
+            return 1, [
+                f"{problem.problem} Check that it is running and that DATABASE_URL is right; run `vyry check` for details."
+            ]
         case _:
             text = (
                 stdout_error_text(problem)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from cyclopts import Parameter
 
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.phone import Pepper
 from vyry.cli.client.terminal_text import sanitize_line
 from vyry.cli.command_line import FreeText, JsonFlag
@@ -31,28 +31,28 @@ T = TypeVar("T")
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Who does it, and why.
+    """The operator of a command and the reason, for the audit log.
 
     Args:
-        operator: Who stands in the log; the user of this system unless given.
-        reason: Why; stands in the log.
+        operator: Operator name for the audit log (default: your system user).
+        reason: Reason for the audit log.
     """
 
     operator: FreeText = ""
     reason: FreeText = ""
 
     def audit_entry(self, name: str, subject: UUID | None = None, details: str = "") -> OperatorAction:
-        """The line for the log: what there is to say `about` the act, then the reason."""
+        """The entry for the audit log, with the details before the reason."""
         said = ": ".join(filter(None, (details, self.reason)))
         return OperatorAction(SystemClock().now(), self.operator or current_user_name(), name, said, subject)
 
 
-#: Whoever runs the command, without a word why.
+#: The system user who runs the command; no reason given.
 CURRENT_OPERATOR: Final = Operator()
 
 
 def current_user_name() -> str:
-    """The user that runs this process, by the system's word and not by the environment's."""
+    """The user that runs this process, by its uid: environment variables are not read."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -60,18 +60,18 @@ def current_user_name() -> str:
 
 
 def write_audit_entry(url: str, act: OperatorAction) -> None:
-    """Write a line into the log of a database that nobody here has open."""
+    """Write an entry into the audit log of a database that is not open in this process."""
     asyncio.run(write_audit_entry_async(url, act))
 
 
 async def write_audit_entry_async(url: str, act: OperatorAction) -> None:
-    """The same in a coroutine."""
+    """As `write_audit_entry`, inside a running event loop."""
     async with open_database(url), transaction() as inside:
         await record_action(inside, act)
 
 
 def run_in_database(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
-    """What `work` answers, done while the database is open. Raises CannotServe on one that lacks a migration, Unavailable."""
+    """Run `work` with the database open and return its result. Raises CommandError when a migration is missing, Unavailable."""
 
     async def run_opened() -> T:
         async with open_database(settings.database_url.get_secret_value()):
@@ -100,11 +100,13 @@ def require_pepper(settings: Settings) -> Pepper:
 
 
 def audit(*, since: datetime | None = None, as_json: JsonFlag = False) -> int:
-    """Read the log of what operators did, oldest first. The database lets nobody change or delete a line of it.
+    """Print the audit log of operator actions.
+
+    Oldest first. Entries cannot be changed or deleted.
 
     Args:
-        since: Only from this moment on (2026-01-31 or 2026-01-31T12:00:00, UTC unless it says otherwise).
-        as_json: A JSON object a line.
+        since: Print only entries from this time on (2026-01-31 or 2026-01-31T12:00:00; UTC unless an offset is given).
+        as_json: Print one JSON object per line.
     """
     begin = since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
 

@@ -1,4 +1,4 @@
-"""One-time codes in the file of a node that sends none (VYRY_SMS=file:PATH). On its own: `vyry client` reads them without loading a node."""
+"""One-time codes in the file of a node that sends none (VYRY_SMS=file:PATH). A module of its own: `vyry client` reads codes without loading the node."""
 
 import asyncio
 import json
@@ -8,14 +8,14 @@ from vyry.cli.errors import CommandError
 
 
 async def read_latest_code(codes: Path, phone_number: str) -> str:
-    """The newest code in a file that a node writes (VYRY_SMS=file:PATH). Raises CannotServe."""
+    """The newest code in a file that a node writes (VYRY_SMS=file:PATH). Raises CommandError."""
     try:
         lines = (await asyncio.to_thread(codes.read_text, encoding="utf-8")).splitlines()
     except FileNotFoundError:
         lines = []
     except OSError as failed:
-        raise CommandError(f"{codes} cannot be read ({failed.strerror}).") from None
+        raise CommandError(f"Cannot read the one-time codes in {codes} ({failed.strerror}).") from None
     sent = [said["otp"] for said in map(json.loads, lines) if said["phoneNumber"] == phone_number]
     if not sent:
-        raise CommandError(f"No code for this number is in {codes}: is the node's VYRY_SMS file:{codes}?")
+        raise CommandError(f"{codes} has no code for this number. Check that the node runs with VYRY_SMS=file:{codes}.")
     return str(sent[-1])

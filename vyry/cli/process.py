@@ -1,4 +1,4 @@
-"""The life of a serving process: it runs until SIGTERM or SIGINT, then finishes what it has, within 30 s whatever happens."""
+"""Runs a serving process until SIGTERM or SIGINT; it then finishes its requests and exits within 30 s."""
 
 import asyncio
 import gc
@@ -19,40 +19,40 @@ from vyry.settings.settings import Settings
 from vyry.storage.database import open_database
 from vyry.storage.migrator import pending_migrations
 from vyry.storage.peppers import list_peppers
-from vyry.storage.push_targets import has_web_push
+from vyry.storage.push import has_web_push
 from vyry.telemetry import log
 
 
-#: After the first signal; whoever watches over the process kills it after 30 s (Procfile, docker-compose.yml).
+#: From the first signal to a forced exit; the process manager kills after 30 s (Procfile, docker-compose.yml).
 STOP_SECONDS: Final = 29.0
 Serve = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 
 def require_migrated(settings: Settings) -> None:
-    """Serve no database that lacks a table. One that is away may come back: the node starts, and says so on /ready. Raises CommandError."""
+    """Raises CommandError when a migration is missing. A database that is down is no error: the node starts and /ready reports it."""
     try:
         waiting = asyncio.run(pending_migrations(settings.database_url.get_secret_value()))
     except Unavailable:
         log.warning("dependency_down", dependency="database")
         return
     if waiting:
-        raise CommandError(f"The database lacks {', '.join(waiting)}: run `vyry migrate` first.")
+        raise CommandError(f"Migrations not applied: {', '.join(waiting)}. Run `vyry migrate` first.")
 
 
 async def require_original_secrets(settings: Settings) -> None:
-    """Serve no database without the secrets that it was used with: new ones would be those of another installation. Raises CommandError, Unavailable."""
+    """Compare the secrets with those that the database was used with. Raises CommandError when one is missing or another, Unavailable."""
     async with open_database(settings.database_url.get_secret_value()):
         used, is_rotated, is_subscribed = await list_peppers(), await has_action("rotateKeys"), await has_web_push()
     prints = set(map(fingerprint, read_peppers(settings.pepper.get_secret_value()).values()))
     if used and prints.isdisjoint(each.fingerprint for each in used):
         raise CommandError(
-            f"{settings.pepper_file} is not the pepper that this database was used with, so no account would be found by its number: "
-            "put the file back from a backup, or correct VYRY_PEPPER_FILE."
+            f"{settings.pepper_file} is not the pepper of this database; accounts cannot be found by phone number with it: "
+            "restore the file from a backup, or correct VYRY_PEPPER_FILE."
         )
     if is_rotated and not settings.key_ring_file.exists():
         raise CommandError(
-            f"The keys were rotated, and {settings.key_ring_file} is not there: JWT_SECRET may be what leaked then. "
-            "Put the file back from a backup, or run `vyry rotate-keys --now`: clients refresh by themselves."
+            f"The signing keys were rotated, but {settings.key_ring_file} does not exist, and JWT_SECRET alone may be a leaked key. "
+            "Restore the file from a backup, or run `vyry rotate-keys --now` (clients refresh by themselves)."
         )
     if is_subscribed and not (key := vapid_path(settings)).exists():
         raise CommandError(
@@ -62,7 +62,7 @@ async def require_original_secrets(settings: Settings) -> None:
 
 
 def run_process(serve: Serve, *, parent: int | None = None) -> int:
-    """Run `serve` until it returns; the event it gets is set when the process is asked to stop.
+    """Run `serve` until it returns; its event is set when the process has to stop.
 
     `parent` is the reading end of a pipe that closes when the supervisor exits, which stops the process too. Returns the exit code: 1 after an
     unexpected exception, which is logged as `crashed`.
@@ -82,9 +82,9 @@ def run_process(serve: Serve, *, parent: int | None = None) -> int:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(serve_until_stopped())
     except (OSError, CommandError):
-        # A port that is taken, a folder that cannot be written, a secret that was lost: the command line has a line for it.
+        # A port in use, a folder that is not writable, a lost secret: `main` prints one line for it.
         raise
-    except Exception:  # noqa: BLE001 - whatever it was, the last line of the log tells it
+    except Exception:  # noqa: BLE001 - the last line of the log has the traceback
         log.exception("crashed")
         return 1
     log.info("stopped")
@@ -100,7 +100,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _tune_garbage_collector() -> None:
-    """What is loaded by now lives as long as the process: the garbage collector need not look at it again and again (docs/performance.md)."""
+    """Exclude what is loaded so far from garbage collection: it lives as long as the process (docs/performance.md)."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
@@ -108,14 +108,14 @@ def _tune_garbage_collector() -> None:
 
 def _request_stop(stop: asyncio.Event, reason: str) -> None:
     if stop.is_set():
-        # Asked twice: somebody is waiting at the keyboard.
+        # The second signal: the user does not want to wait.
         os._exit(130)
     stop.set()
-    # A thread, because the loop itself may be what hangs.
+    # A thread, because the event loop itself may hang.
     timer = threading.Timer(STOP_SECONDS, os._exit, [1])
     timer.daemon = True
     timer.start()
-    # Last: whoever read the log may be gone too.
+    # Last: writing the log fails when its reader has exited.
     log.info("stopping", reason=reason)
 
 

@@ -1,4 +1,4 @@
-"""What a person is asked, and how waiting for the answer ends: at Ctrl-C at once, at the end of standard input, and never in a script."""
+"""Prompts for a user at a terminal. Waiting for input ends at Ctrl-C, SIGTERM and the end of standard input; a script is never asked."""
 
 import asyncio
 import os
@@ -16,17 +16,17 @@ from vyry.cli.stdio import decode_text, is_interactive
 
 
 T = TypeVar("T")
-#: How long what runs may take to end after Ctrl-C: a thread that waits for bytes cannot be stopped.
+#: From Ctrl-C to a forced exit: a thread that waits for bytes cannot be stopped.
 _END_SECONDS: Final = 2.0
 _LONGEST_LINE: Final = 64 << 10
 
 
 class Terminated(BaseException):
-    """SIGTERM came; the process ends with 143, as one that does not catch it."""
+    """SIGTERM was received; the exit code is 143, as for a process that does not catch it."""
 
 
 def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
-    """Run it, until Ctrl-C or SIGTERM end it: then within two seconds, whatever hangs. Raises KeyboardInterrupt, Interrupted."""
+    """Run a coroutine; Ctrl-C and SIGTERM cancel it, and the process exits two seconds later even if it hangs. Raises KeyboardInterrupt, Terminated."""
     ended_by: list[signal.Signals] = []
     timers: list[threading.Timer] = []
 
@@ -44,7 +44,7 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
             timer.start()
             task.cancel()
 
-        # Elsewhere than in the main thread there are no signals.
+        # Signal handlers can be set in the main thread only.
         with suppress(ValueError, RuntimeError):
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, end, number)
@@ -57,39 +57,39 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
             raise
         raise (KeyboardInterrupt if ended_by[0] is signal.SIGINT else Terminated) from None
     finally:
-        # It ended in time: what it ended with is said yet.
+        # It ended in time: its result or error is still printed.
         for timer in timers:
             timer.cancel()
 
 
 async def read_line(question: str, *, is_hidden: bool = False) -> str | None:
-    """What is typed after this question, which stands on standard error: standard output is for programs to read. None at the end of standard input."""
+    """A line of standard input. The question is printed on standard error, since programs read standard output. None at the end of the input."""
     try:
         number = sys.stdin.fileno()
     except (OSError, ValueError):
-        # No file: a text in memory, which never makes one wait.
+        # Not a file but text in memory, as in tests: reading never blocks.
         print(question, end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().rstrip("\n") or None
-    # First: what was typed ahead of a hidden answer was shown, and is forgotten.
+    # First: input typed before the echo was off has been visible, and is discarded.
     with _echo_disabled(number) if is_hidden and is_interactive() else nullcontext():
         print(question, end="", file=sys.stderr, flush=True)
         return await _read_line_from(number)
 
 
 def read_first_line(file: Path, what: str) -> str:
-    """The first line of a file; `what` it should hold, for the sentence when it does not. Raises CannotServe."""
+    """The first line of a file; `what` names the content in the error. Raises CommandError."""
     try:
         content = file.read_bytes()
     except OSError as failed:
-        raise CommandError(f"{what} cannot be read from {file} ({failed.strerror}).") from None
+        raise CommandError(f"Cannot read {what} from {file} ({failed.strerror}).") from None
     found = decode_text(content, f"{file}").splitlines()
     if not found or not found[0]:
-        raise CommandError(f"{what} cannot be read from {file}: its first line is empty.")
+        raise CommandError(f"Cannot read {what} from {file}: the first line is empty.")
     return found[0]
 
 
 async def ask_yes(question: str) -> bool:
-    """Whether a person types yes."""
+    """Whether the user types yes."""
     return ((await read_line(f"{question} Type yes: ")) or "").strip() == "yes"
 
 
@@ -99,29 +99,29 @@ def confirm_operation(consequence: str, *, yes: bool) -> bool:
         return True
     if is_interactive():
         return run_until_signal(ask_yes(f"{consequence}."))
-    print(f"{consequence}: --yes does it.")
+    print(f"{consequence}. Run again with --yes to confirm.")
     return False
 
 
 async def _read_line_from(number: int) -> str | None:
-    """A line, byte for byte: what follows it is for the next question."""
+    """A line, read byte by byte: what follows it belongs to the next question."""
     found = bytearray()
     while len(found) < _LONGEST_LINE:
         await _wait_readable(number)
         piece = os.read(number, 1)
         if piece in (b"", b"\n"):
-            return decode_text(bytes(found), "What was typed").rstrip("\r") if piece or found else None
+            return decode_text(bytes(found), "The input").rstrip("\r") if piece or found else None
         found += piece
-    raise UsageError("What was typed is longer than any answer.")
+    raise UsageError("The input line is too long (limit 64 KiB).")
 
 
 async def _wait_readable(number: int) -> None:
-    """Wait until something can be read, without a thread, which could not be stopped."""
+    """Wait until input is readable. A thread that reads could not be stopped."""
     loop, ready = asyncio.get_running_loop(), asyncio.Event()
     try:
         loop.add_reader(number, ready.set)
     except (OSError, ValueError):
-        # A file, which never makes one wait.
+        # A regular file: reading never blocks.
         return
     try:
         await ready.wait()
@@ -131,7 +131,7 @@ async def _wait_readable(number: int) -> None:
 
 @contextmanager
 def _echo_disabled(number: int) -> Iterator[None]:
-    """What is typed is not shown."""
+    """Turn the echo of the terminal off."""
     before = termios.tcgetattr(number)
     silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
     termios.tcsetattr(number, termios.TCSAFLUSH, silent)

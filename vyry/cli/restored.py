@@ -1,4 +1,4 @@
-"""`vyry restored`: the operator says that the database was put back to an older state."""
+"""`vyry restored`: run by the operator after restoring a database backup."""
 
 from vyry.cli.command_line import Flag
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database
@@ -10,15 +10,17 @@ from vyry.settings.settings import Role, load_settings
 
 
 def restored(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
-    """Burn all one-time prekeys of a database that was restored, before a node serves from it.
+    """Delete all one-time prekeys after a database backup was restored.
 
-    Nodes find most restores themselves; not one that brought their data folder back too. Devices are told to upload new keys. May be repeated.
+    Run it before a node starts on that database.
+
+    Nodes detect a restore themselves unless their data folder was restored too. Devices are asked to upload new prekeys. Safe to repeat.
 
     Args:
-        by: Who does it, and why.
-        yes: Do it without asking.
+        by: The operator and the reason.
+        yes: Skip the confirmation prompt.
     """
-    if not confirm_operation("This would burn all one-time prekeys of the database", yes=yes):
+    if not confirm_operation("This deletes all one-time prekeys of the database", yes=yes):
         return 1
     act = by.audit_entry("restored")
 
@@ -28,5 +30,5 @@ def restored(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
         await store.record_discard(act.operator, act.reason, now)
 
     run_in_database(load_settings(Role.TOOL), burn_prekeys)
-    print("All one-time prekeys are burned; devices are told to upload new ones.")
+    print("All one-time prekeys are deleted. Devices are asked to upload new ones.")
     return 0

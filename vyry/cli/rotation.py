@@ -23,27 +23,29 @@ from vyry.settings.settings import Role, Settings, load_settings
 from vyry.storage.peppers import PepperEntry, list_peppers
 
 
-#: A new key signs once every node knows it: nodes read the file each few seconds; the rest is for clocks that differ.
+#: A new key signs once every node has loaded it: nodes read the file every few seconds; the rest allows for clock skew.
 _KEY_LEAD_SECONDS: Final = 60
-#: The same for a pepper that all nodes have in their files: they ask the database which one is in use.
+#: As above for a pepper that all nodes have in their files: nodes read from the database which one is in use.
 _PEPPER_LEAD_SECONDS: Final = round(5 * RELOAD_SECONDS)
-#: Codes, and numbers that wait for their PIN, are forgotten by then.
+#: One-time codes and registrations that wait for a PIN expire within this time.
 _RETIRE_AFTER: Final = timedelta(hours=1)
 _SECRET_BYTES: Final = 48
 Seconds = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=86_400 * 7))]
 
 
 def rotate_keys(*, by: Operator = CURRENT_OPERATOR, now: Flag = False, after: Seconds = _KEY_LEAD_SECONDS) -> int:
-    """Sign access tokens with a new key; nobody has to sign in again.
+    """Rotate the key that signs access tokens.
 
-    Adds a key to the file VYRY_KEY_RING_FILE. Nodes read it anew within seconds and sign with the key from its moment on; the keys before it stay good
-    until the tokens they signed have ended. With nodes on several hosts copy the file to all of them before that moment (--after gives time).
+    Users stay signed in.
+
+    Adds a key to the file VYRY_KEY_RING_FILE. Nodes reload the file within seconds and sign with the new key from its start time; older keys stay valid
+    until the tokens they signed have expired. With nodes on several hosts, copy the file to all of them before the start time (see --after).
 
     Args:
-        by: Who does it, and why.
-        now: A key has leaked: the new one signs at once, all others are worthless as soon as a node reads the file. Every access token ends, and its
-            socket; clients refresh by themselves.
-        after: Seconds until the new key signs.
+        by: The operator and the reason.
+        now: For a leaked key: the new key signs at once, and all other keys are removed. Every access token and its
+            WebSocket become invalid as soon as a node reloads the file; clients refresh by themselves.
+        after: Seconds until nodes sign with the new key.
     """
     settings = load_settings(Role.TOOL)
     path, moment = settings.key_ring_file, SystemClock().now()
@@ -56,11 +58,15 @@ def rotate_keys(*, by: Operator = CURRENT_OPERATOR, now: Flag = False, after: Se
         else _expiring_keys(old, begins + settings.jwt_expiration + 2 * LEEWAY + timedelta(seconds=_KEY_LEAD_SECONDS))
     )
     write_signing_keys(path, [*kept, fresh])
-    print(f"{path}: {fresh.key_id} signs {'from now on' if now else f'from {begins:%H:%M:%S} UTC on'}.")
+    print(f"{path}: {fresh.key_id} signs {'from now on' if now else f'from {begins:%H:%M:%S} UTC'}.")
     for key in kept:
-        print(f"{key.key_id or 'JWT_SECRET'} is good until {key.good_until:%Y-%m-%d %H:%M:%S} UTC.")
-    print("All access tokens of before end within seconds." if now else "Tokens of before go on until they end.")
-    print("Nodes on other hosts need a copy of the file" + (" at once." if now else " before that moment."))
+        print(f"{key.key_id or 'JWT_SECRET'} is valid until {key.good_until:%Y-%m-%d %H:%M:%S} UTC.")
+    print(
+        "All existing access tokens become invalid within seconds."
+        if now
+        else "Existing access tokens stay valid until they expire."
+    )
+    print("Copy the file to all other hosts" + (" at once." if now else " before that time."))
     write_audit_entry(
         settings.database_url.get_secret_value(),
         by.audit_entry("rotateKeys", details="all others dropped" if now else ""),
@@ -69,7 +75,7 @@ def rotate_keys(*, by: Operator = CURRENT_OPERATOR, now: Flag = False, after: Se
 
 
 def _expiring_keys(old: Sequence[SigningKey], until: datetime) -> list[SigningKey]:
-    """The keys that are still good, each until the tokens it signed have ended."""
+    """The keys that are still valid, each until the tokens that it signed expire."""
     moment = SystemClock().now()
     good = [key for key in old if key.is_good(moment)]
     return [SigningKey(key.key_id, key.secret, key.signs_from, key.good_until or until) for key in good]
@@ -81,15 +87,15 @@ def rotate_pepper(
     add: Flag = False,
     retire: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
 ) -> int:
-    """Hide all phone numbers under a new pepper, while the nodes run.
+    """Rotate the pepper that protects stored phone numbers, while nodes run.
 
-    Adds a pepper to the file VYRY_PEPPER_FILE unless there is an unused one, has all nodes use it, and hashes and seals every number anew. Stopped half-way
-    it goes on where it was when it is run again. With nodes on several hosts: --add first, copy the file to all of them, then run it without.
+    Adds a pepper to the file VYRY_PEPPER_FILE unless it has an unused one, switches all nodes to it, then hashes and encrypts every number again. If interrupted,
+    run it again to continue. With nodes on several hosts: run it with --add, copy the file to all hosts, then run it without --add.
 
     Args:
-        by: Who does it, and why.
-        add: Only add a pepper to the file; nothing uses it yet.
-        retire: Take this old pepper out of the file, if nothing needs it any more.
+        by: The operator and the reason.
+        add: Only add a pepper to the file; do not use it yet.
+        retire: Remove this old pepper from the file, if no number uses it.
     """
     settings = load_settings(Role.TOOL)
     require_pepper(settings)
@@ -104,9 +110,9 @@ def rotate_pepper(
     elif add and max(ring) <= newest:
         raise CommandError(f"Pepper {newest} is in use and its rehash is not finished: run `vyry rotate-pepper` first.")
     elif add:
-        print(f"{settings.pepper_file}: pepper {max(ring)} is there already.")
+        print(f"{settings.pepper_file}: pepper {max(ring)} was already added.")
     if add:
-        print("When all nodes have this file run `vyry rotate-pepper`.")
+        print("Copy the file to all nodes, then run `vyry rotate-pepper`.")
         return 0
     if waiting == 0:
         newest = max(ring)
@@ -117,17 +123,17 @@ def rotate_pepper(
 def _load_used_peppers(settings: Settings) -> list[PepperEntry]:
     used = run_in_database(settings, list_peppers)
     if not used:
-        raise CommandError("No node has run on this database with this release: start one first.")
+        raise CommandError("No node of this release has used this database yet: start a node first.")
     return used
 
 
 def _load_complete_ring(settings: Settings, used: Sequence[PepperEntry]) -> dict[int, bytes]:
-    """What the file holds, which must be all that the installation uses. Raises CannotServe."""
+    """The peppers of the file. Raises CommandError when it lacks one that the database uses."""
     ring = read_peppers(settings.pepper.get_secret_value())
     for each in used:
         if each.pepper_id not in ring or fingerprint(ring[each.pepper_id]) != each.fingerprint:
             raise CommandError(
-                f"{settings.pepper_file} lacks pepper {each.pepper_id} as the nodes have it: copy their file first."
+                f"{settings.pepper_file} does not contain pepper {each.pepper_id} that the nodes use: copy the file from a node first."
             )
     return ring
 
@@ -135,9 +141,7 @@ def _load_complete_ring(settings: Settings, used: Sequence[PepperEntry]) -> dict
 def _add_pepper(settings: Settings, ring: dict[int, bytes]) -> dict[int, bytes]:
     grown = {**ring, max(ring) + 1: secrets.token_urlsafe(_SECRET_BYTES).encode()}
     write_peppers(settings.pepper_file, grown)
-    print(
-        f"{settings.pepper_file}: pepper {max(grown)} added. Back the file up; nodes on other hosts need a copy of it."
-    )
+    print(f"{settings.pepper_file}: pepper {max(grown)} added. Back up the file and copy it to all other hosts.")
     return grown
 
 
@@ -149,26 +153,26 @@ def _begin_use(settings: Settings, newest: int, secret: bytes, by: Operator) -> 
         lambda: rehashing.activate_pepper(pepper, by.audit_entry("rotatePepper", details=f"pepper {pepper.pepper_id}")),
     )
     print(
-        f"All nodes use pepper {pepper.pepper_id} from {pepper.used_from:%H:%M:%S} UTC on; waiting {_PEPPER_LEAD_SECONDS} s for that."
+        f"All nodes use pepper {pepper.pepper_id} from {pepper.used_from:%H:%M:%S} UTC; waiting {_PEPPER_LEAD_SECONDS} s."
     )
     time.sleep(_PEPPER_LEAD_SECONDS + RELOAD_SECONDS)
 
 
 def _rehash_numbers(settings: Settings, pepper: Pepper, newest: int) -> int:
     done = run_in_database(settings, lambda: rehashing.rehash_numbers(pepper, newest, _print_progress))
-    print(f"{done.moved} numbers hidden under pepper {newest}.")
+    print(f"{done.moved} phone numbers moved to pepper {newest}.")
     if done.unreadable:
         print(
-            f"vyry: {done.unreadable} numbers are under a pepper that the file lacks: put it back and run this again.",
+            f"vyry: {done.unreadable} phone numbers use a pepper that is missing from the file: restore the file from a backup and run this command again.",
             file=sys.stderr,
         )
         return 1
-    print(f"In an hour `vyry rotate-pepper --retire {newest - 1}` takes the old one out of the file.")
+    print(f"In an hour, run `vyry rotate-pepper --retire {newest - 1}` to remove the old pepper from the file.")
     return 0
 
 
 def _print_progress(done: int, total: int) -> None:
-    print(f"{done} of {total}", flush=True)
+    print(f"{done} of {total} phone numbers", flush=True)
 
 
 def _retire_pepper(settings: Settings, pepper_id: int, by: Operator) -> int:
@@ -177,9 +181,9 @@ def _retire_pepper(settings: Settings, pepper_id: int, by: Operator) -> int:
     try:
         run_in_database(settings, lambda: rehashing.retire_pepper(pepper_id, SystemClock().now() - _RETIRE_AFTER, act))
     except rehashing.PepperInUse as why:
-        raise CommandError(f"Pepper {pepper_id} stays: {why}") from None
+        raise CommandError(f"Pepper {pepper_id} was not removed: {why}") from None
     write_peppers(settings.pepper_file, {number: secret for number, secret in ring.items() if number != pepper_id})
     print(
-        f"{settings.pepper_file}: pepper {pepper_id} is gone. Copy the file to the other hosts; keep no backup of the old one longer than the database's."
+        f"{settings.pepper_file}: pepper {pepper_id} removed. Copy the file to all other hosts. Delete backups of the old file when the matching database backups are deleted."
     )
     return 0

@@ -1,4 +1,4 @@
-"""`vyry migrate`, `vyry rollback` and `vyry secrets`: what is done once, before anything serves."""
+"""`vyry migrate`, `vyry rollback` and `vyry secrets`: run once, before a node starts."""
 
 import asyncio
 import os
@@ -17,12 +17,14 @@ from vyry.storage import migrator as migrating
 
 
 def migrate(*, by: Operator = CURRENT_OPERATOR) -> int:
-    """Bring the database to the newest schema, and make the Kafka topic when KAFKA_URL is set.
+    """Migrate the database and create the Kafka topic. Safe to run concurrently.
 
-    Safe when several start at once: they take turns, and whoever comes later finds nothing left to do.
+    The topic is created if KAFKA_URL is set.
+
+    Safe to run concurrently: one process migrates, the others wait and find nothing to do.
 
     Args:
-        by: Who does it, and why.
+        by: The operator and the reason.
     """
     settings = load_settings(Role.TOOL)
     url = settings.database_url.get_secret_value()
@@ -40,20 +42,20 @@ async def _make_topic(url: str, settings: Settings) -> None:
     try:
         is_new = await ensure_topic(url, partitions=settings.partitions)
     except (KafkaError, OSError) as problem:
-        # Kafka carries hints alone: without the topic mail goes on, by the sweeper.
+        # Kafka carries hints only: without the topic the sweeper delivers mail.
         print(
-            f"vyry: Kafka is away, its topic was not made ({type(problem).__name__}); run `vyry migrate` again once it is there.",
+            f"vyry: Cannot reach Kafka, its topic was not created ({type(problem).__name__}). Run `vyry migrate` again when Kafka is running.",
             file=sys.stderr,
         )
         return
-    print(f"{mask_url(url)}: topic {'made' if is_new else 'there'}")
+    print(f"{mask_url(url)}: topic {'created' if is_new else 'exists'}")
 
 
 def rollback(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
-    """Undo the newest migration, and lose what only it had room for.
+    """Undo the newest migration and delete the data stored in what it added.
 
     Args:
-        by: Who does it, and why.
+        by: The operator and the reason.
         yes: Skip the confirmation prompt.
     """
     url = load_settings(Role.TOOL).database_url.get_secret_value()
@@ -71,17 +73,19 @@ def rollback(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
 
 
 def secrets() -> int:
-    """Make the secret files that are missing (0600): the pepper, one for JWT_SECRET, and the key of Web Push. What is there stays as it is.
+    """Create missing secret files in the data folder.
 
-    They lie in VYRY_DATA_DIR, the pepper at VYRY_PEPPER_FILE if that is set, the key at VYRY_VAPID_KEY_FILE. All web nodes need the same ones,
-    the key all workers too.
+    Files with mode 0600: the pepper, JWT_SECRET and the Web Push (VAPID) key. Existing files are left unchanged.
+
+    They are created in VYRY_DATA_DIR, or at VYRY_PEPPER_FILE and VYRY_VAPID_KEY_FILE if set. All web nodes need the same files,
+    and all workers the same Web Push key.
     """
     made = make_secrets()
     settings = load_settings(Role.TOOL)
     if create_vapid_key(vapid_path(settings)):
         made.append(vapid_path(settings))
     for path in made:
-        print(f"made {path}")
+        print(f"created {path}")
     if not made:
-        print("Nothing is missing.")
+        print("All secret files exist.")
     return 0

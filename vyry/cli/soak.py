@@ -1,4 +1,4 @@
-"""`vyry soak`: real clients under load, which count what they hear. What a fault test runs beside whatever it breaks."""
+"""`vyry soak`: real clients send under load and count lost, duplicated and disordered messages. Fault tests run it while they break services."""
 
 import asyncio
 import itertools
@@ -23,9 +23,9 @@ from vyry.client.api.client import Client, Profile
 from vyry.client.errors import ChainBroken, ClientError
 
 
-#: How long what was sent may take to be heard, once nothing more is sent. Less than a test's cap, more than a node takes to start.
+#: How long delivery may take after the last message was sent. Less than the time limit of a test, more than the start of a node takes.
 DELIVERY_TIMEOUT_SECONDS: Final = 60.0
-#: So many messages wait at most for a node that is away.
+#: At most this many messages of a user wait for a node that is down.
 _MAX_BACKLOG: Final = 20
 _TEXT_PREFIX: Final = "soak"
 
@@ -33,13 +33,13 @@ _TEXT_PREFIX: Final = "soak"
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class SoakLoad:
-    """How much is said.
+    """The load of a soak test.
 
     Attributes:
-        minutes: How long; afterwards everything still has to arrive.
-        people: How many write, each to each.
-        rate: Messages a second of each of them. A node with its limits on takes one a second of a device.
-        every: Seconds between two reports.
+        minutes: How long to send. The run then waits for outstanding messages.
+        people: Number of users; each writes to every other one.
+        rate: Messages per second of each user. A node with rate limits accepts one per second from a device.
+        every: Seconds between two progress reports.
     """
 
     minutes: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 1.0
@@ -58,15 +58,17 @@ def soak(
     codes: FilePath | None = None,
     as_json: JsonFlag = False,
 ) -> int:
-    """Let clients chat under load, and count: exit code 1 if a message was lost, doubled or out of order, or a hash chain broke.
+    """Soak test: clients send messages under load and count losses.
 
-    Without `--url` a throwaway node is started for it. A node that dies in between is waited for. Ctrl-C ends early, with a report.
+    Exit code 1 if a message was lost, duplicated or out of order, or a hash chain broke.
+
+    Without `--url` it starts a temporary node. If the node goes down, clients wait for it. Ctrl-C ends the run early, with a report.
 
     Args:
         load: How much is said.
-        url: The node to load, instead of a throwaway one.
-        codes: The file that this node writes one-time codes to (its VYRY_SMS is file:PATH).
-        as_json: One JSON object a line.
+        url: The node to test, instead of a temporary one.
+        codes: The file to which that node writes one-time codes (its VYRY_SMS=file:PATH).
+        as_json: Print one JSON object per line.
     """
     refusals: list[BaseException] = []
     with _node_under_test(url, codes) as place:
@@ -74,7 +76,7 @@ def soak(
             return asyncio.run(_SoakRun(load, place, as_json=as_json).run())
         except* (ClientError, CommandError) as problems:
             refusals += flatten_exceptions(problems)
-    raise CommandError(f"The clients could not begin: {refusals[0]}")
+    raise CommandError(f"The clients could not start: {refusals[0]}")
 
 
 @contextmanager
@@ -85,7 +87,7 @@ def _node_under_test(url: str | None, codes: Path | None) -> Iterator[NodeHandle
         return
     if codes is None:
         raise CommandError(
-            "With --url say --codes too: the file named by the node's VYRY_SMS=file:PATH, which the clients read to sign up."
+            "--url requires --codes: the file of the node's VYRY_SMS=file:PATH, from which the clients read their codes."
         )
     with tempfile.TemporaryDirectory(prefix="vyry-soak-") as folder:
         yield NodeHandle(url, codes, Path(folder))
@@ -93,7 +95,7 @@ def _node_under_test(url: str | None, codes: Path | None) -> Iterator[NodeHandle
 
 @dataclass
 class _SoakRun:
-    """One run: all people are tasks of it."""
+    """One run; each user is a task of it."""
 
     load: SoakLoad
     node: NodeHandle
@@ -111,7 +113,7 @@ class _SoakRun:
         self._started_at = time.monotonic()
 
     async def run(self) -> int:
-        """Let it run, telling how it goes; answers the exit code."""
+        """Run the test, print reports, and return the exit code."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self._stop_requested.set)
@@ -183,7 +185,7 @@ class _SoakRun:
                     pass
 
     async def _wait_for_delivery(self) -> None:
-        """Come back when everything was heard, when a chain broke, or when nothing more came for too long."""
+        """Return when everything was delivered, when a hash chain broke, or when nothing arrived for DELIVERY_TIMEOUT_SECONDS."""
         while self.stats.missing_count > 0 and not self.stats.faults["chainsBroken"]:
             self._message_received.clear()
             if not await _completes_within(DELIVERY_TIMEOUT_SECONDS, self._message_received.wait()):
@@ -202,20 +204,20 @@ class _SoakRun:
         return 0 if is_clean else 1
 
     def _print_event(self, event: str, body: Mapping[str, Any]) -> None:
-        told = {"event": event, "seconds": round(time.monotonic() - self._started_at, 1), **body}
-        print(orjson.dumps(told).decode() if self.as_json else _format_event(told), flush=True)
+        line = {"event": event, "seconds": round(time.monotonic() - self._started_at, 1), **body}
+        print(orjson.dumps(line).decode() if self.as_json else _format_event(line), flush=True)
 
 
 _FAULT_BY_EVENT: Final = {"unreadable": "unreadable", "notSent": "refused", "lost": "tombstones"}
 
 
 async def _wait_until_sent(client: Client) -> None:
-    """Wait until the node has everything; what a node that stays away never got will be missing in the end."""
+    """Wait until the node has accepted everything; messages that a node never got count as lost."""
     await _completes_within(DELIVERY_TIMEOUT_SECONDS, client.sent())
 
 
 async def _completes_within(seconds: float, what: Awaitable[object]) -> bool:
-    """Whether it came within that time."""
+    """Whether the awaitable finished within that time."""
     try:
         async with asyncio.timeout(seconds):
             await what
@@ -224,6 +226,6 @@ async def _completes_within(seconds: float, what: Awaitable[object]) -> bool:
     return True
 
 
-def _format_event(told: Mapping[str, Any]) -> str:
-    facts = ", ".join(f"{name} {value}" for name, value in told.items() if name not in ("event", "seconds"))
-    return f"{told['seconds']:>8.1f} s  {told['event']}: {facts}"
+def _format_event(line: Mapping[str, Any]) -> str:
+    facts = ", ".join(f"{name} {value}" for name, value in line.items() if name not in ("event", "seconds"))
+    return f"{line['seconds']:>8.1f} s  {line['event']}: {facts}"

@@ -1,4 +1,4 @@
-"""`vyry start`: a whole node in one process, on a file of its own."""
+"""`vyry start`: a complete node in one process, with SQLite."""
 
 import asyncio
 import os
@@ -16,12 +16,14 @@ from vyry.telemetry import configure_logging, log
 
 
 def start() -> int:
-    """Run a whole node in this process: front door, mailbox agents, sweeper, on a SQLite file in VYRY_DATA_DIR.
+    """Run a complete node in one process with SQLite: for a laptop or a small team.
 
-    With nothing set it makes the folder and its secrets, migrates, and serves on http://127.0.0.1:8000. It behaves as in production unless
-    VYRY_ENV=development is set; unsafe settings are warned about, and with VYRY_ENV=production they are refused.
+    It runs web server, mailbox agents and sweeper on a SQLite file in VYRY_DATA_DIR.
+
+    Without settings it creates the data folder and secrets, runs migrations, and listens on http://127.0.0.1:8000. It runs in production mode unless
+    VYRY_ENV=development is set. Unsafe settings cause a warning, and an error if VYRY_ENV=production is set.
     """
-    # What this process makes is nobody else's to read.
+    # Files that this process creates are readable by their owner only.
     os.umask(0o077)
     settings = load_settings(Role.START)
     configure_logging(settings.log_level)
@@ -33,7 +35,7 @@ def start() -> int:
 
 
 async def serve_all(settings: Settings, stop: asyncio.Event) -> None:
-    """Be a whole node until `stop` is set."""
+    """Run a complete node until `stop` is set."""
     url = settings.database_url.get_secret_value()
     if applied := await migrate(url):
         await write_audit_entry_async(
@@ -45,7 +47,7 @@ async def serve_all(settings: Settings, stop: asyncio.Event) -> None:
         run_worker(settings, services),
         web_server(settings, services) as port,
     ):
-        # Whoever started it may not look: a standard output that is closed or full stops no node.
+        # A standard output that is closed or full does not stop the node.
         print(_startup_text(settings, port))
         flush_stdout()
         await stop.wait()
@@ -55,16 +57,16 @@ def _startup_text(settings: Settings, port: int) -> str:
     host = "localhost" if settings.server_host in ("127.0.0.1", "0.0.0.0", "::1", "::") else settings.server_host  # noqa: S104  compared only
     scheme = "https" if settings.tls_cert_file else "http"
     kind, _, target = settings.sms.get_secret_value().partition(":")
-    codes = {"console": "one-time codes are shown here", "file": f"one-time codes go to {target}"}.get(
-        kind, "one-time codes go out by webhook"
+    codes = {"console": "one-time codes are printed here", "file": f"one-time codes are written to {target}"}.get(
+        kind, "one-time codes are sent by webhook"
     )
     return f"""
-  Vyry is up.
+  Vyry is running.
 
   listening   {scheme}://{host}:{port}   (docs: {scheme}://{host}:{port}/docs, metrics: port {settings.admin_port}, loopback only)
   data        {mask_url(settings.database_url.get_secret_value())}
-  secrets     {settings.data_dir}: back them up with the data, apart from it
-  embedded    streams, hints and limits run inside this process; {codes}
+  secrets     {settings.data_dir}: back them up too, in a different place than the data
+  in-process  work queue, notifications and rate limits run in this process; {codes}
 
   try next    curl {scheme}://{host}:{port}/health
               python examples/first_message.py

@@ -1,6 +1,6 @@
-"""`--processes N`: one process that watches over N equal ones, which share a port by SO_REUSEPORT; the kernel spreads the connections.
+"""`--processes N`: a supervisor and N child processes, which share a port by SO_REUSEPORT; the kernel distributes the connections.
 
-A child that dies is replaced, ever more slowly if it keeps dying. A signal to stop is passed on, and the last child's end ends the supervisor.
+A child that exits is replaced, with a growing delay if children keep exiting. A stop signal is passed on; the supervisor exits after its last child.
 """
 
 import os
@@ -13,18 +13,18 @@ from typing import Final
 from vyry.telemetry import log
 
 
-#: A child that lived shorter than this has not really started.
+#: A child that exits sooner counts as a failed start.
 _MIN_UPTIME_SECONDS: Final = 5.0
-#: The first pause before one that did not really start is replaced; each further one is twice as long.
+#: The delay after the first failed start; it doubles with each further one.
 _RESTART_DELAY_SECONDS: Final = 0.2
-#: So many children in a row that did not really start end the attempt.
+#: The supervisor gives up after this many failed starts in a row.
 _MAX_FAILED_STARTS: Final = 5
-#: Longer than a child takes at most (running.STOP_SECONDS).
+#: Longer than a child takes to stop (process.STOP_SECONDS).
 _KILL_TIMEOUT_SECONDS: Final = 32
 
 
 class Supervisor:
-    """Keeps `count` children running, each in `child(reading end of the life line)`, until it is told to stop."""
+    """Keeps `count` children running until a stop signal; each runs `child(read end of a pipe)`, and the pipe closes when the supervisor exits."""
 
     def __init__(self, child: Callable[[int], int], count: int, pause: float = _RESTART_DELAY_SECONDS) -> None:
         self._child = child
@@ -33,11 +33,11 @@ class Supervisor:
         self._started_at: dict[int, float] = {}
         self._is_stopping = False
         self._failed_starts = 0
-        # Only the supervisor holds the writing end: when it dies, however it dies, the children read its end.
+        # Only the supervisor has the write end: the children read the end of file however it exits.
         self._pipe_read, self._pipe_write = os.pipe()
 
     def run(self) -> int:
-        """0 when it was told to stop and all children ended well."""
+        """Run until stopped; 0 when all children exited with 0 after a stop signal."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGALRM, self._kill)

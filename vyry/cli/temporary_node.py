@@ -1,4 +1,4 @@
-"""A node that is gone afterwards: a process on a free port with a folder in /tmp, for `vyry demo` and `vyry soak`. It ends with the process that made it, however that ends."""
+"""A temporary node for `vyry demo` and `vyry soak`: a process on a free port with a folder in /tmp. It exits with the process that started it, even if that is killed."""
 
 import os
 import secrets
@@ -27,21 +27,21 @@ START_TIMEOUT_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class NodeHandle:
-    """Where a node can be reached, the file that its one-time codes go to (VYRY_SMS=file:PATH), and a folder for the profiles of those who use it."""
+    """The address of a node, its file of one-time codes (VYRY_SMS=file:PATH), and a folder for the profiles of its users."""
 
     url: str
     code_file: Path
     profiles_folder: Path
 
     async def latest_code(self, phone_number: str) -> str:
-        """The newest code sent to that number: it is in the file before the node answers."""
+        """The newest code for that number: the node writes it before it responds."""
         return await read_latest_code(self.code_file, phone_number)
 
 
 @contextmanager
 def temporary_node() -> Iterator[NodeHandle]:
-    """A fresh node, up until the context ends; then nothing of it is left. To be called before any thread or event loop runs: it forks."""
-    folder = Path(tempfile.mkdtemp(prefix="vyry-throwaway-"))
+    """A new node that runs until the context ends and is then deleted. It forks: call it before any thread or event loop runs."""
+    folder = Path(tempfile.mkdtemp(prefix="vyry-temporary-"))
     reading, writing = os.pipe()
     port, admin_port = _free_ports()
     place = NodeHandle(f"http://127.0.0.1:{port}", folder / "codes.jsonl", folder / "profiles")
@@ -51,7 +51,7 @@ def temporary_node() -> Iterator[NodeHandle]:
         "VYRY_DATA_DIR": str(folder / "node"),
         "VYRY_ENV": "development",
         "VYRY_SMS": f"file:{place.code_file}",
-        # Two people on one machine write faster than any two people do.
+        # Users of a test send faster than the rate limits allow.
         "VYRY_LIMITS": "off",
     }
     child = os.fork()
@@ -63,7 +63,7 @@ def temporary_node() -> Iterator[NodeHandle]:
         _wait_until_ready(child, place.url, folder / "log")
         yield place
     finally:
-        # The node reads the end of this pipe, and ends; so it does when this process is killed.
+        # The node reads the end of this pipe and exits; also when this process is killed.
         os.close(writing)
         with suppress(ChildProcessError):
             os.waitpid(child, 0)
@@ -71,14 +71,14 @@ def temporary_node() -> Iterator[NodeHandle]:
 
 
 def random_phone_number() -> str:
-    """A telephone number that nobody has to have."""
+    """A random phone number."""
     return f"+49151{secrets.randbelow(10**8):08d}"
 
 
 def _run_node(environment: Mapping[str, str], folder: Path, supervisor_pipe: int) -> None:
     code = 1
     try:
-        # Ctrl-C is for the people who chat; the node ends after them.
+        # Ctrl-C reaches the clients only; the node exits after them.
         os.setsid()
         os.umask(0o077)
         said = os.open(folder / "log", os.O_WRONLY | os.O_CREAT, 0o600)
@@ -87,7 +87,7 @@ def _run_node(environment: Mapping[str, str], folder: Path, supervisor_pipe: int
         settings = load_settings(Role.START, environment)
         configure_logging(settings.log_level)
         code = run_process(partial(serve_all, settings), parent=supervisor_pipe)
-        # Here too: whoever made the node may have been killed. After a failure the log is still to be read.
+        # Here too, since the parent may have been killed. After a failure the log is kept for the error text.
         if not code:
             shutil.rmtree(folder, ignore_errors=True)
     finally:

@@ -1,4 +1,4 @@
-"""The certificate that the node shows to clients, read from two files and read again when they change."""
+"""The TLS certificate of the node: loaded from two files and reloaded when they change."""
 
 import asyncio
 import ssl
@@ -12,14 +12,14 @@ from vyry.settings.settings import Settings
 from vyry.telemetry import log
 
 
-#: How often the files are looked at: a certificate is renewed weeks before it ends.
+#: How often the files are checked for changes: a certificate is renewed weeks before it expires.
 RELOAD_INTERVAL_SECONDS: Final = 30.0
-#: Of TLS 1.2: forward secrecy and authenticated encryption. What TLS 1.3 has is all of that kind.
+#: For TLS 1.2: forward secrecy and authenticated encryption. All ciphers of TLS 1.3 are of that kind.
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 class TlsCertificate:
-    """Two PEM files and the context that connections are made with. Connections that stand keep what they began with."""
+    """Two PEM files and the context for new connections. Open connections keep their certificate."""
 
     def __init__(self, cert: Path, key: Path) -> None:
         self._files = (cert, key)
@@ -27,7 +27,7 @@ class TlsCertificate:
         self.context = self._load_context()
 
     async def reload_forever(self, seconds: float = RELOAD_INTERVAL_SECONDS) -> None:
-        """Take up new files until cancelled. Ones that do not do are told of, and the old stay."""
+        """Load changed files until cancelled. Invalid files are logged, and the old certificate stays in use."""
         while True:
             await asyncio.sleep(seconds)
             try:
@@ -39,7 +39,7 @@ class TlsCertificate:
         stamp = self._file_stamps()
         if stamp == self._loaded_stamp:
             return
-        # Tried on a context of its own first: half a change would leave a certificate without its key.
+        # Loaded into a new context first: a half-written pair would leave a certificate without its key.
         self._load_context()
         self.context.load_cert_chain(*self._files)
         self._loaded_stamp = stamp
@@ -55,20 +55,20 @@ class TlsCertificate:
         context.set_ciphers(_CIPHERS)
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
         context.set_alpn_protocols(["http/1.1"])
-        # An empty password is none; without any OpenSSL would ask for one at the terminal.
+        # Without a password OpenSSL would prompt for one at the terminal.
         context.load_cert_chain(*self._files, password="")  # nosec B106
         return context
 
 
 def load_certificate(settings: Settings) -> TlsCertificate | None:
-    """The certificate that is set, or None. Raises CannotServe when the files do not do."""
+    """The configured certificate, or None. Raises CommandError when the files are invalid."""
     cert, key = settings.tls_cert_file, settings.tls_key_file
     if cert is None or key is None:
         return None
     try:
         return TlsCertificate(cert, key)
     except OSError as problem:
-        why = problem.strerror if problem.filename else "they are no certificate and its key"
+        why = problem.strerror if problem.filename else "not a PEM certificate with its matching key"
         raise CommandError(
             f"Cannot use VYRY_TLS_CERT_FILE={cert} and VYRY_TLS_KEY_FILE={key}: {problem.filename or why}"
             f"{f' ({why})' if problem.filename else ''}."
@@ -77,7 +77,7 @@ def load_certificate(settings: Settings) -> TlsCertificate | None:
 
 @asynccontextmanager
 async def reloading_tls_context(settings: Settings) -> AsyncIterator[ssl.SSLContext | None]:
-    """What to listen with; while the block lasts the files are watched."""
+    """The context to listen with, or None without TLS; the files are watched until the block ends."""
     certificate = load_certificate(settings)
     if certificate is None:
         yield None

@@ -1,4 +1,4 @@
-"""`vyry user`: an account in the hands of the operator. Everything it does is written into the log (`vyry audit`)."""
+"""`vyry user`: commands of the operator about one account. Every action is written to the audit log (`vyry audit`)."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -27,21 +27,19 @@ from vyry.settings.settings import Role, Settings, load_settings
 
 T = TypeVar("T")
 
-app = App(
-    name="user", help="Look at an account, suspend or resume it, end its devices, delete it; every act is logged."
-)
+app = App(name="user")
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmedOperator(Operator):
-    """As By, for what is not done without a reason and a second thought.
+    """The operator of a command that requires a reason and a confirmation.
 
     Args:
-        operator: Who stands in the log; the user of this system unless given.
-        reason: Why; stands in the log.
-        yes: Do it without asking.
-        as_json: Answer with one JSON object.
+        operator: Operator name for the audit log (default: your system user).
+        reason: Reason for the audit log (required).
+        yes: Skip the confirmation prompt.
+        as_json: Print one JSON object.
     """
 
     reason: FreeText
@@ -51,17 +49,17 @@ class ConfirmedOperator(Operator):
 
 @app.command
 def show(user: str, *, by: Operator = CURRENT_OPERATOR, as_json: JsonFlag = False, number: Flag = False) -> int:
-    """Tell what the node knows of an account: devices, PIN, suspension. The number is masked.
+    """Show what the node stores about an account: devices, PIN, suspension. The phone number is masked.
 
     Args:
-        user: The userId, username or number (+...) of the account.
-        as_json: Answer with one JSON object.
-        number: Show the number in full; that is logged, the owner can read of it, and it needs a --reason.
-        by: Who does it, and why.
+        user: The account: user id, username or phone number (+...).
+        as_json: Print one JSON object.
+        number: Show the full phone number. Requires --reason; the access is logged and visible to the account owner.
+        by: The operator and the reason.
     """
     settings = load_settings(Role.TOOL)
     if number and not by.reason:
-        raise CommandError("Say why the number is to be seen in full: --reason TEXT.")
+        raise CommandError("--number requires a reason: add --reason TEXT.")
 
     async def work() -> AccountDetails:
         pepper = load_pepper(settings)
@@ -78,12 +76,12 @@ def show(user: str, *, by: Operator = CURRENT_OPERATOR, as_json: JsonFlag = Fals
 
 @app.command(name="list")
 def list_all(*, by: Operator = CURRENT_OPERATOR, suspended: Flag = False, as_json: JsonFlag = False) -> int:
-    """List all accounts, oldest first, a line each: without numbers.
+    """List all accounts, oldest first, one per line, without phone numbers.
 
     Args:
-        by: Who does it, and why.
-        suspended: Only those that are suspended.
-        as_json: A JSON object a line.
+        by: The operator and the reason.
+        suspended: List suspended accounts only.
+        as_json: Print one JSON object per line.
     """
     settings = load_settings(Role.TOOL)
 
@@ -99,11 +97,11 @@ def list_all(*, by: Operator = CURRENT_OPERATOR, suspended: Flag = False, as_jso
 
 @app.command
 def suspend(user: str, *, by: ConfirmedOperator) -> int:
-    """Let no token of the account be good, within a second, until it is resumed. Its mailboxes go on receiving.
+    """Suspend an account: its tokens stop working within a second. Its mailboxes still receive messages.
 
     Args:
-        user: The userId, username or number (+...) of the account.
-        by: Who does it, and why.
+        user: The account: user id, username or phone number (+...).
+        by: The operator and the reason.
     """
 
     async def work(user_id: UserId) -> str:
@@ -115,11 +113,11 @@ def suspend(user: str, *, by: ConfirmedOperator) -> int:
 
 @app.command
 def resume(user: str, *, by: ConfirmedOperator) -> int:
-    """Let a suspended account go on as if nothing had been.
+    """Resume a suspended account: its tokens work again.
 
     Args:
-        user: The userId, username or number (+...) of the account.
-        by: Who does it, and why.
+        user: The account: user id, username or phone number (+...).
+        by: The operator and the reason.
     """
 
     async def work(user_id: UserId) -> str:
@@ -131,27 +129,27 @@ def resume(user: str, *, by: ConfirmedOperator) -> int:
 
 @app.command
 def end_devices(user: str, *, by: ConfirmedOperator) -> int:
-    """End all devices of the account, with their mailboxes: its owner signs up again.
+    """Revoke all devices of an account and delete their mailboxes. The owner has to register again.
 
     Args:
-        user: The userId, username or number (+...) of the account.
-        by: Who does it, and why.
+        user: The account: user id, username or phone number (+...).
+        by: The operator and the reason.
     """
 
     async def work(user_id: UserId) -> str:
         ended = await operating.end_all_devices(user_id, by.audit_entry("userEndDevices", user_id))
-        return f"{len(ended)} devices ended"
+        return f"{len(ended)} devices revoked"
 
-    return _run_action("end all devices of", user, by, work)
+    return _run_action("revoke all devices of", user, by, work)
 
 
 @app.command
 def delete(user: str, *, by: ConfirmedOperator) -> int:
-    """Delete the account: at once what it can do, within a minute (by a worker) all there is of it. Its number is free.
+    """Delete an account: its tokens stop working at once, a worker deletes its data within a minute. Its phone number can be registered again.
 
     Args:
-        user: The userId, username or number (+...) of the account.
-        by: Who does it, and why.
+        user: The account: user id, username or phone number (+...).
+        by: The operator and the reason.
     """
 
     async def work(user_id: UserId) -> str:
@@ -165,10 +163,10 @@ def delete(user: str, *, by: ConfirmedOperator) -> int:
 
 @app.command
 def canonical_numbers(*, by: Operator = CURRENT_OPERATOR) -> int:
-    """Store in canonical form the numbers that an older release stored in another one, so that their owners can sign in. Accounts that share a number stay as they are.
+    """Convert phone numbers stored by an older release to canonical form, so that their owners can sign in. Accounts that share a number are left unchanged.
 
     Args:
-        by: Who does it, and why.
+        by: The operator and the reason.
     """
     settings = load_settings(Role.TOOL)
     pepper = require_pepper(settings)
@@ -176,7 +174,7 @@ def canonical_numbers(*, by: Operator = CURRENT_OPERATOR) -> int:
     async def work() -> str:
         found = await scan_numbers(pepper)
         stored = await store_canonical_numbers(pepper, found, by.audit_entry("userCanonicalNumbers"))
-        return f"{stored} stored in canonical form, {len(found.duplicated)} numbers have two accounts: `vyry check` names them."
+        return f"{stored} numbers converted to canonical form; {len(found.duplicated)} numbers have two accounts: run `vyry check` to list them."
 
     print(run_in_database(settings, work))
     return 0
@@ -185,7 +183,7 @@ def canonical_numbers(*, by: Operator = CURRENT_OPERATOR) -> int:
 def _run_action(
     action: str, user: str, by: ConfirmedOperator, work: Callable[[UserId], Coroutine[None, None, str]]
 ) -> int:
-    """Find the account, ask, act, and tell."""
+    """Find the account, ask for confirmation, do it, and print the outcome."""
     settings = load_settings(Role.TOOL)
     user_id = _run_or_not_found(settings, lambda: _find_account(user, settings))
     if not confirm_operation(f"This would {action} {user_id}", yes=by.yes):
@@ -199,7 +197,7 @@ def _run_or_not_found(settings: Settings, work: Callable[[], Coroutine[None, Non
     try:
         return run_in_database(settings, work)
     except NotFound:
-        raise CommandError("There is no such account.") from None
+        raise CommandError("No account found. Check the user id, username or phone number.") from None
 
 
 async def _find_account(user: str, settings: Settings) -> UserId:
@@ -210,13 +208,13 @@ def _parse_account(user: str, settings: Settings) -> UUID | PhoneNumber | str:
     with suppress(ValueError):
         return UUID(user)
     if not (looks_like_number(user) and user.startswith(("+", "00"))):
-        # Written as others show it.
+        # Other commands print usernames with @.
         return user.removeprefix("@")
     require_pepper(settings)
     try:
         return PhoneNumber(normalize_number(user))
     except InvalidPhoneNumber as problem:
-        raise CommandError(f"This is no telephone number: {problem}.") from None
+        raise CommandError(f"Not a valid phone number: {problem}.") from None
 
 
 def _to_json(shown: AccountDetails, *, in_full: bool) -> dict[str, Any]:
@@ -228,7 +226,7 @@ def _to_json(shown: AccountDetails, *, in_full: bool) -> dict[str, Any]:
 
 
 def _json_values(row: dict[str, Any]) -> dict[str, Any]:
-    """The values as JSON has them."""
+    """The values in JSON types."""
     return {
         name: value.isoformat()
         if isinstance(value, (datetime, date))
@@ -248,6 +246,6 @@ def _format_account(found: dict[str, Any]) -> str:
     for each in devices:
         kind = "primary" if each["is_primary"] else "linked"
         lines.append(
-            f"device {each['device_id']:<15} {kind}, {each['platform']}, {quote_name(each['name'])}, last seen {each['last_seen_on']}, {each['waiting']} waiting"
+            f"device {each['device_id']:<15} {kind}, {each['platform']}, {quote_name(each['name'])}, last seen {each['last_seen_on']}, {each['waiting']} messages queued"
         )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`vyry web`: the front door of a cluster, in one process or several."""
+"""`vyry web`: a web node of a cluster, in one process or several."""
 
 import asyncio
 import os
@@ -24,24 +24,26 @@ from web.app_keys import DRAINING, SOCKET_HUB
 from web.connection import serve_app
 
 
-#: With the 10 s that requests under way may take, and the closing of pools, this stays within running.STOP_SECONDS.
+#: Together with the 10 s for running requests and the closing of pools this stays below process.STOP_SECONDS.
 DRAIN_SECONDS: Final = 8.0
 
 
 def web(*, processes: Annotated[int | None, Parameter(validator=validators.Number(gte=1, lte=64))] = None) -> int:
-    """Run the front door of a cluster: REST and sockets on SERVER_HOST and SERVER_PORT.
+    """Run a web node of a cluster: REST API and WebSockets.
 
-    Needs DATABASE_URL, REDIS_URL, KAFKA_URL and JWT_SECRET; in production VYRY_PEPPER_FILE too.
+    It listens on SERVER_HOST and SERVER_PORT.
+
+    Requires DATABASE_URL, REDIS_URL, KAFKA_URL and JWT_SECRET; in production also VYRY_PEPPER_FILE.
 
     Args:
-        processes: How many processes share the port, so that more than one core is used (VYRY_PROCESSES).
-            Each has its own metrics, on VYRY_ADMIN_PORT and the ports after it.
+        processes: Number of processes that share the port, to use several cores (VYRY_PROCESSES).
+            Each process serves its metrics on its own port, from VYRY_ADMIN_PORT upwards.
     """
     settings = load_settings(Role.WEB)
     configure_logging(settings.log_level)
     check_listen_address(settings)
     require_migrated(settings)
-    # A database that is away may come back: the node starts, and says so on /ready.
+    # A database that is down is no error: the node starts, and /ready reports it.
     with suppress(Unavailable):
         asyncio.run(require_original_secrets(settings))
     count = processes or settings.processes
@@ -53,7 +55,7 @@ def web(*, processes: Annotated[int | None, Parameter(validator=validators.Numbe
 
 
 def check_listen_address(settings: Settings) -> None:
-    """Say in one line that the port or the certificate cannot be had, before anything is opened. Raises CannotServe."""
+    """Raises CommandError when the port is in use or the certificate is invalid, before anything is opened."""
     load_certificate(settings)
     port = settings.server_port
     for host in settings.server_hosts:
@@ -62,12 +64,12 @@ def check_listen_address(settings: Settings) -> None:
         except OSError as problem:
             why = os.strerror(problem.errno) if problem.errno and problem.errno > 0 else str(problem)
             raise CommandError(
-                f"Cannot listen on {host}, port {port} ({why}): end what listens there, or set SERVER_PORT and SERVER_HOST."
+                f"Cannot listen on {host}, port {port} ({why}): stop the process that uses this port, or set SERVER_PORT and SERVER_HOST."
             ) from None
 
 
 async def serve_web(settings: Settings, stop: asyncio.Event, *, reuse_port: bool = False) -> None:
-    """Be a web node until `stop` is set."""
+    """Run a web node until `stop` is set."""
     async with open_services(settings, Role.WEB) as services, web_server(settings, services, reuse_port=reuse_port):
         await stop.wait()
 
@@ -76,7 +78,7 @@ async def serve_web(settings: Settings, stop: asyncio.Event, *, reuse_port: bool
 async def web_server(settings: Settings, services: Services, *, reuse_port: bool = False) -> AsyncIterator[int]:
     """Listen for clients and for the operator; yields the clients' port.
 
-    At the end the node is not ready any more, says goodbye on its sockets, and finishes the requests it has.
+    At the end /ready reports draining, sockets are closed with a close frame, and running requests finish.
     """
     app = build_app(settings, services)
     async with (
@@ -87,7 +89,7 @@ async def web_server(settings: Settings, services: Services, *, reuse_port: bool
         log.info("listening", host=settings.server_host, port=port)
         yield port
         app[DRAINING].set()
-        # A socket that does not take its goodbye is cut a moment later.
+        # A socket that does not answer the close frame is cut a moment later.
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await app[SOCKET_HUB].drain()

@@ -1,4 +1,4 @@
-"""`vyry worker`: the sorting room of a cluster."""
+"""`vyry worker`: a worker of a cluster."""
 
 import asyncio
 from functools import partial
@@ -12,9 +12,11 @@ from vyry.telemetry import configure_logging
 
 
 def worker() -> int:
-    """Run the sorting room of a cluster: mailbox agents on their partitions of the Kafka topic, and the sweeper.
+    """Run a worker of a cluster: mailbox agents and sweeper.
 
-    Needs DATABASE_URL, REDIS_URL and KAFKA_URL. As many workers share the work as the topic has partitions; metrics are on VYRY_ADMIN_PORT.
+    The agents read the partitions of the Kafka topic that are assigned to this worker.
+
+    Needs DATABASE_URL, REDIS_URL and KAFKA_URL. Run at most one worker per partition of the topic. Metrics are served on VYRY_ADMIN_PORT.
     """
     settings = load_settings(Role.WORKER)
     configure_logging(settings.log_level)

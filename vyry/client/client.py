@@ -1,4 +1,4 @@
-"""The entrance to the SDK: `Client.open(Profile(...))`."""
+"""The entry point of the SDK: `Client.open(Profile(...))`."""
 
 from vyry.client.api.client import (
     Client,

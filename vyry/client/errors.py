@@ -1,4 +1,4 @@
-"""What can go wrong for a client, each said once and clearly."""
+"""The errors that the SDK raises."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -8,18 +8,18 @@ from vyry.kernel.display_text import clean_line, truncate
 from vyry.signal_protocol.refusals import BadContent, TooLarge
 
 
-#: Seconds: what a node asks to wait beyond this is not listened to.
+#: Seconds; a longer wait that the node asks for is ignored.
 MAX_RETRY_AFTER: Final = 3_600
 _LONGEST_REASON: Final = 1_000
 _MOST_FIELDS: Final = 20
 
 
 class ClientError(Exception):
-    """Something did not work; the text says what to do."""
+    """Base of all errors; the text says what to do."""
 
 
 class Refused(ClientError):
-    """The node said no, and nothing happened. `code` is the error_code of docs/protocol.md; the text is one line, and names each field that is wrong and why."""
+    """The node refused the request, and nothing changed. `code` is the error_code of docs/protocol.md; the text is one line and names each invalid field and why."""
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
         reason = _wrong_fields(body.get("fields")) or body.get("error", "the node gave no reason")
@@ -31,7 +31,7 @@ class Refused(ClientError):
 
 
 class Unreachable(ClientError):
-    """No answer came, or one that decides nothing: the same may be tried again under the same ids, after so many seconds if the node said."""
+    """No response, or one that decides nothing: retry under the same ids, after `retry_after_seconds` if the node gave them."""
 
     def __init__(self, text: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(text)
@@ -41,15 +41,15 @@ class Unreachable(ClientError):
 
 
 class StoreLocked(ClientError):
-    """Another process works with this profile, or the key does not open it."""
+    """Another process uses this profile, or the key does not open it."""
 
 
 class InClear(ClientError):
-    """The node is beyond this machine and would be spoken to without TLS, which nobody has asked for."""
+    """The node is remote and has no TLS, which was not allowed."""
 
 
 class StoreFull(ClientError):
-    """The disk is full: what is kept is whole, but nothing more can be kept."""
+    """The disk is full: stored data is intact, but nothing more can be stored."""
 
 
 class StoreFailed(ClientError):
@@ -57,35 +57,35 @@ class StoreFailed(ClientError):
 
 
 class ChainBroken(ClientError):
-    """The node showed a mailbox that does not follow from what it showed before: it has lost or changed something without saying so."""
+    """The node showed a mailbox that does not follow from what it showed before: it lost or changed entries without saying so."""
 
 
 class NotRegistered(ClientError):
-    """This profile has no account yet: register first."""
+    """This profile has no account yet: run `vyry client register` or `vyry client link`."""
 
 
 class SessionEnded(ClientError):
-    """This device was ended: logged out, removed, or another one took the account over."""
+    """This device was revoked: it logged out or was removed, or another device took over the account."""
 
 
 class NobodyFound(ClientError):
-    """No account with this telephone number can be found."""
+    """No account with this phone number can be found."""
 
 
 class BadNumber(ClientError):
-    """That is no telephone number with its country; the text says what is wrong with it, with an example."""
+    """Not a phone number with a country; the text says what is wrong, with an example."""
 
 
 class NameChanged(ClientError):
-    """A name is another account now than the one remembered. A person decides which one is meant; until then it stays the one remembered.
+    """The node reports another account for a name than the remembered one. The user decides which one is meant; until then the remembered one counts.
 
-    `name` as it is remembered, `held`: the account remembered, `told`: the account that the node says.
+    `name`: the name as remembered; `held`: the remembered account; `told`: the account that the node reports.
     """
 
     def __init__(self, name: str, held: UUID, told: UUID) -> None:
         super().__init__(
-            f"{name} is another account now: it was {held}, the node says {told}. It still means the first; "
-            f"ask the person over another way, and only if the second is right: vyry client whois {name} --take {told}"
+            f"The node now reports another account for {name}: {told} instead of {held}. The profile still uses {held}; "
+            f"check with the person in another way, and only if {told} is right run: vyry client whois {name} --take {told}"
         )
         self.name = name
         self.held = held
@@ -93,50 +93,50 @@ class NameChanged(ClientError):
 
 
 class TextTooLong(ClientError, TooLarge):
-    """A name, a title or words about oneself are too long; the text says which, the limit in characters as people count them, and how many there are."""
+    """A name, a title or a profile text is too long; the text says which, the limit in characters as people count them, and the length."""
 
     def __init__(self, field: str, problem: object) -> None:
         Exception.__init__(self, f"{field}: {problem}.")
 
 
 class NothingToSee(ClientError, BadContent):
-    """A name or a title of which nothing could be seen; the text says which."""
+    """A name or a title has no visible characters; the text says which."""
 
     def __init__(self, field: str) -> None:
-        Exception.__init__(self, f"{field}: nothing in it can be seen.")
+        Exception.__init__(self, f"{field}: has no visible characters.")
 
 
 class NotCompared(ClientError):
-    """The digits fit no key that was shown: show the safety number again and compare it."""
+    """The digits match no key that was shown: show the safety number again and compare it."""
 
 
 class LinkEnded(ClientError):
-    """The link was rejected, has expired, or was used before: begin a new one."""
+    """The link was rejected, has expired, or was used before: start a new one."""
 
 
 class CodeNotShown(ClientError):
-    """The six digits of this link were not asked for: show `await attempt.code()` to a person first, who compares them."""
+    """The six digits of this link were not shown: show `await attempt.code()` to the user for comparison first."""
 
     def __init__(self) -> None:
         super().__init__((type(self).__doc__ or "").splitlines()[0])
 
 
 class LinkCode(ClientError):
-    """That is the link code of a device, nothing else: it lets that device into your account. Give it to `approve` only if the device is yours."""
+    """This is a device link code: it links a device to your account. Use it with `approve`, and only if the device is yours."""
 
     def __init__(self) -> None:
         super().__init__((type(self).__doc__ or "").splitlines()[0])
 
 
 class FileFailed(ClientError):
-    """A file of this machine cannot be read or written."""
+    """A local file cannot be read or written."""
 
 
 class FileAlreadyExists(FileFailed):
-    """A file of that name is there already: nothing is overwritten."""
+    """A file of that name already exists: nothing is overwritten."""
 
 
 def _wrong_fields(fields: object) -> str:
-    """What the node says is wrong with each field; empty for what is no such list."""
+    """What the node says is wrong with each field; empty without a valid list."""
     found = fields[:_MOST_FIELDS] if isinstance(fields, list) else []
     return "; ".join(f"{each.get('field')}: {each.get('problem')}" for each in found if isinstance(each, dict))

@@ -1,4 +1,4 @@
-"""The sources of files to send."""
+"""Sources of files to send."""
 
 from vyry.client.api.files import (
     Stream,

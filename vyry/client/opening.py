@@ -1,4 +1,4 @@
-"""The passphrase of a profile."""
+"""Change the passphrase of a profile."""
 
 from vyry.client.store.profile import (
     change_passphrase,

@@ -6,11 +6,9 @@ from vyry.accounts.deletion import Deletion
 from vyry.accounts.export import Exports
 from vyry.accounts.idle_devices import IdleDevices
 from vyry.accounts.own_pin import OwnPin
-from vyry.accounts.registration import Registration
 from vyry.accounts.remaining_quotas import RemainingQuotas
 from vyry.accounts.sessions import Sessions
-from vyry.accounts.signup import Signup
-from vyry.accounts.signup_guard import NoGuard, ProofOfWork, SignupGuard
+from vyry.accounts.signup import NoGuard, ProofOfWork, Registration, Signup, SignupGuard
 from vyry.accounts.usernames import Usernames
 from vyry.composition.shared import SharedServices
 from vyry.delivery.webhook_signing import webhook_key
@@ -22,7 +20,7 @@ from vyry.signals.socket_quotas import ConnectionSlots
 from vyry.storage.account_deletion import TortoiseDeletion
 from vyry.storage.account_export import TortoiseExportSource
 from vyry.storage.idle_devices import TortoiseIdleDevices
-from vyry.storage.unlock_tokens import TortoiseUnlockTokens
+from vyry.storage.pins import TortoiseUnlockTokens
 
 
 def build_deletion(shared: SharedServices) -> Deletion:

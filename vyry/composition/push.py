@@ -12,8 +12,7 @@ from vyry.devices.endpoints import EndpointPolicy
 from vyry.devices.push import PushKind, PushTargets
 from vyry.devices.push_wakeups import DisabledPusher, Pusher, PushPool, WakeupSender
 from vyry.settings.settings import Role, Settings
-from vyry.storage.push_targets import TortoisePushTargets
-from vyry.storage.wakeups import TortoiseWakeups
+from vyry.storage.push import TortoisePushTargets, TortoiseWakeups
 from vyry.telemetry import log
 
 

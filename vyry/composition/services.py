@@ -17,12 +17,10 @@ from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.own_pin import OwnPin
 from vyry.accounts.pin import Pins
 from vyry.accounts.profile import Accounts
-from vyry.accounts.registration import Registration
 from vyry.accounts.remaining_quotas import RemainingQuotas
 from vyry.accounts.sessions import Sessions
-from vyry.attachments.service import Attachments
-from vyry.attachments.upkeep import AttachmentUpkeep
-from vyry.clock import CheckedClock, Clock, SteadyClock
+from vyry.accounts.signup import Registration
+from vyry.clock import CheckedClock, Clock
 from vyry.clock_monitor import ClockMonitor
 from vyry.composition.accounts import (
     build_deletion,
@@ -34,25 +32,24 @@ from vyry.composition.accounts import (
     build_sessions,
     build_usernames,
 )
+from vyry.composition.features import (
+    AttachmentServices,
+    ContactServices,
+    SignalServices,
+    build_attachments,
+    build_contacts,
+    build_signals,
+)
 from vyry.composition.push import PushServices, build_push
 from vyry.composition.shared import (
     SharedServices,
-    attachment_limits,
     build_infrastructure,
-    build_part_store,
     build_shared_services,
     limit_keys,
 )
-from vyry.contacts.blocks import Blocks
-from vyry.contacts.discovery import ContactDiscovery
-from vyry.contacts.friends import Friends
-from vyry.conversations.conversations import CachedConversations, Conversations
-from vyry.conversations.groups import Groups
-from vyry.conversations.invitations import Invitations
-from vyry.conversations.invite_links import InviteLinks
+from vyry.conversations.conversations import Conversations
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
-from vyry.devices.push_wakeups import WakeupSender
 from vyry.devices.restore_detection import RestoreDetector
 from vyry.errors import Unavailable
 from vyry.kafka.work_topic import KafkaWorkTopic
@@ -62,7 +59,6 @@ from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import NoticePoster
 from vyry.mail.posting import Posting
-from vyry.mail.receipts import Receipts
 from vyry.mail.routing import NodeSockets, Notifier, WorkTopic
 from vyry.mail.store import MailStore
 from vyry.operator.health import Health
@@ -72,61 +68,16 @@ from vyry.redis.guard import RedisGuard
 from vyry.redis.notifier import RedisNotifier
 from vyry.redis.shared_buckets import SharedBuckets
 from vyry.settings.settings import Role, Settings
-from vyry.signals.calls import Calls, TurnCredentials
-from vyry.signals.presence import Presence
 from vyry.signals.socket_quotas import ConnectionSlots
-from vyry.signals.typing_indicators import TypingIndicators
 from vyry.storage.account_events import TortoiseAccountEvents
 from vyry.storage.account_upkeep import TortoiseAccountUpkeep
-from vyry.storage.attachments import TortoiseAttachments, TortoiseAttachmentUpkeep
-from vyry.storage.blocks import TortoiseBlocks
-from vyry.storage.calls import TortoiseCalls
 from vyry.storage.clock import TortoiseClock
 from vyry.storage.database import is_postgres, open_database, sqlite_path
 from vyry.storage.device_links import TortoiseLinks
 from vyry.storage.devices import TortoiseDevices
-from vyry.storage.discovery import TortoiseDiscovery
-from vyry.storage.friends import TortoiseFriends
-from vyry.storage.group_invitations import TortoiseInvitations
-from vyry.storage.groups import TortoiseGroups
-from vyry.storage.invite_links import TortoiseInviteLinks
 from vyry.storage.mail_postgres.store import open_postgres_mail
 from vyry.storage.mail_sqlite.store import open_sqlite_mail
 from vyry.storage.prekeys import TortoisePrekeys
-from vyry.storage.typing_privacy import TortoiseTypingPrivacy
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalServices:
-    """Typing, calls, TURN credentials and presence."""
-
-    typing: TypingIndicators
-    calls: Calls
-    turn: TurnCredentials
-    presence: Presence
-    #: The cache of typing and posting.
-    conversations: CachedConversations
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContactServices:
-    """Contacts, groups, and receipts of posts."""
-
-    discovery: ContactDiscovery
-    friends: Friends
-    blocks: Blocks
-    groups: Groups
-    invites: InviteLinks
-    invitations: Invitations
-    receipts: Receipts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttachmentServices:
-    """Attachments and their clean-up."""
-
-    service: Attachments
-    upkeep: AttachmentUpkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,8 +211,8 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         linking=Linking(TortoiseLinks(), shared.pins, shared.limiter, shared.tokens, shared.settings.max_devices),
         prekeys=_prekeys(shared),
         claim_ledger=shared.claim_ledger,
-        contacts=_contacts(shared),
-        attachments=_attachments(shared),
+        contacts=build_contacts(shared),
+        attachments=build_attachments(shared),
         conversations=Conversations(shared.stores.conversations, shared.limiter, shared.clock),
         notice_poster=shared.notices,
         posting=_posting(shared),
@@ -271,7 +222,7 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         work_topic=shared.infrastructure.work_topic,
         sockets=shared.infrastructure.sockets,
         notifier=shared.infrastructure.notifier,
-        signals=_signals(shared, push.wakeups),
+        signals=build_signals(shared, push.wakeups),
         limiter=shared.limiter,
         buckets=shared.buckets,
         connection_slots=places,
@@ -279,16 +230,6 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         remaining_quotas=build_remaining_quotas(shared, places),
         health=_health(shared.settings),
         secret_reloader=_secret_reloader(shared),
-    )
-
-
-def _prekeys(shared: SharedServices) -> Prekeys:
-    return Prekeys(
-        TortoisePrekeys(),
-        limiter=shared.limiter,
-        clock=shared.clock,
-        listener=shared.notices,
-        restore_guard=shared.claim_ledger,
     )
 
 
@@ -301,48 +242,13 @@ def _connection_slots(shared: SharedServices) -> ConnectionSlots:
     )
 
 
-def _signals(shared: SharedServices, waker: WakeupSender) -> SignalServices:
-    notifier = shared.infrastructure.notifier
-    return SignalServices(
-        typing=TypingIndicators(
-            shared.conversations,
-            device_lists=shared.device_lists,
-            notifier=notifier,
-            privacy=TortoiseTypingPrivacy(),
-            clock=SteadyClock(),
-        ),
-        calls=Calls(
-            TortoiseCalls(),
-            conversations=shared.stores.conversations,
-            device_lists=shared.device_lists,
-            notifier=notifier,
-            waker=waker,
-            limiter=shared.limiter,
-            clock=shared.clock,
-        ),
-        turn=TurnCredentials(shared.settings.turn_urls, shared.settings.turn_secret, shared.settings.turn_seconds),
-        presence=shared.infrastructure.presence,
-        conversations=shared.conversations,
-    )
-
-
-def _contacts(shared: SharedServices) -> ContactServices:
-    return ContactServices(
-        discovery=ContactDiscovery(TortoiseDiscovery(), shared.pepper, shared.limiter),
-        friends=Friends(TortoiseFriends(), shared.limiter, shared.clock, shared.cache_invalidation),
-        blocks=Blocks(TortoiseBlocks(), shared.clock, shared.cache_invalidation),
-        groups=Groups(TortoiseGroups(), shared.cache_invalidation, shared.limiter, shared.clock),
-        invites=InviteLinks(TortoiseInviteLinks(), shared.cache_invalidation, shared.clock),
-        invitations=Invitations(TortoiseInvitations(), shared.cache_invalidation, shared.clock),
-        receipts=Receipts(shared.infrastructure.mail_store.upkeep, shared.stores.receipts),
-    )
-
-
-def _attachments(shared: SharedServices) -> AttachmentServices:
-    parts, limits = build_part_store(shared.settings), attachment_limits(shared.settings)
-    return AttachmentServices(
-        service=Attachments(TortoiseAttachments(), parts, limits=limits, limiter=shared.limiter, clock=shared.clock),
-        upkeep=AttachmentUpkeep(TortoiseAttachmentUpkeep(), parts, shared.clock),
+def _prekeys(shared: SharedServices) -> Prekeys:
+    return Prekeys(
+        TortoisePrekeys(),
+        limiter=shared.limiter,
+        clock=shared.clock,
+        listener=shared.notices,
+        restore_guard=shared.claim_ledger,
     )
 
 

@@ -11,8 +11,7 @@ from vyry.accounts.otp import OneTimeCodes
 from vyry.accounts.otp import OtpOptions as CodeTerms
 from vyry.accounts.otp_limits import UNLIMITED, OtpLimits, Tariff
 from vyry.accounts.phone import Pepper
-from vyry.accounts.pin import Pins, PinTryLimit
-from vyry.accounts.pin_checks import CountedHasher
+from vyry.accounts.pin import CountedHasher, Pins, PinTryLimit
 from vyry.accounts.signing import KeyRing
 from vyry.accounts.tokens import Tokens
 from vyry.attachments.attachment import MIB, AttachmentLimits, PartStore
@@ -51,8 +50,7 @@ from vyry.storage.notice_outbox import TortoiseNoticeOutbox
 from vyry.storage.otp import TortoiseOtp
 from vyry.storage.pins import TortoisePins
 from vyry.storage.prekeys import TortoiseDeviceLists
-from vyry.storage.presence_privacy import TortoisePresencePrivacy
-from vyry.storage.receipts import TortoiseReceipts
+from vyry.storage.privacy import TortoisePresencePrivacy, TortoiseReceipts
 from vyry.storage.sessions import TortoiseSessions
 
 

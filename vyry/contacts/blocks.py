@@ -1,7 +1,7 @@
-"""Blocks. Between two people of whom one blocks the other nothing goes: each is to the other like somebody who does not exist, but for groups of both.
+"""Blocks. If one of two accounts blocks the other, neither can find or reach the other, except in groups of both.
 
-A block ends their friendship and their requests, and changes the version of their direct conversation, by which every post is guarded: no node posts on
-what it remembers.
+A block ends their friendship and their requests, and raises the version of their direct conversation. Every post is checked against that version, so
+a node with an outdated cache does not deliver either.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,13 +15,13 @@ from vyry.errors import InvalidRequest
 from vyry.kernel.ids import ConversationId, UserId
 
 
-#: So many people one can block.
+#: The most blocks of an account.
 MAX_BLOCKS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Somebody who is blocked. Of them only the id is told: more would tell whether they block, too."""
+    """A blocked account. It has the id only: a profile would reveal whether the other account blocks, too."""
 
     user_id: UserId
     at: datetime
@@ -29,28 +29,28 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class BlockPage:
-    """A part of somebody's blocks, by rising id; `next_cursor` is None at the end."""
+    """A page of blocks, ordered by id; `next_cursor` is None on the last page."""
 
     blocks: Sequence[Block]
     next_cursor: UserId | None
 
 
 class BlockStore(Protocol):
-    """Where blocks are kept. Everything between two people happens one after the other."""
+    """Stores blocks. Changes between the same two accounts are serialised."""
 
     async def block(self, owner: UserId, other: UserId, now: datetime) -> ConversationId | None:
-        """Block, and end what is between the two; answers their direct conversation if it changed for that. Blocking again changes nothing.
+        """Block an account, and end friendship and requests. Returns the direct conversation if it has changed. Blocking again changes nothing.
 
-        Raises NotFound when there is no such account, or it blocks the owner and shares no conversation that would show it; Forbidden (too many).
+        Raises NotFound if there is no such account, or if it blocks the owner and they share no conversation; Forbidden (too many blocks).
         """
         ...
 
     async def unblock(self, owner: UserId, other: UserId) -> ConversationId | None:
-        """Take a block back; answers the direct conversation that changed. Raises NotFound when there is none."""
+        """Remove a block. Returns the direct conversation if it has changed. Raises NotFound."""
         ...
 
     async def list(self, owner: UserId, limit: int, after: UserId | None) -> BlockPage:
-        """The blocks of people whose ids lie beyond `after`."""
+        """At most `limit` blocks of ids after `after`."""
         ...
 
 
@@ -67,7 +67,7 @@ class BlockListener(AccountListener, ConversationListener, Protocol):
 
 
 class Blocks:
-    """What a person may do about blocks."""
+    """Blocks and unblocks accounts."""
 
     def __init__(self, store: BlockStore, clock: Clock, listener: BlockListener) -> None:
         self._store = store
@@ -75,17 +75,17 @@ class Blocks:
         self._listener = listener
 
     async def block(self, caller: Caller, other: UserId) -> None:
-        """From now on the two do not exist for each other. Raises InvalidRequest (oneself), NotFound, Forbidden (too many)."""
+        """Block an account. Raises InvalidRequest (the own account), NotFound, Forbidden (too many)."""
         if other == caller.user_id:
-            raise InvalidRequest(fields=[{"field": "userId", "problem": "this is yourself"}])
+            raise InvalidRequest(fields=[{"field": "userId", "problem": "is your own account"}])
         await self._announce(caller, other, await self._store.block(caller.user_id, other, self._clock.now()))
 
     async def unblock(self, caller: Caller, other: UserId) -> None:
-        """Take a block back. Raises NotFound."""
+        """Remove a block. Raises NotFound."""
         await self._announce(caller, other, await self._store.unblock(caller.user_id, other))
 
     async def list(self, caller: Caller, limit: int, after: UserId | None) -> BlockPage:
-        """Whom the caller blocks."""
+        """The blocks of the caller."""
         return await self._store.list(caller.user_id, limit, after)
 
     async def _announce(self, caller: Caller, other: UserId, conversation: ConversationId | None) -> None:

@@ -1,8 +1,8 @@
-"""Finding people: by username, by telephone number, by id. Who blocks the one who asks, or is blocked, is not there.
+"""Finding accounts: by username, by phone number, by id. Accounts that block the caller, or are blocked by it, are not found.
 
-Numbers are hashed under the pepper and forgotten. Theory of what a look-up costs: each number is paid for before anybody looks, and each miss four times
-more before anything is answered, into debt if need be. So no answer is refused half-way, no refusal tells what was found, and what is asked side by side
-is paid for all the same.
+Numbers are hashed under the pepper and not stored. Theory of the cost: every number is charged before the look-up, and every miss four times more
+before the response, beyond the quota if necessary. So a look-up is never refused half-way, a refusal does not reveal what was found, and concurrent
+requests are charged in full.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,13 +19,13 @@ from vyry.kernel.phone_numbers import InvalidPhoneNumber, normalize_number
 from vyry.limits import LOOKUP, SEARCH, ChargingLimiter, Grant
 
 
-#: What a number costs that nobody can be found by.
+#: The cost of a number that finds no account.
 LOOKUP_MISS_COST: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody as those who found them see them."""
+    """The public fields of an account, for accounts that found it."""
 
     user_id: UserId
     username: str | None
@@ -35,7 +35,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class PublicProfile:
-    """Somebody as friends and members of a shared conversation see them."""
+    """The profile of an account, for friends and members of a shared conversation."""
 
     person: Person
     bio: str | None
@@ -44,30 +44,30 @@ class PublicProfile:
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """Those of the numbers asked for that somebody can be found by, in the order they were asked in."""
+    """The found numbers and their accounts, in the order of the request."""
 
     people: Sequence[tuple[PhoneNumber, Person]]
     grant: Grant
 
 
 class DiscoveryStore(Protocol):
-    """Where people are found. To `asker` nobody is there who blocks them, or whom they block."""
+    """Finds accounts, except those that block the asker or are blocked by it."""
 
     async def find_by_username(self, asker: UserId, username: str) -> Person:
-        """Who has this username (in lower case). Raises NotFound."""
+        """The account with this username (in lower case). Raises NotFound."""
         ...
 
     async def find_by_phone_hashes(self, asker: UserId, hashes: Collection[str]) -> Mapping[str, Person]:
-        """Who can be found by these hashes of numbers: those who have not forbidden it."""
+        """The accounts with these number hashes, except those with `discoverableByPhone` off."""
         ...
 
     async def load_profile(self, viewer: UserId, user_id: UserId) -> PublicProfile:
-        """Oneself, a friend, or a member of a shared conversation. Raises NotFound for everybody else."""
+        """The profile of the viewer, a friend, or a member of a shared conversation. Raises NotFound for all others."""
         ...
 
 
 class ContactDiscovery:
-    """Finds people for a caller."""
+    """Finds accounts for a caller."""
 
     def __init__(self, store: DiscoveryStore, pepper: Pepper, limiter: ChargingLimiter) -> None:
         self._store = store
@@ -75,11 +75,11 @@ class ContactDiscovery:
         self._limiter = limiter
 
     async def consume_search_quota(self, caller: Caller) -> Grant:
-        """Pay for one `by_username`; answers what the limit leaves. Raises RateLimited."""
+        """Charge one `find_by_username`; returns the remaining quota. Raises RateLimited."""
         return await self._limiter.consume(SEARCH, str(caller.user_id))
 
     async def find_by_username(self, caller: Caller, text: str) -> Person:
-        """Who has this username, however it is written. Raises NotFound."""
+        """The account with this username, in any case. Raises NotFound, also for an invalid username."""
         try:
             username = read_username(text)
         except InvalidRequest:
@@ -87,36 +87,36 @@ class ContactDiscovery:
         return await self._store.find_by_username(caller.user_id, username)
 
     async def find_by_numbers(self, caller: Caller, texts: Sequence[str]) -> LookupResult:
-        """Who can be found by these numbers; a number given twice is one. Raises InvalidRequest, RateLimited."""
-        # Whatever pepper an account was made under, it is found; nothing of a number is kept.
+        """The accounts of these numbers; duplicates count once. Raises InvalidRequest, RateLimited."""
+        # The hashes under every pepper: an account may be stored under an older one.
         hashes = {number: self._pepper.hide(number).hashes.values() for number in read_numbers(texts)}
         subject = str(caller.user_id)
         grant = await self._limiter.consume(LOOKUP, subject, len(hashes))
         known = await self._store.find_by_phone_hashes(
-            caller.user_id, [each for ring in hashes.values() for each in ring]
+            caller.user_id, [each for peppered in hashes.values() for each in peppered]
         )
         people = [
-            (number, next(known[each] for each in ring if each in known))
-            for number, ring in hashes.items()
-            if not known.keys().isdisjoint(ring)
+            (number, next(known[each] for each in peppered if each in known))
+            for number, peppered in hashes.items()
+            if not known.keys().isdisjoint(peppered)
         ]
         if misses := len(hashes) - len(people):
             grant = await self._limiter.charge(LOOKUP, subject, misses * (LOOKUP_MISS_COST - 1))
         return LookupResult(people, grant)
 
     async def load_profile(self, caller: Caller, user_id: UserId) -> PublicProfile:
-        """The public profile of somebody within reach. Raises NotFound."""
+        """The profile of an account. Raises NotFound unless it is a friend or shares a conversation with the caller."""
         return await self._store.load_profile(caller.user_id, user_id)
 
 
 def read_numbers(texts: Sequence[str]) -> list[PhoneNumber]:
-    """The numbers that these texts name. Raises InvalidRequest, with each that names none."""
+    """Parse numbers. Raises InvalidRequest, with a field for each invalid one."""
     numbers, wrong = [], []
-    for place, text in enumerate(texts):
+    for index, text in enumerate(texts):
         try:
             numbers.append(PhoneNumber(normalize_number(text)))
         except InvalidPhoneNumber as problem:
-            wrong.append({"field": f"phoneNumbers.{place}", "problem": str(problem)})
+            wrong.append({"field": f"phoneNumbers.{index}", "problem": str(problem)})
     if wrong:
         raise InvalidRequest(fields=wrong)
     return numbers

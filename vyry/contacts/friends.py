@@ -1,7 +1,6 @@
-"""Friends: one asks, the other accepts; two who ask each other are friends at once.
+"""Friends: an account sends a request, the other accepts it. Two accounts that request each other are friends at once.
 
-Of any number of requests, answers and blocks at once each happens before or after the others: a friendship has two sides or none, and no request is left
-beside it.
+Concurrent requests, acceptances and blocks are serialised: a friendship always has both sides or none, and no request remains beside it.
 """
 
 from collections.abc import Sequence
@@ -18,15 +17,15 @@ from vyry.kernel.ids import UserId
 from vyry.limits import NEW_CONTACTS, Grant, Limiter
 
 
-#: So many friends somebody can have, and so many requests that wait, of their own and to them each.
+#: The most friends of an account, and the most open requests, incoming and outgoing each.
 MAX_FRIENDS: Final = 5_000
 MAX_REQUESTS: Final = 1_000
-#: Why a conversation is not opened with somebody whose `messagesFrom` is friends.
-FRIENDS_ONLY: Final = "This person hears from friends only."
+#: The error text when the setting `messagesFrom` of an account is `friends`.
+FRIENDS_ONLY: Final = "This account accepts messages from friends only."
 
 
 class RequestDirection(Enum):
-    """Which requests."""
+    """The direction of a request, seen from the account that lists it."""
 
     INCOMING = "incoming"
     OUTGOING = "outgoing"
@@ -34,7 +33,7 @@ class RequestDirection(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Friend:
-    """A friend, and since when."""
+    """A friend, with the start of the friendship."""
 
     person: Person
     since: datetime
@@ -42,7 +41,7 @@ class Friend:
 
 @dataclass(frozen=True, slots=True)
 class FriendRequest:
-    """A request that waits. `person` is who asks; of somebody who is asked the asker learns nothing but what they know: `user_id`."""
+    """An open request. `person` is the sender of an incoming one; an outgoing one reveals no more than the `user_id` that the caller knew."""
 
     user_id: UserId
     person: Person | None
@@ -51,7 +50,7 @@ class FriendRequest:
 
 @dataclass(frozen=True, slots=True)
 class FriendPage:
-    """A part of somebody's friends, by rising id; `next_cursor` is None at the end."""
+    """A page of friends, ordered by id; `next_cursor` is None on the last page."""
 
     friends: Sequence[Friend]
     next_cursor: UserId | None
@@ -59,7 +58,7 @@ class FriendPage:
 
 @dataclass(frozen=True, slots=True)
 class RequestPage:
-    """A part of the requests, by rising id of the other; `next_cursor` is None at the end."""
+    """A page of requests, ordered by the id of the other account; `next_cursor` is None on the last page."""
 
     requests: Sequence[FriendRequest]
     next_cursor: UserId | None
@@ -67,14 +66,14 @@ class RequestPage:
 
 @dataclass(frozen=True, slots=True)
 class RequestOutcome:
-    """What came of asking, and what the limits leave."""
+    """The outcome of a request, and the remaining quotas."""
 
     are_friends: bool
     grants: Sequence[tuple[str, Grant]] = ()
 
 
 class FriendStore(Protocol):
-    """Where friendships and requests are kept. Everything between two people happens one after the other."""
+    """Stores friendships and requests. Changes between the same two accounts are serialised."""
 
     async def is_new_contact(self, asker: UserId, other: UserId) -> bool:
         """Whether the two have no friendship, no direct conversation and no request in either direction.
@@ -84,37 +83,37 @@ class FriendStore(Protocol):
         ...
 
     async def send_request(self, asker: UserId, other: UserId, now: datetime) -> bool:
-        """Note the request; if the other has asked too, or they are friends, they are friends: True. Asking again changes nothing.
+        """Save a request; True if they are friends now, because the other account has sent one or they were friends. A second request changes nothing.
 
-        Raises NotFound as `is_new_contact`, Forbidden where one of the two has as many requests or friends as one can have.
+        Raises NotFound as `is_new_contact`, Forbidden if the asker has too many requests or one of the two too many friends.
         """
         ...
 
     async def accept(self, user: UserId, asker: UserId, now: datetime) -> None:
-        """Make them friends, for the request of `asker`; nothing changes if they are. Raises NotFound (nobody asked), Forbidden (too many friends)."""
+        """Accept the request of `asker`; changes nothing if they are friends. Raises NotFound (no request), Forbidden (too many friends)."""
         ...
 
     async def delete_request(self, asker: UserId, other: UserId) -> None:
-        """Forget a request. Raises NotFound."""
+        """Delete a request. Raises NotFound."""
         ...
 
     async def remove(self, user: UserId, friend: UserId) -> None:
-        """End a friendship, for both. Raises NotFound."""
+        """End a friendship on both sides. Raises NotFound."""
         ...
 
     async def list_friends(self, user: UserId, limit: int, after: UserId | None) -> FriendPage:
-        """The friends whose ids lie beyond `after`."""
+        """At most `limit` friends with ids after `after`."""
         ...
 
     async def list_requests(
         self, user: UserId, direction: RequestDirection, limit: int, after: UserId | None
     ) -> RequestPage:
-        """The requests with those whose ids lie beyond `after`."""
+        """At most `limit` requests, of accounts with ids after `after`."""
         ...
 
 
 class Friends:
-    """What a person may do about friends."""
+    """Manages friends and friend requests."""
 
     def __init__(self, store: FriendStore, limiter: Limiter, clock: Clock, listener: AccountListener) -> None:
         self._store = store
@@ -123,12 +122,12 @@ class Friends:
         self._listener = listener
 
     async def send_request(self, caller: Caller, other: UserId) -> RequestOutcome:
-        """Ask somebody, or become friends at once if they have asked. Only asking a stranger counts as a new contact.
+        """Send a request, or become friends if the other account has sent one. A request to a new contact counts against NEW_CONTACTS.
 
-        Raises InvalidRequest (oneself), NotFound, RateLimited, Forbidden (too many requests or friends).
+        Raises InvalidRequest (the own account), NotFound, RateLimited, Forbidden (too many requests or friends).
         """
         if other == caller.user_id:
-            raise InvalidRequest(fields=[{"field": "userId", "problem": "this is yourself"}])
+            raise InvalidRequest(fields=[{"field": "userId", "problem": "is your own account"}])
         grants = []
         if await self._store.is_new_contact(caller.user_id, other):
             grants.append((NEW_CONTACTS.name, await self._limiter.consume(NEW_CONTACTS, str(caller.user_id))))
@@ -138,20 +137,20 @@ class Friends:
         return RequestOutcome(are_friends, grants)
 
     async def accept(self, caller: Caller, asker: UserId) -> None:
-        """Become the friend of somebody who asked. Raises NotFound, Forbidden (too many friends)."""
+        """Accept a request. Raises NotFound, Forbidden (too many friends)."""
         await self._store.accept(caller.user_id, asker, self._clock.now())
         await self._listener.accounts_changed({caller.user_id, asker})
 
     async def decline(self, caller: Caller, asker: UserId) -> None:
-        """Forget that somebody asked. Raises NotFound."""
+        """Decline an incoming request. Raises NotFound."""
         await self._store.delete_request(asker, caller.user_id)
 
     async def cancel(self, caller: Caller, other: UserId) -> None:
-        """Take a request back. Raises NotFound."""
+        """Cancel an outgoing request. Raises NotFound."""
         await self._store.delete_request(caller.user_id, other)
 
     async def remove(self, caller: Caller, friend: UserId) -> None:
-        """End a friendship, for both. Raises NotFound."""
+        """End a friendship on both sides. Raises NotFound."""
         await self._store.remove(caller.user_id, friend)
         await self._listener.accounts_changed({caller.user_id, friend})
 
@@ -162,5 +161,5 @@ class Friends:
     async def list_requests(
         self, caller: Caller, direction: RequestDirection, limit: int, after: UserId | None
     ) -> RequestPage:
-        """Who asks the caller, or whom the caller asks."""
+        """The incoming or outgoing requests of the caller."""
         return await self._store.list_requests(caller.user_id, direction, limit, after)

@@ -1,4 +1,4 @@
-"""Conversations: who may write to whom. A direct one is unique for its two members."""
+"""Conversations: only members may post to each other. Two accounts have at most one direct conversation."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from vyry.kernel.lru_cache import LruCache
 from vyry.limits import NEW_CONTACTS, Grant, Limiter
 
 
-#: A page of conversations has at most so many members, unless it is a single one: groups are large.
+#: The conversations of a page have at most so many members in all, unless the page is a single conversation.
 MAX_PAGE_MEMBERS: Final = 5_000
 
 
 class ConversationKind(Enum):
-    """How many can belong to it."""
+    """The kind of a conversation."""
 
     DIRECT = "direct"
     GROUP = "group"
 
 
 class Role(Enum):
-    """What a member may do."""
+    """The role of a member."""
 
     ADMIN = "admin"
     MEMBER = "member"
@@ -34,7 +34,7 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody's place in a conversation."""
+    """The membership of an account in a conversation."""
 
     role: Role
     joined_at: datetime
@@ -42,7 +42,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation as its members see it. `version` rises with every change of it."""
+    """A conversation as its members see it. `version` rises with every change."""
 
     conversation_id: ConversationId
     kind: ConversationKind
@@ -52,13 +52,13 @@ class Conversation:
     message_timer_seconds: int | None
     last_activity_at: datetime
     created_at: datetime
-    #: A direct one, of whose two members one blocks the other: nothing can be posted there. It changes with the version.
+    #: A direct conversation in which one member blocks the other: posts are refused. A change of it raises the version.
     is_blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationPage:
-    """A part of somebody's list; `next_cursor` is None at the end of it."""
+    """A page of conversations; `next_cursor` is None on the last page."""
 
     conversations: list[Conversation]
     next_cursor: ConversationId | None
@@ -66,7 +66,7 @@ class ConversationPage:
 
 @dataclass(frozen=True, slots=True)
 class OpenedConversation:
-    """The conversation that was asked for, whether it was made for that, what the limits leave, and who was invited instead of added."""
+    """The requested conversation, whether it is new, the remaining quotas, and the accounts that were invited instead of added."""
 
     conversation: Conversation
     is_new: bool
@@ -83,45 +83,53 @@ class ConversationSource(Protocol):
 
 
 class ConversationStore(ConversationSource, Protocol):
-    """Where conversations are kept."""
+    """Stores conversations."""
 
     async def find_direct(self, opener: UserId, other: UserId) -> Conversation | None:
-        """The direct conversation of these two, if there is one.
+        """The direct conversation of these two, or None.
 
-        Raises NotFound when there is no account `other` or one blocks the other; Forbidden when there is none yet and `other` hears from friends only.
+        Raises NotFound if there is no account `other` or one blocks the other; Forbidden if there is no conversation and `other` accepts friends only.
         """
         ...
 
     async def open_direct(self, opener: UserId, other: UserId, now: datetime) -> tuple[Conversation, bool]:
-        """The one direct conversation of these two, and whether this call made it. However many ask at once, one is made.
+        """The direct conversation of these two, and whether this call created it. Concurrent calls create one.
 
-        Raises NotFound and Forbidden as `find_direct`; a block or an end of friendship at the same time comes before or after it.
+        Raises NotFound and Forbidden as `find_direct`; it is serialised with blocks and the end of a friendship.
         """
         ...
 
     async def list(self, member: UserId, limit: int, after: ConversationId | None) -> ConversationPage:
-        """The conversations of a member, newest made first, from just after the one named: `limit` of them, unless they are too large (`how_many`)."""
+        """The conversations of a member after the cursor, newest created first: at most `limit`, and fewer if they are large (`page_length`)."""
         ...
 
     async def record_activity(self, ids: Collection[ConversationId], at: datetime) -> None:
-        """Note that something was posted there at that moment; the latest moment counts."""
+        """Record the time of a post; the latest time counts."""
         ...
 
     async def note_writers(self, writers: Collection[tuple[ConversationId, UserId]]) -> None:
-        """Note that these members have themselves written there: who they write to is no stranger to them any more."""
+        """Record that these members have posted there: the accounts that they wrote to are no strangers to them."""
         ...
 
 
+async def load_as_member(source: ConversationSource, viewer: UserId, conversation_id: ConversationId) -> Conversation:
+    """Load a conversation. Raises NotFound, also for an account that is no member: it must not learn that the conversation exists."""
+    conversation = (await source.load([conversation_id])).get(conversation_id)
+    if conversation is None or viewer not in conversation.members:
+        raise NotFound
+    return conversation
+
+
 def page_length(sizes: Iterable[int]) -> int:
-    """How many conversations of so many members each stand on one page: the first, and more while the page has at most `PAGE_MEMBERS`."""
+    """How many conversations with these member counts a page has: one, and more up to MAX_PAGE_MEMBERS members in all."""
     totals = list(accumulate(sizes))
     return max(1, sum(total <= MAX_PAGE_MEMBERS for total in totals)) if totals else 0
 
 
 class CachedConversations:
-    """Remembers the conversations used last, as many as have `capacity` members in all (one itself counts as one).
+    """Caches the conversations used last, with `capacity` members in all (a conversation counts as one more).
 
-    What it answers may be outdated: the post that relies on it is guarded by the version.
+    A cached conversation may be outdated: a post that uses it is checked against the version in the database.
     """
 
     def __init__(self, source: ConversationSource, capacity: int = 150_000) -> None:
@@ -129,7 +137,7 @@ class CachedConversations:
         self._cache: LruCache[ConversationId, Conversation] = LruCache(capacity, _weight)
 
     async def get(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
-        """Those of these conversations that exist, loading only what is not remembered. Their `last_activity_at` may be old."""
+        """Those of these conversations that exist, loading only what is not cached. Their `last_activity_at` may be old."""
         found = {key: known for key in ids if (known := self._cache.get(key)) is not None}
         missing = {key for key in ids if key not in found}
         if missing:
@@ -139,24 +147,19 @@ class CachedConversations:
         return found
 
     def invalidate(self, ids: Collection[ConversationId]) -> None:
-        """Load these anew next time."""
+        """Drop these from the cache."""
         for key in ids:
             self._cache.pop(key)
 
-    @property
-    def cached_members(self) -> int:
-        """How many members the conversations have that are remembered, all together."""
-        return self._cache.weight - len(self._cache)
-
     def invalidate_all(self) -> None:
-        """Load everything anew next time."""
+        """Drop everything from the cache."""
         self.invalidate(list(self._cache))
 
     def _cache_loaded(self, loaded: Mapping[ConversationId, Conversation]) -> None:
         for key, conversation in loaded.items():
-            held = self._cache.get(key)
-            # A slow load may arrive after a newer one: versions only rise, so the higher one is the truth.
-            if held is None or held.version <= conversation.version:
+            cached = self._cache.get(key)
+            # A slow load may end after a newer one: versions only rise, so the higher one is current.
+            if cached is None or cached.version <= conversation.version:
                 self._cache.put(key, conversation)
 
 
@@ -165,7 +168,7 @@ def _weight(conversation: Conversation) -> int:
 
 
 class Conversations:
-    """What a person may do with conversations."""
+    """Opens and reads conversations."""
 
     def __init__(self, store: ConversationStore, limiter: Limiter, clock: Clock) -> None:
         self._store = store
@@ -173,12 +176,12 @@ class Conversations:
         self._clock = clock
 
     async def open_direct(self, opener: UserId, other: UserId) -> OpenedConversation:
-        """The direct conversation with somebody else; only a new one counts as a new contact.
+        """The direct conversation with another account; only a new one counts as a new contact.
 
-        Raises InvalidRequest (oneself), NotFound, Forbidden (they hear from friends only), RateLimited.
+        Raises InvalidRequest (the own account), NotFound, Forbidden (`other` accepts friends only), RateLimited.
         """
         if opener == other:
-            raise InvalidRequest(fields=[{"field": "userId", "problem": "this is yourself"}])
+            raise InvalidRequest(fields=[{"field": "userId", "problem": "is your own account"}])
         if found := await self._store.find_direct(opener, other):
             return OpenedConversation(found, is_new=False)
         grant = await self._limiter.consume(NEW_CONTACTS, str(opener))
@@ -186,12 +189,9 @@ class Conversations:
         return OpenedConversation(conversation, is_new, [(NEW_CONTACTS.name, grant)])
 
     async def load(self, viewer: UserId, conversation_id: ConversationId) -> Conversation:
-        """A conversation the viewer belongs to. To outsiders there is none: NotFound."""
-        conversation = (await self._store.load([conversation_id])).get(conversation_id)
-        if conversation is None or viewer not in conversation.members:
-            raise NotFound
-        return conversation
+        """A conversation of the viewer. Raises NotFound, also for an account that is no member."""
+        return await load_as_member(self._store, viewer, conversation_id)
 
     async def list(self, viewer: UserId, limit: int, after: ConversationId | None) -> ConversationPage:
-        """The conversations the viewer belongs to, newest made first."""
+        """The conversations of the viewer, newest created first."""
         return await self._store.list(viewer, limit, after)

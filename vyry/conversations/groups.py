@@ -1,7 +1,7 @@
-"""Groups: who belongs to one, who may change it, and what a change of it is.
+"""Groups: members, roles and changes.
 
-Theory: every change is a pure function from the conversation as it is to the conversation as it is to be. The store runs it under the lock of that
-conversation, so the rules below hold whoever races: there is always an admin, never more than `MAX_MEMBERS` members, and `version` rises with each change.
+Theory: a change is a pure function from the current conversation to the new one. The store runs it under the row lock of the conversation, so these rules
+hold under concurrent changes: a group has at least one admin and at most `MAX_MEMBERS` members, and `version` rises with each change.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,6 +18,7 @@ from vyry.conversations.conversations import (
     Member,
     OpenedConversation,
     Role,
+    load_as_member,
 )
 from vyry.errors import Forbidden, InvalidRequest, LastAdmin, NotFound, VersionMismatch
 from vyry.kernel.ids import ConversationId, UserId
@@ -25,16 +26,16 @@ from vyry.limits import CONVERSATION_CHANGES, GROUP_MEMBERS, GROUPS, NEW_CONTACT
 
 
 MAX_MEMBERS: Final = 1_000
-#: So many groups somebody belongs to at most.
+#: The most groups of an account.
 MAX_GROUPS: Final = 1_000
 
-#: Makes of a conversation what it is to be. Raises the refusal when that may not be; answering the same conversation changes nothing.
+#: Returns the changed conversation, or raises if the change is not allowed. Returning the same conversation changes nothing.
 ConversationChange = Callable[[Conversation], Conversation]
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationEdit:
-    """What is to be said of a conversation whose version the editor believes to be `version`."""
+    """An edit of title and timer, made at `version` of the conversation."""
 
     version: int
     changes_info: bool
@@ -45,9 +46,10 @@ class ConversationEdit:
 
 @dataclass(frozen=True, slots=True)
 class MemberCandidate:
-    """How somebody stands to who wants to add them. `is_open`: friends, or open to everybody. `is_met`: friends, or together in a conversation.
+    """An account to be added to a group, seen from the adder.
 
-    `is_acquainted`: friends, or they have themselves written in the direct conversation of the two. All others are invited and not added.
+    `accepts_contact`: a friend, or an account with `messagesFrom` everyone. `is_known`: a friend, or a member of a shared conversation.
+    `can_add_directly`: a friend, or an account that has written in the direct conversation of the two. All others are invited instead.
     """
 
     accepts_contact: bool
@@ -57,7 +59,7 @@ class MemberCandidate:
 
 @dataclass(frozen=True, slots=True)
 class MemberPage:
-    """A part of the members, by rising id; `next_cursor` is None at the end."""
+    """A page of members, ordered by id; `next_cursor` is None on the last page."""
 
     members: Mapping[UserId, Member]
     next_cursor: UserId | None
@@ -74,61 +76,61 @@ class GroupStore(ConversationSource, Protocol):
         sealed_info: bytes | None,
         now: datetime,
     ) -> Conversation:
-        """A new group with an admin, and invitations into it. Raises NotFound when one of the others is not there, Forbidden when one is in `MAX_GROUPS` groups."""
+        """Create a group with its admin, its members and its invitations. Raises NotFound if an account is missing, Forbidden if one is in `MAX_GROUPS` groups."""
         ...
 
     async def invite(
         self, admin: UserId, conversation_id: ConversationId, users: Collection[UserId], now: datetime
     ) -> None:
-        """Have these invited, unless they are; a member is not. For whom nothing waited, they are told. Raises NotFound, Forbidden (no admin any more)."""
+        """Invite these accounts, except members. An account without an open invitation is notified. Raises NotFound, Forbidden (not an admin)."""
         ...
 
     async def change(self, conversation_id: ConversationId, change: ConversationChange, now: datetime) -> Conversation:
-        """Change it under its lock, and answer it as it is then. When no member is left, it is gone.
+        """Apply a change under the row lock, and return the new conversation. A conversation without members is deleted.
 
-        In the same transaction the members, and who is none any more, are set to be told. Once this is answered, no post is accepted on any node
-        that was checked against the version before. Raises NotFound when there is no such conversation or one of the new members is not there,
-        Forbidden when one of them is in `MAX_GROUPS` groups, and what `change` raises.
+        Notices to the members, removed ones included, are queued in the same transaction. After this returns, no node accepts a post that was checked
+        against an earlier version. Raises NotFound if the conversation or a new member is missing, Forbidden if a new member is in `MAX_GROUPS`
+        groups, and what `change` raises.
         """
         ...
 
     async def load_candidates(self, adder: UserId, users: Collection[UserId]) -> dict[UserId, MemberCandidate]:
-        """How these people stand to somebody. To whom one of them is unknown, or blocks them, for them that one is absent."""
+        """These accounts as candidates of the adder; unknown accounts, and those with a block between them, are absent."""
         ...
 
 
 class Groups:
-    """What a person may do with groups."""
+    """Creates and changes groups."""
 
-    def __init__(self, store: GroupStore, changes: ConversationListener, limiter: Limiter, clock: Clock) -> None:
+    def __init__(self, store: GroupStore, listener: ConversationListener, limiter: Limiter, clock: Clock) -> None:
         self._store = store
-        self._listener = changes
+        self._listener = listener
         self._limiter = limiter
         self._clock = clock
 
     async def create(self, creator: UserId, others: Sequence[UserId], sealed_info: bytes | None) -> OpenedConversation:
-        """A new group, with its creator as admin. Raises InvalidRequest, NotFound, Forbidden, RateLimited."""
+        """Create a group with the creator as its admin. Raises InvalidRequest, NotFound, Forbidden, RateLimited."""
         if creator in others:
-            raise InvalidRequest(fields=[{"field": "memberIds", "problem": "one of them is yourself"}])
+            raise InvalidRequest(fields=[{"field": "memberIds", "problem": "must not include your own account"}])
         known, invited, grants = await self._sort_candidates(creator, others, makes=1)
         group = await self._store.create(creator, known, invited, sealed_info, self._clock.now())
         return OpenedConversation(group, is_new=True, grants=grants, invited=invited)
 
     async def charge_change(self, changer: UserId) -> Grant:
-        """Count an edit, a change of a role or a join, before anything of it is read: all members are told of each. Raises RateLimited."""
+        """Charge an edit, a change of a role or a join, before the request is read: each one notifies all members. Raises RateLimited."""
         return await self._limiter.consume(CONVERSATION_CHANGES, str(changer))
 
     async def edit(self, editor: UserId, conversation_id: ConversationId, edit: ConversationEdit) -> Conversation:
-        """Change what is said of it: admins do, and either of two. Raises NotFound, Forbidden, VersionMismatch."""
-        return await self._change(conversation_id, lambda present: apply_edit(present, editor, edit))
+        """Change title and timer; in a group only admins may. Raises NotFound, Forbidden, VersionMismatch."""
+        return await self._change(conversation_id, lambda conversation: apply_edit(conversation, editor, edit))
 
     async def add(self, adder: UserId, conversation_id: ConversationId, users: Sequence[UserId]) -> OpenedConversation:
-        """Make these people members, have strangers invited; who is a member stays what they are. Raises NotFound, Forbidden, InvalidRequest, RateLimited."""
-        present = await self._load_for_member(adder, conversation_id)
+        """Add these accounts, and invite strangers instead; members keep their role. Raises NotFound, Forbidden, InvalidRequest, RateLimited."""
+        conversation = await load_as_member(self._store, adder, conversation_id)
         now = self._clock.now()
-        # Refused here, nobody is looked at and nothing is counted; it is asked again under the lock.
-        add_members_as_admin(present, adder, users, now)
-        members = [user for user in users if user in present.members]
+        # Checked first, so a refusal looks nothing up and charges nothing; `_change` checks again under the lock.
+        add_members_as_admin(conversation, adder, users, now)
+        members = [user for user in users if user in conversation.members]
         known, invited, grants = await self._sort_candidates(adder, [user for user in users if user not in members])
         known += members
         group = await self._change(
@@ -139,38 +141,31 @@ class Groups:
         return OpenedConversation(group, is_new=False, grants=grants, invited=invited)
 
     async def remove(self, remover: UserId, conversation_id: ConversationId, user: UserId) -> None:
-        """Somebody goes, or is made to go. Raises NotFound, Forbidden, LastAdmin."""
-        await self._change(conversation_id, lambda present: remove_member(present, remover, user))
+        """Remove a member, or leave. Raises NotFound, Forbidden, LastAdmin."""
+        await self._change(conversation_id, lambda conversation: remove_member(conversation, remover, user))
 
     async def set_role(self, admin: UserId, conversation_id: ConversationId, user: UserId, role: Role) -> Conversation:
         """Give a member another role. Raises NotFound, Forbidden, LastAdmin."""
-        return await self._change(conversation_id, lambda present: assign_role(present, admin, user, role))
+        return await self._change(conversation_id, lambda conversation: assign_role(conversation, admin, user, role))
 
     async def members(
         self, viewer: UserId, conversation_id: ConversationId, limit: int, after: UserId | None
     ) -> MemberPage:
-        """The members by rising id, from just after the one named. Raises NotFound."""
-        members = (await self._load_for_member(viewer, conversation_id)).members
+        """At most `limit` members with ids after `after`, ordered by id. Raises NotFound."""
+        members = (await load_as_member(self._store, viewer, conversation_id)).members
         rest = sorted(user for user in members if after is None or user > after)
         page = {user: members[user] for user in rest[:limit]}
         return MemberPage(page, rest[limit - 1] if len(rest) > limit else None)
 
-    async def _load_for_member(self, viewer: UserId, conversation_id: ConversationId) -> Conversation:
-        present = (await self._store.load([conversation_id])).get(conversation_id)
-        if present is None:
-            raise NotFound
-        check_member(present, viewer)
-        return present
-
     async def _sort_candidates(
         self, adder: UserId, users: Collection[UserId], makes: int = 0
     ) -> tuple[list[UserId], list[UserId], list[tuple[str, Grant]]]:
-        """Who of these is added, who is invited, and what the limits leave. Those never met count as new contacts. Raises NotFound, Forbidden, RateLimited."""
+        """The accounts to add, those to invite, and the remaining quotas. Unknown accounts count as new contacts. Raises NotFound, Forbidden, RateLimited."""
         contacts = await self._store.load_candidates(adder, users) if users else {}
         if contacts.keys() != set(users):
             raise NotFound
         if not all(contact.accepts_contact for contact in contacts.values()):
-            raise Forbidden("One of them is added by friends only.")
+            raise Forbidden("One of these accounts can be added by friends only.")
         strangers = sum(not contact.is_known for contact in contacts.values())
         costs = {NEW_CONTACTS: strangers, GROUPS: makes, GROUP_MEMBERS: len(users)}
         grants = [
@@ -186,20 +181,20 @@ class Groups:
 
 
 def check_member(conversation: Conversation, user: UserId) -> None:
-    """To outsiders there is no such conversation: NotFound."""
+    """Raises NotFound for an account that is no member: it must not learn that the conversation exists."""
     if user not in conversation.members:
         raise NotFound
 
 
 def check_admin(conversation: Conversation, user: UserId) -> None:
-    """Raises NotFound for outsiders, Forbidden for members who are no admin."""
+    """Raises NotFound for an account that is no member, Forbidden for a member that is no admin."""
     check_member(conversation, user)
     if conversation.members[user].role is not Role.ADMIN:
         raise Forbidden("Only an admin of the group may do this.")
 
 
 def apply_edit(conversation: Conversation, editor: UserId, edit: ConversationEdit) -> Conversation:
-    """With another title or timer. Raises NotFound, Forbidden, VersionMismatch."""
+    """Change title or timer. Raises NotFound, Forbidden, VersionMismatch."""
     check_member(conversation, editor)
     if conversation.kind is ConversationKind.GROUP:
         check_admin(conversation, editor)
@@ -217,7 +212,7 @@ def apply_edit(conversation: Conversation, editor: UserId, edit: ConversationEdi
 def add_members_as_admin(
     conversation: Conversation, adder: UserId, users: Collection[UserId], now: datetime
 ) -> Conversation:
-    """With these members more. Raises NotFound, Forbidden, InvalidRequest."""
+    """Add members, as an admin. Raises NotFound, Forbidden, InvalidRequest."""
     check_admin(conversation, adder)
     grown = add_members(conversation, users, now)
     if len(grown.members) > MAX_MEMBERS:
@@ -227,13 +222,13 @@ def add_members_as_admin(
 
 
 def add_members(conversation: Conversation, users: Collection[UserId], now: datetime) -> Conversation:
-    """With these members, as plain ones where they are new."""
+    """Add members; new ones get the role MEMBER."""
     new = {user: Member(Role.MEMBER, now) for user in users if user not in conversation.members}
     return replace(conversation, members={**conversation.members, **new}) if new else conversation
 
 
 def remove_member(conversation: Conversation, remover: UserId, user: UserId) -> Conversation:
-    """Without this member: oneself, or anybody else if one is an admin. Raises NotFound, Forbidden, LastAdmin."""
+    """Remove a member: the remover itself, or any other one as an admin. Raises NotFound, Forbidden, LastAdmin."""
     check_member(conversation, remover)
     if conversation.kind is ConversationKind.DIRECT:
         raise Forbidden("A direct conversation has two members.")
@@ -245,7 +240,7 @@ def remove_member(conversation: Conversation, remover: UserId, user: UserId) -> 
 
 
 def assign_role(conversation: Conversation, admin: UserId, user: UserId, role: Role) -> Conversation:
-    """With another role of this member. Raises NotFound, Forbidden, LastAdmin."""
+    """Give a member another role. Raises NotFound, Forbidden, LastAdmin."""
     check_admin(conversation, admin)
     check_member(conversation, user)
     member = conversation.members[user]

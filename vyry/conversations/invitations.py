@@ -1,6 +1,6 @@
-"""Invitations: whom a stranger wants in a group. They are no members until they accept; until then they are told nothing of the group but who invites.
+"""Invitations: a stranger that adds an account to a group invites it instead. The account becomes a member when it accepts.
 
-A stranger is who is no friend, and whom the invited one has not written to in their direct conversation.
+Until then it learns the id of the group and the inviter only. A stranger is an account that is no friend, and that the invited account has not written to.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from vyry.conversations.conversations import Conversation
 from vyry.kernel.ids import ConversationId, UserId
 
 
-#: So many wait for an account, and so many of one inviter; the oldest go when more come, so that nobody keeps others out.
+#: The most open invitations of an account, and those of one inviter. A new one beyond that replaces the oldest.
 MAX_PENDING: Final = 100
 MAX_PER_INVITER: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """A group, and who wants the reader in it."""
+    """An open invitation: the group and the inviter."""
 
     conversation_id: ConversationId
     inviter: Person
@@ -31,46 +31,46 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class InvitationPage:
-    """A part of the invitations, newest group first; `next_cursor` is None at the end."""
+    """A page of invitations, newest group first; `next_cursor` is None on the last page."""
 
     invitations: Sequence[Invitation]
     next_cursor: ConversationId | None
 
 
 class InvitationStore(Protocol):
-    """Where invitations are kept."""
+    """Stores invitations."""
 
     async def list_pending(self, user: UserId, limit: int, after: ConversationId | None) -> InvitationPage:
-        """Those of this account, from just after that group; none of people who block it, or whom it blocks."""
+        """At most `limit` invitations of this account after the cursor, without those of accounts that block it or are blocked by it."""
         ...
 
     async def accept(self, user: UserId, conversation_id: ConversationId, now: datetime) -> Conversation:
-        """Become a member, both or neither. Raises NotFound (no invitation, or its maker leads the group no more), Forbidden (full, too many groups)."""
+        """Consume the invitation and add the member, in one transaction. Raises NotFound (no invitation, or the inviter is no admin now), Forbidden (group full, too many groups)."""
         ...
 
     async def decline(self, user: UserId, conversation_id: ConversationId) -> None:
-        """Forget it. Raises NotFound."""
+        """Delete the invitation. Raises NotFound."""
         ...
 
 
 class Invitations:
-    """What a person may do with invitations."""
+    """Lists, accepts and declines invitations."""
 
-    def __init__(self, store: InvitationStore, changes: ConversationListener, clock: Clock) -> None:
+    def __init__(self, store: InvitationStore, listener: ConversationListener, clock: Clock) -> None:
         self._store = store
-        self._listener = changes
+        self._listener = listener
         self._clock = clock
 
     async def list(self, user: UserId, limit: int, after: ConversationId | None) -> InvitationPage:
-        """The groups that wait for the user's word."""
+        """The open invitations of the user."""
         return await self._store.list_pending(user, limit, after)
 
     async def accept(self, user: UserId, conversation_id: ConversationId) -> Conversation:
-        """Become a member. Raises NotFound, Forbidden."""
+        """Accept an invitation. Raises NotFound, Forbidden."""
         joined = await self._store.accept(user, conversation_id, self._clock.now())
         await self._listener.conversations_changed([conversation_id])
         return joined
 
     async def decline(self, user: UserId, conversation_id: ConversationId) -> None:
-        """Say no; nobody is told. Raises NotFound."""
+        """Decline an invitation; the inviter is not notified. Raises NotFound."""
         await self._store.decline(user, conversation_id)

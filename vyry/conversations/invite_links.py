@@ -1,4 +1,4 @@
-"""Invites: a way into a group for whoever has its token. The node keeps only the token's hash."""
+"""Invite links: an account with the token of a link can join the group. The node stores the hash of the token only."""
 
 import secrets
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from vyry.errors import Forbidden
 from vyry.kernel.ids import ConversationId, UserId, new_id
 
 
-#: So many invites a group has at most that hold.
+#: The most active invite links of a group.
 MAX_INVITE_LINKS: Final = 100
 _TOKEN_BYTES: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
 class InviteLink:
-    """A way in, without its token. `user_id` made it; it ends when that one is no admin any more."""
+    """An invite link, without its token. `user_id` created it; it ends when that member is no admin any more."""
 
     invite_id: UUID
     conversation_id: ConversationId
@@ -36,7 +36,7 @@ class InviteLink:
 
 @dataclass(frozen=True, slots=True)
 class InviteLinkTerms:
-    """How long an invite holds, and how many may use it."""
+    """How long an invite link is valid, and how often it can be used."""
 
     lifetime: timedelta
     max_uses: int
@@ -44,48 +44,48 @@ class InviteLinkTerms:
 
 @dataclass(frozen=True, slots=True)
 class InviteLinkPage:
-    """A part of the invites, newest made first; `next_cursor` is None at the end."""
+    """A page of invite links, newest first; `next_cursor` is None on the last page."""
 
     invites: Sequence[InviteLink]
     next_cursor: UUID | None
 
 
 class InviteLinkStore(Protocol):
-    """Where invites are kept."""
+    """Stores invite links."""
 
     async def create(self, invite: InviteLink, token_hash: str) -> None:
-        """Keep it. Raises NotFound for outsiders, Forbidden for members who are no admin or when the group has `MAX_INVITES` that hold."""
+        """Save a link. Raises NotFound for an account that is no member, Forbidden for one that is no admin or if the group has MAX_INVITE_LINKS active ones."""
         ...
 
     async def list_active(self, admin: UserId, conversation_id: ConversationId, now: datetime) -> list[InviteLink]:
-        """Those that hold, used up ones too, newest made first. Raises as `create`."""
+        """The links that have not expired, newest first; used up ones are included. Raises as `create`."""
         ...
 
     async def revoke(self, admin: UserId, conversation_id: ConversationId, invite_id: UUID) -> None:
-        """Forget it. Raises as `create`, and NotFound when the group has no such invite."""
+        """Delete a link. Raises as `create`, and NotFound if the group has no such link."""
         ...
 
     async def join(self, user: UserId, token_hash: str, now: datetime) -> Conversation:
-        """Claim a use of it and become a member, both or neither; however many claim at once, no more than `max_uses` get in.
+        """Consume a use of the link and add the member, in one transaction; concurrent calls never exceed `max_uses`.
 
-        A member gets the conversation and uses nothing. Raises NotFound for an invite that there is not, that ended or is used up; Forbidden for a
-        group without room and for somebody in too many groups. Everything else is as with `GroupStore.alter`.
+        A member gets the conversation and consumes nothing. Raises NotFound for a link that is unknown, expired or used up; Forbidden for a full group
+        and for an account in too many groups. Notices and versions are as with `GroupStore.change`.
         """
         ...
 
 
 class InviteLinks:
-    """What a person may do with invites."""
+    """Creates, lists and revokes invite links, and joins groups by them."""
 
-    def __init__(self, store: InviteLinkStore, changes: ConversationListener, clock: Clock) -> None:
+    def __init__(self, store: InviteLinkStore, listener: ConversationListener, clock: Clock) -> None:
         self._store = store
-        self._listener = changes
+        self._listener = listener
         self._clock = clock
 
     async def create(
         self, maker: UserId, conversation_id: ConversationId, terms: InviteLinkTerms
     ) -> tuple[InviteLink, str]:
-        """A new invite and its token, which is told this once. Raises NotFound, Forbidden."""
+        """Create a link; its token is returned this once. Raises NotFound, Forbidden."""
         token, now = secrets.token_urlsafe(_TOKEN_BYTES), self._clock.now()
         invite = InviteLink(new_id(), conversation_id, maker, terms.max_uses, 0, now, now + terms.lifetime)
         await self._store.create(invite, hash_token(token))
@@ -94,24 +94,24 @@ class InviteLinks:
     async def list(
         self, viewer: UserId, conversation_id: ConversationId, limit: int, after: UUID | None
     ) -> InviteLinkPage:
-        """The invites that hold, for admins. Raises NotFound, Forbidden."""
-        held = await self._store.list_active(viewer, conversation_id, self._clock.now())
-        rest = [invite for invite in held if after is None or invite.invite_id < after]
+        """The active links, for admins. Raises NotFound, Forbidden."""
+        active = await self._store.list_active(viewer, conversation_id, self._clock.now())
+        rest = [invite for invite in active if after is None or invite.invite_id < after]
         return InviteLinkPage(rest[:limit], rest[limit - 1].invite_id if len(rest) > limit else None)
 
     async def revoke(self, admin: UserId, conversation_id: ConversationId, invite_id: UUID) -> None:
-        """Nobody comes in by it any more. Raises NotFound, Forbidden."""
+        """Revoke a link. Raises NotFound, Forbidden."""
         await self._store.revoke(admin, conversation_id, invite_id)
 
     async def join(self, user: UserId, token: str) -> Conversation:
-        """Become a member by an invite. Raises NotFound, Forbidden."""
+        """Join the group of a link. Raises NotFound, Forbidden."""
         joined = await self._store.join(user, hash_token(token), self._clock.now())
         await self._listener.conversations_changed([joined.conversation_id])
         return joined
 
 
 def join_by_link(conversation: Conversation, user: UserId, now: datetime) -> Conversation:
-    """With this member more, if they are none yet. Raises Forbidden when there is no room."""
+    """Add a member, if it is none yet. Raises Forbidden if the group is full."""
     grown = add_members(conversation, [user], now)
     if len(grown.members) > MAX_MEMBERS:
         raise Forbidden("The group is full.")

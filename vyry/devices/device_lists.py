@@ -1,6 +1,6 @@
-"""The device lists: which devices of an account are recipients (those with keys), and how to reach them.
+"""The device lists: which devices of an account receive messages (those with keys), and their mailboxes.
 
-A list may be remembered in a process for as long as nobody finds it outdated: posts are guarded by its epoch in the database itself.
+A process may cache a list without an age limit: the database checks every post against the epoch of the list.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,7 +13,7 @@ from vyry.kernel.lru_cache import LruCache
 
 @dataclass(frozen=True, slots=True)
 class ListedDevice:
-    """One device with keys. A number given again is told apart by its `registration_id`."""
+    """A device with keys. The `registration_id` distinguishes devices that had the same device id."""
 
     registration_id: int
     mailbox: MailboxKey
@@ -21,7 +21,7 @@ class ListedDevice:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """An account as somebody to write to: its devices with keys, by rising number, as they were at `epoch`."""
+    """An account as a recipient: its devices with keys, ordered by device id, at `epoch`."""
 
     user_id: UserId
     epoch: int
@@ -29,22 +29,22 @@ class Recipient:
 
 
 class DeviceListStore(Protocol):
-    """Where the lists are kept."""
+    """Loads device lists."""
 
     async def load_lists(self, users: Collection[UserId]) -> dict[UserId, Recipient]:
-        """The present lists of these accounts, each with the epoch it belongs to; unknown accounts are absent."""
+        """The current lists of these accounts, each with its epoch; unknown accounts are absent."""
         ...
 
 
 class CachedDeviceLists:
-    """Remembers the lists used last. What it answers may be outdated: the post that relies on it is guarded by the epoch."""
+    """Caches the lists used last. A cached list may be outdated: a post that uses it is checked against the epoch in the database."""
 
     def __init__(self, source: DeviceListStore, capacity: int = 50_000) -> None:
         self._source = source
         self._cache: LruCache[UserId, Recipient] = LruCache(capacity)
 
     async def get(self, users: Collection[UserId]) -> dict[UserId, Recipient]:
-        """The lists of these accounts, loading only what is not remembered; unknown accounts are absent (and never remembered)."""
+        """The lists of these accounts, loading only what is not cached; unknown accounts are absent (and never cached)."""
         found = {user: known for user in users if (known := self._cache.get(user)) is not None}
         missing = {user for user in users if user not in found}
         if missing:
@@ -54,13 +54,13 @@ class CachedDeviceLists:
         return found
 
     def invalidate(self, users: Collection[UserId]) -> None:
-        """Load these anew next time."""
+        """Drop these from the cache."""
         for user in users:
             self._cache.pop(user)
 
     def _cache_loaded(self, loaded: Mapping[UserId, Recipient]) -> None:
         for user, recipient in loaded.items():
-            held = self._cache.get(user)
-            # A slow load may arrive after a newer one: epochs only rise, so the higher one is the truth.
-            if held is None or held.epoch <= recipient.epoch:
+            cached = self._cache.get(user)
+            # A slow load may end after a newer one: epochs only rise, so the higher one is current.
+            if cached is None or cached.epoch <= recipient.epoch:
                 self._cache.put(user, recipient)

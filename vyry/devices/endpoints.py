@@ -1,4 +1,4 @@
-"""Where endpoints that somebody else has named may lie: on the public internet, and what an address of it is."""
+"""Push endpoints that users register: which hosts are allowed, and which addresses are public."""
 
 import re
 from dataclasses import dataclass
@@ -9,51 +9,51 @@ from urllib.parse import urlsplit
 from vyry.kernel.url_safety import is_loopback
 
 
-#: Nothing else is asked at an address that a user has named.
+#: The ports allowed in an endpoint.
 PORTS: Final = (443,)
-#: What is routed on the internet begins so (RFC 4291); inside it lie ways back to IPv4: Teredo and 6to4. NAT64 (64:ff9b::) lies outside.
+#: Global unicast (RFC 4291). It contains the tunnels to IPv4 below; NAT64 (64:ff9b::) is outside of it.
 _ROUTED: Final = IPv6Network("2000::/3")
-#: Protocol assignments and relays to 6to4, which the standard library takes for public in part.
+#: Protocol assignments and 6to4 relays, parts of which the standard library calls global.
 _ASSIGNED: Final = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
 _TUNNELS: Final = (IPv6Network("2001::/32"), IPv6Network("2002::/16"))
-#: Whatever ends so is no name: resolvers read 127.1, 0x7f000001 and 017700000001 as addresses.
+#: A host whose last label matches is not a name: resolvers read 127.1, 0x7f000001 and 017700000001 as addresses.
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointPolicy:
-    """What endpoints may name beside the public internet: `hosts` of the operator's own (host or host:port)."""
+    """Hosts of the operator (host or host:port) that endpoints may use beside the public internet."""
 
     allowed_hosts: frozenset[str] = frozenset()
 
     def allows(self, host: str, port: int | None) -> bool:
-        """Whether the operator has named this host, at this port or at all."""
+        """Whether the operator allows this host, at this port or at any."""
         return bool(self.allowed_hosts & {host, f"{host}:{port}"})
 
 
-#: The public internet and nothing else.
+#: The public internet only.
 PUBLIC: Final = EndpointPolicy()
 
 
-def is_allowed_endpoint(url: str, reach: EndpointPolicy) -> bool:
-    """Whether something could be posted there. A name may still resolve to what must not be reached: that is judged when it is connected to."""
-    # urlsplit takes white space and control characters out in silence.
+def is_allowed_endpoint(url: str, policy: EndpointPolicy) -> bool:
+    """Whether an endpoint is allowed. A name may still resolve to a private address: the resolved address is checked on connecting."""
+    # urlsplit silently removes white space and control characters.
     if not url.isascii() or not url.isprintable() or " " in url:
         return False
     try:
         parts = urlsplit(url)
-        # A port that is none is told when it is asked for.
+        # Reading an invalid port raises.
         port = 443 if parts.port is None else parts.port
     except ValueError:
         return False
     if not parts.hostname or "@" in parts.netloc or parts.fragment:
         return False
-    return _is_within(reach, parts.scheme, parts.hostname, port)
+    return _is_within(policy, parts.scheme, parts.hostname, port)
 
 
-def _is_within(reach: EndpointPolicy, scheme: str, host: str, port: int) -> bool:
-    if reach.allows(host, port):
-        # Nobody reads what goes to this very machine.
+def _is_within(policy: EndpointPolicy, scheme: str, host: str, port: int) -> bool:
+    if policy.allows(host, port):
+        # Plain http is allowed to this machine only.
         return scheme == "https" or (scheme == "http" and is_loopback(host))
     return scheme == "https" and _is_outside(host.rstrip("."), port)
 
@@ -65,7 +65,7 @@ def _is_outside(host: str, port: int) -> bool:
 
 
 def is_public(host: str) -> bool:
-    """Whether this is the address of a machine on the public internet, written as addresses are: anything else is not."""
+    """Whether this text is a public IP address. Names and other texts are not."""
     try:
         address = ip_address(host)
     except ValueError:

@@ -1,7 +1,7 @@
-"""What a key must be to enter the directory: lengths, ids, points and signatures of both suites. Pure; slow enough to run in a thread.
+"""Validation of uploaded keys: lengths, ids, points and signatures of both suites. Pure functions, slow enough to run in a thread.
 
-Suite `vyry`: Ed25519 over the labels of signal-protocol.md section 3. Suite `libsignal`: XEdDSA over the serialised keys, with the sign bit of the
-Edwards point in bit 7 of the signature's last byte (libsignal's variant). Everything wrong is `InvalidKeys`, which names the field and the reason.
+Suite `vyry`: Ed25519 over the labels of docs/signal-protocol.md section 3. Suite `libsignal`: XEdDSA over the serialised keys, with the sign bit of the
+Edwards point in bit 7 of the last byte of the signature (libsignal's variant). Every error is `InvalidKeys` with the field and the problem.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def _little(text: str) -> int:
     return int.from_bytes(bytes.fromhex(text), "little")
 
 
-#: Edwards y of the points of small order, sign bit cleared: anybody can make signatures that verify under these.
+#: Edwards y of the points of small order, sign bit cleared: signatures that verify under these can be forged.
 _WEAK_Y: Final = frozenset(
     {
         0,
@@ -48,7 +48,7 @@ _WEAK_U: Final = frozenset(
 
 
 def check_upload(upload: KeyUpload) -> None:
-    """Whether this set may enter the directory, seen alone. Raises InvalidKeys."""
+    """Check a set of keys, without the directory. Raises InvalidKeys."""
     _within("registrationId", upload.registration_id, LAST_REGISTRATION_ID)
     rules = _rules(upload.identity)
     rules.check_signed_key("signedPrekey", upload.signed_prekey)
@@ -57,7 +57,7 @@ def check_upload(upload: KeyUpload) -> None:
 
 
 def check_refill(identity: Identity, refill: KeyRefill) -> None:
-    """Whether these keys belong under that identity. Raises InvalidKeys."""
+    """Check additional keys against the identity of the device. Raises InvalidKeys."""
     rules = _rules(identity)
     if refill.signed_prekey:
         rules.check_signed_key("signedPrekey", refill.signed_prekey)
@@ -67,12 +67,12 @@ def check_refill(identity: Identity, refill: KeyRefill) -> None:
 
 
 def invalid_key(field: str, problem: str) -> InvalidKeys:
-    """The refusal that says which and why."""
+    """The error for a field."""
     return InvalidKeys(f"{field}: {problem}.", fields=[{"field": field, "problem": problem}])
 
 
 class _Rules(Protocol):
-    """What one suite asks of keys under one identity, which was checked when the rules were made."""
+    """The checks of one suite under one identity. The identity is checked when the rules are made."""
 
     last_id: int
 
@@ -80,7 +80,7 @@ class _Rules(Protocol):
         """Check an unsigned DH key."""
 
     def check_signed_key(self, field: str, prekey: SignedPrekey) -> None:
-        """Check a signed key; the name of its list or field decides what it is."""
+        """Check a signed key; `field` determines its kind."""
 
 
 class _VyryRules:
@@ -125,7 +125,7 @@ class _LibsignalRules:
 
     def __init__(self, identity: Identity) -> None:
         if identity.dh_key is not None or identity.dh_signature is not None:
-            raise invalid_key("identityDhKey", "suite libsignal has none")
+            raise invalid_key("identityDhKey", "suite libsignal has no identityDhKey")
         self.check_dh_key("identityKey", identity.key)
         u = int.from_bytes(identity.key[1:], "little")
         if u >= _P:
@@ -166,18 +166,18 @@ def _rules(identity: Identity) -> _Rules:
 def _check_one_time(rules: _Rules, one_time: Sequence[OneTimePrekey], pq: Sequence[SignedPrekey]) -> None:
     _check_rising("oneTimePrekeys", [prekey.id for prekey in one_time], rules.last_id)
     _check_rising("pqPrekeys", [prekey.id for prekey in pq], rules.last_id)
-    for place, prekey in enumerate(one_time):
-        rules.check_dh_key(f"oneTimePrekeys.{place}.key", prekey.key)
-    for place, signed in enumerate(pq):
-        rules.check_signed_key(f"pqPrekeys.{place}", signed)
+    for index, prekey in enumerate(one_time):
+        rules.check_dh_key(f"oneTimePrekeys.{index}.key", prekey.key)
+    for index, signed in enumerate(pq):
+        rules.check_signed_key(f"pqPrekeys.{index}", signed)
 
 
 def _check_rising(field: str, ids: Sequence[int], last: int) -> None:
     before = 0
-    for place, number in enumerate(ids):
-        _within(f"{field}.{place}.id", number, last)
+    for index, number in enumerate(ids):
+        _within(f"{field}.{index}.id", number, last)
         if number <= before:
-            raise invalid_key(f"{field}.{place}.id", "ids must rise")
+            raise invalid_key(f"{field}.{index}.id", "ids must rise")
         before = number
 
 
@@ -192,7 +192,7 @@ def _sized(field: str, octets: bytes, size: int) -> None:
 
 
 def _check_u(field: str, key: bytes) -> None:
-    # RFC 7748 has everybody ignore the top bit, so it says nothing about the point.
+    # RFC 7748 ignores the top bit.
     u = int.from_bytes(key, "little") & ~_SIGN_BIT
     if u >= _P:
         raise invalid_key(field, "not a canonical Curve25519 key")

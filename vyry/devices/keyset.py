@@ -1,6 +1,6 @@
-"""The published keys of a device as values. Private keys never come here; ciphertext and key bytes stay out of every repr.
+"""The published keys of a device as values. Private keys never reach the node; key bytes are in no repr.
 
-Names follow signal-protocol.md section 2: `one_time` are X25519 (or Curve25519) keys without signature, `pq` are signed KEM keys.
+Names follow docs/signal-protocol.md section 2: `one_time` are X25519 (or Curve25519) keys without signature, `pq` are signed KEM keys.
 """
 
 import struct
@@ -17,7 +17,7 @@ _ID = struct.Struct(">I")
 
 
 class Suite(Enum):
-    """Which client protocol the keys are for; the node treats both alike beyond lengths and signatures."""
+    """The protocol of the keys. For the node the suites differ in lengths and signatures only."""
 
     VYRY = "vyry"
     LIBSIGNAL = "libsignal"
@@ -25,7 +25,7 @@ class Suite(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OneTimePrekey:
-    """A key that is handed out once."""
+    """An unsigned one-time key."""
 
     id: int
     key: bytes = field(repr=False)
@@ -42,7 +42,7 @@ class SignedPrekey:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a device's prekeys are signed by, and in suite `vyry` the device's own DH key, which every signature binds."""
+    """The key that signs the prekeys of a device, and in suite `vyry` the DH key of the device, which every signature covers."""
 
     suite: Suite
     key: bytes = field(repr=False)
@@ -52,7 +52,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class KeyRefill:
-    """Keys that come on top of a device's set; a signed prekey or last resort given here takes the place of the present one."""
+    """Keys to add to the set of a device; a signed prekey or last-resort prekey replaces the current one."""
 
     one_time: Sequence[OneTimePrekey] = ()
     pq: Sequence[SignedPrekey] = ()
@@ -62,7 +62,7 @@ class KeyRefill:
 
 @dataclass(frozen=True, slots=True)
 class KeyUpload:
-    """A whole set of keys for one device."""
+    """A complete set of keys of one device."""
 
     registration_id: int
     identity: Identity
@@ -74,7 +74,7 @@ class KeyUpload:
 
 @dataclass(frozen=True, slots=True)
 class HighestIds:
-    """The highest id of each name space, 0 for none."""
+    """The highest id of each kind of one-time key, 0 for none."""
 
     one_time: int = 0
     pq: int = 0
@@ -82,7 +82,7 @@ class HighestIds:
 
 @dataclass(frozen=True, slots=True)
 class KeyState:
-    """What the node holds for a device. `issued_through` are the highest ids ever handed out."""
+    """The stored keys of a device. `issued_through` are the highest ids ever claimed."""
 
     one_time: Sequence[OneTimePrekey] = ()
     pq: Sequence[OneTimePrekey] = ()
@@ -92,7 +92,7 @@ class KeyState:
     issued_through: HighestIds = field(default_factory=HighestIds)
 
     def digest(self) -> bytes:
-        """SHA-256 over the unused one-time prekeys, then the unused PQ ones: id u32be and key bytes, by rising id (api.md section 5)."""
+        """SHA-256 over the unused one-time prekeys, then the unused PQ ones: id u32be and key bytes, by rising id (docs/protocol.md)."""
         whole = sha256()
         for prekey in (*self.one_time, *self.pq):
             whole.update(_ID.pack(prekey.id) + prekey.key)
@@ -101,7 +101,7 @@ class KeyState:
 
 @dataclass(frozen=True, slots=True)
 class DeviceKeys:
-    """The long-lived keys of one device with keys."""
+    """The long-lived keys of a device."""
 
     device_id: DeviceId
     registration_id: int
@@ -110,7 +110,7 @@ class DeviceKeys:
 
 @dataclass(frozen=True, slots=True)
 class AccountKeys:
-    """An account's identity key and the devices that share it; no identity before the first upload."""
+    """The identity key of an account, and its devices; without an identity before the first upload."""
 
     user_id: UserId
     suite: Suite | None
@@ -121,7 +121,7 @@ class AccountKeys:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What begins a session with one device. The one-time keys in it have left the directory for good."""
+    """The prekeys that start a session with a device. Its one-time keys have been deleted from the directory."""
 
     device: DeviceKeys
     signed_prekey: SignedPrekey
@@ -132,7 +132,7 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """The bundles of a claim, and which mailboxes fell below the low-water mark by it (what they have left)."""
+    """The bundles of a claim, and the key counts of devices that fell below the low-water mark."""
 
     epoch: int
     bundles: Sequence[Bundle]

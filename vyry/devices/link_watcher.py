@@ -1,4 +1,4 @@
-"""Who waits on this node for which link. All their questions are one statement each half second, whichever node a step was taken on."""
+"""The requests on this node that wait for a link. One statement each half second serves all of them, on whichever node the link changes."""
 
 import asyncio
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ POLL_SECONDS: Final = 0.5
 
 @dataclass(eq=False, slots=True)
 class LinkSubscription:
-    """One request that waits. `is_displaced`: the device has asked again meanwhile, so nobody may be there to hear this answer."""
+    """A waiting request. `is_displaced`: the device has sent another request meanwhile, so it may not receive this response."""
 
     state: LinkState | None = None
     is_displaced: bool = False
     state_changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait_for_change(self, seconds: float) -> None:
-        """Wait for news, at most this long."""
+        """Wait for a change, at most this long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.state_changed.wait()
@@ -32,7 +32,7 @@ class LinkSubscription:
 
 
 class LinkWatcher:
-    """Looks for all who wait: at once when this node took a step itself, else every half second."""
+    """Polls the links of all waiting requests: at once after a step on this node, else every half second."""
 
     def __init__(self, store: LinkStore, clock: Clock) -> None:
         self._store = store
@@ -43,24 +43,24 @@ class LinkWatcher:
 
     @contextmanager
     def subscribe(self, link_id: UUID, state: LinkState) -> Iterator[LinkSubscription]:
-        """Be told when this link is no longer in that state. Whoever waited for it before is displaced."""
-        if older := self._subscriptions.get(link_id):
-            older.is_displaced = True
-            older.state_changed.set()
-        mine = self._subscriptions[link_id] = LinkSubscription(state)
+        """Subscribe to changes of a link from `state` on; displaces an earlier subscription."""
+        if earlier := self._subscriptions.get(link_id):
+            earlier.is_displaced = True
+            earlier.state_changed.set()
+        subscription = self._subscriptions[link_id] = LinkSubscription(state)
         self._has_subscribers.set()
         try:
-            yield mine
+            yield subscription
         finally:
-            if self._subscriptions.get(link_id) is mine:
+            if self._subscriptions.get(link_id) is subscription:
                 del self._subscriptions[link_id]
 
     def poll_now(self) -> None:
-        """A step was taken here: look at once."""
+        """Poll at once, after a step on this node."""
         self._poll_requested.set()
 
     async def run(self) -> Never:
-        """Look for as long as somebody waits, until cancelled."""
+        """Poll while there are subscriptions, until cancelled."""
         while True:
             await self._has_subscribers.wait()
             with suppress(TimeoutError):
@@ -76,8 +76,8 @@ class LinkWatcher:
         if not self._subscriptions:
             return
         states = await self._store.load_states(list(self._subscriptions), self._clock.now())
-        for link_id, waiting in self._subscriptions.items():
+        for link_id, subscription in self._subscriptions.items():
             state = states.get(link_id)
-            if state != waiting.state:
-                waiting.state = state
-                waiting.state_changed.set()
+            if state != subscription.state:
+                subscription.state = state
+                subscription.state_changed.set()

@@ -1,4 +1,4 @@
-"""A link as values, and what linking asks of a database: one row, and each step one conditional change of it, so of two who take a step one succeeds."""
+"""Links as values, and their store. A link is a row; each step is one conditional update of it, so of concurrent steps one succeeds."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -15,31 +15,31 @@ from vyry.kernel.ids import DeviceId, MailboxId, UserId
 
 
 LINK_LIFETIME: Final = timedelta(seconds=120)
-#: How long an expired link still says that it is expired, instead of being unknown.
+#: How long an expired link is reported as expired, before it is unknown.
 EXPIRED_LINK_RETENTION: Final = timedelta(minutes=10)
-#: Device numbers are 1 to this.
+#: Device ids are 1 to this.
 MAX_DEVICE_ID: Final = 127
 
 
 class LinkStatus(Enum):
-    """How far a link has come."""
+    """The progress of a link."""
 
     WAITING = "waiting"
     SCANNED = "scanned"
     APPROVED = "approved"
     REJECTED = "rejected"
     EXPIRED = "expired"
-    #: Nobody is told this one: to the new device it stays approved.
+    #: Not on the wire: the new device gets APPROVED.
     COMPLETED = "completed"
 
 
-#: The steps in which there is something to wait for.
+#: In these a request waits for the next step.
 PENDING: Final = frozenset({LinkStatus.WAITING, LinkStatus.SCANNED})
 
 
 @dataclass(frozen=True, slots=True)
 class NewLink:
-    """What a device that wants to be linked says of itself. `requested_from` is the network it came from, never its address."""
+    """The request of a new device. `requested_from` is the network prefix of its address, never the address."""
 
     link_id: UUID
     secret_hash: str
@@ -52,7 +52,7 @@ class NewLink:
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """A link as the new device sees it, and whose it is. `is_given`: provisioning and token were handed over."""
+    """A link as the new device sees it, and its account. `is_delivered`: provisioning and token were returned."""
 
     status: LinkStatus
     user_id: UserId | None
@@ -63,7 +63,7 @@ class LinkState:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A device of an account takes the link for that account, and shows its own key."""
+    """A device binds a link to its account, and sends its public key."""
 
     link_id: UUID
     caller: Caller
@@ -73,7 +73,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class ScannedLink:
-    """What the approver is shown before it agrees."""
+    """The request of the new device, as the approver sees it."""
 
     public_key: bytes = field(repr=False)
     name: str
@@ -84,7 +84,7 @@ class ScannedLink:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """The person said that the digits are the same. `provisioning` is for the new device alone."""
+    """The owner confirmed that the digits are equal. `provisioning` is for the new device only."""
 
     link_id: UUID
     caller: Caller
@@ -95,7 +95,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """The new device comes to life with these ids, keys and this refresh token."""
+    """The new device, with its ids, its keys and its refresh token."""
 
     token_hash: str
     upload: KeyUpload
@@ -106,7 +106,7 @@ class Completion:
     now: datetime
 
     def new_device(self, name: str, platform: Platform) -> NewDevice:
-        """The device to be made, called as it called itself when it asked."""
+        """The device to create, with the name and platform of its request."""
         refresh = self.refresh
         return NewDevice(
             self.device, self.mailbox_id, name, platform, refresh.hash, refresh.expires_at, refresh.family_ends_at
@@ -115,7 +115,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class LinkedDevice:
-    """The device that a completion made."""
+    """A device that was linked."""
 
     user_id: UserId
     device_id: DeviceId
@@ -123,51 +123,51 @@ class LinkedDevice:
 
 
 class LinkStore(Protocol):
-    """The truth about links. Every method raises `Unavailable` when the database is away.
+    """Stores links. Every method raises `Unavailable` while the database is down.
 
-    A link has ended with its expiry, and with the sessions of the device that scanned it: nothing can be approved, taken or completed from then on.
+    A link ends when it expires, and with the sessions of the device that scanned it: then it cannot be approved, claimed or completed.
     """
 
     async def create(self, link: NewLink) -> None:
-        """A link that waits to be scanned."""
+        """Create a link in state WAITING."""
         ...
 
     async def load_states(self, links: Collection[UUID], now: datetime) -> Mapping[UUID, LinkState]:
-        """How these links stand, by one statement; unknown ones are absent."""
+        """The states of these links, by one statement; unknown ones are absent."""
         ...
 
     async def claim_provisioning(self, link_id: UUID, token_hash: str, now: datetime) -> bytes | None:
-        """The provisioning of an approved link, which from now on completes by the token of this hash: to the first who asks, None to all others."""
+        """Claim the provisioning of an approved link and set its completion token; the first call gets it, every other one None."""
         ...
 
     async def scan(self, scan: Scan) -> ScannedLink:
-        """The link belongs to the caller's account from now on. Raises NotFound (unknown, expired, of another account), AlreadyUsed."""
+        """Bind the link to the caller's account. Raises NotFound (unknown, expired, of another account), AlreadyUsed."""
         ...
 
     async def approve(self, approval: Approval) -> None:
-        """The link may be completed. Raises NotFound, Forbidden (scanned by another device), AlreadyUsed, DeviceLimit."""
+        """Approve the link. Raises NotFound, Forbidden (scanned by another device), AlreadyUsed, DeviceLimit."""
         ...
 
     async def reject(self, link_id: UUID, by: Caller, now: datetime) -> None:
-        """The link may never be completed, approved or not. Raises NotFound, AlreadyUsed (completed, or not scanned yet)."""
+        """Reject the link, approved or not. Raises NotFound, AlreadyUsed (completed, or not scanned yet)."""
         ...
 
     async def find_account(self, token_hash: str, now: datetime) -> UserId:
-        """The account whose link this token would complete now: a look before costly checks. Raises InvalidToken, AlreadyUsed."""
+        """The account whose link this token can complete, looked up before costly checks. Raises InvalidToken, AlreadyUsed."""
         ...
 
     async def complete(self, completion: Completion) -> LinkedDevice:
-        """Make the device with mailbox, keys and refresh token, and tell everybody, in one transaction; the token is used then.
+        """Create the device with mailbox, keys and refresh token, consume the token and queue the notices, in one transaction.
 
-        Raises InvalidToken, AlreadyUsed, DeviceLimit, IdentityMismatch, InvalidKeys (a registration id that the number had before); a refused completion
-        changes nothing.
+        Raises InvalidToken, AlreadyUsed, DeviceLimit, IdentityMismatch, InvalidKeys (the registration id of an earlier device with this device id); then
+        nothing has changed.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LinkRecord:
-    """Why a step was refused is read from this: whose the link is, how far, until when, and which device scanned it."""
+    """A link as read after a refused step, to choose the error: its status, account, scanning device and expiry."""
 
     status: LinkStatus
     user_id: UserId | None
@@ -176,16 +176,16 @@ class LinkRecord:
 
 
 def step_error(found: LinkRecord | None, by: Caller, now: datetime, *, only_scanner: bool = False) -> Exception:
-    """What to say to a caller whose step was not taken: who may not see the link hears what is said of one that does not exist."""
+    """The error for a refused step: NotFound unless the link is of the caller's account, so other accounts learn nothing."""
     if found is None or found.expires_at <= now or found.user_id not in (None, by.user_id):
         return NotFound()
     if only_scanner and found.status is LinkStatus.SCANNED and found.scanner != by.device:
-        return Forbidden("Only the device that scanned may approve.")
+        return Forbidden("Only the device that scanned the link may approve it.")
     return AlreadyUsed()
 
 
 def visible_status(status: LinkStatus, expires_at: datetime, now: datetime, *, is_session_live: bool) -> LinkStatus:
-    """The status as the new device is told it; `stands`: the sessions of the device that scanned it go on."""
+    """The status for the new device; `is_session_live`: the sessions of the device that scanned it have not ended."""
     if status in (LinkStatus.REJECTED, LinkStatus.COMPLETED):
         return status
     if expires_at <= now:
@@ -194,7 +194,7 @@ def visible_status(status: LinkStatus, expires_at: datetime, now: datetime, *, i
 
 
 def next_device_id(last: int, live: Collection[int]) -> DeviceId:
-    """The next device number after the last one given, round to 1 after 127, skipping live ones."""
+    """The device id after the last assigned one, wrapping from 127 to 1 and skipping live ones."""
     return next(
         DeviceId(number) for step in range(MAX_DEVICE_ID) if (number := 1 + (last + step) % MAX_DEVICE_ID) not in live
     )

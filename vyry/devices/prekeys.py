@@ -1,4 +1,4 @@
-"""The key directory: devices publish keys, others claim them. A one-time key that was handed out is never handed out again."""
+"""The key directory: devices publish keys, other devices claim them. A claimed one-time key is never returned again."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -25,25 +25,26 @@ from vyry.limits import (
 )
 
 
-#: A claim that takes either kind below this many is told to the device, once per refill.
+#: The low-water mark: a claim that takes either kind of one-time key below it notifies the device, once per refill.
 LOW_WATER: Final = 20
-#: So many unused keys of one kind a device may have; it tops up by at most 100 at a time.
+#: The most unused keys of one kind; a device uploads at most 100 at a time.
 MAX_UNUSED: Final = 1_000
 
 
 class Relationship(Enum):
-    """How near an account is to the one that asks for its keys."""
+    """The relationship of an account to the account that claims its keys."""
 
-    #: One blocks the other and they are in no group together: for the asker the account does not exist.
+    #: One blocks the other, and they share no group: the claimer gets NotFound.
     HIDDEN = "hidden"
     STRANGER = "stranger"
-    #: They share a group, or a direct conversation in which the account has written: opening one makes nobody known. A block between two members of one group changes nothing here: it must not show.
+    #: They share a group, or a direct conversation in which the account itself has written. A block between two members of a group does not change
+    #: this: it must not be visible.
     ACQUAINTED = "acquainted"
     #: Friends, or the account itself.
     FRIEND = "friend"
 
 
-#: What a claim of one-time keys counts against, the narrowest limit first: strangers cannot use up the share of friends.
+#: The quotas that a claim of one-time keys is charged to, the narrowest first: strangers cannot use up the share of friends.
 _CLAIM_QUOTAS: Final[Mapping[Relationship, tuple[Quota, ...]]] = {
     Relationship.STRANGER: (CLAIM_STRANGERS, CLAIM_OTHERS, CLAIM_ALL),
     Relationship.ACQUAINTED: (CLAIM_OTHERS, CLAIM_ALL),
@@ -52,37 +53,37 @@ _CLAIM_QUOTAS: Final[Mapping[Relationship, tuple[Quota, ...]]] = {
 
 
 class PrekeyStore(Protocol):
-    """Where keys are kept. All methods of one account exclude each other; each commits before it answers."""
+    """Stores keys. Methods on one account are serialised; each commits before it returns."""
 
     async def replace(self, owner: Caller, upload: KeyUpload, now: datetime) -> None:
-        """Put this set in the place of the device's present one; the first upload makes the device a recipient.
+        """Replace the set of the device. The first upload makes the device a recipient and raises the device-list epoch.
 
-        The device-list epoch rises with the first upload. Raises IdentityMismatch, InvalidKeys (an id not beyond those handed out, another registration
-        id than in the first upload, a registration id this device number had before), InvalidToken (the device has ended).
+        Raises IdentityMismatch, InvalidKeys (an id not above the claimed ones, another registration id than in the first upload, the registration id of
+        an earlier device with this device id), InvalidToken (the device has ended).
         """
         ...
 
     async def refill(self, owner: Caller, verified_under: Identity, refill: KeyRefill, now: datetime) -> None:
-        """Add keys that were verified under that identity.
+        """Add keys that were verified under this identity.
 
-        Raises InvalidKeys (no set to add to, another identity by now, an id not beyond those uploaded, too many), InvalidToken.
+        Raises InvalidKeys (no set yet, the identity has changed, an id not above the uploaded ones, too many keys), InvalidToken.
         """
         ...
 
     async def identity(self, mailbox: MailboxKey) -> Identity | None:
-        """The identity that this device's keys are signed by; None before its first upload."""
+        """The identity of the device's keys; None before its first upload."""
         ...
 
     async def state(self, mailbox: MailboxKey) -> KeyState | None:
-        """What is there for this device, of one moment; None before its first upload."""
+        """The stored keys of the device, in one snapshot; None before its first upload."""
         ...
 
     async def relationship(self, user_id: UserId, asker: UserId) -> Relationship:
-        """What stands between this account and the asker. An unknown account is a stranger."""
+        """The relationship of this account to the asker. An unknown account is a STRANGER."""
         ...
 
     async def keys(self, user_id: UserId) -> AccountKeys:
-        """The account's devices with keys, by rising number, of one moment. Consumes nothing. Raises NotFound."""
+        """The account's devices with keys, ordered by device id, in one snapshot. Consumes no key. Raises NotFound."""
         ...
 
     async def claim(
@@ -93,37 +94,37 @@ class PrekeyStore(Protocol):
         *,
         takes_one_time: bool = True,
     ) -> ClaimResult:
-        """One bundle for each of these devices (None: all but the one whose mailbox is `without`).
+        """Claim one bundle of each of these devices (None: all but the one with `exclude_mailbox`).
 
-        One-time keys leave lowest id first, whoever else claims; a device without PQ one-time key gives its last resort, and that is counted.
-        With `takes_one_time` false no one-time key leaves: every bundle has the last resort.
-        Raises NotFound for an unknown account or device number: then nothing was consumed.
+        One-time keys are consumed lowest id first, also by concurrent claims. A device without a PQ one-time key yields its last-resort prekey, which is
+        counted. Without `takes_one_time` no one-time key is consumed: every bundle has the last-resort prekey.
+        Raises NotFound for an unknown account or device id: then nothing was consumed.
         """
         ...
 
 
 class LowPrekeyListener(Protocol):
-    """Hears which devices run out of one-time keys; once each until they refill."""
+    """Is notified of devices below the low-water mark; once each until they refill."""
 
     async def prekeys_low(self, remaining: Mapping[MailboxKey, HighestIds]) -> None:
-        """Tell these devices how many keys they have left. Losing the call costs them a hint only."""
+        """Notify these devices of their remaining keys. Best effort."""
         ...
 
 
 class RestoreGuard(Protocol):
-    """Makes sure that what was handed out stays handed out."""
+    """Guards claims against a database that was restored to an earlier state."""
 
     async def begin_claim(self) -> int:
-        """Before a claim. Raises Unavailable while nobody knows whether the directory is as it was."""
+        """Begin a claim. Raises Unavailable while it is unknown whether the database was restored."""
         ...
 
     async def confirm_claim(self, begun: int) -> None:
-        """From now on no older copy of the directory serves claims. Raises Unavailable: then nothing of this claim may be handed out."""
+        """After this, an older copy of the database is detected before it serves claims. Raises Unavailable: the claim must not be returned."""
         ...
 
 
 class Prekeys:
-    """What a device may do with keys."""
+    """Publishes and claims keys."""
 
     def __init__(
         self,
@@ -141,30 +142,30 @@ class Prekeys:
         self._restore_guard = restore_guard
 
     async def consume_upload_quota(self, caller: Caller) -> Grant:
-        """Count an upload before anything of it is read or verified. Raises RateLimited."""
+        """Charge an upload, before its body is read. Raises RateLimited."""
         return await self._limiter.consume(KEYS, str(caller.user_id))
 
     async def replace(self, caller: Caller, upload: KeyUpload) -> KeyState:
-        """Publish a whole set. Raises InvalidKeys, IdentityMismatch, InvalidToken."""
+        """Publish a complete set. Raises InvalidKeys, IdentityMismatch, InvalidToken."""
         await asyncio.to_thread(check_upload, upload)
         await self._store.replace(caller, upload, self._clock.now())
         return await self.state(caller)
 
     async def refill(self, caller: Caller, refill: KeyRefill) -> KeyState:
-        """Add keys to the present set. Raises InvalidKeys, InvalidToken."""
+        """Add keys to the set. Raises InvalidKeys, InvalidToken."""
         identity = await self._store.identity(caller.mailbox)
         if identity is None:
-            raise InvalidKeys("There is no set to add to: send a whole one first.")
+            raise InvalidKeys("This device has no keys yet: upload a complete set first.")
         await asyncio.to_thread(check_refill, identity, refill)
         await self._store.refill(caller, identity, refill, self._clock.now())
         return await self.state(caller)
 
     async def state(self, caller: Caller) -> KeyState:
-        """What the node holds for the caller's device; an empty state before its first upload."""
+        """The stored keys of the caller's device; an empty state before its first upload."""
         return await self._store.state(caller.mailbox) or KeyState()
 
     async def keys(self, caller: Caller, user_id: UserId) -> AccountKeys:
-        """The long-lived keys of an account. Raises NotFound, also where one blocks the other."""
+        """The long-lived keys of an account. Raises NotFound, also for Relationship.HIDDEN."""
         if await self._store.relationship(user_id, caller.user_id) is Relationship.HIDDEN:
             raise NotFound
         return await self._store.keys(user_id)
@@ -172,29 +173,29 @@ class Prekeys:
     async def claim(
         self, caller: Caller, user_id: UserId, device_ids: Collection[DeviceId] | None
     ) -> tuple[ClaimResult, list[tuple[str, Grant]]]:
-        """Bundles to begin sessions with an account's devices, and what the limits leave.
+        """Claim bundles of an account's devices; returns them with the remaining quotas.
 
-        Where the share of the account's one-time keys that the caller belongs to is used up, all bundles have the last resort.
+        If the quota of the account's one-time keys for this relationship is used up, all bundles have the last-resort prekey.
         Raises NotFound, RateLimited (the caller's own limit), Unavailable.
         """
-        # The caller's own limit comes first, for a blocked caller too: else a refusal that never comes would tell the block from an unknown id.
+        # The caller's own limit is charged first, for a blocked caller too: a missing RateLimited would distinguish a block from an unknown id.
         own = await self._limiter.consume(CLAIM_TARGET, f"{caller.device}:{user_id}")
         relationship = await self._store.relationship(user_id, caller.user_id)
         if relationship is Relationship.HIDDEN:
             raise NotFound
-        share, has_room = await self._consume_claim_quotas(user_id, relationship)
+        grants, is_granted = await self._consume_claim_quotas(user_id, relationship)
         begun = await self._restore_guard.begin_claim()
-        claimed = await self._store.claim(user_id, device_ids, caller.mailbox, takes_one_time=has_room)
+        claimed = await self._store.claim(user_id, device_ids, caller.mailbox, takes_one_time=is_granted)
         if any(bundle.one_time or not bundle.is_last_resort for bundle in claimed.bundles):
             await self._restore_guard.confirm_claim(begun)
         if claimed.low_counts:
             await self._listener.prekeys_low(claimed.low_counts)
-        return claimed, [(CLAIM_TARGET.name, own), *share]
+        return claimed, [(CLAIM_TARGET.name, own), *grants]
 
     async def _consume_claim_quotas(
         self, user_id: UserId, relationship: Relationship
     ) -> tuple[list[tuple[str, Grant]], bool]:
-        """Count a claim of one-time keys of this account: what is left of each limit, and whether all of them granted it."""
+        """Charge a claim of one-time keys of this account; returns the remaining quotas, and whether all of them granted it."""
         grants: list[tuple[str, Grant]] = []
         for quota in _CLAIM_QUOTAS[relationship]:
             try:
@@ -205,32 +206,32 @@ class Prekeys:
 
 
 def crosses_low_water(before: HighestIds, after: HighestIds) -> bool:
-    """Whether a claim took either kind of keys below the low-water mark; who never had so many is not told."""
+    """Whether a claim took either kind of key below the low-water mark; a device that was below it before does not count."""
     return after.one_time < LOW_WATER <= before.one_time or after.pq < LOW_WATER <= before.pq
 
 
 def check_new_ids(keys: KeyUpload | KeyRefill, through: HighestIds) -> None:
-    """Whether the (rising) ids of these keys all lie beyond `through`. Raises InvalidKeys."""
+    """Check that all ids of these keys are above `through`. Raises InvalidKeys."""
     for field, prekeys, last in (
         ("oneTimePrekeys", keys.one_time, through.one_time),
         ("pqPrekeys", keys.pq, through.pq),
     ):
         if prekeys and prekeys[0].id <= last:
-            raise invalid_key(f"{field}.0.id", f"must be beyond {last}: an id is never used twice")
+            raise invalid_key(f"{field}.0.id", f"must be above {last}: an id is never used twice")
 
 
 def check_registration_id(registration_id: int, present: int | None, earlier: Collection[int]) -> None:
-    """Whether a device that has this registration id (None: no keys yet) may upload that one.
+    """Check the registration id of an upload; `present` is that of the device (None: no keys yet).
 
-    `earlier` are those of ended devices with its number. Raises InvalidKeys.
+    `earlier` are those of ended devices with the same device id. Raises InvalidKeys.
     """
     if present is not None and registration_id != present:
-        raise invalid_key("registrationId", f"must be {present} as long as this device lives: register or link it anew")
+        raise invalid_key("registrationId", f"must stay {present}: to change it, register or link the device again")
     if present is None and registration_id in earlier:
-        raise invalid_key("registrationId", "an earlier device with this number had the same")
+        raise invalid_key("registrationId", "was used by an earlier device with this device id")
 
 
 def check_unused_count(one_time: int, pq: int) -> None:
-    """Whether a device may have so many unused keys. Raises InvalidKeys."""
+    """Check how many unused keys a device would have. Raises InvalidKeys."""
     if one_time > MAX_UNUSED or pq > MAX_UNUSED:
-        raise InvalidKeys(f"A device has at most {MAX_UNUSED} unused keys of one kind.")
+        raise InvalidKeys(f"A device can have at most {MAX_UNUSED} unused keys of one kind.")

@@ -1,4 +1,4 @@
-"""Where a device wants to be woken: kept here, used when mail waits for a device without a socket. Pushes carry no content."""
+"""Push targets: where a push for a device without a socket goes. Pushes have no content."""
 
 import re
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ _AUTH_OCTETS: Final = 16
 
 
 class PushKind(Enum):
-    """Who carries the wake-up."""
+    """The push service."""
 
     WEBPUSH = "webpush"
     UNIFIEDPUSH = "unifiedpush"
@@ -27,7 +27,7 @@ class PushKind(Enum):
     APNS = "apns"
 
 
-#: The members of each kind, beside `kind` itself.
+#: The fields of each kind, besides `kind`.
 MEMBERS: Final = {
     PushKind.WEBPUSH: ("endpoint", "p256dh", "auth"),
     PushKind.UNIFIEDPUSH: ("endpoint",),
@@ -38,7 +38,7 @@ MEMBERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class PushTarget:
-    """One device's way to be woken; what its kind has no use for is None."""
+    """The push target of a device; fields that its kind does not use are None."""
 
     kind: PushKind
     endpoint: str | None = field(default=None, repr=False)
@@ -49,51 +49,53 @@ class PushTarget:
 
 
 class PushStore(Protocol):
-    """Where targets are kept. Both methods raise `Unavailable` when the database is away."""
+    """Stores push targets. Both methods raise `Unavailable` while the database is down."""
 
     async def save(self, device: UUID, target: PushTarget) -> bool:
-        """Put the target in the place of the device's present one; False if the device has ended."""
+        """Replace the target of the device; False if the device has ended."""
         ...
 
     async def delete(self, device: UUID) -> None:
-        """The device is not to be woken any more."""
+        """Delete the target of the device."""
         ...
 
 
 class PushTargets:
-    """What a device may say about being woken."""
+    """Registers and removes push targets."""
 
-    def __init__(self, store: PushStore, vapid_key: bytes | None = None, reach: EndpointPolicy = PUBLIC) -> None:
+    def __init__(
+        self, store: PushStore, vapid_key: bytes | None = None, endpoint_policy: EndpointPolicy = PUBLIC
+    ) -> None:
         self._store = store
         self._vapid_key = vapid_key
-        self._endpoint_policy = reach
+        self._endpoint_policy = endpoint_policy
 
     def vapid_key(self) -> bytes:
-        """The public key that a browser binds its subscription to. Raises NotFound where the node has none, and so cannot send Web Push."""
+        """The public key that a browser binds its subscription to. Raises NotFound if the node has none: then it cannot send Web Push."""
         if self._vapid_key is None:
             raise NotFound
         return self._vapid_key
 
     async def register(self, caller: Caller, target: PushTarget) -> None:
-        """Wake the caller's device this way from now on. Raises InvalidRequest (a member that is missing, needless or wrong), InvalidToken."""
+        """Set the push target of the caller's device. Raises InvalidRequest (a field is missing, unknown for the kind or invalid), InvalidToken."""
         check_target(target, self._endpoint_policy)
         if not await self._store.save(caller.device, target):
             raise InvalidToken
 
     async def withdraw(self, caller: Caller) -> None:
-        """Do not wake the caller's device any more."""
+        """Remove the push target of the caller's device."""
         await self._store.delete(caller.device)
 
 
-def check_target(target: PushTarget, reach: EndpointPolicy) -> None:
-    """Whether the target has all members of its kind, no others, and good ones. Raises InvalidRequest."""
+def check_target(target: PushTarget, endpoint_policy: EndpointPolicy) -> None:
+    """Check that the target has exactly the fields of its kind, with valid values. Raises InvalidRequest."""
     for name in ("endpoint", "p256dh", "auth", "token", "topic"):
         is_given, is_wanted = getattr(target, name) is not None, name in MEMBERS[target.kind]
         if is_given != is_wanted:
             raise _wrong(name, f"{target.kind.value} {'needs' if is_wanted else 'has no'} {name}")
-    if target.endpoint is not None and not is_allowed_endpoint(target.endpoint, reach):
+    if target.endpoint is not None and not is_allowed_endpoint(target.endpoint, endpoint_policy):
         raise _wrong(
-            "endpoint", "must be an https:// URL on the public internet, port 443, without user, password and fragment"
+            "endpoint", "must be an https:// URL on the public internet, port 443, without user, password or fragment"
         )
     if target.p256dh is not None and not _is_point(target.p256dh):
         raise _wrong("p256dh", "must be an uncompressed point of P-256 (65 bytes)")
@@ -104,7 +106,7 @@ def check_target(target: PushTarget, reach: EndpointPolicy) -> None:
 
 
 def _check_apns(target: PushTarget) -> None:
-    # The token becomes a part of a path, the topic a header.
+    # The token is used in a path, the topic in a header.
     if target.token is not None and not re.fullmatch(r"(?:[0-9a-fA-F]{2}){1,100}", target.token):
         raise _wrong("token", "must be the device token in hex")
     if target.topic is not None and not re.fullmatch(r"[A-Za-z0-9.-]+", target.topic):

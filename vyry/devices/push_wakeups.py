@@ -1,7 +1,7 @@
-"""Waking devices: what was planned with the mail is sent to whoever carries it, at least once, and never in the way of mail.
+"""Push wake-ups: planned wake-ups are sent to the push services, at least once, and independently of the mail.
 
-A deposit plans a wake-up in its own transaction (migrations/0001_postgres_triggers.sql). Workers take up what is due under a lease: who dies with it is followed by
-another. Each kind of carrier has a lane of its own, so that one that hangs holds up nobody else's.
+A deposit plans a wake-up in its backoff transaction (a trigger: migrations/0001_postgres_triggers.sql). Workers claim due wake-ups with a lease; if a worker
+dies, another one claims them after it. Each push service has a pool of its backoff, so a slow service does not delay the others.
 """
 
 import asyncio
@@ -19,37 +19,37 @@ from vyry.kernel.ids import MailboxKey
 from vyry.telemetry import PUSHED, log
 
 
-#: How long new mail does not wake a device again that did not come, by how often it was woken.
+#: How long new mail does not wake a device again that has not connected, by how often it was woken.
 WAKEUP_COOLDOWNS: Final = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30, 120, 360))
-#: Between tries of one wake-up, doubling; with a quarter of jitter.
+#: The backoff between attempts of one wake-up: doubling, with jitter of a quarter.
 FIRST_WAIT_SECONDS: Final = 5.0
 LONGEST_WAIT_SECONDS: Final = 900.0
-#: Then it is given up: the next mail plans a new one.
+#: After so many attempts a wake-up is dropped; new mail plans another one.
 MOST_ATTEMPTS: Final = 12
 POLL_SECONDS: Final = 0.5
-#: One try, whatever the carrier does. A lease (vyry/storage/wakeups.py) is longer.
+#: The timeout of one attempt. A lease (vyry/storage/push.py) is longer.
 TRY_SECONDS: Final = 15.0
 
 
 class PushResult(Enum):
-    """What became of one try."""
+    """The result of one attempt."""
 
     SENT = "sent"
-    #: The carrier knows the target no more.
+    #: The push service does not know the target any more.
     GONE = "gone"
-    #: It will never take this; another wake-up of the device may do better.
+    #: A permanent error for this wake-up; the target stays.
     REFUSED = "refused"
-    #: It may take it later.
+    #: A temporary error: retry.
     LATER = "later"
-    #: It was not tried: too much is on its way to that place, or nothing gets through to it.
+    #: Not attempted: too many pushes to this host, or its circuit breaker is open.
     BUSY = "busy"
-    #: It was not tried, and nothing else of this lane would get through either.
+    #: Not attempted: the circuit breaker of the whole pool is open.
     CIRCUIT_OPEN = "circuit_open"
 
 
 @dataclass(frozen=True, slots=True)
 class PushOutcome:
-    """The fate of a try; `wait_seconds` is what the carrier asked to be left alone for."""
+    """The result of an attempt; `wait_seconds` is the wait that the push service requested."""
 
     result: PushResult
     wait_seconds: float = 0.0
@@ -57,71 +57,71 @@ class PushOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Wakeup:
-    """A wake-up that this worker has taken up, until `lease`."""
+    """A wake-up claimed by this worker until `lease_ends_at`."""
 
     device: UUID
     target: PushTarget
     is_urgent: bool
-    #: How often the device was woken since it was last heard, and the how many-eth try this is.
+    #: How often the device was woken since it last connected, and the number of this attempt.
     times_woken: int
     attempts: int
     lease_ends_at: datetime
 
 
 class WakeupStore(Protocol):
-    """Where wake-ups are planned. All methods raise `Unavailable` when the database is away; a report after the lease is over changes nothing."""
+    """Stores planned wake-ups. All methods raise `Unavailable` while the database is down; a result after the end of the lease changes nothing."""
 
     async def claim(self, kinds: Collection[PushKind], limit: int) -> list[Wakeup]:
-        """Take up at most so many that are due, for as long as the lease; devices that came back by themselves are left out and done with."""
+        """Claim at most `limit` due wake-ups for the length of a lease; those of devices that have connected meanwhile are dropped."""
         ...
 
     async def record_sent(self, wake: Wakeup, rest: timedelta) -> None:
-        """It is on its way: mail that came meanwhile, and further mail, wakes again after the rest, unless the device is heard before."""
+        """The push was sent. Mail since the claim, and later mail, wakes the device again after the cooldown `rest`, unless it connects before."""
         ...
 
     async def reschedule(self, wake: Wakeup, wait: timedelta | None) -> None:
-        """It is due again after the wait; None gives it up until new mail comes."""
+        """Make it due again after the wait; None drops it until new mail arrives."""
         ...
 
     async def release(self, wake: Wakeup, wait: timedelta) -> None:
-        """It was not tried, and is due again after the wait."""
+        """It was not attempted, and is due again after the wait."""
         ...
 
     async def delete_target(self, wake: Wakeup) -> None:
-        """The target is worth nothing: forget it, unless the device has named another one meanwhile."""
+        """Delete the push target, unless the device has registered another one meanwhile."""
         ...
 
     async def plan_urgent(self, mailboxes: Collection[MailboxKey]) -> None:
-        """Plan an urgent wake-up, due now and sent even if no mail waits, for those of these that can be woken and were not in the last seconds."""
+        """Plan an urgent wake-up, due now and sent even without mail, for the mailboxes with a push target that were not woken in the last seconds."""
         ...
 
 
 class Pusher(Protocol):
-    """Carries wake-ups of some kinds."""
+    """Sends pushes of some kinds."""
 
     async def push(self, target: PushTarget, *, is_urgent: bool) -> PushOutcome:
-        """Try once. May take its time, and may raise what its library raises."""
+        """Attempt one push. It may hang, and may raise any error of its library."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...
 
 
 class DisabledPusher:
-    """Stands for a carrier that the operator has no account with."""
+    """The pusher of a push service that is not configured."""
 
     async def push(self, target: PushTarget, *, is_urgent: bool) -> PushOutcome:  # noqa: ARG002  as the protocol names them
-        """Refuse."""
+        """Refuse every push."""
         return PushOutcome(PushResult.REFUSED)
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class PushPool:
-    """Carriers that share their fate: so many wake-ups of these kinds are under way at once."""
+    """A pusher for some kinds, with at most `max_concurrent` pushes at once. Its kinds share a circuit breaker."""
 
     kinds: Sequence[PushKind]
     pusher: Pusher
@@ -129,66 +129,66 @@ class PushPool:
 
 
 class WakeupSender:
-    """Sends what is planned, beside everything else."""
+    """Sends planned wake-ups."""
 
-    def __init__(self, store: WakeupStore, lanes: Sequence[PushPool]) -> None:
+    def __init__(self, store: WakeupStore, pools: Sequence[PushPool]) -> None:
         self._store = store
-        self._pools = lanes
-        #: When a lane that was closed is tried again, by the loop's clock.
+        self._pools = pools
+        #: When a closed pool is used again, by the clock of the event loop.
         self._reopens_at: dict[PushKind, float] = {}
 
     async def run(self) -> None:
         """Send until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for lane in self._pools:
-                tasks.create_task(self._run_pool(lane))
+            for pool in self._pools:
+                tasks.create_task(self._run_pool(pool))
 
     async def wake_for_call(self, mailboxes: Collection[MailboxKey]) -> None:
-        """Wake these devices at once, even with empty mailboxes: something rings. Best effort, never raises."""
+        """Wake these devices at once for a call, even with empty mailboxes. Best effort, never raises."""
         try:
             await self._store.plan_urgent(mailboxes)
         except Unavailable as problem:
-            log.warning("nobody woken", count=len(mailboxes), error=type(problem).__name__)
+            log.warning("urgent_push_not_planned", count=len(mailboxes), error=type(problem).__name__)
 
-    async def _run_pool(self, lane: PushPool) -> Never:
+    async def _run_pool(self, pool: PushPool) -> Never:
         try:
             async with asyncio.TaskGroup() as tasks:
                 running: set[asyncio.Task[None]] = set()
                 while True:
-                    taken = await self._claim(lane, lane.max_concurrent - len(running))
+                    taken = await self._claim(pool, pool.max_concurrent - len(running))
                     for wake in taken:
-                        running.add(task := tasks.create_task(self._send(lane, wake)))
+                        running.add(task := tasks.create_task(self._send(pool, wake)))
                         task.add_done_callback(running.discard)
-                    if len(running) >= lane.max_concurrent:
+                    if len(running) >= pool.max_concurrent:
                         await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     else:
                         await asyncio.sleep(jittered(POLL_SECONDS, 0.75, 1.25))
         finally:
-            await lane.pusher.close()
+            await pool.pusher.close()
 
-    async def _claim(self, lane: PushPool, limit: int) -> list[Wakeup]:
-        if asyncio.get_running_loop().time() < self._reopens_at.get(lane.kinds[0], 0.0):
+    async def _claim(self, pool: PushPool, limit: int) -> list[Wakeup]:
+        if asyncio.get_running_loop().time() < self._reopens_at.get(pool.kinds[0], 0.0):
             return []
         try:
-            return await self._store.claim(lane.kinds, limit)
+            return await self._store.claim(pool.kinds, limit)
         except Unavailable:
-            # The sweeper tells of the outage; nothing is lost meanwhile.
+            # The sweeper logs the outage; planned wake-ups stay.
             return []
         except Exception:  # noqa: BLE001
-            # The other lanes go on, and so does this one.
-            log.exception("periodic_task_failed", task="wakeups")
+            # This pool and the others go on.
+            log.exception("push_claim_failed")
             return []
 
-    async def _send(self, lane: PushPool, wake: Wakeup) -> None:
-        outcome = await _push_once(lane.pusher, wake)
+    async def _send(self, pool: PushPool, wake: Wakeup) -> None:
+        outcome = await _push_once(pool.pusher, wake)
         PUSHED.labels(wake.target.kind.value, outcome.result.value).inc()
         if outcome.result is PushResult.CIRCUIT_OPEN:
-            self._reopens_at[lane.kinds[0]] = asyncio.get_running_loop().time() + outcome.wait_seconds
+            self._reopens_at[pool.kinds[0]] = asyncio.get_running_loop().time() + outcome.wait_seconds
         try:
             await self._record_outcome(wake, outcome)
         except Unavailable as problem:
-            # The lease ends, and the device is woken once more.
-            log.warning("wake-up not settled", error=type(problem).__name__)
+            # The lease expires, and the device is woken once more.
+            log.warning("push_result_not_saved", error=type(problem).__name__)
 
     async def _record_outcome(self, wake: Wakeup, outcome: PushOutcome) -> None:
         if outcome.result is PushResult.SENT:
@@ -208,12 +208,12 @@ async def _push_once(pusher: Pusher, wake: Wakeup) -> PushOutcome:
         async with asyncio.timeout(TRY_SECONDS):
             return await pusher.push(wake.target, is_urgent=wake.is_urgent)
     except Exception as problem:  # noqa: BLE001
-        # Whatever a carrier's library raises: the lane goes on. Its text may name the endpoint.
-        log.info("not pushed", reason=wake.target.kind.value, error=type(problem).__name__)
+        # The pool goes on after any error. The text of the error is not logged: it may contain the endpoint.
+        log.info("push_failed", reason=wake.target.kind.value, error=type(problem).__name__)
         return PushOutcome(PushResult.LATER)
 
 
 def _backoff(wake: Wakeup, outcome: PushOutcome) -> timedelta:
-    own = backoff_seconds(wake.attempts, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
-    asked = min(outcome.wait_seconds, LONGEST_WAIT_SECONDS)
-    return timedelta(seconds=jittered(max(own, asked), 1, 1.25))
+    backoff = backoff_seconds(wake.attempts, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
+    requested = min(outcome.wait_seconds, LONGEST_WAIT_SECONDS)
+    return timedelta(seconds=jittered(max(backoff, requested), 1, 1.25))

@@ -1,12 +1,12 @@
-"""What was handed out stays handed out, also when the database is put back to an older state.
+"""Detects a database that was restored to an earlier state, so no one-time key is claimed twice.
 
-Theory: a node keeps a mark outside the database, in its data folder, and the same mark in it. Both are changed after every claim and before it is answered:
-so whatever copy of the database lacks an answered claim has another mark than the folder. Changing takes two steps (the folder names the new mark, the
-database takes it, the folder forgets the old one), so a crash in between leaves a mark that the folder knows. PostgreSQL has a fingerprint too, which is
-kept inside: a dump that was loaded elsewhere, or a server that went back in time, tells by it even to a node whose folder is new.
+Theory: a node has a restore marker in a file in its data folder, and the same marker in the database. Both are replaced after every claim and before its
+response: a copy of the database without that claim has another marker than the file. A replacement takes three writes (the file gets the new marker as
+pending, the database gets it, the file drops the old one), so after a crash the marker of the database is one that the file has. PostgreSQL also has a
+fingerprint, stored in the database: it reveals a dump loaded elsewhere, or a server that was rolled back, to a node with an empty data folder, too.
 
-When the database is found older than it was, nobody can say which of its one-time keys were given away since: all of them are burned before any claim is
-answered. The last resort keys go on, and devices are told to upload anew.
+In a restored database it is unknown which one-time keys were claimed since the backup. The node discards all of them before it answers a claim. Claims
+then get last-resort prekeys, and the devices are notified to upload new keys.
 """
 
 import asyncio
@@ -21,79 +21,79 @@ from vyry.errors import Unavailable
 from vyry.telemetry import log
 
 
-#: An idle node changes its mark this often, so that a restore is found before somebody claims.
+#: How often an idle node replaces its marker, to detect a restore before the next claim.
 ROTATE_SECONDS: Final = 60.0
-#: What a claim waits for its seal.
+#: How long a claim waits for its confirmation.
 CONFIRM_SECONDS: Final = 5.0
-#: Accounts whose keys are burned in one transaction: its locks must be short.
+#: For how many accounts one transaction discards the keys; its row locks must be short.
 DISCARD_BATCH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreMarkers:
-    """What a folder knows: the mark that was in the database last, and the one that was being put there, if any."""
+    """The content of the marker file: the marker last known to be in the database, and the one being written there, if any."""
 
     node: UUID
     sure: UUID
     pending: UUID | None = None
-    #: How often keys had to be burned: what was claimed in one process may have been burned by another.
+    #: How often keys were discarded: another process may have discarded the keys of a running claim.
     discards: int = 0
 
 
 class MarkerFile(Protocol):
-    """The outside. One user at a time, in whichever process of this machine."""
+    """The marker file. One process of this machine uses it at a time."""
 
     async def lock(self) -> None:
-        """Wait until nobody else uses the folder."""
+        """Wait for the exclusive lock of the file."""
         ...
 
     def unlock(self) -> None:
-        """Let the next one."""
+        """Release the lock."""
         ...
 
     async def read(self) -> RestoreMarkers | None:
-        """What was written last; None in a new folder."""
+        """The last written content; None in a new folder."""
         ...
 
-    async def write(self, marks: RestoreMarkers) -> None:
-        """Keep this, durably."""
+    async def write(self, markers: RestoreMarkers) -> None:
+        """Write the content durably."""
         ...
 
 
 class MarkerStore(Protocol):
-    """The inside. Every method raises `Unavailable` when the database is away."""
+    """The markers in the database. Every method raises `Unavailable` while the database is down."""
 
     async def load_marker(self, node: UUID) -> UUID | None:
-        """The mark of this node."""
+        """The marker of this node."""
         ...
 
     async def advance_marker(self, node: UUID, old: UUID, new: UUID, now: datetime) -> bool:
-        """Put a new mark in the place of the old one, unless another one is there; by one statement."""
+        """Replace the marker `old` by `new`, by one statement. False: the marker is another one."""
         ...
 
     async def reset_marker(self, node: UUID, mark: UUID, now: datetime) -> None:
-        """Whatever there was: this is the mark of this node, and the fingerprint is that of this database."""
+        """Set the marker of this node, whatever it was, and store the fingerprint of this database."""
         ...
 
     async def is_other_database(self) -> bool:
-        """Whether these tables were made in another database, or at another time of it, than the one they are in now."""
+        """Whether the stored fingerprint is that of another database, or of another timeline of this one."""
         ...
 
     async def discard_keys(self, after_id: UUID, limit: int, now: datetime) -> UUID | None:
-        """Burn all one-time keys of the accounts after this one by id, and tell their devices; answers the last one, None when there are no more."""
+        """Discard all one-time keys of at most `limit` accounts with ids after this one, and notify their devices; returns the last id, None at the end."""
         ...
 
     async def record_discard(self, operator: str, reason: str, now: datetime) -> None:
-        """Write into the log of operators' acts that the keys were burned."""
+        """Write to the audit log that all one-time keys were discarded."""
         ...
 
 
 class RestoreDetector:
-    """Stands around every claim. `run` looks and changes the marks, for all who wait at once."""
+    """The RestoreGuard of every claim. `run` checks and replaces the markers, once for all waiting claims."""
 
-    def __init__(self, store: MarkerStore, folder: MarkerFile, clock: Clock) -> None:
+    def __init__(self, store: MarkerStore, marker_file: MarkerFile, clock: Clock) -> None:
         self._store = store
-        self._file = folder
+        self._file = marker_file
         self._clock = clock
         self._waiting: list[asyncio.Future[None]] = []
         self._check_requested = asyncio.Event()
@@ -101,22 +101,22 @@ class RestoreDetector:
         self._discards = 0
 
     async def begin_claim(self) -> int:
-        """Before a claim: the database has been looked at since the node started. Answers what `seal` wants to know. Raises Unavailable."""
+        """Wait for the first check after the start. Returns the argument of `confirm_claim`. Raises Unavailable."""
         if not self._is_known:
             await self._wait_for_check()
         return self._discards
 
     async def confirm_claim(self, begun: int) -> None:
-        """Once this returns, no older copy of the database passes for one that has what is committed by now.
+        """Replace the markers, so any copy of the database from before this call is detected.
 
-        Raises Unavailable: the database is away, or was found older than it was since the claim began. Then nothing of it may be handed out.
+        Raises Unavailable if the database is down, or was restored since the claim began: then the claim must not be returned.
         """
         await self._wait_for_check()
         if self._discards != begun:
-            raise Unavailable("The directory was put back to an older state; claim again.")
+            raise Unavailable("The database was restored; repeat the claim.")
 
     async def run(self) -> Never:
-        """Look and change the marks when the node starts, for every claim, and each minute, until cancelled."""
+        """Check and replace the markers at the start, for every claim and each minute, until cancelled."""
         while True:
             self._check_requested.clear()
             waiting, self._waiting = self._waiting, []
@@ -124,8 +124,8 @@ class RestoreDetector:
             try:
                 await self._check_and_advance()
                 self._is_known = True
-            except Unavailable as away:
-                self._is_known, problem = False, away
+            except Unavailable as error:
+                self._is_known, problem = False, error
             for done in waiting:
                 _answer(done, problem)
             with suppress(TimeoutError):
@@ -133,7 +133,7 @@ class RestoreDetector:
                     await self._check_requested.wait()
 
     async def _wait_for_check(self) -> None:
-        """Wait for a look that begins after now."""
+        """Wait for a check that begins after this call."""
         done = asyncio.get_running_loop().create_future()
         self._waiting.append(done)
         self._check_requested.set()
@@ -141,24 +141,24 @@ class RestoreDetector:
             async with asyncio.timeout(CONFIRM_SECONDS):
                 await done
         except TimeoutError:
-            raise Unavailable("The claim could not be noted.") from None
+            raise Unavailable("The claim could not be confirmed.") from None
 
     async def _check_and_advance(self) -> None:
         await self._file.lock()
         try:
             before, fresh = await self._file.read(), uuid4()
-            is_older = not self._is_known and await self._store.is_other_database()
-            if before is not None and not is_older:
-                is_older = not await self._advance(before, fresh)
+            is_restored = not self._is_known and await self._store.is_other_database()
+            if before is not None and not is_restored:
+                is_restored = not await self._advance(before, fresh)
             node, discards = (
-                (before.node, before.discards + is_older) if before else (uuid4(), self._discards + is_older)
+                (before.node, before.discards + is_restored) if before else (uuid4(), self._discards + is_restored)
             )
-            if is_older and before is not None:
-                # Should this process die while it burns, the others of this folder know of it all the same.
+            if is_restored and before is not None:
+                # Written first: if this process dies now, the other processes of this folder still know that keys were discarded.
                 await self._file.write(replace(before, discards=discards))
-            if is_older:
+            if is_restored:
                 await self._discard_keys()
-            if before is None or is_older:
+            if before is None or is_restored:
                 await self._store.reset_marker(node, fresh, self._clock.now())
             self._discards = discards
             await self._file.write(RestoreMarkers(node, fresh, None, self._discards))
@@ -167,9 +167,9 @@ class RestoreDetector:
 
     async def _discard_keys(self) -> None:
         now = self._clock.now()
-        log.critical("restored", outcome="burned")
+        log.critical("database_restored", outcome="one_time_keys_discarded")
         await discard_all_keys(self._store, now)
-        await self._store.record_discard("vyry", "the database is older than it was", now)
+        await self._store.record_discard("vyry", "the database was restored to an earlier state", now)
 
     async def _advance(self, before: RestoreMarkers, fresh: UUID) -> bool:
         sure = before.sure
@@ -192,7 +192,7 @@ def _answer(done: "asyncio.Future[None]", problem: Unavailable | None) -> None:
 
 
 async def discard_all_keys(store: MarkerStore, now: datetime) -> None:
-    """Burn every one-time key there is. May be repeated after a crash: what is burned stays so. Raises Unavailable."""
+    """Discard all one-time keys. It can be repeated after a crash. Raises Unavailable."""
     after: UUID | None = UUID(int=0)
     while after is not None:
         after = await store.discard_keys(after, DISCARD_BATCH, now)

@@ -50,7 +50,7 @@ def validate_line(text: str, max_length: int, codepoints_per_character: int = CO
     """`clean_line`. Raises InvalidText when it is invisible, or longer than `max_length` visible characters of `codepoints_per_character` codepoints on average."""
     found = clean_line(text)
     if not found:
-        raise InvalidText("nothing in it can be seen")
+        raise InvalidText("has no visible characters")
     return _check_length(found, max_length, codepoints_per_character)
 
 

@@ -46,7 +46,7 @@ def parse_uuid(value: object) -> UUID:
     """The id of its canonical text: lower case, with hyphens. Raises ValueError for anything else."""
     found = UUID(value) if isinstance(value, str) else None
     if found is None or str(found) != value:
-        raise ValueError(f"{type(value).__name__} is no id")
+        raise ValueError(f"{type(value).__name__} is not a canonical UUID")
     return found
 
 

@@ -51,9 +51,7 @@ def normalize_number(text: str) -> str:
         found = _parse_canonical(_BETWEEN.sub("", attempt))
         if found is not None:
             return found
-    raise InvalidPhoneNumber(
-        f"no number of that country: too short, too long, or of an unknown country; {_COUNTRY_FIRST}"
-    )
+    raise InvalidPhoneNumber(f"too short, too long, or unknown country code; {_COUNTRY_FIRST}")
 
 
 def looks_like_number(text: str) -> bool:
@@ -70,10 +68,10 @@ def _prefixed_digits(text: str) -> str:
     if not plain or len(text) > MAX_LENGTH:
         raise InvalidPhoneNumber(f"{'too long' if plain else 'empty'}; {_COUNTRY_FIRST}")
     if any(each.isalpha() for each in plain):
-        raise InvalidPhoneNumber(f"letters in it: write digits only; {_COUNTRY_FIRST}")
+        raise InvalidPhoneNumber(f"contains letters: use digits only; {_COUNTRY_FIRST}")
     if not _WRITTEN.fullmatch(plain) or "+" in plain[1:]:
         raise InvalidPhoneNumber(
-            f"other characters than digits, blanks, hyphens, dots, slashes and brackets; {_COUNTRY_FIRST}"
+            f"only digits, spaces, hyphens, dots, slashes and brackets are allowed; {_COUNTRY_FIRST}"
         )
     if plain.startswith("+"):
         return plain

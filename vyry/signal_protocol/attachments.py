@@ -1,4 +1,4 @@
-"""Attachments: sealed and opened as a stream of pieces, in one piece of memory (section 10)."""
+"""Attachments: sealed and opened as a stream, in constant memory (section 10)."""
 
 import hmac
 import struct
@@ -26,19 +26,19 @@ def padded_size(size: int) -> int:
 
 
 def sealed_size(size: int) -> int:
-    """The length of the blob for a file of this size."""
+    """The length of the blob of a file of this size."""
     padded = padded_size(size)
     return len(HEADER) + padded + TAG_BYTES * -(-padded // CHUNK_BYTES)
 
 
 def derive(key: bytes) -> tuple[bytes, bytes]:
-    """AES key and the 7-byte start of all nonces, for the key of one upload."""
+    """AES key and the 7-byte prefix of all nonces, for the key of one upload."""
     both = hkdf(Z32, key, label("attachment"), 39)
     return both[:32], both[32:]
 
 
 class AttachmentSealer:
-    """Seals one file; `size` and `digest` belong into its pointer once it is finished. Never seal other bytes under a key that was used."""
+    """Seals one file; `size` and `digest` go into its pointer once it is finished. Never seal other bytes under a used key."""
 
     def __init__(self, key: bytes) -> None:
         self._key, self._prefix = derive(key)
@@ -54,7 +54,7 @@ class AttachmentSealer:
         return self._hash.digest()
 
     def update(self, data: bytes) -> Iterator[bytes]:
-        """Blob bytes for more of the file; the last full piece waits, for it may be the final one."""
+        """Blob bytes for more of the file; the last full chunk is kept back, because it may be the final one."""
         self.size += len(data)
         yield from self._add(data)
 
@@ -87,7 +87,7 @@ class AttachmentSealer:
 
 
 class AttachmentOpener:
-    """Opens one file of that size and digest. What it yields may be shown; the file is whole only when `finish` returned."""
+    """Opens a file of this size and digest. Its output is complete and verified only once `finish` has returned."""
 
     def __init__(self, key: bytes, size: int, digest: bytes) -> None:
         self._key, self._prefix = derive(key)

@@ -1,4 +1,4 @@
-"""Sealed blobs: a JSON object that the node keeps and only the holders of a key can open (section 9)."""
+"""Sealed blobs: a JSON object that the node stores and only devices with the key can open (section 9)."""
 
 import secrets
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ _NONCE_BYTES: Final = 12
 
 
 class BlobKind(Enum):
-    """What a sealed blob is: the words that part its key from those of the others."""
+    """The kind of a sealed blob: the label that separates its key from those of other kinds."""
 
     PROFILE = "profile"
     GROUP_INFO = "group info"
 
 
-def seal_blob(key: bytes, blob: BlobKind, said: Mapping[str, Any]) -> bytes:
+def seal_blob(key: bytes, blob: BlobKind, fields: Mapping[str, Any]) -> bytes:
     """A `sealedProfile` or `sealedInfo`. Raises BadContent, TooLarge."""
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    return _HEAD + nonce + seal(_key(key, blob), nonce, pad(write_object(said)), _associated(blob))
+    return _HEAD + nonce + seal(_key(key, blob), nonce, pad(write_object(fields)), _associated(blob))
 
 
 def open_blob(key: bytes, blob: BlobKind, sealed: bytes) -> dict[str, Any]:
-    """What was sealed under this key as this kind of blob. Raises UnknownVersion, Malformed, BadMessage, BadPadding, BadContent."""
+    """The object sealed under this key as this kind of blob. Raises UnknownVersion, Malformed, BadMessage, BadPadding, BadContent."""
     if len(sealed) < len(_HEAD) + _NONCE_BYTES + TAG_BYTES:
         raise Malformed
     if not sealed.startswith(_HEAD):

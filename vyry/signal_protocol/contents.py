@@ -1,4 +1,4 @@
-"""What people say, as JSON inside the seal (section 9)."""
+"""Contents: the JSON inside the seal (section 9)."""
 
 import json
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from vyry.signal_protocol.refusals import BadContent, ContextMismatch, UnknownVe
 
 VERSION: Final = 1
 _COMMON: Final = ("v", "kind", "id", "at", "conversationId")
-#: Bounds of what a content may hold.
+#: Limits of the JSON of a content.
 MAX_DEPTH: Final = 32
 MAX_NUMBER: Final = 2**63
-#: What was said may be changed, and taken back, for a day.
+#: Ms for which a content may be edited and withdrawn.
 CHANGE_MILLISECONDS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One thing said. `id` names it for ever, also when it is sent again; `at` is the sender's clock in ms; `fields` are those of its kind and the optional ones."""
+    """One content. `id` names it for ever, also when it is sent again; `at` is the sender's clock in ms; `fields` are those of its kind and the optional ones."""
 
     kind: str
     id: UUID
@@ -31,7 +31,7 @@ class Content:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     def pack(self) -> bytes:
-        """The plaintext. Raises BadContent when a field takes the place of a common one, or could not be read by others."""
+        """The plaintext. Raises BadContent when a field has the name of a common one, or others could not read it."""
         if not self.fields.keys().isdisjoint(_COMMON):
             raise BadContent
         common = {
@@ -45,7 +45,7 @@ class Content:
 
 
 def read_content(plaintext: bytes, conversation_id: UUID) -> Content:
-    """What was said in this conversation. A kind that is not known is no error: it is kept for a newer version.
+    """The content of a plaintext in this conversation. An unknown kind is no error: it is kept for a newer version.
 
     Raises BadContent, UnknownVersion, ContextMismatch (it was written for another conversation).
     """
@@ -59,15 +59,15 @@ def read_content(plaintext: bytes, conversation_id: UUID) -> Content:
     kind, at = found["kind"], found["at"]
     if not isinstance(kind, str) or type(at) is not int or at < 0:
         raise BadContent
-    said_in = read_id(found["conversationId"])
-    if said_in != conversation_id:
+    stated_conversation = read_id(found["conversationId"])
+    if stated_conversation != conversation_id:
         raise ContextMismatch
     fields = {name: value for name, value in found.items() if name not in _COMMON}
-    return Content(kind, read_id(found["id"]), at, said_in, fields)
+    return Content(kind, read_id(found["id"]), at, stated_conversation, fields)
 
 
 def parse_object(plaintext: bytes) -> dict[str, Any]:
-    """A JSON object in UTF-8 that can be written down again, here and in a browser; no object in it has a name twice. Raises BadContent."""
+    """A JSON object in UTF-8 that can be written again, here and in a browser; no object in it repeats a name. Raises BadContent."""
     try:
         found = json.loads(
             plaintext.decode("utf-8"), parse_constant=_reject_constant, object_pairs_hook=_reject_duplicates
@@ -80,22 +80,22 @@ def parse_object(plaintext: bytes) -> dict[str, Any]:
     return found
 
 
-def write_object(said: Mapping[str, Any]) -> bytes:
-    """What `parse_object` reads. Raises BadContent."""
+def write_object(fields: Mapping[str, Any]) -> bytes:
+    """JSON that `parse_object` reads. Raises BadContent."""
     try:
-        _check(said)
-        return json.dumps(said, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        _check(fields)
+        return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, TypeError, RecursionError):
         raise BadContent from None
 
 
 def may_change(change: Content, changer: UUID, target_sender: UUID, target_at: int) -> bool:
-    """Whether an `edit` or `unsend` counts: it is of the one who said the target, and of the same day by their own clock. Else it is ignored."""
+    """Whether an `edit` or `unsend` counts: its sender sent the target, within 24 hours by the sender's clock. Else it is ignored."""
     return changer == target_sender and 0 <= change.at - target_at <= CHANGE_MILLISECONDS
 
 
 def read_id(value: object) -> UUID:
-    """An id in its one text form: lower case, with hyphens. Raises BadContent."""
+    """An id in its canonical text form: lower case, with hyphens. Raises BadContent."""
     try:
         return parse_uuid(value)
     except ValueError:
@@ -103,7 +103,7 @@ def read_id(value: object) -> UUID:
 
 
 def read_bytes(value: object, length: int) -> bytes:
-    """So many bytes in their one text form, standard base64 with padding. Raises BadContent."""
+    """`length` bytes in their canonical text form, standard base64 with padding. Raises BadContent."""
     try:
         found = decode_base64(value) if isinstance(value, str) else b""
     except ValueError:
@@ -114,7 +114,7 @@ def read_bytes(value: object, length: int) -> bytes:
 
 
 def _check(value: object, depth: int = 0) -> None:
-    """Raise ValueError for what JSON can say and nobody can keep: half a character, a number beyond 64 bits or every bound, a nest without end."""
+    """Raises ValueError for JSON that not every client can represent: a lone surrogate, a number beyond 64 bits, too deep nesting."""
     if depth > MAX_DEPTH:
         raise ValueError("too deep")
     if isinstance(value, str):
@@ -135,7 +135,7 @@ def _parts(value: Mapping[Any, Any]) -> tuple[Any, ...]:
 
 
 def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """One parser takes the first value of a name, another the last: two readers of one text would read two things."""
+    """Parsers differ in which value of a repeated name they take: two readers would see two contents."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name twice")
@@ -143,4 +143,4 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _reject_constant(_: str) -> Never:
-    raise ValueError("JSON has no such number")
+    raise ValueError("not a JSON number")

@@ -1,4 +1,4 @@
-"""What stands before every content: version and type (section 6)."""
+"""The frame of every content: version and type in front, padding inside the seal (section 6)."""
 
 from enum import IntEnum
 from typing import Final
@@ -19,7 +19,7 @@ class ContentType(IntEnum):
 
 
 def content_type(content: bytes) -> ContentType:
-    """Which kind of message this is. Raises TooLarge, Malformed, UnknownVersion, UnknownType."""
+    """The type of a content. Raises TooLarge, Malformed, UnknownVersion, UnknownType."""
     if len(content) > MAX_CONTENT:
         raise TooLarge
     if len(content) < 2:
@@ -32,7 +32,7 @@ def content_type(content: bytes) -> ContentType:
 
 
 def check_frame(content: bytes, wanted: ContentType, shortest: int) -> None:
-    """Whether this is a content of that type, long enough to hold its head and tag. Raises as `type_of`."""
+    """Check that this is a content of that type, long enough for its header and tag. Raises as `content_type`."""
     if len(content) > MAX_CONTENT:
         raise TooLarge
     if len(content) < shortest:
@@ -47,7 +47,7 @@ _MARK: Final = b"\x80"
 
 
 def pad(plaintext: bytes) -> bytes:
-    """PAD. Raises TooLarge for more than 63,487 bytes."""
+    """PAD: to steps of 512 bytes, so that lengths reveal little. Raises TooLarge for more than 63,487 bytes."""
     if len(plaintext) >= MAX_PADDED:
         raise TooLarge
     marked = plaintext + _MARK
@@ -55,7 +55,7 @@ def pad(plaintext: bytes) -> bytes:
 
 
 def unpad(padded: bytes) -> bytes:
-    """What was padded. Raises BadPadding for anything that `pad` does not make."""
+    """The padded plaintext. Raises BadPadding for anything that `pad` does not make."""
     if not padded or len(padded) % STEP:
         raise BadPadding
     stripped = padded.rstrip(b"\0")

@@ -1,4 +1,4 @@
-"""PQXDH: two devices that never met come to share a root key, of which every address, key and ciphertext is part (section 4)."""
+"""PQXDH: two devices that never met derive a root key that depends on every address, key and ciphertext (section 4)."""
 
 import struct
 from dataclasses import dataclass, field
@@ -75,13 +75,13 @@ class Prefix:
 
     @property
     def uses_no_one_time_key(self) -> bool:
-        """Whether the handshake could be replayed, and so has to be remembered."""
+        """Whether the handshake could be replayed, and so has to be recorded."""
         return not self.one_time_prekey_id and self.pq_is_last_resort
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What both sides know after it. `transcript` is public and binds all; its first 8 bytes name the session."""
+    """What both sides know after it. `transcript` is public and covers everything; its first 8 bytes name the session."""
 
     transcript: bytes
     root_key: bytes = field(repr=False)
@@ -94,7 +94,7 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class Prekeys:
-    """The kept prekeys that a handshake was made for."""
+    """The private prekeys that a handshake used."""
 
     signed: DhPrekey
     one_time: DhPrekey | None
@@ -118,7 +118,7 @@ def split_prekey_message(content: bytes) -> tuple[Prefix, bytes]:
 def begin(
     own: OwnDevice, bundle: Bundle, *, ephemeral: DhPair | None = None, encapsulated: Encapsulated | None = None
 ) -> tuple[Prefix, Handshake]:
-    """Begin a session with the device of a bundle, whose signatures are verified here. Randomness may be given (vectors). Raises BadKey, BadSignature."""
+    """Begin a session with the device of a bundle, whose signatures are verified here. Vectors give the randomness. Raises BadKey, BadSignature."""
     bundle.verify()
     ephemeral = ephemeral or DhPair.generate()
     shared = encapsulated or encapsulate(bundle.pq_prekey.key)
@@ -148,7 +148,7 @@ def begin(
 
 
 def answer(own: OwnDevice, initiator: Address, prefix: Prefix, prekeys: Prekeys) -> Handshake:
-    """What the initiator of this prefix knows. Raises BadKey, BadSignature."""
+    """The handshake of this prefix, from the responder's side. Raises BadKey, BadSignature."""
     verify(
         prefix.identity_key, prefix.identity_dh_signature, dh_key_message(prefix.identity_key, prefix.identity_dh_key)
     )

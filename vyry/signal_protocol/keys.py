@@ -1,4 +1,4 @@
-"""Keys of a device, published and kept, and the signatures that bind them to it (sections 2 and 3)."""
+"""Keys of a device, public and private, and the signatures that bind them to it (sections 2 and 3)."""
 
 import struct
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class PublicPrekey:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What a claim gives to begin a session with one device."""
+    """What a claim returns to begin a session with one device."""
 
     address: Address
     registration_id: int
@@ -44,7 +44,7 @@ class Bundle:
     pq_is_last_resort: bool
 
     def verify(self) -> None:
-        """Whether all of it was signed by the identity key for this device. Raises BadKey, BadSignature, Malformed (an id out of range)."""
+        """Check that the identity key signed all of it for this device. Raises BadKey, BadSignature, Malformed (an id out of range)."""
         prekeys = [self.signed_prekey, self.pq_prekey, *([self.one_time_prekey] if self.one_time_prekey else [])]
         if not all(1 <= prekey.id <= MAX_ID for prekey in prekeys):
             raise Malformed
@@ -79,31 +79,31 @@ class OwnDevice:
 
 @dataclass(frozen=True, slots=True)
 class DhPrekey:
-    """A kept X25519 prekey."""
+    """A private X25519 prekey."""
 
     id: int
     pair: DhPair
 
     def unsigned(self) -> PublicPrekey:
-        """As one-time prekey: a false one makes the handshake fail, and reveals nothing."""
+        """Its public half as one-time prekey: a forged one makes the handshake fail, and reveals nothing."""
         return PublicPrekey(self.id, self.pair.public)
 
     def publish(self, owner: OwnDevice) -> PublicPrekey:
-        """As signed prekey of this device."""
+        """Its public half as signed prekey of this device."""
         message = prekey_message(SIGNED, owner.dh.public, self.id, self.pair.public)
         return PublicPrekey(self.id, self.pair.public, owner.identity.sign(message))
 
 
 @dataclass(frozen=True, slots=True)
 class KemPrekey:
-    """A kept ML-KEM prekey."""
+    """A private ML-KEM prekey."""
 
     id: int
     pair: KemPair
     is_last_resort: bool = False
 
     def publish(self, owner: OwnDevice) -> PublicPrekey:
-        """Signed for this device."""
+        """Its public half, signed for this device."""
         words = PQ_LAST_RESORT if self.is_last_resort else PQ_ONE_TIME
         message = prekey_message(words, owner.dh.public, self.id, self.pair.public)
         return PublicPrekey(self.id, self.pair.public, owner.identity.sign(message))

@@ -1,4 +1,4 @@
-"""Linking: a device is given the account's identity over a channel that the node cannot read, guarded by a screen and six digits (section 11)."""
+"""Linking: a device receives the account's identity over a channel that the node cannot read, secured by a QR code and six digits (section 11)."""
 
 import base64
 import binascii
@@ -23,19 +23,19 @@ _FIELDS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LinkOffer:
-    """What the new device shows as a QR. The secret never goes to the node."""
+    """The contents of the QR code of a new device. The secret never goes to the node."""
 
     link_id: UUID
     public_key: bytes
     secret: bytes = field(repr=False)
 
     def uri(self) -> str:
-        """The text of the QR."""
+        """The text of the QR code."""
         return f"vyry://link?v=1&id={self.link_id}&k={_text(self.public_key)}&s={_text(self.secret)}"
 
     @classmethod
     def read(cls, uri: str) -> Self:
-        """The offer in a QR. Raises Malformed, UnknownVersion."""
+        """The offer in a QR code. Raises Malformed, UnknownVersion."""
         found = _URI.fullmatch(uri)
         if found is None:
             raise Malformed
@@ -71,12 +71,12 @@ class _SingleUse:
 
 @dataclass(frozen=True, slots=True)
 class LinkSecrets:
-    """What both sides of one attempt share."""
+    """The secrets that both sides of one attempt share."""
 
     approver_key: bytes
     key: bytes = field(repr=False)
     nonce: bytes = field(repr=False)
-    #: Six digits for two people, or one with two screens, to compare.
+    #: Six digits to compare on both screens.
     compare_code: str
     _single_use: _SingleUse = field(default_factory=_SingleUse, repr=False, compare=False)
 
@@ -90,13 +90,13 @@ class LinkSecrets:
         return cls(approver_key, derived[:32], derived[32:44], f"{code:06d}")
 
     def seal(self, plaintext: bytes) -> bytes:
-        """`provisioning`, once per attempt: a second text under the same key and nonce would let the node forge a third. Raises TooLarge, AlreadySealed."""
+        """`provisioning`, once per attempt: a second plaintext under the same key and nonce would let the node forge a third. Raises TooLarge, AlreadySealed."""
         padded, header = pad(plaintext), HEADER + self.approver_key
         self._single_use.use()
         return header + seal(self.key, self.nonce, padded, header)
 
     def open(self, provisioning: bytes) -> bytes:
-        """What the approver sealed. Raises LinkMismatch, Malformed, UnknownVersion, UnknownType, BadPadding."""
+        """The plaintext that the approver sealed. Raises LinkMismatch, Malformed, UnknownVersion, UnknownType, BadPadding."""
         if len(provisioning) < _HEADER_BYTES:
             raise Malformed
         if provisioning[0] != HEADER[0]:
@@ -117,7 +117,7 @@ def _text(octets: bytes) -> str:
 
 
 def _octets(text: str) -> bytes:
-    """43 characters as 32 bytes; the two bits left over are zero, so that one key has one text."""
+    """43 characters as 32 bytes; the two remaining bits are zero, so that a key has one text."""
     try:
         octets = base64.urlsafe_b64decode(text + "=")
     except binascii.Error:

@@ -1,4 +1,4 @@
-"""What one device of an account hands to another one of what it has pinned: identity keys with what a person decided about them, conversations, names (sections 9 and 11)."""
+"""Pins that one device of an account gives to another: identity keys with the decisions about them, conversations, names (sections 9 and 11)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from vyry.signal_protocol.primitives import KEY_BYTES
 from vyry.signal_protocol.refusals import BadContent
 
 
-#: The members of a group that one pin can name.
+#: Members of a group in one pin, at most.
 MAX_MEMBERS: Final = 1_000
 LONGEST_NAME: Final = 100
 _ID_BYTES: Final = 16
@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class IdentityPin:
-    """The identity key that is held for an account, whether its number was compared, and when a person decided that (ms since 1970; 0: nobody has)."""
+    """The identity key stored for an account, whether its number was compared, and when a person decided that (ms since 1970; 0: never)."""
 
     PLACE: ClassVar[str] = "identities"
     user_id: UUID
@@ -31,14 +31,14 @@ class IdentityPin:
     at: int
 
     def fields(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The JSON form."""
         key = {"userId": str(self.user_id), "identityKey": encode_base64(self.identity_key)}
         return {**key, "isVerified": self.is_verified, "at": self.at}
 
     @classmethod
-    def read(cls, said: object) -> Self:
+    def read(cls, value: object) -> Self:
         """Raises BadContent."""
-        fields = _object(said)
+        fields = _object(value)
         is_verified, at = fields.get("isVerified"), fields.get("at")
         if not isinstance(is_verified, bool) or type(at) is not int or not 0 <= at < _LAST_MOMENT:
             raise BadContent
@@ -47,40 +47,40 @@ class IdentityPin:
 
 @dataclass(frozen=True, slots=True)
 class DirectPin:
-    """A direct conversation, and with which account it is."""
+    """A direct conversation and its other account."""
 
     PLACE: ClassVar[str] = "directs"
     conversation_id: UUID
     user_id: UUID
 
     def fields(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The JSON form."""
         return {"conversationId": str(self.conversation_id), "userId": str(self.user_id)}
 
     @classmethod
-    def read(cls, said: object) -> Self:
+    def read(cls, value: object) -> Self:
         """Raises BadContent."""
-        fields = _object(said)
+        fields = _object(value)
         return cls(read_id(fields.get("conversationId")), read_id(fields.get("userId")))
 
 
 @dataclass(frozen=True, slots=True)
 class GroupPin:
-    """A group, and its members but for oneself as they were seen last."""
+    """A group and its last known members, without the own account."""
 
     PLACE: ClassVar[str] = "groups"
     conversation_id: UUID
     members: tuple[UUID, ...]
 
     def fields(self) -> dict[str, Any]:
-        """As JSON has it: the ids of the members are 16 bytes each, strictly rising, so that a large group fits."""
+        """The JSON form: the ids of the members are 16 bytes each, strictly ascending, so that a large group fits."""
         members = b"".join(sorted(each.bytes for each in self.members))
         return {"conversationId": str(self.conversation_id), "members": encode_base64(members)}
 
     @classmethod
-    def read(cls, said: object) -> Self:
+    def read(cls, value: object) -> Self:
         """Raises BadContent."""
-        fields = _object(said)
+        fields = _object(value)
         text = fields.get("members")
         size = len(text) * 3 // 4 - text.count("=") if isinstance(text, str) else 0
         octets = read_bytes(text, size)
@@ -93,20 +93,20 @@ class GroupPin:
 
 @dataclass(frozen=True, slots=True)
 class NamePin:
-    """A username with "@", or a telephone number, and the account that it is remembered for."""
+    """A username with "@", or a phone number, and the account that it is remembered for."""
 
     PLACE: ClassVar[str] = "names"
     name: str
     user_id: UUID
 
     def fields(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The JSON form."""
         return {"name": self.name, "userId": str(self.user_id)}
 
     @classmethod
-    def read(cls, said: object) -> Self:
+    def read(cls, value: object) -> Self:
         """Raises BadContent."""
-        fields = _object(said)
+        fields = _object(value)
         name = fields.get("name")
         if not isinstance(name, str) or not is_name(name):
             raise BadContent
@@ -128,7 +128,7 @@ class HandedPins:
 
     @classmethod
     def from_pins(cls, pins: Iterable[Pin]) -> Self:
-        """These, in their order."""
+        """These pins, in their order."""
         found = list(pins)
         return cls(
             tuple(each for each in found if isinstance(each, IdentityPin)),
@@ -138,20 +138,20 @@ class HandedPins:
         )
 
     def all(self) -> tuple[Pin, ...]:
-        """Each of them."""
+        """All pins."""
         return (*self.identities, *self.directs, *self.groups, *self.names)
 
     def fields(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The JSON form."""
         found: dict[str, Any] = {}
         for each in self.all():
             found.setdefault(each.PLACE, []).append(each.fields())
         return found
 
     @classmethod
-    def read(cls, said: object) -> Self:
-        """What another device handed over; nothing in it is named twice. Raises BadContent."""
-        fields = _object(said)
+    def read(cls, value: object) -> Self:
+        """The pins of another device; nothing in it occurs twice. Raises BadContent."""
+        fields = _object(value)
         found = cls(
             _read(fields, IdentityPin.PLACE, IdentityPin.read),
             _read(fields, DirectPin.PLACE, DirectPin.read),
@@ -167,7 +167,7 @@ class HandedPins:
 
 
 def split_pins(pins: Sequence[Pin], max_bytes: int) -> tuple[HandedPins, Sequence[Pin]]:
-    """The first of these that have at most so many bytes as JSON together, and all behind them."""
+    """As many of the first pins as fit into `max_bytes` of JSON together, and the rest."""
     max_bytes -= sum(len(f'"{each}":[],') for each in _PLACES) + len("{}")
     taken = 0
     for each in pins:
@@ -179,7 +179,7 @@ def split_pins(pins: Sequence[Pin], max_bytes: int) -> tuple[HandedPins, Sequenc
 
 
 def chunk_pins(pins: Sequence[Pin], max_bytes: int) -> Iterator[HandedPins]:
-    """All of these, in parts of at most so many bytes as JSON; what is larger alone is left out."""
+    """All pins, in parts of at most `max_bytes` of JSON; a pin that is larger alone is left out."""
     while pins:
         part, rest = split_pins(pins, max_bytes)
         if part.all():
@@ -204,10 +204,10 @@ def _read(fields: dict[str, Any], name: str, read: Callable[[object], Value]) ->
     return tuple(map(read, found))
 
 
-def _object(said: object) -> dict[str, Any]:
-    if not isinstance(said, dict):
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
         raise BadContent
-    return said
+    return value
 
 
 def _check_once(values: Sequence[object]) -> None:

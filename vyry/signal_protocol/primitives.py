@@ -1,4 +1,4 @@
-"""The primitives of section 1, each by the library, with the refusals that the protocol adds. Keys are raw bytes, so that every state is a plain value."""
+"""The primitives of section 1, by the library `cryptography`, with the checks that the protocol adds. Keys are raw bytes, so that every state is a plain value."""
 
 import hmac
 import struct
@@ -39,13 +39,13 @@ _ADDRESS: Final = struct.Struct(">16sI")
 
 
 def label(words: str) -> bytes:
-    """L(words): what keeps the uses of one key apart. No label is a prefix of another."""
+    """L(words): separates the uses of one key. No label is a prefix of another."""
     return b"vyry/1 " + words.encode("ascii") + b"\0"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
-    """A device of somebody."""
+    """A device of an account."""
 
     user_id: UUID
     device_id: int
@@ -64,7 +64,7 @@ class DhPair:
 
     @classmethod
     def generate(cls) -> Self:
-        """A pair nobody had before."""
+        """A new pair."""
         return cls.from_private(X25519PrivateKey.generate().private_bytes_raw())
 
     @classmethod
@@ -73,7 +73,7 @@ class DhPair:
         return cls(private, X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw())
 
     def agree(self, theirs: bytes) -> bytes:
-        """DH(own, theirs). Raises BadKey for a key that is none or makes a secret of zeros."""
+        """DH(own, theirs). Raises BadKey for an invalid key or a secret of zeros."""
         try:
             return X25519PrivateKey.from_private_bytes(self.private).exchange(X25519PublicKey.from_public_bytes(theirs))
         except ValueError:
@@ -89,7 +89,7 @@ class SigningPair:
 
     @classmethod
     def generate(cls) -> Self:
-        """A pair nobody had before."""
+        """A new pair."""
         return cls.from_private(Ed25519PrivateKey.generate().private_bytes_raw())
 
     @classmethod
@@ -103,7 +103,7 @@ class SigningPair:
 
 
 def check_signing_key(public: bytes) -> None:
-    """Raise BadKey for a key by which signatures prove nothing: not canonical, or of small order."""
+    """Raises BadKey for a key under which signatures prove nothing: not canonical, or of small order."""
     if len(public) != KEY_BYTES or not _is_canonical_and_large(public):
         raise BadKey
 
@@ -114,9 +114,9 @@ def _is_canonical_and_large(point: bytes) -> bool:
 
 
 def verify(public: bytes, signature: bytes, message: bytes) -> None:
-    """VERIFY: one answer in every client, whatever its library takes. Raises BadKey, BadSignature."""
+    """VERIFY: the same result in every client, whatever its library accepts. Raises BadKey, BadSignature."""
     check_signing_key(public)
-    # WebCrypto refuses an R of small order, OpenSSL does not. What is neither canonical nor small, the library refuses: it compares the bytes of R.
+    # WebCrypto refuses an R of small order, OpenSSL does not. The library refuses every other non-canonical R: it compares bytes.
     if not _is_canonical_and_large(signature[:KEY_BYTES]):
         raise BadSignature
     try:
@@ -134,7 +134,7 @@ class KemPair:
 
     @classmethod
     def generate(cls) -> Self:
-        """A pair nobody had before."""
+        """A new pair."""
         return cls.from_seed(MLKEM1024PrivateKey.generate().private_bytes_raw())
 
     @classmethod
@@ -143,20 +143,20 @@ class KemPair:
         return cls(seed, MLKEM1024PrivateKey.from_seed_bytes(seed).public_key().public_bytes_raw())
 
     def decapsulate(self, ciphertext: bytes) -> bytes:
-        """The secret in it; another secret, known to nobody, when it was made for another key."""
+        """The secret of a ciphertext; a random-looking other one when it was made for another key."""
         return MLKEM1024PrivateKey.from_seed_bytes(self.seed).decapsulate(ciphertext)
 
 
 @dataclass(frozen=True, slots=True)
 class Encapsulated:
-    """A secret shared with the holder of a KEM key, and what tells it to them."""
+    """A secret shared with the owner of a KEM key, and its ciphertext."""
 
     ciphertext: bytes = field(repr=False)
     secret: bytes = field(repr=False)
 
 
 def encapsulate(public: bytes) -> Encapsulated:
-    """A fresh secret for the holder of this KEM key. Raises BadKey."""
+    """A new secret for the owner of this KEM key. Raises BadKey."""
     try:
         secret, ciphertext = MLKEM1024PublicKey.from_public_bytes(public).encapsulate()
     except ValueError:

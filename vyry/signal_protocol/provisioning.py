@@ -1,4 +1,4 @@
-"""What the existing device hands to the new one inside `provisioning` (section 11, step 3)."""
+"""What the approving device gives to a new one inside `provisioning` (section 11, step 3)."""
 
 import hmac
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ KIND: Final = "provisioning"
 
 @dataclass(frozen=True, slots=True)
 class GroupKey:
-    """What opens the title of a group."""
+    """The key that opens the information of a group."""
 
     conversation_id: UUID
     key: bytes = field(repr=False)
@@ -27,9 +27,9 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class Provisioning:
-    """An account as its new device gets it: messages from before are not part of it, and nothing that the node tells.
+    """An account as its new device receives it: without earlier messages, and without anything that the node reports.
 
-    The new device reads the settings from the node, whose they are. A field `settings` of older devices is ignored.
+    The new device fetches the settings from the node. A field `settings` of older devices is ignored.
     """
 
     user_id: UUID
@@ -63,26 +63,26 @@ class Provisioning:
 
     @classmethod
     def read(cls, plaintext: bytes) -> Self:
-        """What was opened. Raises BadContent, UnknownVersion; LinkMismatch when the private identity key does not make the public one."""
-        said = parse_object(plaintext)
-        if type(said.get("v")) is not int:
+        """The plaintext as a value. Raises BadContent, UnknownVersion; LinkMismatch when the private identity key does not match the public one."""
+        fields = parse_object(plaintext)
+        if type(fields.get("v")) is not int:
             raise BadContent
-        if said["v"] != VERSION:
+        if fields["v"] != VERSION:
             raise UnknownVersion
-        groups = said.get("groupKeys", [])
-        if said.get("kind") != KIND or not isinstance(groups, list):
+        groups = fields.get("groupKeys", [])
+        if fields.get("kind") != KIND or not isinstance(groups, list):
             raise BadContent
-        identity = SigningPair.from_private(read_bytes(said.get("identityPrivateKey"), KEY_BYTES))
-        if not hmac.compare_digest(identity.public, read_bytes(said.get("identityKey"), KEY_BYTES)):
+        identity = SigningPair.from_private(read_bytes(fields.get("identityPrivateKey"), KEY_BYTES))
+        if not hmac.compare_digest(identity.public, read_bytes(fields.get("identityKey"), KEY_BYTES)):
             raise LinkMismatch
-        profile_key = read_bytes(said.get("profileKey"), KEY_BYTES)
-        pins = HandedPins.read(said.get("pins", {}))
-        return cls(read_id(said.get("userId")), identity, profile_key, tuple(map(_group_key, groups)), pins)
+        profile_key = read_bytes(fields.get("profileKey"), KEY_BYTES)
+        pins = HandedPins.read(fields.get("pins", {}))
+        return cls(read_id(fields.get("userId")), identity, profile_key, tuple(map(_group_key, groups)), pins)
 
 
-def _group_key(said: object) -> GroupKey:
-    if not isinstance(said, dict) or type(said.get("generation")) is not int or said["generation"] < 0:
+def _group_key(fields: object) -> GroupKey:
+    if not isinstance(fields, dict) or type(fields.get("generation")) is not int or fields["generation"] < 0:
         raise BadContent
     return GroupKey(
-        read_id(said.get("conversationId")), read_bytes(said.get("groupKey"), KEY_BYTES), said["generation"]
+        read_id(fields.get("conversationId")), read_bytes(fields.get("groupKey"), KEY_BYTES), fields["generation"]
     )

@@ -1,4 +1,4 @@
-"""What the protocol refuses, by name (docs/signal-protocol.md, "Refusals"). A refusal changes no state and carries neither secret nor plaintext."""
+"""The refusals of the protocol, by name (docs/signal-protocol.md, "Refusals"). A refusal changes no state and contains neither secret nor plaintext."""
 
 
 class Refusal(Exception):
@@ -9,20 +9,20 @@ class Refusal(Exception):
 
     @property
     def name(self) -> str:
-        """The name in the protocol."""
+        """Its name in the protocol."""
         return type(self).__name__
 
 
 class UnknownVersion(Refusal):
-    """It is of a version that this one does not know."""
+    """The version is not known."""
 
 
 class UnknownType(Refusal):
-    """It is of a type that this version does not know."""
+    """The type is not known in this version."""
 
 
 class Malformed(Refusal):
-    """Its structure is wrong."""
+    """The structure is wrong."""
 
 
 class TooLarge(Refusal):
@@ -30,11 +30,11 @@ class TooLarge(Refusal):
 
 
 class BadPadding(Refusal):
-    """What was opened is not padded as it must be."""
+    """The padding of the plaintext is invalid."""
 
 
 class BadContent(Refusal):
-    """What was opened is no content."""
+    """The plaintext is not a valid content."""
 
 
 class ContextMismatch(Refusal):
@@ -42,31 +42,31 @@ class ContextMismatch(Refusal):
 
 
 class BadKey(Refusal):
-    """A public key is none, or one of the few that make every secret known."""
+    """A public key is invalid, or of small order."""
 
 
 class BadSignature(Refusal):
-    """A signature does not fit."""
+    """A signature is invalid."""
 
 
 class IdentityChanged(Refusal):
-    """The identity key is another one than the one held."""
+    """The identity key differs from the stored one."""
 
 
 class IdentityForged(Refusal):
-    """It is shown as of one's own account, and one's own identity key did not sign it."""
+    """It claims to be of the own account, and the own identity key did not sign it."""
 
 
 class ConversationForged(Refusal):
-    """A direct conversation has other people than its two, or a conversation another kind than it had."""
+    """A direct conversation has other members than its two, or a conversation has changed its kind."""
 
 
 class MemberForged(Refusal):
-    """It is for a group in which its sender is no member."""
+    """Its sender is not a member of the group."""
 
 
 class PrekeyUnknown(Refusal):
-    """It was made for a prekey that is not held (any more)."""
+    """It was made for a prekey that is not stored (any more)."""
 
 
 class PrekeyReplayed(Refusal):
@@ -74,7 +74,7 @@ class PrekeyReplayed(Refusal):
 
 
 class SessionUnknown(Refusal):
-    """It belongs to no session held."""
+    """Its session is not known."""
 
 
 class BadMessage(Refusal):
@@ -94,11 +94,11 @@ class SenderRewound(Refusal):
 
 
 class SenderKeyUnknown(Refusal):
-    """It was written under a sender key that is not held."""
+    """Its sender key is not known."""
 
 
 class SenderKeyConflict(Refusal):
-    """A known sender key came again with another signing key."""
+    """A known sender key arrived with another signing key."""
 
 
 class AttachmentTruncated(Refusal):
@@ -106,7 +106,7 @@ class AttachmentTruncated(Refusal):
 
 
 class AttachmentBroken(Refusal):
-    """The attachment is not what was sealed."""
+    """The attachment differs from what was sealed."""
 
 
 class LinkMismatch(Refusal):

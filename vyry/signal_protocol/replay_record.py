@@ -1,6 +1,6 @@
-"""What was opened under the keys used last, so that a repeated message can be told from a sender that used a key twice (sections 5 and 8).
+"""Records of recently opened messages: they distinguish a repeated message from a second one under the same key (sections 5 and 8).
 
-A sender whose state was copied or restored seals two messages under one key. The second is no repetition: dropped in silence it would be lost, and nobody told.
+A sender whose state was copied or restored seals two messages under one key. The second is no repetition: dropped silently it would be lost unnoticed.
 """
 
 import hmac
@@ -10,18 +10,18 @@ from typing import Final
 from vyry.signal_protocol.refusals import DuplicateMessage, SenderRewound
 
 
-#: So many messages are remembered in a session, and in a generation of a sender key.
+#: Records of a session, and of a generation of a sender key.
 MAX_REMEMBERED: Final = 200
-#: One of them: 8 bytes of position, and 8 of a hash of its content. They are kept as one text of bytes, oldest first: a state is read and written for each message.
+#: A record: 8 bytes of position, and 8 of a hash of the content. They are one byte string, oldest first: a state is read and written for each message.
 _PART: Final = 8
 _RECORD: Final = 2 * _PART
 
 
 def check_not_opened(opened: bytes, position: bytes, content: bytes) -> None:
-    """Pass when no message of this position is remembered. Raises DuplicateMessage for the one that was opened, SenderRewound for any other."""
+    """Returns if no message of this position was opened. Raises DuplicateMessage for the same message, SenderRewound for another one."""
     at = opened.find(position)
     while at % _RECORD and at >= 0:
-        # Found across two parts or in a hash.
+        # Not at the start of a record.
         at = opened.find(position, at + 1)
     if at < 0:
         return
@@ -30,17 +30,17 @@ def check_not_opened(opened: bytes, position: bytes, content: bytes) -> None:
 
 
 def add_record(opened: bytes, position: bytes, content: bytes) -> bytes:
-    """The last 200 opened, this one included."""
+    """The records with this message, at most the last 200."""
     return (opened + position + short_digest(content))[-MAX_REMEMBERED * _RECORD :]
 
 
 def ratchet_position(ratchet_key: bytes, number: int) -> bytes:
-    """Where a message stands in a session."""
+    """The position of a message in a session."""
     return short_digest(ratchet_key + number.to_bytes(4))
 
 
 def group_position(iteration: int) -> bytes:
-    """Where a message stands in a generation."""
+    """The position of a message in a generation."""
     return iteration.to_bytes(_PART)
 
 

@@ -1,6 +1,6 @@
-"""What a device does about a message that it cannot read, and what the one who wrote it may send again (section 7, "Retry").
+"""The rules for messages that a device cannot open, and for what their sender may resend (section 7, "Retry").
 
-Nothing here talks to anybody: a client asks whether to ask, notes that it did, and stores the note together with what it sends.
+Pure rules: the client asks them, records its requests, and stores the record together with what it sends.
 """
 
 from collections.abc import Collection, Hashable
@@ -25,31 +25,31 @@ from vyry.signal_protocol.refusals import (
 from vyry.signal_protocol.sender_keys import SENDER_KEY_ID_BYTES
 
 
-#: A device is asked at most so often in an hour, and for one envelope once.
+#: Requests to one device in an hour, and one for each envelope.
 RETRIES_PER_HOUR: Final = 5
-#: What was sent is kept so long, and at most so many messages of it, in case somebody asks.
+#: How long sent contents are kept for retries, and how many.
 SENT_MILLISECONDS: Final = 7 * 86_400_000
 MAX_SENT: Final = 1_000
 _HOUR: Final = 3_600_000
-#: Mailboxes keep an envelope no longer than this, so no older one can come again.
+#: Mailboxes keep an envelope no longer than this, so no older one can arrive again.
 _REMEMBERED: Final = 30 * 86_400_000
 
 
-#: A device as the client tells it from any other: its address and keys.
+#: What identifies a device for the client: its address and keys.
 Device = TypeVar("Device", bound=Hashable)
 
 
 class Remedy(Enum):
-    """How the sender is asked to send again."""
+    """How the sender is asked to resend."""
 
     BEGIN_ANEW = "send a `retry` in the session that is in use; the second time within an hour, or where none is, archive it, begin a new one, and send it there"
     SAME_SESSION = "send a `retry` in the session that there is"
 
 
 def remedy(refusal: Refusal, content: bytes) -> Remedy | None:
-    """What to do about a content that was refused; None: nothing, for asking would not help, or would help an attacker."""
+    """What to do about a refused content; None: nothing, because asking would not help, or would help an attacker."""
     if isinstance(refusal, SenderRewound):
-        # In a session anybody may have made it, the node too: no session ends by it. A `retry` in this one makes the other side turn its ratchet.
+        # Anyone may have forged it, the node too: it ends no session. A `retry` in this session makes the other side step its ratchet.
         return Remedy.SAME_SESSION
     is_group = content[1:2] == bytes([ContentType.SENDER_KEY])
     if is_group:
@@ -59,12 +59,12 @@ def remedy(refusal: Refusal, content: bytes) -> Remedy | None:
 
 @dataclass(frozen=True, slots=True)
 class RetryHistory:
-    """For which envelopes one device was asked, and when (ms since 1970)."""
+    """The envelopes that one device was asked for, and when (ms since 1970)."""
 
     envelopes: tuple[tuple[UUID, int], ...] = ()
 
     def may_ask(self, message_id: UUID, now: int) -> bool:
-        """Whether the device may be asked for this envelope: once, and for five in an hour."""
+        """Whether the device may be asked for this envelope: once for each envelope, and five times an hour."""
         return len(self._recent(now)) < RETRIES_PER_HOUR and all(known != message_id for known, _ in self.envelopes)
 
     def has_recent(self, now: int) -> bool:
@@ -72,7 +72,7 @@ class RetryHistory:
         return bool(self._recent(now))
 
     def with_request(self, message_id: UUID, now: int) -> "RetryHistory":
-        """Once it is asked."""
+        """The history with this request."""
         known = tuple(each for each in self.envelopes if now - each[1] <= _REMEMBERED)
         return replace(self, envelopes=(*known, (message_id, now)))
 
@@ -82,7 +82,7 @@ class RetryHistory:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """A device asks for an envelope once more. `reason` is the name of the refusal."""
+    """A request to resend an envelope. `reason` is the name of the refusal."""
 
     KIND: ClassVar[str] = "retry"
 
@@ -91,13 +91,13 @@ class Retry:
     sender_key_id: bytes | None = None
 
     def fields(self) -> dict[str, Any]:
-        """As a content carries it."""
+        """The fields of its content."""
         found = {"messageId": str(self.message_id), "reason": self.reason}
         return found if self.sender_key_id is None else {**found, "senderKeyId": encode_base64(self.sender_key_id)}
 
     @classmethod
     def read(cls, content: Content) -> Self:
-        """What a content of this kind asks for. Raises BadContent."""
+        """The request in a content. Raises BadContent."""
         reason, key_id = content.fields.get("reason"), content.fields.get("senderKeyId")
         if content.kind != cls.KIND or not isinstance(reason, str):
             raise BadContent
@@ -114,22 +114,22 @@ class Resync:
     message_id: UUID
 
     def fields(self) -> dict[str, Any]:
-        """As a content carries it."""
+        """The fields of its content."""
         return {"messageId": str(self.message_id)}
 
     @classmethod
     def read(cls, content: Content) -> Self:
-        """What a content of this kind is about. Raises BadContent."""
+        """The resync in a content. Raises BadContent."""
         if content.kind != cls.KIND:
             raise BadContent
         return cls(read_id(content.fields.get("messageId")))
 
 
 def may_resend(addressed: Collection[Device], asker: Device, posted_at: int, now: int) -> bool:
-    """Whether an own content may go out again: to the very device that it was sealed for, under the same identity key and IDH, for seven days."""
+    """Whether an own content may be resent: to the very device that it was sealed for, under the same identity key and IDH, for seven days."""
     return asker in addressed and now - posted_at <= SENT_MILLISECONDS
 
 
 def as_resend(content: Content, message_id: UUID) -> Content:
-    """The same content in answer to a `retry` for that envelope: who has it already knows it by its id, and drops it."""
+    """The same content as the answer to a `retry` for that envelope: a device that has it recognizes its id and drops it."""
     return replace(content, fields={**content.fields, "resendOf": str(message_id)})

@@ -19,7 +19,7 @@ _ROW: Final = struct.Struct(">II32s")
 
 @dataclass(frozen=True, slots=True)
 class ListedKeys:
-    """A device as its account's list tells it."""
+    """A device of an account's device list."""
 
     device_id: int
     registration_id: int
@@ -27,7 +27,7 @@ class ListedKeys:
 
 
 def fingerprint(user_id: UUID, identity_key: bytes) -> bytes:
-    """F(user): 64 bytes that cost 5,200 hashes each to search for."""
+    """F(user): 64 bytes; searching for a match costs 5,200 hashes each."""
     digest = sha512(label("safety number") + identity_key + user_id.bytes + identity_key).digest()
     for _ in range(ROUNDS - 1):
         digest = sha512(digest + identity_key).digest()
@@ -44,13 +44,13 @@ def safety_number(one: bytes, other: bytes) -> str:
     return "".join(sorted((digits(one), digits(other))))
 
 
-def qr_payload(shower: bytes, other: bytes) -> bytes:
-    """What one side shows as a QR."""
-    return _SCAN_VERSION + shower[:_HALF] + other[:_HALF]
+def qr_payload(own: bytes, theirs: bytes) -> bytes:
+    """The payload of the QR code that one side shows."""
+    return _SCAN_VERSION + own[:_HALF] + theirs[:_HALF]
 
 
 def matches_qr(scanned: bytes, own: bytes, theirs: bytes) -> bool:
-    """Whether a scanned QR was shown by the one whose fingerprint is `theirs`."""
+    """Whether a scanned QR code was shown by the side whose fingerprint is `theirs`."""
     return hmac.compare_digest(scanned, qr_payload(theirs, own))
 
 

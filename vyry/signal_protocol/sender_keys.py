@@ -1,4 +1,4 @@
-"""Sender keys: one sealed and signed message for a whole group (section 8)."""
+"""Sender keys: a message sealed and signed once for a whole group (section 8)."""
 
 import hmac
 import secrets
@@ -47,7 +47,7 @@ from vyry.signal_protocol.replay_record import add_record, check_not_opened, gro
 SENDER_KEY_ID_BYTES: Final = 16
 HEADER_BYTES: Final = 22
 MAX_GENERATIONS: Final = 5
-#: A sender makes a new generation after so many messages or milliseconds, and when anybody left (section 8).
+#: A sender makes a new generation after so many messages or milliseconds, and when a reader has left (section 8).
 GENERATION_MESSAGES: Final = 10_000
 GENERATION_MILLISECONDS: Final = 7 * 86_400_000
 
@@ -59,7 +59,7 @@ _SIGNATURE: Final = label("sender key signature")
 
 @dataclass(frozen=True, slots=True)
 class SenderKeyScope:
-    """In which conversation a device writes."""
+    """The conversation and sender that a sender key belongs to."""
 
     conversation_id: UUID
     sender: Address
@@ -71,7 +71,7 @@ class SenderKeyScope:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """What tells a sender key to a reader, from its present message on."""
+    """A sender key as it is sent to a reader, from its next message on."""
 
     KIND: ClassVar[str] = "senderKey"
 
@@ -81,18 +81,18 @@ class Distribution:
     signing_key: bytes
 
     def fields(self) -> dict[str, Any]:
-        """As a content carries it."""
+        """The fields of its content."""
         keys = {"chainKey": encode_base64(self.chain_key), "signingKey": encode_base64(self.signing_key)}
         return {"senderKeyId": encode_base64(self.sender_key_id), "iteration": self.iteration, **keys}
 
     @classmethod
     def read(cls, content: Content) -> Self:
-        """What a content of this kind tells. Raises BadContent."""
-        said, iteration = content.fields, content.fields.get("iteration")
+        """The distribution in a content. Raises BadContent."""
+        fields, iteration = content.fields, content.fields.get("iteration")
         if content.kind != cls.KIND or type(iteration) is not int or not 0 <= iteration < CHAIN_END:
             raise BadContent
-        key_id = read_bytes(said.get("senderKeyId"), SENDER_KEY_ID_BYTES)
-        chain_key, signing_key = (read_bytes(said.get(name), KEY_BYTES) for name in ("chainKey", "signingKey"))
+        key_id = read_bytes(fields.get("senderKeyId"), SENDER_KEY_ID_BYTES)
+        chain_key, signing_key = (read_bytes(fields.get(name), KEY_BYTES) for name in ("chainKey", "signingKey"))
         return cls(key_id, iteration, chain_key, signing_key)
 
 
@@ -112,11 +112,11 @@ class SenderKey:
         return cls(where, secrets.token_bytes(SENDER_KEY_ID_BYTES), SigningPair.generate(), chain)
 
     def distribution(self) -> Distribution:
-        """For readers who join now: nothing older opens with it."""
+        """For readers from now on: it opens nothing older."""
         return Distribution(self.sender_key_id, self.chain.number, self.chain.key, self.signing.public)
 
     def seal(self, plaintext: bytes) -> tuple["SenderKey", bytes]:
-        """The next state and the content for all. Raises TooLarge; BadMessage when the chain has ended."""
+        """The next state and the content for all. Raises TooLarge; BadMessage at the end of the chain."""
         padded = pad(plaintext)
         if self.chain.number >= CHAIN_END:
             raise BadMessage
@@ -130,7 +130,7 @@ class SenderKey:
 
 @dataclass(frozen=True, slots=True, order=True)
 class KeyRecipient:
-    """A device that is to read. A number given again is another device, told by its registration id and, since that is the node's word, by a hash of its keys."""
+    """A device that may read. An id used again is another device, distinguished by its registration id and, because the node assigns that, by a hash of its keys."""
 
     address: Address
     registration_id: int
@@ -139,7 +139,7 @@ class KeyRecipient:
 
 @dataclass(frozen=True, slots=True)
 class OwnSenderKey:
-    """An own sender key, when it was made (ms since 1970), and the devices that hold it, the own other ones too."""
+    """An own sender key, when it was made (ms since 1970), and the devices that received it, own other ones included."""
 
     key: SenderKey
     made_at: int
@@ -147,24 +147,24 @@ class OwnSenderKey:
 
     @classmethod
     def generate(cls, where: SenderKeyScope, now: int) -> Self:
-        """A new generation that nobody holds yet."""
+        """A new generation without recipients."""
         return cls(SenderKey.generate(where), now)
 
     def needs_rotation(self, readers: Collection[KeyRecipient], now: int) -> bool:
-        """Whether a new generation has to be made before the next message: somebody who holds this one is to read no more, or it is used up."""
+        """Whether the next message needs a new generation: a device that has this one may no longer read, or it is used up."""
         is_old = now - self.made_at >= GENERATION_MILLISECONDS or self.key.chain.number >= GENERATION_MESSAGES
         return is_old or not set(self.told) <= set(readers)
 
     def missing_recipients(self, readers: Collection[KeyRecipient]) -> tuple[KeyRecipient, ...]:
-        """Who has to be told before the next message."""
+        """Devices that have to receive it before the next message."""
         return tuple(sorted(set(readers) - set(self.told)))
 
     def with_recipients(self, readers: Collection[KeyRecipient]) -> "OwnSenderKey":
-        """Once these devices were told."""
+        """The key after these devices received it."""
         return replace(self, told=tuple(sorted({*self.told, *readers})))
 
     def without_recipient(self, address: Address) -> "OwnSenderKey":
-        """This device has lost what it was told."""
+        """The key after this device lost it."""
         return replace(self, told=tuple(reader for reader in self.told if reader.address != address))
 
     def seal(self, plaintext: bytes) -> tuple["OwnSenderKey", bytes]:
@@ -175,63 +175,63 @@ class OwnSenderKey:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A sender key as a reader holds it. `skipped` are message keys by iteration, oldest first. Moments are ms since 1970."""
+    """A sender key as a reader stores it. `skipped` are message keys by iteration, oldest first. Times are ms since 1970."""
 
     signing_key: bytes
     chain: Chain
     skipped: Mapping[int, SkippedKey] = field(default_factory=dict, repr=False)
-    #: The messages opened lately, as `spent` keeps them.
+    #: Records of recently opened messages (see `replay_record`).
     opened: bytes = field(default=b"", repr=False)
-    #: When its last message was opened, or it was told.
+    #: When its last message was opened, or it arrived.
     used_at: int = 0
-    #: When the next generation was told.
+    #: When the next generation arrived.
     replaced_at: int | None = None
 
     def has_ended(self, now: int) -> bool:
-        """Whether it is to be forgotten: 30 days after its last message, or after the next generation came."""
+        """Whether it is to be deleted: 30 days after its last message, or after the next generation arrived."""
         return any(now - at > KEPT_MILLISECONDS for at in (self.used_at, self.replaced_at) if at is not None)
 
     def without_old_keys(self, now: int) -> "Generation":
-        """Without the keys of messages that have been missing for 30 days."""
+        """The generation without keys skipped more than 30 days ago."""
         kept = {iteration: key for iteration, key in self.skipped.items() if now - key.at <= KEPT_MILLISECONDS}
         return self if len(kept) == len(self.skipped) else replace(self, skipped=kept)
 
     def mark_replaced(self, now: int) -> "Generation":
-        """Once another one was told."""
+        """The generation after the next one arrived."""
         return self if self.replaced_at is not None else replace(self, replaced_at=now)
 
     def step_to(self, iteration: int, content: bytes, now: int) -> tuple["Generation", bytes]:
-        """The generation once this message is opened, and its message key. Raises DuplicateMessage, SenderRewound, JumpTooFar."""
+        """The generation after this message is opened, and its message key. Raises DuplicateMessage, SenderRewound, JumpTooFar."""
         position = group_position(iteration)
         check_not_opened(self.opened, position, content)
-        kept, chain = dict(self.skipped), self.chain
+        skipped, chain = dict(self.skipped), self.chain
         used = replace(self, opened=add_record(self.opened, position, content), used_at=now)
         if iteration < chain.number:
-            if iteration not in kept:
+            if iteration not in skipped:
                 raise DuplicateMessage
-            message_key = kept.pop(iteration).message_key
-            return replace(used, skipped=kept), message_key
+            message_key = skipped.pop(iteration).message_key
+            return replace(used, skipped=skipped), message_key
         if iteration - chain.number > MAX_JUMP or iteration == CHAIN_END:
             raise JumpTooFar
         while chain.number < iteration:
             number = chain.number
             message_key, chain = chain.step()
-            kept[number] = SkippedKey(message_key, now)
-        for oldest in list(kept)[: max(0, len(kept) - MAX_KEPT)]:
-            del kept[oldest]
+            skipped[number] = SkippedKey(message_key, now)
+        for oldest in list(skipped)[: max(0, len(skipped) - MAX_KEPT)]:
+            del skipped[oldest]
         message_key, chain = chain.step()
-        return replace(used, chain=chain, skipped=kept), message_key
+        return replace(used, chain=chain, skipped=skipped), message_key
 
 
 @dataclass(frozen=True, slots=True)
 class Generations:
-    """The sender keys of one device in one conversation, as a reader holds them: at most 5, the oldest first."""
+    """The sender keys of one device in one conversation, as a reader stores them: at most 5, the oldest first."""
 
     where: SenderKeyScope
     held: Mapping[bytes, Generation] = field(default_factory=dict)
 
     def accept(self, told: Distribution, *, now: int = 0, sure_at: int | None = None) -> "Generations":
-        """With this key, which replaces the one before at `now` (ms since 1970). One that is known is never rewound. `sure_at`: as for `open`. Raises SenderKeyConflict, BadKey, Malformed."""
+        """The generations with this key, which replaces the one before at `now` (ms since 1970). A known key is never rewound. `sure_at`: as for `open`. Raises SenderKeyConflict, BadKey, Malformed."""
         known = self.held.get(told.sender_key_id)
         if known is not None:
             if not hmac.compare_digest(known.signing_key, told.signing_key):
@@ -248,9 +248,9 @@ class Generations:
         return replace(self, held=held).without_old_keys(now if sure_at is None else sure_at)
 
     def open(self, content: bytes, *, now: int = 0, sure_at: int | None = None) -> tuple["Generations", bytes]:
-        """The next state and the plaintext. `now` (ms since 1970) dates what is kept, and ends what was kept for 30 days; the generation of this message is looked up before.
+        """The next state and the plaintext. `now` (ms since 1970) dates what is stored, and deletes what expired after 30 days; the generation of this message is looked up before.
 
-        With `sure_at` that ends it in place of `now`, for a clock that is in doubt.
+        With `sure_at` that decides about expiry instead of `now`, for a clock in doubt.
 
         Raises TooLarge, Malformed, UnknownVersion, UnknownType, SenderKeyUnknown, BadSignature, DuplicateMessage, SenderRewound, JumpTooFar, BadMessage, BadPadding.
         """
@@ -269,7 +269,7 @@ class Generations:
         return known.without_old_keys(now if sure_at is None else sure_at), plaintext
 
     def without_old_keys(self, now: int) -> "Generations":
-        """Without generations that have ended, and the keys of messages that have been missing for 30 days."""
+        """Without ended generations, and without keys skipped more than 30 days ago."""
         living = {key_id: each.without_old_keys(now) for key_id, each in self.held.items() if not each.has_ended(now)}
         return replace(self, held=living)
 

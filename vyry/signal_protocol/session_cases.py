@@ -1,4 +1,4 @@
-"""What a case of `sessions` does: devices that begin, answer, accept keys and read lists, step by step (docs/signal-protocol.md, sections 7 and 14)."""
+"""The cases of the topic `sessions`: devices that begin, answer, accept keys and read lists, step by step (docs/signal-protocol.md, sections 7 and 14)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -12,7 +12,7 @@ from vyry.signal_protocol.vector_values import Found, Mismatch, Value, compare, 
 
 
 class CaseDevice:
-    """A device of a case, as the case gives it."""
+    """A device of a case: its keys, and what it stores about the one address that it talks to."""
 
     def __init__(self, given: Value) -> None:
         self.own = device_of(given)
@@ -27,11 +27,11 @@ class CaseDevice:
         self._replays: set[bytes] = set()
 
     def peer(self) -> PeerDevice:
-        """As a verified list has it."""
+        """The device as a verified list has it."""
         return PeerDevice(self.own.identity.public, self.own.dh.public, self.own.registration_id)
 
     def bundle(self, step: Value) -> Bundle:
-        """As the node hands out the keys that a step names."""
+        """The bundle with the keys that a step names."""
         own, number = self.own, step["oneTimePrekey"]
         pq = self._kem[step["pqPrekey"], step["isLastResort"]]
         published = (own.identity.public, own.dh.public, own.dh_signature(), self._signed.publish(own))
@@ -39,23 +39,23 @@ class CaseDevice:
         return Bundle(own.address, own.registration_id, *published, one_time, pq.publish(own), pq.is_last_resort)
 
     def signed_prekey(self, prekey_id: int) -> DhPrekey | None:
-        """See Keeper."""
+        """See PrekeyProvider."""
         return self._signed if self._signed.id == prekey_id else None
 
     def one_time_prekey(self, prekey_id: int) -> DhPrekey | None:
-        """See Keeper."""
+        """See PrekeyProvider."""
         return self._once.get(prekey_id)
 
     def pq_prekey(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
-        """See Keeper."""
+        """See PrekeyProvider."""
         return self._kem.get((prekey_id, is_last_resort))
 
     def has_answered(self, transcript: bytes) -> bool:
-        """See Keeper."""
+        """See PrekeyProvider."""
         return transcript in self._replays
 
     def open(self, arrival: IncomingContent, fresh: Callable[[], DhPair]) -> tuple[bytes, bytes]:
-        """Open a content and keep what comes out of it; answers session id and plaintext."""
+        """Open a content and store the result; returns session id and plaintext."""
         opened = self.sessions.open(self.own, arrival, self, fresh=fresh)
         self.sessions = opened.sessions
         answered = opened.answered
@@ -77,30 +77,30 @@ def _kem(given: Value) -> KemPrekey:
     return KemPrekey(given["id"], KemPair.from_seed(decode_base64(given["seed"])), given["isLastResort"])
 
 
-#: What a step says about what comes out of it; everything else in it is given.
+#: The fields of a step that are expected results; all others are given.
 EXPECTED: Final = ("active", "archived", "content", "plaintext", "refusal")
 
 
 def expected_in(step: Value) -> list[str]:
-    """What this step says about what comes out of it."""
+    """The fields of this step that are expected results."""
     return [name for name in EXPECTED if name in step and (name, step["do"]) != ("plaintext", "seal")]
 
 
 class CaseDevices:
-    """The devices of a case, and what they said."""
+    """The devices of a case, and their messages."""
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        self._devices = {name: CaseDevice(each) for name, each in given["devices"].items()}
+    def __init__(self, case_input: Mapping[str, Any]) -> None:
+        self._devices = {name: CaseDevice(each) for name, each in case_input["devices"].items()}
         #: By the number of a message: its content.
         self._said: dict[int, bytes] = {}
         #: By reader and number of a message: the session that it was opened in.
         self._opened: dict[tuple[str, int], bytes] = {}
 
     def run_step(self, step: Value) -> Found:
-        """One step: what comes out of it, and the sessions of its device after it. A refused one changes nothing."""
+        """Run a step: its result, and the sessions of its device after it. A refused step changes nothing."""
         device, acts = self._devices[step["side"]], self._actions()
         if step["do"] not in acts:
-            raise Mismatch(f"the step {step['do']} is not known")
+            raise Mismatch(f"unknown step {step['do']}")
         try:
             found = {**acts[step["do"]](device, step), "refusal": None}
         except Refusal as refused:
@@ -166,10 +166,10 @@ class CaseDevices:
 
 
 def run(case: Mapping[str, Any]) -> Found:
-    """Do all steps of a case, and compare each; every step says which sessions there are after it. Raises Mismatch."""
+    """Run all steps of a case, and compare each; every step says which sessions there are after it. Raises Mismatch."""
     devices = CaseDevices(case["input"])
     for number, step in enumerate(case["steps"]):
-        # What a step does not say about what comes out is not passed over.
+        # A result that the step does not state counts as a mismatch.
         needed = {"active": "?", "archived": "?", "refusal": None}
         if step["do"] == "open" and "refusal" not in step:
             needed["plaintext"] = "?"

@@ -1,6 +1,6 @@
-"""The sessions with one device of somebody: one active, a few archived (section 7). As everything here, a value: each act returns the next.
+"""The sessions with one device: one active, a few archived (section 7). All states are values: each operation returns the next.
 
-Whoever stores the next value before the content leaves the house, and together with what was opened before acknowledging it, can be killed anywhere.
+A client that stores the next value before it sends a content, and together with a plaintext before it acknowledges that, can crash anywhere.
 """
 
 import hmac
@@ -35,16 +35,16 @@ from vyry.signal_protocol.refusals import (
 
 MAX_ARCHIVED: Final = 5
 _DAY: Final = 86_400_000
-#: Milliseconds after which a session that nobody answers, or answered last, makes room for a new handshake.
+#: Milliseconds after which a session without an answer, or since its last answer, is replaced by a new handshake.
 UNANSWERED_MS: Final = 30 * _DAY
 STALE_MS: Final = 90 * _DAY
-#: Late mail of a device that another one has replaced is opened for so long: as long as mail can wait.
+#: Milliseconds for which late mail of a replaced device is opened: as long as mail can wait.
 LATE_MS: Final = 30 * _DAY
 _SESSION_ID: Final = slice(2, 2 + SESSION_ID_BYTES)
 
 
 class PrekeyProvider(Protocol):
-    """The kept prekeys of this device; None for one that is not held (any more)."""
+    """The private prekeys of this device; None for one that is not stored (any more)."""
 
     def signed_prekey(self, prekey_id: int) -> DhPrekey | None:
         """A signed prekey."""
@@ -55,17 +55,17 @@ class PrekeyProvider(Protocol):
         ...
 
     def pq_prekey(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
-        """A PQ prekey of that name space."""
+        """A PQ prekey: one-time and last-resort ones are counted separately."""
         ...
 
     def has_answered(self, transcript: bytes) -> bool:
-        """Whether the replay record holds this handshake."""
+        """Whether the replay record has this handshake."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class HandshakeRandomness:
-    """The randomness of a handshake, as far as it is given (vectors): the ephemeral key, what was encapsulated, and what makes the first ratchet key."""
+    """The randomness of a handshake, as far as vectors give it: the ephemeral key, the encapsulation, and the source of the first ratchet key."""
 
     ephemeral: DhPair | None = None
     encapsulated: Encapsulated | None = None
@@ -74,7 +74,7 @@ class HandshakeRandomness:
 
 @dataclass(frozen=True, slots=True)
 class PeerDevice:
-    """Which device a session is with: the keys and the registration id of its handshake. A device number alone is the node's word."""
+    """The device at the other end of a session: the keys and the registration id of its handshake. A device id alone is the node's word."""
 
     identity_key: bytes
     dh_key: bytes
@@ -83,9 +83,9 @@ class PeerDevice:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session. `prefix` is one's own while nobody answered; `prefix_hash` is of the peer's, when they began. Moments are ms since 1970.
+    """One session. `prefix` is the own one until the first answer; `prefix_hash` is of the peer's, when it began. Times are ms since 1970.
 
-    `ended_at`: since when another device is listed under the peer's number. Such a session opens late mail for 30 days and seals nothing.
+    `ended_at`: since when another device is listed under the peer's id. Such a session opens late mail for 30 days and seals nothing.
     """
 
     ratchet: Ratchet
@@ -98,16 +98,16 @@ class Session:
 
     @property
     def session_id(self) -> bytes:
-        """What names it on the wire."""
+        """The id on the wire."""
         return self.ratchet.session_id
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether one began it oneself, and nothing came back yet."""
+        """Whether this device began it, and nothing was received in it yet."""
         return self.prefix is not None
 
     def needs_handshake(self, now: int) -> bool:
-        """Whether a new handshake should bring fresh secrets."""
+        """Whether a new handshake should bring new secrets."""
         if self.is_unanswered:
             return now - self.began_at > UNANSWERED_MS
         return now - (self.answered_at or self.began_at) > STALE_MS
@@ -115,7 +115,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class AcceptedHandshake:
-    """A handshake that was just answered: what to delete, and to remember, in the transaction that stores the sessions."""
+    """A handshake that was just answered: what to delete, and to record, in the transaction that stores the sessions."""
 
     peer: PeerDevice
     signed_prekey_id: int
@@ -123,13 +123,13 @@ class AcceptedHandshake:
     one_time_prekey_id: int
     pq_prekey_id: int
     pq_is_last_resort: bool
-    #: To be kept in the replay record of the signed prekey, when no one-time key was used.
+    #: Recorded with the signed prekey, when no one-time key was used.
     replay: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What came out of a content, and the sessions after it."""
+    """The plaintext of a content, and the sessions after it."""
 
     sessions: "Sessions"
     session_id: bytes
@@ -140,7 +140,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class IncomingContent:
-    """A content that came from a device. `identity_key` is the one held for its user, None before the first; `listed` is the device that a verified list has under the sender's number, None when no list is known; `is_ended`: it is known to have none."""
+    """A received content. `identity_key` is the one stored for its sender's account, None before first contact; `listed` is the device that a verified list has under the sender's id, None without a list; `is_ended`: the list has none."""
 
     sender: Address
     content: bytes = field(repr=False)
@@ -148,12 +148,12 @@ class IncomingContent:
     identity_key: bytes | None = None
     listed: PeerDevice | None = None
     is_ended: bool = False
-    #: What ends old keys, for a clock that is in doubt; `at` unless given.
+    #: The time for key expiry while the clock is in doubt; `at` unless given.
     trusted_at: int | None = None
 
     @property
     def expire_keys_before(self) -> int:
-        """Keys whose time was over by then are gone."""
+        """Keys that had expired by then are deleted."""
         return self.at if self.trusted_at is None else self.trusted_at
 
     def is_current(self, peer: PeerDevice) -> bool:
@@ -181,7 +181,7 @@ class Sessions:
         identity_key: bytes | None = None,
         drawn: HandshakeRandomness | None = None,
     ) -> "Sessions":
-        """A new session with the device of this bundle becomes the active one. `identity_key` is the one held for its user, None before the first. Randomness may be given (vectors).
+        """A new session with the device of this bundle becomes the active one. `identity_key` is the one stored for its account, None before first contact. Vectors give the randomness.
 
         Raises IdentityChanged, BadKey, BadSignature, Malformed.
         """
@@ -193,7 +193,7 @@ class Sessions:
         return self._activated(Session(ratchet, peer_device(bundle), now, prefix=prefix.pack()))
 
     def seal(self, plaintext: bytes) -> tuple["Sessions", bytes]:
-        """The next value, and the content for the wire. Raises SessionUnknown when there is none to send in, TooLarge."""
+        """The next value, and the content. Raises SessionUnknown without an active session, TooLarge."""
         if self.active is None:
             raise SessionUnknown
         ratchet, message = self.active.ratchet.seal(plaintext)
@@ -203,51 +203,51 @@ class Sessions:
         self,
         own: OwnDevice,
         arrival: IncomingContent,
-        keeper: PrekeyProvider,
+        prekeys: PrekeyProvider,
         *,
         fresh: Callable[[], DhPair] = DhPair.generate,
     ) -> Opened:
         """Open a prekey or ratchet message. Raises a Refusal; then nothing has changed, and nothing is to be stored.
 
-        A session of another identity than the one held opens nothing (SessionUnknown); one with another device than the listed one never becomes active.
-        Keys of messages that have been missing for 30 days, and sessions with devices that ended 30 days ago, open nothing, and what comes back holds none.
+        A session of another identity than the stored one opens nothing (SessionUnknown); one with another device than the listed one never becomes active.
+        Expired keys and sessions open nothing, and the result has none: keys skipped more than 30 days ago, and sessions with devices that ended 30 days ago.
         """
         known = self._without_old_keys(arrival.expire_keys_before)
         match content_type(arrival.content):
             case ContentType.RATCHET:
                 return known._open_known(arrival, fresh)  # noqa: SLF001  of the same class
             case ContentType.PREKEY:
-                return known._open_prekey(own, arrival, keeper, fresh)  # noqa: SLF001
+                return known._open_prekey(own, arrival, prekeys, fresh)  # noqa: SLF001
             case _:
                 raise UnknownType
 
     def _without_old_keys(self, now: int) -> "Sessions":
-        """Without the keys of messages that have been missing for 30 days, and without sessions with devices that ended 30 days ago."""
+        """Without keys skipped more than 30 days ago, and without sessions with devices that ended 30 days ago."""
         active, *archived = (
             each and replace(each, ratchet=each.ratchet.without_old_keys(now)) for each in (self.active, *self.archived)
         )
         return Sessions(active, tuple(each for each in archived if each and now - (each.ended_at or now) <= LATE_MS))
 
     def retire_unlisted(self, listed: PeerDevice, now: int) -> "Sessions":
-        """Only sessions with the listed device may be active; those with another one under its number open late mail for 30 days."""
+        """Only sessions with the listed device may be active; those with another device under its id open late mail for 30 days."""
         is_replaced = self.active is not None and self.active.peer != listed
         known = self.archive() if is_replaced else self
         return replace(known, archived=tuple(_mark_ended(each, listed, now) for each in known.archived))
 
     def restrict_to_identity(self, identity_key: bytes) -> "Sessions":
-        """Without the sessions of any other identity: that key was given up, and nothing of it is opened again."""
+        """Without the sessions of any other identity: that key was replaced, and nothing of it is opened again."""
         kept = [each for each in self._all() if each.peer.identity_key == identity_key]
         return Sessions(
             self.active if self.active in kept else None, tuple(each for each in kept if each != self.active)
         )
 
     def activate(self, session_id: bytes) -> "Sessions":
-        """The session in which a `retry` or `resync` came is the active one, whatever the tie-break said, unless its device has ended. Raises SessionUnknown."""
+        """The session in which a `retry` or `resync` came becomes the active one, whatever the tie-break said, unless its device has ended. Raises SessionUnknown."""
         session = self._require(session_id)
         return self if session.ended_at is not None else self._activated(session)
 
     def archive(self) -> "Sessions":
-        """Without an active session: the next content begins anew."""
+        """Without an active session: the next content begins a new one."""
         if self.active is None:
             return self
         return Sessions(None, (self.active, *self.archived)[:MAX_ARCHIVED])
@@ -259,40 +259,40 @@ class Sessions:
         if arrival.identity_key not in (None, session.peer.identity_key):
             raise SessionUnknown
         ratchet, plaintext = session.ratchet.open(arrival.content, now=arrival.at, fresh=fresh)
-        heard = replace(session, ratchet=ratchet, prefix=None, answered_at=arrival.at)
-        after = self._activated(heard) if arrival.is_current(session.peer) else self._replaced(heard)
-        return Opened(after, heard.session_id, heard.peer, plaintext)
+        answered = replace(session, ratchet=ratchet, prefix=None, answered_at=arrival.at)
+        after = self._activated(answered) if arrival.is_current(session.peer) else self._replaced(answered)
+        return Opened(after, answered.session_id, answered.peer, plaintext)
 
     def _open_prekey(
-        self, own: OwnDevice, arrival: IncomingContent, keeper: PrekeyProvider, fresh: Callable[[], DhPair]
+        self, own: OwnDevice, arrival: IncomingContent, provider: PrekeyProvider, fresh: Callable[[], DhPair]
     ) -> Opened:
         prefix, message = split_prekey_message(arrival.content)
         if arrival.identity_key not in (None, prefix.identity_key):
             raise IdentityChanged
         prefix_hash = sha256(prefix.pack()).digest()
-        held = self._find(message[_SESSION_ID])
-        if held is not None:
-            # Who began it oneself, or knows another prefix by that name, is being fooled.
-            if not hmac.compare_digest(held.prefix_hash or b"", prefix_hash):
+        known = self._find(message[_SESSION_ID])
+        if known is not None:
+            # A session that this device began, or one with another prefix: the message is forged.
+            if not hmac.compare_digest(known.prefix_hash or b"", prefix_hash):
                 raise BadMessage
-            ratchet, plaintext = held.ratchet.open(message, now=arrival.at, fresh=fresh)
-            return Opened(self._replaced(replace(held, ratchet=ratchet)), held.session_id, held.peer, plaintext)
-        prekeys = find_prekeys(prefix, keeper)
+            ratchet, plaintext = known.ratchet.open(message, now=arrival.at, fresh=fresh)
+            return Opened(self._replaced(replace(known, ratchet=ratchet)), known.session_id, known.peer, plaintext)
+        prekeys = find_prekeys(prefix, provider)
         handshake = answer(own, arrival.sender, prefix, prekeys)
-        if keeper.has_answered(handshake.transcript):
+        if provider.has_answered(handshake.transcript):
             raise PrekeyReplayed
         # A message of another session id than this handshake makes is a BadMessage of the ratchet.
         ratchet, plaintext = Ratchet.responder(handshake, prekeys.signed.pair).open(
             message, now=arrival.at, fresh=fresh
         )
         peer = PeerDevice(prefix.identity_key, prefix.identity_dh_key, prefix.registration_id)
-        begun = Session(ratchet, peer, arrival.at, prefix_hash=prefix_hash, answered_at=arrival.at)
+        session = Session(ratchet, peer, arrival.at, prefix_hash=prefix_hash, answered_at=arrival.at)
         after = (
-            self._resolve_simultaneous(begun)
+            self._resolve_simultaneous(session)
             if arrival.is_current(peer)
-            else self._archived(replace(begun, ended_at=arrival.at))
+            else self._archived(replace(session, ended_at=arrival.at))
         )
-        return Opened(after, begun.session_id, peer, plaintext, _accepted(peer, prefix, handshake))
+        return Opened(after, session.session_id, peer, plaintext, _accepted(peer, prefix, handshake))
 
     def _resolve_simultaneous(self, fresh: Session) -> "Sessions":
         """A session that the peer began becomes active; when both began at once, the one with the smaller id does, on both sides."""
@@ -328,15 +328,15 @@ class Sessions:
 
 
 def peer_device(bundle: Bundle) -> PeerDevice:
-    """The device that a bundle is of."""
+    """The device of a bundle."""
     return PeerDevice(bundle.identity_key, bundle.identity_dh_key, bundle.registration_id)
 
 
-def find_prekeys(prefix: Prefix, keeper: PrekeyProvider) -> Prekeys:
-    """The kept prekeys that a handshake was made for. Raises PrekeyUnknown."""
-    signed = keeper.signed_prekey(prefix.signed_prekey_id)
-    pq = keeper.pq_prekey(prefix.pq_prekey_id, is_last_resort=prefix.pq_is_last_resort)
-    one_time = keeper.one_time_prekey(prefix.one_time_prekey_id) if prefix.one_time_prekey_id else None
+def find_prekeys(prefix: Prefix, provider: PrekeyProvider) -> Prekeys:
+    """The private prekeys that a handshake used. Raises PrekeyUnknown."""
+    signed = provider.signed_prekey(prefix.signed_prekey_id)
+    pq = provider.pq_prekey(prefix.pq_prekey_id, is_last_resort=prefix.pq_is_last_resort)
+    one_time = provider.one_time_prekey(prefix.one_time_prekey_id) if prefix.one_time_prekey_id else None
     if signed is None or pq is None or (prefix.one_time_prekey_id and one_time is None):
         raise PrekeyUnknown
     return Prekeys(signed, one_time, pq)

@@ -1,4 +1,4 @@
-"""What the cases of a vector file do, topic by topic (docs/signal-protocol.md, "Vectors")."""
+"""The cases of a vector file, topic by topic (docs/signal-protocol.md, "Vectors")."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from vyry.signal_protocol.sessions import find_prekeys
 from vyry.signal_protocol.vector_values import Found, Mismatch, Value, address_of, compare, device_of, shown
 
 
-#: A case of millions of steps, or of a file that fills the memory, is a slip, and would hold up all others.
+#: Limits for a case: millions of steps, or a file that fills the memory, are a mistake.
 MAX_DISCARDED: Final = 100_000
 MAX_FILE: Final = 2**28
 
 
 def _bounded(count: object, most: int) -> int:
     if type(count) is not int or not 0 <= count <= most:
-        raise Mismatch(f"{count} is no number from 0 to {most}")
+        raise Mismatch(f"{count} is not an integer from 0 to {most}")
     return count
 
 
@@ -74,7 +74,7 @@ def _pqxdh(case: Mapping[str, Any]) -> Found:
 
 @dataclass(frozen=True, slots=True)
 class _GivenPrekeys:
-    """A keeper of just these prekeys."""
+    """A PrekeyProvider with just these prekeys."""
 
     prekeys: Prekeys
     replays: frozenset[bytes] = frozenset()
@@ -83,19 +83,19 @@ class _GivenPrekeys:
         return self.prekeys.signed if self.prekeys.signed.id == prekey_id else None
 
     def one_time_prekey(self, prekey_id: int) -> DhPrekey | None:
-        held = self.prekeys.one_time
-        return held if held is not None and held.id == prekey_id else None
+        prekey = self.prekeys.one_time
+        return prekey if prekey is not None and prekey.id == prekey_id else None
 
     def pq_prekey(self, prekey_id: int, *, is_last_resort: bool) -> KemPrekey | None:
-        held = self.prekeys.pq
-        return held if (held.id, held.is_last_resort) == (prekey_id, is_last_resort) else None
+        prekey = self.prekeys.pq
+        return prekey if (prekey.id, prekey.is_last_resort) == (prekey_id, is_last_resort) else None
 
     def has_answered(self, transcript: bytes) -> bool:
         return transcript in self.replays
 
 
 def _answered(bob: OwnDevice, initiator: Address, packed: bytes, prekeys: Prekeys) -> Found:
-    """What the responder makes of a prefix that was given."""
+    """The responder's result for a given prefix."""
     prefix = Prefix.unpack(packed)
     handshake = answer(bob, initiator, prefix, find_prekeys(prefix, _GivenPrekeys(prekeys)))
     names = {"transcript": handshake.transcript, "sessionId": handshake.session_id, "rootKey": handshake.root_key}
@@ -134,39 +134,39 @@ def _ratchet(case: Mapping[str, Any]) -> Found:
         "initiator": Ratchet.initiator(handshake, signed.public, fresh["initiator"].__next__),
         "responder": Ratchet.responder(handshake, signed),
     }
-    said: Said = {}
+    messages: Said = {}
     for step in case["steps"]:
         side = step["side"]
-        sides[side] = _ratchet_step(step, said, sides[side], fresh[side])
+        sides[side] = _ratchet_step(step, messages, sides[side], fresh[side])
     return {"final": {name: _final(state) for name, state in sides.items()}}
 
 
-def _ratchet_step(step: Value, said: "Said", state: Ratchet, fresh: Iterator[DhPair]) -> Ratchet:
+def _ratchet_step(step: Value, messages: "Said", state: Ratchet, fresh: Iterator[DhPair]) -> Ratchet:
     match step["do"]:
         case "open":
-            return _open(step, said, state, lambda content: state.open(content, fresh=fresh.__next__))
+            return _open(step, messages, state, lambda content: state.open(content, fresh=fresh.__next__))
         case "discard":
             return _discard(step, state)
         case "seal":
-            return _seal(step, said, state, state.sending, message_secrets)
+            return _seal(step, messages, state, state.sending, message_secrets)
         case _:
-            raise Mismatch(f"the step {step['do']} is not known")
+            raise Mismatch(f"unknown step {step['do']}")
 
 
 def _in_order(privates: Sequence[str]) -> Iterator[DhPair]:
     return (DhPair.from_private(decode_base64(private)) for private in privates)
 
 
-#: By the number of a message: its content, and what was said in it.
+#: By the number of a message: its content and plaintext.
 Said = dict[int, tuple[bytes, bytes]]
 Sealing = TypeVar("Sealing", Ratchet, SenderKey)
 Opening = TypeVar("Opening", Ratchet, Generations)
 
 
 def _seal(
-    step: Value, said: Said, state: Sealing, chain: Chain | None, secrets_of: Callable[[bytes], tuple[bytes, bytes]]
+    step: Value, messages: Said, state: Sealing, chain: Chain | None, secrets_of: Callable[[bytes], tuple[bytes, bytes]]
 ) -> Sealing:
-    """Seal what a step says, and hold what comes out against it."""
+    """Run a sealing step, and compare its result."""
     expected, plaintext = _values(step, "plaintext"), decode_base64(step["plaintext"])
     try:
         after, content = state.seal(plaintext)
@@ -174,7 +174,7 @@ def _seal(
         compare({"refusal": refused.name}, expected or {"refusal": None}, _which(step))
         return state
     assert chain is not None
-    said[step["message"]] = content, plaintext
+    messages[step["message"]] = content, plaintext
     message_key, _ = chain.step()
     key, nonce = secrets_of(message_key)
     found = {"messageKey": message_key, "aesKey": key, "nonce": nonce, "content": content, "iteration": chain.number}
@@ -188,9 +188,9 @@ def _discard(step: Value, state: Sealing) -> Sealing:
     return state
 
 
-def _open(step: Value, said: Said, state: Opening, act: Callable[[bytes], tuple[Opening, bytes]]) -> Opening:
-    """Open the content of a step, and hold what comes out against it."""
-    content = decode_base64(step["content"]) if "content" in step else said[step["message"]][0]
+def _open(step: Value, messages: Said, state: Opening, act: Callable[[bytes], tuple[Opening, bytes]]) -> Opening:
+    """Run an opening step, and compare its result."""
+    content = decode_base64(step["content"]) if "content" in step else messages[step["message"]][0]
     expected = _values(step, "content")
     try:
         after, plaintext = act(content)
@@ -198,13 +198,13 @@ def _open(step: Value, said: Said, state: Opening, act: Callable[[bytes], tuple[
         compare({"refusal": refused.name}, {"refusal": None, **expected}, _which(step))
         return state
     if not expected:
-        expected["plaintext"] = shown(said[step["message"]][1])
+        expected["plaintext"] = shown(messages[step["message"]][1])
     compare({"plaintext": plaintext, "refusal": None}, expected, _which(step))
     return after
 
 
 def _values(step: Value, *given: str) -> Value:
-    """What a step expects: all but what it gives."""
+    """The expected results of a step."""
     return {name: value for name, value in step.items() if name not in ("do", "side", "message", *given)}
 
 
@@ -226,29 +226,33 @@ def _final(state: Ratchet) -> Found:
 
 def _sender_keys(case: Mapping[str, Any]) -> Found:
     given = case["input"]
-    where = SenderKeyScope(UUID(given["conversationId"]), address_of(given["sender"]))
+    scope = SenderKeyScope(UUID(given["conversationId"]), address_of(given["sender"]))
     signing = SigningPair.from_private(decode_base64(given["signingPrivate"]))
-    key = SenderKey(where, decode_base64(given["senderKeyId"]), signing, Chain(decode_base64(given["chainKey"])))
-    reader = Generations(where).accept(key.distribution())
-    said: Said = {}
+    key = SenderKey(scope, decode_base64(given["senderKeyId"]), signing, Chain(decode_base64(given["chainKey"])))
+    reader = Generations(scope).accept(key.distribution())
+    messages: Said = {}
     for step in case["steps"]:
         match step["do"]:
             case "join":
                 compare(_told(key.distribution()), _values(step))
-                reader = Generations(where).accept(key.distribution())
+                reader = Generations(scope).accept(key.distribution())
             case "open":
-                reader = _open(step, said, reader, reader.open)
+                reader = _open(step, messages, reader, reader.open)
             case "discard":
                 key = _discard(step, key)
             case "seal":
-                key = _seal(step, said, key, key.chain, sender_message_secrets)
+                key = _seal(step, messages, key, key.chain, sender_message_secrets)
             case other:
-                raise Mismatch(f"the step {other} is not known")
+                raise Mismatch(f"unknown step {other}")
     return {"signingKey": signing.public, "finalChainKey": key.chain.key, "finalIteration": key.chain.number}
 
 
-def _told(told: Distribution) -> Found:
-    return {"iteration": told.iteration, "chainKey": told.chain_key, "signingKey": told.signing_key}
+def _told(distribution: Distribution) -> Found:
+    return {
+        "iteration": distribution.iteration,
+        "chainKey": distribution.chain_key,
+        "signingKey": distribution.signing_key,
+    }
 
 
 def _attachment(case: Mapping[str, Any]) -> Found:
@@ -265,7 +269,7 @@ def _attachment(case: Mapping[str, Any]) -> Found:
     opened = b"".join(part for at in order for part in opener.update(pieces[at]))
     opener.finish()
     if opened != file:
-        raise Mismatch("the file that came out is another one")
+        raise Mismatch("the opened file differs")
     aes_key, prefix = attachments.derive(key)
     return {
         "aesKey": aes_key,
@@ -274,7 +278,7 @@ def _attachment(case: Mapping[str, Any]) -> Found:
         "sealedSize": sum(map(len, pieces)),
         "digest": sealer.digest,
         "tags": [piece[-16:] for piece in pieces[1:]],
-        # Long blobs are known by their digest.
+        # Long blobs are compared by their digest.
         "blob": b"".join(pieces) if case["expected"].get("blob") else None,
     }
 
@@ -286,21 +290,21 @@ def _linking(case: Mapping[str, Any]) -> Found:
         DhPair.from_private(decode_base64(given["approverPrivate"])),
     )
     offer = linking.LinkOffer(UUID(given["linkId"]), new.public, decode_base64(given["qrSecret"]))
-    here = linking.LinkSecrets.derive(offer, new, approver.public)
-    there = linking.LinkSecrets.derive(linking.LinkOffer.read(offer.uri()), approver, approver.public)
+    new_side = linking.LinkSecrets.derive(offer, new, approver.public)
+    approver_side = linking.LinkSecrets.derive(linking.LinkOffer.read(offer.uri()), approver, approver.public)
     plaintext = decode_base64(given["provisioning"])
-    sealed = decode_base64(given["sealed"]) if "sealed" in given else there.seal(plaintext)
-    if here.open(sealed) != plaintext or here != there:
+    sealed = decode_base64(given["sealed"]) if "sealed" in given else approver_side.seal(plaintext)
+    if new_side.open(sealed) != plaintext or new_side != approver_side:
         raise Mismatch("the two sides differ")
     return {
         "newKey": new.public,
         "approverKey": approver.public,
         "uri": offer.uri(),
         "sharedSecret": approver.agree(new.public),
-        "aesKey": here.key,
-        "nonce": here.nonce,
+        "aesKey": new_side.key,
+        "nonce": new_side.nonce,
         "sealed": sealed,
-        "compareCode": here.compare_code,
+        "compareCode": new_side.compare_code,
     }
 
 
@@ -336,7 +340,7 @@ def _agreement(case: Mapping[str, Any]) -> Found:
     }
 
 
-#: Topics whose cases may expect all they expect in their steps.
+#: Topics whose cases may state all expected results in their steps.
 STEPPED: Final = frozenset({"ratchet", "sessions", "sender-keys"})
 TOPICS: Final[Mapping[str, Callable[[Mapping[str, Any]], Found]]] = {
     "pqxdh": _pqxdh,

@@ -1,4 +1,4 @@
-"""How values stand in a vector file, and how what comes out of a case is compared with what it expects (docs/signal-protocol.md, "Vectors")."""
+"""Values of a vector file, and how a case's result is compared with what it expects (docs/signal-protocol.md, "Vectors")."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,24 +14,24 @@ Found = dict[str, object]
 
 
 class Mismatch(Exception):
-    """A case expects something else than what this implementation makes."""
+    """A case expects something else than this implementation computes."""
 
 
 def compare(found: Mapping[str, object], expected: Mapping[str, Any], where: str = "") -> None:
-    """Whether everything expected was found. Raises Mismatch."""
+    """Check that everything expected was found. Raises Mismatch."""
     for name, value in expected.items():
         path = f"{where}{name}"
         if name not in found:
-            raise Mismatch(f"{path} is not known")
-        mine = found[name]
-        if isinstance(value, dict) and isinstance(mine, dict):
-            compare(mine, value, f"{path}.")
-        elif type(shown(mine)) is not type(value) or shown(mine) != value:
+            raise Mismatch(f"{path} is not a result of this case")
+        actual = found[name]
+        if isinstance(value, dict) and isinstance(actual, dict):
+            compare(actual, value, f"{path}.")
+        elif type(shown(actual)) is not type(value) or shown(actual) != value:
             raise Mismatch(f"{path} differs")
 
 
 def shown(value: object) -> object:
-    """A value as a vector file holds it."""
+    """A value as a vector file has it."""
     if isinstance(value, bytes):
         return encode_base64(value)
     if isinstance(value, dict):
@@ -40,12 +40,12 @@ def shown(value: object) -> object:
 
 
 def address_of(device: Value) -> Address:
-    """Whose device, and which, as a case gives it."""
+    """The address of a device of a case."""
     return Address(UUID(device["userId"]), device["deviceId"])
 
 
 def device_of(device: Value) -> OwnDevice:
-    """A device with its private keys, as a case gives it."""
+    """A device of a case, with its private keys."""
     identity, dh = (
         SigningPair.from_private(decode_base64(device["identityPrivate"])),
         DhPair.from_private(decode_base64(device["identityDhPrivate"])),

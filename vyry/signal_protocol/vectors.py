@@ -23,19 +23,19 @@ VERSION: Final = 1
 
 
 class InvalidVectorFile(Exception):
-    """A file that no case can be taken from."""
+    """A file without usable cases."""
 
 
 def run(case: object, topic: object) -> None:
-    """Run one case. Raises Mismatch, and whatever a case of another shape runs into."""
+    """Run one case. Raises Mismatch, and whatever a malformed case causes."""
     if not isinstance(topic, str) or topic not in TOPICS:
-        raise Mismatch(f"the topic {topic} is not known; known are {', '.join(TOPICS)}")
+        raise Mismatch(f"unknown topic {topic}; known topics: {', '.join(TOPICS)}")
     if not isinstance(case, dict):
-        raise Mismatch("the case is no object")
+        raise Mismatch("the case is not an object")
     expected = dict(case.get("expected") or {})
     refusal = expected.pop("refusal", None) or case.get("refusal")
     if not expected and refusal is None and not (topic in STEPPED and case.get("steps")):
-        raise Mismatch("the case expects nothing")
+        raise Mismatch("the case states no expected result")
     try:
         found = TOPICS[topic](case)
     except Refusal as refused:
@@ -48,16 +48,16 @@ def run(case: object, topic: object) -> None:
 
 
 def cases_of(path: Path) -> tuple[object, list[object]]:
-    """Topic and cases of a file. Raises Unusable."""
+    """Topic and cases of a file. Raises InvalidVectorFile."""
     try:
         file = json.loads(path.read_text(encoding="utf-8"))
         suite, version, topic, cases = (file[name] for name in ("suite", "version", "topic", "cases"))
     except OSError as problem:
         raise InvalidVectorFile(f"cannot be read ({problem.strerror})") from None
     except (ValueError, RecursionError):
-        raise InvalidVectorFile("is no JSON") from None
+        raise InvalidVectorFile("is not valid JSON") from None
     except (KeyError, TypeError):
-        raise InvalidVectorFile("is no file of vectors: suite, version, topic and cases are needed") from None
+        raise InvalidVectorFile("is not a vector file: suite, version, topic and cases are required") from None
     if (suite, version) != (SUITE, VERSION):
         raise InvalidVectorFile(f"is of suite {suite} version {version}; this is {SUITE} version {VERSION}")
     if not isinstance(cases, list) or not cases:
@@ -66,7 +66,7 @@ def cases_of(path: Path) -> tuple[object, list[object]]:
 
 
 def outcomes(path: str) -> Iterator[str | None]:
-    """What became of each case of this file: None when it passed, else the line that tells why it did not."""
+    """The outcome of each case of this file: None when it passed, else the line that says why it failed."""
     try:
         topic, cases = cases_of(Path(path))
     except InvalidVectorFile as problem:
@@ -76,21 +76,21 @@ def outcomes(path: str) -> Iterator[str | None]:
         name = case.get("name") if isinstance(case, dict) else None
         try:
             run(case, topic)
-        except Exception as problem:  # noqa: BLE001  whatever a case runs into, the others are run too
+        except Exception as problem:  # noqa: BLE001  a case may raise anything; the others are run too
             yield f"{path}: {f'case {number}' if name is None else name}: {type(problem).__name__}: {problem}"
         else:
             yield None
 
 
 def print_line(line: str) -> None:
-    """One line, whatever stands in a name: nothing that breaks it, and nothing that the terminal cannot write."""
+    """Print one line: characters that break it, or that the terminal cannot write, are escaped."""
     shown = "".join(each if each.isprintable() else " " for each in line)
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def main(paths: Sequence[str]) -> int:
-    """Run all cases of these files, name those that fail, and count. The exit code says what became of it."""
+    """Run all cases of these files, print those that fail, and count. Returns the exit code."""
     if not paths or any(path in ("-h", "--help") for path in paths):
         sys.stdout.write(__doc__ or "")
     if any(path in ("-h", "--help") for path in paths):

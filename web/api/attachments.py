@@ -31,35 +31,35 @@ from web.bodies import path_id, read_chunks, send_stream
 from web.route import Route
 
 
-VERSION: Final = "1.0.0"
+TUS_VERSION: Final = "1.0.0"
 MEDIA_TYPE: Final = "application/offset+octet-stream"
 #: Headers of every tus response.
-TUS_HEADERS: Final[Mapping[str, str]] = {"Tus-Resumable": VERSION, "Tus-Version": VERSION}
+TUS_HEADERS: Final[Mapping[str, str]] = {"Tus-Resumable": TUS_VERSION, "Tus-Version": TUS_VERSION}
 EXTENSIONS: Final = "creation,checksum,expiration,termination"
 _NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 def require_version(request: web.Request) -> None:
     """Raise UnsupportedVersion unless the request names tus 1.0.0."""
-    if request.headers.getall("Tus-Resumable", []) != [VERSION]:
+    if request.headers.getall("Tus-Resumable", []) != [TUS_VERSION]:
         raise UnsupportedVersion
 
 
 def byte_count_header(request: web.Request, name: str) -> int:
     """The number of bytes in this header. Raises InvalidRequest."""
-    said = request.headers.getall(name, [])
-    if len(said) != 1 or not _NUMBER.fullmatch(said[0]):
+    values = request.headers.getall(name, [])
+    if len(values) != 1 or not _NUMBER.fullmatch(values[0]):
         raise _header_error(name, "must be given exactly once, as a decimal number of bytes")
-    return int(said[0])
+    return int(values[0])
 
 
 def read_checksum(request: web.Request) -> Checksum | None:
     """The checksum in Upload-Checksum; None without that header. Raises InvalidRequest."""
-    said = request.headers.getall("Upload-Checksum", [])
-    if not said:
+    values = request.headers.getall("Upload-Checksum", [])
+    if not values:
         return None
-    algorithm, _, digest = said[0].partition(" ")
-    if len(said) > 1 or algorithm not in ALGORITHMS:
+    algorithm, _, digest = values[0].partition(" ")
+    if len(values) > 1 or algorithm not in ALGORITHMS:
         raise _header_error("Upload-Checksum", f"must be one of {', '.join(ALGORITHMS)}, a space and base64")
     try:
         octets = a2b_base64(digest.encode("ascii"), strict_mode=True)
@@ -133,12 +133,12 @@ def requested_range(request: web.Request, found: Attachment) -> ByteRange:
     Raises RangeNotSatisfiable for a range that starts beyond the end, and for multiple ranges.
     """
     whole = ByteRange(0, found.length, is_partial=False)
-    said = request.headers.getall("Range", [])
-    if len(said) != 1 or not _matches_if_range(request, found):
+    values = request.headers.getall("Range", [])
+    if len(values) != 1 or not _matches_if_range(request, found):
         return whole
-    if _MULTIPLE_RANGES.fullmatch(said[0]):
+    if _MULTIPLE_RANGES.fullmatch(values[0]):
         raise RangeNotSatisfiable(found.length)
-    match = _SINGLE_RANGE.fullmatch(said[0])
+    match = _SINGLE_RANGE.fullmatch(values[0])
     if match is None:
         return whole
     first, last, final = (None if each is None else int(each) for each in match.groups())
@@ -153,8 +153,8 @@ def requested_range(request: web.Request, found: Attachment) -> ByteRange:
 
 def _matches_if_range(request: web.Request, found: Attachment) -> bool:
     """Whether If-Range is absent or names this content."""
-    said = request.headers.get("If-Range")
-    return said is None or said in (_etag(found), cache_headers(found)["Last-Modified"])
+    values = request.headers.get("If-Range")
+    return values is None or values in (_etag(found), cache_headers(found)["Last-Modified"])
 
 
 def _etag(found: Attachment) -> str:
@@ -170,10 +170,10 @@ async def show_capabilities(request: web.Request) -> web.Response:
 async def create_upload(request: web.Request) -> web.Response:
     """POST /attachments."""
     length = byte_count_header(request, "Upload-Length")
-    begun = await request.app[SERVICES].attachments.service.create(request[CALLER], length)
-    request[GRANTS] = list(begun.grants)
-    place = f"{request.path.rstrip('/')}/{begun.attachment.attachment_id}"
-    return web.Response(status=201, headers={**progress_headers(begun.attachment), "Location": place})
+    created = await request.app[SERVICES].attachments.service.create(request[CALLER], length)
+    request[GRANTS] = list(created.grants)
+    location = f"{request.path.rstrip('/')}/{created.attachment.attachment_id}"
+    return web.Response(status=201, headers={**progress_headers(created.attachment), "Location": location})
 
 
 async def show_progress(request: web.Request) -> web.Response:
@@ -226,7 +226,7 @@ def _attachment_id(request: web.Request) -> AttachmentId:
 
 _COLLECTION_PATH: Final = "/api/v1/attachments"
 _ITEM_PATH: Final = "/api/v1/attachments/{attachmentId}"
-_VERSION: Final[Mapping[str, bool]] = {"Tus-Resumable": True}
+_VERSION_HEADER: Final[Mapping[str, bool]] = {"Tus-Resumable": True}
 #: The maximum size is a setting and the rest of an upload varies, so the upload service checks the size.
 _ANY_SIZE: Final = 1 << 53
 _PROGRESS_HEADERS: Final[Mapping[str, str]] = {
@@ -263,7 +263,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Create an upload of a known length (tus creation)",
         responses={201: None},
         refusals=(UnsupportedVersion, RateLimited),
-        request_headers={**_VERSION, "Upload-Length": True, "Upload-Metadata": False},
+        request_headers={**_VERSION_HEADER, "Upload-Length": True, "Upload-Metadata": False},
         precheck=require_version,
         fixed_headers=TUS_HEADERS,
         documented_headers={**_PROGRESS_HEADERS, "Location": "The path of the attachment; its last segment is the id."},
@@ -277,7 +277,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Offset of the caller's upload (tus)",
         responses={200: None},
         refusals=(UnsupportedVersion,),
-        request_headers=_VERSION,
+        request_headers=_VERSION_HEADER,
         precheck=require_version,
         fixed_headers=TUS_HEADERS,
         documented_headers=_PROGRESS_HEADERS,
@@ -292,7 +292,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body_limit=_ANY_SIZE,
         responses={204: None},
         refusals=(UnsupportedVersion, NotFound, OffsetMismatch, ChecksumMismatch, RateLimited),
-        request_headers={**_VERSION, "Upload-Offset": True, "Upload-Checksum": False},
+        request_headers={**_VERSION_HEADER, "Upload-Offset": True, "Upload-Checksum": False},
         precheck=require_version,
         fixed_headers=TUS_HEADERS,
         documented_headers=_PROGRESS_HEADERS,
@@ -305,7 +305,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Delete the caller's attachment, complete or not (tus termination)",
         responses={204: None},
         refusals=(UnsupportedVersion,),
-        request_headers=_VERSION,
+        request_headers=_VERSION_HEADER,
         precheck=require_version,
         fixed_headers=TUS_HEADERS,
     ),

@@ -5,16 +5,13 @@ from typing import Annotated, Final, Literal
 from aiohttp import web
 from pydantic import Field, RootModel
 
-from vyry.accounts import signup as arrival
 from vyry.accounts.account import Platform
 from vyry.accounts.otp import Channel, Purpose
 from vyry.accounts.otp_limits import CODE_LIFETIME, RESEND_AFTER
-from vyry.accounts.pin import Guesser
-from vyry.accounts.pin_checks import checks_left
-from vyry.accounts.registration import RequestOrigin
+from vyry.accounts.pin import Guesser, checks_left
 from vyry.accounts.registration_lock import TOKEN_LIFETIME
 from vyry.accounts.sessions import TICKET_LIFETIME
-from vyry.accounts.signup_guard import PROOF_HEADER
+from vyry.accounts.signup import PROOF_HEADER, PinChallenge, RequestOrigin
 from vyry.errors import Forbidden, InvalidOtp, InvalidPin, InvalidToken, PinLocked, PinRequired
 from vyry.kernel.phone_numbers import MAX_LENGTH
 from vyry.limits import DEVICE_REQUESTS, OTP_NUMBER, PIN_CHECKS
@@ -81,10 +78,10 @@ class PinAsked(WireModel):
     user_id: None
 
     @classmethod
-    def from_domain(cls, asked: arrival.PinChallenge) -> "PinAsked":
+    def from_domain(cls, challenge: PinChallenge) -> "PinAsked":
         """The shape of this domain value."""
         seconds = round(TOKEN_LIFETIME.total_seconds())
-        return cls(requires_pin=True, registration_token=asked.token, expires_in_seconds=seconds, user_id=None)
+        return cls(requires_pin=True, registration_token=challenge.token, expires_in_seconds=seconds, user_id=None)
 
 
 class SignedUp(RootModel[Session | PinAsked]):
@@ -121,7 +118,7 @@ async def verify_otp(request: web.Request) -> web.Response:
     registration = request.app[SERVICES].registration
     made = await registration.verify_otp(body.challenge_id, body.otp, body.device.name, Platform(body.device.platform))
     return json_response(
-        PinAsked.from_domain(made) if isinstance(made, arrival.PinChallenge) else Session.from_new_session(made)
+        PinAsked.from_domain(made) if isinstance(made, PinChallenge) else Session.from_new_session(made)
     )
 
 

@@ -38,10 +38,10 @@ class OpenConversation(WireModel):
         return None
 
 
-def _reject_fields(kind: str, strange: Mapping[str, object]) -> None:
-    if named := [name for name, value in strange.items() if value is not None]:
+def _reject_fields(kind: str, fields: Mapping[str, object]) -> None:
+    if given := [name for name, value in fields.items() if value is not None]:
         raise InvalidRequest(
-            fields=[{"field": name, "problem": f"{name} is not allowed for kind {kind}"} for name in named]
+            fields=[{"field": name, "problem": f"{name} is not allowed for kind {kind}"} for name in given]
         )
 
 

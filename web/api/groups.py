@@ -36,9 +36,9 @@ class EditConversation(WireModel):
 
     def to_domain(self) -> ConversationEdit:
         """The domain value of this shape."""
-        named = self.model_fields_set
-        info = "sealed_info" in named, self.sealed_info
-        return ConversationEdit(self.version, *info, "message_timer_seconds" in named, self.message_timer_seconds)
+        given = self.model_fields_set
+        info = "sealed_info" in given, self.sealed_info
+        return ConversationEdit(self.version, *info, "message_timer_seconds" in given, self.message_timer_seconds)
 
 
 class AddMembers(WireModel):
@@ -140,11 +140,11 @@ class InviteList(WireModel):
 
 async def edit_conversation(request: web.Request) -> web.Response:
     """PATCH /conversations/{conversationId}."""
-    groups, whose = request.app[SERVICES].contacts.groups, request[CALLER].user_id
-    request[GRANTS] = [(CONVERSATION_CHANGES.name, await groups.charge_change(whose))]
+    groups, caller_id = request.app[SERVICES].contacts.groups, request[CALLER].user_id
+    request[GRANTS] = [(CONVERSATION_CHANGES.name, await groups.charge_change(caller_id))]
     body = await read_body(request, EditConversation)
     return json_response(
-        ConversationView.from_domain(await groups.edit(whose, _conversation_id(request), body.to_domain()))
+        ConversationView.from_domain(await groups.edit(caller_id, _conversation_id(request), body.to_domain()))
     )
 
 
@@ -152,9 +152,9 @@ async def list_members(request: web.Request) -> web.Response:
     """GET /conversations/{conversationId}/members."""
     query = read_query(request, PageQuery)
     after = UserId(query.cursor) if query.cursor else None
-    groups, whose = request.app[SERVICES].contacts.groups, request[CALLER].user_id
+    groups, caller_id = request.app[SERVICES].contacts.groups, request[CALLER].user_id
     return json_response(
-        MemberList.from_domain(await groups.members(whose, _conversation_id(request), query.limit, after))
+        MemberList.from_domain(await groups.members(caller_id, _conversation_id(request), query.limit, after))
     )
 
 
@@ -176,11 +176,13 @@ async def remove_member(request: web.Request) -> web.Response:
 
 async def set_role(request: web.Request) -> web.Response:
     """PATCH /conversations/{conversationId}/members/{userId}."""
-    groups, whose = request.app[SERVICES].contacts.groups, request[CALLER].user_id
-    request[GRANTS] = [(CONVERSATION_CHANGES.name, await groups.charge_change(whose))]
+    groups, caller_id = request.app[SERVICES].contacts.groups, request[CALLER].user_id
+    request[GRANTS] = [(CONVERSATION_CHANGES.name, await groups.charge_change(caller_id))]
     user, body = UserId(path_id(request, "userId")), await read_body(request, AssignRole)
     return json_response(
-        ConversationView.from_domain(await groups.set_role(whose, _conversation_id(request), user, body.to_domain()))
+        ConversationView.from_domain(
+            await groups.set_role(caller_id, _conversation_id(request), user, body.to_domain())
+        )
     )
 
 
@@ -191,21 +193,21 @@ def _conversation_id(request: web.Request) -> ConversationId:
 async def create_invite(request: web.Request) -> web.Response:
     """POST /conversations/{conversationId}/invites."""
     body = await read_body(request, CreateInvite)
-    invites, whose = request.app[SERVICES].contacts.invites, request[CALLER].user_id
-    invite, token = await invites.create(whose, _conversation_id(request), body.to_domain())
+    invites, caller_id = request.app[SERVICES].contacts.invites, request[CALLER].user_id
+    invite, token = await invites.create(caller_id, _conversation_id(request), body.to_domain())
     # A reachable production node is behind TLS, possibly a load balancer's.
-    place = f"{request.scheme}://{request.host}"
-    if request.app[SETTINGS].env == "production" and not is_confidential(place):
-        place = f"https://{request.host}"
-    return json_response(NewInvite.from_domain(invite, token, place), status=201)
+    origin = f"{request.scheme}://{request.host}"
+    if request.app[SETTINGS].env == "production" and not is_confidential(origin):
+        origin = f"https://{request.host}"
+    return json_response(NewInvite.from_domain(invite, token, origin), status=201)
 
 
 async def list_invites(request: web.Request) -> web.Response:
     """GET /conversations/{conversationId}/invites."""
     query = read_query(request, PageQuery)
-    invites, whose = request.app[SERVICES].contacts.invites, request[CALLER].user_id
+    invites, caller_id = request.app[SERVICES].contacts.invites, request[CALLER].user_id
     return json_response(
-        InviteList.from_domain(await invites.list(whose, _conversation_id(request), query.limit, query.cursor))
+        InviteList.from_domain(await invites.list(caller_id, _conversation_id(request), query.limit, query.cursor))
     )
 
 

@@ -6,8 +6,7 @@ from aiohttp import web
 from pydantic import Field
 
 from vyry.accounts.account import Platform
-from vyry.accounts.pin import Guesser
-from vyry.accounts.pin_checks import checks_left
+from vyry.accounts.pin import Guesser, checks_left
 from vyry.devices.linking import LinkUpdate, OpenedLink, StatusRequest
 from vyry.devices.links import ScannedLink
 from vyry.errors import (
@@ -135,12 +134,12 @@ async def create(request: web.Request) -> web.Response:
 
 async def wait_for_link(request: web.Request) -> web.Response:
     """GET /devices/links/{linkId}: for the device with the link's secret."""
-    wait, switchboard = read_query(request, LinkWait).wait, request.app[SOCKET_HUB]
+    wait, hub = read_query(request, LinkWait).wait, request.app[SOCKET_HUB]
     question = StatusRequest(
         path_id(request, "linkId"),
         request.headers.get("X-Link-Secret", ""),
         wait,
-        lambda: request.transport is not None and not switchboard.is_draining,
+        lambda: request.transport is not None and not hub.is_draining,
     )
     return json_response(Link.from_domain(await request.app[SERVICES].linking.wait_for_update(question)))
 

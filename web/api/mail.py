@@ -1,6 +1,7 @@
 """Messages and the mailbox over REST, for devices without a socket (docs/protocol.md, "Post" and "Mailbox")."""
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -23,8 +24,7 @@ from vyry.limits import DEVICE_REQUESTS, POST, POST_BYTES
 from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.mailbox import Page
 from vyry.mail.receipts import Receipt as AccountReceipt
-from vyry.mail.store import Acknowledgement
-from vyry.mail.store import CopyStatus as Fate
+from vyry.mail.store import Acknowledgement, CopyStatus
 from web.app_keys import CALLER, GRANTS, SERVICES, SOCKET_HUB
 from web.bodies import json_response, path_id, read_body, read_query
 from web.route import Route
@@ -40,18 +40,22 @@ from web.wire.shapes import (
 )
 
 
+#: A hint may be lost, so a long poll reads the mailbox this often.
+POLL_CHECK_SECONDS: Final = 1.0
+
+
 class MessageFate(WireModel):
     """Status of each copy of a message."""
 
     copies: list[CopyFate | Receipt]
 
 
-def fate_shape(fate: Fate | AccountReceipt) -> CopyFate | Receipt:
+def copy_status_shape(copy: CopyStatus | AccountReceipt) -> CopyFate | Receipt:
     """The shape of a copy's status."""
-    if isinstance(fate, AccountReceipt):
-        return Receipt(user_id=fate.user_id, state=fate.state.value, at=fate.at)
-    address = fate.address
-    return CopyFate(user_id=address.user_id, device_id=address.device_id, state=fate.state.value, at=fate.since)
+    if isinstance(copy, AccountReceipt):
+        return Receipt(user_id=copy.user_id, state=copy.state.value, at=copy.at)
+    address = copy.address
+    return CopyFate(user_id=address.user_id, device_id=address.device_id, state=copy.state.value, at=copy.since)
 
 
 class MailboxQuery(WireModel):
@@ -90,12 +94,8 @@ async def post(request: web.Request) -> web.Response:
 async def show_status(request: web.Request) -> web.Response:
     """GET /messages/{messageId}."""
     message_id = MessageId(path_id(request, "messageId"))
-    fates = await request.app[SERVICES].contacts.receipts.list_receipts(request[CALLER].user_id, message_id)
-    return json_response(MessageFate(copies=[fate_shape(each) for each in fates]))
-
-
-#: A hint may be lost, so a long poll reads the mailbox this often.
-POLL_CHECK_SECONDS: Final = 1.0
+    copies = await request.app[SERVICES].contacts.receipts.list_receipts(request[CALLER].user_id, message_id)
+    return json_response(MessageFate(copies=[copy_status_shape(each) for each in copies]))
 
 
 async def read_mailbox(request: web.Request) -> web.Response:
@@ -142,11 +142,9 @@ async def _wait_for_entries(request: web.Request, caller: Caller, query: Mailbox
             left = until - loop.time()
             if found.entries or left <= 0 or poll.is_displaced or request.app[SOCKET_HUB].is_draining:
                 return found
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, POLL_CHECK_SECONDS)):
                     await poll.wake_event.wait()
-            except TimeoutError:
-                continue
 
 
 def _page_response(found: Page, now: datetime) -> web.Response:

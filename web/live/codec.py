@@ -1,4 +1,4 @@
-"""The two forms a frame travels in: `vyry.v1.json` and `vyry.v1.msgpack`. The same frames; bytes are base64 in one and bin in the other."""
+"""The two encodings of frames: `vyry.v1.json` (bytes are base64) and `vyry.v1.msgpack` (bytes are bin)."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
@@ -14,14 +14,14 @@ from web.wire.shapes import encode_json, to_base64
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How frames of one subprotocol are written and read."""
+    """Encoder and decoder of one subprotocol."""
 
     name: str
     is_text: bool
-    #: What bytes become inside a payload.
+    #: Encodes bytes inside a payload.
     encode_bytes: Callable[[bytes], object]
     encode: Callable[[object], bytes]
-    #: Raises InvalidRequest for what is no value or names something twice; depth and ranges are the reader's to check (`check_values`).
+    #: Raises InvalidRequest for malformed input and duplicate keys. Depth and ranges are not checked: see `check_values`.
     decode: Callable[[bytes], object]
 
 
@@ -41,7 +41,7 @@ def _encode_msgpack(value: object) -> bytes:
 def _decode_msgpack(raw: bytes) -> object:
     try:
         value: object = msgpack.unpackb(raw, ext_hook=_no_extension, strict_map_key=True)
-        # A map that names something twice packs shorter again than it came. So does one that was not packed the shortest way: that is looked at closely.
+        # A map with duplicate keys repacks shorter than its input. So does input that is not in the shortest form, so duplicates are then checked key by key.
         if len(msgpack.packb(value)) != len(raw):
             value = msgpack.unpackb(
                 raw, object_pairs_hook=_reject_duplicate_names, ext_hook=_no_extension, strict_map_key=True

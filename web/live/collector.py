@@ -1,4 +1,4 @@
-"""Collect: one loop reads the mailboxes of all sockets that may take more, and wakes the long polls."""
+"""Collect: one loop reads the mailboxes of all sockets with room in their window, and wakes the long polls."""
 
 import asyncio
 import time
@@ -13,13 +13,13 @@ from vyry.telemetry import record
 from web.live.session import SocketSession
 
 
-#: Mailboxes read in one statement.
+#: Mailboxes per statement.
 MAX_MAILBOXES: Final = 1_000
 _RETRY_SECONDS: Final = 0.5
 
 
 class LongPoll:
-    """One long poll: `news` is set whenever its mailbox may have something new, and when a newer poll of the same device has taken its place."""
+    """One long poll: `wake_event` is set when its mailbox may have a new entry, and when a newer poll of the same device displaces it."""
 
     __slots__ = ("is_displaced", "wake_event")
 
@@ -29,7 +29,7 @@ class LongPoll:
 
 
 class Collector:
-    """Knows which mailboxes are to be read, and reads them for the sessions held here."""
+    """Tracks which mailboxes to read, and reads them for this node's sessions."""
 
     def __init__(self, store: MailStore, sessions: Mapping[MailboxKey, SocketSession]) -> None:
         self._store = store
@@ -39,7 +39,7 @@ class Collector:
         self._wake = asyncio.Event()
 
     def mark(self, mailboxes: Iterable[MailboxKey]) -> None:
-        """These mailboxes may have something new."""
+        """Schedule these mailboxes to be read: they may have new entries."""
         for mailbox in mailboxes:
             if mailbox in self._sessions:
                 self._sessions[mailbox].is_behind = True
@@ -50,17 +50,17 @@ class Collector:
             self._wake.set()
 
     def mark_if_behind(self, session: SocketSession) -> None:
-        """The session may take more, if there is more."""
+        """Schedule the session's mailbox to be read, if it may have entries that were not sent."""
         if session.is_behind:
             self.mark([session.mailbox])
 
     def polled_mailboxes(self, mailboxes: Collection[MailboxKey]) -> set[MailboxKey]:
-        """Those of these mailboxes for which a long poll waits here."""
+        """Those of these mailboxes with a long poll on this node."""
         return self._polls.keys() & mailboxes
 
     @asynccontextmanager
     async def register_poll(self, mailbox: MailboxKey) -> AsyncIterator[LongPoll]:
-        """The long poll of this device: an older one of this process ends, so that polls hold no more than one place a device."""
+        """Register a long poll of this device. An older one in this process ends: a device has at most one."""
         if (older := self._polls.get(mailbox)) is not None:
             older.is_displaced = True
             older.wake_event.set()
@@ -75,19 +75,19 @@ class Collector:
         """Read until cancelled."""
         while True:
             await self._wake.wait()
-            wants = self._pop_requests()
-            if not wants:
+            requests = self._pop_requests()
+            if not requests:
                 continue
             began = time.perf_counter()
             try:
-                entries = await self._store.collect(wants)
+                entries = await self._store.collect(requests)
             except Unavailable:
                 record("collect", 1, time.perf_counter() - began, failures=1)
                 await asyncio.sleep(_RETRY_SECONDS)
-                self.mark([want.mailbox for want in wants])
+                self.mark([request.mailbox for request in requests])
                 continue
             record("collect", len(entries), time.perf_counter() - began)
-            self._distribute(wants, entries)
+            self._distribute(requests, entries)
 
     def _pop_requests(self) -> list[CollectRequest]:
         batch = list(self._dirty)[:MAX_MAILBOXES]
@@ -96,20 +96,20 @@ class Collector:
         if not self._dirty:
             self._wake.clear()
         sessions = (self._sessions.get(mailbox) for mailbox in batch)
-        wants = [(session, session.collect_request()) for session in sessions if session is not None]
-        for session, want in wants:
-            if want is not None:
+        requests = [(session, session.collect_request()) for session in sessions if session is not None]
+        for session, request in requests:
+            if request is not None:
                 session.is_behind = False
-        return [want for _, want in wants if want is not None]
+        return [request for _, request in requests if request is not None]
 
-    def _distribute(self, wants: Sequence[CollectRequest], entries: Sequence[Entry]) -> None:
-        pages: dict[MailboxKey, list[Entry]] = {want.mailbox: [] for want in wants}
+    def _distribute(self, requests: Sequence[CollectRequest], entries: Sequence[Entry]) -> None:
+        pages: dict[MailboxKey, list[Entry]] = {request.mailbox: [] for request in requests}
         for entry in entries:
             pages[entry.mailbox].append(entry)
-        for want in wants:
-            session = self._sessions.get(want.mailbox)
+        for request in requests:
+            session = self._sessions.get(request.mailbox)
             if session is not None:
                 was_marked = session.is_behind
-                session.deliver_collected(pages[want.mailbox], want)
+                session.deliver_collected(pages[request.mailbox], request)
                 session.is_behind = session.is_behind or was_marked
                 self.mark_if_behind(session)

@@ -1,4 +1,4 @@
-"""Deliver: what is to be written to sockets. One loop writes for all of them; who takes nothing holds up nobody and is cut off."""
+"""Deliver: one loop writes the frames of all sockets. A slow client delays no other socket, and is disconnected after a timeout."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ CLOSE_SECONDS: Final = 3.0
 
 
 class DeliveryLoop:
-    """Writes what sessions have put out, and closes them."""
+    """Writes the outgoing frames of sessions, and closes sockets."""
 
     def __init__(self, slow_seconds: float) -> None:
         self._slow_seconds = slow_seconds
@@ -21,15 +21,15 @@ class DeliveryLoop:
         self._tasks = asyncio.TaskGroup()
 
     def schedule_write(self, session: SocketSession) -> None:
-        """There is something to write for this session."""
+        """Schedule the session's outgoing frames to be written."""
         if not session.is_writing:
             self._pending[session] = None
             self._wake.set()
 
     def request_close(self, session: SocketSession, code: CloseCode) -> None:
-        """Have the session's reader close the socket; what was put out before still goes first.
+        """Make the session's reader close the socket, after the frames that are already outgoing.
 
-        Only the task that reads may close: it alone can wait for the other side's answer, without which many a client never learns the code.
+        Only the reading task may close: it alone can wait for the client's close frame, without which many clients do not see the code.
         """
         if not session.is_closing:
             session.is_closing = True
@@ -57,7 +57,7 @@ class DeliveryLoop:
             self._tasks.create_task(self._write_remaining(session))
 
     async def _write_remaining(self, session: SocketSession) -> None:
-        """Write all that is left, waiting for the other side; a reader that takes nothing for too long is cut off."""
+        """Write the remaining frames as the client reads them; disconnect a client that reads nothing for too long."""
         try:
             while session.outgoing:
                 async with asyncio.timeout(self._slow_seconds):
@@ -70,7 +70,7 @@ class DeliveryLoop:
             session.is_writing = False
 
     async def close(self, session: SocketSession, code: CloseCode) -> None:
-        """Write what was put out before, then close, and say why."""
+        """Write the outgoing frames, then close with the code and its reason."""
         session.is_closing = True
         try:
             async with asyncio.timeout(CLOSE_SECONDS):

@@ -1,4 +1,4 @@
-"""What this node hears of the mail: deposits made here, and the doorbell."""
+"""Hints about mail, from this node's deposits and from other nodes, dispatched to sockets and long polls."""
 
 from collections.abc import Collection, MutableMapping, Sequence
 from typing import Final, Protocol, assert_never
@@ -17,26 +17,26 @@ from web.live.delivery import DeliveryLoop
 from web.live.session import CloseCode, SocketSession
 
 
-#: How much is kept, in bytes, of envelopes that this node is about to deposit: what somebody else deposited first stays until then.
+#: Limit in bytes of cached envelopes that this node is about to deposit. An envelope that another node deposits first is only evicted by this limit.
 MAX_CACHED_BYTES: Final = 32 << 20
 
 
 class NodeCaches(Protocol):
-    """What this node remembers that others may change (vyry/composition/services.py)."""
+    """Caches of this node that changes on other nodes invalidate (vyry/composition/services.py)."""
 
     @property
     def presence(self) -> Presence:
-        """Who is shown to whom."""
+        """Cache of presence permissions."""
         ...
 
     @property
     def conversations(self) -> CachedConversations:
-        """Who belongs to which conversation."""
+        """Cache of conversation members."""
         ...
 
 
 class HintDispatcher:
-    """Takes hints and deposits to the sockets they concern: the LocalSockets of a node (vyry/mail/routing.py)."""
+    """Dispatches hints and deposits to the sockets they concern: the LocalSockets of a node (vyry/mail/routing.py)."""
 
     def __init__(
         self,

@@ -1,14 +1,14 @@
-"""The sockets open in this process: who joins, who is looked after, who leaves."""
+"""The sockets of this process: their registration, the loops that serve and check them, and the shutdown."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from vyry.errors import Unavailable
+from vyry.errors import InvalidToken, Unavailable
 from vyry.kernel.backoff import jittered
 from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
@@ -18,7 +18,6 @@ from vyry.telemetry import SOCKETS
 from web.live.collector import MAX_MAILBOXES, Collector
 from web.live.delivery import DeliveryLoop
 from web.live.hint_dispatcher import HintDispatcher
-from web.live.revocation import RevokedSocketCloser
 from web.live.session import CloseCode, SocketSession, buffered_bytes
 
 
@@ -28,38 +27,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SocketTimeouts:
-    """The patience of a node with its sockets, in seconds (docs/protocol.md, "WebSocket"); tests are in more of a hurry."""
+    """Time limits of sockets, in seconds (docs/protocol.md, "WebSocket"); tests use shorter ones."""
 
     hello: float = HELLO_TIMEOUT_SECONDS
-    #: After so much silence the node pings, and after that much it closes.
+    #: Seconds without a frame or pong until the node pings, and until it closes the socket.
     ping_after: float = 20.0
     close_after: float = 30.0
-    #: How often silence and ends of tokens are looked at.
+    #: Interval of the checks for silent sockets and expired tokens.
     check_interval: float = 1.0
-    #: A socket that takes nothing for so long is cut off.
+    #: A client that reads nothing for so long is disconnected.
     slow_reader: float = 10.0
-    #: Hints may be lost: every mailbox held here is looked at this often anyway, give or take a fifth.
+    #: Hints may be lost, so every mailbox with a socket here is read at this interval, plus or minus a fifth.
     catch_up_interval: float = 5.0
-    #: Over so much time clients are asked to spread their coming back.
+    #: Clients are asked to reconnect at a random moment within so many seconds.
     reconnect_spread: float = 10.0
 
 
 SOCKET_TIMEOUTS = SocketTimeouts()
-#: How long a node that goes away waits for the posts under way: longer than the store takes to say that it is away.
+#: How long a shutdown waits for posts under way: longer than the store's timeout.
 DRAIN_SECONDS: Final = 5.0
+#: Twice within the second in which the socket of an ended session must close. Each check is one statement, for any number of sockets.
+CHECK_SECONDS: Final = 0.4
 
 
 class SocketHub:
-    """Holds the sessions of this node and the loops that serve them."""
+    """The sessions of this node and the loops that serve them."""
 
     def __init__(self, services: "Services", timeouts: SocketTimeouts = SOCKET_TIMEOUTS) -> None:
         self.services = services
         self.timeouts = timeouts
         self.buckets = services.buckets
-        #: No more long polls and no new sockets: the node says goodbye.
+        #: The node is shutting down: no new sockets, and long polls end.
         self.is_draining = False
         self._sessions: dict[MailboxKey, SocketSession] = {}
-        #: Each with its place among those of its account and address.
+        #: Every open socket, with its slot in the quotas of its account and address.
         self._open_sockets: dict[SocketSession, ConnectionSlot] = {}
         self._all_closed = asyncio.Event()
         self.delivery = DeliveryLoop(timeouts.slow_reader)
@@ -69,7 +70,7 @@ class SocketHub:
 
     @asynccontextmanager
     async def run_loops(self) -> AsyncIterator[None]:
-        """Serve for as long as the context is open."""
+        """Run the loops while the context is open."""
         self.services.sockets.attach(self.hints)
         async with asyncio.TaskGroup() as tasks:
             loops = [
@@ -91,10 +92,10 @@ class SocketHub:
                     loop.cancel()
 
     async def activate(self, session: SocketSession) -> None:
-        """The session's hello was right: it takes the device's place, on this node and on all others."""
+        """Make this session the device's only one, on this node and on all others, after a valid hello."""
         older = self._sessions.get(session.mailbox)
         if older is not None and older.connection > session.connection:
-            # Two said hello at once, and the later one got here first.
+            # Two sockets sent hello at once, and the newer one was activated first.
             self.delivery.request_close(session, CloseCode.TAKEN_OVER)
             return
         if older is not None and older is not session:
@@ -104,15 +105,15 @@ class SocketHub:
         await self.services.connection_slots.assign_to_device(self._open_sockets[session], session.mailbox)
         await self.services.notifier.register_socket(session.mailbox, session.connection)
         self.services.signals.presence.socket_opened(presence_socket(session))
-        # From here on no hint is missed: what came before is found by reading, what is not numbered yet by a deposit.
+        # From here on no hint is missed: earlier entries are found by reading, envelopes without a sequence number by a deposit.
         self.collector.mark([session.mailbox])
         self.services.depositor.add([session.mailbox])
 
     @asynccontextmanager
-    async def track(self, session: SocketSession, place: ConnectionSlot) -> AsyncIterator[None]:
-        """Count and watch a socket from its upgrade to its end."""
+    async def track(self, session: SocketSession, slot: ConnectionSlot) -> AsyncIterator[None]:
+        """Track a socket from its upgrade to its end."""
         session.last_heard_at = time.monotonic()
-        self._open_sockets[session] = place
+        self._open_sockets[session] = slot
         self._all_closed.clear()
         SOCKETS.inc()
         try:
@@ -123,35 +124,35 @@ class SocketHub:
                 self._all_closed.set()
             SOCKETS.dec()
             session.is_closing = True
-            place.is_owned_elsewhere = session.close_code is CloseCode.TAKEN_OVER
+            slot.is_owned_elsewhere = session.close_code is CloseCode.TAKEN_OVER
             if session.presence_watch is not None:
                 self.services.signals.presence.unwatch(session.presence_watch, set(session.presence_watch.users))
             if self._sessions.get(session.mailbox) is session:
                 del self._sessions[session.mailbox]
                 if not self.is_draining:
-                    # Who has to leave because the node does comes back elsewhere, within the lease.
+                    # At a shutdown the device reconnects to another node, within the presence lease.
                     self.services.signals.presence.socket_closed(presence_socket(session))
                 await self.services.notifier.unregister_socket(session.mailbox, session.connection)
 
     def sent_seq(self, mailbox: MailboxKey) -> int:
-        """The highest number sent on this device's socket, if it is here; else 0."""
+        """The highest sequence number sent on this device's socket; 0 without a socket here."""
         session = self._sessions.get(mailbox)
         return session.window.sent if session is not None and session.window is not None else 0
 
     def release_acknowledged(self, mailbox: MailboxKey, seq: int) -> None:
-        """Everything up to here was acknowledged elsewhere: the device's socket, if it is here, may be sent more."""
+        """Release the window of the device's socket here, if there is one, up to a `seq` that was acknowledged elsewhere."""
         session = self._sessions.get(mailbox)
         if session is not None and session.window is not None:
             session.window.release(seq)
             self.collector.mark_if_behind(session)
 
     async def drain(self) -> None:
-        """Say goodbye to everybody, each with another moment to come back, and close; ends when all sockets are closed."""
+        """Send goodbye to every socket, each with its own time to reconnect, and close them; returns when all are closed."""
         self.is_draining = True
         for session in list(self._open_sockets):
             after = round(jittered(self.timeouts.reconnect_spread, 0, 1), 1)
             session.send("goodbye", {"reason": "shutdown", "retryAfterSeconds": after})
-        # What was posted before is answered first.
+        # Earlier posts are answered first.
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.services.posting.drained()
@@ -161,14 +162,14 @@ class SocketHub:
             await self._all_closed.wait()
 
     def _presence_sockets(self) -> Iterator[DeviceSocket]:
-        """The sockets here that were heard of lately: in a node that slept for long the others may be dead."""
+        """The sockets with a recent frame or pong: after a long sleep of the node the others may be dead."""
         now = time.monotonic()
         for session in list(self._sessions.values()):
             if now - session.last_heard_at <= self.timeouts.close_after:
                 yield presence_socket(session)
 
     async def _check_liveness(self) -> None:
-        """Ping who is silent, close who stays silent or whose token has ended."""
+        """Ping silent sockets; close those that stay silent or whose token has expired."""
         while True:
             await asyncio.sleep(self.timeouts.check_interval)
             now, wall = time.monotonic(), self.services.clock.now().timestamp()
@@ -180,12 +181,12 @@ class SocketHub:
                     self.delivery.request_close(session, CloseCode.SILENT)
                 elif silence > self.timeouts.ping_after and not session.is_pinged and not buffered_bytes(session):
                     session.is_pinged = True
-                    # The connection may be gone, and its reader not told yet.
+                    # The connection may be closed before its reader notices.
                     with suppress(ConnectionError, RuntimeError):
                         await session.socket.ping()
 
     async def _catch_up(self) -> None:
-        """Look at every mailbox held here, hint or no hint."""
+        """Read every mailbox with a socket here, in case a hint was lost."""
         while True:
             await asyncio.sleep(jittered(self.timeouts.catch_up_interval, 0.8, 1.2))
             for mailboxes in batched(list(self._sessions), MAX_MAILBOXES):
@@ -213,5 +214,40 @@ class SocketHub:
 
 
 def presence_socket(session: SocketSession) -> DeviceSocket:
-    """The socket, as presence counts it."""
+    """The session as presence's DeviceSocket."""
     return DeviceSocket(session.caller.user_id, session.mailbox, session.connection)
+
+
+class RevokedSocketCloser:
+    """Closes the sockets of ended sessions (4401), wherever they ended. It needs no hint: Redis may be down, and an operator's command sends none."""
+
+    def __init__(self, services: "Services", sockets: Collection[SocketSession], delivery: DeliveryLoop) -> None:
+        self._services = services
+        self._sockets = sockets
+        self._delivery = delivery
+
+    async def run(self) -> None:
+        """Check until cancelled. While the database is down no session can end; sessions that ended before are found when it is up."""
+        while True:
+            with suppress(Unavailable):
+                await self.check_all()
+            await asyncio.sleep(CHECK_SECONDS)
+
+    async def check_all(self) -> None:
+        """Check once. Raises Unavailable."""
+        devices, people = await self._services.revocation_watcher.poll(time.monotonic())
+        is_signed = self._services.sessions.has_valid_key
+        concerned = [
+            each
+            for each in self._sockets
+            if each.caller.device in devices or each.caller.user_id in people or not is_signed(each.caller)
+        ]
+        self._services.revocation_watcher.invalidate({each.caller.device for each in concerned})
+        await self.close_revoked(concerned)
+
+    async def close_revoked(self, sessions: Sequence[SocketSession]) -> None:
+        """Close the sockets whose sessions have ended; one statement checks all of them."""
+        checks = (self._services.sessions.check_still_valid(session.caller) for session in sessions)
+        for session, problem in zip(sessions, await asyncio.gather(*checks, return_exceptions=True), strict=True):
+            if isinstance(problem, InvalidToken):
+                self._delivery.request_close(session, CloseCode.TOKEN_ENDED)

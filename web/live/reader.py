@@ -1,4 +1,4 @@
-"""What a device says on its socket: each frame is read strictly, done, and answered under its own id."""
+"""Frames of clients: each is validated, carried out, and answered under its id."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from vyry.limits import POST, POST_BYTES, SIGNAL
 from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
 from vyry.mail.store import Acknowledgement, Cursor
-from vyry.signals.presence import Watch as People
+from vyry.signals.presence import Watch as PresenceWatch
 from web.bodies import check_values, validate
 from web.live.send_window import WINDOW_BYTES, WINDOW_ENTRIES, SendWindow
 from web.live.session import CloseCode, SocketSession
@@ -28,9 +28,9 @@ from web.wire.messages import Post, accepted_payload
 from web.wire.shapes import Nothing, to_rfc3339
 
 
-#: The sizes this node holds clients to, as `welcome` says them.
+#: Size limits, as `welcome` states them.
 LIMITS: Final = {"frameBytes": MAX_FRAME_BYTES, "contentBytes": MAX_CONTENT_BYTES, "copies": MAX_COPIES}
-#: So many posts in a row may be refused by an overloaded node before it closes the socket.
+#: An overloaded node rejects so many posts in a row before it closes the socket.
 MAX_OVERLOAD_REFUSALS: Final = 64
 _CLOSING: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _FRAME_FIELDS: Final = frozenset({"type", "id", "payload"})
@@ -39,7 +39,7 @@ FrameHandler = Callable[[SocketSession, object, str], Awaitable[None]]
 
 
 class CloseSocket(Exception):
-    """The socket closes with this code, and with these words when they say more than the code does."""
+    """Ends the reader: the socket closes with this code, and with `reason` instead of the code's text if it is given."""
 
     def __init__(self, code: CloseCode, reason: str = "") -> None:
         super().__init__(code)
@@ -48,22 +48,22 @@ class CloseSocket(Exception):
 
 
 class BadFrame(CloseSocket):
-    """This is no frame; `reason` says what is wrong with it, without a word of the frame itself."""
+    """A malformed frame; `reason` states the problem and quotes nothing of the frame."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(CloseCode.BAD_FRAME, reason)
 
 
 async def read_frames(session: SocketSession) -> CloseCode | None:
-    """Serve the socket until it closes; answers the code it should be closed with, or None when the other side closed it."""
+    """Serve the socket until it closes. Returns the code to close it with, or None if the client closed it."""
     try:
-        async with asyncio.timeout(session.hub.timeouts.hello) as patience:
+        async with asyncio.timeout(session.hub.timeouts.hello) as deadline:
             while session.window is None:
                 message = await _receive(session)
                 if message.type in _CLOSING:
                     return session.close_code
                 await _handle_message(session, message)
-            patience.reschedule(None)
+            deadline.reschedule(None)
         while True:
             message = await _receive(session)
             if message.type in _CLOSING:
@@ -78,7 +78,7 @@ async def read_frames(session: SocketSession) -> CloseCode | None:
 
 
 async def _receive(session: SocketSession) -> WSMessage:
-    """The next frame, or a closing one as soon as this side wants to close."""
+    """The next frame, or a closing one as soon as the node wants to close."""
     if session.close_code is not None:
         return WS_CLOSING_MESSAGE
     task = session.reader = asyncio.current_task()
@@ -114,7 +114,7 @@ async def _handle_message(session: SocketSession, message: WSMessage) -> None:
         elif name == "acknowledge":
             _acknowledge(session, payload, ref)
         else:
-            # The two above are closed shapes without free text; what else may come is looked at in full.
+            # The two above are closed shapes without free text; every other payload is checked in full.
             check_values(payload)
             await _FRAME_HANDLERS[name](session, payload, ref)
     except VyryError as refusal:
@@ -122,7 +122,7 @@ async def _handle_message(session: SocketSession, message: WSMessage) -> None:
 
 
 def _charge_frame(session: SocketSession) -> None:
-    """One more frame, of whatever kind: more than the rate and its burst allow close the socket."""
+    """Charge one frame of any kind. Raises CloseSocket above the rate and its burst."""
     rate = session.hub.services.frame_window
     session.frames_allowed_at = max(session.frames_allowed_at, session.last_heard_at) + _frame_seconds(session)
     if rate is not None and session.frames_allowed_at > session.last_heard_at + rate.seconds:
@@ -130,13 +130,13 @@ def _charge_frame(session: SocketSession) -> None:
 
 
 def _frame_seconds(session: SocketSession) -> float:
-    """How much of its time one frame takes."""
+    """The seconds of the rate that one frame uses."""
     rate = session.hub.services.frame_window
     return 0.0 if rate is None else rate.seconds / rate.limit
 
 
 def _decode_frame(session: SocketSession, raw: bytes) -> tuple[str, str, object]:
-    """The name, id and payload of a frame. Raises BadFrame for anything that is none, or comes before hello."""
+    """The type, id and payload of a frame. Raises BadFrame for a malformed frame, and for any frame but hello before welcome."""
     try:
         frame = session.codec.decode(raw)
     except VyryError:
@@ -154,7 +154,7 @@ def _decode_frame(session: SocketSession, raw: bytes) -> tuple[str, str, object]
 
 
 def _frame_problem(frame: dict[object, object], name: object, ref: object) -> str:
-    """What keeps this object from being a frame; empty when it is one."""
+    """Why this object is not a frame; empty if it is one."""
     if not frame.keys() <= _FRAME_FIELDS:
         return _FRAME_FIELDS_PROBLEM
     if type(name) is not str or name not in _FRAME_NAMES:
@@ -174,7 +174,7 @@ def _post(session: SocketSession, payload: object, ref: str) -> None:
 
 
 def _check_overload(session: SocketSession) -> None:
-    """While too many posts wait here none is taken, and who goes on for long has to leave. Raises Unavailable."""
+    """Raise Unavailable while too many posts wait on this node, and CloseSocket for a client that keeps posting."""
     if not session.hub.services.posting.is_full:
         session.overload_refusals = 0
         return
@@ -194,12 +194,12 @@ def _answer_post(session: SocketSession, ref: str, outcome: Accepted | VyryError
 def _acknowledge(session: SocketSession, payload: object, ref: str) -> None:
     window = session.window
     assert window is not None
-    asked = validate(payload, Acknowledge)
-    point = Acknowledgement(session.mailbox, asked.seq, asked.head, window.sent)
-    if window.matches_head(asked.seq, asked.head):
-        # The device has it: there is room for more, whatever becomes of the deletion.
-        if window.release(asked.seq):
-            # It answers what the node sent at a pace of its own: that is no frame too many.
+    body = validate(payload, Acknowledge)
+    point = Acknowledgement(session.mailbox, body.seq, body.head, window.sent)
+    if window.matches_head(body.seq, body.head):
+        # The device has stored the entries: the window has room, even if the deletion fails.
+        if window.release(body.seq):
+            # The frame answers entries that the node sent at its own rate, so it is not charged.
             session.frames_allowed_at -= _frame_seconds(session)
         session.hub.collector.mark_if_behind(session)
     session.hub.services.mailboxes.acknowledge(point, partial(_answer_acknowledge, session, ref))
@@ -216,7 +216,7 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
     hello = validate(payload, Hello)
     if session.window is not None:
         raise BadFrame("hello was already answered; open a new connection")
-    # What was accepted before this hello waits for the device: `drained` may not be said before it was sent.
+    # Posts accepted before this hello must be sent before `drained`.
     await session.hub.services.depositor.flush(session.mailbox)
     try:
         greeting = await session.hub.services.mailboxes.open(session.mailbox, hello.after, hello.head)
@@ -261,7 +261,7 @@ async def _park(session: SocketSession, payload: object, ref: str) -> None:
     session.send("parked", {}, ref)
 
 
-async def _typing(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
+async def _typing(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  no response frame
     typing = validate(payload, Typing)
     session.hub.buckets.consume(str(session.caller.device), (SIGNAL, 1))
     await session.hub.services.signals.typing.set_typing(
@@ -269,20 +269,20 @@ async def _typing(session: SocketSession, payload: object, ref: str) -> None:  #
     )
 
 
-async def _signal(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
-    asked = validate(payload, Signal)
+async def _signal(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  no response frame
+    body = validate(payload, Signal)
     session.hub.buckets.consume(str(session.caller.device), (SIGNAL, 1))
-    device = None if asked.device_id is None else DeviceId(asked.device_id)
-    to = UserId(asked.user_id), device
-    await session.hub.services.signals.calls.signal(session.caller, to, asked.call_id, asked.kind, asked.content)
+    device = None if body.device_id is None else DeviceId(body.device_id)
+    to = UserId(body.user_id), device
+    await session.hub.services.signals.calls.signal(session.caller, to, body.call_id, body.kind, body.content)
 
 
-async def _watch(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
-    asked = validate(payload, Watch)
+async def _watch(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  no response frame
+    body = validate(payload, Watch)
     session.hub.buckets.consume(str(session.caller.device), (SIGNAL, 1))
     if session.presence_watch is None:
-        session.presence_watch = People(session.caller.user_id, partial(_send_presence, session))
-    users = [UserId(user) for user in asked.user_ids]
+        session.presence_watch = PresenceWatch(session.caller.user_id, partial(_send_presence, session))
+    users = [UserId(user) for user in body.user_ids]
     session.hub.services.signals.presence.watch(session.presence_watch, users)
 
 
@@ -290,11 +290,11 @@ def _send_presence(session: SocketSession, user_id: UserId, is_online: bool) -> 
     session.send("presence", {"userId": str(user_id), "isOnline": is_online})
 
 
-async def _unwatch(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  nothing is answered
-    asked = validate(payload, Watch)
+async def _unwatch(session: SocketSession, payload: object, ref: str) -> None:  # noqa: ARG001  no response frame
+    body = validate(payload, Watch)
     session.hub.buckets.consume(str(session.caller.device), (SIGNAL, 1))
     if session.presence_watch is not None:
-        users = [UserId(user) for user in asked.user_ids]
+        users = [UserId(user) for user in body.user_ids]
         session.hub.services.signals.presence.unwatch(session.presence_watch, users)
 
 

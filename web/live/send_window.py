@@ -1,4 +1,4 @@
-"""What was sent on one connection and is not acknowledged yet: bounded in entries and in bytes of content."""
+"""The entries sent on one connection and not acknowledged yet: bounded in entries and in bytes of content."""
 
 from typing import Final
 
@@ -11,12 +11,12 @@ WINDOW_BYTES: Final = 1 << 20
 
 
 class SendWindow:
-    """The unacknowledged entries of a connection that resumed behind `seq`."""
+    """The unacknowledged entries of a connection that resumed after `seq`."""
 
     __slots__ = ("_bytes", "_entries", "_resume_point", "is_full", "sent")
 
     def __init__(self, seq: int, head: bytes) -> None:
-        #: The highest number sent, or named by the hello.
+        #: The highest sequence number sent, at first that of the hello.
         self.sent = seq
         #: The next entry did not fit: nothing can be sent before something is acknowledged.
         self.is_full = False
@@ -26,23 +26,23 @@ class SendWindow:
         self._bytes = 0
 
     def remaining(self) -> tuple[int, int]:
-        """How many entries and bytes of content may still be sent."""
+        """The entries and bytes of content that may still be sent."""
         return WINDOW_ENTRIES - len(self._entries), WINDOW_BYTES - self._bytes
 
     def fits(self, size: int) -> bool:
-        """Whether one more entry with so much content may be sent."""
+        """Whether one more entry with `size` bytes of content may be sent."""
         entries, octets = self.remaining()
         return entries > 0 and size <= octets
 
     def push(self, entry: Entry) -> None:
-        """Note that this entry was sent."""
+        """Add a sent entry."""
         size = content_size(entry)
         self._entries.append((entry.seq, entry.head, size))
         self._bytes += size
         self.sent = entry.seq
 
     def matches_head(self, seq: int, head: bytes) -> bool | None:
-        """Whether `head` is that of the entry `seq` sent here; None for a number this window does not hold."""
+        """Whether `head` is the head of entry `seq`; None if the window does not contain that entry."""
         if seq == self._resume_point[0]:
             return head == self._resume_point[1]
         for number, known, _ in self._entries:
@@ -51,7 +51,7 @@ class SendWindow:
         return None
 
     def release(self, seq: int) -> bool:
-        """Everything up to here is acknowledged. Whether that made room."""
+        """Remove the entries up to an acknowledged `seq`. Returns whether there were any."""
         released = sum(number <= seq for number, _, _ in self._entries)
         if released:
             self._bytes -= sum(size for _, _, size in self._entries[:released])
@@ -61,5 +61,5 @@ class SendWindow:
 
 
 def content_size(entry: Entry) -> int:
-    """The bytes of content of an entry; a loss has none."""
+    """The bytes of content of an entry; 0 for a loss."""
     return 0 if entry.packed is None else len(entry.packed) - HEADER_BYTES

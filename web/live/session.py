@@ -1,8 +1,11 @@
 """One device's socket.
 
-The life of a session: opened (nothing but hello is taken) -> hello (resumed behind a point that is right) -> closed, for a reason that its close
-code names. The reader is the request's own task. Nothing here waits for a device: frames to be sent are put into `outgoing`, and the switchboard's one
-delivery loop writes them; what a slow reader does not take stays there, bounded by its window, until it is closed.
+A session is open (only hello is accepted), then resumed (hello named a valid resume point), then closed with a close code. The request's own task reads.
+Nothing here waits for a device: frames go into `outgoing`, and the hub's one delivery loop writes them. Frames that a slow client does not read stay
+there, bounded by the send window, until the client is disconnected.
+
+Fields are written by the reader, except these: the delivery loop writes `is_writing` and `close_code`; collector, hub and session write `is_behind`;
+the hub's liveness check sets `is_pinged` and the reader clears it; every part that ends the session sets `is_closing`.
 """
 
 import asyncio
@@ -16,7 +19,7 @@ from aiohttp import WSMsgType, web
 from vyry.accounts.account import Caller
 from vyry.errors import VyryError
 from vyry.kernel.ids import MailboxKey, new_id
-from vyry.kernel.sizes import MAX_FRAME_BYTES
+from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_FRAME_BYTES
 from vyry.kernel.time import to_milliseconds
 from vyry.mail.store import CollectRequest, Entry
 from vyry.signals.presence import Watch
@@ -29,20 +32,20 @@ from web.wire.mailbox import wire_entries
 if TYPE_CHECKING:
     from web.live.hub import SocketHub
 
-#: How much one collect takes for one socket.
+#: Limits of one collect for one socket.
 PAGE_ENTRIES: Final = 128
 PAGE_BYTES: Final = 256 << 10
-#: An entries frame stays under the frame limit: base64 and the other fields of an entry are counted for.
+#: An entries frame stays below the frame limit. Base64 and an entry's other fields (ENTRY_BYTES) are included.
 ENTRIES_FRAME_BYTES: Final = MAX_FRAME_BYTES - 1024
 ENTRY_BYTES: Final = 512
-#: A reader for whom more frames than this wait is cut off: answers and signals know no window.
+#: A client with more waiting frames is disconnected: the window does not bound responses and signals.
 OUTGOING_FRAMES: Final = 4_096
-#: More than this is not written at once: the rest waits until the transport has passed it on.
+#: At most so many bytes are written at once; the rest waits until the transport has sent them.
 WRITE_BYTES: Final = 48 << 10
 
 
 class CloseCode(IntEnum):
-    """Why the node closes a socket."""
+    """The close codes that the node uses."""
 
     GOING_AWAY = 1001
     BAD_FRAME = 4400
@@ -54,7 +57,7 @@ class CloseCode(IntEnum):
 
     @property
     def text(self) -> str:
-        """What a close frame says when there is nothing more exact; at most 123 bytes (RFC 6455 section 5.5)."""
+        """The reason of the close frame unless a more exact one is set; at most 123 bytes (RFC 6455 section 5.5)."""
         return _CLOSE_TEXTS[self]
 
 
@@ -70,7 +73,7 @@ _CLOSE_TEXTS: Final = {
 
 
 class SocketSession:
-    """What the node knows of one open socket. Small: thousands of them idle in one process."""
+    """The state of one open socket. Small, because thousands are idle in one process."""
 
     __slots__ = (
         "caller",
@@ -95,45 +98,45 @@ class SocketSession:
         "window",
     )
 
-    def __init__(self, socket: web.WebSocketResponse, caller: Caller, codec: Codec, switchboard: "SocketHub") -> None:
+    def __init__(self, socket: web.WebSocketResponse, caller: Caller, codec: Codec, hub: "SocketHub") -> None:
         self.socket = socket
         self.caller = caller
         self.codec = codec
-        self.hub = switchboard
-        #: Frames, and pages of entries: what expires while it waits must not go out any more.
+        self.hub = hub
+        #: Encoded frames, and pages of entries: those are encoded when written, so that an envelope that expires meanwhile is not sent.
         self.outgoing: list[bytes | Sequence[Entry]] = []
-        #: None until hello was right.
+        #: None until a valid hello.
         self.window: SendWindow | None = None
         self.connection = 0
-        #: What was the last number at hello, until `drained` was said.
+        #: The last sequence number at hello; None once `drained` was sent.
         self.drain_target: int | None = None
-        #: There may be more in the mailbox than was sent.
+        #: The mailbox may have entries that were not sent.
         self.is_behind = False
         self.is_closing = False
-        #: What the reader is to close the socket with.
+        #: The code that the reader must close the socket with.
         self.close_code: CloseCode | None = None
-        #: What the close frame says besides the code; empty: what the code means.
+        #: The reason of the close frame; empty for the code's text.
         self.close_reason = ""
-        #: The task that waits for the next frame; None while it is busy with one.
+        #: The task that waits for the next frame; None while it handles one.
         self.reader: asyncio.Task[object] | None = None
         self.is_pinged = False
         self.is_writing = False
         self.last_heard_at = 0.0
-        #: When its frames will be within their rate again, in monotonic seconds.
+        #: The monotonic second from which a frame is within the rate.
         self.frames_allowed_at = 0.0
-        #: Posts in a row that an overloaded node refused.
+        #: Consecutive posts that the overloaded node rejected.
         self.overload_refusals = 0
         self.expires_at = caller.expires_at.timestamp()
-        #: Whose presence it is told of; None until it asks.
+        #: The watched users' presence; None until the first watch.
         self.presence_watch: Watch | None = None
 
     @property
     def mailbox(self) -> MailboxKey:
-        """Whose socket this is."""
+        """The mailbox of the socket's device."""
         return self.caller.mailbox
 
     def send(self, name: str, payload: object, ref: str | None = None) -> None:
-        """Put a frame into what goes out next."""
+        """Queue a frame."""
         if self.is_closing:
             return
         frame = {"type": name, "payload": payload} if ref is None else {"type": name, "ref": ref, "payload": payload}
@@ -150,11 +153,11 @@ class SocketSession:
         self.hub.delivery.schedule_write(self)
 
     def send_refusal(self, refusal: VyryError, ref: str) -> None:
-        """Answer a frame with the error body."""
+        """Queue the error response to a frame."""
         self.send("refused", error_body(refusal, str(new_id())), ref)
 
     def collect_request(self) -> CollectRequest | None:
-        """What a collect may bring, if anything may be sent at all."""
+        """The request for the next collect; None if nothing may be sent."""
         if self.window is None or self.is_closing or self.window.is_full:
             return None
         entries, octets = self.window.remaining()
@@ -164,8 +167,8 @@ class SocketSession:
             else None
         )
 
-    def deliver_collected(self, entries: Sequence[Entry], asked: CollectRequest) -> None:
-        """Deliver what a collect brought, as far as it is new and fits; remember whether there may be more behind it."""
+    def deliver_collected(self, entries: Sequence[Entry], request: CollectRequest) -> None:
+        """Queue the collected entries that are new and fit the window, and note whether the mailbox may have more."""
         window = self.window
         if window is None:
             return
@@ -178,16 +181,19 @@ class SocketSession:
                 break
             window.push(entry)
             fresh.append(entry)
-        self.is_behind = len(entries) >= asked.max_entries or (bool(entries) and entries[-1].seq > window.sent)
-        # A page that stopped at the byte budget is shorter than asked for: the next one tells whether it was the last.
-        self.is_behind = self.is_behind or sum(map(content_size, entries)) + (64 << 10) > asked.max_bytes
+        self.is_behind = (
+            len(entries) >= request.max_entries
+            or (bool(entries) and entries[-1].seq > window.sent)
+            # A page that reached the byte limit may be short: the next one shows whether it was the last.
+            or sum(map(content_size, entries)) + MAX_CONTENT_BYTES > request.max_bytes
+        )
         if not self.is_behind and self.drain_target is not None:
-            # What was acknowledged elsewhere meanwhile is not sent here any more.
+            # Entries that were acknowledged elsewhere meanwhile are not sent here.
             self.drain_target = min(self.drain_target, window.sent)
         self._deliver(fresh)
 
     def try_deliver(self, entries: Sequence[Entry]) -> bool:
-        """Deliver entries that were just deposited here, if they follow on what was sent. False if they have to be collected instead."""
+        """Queue entries that this node just deposited, if they directly follow the last sent one. False if they must be collected instead."""
         window = self.window
         if window is None or self.is_behind or entries[0].seq != window.sent + 1:
             return False
@@ -222,10 +228,10 @@ class SocketSession:
             self.drain_target = None
 
     async def flush(self) -> bool:
-        """Write what fits without waiting. False if some is left."""
+        """Write the frames that fit without waiting. False if some are left."""
         written = 0
         while self.outgoing:
-            # A large frame could fill the transport, and then its writer waits: that is for nobody who writes for all.
+            # A large frame could fill the transport and make its writer wait, which the shared delivery loop must not do.
             waiting = self.outgoing[0]
             written += len(waiting) if isinstance(waiting, bytes) else sum(map(_wire_size, waiting))
             if written > WRITE_BYTES:
@@ -243,12 +249,12 @@ class SocketSession:
 
 
 def _wire_size(entry: Entry) -> int:
-    """No less than what the entry takes in a frame."""
+    """An upper bound of the entry's size in a frame."""
     return content_size(entry) * 4 // 3 + ENTRY_BYTES
 
 
 def encode_queued(session: SocketSession, waiting: bytes | Sequence[Entry]) -> bytes:
-    """What was put out as it goes out now: an envelope whose life is over meanwhile goes as a loss."""
+    """The bytes of a queued item; an envelope that has expired since becomes a loss."""
     if isinstance(waiting, bytes):
         return waiting
     now = to_milliseconds(session.hub.services.clock.confirmed_now())
@@ -257,13 +263,13 @@ def encode_queued(session: SocketSession, waiting: bytes | Sequence[Entry]) -> b
 
 
 def buffered_bytes(session: SocketSession) -> int:
-    """Bytes written that the other side has not taken yet."""
+    """Written bytes that the client has not read yet."""
     transport = _transport(session)
     return transport.get_write_buffer_size() if transport is not None else 0
 
 
 def abort_connection(session: SocketSession) -> None:
-    """Cut the connection, whatever state it is in."""
+    """Abort the connection in any state."""
     session.is_closing = True
     transport = _transport(session)
     if transport is not None:
@@ -271,5 +277,5 @@ def abort_connection(session: SocketSession) -> None:
 
 
 def _transport(session: SocketSession) -> WriteTransport | None:
-    request = session.socket._req  # noqa: SLF001  aiohttp names it nowhere else
+    request = session.socket._req  # noqa: SLF001  aiohttp has no public name for it
     return request.transport if request is not None else None

@@ -1,4 +1,4 @@
-"""GET /ws: the upgrade, and the life of one socket."""
+"""GET /ws: the upgrade of one socket, and its service until it closes."""
 
 from typing import Annotated, Final
 
@@ -19,38 +19,36 @@ from web.wire.shapes import WireModel
 
 
 class SocketQuery(WireModel):
-    """A browser, which can set no header, names its ticket."""
+    """The one-time ticket of a browser, which cannot set headers. For OpenAPI: `authenticate_socket` reads it."""
 
     ticket: Annotated[str, Field(min_length=1, max_length=128)] | None = None
 
 
 async def open_socket(request: web.Request) -> web.StreamResponse:
-    """Find a place for one more socket, upgrade, then serve frames until either side closes."""
-    switchboard, caller = request.app[SOCKET_HUB], request[CALLER]
-    if switchboard.is_draining:
+    """Acquire a connection slot, upgrade, then serve frames until either side closes."""
+    hub, caller = request.app[SOCKET_HUB], request[CALLER]
+    if hub.is_draining:
         raise Unavailable("This node is shutting down.", 1)
-    async with switchboard.services.connection_slots.acquire(
-        caller.user_id, caller.mailbox, client_address(request)
-    ) as place:
-        request[GRANTS], place.grants = list(place.grants), ()
-        return await _serve_socket(request, place)
+    async with hub.services.connection_slots.acquire(caller.user_id, caller.mailbox, client_address(request)) as slot:
+        request[GRANTS], slot.grants = list(slot.grants), ()
+        return await _serve_socket(request, slot)
 
 
-async def _serve_socket(request: web.Request, place: ConnectionSlot) -> web.WebSocketResponse:
-    switchboard = request.app[SOCKET_HUB]
-    # aiohttp refuses what is as long as its limit, we what is longer.
+async def _serve_socket(request: web.Request, slot: ConnectionSlot) -> web.WebSocketResponse:
+    hub = request.app[SOCKET_HUB]
+    # aiohttp rejects frames as long as its limit, the node only longer ones.
     socket = web.WebSocketResponse(
         protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=MAX_FRAME_BYTES + 1, timeout=3.0
     )
     await socket.prepare(request)
-    # They are sent, and an idle socket need not remember them: they weigh 1 KiB.
+    # The headers are sent, and would take 1 KiB per idle socket.
     socket.headers.clear()
     codec = CODECS.get(socket.ws_protocol or "", JSON)
-    session = SocketSession(socket, request[CALLER], codec, switchboard)
-    async with switchboard.track(session, place):
+    session = SocketSession(socket, request[CALLER], codec, hub)
+    async with hub.track(session, slot):
         code = await read_frames(session)
         if code is not None:
-            await switchboard.delivery.close(session, code)
+            await hub.delivery.close(session, code)
     return socket
 
 

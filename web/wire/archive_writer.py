@@ -120,14 +120,14 @@ async def write_archive(at: datetime, pages: AsyncIterator[Page]) -> AsyncGenera
     yield b'{"format":"vyry account 1","exportedAt":' + orjson.dumps(to_rfc3339(at))
     section, has_rows = "", False
     async for page in pages:
-        piece = b""
+        chunk = b""
         if page.section != section:
-            piece = _section_end(section) + b"," + _section_start(page.section)
+            chunk = _section_end(section) + b"," + _section_start(page.section)
             section, has_rows = page.section, False
         rows = b",".join(_encode_row(section, row) for row in page.rows)
-        piece += (b"," if has_rows and rows else b"") + (rows or (b"null" if section in _SINGLE_SECTIONS else b""))
+        chunk += (b"," if has_rows and rows else b"") + (rows or (b"null" if section in _SINGLE_SECTIONS else b""))
         has_rows = has_rows or bool(rows)
-        yield piece
+        yield chunk
     yield _section_end(section) + b"}"
 
 

@@ -214,7 +214,7 @@ BytesEncoder = Callable[[bytes], object]
 WireEntry = dict[str, object]
 _REASONS = {loss: loss.name.lower() for loss in LossReason}
 _LANES = ("mail", "control")
-_NOBODY = NIL_ID.bytes
+_NODE_SENDER = NIL_ID.bytes
 
 
 def wire_entries(entries: Sequence[StoredEntry], octets: BytesEncoder, now: int) -> list[WireEntry]:
@@ -265,7 +265,7 @@ def _envelope(entry: StoredEntry, packed: bytes, octets: BytesEncoder) -> WireEn
         "expiresAt": _timestamp_text(expires),
     }
     content = packed[HEADER_BYTES:]
-    if sender == _NOBODY:
+    if sender == _NODE_SENDER:
         row["notice"] = orjson.loads(content)
         return row
     row["conversationId"] = _uuid_text(conversation)

@@ -1,6 +1,6 @@
-"""What all shapes on the wire share: closed, camelCase, strict; and the types of their fields (docs/protocol.md, "Common rules").
+"""The base of all shapes: closed, camelCase, strict; and the types of their fields (docs/protocol.md, "Common rules" and "Account").
 
-Shapes are pydantic models below `Wire`. In Python their fields are named snake_case, also when one is made; from clients only camelCase is read.
+Shapes are subclasses of `WireModel`. Python code uses snake_case names; clients must send camelCase.
 """
 
 import re
@@ -26,7 +26,7 @@ from vyry.kernel.display_text import validate_line, validate_lines
 
 MAX_INTEGER = 2**53 - 1
 _DIGIT = "[A-Za-z0-9+/]"
-#: How base64 ends when 0, 1 or 2 bytes are left over after the threes.
+#: The end of base64 text when the size modulo 3 is 0, 1 or 2.
 _ENDS = ("", f"{_DIGIT}[AQgw]==", f"{_DIGIT}{{2}}[AEIMQUYcgkosw048]=")
 ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 TIMESTAMP_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
@@ -35,7 +35,7 @@ _match_timestamp = re.compile(TIMESTAMP_PATTERN, re.ASCII).fullmatch
 
 
 class WireModel(BaseModel):
-    """A shape of a body, a frame or a part of one. Unknown fields are refused; nothing is converted silently."""
+    """A shape of a body, a frame or a part of one. Unknown fields are an error; no value is converted silently."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -50,7 +50,7 @@ class WireModel(BaseModel):
 
 
 class Nothing(WireModel):
-    """`{}`: there is nothing to say beyond the status."""
+    """An empty object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Base64Bytes:
 
 @dataclass(frozen=True, slots=True)
 class CanonicalId:
-    """Marks a UUID that is written in lower case with its four hyphens, and in no other way."""
+    """Marks a UUID in its canonical form: lower case with four hyphens."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
@@ -115,7 +115,7 @@ class Rfc3339:
         return {"type": "string", "format": "date-time", "pattern": TIMESTAMP_PATTERN}
 
 
-#: Bytes of any length that fits a body. For exact sizes write Annotated[bytes, Octets(32, 32)].
+#: Bytes of any length that fits a body. For exact sizes write Annotated[bytes, Base64Bytes(32, 32)].
 Base64 = Annotated[bytes, Base64Bytes()]
 Id = Annotated[UUID, CanonicalId()]
 Timestamp = Annotated[datetime, Rfc3339()]
@@ -132,7 +132,7 @@ RegistrationId = Annotated[int, Field(ge=1, le=16_380)]
 
 
 def to_base64(octets: bytes) -> str:
-    """Standard base64 with padding, in one line."""
+    """Standard base64 with padding, on one line."""
     return b2a_base64(octets, newline=False).decode("ascii")
 
 
@@ -148,7 +148,7 @@ def _encode_value(value: object) -> str:
 
 
 def from_base64(text: object) -> bytes:
-    """The bytes of standard base64 with padding: url-safe, unpadded, broken or padded with set bits is a ValueError."""
+    """The bytes of standard base64 with padding. Raises ValueError for url-safe, unpadded or malformed text and for set padding bits."""
     if not isinstance(text, str):
         raise ValueError("must be base64 text")  # noqa: TRY004  pydantic turns a ValueError alone into a wrong field
     try:
@@ -161,7 +161,7 @@ def from_base64(text: object) -> bytes:
 
 
 def parse_id(value: object) -> UUID:
-    """The UUID that this canonical text names; anything else is a ValueError."""
+    """The UUID of this canonical text. Raises ValueError."""
     if type(value) is str:
         return _read_id(value)
     if isinstance(value, UUID):
@@ -171,14 +171,14 @@ def parse_id(value: object) -> UUID:
 
 @lru_cache(maxsize=65_536)
 def _read_id(text: str) -> UUID:
-    """People and conversations are named again and again."""
+    """Cached, because the same users and conversations recur."""
     if not _match_id(text):
         raise ValueError("must be a UUID in lower case")
     return UUID(int=int(text.replace("-", ""), 16))
 
 
 def parse_timestamp(value: object) -> datetime:
-    """An aware moment in UTC from itself or from its text on the wire; anything else is a ValueError."""
+    """An aware datetime in UTC from a datetime or its wire form. Raises ValueError."""
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC)
     if isinstance(value, str) and _match_timestamp(value):
@@ -188,7 +188,7 @@ def parse_timestamp(value: object) -> datetime:
 
 @lru_cache(maxsize=4096)
 def to_rfc3339(moment: datetime) -> str:
-    """RFC 3339, UTC, milliseconds, Z. All posts of a batch are of one moment."""
+    """RFC 3339, UTC, milliseconds, Z. Cached, because all posts of a batch have the same time."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -196,13 +196,13 @@ def _range(least: int, most: int) -> str:
     return str(least) if least == most else f"{least} to {most}"
 
 
-#: The columns count as Unicode does: what is made of several characters counts as several.
+#: Columns count code points, so a composed character may count as several.
 _CODE_POINTS_PER_CHARACTER: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class CleanText:
-    """Marks text that is kept as it is shown: trimmed, composed (NFC), without controls and what cannot be seen."""
+    """Marks display text: trimmed, composed (NFC), without control and invisible characters."""
 
     clean: Callable[[str, int, int], str]
     max_length: int
@@ -219,7 +219,7 @@ class CleanText:
 
 @dataclass(frozen=True, slots=True)
 class NamedUser:
-    """Marks a username in either case; a refusal says the rule in words."""
+    """Marks a username in either case; the error states the rule in words."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_after_validator_function(self._read, core_schema.str_schema(strict=True))

@@ -96,7 +96,7 @@ def test_a_limit_is_said_in_characters_with_how_many_there_are() -> None:
     for text, problem in (
         ("x" * 101, "at most 100 characters; this has 101"),
         (FAMILY * 90, "too many"),
-        (" \u200b", "can be seen"),
+        (" \u200b", "no visible characters"),
     ):
         with pytest.raises(InvalidText, match=problem):
             validate_line(text, 100)

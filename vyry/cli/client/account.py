@@ -1,4 +1,4 @@
-"""Commands about the account of a profile: sign up, who one is, what one shows, what the node knows."""
+"""Commands about the account of a profile: register, show and change its profile, export its data, log out."""
 
 import asyncio
 import os
@@ -35,14 +35,16 @@ def register(
     yes: Flag = False,
     context: CommandContext = DEFAULT_CONTEXT,
 ) -> None:
-    """Sign up with a telephone number; the code that it is sent is asked for. All other devices of the account end.
+    """Register a phone number. All other devices of its account are removed.
+
+    Enter the code that is sent to the number.
 
     Args:
-        phone_number: With its country code, such as "+49 151 2345678"; blanks, hyphens, brackets and 00 for + are understood.
-        codes: Read the code from this file, which the node writes (its VYRY_SMS is file:PATH), instead of asking.
-        pin_file: If the number is locked by a PIN, it is on the first line of this file; without it you are asked.
-        yes: Put the new account in the place of the one that this profile has, without asking.
-        context: Which device, and its node.
+        phone_number: With country code, such as "+49 151 2345678"; spaces, hyphens, brackets and 00 instead of + are allowed.
+        codes: Read the code from this file instead of asking (the file of the node's VYRY_SMS=file:PATH).
+        pin_file: Read the PIN of a locked number from the first line of this file instead of asking.
+        yes: Replace the account of this profile without asking.
+        context: Profile, node and output format.
     """
     is_typed = {"INVALID_OTP": codes is None, "INVALID_PIN": pin_file is None}
 
@@ -50,7 +52,7 @@ def register(
 
     def should_retry(refused: Refused) -> bool:
         wrong.append(refused)
-        # Behind a wrong code in a pipe the right one may come.
+        # In a pipe the right code may follow the wrong one.
         is_code = refused.code == "INVALID_OTP"
         return is_typed.get(refused.code, False) and can_retry(refused, is_piped_too=is_code)
 
@@ -61,26 +63,26 @@ def register(
             number, Proofs(_code_reader(number, codes, wrong), pin_reader(pin_file), should_retry)
         )
         context.save_node_url()
-        context.print_result(f"Registered: your user id is {user_id}.", {"userId": str(user_id)})
+        context.print_result(f"Registered. Your user id is {user_id}.", {"userId": str(user_id)})
 
     context.run(act, may_create=True)
 
 
-#: Of a name, in characters.
+#: Characters of a name that are shown.
 _MAX_NAME: Final = 100
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class ProfileChanges:
-    """What to show from now on.
+    """Changes of the own profile.
 
     Attributes:
-        username: By which others find you: 3 to 30 of a-z 0-9 _ and dot.
-        name: What is shown to friends; the node can read it.
-        bio: A few words about you; the node can read them.
-        sealed_name: A name that only those can read whom you write to; "" takes it away.
-        about: A few words that only they can read; "" takes them away.
+        username: Username by which others find you: 3 to 30 characters of a-z, 0-9, _ and dot.
+        name: Display name for friends; the node can read it.
+        bio: Short text about you; the node can read it.
+        sealed_name: Encrypted name, readable only by people you write to; "" removes it.
+        about: Encrypted text about you, readable only by people you write to; "" removes it.
     """
 
     username: FreeText | None = None
@@ -96,12 +98,12 @@ NO_CHANGES: Final = ProfileChanges()
 def profile(
     who: str | None = None, /, *, changes: ProfileChanges = NO_CHANGES, context: CommandContext = DEFAULT_CONTEXT
 ) -> None:
-    """Show what others see of you, and change it; or what somebody else shows.
+    """Show or change your profile, or show the profile of another user.
 
     Args:
-        who: Somebody else: a user id, a @username or a number.
+        who: Another user: user id, @username or phone number.
         changes: What to change.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     username = changes.username.strip().removeprefix("@") if changes.username else None
     clear = (("username", username), ("displayName", changes.name), ("bio", changes.bio))
@@ -109,41 +111,43 @@ def profile(
 
     async def act(client: Client) -> None:
         if who is not None:
-            told = await client.people.profile(await resolve_account(client, who))
-            name = profile_name(client, told)
-            _print_profile(context, told, name if name.startswith("another ") else told["username"])
+            found = await client.people.profile(await resolve_account(client, who))
+            name = profile_name(client, found)
+            _print_profile(context, found, name if name.startswith("another ") else found["username"])
             return
-        told = await client.account.update(**fields) if fields else await client.account.get()
+        own = await client.account.update(**fields) if fields else await client.account.get()
         if changes.sealed_name is not None or changes.about is not None:
-            told = await client.account.show(name=changes.sealed_name, about=changes.about)
-        _print_profile(context, told, told["username"])
+            own = await client.account.show(name=changes.sealed_name, about=changes.about)
+        _print_profile(context, own, own["username"])
 
     context.run(act)
 
 
-def _print_profile(context: CommandContext, told: dict[str, Any], username: str | None) -> None:
+def _print_profile(context: CommandContext, account: dict[str, Any], username: str | None) -> None:
     lines: dict[str, str | None] = {
-        key: told[key] for key in ("userId", "username", "displayName", "bio", "phoneNumber") if key in told
+        key: account[key] for key in ("userId", "username", "displayName", "bio", "phoneNumber") if key in account
     }
-    lines |= {"username": username, "sealedName": told["profile"]["name"], "about": told["profile"]["about"]}
-    context.print_result([f"{key:12} {_field_text(key, said)}" for key, said in lines.items()], told)
+    lines |= {"username": username, "sealedName": account["profile"]["name"], "about": account["profile"]["about"]}
+    context.print_result([f"{key:12} {_field_text(key, value)}" for key, value in lines.items()], account)
 
 
-def _field_text(key: str, said: str | None) -> str:
-    """A name that somebody chose is in quotes: it is no username. What goes on in another line stands below the first."""
-    if not said:
+def _field_text(key: str, value: str | None) -> str:
+    """Names chosen by a user are quoted: they are no usernames. Further lines of a text are indented."""
+    if not value:
         return "-"
     return (
-        quote_name(said, _MAX_NAME) if key in ("displayName", "sealedName") else str(said).replace("\n", f"\n{'':11}")
+        quote_name(value, _MAX_NAME) if key in ("displayName", "sealedName") else str(value).replace("\n", f"\n{'':11}")
     )
 
 
 def export(file: FilePath, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Write everything that the node knows of the account into a file that only you can read.
+    """Export all data that the node stores about your account to a file.
+
+    Only you can read the file (mode 0600).
 
     Args:
-        file: The archive: one JSON object (docs/protocol.md, "The archive"). It must not be there yet.
-        context: Which device, and its node.
+        file: The archive: one JSON object (docs/protocol.md, "The archive"). The file must not exist yet.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -155,18 +159,20 @@ def export(file: FilePath, /, *, context: CommandContext = DEFAULT_CONTEXT) -> N
 
 
 def logout(*, yes: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """End this device: its tokens, keys and mailbox at the node are gone. What was said stays in the profile.
+    """Log out this device.
+
+    The node deletes its tokens, keys and mailbox. The message history stays in the profile.
 
     Args:
-        yes: Do it without asking.
-        context: Which device, and its node.
+        yes: Skip the confirmation prompt.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
         me = client.user_id
-        await confirm(f"This ends this device of {me}, and mail that waits for it is lost.", yes=yes)
+        await confirm(f"This logs out this device of {me}. Messages that it has not received are lost.", yes=yes)
         await client.account.logout()
-        context.print_result("This device has ended.", {"ended": True})
+        context.print_result("This device is logged out.", {"ended": True})
 
     context.run(act)
 
@@ -176,16 +182,16 @@ def _write_archive(file: Path, archive: dict[str, Any]) -> None:
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
             opened.write(orjson.dumps(archive, option=orjson.OPT_INDENT_2))
     except OSError as failed:
-        raise CommandFailed(Exit.FAILED, f"{file} cannot be written ({failed.strerror}).") from None
+        raise CommandFailed(Exit.FAILED, f"Cannot write {file} ({failed.strerror}).") from None
 
 
 def _code_reader(phone_number: str, codes: Path | None, wrong: Sequence[Refused]) -> Callable[[], Awaitable[str]]:
     async def typed() -> str:
-        found = await read_line("The code that was sent: ")
+        found = await read_line("Code from the text message: ")
         if wrong and not found:
             raise to_command_failure(wrong[-1])
         if not found or not found.strip():
-            raise CommandFailed(Exit.FAILED, "No code was typed, so nothing was registered.")
+            raise CommandFailed(Exit.FAILED, "No code entered; nothing was registered.")
         return found.strip()
 
     return typed if codes is None else partial(read_latest_code, codes, phone_number)

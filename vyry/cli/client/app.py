@@ -1,4 +1,4 @@
-"""`vyry client` and its commands, each with lines to learn from. A command's module is loaded when the command runs, so that each starts soon."""
+"""The commands of `vyry client` and their examples. The module of a command is imported when the command runs, to keep the start short."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,16 +6,16 @@ from typing import Final
 from cyclopts import App
 
 
-app = App(name="client", help="Chat from the terminal: end to end, with keys that stay in this profile.")
+app = App(name="client")
 
 #: The id of a message in the examples.
 EXAMPLE_MESSAGE_ID: Final = "0197f6a2-5b1c-7000-8000-3f6d2a9c1e55"
 _EXAMPLE_DIGITS: Final = "12345 67890 12345 67890 12345 67890 12345 67890 12345 67890 12345 67890"
-#: Each command: where it is, what the list of commands says of it, and the examples that end its help.
+#: Each command: its module and function, its line in the list of commands, and the examples at the end of its help.
 COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
     (
         "account:register",
-        "Sign up with a telephone number. All other devices of its account end.",
+        "Register a phone number. All other devices of its account are removed.",
         (
             "register +491512345678",
             "register +491512345678 --profile work --url https://node.example --passphrase-file -",
@@ -23,28 +23,36 @@ COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
     ),
     (
         "linking:link",
-        "Make this profile another device of an account that you have.",
+        "Link this profile to your account as a new device.",
         ("link --profile laptop", 'link --profile laptop --name "Ann\'s laptop"'),
     ),
     (
         "linking:approve",
-        "Let a new device into your account.",
+        "Approve a new device for your account.",
         ("approve 'vyry://link?v=1&id=...'", "approve - --pin-file pin.txt"),
     ),
-    ("whoami:whoami", "Print the user id by which others find you.", ("whoami", "whoami --json")),
+    ("whoami:whoami", "Print your user id.", ("whoami", "whoami --json")),
     (
         "account:profile",
-        "Show or change what others see of you; or show what somebody else shows.",
+        "Show or change your profile, or show the profile of another user.",
         ("profile", 'profile --username ann --name "Ann Lee"', 'profile --sealed-name "Ann"', "profile @bo"),
     ),
-    ("pin:app", "The PIN of your account.", ()),
-    ("friends:app", "Friends, requests and blocks. WHO is a user id, a @username or a number (+...).", ()),
-    ("groups:app", "Groups. GROUP is a title or an id; WHO is a user id, a @username or a number (+...).", ()),
-    ("chat_command:chat", "Chat on the whole screen.", ("chat", "chat @bo")),
-    ("conversations:chats", "List your conversations, and what you have to decide about them.", ("chats",)),
+    ("pin:app", "Show, set or remove the PIN of your account.", ()),
+    (
+        "friends:app",
+        "Manage friends, friend requests and blocks. WHO is a user id, @username or phone number (+...).",
+        (),
+    ),
+    (
+        "groups:app",
+        "Manage groups. GROUP is a title or conversation id; WHO is a user id, @username or phone number (+...).",
+        (),
+    ),
+    ("chat_command:chat", "Open the full-screen chat.", ("chat", "chat @bo")),
+    ("conversations:chats", "List your conversations and the decisions that they need.", ("chats",)),
     (
         "messages:send",
-        "Send a message, and wait until the node has it.",
+        "Send a message and wait until the node has accepted it.",
         (
             'send @bo "hello"',
             "send @bo < letter.txt",
@@ -52,24 +60,24 @@ COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
             'send @bo "look" --file photo.jpg',
         ),
     ),
-    ("files:app", "Send files, and fetch what others sent.", ()),
+    ("files:app", "Send and download files.", ()),
     (
         "messages:react",
-        "Put an emoji on a message; without one, take it back.",
+        "React to a message with an emoji, or remove your reaction.",
         (f"react @bo {EXAMPLE_MESSAGE_ID} 👍", f"react @bo {EXAMPLE_MESSAGE_ID}"),
     ),
     ("messages:edit", "Edit a message you sent (within 24 hours).", (f'edit @bo {EXAMPLE_MESSAGE_ID} "hello!"',)),
-    ("messages:unsend", "Take back a message you sent (within 24 hours).", (f"unsend @bo {EXAMPLE_MESSAGE_ID}",)),
+    ("messages:unsend", "Unsend a message you sent (within 24 hours).", (f"unsend @bo {EXAMPLE_MESSAGE_ID}",)),
     (
         "conversations:receive",
-        "Print what came since the last time.",
+        "Receive and print new messages and events.",
         ("receive --follow", "receive --json", "receive --follow --live"),
     ),
-    ("conversations:history", "Print the messages of a conversation, your own included.", ("history @bo --limit 10",)),
+    ("conversations:history", "Print the messages of a conversation, including your own.", ("history @bo --limit 10",)),
     ("conversations:read", "Mark the messages of a conversation as read.", ("read @bo",)),
     (
         "whois:whois",
-        "Print the account that a name means in this profile.",
+        "Show which account a name refers to in this profile.",
         ("whois @bo", "whois @bo --refresh", f"whois @bo --take {EXAMPLE_MESSAGE_ID}"),
     ),
     (
@@ -77,9 +85,9 @@ COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
         "Print and compare safety numbers; accept a changed key.",
         ("safety @bo", f"safety @bo --verify {_EXAMPLE_DIGITS}", f'safety @bo --accept "{_EXAMPLE_DIGITS}"'),
     ),
-    ("devices:app", "The devices of your account.", ()),
-    ("account:export", "Write everything that the node knows of the account into a file.", ("export account.json",)),
-    ("account:logout", "End this device.", ("logout",)),
+    ("devices:app", "List, rename or remove the devices of your account.", ()),
+    ("account:export", "Export all data that the node stores about your account to a file.", ("export account.json",)),
+    ("account:logout", "Log out this device.", ("logout",)),
 )
 
 

@@ -1,4 +1,4 @@
-"""`vyry client chat`: a screen for people; scripts have `send` and `receive --json`."""
+"""`vyry client chat`: starts the full-screen client. Textual is imported only then."""
 
 import sys
 from importlib import import_module
@@ -12,22 +12,24 @@ from vyry.client.api.client import Client
 
 
 def chat(conversation: FreeText | None = None, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Chat on the whole screen: conversations, what was said, receipts, files, safety numbers. F1 tells the keys, Ctrl+Q ends it.
+    """Open the full-screen chat.
+
+    It shows conversations, messages, receipts, files and safety numbers. F1 shows the keys, Ctrl+Q quits.
 
     Args:
-        conversation: Open this one: a user id, @username, number (+...) or conversation id; without it the latest.
-        context: Which device, and its node.
+        conversation: The conversation to open: user id, @username, phone number (+...), title or conversation id (default: the latest one).
+        context: Profile, node and output format.
     """
     if context.json or not (is_interactive() and sys.stdout.isatty()):
         raise CommandFailed(
             Exit.WRONG_LINE,
-            "chat needs a terminal: in scripts take `vyry client send` and `vyry client receive --json`.",
+            "chat needs a terminal. In scripts use `vyry client send` and `vyry client receive --json`.",
         )
 
     async def act(client: Client) -> None:
         me = client.user_id
         first = None if conversation is None else await resolve_conversation(client, conversation)
         screen = import_module("vyry.cli.client.chat.screen")
-        await screen.Chat(client, me, first).run_async()
+        await screen.ChatApp(client, me, first).run_async()
 
     context.run(act)

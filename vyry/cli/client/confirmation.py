@@ -1,4 +1,4 @@
-"""What cannot be undone is asked about, or said with --yes; and what was mistyped is asked for again."""
+"""Confirmation of what cannot be undone, and another attempt after a mistyped code or PIN."""
 
 import sys
 from typing import Final
@@ -12,37 +12,39 @@ from vyry.client.api.client import Client
 from vyry.client.errors import NotRegistered, Refused
 
 
-_WRONG_TEXTS: Final = {"INVALID_OTP": "That code is wrong", "INVALID_PIN": "That PIN is wrong"}
+_WRONG_TEXTS: Final = {"INVALID_OTP": "The code is wrong", "INVALID_PIN": "The PIN is wrong"}
 
 
 async def confirm(consequence: str, *, yes: bool) -> None:
-    """Come back when this is really to be done. Raises Ended: a person did not type yes, or there is none to ask."""
+    """Return when the user confirms, by --yes or by typing yes. Raises CommandFailed otherwise, and without a terminal."""
     if yes:
         return
     if not is_interactive():
-        raise CommandFailed(Exit.DECIDE, f"{consequence} Nothing was done: --yes does it.", {"decide": "notConfirmed"})
+        raise CommandFailed(
+            Exit.DECIDE, f"{consequence} Nothing was done. Run again with --yes to confirm.", {"decide": "notConfirmed"}
+        )
     if not await ask_yes(consequence):
         raise CommandFailed(Exit.DECIDE, "Nothing was done.", {"decide": "notConfirmed"})
 
 
 async def confirm_account_replacement(client: Client, context: CommandContext, *, yes: bool) -> None:
-    """The same for a new account in a profile that may have one. Raises Ended."""
+    """Ask before the account of this profile is replaced, if it has one. Raises CommandFailed."""
     try:
         held = client.user_id
     except NotRegistered:
         return
     await confirm(
-        f"{context.folder} has the account {held}: another one in its place cannot read what is sent to that, and nobody is told. "
-        "A second account belongs into another --profile.",
+        f"{context.folder} already has the account {held}. The new account replaces it here and cannot read its messages; your contacts are not notified. "
+        "To keep both accounts, use another --profile.",
         yes=yes,
     )
 
 
 def can_retry(refused: Refused, *, is_piped_too: bool = False) -> bool:
-    """Whether a code or PIN that was mistyped, by a person or perhaps through a pipe, can be typed again: there are tries left, and this is said."""
+    """Whether a wrong code or PIN can be entered again; prints how many attempts are left."""
     left = refused.body.get("attempts_remaining")
     is_wrong = refused.code in _WRONG_TEXTS and isinstance(left, int) and left > 0
     if not is_wrong or not (is_piped_too or is_interactive()):
         return False
-    print(indent_continuation(f"{_WRONG_TEXTS[refused.code]}; tries left: {left}."), file=sys.stderr, flush=True)
+    print(indent_continuation(f"{_WRONG_TEXTS[refused.code]}; attempts left: {left}."), file=sys.stderr, flush=True)
     return True

@@ -1,4 +1,4 @@
-"""What every command of `vyry client` has in common: which device speaks and to which node, how it answers, and how it ends."""
+"""What all commands of `vyry client` share: profile, node, output format, and the runner that opens the profile and maps errors to exit codes."""
 
 import json
 import resource
@@ -29,9 +29,9 @@ from vyry.client.store.store import Store
 if TYPE_CHECKING:
     from vyry.client.api.client import Client
 
-#: The node that a new profile belongs to.
+#: The node of a new profile.
 DEFAULT_NODE_URL: Final = "http://127.0.0.1:8000"
-#: In the folder of a profile: its node.
+#: The file in a profile folder that contains the node URL.
 _NODE_FILE: Final = "node"
 Action = Callable[["Client"], Coroutine[Any, Any, None]]
 Result = TypeVar("Result")
@@ -40,15 +40,15 @@ Result = TypeVar("Result")
 @Parameter(name="*")
 @dataclass(frozen=True)
 class CommandContext:
-    """Which device speaks, and to which node.
+    """The options that all commands share, and the methods that run a command with them.
 
     Attributes:
-        profile: The device: a name under ~/.vyry, or a path with a slash.
-        url: Its node; a profile remembers it, a new one takes http://127.0.0.1:8000.
-        clear: Speak to a node beyond this machine without TLS (http://), where everybody on the way reads who writes to whom.
-        json: One JSON object a line, for bots and scripts.
-        passphrase_file: What opens the profile, on the first line of this file; - asks for it.
-        timeout: Give up after so many seconds without progress: while the node, or another process with this profile, does nothing.
+        profile: The profile (one device): a name under ~/.vyry, or a path with a slash.
+        url: URL of the node (default: the saved one, or http://127.0.0.1:8000 for a new profile).
+        clear: Allow http:// (no TLS) to a remote node. The network can then see who writes to whom and steal the session.
+        json: Print one JSON object per line, for bots and scripts.
+        passphrase_file: Read the passphrase of the profile from the first line of this file; - asks for it.
+        timeout: Give up after this many seconds without progress (node unreachable, or profile in use by another process).
     """
 
     profile: str = "default"
@@ -60,43 +60,43 @@ class CommandContext:
 
     @property
     def folder(self) -> Path:
-        """Where the profile lies."""
+        """The folder of the profile."""
         if "/" in self.profile:
             return Path(self.profile)
         if self.profile in ("", ".", ".."):
-            raise CommandFailed(Exit.WRONG_LINE, "A profile has a name, or a path with a slash.")
+            raise CommandFailed(Exit.WRONG_LINE, "Invalid profile: give a name, or a path with a slash.")
         try:
             return Path.home() / ".vyry" / self.profile
         except RuntimeError:
             raise CommandFailed(
                 Exit.WRONG_LINE,
-                "There is no home folder here: set HOME, or name the profile by a path (--profile ./NAME).",
+                "No home folder: set HOME, or give the profile as a path (--profile ./NAME).",
             ) from None
 
     @property
     def node_url(self) -> str:
-        """The address of its node."""
+        """The URL of the node."""
         kept = self.folder / _NODE_FILE
         return self.url or (kept.read_text(encoding="utf-8").strip() if kept.exists() else DEFAULT_NODE_URL)
 
     def command_line(self, *words: str) -> str:
-        """The line to type for another command of this device."""
+        """Another command for this profile, as it is typed."""
         profile = () if self.profile == "default" else ("--profile", self.profile)
         return shlex.join(("vyry", "client", *words, *profile))
 
     def print_result(self, text: str | Sequence[str], body: Mapping[str, Any]) -> None:
-        """A line for people, or several, each of one speaker; or an object on one line for programs."""
+        """Print one or several lines of text, or with --json the object on one line."""
         lines = [text] if isinstance(text, str) else text
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         shown = [escape_json(_to_json(body))] if self.json else [indent_continuation(each, width) for each in lines]
         print(*shown, sep="\n", flush=True)
 
     def run(self, act: Action, *, may_create: bool = False, is_following: bool = False) -> None:
-        """Do it as this device; what a person has to decide is an object for programs, too. Raises Ended.
+        """Run a command with this profile. With --json a required decision is printed as an object, too. Raises CommandFailed.
 
-        `may_create`: make the profile where there is none. `is_following`: it gives the profile to other commands in between.
+        `may_create`: create a missing profile. `is_following`: yield the profile to other commands in between.
         """
-        # Before anything runs: the passphrase may be asked for.
+        # First: it may prompt for the passphrase.
         profile = self._open_profile(may_create=may_create)
         try:
             run_until_signal(self._run_action(act, profile, is_following=is_following))
@@ -107,7 +107,7 @@ class CommandContext:
             raise end from None
 
     def read_store(self, look: Callable[[Store], Result]) -> Result:
-        """What there is to see in the profile; the node is not asked. Raises Ended."""
+        """Read from the store of the profile without a request to the node. Raises CommandFailed."""
         try:
             profile = self._open_profile()
             profile.check_exists()
@@ -122,7 +122,7 @@ class CommandContext:
             raise to_command_failure(problem) from None
 
     def save_node_url(self) -> None:
-        """Remember the node: the account of this profile is there."""
+        """Save the node URL in the profile."""
         (self.folder / _NODE_FILE).write_text(f"{self.node_url}\n", encoding="utf-8")
 
     async def _run_action(self, act: Action, profile: Profile, *, is_following: bool) -> None:
@@ -130,14 +130,14 @@ class CommandContext:
         if is_following:
             await run_following(profile, waits, act)
             return
-        # What speaks to nodes takes long to load, so not before the profile can be opened.
+        # Imported late: aiohttp takes long to load, and the profile may not open.
         async with import_module("vyry.client.api.client").Client.open(profile, waits=waits) as client:
             await act(client)
 
     def _open_profile(self, *, may_create: bool = False) -> Profile:
-        # A crash leaves no file with the keys of this process in it.
+        # No core dump: it would contain the keys of the profile.
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-        # Of a profile that remembers its node it was asked for when that was named.
+        # A saved node URL was checked when it was given.
         allows_clear = self.clear or self.url is None
         return Profile(
             self.folder,
@@ -151,24 +151,24 @@ class CommandContext:
         is_asked_for = str(self.passphrase_file) == "-"
         if self.passphrase_file is not None and not is_asked_for:
             try:
-                return read_first_line(self.passphrase_file, "The passphrase")
+                return read_first_line(self.passphrase_file, "the passphrase")
             except CommandError as problem:
                 raise CommandFailed(Exit.STORE_LOCKED, str(problem)) from None
         if is_asked_for or (Profile(self.folder, "").asks_for_passphrase() and is_interactive()):
-            typed = run_until_signal(read_line(f"Passphrase of {self.folder}: ", is_hidden=True))
+            typed = run_until_signal(read_line(f"Passphrase for {self.folder}: ", is_hidden=True))
             if not typed:
-                raise CommandFailed(Exit.STORE_LOCKED, "No passphrase was typed.")
+                raise CommandFailed(Exit.STORE_LOCKED, "No passphrase entered; the profile was not opened.")
             return typed
         return None
 
 
 def _to_json(body: Mapping[str, Any]) -> str:
-    """One line, in whatever encoding standard output has; a name of a file need not be Unicode."""
+    """The object on one line, printable in the encoding of standard output; a path need not be Unicode."""
     try:
-        line_ = orjson.dumps(body).decode()
+        line = orjson.dumps(body).decode()
     except TypeError:
         return json.dumps(body, default=str)
-    return line_ if is_stdout_utf8() else json.dumps(orjson.loads(line_))
+    return line if is_stdout_utf8() else json.dumps(orjson.loads(line))
 
 
 DEFAULT_CONTEXT: Final = CommandContext()

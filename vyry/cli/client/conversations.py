@@ -1,4 +1,4 @@
-"""Commands that tell what was said, and where."""
+"""Commands that print messages and conversations."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -18,12 +18,12 @@ from vyry.client.store.events import Message, Presence, Typing
 
 
 def receive(*, follow: Flag = False, live: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Print what came since the last time.
+    """Receive and print new messages and events.
 
     Args:
-        follow: Go on until interrupted. Other commands of the profile have their turn in between.
-        live: While following, print who types and which friends come and go, too.
-        context: Which device, and its node.
+        follow: Keep running until interrupted. Other commands can use the profile meanwhile.
+        live: With --follow: also print typing indicators and the presence of friends.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -46,12 +46,14 @@ def history(
     limit: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 50,
     context: CommandContext = DEFAULT_CONTEXT,
 ) -> None:
-    """Print what was said in a conversation, one's own words included; nothing is marked as received.
+    """Print the messages of a conversation, including your own.
+
+    This does not change what `receive` prints next.
 
     Args:
-        conversation: A user id, @username, number (+...), or the title or id of a conversation.
-        limit: So many of the newest.
-        context: Which device, and its node.
+        conversation: The conversation: user id, @username, phone number (+...), title or id.
+        limit: Print at most this many of the newest messages.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -65,11 +67,13 @@ def history(
 
 
 def read(conversation: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Tell the others in a conversation that you have read what they said, unless your account tells nobody.
+    """Mark the messages of a conversation as read.
+
+    Read receipts are sent unless they are disabled for your account.
 
     Args:
-        conversation: A user id, @username, number (+...) or conversation id.
-        context: Which device, and its node.
+        conversation: The conversation: user id, @username, phone number (+...), title or id.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -78,38 +82,41 @@ def read(conversation: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT
         targets = [event.target for event in said if isinstance(event, Message) and not event.is_own]
         await client.messages.read(chat, targets)
         await flush_outbox(client)
-        context.print_result("Read.", {"conversationId": str(chat), "messages": len(targets)})
+        context.print_result("Marked as read.", {"conversationId": str(chat), "messages": len(targets)})
 
     context.run(act)
 
 
 def chats(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """List one's conversations, newest made first, each with what a person has to decide about it, and how much waits for that.
+    """List your conversations and the decisions that they need.
+
+    Newest first, with the number of messages that wait for a decision.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
         names = DisplayNames(client)
         await client.conversations.wait_until_drained()
         listed = await client.conversations.list()
-        decisions = client.conversations.decisions.all(UUID(told["conversationId"]) for told in listed)
-        for told in listed:
-            here = [each for each in decisions if str(each.conversation_id) == told["conversationId"]]
-            mark = f"  decide: {summarize_decisions(here, await account_names(names, here))}" if here else ""
+        decisions = client.conversations.decisions.all(UUID(each["conversationId"]) for each in listed)
+        for conversation in listed:
+            here = [each for each in decisions if str(each.conversation_id) == conversation["conversationId"]]
+            mark = f"  decision needed: {summarize_decisions(here, await account_names(names, here))}" if here else ""
             context.print_result(
-                f"{await _conversation_line(told, client, names)}{mark}", {**told, **decision_fields(here)}
+                f"{await _conversation_line(conversation, client, names)}{mark}",
+                {**conversation, **decision_fields(here)},
             )
 
     context.run(act)
 
 
-async def _conversation_line(told: Mapping[str, Any], client: Client, names: DisplayNames) -> str:
-    title = f"{quote_name(told['title'])}: " if told["title"] else ""
-    peer = client.conversations.peer(UUID(told["conversationId"]))
-    members = [UUID(each["userId"]) for each in told["members"]] if peer is None else [peer]
+async def _conversation_line(conversation: Mapping[str, Any], client: Client, names: DisplayNames) -> str:
+    title = f"{quote_name(conversation['title'])}: " if conversation["title"] else ""
+    peer = client.conversations.peer(UUID(conversation["conversationId"]))
+    members = [UUID(each["userId"]) for each in conversation["members"]] if peer is None else [peer]
     others = [each for each in members if each != client.user_id]
     named = [await names.load(each) for each in others[:5]]
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-    return f"{sanitize_line(told['conversationId'])}  {sanitize_line(told['kind']):6}  {title}{', '.join(named)}{more}"
+    return f"{sanitize_line(conversation['conversationId'])}  {sanitize_line(conversation['kind']):6}  {title}{', '.join(named)}{more}"

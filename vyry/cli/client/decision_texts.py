@@ -1,4 +1,4 @@
-"""What a person has to decide, in words: what it is, what waits for it, and the next command."""
+"""Texts of pending decisions: what happened, how many messages wait, and the next command."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,44 +14,44 @@ from vyry.client.sync.pending_decisions import Decision
 
 
 _EXIT_CODES: Final = {"NOT_FOUND": Exit.NOT_FOUND, **dict.fromkeys(DECISIONS, Exit.DECIDE)}
-#: What happened, by `decide`; {who} is the account that it is about.
+#: What happened, by `decide`; {who} is the account.
 _DECISION_TEXTS: Final = {
     "identityChanged": "the key of {who} has changed",
-    "identityForged": "the node lists devices here whose keys do not verify",
-    "conversationForged": "the node tells other members, or another kind, of this conversation than before",
+    "identityForged": "the node lists devices whose signatures do not verify",
+    "conversationForged": "the node reports other members or another kind for this conversation than before",
 }
-#: What to do about what no command can accept.
-_NO_COMMAND_TEXT: Final = (
-    "nothing is sent while the node says so; ask the other side over another way, and the operator of the node"
-)
+#: The next step where no command can accept the change.
+_NO_COMMAND_TEXT: Final = "nothing is sent until the node reports it correctly; ask the other person in another way, and ask the operator of the node"
 
 
 async def wait_until_sent(client: Client, context: CommandContext, chat: UUID, content_id: UUID) -> None:
-    """Wait until the node has it. Raises Ended when it was refused, waits for a decision of the person here, or is kept and goes out later."""
+    """Wait until the node has accepted the message. Raises CommandFailed when it was rejected, waits for a decision, or is sent later."""
     refused = (await flush_outbox(client, chat, content_id)).get(content_id)
     if not refused:
         return
     code, decision = _EXIT_CODES.get(refused, Exit.REFUSED), decision_for_reason(refused)
     if not decision:
-        raise CommandFailed(code, f"{sanitize_line(refused)}: this was not sent.")
+        raise CommandFailed(code, f"Not sent: {sanitize_line(refused)}.")
     body = {**decision, "id": str(content_id), "conversationId": str(chat), "kept": True}
     raise CommandFailed(code, f"{refused}: {await _kept_text(client, context, chat, decision['decide'])}", body)
 
 
 def next_step(context: CommandContext, decide: str, who: str) -> str:
-    """What to type, or do, about it."""
+    """The next step for the user."""
     if decide != "identityChanged":
         return _NO_COMMAND_TEXT
-    return f"compare the new number with {who}, then type: {context.command_line('safety', who, '--accept')} DIGITS"
+    return (
+        f"compare the new safety number with {who}, then run: {context.command_line('safety', who, '--accept')} DIGITS"
+    )
 
 
 def summarize_decisions(decisions: Sequence[Decision], names: Sequence[str]) -> str:
-    """What happened and how much waits, in a few words; `names` of the accounts, in the same order. Empty when nothing is to be decided."""
+    """What happened and how many messages wait, in a few words; `names` are those of the accounts, in the same order. Empty without decisions."""
     parts = [decision_text(each.decide, name) for each, name in zip(decisions, names, strict=True)]
     waiting = max((each.waiting for each in decisions), default=0)
     held = sum(each.held for each in decisions)
-    counts = [_count_text(waiting, "waits", "wait") + " to be sent"] if waiting else []
-    counts += [_count_text(held, "waits", "wait") + " to be opened"] if held else []
+    counts = [_count_text(waiting, "is waiting", "are waiting") + " to be sent"] if waiting else []
+    counts += [_count_text(held, "is waiting", "are waiting") + " to be decrypted"] if held else []
     return "; ".join([*dict.fromkeys(parts), *counts])
 
 
@@ -61,7 +61,7 @@ def decision_text(decide: str, who: str) -> str:
 
 
 def decision_fields(decisions: Sequence[Decision]) -> dict[str, Any]:
-    """The same for programs, as fields of a conversation: what stops most, all accounts that it is about, and how much waits. Empty when nothing is to be decided."""
+    """JSON fields of a conversation: the first decision, the accounts, and how many messages wait. Empty without decisions."""
     if not decisions:
         return {}
     about = sorted(str(each.user_id) for each in decisions if each.user_id is not None)
@@ -70,7 +70,7 @@ def decision_fields(decisions: Sequence[Decision]) -> dict[str, Any]:
 
 
 async def account_names(names: DisplayNames, decisions: Sequence[Decision]) -> list[str]:
-    """The names of the accounts that these are about; empty where it is about none."""
+    """The names of the accounts of these decisions; an empty text for a decision without an account."""
     return [await names.load(each.user_id) if each.user_id is not None else "" for each in decisions]
 
 
@@ -79,9 +79,9 @@ async def _kept_text(client: Client, context: CommandContext, chat: UUID, decide
         each for each in client.conversations.decisions.of(chat) if each.decide == decide and each.user_id is not None
     ]
     user_id = found[0].user_id if found else None
-    who = (remembered_name(client, user_id) or str(user_id)) if user_id is not None else "the other side"
+    who = (remembered_name(client, user_id) or str(user_id)) if user_id is not None else "the other person"
     step = next_step(context, decide, who)
-    return f"{decision_text(decide, who)}. The message is kept and is sent after you decide: {step}"
+    return f"{decision_text(decide, who)}. The message is stored and will be sent after you decide: {step}"
 
 
 def _count_text(number: int, one: str, more: str) -> str:

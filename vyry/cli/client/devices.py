@@ -1,4 +1,4 @@
-"""`vyry client devices`: what else is signed in to the account."""
+"""`vyry client devices`: the devices of the account."""
 
 from cyclopts import App
 
@@ -12,17 +12,16 @@ from vyry.client.api.client import Client
 
 app = App(
     name="devices",
-    help="The devices of your account.",
     help_epilogue=format_examples("devices list", 'devices rename 1 "the old laptop"', "devices remove 2"),
 )
 
 
 @app.command(name="list")
 def list_all(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """List them; * is this one.
+    """List your devices; * marks this one.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -37,34 +36,34 @@ def list_all(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
 
 @app.command
 def rename(device_id: int, name: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Call a device something else.
+    """Rename a device.
 
     Args:
-        device_id: Its number in the list.
-        name: What to call it.
-        context: Which device, and its node.
+        device_id: The number of the device in `devices list`.
+        name: The new name.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
-        told = await client.devices.rename(device_id, name)
-        context.print_result(f"Device {device_id} is {quote_name(told['name'])} now.", told)
+        renamed = await client.devices.rename(device_id, name)
+        context.print_result(f"Device {device_id} is now named {quote_name(renamed['name'])}.", renamed)
 
     context.run(act)
 
 
 @app.command
 def remove(device_id: int, /, *, yes: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """End a device within a second: it gets no mail any more.
+    """Remove a device: within a second it receives no more messages.
 
     Args:
-        device_id: Its number in the list.
-        yes: Do it without asking.
-        context: Which device, and its node.
+        device_id: The number of the device in `devices list`.
+        yes: Skip the confirmation prompt.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
-        await confirm(f"This ends device {device_id}, and mail that waits for it is lost.", yes=yes)
+        await confirm(f"This removes device {device_id}. Messages that it has not received are lost.", yes=yes)
         await client.devices.remove(device_id)
-        context.print_result(f"Device {device_id} has ended.", {"deviceId": device_id, "ended": True})
+        context.print_result(f"Device {device_id} is removed.", {"deviceId": device_id, "ended": True})
 
     context.run(act)

@@ -1,4 +1,4 @@
-"""Events in words."""
+"""Texts of events."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -14,7 +14,7 @@ from vyry.kernel.display_text import display_length
 
 
 async def event_line(event: Event, names: DisplayNames) -> str:
-    """For people: one line of the one that it is about; a message may have line ends, which `Where.say` sets in. An event that this version has no words for is named."""
+    """An event as one line; a message may contain line ends, which `print_result` indents. An event without a text is named."""
     body = event.body
     about = body.get("senderId") or body.get("userId")
     who = await names.load(UUID(about)) if about else ""
@@ -22,16 +22,16 @@ async def event_line(event: Event, names: DisplayNames) -> str:
 
 
 def describe_event(event: Event, who: str) -> str:
-    """The same, about somebody of that name."""
-    told, body = _EVENT_TEXTS.get(event.name), event.body
-    # Whatever somebody else wrote is fit for the middle of a line; the text of a message alone may have more of them, and `said` looks after names of files.
+    """The text of an event about the user with this name."""
+    describe, body = _EVENT_TEXTS.get(event.name), event.body
+    # Text of other users is reduced to one line, except the text of a message; `message_text` sanitizes file names.
     own = {"text": sanitize(body["text"])} if "text" in body else {}
     own |= {"attachments": body["attachments"]} if "attachments" in body else {}
-    return told(who, {**sanitize_fields(body), **own}) if told else f"({event.name})"
+    return describe(who, {**sanitize_fields(body), **own}) if describe else f"({event.name})"
 
 
 def message_text(body: Body) -> str:
-    """The words of a message, and the names of its files."""
+    """The text of a message and the names of its files."""
     files = [
         f"[{safe_name(each['fileName']) if 'fileName' in each else sanitize_line(each['mediaType'])}]"
         for each in body.get("attachments", ())
@@ -40,7 +40,7 @@ def message_text(body: Body) -> str:
 
 
 def reaction_text(emoji: str) -> str:
-    """A reaction: one sign as it is; whatever else somebody put there is in quotes, and short."""
+    """A reaction: a single emoji as it is, anything else shortened and in quotes."""
     shown = sanitize_line(emoji)
     return shown if display_length(shown) == 1 and not shown.isascii() else quote_name(shown, _MAX_REACTION)
 
@@ -48,21 +48,21 @@ def reaction_text(emoji: str) -> str:
 _MAX_REACTION: Final = 8
 _EVENT_TEXTS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     "message": lambda who, body: f"{who}: {message_text(body)}",
-    "edit": lambda who, body: f"{who} edits {body['target']['id']}: {body['text']}",
-    "unsend": lambda who, body: f"{who} takes {body['target']['id']} back.",
+    "edit": lambda who, body: f"{who} edited {body['target']['id']}: {body['text']}",
+    "unsend": lambda who, body: f"{who} unsent {body['target']['id']}.",
     "reaction": lambda who, body: (
-        f"{who} puts {reaction_text(body['emoji']) if body.get('emoji') else 'nothing'} on {body['target']['id']}."
+        f"{who} {'reacted with ' + reaction_text(body['emoji']) + ' to' if body.get('emoji') else 'removed the reaction to'} {body['target']['id']}."
     ),
-    "location": lambda who, body: f"{who} is at {body['latitude']}, {body['longitude']}.",
-    "timer": lambda who, body: f"{who} lets messages disappear after {body['seconds']} s.",
-    "unknown": lambda who, body: f"{who} sent something that needs a newer version ({body['kind']}).",
-    "receipt": lambda who, body: f"{who}: {body['state']} ({len(body['targets'])}).",
-    "read": lambda _, body: f"Read on another device ({len(body['targets'])}).",
-    "typing": lambda who, body: f"{who} types." if body["isTyping"] else f"{who} stops typing.",
-    "presence": lambda who, body: f"{who} is there." if body["isOnline"] else f"{who} is away.",
+    "location": lambda who, body: f"{who} shared a location: {body['latitude']}, {body['longitude']}.",
+    "timer": lambda who, body: f"{who} set messages to disappear after {body['seconds']} s.",
+    "unknown": lambda who, body: f"{who} sent something that this version cannot show ({body['kind']}). Update Vyry.",
+    "receipt": lambda who, body: f"{who}: {body['state']} (messages: {len(body['targets'])}).",
+    "read": lambda _, body: f"Read on another device of yours (messages: {len(body['targets'])}).",
+    "typing": lambda who, body: f"{who} is typing." if body["isTyping"] else f"{who} stopped typing.",
+    "presence": lambda who, body: f"{who} is online." if body["isOnline"] else f"{who} is offline.",
     "notice": notice,
     "decided": lambda who, body: (
-        f"On another device you {'compared' if body['isVerified'] else 'accepted'} the key of {who}."
+        f"On another device you {'verified' if body['isVerified'] else 'accepted'} the key of {who}."
     ),
     **ALERT_TEXTS,
 }

@@ -1,4 +1,4 @@
-"""How long a command lasts: what it says while it waits, what it says when it is ended, and how one that follows events gives the profile away in between."""
+"""Waiting of a command: its timeouts, the outbox, and how a command that follows events yields the profile to others."""
 
 import asyncio
 import sys
@@ -17,27 +17,27 @@ from vyry.client.transport.waits import Waits
 if TYPE_CHECKING:
     from vyry.client.api.client import Client
 
-#: Whoever gave the profile away takes it back when nobody has wanted it for so long.
+#: The pause after which a command that yielded the profile opens it again.
 _YIELD_SECONDS: Final = 0.3
-#: As good as for ever.
+#: No limit in practice.
 _NO_TIMEOUT: Final = 1e9
 
 
 def command_timeouts(seconds: float, *, is_asking: bool = True) -> Waits:
-    """A command waits so long without progress, and says on standard error that it does, each thing once."""
-    said: set[str] = set()
+    """The timeouts of a command, which prints on standard error what it waits for, each text once."""
+    printed: set[str] = set()
 
-    def tell(text: str) -> None:
-        if text not in said:
-            said.add(text)
+    def print_once(text: str) -> None:
+        if text not in printed:
+            printed.add(text)
             print(indent_continuation(f"vyry: {text}"), file=sys.stderr, flush=True)
 
-    return Waits(seconds=seconds, told=tell, requests_profile=is_asking)
+    return Waits(seconds=seconds, told=print_once, requests_profile=is_asking)
 
 
 async def run_following(profile: Profile, waits: Waits, act: Any) -> None:
-    """Do it until it ends by itself; whenever another process asks for the profile, `client.stop` ends it, and it begins again after that process."""
-    # What speaks to nodes takes long to load.
+    """Run until the command ends by itself. When another process requests the profile, `client.stop` interrupts the command, and it starts again afterwards."""
+    # Imported late: aiohttp takes long to load.
     opened = import_module("vyry.client.api.client").Client.open
     while True:
         async with opened(profile, waits=waits) as client:
@@ -50,7 +50,7 @@ async def run_following(profile: Profile, waits: Waits, act: Any) -> None:
 
 
 async def flush_outbox(client: "Client", chat: UUID | None = None, content_id: UUID | None = None) -> dict[UUID, str]:
-    """What was refused of what was to be sent, once nothing waits any more. Raises Ended when the content, or without one anything, is kept and goes out later, whether a signal ended the wait or time."""
+    """Wait until the outbox is empty and return what was rejected. Raises CommandFailed when the content (without one: anything) stays in the outbox, after a timeout or a signal."""
     try:
         return dict(await client.sent())
     except (Unreachable, asyncio.CancelledError) as stopped:
@@ -58,5 +58,5 @@ async def flush_outbox(client: "Client", chat: UUID | None = None, content_id: U
             return {}
         why = str(stopped) or "it was interrupted"
         names = {} if content_id is None else {"id": str(content_id), "conversationId": str(chat)}
-        told = f"Kept, goes out later: with the next command of this profile that reaches the node. The same line does not send it twice. ({why})"
-        raise CommandFailed(Exit.KEPT, told, {"kept": True, **names}) from None
+        text = f"Not sent yet; stored and sent by the next command of this profile that reaches the node. Running the same command again does not send it twice. ({why})"
+        raise CommandFailed(Exit.KEPT, text, {"kept": True, **names}) from None

@@ -1,4 +1,4 @@
-"""How a command ends: a number for each kind of refusal, so that a script can tell them apart without reading English."""
+"""The exit codes of `vyry client`: one for each kind of error, for scripts."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -42,14 +42,14 @@ class Exit(IntEnum):
     KEPT = 12
 
 
-#: What a command may end with: everything else is a fault of ours, and shows where.
+#: Expected errors of a command; any other exception is a bug and prints a traceback.
 FAILURES: Final = (ClientError, Refusal)
-#: Refusals of the protocol (docs/signal-protocol.md, "Refusals") after which a person has to decide.
+#: Errors of the protocol (docs/signal-protocol.md, "Refusals") that require a decision of the user.
 DECISIONS: Final = frozenset({"IdentityChanged", "IdentityForged", "ConversationForged"})
 
 
 class CommandFailed(CommandError):
-    """A command of `vyry client` gave up. `decision`: for programs, what a person has to decide or what is kept; empty when it is nothing of that kind."""
+    """A command of `vyry client` failed. `decision`: JSON fields about a required decision or a kept message."""
 
     def __init__(self, code: Exit, text: str, decision: Mapping[str, Any] | None = None) -> None:
         super().__init__(text)
@@ -58,7 +58,7 @@ class CommandFailed(CommandError):
 
 
 def to_command_failure(problem: BaseException) -> CommandFailed:
-    """What a failure means for whoever called."""
+    """The exit code, text and JSON of an error."""
     return (
         problem
         if isinstance(problem, CommandFailed)
@@ -67,7 +67,7 @@ def to_command_failure(problem: BaseException) -> CommandFailed:
 
 
 def decision_for_reason(reason: str) -> Mapping[str, Any]:
-    """The same for a refusal of this name: empty when there is nothing to decide."""
+    """The JSON of the decision that an error of this name requires; empty when it requires none."""
     return {"decide": f"{reason[0].lower()}{reason[1:]}"} if reason in DECISIONS else {}
 
 

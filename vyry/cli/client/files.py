@@ -1,4 +1,4 @@
-"""Commands about files, and the bar that shows how far one is."""
+"""`vyry client files`: send and download files, with a progress bar."""
 
 import sys
 from collections.abc import Iterator
@@ -27,7 +27,6 @@ from vyry.client.store.events import Attachment, Message
 
 app: Final = App(
     name="files",
-    help="Send files, and fetch what others sent.",
     help_epilogue=format_examples(
         'files send @bo photo.jpg "look"', f"files get @ann {EXAMPLE_MESSAGE_ID} ~/Downloads"
     ),
@@ -37,11 +36,11 @@ app: Final = App(
 @Parameter(name="*")
 @dataclass(frozen=True)
 class FileOptions:
-    """How a file is sent.
+    """Options of a file message.
 
     Attributes:
-        name: What it is called on the other side, if not as here.
-        id: A UUID of your own, by which the message is known for ever: a line with one that was given before sends nothing again. For scripts that try again.
+        name: File name for the recipient (default: the name of the file).
+        id: Message id (UUID) to make retries safe: a second send with the same id does not send the message again.
     """
 
     name: FreeText | None = None
@@ -61,14 +60,14 @@ def send(
     how: FileOptions = DEFAULT_FILE_OPTIONS,
     context: CommandContext = DEFAULT_CONTEXT,
 ) -> None:
-    """Send a file, and wait until the node has it. Broken off, the same line goes on where it was, and sends the file once.
+    """Send a file and wait until the node has accepted it. If interrupted, run the same command to resume; the file is sent once.
 
     Args:
-        conversation: A user id, @username, number (+...), or the title or id of a conversation.
-        file: Which; - is standard input.
-        text: What to say with it.
+        conversation: The recipient: user id, @username, phone number (+...), or title or id of a conversation.
+        file: The file to send; - reads standard input.
+        text: A message to send with the file.
         how: Under which name and id.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     require_stdin_content(file)
 
@@ -86,13 +85,13 @@ def send(
 def get(
     conversation: FreeText, message: UUID, into: FilePath = Path(), /, *, context: CommandContext = DEFAULT_CONTEXT
 ) -> None:
-    """Fetch the files of a message. Broken off, the same line goes on where it was; nothing that is there already is overwritten.
+    """Download the files of a message. If interrupted, run the same command to resume. Existing files are not overwritten.
 
     Args:
-        conversation: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
-        message: Its id, as `receive --json` and `history` tell it.
-        into: A folder; for a message with one file also what that is to be called.
-        context: Which device, and its node.
+        conversation: The conversation of the message: user id, @username, phone number (+...), title or id.
+        message: The message id, as printed by `receive --json` and `history`.
+        into: The target folder; for a message with one file also a file name.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -101,21 +100,21 @@ def get(
             with progress_display(context, safe_name(pointer.file_name)) as progress:
                 saved = await client.files.download(pointer, into, progress)
             body = {"file": str(saved), "size": pointer.size, "mediaType": pointer.media_type}
-            context.print_result(f"Written to {saved}.", body)
+            context.print_result(f"Saved to {saved}.", body)
 
     context.run(act)
 
 
 def require_stdin_content(file: Path) -> None:
-    """Wait for standard input, where that is the file. A program that failed hands over nothing; a file of a name may be empty. Raises WrongLine."""
+    """Raises UsageError when the file is standard input and it is empty, as after a failed program in a pipe. A named file may be empty."""
     read = sys.stdin.buffer
     if str(file) == "-" and isinstance(read, BufferedReader) and not read.peek(1):
-        raise UsageError("There is nothing to send: standard input is empty.")
+        raise UsageError("Nothing to send: standard input is empty.")
 
 
 @contextmanager
 def open_source(file: Path, name: FreeText | None = None) -> Iterator[files.Stream]:
-    """What is to be sent: a file, or standard input for -. Raises Ended."""
+    """Open the file to send; - is standard input. Raises CommandFailed."""
     if str(file) == "-":
         yield files.Stream(sys.stdin.buffer, name)
         return
@@ -123,14 +122,14 @@ def open_source(file: Path, name: FreeText | None = None) -> Iterator[files.Stre
         opened = file.open("rb")
     except OSError as failed:
         code = Exit.NOT_FOUND if isinstance(failed, FileNotFoundError) else Exit.FAILED
-        raise CommandFailed(code, f"{file} cannot be read ({failed.strerror}).") from None
+        raise CommandFailed(code, f"Cannot read {file} ({failed.strerror}).") from None
     with opened:
         yield files.Stream(opened, name or file.name)
 
 
 @contextmanager
 def progress_display(context: CommandContext, name: str) -> Iterator[files.ProgressCallback | None]:
-    """How far a file is, on standard error, where a person sits before it."""
+    """Progress of a transfer on standard error, if that is a terminal."""
     if context.json or not sys.stderr.isatty():
         yield None
         return
@@ -142,4 +141,4 @@ def _find_attachments(client: Client, chat: UUID, message: UUID) -> tuple[Attach
     for event in client.conversations.history(chat, HISTORY_SEARCH_LIMIT):
         if isinstance(event, Message) and event.id == message and event.attachments:
             return event.attachments
-    raise CommandFailed(Exit.NOT_FOUND, f"No message {message} with files is in this conversation.")
+    raise CommandFailed(Exit.NOT_FOUND, f"This conversation has no message {message} with files.")

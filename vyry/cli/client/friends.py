@@ -1,4 +1,4 @@
-"""`vyry client friends`: who agreed to be one, who asks, and who is kept away."""
+"""`vyry client friends`: friends, friend requests and blocks."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,7 +18,6 @@ FriendAction = Callable[[Client, UUID], Awaitable[Any]]
 
 app = App(
     name="friends",
-    help="Friends, requests and blocks. WHO is a user id, a @username or a number (+...).",
     help_epilogue=format_examples(
         "friends add @bo", "friends requests", "friends accept @ann", "friends list", "friends block @eve"
     ),
@@ -30,7 +29,7 @@ def list_all(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """List your friends.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -42,34 +41,34 @@ def list_all(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
 
 @app.command
 def requests(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """List the requests that wait, those of others and your own.
+    """List open friend requests, received and sent.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
         for each in await client.friends.requests("incoming"):
-            context.print_result(f"{_friend_line(client, each)} asks", {"direction": "incoming", **each})
+            context.print_result(f"{_friend_line(client, each)} (received)", {"direction": "incoming", **each})
         for each in await client.friends.requests("outgoing"):
-            context.print_result(f"{_friend_line(client, each)} is asked", {"direction": "outgoing", **each})
+            context.print_result(f"{_friend_line(client, each)} (sent)", {"direction": "outgoing", **each})
 
     context.run(act)
 
 
 @app.command
 def add(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Ask somebody to be a friend, or say yes if they have asked.
+    """Send a friend request, or accept the one they sent you.
 
     Args:
-        who: A user id, @username or number (+...).
-        context: Which device, and its node.
+        who: The user: user id, @username or phone number (+...).
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
         user_id = await resolve_account(client, who)
         status = await client.friends.request(user_id)
-        text = "You are friends." if status == "friends" else "Asked."
+        text = "You are friends." if status == "friends" else "Friend request sent."
         context.print_result(text, {"userId": str(user_id), "status": status})
 
     context.run(act)
@@ -77,65 +76,65 @@ def add(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
 
 @app.command
 def accept(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Say yes to a request.
+    """Accept a friend request.
 
     Args:
-        who: A user id, @username or number (+...).
-        context: Which device, and its node.
+        who: The user: user id, @username or phone number (+...).
+        context: Profile, node and output format.
     """
     _run_action(who, lambda client, user_id: client.friends.accept(user_id), "friends", context)
 
 
 @app.command
 def decline(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Say no to a request; nobody is told.
+    """Decline a friend request. The sender is not notified.
 
     Args:
-        who: A user id, @username or number (+...).
-        context: Which device, and its node.
+        who: The user: user id, @username or phone number (+...).
+        context: Profile, node and output format.
     """
     _run_action(who, lambda client, user_id: client.friends.decline(user_id), "declined", context)
 
 
 @app.command
 def remove(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Be no friends any more.
+    """Remove a friend.
 
     Args:
-        who: A user id, @username or number (+...).
-        context: Which device, and its node.
+        who: The user: user id, @username or phone number (+...).
+        context: Profile, node and output format.
     """
     _run_action(who, lambda client, user_id: client.friends.remove(user_id), "removed", context)
 
 
 @app.command
 def block(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Be nobody to them: nothing of theirs comes, and friendship and requests end.
+    """Block a user: you receive nothing from them. Friendship and friend requests between you end.
 
     Args:
-        who: A user id, @username or number (+...).
-        context: Which device, and its node.
+        who: The user: user id, @username or phone number (+...).
+        context: Profile, node and output format.
     """
     _run_action(who, lambda client, user_id: client.people.block(user_id), "blocked", context)
 
 
 @app.command
 def unblock(user_id: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Take a block back.
+    """Unblock a user.
 
     Args:
-        user_id: As `blocks` lists it: blocked people are found by no name.
-        context: Which device, and its node.
+        user_id: The user id from `friends blocks`; blocked users cannot be found by name.
+        context: Profile, node and output format.
     """
     _run_action(str(user_id), lambda client, found: client.people.unblock(found), "unblocked", context)
 
 
 @app.command
 def blocks(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """List whom you have blocked.
+    """List blocked users.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -148,21 +147,21 @@ def blocks(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     context.run(act)
 
 
-def _run_action(who: str, deed: FriendAction, status: str, context: CommandContext) -> None:
+def _run_action(who: str, action: FriendAction, status: str, context: CommandContext) -> None:
     async def act(client: Client) -> None:
         user_id = await resolve_account(client, who)
-        await deed(client, user_id)
+        await action(client, user_id)
         context.print_result(f"{status.capitalize()}.", {"userId": str(user_id), "status": status})
 
     context.run(act)
 
 
-def _friend_line(client: Client, told: dict[str, Any]) -> str:
-    name = profile_name(client, told)
-    chosen = read_line(told, "displayName", 100) if told["username"] else None
+def _friend_line(client: Client, friend: dict[str, Any]) -> str:
+    name = profile_name(client, friend)
+    chosen = read_line(friend, "displayName", 100) if friend["username"] else None
     parts = (
-        sanitize_line(told["userId"]),
-        "" if name == told["userId"] else name,
+        sanitize_line(friend["userId"]),
+        "" if name == friend["userId"] else name,
         quote_name(chosen) if chosen else "",
     )
     return "  ".join(part for part in parts if part)

@@ -1,4 +1,4 @@
-"""`vyry client groups`: who is in a group, and what it is called."""
+"""`vyry client groups`: create and change groups and their members."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, Literal
@@ -20,7 +20,6 @@ from vyry.client.store.pending_groups import checked_title
 
 app: Final = App(
     name="groups",
-    help="Groups. GROUP is a title or an id; WHO is a user id, a @username or a number (+...).",
     help_epilogue=format_examples(
         'groups create "Walks" @bo @cy',
         "groups add Walks @dan",
@@ -35,13 +34,13 @@ GroupAction = Callable[[Client, UUID], Awaitable[Body]]
 
 @app.command
 def create(title: FreeText, /, *who: str, id: UUID | None = None, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Make a group, and be its admin. Broken off, the same line makes it once.
+    """Create a group; you become its admin. If interrupted, run the same command again; the group is created once.
 
     Args:
-        title: What to call it; the node cannot read it.
-        who: Those in it besides you.
-        id: A UUID of your own: with one that was given before, the group of that line is printed, and no other one made.
-        context: Which device, and its node.
+        title: The group title, encrypted for the members.
+        who: The other members.
+        id: Group request id (UUID) to make retries safe: a second call with the same id prints the existing group.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -51,7 +50,8 @@ def create(title: FreeText, /, *who: str, id: UUID | None = None, context: Comma
         await flush_outbox(client)
         words, invited = await _invited_text(client, made)
         context.print_result(
-            f"{quote_name(title)} is made: {made}{words}", {"conversationId": str(made), "title": title, **invited}
+            f"Created group {quote_name(title)}: {made}.{words}",
+            {"conversationId": str(made), "title": title, **invited},
         )
 
     context.run(act)
@@ -59,31 +59,31 @@ def create(title: FreeText, /, *who: str, id: UUID | None = None, context: Comma
 
 @app.command
 def rename(group: FreeText, title: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Call a group something else.
+    """Rename a group.
 
     Args:
-        group: A title or conversation id.
-        title: What to call it.
-        context: Which device, and its node.
+        group: The group: title or conversation id.
+        title: The new title.
+        context: Profile, node and output format.
     """
 
-    async def deed(client: Client, chat: UUID) -> Body:
+    async def change(client: Client, chat: UUID) -> Body:
         checked_title(title)
         await client.groups.rename(chat, title)
         return {"title": title}
 
-    _run_action(group, deed, f"It is called {quote_name(title)} now.", context)
+    _run_action(group, change, f"The group is now named {quote_name(title)}.", context)
 
 
 @app.command
 def add(group: FreeText, who: str, /, *more: str, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Take people in. They read what is said from now on. A person who does not know you is invited, and comes in by accepting.
+    """Add members to a group. They can read messages sent from now on. People who are not your friends and have never written to you get an invitation instead.
 
     Args:
-        group: A title or conversation id.
-        who: Whom.
-        more: Whom else.
-        context: Which device, and its node.
+        group: The group: title or conversation id.
+        who: The person to add.
+        more: More people to add.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -92,7 +92,7 @@ def add(group: FreeText, who: str, /, *more: str, context: CommandContext = DEFA
         await client.groups.add(chat, users)
         await flush_outbox(client)
         words, invited = await _invited_text(client, chat)
-        added = "Added." if set(users) - set(client.groups.invited.get(chat, ())) else "Nobody is added."
+        added = "Added." if set(users) - set(client.groups.invited.get(chat, ())) else "No member was added."
         context.print_result(
             f"{added}{words}", {"conversationId": str(chat), "userIds": list(map(str, users)), **invited}
         )
@@ -102,105 +102,105 @@ def add(group: FreeText, who: str, /, *more: str, context: CommandContext = DEFA
 
 @app.command
 def remove(group: FreeText, who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Make somebody go. What is said from now on, and another title, is closed to them.
+    """Remove a member from a group. They cannot read messages or titles from now on.
 
     Args:
-        group: A title or conversation id.
-        who: Whom.
-        context: Which device, and its node.
+        group: The group: title or conversation id.
+        who: The member.
+        context: Profile, node and output format.
     """
 
-    async def deed(client: Client, chat: UUID) -> Body:
+    async def change(client: Client, chat: UUID) -> Body:
         user_id = await resolve_account(client, who)
         await client.groups.remove(chat, user_id)
         return {"userId": str(user_id), "removed": True}
 
-    _run_action(group, deed, "Removed.", context)
+    _run_action(group, change, "Removed.", context)
 
 
 @app.command
 def leave(group: FreeText, /, *, yes: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Go. What was said stays in the profile; the last admin hands over first (`groups role`).
+    """Leave a group. The message history stays in the profile. The last admin must appoint another admin first (`groups role`).
 
     Args:
-        group: A title or conversation id.
-        yes: Do it without asking.
-        context: Which device, and its node.
+        group: The group: title or conversation id.
+        yes: Skip the confirmation prompt.
+        context: Profile, node and output format.
     """
 
-    async def deed(client: Client, chat: UUID) -> Body:
-        await confirm(f"You leave {group}, and come back only when a member takes you in.", yes=yes)
+    async def change(client: Client, chat: UUID) -> Body:
+        await confirm(f"This leaves {group}. To return you must be added or invited by a member.", yes=yes)
         await client.groups.leave(chat)
         return {"left": True}
 
-    _run_action(group, deed, "You are in it no more.", context)
+    _run_action(group, change, "You left the group.", context)
 
 
 @app.command
 def role(
     group: FreeText, who: str, new: Literal["admin", "member"], /, *, context: CommandContext = DEFAULT_CONTEXT
 ) -> None:
-    """Make somebody an admin, or one of the others.
+    """Change the role of a member to admin or member.
 
     Args:
-        group: A title or conversation id.
-        who: Whom.
-        new: What they are from now on.
-        context: Which device, and its node.
+        group: The group: title or conversation id.
+        who: The member.
+        new: The new role.
+        context: Profile, node and output format.
     """
 
-    async def deed(client: Client, chat: UUID) -> Body:
+    async def change(client: Client, chat: UUID) -> Body:
         user_id = await resolve_account(client, who)
         await client.groups.set_role(chat, user_id, new)
         return {"userId": str(user_id), "role": new}
 
-    _run_action(group, deed, f"{who} is {new} now.", context)
+    _run_action(group, change, f"{who} is now {new}.", context)
 
 
 @app.command
 def invite(
     group: FreeText, /, *, uses: Positive = None, seconds: Positive = None, context: CommandContext = DEFAULT_CONTEXT
 ) -> None:
-    """Print a token that lets in whoever has it.
+    """Create and print an invite token. Everyone who has the token can join the group.
 
     Args:
-        group: A title or conversation id.
-        uses: So many come in by it at most (100).
-        seconds: So long it holds (a week).
-        context: Which device, and its node.
+        group: The group: title or conversation id.
+        uses: Maximum number of joins (default 100).
+        seconds: Lifetime of the token in seconds (default: one week).
+        context: Profile, node and output format.
     """
     limits = {key: value for key, value in (("maxUses", uses), ("expiresInSeconds", seconds)) if value}
 
     async def act(client: Client) -> None:
-        told = await client.groups.invite(await resolve_group(client, group), **limits)
-        context.print_result(sanitize_line(told["token"]), told)
+        created = await client.groups.invite(await resolve_group(client, group), **limits)
+        context.print_result(sanitize_line(created["token"]), created)
 
     context.run(act)
 
 
 @app.command
 def join(token: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Come in by an invite. The title shows once a device that knows it was there.
+    """Join a group with an invite token. The title appears after another member's device has been online.
 
     Args:
-        token: As `groups invite` prints it, or the address that ends with it.
-        context: Which device, and its node.
+        token: The token printed by `groups invite`, or the URL that ends with it.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
         check_no_link_code(token)
         chat = await client.groups.join(token.rpartition("/")[2])
-        context.print_result(f"You are in: {chat}", {"conversationId": str(chat)})
+        context.print_result(f"Joined group {chat}.", {"conversationId": str(chat)})
 
     context.run(act)
 
 
 @app.command
 def invitations(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """List the groups into which you are invited by people whom you do not know, and who invites.
+    """List your group invitations and who sent them.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -215,27 +215,27 @@ def invitations(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
 
 @app.command
 def accept(invitation: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Come into a group into which you are invited. The title shows once a device that knows it was there.
+    """Accept a group invitation. The title appears after another member's device has been online.
 
     Args:
         invitation: The id that `groups invitations` prints.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
         await client.invitations.accept(invitation)
-        context.print_result(f"You are in: {invitation}", {"conversationId": str(invitation)})
+        context.print_result(f"Joined group {invitation}.", {"conversationId": str(invitation)})
 
     context.run(act)
 
 
 @app.command
 def decline(invitation: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Decline an invitation; nobody is told.
+    """Decline a group invitation. Nobody is notified.
 
     Args:
         invitation: The id that `groups invitations` prints.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -247,11 +247,11 @@ def decline(invitation: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -
 
 @app.command
 def members(group: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """List who is in it, as the node says: until members are signed for, the node vouches for who is in a group.
+    """List the members of a group, as reported by the node. Member lists are not signed yet.
 
     Args:
-        group: A title or conversation id.
-        context: Which device, and its node.
+        group: The group: title or conversation id.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -263,19 +263,21 @@ def members(group: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) ->
 
 
 async def _invited_text(client: Client, chat: UUID) -> tuple[str, Body]:
-    """Who was invited instead of added, for the end of a line and for JSON; nothing where there is nobody."""
+    """The users who were invited instead of added, as text and as JSON; both empty without any."""
     invited, names = client.groups.invited.get(chat, ()), DisplayNames(client)
     if not invited:
         return "", {}
     words = ", ".join([await names.load(each) for each in invited])
-    return f" Invited, as they do not know you: {words}.", {"invited": list(map(str, invited))}
+    return f" Invited instead, because you are not friends and they have never written to you: {words}.", {
+        "invited": list(map(str, invited))
+    }
 
 
-def _run_action(group: str, deed: GroupAction, text: str, context: CommandContext) -> None:
+def _run_action(group: str, change: GroupAction, text: str, context: CommandContext) -> None:
     async def act(client: Client) -> None:
         chat = await resolve_group(client, group)
-        told = await deed(client, chat)
+        body = await change(client, chat)
         await flush_outbox(client)
-        context.print_result(text, {"conversationId": str(chat), **told})
+        context.print_result(text, {"conversationId": str(chat), **body})
 
     context.run(act)

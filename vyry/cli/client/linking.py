@@ -1,4 +1,4 @@
-"""`vyry client link` and `vyry client approve`: another device of the account, by a QR and six digits that the new device shows and a person types in."""
+"""`vyry client link` and `vyry client approve`: link a new device by a QR code and six digits that it shows and the user types at the other device."""
 
 import sys
 from typing import Final
@@ -19,44 +19,49 @@ from vyry.client.errors import Refused
 from vyry.signal_protocol.refusals import Malformed
 
 
-#: So often the digits may be typed.
+#: How often the digits may be typed.
 MAX_ATTEMPTS: Final = 3
 
 
 def link(*, name: FreeText = "vyry", yes: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Make this profile another device of an account: show its QR to a device that the account has, and type the six digits shown here there.
+    """Link this profile to your account as a new device.
+
+    Scan the QR code with an existing device, then enter there the six digits shown here.
 
     Args:
-        name: What the account's owner sees it called.
-        yes: Put the account in the place of the one that this profile has, without asking.
-        context: Which device, and its node.
+        name: The name of this device in the device list.
+        yes: Replace the account of this profile without asking.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
         await confirm_account_replacement(client, context, yes=yes)
         attempt = await client.links.begin(name)
         if not context.json:
-            # Not on standard output: that is for programs to read.
+            # On standard error: programs read standard output.
             segno.make(attempt.uri, error="l").terminal(out=sys.stderr, compact=True)
         context.print_result(
-            f"Scan this within two minutes, or type there: vyry client approve '{attempt.uri}'", {"uri": attempt.uri}
+            f"Within two minutes, scan this code with your other device, or run there: vyry client approve '{attempt.uri}'",
+            {"uri": attempt.uri},
         )
         code = await attempt.code()
-        context.print_result(f"Type these digits at the other device: {code}", {"code": code})
+        context.print_result(f"Enter these digits on your other device: {code}", {"code": code})
         user_id = await attempt.complete()
         context.save_node_url()
-        context.print_result(f"Linked: your user id is {user_id}.", {"userId": str(user_id)})
+        context.print_result(f"Linked. Your user id is {user_id}.", {"userId": str(user_id)})
 
     context.run(act, may_create=True)
 
 
 def approve(uri: FreeText, /, *, pin_file: FilePath | None = None, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Let a new device into your account: type the six digits that it shows. What was said before does not go there.
+    """Approve a new device for your account.
+
+    Enter the six digits that it shows. It does not receive earlier messages.
 
     Args:
-        uri: What the new device shows, vyry://link?...; - reads it from the first line of standard input.
-        pin_file: The account's PIN, if it has one, on the first line of this file.
-        context: Which device, and its node.
+        uri: The link that the new device shows (vyry://link?...); - reads it from standard input.
+        pin_file: Read the PIN of the account, if one is set, from the first line of this file.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -66,21 +71,22 @@ def approve(uri: FreeText, /, *, pin_file: FilePath | None = None, context: Comm
             scanned = await client.links.scan(shown.strip())
         except Malformed:
             raise CommandFailed(
-                Exit.WRONG_LINE, "This is no link of a new device: copy the whole of it, from vyry://link? to its end."
+                Exit.WRONG_LINE, "Not a valid device link: copy all of it, from vyry://link? to the end."
             ) from None
         if not await _confirm_digits(scanned):
             await scanned.reject()
-            raise CommandFailed(Exit.REFUSED, "The device was not let in: its six digits were not typed.")
+            raise CommandFailed(Exit.REFUSED, "The device was not approved: the six digits were not entered correctly.")
         await _approve_with_pin(scanned, pin)
         context.print_result(
-            f"{quote_name(scanned.name)} is let in.", {"name": scanned.name, "code": scanned.code, "approved": True}
+            f"Device {quote_name(scanned.name)} is approved.",
+            {"name": scanned.name, "code": scanned.code, "approved": True},
         )
 
     context.run(act)
 
 
 async def _approve_with_pin(scanned: ScannedLink, pin: str | None) -> None:
-    """Hand the account over; a person who gave no PIN where one is needed, or mistyped it, is asked for it. Raises Refused, Unreachable."""
+    """Approve the device. Asks for the PIN when it is required or was mistyped. Raises Refused, Unreachable."""
     is_typed = pin is None
     while True:
         try:
@@ -93,15 +99,15 @@ async def _approve_with_pin(scanned: ScannedLink, pin: str | None) -> None:
 
 
 async def _confirm_digits(scanned: ScannedLink) -> bool:
-    """Whether a person typed what the new device shows. The digits are not shown here: they would be copied without a look at the other screen."""
+    """Whether the user typed the digits that the new device shows. They are not printed here: the user has to read them from the other screen."""
     network = sanitize_line(scanned.requested_from, MAX_NAME)
-    asked = f"A device that calls itself {quote_name(scanned.name)} asks from {network} to be let into your account."
+    asked = f"A device named {quote_name(scanned.name)} at {network} asks to be linked to your account."
     print(indent_continuation(asked), file=sys.stderr)
     for _ in range(MAX_ATTEMPTS):
-        typed = await read_line("Type the six digits that it shows: ")
+        typed = await read_line("Enter the six digits that it shows: ")
         if typed is None:
             return False
         if scanned.matches(typed):
             return True
-        print("These are other digits.", file=sys.stderr)
+        print("The digits do not match. Try again.", file=sys.stderr)
     return False

@@ -1,4 +1,4 @@
-"""Commands that say something."""
+"""Commands that send messages, reactions, edits and deletions."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from vyry.kernel.display_text import clean_line
 @Parameter(name="*")
 @dataclass(frozen=True)
 class SendOptions:
-    """How something is said.
+    """Options of a message.
 
     Attributes:
-        reply_to: The id of the message that this answers.
-        file: A file that goes with it; - is standard input.
-        id: A UUID of your own, by which the message is known for ever: a line with one that was given before sends nothing again. For scripts that try again.
+        reply_to: The id of the message to reply to.
+        file: A file to attach; - reads standard input.
+        id: Message id (UUID) to make retries safe: a second send with the same id does not send the message again.
     """
 
     reply_to: UUID | None = None
@@ -46,13 +46,16 @@ def send(
     how: SendOptions = DEFAULT_SEND_OPTIONS,
     context: CommandContext = DEFAULT_CONTEXT,
 ) -> None:
-    """Send a message, and wait until the node has it. When it cannot be sent in time, or the key of the other side has changed, the message is kept and goes out later (exit codes 12 and 11); while it waits, the same line does not send it twice.
+    """Send a message and wait until the node has accepted it.
+
+    If the node cannot be reached (exit code 12) or the recipient's key has changed (exit code 11), the message is stored and sent later.
+    Running the same command meanwhile does not send it twice.
 
     Args:
-        conversation: A user id, @username, number (+...), or the title or id of a conversation.
-        text: What to say; without it, and without a file, standard input is read.
+        conversation: The recipient: user id, @username, phone number (+...), or title or id of a conversation.
+        text: The message; without text and file, standard input is read.
         how: In answer to what, with which file, under which id.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     said = text if text is not None else "" if how.file else read_stdin_text()
     if how.file is None:
@@ -71,7 +74,7 @@ def send(
 
 
 async def _send_text(client: Client, chat: UUID, said: str, answered: Target | None, id: UUID | None) -> UUID:
-    """Say it; what a command that was broken off has said already goes out under its id."""
+    """Send a text. One that an interrupted command left in the outbox is sent under its first id."""
     fields = {"text": said} | ({"replyTo": answered.as_json()} if answered is not None else {})
     return await client.messages.text(
         chat, said, reply_to=answered, id=id or client.unsent_messages.find(chat, "text", fields)
@@ -86,13 +89,13 @@ def react(
     *,
     context: CommandContext = DEFAULT_CONTEXT,
 ) -> None:
-    """Put an emoji on a message; without one, take it back.
+    """React to a message with an emoji, or remove your reaction.
 
     Args:
-        conversation: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
-        message: Its id, as `send --json`, `receive --json` and `history` tell it.
-        emoji: What to put on it.
-        context: Which device, and its node.
+        conversation: The conversation of the message: user id, @username, phone number (+...), title or id.
+        message: The message id, as printed by `send --json`, `receive --json` and `history`.
+        emoji: The emoji; without it your reaction is removed.
+        context: Profile, node and output format.
     """
     _run_send(
         conversation, _on_message(message, lambda client, chat, of: client.messages.react(chat, of, emoji)), context
@@ -102,13 +105,13 @@ def react(
 def edit(
     conversation: FreeText, message: UUID, text: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT
 ) -> None:
-    """Put other words in the place of one's own, for a day.
+    """Edit a message you sent (within 24 hours).
 
     Args:
-        conversation: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
-        message: Its id, as `send --json`, `receive --json` and `history` tell it.
-        text: What to say instead.
-        context: Which device, and its node.
+        conversation: The conversation of the message: user id, @username, phone number (+...), title or id.
+        message: The message id, as printed by `send --json`, `receive --json` and `history`.
+        text: The new text.
+        context: Profile, node and output format.
     """
     _require_visible_text(text)
     _run_send(
@@ -117,21 +120,21 @@ def edit(
 
 
 def unsend(conversation: FreeText, message: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Take back what one said, for a day.
+    """Unsend a message you sent (within 24 hours).
 
     Args:
-        conversation: Where it was said: a user id, @username, number (+...), or the title or id of a conversation.
-        message: Its id, as `send --json`, `receive --json` and `history` tell it.
-        context: Which device, and its node.
+        conversation: The conversation of the message: user id, @username, phone number (+...), title or id.
+        message: The message id, as printed by `send --json`, `receive --json` and `history`.
+        context: Profile, node and output format.
     """
     _run_send(conversation, _on_message(message, lambda client, chat, of: client.messages.unsend(chat, of)), context)
 
 
 def _require_visible_text(text: str) -> None:
-    """A line of a timetable that had nothing to say sends nothing. Raises WrongLine."""
+    """Raises UsageError for an empty or invisible text, such as the output of a cron job without a result."""
     if not clean_line(text):
-        lack = "nothing in the text can be seen" if text.strip() else "the text is empty"
-        raise UsageError(f"There is nothing to send: {lack}. A text that is called like an option goes behind --.")
+        lack = "the text has no visible characters" if text.strip() else "the text is empty"
+        raise UsageError(f"Nothing to send: {lack}. Put a text that looks like an option after --.")
 
 
 SendAction = Callable[[Client, UUID], Awaitable[UUID]]
@@ -144,10 +147,10 @@ def _on_message(message: UUID, change: Callable[[Client, UUID, Target], Awaitabl
     return send_change
 
 
-def _run_send(conversation: str, say: SendAction, context: CommandContext) -> None:
+def _run_send(conversation: str, send: SendAction, context: CommandContext) -> None:
     async def act(client: Client) -> None:
         chat = await resolve_conversation(client, conversation)
-        content_id = await say(client, chat)
+        content_id = await send(client, chat)
         await wait_until_sent(client, context, chat, content_id)
         context.print_result("Sent.", {"id": str(content_id), "conversationId": str(chat)})
 

@@ -1,4 +1,4 @@
-"""How people and conversations are called on a command line, and how they are shown."""
+"""Names of users and conversations: resolved from the command line, and as they are printed."""
 
 import re
 import unicodedata
@@ -17,28 +17,28 @@ from vyry.kernel.display_text import comparison_key
 from vyry.kernel.phone_numbers import looks_like_number
 
 
-#: A message is looked for among so many of the newest.
+#: How many of the newest messages are searched.
 HISTORY_SEARCH_LIMIT = 5_000
-#: As nodes take it (docs/protocol.md): whatever else a node says is no username.
+#: A valid username (docs/protocol.md); any other text from a node is not printed as one.
 _USERNAME: Final = re.compile(r"[a-z0-9_.]{3,30}")
-#: So much of a name that somebody chose is shown.
+#: Characters of a chosen name that are shown.
 _MAX_CHOSEN_NAME: Final = 24
-#: How the names of people begin here, whatever cannot be seen before it.
+#: The beginning of a user name as it is printed, behind invisible characters.
 _PERSON_PREFIX: Final = re.compile(r"\W*[@+\"]")
 
 
 async def resolve_account(client: Client, word: str, *, refresh: bool = False) -> UUID:
-    """Whoever is meant: a user id, or a username (with @ or without) or telephone number, which mean the account remembered for them. Raises BadNumber, NameChanged, NobodyFound, Refused, Unreachable."""
+    """The account of a user id, username (with or without @) or phone number; a known name means the account remembered for it. Raises BadNumber, NameChanged, NobodyFound, Refused, Unreachable."""
     return _parse_id(word) or await client.people.resolve(word, refresh=refresh)
 
 
 def is_user_id(word: str) -> bool:
-    """Whether the word names an account by itself."""
+    """Whether the word is a user id."""
     return _parse_id(word) is not None
 
 
 async def resolve_conversation(client: Client, word: str) -> UUID:
-    """The conversation of that id, the group of that title, or the direct one with that person. Raises Ended, Refused, Unreachable."""
+    """The conversation with this id, the group with this title, or the direct conversation with this user. Raises CommandFailed, Refused, Unreachable."""
     found = _parse_id(word)
     if found is not None:
         try:
@@ -57,56 +57,60 @@ async def resolve_conversation(client: Client, word: str) -> UUID:
 
 
 async def resolve_group(client: Client, word: str) -> UUID:
-    """The group of that id or title. Raises Ended, Refused, Unreachable."""
+    """The group with this id or title. Raises CommandFailed, Refused, Unreachable."""
     found = _parse_id(word) or await _find_group_by_title(client, word)
     if found is None:
-        raise CommandFailed(Exit.NOT_FOUND, f"No group is called {word}.")
+        raise CommandFailed(
+            Exit.NOT_FOUND, f"No group has the title or id {word}. Run `vyry client chats` to list your groups."
+        )
     return found
 
 
 async def _find_group_by_title(client: Client, word: str) -> UUID | None:
-    # A key that has come meanwhile opens the title.
+    # First receive keys that decrypt titles.
     await client.conversations.wait_until_drained()
     listed = await client.conversations.list()
     found = [each for each in listed if each["title"] and comparison_key(each["title"]) == comparison_key(word)]
     if len(found) > 1:
         raise CommandFailed(
-            Exit.FAILED, f"{len(found)} groups are called {word}: say the id, as `vyry client chats` shows it."
+            Exit.FAILED, f"{len(found)} groups have the title {word}: use the id, as shown by `vyry client chats`."
         )
     return UUID(found[0]["conversationId"]) if found else None
 
 
 async def _refuse_ambiguous_name(client: Client, word: str) -> None:
-    """Nobody takes the place of somebody else by the title of a group. Raises Ended."""
+    """Raises CommandFailed when the title of a group is also a username: a group must not receive the messages of a user."""
     try:
-        # What the node says now does not count alone: it may hide that somebody is called that.
+        # The remembered names come first: the node may hide an account.
         if client.people.names.account(word) is None:
             await client.people.by_username(word)
     except (BadNumber, Refused):
         return
-    raise CommandFailed(Exit.FAILED, f"A group is called {word}, and somebody is: say @{word}, or the id of the group.")
+    raise CommandFailed(
+        Exit.FAILED, f"{word} is both a group title and a username: use @{word} for the user, or the id of the group."
+    )
 
 
 def find_target(client: Client, conversation_id: UUID, message_id: UUID) -> Target:
-    """An earlier content. Raises Ended when this device does not know it."""
+    """The message with this id. Raises CommandFailed when this device does not have it."""
     for event in client.conversations.history(conversation_id, HISTORY_SEARCH_LIMIT):
         if event.body.get("id") == str(message_id):
             return Target(message_id, UUID(event.body["senderId"]))
-    raise CommandFailed(Exit.NOT_FOUND, f"No message {message_id} is in this conversation.")
+    raise CommandFailed(Exit.NOT_FOUND, f"This conversation has no message {message_id}.")
 
 
 @dataclass(frozen=True, slots=True)
 class DisplayNames:
-    """What people are called on the screen, asked once. It decides nothing: mail goes where `person` says.
+    """The names of users as they are printed, requested once each. For display only: `resolve_account` decides the recipient.
 
-    Nobody looks like somebody else: the remembered name comes first, and what only the account itself or the node says is marked where it could mislead.
+    A remembered name comes first; a name that only the account or the node claims is marked where it could be mistaken for another.
     """
 
     client: Client
     cached: dict[UUID, str] = field(default_factory=dict)
 
     async def load(self, user_id: UUID) -> str:
-        """The name remembered for this account, else its username, else a name that it chose, in quotes, else the id."""
+        """The remembered name of this account, else its username, else its chosen name in quotes, else the id."""
         if user_id not in self.cached:
             name = remembered_name(self.client, user_id)
             try:
@@ -117,32 +121,32 @@ class DisplayNames:
 
 
 def remembered_name(client: Client, user_id: UUID) -> str | None:
-    """The newest username that is remembered for somebody else, else the newest number. One's own account is called what it is called now."""
+    """The newest username remembered for another account, else the newest number. None for the own account, whose current name is used."""
     names = client.people.names.of(user_id) if user_id != client.user_id else ()
     usernames = [each for each in names if each.startswith("@")]
     return next(reversed(usernames or names), None)
 
 
-def profile_name(client: Client, told: Mapping[str, Any]) -> str:
-    """What the node tells of somebody else, as a name: never that of a remembered account."""
-    user_id = UUID(told["userId"])
-    # The last digits: the first ones of a user id are the time of the sign-up, and alike for all of that minute.
+def profile_name(client: Client, profile: Mapping[str, Any]) -> str:
+    """A name from a profile of the node: never that of a remembered account."""
+    user_id = UUID(profile["userId"])
+    # The last digits: the first digits of a user id are the time of registration.
     digits = user_id.hex[-8:]
-    if _USERNAME.fullmatch(str(told["username"] or "")):
-        name = f"@{told['username']}"
+    if _USERNAME.fullmatch(str(profile["username"] or "")):
+        name = f"@{profile['username']}"
         is_free = client.people.names.account(name) in (None, user_id) or user_id == client.user_id
         return name if is_free else f"another {name} ({digits})"
-    chosen = read_line(told, "displayName", _MAX_CHOSEN_NAME) or (told.get("profile") or {}).get("name")
+    chosen = read_line(profile, "displayName", _MAX_CHOSEN_NAME) or (profile.get("profile") or {}).get("name")
     return f"{quote_name(chosen, _MAX_CHOSEN_NAME)} ({digits})" if chosen else str(user_id)
 
 
 def group_label(title: str) -> str:
-    """The title of a group, marked when it could be taken for the name of a person."""
+    """The title of a group, marked when it looks like the name of a user."""
     return f"group {title}" if _PERSON_PREFIX.match(unicodedata.normalize("NFKC", title)) else title
 
 
 def _is_phone_number(word: str) -> bool:
-    """Whether a number is meant and no title: one with + or 00, or as it is dialled at home, which is refused. Other digits (a year, a day) may be a title."""
+    """Whether the word is a phone number and no title: it begins with + or 0; without a country code it is rejected later. Other digits may be a title."""
     return looks_like_number(word) and word.lstrip("( ").startswith(("+", "0", "\uff0b"))
 
 

@@ -1,4 +1,4 @@
-"""What the node itself says, in words."""
+"""Texts of notices from the node."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -10,12 +10,12 @@ Body = Mapping[str, Any]
 
 
 def notice(who: str, body: Body) -> str:
-    """A notice in words, about somebody of that name; one that this version does not know is named."""
-    told = _WORDS.get(body["name"])
+    """The text of a notice about the user with this name; an unknown notice is named."""
+    describe = _NOTICE_TEXTS.get(body["name"])
     try:
-        return told(who, body) if told else f"Notice: {body['name']}"
+        return describe(who, body) if describe else f"Notice: {body['name']}"
     except KeyError:
-        # A node may leave out what it should say.
+        # The node left a field out.
         return f"Notice: {body['name']}"
 
 
@@ -23,7 +23,7 @@ def _changed(who: str, body: Body) -> str:
     return f"{who} signed up anew, as the node says." if body["identityChanged"] else f"{who} has other devices now."
 
 
-_WORDS: Final[Mapping[str, Callable[[str, Body], str]]] = {
+_NOTICE_TEXTS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     "prekeysLow": lambda *_: "Few prekeys of this device were left: it uploads more.",
     "devicesChanged": _changed,
     "deviceLinked": lambda _, body: (

@@ -1,4 +1,4 @@
-"""`vyry client pin`: what a new device, or whoever gets the number, has to know besides. A PIN is typed or lies in a file: never on a command line."""
+"""`vyry client pin`: the PIN that a new device, or a new registration of the number, requires. It is typed or read from a file, never given on the command line."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,19 +23,18 @@ LockFlag = Annotated[bool | None, Parameter(negative="--no-lock")]
 
 app = App(
     name="pin",
-    help="The PIN of your account.",
     help_epilogue=format_examples(
         "pin set", "pin set --lock", "pin set --pin-file new.txt --current-file old.txt", "pin remove"
     ),
 )
 
 
-@app.command
+@app.command(name="show")
 def show_status(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Print whether there is one, and how many wrong tries are left.
+    """Show whether a PIN is set and how many attempts are left.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -52,39 +51,39 @@ def set_pin(
     lock: LockFlag = None,
     context: CommandContext = DEFAULT_CONTEXT,
 ) -> None:
-    """Set a PIN, or another one: 6 to 128 characters.
+    """Set or change the PIN (6 to 128 characters).
 
     Args:
-        pin_file: The new one, on the first line of this file; without it you are asked.
-        current_file: The present one, if there is one, in the same way.
-        lock: Who signs up anew with your number has to know the PIN.
-        context: Which device, and its node.
+        pin_file: Read the new PIN from the first line of this file instead of asking.
+        current_file: Read the current PIN, if one is set, from the first line of this file instead of asking.
+        lock: Registration lock: require the PIN to register your phone number again.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
         is_set = (await client.account.pin())["isSet"]
-        current = await pin_reader(current_file, "The present PIN: ")() if is_set else None
-        new = await pin_reader(pin_file, "The new PIN: ")()
+        current = await pin_reader(current_file, "Current PIN: ")() if is_set else None
+        new = await pin_reader(pin_file, "New PIN: ")()
         while True:
             try:
-                standing = await client.account.set_pin(new, current, registration_lock=lock)
+                status = await client.account.set_pin(new, current, registration_lock=lock)
             except Refused as refused:
                 if current_file is not None or not can_retry(refused):
                     raise
-                current = await pin_reader(None, "The present PIN: ")()
+                current = await pin_reader(None, "Current PIN: ")()
             else:
-                return _print_status(standing, context)
+                return _print_status(status, context)
 
     context.run(act)
 
 
 @app.command
 def remove(*, pin_file: FilePath | None = None, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Have no PIN any more.
+    """Remove the PIN.
 
     Args:
-        pin_file: The PIN, on the first line of this file; without it you are asked.
-        context: Which device, and its node.
+        pin_file: Read the PIN from the first line of this file instead of asking.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -99,25 +98,25 @@ def remove(*, pin_file: FilePath | None = None, context: CommandContext = DEFAUL
 
 
 def read_pin_file(file: Path) -> str:
-    """The PIN on the first line of this file. Raises CannotServe."""
-    return read_first_line(file, "No PIN: it")
+    """The PIN on the first line of this file. Raises CommandError."""
+    return read_first_line(file, "the PIN")
 
 
-def pin_reader(file: Path | None, ask: str = "The account's PIN: ") -> Callable[[], Awaitable[str]]:
-    """What reads the PIN when it is needed: from the file, or typed unseen."""
+def pin_reader(file: Path | None, ask: str = "Account PIN: ") -> Callable[[], Awaitable[str]]:
+    """A function that reads the PIN when it is needed: from the file, or typed without echo."""
 
     async def read() -> str:
         if file is not None:
             return await asyncio.to_thread(read_pin_file, file)
         typed = await read_line(ask, is_hidden=True)
         if not typed:
-            raise CommandFailed(Exit.FAILED, "No PIN was typed, so nothing was changed.")
+            raise CommandFailed(Exit.FAILED, "No PIN entered; nothing was changed.")
         return typed
 
     return read
 
 
-def _print_status(standing: Body, context: CommandContext) -> None:
-    lock = "; signing up asks for it" if standing["registrationLock"] else ""
-    left = f"A PIN is set, {sanitize_line(standing['attemptsRemaining'])} tries are left{lock}."
-    context.print_result(left if standing["isSet"] else "No PIN is set.", standing)
+def _print_status(status: Body, context: CommandContext) -> None:
+    lock = "; registration lock is on" if status["registrationLock"] else ""
+    left = f"A PIN is set; {sanitize_line(status['attemptsRemaining'])} attempts left{lock}."
+    context.print_result(left if status["isSet"] else "No PIN is set.", status)

@@ -1,4 +1,4 @@
-"""The bar that shows how far a file is. On its own: what draws it is loaded where it is drawn."""
+"""The progress bar of a transfer. A module of its own: Rich is imported when a bar is drawn."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from vyry.client.api import files
 
 @contextmanager
 def progress_bar(name: str) -> Iterator[files.ProgressCallback]:
-    """A bar on standard error for a file of this name, until the context ends."""
+    """Draw a bar for this file on standard error until the context ends."""
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description}", markup=False), *columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(name, total=None)

@@ -1,4 +1,4 @@
-"""`vyry client safety`: whether the other side is who it says."""
+"""`vyry client safety`: print and compare safety numbers, accept a changed key."""
 
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.exit_codes import CommandFailed, Exit
@@ -11,17 +11,19 @@ from vyry.client.api.client import Client
 def safety(
     who: str, /, *digits: str, verify: Flag = False, accept: Flag = False, context: CommandContext = DEFAULT_CONTEXT
 ) -> None:
-    """Print the number that is the same on both sides when nobody stands between. After a change of key there are two: the old one and the new one.
+    """Print and compare safety numbers; accept a changed key.
+
+    A safety number is the same on both devices unless someone intercepts the conversation. After a key change the old and the new number are printed.
 
     Args:
-        who: A user id, @username or number (+...).
-        digits: With --verify or --accept: the 60 digits that the device of the other side shows, with or without spaces. Without them you are asked.
-        verify: Note that these digits are the number of the key that is held. The note falls when their key changes.
-        accept: Go on with the new key, if these digits are its number. What waited is sent and opened.
-        context: Which device, and its node.
+        who: The user: user id, @username or phone number (+...).
+        digits: With --verify or --accept: the 60 digits shown on the other person's device, with or without spaces. Without them you are asked.
+        verify: Mark the stored key as verified if the digits match. A key change removes the mark.
+        accept: Accept the new key if the digits match. Held messages are then sent and decrypted.
+        context: Profile, node and output format.
     """
     if digits and not (verify or accept):
-        raise CommandFailed(Exit.WRONG_LINE, "Digits go with --verify or --accept.")
+        raise CommandFailed(Exit.WRONG_LINE, "Digits need --verify or --accept.")
 
     async def act(client: Client) -> None:
         comparing = SafetyComparison(client, context, who, await resolve_account(client, who))

@@ -1,4 +1,4 @@
-"""Safety numbers and what a person says about them: shown, typed in, noted."""
+"""Safety numbers: printed, typed by the user, and stored as verified."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,22 +17,22 @@ from vyry.client.api.client import Client
 from vyry.client.api.safety import SafetyNumbers
 
 
-#: How the two numbers are marked while the node tells another key than the held one.
-OLD_NUMBER_TITLE: Final = "old: the key held until now"
-NEW_NUMBER_TITLE: Final = "new: the key that the node tells now"
+#: The headings of the two numbers while the node lists another key than the accepted one.
+OLD_NUMBER_TITLE: Final = "Old safety number (the key stored on this device):"
+NEW_NUMBER_TITLE: Final = "New safety number (the key that the node reports now):"
 _DIGITS: Final = re.compile(r"[0-9]{60}")
 
 
 class KeyState(StrEnum):
-    """What is known of somebody's key."""
+    """Whether the key of another user was verified."""
 
-    VERIFIED = "compared"
-    UNVERIFIED = "not compared"
+    VERIFIED = "verified"
+    UNVERIFIED = "not verified"
 
 
 @dataclass(frozen=True, slots=True)
 class SafetyComparison:
-    """Numbers of an account, and what a person says about them. `who`: the account as it was typed."""
+    """The safety numbers of an account and the digits that the user types. `who`: the account as it was typed."""
 
     client: Client
     context: CommandContext
@@ -40,7 +40,7 @@ class SafetyComparison:
     user_id: UUID
 
     async def apply_digits(self, digits: str, *, is_accepted: bool, is_verified: bool) -> None:
-        """Accept the new key, note that the number was compared, or both. Raises Ended, NotCompared: then nothing is noted."""
+        """Accept the new key, mark it as verified, or both. Raises CommandFailed, NotCompared; then nothing has changed."""
         numbers = await self.client.safety.numbers(self.user_id)
         typed = "".join((digits or await self._read_digits(numbers)).split())
         if (problem := self._mismatch_text(numbers, typed, is_accepted=is_accepted)) is not None:
@@ -49,18 +49,18 @@ class SafetyComparison:
             await self.client.safety.accept(self.user_id, typed)
         if is_verified:
             await self.client.safety.verify(self.user_id, typed)
-        # What waited is sent by this very command, and own other devices learn what was decided.
+        # Send the messages that waited, and the decision to the other devices of the account.
         await flush_outbox(self.client)
 
     def describe(self, numbers: SafetyNumbers) -> tuple[Sequence[str], Mapping[str, Any]]:
-        """The numbers and what to do next, for people and for programs."""
+        """The numbers and the next step, as lines and as JSON."""
         is_verified = self.client.safety.is_verified(self.user_id)
         state = KeyState.VERIFIED if is_verified else KeyState.UNVERIFIED
         number = numbers.held or numbers.new or ""
         body = {"userId": str(self.user_id), "safetyNumber": number, "isVerified": is_verified}
-        ask = f"Ask {self.who} over another way for the digits shown there. If they are the same"
+        ask = f"Ask {self.who}, in person or by phone, for the safety number shown there. If it is the same"
         if numbers.held is not None and numbers.new is not None:
-            step = f"{ask} as the new ones: {self._command_line('--accept')}"
+            step = f"{ask} as the new number, run: {self._command_line('--accept')}"
             lines = [
                 OLD_NUMBER_TITLE,
                 *_digit_lines(numbers.held),
@@ -70,30 +70,28 @@ class SafetyComparison:
                 step,
             ]
             return lines, {**body, "newSafetyNumber": numbers.new, "decide": "identityChanged"}
-        steps = [] if is_verified else [f"{ask}: {self._command_line('--verify')}"]
+        steps = [] if is_verified else [f"{ask}, run: {self._command_line('--verify')}"]
         return [*_digit_lines(number), state, *steps], body
 
     def _mismatch_text(self, numbers: SafetyNumbers, typed: str, *, is_accepted: bool) -> str | None:
-        """Why these digits decide nothing."""
+        """Why these digits are not accepted, or None."""
         if not _DIGITS.fullmatch(typed):
-            return "These are not the 60 digits of a safety number: nothing was noted."
+            return "A safety number has 60 digits; nothing was changed."
         if is_accepted and numbers.new is None and typed != numbers.held:
-            return f"The key of {self.who} has not changed, and these are not its digits: nothing was noted."
+            return f"The key of {self.who} has not changed, and this is not its safety number; nothing was changed."
         if not is_accepted and typed == numbers.new and numbers.held is not None:
-            return (
-                f"These are the digits of the new key of {self.who}. To go on with it: {self._command_line('--accept')}"
-            )
+            return f"This is the safety number of the new key of {self.who}. To accept that key, run: {self._command_line('--accept')}"
         return None
 
     async def _read_digits(self, numbers: SafetyNumbers) -> str:
-        """The digits that a person types: the number is not shown before, so that they come from the other side. Without a terminal it is shown, and the command ends. Raises Ended."""
+        """The digits that the user types. The number is not printed before, since it has to come from the other side. Without a terminal it is printed, and CommandFailed is raised."""
         if is_interactive():
-            return await read_line(indent_continuation(f"The 60 digits that {self.who} sees: ")) or ""
+            return await read_line(indent_continuation(f"Safety number shown to {self.who} (60 digits): ")) or ""
         lines, body = self.describe(numbers)
         if not self.context.json:
             self.context.print_result(lines, body)
         raise _not_compared_error(
-            "Nothing was noted: give the 60 digits that the device of the other side shows.", body
+            "Nothing was changed: add the 60 digits that the device of the other person shows.", body
         )
 
     def _command_line(self, flag: str) -> str:
@@ -105,7 +103,7 @@ def _not_compared_error(text: str, body: Mapping[str, Any] | None = None) -> Com
 
 
 def format_digits(digits: str) -> str:
-    """Twelve groups of five, four in a line, as people read them aloud."""
+    """Twelve groups of five digits, four in a line, to be read aloud."""
     return "\n".join(_digit_lines(digits))
 
 

@@ -1,7 +1,7 @@
-"""What others wrote, on a terminal: it steers nothing, turns nothing round, and never looks like a line, a prompt or a name of somebody else.
+"""Sanitizes text of other users for a terminal: no control characters, no change of direction, nothing that imitates another line, prompt or name.
 
-Two rules hold that. A line of output is one text given to `set_in`: whatever line ends are in it, what follows them is indented. And words of others inside
-of a line go through `word` (one line, short) or `quoted` (for names that anybody may choose).
+Two rules ensure that. A line of output goes through `indent_continuation`, which indents what follows a line end. Text of other users inside a line goes
+through `sanitize_line` (one short line) or `quote_name` (names that any user may choose).
 """
 
 import unicodedata
@@ -11,7 +11,7 @@ from typing import Any, Final
 from vyry.kernel.display_text import clean_line, truncate
 
 
-#: Shown as a sign: all controls but line feed, line and paragraph separators, and what changes the direction of text (Unicode UAX #9). A tab is blanks.
+#: Replaced: all controls but line feed, line and paragraph separators, and characters that change the direction of text (Unicode UAX #9). A tab becomes spaces.
 _CONTROL_REPLACEMENTS: Final = {
     **dict.fromkeys(
         [
@@ -22,7 +22,7 @@ _CONTROL_REPLACEMENTS: Final = {
     ),
     9: "    ",
 }
-#: In JSON these stand as they are: they steer terminals, or end lines for some who read them.
+#: Escaped in JSON: controls of terminals, and line ends for some parsers.
 _JSON_ESCAPES: Final = {
     code: f"\\u{code:04x}"
     for code in (
@@ -31,19 +31,19 @@ _JSON_ESCAPES: Final = {
     )
 }
 _INDENT: Final = "  "
-#: So much of a name, and so much of other words, is shown within a line.
+#: Characters of a name, and of other text, within a line.
 MAX_NAME: Final = 40
 _MAX_LINE: Final = 200
 _QUOTES: Final = dict.fromkeys(map(ord, '"\u201c\u201d\u201e\u201f\u2033\u2036\u301d\u301e\u301f\uff02\u02ba'), "'")
 
 
 def sanitize(text: str) -> str:
-    """The same text, harmless on a terminal; it may have several lines."""
+    """The text without control characters; it may have several lines."""
     return text.translate(_CONTROL_REPLACEMENTS)
 
 
 def indent_continuation(text: str, width: int | None = None) -> str:
-    """One line of output: what follows a line end in it is indented. With a width, too, what would run on at the edge of a terminal."""
+    """One line of output: what follows a line end in it is indented. With a width also what would wrap at the edge of the terminal."""
     lines = sanitize(text).split("\n")
     if width is not None:
         lines = [part for number, line in enumerate(lines) for part in _wrap(line, width - (number > 0) * len(_INDENT))]
@@ -51,22 +51,22 @@ def indent_continuation(text: str, width: int | None = None) -> str:
 
 
 def sanitize_line(value: object, most: int = _MAX_LINE) -> str:
-    """Words of others, or of the node, within a line."""
+    """Text of another user or of the node, within a line."""
     return truncate(clean_line(str(value)), most)
 
 
 def quote_name(name: object, most: int = MAX_NAME) -> str:
-    """A name that somebody chose: in quotes that it cannot close, so that it is no username and nothing else that stands beside it."""
+    """A name chosen by a user, in quotes that it cannot close: it looks like no username."""
     return f'"{sanitize_line(name, most).translate(_QUOTES)}"'
 
 
 def sanitize_fields(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body of the node or of another device, to be put into words: every text in it is fit for the middle of a line."""
+    """A body from the node or another device with every text reduced to one line."""
     return {name: _sanitize_value(value) for name, value in body.items()}
 
 
 def escape_json(line: str) -> str:
-    """The same JSON on one line for everybody, and harmless on a terminal."""
+    """The JSON with controls escaped: one line for every parser."""
     return line.translate(_JSON_ESCAPES)
 
 
@@ -83,7 +83,7 @@ def _sanitize_value(value: object) -> Any:
 
 
 def _wrap(line: str, width: int) -> Iterator[str]:
-    """The line in pieces that fit beside each other, later ones indented by `set_in`; broken at a blank where there is one."""
+    """The line in pieces that fit the width, broken at a space where there is one; `indent_continuation` indents the later ones."""
     room = max(width, 20)
     while (end := _fitting_length(line, room)) < len(line):
         blank = line.rfind(" ", 1, end + 1)
@@ -95,7 +95,7 @@ def _wrap(line: str, width: int) -> Iterator[str]:
 
 
 def _fitting_length(line: str, width: int) -> int:
-    """How many characters of it fit into so many columns."""
+    """How many characters fit into this many columns."""
     used = 0
     for place, each in enumerate(line):
         kind = unicodedata.category(each)

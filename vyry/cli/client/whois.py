@@ -1,4 +1,4 @@
-"""`vyry client whois`: which account a name means in this profile."""
+"""`vyry client whois`: the account that a name refers to in this profile."""
 
 from uuid import UUID
 
@@ -12,21 +12,21 @@ from vyry.client.api.client import Client
 def whois(
     who: str, /, *, refresh: Flag = False, take: UUID | None = None, context: CommandContext = DEFAULT_CONTEXT
 ) -> None:
-    """Print the account that a name means, and all its names here. The node is asked the first time; the answer is remembered.
+    """Show which account a name refers to in this profile.
+
+    All names of that account in this profile are printed too. The node's answer is stored the first time.
 
     Args:
-        who: A user id, @username or number (+...).
-        refresh: Ask the node again. When it says another account, nothing changes and the exit code is 11.
-        take: Let the name mean this user id from now on. Ask the person over another way first.
-        context: Which device, and its node.
+        who: The user: user id, @username or phone number (+...).
+        refresh: Ask the node again. If it reports another account, nothing changes and the exit code is 11.
+        take: Assign the name to this user id. Check with the person in another way first.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
         if take is not None:
             if is_user_id(who):
-                raise CommandFailed(
-                    Exit.WRONG_LINE, "--take goes with a @username or a number: a user id means itself."
-                )
+                raise CommandFailed(Exit.WRONG_LINE, "--take needs a @username or phone number, not a user id.")
             client.people.remember(who, take)
         user_id = await resolve_account(client, who, refresh=refresh)
         names = client.people.names.of(user_id)

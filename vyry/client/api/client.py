@@ -1,4 +1,4 @@
-"""A device of somebody, in a few calls: open, register, send, and hear events. Whatever is killed in between goes on where it was."""
+"""A device in a few calls: open, register, send, and receive events. After a crash at any point it continues where it stopped."""
 
 import asyncio
 import logging
@@ -54,19 +54,19 @@ from vyry.signal_protocol.provisioning import Provisioning
 
 __all__ = ["Client", "Profile", "Waits"]
 
-#: How long a message that could not be posted waits for the next try, unless the node says more.
+#: Seconds until a failed post is retried, unless the node asks for more.
 RETRY_SECONDS: Final = 1.0
-#: How long the node may say nothing of what waits there, unless `Waits` says it.
+#: Seconds without mailbox progress before receiving gives up, unless `Waits` says otherwise.
 RECEIVE_TIMEOUT_SECONDS: Final = 15.0
-#: How often a device looks after its keys and what has had its time.
+#: Seconds between two runs of key maintenance and expiry.
 UPKEEP_SECONDS: Final = 3_600.0
-#: A program says where it goes; until then it goes nowhere.
+# Silent until the program configures a handler.
 _LOG: Final = logging.getLogger("vyry.client")
 _LOG.addHandler(logging.NullHandler())
 
 
 class Client:
-    """One device. Made by `Client.open`."""
+    """One device, created by `Client.open`."""
 
     def __init__(  # noqa: PLR0915  a line for each part
         self,
@@ -77,7 +77,7 @@ class Client:
     ) -> None:
         self._store = store
         self._rest = rest
-        self._bytes_progress = bytes_progress or ProgressTimer()  # Moves with the bytes of all connections.
+        self._bytes_progress = bytes_progress or ProgressTimer()  # Advances with the bytes of all connections.
         self._inbox = Inbox(store)
         self._journal = Journal(store)
         self._reminders = KeyReminders(store)
@@ -86,18 +86,10 @@ class Client:
         self._upkeep = KeyMaintenance(store, rest, now_milliseconds)
         self._lock, self._event_ready = asyncio.Lock(), asyncio.Event()
         self._live = LiveSignals(self._event_ready, now_milliseconds)
-        self._connection = Connection(
-            rest,
-            MailboxHandlers(
-                self._position, self._on_welcome, self._on_drained, self._process_entries, self._adopt_position
-            ),
-            self._live,
-        )
-        self._send_requested = asyncio.Event()
-        self._send_problem = ""  # Why sending does not go on.
-        self._registered = asyncio.Event()
-        self._send_round_done = asyncio.Event()  # Set after each turn of sending.
-        #: What to say, in rooms of their own.
+        self._connection = Connection(rest, self._mailbox_handlers(), self._live)
+        self._send_requested, self._registered = asyncio.Event(), asyncio.Event()
+        self._send_problem = ""  # Why sending is paused.
+        self._send_round_done = asyncio.Event()  # Set after each round of sending.
         self.messages: Final = Messages(self, self._mark_read, self._live)
         self.unsent_messages: Final = UnsentMessages(store)
         self.files: Final = Files(store, rest, self.messages, now_milliseconds, self.unsent_messages)
@@ -105,11 +97,10 @@ class Client:
         self.conversations: Final = Conversations(store, rest, self._group_info, self._wait_until_drained)
         self.groups: Final = Groups(store, rest, self._group_info, self._send_requested.set)
         self.invitations: Final = Invitations(rest, self._group_info.directory)
-        self.people: Final = People(
-            rest, Profiles(store), RememberedNames(store), self._outbox.receipt_policy.invalidate
-        )
+        profiles, invalidate = Profiles(store), self._outbox.receipt_policy.invalidate
+        self.people: Final = People(rest, profiles, RememberedNames(store), invalidate)
         self.friends: Final = Friends(rest)
-        self.account: Final = Account(rest, Profiles(store), self._outbox.receipt_policy.invalidate)
+        self.account: Final = Account(rest, profiles, invalidate)
         self.devices: Final = Devices(rest)
         self.links: Final = Links(store, rest, self._complete_link, self._outbox.pin_transfer)
         self.presence: Final = PresenceSubscriptions(self._live)
@@ -123,17 +114,17 @@ class Client:
     async def open(
         cls, profile: Profile, *, waits: Waits = DEFAULT_WAITS, on_changed_key: OnChangedKey = "ask"
     ) -> AsyncIterator["Client"]:
-        """The device of this profile, connected while the context is open if it is registered. `on_changed_key`: what is done where nobody can be asked. Raises StoreLocked, StoreFull, StoreFailed."""
+        """The device of this profile, connected while the context is open if it is registered. `on_changed_key`: what to do about a changed identity key without asking a person. Raises StoreLocked, StoreFull, StoreFailed."""
         problems: list[BaseException] = []
         with await _open_store(profile, waits) as store:
             try:
-                carried = ProgressTimer()
+                progress = ProgressTimer()
                 async with (
-                    aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=carried.make_socket)) as http,
+                    aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=progress.make_socket)) as http,
                     asyncio.TaskGroup() as tasks,
                 ):
-                    client = cls(store, RestClient(http, profile.url, store, waits), carried, on_changed_key)
-                    # Also what a look at conversations or keys finds is told to whoever listens, at once.
+                    client = cls(store, RestClient(http, profile.url, store, waits), progress, on_changed_key)
+                    # Fetching conversations or keys adds events too: `events` wakes up for them.
                     store.on_event_added = partial(
                         asyncio.get_running_loop().call_soon_threadsafe, client._event_ready.set
                     )
@@ -156,13 +147,13 @@ class Client:
 
     @property
     def user_id(self) -> UUID:
-        """Whose device this is. Raises NotRegistered."""
+        """The account of this device. Raises NotRegistered."""
         return LocalDevice.load(self._store).user_id
 
     async def register(
         self, phone_number: str, read_code: ReadInput | Proofs, name: str = "vyry", read_pin: ReadInput | None = None
     ) -> UUID:
-        """Sign up with this number: a new primary device with new keys; all others of the account end. The PIN is read where the number is locked; `Proofs` also say whether what was mistyped is read again. Raises BadNumber, Refused, Unreachable."""
+        """Sign up with this number: a new primary device with new keys; all other devices of the account are revoked. The PIN is requested if the number is locked; `Proofs` also decide whether a wrong input is requested again. Raises BadNumber, Refused, Unreachable."""
         proofs = read_code if isinstance(read_code, Proofs) else Proofs(read_code, read_pin)
         session = await sign_up(self._rest, phone_number, name, proofs)
         with self._rest.validated_response():
@@ -175,15 +166,15 @@ class Client:
         return self.user_id
 
     async def direct(self, user_id: UUID) -> UUID:
-        """The direct conversation with somebody. Raises Refused, Unreachable."""
+        """The direct conversation with an account. Raises Refused, Unreachable."""
         return await self.conversations.direct(user_id)
 
     async def send_text(self, conversation_id: UUID, text: str, id: UUID | None = None) -> UUID:
-        """Say something. It is kept when this returns, and sent as soon as the node can be reached; answers the content's id. Under an `id` that was said before, nothing is said again."""
+        """Send a text; returns the content's id. The text is stored when this returns and posted as soon as the node is reachable. An `id` that was sent before sends nothing."""
         return await self.send(conversation_id, "text", {"text": text}, id)
 
     async def send(self, conversation_id: UUID, kind: str, fields: dict[str, Any], id: UUID | None = None) -> UUID:
-        """Send a content of any kind (docs/signal-protocol.md, section 9); under an id that was sent before, nothing. Raises TooLarge, BadContent."""
+        """Send a content of any kind (docs/signal-protocol.md, section 9). An `id` that was sent before sends nothing. Raises TooLarge, BadContent."""
         content = Content(kind, id or new_id(now_milliseconds()), now_milliseconds(), conversation_id, fields)
         async with self._lock:
             await asyncio.to_thread(self._outbox.queue_content, content, self._inbox.processor)
@@ -191,7 +182,7 @@ class Client:
         return content.id
 
     async def sent(self) -> Mapping[UUID, str]:
-        """Come back when nothing waits to be sent; answers what was refused since this was opened, by content id, and why. Raises Unreachable when nothing goes out for as long as `Waits` says: it goes out later."""
+        """Wait until the send queue is empty; returns what was refused since the client was opened, by content id, and why. Raises Unreachable when nothing is sent for as long as `Waits` says: it is sent later."""
         async with self._rest.progress.limit_wait(self._rest.waits, self._wait_reason):
             while self._outbox.has_pending():
                 self._send_round_done.clear()
@@ -199,32 +190,37 @@ class Client:
         return self._outbox.refused
 
     async def events(self, *, follow: bool = True) -> AsyncIterator[Event]:
-        """Everything that happens, oldest first, until `stop`; without `follow` only until all that waited on the node is here.
+        """Every event, oldest first, until `stop`; without `follow` only until everything that waited on the node has arrived.
 
-        An event is done with when the next one is asked for: after a crash the last one comes again, with the same `number`. Who types and who is there is told only with `follow`, as it happens.
-        Raises NotRegistered; Unreachable without `follow`, when nothing comes for as long as `Waits` says.
+        An event is completed when the next one is requested: after a crash the last one is delivered again, with the same `number`. Typing and presence come only with `follow`.
+        Raises NotRegistered; Unreachable without `follow`, when nothing arrives for as long as `Waits` says.
         """
         LocalDevice.load(self._store)
         while not (follow and self.stop.requested.is_set()):
             self._event_ready.clear()
-            is_all = not follow and self._connection.is_drained.is_set()
-            found = self._journal.next_event()
-            if found is not None and self.conversations.decisions.is_over(found):
-                self._journal.mark_handled(found.number)
-            elif found is not None:
-                yield self._reminders.with_counts(found) if isinstance(found, IdentityChanged) else found
-                self._journal.mark_handled(found.number)
+            is_complete = not follow and self._connection.is_drained.is_set()
+            event = self._journal.next_event()
+            if event is not None and self.conversations.decisions.is_over(event):
+                self._journal.mark_handled(event.number)
+            elif event is not None:
+                yield self._reminders.with_counts(event) if isinstance(event, IdentityChanged) else event
+                self._journal.mark_handled(event.number)
             elif (reminder := self._reminders.next_event()) is not None:
                 yield reminder
-            elif is_all:
+            elif is_complete:
                 return
-            elif follow and (heard := self._live.next_event()) is not None:
-                yield heard
+            elif follow and (signal := self._live.next_event()) is not None:
+                yield signal
             else:
                 await self._wait_for_event(follow=follow)
 
+    def _mailbox_handlers(self) -> MailboxHandlers:
+        return MailboxHandlers(
+            self._position, self._on_welcome, self._on_drained, self._process_entries, self._adopt_position
+        )
+
     def _start_syncing(self) -> None:
-        """This profile has an account: go on with it. In a copy on another machine all sessions begin anew, for the first one may be in use."""
+        """Start receiving and sending for a registered profile. In a copy on another machine all sessions are reset, because the original may be in use."""
         with self._store.transaction():
             if is_other_machine(self._store):
                 self._inbox.reset_sessions()
@@ -239,7 +235,7 @@ class Client:
         return self.user_id
 
     async def _wait_for_event(self, *, follow: bool) -> None:
-        """Come back when something has happened."""
+        """Return when something has happened."""
         if follow:
             await self._event_ready.wait()
             return
@@ -254,7 +250,7 @@ class Client:
 
     @property
     def _receive_waits(self) -> Waits:
-        """How long the mailbox may stand still."""
+        """How long the mailbox may make no progress."""
         waits = self._rest.waits
         return waits if waits.seconds is not None else replace(waits, seconds=RECEIVE_TIMEOUT_SECONDS)
 
@@ -264,7 +260,7 @@ class Client:
     async def _connection_loop(self) -> None:
         await self._registered.wait()
         while LocalDevice.load(self._store).point is None:
-            # Killed between sign-up and keys: the set is published anew, its ids rise.
+            # The process ended between sign-up and key publication: a new set is published, with higher ids.
             try:
                 with rate_limit_as_unreachable():
                     await self._upkeep.publish_all()
@@ -273,7 +269,7 @@ class Client:
         await self._connection.run()
 
     async def _send_loop(self) -> None:
-        # Before the node has greeted it is not known whether this store is a restored copy: nothing is posted.
+        # Before the welcome frame it is unknown whether this store is a restored copy: nothing is posted.
         await self._connection.is_welcomed.wait()
         while True:
             await self._send_requested.wait()
@@ -284,10 +280,10 @@ class Client:
                 if await self._group_info.run_tasks():
                     self._send_requested.set()
                 self._send_problem = ""
-            except Unreachable as away:
-                seconds = away.retry_after_seconds or RETRY_SECONDS
-                self._send_problem = f"{away} What is to be sent is tried again in {seconds:g} s."
-                _LOG.info("sending waits %g s: %s", seconds, away)
+            except Unreachable as problem:
+                seconds = problem.retry_after_seconds or RETRY_SECONDS
+                self._send_problem = f"{problem} Sending is retried in {seconds:g} s."
+                _LOG.info("sending paused, retry in %g s: %s", seconds, problem)
                 await asyncio.sleep(seconds)
                 self._send_requested.set()
             self._event_ready.set()
@@ -316,10 +312,10 @@ class Client:
     async def _process_entries(self, entries: Sequence[Entry]) -> ProcessedPage:
         async with self._lock:
             await Prefetcher(self._store, self._outbox.directory).prefetch(entries)
-            taken = await asyncio.to_thread(self._inbox.process, entries, now_milliseconds())
+            page = await asyncio.to_thread(self._inbox.process, entries, now_milliseconds())
         self._event_ready.set()
         self._send_requested.set()
-        return taken
+        return page
 
     async def _on_welcome(self, last_message_id: UUID | None) -> None:
         async with self._lock:
@@ -329,7 +325,7 @@ class Client:
     async def _on_drained(self) -> None:
         async with self._lock:
             await asyncio.to_thread(self._inbox.on_drained)
-        # Whoever asked for no more than what waited looks again: the line sets `is_drained` before anything else runs.
+        # `events(follow=False)` checks again: the connection sets `is_drained` before anything else runs.
         self._event_ready.set()
 
     async def _adopt_position(self, cursor: MailboxPosition) -> None:
@@ -349,10 +345,10 @@ class Client:
         self._send_requested.set()
 
     async def _apply_remote_decisions(self) -> None:
-        """Decisions of other own devices about keys that were not seen here. Raises Unreachable."""
-        for decided in self._inbox.pending_decisions():
-            told = await fetch_identity_key(self._rest, decided.user_id)
-            await asyncio.to_thread(self._inbox.resolve_decision, decided, told)
+        """Apply decisions of other own devices about keys that this device has not seen. Raises Unreachable."""
+        for decision in self._inbox.pending_decisions():
+            reported_key = await fetch_identity_key(self._rest, decision.user_id)
+            await asyncio.to_thread(self._inbox.resolve_decision, decision, reported_key)
 
     async def _mark_read(self, conversation_id: UUID, targets: Sequence[Target]) -> None:
         async with self._lock:
@@ -360,13 +356,13 @@ class Client:
         self._send_requested.set()
 
     def _position(self) -> MailboxPosition:
-        point = LocalDevice.load(self._store).point
-        assert point is not None
-        return point
+        position = LocalDevice.load(self._store).point
+        assert position is not None
+        return position
 
 
 async def _open_store(profile: Profile, waits: Waits) -> Store:
-    """Its store, once it is the turn of this process; whoever is cancelled meanwhile leaves none open."""
+    """Open the store of this profile once this process has its lock; a cancelled caller leaves no store open."""
     profile.check_transport()
     profile.check_exists()
     with profile.translated_errors():
@@ -380,7 +376,7 @@ async def _open_store(profile: Profile, waits: Waits) -> Store:
 
 
 def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """What went wrong, without the groups around it."""
+    """The errors in a group, without the groups around them."""
     found: list[BaseException] = []
     for each in group.exceptions:
         found += _flatten(each) if isinstance(each, BaseExceptionGroup) else [each]

@@ -1,4 +1,4 @@
-"""Conversations as the node and the journal tell of them."""
+"""Conversations: what the node lists, and the local history of each."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -8,8 +8,7 @@ from uuid import UUID
 from vyry.client.crypto.group_keys import read_title
 from vyry.client.store.conversation_pins import ConversationPins
 from vyry.client.store.events import Event, Message, Target
-from vyry.client.store.journal import Journal
-from vyry.client.store.read_receipts import ReadReceipts
+from vyry.client.store.journal import Journal, ReadReceipts
 from vyry.client.store.store import Store
 from vyry.client.sync.group_info import GroupInfo
 from vyry.client.sync.pending_decisions import PendingDecisions
@@ -19,7 +18,7 @@ from vyry.signal_protocol.refusals import ConversationForged
 
 
 class Conversations:
-    """Reads and opens them. What asks the node raises Refused, Unreachable."""
+    """Lists, opens and reads conversations. Methods that call the node raise Refused, Unreachable."""
 
     def __init__(
         self, store: Store, rest: RestClient, info: GroupInfo, wait_until_drained: Callable[[], Awaitable[None]]
@@ -30,55 +29,55 @@ class Conversations:
         self._journal = Journal(store)
         self._marks = ReadReceipts(store)
         self._pins = ConversationPins(store)
-        #: What waits for a decision of the person here.
+        #: What waits for a decision of the user.
         self.decisions: Final = PendingDecisions(store)
 
     async def wait_until_drained(self) -> None:
-        """Come back when all that waited on the node is here: keys of titles too."""
+        """Return when everything that waited on the node has arrived, keys of titles included."""
         await self._wait_until_drained()
 
     async def list(self) -> list[dict[str, Any]]:
-        """All that this person is in, as docs/protocol.md shows them, each with its `title`: None while its key has not come, or when there is none."""
-        return [self._with_title(said) for said in await self._rest.list_all("/conversations", "conversations")]
+        """All conversations of the account, as in docs/protocol.md, each with its `title`: None without a title, or while its key has not arrived."""
+        return [self._with_title(response) for response in await self._rest.list_all("/conversations", "conversations")]
 
     async def get(self, conversation_id: UUID) -> dict[str, Any]:
-        """One of them, with its `title`."""
+        """One conversation, with its `title`."""
         return self._with_title(await self._rest.call("GET", f"/conversations/{conversation_id}"))
 
     async def direct(self, user_id: UUID) -> UUID:
-        """The direct conversation with somebody, opened if it is not there; pinned to them from now on. Raises ConversationForged when it is pinned to somebody else.
+        """The direct conversation with an account, created if needed and pinned to that account. Raises ConversationForged when it is pinned to another account.
 
-        When the node tells other members of it, that is an event, and what is sent there is kept until it no longer does.
+        When the node reports other members, that is an event, and messages to it are held back until the node reports the right ones.
         """
-        said = await self._rest.call("POST", "/conversations", {"kind": "direct", "userId": str(user_id)})
+        response = await self._rest.call("POST", "/conversations", {"kind": "direct", "userId": str(user_id)})
         with self._rest.validated_response():
-            conversation_id = read_uuid(said["conversationId"])
+            conversation_id = read_uuid(response["conversationId"])
         self._pins.pin_direct(conversation_id, user_id)
         with suppress(ConversationForged):
-            self._info.directory.record(said)
+            self._info.directory.record(response)
         return conversation_id
 
     def peer(self, conversation_id: UUID) -> UUID | None:
-        """The other account of a direct conversation, as it is pinned, whatever the node says; None for a group, and before the first look."""
+        """The other account of a direct conversation, as pinned, whatever the node says; None for a group, and before the conversation was first fetched."""
         pin = self._pins.get(conversation_id)
         return pin.peer if pin is not None else None
 
     def history(self, conversation_id: UUID, limit: int = 50) -> Sequence[Event]:
-        """What was said, one's own included: the newest so many, the oldest of them first."""
+        """The newest `limit` messages, own ones included, oldest first."""
         return self._journal.history(conversation_id, limit)
 
     def unread(self, conversation_id: UUID, limit: int = 50) -> Sequence[Target]:
-        """Messages of others among the newest so many that were read on no own device (`messages.read`)."""
-        said = self._journal.history(conversation_id, limit)
-        theirs = [event.target for event in said if isinstance(event, Message) and not event.is_own]
-        return [target for target in theirs if not self._marks.is_read(target)]
+        """Messages of others among the newest `limit` that were read on no own device (`messages.read`)."""
+        events = self._journal.history(conversation_id, limit)
+        received = [event.target for event in events if isinstance(event, Message) and not event.is_own]
+        return [target for target in received if not self._marks.is_read(target)]
 
     def receipts(self, content_id: UUID) -> Mapping[UUID, str]:
-        """How far something one said has come: by user id delivered, read or viewed."""
+        """State of an own content by user id: delivered, read or viewed."""
         return self._marks.receipts(content_id)
 
-    def _with_title(self, said: dict[str, Any]) -> dict[str, Any]:
+    def _with_title(self, response: dict[str, Any]) -> dict[str, Any]:
         with self._rest.validated_response():
-            self._info.directory.check(said)
-        _, info = self._info.open_info(said)
-        return {**said, "title": read_title(info)}
+            self._info.directory.check(response)
+        _, info = self._info.open_info(response)
+        return {**response, "title": read_title(info)}

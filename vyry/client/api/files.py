@@ -1,4 +1,4 @@
-"""Files: sealed as they are read, carried up and down with breaks in between, and whole and checked before they have a name."""
+"""Attachments: sealed while they are read, uploaded and downloaded with resumption, and verified before they get their name."""
 
 import asyncio
 import mimetypes
@@ -31,19 +31,19 @@ from vyry.signal_protocol.refusals import AttachmentBroken, AttachmentTruncated,
 
 
 ProgressCallback = Callable[[int, int], None]
-_ANYTHING: Final = "application/octet-stream"
+_DEFAULT_MEDIA_TYPE: Final = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Bytes that come from no file, and what they are to be called."""
+    """A source of bytes that is not a file, and the name to send it under."""
 
     source: BinaryIO
     name: str | None = None
 
 
 class SendOptions(TypedDict, total=False):
-    """How a file is sent: under which `id`, as which media type, in answer to what, and who is told how far it is."""
+    """How a file is sent: its content `id`, media type, the message it replies to, and the progress callback."""
 
     id: UUID | None
     media_type: str | None
@@ -52,7 +52,7 @@ class SendOptions(TypedDict, total=False):
 
 
 class Files:
-    """Sends and fetches. `progress` is told how many bytes of the sealed file are across, of how many."""
+    """Sends and fetches attachments. `progress` receives the sealed bytes transferred so far and the total."""
 
     def __init__(
         self,
@@ -70,162 +70,164 @@ class Files:
         self._transfer = AttachmentTransfer(rest)
         self._waits = rest.waits
         self._messages = messages
-        #: One upload at a time: two of the same file would be two of the same blob.
+        #: One upload at a time: two of the same file would create two blobs.
         self._lock = asyncio.Lock()
 
     async def send(
         self, conversation_id: UUID, path: Path | Stream, text: str = "", **how: Unpack[SendOptions]
     ) -> UUID:
-        """Upload a file and say so; answers the content's id. Under an `id` that was said before, nothing is uploaded and nothing said.
+        """Upload a file and send it as a message; returns the content's id. An `id` that was sent before uploads and sends nothing.
 
-        Whatever broke it off, the same file sent again with the same words goes on where it was, without an id too: also when its message waited to be sent as this profile was opened. Raises as `upload`, TooLarge.
+        After an interruption the same file with the same text resumes, also without an id and also when its message was queued when this profile was opened. Raises as `upload`, TooLarge.
         """
         content_id, reply_to = how.get("id"), how.get("reply_to")
         async with self._lock:
             if content_id is not None and self._is_sent(content_id):
                 return content_id
-            waiting, kind, name = await self._prepare_upload(path, how.get("media_type"))
-            words = sha256(pack((conversation_id, text, reply_to, waiting.content))).digest()
-            if content_id is None and (left := self._find_unsent(words)) is not None:
-                content_id = left
+            upload, kind, name = await self._prepare_upload(path, how.get("media_type"))
+            digest = sha256(pack((conversation_id, text, reply_to, upload.content))).digest()
+            if content_id is None and (unsent_id := self._find_unsent(digest)) is not None:
+                content_id = unsent_id
             else:
-                waiting, content_id = self._assign_content_id(waiting, words, content_id)
+                upload, content_id = self._assign_content_id(upload, digest, content_id)
             if not self._is_sent(content_id):
-                waiting = await self._upload(waiting, how.get("progress"))
-                pointers = [_pointer(waiting, kind, name)]
+                upload = await self._upload(upload, how.get("progress"))
+                pointers = [_pointer(upload, kind, name)]
                 await self._messages.text(conversation_id, text, reply_to=reply_to, attachments=pointers, id=content_id)
-            await asyncio.to_thread(self._uploads.delete, waiting)
+            await asyncio.to_thread(self._uploads.delete, upload)
         return content_id
 
     async def upload(
         self, path: Path | Stream, media_type: str | None = None, progress: ProgressCallback | None = None
     ) -> Attachment:
-        """Upload a file, sealed under a key of its own; what it answers goes into `messages.text(attachments=[...])`. Raises BadContent for what is no media type, FileFailed, StoreFull, Refused, Unreachable."""
+        """Upload a file, sealed under its own key; pass the result to `messages.text(attachments=[...])`. Raises BadContent for an invalid media type, FileFailed, StoreFull, Refused, Unreachable."""
         async with self._lock:
-            waiting, kind, name = await self._prepare_upload(path, media_type)
-            waiting = await self._upload(waiting, progress)
-            await asyncio.to_thread(self._uploads.delete, waiting)
-        return _pointer(waiting, kind, name)
+            pending, kind, name = await self._prepare_upload(path, media_type)
+            pending = await self._upload(pending, progress)
+            await asyncio.to_thread(self._uploads.delete, pending)
+        return _pointer(pending, kind, name)
 
     async def download(
         self, attachment: Attachment | Mapping[str, Any], path: Path, progress: ProgressCallback | None = None
     ) -> Path:
-        """Fetch a file into a folder, under its own name, or to a path where nothing is yet; answers where it is. A download that broke off goes on where it was.
+        """Download into a folder under the file's own name, or to a path that does not exist yet; returns the path. An interrupted download resumes.
 
-        Nothing has the name before every byte was checked. Raises BadContent for what is no pointer; AttachmentBroken, AttachmentTruncated, UnknownVersion; FileThere, FileFailed, StoreFull, Refused, Unreachable.
+        The file gets its name only after every byte was verified. Raises BadContent for an invalid pointer; AttachmentBroken, AttachmentTruncated, UnknownVersion; FileAlreadyExists, FileFailed, StoreFull, Refused, Unreachable.
         """
         pointer = attachment if isinstance(attachment, Attachment) else read_attachment(attachment)
         final = await asyncio.to_thread(choose_path, pointer, path)
         is_numbered = final != path
         with open_part(pointer.attachment_id, final.parent) as part:
             while True:
-                begun = await self._fetch(pointer, part, progress)
+                present = await self._fetch(pointer, part, progress)
                 try:
                     return await asyncio.to_thread(decrypt_to, part, pointer, final, is_numbered=is_numbered)
                 except (AttachmentBroken, UnknownVersion):
                     await asyncio.to_thread(truncate, part, 0)
-                    if not begun:
+                    if not present:
                         raise
-                    # Once more: what lay there from before need not have been of this file.
+                    # Try once more: bytes of an earlier download may be of another file.
 
     def _is_sent(self, content_id: UUID) -> bool:
         return self._journal.find_content(content_id, LocalDevice.load(self._store).user_id) is not None
 
-    def _find_unsent(self, words: bytes) -> UUID | None:
-        """The id of these words with this file, if they waited to be sent as the profile was opened."""
-        kept = self._store.get(kinds.FILE_CONTENT_ID, words.hex())
-        said = UUID(bytes=kept) if kept is not None else None
-        return said if said in self._unsent_messages.ids else None
+    def _find_unsent(self, digest: bytes) -> UUID | None:
+        """The id of the message with this text and file, if it was queued when the profile was opened."""
+        packed = self._store.get(kinds.FILE_CONTENT_ID, digest.hex())
+        content_id = UUID(bytes=packed) if packed is not None else None
+        return content_id if content_id in self._unsent_messages.ids else None
 
     def _assign_content_id(
-        self, waiting: PendingUpload, words: bytes, content_id: UUID | None
+        self, upload: PendingUpload, digest: bytes, content_id: UUID | None
     ) -> tuple[PendingUpload, UUID]:
-        """The id of what is said with the file, kept before it is uploaded: said again after a kill it is the same."""
-        if waiting.said is not None and waiting.said[0] == words and content_id in (None, waiting.said[1]):
-            return waiting, waiting.said[1]
+        """The content id of the message with this file, stored before the upload: a repetition after a crash has the same id."""
+        if upload.said is not None and upload.said[0] == digest and content_id in (None, upload.said[1]):
+            return upload, upload.said[1]
         content_id = content_id or new_id(self._now())
-        waiting = replace(waiting, said=(words, content_id))
+        upload = replace(upload, said=(digest, content_id))
         with self._store.transaction():
-            self._uploads.save(waiting)
+            self._uploads.save(upload)
             self._store.put(
-                kinds.FILE_CONTENT_ID, words.hex(), content_id.bytes, until=self._now() + KEEP_DAYS * DAY_MS
+                kinds.FILE_CONTENT_ID, digest.hex(), content_id.bytes, until=self._now() + KEEP_DAYS * DAY_MS
             )
-        return waiting, content_id
+        return upload, content_id
 
     async def _prepare_upload(
         self, path: Path | Stream, media_type: str | None
     ) -> tuple[PendingUpload, str, str | None]:
-        """The file as it waits to be uploaded, its media type, and its name."""
-        # A name that is no Unicode goes as far as it is.
+        """The pending upload of the file, its media type, and its name."""
+        # A name that is not valid Unicode is sent with replacement characters.
         name = path.name.encode(errors="replace").decode() if path.name else None
-        kind = media_type or (mimetypes.guess_type(name)[0] if name else None) or _ANYTHING
+        kind = media_type or (mimetypes.guess_type(name)[0] if name else None) or _DEFAULT_MEDIA_TYPE
         read_media_type({"mediaType": kind})
         most_bytes = await self._transfer.max_bytes()
         with _open_source(path) as source:
-            waiting = await self._uploads.seal(source, most_bytes)
-        return waiting, kind, name
+            upload = await self._uploads.seal(source, most_bytes)
+        return upload, kind, name
 
-    async def _upload(self, waiting: PendingUpload, progress: ProgressCallback | None) -> PendingUpload:
-        patience, at = Backoff(self._waits), 0
+    async def _upload(self, upload: PendingUpload, progress: ProgressCallback | None) -> PendingUpload:
+        backoff, offset = Backoff(self._waits), 0
         while True:
             try:
-                waiting, at = await self._resume_or_create(waiting)
-                if at == waiting.sealed_length:
-                    _report_progress(progress, at, waiting.sealed_length)
-                    return waiting
-                assert waiting.attachment_id is not None
-                await self._transfer.append(waiting.attachment_id, at, self._remaining_chunks(waiting, at, progress))
-            except Unreachable as away:
-                await patience.wait(away, at)
+                upload, offset = await self._resume_or_create(upload)
+                if offset == upload.sealed_length:
+                    _report_progress(progress, offset, upload.sealed_length)
+                    return upload
+                assert upload.attachment_id is not None
+                await self._transfer.append(
+                    upload.attachment_id, offset, self._remaining_chunks(upload, offset, progress)
+                )
+            except Unreachable as problem:
+                await backoff.wait(problem, offset)
 
-    async def _resume_or_create(self, waiting: PendingUpload) -> tuple[PendingUpload, int]:
-        """The upload and how far it is; begun at the node if it was not, or is no more."""
-        if waiting.attachment_id is not None:
-            at = await self._transfer.upload_offset(waiting.attachment_id, waiting.sealed_length)
-            if at is not None:
-                return waiting, at
-        waiting = replace(waiting, attachment_id=await self._transfer.create_upload(waiting.sealed_length))
-        self._uploads.save(waiting)
-        return waiting, 0
+    async def _resume_or_create(self, upload: PendingUpload) -> tuple[PendingUpload, int]:
+        """The upload and its offset; created on the node if it was not, or has expired there."""
+        if upload.attachment_id is not None:
+            offset = await self._transfer.upload_offset(upload.attachment_id, upload.sealed_length)
+            if offset is not None:
+                return upload, offset
+        upload = replace(upload, attachment_id=await self._transfer.create_upload(upload.sealed_length))
+        self._uploads.save(upload)
+        return upload, 0
 
     async def _remaining_chunks(
-        self, waiting: PendingUpload, at: int, progress: ProgressCallback | None
+        self, upload: PendingUpload, offset: int, progress: ProgressCallback | None
     ) -> AsyncIterator[bytes]:
-        _report_progress(progress, at, waiting.sealed_length)
-        async for piece in self._uploads.chunks(waiting, at):
+        _report_progress(progress, offset, upload.sealed_length)
+        async for piece in self._uploads.chunks(upload, offset):
             yield piece
-            at += len(piece)
-            _report_progress(progress, at, waiting.sealed_length)
+            offset += len(piece)
+            _report_progress(progress, offset, upload.sealed_length)
 
     async def _fetch(self, pointer: Attachment, part: BinaryIO, progress: ProgressCallback | None) -> int:
-        """Have the whole blob in the part; answers how much lay there before."""
+        """Download the whole blob into the part file; returns how many bytes were there before."""
         length = sealed_size(pointer.size)
-        begun = at = os.fstat(part.fileno()).st_size
-        if at > length:
-            begun = at = 0
-        await asyncio.to_thread(truncate, part, at)
-        patience = Backoff(self._waits)
-        while at < length:
+        present = offset = os.fstat(part.fileno()).st_size
+        if offset > length:
+            present = offset = 0
+        await asyncio.to_thread(truncate, part, offset)
+        backoff = Backoff(self._waits)
+        while offset < length:
             try:
                 await self._fetch_more(pointer, part, progress)
-            except Unreachable as away:
-                await patience.wait(away, os.fstat(part.fileno()).st_size)
-            at = os.fstat(part.fileno()).st_size
-        return begun
+            except Unreachable as problem:
+                await backoff.wait(problem, os.fstat(part.fileno()).st_size)
+            offset = os.fstat(part.fileno()).st_size
+        return present
 
     async def _fetch_more(self, pointer: Attachment, part: BinaryIO, progress: ProgressCallback | None) -> None:
-        length, at = sealed_size(pointer.size), os.fstat(part.fileno()).st_size
-        async with self._transfer.fetch(pointer.attachment_id, at, length) as down:
-            at = down.start
-            await asyncio.to_thread(truncate, part, at)
-            _report_progress(progress, at, length)
-            async for piece in down.chunks():
-                at += len(piece)
-                if at > length:
+        length, offset = sealed_size(pointer.size), os.fstat(part.fileno()).st_size
+        async with self._transfer.fetch(pointer.attachment_id, offset, length) as stream:
+            offset = stream.start
+            await asyncio.to_thread(truncate, part, offset)
+            _report_progress(progress, offset, length)
+            async for piece in stream.chunks():
+                offset += len(piece)
+                if offset > length:
                     raise AttachmentBroken
                 await asyncio.to_thread(append, part, piece)
-                _report_progress(progress, at, length)
-        if at < length:
+                _report_progress(progress, offset, length)
+        if offset < length:
             raise AttachmentTruncated
 
 
@@ -240,9 +242,9 @@ def _open_source(path: Path | Stream) -> Iterator[BinaryIO]:
         yield opened
 
 
-def _pointer(waiting: PendingUpload, kind: str, name: str | None) -> Attachment:
-    assert waiting.attachment_id is not None
-    return Attachment(waiting.attachment_id, waiting.key, waiting.digest, waiting.size, kind, name)
+def _pointer(upload: PendingUpload, kind: str, name: str | None) -> Attachment:
+    assert upload.attachment_id is not None
+    return Attachment(upload.attachment_id, upload.key, upload.digest, upload.size, kind, name)
 
 
 def _report_progress(progress: ProgressCallback | None, done: int, total: int) -> None:

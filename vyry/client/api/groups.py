@@ -1,4 +1,4 @@
-"""Groups: who is in them, and what they are called, which the node cannot read (docs/protocol.md, "Groups"). All of it raises Refused, Unreachable."""
+"""Groups and invitations to groups (docs/protocol.md, "Groups"). The node cannot read titles. Every method raises Refused, Unreachable."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -27,7 +27,7 @@ from vyry.kernel.base64_text import encode_base64
 
 
 class Groups:
-    """Makes and changes them. What has to be told to members goes out as soon as the node can be reached: `client.sent()` waits for it."""
+    """Creates and changes groups. Keys for members are queued and sent as soon as the node is reachable: `client.sent()` waits for them."""
 
     def __init__(self, store: Store, rest: RestClient, info: GroupInfo, request_send: Callable[[], None]) -> None:
         self._store = store
@@ -37,59 +37,59 @@ class Groups:
         self._directory = info.directory
         self._tasks = GroupTasks(store)
         self._pending_groups = PendingGroups(store)
-        #: Who was invited instead of added by the last `create` or `add` here, by group: strangers come in when they accept, and nothing is sealed for them before.
+        #: By group: accounts that the last `create` or `add` invited instead of added. They join when they accept; nothing is sealed for them before.
         self.invited: Final[dict[UUID, tuple[UUID, ...]]] = {}
 
     async def create(self, member_ids: Sequence[UUID], title: str, *, id: UUID | None = None) -> UUID:
-        """A new group with oneself as its admin. Broken off and asked for again, it is made once; under an `id` that was given before, the group of that call is answered. Raises TextTooLong, NothingToSee."""
+        """Create a group with this account as admin. Repeated after an interruption, it creates one group; an `id` that was used before returns the group of that call. Raises TextTooLong, NothingToSee."""
         async with self._locked():
-            name = group_request_key(member_ids, title, id)
-            made = self._pending_groups.find_created(name)
-            if made is not None and (id is not None or await self._is_member(made)):
+            request_key = group_request_key(member_ids, title, id)
+            created = self._pending_groups.find_created(request_key)
+            if created is not None and (id is not None or await self._is_member(created)):
                 if id is None:
-                    self._pending_groups.delete_created(name)
-                return made
+                    self._pending_groups.delete_created(request_key)
+                return created
             with self._store.transaction():
-                begun, is_repeat = self._pending_groups.start(member_ids, title, id)
-            found = await self._find_created(begun) if is_repeat else None
-            said = found or await self._create(begun)
-            expected = ExpectedMembers(member_ids, is_new=True, is_first=found is None)
-            self._directory.record(said, expected=expected)
-            group = UUID(said["conversationId"])
-            self._record_invited(group, said)
-            await self._complete_task(GroupTask(group), said)
+                pending, is_repeat = self._pending_groups.start(member_ids, title, id)
+            recovered = await self._find_created(pending) if is_repeat else None
+            response = recovered or await self._create(pending)
+            expected = ExpectedMembers(member_ids, is_new=True, is_first=recovered is None)
+            self._directory.record(response, expected=expected)
+            group = UUID(response["conversationId"])
+            self._record_invited(group, response)
+            await self._complete_task(GroupTask(group), response)
             if id is None:
-                self._pending_groups.delete_created(name)
+                self._pending_groups.delete_created(request_key)
         return group
 
     async def rename(self, conversation_id: UUID, title: str) -> None:
-        """Call it something else. Admins do. Raises TextTooLong, NothingToSee."""
+        """Change the title. Admins only. Raises TextTooLong, NothingToSee."""
         named = {"title": checked_title(title)}
         async with self._info.lock:
             await self._info.update_info(conversation_id, lambda info: {**info, **named})
         self._request_send()
 
     async def add(self, conversation_id: UUID, user_ids: Sequence[UUID]) -> None:
-        """Take people in; they are told the key of the title, and read nothing older. Admins do."""
-        due = GroupTask(conversation_id, tuple(user_ids))
+        """Add members; they receive the key of the title and cannot read older messages. Admins only."""
+        task = GroupTask(conversation_id, tuple(user_ids))
         async with self._locked():
-            self._tasks.add(due)
-            asked = {"userIds": list(map(str, user_ids))}
-            said = await self._rest.call("POST", f"/conversations/{conversation_id}/members", asked)
-            self._directory.record(said, conversation_id, expected=ExpectedMembers(user_ids))
-            self._record_invited(conversation_id, said)
-            await self._complete_task(due, said)
+            self._tasks.add(task)
+            body = {"userIds": list(map(str, user_ids))}
+            response = await self._rest.call("POST", f"/conversations/{conversation_id}/members", body)
+            self._directory.record(response, conversation_id, expected=ExpectedMembers(user_ids))
+            self._record_invited(conversation_id, response)
+            await self._complete_task(task, response)
 
     async def remove(self, conversation_id: UUID, user_id: UUID) -> None:
-        """Make somebody go: what is said and what the group is called from now on is closed to them. Admins do."""
-        due = GroupTask(conversation_id, is_rotating=True)
+        """Remove a member, who cannot read later messages and titles. Admins only."""
+        task = GroupTask(conversation_id, is_rotating=True)
         async with self._locked():
-            self._tasks.add(due)
+            self._tasks.add(task)
             await self._rest.call("DELETE", f"/conversations/{conversation_id}/members/{user_id}")
-            await self._complete_task(due, await self._info.fetch(conversation_id))
+            await self._complete_task(task, await self._info.fetch(conversation_id))
 
     async def leave(self, conversation_id: UUID) -> None:
-        """Go. The last admin of others hands over first (LAST_ADMIN). What was said stays in the profile."""
+        """Leave the group. The last admin has to appoint another one first (LAST_ADMIN). The history stays in the profile."""
         async with self._info.lock:
             await self._rest.call(
                 "DELETE", f"/conversations/{conversation_id}/members/{LocalDevice.load(self._store).user_id}"
@@ -99,48 +99,52 @@ class Groups:
                 self._store.put(kinds.MEMBERS, str(conversation_id), None)
 
     async def set_role(self, conversation_id: UUID, user_id: UUID, role: Literal["admin", "member"]) -> None:
-        """Make somebody an admin, or one of the others. Admins do."""
+        """Make a member an admin or an ordinary member. Admins only."""
         path = f"/conversations/{conversation_id}/members/{user_id}"
         self._directory.record(await self._rest.call("PATCH", path, {"role": role}), conversation_id)
 
     async def invite(self, conversation_id: UUID, **limits: Any) -> Body:
-        """A token that lets in whoever has it: `expiresInSeconds`, `maxUses`. Admins do."""
+        """An invite token that admits anyone who has it: `expiresInSeconds`, `maxUses`. Admins only."""
         return await self._rest.call("POST", f"/conversations/{conversation_id}/invites", limits)
 
     async def join(self, token: str) -> UUID:
-        """Come in by an invite. The title is told by the device that sealed it, once that is there. Raises LinkCode for the link code of a device; nothing is sent then."""
+        """Join by an invite token. The title's key is sent by the device that sealed it, when it is online. Raises LinkCode for the link code of a device; nothing is sent then."""
         check_no_link_code(token)
-        said = await self._rest.call("POST", f"/invites/{quote(token, safe='')}/join")
-        self._directory.record(said)
-        return UUID(said["conversationId"])
+        response = await self._rest.call("POST", f"/invites/{quote(token, safe='')}/join")
+        self._directory.record(response)
+        return UUID(response["conversationId"])
 
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[None]:
-        """Alone with the groups; what is due is looked after also when the node refused or did not answer."""
+        """Holds the lock of all groups; queued work is started also when the node refused or did not answer."""
         async with self._info.lock:
             try:
                 yield
             finally:
                 self._request_send()
 
-    def _record_invited(self, group: UUID, said: Body) -> None:
+    def _record_invited(self, group: UUID, response: Body) -> None:
         with self._rest.validated_response():
-            self.invited[group] = tuple(map(read_uuid, said.get("invited", ())))
+            self.invited[group] = tuple(map(read_uuid, response.get("invited", ())))
 
-    async def _complete_task(self, due: GroupTask, said: Body) -> None:
-        await self._info.distribute_key(due, said)
-        self._tasks.complete(due)
+    async def _complete_task(self, task: GroupTask, response: Body) -> None:
+        await self._info.distribute_key(task, response)
+        self._tasks.complete(task)
 
-    async def _create(self, begun: PendingGroup) -> Body:
-        asked = {"kind": "group", "memberIds": list(map(str, begun.members)), "sealedInfo": encode_base64(begun.sealed)}
+    async def _create(self, pending: PendingGroup) -> Body:
+        body = {
+            "kind": "group",
+            "memberIds": list(map(str, pending.members)),
+            "sealedInfo": encode_base64(pending.sealed),
+        }
         try:
-            return await self._rest.call("POST", "/conversations", asked)
+            return await self._rest.call("POST", "/conversations", body)
         except Refused:
-            self._pending_groups.delete(begun)
+            self._pending_groups.delete(pending)
             raise
 
     async def _is_member(self, conversation_id: UUID) -> bool:
-        """Whether this person is still in a group."""
+        """Whether this account is still in a group."""
         try:
             await self._rest.call("GET", f"/conversations/{conversation_id}")
         except Refused as refused:
@@ -149,30 +153,30 @@ class Groups:
             return False
         return True
 
-    async def _find_created(self, begun: PendingGroup) -> Body | None:
-        """The group, if the node made it and its answer was lost."""
-        for said in await self._rest.list_all("/conversations", "conversations"):
-            if said.get("sealedInfo") == encode_base64(begun.sealed):
-                return said
+    async def _find_created(self, pending: PendingGroup) -> Body | None:
+        """The group, if the node created it and its response was lost."""
+        for response in await self._rest.list_all("/conversations", "conversations"):
+            if response.get("sealedInfo") == encode_base64(pending.sealed):
+                return response
         return None
 
 
 class Invitations:
-    """What waits for one's word."""
+    """Invitations to groups by accounts that are no contacts."""
 
-    def __init__(self, rest: RestClient, circles: MemberDirectory) -> None:
+    def __init__(self, rest: RestClient, directory: MemberDirectory) -> None:
         self._rest = rest
-        self._directory = circles
+        self._directory = directory
 
     async def list(self) -> list[Body]:
-        """The groups into which one is invited: `conversationId`, `userId` of who invites, `username`, `displayName`, `invitedAt`."""
+        """Open invitations: `conversationId`, `userId` of the inviter, `username`, `displayName`, `invitedAt`."""
         return await self._rest.list_all("/conversations/invitations", "invitations")
 
     async def accept(self, conversation_id: UUID) -> None:
-        """Come in. The title is told by the device that sealed it, once that is there."""
-        said = await self._rest.call("POST", f"/conversations/invitations/{conversation_id}/accept")
-        self._directory.record(said, conversation_id)
+        """Join. The title's key is sent by the device that sealed it, when it is online."""
+        response = await self._rest.call("POST", f"/conversations/invitations/{conversation_id}/accept")
+        self._directory.record(response, conversation_id)
 
     async def decline(self, conversation_id: UUID) -> None:
-        """Say no; nobody is told."""
+        """Decline; the inviter is not notified."""
         await self._rest.call("DELETE", f"/conversations/invitations/{conversation_id}")

@@ -1,4 +1,4 @@
-"""Linking (docs/signal-protocol.md, "Linking"): a new device shows a QR, one that the account has approves it, and two people, or one with two screens, compare six digits."""
+"""Linking (docs/signal-protocol.md, "Linking"): a new device shows a QR code, a device of the account approves it, and people compare six digits."""
 
 import hmac
 import re
@@ -17,7 +17,7 @@ from vyry.client.crypto.sealed_profiles import Profiles
 from vyry.client.errors import CodeNotShown, LinkCode, LinkEnded, Refused
 from vyry.client.store.mailbox_chain import decode_bytes
 from vyry.client.store.store import Store
-from vyry.client.transport.rest import RestClient
+from vyry.client.transport.rest import MAX_TOKEN, RestClient
 from vyry.client.transport.validation import read_device_id, read_text, read_uuid
 from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.linking import LinkOffer, LinkSecrets
@@ -26,9 +26,8 @@ from vyry.signal_protocol.provisioning import Provisioning
 from vyry.signal_protocol.refusals import LinkMismatch
 
 
-#: How long one look at the link waits for news.
+#: How long one poll of the link waits for a change.
 POLL_SECONDS: Final = 25
-_LONGEST_TOKEN: Final = 4_096
 
 
 CompleteLink = Callable[[Provisioning, str], Awaitable[UUID]]
@@ -36,9 +35,9 @@ CompleteLink = Callable[[Provisioning, str], Awaitable[UUID]]
 
 @dataclass(slots=True)
 class LinkAttempt:
-    """One attempt of a new device; it ends after two minutes, and what it made is forgotten with it. Made by `Links.begin`."""
+    """One attempt of a new device, made by `Links.begin`. It expires after two minutes, with the keys made for it."""
 
-    #: The text of the QR. Only a device of the own account may see it.
+    #: The text of the QR code. Only devices of the account may see it.
     uri: str = field(repr=False)
     _offer: LinkOffer = field(repr=False)
     _pair: DhPair = field(repr=False)
@@ -48,18 +47,18 @@ class LinkAttempt:
     _secrets: LinkSecrets | None = field(default=None, repr=False)
 
     @classmethod
-    async def begin(cls, rest: RestClient, name: str, become: CompleteLink) -> "LinkAttempt":
-        """Announce the new device to the node, which never sees the QR's secret. Raises Refused, Unreachable."""
+    async def begin(cls, rest: RestClient, name: str, complete_link: CompleteLink) -> "LinkAttempt":
+        """Announce the new device to the node, which never sees the secret of the QR code. Raises Refused, Unreachable."""
         pair = DhPair.generate()
-        asked = {"publicKey": encode_base64(pair.public), "name": name, "platform": "cli"}
-        link = await rest.call_unauthenticated("POST", "/devices/links", asked)
+        body = {"publicKey": encode_base64(pair.public), "name": name, "platform": "cli"}
+        link = await rest.call_unauthenticated("POST", "/devices/links", body)
         with rest.validated_response():
             offer = LinkOffer(read_uuid(link["linkId"]), pair.public, secrets.token_bytes(KEY_BYTES))
             headers = {"X-Link-Secret": read_text(link["linkSecret"])}
-        return cls(offer.uri(), offer, pair, rest, headers, become)
+        return cls(offer.uri(), offer, pair, rest, headers, complete_link)
 
     async def code(self) -> str:
-        """Six digits, once the QR was scanned: show them, so that they are typed in or compared at the other device. Raises LinkEnded, Unreachable."""
+        """Six digits, once the QR code was scanned: show them so that they are typed in or compared on the other device. Raises LinkEnded, Unreachable."""
         scanned = await self._poll("scanned", "approved")
         with self._rest.validated_response():
             approver_key = decode_bytes(scanned["approverPublicKey"])
@@ -67,16 +66,16 @@ class LinkAttempt:
         return self._secrets.compare_code
 
     async def complete(self) -> UUID:
-        """Wait until the other device has approved, and be its equal; messages from before do not come.
+        """Wait for the approval and become a device of the account. Earlier messages are not transferred.
 
-        Raises CodeNotShown when `code` was not asked before, LinkEnded, LinkMismatch, Refused, Unreachable.
+        Raises CodeNotShown when `code` was not called before, LinkEnded, LinkMismatch, Refused, Unreachable.
         """
         if self._secrets is None:
             raise CodeNotShown
         approved = await self._poll("approved")
         with self._rest.validated_response():
             approver_key, sealed = decode_bytes(approved["approverPublicKey"]), decode_bytes(approved["provisioning"])
-            token = read_text(approved["linkToken"], _LONGEST_TOKEN)
+            token = read_text(approved["linkToken"], MAX_TOKEN)
         if approver_key != self._secrets.approver_key:
             raise LinkMismatch
         return await self._complete_link(Provisioning.read(self._secrets.open(sealed)), token)
@@ -87,17 +86,17 @@ class LinkAttempt:
             try:
                 link = await self._rest.call_unauthenticated("GET", path, headers=self._headers)
             except Refused as refused:
-                raise LinkEnded("The link has expired: begin a new one.") from refused
+                raise LinkEnded("The link has expired: start a new one.") from refused
             status = link.get("status")
             if status in wanted:
                 return link
             if status in ("rejected", "expired"):
-                raise LinkEnded(f"The link was {status}: begin a new one.")
+                raise LinkEnded(f"The link was {status}: start a new one.")
 
 
-async def complete_link(store: Store, rest: RestClient, handed: tuple[Provisioning, str], now: int) -> None:
-    """Become a device of the account that was handed over; keys are kept before the node knows of them. Raises Refused, Unreachable, LinkEnded."""
-    provisioning, token = handed
+async def complete_link(store: Store, rest: RestClient, link: tuple[Provisioning, str], now: int) -> None:
+    """Become a device of the provisioned account; keys are stored before they are published. Raises Refused, Unreachable, LinkEnded."""
+    provisioning, token = link
     me = LocalDevice.from_provisioning(provisioning)
     with store.transaction():
         me, keys = PrekeyPublisher(store).make_key_set(me, now)
@@ -105,7 +104,7 @@ async def complete_link(store: Store, rest: RestClient, handed: tuple[Provisioni
         session = await rest.call_unauthenticated("POST", "/devices/links/complete", {**keys, "linkToken": token})
     except Refused as refused:
         if refused.code in ("INVALID_TOKEN", "ALREADY_USED"):
-            raise LinkEnded("The link has expired: begin a new one.") from refused
+            raise LinkEnded("The link has expired: start a new one.") from refused
         raise
     with rest.validated_response():
         user_id, device_id = read_uuid(session["userId"]), read_device_id(session["deviceId"])
@@ -114,45 +113,47 @@ async def complete_link(store: Store, rest: RestClient, handed: tuple[Provisioni
     with store.transaction():
         rest.save_tokens(session)
         me.with_device_id(device_id).save(store)
-        # What the account shows was perhaps sealed by the other device: the key goes to whom this one writes to, too.
+        # The profile may have been sealed by the other device: this device sends its key too.
         Profiles(store).mark_published()
         PinRegistry(store).merge(provisioning.pins, now)
-        for each in provisioning.group_keys:
-            GroupKeys(store).accept(each.conversation_id, Address(me.user_id, 0), each.generation, each.key)
+        for group_key in provisioning.group_keys:
+            GroupKeys(store).accept(
+                group_key.conversation_id, Address(me.user_id, 0), group_key.generation, group_key.key
+            )
 
 
 class Links:
-    """Both sides: a new device begins, one that the account has scans."""
+    """Both sides of linking: a new device begins, a device of the account scans."""
 
-    def __init__(self, store: Store, rest: RestClient, become: CompleteLink, handing: PinTransfer) -> None:
+    def __init__(self, store: Store, rest: RestClient, complete_link: CompleteLink, pin_transfer: PinTransfer) -> None:
         self._store = store
-        self._pin_transfer = handing
+        self._pin_transfer = pin_transfer
         self._rest = rest
-        self._complete_link = become
+        self._complete_link = complete_link
 
     async def begin(self, name: str = "vyry") -> LinkAttempt:
-        """Become another device of an account: show `attempt.uri` as a QR to one of its devices, compare `await attempt.code()`, then `await attempt.complete()`. Raises Refused, Unreachable."""
+        """Start to link this profile: show `attempt.uri` as a QR code to a device of the account, compare `await attempt.code()`, then `await attempt.complete()`. Raises Refused, Unreachable."""
         return await LinkAttempt.begin(self._rest, name, self._complete_link)
 
     async def scan(self, uri: str) -> "ScannedLink":
-        """Take the QR of a new device. Raises Malformed, UnknownVersion, LinkMismatch (the node shows another key), Refused, Unreachable."""
+        """Scan the QR code of a new device. Raises Malformed, UnknownVersion, LinkMismatch (the node reports another key), Refused, Unreachable."""
         offer, pair = LinkOffer.read(uri), DhPair.generate()
-        asked = {"publicKey": encode_base64(pair.public)}
-        seen = await self._rest.call("POST", f"/devices/links/{offer.link_id}/scan", asked)
+        body = {"publicKey": encode_base64(pair.public)}
+        response = await self._rest.call("POST", f"/devices/links/{offer.link_id}/scan", body)
         with self._rest.validated_response():
-            shown, name, network = (
-                decode_bytes(seen["publicKey"]),
-                read_text(seen["name"]),
-                read_text(seen["requestedFrom"]),
+            public_key, name, network = (
+                decode_bytes(response["publicKey"]),
+                read_text(response["name"]),
+                read_text(response["requestedFrom"]),
             )
-        if shown != offer.public_key:
+        if public_key != offer.public_key:
             await self._rest.call("POST", f"/devices/links/{offer.link_id}/reject")
             raise LinkMismatch
-        made = LinkSecrets.derive(offer, pair, pair.public)
-        return ScannedLink(made.compare_code, name, network, offer.link_id, made, self)
+        link_secrets = LinkSecrets.derive(offer, pair, pair.public)
+        return ScannedLink(link_secrets.compare_code, name, network, offer.link_id, link_secrets, self)
 
     async def approve(self, scanned: "ScannedLink", pin: str | None) -> None:
-        """See Scanned.approve."""
+        """See ScannedLink.approve."""
         await self._pin_transfer.refresh_own_list()
         body: dict[str, object] = {"provisioning": encode_base64(scanned.sealed_provisioning(self._provisioning_bytes))}
         if pin is not None:
@@ -161,22 +162,24 @@ class Links:
 
     def _provisioning_bytes(self) -> bytes:
         me = LocalDevice.load(self._store)
-        made = Provisioning(me.user_id, me.identity, me.profile_key, GroupKeys(self._store).keys_for_new_device())
-        return self._pin_transfer.add_pins(made).pack()
+        provisioning = Provisioning(
+            me.user_id, me.identity, me.profile_key, GroupKeys(self._store).keys_for_new_device()
+        )
+        return self._pin_transfer.add_pins(provisioning).pack()
 
     async def reject(self, scanned: "ScannedLink") -> None:
-        """See Scanned.reject."""
+        """See ScannedLink.reject."""
         await self._rest.call("POST", f"/devices/links/{scanned.link_id}/reject")
 
 
 @dataclass(slots=True)
 class ScannedLink:
-    """A new device that waits: approve it only if it shows the same six digits."""
+    """A new device that waits for approval: approve it only if it shows the same six digits."""
 
-    #: Better than showing them is to have them typed in from the new device's screen, and to ask `matches`: a person who is shown digits says yes from habit.
+    #: Rather than showing the digits, let the user type them from the new device and call `matches`: people confirm digits that they are shown out of habit.
     code: str
     name: str
-    #: The network that it asks from.
+    #: The network of the new device.
     requested_from: str
     link_id: UUID
     link_secrets: LinkSecrets = field(repr=False)
@@ -184,32 +187,32 @@ class ScannedLink:
     _provisioning: bytes | None = field(default=None, repr=False)
 
     def matches(self, digits: str) -> bool:
-        """Whether these are the six digits, with or without spaces; compared in constant time."""
+        """Whether these are the six digits, with or without spaces. Compared in constant time."""
         return hmac.compare_digest("".join(digits.split()).encode("utf-8", "replace"), self.code.encode())
 
     def sealed_provisioning(self, plaintext: Callable[[], bytes]) -> bytes:
-        """What is posted: sealed at the first call, the very same bytes at each later one."""
+        """The bytes to post: sealed at the first call, the same bytes at every later call."""
         if self._provisioning is None:
             self._provisioning = self.link_secrets.seal(plaintext())
         return self._provisioning
 
     async def approve(self, pin: str | None = None) -> None:
-        """Hand the account over. After a wrong PIN, or when no answer came, call it again: the same bytes are posted.
+        """Give the account to the new device. After a wrong PIN, or without a response, call it again: the same bytes are posted.
 
-        Raises Refused (PIN_REQUIRED, INVALID_PIN, DEVICE_LIMIT ...; ALREADY_USED also when the call that got no answer had reached the node), Unreachable.
+        Raises Refused (PIN_REQUIRED, INVALID_PIN, DEVICE_LIMIT ...; ALREADY_USED also when an earlier call without a response had reached the node), Unreachable.
         """
         await self._links.approve(self, pin)
 
     async def reject(self) -> None:
-        """Let it in no more. Raises Refused, Unreachable."""
+        """Reject the new device. Raises Refused, Unreachable."""
         await self._links.reject(self)
 
 
-#: The whole code, or what is left of it when only the part behind the last slash was taken.
+#: The whole code, or the part behind its last slash.
 _LINK_CODE: Final = re.compile(r"(?:^|[/:])link\?", re.IGNORECASE)
 
 
 def check_no_link_code(text: str) -> None:
-    """Call it before a text of a person goes to the node as a name or token: a link code holds a secret that the node must not see. Raises LinkCode."""
+    """Check a text that is about to be sent to the node as a name or token: a link code contains a secret that the node must not see, and only `Links.scan` may open it. Raises LinkCode."""
     if _LINK_CODE.search(text.strip()):
         raise LinkCode

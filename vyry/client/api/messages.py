@@ -1,4 +1,4 @@
-"""What people say to each other, a call for each kind: kept when the call returns, sent as soon as the node can be reached."""
+"""A call for each kind of message: stored when the call returns, posted as soon as the node is reachable."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,19 +17,19 @@ MarkRead = Callable[[UUID, Sequence[Target]], Awaitable[None]]
 
 
 class ContentSender(Protocol):
-    """What sends a content."""
+    """Sends contents."""
 
     async def send(self, conversation_id: UUID, kind: str, fields: dict[str, Any], id: UUID | None = None) -> UUID:
-        """See Client."""
+        """See Client.send."""
         ...
 
 
 class Messages:
-    """Each call answers the id of its content, and takes one: under an `id` that was said before, nothing is said again. Raises TextTooLong, TooLarge, BadContent."""
+    """Each call returns the id of its content and accepts one: an `id` that was sent before sends nothing. Raises TextTooLong, TooLarge, BadContent."""
 
-    def __init__(self, voice: ContentSender, read: MarkRead, live: LiveSignals) -> None:
-        self._sender = voice
-        self._mark_read = read
+    def __init__(self, sender: ContentSender, mark_read: MarkRead, live: LiveSignals) -> None:
+        self._sender = sender
+        self._mark_read = mark_read
         self._live = live
 
     async def text(
@@ -41,7 +41,7 @@ class Messages:
         attachments: Sequence[Attachment] = (),
         id: UUID | None = None,
     ) -> UUID:
-        """Words, perhaps in answer to something, perhaps with files."""
+        """Send a text, as a reply to a message and with attachments if given."""
         fields: dict[str, Any] = {"text": text}
         if reply_to is not None:
             fields["replyTo"] = reply_to.as_json()
@@ -51,47 +51,48 @@ class Messages:
             return await self._sender.send(conversation_id, "text", fields, id)
 
     async def edit(self, conversation_id: UUID, target: Target, text: str, *, id: UUID | None = None) -> UUID:
-        """Other words in the place of one's own earlier ones; they count for a day."""
+        """Replace the text of an own message, within 24 hours."""
         with _checked_length(text):
             return await self._sender.send(conversation_id, "edit", {"target": target.as_json(), "text": text}, id)
 
     async def unsend(self, conversation_id: UUID, target: Target, *, id: UUID | None = None) -> UUID:
-        """Take back what one said; it counts for a day."""
+        """Withdraw an own message, within 24 hours."""
         return await self._sender.send(conversation_id, "unsend", {"target": target.as_json()}, id)
 
     async def react(self, conversation_id: UUID, target: Target, emoji: str | None, *, id: UUID | None = None) -> UUID:
-        """Put an emoji on something; None takes it back."""
+        """React to a message with an emoji; None removes the reaction."""
         return await self._sender.send(conversation_id, "reaction", {"target": target.as_json(), "emoji": emoji}, id)
 
     async def location(
         self, conversation_id: UUID, latitude: float, longitude: float, *, id: UUID | None = None
     ) -> UUID:
-        """Where one is: degrees north and east."""
+        """Send a location: degrees north and east."""
         return await self._sender.send(conversation_id, "location", {"latitude": latitude, "longitude": longitude}, id)
 
     async def timer(self, conversation_id: UUID, seconds: int, *, id: UUID | None = None) -> UUID:
-        """Set the timer of the conversation: texts that the account sends there from now on carry it and disappear that many seconds after they were read; 0 turns it off. Either side sets it for its own and the other's."""
+        """Set the timer of the conversation: texts that are sent there afterwards disappear that many seconds after they were read; 0 turns it off. A timer that another member sets counts in the same way."""
         return await self._sender.send(conversation_id, "timer", {"seconds": seconds}, id)
 
     async def read(self, conversation_id: UUID, targets: Sequence[Target]) -> None:
-        """These of others were read: their timers run from now, one's own other devices are told, and their senders, unless the account's setting `readReceipts` is false. What was read before is told no more."""
+        """Mark messages of others as read: their timers start, own other devices are notified, and the senders get a receipt unless the account's setting `readReceipts` is false. Messages that were read before are skipped."""
         await self._mark_read(conversation_id, targets)
 
     async def typing(self, conversation_id: UUID, *, is_typing: bool = True) -> None:
-        """One types: say it again every few seconds while it goes on, and once when it is over. Who is not connected says and hears nothing of it."""
+        """Show others that the user types: repeat it every few seconds, and call it with False at the end. Without a connection it does nothing."""
         await self._live.typing(conversation_id, is_typing=is_typing)
 
 
 @contextmanager
 def _checked_length(text: str) -> Iterator[None]:
-    """What is too large for one message is said in characters. Raises TextTooLong."""
+    """Turns TooLarge into an error that counts characters. Raises TextTooLong."""
     try:
         yield
     except TooLarge:
-        length, octets = display_length(text), len(text.encode())
-        if octets < MAX_PADDED // 2:
+        length, size = display_length(text), len(text.encode())
+        if size < MAX_PADDED // 2:
             raise
-        most = length * MAX_PADDED // octets // 1_000 * 1_000
+        limit = length * MAX_PADDED // size // 1_000 * 1_000
         raise TextTooLong(
-            "text", f"a message holds about {most:,} characters like these; this has {length:,}. Send it as a file"
+            "text",
+            f"a message can have about {limit:,} of these characters; this one has {length:,}. Send it as a file",
         ) from None

@@ -1,4 +1,4 @@
-"""People: found by name or number, asked to be friends, kept away. What the answers hold stands in docs/protocol.md, "People"; all of it raises Refused, Unreachable."""
+"""Accounts, friends and blocks; the fields of responses are in docs/protocol.md, "People". Every method raises Refused, Unreachable."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
@@ -14,7 +14,7 @@ from vyry.client.transport.validation import read_object, read_uuid
 
 
 class People:
-    """Who is there. `names`: those that this profile remembers."""
+    """Finds and blocks accounts. `names`: those that this profile remembers."""
 
     def __init__(
         self, rest: RestClient, profiles: Profiles, names: RememberedNames, on_change: Callable[[], None] = lambda: None
@@ -25,47 +25,47 @@ class People:
         self.names: Final = names
 
     async def resolve(self, word: str, *, refresh: bool = False) -> UUID:
-        """The account of a username (with or without @) or telephone number (+...): the node is asked the first time, after that the answer is remembered.
+        """The account of a username (with or without @) or phone number (+...): the node is asked the first time, later the remembered account is returned.
 
-        With `refresh` the node is asked again. Raises NameChanged when it says another account than the one remembered, BadNumber, NobodyFound, Refused, Unreachable.
+        With `refresh` the node is asked again. Raises NameChanged when it reports another account than the remembered one, BadNumber, NobodyFound, Refused, Unreachable.
         """
-        held = self.names.account(word)
-        if held is not None and not refresh:
-            return held
+        remembered = self.names.account(word)
+        if remembered is not None and not refresh:
+            return remembered
         return self.names.confirm(word, await self._fetch_account(canonical_name(word)))
 
     def remember(self, word: str, user_id: UUID) -> None:
-        """Let a name mean this account from now on: what a person decides after NameChanged."""
+        """Assign a name to this account from now on: the user's decision after NameChanged."""
         self.names.save(word, user_id)
 
     async def by_username(self, username: str) -> Body:
-        """The account of this username now, in any case; nothing is remembered (`resolve`). Raises LinkCode for the link code of a device; nothing is sent then."""
+        """The account of this username now, case-insensitive; nothing is remembered (`resolve`). Raises LinkCode for the link code of a device; nothing is sent then."""
         check_no_link_code(username)
         return await self._rest.call("GET", f"/users/by-username/{quote(username, safe='')}")
 
     async def lookup(self, phone_numbers: Sequence[str]) -> list[Body]:
-        """Those of these numbers who can be found now, each with `phoneNumber` in E.164; nothing is remembered (`resolve`). Raises BadNumber."""
-        asked = {"phoneNumbers": [read_number(each) for each in phone_numbers]}
-        said = await self._rest.call("POST", "/users/lookup", asked)
+        """The accounts of these numbers that can be found now, each with `phoneNumber` in E.164; nothing is remembered (`resolve`). Raises BadNumber."""
+        body = {"phoneNumbers": [read_number(each) for each in phone_numbers]}
+        response = await self._rest.call("POST", "/users/lookup", body)
         with self._rest.validated_response():
-            return list(map(read_object, said["users"]))
+            return list(map(read_object, response["users"]))
 
     async def profile(self, user_id: UUID) -> Body:
-        """What somebody shows to friends and to those whom they write with; as `profile` what is sealed there (`name`, `about`), None while they have told no key."""
-        said = await self._rest.call("GET", f"/users/{user_id}")
-        return {**said, "profile": self._profiles.read_profile(said)}
+        """The profile that an account shows to its friends and contacts; `profile` has the decrypted `name` and `about`, None while its key has not arrived."""
+        response = await self._rest.call("GET", f"/users/{user_id}")
+        return {**response, "profile": self._profiles.read_profile(response)}
 
     async def blocks(self) -> list[Body]:
-        """Whom this account has blocked."""
+        """The blocked accounts."""
         return await self._rest.list_all("/blocks", "blocks")
 
     async def block(self, user_id: UUID) -> None:
-        """Be nobody to them from now on."""
+        """Block an account."""
         await self._rest.call("PUT", f"/blocks/{user_id}")
         self._on_change()
 
     async def unblock(self, user_id: UUID) -> None:
-        """Take that back."""
+        """Unblock an account."""
         await self._rest.call("DELETE", f"/blocks/{user_id}")
 
     async def _fetch_account(self, name: str) -> UUID:
@@ -74,14 +74,14 @@ class People:
         else:
             users = await self.lookup([name])
             if not users:
-                raise NobodyFound(f"Nobody with the number {name} can be found.")
+                raise NobodyFound(f"No account with the phone number {name} was found.")
             found = users[0]
         with self._rest.validated_response():
             return read_uuid(found["userId"])
 
 
 class Friends:
-    """Who agreed to be one."""
+    """Friends and friend requests."""
 
     def __init__(self, rest: RestClient) -> None:
         self._rest = rest
@@ -91,25 +91,25 @@ class Friends:
         return await self._rest.list_all("/friends", "friends")
 
     async def requests(self, direction: Literal["incoming", "outgoing"] = "incoming") -> "Sequence[Body]":
-        """What waits for an answer: one's own, or that of others."""
+        """Open friend requests, received or sent."""
         return await self._rest.list_all(f"/friends/requests?direction={direction}", "requests")
 
     async def request(self, user_id: UUID) -> str:
-        """Ask somebody; answers requested, or friends if they had asked."""
+        """Send a friend request; returns "requested", or "friends" if the other account had sent one."""
         return str((await self._rest.call("POST", "/friends/requests", {"userId": str(user_id)}))["status"])
 
     async def accept(self, user_id: UUID) -> None:
-        """Say yes to their request."""
+        """Accept a friend request."""
         await self._rest.call("POST", f"/friends/requests/{user_id}/accept")
 
     async def decline(self, user_id: UUID) -> None:
-        """Say no; nobody is told."""
+        """Decline a friend request; the other account is not notified."""
         await self._rest.call("POST", f"/friends/requests/{user_id}/decline")
 
     async def withdraw(self, user_id: UUID) -> None:
-        """Take one's own request back."""
+        """Withdraw an own friend request."""
         await self._rest.call("DELETE", f"/friends/requests/{user_id}")
 
     async def remove(self, user_id: UUID) -> None:
-        """Be no friends any more, both."""
+        """Remove a friend, on both sides."""
         await self._rest.call("DELETE", f"/friends/{user_id}")

@@ -1,6 +1,6 @@
-"""One process works with a profile at a time. Another one waits for its turn, and asks for it; one that only follows events gives it away in between.
+"""One process uses a profile at a time. Another one waits for the lock and asks for it; a process that only follows events releases it in between.
 
-The turn is a lock on a file (`flock`), which ends with the process whatever kills it. Asking is a byte in a named pipe that exists only while somebody would give the profile away.
+The lock is `flock` on a file, which ends with the process however that ends. A request is a byte in a named pipe that exists only while the owner is ready to release the profile.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ from vyry.client.transport.waits import ProgressTimer, Waits
 
 
 _PIPE: Final = "vyry.db.asked"
-#: How often the lock is tried, and how often its holder is asked.
+#: Seconds between tries of the lock, and tries between two requests to its owner.
 _TRY_SECONDS: Final = 0.05
 _ASK_EVERY: Final = 10
 
 
 async def acquire_profile_lock(store: Path, waits: Waits) -> IO[bytes]:
-    """The lock of this store, at once or, if `waits` says how long, after the processes before. Each turn that another one takes begins the wait anew. Raises StoreLocked."""
+    """Lock this store, at once or, if `waits` has a limit, after the processes before. The wait starts again each time another process takes the lock. Raises StoreLocked."""
     with suppress(StoreLocked):
         return lock_store(store)
     if waits.seconds is None:
         return lock_store(store)
-    progress, holder = ProgressTimer(), _read_owner(store)
+    progress, owner = ProgressTimer(), _read_owner(store)
     try:
-        async with progress.limit_wait(waits, lambda: f"Another process works with {store.parent}."):
+        async with progress.limit_wait(waits, lambda: f"The profile {store.parent} is in use by another process."):
             tries = 0
             while True:
                 if waits.requests_profile and tries % _ASK_EVERY == 0:
@@ -38,33 +38,33 @@ async def acquire_profile_lock(store: Path, waits: Waits) -> IO[bytes]:
                 await asyncio.sleep(_TRY_SECONDS)
                 with suppress(StoreLocked):
                     return lock_store(store)
-                if (now := _read_owner(store)) != holder:
-                    holder = now
+                if (now := _read_owner(store)) != owner:
+                    owner = now
                     progress.advance()
     except Unreachable:
-        # Once more, for what it says.
+        # Once more, for its error text.
         return lock_store(store)
 
 
 @contextmanager
 def watch_requests(folder: Path, on_request: Callable[[], None]) -> Iterator[None]:
-    """Inside, `asked` is called whenever another process asks for the profile in this folder, which this one works with. On a disk without named pipes it never is."""
+    """Inside the context, `on_request` is called whenever another process asks for the profile in this folder. It never is on a file system without named pipes."""
     pipe, loop = folder / _PIPE, asyncio.get_running_loop()
     try:
         pipe.unlink(missing_ok=True)
         os.mkfifo(pipe, 0o600)
-        # For writing too, so that it does not end with the first who asks.
+        # For writing too: otherwise it ends with the first request.
         descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         yield
         return
 
-    def hear() -> None:
+    def read_request() -> None:
         with suppress(BlockingIOError):
             os.read(descriptor, 1024)
         on_request()
 
-    loop.add_reader(descriptor, hear)
+    loop.add_reader(descriptor, read_request)
     try:
         yield
     finally:
@@ -74,7 +74,7 @@ def watch_requests(folder: Path, on_request: Callable[[], None]) -> Iterator[Non
 
 
 def _request_profile(folder: Path) -> None:
-    """Say that somebody waits; nobody may be there to hear it."""
+    """Ask the owner for the profile; does nothing without a pipe."""
     with suppress(OSError):
         descriptor = os.open(folder / _PIPE, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -84,7 +84,7 @@ def _request_profile(folder: Path) -> None:
 
 
 def _read_owner(store: Path) -> bytes:
-    """Who has the lock, as it wrote into the file: another word each time."""
+    """The mark that the owner of the lock wrote into the file, different for each owner."""
     with suppress(OSError):
         return store.with_name(f"{store.name}.lock").read_bytes()
     return b""

@@ -1,4 +1,4 @@
-"""Comparing: numbers that people read to each other, bound to the key that they were made of (docs/signal-protocol.md, section 12)."""
+"""Safety numbers: digits that two people compare, bound to the identity key that they were made of (docs/signal-protocol.md, section 12)."""
 
 import asyncio
 import hmac
@@ -21,19 +21,19 @@ Accept = Callable[[UUID, bytes], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class SafetyNumbers:
-    """Safety numbers of an account, 60 digits each: of the key that is held (None before first contact), and of another one that the node tells (None when it tells the held one)."""
+    """Safety numbers of an account, 60 digits each: `held` of the stored key (None before first contact), `new` of another key that the node reports (None when it reports the stored one)."""
 
     held: str | None
     new: str | None
 
 
 class Safety:
-    """Shows numbers, and notes what people decided. An account's key counts as compared only if its own number was shown, whatever the node tells meanwhile."""
+    """Shows safety numbers and records decisions. A key counts as compared only if its own number was shown, whatever the node reports meanwhile."""
 
     def __init__(
         self, store: Store, rest: RestClient, accept: Accept, *, on_verified: Callable[[UUID], None] | None = None
     ) -> None:
-        """`accept` holds another key. `verified` is called, inside the transaction, when a number was compared."""
+        """`accept` stores a changed key. `on_verified` is called inside the transaction when a number was compared."""
         self._store = store
         self._on_verified = on_verified
         self._rest = rest
@@ -41,66 +41,66 @@ class Safety:
         self._peers = Peers(store)
 
     async def number(self, user_id: UUID) -> str:
-        """60 digits that are the same on both sides when nobody stands between: of the held key, else of the key that the node tells. Raises Refused, Unreachable."""
+        """60 digits that are equal on both sides unless a third party is in between: of the stored key, else of the key that the node reports. Raises Refused, Unreachable."""
         numbers = await self.numbers(user_id) if self._peers.identity_key(user_id) is None else None
         if numbers is not None and numbers.new is not None:
             return numbers.new
-        held = self._peers.identity_key(user_id)
-        assert held is not None
-        return await self._safety_number(user_id, held)
+        stored = self._peers.identity_key(user_id)
+        assert stored is not None
+        return await self._safety_number(user_id, stored)
 
     async def numbers(self, user_id: UUID) -> SafetyNumbers:
-        """The number of the held key, and that of another key which the node tells now. Raises Refused, Unreachable."""
-        told, held = await self._fetch_identity_key(user_id), self._peers.identity_key(user_id)
+        """The number of the stored key, and that of another key that the node reports now. Raises Refused, Unreachable."""
+        reported, stored = await self._fetch_identity_key(user_id), self._peers.identity_key(user_id)
         with self._store.transaction():
-            if told == held:
+            if reported == stored:
                 clear_changed_key(self._store, user_id)
-            elif held is not None:
-                record_changed_key(self._store, user_id, told)
-            self._store.put(kinds.SHOWN_KEY, str(user_id), None if told == held else told)
-        new = None if told == held else await self._safety_number(user_id, told)
-        return SafetyNumbers(None if held is None else await self._safety_number(user_id, held), new)
+            elif stored is not None:
+                record_changed_key(self._store, user_id, reported)
+            self._store.put(kinds.SHOWN_KEY, str(user_id), None if reported == stored else reported)
+        new = None if reported == stored else await self._safety_number(user_id, reported)
+        return SafetyNumbers(None if stored is None else await self._safety_number(user_id, stored), new)
 
     async def verify(self, user_id: UUID, digits: str | None = None) -> None:
-        """Note that the number was compared; the note falls when the key changes. `digits`: the number that was compared, else the held key's, or before first contact the one shown last.
+        """Record that the number was compared; a changed key revokes this. `digits`: the number that was compared; without it that of the stored key, or before first contact the one shown last.
 
-        Before first contact the key whose number was shown is held from now on. Raises NotCompared when the digits are of no such key, or nothing was shown.
+        Before first contact the key whose number was shown is stored. Raises NotCompared when the digits match no such key, or none was shown.
         """
-        held = self._peers.identity_key(user_id)
-        key = held or self._store.get(kinds.SHOWN_KEY, str(user_id))
+        stored = self._peers.identity_key(user_id)
+        key = stored or self._store.get(kinds.SHOWN_KEY, str(user_id))
         if key is None or not await self._matches_digits(user_id, key, digits):
             raise NotCompared(
-                "These are not the digits of the key that is held: show the number again, and compare it with the other side."
+                "The digits do not match the stored key: show the safety number again and compare it with the other person."
             )
         with self._store.transaction():
             if self._peers.identity_key(user_id) not in (None, key):
-                raise NotCompared("Another key is held by now: show the number again.")
+                raise NotCompared("The stored key has changed meanwhile: show the safety number again.")
             self._peers.save_identity(user_id, key)
             mark_verified(self._store, user_id, is_verified=True)
             if self._on_verified is not None:
                 self._on_verified(user_id)
-            if held is None:
+            if stored is None:
                 self._store.put(kinds.SHOWN_KEY, str(user_id), None)
 
     def is_verified(self, user_id: UUID) -> bool:
-        """Whether the number of the held key was compared."""
+        """Whether the number of the stored key was compared."""
         return is_verified(self._store, user_id)
 
     async def accept(self, user_id: UUID, digits: str | None = None) -> None:
-        """Hold the other key that the node tells, if it is the one whose number was shown (`numbers`), or whose `digits` these are: mail that waited for it is opened, and what waited is sent.
+        """Store the changed key that the node reports, if its number was shown (`numbers`) or matches `digits`: held messages are opened and sent.
 
-        Raises NotCompared when the node tells another key by now, or none was shown; Refused, Unreachable.
+        Raises NotCompared when the node reports another key by now, or none was shown; Refused, Unreachable.
         """
-        told = await self._fetch_identity_key(user_id)
-        if told == self._peers.identity_key(user_id):
+        reported = await self._fetch_identity_key(user_id)
+        if reported == self._peers.identity_key(user_id):
             return
         shown = self._store.get(kinds.SHOWN_KEY, str(user_id))
-        is_shown = shown is not None and hmac.compare_digest(shown, told)
-        if not (await self._matches_digits(user_id, told, digits) if digits is not None else is_shown):
+        is_shown = shown is not None and hmac.compare_digest(shown, reported)
+        if not (await self._matches_digits(user_id, reported, digits) if digits is not None else is_shown):
             raise NotCompared(
-                "The node tells a key whose number was not shown: show the number of the new key, and compare it with the other side."
+                "The digits do not match the new key that the node reports: show its safety number and compare it with the other person."
             )
-        await self._accept(user_id, told)
+        await self._accept(user_id, reported)
         self._store.put(kinds.SHOWN_KEY, str(user_id), None)
 
     async def _matches_digits(self, user_id: UUID, key: bytes, digits: str | None) -> bool:
@@ -111,12 +111,12 @@ class Safety:
     async def _safety_number(self, user_id: UUID, theirs: bytes) -> str:
         me = LocalDevice.load(self._store)
 
-        def made() -> str:
+        def compute() -> str:
             return safety_number(fingerprint(me.user_id, me.identity.public), fingerprint(user_id, theirs))
 
-        return await asyncio.to_thread(made)
+        return await asyncio.to_thread(compute)
 
     async def _fetch_identity_key(self, user_id: UUID) -> bytes:
-        said = await self._rest.call("GET", f"/keys/{user_id}")
+        response = await self._rest.call("GET", f"/keys/{user_id}")
         with self._rest.validated_response():
-            return decode_bytes(said["identityKey"])
+            return decode_bytes(response["identityKey"])

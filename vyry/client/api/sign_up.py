@@ -1,22 +1,20 @@
-"""Signing up: a code that was sent to a telephone, and the PIN where the account has locked its number (docs/protocol.md, "Sign-up")."""
+"""Sign-up: a one-time code sent to a phone number, and the PIN if the number is locked (docs/protocol.md, "Sign-up")."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from vyry.client.errors import Refused
 from vyry.client.store.remembered_names import read_number
-from vyry.client.transport.rest import Body, RestClient
+from vyry.client.transport.rest import MAX_TOKEN, Body, RestClient
 from vyry.client.transport.validation import read_text
 
 
-_LONGEST_TOKEN: Final = 4_096
 ReadInput = Callable[[], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """Where the code and, if the number is locked, the PIN come from. `again`: whether a wrong one is read once more; it hears the refusal, which tells `attempts_remaining`."""
+    """Sources of the code and, if the number is locked, of the PIN. `again`: whether a wrong one is requested again; it receives the error, which has `attempts_remaining`."""
 
     code: ReadInput
     pin: ReadInput | None = None
@@ -24,7 +22,7 @@ class Proofs:
 
 
 async def sign_up(rest: RestClient, phone_number: str, name: str, proofs: Proofs) -> Body:
-    """The session of a new primary device. The PIN is asked for only where the node wants it. Raises Refused (INVALID_OTP, PIN_REQUIRED, INVALID_PIN, PIN_LOCKED ...), BadNumber, Unreachable."""
+    """The session of a new primary device. The PIN is requested only if the node requires it. Raises Refused (INVALID_OTP, PIN_REQUIRED, INVALID_PIN, PIN_LOCKED ...), BadNumber, Unreachable."""
     device = {"name": name, "platform": "cli"}
     challenge = await rest.call_unauthenticated("POST", "/auth/request-otp", {"phoneNumber": read_number(phone_number)})
     with rest.validated_response():
@@ -39,9 +37,15 @@ async def sign_up(rest: RestClient, phone_number: str, name: str, proofs: Proofs
         return session
     read_pin = proofs.pin
     if read_pin is None:
-        raise Refused(423, {"error_code": "PIN_REQUIRED", "error": "This number is locked: give the account's PIN."})
+        raise Refused(
+            423,
+            {
+                "error_code": "PIN_REQUIRED",
+                "error": "The registration lock of this number is on: enter the PIN of the account.",
+            },
+        )
     with rest.validated_response():
-        token = read_text(session["registrationToken"], _LONGEST_TOKEN)
+        token = read_text(session["registrationToken"], MAX_TOKEN)
 
     async def unlock() -> Body:
         proof = {"registrationToken": token, "pin": await read_pin()}

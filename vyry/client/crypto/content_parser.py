@@ -1,4 +1,4 @@
-"""Contents of others as events: each field looked at, for whoever wrote it may write anything."""
+"""Contents of other devices as events. Every field is validated: the sender may write anything."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -24,18 +24,18 @@ from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import BadContent
 
 
-_LONGEST_THUMBNAIL: Final = 4_096
-_LONGEST_MEDIA_TYPE: Final = 255
-#: The fields of a text that are told under names of their own.
-_OF_TEXT: Final = ("text", "replyTo", "attachments", "timerSeconds", "isViewOnce", "deviceList", "resendOf")
-_MOST_TARGETS: Final = 1_000
-_LONGEST_EMOJI: Final = 64
+_MAX_THUMBNAIL: Final = 4_096
+_MAX_MEDIA_TYPE: Final = 255
+#: The fields of a text that the event has under names of its own.
+_TEXT_FIELDS: Final = ("text", "replyTo", "attachments", "timerSeconds", "isViewOnce", "deviceList", "resendOf")
+_MAX_TARGETS: Final = 1_000
+_MAX_EMOJI: Final = 64
 _RECEIPTS: Final = ("delivered", "read", "viewed")
 Fields = Mapping[str, Any]
 
 
 def content_event(content: Content, sender: Address, *, is_own: bool) -> ContentEvent:  # noqa: PLR0911  a kind each
-    """What was said. A kind that is not known is Unknown. Raises BadContent."""
+    """The event of a content. A kind that is not known is Unknown. Raises BadContent."""
     fields = content.fields
     common: dict[str, Any] = {
         "conversation_id": content.conversation_id,
@@ -69,13 +69,13 @@ def content_event(content: Content, sender: Address, *, is_own: bool) -> Content
 
 
 def receipt_event(content: Content, sender: Address) -> Receipt | None:
-    """A receipt; None for one that is about nothing: it only fills the place of a device. Raises BadContent."""
+    """A receipt; None for one without targets, which is sent only so that every device gets a copy. Raises BadContent."""
     state, targets = content.fields.get("state"), _read_list(content.fields, "targets")
     if state not in _RECEIPTS:
         raise BadContent
     found = tuple(read_id(each) for each in targets)
-    where: dict[str, Any] = {"conversation_id": content.conversation_id, "sender_id": sender.user_id}
-    return Receipt(**where, sender_device_id=sender.device_id, state=state, targets=found) if found else None
+    common: dict[str, Any] = {"conversation_id": content.conversation_id, "sender_id": sender.user_id}
+    return Receipt(**common, sender_device_id=sender.device_id, state=state, targets=found) if found else None
 
 
 def read_sync_event(content: Content, targets: object) -> Read:
@@ -85,14 +85,14 @@ def read_sync_event(content: Content, targets: object) -> Read:
 
 
 def read_target(value: object) -> Target:
-    """A target of a content. Raises BadContent."""
+    """The target of a content. Raises BadContent."""
     if not isinstance(value, dict):
         raise BadContent
     return Target(read_id(value.get("id")), read_id(value.get("senderId")))
 
 
 def read_bytes(fields: Fields, name: str, size: int) -> bytes:
-    """A field of so many bytes. Raises BadContent."""
+    """A field of `size` bytes. Raises BadContent."""
     try:
         found = decode_bytes(_read_text(fields, name))
     except ValueError:
@@ -113,7 +113,7 @@ def read_attachment(value: object) -> Attachment:
         read_count(value, "size"),
         read_media_type(value),
         _read_text(value, "fileName") if value.get("fileName") is not None else None,
-        {name: read(value, name) for name, read in _LOOKS.items() if value.get(name) is not None},
+        {name: read(value, name) for name, read in _DISPLAY_FIELDS.items() if value.get(name) is not None},
     )
 
 
@@ -135,12 +135,12 @@ def _message(fields: Fields, common: Mapping[str, Any]) -> Message:
         attachments=tuple(read_attachment(each) for each in _read_list(fields, "attachments")),
         timer_seconds=read_count(fields, "timerSeconds") if "timerSeconds" in fields else None,
         is_view_once=True if fields.get("isViewOnce") is True else None,
-        extra=_extra(fields, _OF_TEXT),
+        extra=_extra(fields, _TEXT_FIELDS),
     )
 
 
 def _extra(fields: Fields, known: Sequence[str]) -> Fields:
-    """What a newer version says besides. Raises BadContent for what cannot be kept."""
+    """Fields of newer versions. Raises BadContent for values that cannot be stored."""
     extra = {name: value for name, value in fields.items() if name not in known}
     try:
         pack(extra)
@@ -164,42 +164,42 @@ def _read_emoji(fields: Fields) -> str | None:
     if fields.get("emoji") is None:
         return None
     emoji = _read_text(fields, "emoji")
-    if not 0 < len(emoji) <= _LONGEST_EMOJI:
+    if not 0 < len(emoji) <= _MAX_EMOJI:
         raise BadContent
     return emoji
 
 
-def _read_degrees(fields: Fields, name: str, most: int) -> float:
+def _read_degrees(fields: Fields, name: str, limit: int) -> float:
     value = fields.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -most <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -limit <= value <= limit:
         raise BadContent
     return float(value)
 
 
 def _read_list(fields: Fields, name: str) -> Sequence[object]:
     value = fields.get(name, [])
-    if not isinstance(value, list) or len(value) > _MOST_TARGETS:
+    if not isinstance(value, list) or len(value) > _MAX_TARGETS:
         raise BadContent
     return value
 
 
 def read_media_type(fields: Fields) -> str:
-    """What a file is, in a line. Raises BadContent."""
+    """The media type of a file, one printable line. Raises BadContent."""
     kind = _read_text(fields, "mediaType")
-    if len(kind) > _LONGEST_MEDIA_TYPE or not kind.isprintable():
+    if len(kind) > _MAX_MEDIA_TYPE or not kind.isprintable():
         raise BadContent
     return kind
 
 
 def _read_thumbnail(fields: Fields, name: str) -> str:
-    said = _read_text(fields, name)
+    text = _read_text(fields, name)
     try:
-        small = len(decode_bytes(said)) <= _LONGEST_THUMBNAIL
+        is_small = len(decode_bytes(text)) <= _MAX_THUMBNAIL
     except ValueError:
-        small = False
-    if not small:
+        is_small = False
+    if not is_small:
         raise BadContent
-    return said
+    return text
 
 
 def _read_flag(fields: Fields, name: str) -> bool:
@@ -209,8 +209,8 @@ def _read_flag(fields: Fields, name: str) -> bool:
     return value
 
 
-#: The fields of an attachment that say how to show it.
-_LOOKS: Final[Mapping[str, Callable[[Fields, str], Any]]] = {
+#: The fields of an attachment that describe how to show it.
+_DISPLAY_FIELDS: Final[Mapping[str, Callable[[Fields, str], Any]]] = {
     "width": read_count,
     "height": read_count,
     "durationMs": read_count,

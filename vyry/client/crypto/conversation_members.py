@@ -1,4 +1,4 @@
-"""Conversations as the node tells them, held against what is pinned of each: a direct one has its two people for ever, and no kind changes."""
+"""Conversations as the node reports them, checked against their pins: the two people of a direct conversation never change, and no conversation changes its kind."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _KINDS: Final = {"group": True, "direct": False}
 
 @dataclass(frozen=True, slots=True)
 class ConversationMembers:
-    """A conversation."""
+    """A conversation: its kind, version and members."""
 
     is_group: bool
     version: int
@@ -35,22 +35,22 @@ class ConversationMembers:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedMembers:
-    """Whom this device has just had the node take into a group. `is_new`: it asked for the group itself, so nobody else is known there; `is_first`: this is the answer to that, so nobody else can be there yet."""
+    """Members that this device has just asked the node to add. `is_new`: it asked for the group itself, so no other member is known there; `is_first`: this is the first response, so no other member can be there yet."""
 
     members: Collection[UUID] = ()
     is_new: bool = False
     is_first: bool = False
 
     def unexpected(self, others: Collection[UUID], known: Collection[UUID]) -> list[UUID]:
-        """Those of the others of whom the person here is told."""
+        """The others that the user is notified of."""
         return [each for each in others if each not in self.members and (self.is_new or each not in known)]
 
 
-_NOBODY: Final = ExpectedMembers()
+_NO_EXPECTATION: Final = ExpectedMembers()
 
 
 class MemberDirectory:
-    """Asks the node, and remembers."""
+    """Fetches and remembers conversations."""
 
     def __init__(self, store: Store, rest: RestClient, now: Callable[[], int]) -> None:
         self._store = store
@@ -61,61 +61,66 @@ class MemberDirectory:
         self.device_lists: Final = DeviceLists(store, rest, now)
 
     async def get(self, conversation_id: UUID) -> ConversationMembers:
-        """The conversation. That of the account with itself, under its own id, is not asked for. Raises ConversationForged, Refused, Unreachable."""
+        """The conversation. The account's conversation with itself, under its own id, is not fetched. Raises ConversationForged, Refused, Unreachable."""
         if conversation_id == (me := LocalDevice.load(self._store).user_id):
             return ConversationMembers(is_group=False, version=1, members=(me,))
-        kept = self._store.get(kinds.MEMBERS, str(conversation_id))
-        return unpack_cached(ConversationMembers, kept) if kept is not None else await self.refresh(conversation_id)
+        packed = self._store.get(kinds.MEMBERS, str(conversation_id))
+        return unpack_cached(ConversationMembers, packed) if packed is not None else await self.refresh(conversation_id)
 
     async def refresh(self, conversation_id: UUID) -> ConversationMembers:
-        """As `get`, from the node as it is now."""
-        said = await self._rest.call("GET", f"/conversations/{conversation_id}")
-        return self.record(said, conversation_id)
+        """As `get`, always from the node."""
+        response = await self._rest.call("GET", f"/conversations/{conversation_id}")
+        return self.record(response, conversation_id)
 
     def record(
-        self, said: Mapping[str, Any], asked_for: UUID | None = None, *, expected: ExpectedMembers = _NOBODY
+        self, response: Mapping[str, Any], asked_for: UUID | None = None, *, expected: ExpectedMembers = _NO_EXPECTATION
     ) -> ConversationMembers:
-        """Remember a conversation that the node has just told; newcomers of a group, but for `expected` ones, become `memberAdded`.
+        """Remember a conversation that the node has just reported; new members of a group, except `expected` ones, become `memberAdded`.
 
-        Raises ConversationForged, with an event, Unreachable when it is no conversation, or another one than was asked for: then nothing is remembered.
+        Raises ConversationForged, with an event; Unreachable when the response is malformed or about another conversation: then nothing is remembered.
         """
         with self._rest.validated_response():
-            conversation_id = read_uuid(said["conversationId"])
+            conversation_id = read_uuid(response["conversationId"])
             if asked_for not in (None, conversation_id):
                 raise ValueError("another conversation")
-            members = tuple(dict.fromkeys(read_uuid(each["userId"]) for each in said["members"]))
-            circle = ConversationMembers(_KINDS[said["kind"]], read_int(said["version"]), members)
+            members = tuple(dict.fromkeys(read_uuid(each["userId"]) for each in response["members"]))
+            conversation = ConversationMembers(_KINDS[response["kind"]], read_int(response["version"]), members)
         with self._store.transaction():
-            forged = self._is_forged(conversation_id, circle, expected)
-            self._store.put(kinds.MEMBERS, str(conversation_id), None if forged else pack(circle))
-        if forged:
+            is_forged = self._is_forged(conversation_id, conversation, expected)
+            self._store.put(kinds.MEMBERS, str(conversation_id), None if is_forged else pack(conversation))
+        if is_forged:
             raise ConversationForged
-        return circle
+        return conversation
 
-    def check(self, said: Mapping[str, Any]) -> None:
-        """Hold a conversation that the node has just listed against its pin, if there is one: a lie becomes an event, and nothing else is remembered."""
-        conversation_id, members = UUID(said["conversationId"]), tuple(UUID(each["userId"]) for each in said["members"])
+    def check(self, response: Mapping[str, Any]) -> None:
+        """Check a conversation of a list against its pin, if there is one: a contradiction becomes an event, nothing else is remembered."""
+        conversation_id, members = (
+            UUID(response["conversationId"]),
+            tuple(UUID(each["userId"]) for each in response["members"]),
+        )
         pin = self._pins.get(conversation_id)
-        lie = (
-            self._find_contradiction(conversation_id, pin, ConversationMembers(said["kind"] == "group", 0, members))
+        contradiction = (
+            self._find_contradiction(conversation_id, pin, ConversationMembers(response["kind"] == "group", 0, members))
             if pin is not None
             else None
         )
-        if lie is not None or self._store.get(kinds.FORGED_CONVERSATION, str(conversation_id)) is not None:
+        if contradiction is not None or self._store.get(kinds.FORGED_CONVERSATION, str(conversation_id)) is not None:
             with self._store.transaction():
-                self._record_contradiction(conversation_id, lie)
+                self._record_contradiction(conversation_id, contradiction)
 
     def known_members(self, conversation_id: UUID, me: UUID) -> list[str]:
-        """Everybody else there, as far as it is known without asking."""
-        kept = self._store.get(kinds.MEMBERS, str(conversation_id))
-        return [str(each) for each in unpack_cached(ConversationMembers, kept).members if each != me] if kept else []
+        """All other members, as far as they are known without asking the node."""
+        packed = self._store.get(kinds.MEMBERS, str(conversation_id))
+        return (
+            [str(each) for each in unpack_cached(ConversationMembers, packed).members if each != me] if packed else []
+        )
 
     async def device_list(self, user_id: UUID) -> DeviceList:
         """See DeviceLists.get."""
         return await self.device_lists.get(user_id)
 
     def invalidate_stale(self, conversation_id: UUID, stale: Mapping[str, Any], now: int) -> None:
-        """Forget what the node says is outdated; a device that is gone is kept for late mail alone."""
+        """Delete what the node says is outdated; sessions with a device that is gone are kept for late mail."""
         with self._rest.validated_response(), self._store.transaction():
             for name in ("missing", "extra", "stale"):
                 for each in stale.get(name, ()):
@@ -124,38 +129,38 @@ class MemberDirectory:
                 self._peers.expire_sessions(Address(read_uuid(each["userId"]), read_device_id(each["deviceId"])), now)
             self._store.put(kinds.MEMBERS, str(conversation_id), None)
 
-    def _is_forged(self, conversation_id: UUID, circle: ConversationMembers, expected: ExpectedMembers) -> bool:
-        """Whether the node tells something that cannot be; else the pin follows."""
+    def _is_forged(self, conversation_id: UUID, conversation: ConversationMembers, expected: ExpectedMembers) -> bool:
+        """Whether the report contradicts the pin; else the pin is updated."""
         pin = self._pins.get(conversation_id)
-        lie = self._find_contradiction(conversation_id, pin, circle)
-        self._record_contradiction(conversation_id, lie)
-        if lie is not None:
+        contradiction = self._find_contradiction(conversation_id, pin, conversation)
+        self._record_contradiction(conversation_id, contradiction)
+        if contradiction is not None:
             return True
-        others = self._without_self(circle.members)
-        if circle.is_group:
-            return self._add_newcomers(conversation_id, pin, circle, expected)
+        others = self._without_self(conversation.members)
+        if conversation.is_group:
+            return self._add_newcomers(conversation_id, pin, conversation, expected)
         peer = pin.peer if pin is not None else None
         self._pins.save(conversation_id, ConversationPin(is_group=False, peer=peer or next(iter(others), None)))
         return False
 
     def _find_contradiction(
-        self, conversation_id: UUID, pin: ConversationPin | None, circle: ConversationMembers
+        self, conversation_id: UUID, pin: ConversationPin | None, conversation: ConversationMembers
     ) -> ForgedEvent | None:
-        """What contradicts the pin."""
-        others = self._without_self(circle.members)
-        if pin is not None and pin.is_group != circle.is_group:
+        """The event for what contradicts the pin."""
+        others = self._without_self(conversation.members)
+        if pin is not None and pin.is_group != conversation.is_group:
             return ForgedEvent(conversation_id=conversation_id, reason="kind")
         peer = pin.peer if pin is not None else None
-        strange = [each for each in others if each != peer] if peer is not None or len(others) > 1 else []
-        if circle.is_group or not strange:
+        strangers = [each for each in others if each != peer] if peer is not None or len(others) > 1 else []
+        if conversation.is_group or not strangers:
             return None
-        return ForgedEvent(conversation_id=conversation_id, reason="member", user_ids=tuple(sorted(strange)))
+        return ForgedEvent(conversation_id=conversation_id, reason="member", user_ids=tuple(sorted(strangers)))
 
-    def _record_contradiction(self, conversation_id: UUID, lie: ForgedEvent | None) -> None:
+    def _record_contradiction(self, conversation_id: UUID, contradiction: ForgedEvent | None) -> None:
         name = str(conversation_id)
-        if lie is not None:
+        if contradiction is not None:
             self._store.put(kinds.FORGED_CONVERSATION, name, conversation_id.bytes)
-            self._add_event(lie)
+            self._add_event(contradiction)
         elif self._store.get(kinds.FORGED_CONVERSATION, name) is not None:
             self._store.put(kinds.FORGED_CONVERSATION, name, None)
 
@@ -164,10 +169,14 @@ class MemberDirectory:
         return [each for each in members if each != me]
 
     def _add_newcomers(
-        self, conversation_id: UUID, pin: ConversationPin | None, circle: ConversationMembers, expected: ExpectedMembers
+        self,
+        conversation_id: UUID,
+        pin: ConversationPin | None,
+        conversation: ConversationMembers,
+        expected: ExpectedMembers,
     ) -> bool:
-        """Newcomers are told before anything is sealed for them; at the first look all are there. Answers whether the node tells of somebody who cannot be there."""
-        others = self._without_self(circle.members)
+        """Add an event for each new member before anything is sealed for them; the first fetch has no new members. Returns whether the node reports a member who cannot be there."""
+        others = self._without_self(conversation.members)
         strangers = expected.unexpected(others, pin.members if pin is not None else others)
         if strangers and expected.is_first:
             self._add_event(
@@ -176,7 +185,9 @@ class MemberDirectory:
             return True
         for user_id in strangers:
             add_member_event(self._store, conversation_id, user_id)
-        self._pins.save(conversation_id, (pin or ConversationPin(is_group=True)).with_members(others, circle.version))
+        self._pins.save(
+            conversation_id, (pin or ConversationPin(is_group=True)).with_members(others, conversation.version)
+        )
         return False
 
     def _add_event(self, event: ForgedEvent) -> None:
@@ -184,11 +195,11 @@ class MemberDirectory:
 
 
 def add_member_event(store: Store, conversation_id: UUID, user_id: UUID) -> None:
-    """The person here is told of a newcomer of a group."""
+    """Notify the user of a new member of a group."""
     is_compared = is_verified(store, user_id)
     Journal(store).add(MemberAdded(conversation_id=conversation_id, user_id=user_id, is_verified=is_compared))
 
 
 def forged_conversations(store: Store) -> list[UUID]:
-    """Conversations of which the node tells what cannot be, as of the last look."""
-    return sorted(UUID(bytes=kept) for kept in store.all(kinds.FORGED_CONVERSATION))
+    """Conversations whose last report contradicted the pin."""
+    return sorted(UUID(bytes=packed) for packed in store.all(kinds.FORGED_CONVERSATION))

@@ -1,6 +1,6 @@
-"""The devices of accounts, from lists in which every row is signed by the identity key held for the account (docs/signal-protocol.md, sections 3 and 13).
+"""The devices of accounts, from lists in which every row is signed by the identity key stored for the account (docs/signal-protocol.md, sections 3 and 13).
 
-The node tells the lists. A row that the identity key did not sign, or that names a key of another row, is not a device: nothing is sealed for it.
+The node serves the lists. A row that the identity key did not sign, or that repeats the key of another row, is not a device: nothing is sealed for it.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,8 +28,8 @@ from vyry.signal_protocol.sessions import PeerDevice
 
 
 _SUITE: Final = "vyry"
-#: So many earlier lists of an account are known by their fingerprints.
-_FINGERPRINTS: Final = 20
+#: How many earlier lists of an account are known by their fingerprints.
+_MAX_FINGERPRINTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +42,19 @@ class ListedDevice:
 
 @dataclass(frozen=True, slots=True)
 class DeviceList:
-    """The verified devices with keys of an account, by device number, and the identity key that signed them."""
+    """The verified devices of an account by device id, and the identity key that signed them."""
 
     epoch: int
     identity_key: bytes = b""
     devices: Mapping[int, ListedDevice] = field(default_factory=dict)
 
     def device(self, device_id: int) -> PeerDevice | None:
-        """The device under this number."""
+        """The device under this id."""
         found = self.devices.get(device_id)
         return None if found is None else PeerDevice(self.identity_key, found.dh_key, found.registration_id)
 
     def fingerprint(self, user_id: UUID, without: int | None = None) -> bytes:
-        """Section 13, 32 bytes; `without` leaves out one device."""
+        """The fingerprint of section 13, 32 bytes; `without` leaves out one device."""
         rows = [
             ListedKeys(number, each.registration_id, each.dh_key)
             for number, each in self.devices.items()
@@ -65,7 +65,7 @@ class DeviceList:
 
 @dataclass(frozen=True, slots=True)
 class EndedDevice:
-    """A device that a later list did not have any more, and since when (ms since 1970)."""
+    """A device that a later list no longer had, and since when (ms since 1970)."""
 
     device_id: int
     dh_key: bytes
@@ -73,13 +73,13 @@ class EndedDevice:
 
 
 def _may_have_late_mail(ended: EndedDevice, now: int) -> bool:
-    """Whether mail of the device can still wait somewhere."""
+    """Whether mail of the device can still be waiting somewhere."""
     return now - ended.ended_at <= LATE_DAYS * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceListHistory:
-    """What verified lists of an account have shown so far: the newest list and since when (ms since 1970), devices that ended lately, and fingerprints of earlier lists."""
+    """What verified lists of an account have shown so far: the newest list and since when (ms since 1970), devices that ended recently, and fingerprints of earlier lists."""
 
     newest: DeviceList
     ended: tuple[EndedDevice, ...] = ()
@@ -87,14 +87,14 @@ class DeviceListHistory:
     since: int = 0
 
     def contains(self, device_id: int, dh_key: bytes | None, now: int) -> bool:
-        """Whether this very device, None: any of this number, is listed, or ended lately."""
+        """Whether this very device (with `dh_key` None: any device of this id) is listed, or ended recently."""
         listed = self.newest.devices.get(device_id)
         late = [each.dh_key for each in self.ended if each.device_id == device_id and _may_have_late_mail(each, now)]
         keys = late if listed is None else [listed.dh_key, *late]
         return bool(keys) if dh_key is None else dh_key in keys
 
     def with_list(self, user_id: UUID, listed: DeviceList, now: int) -> "DeviceListHistory":
-        """With a newer list."""
+        """The history with a newer list."""
         gone = [
             EndedDevice(number, each.dh_key, now)
             for number, each in self.newest.devices.items()
@@ -103,12 +103,12 @@ class DeviceListHistory:
         ended = [each for each in self.ended if _may_have_late_mail(each, now)]
         if listed.devices == self.newest.devices:
             return replace(self, newest=listed, ended=tuple(ended))
-        fingerprints = (*self.fingerprints, self.newest.fingerprint(user_id))[-_FINGERPRINTS:]
+        fingerprints = (*self.fingerprints, self.newest.fingerprint(user_id))[-_MAX_FINGERPRINTS:]
         return DeviceListHistory(listed, (*ended, *gone), fingerprints, now)
 
 
 class DeviceLists:
-    """Asks the node for lists, verifies and remembers them."""
+    """Fetches device lists, verifies and remembers them."""
 
     def __init__(self, store: Store, rest: RestClient, now: Callable[[], int]) -> None:
         self._store = store
@@ -118,30 +118,30 @@ class DeviceLists:
         self._known = KnownDevices(store)
 
     async def get(self, user_id: UUID) -> DeviceList:
-        """The verified devices of an account; none when the account is gone. A list under another identity key than the held one is not taken: `identityChanged`. Raises Refused, Unreachable."""
+        """The verified devices of an account; none when the account is gone. A list under another identity key than the stored one is rejected: `identityChanged`. Raises Refused, Unreachable."""
         known = self._known.current(user_id)
         return known if known is not None else await self.refresh(user_id)
 
     async def refresh(self, user_id: UUID) -> DeviceList:
-        """As `get`, from the node as it is now."""
+        """As `get`, always from the node."""
         try:
-            said = await self._rest.call("GET", f"/keys/{user_id}")
+            response = await self._rest.call("GET", f"/keys/{user_id}")
         except Refused as refused:
             if refused.code != "NOT_FOUND":
                 raise
             return DeviceList(0)
         with self._rest.validated_response():
-            return await self._accept_list(LocalDevice.load(self._store), user_id, said)
+            return await self._accept_list(LocalDevice.load(self._store), user_id, response)
 
-    async def _accept_list(self, me: LocalDevice, user_id: UUID, said: Mapping[str, Any]) -> DeviceList:
-        identity_key = decode_bytes(said["identityKey"]) if said["identityKey"] else b""
-        held = self._peers.identity_key(user_id)
+    async def _accept_list(self, me: LocalDevice, user_id: UUID, response: Mapping[str, Any]) -> DeviceList:
+        identity_key = decode_bytes(response["identityKey"]) if response["identityKey"] else b""
+        stored = self._peers.identity_key(user_id)
         if user_id == me.user_id:
-            return await self._accept_own_list(me, identity_key, said)
-        if held is not None and identity_key != held:
+            return await self._accept_own_list(me, identity_key, response)
+        if stored is not None and identity_key != stored:
             return self._record_changed_key(user_id, identity_key)
         clear_changed_key(self._store, user_id)
-        listed, refused_rows = _verify_rows(identity_key, said)
+        listed, refused_rows = _verify_rows(identity_key, response)
         with self._store.transaction():
             for device_id in refused_rows:
                 self._add_event(DeviceListDiffers(user_id=user_id, device_id=device_id, seen_by="node"))
@@ -154,14 +154,16 @@ class DeviceLists:
                 record_changed_key(self._store, user_id, identity_key)
         return DeviceList(0)
 
-    async def _accept_own_list(self, me: LocalDevice, identity_key: bytes, said: Mapping[str, Any]) -> DeviceList:
-        """One's own list: nothing but the own identity key makes a row of it."""
+    async def _accept_own_list(self, me: LocalDevice, identity_key: bytes, response: Mapping[str, Any]) -> DeviceList:
+        """The account's own list: only rows signed by its own identity key count."""
         own_key = me.identity.public
-        listed, refused_rows = _verify_rows(own_key, said)
-        mine = ListedDevice(me.registration_id, me.dh.public)
-        strange = {number for number, each in listed.devices.items() if (number == me.device_id) != (each == mine)}
-        listed = replace(listed, devices={n: each for n, each in listed.devices.items() if n not in strange})
-        forged = sorted({*refused_rows, *strange})
+        listed, refused_rows = _verify_rows(own_key, response)
+        own_row = ListedDevice(me.registration_id, me.dh.public)
+        contradicting = {
+            number for number, each in listed.devices.items() if (number == me.device_id) != (each == own_row)
+        }
+        listed = replace(listed, devices={n: each for n, each in listed.devices.items() if n not in contradicting})
+        forged = sorted({*refused_rows, *contradicting})
         added = self._known.find_added(me.user_id, listed)
         names = await self._fetch_device_names() if added else {}
         with self._store.transaction():
@@ -170,10 +172,10 @@ class DeviceLists:
             if identity_key not in (b"", own_key):
                 self._add_event(OwnIdentityForged(source="list"))
             for device_id in added:
-                named = names.get(device_id, {})
-                name, platform, at = (read_text_or_none(named.get(key)) for key in ("name", "platform", "linkedAt"))
+                row = names.get(device_id, {})
+                name, platform, at = (read_text_or_none(row.get(key)) for key in ("name", "platform", "linkedAt"))
                 added_event = OwnDeviceAdded(device_id=device_id, device_name=name, platform=platform, added_at=at)
-                # Each time: what it is called is the node's word, and a removed device that comes again is no repetition.
+                # Every time: the name is the node's word, and a removed device that comes back is no repetition.
                 Journal(self._store).add(added_event)
             if me.point is not None and me.device_id not in listed.devices:
                 self._add_event(DeviceListDiffers(user_id=me.user_id, device_id=me.device_id, seen_by="peer"))
@@ -181,7 +183,7 @@ class DeviceLists:
         return listed
 
     async def _fetch_device_names(self) -> Mapping[int, Mapping[str, Any]]:
-        """What the node says of one's own devices, for people to read."""
+        """What the node says of the account's devices, for people to read."""
         with suppress(Refused):
             return {each["deviceId"]: each for each in await self._rest.list_all("/devices", "devices")}
         return {}
@@ -198,93 +200,97 @@ class KnownDevices:
         self._peers = Peers(store)
 
     def current(self, user_id: UUID) -> DeviceList | None:
-        """The list as it was verified, unless it was forgotten or another identity key is held since."""
-        kept = self._store.get(kinds.DEVICE_LIST, str(user_id))
-        listed = unpack_cached(DeviceList, kept) if kept is not None else None
-        held = self._peers.identity_key(user_id)
-        return listed if listed is not None and held in (None, listed.identity_key) else None
+        """The list as it was verified, unless it was invalidated or another identity key has been stored since."""
+        packed = self._store.get(kinds.DEVICE_LIST, str(user_id))
+        listed = unpack_cached(DeviceList, packed) if packed is not None else None
+        stored = self._peers.identity_key(user_id)
+        return listed if listed is not None and stored in (None, listed.identity_key) else None
 
     def history(self, user_id: UUID) -> DeviceListHistory | None:
-        """Everything that lists under the held identity key have shown."""
-        kept = self._store.get(kinds.DEVICE_HISTORY, str(user_id))
-        seen = unpack_cached(DeviceListHistory, kept) if kept is not None else None
-        held = self._peers.identity_key(user_id)
-        return seen if seen is not None and held in (None, seen.newest.identity_key) else None
+        """Everything that lists under the stored identity key have shown."""
+        packed = self._store.get(kinds.DEVICE_HISTORY, str(user_id))
+        history = unpack_cached(DeviceListHistory, packed) if packed is not None else None
+        stored = self._peers.identity_key(user_id)
+        return history if history is not None and stored in (None, history.newest.identity_key) else None
 
     def find_device(self, address: Address) -> PeerDevice | None:
-        """The device under this number, as far as a list is known."""
+        """The device under this id, if a list is known."""
         listed = self.current(address.user_id)
         return None if listed is None else listed.device(address.device_id)
 
     def is_ended(self, address: Address) -> bool:
-        """Whether a list is known, and has no device under this number."""
+        """Whether a list is known and has no device under this id."""
         listed = self.current(address.user_id)
         return listed is not None and address.device_id not in listed.devices
 
     def is_new(self, address: Address) -> bool:
-        """Whether no list so far had a device under this number."""
-        seen = self.history(address.user_id)
-        if seen is None:
+        """Whether no list so far had a device under this id."""
+        history = self.history(address.user_id)
+        if history is None:
             return True
-        return address.device_id not in seen.newest.devices and all(
-            each.device_id != address.device_id for each in seen.ended
+        return address.device_id not in history.newest.devices and all(
+            each.device_id != address.device_id for each in history.ended
         )
 
     def find_added(self, user_id: UUID, listed: DeviceList) -> list[int]:
-        """Devices that no earlier list had; none at the first look."""
-        seen = self.history(user_id)
-        return [] if seen is None else [n for n, each in listed.devices.items() if seen.newest.devices.get(n) != each]
+        """Devices that no earlier list had; none at the first list."""
+        history = self.history(user_id)
+        return (
+            []
+            if history is None
+            else [n for n, each in listed.devices.items() if history.newest.devices.get(n) != each]
+        )
 
     def record(self, user_id: UUID, listed: DeviceList, now: int) -> None:
         """Remember a verified list."""
-        seen = self.history(user_id)
-        after = DeviceListHistory(listed, since=now) if seen is None else seen.with_list(user_id, listed, now)
+        before = self.history(user_id)
+        after = DeviceListHistory(listed, since=now) if before is None else before.with_list(user_id, listed, now)
         self._store.put(kinds.DEVICE_LIST, str(user_id), pack(listed))
         self._store.put(kinds.DEVICE_HISTORY, str(user_id), pack(after))
         if after.ended:
             self._store.put(kinds.DEVICES_ENDED, str(user_id), user_id.bytes)
 
     def delete_ended(self, before: int) -> None:
-        """All mail that was accepted before this moment (ms since 1970) is here: devices that had ended by then have nothing more to say."""
-        for user_id in (UUID(bytes=kept) for kept in self._store.all(kinds.DEVICES_ENDED)):
-            seen = self.history(user_id)
-            left = () if seen is None else tuple(each for each in seen.ended if each.ended_at > before)
-            if seen is not None:
-                self._store.put(kinds.DEVICE_HISTORY, str(user_id), pack(replace(seen, ended=left)))
-            if not left:
+        """All mail accepted before this moment (ms since 1970) has arrived: devices that had ended by then are deleted."""
+        for user_id in (UUID(bytes=packed) for packed in self._store.all(kinds.DEVICES_ENDED)):
+            history = self.history(user_id)
+            remaining = () if history is None else tuple(each for each in history.ended if each.ended_at > before)
+            if history is not None:
+                self._store.put(kinds.DEVICE_HISTORY, str(user_id), pack(replace(history, ended=remaining)))
+            if not remaining:
                 self._store.put(kinds.DEVICES_ENDED, str(user_id), None)
 
 
 async def fetch_identity_key(rest: RestClient, user_id: UUID) -> bytes | None:
-    """The identity key that the node tells now; nothing is remembered. None when it knows no such account, or no key of it. Raises Unreachable."""
+    """The identity key that the node reports now; nothing is remembered. None for an unknown account or one without keys. Raises Unreachable."""
     try:
         with rate_limit_as_unreachable():
-            said = await rest.call("GET", f"/keys/{user_id}")
+            response = await rest.call("GET", f"/keys/{user_id}")
     except Refused:
         return None
     with rest.validated_response():
-        return decode_bytes(said["identityKey"]) if said["identityKey"] else None
+        return decode_bytes(response["identityKey"]) if response["identityKey"] else None
 
 
 def invalidate_device_list(store: Store, user_id: UUID) -> None:
-    """The list of this account is asked for again."""
+    """The list of this account is fetched again before its next use."""
     store.put(kinds.DEVICE_LIST, str(user_id), None)
 
 
-def _verify_rows(identity_key: bytes, said: Mapping[str, Any]) -> tuple[DeviceList, list[int]]:
-    """The rows that this identity key signed, each with a key of its own; and the numbers of all others."""
+def _verify_rows(identity_key: bytes, response: Mapping[str, Any]) -> tuple[DeviceList, list[int]]:
+    """The rows that this identity key signed, each with a key of its own; and the ids of all other rows."""
     found: dict[int, ListedDevice] = {}
     refused: list[int] = []
-    if said["suite"] != _SUITE:
-        return DeviceList(read_int(said["epoch"]), identity_key), refused
-    for each in sorted(said["devices"], key=lambda each: read_device_id(each["deviceId"])):
+    if response["suite"] != _SUITE:
+        return DeviceList(read_int(response["epoch"]), identity_key), refused
+    for each in sorted(response["devices"], key=lambda each: read_device_id(each["deviceId"])):
         dh_key = decode_bytes(each["identityDhKey"])
-        is_double = each["deviceId"] in found or any(dh_key == known.dh_key for known in found.values())
-        if is_double or not _is_signed(identity_key, dh_key, decode_bytes(each["identityDhSignature"])):
+        is_duplicate = each["deviceId"] in found or any(dh_key == known.dh_key for known in found.values())
+        if is_duplicate or not _is_signed(identity_key, dh_key, decode_bytes(each["identityDhSignature"])):
             refused.append(each["deviceId"])
         else:
             found[each["deviceId"]] = ListedDevice(read_registration_id(each["registrationId"]), dh_key)
-    return DeviceList(read_int(said["epoch"]), identity_key, found), refused
+    return DeviceList(read_int(response["epoch"]), identity_key, found), refused
 
 
 def _is_signed(identity_key: bytes, dh_key: bytes, signature: bytes) -> bool:

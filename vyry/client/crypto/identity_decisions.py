@@ -1,4 +1,4 @@
-"""What people decided about identity keys, on this device and on the account's others: the newest decision about an account counts (docs/signal-protocol.md, section 11)."""
+"""Decisions of people about identity keys, on this device and on the account's others: the newest decision about an account counts (docs/signal-protocol.md, section 11)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,46 +19,46 @@ from vyry.signal_protocol.refusals import BadContent
 
 
 class IdentityDecisions:
-    """Reads and writes them, inside the transaction of the caller."""
+    """Reads and writes decisions, inside the transaction of the caller."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._peers = Peers(store)
 
     def decided_at(self, user_id: UUID) -> int:
-        """When a person decided about this account last; 0: never."""
+        """When a person last decided about this account; 0: never."""
         return int(self._store.get(kinds.DECIDED_AT, str(user_id)) or 0)
 
     def set_decided_at(self, user_id: UUID, at: int) -> None:
-        """What was decided before this moment counts no more."""
+        """Decisions made before this moment no longer count."""
         self._store.put(kinds.DECIDED_AT, str(user_id), str(at).encode() if at else None)
 
     def current_pin(self, user_id: UUID) -> IdentityPin | None:
-        """What is held for an account; None before the first contact."""
-        held = self._peers.identity_key(user_id)
-        if held is None:
+        """What is stored for an account; None before first contact."""
+        stored = self._peers.identity_key(user_id)
+        if stored is None:
             return None
-        return IdentityPin(user_id, held, is_verified(self._store, user_id), self.decided_at(user_id))
+        return IdentityPin(user_id, stored, is_verified(self._store, user_id), self.decided_at(user_id))
 
     def record_local(self, user_id: UUID, now: int) -> None:
-        """A person decided here: the other own devices are told what is held now. Later than every decision before, whatever the clocks say. About the own account there is nothing to decide."""
+        """A person decided on this device: the account's other devices are notified of the state stored now. The decision gets a later time than every earlier one, whatever the clocks say. There are no decisions about the own account."""
         me = LocalDevice.load(self._store)
         if user_id == me.user_id:
             return
         self.set_decided_at(user_id, max(now, self.decided_at(user_id) + 1))
         self._store.put(kinds.PENDING_DECISION, str(user_id), None)
-        decided = self.current_pin(user_id)
-        assert decided is not None
-        content = Content("sync", new_id(now), now, me.user_id, {"sync": {"decided": decided.fields()}})
+        pin = self.current_pin(user_id)
+        assert pin is not None
+        content = Content("sync", new_id(now), now, me.user_id, {"sync": {"decided": pin.fields()}})
         SendQueue(self._store).add(Outgoing.to_own_devices(content, now))
 
     def apply_remote(self, decided: IdentityPin) -> None:
-        """A person decided on another own device. One that is older than the last decision about the account changes nothing; one for another key than the held one waits (`waiting`). Raises BadContent for the own account."""
+        """A person decided on another own device. A decision older than the last one about the account changes nothing; one for another key than the stored one stays pending. Raises BadContent for the own account."""
         user_id = decided.user_id
         if user_id == LocalDevice.load(self._store).user_id:
             raise BadContent
-        waiting = self._store.get(kinds.PENDING_DECISION, str(user_id))
-        last = unpack(IdentityPin, waiting).at if waiting is not None else 0
+        packed = self._store.get(kinds.PENDING_DECISION, str(user_id))
+        last = unpack(IdentityPin, packed).at if packed is not None else 0
         if decided.at <= max(last, self.decided_at(user_id)):
             return
         if self._peers.identity_key(user_id) in (None, decided.identity_key):
@@ -67,7 +67,7 @@ class IdentityDecisions:
             self._store.put(kinds.PENDING_DECISION, str(user_id), pack(decided))
 
     def apply(self, decided: IdentityPin, *, has_event: bool = False) -> None:
-        """From now on this counts. An event says so if it is another state than before, unless there was one (`is_told`)."""
+        """Store the decision. An event is added if the state differs from before, unless there already was one (`has_event`)."""
         user_id, before = decided.user_id, self.current_pin(decided.user_id)
         self._peers.save_identity(user_id, decided.identity_key)
         mark_verified(self._store, user_id, is_verified=decided.is_verified)
@@ -77,10 +77,10 @@ class IdentityDecisions:
             Journal(self._store).add(Decided(user_id=user_id, is_verified=decided.is_verified))
 
     def pending(self) -> Sequence[IdentityPin]:
-        """Decisions for another key than the held one."""
-        return [unpack(IdentityPin, kept) for kept in self._store.all(kinds.PENDING_DECISION)]
+        """Decisions for another key than the stored one."""
+        return [unpack(IdentityPin, packed) for packed in self._store.all(kinds.PENDING_DECISION)]
 
     def reject(self, decided: IdentityPin) -> None:
-        """The node tells another key than the decided one, which is kept as seen: the person is asked here too."""
+        """The node reports another key than the decided one, which is stored as seen: the user is asked on this device too."""
         self._store.put(kinds.PENDING_DECISION, str(decided.user_id), None)
         record_changed_key(self._store, decided.user_id, decided.identity_key)

@@ -1,4 +1,4 @@
-"""All pins of this profile, as they are handed to another own device, and those that another one hands over: they never overwrite what is held."""
+"""All pins of this profile: exported for another own device, and merged from one. Merged pins never overwrite stored ones."""
 
 from collections.abc import Iterator, Sequence
 from uuid import UUID
@@ -15,7 +15,7 @@ from vyry.signal_protocol.pins import MAX_MEMBERS, DirectPin, GroupPin, HandedPi
 
 
 class PinRegistry:
-    """Reads and writes them, inside the transaction of the caller."""
+    """Reads and writes pins, inside the transaction of the caller."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -26,12 +26,12 @@ class PinRegistry:
         self._journal = Journal(store)
 
     def all_pins(self) -> Sequence[Pin]:
-        """Every pin: people before groups, people with a compared key first, then by what was said with them last."""
-        found: dict[UUID, list[Pin]] = {}
+        """Every pin: people before groups, people with a compared key first, then those with the most recent messages."""
+        by_account: dict[UUID, list[Pin]] = {}
         recent: dict[UUID, int] = {}
         for user_id, _ in known_identities(self._store):
-            if (state := self._decisions.current_pin(user_id)) is not None:
-                found.setdefault(user_id, []).append(state)
+            if (identity_pin := self._decisions.current_pin(user_id)) is not None:
+                by_account.setdefault(user_id, []).append(identity_pin)
         groups: list[tuple[int, Pin]] = []
         for conversation_id, pin in self._pins.all():
             newest = newest_number(self._store, conversation_id)
@@ -40,15 +40,15 @@ class PinRegistry:
                 groups.append((-newest, GroupPin(conversation_id, members)))
             elif pin.peer is not None:
                 recent[pin.peer] = newest
-                found.setdefault(pin.peer, []).append(DirectPin(conversation_id, pin.peer))
+                by_account.setdefault(pin.peer, []).append(DirectPin(conversation_id, pin.peer))
         for user_id, name in self._all_names():
-            found.setdefault(user_id, []).append(NamePin(name, user_id))
-        people = sorted(found.items(), key=lambda each: (not _is_compared(each[1]), -recent.get(each[0], 0)))
+            by_account.setdefault(user_id, []).append(NamePin(name, user_id))
+        people = sorted(by_account.items(), key=lambda each: (not _is_compared(each[1]), -recent.get(each[0], 0)))
         in_order = [pin for _, pins in people for pin in pins]
         return in_order + [pin for _, pin in sorted(groups, key=lambda each: each[0])]
 
     def merge(self, handed: HandedPins, now: int) -> None:
-        """Pin what another own device has pinned. What is pinned otherwise here stays, and becomes an event: `identityChanged`, `conversationForged`."""
+        """Store the pins of another own device. A stored pin that differs stays, and the difference becomes an event: `identityChanged`, `conversationForged`."""
         me = LocalDevice.load(self._store).user_id
         for each in handed.identities:
             if each.user_id != me:
@@ -62,14 +62,14 @@ class PinRegistry:
                 self._names.save(name.name, name.user_id)
 
     def _merge_identity(self, handed: IdentityPin) -> None:
-        """A mark comes with the key that it was made for, and not when a person decided here since."""
-        held, decided_at = self._peers.identity_key(handed.user_id), self._decisions.decided_at(handed.user_id)
+        """A verification belongs to its key, and does not count when a person has decided here since."""
+        stored, decided_at = self._peers.identity_key(handed.user_id), self._decisions.decided_at(handed.user_id)
         if handed.at < decided_at:
             return
-        if held not in (None, handed.identity_key):
+        if stored not in (None, handed.identity_key):
             record_changed_key(self._store, handed.user_id, handed.identity_key)
             return
-        if held is not None:
+        if stored is not None:
             if handed.at > decided_at:
                 self._decisions.apply(handed)
             return
@@ -78,16 +78,16 @@ class PinRegistry:
         self._decisions.set_decided_at(handed.user_id, handed.at)
 
     def _merge_conversation(self, conversation_id: UUID, handed: ConversationPin, now: int) -> None:
-        held = self._pins.get(conversation_id)
-        if held is None:
+        stored = self._pins.get(conversation_id)
+        if stored is None:
             self._pins.save(conversation_id, handed)
-        elif held.is_group != handed.is_group:
+        elif stored.is_group != handed.is_group:
             self._journal.add_once(ConversationForged(conversation_id=conversation_id, reason="kind"), now)
-        elif held.peer is None and handed.peer is not None:
+        elif stored.peer is None and handed.peer is not None:
             self._pins.save(conversation_id, handed)
-        elif held.peer != handed.peer:
-            strange = (handed.peer,) if handed.peer is not None else ()
-            event = ConversationForged(conversation_id=conversation_id, reason="member", user_ids=strange)
+        elif stored.peer != handed.peer:
+            members = (handed.peer,) if handed.peer is not None else ()
+            event = ConversationForged(conversation_id=conversation_id, reason="member", user_ids=members)
             self._journal.add_once(event, now)
 
     def _all_names(self) -> Iterator[tuple[UUID, str]]:

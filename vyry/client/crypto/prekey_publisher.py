@@ -1,4 +1,4 @@
-"""The prekeys that others begin with: made here, kept here, and published in sets (docs/signal-protocol.md, "Keys of a device")."""
+"""The prekeys that others start sessions with: generated and stored here, published in sets (docs/signal-protocol.md, "Keys of a device")."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from vyry.signal_protocol.keys import DhPrekey, KemPrekey, PublicPrekey
 from vyry.signal_protocol.primitives import DhPair, KemPair
 
 
-#: So many one-time keys of each kind are published at a time.
+#: One-time keys of each kind in one set.
 PREKEYS_PER_SET: Final = 100
-#: A signed prekey serves so long; its private half is kept on as long as mail for it can wait.
+#: Days until a signed prekey is rotated, and days for which its private half is kept afterwards: as long as mail for it can wait.
 SIGNED_DAYS: Final = 7
 RETIRED_DAYS: Final = 30
-#: A one-time key that was given away is kept so long: twice as long as mail can wait.
+#: Days for which a one-time key that was given away is kept: twice as long as mail can wait.
 ISSUED_DAYS: Final = 60
 
 
@@ -31,13 +31,13 @@ class SignedPrekeyRecord:
 
 
 class PrekeyPublisher:
-    """Makes and keeps sets, inside the transaction of whoever calls."""
+    """Makes and stores prekeys, inside the transaction of the caller."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def make_key_set(self, me: LocalDevice, now: int) -> tuple[LocalDevice, dict[str, Any]]:
-        """A new set, kept, and the body that publishes it (PUT /keys)."""
+        """A new stored key set, and the body that publishes it (PUT /keys)."""
         own = me.protocol_device
         me, signed = self.rotate_signed(me, now)
         me, more = self.make_one_time(me)
@@ -53,49 +53,49 @@ class PrekeyPublisher:
         return me, body
 
     def rotate_signed(self, me: LocalDevice, now: int) -> tuple[LocalDevice, dict[str, Any]]:
-        """A new signed prekey and PQ last resort, kept, and the body that publishes them; those before stay until `retire`."""
+        """A new stored signed prekey and PQ last-resort prekey, and the body that publishes them; earlier ones stay until `expire_old`."""
         own, number = me.protocol_device, me.next_id
         signed = DhPrekey(number, DhPair.generate())
         last = KemPrekey(number, KemPair.generate(), is_last_resort=True)
         self._store.put(kinds.SIGNED_PREKEY, str(number), pack(signed))
         self._store.put(kinds.PQ_LAST_RESORT, str(number), pack(last))
-        kept = self._store.get(kinds.SIGNED_PREKEYS)
-        made = unpack(tuple[SignedPrekeyRecord, ...], kept) if kept else ()
+        packed = self._store.get(kinds.SIGNED_PREKEYS)
+        made = unpack(tuple[SignedPrekeyRecord, ...], packed) if packed else ()
         self._store.put(kinds.SIGNED_PREKEYS, "", pack((*made, SignedPrekeyRecord(number, now))))
         body = {"signedPrekey": _as_body(signed.publish(own)), "pqLastResort": _as_body(last.publish(own))}
         return replace(me, next_id=number + 1), body
 
     def expire_old(self, now: int) -> None:
-        """The newest signed prekey is published: those before, and what could be replayed of them, are deleted when the last mail for them has expired."""
-        kept = self._store.get(kinds.SIGNED_PREKEYS)
-        *old, newest = unpack(tuple[SignedPrekeyRecord, ...], kept) if kept else (SignedPrekeyRecord(0, now),)
+        """The newest signed prekey is published: earlier ones, and their replay records, expire with the last mail for them."""
+        packed = self._store.get(kinds.SIGNED_PREKEYS)
+        *old, newest = unpack(tuple[SignedPrekeyRecord, ...], packed) if packed else (SignedPrekeyRecord(0, now),)
         until = now + RETIRED_DAYS * DAY_MS
         for each in old:
             for kind in (kinds.SIGNED_PREKEY, kinds.PQ_LAST_RESORT):
                 self._store.put(kind, str(each.id), self._store.get(kind, str(each.id)), until=until)
-            for note in (unpack(ReplayRecord, value) for value in self._store.all(kinds.REPLAY)):
-                if note.signed_prekey_id == each.id:
-                    self._store.put(kinds.REPLAY, note.transcript.hex(), pack(note), until=until)
+            for record in (unpack(ReplayRecord, value) for value in self._store.all(kinds.REPLAY)):
+                if record.signed_prekey_id == each.id:
+                    self._store.put(kinds.REPLAY, record.transcript.hex(), pack(record), until=until)
         self._store.put(kinds.SIGNED_PREKEYS, "", pack((newest,)))
 
     def expire_issued(self, issued: Mapping[str, int], now: int) -> None:
-        """The node gave away one-time keys up to these ids (`issuedThrough`): one that opened nothing within 60 days is deleted, for no mail for it can come any more."""
+        """The node gave away one-time keys up to these ids (`issuedThrough`): one that opens nothing within 60 days expires, since no mail for it can come any more."""
         for kind, through in ((kinds.ONE_TIME_PREKEY, issued["oneTime"]), (kinds.PQ_PREKEY, issued["pq"])):
             marked = int(self._store.get(kinds.ISSUED_THROUGH, kind) or b"0")
             for number in range(marked + 1, through + 1):
-                kept = self._store.get(kind, str(number))
-                if kept is not None:
-                    self._store.put(kind, str(number), kept, until=now + ISSUED_DAYS * DAY_MS)
+                packed = self._store.get(kind, str(number))
+                if packed is not None:
+                    self._store.put(kind, str(number), packed, until=now + ISSUED_DAYS * DAY_MS)
             self._store.put(kinds.ISSUED_THROUGH, kind, str(max(marked, through)).encode())
 
     def newest_signed(self) -> tuple[int, int]:
         """Id of the newest signed prekey, and when it was made (ms since 1970)."""
-        kept = self._store.get(kinds.SIGNED_PREKEYS)
-        made = unpack(tuple[SignedPrekeyRecord, ...], kept)[-1] if kept else SignedPrekeyRecord(0, 0)
+        packed = self._store.get(kinds.SIGNED_PREKEYS)
+        made = unpack(tuple[SignedPrekeyRecord, ...], packed)[-1] if packed else SignedPrekeyRecord(0, 0)
         return made.id, made.at
 
     def make_one_time(self, me: LocalDevice) -> tuple[LocalDevice, dict[str, Any]]:
-        """New one-time keys, kept, and the body that publishes them (POST /keys/prekeys)."""
+        """New stored one-time keys, and the body that publishes them (POST /keys/prekeys)."""
         own, ids = me.protocol_device, range(me.next_id, me.next_id + PREKEYS_PER_SET)
         once = [DhPrekey(number, DhPair.generate()) for number in ids]
         kem = [KemPrekey(number, KemPair.generate()) for number in ids]

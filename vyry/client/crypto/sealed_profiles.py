@@ -1,4 +1,4 @@
-"""What people show of themselves, sealed: the node keeps it and cannot read it. Its key is told to those whom one writes to, once for the devices that they have."""
+"""Sealed profiles (name, about): the node stores them and cannot read them. Their key is sent to the people the account writes to, once for their current devices."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +12,7 @@ from vyry.client.crypto.peers import changed_key
 from vyry.client.errors import Refused, TextTooLong
 from vyry.client.store import kinds
 from vyry.client.store.mailbox_chain import decode_bytes
-from vyry.client.store.outgoing import Outgoing, SendQueue
+from vyry.client.store.outgoing import RECIPIENTS_PER_POST, Outgoing, SendQueue
 from vyry.client.store.packing import pack
 from vyry.client.store.store import Store
 from vyry.kernel.base64_text import encode_base64
@@ -24,84 +24,82 @@ from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.refusals import Refusal
 
 
-#: What is shown, and the longest that it may be, in characters.
+#: The fields of a profile, and their limits in characters.
 MAX_LENGTHS: Final = {"name": 100, "about": 500}
-#: So many people are told a key in one post: their devices have to fit into a body.
-_AT_ONCE: Final = 10
 
 
 class Profiles:
-    """Seals one's own, and opens those of others."""
+    """Seals the own profile, and opens those of others."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def read_profile(self, said: Mapping[str, Any]) -> dict[str, str | None]:
-        """`name` and `about` in an account as the node tells it; None for what is not there, or does not open, or makes no sense."""
-        info = self._open(said)
-        return {name: read_line(info, name, most) for name, most in MAX_LENGTHS.items()}
+    def read_profile(self, response: Mapping[str, Any]) -> dict[str, str | None]:
+        """`name` and `about` of an account as the node reports it; None for what is missing, does not open, or is invalid."""
+        info = self._open(response)
+        return {name: read_line(info, name, limit) for name, limit in MAX_LENGTHS.items()}
 
-    def seal_profile(self, said: Mapping[str, Any], changes: Mapping[str, str]) -> str:
-        """One's own account with other words, for the node; nothing takes them away. What a newer version says there stays. Raises TextTooLong, BadContent."""
-        info = {**self._open(said), **{name: _checked_text(name, words) for name, words in changes.items()}}
+    def seal_profile(self, response: Mapping[str, Any], changes: Mapping[str, str]) -> str:
+        """The own profile with changed texts, for the node. Fields of newer versions stay. Raises TextTooLong, BadContent."""
+        info = {**self._open(response), **{name: _checked_text(name, text) for name, text in changes.items()}}
         return encode_base64(seal_blob(LocalDevice.load(self._store).profile_key, BlobKind.PROFILE, info))
 
     def mark_published(self) -> None:
-        """There is something that one shows: from here on its key is told."""
+        """The account shows a profile: from now on its key is sent."""
         self._store.put(kinds.PROFILE_PUBLISHED, "", b"yes")
 
     def is_published(self) -> bool:
-        """Whether there is."""
+        """Whether the account shows a profile."""
         return self._store.get(kinds.PROFILE_PUBLISHED) is not None
 
-    def _open(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
-        user_id, me = UUID(said["userId"]), LocalDevice.load(self._store)
+    def _open(self, response: Mapping[str, Any]) -> Mapping[str, Any]:
+        user_id, me = UUID(response["userId"]), LocalDevice.load(self._store)
         key = me.profile_key if user_id == me.user_id else self._store.get(kinds.PROFILE_KEY, str(user_id))
         try:
-            return open_blob(key, BlobKind.PROFILE, decode_bytes(said["sealedProfile"])) if key else {}
+            return open_blob(key, BlobKind.PROFILE, decode_bytes(response["sealedProfile"])) if key else {}
         except (Refusal, TypeError, ValueError):
             return {}
 
 
-def _checked_text(name: str, words: str) -> str:
-    """One line as it is sealed; an empty one takes the words away. Raises TextTooLong."""
+def _checked_text(name: str, text: str) -> str:
+    """One line as it is sealed; "" removes the text. Raises TextTooLong."""
     try:
-        return validate_line(words, MAX_LENGTHS[name]) if clean_line(words) else ""
+        return validate_line(text, MAX_LENGTHS[name]) if clean_line(text) else ""
     except InvalidText as problem:
         raise TextTooLong(name, problem) from None
 
 
 class ProfileKeySender:
-    """Tells one's own key."""
+    """Sends the account's profile key."""
 
-    def __init__(self, store: Store, circles: MemberDirectory, now: Callable[[], int]) -> None:
+    def __init__(self, store: Store, directory: MemberDirectory, now: Callable[[], int]) -> None:
         self._store = store
-        self._directory = circles
+        self._directory = directory
         self._now = now
         self._queue = SendQueue(store)
         self._profiles = Profiles(store)
 
     async def queue_key(self, conversation_id: UUID) -> None:
-        """Something was said there: whoever does not have the key is told it, whatever happens. Raises Unreachable."""
+        """A message was sent there: queue the key for every member who does not have it. Raises Unreachable."""
         if not self._profiles.is_published():
             return
-        # Somebody who was made to leave meanwhile tells nobody there.
+        # The account may have been removed meanwhile: then nothing is sent.
         with suppress(Refused):
-            untold = await self._missing_recipients(conversation_id)
+            missing = await self._missing_recipients(conversation_id)
             with self._store.transaction():
-                for people in batched(untold, _AT_ONCE):
+                for people in batched(missing, RECIPIENTS_PER_POST):
                     self._queue.add(self._key_for(conversation_id, people))
-                for person, devices in untold.items():
+                for person, devices in missing.items():
                     self._store.put(kinds.PROFILE_KEY_SENT, str(person), devices)
 
     async def _missing_recipients(self, conversation_id: UUID) -> Mapping[UUID, bytes]:
-        """Whoever there was not told on all devices, and the devices."""
+        """Members with devices that did not receive the key, and a fingerprint of their devices."""
         me, found = LocalDevice.load(self._store).user_id, {}
-        for person in (await self._directory.get(conversation_id)).members:
-            if person != me and changed_key(self._store, person) is None:
-                devices = pack((await self._directory.device_list(person)).fingerprint(person))
-                if devices != self._store.get(kinds.PROFILE_KEY_SENT, str(person)):
-                    found[person] = devices
+        for user_id in (await self._directory.get(conversation_id)).members:
+            if user_id != me and changed_key(self._store, user_id) is None:
+                devices = pack((await self._directory.device_list(user_id)).fingerprint(user_id))
+                if devices != self._store.get(kinds.PROFILE_KEY_SENT, str(user_id)):
+                    found[user_id] = devices
         return found
 
     def _key_for(self, conversation_id: UUID, people: Sequence[UUID]) -> Outgoing:

@@ -1,6 +1,6 @@
-"""Contents, sealed for exactly the devices there are: device by device, or once for a whole group under a sender key that each of them was told before.
+"""Contents, sealed for exactly the current devices: pairwise, or once for a whole group under a sender key that was distributed before.
 
-The ratchet behind a copy is stored before the copy leaves, so no key serves twice, whatever dies.
+The next ratchet state is stored before a copy leaves, so no key is used twice, whatever crashes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,8 +13,7 @@ import orjson
 from vyry.client.crypto.conversation_members import ConversationMembers, MemberDirectory
 from vyry.client.crypto.device_lists import DeviceList, invalidate_device_list
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
-from vyry.client.crypto.peers import Peers, changed_key, read_bundle, record_changed_key
+from vyry.client.crypto.peers import OwnSenderKeys, Peers, changed_key, read_bundle, record_changed_key
 from vyry.client.crypto.pin_transfer import PinTransfer
 from vyry.client.errors import Refused
 from vyry.client.store.events import DeviceListDiffers, OwnIdentityForged
@@ -33,18 +32,18 @@ from vyry.signal_protocol.sender_keys import Distribution, KeyRecipient, OwnSend
 from vyry.signal_protocol.sessions import PeerDevice, peer_device
 
 
-#: So many devices are told a sender key in one post: it has to fit into a body.
+#: Devices that receive a sender key in one post: it has to fit into a body.
 DEVICES_PER_POST: Final = 50
-Post = Callable[[bytes], Any]
+PostBody = Callable[[bytes], Any]
 
 
 class ListsOutdated(Exception):
-    """A device is gone that was listed: the list was forgotten, seal again."""
+    """A listed device is gone: its list was invalidated, seal again."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientSet:
-    """For whom something is sealed: devices by person, this one left out."""
+    """The devices by account that something is sealed for, without this one."""
 
     me: LocalDevice
     conversation: ConversationMembers
@@ -58,28 +57,28 @@ class RecipientSet:
                     yield Address(person, device)
 
     def registration_id(self, address: Address) -> int:
-        """As the verified list has it."""
+        """The registration id in the verified list."""
         return self.lists[address.user_id].devices[address.device_id].registration_id
 
     def device(self, address: Address) -> PeerDevice:
-        """Which device of that number it is."""
+        """The listed device under this address."""
         found = self.lists[address.user_id].device(address.device_id)
         assert found is not None
         return found
 
     def sent_to(self, address: Address) -> SentTo:
-        """As what was sent is remembered."""
+        """The device as sent contents record it."""
         return SentTo(address.user_id, address.device_id, hash_device(self.device(address)))
 
     def key_recipients(self) -> frozenset[KeyRecipient]:
-        """All of them as sender keys remember them."""
+        """All devices as sender keys record them."""
         return frozenset(
             KeyRecipient(address, self.registration_id(address), hash_device(self.device(address)))
             for address in self.addresses()
         )
 
     def recipients_body(self, copies: Mapping[Address, Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """As a post names them."""
+        """The `recipients` of a post."""
         found: dict[UUID, list[dict[str, Any]]] = {}
         for address, copy in copies.items():
             device = {"deviceId": address.device_id, "registrationId": self.registration_id(address), **copy}
@@ -91,7 +90,7 @@ class RecipientSet:
 
 
 class Sealing:
-    """Seals what is outgoing."""
+    """Seals outgoing contents."""
 
     def __init__(self, store: Store, rest: RestClient, now: Callable[[], int]) -> None:
         self._store = store
@@ -102,158 +101,164 @@ class Sealing:
         self.directory: Final = MemberDirectory(store, rest, now)
         self.pin_transfer: Final = PinTransfer(store, self.directory, now)
 
-    async def seal(self, outgoing: Outgoing, post: Post) -> tuple[bytes | None, SentContent]:
-        """The body of the post, None when there is nobody to get it, and what went to whom; everything behind it is stored.
+    async def seal(self, outgoing: Outgoing, post: PostBody) -> tuple[bytes | None, SentContent]:
+        """The body of the post, None without recipients, and the record of what went to which device; the state behind it is stored.
 
-        Sender keys are told by `post` before. Raises Refused, Unreachable, a Refusal; ListsOutdated: do it again; PinsFirst: post those that wait, and do it again.
+        Sender keys are posted before, by `post`. Raises Refused, Unreachable, a Refusal; ListsOutdated: seal again; PinsPending: post pending pins and seal again.
         """
-        roll = await self._resolve_recipients(outgoing)
-        if roll.conversation.is_group and outgoing.lane == "mail" and not outgoing.is_pairwise:
-            await self._distribute_sender_key(outgoing.conversation_id, roll, post)
-            return self._seal_for_group(outgoing, roll)
-        return await self._seal_pairwise(outgoing, roll)
+        recipients = await self._resolve_recipients(outgoing)
+        if recipients.conversation.is_group and outgoing.lane == "mail" and not outgoing.is_pairwise:
+            await self._distribute_sender_key(outgoing.conversation_id, recipients, post)
+            return self._seal_for_group(outgoing, recipients)
+        return await self._seal_pairwise(outgoing, recipients)
 
     async def _resolve_recipients(self, outgoing: Outgoing) -> RecipientSet:
         me = LocalDevice.load(self._store)
-        circle = await self.directory.get(outgoing.conversation_id)
-        if circle.is_group and not set(circle.members) - {me.user_id}:
-            # Where nobody else is known nothing is posted, so the node cannot say that people have come in.
-            circle = await self.directory.refresh(outgoing.conversation_id)
+        conversation = await self.directory.get(outgoing.conversation_id)
+        if conversation.is_group and not set(conversation.members) - {me.user_id}:
+            # Without other members nothing is posted, so the node could not report new members.
+            conversation = await self.directory.refresh(outgoing.conversation_id)
         if outgoing.conversation_id == me.user_id:
-            # Where no device is known nothing is posted, so the node cannot say that the list is outdated.
+            # Without other devices nothing is posted, so the node could not report that the list is outdated.
             await self.directory.device_lists.refresh(me.user_id)
-        # Whoever left is not named any more: the node would know no such person, and refuse it for all.
-        named = [each for each in circle.members if outgoing.people is None or each in outgoing.people]
+        # Members who left are not named: the node would refuse the whole post.
+        named = [each for each in conversation.members if outgoing.people is None or each in outgoing.people]
         lists = {person: await self.directory.device_list(person) for person in dict.fromkeys((me.user_id, *named))}
         self.pin_transfer.check_order(lists[me.user_id], outgoing)
-        # A list may have shown another identity key.
+        # A fetched list may have shown a changed identity key.
         changed = [person for person in named if changed_key(self._store, person) is not None]
-        if changed and not circle.is_group:
+        if changed and not conversation.is_group:
             raise IdentityChanged
-        return RecipientSet(me, circle, {person: each for person, each in lists.items() if person not in changed})
+        return RecipientSet(me, conversation, {person: each for person, each in lists.items() if person not in changed})
 
-    async def _distribute_sender_key(self, conversation_id: UUID, roll: RecipientSet, post: Post) -> None:
-        """Tell the present sender key to all who do not have it, some people at a time."""
-        where = SenderKeyScope(conversation_id, roll.me.protocol_device.address)
-        own = self._sender_keys.current(where, roll.key_recipients(), self._now())
-        missing = {reader.address.user_id for reader in own.missing_recipients(roll.key_recipients())}
-        others = sorted(missing - {roll.me.user_id})
+    async def _distribute_sender_key(self, conversation_id: UUID, recipients: RecipientSet, post: PostBody) -> None:
+        """Send the current sender key to all devices that do not have it, some people at a time."""
+        scope = SenderKeyScope(conversation_id, recipients.me.protocol_device.address)
+        own = self._sender_keys.current(scope, recipients.key_recipients(), self._now())
+        missing = {reader.address.user_id for reader in own.missing_recipients(recipients.key_recipients())}
+        people_without = sorted(missing - {recipients.me.user_id})
         if not missing:
             return
-        for people in list(_chunks(others, roll)) or [[]]:
-            own = await self._send_sender_key(own, replace(roll, lists=_subset_lists(roll, people)), post)
+        for people in list(_chunks(people_without, recipients)) or [[]]:
+            own = await self._send_sender_key(own, replace(recipients, lists=_subset_lists(recipients, people)), post)
 
-    async def _send_sender_key(self, own: OwnSenderKey, roll: RecipientSet, post: Post) -> OwnSenderKey:
-        where, now = own.key.where, self._now()
-        content = Content(Distribution.KIND, new_id(now), now, where.conversation_id, own.key.distribution().fields())
-        body, _ = await self._seal_pairwise(Outgoing.to_people(content, now, None, with_own_devices=True), roll)
+    async def _send_sender_key(self, own: OwnSenderKey, recipients: RecipientSet, post: PostBody) -> OwnSenderKey:
+        scope, now = own.key.where, self._now()
+        content = Content(Distribution.KIND, new_id(now), now, scope.conversation_id, own.key.distribution().fields())
+        body, _ = await self._seal_pairwise(Outgoing.to_people(content, now, None, with_own_devices=True), recipients)
         if body is not None:
             await post(body)
-        own = own.with_recipients(roll.key_recipients())
-        self._sender_keys.save(where.conversation_id, own)
+        own = own.with_recipients(recipients.key_recipients())
+        self._sender_keys.save(scope.conversation_id, own)
         return own
 
-    def _seal_for_group(self, outgoing: Outgoing, roll: RecipientSet) -> tuple[bytes | None, SentContent]:
+    def _seal_for_group(self, outgoing: Outgoing, recipients: RecipientSet) -> tuple[bytes | None, SentContent]:
         """One content for all."""
         copies: dict[Address, dict[str, Any]] = {
-            address: {"kind": ContentType.SENDER_KEY.value} for address in roll.addresses()
+            address: {"kind": ContentType.SENDER_KEY.value} for address in recipients.addresses()
         }
-        sent = SentContent(outgoing.plaintext, None, tuple(map(roll.sent_to, copies)), is_group=True)
+        sent = SentContent(outgoing.plaintext, None, tuple(map(recipients.sent_to, copies)), is_group=True)
         if not copies:
             return None, sent
         own = self._sender_keys.get(outgoing.conversation_id)
         assert own is not None
-        own, content = own.seal(self._with_list_fingerprint(roll, outgoing, outgoing.plaintext))
+        own, content = own.seal(self._with_list_fingerprint(recipients, outgoing, outgoing.plaintext))
         self._sender_keys.save(outgoing.conversation_id, own)
         return _post_body(
             outgoing,
-            roll,
+            recipients,
             copies,
-            {"content": encode_base64(content), "conversationVersion": roll.conversation.version},
+            {"content": encode_base64(content), "conversationVersion": recipients.conversation.version},
         ), sent
 
-    async def _seal_pairwise(self, outgoing: Outgoing, roll: RecipientSet) -> tuple[bytes | None, SentContent]:
-        """A content of its own for each device."""
-        # What is sealed under a sender key needs none of the sessions, and a group has many.
+    async def _seal_pairwise(self, outgoing: Outgoing, recipients: RecipientSet) -> tuple[bytes | None, SentContent]:
+        """A separate content for each device."""
+        # Only here: a message under a sender key needs no sessions, and a group has many.
         with self._store.transaction():
-            for address in roll.addresses():
-                self._peers.match_listed(address, roll.device(address), self._now())
-        bundles = await self._claim_bundles(roll)
-        nothing = _empty_content(outgoing.conversation_id, self._now())
+            for address in recipients.addresses():
+                self._peers.match_listed(address, recipients.device(address), self._now())
+        bundles = await self._claim_bundles(recipients)
+        empty = _empty_content(outgoing.conversation_id, self._now())
         copies: dict[Address, dict[str, Any]] = {}
-        real: list[SentTo] = []
+        sent_to: list[SentTo] = []
         with self._store.transaction():
-            for address in roll.addresses():
+            for address in recipients.addresses():
                 if address in bundles and bundles[address] is None:
                     continue
-                plaintext = _plaintext_for(roll.sent_to(address), outgoing, roll.me)
-                sealed = self._with_list_fingerprint(roll, outgoing, plaintext) if plaintext else nothing
-                copies[address] = self._seal_copy(roll.me, address, sealed, bundles.get(address))
+                plaintext = _plaintext_for(recipients.sent_to(address), outgoing, recipients.me)
+                sealed = self._with_list_fingerprint(recipients, outgoing, plaintext) if plaintext else empty
+                copies[address] = self._seal_copy(recipients.me, address, sealed, bundles.get(address))
                 if plaintext:
-                    real.append(roll.sent_to(address))
-        if outgoing.lane == "mail" and not roll.conversation.is_group and all(_is_own(each, roll) for each in copies):
-            # Nobody would get it: that is no message sent.
+                    sent_to.append(recipients.sent_to(address))
+        if (
+            outgoing.lane == "mail"
+            and not recipients.conversation.is_group
+            and all(_is_own(each, recipients) for each in copies)
+        ):
+            # No recipient would get it: the message counts as not sent.
             raise Refused(
-                404, {"error_code": "NOT_FOUND", "error": "The other side has no device that it can be sealed for."}
+                404,
+                {
+                    "error_code": "NOT_FOUND",
+                    "error": "The recipient has no device that the message can be encrypted for.",
+                },
             )
-        sent = SentContent(outgoing.plaintext, outgoing.own, tuple(real), is_group=False)
-        # In a group somebody may leave at any time: by the version the node tells who it was.
-        version = {"conversationVersion": roll.conversation.version} if roll.conversation.is_group else {}
-        return (_post_body(outgoing, roll, copies, version) if copies else None), sent
+        sent = SentContent(outgoing.plaintext, outgoing.own, tuple(sent_to), is_group=False)
+        # A member of a group may leave at any time: the version tells the node which members are meant.
+        version = {"conversationVersion": recipients.conversation.version} if recipients.conversation.is_group else {}
+        return (_post_body(outgoing, recipients, copies, version) if copies else None), sent
 
     def _seal_copy(self, me: LocalDevice, address: Address, plaintext: bytes, bundle: Bundle | None) -> dict[str, Any]:
         sessions = self._peers.sessions(address)
         if bundle is not None:
-            held = self._peers.identity_key(address.user_id)
-            if held not in (None, bundle.identity_key):
-                raise IdentityChanged
-            sessions = sessions.begin(me.protocol_device, bundle, self._now())
-            if held is None:
+            stored = self._peers.identity_key(address.user_id)
+            sessions = sessions.begin(me.protocol_device, bundle, self._now(), identity_key=stored)
+            if stored is None:
                 self._peers.save_identity(address.user_id, bundle.identity_key)
         sessions, content = sessions.seal(plaintext)
         self._peers.save_sessions(address, sessions)
         return {"kind": content[1], "content": encode_base64(content)}
 
-    async def _claim_bundles(self, roll: RecipientSet) -> Mapping[Address, Bundle | None]:
-        """Bundles for the devices with which a session has to begin; None for one that is left out, since its account's identity key did not sign it."""
+    async def _claim_bundles(self, recipients: RecipientSet) -> Mapping[Address, Bundle | None]:
+        """Bundles for the devices that need a new session; None for a device that is left out because its account's identity key did not sign the bundle."""
         wanted: dict[UUID, list[int]] = {}
-        for address in roll.addresses():
+        for address in recipients.addresses():
             if self._peers.sessions(address).needs_bundle(self._now()):
                 wanted.setdefault(address.user_id, []).append(address.device_id)
         found: dict[Address, Bundle | None] = {}
-        for person, devices in wanted.items():
+        for user_id, devices in wanted.items():
             try:
-                said = await self._rest.call("POST", f"/keys/{person}/claim", {"deviceIds": devices})
+                response = await self._rest.call("POST", f"/keys/{user_id}/claim", {"deviceIds": devices})
             except Refused as refused:
                 if refused.code != "NOT_FOUND":
                     raise
-                invalidate_device_list(self._store, person)
+                invalidate_device_list(self._store, user_id)
                 raise ListsOutdated from None
             with self._rest.validated_response():
-                bundles = [read_bundle(person, each) for each in said["bundles"]]
+                bundles = [read_bundle(user_id, each) for each in response["bundles"]]
             for bundle in bundles:
                 if bundle.address.device_id in devices:
-                    found[bundle.address] = self._checked_bundle(roll, bundle)
+                    found[bundle.address] = self._checked_bundle(recipients, bundle)
         return found
 
-    def _checked_bundle(self, roll: RecipientSet, bundle: Bundle) -> Bundle | None:
-        """A bundle of the very device that was listed; None when it is left out, with an event. Raises IdentityChanged: the person is asked, and until then nothing is sealed for them; BadSignature in a direct conversation, ListsOutdated."""
-        person, is_own = bundle.address.user_id, bundle.address.user_id == roll.me.user_id
-        if is_own and bundle.identity_key != roll.me.identity.public:
+    def _checked_bundle(self, recipients: RecipientSet, bundle: Bundle) -> Bundle | None:
+        """A bundle of the very device that was listed; None when it is left out, with an event. Raises IdentityChanged: the user is asked, and nothing is sealed for them until then; BadSignature in a direct conversation, ListsOutdated."""
+        user_id, is_own = bundle.address.user_id, bundle.address.user_id == recipients.me.user_id
+        if is_own and bundle.identity_key != recipients.me.identity.public:
             self._add_event(OwnIdentityForged(source="bundle", device_id=bundle.address.device_id))
             return None
-        if self._peers.identity_key(person) not in (None, bundle.identity_key):
+        if self._peers.identity_key(user_id) not in (None, bundle.identity_key):
             with self._store.transaction():
-                record_changed_key(self._store, person, bundle.identity_key)
+                record_changed_key(self._store, user_id, bundle.identity_key)
             raise IdentityChanged
-        if roll.device(bundle.address) != peer_device(bundle):
-            invalidate_device_list(self._store, person)
+        if recipients.device(bundle.address) != peer_device(bundle):
+            invalidate_device_list(self._store, user_id)
             raise ListsOutdated
         try:
             bundle.verify()
         except Refusal:
-            self._add_event(DeviceListDiffers(user_id=person, device_id=bundle.address.device_id, seen_by="node"))
-            if not (is_own or roll.conversation.is_group):
+            self._add_event(DeviceListDiffers(user_id=user_id, device_id=bundle.address.device_id, seen_by="node"))
+            if not (is_own or recipients.conversation.is_group):
                 raise
             return None
         return bundle
@@ -262,21 +267,21 @@ class Sealing:
         with self._store.transaction():
             Journal(self._store).add_once(event, self._now())
 
-    def _with_list_fingerprint(self, roll: RecipientSet, outgoing: Outgoing, plaintext: bytes) -> bytes:
-        """What is said carries the fingerprint of one's own device list, if there is room: others see whether the node shows them another one."""
+    def _with_list_fingerprint(self, recipients: RecipientSet, outgoing: Outgoing, plaintext: bytes) -> bytes:
+        """A mail content carries the fingerprint of the sender's device list, if there is space: recipients see whether the node shows them another list."""
         if outgoing.lane != "mail" or outgoing.kind == "receipt":
             return plaintext
-        mark = roll.lists[roll.me.user_id].fingerprint(roll.me.user_id)
-        said = write_object({**parse_object(plaintext), "deviceList": encode_base64(mark)})
-        return said if len(said) < MAX_PADDED else plaintext
+        fingerprint = recipients.lists[recipients.me.user_id].fingerprint(recipients.me.user_id)
+        extended = write_object({**parse_object(plaintext), "deviceList": encode_base64(fingerprint)})
+        return extended if len(extended) < MAX_PADDED else plaintext
 
 
-def _is_own(address: Address, roll: RecipientSet) -> bool:
-    return address.user_id == roll.me.user_id
+def _is_own(address: Address, recipients: RecipientSet) -> bool:
+    return address.user_id == recipients.me.user_id
 
 
 def _plaintext_for(device: SentTo, outgoing: Outgoing, me: LocalDevice) -> bytes | None:
-    """None: this device has to be named, but it is not meant."""
+    """The plaintext for this device; None when the device has to be named but is not meant."""
     if outgoing.device is not None:
         is_meant = (device.user_id, device.device_id) == outgoing.device
         return outgoing.plaintext if is_meant and outgoing.device_hash in (None, device.device_hash) else None
@@ -284,23 +289,23 @@ def _plaintext_for(device: SentTo, outgoing: Outgoing, me: LocalDevice) -> bytes
 
 
 def _empty_content(conversation_id: UUID, now: int) -> bytes:
-    """A content without effect: a receipt about nothing."""
+    """A content without effect: a receipt without targets."""
     return Content("receipt", new_id(now), now, conversation_id, {"state": "delivered", "targets": []}).pack()
 
 
 def _post_body(
-    outgoing: Outgoing, roll: RecipientSet, copies: Mapping[Address, Mapping[str, Any]], more: Mapping[str, Any]
+    outgoing: Outgoing, recipients: RecipientSet, copies: Mapping[Address, Mapping[str, Any]], fields: Mapping[str, Any]
 ) -> bytes:
     head = {"messageId": str(outgoing.message_id), "conversationId": str(outgoing.conversation_id)}
-    return orjson.dumps({**head, "lane": outgoing.lane, **more, "recipients": roll.recipients_body(copies)})
+    return orjson.dumps({**head, "lane": outgoing.lane, **fields, "recipients": recipients.recipients_body(copies)})
 
 
-def _chunks(people: Sequence[UUID], roll: RecipientSet) -> Iterator[list[UUID]]:
-    """People, so many at a time that their devices and one's own fit into one post."""
+def _chunks(people: Sequence[UUID], recipients: RecipientSet) -> Iterator[list[UUID]]:
+    """People in order, as many at a time as their devices and the own ones fit into one post."""
     chunk: list[UUID] = []
     devices = 0
     for person in people:
-        more = len(roll.lists[person].devices)
+        more = len(recipients.lists[person].devices)
         if chunk and devices + more > DEVICES_PER_POST:
             yield chunk
             chunk, devices = [], 0
@@ -310,5 +315,5 @@ def _chunks(people: Sequence[UUID], roll: RecipientSet) -> Iterator[list[UUID]]:
         yield chunk
 
 
-def _subset_lists(roll: RecipientSet, people: Sequence[UUID]) -> Mapping[UUID, DeviceList]:
-    return {person: roll.lists[person] for person in (roll.me.user_id, *people)}
+def _subset_lists(recipients: RecipientSet, people: Sequence[UUID]) -> Mapping[UUID, DeviceList]:
+    return {person: recipients.lists[person] for person in (recipients.me.user_id, *people)}

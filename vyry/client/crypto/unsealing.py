@@ -1,4 +1,4 @@
-"""Contents of envelopes, opened: what comes out is kept together with the ratchet or sender key behind it, in the caller's transaction."""
+"""Opens the contents of envelopes. The plaintext is stored together with the ratchet or sender key state behind it, in the caller's transaction."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -22,7 +22,7 @@ _SENDER_KEY_ID = slice(2, 18)
 
 @dataclass(frozen=True, slots=True)
 class IncomingEnvelope:
-    """An envelope for this device. `at` is when it came (ms since 1970)."""
+    """An envelope for this device. `at` is when it was received, by this device's clock (ms since 1970)."""
 
     sender: Address
     conversation_id: UUID
@@ -32,19 +32,19 @@ class IncomingEnvelope:
 
     @classmethod
     def from_entry(cls, entry: Entry, now: int) -> "IncomingEnvelope":
-        """The envelope of an entry of the mailbox."""
+        """The envelope of a mailbox entry."""
         sender = Address(UUID(entry["senderId"]), entry["senderDeviceId"])
         return cls(sender, UUID(entry["conversationId"]), UUID(entry["messageId"]), decode_bytes(entry["content"]), now)
 
     @property
     def sender_key_id(self) -> bytes | None:
-        """Under which sender key it was written, if it was."""
+        """The sender key that it was sealed under, if it was."""
         return self.content[_SENDER_KEY_ID] if self.content[1:2] == bytes([ContentType.SENDER_KEY]) else None
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSession:
-    """The session that a content came in, and the device that it is with."""
+    """The session that a content was sealed in, and the device at its other end."""
 
     session_id: bytes
     peer: PeerDevice
@@ -52,14 +52,14 @@ class SourceSession:
 
 @dataclass(frozen=True, slots=True)
 class OpenedContent:
-    """What was in it, and in which session it came; None: under a sender key."""
+    """The plaintext, and the session it was sealed in; None: under a sender key."""
 
     plaintext: bytes = field(repr=False)
     session: SourceSession | None
 
 
 class EnvelopeOpener:
-    """Opens letters."""
+    """Opens envelopes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -67,36 +67,38 @@ class EnvelopeOpener:
         self._prekeys = PrekeyStore(store)
         self._known = KnownDevices(store)
 
-    def open(self, me: LocalDevice, letter: IncomingEnvelope) -> OpenedContent:
-        """What was in it. Raises a Refusal; then nothing has changed."""
-        if content_type(letter.content) is ContentType.SENDER_KEY:
-            where = SenderKeyScope(letter.conversation_id, letter.sender)
-            sure_at = trusted_time(self._store, letter.at)
-            generations, plaintext = self._load_generations(where).open(letter.content, now=letter.at, sure_at=sure_at)
+    def open(self, me: LocalDevice, envelope: IncomingEnvelope) -> OpenedContent:
+        """The plaintext of an envelope. Raises a Refusal; then nothing has changed."""
+        if content_type(envelope.content) is ContentType.SENDER_KEY:
+            scope = SenderKeyScope(envelope.conversation_id, envelope.sender)
+            trusted_at = trusted_time(self._store, envelope.at)
+            generations, plaintext = self._load_generations(scope).open(
+                envelope.content, now=envelope.at, sure_at=trusted_at
+            )
             self._save_generations(generations)
             return OpenedContent(plaintext, None)
-        held = self._peers.identity_key(letter.sender.user_id)
-        listed, is_ended = self._known.find_device(letter.sender), self._known.is_ended(letter.sender)
-        sure_at = trusted_time(self._store, letter.at)
-        arrival = IncomingContent(letter.sender, letter.content, letter.at, held, listed, is_ended, sure_at)
-        opened = self._peers.sessions(letter.sender).open(me.protocol_device, arrival, self._prekeys)
-        self._peers.save_sessions(letter.sender, opened.sessions)
+        stored = self._peers.identity_key(envelope.sender.user_id)
+        listed, is_ended = self._known.find_device(envelope.sender), self._known.is_ended(envelope.sender)
+        trusted_at = trusted_time(self._store, envelope.at)
+        arrival = IncomingContent(envelope.sender, envelope.content, envelope.at, stored, listed, is_ended, trusted_at)
+        opened = self._peers.sessions(envelope.sender).open(me.protocol_device, arrival, self._prekeys)
+        self._peers.save_sessions(envelope.sender, opened.sessions)
         if listed is None:
-            self._peers.clear_match(letter.sender)
+            self._peers.clear_match(envelope.sender)
         if opened.answered is not None:
             self._prekeys.record_handshake(opened.answered)
-            if held is None:
-                self._peers.save_identity(letter.sender.user_id, opened.answered.peer.identity_key)
+            if stored is None:
+                self._peers.save_identity(envelope.sender.user_id, opened.answered.peer.identity_key)
         return OpenedContent(opened.plaintext, SourceSession(opened.session_id, opened.peer))
 
-    def accept_sender_key(self, where: SenderKeyScope, told: Distribution, now: int) -> None:
-        """Hold a sender key that its own device told. Raises SenderKeyConflict, BadKey, Malformed."""
-        sure_at = trusted_time(self._store, now)
-        self._save_generations(self._load_generations(where).accept(told, now=now, sure_at=sure_at))
+    def accept_sender_key(self, scope: SenderKeyScope, distribution: Distribution, now: int) -> None:
+        """Store a sender key that its own device distributed. Raises SenderKeyConflict, BadKey, Malformed."""
+        trusted_at = trusted_time(self._store, now)
+        self._save_generations(self._load_generations(scope).accept(distribution, now=now, sure_at=trusted_at))
 
-    def _load_generations(self, where: SenderKeyScope) -> Generations:
-        kept = self._store.get(kinds.SENDER_KEYS, where.pack().hex())
-        return unpack(Generations, kept) if kept else Generations(where)
+    def _load_generations(self, scope: SenderKeyScope) -> Generations:
+        packed = self._store.get(kinds.SENDER_KEYS, scope.pack().hex())
+        return unpack(Generations, packed) if packed else Generations(scope)
 
     def _save_generations(self, generations: Generations) -> None:
         self._store.put(kinds.SENDER_KEYS, generations.where.pack().hex(), pack(generations))

@@ -1,4 +1,4 @@
-"""What is pinned of a conversation at the first look, and never changed by the node: its kind, and the peer of a direct one."""
+"""Pins of conversations: the kind, and the other account of a direct conversation, as first fetched. The node can never change them."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -11,15 +11,15 @@ from vyry.client.store.store import Store
 from vyry.signal_protocol.refusals import ConversationForged
 
 
-#: So many accounts that left a group are remembered: late mail and keys of theirs are no lie.
-_FORMER: Final = 200
+#: Accounts that left a group and are remembered: their late mail and keys are no forgery.
+_MAX_FORMER: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationPin:
-    """What never changes of a conversation (its kind, and the peer of a direct one), and the members of a group at the last look.
+    """The kind of a conversation and the peer of a direct one, which never change, and the members of a group as last fetched.
 
-    `is_skipping`: between the last two looks the group had versions that were not seen: accounts may have come and gone.
+    `is_skipping`: the group had versions between the last two fetches that were not seen: accounts may have joined and left.
     """
 
     is_group: bool
@@ -30,24 +30,24 @@ class ConversationPin:
     is_skipping: bool = False
 
     def allows_sender(self, user_id: UUID) -> bool:
-        """Whether contents of this account may belong here: it is, or lately was, a member as the node says."""
+        """Whether contents of this account may belong here: it is a member, or was one recently, as the node says."""
         return user_id in (self.peer, *self.members, *self.former)
 
     def with_members(self, members: Collection[UUID], version: int) -> "ConversationPin":
-        """Once the node told these members of a group, in this version of it."""
+        """The pin after the node reported these members of a group, in this version."""
         gone = tuple(each for each in self.members if each not in members)
-        former = tuple(each for each in (*self.former, *gone) if each not in members)[-_FORMER:]
+        former = tuple(each for each in (*self.former, *gone) if each not in members)[-_MAX_FORMER:]
         is_skipping = self.is_skipping if version == self.version else version - self.version > 1
         return replace(self, members=tuple(members), former=former, version=version, is_skipping=is_skipping)
 
     def with_former_member(self, user_id: UUID) -> "ConversationPin":
-        """An account came and went unseen."""
-        return replace(self, former=(*self.former, user_id)[-_FORMER:])
+        """The pin with an account that joined and left unseen."""
+        return replace(self, former=(*self.former, user_id)[-_MAX_FORMER:])
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPin:
-    """A pin as it is stored, with the conversation that it is of: names of rows are hashes."""
+    """A pin as it is stored, with its conversation: names of rows are hashes."""
 
     conversation_id: UUID
     pin: ConversationPin
@@ -60,14 +60,14 @@ class ConversationPins:
         self._store = store
 
     def get(self, conversation_id: UUID) -> ConversationPin | None:
-        """The pin; None before the first look."""
-        kept = self._store.get(kinds.CONVERSATION_PIN, str(conversation_id))
-        return unpack_cached(StoredPin, kept).pin if kept is not None else None
+        """The pin; None before the conversation was first fetched."""
+        packed = self._store.get(kinds.CONVERSATION_PIN, str(conversation_id))
+        return unpack_cached(StoredPin, packed).pin if packed is not None else None
 
     def all(self) -> Iterator[tuple[UUID, ConversationPin]]:
         """Every pin."""
-        for kept in self._store.all(kinds.CONVERSATION_PIN):
-            found = unpack_cached(StoredPin, kept)
+        for packed in self._store.all(kinds.CONVERSATION_PIN):
+            found = unpack_cached(StoredPin, packed)
             yield found.conversation_id, found.pin
 
     def save(self, conversation_id: UUID, pin: ConversationPin) -> None:
@@ -75,7 +75,7 @@ class ConversationPins:
         self._store.put(kinds.CONVERSATION_PIN, str(conversation_id), pack(StoredPin(conversation_id, pin)))
 
     def pin_direct(self, conversation_id: UUID, peer: UUID) -> None:
-        """This is the direct conversation with that account, for ever. Raises ConversationForged when it is pinned otherwise."""
+        """Pin the direct conversation with that account. Raises ConversationForged when it is pinned otherwise."""
         pin = self.get(conversation_id)
         if pin is not None and (pin.is_group or pin.peer not in (None, peer)):
             raise ConversationForged

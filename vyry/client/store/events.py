@@ -1,4 +1,4 @@
-"""What a person should know, as values. Each event has a `name` and a `body` ready for JSON (docs/sdk.md); what was said is kept as history, the rest until it is taken."""
+"""The events that a program receives: each has a `name`, fields, and a `body` ready for JSON (docs/sdk.md). Messages stay in the history, other events until they are handled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,19 +14,19 @@ _HIDDEN: Final = ("number", "extra")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An earlier content, whoever said it."""
+    """A reference to an earlier content and its sender."""
 
     id: UUID
     sender_id: UUID
 
     def as_json(self) -> dict[str, str]:
-        """As contents have it."""
+        """The form in contents."""
         return {"id": str(self.id), "senderId": str(self.sender_id)}
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """Where a sealed file lies and what opens it; `key` and `digest` never go to the node."""
+    """A pointer to a sealed file and the key that opens it; `key` and `digest` never go to the node."""
 
     attachment_id: UUID
     key: bytes = field(repr=False)
@@ -34,11 +34,11 @@ class Attachment:
     size: int
     media_type: str
     file_name: str | None = None
-    #: The optional fields of docs/signal-protocol.md section 9 that say how to show it.
+    #: The optional fields of docs/signal-protocol.md section 9 that describe how to show it.
     look: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """As contents have it."""
+        """The form in contents."""
         name = {} if self.file_name is None else {"fileName": self.file_name}
         sealed = {"key": encode_base64(self.key), "digest": encode_base64(self.digest), "size": self.size}
         return {"attachmentId": str(self.attachment_id), **sealed, "mediaType": self.media_type, **name, **self.look}
@@ -46,26 +46,26 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Anything that happened. `number` is its place in the store: the same when it comes again after a crash, 0 for what is never stored."""
+    """Anything that happened. `number` is its number in the journal: the same when it is delivered again after a crash, 0 for an event that is never stored."""
 
     name: ClassVar[str]
     number: int = field(default=0, compare=False)
 
     @property
     def body(self) -> dict[str, Any]:
-        """Its fields in camelCase, without those that say nothing."""
-        told = {
+        """The fields in camelCase, without empty ones."""
+        known = {
             _camel(each.name): _as_json(getattr(self, each.name)) for each in fields(self) if each.name not in _HIDDEN
         }
-        # What others made up stands behind what is known: no field of theirs takes the place of one of these.
+        # Unknown fields of the sender come first: they cannot replace a known one.
         return {
             **_as_json(getattr(self, "extra", {})),
-            **{name: value for name, value in told.items() if value is not None},
+            **{name: value for name, value in known.items() if value is not None},
         }
 
     @property
     def history_conversation_id(self) -> UUID | None:
-        """The conversation to whose history it belongs."""
+        """The conversation whose history it belongs to."""
         return None
 
 
@@ -94,7 +94,7 @@ def _as_json(value: Any) -> Any:  # noqa: PLR0911  a shape each
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentEvent(Event):
-    """A content of somebody. `at` is the sender's clock in ms; `is_own` tells what an own device said."""
+    """A content of an account. `at` is the sender's clock in ms; `is_own`: an own device sent it."""
 
     conversation_id: UUID
     sender_id: UUID
@@ -105,7 +105,7 @@ class ContentEvent(Event):
 
     @property
     def target(self) -> Target:
-        """What answers, edits and reactions point at."""
+        """The reference for replies, edits and reactions."""
         return Target(self.id, self.sender_id)
 
     @property
@@ -116,7 +116,7 @@ class ContentEvent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message(ContentEvent):
-    """A text, perhaps with files. `extra` are fields of newer versions."""
+    """A text, with attachments if any. `extra` are fields of newer versions."""
 
     name: ClassVar[str] = "message"
     kind: str = "text"
@@ -131,7 +131,7 @@ class Message(ContentEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit(ContentEvent):
-    """The text of an earlier message of the same person is another one now."""
+    """The sender replaced the text of an earlier message."""
 
     name: ClassVar[str] = "edit"
     of: Target
@@ -140,7 +140,7 @@ class Edit(ContentEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsend(ContentEvent):
-    """An earlier content of the same person shall not be shown any more."""
+    """The sender withdrew an earlier message."""
 
     name: ClassVar[str] = "unsend"
     of: Target
@@ -148,7 +148,7 @@ class Unsend(ContentEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reaction(ContentEvent):
-    """An emoji on a content; None takes it back."""
+    """An emoji on a content; None removes it."""
 
     name: ClassVar[str] = "reaction"
     of: Target
@@ -157,7 +157,7 @@ class Reaction(ContentEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location(ContentEvent):
-    """Where somebody is: degrees north and east."""
+    """A location: degrees north and east."""
 
     name: ClassVar[str] = "location"
     latitude: float
@@ -167,7 +167,7 @@ class Location(ContentEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimerSet(ContentEvent):
-    """From now on what is said here disappears so many seconds after it was read; 0: it stays."""
+    """Texts sent in the conversation afterwards disappear so many seconds after they were read; 0 turns that off."""
 
     name: ClassVar[str] = "timer"
     seconds: int
@@ -184,7 +184,7 @@ class Unknown(ContentEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt(Event):
-    """Contents of one's own have come to a person: delivered, read or viewed."""
+    """Own contents arrived at an account: delivered, read or viewed."""
 
     name: ClassVar[str] = "receipt"
     conversation_id: UUID
@@ -196,7 +196,7 @@ class Receipt(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read(Event):
-    """These were read on another device of one's own."""
+    """Contents were read on another own device."""
 
     name: ClassVar[str] = "read"
     conversation_id: UUID
@@ -205,7 +205,7 @@ class Read(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Typing(Event):
-    """Somebody types, or stopped. Never stored."""
+    """A member started or stopped typing. Never stored."""
 
     name: ClassVar[str] = "typing"
     conversation_id: UUID
@@ -216,7 +216,7 @@ class Typing(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence(Event):
-    """A friend who is watched came or went. Never stored."""
+    """A watched friend came online or went offline. Never stored."""
 
     name: ClassVar[str] = "presence"
     user_id: UUID
@@ -225,7 +225,7 @@ class Presence(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
-    """What the node itself says (docs/protocol.md, "Notices"); its `name` there is `notice` here, and `name` in the body."""
+    """A notice of the node (docs/protocol.md, "Notices"); its `name` there is `notice` here, and `name` in the body."""
 
     name: ClassVar[str] = "notice"
     notice: str
@@ -233,13 +233,13 @@ class Notice(Event):
 
     @property
     def body(self) -> dict[str, Any]:
-        """As the node said it."""
+        """The notice as the node sent it."""
         return {"name": self.notice, **self.extra}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost(Event):
-    """Entries `seq` to `through_seq` of the mailbox are lost; `reason` as the node tells, or `rolledBack` when this store, or `restored` when the node went back in time."""
+    """Entries `seq` to `through_seq` of the mailbox are lost; `reason` as the node says, or `rolledBack` for an older copy of this store, or `restored` for an older state of the node."""
 
     name: ClassVar[str] = "lost"
     seq: int
@@ -250,7 +250,7 @@ class Lost(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable(Event):
-    """A content could not be read; `reason` is a refusal of docs/signal-protocol.md, `resync` when its sender has it no more. `is_awaited`: it was asked for again."""
+    """A content could not be opened; `reason` is a refusal of docs/signal-protocol.md, or `resync` when its sender no longer has it. `is_awaited`: it was requested again."""
 
     name: ClassVar[str] = "unreadable"
     conversation_id: UUID
@@ -268,7 +268,7 @@ class Unreadable(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSent(Event):
-    """A content of one's own was refused, by the node or for the keys of a recipient: `reason` is a code of docs/protocol.md or a refusal of the protocol. `is_kept`: it waits for a decision of the person here, and goes out afterwards."""
+    """An own content was refused, by the node or because of a recipient's keys: `reason` is a code of docs/protocol.md or a refusal of the protocol. `is_kept`: it waits for a decision of the user and is sent afterwards."""
 
     name: ClassVar[str] = "notSent"
     conversation_id: UUID
@@ -280,9 +280,9 @@ class NotSent(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityChanged(Event):
-    """Somebody has another identity key: nothing of theirs is opened, and nothing sent, until `client.safety.accept`. Said again after each start while it is so.
+    """The identity key of an account changed: nothing of it is opened and nothing is sent to it until `client.safety.accept`. Repeated after each start until then.
 
-    `waiting`: own messages that go out after the decision; `held`: contents of theirs that are opened after it; both as of now. Both 0 when it was decided meanwhile.
+    `waiting`: own messages that are sent after the decision; `held`: its contents that are opened after it; both as of now, and both 0 when it was decided meanwhile.
     """
 
     name: ClassVar[str] = "identityChanged"
@@ -293,7 +293,7 @@ class IdentityChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided(Event):
-    """A person decided on another own device which identity key of an account counts, and whether its number was compared: it counts here too."""
+    """A person decided on another own device which identity key of an account counts, and whether its number was compared: this applies here too."""
 
     name: ClassVar[str] = "decided"
     user_id: UUID
@@ -302,7 +302,7 @@ class Decided(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnIdentityForged(Event):
-    """The node shows keys for one's own account that the own identity key did not sign: nothing is sealed for them, nothing of them is believed. `source`: list, bundle, message or sync."""
+    """The node shows keys for the own account that its identity key did not sign: nothing is sealed for them and nothing of them is opened. `source`: list, bundle, message or sync."""
 
     name: ClassVar[str] = "ownIdentityForged"
     source: str
@@ -311,7 +311,7 @@ class OwnIdentityForged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnDeviceAdded(Event):
-    """The account has another device, verified under the own identity key. It should follow a link that was approved on one of one's devices; added before anything is sealed for it."""
+    """The account has another device, verified under its identity key: it should follow a link that was approved on an own device. Added before anything is sealed for the device."""
 
     name: ClassVar[str] = "ownDeviceAdded"
     device_id: int
@@ -322,7 +322,7 @@ class OwnDeviceAdded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationForged(Event):
-    """The node changes what cannot change of a conversation: a direct one has other members than the pinned peer (`reason` member, `user_ids`), or the kind is another (`reason` kind). Nothing is sealed or opened there for them."""
+    """The node reports something else than the pin of a conversation: a direct one with other members than its peer (`reason` member, `user_ids`), or another kind (`reason` kind). Nothing is sealed or opened there for them."""
 
     name: ClassVar[str] = "conversationForged"
     conversation_id: UUID
@@ -332,7 +332,7 @@ class ConversationForged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberAdded(Event):
-    """The node says that a group has another member; added before anything is sealed for them. Until members are signed for, the node vouches for who is in a group."""
+    """The node reports a new member of a group; added before anything is sealed for them. Members are not signed: the node vouches for who is in a group."""
 
     name: ClassVar[str] = "memberAdded"
     conversation_id: UUID
@@ -347,7 +347,7 @@ class MemberAdded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberForged(Event):
-    """An account that is not a member of a group sent a content for it: nothing of it is believed. `kind` is that of the content."""
+    """An account that is not a member of a group sent a content to it: the content is dropped. `kind` is that of the content."""
 
     name: ClassVar[str] = "memberForged"
     conversation_id: UUID
@@ -357,7 +357,7 @@ class MemberForged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceListDiffers(Event):
-    """One side does not see a device of an account: `seen_by` node (the node lists it, the account's own devices do not, or its key did not sign it) or peer (the node hides it). `device_id` None: which one is not known."""
+    """The two sides see different devices of an account. `seen_by` node: the node lists a device that the account's own devices do not list or its key did not sign; `seen_by` peer: the node hides a device. `device_id` None: unknown which one."""
 
     name: ClassVar[str] = "deviceListDiffers"
     user_id: UUID
@@ -365,7 +365,7 @@ class DeviceListDiffers(Event):
     seen_by: str
 
 
-_STORED: Final[dict[str, type[Event]]] = {
+_STORED_TYPES: Final[dict[str, type[Event]]] = {
     each.name: each
     for each in (
         *(Message, Edit, Unsend, Reaction, Location, TimerSet, Unknown, Receipt, Read),
@@ -376,13 +376,13 @@ _STORED: Final[dict[str, type[Event]]] = {
 
 
 def pack_event(event: Event) -> bytes:
-    """An event as it is kept."""
+    """An event as it is stored."""
     return pack((event.name, pack(event)))
 
 
-def unpack_event(kept: bytes) -> Event:
-    """The event that `write_event` wrote. Raises ValueError for anything else."""
-    name, packed = unpack(tuple[str, bytes], kept)
-    if name not in _STORED:
+def unpack_event(packed: bytes) -> Event:
+    """The event that `pack_event` packed. Raises ValueError for anything else."""
+    name, packed = unpack(tuple[str, bytes], packed)
+    if name not in _STORED_TYPES:
         raise ValueError(f"no event {name}")
-    return unpack(_STORED[name], packed)
+    return unpack(_STORED_TYPES[name], packed)

@@ -1,26 +1,28 @@
-"""What happened, oldest first: events that wait for somebody who asks, and the history of each conversation behind them."""
+"""The journal: events in order, pending ones for the program and the history of each conversation behind them; and what is known of each content: its sender, whether it was read, and its receipts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Final
 from uuid import UUID
 
 from vyry.client.store import kinds
-from vyry.client.store.events import Event, pack_event, unpack_event
+from vyry.client.store.events import Event, Target, pack_event, unpack_event
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
 
 
-#: Contents are known again for so long: longer than mail can wait on a node.
+#: Days for which contents are recognized: longer than mail can wait on a node.
 KNOWN_DAYS = 60
-_TOLD_DAYS = 30
+_ADD_ONCE_DAYS = 30
 _EVENT = b"event"
-#: `is_taken` of an event that a handler was not done with.
-_ASIDE = 2
+#: `is_taken` of a dead letter.
+_DEAD_LETTER = 2
 
 
 @dataclass(frozen=True, slots=True)
 class KnownContent:
-    """A content that was said: where, when by its sender's clock, by which devices of that person, and its number in the journal."""
+    """A content that was seen: its conversation, time by its sender's clock, the sender's devices that sent it, and its number in the journal."""
 
     conversation_id: UUID
     at: int
@@ -30,45 +32,45 @@ class KnownContent:
 
 
 class Journal:
-    """Reads and writes it, inside the transaction of whoever calls."""
+    """Reads and writes events, inside the transaction of the caller."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def add(self, event: Event, *, is_handled: bool = False) -> int:
-        """Keep an event; what was said belongs to the history of its conversation. `is_taken`: nobody has to be told."""
+        """Store an event; a message belongs to the history of its conversation. `is_handled`: the program does not receive it. Returns its number."""
         conversation_id = event.history_conversation_id
-        place = self._history_key(conversation_id) if conversation_id else None
+        history_key = self._history_key(conversation_id) if conversation_id else None
         with self._store.transaction():
             number = self._next_number()
-            sealed = self._store.cipher.seal(pack_event(event), _associated_data(number, place))
+            sealed = self._store.cipher.seal(pack_event(event), _associated_data(number, history_key))
             statement = "INSERT INTO event (id, sealed, place, is_taken) VALUES (?, ?, ?, ?)"
-            self._store.execute(statement, number, sealed, place, is_handled)
+            self._store.execute(statement, number, sealed, history_key, is_handled)
         if not is_handled:
             self._store.on_event_added()
         return number
 
     def add_once(self, event: Event, now: int) -> None:
-        """Keep an event about a lie or a change of the node, unless the very same was added within 30 days: the node could repeat it for ever."""
-        written = pack_event(event)
-        name = sha256(written).hexdigest()
+        """Store an event about a forgery or change by the node, unless the same one was added within 30 days: the node could repeat it for ever."""
+        packed = pack_event(event)
+        name = sha256(packed).hexdigest()
         if self._store.get(kinds.ADDED_ONCE, name) is None:
-            self._store.put(kinds.ADDED_ONCE, name, b"added", until=now + _TOLD_DAYS * DAY_MS)
+            self._store.put(kinds.ADDED_ONCE, name, b"added", until=now + _ADD_ONCE_DAYS * DAY_MS)
             self.add(event)
 
     def next_event(self) -> Event | None:
-        """The oldest event nobody has taken yet."""
+        """The oldest event that was not handled."""
         found = self._store.execute("SELECT id, place, sealed FROM event WHERE is_taken = 0 ORDER BY id LIMIT 1")
         return _open_event(self._store, *found[0]) if found else None
 
     def mark_handled(self, number: int) -> None:
-        """Whoever asked for the event is done with it, unless it was put aside meanwhile: only what was said is kept on."""
+        """The program is done with the event, unless it became a dead letter meanwhile: only messages are kept, as history."""
         with self._store.transaction():
             self._store.execute("UPDATE event SET is_taken = 1 WHERE id = ? AND is_taken = 0", number)
             self._store.execute("DELETE FROM event WHERE id = ? AND is_taken = 1 AND place IS NULL", number)
 
     def history(self, conversation_id: UUID, limit: int) -> list[Event]:
-        """The newest so many of a conversation, the oldest of them first."""
+        """The newest `limit` events of a conversation, oldest first."""
         found = self._store.execute(
             "SELECT id, place, sealed FROM event WHERE place = ? ORDER BY id DESC LIMIT ?",
             self._history_key(conversation_id),
@@ -77,23 +79,23 @@ class Journal:
         return [_open_event(self._store, *each) for each in reversed(found)]
 
     def find_content(self, content_id: UUID, sender_id: UUID) -> KnownContent | None:
-        """What is known of a content, if it was said."""
-        kept = self._store.get(kinds.KNOWN_CONTENT, f"{content_id}/{sender_id}")
-        return unpack(KnownContent, kept) if kept else None
+        """What is known of a content, if it was seen."""
+        packed = self._store.get(kinds.KNOWN_CONTENT, f"{content_id}/{sender_id}")
+        return unpack(KnownContent, packed) if packed else None
 
     def remember_content(self, content_id: UUID, sender_id: UUID, known: KnownContent, now: int) -> None:
-        """Know it again, whoever brings it once more."""
+        """Recognize the content when it arrives again."""
         before = self.find_content(content_id, sender_id)
         devices = known.devices if before is None else (*before.devices, *known.devices)
-        told = replace(before or known, devices=devices)
-        self._store.put(kinds.KNOWN_CONTENT, f"{content_id}/{sender_id}", pack(told), until=now + KNOWN_DAYS * DAY_MS)
+        merged = replace(before or known, devices=devices)
+        self._store.put(kinds.KNOWN_CONTENT, f"{content_id}/{sender_id}", pack(merged), until=now + KNOWN_DAYS * DAY_MS)
 
     def set_expiry(self, number: int, at: int) -> None:
-        """It disappears at this moment (ms since 1970), or earlier if that was said before."""
+        """The event disappears at this moment (ms since 1970), or at an earlier one that was set before."""
         self._store.execute("UPDATE event SET ends_at = ? WHERE id = ? AND ifnull(ends_at, ?) >= ?", at, number, at, at)
 
     def _next_number(self) -> int:
-        """The number of the next event: one that no event had, as AUTOINCREMENT promises, and known before the event is sealed to it."""
+        """The number of the next event: never used before, as AUTOINCREMENT guarantees, and known before the event is sealed with it."""
         found = self._store.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'")
         return int(found[0][0]) + 1 if found else 1
 
@@ -102,27 +104,27 @@ class Journal:
 
 
 class DeadLetterEvents:
-    """Events that a handler was not done with (`handling.py`): they wait no more, and are not taken."""
+    """Dead letters (`api/handler_loop.py`): neither pending nor handled."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def all(self) -> list[Event]:
-        """The oldest first."""
-        found = self._store.execute("SELECT id, place, sealed FROM event WHERE is_taken = ? ORDER BY id", _ASIDE)
+        """Oldest first."""
+        found = self._store.execute("SELECT id, place, sealed FROM event WHERE is_taken = ? ORDER BY id", _DEAD_LETTER)
         return [_open_event(self._store, *each) for each in found]
 
     def set_dead(self, number: int, *, is_dead: bool) -> bool:
-        """Put a waiting event aside, or have one of those wait again; says whether it was there."""
-        before, after = (0, _ASIDE) if is_dead else (_ASIDE, 0)
+        """Turn a pending event into a dead letter or back; returns whether it was there."""
+        before, after = (0, _DEAD_LETTER) if is_dead else (_DEAD_LETTER, 0)
         with self._store.transaction():
-            is_there = bool(self._store.execute("SELECT 1 FROM event WHERE id = ? AND is_taken = ?", number, before))
+            is_found = bool(self._store.execute("SELECT 1 FROM event WHERE id = ? AND is_taken = ?", number, before))
             self._store.execute("UPDATE event SET is_taken = ? WHERE id = ? AND is_taken = ?", after, number, before)
-        return is_there
+        return is_found
 
 
 def newest_number(store: Store, conversation_id: UUID) -> int:
-    """The number of what was said last in a conversation; 0 when nothing was."""
+    """The number of the newest message of a conversation; 0 without one."""
     [(number,)] = store.execute("SELECT max(id) FROM event WHERE place = ?", _history_key(store, conversation_id))
     return int(number or 0)
 
@@ -131,10 +133,49 @@ def _history_key(store: Store, conversation_id: UUID) -> bytes:
     return store.cipher.row_name("history", str(conversation_id))
 
 
-def _open_event(store: Store, number: int, place: bytes | None, sealed: bytes) -> Event:
-    return replace(unpack_event(store.cipher.open(sealed, _associated_data(number, place))), number=number)
+def _open_event(store: Store, number: int, history_key: bytes | None, sealed: bytes) -> Event:
+    return replace(unpack_event(store.cipher.open(sealed, _associated_data(number, history_key))), number=number)
 
 
-def _associated_data(number: int, place: bytes | None) -> bytes:
-    """What an event is sealed to: its number and its conversation, so that it opens in no other row. Longer or shorter than the place of a value."""
-    return _EVENT + number.to_bytes(8) + (place or b"")
+def _associated_data(number: int, history_key: bytes | None) -> bytes:
+    """What an event is sealed with: its number and conversation, so that it opens in no other row. Its length differs from that of a value's row name."""
+    return _EVENT + number.to_bytes(8) + (history_key or b"")
+
+
+#: Each state says more than the ones before.
+_RECEIPT_STATES: Final = ("delivered", "read", "viewed")
+
+
+class ReadReceipts:
+    """Reads and writes them, inside the transaction of the caller."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def mark_read(self, target: Target, now: int) -> bool:
+        """Record that it was read; returns whether that is new."""
+        if self.is_read(target):
+            return False
+        self._store.put(kinds.READ, _target_key(target), b"read", until=now + KNOWN_DAYS * DAY_MS)
+        return True
+
+    def is_read(self, target: Target) -> bool:
+        """Whether it was read on an own device."""
+        return self._store.get(kinds.READ, _target_key(target)) is not None
+
+    def record_receipt(self, content_id: UUID, person: UUID, state: str, now: int) -> None:
+        """Record a receipt; one that says less than an earlier one changes nothing."""
+        states = dict(self.receipts(content_id))
+        if person in states and _RECEIPT_STATES.index(states[person]) >= _RECEIPT_STATES.index(state):
+            return
+        states[person] = state
+        self._store.put(kinds.RECEIPTS, str(content_id), pack(states), until=now + KNOWN_DAYS * DAY_MS)
+
+    def receipts(self, content_id: UUID) -> Mapping[UUID, str]:
+        """By account: delivered, read or viewed."""
+        packed = self._store.get(kinds.RECEIPTS, str(content_id))
+        return unpack(dict[UUID, str], packed) if packed else {}
+
+
+def _target_key(target: Target) -> str:
+    return f"{target.id}/{target.sender_id}"

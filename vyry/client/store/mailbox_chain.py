@@ -1,4 +1,4 @@
-"""The mailbox as this device has seen it: numbers without a hole, each head made of the one before (docs/protocol.md, "Mailbox")."""
+"""The mailbox as this device has seen it: consecutive sequence numbers, each hash computed from the one before (docs/protocol.md, "Mailbox")."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,28 +21,28 @@ _LANES = {"mail": 0, "control": 1}
 
 @dataclass(frozen=True, slots=True)
 class MailboxPosition:
-    """The last entry that is safe with this device."""
+    """The last entry that this device has stored safely."""
 
     seq: int
     head: bytes
 
     @classmethod
     def initial(cls, mailbox_id: UUID) -> "MailboxPosition":
-        """Before everything."""
+        """The position before the first entry."""
         return cls(0, first_head(mailbox_id))
 
     def advance(self, entry: Entry) -> "MailboxPosition":
-        """The point behind this entry. Raises ChainBroken when it does not follow."""
+        """The position after this entry. Raises ChainBroken when it does not follow."""
         seq, head = entry["seq"], decode_bytes(entry["head"])
         if seq != self.seq + 1:
-            raise ChainBroken(f"Number {seq} came after {self.seq}.")
+            raise ChainBroken(f"The node sent entry {seq} after entry {self.seq}: entries must be consecutive.")
         if "tombstone" in entry:
-            # A loss of no numbers would let any head follow, and one of fewer would show again what was there before.
+            # A tombstone of no entries would accept any hash, and one of fewer would repeat earlier entries.
             if entry["throughSeq"] < seq or entry["throughSeq"] - seq + 1 != entry["tombstone"]["count"]:
-                raise ChainBroken(f"The loss at {seq} does not say which numbers it took.")
+                raise ChainBroken(f"The tombstone at {seq} does not state a valid range of lost entries.")
             return MailboxPosition(entry["throughSeq"], head)
         if head != next_head(self.head, seq, entry_digest(entry)):
-            raise ChainBroken(f"The head of {seq} does not follow.")
+            raise ChainBroken(f"The hash of entry {seq} does not follow from the previous entry.")
         return MailboxPosition(seq, head)
 
 
@@ -55,12 +55,12 @@ class ProcessedPage:
 
 
 def entry_digest(entry: Entry) -> bytes:
-    """What the chain holds for an envelope or a notice."""
-    nobody = bytes(16)
+    """The digest of an envelope or a notice in the chain."""
+    no_id = bytes(16)
     message_id, posted_at = UUID(entry["messageId"]).bytes, parse_timestamp(entry["postedAt"])
     if "notice" in entry:
         content = orjson.dumps(entry["notice"], option=orjson.OPT_SORT_KEYS)
-        facts = (nobody, 0, message_id, nobody, posted_at, _LANES["control"], 0)
+        facts = (no_id, 0, message_id, no_id, posted_at, _LANES["control"], 0)
         return envelope_digest(facts, sha256(content).digest())
     facts = (
         UUID(entry["senderId"]).bytes,
@@ -76,15 +76,15 @@ def entry_digest(entry: Entry) -> bytes:
 
 def _lane_number(entry: Entry) -> int:
     if entry["lane"] not in _LANES:
-        raise ChainBroken(f"Number {entry['seq']} came on no lane.")
+        raise ChainBroken(f"Entry {entry['seq']} has no known lane.")
     return _LANES[entry["lane"]]
 
 
 def decode_bytes(value: str | bytes) -> bytes:
-    """Bytes of the wire: base64 text in JSON, bin in MessagePack."""
+    """Bytes from the wire: base64 text in JSON, bin in MessagePack."""
     return value if isinstance(value, bytes) else decode_base64(value)
 
 
 def parse_timestamp(moment: str) -> int:
-    """A time of the wire as ms since 1970."""
+    """A timestamp from the wire as ms since 1970."""
     return to_milliseconds(datetime.fromisoformat(moment))

@@ -1,4 +1,4 @@
-"""What is to be sent, as it is kept until the node has it, and what was sent, kept for those who could not read it (docs/signal-protocol.md, "Retry")."""
+"""The send queue, what was sent and is kept for retries (docs/signal-protocol.md, "Retry"), and what stops sending."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,21 +19,23 @@ from vyry.signal_protocol.retries import MAX_SENT, SENT_MILLISECONDS, may_resend
 from vyry.signal_protocol.sessions import PeerDevice
 
 
-#: Contents that tell keys.
+#: Contents that distribute keys.
 KEY_KINDS = ("senderKey", "groupKey", "profileKey")
 #: Fields that every content has.
 COMMON_FIELDS = ("v", "kind", "id", "at", "conversationId")
-#: So many posts of this device are known by their ids.
+#: Posts of this device that are known by their ids.
 MAX_POSTED = 1_000
+#: Accounts that receive a key in one post: their devices have to fit into a body.
+RECIPIENTS_PER_POST = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A content on its way. `body` is what was sealed, as it is posted until somebody answers; None has to be sealed first.
+    """A content to send. `body` is the sealed post, repeated until the node has answered; None: it has to be sealed first.
 
-    `people`: who gets it, None for everybody there; `device`: the only device that does, and `device_hash` which one of that number, if it matters. Others
-    whom the node wants named get a content without effect. `own` is what one's own other devices get in its place. `is_pairwise`: never under a sender key.
-    `is_told`: the person here knows that it waits for a decision. `is_first`: nothing else is sealed for `device` before it.
+    `people`: the recipients, None for every member; `device`: the only device that gets it, and `device_hash` which one of that id, if it matters. Other
+    recipients that the node requires get a content without effect. `own` is what the account's other devices get instead. `is_pairwise`: never under a sender key.
+    `is_told`: the user knows that it waits for a decision. `is_first`: nothing else is sealed for `device` before it.
     """
 
     message_id: UUID
@@ -74,7 +76,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class SentTo:
-    """A device that something was sealed for: its address, and the hash of its keys, since the address alone is the node's word."""
+    """A device that something was sealed for: its address, and a hash of its keys, because the node assigns the address."""
 
     user_id: UUID
     device_id: int
@@ -94,32 +96,30 @@ class SentContent:
     message_id: UUID | None = None
 
     def may_resend_to(self, asker: SentTo, now: int) -> bool:
-        """Whether a device that could not read it gets it once more: the very device it was sealed for."""
+        """Whether a device that could not read it gets it again: only the very device that it was sealed for."""
         return may_resend(self.devices, asker, self.at, now)
 
     def without_account(self, user_id: UUID) -> "SentContent":
-        """Not for the devices of this account any more."""
+        """The record without the devices of this account."""
         return replace(self, devices=tuple(each for each in self.devices if each.user_id != user_id))
 
 
 class SendQueue:
-    """Reads and writes it, inside the transaction of whoever calls."""
+    """Reads and writes the queue and the sent contents, inside the transaction of the caller."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def add(self, outgoing: Outgoing) -> None:
-        """From here on it is sent, whatever happens, behind all that was added before."""
-        number = int(self._store.get(kinds.OUTGOING_NUMBER) or b"0") + 1
-        self._store.put(kinds.OUTGOING_NUMBER, "", str(number).encode())
-        self.save(replace(outgoing, number=number))
+        """Queue it behind everything added before."""
+        self.save(replace(outgoing, number=self._store.next_number(kinds.OUTGOING_NUMBER)))
 
     def save(self, outgoing: Outgoing) -> None:
         """Store it in its present state."""
         self._store.put(kinds.OUTGOING, str(outgoing.message_id), pack(outgoing))
 
     def delete(self, outgoing: Outgoing) -> None:
-        """It is sent, or never will be."""
+        """It was sent, or given up."""
         self._store.put(kinds.OUTGOING, str(outgoing.message_id), None)
         if outgoing.is_first:
             self._store.put(kinds.OUTGOING_FIRST, str(outgoing.message_id), None)
@@ -127,64 +127,61 @@ class SendQueue:
     def pending(self) -> list[Outgoing]:
         """Everything that is still to be sent, in order."""
         return sorted(
-            (unpack(Outgoing, kept) for kept in self._store.all(kinds.OUTGOING)), key=lambda each: each.number
+            (unpack(Outgoing, packed) for packed in self._store.all(kinds.OUTGOING)), key=lambda each: each.number
         )
 
     def record_sent(self, message_id: UUID, sent: SentContent, now: int) -> None:
-        """Keep what was sent, for those who cannot read it; of too many the oldest go. What is viewed once or ends within seconds is kept no longer than it may be read."""
+        """Keep what was sent, for retries; beyond the limit the oldest are deleted. View-once contents are not kept, and disappearing ones only as long as they may be read."""
         content = read_fields(sent.plaintext)
         if content.get("isViewOnce"):
             return
         if content["kind"] in KEY_KINDS:
-            # A key that could not be read is told again as it is then: what was told is not kept.
+            # A key that could not be read is sent again as it is then: the key itself is not kept.
             plain = {name: content[name] for name in COMMON_FIELDS}
             sent = replace(sent, plaintext=orjson.dumps(plain), own=None)
-        number = int(self._store.get(kinds.SENT_NUMBER) or b"0") + 1
-        self._store.put(kinds.SENT_NUMBER, "", str(number).encode())
         until = now + min(SENT_MILLISECONDS, int(content.get("timerSeconds") or 0) * 1_000 or SENT_MILLISECONDS)
-        before = self._store.get(kinds.SENT_PLACE, str(number % MAX_SENT))
-        if before is not None:
-            self._store.put(kinds.SENT, str(UUID(bytes=before)), None)
-        self._store.put(kinds.SENT_PLACE, str(number % MAX_SENT), message_id.bytes, until=until)
+        place = str(self._store.next_number(kinds.SENT_NUMBER) % MAX_SENT)
+        _replace_oldest(self._store, kinds.SENT, kinds.SENT_PLACE, place)
+        self._store.put(kinds.SENT_PLACE, place, message_id.bytes, until=until)
         self._store.put(
             kinds.SENT, str(message_id), pack(replace(sent, at=now, message_id=message_id, until=until)), until=until
         )
 
     def find_sent(self, message_id: UUID, now: int) -> SentContent | None:
-        """What was posted under this id, as long as it is kept."""
-        kept = self._store.get(kinds.SENT, str(message_id))
-        found = unpack(SentContent, kept) if kept else None
+        """What was posted under this id, while it is kept."""
+        packed = self._store.get(kinds.SENT, str(message_id))
+        found = unpack(SentContent, packed) if packed else None
         return found if found is not None and now < found.until else None
 
     def delete_sent(self, content_id: UUID) -> None:
-        """This content was taken back: nobody gets it again."""
+        """The content was withdrawn: no device gets it again."""
         for sent in self._all_sent():
             if read_fields(sent.plaintext).get("id") == str(content_id):
                 self._store.put(kinds.SENT, str(sent.message_id), None)
 
     def forget_recipient(self, user_id: UUID) -> None:
-        """An account gave up its identity key: what was sealed for the old one is not sent to the next, nor are answers on their way to it."""
+        """An account changed its identity key: what was sealed for the old key is not sent to the new one, nor are queued answers to its devices."""
         for sent in self._all_sent():
-            less = sent.without_account(user_id)
-            if less != sent:
-                self._store.put(kinds.SENT, str(sent.message_id), pack(less), until=sent.until)
+            remaining = sent.without_account(user_id)
+            if remaining != sent:
+                self._store.put(kinds.SENT, str(sent.message_id), pack(remaining), until=sent.until)
         for outgoing in self.pending():
             if outgoing.device is not None and outgoing.device[0] == user_id:
                 self.delete(outgoing)
 
     def _all_sent(self) -> list[SentContent]:
-        return [unpack(SentContent, kept) for kept in self._store.all(kinds.SENT)]
+        return [unpack(SentContent, packed) for packed in self._store.all(kinds.SENT)]
 
 
 class PriorityContents:
-    """What a device has to get before anything else is sealed for it; inside the transaction of the caller."""
+    """Contents that a device has to receive before anything else is sealed for it; inside the transaction of the caller."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._queue = SendQueue(store)
 
     def add(self, contents: Sequence[Outgoing]) -> None:
-        """These are sent to their own devices, in their order, ahead of all that waits."""
+        """Queue these for their own devices, in their order, ahead of everything else."""
         before = min((each.number for each in self._queue.pending()), default=1)
         for number, each in enumerate(contents, min(before, 1) - len(contents)):
             assert each.device is not None
@@ -192,32 +189,35 @@ class PriorityContents:
             self._store.put(kinds.OUTGOING_FIRST, str(each.message_id), str(each.device[1]).encode())
 
     def waiting_devices(self) -> frozenset[int]:
-        """Numbers of own devices for which such a content waits."""
+        """Ids of own devices for which such a content is queued."""
         return frozenset(map(int, self._store.all(kinds.OUTGOING_FIRST)))
 
 
 class PostedIds:
-    """The ids of the last posts of this device, by which it knows the node's `lastMessageId` as its own; inside the transaction of the caller."""
+    """The ids of this device's last posts, by which it recognizes the node's `lastMessageId`; inside the transaction of the caller."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def add(self, message_id: UUID) -> None:
-        """It is about to be posted; of too many the oldest go."""
+        """Record an id that is about to be posted; beyond the limit the oldest are deleted."""
         if self.contains(message_id):
             return
-        number = int(self._store.get(kinds.POSTED_NUMBER) or b"0") + 1
-        place = str(number % MAX_POSTED)
-        before = self._store.get(kinds.POSTED_PLACE, place)
-        if before is not None:
-            self._store.put(kinds.POSTED, str(UUID(bytes=before)), None)
-        self._store.put(kinds.POSTED_NUMBER, "", str(number).encode())
+        place = str(self._store.next_number(kinds.POSTED_NUMBER) % MAX_POSTED)
+        _replace_oldest(self._store, kinds.POSTED, kinds.POSTED_PLACE, place)
         self._store.put(kinds.POSTED_PLACE, place, message_id.bytes)
         self._store.put(kinds.POSTED, str(message_id), b"posted")
 
     def contains(self, message_id: UUID) -> bool:
-        """Whether this store knows of the post."""
+        """Whether this store knows the post."""
         return self._store.get(kinds.POSTED, str(message_id)) is not None
+
+
+def _replace_oldest(store: Store, kind: str, place_kind: str, place: str) -> None:
+    """Delete the row whose id is in this place of a ring: another id takes it."""
+    replaced = store.get(place_kind, place)
+    if replaced is not None:
+        store.put(kind, str(UUID(bytes=replaced)), None)
 
 
 def read_fields(plaintext: bytes) -> Mapping[str, Any]:
@@ -227,23 +227,23 @@ def read_fields(plaintext: bytes) -> Mapping[str, Any]:
 
 
 def hash_device(peer: PeerDevice) -> bytes:
-    """What tells a device from any other under its number: 16 bytes of SHA-256(IK || IDH)."""
+    """What distinguishes a device from any other under its id: 16 bytes of SHA-256(IK || IDH)."""
     return sha256(peer.identity_key + peer.dh_key).digest()[:16]
 
 
 def device_key(address: Address) -> tuple[UUID, int]:
-    """A device as it is kept here."""
+    """A device as the queue stores it."""
     return address.user_id, address.device_id
 
 
 class HeldConversations:
-    """Conversations in which sending has stopped, and why; inside the transaction of the caller."""
+    """Conversations in which sending stopped until the user decides, and why; inside the transaction of the caller."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def add(self, conversation_id: UUID, refusal: Refusal) -> None:
-        """Nothing is sent there until the person decides."""
+        """Stop sending there until the user decides."""
         self._store.put(kinds.STOPPED, str(conversation_id), pack((conversation_id, refusal.name)))
 
     def remove(self, conversation_id: UUID) -> None:
@@ -253,22 +253,21 @@ class HeldConversations:
 
     def all(self) -> dict[UUID, str]:
         """The name of the refusal, by conversation."""
-        return dict(unpack(tuple[UUID, str], kept) for kept in self._store.all(kinds.STOPPED))
+        return dict(unpack(tuple[UUID, str], packed) for packed in self._store.all(kinds.STOPPED))
 
 
 class UnsentMessages:
-    """Own messages that waited to be sent when the profile was opened; a look at the queue of that moment, for they may go out at once."""
+    """Own messages that were queued when the profile was opened: a snapshot, since they may be sent at once. The same message sent again has the same id."""
 
     def __init__(self, store: Store) -> None:
         waiting = [each for each in SendQueue(store).pending() if each.lane == "mail"]
         self._ids_by_digest: Final = {
             _content_digest(each.conversation_id, read_fields(each.plaintext)): each.content_id for each in waiting
         }
-        #: Their ids.
         self.ids: Final = frozenset(self._ids_by_digest.values())
 
     def find(self, conversation_id: UUID, kind: str, fields: Mapping[str, Any]) -> UUID | None:
-        """The id of one that says exactly this there."""
+        """The id of a queued message with exactly this content."""
         return self._ids_by_digest.get(_content_digest(conversation_id, {"kind": kind, **fields}))
 
 

@@ -1,4 +1,4 @@
-"""States of the protocol as bytes, and back: MessagePack of the fields, checked by their types when they come back."""
+"""Values as bytes and back: MessagePack of the fields, validated against their types when read."""
 
 from functools import lru_cache
 from importlib import import_module
@@ -13,37 +13,37 @@ if TYPE_CHECKING:
 
 
 Value = TypeVar("Value")
-#: The lists and pins of a group of 1,000 fit in.
-_REMEMBERED: Final = 4_096
+#: Enough for the lists and pins of a group of 1,000.
+_CACHE_SIZE: Final = 4_096
 
 
-#: One for each type of value that is kept: there are few.
+#: One for each type of stored value.
 _ADAPTERS: Final[dict[type[Any], "TypeAdapter[Any]"]] = {}
 
 
-def _adapter(of: type[Any]) -> "TypeAdapter[Any]":
-    if of not in _ADAPTERS:
-        # Loaded with the first value: a command that fails before it, or prints its help, needs none of it.
-        _ADAPTERS[of] = import_module("pydantic").TypeAdapter(of)
-    return _ADAPTERS[of]
+def _adapter(kind: type[Any]) -> "TypeAdapter[Any]":
+    if kind not in _ADAPTERS:
+        # Imported with the first value: a command that only prints its help does not need it.
+        _ADAPTERS[kind] = import_module("pydantic").TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def pack(value: object) -> bytes:
-    """The byte form of a plain value or frozen dataclass."""
+    """The bytes of a plain value or frozen dataclass."""
     packed: bytes = msgpack.packb(_adapter(type(value)).dump_python(value), default=_encode_uuid)
     return packed
 
 
-def unpack(of: type[Value], packed: bytes) -> Value:
-    """The value of this type that `pack` made these bytes of. Raises ValueError for anything else."""
-    found: Value = _adapter(of).validate_python(msgpack.unpackb(packed, use_list=False, strict_map_key=False))
+def unpack(kind: type[Value], packed: bytes) -> Value:
+    """The value of this type that `pack` packed. Raises ValueError for anything else."""
+    found: Value = _adapter(kind).validate_python(msgpack.unpackb(packed, use_list=False, strict_map_key=False))
     return found
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def unpack_cached(of: type[Value], packed: bytes) -> Value:
-    """As `unpack`, for values that hold no secret and are read over and over: lists, members. They are remembered by their bytes. Raises ValueError."""
-    return unpack(of, packed)
+@lru_cache(maxsize=_CACHE_SIZE)
+def unpack_cached(kind: type[Value], packed: bytes) -> Value:
+    """As `unpack`, with a cache by bytes: for values without secrets that are read often, as lists and members. Raises ValueError."""
+    return unpack(kind, packed)
 
 
 def _encode_uuid(value: object) -> str:

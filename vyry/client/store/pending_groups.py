@@ -1,4 +1,4 @@
-"""Groups that the node was asked to make, until its answer is safe here: asked again after a kill, no second one is made."""
+"""Work on groups that survives a restart: groups that the node was asked to create, and keys that have to be distributed."""
 
 import secrets
 from collections.abc import Collection, Sequence
@@ -20,7 +20,7 @@ MAX_TITLE: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class PendingGroup:
-    """A group that the node was, or was about to be, asked to make: known again by what was sealed for it."""
+    """A group that the node was, or was about to be, asked to create; recognized by its sealed information."""
 
     members: tuple[UUID, ...]
     title: str
@@ -30,62 +30,62 @@ class PendingGroup:
 
     @property
     def request_key(self) -> str:
-        """See `wish`."""
+        """See `group_request_key`."""
         return group_request_key(self.members, self.title, self.id)
 
 
 class PendingGroups:
-    """Reads and writes them, inside the transaction of whoever calls."""
+    """Reads and writes them, inside the transaction of the caller. After a crash the same request creates no second group."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def start(self, members: Collection[UUID], title: str, id: UUID | None = None) -> tuple[PendingGroup, bool]:
-        """What a new group is made with, kept before the node hears of it; and whether it was begun before. Raises TextTooLong, NothingToSee."""
+        """What a new group is created with, stored before the node receives it; and whether the same request was pending before. Raises TextTooLong, NothingToSee."""
         key = secrets.token_bytes(KEY_BYTES)
-        begun = PendingGroup(
+        pending = PendingGroup(
             tuple(members), title, key, seal_blob(key, BlobKind.GROUP_INFO, {"title": checked_title(title)}), id
         )
-        before = self._store.get(kinds.PENDING_GROUP, begun.request_key)
+        before = self._store.get(kinds.PENDING_GROUP, pending.request_key)
         if before is not None:
             return unpack(PendingGroup, before), True
-        self._store.put(kinds.PENDING_GROUP, begun.request_key, pack(begun))
-        return begun, False
+        self._store.put(kinds.PENDING_GROUP, pending.request_key, pack(pending))
+        return pending, False
 
-    def delete(self, begun: PendingGroup) -> None:
-        """It never will be."""
-        self._store.put(kinds.PENDING_GROUP, begun.request_key, None)
+    def delete(self, pending: PendingGroup) -> None:
+        """The node refused to create it."""
+        self._store.put(kinds.PENDING_GROUP, pending.request_key, None)
 
-    def complete(self, begun: PendingGroup, conversation_id: UUID) -> None:
-        """It is there; whoever asks for it once more gets this one (`made`)."""
-        self.delete(begun)
-        self._store.put(kinds.CREATED_GROUP, begun.request_key, conversation_id.bytes)
+    def complete(self, pending: PendingGroup, conversation_id: UUID) -> None:
+        """The group exists; the same request returns it (`find_created`)."""
+        self.delete(pending)
+        self._store.put(kinds.CREATED_GROUP, pending.request_key, conversation_id.bytes)
 
-    def find_created(self, name: str) -> UUID | None:
-        """The group that a wish was made into, as long as that is kept: under an id for ever, else while nobody has had the answer (`answered`)."""
-        kept = self._store.get(kinds.CREATED_GROUP, name)
-        return UUID(bytes=kept) if kept is not None else None
+    def find_created(self, request_key: str) -> UUID | None:
+        """The group that a request created, while that is stored: for a request with an id for ever, else until its caller has received it (`delete_created`)."""
+        packed = self._store.get(kinds.CREATED_GROUP, request_key)
+        return UUID(bytes=packed) if packed is not None else None
 
-    def delete_created(self, name: str) -> None:
-        """Whoever asked for it without an id has it: the same wish is another group from now on."""
-        self._store.put(kinds.CREATED_GROUP, name, None)
+    def delete_created(self, request_key: str) -> None:
+        """The caller of a request without an id has received the group: the same request creates another one from now on."""
+        self._store.put(kinds.CREATED_GROUP, request_key, None)
 
     def find_by_sealed(self, sealed: bytes) -> PendingGroup | None:
-        """The one that a group on the node was made of: what was sealed for it is like nothing else."""
+        """The pending group with this sealed information, which is unique."""
         return next((each for each in self.all() if each.sealed == sealed), None)
 
     def all(self) -> Sequence[PendingGroup]:
-        """Those without an answer."""
-        return [unpack(PendingGroup, kept) for kept in self._store.all(kinds.PENDING_GROUP)]
+        """Groups without a response."""
+        return [unpack(PendingGroup, packed) for packed in self._store.all(kinds.PENDING_GROUP)]
 
 
 def group_request_key(members: Collection[UUID], title: str, id: UUID | None) -> str:
-    """The name of a group that is wanted: its id, else who is to be in it and its title."""
+    """The key of a request for a group: its id, else its members and title."""
     return str(id) if id is not None else " ".join((*sorted(map(str, members)), title))
 
 
 def checked_title(title: str) -> str:
-    """A title as it is sealed: one line, composed, nothing in it that cannot be seen. Raises TextTooLong, NothingToSee."""
+    """A title as it is sealed: one line of visible, normalized text. Raises TextTooLong, NothingToSee."""
     if not clean_line(title):
         raise NothingToSee("title")
     try:
@@ -96,7 +96,7 @@ def checked_title(title: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GroupTask:
-    """A group to look after: who is to be told the key, and whether somebody was made to go."""
+    """A group to check: which accounts need the key, and whether a member was removed."""
 
     conversation_id: UUID
     tell: tuple[UUID, ...] = ()
@@ -104,26 +104,26 @@ class GroupTask:
 
 
 class GroupTasks:
-    """Reads and writes them, inside the transaction of whoever calls."""
+    """Reads and writes group tasks, inside the transaction of the caller."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def add(self, due: GroupTask) -> None:
-        """It is looked after, whatever happens."""
+    def add(self, task: GroupTask) -> None:
+        """Add a task, merged with a pending one for the same group."""
         with self._store.transaction():
-            kept = self._store.get(kinds.GROUP_TASK, str(due.conversation_id))
-            before = unpack(GroupTask, kept) if kept else GroupTask(due.conversation_id)
-            tell = tuple(dict.fromkeys((*before.tell, *due.tell)))
-            merged = GroupTask(due.conversation_id, tell, before.is_rotating or due.is_rotating)
-            self._store.put(kinds.GROUP_TASK, str(due.conversation_id), pack(merged))
+            packed = self._store.get(kinds.GROUP_TASK, str(task.conversation_id))
+            before = unpack(GroupTask, packed) if packed else GroupTask(task.conversation_id)
+            tell = tuple(dict.fromkeys((*before.tell, *task.tell)))
+            merged = GroupTask(task.conversation_id, tell, before.is_rotating or task.is_rotating)
+            self._store.put(kinds.GROUP_TASK, str(task.conversation_id), pack(merged))
 
     def pending(self) -> Sequence[GroupTask]:
-        """All that are to be looked after."""
-        return [unpack(GroupTask, kept) for kept in self._store.all(kinds.GROUP_TASK)]
+        """All pending tasks."""
+        return [unpack(GroupTask, packed) for packed in self._store.all(kinds.GROUP_TASK)]
 
-    def complete(self, due: GroupTask) -> None:
-        """It was, unless more has become due meanwhile."""
+    def complete(self, task: GroupTask) -> None:
+        """The task is done, unless it was extended meanwhile."""
         with self._store.transaction():
-            if self._store.get(kinds.GROUP_TASK, str(due.conversation_id)) == pack(due):
-                self._store.put(kinds.GROUP_TASK, str(due.conversation_id), None)
+            if self._store.get(kinds.GROUP_TASK, str(task.conversation_id)) == pack(task):
+                self._store.put(kinds.GROUP_TASK, str(task.conversation_id), None)

@@ -1,6 +1,6 @@
-"""Everything a device keeps, in one SQLite file: each value sealed with AES-256-GCM under a key that does not lie in it, and every act one transaction.
+"""Everything that a device stores, in one SQLite file: each value is sealed with AES-256-GCM under a key that is not in it, and every step is one transaction.
 
-What an envelope said and the ratchet behind it are committed together, before the envelope is acknowledged: a kill at any moment loses and doubles nothing.
+A message and the ratchet state behind it are committed together, before the envelope is acknowledged: a crash at any moment loses and duplicates nothing.
 """
 
 import hmac
@@ -21,41 +21,41 @@ from vyry.signal_protocol.primitives import Z32, hkdf, label
 
 KEY_BYTES: Final = 32
 DAY_MS: Final = 86_400_000
-_NONCE: Final = 12
+_NONCE_BYTES: Final = 12
 
 
 class ValueCipher:
-    """Seals values, each to its place: moved to another one it does not open. Raises StoreLocked for what is no key."""
+    """Seals each value to its row: moved to another row it does not open. Raises StoreLocked for an invalid key."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
-            raise StoreLocked(f"The key of a store has {KEY_BYTES} bytes.")
+            raise StoreLocked(f"The store key must have {KEY_BYTES} bytes.")
         self._name_key = hkdf(Z32, key, label("store places"), KEY_BYTES)
         self._aead = AESGCM(hkdf(Z32, key, label("store values"), KEY_BYTES))
 
     def row_name(self, kind: str, name: str) -> bytes:
-        """A name as it stands in the file: names are users and messages, and who reads the file without the key shall not learn them."""
+        """A name as stored: names are users and messages, which someone who reads the file without the key must not learn."""
         return hmac.digest(self._name_key, f"{kind}\0{name}".encode(), "sha256")[:16]
 
-    def seal(self, value: bytes, place: bytes) -> bytes:
-        """As it is written."""
-        nonce = secrets.token_bytes(_NONCE)
-        return nonce + self._aead.encrypt(nonce, value, place)
+    def seal(self, value: bytes, row: bytes) -> bytes:
+        """The sealed form of a value, bound to its row."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._aead.encrypt(nonce, value, row)
 
-    def open(self, sealed: bytes, place: bytes) -> bytes:
-        """What was sealed for that place. Raises StoreLocked."""
+    def open(self, sealed: bytes, row: bytes) -> bytes:
+        """The value that was sealed for that row. Raises StoreLocked."""
         try:
-            return self._aead.decrypt(sealed[:_NONCE], sealed[_NONCE:], place)
+            return self._aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], row)
         except (InvalidTag, ValueError):
-            raise StoreLocked("The key does not open this profile.") from None
+            raise StoreLocked("The key or passphrase of this profile is wrong.") from None
 
 
 class Store(Database):
-    """The values of a device in its file. It belongs to one process, and inside it to one caller at a time."""
+    """The values of a device in its file. It belongs to one process, and one caller at a time uses it."""
 
     def __init__(self, path: Path, key: bytes | Callable[[], bytes], lock: IO[bytes] | None = None) -> None:
-        """Open the file under this key, or under the one that is asked for once no other process has the file: `lock`, when it was taken before (turns.py). Raises StoreLocked, StoreFull, StoreFailed."""
-        #: Called, from any thread, for each event that is kept for somebody who asks (`Journal.add`).
+        """Open the file under this key, or the one that the function returns once this process has the lock: `lock`, when it was taken before (api/profile_lock.py). Raises StoreLocked, StoreFull, StoreFailed."""
+        #: Called, from any thread, for each pending event (`Journal.add`).
         self.on_event_added: Callable[[], object] = lambda: None
         lock = lock or lock_store(path)
         try:
@@ -72,45 +72,51 @@ class Store(Database):
             raise
 
     def get(self, kind: str, name: str = "") -> bytes | None:
-        """The value of that name, if there is one."""
-        place = self.cipher.row_name(kind, name)
-        found = self.execute("SELECT sealed FROM value WHERE kind = ? AND name = ?", kind, place)
-        return self.cipher.open(found[0][0], place) if found else None
+        """The value of that name, or None."""
+        row = self.cipher.row_name(kind, name)
+        found = self.execute("SELECT sealed FROM value WHERE kind = ? AND name = ?", kind, row)
+        return self.cipher.open(found[0][0], row) if found else None
 
     def all(self, kind: str) -> list[bytes]:
         """Every value of that kind."""
         found = self.execute("SELECT sealed, name FROM value WHERE kind = ?", kind)
-        return [self.cipher.open(sealed, place) for sealed, place in found]
+        return [self.cipher.open(sealed, row) for sealed, row in found]
 
     def put(self, kind: str, name: str, value: bytes | None, *, until: int | None = None) -> None:
-        """Keep the value in the place of what was there, until `sweep` is told of a later moment (ms since 1970); None deletes it."""
-        place = self.cipher.row_name(kind, name)
+        """Store the value, replacing an earlier one, until the second midnight (UTC) after `until` (ms since 1970) at the earliest; None deletes it."""
+        row = self.cipher.row_name(kind, name)
         if value is None:
-            self.execute("DELETE FROM value WHERE kind = ? AND name = ?", kind, place)
+            self.execute("DELETE FROM value WHERE kind = ? AND name = ?", kind, row)
             return
-        # A whole day, so that the file tells no one when something was said.
+        # A whole day, so that the file does not reveal when a message was sent.
         day = None if until is None else until // DAY_MS + 1
-        sealed = self.cipher.seal(value, place)
+        sealed = self.cipher.seal(value, row)
         self.execute(
-            "INSERT OR REPLACE INTO value (kind, name, sealed, until) VALUES (?, ?, ?, ?)", kind, place, sealed, day
+            "INSERT OR REPLACE INTO value (kind, name, sealed, until) VALUES (?, ?, ?, ?)", kind, row, sealed, day
         )
 
+    def next_number(self, kind: str) -> int:
+        """The next number of this counter, from 1 on; inside the transaction of the caller."""
+        number = int(self.get(kind) or b"0") + 1
+        self.put(kind, "", str(number).encode())
+        return number
+
     def delete_expired(self, now: int) -> None:
-        """Delete what has had its time."""
+        """Delete values and events that have expired."""
         with self.transaction():
             self.execute("DELETE FROM value WHERE until < ?", now // DAY_MS)
             self.execute("DELETE FROM event WHERE ends_at < ?", now)
             self.truncate_wal()
 
     def _initialize(self) -> None:
-        """Begin a new file, or check the rows of an old one."""
+        """Create a new file, or check the rows of an existing one."""
         if self._is_new():
             with self.transaction():
                 self._create()
                 self._install_triggers()
                 self.put(kinds.CHECK, "", b"vyry")
             return
-        # Raises StoreLocked under a wrong key, by which no name would be found.
+        # Raises StoreLocked under a wrong key, which would find no name.
         self.all(kinds.CHECK)
         self._check_rows()
         self._install_triggers()

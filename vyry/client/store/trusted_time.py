@@ -1,7 +1,7 @@
-"""What time it is for sure: a machine whose clock jumps ahead once must not delete what was said, or the keys of mail that comes late.
+"""A time that has certainly come: a clock that jumps ahead once must not delete messages, or the keys of late mail.
 
-A profile may be unused for days. So a clock is in doubt only when it is more than a week after the profile was last used, and until it has gone on by an hour
-from where it was first seen ahead. Nothing is deleted meanwhile (docs/adr/0028).
+A profile may be unused for days. So a clock is in doubt only when it is more than a week after the last use of the profile, and until it has run on for 50 minutes
+from where it was first seen ahead. Nothing expires meanwhile (docs/adr/0028).
 """
 
 from dataclasses import dataclass
@@ -12,37 +12,41 @@ from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
 
 
-_JUMP: Final = 7 * DAY_MS
-#: Less than the time between two sweeps of a client that runs on.
-_HELD: Final = 3_000_000
-#: What was noted is not written again for so long.
-_NOTE_EVERY: Final = 3_600_000
+_MAX_JUMP_MS: Final = 7 * DAY_MS
+#: Ms; less than the time between two expiry runs of a client that keeps running.
+_CONFIRM_MS: Final = 3_000_000
+#: Ms between two writes of the record.
+_WRITE_EVERY_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
 class ClockRecord:
-    """When the profile was used last, and what a clock in doubt said first (0: none is), in ms since 1970."""
+    """When the profile was last used, and what a clock in doubt first showed (0: none), in ms since 1970."""
 
     seen_at: int
     claimed_at: int = 0
 
 
 def trusted_time(store: Store, now: int) -> int:
-    """A moment that has come for sure: `now`, unless the clock is in doubt."""
-    seen = _load_record(store)
-    return now if seen is None or now - seen.seen_at <= _JUMP else seen.seen_at
+    """`now`, or the last use of the profile while the clock is in doubt."""
+    record = _load_record(store)
+    return now if record is None or now - record.seen_at <= _MAX_JUMP_MS else record.seen_at
 
 
 def record_time(store: Store, now: int) -> None:
-    """The profile is used now, by its machine's clock. Inside a transaction."""
-    seen = _load_record(store)
-    if seen is None or now - seen.seen_at <= _JUMP or (seen.claimed_at and now - seen.claimed_at >= _HELD):
-        if seen is None or seen.claimed_at or abs(now - seen.seen_at) >= _NOTE_EVERY:
+    """Record a use of the profile at `now`, by the machine's clock. Inside a transaction."""
+    record = _load_record(store)
+    if (
+        record is None
+        or now - record.seen_at <= _MAX_JUMP_MS
+        or (record.claimed_at and now - record.claimed_at >= _CONFIRM_MS)
+    ):
+        if record is None or record.claimed_at or abs(now - record.seen_at) >= _WRITE_EVERY_MS:
             store.put(kinds.CLOCK, "", pack(ClockRecord(now)))
-    elif not seen.claimed_at or now < seen.claimed_at:
-        store.put(kinds.CLOCK, "", pack(ClockRecord(seen.seen_at, now)))
+    elif not record.claimed_at or now < record.claimed_at:
+        store.put(kinds.CLOCK, "", pack(ClockRecord(record.seen_at, now)))
 
 
 def _load_record(store: Store) -> ClockRecord | None:
-    kept = store.get(kinds.CLOCK)
-    return unpack(ClockRecord, kept) if kept else None
+    packed = store.get(kinds.CLOCK)
+    return unpack(ClockRecord, packed) if packed else None

@@ -1,4 +1,4 @@
-"""Files that wait to be uploaded: sealed once, into the folder of the profile, so that an upload that goes on later carries the very same bytes."""
+"""Files to upload: sealed once into the folder of the profile, so that a resumed upload sends the same bytes."""
 
 import asyncio
 import os
@@ -19,15 +19,15 @@ from vyry.signal_protocol.attachments import AttachmentSealer, sealed_size
 from vyry.signal_protocol.primitives import KEY_BYTES
 
 
-#: How long an upload that nobody goes on with is kept.
+#: Days for which an interrupted upload is kept.
 KEEP_DAYS: Final = 7
-#: So much of a file is in memory at a time.
+#: Bytes of a file in memory at a time.
 CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class PendingUpload:
-    """A sealed file: what opens it, where it lies, and under which id the node has begun to take it. `content` names the file by what is in it."""
+    """A sealed file: its key, its blob file, and its id on the node once the upload has started. `content` is the hash of the plain file."""
 
     content: bytes = field(repr=False)
     key: bytes = field(repr=False)
@@ -35,17 +35,17 @@ class PendingUpload:
     size: int
     blob: str
     attachment_id: UUID | None = None
-    #: What is said with it (`said_with`), and under which id.
+    #: Digest of the message that it belongs to (`Files._assign_content_id`), and the id of that message.
     said: tuple[bytes, UUID] | None = None
 
     @property
     def sealed_length(self) -> int:
-        """Of the blob."""
+        """The length of the blob."""
         return sealed_size(self.size)
 
 
 class UploadStore:
-    """Keeps them. One file at a time: whoever calls sees to that."""
+    """Stores pending uploads. The caller handles one file at a time."""
 
     def __init__(self, store: Store, now: Callable[[], int]) -> None:
         self._store = store
@@ -53,38 +53,38 @@ class UploadStore:
         self._folder = store.folder / "uploads"
 
     async def seal(self, source: BinaryIO, most_bytes: int) -> PendingUpload:
-        """Seal this file, under a key of its own; one whose upload has begun already goes on instead. Raises FileFailed, StoreFull, Refused for one that the node would not take."""
+        """Seal this file under its own key; a file whose upload is pending resumes instead. Raises FileFailed, StoreFull, Refused for a file that is too large for the node."""
         await asyncio.to_thread(self._delete_unneeded)
-        made = await self._seal_to_file(source, most_bytes)
-        held = self._find_existing(made.content)
-        if held is not None:
-            await asyncio.to_thread(self._unlink, made)
-            return held
-        self.save(made)
-        return made
+        sealed = await self._seal_to_file(source, most_bytes)
+        existing = self._find_existing(sealed.content)
+        if existing is not None:
+            await asyncio.to_thread(self._unlink, sealed)
+            return existing
+        self.save(sealed)
+        return sealed
 
-    def save(self, waiting: PendingUpload) -> None:
-        """From here on it goes on where it was, also after a restart."""
-        self._store.put(kinds.UPLOAD, waiting.content.hex(), pack(waiting), until=self._now() + KEEP_DAYS * DAY_MS)
+    def save(self, upload: PendingUpload) -> None:
+        """Store it: the upload resumes after a restart."""
+        self._store.put(kinds.UPLOAD, upload.content.hex(), pack(upload), until=self._now() + KEEP_DAYS * DAY_MS)
 
-    def delete(self, waiting: PendingUpload) -> None:
-        """It has arrived, and its key was told."""
-        self._store.put(kinds.UPLOAD, waiting.content.hex(), None)
-        self._unlink(waiting)
+    def delete(self, upload: PendingUpload) -> None:
+        """The file was uploaded and its key was sent."""
+        self._store.put(kinds.UPLOAD, upload.content.hex(), None)
+        self._unlink(upload)
 
-    async def chunks(self, waiting: PendingUpload, offset: int) -> AsyncIterator[bytes]:
-        """The blob from there on."""
-        with await asyncio.to_thread((self._folder / waiting.blob).open, "rb") as blob:
+    async def chunks(self, upload: PendingUpload, offset: int) -> AsyncIterator[bytes]:
+        """The blob from this offset on."""
+        with await asyncio.to_thread((self._folder / upload.blob).open, "rb") as blob:
             blob.seek(offset)
             while piece := await asyncio.to_thread(blob.read, CHUNK_BYTES >> 2):
                 yield piece
 
     def _find_existing(self, content: bytes) -> PendingUpload | None:
-        kept = self._store.get(kinds.UPLOAD, content.hex())
-        held = unpack(PendingUpload, kept) if kept else None
+        packed = self._store.get(kinds.UPLOAD, content.hex())
+        upload = unpack(PendingUpload, packed) if packed else None
         with suppress(FileNotFoundError):
-            if held and (self._folder / held.blob).stat().st_size == held.sealed_length:
-                return held
+            if upload and (self._folder / upload.blob).stat().st_size == upload.sealed_length:
+                return upload
         return None
 
     async def _seal_to_file(self, source: BinaryIO, most_bytes: int) -> PendingUpload:
@@ -100,27 +100,27 @@ class UploadStore:
             raise
 
     def _delete_unneeded(self) -> None:
-        """What no upload needs: a seal that was broken off, and uploads whose time is over."""
+        """Delete files that belong to no upload: an interrupted sealing, or an expired upload."""
         if not self._folder.is_dir():
             return
-        needed = {unpack(PendingUpload, kept).blob for kept in self._store.all(kinds.UPLOAD)}
+        needed = {unpack(PendingUpload, packed).blob for packed in self._store.all(kinds.UPLOAD)}
         for file in self._folder.iterdir():
             if file.name not in needed:
                 file.unlink(missing_ok=True)
 
-    def _unlink(self, waiting: PendingUpload) -> None:
-        (self._folder / waiting.blob).unlink(missing_ok=True)
+    def _unlink(self, upload: PendingUpload) -> None:
+        (self._folder / upload.blob).unlink(missing_ok=True)
 
 
 @contextmanager
 def translated_disk_errors(what: str) -> Iterator[None]:
-    """What the disk says, in one clear line. Raises StoreFull, FileFailed."""
+    """Turns errors of the file system into one line. Raises StoreFull, FileFailed."""
     try:
         yield
     except OSError as failed:
         if failed.errno in DISK_FULL_ERRNOS:
-            raise StoreFull(f"The disk is full, or takes no more of you: {what} could not be written.") from None
-        raise FileFailed(f"{what} cannot be used ({failed.strerror}).") from None
+            raise StoreFull(f"The disk is full or your quota is exceeded: {what} was not written.") from None
+        raise FileFailed(f"Cannot read or write {what} ({failed.strerror}).") from None
 
 
 async def _seal_into(blob: BinaryIO, source: BinaryIO, name: str, most_bytes: int) -> PendingUpload:
@@ -128,12 +128,12 @@ async def _seal_into(blob: BinaryIO, source: BinaryIO, name: str, most_bytes: in
     sealer = AttachmentSealer(key)
     while data := await asyncio.to_thread(_read, source):
         if sealed_size(sealer.size + len(data)) > most_bytes:
-            told = f"A sealed file may have {most_bytes} bytes on this node."
-            raise Refused(413, {"error_code": "PAYLOAD_TOO_LARGE", "error": told})
+            text = f"The file is too large: this node accepts at most {most_bytes} bytes after encryption."
+            raise Refused(413, {"error_code": "PAYLOAD_TOO_LARGE", "error": text})
         content.update(data)
         await asyncio.to_thread(_write, blob, sealer.update(data))
     await asyncio.to_thread(_write, blob, sealer.finish())
-    # The key is kept only for what would outlive a power cut.
+    # The key is stored only once the file would survive a power cut.
     await asyncio.to_thread(os.fsync, blob.fileno())
     return PendingUpload(content.digest(), key, sealer.digest, sealer.size, name)
 
@@ -150,7 +150,7 @@ def _write(blob: BinaryIO, pieces: Iterator[bytes]) -> None:
 
 
 def write_all(file: BinaryIO, piece: bytes) -> None:
-    """Write it to a file without a buffer, which may take less at a time."""
+    """Write all bytes to an unbuffered file, which may accept fewer at a time."""
     left = memoryview(piece)
     while left:
         left = left[file.write(left) :]

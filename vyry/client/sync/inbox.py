@@ -1,4 +1,4 @@
-"""What arrives: checked against the chain, opened, and kept together with the ratchet behind it, a page in one transaction. Only then may it be acknowledged."""
+"""Receiving: a page of entries is checked against the hash chain, opened, and stored with the ratchet states behind it in one transaction. Only then may it be acknowledged."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,21 +29,21 @@ from vyry.signal_protocol.pins import IdentityPin
 from vyry.signal_protocol.refusals import Refusal
 
 
-#: Structure that no honest client makes: set aside, so that the sender learns it.
-_PARKED: Final = (
+#: Structures that no honest client sends: discarded, so that the sender learns it.
+_DISCARDED: Final = (
     refusals.Malformed,
     refusals.TooLarge,
     refusals.BadPadding,
     refusals.BadContent,
     refusals.ContextMismatch,
 )
-_OPENED: Final = (refusals.BadPadding, refusals.BadContent, refusals.ContextMismatch)
-#: So many letters under a changed identity wait for the person here to decide.
+_REFUSED_AFTER_OPENING: Final = (refusals.BadPadding, refusals.BadContent, refusals.ContextMismatch)
+#: Envelopes under changed identity keys that are held for a decision.
 MAX_HELD: Final = 1_000
 
 
 class Inbox:
-    """Takes pages of entries."""
+    """Processes pages of mailbox entries."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -51,7 +51,7 @@ class Inbox:
         self._journal = Journal(store)
         self._group_keys = GroupKeys(store)
         self._pins = ConversationPins(store)
-        #: When the node greeted last (ms since 1970).
+        #: When the last welcome frame came (ms since 1970).
         self._welcomed_at = 0
         self._unsealing = EnvelopeOpener(store)
         self._decisions = IdentityDecisions(store)
@@ -59,27 +59,27 @@ class Inbox:
         self.processor: Final = ContentProcessor(store, self._unsealing, self._retries)
 
     def process(self, entries: Sequence[Entry], now: int) -> ProcessedPage:
-        """Keep all of it, or nothing; answers what to acknowledge. Raises ChainBroken."""
-        parked: list[tuple[int, str]] = []
+        """Store the whole page, or nothing of it; returns what to acknowledge. Raises ChainBroken."""
+        discarded: list[tuple[int, str]] = []
         with self._store.transaction():
             me = LocalDevice.load(self._store)
-            point = me.point
-            assert point is not None
+            position = me.point
+            assert position is not None
             for entry in entries:
-                point = point.advance(entry)
-                refused = self._process_entry(me, entry, now)
-                if isinstance(refused, _PARKED):
-                    # What was found only after opening is nothing that the node need know.
-                    name = refusals.BadContent.__name__ if isinstance(refused, _OPENED) else refused.name
-                    parked.append((entry["seq"], name))
-            replace(me, point=point).save(self._store)
-            for decided in self._decisions.pending():
-                if changed_key(self._store, decided.user_id) == decided.identity_key:
-                    self._apply_decision(decided)
-        return ProcessedPage(point, tuple(parked))
+                position = position.advance(entry)
+                refusal = self._process_entry(me, entry, now)
+                if isinstance(refusal, _DISCARDED):
+                    # The node does not learn what was found after opening.
+                    name = refusals.BadContent.__name__ if isinstance(refusal, _REFUSED_AFTER_OPENING) else refusal.name
+                    discarded.append((entry["seq"], name))
+            replace(me, point=position).save(self._store)
+            for decision in self._decisions.pending():
+                if changed_key(self._store, decision.user_id) == decision.identity_key:
+                    self._apply_decision(decision)
+        return ProcessedPage(position, tuple(discarded))
 
     def accept_identity(self, user_id: UUID, identity_key: bytes, decided_at: int | None = None) -> None:
-        """The person accepted another key: hold it, begin anew with all devices, and open what waited for that. `decided_at`: they did so here, and the other own devices are told."""
+        """The user accepted a changed key: store it, start new sessions with all devices, and open what was held for it. `decided_at`: the decision was made on this device, and own other devices are notified."""
         with self._store.transaction():
             accept_identity(self._store, user_id, identity_key)
             if decided_at is not None:
@@ -87,36 +87,36 @@ class Inbox:
             self._store.truncate_wal()
             SendQueue(self._store).forget_recipient(user_id)
             self._group_keys.remove_recipient(user_id)
-            held = sorted(unpack(tuple[int, IncomingEnvelope], kept) for kept in self._store.all(kinds.HELD))
-            for number, letter in held:
-                if letter.sender.user_id == user_id:
+            held = sorted(unpack(tuple[int, IncomingEnvelope], packed) for packed in self._store.all(kinds.HELD))
+            for number, envelope in held:
+                if envelope.sender.user_id == user_id:
                     self._store.put(kinds.HELD, str(number), None)
-                    self._process_envelope(LocalDevice.load(self._store), letter)
+                    self._process_envelope(LocalDevice.load(self._store), envelope)
 
     def pending_decisions(self) -> Sequence[IdentityPin]:
-        """What the person decided on another own device about a key that was not seen here yet (`settle`)."""
+        """Decisions of another own device about keys that this device has not seen (`resolve_decision`)."""
         return self._decisions.pending()
 
-    def resolve_decision(self, decided: IdentityPin, told: bytes | None) -> None:
-        """The node was asked which key it tells (None: for no such account): the decided one counts here too, another one leaves it as seen, and the person is asked here."""
+    def resolve_decision(self, decision: IdentityPin, reported: bytes | None) -> None:
+        """The node was asked for the current key (None: no such account): if it is the decided one, the decision applies here too; another key is recorded as seen, and the user is asked here."""
         with self._store.transaction():
-            if decided not in self._decisions.pending():
+            if decision not in self._decisions.pending():
                 return
-            if decided.identity_key in (told, changed_key(self._store, decided.user_id)):
-                self._apply_decision(decided)
+            if decision.identity_key in (reported, changed_key(self._store, decision.user_id)):
+                self._apply_decision(decision)
             else:
-                self._decisions.reject(decided)
+                self._decisions.reject(decision)
 
-    def _apply_decision(self, decided: IdentityPin) -> None:
-        # The decision comes before the mail that waited for it.
-        self._journal.add(Decided(user_id=decided.user_id, is_verified=decided.is_verified))
-        self.accept_identity(decided.user_id, decided.identity_key)
-        self._decisions.apply(decided, has_event=True)
+    def _apply_decision(self, decision: IdentityPin) -> None:
+        # The event of the decision comes before the held mail.
+        self._journal.add(Decided(user_id=decision.user_id, is_verified=decision.is_verified))
+        self.accept_identity(decision.user_id, decision.identity_key)
+        self._decisions.apply(decision, has_event=True)
 
     def adopt_position(self, cursor: MailboxPosition) -> None:
-        """The node's mailbox and this store have come apart: one of them was restored. Go on at the node's point, and say what is not known.
+        """The node's mailbox and this store differ: one of them was restored. Continue at the node's position, and add an event for what is unknown.
 
-        When this store is the older one, its ratchets would use keys twice: all sessions begin anew.
+        When this store is the older one, its ratchets would use keys twice: all sessions are reset.
         """
         with self._store.transaction():
             me = LocalDevice.load(self._store)
@@ -130,7 +130,7 @@ class Inbox:
             replace(me, point=cursor).save(self._store)
 
     def on_welcome(self, last_message_id: UUID | None, now: int) -> None:
-        """The node names the last post that it accepted from this device. One that this store does not know was made by a later state of it: this is a restored copy."""
+        """The node names the last post that it accepted from this device. One that this store does not know was made by a later state of it: this store is a restored copy."""
         self._welcomed_at = now
         with self._store.transaction():
             posted = PostedIds(self._store)
@@ -138,29 +138,29 @@ class Inbox:
                 return
             posted.add(last_message_id)
             if self._store.get(kinds.KEYS_DUE) is None:
-                # Else the mailbox has shown it before, in this greeting.
+                # Else the mailbox position has already shown it.
                 seq = self._position().seq
                 self._journal.add(Lost(seq=seq, through_seq=seq, reason="rolledBack", count=0))
             self.reset_sessions()
 
     def on_drained(self) -> None:
-        """All mail that was accepted before the last greeting is here: what a removed device says from now on was posted after its end."""
+        """All mail accepted before the last welcome has arrived: later mail of a removed device was posted after its end."""
         with self._store.transaction():
             KnownDevices(self._store).delete_ended(self._welcomed_at)
 
     def reset_sessions(self) -> None:
-        """What this store would seal with may have been used already, and its prekeys may be gone at the node: no session is kept, and a whole key set is due before anything is sent."""
+        """Keys of this store may have been used already, and its prekeys may be gone on the node: delete all sessions, and require a new key set before anything is sent."""
         with self._store.transaction():
             self._peers.delete_sessions()
             self._store.truncate_wal()
             self._store.put(kinds.KEYS_DUE, "", b"due")
 
     def _position(self) -> MailboxPosition:
-        point = LocalDevice.load(self._store).point
-        return point if point is not None else MailboxPosition(0, b"")
+        position = LocalDevice.load(self._store).point
+        return position if position is not None else MailboxPosition(0, b"")
 
     def _process_entry(self, me: LocalDevice, entry: Entry, now: int) -> Refusal | None:
-        """Let one entry count; answers what was refused about it."""
+        """Process one entry; returns the refusal, if any."""
         if "tombstone" in entry:
             lost = entry["tombstone"]
             span = {"seq": entry["seq"], "through_seq": entry["throughSeq"]}
@@ -171,61 +171,60 @@ class Inbox:
             return self._process_envelope(me, IncomingEnvelope.from_entry(entry, now))
         return None
 
-    def _process_envelope(self, me: LocalDevice, letter: IncomingEnvelope) -> Refusal | None:
-        """Open it and let it count, or leave everything as it was but for an event."""
+    def _process_envelope(self, me: LocalDevice, envelope: IncomingEnvelope) -> Refusal | None:
+        """Open and process an envelope, or change nothing but add an event."""
         try:
             with self._store.savepoint():
-                self._check_pin(me, letter)
-                self.processor.process(me, letter, self._unsealing.open(me, letter))
-        except Refusal as refused:
-            return self._handle_refusal(me, letter, refused)
+                self._check_pin(me, envelope)
+                self.processor.process(me, envelope, self._unsealing.open(me, envelope))
+        except Refusal as refusal:
+            return self._handle_refusal(me, envelope, refusal)
         return None
 
-    def _handle_refusal(self, me: LocalDevice, letter: IncomingEnvelope, refused: Refusal) -> Refusal | None:
-        """What the person here is told of a letter that counts for nothing, and whether it is asked for again."""
-        match refused:
+    def _handle_refusal(self, me: LocalDevice, envelope: IncomingEnvelope, refusal: Refusal) -> Refusal | None:
+        """Add the event for a refused envelope, and request it again if that can help."""
+        match refusal:
             case refusals.DuplicateMessage() | refusals.PrekeyReplayed():
                 return None
             case refusals.IdentityChanged():
-                self._hold_for_decision(me, letter, refused)
+                self._hold_for_decision(me, envelope, refusal)
             case refusals.IdentityForged() | refusals.ConversationForged() | refusals.MemberForged():
-                self._journal.add_once(_forgery_event(refused, letter), letter.at)
+                self._journal.add_once(_forgery_event(refusal, envelope), envelope.at)
             case _:
-                is_awaited = self._retries.request_resend(letter, refused)
-                self._journal.add(unreadable_event(letter, refused.name, letter.message_id, is_awaited=is_awaited))
-        return refused
+                is_awaited = self._retries.request_resend(envelope, refusal)
+                self._journal.add(unreadable_event(envelope, refusal.name, envelope.message_id, is_awaited=is_awaited))
+        return refusal
 
-    def _check_pin(self, me: LocalDevice, letter: IncomingEnvelope) -> None:
-        """In a direct conversation nobody else is heard, and in that of the account with itself nobody but its devices. Raises ConversationForged."""
-        if letter.conversation_id == me.user_id != letter.sender.user_id:
+    def _check_pin(self, me: LocalDevice, envelope: IncomingEnvelope) -> None:
+        """A direct conversation accepts only its peer, and the account's conversation with itself only its own devices. Raises ConversationForged."""
+        if envelope.conversation_id == me.user_id != envelope.sender.user_id:
             raise refusals.ConversationForged
-        pin = self._pins.get(letter.conversation_id)
-        if pin is not None and not pin.is_group and letter.sender.user_id not in (me.user_id, pin.peer):
+        pin = self._pins.get(envelope.conversation_id)
+        if pin is not None and not pin.is_group and envelope.sender.user_id not in (me.user_id, pin.peer):
             raise refusals.ConversationForged
 
-    def _hold_for_decision(self, me: LocalDevice, letter: IncomingEnvelope, changed: Refusal) -> None:
-        """Another key than the held one began a session: for one's own account it is forged; for another, the letter waits unopened for the person to decide."""
-        if letter.sender.user_id == me.user_id:
-            self._journal.add_once(_forgery_event(refusals.IdentityForged(), letter), letter.at)
+    def _hold_for_decision(self, me: LocalDevice, envelope: IncomingEnvelope, changed: Refusal) -> None:
+        """A session began under a changed identity key: for the own account it is forged; for another, the envelope is held unopened until the user decides."""
+        if envelope.sender.user_id == me.user_id:
+            self._journal.add_once(_forgery_event(refusals.IdentityForged(), envelope), envelope.at)
             return
-        prefix, _ = split_prekey_message(letter.content)
-        if is_former_key(self._store, letter.sender.user_id, prefix.identity_key):
-            self._journal.add(unreadable_event(letter, changed.name, letter.message_id))
+        prefix, _ = split_prekey_message(envelope.content)
+        if is_former_key(self._store, envelope.sender.user_id, prefix.identity_key):
+            self._journal.add(unreadable_event(envelope, changed.name, envelope.message_id))
             return
         if self._store.execute("SELECT count(*) FROM value WHERE kind = 'held'")[0][0] < MAX_HELD:
-            number = int(self._store.get(kinds.HELD_NUMBER) or b"0") + 1
-            self._store.put(kinds.HELD_NUMBER, "", str(number).encode())
-            self._store.put(kinds.HELD, str(number), pack((number, letter)))
+            number = self._store.next_number(kinds.HELD_NUMBER)
+            self._store.put(kinds.HELD, str(number), pack((number, envelope)))
         else:
-            self._journal.add(unreadable_event(letter, changed.name, letter.message_id))
-        record_changed_key(self._store, letter.sender.user_id, prefix.identity_key)
-        # Whether the node tells this key too is asked before anything is sealed: a single letter stops nobody for good.
-        invalidate_device_list(self._store, letter.sender.user_id)
+            self._journal.add(unreadable_event(envelope, changed.name, envelope.message_id))
+        record_changed_key(self._store, envelope.sender.user_id, prefix.identity_key)
+        # The node is asked for its key before anything is sealed: a single envelope cannot stop sending for good.
+        invalidate_device_list(self._store, envelope.sender.user_id)
 
     def _process_notice(self, me: LocalDevice, entry: Entry) -> None:
         notice = dict(entry["notice"])
         name = notice.pop("name")
-        # A notice without what belongs to it changes nothing: it is told as it is.
+        # A malformed notice changes nothing, and is still an event.
         with suppress(*INVALID_SHAPE):
             self._apply_notice(me, name, notice)
         self._journal.add(Notice(notice=name, extra=notice))
@@ -246,11 +245,11 @@ class Inbox:
                 pass
 
 
-def _forgery_event(forged: Refusal, letter: IncomingEnvelope) -> Event:
-    """What the person here should know of a letter that nobody honest could have sent."""
+def _forgery_event(forged: Refusal, envelope: IncomingEnvelope) -> Event:
+    """The event for an envelope that no honest device could have sent."""
     if isinstance(forged, refusals.IdentityForged):
-        return OwnIdentityForged(source="message", device_id=letter.sender.device_id)
-    conversation_id, sender = letter.conversation_id, letter.sender.user_id
+        return OwnIdentityForged(source="message", device_id=envelope.sender.device_id)
+    conversation_id, sender = envelope.conversation_id, envelope.sender.user_id
     if isinstance(forged, refusals.ConversationForged):
         return ConversationForged(conversation_id=conversation_id, reason="member", user_ids=(sender,))
     return MemberForged(conversation_id=conversation_id, user_id=sender, kind="content")

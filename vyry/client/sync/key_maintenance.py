@@ -1,4 +1,4 @@
-"""What a device does for itself: prekeys published, refilled and rotated, and everything deleted that has had its time."""
+"""Key maintenance of a device: prekeys are published, refilled and rotated, and expired values deleted."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,15 +16,15 @@ from vyry.client.transport.validation import read_int, read_uuid
 from vyry.signal_protocol.keys import MAX_ID
 
 
-#: Below so many unused one-time keys of a kind more are published.
+#: Below so many unused one-time keys of a kind, more are published.
 REFILL_BELOW: Final = 20
-#: An id beyond this leaves no room for a new set.
+#: Ids beyond this leave too few for a new set.
 _LAST_ID: Final = MAX_ID - 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class KeyStatus:
-    """What the node says of the published keys of this device: the fewest unused ones of a kind, the signed prekey (0: none), and the highest ids given away."""
+    """The node's status of this device's published keys: the fewest unused one-time keys of a kind, the signed prekey (0: none), and the highest ids given away."""
 
     remaining: int
     signed_prekey_id: int
@@ -37,7 +37,7 @@ class KeyStatus:
 
 
 class KeyMaintenance:
-    """Does it. What was begun and not answered is begun again: ids rise, so nothing is published twice."""
+    """Publishes and rotates keys. An interrupted publication is repeated: ids rise, so nothing is published twice."""
 
     def __init__(self, store: Store, rest: RestClient, now: Callable[[], int]) -> None:
         self._store = store
@@ -46,7 +46,7 @@ class KeyMaintenance:
         self._publishing = PrekeyPublisher(store)
 
     async def publish_all(self) -> None:
-        """Publish a whole set of keys, and learn where the mailbox begins. Raises Refused, Unreachable."""
+        """Publish a whole key set, and load the start of the mailbox. Raises Refused, Unreachable."""
         with self._store.transaction():
             me, body = self._publishing.make_key_set(LocalDevice.load(self._store), self._now())
             me.save(self._store)
@@ -54,7 +54,7 @@ class KeyMaintenance:
         await self.load_mailbox_start()
 
     async def publish_if_due(self) -> None:
-        """Publish a whole set of keys if one is due (`Inbox.begin_anew`). Raises Refused, Unreachable."""
+        """Publish a whole key set if one is due (`Inbox.reset_sessions`). Raises Refused, Unreachable."""
         if self._store.get(kinds.KEYS_DUE) is None:
             return
         # A later state of this store may have published ids that this one does not know.
@@ -71,7 +71,7 @@ class KeyMaintenance:
             self._store.put(kinds.KEYS_DUE, "", None)
 
     async def load_mailbox_start(self) -> None:
-        """Learn where the mailbox begins. Raises Refused, Unreachable."""
+        """Load the start of the mailbox. Raises Refused, Unreachable."""
         page = await self._rest.call("GET", "/mailbox?limit=1")
         with self._rest.validated_response():
             first = MailboxPosition.initial(read_uuid(page["mailboxId"]))
@@ -80,7 +80,7 @@ class KeyMaintenance:
             replace(LocalDevice.load(self._store), point=first).save(self._store)
 
     def is_due(self) -> bool:
-        """Whether there is anything to do at the node."""
+        """Whether refill or rotation is due."""
         _, made_at = self._publishing.newest_signed()
         return (
             self._store.get(kinds.REFILL) is not None
@@ -89,10 +89,10 @@ class KeyMaintenance:
         )
 
     async def refill_and_rotate(self) -> None:
-        """Refill and rotate, as far as it is due. Raises Refused, Unreachable."""
+        """Refill and rotate as far as due. Raises Refused, Unreachable."""
         status = await self._fetch_status()
         with self._store.transaction():
-            # What this device did not make was not given away either, whatever the node says.
+            # A key that this device did not make was not given away, whatever the node says.
             last_made = LocalDevice.load(self._store).next_id - 1
             issued = {kind: min(last, last_made) for kind, last in status.issued_through.items()}
             self._publishing.expire_issued(issued, self._now())
@@ -110,7 +110,7 @@ class KeyMaintenance:
                 self._store.put(kinds.ROTATING, "", None)
 
     def delete_expired(self) -> None:
-        """Delete what has had its time for sure."""
+        """Delete what has certainly expired."""
         with self._store.transaction():
             now = self._now()
             record_time(self._store, now)
@@ -118,11 +118,11 @@ class KeyMaintenance:
 
     async def _fetch_status(self) -> KeyStatus:
         """Raises Refused, Unreachable."""
-        said = await self._rest.call("GET", "/keys/status")
+        response = await self._rest.call("GET", "/keys/status")
         with self._rest.validated_response():
-            issued = {kind: read_int(said["issuedThrough"][kind], most=_LAST_ID) for kind in ("oneTime", "pq")}
-            remaining = min(read_int(said["oneTimeRemaining"]), read_int(said["pqRemaining"]))
-            signed = said["signedPrekeyId"]
+            issued = {kind: read_int(response["issuedThrough"][kind], most=_LAST_ID) for kind in ("oneTime", "pq")}
+            remaining = min(read_int(response["oneTimeRemaining"]), read_int(response["pqRemaining"]))
+            signed = response["signedPrekeyId"]
             return KeyStatus(remaining, 0 if signed is None else read_int(signed, most=_LAST_ID), issued)
 
     def _is_rotating(self) -> bool:
@@ -137,6 +137,6 @@ class KeyMaintenance:
         try:
             await self._rest.call("POST", "/keys/prekeys", body)
         except Refused as refused:
-            # The ids were used by a set that this store does not know: the next ones are higher, and the loop comes again.
+            # The ids were used by a set that this store does not know: the next try has higher ones.
             if refused.code != "INVALID_KEYS":
                 raise

@@ -1,4 +1,7 @@
-"""What is to be sent: kept before it leaves, sealed once for exactly the devices there are, and posted under one messageId until the node has answered."""
+"""Sending: a content is queued, sealed once for exactly the current devices, and posted under one messageId until the node has answered.
+
+A queued content is: waiting, held for a decision (`refused` says why; sending in its conversation stops), posted (deleted from the queue), or given up (a `notSent` event).
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,10 +19,9 @@ from vyry.client.crypto.sealing import ListsOutdated, Sealing
 from vyry.client.errors import Refused
 from vyry.client.store import kinds
 from vyry.client.store.events import NotSent, Target
-from vyry.client.store.journal import Journal
+from vyry.client.store.journal import Journal, ReadReceipts
 from vyry.client.store.outgoing import HeldConversations, Outgoing, PostedIds, SendQueue
 from vyry.client.store.packing import unpack
-from vyry.client.store.read_receipts import ReadReceipts
 from vyry.client.store.store import Store
 from vyry.client.sync.content_processor import ContentProcessor, queue_receipt
 from vyry.client.sync.pending_decisions import ChangedKeyPolicy
@@ -33,18 +35,18 @@ from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import ConversationForged, IdentityChanged, IdentityForged, Refusal
 
 
-#: Device lists that change this often while one message is sealed are no accident.
-_REPAIRS: Final = 8
-#: What nobody asks for again.
-_FLEETING: Final = ("receipt", "retry", "resync")
-#: What a person has to decide: what is to be sent there is kept until then.
-_DECISIONS: Final = (IdentityChanged, IdentityForged, ConversationForged)
-#: What one receipt tells of: more would not fit into a content.
-_AT_ONCE: Final = 500
+#: Tries to seal one message: device lists that change more often are no accident.
+_MAX_REPAIRS: Final = 8
+#: Kinds that are never requested again.
+_NOT_RESENDABLE: Final = ("receipt", "retry", "resync")
+#: Refusals that the user decides about: what is to be sent there is held until then.
+_NEEDS_DECISION: Final = (IdentityChanged, IdentityForged, ConversationForged)
+#: Contents in one receipt: more would not fit.
+_TARGETS_PER_RECEIPT: Final = 500
 
 
 class Outbox:
-    """Keeps, seals and posts."""
+    """Queues, seals and posts."""
 
     def __init__(
         self, store: Store, rest: RestClient, now: Callable[[], int], policy: ChangedKeyPolicy | None = None
@@ -60,14 +62,14 @@ class Outbox:
         self.pin_transfer: Final = self._sealing.pin_transfer
         self.receipt_policy: Final = ReceiptPolicy(store, rest, now)
         self._profile_keys = ProfileKeySender(store, self.directory, now)
-        #: What was given up, or waits for a decision, by content id, and why.
+        #: Contents that were given up or wait for a decision: content id -> reason.
         self.refused: Final[dict[UUID, str]] = {}
         self._held_conversations = HeldConversations(store)
-        #: Contents that wait for a decision of the person here, by messageId.
+        #: messageIds of contents that wait for a decision.
         self._held: Final[set[UUID]] = set()
 
     def queue_content(self, content: Content, processor: ContentProcessor) -> None:
-        """Something for everybody there: from here on it is sent, whatever happens, and stands in the history. Said again under the same id it changes nothing. Raises BadContent, TooLarge."""
+        """Queue a content for every member, and add it to the history. An id that was queued before changes nothing. Raises BadContent, TooLarge."""
         with self._store.transaction():
             me = LocalDevice.load(self._store)
             if Journal(self._store).find_content(content.id, me.user_id) is not None:
@@ -80,49 +82,53 @@ class Outbox:
                 "sent": orjson.loads(content.pack()),
                 "recipients": self.directory.known_members(content.conversation_id, me.user_id),
             }
-            own = Content("sync", new_id(self._now()), self._now(), content.conversation_id, {"sync": sync}).pack()
-            pad(own)
-            self._queue.add(replace(Outgoing.from_content(content, self._now()), own=own))
+            sync_plaintext = Content(
+                "sync", new_id(self._now()), self._now(), content.conversation_id, {"sync": sync}
+            ).pack()
+            pad(sync_plaintext)
+            self._queue.add(replace(Outgoing.from_content(content, self._now()), own=sync_plaintext))
 
     def _with_timer(self, content: Content) -> Content:
-        """A text without a timer of its own gets the timer of its conversation."""
+        """The content with the timer of its conversation, for a text without one of its own."""
         seconds = self._store.get(kinds.TIMER, str(content.conversation_id))
         if seconds is None or content.kind != "text" or "timerSeconds" in content.fields:
             return content
         return replace(content, fields={**content.fields, "timerSeconds": int(seconds)})
 
     def mark_read(self, conversation_id: UUID, targets: Sequence[Target], processor: ContentProcessor) -> None:
-        """Contents of others were read here: their senders get a receipt, own other devices are told, timers run."""
+        """Contents of others were read on this device: their senders get a receipt, own other devices are notified, and timers start."""
         with self._store.transaction():
             me, now = LocalDevice.load(self._store), self._now()
-            marks = ReadReceipts(self._store)
-            fresh = [each for each in targets if each.sender_id != me.user_id and marks.mark_read(each, now)]
-            for each in fresh:
+            read_receipts = ReadReceipts(self._store)
+            newly_read = [
+                each for each in targets if each.sender_id != me.user_id and read_receipts.mark_read(each, now)
+            ]
+            for each in newly_read:
                 processor.start_timer(each.id, each.sender_id, now)
                 queue_receipt(self._store, conversation_id, each.sender_id, each.id, kinds.READ_RECEIPTS_DUE)
-            for some in batched(fresh, _AT_ONCE):
+            for some in batched(newly_read, _TARGETS_PER_RECEIPT):
                 sync = {"sync": {"read": [each.as_json() for each in some]}}
                 content = Content("sync", new_id(now), now, conversation_id, sync)
                 self._queue.add(Outgoing.to_own_devices(content, now))
 
     def has_pending(self) -> bool:
-        """Whether anything is still to be sent that waits for no decision."""
+        """Whether anything is to be sent that waits for no decision."""
         waiting = any(each.message_id not in self._held for each in self._queue.pending())
         return waiting or any(
             self._store.all(kind) for kind in (kinds.DELIVERY_RECEIPTS_DUE, kinds.READ_RECEIPTS_DUE, kinds.GROUP_TASK)
         )
 
     def release_held(self) -> None:
-        """The person has decided: what waited for it is to be sent."""
+        """The user has decided: held contents are sent."""
         self._held.clear()
 
     async def post_all(self) -> None:
-        """Post everything that waits, in order; what waits for a decision holds up nothing but its own conversation. Raises Unreachable: then the rest waits on; SessionEnded."""
+        """Post the queue in order; a content that waits for a decision holds up only its own conversation. Raises Unreachable: then the rest stays queued; SessionEnded."""
         with suppress(Refused):
             await self.pin_transfer.queue_pending()
         await self._write_receipts()
         self._held.clear()
-        # What is said may make something else due: the key of the profile.
+        # A posted message may queue more: the profile key.
         while waiting := [each for each in self._queue.pending() if each.message_id not in self._held]:
             stopped: dict[UUID, Refusal] = {}
             for outgoing in waiting:
@@ -132,13 +138,13 @@ class Outbox:
                     stopped[outgoing.conversation_id] = decision
 
     async def _post_or_give_up(self, outgoing: Outgoing) -> Refusal | None:
-        """What the person here has to decide before this, and what comes after it in its conversation, is sent."""
+        """Post a content; returns the refusal that the user has to decide about before its conversation continues."""
         try:
             with rate_limit_as_unreachable():
                 await self._post_by_policy(outgoing)
         except Refused as refused:
             self._give_up(outgoing, refused.code)
-        except _DECISIONS as decision:
+        except _NEEDS_DECISION as decision:
             self._hold_for_decision(outgoing, decision)
             return decision
         except Refusal as refused:
@@ -150,7 +156,7 @@ class Outbox:
         return None
 
     def _hold_for_decision(self, outgoing: Outgoing, decision: Refusal) -> None:
-        """It stays in the queue; the person is told once."""
+        """Keep it in the queue; the user is notified once."""
         self._held.add(outgoing.message_id)
         if outgoing.lane != "mail":
             return
@@ -162,7 +168,7 @@ class Outbox:
                 Journal(self._store).add(_not_sent(outgoing, decision.name, is_kept=True))
 
     async def _post_by_policy(self, outgoing: Outgoing) -> None:
-        """Post it; a changed key that the policy accepts is held, and it is posted after all."""
+        """Post it; if the policy accepts a changed key, store the key and post again."""
         try:
             await self._post(outgoing)
         except IdentityChanged:
@@ -171,29 +177,29 @@ class Outbox:
             await self._post(replace(outgoing, body=None))
 
     async def _post(self, outgoing: Outgoing) -> None:
-        for _ in range(_REPAIRS):
+        for _ in range(_MAX_REPAIRS):
             if await self._try_post(outgoing):
                 if outgoing.lane == "mail":
                     await self._profile_keys.queue_key(outgoing.conversation_id)
                 self._queue.delete(outgoing)
                 return
-            # Nothing was stored under this id: it is free for what is sealed anew.
+            # The node stored nothing under this id: it is free for the new sealing.
             outgoing = replace(outgoing, body=None)
-        # The node insists on devices that do not verify, or changes its story each time: nothing is sealed for those.
+        # The node insists on devices that do not verify, or reports others each time: nothing is sealed for them.
         raise IdentityForged
 
     async def _try_post(self, outgoing: Outgoing) -> bool:
-        """One try; False when it has to be sealed anew, for other devices."""
+        """One try; False when it has to be sealed again, for other devices."""
         try:
             sealed = outgoing if outgoing.body else await self._seal(outgoing)
             if sealed.body is not None:
                 await self._send(sealed.body)
-        except (ListsOutdated, PinsPending) as stopped:
-            if isinstance(stopped, PinsPending):
+        except (ListsOutdated, PinsPending) as problem:
+            if isinstance(problem, PinsPending):
                 await self._post_first()
             return False
         except IdentityChanged:
-            # In a group the others still get it.
+            # In a group the other members still get it.
             if not (await self.directory.get(outgoing.conversation_id)).is_group:
                 raise
             return False
@@ -205,7 +211,7 @@ class Outbox:
         return True
 
     async def _post_first(self) -> None:
-        """What a new own device has to get before anything else. Raises Unreachable, and what the person has to decide before."""
+        """Post what a new own device has to receive first. Raises Unreachable, and the refusal that the user has to decide about."""
         for outgoing in self._queue.pending():
             if outgoing.is_first and (decision := await self._post_or_give_up(outgoing)) is not None:
                 raise decision
@@ -216,35 +222,35 @@ class Outbox:
         with self._store.transaction():
             self._queue.save(sealed)
             self._posted_ids.add(sealed.message_id)
-            if outgoing.kind not in _FLEETING:
+            if outgoing.kind not in _NOT_RESENDABLE:
                 self._queue.record_sent(outgoing.message_id, sent, self._now())
         return sealed
 
     async def _send(self, body: bytes) -> None:
-        said = orjson.loads(body)
+        fields = orjson.loads(body)
         with self._store.transaction():
-            self._posted_ids.add(UUID(said["messageId"]))
-        await self._rest.call("POST", "/messages", said)
+            self._posted_ids.add(UUID(fields["messageId"]))
+        await self._rest.call("POST", "/messages", fields)
 
     async def _write_receipts(self) -> None:
-        """One receipt for each person and conversation, about all that came, or was read, since the last one; to strangers none that something has come, across a block none at all."""
+        """Queue one receipt for each account and conversation, about everything since the last one. Strangers get no delivery receipt; across a block there are none."""
         if not any(self._store.all(kind) for kind in (kinds.DELIVERY_RECEIPTS_DUE, kinds.READ_RECEIPTS_DUE)):
             return
-        standing = await self.receipt_policy.load_settings()
+        settings = await self.receipt_policy.load_settings()
         with self._store.transaction():
-            self._queue_receipts(kinds.DELIVERY_RECEIPTS_DUE, "delivered", standing)
-            self._queue_receipts(kinds.READ_RECEIPTS_DUE, "read", standing)
+            self._queue_receipts(kinds.DELIVERY_RECEIPTS_DUE, "delivered", settings)
+            self._queue_receipts(kinds.READ_RECEIPTS_DUE, "read", settings)
 
-    def _queue_receipts(self, kind: str, state: str, standing: ReceiptSettings) -> None:
-        for kept in self._store.all(kind):
-            conversation_id, person, targets = unpack(tuple[UUID, UUID, tuple[UUID, ...]], kept)
+    def _queue_receipts(self, kind: str, state: str, settings: ReceiptSettings) -> None:
+        for packed in self._store.all(kind):
+            conversation_id, person, targets = unpack(tuple[UUID, UUID, tuple[UUID, ...]], packed)
             self._store.put(kind, f"{conversation_id}/{person}", None)
-            is_told = standing.read_receipts
+            is_allowed = settings.read_receipts
             if kind == kinds.DELIVERY_RECEIPTS_DUE:
-                is_told = standing.delivery_receipts and self.receipt_policy.allows_delivery_receipt(
-                    standing, conversation_id, person
+                is_allowed = settings.delivery_receipts and self.receipt_policy.allows_delivery_receipt(
+                    settings, conversation_id, person
                 )
-            for some in batched(targets, _AT_ONCE) if is_told and person not in standing.blocked else ():
+            for some in batched(targets, _TARGETS_PER_RECEIPT) if is_allowed and person not in settings.blocked else ():
                 fields: dict[str, Any] = {"state": state, "targets": [str(each) for each in some]}
                 content = Content("receipt", new_id(self._now()), self._now(), conversation_id, fields)
                 self._queue.add(Outgoing.to_people(content, self._now(), (person,)))
@@ -258,5 +264,5 @@ class Outbox:
 
 
 def _not_sent(outgoing: Outgoing, reason: str, *, is_kept: bool = False) -> NotSent:
-    where: dict[str, Any] = {"conversation_id": outgoing.conversation_id, "id": outgoing.content_id}
-    return NotSent(**where, kind=outgoing.kind, reason=reason, is_kept=is_kept or None)
+    common: dict[str, Any] = {"conversation_id": outgoing.conversation_id, "id": outgoing.content_id}
+    return NotSent(**common, kind=outgoing.kind, reason=reason, is_kept=is_kept or None)

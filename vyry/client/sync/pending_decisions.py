@@ -1,4 +1,4 @@
-"""What waits for a decision of the person here, as it is kept: per conversation and account, also after a restart."""
+"""What waits for a decision of the user, per conversation and account, also after a restart; and the policy for programs without a user."""
 
 import asyncio
 import logging
@@ -29,11 +29,11 @@ _LOG: Final = logging.getLogger("vyry.client")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Something that a person has to decide.
+    """Something that the user has to decide.
 
-    `decide`: identityChanged (`user_id` has another key), conversationForged (the node tells other members or another kind of a conversation), or
-    identityForged (the node insists on devices whose keys do not verify). `waiting`: own messages that go out after it; `held`: contents of that account
-    that are opened after it. `conversation_id` is None while it concerns no conversation that is known.
+    `decide`: identityChanged (the key of `user_id` changed), conversationForged (the node reports other members or another kind of a conversation), or
+    identityForged (the node insists on devices whose keys do not verify). `waiting`: own messages that are sent after it; `held`: contents of the account
+    that are opened after it. `conversation_id` is None if no known conversation is concerned.
     """
 
     decide: str
@@ -51,7 +51,7 @@ class Decision:
 
 
 class PendingDecisions:
-    """Reads what waits for the person here. Nothing is asked of the node."""
+    """Lists what waits for the user, without asking the node."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -60,7 +60,7 @@ class PendingDecisions:
         self._stopped = HeldConversations(store)
 
     def all(self, among: Iterable[UUID] = ()) -> list[Decision]:
-        """Everything that waits, what stops most first. In the conversations `among` it is shown also while no message waits there."""
+        """Everything that waits, what stops most first. Conversations in `among` are included even if no message waits there."""
         waiting: dict[UUID, int] = {}
         for outgoing in self._queue.pending():
             if outgoing.lane == "mail":
@@ -80,32 +80,36 @@ class PendingDecisions:
         return [each for each in self.all([conversation_id]) if each.conversation_id == conversation_id]
 
     def count_for(self, user_id: UUID) -> tuple[int, int]:
-        """How many own messages, and contents of this account, wait for a decision about its key."""
+        """Own messages, and contents of this account, that wait for a decision about its key."""
         found = [each for each in self.all() if each.decide == "identityChanged" and each.user_id == user_id]
         return sum(each.waiting for each in found), sum(each.held for each in found)
 
     def unsent(self, conversation_id: UUID) -> frozenset[UUID]:
-        """Contents of one's own that wait to be sent there, for whatever reason."""
+        """Own contents that are still to be sent there, for whatever reason."""
         return frozenset(each.content_id for each in self._queue.pending() if each.conversation_id == conversation_id)
 
     def is_over(self, event: Event) -> bool:
-        """Whether it says that a content waits for a decision, and that content waits no more: it is no news."""
+        """Whether the event says that a content waits for a decision, and it no longer does."""
         return isinstance(event, NotSent) and bool(event.is_kept) and event.id not in self.unsent(event.conversation_id)
 
     def _changed_key_decisions(self, among: set[UUID], waiting: dict[UUID, int]) -> list[Decision]:
-        """A decision for each account with another key, and conversation that it concerns."""
+        """A decision for each account with a changed key and each conversation that it concerns."""
         places = {*among, *waiting}
-        held = [unpack(tuple[int, IncomingEnvelope], kept)[1] for kept in self._store.all(kinds.HELD)]
+        held = [unpack(tuple[int, IncomingEnvelope], packed)[1] for packed in self._store.all(kinds.HELD)]
         found: list[Decision] = []
         for user_id in changed_accounts(self._store):
-            theirs = [each.conversation_id for each in held if each.sender.user_id == user_id]
-            concerned = {each for each in places if self._has_member(user_id, each)} | {*theirs}
+            held_in = [each.conversation_id for each in held if each.sender.user_id == user_id]
+            concerned = {each for each in places if self._has_member(user_id, each)} | {*held_in}
             nowhere: set[UUID | None] = {None}
-            for place in concerned or nowhere:
-                # In a group the others get it meanwhile: nothing waits.
-                count = waiting.get(place, 0) if place is not None and not self._is_group(place) else 0
-                number = len(theirs) if place is None else theirs.count(place)
-                about = {"conversation_id": place, "user_id": user_id}
+            for conversation_id in concerned or nowhere:
+                # In a group the other members get it meanwhile: nothing waits.
+                count = (
+                    waiting.get(conversation_id, 0)
+                    if conversation_id is not None and not self._is_group(conversation_id)
+                    else 0
+                )
+                number = len(held_in) if conversation_id is None else held_in.count(conversation_id)
+                about = {"conversation_id": conversation_id, "user_id": user_id}
                 found.append(Decision(decide="identityChanged", **about, waiting=count, held=number))
         return found
 
@@ -127,7 +131,7 @@ def _lower_first(name: str) -> str:
 
 
 class KeyReminders:
-    """Keys that had changed before the profile was opened and that nobody has decided about: whoever listens is told of each once more."""
+    """Keys that had changed before the profile was opened and are undecided: each gets one more event."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -135,28 +139,28 @@ class KeyReminders:
         self._accounts = changed_accounts(store)
 
     def next_event(self) -> IdentityChanged | None:
-        """The next one, unless it was told or decided meanwhile."""
+        """The next reminder, unless its event was delivered or it was decided meanwhile."""
         while self._accounts:
-            told = self.with_counts(IdentityChanged(user_id=self._accounts[0]))
-            if told.user_id in changed_accounts(self._store):
-                return told
+            reminder = self.with_counts(IdentityChanged(user_id=self._accounts[0]))
+            if reminder.user_id in changed_accounts(self._store):
+                return reminder
         return None
 
     def with_counts(self, event: IdentityChanged) -> IdentityChanged:
-        """The event with what waits behind it now; a reminder of it is not due any more."""
+        """The event with what waits for the decision now; its reminder is dropped."""
         if event.user_id in self._accounts:
             self._accounts.remove(event.user_id)
         waiting, held = self._decisions.count_for(event.user_id)
-        _LOG.warning("the key of %s has changed: %d to be sent, %d to be opened", event.user_id, waiting, held)
+        _LOG.warning("identity key of %s changed: %d messages held back, %d unread", event.user_id, waiting, held)
         return replace(event, waiting=waiting, held=held)
 
 
-#: `ask`: nothing is sent or opened until `safety.accept`. `accept`: as at first contact the node is believed, but for accounts whose number was compared.
+#: `ask`: nothing is sent or opened until `safety.accept`. `accept`: the node's key is stored as at first contact, except for accounts whose number was compared.
 OnChangedKey = Literal["ask", "accept"]
 
 
 class ChangedKeyPolicy:
-    """Decides about changed keys, as far as it may."""
+    """Decides about changed keys without a user, as far as it may."""
 
     def __init__(self, store: Store, rest: RestClient, inbox: Inbox, on_changed_key: OnChangedKey) -> None:
         self._store = store
@@ -165,7 +169,7 @@ class ChangedKeyPolicy:
         self._is_accepting = on_changed_key == "accept"
 
     async def accept_changed(self) -> bool:
-        """Hold the changed keys that the policy accepts and the node tells; says whether there was one. The account's other devices are told nothing: no person has decided. Raises Unreachable."""
+        """Store the changed keys that the policy accepts and the node reports; returns whether there was one. The account's other devices are not notified: no person has decided. Raises Unreachable."""
         accounts = (
             [each for each in changed_accounts(self._store) if not is_verified(self._store, each)]
             if self._is_accepting
@@ -174,9 +178,9 @@ class ChangedKeyPolicy:
         return any([await self._accept(each) for each in accounts])
 
     async def _accept(self, user_id: UUID) -> bool:
-        told = await fetch_identity_key(self._rest, user_id)
-        if told is None or told != changed_key(self._store, user_id):
+        reported = await fetch_identity_key(self._rest, user_id)
+        if reported is None or reported != changed_key(self._store, user_id):
             return False
-        await asyncio.to_thread(self._inbox.accept_identity, user_id, told)
-        _LOG.warning("the changed key of %s was accepted, as on_changed_key says", user_id)
+        await asyncio.to_thread(self._inbox.accept_identity, user_id, reported)
+        _LOG.warning("accepted changed identity key of %s (on_changed_key=accept)", user_id)
         return True

@@ -1,4 +1,4 @@
-"""What has to be known before mail is opened: what a conversation is and who is in it, and the verified device lists of those who write."""
+"""Fetches what has to be known before mail is opened: conversations and their members, and the verified device lists of senders."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -20,29 +20,29 @@ from vyry.signal_protocol.refusals import ConversationForged
 class Prefetcher:
     """Asks the node for what a page of entries needs and this device does not know."""
 
-    def __init__(self, store: Store, circles: MemberDirectory) -> None:
-        self._directory = circles
+    def __init__(self, store: Store, directory: MemberDirectory) -> None:
+        self._directory = directory
         self._store = store
         self._pins = ConversationPins(store)
         self._known = KnownDevices(store)
         self._list_check = DeviceListCheck(store)
 
     async def prefetch(self, entries: Iterable[Entry]) -> None:
-        """Ask once for each conversation and account. What the node refuses to say stays unknown. Raises Unreachable: then nothing of the page may be opened."""
-        me, letters = LocalDevice.load(self._store).user_id, list(_senders(entries))
+        """Ask once for each conversation and account. What the node refuses stays unknown. Raises Unreachable: then nothing of the page may be opened."""
+        me, senders = LocalDevice.load(self._store).user_id, list(_senders(entries))
         for conversation_id in dict.fromkeys(
-            where for where, sender in letters if self._needs_members(me, where, sender)
+            conversation_id for conversation_id, sender in senders if self._needs_members(me, conversation_id, sender)
         ):
             with suppress(ConversationForged, Refused), rate_limit_as_unreachable():
                 await self._directory.refresh(conversation_id)
-        for user_id in dict.fromkeys(sender.user_id for _, sender in letters if self._needs_devices(sender)):
+        for user_id in dict.fromkeys(sender.user_id for _, sender in senders if self._needs_devices(sender)):
             with suppress(Refused), rate_limit_as_unreachable():
                 await self._directory.device_lists.refresh(user_id)
 
     def _needs_members(self, me: UUID, conversation_id: UUID, sender: Address) -> bool:
         pin = self._pins.get(conversation_id)
         if conversation_id == me:
-            # That of the account with itself: the node has nothing to say about it.
+            # The account's conversation with itself is not on the node.
             return False
         return pin is None or not (sender.user_id == me or pin.allows_sender(sender.user_id))
 

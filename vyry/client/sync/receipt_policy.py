@@ -1,6 +1,6 @@
-"""Who is told that something has come: those whom one has answered there, and friends; nobody across a block.
+"""Which accounts get delivery receipts: friends, and accounts that were answered in the conversation; none across a block.
 
-Such a receipt goes out by itself once a device wakes, so to a stranger it would tell when that is. That something was read a person says, by reading it.
+A delivery receipt is sent as soon as a device is online, so it would show a stranger when that is. Read receipts follow an action of the user.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from vyry.client.transport.rest import RestClient
 from vyry.client.transport.validation import read_bool, read_uuid
 
 
-#: What the node said of friends, blocks and settings counts for so long, unless they were changed here.
-_KNOWN_MILLISECONDS: Final = 60_000
+#: Ms for which friends, blocks and settings are cached, unless they were changed here.
+_CACHE_MILLISECONDS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptSettings:
-    """The settings, friends and blocks of the account here."""
+    """The receipt settings, friends and blocks of the account."""
 
     delivery_receipts: bool
     read_receipts: bool
@@ -38,27 +38,27 @@ class ReceiptPolicy:
         self._cached: tuple[int, ReceiptSettings] | None = None
 
     def invalidate(self) -> None:
-        """Ask the node again: a setting, a friend or a block was changed here."""
+        """A setting, a friend or a block was changed here: the node is asked again."""
         self._cached = None
 
     async def load_settings(self) -> ReceiptSettings:
-        """As the node told lately. Raises Refused, Unreachable."""
-        if self._cached is None or self._now() - self._cached[0] > _KNOWN_MILLISECONDS:
-            said = await self._rest.call("GET", "/account")
+        """The settings as the node recently reported them. Raises Refused, Unreachable."""
+        if self._cached is None or self._now() - self._cached[0] > _CACHE_MILLISECONDS:
+            response = await self._rest.call("GET", "/account")
             friends = await self._rest.list_all("/friends", "friends")
             blocks = await self._rest.list_all("/blocks", "blocks")
             with self._rest.validated_response():
-                settings = said["settings"]
+                settings = response["settings"]
                 receipts = read_bool(settings.get("deliveryReceipts", True)), read_bool(settings["readReceipts"])
                 people = (frozenset(read_uuid(each["userId"]) for each in some) for some in (friends, blocks))
                 self._cached = self._now(), ReceiptSettings(*receipts, *people)
         return self._cached[1]
 
-    def allows_delivery_receipt(self, standing: ReceiptSettings, conversation_id: UUID, person: UUID) -> bool:
-        """Whether this person is a friend, or was answered there."""
-        return person in standing.friends or self._store.get(kinds.ANSWERED, str(conversation_id)) is not None
+    def allows_delivery_receipt(self, settings: ReceiptSettings, conversation_id: UUID, person: UUID) -> bool:
+        """Whether this account is a friend, or was answered there."""
+        return person in settings.friends or self._store.get(kinds.ANSWERED, str(conversation_id)) is not None
 
 
 def mark_answered(store: Store, conversation_id: UUID) -> None:
-    """Something was said there from here, or from another own device."""
+    """An own device sent a message there."""
     store.put(kinds.ANSWERED, str(conversation_id), b"1")

@@ -1,4 +1,4 @@
-"""The socket of a device: resumed from the last safe point, acknowledged behind what was kept, and opened again whenever it ends."""
+"""The WebSocket of a device: resumed from the last stored position, acknowledged after each stored page, and reopened whenever it ends."""
 
 import asyncio
 import logging
@@ -24,20 +24,25 @@ from vyry.kernel.sizes import MAX_FRAME_BYTES
 
 FIRST_WAIT: Final = 0.2
 LONGEST_WAIT: Final = 30.0
-#: The node's silence after which a connection is looked after: it pings every 20 s.
+#: Seconds of silence until the connection is checked: the node pings every 20 s.
 HEARTBEAT_SECONDS: Final = 25.0
-#: How long a connection may take to be made.
+#: Seconds for a connection to be made.
 CONNECT_SECONDS: Final = 30.0
-#: How often this device says that it is there: the node closes after 30 s of silence, which a page of the mailbox on a slow line may take.
+#: Seconds between pings: the node closes after 30 s of silence, which a page on a slow line may take.
 _PING_SECONDS: Final = 10.0
 _LOG: Final = logging.getLogger("vyry.client")
 _TOKEN_ENDED: Final = 4401
-_ENDED: Final = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+_CLOSED_TYPES: Final = (
+    aiohttp.WSMsgType.CLOSE,
+    aiohttp.WSMsgType.CLOSING,
+    aiohttp.WSMsgType.CLOSED,
+    aiohttp.WSMsgType.ERROR,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class MailboxHandlers:
-    """What the device does with its mailbox: `point` tells where to resume, `greeted` hears the last post that the node accepted of it, `drained` that all mail of before is here, `take` keeps a page of entries and answers what may be acknowledged, `adopt` goes on at another point of the node's."""
+    """What the device does with its mailbox: `position` to resume from; `on_welcome` with the last post that the node accepted; `on_drained` when all waiting mail has arrived; `process_page` stores a page of entries and returns what to acknowledge; `adopt_position` continues at another position of the node."""
 
     position: Callable[[], MailboxPosition]
     on_welcome: Callable[[UUID | None], Awaitable[None]]
@@ -55,13 +60,13 @@ class Connection:
         self._live = live
         self._frame_number = 0
         self._socket: aiohttp.ClientWebSocketResponse | None = None
-        #: Set while the node has said that all that waited was sent.
+        #: Set while everything that waited on the node has arrived.
         self.is_drained = asyncio.Event()
-        #: Set once the node has greeted for the first time.
+        #: Set after the first welcome frame.
         self.is_welcomed = asyncio.Event()
 
     async def run(self) -> None:
-        """Be connected until cancelled. Raises ChainBroken, SessionEnded."""
+        """Stay connected until cancelled. Raises ChainBroken, SessionEnded."""
         wait = FIRST_WAIT
         while True:
             token = self._rest.access_token()
@@ -69,10 +74,10 @@ class Connection:
                 code = await self._run_connection(token)
                 wait = FIRST_WAIT
             except aiohttp.WSServerHandshakeError as refused:
-                _LOG.info("the node refused the socket: %s", refused.status)
+                _LOG.info("socket handshake refused: %s", refused.status)
                 code = _TOKEN_ENDED if refused.status == 401 else 0
             except (aiohttp.ClientError, OSError, TimeoutError, Unreachable) as lost:
-                _LOG.info("the socket is not open: %s", type(lost).__name__)
+                _LOG.info("socket connection failed: %s", type(lost).__name__)
                 code = 0
             self._live.detach()
             self.is_drained.clear()
@@ -83,7 +88,7 @@ class Connection:
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _run_connection(self, token: str) -> int:
-        """One connection, to its end; answers the close code."""
+        """One connection, to its end; returns the close code."""
         async with asyncio.timeout(CONNECT_SECONDS):
             socket = await self._rest.http.ws_connect(
                 f"{self._rest.url}/api/v1/ws",
@@ -97,17 +102,17 @@ class Connection:
             await self._send_hello(socket)
             await self._live.attach(partial(self._send_frame, socket))
             async for message in socket:
-                if message.type in _ENDED:
+                if message.type in _CLOSED_TYPES:
                     break
                 await self._dispatch(socket, *self._read(message.data))
         finally:
             self._socket = None
             await socket.close()
-        _LOG.info("the node closed the socket: %s", socket.close_code)
+        _LOG.info("socket closed by the node: %s", socket.close_code)
         return socket.close_code or 0
 
     async def keep_alive(self) -> None:
-        """Say every few seconds that this device is there, also while a long page comes, until cancelled."""
+        """Ping the node every few seconds, also while a long page arrives, until cancelled."""
         while True:
             await asyncio.sleep(_PING_SECONDS)
             if self._socket is not None:
@@ -115,7 +120,7 @@ class Connection:
                     await self._socket.ping()
 
     def _read(self, data: object) -> tuple[str, dict[str, Any]]:
-        """Type and payload of a frame. Raises Unreachable for what is none."""
+        """Type and payload of a frame. Raises Unreachable for an invalid one."""
         with self._rest.validated_response():
             if not isinstance(data, bytes):
                 raise TypeError("no bytes")
@@ -127,16 +132,16 @@ class Connection:
             case "entries":
                 with self._rest.validated_response():
                     entries = list(map(read_entry, payload["entries"]))
-                taken = await self._mailbox.process_page(entries)
-                point = taken.position
-                for seq, reason in taken.discarded:
+                page = await self._mailbox.process_page(entries)
+                position = page.position
+                for seq, reason in page.discarded:
                     await self._send_frame(socket, "park", {"seq": seq, "reason": reason})
-                await self._send_frame(socket, "acknowledge", {"seq": point.seq, "head": point.head})
+                await self._send_frame(socket, "acknowledge", {"seq": position.seq, "head": position.head})
             case "welcome":
                 with self._rest.validated_response():
-                    named = payload.get("lastMessageId")
-                    last = None if named is None else read_uuid(named)
-                await self._mailbox.on_welcome(last)
+                    last_id = payload.get("lastMessageId")
+                    message_id = None if last_id is None else read_uuid(last_id)
+                await self._mailbox.on_welcome(message_id)
                 _LOG.info("connected to %s", self._rest.url)
                 self.is_welcomed.set()
             case "drained":
@@ -151,16 +156,18 @@ class Connection:
                 self._live.receive_frame(kind, payload)
 
     async def _send_hello(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        point = self._mailbox.position()
-        hello = {"after": point.seq, "head": point.head if point.seq else None}
+        position = self._mailbox.position()
+        hello = {"after": position.seq, "head": position.head if position.seq else None}
         await self._send_frame(socket, "hello", {**hello, "client": {"name": "vyry-python", "version": __version__}})
 
     async def _resolve_stale_head(self, refused: Refused) -> None:
-        """The node and this device remember the mailbox differently: one of them was restored, or the node lies."""
-        point = read_position(refused.body.get("cursor"))
-        if point is None or point.seq == self._mailbox.position().seq:
-            raise ChainBroken("The node remembers another mailbox than this device does.") from refused
-        await self._mailbox.adopt_position(point)
+        """The positions of the node and this device differ: one of them was restored, or the node lies."""
+        position = read_position(refused.body.get("cursor"))
+        if position is None or position.seq == self._mailbox.position().seq:
+            raise ChainBroken(
+                "The mailbox position on the node does not match the one stored on this device."
+            ) from refused
+        await self._mailbox.adopt_position(position)
 
     async def _send_frame(self, socket: aiohttp.ClientWebSocketResponse, name: str, payload: dict[str, Any]) -> None:
         self._frame_number += 1

@@ -1,4 +1,4 @@
-"""What is true only now: who types, and who is there. Nothing of it is stored, here or on the node; what nobody hears is gone."""
+"""Typing and presence, which are true only now: stored neither here nor on the node, and lost without a connection."""
 
 import asyncio
 from collections import deque
@@ -13,24 +13,24 @@ from vyry.client.transport.validation import INVALID_SHAPE, read_device_id, read
 from vyry.kernel.batches import batched
 
 
-#: As docs/protocol.md, "Presence", has it: people in one frame, and in all.
-_AT_ONCE: Final = 200
+#: Accounts in one frame, and in all (docs/protocol.md, "Presence").
+_IDS_PER_FRAME: Final = 200
 MAX_WATCHED: Final = 1_000
-#: That somebody types ends by itself after so long.
+#: Ms after which typing ends by itself.
 TYPING_MILLISECONDS: Final = 10_000
-#: So many wait for somebody who asks; of more the oldest go.
-_WAITING: Final = 256
+#: Undelivered events that are kept; beyond that the oldest are dropped.
+_MAX_PENDING: Final = 256
 
 SendFrame = Callable[[str, dict[str, Any]], Awaitable[None]]
 
 
 class LiveSignals:
-    """Hears and says it over whatever socket is open. `news` is set when something was heard; `now` tells ms since 1970."""
+    """Receives and sends live signals over the open socket, if any. `event_ready` is set when one arrived; `now` is ms since 1970."""
 
     def __init__(self, event_ready: asyncio.Event, now: Callable[[], int]) -> None:
         self._event_ready = event_ready
         self._now = now
-        self._pending: deque[tuple[int, Event]] = deque(maxlen=_WAITING)
+        self._pending: deque[tuple[int, Event]] = deque(maxlen=_MAX_PENDING)
         self._watched: set[UUID] = set()
         self._send_frame: SendFrame | None = None
 
@@ -40,27 +40,29 @@ class LiveSignals:
         return self._send_frame is not None
 
     async def attach(self, send_frame: SendFrame) -> None:
-        """A socket is open: whom one watches is said anew, for the node forgets it with each socket."""
+        """A socket is open: watched accounts are sent again, because the node forgets them with each socket."""
         self._send_frame = send_frame
         await self._send_watch("watch", sorted(self._watched))
 
     def detach(self) -> None:
-        """There is no socket."""
+        """The socket is closed."""
         self._send_frame = None
 
     def receive_frame(self, kind: str, payload: Mapping[str, Any]) -> None:
-        """A frame of the node. A kind that is not known says nothing, nor does what has not the form of its kind."""
+        """Process a frame of the node. Unknown kinds and malformed frames are ignored."""
         with suppress(*INVALID_SHAPE):
             if kind == "typing":
-                where, who = read_uuid(payload["conversationId"]), read_uuid(payload["userId"])
+                conversation_id, user_id = read_uuid(payload["conversationId"]), read_uuid(payload["userId"])
                 device_id, is_typing = read_device_id(payload["deviceId"]), payload["isTyping"] is True
-                self._add(Typing(conversation_id=where, user_id=who, device_id=device_id, is_typing=is_typing))
+                self._add(
+                    Typing(conversation_id=conversation_id, user_id=user_id, device_id=device_id, is_typing=is_typing)
+                )
             elif kind == "presence":
-                who = read_uuid(payload["userId"])
-                self._add(Presence(user_id=who, is_online=payload["isOnline"] is True))
+                user_id = read_uuid(payload["userId"])
+                self._add(Presence(user_id=user_id, is_online=payload["isOnline"] is True))
 
     def next_event(self) -> Event | None:
-        """The oldest that nobody has heard yet; that somebody typed is no news later."""
+        """The oldest event that was not delivered; old typing events are dropped."""
         while self._pending:
             at, event = self._pending.popleft()
             if not isinstance(event, Typing) or self._now() - at < TYPING_MILLISECONDS:
@@ -68,18 +70,18 @@ class LiveSignals:
         return None
 
     async def typing(self, conversation_id: UUID, *, is_typing: bool) -> None:
-        """Say that one types, if anybody can hear it now."""
+        """Send that the user types, if a socket is open."""
         await self._send("typing", {"conversationId": str(conversation_id), "isTyping": is_typing})
 
     async def watch(self, user_ids: Sequence[UUID]) -> None:
-        """See PresenceRoom."""
+        """See PresenceSubscriptions."""
         if len(self._watched.union(user_ids)) > MAX_WATCHED:
-            raise ClientError(f"A device watches {MAX_WATCHED:,} people at most: unwatch some first.")
+            raise ClientError(f"A device can watch the presence of at most {MAX_WATCHED:,} users: unwatch some first.")
         self._watched.update(user_ids)
         await self._send_watch("watch", user_ids)
 
     async def unwatch(self, user_ids: Sequence[UUID]) -> None:
-        """See PresenceRoom."""
+        """See PresenceSubscriptions."""
         self._watched.difference_update(user_ids)
         await self._send_watch("unwatch", user_ids)
 
@@ -88,31 +90,31 @@ class LiveSignals:
         self._event_ready.set()
 
     async def _send_watch(self, name: str, people: Sequence[UUID]) -> None:
-        for some in batched(people, _AT_ONCE):
+        for some in batched(people, _IDS_PER_FRAME):
             await self._send(name, {"userIds": [str(each) for each in some]})
 
     async def _send(self, name: str, payload: dict[str, Any]) -> None:
-        """What cannot go out now never does: the next socket begins anew."""
+        """Dropped without a socket: the next one starts again."""
         if self._send_frame is not None:
             with suppress(ConnectionError):
                 await self._send_frame(name, payload)
 
 
 class PresenceSubscriptions:
-    """Who is there. Only friends who show it are ever told of (docs/protocol.md, "Presence")."""
+    """Presence of friends. The node reports only friends who show it (docs/protocol.md, "Presence")."""
 
     def __init__(self, live: LiveSignals) -> None:
         self._live = live
 
     @property
     def is_connected(self) -> bool:
-        """Whether this device itself is connected now."""
+        """Whether this device is connected."""
         return self._live.is_connected
 
     async def watch(self, user_ids: Sequence[UUID]) -> None:
-        """Hear `presence` events of these people, once now and on each change, also after the connection was lost. Raises ClientError beyond 1,000 people."""
+        """Receive `presence` events of these accounts, once now and on each change, also after a reconnect. Raises ClientError beyond 1,000 accounts."""
         await self._live.watch(user_ids)
 
     async def unwatch(self, user_ids: Sequence[UUID]) -> None:
-        """Hear no more of them."""
+        """Stop receiving them."""
         await self._live.unwatch(user_ids)

@@ -1,4 +1,4 @@
-"""Values of the node, looked at before they are used: it may answer anything."""
+"""Values of the node, validated before they are used: it may send anything, and would send a bad mailbox entry again after each reconnect."""
 
 import struct
 from typing import Any, Final
@@ -11,7 +11,7 @@ from vyry.client.store.mailbox_chain import Entry, MailboxPosition, decode_bytes
 from vyry.kernel.ids import parse_uuid
 
 
-#: What the reading of an answer of another shape than docs/protocol.md has can raise.
+#: Errors of reading a response of another shape than docs/protocol.md.
 INVALID_SHAPE: Final = (
     ArithmeticError,
     AttributeError,
@@ -21,51 +21,51 @@ INVALID_SHAPE: Final = (
     ValueError,
     struct.error,
 )
-#: A browser counts up to here, and MessagePack and SQLite take it.
+#: The largest integer that browsers, MessagePack and SQLite all handle.
 MAX_INT: Final = 2**53 - 1
-_MOST_DEVICES: Final = 127
-_LARGEST_U32: Final = 2**32 - 1
+MAX_DEVICE_ID: Final = 127
+_MAX_U32: Final = 2**32 - 1
 
 
 def read_int(value: object, least: int = 0, most: int = MAX_INT) -> int:
     """A number within these bounds. Raises ValueError for anything else."""
     if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{type(value).__name__} is no such number")
+        raise ValueError(f"{type(value).__name__} is not an integer in range")
     return value
 
 
 def read_device_id(value: object) -> int:
-    """The number of a device. Raises ValueError for anything else."""
-    return read_int(value, 1, _MOST_DEVICES)
+    """The id of a device. Raises ValueError for anything else."""
+    return read_int(value, 1, MAX_DEVICE_ID)
 
 
 def read_registration_id(value: object) -> int:
     """The registration id of a device. Raises ValueError for anything else."""
-    return read_int(value, 0, _LARGEST_U32)
+    return read_int(value, 0, _MAX_U32)
 
 
 def read_bool(value: object) -> bool:
     """True or false. Raises ValueError for anything else."""
     if value is True or value is False:
         return value
-    raise ValueError(f"{type(value).__name__} is neither true nor false")
+    raise ValueError(f"{type(value).__name__} is not a boolean")
 
 
 def read_uuid(value: object) -> UUID:
-    """An id in its one text form. Raises ValueError for anything else."""
+    """An id in its canonical text form. Raises ValueError for anything else."""
     return parse_uuid(value)
 
 
 def read_text(value: object, most: int = 256) -> str:
     """A short text. Raises ValueError for anything else."""
     if not isinstance(value, str) or len(value) > most:
-        raise ValueError(f"{type(value).__name__} is no such text")
+        raise ValueError(f"{type(value).__name__} is not a short text")
     value.encode()
     return value
 
 
 def read_text_or_none(value: object, most: int = 256) -> str | None:
-    """A short text that is for people to read; None for anything else."""
+    """A short display text; None for anything else."""
     try:
         return read_text(value, most)
     except ValueError:
@@ -73,33 +73,33 @@ def read_text_or_none(value: object, most: int = 256) -> str | None:
 
 
 def read_object(value: object) -> dict[str, Any]:
-    """An object with names. Raises ValueError for anything else."""
+    """An object with text keys. Raises ValueError for anything else."""
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"{type(value).__name__} is no object")
+        raise ValueError(f"{type(value).__name__} is not an object")
     return value
 
 
-_LARGEST_BYTE: Final = 255
+_MAX_BYTE: Final = 255
 _HEAD_BYTES: Final = 32
-_LONGEST_NAME: Final = 64
+_MAX_NAME: Final = 64
 
 
-def read_entry(said: object) -> Entry:
-    """An entry in the form of docs/protocol.md ("Mailbox"). Raises ChainBroken for anything else: nothing can follow from it."""
+def read_entry(value: object) -> Entry:
+    """An entry as docs/protocol.md ("Mailbox") has it. Raises ChainBroken for anything else."""
     try:
-        return _validate(read_object(said))
+        return _validate(read_object(value))
     except INVALID_SHAPE:
-        raise ChainBroken("The node sent an entry of the mailbox that has not the form of one.") from None
+        raise ChainBroken("The node sent a malformed mailbox entry.") from None
 
 
-def read_position(said: object) -> MailboxPosition | None:
-    """A place in the mailbox as the node tells it; None for anything else."""
+def read_position(value: object) -> MailboxPosition | None:
+    """A mailbox position as the node reports it; None for anything else."""
     try:
-        told = read_object(said)
-        point = MailboxPosition(read_int(told["seq"]), decode_bytes(told["head"]))
+        fields = read_object(value)
+        position = MailboxPosition(read_int(fields["seq"]), decode_bytes(fields["head"]))
     except INVALID_SHAPE:
         return None
-    return point if len(point.head) == _HEAD_BYTES else None
+    return position if len(position.head) == _HEAD_BYTES else None
 
 
 def _validate(entry: dict[str, Any]) -> Entry:
@@ -110,19 +110,19 @@ def _validate(entry: dict[str, Any]) -> Entry:
         lost = read_object(entry["tombstone"])
         read_int(entry["throughSeq"], 1)
         read_int(lost["count"])
-        read_text(lost["reason"], _LONGEST_NAME)
+        read_text(lost["reason"], _MAX_NAME)
         return entry
     read_uuid(entry["messageId"])
     read_int(parse_timestamp(entry["postedAt"]))
     if "notice" in entry:
-        read_text(read_object(entry["notice"])["name"], _LONGEST_NAME)
-        # What is no JSON has no digest.
+        read_text(read_object(entry["notice"])["name"], _MAX_NAME)
+        # Raises for a notice without a digest: one that JSON cannot express.
         orjson.dumps(entry["notice"])
         return entry
     read_uuid(entry["conversationId"])
     read_uuid(entry["senderId"])
     read_device_id(entry["senderDeviceId"])
-    read_text(entry["lane"], _LONGEST_NAME)
-    read_int(entry["kind"], 0, _LARGEST_BYTE)
+    read_text(entry["lane"], _MAX_NAME)
+    read_int(entry["kind"], 0, _MAX_BYTE)
     decode_bytes(entry["content"])
     return entry

@@ -10,22 +10,22 @@ from typing import Any, Final
 from vyry.client.errors import Unreachable
 
 
-#: A wait is told of when it takes longer than this.
+#: Seconds after which a wait is reported.
 REPORT_AFTER_SECONDS: Final = 2.0
-#: So many bytes on a connection are progress: the node's pings alone are none.
-_OCTETS: Final = 512
+#: Bytes that count as progress: more than the node's pings.
+_PROGRESS_BYTES: Final = 512
 
 
 def _ignore(_: str) -> None:
-    """Nobody is told."""
+    """Report nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
     """How a caller of `Client.open` wants to wait.
 
-    `seconds`: when nothing has moved for so long, a wait ends (Unreachable; StoreLocked while another process works with the profile). None, as for a bot: what is to be sent waits until it is sent,
-    and another process is not waited for. `told` is called with one sentence when a wait takes longer than two seconds. `is_asking`: a process that can give the profile away is asked for it.
+    `seconds`: a wait ends after so many seconds without progress (Unreachable; StoreLocked while another process uses the profile). None, as for a bot: contents wait until they are sent,
+    and there is no wait for another process. `told` is called with one sentence when a wait takes longer than two seconds. `requests_profile`: a process that can release the profile is asked for it.
     """
 
     seconds: float | None = None
@@ -34,7 +34,7 @@ class Waits:
 
     @contextmanager
     def reporting(self, why: Callable[[], str]) -> Iterator[None]:
-        """Around a wait: `told` hears once, when it takes long, that it goes on and `why`."""
+        """Around a wait: if it takes long, `told` is called once with the reason."""
         notice = asyncio.get_running_loop().call_later(REPORT_AFTER_SECONDS, lambda: self.told(f"Waiting: {why()}"))
         try:
             yield
@@ -42,34 +42,34 @@ class Waits:
             notice.cancel()
 
 
-#: As a bot waits.
+#: The waits of a bot.
 DEFAULT_WAITS: Final = Waits()
 
 
 class ProgressTimer:
-    """What is waited for has moved on: every wait for it begins to count again."""
+    """Progress of something: every wait for it starts to count again."""
 
     def __init__(self) -> None:
         self._limits: dict[asyncio.Timeout, float] = {}
         self._octets = 0
 
     def advance(self) -> None:
-        """Something was done."""
+        """There was progress."""
         now = asyncio.get_running_loop().time()
         for limit, seconds in self._limits.items():
             if not limit.expired():
                 limit.reschedule(now + seconds)
 
     def add_bytes(self, octets: int) -> None:
-        """So many bytes more are across."""
+        """So many more bytes were transferred."""
         self._octets += octets
-        if self._octets >= _OCTETS:
+        if self._octets >= _PROGRESS_BYTES:
             self._octets = 0
             self.advance()
 
     @asynccontextmanager
     async def limit_wait(self, waits: Waits, why: Callable[[], str]) -> AsyncIterator[None]:
-        """Around a wait for it. Raises Unreachable, with `why`, when nothing has moved for as long as `waits` says."""
+        """Around a wait for it. Raises Unreachable, with `why`, after as many seconds without progress as `waits` says."""
         with waits.reporting(why):
             try:
                 async with asyncio.timeout(waits.seconds) as limit:
@@ -83,15 +83,15 @@ class ProgressTimer:
                 raise Unreachable(why()) from None
 
     def make_socket(self, address: Sequence[Any]) -> socket.socket:
-        """A socket whose bytes are counted, as aiohttp asks for one: by an answer of `getaddrinfo`."""
+        """A socket whose received bytes are counted, as aiohttp requests one: for a result of `getaddrinfo`."""
         family, kind, protocol, *_ = address
-        made = _CountingSocket(family, kind, protocol)
-        made.on_bytes = self.add_bytes
-        return made
+        counting = _CountingSocket(family, kind, protocol)
+        counting.on_bytes = self.add_bytes
+        return counting
 
 
 class _CountingSocket(socket.socket):
-    """Counts what comes: a long frame on a slow line is progress long before it is whole."""
+    """Counts received bytes: a long frame on a slow line is progress long before it is complete."""
 
     on_bytes: Callable[[int], None] = staticmethod(lambda _: None)
 

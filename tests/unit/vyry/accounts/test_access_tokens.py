@@ -1,4 +1,4 @@
-"""Access tokens: ours are recognised, and nothing else is."""
+"""Access tokens: only tokens of the node are accepted."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -41,7 +41,7 @@ def tokens(clock: FakeClock) -> Tokens:
 
 
 def is_taken(tokens: Tokens, token: str) -> bool:
-    """Whether the node believes it."""
+    """Whether the node accepts the token."""
     try:
         tokens.verify(token)
     except InvalidToken:
@@ -91,7 +91,7 @@ def test_refresh_tokens_are_long_random_and_hidden(tokens: Tokens) -> None:
 
 
 def make_key_ring(clock: FakeClock) -> tuple[KeyRing, Tokens]:
-    """A ring of JWT_SECRET alone, and what makes tokens with it."""
+    """A key ring with JWT_SECRET only, and tokens signed with it."""
     keys = KeyRing([SigningKey.first(SECRET)], clock)
     return keys, Tokens(keys, timedelta(hours=1), WEEK, clock)
 

@@ -1,4 +1,4 @@
-"""The account events that are documented are those that the code knows."""
+"""The documented account events are those of the code."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ TEXT = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
 
 
 def words(path: Path) -> set[str]:
-    """Every text that stands in this module by itself."""
+    """All string literals of this module."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 

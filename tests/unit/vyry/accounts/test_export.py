@@ -1,4 +1,4 @@
-"""An archive is written while it is read, and not too often."""
+"""An archive is streamed, and rate limited."""
 
 import json
 from collections.abc import AsyncIterator, Collection
@@ -32,7 +32,7 @@ ACCOUNT: dict[str, object] = {
 
 
 class CountingArchive:
-    """An Archive that counts the pages it gave."""
+    """An Archive that counts the pages it yields."""
 
     def __init__(self, *pages: Page) -> None:
         self._pages = pages

@@ -1,4 +1,4 @@
-"""The line before a few places: accounts take turns, and each delays itself alone."""
+"""The fair queue for hashing slots: accounts take turns, and an account delays only itself."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -14,7 +14,7 @@ ANN, BO, CY = UUID(int=1), UUID(int=2), UUID(int=3)
 
 
 class Counter:
-    """A line of one place that is held, and the accounts in the order in which they have had it since."""
+    """A queue for one slot, and the accounts in the order in which they got it."""
 
     def __init__(self, accounts: int = 10, each: int = 50) -> None:
         self.line = FairQueue(1, accounts, each)
@@ -25,7 +25,7 @@ class Counter:
             self.served.append(account)
 
     async def hold(self, stack: AsyncExitStack, *waiting: UUID) -> list[asyncio.Task[None]]:
-        """Take the place, and have these ask for it."""
+        """Acquire the slot, and queue these accounts."""
         await stack.enter_async_context(self.line.acquire_slot(CY))
         tasks = [asyncio.create_task(self.ask(account)) for account in waiting]
         await asyncio.sleep(0)
@@ -87,7 +87,7 @@ async def test_when_too_many_accounts_wait_another_is_told_so_and_those_that_wai
 
 async def test_the_wait_that_is_told_grows_with_the_accounts_and_with_how_long_places_are_held() -> None:
     line = FairQueue(2, 100, 1)
-    line._held_seconds = 0.5
+    line._mean_seconds = 0.5
 
     async with AsyncExitStack() as stack:
         for _ in range(2):

@@ -1,9 +1,9 @@
-"""The one line in the log when most guesses at codes are wrong."""
+"""The log event when most guesses are wrong."""
 
 from structlog.testing import capture_logs
 
 from tests.support.account_harness import FakeClock
-from vyry.accounts.guess_monitor import MIN_GUESSES, MONITOR_WINDOW, GuessMonitor
+from vyry.accounts.otp import MIN_GUESSES, MONITOR_WINDOW, GuessMonitor
 
 
 def events(logs: list[dict[str, object]]) -> list[object]:

@@ -1,4 +1,4 @@
-"""Any history of codes over memory and over SQLite is decided as the model says."""
+"""State machine: every history of codes is decided as the model says, in memory and on SQLite."""
 
 import shutil
 from itertools import count

@@ -1,4 +1,4 @@
-"""The places where PINs are hashed: few, bounded, off the event loop."""
+"""The slots for hashing PINs: few, with a bounded queue, off the event loop."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""The PIN machine, and the proof that it bites: each planted bug is found."""
+"""The PIN state machine finds each planted bug."""
 
 from datetime import date, datetime
 from typing import Any
@@ -17,8 +17,8 @@ from vyry.accounts.registration_lock import RegistrationLock
 LIVES = settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 HUNT = settings(LIVES, max_examples=400, derandomize=True, database=None, phases=[Phase.generate])
 
-_take = MemoryPins.count_try
-_give_back = MemoryPins.restore_tries
+_count_try = MemoryPins.count_try
+_restore_tries = MemoryPins.restore_tries
 
 
 def test_pins_and_their_lock_follow_the_model() -> None:
@@ -29,7 +29,7 @@ async def takes_without_counting(
     self: MemoryPins, account_id: UUID, tries: PinTryLimit, now: datetime, **more: Any
 ) -> CountedTry | PinLockout | None:
     before = self.ledger.pins.get(account_id)
-    taken = await _take(self, account_id, tries, now, **more)
+    taken = await _count_try(self, account_id, tries, now, **more)
     if before is not None:
         self.ledger.pins[account_id] = before
     return taken
@@ -38,14 +38,14 @@ async def takes_without_counting(
 async def locks_one_too_late(
     self: MemoryPins, account_id: UUID, tries: PinTryLimit, now: datetime, **more: Any
 ) -> CountedTry | PinLockout | None:
-    return await _take(self, account_id, PinTryLimit(tries.limit + 1, tries.lock), now, **more)
+    return await _count_try(self, account_id, PinTryLimit(tries.limit + 1, tries.lock), now, **more)
 
 
 async def keeps_the_misses(
     self: MemoryPins, account_id: UUID, proven: Verifier, renewed: Verifier, *, is_at_lock: bool = False
 ) -> bool:
     pin = self.ledger.pins[account_id]
-    given = await _give_back(self, account_id, proven, renewed, is_at_lock=is_at_lock)
+    given = await _restore_tries(self, account_id, proven, renewed, is_at_lock=is_at_lock)
     self.ledger.pins[account_id] = pin
     return given
 

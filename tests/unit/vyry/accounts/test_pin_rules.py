@@ -1,4 +1,4 @@
-"""Which PINs are taken."""
+"""The rules for new PINs."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_what_people_try_first_is_refused(pin: str) -> None:
 
 
 def test_few_of_all_numbers_are_refused() -> None:
-    """A rule that refuses much would tell a thief what need not be tried."""
+    """A rule that refuses many PINs would save an attacker as many guesses."""
     taken = 0
     for number in range(0, 10**6, 101):
         try:

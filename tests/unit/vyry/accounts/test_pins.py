@@ -1,4 +1,4 @@
-"""Setting, proving, changing, resetting and removing a PIN, as its owner does."""
+"""Setting, verifying, changing, resetting and removing a PIN."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,8 +15,7 @@ from vyry.accounts.account import Caller
 from vyry.accounts.otp import Purpose
 from vyry.accounts.own_pin import PinReset, PinStatus, PinUpdate
 from vyry.accounts.phone import Pepper
-from vyry.accounts.pin import Guesser, HashingSlot, PinMatch, Pins, PinTryLimit
-from vyry.accounts.pin_checks import CountedHasher, checks_left
+from vyry.accounts.pin import CountedHasher, Guesser, HashingSlot, PinMatch, Pins, PinTryLimit, checks_left
 from vyry.clock import CheckedClock
 from vyry.errors import InvalidOtp, InvalidPin, InvalidRequest, PinLocked, RateLimited, Unavailable, VyryError
 from vyry.in_process.pin_hasher import ArgonCost, ArgonPinHasher
@@ -37,7 +36,7 @@ async def room() -> AsyncIterator[AccountHarness]:
 
 @pytest.fixture
 async def ann(room: AccountHarness) -> Caller:
-    """Somebody signed in."""
+    """An authenticated caller."""
     return await room.sessions.authenticate((await room.sign_up()).tokens.access)
 
 
@@ -46,7 +45,7 @@ async def set_pin(room: AccountHarness, caller: Caller, pin: str = PIN, current:
 
 
 async def enter_wrong_pin(room: AccountHarness, caller: Caller, times: int = 1) -> list[object]:
-    """What a wrong PIN is told, so many times."""
+    """The details in the errors of so many wrong PINs."""
     said: list[object] = []
     for _ in range(times):
         with pytest.raises((InvalidPin, PinLocked)) as refused:
@@ -56,7 +55,7 @@ async def enter_wrong_pin(room: AccountHarness, caller: Caller, times: int = 1) 
 
 
 async def code(room: AccountHarness, number: str = NUMBER, purpose: Purpose = Purpose.PIN_RESET) -> tuple[UUID, str]:
-    """A challenge and its code, to a number that waited long enough."""
+    """A challenge and its code, after the wait between two codes."""
     room.clock.advance(seconds=31)
     challenge = await room.request_code(number, purpose)
     return challenge, room.otp_sender.sent[-1].otp
@@ -293,7 +292,7 @@ async def test_while_a_pepper_is_missing_no_pin_fits(room: AccountHarness, ann: 
 
 
 class UnavailableStore(MemoryPins):
-    """A database that is away."""
+    """A database that is down."""
 
     async def count_try(self, *_: object, **__: object) -> None:
         raise Unavailable
@@ -359,7 +358,7 @@ async def test_what_the_line_refuses_is_not_counted(room: AccountHarness, ann: C
 
 
 class RecordingHasher:
-    """A hasher that notes what is hashed."""
+    """A hasher that records what is hashed."""
 
     def __init__(self) -> None:
         self._hasher = ArgonPinHasher(CHEAP_PIN_COST)
@@ -375,7 +374,7 @@ class RecordingHasher:
 
 
 class RecordingSlot:
-    """A place that notes each time its price is paid."""
+    """A slot that records each hash."""
 
     def __init__(self, place: HashingSlot, hashed: list[str]) -> None:
         self._place = place

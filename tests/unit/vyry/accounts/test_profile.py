@@ -1,4 +1,4 @@
-"""The account and its devices in the hands of their owner."""
+"""The account and its devices, for the owner."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A thief copies refresh tokens at any moment; whatever the two do, at most one of them has a living token."""
+"""A thief copies refresh tokens at any time; at most one of thief and owner has a valid token."""
 
 import asyncio
 

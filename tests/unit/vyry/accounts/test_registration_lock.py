@@ -1,4 +1,4 @@
-"""The way in past a registration lock, for its owner and for somebody who has got hold of the number."""
+"""Sign-up at the registration lock, by the owner and by a new holder of the number."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,21 +24,21 @@ async def room() -> AsyncIterator[AccountHarness]:
 
 @pytest.fixture
 async def owner(room: AccountHarness) -> Caller:
-    """The device of somebody whose lock is set."""
+    """The device of an account with a registration lock."""
     caller = await room.sessions.authenticate((await room.sign_up()).tokens.access)
     await room.own_pin.set(caller, PinUpdate(PIN, None, registration_lock=True))
     return caller
 
 
 async def prove_number(room: AccountHarness, days: float = 0) -> NewSession | PinChallenge:
-    """Whoever holds the number proves it, so many days later."""
+    """Sign up to the number again, so many days later."""
     room.clock.advance(seconds=31, days=days)
     challenge = await room.request_code(NUMBER)
     return await room.registration.verify_otp(challenge, room.otp_sender.sent[-1].otp, "phone", Platform.CLI)
 
 
 async def registration_token(room: AccountHarness, days: float = 0) -> str:
-    """The registration token of somebody who is asked for the PIN."""
+    """The unlock token of a sign-up that needs the PIN."""
     asked = await prove_number(room, days)
     assert isinstance(asked, PinChallenge)
     assert asked.token not in repr(asked)

@@ -1,4 +1,4 @@
-"""Sessions: recognised cheaply, refused within a second of their end, rotated without a second use."""
+"""Sessions: cheap authentication, refused within a second of a revocation, rotation without reuse."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -23,7 +23,7 @@ async def stores() -> AccountStores:
 
 
 class CountingStatusStore:
-    """A store of standings that counts what it is asked, answers when told to, and breaks when told to."""
+    """A DeviceStatusStore that counts its queries, and whose response and error the test controls."""
 
     def __init__(self, stores: AccountStores) -> None:
         self.stores = stores
@@ -57,7 +57,7 @@ def room(stores: AccountStores) -> AccountHarness:
 
 @pytest.fixture
 def counted(room: AccountHarness) -> CountingStatusStore:
-    """The store of standings behind the room's sessions, counted."""
+    """The DeviceStatusStore of the harness, counted."""
     counted = CountingStatusStore(room.stores)
     room.standings._store = counted
     return counted

@@ -1,4 +1,4 @@
-"""Who may ask for a code: anyone, who has worked for it, or whom another service has judged."""
+"""The proof for a sign-up code: none, a proof of work, or the verdict of a webhook."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,8 +11,16 @@ from tests.support.account_harness import NOON, NUMBER, AccountHarness, FakeCloc
 from tests.support.sms_provider_server import FaultHandler, never_respond, respond_with
 from vyry.accounts.otp import Channel, Purpose
 from vyry.accounts.phone import PhoneNumber
-from vyry.accounts.registration import Registration, RequestOrigin
-from vyry.accounts.signup_guard import PROOF_HEADER, PROOF_MAX_AGE, NoGuard, ProofOfWork, SignupGuard, leading_zero_bits
+from vyry.accounts.signup import (
+    PROOF_HEADER,
+    PROOF_MAX_AGE,
+    NoGuard,
+    ProofOfWork,
+    Registration,
+    RequestOrigin,
+    SignupGuard,
+    leading_zero_bits,
+)
 from vyry.delivery.webhook_signing import webhook_signature
 from vyry.delivery.webhook_signup_guard import WebhookSignupGuard
 from vyry.errors import InvalidRequest, Unavailable
@@ -24,7 +32,7 @@ STAMP = round(NOON.timestamp())
 
 
 def solve_proof(number: PhoneNumber = ANN, seconds: int = STAMP) -> str:
-    """What a client does (docs/protocol.md, "Proof")."""
+    """The proof of work of a client (docs/protocol.md, "Proof")."""
     return next(
         proof
         for proof in (f"{seconds}:{nonce}" for nonce in range(1 << 20))
@@ -79,7 +87,7 @@ def test_zeros_are_counted_bit_by_bit() -> None:
 async def captcha_guard(
     verdict: FaultHandler, heard: list[web.Request] | None = None
 ) -> AsyncIterator[WebhookSignupGuard]:
-    """A door whose judge answers so."""
+    """A guard whose webhook responds like this."""
 
     async def judge(request: web.Request) -> web.StreamResponse:
         if heard is not None:

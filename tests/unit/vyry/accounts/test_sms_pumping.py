@@ -1,4 +1,4 @@
-"""A day of SMS pumping replayed: a botnet of many networks asks for codes to numbers of its own, while people go on signing up."""
+"""A day of SMS pumping: a botnet in many networks requests codes to its own numbers, while real people sign up."""
 
 import random
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ HOURS = 6
 
 @dataclass(slots=True)
 class AttackReplay:
-    """What happened: codes that were paid for, and how people fared."""
+    """The replay: codes paid for, and the outcome for real sign-ups."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     post: RecordingOtpSender = field(default_factory=RecordingOtpSender)
@@ -39,7 +39,7 @@ class AttackReplay:
         self.dice = random.Random(4)
 
     async def attack(self, number: str) -> None:
-        """One bot asks, from one of ten thousand networks; nobody will verify."""
+        """One bot requests a code, from one of ten thousand networks; it is never verified."""
         self.attacks += 1
         network = f"10.{self.dice.randrange(40)}.{self.dice.randrange(250)}.0/24"
         try:
@@ -49,7 +49,7 @@ class AttackReplay:
         self.pumped += 1
 
     async def sign_up(self) -> None:
-        """One person asks from home and verifies."""
+        """One person requests a code from home and verifies it."""
         self.people += 1
         number, home = (
             f"+4179{self.dice.randrange(10**7):07d}",
@@ -63,7 +63,7 @@ class AttackReplay:
         self.served += 1
 
     async def live(self, prefix: str) -> None:
-        """Six hours: a person each three minutes, and twenty bots."""
+        """Six hours: one person every three minutes, and twenty bots."""
         for minute in range(0, HOURS * 60, 3):
             self.clock.current_time = NOON + timedelta(minutes=minute)
             digits = 14 - len(prefix)

@@ -1,4 +1,4 @@
-"""Telephone numbers: read in one form, stored blind, shown masked."""
+"""Phone numbers: canonical form, storage, masking."""
 
 from uuid import UUID
 
@@ -21,7 +21,7 @@ def test_a_refusal_names_the_field_and_what_is_wrong_with_the_number() -> None:
         read_number("+1-800-FLOWERS")
 
     fields = str(refusal.value.members["fields"])
-    assert fields.startswith("[{'field': 'phoneNumber', 'problem': 'letters in it")
+    assert fields.startswith("[{'field': 'phoneNumber', 'problem': 'contains letters")
     assert "+49 151" in fields
 
 

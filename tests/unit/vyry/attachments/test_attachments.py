@@ -1,4 +1,4 @@
-"""Attachments as a whole: quotas, limits, places, and clearing away."""
+"""Attachments: quotas, limits, slots and deletion."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -67,7 +67,7 @@ async def test_too_many_unfinished_ones_are_refused(room: AttachmentHarness) -> 
     for _ in range(5):
         await room.begin(1)
 
-    with pytest.raises(RateLimited, match="Finish"):
+    with pytest.raises(RateLimited, match="unfinished"):
         await room.begin(1)
 
 
@@ -92,7 +92,7 @@ async def test_others_may_fetch_what_is_whole_and_nothing_more(room: AttachmentH
 
 
 async def hanging_upload(room: AttachmentHarness) -> None:
-    """An upload whose bytes never come."""
+    """An upload whose content never arrives."""
     one = await room.begin(1)
 
     async def wait() -> AsyncIterator[bytes]:

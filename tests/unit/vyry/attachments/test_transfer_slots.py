@@ -1,4 +1,4 @@
-"""Who gets a place for an upload or a download, and who has to give way."""
+"""Which transfer gets a slot, and which one is evicted."""
 
 from contextlib import ExitStack
 from itertools import count
@@ -13,7 +13,7 @@ LARGE = SMALL_BYTES + 1
 
 
 class Node:
-    """Three places, one of them for small transfers, under a clock that stands still."""
+    """Three slots, one of them reserved for small transfers, under a stopped clock."""
 
     def __init__(self, total: int = 3, each: int = 2, reserved: int = 1) -> None:
         self.now = 100.0
@@ -23,7 +23,7 @@ class Node:
         self._numbers = count()
 
     def begin(self, owner: str, length: int = LARGE) -> Slot:
-        """A transfer, which is held until the stack is closed."""
+        """A transfer with a slot until the stack is closed."""
         number = next(self._numbers)
         return self.stack.enter_context(self.slots.acquire(owner, length, lambda: self.ended.append(number)))
 

@@ -1,4 +1,4 @@
-"""Adding to an attachment: however it comes and whatever breaks, what is promised is safe and nothing else counts."""
+"""Appending to an attachment: after any interruption, acknowledged bytes are durable and no others count."""
 
 from collections.abc import AsyncIterator, Collection
 from dataclasses import replace

@@ -103,7 +103,7 @@ def test_secrets_are_made_once(capsys: Said, folder: Path) -> None:
     pepper = (folder / "pepper").read_text()
 
     assert main(["secrets"]) == 0
-    assert "Nothing is missing" in capsys.readouterr().out
+    assert "All secret files exist" in capsys.readouterr().out
     assert (folder / "pepper").read_text() == pepper
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from vyry.cli.client.event_texts import describe_event
 from vyry.client.store.events import (
-    _STORED,
+    _STORED_TYPES,
     ConversationForged,
     DeviceListDiffers,
     Event,
@@ -60,7 +60,7 @@ def sample_value(hint: Any) -> Any:
     return VALUES.get(hint, "some words")
 
 
-@pytest.mark.parametrize("kind", _STORED.values(), ids=_STORED)
+@pytest.mark.parametrize("kind", _STORED_TYPES.values(), ids=_STORED_TYPES)
 def test_every_stored_event_has_words(kind: type[Event]) -> None:
     said = describe_event(make_event(kind), "@bo")
 
@@ -77,14 +77,17 @@ def test_every_stored_event_has_words(kind: type[Event]) -> None:
         (OwnDeviceAdded(device_id=2), ("number 2",)),
         (ConversationForged(conversation_id=ID, reason="member", user_ids=(ID,)), ("other members", "operator")),
         (ConversationForged(conversation_id=ID, reason="kind"), ("a group",)),
-        (MemberAdded(conversation_id=ID, user_id=ID, is_verified=False), ("@bo was added", "not compared")),
-        (MemberAdded(conversation_id=ID, user_id=ID, is_verified=True), ("was compared",)),
+        (MemberAdded(conversation_id=ID, user_id=ID, is_verified=False), ("@bo was added", "not verified")),
+        (MemberAdded(conversation_id=ID, user_id=ID, is_verified=True), ("is verified",)),
         (DeviceListDiffers(user_id=ID, device_id=4, seen_by="node"), ("lists device 4 of @bo",)),
         (DeviceListDiffers(user_id=ID, seen_by="peer"), ("does not list a device",)),
-        (Lost(seq=5, through_seq=5, reason="rolledBack", count=0), ("older copy", "begin anew")),
+        (Lost(seq=5, through_seq=5, reason="rolledBack", count=0), ("older copy", "created again")),
         (Lost(seq=5, through_seq=5, reason="expired", count=1), ("1 message was lost",)),
         (Lost(seq=5, through_seq=6, reason="expired", count=2), ("2 messages were lost",)),
-        (NotSent(conversation_id=ID, id=ID, kind="text", reason="IdentityChanged", is_kept=True), ("waits", "chats")),
+        (
+            NotSent(conversation_id=ID, id=ID, kind="text", reason="IdentityChanged", is_kept=True),
+            ("held until you decide", "chats"),
+        ),
         (NotSent(conversation_id=ID, id=ID, kind="text", reason="TOO_LARGE"), ("could not be sent",)),
     ],
 )
@@ -98,8 +101,8 @@ def test_a_line_says_what_happened_and_what_to_do(event: Event, parts: tuple[str
     ("reason", "is_awaited", "end"),
     [
         ("SenderRewound", False, "used a key twice. Ask @bo to send it again."),
-        ("SenderRewound", True, "used a key twice. It was asked for again."),
-        ("BadMessage", True, "It was asked for again."),
+        ("SenderRewound", True, "used a key twice. Vyry asked their device to send it again."),
+        ("BadMessage", True, "Vyry asked their device to send it again."),
         ("resync", False, "Ask @bo to send it again."),
     ],
 )

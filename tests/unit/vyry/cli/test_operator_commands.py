@@ -106,7 +106,7 @@ def test_every_act_stands_in_the_log_with_who_and_why(user: str, said: Callable[
 def test_who_does_not_exist_is_one_line(capsys: Said) -> None:
     for named in ("+41791111111", "nobody", "0198c2d4-7a00-7000-8000-000000000000"):
         assert main(["user", "show", named]) == 1
-        assert capsys.readouterr().err == "vyry: There is no such account.\n"
+        assert capsys.readouterr().err == "vyry: No account found. Check the user id, username or phone number.\n"
 
 
 def test_without_the_pepper_no_number_is_looked_up(folder: Path, user: str, said: Callable[..., str]) -> None:
@@ -154,15 +154,15 @@ def sharing(folder: Path, sqlite_url: str, user: str) -> Callable[[str, str], st
 def test_check_names_the_accounts_that_share_a_number(
     user: str, sharing: Callable[[str, str], str], said: Callable[..., str]
 ) -> None:
-    assert "Each is stored once, in canonical form." in said("check")
+    assert "Every phone number is stored once, in canonical form." in said("check")
 
     double = sharing("+410791234567", "b" * 64)
     twins = sharing("+4901512345002", "c" * 64), sharing("+49001512345002", "d" * 64)
 
     findings = {each["line"] for each in json.loads(said("check", "--json"))["findings"] if each["about"] == "numbers"}
-    assert any(line.startswith(f"One number has two accounts: {user} and {double}. Look") for line in findings)
-    assert any(line.startswith("1 stored in an old form") for line in findings), twins
-    assert any(line.startswith("1 cannot be read, or are none by today's rules") for line in findings)
+    assert any(line.startswith(f"One number has two accounts: {user} and {double}. Compare") for line in findings)
+    assert any(line.startswith("1 phone numbers are stored in an old form") for line in findings), twins
+    assert any(line.startswith("1 phone numbers cannot be decrypted or are not valid") for line in findings)
 
 
 def test_a_number_in_an_old_form_is_stored_anew_and_one_that_two_accounts_share_is_not(
@@ -170,7 +170,9 @@ def test_a_number_in_an_old_form_is_stored_anew_and_one_that_two_accounts_share_
 ) -> None:
     alone, double = sharing("+4901512345002", "b" * 64), sharing("+410791234567", "c" * 64)
 
-    assert said("user", "canonical-numbers", "--reason", "upgrade").startswith("1 stored in canonical form, 1 numbers")
+    assert said("user", "canonical-numbers", "--reason", "upgrade").startswith(
+        "1 numbers converted to canonical form; 1 numbers"
+    )
 
     assert json.loads(said("user", "show", "+49 151 2345002", "--json"))["user_id"] == alone
     assert json.loads(said("user", "show", NUMBER, "--json"))["user_id"] == user != double

@@ -30,7 +30,7 @@ def test_output_that_cannot_be_written_is_one_line(command: str, where: str) -> 
     code, _, said = shell(f"$VYRY {command} {where}")
 
     assert (code, said.count("\n")) == (1, 1), said
-    assert said.startswith("vyry: Standard output cannot be written")
+    assert said.startswith("vyry: Cannot write to standard output")
 
 
 def test_a_reader_that_has_seen_enough_is_no_problem() -> None:
@@ -69,4 +69,4 @@ def test_without_a_home_folder_a_profile_is_named_by_its_path(
     nameless, named = capsys.readouterr().err.splitlines()
     assert codes == [2, 3]
     assert "--profile ./NAME" in nameless
-    assert named == "vyry: This profile has no account yet: register first."
+    assert named == "vyry: This profile has no account yet: run `vyry client register` or `vyry client link`."

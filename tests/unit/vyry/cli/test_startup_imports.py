@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
 from tests.support.paths import ROOT
+from vyry.cli import main
 from vyry.cli.client.app import COMMANDS
 
 
@@ -38,3 +40,19 @@ def test_no_module_of_the_client_loads_a_node() -> None:
     modules = {f"vyry.cli.client.{target.partition(':')[0]}" for target, _, _ in COMMANDS}
 
     assert loaded(f"import {', '.join(sorted(modules))}") & NODE == set()
+
+
+LISTED = [(f"vyry.cli.{target}", text) for target, text in main.COMMANDS.values()]
+LISTED += [(f"vyry.cli.client.{target}", text) for target, text, _ in COMMANDS]
+
+
+def test_the_lists_of_commands_say_what_the_commands_say() -> None:
+    """The lists have texts of their own, since reading docstrings would load every command."""
+    differing = [target for target, text in LISTED if not target.endswith(":app") and summary(target) != text]
+
+    assert differing == []
+
+
+def summary(target: str) -> str:
+    module, _, function = target.partition(":")
+    return str(getattr(import_module(module), function).__doc__).split("\n\n")[0].strip()

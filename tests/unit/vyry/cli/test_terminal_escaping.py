@@ -21,7 +21,7 @@ from vyry.cli.client.exit_codes import to_command_failure
 from vyry.cli.client.names import group_label
 from vyry.cli.client.terminal_text import escape_json, indent_continuation, quote_name, sanitize_fields, sanitize_line
 from vyry.client.errors import Refused
-from vyry.client.store.events import _STORED, Attachment, Event, Message, Presence, Typing, Unknown
+from vyry.client.store.events import _STORED_TYPES, Attachment, Event, Message, Presence, Typing, Unknown
 
 
 Said = pytest.CaptureFixture[str]
@@ -52,7 +52,7 @@ def hostile(kind: type[Event]) -> Event:
     return kind(**values)
 
 
-@pytest.mark.parametrize("kind", [*_STORED.values(), Typing, Presence], ids=lambda kind: str(kind.name))
+@pytest.mark.parametrize("kind", [*_STORED_TYPES.values(), Typing, Presence], ids=lambda kind: str(kind.name))
 def test_no_event_makes_a_line_of_somebody_else(kind: type[Event], capsys: Said) -> None:
     event = hostile(kind)
 

@@ -1,4 +1,4 @@
-"""What the SDK holds the node to: a mailbox without holes, and a store without half acts."""
+"""The SDK accepts only a mailbox without gaps, and a store without half-written transactions."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ def envelope(seq: int, head: bytes = b"", **more: Any) -> dict[str, Any]:
 
 
 def follow(point: MailboxPosition, entry: dict[str, Any]) -> dict[str, Any]:
-    """The entry with the head that the contract asks for, made by the tests' own reading of it."""
+    """The entry with the hash that the protocol requires, computed by the tests' own code."""
     head = sha256(point.head + entry["seq"].to_bytes(8, "big") + chain.entry_digest(entry)).digest()
     return {**entry, "head": encode_base64(head)}
 

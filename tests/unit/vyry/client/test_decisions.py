@@ -1,4 +1,4 @@
-"""What waits for a decision of the person here, by conversation and account: noted where it arises, gone once it is decided."""
+"""Pending decisions of the user, by conversation and account: recorded where they arise, gone once decided."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ OLD, NEW = bytes(32), bytes([1]) * 32
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """Ann's, who holds a key of Bo."""
+    """Ann's store, with a key of Bo."""
     with Store(tmp_path / "vyry.db", bytes(32)) as opened:
         LocalDevice.generate(ANN, 1).save(opened)
         with opened.transaction():
@@ -36,8 +36,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture(autouse=True)
-async def circles(store: Store) -> AsyncIterator[MemberDirectory]:
-    """Her conversations: a direct one with Bo. No node is asked."""
+async def directory(store: Store) -> AsyncIterator[MemberDirectory]:
+    """Her conversations: a direct one with Bo. The node is not asked."""
     async with aiohttp.ClientSession() as http:
         made = MemberDirectory(store, RestClient(http, "http://127.0.0.1:1", store), lambda: 0)
         made.record(conversation_row(CHAT, ANN, BO))
@@ -45,7 +45,7 @@ async def circles(store: Store) -> AsyncIterator[MemberDirectory]:
 
 
 def add_waiting_message(store: Store, where: UUID, lane: str = "mail") -> UUID:
-    """A message that waits there."""
+    """Queue a message there."""
     content = Content("text", uuid4(), 5, where, {"text": "hello"})
     with store.transaction():
         SendQueue(store).add(Outgoing.from_content(content, 5, lane))
@@ -53,7 +53,7 @@ def add_waiting_message(store: Store, where: UUID, lane: str = "mail") -> UUID:
 
 
 def conversation_row(where: UUID, *members: UUID, kind: str = "direct") -> dict[str, Any]:
-    """A conversation as the node lists it."""
+    """A conversation in the node's list."""
     listed = [{"userId": str(each), "role": "member"} for each in members]
     return {"conversationId": str(where), "kind": kind, "version": 1, "members": listed}
 
@@ -90,8 +90,8 @@ def test_a_key_that_is_accepted_or_told_no_more_is_nothing_to_decide(store: Stor
     assert stored_decisions(store, CHAT) == []
 
 
-def test_in_a_group_a_changed_key_holds_up_no_message(store: Store, circles: MemberDirectory) -> None:
-    circles.record(conversation_row(GROUP, ANN, BO, EVE, kind="group"))
+def test_in_a_group_a_changed_key_holds_up_no_message(store: Store, directory: MemberDirectory) -> None:
+    directory.record(conversation_row(GROUP, ANN, BO, EVE, kind="group"))
     add_waiting_message(store, GROUP)
     with store.transaction():
         record_changed_key(store, EVE, NEW)
@@ -113,17 +113,17 @@ def test_keys_that_never_verify_stop_a_conversation_until_something_is_sent_ther
 
 
 def test_a_conversation_that_is_listed_otherwise_than_pinned_is_forged_while_it_is(
-    store: Store, circles: MemberDirectory
+    store: Store, directory: MemberDirectory
 ) -> None:
-    circles.check(conversation_row(OTHER, ANN, BO, EVE))
+    directory.check(conversation_row(OTHER, ANN, BO, EVE))
     assert stored_decisions(store, OTHER) == []
 
     for _ in range(2):
-        circles.check(conversation_row(CHAT, ANN, BO, EVE))
+        directory.check(conversation_row(CHAT, ANN, BO, EVE))
     assert [each["decide"] for each in stored_decisions(store)] == ["conversationForged"]
     event = Journal(store).next_event()
     assert event is not None
     assert event.body == {"conversationId": str(CHAT), "reason": "member", "userIds": [str(EVE)]}
 
-    circles.check(conversation_row(CHAT, ANN, BO))
+    directory.check(conversation_row(CHAT, ANN, BO))
     assert stored_decisions(store) == []

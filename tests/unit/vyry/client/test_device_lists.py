@@ -1,4 +1,4 @@
-"""Device lists are taken row by row, under the identity key that is held; what does not verify is told and gets nothing."""
+"""Device lists are accepted row by row, under the stored identity key; a row that does not verify becomes an event and gets nothing."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -47,7 +47,7 @@ def bo() -> ProtocolDevice:
 
 
 def own_device(ann: InboxHarness, number: int) -> ProtocolDevice:
-    """A device of one's own account: number 1 is this one."""
+    """A device of the own account: number 1 is this one."""
     made = ProtocolDevice()
     device = (
         ann.local_device.protocol_device
@@ -72,7 +72,7 @@ async def test_a_list_is_asked_for_once(
 
 
 def second_of(found: object, bo: ProtocolDevice) -> ProtocolDevice:
-    """The second device as it was told, for a compare by values."""
+    """The second device of a list, compared by value."""
     made = second_device(bo)
     keys = found.devices[2]  # type: ignore[attr-defined]
     own = replace(made.person.device, registration_id=keys.registration_id)
@@ -186,7 +186,7 @@ def test_a_list_that_its_owner_does_not_know_is_told_once_it_lasts(ann: InboxHar
     ann.store_device_list(bo.address.user_id, false)
 
     assert [each.name for each in ann.receive_content(bo, make_content(text="1", deviceList=mark))] == ["message"]
-    # It was asked for again, and stays as it was.
+    # It was fetched again, and did not change.
     ann.store_device_list(bo.address.user_id, false)
     assert [each.name for each in ann.receive_content(bo, make_content(text="2", deviceList=mark))] == ["message"]
 

@@ -1,4 +1,4 @@
-"""Pointers to files, names of files and sealed files that wait: whatever others made up, and however large they are."""
+"""File pointers, file names and pending sealed files: whatever others sent, and however large they are."""
 
 import asyncio
 import io
@@ -134,7 +134,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def seal(store: Store, content: bytes, now: int = NOW) -> tuple[Any, bytes]:
-    """Seal this; answers what waits then, and the blob."""
+    """Seal this; returns the pending upload and the blob."""
     waiting = asyncio.run(UploadStore(store, lambda: now).seal(io.BytesIO(content), 1 << 40))
     return waiting, (store.folder / "uploads" / waiting.blob).read_bytes()
 
@@ -177,14 +177,14 @@ def test_nothing_readable_of_a_file_that_waits_lies_in_the_profile(store: Store)
 
 
 class Zeros(io.RawIOBase):
-    """So many bytes that lie nowhere."""
+    """A source of so many zero bytes."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.left = size
 
     def read(self, size: int = -1) -> bytes:
-        """The next of them."""
+        """The next bytes."""
         given = min(size, self.left)
         self.left -= given
         return bytes(given)
@@ -248,7 +248,7 @@ def test_two_downloads_never_write_the_same_part(tmp_path: Path) -> None:
 
     with (
         open_part(attachment_id, tmp_path),
-        pytest.raises(FileFailed, match="another download"),
+        pytest.raises(FileFailed, match="Another download"),
         open_part(attachment_id, tmp_path),
     ):
         raise AssertionError("both have it")

@@ -1,4 +1,4 @@
-"""Keys of titles as a device holds them: what others tell never takes the place of what is in use."""
+"""Group keys of a device: keys of others never replace the one in use."""
 
 from collections.abc import Iterator
 from dataclasses import replace

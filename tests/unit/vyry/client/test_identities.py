@@ -1,4 +1,4 @@
-"""A session belongs to an identity, and an account to the keys that were held for it, whatever the node says."""
+"""A session belongs to an identity, and an account to the keys stored for it, whatever the node reports."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -16,8 +16,7 @@ from tests.support.client_inbox import (
     second_device,
 )
 from tests.support.protocol_devices import ProtocolDevice
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
-from vyry.client.crypto.peers import Peers, changed_key, is_verified
+from vyry.client.crypto.peers import OwnSenderKeys, Peers, changed_key, is_verified
 from vyry.client.crypto.unsealing import IncomingEnvelope
 from vyry.client.store.events import DeviceListDiffers, Event, Message, OwnIdentityForged, Unreadable
 from vyry.client.store.outgoing import Outgoing, SendQueue, SentContent, SentTo, hash_device
@@ -41,7 +40,7 @@ def bo() -> ProtocolDevice:
 
 
 def signed_up_again(bo: ProtocolDevice) -> ProtocolDevice:
-    """The same account and device number with keys of its own."""
+    """The same account and device id with new keys."""
     again = ProtocolDevice()
     again.person = replace(again.person, device=replace(again.person.device, address=bo.address))
     again.kept.owner = again.person
@@ -49,7 +48,7 @@ def signed_up_again(bo: ProtocolDevice) -> ProtocolDevice:
 
 
 def reply_in_session(ann: InboxHarness, bo: ProtocolDevice) -> bytes:
-    """A content for that device, in the session that there is."""
+    """A content for that device, in the existing session."""
     peers = Peers(ann.store)
     sessions, sealed = peers.sessions(bo.address).seal(b"yes")
     peers.save_sessions(bo.address, sessions)
@@ -205,7 +204,7 @@ def test_nobody_speaks_for_ones_own_account_under_another_key(ann: InboxHarness,
     sync = make_content("sync", sync={"sent": {"v": 1, "kind": "text"}, "recipients": []})
 
     assert ann.receive_content(ghost, said) == [OwnIdentityForged(source="message", device_id=2)]
-    # The very same is told once.
+    # The same event is added once.
     assert ann.receive_content(ghost, sync) == []
     assert SendQueue(ann.store).pending() == []
 
@@ -252,7 +251,7 @@ def test_a_removed_device_is_heard_until_all_mail_of_before_is_here(ann: InboxHa
     ann.inbox.on_welcome(None, NOW - 1)
     ann.inbox.on_drained()
     assert [each.name for each in ann.receive_content(laptop, make_content())] == ["message"]
-    # Connected again: whatever comes now was posted after its end.
+    # Reconnected: later mail was posted after its end.
     ann.inbox.on_welcome(None, NOW)
     ann.inbox.on_drained()
 

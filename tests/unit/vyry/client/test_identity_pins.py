@@ -1,4 +1,4 @@
-"""What a device takes from the account's other devices: pins that overwrite nothing, and the newest decision about a key."""
+"""What a device accepts from the account's other devices: pins that overwrite nothing, and the newest decision about a key."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -223,7 +223,7 @@ class SiblingDevice:
         KnownDevices(store).record(self.me.user_id, DeviceList(1, self.me.identity.public, devices), NOW)
 
     def sync(self, said: object, conversation_id: UUID | None = None) -> None:
-        """Let it take effect. Raises a Refusal."""
+        """Process it. Raises a Refusal."""
         where = conversation_id or self.me.user_id
         plaintext = Content("sync", uuid4(), NOW, where, {"sync": said}).pack()
         letter = IncomingEnvelope(Address(self.me.user_id, 2), where, uuid4(), b"", NOW)
@@ -273,7 +273,7 @@ def test_a_sync_of_a_newer_version_changes_nothing(store: Store, said: dict[str,
 
 @pytest.fixture
 async def handing(store: Store) -> AsyncIterator[PinTransfer]:
-    """Nothing here asks the node."""
+    """A PinTransfer that never asks the node."""
     async with aiohttp.ClientSession() as http:
         yield PinTransfer(
             store, MemberDirectory(store, RestClient(http, "http://127.0.0.1:1", store), lambda: NOW), lambda: NOW

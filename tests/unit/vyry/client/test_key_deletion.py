@@ -1,4 +1,4 @@
-"""Keys that a client deletes: one-time keys with the first message, signed prekeys and their replay records when no mail for them can come, sender keys in their time."""
+"""Keys that a client deletes: one-time keys with the first message, signed prekeys and their replay records when no mail for them can come, sender keys when they expire."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,8 +9,7 @@ import pytest
 
 from tests.support.protocol_devices import ProtocolDevice
 from vyry.client.crypto.local_device import LocalDevice, PrekeyStore
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
-from vyry.client.crypto.peers import Peers
+from vyry.client.crypto.peers import OwnSenderKeys, Peers
 from vyry.client.crypto.prekey_publisher import ISSUED_DAYS, RETIRED_DAYS, PrekeyPublisher
 from vyry.client.crypto.unsealing import EnvelopeOpener, IncomingEnvelope
 from vyry.client.store.store import DAY_MS, Store
@@ -32,7 +31,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def bundle(store: Store, *, one_time: int = 0) -> Bundle:
-    """As the node hands it out: with the one-time keys of that number, or with none."""
+    """The bundle that the node returns: with the one-time keys of that id, or with none."""
     me, prekeys = LocalDevice.load(store), PrekeyStore(store)
     newest, _ = PrekeyPublisher(store).newest_signed()
     signed, last = prekeys.signed_prekey(newest), prekeys.pq_prekey(newest, is_last_resort=True)

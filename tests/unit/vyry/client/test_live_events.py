@@ -1,4 +1,4 @@
-"""What is true only now is told while it is true."""
+"""Typing and presence are delivered only while they are true."""
 
 import asyncio
 from typing import Any

@@ -54,11 +54,11 @@ async def test_texts_after_a_timer_disappear_and_those_before_stay(ann: InboxHar
 
 async def test_a_timer_that_the_other_side_set_counts_too(ann: InboxHarness, outbox: Outbox) -> None:
     bo = ProtocolDevice()
-    ann.pin_conversation(ann.local_device.user_id, bo.address.user_id, is_group=False)
+    ann.pin_conversation(bo.address.user_id, is_group=False)
     ann.receive_content(bo, make_content("timer", seconds=30))
 
     send(ann, outbox, "text", text="hello")
 
     assert sent_timers(ann) == [30]
-    # The same words sent again after a restart are the message that waits.
+    # The same text sent again after a restart is the queued message.
     assert UnsentMessages(ann.store).find(CONVERSATION, "text", {"text": "hello"}) is not None

@@ -1,4 +1,4 @@
-"""Whatever the node sends or answers is read, or ends in one clear refusal: nothing of it ends the client, and nothing is kept that could not be read again."""
+"""Whatever the node sends is accepted or ends in one clear error: it never ends the client, and nothing is stored that could not be read again."""
 
 import asyncio
 import json
@@ -69,7 +69,7 @@ ENTRIES = [
 
 
 def mutants(good: Any) -> Iterator[Any]:
-    """With something odd in each place, and without each thing."""
+    """Copies with an unexpected value in each position, and without each field."""
     yield from ODD
     if isinstance(good, dict):
         for name, value in good.items():
@@ -80,7 +80,7 @@ def mutants(good: Any) -> Iterator[Any]:
 
 
 def chained(point_head: bytes, entry: Any) -> Any:
-    """With the head that follows, if there can be one."""
+    """The entry with the hash that follows, if there can be one."""
     with suppress(Exception):
         return {**entry, "head": sha256(point_head + entry["seq"].to_bytes(8, "big") + entry_digest(entry)).digest()}
     return {**entry, "head": bytes(32)} if isinstance(entry, dict) else entry
@@ -109,7 +109,7 @@ async def test_an_odd_entry_is_read_or_breaks_the_chain(
             read = read_entry(chained(me.point.head, entry))
             await lookups.prefetch([read])
             ann.inbox.process([read], NOW)
-        # What was kept can be read.
+        # What was stored can be read.
         ann.pop_events()
         me.save(ann.store)
 
@@ -124,14 +124,14 @@ FRAMES = {
 
 
 class Socket:
-    """Where nobody listens."""
+    """A socket without a reader."""
 
     async def send_bytes(self, _: bytes) -> None:
-        """It goes nowhere."""
+        """Discards the bytes."""
 
 
 def packed(kind: str, payload: Any) -> bytes | None:
-    """As it comes over the socket; None for what MessagePack does not carry."""
+    """The frame as it comes over the socket; None for what MessagePack cannot encode."""
     with suppress(ValueError, OverflowError, TypeError):
         frame: bytes = msgpack.packb({"type": kind, "id": "1", "payload": payload})
         return frame
@@ -139,7 +139,7 @@ def packed(kind: str, payload: Any) -> bytes | None:
 
 
 def open_connection(ann: InboxHarness, rest: RestClient, live: LiveSignals) -> Connection:
-    """The socket of that device."""
+    """The connection of that device."""
     point = ann.local_device.point
     assert point is not None
 
@@ -186,7 +186,7 @@ Ask = Callable[[InboxHarness, RestClient], Awaitable[object]]
 
 
 def claimed_row(bundle: Bundle) -> dict[str, Any]:
-    """As a claim has it."""
+    """A row of a claim."""
     named = {
         "oneTimePrekey": bundle.one_time_prekey,
         "signedPrekey": bundle.signed_prekey,
@@ -259,11 +259,11 @@ ASKS: dict[str, Ask] = {
 }
 
 
-def set_honest_answers(told: FakeNode, ann: InboxHarness) -> None:
-    """What an honest node answers."""
-    told.set_conversation(CONVERSATION, ann.local_device.user_id, BO.address.user_id)
-    told.set_device_list(BO.address.user_id, BO)
-    told.answers |= {
+def set_honest_answers(fake_node: FakeNode, ann: InboxHarness) -> None:
+    """The responses of an honest node."""
+    fake_node.set_conversation(CONVERSATION, ann.local_device.user_id, BO.address.user_id)
+    fake_node.set_device_list(BO.address.user_id, BO)
+    fake_node.answers |= {
         f"POST /keys/{BO.address.user_id}/claim": {"epoch": 1, "bundles": [claimed_row(BO.kept.bundle(1))]},
         "GET /stale": {each: [{"userId": str(BO.address.user_id), "deviceId": 1}] for each in ("missing", "extra")},
         "GET /account": {"settings": {"deliveryReceipts": True, "readReceipts": True}},
@@ -280,14 +280,14 @@ def set_honest_answers(told: FakeNode, ann: InboxHarness) -> None:
 async def test_an_odd_answer_is_read_or_decides_nothing(
     ann: InboxHarness, node: tuple[FakeNode, RestClient], name: str
 ) -> None:
-    told, rest = node
-    set_honest_answers(told, ann)
+    fake_node, rest = node
+    set_honest_answers(fake_node, ann)
     await ASKS[name](ann, rest)
-    for answer in mutants(told.answers[name]):
+    for answer in mutants(fake_node.answers[name]):
         with suppress(TypeError, ValueError):
-            told.answers[name] = json.loads(json.dumps(answer))
+            fake_node.answers[name] = json.loads(json.dumps(answer))
         with suppress(Unreachable, Refused, Refusal, ListsOutdated):
             await ASKS[name](ann, rest)
-        # Whatever was kept can be read.
+        # Everything that was stored can be read.
         ann.pop_events()
         rest.access_token()

@@ -1,4 +1,4 @@
-"""What opens a profile: the file `store-key`, its kinds, a crash while it is made, a changed passphrase, an earlier version, another machine."""
+"""Unlocking a profile: the file `store-key`, its kinds, a crash while it is created, a changed passphrase, an earlier version, another machine."""
 
 import sqlite3
 import sys
@@ -23,7 +23,7 @@ SECRET = Profile(Path(), "", passphrase="a passphrase")
 
 
 class MemoryKeyring(ModuleType):
-    """A keyring as the package `keyring` shows it, over memory."""
+    """A keyring with the interface of the package `keyring`, in memory."""
 
     def __init__(self) -> None:
         super().__init__("keyring")
@@ -40,7 +40,7 @@ class MemoryKeyring(ModuleType):
 
 
 def kept(profile: Profile) -> bytes | None:
-    """Open it, read what was kept, and keep something."""
+    """Open it, return what was stored, and store something."""
     with profile.open_store() as store:
         found = store.get("thing")
         store.put("thing", "", b"kept")
@@ -81,7 +81,7 @@ def test_a_keyring_opens_the_profile_that_it_made_and_is_needed_from_then_on(
     with pytest.raises(StoreLocked, match="has no key"):
         here.open_store()
     monkeypatch.setitem(sys.modules, "keyring", None)
-    with pytest.raises(StoreLocked, match="there is none here"):
+    with pytest.raises(StoreLocked, match="not available here"):
         here.open_store()
 
 
@@ -118,12 +118,12 @@ def test_what_a_keyring_has_that_is_no_key_opens_nothing(
     kept(here)
     keyring.kept = dict.fromkeys(keyring.kept, found)
 
-    with pytest.raises(StoreLocked, match="no key of 32 bytes"):
+    with pytest.raises(StoreLocked, match="not a key of 32 bytes"):
         here.open_store()
 
 
 class HomelessKeyring(MemoryKeyring):
-    """What the package does where there is no home folder."""
+    """How the package behaves without a home folder."""
 
     def get_keyring(self) -> object:
         raise RuntimeError("Could not determine home directory.")
@@ -154,14 +154,14 @@ def test_a_lost_key_is_named_and_no_other_is_made(tmp_path: Path, lost: str, ask
 
 
 def test_who_may_not_make_a_profile_makes_nothing(tmp_path: Path) -> None:
-    with pytest.raises(NotRegistered, match="register first"):
+    with pytest.raises(NotRegistered, match="client register"):
         Profile(tmp_path / "ann", "", may_create=False).open_store()
 
     assert list(tmp_path.iterdir()) == []
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """What stands in a folder, but the lock."""
+    """The files of a folder, without the lock."""
     if not folder.exists():
         return {}
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix != ".lock"}
@@ -170,11 +170,11 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("made", "asked", "says"),
     [
-        (SECRET, Profile(Path(), ""), "opened by a passphrase: give it"),
-        (SECRET, Profile(Path(), "", passphrase="another"), "does not open"),
-        (SECRET, Profile(Path(), "", bytes(32)), "does not open"),
+        (SECRET, Profile(Path(), ""), "protected by a passphrase: provide it"),
+        (SECRET, Profile(Path(), "", passphrase="another"), "is wrong"),
+        (SECRET, Profile(Path(), "", bytes(32)), "is wrong"),
         (Profile(Path(), ""), SECRET, "by a key file, not by a passphrase"),
-        (Profile(Path(), "", bytes(32)), Profile(Path(), ""), "opened by a key: give it"),
+        (Profile(Path(), "", bytes(32)), Profile(Path(), ""), "protected by a key: provide it"),
         (Profile(Path(), "", bytes(32)), Profile(Path(), "", b"short"), "32 bytes"),
     ],
 )
@@ -215,7 +215,7 @@ def test_of_several_that_make_one_profile_at_once_none_locks_it(tmp_path: Path) 
     with ThreadPoolExecutor(4) as pool:
         ends = set(pool.map(attempt, range(4)))
     assert "opened" in ends
-    assert ends <= {"opened", f"Another process works with {here.folder}."}
+    assert ends <= {"opened", f"The profile {here.folder} is in use by another process: wait for it or stop it."}
     assert kept(here) == b"kept"
 
 
@@ -238,9 +238,9 @@ def test_a_passphrase_is_changed_by_its_owner_while_nothing_has_the_profile_open
     kept(here)
     before = (tmp_path / "store-key").read_bytes()
 
-    with here.open_store(), pytest.raises(StoreLocked, match="Another process"):
+    with here.open_store(), pytest.raises(StoreLocked, match="in use by another process"):
         change_passphrase(here, "the next")
-    with pytest.raises(StoreLocked, match="does not open"):
+    with pytest.raises(StoreLocked, match="is wrong"):
         change_passphrase(replace(here, passphrase="a wrong one"), "the next")
 
     assert (tmp_path / "store-key").read_bytes() == before
@@ -298,12 +298,12 @@ def test_what_stands_beside_a_wrapped_key_is_a_part_of_it(opener: UnlockMethod, 
     wrapped = WrappedKey.wrap(bytes(32), UnlockMethod.KEY, None, key)
     assert wrapped.unwrap(key) == bytes(32)
 
-    with pytest.raises(StoreLocked, match="does not open"):
+    with pytest.raises(StoreLocked, match="is wrong"):
         replace(wrapped, opener=opener, argon2=argon2).unwrap(key)
 
 
 def test_a_key_file_is_made_for_a_new_profile_and_for_its_owner_alone(tmp_path: Path) -> None:
-    with pytest.raises(StoreLocked, match="is not there"):
+    with pytest.raises(StoreLocked, match="is missing"):
         file_key(tmp_path / "key", is_new=False)
     made = file_key(tmp_path / "key", is_new=True)
 

@@ -1,4 +1,4 @@
-"""Names as a profile remembers them: in one form, for one account, and readable by nobody without the key."""
+"""Remembered names of a profile: in one form, for one account, and unreadable without the key."""
 
 import re
 from collections.abc import Iterator
@@ -47,8 +47,8 @@ def test_a_name_has_one_form_however_it_is_typed(word: str, name: str) -> None:
     ("word", "problem"),
     [
         ("0151 2345678", "no country code; begin with + and the country code, such as +49"),
-        ("491512345678", "a username of digits is written with @: @491512345678"),
-        ("+1-800-FLOWERS", "letters in it"),
+        ("491512345678", "for a username of digits, write @491512345678"),
+        ("+1-800-FLOWERS", "contains letters"),
     ],
 )
 def test_what_can_only_be_meant_for_a_number_is_never_taken_for_a_username(word: str, problem: str) -> None:

@@ -1,4 +1,4 @@
-"""A device that was removed, and whoever has it, speaks and reads no longer than mail can wait, also where the node helps."""
+"""A removed device, and anyone who has its keys, can write and read no longer than mail can wait, even if the node helps."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -138,7 +138,7 @@ def test_a_device_that_the_node_adds_to_a_list_known_before_is_told(ann: InboxHa
     ann.store_device_list(person, device_list_of(bo, ghost))
     found = []
 
-    # Bo knows of no other device, at each look of Ann.
+    # Bo knows of no other device, at each fetch by Ann.
     for minutes in range(0, 180, 10):
         at = NOW + minutes * 60_000
         found += ann.receive_content(bo, make_content(text="hello", deviceList=named(bo)), at=at)

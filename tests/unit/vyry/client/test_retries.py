@@ -1,4 +1,4 @@
-"""The client asks once for what it could not read, and sends again only what it sent to that very device."""
+"""The client requests once what it could not open, and resends only what it sent to that very device."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,8 +10,7 @@ import pytest
 
 from tests.support.protocol_devices import ProtocolDevice
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
-from vyry.client.crypto.peers import Peers
+from vyry.client.crypto.peers import OwnSenderKeys, Peers
 from vyry.client.crypto.unsealing import IncomingEnvelope, SourceSession
 from vyry.client.store.outgoing import Outgoing, SendQueue, SentContent, SentTo, device_key, hash_device
 from vyry.client.store.store import Store
@@ -78,7 +77,7 @@ def ask(store: Store, message_id: UUID, reason: str = "BadMessage", at: int = NO
 
     Retries(store).answer_retry(asked, letter(at=at), SourceSession(sessions.active.session_id, PEER))
 
-    # The session of a question is the one to go on with, once the rate limit has let the question in.
+    # The session of a request becomes the active one, once the rate limit has admitted the request.
     is_answered = len(SendQueue(store).pending()) > before
     assert Peers(store).sessions(BO) == (sessions if is_answered else sessions.archive())
 
@@ -163,7 +162,7 @@ def test_a_group_message_goes_behind_its_sender_key(store: Store, reason: str) -
 
     told = [Distribution.read(each) for each in queued(store) if each.kind == Distribution.KIND]
     if reason != SenderKeyUnknown.__name__:
-        # The reader never rewinds a key: the next message makes another one.
+        # The reader never rewinds a key: the next message creates another one.
         assert (told, keys.get(HERE)) == ([], None)
     else:
         assert told == [own.key.distribution()]

@@ -1,4 +1,4 @@
-"""Numbers are bound to the key that they were made of: no other key is accepted or noted as compared."""
+"""Safety numbers are bound to the key that they were made of: no other key is accepted or recorded as compared."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -27,15 +27,15 @@ def bo() -> ProtocolDevice:
 
 @pytest.fixture
 async def node(ann: InboxHarness, bo: ProtocolDevice) -> AsyncIterator[tuple[FakeNode, Safety]]:
-    """Bo's key is held, and the node tells another one."""
+    """A stored key of Bo, and a node that reports another one."""
     Peers(ann.store).save_identity(bo.address.user_id, bo.person.device.identity.public)
 
     async def accept(user_id: UUID, key: bytes) -> None:
         ann.inbox.accept_identity(user_id, key)
 
-    async with open_fake_node(ann.store) as (told, rest):
-        told.set_device_list(bo.address.user_id, ProtocolDevice())
-        yield told, Safety(ann.store, rest, accept)
+    async with open_fake_node(ann.store) as (fake_node, rest):
+        fake_node.set_device_list(bo.address.user_id, ProtocolDevice())
+        yield fake_node, Safety(ann.store, rest, accept)
 
 
 async def test_a_key_is_accepted_by_its_own_digits_alone(
@@ -58,11 +58,11 @@ async def test_a_key_is_accepted_by_its_own_digits_alone(
 async def test_a_key_that_was_not_shown_is_not_accepted(
     ann: InboxHarness, node: tuple[FakeNode, Safety], bo: ProtocolDevice
 ) -> None:
-    (told, safety), person = node, bo.address.user_id
+    (fake_node, safety), person = node, bo.address.user_id
     with pytest.raises(NotCompared):
         await safety.accept(person)
     await safety.numbers(person)
-    told.set_device_list(person, ProtocolDevice())
+    fake_node.set_device_list(person, ProtocolDevice())
 
     with pytest.raises(NotCompared):
         await safety.accept(person)

@@ -1,4 +1,4 @@
-"""The store of a device: parts of a transaction that fail alone, deleted values that are in no file, and rows that somebody else changed."""
+"""The store of a device: parts of a transaction that fail alone, deleted values that are in no file, and rows that something else changed."""
 
 import hmac
 import shutil
@@ -19,7 +19,7 @@ from vyry.client.store.store import DAY_MS, Store
 
 
 class BlockError(Exception):
-    """What a block raises."""
+    """Raised by a block."""
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_failed_attempt_inside_an_attempt_undoes_the_inner_one_alone(store: St
     with store.transaction(), store.savepoint():
         store.put("kind", "a", b"outer")
         failing_attempt(store, "b")
-        # A nested transaction is a part of the one around it.
+        # A nested transaction belongs to the one around it.
         with store.transaction():
             store.put("kind", "c", b"nested")
 
@@ -96,7 +96,7 @@ def folder_holds(store: Store, words: bytes) -> bool:
 
 
 def deleted_value(store: Store) -> bytes:
-    """Keep a value and delete it; answers how it was sealed."""
+    """Store a value and delete it; returns its sealed form."""
     store.put("sessions", "x", b"chain key of this morning")
     place = store.cipher.row_name("sessions", "x")
     sealed: bytes = store.execute("SELECT sealed FROM value WHERE name = ?", place)[0][0]
@@ -104,7 +104,7 @@ def deleted_value(store: Store) -> bytes:
     return sealed
 
 
-@pytest.mark.parametrize("erase", [Store.truncate_wal, lambda store: store.sweep(1)])
+@pytest.mark.parametrize("erase", [Store.truncate_wal, lambda store: store.delete_expired(1)])
 def test_what_was_deleted_is_in_no_file_after_a_scrub(store: Store, erase: Callable[[Store], None]) -> None:
     sealed = deleted_value(store)
     assert folder_holds(store, sealed)
@@ -157,7 +157,7 @@ def text(conversation_id: UUID, words: str) -> Message:
 
 
 def change(folder: Path, *statements: str) -> None:
-    """As anybody does who can write the file."""
+    """Change the file as any other program could."""
     with closing(sqlite3.connect(folder / "vyry.db", isolation_level=None)) as database:
         for statement in statements:
             database.execute(statement)
@@ -209,7 +209,7 @@ def test_a_store_opens_after_everything_that_its_owner_can_do_to_it(tmp_path: Pa
         with pytest.raises(BlockError), store.transaction():
             put_and_fail(store, "b")
         with pytest.raises(StoreFailed):
-            # Its second row fails, and the first is undone with it.
+            # Its second row fails, and the first is rolled back with it.
             store.execute("INSERT INTO value VALUES ('kind', x'00', NULL, x'00'), ('kind', x'00', NULL, x'00')")
         store.put("kind", "c", b"1", until=1)
         store.put("kind", "c", b"2", until=DAY_MS)
@@ -229,7 +229,7 @@ def test_a_transaction_that_sqlite_undid_itself_takes_nothing_more_in(store: Sto
         store.execute("ROLLBACK")
         store.put("kind", "b", b"after")
 
-    with pytest.raises(StoreFailed, match="begin it again"), store.transaction():
+    with pytest.raises(StoreFailed, match="start it again"), store.transaction():
         go_on()
 
     store.put("kind", "c", b"kept")
@@ -269,7 +269,7 @@ def test_names_values_and_rows_are_kept_under_keys_of_their_own(store: Store) ->
 def test_a_wrong_key_opens_no_store(tmp_path: Path) -> None:
     Store(tmp_path / "vyry.db", bytes(32)).close()
 
-    with pytest.raises(StoreLocked, match="does not open"):
+    with pytest.raises(StoreLocked, match="is wrong"):
         Store(tmp_path / "vyry.db", bytes([1]) * 32)
 
 

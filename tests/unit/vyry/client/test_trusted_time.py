@@ -1,4 +1,4 @@
-"""A profile on a machine whose clock jumps ahead once loses nothing; one that was unused for long goes on after an hour."""
+"""A profile on a machine whose clock jumps ahead once loses nothing; one that was unused for long continues after 50 minutes."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -30,13 +30,13 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 def said(store: Store) -> Store:
-    """A store that is used, with something said that is kept for 30 days."""
+    """A store in use, with a message that is kept for 30 days."""
     store.put("said", "hello", b"hello", until=NOW + 30 * DAY_MS)
     return store
 
 
 def sweep(store: Store, http: aiohttp.ClientSession, now: int) -> bool:
-    """Whether what was said is still there after a sweep at that time."""
+    """Whether the message is still there after an expiry run at that time."""
     KeyMaintenance(store, RestClient(http, "http://127.0.0.1:1", store), lambda: now).delete_expired()
     return store.get("said", "hello") is not None
 

@@ -1,4 +1,4 @@
-"""Waits count what has moved, and say what they wait for; a turn with a profile is asked for."""
+"""Waits measure progress, and say what they wait for; another process asks for the lock of a profile."""
 
 import asyncio
 from pathlib import Path
@@ -36,7 +36,7 @@ async def test_a_turn_is_refused_at_once_unless_one_waits_for_it(tmp_path: Path)
     store = tmp_path / "vyry.db"
     with lock_store(store):
         for waits in (DEFAULT_WAITS, Waits(seconds=0.1)):
-            with pytest.raises(StoreLocked, match="Another process"):
+            with pytest.raises(StoreLocked, match="in use by another process"):
                 await acquire_profile_lock(store, waits)
 
     (await acquire_profile_lock(store, DEFAULT_WAITS)).close()

@@ -1,4 +1,4 @@
-"""The node's greeting names the last post that it accepted: one that this store does not know was made by a later state of it."""
+"""The welcome frame names the last post that the node accepted: one that this store does not know was made by a later state of it."""
 
 import time
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.support.fake_node import open_fake_node
 from tests.support.protocol_devices import ProtocolDevice
 from vyry.client.api.client import Client, Profile
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
+from vyry.client.crypto.peers import OwnSenderKeys
 from vyry.client.crypto.prekey_publisher import PrekeyPublisher
 from vyry.client.store import kinds
 from vyry.client.store.events import Lost
@@ -24,7 +24,7 @@ from vyry.signal_protocol.sender_keys import KeyRecipient, SenderKeyScope
 
 @pytest.fixture
 def ann(tmp_path: Path) -> Iterator[InboxHarness]:
-    """With a session and an own sender key."""
+    """A device with a session and an own sender key."""
     with open_inbox(tmp_path) as opened:
         bo = ProtocolDevice()
         opened.receive_content(bo, make_content())
@@ -37,7 +37,7 @@ def ann(tmp_path: Path) -> Iterator[InboxHarness]:
 
 
 def is_whole(ann: InboxHarness) -> bool:
-    """Whether what was held to seal with is there still, and no new keys are due."""
+    """Whether the keys for sealing are still there, and no new key set is due."""
     sessions = ann.store.all("sessions")
     return (
         bool(sessions)
@@ -52,7 +52,7 @@ def test_a_post_that_this_store_does_not_know_ends_all_that_it_would_seal_with(a
     assert [(each.reason, each.count) for each in ann.pop_events() if isinstance(each, Lost)] == [("rolledBack", 0)]
     assert (ann.store.all("sessions"), OwnSenderKeys(ann.store).get(CONVERSATION)) == ([], None)
     assert ann.store.get(kinds.KEYS_DUE) is not None
-    # From here on it is known.
+    # From now on it is known.
     ann.inbox.on_welcome(later, NOW)
     assert ann.pop_events() == []
 
@@ -60,16 +60,16 @@ def test_a_post_that_this_store_does_not_know_ends_all_that_it_would_seal_with(a
 async def test_nothing_is_asked_for_and_posted_before_the_node_has_greeted(tmp_path: Path) -> None:
     profile = Profile(tmp_path, "", key=bytes(32))
     store = profile.open_store()
-    async with open_fake_node(store) as (told, rest):
+    async with open_fake_node(store) as (fake_node, rest):
         me, _ = PrekeyPublisher(store).make_key_set(LocalDevice.generate(uuid4(), 1), round(time.time() * 1_000))
         replace(me, point=MailboxPosition.initial(CONVERSATION)).save(store)
         store.close()
         async with Client.open(replace(profile, url=rest.url)) as client:
             await client.send_text(CONVERSATION, "too early")
-            await told.wait_for_request("GET /ws", 2)
+            await fake_node.wait_for_request("GET /ws", 2)
 
-    # The socket is all that was tried.
-    assert set(told.requests) == {"GET /ws"}
+    # Nothing but the socket was tried.
+    assert set(fake_node.requests) == {"GET /ws"}
 
 
 def test_an_own_post_and_none_at_all_say_nothing(ann: InboxHarness) -> None:

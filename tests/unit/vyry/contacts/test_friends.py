@@ -1,4 +1,4 @@
-"""Asking, answering and blocking: what it costs, and who is told."""
+"""Requests, acceptances and blocks: quotas and notifications."""
 
 from collections.abc import Collection
 
@@ -15,7 +15,7 @@ from vyry.kernel.ids import ConversationId, UserId, new_id
 
 
 class RecordingListener:
-    """Keeps what it was told."""
+    """Records notifications."""
 
     def __init__(self) -> None:
         self.people: list[set[UserId]] = []
@@ -44,7 +44,7 @@ def friends(room: MemoryDirectory, told: RecordingListener) -> Friends:
 
 
 async def person(room: MemoryDirectory) -> Caller:
-    """Somebody signed in."""
+    """An authenticated caller."""
     return new_caller(await room.add_account(), 1, 1)
 
 

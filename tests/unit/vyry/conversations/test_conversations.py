@@ -1,4 +1,4 @@
-"""Who may open, see and list conversations."""
+"""Opening, reading and listing conversations."""
 
 import pytest
 
@@ -45,7 +45,7 @@ async def test_nobody_opens_one_with_themselves(conversations: Conversations, ro
     with pytest.raises(InvalidRequest) as refusal:
         await conversations.open_direct(ann, ann)
 
-    assert refusal.value.members["fields"] == [{"field": "userId", "problem": "this is yourself"}]
+    assert refusal.value.members["fields"] == [{"field": "userId", "problem": "is your own account"}]
 
 
 async def test_somebody_who_is_not_there_is_not_found(conversations: Conversations, room: MemoryDirectory) -> None:

@@ -1,4 +1,4 @@
-"""The memory of device lists and conversations in a process: loads what is missing, forgets what is told, never goes back."""
+"""The caches of device lists and conversations: load what is missing, drop what is invalidated, never go back to an older version."""
 
 import asyncio
 from collections.abc import Collection
@@ -16,7 +16,7 @@ ANN, BO, CY = (UserId(new_id()) for _ in range(3))
 
 
 class Directory:
-    """Device lists whose epochs the test sets; keeps what was asked for."""
+    """Device lists whose epochs the test sets; records what is loaded."""
 
     def __init__(self) -> None:
         self.epochs = {ANN: 1, BO: 1}
@@ -92,7 +92,7 @@ async def test_the_list_used_longest_ago_goes_first(directory: Directory) -> Non
 
 
 class VersionedConversations(MemoryConversations):
-    """Conversations whose versions the test sets; keeps what was asked for."""
+    """Conversations whose versions the test sets; records what is loaded."""
 
     def __init__(self) -> None:
         super().__init__(())

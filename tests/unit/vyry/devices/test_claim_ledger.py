@@ -1,4 +1,4 @@
-"""Any history of claims, crashes at every step, copies and restores: no key is handed out twice, and nothing is burned without need."""
+"""Claims with crashes at every step, copies and restores of the database: no key is claimed twice, and keys are discarded only if needed."""
 
 import asyncio
 from contextlib import suppress
@@ -16,12 +16,12 @@ from vyry.errors import Unavailable
 
 
 class Crash(BaseException):
-    """The process is gone."""
+    """The process has crashed."""
 
 
 @dataclass
 class PersistentState:
-    """What outlives a process: the database, the folder, and how many steps there are before the next crash (None: it does not come)."""
+    """What outlives a process: the database, the marker file, and the number of steps until the next crash (None: no crash)."""
 
     keys: list[int] = field(default_factory=lambda: list(range(1, 200)))
     marks: dict[UUID, UUID] = field(default_factory=dict)
@@ -36,8 +36,8 @@ class PersistentState:
                 raise Crash
 
 
-class MemoryLedgerStore:
-    """LedgerStore."""
+class MemoryMarkerStore:
+    """MarkerStore."""
 
     def __init__(self, world: PersistentState) -> None:
         self._world = world
@@ -71,8 +71,8 @@ class MemoryLedgerStore:
         self._world.burned += 1
 
 
-class MemoryFolder:
-    """Folder."""
+class MemoryMarkerFile:
+    """MarkerFile."""
 
     def __init__(self, world: PersistentState) -> None:
         self._world = world
@@ -93,8 +93,8 @@ class MemoryFolder:
 
 
 async def claim(world: PersistentState) -> int | None:
-    """One claim of a node that has just started; the key that was answered, if any."""
-    ledger = RestoreDetector(MemoryLedgerStore(world), MemoryFolder(world), FakeClock())
+    """One claim of a node that has just started; returns the claimed key, or None."""
+    ledger = RestoreDetector(MemoryMarkerStore(world), MemoryMarkerFile(world), FakeClock())
     running = asyncio.create_task(ledger.run())
     try:
         claiming = asyncio.create_task(_claim(world, ledger))

@@ -1,4 +1,4 @@
-"""What may enter the key directory, and why the rest may not."""
+"""Which keys are accepted, and why others are refused."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,7 +37,7 @@ Change = Callable[[KeyUpload], KeyUpload]
 
 
 def vyry_upload() -> KeyUpload:
-    """A good set of suite `vyry`, signed over the labels of signal-protocol.md section 3."""
+    """A valid set of suite `vyry`, signed over the labels of docs/signal-protocol.md section 3."""
     identity, dh_key = Ed25519PrivateKey.generate(), fresh_x25519()
     public = identity.public_key().public_bytes_raw()
 
@@ -55,7 +55,7 @@ def vyry_upload() -> KeyUpload:
 
 
 def libsignal_upload() -> KeyUpload:
-    """A good set of suite `libsignal`."""
+    """A valid set of suite `libsignal`."""
     identity = LibsignalIdentity()
 
     def signed(number: int, key: bytes) -> SignedPrekey:
@@ -222,7 +222,7 @@ def test_points_of_small_order_and_strange_spellings_are_refused(u: int, problem
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (with_identity(dh_key=bytes(32)), "identityDhKey: suite libsignal has none"),
+        (with_identity(dh_key=bytes(32)), "identityDhKey: suite libsignal has no identityDhKey"),
         (with_identity(key=bytes([6, *range(32)])), "identityKey: the first byte must be 05"),
         (with_identity(key=b"\5" + little(9 + (1 << 255))), "identityKey: not a canonical"),
         (with_one_time(1, key=bytes([4, *range(32)])), "oneTimePrekeys.0.key: the first byte must be 05"),
@@ -240,7 +240,7 @@ def test_suite_libsignal_asks_for_typed_keys(change: Change, problem: str) -> No
 
 @pytest.mark.parametrize("make", [vyry_upload, libsignal_upload])
 def test_a_signature_has_one_spelling(make: Callable[[], KeyUpload]) -> None:
-    """S + L verifies by the equation alone; whoever takes it lets signatures be altered."""
+    """S + L satisfies the equation, too: accepting it would make signatures malleable."""
     upload = make()
     signature = upload.signed_prekey.signature
     sign = signature[63] & 0x80 if upload.identity.suite is Suite.LIBSIGNAL else 0

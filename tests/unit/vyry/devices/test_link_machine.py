@@ -1,4 +1,4 @@
-"""The link machine over memory and SQLite, and the proof that it bites: each planted bug is found."""
+"""The link state machine over memory and SQLite finds each planted bug."""
 
 import shutil
 from datetime import datetime
@@ -17,7 +17,7 @@ from vyry.devices.links import Approval, LinkStatus, Scan, ScannedLink
 
 
 LIVES = settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
-HUNT = settings(LIVES, max_examples=400, derandomize=True, database=None, phases=[Phase.generate])
+HUNT = settings(LIVES, max_examples=1500, derandomize=True, database=None, phases=[Phase.generate])
 
 
 def test_links_in_memory_follow_the_model() -> None:

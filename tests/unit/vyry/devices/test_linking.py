@@ -1,4 +1,4 @@
-"""What the linking service decides itself: how many links an address may open, and that PINs are asked of those alone who may see the link."""
+"""The decisions of the linking service: how many links an address may open, and that only a caller who may see the link is asked for the PIN."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ from vyry.local_limits import LocalLimiter
 
 
 class FailingLimiter:
-    """Limiter of one process, which has its counts or has not."""
+    """A limiter of one process, which can be down."""
 
     def __init__(self) -> None:
         self.local = LocalLimiter(QUOTAS)
@@ -31,7 +31,7 @@ class FailingLimiter:
 
 
 class RecordingPinChecks:
-    """Pins that note who was asked."""
+    """A PinGuard that records its callers."""
 
     def __init__(self) -> None:
         self.callers: list[Caller] = []

@@ -1,4 +1,4 @@
-"""Any history of uploads, refills and claims by many: no key is handed out twice, and what is shown is what is left."""
+"""State machine: after any uploads, refills and claims no key was claimed twice, and the reported state is right."""
 
 import asyncio
 from contextlib import suppress
@@ -19,7 +19,7 @@ COUNT = st.integers(0, 6)
 
 
 class PrekeyMachine(RuleBasedStateMachine):
-    """A directory under one owner and many takers, beside what was handed out so far."""
+    """A directory with one owner and many claimers, and the keys claimed so far."""
 
     bo: Caller
 

@@ -1,4 +1,4 @@
-"""The key directory as devices use it: checks, limits and the hint that keys run low."""
+"""The key directory: checks, limits and the notice that keys run low."""
 
 import asyncio
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class FrozenClock:
 
 
 class UnavailableLimiter:
-    """A limiter whose counts are out of reach."""
+    """A limiter that is down."""
 
     async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
         assert quota.is_fail_closed
@@ -48,7 +48,7 @@ class PassingRestoreGuard:
         return 0
 
     async def confirm_claim(self, begun: int) -> None:
-        """Pass."""
+        """Accept the claim."""
 
 
 class FailingRestoreGuard:
@@ -62,7 +62,7 @@ class FailingRestoreGuard:
 
 
 class RecordingListener:
-    """Keeps what it was told."""
+    """Records notifications."""
 
     def __init__(self) -> None:
         self.remaining: dict[MailboxKey, HighestIds] = {}
@@ -79,7 +79,7 @@ def build_prekeys(
     listener: LowPrekeyListener | None = None,
     restore_guard: RestoreGuard | None = None,
 ) -> Prekeys:
-    """The service with fakes for what a test does not look at."""
+    """The service, with fakes for the other dependencies."""
     return Prekeys(
         store,
         limiter=limiter or InProcessLimiter(),
@@ -143,7 +143,7 @@ async def test_keys_are_added_under_the_identity_of_the_device(prekeys: Prekeys,
 
 
 async def test_there_must_be_a_set_to_add_to(prekeys: Prekeys, bo: Caller) -> None:
-    with pytest.raises(InvalidKeys, match="no set to add to"):
+    with pytest.raises(InvalidKeys, match="no keys yet"):
         await prekeys.refill(bo, KeyRefill())
 
     assert await prekeys.state(bo) == KeyState()
@@ -168,7 +168,7 @@ async def strangers(room: MemoryDirectory, count: int) -> list[Caller]:
 
 
 async def use_up_claims(prekeys: Prekeys, crowd: list[Caller], user: UserId) -> None:
-    """Claim as often as each of these devices may."""
+    """Claim as often as the quota of each device allows."""
     await asyncio.gather(*(prekeys.claim(each, user, None) for each in crowd for _ in range(6)))
 
 

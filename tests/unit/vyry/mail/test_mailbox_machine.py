@@ -201,7 +201,7 @@ BUGS = {
 
 
 def machine_of(store: type[MemoryMailStore]) -> type[MailboxMachine]:
-    return type(f"{store.__name__}Machine", (MailboxMachine,), {"memory": store})
+    return type(f"{store.__name__}Machine", (MailboxMachine,), {"memory_store_class": store})
 
 
 def test_every_life_of_a_mailbox_in_memory_keeps_the_invariants() -> None:

@@ -98,7 +98,7 @@ def test_padding_that_hides_something_is_refused() -> None:
     honest, _ = sealed(bytes(100))
     hiding, _ = sealed(bytes(100) + b"hidden" + bytes(406))
 
-    # Whoever knows the key can make a digest that fits.
+    # With the key anyone can make a matching digest.
     assert opened(honest, 100, sha256(honest).digest()) == bytes(100)
     with pytest.raises(AttachmentBroken):
         opened(hiding, 100, sha256(hiding).digest())

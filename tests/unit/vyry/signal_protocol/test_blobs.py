@@ -1,4 +1,4 @@
-"""Sealed blobs: titles and profiles that the node keeps and cannot read."""
+"""Sealed blobs: titles and profiles that the node stores and cannot read."""
 
 import secrets
 
@@ -24,7 +24,7 @@ INFO = {"title": "Café 👩‍👩‍👧"}
 
 
 def by_the_page(said: bytes, words: str = "group info") -> bytes:
-    """Section 9 once more, straight from its words."""
+    """Section 9, implemented a second time from its text."""
     label = b"vyry/1 " + words.encode() + b"\0"
     key = HKDF(SHA256(), 32, bytes(32), label).derive(KEY)
     nonce = secrets.token_bytes(12)
@@ -85,7 +85,7 @@ def test_a_blob_of_more_than_the_padding_takes_is_refused() -> None:
         (by_the_page(padded(b'{"title":"\\ud800"}')), BadContent),
         (by_the_page(padded(b"\xff")), BadContent),
     ],
-    # Nonces are drawn anew: tests that are named by bytes would be others in each process.
+    # Nonces are random: tests named by bytes would differ in each process.
     ids=["empty", "zeros", "no padding", "a list", "half a character", "no text"],
 )
 def test_what_no_honest_client_seals_has_a_name(sealed: bytes, refusal: type[Refusal]) -> None:

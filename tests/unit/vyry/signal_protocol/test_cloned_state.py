@@ -1,4 +1,4 @@
-"""A sender whose state was copied or restored uses a key twice: the second message is told from a repetition, and costs the reader nothing."""
+"""A sender whose state was copied or restored uses a key twice: the second message is distinguished from a repetition, and costs the reader nothing."""
 
 from dataclasses import replace
 from uuid import uuid4
@@ -20,7 +20,7 @@ from vyry.signal_protocol.sender_keys import Generations, SenderKey, SenderKeySc
 
 
 def turned(alice: Ratchet, bob: Ratchet, times: int) -> tuple[Ratchet, Ratchet]:
-    """After so many turns of both."""
+    """Both ratchets after so many turns."""
     for _ in range(times):
         bob, content = bob.seal(b"x")
         alice, _ = alice.open(content)

@@ -1,4 +1,4 @@
-"""Secrets, tags, digests and codes are compared in constant time: every compare of the protocol is listed here, with what it compares."""
+"""Secrets, tags, digests and codes are compared in constant time: every comparison of the protocol is listed here, with what it compares."""
 
 import ast
 import subprocess
@@ -11,13 +11,13 @@ from vyry.signal_protocol.refusals import Refusal
 
 
 FOLDER = ROOT / "vyry" / "signal_protocol"
-#: Runs vector files; holds nobody's secrets.
+#: Runs vector files; has no real secrets.
 RUNNER = ("vectors.py", "vector_cases.py", "vector_values.py", "session_cases.py")
-#: What is compared with == or !=: numbers, lengths, names, and values that travel in clear.
+#: Compared with == or !=: numbers, lengths, names, and values that are sent in clear.
 PUBLIC = {
     "contents": {
         "found['v'] != VERSION",
-        "said_in != conversation_id",
+        "stated_conversation != conversation_id",
         "len(found) != length",
         "len(found) != len(pairs)",
         "encode_base64(found) != value",
@@ -37,16 +37,16 @@ PUBLIC = {
         "own.public == offer.public_key",
         "provisioning[0] != HEADER[0]",
         "provisioning[1] != HEADER[1]",
-        # The text of a QR that this device has just scanned: is it in its one form?
+        # The text of a QR code that this device has just scanned: is it canonical?
         "_text(octets) != text",
     },
     "pins": {"len(set(values)) != len(values)"},
     "primitives": {"len(public) != KEY_BYTES"},
-    "provisioning": {"said['v'] != VERSION", "said.get('kind') != KIND"},
+    "provisioning": {"fields['v'] != VERSION", "fields.get('kind') != KIND"},
     "ratchet": {
         "session_id != self.session_id",
         "number == CHAIN_END",
-        "place != (ratchet_key, number)",
+        "position_key != (ratchet_key, number)",
         "ratchet_key != self.theirs",
     },
     "retries": {"content[1:2] == bytes([ContentType.SENDER_KEY])", "known != message_id", "content.kind != cls.KIND"},
@@ -63,7 +63,7 @@ PUBLIC = {
         "each.session_id == session.session_id",
         "self.active.session_id == session.session_id",
         "each.session_id == session_id",
-        # Identity keys, and what a list says of a device, are public.
+        # Identity keys and device lists are public.
         "each.peer.identity_key == identity_key",
         "self.active.peer != listed",
         "session.peer == listed",
@@ -73,11 +73,11 @@ PUBLIC = {
 CONSTANT_TIME = {
     "attachments": {"self._hash.digest(), self._digest"},
     "linking": {"header[len(HEADER):], self.approver_key"},
-    "provisioning": {"identity.public, read_bytes(said.get('identityKey'), KEY_BYTES)"},
+    "provisioning": {"identity.public, read_bytes(fields.get('identityKey'), KEY_BYTES)"},
     "safety": {"scanned, qr_payload(theirs, own)"},
     "sender_keys": {"known.signing_key, told.signing_key"},
     "replay_record": {"known, short_digest(content)"},
-    "sessions": {"held.prefix_hash or b'', prefix_hash"},
+    "sessions": {"known.prefix_hash or b'', prefix_hash"},
 }
 
 

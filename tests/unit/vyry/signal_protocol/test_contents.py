@@ -1,4 +1,4 @@
-"""Contents and blobs: what is said is read as it was said, and only where it was said."""
+"""Contents and blobs: a content reads as it was written, and only in its conversation."""
 
 import json
 from typing import Any

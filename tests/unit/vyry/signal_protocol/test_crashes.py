@@ -1,4 +1,4 @@
-"""States are values: nothing changes one, and a crash between an act and its storing forks nothing, reuses no key and loses and doubles no message."""
+"""States are values: nothing changes one, and a crash between an operation and its storing forks nothing, reuses no key and loses and duplicates no message."""
 
 import copy
 import importlib
@@ -40,7 +40,7 @@ def test_every_value_of_the_protocol_is_frozen(state: type) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A content under way."""
+    """A content that was sent and not yet received."""
 
     by: int
     text: bytes
@@ -48,13 +48,13 @@ class Sent:
 
 
 def nonce_inputs(content: bytes) -> bytes:
-    """Session, ratchet key and number: what decides on the AES key and nonce of a message."""
+    """Session, ratchet key and number: they determine the AES key and nonce of a message."""
     header = content[PREFIX_BYTES:] if content[1] == 1 else content
     return header[2:42] + header[46:HEADER_BYTES]
 
 
 class Crashes(RuleBasedStateMachine):
-    """Two devices that are killed between an act and its storing; the wire loses, repeats and reorders."""
+    """Two devices that crash between an operation and its storing; the wire loses, repeats and reorders."""
 
     @initialize()
     def meet(self) -> None:
@@ -69,7 +69,7 @@ class Crashes(RuleBasedStateMachine):
         before, text = device.sessions, uuid4().bytes
         content = device.send(other, text)
         if is_killed:
-            # The content has not left: the new state is stored first.
+            # The content was not sent: the new state is stored first.
             device.sessions = before
         else:
             self.wire.append(Sent(who, text, content))

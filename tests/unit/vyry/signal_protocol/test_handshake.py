@@ -1,4 +1,4 @@
-"""PQXDH: both sides come to one key, and nothing in a bundle or prefix can be another unnoticed."""
+"""PQXDH: both sides derive one key, and nothing in a bundle or prefix can be changed unnoticed."""
 
 from dataclasses import replace
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""Pins as one own device hands them to another: read as they were written, bounded, and never anything of another shape."""
+"""Pins that one own device gives to another: read as they were written, bounded, and rejected in any other shape."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a new device is given: read as it was packed, and never another identity than the one it was told."""
+"""What a new device receives: read as it was packed, and never another identity."""
 
 import json
 from dataclasses import replace

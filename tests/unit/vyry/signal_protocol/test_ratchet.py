@@ -1,4 +1,4 @@
-"""The Double Ratchet and sender keys: whatever is lost, late or doubled, each message opens exactly once; whatever is changed does not open."""
+"""The Double Ratchet and sender keys: with any loss, delay or repetition each message opens exactly once; a changed one never opens."""
 
 from collections.abc import Callable
 from dataclasses import replace

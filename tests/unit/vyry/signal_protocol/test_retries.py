@@ -1,4 +1,4 @@
-"""Retry rules: what cannot be read is asked for once, what was said is said again to the very device that asked, and is read exactly once."""
+"""Retry rules: a content that does not open is requested once, resent to the very device that asked, and read exactly once."""
 
 from uuid import UUID, uuid4
 
@@ -154,7 +154,7 @@ class Reader:
         return envelope, self.device.send(to.device, said.pack())
 
     def hear(self, sender: "Reader", envelope: UUID, octets: bytes) -> tuple[UUID, bytes] | None:
-        """Read it, or answer with what has to be sent because of it."""
+        """Open it, or answer with what has to be sent because of it."""
         try:
             opened = self.device.open(sender.device, octets)
         except Refusal as refusal:

@@ -1,4 +1,4 @@
-"""Sender keys under loss, reordering, repetition, crashes, newcomers and leavers: who may read reads once, and nobody else anything."""
+"""Sender keys under loss, reordering, repetition, crashes, joins and leaves: members read each message once, others read nothing."""
 
 from uuid import uuid4
 
@@ -39,14 +39,14 @@ READERS = [KeyRecipient(device, 7) for device in DEVICES]
 
 
 class Group(RuleBasedStateMachine):
-    """One device speaks to those who are members now; they read late, twice, out of order, or are killed before they stored it."""
+    """One device writes to the current members; they read late, twice, out of order, or crash before they stored it."""
 
     @initialize()
     def begin(self) -> None:
         self.speaker: OwnSenderKey = OwnSenderKey.generate(WHERE, 0)
         self.readers = {device: Generations(WHERE) for device in DEVICES}
         self.members = set(DEVICES[:1])
-        #: Content, text, and who may read it.
+        #: Content, text, and its readers.
         self.sent: list[tuple[bytes, bytes, frozenset[Address]]] = []
         self.read: set[tuple[Address, bytes]] = set()
         self.generations = 1
@@ -178,7 +178,7 @@ def test_keys_put_aside_are_two_thousand_at_most_the_oldest_go_first() -> None:
 
 
 def silent() -> tuple[SenderKey, list[bytes], Generations]:
-    """A generation told at 0 of which message 1 was opened at 1,000, and message 0 was not; the others wait."""
+    """A generation received at 0 of which message 1 was opened at 1,000, and message 0 was not; the others are missing."""
     key = SenderKey.generate(WHERE)
     reader = Generations(WHERE).accept(key.distribution(), now=0)
     contents = []
@@ -209,7 +209,7 @@ def test_a_generation_ends_thirty_days_after_its_last_message() -> None:
     assert list(reader.without_old_keys(limit + 1).held) == []
     with pytest.raises(SenderKeyUnknown):
         reader.without_old_keys(limit + 1).open(contents[2])
-    # The mailbox may hold a message for so long: its generation is looked up before it ends.
+    # A mailbox may keep a message this long: its generation is looked up before it expires.
     assert list(reader.open(contents[2], now=limit + 1)[0].held) == [key.sender_key_id]
 
 

@@ -1,4 +1,4 @@
-"""Several sessions with one device: crossing beginnings settle, late mail opens, replays and fooling are refused, and nothing refused changes anything."""
+"""Several sessions with one device: simultaneous starts resolve, late mail opens, replays and forgeries are refused, and a refusal changes nothing."""
 
 from uuid import uuid4
 
@@ -242,7 +242,7 @@ def test_old_sessions_make_room_for_fresh_secrets() -> None:
 
 
 class Conversation(RuleBasedStateMachine):
-    """Two devices that begin, answer, lose, repeat and reorder: every content opens once, and both can always speak."""
+    """Two devices that begin, answer, lose, repeat and reorder: every content opens once, and both can always write."""
 
     @initialize()
     def meet(self) -> None:
@@ -282,7 +282,7 @@ class Conversation(RuleBasedStateMachine):
             try:
                 assert receiver.receive(sender, sender.send(receiver, b"still")) == b"still"
             except (SessionUnknown, PrekeyUnknown):
-                # What a client answers with a retry: both begin anew.
+                # Contents that a client answers with a retry: both begin new sessions.
                 receiver.sessions = receiver.sessions.archive()
 
 

@@ -1,4 +1,4 @@
-"""The published vectors, unchanged, further ones, and that the runner tells what does not fit, and what is no file for it."""
+"""The published vectors, unchanged, further ones, and what the runner reports about mismatches and invalid files."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ FILES = sorted(FOLDER.glob("*.json"))
 CASES = [
     (json.loads(file.read_text())["topic"], case) for file in FILES for case in json.loads(file.read_text())["cases"]
 ]
-#: Those that are in the further files alone: of three topics, and of copied states.
+#: Vectors only in the further files: of three topics, and of copied states.
 EDGES = [
     (topic, case)
     for topic in ("signature", "agreement", "sessions", "ratchet", "sender-keys")
@@ -56,7 +56,7 @@ def test_the_command_names_what_failed(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def vectors(*words: str) -> subprocess.CompletedProcess[str]:
-    """One run of the command, in a process of its own."""
+    """One run of the command, in its own process."""
     command = [sys.executable, "-m", "vyry.signal_protocol.vectors", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
 
@@ -79,17 +79,20 @@ GOOD: dict[str, Any] = json.loads((FOLDER / "safety-number.json").read_text())
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        ("[1]", "is no file of vectors"),
-        ("{}", "is no file of vectors"),
+        ("", "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+        ("[1]", "is not a vector file"),
+        ("{}", "is not a vector file"),
         (json.dumps({**GOOD, "suite": "libsignal"}), "is of suite libsignal version 1; this is vyry version 1"),
         (json.dumps({**GOOD, "version": 2}), "is of suite vyry version 2"),
         (json.dumps({**GOOD, "cases": {}}), "has no cases"),
         (json.dumps({**GOOD, "cases": []}), "has no cases"),
-        (json.dumps({**GOOD, "cases": ["x"]}), "case 0: Mismatch: the case is no object"),
-        (json.dumps({**GOOD, "topic": "tarot", "cases": [{"name": "the sun"}]}), "the sun: Mismatch: the topic tarot"),
-        (json.dumps({**GOOD, "topic": ["pqxdh"], "cases": [{}]}), "case 0: Mismatch: the topic ['pqxdh']"),
+        (json.dumps({**GOOD, "cases": ["x"]}), "case 0: Mismatch: the case is not an object"),
+        (
+            json.dumps({**GOOD, "topic": "tarot", "cases": [{"name": "the sun"}]}),
+            "the sun: Mismatch: unknown topic tarot",
+        ),
+        (json.dumps({**GOOD, "topic": ["pqxdh"], "cases": [{}]}), "case 0: Mismatch: unknown topic ['pqxdh']"),
         (json.dumps({**GOOD, "cases": [{"name": "two\nlines \ud800", "input": 7}]}), "two lines  : Mismatch"),
     ],
 )
@@ -144,7 +147,7 @@ def test_what_a_step_expects_is_never_passed_over() -> None:
 
 
 def flipped(text: str) -> str:
-    """The text with one other character in its middle."""
+    """The text with another character in its middle."""
     at = len(text) // 2
     return text[:at] + ("B" if text[at] in "Aa" else "A") + text[at + 1 :]
 
@@ -157,7 +160,7 @@ def different_value(value: object) -> object:
 
 
 def value_paths(value: object, *path: str | int) -> Iterator[tuple[str | int, ...]]:
-    """Where the single values in it stand."""
+    """The paths of the single values in it."""
     if isinstance(value, dict | list) and value:
         for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from value_paths(inner, *path, name)
@@ -166,7 +169,7 @@ def value_paths(value: object, *path: str | int) -> Iterator[tuple[str | int, ..
 
 
 def changed(case: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, Any]:
-    """The case with another value in this place."""
+    """The case with another value at this path."""
     other = deepcopy(case)
     place: Any = other
     for name in path[:-1]:
@@ -176,7 +179,7 @@ def changed(case: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, Any]
 
 
 def expectations(case: dict[str, Any]) -> Iterator[tuple[str | int, ...]]:
-    """Where a case says what must come out; the number of a message is only its name, and what is opened is given."""
+    """The paths of expected results; the number of a message is only its name, and what is opened is given."""
     yield from value_paths(case.get("expected"), "expected")
     for number, step in enumerate(case.get("steps", [])):
         given = ("message", "content") if step["do"] == "open" else ("message",)

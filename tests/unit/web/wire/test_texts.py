@@ -1,4 +1,4 @@
-"""Names and the like as the node keeps them: cleaned, bounded in characters, and refused by the name of their field."""
+"""Display texts: cleaned, bounded in characters, and errors that name their field."""
 
 import pytest
 from pydantic import BaseModel
@@ -13,7 +13,7 @@ from web.wire.shapes import to_base64
 
 
 KEY = to_base64(bytes(32))
-#: Every shape by which somebody gives the node a name, and the field.
+#: Every shape with a name, and its field.
 NAMES = [
     (ChangeAccount, "displayName", {}),
     (RenameDevice, "name", {}),
@@ -34,8 +34,8 @@ def test_a_name_is_kept_as_it_is_shown(shape: type[BaseModel], field: str, rest:
     ("name", "problem"),
     [
         ("x" * 101, "must be at most 100 characters; this has 101"),
-        (" \u200b\u3164", "nothing in it can be seen"),
-        ("", "nothing in it can be seen"),
+        (" \u200b\u3164", "has no visible characters"),
+        ("", "has no visible characters"),
     ],
 )
 def test_a_name_that_cannot_be_kept_is_refused_by_its_field(

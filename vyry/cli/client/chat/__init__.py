@@ -1,1 +1,1 @@
-"""`vyry client chat`: the full-screen client. It is imported when it runs: the other commands never load textual."""
+"""`vyry client chat`: the full-screen client. Imported only when it runs: the other commands do not load Textual."""

@@ -1,4 +1,4 @@
-"""What the screen shows, taken from the client: the conversations, one of them open, and the names of people."""
+"""The state of the screen, read from the client: the conversations, the open one, and the names of users."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from vyry.client.api.client import Client
 from vyry.client.store.events import ContentEvent, Event, IdentityChanged, NotSent
 
 
-#: So many rows are shown at first, and more each time somebody looks above them.
+#: Rows that are shown at first, and that each scroll above the first row adds.
 PAGE_SIZE: Final = 100
 _MAX_UNREAD_SHOWN: Final = 50
 _MAX_NAMES_SHOWN: Final = 3
@@ -31,7 +31,7 @@ _MAX_NAMES_SHOWN: Final = 3
 
 @dataclass(slots=True)
 class ChatModel:
-    """`told`: what the node said of each conversation; `order`: the latest first; `open`: the one that is shown."""
+    """`conversations`: as the node lists them; `order`: the latest first; `open_id`: the one that is shown."""
 
     client: Client
     me: UUID
@@ -42,7 +42,7 @@ class ChatModel:
     rows: Sequence[Row] = ()
     limit: int = PAGE_SIZE
     alerts: list[Event] = field(default_factory=list)
-    #: How many columns a text has on the screen; None: not known yet.
+    #: Columns for text; None until the screen has been laid out.
     width: int | None = None
     pending: PendingDecisions = field(init=False)
 
@@ -63,7 +63,7 @@ class ChatModel:
                 await self.names.load(other)
 
     def record_event(self, event: Event) -> None:
-        """Something happened: what stands in no history is remembered here."""
+        """Record an event; alerts, which no history contains, are kept here."""
         if isinstance(event, ALERTS):
             self.alerts.append(event)
         if isinstance(event, ContentEvent) and event.conversation_id in self.order:
@@ -71,7 +71,7 @@ class ChatModel:
             self.order.insert(0, event.conversation_id)
 
     async def load_rows(self) -> list[Content]:
-        """The open conversation as it stands now, row by row."""
+        """The rows of the open conversation."""
         self.pending.refresh(self.order, self.open_id)
         if self.open_id is None:
             return []
@@ -84,7 +84,7 @@ class ChatModel:
         return [*shown, *self._persistent_rows()]
 
     def _is_shown_here(self, event: Event) -> bool:
-        """Whether an alert is a row of the open conversation: what waits for a decision stands below, as long as it does."""
+        """Whether an alert is a row of the open conversation; pending decisions are shown below the rows."""
         if isinstance(event, IdentityChanged):
             return event.user_id in self.pending.account_ids()
         if isinstance(event, NotSent) and event.is_kept:
@@ -94,9 +94,9 @@ class ChatModel:
         return not isinstance(event, PERSISTENT_ALERTS)
 
     def _persistent_rows(self) -> list[Content]:
-        """Rows below everything that was said: what has to be decided, and what must not be missed."""
-        lasting = [event_text(each, self.name_of) for each in self.alerts if isinstance(each, PERSISTENT_ALERTS)]
-        return [render_alert(each) for each in (*lasting, *self.pending.summary_rows(self.open_id))]
+        """The rows at the bottom: persistent alerts and pending decisions."""
+        persistent = [event_text(each, self.name_of) for each in self.alerts if isinstance(each, PERSISTENT_ALERTS)]
+        return [render_alert(each) for each in (*persistent, *self.pending.summary_rows(self.open_id))]
 
     def _shown_accounts(self) -> set[UUID]:
         """The accounts whose names the rows show."""
@@ -106,19 +106,19 @@ class ChatModel:
         return {*about, *said, *self.pending.account_ids()}
 
     def title(self, conversation_id: UUID) -> str:
-        """What a conversation is called: its title, else who is in it."""
-        told = self.conversations.get(conversation_id, {})
+        """The title of a conversation, else the names of its members."""
+        listed = self.conversations.get(conversation_id, {})
         others = self.other_members(conversation_id)
         named = ", ".join(self.name_of(each) for each in others[:_MAX_NAMES_SHOWN])
         more = f" and {len(others) - _MAX_NAMES_SHOWN} more" if len(others) > _MAX_NAMES_SHOWN else ""
-        return short_name(group_label(told["title"]) if told.get("title") else f"{named}{more}" or "Only you")
+        return short_name(group_label(listed["title"]) if listed.get("title") else f"{named}{more}" or "Only you")
 
     def conversation_lines(self) -> list[tuple[UUID, Content]]:
         """The list of conversations."""
         return [(each, self._conversation_line(each)) for each in self.order]
 
     def _conversation_line(self, conversation_id: UUID) -> Content:
-        """A conversation in the list."""
+        """One line of the list of conversations."""
         unread = len(self.client.conversations.unread(conversation_id, _MAX_UNREAD_SHOWN))
         mark = f" ({unread}{'+' if unread == _MAX_UNREAD_SHOWN else ''})" if unread else ""
         decide = self.pending.summary(conversation_id)
@@ -126,17 +126,17 @@ class ChatModel:
             ("! " if decide else "", "bold $error"),
             (self.title(conversation_id), "bold" if unread else ""),
             (mark, "$accent"),
-            (f"\n  decide: {decide}" if decide else "", "$error"),
+            (f"\n  decision needed: {decide}" if decide else "", "$error"),
         )
 
     def require_open(self) -> UUID:
-        """The open conversation. Raises Ended."""
+        """The open conversation. Raises CommandFailed."""
         if self.open_id is None:
-            raise CommandFailed(Exit.NOT_FOUND, "No conversation is open: begin one with `vyry client chat WHO`.")
+            raise CommandFailed(Exit.NOT_FOUND, "No conversation is open. Start one with `vyry client chat WHO`.")
         return self.open_id
 
     def other_members(self, conversation_id: UUID) -> list[UUID]:
-        """Everybody there but oneself; in a direct conversation the one whom it is pinned to."""
+        """The other members; in a direct conversation the user that it is pinned to."""
         peer = self.client.conversations.peer(conversation_id)
         if peer is not None:
             return [peer]
@@ -144,7 +144,7 @@ class ChatModel:
         return [each for each in members if each != self.me]
 
     def name_of(self, user_id: UUID) -> str:
-        """A name as far as it was asked for."""
+        """The cached name of a user, else the id."""
         return "You" if user_id == self.me else self.names.cached.get(user_id, str(user_id))
 
     def _delivery_mark(self, row: Row) -> str:
@@ -155,6 +155,6 @@ class ChatModel:
         return delivery_mark(self.client.conversations.receipts(row.target.id), len(self.other_members(self.open_id)))
 
 
-def has_title(told: Mapping[str, Any] | None) -> bool:
-    """Whether it is known what a conversation is called: the key of a title may come after the group."""
-    return told is not None and (told["kind"] == "direct" or told["title"] is not None)
+def has_title(conversation: Mapping[str, Any] | None) -> bool:
+    """Whether the title of a conversation is known: the key that decrypts it may arrive after the group."""
+    return conversation is not None and (conversation["kind"] == "direct" or conversation["title"] is not None)

@@ -1,4 +1,4 @@
-"""What the next words are: a message of their own, an answer, or other words for earlier ones."""
+"""What the composer sends next: a message, a reply, or an edit."""
 
 from textual.app import App
 
@@ -10,44 +10,44 @@ from vyry.client.store.events import Target
 
 
 class Draft:
-    """Says them. Raises a ClientError, a Refusal, Ended."""
+    """The mode of the composer. Sending may raise ClientError, Refusal, CommandFailed."""
 
-    def __init__(self, chat: App[None], desk: ChatModel, client: Client) -> None:
+    def __init__(self, chat: App[None], model: ChatModel, client: Client) -> None:
         self._chat = chat
-        self._model = desk
+        self._model = model
         self._client = client
         self._reply_target: Target | None = None
         self._edit_target: Target | None = None
-        #: What the next words are for.
+        #: The mode as a text for the status line.
         self.mode_text = ""
 
     def reset(self) -> None:
-        """The next words are a message of their own."""
+        """Send the next text as a message."""
         self._reply_target = self._edit_target = None
         self.mode_text = ""
 
     async def send(self, text: str) -> None:
-        """Say it, in answer to what was chosen, or in the place of it."""
-        where, answered, changed = self._model.require_open(), self._reply_target, self._edit_target
+        """Send the text as a message, reply or edit."""
+        conversation_id, reply_to, edited = self._model.require_open(), self._reply_target, self._edit_target
         self.reset()
-        if changed is not None:
-            await self._client.messages.edit(where, changed, text)
+        if edited is not None:
+            await self._client.messages.edit(conversation_id, edited, text)
         else:
-            await self._client.messages.text(where, text, reply_to=answered)
+            await self._client.messages.text(conversation_id, text, reply_to=reply_to)
 
     def start_reply(self, target: Target | None) -> None:
-        """The next words answer this."""
+        """Send the next text as a reply to this message."""
         if target is not None:
             self.reset()
-            self._reply_target, self.mode_text = target, "answering; Escape ends it"
+            self._reply_target, self.mode_text = target, "replying; Escape cancels"
             self._chat.query_one(Composer).focus()
 
     def start_edit(self, target: Target | None) -> None:
-        """The next words stand in the place of this, if one said it oneself."""
+        """Send the next text as an edit of this message, if it is an own one."""
         row = find_row(self._model.rows, target)
         if target is not None and row is not None and row.is_own:
             self.reset()
-            self._edit_target, self.mode_text = target, "editing; Escape ends it"
+            self._edit_target, self.mode_text = target, "editing; Escape cancels"
             composer = self._chat.query_one(Composer)
             composer.text = row.text
             composer.focus()

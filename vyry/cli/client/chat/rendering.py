@@ -1,4 +1,4 @@
-"""Rows in words and colours. What others wrote is only ever text here: never markup, never a control of the terminal."""
+"""Rows as styled text. Text of other users is sanitized: it contains no markup and no control characters."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,13 +13,13 @@ from vyry.cli.client.terminal_text import MAX_NAME, indent_continuation, sanitiz
 from vyry.client.store.events import Attachment, ContentEvent, Event, Message
 
 
-#: Longer text is cut on the screen: `vyry client history` prints all of it.
+#: Longer text is cut on the screen; `vyry client history` prints all of it.
 MAX_TEXT: Final = 4_000
 NameOf = Callable[[UUID], str]
 
 
 def render_row(row: Row, name_of: NameOf, tick: str, width: int | None = None) -> Content:
-    """One row as it is shown. With a width: what would run on there is set in, so that no text goes on where the head of a row stands."""
+    """One row. With a width wrapped lines are indented: no text begins in the column of the row heads."""
     event = row.event
     if not isinstance(event, ContentEvent):
         return Content.assemble((f"— {event_text(event, name_of)}", "$warning"))
@@ -33,7 +33,7 @@ def render_row(row: Row, name_of: NameOf, tick: str, width: int | None = None) -
 
 
 def render_alert(text: str) -> Content:
-    """A row about something that a person has to look at: it stays until that is done."""
+    """A row about an alert that stays until the user has handled it."""
     return Content.assemble((f"! {sanitize(text)}".replace("\n", " "), "bold $error"))
 
 
@@ -55,7 +55,7 @@ def event_text(event: Event, name_of: NameOf) -> str:
 
 def _row_body(row: Row, event: ContentEvent, name_of: NameOf, width: int | None) -> list[tuple[str, str]]:
     if row.is_unsent:
-        return [("\n  taken back", "dim italic")]
+        return [("\n  message unsent", "dim italic")]
     if not isinstance(event, Message):
         return [(f"\n  {event_text(event, name_of)}", "italic")]
     quoted = [(f"\n  ┃ {_truncate_line(event.reply_text or 'an earlier message')}", "dim")] if event.reply_to else []
@@ -86,6 +86,6 @@ def _file_label(pointer: Attachment) -> str:
 
 def _format_time(at: int) -> str:
     try:
-        return datetime.fromtimestamp(at / 1_000).strftime("%d %b %H:%M")  # noqa: DTZ006  where the reader is
+        return datetime.fromtimestamp(at / 1_000).strftime("%d %b %H:%M")  # noqa: DTZ006  local time
     except (OverflowError, OSError, ValueError):
         return "??:??"

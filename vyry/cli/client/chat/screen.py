@@ -1,4 +1,4 @@
-"""The full-screen client: conversations on the left, what was said on the right, a place to write below."""
+"""The full-screen client: conversations on the left, messages on the right, the composer below."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -33,30 +33,30 @@ from vyry.client.store.events import ContentEvent, MemberAdded, Notice, Read, Re
 from vyry.client.transport.live_signals import TYPING_MILLISECONDS
 
 
-#: While somebody types it is said this often.
+#: How often typing is signalled.
 _TYPING_INTERVAL_SECONDS: Final = 4.0
-#: What comes close together is shown together.
+#: Events within this time are drawn together.
 _REDRAW_DELAY_SECONDS: Final = 0.05
 _STATUS_INTERVAL_SECONDS: Final = 0.5
 _LONGEST_LINE: Final = 1_000
-#: Columns of the list of rows that no text has: its edges, the bar beside it, the indent of a text.
+#: Columns of the message list without text: borders, scroll bar, indent.
 _RESERVED_COLUMNS: Final = 8
 _MIN_WIDTH: Final = 20
-_Given = ParamSpec("_Given")
-_Answer = TypeVar("_Answer")
+_Params = ParamSpec("_Params")
+_Result = TypeVar("_Result")
 
 
 def skip_when_leaving(
-    act: Callable[Concatenate["ChatApp", _Given], None],
-) -> Callable[Concatenate["ChatApp", _Given], None]:
-    """It does nothing once the screen is leaving: timers, callbacks and workers may outlive the widgets they show on.
+    act: Callable[Concatenate["ChatApp", _Params], None],
+) -> Callable[Concatenate["ChatApp", _Params], None]:
+    """Make a method do nothing once the screen is closing: timers, callbacks and workers may outlive the widgets.
 
-    What acts on widgets is synchronous, so nothing can leave between this check and the last line of it; what awaits
-    calls such a function after each await.
+    Methods that change widgets are synchronous, so that the screen cannot close between this check and their last line;
+    coroutines call such a method after each await.
     """
 
     @wraps(act)
-    def checked(chat: "ChatApp", /, *args: _Given.args, **kwargs: _Given.kwargs) -> None:
+    def checked(chat: "ChatApp", /, *args: _Params.args, **kwargs: _Params.kwargs) -> None:
         if not chat.is_leaving():
             act(chat, *args, **kwargs)
 
@@ -64,7 +64,7 @@ def skip_when_leaving(
 
 
 class ChatApp(App[None]):
-    """Shows what happens until it is quit."""
+    """The Textual application."""
 
     CSS_PATH = "screen.tcss"
     TITLE = "Vyry"
@@ -95,7 +95,7 @@ class ChatApp(App[None]):
                 yield Static(id="title")
                 yield MessageList(id="history")
                 yield Static(id="typing")
-                yield Composer(id="composer", placeholder="Write here: Enter sends, Ctrl+J makes a new line")
+                yield Composer(id="composer", placeholder="Message: Enter sends, Ctrl+J starts a new line")
                 yield Static(id="state")
         yield Footer()
 
@@ -107,32 +107,32 @@ class ChatApp(App[None]):
 
     @on(Resize)
     def _on_resize_event(self) -> None:
-        """What fits into a line is another text now."""
+        """Wrap the text for the new width."""
         self.schedule_redraw()
 
     def is_leaving(self) -> bool:
-        """Whether it was quit or is being taken down: from then on nothing is shown, asked or begun."""
+        """Whether the application is closing: from then on nothing is shown, asked or started."""
         return not (self.is_running and self.default_screen.is_attached)
 
     @skip_when_leaving
-    def run_task(self, deed: Callable[[], Awaitable[object]]) -> None:
-        """Do something beside; what goes wrong is said in one line."""
-        # Functions, not coroutines: one that is quit before it began leaves nothing unawaited behind.
-        _: Worker[None] = self.run_worker(partial(self._run_guarded, deed))
+    def run_task(self, action: Callable[[], Awaitable[object]]) -> None:
+        """Run an action in the background; its error is shown in one line."""
+        # A function, not a coroutine: a worker cancelled before it starts would leave a coroutine that is never awaited.
+        _: Worker[None] = self.run_worker(partial(self._run_guarded, action))
 
-    async def _run_guarded(self, deed: Callable[[], Awaitable[object]]) -> None:
+    async def _run_guarded(self, action: Callable[[], Awaitable[object]]) -> None:
         try:
-            await deed()
+            await action()
         except (*FAILURES, CommandFailed, OSError) as problem:
             self.show_message(str(problem), "error")
         self.schedule_redraw()
 
-    async def show_dialog(self, box: ModalScreen[_Answer]) -> _Answer | None:
-        """What a person answers; it waits for that. Once the screen is leaving its caller ends as workers do: cancelled."""
+    async def show_dialog(self, dialog: ModalScreen[_Result]) -> _Result | None:
+        """Show a dialog and return what the user entered. Raises CancelledError once the screen is closing."""
         if self.is_leaving():
             raise asyncio.CancelledError
-        # Not push_screen_wait: that runs pending callbacks first, and the screen may leave meanwhile.
-        return await asyncio.shield(self.push_screen(box, wait_for_dismiss=True))
+        # Not push_screen_wait: that runs pending callbacks first, and the screen may close meanwhile.
+        return await asyncio.shield(self.push_screen(dialog, wait_for_dismiss=True))
 
     @skip_when_leaving
     def show_message(self, text: str, severity: SeverityLevel = "information") -> None:
@@ -141,17 +141,17 @@ class ChatApp(App[None]):
 
     @skip_when_leaving
     def schedule_redraw(self) -> None:
-        """What is shown may have changed."""
+        """Draw the screen again soon."""
         if self._redraw_timer is None:
             self._redraw_timer = self.set_timer(_REDRAW_DELAY_SECONDS, self._redraw)
 
     @skip_when_leaving
     def _refresh_status(self) -> None:
-        """Whether the node is there; once it is, the conversations are asked for."""
+        """Show whether the node is connected; load the conversations once it is."""
         is_connected = self._client.presence.is_connected
-        doing = self._chat_actions.transfer_status or self._draft.mode_text
+        activity = self._chat_actions.transfer_status or self._draft.mode_text
         state = (
-            f"{'Connected' if is_connected else 'Not connected: what you write is sent later'}{doing and ' · '}{doing}"
+            f"{'Connected' if is_connected else 'Not connected: messages are sent later'}{activity and ' · '}{activity}"
         )
         self.query_one("#state", Static).update(Content(state))
         if is_connected and not self._is_loaded:
@@ -169,7 +169,7 @@ class ChatApp(App[None]):
             if isinstance(event, Typing):
                 self._show_typing(event)
             elif isinstance(event, Notice):
-                # Who is where, or what it is called, may be another thing now.
+                # Members or titles may have changed.
                 self.run_task(self.model.load)
             elif isinstance(event, ContentEvent) and not has_title(self.model.conversations.get(event.conversation_id)):
                 self.run_task(self.model.load)
@@ -177,7 +177,7 @@ class ChatApp(App[None]):
                 self.schedule_redraw()
 
     async def _redraw(self) -> None:
-        """Show all of it as it stands now, and say that it was read."""
+        """Draw everything and send read receipts."""
         self._redraw_timer = None
         if self.is_leaving():
             return
@@ -190,7 +190,7 @@ class ChatApp(App[None]):
             decide = self.model.pending.summary(self.model.open_id)
             self.query_one("#title", Static).update(
                 Content.assemble(
-                    self.model.title(self.model.open_id), (f" · decide: {decide}" if decide else "", "$error")
+                    self.model.title(self.model.open_id), (f" · decision needed: {decide}" if decide else "", "$error")
                 )
             )
             await self._client.messages.read(
@@ -209,7 +209,7 @@ class ChatApp(App[None]):
     @skip_when_leaving
     def _show_typing(self, event: Typing) -> None:
         if event.conversation_id == self.model.open_id:
-            self._set_typing_text(f"{self.model.name_of(event.user_id)} types …" if event.is_typing else "")
+            self._set_typing_text(f"{self.model.name_of(event.user_id)} is typing …" if event.is_typing else "")
             if event.is_typing:
                 self.set_timer(TYPING_MILLISECONDS / 1_000, self._set_typing_text)
 
@@ -234,7 +234,7 @@ class ChatApp(App[None]):
 
     @on(Composer.Submitted)
     async def _send_submitted(self, event: Composer.Submitted) -> None:
-        """Kept before anything that follows is handled: leaving, too."""
+        """Store the message before the next event, such as quit, is handled."""
         self._typing_sent_at = -_TYPING_INTERVAL_SECONDS
         await self._run_guarded(partial(self._draft.send, event.text))
 
@@ -254,7 +254,7 @@ class ChatApp(App[None]):
         self.run_task(partial(self._client.messages.typing, self.model.open_id))
 
     def _selected_target(self) -> Target | None:
-        """What the cursor stands on."""
+        """The message at the cursor."""
         if self.is_leaving():
             return None
         at = self.query_one(MessageList).highlighted

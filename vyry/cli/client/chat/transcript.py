@@ -1,4 +1,4 @@
-"""A conversation as it stands: edits, reactions and what was taken back are let count. Pure: events in, rows out."""
+"""Builds the rows of a conversation with edits, reactions and unsent messages applied. Pure functions: events in, rows out."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ from vyry.client.store.events import (
 )
 
 
-#: What happened to this device or to somebody's keys; it stands in no history, and is shown in the row of its own number.
+#: Events about this device or about keys of users. No history contains them; they are shown in the order of their numbers.
 ALERTS: Final = (
     Lost
     | NotSent
@@ -38,15 +38,15 @@ ALERTS: Final = (
     | MemberForged
     | DeviceListDiffers
 )
-#: Alerts about one conversation: they are shown there alone.
+#: Alerts about one conversation, shown only there.
 CONVERSATION_ALERTS: Final = NotSent | ConversationForged | MemberForged
-#: Alerts that stay below everything that is said, in every conversation, until the client ends.
+#: Alerts that stay at the bottom of every conversation until the client ends.
 PERSISTENT_ALERTS: Final = OwnIdentityForged
 
 
 @dataclass(slots=True)
 class Row:
-    """One row: what was said, as it stands now."""
+    """One row: an event with the later changes applied."""
 
     event: Event
     text: str = ""
@@ -56,18 +56,18 @@ class Row:
 
     @property
     def is_own(self) -> bool:
-        """Whether one said it oneself."""
+        """Whether this account sent it."""
         return isinstance(self.event, ContentEvent) and self.event.is_own
 
     @property
     def target(self) -> Target | None:
-        """What an answer would point at; None for what nobody said, or was taken back."""
-        is_said = isinstance(self.event, Message | Location) and not self.is_unsent
-        return self.event.target if is_said and isinstance(self.event, ContentEvent) else None
+        """The target of a reply; None for alerts and unsent messages."""
+        is_message = isinstance(self.event, Message | Location) and not self.is_unsent
+        return self.event.target if is_message and isinstance(self.event, ContentEvent) else None
 
 
 def build_rows(events: Iterable[Event]) -> list[Row]:
-    """The rows of these events, by their numbers. What is about something older than all of them is left out."""
+    """The rows of these events, ordered by number. Changes of messages that are not among them are ignored."""
     found: dict[Target, Row] = {}
     shown: list[Row] = []
     for event in sorted(events, key=lambda each: each.number):
@@ -83,12 +83,12 @@ def build_rows(events: Iterable[Event]) -> list[Row]:
 
 
 def find_row(shown: Iterable[Row], target: Target | None) -> Row | None:
-    """The row of what was said, if it is shown."""
+    """The row of a message, if it is shown."""
     return next((each for each in shown if target is not None and each.target == target), None)
 
 
 def delivery_mark(receipts: Mapping[UUID, str], others: int) -> str:
-    """How far something one said has come with all the others: sent, delivered, read."""
+    """The mark of an own message: sent, delivered to all, read by all."""
     read = sum(state != "delivered" for state in receipts.values())
     return "✓✓ read" if read >= others > 0 else "✓✓" if len(receipts) >= others > 0 else "✓"
 

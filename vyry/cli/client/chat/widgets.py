@@ -1,4 +1,4 @@
-"""The parts of the screen: what was said, where one writes, and boxes that ask or tell something."""
+"""The widgets of the screen: message list, composer and dialogs."""
 
 from typing import ClassVar
 
@@ -13,10 +13,10 @@ from textual.widgets import Input, OptionList, Static, TextArea
 
 
 class MessageList(OptionList):
-    """What was said, the newest at the bottom."""
+    """The rows of a conversation, the newest at the bottom."""
 
     class OlderRequested(Message):
-        """Somebody wants to see what stands above the first row."""
+        """The user scrolled above the first row."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "app.reply", "Reply"),
@@ -28,14 +28,14 @@ class MessageList(OptionList):
     ]
 
     def action_cursor_up(self) -> None:
-        """See OptionList; above the first row there may be older ones."""
+        """See OptionList; at the first row older rows are requested."""
         if not self.highlighted:
             self.post_message(self.OlderRequested())
         else:
             super().action_cursor_up()
 
     def replace_rows(self, rows: list[Content]) -> None:
-        """Show these rows; who looked at the newest sees the newest again, who looked at another one keeps it."""
+        """Show these rows. The cursor stays on its row, or on the newest if it was there."""
         before, chosen = self.option_count, self.highlighted
         is_at_end = chosen is None or chosen >= before - 1
         self.clear_options()
@@ -46,20 +46,20 @@ class MessageList(OptionList):
 
 
 class Composer(TextArea):
-    """Where one writes: Enter sends, Ctrl+J makes a new line."""
+    """The text field: Enter sends, Ctrl+J inserts a new line."""
 
     class Submitted(Message):
-        """What was written is to be sent."""
+        """The user sent this text."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
     class QuitRequested(Message):
-        """Everything typed before was handled: it is time to quit."""
+        """All keys typed before the quit key were handled."""
 
     def request_quit(self) -> None:
-        """Post Left behind what is typed already: keys come here by a longer way than the one that quits."""
+        """Post QuitRequested behind the keys already typed: they are queued longer than the quit key."""
         self.call_later(self.post_message, self.QuitRequested())
 
     async def _on_key(self, event: events.Key) -> None:
@@ -76,7 +76,7 @@ class Composer(TextArea):
 
 
 class PromptDialog(ModalScreen[str | None]):
-    """A question with an answer of one line, which may be empty; Escape: none."""
+    """A question with a one-line answer, which may be empty; Escape returns None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
 
@@ -96,7 +96,7 @@ class PromptDialog(ModalScreen[str | None]):
 
 
 class TextDialog(ModalScreen[None]):
-    """Something to read."""
+    """A text to read."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "dismiss(None)", "Close")]
 
