@@ -1,7 +1,7 @@
-"""Every refusal Vyry can utter: a code word and what belongs to it. The HTTP status is the web's business (web/wire/errors.py).
+"""The errors of Vyry, each with its code. The web maps them to HTTP statuses (web/wire/errors.py).
 
-A class's docstring is its text for people; `problem` says more about this one case. Neither ever holds a secret.
-`members` are the code's own extra members of the error body, named as on the wire (api.md section 1).
+The docstring of a class is its text for the caller; `problem` replaces it for one case. Neither ever contains a secret.
+`members` are further members of the error body, named as on the wire (docs/protocol.md).
 """
 
 from collections.abc import Sequence

@@ -72,7 +72,7 @@ PIN_TRIES: Final = Quota("pin_tries", (QuotaWindow(10, _DAY),))
 PIN_CHECKS: Final = Quota("pin_checks", (QuotaWindow(60, 1200, is_bucket=True),))
 #: Uploads of keys, whichever route takes them: each has up to 103 signatures and 200 rows.
 KEYS: Final = Quota("keys", (QuotaWindow(20, 3600, is_bucket=True),))
-#: What requests with a token cost, by the size of their answers (web/middlewares.py): of the account, and of what a device needs for its mail and its session.
+#: The cost of requests with a token, by the size of their responses: per account, and per device for its mail and its session.
 REQUESTS: Final = Quota("requests", (QuotaWindow(6_000, 600, is_bucket=True),))
 DEVICE_REQUESTS: Final = Quota("device_requests", (QuotaWindow(1_200, 60, is_bucket=True),))
 CLAIM_TARGET: Final = Quota("claim_target", (QuotaWindow(6, 3600, is_bucket=True),), is_fail_closed=True)

@@ -1,6 +1,6 @@
-"""The one reader of the environment: every setting typed, secrets masked, unsafe and unknown ones refused with a line each.
+"""Reads the environment: typed settings, masked secrets, and one line for each setting that is unknown, invalid or unsafe.
 
-`.env.example` shows every name once; `variable` tells the name from the field.
+`.env.example` has every name once; `env_name` is the name of a field.
 """
 
 import os
@@ -41,9 +41,9 @@ from vyry.settings.types import (
 )
 
 
-#: Stands in .env.example, and so is no secret.
+#: The value in .env.example, which is not a secret.
 EXAMPLE_SECRET: Final = "change-me: at least 32 random characters"  # noqa: S105  an example
-#: Of 32 random hexadecimal digits fewer different ones are one case in millions.
+#: 32 random hexadecimal digits have fewer different ones in one case of millions.
 _FEW_CHARACTERS: Final = 8
 _LIMIT_PREFIX: Final = "VYRY_LIMIT_"
 _JWT_FILE: Final = "jwt-secret"
@@ -62,19 +62,19 @@ _UNPREFIXED_FIELDS: Final = frozenset(
     }
 )
 _PLAIN_NAMES: Final = sorted(field.upper() for field in _UNPREFIXED_FIELDS)
-#: Settings without VYRY_ of which a mistyped one is refused, if it is so near.
+#: Prefixes of settings without VYRY_: a name that is nearly one of them is refused.
 _OWN_PREFIXES: Final = ("SERVER_", "JWT_", "REFRESH_TOKEN_")
 _SLIP: Final = 0.85
 
 
 class Role(Enum):
-    """What a process is started as: it decides what has to be set, and whether secrets may be made."""
+    """The kind of process: it decides which settings are required, and whether secrets are created."""
 
-    #: `vyry start`: whatever is not set is made in the data folder.
+    #: `vyry start`: missing secrets are created in the data folder.
     START = "start"
     WEB = "web"
     WORKER = "worker"
-    #: migrate, rollback, check: nothing has to be set, nothing is made.
+    #: migrate, rollback, check: no setting is required, no secret is created.
     TOOL = "tool"
 
 
@@ -82,11 +82,11 @@ _ROLES_WITHOUT_SIGNING: Final = (Role.WORKER, Role.TOOL)
 
 
 class SettingsError(ConfigurationError):
-    """The settings do not do; `lines` holds one line for each thing to mend, none of them a value."""
+    """The settings are invalid; `problems` has one line for each, without values."""
 
 
 def mask_url(url: str) -> str:
-    """The URL as people and logs may see it: no password, no query."""
+    """The URL without password and query, for logs."""
     scheme, separator, rest = url.partition("?")[0].partition("://")
     user, at, host = rest.rpartition("@")
     name, colon, _ = user.partition(":")
@@ -94,53 +94,53 @@ def mask_url(url: str) -> str:
 
 
 class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
-    """What the operator decided; frozen. Made by `load_settings`."""
+    """The settings of a process; frozen. Created by `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     env: Literal["development", "production"] = "production"
     data_dir: Path
     database_url: Annotated[SecretStr, url_with_scheme("postgres", "postgresql", "sqlite")]
-    #: Without Redis and Kafka this process is alone: hints and work stay inside it.
+    #: Without Redis and Kafka this process is the only one.
     redis_url: Annotated[SecretStr, url_with_scheme("redis", "rediss")] | None = None
     kafka_url: Annotated[SecretStr, url_with_scheme("kafka", "kafkas")] | None = None
     jwt_secret: Annotated[SecretStr, AfterValidator(check_secret)]
     jwt_expiration: Seconds = Field(timedelta(hours=1), ge=timedelta(seconds=1), le=timedelta(days=1))
     refresh_token_expiration: Seconds = Field(timedelta(days=7), ge=timedelta(seconds=1), le=timedelta(days=30))
     pepper_file: Path
-    #: What `pepper_file` holds; it never lies in the database.
+    #: The content of `pepper_file`; it is never in the database.
     pepper: SecretBytes
-    #: What `vyry rotate-keys` writes; until then there is none, and JWT_SECRET signs.
+    #: Written by `vyry rotate-keys`; without it JWT_SECRET signs.
     key_ring_file: Path
     server_host: str
     server_port: Port = 8000
     #: PEM files; with both the node listens by TLS alone.
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
-    #: Metrics and all that is the operator's; a second process on the host takes the next free port.
+    #: Metrics and readiness; a second process on the host takes the next free port.
     admin_host: str = "127.0.0.1"
     admin_port: Port = 8001
     processes: int = Field(1, ge=1, le=64)
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(split_commas)] = ()
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(split_commas)] = ()
-    #: Where those proxies write the address of the client.
+    #: The header in which those proxies write the address of the client.
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     max_devices: int = Field(6, ge=1, le=127)
-    #: No envelope lives longer, whatever its sender asks for.
+    #: The longest life of an envelope.
     max_life_seconds: int = Field(MAX_LIFE_SECONDS, ge=1, le=MAX_LIFE_SECONDS)
-    #: After so many days without use a linked device ends; it is warned a week before.
+    #: A linked device without use ends after this; it gets a notice a week before.
     idle_device_days: int = Field(90, ge=14, le=3650)
     #: Of one process, sockets included.
     max_connections: int = Field(22_000, ge=1)
-    #: Of these from one IPv4 address or IPv6 /64 that is no trusted proxy; VYRY_LIMITS=off switches it off.
+    #: From one IPv4 address or IPv6 /64 that is not a trusted proxy; off with VYRY_LIMITS=off.
     max_connections_address: int = Field(500, ge=1)
     #: Of one process.
     max_sockets: int = Field(20_000, ge=1)
-    #: How long a posted envelope may wait for its number before the sweeper takes it up.
+    #: How long an envelope may wait for its deposit before the sweeper steps in.
     handover_ms: int = Field(500, ge=50, le=60_000)
-    #: How long people are shown whose node died.
+    #: How long an account is shown online after its node has died.
     presence_seconds: int = Field(25, ge=3, le=50)
-    #: Of the Kafka topic; the most workers that can share the work.
+    #: Partitions of the Kafka topic: the most workers that can share the work.
     partitions: int = Field(4, ge=1, le=1024)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     limits: Literal["on", "off"] = "on"
@@ -151,23 +151,23 @@ class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: object, **__: object
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load_settings` hands over, so that a test needs no environment of its own."""
+        """Only the values of `load_settings`, never the environment."""
         del settings_cls
         return (init_settings,)
 
     @property
     def server_hosts(self) -> tuple[str, ...]:
-        """The addresses to listen on: `::` stands for all of both families, and names stand for all that they resolve to."""
+        """The addresses to listen on: `::` means all addresses of both families, and a name means all that it resolves to."""
         return ("0.0.0.0", "::") if self.server_host == "::" else (self.server_host,)  # noqa: S104  as the operator wants it
 
     @property
     def is_single_process(self) -> bool:
-        """Whether streams and hints stay inside this one process."""
+        """Whether this process is the only one."""
         return self.kafka_url is None and self.redis_url is None
 
 
 def env_name(field: str) -> str:
-    """The environment's name for a field of `Settings`."""
+    """The environment variable of a field of `Settings`."""
     return field.upper() if field in _UNPREFIXED_FIELDS else f"VYRY_{field.upper()}"
 
 
@@ -178,16 +178,16 @@ _FIELDS: Final = {
 
 
 def env_names() -> tuple[str, ...]:
-    """Every name the environment may hold, the limits aside, in the order of `Settings`."""
+    """Every environment variable except the limits, in the order of `Settings`."""
     return tuple(_FIELDS)
 
 
 def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes_secrets: bool = True) -> Settings:
-    """The settings for a process of this role, or `SettingsError` with a line for each thing to mend. An empty value counts as not set.
+    """The settings of a process of this role. Raises SettingsError with a line for each problem. An empty value counts as not set.
 
-    `Role.ALONE` makes the data folder (0700) and the secrets in it (0600) where they are missing, unless it shall not; a web node in development
-    makes its pepper. A node is in production unless VYRY_ENV says otherwise, and then refuses unsafe settings; only `vyry start` without VYRY_ENV
-    takes them, and warns (`unsafe`).
+    `Role.START` creates the data folder (0700) and missing secrets in it (0600), unless `makes_secrets` is False; a web node in development creates its
+    pepper. A node is in production unless VYRY_ENV says otherwise, and then refuses unsafe settings; only `vyry start` without VYRY_ENV accepts them,
+    and warns (`unsafe_settings`).
     """
     given = {name: value for name, value in (os.environ if environ is None else environ).items() if value}
     _raise_problems([*_unknown_names(given), *_missing_names(given, role)])
@@ -221,7 +221,7 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes
 
 
 def make_secrets(environ: Mapping[str, str] | None = None) -> list[Path]:
-    """Make the secret files that are missing, for nodes that share them; answers those made."""
+    """Create missing secret files, for nodes that share them; returns the created ones."""
     data_dir, pepper_file = _secret_locations(os.environ if environ is None else environ)
     made = [path for path in (pepper_file, data_dir / _JWT_FILE) if not path.exists()]
     for path in made:
@@ -251,7 +251,7 @@ def _unknown_names(given: Mapping[str, str]) -> Iterator[str]:
             near = get_close_matches(name, [*known, *plain], 1, 0.0)[0]
             yield f"{name} is no setting of Vyry; the nearest is {plain.get(near, near)}. Correct or unset it."
         elif name not in _PLAIN_NAMES and name.startswith(_OWN_PREFIXES):
-            # Other programs have names of their own under these prefixes: only one that is nearly ours is a slip.
+            # Other programs use these prefixes too: only a name that is nearly one of ours is a typing error.
             for near in get_close_matches(name, _PLAIN_NAMES, 1, _SLIP):
                 yield f"{name} is no setting of Vyry; probably {near} is meant. Correct or unset it."
 
@@ -312,7 +312,7 @@ def _conflicts(settings: Settings, role: Role) -> Iterator[str]:
 
 
 def _certificate_problems(settings: Settings) -> Iterator[str]:
-    """A line for each service whose certificate could not be checked as its URL wants."""
+    """A line for each service whose certificates cannot be checked as its URL asks."""
     for field in ("database_url", "redis_url", "kafka_url"):
         secret: SecretStr | None = getattr(settings, field)
         parts = urlsplit(secret.get_secret_value() if secret else "")
@@ -328,7 +328,7 @@ def _certificate_problems(settings: Settings) -> Iterator[str]:
 
 
 def unsafe_settings(settings: Settings, *, is_secret_given: bool = True) -> Iterator[str]:
-    """A line for each setting that development may have and production may not; none in development."""
+    """A line for each setting that is unsafe in production; none in development."""
     if settings.env == "production":
         yield from _unsafe_in_production(settings, is_secret_given=is_secret_given)
 
@@ -355,7 +355,7 @@ def _unsafe_in_production(settings: Settings, *, is_secret_given: bool) -> Itera
 
 
 def folder_problems(folder: Path) -> Iterator[str]:
-    """A line if others could read, replace or add what lies in the data folder."""
+    """A line if other users can read or change the data folder."""
     if not folder.exists():
         return
     found = folder.stat()
@@ -366,7 +366,7 @@ def folder_problems(folder: Path) -> Iterator[str]:
 
 
 def exposed_files(settings: Settings) -> Iterator[str]:
-    """A line for each secret file that others can read: development may live with it."""
+    """A line for each secret file that other users can read."""
     own = (settings.pepper_file, settings.data_dir / _JWT_FILE, settings.key_ring_file)
     given = (
         settings.sms_secret_file,
@@ -382,10 +382,10 @@ def exposed_files(settings: Settings) -> Iterator[str]:
 
 
 def _load_secret(path: Path, role: Role, makes_secrets: bool) -> str:  # noqa: FBT001  handed through
-    """The secret in a file, text or any bytes; made where the role allows it."""
+    """The secret in a file, text or bytes; created where the role allows it."""
     if not path.exists():
         if role in _ROLES_WITHOUT_SIGNING or not makes_secrets:
-            # What it gets instead is good for nothing.
+            # A random value in its place: nothing is signed with it.
             return secrets.token_urlsafe(MIN_SECRET)
         create_secret(path)
     try:
