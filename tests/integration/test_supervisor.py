@@ -15,7 +15,7 @@ from scripts.services import end_with_parent
 
 PROGRAM = """
 import asyncio, os, sys
-from vyry.cli.process import run
+from vyry.cli.process import run_process
 from vyry.cli.supervisor import Supervisor
 from vyry.telemetry import configure_logging
 
@@ -26,7 +26,7 @@ async def serve(stop):
 configure_logging()
 
 def child(parent):
-    return run(serve, parent=parent) if len(sys.argv) == 1 else int(sys.argv[1])
+    return run_process(serve, parent=parent) if len(sys.argv) == 1 else int(sys.argv[1])
 
 sys.exit(Supervisor(child, 3, *map(float, sys.argv[2:])).run())
 """
