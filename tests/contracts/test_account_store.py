@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.account_harness import NOON, AccountStores, new_device, stored_number
+from tests.support.account_harness import AccountStores, new_device, stored_number
+from tests.support.fake_clock import NOON
 from vyry.accounts.account import AccountChange, DeviceListing
 from vyry.accounts.usernames import UsernameRules
 from vyry.errors import NotFound, UsernameTaken

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from tests.fakes.attachments import MemoryAttachments, MemoryAttachmentUpkeep
-from tests.support.account_harness import NOON, AccountStores, open_stores
+from tests.support.account_harness import AccountStores, open_stores
+from tests.support.fake_clock import NOON
 from vyry.attachments.attachment import (
     Attachment,
     AttachmentId,

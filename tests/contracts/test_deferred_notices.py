@@ -7,7 +7,8 @@ from itertools import count
 import pytest
 
 from tests.contracts.test_notices import Person, notices, notices_in, sign_up_with_conversations
-from tests.support.mail_store_harness import NOON, MailStoreHarness, make_message
+from tests.support.fake_clock import NOON
+from tests.support.mail_store_harness import MailStoreHarness, make_message
 from vyry.devices.keyset import HighestIds
 from vyry.kernel.ids import MessageId, new_id
 from vyry.mail.deferred_notices import DeferredNotice

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.account_harness import NOON, AccountStores
+from tests.support.account_harness import AccountStores
+from tests.support.fake_clock import NOON
 from vyry.accounts.account import AccountChange, EndedDevice
 from vyry.accounts.deletion import ERASE_DELAY
 from vyry.accounts.usernames import UsernameRules

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from tests.contracts.test_notices import Person, notices, notices_in, sign_up
-from tests.support.account_harness import NOON
+from tests.support.fake_clock import NOON
 from tests.support.mail_store_harness import MailStoreHarness
 from tests.support.posting_harness import RecordingRouter, make_draft
 from vyry.accounts.deletion import ERASE_DELAY

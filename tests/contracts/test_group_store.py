@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.account_harness import FakeClock
 from tests.support.directory_harness import NOON, DirectoryHarness, open_directory
+from tests.support.fake_clock import FakeClock
 from vyry.conversations.conversations import CachedConversations, Conversation, ConversationSource, Role
 from vyry.conversations.groups import ConversationEdit, Groups, add_members
 from vyry.conversations.invitations import Invitations

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.account_harness import NOON
+from tests.support.fake_clock import NOON
 from tests.support.link_harness import EXPIRES, LinkHarness, make_approval, make_scan, open_link_harness
 from vyry.accounts.account import Caller, Platform
 from vyry.devices.keyset import Identity, Suite

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.mail_store_harness import NOON, MailStoreHarness, make_message
+from tests.support.fake_clock import NOON
+from tests.support.mail_store_harness import MailStoreHarness, make_message
 from vyry.kernel.ids import MailboxKey, MessageId, UserId
 from vyry.mail.envelope import Lane
 from vyry.mail.store import MailboxCaps, MailStore, Preconditions

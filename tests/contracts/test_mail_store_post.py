@@ -4,7 +4,8 @@ import asyncio
 from itertools import pairwise
 from uuid import uuid4
 
-from tests.support.mail_store_harness import NOON, MailStoreHarness, contents_of, make_message
+from tests.support.fake_clock import NOON
+from tests.support.mail_store_harness import MailStoreHarness, contents_of, make_message
 from vyry.kernel.ids import ConversationId, MailboxKey, UserId
 from vyry.mail.envelope import Envelope
 from vyry.mail.store import Content, Copy, MailStore, Outdated, Preconditions

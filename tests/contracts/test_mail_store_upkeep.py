@@ -3,7 +3,8 @@
 from datetime import timedelta
 from uuid import uuid4
 
-from tests.support.mail_store_harness import NOON, MailStoreHarness, contents_of, make_message
+from tests.support.fake_clock import NOON
+from tests.support.mail_store_harness import MailStoreHarness, contents_of, make_message
 from vyry.kernel.ids import DeviceAddress, DeviceId, MailboxKey, MessageId, UserId
 from vyry.mail.envelope import LossReason
 from vyry.mail.store import CopyState, CopyStatus

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from tests.support.account_harness import new_device, stored_number
-from tests.support.mail_store_harness import NOON, MailStoreHarness, contents_of
+from tests.support.fake_clock import NOON
+from tests.support.mail_store_harness import MailStoreHarness, contents_of
 from vyry.accounts.account import EndedDevice, SignupResult
 from vyry.in_process.routing import InProcessNotifier, InProcessWorkTopic
 from vyry.kernel.ids import MailboxKey, UserId

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.support.account_harness import NOON, AccountStores
+from tests.support.account_harness import AccountStores
+from tests.support.fake_clock import NOON
 from tests.support.otp_challenges import (
     ANN_NUMBER,
     BO_NUMBER,

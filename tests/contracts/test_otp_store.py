@@ -3,7 +3,8 @@
 import asyncio
 from datetime import datetime, timedelta
 
-from tests.support.account_harness import NOON, AccountStores
+from tests.support.account_harness import AccountStores
+from tests.support.fake_clock import NOON
 from tests.support.otp_challenges import (
     ANN_NUMBER,
     BO_NUMBER,

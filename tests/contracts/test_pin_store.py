@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.account_harness import NOON, AccountStores
+from tests.support.account_harness import AccountStores
+from tests.support.fake_clock import NOON
 from tests.support.pin_notices import pin_events, pin_notices
 from vyry.accounts.pin import CountedTry, Guesser, NewPin, PinLockout, PinRecord, PinTryLimit, Verifier, WrongTry
 from vyry.kernel.ids import DeviceId, MailboxKey, new_id

@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.support.account_harness import NOON, AccountStores, new_device, stored_number
+from tests.support.account_harness import AccountStores, new_device, stored_number
 from tests.support.database_dump import dump_all_rows
+from tests.support.fake_clock import NOON
 from tests.support.pin_notices import pin_events, pin_notices
 from vyry.accounts.account import SignupResult
 from vyry.accounts.pin import Guesser, NewPin, PinTryLimit, Verifier

@@ -4,7 +4,8 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from tests.support.account_harness import NOON, AccountStores
+from tests.support.account_harness import AccountStores
+from tests.support.fake_clock import NOON
 from vyry.accounts.account import AccountChange
 from vyry.accounts.usernames import RESERVATION, UsernameRules
 from vyry.errors import RateLimited, UsernameTaken

@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from tests.support.account_harness import NOON, WEEK, AccountStores
+from tests.support.account_harness import WEEK, AccountStores
+from tests.support.fake_clock import NOON
 from vyry.accounts.sessions import Reused, Rotated, Rotation
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.account_harness import FakeClock
+from tests.support.fake_clock import FakeClock
 from vyry.accounts.sessions import Tickets
 from vyry.errors import Unavailable
 from vyry.in_process.tickets import InProcessTickets

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.account_harness import NOON
+from tests.support.fake_clock import NOON
 from vyry.kernel.ids import UserId, new_id
 from vyry.storage.blocks import TortoiseBlocks
 from vyry.storage.database import open_database

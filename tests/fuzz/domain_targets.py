@@ -24,6 +24,7 @@ from aiohttp.test_utils import make_mocked_request
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from tests.support.fake_clock import FakeClock
 from tests.support.xeddsa import LibsignalIdentity
 from vyry.accounts.phone import Pepper, read_number
 from vyry.accounts.signing import KeyRing, SigningKey
@@ -48,21 +49,8 @@ SECRET: Final = b"a secret of the fuzzer, long enough"
 _CLAIMS: Final = {"iss": str, "aud": str, "sub": str, "sid": str, "gen": int, "iat": int, "exp": int, "jti": str}
 
 
-class _FrozenClock:
-    """A clock that stands still."""
-
-    def now(self) -> datetime:
-        return NOW
-
-    def confirmed_now(self) -> datetime:
-        return NOW
-
-    def latest(self) -> datetime:
-        return NOW
-
-
 TOKENS: Final = Tokens(
-    KeyRing([SigningKey.first(SECRET)], _FrozenClock()), timedelta(hours=1), timedelta(days=7), _FrozenClock()
+    KeyRing([SigningKey.first(SECRET)], FakeClock(NOW)), timedelta(hours=1), timedelta(days=7), FakeClock(NOW)
 )
 _HEADER: Final = TOKENS.issue(UserId(UUID(int=1)), UUID(int=2), 1).partition(".")[0]
 

@@ -8,7 +8,6 @@ from uuid import uuid4
 import pytest
 
 from tests.support.account_harness import (
-    NOON,
     NUMBER,
     WEEK,
     AccountHarness,
@@ -17,6 +16,7 @@ from tests.support.account_harness import (
     open_stores,
     stored_number,
 )
+from tests.support.fake_clock import NOON
 from vyry.accounts.account import AccountChange
 from vyry.accounts.otp import Purpose
 from vyry.accounts.sessions import Rotation

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.account_harness import NOON, WEEK, AccountStores, open_stores
+from tests.support.account_harness import WEEK, AccountStores, open_stores
+from tests.support.fake_clock import NOON
 from vyry.accounts.account import KEEP_ENDED
 from vyry.accounts.otp import Challenge, Purpose
 from vyry.accounts.otp_limits import UNLIMITED, OtpCounterKeys

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.account_harness import NOON, AccountStores, open_stores
+from tests.support.account_harness import AccountStores, open_stores
+from tests.support.fake_clock import NOON
 from tests.support.mail_store_harness import MailStoreHarness, make_message, open_mail_store
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.store import MailboxCaps

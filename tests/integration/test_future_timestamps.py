@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.account_harness import NOON, AccountStores, open_stores
+from tests.support.account_harness import AccountStores, open_stores
 from tests.support.database_dump import dump_all_rows
+from tests.support.fake_clock import NOON
 from vyry.accounts.otp import Challenge, Purpose
 from vyry.accounts.otp_limits import CODE_LIFETIME, UNLIMITED, OtpCounterKeys, OtpLimits
 from vyry.accounts.pin import Guesser, NewPin, PinLockout, PinTryLimit, Verifier

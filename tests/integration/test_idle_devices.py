@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.support.account_harness import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.node_server import NodeServer
 from tests.support.rest_device import Device, RequestRefused
 from vyry.accounts.events import OperatorAction

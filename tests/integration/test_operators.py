@@ -7,7 +7,8 @@ import asyncpg
 import pytest
 from tortoise.exceptions import BaseORMException
 
-from tests.support.account_harness import NOON, AccountStores, open_stores
+from tests.support.account_harness import AccountStores, open_stores
+from tests.support.fake_clock import NOON
 from vyry.accounts.events import OperatorAction
 from vyry.errors import Forbidden, NotFound
 from vyry.kernel.ids import UserId, new_id

@@ -7,7 +7,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from tests.support.mail_store_harness import NOON, FakeClock, MailStoreHarness, RowRegistry, make_message
+from tests.support.fake_clock import NOON, FakeClock
+from tests.support.mail_store_harness import MailStoreHarness, RowRegistry, make_message
 from vyry.kernel.ids import ConversationId, UserId
 from vyry.mail.store import MailboxCaps, Preconditions
 from vyry.storage.database import connection, open_database

@@ -9,7 +9,8 @@ import pytest
 
 from scripts.nodes import PUSH_PORT
 from tests.support.device_socket import DeviceSocket
-from tests.support.mail_store_harness import FakeClock, MailStoreHarness, RowRegistry
+from tests.support.fake_clock import FakeClock
+from tests.support.mail_store_harness import MailStoreHarness, RowRegistry
 from tests.support.node_server import NodeServer, wait_until
 from tests.support.push_server import PushServer, open_push_server
 from tests.support.rest_device import Device

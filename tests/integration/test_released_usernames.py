@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.support.account_harness import NOON, AccountStores, open_stores
+from tests.support.account_harness import AccountStores, open_stores
+from tests.support.fake_clock import NOON
 from tests.support.node_server import NodeServer
 from tests.support.rest_device import Device, RequestRefused
 from tests.support.username_race import OtherNode, claim_by_all

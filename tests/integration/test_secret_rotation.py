@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.account_harness import NOON, AccountHarness, AccountStores, new_device, open_stores
+from tests.support.account_harness import AccountHarness, AccountStores, new_device, open_stores
+from tests.support.fake_clock import NOON
 from tests.support.node_server import NodeBackends, open_node_server
 from vyry.accounts.events import OperatorAction
 from vyry.accounts.phone import Pepper, PhoneNumber, fingerprint

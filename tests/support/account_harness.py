@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from tests.fakes.account_deletion import MemoryDeletion
@@ -16,6 +16,7 @@ from tests.fakes.accounts import (
 from tests.fakes.otp import MemoryOtp
 from tests.fakes.pins import MemoryPins
 from tests.fakes.unlock_tokens import MemoryUnlockTokens
+from tests.support.fake_clock import NOON, FakeClock
 from vyry.accounts.account import AccountStore, DeviceStore, NewDevice, Platform, SignupResult
 from vyry.accounts.deletion import DeletionStore
 from vyry.accounts.device_status import DeviceStatusCache, SessionRevocations
@@ -46,7 +47,6 @@ from vyry.storage.pins import TortoisePins, TortoiseUnlockTokens
 from vyry.storage.sessions import TortoiseSessions
 
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
 SECRET = b"a secret of the tests, 32 bytes and more"
 NUMBER = "+41791234567"
@@ -56,27 +56,6 @@ CHEAP_PIN_COST = ArgonCost(memory_kib=8, iterations=1)
 RATE_LIMITED_TERMS = OtpOptions(
     OtpLimits(number=OTP_NUMBER.windows[:1], total=(), network=(), prefix=None, has_breaker=False)
 )
-
-
-class FakeClock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.current_time = NOON
-        #: What is confirmed while the clock is in doubt.
-        self.confirmed_time: datetime | None = None
-
-    def now(self) -> datetime:
-        return self.current_time
-
-    def confirmed_now(self) -> datetime:
-        return self.confirmed_time or self.current_time
-
-    def latest(self) -> datetime:
-        return self.current_time
-
-    def advance(self, **span: float) -> None:
-        self.current_time += timedelta(**span)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from uuid import uuid4
 
 from tests.fakes.attachments import MemoryAttachments, MemoryAttachmentUpkeep, MemoryParts
-from tests.support.account_harness import FakeClock
+from tests.support.fake_clock import FakeClock
 from vyry.accounts.account import Caller
 from vyry.attachments.attachment import PART_BYTES, Attachment, AttachmentId, AttachmentLimits
 from vyry.attachments.service import Attachments, AttachmentUpkeep

@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 
 from tests.fakes.device_links import MemoryLinks
 from tests.fakes.prekeys import MemoryAccount, MemoryDevice, MemoryKeyAccounts, MemoryPrekeys
-from tests.support.account_harness import NOON, WEEK, AccountStores, open_stores
+from tests.support.account_harness import WEEK, AccountStores, open_stores
 from tests.support.directory_harness import IDENTITY, make_upload
+from tests.support.fake_clock import NOON
 from vyry.accounts.account import Caller, Platform
 from vyry.accounts.sessions import Rotation
 from vyry.accounts.tokens import RefreshToken

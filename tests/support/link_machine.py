@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.support.account_harness import NOON
+from tests.support.fake_clock import NOON
 from tests.support.link_harness import LinkHarness, make_approval, make_scan, open_link_harness
 from vyry.accounts.account import Caller
 from vyry.devices.links import LinkStatus, NewLink

@@ -5,13 +5,14 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from tests.fakes.mail import MemoryMailboxes, MemoryMailStore
+from tests.support.fake_clock import NOON, FakeClock
 from vyry.kernel.chain import first_head
 from vyry.kernel.ids import ConversationId, DeviceId, MailboxId, MailboxKey, MessageId, UserId, new_id
 from vyry.kernel.time import to_milliseconds
@@ -39,32 +40,10 @@ from vyry.storage.mail_sqlite.store import open_sqlite_mail
 from vyry.storage.models import AccountRow, DeviceRow, MailboxRow
 
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SENDER = UUID(int=7)
 CONVERSATION = UUID(int=9)
 NODE = MailboxKey(0)
 UNLIMITED = 1 << 40
-
-
-class FakeClock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.current_time = NOON
-        #: What is confirmed while the clock is in doubt.
-        self.confirmed_time: datetime | None = None
-
-    def now(self) -> datetime:
-        return self.current_time
-
-    def confirmed_now(self) -> datetime:
-        return self.confirmed_time or self.current_time
-
-    def latest(self) -> datetime:
-        return self.current_time
-
-    def advance(self, **span: float) -> None:
-        self.current_time += timedelta(**span)
 
 
 class Registry(Protocol):

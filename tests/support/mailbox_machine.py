@@ -15,14 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.fakes.mail import MemoryMailStore
-from tests.support.mail_store_harness import (
-    FakeClock,
-    MailStoreHarness,
-    MemoryRegistry,
-    RowRegistry,
-    make_message,
-    open_store,
-)
+from tests.support.fake_clock import FakeClock
+from tests.support.mail_store_harness import MailStoreHarness, MemoryRegistry, RowRegistry, make_message, open_store
 from tests.support.mailbox_model import CAPS, ENTRIES, ModelReader, Send, audit, audit_capacity, audit_fan_out
 from vyry.errors import StaleHead
 from vyry.kernel.ids import UserId

@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from tests.support.account_harness import NOON, AccountStores
+from tests.support.account_harness import AccountStores
+from tests.support.fake_clock import NOON
 from vyry.accounts.otp import GUESSES, Challenge, Guess, Purpose
 from vyry.accounts.otp_limits import OtpAdmission, OtpCounterKeys, OtpLimits, OtpRefusal
 from vyry.kernel.ids import new_id

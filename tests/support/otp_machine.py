@@ -14,7 +14,8 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from tests.support.account_harness import FakeClock, open_stores
+from tests.support.account_harness import open_stores
+from tests.support.fake_clock import FakeClock
 from vyry.accounts import otp_limits as sending
 from vyry.accounts.otp import Channel, OneTimeCodes, OtpMessage, OtpOptions, OtpStore, Purpose, SendFailed, SentCode
 from vyry.accounts.otp_limits import OtpLimits, Tariff

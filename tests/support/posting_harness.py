@@ -10,7 +10,7 @@ from uuid import uuid4
 from tests.fakes.conversations import MemoryConversations
 from tests.fakes.mail import MemoryMailStore
 from tests.fakes.relationships import MemoryReceipts
-from tests.support.mail_store_harness import NOON, FakeClock
+from tests.support.fake_clock import NOON, FakeClock
 from vyry.conversations.conversations import CachedConversations, Conversation, ConversationKind, Member, Role
 from vyry.devices.device_lists import CachedDeviceLists, ListedDevice, Recipient
 from vyry.kernel.ids import ConversationId, DeviceId, MailboxKey, UserId, new_id

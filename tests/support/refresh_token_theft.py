@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 from hypothesis import strategies as st
 
 from tests.fakes.accounts import MemorySessions
-from tests.support.account_harness import NOON, WEEK, AccountStores
+from tests.support.account_harness import WEEK, AccountStores
+from tests.support.fake_clock import NOON
 from vyry.accounts.sessions import Rotated, Rotation, SessionStore
 from vyry.storage.models import RefreshTokenRow
 

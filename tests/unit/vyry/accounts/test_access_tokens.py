@@ -5,7 +5,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.account_harness import NOON, SECRET, WEEK, FakeClock
+from tests.support.account_harness import SECRET, WEEK
+from tests.support.fake_clock import NOON, FakeClock
 from tests.support.hostile_tokens import HOSTILE_TOKENS, TokenForger
 from vyry.accounts.signing import KeyRing, SigningKey
 from vyry.accounts.tokens import Tokens

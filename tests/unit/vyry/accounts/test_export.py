@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.account_harness import NOON, NUMBER, AccountHarness, open_stores
+from tests.support.account_harness import NUMBER, AccountHarness, open_stores
+from tests.support.fake_clock import NOON
 from vyry.accounts.account import Caller
 from vyry.accounts.export import Exports, Page
 from vyry.errors import RateLimited

@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from tests.support.account_harness import FakeClock
+from tests.support.fake_clock import FakeClock
 from vyry.accounts.otp import MIN_GUESSES, MONITOR_WINDOW, GuessMonitor
 
 

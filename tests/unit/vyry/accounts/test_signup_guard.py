@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.support.account_harness import NOON, NUMBER, AccountHarness, FakeClock, open_stores
+from tests.support.account_harness import NUMBER, AccountHarness, open_stores
+from tests.support.fake_clock import NOON, FakeClock
 from tests.support.sms_provider_server import FaultHandler, never_respond, respond_with
 from vyry.accounts.otp import Channel, Purpose
 from vyry.accounts.phone import PhoneNumber

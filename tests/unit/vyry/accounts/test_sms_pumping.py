@@ -8,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.fakes.otp import MemoryOtp
-from tests.support.account_harness import NOON, FakeClock, RecordingOtpSender
+from tests.support.account_harness import RecordingOtpSender
+from tests.support.fake_clock import NOON, FakeClock
 from vyry.accounts.otp import Channel, OneTimeCodes, OtpOptions, Purpose
 from vyry.accounts.otp_limits import DAY, OtpLimits, Tariff
 from vyry.accounts.phone import Pepper, PhoneNumber

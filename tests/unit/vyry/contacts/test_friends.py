@@ -5,7 +5,7 @@ from collections.abc import Collection
 import pytest
 
 from tests.support.directory_harness import MemoryDirectory, new_caller
-from tests.unit.vyry.devices.test_prekeys import FrozenClock
+from tests.support.fake_clock import FakeClock
 from vyry.accounts.account import Caller
 from vyry.contacts.blocks import Blocks
 from vyry.contacts.friends import Friends, RequestDirection
@@ -40,7 +40,7 @@ def told() -> RecordingListener:
 
 @pytest.fixture
 def friends(room: MemoryDirectory, told: RecordingListener) -> Friends:
-    return Friends(room.friends, InProcessLimiter(), FrozenClock(), told)
+    return Friends(room.friends, InProcessLimiter(), FakeClock(), told)
 
 
 async def person(room: MemoryDirectory) -> Caller:
@@ -50,7 +50,7 @@ async def person(room: MemoryDirectory) -> Caller:
 
 async def test_asking_a_stranger_is_a_new_contact_and_nothing_else_is(friends: Friends, room: MemoryDirectory) -> None:
     ann, *others = [await person(room) for _ in range(24)]
-    await room.conversations.open_direct(ann.user_id, others[21].user_id, FrozenClock().now())
+    await room.conversations.open_direct(ann.user_id, others[21].user_id, FakeClock().now())
     await friends.send_request(others[22], ann.user_id)
     for other in others[:20]:
         assert (await friends.send_request(ann, other.user_id)).grants
@@ -91,8 +91,8 @@ async def test_everybody_is_told_when_two_become_friends_and_when_they_part(
 async def test_everybody_is_told_of_a_block_and_of_the_conversation_it_changes(
     room: MemoryDirectory, told: RecordingListener
 ) -> None:
-    blocks, ann, bo = Blocks(room.blocks, FrozenClock(), told), await person(room), await person(room)
-    opened, _ = await room.conversations.open_direct(ann.user_id, bo.user_id, FrozenClock().now())
+    blocks, ann, bo = Blocks(room.blocks, FakeClock(), told), await person(room), await person(room)
+    opened, _ = await room.conversations.open_direct(ann.user_id, bo.user_id, FakeClock().now())
 
     await blocks.block(ann, bo.user_id)
     await blocks.unblock(ann, bo.user_id)

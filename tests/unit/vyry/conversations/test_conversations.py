@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.directory_harness import MemoryDirectory
-from tests.unit.vyry.devices.test_prekeys import FrozenClock
+from tests.support.fake_clock import FakeClock
 from vyry.conversations.conversations import Conversations
 from vyry.errors import InvalidRequest, NotFound, RateLimited
 from vyry.in_process.limiter import InProcessLimiter
@@ -17,7 +17,7 @@ def room() -> MemoryDirectory:
 
 @pytest.fixture
 def conversations(room: MemoryDirectory) -> Conversations:
-    return Conversations(room.conversations, InProcessLimiter(), FrozenClock())
+    return Conversations(room.conversations, InProcessLimiter(), FakeClock())
 
 
 async def test_both_see_the_conversation_that_one_opened(conversations: Conversations, room: MemoryDirectory) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.account_harness import FakeClock
 from tests.support.apns_server import APNS_KEY_PEM, KEY_ID, TEAM_ID, ApnsServer, open_apns_server
+from tests.support.fake_clock import FakeClock
 from vyry.delivery.push.apns import ApnsKey, ApnsPusher
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push_wakeups import PushOutcome, PushResult

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import aiohttp
 import pytest
 
-from tests.support.account_harness import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.push_server import PushServer, open_push_server
 from tests.support.sms_provider_server import respond_with
 from vyry.delivery.push.outbound import ForbiddenAddress, public_only_session

@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from tests.support.account_harness import NOON, NUMBER, FakeClock
+from tests.support.account_harness import NUMBER
+from tests.support.fake_clock import NOON, FakeClock
 from tests.support.sms_provider_server import (
     APPLICATION,
     PRIVATE_KEY,

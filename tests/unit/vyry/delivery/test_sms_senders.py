@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.support.account_harness import NOON, NUMBER, SECRET, FakeClock
+from tests.support.account_harness import NUMBER, SECRET
+from tests.support.fake_clock import NOON, FakeClock
 from vyry.accounts.otp import Channel, OtpMessage, Purpose, SendFailed
 from vyry.accounts.phone import PhoneNumber
 from vyry.delivery import gateway as gateways

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from tests.fakes.mail import MemoryMailStore
 from tests.fakes.wakeups import MemoryWakeups
-from tests.support.account_harness import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.mail_store_harness import open_mail_store
 from tests.support.push_server import PushServer, open_push_server
 from tests.support.sms_provider_server import never_respond, respond_with

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
 from structlog.testing import capture_logs
 
-from tests.support.account_harness import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.push_server import CONTACT, PushServer, open_push_server
 from tests.support.sms_provider_server import FaultHandler, drop_connection, never_respond, respond_with
 from vyry.delivery.push import host_throttle as push_hosts

@@ -10,7 +10,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.account_harness import FakeClock
+from tests.support.fake_clock import FakeClock
 from vyry.devices.restore_detection import RestoreDetector, RestoreMarkers
 from vyry.errors import Unavailable
 

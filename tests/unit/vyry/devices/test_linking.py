@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.account_harness import NOON, SECRET, WEEK, FakeClock
+from tests.support.account_harness import SECRET, WEEK
 from tests.support.directory_harness import make_upload, new_caller
+from tests.support.fake_clock import NOON, FakeClock
 from tests.support.link_harness import LinkHarness, make_approval, open_link_harness
 from vyry.accounts.account import Caller, Platform
 from vyry.accounts.signing import KeyRing, SigningKey

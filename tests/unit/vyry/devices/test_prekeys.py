@@ -8,6 +8,7 @@ from hashlib import sha256
 import pytest
 
 from tests.support.directory_harness import MemoryDirectory, make_upload
+from tests.support.fake_clock import FakeClock
 from tests.unit.vyry.devices.test_key_suites import libsignal_upload, vyry_upload
 from vyry.accounts.account import Caller
 from vyry.clock import Clock
@@ -20,17 +21,6 @@ from vyry.limits import Grant, Limiter, Quota
 
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
-
-class FrozenClock:
-    def now(self) -> datetime:
-        return NOON
-
-    def confirmed_now(self) -> datetime:
-        return NOON
-
-    def latest(self) -> datetime:
-        return NOON
 
 
 class UnavailableLimiter:
@@ -83,7 +73,7 @@ def build_prekeys(
     return Prekeys(
         store,
         limiter=limiter or InProcessLimiter(),
-        clock=clock or FrozenClock(),
+        clock=clock or FakeClock(NOON),
         listener=listener or RecordingListener(),
         restore_guard=restore_guard or PassingRestoreGuard(),
     )

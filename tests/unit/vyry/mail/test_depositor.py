@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.fakes.mail import MemoryMailStore
-from tests.support.mail_store_harness import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.recording_listener import RecordingListener
 from vyry.errors import Unavailable
 from vyry.in_process.routing import InProcessNotifier

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.mail_store_harness import NOON
+from tests.support.fake_clock import NOON
 from tests.support.posting_harness import PostingHarness, make_draft
 from vyry.errors import InvalidRequest, NotAMember, NotFound, StaleDevices
 from vyry.kernel.ids import ConversationId, DeviceId, UserId

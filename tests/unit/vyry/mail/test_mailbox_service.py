@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from tests.fakes.mail import MemoryMailStore
-from tests.support.mail_store_harness import FakeClock, MailStoreHarness, MemoryRegistry, contents_of, make_message
+from tests.support.fake_clock import FakeClock
+from tests.support.mail_store_harness import MailStoreHarness, MemoryRegistry, contents_of, make_message
 from vyry.errors import NotFound, StaleHead, Unavailable, VyryError
 from vyry.kernel.ids import MailboxKey, UserId
 from vyry.mail.mailbox import MAX_PAGE_BYTES, MAX_PENDING_ACKNOWLEDGEMENTS, Mailboxes

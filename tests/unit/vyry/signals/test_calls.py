@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from tests.fakes.calls import MemoryCalls
-from tests.support.account_harness import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.signals_harness import (
     ANN,
     BO,

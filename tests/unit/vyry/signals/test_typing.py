@@ -7,7 +7,7 @@ from uuid import uuid4
 import msgpack
 import pytest
 
-from tests.support.account_harness import FakeClock
+from tests.support.fake_clock import FakeClock
 from tests.support.signals_harness import (
     ANN,
     BO,

@@ -11,7 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.mail_store_harness import NOON, MailStoreHarness, make_message, open_mail_store
+from tests.support.fake_clock import NOON
+from tests.support.mail_store_harness import MailStoreHarness, make_message, open_mail_store
 from vyry.kernel.ids import ConversationId, UserId
 from vyry.mail.store import MailboxCaps, Preconditions
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from tests.fakes.mail import MemoryMailStore
 from tests.support.chain_checker import ChainChecker
-from tests.support.mail_store_harness import NOON, MailStoreHarness, MemoryRegistry, make_message
+from tests.support.fake_clock import NOON
+from tests.support.mail_store_harness import MailStoreHarness, MemoryRegistry, make_message
 from tests.support.posting_harness import PostingHarness
 from vyry.accounts.account import Caller
 from vyry.kernel.ids import DeviceId, MailboxKey, UserId
