@@ -57,7 +57,7 @@ class SecureRedis(Redis):
             "--tls-auth-clients",
             "no",
         ]
-        # The last of two ports counts: none in clear.
+        # Of two `--port` options the last one counts: no port without TLS.
         return [*super()._command(), "--port", "0", *tls, "--tls-ca-cert-file", cert]
 
     def _answers(self) -> bool:
@@ -65,12 +65,12 @@ class SecureRedis(Redis):
 
 
 class SecureKafka(Kafka):
-    """Kafka with a port that speaks TLS, and one that asks for a name and a password besides (`named_url`)."""
+    """Kafka with one port for TLS (`url`), and one for TLS with SASL: name and password (`sasl_url`)."""
 
     def __init__(self, cert: Path, key: Path, ca: Path) -> None:
         super().__init__()
         self._papers = (cert, key, ca)
-        self.named_port = free_port()
+        self.sasl_port = free_port()
 
     @property
     def url(self) -> str:
@@ -78,13 +78,13 @@ class SecureKafka(Kafka):
 
     @property
     def sasl_url(self) -> str:
-        """Where one has to say who one is."""
-        return f"kafkas://{KAFKA_USER}:{KAFKA_PASSWORD.replace(' ', '%20')}@127.0.0.1:{self.named_port}"
+        """The port that needs a name and a password."""
+        return f"kafkas://{KAFKA_USER}:{KAFKA_PASSWORD.replace(' ', '%20')}@127.0.0.1:{self.sasl_port}"
 
     def _properties(self) -> str:
         cert, key, ca = self._papers
         (self.folder / "keystore.pem").write_text(key.read_text() + cert.read_text())
-        plain, named = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.named_port}"
+        plain, sasl = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.sasl_port}"
         login = (
             f'org.apache.kafka.common.security.plain.PlainLoginModule required user_{KAFKA_USER}="{KAFKA_PASSWORD}";'
         )
@@ -92,7 +92,7 @@ class SecureKafka(Kafka):
             super()
             ._properties()
             .replace("PLAINTEXT://", "SSL://")
-            .replace(f"SSL://{plain}", f"SSL://{plain},SASL_SSL://{named}")
+            .replace(f"SSL://{plain}", f"SSL://{plain},SASL_SSL://{sasl}")
             .replace("PLAINTEXT:PLAINTEXT", "SSL:SSL,SASL_SSL:SASL_SSL")
             + f"""
 inter.broker.listener.name=SSL

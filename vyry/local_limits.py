@@ -5,6 +5,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from vyry.kernel.lru_cache import LruCache
@@ -60,8 +61,10 @@ class LocalLimiter:
         before = self._current_states(quota, key, now)
         after = [_add_usage(each, state, now, cost) for each, state in zip(quota.windows, before, strict=True)]
         self._states.put(key, after)
-        lefts = (_remaining(each, state, now) for each, state in zip(quota.windows, after, strict=True))
-        return min(lefts, key=lambda grant: grant.remaining)
+        left = ((each, _remaining(each, state, now)) for each, state in zip(quota.windows, after, strict=True))
+        window, grant = min(left, key=lambda pair: pair[1].remaining)
+        # The usage of a sliding window counts from a moment that is rounded up: without this the reset would exceed the window by up to a grain.
+        return grant if window.is_bucket else replace(grant, reset_seconds=window.seconds)
 
     def peek(self, quota: Quota, subject: str) -> tuple[Grant, ...]:
         """What each window has left; consumes nothing."""

@@ -1,4 +1,4 @@
-"""TLS by real servers: with the right certificate everything works, with a wrong one or none nothing is said to them."""
+"""TLS to real servers: with the right certificate every client works; with a wrong one or none nothing is sent."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ from vyry.storage.mail_postgres.connection import PostgresConnection
 
 @dataclass(frozen=True)
 class Installation:
-    """Services that speak TLS alone, and who signed for them."""
+    """Services that accept only TLS, the authority of their certificates, and another authority."""
 
     postgres: SecurePostgres
     redis: SecureRedis
@@ -86,7 +86,7 @@ async def test_redis_is_spoken_to_encrypted(installation: Installation) -> None:
         assert await redis.set("key", "value")
 
 
-@pytest.mark.parametrize("kind", ["url", "named_url"])
+@pytest.mark.parametrize("kind", ["url", "sasl_url"])
 async def test_producer_and_agents_speak_with_kafka_encrypted_and_by_name(
     installation: Installation, kind: str, topic_prefix: str
 ) -> None:

@@ -114,3 +114,12 @@ def test_a_window_of_a_process_alone_is_no_bucket() -> None:
         limiter.consume(day, "ann")
 
     assert refused.value.members == {"retry_after_seconds": 86_400}
+
+
+@pytest.mark.parametrize("limit", [20, 2000])
+def test_the_reset_of_a_sliding_window_is_its_length(limit: int) -> None:
+    limiter, day = LocalLimiter(), Quota("day", (QuotaWindow(limit, 86_400),))
+
+    grants = [limiter.consume(day, "ann", 2), limiter.charge(day, "ann", 1)]
+
+    assert [(grant.remaining, grant.reset_seconds) for grant in grants] == [(limit - 2, 86_400), (limit - 3, 86_400)]
