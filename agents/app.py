@@ -78,7 +78,7 @@ def _app(
         topic_disable_leader=True,
         # With standby replicas or tables Faust takes its own assignor, which may leave a worker without partitions (faust#93).
         table_standby_replicas=0,
-        # Broken, says its own source.
+        # Faust's source marks it as broken.
         producer_threaded=False,
         # Records before the first worker of the group are left to the sweeper.
         consumer_auto_offset_reset="latest",

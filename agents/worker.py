@@ -25,11 +25,11 @@ RETENTION_SECONDS: Final = 600.0
 ERASE_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 600.0
 #: How often dates in the future, from a clock that was ahead, are corrected.
-REDATE_SECONDS: Final = 60.0
+CLAMP_DATES_SECONDS: Final = 60.0
 #: Expired attachments and those of deleted accounts are deleted within a minute.
 FILES_SECONDS: Final = 5.0
 #: One step of the search for attachments without a row: 256 on a disk.
-STRAYS_SECONDS: Final = 120.0
+ORPHANS_SECONDS: Final = 120.0
 #: An unanswered call rings at most this much longer.
 CALLS_SECONDS: Final = 2.0
 #: How long a notice waits in the outbox.
@@ -62,9 +62,9 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
         return await services.account_upkeep.delete_expired(services.clock.confirmed_now(), MAX_BATCH)
 
     async def clamp_dates() -> int:
-        is_sure = not services.clock_monitor.is_in_doubt
+        is_confirmed = not services.clock_monitor.is_in_doubt
         await services.account_upkeep.clamp_future_dates(
-            services.clock.now(), services.pins.tries.lock, is_sure=is_sure
+            services.clock.now(), services.pins.tries.lock, is_confirmed=is_confirmed
         )
         return 0
 
@@ -87,11 +87,11 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
         handover_time=timedelta(milliseconds=settings.handover_ms),
         tasks=[
             PeriodicTask("forget", RETENTION_SECONDS, delete_expired),
-            PeriodicTask("redate", REDATE_SECONDS, clamp_dates),
+            PeriodicTask("redate", CLAMP_DATES_SECONDS, clamp_dates),
             PeriodicTask("erase", ERASE_SECONDS, partial(services.deletion.erase, MAX_BATCH)),
             PeriodicTask("idle", IDLE_SECONDS, sweep_idle),
             PeriodicTask("files", FILES_SECONDS, delete_files),
-            PeriodicTask("strays", STRAYS_SECONDS, services.attachments.upkeep.delete_orphans),
+            PeriodicTask("strays", ORPHANS_SECONDS, services.attachments.upkeep.delete_orphans),
             PeriodicTask("missed calls", CALLS_SECONDS, expire_calls),
             PeriodicTask("calls", RETENTION_SECONDS, delete_calls),
             PeriodicTask("notices", NOTICES_SECONDS, services.notice_poster.post_pending),

@@ -2,6 +2,8 @@ CREATE FUNCTION mail_deposit(
   boxes bigint[], cap_mail_entries integer, cap_mail_bytes bigint, cap_control_entries integer, cap_control_bytes bigint, cap_notice_entries integer,
   cap_notice_bytes bigint, moment timestamptz
 ) RETURNS TABLE(o_mailbox bigint, o_seq bigint, o_head bytea, o_number bigint, o_loss smallint) LANGUAGE plpgsql AS $$
+-- One mailbox after the other. Of the current one: s, h are its seq and head; me, mb, ce, cb, ne, nb the entries and bytes of the lanes mail, control, notice.
+-- Of the finished ones: done, ends, tops are mailbox, seq and head; mes, mbs ... their counters. Of each envelope: places (ctid), seqs, heads, losses.
 DECLARE
   e record; last bigint := 0; s bigint; h bytea; me int; mb bigint; ce int; cb bigint; ne int; nb bigint;
   places tid[] := '{}'; seqs bigint[] := '{}'; heads bytea[] := '{}'; losses smallint[] := '{}';

@@ -11,13 +11,13 @@ BEGIN
     LEFT JOIN account a ON a.id = k.id WHERE a.device_list_epoch IS DISTINCT FROM k.epoch;
   SELECT array_agg(k.id) INTO stale_conversations FROM unnest(g_conversations, g_versions) k(id, version)
     LEFT JOIN conversation c ON c.id = k.id WHERE c.version IS DISTINCT FROM k.version;
-  -- Mailboxes that may not have room for their largest copy of this batch: the caller strikes copies out and calls again without caps.
+  -- Mailboxes that may not have room for their largest copy of this batch: the caller drops copies and repeats the call without caps.
   SELECT array_agg(k.id) INTO tight FROM unnest(t_mailbox, t_size) k(id, size) LEFT JOIN mailbox m ON m.id = k.id
     WHERE m.is_ended IS DISTINCT FROM false OR m.mail_entries >= cap_mail_entries OR m.mail_bytes + k.size > cap_mail_bytes
       OR m.control_entries >= cap_control_entries OR m.control_bytes + k.size > cap_control_bytes;
   IF stale_users IS NOT NULL OR stale_conversations IS NOT NULL OR tight IS NOT NULL THEN RETURN; END IF;
 
-  -- Numbers are drawn in the order of arrival, inside the statement: whoever posts after an answer gets higher ones on any node.
+  -- Numbers are drawn in the order of arrival, inside the statement: a post made after this response gets higher numbers, on any node.
   SELECT array_agg(CASE WHEN k.content = 0 THEN 0 ELSE nextval('envelope_number') END) INTO numbers FROM unnest(c_content) k(content);
   INSERT INTO message (sender, message_id, fingerprint, accepted_at, mailboxes, numbers, conversation_id)
     SELECT k.sender, k.id, k.fingerprint, k.at, coalesce(c_mailbox[k.first:k.last], '{}'), coalesce(mail_post.numbers[k.first:k.last], '{}'), k.conversation

@@ -20,9 +20,9 @@ def caps() -> MailboxCaps:
 
 async def last(store: MailStore, mailbox: MailboxKey) -> MessageId | None:
     """What a device with this mailbox is told at hello, and likewise by REST."""
-    greeting = await store.open_mailbox(mailbox, 0, None)
-    assert await store.upkeep.load_resume_info(mailbox) == greeting
-    return greeting.last_message_id
+    resume = await store.open_mailbox(mailbox, 0, None)
+    assert await store.upkeep.load_resume_info(mailbox) == resume
+    return resume.last_message_id
 
 
 async def test_a_device_that_never_posted_has_no_last_message(mail_harness: MailStoreHarness) -> None:
@@ -141,9 +141,9 @@ async def test_posts_on_two_nodes_at_once_never_hide_an_answered_one(
             before, messages = set(answered), [make_message(sender=ann) for _ in range(3)]
             await store.post(messages, Preconditions())
             answered.update(each.message_id for each in messages)
-            greeting = await store.upkeep.load_resume_info(ann)
-            assert greeting is not None
-            assert greeting.last_message_id not in before | {each.message_id for each in messages[:2]}
+            resume = await store.upkeep.load_resume_info(ann)
+            assert resume is not None
+            assert resume.last_message_id not in before | {each.message_id for each in messages[:2]}
 
     async with asyncio.timeout(30):
         await asyncio.gather(*(post_and_look(store) for store in (mail_harness.store, second_node_store) * 2))

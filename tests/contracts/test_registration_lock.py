@@ -11,7 +11,7 @@ from tests.support.fake_clock import NOON
 from tests.support.pin_notices import pin_events, pin_notices
 from vyry.accounts.account import SignupResult
 from vyry.accounts.pin import Guesser, NewPin, PinTryLimit, Verifier
-from vyry.accounts.registration_lock import PendingToken, PendingUnlock, RegistrationLocked
+from vyry.accounts.registration_lock import RegistrationLocked, StoredUnlockToken, UnlockTarget
 from vyry.errors import InvalidToken, PinRequired
 from vyry.kernel.ids import UserId
 from vyry.storage.pins import TortoisePins
@@ -32,7 +32,7 @@ async def owner(stores: AccountStores) -> UserId:
 
 async def open_lock(stores: AccountStores, user_id: UserId, token: str = "t", at: datetime = NOON) -> str:
     """Save an unlock token of this account, and return it."""
-    await stores.locks.save_token(user_id, PendingToken(token, at + TEN_MINUTES), at)
+    await stores.locks.save_token(user_id, StoredUnlockToken(token, at + TEN_MINUTES), at)
     return token
 
 
@@ -97,7 +97,7 @@ async def test_a_token_waits_ten_minutes(stores: AccountStores, owner: UserId) -
     await open_lock(stores, owner)
     last = NOON + TEN_MINUTES - timedelta(microseconds=1)
 
-    assert await stores.locks.find_pending("t", last) == PendingUnlock(owner, is_locked=True)
+    assert await stores.locks.find_pending("t", last) == UnlockTarget(owner, is_locked=True)
     assert await stores.locks.find_pending("t", NOON + TEN_MINUTES) is None
     assert await stores.locks.find_pending("another", NOON) is None
     with pytest.raises(InvalidToken):
@@ -146,7 +146,7 @@ async def test_where_no_lock_holds_any_more_the_token_is_enough(stores: AccountS
     await open_lock(stores, owner)
     await stores.pins.remove(Guesser(owner), PIN, NOON)
 
-    assert await stores.locks.find_pending("t", NOON) == PendingUnlock(owner, is_locked=False)
+    assert await stores.locks.find_pending("t", NOON) == UnlockTarget(owner, is_locked=False)
     assert (await unlock(stores, proven=None)).user_id == owner
 
 

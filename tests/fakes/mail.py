@@ -232,7 +232,7 @@ class MemoryMailUpkeep:
 
     async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
         box = self.room.mailboxes.get(mailbox)
-        return None if box is None else _greeting(self.room, box)
+        return None if box is None else _resume_info(self.room, box)
 
     async def measure_backlog(self) -> tuple[int, float]:
         boxes = self.room.mailboxes.values()
@@ -317,7 +317,7 @@ class MemoryMailStore:
             raise StaleHead(cursor=box.acknowledged)
         box.sent = max(box.sent, after)
         box.connection += 1
-        return _greeting(self.room, box)
+        return _resume_info(self.room, box)
 
     async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
         if box := self.room.mailboxes.get(mailbox):
@@ -378,6 +378,6 @@ def _state(box: MemoryMailbox) -> MailboxState:
     return MailboxState(box.key, box.mailbox_id, box.last_cursor, box.acknowledged, box.connection, box.is_ended)
 
 
-def _greeting(room: MemoryMailboxes, box: MemoryMailbox) -> ResumeInfo:
+def _resume_info(room: MemoryMailboxes, box: MemoryMailbox) -> ResumeInfo:
     sent = (message_id for sender, message_id in reversed(room.messages) if sender == box.key)
     return ResumeInfo(_state(box), next(sent, None))

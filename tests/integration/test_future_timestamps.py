@@ -46,7 +46,7 @@ async def test_codes_sent_while_the_clock_was_ahead_count_as_sent_now(stores: Ac
     await stores.otp.open_challenge(challenge(), SUBJECTS, UNLIMITED)
     _ = await OtpBreakerRow.create(area="d" * 64, until=AHEAD)
 
-    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_sure=False)
+    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_confirmed=False)
 
     assert list((await stores.otp.load_history(SUBJECTS, PACED, NOON + timedelta(seconds=1))).number) == [NOON]
     assert (await OtpBreakerRow.get(area="d" * 64)).until == NOON + timedelta(hours=1)
@@ -58,7 +58,7 @@ async def test_a_pin_locked_while_the_clock_was_ahead_is_locked_for_a_day_more(s
     await stores.pins.add(NewPin(Guesser(user), NOON, Verifier("pin", 1)))
     await stores.pins.count_try(user, PinTryLimit(1), AHEAD)
 
-    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_sure=True)
+    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_confirmed=True)
 
     assert await stores.pins.count_try(user, PinTryLimit(1), NOON) == PinLockout(NOON + LOCK)
 
@@ -68,7 +68,7 @@ async def test_a_device_is_not_left_asleep_by_a_wake_up_planned_for_another_year
     wake = PushWakeupRow(device=uuid4(), mailbox=1, due_at=AHEAD, rest_until=AHEAD + WAKES_REST[-1])
     await wake.save(force_create=True)
 
-    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_sure=False)
+    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_confirmed=False)
 
     await wake.refresh_from_db()
     assert (wake.due_at, wake.rest_until) == (NOON + WAKES_REST[-1], NOON + WAKES_REST[-1])
@@ -82,9 +82,9 @@ async def test_what_is_taken_away_once_it_is_over_waits_until_the_clock_is_sure(
     )
     before = await dump_all_rows()
 
-    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_sure=False)
+    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_confirmed=False)
     assert await dump_all_rows() == before
-    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_sure=True)
+    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_confirmed=True)
 
     assert (await RefreshTokenRow.all())[0].expires_at == NOON + timedelta(days=30)
     assert (await ReservedUsernameRow.all())[0].free_on == (NOON + RESERVATION).date() + timedelta(days=1)
@@ -93,7 +93,7 @@ async def test_what_is_taken_away_once_it_is_over_waits_until_the_clock_is_sure(
 async def test_a_device_seen_in_another_year_was_seen_today(stores: AccountStores) -> None:
     await stores.sign_up(at=NOON + timedelta(days=100))
 
-    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_sure=True)
+    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_confirmed=True)
 
     assert (await DeviceRow.all())[0].last_seen_on == NOON.date()
 
@@ -107,7 +107,7 @@ async def test_a_clock_that_is_wrong_and_behind_opens_no_lock_and_makes_no_devic
     await stores.pins.count_try(user, PinTryLimit(1), NOON, is_at_lock=is_at_lock)
     before = await dump_all_rows()
 
-    await TortoiseAccountUpkeep().clamp_future_dates(NOON - timedelta(days=100), LOCK, is_sure=False)
+    await TortoiseAccountUpkeep().clamp_future_dates(NOON - timedelta(days=100), LOCK, is_confirmed=False)
 
     after = await dump_all_rows()
     assert (after["account_pin"], after["device"]) == (before["account_pin"], before["device"])
@@ -118,7 +118,7 @@ async def test_a_notice_claimed_while_the_clock_was_ahead_is_tried_again(stores:
     held = DeferredNoticeRow(mailbox=1, subject="s", notice_id=uuid4(), body={}, try_at=AHEAD)
     await held.save(force_create=True)
 
-    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_sure=False)
+    await TortoiseAccountUpkeep().clamp_future_dates(NOON, LOCK, is_confirmed=False)
 
     await held.refresh_from_db()
     assert held.try_at == NOON + timedelta(minutes=1)
@@ -130,4 +130,4 @@ async def test_nothing_dated_by_a_right_clock_is_moved(stores: AccountStores) ->
     await stores.pins.count_try(user, PinTryLimit(1), NOON)
     await stores.otp.open_challenge(challenge(), SUBJECTS, UNLIMITED)
 
-    assert await TortoiseAccountUpkeep().clamp_future_dates(AHEAD, LOCK, is_sure=True) == 0
+    assert await TortoiseAccountUpkeep().clamp_future_dates(AHEAD, LOCK, is_confirmed=True) == 0

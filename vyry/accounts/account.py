@@ -214,9 +214,9 @@ class AccountUpkeep(Protocol):
         """
         ...
 
-    async def clamp_future_dates(self, now: datetime, pin_lock: timedelta, *, is_sure: bool) -> int:
+    async def clamp_future_dates(self, now: datetime, pin_lock: timedelta, *, is_confirmed: bool) -> int:
         """Date rows from the future, written while a clock was ahead, as if written now; returns how many.
 
-        Otherwise a limit would count them for longer than its window. Rows whose change deletes or unlocks something wait until the clock `is_sure`.
+        Otherwise a limit would count them for longer than its window. Rows whose change deletes or unlocks something wait until the clock is confirmed (`is_confirmed`).
         """
         ...

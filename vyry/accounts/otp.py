@@ -45,7 +45,7 @@ CodeHashes = tuple[bytes, bytes]
 #: The hashes of one number under every pepper; None: any number.
 PhoneHashes = Collection[str] | None
 #: How many refusals a process caches, to repeat them without the database.
-_REMEMBERED: Final = 10_000
+_MAX_CACHED_REFUSALS: Final = 10_000
 #: The guesses of this window count, at most MAX_GUESSES of them; below MIN_GUESSES nothing is logged.
 MONITOR_WINDOW: Final = timedelta(minutes=10)
 MAX_GUESSES: Final = 1000
@@ -277,7 +277,7 @@ class _RefusalCache:
 
     def __init__(self) -> None:
         self._spent_until = datetime.min.replace(tzinfo=UTC)
-        self._until: LruCache[str, OtpRefusal] = LruCache(_REMEMBERED)
+        self._until: LruCache[str, OtpRefusal] = LruCache(_MAX_CACHED_REFUSALS)
 
     def find(self, subjects: OtpCounterKeys, now: datetime) -> OtpRefusal | None:
         found = (self._until.get(subject) for subject in (_pair(subjects), subjects.network))

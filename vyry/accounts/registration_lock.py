@@ -1,7 +1,7 @@
 """The registration lock: signing up to an existing account needs its PIN, until the account has not been used for a week.
 
 So a number taken over (a swapped SIM, an error of the provider) does not give the account away, and a number assigned to a new subscriber is not locked
-for ever. A sign-up that waits at the lock changes nothing about the account and notifies its devices.
+for ever. A sign-up refused by the lock changes nothing about the account and notifies its devices.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class RegistrationLock:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingToken:
+class StoredUnlockToken:
     """An unlock token as it is stored: its hash."""
 
     hash: str
@@ -52,7 +52,7 @@ class PendingToken:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingUnlock:
+class UnlockTarget:
     """The account of an unlock token, and whether its lock is still on."""
 
     account_id: UUID
@@ -62,10 +62,10 @@ class PendingUnlock:
 class UnlockTokenStore(Protocol):
     """Stores unlock tokens. Both methods raise `Unavailable` while the database is down."""
 
-    async def save_token(self, account_id: UUID, pending: PendingToken, now: datetime) -> None:
+    async def save_token(self, account_id: UUID, pending: StoredUnlockToken, now: datetime) -> None:
         """Save the token, notify the devices of the account and record an account event."""
         ...
 
-    async def find_pending(self, token_hash: str, now: datetime) -> PendingUnlock | None:
+    async def find_pending(self, token_hash: str, now: datetime) -> UnlockTarget | None:
         """Find the account of a token. None: the token is unknown or expired."""
         ...

@@ -1,7 +1,8 @@
 """Authentication: access tokens, socket tickets and the rotation of refresh tokens.
 
-A refresh token is valid once. A used one that is presented again was stolen, from or by its sender: the node cannot distinguish the two and ends the
-whole family. One exception: a client that got no response repeats the request with the same attemptId within 30 s; the successor it missed is revoked.
+A refresh token is valid once. A used one that is presented again was stolen: either the sender or the earlier user is the thief. The node cannot
+distinguish the two and revokes all tokens of the device. One exception: a client that got no response repeats the request with the same attemptId within
+30 s; the successor it missed is revoked.
 """
 
 import secrets
@@ -24,7 +25,7 @@ from vyry.kernel.time import from_milliseconds, to_milliseconds
 TICKET_LIFETIME: Final = timedelta(seconds=30)
 RETRY_WINDOW: Final = timedelta(seconds=30)
 #: How many verified tokens are cached, so a signature is verified once.
-REMEMBERED: Final = 20_000
+MAX_CACHED_TOKENS: Final = 20_000
 _TICKET: Final = struct.Struct(">16s16sIQ")
 
 
@@ -107,7 +108,7 @@ class Sessions:
         self._tokens = tokens
         self._device_statuses = device_statuses
         self._revocations = revocations
-        self._verified: LruCache[str, Claims] = LruCache(REMEMBERED)
+        self._verified: LruCache[str, Claims] = LruCache(MAX_CACHED_TOKENS)
 
     async def authenticate(self, token: str) -> Caller:
         """The caller of an access token. A revoked one is refused within a second. Raises InvalidToken, Unavailable."""

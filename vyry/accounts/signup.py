@@ -16,7 +16,7 @@ from vyry.accounts.device_status import SessionRevocations
 from vyry.accounts.otp import Channel, OneTimeCodes, Purpose, SentCode
 from vyry.accounts.phone import HiddenNumber, PhoneNumber, read_number
 from vyry.accounts.pin import Guesser, Pins
-from vyry.accounts.registration_lock import TOKEN_LIFETIME, PendingToken, RegistrationLocked, UnlockTokenStore
+from vyry.accounts.registration_lock import TOKEN_LIFETIME, RegistrationLocked, StoredUnlockToken, UnlockTokenStore
 from vyry.accounts.tokens import RefreshToken, TokenPair, Tokens, hash_token
 from vyry.clock import Clock
 from vyry.errors import InvalidRequest, InvalidToken
@@ -117,7 +117,9 @@ class Signup:
             made = await self._accounts.sign_up(number, device, now, confirmed=self._tokens.clock.confirmed_now())
         except RegistrationLocked as lock:
             token = secrets.token_urlsafe(32)
-            await self._locks.save_token(lock.account_id, PendingToken(hash_token(token), now + TOKEN_LIFETIME), now)
+            await self._locks.save_token(
+                lock.account_id, StoredUnlockToken(hash_token(token), now + TOKEN_LIFETIME), now
+            )
             return PinChallenge(token)
         return await self._open_session(made, device, refresh)
 

@@ -192,7 +192,7 @@ async def _open_redis(settings: Settings) -> AsyncIterator[RedisGuard | None]:
 
 
 def _build_services(shared: SharedServices, role: Role) -> Services:
-    places, push = _connection_slots(shared), build_push(shared.settings, role, shared.clock)
+    connection_slots, push = _connection_slots(shared), build_push(shared.settings, role, shared.clock)
     return Services(
         clock_monitor=ClockMonitor(shared.clock, TortoiseClock()),
         registration=build_registration(shared),
@@ -225,9 +225,9 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         signals=build_signals(shared, push.wakeups),
         limiter=shared.limiter,
         buckets=shared.buckets,
-        connection_slots=places,
+        connection_slots=connection_slots,
         frame_window=shared.quotas[FRAMES.name].windows[0] if shared.has_limits else None,
-        remaining_quotas=build_remaining_quotas(shared, places),
+        remaining_quotas=build_remaining_quotas(shared, connection_slots),
         health=_health(shared.settings),
         secret_reloader=_secret_reloader(shared),
     )

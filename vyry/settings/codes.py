@@ -128,7 +128,7 @@ def unsafe_code_settings(settings: CodeSettings) -> Iterator[str]:
     """A line for each setting of codes that production may not have."""
     kind, _, target = settings.sms.get_secret_value().partition(":")
     if kind in ("console", "file"):
-        yield f"VYRY_SMS={kind} shows one-time codes to whoever reads it: production needs webhook:URL, twilio:... or vonage:..."
+        yield f"VYRY_SMS={kind} exposes one-time codes to anyone who can read the output: production needs webhook:URL, twilio:... or vonage:..."
     if kind == "webhook" and not is_confidential(target):
         yield "VYRY_SMS sends one-time codes unencrypted: production needs webhook:https://..., or a sender on this machine."
     if settings.sms_url is not None and not is_confidential(settings.sms_url):

@@ -308,7 +308,7 @@ def _conflicts(settings: Settings, role: Role) -> Iterator[str]:
         yield "VYRY_TLS_CERT_FILE and VYRY_TLS_KEY_FILE belong together: set both, or neither."
     yield from _certificate_problems(settings)
     if settings.jwt_secret.get_secret_value().encode() == settings.pepper.get_secret_value():
-        yield "JWT_SECRET and the pepper are the same: make one of them anew, so that losing one does not lose both."
+        yield "JWT_SECRET and the pepper are the same: replace one of them; a leak of one must not reveal the other."
 
 
 def _certificate_problems(settings: Settings) -> Iterator[str]:
@@ -317,7 +317,7 @@ def _certificate_problems(settings: Settings) -> Iterator[str]:
         secret: SecretStr | None = getattr(settings, field)
         parts = urlsplit(secret.get_secret_value() if secret else "")
         if parts.scheme == "kafka" and "@" in parts.netloc:
-            yield f"{env_name(field)} would send its password in clear: begin it with kafkas://."
+            yield f"{env_name(field)} sends the password unencrypted: use kafkas://."
         for name, file in parse_qsl(parts.query):
             if name not in _CA_PARAMETERS:
                 continue

@@ -68,8 +68,8 @@ class TypingIndicators:
             raise NotAMember
         key, now = (caller.mailbox, conversation_id), self._clock.now()
         known = self._typists.pop(key, None)
-        is_news = known is None or now - known.relayed_at >= RELAY_INTERVAL or (known.is_typing and not is_typing)
-        if known is None or is_news:
+        must_relay = known is None or now - known.relayed_at >= RELAY_INTERVAL or (known.is_typing and not is_typing)
+        if known is None or must_relay:
             # A stop does not reset the interval: a typist that toggles is relayed once in 3 seconds.
             began = known.relayed_at if known is not None and not is_typing else now
             self._typists[key] = _Typist(caller, is_typing, began, now)
@@ -103,16 +103,16 @@ class TypingIndicators:
             if conversation is not None and caller.user_id in conversation.members:
                 await self._relay_state(caller, conversation, is_typing=False)
         except Unavailable:
-            # The members cannot be told now; clients end it by themselves, too.
+            # The stop cannot be relayed now; clients time out too.
             return
 
     async def _relay_state(self, caller: Caller, conversation: Conversation, is_typing: bool) -> None:  # noqa: FBT001  the frame's own field
-        # A blocked direct conversation has no other members; in a group, `silent` has the blocks.
+        # A blocked direct conversation has no other members; in a group, `hidden_from` has the blocks.
         others = set() if conversation.is_blocked else set(conversation.members) - {caller.user_id}
         if not others:
             return
-        silent = await self._privacy.filter_hidden(caller.user_id, {*others, caller.user_id})
-        if caller.user_id in silent:
+        hidden_from = await self._privacy.filter_hidden(caller.user_id, {*others, caller.user_id})
+        if caller.user_id in hidden_from:
             return
         payload = {
             "conversationId": str(conversation.conversation_id),
@@ -120,7 +120,9 @@ class TypingIndicators:
             "deviceId": caller.device_id,
             "isTyping": is_typing,
         }
-        await relay_frame(self._notifier, "typing", payload, await mailboxes_of(self._device_lists, others - silent))
+        await relay_frame(
+            self._notifier, "typing", payload, await mailboxes_of(self._device_lists, others - hidden_from)
+        )
 
     async def _conversation(self, caller: Caller, conversation_id: ConversationId) -> Conversation | None:
         """The cached conversation; loaded again before a caller is refused."""

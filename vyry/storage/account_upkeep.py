@@ -78,9 +78,9 @@ class TortoiseAccountUpkeep:
             await fetch(tx, "DELETE FROM mailbox WHERE id = ANY($1)", mailboxes)
         return len(mailboxes)
 
-    async def clamp_future_dates(self, now: datetime, pin_lock: timedelta, *, is_sure: bool) -> int:
+    async def clamp_future_dates(self, now: datetime, pin_lock: timedelta, *, is_confirmed: bool) -> int:
         moved = await self._clamp_columns(_MAX_FUTURE, now)
-        if is_sure:
+        if is_confirmed:
             # A clock that is wrong and behind would open the locks, and have devices idle, as soon as it is right again.
             locks = [("account_pin", column, pin_lock) for column in ("locked_until", "lock_locked_until")]
             moved += await self._clamp_columns([*_LIVES, *locks], now)

@@ -25,7 +25,7 @@ class PostBatch:
     def __init__(self, messages: Sequence[Message]) -> None:
         self.messages = list({(m.sender, m.message_id): m for m in reversed(messages)}.values())[::-1]
         self.rejected: list[Message] = []
-        self._struck: dict[Key, frozenset[int]] = {}
+        self._dropped: dict[Key, frozenset[int]] = {}
         self._shares: dict[tuple[MailboxKey, MessageId, MailboxKey], UUID] = {}
 
     @property
@@ -39,8 +39,8 @@ class PostBatch:
         for message in self.messages:
             for copy in message.copies:
                 if copy.mailbox in wanted:
-                    place = message.capacity_request(copy)
-                    sizes[place] = max(sizes.get(place, 0), message.contents[copy.content].size)
+                    request = message.capacity_request(copy)
+                    sizes[request] = max(sizes.get(request, 0), message.contents[copy.content].size)
         return sizes
 
     def largest_copies(self) -> tuple[list[MailboxKey], list[int]]:
@@ -51,29 +51,31 @@ class PostBatch:
                 sizes[copy.mailbox] = max(sizes.get(copy.mailbox, 0), message.contents[copy.content].size)
         return list(sizes), list(sizes.values())
 
-    def drop_overflow(self, rooms: Mapping[CapacityRequest, LaneCapacity | None], caps: MailboxCaps) -> None:
+    def drop_overflow(self, capacities: Mapping[CapacityRequest, LaneCapacity | None], caps: MailboxCaps) -> None:
         """Remove copies that exceed the capacity of their mailboxes (None: the mailbox has ended); note the share in which each other copy counts."""
         kept = []
         for message in self.messages:
-            struck = frozenset(i for i, copy in enumerate(message.copies) if not self._fits(message, copy, rooms, caps))
-            if struck and len(struck) == len(message.copies):
+            dropped = frozenset(
+                i for i, copy in enumerate(message.copies) if not self._fits(message, copy, capacities, caps)
+            )
+            if dropped and len(dropped) == len(message.copies):
                 self.rejected.append(message)
                 continue
-            self._struck[message.sender, message.message_id] = struck
+            self._dropped[message.sender, message.message_id] = dropped
             kept.append(message)
         self.messages = kept
 
     def _fits(
-        self, message: Message, copy: Copy, rooms: Mapping[CapacityRequest, LaneCapacity | None], caps: MailboxCaps
+        self, message: Message, copy: Copy, capacities: Mapping[CapacityRequest, LaneCapacity | None], caps: MailboxCaps
     ) -> bool:
-        place = message.capacity_request(copy)
-        if place not in rooms:
+        request = message.capacity_request(copy)
+        if request not in capacities:
             return True
         limit, size = caps.for_lane(message.lane), message.contents[copy.content].size
-        room = rooms[place]
-        if room is None or not room.fits(limit, size):
+        capacity = capacities[request]
+        if capacity is None or not capacity.fits(limit, size):
             return False
-        if share := room.counted_owner(limit, size):
+        if share := capacity.counted_owner(limit, size):
             self._shares[message.sender, message.message_id, copy.mailbox] = share
         return True
 
@@ -84,14 +86,14 @@ class PostBatch:
         contents: list[tuple[object, ...]] = []
         copies: list[tuple[object, ...]] = []
         for n, message in enumerate(messages, 1):
-            struck = self._struck.get((message.sender, message.message_id))
-            if struck or len(message.contents) != len(message.copies):
-                self._add_shared_contents(n, message, struck or frozenset(), (contents, copies))
+            dropped = self._dropped.get((message.sender, message.message_id))
+            if dropped or len(message.contents) != len(message.copies):
+                self._add_shared_contents(n, message, dropped or frozenset(), (contents, copies))
                 continue
             for copy in message.copies:
                 content = message.contents[copy.content]
-                place = len(copies) + 1
-                contents.append((n, place, 1, content.packed))
+                first_copy = len(copies) + 1
+                contents.append((n, first_copy, 1, content.packed))
                 copies.append((n, copy.mailbox, len(contents), content.digest, content.size))
         return [
             [m.sender for m in messages],
@@ -116,23 +118,23 @@ class PostBatch:
         self,
         n: int,
         message: Message,
-        struck: frozenset[int],
+        dropped: frozenset[int],
         rows: tuple[list[tuple[object, ...]], list[tuple[object, ...]]],
     ) -> None:
         """Add a message that has a content with several copies or none."""
         contents, copies = rows
         uses: dict[int, list[int]] = {}
         for i, copy in enumerate(message.copies):
-            if i not in struck:
+            if i not in dropped:
                 uses.setdefault(copy.content, []).append(len(copies) + i + 1)
-        places = {content: len(contents) + i for i, content in enumerate(uses, 1)}
+        content_indexes = {content: len(contents) + i for i, content in enumerate(uses, 1)}
         contents.extend(
             (n, firsts[0], len(firsts), message.contents[content].packed) for content, firsts in uses.items()
         )
         for i, copy in enumerate(message.copies):
             content = message.contents[copy.content]
-            place = 0 if i in struck else places[copy.content]
-            copies.append((n, copy.mailbox, place, content.digest, content.size))
+            content_index = 0 if i in dropped else content_indexes[copy.content]
+            copies.append((n, copy.mailbox, content_index, content.digest, content.size))
 
     def new_outcomes(self, numbers: Sequence[int], is_fresh: Sequence[bool]) -> dict[Key, PostOutcome]:
         """The outcomes of the messages that this call stored."""

@@ -92,16 +92,16 @@ async def enqueue_conversation_changed(
 ) -> None:
     """Notify the members of the version of a conversation, and those who are `gone`. The conversation must be locked.
 
-    What waits of it is replaced, under another id: a node that is just posting the older one loses nothing, and tells of both.
+    Pending notices for it are replaced under a new id; a node that is posting the old one posts both.
     """
     key, version = changed
     body = {"name": "conversationChanged", "conversationId": str(key), "version": version}
     await fetch(tx, _REPLACED, key)
     await enqueue_notice(tx, NewNotice(key, Audience.MEMBERS, body, at), ConversationId(key))
     for user in gone:
-        telling = NewNotice(user, Audience.OWN, body, at, caused_by=key)
-        await _delete_older(tx, telling)
-        await enqueue_notice(tx, telling)
+        notice = NewNotice(user, Audience.OWN, body, at, caused_by=key)
+        await _delete_older(tx, notice)
+        await enqueue_notice(tx, notice)
 
 
 async def enqueue_devices_changed(
@@ -109,18 +109,18 @@ async def enqueue_devices_changed(
 ) -> None:
     """Notify the peers that the device list of this account has changed. The account must be locked.
 
-    What waits of it is replaced, as for `conversation_changed`; that the identity changed is told as long as one of those replaced said so.
+    Pending notices for it are replaced, as in `enqueue_conversation_changed`; identityChanged stays true if a replaced notice had it.
     """
     body = {"name": "devicesChanged", "userId": str(account_id), "epoch": epoch, "identityChanged": identity_changed}
-    telling = NewNotice(account_id, Audience.PEERS, body, at)
+    notice = NewNotice(account_id, Audience.PEERS, body, at)
     # A JSON true is a text on PostgreSQL and 1 on SQLite.
-    if any(said in ("true", 1) for said in await _delete_older(tx, telling)):
+    if any(was_changed in ("true", 1) for was_changed in await _delete_older(tx, notice)):
         body["identityChanged"] = True
-    await enqueue_notice(tx, telling)
+    await enqueue_notice(tx, notice)
 
 
 async def _delete_older(tx: BaseDBAsyncClient, notice: NewNotice) -> list[object]:
-    """Delete waiting notices of the same kind and audience; returns what each said about the identity."""
+    """Delete waiting notices of the same kind and audience; returns the identityChanged of each."""
     kind = str(notice.body["name"]), str(notice.body.get("conversationId", ""))
     older = await fetch(tx, _OLDER, notice.account_id, notice.audience.value, *kind)
     return [row["identity_changed"] for row in older]

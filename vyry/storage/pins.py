@@ -21,7 +21,7 @@ from vyry.accounts.pin import (
     Verifier,
     WrongTry,
 )
-from vyry.accounts.registration_lock import PendingToken, PendingUnlock, RegistrationLock
+from vyry.accounts.registration_lock import RegistrationLock, StoredUnlockToken, UnlockTarget
 from vyry.errors import InvalidToken
 from vyry.storage.account_events import record_event
 from vyry.storage.database import connection, database_guard, transaction
@@ -190,7 +190,7 @@ def _optional_datetime(value: Any) -> datetime | None:
 class TortoiseUnlockTokens:
     """UnlockTokenStore on PostgreSQL or SQLite."""
 
-    async def save_token(self, account_id: UUID, pending: PendingToken, now: datetime) -> None:
+    async def save_token(self, account_id: UUID, pending: StoredUnlockToken, now: datetime) -> None:
         async with transaction() as tx:
             if await lock_account(tx, account_id) is None:
                 return
@@ -200,7 +200,7 @@ class TortoiseUnlockTokens:
             await record_event(tx, AccountEvent(account_id, "registrationLocked", now))
             await enqueue_notice(tx, NewNotice(account_id, Audience.OWN, {"name": "registrationAttempted"}, now))
 
-    async def find_pending(self, token_hash: str, now: datetime) -> PendingUnlock | None:
+    async def find_pending(self, token_hash: str, now: datetime) -> UnlockTarget | None:
         find = "SELECT account_id FROM registration WHERE token_hash = $1 AND expires_at > $2"
         async with database_guard():
             found = await fetch(connection(), find, token_hash, now)
@@ -208,7 +208,7 @@ class TortoiseUnlockTokens:
                 return None
             account_id = to_uuid(found[0]["account_id"])
             pin = await load_registration_lock(connection(), account_id)
-        return PendingUnlock(account_id, pin is not None and pin.requires_pin(now.date()))
+        return UnlockTarget(account_id, pin is not None and pin.requires_pin(now.date()))
 
 
 async def load_registration_lock(tx: BaseDBAsyncClient, account_id: UUID) -> RegistrationLock | None:

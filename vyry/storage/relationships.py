@@ -1,4 +1,4 @@
-"""What stands between two accounts: friendship, blocks, common conversations.
+"""SQL conditions on two accounts: friendship, blocks, common conversations.
 
 A transaction that changes any of it (requests, friendships, blocks, the direct conversation) locks both accounts first (`lock_accounts`). So concurrent
 changes run one after the other, and each sees the one before.

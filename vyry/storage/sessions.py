@@ -30,7 +30,7 @@ class TortoiseSessions:
         )
         async with database_guard():
             found = [_status_from_row(row) for row in await fetch(connection(), sql, list(devices))]
-        return {standing.device: standing for standing in found}
+        return {status.device: status for status in found}
 
     async def record_last_seen(self, devices: Collection[UUID], day: date) -> None:
         async with database_guard():

@@ -88,22 +88,22 @@ async def remove(request: web.Request) -> web.Response:
     return _pin_response(request, await request.app[SERVICES].own_pin.remove(request[CALLER], body.pin))
 
 
-def _pin_response(request: web.Request, standing: own_pin.PinStatus) -> web.Response:
+def _pin_response(request: web.Request, status: own_pin.PinStatus) -> web.Response:
     """The PIN's status, with the remaining PIN checks in the headers."""
     _set_grants(request)
-    return json_response(_pin_shape(standing))
+    return json_response(_pin_shape(status))
 
 
 def _set_grants(request: web.Request) -> None:
     request[GRANTS] = checks_left(request.app[SERVICES].buckets, Guesser.from_caller(request[CALLER]))
 
 
-def _pin_shape(standing: own_pin.PinStatus) -> PinStanding:
+def _pin_shape(status: own_pin.PinStatus) -> PinStanding:
     return PinStanding(
-        is_set=standing.is_set,
-        registration_lock=standing.registration_lock,
-        attempts_remaining=standing.attempts_remaining,
-        locked_until=standing.locked_until,
+        is_set=status.is_set,
+        registration_lock=status.registration_lock,
+        attempts_remaining=status.attempts_remaining,
+        locked_until=status.locked_until,
     )
 
 

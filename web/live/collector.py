@@ -42,7 +42,7 @@ class Collector:
         """Schedule these mailboxes to be read: they may have new entries."""
         for mailbox in mailboxes:
             if mailbox in self._sessions:
-                self._sessions[mailbox].is_behind = True
+                self._sessions[mailbox].may_have_entries = True
                 self._dirty[mailbox] = None
             if mailbox in self._polls:
                 self._polls[mailbox].wake_event.set()
@@ -51,7 +51,7 @@ class Collector:
 
     def mark_if_behind(self, session: SocketSession) -> None:
         """Schedule the session's mailbox to be read, if it may have entries that were not sent."""
-        if session.is_behind:
+        if session.may_have_entries:
             self.mark([session.mailbox])
 
     def polled_mailboxes(self, mailboxes: Collection[MailboxKey]) -> set[MailboxKey]:
@@ -99,7 +99,7 @@ class Collector:
         requests = [(session, session.collect_request()) for session in sessions if session is not None]
         for session, request in requests:
             if request is not None:
-                session.is_behind = False
+                session.may_have_entries = False
         return [request for _, request in requests if request is not None]
 
     def _distribute(self, requests: Sequence[CollectRequest], entries: Sequence[Entry]) -> None:
@@ -109,7 +109,7 @@ class Collector:
         for request in requests:
             session = self._sessions.get(request.mailbox)
             if session is not None:
-                was_marked = session.is_behind
+                was_marked = session.may_have_entries
                 session.deliver_collected(pages[request.mailbox], request)
-                session.is_behind = session.is_behind or was_marked
+                session.may_have_entries = session.may_have_entries or was_marked
                 self.mark_if_behind(session)

@@ -101,7 +101,7 @@ class SocketHub:
         if older is not None and older is not session:
             self.delivery.request_close(older, CloseCode.TAKEN_OVER)
         self._sessions[session.mailbox] = session
-        session.is_behind = True
+        session.may_have_entries = True
         await self.services.connection_slots.assign_to_device(self._open_sockets[session], session.mailbox)
         await self.services.notifier.register_socket(session.mailbox, session.connection)
         self.services.signals.presence.socket_opened(presence_socket(session))

@@ -219,12 +219,12 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
     # Posts accepted before this hello must be sent before `drained`.
     await session.hub.services.depositor.flush(session.mailbox)
     try:
-        greeting = await session.hub.services.mailboxes.open(session.mailbox, hello.after, hello.head)
+        resume = await session.hub.services.mailboxes.open(session.mailbox, hello.after, hello.head)
     except StaleHead as stale:
         cursor = stale.members["cursor"]
         assert isinstance(cursor, Cursor)
         raise StaleHead(cursor=cursor_payload(cursor, session.codec.encode_bytes)) from None
-    state = greeting.state
+    state = resume.state
     session.connection = state.connection
     session.window = SendWindow(hello.after, hello.head or state.acknowledged.head)
     session.drain_target = state.last.seq
@@ -234,7 +234,7 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
             "userId": str(session.caller.user_id),
             "deviceId": session.caller.device_id,
             "mailboxId": str(state.mailbox_id),
-            "lastMessageId": greeting.last_message_id and str(greeting.last_message_id),
+            "lastMessageId": resume.last_message_id and str(resume.last_message_id),
             "cursor": cursor_payload(state.acknowledged, session.codec.encode_bytes),
             "windowEntries": WINDOW_ENTRIES,
             "windowBytes": WINDOW_BYTES,

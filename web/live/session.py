@@ -4,7 +4,7 @@ A session is open (only hello is accepted), then resumed (hello named a valid re
 Nothing here waits for a device: frames go into `outgoing`, and the hub's one delivery loop writes them. Frames that a slow client does not read stay
 there, bounded by the send window, until the client is disconnected.
 
-Fields are written by the reader, except these: the delivery loop writes `is_writing` and `close_code`; collector, hub and session write `is_behind`;
+Fields are written by the reader, except these: the delivery loop writes `is_writing` and `close_code`; collector, hub and session write `may_have_entries`;
 the hub's liveness check sets `is_pinged` and the reader clears it; every part that ends the session sets `is_closing`.
 """
 
@@ -85,11 +85,11 @@ class SocketSession:
         "expires_at",
         "frames_allowed_at",
         "hub",
-        "is_behind",
         "is_closing",
         "is_pinged",
         "is_writing",
         "last_heard_at",
+        "may_have_entries",
         "outgoing",
         "overload_refusals",
         "presence_watch",
@@ -111,7 +111,7 @@ class SocketSession:
         #: The last sequence number at hello; None once `drained` was sent.
         self.drain_target: int | None = None
         #: The mailbox may have entries that were not sent.
-        self.is_behind = False
+        self.may_have_entries = False
         self.is_closing = False
         #: The code that the reader must close the socket with.
         self.close_code: CloseCode | None = None
@@ -181,13 +181,13 @@ class SocketSession:
                 break
             window.push(entry)
             fresh.append(entry)
-        self.is_behind = (
+        self.may_have_entries = (
             len(entries) >= request.max_entries
             or (bool(entries) and entries[-1].seq > window.sent)
             # A page that reached the byte limit may be short: the next one shows whether it was the last.
             or sum(map(content_size, entries)) + MAX_CONTENT_BYTES > request.max_bytes
         )
-        if not self.is_behind and self.drain_target is not None:
+        if not self.may_have_entries and self.drain_target is not None:
             # Entries that were acknowledged elsewhere meanwhile are not sent here.
             self.drain_target = min(self.drain_target, window.sent)
         self._deliver(fresh)
@@ -195,7 +195,7 @@ class SocketSession:
     def try_deliver(self, entries: Sequence[Entry]) -> bool:
         """Queue entries that this node just deposited, if they directly follow the last sent one. False if they must be collected instead."""
         window = self.window
-        if window is None or self.is_behind or entries[0].seq != window.sent + 1:
+        if window is None or self.may_have_entries or entries[0].seq != window.sent + 1:
             return False
         if (
             not all(entry.packed is not None for entry in entries)

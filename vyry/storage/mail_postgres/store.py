@@ -1,4 +1,4 @@
-"""The mail store on PostgreSQL: one statement for a batch of any size. The functions are in migrations/0001_postgres_mail_*.sql."""
+"""The mail store on PostgreSQL: one statement for a batch of any size, more only near a cap. The functions are in migrations/0001_postgres_mail_*.sql."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -32,8 +32,8 @@ from vyry.storage.mail_postgres.upkeep import (
     LAST_MESSAGE,
     STATE_COLUMNS,
     PostgresMailUpkeep,
-    greeting_from_row,
     load_outcomes,
+    resume_info_from_row,
     state_from_row,
 )
 
@@ -42,25 +42,25 @@ _CONNECTION_NAMES = ("post", "deposit", "collect", "acknowledge", "mailbox")
 #: The capacity for each numbered request. Whether the sender is a stranger is looked up only if the lane is not nearly empty.
 _CAPACITIES = f"""
 SELECT k.n, l.entries, l.size, w.share, coalesce(s.entries, 0) AS held_entries, coalesce(s.size, 0) AS held_size
-FROM unnest($1::bigint[], $2::smallint[], $3::uuid[], $4::boolean[], $5::int[]) WITH ORDINALITY k(box, lane, account, is_near, size, n)
+FROM unnest($1::bigint[], $2::smallint[], $3::uuid[], $4::boolean[], $5::int[]) WITH ORDINALITY k(box, lane, account, is_acquaintance, size, n)
 JOIN mailbox m ON m.id = k.box AND NOT m.is_ended
 LEFT JOIN device d ON d.mailbox = k.box
 CROSS JOIN LATERAL (SELECT (ARRAY[m.mail_entries, m.control_entries, m.notice_entries])[k.lane + 1] AS entries,
   (ARRAY[m.mail_bytes, m.control_bytes, m.notice_bytes])[k.lane + 1] AS size) l
 CROSS JOIN LATERAL (SELECT CASE
   WHEN k.account IS NULL OR k.account = d.account_id OR l.entries < ($6::int[])[k.lane + 1] AND l.size + k.size <= ($7::bigint[])[k.lane + 1] THEN NULL
-  WHEN k.is_near OR {IS_ACQUAINTANCE} THEN k.account ELSE $8::uuid END AS share) w
+  WHEN k.is_acquaintance OR {IS_ACQUAINTANCE} THEN k.account ELSE $8::uuid END AS share) w
 LEFT JOIN mailbox_share s ON s.mailbox = k.box AND s.share = w.share AND s.lane = k.lane"""
 _PARAMETERS = ",".join(f"${n}" for n in range(1, 31))
 _POST = f"SELECT * FROM mail_post({_PARAMETERS})"
-_STATES = f"SELECT {STATE_COLUMNS} FROM unnest($1::bigint[]) k(box) JOIN mailbox m ON m.id = k.box"
-_OPEN = f"""
+_LOAD_STATES_SQL = f"SELECT {STATE_COLUMNS} FROM unnest($1::bigint[]) k(box) JOIN mailbox m ON m.id = k.box"
+_OPEN_MAILBOX_SQL = f"""
 UPDATE mailbox SET connection = connection + 1, sent_seq = greatest(sent_seq, $2)
 WHERE id = $1 AND NOT is_ended AND (
   $2 = acknowledged_seq AND ($3 = acknowledged_head OR $3::bytea IS NULL AND $2 = 0)
   OR $2 > acknowledged_seq AND EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq = $2 AND e.head = $3))
 RETURNING {STATE_COLUMNS}, {LAST_MESSAGE}"""
-_SENT = "UPDATE mailbox SET sent_seq = $2 WHERE id = $1 AND sent_seq < $2"
+_RECORD_SENT_SQL = "UPDATE mailbox SET sent_seq = $2 WHERE id = $1 AND sent_seq < $2"
 _COLLECT = """
 SELECT e.mailbox, e.seq, e.head, e.id, CASE WHEN e.loss IS NULL AND e.expires_at <= coalesce($5, clock_timestamp()) THEN 1 ELSE e.loss END AS loss,
   (SELECT c.packed FROM content c WHERE c.id = e.content AND e.loss IS NULL) AS packed
@@ -79,26 +79,26 @@ async def open_postgres_mail(
     url: str, clock: Clock | None = None, caps: MailboxCaps | None = None
 ) -> AsyncIterator["PostgresMailStore"]:
     """Yields a store whose connections open on first use. Without a clock the clock of the server decides what has expired."""
-    lines = {name: PostgresConnection(url, name, PINNED_PLANS) for name in _CONNECTION_NAMES}
-    lines["sweep"] = PostgresConnection(url, "sweep", {"jit": "off"})
+    connections = {name: PostgresConnection(url, name, PINNED_PLANS) for name in _CONNECTION_NAMES}
+    connections["sweep"] = PostgresConnection(url, "sweep", {"jit": "off"})
     try:
-        yield PostgresMailStore(lines, clock, caps or MailboxCaps())
+        yield PostgresMailStore(connections, clock, caps or MailboxCaps())
     finally:
-        for line in lines.values():
-            await line.close()
+        for connection in connections.values():
+            await connection.close()
 
 
 class PostgresMailStore:
     """MailStore on PostgreSQL 15 or later; each kind of statement has a connection of its own."""
 
     def __init__(self, connections: Mapping[str, PostgresConnection], clock: Clock | None, caps: MailboxCaps) -> None:
-        self._lines = connections
+        self._connections = connections
         self._caps = caps
         self._clock = clock
         self.upkeep: MailUpkeep = PostgresMailUpkeep(connections["mailbox"], connections["sweep"], clock)
 
     def _confirmed_now(self) -> datetime | None:
-        # Expired mail is lost for good, so a doubted clock does not decide it.
+        # Expired mail is lost for good, so a clock in doubt must not decide it.
         return self._clock.confirmed_now() if self._clock else None
 
     async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
@@ -111,12 +111,12 @@ class PostgresMailStore:
             return Outdated(frozenset(row["stale_users"] or ()), frozenset(row["stale_conversations"] or ()))
         fresh = row["fresh"] or [True] * len(batch.messages)
         others = [m for m, is_fresh in zip(batch.messages, fresh, strict=True) if not is_fresh] + batch.rejected
-        before = await load_outcomes(self._lines["post"], [(m.sender, m.message_id) for m in others])
+        before = await load_outcomes(self._connections["post"], [(m.sender, m.message_id) for m in others])
         return merge_outcomes(messages, batch.new_outcomes(row["numbers"] or [], fresh), before)
 
     async def _post(self, batch: PostBatch, guards: Preconditions, caps: MailboxCaps | None) -> asyncpg.Record:
         users, conversations = guards.epochs, guards.versions
-        (row,) = await self._lines["post"].fetch(
+        (row,) = await self._connections["post"].fetch(
             _POST,
             list(users),
             list(users.values()),
@@ -138,25 +138,25 @@ class PostgresMailStore:
         self, asked: Mapping[CapacityRequest, int]
     ) -> dict[CapacityRequest, LaneCapacity | None]:
         """The capacity for copies of at most so many bytes; None if the mailbox has ended."""
-        places = list(asked)
+        requests = list(asked)
         quiet = [self._caps.for_lane(lane).small_part for lane in Lane]
-        rows = await self._lines["post"].fetch(
+        rows = await self._connections["post"].fetch(
             _CAPACITIES,
-            *(list(column) for column in zip(*places, strict=True)),
+            *(list(column) for column in zip(*requests, strict=True)),
             list(asked.values()),
             [part.entries for part in quiet],
             [part.size for part in quiet],
             STRANGERS_OWNER,
         )
-        found: dict[CapacityRequest, LaneCapacity | None] = dict.fromkeys(places)
+        found: dict[CapacityRequest, LaneCapacity | None] = dict.fromkeys(requests)
         for row in rows:
             held = Usage(row["held_entries"], row["held_size"])
-            found[places[row["n"] - 1]] = LaneCapacity(Usage(row["entries"], row["size"]), row["share"], held)
+            found[requests[row["n"] - 1]] = LaneCapacity(Usage(row["entries"], row["size"]), row["share"], held)
         return found
 
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
         caps = self._caps
-        rows = await self._lines["deposit"].fetch(
+        rows = await self._connections["deposit"].fetch(
             "SELECT * FROM mail_deposit($1, $2, $3, $4, $5, $6, $7, $8)",
             list(set(mailboxes)),
             *(bound for lane in Lane for bound in caps.for_lane(lane)),
@@ -168,19 +168,21 @@ class PostgresMailStore:
         ]
 
     async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-        rows = await self._lines["mailbox"].fetch(_OPEN, mailbox, after, head)
+        rows = await self._connections["mailbox"].fetch(_OPEN_MAILBOX_SQL, mailbox, after, head)
         if rows:
-            return greeting_from_row(rows[0])
+            return resume_info_from_row(rows[0])
         states = await self.load_states([mailbox])
         if not states or states[0].is_ended:
             raise NotFound
         raise StaleHead(cursor=states[0].acknowledged)
 
     async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
-        await self._lines["mailbox"].fetch(_SENT, mailbox, seq)
+        await self._connections["mailbox"].fetch(_RECORD_SENT_SQL, mailbox, seq)
 
     async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
-        return [state_from_row(row) for row in await self._lines["mailbox"].fetch(_STATES, list(mailboxes))]
+        return [
+            state_from_row(row) for row in await self._connections["mailbox"].fetch(_LOAD_STATES_SQL, list(mailboxes))
+        ]
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
         columns = (
@@ -189,14 +191,14 @@ class PostgresMailStore:
             [w.max_entries for w in wants],
             [w.max_bytes for w in wants],
         )
-        rows = await self._lines["collect"].fetch(_COLLECT, *columns, self._confirmed_now())
+        rows = await self._connections["collect"].fetch(_COLLECT, *columns, self._confirmed_now())
         return [
             Entry(box, seq, head, number, LossReason(loss) if loss else None, None if loss else packed)
             for box, seq, head, number, loss, packed in rows
         ]
 
     async def acknowledge(self, points: Sequence[Acknowledgement]) -> list[Cursor | None]:
-        rows = await self._lines["acknowledge"].fetch(
+        rows = await self._connections["acknowledge"].fetch(
             "SELECT * FROM mail_acknowledge($1, $2, $3, $4, $5)",
             [p.mailbox for p in points],
             [p.seq for p in points],
@@ -209,7 +211,7 @@ class PostgresMailStore:
         return [cursor if cursor and point.seq <= cursor.seq else None for point, cursor in found]
 
     async def discard(self, mailbox: MailboxKey, seq: int) -> bool:
-        rows = await self._lines["mailbox"].fetch(
+        rows = await self._connections["mailbox"].fetch(
             "SELECT mail_lose(ARRAY[$1::bigint], ARRAY[$2::bigint], 4::smallint, $3) > 0 OR EXISTS (SELECT 1 FROM envelope WHERE mailbox = $1 AND seq = $2)",
             mailbox,
             seq,

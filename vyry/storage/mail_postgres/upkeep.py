@@ -97,7 +97,7 @@ class PostgresMailUpkeep:
 
     async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
         rows = await self._mailbox.fetch(_LOAD_MAILBOX, mailbox)
-        return greeting_from_row(rows[0]) if rows else None
+        return resume_info_from_row(rows[0]) if rows else None
 
     async def measure_backlog(self) -> tuple[int, float]:
         (row,) = await self._mailbox.fetch(_DEPTH, self._clock and self._clock.now())
@@ -140,14 +140,14 @@ def _state_of_copy(row: asyncpg.Record) -> tuple[CopyState, datetime]:
     return (CopyState.ACCEPTED if row["seq"] is None else CopyState.DEPOSITED), row["accepted_at"]
 
 
-def greeting_from_row(row: asyncpg.Record) -> ResumeInfo:
-    """The mailbox of a row with STATE and LAST, and its last message."""
+def resume_info_from_row(row: asyncpg.Record) -> ResumeInfo:
+    """The resume info of a row with STATE_COLUMNS and LAST_MESSAGE."""
     last = row["last_message"]
     return ResumeInfo(state_from_row(row), None if last is None else MessageId(last))
 
 
 def state_from_row(row: asyncpg.Record) -> MailboxState:
-    """The mailbox of a row with STATE."""
+    """The mailbox of a row with STATE_COLUMNS."""
     return MailboxState(
         row["id"],
         MailboxId(row["mailbox_id"]),

@@ -27,7 +27,7 @@ _BOXES: Final = """
 SELECT id, seq, head, mail_entries, mail_bytes, control_entries, control_bytes, notice_entries, notice_bytes, is_ended FROM mailbox
 WHERE id IN (SELECT value FROM json_each(?))"""
 _NUMBER: Final = "UPDATE envelope SET seq = ?, head = ?, loss = ? WHERE id = ?"
-_MOVE: Final = """
+_UPDATE_MAILBOX_SQL: Final = """
 UPDATE mailbox SET seq = ?, head = ?, mail_entries = ?, mail_bytes = ?, control_entries = ?, control_bytes = ?, notice_entries = ?, notice_bytes = ?
 WHERE id = ?"""
 _DISCARD: Final = "DELETE FROM envelope WHERE id = ?"
@@ -37,7 +37,7 @@ SELECT m.id, m.acknowledged_seq, m.acknowledged_head, m.sent_seq,
   (SELECT e.head FROM envelope e WHERE e.mailbox = m.id AND e.seq = json_extract(p.value, '$[1]'))
 FROM json_each(?) p JOIN mailbox m ON m.id = json_extract(p.value, '$[0]')"""
 #: Parameter: a list of [mailbox, seq].
-_FORGET: Final = f"""
+_DELETE_ACKNOWLEDGED_SQL: Final = f"""
 DELETE FROM envelope WHERE id IN (
   SELECT e.id FROM json_each(?) p CROSS JOIN envelope e
   WHERE e.mailbox = json_extract(p.value, '$[0]') AND e.seq <= json_extract(p.value, '$[1]'))
@@ -124,7 +124,7 @@ def _write(connection: sqlite3.Connection, numbering: _DepositRows, boxes: dict[
     connection.executemany(_NUMBER, [(each.seq, each.head, each.loss_reason, each.number) for each in done])
     changed = [boxes[mailbox] for mailbox in dict.fromkeys(each.mailbox for each in done)]
     connection.executemany(
-        _MOVE,
+        _UPDATE_MAILBOX_SQL,
         [
             (box.seq, box.head, *(count[lane] for lane in Lane for count in (box.entries, box.sizes)), box.key)
             for box in changed
@@ -148,7 +148,9 @@ def acknowledge(connection: sqlite3.Connection, points: Sequence[Acknowledgement
         present[key] = Cursor(seq, head)
         if seq < point.seq <= max(point.sent_seq, sent) and claimed == point.head:
             right.append(point)
-    forgotten = connection.execute(_FORGET, [json_list([(point.mailbox, point.seq) for point in right])])
+    forgotten = connection.execute(
+        _DELETE_ACKNOWLEDGED_SQL, [json_list([(point.mailbox, point.seq) for point in right])]
+    )
     late: list[RemovedEnvelope] = []
     read: list[RemovedEnvelope] = []
     for *columns, loss, expires_at in forgotten:

@@ -31,14 +31,14 @@ _LAST_NUMBER: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE n
 _MAILBOX_COUNTERS: Final = """
 SELECT id, mail_entries, mail_bytes, control_entries, control_bytes, notice_entries, notice_bytes FROM mailbox
 WHERE id IN (SELECT value FROM json_each(?)) AND NOT is_ended"""
-#: Parameter: a list of [mailbox, lane, account, is_near].
+#: Parameter: a list of [mailbox, lane, account, is_acquaintance].
 _SHARES: Final = f"""
 SELECT w.n, w.share, coalesce(s.entries, 0), coalesce(s.size, 0)
 FROM (
-  SELECT k.n, k.mailbox, k.lane, CASE WHEN k.account IS NULL OR k.account = d.account_id THEN NULL WHEN k.is_near OR {IS_ACQUAINTANCE} THEN k.account ELSE :strangers END AS share
+  SELECT k.n, k.mailbox, k.lane, CASE WHEN k.account IS NULL OR k.account = d.account_id THEN NULL WHEN k.is_acquaintance OR {IS_ACQUAINTANCE} THEN k.account ELSE :strangers END AS share
   FROM (
     SELECT p.key AS n, json_extract(p.value, '$[0]') AS mailbox, json_extract(p.value, '$[1]') AS lane,
-      json_extract(p.value, '$[2]') AS account, json_extract(p.value, '$[3]') AS is_near FROM json_each(:places) p
+      json_extract(p.value, '$[2]') AS account, json_extract(p.value, '$[3]') AS is_acquaintance FROM json_each(:requests) p
   ) k LEFT JOIN device d ON d.mailbox = k.mailbox
 ) w LEFT JOIN mailbox_share s ON s.mailbox = w.mailbox AND s.share = w.share AND s.lane = w.lane"""
 #: There is one writer, so the number of the last message of the sender plus one is exact.
@@ -91,15 +91,24 @@ def _find_outdated(connection: sqlite3.Connection, guards: Preconditions) -> Out
 def _load_capacities(connection: sqlite3.Connection, batch: PostBatch, caps: MailboxCaps) -> Capacities:
     boxes, _ = batch.largest_copies()
     lanes = {key: held for key, *held in connection.execute(_MAILBOX_COUNTERS, [json_list(boxes)])}
-    asked = batch.capacity_requests(lanes)
-    rooms = {place: LaneCapacity(Usage(*lanes[place.mailbox][2 * place.lane : 2 * place.lane + 2])) for place in asked}
+    sizes = batch.capacity_requests(lanes)
+    capacities = {
+        request: LaneCapacity(Usage(*lanes[request.mailbox][2 * request.lane : 2 * request.lane + 2]))
+        for request in sizes
+    }
     # In a nearly empty lane there is no limit by sender.
-    busy = [place for place, size in asked.items() if not rooms[place].is_nearly_empty(caps.for_lane(place.lane), size)]
-    if busy:
-        places = orjson.dumps([list(place) for place in busy]).decode()
-        for n, share, *held in connection.execute(_SHARES, {"places": places, "strangers": str(STRANGERS_OWNER)}):
-            rooms[busy[n]] = LaneCapacity(rooms[busy[n]].lane_usage, share and UUID(share), Usage(*held))
-    return rooms
+    limited = [
+        request
+        for request, size in sizes.items()
+        if not capacities[request].is_nearly_empty(caps.for_lane(request.lane), size)
+    ]
+    if limited:
+        requests = orjson.dumps([list(request) for request in limited]).decode()
+        for n, share, *held in connection.execute(_SHARES, {"requests": requests, "strangers": str(STRANGERS_OWNER)}):
+            capacities[limited[n]] = LaneCapacity(
+                capacities[limited[n]].lane_usage, share and UUID(share), Usage(*held)
+            )
+    return capacities
 
 
 def load_outcomes(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, PostOutcome]:
@@ -126,7 +135,7 @@ class _PostRows:
     """The rows to write. A content is stored under the number of its first copy, so it needs no counter."""
 
     last_number: int
-    rooms: Capacities
+    capacities: Capacities
     caps: MailboxCaps
     messages: list[tuple[object, ...]] = field(default_factory=list)
     contents: list[tuple[int, int, bytes]] = field(default_factory=list)
@@ -167,16 +176,16 @@ class _PostRows:
         facts = int(message.lane), to_milliseconds(message.expires_at), accepted_at, message.is_urgent
         for copy in message.copies:
             content, limit = message.contents[copy.content], self.caps.for_lane(message.lane)
-            room = self.rooms.get(message.capacity_request(copy))
-            if room is None or not room.fits(limit, content.size):
+            capacity = self.capacities.get(message.capacity_request(copy))
+            if capacity is None or not capacity.fits(limit, content.size):
                 numbers.append(None)
                 continue
-            share = room.counted_owner(limit, content.size)
+            share = capacity.counted_owner(limit, content.size)
             self.last_number = number = self.last_number + 1
             first = first_of.setdefault(copy.content, number)
             copies[copy.content] += 1
-            whose = share and str(share)
-            self.envelopes.append((number, copy.mailbox, first, content.digest, content.size, whose, *facts))
+            owner = share and str(share)
+            self.envelopes.append((number, copy.mailbox, first, content.digest, content.size, owner, *facts))
             numbers.append(number)
         self.contents += [(first, copies[at], message.contents[at].packed) for at, first in first_of.items()]
         return numbers

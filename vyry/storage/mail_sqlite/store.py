@@ -37,21 +37,21 @@ from vyry.storage.mail_sqlite.upkeep import (
     LAST_MESSAGE,
     STATE_COLUMNS,
     SqliteMailUpkeep,
-    greeting_from_row,
+    resume_info_from_row,
     state_from_row,
 )
 
 
 _DEFAULT_CAPS: Final = MailboxCaps()
-_STATES: Final = f"SELECT {STATE_COLUMNS} FROM mailbox WHERE id IN (SELECT value FROM json_each(?))"
-_OPEN: Final = f"""
+_LOAD_STATES_SQL: Final = f"SELECT {STATE_COLUMNS} FROM mailbox WHERE id IN (SELECT value FROM json_each(?))"
+_OPEN_MAILBOX_SQL: Final = f"""
 UPDATE mailbox SET connection = connection + 1, sent_seq = max(sent_seq, :after)
 WHERE id = :mailbox AND NOT is_ended AND (
   :after = acknowledged_seq AND (:head = acknowledged_head OR :head IS NULL AND :after = 0)
   OR :after > acknowledged_seq
   AND EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq = :after AND e.head = :head))
 RETURNING {STATE_COLUMNS}, {LAST_MESSAGE}"""
-_SENT: Final = "UPDATE mailbox SET sent_seq = ? WHERE id = ? AND sent_seq < ?"
+_RECORD_SENT_SQL: Final = "UPDATE mailbox SET sent_seq = ? WHERE id = ? AND sent_seq < ?"
 _ENTRIES: Final = """
 SELECT e.seq, e.head, e.id, e.loss, e.expires_at, e.size, c.packed FROM envelope e LEFT JOIN content c ON c.id = e.content
 WHERE e.mailbox = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"""
@@ -88,10 +88,12 @@ class SqliteMailStore:
         return await self._writer.run(lambda connection: _open_mailbox(connection, mailbox, after, head))
 
     async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
-        await self._writer.run(lambda connection: connection.execute(_SENT, [seq, mailbox, seq]))
+        await self._writer.run(lambda connection: connection.execute(_RECORD_SENT_SQL, [seq, mailbox, seq]))
 
     async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
-        rows = await self._reader.run(lambda connection: connection.execute(_STATES, [json_list(mailboxes)]).fetchall())
+        rows = await self._reader.run(
+            lambda connection: connection.execute(_LOAD_STATES_SQL, [json_list(mailboxes)]).fetchall()
+        )
         return [state_from_row(row) for row in rows]
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
@@ -109,15 +111,15 @@ class SqliteMailStore:
         return await self._writer.run(lambda connection: _discard(connection, mailbox, seq, now))
 
     def _now(self) -> int:
-        # Expired mail is lost for good, so a doubted clock does not decide it.
+        # Expired mail is lost for good, so a clock in doubt must not decide it.
         return to_milliseconds(self._clock.confirmed_now())
 
 
 def _open_mailbox(connection: sqlite3.Connection, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-    row = connection.execute(_OPEN, {"mailbox": mailbox, "after": after, "head": head}).fetchone()
+    row = connection.execute(_OPEN_MAILBOX_SQL, {"mailbox": mailbox, "after": after, "head": head}).fetchone()
     if row is not None:
-        return greeting_from_row(row)
-    states = [state_from_row(each) for each in connection.execute(_STATES, [json_list([mailbox])])]
+        return resume_info_from_row(row)
+    states = [state_from_row(each) for each in connection.execute(_LOAD_STATES_SQL, [json_list([mailbox])])]
     if not states or states[0].is_ended:
         raise NotFound
     raise StaleHead(cursor=states[0].acknowledged)

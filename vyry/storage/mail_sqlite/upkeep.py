@@ -24,7 +24,7 @@ from vyry.storage.mail_sqlite.thread import SqliteThread
 
 
 STATE_COLUMNS: Final = "id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended"
-#: One index lookup: see LAST of the store on PostgreSQL.
+#: One index lookup: see LAST_MESSAGE of the store on PostgreSQL.
 LAST_MESSAGE: Final = """
 (SELECT p.message_id FROM message p WHERE p.sender = mailbox.id AND p.ordinal IS NOT NULL ORDER BY p.ordinal DESC LIMIT 1)"""
 _LOAD_MAILBOX: Final = f"SELECT {STATE_COLUMNS}, {LAST_MESSAGE} FROM mailbox WHERE id = ?"
@@ -82,7 +82,7 @@ class SqliteMailUpkeep:
 
     async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
         row = await self._reader.run(lambda connection: connection.execute(_LOAD_MAILBOX, [mailbox]).fetchone())
-        return None if row is None else greeting_from_row(row)
+        return None if row is None else resume_info_from_row(row)
 
     async def measure_backlog(self) -> tuple[int, float]:
         now = to_milliseconds(self._clock.now())
@@ -163,14 +163,14 @@ def _depth(connection: sqlite3.Connection, now: int) -> tuple[int, float]:
     return waiting, 0.0 if oldest is None else (now - oldest) / 1000
 
 
-def greeting_from_row(row: Sequence[Any]) -> ResumeInfo:
-    """The mailbox of a row with STATE and LAST, and its last message."""
+def resume_info_from_row(row: Sequence[Any]) -> ResumeInfo:
+    """The resume info of a row with STATE_COLUMNS and LAST_MESSAGE."""
     *state, last = row
     return ResumeInfo(state_from_row(state), None if last is None else MessageId(UUID(bytes=last)))
 
 
 def state_from_row(row: Sequence[Any]) -> MailboxState:
-    """The mailbox of a row with STATE."""
+    """The mailbox of a row with STATE_COLUMNS."""
     key, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, opened, is_ended = row
     return MailboxState(
         key,

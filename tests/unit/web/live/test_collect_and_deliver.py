@@ -57,7 +57,7 @@ class DeliveryHarness:
         self.session.window = SendWindow(0, state.acknowledged.head)
         self.session.drain_target = state.last.seq
         self.sessions[self.mailbox] = self.session
-        self.session.is_behind = True
+        self.session.may_have_entries = True
         self.collector.mark([self.mailbox])
 
     async def post(self, count: int, size: int) -> None:
