@@ -1,6 +1,6 @@
 """Log lines and metrics. Neither ever has content, keys, tokens, phone numbers or query strings.
 
-The seven steps of an envelope are event names; one call of `record` per batch counts and times a step. Log fields outside `LOGGED_FIELDS` lose their value.
+The seven verbs of an envelope are event names; one call of `record` per batch counts and times a verb. Log fields outside `LOGGED_FIELDS` lose their value.
 """
 
 import io

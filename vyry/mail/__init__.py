@@ -1,4 +1,4 @@
-"""The seven steps of an envelope. What the database promises for each is in store.py.
+"""The seven verbs of an envelope. What the database promises for each is in store.py.
 
 post         the node checks a post and commits its envelopes: from here none is lost      (posting.py, draft.py)
 route        the mailbox goes to this node's depositor, or into a work record              (routing.py, work_record.py)

@@ -1,4 +1,4 @@
-"""docs/operations.md tells of the commands and metrics there are, and of no others."""
+"""docs/operations.md lists the commands, metrics and log events that exist, and no others."""
 
 import re
 
@@ -8,6 +8,7 @@ from vyry.telemetry import VERBS, render_metrics
 
 
 TEXT = (ROOT / "docs/operations.md").read_text()
+LOG_CALL = re.compile(r'\b(?:log\.\w+|write_log)\(\s*"(\w+)"')
 
 
 def test_every_metric_is_told_and_every_metric_told_exists() -> None:
@@ -27,3 +28,11 @@ def test_every_command_that_serves_or_changes_something_is_told() -> None:
         "client",
         "completion",
     }
+
+
+def test_the_table_of_log_events_lists_exactly_the_events_in_the_code() -> None:
+    sources = [path.read_text() for folder in ("vyry", "web", "agents") for path in (ROOT / folder).rglob("*.py")]
+    rows = re.findall(r"^\| (`.+?) \|", TEXT.partition("## Logs")[2], re.MULTILINE)
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)} - {"slow_client_disconnected"}
+
+    assert listed == {name for source in sources for name in LOG_CALL.findall(source)} | set(VERBS)
