@@ -49,7 +49,7 @@ class Collector:
         if self._dirty:
             self._wake.set()
 
-    def mark_if_behind(self, session: SocketSession) -> None:
+    def mark_if_needed(self, session: SocketSession) -> None:
         """Schedule the session's mailbox to be read, if it may have entries that were not sent."""
         if session.may_have_entries:
             self.mark([session.mailbox])
@@ -112,4 +112,4 @@ class Collector:
                 was_marked = session.may_have_entries
                 session.deliver_collected(pages[request.mailbox], request)
                 session.may_have_entries = session.may_have_entries or was_marked
-                self.mark_if_behind(session)
+                self.mark_if_needed(session)

@@ -144,7 +144,7 @@ class SocketHub:
         session = self._sessions.get(mailbox)
         if session is not None and session.window is not None:
             session.window.release(seq)
-            self.collector.mark_if_behind(session)
+            self.collector.mark_if_needed(session)
 
     async def drain(self) -> None:
         """Send goodbye to every socket, each with its own time to reconnect, and close them; returns when all are closed."""

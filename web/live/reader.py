@@ -201,7 +201,7 @@ def _acknowledge(session: SocketSession, payload: object, ref: str) -> None:
         if window.release(body.seq):
             # The frame answers entries that the node sent at its own rate, so it is not charged.
             session.frames_allowed_at -= _frame_seconds(session)
-        session.hub.collector.mark_if_behind(session)
+        session.hub.collector.mark_if_needed(session)
     session.hub.services.mailboxes.acknowledge(point, partial(_answer_acknowledge, session, ref))
 
 

@@ -106,7 +106,7 @@ class DeliveryHarness:
         if window is not None and seq > self.acknowledged:
             self.acknowledged = seq
             window.release(seq)
-            self.collector.mark_if_behind(self.session)
+            self.collector.mark_if_needed(self.session)
 
 
 MOVES = st.one_of(
