@@ -81,9 +81,9 @@ def _run_node(environment: Mapping[str, str], folder: Path, supervisor_pipe: int
         # Ctrl-C reaches the clients only; the node exits after them.
         os.setsid()
         os.umask(0o077)
-        said = os.open(folder / "log", os.O_WRONLY | os.O_CREAT, 0o600)
+        log_fd = os.open(folder / "log", os.O_WRONLY | os.O_CREAT, 0o600)
         for stream in (1, 2):
-            os.dup2(said, stream)
+            os.dup2(log_fd, stream)
         settings = load_settings(Role.START, environment)
         configure_logging(settings.log_level)
         code = run_process(partial(serve_all, settings), parent=supervisor_pipe)

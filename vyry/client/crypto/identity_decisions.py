@@ -81,6 +81,6 @@ class IdentityDecisions:
         return [unpack(IdentityPin, packed) for packed in self._store.all(kinds.PENDING_DECISION)]
 
     def reject(self, decided: IdentityPin) -> None:
-        """The node reports another key than the decided one, which is stored as seen: the user is asked on this device too."""
+        """The node reports another key than the decided one. The decided key is stored as a changed key, and the user must decide on this device too."""
         self._store.put(kinds.PENDING_DECISION, str(decided.user_id), None)
         record_changed_key(self._store, decided.user_id, decided.identity_key)

@@ -239,7 +239,7 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost(Event):
-    """Entries `seq` to `through_seq` of the mailbox are lost; `reason` as the node says, or `rolledBack` for an older copy of this store, or `restored` for an older state of the node."""
+    """Entries `seq` to `through_seq` of the mailbox are lost; `reason` as the node reports it, or `rolledBack` for an older copy of this store, or `restored` for an older state of the node."""
 
     name: ClassVar[str] = "lost"
     seq: int

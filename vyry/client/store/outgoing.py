@@ -140,9 +140,9 @@ class SendQueue:
             plain = {name: content[name] for name in COMMON_FIELDS}
             sent = replace(sent, plaintext=orjson.dumps(plain), own=None)
         until = now + min(SENT_MILLISECONDS, int(content.get("timerSeconds") or 0) * 1_000 or SENT_MILLISECONDS)
-        place = str(self._store.next_number(kinds.SENT_NUMBER) % MAX_SENT)
-        _replace_oldest(self._store, kinds.SENT, kinds.SENT_PLACE, place)
-        self._store.put(kinds.SENT_PLACE, place, message_id.bytes, until=until)
+        slot = str(self._store.next_number(kinds.SENT_NUMBER) % MAX_SENT)
+        _replace_oldest(self._store, kinds.SENT, kinds.SENT_SLOT, slot)
+        self._store.put(kinds.SENT_SLOT, slot, message_id.bytes, until=until)
         self._store.put(
             kinds.SENT, str(message_id), pack(replace(sent, at=now, message_id=message_id, until=until)), until=until
         )
@@ -203,9 +203,9 @@ class PostedIds:
         """Record an id that is about to be posted; beyond the limit the oldest are deleted."""
         if self.contains(message_id):
             return
-        place = str(self._store.next_number(kinds.POSTED_NUMBER) % MAX_POSTED)
-        _replace_oldest(self._store, kinds.POSTED, kinds.POSTED_PLACE, place)
-        self._store.put(kinds.POSTED_PLACE, place, message_id.bytes)
+        slot = str(self._store.next_number(kinds.POSTED_NUMBER) % MAX_POSTED)
+        _replace_oldest(self._store, kinds.POSTED, kinds.POSTED_SLOT, slot)
+        self._store.put(kinds.POSTED_SLOT, slot, message_id.bytes)
         self._store.put(kinds.POSTED, str(message_id), b"posted")
 
     def contains(self, message_id: UUID) -> bool:
@@ -213,9 +213,9 @@ class PostedIds:
         return self._store.get(kinds.POSTED, str(message_id)) is not None
 
 
-def _replace_oldest(store: Store, kind: str, place_kind: str, place: str) -> None:
-    """Delete the row whose id is in this place of a ring: another id takes it."""
-    replaced = store.get(place_kind, place)
+def _replace_oldest(store: Store, kind: str, slot_kind: str, slot: str) -> None:
+    """Delete the row whose id is in this slot of the ring buffer, before the slot is reused."""
+    replaced = store.get(slot_kind, slot)
     if replaced is not None:
         store.put(kind, str(UUID(bytes=replaced)), None)
 

@@ -98,7 +98,7 @@ class Inbox:
         return self._decisions.pending()
 
     def resolve_decision(self, decision: IdentityPin, reported: bytes | None) -> None:
-        """The node was asked for the current key (None: no such account): if it is the decided one, the decision applies here too; another key is recorded as seen, and the user is asked here."""
+        """`reported` is the current key on the node (None: no such account). If it is the decided key, the decision applies here too; otherwise the decided key is stored as a changed key, and the user must decide here."""
         with self._store.transaction():
             if decision not in self._decisions.pending():
                 return
