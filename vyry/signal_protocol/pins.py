@@ -1,4 +1,4 @@
-"""Pins that one device of an account gives to another: identity keys with the decisions about them, conversations, names (sections 9 and 11)."""
+"""Pins that one device of an account sends to another: identity keys with the decisions about them, conversations, names (sections 9 and 11)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -118,7 +118,7 @@ _PLACES: Final = (IdentityPin.PLACE, DirectPin.PLACE, GroupPin.PLACE, NamePin.PL
 
 
 @dataclass(frozen=True, slots=True)
-class HandedPins:
+class PinSet:
     """Pins for another own device."""
 
     identities: tuple[IdentityPin, ...] = ()
@@ -166,7 +166,7 @@ class HandedPins:
         return found
 
 
-def split_pins(pins: Sequence[Pin], max_bytes: int) -> tuple[HandedPins, Sequence[Pin]]:
+def split_pins(pins: Sequence[Pin], max_bytes: int) -> tuple[PinSet, Sequence[Pin]]:
     """As many of the first pins as fit into `max_bytes` of JSON together, and the rest."""
     max_bytes -= sum(len(f'"{each}":[],') for each in _PLACES) + len("{}")
     taken = 0
@@ -175,10 +175,10 @@ def split_pins(pins: Sequence[Pin], max_bytes: int) -> tuple[HandedPins, Sequenc
         if max_bytes < 0:
             break
         taken += 1
-    return HandedPins.from_pins(pins[:taken]), pins[taken:]
+    return PinSet.from_pins(pins[:taken]), pins[taken:]
 
 
-def chunk_pins(pins: Sequence[Pin], max_bytes: int) -> Iterator[HandedPins]:
+def chunk_pins(pins: Sequence[Pin], max_bytes: int) -> Iterator[PinSet]:
     """All pins, in parts of at most `max_bytes` of JSON; a pin that is larger alone is left out."""
     while pins:
         part, rest = split_pins(pins, max_bytes)

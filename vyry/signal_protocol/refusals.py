@@ -9,7 +9,7 @@ class Refusal(Exception):
 
     @property
     def name(self) -> str:
-        """Its name in the protocol."""
+        """The name of the refusal in the protocol."""
         return type(self).__name__
 
 

@@ -56,7 +56,7 @@ def summarize_decisions(decisions: Sequence[Decision], names: Sequence[str]) -> 
 
 
 def decision_text(decide: str, who: str) -> str:
-    """What happened."""
+    """The event that requires the decision, in a few words."""
     return _DECISION_TEXTS[decide].format(who=who)
 
 

@@ -1,4 +1,4 @@
-"""Decisions of people about identity keys, on this device and on the account's others: the newest decision about an account counts (docs/signal-protocol.md, section 11)."""
+"""Decisions of users about identity keys, on this device and on the account's others: the newest decision about an account counts (docs/signal-protocol.md, section 11)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ class IdentityDecisions:
         self._store.put(kinds.DECIDED_AT, str(user_id), str(at).encode() if at else None)
 
     def current_pin(self, user_id: UUID) -> IdentityPin | None:
-        """What is stored for an account; None before first contact."""
+        """The stored key and decision of an account; None before first contact."""
         stored = self._peers.identity_key(user_id)
         if stored is None:
             return None

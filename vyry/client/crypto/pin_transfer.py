@@ -18,7 +18,7 @@ from vyry.client.store.store import Store
 from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.frame import MAX_PADDED
-from vyry.signal_protocol.pins import HandedPins, Pin, chunk_pins, split_pins
+from vyry.signal_protocol.pins import Pin, PinSet, chunk_pins, split_pins
 from vyry.signal_protocol.provisioning import Provisioning
 
 
@@ -37,7 +37,7 @@ class PendingPins:
 
     count: int
     known: tuple[tuple[int, bytes], ...]
-    handed: HandedPins
+    handed: PinSet
 
 
 class PinTransfer:
@@ -90,7 +90,7 @@ class PinTransfer:
         if not outgoing.is_first and any(each in listed.devices for each in self._priority_contents.waiting_devices()):
             raise PinsPending
 
-    def _queue_for(self, listed: DeviceList, device_id: int, sent_pins: HandedPins) -> None:
+    def _queue_for(self, listed: DeviceList, device_id: int, sent_pins: PinSet) -> None:
         me, now = LocalDevice.load(self._store), self._now()
         peer, excluded = listed.device(device_id), set(sent_pins.all())
         assert peer is not None
@@ -113,6 +113,6 @@ class PinTransfer:
         return tuple({**found, me.device_id: me.dh.public}.items())
 
 
-def _intersection(one: HandedPins, other: HandedPins) -> HandedPins:
+def _intersection(one: PinSet, other: PinSet) -> PinSet:
     had = set(other.all())
-    return HandedPins.from_pins(each for each in one.all() if each in had)
+    return PinSet.from_pins(each for each in one.all() if each in had)

@@ -322,7 +322,7 @@ class OwnDeviceAdded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationForged(Event):
-    """The node reports something else than the pin of a conversation: a direct one with other members than its peer (`reason` member, `user_ids`), or another kind (`reason` kind). Nothing is sealed or opened there for them."""
+    """The node contradicts the pin of a conversation: a direct one with other members than its peer (`reason` member, `user_ids`), or another kind (`reason` kind). Nothing is sealed or opened there for them."""
 
     name: ClassVar[str] = "conversationForged"
     conversation_id: UUID

@@ -1,4 +1,4 @@
-"""What a profile holds: the kinds of values in its store, and what names a value of each kind.
+"""The kinds of values in the store of a profile, and what names a value of each kind.
 
 The texts are part of the stored format.
 """
@@ -24,7 +24,7 @@ PQ_PREKEY: Final = "pq prekey"
 PQ_LAST_RESORT: Final = "pq last-resort prekey"
 #: Ids and dates of the signed prekeys that are kept.
 SIGNED_PREKEYS: Final = "signed prekeys"
-#: By kind of prekey: the highest id that the node has given away.
+#: By kind of prekey: the highest id that the node has issued.
 ISSUED_THROUGH: Final = "issued through"
 #: By transcript: handshakes without one-time keys that were answered.
 REPLAY: Final = "replay"

@@ -96,7 +96,7 @@ class SentContent:
     message_id: UUID | None = None
 
     def may_resend_to(self, asker: SentTo, now: int) -> bool:
-        """Whether a device that could not read it gets it again: only the very device that it was sealed for."""
+        """Whether a device that could not read the content gets it again: only the device for which it was sealed."""
         return may_resend(self.devices, asker, self.at, now)
 
     def without_account(self, user_id: UUID) -> "SentContent":
@@ -119,7 +119,7 @@ class SendQueue:
         self._store.put(kinds.OUTGOING, str(outgoing.message_id), pack(outgoing))
 
     def delete(self, outgoing: Outgoing) -> None:
-        """It was sent, or given up."""
+        """Remove a content that was sent or will not be sent."""
         self._store.put(kinds.OUTGOING, str(outgoing.message_id), None)
         if outgoing.is_first:
             self._store.put(kinds.OUTGOING_FIRST, str(outgoing.message_id), None)
@@ -131,7 +131,7 @@ class SendQueue:
         )
 
     def record_sent(self, message_id: UUID, sent: SentContent, now: int) -> None:
-        """Keep what was sent, for retries; beyond the limit the oldest are deleted. View-once contents are not kept, and disappearing ones only as long as they may be read."""
+        """Store a sent content for retries; beyond the limit the oldest are deleted. View-once contents are not kept, and disappearing ones only as long as they may be read."""
         content = read_fields(sent.plaintext)
         if content.get("isViewOnce"):
             return
@@ -148,7 +148,7 @@ class SendQueue:
         )
 
     def find_sent(self, message_id: UUID, now: int) -> SentContent | None:
-        """What was posted under this id, while it is kept."""
+        """The content posted under this id, while it is stored."""
         packed = self._store.get(kinds.SENT, str(message_id))
         found = unpack(SentContent, packed) if packed else None
         return found if found is not None and now < found.until else None
@@ -227,7 +227,7 @@ def read_fields(plaintext: bytes) -> Mapping[str, Any]:
 
 
 def hash_device(peer: PeerDevice) -> bytes:
-    """What distinguishes a device from any other under its id: 16 bytes of SHA-256(IK || IDH)."""
+    """Distinguishes a device from any other under its id: 16 bytes of SHA-256(IK || IDH)."""
     return sha256(peer.identity_key + peer.dh_key).digest()[:16]
 
 
@@ -247,7 +247,7 @@ class HeldConversations:
         self._store.put(kinds.STOPPED, str(conversation_id), pack((conversation_id, refusal.name)))
 
     def remove(self, conversation_id: UUID) -> None:
-        """Something was sent there again, or given up."""
+        """Allow sending there again."""
         if self._store.get(kinds.STOPPED, str(conversation_id)) is not None:
             self._store.put(kinds.STOPPED, str(conversation_id), None)
 

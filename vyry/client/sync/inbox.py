@@ -51,7 +51,7 @@ class Inbox:
         self._journal = Journal(store)
         self._group_keys = GroupKeys(store)
         self._pins = ConversationPins(store)
-        #: When the last welcome frame came (ms since 1970).
+        #: When the last welcome frame arrived (ms since 1970).
         self._welcomed_at = 0
         self._unsealing = EnvelopeOpener(store)
         self._decisions = IdentityDecisions(store)
