@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 class IdentityPin:
     """The identity key stored for an account, whether its number was compared, and when a person decided that (ms since 1970; 0: never)."""
 
-    PLACE: ClassVar[str] = "identities"
+    FIELD: ClassVar[str] = "identities"
     user_id: UUID
     identity_key: bytes
     is_verified: bool
@@ -49,7 +49,7 @@ class IdentityPin:
 class DirectPin:
     """A direct conversation and its other account."""
 
-    PLACE: ClassVar[str] = "directs"
+    FIELD: ClassVar[str] = "directs"
     conversation_id: UUID
     user_id: UUID
 
@@ -68,7 +68,7 @@ class DirectPin:
 class GroupPin:
     """A group and its last known members, without the own account."""
 
-    PLACE: ClassVar[str] = "groups"
+    FIELD: ClassVar[str] = "groups"
     conversation_id: UUID
     members: tuple[UUID, ...]
 
@@ -95,7 +95,7 @@ class GroupPin:
 class NamePin:
     """A username with "@", or a phone number, and the account that it is remembered for."""
 
-    PLACE: ClassVar[str] = "names"
+    FIELD: ClassVar[str] = "names"
     name: str
     user_id: UUID
 
@@ -114,7 +114,7 @@ class NamePin:
 
 
 Pin = IdentityPin | DirectPin | GroupPin | NamePin
-_PLACES: Final = (IdentityPin.PLACE, DirectPin.PLACE, GroupPin.PLACE, NamePin.PLACE)
+_FIELDS: Final = (IdentityPin.FIELD, DirectPin.FIELD, GroupPin.FIELD, NamePin.FIELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class PinSet:
         """The JSON form."""
         found: dict[str, Any] = {}
         for each in self.all():
-            found.setdefault(each.PLACE, []).append(each.fields())
+            found.setdefault(each.FIELD, []).append(each.fields())
         return found
 
     @classmethod
@@ -153,10 +153,10 @@ class PinSet:
         """The pins of another device; nothing in it occurs twice. Raises BadContent."""
         fields = _object(value)
         found = cls(
-            _read(fields, IdentityPin.PLACE, IdentityPin.read),
-            _read(fields, DirectPin.PLACE, DirectPin.read),
-            _read(fields, GroupPin.PLACE, GroupPin.read),
-            _read(fields, NamePin.PLACE, NamePin.read),
+            _read(fields, IdentityPin.FIELD, IdentityPin.read),
+            _read(fields, DirectPin.FIELD, DirectPin.read),
+            _read(fields, GroupPin.FIELD, GroupPin.read),
+            _read(fields, NamePin.FIELD, NamePin.read),
         )
         _check_once([each.user_id for each in found.identities])
         _check_once(
@@ -168,7 +168,7 @@ class PinSet:
 
 def split_pins(pins: Sequence[Pin], max_bytes: int) -> tuple[PinSet, Sequence[Pin]]:
     """As many of the first pins as fit into `max_bytes` of JSON together, and the rest."""
-    max_bytes -= sum(len(f'"{each}":[],') for each in _PLACES) + len("{}")
+    max_bytes -= sum(len(f'"{each}":[],') for each in _FIELDS) + len("{}")
     taken = 0
     for each in pins:
         max_bytes -= len(write_object(each.fields())) + len(",")

@@ -54,7 +54,7 @@ def send(
     Args:
         conversation: The recipient: user id, @username, phone number (+...), or title or id of a conversation.
         text: The message; without text and file, standard input is read.
-        how: In answer to what, with which file, under which id.
+        how: Reply target, file and id.
         context: Profile, node and output format.
     """
     body_text = text if text is not None else "" if how.file else read_stdin_text()
