@@ -26,7 +26,7 @@ class IdentityDecisions:
         self._peers = Peers(store)
 
     def decided_at(self, user_id: UUID) -> int:
-        """When a person last decided about this account; 0: never."""
+        """When the user last decided about this account; 0: never."""
         return int(self._store.get(kinds.DECIDED_AT, str(user_id)) or 0)
 
     def set_decided_at(self, user_id: UUID, at: int) -> None:
@@ -41,7 +41,7 @@ class IdentityDecisions:
         return IdentityPin(user_id, stored, is_verified(self._store, user_id), self.decided_at(user_id))
 
     def record_local(self, user_id: UUID, now: int) -> None:
-        """A person decided on this device: the account's other devices are notified of the state stored now. The decision gets a later time than every earlier one, whatever the clocks say. There are no decisions about the own account."""
+        """The user decided on this device: send the stored state to the account's other devices. The decision gets a later time than every earlier one, even if a clock is wrong. There are no decisions about the own account."""
         me = LocalDevice.load(self._store)
         if user_id == me.user_id:
             return
@@ -53,7 +53,7 @@ class IdentityDecisions:
         SendQueue(self._store).add(Outgoing.to_own_devices(content, now))
 
     def apply_remote(self, decided: IdentityPin) -> None:
-        """A person decided on another own device. A decision older than the last one about the account changes nothing; one for another key than the stored one stays pending. Raises BadContent for the own account."""
+        """Apply a decision made on another own device. A decision older than the last one about the account changes nothing; one for another key than the stored one stays pending. Raises BadContent for the own account."""
         user_id = decided.user_id
         if user_id == LocalDevice.load(self._store).user_id:
             raise BadContent

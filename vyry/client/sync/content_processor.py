@@ -52,7 +52,7 @@ class ContentProcessor:
         self._decisions = IdentityDecisions(store)
 
     def process(self, me: LocalDevice, envelope: IncomingEnvelope, unsealed: OpenedContent) -> None:
-        """Process a content. Raises a Refusal: then the caller rolls it back."""
+        """Process a content. Raises a Refusal: the caller rolls the transaction back."""
         content = read_content(unsealed.plaintext, envelope.conversation_id)
         self._check_member(me, content, envelope, unsealed)
         self._list_check.check_content(envelope, unsealed, content)
@@ -71,7 +71,7 @@ class ContentProcessor:
                 self._process_message(me, content, envelope)
 
     def record(self, event: ContentEvent, now: int, *, is_handled: bool = False) -> None:
-        """Add a message to the journal and remember it; one of an own device is read already."""
+        """Add a message to the journal and record its id; a message of an own device counts as read."""
         timer = getattr(event, "timer_seconds", None)
         number = self._journal.add(event, is_handled=is_handled)
         known = KnownContent(event.conversation_id, event.at, (event.sender_device_id,), number, timer)
@@ -171,7 +171,7 @@ class ContentProcessor:
             self._decisions.apply_remote(IdentityPin.read(sync["decided"]))
 
     def start_timer(self, content_id: UUID, sender_id: UUID, now: int) -> None:
-        """The content was read: if it disappears, its time starts."""
+        """The content was read: the timer of a disappearing content starts."""
         known = self._journal.find_content(content_id, sender_id)
         if known is not None and known.timer_seconds:
             self._journal.set_expiry(known.number, now + known.timer_seconds * 1_000)

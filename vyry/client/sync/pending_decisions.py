@@ -51,7 +51,7 @@ class Decision:
 
 
 class PendingDecisions:
-    """Lists what waits for the user, without asking the node."""
+    """Lists the pending decisions, without a request to the node."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -60,7 +60,7 @@ class PendingDecisions:
         self._stopped = HeldConversations(store)
 
     def all(self, among: Iterable[UUID] = ()) -> list[Decision]:
-        """Everything that waits, what stops most first. Conversations in `among` are included even if no message waits there."""
+        """All pending decisions, those that stop most first. Conversations in `among` are included even if no message waits there."""
         waiting: dict[UUID, int] = {}
         for outgoing in self._queue.pending():
             if outgoing.lane == "mail":
@@ -147,7 +147,7 @@ class KeyReminders:
         return None
 
     def with_counts(self, event: IdentityChanged) -> IdentityChanged:
-        """The event with what waits for the decision now; its reminder is dropped."""
+        """The event with the current counts of waiting contents; its reminder is dropped."""
         if event.user_id in self._accounts:
             self._accounts.remove(event.user_id)
         waiting, held = self._decisions.count_for(event.user_id)

@@ -130,13 +130,13 @@ class Retries:
         )
 
     def _queue_for_device(self, content: Content, envelope: IncomingEnvelope, asker: SentTo | None) -> None:
-        """Queue it for that device alone, and an answer for no other device that may get the same id."""
+        """Queue a content for that device alone, and an answer for no other device that may get the same id."""
         outgoing = Outgoing.to_people(content, envelope.at, (envelope.sender.user_id,))
         hashed = asker.device_hash if asker is not None else None
         self._queue.add(replace(outgoing, device=device_key(envelope.sender), device_hash=hashed))
 
     def _consume_allowance(self, kind: str, message_id: UUID, envelope: IncomingEnvelope) -> bool:
-        """Once for each envelope, and five an hour for each device, for requests as for answers."""
+        """The limit of requests and of answers: one for each envelope, five an hour for each device."""
         history = self._load_history(kind, envelope)
         if not history.may_ask(message_id, envelope.at):
             return False
